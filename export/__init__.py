@@ -1,0 +1,1 @@
+"""Export: float graphs, quantization and NIR."""

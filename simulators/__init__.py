@@ -1,0 +1,1 @@
+"""Simulators: reference, native and float NIR."""

@@ -1,0 +1,1 @@
+"""Spikeport: spiking networks from training to neuromorphic simulators, exactly."""

@@ -1,0 +1,73 @@
+"""Loihi's fixed-point number formats, as Lava's process models compute with them.
+
+Every quantity is an int32 that wraps modulo 2^32; the 24-bit state formats are laid on top.
+Source: lava-nc 0.10.0, `lava/proc/lif/models.py` (PyLifModelBitAcc), `lava/proc/dense/models.py`
+(PyDenseModelBitAcc), `lava/proc/conv/models.py` (PyConvModelFixed), `lava/utils/weightutils.py`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+DECAY_BITS = 12
+DECAY_UNITY = 1 << DECAY_BITS
+"""Decays are in 1/4096: a state keeps (4096 - decay) / 4096 of itself each step."""
+
+STATE_BITS = 24
+STATE_WRAP = 1 << (STATE_BITS - 1)
+"""M = 2^23. u wraps once into (-M, M]; v saturates at +-(M - 1)."""
+STATE_MAX = STATE_WRAP - 1
+
+ACTIVATION_SHIFT = 6
+"""Synaptic sums and thresholds are shifted left by 6 bits to line up with u and v."""
+
+VTH_MAX = (1 << 17) - 1
+BIAS_MANTISSA_MIN = -(1 << 12)
+BIAS_MANTISSA_MAX = (1 << 12) - 1
+BIAS_EXPONENT_MAX = 7
+WEIGHT_BITS = 8
+WEIGHT_EXPONENT_MIN = -8
+WEIGHT_EXPONENT_MAX = 7
+DELAY_MAX = 62
+PAYLOAD_BITS = 24
+"""Graded spikes carry a signed 24-bit payload."""
+PAYLOAD_MAX = (1 << (PAYLOAD_BITS - 1)) - 1
+PAYLOAD_MIN = -(1 << (PAYLOAD_BITS - 1))
+
+
+def weight_grid(*, mixed: bool, bits: int = WEIGHT_BITS) -> tuple[int, int, int]:
+    """Smallest and largest magnitude-signed value and the step of a weight matrix's legal grid.
+
+    A matrix of one sign has `bits` of magnitude: 0, k, 2k, ... <= 255 with k = 2^(8 - bits).
+    A matrix of mixed signs gives one bit to the sign: -256, ..., 256 - k with k = 2^(9 - bits).
+    For an inhibitory matrix the returned range holds for the negated weights.
+
+    Source: `lava/utils/weightutils.py`, clip_weights and truncate_weights.
+    """
+    step = 1 << (WEIGHT_BITS - bits + (1 if mixed else 0))
+    low = -256 if mixed else 0
+    return low, 256 - step, step
+
+
+def is_mixed(weight: NDArray[np.integer]) -> bool:
+    """Whether a weight array holds both signs, which costs it its lowest bit."""
+    return bool(weight.size) and bool(weight.min() < 0 < weight.max())
+
+
+def off_grid(weight: NDArray[np.integer], bits: int) -> NDArray[np.bool_]:
+    """Which weights the chip could not store as they are: out of range or between grid values."""
+    mixed = is_mixed(weight)
+    wide = weight.astype(np.int64)
+    if not mixed and weight.size and weight.min() < 0:
+        wide = -wide
+    low, high, step = weight_grid(mixed=mixed, bits=bits)
+    return (wide < low) | (wide > high) | (wide % step != 0)
+
+
+def threshold_for(scaled_threshold: float) -> int:
+    """The integer vth that fires where the real rule is v >= threshold on whole weight units.
+
+    v >= x over integers is v > ceil(x) - 1.
+    """
+    return int(np.ceil(scaled_threshold)) - 1

@@ -1,0 +1,45 @@
+"""The float side: a NIR graph and what NIR cannot say about it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from spikeport.errors import InputError
+from spikeport.network import Input, Reset
+
+if TYPE_CHECKING:
+    import nir
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FloatNetwork:
+    """A network in float units, ready to simulate, to write or to quantize.
+
+    One step of a node is forward Euler with step `dt_s`, e.g. LIF
+    v <- v + dt/tau (v_leak - v + r I); a spike where v > v_threshold, or v >= v_threshold where
+    `strict` is false; then v <- v_reset (ZERO) or v <- v - v_threshold (SUBTRACT), in the same
+    step.
+
+    Attributes:
+        graph: flat, node names unique; NIR's own names and units (seconds).
+        steps: T.
+        reset, strict: what NIR leaves open; `strict` is NIR's documented comparison.
+        inputs: one per Input node of the graph, how its float values become chip integers.
+    """
+
+    graph: nir.NIRGraph
+    dt_s: float
+    steps: int
+    inputs: tuple[Input, ...]
+    reset: Reset = Reset.ZERO
+    strict: bool = True
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.dt_s) and self.dt_s > 0):
+            raise InputError(f"dt_s is {self.dt_s}, must be positive seconds")
+        if self.steps < 1:
+            raise InputError(f"steps (T) is {self.steps}, must be at least 1")
+        object.__setattr__(self, "reset", Reset(self.reset))
+        object.__setattr__(self, "inputs", tuple(self.inputs))

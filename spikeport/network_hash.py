@@ -1,0 +1,55 @@
+"""The canonical form of a network: JSON text and named arrays, the same for equal networks."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from spikeport.network import DeployedNetwork
+
+Arrays = dict[str, NDArray[Any]]
+
+
+def describe(network: DeployedNetwork) -> tuple[dict[str, Any], Arrays]:
+    """Split a network into plain JSON data and its arrays (named `part.field`)."""
+    arrays: Arrays = {}
+    data: dict[str, Any] = {"steps": network.steps}
+    for group in ("inputs", "populations", "connections", "readouts"):
+        data[group] = [_part(part, arrays) for part in getattr(network, group)]
+    return data, arrays
+
+
+def content_bytes(network: DeployedNetwork) -> bytes:
+    """The canonical form as bytes; equal networks give equal bytes."""
+    data, arrays = describe(network)
+    pieces = [json.dumps(data, sort_keys=True, separators=(",", ":")).encode()]
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        little = array.astype(array.dtype.newbyteorder("<"), copy=False)
+        head = f"\n{name} {little.dtype.str} {array.shape}\n"
+        pieces += [head.encode(), little.tobytes()]
+    return b"".join(pieces)
+
+
+def sha256(data: bytes) -> str:
+    """Hex digest."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def _part(part: Any, arrays: Arrays) -> dict[str, Any]:
+    data: dict[str, Any] = {"type": type(part).__name__}
+    for item in dataclasses.fields(part):
+        value = getattr(part, item.name)
+        if isinstance(value, np.ndarray):
+            arrays[f"{part.name}.{item.name}"] = value
+        elif dataclasses.is_dataclass(value):
+            data[item.name] = _part(value, arrays)
+        else:
+            data[item.name] = value
+    return data

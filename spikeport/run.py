@@ -1,0 +1,90 @@
+"""What a backend gives back: `Run`, its `EventCounts` and its optional `Trace`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Counts = Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class EventCounts:
+    """Events of a run, summed over samples and steps, as exact Python integers.
+
+    Attributes:
+        samples, steps: B and T.
+        spikes: per population, spikes emitted.
+        visits: per population, neuron-steps: N * T * B.
+        updates: per population, neuron-steps in which u, v, the summed input or the bias was not
+            zero before the update, so that the state could change.
+        input_events: per input, non-zero values presented (binary or graded messages).
+        messages: per connection, non-zero source messages that it delivered within the sample.
+        synaptic_events: per connection, messages times the non-zero weights each one reaches.
+        synaptic_events_all: the same on all stored weights, zeros included.
+    """
+
+    samples: int
+    steps: int
+    spikes: Counts
+    visits: Counts
+    updates: Counts
+    input_events: Counts
+    messages: Counts
+    synaptic_events: Counts
+    synaptic_events_all: Counts
+
+    def total(self, name: str) -> int:
+        """Sum of one of the counts over all its parts."""
+        return sum(getattr(self, name).values())
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """Per step and sample; every array has shape (T, B, *population shape).
+
+    Attributes:
+        spikes: uint8, 1 where the neuron fired in that logical step.
+        u, v: state at the end of the step, after reset (int32 in integer simulators).
+        v_charged: v before the reset; kept by float simulators, to tell ties at the threshold.
+    """
+
+    spikes: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
+    u: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    v: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    v_charged: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of one network on B samples.
+
+    Attributes:
+        backend, version: who computed it.
+        network_hash: content hash of the network, empty for a float graph.
+        scores: per readout population, shape (B, N): spike counts, or v after step T.
+        spike_counts: per population, spikes per neuron over all samples, shape of the population.
+        counts: None where a backend cannot count.
+        wall_s: seconds spent computing, without loading and checking.
+    """
+
+    backend: str
+    version: str
+    network_hash: str
+    samples: int
+    steps: int
+    scores: Mapping[str, NDArray[Any]]
+    spike_counts: Mapping[str, NDArray[np.int64]]
+    counts: EventCounts | None
+    trace: Trace | None
+    wall_s: float
+
+    @property
+    def predictions(self) -> NDArray[np.int64]:
+        """Class per sample, shape (B,): argmax of the first readout, lowest index on ties."""
+        first = next(iter(self.scores.values()))
+        return first.argmax(axis=1).astype(np.int64)

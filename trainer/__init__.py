@@ -1,0 +1,1 @@
+"""Training with rate-based backpropagation (needs torch)."""
