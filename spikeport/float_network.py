@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from spikeport import network_rules as rules
 from spikeport.errors import InputError
 from spikeport.network import Input, Reset
 
@@ -41,5 +42,5 @@ class FloatNetwork:
             raise InputError(f"dt_s is {self.dt_s}, must be positive seconds")
         if self.steps < 1:
             raise InputError(f"steps (T) is {self.steps}, must be at least 1")
-        object.__setattr__(self, "reset", Reset(self.reset))
+        object.__setattr__(self, "reset", rules.choice("network: reset", Reset, self.reset))
         object.__setattr__(self, "inputs", tuple(self.inputs))

@@ -70,7 +70,8 @@ class Input:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", rules.shape(self.name, self.shape))
-        object.__setattr__(self, "coding", Coding(self.coding))
+        coding = rules.choice(f"input '{self.name}': coding", Coding, self.coding)
+        object.__setattr__(self, "coding", coding)
         rules.input_range(self.name, self.coding, self.low, self.high)
         rules.scale(self.name, self.scale)
 
@@ -107,7 +108,8 @@ class Population:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", rules.shape(self.name, self.shape))
-        object.__setattr__(self, "reset", Reset(self.reset))
+        reset = rules.choice(f"population '{self.name}': reset", Reset, self.reset)
+        object.__setattr__(self, "reset", reset)
         object.__setattr__(self, "bias", rules.bias(self.name, self.bias, self.shape))
         rules.population(self)
 
@@ -247,7 +249,8 @@ class Readout:
     kind: ReadoutKind = ReadoutKind.SPIKES
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "kind", ReadoutKind(self.kind))
+        kind = rules.choice(f"readout of '{self.population}': kind", ReadoutKind, self.kind)
+        object.__setattr__(self, "kind", kind)
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from typing import TYPE_CHECKING, Any, NoReturn
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
         Synapses,
     )
 
+_Kind = TypeVar("_Kind", bound=StrEnum)
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 
 
@@ -38,6 +40,15 @@ def integer(subject: str, value: Any, low: int, high: int) -> int:
     if not low <= value <= high:
         fail(f"{subject} is {value}, must lie in {low}..{high}")
     return int(value)
+
+
+def choice(subject: str, kinds: type[_Kind], value: Any) -> _Kind:
+    """A member of an enumeration, given as such or by its value."""
+    try:
+        return kinds(value)
+    except ValueError:
+        allowed = ", ".join(f"'{kind.value}'" for kind in kinds)
+        fail(f"{subject} is {value!r}, must be one of {allowed}")
 
 
 def shape(name: str, value: Any) -> tuple[int, ...]:

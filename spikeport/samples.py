@@ -23,8 +23,7 @@ def check_samples(inputs: Sequence[Input], steps: int, samples: Samples) -> dict
         InputError: empty, of wrong shape or type, out of the declared range, of unequal B,
             or an input is missing or unknown.
     """
-    arrays = {part.name: _integers(part, array) for part, array in _shaped(inputs, steps, samples)}
-    return arrays
+    return {part.name: _integers(part, array) for part, array in _shaped(inputs, steps, samples)}
 
 
 def check_float_samples(
