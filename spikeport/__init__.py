@@ -1,1 +1,136 @@
-"""Spikeport: spiking networks from training to neuromorphic simulators, exactly."""
+"""Spikeport: spiking networks from training to neuromorphic simulators, exactly.
+
+Every public name stands here. Each is loaded when it is first used, so `import spikeport` is
+light, and torch is needed only by what trains.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from spikeport.backends.registry import backends as backends
+    from spikeport.backends.registry import run as run
+    from spikeport.energy import estimate_energy as estimate_energy
+    from spikeport.energy_report import EnergyReport as EnergyReport
+    from spikeport.errors import BackendUnavailableError as BackendUnavailableError
+    from spikeport.errors import CheckFailedError as CheckFailedError
+    from spikeport.errors import InputError as InputError
+    from spikeport.errors import OutputError as OutputError
+    from spikeport.errors import SpikeportError as SpikeportError
+    from spikeport.export import QuantizeConfig as QuantizeConfig
+    from spikeport.export import export_float as export_float
+    from spikeport.export import read_nir as read_nir
+    from spikeport.export import write_nir as write_nir
+    from spikeport.float_network import FloatNetwork as FloatNetwork
+    from spikeport.ladder import LadderConfig as LadderConfig
+    from spikeport.ladder import climb as climb
+    from spikeport.network import BiasInjection as BiasInjection
+    from spikeport.network import Coding as Coding
+    from spikeport.network import Conv2d as Conv2d
+    from spikeport.network import Dense as Dense
+    from spikeport.network import DeployedNetwork as DeployedNetwork
+    from spikeport.network import Input as Input
+    from spikeport.network import Population as Population
+    from spikeport.network import Readout as Readout
+    from spikeport.network import ReadoutKind as ReadoutKind
+    from spikeport.network import Reset as Reset
+    from spikeport.network import SumPool2d as SumPool2d
+    from spikeport.network_file import load_network as load_network
+    from spikeport.network_file import save_network as save_network
+    from spikeport.profile import HardwareProfile as HardwareProfile
+    from spikeport.profile import load_profile as load_profile
+    from spikeport.run import EventCounts as EventCounts
+    from spikeport.run import Run as Run
+    from spikeport.run import Trace as Trace
+    from spikeport.samples import encode_samples as encode_samples
+    from spikeport.simulators.native import run_native as run_native
+    from spikeport.simulators.reference import run_reference as run_reference
+    from spikeport.trainer import Dataset as Dataset
+    from spikeport.trainer import TrainConfig as TrainConfig
+    from spikeport.trainer import describe as describe
+    from spikeport.trainer import evaluate as evaluate
+    from spikeport.trainer import evaluate_deployed as evaluate_deployed
+    from spikeport.trainer import load_checkpoint as load_checkpoint
+    from spikeport.trainer import load_dataset as load_dataset
+    from spikeport.trainer import train as train
+    from spikeport.workflow import quantize as quantize
+
+_HOME = {
+    "spikeport.backends.registry": (
+        "backends",
+        "run",
+    ),
+    "spikeport.energy": ("estimate_energy",),
+    "spikeport.energy_report": ("EnergyReport",),
+    "spikeport.errors": (
+        "BackendUnavailableError",
+        "CheckFailedError",
+        "InputError",
+        "OutputError",
+        "SpikeportError",
+    ),
+    "spikeport.export": (
+        "QuantizeConfig",
+        "export_float",
+        "read_nir",
+        "write_nir",
+    ),
+    "spikeport.float_network": ("FloatNetwork",),
+    "spikeport.ladder": (
+        "LadderConfig",
+        "climb",
+    ),
+    "spikeport.network": (
+        "BiasInjection",
+        "Coding",
+        "Conv2d",
+        "Dense",
+        "DeployedNetwork",
+        "Input",
+        "Population",
+        "Readout",
+        "ReadoutKind",
+        "Reset",
+        "SumPool2d",
+    ),
+    "spikeport.network_file": (
+        "load_network",
+        "save_network",
+    ),
+    "spikeport.profile": (
+        "HardwareProfile",
+        "load_profile",
+    ),
+    "spikeport.run": (
+        "EventCounts",
+        "Run",
+        "Trace",
+    ),
+    "spikeport.samples": ("encode_samples",),
+    "spikeport.simulators.native": ("run_native",),
+    "spikeport.simulators.reference": ("run_reference",),
+    "spikeport.trainer": (
+        "Dataset",
+        "TrainConfig",
+        "describe",
+        "evaluate",
+        "evaluate_deployed",
+        "load_checkpoint",
+        "load_dataset",
+        "train",
+    ),
+    "spikeport.workflow": ("quantize",),
+}
+_MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module 'spikeport' has no attribute '{name}'")
+    return getattr(importlib.import_module(_MODULE_OF[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted((*globals(), *_MODULE_OF))

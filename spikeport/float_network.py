@@ -21,7 +21,7 @@ class FloatNetwork:
     One step of a node is forward Euler with step `dt_s`, e.g. LIF
     v <- v + dt/tau (v_leak - v + r I); a spike where v > v_threshold, or v >= v_threshold where
     `strict` is false; then v <- v_reset (ZERO) or v <- v - v_threshold (SUBTRACT), in the same
-    step.
+    step. IF and I add r dt I, except that r = 1 is a gain of 1 per step, as most tools have it.
 
     Attributes:
         graph: flat, node names unique; NIR's own names and units (seconds).

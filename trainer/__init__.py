@@ -1,1 +1,60 @@
 """Training with rate-based backpropagation (needs torch)."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from spikeport.errors import BackendUnavailableError
+
+if TYPE_CHECKING:
+    from spikeport.trainer.checkpoint import Checkpoint as Checkpoint
+    from spikeport.trainer.checkpoint import EpochRecord as EpochRecord
+    from spikeport.trainer.checkpoint import load_checkpoint as load_checkpoint
+    from spikeport.trainer.checkpoint import save_checkpoint as save_checkpoint
+    from spikeport.trainer.config import TrainConfig as TrainConfig
+    from spikeport.trainer.config import build_network as build_network
+    from spikeport.trainer.data import Dataset as Dataset
+    from spikeport.trainer.data import load_dataset as load_dataset
+    from spikeport.trainer.data import load_digits_split as load_digits_split
+    from spikeport.trainer.data import load_npz as load_npz
+    from spikeport.trainer.deployed import evaluate_deployed as evaluate_deployed
+    from spikeport.trainer.description import describe as describe
+    from spikeport.trainer.evaluation import evaluate as evaluate
+    from spikeport.trainer.lif import LIF as LIF
+    from spikeport.trainer.models import mlp as mlp
+    from spikeport.trainer.models import small_conv as small_conv
+    from spikeport.trainer.network import Node as Node
+    from spikeport.trainer.network import SpikingNetwork as SpikingNetwork
+    from spikeport.trainer.training import TrainingResult as TrainingResult
+    from spikeport.trainer.training import train as train
+
+# Resolved on first use: data sets are needed where torch is not installed.
+_HOME = {
+    "checkpoint": ("Checkpoint", "EpochRecord", "load_checkpoint", "save_checkpoint"),
+    "config": ("TrainConfig", "build_network"),
+    "data": ("Dataset", "load_dataset", "load_digits_split", "load_npz"),
+    "deployed": ("evaluate_deployed",),
+    "description": ("describe",),
+    "evaluation": ("evaluate",),
+    "lif": ("LIF",),
+    "models": ("mlp", "small_conv"),
+    "network": ("Node", "SpikingNetwork"),
+    "training": ("TrainingResult", "train"),
+}
+_MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        module = import_module(f"{__name__}.{_MODULE_OF[name]}")
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise BackendUnavailableError(
+            f"trainer: '{name}' needs torch, which is not installed: "
+            "pip install 'spikeport[training]'"
+        ) from error
+    return getattr(module, name)

@@ -1,0 +1,216 @@
+"""`run_lava`: a deployed network on Intel's Lava, spike for spike in logical time."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikeport.backends.lava.environment import require_lava
+from spikeport.backends.lava.program import Program, Recording, build_program, in_our_order
+from spikeport.backends.lava.schedule import Schedule, schedule
+from spikeport.backends.lava.supervise import run_worker
+from spikeport.errors import BackendUnavailableError, OutputError
+from spikeport.network import DeployedNetwork, ReadoutKind
+from spikeport.run import Run, Trace
+from spikeport.samples import Samples, check_samples, sample_count, select
+from spikeport.simulators.native import run_native
+from spikeport.simulators.results import empty_trace
+
+TIMEOUT_S = 1800.0
+CHUNK_BYTES = 1 << 28
+"""Memory for the inputs and recordings of one Lava run; more samples go into further runs."""
+
+Progress = Callable[[int, int], None]
+"""Called with (samples done, samples in all)."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """A network, its checked samples, and how many of these go into one Lava run."""
+
+    network: DeployedNetwork
+    samples: Mapping[str, NDArray[Any]]
+    count: int
+    at_once: int
+    times: Schedule
+    trace: Trace
+    record: Collection[str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """One Lava run of some samples of a task."""
+
+    task: _Task
+    chosen: slice
+    folder: Path
+    program: Program
+
+
+def run_lava(
+    network: DeployedNetwork,
+    samples: Samples,
+    *,
+    record: Collection[str] = (),
+    timeout_s: float = TIMEOUT_S,
+    progress: Progress | None = None,
+) -> Run:
+    """Run a network on integer samples with lava-nc's fixed-point process models.
+
+    The event counts are those that native finds for exactly the spikes that Lava gave.
+
+    Args:
+        samples: per input (B, *shape), presented at every step, or (T, B, *shape).
+        record: which of "spikes", "u" and "v" to keep in `Run.trace`.
+        timeout_s: wall-clock limit; Lava takes about 1 ms per step and connection.
+        progress: called with (samples done, samples in all).
+
+    Raises:
+        InputError: samples do not fit, or Lava cannot run the network (every reason is listed).
+        BackendUnavailableError: Lava is missing, failed, was killed or took too long.
+        CheckFailedError: Lava's spikes do not follow from the integer dynamics.
+        OutputError: the files for the worker cannot be written.
+    """
+    return run_many([(network, samples)], record=record, timeout_s=timeout_s, progress=progress)[0]
+
+
+def run_many(
+    pairs: Sequence[tuple[DeployedNetwork, Samples]],
+    *,
+    record: Collection[str] = (),
+    timeout_s: float = TIMEOUT_S,
+    progress: Progress | None = None,
+) -> list[Run]:
+    """Several networks with their samples, one after the other in one worker; see `run_lava`."""
+    tasks = [_task(network, samples, record) for network, samples in pairs]
+    python, version = require_lava()
+    total = sum(task.count for task in tasks)
+    with _private_folder() as folder:
+        jobs = _write_jobs(tasks, folder)
+        steps = sum(job.program.chip_steps for job in jobs)
+
+        def report(done: int) -> None:
+            if progress is not None:
+                progress(done * total // steps, total)
+
+        run_worker(python, folder, len(jobs), timeout_s, report)
+        results = [_read_job(job) for job in jobs]
+    return [
+        _run(task, version, [r for j, r in zip(jobs, results, strict=True) if j.task is task])
+        for task in tasks
+    ]
+
+
+def _task(network: DeployedNetwork, samples: Samples, record: Collection[str]) -> _Task:
+    arrays = check_samples(network.inputs, network.steps, samples)
+    count = sample_count(network.inputs, arrays)
+    trace = empty_trace(network, count, {*record, "spikes"})
+    times = schedule(network)
+    bytes_each = 1 + 4 * len({*record} - {"spikes"})
+    neurons = sum(part.size for part in network.populations)
+    messages = sum(part.size for part in network.inputs)
+    per_sample = network.steps * (bytes_each * neurons + 4 * messages)
+    at_once = max(1, CHUNK_BYTES // per_sample)
+    return _Task(network, arrays, count, at_once, times, trace, record)
+
+
+@contextmanager
+def _private_folder() -> Iterator[Path]:
+    """A new folder for one worker; its name is also the mark of the worker's shared memory."""
+    try:
+        folder = tempfile.TemporaryDirectory(prefix="spikeport-lava-")
+    except OSError as error:
+        raise OutputError(
+            f"{tempfile.gettempdir()}: no folder for Lava's worker can be made: "
+            f"{error.strerror or error}"
+        ) from error
+    with folder as name:
+        yield Path(name).resolve()
+
+
+def _write_jobs(tasks: Sequence[_Task], folder: Path) -> list[_Job]:
+    jobs: list[_Job] = []
+    for task in tasks:
+        for first in range(0, task.count, task.at_once):
+            chosen = slice(first, min(first + task.at_once, task.count))
+            place = folder / f"job{len(jobs)}"
+            samples = select(task.network.inputs, task.samples, chosen)
+            program = build_program(
+                task.network, task.times, samples, chosen.stop - first, task.record, place
+            )
+            try:
+                place.mkdir()
+                program.write(place)
+            except OSError as error:
+                raise OutputError(
+                    f"{place}: the files for Lava's worker cannot be written: "
+                    f"{error.strerror or error}"
+                ) from error
+            jobs.append(_Job(task, chosen, place, program))
+    return jobs
+
+
+def _read_job(job: _Job) -> tuple[slice, dict[Recording, NDArray[Any]], float]:
+    """Recordings in our order and the seconds the run took."""
+    try:
+        text = (job.folder / "done.json").read_text(encoding="utf-8")
+        wall_s = float(json.loads(text)["wall_s"])
+        found = {r: _read_recording(job, r) for r in job.program.recordings}
+    except (OSError, EOFError, ValueError, KeyError) as error:
+        raise BackendUnavailableError(
+            f"backend 'lava': its worker ended well, but left a result that is damaged: {error}"
+        ) from error
+    return job.chosen, found, wall_s
+
+
+def _read_recording(job: _Job, recording: Recording) -> NDArray[Any]:
+    shape = job.task.network.by_name[recording.population].shape
+    path = job.folder / f"{recording.name}.npy"
+    frames = np.load(path, allow_pickle=False)
+    expected = ((recording.frames, *shape[::-1]), np.dtype(recording.dtype))
+    if (frames.shape, frames.dtype) != expected:
+        raise ValueError(f"{path.name} is {frames.shape} {frames.dtype}, must be {expected}")
+    if recording.what == "spikes" and frames.max() > 1:
+        raise ValueError(f"{path.name} holds {frames.max()}, spikes are 0 or 1")
+    return in_our_order(frames, shape, job.chosen.stop - job.chosen.start)
+
+
+def _run(
+    task: _Task, version: str, results: Sequence[tuple[slice, dict[Recording, NDArray[Any]], float]]
+) -> Run:
+    network, trace = task.network, task.trace
+    final = {p.name: np.zeros((task.count, p.size), np.int64) for p in network.populations}
+    for chosen, found, _ in results:
+        for recording, values in found.items():
+            if recording.what == "end":
+                final[recording.population][chosen] = values.reshape(values.shape[1], -1)
+            else:
+                getattr(trace, recording.what)[recording.population][:, chosen] = values
+    fired = {
+        part.name: trace.spikes[part.name].sum(axis=0, dtype=np.int64).reshape(task.count, -1)
+        for part in network.populations
+    }
+    kept = Trace(trace.spikes if "spikes" in task.record else {}, trace.u, trace.v)
+    return Run(
+        backend="lava",
+        version=version,
+        network_hash=network.content_hash,
+        samples=task.count,
+        steps=network.steps,
+        scores={
+            r.population: (fired if r.kind is ReadoutKind.SPIKES else final)[r.population]
+            for r in network.readouts
+        },
+        spike_counts={p.name: fired[p.name].sum(0).reshape(p.shape) for p in network.populations},
+        counts=run_native(network, task.samples, recorded=trace.spikes).counts,
+        trace=kept if task.record else None,
+        wall_s=sum(wall_s for _, _, wall_s in results),
+    )

@@ -1,0 +1,159 @@
+"""Where Lava lives: an environment of its own, found, asked and made here.
+
+lava-nc 0.10.0 admits Python 3.10 only. Its unmodified wheel runs on 3.11 to 3.13 with the import
+shim in `worker/simulate.py`. `python -m spikeport.backends.lava.environment PATH` makes the
+environment.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+from spikeport.errors import BackendUnavailableError, SpikeportError
+
+VARIABLE = "SPIKEPORT_LAVA_PYTHON"
+FOLDER = ".venv-lava"
+PYTHON = Path("bin") / "python"
+HERE = Path(__file__).resolve().parent
+REQUIREMENTS = HERE / "requirements.txt"
+REMEDY = f"python -m spikeport.backends.lava.environment {FOLDER}"
+NEWEST_PYTHON = (3, 13)
+"""The newest Python that the pinned packages are built for; Lava runs on 3.11 to 3.13."""
+
+
+class LavaStatus(NamedTuple):
+    """Lava's version, or None with the reason and the command that mends it."""
+
+    version: str | None
+    reason: str = ""
+    remedy: str = ""
+
+
+def lava_python() -> Path | None:
+    """Lava's interpreter: from SPIKEPORT_LAVA_PYTHON, else `.venv-lava` in the current folder,
+    the repository, or beside the running environment; None where there is none."""
+    if named := os.environ.get(VARIABLE):
+        return Path(named).absolute()
+    places = (Path.cwd(), HERE.parents[1], Path(sys.prefix).parent)
+    found = (place / FOLDER / PYTHON for place in places)
+    return next((python for python in found if python.is_file()), None)
+
+
+def lava_status() -> LavaStatus:
+    """Ask Lava's interpreter for Lava's version, once per interpreter and process."""
+    if sys.platform != "linux":
+        return LavaStatus(None, f"the Lava backend needs Linux, this is {sys.platform}", "none")
+    python = lava_python()
+    if python is None:
+        return LavaStatus(None, f"no environment '{FOLDER}' found, {VARIABLE} is not set", REMEDY)
+    return _ask(python)
+
+
+def require_lava() -> tuple[Path, str]:
+    """Lava's interpreter and version.
+
+    Raises:
+        BackendUnavailableError: with the reason and the command that mends it.
+    """
+    status, python = lava_status(), lava_python()
+    if status.version is None or python is None:
+        raise BackendUnavailableError(f"backend 'lava': {status.reason}; to mend: {status.remedy}")
+    return python, status.version
+
+
+def create_environment(path: str | os.PathLike[str]) -> Path:
+    """Make Lava's environment at `path`, unless it stands there and works; returns its Python.
+
+    Raises:
+        BackendUnavailableError: this Python is too new, or an installation step failed.
+    """
+    folder = Path(path).absolute()
+    python = folder / PYTHON
+    if python.is_file() and _ask(python).version == _pinned_version():
+        return python
+    if sys.version_info[:2] > NEWEST_PYTHON:
+        raise BackendUnavailableError(
+            f"backend 'lava': Python {sys.version_info[0]}.{sys.version_info[1]} is not supported "
+            f"by lava-nc {_pinned_version()} and its dependencies, the newest is "
+            f"{'.'.join(map(str, NEWEST_PYTHON))}; make the environment with an older Python and "
+            f"set {VARIABLE} to its interpreter"
+        )
+    pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    _step([sys.executable, "-m", "venv", "--clear", str(folder)])
+    _step([*pip, "--no-deps", "--ignore-requires-python", "--requirement", str(REQUIREMENTS)])
+    _ask.cache_clear()
+    if (status := _ask(python)).version is None:
+        raise BackendUnavailableError(f"backend 'lava': installed, but {status.reason}")
+    return python
+
+
+def worker_environment() -> dict[str, str]:
+    """Variables for Lava's interpreter: it finds the worker and nothing of this environment."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
+    return kept | {
+        "PYTHONPATH": str(HERE),
+        "PYTHONNOUSERSITE": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+    }
+
+
+def _pinned_version() -> str:
+    lines = REQUIREMENTS.read_text(encoding="utf-8").splitlines()
+    return next(line.partition("==")[2] for line in lines if line.startswith("lava-nc=="))
+
+
+@cache
+def _ask(python: Path) -> LavaStatus:
+    if not os.access(python, os.X_OK):
+        return LavaStatus(None, f"{python} is not an executable interpreter", REMEDY)
+    try:
+        answer = subprocess.run(
+            [str(python), "-m", "worker", "version"],
+            env=worker_environment(),
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            timeout=120,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return LavaStatus(None, f"{python} cannot be asked for Lava: {error}", REMEDY)
+    if answer.returncode:
+        return LavaStatus(None, f"{python} cannot import Lava: {_last_line(answer.stderr)}", REMEDY)
+    return LavaStatus(answer.stdout.strip())
+
+
+def _step(command: list[str]) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    if done.returncode:
+        raise BackendUnavailableError(
+            f"backend 'lava': '{' '.join(command)}' failed: {_last_line(done.stderr)}"
+        )
+
+
+def _last_line(text: str) -> str:
+    return text.strip().rpartition("\n")[2] or "it said nothing"
+
+
+def main(arguments: list[str]) -> int:
+    """Make the environment at the one path given; returns the exit code."""
+    if len(arguments) != 1:
+        sys.stderr.write("usage: python -m spikeport.backends.lava.environment PATH\n")
+        return 2
+    try:
+        python = create_environment(arguments[0])
+    except SpikeportError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return error.exit_code
+    sys.stderr.write(f"Lava {_ask(python).version} is ready: {python}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,36 @@
+"""Leaving nothing behind: every process of a session, every shared-memory segment of a run."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from pathlib import Path
+
+SHARED_MEMORY = Path("/dev/shm")
+_STATE, _SESSION = 0, 3
+"""Positions in /proc/PID/stat after the command name (proc_pid_stat(5))."""
+
+
+def sweep(session: int, token: str, spare: int = 0) -> None:
+    """Kill every process of `session` but `spare`, then unlink the segments named `token`-*."""
+    while running := [pid for pid in processes(session) if pid != spare]:
+        for pid in running:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.005)
+    for segment in SHARED_MEMORY.glob(f"{token}-*"):
+        segment.unlink(missing_ok=True)
+
+
+def processes(session: int) -> list[int]:
+    """Processes of a session that still run; those that only wait to be reaped are left out."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                fields = (entry / "stat").read_bytes().rpartition(b")")[2].split()
+                if int(fields[_SESSION]) == session and fields[_STATE] not in (b"Z", b"X"):
+                    found.append(int(entry.name))
+    return found

@@ -1,0 +1,147 @@
+"""The one list of backends: what each is, whether it can run here, and how to run it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from spikeport.errors import InputError
+from spikeport.float_network import FloatNetwork
+from spikeport.network import DeployedNetwork
+from spikeport.run import Run
+from spikeport.samples import Samples
+
+Takes = Literal["deployed", "float"]
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Whether a backend can run here.
+
+    Attributes:
+        version: None where it cannot run; then `reason` says why and `remedy` is the command
+            that mends it.
+    """
+
+    version: str | None
+    reason: str = ""
+    remedy: str = ""
+
+
+class Runner(Protocol):
+    """Runs a network on samples: integers for a deployed network, float units for a graph."""
+
+    def __call__(
+        self, network: Any, samples: Samples, *, record: Sequence[str] = ..., **options: Any
+    ) -> Run:
+        """Run `network` on `samples`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """One place where a network can run."""
+
+    name: str
+    what: str
+    takes: Takes
+    status: Callable[[], Status]
+    run: Runner
+
+
+def backends() -> dict[str, Backend]:
+    """Every backend by name, in the order of the ladder."""
+    listed = (
+        Backend("float", "NIR graph in float64, forward Euler", "float", _own, _run_float),
+        Backend("norse", "NIR graph in Norse, the independent check", "float", _norse, _run_norse),
+        Backend("native", "chip integers, batched and compiled", "deployed", _own, _run_native),
+        Backend("reference", "chip integers, scalar: the spec", "deployed", _own, _run_reference),
+        Backend("lava", "Intel's Lava, bit-accurate processes", "deployed", _lava, _run_lava),
+    )
+    return {backend.name: backend for backend in listed}
+
+
+def backend(name: str) -> Backend:
+    """The backend of that name.
+
+    Raises:
+        InputError: there is none; the message lists all.
+    """
+    known = backends()
+    if name not in known:
+        raise InputError(f"backend '{name}' is unknown, must be one of {', '.join(known)}")
+    return known[name]
+
+
+def run(
+    name: str,
+    network: DeployedNetwork | FloatNetwork,
+    samples: Samples,
+    *,
+    record: Sequence[str] = (),
+    **options: Any,
+) -> Run:
+    """Run `network` on the backend called `name`.
+
+    Args:
+        samples: (B, *shape) or (T, B, *shape); integers for a DeployedNetwork, else float units.
+        record: any of "spikes", "u", "v".
+
+    Raises:
+        InputError: unknown backend, or one that takes the other kind of network.
+        BackendUnavailableError: it is not installed, or broke while it ran.
+    """
+    chosen = backend(name)
+    kind = "deployed" if isinstance(network, DeployedNetwork) else "float"
+    if chosen.takes != kind:
+        raise InputError(f"backend '{name}' takes a {chosen.takes} network, this one is {kind}")
+    return chosen.run(network, samples, record=record, **options)
+
+
+def _own() -> Status:
+    from importlib.metadata import version
+
+    return Status(version("spikeport"))
+
+
+def _norse() -> Status:
+    from spikeport.backends.norse_backend import norse_status
+
+    return Status(*norse_status())
+
+
+def _lava() -> Status:
+    from spikeport.backends.lava import lava_status
+
+    return Status(*lava_status())
+
+
+def _run_float(network: Any, samples: Samples, **options: Any) -> Run:
+    from spikeport.simulators.float_nir import run_float
+
+    return run_float(network, samples, **options)
+
+
+def _run_norse(network: Any, samples: Samples, **options: Any) -> Run:
+    from spikeport.backends.norse_backend import run_norse
+
+    return run_norse(network, samples, **options)
+
+
+def _run_native(network: Any, samples: Samples, **options: Any) -> Run:
+    from spikeport.simulators.native import run_native
+
+    return run_native(network, samples, **options)
+
+
+def _run_reference(network: Any, samples: Samples, **options: Any) -> Run:
+    from spikeport.simulators.reference import run_reference
+
+    return run_reference(network, samples, **options)
+
+
+def _run_lava(network: Any, samples: Samples, **options: Any) -> Run:
+    from spikeport.backends.lava import run_lava
+
+    return run_lava(network, samples, **options)

@@ -1,0 +1,218 @@
+"""Calibration: choosing the scale of every population by running what it would become.
+
+Populations are fixed one after another, sources first. For each candidate scale the population is
+rounded and run alone, in the chip's integers, on the spikes that its already rounded sources give;
+the candidate whose answer comes nearest to the float network's is kept. So errors made upstream
+are seen, and where possible made good, downstream.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import nir
+import numpy as np
+from numpy.typing import NDArray
+
+from spikeport.export.lowered import FloatPopulation, LoweredNetwork
+from spikeport.export.rounding import STATE_PER_WEIGHT, round_connection, round_population
+from spikeport.export.scales import Candidate, candidates
+from spikeport.fixed_point import STATE_MAX
+from spikeport.float_network import FloatNetwork
+from spikeport.network import (
+    BiasInjection,
+    Coding,
+    Connection,
+    DeployedNetwork,
+    Input,
+    Population,
+    Readout,
+    ReadoutKind,
+)
+from spikeport.run import Run, Trace
+from spikeport.samples import Samples
+
+Array = NDArray[np.float64]
+
+
+FloatSimulator = Callable[..., Run]
+"""`simulators.float_nir.run_float`: (network, samples, record=...) -> Run with a trace."""
+ChipSimulator = Callable[..., Run]
+"""`simulators.native.run_native`, or another that equals it."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FloatAnswer:
+    """What a population of the float network did on the calibration samples.
+
+    Attributes:
+        spikes: (T, B, *shape).
+        answer: spike counts, or the final membrane where it never spikes; (B, *shape).
+        peak_u, peak_v: largest magnitudes, in float membrane units.
+    """
+
+    spikes: NDArray[np.uint8]
+    answer: Array
+    peak_u: float
+    peak_v: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Calibrated:
+    """A rounded population with its connections, and how it did alone on the samples.
+
+    Attributes:
+        rms_error: of the answer: spikes per neuron and sample, or float membrane units.
+        peak_u, peak_v: largest magnitudes reached, in chip units.
+        saturated: neuron-steps in which v stood at its limit.
+    """
+
+    population: Population
+    connections: tuple[Connection, ...]
+    spikes: NDArray[np.uint8]
+    rms_error: float
+    peak_u: int
+    peak_v: int
+    saturated: int
+
+
+def float_answers(
+    network: FloatNetwork, lowered: LoweredNetwork, samples: Samples, run_float: FloatSimulator
+) -> tuple[dict[str, FloatAnswer], NDArray[np.int64]]:
+    """What each population should do on `samples`, and the predictions, of the float network."""
+    run = run_float(_traceable(network, lowered), samples, record=("spikes", "v", "v_charged"))
+    trace = run.trace or Trace()
+    answers: dict[str, FloatAnswer] = {}
+    for part in lowered.populations:
+        v = np.asarray(trace.v[part.name], np.float64)
+        charged = np.asarray(trace.v_charged.get(part.name, v), np.float64)
+        before = np.concatenate([np.zeros_like(v[:1]), v[:-1]])
+        u = charged - part.keep_v * before - part.bias
+        silent = part.threshold is None
+        spikes = np.zeros(v.shape, np.uint8) if silent else trace.spikes[part.name]
+        answers[part.name] = FloatAnswer(
+            spikes=spikes,
+            answer=v[-1] if silent else spikes.sum(axis=0, dtype=np.float64),
+            peak_u=float(np.abs(u).max()),
+            peak_v=float(np.abs(charged).max()),
+        )
+    return answers, run.predictions
+
+
+def _traceable(network: FloatNetwork, lowered: LoweredNetwork) -> FloatNetwork:
+    """The same network with an integrator in front of each Output that reads a linear map.
+
+    It takes the name of the population that integrates there on the chip.
+    """
+    nodes, edges = dict(network.graph.nodes), list(network.graph.edges)
+    for part in lowered.populations:
+        if isinstance(network.graph.nodes[part.name], nir.Output):
+            end = f"{part.name}_"
+            while end in nodes:
+                end += "_"
+            nodes[part.name] = nir.I(r=np.ones(part.shape))
+            nodes[end] = nir.Output({"output": np.array(part.shape)})
+            edges.append((part.name, end))
+    return replace(network, graph=nir.NIRGraph(nodes, edges, type_check=False))
+
+
+def calibrate(
+    lowered: LoweredNetwork,
+    inputs: Mapping[str, NDArray[Any]],
+    answers: Mapping[str, FloatAnswer],
+    run_chip: ChipSimulator,
+    *,
+    weight_bits: int,
+    clip_fractions: tuple[float, ...],
+) -> tuple[Calibrated, ...]:
+    """Round every population with the best of its candidate scales.
+
+    Args:
+        inputs: calibration samples as the chip's integers.
+        answers: of the float network, per population.
+    """
+    seen: dict[str, NDArray[Any]] = dict(inputs)
+    chosen = []
+    for part in lowered.populations:
+        wanted = answers[part.name]
+        tried = [
+            _alone(lowered, part, candidate, seen, answers, run_chip, weight_bits)
+            for candidate in candidates(
+                lowered,
+                part,
+                peak_u=wanted.peak_u,
+                peak_v=wanted.peak_v,
+                weight_bits=weight_bits,
+                clip_fractions=clip_fractions,
+            )
+        ]
+        best = min(tried, key=lambda found: found.rms_error)
+        seen[part.name] = best.spikes
+        chosen.append(best)
+    return tuple(chosen)
+
+
+def _alone(
+    lowered: LoweredNetwork,
+    part: FloatPopulation,
+    candidate: Candidate,
+    seen: Mapping[str, NDArray[Any]],
+    answers: Mapping[str, FloatAnswer],
+    run_chip: ChipSimulator,
+    weight_bits: int,
+) -> Calibrated:
+    """Round one population and run it on given spikes; a source behind it sends float ones."""
+    wires: list[Connection] = [
+        round_connection(c, candidate.scale / lowered.source_scale(c.source), weight_bits)
+        for c in lowered.incoming(part.name)
+    ]
+    wires += [BiasInjection(i.source, i.target, i.name) for i in lowered.injected(part.name)]
+    population = round_population(
+        part,
+        candidate.scale,
+        reset=lowered.reset,
+        strict=lowered.strict,
+        injected_exponent=candidate.injected_exponent,
+    )
+    sources = _sources(lowered, {c.source for c in wires})
+    aside = {c.source: f"from_{i}" for i, c in enumerate(wires)}
+    network = DeployedNetwork(
+        inputs=tuple(replace(source, name=aside[source.name]) for source in sources),
+        populations=(replace(population, name="alone"),),
+        connections=tuple(
+            replace(c, source=aside[c.source], target="alone", name=f"connection_{i}")
+            for i, c in enumerate(wires)
+        ),
+        readouts=(Readout("alone", ReadoutKind.MEMBRANE),),
+        steps=lowered.steps,
+    )
+    samples = {
+        aside[s.name]: seen[s.name] if s.name in seen else answers[s.name].spikes for s in sources
+    }
+    trace = run_chip(network, samples, record=("spikes", "u", "v")).trace or Trace()
+    spikes, u, v = trace.spikes["alone"], trace.u["alone"], trace.v["alone"]
+    if part.threshold is None:
+        answer = v[-1] / (STATE_PER_WEIGHT * candidate.scale)
+    else:
+        answer = spikes.sum(axis=0, dtype=np.float64)
+    return Calibrated(
+        population=population,
+        connections=tuple(wires),
+        spikes=spikes,
+        rms_error=float(np.sqrt(np.mean((answer - answers[part.name].answer) ** 2))),
+        peak_u=int(np.abs(u).max()),
+        peak_v=int(np.abs(v).max()),
+        saturated=int((np.abs(v) >= STATE_MAX).sum()),
+    )
+
+
+def _sources(lowered: LoweredNetwork, names: Collection[str]) -> list[Input]:
+    """Inputs as they are; spiking populations as inputs of spikes."""
+    given = [part for part in lowered.inputs if part.name in names]
+    return given + [
+        Input(part.name, part.shape, Coding.SPIKES)
+        for part in lowered.populations
+        if part.name in names
+    ]

@@ -1,0 +1,249 @@
+"""A trained model as a NIR graph that every framework runs alike.
+
+What frameworks disagree on is left out of the graph: they ignore `r`, so r = 1 and the gain lies
+in the weights; some lack BatchNorm, AvgPool2d or LI nodes, so the first is folded, the second is
+a SumPool2d whose 1/area lies in the weights behind it, and a linear readout is a plain Affine in
+front of the Output, its score the time mean. Folding is done in float64; arrays are float32,
+which every framework loads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import nir
+import numpy as np
+
+from spikeport.export.batch_norm import WeightAndBias, fold_batch_norm, weight_and_bias
+from spikeport.export.nir_fields import Shape, fail
+from spikeport.export.nir_graph import Edge, make_graph
+from spikeport.export.nir_shapes import output_shape
+from spikeport.float_network import FloatNetwork
+from spikeport.network import Reset
+from spikeport.trained_model import (
+    AvgPoolLayer,
+    BatchNormLayer,
+    ConvLayer,
+    Layer,
+    LIFLayer,
+    LinearLayer,
+    TrainedModel,
+)
+
+DEFAULT_DT_S = 1e-4
+"""snnTorch 1.0.0 imports NIR with this fixed time step; only dt / tau matters to the others."""
+
+Maps = dict[str, WeightAndBias]
+
+
+def export_float(model: TrainedModel, dt_s: float = DEFAULT_DT_S) -> FloatNetwork:
+    """The model's function as a NIR graph.
+
+    v <- decay v + x becomes LIF with tau = dt / (1 - decay), r = 1 and 1 / (1 - decay) in the
+    weights and biases that feed it; decay 1 becomes IF with r = 1, a gain of 1 per step. Neurons
+    fire on v >= v_threshold (`strict` is false), as in training.
+
+    Raises:
+        InputError: the model holds what has no exact counterpart, such as an average pool that
+            feeds something other than one linear map; the message names the layer.
+    """
+    if not dt_s > 0:
+        fail(f"dt_s is {dt_s}, must be positive seconds")
+    layers = {layer.name: layer for layer in model.layers}
+    _check_names(model, layers)
+    maps, stands_for = _fold_norms(model.layers)
+    plan = _Plan(model, layers, maps, stands_for, dt_s)
+    nodes, edges = _build(plan)
+    graph = make_graph(nodes, edges, dt_s)
+    return FloatNetwork(
+        graph, dt_s, model.steps, (model.input,), _reset(model.layers), strict=False
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """The model with batch norms folded; `stands_for` names the map behind a batch norm."""
+
+    model: TrainedModel
+    layers: dict[str, Layer]
+    maps: Maps
+    stands_for: dict[str, str]
+    dt_s: float
+
+    def inputs(self, layer: Layer) -> tuple[str, ...]:
+        return tuple(self.stands_for.get(name, name) for name in layer.inputs)
+
+    def consumers(self, name: str) -> list[Layer]:
+        return [
+            layer
+            for layer in self.layers.values()
+            if not isinstance(layer, BatchNormLayer) and name in self.inputs(layer)
+        ]
+
+    @property
+    def output(self) -> str:
+        return self.stands_for.get(self.model.output, self.model.output)
+
+
+def _check_names(model: TrainedModel, layers: dict[str, Layer]) -> None:
+    if len(layers) != len(model.layers) or model.input.name in layers:
+        fail("model: layer names must be unique and differ from the input's")
+    known = {model.input.name}
+    for layer in model.layers:
+        for name in layer.inputs:
+            if name not in known:
+                fail(f"layer '{layer.name}': input '{name}' does not come before it")
+        if not layer.inputs:
+            fail(f"layer '{layer.name}' has no input")
+        known.add(layer.name)
+    if not isinstance(
+        layers.get(model.output), LIFLayer | ConvLayer | LinearLayer | BatchNormLayer
+    ):
+        fail(f"model: output '{model.output}' must be an LIF layer or a linear map")
+
+
+def _fold_norms(layers: Iterable[Layer]) -> tuple[Maps, dict[str, str]]:
+    maps: Maps = {}
+    linear: dict[str, ConvLayer | LinearLayer] = {}
+    stands_for: dict[str, str] = {}
+    readers = [name for layer in layers for name in layer.inputs]
+    for layer in layers:
+        if isinstance(layer, ConvLayer | LinearLayer):
+            maps[layer.name] = weight_and_bias(layer)
+            linear[layer.name] = layer
+        elif isinstance(layer, BatchNormLayer):
+            source = layer.inputs[0]
+            if len(layer.inputs) != 1 or source not in maps or readers.count(source) != 1:
+                fail(
+                    f"layer '{layer.name}' (batch norm) must follow one conv or linear layer that "
+                    f"feeds nothing else, is fed by {list(layer.inputs)}"
+                )
+            maps[source] = fold_batch_norm(linear[source], layer)
+            stands_for[layer.name] = source
+    return maps, stands_for
+
+
+def _reset(layers: Iterable[Layer]) -> Reset:
+    resets = {layer.reset: layer.name for layer in layers if isinstance(layer, LIFLayer)}
+    if len(resets) > 1:
+        names = ", ".join(f"'{name}' {reset}" for reset, name in resets.items())
+        fail(f"model: layers differ in reset ({names}), a float network has one")
+    return next(iter(resets), Reset.ZERO)
+
+
+def _build(plan: _Plan) -> tuple[dict[str, Any], list[Edge]]:
+    model = plan.model
+    nodes: dict[str, Any] = {model.input.name: nir.Input({"input": np.array(model.input.shape)})}
+    shapes: dict[str, Shape] = {model.input.name: model.input.shape}
+    edges: list[Edge] = []
+
+    def add(name: str, node: Any, sources: Iterable[str]) -> None:
+        given = {shapes[source] for source in sources}
+        if len(given) > 1:
+            fail(f"layer '{name}': its inputs differ in shape: {sorted(given)}")
+        nodes[name] = node
+        edges.extend((source, name) for source in sources)
+        shapes[name] = output_shape(name, node, next(iter(given)))
+
+    for layer in model.layers:
+        sources = plan.inputs(layer)
+        match layer:
+            case ConvLayer():
+                add(layer.name, _conv(layer, *_arrays(plan, layer.name)), sources)
+            case LinearLayer():
+                if any(len(shapes[source]) > 1 for source in sources):
+                    flat = _unused(f"{layer.name}_flatten", plan.layers, nodes)
+                    add(flat, nir.Flatten({"input": None}, 0, -1), sources)
+                    sources = (flat,)
+                add(layer.name, nir.Affine(*_arrays(plan, layer.name)), sources)
+            case AvgPoolLayer():
+                add(layer.name, _sum_pool(plan, layer), sources)
+            case LIFLayer():
+                for source in sources:
+                    if source not in plan.maps:
+                        fail(
+                            f"layer '{layer.name}' (LIF): fed by '{source}', only conv and linear "
+                            "layers can carry its gain"
+                        )
+                add(layer.name, _neuron(plan, layer, shapes[sources[0]]), sources)
+    output = _unused("output", plan.layers, nodes)
+    add(output, nir.Output({"output": np.array(shapes[plan.output])}), (plan.output,))
+    return nodes, edges
+
+
+def _unused(name: str, *taken: Iterable[str]) -> str:
+    while any(name in group for group in taken):
+        name += "_"
+    return name
+
+
+def _tau(layer: LIFLayer, dt_s: float) -> np.float32:
+    if not 0 <= layer.decay <= 1:
+        fail(f"layer '{layer.name}': decay is {layer.decay}, must lie in 0..1")
+    return np.float32(np.inf if layer.decay == 1 else dt_s / (1 - layer.decay))
+
+
+def _gain(layer: Layer, dt_s: float) -> float:
+    """1 / (1 - decay) for the tau that is written, so that its rounding cancels; 1 for IF."""
+    if not isinstance(layer, LIFLayer) or layer.decay == 1:
+        return 1.0
+    return float(_tau(layer, dt_s)) / dt_s
+
+
+def _arrays(plan: _Plan, name: str) -> tuple[Any, Any]:
+    """Weight and bias with the gain of the neurons behind and the 1/area of the pools in front."""
+    gains = {_gain(reader, plan.dt_s) for reader in plan.consumers(name)}
+    if plan.output == name:
+        gains.add(1.0)
+    if len(gains) > 1:
+        fail(
+            f"layer '{name}' feeds layers of different gain {sorted(gains)}, needs a copy for each"
+        )
+    sources = [plan.layers.get(source) for source in plan.inputs(plan.layers[name])]
+    areas = {
+        int(np.prod(source.kernel_size)) if isinstance(source, AvgPoolLayer) else 1
+        for source in sources
+    }
+    if len(areas) > 1:
+        fail(f"layer '{name}': its inputs are averaged over different areas {sorted(areas)}")
+    gain, area = next(iter(gains), 1.0), next(iter(areas))
+    weight, bias = plan.maps[name]
+    return (weight * (gain / area)).astype(np.float32), (bias * gain).astype(np.float32)
+
+
+def _conv(layer: ConvLayer, weight: Any, bias: Any) -> nir.Conv2d:
+    return nir.Conv2d(
+        input_shape=None,
+        weight=weight,
+        stride=layer.stride,
+        padding=layer.padding,
+        dilation=layer.dilation,
+        groups=layer.groups,
+        bias=bias,
+    )
+
+
+def _sum_pool(plan: _Plan, layer: AvgPoolLayer) -> nir.SumPool2d:
+    readers = plan.consumers(layer.name)
+    if not readers or not all(isinstance(reader, ConvLayer | LinearLayer) for reader in readers):
+        names = [reader.name for reader in readers]
+        fail(
+            f"layer '{layer.name}' (average pool) must feed conv or linear layers, whose weights "
+            f"take its 1/area; feeds {names}"
+        )
+    return nir.SumPool2d(
+        *(np.array(getattr(layer, f)) for f in ("kernel_size", "stride", "padding"))
+    )
+
+
+def _neuron(plan: _Plan, layer: LIFLayer, shape: Shape) -> nir.LIF | nir.IF:
+    tau = _tau(layer, plan.dt_s)
+    ones = np.ones(shape, np.float32)
+    threshold = np.full(shape, layer.v_threshold, np.float32)
+    if layer.decay == 1:
+        return nir.IF(r=ones, v_threshold=threshold, v_reset=0 * ones)
+    return nir.LIF(
+        tau=tau * ones, r=ones.copy(), v_leak=0 * ones, v_threshold=threshold, v_reset=0 * ones
+    )

@@ -1,0 +1,130 @@
+"""What a NIR graph cannot say, as JSON in its metadata under the key `spikeport`.
+
+For a float network: dt, T, reset, comparison and input codings. For a deployed network: all of
+its integers, so that reading gives the very same network; their arrays lie beside the JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from spikeport.errors import InputError, SpikeportError
+from spikeport.export.nir_fields import Shape, fail
+from spikeport.float_network import FloatNetwork
+from spikeport.network import DeployedNetwork, Input, Reset
+from spikeport.network_file import build
+from spikeport.network_hash import describe
+
+KEY = "spikeport"
+ARRAYS = "spikeport_arrays"
+VERSION = 1
+
+
+def float_metadata(network: FloatNetwork) -> dict[str, Any]:
+    """Graph metadata of a float network."""
+    return {KEY: _text({"kind": "float", **_run_facts(network)})}
+
+
+def deployed_metadata(
+    network: DeployedNetwork, view: FloatNetwork, notes: tuple[str, ...]
+) -> dict[str, Any]:
+    """Graph metadata of a deployed network, whose float view is `view`."""
+    data, arrays = describe(network)
+    header = {
+        "kind": "deployed",
+        **_run_facts(view),
+        "content_hash": network.content_hash,
+        "provenance": dict(network.provenance),
+        "float_view": list(notes),
+        "network": data,
+    }
+    return {KEY: _text(header), ARRAYS: arrays}
+
+
+def header_of(metadata: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Our header, None where the file has none.
+
+    Raises:
+        InputError: it is damaged or of an unknown version.
+    """
+    text = metadata.get(KEY)
+    if text is None:
+        return None
+    try:
+        header = json.loads(text)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise InputError(f"metadata '{KEY}' is damaged ({error})") from error
+    if not isinstance(header, dict) or header.get("kind") not in ("float", "deployed"):
+        fail(f"metadata '{KEY}' is damaged: no kind of network in it")
+    if header.get("version") != VERSION:
+        fail(f"metadata '{KEY}' has version {header.get('version')!r}, this reads {VERSION}")
+    dt_s = header.get("dt_s")
+    if not (isinstance(dt_s, float | int) and 0 < dt_s < math.inf):
+        fail(f"metadata '{KEY}' is damaged: dt_s is {dt_s!r}")
+    return header
+
+
+def run_facts(header: Mapping[str, Any], shapes: Mapping[str, Shape]) -> dict[str, Any]:
+    """dt_s, steps, reset, strict and inputs as arguments of `FloatNetwork`."""
+    try:
+        return {
+            "dt_s": float(header["dt_s"]),
+            "steps": int(header["steps"]),
+            "reset": Reset(header["reset"]),
+            "strict": bool(header["strict"]),
+            "inputs": tuple(
+                Input(**{**part, "shape": shapes[part["name"]]}) for part in header["inputs"]
+            ),
+        }
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise _damaged(error) from error
+
+
+def deployed_network(header: Mapping[str, Any], arrays: Any) -> DeployedNetwork:
+    """The network whose integers the metadata holds.
+
+    Raises:
+        InputError: they are damaged, or do not give the hash that the file states.
+    """
+    try:
+        network = build(header["network"], dict(arrays), header["provenance"])
+        stated = header["content_hash"]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise _damaged(error) from error
+    if network.content_hash != stated:
+        fail(
+            f"metadata '{KEY}': content hash is {network.content_hash[:12]}, the file states "
+            f"{str(stated)[:12]}: it was changed after writing"
+        )
+    return network
+
+
+def _run_facts(network: FloatNetwork) -> dict[str, Any]:
+    return {
+        "dt_s": network.dt_s,
+        "steps": network.steps,
+        "reset": network.reset,
+        "strict": network.strict,
+        "inputs": [
+            {
+                "name": part.name,
+                "coding": part.coding,
+                "low": part.low,
+                "high": part.high,
+                "scale": part.scale,
+            }
+            for part in network.inputs
+        ],
+    }
+
+
+def _text(header: dict[str, Any]) -> str:
+    return json.dumps({"version": VERSION, **header}, sort_keys=True)
+
+
+def _damaged(error: Exception) -> InputError:
+    reason = error if isinstance(error, SpikeportError) else f"{error!r}"
+    return InputError(f"metadata '{KEY}' is damaged: {reason}")

@@ -1,0 +1,131 @@
+"""Reading NIR files, our own and anybody's."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Any
+
+import nir
+import numpy as np
+
+from spikeport.errors import InputError
+from spikeport.export.nir_deployed import float_view
+from spikeport.export.nir_fields import fail
+from spikeport.export.nir_flatten import FlatGraph, flatten
+from spikeport.export.nir_graph import check_inputs, difference, infer_shapes, make_graph
+from spikeport.export.nir_hdf5 import read_raw
+from spikeport.export.nir_metadata import ARRAYS, KEY, deployed_network, header_of, run_facts
+from spikeport.export.nir_portable import restore
+from spikeport.float_network import FloatNetwork
+from spikeport.network import DeployedNetwork, Input, Reset
+
+_log = logging.getLogger(__name__)
+
+
+class IntegratorGain(StrEnum):
+    """What `r` of IF and I means in a foreign file.
+
+    NIR: r = 1 is a gain of 1 per step, as Norse, snnTorch and Sinabs read it; any other r is
+        r dt, as NIR's equation dv/dt = r I says.
+    PER_STEP: every r is the gain of one step, whatever dt is.
+    """
+
+    NIR = "nir"
+    PER_STEP = "per-step"
+
+
+def read_nir(
+    path: str | os.PathLike[str],
+    *,
+    dt_s: float | None = None,
+    steps: int | None = None,
+    reset: Reset | None = None,
+    strict: bool | None = None,
+    inputs: Sequence[Input] | None = None,
+    integrator_gain: IntegratorGain = IntegratorGain.NIR,
+) -> FloatNetwork | DeployedNetwork:
+    """Read a NIR file: the deployed network where the file carries its integers, else the graph.
+
+    Nested graphs become flat and unsafe names safe (`nir_flatten`). A NIR file states neither dt
+    nor T nor the reset; files that Spikeport wrote do, in their metadata, and arguments given
+    here go before it.
+
+    Args:
+        dt_s, steps: needed for a file from elsewhere. NIR's times are seconds.
+        reset, strict: default ZERO and true, as NIR documents.
+        inputs: default 0/1 spikes for every Input node.
+
+    Raises:
+        InputError: no such file, foreign, damaged or hostile; a node, field or edge breaks a rule
+            (the message names it); dt or T is missing; or the float view was changed by another
+            tool, so that the integers are stale.
+    """
+    raw = read_raw(path, KEY)
+    given = {"dt_s": dt_s, "steps": steps, "reset": reset, "strict": strict, "inputs": inputs}
+    given = {name: value for name, value in given.items() if value is not None}
+    try:
+        header = header_of(raw.metadata)
+        if header is not None and header["kind"] == "deployed":
+            if given:
+                fail(f"arguments {sorted(given)}: the file carries a deployed network with its own")
+            network = deployed_network(header, raw.metadata.get(ARRAYS, {}))
+            view = float_view(network, float(header["dt_s"]))
+            drawn, _ = _graph(flatten(raw), view.dt_s)
+            if (found := difference(drawn, view.graph)) is not None:
+                fail(
+                    f"{found}: the float graph was changed after writing, so the integers in its "
+                    f"metadata are stale; remove metadata '{KEY}' to read the graph alone"
+                )
+            return network
+        return _float_network(flatten(raw), header, given, integrator_gain)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def _float_network(
+    flat: FlatGraph, header: dict[str, Any] | None, given: dict[str, Any], gain: IntegratorGain
+) -> FloatNetwork:
+    dt_s = given.get("dt_s", header and header["dt_s"])
+    if dt_s is None:
+        fail("no time step in the file, NIR has no field for it: give dt_s (--dt), in seconds")
+    if not (isinstance(dt_s, float | int) and 0 < dt_s < np.inf):
+        fail(f"dt_s is {dt_s!r}, must be positive seconds")
+    if header is None and gain is IntegratorGain.PER_STEP:
+        for node in flat.nodes.values():
+            if isinstance(node, nir.IF | nir.I):
+                node.r = np.where(node.r == 1, node.r, node.r / dt_s)
+    graph, shapes = _graph(flat, dt_s)
+    facts: dict[str, Any] = {"reset": Reset.ZERO, "strict": True}
+    if header is not None:
+        facts = run_facts(header, shapes)
+    facts |= given
+    if "steps" not in facts:
+        fail("no number of steps in the file, NIR has no field for it: give steps (--steps), T")
+    if "inputs" not in facts:
+        facts["inputs"] = tuple(Input(name, shapes[name]) for name in sorted(graph.inputs))
+    check_inputs(graph, facts["inputs"])
+    _warn_of_odd_time_constants(graph, dt_s)
+    return FloatNetwork(graph, **facts)
+
+
+def _graph(flat: FlatGraph, dt_s: float) -> tuple[nir.NIRGraph, dict[str, Any]]:
+    nodes = {name: restore(name, node) for name, node in flat.nodes.items()}
+    graph = make_graph(nodes, flat.edges, dt_s)
+    shapes = infer_shapes(graph, dt_s)
+    flat.check_ports(shapes)
+    return graph, shapes
+
+
+def _warn_of_odd_time_constants(graph: nir.NIRGraph, dt_s: float) -> None:
+    """The documentation of NIR says ms, every published file has seconds; nothing in it tells."""
+    for name, node in graph.nodes.items():
+        for field in ("tau", "tau_mem", "tau_syn"):
+            ratio = np.asarray(getattr(node, field, dt_s), np.float64) / dt_s
+            if ratio.min() < 1 - 1e-6 or ratio.max() > 1e5:
+                _log.warning(
+                    "node '%s': %s is %.3g to %.3g times dt (%g s); are both in seconds?",
+                    name, field, ratio.min(), ratio.max(), dt_s,
+                )  # fmt: skip

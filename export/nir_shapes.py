@@ -1,0 +1,142 @@
+"""The shape that each NIR node makes of its input.
+
+Worked out here rather than by nir, whose 1.0.8 is wrong for grouped convolutions and for kernels
+that are not square. No shape has a batch axis.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import nir
+import numpy as np
+
+from spikeport.export.nir_fields import NODE_TYPES, Shape, fail, label, node_values
+from spikeport.geometry import window_count
+
+
+def output_shape(name: str, node: Any, given: Shape | None) -> Shape:
+    """Shape that `node` makes of an input of shape `given` (None for an Input)."""
+    subject = label(name, node)
+    match node:
+        case nir.Input():
+            return _declared(node.input_type["input"], subject)
+        case nir.Output():
+            return _output(subject, node, given or ())
+        case nir.Affine() | nir.Linear():
+            weight = np.asarray(node.weight)
+            expected = (*weight.shape[:-2], weight.shape[-1])
+            made = weight.shape[:-1]
+            _meet(subject, expected, given)
+            if isinstance(node, nir.Affine) and np.shape(node.bias) != made:
+                fail(f"{subject}: bias has shape {np.shape(node.bias)}, must be {made}")
+            return made
+        case nir.Conv2d():
+            return _conv(subject, node, given)
+        case nir.SumPool2d() | nir.AvgPool2d():
+            kernel, stride, padding = (
+                [int(n) for n in side] for side in (node.kernel_size, node.stride, node.padding)
+            )
+            return _windows(subject, given, given and given[0], kernel, stride, padding, (1, 1))
+        case nir.Flatten():
+            return _flatten(subject, node, given or ())
+        case _:
+            values = node_values(node)
+            if not values:
+                fail(f"{subject}: type is not supported, must be one of {', '.join(NODE_TYPES)}")
+            own = np.shape(next(iter(values.values())))
+            if own != ():
+                _meet(subject, own, given)
+            return given or own
+
+
+def conv_padding(node: nir.Conv2d) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Zeros (before, after) along height and width; "same" puts the odd one after."""
+    if node.padding == "valid":
+        return (0, 0), (0, 0)
+    if node.padding == "same":
+        total = [
+            d * (k - 1) for d, k in zip(_pair(node.dilation), node.weight.shape[2:], strict=True)
+        ]
+        return (total[0] // 2, total[0] - total[0] // 2), (total[1] // 2, total[1] - total[1] // 2)
+    height, width = _pair(node.padding)
+    return (height, height), (width, width)
+
+
+def _meet(subject: str, expected: Shape, given: Shape | None) -> None:
+    if given is not None and tuple(expected) != tuple(given):
+        fail(f"{subject}: expects shape {tuple(expected)}, is given {tuple(given)}")
+
+
+def _declared(value: Any, subject: str) -> Shape:
+    """Sizes of an Input; leading axes of one that exceed (C, H, W) are a batch axis left in."""
+    if value is None:
+        fail(f"{subject}: declares no shape")
+    shape = tuple(int(n) for n in value)
+    while len(shape) > 1 and len(shape) != 3 and shape[0] == 1:
+        shape = shape[1:]
+    if len(shape) not in (1, 3):
+        fail(f"{subject}: shape {tuple(value)} must be (N,) or (C, H, W)")
+    return shape
+
+
+def _output(subject: str, node: nir.Output, given: Shape) -> Shape:
+    """An Output declares what it is given; leading axes of one are batch and time axes left in."""
+    declared = node.output_type["output"]
+    if declared is not None and len(declared):
+        shape = tuple(int(n) for n in declared)
+        while shape != given and len(shape) > len(given) and shape[0] == 1:
+            shape = shape[1:]
+        _meet(subject, shape, given)
+    return given
+
+
+def _conv(subject: str, node: nir.Conv2d, given: Shape | None) -> Shape:
+    weight = np.asarray(node.weight)
+    groups = int(node.groups)
+    if node.padding == "same" and _pair(node.stride) != (1, 1):
+        fail(f"{subject}: padding 'same' needs stride 1, has {node.stride}")
+    if weight.shape[0] % groups:
+        fail(f"{subject}: groups {groups} must divide {weight.shape[0]} output channels")
+    if np.shape(node.bias) != weight.shape[:1]:
+        fail(f"{subject}: bias has shape {np.shape(node.bias)}, must be {weight.shape[:1]}")
+    if given is not None and len(given) == 3 and given[0] != weight.shape[1] * groups:
+        fail(f"{subject}: expects {weight.shape[1] * groups} channels, is given {given[0]}")
+    if given is not None and len(given) == 3 and node.padding == "same":
+        return (weight.shape[0], *given[1:])
+    padding = [side[0] for side in conv_padding(node)]
+    stride, dilation = _pair(node.stride), _pair(node.dilation)
+    return _windows(subject, given, weight.shape[0], weight.shape[2:], stride, padding, dilation)
+
+
+def _windows(
+    subject: str,
+    given: Shape | None,
+    channels: Any,
+    kernel: Iterable[int],
+    stride: Iterable[int],
+    padding: Iterable[int],
+    dilation: Iterable[int],
+) -> Shape:
+    if given is None or len(given) != 3:
+        fail(f"{subject}: expects shape (C, H, W), is given {given}")
+    sides = zip(given[1:], kernel, stride, padding, dilation, strict=True)
+    made = tuple(window_count(*side) for side in sides)
+    if min(made) < 1:
+        fail(f"{subject}: its kernel does not fit into {given}")
+    return (int(channels), *made)
+
+
+def _flatten(subject: str, node: nir.Flatten, given: Shape) -> Shape:
+    rank = len(given)
+    start = node.start_dim + rank if node.start_dim < 0 else node.start_dim
+    end = node.end_dim + rank if node.end_dim < 0 else node.end_dim
+    if not 0 <= start < max(rank, 1) or not start <= end < max(rank, 1):
+        fail(f"{subject}: start_dim {node.start_dim}, end_dim {node.end_dim} do not fit {given}")
+    return (*given[:start], int(np.prod(given[start : end + 1])), *given[end + 1 :])
+
+
+def _pair(value: Any) -> tuple[int, int]:
+    first, *rest = (int(n) for n in np.atleast_1d(np.asarray(value)))
+    return (first, rest[0] if rest else first)

@@ -1,0 +1,147 @@
+"""Which scales a population may take: the largest that fits, some that clip, or a lossless one."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikeport import fixed_point as fx
+from spikeport.errors import InputError
+from spikeport.export.lowered import FloatInjection, FloatPopulation, LoweredNetwork
+from spikeport.export.rounding import (
+    STATE_PER_WEIGHT,
+    bias_exponent,
+    largest_scale,
+    round_bias,
+    round_weights,
+    settle,
+)
+from spikeport.network import Reset
+
+_HALF_RANGE = 1 << (fx.STATE_BITS - 2 - fx.ACTIVATION_SHIFT)
+"""Half of what u and v hold, in weight units: room for samples that calibration did not see."""
+_SILENT_WEIGHTS = 256.0
+"""Threshold in weight units of a population whose weights are all zero."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A scale to try; the bias exponent goes with it where an injected input dictates it."""
+
+    scale: float
+    injected_exponent: int | None = None
+
+
+def candidates(
+    lowered: LoweredNetwork,
+    part: FloatPopulation,
+    *,
+    peak_u: float,
+    peak_v: float,
+    weight_bits: int,
+    clip_fractions: tuple[float, ...],
+) -> tuple[Candidate, ...]:
+    """Scales for `part`, best guess first.
+
+    If some scale puts all its weights, biases and the threshold on the chip's grid, the largest
+    such scale is the only candidate: then nothing is lost. Else they are `fit / f` for each clip
+    fraction f, where `fit` is the largest scale that clips no weight, lowered to a whole
+    threshold (the threshold is then exact) and bounded by what vth, bias, u and v can hold.
+
+    Raises:
+        InputError: no scale fits; the message names the population and what is too large.
+    """
+    bound = largest_allowed(part, peak_u=peak_u, peak_v=peak_v)
+    weights = [(c.weight / lowered.source_scale(c.source)) for c in lowered.incoming(part.name)]
+    fit = min((largest_scale(w, weight_bits) for w in weights), default=math.inf)
+    if math.isinf(fit):
+        fit = _SILENT_WEIGHTS / (part.threshold or max(peak_v, 1e-9))
+    injected = lowered.injected(part.name)
+    if injected:
+        return (_dictated(lowered, part, injected[0], min(fit, bound)),)
+    lossless = _lossless(weights, part, min(fit, bound), weight_bits, lowered.reset)
+    if lossless is not None:
+        return (Candidate(lossless),)
+    scales = (_whole_threshold(part, min(fit / f, bound)) for f in clip_fractions)
+    return tuple(Candidate(scale) for scale in dict.fromkeys(scales))
+
+
+def largest_allowed(part: FloatPopulation, *, peak_u: float, peak_v: float) -> float:
+    """Largest scale at which vth and biases fit, and u and v keep half of their range free."""
+    limits = [math.inf]
+    if part.threshold is not None:
+        limits.append(fx.VTH_MAX / part.threshold)
+    if (bias := float(np.abs(part.bias).max())) > 0:
+        reach = fx.BIAS_MANTISSA_MAX << fx.BIAS_EXPONENT_MAX
+        limits.append(reach / (STATE_PER_WEIGHT * bias))
+    limits += [_HALF_RANGE / peak for peak in (peak_u, peak_v) if peak > 0]
+    return min(limits)
+
+
+def _whole_threshold(part: FloatPopulation, scale: float) -> float:
+    if part.threshold is None:
+        return scale
+    whole = math.floor(float(settle(scale * part.threshold)))
+    if whole < 1:
+        raise InputError(
+            f"population '{part.name}': threshold {part.threshold:g} is below one weight unit at "
+            f"the largest possible scale {scale:g}; its weights are too large for it"
+        )
+    return whole / part.threshold
+
+
+def _lossless(
+    weights: list[NDArray[np.float64]],
+    part: FloatPopulation,
+    most: float,
+    bits: int,
+    reset: Reset,
+) -> float | None:
+    """The largest scale up to `most` that needs no rounding anywhere.
+
+    Weights fall on the grid and biases on whole weight units, so that v takes whole units only
+    and any threshold is exact; where a reset subtracts it, it must be whole itself.
+    """
+    levels = [np.unique(w) for w in weights if w.any()]
+    if not levels:
+        return None
+    first = levels[0]
+    mixed = bool(first[0] < 0 < first[-1])
+    low, high, step = fx.weight_grid(mixed=mixed, bits=bits)
+    largest = float(np.abs(first).max())
+    probe = first[:: max(1, first.size // 32)]  # tells most scales apart at little cost
+    for mantissa in range(max(-low, high), 0, -step):
+        scale = mantissa / largest
+        if scale > most * (1 + 1e-12):
+            continue
+        threshold = part.threshold if reset is Reset.SUBTRACT else None
+        whole = settle(scale * np.append(part.bias, threshold or 0.0))
+        if (whole % 1).any():
+            continue
+        state = STATE_PER_WEIGHT * whole
+        exponent = bias_exponent(state[:-1])
+        if (round_bias(state[:-1], exponent) << exponent != state[:-1]).any():
+            continue
+        if (settle(scale * probe) % 1).any():
+            continue
+        if all((settle(scale * w) == round_weights(scale * w, bits)).all() for w in levels):
+            return scale
+    return None
+
+
+def _dictated(
+    lowered: LoweredNetwork, part: FloatPopulation, injected: FloatInjection, most: float
+) -> Candidate:
+    """An input injected as bias mantissas fixes 64 S gain = input scale * 2^exponent."""
+    source = next(i for i in lowered.inputs if i.name == injected.source)
+    unit = source.scale / (STATE_PER_WEIGHT * injected.gain)
+    fits = [e for e in range(fx.BIAS_EXPONENT_MAX + 1) if unit * 2**e <= most]
+    if not fits:
+        raise InputError(
+            f"input '{source.name}': scale {source.scale:g} as bias of '{part.name}' asks for "
+            f"{unit:g} weight units per membrane unit, at most {most:g} fit; lower its scale"
+        )
+    return Candidate(unit * 2 ** fits[-1], fits[-1])

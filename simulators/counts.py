@@ -1,0 +1,123 @@
+"""Exact event counts out of how many messages each source neuron delivered.
+
+A message is one non-zero value (a spike or a graded payload) of one source neuron in one step. It
+reaches the same synapses every time, so synaptic events are
+
+    sum over source neurons of (messages delivered) * (synapses reached)
+
+in int64. Source of the definitions: `spikeport.run.EventCounts`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikeport.geometry import pooled_index, taps_per_position
+from spikeport.network import Conv2d, Dense, DeployedNetwork, Input, Shape, SumPool2d, Synapses
+from spikeport.run import Counts, EventCounts
+
+PerNeuron = NDArray[np.int64]
+
+
+def fan_out(connection: Synapses, source_shape: Shape) -> tuple[PerNeuron, PerNeuron]:
+    """Synapses that a message of each source neuron reaches: (non-zero, stored).
+
+    Both have `source_shape`. A neuron that the pool or the stride leaves unread reaches none.
+    """
+    pool = connection.pool
+    shape = source_shape if pool is None else pool.output_shape(source_shape)
+    nonzero = _reached(connection, connection.weight != 0, shape)
+    stored = _reached(connection, np.ones_like(connection.weight, np.bool_), shape)
+    if pool is None:
+        return nonzero, stored
+    return (
+        _in_front_of_pool(pool, source_shape, nonzero),
+        _in_front_of_pool(pool, source_shape, stored),
+    )
+
+
+def _reached(connection: Synapses, present: NDArray[np.bool_], shape: Shape) -> PerNeuron:
+    """Synapses marked in `present` (shape of the weight) that each neuron of `shape` reaches."""
+    match connection:
+        case Dense():
+            reached: PerNeuron = present.sum(axis=0, dtype=np.int64)
+            return reached.reshape(shape)
+        case Conv2d():
+            grouped = present.reshape(connection.groups, -1, *present.shape[1:])
+            per_tap = grouped.sum(axis=1, dtype=np.int64).reshape(shape[0], *present.shape[2:])
+            rows, columns = (
+                taps_per_position(*axis).astype(np.int64)
+                for axis in zip(
+                    shape[1:],
+                    present.shape[2:],
+                    connection.stride,
+                    connection.padding,
+                    connection.dilation,
+                    strict=True,
+                )
+            )
+            met: PerNeuron = rows @ per_tap @ columns.T
+            return met
+
+
+def _in_front_of_pool(pool: SumPool2d, source_shape: Shape, reached: PerNeuron) -> PerNeuron:
+    """What each source neuron reaches, given what each pooled sum reaches."""
+    rows, columns = (
+        pooled_index(*axis)
+        for axis in zip(source_shape[1:], pool.kernel_size, pool.stride, pool.padding, strict=True)
+    )
+    inside = (rows >= 0)[:, None] & (columns >= 0)
+    return np.where(inside, reached[:, rows[:, None], columns], 0)
+
+
+def input_messages(part: Input, values: NDArray[Any], steps: int, delay: int = 0) -> PerNeuron:
+    """Non-zero values per neuron, over all samples, that arrive within T after `delay` steps.
+
+    Args:
+        values: checked samples, (B, *shape) presented at every step or (T, B, *shape).
+    """
+    arriving = max(steps - delay, 0)
+    if values.ndim == 1 + len(part.shape):
+        presented: PerNeuron = (values != 0).sum(axis=0, dtype=np.int64)
+        return presented * arriving
+    arrived: PerNeuron = (values[:arriving] != 0).sum(axis=(0, 1), dtype=np.int64)
+    return arrived
+
+
+def event_counts(
+    network: DeployedNetwork,
+    *,
+    samples: int,
+    spikes: Counts,
+    updates: Counts,
+    input_events: Counts,
+    delivered: Mapping[str, PerNeuron],
+) -> EventCounts:
+    """Complete the counts of a run.
+
+    Args:
+        delivered: per connection that carries weights, messages of each source neuron that
+            arrived within the sample, summed over samples; shape of the source, or flat.
+    """
+    nonzero, stored = {}, {}
+    for connection in network.synapses:
+        messages = delivered[connection.name].ravel()
+        reached = fan_out(connection, network.sources[connection.source].shape)
+        nonzero[connection.name], stored[connection.name] = (
+            int(messages @ per_message.ravel()) for per_message in reached
+        )
+    return EventCounts(
+        samples=samples,
+        steps=network.steps,
+        spikes=spikes,
+        visits={part.name: part.size * network.steps * samples for part in network.populations},
+        updates=updates,
+        input_events=input_events,
+        messages={c.name: int(delivered[c.name].sum()) for c in network.synapses},
+        synaptic_events=nonzero,
+        synaptic_events_all=stored,
+    )

@@ -1,0 +1,111 @@
+"""Event counts of a float run, under the names that its deployed network will have."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikeport.errors import InputError
+from spikeport.export.lower import lower
+from spikeport.export.lowered import FloatConnection
+from spikeport.float_network import FloatNetwork
+from spikeport.network import Conv2d, Dense, Reset, Shape, Synapses
+from spikeport.run import EventCounts, Run
+from spikeport.samples import Samples, check_float_samples
+from spikeport.simulators.counts import PerNeuron, fan_out, input_messages
+
+
+def float_counts(network: FloatNetwork, samples: Samples, run: Run) -> EventCounts:
+    """Count the events of a float run from its spikes.
+
+    Populations and connections are those of the lowered network, so the figures stand beside the
+    integer ones. An update is a neuron-step that begins or ends with v != 0, or fires; a readout
+    population that the graph leaves implicit (a linear map into Output) has no v to look at and
+    counts as updated in every step.
+
+    Args:
+        samples: what the run saw, in float units.
+        run: with "spikes" and "v" (or "v_charged") in its trace, as `run_float`, `run_norse` and
+            the trainer's `evaluate` give them.
+
+    Raises:
+        InputError: the trace lacks a population of the graph.
+    """
+    lowered = lower(network)
+    arrays = check_float_samples(network.inputs, network.steps, samples)
+    sizes = {part.name: part.size for part in lowered.populations}
+    fired = {p.name: _spikes(run, p.name) for p in lowered.populations if p.threshold is not None}
+    messages, nonzero, stored = {}, {}, {}
+    for connection in lowered.connections:
+        source = next((part for part in network.inputs if part.name == connection.source), None)
+        if source is not None:
+            sent = input_messages(source, arrays[source.name], network.steps, connection.delay)
+        else:
+            arriving = network.steps - connection.delay
+            sent = fired[connection.source][: max(arriving, 0)].sum((0, 1), dtype=np.int64)
+        messages[connection.name] = int(sent.sum())
+        nonzero[connection.name], stored[connection.name] = (
+            int(sent.ravel() @ reached.ravel()) for reached in _fan_out(connection, sent)
+        )
+    visits = {name: size * network.steps * run.samples for name, size in sizes.items()}
+    return EventCounts(
+        samples=run.samples,
+        steps=network.steps,
+        spikes={name: int(fired[name].sum()) if name in fired else 0 for name in sizes},
+        visits=visits,
+        updates={
+            name: _updates(run, name, network.reset) if name in fired else visits[name]
+            for name in sizes
+        },
+        input_events={
+            part.name: int(input_messages(part, arrays[part.name], network.steps).sum())
+            for part in network.inputs
+        },
+        messages=messages,
+        synaptic_events=nonzero,
+        synaptic_events_all=stored,
+    )
+
+
+def _spikes(run: Run, name: str) -> NDArray[np.uint8]:
+    if run.trace is None or name not in run.trace.spikes:
+        raise InputError(f"event counts: the {run.backend} run has no spike trace of '{name}'")
+    return run.trace.spikes[name]
+
+
+def _updates(run: Run, name: str, reset: Reset) -> int:
+    trace = run.trace
+    assert trace is not None  # _spikes has looked
+    spikes = trace.spikes[name] != 0
+    if name in trace.v:
+        after: NDArray[Any] = trace.v[name] != 0
+    elif name in trace.v_charged:
+        charged = trace.v_charged[name] != 0
+        after = charged & ~spikes if reset is Reset.ZERO else charged
+    else:
+        raise InputError(f"event counts: the {run.backend} run has no trace of v of '{name}'")
+    active = after | spikes
+    active[1:] |= after[:-1]
+    return int(np.count_nonzero(active))
+
+
+def _fan_out(connection: FloatConnection, sent: PerNeuron) -> tuple[PerNeuron, PerNeuron]:
+    shape: Shape = sent.shape
+    present = (connection.weight != 0).astype(np.int16)
+    mask: Synapses
+    if present.ndim == 2:
+        mask = Dense(connection.source, connection.target, present, pool=connection.pool)
+    else:
+        mask = Conv2d(
+            connection.source,
+            connection.target,
+            present,
+            stride=connection.stride,
+            padding=connection.padding,
+            dilation=connection.dilation,
+            groups=connection.groups,
+            pool=connection.pool,
+        )
+    return fan_out(mask, shape)

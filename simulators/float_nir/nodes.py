@@ -1,0 +1,217 @@
+"""One step of each NIR node, batched, in NumPy.
+
+Neurons (forward Euler, k = dt / tau, state zero at the start of a sample):
+
+    I, IF      v <- v + g I                             g: see `integrator_gain`
+    LI, LIF    v <- v + k (r I + v_leak - v)
+    CubaLI(F)  i <- i + k_syn (w_in x - i); v <- v + k_mem (r i + v_leak - v), the new i first
+
+A spike where v > v_threshold (>= if not strict), then in the same step v <- v_reset or
+v <- v - v_threshold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import nir
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+from spikeport.errors import InputError
+from spikeport.export.nir_fields import label
+from spikeport.export.nir_shapes import conv_padding
+from spikeport.network import Reset
+
+Array = NDArray[Any]
+State = tuple[Array, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Emission:
+    """What a node gives in one step; v and v_charged (before reset) where it has a membrane."""
+
+    out: Array
+    v: Array | None = None
+    v_charged: Array | None = None
+
+
+Step = Callable[[State, Array], tuple[Emission, State]]
+
+
+@dataclass(frozen=True, slots=True)
+class NodeKernel:
+    """A node ready to step: how many state arrays of its shape it keeps, and its step.
+
+    Attributes:
+        linear: stateless, so that an input that never changes need be mapped once only.
+    """
+
+    states: int
+    step: Step
+
+    @property
+    def linear(self) -> bool:
+        """Whether the node keeps no state."""
+        return self.states == 0
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What NIR leaves open."""
+
+    dt_s: float
+    reset: Reset
+    strict: bool
+    dtype: type[np.floating[Any]]
+
+
+def integrator_gain(r: Any, dt_s: float) -> Array:
+    """Gain of one step of I and IF.
+
+    NIR's equation dv/dt = r I gives r dt, yet Norse, snnTorch and Sinabs read r = 1 as a gain of
+    1 per step. So r = 1 is 1 per step here, and every other r is r dt, as the equation says.
+    """
+    r = np.asarray(r, np.float64)
+    return np.where(np.isclose(r, 1.0, rtol=1e-9, atol=0), 1.0, r * dt_s)
+
+
+def node_kernel(name: str, node: Any, rules: Rules) -> NodeKernel:
+    """The step of any node but Input and Delay, constants worked out in `rules.dtype`."""
+    match node:
+        case nir.Output():
+            return _stateless(lambda x: x)
+        case nir.Affine() | nir.Linear():
+            return _stateless(_affine(node, rules))
+        case nir.Scale():
+            scale = rules.dtype(node.scale)
+            return _stateless(lambda x: x * scale)
+        case nir.Conv2d():
+            return _stateless(_conv(node, rules))
+        case nir.SumPool2d():
+            return _stateless(_pool(node, 1))
+        case nir.AvgPool2d():
+            return _stateless(_pool(node, int(np.prod(node.kernel_size))))
+        case nir.Flatten():
+            return _stateless(_flatten(node))
+        case nir.Threshold():
+            threshold = np.asarray(node.threshold, rules.dtype)
+            return NodeKernel(0, lambda state, x: (_heaviside(x, threshold, rules), state))
+        case nir.I() | nir.IF() | nir.LI() | nir.LIF() | nir.CubaLI() | nir.CubaLIF():
+            return _neuron(node, rules)
+        case _:
+            raise InputError(f"{label(name, node)}: cannot be simulated")
+
+
+def _stateless(apply: Callable[[Array], Array]) -> NodeKernel:
+    return NodeKernel(0, lambda state, x: (Emission(apply(x)), state))
+
+
+def _heaviside(x: Array, threshold: Array, rules: Rules) -> Emission:
+    fired = x > threshold if rules.strict else x >= threshold
+    return Emission(fired.astype(rules.dtype), v_charged=x)
+
+
+def _affine(node: Any, rules: Rules) -> Callable[[Array], Array]:
+    weight = np.asarray(node.weight, rules.dtype)
+    bias = np.asarray(getattr(node, "bias", 0.0), rules.dtype)
+    if weight.ndim == 2:
+        return lambda x: x @ weight.T + bias
+    return lambda x: np.einsum("...oi,b...i->b...o", weight, x) + bias
+
+
+def _conv(node: nir.Conv2d, rules: Rules) -> Callable[[Array], Array]:
+    weight = np.asarray(node.weight, rules.dtype)
+    bias = np.asarray(node.bias, rules.dtype).reshape(-1, 1, 1)
+    groups, stride, dilation = int(node.groups), node.stride, node.dilation
+    border = ((0, 0), (0, 0), *conv_padding(node))
+    reach = tuple(d * (k - 1) + 1 for d, k in zip(dilation, weight.shape[2:], strict=True))
+    kernels = np.split(weight, groups)
+
+    def apply(x: Array) -> Array:
+        windows = sliding_window_view(np.pad(x, border), reach, axis=(2, 3))
+        taken = windows[:, :, :: stride[0], :: stride[1], :: dilation[0], :: dilation[1]]
+        parts = [
+            np.tensordot(part, kernel, axes=((1, 4, 5), (1, 2, 3)))
+            for part, kernel in zip(np.split(taken, groups, axis=1), kernels, strict=True)
+        ]
+        return np.moveaxis(np.concatenate(parts, axis=3), 3, 1) + bias
+
+    return apply
+
+
+def _pool(node: Any, area: int) -> Callable[[Array], Array]:
+    kernel = tuple(int(n) for n in node.kernel_size)
+    rows, columns = (int(n) for n in node.stride)
+    height, width = (int(n) for n in node.padding)
+    border = ((0, 0), (0, 0), (height, height), (width, width))
+
+    def apply(x: Array) -> Array:
+        windows = sliding_window_view(np.pad(x, border), kernel, axis=(2, 3))
+        total: Array = windows[:, :, ::rows, ::columns].sum(axis=(4, 5))
+        return total if area == 1 else total / area
+
+    return apply
+
+
+def _flatten(node: nir.Flatten) -> Callable[[Array], Array]:
+    def apply(x: Array) -> Array:
+        rank = x.ndim - 1
+        start, end = (n + rank if n < 0 else n for n in (node.start_dim, node.end_dim))
+        return x.reshape(*x.shape[: start + 1], -1, *x.shape[end + 2 :])
+
+    return apply
+
+
+def _neuron(node: Any, rules: Rules) -> NodeKernel:
+    def constant(value: Any) -> Array:
+        return np.asarray(value, rules.dtype)
+
+    def rate(tau: Any) -> Array:
+        return constant(rules.dt_s * (1 / np.asarray(tau, np.float64)))
+
+    charge: Callable[[Array, Array], Array]
+    if isinstance(node, nir.I | nir.IF):
+        gain = constant(integrator_gain(node.r, rules.dt_s))
+        charge = lambda v, x: v + gain * x  # noqa: E731
+    else:
+        k = rate(node.tau if isinstance(node, nir.LI | nir.LIF) else node.tau_mem)
+        r, leak = constant(node.r), constant(node.v_leak)
+        charge = lambda v, x: v + k * (r * x + leak - v)  # noqa: E731
+
+    membrane = _spiking(node, rules, charge) if hasattr(node, "v_threshold") else _silent(charge)
+    if not isinstance(node, nir.CubaLI | nir.CubaLIF):
+        return NodeKernel(1, membrane)
+    k_syn, w_in = rate(node.tau_syn), constant(node.w_in)
+
+    def step(state: State, x: Array) -> tuple[Emission, State]:
+        current = state[1] + k_syn * (w_in * x - state[1])
+        emission, (v,) = membrane(state[:1], current)
+        return emission, (v, current)
+
+    return NodeKernel(2, step)
+
+
+def _silent(charge: Callable[[Array, Array], Array]) -> Step:
+    def step(state: State, x: Array) -> tuple[Emission, State]:
+        v = charge(state[0], x)
+        return Emission(v, v=v), (v,)
+
+    return step
+
+
+def _spiking(node: Any, rules: Rules, charge: Callable[[Array, Array], Array]) -> Step:
+    threshold = np.asarray(node.v_threshold, rules.dtype)
+    resting = np.asarray(node.v_reset, rules.dtype)
+
+    def step(state: State, x: Array) -> tuple[Emission, State]:
+        charged = charge(state[0], x)
+        fired = charged > threshold if rules.strict else charged >= threshold
+        after = resting if rules.reset is Reset.ZERO else charged - threshold
+        v = np.where(fired, after, charged)
+        return Emission(fired.astype(rules.dtype), v, charged), (v,)
+
+    return step

@@ -1,0 +1,263 @@
+"""Running a NIR graph by forward Euler, all samples at once."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import nir
+import numpy as np
+from numpy.typing import NDArray
+
+from spikeport.export.nir_fields import INTEGRATING, SPIKING, fail, kind, label
+from spikeport.export.nir_graph import (
+    Schedule,
+    check_inputs,
+    delay_steps,
+    infer_shapes,
+    make_graph,
+    schedule,
+    sources_of,
+)
+from spikeport.float_network import FloatNetwork
+from spikeport.run import Run, Trace
+from spikeport.samples import Samples, at_step, check_float_samples, sample_count
+from spikeport.simulators.float_nir.nodes import Emission, NodeKernel, Rules, State, node_kernel
+
+Array = NDArray[Any]
+
+RECORDABLE = ("spikes", "v", "v_charged")
+VERSION = "1"
+
+
+def run_float(
+    network: FloatNetwork,
+    samples: Samples,
+    *,
+    record: Sequence[str] = (),
+    dtype: type[np.float64] | type[np.float32] = np.float64,
+) -> Run:
+    """Simulate a float network; the equations are in `float_nir.nodes`.
+
+    Several edges into a node sum. An edge that closes a cycle delivers what its source gave in
+    the step before and nothing at t = 0: where the source is a recurrent Affine its bias is
+    missing in the first step, as in Norse and nirtorch.
+
+    Args:
+        samples: (B, *shape) shown at every step, or (T, B, *shape); per input if several.
+        record: what the trace holds, per neuron node and Threshold, arrays (T, B, *shape).
+
+    Returns:
+        Scores per Output node, shape (B, N): spike counts behind neurons that spike, the last v
+        behind integrators, else the time mean of a linear map.
+
+    Raises:
+        InputError: the graph or the samples break a rule, or an Output mixes those three kinds.
+    """
+    for item in record:
+        if item not in RECORDABLE:
+            fail(f"record: {item!r} cannot be recorded, must be one of {', '.join(RECORDABLE)}")
+    checked = make_graph(network.graph.nodes, network.graph.edges, network.dt_s)
+    check_inputs(checked, network.inputs)
+    arrays = check_float_samples(network.inputs, network.steps, samples)
+    simulation = _Simulation.of(network, checked, arrays, dtype)
+    start = time.perf_counter()
+    tally = _Tally(checked, simulation.shapes, record)
+    for step in range(network.steps):
+        tally.add(simulation.advance(step))
+    return Run(
+        backend="float",
+        version=VERSION,
+        network_hash="",
+        samples=simulation.batch,
+        steps=network.steps,
+        scores=tally.scores(network.steps),
+        spike_counts=tally.spike_counts,
+        counts=None,
+        trace=tally.trace() if record else None,
+        wall_s=time.perf_counter() - start,
+    )
+
+
+def output_kind(graph: nir.NIRGraph, name: str, sources: Sequence[str]) -> str:
+    """What an Output reads: "spikes", "membrane" or "mean"."""
+    kinds = {
+        "spikes"
+        if (source := kind(graph.nodes[s])) in SPIKING
+        else "membrane"
+        if source in INTEGRATING
+        else "mean"
+        for s in sources
+    }
+    if len(kinds) > 1:
+        fail(f"{label(name, graph.nodes[name])} sums {sorted(kinds)} of {list(sources)}, needs one")
+    return kinds.pop()
+
+
+@dataclass(slots=True)
+class _Simulation:
+    """A graph in mid-run."""
+
+    network: FloatNetwork
+    graph: nir.NIRGraph
+    plan: Schedule
+    feeds: Mapping[str, tuple[str, ...]]
+    shapes: Mapping[str, tuple[int, ...]]
+    kernels: Mapping[str, NodeKernel]
+    constant: frozenset[str]
+    inputs: Mapping[str, Array]
+    batch: int
+    dtype: type[np.floating[Any]]
+    states: dict[str, State]
+    history: dict[str, deque[Array]]
+    emitted: dict[str, Emission]
+
+    @staticmethod
+    def of(
+        network: FloatNetwork,
+        graph: nir.NIRGraph,
+        arrays: Mapping[str, Array],
+        dtype: type[np.floating[Any]],
+    ) -> _Simulation:
+        plan, feeds = schedule(graph, network.dt_s), sources_of(graph)
+        shapes = infer_shapes(graph, network.dt_s)
+        rules = Rules(network.dt_s, network.reset, network.strict, dtype)
+        kernels = {
+            name: node_kernel(name, node, rules)
+            for name, node in graph.nodes.items()
+            if not isinstance(node, nir.Input | nir.Delay)
+        }
+        batch = sample_count(network.inputs, arrays)
+        constant: set[str] = {
+            part.name for part in network.inputs if arrays[part.name].ndim == 1 + len(part.shape)
+        }
+        for name in plan.order:
+            fixed = all(s in constant and (s, name) not in plan.feedback for s in feeds[name])
+            if name in kernels and kernels[name].linear and fixed:
+                constant.add(name)
+        return _Simulation(
+            network=network,
+            graph=graph,
+            plan=plan,
+            feeds=feeds,
+            shapes=shapes,
+            kernels=kernels,
+            constant=frozenset(constant),
+            inputs={name: array.astype(dtype) for name, array in arrays.items()},
+            batch=batch,
+            dtype=dtype,
+            states={
+                name: (np.zeros((batch, *shapes[name]), dtype),) * kernel.states
+                for name, kernel in kernels.items()
+            },
+            history={
+                name: deque(maxlen=int(delay_steps(node, network.dt_s).max()) + 1)
+                for name, node in graph.nodes.items()
+                if isinstance(node, nir.Delay)
+            },
+            emitted={},
+        )
+
+    def advance(self, step: int) -> dict[str, Emission]:
+        """What every node gives at `step`."""
+        now: dict[str, Emission] = {}
+        for name in self.plan.order:
+            node = self.graph.nodes[name]
+            if isinstance(node, nir.Input):
+                part = next(p for p in self.network.inputs if p.name == name)
+                now[name] = Emission(at_step(part, self.inputs[name], step))
+            elif name in self.constant and step > 0:
+                now[name] = self.emitted[name]
+            elif isinstance(node, nir.Delay):
+                if name not in self.plan.delays:
+                    self.history[name].appendleft(self._summed(name, now))
+                now[name] = Emission(self._delayed(name, node))
+            else:
+                given = self._summed(name, now)
+                now[name], self.states[name] = self.kernels[name].step(self.states[name], given)
+        for name in self.plan.delays:
+            self.history[name].appendleft(self._summed(name, now))
+        self.emitted = now
+        return now
+
+    def _summed(self, name: str, now: Mapping[str, Emission]) -> Array:
+        """Sum over the edges into a node; feedback brings the step before, nothing at first."""
+        total: Array | None = None
+        for source in self.feeds[name]:
+            fed_back = (source, name) in self.plan.feedback
+            known = self.emitted if fed_back else now
+            if source in known:
+                out = known[source].out
+                total = out if total is None else total + out
+        if total is None:
+            source = self.feeds[name][0]
+            return np.zeros((self.batch, *self.shapes[source]), self.dtype)
+        return total
+
+    def _delayed(self, name: str, node: nir.Delay) -> Array:
+        """Outputs of `delay` steps ago, per neuron; zero before the first."""
+        steps = delay_steps(node, self.network.dt_s) - (name in self.plan.delays)
+        out = np.zeros((self.batch, *self.shapes[name]), self.dtype)
+        for count in np.unique(steps):
+            if count < len(self.history[name]):
+                out = np.where(steps == count, self.history[name][int(count)], out)
+        return out
+
+
+class _Tally:
+    """What is kept of a run: counts, scores, and the trace that was asked for."""
+
+    def __init__(
+        self, graph: nir.NIRGraph, shapes: Mapping[str, tuple[int, ...]], record: Sequence[str]
+    ) -> None:
+        kinds = {name: kind(node) for name, node in graph.nodes.items()}
+        feeds = sources_of(graph)
+        self.readout = {
+            name: output_kind(graph, name, feeds[name]) for name in sorted(graph.outputs)
+        }
+        self.totals: dict[str, Array] = {}
+        self.spike_counts = {
+            name: np.zeros(shapes[name], np.int64)
+            for name in sorted(kinds)
+            if kinds[name] in SPIKING
+        }
+        watched = [name for name in sorted(kinds) if kinds[name] in (*SPIKING, *INTEGRATING)]
+        self.traced: dict[str, dict[str, list[Array]]] = {
+            item: {name: [] for name in watched if item != "spikes" or name in self.spike_counts}
+            for item in record
+        }
+
+    def add(self, step: Mapping[str, Emission]) -> None:
+        """Take in one step."""
+        for name, counts in self.spike_counts.items():
+            counts += step[name].out.sum(axis=0).astype(np.int64)
+        for name, readout in self.readout.items():
+            out = step[name].out
+            known = self.totals.get(name)
+            self.totals[name] = out if known is None or readout == "membrane" else known + out
+        for item, per_node in self.traced.items():
+            for name, steps in per_node.items():
+                value = step[name].out if item == "spikes" else getattr(step[name], item)
+                if value is not None:
+                    steps.append(value.astype(np.uint8) if item == "spikes" else value)
+
+    def scores(self, steps: int) -> dict[str, Array]:
+        """Per Output, shape (B, N)."""
+        made = {}
+        for name, readout in self.readout.items():
+            total = self.totals[name].reshape(len(self.totals[name]), -1)
+            made[name] = total / steps if readout == "mean" else total
+            if readout == "spikes":
+                made[name] = total.astype(np.int64)
+        return made
+
+    def trace(self) -> Trace:
+        """Arrays (T, B, *shape) per node."""
+        stacked = {
+            item: {name: np.stack(steps) for name, steps in per_node.items() if steps}
+            for item, per_node in self.traced.items()
+        }
+        return Trace(**stacked)

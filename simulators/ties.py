@@ -1,0 +1,120 @@
+"""Whether two float runs of one graph differ only where a membrane stood at its threshold.
+
+Float sums depend on the order of their terms, so two correct simulators may disagree about a
+membrane that equals its threshold but for rounding. From then on a sample may differ anywhere,
+so the first difference of each sample decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikeport.divergence import Divergence
+from spikeport.errors import InputError
+from spikeport.export.nir_graph import schedule
+from spikeport.float_network import FloatNetwork
+from spikeport.run import Run
+
+DEFAULT_TOLERANCE = 1e-9
+"""Relative to the threshold; rounding in float64 stays orders of magnitude below it."""
+
+
+@dataclass(frozen=True, slots=True)
+class FloatComparison:
+    """Differing spikes of two runs and how many of them a tie at the threshold explains.
+
+    Attributes:
+        differing: spikes that differ, per neuron node.
+        samples_with_ties: samples whose first difference is a tie.
+        at_threshold: neurons that tied there, all samples together.
+        unexplained: differing spikes in the other samples that differ.
+        first: the first difference; the unexplained one where there is any.
+    """
+
+    differing: Mapping[str, int]
+    samples_with_ties: int
+    at_threshold: int
+    unexplained: int
+    first: Divergence | None
+
+    @property
+    def differing_spikes(self) -> int:
+        """Of all nodes together."""
+        return sum(self.differing.values())
+
+
+def compare_float(
+    a: Run, b: Run, network: FloatNetwork, tolerance: float = DEFAULT_TOLERANCE
+) -> FloatComparison:
+    """Compare the spikes of two runs of `network` on the same samples.
+
+    A sample's first difference lies in its earliest step that differs, there in the first node
+    in order of computation. It is a tie if each neuron that differs there has
+    |v_charged - v_threshold| <= tolerance * max(1, |v_threshold|) in run `a`.
+
+    Raises:
+        InputError: a run has no trace of spikes, `a` none of v_charged, or they differ in size.
+    """
+    nodes = [n for n in schedule(network.graph, network.dt_s).order if n in a.spike_counts]
+    apart = {name: _apart(a, b, name) for name in nodes}
+    if not nodes:
+        raise InputError("compare: the network has no node that spikes")
+    differing = {name: int(odd.sum()) for name, odd in apart.items()}
+    steps = np.stack([odd.any(axis=2) for odd in apart.values()])
+    tied, ties, unexplained = 0, 0, 0
+    first: tuple[bool, Divergence] | None = None
+    for sample in np.flatnonzero(steps.any(axis=(0, 1))):
+        step = int(np.argmax(steps[:, :, sample].any(axis=0)))
+        name = nodes[int(np.argmax(steps[:, step, sample]))]
+        neurons = np.flatnonzero(apart[name][step, sample])
+        explained = bool(
+            _at_threshold(a, network, name, step, int(sample), tolerance)[neurons].all()
+        )
+        if explained:
+            tied, ties = tied + 1, ties + len(neurons)
+        else:
+            unexplained += sum(int(odd[:, sample].sum()) for odd in apart.values())
+        if first is None or (first[0] and not explained):
+            first = explained, _divergence(a, b, name, step, int(sample), int(neurons[0]))
+    return FloatComparison(differing, tied, ties, unexplained, first and first[1])
+
+
+def _apart(a: Run, b: Run, name: str) -> NDArray[np.bool_]:
+    """Where spikes differ, shape (T, B, N)."""
+    one, two = _traced(a, "spikes", name), _traced(b, "spikes", name)
+    if one.shape != two.shape:
+        raise InputError(f"compare: '{name}' has spikes {one.shape} and {two.shape} (T, B, N)")
+    unequal: NDArray[np.bool_] = one != two
+    return unequal
+
+
+def _traced(run: Run, what: str, name: str) -> NDArray[Any]:
+    array = None if run.trace is None else getattr(run.trace, what).get(name)
+    if array is None:
+        raise InputError(f"compare: the run on '{run.backend}' has not recorded {what} of '{name}'")
+    flat: NDArray[Any] = array.reshape(*array.shape[:2], -1)
+    return flat
+
+
+def _at_threshold(
+    run: Run, network: FloatNetwork, name: str, step: int, sample: int, tolerance: float
+) -> NDArray[np.bool_]:
+    node = network.graph.nodes[name]
+    limit = np.asarray(getattr(node, "v_threshold", getattr(node, "threshold", None)), np.float64)
+    charged = _traced(run, "v_charged", name)[step, sample]
+    close: NDArray[np.bool_] = np.abs(charged - limit.reshape(-1)) <= tolerance * np.maximum(
+        1, np.abs(limit.reshape(-1))
+    )
+    return close
+
+
+def _divergence(a: Run, b: Run, name: str, step: int, sample: int, neuron: int) -> Divergence:
+    shape = a.spike_counts[name].shape
+    index = tuple(int(i) for i in np.unravel_index(neuron, shape))
+    values = tuple(float(_traced(run, "spikes", name)[step, sample, neuron]) for run in (a, b))
+    return Divergence(name, index, sample, step, "spikes", (values[0], values[1]))

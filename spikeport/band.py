@@ -1,0 +1,35 @@
+"""A quantity at three levels: low, nominal, high."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+LEVELS = ("low", "nominal", "high")
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """A quantity at the three levels; sums and products are taken level by level."""
+
+    low: float
+    nominal: float
+    high: float
+
+    @classmethod
+    def same(cls, value: float) -> Band:
+        """The same value at every level."""
+        return cls(value, value, value)
+
+    def __add__(self, other: Band) -> Band:
+        return Band(self.low + other.low, self.nominal + other.nominal, self.high + other.high)
+
+    def __mul__(self, factor: Band | float) -> Band:
+        by = factor if isinstance(factor, Band) else Band.same(factor)
+        return Band(self.low * by.low, self.nominal * by.nominal, self.high * by.high)
+
+    def as_dict(self) -> dict[str, float]:
+        """Level to value."""
+        return {"low": self.low, "nominal": self.nominal, "high": self.high}
+
+
+ZERO = Band(0.0, 0.0, 0.0)

@@ -1,0 +1,22 @@
+"""The command line: each verb a thin call to a public function."""
+
+from __future__ import annotations
+
+import sys
+
+from spikeport.errors import SpikeportError
+
+
+def main() -> None:
+    """Entry point of `spikeport`.
+
+    Exit codes: 0 fine, 1 a parity or limit check failed, 2 bad usage or input, 3 backend
+    unavailable, 130 interrupted.
+    """
+    from spikeport.cli._app import app
+
+    try:
+        app()
+    except SpikeportError as error:
+        sys.stderr.write(f"spikeport: {error}\n")
+        sys.exit(error.exit_code)

@@ -1,0 +1,44 @@
+"""`demo`: the whole chain on real digits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from spikeport.cli import _io
+from spikeport.errors import CheckFailedError
+
+
+def demo(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for what it makes.")] = Path(
+        "demo"
+    ),
+    epochs: Annotated[int, typer.Option(help="Training epochs.")] = 30,
+    seed: Annotated[int, typer.Option(help="Same seed, same result.")] = 0,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the folder's checkpoint.")
+    ] = False,
+    as_json: _io.Json = False,
+) -> None:
+    """Train on digits, quantize, exchange as NIR, run everywhere, compare and price.
+
+    Ends with the parity ladder; report.html and ladder.json lie in the folder beside every
+    network file. Exit code 1 if any stage lost what it must keep.
+    """
+    from spikeport.demo import run_demo
+    from spikeport.report import render_terminal
+    from spikeport.trainer import TrainConfig
+
+    training = TrainConfig(epochs=epochs, seed=seed)
+    with _io.progress("demo") as update:
+        ladder = run_demo(out, training=training, resume=resume, progress=update)
+    if as_json:
+        typer.echo((out / "ladder.json").read_text(), nl=False)
+    else:
+        _io.console().print(render_terminal(ladder.report, ladder.energy))
+        typer.echo(f"Report: {out / 'report.html'}   data: {out / 'ladder.json'}")
+    if not ladder.report.passed:
+        failed = [row.stage for row in ladder.report.rows if not row.passed]
+        raise CheckFailedError(f"ladder: failed at {', '.join(failed)}")

@@ -1,0 +1,98 @@
+"""What the verbs share: opening networks and data, printing tables or JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from spikeport.errors import InputError
+from spikeport.float_network import FloatNetwork
+from spikeport.network import DeployedNetwork
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+    from spikeport.trainer.data import Dataset
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+Data = Annotated[
+    str, typer.Option("--data", help="`digits`, or an .npz with x_train, y_train, x_test, y_test.")
+]
+Out = Annotated[Path, typer.Option("--out", "-o", help="File to write.")]
+Count = Annotated[
+    int | None, typer.Option("--samples", "-n", min=1, help="Use the first N test samples.")
+]
+
+
+def open_network(path: Path) -> DeployedNetwork | FloatNetwork:
+    """A network from a .spikeport, .nir or checkpoint (.safetensors) file, told by its suffix."""
+    match path.suffix:
+        case ".spikeport":
+            from spikeport.network_file import load_network
+
+            return load_network(path)
+        case ".nir":
+            from spikeport.export.nir_reader import read_nir
+
+            return read_nir(path)
+        case ".safetensors":
+            from spikeport.export.float_graph import export_float
+            from spikeport.trainer import describe, load_checkpoint
+
+            return export_float(describe(load_checkpoint(path).model))
+        case suffix:
+            raise InputError(f"{path}: suffix '{suffix}', must be .spikeport, .nir or .safetensors")
+
+
+def open_deployed(path: Path) -> DeployedNetwork:
+    """As `open_network`, refusing a float graph."""
+    network = open_network(path)
+    if not isinstance(network, DeployedNetwork):
+        raise InputError(f"{path}: is a float graph; `spikeport quantize` makes it a chip network")
+    return network
+
+
+def open_data(name: str) -> Dataset:
+    """The data set called `digits`, or the one in an .npz file."""
+    from spikeport.trainer.data import load_dataset
+
+    return load_dataset(name)
+
+
+def emit(as_json: bool, data: Mapping[str, Any], *tables: RenderableType) -> None:
+    """Print the result: JSON on one stream for programs, tables for people."""
+    if as_json:
+        typer.echo(json.dumps(data, indent=2))
+        return
+    screen = console()
+    for table in tables:
+        screen.print(table)
+
+
+def console() -> Console:
+    """Standard output; 100 columns where it is no terminal."""
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else 100)
+
+
+@contextmanager
+def progress(text: str) -> Iterator[Callable[[str, int, int], None]]:
+    """A progress bar on standard error, on terminals only; yields `update(text, done, total)`."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(
+        *columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True
+    ) as bar:
+        task = bar.add_task(text, total=None)
+        yield lambda text, done, total: bar.update(
+            task, description=text, completed=done, total=total
+        )

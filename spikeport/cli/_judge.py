@@ -1,0 +1,91 @@
+"""`compare` and `energy`: the verbs that judge."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from spikeport.cli import _io
+from spikeport.errors import CheckFailedError, InputError
+from spikeport.network import DeployedNetwork
+from spikeport.parity import LadderRow, Rule, build_row
+from spikeport.run import Run
+from spikeport.samples import encode_samples
+
+
+def compare(
+    network: Annotated[Path, typer.Argument(help=".spikeport, or .nir with chip integers.")],
+    other: Annotated[
+        Path | None, typer.Argument(help="A second file that must hold the same network.")
+    ] = None,
+    backends: Annotated[
+        str, typer.Option("--backends", "-b", help="Joined by commas, each against the first.")
+    ] = "native,reference",
+    data: _io.Data = "digits",
+    samples: _io.Count = 4,
+    as_json: _io.Json = False,
+) -> None:
+    """Run a chip network on several backends; every spike, score and count must be equal.
+
+    Exit code 1 names the first spike that differs.
+    """
+    import dataclasses
+
+    from spikeport.backends.registry import run as run_backend
+
+    opened = _io.open_deployed(network)
+    dataset = _io.open_data(data)
+    x = encode_samples(opened.inputs, opened.steps, dataset.test_x[:samples])
+    stages: list[tuple[str, str, DeployedNetwork]] = [
+        (name, name, opened) for name in backends.split(",") if name
+    ]
+    if other is not None:
+        first = stages[0][1] if stages else "native"
+        stages.append((f"{first}, {other.name}", first, _io.open_deployed(other)))
+    if len(stages) < 2:
+        raise InputError(f"compare: --backends is '{backends}', needs two, or a second file")
+    rows: list[LadderRow] = []
+    above: Run | None = None
+    for stage, name, wanted in stages:
+        run = run_backend(name, wanted, x, record=("spikes",))
+        rule = Rule.EXACT
+        rows.append(
+            build_row(stage, run, dataset.test_y, above=above, rule=rule, order=opened.order)
+        )
+        above = above or run
+    table = Table(title="Compared, spike for spike", title_justify="left")
+    for name in ("stage", "n", "accuracy", "spikes differ", "scores differ", "verdict"):
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        found = row.difference
+        differing = [str(found.total_spikes), str(found.scores)] if found else ["", ""]
+        reached = f"{100 * row.accuracy.rate:.2f} %"
+        table.add_row(row.stage, str(row.accuracy.n), reached, *differing, row.verdict)
+    _io.emit(as_json, {"rows": [dataclasses.asdict(row) for row in rows]}, table)
+    if failed := [row for row in rows if not row.passed]:
+        raise CheckFailedError(f"compare: {failed[0].stage}: {failed[0].verdict}")
+
+
+def energy(
+    network: Annotated[Path, typer.Argument(help=".spikeport, or .nir with chip integers.")],
+    data: _io.Data = "digits",
+    samples: _io.Count = None,
+    profile: Annotated[str, typer.Option(help="A built-in profile, or a .toml file.")] = "loihi1",
+    as_json: _io.Json = False,
+) -> None:
+    """Estimate energy from the event counts of a native run: low, nominal and high."""
+    from spikeport.backends.registry import run as run_backend
+    from spikeport.energy import estimate_energy
+    from spikeport.profile import load_profile
+    from spikeport.report import render_energy
+
+    opened = _io.open_deployed(network)
+    prices = load_profile(profile)
+    x: Any = encode_samples(opened.inputs, opened.steps, _io.open_data(data).test_x[:samples])
+    run = run_backend("native", opened, x)
+    assert run.counts is not None  # native always counts
+    estimate = estimate_energy(opened, run.counts, prices)
+    _io.emit(as_json, estimate.as_dict(), render_energy(network.name, estimate))

@@ -1,0 +1,78 @@
+"""Tables for the terminal, made of plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.table import Table
+
+from spikeport.network import BiasInjection, DeployedNetwork
+from spikeport.run import EventCounts
+
+
+def facts_table(title: str, facts: Mapping[str, Any]) -> Table:
+    """Two columns: name and value."""
+    table = Table(title=title, show_header=False, title_justify="left")
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    for name, value in facts.items():
+        text = f"{value:.4f}" if isinstance(value, float) and abs(value) > 1e-3 else str(value)
+        table.add_row(name.replace("_", " "), text)
+    return table
+
+
+def counts_table(counts: EventCounts) -> Table:
+    """Spikes per population and events per connection."""
+    table = Table(title="Events", title_justify="left")
+    table.add_column("part")
+    for name in ("spikes", "updates", "messages", "synaptic events", "with zero weights"):
+        table.add_column(name, justify="right")
+    for name, spikes in counts.spikes.items():
+        table.add_row(name, f"{spikes:,}", f"{counts.updates[name]:,}", "", "", "")
+    for name, messages in counts.messages.items():
+        events, stored = counts.synaptic_events[name], counts.synaptic_events_all[name]
+        table.add_row(name, "", "", f"{messages:,}", f"{events:,}", f"{stored:,}")
+    return table
+
+
+def populations_table(network: DeployedNetwork) -> Table:
+    """Dynamics of each population, in chip integers."""
+    table = Table(title="Populations", title_justify="left")
+    for name in ("name", "shape", "vth", "decay u", "decay v", "bias", "reset", "v init"):
+        table.add_column(name)
+    for name in network.order:
+        part = network.by_name[name]
+        bias = f"{part.bias.min()}..{part.bias.max()} << {part.bias_exponent}"
+        numbers = (part.vth, part.decay_u, part.decay_v, bias, part.reset, part.v_init)
+        table.add_row(name, "x".join(map(str, part.shape)), *map(str, numbers))
+    return table
+
+
+def connections_table(network: DeployedNetwork) -> Table:
+    """Connections with their weights' shape and range."""
+    table = Table(title="Connections", title_justify="left")
+    for name in ("name", "kind", "from", "to", "weights", "range", "exp", "bits", "delay", "pool"):
+        table.add_column(name)
+    for part in network.connections:
+        kind = type(part).__name__
+        if isinstance(part, BiasInjection):
+            table.add_row(part.name, kind, part.source, part.target)
+            continue
+        pool = "x".join(map(str, part.pool.kernel_size)) if part.pool else ""
+        shape = "x".join(map(str, part.weight.shape))
+        spread = f"{part.weight.min()}..{part.weight.max()}"
+        numbers = (shape, spread, part.exponent, part.weight_bits, part.delay, pool)
+        table.add_row(part.name, kind, part.source, part.target, *map(str, numbers))
+    return table
+
+
+def backends_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """Backends with version, or reason and remedy."""
+    table = Table(title="Backends", title_justify="left")
+    for name in ("name", "what it is", "takes", "version, or why not"):
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        status = row["version"] or f"{row['reason']}\n[bold]{row['remedy']}[/bold]"
+        table.add_row(row["name"], row["what"], row["takes"], status)
+    return table

@@ -1,0 +1,63 @@
+"""The demonstration: digits from training to Lava, with a report of what was kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from spikeport.errors import OutputError
+from spikeport.files import write_text
+from spikeport.ladder import Ladder, LadderConfig, climb
+from spikeport.report import quantization_sections, render_html, to_json
+from spikeport.trainer import EpochRecord, TrainConfig, load_digits_split, train
+
+Progress = Callable[[str, int, int], None]
+"""(what is being done, steps done, steps in all)."""
+
+STAGES = 9
+
+
+def run_demo(
+    folder: Path,
+    *,
+    training: TrainConfig | None = None,
+    ladder: LadderConfig | None = None,
+    resume: bool = False,
+    progress: Progress = lambda what, done, total: None,
+) -> Ladder:
+    """Train on digits and climb the ladder.
+
+    Writes to `folder`: `model.safetensors`, `float.nir`, `network.spikeport`, `deployed.nir`,
+    `report.html` and `ladder.json`, each whole or not at all.
+
+    Args:
+        resume: go on from the folder's checkpoint instead of training anew.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be made: {error.strerror}") from error
+    config = training or TrainConfig()
+    data = load_digits_split()
+    total = config.epochs + STAGES
+    done = 0
+
+    def trained(record: EpochRecord) -> None:
+        nonlocal done
+        done = record.epoch
+        progress(f"training, accuracy {100 * record.accuracy:.1f} %", done, total)
+
+    def announce(stage: str) -> None:
+        nonlocal done
+        progress(stage, done, total)
+        done += 1
+
+    progress("training", done, total)
+    checkpoint = folder / "model.safetensors"
+    result = train(config, data, trained, checkpoint=checkpoint, resume=resume)
+    climbed = climb(result.model, data, folder, ladder, announce)
+    progress("report", total, total)
+    sections = quantization_sections(climbed.quantization.as_dict())
+    write_text(folder / "report.html", render_html(climbed.report, climbed.energy, sections))
+    write_text(folder / "ladder.json", to_json(climbed.report, climbed.energy, sections))
+    return climbed

@@ -1,0 +1,227 @@
+"""The parity ladder: one trained network through every stage, each compared with the one above.
+
+Stages: the float network in training; its NIR file in our float simulator; the same file in
+Norse; quantized to chip integers on native; the trainer's own integer pass; after NIR write and
+read; the scalar reference; Lava.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import platform
+from collections.abc import Callable, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikeport.backends.registry import backend
+from spikeport.backends.registry import run as run_backend
+from spikeport.energy import estimate_energy
+from spikeport.energy_report import EnergyReport
+from spikeport.errors import InputError
+from spikeport.export import QuantizeConfig, export_float, read_nir, write_nir
+from spikeport.export.quantization_report import QuantizationReport
+from spikeport.float_network import FloatNetwork
+from spikeport.network import DeployedNetwork
+from spikeport.network_file import save_network
+from spikeport.parity import LadderRow, ParityReport, Rule, SkippedStage, Ties, build_row
+from spikeport.profile import load_profile
+from spikeport.run import Run
+from spikeport.samples import encode_samples
+from spikeport.simulators.float_counts import float_counts
+from spikeport.simulators.ties import compare_float
+from spikeport.trainer import Dataset, SpikingNetwork, describe, evaluate, evaluate_deployed
+from spikeport.workflow import quantize
+
+Announce = Callable[[str], None]
+TIE_TOLERANCE = 1e-9
+TRAINING_TOLERANCE = 1e-5
+"""Training computes in float32, the simulators of its NIR file in float64."""
+PACKAGES = ("numpy", "numba", "nir", "torch", "norse")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class LadderConfig:
+    """How far each stage goes.
+
+    Attributes:
+        samples: held-out samples of the fast stages, None for all.
+        calibration: training samples that choose the quantizer's scales.
+        reference_samples, lava_samples: of the slow stages, from the first on.
+        max_drop_points: how far accuracy may fall by quantization.
+    """
+
+    samples: int | None = None
+    calibration: int = 256
+    reference_samples: int = 4
+    lava_samples: int = 32
+    max_drop_points: float = 1.0
+    profile: str = "loihi1"
+    quantize: QuantizeConfig = dataclasses.field(default_factory=QuantizeConfig)
+
+    def __post_init__(self) -> None:
+        for name in ("samples", "calibration", "reference_samples", "lava_samples"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise InputError(f"ladder: {name} is {value}, must be at least 1")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Ladder:
+    """What climbing gave: the report, and what it was made of.
+
+    Attributes:
+        energy: estimates of the integer stages, by stage.
+    """
+
+    report: ParityReport
+    energy: Mapping[str, EnergyReport]
+    quantization: QuantizationReport
+    network: DeployedNetwork
+
+
+def climb(
+    model: SpikingNetwork,
+    data: Dataset,
+    folder: Path,
+    config: LadderConfig | None = None,
+    announce: Announce = lambda stage: None,
+) -> Ladder:
+    """Take a trained network through every stage and compare.
+
+    Writes `float.nir`, `network.spikeport` and `deployed.nir` to `folder`. A stage whose backend
+    cannot run here is listed as skipped, with the reason and the remedy.
+
+    Args:
+        announce: told the name of each stage before it runs.
+
+    Raises:
+        InputError: the network cannot be exported or quantized.
+        CheckFailedError: Lava's spikes do not follow from the integer dynamics.
+    """
+    config = config or LadderConfig()
+    write_nir(export_float(describe(model)), folder / "float.nir")
+    graph = read_nir(folder / "float.nir")
+    assert isinstance(graph, FloatNetwork)  # it was written as one
+    announce("quantization")
+    made = quantize(graph, data.train_x[: config.calibration], config.quantize)
+    save_network(made.network, folder / "network.spikeport")
+    climber = _Climber(graph, made.network, data, config, announce)
+    climber.float_stages(model)
+    climber.integer_stages(folder / "deployed.nir")
+    report = ParityReport(
+        rows=tuple(climber.rows),
+        network_hash=made.network.content_hash,
+        samples=len(climber.labels),
+        steps=model.steps,
+        environment=environment(),
+        skipped=tuple(climber.skipped),
+    )
+    return Ladder(report, climber.energy, made.report, made.network)
+
+
+def environment() -> dict[str, str]:
+    """Versions of everything that takes part."""
+    found = {"python": platform.python_version()}
+    for package in ("spikeport", *PACKAGES):
+        with contextlib.suppress(PackageNotFoundError):
+            found[package] = version(package)
+    if lava := backend("lava").status().version:
+        found["lava-nc"] = lava
+    return found
+
+
+class _Climber:
+    """Runs stage after stage, keeping the run above to compare with."""
+
+    def __init__(
+        self,
+        graph: FloatNetwork,
+        network: DeployedNetwork,
+        data: Dataset,
+        config: LadderConfig,
+        announce: Announce,
+    ) -> None:
+        self.graph, self.network = graph, network
+        self.config, self.announce = config, announce
+        self.profile = load_profile(config.profile)
+        self.x: NDArray[np.float32] = data.test_x[: config.samples]
+        self.labels = data.test_y[: config.samples]
+        self.rows: list[LadderRow] = []
+        self.skipped: list[SkippedStage] = []
+        self.energy: dict[str, EnergyReport] = {}
+        self.above: Run | None = None
+
+    def float_stages(self, model: SpikingNetwork) -> None:
+        """Training's own evaluation, the NIR file in our simulator, and in Norse."""
+        if self._starts("float, as trained"):
+            run = evaluate(model, self.x, ("spikes", "v_charged"))
+            self._float_row("float, as trained", run, 0.0)
+        for stage, name, tolerance in (
+            ("float NIR graph", "float", TRAINING_TOLERANCE),
+            ("same file in Norse", "norse", TIE_TOLERANCE),
+        ):
+            if self._starts(stage, name):
+                run = run_backend(name, self.graph, self.x, record=("spikes", "v", "v_charged"))
+                self._float_row(stage, run, tolerance)
+
+    def integer_stages(self, path: Path) -> None:
+        """Native, the trainer's integer pass, after NIR, the scalar reference, Lava."""
+        x = encode_samples(self.network.inputs, self.network.steps, self.x)
+        if self._starts("quantized, native"):
+            run = run_backend("native", self.network, x, record=("spikes",))
+            self._row("quantized, native", run, Rule.CHANGE)
+        if self._starts("quantized, in the trainer"):
+            run = evaluate_deployed(self.network, x, ("spikes",))
+            self._row("quantized, in the trainer", run, Rule.EXACT)
+        write_nir(self.network, path)
+        again = read_nir(path)
+        assert isinstance(again, DeployedNetwork)  # it was written as one
+        if self._starts("after NIR write and read"):
+            run = run_backend("native", again, x, record=("spikes",))
+            self._row("after NIR write and read", run, Rule.EXACT)
+        for stage, name, count in (
+            ("scalar reference", "reference", self.config.reference_samples),
+            ("Lava", "lava", self.config.lava_samples),
+        ):
+            if self._starts(stage, name):
+                first = {part: values[:count] for part, values in x.items()}
+                # Native once more on just these samples, so that event counts compare too.
+                self.above = run_backend("native", again, first, record=("spikes",))
+                run = run_backend(name, again, first, record=("spikes",))
+                self._row(stage, run, Rule.EXACT)
+
+    def _starts(self, stage: str, name: str = "native") -> bool:
+        self.announce(stage)
+        status = backend(name).status()
+        if status.version is None:
+            self.skipped.append(SkippedStage(stage, name, status.reason, status.remedy))
+        return status.version is not None
+
+    def _float_row(self, stage: str, run: Run, tolerance: float) -> None:
+        run = dataclasses.replace(run, counts=float_counts(self.graph, self.x, run))
+        ties = None
+        if self.above is not None:
+            found = compare_float(self.above, run, self.graph, tolerance)
+            ties = Ties(at_threshold=found.at_threshold, unexplained=found.unexplained)
+        self._row(stage, run, Rule.TIES, ties)
+
+    def _row(self, stage: str, run: Run, rule: Rule, ties: Ties | None = None) -> None:
+        assert run.counts is not None  # every stage of the ladder counts
+        self.energy[stage] = estimate_energy(self.network, run.counts, self.profile)
+        row = build_row(
+            stage,
+            run,
+            self.labels,
+            above=self.above,
+            rule=rule,
+            order=self.network.order,
+            ties=ties,
+            max_drop_points=self.config.max_drop_points,
+            energy_pj=self.energy[stage].total_per_sample,
+        )
+        self.rows.append(row)
+        self.above = run

@@ -1,0 +1,32 @@
+"""The verdict of a ladder in one sentence."""
+
+from __future__ import annotations
+
+from spikeport.parity import LadderRow, ParityReport, Rule
+
+
+def headline(report: ParityReport) -> str:
+    """What a reader should take away, before any table."""
+    failed = [row.stage for row in report.rows if not row.passed]
+    if not report.rows:
+        return "Nothing was run"
+    if len(failed) == 1:
+        return f"Parity broken at the stage '{failed[0]}'"
+    if failed:
+        return f"Parity broken at {len(failed)} of {len(report.rows)} stages"
+    if exact_rows(report) and report.skipped:
+        return "Every integer stage that ran is identical, spike for spike"
+    if exact_rows(report):
+        return "Nothing lost: every integer stage is identical, spike for spike"
+    return "Every stage kept its rule"
+
+
+def exact_rows(report: ParityReport) -> tuple[LadderRow, ...]:
+    """Rows that must equal the row above them in every spike."""
+    return tuple(row for row in report.rows if row.rule is Rule.EXACT)
+
+
+def chip_row(report: ParityReport) -> LadderRow:
+    """The last row that saw the most samples: what the chip's integers achieve."""
+    most = max(row.accuracy.n for row in report.rows)
+    return [row for row in report.rows if row.accuracy.n == most][-1]

@@ -1,0 +1,62 @@
+"""A further table of a report, such as what quantization did to each layer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from spikeport.report.units import format_count
+
+Cell = str | int | float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A titled table; None is a value that does not apply."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    note: str = ""
+
+    @property
+    def numeric(self) -> tuple[bool, ...]:
+        """Per column whether all that stands in it is numbers."""
+        return tuple(
+            all(isinstance(row[k], int | float | None) for row in self.rows)
+            for k in range(len(self.columns))
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for JSON: rows as objects; infinity and NaN, which JSON lacks, as null."""
+        finite = [
+            [None if isinstance(v, float) and not math.isfinite(v) else v for v in row]
+            for row in self.rows
+        ]
+        return {
+            "title": self.title,
+            "note": self.note,
+            "rows": [dict(zip(self.columns, row, strict=True)) for row in finite],
+        }
+
+
+def section_of(title: str, rows: Sequence[Mapping[str, Any]], note: str = "") -> Section:
+    """A section out of dictionaries; columns in the order in which keys first appear."""
+    columns = tuple(dict.fromkeys(key for row in rows for key in row))
+    return Section(title, columns, tuple(tuple(row.get(c) for c in columns) for row in rows), note)
+
+
+def cell_text(value: Cell) -> str:
+    """A cell as shown: thousands set apart, floats to four digits, a dash for None."""
+    match value:
+        case None:
+            return "–"
+        case bool():
+            return "yes" if value else "no"
+        case int():
+            return format_count(value)
+        case float():
+            return "∞" if value == math.inf else f"{value:.4g}"
+    return str(value)

@@ -1,0 +1,56 @@
+"""Numbers as people read them."""
+
+from __future__ import annotations
+
+from spikeport.band import Band
+
+_ENERGY_UNITS = (("J", 1e12), ("mJ", 1e9), ("µJ", 1e6), ("nJ", 1e3), ("pJ", 1.0))
+
+
+def format_energy(energy_pj: float) -> str:
+    """Three digits in the unit that suits: 35.5 pJ, 1.20 µJ."""
+    unit, size = _unit(energy_pj)
+    return f"{_digits(energy_pj / size)} {unit}"
+
+
+def format_range(energy_pj: Band) -> str:
+    """'3.20 (0.54 to 9.10) µJ': nominal, low and high in the unit of the nominal value."""
+    unit, size = _unit(energy_pj.nominal)
+    low, nominal, high = (_digits(v / size) for v in energy_pj.as_dict().values())
+    return f"{nominal} ({low}–{high}) {unit}"
+
+
+def format_time(time_ns: float) -> str:
+    """Three digits in ns, µs, ms or s."""
+    for unit, size in (("s", 1e9), ("ms", 1e6), ("µs", 1e3)):
+        if abs(time_ns) >= size * 0.9995:
+            return f"{_digits(time_ns / size)} {unit}"
+    return f"{_digits(time_ns)} ns"
+
+
+def format_count(number: float) -> str:
+    """Thousands set apart; a mean keeps one decimal below a thousand."""
+    whole = number == int(number) or abs(number) >= 1000
+    return f"{number:,.0f}" if whole else f"{number:,.1f}"
+
+
+def format_percent(rate: float) -> str:
+    """'97.5 %'."""
+    return f"{100 * rate:.1f} %"
+
+
+def _unit(energy_pj: float) -> tuple[str, float]:
+    for unit, size in _ENERGY_UNITS:
+        if abs(energy_pj) >= size * 0.9995:
+            return unit, size
+    return "pJ", 1.0
+
+
+def _digits(value: float) -> str:
+    size = abs(value)
+    if size == 0:
+        return "0"
+    if size < 0.9995:
+        return f"{value:.2g}"
+    decimals = 2 if size < 9.995 else 1 if size < 99.95 else 0
+    return f"{value:,.{decimals}f}"

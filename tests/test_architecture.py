@@ -1,0 +1,86 @@
+"""The rules of the layout: imports point one way, heavy packages stay where they belong."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+FOLDERS = ("trainer", "export", "simulators", "backends", "spikeport")
+APPLICATION = tuple(f"spikeport.{name}" for name in ("report", "cli", "ladder", "demo", "workflow"))
+FORBIDDEN = {
+    "core": ("spikeport.trainer", "spikeport.export", "spikeport.simulators", "spikeport.backends"),
+    "export": ("spikeport.trainer", "spikeport.simulators", "spikeport.backends"),
+    "simulators": ("spikeport.trainer", "spikeport.backends"),
+    "trainer": ("spikeport.export", "spikeport.backends"),
+    "backends": ("spikeport.trainer",),
+}
+TORCH_ALLOWED = ("trainer/", "backends/norse")
+LAVA_ALLOWED = ("backends/lava/worker",)
+
+
+def sources() -> list[Path]:
+    return sorted(
+        path
+        for folder in FOLDERS
+        for path in (ROOT / folder).rglob("*.py")
+        if not any(parent.is_symlink() for parent in path.parents)
+    )
+
+
+def layer(path: Path) -> str:
+    relative = path.relative_to(ROOT)
+    if relative.parts[0] != "spikeport":
+        return relative.parts[0]
+    module = "spikeport." + relative.parts[1].removesuffix(".py")
+    return "application" if module in APPLICATION or module == "spikeport.__init__" else "core"
+
+
+def imported(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module or ""
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def test_sources_are_found() -> None:
+    found = {layer(path) for path in sources()}
+    assert found == {"application", "core", "export", "simulators", "backends", "trainer"}
+
+
+@pytest.mark.parametrize("path", sources(), ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_point_one_way(path: Path) -> None:
+    relative = str(path.relative_to(ROOT))
+    banned = (*FORBIDDEN.get(layer(path), ()),)
+    if layer(path) != "application":
+        banned += APPLICATION
+    for name in imported(path):
+        assert not name.startswith(banned or "-"), f"{relative} imports {name}"
+        top = name.split(".")[0]
+        assert top not in ("trainer", "export", "simulators", "backends", "torchvision")
+        if top in ("torch", "norse"):
+            assert relative.startswith(TORCH_ALLOWED), f"{relative} imports {name}"
+        if top == "lava":
+            assert relative.startswith(LAVA_ALLOWED), f"{relative} imports {name}"
+
+
+@pytest.mark.parametrize("path", sources(), ids=lambda p: str(p.relative_to(ROOT)))
+def test_modules_stay_small(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= 450
+
+
+@pytest.mark.parametrize(
+    "module", ["spikeport", "spikeport.cli", "spikeport.network", "spikeport.backends"]
+)
+def test_light_imports(module: str) -> None:
+    heavy = ("torch", "norse", "numba", "matplotlib", "plotly", "sklearn", "scipy", "lava")
+    script = f"import sys, {module}; print([m for m in {heavy!r} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stdout == "[]\n", done.stderr

@@ -1,0 +1,452 @@
+"""Lava against native, bit for bit; the schedule; what is refused before anything starts."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, Phase, given, reject, settings
+from hypothesis import strategies as st
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from spikeport.backends.lava import backend as lava_backend
+from spikeport.backends.lava import create_environment, lava_status, run_lava, run_many
+from spikeport.backends.lava.environment import lava_python
+from spikeport.backends.lava.program import build_program
+from spikeport.backends.lava.schedule import schedule
+from spikeport.errors import InputError
+from spikeport.fixed_point import PAYLOAD_MAX, PAYLOAD_MIN, STATE_MAX
+from spikeport.network import (
+    BiasInjection,
+    Coding,
+    Conv2d,
+    Dense,
+    DeployedNetwork,
+    Input,
+    Population,
+    Readout,
+    ReadoutKind,
+    SumPool2d,
+)
+from spikeport.run import Run
+from spikeport.samples import check_samples
+from spikeport.simulators.native import run_native
+from tests.strategies import networks, samples_for
+
+Case = tuple[DeployedNetwork, dict[str, NDArray[Any]]]
+
+needs_lava = pytest.mark.skipif(
+    lava_status().version is None, reason=f"no Lava: {lava_status().reason}"
+)
+
+
+def weights(rng: Generator, *shape: int, largest: int = 120) -> NDArray[np.int16]:
+    """Mixed signs mostly, sometimes one sign with odd values."""
+    if rng.random() < 0.3:
+        magnitude = rng.integers(0, largest, shape, np.int16)
+        return magnitude if rng.random() < 0.5 else -magnitude
+    return 2 * rng.integers(-largest // 2, largest // 2 + 8, shape, np.int16)
+
+
+def population(rng: Generator, name: str, *shape: int, **fixed: Any) -> Population:
+    drawn: dict[str, Any] = {
+        "vth": int(rng.integers(20, 300)),
+        "decay_u": int(rng.choice([0, 1, 1500, 4095, 4096])),
+        "decay_v": int(rng.choice([0, 200, 4096])),
+        "bias": rng.integers(-80, 250, shape),
+        "bias_exponent": int(rng.integers(0, 5)),
+        "reset": str(rng.choice(["zero", "subtract"])),
+        "v_init": int(rng.choice([0, 0, -300, 4000])),
+    }
+    return Population(name, shape, **(drawn | fixed))
+
+
+def case(
+    rng: Generator,
+    inputs: tuple[Input, ...],
+    populations: tuple[Population, ...],
+    connections: tuple[Any, ...],
+    steps: int,
+    readout: ReadoutKind = ReadoutKind.SPIKES,
+) -> Case:
+    """A network with 1 to 3 samples, static or timed."""
+    network = DeployedNetwork(
+        inputs, populations, connections, (Readout(populations[-1].name, readout),), steps
+    )
+    count = int(rng.integers(1, 4))
+    timed = (steps,) if rng.random() < 0.5 else ()
+    samples = {
+        part.name: rng.integers(
+            part.low, part.high, (*timed, count, *part.shape), np.int32, endpoint=True
+        )
+        for part in inputs
+    }
+    return network, samples
+
+
+def dense(rng: Generator) -> Case:
+    return case(
+        rng,
+        (Input("x", (9,)),),
+        (population(rng, "a", 7), population(rng, "o", 4)),
+        (
+            Dense("x", "a", weights(rng, 7, 9), exponent=int(rng.integers(-3, 4))),
+            Dense("a", "o", weights(rng, 4, 7), exponent=int(rng.integers(-3, 4)), weight_bits=8),
+        ),
+        steps=int(rng.integers(2, 12)),
+    )
+
+
+def stock(rng: Generator) -> Case:
+    """Only processes of lava-nc itself."""
+    fixed = {"reset": "zero", "v_init": 0}
+    return case(
+        rng,
+        (Input("x", (2, 6, 5)),),
+        (population(rng, "a", 3, 5, 4, **fixed), population(rng, "o", 4, **fixed)),
+        (Conv2d("x", "a", weights(rng, 3, 2, 2, 2)), Dense("a", "o", weights(rng, 4, 60))),
+        steps=int(rng.integers(4, 12)),
+    )
+
+
+def convolution(rng: Generator) -> Case:
+    stride, dilation = ((int(a), int(b)) for a, b in rng.integers(1, 3, (2, 2)))
+    padding = (int(rng.integers(0, 3)), int(rng.integers(0, 3)))
+    groups = int(rng.choice([1, 2]))
+    kernel = weights(rng, 4, 4 // groups, 3, 2)
+    connection = Conv2d(
+        "a", "b", kernel, stride, padding, dilation, groups, int(rng.choice([0, 2]))
+    )
+    return case(
+        rng,
+        (Input("x", (2, 7, 6), Coding.GRADED, -9, 9),),
+        (
+            population(rng, "a", 4, 7, 6),
+            population(rng, "b", *connection.output_shape((4, 7, 6))),
+            population(rng, "o", 3),
+        ),
+        (
+            Conv2d("x", "a", weights(rng, 4, 2, 3, 3), padding=(1, 1)),
+            connection,
+            Dense("b", "o", weights(rng, 3, int(np.prod(connection.output_shape((4, 7, 6)))))),
+        ),
+        steps=int(rng.integers(3, 9)),
+    )
+
+
+def pooled(rng: Generator) -> Case:
+    """Pools that leave rows over and pad, before a padded convolution and before a Dense."""
+    kernel = int(rng.integers(2, 4))
+    stride, padding = kernel + int(rng.integers(0, 2)), int(rng.integers(0, kernel))
+    pool = SumPool2d((kernel, kernel), (stride, stride), (padding, padding))
+    inner = pool.output_shape((3, 8, 7))
+    connection = Conv2d("a", "b", weights(rng, 2, 3, 3, 3), padding=(2, 2), pool=pool)
+    return case(
+        rng,
+        (Input("x", (1, 8, 7)),),
+        (
+            population(rng, "a", 3, 8, 7),
+            population(rng, "b", *connection.output_shape(inner)),
+            population(rng, "o", 3),
+        ),
+        (
+            Conv2d("x", "a", weights(rng, 3, 1, 3, 3), padding=(1, 1)),
+            connection,
+            Dense("a", "o", weights(rng, 3, int(np.prod(inner))), exponent=-2, pool=pool),
+        ),
+        steps=int(rng.integers(3, 9)),
+    )
+
+
+def residual(rng: Generator) -> Case:
+    """Paths of unequal depth that meet, delays, and a population that nothing feeds."""
+    return case(
+        rng,
+        (Input("x", (5,)), Input("y", (3,), Coding.GRADED, -40, 40)),
+        tuple(population(rng, name, 5) for name in ("a", "b", "free", "o")),
+        (
+            Dense("x", "a", weights(rng, 5, 5)),
+            Dense("a", "b", weights(rng, 5, 5)),
+            Dense("b", "o", weights(rng, 5, 5)),
+            Dense("a", "o", weights(rng, 5, 5), delay=int(rng.integers(0, 5))),
+            Dense("x", "o", weights(rng, 5, 5), delay=int(rng.integers(0, 3))),
+            Dense("y", "b", weights(rng, 5, 3), delay=2),
+            Dense("free", "o", weights(rng, 5, 5)),
+        ),
+        steps=int(rng.integers(3, 9)),
+    )
+
+
+def recurrent(rng: Generator) -> Case:
+    return case(
+        rng,
+        (Input("x", (6,)),),
+        (population(rng, "a", 6), population(rng, "b", 5), population(rng, "o", 3)),
+        (
+            Dense("x", "a", weights(rng, 6, 6)),
+            Dense("a", "a", weights(rng, 6, 6), delay=int(rng.integers(1, 4)), name="loop"),
+            Dense("a", "b", weights(rng, 5, 6)),
+            Dense("b", "a", weights(rng, 6, 5), delay=int(rng.integers(2, 4)), name="back"),
+            Dense("b", "o", weights(rng, 3, 5)),
+        ),
+        steps=int(rng.integers(4, 10)),
+    )
+
+
+def overloaded(rng: Generator) -> Case:
+    """The largest payloads and weights: sums beyond 32 bits, u that wraps, v that saturates."""
+    return case(
+        rng,
+        (Input("x", (2, 5, 5), Coding.GRADED, PAYLOAD_MIN, PAYLOAD_MAX),),
+        (
+            population(rng, "a", 3, 5, 5, decay_v=0),
+            population(rng, "d", 6, decay_v=0),
+            population(rng, "o", 4),
+        ),
+        (
+            Conv2d(
+                "x",
+                "a",
+                weights(rng, 3, 2, 3, 3, largest=240),
+                padding=(1, 1),
+                pool=SumPool2d((1, 1), (1, 1)),
+            ),
+            Dense("x", "d", weights(rng, 6, 50, largest=240), exponent=3),
+            Dense("a", "o", weights(rng, 4, 75), exponent=7),
+            Dense("d", "o", weights(rng, 4, 6), exponent=7),
+        ),
+        steps=6,
+        readout=ReadoutKind.MEMBRANE,
+    )
+
+
+def injected(rng: Generator) -> Case:
+    return case(
+        rng,
+        (Input("x", (4,)), Input("b", (4,), Coding.BIAS, -500, 900)),
+        (population(rng, "a", 4, v_init=STATE_MAX), population(rng, "o", 4)),
+        (
+            Dense("x", "a", weights(rng, 4, 4)),
+            BiasInjection("b", "a"),
+            Dense("a", "o", weights(rng, 4, 4)),
+            BiasInjection("b", "o"),
+        ),
+        steps=int(rng.integers(2, 8)),
+        readout=ReadoutKind.MEMBRANE,
+    )
+
+
+def one_step(rng: Generator) -> Case:
+    network, samples = residual(rng)
+    once = {name: a if a.ndim == 2 else a[:1] for name, a in samples.items()}
+    return network.replace(steps=1), once
+
+
+def constant(value: int) -> Callable[[Generator], Case]:
+    """All inputs silent (0) or full (1)."""
+
+    def make(rng: Generator) -> Case:
+        network, samples = stock(rng)
+        return network, {name: np.full_like(array, value) for name, array in samples.items()}
+
+    return make
+
+
+FAMILIES: dict[str, Callable[[Generator], Case]] = {
+    "dense": dense,
+    "stock": stock,
+    "convolution": convolution,
+    "pooled": pooled,
+    "residual": residual,
+    "recurrent": recurrent,
+    "overloaded": overloaded,
+    "injected": injected,
+    "one_step": one_step,
+    "silent": constant(0),
+    "full": constant(1),
+}
+PER_FAMILY = 2
+DRAWN = 24
+CASES: dict[str, Case] = {
+    f"{name}-{seed}": family(np.random.default_rng([seed, *name.encode()]))
+    for name, family in FAMILIES.items()
+    for seed in range(PER_FAMILY)
+}
+
+
+def draw_cases(count: int) -> dict[str, Case]:
+    """Networks of any kind that Lava can run, always the same ones."""
+    drawn: dict[str, Case] = {}
+
+    @settings(
+        max_examples=count,
+        phases=[Phase.generate],
+        database=None,
+        deadline=None,
+        derandomize=True,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(st.data())
+    def collect(data: st.DataObject) -> None:
+        network = data.draw(networks())
+        try:
+            schedule(network)
+        except InputError:
+            reject()
+        drawn[f"drawn-{len(drawn)}"] = network, data.draw(samples_for(network))
+
+    collect()
+    return drawn
+
+
+CASES |= draw_cases(DRAWN)
+
+
+@pytest.fixture(scope="module")
+def lava_runs() -> dict[str, Run]:
+    """Every case with spikes only (stock neurons where they can be), in one worker."""
+    return dict(zip(CASES, run_many(list(CASES.values()), record=("spikes",)), strict=True))
+
+
+def assert_same(lava: Run, native: Run) -> None:
+    assert lava.network_hash == native.network_hash
+    assert (lava.samples, lava.steps) == (native.samples, native.steps)
+    assert lava.counts == native.counts
+    for kind in ("spikes", "u", "v"):
+        ours, theirs = getattr(native.trace, kind), getattr(lava.trace, kind)
+        assert list(ours) == list(theirs)
+        for name in ours:
+            np.testing.assert_array_equal(theirs[name], ours[name], f"{kind} of {name}")
+    for kind in ("scores", "spike_counts"):
+        for name, values in getattr(native, kind).items():
+            np.testing.assert_array_equal(getattr(lava, kind)[name], values, f"{kind} of {name}")
+    np.testing.assert_array_equal(lava.predictions, native.predictions)
+
+
+@needs_lava
+@pytest.mark.parametrize("name", CASES)
+def test_random_networks_equal_native(name: str, lava_runs: dict[str, Run]) -> None:
+    network, samples = CASES[name]
+    native = run_native(network, samples, record=("spikes",))
+    assert_same(lava_runs[name], native)
+
+
+def test_the_random_networks_cover_what_they_should() -> None:
+    kinds, fired = set(), 0
+    for network, samples in CASES.values():
+        arrays = check_samples(network.inputs, network.steps, samples)
+        made = build_program(network, schedule(network), arrays, 1, (), Path())
+        kinds |= {node.kind for node in made.nodes.values()}
+        fired += any(run_native(network, samples).counts.spikes.values())  # type: ignore[union-attr]
+    assert kinds == {
+        *("Source", "Recorder", "LIFReset", "SampleLIF", "Dense", "Conv", "WideConv"),
+        *("SumPool", "DelayLine"),
+    }
+    assert len(CASES) == PER_FAMILY * len(FAMILIES) + DRAWN
+    assert fired >= 24
+
+
+@needs_lava
+def test_states_equal_native_at_every_step() -> None:
+    pairs = [CASES[f"{name}-0"] for name in ("dense", "pooled", "recurrent", "overloaded")]
+    for run, (network, samples) in zip(
+        run_many(pairs, record=("u", "v", "spikes")), pairs, strict=True
+    ):
+        assert_same(run, run_native(network, samples, record=("u", "v", "spikes")))
+
+
+@needs_lava
+def test_chunks_and_progress(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(5)
+    network, _ = stock(rng)
+    samples = rng.integers(0, 2, (5, 2, 6, 5))
+    monkeypatch.setattr(lava_backend, "CHUNK_BYTES", 2 * network.steps * (64 + 4 * 60))
+    seen: list[tuple[int, int]] = []
+    run = run_lava(network, samples, record=("spikes", "v"), progress=lambda *a: seen.append(a))
+    assert_same(run, run_native(network, samples, record=("spikes", "v")))
+    assert seen[-1] == (5, 5)
+    assert seen == sorted(seen)
+    assert len(seen) > 1
+    assert run.backend == "lava"
+    assert run.version == lava_status().version
+
+
+def test_schedule_counts_lava_steps() -> None:
+    network, _ = residual(np.random.default_rng(0))
+    times = schedule(network)
+    assert times.depth == {"x": 0, "y": 0, "a": 1, "b": 2, "free": 0, "o": 3}
+    assert times.delay["a_to_b"] == 0
+    assert times.delay["free_to_o"] == 2
+    assert times.delay["y_to_b"] == 3
+    assert times.last == 3
+
+
+def small(*connections: Any, steps: int = 4) -> DeployedNetwork:
+    shapes = {"a": (1, 140, 2), "b": (1, 10, 2), "c": (3,), "d": (3,)}
+    return DeployedNetwork(
+        (Input("x", (1, 140, 2)), Input("g", (1, 10, 2), Coding.GRADED, PAYLOAD_MIN, PAYLOAD_MAX)),
+        tuple(Population(name, shape, vth=5) for name, shape in shapes.items()),
+        connections,
+        (Readout("c"),),
+        steps,
+    )
+
+
+def test_everything_that_lava_cannot_run_is_listed_at_once() -> None:
+    ones = np.ones((3, 3), np.int16)
+    network = small(
+        Conv2d("x", "b", np.ones((1, 1, 131, 1), np.int16)),
+        Dense("c", "d", ones),
+        Dense("d", "c", ones, delay=1),
+    )
+    with pytest.raises(InputError, match="cannot run this network") as caught:
+        run_lava(network, {"x": np.zeros((1, 1, 140, 2), int), "g": np.zeros((1, 1, 10, 2), int)})
+    message = str(caught.value)
+    assert "convolution 'x_to_b' has kernel 131, Lava's Conv holds at most 127" in message
+    assert "has a delay of 1, but takes Lava 2 steps" in message
+    assert "cycle 'c' -> 'd' -> 'c'" in message or "cycle 'd' -> 'c' -> 'd'" in message
+
+
+def test_sums_beyond_float64_are_refused() -> None:
+    largest = np.full((1, 2, 125, 125), 255, np.int16)
+    network = DeployedNetwork(
+        (Input("x", (2, 16, 16), Coding.GRADED, PAYLOAD_MIN, PAYLOAD_MAX),),
+        (Population("a", (1, 1, 1), vth=1),),
+        (Conv2d("x", "a", largest, padding=(62, 62), pool=SumPool2d((16, 16), (16, 16))),),
+        (Readout("a"),),
+        steps=1,
+    )
+    with pytest.raises(InputError, match=r"'x_to_a' can sum to .* float64 is exact below"):
+        schedule(network)
+
+
+@needs_lava
+def test_bad_samples_are_refused_before_lava_starts() -> None:
+    network, samples = CASES["dense-0"]
+    with pytest.raises(InputError, match=r"must lie in 0\.\.1"):
+        run_lava(network, samples["x"] + 2)
+    with pytest.raises(InputError, match="'w' cannot be recorded"):
+        run_lava(network, samples, record=("w",))
+
+
+@needs_lava
+def test_a_working_environment_is_left_alone() -> None:
+    python = lava_python()
+    assert python is not None
+    folder = python.parent.parent
+    before = (folder / "pyvenv.cfg").stat().st_mtime_ns
+    assert create_environment(folder) == python
+    assert (folder / "pyvenv.cfg").stat().st_mtime_ns == before
+
+
+def test_the_environment_program_says_what_it_wants() -> None:
+    command = [sys.executable, "-m", "spikeport.backends.lava.environment"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr == "usage: python -m spikeport.backends.lava.environment PATH\n"

@@ -1,0 +1,269 @@
+"""What goes wrong with Lava gives one clear error and leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from spikeport.backends.lava import create_environment, lava_status, run_lava
+from spikeport.backends.lava.environment import VARIABLE, lava_python
+from spikeport.backends.lava.worker.sweep import SHARED_MEMORY, processes
+from spikeport.errors import BackendUnavailableError, CheckFailedError, OutputError
+from spikeport.network import Dense, DeployedNetwork, Input, Population, Readout
+
+NAME = "spikeport-lava-"
+LAVA = lava_python()
+needs_lava = pytest.mark.skipif(
+    lava_status().version is None, reason=f"no Lava: {lava_status().reason}"
+)
+
+
+def network(steps: int = 20) -> DeployedNetwork:
+    weight = np.full((30, 30), 64, np.int16)
+    return DeployedNetwork(
+        (Input("x", (30,)),),
+        (Population("a", (30,), vth=50),),
+        (Dense("x", "a", weight),),
+        (Readout("a"),),
+        steps,
+    )
+
+
+def samples(count: int = 3) -> np.ndarray[tuple[int, int], np.dtype[np.int32]]:
+    return np.ones((count, 30), np.int32)
+
+
+LONG = samples(5000)
+"""Minutes of Lava's time."""
+
+
+def segments() -> set[str]:
+    return {entry.name for entry in SHARED_MEMORY.iterdir()}
+
+
+def running(folder: Path) -> list[int]:
+    """Processes that were started with `folder` as TMPDIR and still run."""
+    mark, found = f"TMPDIR={folder}".encode(), []
+    for entry in Path("/proc").iterdir():
+        try:
+            environment = (entry / "environ").read_bytes() if entry.name.isdigit() else b""
+        except OSError:
+            continue
+        if mark in environment.split(b"\0"):
+            found.append(int(entry.name))
+    return found
+
+
+@pytest.fixture(autouse=True)
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder for temporary files; after the test it, memory and the process table are clean."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    before = segments()
+    yield folder
+    assert running(folder) == []
+    assert {s for s in segments() - before if s.startswith((NAME, "psm_", "sem."))} == set()
+    assert list(folder.iterdir()) == []
+
+
+def wrapper(tmp_path: Path, script: str) -> str:
+    """An interpreter that runs `script`, in which "$LAVA" is the real one."""
+    path = tmp_path / "python"
+    path.write_text(f'#!/bin/sh\nLAVA="{LAVA}"\n{script}\n')
+    path.chmod(0o755)
+    return str(path)
+
+
+def save(array: str) -> str:
+    """Shell command that replaces the spikes by another array."""
+    return f'"$LAVA" -c "import numpy as n; n.save(\'job0/a.spikes.npy\', n.{array})"'
+
+
+def worker_processes() -> tuple[int, int, list[int]]:
+    """The worker's guard, the process that imports Lava, and Lava's own processes."""
+    found = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            fields = (entry / "stat").read_bytes().rpartition(b")")[2].split()
+            found[int(entry.name)] = int(fields[1])
+    guard = next(pid for pid, parent in found.items() if parent == os.getpid() and processes(pid))
+    lava = next(pid for pid, parent in found.items() if parent == guard)
+    return guard, lava, sorted(pid for pid, parent in found.items() if parent == lava)
+
+
+def once_running(act: Callable[[], None]) -> Callable[[int, int], None]:
+    """A progress function that acts when the first samples are through."""
+    acted: list[bool] = []
+
+    def progress(done: int, _: int) -> None:
+        if done and not acted:
+            acted.append(True)
+            act()
+
+    return progress
+
+
+def test_a_missing_environment_says_how_to_mend_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, "/nowhere/bin/python")
+    version, reason, remedy = lava_status()
+    assert version is None
+    assert reason == "/nowhere/bin/python is not an executable interpreter"
+    assert remedy == "python -m spikeport.backends.lava.environment .venv-lava"
+    with pytest.raises(
+        BackendUnavailableError, match=r"not an executable.*to mend: python -m"
+    ) as e:
+        run_lava(network(), samples())
+    assert e.value.exit_code == 3
+
+
+def test_no_environment_at_all(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, temporary: Path
+) -> None:
+    monkeypatch.delenv(VARIABLE, raising=False)
+    monkeypatch.setattr("spikeport.backends.lava.environment.HERE", tmp_path / "a" / "b")
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / "venv"))
+    monkeypatch.chdir(temporary)
+    assert lava_status()[:2] == (None, f"no environment '.venv-lava' found, {VARIABLE} is not set")
+
+
+def test_an_environment_without_lava(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, sys.executable)
+    assert lava_status().reason.endswith(
+        "cannot import Lava: ModuleNotFoundError: No module named 'lava'"
+    )
+
+
+def test_an_environment_that_cannot_be_made(tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    with pytest.raises(BackendUnavailableError, match=r"-m venv --clear .* failed: Error"):
+        create_environment(blocked / "environment")
+
+
+@needs_lava
+@pytest.mark.parametrize("victim", ["guard", "lava", "model"])
+def test_a_killed_worker(victim: str) -> None:
+    def kill() -> None:
+        guard, lava, models = worker_processes()
+        os.kill({"guard": guard, "lava": lava, "model": models[-1]}[victim], signal.SIGKILL)
+
+    said = {
+        "guard": "worker was killed by signal 9; it said last: nothing",
+        "lava": "worker was killed by signal 9; it said last: nothing",
+        "model": r"worker failed; it said last:(.|\n)*ProcessLost: a process of Lava ended with "
+        "signal 9",
+    }[victim]
+    with pytest.raises(BackendUnavailableError, match=said) as error:
+        run_lava(network(), LONG, progress=once_running(kill), timeout_s=60)
+    assert error.value.exit_code == 3
+
+
+@needs_lava
+def test_a_worker_that_hangs() -> None:
+    def stop() -> None:
+        os.kill(worker_processes()[2][-1], signal.SIGSTOP)
+
+    with pytest.raises(BackendUnavailableError, match="worker took longer than 6 s and was stop"):
+        run_lava(network(), LONG, progress=once_running(stop), timeout_s=6)
+
+
+@needs_lava
+def test_interrupted_by_control_c() -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run_lava(network(), LONG, progress=once_running(lambda: signal.raise_signal(signal.SIGINT)))
+
+
+@needs_lava
+def test_a_model_that_raises_on_a_full_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, wrapper(tmp_path, 'ulimit -f 64; exec "$LAVA" "$@"'))
+    said = r"worker failed; it said last:(.|\n)*in run_spk(.|\n)*OSError: .* File too large"
+    with pytest.raises(BackendUnavailableError, match=said) as error:
+        run_lava(network(), samples(80))
+    assert error.value.exit_code == 3
+
+
+@needs_lava
+def test_no_room_for_the_input() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    try:
+        with pytest.raises(OutputError, match="for Lava's worker cannot be written: File too lar"):
+            run_lava(network(), samples(100))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@needs_lava
+def test_no_folder_for_temporary_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", "/nowhere")
+    with pytest.raises(OutputError, match="/nowhere: no folder for Lava's worker can be made"):
+        run_lava(network(), samples())
+
+
+@needs_lava
+@pytest.mark.parametrize(
+    "harm",
+    [
+        "truncate -s 300 job0/*.npy",
+        "rm job0/a.spikes.npy",
+        save("zeros((60, 29), n.uint8)"),
+        save("full((60, 30), 2, n.uint8)"),
+        save("array([{}])"),
+    ],
+    ids=["truncated", "missing", "shape", "value", "pickle"],
+)
+def test_a_damaged_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, harm: str) -> None:
+    script = f'"$LAVA" "$@"; code=$?; [ "$3" = run ] && {harm}; exit $code'
+    monkeypatch.setenv(VARIABLE, wrapper(tmp_path, script))
+    with pytest.raises(BackendUnavailableError, match="ended well, but left a result that is dam"):
+        run_lava(network(), samples())
+
+
+@needs_lava
+def test_spikes_that_do_not_follow_from_the_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forge = (
+        "import numpy as n; a = n.load('job0/a.spikes.npy'); a[7, 3] ^= 1; "
+        "n.save('job0/a.spikes.npy', a)"
+    )
+    script = f'"$LAVA" "$@"; code=$?; [ "$3" = run ] && "$LAVA" -c "{forge}"; exit $code'
+    monkeypatch.setenv(VARIABLE, wrapper(tmp_path, script))
+    with pytest.raises(CheckFailedError, match=r"population 'a': recorded spikes diff.* in 1 of"):
+        run_lava(network(), samples())
+
+
+@needs_lava
+def test_spikeport_killed_while_lava_runs(temporary: Path, tmp_path: Path) -> None:
+    script = tmp_path / "long.py"
+    script.write_text(
+        f"import sys; sys.path.insert(0, {str(Path(__file__).parent.parent)!r})\n"
+        "from tests.test_lava_faults import LONG, network\n"
+        "from spikeport.backends.lava import run_lava\n"
+        "run_lava(network(), LONG, progress=lambda done, all: print(done, flush=True))\n"
+    )
+    with subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE) as spikeport:
+        assert spikeport.stdout is not None
+        while int(spikeport.stdout.readline()) == 0:
+            pass
+        (token,) = [entry.name for entry in temporary.iterdir()]
+        assert any(name.startswith(f"{token}-") for name in segments())
+        assert len(running(temporary)) > 5
+        spikeport.kill()
+    deadline = time.monotonic() + 10
+    while (running(temporary) or any(temporary.iterdir())) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(name.startswith(NAME) for name in segments())

@@ -1,0 +1,248 @@
+"""The compiled simulator equals the specification in every number."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from spikeport.errors import CheckFailedError, InputError
+from spikeport.network import (
+    Coding,
+    Conv2d,
+    Dense,
+    DeployedNetwork,
+    Input,
+    Population,
+    Readout,
+    Reset,
+    SumPool2d,
+)
+from spikeport.run import Run
+from spikeport.simulators.native import run_native
+from spikeport.simulators.native.compiled import kernel
+from spikeport.simulators.reference import run_reference
+from tests.strategies import networks, samples_for
+
+ALL = ("spikes", "u", "v")
+
+
+def assert_equal(actual: Run, expected: Run) -> None:
+    """Scores, spike counts, event counts and traces are the same integers."""
+    assert actual.network_hash == expected.network_hash
+    assert actual.counts == expected.counts
+    for name, scores in expected.scores.items():
+        assert np.array_equal(actual.scores[name], scores)
+    for name, spikes in expected.spike_counts.items():
+        assert np.array_equal(actual.spike_counts[name], spikes)
+    assert np.array_equal(actual.predictions, expected.predictions)
+    assert (actual.trace is None) == (expected.trace is None)
+    if actual.trace is not None and expected.trace is not None:
+        for kind in ALL:
+            recorded = getattr(expected.trace, kind)
+            assert set(getattr(actual.trace, kind)) == set(recorded)
+            for name, values in recorded.items():
+                assert np.array_equal(getattr(actual.trace, kind)[name], values), (kind, name)
+
+
+@settings(
+    deadline=None,
+    max_examples=600,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+@given(data=st.data(), threads=st.sampled_from([1, 2]), memory=st.sampled_from([1, 2**20]))
+def test_random_networks_run_as_specified(data: st.DataObject, threads: int, memory: int) -> None:
+    network = data.draw(networks())
+    samples = data.draw(samples_for(network))
+    expected = run_reference(network, samples, record=ALL)
+    actual = run_native(network, samples, record=ALL, threads=threads, memory_bytes=memory)
+    assert_equal(actual, expected)
+
+
+def digits_like() -> tuple[DeployedNetwork, NDArray[np.int64]]:
+    """A convolutional network with a pool, recurrence and both resets, and 40 samples."""
+    rng = np.random.default_rng(5)
+
+    def even(*shape: int) -> NDArray[np.int16]:
+        return rng.integers(-30, 30, shape, np.int16) * np.int16(2)
+
+    network = DeployedNetwork(
+        inputs=(Input("image", (1, 8, 8), Coding.GRADED, 0, 16),),
+        populations=(
+            Population("conv", (8, 8, 8), vth=500),
+            Population("hidden", (20,), vth=200, decay_u=1024, decay_v=100, reset=Reset.SUBTRACT),
+            Population("out", (10,), vth=100, reset=Reset.SUBTRACT),
+        ),
+        connections=(
+            Conv2d("image", "conv", even(8, 1, 3, 3), padding=(1, 1)),
+            Dense("conv", "hidden", even(20, 128), pool=SumPool2d((2, 2), (2, 2))),
+            Dense("hidden", "hidden", even(20, 20), delay=1, exponent=-1, name="loop"),
+            Dense("hidden", "out", even(10, 20)),
+        ),
+        readouts=(Readout("out"),),
+        steps=12,
+    )
+    return network, rng.integers(0, 17, (40, 1, 8, 8))
+
+
+@pytest.mark.parametrize("exponent", [-8, -1, 0, 1, 7])
+@pytest.mark.parametrize("convolution", [False, True])
+def test_overload_wraps_and_saturates_as_specified(convolution: bool, exponent: int) -> None:
+    payloads = np.array([-(2**23), -(2**15) - 1, 2**15, 2**16 + 1, 2**22, 2**23 - 1])
+    weight = np.array([[254, -256]], np.int16)
+    connection = (
+        Conv2d("x", "p", weight.reshape(1, 2, 1, 1), exponent=exponent)
+        if convolution
+        else Dense("x", "p", weight, exponent=exponent)
+    )
+    network = DeployedNetwork(
+        inputs=(Input("x", (2, 1, 1), Coding.GRADED, -(2**23), 2**23 - 1),),
+        populations=(Population("p", (1, 1, 1), vth=131071, decay_u=100, decay_v=1),),
+        connections=(connection,),
+        readouts=(Readout("p"),),
+        steps=4,
+    )
+    samples = np.stack(np.meshgrid(payloads, payloads), axis=-1).reshape(-1, 2, 1, 1)
+    assert_equal(
+        run_native(network, samples, record=ALL), run_reference(network, samples, record=ALL)
+    )
+
+
+def test_neither_threads_nor_chunks_change_a_result() -> None:
+    network, samples = digits_like()
+    whole = run_native(network, samples, record=ALL, threads=1)
+    assert whole.counts is not None
+    assert min(whole.counts.spikes.values()) > 0
+    assert_equal(run_native(network, samples, record=ALL, threads=2), whole)
+    done: list[tuple[int, int]] = []
+    alone = run_native(
+        network,
+        samples,
+        record=ALL,
+        memory_bytes=1,
+        progress=lambda part, total: done.append((part, total)),
+    )
+    assert_equal(alone, whole)
+    assert done == [(sample + 1, 40) for sample in range(40)]
+
+
+def test_threads_below_one_are_an_error() -> None:
+    network, samples = digits_like()
+    with pytest.raises(InputError, match="threads is 0, must be at least 1"):
+        run_native(network, samples, threads=0)
+
+
+def test_read_only_samples_are_fine() -> None:
+    network, samples = digits_like()
+    samples.setflags(write=False)
+    assert run_native(network, samples).samples == 40
+
+
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+@given(data=st.data())
+def test_replay_of_its_own_record_gives_the_same_run(data: st.DataObject) -> None:
+    network = data.draw(networks())
+    samples = data.draw(samples_for(network))
+    plain = run_native(network, samples, record=ALL, threads=1)
+    assert plain.trace is not None
+    replayed = run_native(network, samples, record=ALL, recorded=plain.trace.spikes, threads=1)
+    assert_equal(replayed, plain)
+
+
+def test_replay_records_only_what_is_asked_for() -> None:
+    network, samples = digits_like()
+    plain = run_native(network, samples, record=("spikes",))
+    assert plain.trace is not None
+    assert run_native(network, samples, recorded=plain.trace.spikes).trace is None
+    voltage = run_native(network, samples, record=("v",), recorded=plain.trace.spikes).trace
+    assert voltage is not None
+    assert (set(voltage.spikes), set(voltage.v)) == (set(), set(network.by_name))
+
+
+def test_replay_names_the_flipped_spike() -> None:
+    network, samples = digits_like()
+    trace = run_native(network, samples, record=("spikes",)).trace
+    assert trace is not None
+    recorded = {name: spikes.copy() for name, spikes in trace.spikes.items()}
+    # The last step, so that no later spike depends on it; of a population that feeds others.
+    recorded["conv"][11, 7, 3, 2, 5] ^= 1
+    was = int(trace.spikes["conv"][11, 7, 3, 2, 5])
+    with pytest.raises(
+        CheckFailedError,
+        match=rf"population 'conv': recorded spikes differ from computed ones in 1 of 245760 "
+        rf"places, first at logical step 11 \(from 0\) of sample 7, neuron \(3, 2, 5\): "
+        rf"recorded {1 - was}, computed {was}",
+    ):
+        run_native(network, samples, recorded=recorded, memory_bytes=1)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda r: r | {"ghost": r["out"]}, "'ghost' is no population of the network"),
+        (lambda r: {"out": r["out"], "conv": r["conv"]}, "population 'hidden' is missing"),
+        (lambda r: r | {"out": r["out"][1:]}, r"'out' has shape \(11, 40, 10\), must be \(12, 40"),
+        (lambda r: r | {"out": r["out"] + 1}, "'out' holds values other than 0 and 1"),
+    ],
+)
+def test_a_record_that_does_not_fit_is_an_error(
+    change: Callable[[dict[str, Any]], dict[str, Any]], message: str
+) -> None:
+    network, samples = digits_like()
+    trace = run_native(network, samples, record=("spikes",)).trace
+    assert trace is not None
+    with pytest.raises(InputError, match=message):
+        run_native(network, samples, recorded=change(dict(trace.spikes)))
+
+
+SMALL_RUN = """
+import numpy as np
+from spikeport.network import Dense, DeployedNetwork, Input, Population, Readout
+from spikeport.simulators.native import run_native
+network = DeployedNetwork(
+    (Input("x", (1,)),), (Population("p", (1,), vth=1),),
+    (Dense("x", "p", np.array([[2]])),), (Readout("p"),), steps=7,
+)
+print(run_native(network, [[1]], threads=1).scores["p"][0, 0])
+"""
+
+
+def run_with_cache(folder: Path) -> str:
+    result = subprocess.run(
+        [sys.executable, "-W", "error", "-c", SMALL_RUN],
+        env=os.environ | {"NUMBA_CACHE_DIR": str(folder)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    return result.stdout.strip()
+
+
+def test_a_damaged_compiler_cache_does_no_harm(tmp_path: Path) -> None:
+    good = tmp_path / "good"
+    assert run_with_cache(good) == "7"
+    for suffix, keep in ((".nbi", 3), (".nbc", 100)):
+        damaged = tmp_path / suffix[1:]
+        shutil.copytree(good, damaged)
+        files = list(damaged.rglob(f"*{suffix}"))
+        assert len(files) >= 2
+        for file in files:
+            file.write_bytes(file.read_bytes()[:keep])
+        assert run_with_cache(damaged) == "7"
+
+
+def test_a_kernel_without_a_place_for_its_cache_still_runs() -> None:
+    namespace: dict[str, object] = {}
+    exec("def twice(x):\n    return x + x\n", namespace)
+    assert kernel(namespace["twice"])(21) == 42  # type: ignore[arg-type]

@@ -1,0 +1,225 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import h5py
+import nir
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from spikeport.errors import InputError
+from spikeport.export.nir_deployed import float_view
+from spikeport.export.nir_layout import view_notes
+from spikeport.export.nir_reader import read_nir
+from spikeport.export.nir_writer import write_nir
+from spikeport.export.unroll import connection_matrix, pool_matrix
+from spikeport.fixed_point import VTH_MAX
+from spikeport.float_network import FloatNetwork
+from spikeport.network import (
+    Coding,
+    Conv2d,
+    Dense,
+    DeployedNetwork,
+    Input,
+    Population,
+    Readout,
+    ReadoutKind,
+    Reset,
+    SumPool2d,
+)
+from spikeport.simulators.float_nir import run_float
+from spikeport.simulators.native import run_native
+from tests.strategies import networks, samples_for
+
+QUICK = settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow,
+    HealthCheck.function_scoped_fixture],
+)  # fmt: skip
+
+
+@QUICK
+@given(network=networks())
+def test_any_deployed_network_comes_back_and_nir_reads_it(
+    network: DeployedNetwork, tmp_path: Path
+) -> None:
+    write_nir(network, tmp_path / "a.nir")
+    again = read_nir(tmp_path / "a.nir")
+    assert isinstance(again, DeployedNetwork)
+    assert again == network
+    assert nir.read(tmp_path / "a.nir").nodes
+
+
+@QUICK
+@given(data=st.data())
+def test_without_decays_the_view_fires_as_the_integers_do(data: st.DataObject) -> None:
+    """No truncation, no saturation, no rounding: every spike is equal, whatever the structure."""
+    network = data.draw(
+        networks(v_init=False, dense_exponents=(0,), conv_exponents=(0,), max_payloads=(1,))
+    )
+    reset = data.draw(st.sampled_from(Reset))
+    network = network.replace(
+        populations=tuple(
+            dataclasses.replace(p, decay_u=4096, decay_v=0, reset=reset, vth=p.vth % 300)
+            for p in network.populations
+        )
+    )
+    samples = data.draw(samples_for(network))
+    view = float_view(network)
+    ours = run_float(view, {p.name: samples[p.name] for p in view.inputs}, record=("spikes",))
+    exact = run_native(network, samples, record=("spikes",))
+    assert ours.trace is not None
+    assert exact.trace is not None
+    for name, spikes in ours.trace.spikes.items():
+        flat = spikes.reshape(*spikes.shape[:2], -1)
+        assert np.array_equal(exact.trace.spikes[name].reshape(flat.shape), flat)
+
+
+WEIGHT = (np.random.default_rng(0).integers(-60, 60, (3, 4)) * 2).astype(np.int16)
+
+
+def single(readout: ReadoutKind = ReadoutKind.SPIKES, **population: Any) -> DeployedNetwork:
+    return DeployedNetwork(
+        (Input("x", (4,), Coding.GRADED, -50, 50, 10.0),),
+        (Population("n", (3,), scale=37.0, **population),),
+        (Dense("x", "n", WEIGHT, exponent=1),),
+        (Readout("n", readout),),
+        steps=9,
+    )
+
+
+@pytest.mark.parametrize("reset", Reset)
+@pytest.mark.parametrize("bias", [0, 900])
+@pytest.mark.parametrize("decay_v", [0, 512, 4096])
+@pytest.mark.parametrize("decay_u", [0, 1024, 4096])
+def test_membranes_are_the_integers_in_float_units(
+    decay_u: int, decay_v: int, bias: int, reset: Reset
+) -> None:
+    network = single(
+        decay_u=decay_u,
+        decay_v=decay_v,
+        bias=np.full(3, bias),
+        bias_exponent=3,
+        vth=3000,
+        reset=reset,
+    )
+    x = np.random.default_rng(1).uniform(-1, 1, (9, 6, 4)).round(1)
+    exact = run_native(network, np.rint(x * 10).astype(int), record=("spikes", "v"))
+    view = float_view(network)
+    run = run_float(view, x, record=("spikes", "v"))
+    assert run.trace is not None
+    assert exact.trace is not None
+    assert np.array_equal(run.trace.spikes["n"], exact.trace.spikes["n"])
+    assert exact.trace.spikes["n"].any()
+    v = exact.trace.v["n"] / (64 * 37.0)
+    # each truncation loses less than one unit of 1/64, and they add up over the steps
+    np.testing.assert_allclose(run.trace.v["n"], v, atol=9 * 10 / (64 * 37), rtol=1e-5)
+    kinds = {type(node).__name__ for node in view.graph.nodes.values()}
+    neuron = "IF" if decay_v == 0 else "LIF"
+    if decay_u == 1024 and decay_v and not bias:
+        neuron = "CubaLIF"
+    assert neuron in kinds
+    assert ("LI" in kinds) == (decay_u == 1024 and neuron != "CubaLIF")
+    assert ("I" in kinds) == (decay_u == 0)
+
+
+def test_membrane_readouts() -> None:
+    x = np.random.default_rng(1).uniform(-1, 1, (6, 4)).round(1)
+    for decay_v, node in ((0, None), (512, nir.LI)):
+        network = single(ReadoutKind.MEMBRANE, vth=VTH_MAX, decay_v=decay_v, bias=np.full(3, 64))
+        view = float_view(network)
+        assert view_notes(network) == ()
+        assert all(isinstance(n, node or nir.Affine) for n in view.graph.nodes.values()
+                   if not isinstance(n, nir.Input | nir.Output | nir.Affine))  # fmt: skip
+        exact = run_native(network, np.rint(x * 10).astype(int)).scores["n"] / (64 * 37.0)
+        (scores,) = run_float(view, x).scores.values()
+        scale = 1 if node else network.steps
+        np.testing.assert_allclose(scores * scale, exact, atol=0.05)
+    spiking = single(ReadoutKind.MEMBRANE, vth=100, v_init=5)
+    assert view_notes(spiking) == (
+        "'n': v starts at 5, in the view at 0",
+        "'n': its membrane is read, the view shows its spikes",
+    )
+
+
+def test_view_of_a_readout_does_not_change_the_reset_of_the_rest() -> None:
+    weight = np.full((3, 3), 2, np.int16)
+    hidden = Population("h", (3,), vth=5, reset=Reset.SUBTRACT)
+    network = single(vth=VTH_MAX)
+    network = DeployedNetwork(
+        network.inputs,
+        (*network.populations, hidden),
+        (Dense("x", "h", network.synapses[0].weight), Dense("h", "n", weight)),
+        (Readout("n", ReadoutKind.MEMBRANE),),
+        4,
+    )
+    assert float_view(network).reset is Reset.SUBTRACT
+    mixed = network.replace(readouts=(Readout("n"),))
+    assert float_view(mixed).reset is Reset.ZERO
+    assert "differ in reset" in view_notes(mixed)[0]
+
+
+@pytest.mark.parametrize("field", ["weight", "v_threshold"])
+def test_a_changed_float_view_makes_the_integers_stale(field: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.nir"
+    network = single(vth=3000, decay_v=512)
+    write_nir(network, path)
+    with h5py.File(path, "a") as file:
+        node = "x_to_n" if field == "weight" else "n"
+        data = file[f"node/nodes/{node}/{field}"]
+        data[...] = data[()] * 1.01
+    with pytest.raises(InputError, match=f"'{field}' differs.*integers in its metadata are stale"):
+        read_nir(path)
+    with h5py.File(path, "a") as file:
+        del file["node/metadata"]
+    assert isinstance(read_nir(path, dt_s=1e-4, steps=9), FloatNetwork)
+
+
+def test_changed_integers_are_found(tmp_path: Path) -> None:
+    path = tmp_path / "a.nir"
+    write_nir(single(vth=3000), path)
+    with h5py.File(path, "a") as file:
+        file["node/metadata/spikeport_arrays/x_to_n.weight"][0, 0] += 2
+    with pytest.raises(InputError, match=r"content hash is .* changed after writing"):
+        read_nir(path)
+    with h5py.File(path, "a") as file:
+        del file["node/metadata/spikeport_arrays"]
+    with pytest.raises(InputError, match="metadata 'spikeport' is damaged"):
+        read_nir(path)
+
+
+def test_other_tools_carry_the_integers_along(tmp_path: Path) -> None:
+    network = single(vth=3000)
+    write_nir(network, tmp_path / "a.nir", dt_s=1e-3)
+    nir.write(tmp_path / "b.nir", nir.read(tmp_path / "a.nir"))
+    assert read_nir(tmp_path / "b.nir") == network
+    with pytest.raises(InputError, match="carries a deployed network"):
+        read_nir(tmp_path / "b.nir", steps=3)
+
+
+def test_matrices_beyond_memory_are_refused() -> None:
+    huge = Input("x", (2**31 - 1,))
+    network = DeployedNetwork((huge,), (Population("n", (9,), 3),), (), (Readout("n"),), 2)
+    with pytest.raises(InputError, match="'n': its float view needs a matrix of 9 x 2147483647"):
+        float_view(network)
+
+
+def test_matrices_of_convolutions_and_pools() -> None:
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    x = rng.integers(-5, 6, (4, 7, 8)).astype(float)
+    image = torch.from_numpy(x)
+    pool = SumPool2d((2, 3), (2, 3), (1, 0))
+    summed = 6 * torch.nn.functional.avg_pool2d(image[None], (2, 3), (2, 3), (1, 0))
+    np.testing.assert_allclose(pool_matrix(pool, x.shape) @ x.ravel(), summed.ravel().numpy())
+    weight = (rng.integers(-20, 20, (6, 2, 3, 2)) * 2).astype(np.int16)
+    for pooled, source in ((None, image[None]), (pool, summed)):
+        part = Conv2d("a", "b", weight, (2, 1), (2, 1), (1, 2), 2, pool=pooled)
+        expected = torch.nn.functional.conv2d(
+            source, torch.from_numpy(weight).double(), None, (2, 1), (2, 1), (1, 2), 2
+        )
+        matrix = connection_matrix(part, x.shape)
+        np.testing.assert_allclose(matrix @ x.ravel(), expected.ravel().numpy(), atol=1e-9)

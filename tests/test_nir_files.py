@@ -1,0 +1,436 @@
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import nir
+import numpy as np
+import pytest
+
+from spikeport.errors import InputError, OutputError
+from spikeport.export import nir_hdf5
+from spikeport.export.nir_flatten import safe_names
+from spikeport.export.nir_graph import difference, make_graph
+from spikeport.export.nir_reader import IntegratorGain, read_nir
+from spikeport.export.nir_writer import write_nir
+from spikeport.float_network import FloatNetwork
+from spikeport.network import Coding, Input, Reset
+
+DT = 1e-4
+RNG = np.random.default_rng(0)
+
+
+def positive(*shape: int) -> np.ndarray:
+    return RNG.uniform(1e-3, 2e-2, shape).astype(np.float32)
+
+
+def values(*shape: int) -> np.ndarray:
+    return RNG.normal(size=shape).astype(np.float32)
+
+
+def conv(stride: Any, padding: Any, groups: int, kernel: tuple[int, int]) -> nir.Conv2d:
+    weight = values(4, 4 // groups, *kernel)
+    return nir.Conv2d(None, weight, stride, padding, (1, 1), groups, values(4))
+
+
+IMAGE, FLAT = (4, 8, 8), (5,)
+NODES: dict[str, tuple[tuple[int, ...], Any]] = {
+    "Affine": (FLAT, nir.Affine(values(3, 5), values(3))),
+    "Linear": (FLAT, nir.Linear(values(3, 5).astype(np.float64))),
+    "Scale": (IMAGE, nir.Scale(values(*IMAGE))),
+    "Conv2d": (IMAGE, conv((2, 1), (1, 2), 1, (3, 3))),
+    "Conv2d same": (IMAGE, conv((1, 1), "same", 1, (3, 3))),
+    "Conv2d valid": (IMAGE, conv((1, 1), "valid", 1, (3, 3))),
+    "Conv2d grouped": (IMAGE, conv((1, 1), (0, 0), 2, (3, 3))),
+    "Conv2d depthwise": (IMAGE, conv((1, 1), "same", 4, (3, 3))),
+    "Conv2d wide": (IMAGE, conv((1, 2), (0, 1), 1, (3, 5))),
+    "Conv2d tall, grouped": (IMAGE, conv((1, 1), "valid", 2, (5, 1))),
+    "Conv2d wide same": (IMAGE, conv((1, 1), "same", 1, (1, 3))),
+    "SumPool2d": (IMAGE, nir.SumPool2d(np.array([2, 3]), np.array([2, 2]), np.array([1, 0]))),
+    "AvgPool2d": (IMAGE, nir.AvgPool2d(np.array([2, 2]), np.array([2, 2]), np.array([0, 0]))),
+    "Flatten": (IMAGE, nir.Flatten({"input": np.array(IMAGE)}, 0, -1)),
+    "Delay": (FLAT, nir.Delay(positive(5))),
+    "Threshold": (IMAGE, nir.Threshold(values(*IMAGE))),
+    "I": (FLAT, nir.I(values(5))),
+    "IF": (IMAGE, nir.IF(values(*IMAGE), values(*IMAGE), values(*IMAGE))),
+    "LI": (FLAT, nir.LI(positive(5), values(5), values(5))),
+    "LIF": (IMAGE, nir.LIF(positive(*IMAGE), *(values(*IMAGE) for _ in range(4)))),
+    "CubaLI": (FLAT, nir.CubaLI(positive(5), positive(5), *(values(5) for _ in range(3)))),
+    "CubaLIF": (FLAT, nir.CubaLIF(positive(5), positive(5), *(values(5) for _ in range(5)))),
+}
+
+
+def around(shape: tuple[int, ...], *nodes: Any) -> FloatNetwork:
+    names = ["input", *(f"n{i}" for i in range(len(nodes))), "output"]
+    ends = nir.Input({"input": np.array(shape)}), nir.Output({"output": None})
+    every = dict(zip(names, (ends[0], *nodes, ends[1]), strict=True))
+    graph = make_graph(every, itertools.pairwise(names), DT)
+    inputs = (Input("input", shape, Coding.GRADED, -3, 200, 7.5),)
+    return FloatNetwork(graph, DT, 12, inputs, Reset.SUBTRACT, strict=False)
+
+
+@pytest.mark.parametrize("name", NODES)
+def test_every_node_round_trips_and_nir_reads_it(name: str, tmp_path: Path) -> None:
+    shape, node = NODES[name]
+    network, path = around(shape, node), tmp_path / "a.nir"
+    write_nir(network, path)
+    again = read_nir(path)
+    assert isinstance(again, FloatNetwork)
+    assert difference(network.graph, again.graph) is None
+    for field in ("dt_s", "steps", "inputs", "reset", "strict"):
+        assert getattr(network, field) == getattr(again, field)
+    others = nir.read(path)
+    assert set(others.nodes) == set(network.graph.nodes)
+    for key, there in others.nodes.items():
+        ours = again.graph.nodes[key]
+        assert np.array_equal(there.output_type["output"], ours.output_type["output"])
+
+
+def test_difference_sees_every_field() -> None:
+    shape, node = NODES["CubaLIF"]
+    network = around(shape, node).graph
+    for field in ("tau_syn", "tau_mem", "r", "v_leak", "v_threshold", "v_reset", "w_in"):
+        other = around(shape, node).graph
+        getattr(other.nodes["n0"], field)[2] += 1e-3
+        assert difference(network, other) == f"node 'n0' (CubaLIF): field '{field}' differs"
+    wider = around(shape, node).graph
+    wider.nodes["n0"].r = wider.nodes["n0"].r.astype(np.float64)
+    assert difference(network, wider) == "node 'n0' (CubaLIF): field 'r' differs"
+
+
+def test_kernels_that_nir_cannot_type_check_still_round_trip(tmp_path: Path) -> None:
+    network = around(IMAGE, conv((1, 1), (0, 0), 1, (2, 3)))
+    write_nir(network, tmp_path / "a.nir")
+    again = read_nir(tmp_path / "a.nir")
+    assert isinstance(again, FloatNetwork)
+    assert difference(network.graph, again.graph) is None
+    assert nir.read(tmp_path / "a.nir", type_check=False)
+
+
+@pytest.mark.parametrize("was", ["{", "[]", '{"groups": 0}', '{"groups": 99}', '{"groups": "x"}',
+                                 '{"kernel_size": [9, 9]}', '{"kernel_size": 3}'])  # fmt: skip
+def test_damaged_convolution_metadata(was: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.nir"
+    write_nir(around(*NODES["Conv2d grouped"]), path)
+    with h5py.File(path, "a") as file:
+        replace(file["node/nodes/n0/metadata"], "spikeport", was)
+    with pytest.raises(InputError, match=r"'n0' \(Conv2d\): damaged metadata"):
+        read_nir(path)
+
+
+def test_a_changed_grouped_convolution_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "a.nir"
+    write_nir(around(*NODES["Conv2d grouped"]), path)
+    with h5py.File(path, "a") as file:
+        file["node/nodes/n0/weight"][0, 3, 0, 0] = 1
+    with pytest.raises(InputError, match=r"'n0' \(Conv2d\): its weight was changed"):
+        read_nir(path)
+
+
+def test_arguments_go_before_metadata(tmp_path: Path) -> None:
+    write_nir(around(*NODES["LIF"]), tmp_path / "a.nir")
+    again = read_nir(tmp_path / "a.nir", dt_s=2e-4, steps=3, reset=Reset.ZERO, strict=True)
+    assert isinstance(again, FloatNetwork)
+    assert (again.dt_s, again.steps, again.reset, again.strict) == (2e-4, 3, Reset.ZERO, True)
+
+
+def foreign(path: Path, *nodes: Any, shape: tuple[int, ...] = FLAT) -> Path:
+    nir.write(path, around(shape, *nodes).graph)
+    return path
+
+
+def test_foreign_files_need_dt_and_steps(tmp_path: Path) -> None:
+    path = foreign(tmp_path / "a.nir", nir.I(values(5)))
+    with pytest.raises(InputError, match=r"no time step in the file.*give dt_s"):
+        read_nir(path, steps=3)
+    with pytest.raises(InputError, match=r"no number of steps in the file.*give steps"):
+        read_nir(path, dt_s=DT)
+    with pytest.raises(InputError, match="dt_s is -1"):
+        read_nir(path, dt_s=-1, steps=3)
+    with pytest.raises(InputError, match="inputs: the graph has"):
+        read_nir(path, dt_s=DT, steps=3, inputs=(Input("x", (5,)),))
+    network = read_nir(path, dt_s=DT, steps=3)
+    assert isinstance(network, FloatNetwork)
+    assert network.inputs == (Input("input", (5,)),)
+    assert (network.reset, network.strict) == (Reset.ZERO, True)
+
+
+def test_integrator_gain_is_a_choice(tmp_path: Path) -> None:
+    path = foreign(tmp_path / "a.nir", nir.I(np.array([1.0, 2, 3, 4, 5])))
+    for rule, factor in ((IntegratorGain.NIR, 1), (IntegratorGain.PER_STEP, 1 / DT)):
+        network = read_nir(path, dt_s=DT, steps=3, integrator_gain=rule)
+        assert isinstance(network, FloatNetwork)
+        np.testing.assert_allclose(network.graph.nodes["n0"].r[1:], np.arange(2, 6) * factor)
+        assert network.graph.nodes["n0"].r[0] == 1
+
+
+def test_odd_time_constants_are_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = foreign(tmp_path / "a.nir", nir.LI(np.full(5, 20.0), values(5), values(5)))
+    read_nir(path, dt_s=DT, steps=3)
+    assert "'n0': tau is 2e+05 to 2e+05 times dt" in caplog.text
+
+
+def wrapped(name: str, node: Any) -> nir.NIRGraph:
+    ends = nir.Input({"input": np.array(FLAT)}), nir.Output({"output": np.array(FLAT)})
+    return nir.NIRGraph(
+        {"input": ends[0], name: node, "output": ends[1]}, [("input", name), (name, "output")]
+    )
+
+
+def test_nested_graphs_become_flat(tmp_path: Path) -> None:
+    leaf = nir.I(values(5))
+    inner = wrapped("lif.0", leaf)
+    outer = wrapped("sub", wrapped("deep", inner))
+    nir.write(tmp_path / "a.nir", outer)
+    network = read_nir(tmp_path / "a.nir", dt_s=DT, steps=3)
+    assert isinstance(network, FloatNetwork)
+    assert set(network.graph.edges) == {("input", "sub_deep_lif_0"), ("sub_deep_lif_0", "output")}
+    assert np.array_equal(network.graph.nodes["sub_deep_lif_0"].r, leaf.r)
+
+
+def test_names_are_made_safe_and_stay_unique() -> None:
+    evil = "x'); __import__('os').system('true') #"
+    made = safe_names(["0", "fc.1", "fc_1", evil, "a" * 99, "a" * 98, "", "lif"])
+    assert made["lif"] == "lif"
+    assert made["fc_1"] == "fc_1"
+    assert made["0"] == "node_0"
+    assert len(set(made.values())) == len(made)
+    assert all(name.isidentifier() and len(name) <= 64 for name in made.values())
+
+
+def test_unsafe_names_are_not_written(tmp_path: Path) -> None:
+    nodes = around(*NODES["Affine"]).graph.nodes
+    renamed = {"a.b" if name == "n0" else name: node for name, node in nodes.items()}
+    graph = make_graph(renamed, [("input", "a.b"), ("a.b", "output")], DT)
+    network = FloatNetwork(graph, DT, 3, (Input("input", FLAT),))
+    with pytest.raises(InputError, match=r"node 'a\.b': name must be"):
+        write_nir(network, tmp_path / "a.nir")
+    assert not (tmp_path / "a.nir").exists()
+
+
+def test_inputs_must_be_those_of_the_graph(tmp_path: Path) -> None:
+    network = around(*NODES["Affine"])
+    wrong = FloatNetwork(network.graph, DT, 3, (Input("x", FLAT),))
+    with pytest.raises(InputError, match=r"inputs: the graph has .*given are {'x'"):
+        write_nir(wrong, tmp_path / "a.nir")
+
+
+def test_writing_harms_no_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.nir"
+    path.write_bytes(b"keep")
+    with pytest.raises(InputError, match="has its own time step"):
+        write_nir(around(*NODES["Affine"]), path, dt_s=1.0)
+    assert path.read_bytes() == b"keep"
+    with pytest.raises(OutputError, match="cannot be written"):
+        write_nir(around(*NODES["Affine"]), tmp_path / "missing" / "a.nir")
+
+
+def replace(group: h5py.Group, name: str, value: Any) -> None:
+    del group[name]
+    group[name] = value
+
+
+Damage = Callable[[h5py.File], None]
+LIF_GROUP = "node/nodes/n1"
+
+
+def _delete(path: str) -> Damage:
+    return lambda file: file.__delitem__(path)
+
+
+def _set(path: str, value: Any) -> Damage:
+    def damage(file: h5py.File) -> None:
+        if path in file:
+            del file[path]
+        file[path] = value
+
+    return damage
+
+
+def _first_tau(value: float) -> Damage:
+    return lambda file: file[f"{LIF_GROUP}/tau"].__setitem__(0, value)
+
+
+def _soft(file: h5py.File) -> None:
+    replace(file["node/nodes"], "n0", h5py.SoftLink("/node/nodes/n1"))
+
+
+def _loop(file: h5py.File) -> None:
+    file["node/nodes/again"] = file["node"]
+
+
+def _external(file: h5py.File) -> None:
+    replace(file["node/nodes/n0"], "weight", h5py.ExternalLink("other.h5", "/secret"))
+
+
+def _outside(file: h5py.File) -> None:
+    del file["node/nodes/n0/weight"]
+    file["node/nodes/n0"].create_dataset(
+        "weight", (3, 5), "f4", external=[("/etc/hostname", 0, h5py.h5f.UNLIMITED)]
+    )
+
+
+def _virtual(file: h5py.File) -> None:
+    del file["node/nodes/n0/weight"]
+    layout = h5py.VirtualLayout((3, 5), "f4")
+    layout[:] = h5py.VirtualSource("other.h5", "/secret", (3, 5))
+    file["node/nodes/n0"].create_virtual_dataset("weight", layout)
+
+
+def _bomb(file: h5py.File) -> None:
+    del file["node/nodes/n0/weight"]
+    file["node/nodes/n0"].create_dataset("weight", (40000, 5000), "f4", compression="gzip")
+
+
+def _giant(file: h5py.File) -> None:
+    del file["node/nodes/n0/weight"]
+    file["node/nodes/n0"].create_dataset("weight", (2**20, 2**20), "f4", chunks=(64, 64))
+
+
+def _deep(file: h5py.File) -> None:
+    group = file["node"]
+    for _ in range(20):
+        group = group.require_group("nodes").create_group("g")
+        group["type"] = "NIRGraph"
+        group["edges"] = np.empty((0, 2), "S1")
+
+
+def _edge(first: str, second: str) -> Damage:
+    def damage(file: h5py.File) -> None:
+        edges = [*((a.decode(), b.decode()) for a, b in file["node/edges"][()]), (first, second)]
+        replace(file["node"], "edges", np.array(edges, dtype=h5py.string_dtype()))
+
+    return damage
+
+
+def _long_edge(file: h5py.File) -> None:
+    _edge("n0", "n" * 2000)(file)
+
+
+def _group_as_field(file: h5py.File) -> None:
+    del file["node/nodes/n0/bias"]
+    file["node/nodes/n0"].create_group("bias")
+
+
+BAD: dict[str, tuple[Damage, str]] = {
+    "no node": (_delete("node"), "no group 'node'"),
+    "no edges": (_delete("node/edges"), r"'/node' \(NIRGraph\): 'edges' is missing"),
+    "no nodes": (_delete("node/nodes"), "group 'nodes' is missing"),
+    "no type": (_delete("node/nodes/n0/type"), "'/node/nodes/n0' has no type"),
+    "unknown type": (_set("node/nodes/n0/type", "Evil"), "'/node/nodes/n0': type 'Evil' is not"),
+    "numeric type": (_set("node/nodes/n0/type", 3), "'/node/nodes/n0' has no type"),
+    "missing field": (_delete(f"{LIF_GROUP}/r"), r"node 'n1' \(LIF\): field 'r' is missing"),
+    "extra field": (_set(f"{LIF_GROUP}/x", 1.0), r"node 'n1' \(LIF\): unknown field 'x'"),
+    "field is a group": (_group_as_field, "'/node/nodes/n0/bias' is a group, must be a value"),
+    "text field": (_set(f"{LIF_GROUP}/tau", "soon"), r"node 'n1' \(LIF\): tau has type <U4"),
+    "tau NaN": (_first_tau(np.nan), r"node 'n1' \(LIF\): tau is nan, must be positive and finite"),
+    "tau zero": (_first_tau(0), r"node 'n1' \(LIF\): tau is 0.0, must be positive"),
+    "tau negative": (_first_tau(-1), r"tau is -1.0, must be positive"),
+    "tau infinite": (_first_tau(np.inf), r"tau is inf, must be positive"),
+    "NaN weight": (_set("node/nodes/n0/weight", np.full((3, 5), np.nan)), "weight holds NaN"),
+    "shapes of a neuron": (_set(f"{LIF_GROUP}/r", np.ones(4)), "fields differ in shape"),
+    "width": (_set("node/nodes/n0/weight", np.ones((3, 6))), r"\(Affine\): expects shape \(6,"),
+    "bias": (_set("node/nodes/n0/bias", np.ones(6)), r"'n0' \(Affine\): bias has shape \(6,\)"),
+    "input shape": (_set("node/nodes/input/shape", [0]), r"'input' \(Input\): shape is \[0\]"),
+    "edge to nothing": (_edge("n0", "ghost"), r"edge \('n0', 'ghost'\): node 'ghost' does not"),
+    "edge twice": (_edge("n0", "n1"), r"edge \('n0', 'n1'\) is given 2 times"),
+    "long name": (_long_edge, "must be a name of at most 1024"),
+    "odd edges": (_set("node/edges", np.ones((3, 2))), "must be N x 2 names"),
+    "no edge": (_set("node/edges", np.empty((0, 2), "S1")), r"'input' \(Input\) has no outgoing"),
+    "version 99": (_set("version", "99.0"), "NIR version is '99.0', this Spikeport reads"),
+    "version number": (_set("version", 1), r"NIR version is np.int64\(1\)"),
+    "soft link": (_soft, "'/node/nodes/n0' is a SoftLink, links are refused"),
+    "external link": (_external, "'/node/nodes/n0/weight' is a ExternalLink"),
+    "hard-link loop": (_loop, "linked twice"),
+    "external storage": (_outside, "keeps its data outside of the file"),
+    "virtual data": (_virtual, "keeps its data outside of the file"),
+    "compression bomb": (_bomb, "declares 800000000 bytes .* more than 256 times its size"),
+    "giant": (_giant, "declares 4398046511104 bytes"),
+    "deep nesting": (_deep, "nested deeper than 16"),
+    "damaged metadata": (_set("node/metadata/spikeport", "{"), "metadata 'spikeport' is damaged"),
+    "foreign metadata": (_set("node/metadata/spikeport", "[]"), "metadata 'spikeport' is damaged"),
+    "later metadata": (
+        _set("node/metadata/spikeport", '{"kind": "float", "version": 9}'),
+        "metadata 'spikeport' has version 9",
+    ),
+    "metadata without dt": (
+        _set("node/metadata/spikeport", '{"kind": "deployed", "version": 1}'),
+        "metadata 'spikeport' is damaged: dt_s is None",
+    ),
+    "metadata without T": (
+        _set("node/metadata/spikeport", '{"kind": "float", "version": 1, "dt_s": 1e-4}'),
+        "metadata 'spikeport' is damaged: KeyError",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_files_give_one_clear_error(case: str, tmp_path: Path) -> None:
+    path = tmp_path / "bad.nir"
+    neuron = nir.LIF(positive(3), values(3), values(3), values(3), values(3))
+    write_nir(around(FLAT, nir.Affine(values(3, 5), values(3)), neuron), path)
+    damage, message = BAD[case]
+    with h5py.File(path, "a") as file:
+        damage(file)
+    with pytest.raises(InputError, match=message) as caught:
+        read_nir(path)
+    assert str(caught.value).startswith(str(path))
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"\x89HDF\r\n\x1a\n" + bytes(40), None])
+def test_files_that_are_no_nir(content: bytes | None, tmp_path: Path) -> None:
+    path = tmp_path / "a.nir"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(InputError, match=r"not a NIR \(HDF5\) file|no such file"):
+        read_nir(path)
+
+
+def test_a_bare_node_is_no_graph(tmp_path: Path) -> None:
+    nir.write(tmp_path / "a.nir", nir.I(values(5)))
+    with pytest.raises(InputError, match="holds a single I node, must hold a NIRGraph"):
+        read_nir(tmp_path / "a.nir", dt_s=DT, steps=2)
+
+
+def test_truncated_files(tmp_path: Path) -> None:
+    path = tmp_path / "a.nir"
+    write_nir(around(*NODES["LIF"]), path)
+    whole = path.read_bytes()
+    for size in (100, len(whole) // 2, len(whole) - 1):
+        path.write_bytes(whole[:size])
+        with pytest.raises(InputError, match="not a NIR"):
+            read_nir(path)
+
+
+def test_absent_version_and_v_reset_are_those_of_old_files(tmp_path: Path) -> None:
+    path = foreign(tmp_path / "a.nir", NODES["LIF"][1], shape=IMAGE)
+    with h5py.File(path, "a") as file:
+        del file["version"], file["node/nodes/n0/v_reset"]
+    network = read_nir(path, dt_s=DT, steps=2)
+    assert isinstance(network, FloatNetwork)
+    assert not network.graph.nodes["n0"].v_reset.any()
+
+
+def test_size_limits_can_be_met(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.nir"
+    write_nir(around(FLAT, nir.Affine(np.zeros((300, 5)), np.zeros(300))), path)
+    monkeypatch.setattr(nir_hdf5, "MAX_OBJECTS", 5)
+    with pytest.raises(InputError, match="holds more than 5 objects"):
+        read_nir(path)
+    monkeypatch.setattr(nir_hdf5, "MAX_OBJECTS", 1000)
+    monkeypatch.setattr(nir_hdf5, "MAX_TOTAL_BYTES", 12000)
+    with pytest.raises(InputError, match="the limits are"):
+        read_nir(path)
+
+
+def test_reading_leaves_the_file_alone(tmp_path: Path) -> None:
+    path = tmp_path / "a.nir"
+    write_nir(around(*NODES["LIF"]), path)
+    before = path.read_bytes()
+    os.chmod(path, 0o444)
+    read_nir(path)
+    assert path.read_bytes() == before

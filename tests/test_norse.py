@@ -1,0 +1,199 @@
+from __future__ import annotations
+
+import itertools
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import nir
+import numpy as np
+import pytest
+
+from spikeport.backends.norse_backend import norse_status, run_norse
+from spikeport.errors import BackendUnavailableError, InputError
+from spikeport.export.float_graph import export_float
+from spikeport.export.nir_graph import make_graph
+from spikeport.export.nir_reader import read_nir
+from spikeport.export.nir_writer import write_nir
+from spikeport.float_network import FloatNetwork
+from spikeport.network import Input, Reset
+from spikeport.simulators.float_nir import run_float
+from spikeport.simulators.ties import compare_float
+from spikeport.trained_model import LIFLayer, LinearLayer, TrainedModel
+from tests.test_float_graph import conv_model
+
+pytestmark = pytest.mark.skipif(norse_status()[0] is None, reason=norse_status()[1] or "present")
+
+DT = 1e-4
+
+
+def mlp_model(reset: Reset, seed: int, steps: int) -> TrainedModel:
+    rng = np.random.default_rng(seed)
+    sizes = (12, 20, 15, 7)
+    layers: list[Any] = []
+    source = "pixels"
+    for index, (a, b) in enumerate(itertools.pairwise(sizes)):
+        weight = rng.normal(size=(b, a)) / np.sqrt(a) * 2
+        layers.append(LinearLayer(f"fc{index}", (source,), weight, rng.normal(size=b) / 4))
+        source = f"lif{index}"
+        layers.append(LIFLayer(source, (f"fc{index}",), rng.uniform(0.1, 0.95), 1.0, reset))
+    return TrainedModel(Input("pixels", (12,)), tuple(layers), source, steps)
+
+
+def assert_same(network: FloatNetwork, x: np.ndarray) -> None:
+    ours = run_float(network, x, record=("spikes", "v", "v_charged"))
+    theirs = run_norse(network, x, record=("spikes", "v"))
+    found = compare_float(ours, theirs, network)
+    assert found.differing_spikes == 0
+    assert all(count.any() for count in ours.spike_counts.values())
+    assert ours.trace is not None
+    assert theirs.trace is not None
+    for name, v in theirs.trace.v.items():
+        np.testing.assert_allclose(v, ours.trace.v[name], rtol=1e-9, atol=1e-9)
+    for name, scores in theirs.scores.items():
+        np.testing.assert_allclose(scores, ours.scores[name], rtol=1e-9, atol=1e-9)
+        assert scores.dtype == ours.scores[name].dtype
+
+
+@pytest.mark.parametrize("reset", Reset)
+@pytest.mark.parametrize("strict", [True, False])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_mlp_file_fires_alike(reset: Reset, strict: bool, seed: int, tmp_path: Path) -> None:
+    write_nir(export_float(mlp_model(reset, seed, 50)), tmp_path / "a.nir")
+    network = read_nir(tmp_path / "a.nir", strict=strict)
+    assert isinstance(network, FloatNetwork)
+    x = (np.random.default_rng(seed).uniform(size=(50, 9, 12)) < 0.4).astype(float)
+    assert_same(network, x)
+
+
+@pytest.mark.parametrize(
+    ("reset", "decay"), [(Reset.ZERO, 0.2), (Reset.SUBTRACT, 0.2), (Reset.ZERO, 1.0)]
+)
+def test_conv_file_fires_alike(reset: Reset, decay: float, tmp_path: Path) -> None:
+    model = replace(conv_model(reset, decay), steps=20)
+    write_nir(export_float(model), tmp_path / "a.nir")
+    network = read_nir(tmp_path / "a.nir")
+    assert isinstance(network, FloatNetwork)
+    assert_same(network, np.random.default_rng(2).uniform(size=(11, 1, 8, 8)))
+
+
+def graph(nodes: dict[str, Any], edges: list[tuple[str, str]], **options: Any) -> FloatNetwork:
+    made = make_graph(nodes, edges, DT)
+    inputs = tuple(Input(n, tuple(node.input_type["input"])) for n, node in made.inputs.items())
+    return FloatNetwork(made, DT, 30, inputs, **options)
+
+
+def full(value: float, size: int = 4) -> np.ndarray:
+    return np.full(size, value)
+
+
+def recurrent_cuba(bias: float, **options: Any) -> FloatNetwork:
+    rng = np.random.default_rng(0)
+    nodes = {
+        "input": nir.Input({"input": np.array([3])}),
+        "fc": nir.Affine(rng.normal(size=(4, 3)), rng.normal(size=4)),
+        "graph": nir.CubaLIF(
+            full(3 * DT), full(5 * DT), full(1.7), full(0), full(0.4), full(0), full(2.5)
+        ),
+        "w_rec": nir.Affine(rng.normal(size=(4, 4)), full(bias)),
+        "lambda": nir.Output({"output": np.array([4])}),
+    }
+    edges = [("input", "fc"), ("fc", "graph"), ("graph", "w_rec"), ("w_rec", "graph")]
+    return graph(nodes, [*edges, ("graph", "lambda")], **options)
+
+
+@pytest.mark.parametrize("reset", Reset)
+@pytest.mark.parametrize("bias", [0, 0.8])
+def test_recurrent_current_based_neurons_fire_alike(bias: float, reset: Reset) -> None:
+    x = np.random.default_rng(3).normal(size=(30, 5, 3))
+    assert_same(recurrent_cuba(bias, reset=reset), x)
+
+
+def feed_forward(node: Any, shape: tuple[int, ...] = (4,), **options: Any) -> FloatNetwork:
+    nodes = {
+        "input": nir.Input({"input": np.array(shape)}),
+        "n": node,
+        "out": nir.Output({"output": None}),
+    }
+    return graph(nodes, [("input", "n"), ("n", "out")], **options)
+
+
+def lif(r: float = 1, leak: float = 0, reset: float = 0) -> nir.LIF:
+    return nir.LIF(full(2 * DT), full(r), full(leak), full(1), full(reset))
+
+
+SIDES = [np.array([2, 2])] * 2
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        (feed_forward(lif(r=2)), r"node 'n' \(LIF\): r is not 1, which Norse ignores"),
+        (feed_forward(lif(leak=1)), r"node 'n' \(LIF\): v_leak is not 0"),
+        (feed_forward(lif(reset=1)), r"node 'n' \(LIF\): v_reset is not 0"),
+        (feed_forward(nir.LI(full(DT), full(1), full(0))), r"node 'n' \(LI\): Norse drops"),
+        (feed_forward(nir.Scale(full(1))), r"node 'n' \(Scale\): Norse drops"),
+        (
+            feed_forward(nir.IF(full(1), full(1), full(0)), reset=Reset.SUBTRACT),
+            r"node 'n' \(IF\): Norse's IF resets to zero only",
+        ),
+        (feed_forward(nir.AvgPool2d(*SIDES, np.array([0, 0])), (1, 4, 4)), "AvgPool2d.* drops"),
+        (feed_forward(nir.SumPool2d(*SIDES, np.array([1, 0])), (1, 4, 4)), "has padding"),
+    ],
+)
+def test_what_norse_would_change_is_refused(network: FloatNetwork, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        run_norse(network, np.zeros((1, *network.inputs[0].shape)))
+
+
+def test_a_membrane_at_the_threshold_fires_where_the_comparison_says_so() -> None:
+    node = nir.IF(full(1), full(1), full(0))
+    for strict, spikes in ((True, 0), (False, 30)):
+        network = feed_forward(node, strict=strict)
+        x = np.ones((1, 4)) if not strict else np.r_[[np.full((1, 4), 1.0)], np.zeros((29, 1, 4))]
+        ours, theirs = run_float(network, x), run_norse(network, x)
+        assert ours.spike_counts["n"].tolist() == [spikes] * 4
+        assert theirs.spike_counts["n"].tolist() == [spikes] * 4
+
+
+def test_skip_paths_are_refused() -> None:
+    nodes = {
+        "input": nir.Input({"input": np.array([4])}),
+        "a": nir.Linear(np.eye(4)),
+        "b": nir.Linear(np.eye(4)),
+        "n": lif(),
+        "out": nir.Output({"output": np.array([4])}),
+    }
+    edges = [("input", "a"), ("input", "b"), ("a", "n"), ("b", "n"), ("n", "out")]
+    with pytest.raises(InputError, match="Norse would run the graph in another order"):
+        run_norse(graph(nodes, edges), np.ones((1, 4)))
+
+
+def test_record_and_samples_are_checked() -> None:
+    with pytest.raises(InputError, match="record: 'u' cannot be recorded in norse"):
+        run_norse(feed_forward(lif()), np.ones((1, 4)), record=("u",))
+    with pytest.raises(InputError, match="holds NaN"):
+        run_norse(feed_forward(lif()), np.full((1, 4), np.nan))
+
+
+def test_a_missing_norse_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert norse_status() == (None, "torch is not installed", "pip install 'spikeport[norse]'")
+    with pytest.raises(BackendUnavailableError, match="norse: torch is not installed; pip"):
+        run_norse(feed_forward(lif()), np.ones((1, 4)))
+
+
+SHARED = os.environ.get("SPIKEPORT_DATA")
+
+
+@pytest.mark.data
+@pytest.mark.skipif(SHARED is None, reason="SPIKEPORT_DATA names no data folder")
+@pytest.mark.parametrize("file", ["03_rnn/braille_noDelay_bias_zero", "01_lif/lif_norse"])
+def test_published_graphs_fire_alike(file: str) -> None:
+    path = Path(str(SHARED)) / f"nir/neuromorphs-NIR/paper/{file}.nir"
+    network = read_nir(path, dt_s=DT, steps=64)
+    assert isinstance(network, FloatNetwork)
+    size = network.inputs[0].shape[0]
+    x = (np.random.default_rng(0).uniform(size=(64, 4, size)) < 0.3).astype(float)
+    assert_same(network, x)

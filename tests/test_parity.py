@@ -1,0 +1,254 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from spikeport.band import Band
+from spikeport.divergence import first_divergence
+from spikeport.errors import InputError
+from spikeport.parity import ParityReport, Rule, SkippedStage, Ties, build_row
+from spikeport.run import EventCounts, Run, Trace
+
+SHAPES: dict[str, tuple[int, ...]] = {"conv": (2, 3, 3), "out": (4,)}
+ORDER = ("conv", "out")
+STEPS = 6
+
+
+def make_run(seed: int = 0, samples: int = 8, backend: str = "native") -> Run:
+    rng = np.random.default_rng(seed)
+    spikes = {
+        name: (rng.random((STEPS, 8, *shape)) < 0.3).astype(np.uint8)[:, :samples]
+        for name, shape in SHAPES.items()
+    }
+    return from_spikes(spikes, backend=backend)
+
+
+def from_spikes(spikes: dict[str, NDArray[np.uint8]], backend: str = "native") -> Run:
+    samples = spikes["out"].shape[1]
+    totals = {name: int(s.sum()) for name, s in spikes.items()}
+    counts = EventCounts(
+        samples=samples, steps=STEPS, spikes=totals, visits={"conv": 1}, updates={"conv": 1},
+        input_events={}, messages={"conv_to_out": totals["conv"]},
+        synaptic_events={"conv_to_out": 4 * totals["conv"]},
+        synaptic_events_all={"conv_to_out": 4 * totals["conv"]},
+    )  # fmt: skip
+    return Run(
+        backend=backend, version="1", network_hash="ab" * 32, samples=samples, steps=STEPS,
+        scores={"out": spikes["out"].sum(axis=0, dtype=np.int32)},
+        spike_counts={n: s.sum(axis=(0, 1), dtype=np.int64) for n, s in spikes.items()},
+        counts=counts, trace=Trace(spikes=spikes), wall_s=0.5,
+    )  # fmt: skip
+
+
+def flip(run: Run, population: str, *index: int) -> Run:
+    """The run with one spike of `population` at (step, sample, *neuron) inverted."""
+    assert run.trace is not None
+    spikes = {name: np.array(s) for name, s in run.trace.spikes.items()}
+    spikes[population][index] ^= 1
+    return from_spikes(spikes)
+
+
+LABELS = make_run().predictions
+
+
+def test_the_first_row_is_not_judged() -> None:
+    row = build_row("float", make_run(), LABELS, energy_pj=Band(1, 2, 3))
+    assert row.passed
+    assert row.verdict == "start of the ladder"
+    assert row.difference is None
+    assert row.rule is None
+    assert (row.accuracy.correct, row.accuracy.n) == (8, 8)
+    assert row.energy_pj == Band(1, 2, 3)
+    counts = make_run().counts
+    assert counts is not None
+    assert row.spikes == counts.spikes
+    assert row.synaptic_events == 4 * counts.spikes["conv"]
+
+
+def test_equal_integer_runs_are_identical() -> None:
+    row = build_row("lava", make_run(), LABELS, above=make_run(), rule=Rule.EXACT)
+    assert (row.verdict, row.passed) == ("identical", True)
+    assert row.difference is not None
+    assert row.difference.spikes == {"conv": 0, "out": 0}
+    assert row.difference.total_spikes == row.difference.predictions == row.difference.scores == 0
+
+
+def test_a_shorter_run_is_compared_on_its_samples_only() -> None:
+    short = make_run(samples=3)
+    row = build_row("lava", short, LABELS, above=make_run(), rule=Rule.EXACT)
+    assert row.verdict == "identical"
+    assert row.accuracy.n == 3
+    assert row.difference is not None
+    assert row.difference.compared == 3
+    later = flip(make_run(), "out", 0, 7, 0)
+    assert build_row("lava", short, LABELS, above=later).passed
+    earlier = flip(make_run(), "out", 0, 2, 0)
+    assert not build_row("lava", short, LABELS, above=earlier).passed
+
+
+@given(
+    st.integers(0, STEPS - 1), st.integers(0, 7), st.integers(0, 1), st.integers(0, 2),
+    st.integers(0, 2),
+)  # fmt: skip
+def test_any_one_differing_spike_fails_an_exact_row_and_is_named(
+    step: int, sample: int, channel: int, row: int, column: int
+) -> None:
+    wrong = flip(make_run(), "conv", step, sample, channel, row, column)
+    got = build_row("lava", wrong, LABELS, above=make_run(), rule=Rule.EXACT, order=ORDER)
+    assert not got.passed
+    assert got.verdict.startswith("FAILED: spikes differ, 1 in 'conv'; first at sample")
+    where = f"sample {sample}, step {step}, population 'conv', neuron ({channel}, {row}, {column})"
+    assert where in got.verdict
+
+
+def test_exact_fails_on_scores_counts_or_another_network_too() -> None:
+    good = make_run()
+    assert good.counts is not None
+    scores = dataclasses.replace(good, scores={"out": good.scores["out"] + 1})
+    row = build_row("x", scores, LABELS, above=good)
+    assert row.verdict == "FAILED: 32 scores differ although every spike is equal"
+    renamed = dataclasses.replace(good, scores={"conv": good.scores["out"]})
+    assert "readouts differ" in build_row("x", renamed, LABELS, above=good).verdict
+    updates = dataclasses.replace(good.counts, updates={"conv": 2})
+    row = build_row("x", dataclasses.replace(good, counts=updates), LABELS, above=good)
+    assert row.verdict == "FAILED: event counts differ: updates"
+    other = dataclasses.replace(good, network_hash="cd" * 32)
+    row = build_row("x", other, LABELS, above=good)
+    assert row.verdict == "FAILED: another network: cdcdcdcdcdcd against abababababab"
+
+
+def test_counts_a_backend_does_not_make_are_not_compared() -> None:
+    good = make_run()
+    assert good.counts is not None
+    partial = dataclasses.replace(good.counts, updates={}, visits={})
+    assert build_row("x", dataclasses.replace(good, counts=partial), LABELS, above=good).passed
+    assert build_row("x", dataclasses.replace(good, counts=None), LABELS, above=good).passed
+
+
+@pytest.mark.parametrize("rule", [Rule.EXACT, Rule.TIES])
+def test_a_strict_rule_without_traces_is_refused(rule: Rule) -> None:
+    blind = dataclasses.replace(make_run(), trace=None)
+    with pytest.raises(InputError, match=r"stage 'x': the spikes of 'conv' cannot be compared"):
+        build_row("x", blind, LABELS, above=make_run(), rule=rule)
+    longer = make_run()
+    assert longer.trace is not None
+    doubled = {n: np.concatenate([s, s]) for n, s in longer.trace.spikes.items()}
+    with pytest.raises(InputError, match="of one size and one T"):
+        build_row("x", from_spikes(doubled), LABELS, above=longer, rule=rule)
+
+
+def test_ties_allow_only_what_the_analysis_explains() -> None:
+    above, run = make_run(), flip(make_run(), "conv", 2, 1, 0, 0, 0)
+
+    def judge(ties: Ties | None, run: Run = run) -> tuple[str, bool]:
+        row = build_row("norse", run, LABELS, above=above, rule=Rule.TIES, ties=ties)
+        return row.verdict, row.passed
+
+    assert judge(None, above) == ("identical", True)
+    assert judge(Ties(1, 0)) == ("identical but for 1 tie", True)
+    assert judge(Ties(2, 0)) == ("identical but for 2 ties", True)
+    for ties in (None, Ties(1, 1), Ties(0, 0)):
+        verdict, passed = judge(ties)
+        assert not passed
+        assert verdict.startswith("FAILED: 1 spikes differ")
+
+
+def test_quantization_may_change_spikes_but_not_lose_accuracy() -> None:
+    above, run = make_run(), make_run(seed=1)
+    labels = above.predictions
+    wrong = int((run.predictions != labels).sum())
+    assert wrong > 0
+    row = build_row("quantized", run, labels, above=above, rule=Rule.CHANGE, max_drop_points=100)
+    assert (row.verdict, row.passed) == ("changed by quantization (expected)", True)
+    assert row.difference is not None
+    assert row.difference.predictions == wrong
+    assert row.difference.total_spikes
+    assert row.difference.first is None
+    row = build_row("quantized", run, labels, above=above, rule=Rule.CHANGE)
+    assert row.verdict == f"FAILED: accuracy fell by {100 * wrong / 8:.2f} points, limit 1"
+    # Getting better is no failure.
+    assert build_row("q", run, run.predictions, above=above, rule=Rule.CHANGE).passed
+
+
+def test_a_changed_row_without_traces_shows_spikes_as_not_comparable() -> None:
+    blind = dataclasses.replace(make_run(), trace=None)
+    row = build_row("q", blind, LABELS, above=make_run(), rule=Rule.CHANGE)
+    assert row.difference is not None
+    assert row.difference.spikes == {"conv": None, "out": None}
+    assert row.difference.total_spikes is None
+
+
+def test_too_few_labels_are_refused() -> None:
+    with pytest.raises(InputError, match=r"labels have shape \(3,\), must be \(n,\) with n >= 8"):
+        build_row("x", make_run(), LABELS[:3])
+
+
+def traced(**changed: Any) -> Run:
+    shape = (4, 2, 3)
+    zero = {name: np.zeros(shape, np.int32) for name in ("a", "b")}
+    tables: dict[str, Any] = {
+        k: {n: np.array(z) for n, z in zero.items()} for k in ("u", "v", "spikes")
+    }
+    for key, places in changed.items():
+        variable, population = key.split("_")
+        for place in places:
+            tables[variable][population][place] = 7
+    return dataclasses.replace(make_run(), trace=Trace(**tables))
+
+
+def test_first_divergence_prefers_the_cause_to_its_consequences() -> None:
+    found = first_divergence(
+        traced(),
+        traced(u_a=[(2, 1, 2)], v_a=[(2, 1, 2)], spikes_b=[(2, 1, 0), (3, 0, 1)]),
+        ("a", "b"),
+    )
+    assert found is not None  # sample 0 comes before sample 1, however late its step
+    assert (found.sample, found.step, found.population, found.neuron) == (0, 3, "b", (1,))
+    found = first_divergence(
+        traced(), traced(u_a=[(2, 1, 2)], v_a=[(2, 1, 2)], spikes_b=[(2, 1, 0)]), ("a", "b")
+    )
+    assert found is not None
+    assert (found.population, found.variable, found.values) == ("a", "u", (0.0, 7.0))
+    assert str(found) == "sample 1, step 2, population 'a', neuron (2): u 0 against 7"
+    swapped = first_divergence(traced(), traced(v_a=[(2, 1, 2)], spikes_b=[(2, 1, 0)]), ("b", "a"))
+    assert swapped is not None
+    assert swapped.population == "b"
+
+
+def test_a_flat_trace_is_compared_with_a_shaped_one() -> None:
+    shaped, wrong = make_run(), flip(make_run(), "conv", 2, 1, 1, 2, 0)
+    assert wrong.trace is not None
+    flat = {n: s.reshape(*s.shape[:2], -1) for n, s in wrong.trace.spikes.items()}
+    row = build_row("x", from_spikes(flat), LABELS, above=shaped, order=ORDER)
+    assert row.difference is not None
+    assert row.difference.first is not None
+    assert row.difference.first.neuron == (1, 2, 0)
+
+
+def test_no_divergence_between_equal_or_untraced_runs() -> None:
+    assert first_divergence(traced(), traced(), ("a", "b")) is None
+    assert first_divergence(traced(), traced(v_a=[(0, 0, 0)]), ("a",), ("spikes",)) is None
+    blind = dataclasses.replace(make_run(), trace=None)
+    assert first_divergence(blind, traced(v_a=[(0, 0, 0)]), ("a",)) is None
+
+
+def test_report_passes_only_if_every_row_does_and_is_plain_data() -> None:
+    good = build_row("a", make_run(), LABELS, energy_pj=Band(1, 2, 3))
+    bad = build_row("b", flip(make_run(), "out", 0, 0, 0), LABELS, above=make_run(), order=ORDER)
+    skipped = (SkippedStage("Lava", "lava", "no environment", "spikeport backends --install"),)
+    report = ParityReport((good,), "ab" * 32, 8, STEPS, {"numpy": "2"}, "demo", skipped)
+    assert report.passed
+    assert not ParityReport((good, bad), "ab" * 32, 8, STEPS, {}).passed
+    assert not ParityReport((), "", 0, 0, {}).passed
+    data = json.loads(json.dumps(dataclasses.replace(report, rows=(good, bad)).as_dict()))
+    assert data["passed"] is False
+    assert data["rows"][1]["difference"]["first"]["population"] == "out"
+    assert data["rows"][0]["energy_pj"] == {"low": 1, "nominal": 2, "high": 3}
+    assert data["skipped"][0]["reason"] == "no environment"

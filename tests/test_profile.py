@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from spikeport.band import LEVELS
+from spikeport.errors import InputError
+from spikeport.profile import (
+    ENERGIES,
+    TIMES,
+    Basis,
+    HardwareProfile,
+    builtin_profiles,
+    load_profile,
+    parse_profile,
+)
+
+LOIHI1 = (Path(__file__).parents[1] / "spikeport" / "profiles" / "loihi1.toml").read_text("utf-8")
+
+
+def edited(old: str, new: str) -> HardwareProfile:
+    assert old in LOIHI1
+    return parse_profile(LOIHI1.replace(old, new), "profile 'edited'")
+
+
+def test_loihi1_prices_every_event_and_says_what_it_does_not() -> None:
+    profile = load_profile("loihi1")
+    assert "loihi1" in builtin_profiles()
+    assert set(profile.energy_pj) == set(ENERGIES)
+    assert set(profile.time_ns) == set(TIMES)
+    assert {name for name, _, _ in profile.prices()} >= {"static", "hops_per_packet", "int8_mac"}
+    assert len(profile.unpriced) >= 4
+    assert not profile.graded_payloads
+
+
+def test_every_constant_has_a_cited_source_with_conditions() -> None:
+    profile = load_profile("loihi1")
+    constants = [price.at(level) for _, _, price in profile.prices() for level in LEVELS]
+    assert profile.host_step_us is not None
+    for constant in [*constants, profile.host_step_us]:
+        assert len(constant.source.citation) > 15
+        assert constant.source.conditions
+        assert constant.source.basis in list(Basis)
+
+
+def test_low_is_davies_2018_and_nominal_is_sana_fe() -> None:
+    energy = load_profile("loihi1").energy_pj
+    low = {name: price.low.value for name, price in energy.items()}
+    assert low["synapse_dense"] == low["synapse_conv"] == 23.6
+    assert (low["visit"], low["visit"] + low["update"]) == (52, 81)
+    assert low["packet"] == 1.7
+    nominal = {name: price.nominal.value for name, price in energy.items()}
+    assert nominal == {
+        "synapse_dense": 35.5, "synapse_conv": 24.0, "visit": 51.2, "update": 21.6,
+        "fire": 69.3, "packet": 111.0, "hop": 4.2,
+    }  # fmt: skip
+    sources = {price.low.source.key for price in energy.values()}
+    assert sources == {"davies2018"}
+
+
+def test_high_is_dense_sana_fe_plus_a_quarter() -> None:
+    profile = load_profile("loihi1")
+    for prices in (profile.energy_pj, profile.time_ns):
+        for name, price in prices.items():
+            if name == "barrier":  # 29 tiles, 1.8 us
+                assert price.high.value == 1.25 * 1800
+                continue
+            stored = prices["synapse_dense"] if name == "synapse_conv" else price
+            assert price.high.value == pytest.approx(1.25 * stored.nominal.value)
+
+
+def test_a_path_is_read_like_a_name(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(LOIHI1.replace('name = "loihi1"', 'name = "mine"'), "utf-8")
+    assert load_profile(path).name == "mine"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("cores = 128", "coers = 128", "unknown key 'coers'; did you mean 'cores'"),
+        ("[energy_pj.visit]", "[energy_pj.visits]", "'visits'; did you mean 'visit'"),
+        ("nominal = { value = 51.2,", "nominl = { value = 51.2,", "did you mean 'nominal'"),
+        ("{ value = 23.6, source", "{ valeu = 23.6, source", "did you mean 'value'"),
+        ('citation = "M. Horowitz', 'quotation = "M. Horowitz', "did you mean 'citation'"),
+        ("cores = 128\n", "", "key 'cores' is missing"),
+        ("cores = 128", 'cores = "128"', "'cores' is '128', must be of type int"),
+        ("cores = 128", "cores = true", "'cores' is True, must be of type int"),
+        ("cores = 128", "cores = 0", "cores is 0, must be at least 1"),
+        ("cores = 128", "cores = ", "is not TOML"),
+        ("schema = 1", "schema = 9", "schema is 9, this version reads 1"),
+        ("value = 51.2", "value = -1", "value is -1.0, must be finite and not negative"),
+        ("value = 51.2", "value = inf", "value is inf, must be finite"),
+        (', source = "pohoiki"', "", "key 'source' is missing"),
+        ('source = "pohoiki"', 'source = "pohoki"', "'pohoki' is unknown; did you mean 'pohoiki'"),
+        ('basis = "fitted"', 'basis = "guessed"', "basis 'guessed' must be one of simulated"),
+        ('conditions = "voltage not stated"', 'conditions = " "', "'conditions' is empty"),
+    ],
+)  # fmt: skip
+def test_a_wrong_profile_is_refused_by_name(old: str, new: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        edited(old, new)
+
+
+def test_nothing_is_added_to_an_all_in_constant() -> None:
+    with pytest.raises(InputError, match=r"'synapse_dense' is an all-in constant .*visit.*twice"):
+        edited('basis = "fitted"', 'basis = "all-in"')
+
+
+def test_static_power_is_not_added_to_a_constant_that_includes_it() -> None:
+    minimum = 'the synaptic figure is a minimum"\nincludes_static = '
+    with pytest.raises(InputError, match=r"includes static power \(davies2018\), so static_mw"):
+        edited(f"{minimum}false", f"{minimum}true")
+
+
+def test_an_unknown_profile_names_the_nearest(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no built-in profile .*; did you mean 'loihi1'"):
+        load_profile("loihi")
+    with pytest.raises(InputError, match="cannot be read"):
+        load_profile(tmp_path)

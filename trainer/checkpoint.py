@@ -1,0 +1,157 @@
+"""Checkpoints: weights, optimizer state and everything needed to go on, in one safetensors file.
+
+Tensors are `network.<state name>` and `momentum.<parameter name>`; the header's metadata holds one
+JSON document under "spikeport". No pickle. Files are replaced atomically.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from spikeport.errors import InputError
+from spikeport.files import write_bytes
+from spikeport.network import Input
+from spikeport.trainer.config import TrainConfig, build_network
+from spikeport.trainer.network import SpikingNetwork
+
+KIND = "checkpoint"
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class EpochRecord:
+    """What one epoch of training saw.
+
+    Attributes:
+        epoch: counted from 1.
+        loss: mean cross-entropy, not divided by T.
+        accuracy: on the training samples as they passed, in training mode.
+        firing_rate: spikes per neuron and step.
+        seconds: wall-clock time of the epoch.
+    """
+
+    epoch: int
+    loss: float
+    accuracy: float
+    firing_rate: float
+    lr: float
+    seconds: float
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """The state of a training run after `len(history)` epochs.
+
+    Attributes:
+        data: name of the data set.
+        fingerprint: `Dataset.fingerprint` of the data it was trained on.
+        momentum: SGD's momentum buffers by parameter name, empty before the first step.
+    """
+
+    model: SpikingNetwork
+    config: TrainConfig
+    classes: int
+    data: str
+    fingerprint: str
+    history: tuple[EpochRecord, ...] = ()
+    momentum: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+def save_checkpoint(path: str | PathLike[str], checkpoint: Checkpoint) -> None:
+    """Write a checkpoint; an existing file is replaced whole or left alone.
+
+    Raises:
+        OutputError: the folder is missing or not writable, or the disk is full.
+    """
+    network = {f"network.{k}": v for k, v in checkpoint.model.state_dict().items()}
+    momentum = {f"momentum.{k}": v for k, v in checkpoint.momentum.items()}
+    document = {
+        "kind": KIND,
+        "version": VERSION,
+        "config": asdict(checkpoint.config),
+        "input": asdict(checkpoint.model.input),
+        "classes": checkpoint.classes,
+        "data": checkpoint.data,
+        "fingerprint": checkpoint.fingerprint,
+        "history": [asdict(record) for record in checkpoint.history],
+    }
+    tensors = {name: value.contiguous() for name, value in (network | momentum).items()}
+    write_bytes(path, save(tensors, {"spikeport": json.dumps(document)}))
+
+
+def load_checkpoint(path: str | PathLike[str]) -> Checkpoint:
+    """Read a checkpoint and rebuild its network, in evaluation mode.
+
+    Raises:
+        InputError: missing, truncated or foreign file; a tensor is missing, unknown, of wrong
+            shape or not finite.
+    """
+    path = Path(path)
+    document, tensors = _read(path)
+    try:
+        config = TrainConfig(**document["config"])
+        network = build_network(config, Input(**document["input"]), document["classes"])
+        history = tuple(EpochRecord(**record) for record in document["history"])
+        facts = {key: document[key] for key in ("classes", "data", "fingerprint")}
+    except (KeyError, TypeError, InputError) as error:
+        raise InputError(f"{path}: the checkpoint's description is broken: {error}") from error
+    state = network.state_dict()
+    parameters = dict(network.named_parameters())
+    expected = {f"network.{name}": value for name, value in state.items()}
+    if any(name.startswith("momentum.") for name in tensors):
+        expected |= {f"momentum.{name}": value for name, value in parameters.items()}
+    _check_tensors(path, tensors, expected)
+    network.load_state_dict({name: tensors[f"network.{name}"] for name in state})
+    momentum = {
+        name: tensors[f"momentum.{name}"] for name in parameters if f"momentum.{name}" in tensors
+    }
+    return Checkpoint(network.eval(), config, history=history, momentum=momentum, **facts)
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    if not path.is_file():
+        raise InputError(f"{path}: does not exist or is no file")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path}: is truncated or no safetensors file: {error}") from error
+    try:
+        document = json.loads(metadata.get("spikeport", ""))
+    except ValueError:
+        document = None
+    if not isinstance(document, dict) or document.get("kind") != KIND:
+        raise InputError(f"{path}: is a safetensors file, but no Spikeport checkpoint")
+    if document.get("version") != VERSION:
+        raise InputError(
+            f"{path}: checkpoint version {document.get('version')}, this program reads {VERSION}"
+        )
+    return document, tensors
+
+
+def _check_tensors(
+    path: Path, tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]
+) -> None:
+    for name in sorted(tensors.keys() ^ expected.keys()):
+        problem = "is missing" if name in expected else "is unknown to this network"
+        raise InputError(f"{path}: tensor '{name}' {problem}")
+    for name, value in expected.items():
+        found = tensors[name]
+        if found.shape != value.shape or found.dtype != value.dtype:
+            raise InputError(
+                f"{path}: tensor '{name}' is {found.dtype} {tuple(found.shape)}, must be "
+                f"{value.dtype} {tuple(value.shape)}"
+            )
+        if not torch.isfinite(found).all():
+            raise InputError(f"{path}: tensor '{name}' holds NaN or infinity, must be finite")

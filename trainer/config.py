@@ -1,0 +1,104 @@
+"""`TrainConfig`: everything that decides a training run, besides its data."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+
+import torch
+
+from spikeport.errors import InputError
+from spikeport.network import Input, Reset
+from spikeport.network_rules import integer
+from spikeport.trainer.lif import LIF
+from spikeport.trainer.models import mlp, small_conv
+from spikeport.trainer.network import SpikingNetwork
+
+
+class Architecture(StrEnum):
+    """Which of `spikeport.trainer.models` to build."""
+
+    CONV = "conv"
+    MLP = "mlp"
+
+
+@dataclass(frozen=True, slots=True)
+class TrainConfig:
+    """Network, neurons and optimizer (SGD with momentum, cosine from `lr` to 0 per epoch).
+
+    The defaults are the demo's recipe for scikit-learn's digits.
+
+    Attributes:
+        widths: channels per convolution, or hidden sizes.
+        steps: T.
+        decay, v_threshold, reset, detach_reset: see `LIF`.
+        weight_decay: on the weights of convolutions and linear layers only.
+        seed: decides initial weights and the order of the samples; the same seed and threads
+            give the same weights, bit for bit.
+        threads: of torch's operators. Small networks gain nothing from more, and lose much on a
+            busy machine.
+
+    Raises:
+        InputError: a value is out of its range.
+    """
+
+    architecture: Architecture = Architecture.CONV
+    widths: tuple[int, ...] = (24, 48)
+    steps: int = 8
+    decay: float = 0.5
+    v_threshold: float = 1.0
+    reset: Reset = Reset.ZERO
+    detach_reset: bool = True
+    epochs: int = 30
+    batch_size: int = 64
+    lr: float = 0.3
+    momentum: float = 0.9
+    weight_decay: float = 2e-3
+    seed: int = 0
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        for name, kind in (("architecture", Architecture), ("reset", Reset)):
+            object.__setattr__(self, name, _choice(name, getattr(self, name), kind))
+        object.__setattr__(self, "widths", tuple(self.widths))
+        if not self.widths:
+            raise InputError("training: widths is empty, needs at least one layer")
+        for width in self.widths:
+            integer("training: width of a layer", width, 1, 2**20)
+        integer("training: steps (T)", self.steps, 1, 2**16)
+        integer("training: epochs", self.epochs, 1, 2**20)
+        integer("training: batch_size", self.batch_size, 1, 2**20)
+        integer("training: seed", self.seed, 0, 2**32 - 1)
+        integer("training: threads", self.threads, 1, 2**10)
+        if not (math.isfinite(self.lr) and self.lr > 0):
+            raise InputError(f"training: lr is {self.lr}, must be positive and finite")
+        if not 0 <= self.momentum < 1:
+            raise InputError(f"training: momentum is {self.momentum}, must lie in 0..1, below 1")
+        if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0):
+            raise InputError(f"training: weight_decay is {self.weight_decay}, must be at least 0")
+        self.lif()
+
+    def lif(self) -> LIF:
+        """The neurons of every layer."""
+        return LIF(self.decay, self.v_threshold, self.reset, self.detach_reset)
+
+    def learning_rate(self, epoch: int) -> float:
+        """Of an epoch counted from 0: lr (1 + cos(pi epoch / epochs)) / 2."""
+        return self.lr * (1 + math.cos(math.pi * epoch / self.epochs)) / 2
+
+
+def build_network(config: TrainConfig, input: Input, classes: int) -> SpikingNetwork:
+    """The untrained network of `config`; initial weights follow from its seed alone."""
+    build = small_conv if config.architecture is Architecture.CONV else mlp
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        return build(input, classes, config.widths, config.steps, config.lif())
+
+
+def _choice(name: str, value: str, kind: type[StrEnum]) -> StrEnum:
+    try:
+        return kind(value)
+    except ValueError:
+        known = ", ".join(repr(str(member)) for member in kind)
+        raise InputError(f"training: {name} is {value!r}, must be one of {known}") from None
