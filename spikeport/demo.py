@@ -58,6 +58,7 @@ def run_demo(
     climbed = climb(result.model, data, folder, ladder, announce)
     progress("report", total, total)
     sections = quantization_sections(climbed.quantization.as_dict())
-    write_text(folder / "report.html", render_html(climbed.report, climbed.energy, sections))
+    page = render_html(climbed.report, climbed.deployed_energy, sections)
+    write_text(folder / "report.html", page)
     write_text(folder / "ladder.json", to_json(climbed.report, climbed.energy, sections))
     return climbed

@@ -37,6 +37,7 @@ from spikeport.trainer import Dataset, SpikingNetwork, describe, evaluate, evalu
 from spikeport.workflow import quantize
 
 Announce = Callable[[str], None]
+DEPLOYED = "quantized, native"
 TIE_TOLERANCE = 1e-9
 TRAINING_TOLERANCE = 1e-5
 """Training computes in float32, the simulators of its NIR file in float64."""
@@ -74,13 +75,18 @@ class Ladder:
     """What climbing gave: the report, and what it was made of.
 
     Attributes:
-        energy: estimates of the integer stages, by stage.
+        energy: the estimate of every stage, by its name.
     """
 
     report: ParityReport
     energy: Mapping[str, EnergyReport]
     quantization: QuantizationReport
     network: DeployedNetwork
+
+    @property
+    def deployed_energy(self) -> dict[str, EnergyReport]:
+        """The estimate of the chip's integers on all samples, the one to show."""
+        return {DEPLOYED: self.energy[DEPLOYED]}
 
 
 def climb(
@@ -160,20 +166,20 @@ class _Climber:
         if self._starts("float, as trained"):
             run = evaluate(model, self.x, ("spikes", "v_charged"))
             self._float_row("float, as trained", run, 0.0)
-        for stage, name, tolerance in (
-            ("float NIR graph", "float", TRAINING_TOLERANCE),
-            ("same file in Norse", "norse", TIE_TOLERANCE),
+        for stage, name, record, tolerance in (
+            ("float NIR graph", "float", ("spikes", "v", "v_charged"), TRAINING_TOLERANCE),
+            ("same file in Norse", "norse", ("spikes", "v"), TIE_TOLERANCE),
         ):
             if self._starts(stage, name):
-                run = run_backend(name, self.graph, self.x, record=("spikes", "v", "v_charged"))
+                run = run_backend(name, self.graph, self.x, record=record)
                 self._float_row(stage, run, tolerance)
 
     def integer_stages(self, path: Path) -> None:
         """Native, the trainer's integer pass, after NIR, the scalar reference, Lava."""
         x = encode_samples(self.network.inputs, self.network.steps, self.x)
-        if self._starts("quantized, native"):
+        if self._starts(DEPLOYED):
             run = run_backend("native", self.network, x, record=("spikes",))
-            self._row("quantized, native", run, Rule.CHANGE)
+            self._row(DEPLOYED, run, Rule.CHANGE)
         if self._starts("quantized, in the trainer"):
             run = evaluate_deployed(self.network, x, ("spikes",))
             self._row("quantized, in the trainer", run, Rule.EXACT)

@@ -298,7 +298,8 @@ class DeployedNetwork:
     @cached_property
     def sources(self) -> Mapping[str, Input | Population]:
         """Everything that a connection may start from, by name."""
-        return {part.name: part for part in (*self.inputs, *self.populations)}
+        parts: tuple[Input | Population, ...] = (*self.inputs, *self.populations)
+        return {part.name: part for part in parts}
 
     @cached_property
     def by_name(self) -> Mapping[str, Population]:

@@ -188,12 +188,17 @@ def network(net: DeployedNetwork) -> None:
         _ends(net, part)
     if not net.readouts:
         fail("network: has no readout, needs at least one")
+    for name, count in Counter(readout.population for readout in net.readouts).items():
+        if count > 1:
+            fail(f"readout: population '{name}' is read {count} times, once is the rule")
     for readout in net.readouts:
         if readout.population not in net.by_name:
             fail(f"readout: population '{readout.population}' does not exist")
 
 
 def _ends(net: DeployedNetwork, part: Connection) -> None:
+    from spikeport import network as kinds  # a cycle at import time
+
     subject = f"connection '{part.name}'"
     if part.source not in net.sources:
         fail(f"{subject}: source '{part.source}' does not exist")
@@ -201,7 +206,7 @@ def _ends(net: DeployedNetwork, part: Connection) -> None:
         fail(f"{subject}: target '{part.target}' is not a population")
     source, target = net.sources[part.source], net.by_name[part.target]
     injected = getattr(source, "coding", None) == "bias"
-    if not hasattr(part, "weight"):
+    if isinstance(part, kinds.BiasInjection):
         if not injected:
             fail(f"{subject}: a bias injection needs an input of coding 'bias' as its source")
         _injection(net, part)

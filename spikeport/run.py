@@ -87,4 +87,5 @@ class Run:
     def predictions(self) -> NDArray[np.int64]:
         """Class per sample, shape (B,): argmax of the first readout, lowest index on ties."""
         first = next(iter(self.scores.values()))
-        return first.argmax(axis=1).astype(np.int64)
+        best: NDArray[np.int64] = first.argmax(axis=1).astype(np.int64)
+        return best

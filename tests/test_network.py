@@ -49,7 +49,7 @@ def test_hash_covers_every_integer_but_not_the_provenance() -> None:
     weight = np.full((2, 1, 3, 3), 7)
     weight[0, 0, 0, 0] = 6
     changed = small(
-        connections=(Conv2d("pixels", "hidden", weight, padding=1), network.connections[0])
+        connections=(Conv2d("pixels", "hidden", weight, padding=(1, 1)), network.connections[0])
     )
     assert changed != network
     assert small(steps=5) != network
@@ -63,7 +63,7 @@ def test_hash_is_stable_over_versions() -> None:
 
 def test_arrays_are_frozen_copies() -> None:
     weight = np.full((2, 1, 3, 3), 7)
-    connection = Conv2d("pixels", "hidden", weight, padding=1)
+    connection = Conv2d("pixels", "hidden", weight, padding=(1, 1))
     weight[:] = 0
     assert (connection.weight == 7).all()
     with pytest.raises(ValueError, match="read-only"):
@@ -76,7 +76,7 @@ def test_order_is_topological_and_recurrence_is_allowed() -> None:
     network = small(
         populations=(Population("hidden", (2, 6, 6), vth=9), Population("early", (3,), vth=5)),
         connections=(
-            Conv2d("pixels", "hidden", np.full((2, 1, 3, 3), 7), padding=1),
+            Conv2d("pixels", "hidden", np.full((2, 1, 3, 3), 7), padding=(1, 1)),
             Dense("hidden", "early", np.full((3, 72), -2)),
             Dense("early", "early", np.zeros((3, 3), int), delay=1, name="loop"),
         ),
@@ -94,6 +94,7 @@ def test_order_is_topological_and_recurrence_is_allowed() -> None:
         (lambda: small(populations=()), "has no population"),
         (lambda: small(inputs=()), "has no input"),
         (lambda: small(readouts=(Readout("none"),)), "population 'none' does not exist"),
+        (lambda: small(readouts=(Readout("out"), Readout("out"))), "'out' is read 2 times"),
         (lambda: small(connections=(Dense("a", "out", np.ones((3, 3), int)),)), "source 'a'"),
         (
             lambda: small(connections=(Dense("pixels", "out", np.ones((3, 35), int)),)),
@@ -105,7 +106,7 @@ def test_order_is_topological_and_recurrence_is_allowed() -> None:
         ),
         (
             lambda: small(
-                connections=(Conv2d("pixels", "hidden", np.ones((2, 3, 3, 3), int), padding=1),)
+                connections=(Conv2d("pixels", "hidden", np.ones((2, 3, 3, 3), int), padding=(1, 1)),)
             ),
             "source has 1 channels",
         ),
@@ -133,7 +134,7 @@ def test_order_is_topological_and_recurrence_is_allowed() -> None:
         (lambda: Dense("a", "b", np.array([[2]]), delay=63), r"delay is 63, must lie in 0\.\.62"),
         (lambda: Dense("a", "b", np.zeros((0, 2), int)), "2 non-empty axes"),
         (lambda: Conv2d("a", "b", np.ones((3, 1, 1, 1), int), groups=2), "must divide 3"),
-        (lambda: Conv2d("a", "b", np.ones((1, 1, 1, 1), int), stride=0), "must be at least 1"),
+        (lambda: Conv2d("a", "b", np.ones((1, 1, 1, 1), int), stride=(0, 0)), "must be at least 1"),
         (lambda: SumPool2d((2, 2), (1, 2)), "windows must not overlap"),
         (lambda: SumPool2d((2, 2), (2, 2), (2, 0)), "padding 2 must be smaller than the kernel"),
         (lambda: Population("p", (2,), vth=1 << 17), r"vth is 131072, must lie in 0\.\.131071"),

@@ -7,7 +7,11 @@ from typing import Annotated
 
 import typer
 
-from spikeport.cli import _demo, _judge, _make, _run, _show
+from spikeport.cli._demo import demo
+from spikeport.cli._judge import compare, energy
+from spikeport.cli._make import export, quantize, train
+from spikeport.cli._run import run
+from spikeport.cli._show import backends, inspect
 
 app = typer.Typer(
     name="spikeport",
@@ -32,15 +36,5 @@ def _options(
     """Train a spiking network, quantize it, exchange it as NIR, run it exactly, price it."""
 
 
-for verb in (
-    _demo.demo,
-    _make.train,
-    _make.quantize,
-    _make.export,
-    _run.run,
-    _judge.compare,
-    _judge.energy,
-    _show.inspect,
-    _show.backends,
-):
+for verb in (demo, train, quantize, export, run, compare, energy, inspect, backends):
     app.command()(verb)

@@ -37,7 +37,7 @@ def demo(
     if as_json:
         typer.echo((out / "ladder.json").read_text(), nl=False)
     else:
-        _io.console().print(render_terminal(ladder.report, ladder.energy))
+        _io.console().print(render_terminal(ladder.report, ladder.deployed_energy))
         typer.echo(f"Report: {out / 'report.html'}   data: {out / 'ladder.json'}")
     if not ladder.report.passed:
         failed = [row.stage for row in ladder.report.rows if not row.passed]

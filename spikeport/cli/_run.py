@@ -75,4 +75,4 @@ def _write_trace(done: Run, path: Path) -> None:
         for name, array in getattr(done.trace, kind).items()
     }
     with replacing(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+        np.savez_compressed(file, **arrays)
