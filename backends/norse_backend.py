@@ -30,7 +30,7 @@ from spikeport.export.nir_graph import check_inputs, make_graph, schedule, sourc
 from spikeport.export.nir_portable import portable
 from spikeport.float_network import FloatNetwork
 from spikeport.network import Reset
-from spikeport.run import Run, Trace
+from spikeport.runs import Run, Trace
 from spikeport.samples import Samples, at_step, check_float_samples, sample_count
 
 if TYPE_CHECKING:

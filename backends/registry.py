@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol
 from spikeport.errors import InputError
 from spikeport.float_network import FloatNetwork
 from spikeport.network import DeployedNetwork
-from spikeport.run import Run
+from spikeport.runs import Run
 from spikeport.samples import Samples
 
 Takes = Literal["deployed", "float"]
@@ -50,7 +50,7 @@ class Backend:
     run: Runner
 
 
-def backends() -> dict[str, Backend]:
+def list_backends() -> dict[str, Backend]:
     """Every backend by name, in the order of the ladder."""
     listed = (
         Backend("float", "NIR graph in float64, forward Euler", "float", _own, _run_float),
@@ -68,7 +68,7 @@ def backend(name: str) -> Backend:
     Raises:
         InputError: there is none; the message lists all.
     """
-    known = backends()
+    known = list_backends()
     if name not in known:
         raise InputError(f"backend '{name}' is unknown, must be one of {', '.join(known)}")
     return known[name]

@@ -31,7 +31,7 @@ from spikeport.network import (
     Readout,
     ReadoutKind,
 )
-from spikeport.run import Run, Trace
+from spikeport.runs import Run, Trace
 from spikeport.samples import Samples
 
 Array = NDArray[np.float64]

@@ -5,7 +5,7 @@ reaches the same synapses every time, so synaptic events are
 
     sum over source neurons of (messages delivered) * (synapses reached)
 
-in int64. Source of the definitions: `spikeport.run.EventCounts`.
+in int64. Source of the definitions: `spikeport.runs.EventCounts`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from spikeport.geometry import pooled_index, taps_per_position
 from spikeport.network import Conv2d, Dense, DeployedNetwork, Input, Shape, SumPool2d, Synapses
-from spikeport.run import Counts, EventCounts
+from spikeport.runs import Counts, EventCounts
 
 PerNeuron = NDArray[np.int64]
 

@@ -12,7 +12,7 @@ from spikeport.export.lower import lower
 from spikeport.export.lowered import FloatConnection
 from spikeport.float_network import FloatNetwork
 from spikeport.network import Conv2d, Dense, Reset, Shape, Synapses
-from spikeport.run import EventCounts, Run
+from spikeport.runs import EventCounts, Run
 from spikeport.samples import Samples, check_float_samples
 from spikeport.simulators.counts import PerNeuron, fan_out, input_messages
 

@@ -36,7 +36,7 @@ from spikeport.network import (
     Synapses,
     threshold_state,
 )
-from spikeport.run import EventCounts, Run
+from spikeport.runs import EventCounts, Run
 from spikeport.samples import Samples, at_step, check_samples, sample_count
 from spikeport.simulators.results import assembled_run, empty_trace
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from spikeport.errors import InputError
 from spikeport.network import DeployedNetwork, ReadoutKind
-from spikeport.run import EventCounts, Run, Trace
+from spikeport.runs import EventCounts, Run, Trace
 
 RECORDABLE = ("spikes", "u", "v")
 

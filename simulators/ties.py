@@ -18,7 +18,7 @@ from spikeport.divergence import Divergence
 from spikeport.errors import InputError
 from spikeport.export.nir_graph import schedule
 from spikeport.float_network import FloatNetwork
-from spikeport.run import Run
+from spikeport.runs import Run
 
 DEFAULT_TOLERANCE = 1e-9
 """Relative to the threshold; rounding in float64 stays orders of magnitude below it."""

@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from spikeport.backends.registry import backends as backends
+    from spikeport.backends.registry import list_backends as list_backends
     from spikeport.backends.registry import run as run
     from spikeport.energy import estimate_energy as estimate_energy
     from spikeport.energy_report import EnergyReport as EnergyReport
@@ -41,9 +41,9 @@ if TYPE_CHECKING:
     from spikeport.network_file import save_network as save_network
     from spikeport.profile import HardwareProfile as HardwareProfile
     from spikeport.profile import load_profile as load_profile
-    from spikeport.run import EventCounts as EventCounts
-    from spikeport.run import Run as Run
-    from spikeport.run import Trace as Trace
+    from spikeport.runs import EventCounts as EventCounts
+    from spikeport.runs import Run as Run
+    from spikeport.runs import Trace as Trace
     from spikeport.samples import encode_samples as encode_samples
     from spikeport.simulators.native import run_native as run_native
     from spikeport.simulators.reference import run_reference as run_reference
@@ -59,7 +59,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "spikeport.backends.registry": (
-        "backends",
+        "list_backends",
         "run",
     ),
     "spikeport.energy": ("estimate_energy",),
@@ -103,7 +103,7 @@ _HOME = {
         "HardwareProfile",
         "load_profile",
     ),
-    "spikeport.run": (
+    "spikeport.runs": (
         "EventCounts",
         "Run",
         "Trace",

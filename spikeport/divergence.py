@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport.run import Run
+from spikeport.runs import Run
 
 VARIABLES = ("u", "v", "spikes")
 

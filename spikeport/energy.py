@@ -24,7 +24,7 @@ from spikeport.energy_report import EnergyReport, Term
 from spikeport.errors import InputError
 from spikeport.network import DeployedNetwork
 from spikeport.profile import HardwareProfile
-from spikeport.run import Counts, EventCounts
+from spikeport.runs import Counts, EventCounts
 from spikeport.wiring import SynapseKind, Wiring, wiring
 
 

@@ -62,8 +62,8 @@ def off_grid(weight: NDArray[np.integer], bits: int) -> NDArray[np.bool_]:
     if not mixed and weight.size and weight.min() < 0:
         wide = -wide
     low, high, step = weight_grid(mixed=mixed, bits=bits)
-    outside: NDArray[np.bool_] = (wide < low) | (wide > high)
-    return outside | (wide % step != 0)
+    wrong: NDArray[np.bool_] = (wide < low) | (wide > high) | (wide % step != 0)
+    return wrong
 
 
 def threshold_for(scaled_threshold: float) -> int:

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from spikeport import network_rules as rules
+from spikeport import part_rules as rules
 from spikeport.errors import InputError
 from spikeport.network import Input, Reset
 

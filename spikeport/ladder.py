@@ -29,7 +29,7 @@ from spikeport.network import DeployedNetwork
 from spikeport.network_file import save_network
 from spikeport.parity import LadderRow, ParityReport, Rule, SkippedStage, Ties, build_row
 from spikeport.profile import load_profile
-from spikeport.run import Run
+from spikeport.runs import Run
 from spikeport.samples import encode_samples
 from spikeport.simulators.float_counts import float_counts
 from spikeport.simulators.ties import compare_float

@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 from spikeport.band import Band
 from spikeport.divergence import Divergence, first_divergence
 from spikeport.errors import InputError
-from spikeport.run import EventCounts, Run
+from spikeport.runs import EventCounts, Run
 from spikeport.statistics import Accuracy, accuracy
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -62,7 +63,7 @@ def network(
 def chain(nodes: dict[str, Any], source: Input, **options: Any) -> FloatNetwork:
     """Input, the nodes in order, Output."""
     names = [source.name, *nodes, "output"]
-    return network(nodes, list(zip(names, names[1:], strict=False)), [source], **options)
+    return network(nodes, list(itertools.pairwise(names)), [source], **options)
 
 
 def spikes_in(size: int | tuple[int, ...]) -> Input:

@@ -20,7 +20,7 @@ from spikeport.network import (
     SumPool2d,
     Synapses,
 )
-from spikeport.run import EventCounts
+from spikeport.runs import EventCounts
 from spikeport.simulators.counts import fan_out
 from spikeport.simulators.native import run_native
 from spikeport.simulators.reference import run_reference, synapses

@@ -24,7 +24,7 @@ from spikeport.network import (
     ReadoutKind,
 )
 from spikeport.profile import load_profile
-from spikeport.run import EventCounts
+from spikeport.runs import EventCounts
 from spikeport.wiring import Link, SynapseKind, Wiring, wiring
 
 LOIHI1 = load_profile("loihi1")

@@ -14,7 +14,7 @@ from spikeport.export.nir_graph import make_graph
 from spikeport.export.nir_reader import read_nir
 from spikeport.float_network import FloatNetwork
 from spikeport.network import Input, Reset
-from spikeport.run import Run
+from spikeport.runs import Run
 from spikeport.simulators.float_nir import run_float
 
 DT = 1e-3

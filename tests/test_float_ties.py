@@ -10,7 +10,7 @@ from spikeport.errors import InputError
 from spikeport.export.nir_graph import make_graph
 from spikeport.float_network import FloatNetwork
 from spikeport.network import Input
-from spikeport.run import Run, Trace
+from spikeport.runs import Run, Trace
 from spikeport.simulators.float_nir import run_float
 from spikeport.simulators.ties import compare_float
 

@@ -34,7 +34,7 @@ from spikeport.network import (
     ReadoutKind,
     SumPool2d,
 )
-from spikeport.run import Run
+from spikeport.runs import Run
 from spikeport.samples import check_samples
 from spikeport.simulators.native import run_native
 from tests.strategies import networks, samples_for

@@ -28,7 +28,7 @@ from spikeport.network import (
     Reset,
     SumPool2d,
 )
-from spikeport.run import Run
+from spikeport.runs import Run
 from spikeport.simulators.native import run_native
 from spikeport.simulators.native.compiled import kernel
 from spikeport.simulators.reference import run_reference

@@ -106,7 +106,9 @@ def test_order_is_topological_and_recurrence_is_allowed() -> None:
         ),
         (
             lambda: small(
-                connections=(Conv2d("pixels", "hidden", np.ones((2, 3, 3, 3), int), padding=(1, 1)),)
+                connections=(
+                    Conv2d("pixels", "hidden", np.ones((2, 3, 3, 3), int), padding=(1, 1)),
+                )
             ),
             "source has 1 channels",
         ),

@@ -14,7 +14,7 @@ from spikeport.band import Band
 from spikeport.divergence import first_divergence
 from spikeport.errors import InputError
 from spikeport.parity import ParityReport, Rule, SkippedStage, Ties, build_row
-from spikeport.run import EventCounts, Run, Trace
+from spikeport.runs import EventCounts, Run, Trace
 
 SHAPES: dict[str, tuple[int, ...]] = {"conv": (2, 3, 3), "out": (4,)}
 ORDER = ("conv", "out")

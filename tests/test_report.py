@@ -27,7 +27,7 @@ from spikeport.report.units import (
     format_range,
     format_time,
 )
-from spikeport.run import EventCounts
+from spikeport.runs import EventCounts
 from spikeport.statistics import accuracy
 from spikeport.wiring import Link, SynapseKind, Wiring
 

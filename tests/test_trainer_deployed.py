@@ -20,7 +20,7 @@ from spikeport.network import (
     Reset,
     SumPool2d,
 )
-from spikeport.run import Run
+from spikeport.runs import Run
 from spikeport.simulators.native import run_native
 from spikeport.simulators.reference import run_reference
 from spikeport.trainer import evaluate_deployed

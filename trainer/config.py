@@ -10,7 +10,7 @@ import torch
 
 from spikeport.errors import InputError
 from spikeport.network import Input, Reset
-from spikeport.network_rules import integer
+from spikeport.part_rules import integer
 from spikeport.trainer.lif import LIF
 from spikeport.trainer.models import mlp, small_conv
 from spikeport.trainer.network import SpikingNetwork

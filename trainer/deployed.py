@@ -33,7 +33,7 @@ from spikeport.network import (
     Synapses,
     threshold_state,
 )
-from spikeport.run import Run
+from spikeport.runs import Run
 from spikeport.samples import Samples, at_step, check_samples, sample_count, select
 from spikeport.simulators.results import empty_trace, spikeport_version
 from spikeport.trainer.events import FanOut, Tally, fan_out

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from spikeport.errors import InputError
 from spikeport.network import Shape
-from spikeport.run import Run, Trace
+from spikeport.runs import Run, Trace
 from spikeport.samples import Samples, check_float_samples, sample_count, select
 from spikeport.simulators.results import spikeport_version
 from spikeport.trainer.events import FanOut, Tally, fan_out

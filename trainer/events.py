@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from spikeport.network import Shape
-from spikeport.run import EventCounts
+from spikeport.runs import EventCounts
 
 
 def fan_out(unit_map: Callable[[Tensor], Tensor], source: Shape) -> Tensor:

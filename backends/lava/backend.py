@@ -19,7 +19,7 @@ from spikeport.backends.lava.schedule import Schedule, schedule
 from spikeport.backends.lava.supervise import run_worker
 from spikeport.errors import BackendUnavailableError, OutputError
 from spikeport.network import DeployedNetwork, ReadoutKind
-from spikeport.run import Run, Trace
+from spikeport.runs import Run, Trace
 from spikeport.samples import Samples, check_samples, sample_count, select
 from spikeport.simulators.native import run_native
 from spikeport.simulators.results import empty_trace

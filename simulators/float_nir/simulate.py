@@ -23,7 +23,7 @@ from spikeport.export.nir_graph import (
     sources_of,
 )
 from spikeport.float_network import FloatNetwork
-from spikeport.run import Run, Trace
+from spikeport.runs import Run, Trace
 from spikeport.samples import Samples, at_step, check_float_samples, sample_count
 from spikeport.simulators.float_nir.nodes import Emission, NodeKernel, Rules, State, node_kernel
 

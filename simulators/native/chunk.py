@@ -18,7 +18,7 @@ from spikeport.network import (
     Reset,
     threshold_state,
 )
-from spikeport.run import Trace
+from spikeport.runs import Trace
 from spikeport.simulators.counts import PerNeuron
 from spikeport.simulators.native.kernels import Int32, advance, deliver
 from spikeport.simulators.native.replay import Spikes

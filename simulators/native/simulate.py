@@ -12,7 +12,7 @@ import numpy as np
 
 from spikeport.errors import InputError
 from spikeport.network import DeployedNetwork
-from spikeport.run import Run, Trace
+from spikeport.runs import Run, Trace
 from spikeport.samples import Samples, check_samples, sample_count, select
 from spikeport.simulators.counts import event_counts, input_messages
 from spikeport.simulators.native.chunk import Chunk, bytes_per_sample, run_chunk

@@ -15,7 +15,7 @@ def demo(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for what it makes.")] = Path(
         "demo"
     ),
-    epochs: Annotated[int, typer.Option(help="Training epochs.")] = 30,
+    epochs: Annotated[int | None, typer.Option(help="Training epochs.")] = None,
     seed: Annotated[int, typer.Option(help="Same seed, same result.")] = 0,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the folder's checkpoint.")
@@ -31,7 +31,7 @@ def demo(
     from spikeport.report import render_terminal
     from spikeport.trainer import TrainConfig
 
-    training = TrainConfig(epochs=epochs, seed=seed)
+    training = TrainConfig(seed=seed) if epochs is None else TrainConfig(seed=seed, epochs=epochs)
     with _io.progress("demo") as update:
         ladder = run_demo(out, training=training, resume=resume, progress=update)
     if as_json:

@@ -12,7 +12,7 @@ from spikeport.cli import _io
 from spikeport.errors import CheckFailedError, InputError
 from spikeport.network import DeployedNetwork
 from spikeport.parity import LadderRow, Rule, build_row
-from spikeport.run import Run
+from spikeport.runs import Run
 from spikeport.samples import encode_samples
 
 

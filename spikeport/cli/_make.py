@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -17,17 +17,21 @@ from spikeport.network_file import save_network
 def train(
     out: _io.Out,
     data: _io.Data = "digits",
-    model: Annotated[str, typer.Option(help="`conv` or `mlp`.")] = "conv",
+    model: Annotated[str | None, typer.Option(help="`conv` or `mlp`.")] = None,
     widths: Annotated[
-        str, typer.Option(help="Channels per convolution, or hidden sizes: 16,32.")
-    ] = "16,32",
-    steps: Annotated[int, typer.Option("--steps", "-T", help="Logical steps per sample.")] = 8,
-    epochs: Annotated[int, typer.Option(help="Passes over the training samples.")] = 30,
-    batch_size: Annotated[int, typer.Option(help="Samples per update.")] = 64,
-    lr: Annotated[float, typer.Option(help="Learning rate at the start.")] = 0.1,
-    decay: Annotated[float, typer.Option(help="Lambda: what v keeps per step.")] = 0.5,
-    reset: Annotated[str, typer.Option(help="`zero` or `subtract`.")] = "zero",
-    seed: Annotated[int, typer.Option(help="Same seed, same weights.")] = 0,
+        str | None, typer.Option(help="Channels per convolution, or hidden sizes: 24,48.")
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option("--steps", "-T", help="Logical steps per sample.")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training samples.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Samples per update.")] = None,
+    lr: Annotated[float | None, typer.Option(help="Learning rate at the start.")] = None,
+    weight_decay: Annotated[float | None, typer.Option(help="On weights only.")] = None,
+    decay: Annotated[float | None, typer.Option(help="Lambda: what v keeps per step.")] = None,
+    reset: Annotated[str | None, typer.Option(help="`zero` or `subtract`.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Same seed, same weights.")] = None,
+    threads: Annotated[int | None, typer.Option(help="Of torch.")] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from --out where a run stopped.")
     ] = False,
@@ -35,38 +39,42 @@ def train(
 ) -> None:
     """Train a spiking network by rate-based backpropagation; write a checkpoint.
 
-    The checkpoint (.safetensors) is rewritten after every epoch, whole or not at all.
+    What is not given is as in the demo. The checkpoint (.safetensors) is rewritten after every
+    epoch, whole or not at all; --resume goes on from it to the same weights, bit for bit.
     """
     from spikeport.trainer import EpochRecord, TrainConfig, evaluate
     from spikeport.trainer import train as run_training
 
+    given: dict[str, Any] = {
+        "architecture": model,
+        "widths": None if widths is None else _numbers(widths),
+        "steps": steps,
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "lr": lr,
+        "weight_decay": weight_decay,
+        "decay": decay,
+        "reset": reset,
+        "seed": seed,
+        "threads": threads,
+    }
+    config = TrainConfig(**{name: value for name, value in given.items() if value is not None})
     dataset = _io.open_data(data)
-    config = TrainConfig(
-        architecture=model,  # type: ignore[arg-type]
-        widths=_numbers(widths),
-        steps=steps,
-        epochs=epochs,
-        batch_size=batch_size,
-        lr=lr,
-        decay=decay,
-        reset=reset,  # type: ignore[arg-type]
-        seed=seed,
-    )
-    with _io.progress(f"training {model}") as update:
+    with _io.progress("training") as update:
 
         def report(record: EpochRecord) -> None:
-            update(f"epoch {record.epoch}, loss {record.loss:.3f}", record.epoch, epochs)
+            text = f"epoch {record.epoch}, loss {record.loss:.3f}"
+            update(text, record.epoch, config.epochs)
 
         result = run_training(config, dataset, report, checkpoint=out, resume=resume)
     run = evaluate(result.model, dataset.test_x)
-    correct = int((run.predictions == dataset.test_y).sum())
     last = result.history[-1]
     facts = {
         "checkpoint": str(out),
         "epochs": len(result.history),
         "loss": last.loss,
         "train_accuracy": last.accuracy,
-        "test_accuracy": correct / run.samples,
+        "test_accuracy": float((run.predictions == dataset.test_y).mean()),
         "test_samples": run.samples,
         "seconds": round(sum(record.seconds for record in result.history), 1),
     }

@@ -12,7 +12,7 @@ from spikeport.cli import _io
 from spikeport.cli._tables import counts_table, facts_table
 from spikeport.files import replacing
 from spikeport.network import DeployedNetwork
-from spikeport.run import Run
+from spikeport.runs import Run
 from spikeport.samples import encode_samples
 from spikeport.statistics import accuracy
 

@@ -32,10 +32,10 @@ def inspect(
 
 def backends(as_json: _io.Json = False) -> None:
     """List every backend with its version, or why it cannot run and the command that mends it."""
-    from spikeport.backends.registry import backends as listed
+    from spikeport.backends.registry import list_backends
 
     rows = []
-    for backend in listed().values():
+    for backend in list_backends().values():
         status = backend.status()
         rows.append(
             {

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
 from spikeport.network import BiasInjection, DeployedNetwork
-from spikeport.run import EventCounts
+from spikeport.runs import EventCounts
 
 
 def facts_table(title: str, facts: Mapping[str, Any]) -> Table:
@@ -73,6 +74,6 @@ def backends_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     for name in ("name", "what it is", "takes", "version, or why not"):
         table.add_column(name, overflow="fold")
     for row in rows:
-        status = row["version"] or f"{row['reason']}\n[bold]{row['remedy']}[/bold]"
-        table.add_row(row["name"], row["what"], row["takes"], status)
+        broken = Text.assemble(row["reason"], "\n", (row["remedy"], "bold"))
+        table.add_row(row["name"], row["what"], row["takes"], row["version"] or broken)
     return table

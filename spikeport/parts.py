@@ -1,0 +1,245 @@
+"""The parts of a `DeployedNetwork`: inputs, populations, connections and readouts, all integers.
+
+Each part is frozen and checks itself; what joins them is checked by the network.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikeport import part_rules as rules
+from spikeport.fixed_point import ACTIVATION_SHIFT, DECAY_UNITY, WEIGHT_BITS
+from spikeport.geometry import Pair, window_count
+
+Shape = tuple[int, ...]
+
+
+class Reset(StrEnum):
+    """What a spike does to v."""
+
+    ZERO = "zero"
+    SUBTRACT = "subtract"
+
+
+class Coding(StrEnum):
+    """How an input enters: 0/1 spikes, signed integer payloads, or a bias per neuron."""
+
+    SPIKES = "spikes"
+    GRADED = "graded"
+    BIAS = "bias"
+
+
+class ReadoutKind(StrEnum):
+    """What is read from a population: output spikes summed over T, or v after step T."""
+
+    SPIKES = "spikes"
+    MEMBRANE = "membrane"
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """A source of integer values of one shape, within [low, high].
+
+    Attributes:
+        scale: integer units per unit of the float input, for reporting.
+    """
+
+    name: str
+    shape: Shape
+    coding: Coding = Coding.SPIKES
+    low: int = 0
+    high: int = 1
+    scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shape", rules.shape(self.name, self.shape))
+        coding = rules.choice(f"input '{self.name}': coding", Coding, self.coding)
+        object.__setattr__(self, "coding", coding)
+        rules.input_range(self.name, self.coding, self.low, self.high)
+        rules.scale(self.name, self.scale)
+
+    @property
+    def size(self) -> int:
+        """Number of neurons."""
+        return int(np.prod(self.shape))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Population:
+    """Neurons that share their dynamics (equations: module docstring).
+
+    Attributes:
+        shape: (N,) or (C, H, W).
+        decay_u, decay_v: in 1/4096, 0 keeps all, 4096 keeps nothing. (Lava's du is decay_u - 1.)
+        vth: threshold mantissa, 17 bits; a spike needs v > vth << 6.
+        bias: mantissa per neuron, 13 bits signed, int32; a scalar is broadcast.
+        bias_exponent: 0..7; bias << bias_exponent is added to v every step.
+        v_init: v at the start of every sample.
+        scale: weight units (v >> 6) per unit of the float membrane, for reporting.
+    """
+
+    name: str
+    shape: Shape
+    vth: int
+    decay_u: int = DECAY_UNITY
+    decay_v: int = 0
+    bias: NDArray[np.int32] = field(default_factory=lambda: np.zeros((), np.int32))
+    bias_exponent: int = 0
+    reset: Reset = Reset.ZERO
+    v_init: int = 0
+    scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shape", rules.shape(self.name, self.shape))
+        reset = rules.choice(f"population '{self.name}': reset", Reset, self.reset)
+        object.__setattr__(self, "reset", reset)
+        object.__setattr__(self, "bias", rules.bias(self.name, self.bias, self.shape))
+        rules.population(self)
+
+    @property
+    def size(self) -> int:
+        """Number of neurons."""
+        return int(np.prod(self.shape))
+
+    @property
+    def bias_current(self) -> NDArray[np.int32]:
+        """What is added to v every step: bias << bias_exponent, shape `shape`."""
+        return self.bias << np.int32(self.bias_exponent)
+
+
+@dataclass(frozen=True, slots=True)
+class SumPool2d:
+    """Sums of non-overlapping windows of the source, taken before the weights.
+
+    The pool and the linear map behind it are one linear map, so it costs no step and no spike.
+    """
+
+    kernel_size: Pair
+    stride: Pair
+    padding: Pair = (0, 0)
+
+    def __post_init__(self) -> None:
+        for name in ("kernel_size", "stride", "padding"):
+            object.__setattr__(self, name, rules.pair(f"sum-pool: {name}", getattr(self, name)))
+        rules.pool(self)
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """Shape (C, H', W') of the pooled source."""
+        height, width = (
+            window_count(n, k, s, p)
+            for n, k, s, p in zip(
+                shape[1:], self.kernel_size, self.stride, self.padding, strict=True
+            )
+        )
+        return (shape[0], height, width)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Dense:
+    """Every source neuron to every target neuron; sources and targets flattened in C order.
+
+    Attributes:
+        weight: mantissas, shape (N_target, N_source), on the chip's grid, int16.
+        exponent: shifts the accumulated sum, left if positive.
+        delay: logical steps; at least 1 somewhere on every cycle.
+    """
+
+    source: str
+    target: str
+    weight: NDArray[np.int16]
+    exponent: int = 0
+    weight_bits: int = WEIGHT_BITS
+    delay: int = 0
+    pool: SumPool2d | None = None
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", self.name or f"{self.source}_to_{self.target}")
+        object.__setattr__(self, "weight", rules.weight(self, dims=2))
+        rules.connection(self)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Conv2d:
+    """Cross-correlation as in PyTorch and NIR, zero padding.
+
+    Its accumulated sum wraps to signed 24 bits before the exponent acts, as in Lava's Conv.
+
+    Attributes:
+        weight: mantissas, shape (C_out, C_in / groups, KH, KW), on the chip's grid, int16.
+    """
+
+    source: str
+    target: str
+    weight: NDArray[np.int16]
+    stride: Pair = (1, 1)
+    padding: Pair = (0, 0)
+    dilation: Pair = (1, 1)
+    groups: int = 1
+    exponent: int = 0
+    weight_bits: int = WEIGHT_BITS
+    delay: int = 0
+    pool: SumPool2d | None = None
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", self.name or f"{self.source}_to_{self.target}")
+        for name in ("stride", "padding", "dilation"):
+            object.__setattr__(self, name, rules.pair(f"{self.name}: {name}", getattr(self, name)))
+        object.__setattr__(self, "weight", rules.weight(self, dims=4))
+        rules.connection(self)
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """Shape (C_out, H', W') for a source (after its pool) of shape (C_in, H, W)."""
+        height, width = (
+            window_count(n, k, s, p, d)
+            for n, k, s, p, d in zip(
+                shape[1:],
+                self.weight.shape[2:],
+                self.stride,
+                self.padding,
+                self.dilation,
+                strict=True,
+            )
+        )
+        return (self.weight.shape[0], height, width)
+
+
+@dataclass(frozen=True, slots=True)
+class BiasInjection:
+    """An input of coding BIAS, one to one, into a population's bias mantissas for each step.
+
+    b = (bias + x) << bias_exponent; no synapse is crossed.
+    """
+
+    source: str
+    target: str
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", self.name or f"{self.source}_to_{self.target}")
+
+
+Connection = Dense | Conv2d | BiasInjection
+Synapses = Dense | Conv2d
+
+
+@dataclass(frozen=True, slots=True)
+class Readout:
+    """What the network answers with: one score per neuron of `population`."""
+
+    population: str
+    kind: ReadoutKind = ReadoutKind.SPIKES
+
+    def __post_init__(self) -> None:
+        kind = rules.choice(f"readout of '{self.population}': kind", ReadoutKind, self.kind)
+        object.__setattr__(self, "kind", kind)
+
+
+def threshold_state(population: Population) -> int:
+    """The value v must exceed to spike: vth << 6."""
+    return population.vth << ACTIVATION_SHIFT
