@@ -77,6 +77,11 @@ def select(
     }
 
 
+def batch_shape(axes: str, shape: Sequence[int]) -> str:
+    """A shape with named leading axes, for messages: (B, 1, 8, 8)."""
+    return f"({', '.join((axes, *map(str, shape)))})"
+
+
 def _shaped(
     inputs: Sequence[Input], steps: int, samples: Samples
 ) -> list[tuple[Input, NDArray[Any]]]:
@@ -100,7 +105,7 @@ def _shaped(
         if not (static or timed):
             raise InputError(
                 f"input '{part.name}': samples have shape {array.shape}, must be "
-                f"(B, *{part.shape}) or (T, B, *{part.shape})"
+                f"{batch_shape('B', part.shape)} or {batch_shape('T, B', part.shape)}"
             )
         if timed and array.shape[0] != steps:
             raise InputError(

@@ -103,6 +103,21 @@ def dense(rng: Generator) -> Case:
     )
 
 
+def apart(rng: Generator) -> Case:
+    """Parts that nothing joins, one of them without any connection."""
+    return case(
+        rng,
+        (Input("x", (5,)), Input("y", (4,))),
+        (population(rng, "a", 6), population(rng, "lone", 3), population(rng, "o", 4)),
+        (
+            Dense("x", "a", weights(rng, 6, 5)),
+            Dense("a", "a", weights(rng, 6, 6), delay=1),
+            Dense("y", "o", weights(rng, 4, 4), delay=2),
+        ),
+        steps=int(rng.integers(2, 8)),
+    )
+
+
 def stock(rng: Generator) -> Case:
     """Only processes of lava-nc itself."""
     fixed = {"reset": "zero", "v_init": 0}
@@ -260,6 +275,7 @@ def constant(value: int) -> Callable[[Generator], Case]:
 
 FAMILIES: dict[str, Callable[[Generator], Case]] = {
     "dense": dense,
+    "apart": apart,
     "stock": stock,
     "convolution": convolution,
     "pooled": pooled,
@@ -281,7 +297,7 @@ CASES: dict[str, Case] = {
 
 
 def draw_cases(count: int) -> dict[str, Case]:
-    """Networks of any kind that Lava can run, always the same ones."""
+    """Networks of any kind that Lava can run."""
     drawn: dict[str, Case] = {}
 
     @settings(

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from spikeport.errors import BackendUnavailableError, InputError
 from spikeport.network import Coding, Input
+from spikeport.samples import batch_shape
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,7 +150,7 @@ def _samples(subject: str, value: Any, input: Input) -> NDArray[np.float32]:
     if x.dtype.kind not in "iufb":
         raise InputError(f"{subject} has type {x.dtype}, must be numbers")
     if x.shape[1:] != input.shape or x.ndim == 0:
-        raise InputError(f"{subject} has shape {x.shape}, must be (N, *{input.shape})")
+        raise InputError(f"{subject} has shape {x.shape}, must be {batch_shape('N', input.shape)}")
     if not len(x):
         raise InputError(f"{subject} is empty (N = 0), needs at least one sample")
     if not np.isfinite(x).all():

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from spikeport.errors import InputError
 from spikeport.network import Input
+from spikeport.samples import batch_shape
 from spikeport.trainer.batch_norm import (
     Statistics,
     normalize,
@@ -159,7 +160,7 @@ class SpikingNetwork(nn.Module):
             return x
         raise InputError(
             f"input '{self.input.name}': samples have shape {tuple(x.shape)}, must be "
-            f"(B, *{shape}) or (T, B, *{shape}) with T = {self.steps}"
+            f"{batch_shape('B', shape)} or {batch_shape('T, B', shape)} with T = {self.steps}"
         )
 
 

@@ -84,23 +84,42 @@ def run_job(folder: Path, progress: int, done: int) -> int:
     program = json.loads((folder / "program.json").read_text(encoding="utf-8"))
     with np.load(folder / "arrays.npz", allow_pickle=False) as arrays:
         processes = build(program, arrays)
-    anchor = next(process for process in processes.values() if isinstance(process, Recorder))
     config = Loihi2SimCfg(select_tag="fixed_pt")
-    signal.signal(signal.SIGCHLD, raise_if_lost)
-    left = program["chip_steps"]
-    try:
-        while left:
-            steps = min(left, SLICE_STEPS)
-            anchor.run(condition=RunSteps(num_steps=steps), run_cfg=config)
-            left, done = left - steps, done + steps
-            os.pwrite(progress, done.to_bytes(8, "little"), 0)
-    except RuntimeError as error:
-        raise RuntimeError(model_errors(anchor)) from error
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    anchor.stop()
+    anchors = [
+        next(processes[name] for name in part if isinstance(processes[name], Recorder))
+        for part in connected(program)
+    ]
+    total, ran = program["chip_steps"], 0
+    for anchor in anchors:
+        signal.signal(signal.SIGCHLD, raise_if_lost)
+        left = total
+        try:
+            while left:
+                steps = min(left, SLICE_STEPS)
+                anchor.run(condition=RunSteps(num_steps=steps), run_cfg=config)
+                left, ran = left - steps, ran + steps
+                os.pwrite(progress, (done + ran // len(anchors)).to_bytes(8, "little"), 0)
+        except RuntimeError as error:
+            raise RuntimeError(model_errors(anchor)) from error
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        anchor.stop()
     wall_s = time.perf_counter() - started
     (folder / "done.json").write_text(json.dumps({"wall_s": wall_s}), encoding="utf-8")
-    return done
+    return done + int(total)
+
+
+def connected(program: dict[str, Any]) -> list[set[str]]:
+    """Names of the processes of each connected part that records something.
+
+    Lava runs what hangs together with the process that is run, and nothing else.
+    """
+    parts: list[set[str]] = []
+    for edge in program["edges"]:
+        joined = {name for name, _ in edge}
+        apart = [part for part in parts if not part & joined]
+        parts = [*apart, joined.union(*(part for part in parts if part & joined))]
+    recorders = {name for name, node in program["nodes"].items() if node["kind"] == "Recorder"}
+    return [part for part in parts if part & recorders]
 
 
 def build(program: dict[str, Any], arrays: Any) -> dict[str, Any]:

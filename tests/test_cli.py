@@ -1,0 +1,304 @@
+"""The command line: verbs, JSON, exit codes, and what faults leave behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from spikeport.cli import main
+from spikeport.network_file import load_network, save_network
+
+Spikeport = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small trained network as checkpoint, NIR graph and chip network, made by the verbs."""
+    made = tmp_path_factory.mktemp("cli")
+    model, graph, chip = (made / n for n in ("m.safetensors", "m.nir", "m.spikeport"))
+    command = ["train", "--model", "mlp", "--widths", "16", "-T", "4", "--epochs", "2", "-o"]
+    assert call([*command, str(model)]) == 0
+    assert call(["export", str(model), "-o", str(graph)]) == 0
+    assert call(["quantize", str(graph), "-o", str(chip), "--calibration", "32"]) == 0
+    return made
+
+
+@pytest.fixture
+def spikeport(capsys: pytest.CaptureFixture[str]) -> Spikeport:
+    def run(*arguments: object) -> tuple[int, str, str]:
+        capsys.readouterr()
+        code = call([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run
+
+
+def call(arguments: list[str]) -> int:
+    before = sys.argv
+    sys.argv = ["spikeport", *arguments]
+    try:
+        main()
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    finally:
+        sys.argv = before
+    return 0
+
+
+def one_line(text: str) -> str:
+    (line,) = text.strip().splitlines()
+    return line
+
+
+def test_run_gives_json_for_programs(spikeport: Spikeport, folder: Path) -> None:
+    code, out, err = spikeport("run", folder / "m.spikeport", "-n", 20, "--json")
+    assert (code, err) == (0, "")
+    result = json.loads(out)
+    assert result["backend"].startswith("native ")
+    assert len(result["predictions"]) == 20
+    assert result["accuracy_low"] <= result["accuracy"] <= result["accuracy_high"]
+
+
+@pytest.mark.parametrize("name", ["float", "norse"])
+def test_float_graphs_run_too(spikeport: Spikeport, folder: Path, name: str) -> None:
+    code, out, _ = spikeport("run", folder / "m.nir", "-b", name, "-n", 20, "--json")
+    assert code == 0
+    assert json.loads(out)["samples"] == 20
+
+
+def test_trace_is_written(spikeport: Spikeport, folder: Path, tmp_path: Path) -> None:
+    trace = tmp_path / "trace.npz"
+    code, _, _ = spikeport("run", folder / "m.spikeport", "-n", 3, "--trace", trace)
+    assert code == 0
+    with np.load(trace, allow_pickle=False) as arrays:
+        network = load_network(folder / "m.spikeport")
+        for population in network.populations:
+            for kind in ("spikes", "u", "v"):
+                shape = arrays[f"{kind}.{population.name}"].shape
+                assert shape == (network.steps, 3, *population.shape)
+
+
+def test_chip_network_travels_through_nir(
+    spikeport: Spikeport, folder: Path, tmp_path: Path
+) -> None:
+    chip = tmp_path / "chip.nir"
+    code, out, _ = spikeport("export", folder / "m.spikeport", "-o", chip, "--json")
+    assert code == 0
+    assert json.loads(out)["read_back_equal"] is True
+    code, out, _ = spikeport("compare", folder / "m.spikeport", chip, "-b", "native,reference")
+    assert code == 0
+    assert out.count("identical") == 2
+
+
+def test_compare_fails_on_another_network(
+    spikeport: Spikeport, folder: Path, tmp_path: Path
+) -> None:
+    network = load_network(folder / "m.spikeport")
+    hidden, *others = network.populations
+    louder = replace(hidden, vth=hidden.vth // 2)
+    other = tmp_path / "other.spikeport"
+    save_network(network.replace(populations=(louder, *others)), other)
+    code, _, err = spikeport("compare", folder / "m.spikeport", other, "-b", "native")
+    assert code == 1
+    assert "native, other.spikeport: FAILED: another network" in one_line(err)
+
+
+def test_energy_is_a_range(spikeport: Spikeport, folder: Path) -> None:
+    code, out, _ = spikeport("energy", folder / "m.spikeport", "-n", 10, "--json")
+    assert code == 0
+    total = json.loads(out)["total_per_sample"]
+    assert 0 < total["low"] <= total["nominal"] <= total["high"]
+
+
+def test_inspect_shows_integers_and_graphs(spikeport: Spikeport, folder: Path) -> None:
+    code, out, _ = spikeport("inspect", folder / "m.spikeport", "--json")
+    assert code == 0
+    assert json.loads(out)["content_hash"] == load_network(folder / "m.spikeport").content_hash
+    code, out, _ = spikeport("inspect", folder / "m.nir")
+    assert code == 0
+    assert "LIF" in out
+
+
+def test_backends_are_listed(spikeport: Spikeport) -> None:
+    code, out, _ = spikeport("backends", "--json")
+    assert code == 0
+    rows = {row["name"]: row for row in json.loads(out)["backends"]}
+    assert set(rows) == {"float", "norse", "native", "reference", "lava"}
+    assert all(row["version"] or (row["reason"] and row["remedy"]) for row in rows.values())
+
+
+def test_tables_for_people(spikeport: Spikeport, folder: Path) -> None:
+    for verb in ("run", "energy", "inspect"):
+        code, out, err = spikeport(verb, folder / "m.spikeport")
+        assert (code, err) == (0, "")
+        assert max(len(line.rstrip()) for line in out.splitlines()) <= 100
+
+
+def truncated(path: Path, tmp_path: Path) -> Path:
+    cut = tmp_path / f"cut{path.suffix}"
+    cut.write_bytes(path.read_bytes()[:-40])
+    return cut
+
+
+def nan_weights(path: Path, tmp_path: Path) -> Path:
+    broken = tmp_path / f"nan{path.suffix}"
+    broken.write_bytes(path.read_bytes())
+    if path.suffix == ".nir":
+        with h5py.File(broken, "r+") as file:
+            found: list[Any] = []
+            file.visititems(lambda name, item: found.append(item) if "weight" in name else None)
+            found[0][0, 0] = np.nan
+        return broken
+    with safetensors.safe_open(path, framework="numpy") as file:
+        metadata = file.metadata()
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    name = next(name for name in sorted(tensors) if tensors[name].ndim == 2)
+    tensors[name][0, 0] = np.nan
+    broken.write_bytes(safetensors.numpy.save(tensors, metadata=metadata))
+    return broken
+
+
+@pytest.mark.parametrize("name", ["m.safetensors", "m.nir", "m.spikeport"])
+def test_truncated_and_foreign_files(
+    spikeport: Spikeport, folder: Path, tmp_path: Path, name: str
+) -> None:
+    foreign = tmp_path / f"foreign{Path(name).suffix}"
+    foreign.write_text("not what the suffix says")
+    for path in (truncated(folder / name, tmp_path), foreign, tmp_path / f"gone{foreign.suffix}"):
+        code, out, err = spikeport("inspect", path)
+        assert (code, out) == (2, "")
+        assert path.name in one_line(err)
+
+
+@pytest.mark.parametrize("name", ["m.safetensors", "m.nir"])
+def test_nan_weights(spikeport: Spikeport, folder: Path, tmp_path: Path, name: str) -> None:
+    path = nan_weights(folder / name, tmp_path)
+    target = tmp_path / "q.spikeport"
+    target.write_text("precious")
+    code, _, err = spikeport("quantize", path, "-o", target)
+    assert code == 2
+    assert "NaN" in one_line(err)
+    assert target.read_text() == "precious"
+
+
+def images(path: Path, count: int = 4, side: int = 8) -> Path:
+    pixels = np.zeros((count, side, side), np.uint8)
+    labels = np.arange(count) % 10
+    np.savez(path, x_train=pixels, y_train=labels, x_test=pixels, y_test=labels)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("made", "message"),
+    [
+        (lambda path: images(path, count=0), "empty"),
+        (
+            lambda path: images(path, side=7),
+            "samples have shape (4, 1, 7, 7), must be (B, 1, 8, 8)",
+        ),
+    ],
+)
+def test_empty_data_and_wrong_shape(
+    spikeport: Spikeport, folder: Path, tmp_path: Path, made: Any, message: str
+) -> None:
+    data = made(tmp_path / "images.npz")
+    code, out, err = spikeport("run", folder / "m.spikeport", "--data", data)
+    assert (code, out) == (2, "")
+    assert message in one_line(err)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--steps", "0"), "steps (T) is 0"),
+        (("--lr", "nan"), "lr is nan"),
+        (("--reset", "soft"), "'soft', must be one of 'zero', 'subtract'"),
+        (("--widths", "a"), "must be integers"),
+        (("--data", "nowhere.npz"), "nowhere.npz"),
+    ],
+)
+def test_bad_training_options(
+    spikeport: Spikeport, tmp_path: Path, arguments: tuple[str, ...], message: str
+) -> None:
+    code, _, err = spikeport("train", "-o", tmp_path / "m.safetensors", *arguments)
+    assert code == 2
+    assert message in one_line(err)
+    assert os.listdir(tmp_path) == []
+
+
+def test_usage_errors(spikeport: Spikeport, folder: Path) -> None:
+    assert spikeport("fly")[0] == 2
+    assert spikeport("run", folder / "m.spikeport", "-n", 0)[0] == 2
+    code, _, err = spikeport("run", folder / "m.spikeport", "-b", "brain")
+    assert code == 2
+    assert "backend 'brain' is unknown, must be one of float, norse, native" in one_line(err)
+    code, _, err = spikeport("run", folder / "m.spikeport", "-b", "norse")
+    assert code == 2
+    assert "takes a float network, this one is deployed" in one_line(err)
+    code, _, err = spikeport("energy", folder / "m.nir")
+    assert code == 2
+    assert "`spikeport quantize` makes it a chip network" in one_line(err)
+
+
+def test_missing_lava_is_said_with_its_remedy(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # In a process of its own: the status is asked once per process.
+    done = process(
+        ["run", folder / "m.spikeport", "-b", "lava", "-n", 1],
+        {"SPIKEPORT_LAVA_PYTHON": str(tmp_path / "none" / "python")},
+    )
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "spikeport.backends.lava.environment" in one_line(done.stderr)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["export", "m.spikeport", "-o"],
+        ["quantize", "m.nir", "--calibration", "8", "-o"],
+        ["run", "m.spikeport", "-n", "50", "--trace"],
+        ["train", "--model", "mlp", "--widths", "64", "--epochs", "1", "-o"],
+    ],
+    ids=lambda command: command[0],
+)
+def test_a_full_disk_loses_nothing(folder: Path, tmp_path: Path, command: list[str]) -> None:
+    suffix = {"export": ".nir", "run": ".npz", "train": ".safetensors"}.get(
+        command[0], ".spikeport"
+    )
+    target = tmp_path / f"out{suffix}"
+    target.write_text("precious")
+    arguments = [folder / part if part.startswith("m.") else part for part in command]
+    done = process([*arguments, target], {}, file_limit=2048)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"{target}: cannot be written: File too large" in one_line(done.stderr)
+    assert target.read_text() == "precious"
+    assert os.listdir(tmp_path) == [target.name]
+
+
+def process(
+    arguments: list[Any], environment: dict[str, str], file_limit: int | None = None
+) -> subprocess.CompletedProcess[str]:
+    """`spikeport` in a new process; a limit on file sizes fails a write like a full disk does."""
+    script = "from spikeport.cli import main; main()"
+    if file_limit is not None:
+        limit = f"resource.setrlimit(resource.RLIMIT_FSIZE, ({file_limit}, {file_limit}))"
+        script = f"import resource; {limit}; {script}"
+    return subprocess.run(
+        [sys.executable, "-c", script, *map(str, arguments)],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+    )
