@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from spikeport.errors import OutputError
@@ -56,6 +57,8 @@ def run_demo(
     checkpoint = folder / "model.safetensors"
     result = train(config, data, trained, checkpoint=checkpoint, resume=resume)
     climbed = climb(result.model, data, folder, ladder, announce)
+    command = f"spikeport demo --epochs {config.epochs} --seed {config.seed}"
+    climbed = replace(climbed, report=replace(climbed.report, command=command))
     progress("report", total, total)
     sections = quantization_sections(climbed.quantization.as_dict())
     page = render_html(climbed.report, climbed.deployed_energy, sections)

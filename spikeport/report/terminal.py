@@ -41,7 +41,8 @@ def render_terminal(
 
 def render_energy(name: str, estimate: EnergyReport) -> RenderableType:
     """The terms of one estimate with its range, warnings and what it leaves out."""
-    return Group(_energy(name, estimate), _notes(estimate))
+    title = f"Energy per sample, {name} on {estimate.profile.title}: an estimate"
+    return Group(Text(title, style="bold"), _energy(estimate), _notes(estimate))
 
 
 def render_section(section: Section) -> RenderableType:
@@ -55,7 +56,7 @@ def render_section(section: Section) -> RenderableType:
 
 
 def _table(title: str) -> Table:
-    return Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, title_style="bold")
+    return Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, title_style="bold")
 
 
 def _ladder(report: ParityReport) -> Table:
@@ -114,8 +115,8 @@ def _spikes(report: ParityReport) -> Table:
     return table
 
 
-def _energy(name: str, estimate: EnergyReport) -> Table:
-    table = _table(f"Energy per sample, {name} on {estimate.profile.title}: an estimate")
+def _energy(estimate: EnergyReport) -> Table:
+    table = _table("")
     table.add_column("Term")
     for level in ("low", "nominal", "high"):
         table.add_column(level, justify="right")
