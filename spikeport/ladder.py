@@ -10,9 +10,10 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -170,9 +171,10 @@ class _Climber:
             ("float NIR graph", "float", ("spikes", "v", "v_charged"), TRAINING_TOLERANCE),
             ("same file in Norse", "norse", ("spikes", "v"), TIE_TOLERANCE),
         ):
-            if self._starts(stage, name):
-                run = run_backend(name, self.graph, self.x, record=record)
-                self._float_row(stage, run, tolerance)
+            if self._starts(stage, name) and (
+                done := self._attempt(stage, name, self.graph, self.x, record=record)
+            ):
+                self._float_row(stage, done, tolerance)
 
     def integer_stages(self, path: Path) -> None:
         """Native, the trainer's integer pass, after NIR, the scalar reference, Lava."""
@@ -193,12 +195,13 @@ class _Climber:
             ("scalar reference", "reference", self.config.reference_samples),
             ("Lava", "lava", self.config.lava_samples),
         ):
-            if self._starts(stage, name):
-                first = {part: values[:count] for part, values in x.items()}
+            first = {part: values[:count] for part, values in x.items()}
+            if self._starts(stage, name) and (
+                done := self._attempt(stage, name, again, first, record=("spikes",))
+            ):
                 # Native once more on just these samples, so that event counts compare too.
                 self.above = run_backend("native", again, first, record=("spikes",))
-                run = run_backend(name, again, first, record=("spikes",))
-                self._row(stage, run, Rule.EXACT)
+                self._row(stage, done, Rule.EXACT)
 
     def _starts(self, stage: str, name: str = "native") -> bool:
         self.announce(stage)
@@ -206,6 +209,14 @@ class _Climber:
         if status.version is None:
             self.skipped.append(SkippedStage(stage, name, status.reason, status.remedy))
         return status.version is not None
+
+    def _attempt(self, stage: str, name: str, *arguments: Any, record: Sequence[str]) -> Run | None:
+        """Run on a backend; one that cannot express this network skips its stage and says why."""
+        try:
+            return run_backend(name, *arguments, record=record)
+        except InputError as error:
+            self.skipped.append(SkippedStage(stage, name, str(error)))
+            return None
 
     def _float_row(self, stage: str, run: Run, tolerance: float) -> None:
         run = dataclasses.replace(run, counts=float_counts(self.graph, self.x, run))

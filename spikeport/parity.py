@@ -103,12 +103,12 @@ class LadderRow:
 
 @dataclass(frozen=True, slots=True)
 class SkippedStage:
-    """A stage that could not run here: why, and the command that mends it."""
+    """A stage that could not run here: why, and the command that mends it, if one does."""
 
     stage: str
     backend: str
     reason: str
-    remedy: str
+    remedy: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,8 @@ def render_terminal(
     ]
     parts += [
         Text.assemble(
-            (f"{stage.stage}: ", "bold"), f"not run: {stage.reason}. Mend it with: {stage.remedy}",
+            (f"{stage.stage}: ", "bold"), f"not run: {stage.reason}",
+            f". Mend it with: {stage.remedy}" if stage.remedy else "",
             style="yellow",
         )
         for stage in report.skipped

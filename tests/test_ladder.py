@@ -1,0 +1,126 @@
+"""The ladder on networks other than the demo's, and the demo as its user runs it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from spikeport.backends.lava import lava_status
+from spikeport.demo import run_demo
+from spikeport.errors import InputError
+from spikeport.ladder import LadderConfig, climb
+from spikeport.network import Reset
+from spikeport.report import render_html
+from spikeport.trainer import LIF, Dataset, Node, SpikingNetwork, TrainConfig, load_digits_split
+
+FEW = LadderConfig(samples=24, calibration=32, reference_samples=2, lava_samples=4)
+
+
+@pytest.fixture(scope="module")
+def digits() -> Dataset:
+    return load_digits_split()
+
+
+def verdicts(report: object) -> dict[str, str]:
+    return {row.stage: row.verdict for row in report.rows}  # type: ignore[attr-defined]
+
+
+def test_a_short_demo_climbs_to_the_top(tmp_path: Path) -> None:
+    told: list[str] = []
+    training = TrainConfig(architecture="mlp", widths=(24,), epochs=3, steps=4)  # type: ignore[arg-type]
+    ladder = run_demo(
+        tmp_path / "made",
+        training=training,
+        ladder=FEW,
+        progress=lambda what, done, total: told.append(what),
+    )
+    assert ladder.report.passed
+    found = verdicts(ladder.report)
+    exact = ["quantized, in the trainer", "after NIR write and read", "scalar reference"]
+    exact += ["Lava"] if lava_status().version else []
+    assert all(found[stage] == "identical" for stage in exact)
+    for stage in ("float NIR graph", "same file in Norse"):
+        assert found[stage].startswith("identical")
+    made = {path.name for path in (tmp_path / "made").iterdir()}
+    assert made == {
+        *("model.safetensors", "float.nir", "network.spikeport", "deployed.nir"),
+        *("report.html", "ladder.json"),
+    }
+    stored = json.loads((tmp_path / "made" / "ladder.json").read_text())
+    assert stored["parity"]["passed"] is True
+    assert stored["parity"]["network_hash"] == ladder.network.content_hash
+    assert {row["stage"] for row in stored["parity"]["rows"]} == set(found)
+    assert "quantization" in told
+    assert told[-1] == "report"
+
+
+def residual(reset: Reset) -> SpikingNetwork:
+    """conv - LIF - conv - (+ skip) LIF - pool - linear, with a skip connection around conv 2."""
+    torch.manual_seed(0)
+    lif = LIF(decay=0.75, reset=reset)
+    nodes = (
+        Node("conv1", ("input",), nn.Conv2d(1, 6, 3, padding=1)),
+        Node("bn1", ("conv1",), nn.BatchNorm2d(6)),
+        Node("lif1", ("bn1",), lif),
+        Node("conv2", ("lif1",), nn.Conv2d(6, 6, 3, padding=1)),
+        Node("lif2", ("conv2",), lif),
+        Node("conv3", ("lif2",), nn.Conv2d(6, 6, 3, padding=1)),
+        Node("skip", ("lif1",), nn.Conv2d(6, 6, 1)),
+        Node("lif3", ("conv3", "skip"), lif),
+        Node("pool", ("lif3",), nn.AvgPool2d(2)),
+        Node("readout", ("pool",), nn.Linear(96, 10)),
+    )
+    network = SpikingNetwork(load_digits_split().input, nodes, steps=5).eval()
+    with torch.no_grad():  # Untrained weights are too small to make every layer fire.
+        for name in ("conv1", "conv2", "conv3", "skip"):
+            network.layers.get_parameter(f"{name}.weight").mul_(4)
+    return network
+
+
+@pytest.mark.parametrize("reset", list(Reset))
+def test_residual_networks_climb_too(digits: Dataset, tmp_path: Path, reset: Reset) -> None:
+    config = LadderConfig(
+        samples=16, calibration=16, reference_samples=1, lava_samples=2, max_drop_points=100.0
+    )
+    report = climb(residual(reset), digits, tmp_path, config).report
+    assert report.passed, verdicts(report)
+    skipped = {stage.stage: stage.reason for stage in report.skipped}
+    assert "skip paths are not supported" in skipped["same file in Norse"]
+    assert "skip paths are not supported" in render_html(report)
+    busy = report.rows[-1].spikes
+    assert all(busy[name] > 0 for name in ("lif1", "lif2", "lif3"))
+
+
+def test_a_stage_that_loses_something_fails(digits: Dataset, tmp_path: Path) -> None:
+    strict = LadderConfig(
+        samples=200, calibration=8, reference_samples=1, lava_samples=1, max_drop_points=-101.0
+    )
+    report = climb(residual(Reset.ZERO), digits, tmp_path, strict).report
+    assert not report.passed
+    assert verdicts(report)["quantized, native"].startswith("FAILED: accuracy fell by")
+
+
+def test_no_samples_is_an_error() -> None:
+    with pytest.raises(InputError, match="lava_samples is 0, must be at least 1"):
+        LadderConfig(lava_samples=0)
+
+
+def test_float_counts_are_those_of_the_trainer(digits: Dataset, tmp_path: Path) -> None:
+    from spikeport.export import export_float
+    from spikeport.simulators.float_counts import float_counts
+    from spikeport.trainer import describe, evaluate
+
+    model, x = residual(Reset.SUBTRACT), digits.test_x[:8]
+    run = evaluate(model, x, ("spikes", "v_charged"))
+    counted = float_counts(export_float(describe(model)), x, run)
+    assert run.counts is not None
+    for kind in ("messages", "synaptic_events", "synaptic_events_all", "input_events"):
+        assert getattr(counted, kind) == getattr(run.counts, kind)
+    assert {n: counted.spikes[n] for n in run.counts.spikes} == run.counts.spikes
+    spiking = np.array([counted.updates[name] for name in run.counts.updates])
+    assert (spiking <= [run.counts.visits[name] for name in run.counts.updates]).all()
