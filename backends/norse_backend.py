@@ -36,7 +36,7 @@ from spikeport.samples import Samples, at_step, check_float_samples, sample_coun
 if TYPE_CHECKING:
     import torch
 
-REMEDY = "pip install 'spikeport[norse]'"
+REMEDY = "pip install '.[norse]'"
 SUPPORTED = ("Input", "Output", "Affine", "Linear", "Conv2d", "SumPool2d", "Flatten",
              "IF", "LIF", "CubaLIF")  # fmt: skip
 

@@ -179,7 +179,7 @@ def test_record_and_samples_are_checked() -> None:
 
 def test_a_missing_norse_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert norse_status() == (None, "torch is not installed", "pip install 'spikeport[norse]'")
+    assert norse_status() == (None, "torch is not installed", "pip install '.[norse]'")
     with pytest.raises(BackendUnavailableError, match="norse: torch is not installed; pip"):
         run_norse(feed_forward(lif()), np.ones((1, 4)))
 

@@ -156,7 +156,7 @@ except BackendUnavailableError as error:
 """
     command = [sys.executable, "-c", script, str(write_npz(tmp_path))]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    install = "which is not installed: pip install 'spikeport[training]'"
+    install = "which is not installed: pip install '.[training]'"
     assert done.stdout.splitlines() == [
         "3",
         f"data set 'digits': needs scikit-learn, {install}",

@@ -54,7 +54,6 @@ def __getattr__(name: str) -> Any:
         if error.name != "torch":
             raise
         raise BackendUnavailableError(
-            f"trainer: '{name}' needs torch, which is not installed: "
-            "pip install 'spikeport[training]'"
+            f"trainer: '{name}' needs torch, which is not installed: pip install '.[training]'"
         ) from error
     return getattr(module, name)

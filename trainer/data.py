@@ -78,7 +78,7 @@ def load_digits_split(seed: int = 0) -> Dataset:
     except ModuleNotFoundError as error:
         raise BackendUnavailableError(
             "data set 'digits': needs scikit-learn, which is not installed: "
-            "pip install 'spikeport[training]'"
+            "pip install '.[training]'"
         ) from error
 
     pixels, labels = load_digits(return_X_y=True)

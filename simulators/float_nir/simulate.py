@@ -26,11 +26,11 @@ from spikeport.float_network import FloatNetwork
 from spikeport.runs import Run, Trace
 from spikeport.samples import Samples, at_step, check_float_samples, sample_count
 from spikeport.simulators.float_nir.nodes import Emission, NodeKernel, Rules, State, node_kernel
+from spikeport.simulators.results import spikeport_version
 
 Array = NDArray[Any]
 
 RECORDABLE = ("spikes", "v", "v_charged")
-VERSION = "1"
 
 
 def run_float(
@@ -70,7 +70,7 @@ def run_float(
         tally.add(simulation.advance(step))
     return Run(
         backend="float",
-        version=VERSION,
+        version=spikeport_version(),
         network_hash="",
         samples=simulation.batch,
         steps=network.steps,

@@ -41,7 +41,7 @@ def render_html(
         import jinja2
     except ImportError as error:
         raise BackendUnavailableError(
-            "the HTML report needs jinja2: pip install 'spikeport[report]'"
+            "the HTML report needs jinja2: pip install '.[report]'"
         ) from error
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("spikeport.report", "."),
