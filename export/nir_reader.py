@@ -12,6 +12,7 @@ import nir
 import numpy as np
 
 from spikeport.errors import InputError
+from spikeport.export.nir_apart import read_apart
 from spikeport.export.nir_deployed import float_view
 from spikeport.export.nir_fields import fail
 from spikeport.export.nir_flatten import FlatGraph, flatten
@@ -46,6 +47,7 @@ def read_nir(
     strict: bool | None = None,
     inputs: Sequence[Input] | None = None,
     integrator_gain: IntegratorGain = IntegratorGain.NIR,
+    isolate: bool = True,
 ) -> FloatNetwork | DeployedNetwork:
     """Read a NIR file: the deployed network where the file carries its integers, else the graph.
 
@@ -57,13 +59,15 @@ def read_nir(
         dt_s, steps: needed for a file from elsewhere. NIR's times are seconds.
         reset, strict: default ZERO and true, as NIR documents.
         inputs: default 0/1 spikes for every Input node.
+        isolate: read the HDF5 in a process of its own (about 0.4 s), since a damaged file can
+            hang or crash libhdf5; False where the file is known to be whole.
 
     Raises:
         InputError: no such file, foreign, damaged or hostile; a node, field or edge breaks a rule
             (the message names it); dt or T is missing; or the float view was changed by another
             tool, so that the integers are stale.
     """
-    raw = read_raw(path, KEY)
+    raw = (read_apart if isolate else read_raw)(path, KEY)
     given = {"dt_s": dt_s, "steps": steps, "reset": reset, "strict": strict, "inputs": inputs}
     given = {name: value for name, value in given.items() if value is not None}
     try:

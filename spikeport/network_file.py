@@ -96,14 +96,15 @@ def _read(path: Path) -> tuple[dict[str, Any], Arrays]:
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
             header = json.loads((file.metadata() or {}).get("spikeport", "null"))
-            if not isinstance(header, dict) or header.get("format") != FORMAT:
-                raise InputError(f"{path}: is safetensors, but not a Spikeport network")
-            return header, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, json.JSONDecodeError, OSError) as error:
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, ValueError, RecursionError, OSError) as error:
         raise InputError(
             f"{path}: not a Spikeport network file, or damaged ({error}); "
             "expected the safetensors file that save_network writes"
         ) from error
+    if not isinstance(header, dict) or header.get("format") != FORMAT:
+        raise InputError(f"{path}: is safetensors, but not a Spikeport network")
+    return header, arrays
 
 
 def _build_part(data: dict[str, Any], arrays: Arrays) -> Any:

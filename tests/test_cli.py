@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import nir
 import numpy as np
 import pytest
 import safetensors.numpy
@@ -236,6 +237,34 @@ def test_bad_training_options(
     assert code == 2
     assert message in one_line(err)
     assert os.listdir(tmp_path) == []
+
+
+def test_a_nir_file_from_elsewhere_needs_dt_and_steps(spikeport: Spikeport, tmp_path: Path) -> None:
+    ones = np.ones(4, np.float32)
+    lif = nir.LIF(tau=2e-3 * ones, r=ones, v_leak=0 * ones, v_threshold=ones)
+    weight = np.ones((4, 64), np.float32)
+    nodes = (
+        nir.Input({"input": np.array([1, 8, 8])}),
+        nir.Flatten({"input": None}, 0),
+        nir.Linear(weight),
+    )
+    foreign = tmp_path / "foreign.nir"
+    nir.write(foreign, nir.NIRGraph.from_list(*nodes, lif, nir.Output({"output": np.array([4])})))
+    code, _, err = spikeport("inspect", foreign)
+    assert code == 2
+    assert "no time step in the file" in one_line(err)
+    assert "--dt" in err
+    chip = tmp_path / "foreign.spikeport"
+    given = ("--dt", "1e-3", "-T", 5, "--reset", "subtract")
+    code, out, _ = spikeport("quantize", foreign, "-o", chip, "--calibration", 8, *given, "--json")
+    assert code == 0
+    network = load_network(chip)
+    assert network.steps == 5
+    assert all(part.reset == "subtract" for part in network.populations)
+    assert json.loads(out)["content_hash"] == network.content_hash
+    code, _, err = spikeport("inspect", foreign, "--dt", "1e-3", "-T", 5, "--reset", "soft")
+    assert code == 2
+    assert "--reset is 'soft', must be one of 'zero', 'subtract'" in one_line(err)
 
 
 def test_usage_errors(spikeport: Spikeport, folder: Path) -> None:

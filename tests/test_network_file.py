@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 import safetensors.numpy
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from spikeport.errors import InputError, OutputError
 from spikeport.network import DeployedNetwork
@@ -66,6 +68,29 @@ def test_foreign_and_future_files_are_named(tmp_path: Path) -> None:
     path.write_bytes(safetensors.numpy.save({"a": np.zeros(3)}, metadata={"spikeport": header}))
     with pytest.raises(InputError, match="bad header"):
         load_network(path)
+
+
+def test_a_header_nested_without_end_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "deep.spikeport"
+    deep = {"spikeport": "[" * 200_000}
+    path.write_bytes(safetensors.numpy.save({"a": np.zeros(3)}, metadata=deep))
+    with pytest.raises(InputError, match="not a Spikeport network file, or damaged"):
+        load_network(path)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@given(changes=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), min_size=1, max_size=20))
+def test_any_damage_is_one_clear_error(
+    changes: list[tuple[float, int]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.mktemp("damaged") / "network.spikeport"
+    save_network(small(), path)
+    data = bytearray(path.read_bytes())
+    for place, value in changes:
+        data[int(place * (len(data) - 1))] = value
+    path.write_bytes(bytes(data))
+    with suppress(InputError):  # Anything else, another network included, fails the test.
+        assert load_network(path) == small()
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:

@@ -78,7 +78,7 @@ def test_every_node_round_trips_and_nir_reads_it(name: str, tmp_path: Path) -> N
     shape, node = NODES[name]
     network, path = around(shape, node), tmp_path / "a.nir"
     write_nir(network, path)
-    again = read_nir(path)
+    again = read_nir(path, isolate=False)
     assert isinstance(again, FloatNetwork)
     assert difference(network.graph, again.graph) is None
     for field in ("dt_s", "steps", "inputs", "reset", "strict"):
@@ -105,7 +105,7 @@ def test_difference_sees_every_field() -> None:
 def test_kernels_that_nir_cannot_type_check_still_round_trip(tmp_path: Path) -> None:
     network = around(IMAGE, conv((1, 1), (0, 0), 1, (2, 3)))
     write_nir(network, tmp_path / "a.nir")
-    again = read_nir(tmp_path / "a.nir")
+    again = read_nir(tmp_path / "a.nir", isolate=False)
     assert isinstance(again, FloatNetwork)
     assert difference(network.graph, again.graph) is None
     assert nir.read(tmp_path / "a.nir", type_check=False)
@@ -119,7 +119,7 @@ def test_damaged_convolution_metadata(was: str, tmp_path: Path) -> None:
     with h5py.File(path, "a") as file:
         replace(file["node/nodes/n0/metadata"], "spikeport", was)
     with pytest.raises(InputError, match=r"'n0' \(Conv2d\): damaged metadata"):
-        read_nir(path)
+        read_nir(path, isolate=False)
 
 
 def test_a_changed_grouped_convolution_is_found(tmp_path: Path) -> None:
@@ -128,7 +128,7 @@ def test_a_changed_grouped_convolution_is_found(tmp_path: Path) -> None:
     with h5py.File(path, "a") as file:
         file["node/nodes/n0/weight"][0, 3, 0, 0] = 1
     with pytest.raises(InputError, match=r"'n0' \(Conv2d\): its weight was changed"):
-        read_nir(path)
+        read_nir(path, isolate=False)
 
 
 def test_arguments_go_before_metadata(tmp_path: Path) -> None:
@@ -377,7 +377,7 @@ def test_bad_files_give_one_clear_error(case: str, tmp_path: Path) -> None:
     with h5py.File(path, "a") as file:
         damage(file)
     with pytest.raises(InputError, match=message) as caught:
-        read_nir(path)
+        read_nir(path, isolate=False)
     assert str(caught.value).startswith(str(path))
 
 
@@ -387,7 +387,7 @@ def test_files_that_are_no_nir(content: bytes | None, tmp_path: Path) -> None:
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(InputError, match=r"not a NIR \(HDF5\) file|no such file"):
-        read_nir(path)
+        read_nir(path, isolate=False)
 
 
 def test_a_bare_node_is_no_graph(tmp_path: Path) -> None:
@@ -403,7 +403,7 @@ def test_truncated_files(tmp_path: Path) -> None:
     for size in (100, len(whole) // 2, len(whole) - 1):
         path.write_bytes(whole[:size])
         with pytest.raises(InputError, match="not a NIR"):
-            read_nir(path)
+            read_nir(path, isolate=False)
 
 
 def test_absent_version_and_v_reset_are_those_of_old_files(tmp_path: Path) -> None:
@@ -420,11 +420,11 @@ def test_size_limits_can_be_met(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     write_nir(around(FLAT, nir.Affine(np.zeros((300, 5)), np.zeros(300))), path)
     monkeypatch.setattr(nir_hdf5, "MAX_OBJECTS", 5)
     with pytest.raises(InputError, match="holds more than 5 objects"):
-        read_nir(path)
+        read_nir(path, isolate=False)
     monkeypatch.setattr(nir_hdf5, "MAX_OBJECTS", 1000)
     monkeypatch.setattr(nir_hdf5, "MAX_TOTAL_BYTES", 12000)
     with pytest.raises(InputError, match="the limits are"):
-        read_nir(path)
+        read_nir(path, isolate=False)
 
 
 def test_reading_leaves_the_file_alone(tmp_path: Path) -> None:
@@ -432,5 +432,5 @@ def test_reading_leaves_the_file_alone(tmp_path: Path) -> None:
     write_nir(around(*NODES["LIF"]), path)
     before = path.read_bytes()
     os.chmod(path, 0o444)
-    read_nir(path)
+    read_nir(path, isolate=False)
     assert path.read_bytes() == before

@@ -73,7 +73,7 @@ def test_mlp_file_fires_alike(reset: Reset, strict: bool, seed: int, tmp_path: P
 def test_conv_file_fires_alike(reset: Reset, decay: float, tmp_path: Path) -> None:
     model = replace(conv_model(reset, decay), steps=20)
     write_nir(export_float(model), tmp_path / "a.nir")
-    network = read_nir(tmp_path / "a.nir")
+    network = read_nir(tmp_path / "a.nir", isolate=False)
     assert isinstance(network, FloatNetwork)
     assert_same(network, np.random.default_rng(2).uniform(size=(11, 1, 8, 8)))
 

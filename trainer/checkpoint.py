@@ -129,7 +129,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         raise InputError(f"{path}: is truncated or no safetensors file: {error}") from error
     try:
         document = json.loads(metadata.get("spikeport", ""))
-    except ValueError:
+    except (ValueError, RecursionError):
         document = None
     if not isinstance(document, dict) or document.get("kind") != KIND:
         raise InputError(f"{path}: is a safetensors file, but no Spikeport checkpoint")

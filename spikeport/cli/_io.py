@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +14,8 @@ import typer
 
 from spikeport.errors import InputError
 from spikeport.float_network import FloatNetwork
-from spikeport.network import DeployedNetwork
+from spikeport.network import DeployedNetwork, Reset
+from spikeport.part_rules import choice
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -25,12 +27,37 @@ Data = Annotated[
     str, typer.Option("--data", help="`digits`, or an .npz with x_train, y_train, x_test, y_test.")
 ]
 Out = Annotated[Path, typer.Option("--out", "-o", help="File to write.")]
+Dt = Annotated[
+    float | None, typer.Option("--dt", help="Seconds per step of a NIR file from elsewhere.")
+]
+Steps = Annotated[
+    int | None, typer.Option("--steps", "-T", help="T for a NIR file from elsewhere.")
+]
+ResetName = Annotated[
+    str | None, typer.Option("--reset", help="`zero` or `subtract`, for a NIR file from elsewhere.")
+]
 Count = Annotated[
     int | None, typer.Option("--samples", "-n", min=1, help="Use the first N test samples.")
 ]
 
 
-def open_network(path: Path) -> DeployedNetwork | FloatNetwork:
+@dataclass(frozen=True, slots=True)
+class Foreign:
+    """What a NIR file from elsewhere does not say; None where not given."""
+
+    dt_s: float | None = None
+    steps: int | None = None
+    reset: str | None = None
+
+    def given(self) -> dict[str, Any]:
+        """The arguments of `read_nir` that were given."""
+        facts: dict[str, Any] = {"dt_s": self.dt_s, "steps": self.steps}
+        if self.reset is not None:
+            facts["reset"] = choice("--reset", Reset, self.reset)
+        return {name: value for name, value in facts.items() if value is not None}
+
+
+def open_network(path: Path, foreign: Foreign | None = None) -> DeployedNetwork | FloatNetwork:
     """A network from a .spikeport, .nir or checkpoint (.safetensors) file, told by its suffix."""
     match path.suffix:
         case ".spikeport":
@@ -40,7 +67,7 @@ def open_network(path: Path) -> DeployedNetwork | FloatNetwork:
         case ".nir":
             from spikeport.export.nir_reader import read_nir
 
-            return read_nir(path)
+            return read_nir(path, **(foreign or Foreign()).given())
         case ".safetensors":
             from spikeport.export.float_graph import export_float
             from spikeport.trainer import describe, load_checkpoint

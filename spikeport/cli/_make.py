@@ -89,6 +89,9 @@ def quantize(
     calibration: Annotated[
         int, typer.Option(min=1, help="Training samples that choose the scales.")
     ] = 256,
+    dt: _io.Dt = None,
+    steps: _io.Steps = None,
+    reset: _io.ResetName = None,
     as_json: _io.Json = False,
 ) -> None:
     """Quantize a float network to chip integers; write a .spikeport file."""
@@ -96,7 +99,7 @@ def quantize(
     from spikeport.report import quantization_sections, render_section
     from spikeport.workflow import quantize as run_quantization
 
-    float_network = _io.open_network(network)
+    float_network = _io.open_network(network, _io.Foreign(dt, steps, reset))
     if isinstance(float_network, DeployedNetwork):
         raise InputError(f"{network}: holds chip integers already")
     samples = _io.open_data(data).train_x[:calibration]
@@ -114,12 +117,15 @@ def quantize(
 def export(
     network: Annotated[Path, typer.Argument(help="Checkpoint, .spikeport or .nir file.")],
     out: _io.Out,
+    dt: _io.Dt = None,
+    steps: _io.Steps = None,
+    reset: _io.ResetName = None,
     as_json: _io.Json = False,
 ) -> None:
     """Write a network as NIR (.nir); chip integers travel along as metadata."""
     from spikeport.export import read_nir, write_nir
 
-    opened = _io.open_network(network)
+    opened = _io.open_network(network, _io.Foreign(dt, steps, reset))
     write_nir(opened, out)
     again = read_nir(out)
     facts: dict[str, object] = {"nir": str(out), "bytes": out.stat().st_size}

@@ -15,10 +15,13 @@ from spikeport.network import DeployedNetwork
 
 def inspect(
     file: Annotated[Path, typer.Argument(help=".spikeport, .nir or checkpoint file.")],
+    dt: _io.Dt = None,
+    steps: _io.Steps = None,
+    reset: _io.ResetName = None,
     as_json: _io.Json = False,
 ) -> None:
     """Show what a network file holds."""
-    network = _io.open_network(file)
+    network = _io.open_network(file, _io.Foreign(dt, steps, reset))
     if isinstance(network, DeployedNetwork):
         from spikeport.network_hash import describe
 

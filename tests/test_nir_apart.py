@@ -1,0 +1,75 @@
+"""Reading NIR files in a process of their own: the same result, whatever the file does."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import nir
+import numpy as np
+import pytest
+
+from spikeport.errors import InputError
+from spikeport.export import nir_apart, read_nir, write_nir
+from spikeport.export.nir_apart import read_apart
+from spikeport.export.nir_hdf5 import RawGraph, RawNode, read_raw
+from spikeport.export.nir_metadata import KEY
+from tests.test_network import small
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    write_nir(small(provenance={"made": "by hand"}), tmp_path / "a.nir")
+    return tmp_path / "a.nir"
+
+
+def same(a: object, b: object) -> bool:
+    match a, b:
+        case RawGraph(), RawGraph():
+            return a.edges == b.edges and same(a.nodes, b.nodes) and same(a.metadata, b.metadata)
+        case RawNode(), RawNode():
+            return a.type == b.type and same(a.fields, b.fields) and same(a.metadata, b.metadata)
+        case dict(), dict():
+            return list(a) == list(b) and all(same(a[key], b[key]) for key in a)
+        case str(), str():
+            return a == b
+    first, second = np.asarray(a), np.asarray(b)
+    return first.dtype == second.dtype and np.array_equal(first, second)
+
+
+def test_nothing_is_lost_on_the_way(path: Path) -> None:
+    assert same(read_apart(path, KEY), read_raw(path, KEY))
+
+
+def test_nested_graphs_and_scalars_come_through(tmp_path: Path) -> None:
+    ones = np.ones(3, ">f4")
+    lif = nir.LIF(tau=ones, r=ones, v_leak=ones, v_threshold=ones)
+    inner = nir.NIRGraph.from_list(nir.Scale(ones), lif, type_check=False)
+    nir.write(tmp_path / "n.nir", nir.NIRGraph.from_list(inner, nir.Scale(ones), type_check=False))
+    apart, here = read_apart(tmp_path / "n.nir", KEY), read_raw(tmp_path / "n.nir", KEY)
+    assert list(apart.nodes) == list(here.nodes)
+    assert apart.edges == here.edges
+    assert any(isinstance(node, RawGraph) for node in apart.nodes.values())
+
+
+def test_a_refusal_is_told_in_the_same_words(tmp_path: Path, path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+    for file in (path, tmp_path / "gone.nir"):
+        with pytest.raises(InputError) as here:
+            read_nir(file, isolate=False)
+        with pytest.raises(InputError) as apart:
+            read_nir(file)
+        assert str(apart.value) == str(here.value)
+
+
+def test_a_file_that_keeps_libhdf5_busy_for_ever(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The size of a global heap object, plus its own head of 16 bytes, wraps around to 0.
+    data = bytearray(path.read_bytes())
+    first_object = data.index(b"GCOL") + 16
+    struct.pack_into("<Q", data, first_object + 8, 2**64 - 16)
+    path.write_bytes(bytes(data))
+    monkeypatch.setattr(nir_apart, "SECONDS", 2)
+    with pytest.raises(InputError, match=r"a\.nir: damaged: reading it did not end within 2 s"):
+        read_nir(path)
