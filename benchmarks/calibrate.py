@@ -74,7 +74,7 @@ def _up_to(
 ) -> DeployedNetwork:
     """The network of the populations that are done and `part`, which is read."""
     populations = (*done, part)
-    chosen = {p.name for p in (*network.inputs, *populations)}
+    chosen = {p.name for p in network.inputs} | {p.name for p in populations}
     connections = tuple(c for c in network.connections if {c.source, c.target} <= chosen)
     return network.replace(
         populations=populations, connections=connections, readouts=(Readout(part.name),)

@@ -30,9 +30,6 @@ class Variant(NamedTuple):
     batch: int
     order: str = ""
 
-    def __str__(self) -> str:
-        return f"{self.order + ', ' if self.order else ''}batch {self.batch}"
-
 
 Run = Callable[[Variant, bool], Mapping[str, int]]
 """One run of all samples; spikes per population if the second argument asks for them."""
@@ -85,15 +82,6 @@ def engine(name: str) -> Engine:
     module: Any = importlib.import_module("benchmarks.torch_engines")
     found: Engine = module.engine(name)
     return found
-
-
-def variants(name: str, samples: int) -> list[Variant]:
-    """What to try for a simulator on `samples` samples."""
-    if name == "native":
-        return [Variant(samples)]
-    sizes = sorted({samples, max(samples // 4, 1), max(samples // 16, 1)}, reverse=True)
-    orders = [""] if name == "float" else ["layers", "steps"]
-    return [Variant(size, order) for order in orders for size in sizes]
 
 
 def _batches(spikes: Spikes, size: int) -> list[Spikes]:

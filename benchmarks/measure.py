@@ -14,6 +14,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,8 @@ def main(text: str) -> None:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: job.threads])
     found = _lava(job) if job.simulator == "lava" else _engine(job)
     own, children = (
-        resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+        resource.getrusage(who).ru_maxrss
+        for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
     )
     sys.stdout.write("\n" + json.dumps(found | {"peak_bytes": 1024 * max(own, children)}) + "\n")
 
@@ -63,8 +65,9 @@ def _engine(job: Job) -> dict[str, Any]:
     totals = run(variants[0], True)
     first_at = time.time()
     if len(variants) > 1:
-        return {"tried": [timed(lambda v=v: run(v, False), job.cap_s / 10, 2) for v in variants]}
-    seconds = timed(lambda: run(variants[0], False), job.cap_s / 2, job.repeats)
+        tried = [timed(partial(run, v, False), job.cap_s / 10, 2) for v in variants]
+        return {"tried": tried}
+    seconds = timed(partial(run, variants[0], False), job.cap_s / 2, job.repeats)
     sample_steps = network.steps * spikes.shape[1]
     return {
         "seconds": seconds,

@@ -27,8 +27,9 @@ from spikeport.network import (
 DECAY_V = 1024
 SEED = 20241123
 INPUT = "input"
-_VGG = (64, "A", 128, 256, "A", 512, 512, "A", 512, "A", 512, 512)
-"""VGG-11 for 32x32 images: channels, A = pooling of 2x2; then the mean of each channel."""
+_VGG = ((64,), (128, 256), (512, 512), (512,), (512, 512))
+"""Channels of VGG-11's convolutions for 32x32 images; 2x2 pools between the groups and at the
+end, where they take the sum of each channel."""
 _RESNET = ((64, 1), (128, 2), (256, 2), (512, 2))
 """Channels and first stride of the four stages of two blocks each of ResNet-18."""
 
@@ -70,14 +71,13 @@ def recurrent(inputs: int, hidden: int, outputs: int, steps: int) -> DeployedNet
 def vgg11(steps: int) -> DeployedNetwork:
     """VGG-11 on 32x32x3; a pool is folded into the connection behind it."""
     sketch = Sketch()
-    source, pool = sketch.input((3, 32, 32)), None
-    for depth, item in enumerate(_VGG):
-        if item == "A":
-            pool = SumPool2d((2, 2), (2, 2))
-        else:
-            source = sketch.conv(source, f"conv{depth:02d}", int(item), pool=pool)
-            pool = None
-    return sketch.network(sketch.dense(source, "output", 10, pool=SumPool2d((2, 2), (2, 2))), steps)
+    source = sketch.input((3, 32, 32))
+    halved = SumPool2d((2, 2), (2, 2))
+    for group, widths in enumerate(_VGG):
+        for place, channels in enumerate(widths):
+            pool = halved if group and not place else None
+            source = sketch.conv(source, f"conv{group}_{place}", channels, pool=pool)
+    return sketch.network(sketch.dense(source, "output", 10, pool=halved), steps)
 
 
 def resnet18(steps: int) -> DeployedNetwork:
@@ -136,9 +136,7 @@ class Sketch:
             pool=pool,
         )
         seen = shape if pool is None else pool.output_shape(shape)
-        self.populations.append(
-            Population(name, part.output_shape(seen), vth=0, decay_v=DECAY_V)
-        )
+        self.populations.append(Population(name, part.output_shape(seen), vth=0, decay_v=DECAY_V))
         self.connections.append(part)
         return name
 
@@ -165,7 +163,8 @@ class Sketch:
 
     def shape(self, name: str) -> Shape:
         """Shape of the input or of a population."""
-        return next(part.shape for part in (*self.inputs, *self.populations) if part.name == name)
+        parts: list[Input | Population] = [*self.inputs, *self.populations]
+        return next(part.shape for part in parts if part.name == name)
 
     def network(self, output: str, steps: int) -> DeployedNetwork:
         """The network so far, answering with the spikes of `output`."""

@@ -1,6 +1,6 @@
 """Child process: make a network and its input once, for every simulator to read.
 
-`python -m benchmarks.prepare CASE ACTIVITY SAMPLES FOLDER`
+`python -m benchmarks.prepare CASE ACTIVITY full|quick FOLDER`
 """
 
 from __future__ import annotations
@@ -22,14 +22,16 @@ from spikeport.simulators.native import run_native
 CALIBRATION_SAMPLES = 4
 
 
-def prepare(case: str, activity: float, samples: int, folder: Path) -> None:
-    """Write the network of a case, calibrated to `activity`, with `samples` samples of input."""
-    network = CASES[case].build()
+def prepare(name: str, activity: float, quick: bool, folder: Path) -> None:
+    """Write the network of a case, calibrated to `activity`, and its input."""
+    case = CASES[name]
+    network, samples = case.build(), case.quick if quick else case.samples
     few = random_spikes(network, CALIBRATION_SAMPLES, activity)
     network = calibrated(network, few, activity)
     spikes = random_spikes(network, samples, activity)
     counts = run_native(network, spikes).counts
-    store(folder, network, spikes, facts(network, counts) if counts else {})
+    known = facts(network, counts) if counts else {}
+    store(folder, network, spikes, {"title": case.title, **known})
 
 
 def facts(network: DeployedNetwork, counts: EventCounts) -> dict[str, Any]:
@@ -61,4 +63,4 @@ def _products(network: DeployedNetwork, part: Synapses) -> int:
 
 
 if __name__ == "__main__":
-    prepare(sys.argv[1], float(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4]))
+    prepare(sys.argv[1], float(sys.argv[2]), sys.argv[3] == "quick", Path(sys.argv[4]))

@@ -7,7 +7,6 @@ truncation of v to integers is missing, so spikes agree but for a few near the t
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -43,7 +42,7 @@ class Neuron(Protocol):
         """Spikes (T, B, ...) of all steps."""
 
 
-class Norse:
+class _Norse:
     """LIFBoxCell: v + dt tau_mem_inv (i - v), so the current is divided by the leak."""
 
     def __init__(self, leak: float, threshold: int) -> None:
@@ -69,7 +68,7 @@ class Norse:
         return torch.stack([self.step(one) for one in current])
 
 
-class SnnTorch:
+class _SnnTorch:
     """Leaky with reset to zero; its delayed reset gives the same spikes as an immediate one."""
 
     gain = 1.0
@@ -94,7 +93,7 @@ class SnnTorch:
         return torch.stack([self.step(one) for one in current])
 
 
-class SpikingJelly:
+class _SpikingJelly:
     """LIFNode in multi-step mode, `decay_input` off; it fires at v >= its threshold."""
 
     gain = 1.0
@@ -121,9 +120,9 @@ class SpikingJelly:
 
 
 NEURONS: Mapping[str, Callable[[float, int], Neuron]] = {
-    "norse": Norse,
-    "snntorch": SnnTorch,
-    "spikingjelly": SpikingJelly,
+    "norse": _Norse,
+    "snntorch": _SnnTorch,
+    "spikingjelly": _SpikingJelly,
 }
 
 
@@ -163,7 +162,7 @@ def engine(name: str) -> Callable[[DeployedNetwork, NDArray[np.uint8], int], Run
             totals = dict.fromkeys([layer.name for layer in layers] if count else [output], 0)
             # Norse sets requires_grad on its states, which inference_mode forbids
             with torch.no_grad():
-                for part in inputs.split(variant.batch, dim=1):
+                for part in torch.split(inputs, variant.batch, dim=1):
                     for layer in layers:
                         layer.neuron.reset()
                     for name, fired in walk(layers, source, part, frozenset(totals)).items():
@@ -173,11 +172,6 @@ def engine(name: str) -> Callable[[DeployedNetwork, NDArray[np.uint8], int], Run
         return run
 
     return build
-
-
-def available(name: str) -> bool:
-    """Whether the framework is installed in this interpreter."""
-    return importlib.util.find_spec(name) is not None
 
 
 def _by_steps(
