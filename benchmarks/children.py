@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,30 @@ def answer(python: Path | str, module: str, arguments: Sequence[str], **how: Any
     """As `child`, its last line being a JSON object."""
     found: dict[str, Any] = json.loads(child(python, module, arguments, **how))
     return found
+
+
+def measure(
+    python: Path | str,
+    simulator: str,
+    folder: Path | str,
+    variants: Sequence[Sequence[Any]],
+    repeats: int,
+    threads: int,
+    cap_s: float,
+) -> dict[str, Any]:
+    """One measurement by `benchmarks.measure`; its arguments are those of a `Job`."""
+    job = {
+        "simulator": simulator,
+        "folder": str(folder),
+        "variants": variants,
+        "repeats": repeats,
+        "threads": threads,
+        "cap_s": cap_s,
+        "spawned": time.time(),
+    }
+    # Lava's worker has a time limit of its own, after which it is swept away
+    limit_s = cap_s + 60 if simulator == "lava" else cap_s
+    return answer(python, "benchmarks.measure", [json.dumps(job)], threads=threads, limit_s=limit_s)
 
 
 def _variables(threads: int) -> dict[str, str]:

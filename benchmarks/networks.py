@@ -153,7 +153,14 @@ class Sketch:
         else:
             groups, weight = 1, self.weight(after, before, 1, 1)
         self.connections.append(
-            Conv2d(source, target, weight, stride=(stride, stride), groups=groups)
+            Conv2d(
+                source,
+                target,
+                weight,
+                stride=(stride, stride),
+                groups=groups,
+                name=f"{source}_past_{target}",
+            )
         )
 
     def weight(self, *shape: int) -> NDArray[np.int16]:

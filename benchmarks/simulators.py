@@ -12,7 +12,6 @@ import platform
 import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from benchmarks.children import (
     answer,
     child,
     has_module,
+    measure,
     peers_python,
 )
 from benchmarks.table import machine_lines, print_headline, print_rows
@@ -67,7 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 ]
                 for row in rows:
                     row |= {"network": network, "activity_percent": activity}
-                    row |= _shares(row, facts, limits)
+                    if (rate := row.get("sample_steps_per_s")) is not None:
+                        row["share_of_limit"] = share_of_limit(rate, facts, limits)
                 report["rows"] += rows
                 print_rows(facts, activity, rows)
     print_headline(report["rows"])
@@ -85,20 +86,7 @@ def _measured(
     python = peers_python() if name in FLOAT_PEERS else Path(sys.executable)
 
     def ask(variants: Sequence[Sequence[Any]]) -> dict[str, Any]:
-        job = {
-            "simulator": name,
-            "folder": str(folder),
-            "variants": variants,
-            "repeats": repeats,
-            "threads": threads,
-            "cap_s": cap_s,
-            "spawned": time.time(),
-        }
-        # a Lava worker has a time limit of its own, after which it is swept away
-        limit_s = cap_s + 60 if name == "lava" else cap_s
-        return answer(
-            python, "benchmarks.measure", [json.dumps(job)], threads=threads, limit_s=limit_s
-        )
+        return measure(python, name, folder, variants, repeats, threads, cap_s)
 
     row: dict[str, Any] = {"simulator": name}
     try:
@@ -130,18 +118,19 @@ def _variants(name: str, samples: int) -> list[tuple[int, str]]:
     return [(size, order) for order in orders for size in sizes]
 
 
-def _shares(
-    row: Mapping[str, Any], facts: Mapping[str, Any], limits: Mapping[str, float]
-) -> dict[str, float]:
-    """Share of the machine's limit: the least seconds for the synapses of a sample-step over those
-    taken. Each connection is free to add rows for events or to multiply matrices."""
-    if "sample_steps_per_s" not in row:
-        return {}
+def share_of_limit(
+    sample_steps_per_s: float, facts: Mapping[str, Any], limits: Mapping[str, float]
+) -> float:
+    """The least seconds that the synapses of a sample-step can take, over those taken.
+
+    Each connection is free to add rows of weights for its events or to multiply matrices,
+    whichever is quicker at the machine's best rate; what neurons cost is not in it.
+    """
     adds = max(rate for name, rate in limits.items() if name.startswith("add_rows"))
     products = max(rate for name, rate in limits.items() if name.startswith("products"))
     parts = facts["connections"].values()
     least = sum(min(part["events"] / adds, part["products"] / products) for part in parts)
-    return {"share_of_limit": least * row["sample_steps_per_s"]}
+    return float(least * sample_steps_per_s)
 
 
 def _prepare(

@@ -33,7 +33,10 @@ def print_rows(
         "per sample-step"
     )
     native = next((row for row in rows if row["simulator"] == "native"), {})
-    print_table(COLUMNS, [_cells(row, native) for row in rows])
+    print_table(COLUMNS, [_cells(row, native) for row in rows if "failed" not in row])
+    for row in rows:
+        if "failed" in row:
+            print(f"{row['simulator']} failed: {row['failed']}")
 
 
 def print_headline(rows: Sequence[Mapping[str, Any]]) -> None:
@@ -83,8 +86,6 @@ def print_table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
 
 def _cells(row: Mapping[str, Any], native: Mapping[str, Any]) -> list[str]:
-    if "failed" in row:
-        return [row["simulator"], f"failed: {row['failed']}", *[""] * (len(COLUMNS) - 2)]
     ratio, bound = _ratio(native, row)
     startup, peak = row.get("startup_s"), row.get("peak_bytes")
     if "capped" in row:
