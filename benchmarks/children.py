@@ -20,6 +20,8 @@ REMEDY = (
     f"python3 -m venv {PEERS_FOLDER} && {PEERS_FOLDER}/bin/python -m pip install --no-deps "
     "--requirement benchmarks/requirements.txt"
 )
+GRACE_S = 10.0
+"""Seconds in which a child may end what it started, Lava's worker above all, before it is killed."""
 
 
 class ChildError(Exception):
@@ -69,10 +71,12 @@ def child(
     except subprocess.TimeoutExpired:
         raise ChildTimeoutError(f"took longer than {limit_s:g} s") from None
     finally:
-        if process.poll() is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
+        for kill in (signal.SIGTERM, signal.SIGKILL):
+            if process.poll() is None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, kill)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.communicate(timeout=GRACE_S)
     if process.returncode:
         raise ChildError(_last_line(err) or f"ended with code {process.returncode}")
     return _last_line(out)
@@ -106,6 +110,11 @@ def measure(
     # Lava's worker has a time limit of its own, after which it is swept away
     limit_s = cap_s + 60 if simulator == "lava" else cap_s
     return answer(python, "benchmarks.measure", [json.dumps(job)], threads=threads, limit_s=limit_s)
+
+
+def exit_on_terminate() -> None:
+    """Make SIGTERM an exception, so that everything started is ended on the way out."""
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
 
 
 def _variables(threads: int) -> dict[str, str]:

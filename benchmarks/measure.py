@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from benchmarks.children import exit_on_terminate
 from benchmarks.engines import Variant, engine
 from benchmarks.stored import load, load_facts
 
@@ -46,6 +47,7 @@ class Job:
 
 def main(text: str) -> None:
     """Do the job written in `text`; the last line of stdout is the answer."""
+    exit_on_terminate()
     job = Job(**json.loads(text))
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: job.threads])
@@ -65,7 +67,7 @@ def _engine(job: Job) -> dict[str, Any]:
     totals = run(variants[0], True)
     first_at = time.time()
     if len(variants) > 1:
-        tried = [timed(partial(run, v, False), job.cap_s / 10, 2) for v in variants]
+        tried = [timed(partial(run, v, False), job.cap_s / 10, 1) for v in variants]
         return {"tried": tried}
     seconds = timed(partial(run, variants[0], False), job.cap_s / 2, job.repeats)
     sample_steps = network.steps * spikes.shape[1]

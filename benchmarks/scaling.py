@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.calibrate import calibrated
-from benchmarks.children import ChildError, child, measure
+from benchmarks.children import ChildError, child, exit_on_terminate, measure
 from benchmarks.networks import Sketch, dense_chain, random_spikes
 from benchmarks.prepare import facts
 from benchmarks.stored import load_facts, store
@@ -82,6 +82,7 @@ def main(arguments: Sequence[str]) -> int:
         name, size, folder = chosen.store
         _store(SERIES[name], int(size), Path(folder))
         return 0
+    exit_on_terminate()
     rows = []
     for name, series in SERIES.items():
         for size in series.sizes[: series.quick] if chosen.quick else series.sizes:

@@ -22,6 +22,7 @@ from benchmarks.children import (
     ChildTimeoutError,
     answer,
     child,
+    exit_on_terminate,
     has_module,
     measure,
     peers_python,
@@ -37,8 +38,9 @@ PREPARE_S = 1800.0
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print and write; returns the exit code."""
     chosen = _parser().parse_args(arguments)
+    exit_on_terminate()
     threads, repeats = chosen.threads, chosen.repeats or (3 if chosen.quick else 7)
-    cap_s = chosen.cap or (60.0 if chosen.quick else 600.0)
+    cap_s = chosen.cap or (30.0 if chosen.quick else 600.0)
     activities = chosen.activity or ([10.0] if chosen.quick else [2.0, 10.0, 30.0])
     missing = dict(_missing(chosen.simulators))
     for name, reason in missing.items():
@@ -60,11 +62,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 folder = Path(place) / f"{network}-{activity:g}"
                 folder.mkdir()
                 facts = _prepare(network, activity / 100, chosen.quick, folder, threads)
-                rows = [
-                    _measured(name, folder, facts, threads, repeats, cap_s)
-                    for name in chosen.simulators
-                    if name not in missing
-                ]
+                rows = []
+                for name in chosen.simulators:
+                    if name in missing:
+                        continue
+                    variants = _variants(name, facts["samples"], chosen.quick)
+                    rows.append(_measured(name, folder, facts, variants, threads, repeats, cap_s))
+                    print(f"{network} {activity:g} % {name}: done", file=sys.stderr)
                 for row in rows:
                     row |= {"network": network, "activity_percent": activity}
                     if (rate := row.get("sample_steps_per_s")) is not None:
@@ -80,7 +84,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _measured(
-    name: str, folder: Path, facts: Mapping[str, Any], threads: int, repeats: int, cap_s: float
+    name: str,
+    folder: Path,
+    facts: Mapping[str, Any],
+    variants: Sequence[tuple[int, str]],
+    threads: int,
+    repeats: int,
+    cap_s: float,
 ) -> dict[str, Any]:
     """One row: the best way to use a simulator found in one process, measured in another."""
     python = peers_python() if name in FLOAT_PEERS else Path(sys.executable)
@@ -90,7 +100,6 @@ def _measured(
 
     row: dict[str, Any] = {"simulator": name}
     try:
-        variants = _variants(name, facts["samples"])
         if len(variants) > 1:
             tried = [min(seconds) for seconds in ask(variants)["tried"]]
             best = variants[tried.index(min(tried))]
@@ -109,11 +118,12 @@ def _measured(
     return row
 
 
-def _variants(name: str, samples: int) -> list[tuple[int, str]]:
+def _variants(name: str, samples: int, quick: bool) -> list[tuple[int, str]]:
     """(Samples side by side, order) to try; native and Lava decide for themselves."""
     if name in ("native", "lava"):
         return [(samples, "")]
-    sizes = sorted({samples, max(samples // 4, 1), max(samples // 16, 1)}, reverse=True)
+    parts = (1,) if quick else (1, 4, 16)
+    sizes = sorted({max(samples // part, 1) for part in parts}, reverse=True)
     orders = ("",) if name == "float" else ("layers", "steps")
     return [(size, order) for order in orders for size in sizes]
 
@@ -180,7 +190,9 @@ def _parser() -> argparse.ArgumentParser:
         return [float(item) for item in text.split(",")]
 
     parser = argparse.ArgumentParser(prog="python -m benchmarks.simulators", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="few samples and repeats, 10 %% only")
+    parser.add_argument(
+        "--quick", action="store_true", help="few samples, repeats and variants, 10 %% only"
+    )
     parser.add_argument("--networks", type=names(NETWORKS), default=list(NETWORKS))
     parser.add_argument("--simulators", type=names(SIMULATORS), default=list(SIMULATORS))
     parser.add_argument("--activity", type=percents, help="input spikes in percent: 2,10,30")

@@ -12,6 +12,15 @@ COLUMNS = (
     "native is",
 )  # fmt: skip
 
+NOTES = """
+sample-steps/s  median of the repeats; Lava: cost of one more sample, its start not counted
+events/s        synaptic events that native counts for these spikes, the same for every row
+of limit        least time for the synapses by the machine's rates above over the time taken
+peak memory     of the process, input included; Lava: its largest process
+start-up        from starting Python to the first result, less one steady run
+used as         the best of several batch sizes and orders; Lava takes one sample at a time
+""".strip()
+
 
 def machine_lines(limits: Mapping[str, float], threads: int) -> list[str]:
     """The machine's limits."""
@@ -70,6 +79,7 @@ def print_headline(rows: Sequence[Mapping[str, Any]]) -> None:
     for activity in dict.fromkeys(activity for activity, _ in means):
         mean = statistics.geometric_mean(ratio for a, ratio in means if a == activity)
         print(f"geometric mean against Lava at {activity:g} %: {_times(mean)}")
+    print(f"\n{NOTES}")
 
 
 def print_table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
