@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SETUP := .venv/.ready .venv-lava/.ready
 
-.PHONY: demo test check setup clean
+.PHONY: demo test check bench setup clean
 demo: $(SETUP)
 	$(BIN)/spikeport demo --out demo
 
@@ -14,6 +14,10 @@ check: .venv/.ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# For example: make bench BENCH='--quick --networks mlp --json bench.json'
+bench: $(SETUP) .venv-peers/.ready
+	$(BIN)/python -m benchmarks.simulators $(BENCH)
 
 setup: $(SETUP)
 
@@ -30,5 +34,13 @@ setup: $(SETUP)
 	$(BIN)/python -m spikeport.backends.lava.environment .venv-lava
 	touch $@
 
+# The list is complete, so nothing unpinned gets in.
+.venv-peers/.ready: benchmarks/requirements.txt
+	rm -f $@
+	test -x .venv-peers/bin/python || $(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
+	  --requirement $<
+	touch $@
+
 clean:
-	rm -rf .venv .venv-lava build demo *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-lava .venv-peers build demo *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

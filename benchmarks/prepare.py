@@ -1,0 +1,66 @@
+"""Child process: make a network and its input once, for every simulator to read.
+
+`python -m benchmarks.prepare CASE ACTIVITY full|quick FOLDER`
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from pathlib import Path
+from typing import Any
+
+from benchmarks.calibrate import calibrated
+from benchmarks.networks import CASES, random_spikes
+from benchmarks.stored import store
+from spikeport.backends.lava.schedule import schedule
+from spikeport.network import DeployedNetwork, Synapses
+from spikeport.runs import EventCounts
+from spikeport.simulators.counts import fan_out
+from spikeport.simulators.native import run_native
+
+CALIBRATION_SAMPLES = 4
+
+
+def prepare(name: str, activity: float, quick: bool, folder: Path) -> None:
+    """Write the network of a case, calibrated to `activity`, and its input."""
+    case = CASES[name]
+    network, samples = case.build(), case.quick if quick else case.samples
+    few = random_spikes(network, CALIBRATION_SAMPLES, activity)
+    network = calibrated(network, few, activity)
+    spikes = random_spikes(network, samples, activity)
+    counts = run_native(network, spikes).counts
+    known = facts(network, counts) if counts else {}
+    store(folder, network, spikes, {"title": case.title, **known})
+
+
+def facts(network: DeployedNetwork, counts: EventCounts) -> dict[str, Any]:
+    """What the table needs to know; events and products are per sample and step."""
+    sample_steps = counts.samples * counts.steps
+    products = {c.name: _products(network, c) for c in network.synapses}
+    return {
+        "steps": network.steps,
+        "samples": counts.samples,
+        "neurons": sum(p.size for p in network.populations),
+        "spikes": dict(counts.spikes),
+        "rate": {n: counts.spikes[n] / counts.visits[n] for n in counts.spikes},
+        "events_per_sample_step": counts.total("synaptic_events") / sample_steps,
+        "products_per_sample_step": sum(products.values()),
+        "connections": {
+            name: {"events": counts.synaptic_events[name] / sample_steps, "products": product}
+            for name, product in products.items()
+        },
+        "lava_depth": schedule(network).last,
+    }
+
+
+def _products(network: DeployedNetwork, part: Synapses) -> int:
+    """Multiplications of a connection in one step if every (pooled) source were multiplied."""
+    shape = network.sources[part.source].shape
+    if part.pool is not None:
+        shape = part.pool.output_shape(shape)
+    return int(fan_out(dataclasses.replace(part, pool=None), shape)[1].sum())
+
+
+if __name__ == "__main__":
+    prepare(sys.argv[1], float(sys.argv[2]), sys.argv[3] == "quick", Path(sys.argv[4]))

@@ -1,0 +1,207 @@
+"""The same networks, inputs and steps on native, Lava and three float frameworks.
+
+`python -m benchmarks.simulators [--quick] [--networks mlp,vgg11] [--activity 2,10] [--json FILE]`
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.children import (
+    REMEDY,
+    ChildError,
+    ChildTimeoutError,
+    answer,
+    child,
+    exit_on_terminate,
+    has_module,
+    measure,
+    peers_python,
+)
+from benchmarks.table import machine_lines, print_headline, print_rows
+
+FLOAT_PEERS = ("norse", "snntorch", "spikingjelly")
+SIMULATORS = ("native", "lava", *FLOAT_PEERS, "float")
+NETWORKS = ("mlp", "wide", "deep", "recurrent", "vgg11", "resnet18")
+PREPARE_S = 1800.0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, print and write; returns the exit code."""
+    chosen = _parser().parse_args(arguments)
+    exit_on_terminate()
+    threads, repeats = chosen.threads, chosen.repeats or (3 if chosen.quick else 7)
+    cap_s = chosen.cap or (30.0 if chosen.quick else 600.0)
+    activities = chosen.activity or ([10.0] if chosen.quick else [2.0, 10.0, 30.0])
+    missing = dict(_missing(chosen.simulators))
+    for name, reason in missing.items():
+        print(f"{name} is left out: {reason}")
+    limits = answer(
+        sys.executable, "benchmarks.machine", [str(threads), str(repeats)],
+        threads=threads, limit_s=PREPARE_S,
+    )  # fmt: skip
+    print("\n".join(machine_lines(limits, threads)), flush=True)
+    report: dict[str, Any] = {
+        "machine": {"processor": _processor(), "cores": os.cpu_count(), **limits},
+        "settings": {"threads": threads, "repeats": repeats, "cap_s": cap_s, "quick": chosen.quick},
+        "missing": missing,
+        "rows": [],
+    }
+    with tempfile.TemporaryDirectory(prefix="spikeport-benchmark-") as place:
+        for network in chosen.networks:
+            for activity in activities:
+                folder = Path(place) / f"{network}-{activity:g}"
+                folder.mkdir()
+                facts = _prepare(network, activity / 100, chosen.quick, folder, threads)
+                rows = []
+                for name in chosen.simulators:
+                    if name in missing:
+                        continue
+                    variants = _variants(name, facts["samples"], chosen.quick)
+                    rows.append(_measured(name, folder, facts, variants, threads, repeats, cap_s))
+                    print(f"{network} {activity:g} % {name}: done", file=sys.stderr)
+                for row in rows:
+                    row |= {"network": network, "activity_percent": activity}
+                    if (rate := row.get("sample_steps_per_s")) is not None:
+                        row["share_of_limit"] = share_of_limit(rate, facts, limits)
+                report["rows"] += rows
+                print_rows(facts, activity, rows)
+    print_headline(report["rows"])
+    if chosen.json:
+        from spikeport.files import write_text
+
+        write_text(chosen.json, json.dumps(report, indent=1) + "\n")
+    return 0
+
+
+def _measured(
+    name: str,
+    folder: Path,
+    facts: Mapping[str, Any],
+    variants: Sequence[tuple[int, str]],
+    threads: int,
+    repeats: int,
+    cap_s: float,
+) -> dict[str, Any]:
+    """One row: the best way to use a simulator found in one process, measured in another."""
+    python = peers_python() if name in FLOAT_PEERS else Path(sys.executable)
+
+    def ask(variants: Sequence[Sequence[Any]]) -> dict[str, Any]:
+        return measure(python, name, folder, variants, repeats, threads, cap_s)
+
+    row: dict[str, Any] = {"simulator": name}
+    try:
+        if len(variants) > 1:
+            tried = [min(seconds) for seconds in ask(variants)["tried"]]
+            best = variants[tried.index(min(tried))]
+            row |= {"tried": list(zip(variants, tried, strict=True))}
+        else:
+            best = variants[0]
+        row |= ask([best]) | {"variant": best}
+    except ChildTimeoutError:
+        row |= {"capped": True, "at_most_per_s": facts["samples"] * facts["steps"] / cap_s}
+    except ChildError as error:
+        row |= {"failed": str(error)}
+    if "seconds" in row:
+        rates = [row["sample_steps"] / seconds for seconds in row["seconds"]]
+        row["sample_steps_per_s"] = statistics.median(rates)
+        row["events_per_s"] = row["sample_steps_per_s"] * facts["events_per_sample_step"]
+    return row
+
+
+def _variants(name: str, samples: int, quick: bool) -> list[tuple[int, str]]:
+    """(Samples side by side, order) to try; native and Lava decide for themselves."""
+    if name in ("native", "lava"):
+        return [(samples, "")]
+    parts = (1,) if quick else (1, 4, 16)
+    sizes = sorted({max(samples // part, 1) for part in parts}, reverse=True)
+    orders = ("",) if name == "float" else ("layers", "steps")
+    return [(size, order) for order in orders for size in sizes]
+
+
+def share_of_limit(
+    sample_steps_per_s: float, facts: Mapping[str, Any], limits: Mapping[str, float]
+) -> float:
+    """The least seconds that the synapses of a sample-step can take, over those taken.
+
+    Each connection is free to add rows of weights for its events or to multiply matrices,
+    whichever is quicker at the machine's best rate; what neurons cost is not in it.
+    """
+    adds = max(rate for name, rate in limits.items() if name.startswith("add_rows"))
+    products = max(rate for name, rate in limits.items() if name.startswith("products"))
+    parts = facts["connections"].values()
+    least = sum(min(part["events"] / adds, part["products"] / products) for part in parts)
+    return float(least * sample_steps_per_s)
+
+
+def _prepare(
+    network: str, activity: float, quick: bool, folder: Path, threads: int
+) -> dict[str, Any]:
+    from benchmarks.stored import load_facts
+
+    arguments = [network, str(activity), "quick" if quick else "full", str(folder)]
+    child(sys.executable, "benchmarks.prepare", arguments, threads=threads, limit_s=PREPARE_S)
+    return load_facts(folder)
+
+
+def _missing(simulators: Iterable[str]) -> Iterable[tuple[str, str]]:
+    """Simulators that cannot run here, with the command that mends it."""
+    for name in simulators:
+        if name in FLOAT_PEERS and not has_module(peers_python(), name):
+            yield name, f"not installed; to mend: {REMEDY}"
+        if name == "lava":
+            from spikeport.backends.lava import lava_status
+
+            status = lava_status()
+            if status.version is None:
+                yield name, f"{status.reason}; to mend: {status.remedy}"
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((x.partition(":")[2].strip() for x in lines if x.startswith("model name")), "")
+
+
+def _parser() -> argparse.ArgumentParser:
+    def names(known: Sequence[str]) -> Any:
+        def split(text: str) -> list[str]:
+            wanted = text.split(",")
+            if unknown := sorted(set(wanted) - set(known)):
+                raise argparse.ArgumentTypeError(
+                    f"{', '.join(unknown)} unknown, must be of {', '.join(known)}"
+                )
+            return wanted
+
+        return split
+
+    def percents(text: str) -> list[float]:
+        return [float(item) for item in text.split(",")]
+
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.simulators", description=__doc__)
+    parser.add_argument(
+        "--quick", action="store_true", help="few samples, repeats and variants, 10 %% only"
+    )
+    parser.add_argument("--networks", type=names(NETWORKS), default=list(NETWORKS))
+    parser.add_argument("--simulators", type=names(SIMULATORS), default=list(SIMULATORS))
+    parser.add_argument("--activity", type=percents, help="input spikes in percent: 2,10,30")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--repeats", type=int)
+    parser.add_argument("--cap", type=float, help="seconds for one measurement")
+    parser.add_argument("--json", type=Path, help="file to write")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
