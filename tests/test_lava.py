@@ -119,7 +119,7 @@ def apart(rng: Generator) -> Case:
 
 
 def stock(rng: Generator) -> Case:
-    """Only processes of lava-nc itself."""
+    """Only processes of lava-nc itself, recorded."""
     fixed = {"reset": "zero", "v_init": 0}
     return case(
         rng,
@@ -361,7 +361,7 @@ def test_the_random_networks_cover_what_they_should() -> None:
         kinds |= {node.kind for node in made.nodes.values()}
         fired += any(run_native(network, samples).counts.spikes.values())  # type: ignore[union-attr]
     assert kinds == {
-        *("Source", "Recorder", "LIFReset", "SampleLIF", "Dense", "Conv", "WideConv"),
+        *("Source", "RecordedLIF", "SampleLIF", "Dense", "Conv", "WideConv"),
         *("SumPool", "DelayLine"),
     }
     assert len(CASES) == PER_FAMILY * len(FAMILIES) + DRAWN
