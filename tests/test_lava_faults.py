@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pty
 import resource
 import signal
 import subprocess
@@ -21,6 +22,7 @@ from spikeport.backends.lava.worker.naming import part_of
 from spikeport.backends.lava.worker.sweep import SHARED_MEMORY, processes
 from spikeport.errors import BackendUnavailableError, CheckFailedError, OutputError
 from spikeport.network import Dense, DeployedNetwork, Input, Population, Readout
+from spikeport.network_file import save_network
 
 NAME = "spikeport-lava-"
 LAVA = lava_python()
@@ -348,3 +350,62 @@ def test_spikeport_killed_while_lava_runs(temporary: Path, tmp_path: Path) -> No
     while (running(temporary) or any(temporary.iterdir())) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not any(name.startswith(f"{token}-") for name in segments())
+
+
+@pytest.fixture
+def long_run(tmp_path: Path) -> list[str]:
+    """`spikeport run` on Lava that takes minutes."""
+    chip, images = tmp_path / "chip.spikeport", tmp_path / "images.npz"
+    weight = np.full((10, 64), 64, np.int16)
+    parts = (Population("a", (10,), vth=50),), (Dense("x", "a", weight),), (Readout("a"),)
+    save_network(DeployedNetwork((Input("x", (1, 8, 8)),), *parts, steps=20), chip)
+    pixels, labels = np.full((5000, 8, 8), 255, np.uint8), np.arange(5000) % 10
+    np.savez(images, x_train=pixels, y_train=labels, x_test=pixels, y_test=labels)
+    script = "from spikeport.cli import main; main()"
+    command = [sys.executable, "-c", script, "run", chip, "-b", "lava", "--data", images]
+    return [str(part) for part in command]
+
+
+def wait_for_lava(folder: Path) -> None:
+    """Until the models of a worker in `folder` are there."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        (token,) = [entry.name for entry in folder.glob(NAME + "*")] or [" "]
+        if any(name.startswith(f"{token}-") for name in segments()) and len(running(folder)) > 5:
+            return
+        time.sleep(0.05)
+    raise AssertionError("Lava did not start")
+
+
+@needs_lava
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_the_command_ended_while_lava_runs(
+    long_run: list[str], temporary: Path, number: signal.Signals
+) -> None:
+    with subprocess.Popen(long_run, stderr=subprocess.PIPE, text=True) as spikeport:
+        wait_for_lava(temporary)
+        spikeport.send_signal(number)
+        _, said = spikeport.communicate(timeout=30)
+    assert spikeport.returncode == (130 if number == signal.SIGINT else -number)
+    assert "Traceback" not in said
+    deadline = time.monotonic() + 10
+    while (running(temporary) or any(temporary.iterdir())) and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+
+@needs_lava
+def test_the_command_has_a_time_limit_and_a_progress_bar(long_run: list[str]) -> None:
+    ours, theirs = pty.openpty()
+    command = [*long_run, "--timeout", "6"]
+    with subprocess.Popen(command, stderr=theirs, stdout=subprocess.PIPE) as spikeport:
+        os.close(theirs)
+        shown = b""
+        with contextlib.suppress(OSError):  # EIO: the other end has closed.
+            while piece := os.read(ours, 4096):
+                shown += piece
+        os.close(ours)
+        assert spikeport.wait(30) == 3
+    text = shown.decode()
+    assert "lava \x1b" in text
+    assert "\u2501" in text
+    assert "worker took longer than 6 s and was stopped" in text

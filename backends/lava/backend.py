@@ -17,7 +17,7 @@ from spikeport.backends.lava.environment import require_lava
 from spikeport.backends.lava.program import Program, Recording, build_program, in_our_order
 from spikeport.backends.lava.schedule import Schedule, schedule
 from spikeport.backends.lava.supervise import run_worker
-from spikeport.errors import BackendUnavailableError, OutputError
+from spikeport.errors import BackendUnavailableError, InputError, OutputError
 from spikeport.network import DeployedNetwork, ReadoutKind
 from spikeport.runs import Run, Trace
 from spikeport.samples import Samples, check_samples, sample_count, select
@@ -92,6 +92,8 @@ def run_many(
     progress: Progress | None = None,
 ) -> list[Run]:
     """Several networks with their samples, one after the other in one worker; see `run_lava`."""
+    if not timeout_s > 0:
+        raise InputError(f"backend 'lava': timeout_s is {timeout_s}, must be above 0")
     tasks = [_task(network, samples, record) for network, samples in pairs]
     python, version = require_lava()
     total = sum(task.count for task in tasks)
