@@ -13,6 +13,10 @@ from spikeport.runs import Run
 from spikeport.samples import Samples
 
 Takes = Literal["deployed", "float"]
+LAVA = (
+    "Intel's Lava, bit-accurate: its own processes, and ours for what it lacks "
+    "(`spikeport inspect NETWORK` says which)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +45,21 @@ class Runner(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """One place where a network can run."""
+    """One place where a network can run.
+
+    Attributes:
+        notes: what a network needs beyond what the place has by itself, one line each; raises
+            InputError where it cannot run there.
+        slow: takes minutes, so `run` knows `timeout_s` and `progress(done, total)`.
+    """
 
     name: str
     what: str
     takes: Takes
     status: Callable[[], Status]
     run: Runner
+    notes: Callable[[Any], tuple[str, ...]] | None = None
+    slow: bool = False
 
 
 def list_backends() -> dict[str, Backend]:
@@ -57,7 +69,7 @@ def list_backends() -> dict[str, Backend]:
         Backend("norse", "NIR graph in Norse, the independent check", "float", _norse, _run_norse),
         Backend("native", "chip integers, batched and compiled", "deployed", _own, _run_native),
         Backend("reference", "chip integers, scalar: the spec", "deployed", _own, _run_reference),
-        Backend("lava", "Intel's Lava, bit-accurate processes", "deployed", _lava, _run_lava),
+        Backend("lava", LAVA, "deployed", _lava, _run_lava, notes=_lava_notes, slow=True),
     )
     return {backend.name: backend for backend in listed}
 
@@ -115,6 +127,12 @@ def _lava() -> Status:
     from spikeport.backends.lava import lava_status
 
     return Status(*lava_status())
+
+
+def _lava_notes(network: Any) -> tuple[str, ...]:
+    from spikeport.backends.lava import lava_notes
+
+    return lava_notes(network)
 
 
 def _run_float(network: Any, samples: Samples, **options: Any) -> Run:

@@ -16,7 +16,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from spikeport.backends.lava import backend as lava_backend
-from spikeport.backends.lava import create_environment, lava_status, run_lava, run_many
+from spikeport.backends.lava import create_environment, lava_notes, lava_status, run_lava, run_many
 from spikeport.backends.lava.environment import lava_python
 from spikeport.backends.lava.program import build_program
 from spikeport.backends.lava.schedule import schedule
@@ -32,6 +32,7 @@ from spikeport.network import (
     Population,
     Readout,
     ReadoutKind,
+    Reset,
     SumPool2d,
 )
 from spikeport.runs import Run
@@ -119,7 +120,7 @@ def apart(rng: Generator) -> Case:
 
 
 def stock(rng: Generator) -> Case:
-    """Only processes of lava-nc itself."""
+    """Only processes of lava-nc itself, recorded."""
     fixed = {"reset": "zero", "v_init": 0}
     return case(
         rng,
@@ -361,7 +362,7 @@ def test_the_random_networks_cover_what_they_should() -> None:
         kinds |= {node.kind for node in made.nodes.values()}
         fired += any(run_native(network, samples).counts.spikes.values())  # type: ignore[union-attr]
     assert kinds == {
-        *("Source", "Recorder", "LIFReset", "SampleLIF", "Dense", "Conv", "WideConv"),
+        *("Source", "RecordedLIF", "SampleLIF", "Dense", "Conv", "WideConv"),
         *("SumPool", "DelayLine"),
     }
     assert len(CASES) == PER_FAMILY * len(FAMILIES) + DRAWN
@@ -391,6 +392,19 @@ def test_chunks_and_progress(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(seen) > 1
     assert run.backend == "lava"
     assert run.version == lava_status().version
+
+
+@needs_lava
+@pytest.mark.parametrize("steps", [1, 3])
+def test_no_sample_of_many_reaches_the_next(steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(7)
+    network = recurrent(rng)[0].replace(steps=steps)
+    samples = rng.integers(0, 2, (steps, 210, 6))
+    neurons = sum(part.size for part in network.populations)
+    monkeypatch.setattr(lava_backend, "CHUNK_BYTES", 100 * steps * (neurons + 4 * 6))
+    native = run_native(network, samples, record=("spikes",))
+    assert any(native.counts.spikes.values())  # type: ignore[union-attr]
+    assert_same(run_lava(network, samples, record=("spikes",)), native)
 
 
 def test_schedule_counts_lava_steps() -> None:
@@ -440,6 +454,42 @@ def test_sums_beyond_float64_are_refused() -> None:
     )
     with pytest.raises(InputError, match=r"'x_to_a' can sum to .* float64 is exact below"):
         schedule(network)
+
+
+def test_what_is_not_stock_is_said() -> None:
+    rng = np.random.default_rng(0)
+    assert lava_notes(stock(rng)[0]) == ()
+    network = DeployedNetwork(
+        (Input("x", (1, 4, 4)), Input("b", (3,), Coding.BIAS, -5, 5)),
+        (
+            Population("a", (1, 3, 3), vth=9),
+            Population("o", (3,), vth=9, reset=Reset.SUBTRACT, v_init=7),
+            Population("z", (3,), vth=9),
+        ),
+        (
+            Conv2d("x", "a", weights(rng, 1, 1, 2, 2), exponent=1),
+            Dense("a", "o", weights(rng, 3, 9)),
+            Dense("x", "o", weights(rng, 3, 16), name="skip"),
+            BiasInjection("b", "o"),
+            Dense("o", "z", weights(rng, 3, 3)),
+        ),
+        (Readout("z", ReadoutKind.MEMBRANE),),
+        steps=3,
+    )
+    assert lava_notes(network) == (
+        "population 'o': SampleLIF (ours) for reset by subtraction and samples that start at "
+        "v_init and a bias per step, which LIFReset does not have (Loihi 2 needs microcode for "
+        "that reset, for Loihi 1 no way is known)",
+        "connection 'skip': DelayLine (ours) for a wait of 1 steps, cut at each sample's end, "
+        "which Dense does not have",
+        "connection 'x_to_a': WideConv (ours) for weight exponent 1, which Conv does not have",
+    )
+
+
+@pytest.mark.parametrize("seconds", [0, -1, float("nan")])
+def test_a_limit_that_is_none(seconds: float) -> None:
+    with pytest.raises(InputError, match="must be above 0"):
+        run_lava(*CASES["dense-0"], timeout_s=seconds)
 
 
 @needs_lava

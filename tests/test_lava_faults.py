@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import pty
 import resource
 import signal
 import subprocess
@@ -16,9 +18,11 @@ import pytest
 
 from spikeport.backends.lava import create_environment, lava_status, run_lava
 from spikeport.backends.lava.environment import VARIABLE, lava_python
+from spikeport.backends.lava.worker.naming import part_of
 from spikeport.backends.lava.worker.sweep import SHARED_MEMORY, processes
 from spikeport.errors import BackendUnavailableError, CheckFailedError, OutputError
 from spikeport.network import Dense, DeployedNetwork, Input, Population, Readout
+from spikeport.network_file import save_network
 
 NAME = "spikeport-lava-"
 LAVA = lava_python()
@@ -50,6 +54,17 @@ def segments() -> set[str]:
     return {entry.name for entry in SHARED_MEMORY.iterdir()}
 
 
+def leaked(before: set[str]) -> set[str]:
+    """Segments that are new and that no process uses (another Lava may run on this machine)."""
+    used = set()
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                maps = (entry / "maps").read_text()
+                used |= {Path(line).name for line in maps.splitlines() if "/dev/shm/" in line}
+    return {s for s in segments() - before - used if s.startswith((NAME, "psm_", "sem.mp-"))}
+
+
 def running(folder: Path) -> list[int]:
     """Processes that were started with `folder` as TMPDIR and still run."""
     mark, found = f"TMPDIR={folder}".encode(), []
@@ -73,7 +88,10 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     before = segments()
     yield folder
     assert running(folder) == []
-    assert {s for s in segments() - before if s.startswith((NAME, "psm_", "sem."))} == set()
+    deadline = time.monotonic() + 5
+    while leaked(before) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert leaked(before) == set()
     assert list(folder.iterdir()) == []
 
 
@@ -90,16 +108,19 @@ def save(array: str) -> str:
     return f'"$LAVA" -c "import numpy as n; n.save(\'job0/a.spikes.npy\', n.{array})"'
 
 
-def worker_processes() -> tuple[int, int, list[int]]:
-    """The worker's guard, the process that imports Lava, and Lava's own processes."""
-    found = {}
+def worker_processes() -> dict[str, int]:
+    """Process ids by name: the worker's guard, its child that imports Lava, Lava's own."""
+    parents = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             fields = (entry / "stat").read_bytes().rpartition(b")")[2].split()
-            found[int(entry.name)] = int(fields[1])
-    guard = next(pid for pid, parent in found.items() if parent == os.getpid() and processes(pid))
-    lava = next(pid for pid, parent in found.items() if parent == guard)
-    return guard, lava, sorted(pid for pid, parent in found.items() if parent == lava)
+            parents[int(entry.name)] = int(fields[1])
+    guard = next(pid for pid, parent in parents.items() if parent == os.getpid() and processes(pid))
+    found = {"guard": guard}
+    for pid in processes(guard):
+        if (named := part_of(pid)) is not None:
+            found[named[0]] = pid
+    return found
 
 
 def once_running(act: Callable[[], None]) -> Callable[[int, int], None]:
@@ -152,30 +173,92 @@ def test_an_environment_that_cannot_be_made(tmp_path: Path) -> None:
 
 
 @needs_lava
-@pytest.mark.parametrize("victim", ["guard", "lava", "model"])
+@pytest.mark.parametrize("victim", ["guard", "Lava's main process"])
 def test_a_killed_worker(victim: str) -> None:
     def kill() -> None:
-        guard, lava, models = worker_processes()
-        os.kill({"guard": guard, "lava": lava, "model": models[-1]}[victim], signal.SIGKILL)
+        os.kill(worker_processes()[victim], signal.SIGKILL)
 
-    said = {
-        "guard": "worker was killed by signal 9; it said last: nothing",
-        "lava": "worker was killed by signal 9; it said last: nothing",
-        "model": r"worker failed; it said last:(.|\n)*ProcessLost: a process of Lava ended with "
-        "signal 9",
-    }[victim]
+    with pytest.raises(
+        BackendUnavailableError, match="worker was killed by signal 9; it said last: nothing"
+    ) as error:
+        run_lava(network(), LONG, progress=once_running(kill), timeout_s=60)
+    assert error.value.exit_code == 3
+
+
+PARTS = ["input 'x'", "connection 'x_to_a'", "population 'a'", "Lava's runtime service"]
+
+
+@needs_lava
+@pytest.mark.parametrize("victim", PARTS)
+def test_a_killed_process_of_lava_is_named(victim: str) -> None:
+    def kill() -> None:
+        found = worker_processes()
+        assert set(found) == {"guard", "Lava's main process", *PARTS}
+        os.kill(found[victim], signal.SIGKILL)
+
+    said = f"worker failed; it said last:\n  {victim} was killed by signal 9 .SIGKILL; out of mem"
     with pytest.raises(BackendUnavailableError, match=said) as error:
         run_lava(network(), LONG, progress=once_running(kill), timeout_s=60)
     assert error.value.exit_code == 3
 
 
 @needs_lava
-def test_a_worker_that_hangs() -> None:
-    def stop() -> None:
-        os.kill(worker_processes()[2][-1], signal.SIGSTOP)
+@pytest.mark.parametrize("victim", PARTS)
+def test_a_worker_that_hangs(victim: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("spikeport.backends.lava.supervise.IDLE_LOOKS", 3)
 
-    with pytest.raises(BackendUnavailableError, match="worker took longer than 6 s and was stop"):
-        run_lava(network(), LONG, progress=once_running(stop), timeout_s=6)
+    def stop() -> None:
+        os.kill(worker_processes()[victim], signal.SIGSTOP)
+
+    said = (
+        r"worker did nothing for 3 s and was stopped, \d+ of 100001 Lava steps done; "
+        rf"stuck: {victim} \(stopped by a signal\)"
+    )
+    with pytest.raises(BackendUnavailableError, match=said):
+        run_lava(network(), LONG, progress=once_running(stop), timeout_s=60)
+
+
+@needs_lava
+def test_a_slow_worker_is_not_called_stuck() -> None:
+    said = r"took longer than 6 s and was stopped, [1-9]\d* of .* done; it was getting on"
+    with pytest.raises(BackendUnavailableError, match=said):
+        run_lava(network(), LONG, timeout_s=6)
+
+
+@needs_lava
+def test_a_busy_process_is_named_with_its_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A population that loops for ever inside Lava's own threshold code, from step 3 on.
+    patch = tmp_path / "patch"
+    patch.mkdir()
+    (patch / "sitecustomize.py").write_text(LOOPING)
+    script = f'PYTHONPATH="$PYTHONPATH:{patch}" exec "$LAVA" "$@"'
+    monkeypatch.setenv(VARIABLE, wrapper(tmp_path, script))
+    said = (
+        r"took longer than 8 s and was stopped, 1 of 100001 Lava steps done; stuck: population 'a'"
+        r" \(busy in loop, .*sitecustomize.py:\d+\)"
+    )
+    with pytest.raises(BackendUnavailableError, match=said):
+        run_lava(network(), LONG, timeout_s=8)
+
+
+LOOPING = """
+import importlib.abc, sys
+
+def loop(self, *_):
+    while self.time_step >= 3:
+        pass
+    return self.v > self.effective_vth
+
+class Finder(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name == "worker.models.processes":
+            from lava.proc.lif.models import PyLifResetModelBitAcc
+            PyLifResetModelBitAcc.spiking_activation = loop
+
+sys.meta_path.insert(0, Finder())
+"""
 
 
 @needs_lava
@@ -266,4 +349,63 @@ def test_spikeport_killed_while_lava_runs(temporary: Path, tmp_path: Path) -> No
     deadline = time.monotonic() + 10
     while (running(temporary) or any(temporary.iterdir())) and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert not any(name.startswith(NAME) for name in segments())
+    assert not any(name.startswith(f"{token}-") for name in segments())
+
+
+@pytest.fixture
+def long_run(tmp_path: Path) -> list[str]:
+    """`spikeport run` on Lava that takes minutes."""
+    chip, images = tmp_path / "chip.spikeport", tmp_path / "images.npz"
+    weight = np.full((10, 64), 64, np.int16)
+    parts = (Population("a", (10,), vth=50),), (Dense("x", "a", weight),), (Readout("a"),)
+    save_network(DeployedNetwork((Input("x", (1, 8, 8)),), *parts, steps=20), chip)
+    pixels, labels = np.full((5000, 8, 8), 255, np.uint8), np.arange(5000) % 10
+    np.savez(images, x_train=pixels, y_train=labels, x_test=pixels, y_test=labels)
+    script = "from spikeport.cli import main; main()"
+    command = [sys.executable, "-c", script, "run", chip, "-b", "lava", "--data", images]
+    return [str(part) for part in command]
+
+
+def wait_for_lava(folder: Path) -> None:
+    """Until the models of a worker in `folder` are there."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        (token,) = [entry.name for entry in folder.glob(NAME + "*")] or [" "]
+        if any(name.startswith(f"{token}-") for name in segments()) and len(running(folder)) > 5:
+            return
+        time.sleep(0.05)
+    raise AssertionError("Lava did not start")
+
+
+@needs_lava
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_the_command_ended_while_lava_runs(
+    long_run: list[str], temporary: Path, number: signal.Signals
+) -> None:
+    with subprocess.Popen(long_run, stderr=subprocess.PIPE, text=True) as spikeport:
+        wait_for_lava(temporary)
+        spikeport.send_signal(number)
+        _, said = spikeport.communicate(timeout=30)
+    assert spikeport.returncode == (130 if number == signal.SIGINT else -number)
+    assert "Traceback" not in said
+    deadline = time.monotonic() + 10
+    while (running(temporary) or any(temporary.iterdir())) and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+
+@needs_lava
+def test_the_command_has_a_time_limit_and_a_progress_bar(long_run: list[str]) -> None:
+    ours, theirs = pty.openpty()
+    command = [*long_run, "--timeout", "6"]
+    with subprocess.Popen(command, stderr=theirs, stdout=subprocess.PIPE) as spikeport:
+        os.close(theirs)
+        shown = b""
+        with contextlib.suppress(OSError):  # EIO: the other end has closed.
+            while piece := os.read(ours, 4096):
+                shown += piece
+        os.close(ours)
+        assert spikeport.wait(30) == 3
+    text = shown.decode()
+    assert "lava \x1b" in text
+    assert "\u2501" in text
+    assert "worker took longer than 6 s and was stopped" in text

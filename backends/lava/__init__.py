@@ -8,13 +8,21 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from spikeport.backends.lava.backend import run_lava, run_many
     from spikeport.backends.lava.environment import LavaStatus, create_environment, lava_status
+    from spikeport.backends.lava.notes import lava_notes
 
-__all__ = ["LavaStatus", "create_environment", "lava_status", "run_lava", "run_many"]
+_PLACES = {
+    "LavaStatus": "environment",
+    "create_environment": "environment",
+    "lava_notes": "notes",
+    "lava_status": "environment",
+    "run_lava": "backend",
+    "run_many": "backend",
+}
+__all__ = ["LavaStatus", "create_environment", "lava_notes", "lava_status", "run_lava", "run_many"]
 
 
 def __getattr__(name: str) -> Any:
     """Import a public name when it is asked for: `environment` also runs as a program."""
-    if name not in __all__:
+    if name not in _PLACES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    place = "backend" if name.startswith("run") else "environment"
-    return getattr(import_module(f"{__name__}.{place}"), name)
+    return getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)

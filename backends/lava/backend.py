@@ -17,7 +17,7 @@ from spikeport.backends.lava.environment import require_lava
 from spikeport.backends.lava.program import Program, Recording, build_program, in_our_order
 from spikeport.backends.lava.schedule import Schedule, schedule
 from spikeport.backends.lava.supervise import run_worker
-from spikeport.errors import BackendUnavailableError, OutputError
+from spikeport.errors import BackendUnavailableError, InputError, OutputError
 from spikeport.network import DeployedNetwork, ReadoutKind
 from spikeport.runs import Run, Trace
 from spikeport.samples import Samples, check_samples, sample_count, select
@@ -70,12 +70,14 @@ def run_lava(
     Args:
         samples: per input (B, *shape), presented at every step, or (T, B, *shape).
         record: which of "spikes", "u" and "v" to keep in `Run.trace`.
-        timeout_s: wall-clock limit; Lava takes about 1 ms per step and connection.
+        timeout_s: wall-clock limit; Lava takes about 1 ms per step and connection. A Lava that
+            does nothing for a minute is ended before.
         progress: called with (samples done, samples in all).
 
     Raises:
         InputError: samples do not fit, or Lava cannot run the network (every reason is listed).
-        BackendUnavailableError: Lava is missing, failed, was killed or took too long.
+        BackendUnavailableError: Lava is missing, failed, was killed, hung or took too long; the
+            message names the population or connection that was killed or is stuck.
         CheckFailedError: Lava's spikes do not follow from the integer dynamics.
         OutputError: the files for the worker cannot be written.
     """
@@ -90,6 +92,8 @@ def run_many(
     progress: Progress | None = None,
 ) -> list[Run]:
     """Several networks with their samples, one after the other in one worker; see `run_lava`."""
+    if not timeout_s > 0:
+        raise InputError(f"backend 'lava': timeout_s is {timeout_s}, must be above 0")
     tasks = [_task(network, samples, record) for network, samples in pairs]
     python, version = require_lava()
     total = sum(task.count for task in tasks)
@@ -101,7 +105,7 @@ def run_many(
             if progress is not None:
                 progress(done * total // steps, total)
 
-        run_worker(python, folder, len(jobs), timeout_s, report)
+        run_worker(python, folder, len(jobs), steps, timeout_s, report)
         results = [_read_job(job) for job in jobs]
     return [
         _run(task, version, [r for j, r in zip(jobs, results, strict=True) if j.task is task])

@@ -42,8 +42,9 @@ Port = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One Lava process: its class and what it is made with."""
+    """One Lava process: the part of the network that it is, its class, what it is made with."""
 
+    part: str
     kind: str
     fields: Mapping[str, Any] = field(default_factory=dict)
     arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)
@@ -60,7 +61,7 @@ class Recording:
 
     @property
     def name(self) -> str:
-        """Name of its recorder process."""
+        """Name of its file, without the suffix."""
         return f"{self.population}.{self.what}"
 
 
@@ -76,7 +77,12 @@ class Program:
     def write(self, folder: Path) -> None:
         """Leave program.json and arrays.npz in `folder`."""
         nodes = {
-            name: {"kind": node.kind, "fields": dict(node.fields), "arrays": list(node.arrays)}
+            name: {
+                "part": node.part,
+                "kind": node.kind,
+                "fields": dict(node.fields),
+                "arrays": list(node.arrays),
+            }
             for name, node in self.nodes.items()
         }
         text = {"chip_steps": self.chip_steps, "nodes": nodes, "edges": self.edges}
@@ -105,20 +111,18 @@ def build_program(
     by_name = {part.name: part for part in network.inputs}
     for part in network.inputs:
         if any(c.source == part.name for c in network.synapses):
-            nodes[part.name] = _source(network, part, samples[part.name], lead=0)
+            label = f"input '{part.name}'"
+            nodes[part.name] = _source(label, network, part, samples[part.name], lead=0)
     for population in network.populations:
         depth = times.depth[population.name]
         wanted = _recordings(network, population, record, count)
-        stock = _is_stock(network, population, wanted)
-        nodes[population.name] = _neurons(population, network.steps, depth, stock)
-        for wish in wanted:
-            port = {"spikes": "s_out", "u": "u_out"}.get(wish.what, "v_out")
-            nodes[wish.name] = _recorder(network, population, wish, depth, folder)
-            edges.append(((population.name, port), (wish.name, "a_in")))
+        tapes = [_tape(network, population, wish, folder) for wish in wanted]
+        nodes[population.name] = _neurons(network, population, depth, tapes)
         recordings += wanted
-        for injection in _injections(network, population.name):
+        for injection in injections(network, population.name):
             given = by_name[injection.source]
-            nodes[injection.name] = _source(network, given, samples[given.name], lead=depth)
+            label = f"bias injection '{injection.name}'"
+            nodes[injection.name] = _source(label, network, given, samples[given.name], lead=depth)
             edges.append(((injection.name, "s_out"), (population.name, "bias_in")))
     for connection in network.synapses:
         chain = _chain(network, times, connection)
@@ -131,7 +135,8 @@ def build_program(
     return Program(count * network.steps + times.last, nodes, edges, recordings)
 
 
-def _injections(network: DeployedNetwork, population: str) -> list[BiasInjection]:
+def injections(network: DeployedNetwork, population: str) -> list[BiasInjection]:
+    """Bias injections into a population."""
     return [c for c in network.incoming(population) if isinstance(c, BiasInjection)]
 
 
@@ -148,57 +153,58 @@ def _recordings(
     return wanted
 
 
-def _is_stock(
-    network: DeployedNetwork, population: Population, wanted: Sequence[Recording]
-) -> bool:
-    """Whether Lava's own LIFReset is this population."""
-    return (
-        population.reset is Reset.ZERO
-        and population.v_init == 0
-        and not _injections(network, population.name)
-        and len(wanted) == 1
-    )
-
-
-def _neurons(population: Population, steps: int, depth: int, stock: bool) -> Node:
+def _neurons(
+    network: DeployedNetwork, population: Population, depth: int, tapes: list[dict[str, Any]]
+) -> Node:
+    part = f"population '{population.name}'"
     fields: dict[str, Any] = {
         "shape": population.shape[::-1],
         "du": population.decay_u - 1,
         "dv": population.decay_v,
         "vth": population.vth,
         "bias_exp": population.bias_exponent,
-        "reset_interval": steps,
+        "reset_interval": network.steps,
         "reset_offset": depth + 1,
+        "tapes": tapes,
+        "depth": depth,
     }
     arrays = {"bias_mant": population.bias.T}
-    if stock:
-        return Node("LIFReset", fields, arrays)
+    if not own_neurons(network, population):
+        return Node(part, "RecordedLIF", fields, arrays)
     own = {"v_init": population.v_init, "subtract": population.reset is Reset.SUBTRACT}
-    return Node("SampleLIF", fields | own, arrays)
+    return Node(part, "SampleLIF", fields | own, arrays)
 
 
-def _recorder(
-    network: DeployedNetwork, population: Population, wish: Recording, depth: int, folder: Path
+def own_neurons(network: DeployedNetwork, population: Population) -> list[str]:
+    """What Lava's LIFReset does not have of a population's dynamics; empty if it has all."""
+    found = {
+        "reset by subtraction": population.reset is Reset.SUBTRACT,
+        "samples that start at v_init": population.v_init != 0,
+        "a bias per step": bool(injections(network, population.name)),
+    }
+    return [what for what, needed in found.items() if needed]
+
+
+def _tape(
+    network: DeployedNetwork, population: Population, wish: Recording, folder: Path
+) -> dict[str, Any]:
+    how = {
+        "file": str(folder / f"{wish.name}.npy"),
+        "dtype": wish.dtype,
+        "frames": wish.frames,
+        "every": network.steps if wish.what == "end" else 1,
+    }
+    return {"what": wish.what, "shape": population.shape[::-1], "how": how}
+
+
+def _source(
+    label: str, network: DeployedNetwork, part: Input, values: NDArray[Any], lead: int
 ) -> Node:
-    return Node(
-        "Recorder",
-        {
-            "shape": population.shape[::-1],
-            "file": str(folder / f"{wish.name}.npy"),
-            "dtype": wish.dtype,
-            "frames": wish.frames,
-            "every": network.steps if wish.what == "end" else 1,
-            "offset": depth,
-        },
-    )
-
-
-def _source(network: DeployedNetwork, part: Input, values: NDArray[Any], lead: int) -> Node:
     """A static sample is held for T steps; timed ones go frame by frame, sample after sample."""
     static = values.ndim == 1 + len(part.shape)
     frames = values if static else values.swapaxes(0, 1).reshape(-1, *part.shape)
     hold = network.steps if static else 1
-    return Node("Source", {"hold": hold, "lead": lead}, {"values": _reversed(frames)})
+    return Node(label, "Source", {"hold": hold, "lead": lead}, {"values": _reversed(frames)})
 
 
 def _chain(
@@ -206,26 +212,34 @@ def _chain(
 ) -> list[tuple[str, Node, str, str]]:
     """Processes from source to target: (name, node, in port, out port)."""
     chain = []
+    label = f"connection '{part.name}'"
     shape = network.sources[part.source].shape
-    delay = times.delay[part.name]
-    if delay or part.delay:
+    if needs_delay_line(times, part):
         fields = {
             "shape": shape[::-1],
-            "delay": delay,
+            "delay": times.delay[part.name],
             "kept": max(network.steps - part.delay, 0),
             "period": network.steps,
             "offset": times.depth[part.source],
         }
-        chain.append((f"{part.name}.delay", Node("DelayLine", fields), "s_in", "a_out"))
+        node = Node(f"delay line of {label}", "DelayLine", fields)
+        chain.append((f"{part.name}.delay", node, "s_in", "a_out"))
     if part.pool is not None:
-        chain.append((f"{part.name}.pool", _pool(part.pool, shape), "s_in", "a_out"))
+        node = _pool(f"sum-pool of {label}", part.pool, shape)
+        chain.append((f"{part.name}.pool", node, "s_in", "a_out"))
         shape = part.pool.output_shape(shape)
     chain.append((part.name, _weights(network, part, shape), "s_in", "a_out"))
     return chain
 
 
+def needs_delay_line(times: Schedule, part: Synapses) -> bool:
+    """Whether messages must wait, or those of a sample's last steps must not reach the next."""
+    return times.delay[part.name] > 0 or part.delay > 0
+
+
 def _weights(network: DeployedNetwork, part: Synapses, shape: Shape) -> Node:
     """The connection itself, from a source (after its pool) of `shape`."""
+    label = f"connection '{part.name}'"
     fields: dict[str, Any] = {
         "weight_exp": part.exponent,
         "num_weight_bits": part.weight_bits,
@@ -234,7 +248,7 @@ def _weights(network: DeployedNetwork, part: Synapses, shape: Shape) -> Node:
     if not isinstance(part, Conv2d):
         target = network.by_name[part.target].shape
         weights = part.weight[np.ix_(_lava_order(target), _lava_order(shape))]
-        return Node("Dense", fields, {"weights": weights})
+        return Node(label, "Dense", fields, {"weights": weights})
     fields |= {
         "input_shape": shape[::-1],
         "stride": part.stride[::-1],
@@ -242,13 +256,21 @@ def _weights(network: DeployedNetwork, part: Synapses, shape: Shape) -> Node:
         "dilation": part.dilation[::-1],
         "groups": part.groups,
     }
-    # Conv ignores weight_exp and casts its sums to int32 before it wraps them.
-    stock = part.exponent == 0 and conv_sum_bound(network, part) < CONV_STOCK_SUM
     flipped = part.weight[:, :, ::-1, ::-1].transpose(0, 3, 2, 1)
-    return Node("Conv" if stock else "WideConv", fields, {"weight": flipped})
+    kind = "WideConv" if own_convolution(network, part) else "Conv"
+    return Node(label, kind, fields, {"weight": flipped})
 
 
-def _pool(pool: SumPool2d, shape: Shape) -> Node:
+def own_convolution(network: DeployedNetwork, part: Conv2d) -> list[str]:
+    """What Lava's Conv does not have of a convolution; empty if it has all."""
+    found = {
+        f"weight exponent {part.exponent}": part.exponent != 0,
+        "sums beyond 32 bits": conv_sum_bound(network, part) >= CONV_STOCK_SUM,
+    }
+    return [what for what, needed in found.items() if needed]
+
+
+def _pool(label: str, pool: SumPool2d, shape: Shape) -> Node:
     channels, height, width = pool.output_shape(shape)
     rows, columns = (
         pooled_index(size, kernel, stride, padding)
@@ -261,7 +283,9 @@ def _pool(pool: SumPool2d, shape: Shape) -> Node:
     window = window + np.arange(shape[0])[:, None, None]
     inside = (columns[None, None] >= 0) & (rows[None, :, None] >= 0)
     window = np.where(inside, window, -1)
-    return Node("SumPool", {"windows": channels * height * width}, {"window": window.T.ravel()})
+    return Node(
+        label, "SumPool", {"windows": channels * height * width}, {"window": window.T.ravel()}
+    )
 
 
 def _reversed(frames: NDArray[Any]) -> NDArray[Any]:

@@ -5,31 +5,48 @@ from __future__ import annotations
 import os
 import subprocess
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from spikeport.backends.lava.environment import worker_environment
-from spikeport.backends.lava.worker.sweep import sweep
+from spikeport.backends.lava.stuck import describe_stuck
+from spikeport.backends.lava.worker.sweep import busy_ticks, sweep
 from spikeport.errors import BackendUnavailableError
 
 POLL_S = 0.02
+LOOK_S = 1.0
+"""Seconds between two looks at the processor time that the worker has used."""
+MOVING_S = 3.0
+"""A worker whose step count changed in this time is slow, not stuck."""
+IDLE_LOOKS = 60
+IDLE_TICKS = 5
+"""A worker is hung if it uses less of it than this many ticks of 10 ms over so many looks. Looks
+are counted and not seconds, since all of Spikeport may have been suspended meanwhile."""
 SHOWN_LINES = 12
 LOG_BYTES = 1 << 16
 
 
 def run_worker(
-    python: Path, folder: Path, jobs: int, timeout_s: float, report: Callable[[int], None]
+    python: Path,
+    folder: Path,
+    jobs: int,
+    steps: int,
+    timeout_s: float,
+    report: Callable[[int], None],
 ) -> None:
-    """Run the worker on `folder`/job0 ... until it ends, fails or `timeout_s` have passed.
+    """Run the worker on `folder`/job0 ... until it ends, fails, hangs or takes `timeout_s`.
 
     Whatever happens, Ctrl-C included, no process and no shared-memory segment of it remains.
 
     Args:
+        steps: Lava steps of all jobs.
         report: called with the Lava steps done.
 
     Raises:
-        BackendUnavailableError: it failed, was killed or took too long; with its last lines.
+        BackendUnavailableError: it failed, was killed, hung or took too long; with what its
+            processes did, or its last lines.
     """
     with _memory_file("log") as log, _memory_file("progress") as counter:
         command = [str(python), "-m", "worker", "run", folder.name, str(jobs), str(counter)]
@@ -44,12 +61,15 @@ def run_worker(
             start_new_session=True,
         )
         try:
-            in_time = _wait(process.pid, time.monotonic() + timeout_s, counter, report)
+            why, moving = _wait(process.pid, timeout_s, counter, report)
+            if why:
+                doing = "it was getting on" if moving else describe_stuck(process.pid)
         finally:
             sweep(process.pid, folder.name)
             process.wait()
-        if not in_time:
-            raise _failure(f"took longer than {timeout_s:g} s and was stopped", log)
+        if why:
+            done = f"{_read(counter)} of {steps} Lava steps done"
+            raise _failure(f"{why} and was stopped, {done}; {doing}", log)
         code = process.returncode
         if code < 0 or code > 128:
             raise _failure(f"was killed by signal {-code if code < 0 else code - 128}", log)
@@ -57,20 +77,36 @@ def run_worker(
             raise _failure("failed", log)
 
 
-def _wait(pid: int, deadline: float, counter: int, report: Callable[[int], None]) -> bool:
-    """Wait for the worker's end; False if the deadline came first."""
+def _wait(
+    pid: int, timeout_s: float, counter: int, report: Callable[[int], None]
+) -> tuple[str, bool]:
+    """Wait for the worker's end; if that does not come, what is wrong and whether it moves on."""
+    next_look = moved = time.monotonic()
+    deadline = next_look + timeout_s
+    looks: deque[int] = deque(maxlen=IDLE_LOOKS + 1)
     reported = None
     while True:
         # Seen but not yet reaped: until then no other session can get this one's number.
         ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        if (done := int.from_bytes(os.pread(counter, 8, 0), "little")) != reported:
+        if (done := _read(counter)) != reported:
             report(done)
-            reported = done
+            reported, moved = done, time.monotonic()
         if ended is not None:
-            return True
-        if time.monotonic() > deadline:
-            return False
+            return "", True
+        now = time.monotonic()
+        if now > deadline:
+            return f"took longer than {timeout_s:g} s", done > 0 and now - moved < MOVING_S
+        if now >= next_look:
+            looks.append(busy_ticks(pid))
+            next_look = now + LOOK_S
+            if len(looks) > IDLE_LOOKS and 0 <= looks[-1] - looks[0] < IDLE_TICKS:
+                return f"did nothing for {IDLE_LOOKS * LOOK_S:g} s", False
         time.sleep(POLL_S)
+
+
+def _read(counter: int) -> int:
+    """Lava steps done."""
+    return int.from_bytes(os.pread(counter, 8, 0), "little")
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,6 +11,7 @@ import typer
 
 from spikeport.cli import _io
 from spikeport.cli._tables import counts_table, facts_table
+from spikeport.errors import InputError
 from spikeport.files import replacing
 from spikeport.network import DeployedNetwork
 from spikeport.runs import Run
@@ -27,9 +29,13 @@ def run(
     trace: Annotated[
         Path | None, typer.Option(help="Write spikes, u and v per step to this .npz.")
     ] = None,
+    timeout: Annotated[
+        float | None, typer.Option(min=0.001, help="Seconds; for backends that take minutes.")
+    ] = None,
     as_json: _io.Json = False,
 ) -> None:
     """Run a network on a backend over test samples; show accuracy, spikes and events."""
+    from spikeport.backends.registry import backend as backend_named
     from spikeport.backends.registry import run as run_backend
 
     opened = _io.open_network(network)
@@ -40,7 +46,14 @@ def run(
         x = encode_samples(opened.inputs, opened.steps, x)
     record = ("spikes", "u", "v") if trace and deployed else ("spikes", "v") if trace else ()
     name = backend or ("native" if deployed else "float")
-    done = run_backend(name, opened, x, record=record)
+    slow = backend_named(name).slow
+    if timeout is not None and not slow:
+        raise InputError(f"--timeout: backend '{name}' takes none, only 'lava' does")
+    with _io.progress(name) as update:
+        options: dict[str, Any] = {"progress": partial(update, name)} if slow else {}
+        if timeout is not None:
+            options["timeout_s"] = timeout
+        done = run_backend(name, opened, x, record=record, **options)
     if trace is not None:
         _write_trace(done, trace)
     labels = dataset.test_y[:samples]

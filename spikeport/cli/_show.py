@@ -9,6 +9,7 @@ import typer
 
 from spikeport.cli import _io
 from spikeport.cli._tables import backends_table, connections_table, facts_table, populations_table
+from spikeport.errors import InputError
 from spikeport.float_network import FloatNetwork
 from spikeport.network import DeployedNetwork
 
@@ -27,7 +28,9 @@ def inspect(
 
         facts = _deployed_facts(network)
         tables = (populations_table(network), connections_table(network))
-        _io.emit(as_json, {**facts, **describe(network)[0]}, facts_table(str(file), facts), *tables)
+        lava = _needs("lava", network)
+        shown = facts_table(str(file), {**facts, "on lava": "\n".join(lava)})
+        _io.emit(as_json, {**facts, "lava": lava, **describe(network)[0]}, shown, *tables)
         return
     facts = _float_facts(network)
     _io.emit(as_json, facts, facts_table(str(file), facts))
@@ -51,6 +54,17 @@ def backends(as_json: _io.Json = False) -> None:
             }
         )
     _io.emit(as_json, {"backends": rows}, backends_table(rows))
+
+
+def _needs(name: str, network: DeployedNetwork) -> list[str]:
+    """What a network needs of a backend, or why that cannot run it."""
+    from spikeport.backends.registry import backend
+
+    notes = backend(name).notes
+    try:
+        return list(notes(network) if notes else ()) or ["needs nothing of ours"]
+    except InputError as error:
+        return [str(error)]
 
 
 def _deployed_facts(network: DeployedNetwork) -> dict[str, Any]:

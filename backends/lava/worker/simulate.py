@@ -14,14 +14,18 @@ import signal
 import sys
 import time
 import traceback
+from collections.abc import Iterator, Mapping
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-SLICE_STEPS = 500
-"""Lava steps between two progress reports; one call of run() costs about 2 ms."""
+from .naming import announce, name_processes
+
+SLICE_S = 0.3
+"""Seconds between two progress reports; one call of run() costs about 2 ms."""
 
 
 class ProcessLost(Exception):  # noqa: N818
@@ -60,11 +64,16 @@ def run_jobs(token: str, jobs: int, progress: int) -> int:
     in the file descriptor `progress`.
     """
     keep_together(token)
-    done = 0
+    announce("Lava's main process")
+    done, parts = 0, dict[int, str]()
     try:
         import_lava()
+        name_processes(parts)
         for index in range(jobs):
-            done = run_job(Path(f"job{index}"), progress, done)
+            done = run_job(Path(f"job{index}"), parts, progress, done)
+    except ProcessLost as lost:
+        sys.stderr.write(f"{lost}\n")
+        return 1
     except BaseException:
         traceback.print_exc()
         return 1
@@ -73,69 +82,77 @@ def run_jobs(token: str, jobs: int, progress: int) -> int:
     return 0
 
 
-def run_job(folder: Path, progress: int, done: int) -> int:
+def run_job(folder: Path, parts: dict[int, str], progress: int, done: int) -> int:
     """Run one job and leave `done.json`; returns the steps done after it."""
-    from lava.magma.core.run_conditions import RunSteps
     from lava.magma.core.run_configs import Loihi2SimCfg
-
-    from .models.processes import Recorder
 
     started = time.perf_counter()
     program = json.loads((folder / "program.json").read_text(encoding="utf-8"))
     with np.load(folder / "arrays.npz", allow_pickle=False) as arrays:
         processes = build(program, arrays)
     config = Loihi2SimCfg(select_tag="fixed_pt")
-    anchors = [
-        next(processes[name] for name in part if isinstance(processes[name], Recorder))
-        for part in connected(program)
-    ]
-    total, ran = program["chip_steps"], 0
-    for anchor in anchors:
-        signal.signal(signal.SIGCHLD, raise_if_lost)
-        left = total
+    joined = connected(program)
+    total = program["chip_steps"]
+    for index, names in enumerate(joined):
+        anchor = processes[names.pop()]
+        signal.signal(signal.SIGCHLD, partial(raise_if_lost, parts))
+        anchor.create_runtime(config)
         try:
-            while left:
-                steps = min(left, SLICE_STEPS)
-                anchor.run(condition=RunSteps(num_steps=steps), run_cfg=config)
-                left, ran = left - steps, ran + steps
-                os.pwrite(progress, (done + ran // len(anchors)).to_bytes(8, "little"), 0)
+            for ran in slices(anchor, total):
+                steps = done + (index * total + ran) // len(joined)
+                os.pwrite(progress, steps.to_bytes(8, "little"), 0)
         except RuntimeError as error:
             raise RuntimeError(model_errors(anchor)) from error
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        parts.clear()
         anchor.stop()
     wall_s = time.perf_counter() - started
     (folder / "done.json").write_text(json.dumps({"wall_s": wall_s}), encoding="utf-8")
     return done + int(total)
 
 
+def slices(anchor: Any, total: int) -> Iterator[int]:
+    """Run `total` steps in slices of about SLICE_S; yields the steps run so far."""
+    from lava.magma.core.run_conditions import RunSteps
+
+    ran, steps = 0, 1
+    while ran < total:
+        steps = min(steps, total - ran)
+        started = time.perf_counter()
+        anchor.run(condition=RunSteps(num_steps=steps))
+        ran += steps
+        yield ran
+        pace = SLICE_S / max(time.perf_counter() - started, 1e-6)
+        steps = max(1, int(steps * min(pace, 8.0)))
+
+
 def connected(program: dict[str, Any]) -> list[set[str]]:
-    """Names of the processes of each connected part that records something.
+    """Names of the processes of each connected part that holds a population.
 
     Lava runs what hangs together with the process that is run, and nothing else.
     """
-    parts: list[set[str]] = []
+    parts: list[set[str]] = [{name} for name in program["nodes"]]
     for edge in program["edges"]:
         joined = {name for name, _ in edge}
         apart = [part for part in parts if not part & joined]
         parts = [*apart, joined.union(*(part for part in parts if part & joined))]
-    recorders = {name for name, node in program["nodes"].items() if node["kind"] == "Recorder"}
-    return [part for part in parts if part & recorders]
+    neurons = {name for name, node in program["nodes"].items() if "tapes" in node["fields"]}
+    return [part for part in parts if part & neurons]
 
 
 def build(program: dict[str, Any], arrays: Any) -> dict[str, Any]:
     """Lava processes by name, connected."""
     from lava.proc.conv.process import Conv
     from lava.proc.dense.process import Dense
-    from lava.proc.lif.process import LIFReset
 
-    from .models.processes import DelayLine, Recorder, SampleLIF, WideConv
+    from .models.processes import DelayLine, RecordedLIF, SampleLIF, WideConv
 
     kinds: dict[str, Any] = {
         "Source": source,
         "SumPool": sum_pool,
         **{
             kind.__name__: kind
-            for kind in (Conv, Dense, DelayLine, LIFReset, Recorder, SampleLIF, WideConv)
+            for kind in (Conv, Dense, DelayLine, RecordedLIF, SampleLIF, WideConv)
         },
     }
     made: dict[str, Any] = {}
@@ -143,6 +160,7 @@ def build(program: dict[str, Any], arrays: Any) -> dict[str, Any]:
         fields = {k: tuple(v) if isinstance(v, list) else v for k, v in node["fields"].items()}
         fields |= {key: arrays[f"{name}.{key}"] for key in node["arrays"]}
         made[name] = kinds[node["kind"]](**fields)
+        made[name].proc_params["part"] = node["part"]
     for start, end in program["edges"]:
         out, into = (getattr(made[name], port) for name, port in (start, end))
         (out if out.shape == into.shape else out.reshape(into.shape)).connect(into)
@@ -179,14 +197,24 @@ def keep_together(token: str) -> None:
     multiprocessing.current_process()._config["tempdir"] = "."  # type: ignore[attr-defined]
 
 
-def raise_if_lost(*_: Any) -> None:
-    """On SIGCHLD: raise if a child was killed or failed; the child is left to be reaped."""
-    with contextlib.suppress(ChildProcessError):
-        ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        if ended is None or (ended.si_code == os.CLD_EXITED and ended.si_status == 0):
-            return
-        how = "exit code" if ended.si_code == os.CLD_EXITED else "signal"
-        raise ProcessLost(f"a process of Lava ended with {how} {ended.si_status}")
+def raise_if_lost(parts: Mapping[int, str], *_: Any) -> None:
+    """On SIGCHLD: raise if a child was killed or failed; the child is left to be reaped.
+
+    Args:
+        parts: what each of the network's processes is, by process id.
+    """
+    for pid in (*parts, None):
+        kind, number = (os.P_ALL, 0) if pid is None else (os.P_PID, pid)
+        with contextlib.suppress(ChildProcessError):
+            ended = os.waitid(kind, number, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            if ended is None or (ended.si_code == os.CLD_EXITED and ended.si_status == 0):
+                continue
+            part = parts.get(ended.si_pid, "a process of Lava's own")
+            if ended.si_code == os.CLD_EXITED:
+                raise ProcessLost(f"{part} ended with exit code {ended.si_status}")
+            name = signal.Signals(ended.si_status).name
+            hint = "; out of memory?" if ended.si_status == signal.SIGKILL else ""
+            raise ProcessLost(f"{part} was killed by signal {ended.si_status} ({name}{hint})")
 
 
 def model_errors(process: Any) -> str:

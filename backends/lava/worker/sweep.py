@@ -6,10 +6,11 @@ import contextlib
 import os
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 SHARED_MEMORY = Path("/dev/shm")
-_STATE, _SESSION = 0, 3
+_STATE, _SESSION, _TIMES = 0, 3, slice(11, 15)
 """Positions in /proc/PID/stat after the command name (proc_pid_stat(5))."""
 
 
@@ -24,13 +25,24 @@ def sweep(session: int, token: str, spare: int = 0) -> None:
         segment.unlink(missing_ok=True)
 
 
-def processes(session: int) -> list[int]:
-    """Processes of a session that still run; those that only wait to be reaped are left out."""
-    found = []
+def processes(session: int) -> dict[int, str]:
+    """Process ids of a session that still run, with their state (R, S, D, T, ...); those that
+    only wait to be reaped are left out."""
+    return {pid: fields[_STATE].decode() for pid, fields in _stats(session)}
+
+
+def busy_ticks(session: int) -> int:
+    """Processor time of a session but for its leader, in clock ticks; ended processes included
+    once they are reaped."""
+    return sum(
+        int(ticks) for pid, fields in _stats(session) if pid != session for ticks in fields[_TIMES]
+    )
+
+
+def _stats(session: int) -> Iterator[tuple[int, list[bytes]]]:
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             with contextlib.suppress(OSError):
                 fields = (entry / "stat").read_bytes().rpartition(b")")[2].split()
                 if int(fields[_SESSION]) == session and fields[_STATE] not in (b"Z", b"X"):
-                    found.append(int(entry.name))
-    return found
+                    yield int(entry.name), fields

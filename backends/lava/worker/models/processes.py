@@ -23,25 +23,59 @@ from lava.proc.lif.process import LIFReset
 from numpy.lib import format as npy_format
 
 
-class SampleLIF(LIFReset):
-    """LIFReset that can also start at v_init, reset by subtraction, take a bias per step, and
-    send u and v; everything else is LIFReset's own."""
+class RecordedLIF(LIFReset):
+    """LIFReset that also writes what it did to files; of its dynamics, nothing is ours.
+
+    A process of its own for each recording would cost three messages a step, and reading a buffer
+    through Lava's own Var.get about 25 us for each value.
+
+    `tapes` hold what ("spikes", "u", "v" or "end", v at each sample's end) and the arguments of
+    `Tape`; `depth` is the Lava step before the population's first.
+    """
+
+    def __init__(self, *, tapes: Any, depth: int, **stock: Any) -> None:
+        super().__init__(**stock)
+        self.proc_params["tapes"] = tapes
+        self.proc_params["depth"] = depth
+
+
+class PyRecordedLIF(PyLifResetModelBitAcc):
+    implements_process: Any = RecordedLIF  # The decorator refuses to change an inherited one.
+
+    def __init__(self, proc_params: Any) -> None:
+        super().__init__(proc_params)
+        self.depth = proc_params["depth"]
+        self.tapes = [
+            (tape["what"], Tape(tuple(tape["shape"]), **tape["how"]))
+            for tape in proc_params["tapes"]
+        ]
+
+    def reset_voltage(self, spike_vector: Any) -> None:
+        self.fired = spike_vector
+        super().reset_voltage(spike_vector)
+
+    def run_spk(self) -> None:
+        super().run_spk()
+        state = {"spikes": self.fired, "u": self.u, "v": self.v, "end": self.v}
+        for what, tape in self.tapes:
+            tape.keep(self.time_step - self.depth, state[what])
+
+
+class SampleLIF(RecordedLIF):
+    """RecordedLIF that can also start at v_init, reset by subtraction and take a bias per step;
+    everything else is LIFReset's own."""
 
     def __init__(self, *, v_init: int, subtract: bool, **stock: Any) -> None:
         super().__init__(**stock)
         self.bias_in = InPort(shape=stock["shape"])
-        self.u_out = OutPort(shape=stock["shape"])
-        self.v_out = OutPort(shape=stock["shape"])
         self.proc_params["v_init"] = v_init
         self.proc_params["subtract"] = subtract
 
 
-class PySampleLIF(PyLifResetModelBitAcc):
+class PySampleLIF(PyRecordedLIF):
     bias_mant: Any
-    implements_process = SampleLIF  # The decorator refuses to change an inherited one.
+    implements_process = SampleLIF
     bias_in: Any = LavaPyType(PyInPort.VEC_DENSE, np.int32)
-    u_out: Any = LavaPyType(PyOutPort.VEC_DENSE, np.int32)
-    v_out: Any = LavaPyType(PyOutPort.VEC_DENSE, np.int32)
 
     def __init__(self, proc_params: Any) -> None:
         super().__init__(proc_params)
@@ -59,14 +93,31 @@ class PySampleLIF(PyLifResetModelBitAcc):
 
     def reset_voltage(self, spike_vector: Any) -> None:
         if self.subtract:
+            self.fired = spike_vector
             self.v[spike_vector] -= self.effective_vth
         else:
             super().reset_voltage(spike_vector)
 
-    def run_spk(self) -> None:
-        super().run_spk()
-        self.u_out.send(self.u)
-        self.v_out.send(self.v)
+
+class Tape:
+    """Keeps the last of every `every` steps, counted from 1; once it holds `frames`, writes them
+    to `file` (.npy, shape (frames, *shape))."""
+
+    def __init__(self, shape: Any, *, file: str, dtype: str, frames: int, every: int) -> None:
+        self.file, self.every = file, every
+        self.kept = np.zeros((frames, *shape), dtype)
+
+    def keep(self, step: int, values: Any) -> None:
+        frame, rest = divmod(step, self.every)
+        if rest or not 1 <= frame <= len(self.kept):
+            return
+        self.kept[frame - 1] = values
+        if frame == len(self.kept):
+            # Not np.save: it hides why a file could not be written.
+            with open(self.file, "wb") as file:
+                header = npy_format.header_data_from_array_1_0(self.kept)
+                npy_format.write_array_header_1_0(file, header)
+                file.write(self.kept.data)
 
 
 class WideConv(Conv):
@@ -115,48 +166,3 @@ class PyDelayLine(PyLoihiProcessModel):
         length = self.delay + 1
         self.line[self.time_step % length] = message
         self.a_out.send(self.line[(self.time_step + 1) % length])
-
-
-class Recorder(AbstractProcess):
-    """Writes what it receives to `file` (.npy, shape (frames, *shape)), then stays idle.
-
-    The last of every `every` steps is kept, counted from step offset + 1. (Reading a buffer
-    through Lava's own Var.get takes about 25 us for each value.)
-    """
-
-    def __init__(
-        self, *, shape: Any, file: str, dtype: str, frames: int, every: int, offset: int
-    ) -> None:
-        super().__init__(
-            shape=shape, file=file, dtype=dtype, frames=frames, every=every, offset=offset
-        )
-        self.a_in = InPort(shape=shape)
-
-
-@implements(proc=Recorder, protocol=LoihiProtocol)
-@requires(CPU)
-@tag("fixed_pt")
-class PyRecorder(PyLoihiProcessModel):
-    a_in: Any = LavaPyType(PyInPort.VEC_DENSE, np.int32)
-
-    def __init__(self, proc_params: Any) -> None:
-        super().__init__(proc_params)
-        self.file, self.offset = proc_params["file"], proc_params["offset"]
-        self.frames, self.every = proc_params["frames"], proc_params["every"]
-        self.kept = np.zeros((self.frames, *proc_params["shape"]), proc_params["dtype"])
-
-    def run_spk(self) -> None:
-        values = self.a_in.recv()
-        frame, rest = divmod(self.time_step - self.offset, self.every)
-        if rest or not 1 <= frame <= self.frames:
-            return
-        self.kept[frame - 1] = values
-        if frame == self.frames:
-            self.write()
-
-    def write(self) -> None:
-        # Not np.save: it hides why a file could not be written.
-        with open(self.file, "wb") as file:
-            header = npy_format.header_data_from_array_1_0(self.kept)
-            npy_format.write_array_header_1_0(file, header)
-            file.write(self.kept.data)

@@ -1,0 +1,60 @@
+"""Lava's processes known by the parts of the network that they run, and asked what they do."""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import os
+import signal
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+MARK = "spikeport-lava:"
+SERVICE = "Lava's runtime service"
+ASK = signal.SIGUSR1
+
+
+def announce(part: str) -> None:
+    """Name this process, and let ASK write its Python stack into the memory file of that name.
+
+    The name can so be read in /proc/PID/fd, also where the process is stopped.
+    """
+    file = os.memfd_create(MARK + part)
+    faulthandler.register(ASK, file, all_threads=False)
+    os.register_at_fork(after_in_child=partial(os.close, file))
+
+
+def part_of(pid: int) -> tuple[str, Path] | None:
+    """The part that a process has announced, and the file that takes its stack."""
+    with contextlib.suppress(OSError):
+        for entry in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(OSError):
+                _, mark, part = os.readlink(entry).partition(f"/memfd:{MARK}")
+                if mark:
+                    return part.removesuffix(" (deleted)"), entry
+    return None
+
+
+def name_processes(parts: dict[int, str]) -> None:
+    """Have every process that Lava will start named, here in `parts` by its process id.
+
+    A process of the network is named by the entry "part" of its parameters.
+    """
+    from lava.magma.runtime.message_infrastructure.multiprocessing import MultiProcessing
+
+    stock = MultiProcessing.build_actor
+
+    def build_actor(self: Any, target_fn: Any, builder: Any, exception_q: Any = None) -> Any:
+        parameters = getattr(builder, "proc_params", None)
+        part = parameters["part"] if parameters else SERVICE
+
+        def named(**given: Any) -> None:
+            announce(part)
+            target_fn(**given)
+
+        actor = stock(self, named, builder, exception_q)
+        parts[actor.pid] = part
+        return actor
+
+    MultiProcessing.build_actor = build_actor
