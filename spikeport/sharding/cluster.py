@@ -7,14 +7,16 @@ everyone who can reach them, as much as code that runs here.
 from __future__ import annotations
 
 import logging
+import signal
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from typing import Any
 
-from spikeport.errors import BackendUnavailableError
+from spikeport.errors import BackendUnavailableError, InputError
 
-CONNECT_S = 5.0
+CONNECT_S = 4.0
 WORKERS_S = 30.0
 """How long to wait for a first worker, and while there is none at all."""
 
@@ -43,6 +45,7 @@ def connected(address: str | None, workers: int | None, shards: int) -> Iterator
         workers: processes of the local cluster, one per core if None, never more than `shards`.
 
     Raises:
+        InputError: `address` is none.
         BackendUnavailableError: no Dask here, nobody answers at `address`, it has no workers, or
             the processes cannot be started.
     """
@@ -51,6 +54,7 @@ def connected(address: str | None, workers: int | None, shards: int) -> Iterator
         with _local_cluster(workers, shards) as cluster, _client(cluster) as client:
             yield client
         return
+    _check_address(address)
     with _client(address) as client:
         try:
             client.wait_for_workers(1, timeout=WORKERS_S)
@@ -62,11 +66,23 @@ def connected(address: str | None, workers: int | None, shards: int) -> Iterator
         yield client
 
 
+def _check_address(address: str) -> None:
+    # Before a Client is made: one that fails in the making takes 10 s to close.
+    try:
+        require_dask().comm.resolve_address(address)
+    except (ValueError, ImportError) as error:
+        raise InputError(
+            f"dask: address '{address}': {error}; must be like tcp://host:8786"
+        ) from error
+    except OSError as error:
+        raise BackendUnavailableError(f"dask: address '{address}': {error}") from error
+
+
 @contextmanager
 def _client(target: Any) -> Iterator[Any]:
     try:
         client = require_dask().Client(target, timeout=CONNECT_S, set_as_default=False)
-    except (OSError, ValueError, TypeError) as error:
+    except OSError as error:
         raise BackendUnavailableError(
             f"dask: no scheduler answers at '{target}' ({error}); start one with: dask scheduler"
         ) from error
@@ -82,18 +98,19 @@ def _local_cluster(workers: int | None, shards: int) -> Iterator[Any]:
         prefix="spikeport-dask-", ignore_cleanup_errors=True
     ) as folder:
         try:
-            cluster = require_dask().LocalCluster(
-                n_workers=min(workers or CPU_COUNT, shards),
-                threads_per_worker=1,
-                processes=True,
-                host="127.0.0.1",
-                dashboard_address=None,
-                # Zero is no limit: at one, Dask pauses workers for good instead of failing.
-                memory_limit=0,
-                local_directory=folder,
-                env={"TMPDIR": folder},
-                silence_logs=logging.ERROR,
-            )
+            with _deaf_to_interrupts():
+                cluster = require_dask().LocalCluster(
+                    n_workers=min(workers or CPU_COUNT, shards),
+                    threads_per_worker=1,
+                    processes=True,
+                    host="127.0.0.1",
+                    dashboard_address=None,
+                    # Zero is no limit: at one, Dask pauses workers for good instead of failing.
+                    memory_limit=0,
+                    local_directory=folder,
+                    env={"TMPDIR": folder},
+                    silence_logs=logging.CRITICAL,
+                )
         except (OSError, RuntimeError) as error:
             raise BackendUnavailableError(
                 f"dask: the local workers did not start ({error}); a script that calls this "
@@ -101,3 +118,18 @@ def _local_cluster(workers: int | None, shards: int) -> Iterator[Any]:
             ) from error
         with cluster:
             yield cluster
+
+
+@contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Threads and processes started inside never see SIGINT; this thread does so afterwards.
+
+    Ctrl-C reaches every process of the terminal: here it ends the run, which ends the workers.
+    """
+    # Starting the tracker unblocks SIGINT in whichever thread needs it first.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -91,6 +91,9 @@ def run_sweep(
             raise InputError(f"{name} is {value}, must be at least 1")
     if find_backend(backend).takes != "deployed":
         raise InputError(f"backend '{backend}' takes a float network, shards need a deployed one")
+    for network, _ in pairs:
+        if not isinstance(network, DeployedNetwork):
+            raise InputError("shards need a deployed network, this one is float")
     shards = [
         part
         for index, (network, samples) in enumerate(pairs)
