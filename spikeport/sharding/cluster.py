@@ -108,6 +108,7 @@ def _local_cluster(workers: int | None, shards: int) -> Iterator[Any]:
                     # Zero is no limit: at one, Dask pauses workers for good instead of failing.
                     memory_limit=0,
                     local_directory=folder,
+                    scheduler_kwargs={"local_directory": folder},
                     env={"TMPDIR": folder},
                     silence_logs=logging.CRITICAL,
                 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -68,22 +68,24 @@ def dispatch(
                 shard = shards[index]
                 if sent is None or sent[0] != shard.network:
                     key = f"spikeport-network-{token}-{shard.network}"
-                    sent = shard.network, _send(client, networks[shard.network], key)
+                    parts = describe(networks[shard.network])
+                    sent = shard.network, _submit(client, key, rebuild, *parts)
                 asked = (sent[1], backend, shard.samples, tuple(record), version)
                 key = f"spikeport-shard-{token}-{index}"
-                pending[client.submit(run_shard, *asked, key=key)] = index
+                pending[_submit(client, key, run_shard, *asked)] = index
             finished = _wait(client, tuple(pending))
         for future in finished:
             index = pending.pop(future)
             yield index, _result(future, shards[index])
 
 
-def _send(client: Any, network: DeployedNetwork, key: str) -> Any:
+def _submit(client: Any, key: str, task: Callable[..., Any], *arguments: Any) -> Any:
+    """Send a task to the scheduler; arguments go by value, futures among them by reference."""
     import dask
 
-    # Dask would advise to scatter it, but what is scattered is not made again when it is lost.
-    with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 TiB"}):
-        return client.submit(rebuild, *describe(network), key=key)
+    # Dask would advise to scatter what is large, but that is lost with the worker that holds it.
+    with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 PiB"}):
+        return client.submit(task, *arguments, key=key)
 
 
 def _wait(client: Any, futures: Sequence[Any]) -> set[Any]:
