@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import signal
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,7 @@ from spikeport.sharding.store import load_shard, save_shard
 from spikeport.simulators.native import run_native
 from spikeport.simulators.reference import run_reference
 from tests.strategies import networks, samples_for
+from tests.test_cli import call
 from tests.test_merge import RECORD, assert_same
 
 SAMPLES = 60
@@ -76,22 +79,34 @@ def workers_alive() -> list[psutil.Process]:
     ]
 
 
-@pytest.fixture(scope="module")
-def scheduler() -> Iterator[str]:
-    """A scheduler with a worker, as somebody else would have started them."""
+@contextmanager
+def somebody_elses(workers: int, folder: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """A scheduler's address and its process, the parent of its workers."""
     script = (
         "import sys; from distributed import LocalCluster\n"
         "if __name__ == '__main__':\n"
-        "    with LocalCluster(n_workers=1, threads_per_worker=2, dashboard_address=None) as c:\n"
-        "        print(c.scheduler_address, flush=True); sys.stdin.read()\n"
+        f"    with LocalCluster(n_workers={workers}, threads_per_worker=2,\n"
+        "                      dashboard_address=None) as cluster:\n"
+        "        print(cluster.scheduler_address, flush=True); sys.stdin.read()\n"
     )
     with subprocess.Popen(
-        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", script],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env={**os.environ, "TMPDIR": str(folder)},
     ) as process:
         assert process.stdout is not None
-        yield process.stdout.readline().strip()
+        yield process.stdout.readline().strip(), process
         assert process.stdin is not None
         process.stdin.close()
+
+
+@pytest.fixture(scope="module")
+def scheduler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with somebody_elses(1, tmp_path_factory.mktemp("dask")) as (address, _):
+        yield address
 
 
 def test_two_workers_equal_one_process() -> None:
@@ -299,6 +314,33 @@ def test_unreachable_and_malformed_addresses(
         run_sharded(NETWORK, PIXELS, address=address)
 
 
+def test_a_scheduler_without_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "WORKERS_S", 0.5)
+    with (
+        somebody_elses(0, tmp_path) as (address, _),
+        pytest.raises(BackendUnavailableError, match="has had no worker for"),
+    ):
+        run_sharded(NETWORK, PIXELS, address=address)
+
+
+def test_a_scheduler_lost_on_the_way(tmp_path: Path) -> None:
+    shards = tmp_path / "shards"
+    with (
+        somebody_elses(1, tmp_path) as (address, process),
+        pytest.raises(BackendUnavailableError, match="scheduler was lost"),
+    ):
+        run_sharded(
+            small_network(steps=100),
+            PIXELS,
+            backend="reference",
+            address=address,
+            shard=1,
+            folder=shards,
+            progress=lambda done, total: process.kill(),
+        )
+    assert {path.suffix for path in shards.iterdir()} == {".shard"}
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -311,6 +353,41 @@ def test_unreachable_and_malformed_addresses(
 def test_bad_options(options: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         run_sharded(NETWORK, PIXELS, **options)
+
+
+def test_command_line(scheduler: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    chips = [tmp_path / f"{seed}.spikeport" for seed in range(3)]
+    for seed, chip in enumerate(chips):
+        save_network(small_network(seed), chip)
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        code = call(["run", *map(str, arguments)])
+        return code, *capsys.readouterr()
+
+    sharded = ("--dask", scheduler, "--shard", 100, "--resume-folder", tmp_path / "shards")
+    for asked in (chips[:1], chips):
+        plain, spread = (run(*asked, "--json", *more) for more in ((), sharded))
+        assert plain[::2] == spread[::2] == (0, "")
+        wanted, found = json.loads(plain[1]), json.loads(spread[1])
+        wanted.pop("wall_s", None), found.pop("wall_s", None)
+        assert found == wanted
+    rows = found["networks"]
+    assert [row["network"] for row in rows] == [str(chip) for chip in chips]
+    for row in rows:
+        assert row["accuracy_low"] <= row["accuracy"] <= row["accuracy_high"]
+        assert 0 < row["energy_pj"]["low"] <= row["energy_pj"]["nominal"]
+    assert len(list((tmp_path / "shards").iterdir())) == 3 * 4
+    code, out, _ = run(*chips)
+    assert code == 0
+    assert max(len(line.rstrip()) for line in out.splitlines()) <= 100
+    for arguments, message in (
+        ((chips[0], "--shard", 5), "--shard 5: needs --dask"),
+        ((chips[0], "--resume-folder", "x"), "--resume-folder x: needs --dask"),
+        ((*chips, "--trace", "t.npz"), "--trace t.npz: takes one network, 3 given"),
+    ):
+        code, _, err = run(*arguments)
+        assert code == 2
+        assert message in err
 
 
 @pytest.mark.parametrize("how", ["interrupt", "kill"])

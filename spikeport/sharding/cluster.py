@@ -49,11 +49,18 @@ def connected(address: str | None, workers: int | None, shards: int) -> Iterator
         BackendUnavailableError: no Dask here, nobody answers at `address`, it has no workers, or
             the processes cannot be started.
     """
-    require_dask()
-    if address is None:
-        with _local_cluster(workers, shards) as cluster, _client(cluster) as client:
-            yield client
-        return
+    # Every loss is told by an error of ours; Dask would add a traceback for each connection.
+    with require_dask().utils.silence_logging_cmgr(logging.CRITICAL):
+        if address is None:
+            with _local_cluster(workers, shards) as cluster, _client(cluster) as client:
+                yield client
+        else:
+            with _remote(address) as client:
+                yield client
+
+
+@contextmanager
+def _remote(address: str) -> Iterator[Any]:
     _check_address(address)
     with _client(address) as client:
         try:
