@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from spikeport.float_network import FloatNetwork as FloatNetwork
     from spikeport.ladder import LadderConfig as LadderConfig
     from spikeport.ladder import climb as climb
+    from spikeport.merge import merge_runs as merge_runs
     from spikeport.network import BiasInjection as BiasInjection
     from spikeport.network import Coding as Coding
     from spikeport.network import Conv2d as Conv2d
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
     from spikeport.runs import Run as Run
     from spikeport.runs import Trace as Trace
     from spikeport.samples import encode_samples as encode_samples
+    from spikeport.sharding import run_sharded as run_sharded
+    from spikeport.sharding import run_sweep as run_sweep
     from spikeport.simulators.native import run_native as run_native
     from spikeport.simulators.reference import run_reference as run_reference
     from spikeport.trainer import Dataset as Dataset
@@ -82,6 +85,7 @@ _HOME = {
         "LadderConfig",
         "climb",
     ),
+    "spikeport.merge": ("merge_runs",),
     "spikeport.network": (
         "BiasInjection",
         "Coding",
@@ -109,6 +113,10 @@ _HOME = {
         "Trace",
     ),
     "spikeport.samples": ("encode_samples",),
+    "spikeport.sharding": (
+        "run_sharded",
+        "run_sweep",
+    ),
     "spikeport.simulators.native": ("run_native",),
     "spikeport.simulators.reference": ("run_reference",),
     "spikeport.trainer": (

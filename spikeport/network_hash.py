@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,7 +28,11 @@ def describe(network: DeployedNetwork) -> tuple[dict[str, Any], Arrays]:
 
 def content_bytes(network: DeployedNetwork) -> bytes:
     """The canonical form as bytes; equal networks give equal bytes."""
-    data, arrays = describe(network)
+    return canonical_bytes(*describe(network))
+
+
+def canonical_bytes(data: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    """JSON data and named arrays as bytes; equal ones give equal bytes."""
     pieces = [json.dumps(data, sort_keys=True, separators=(",", ":")).encode()]
     for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name])

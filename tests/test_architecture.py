@@ -12,7 +12,9 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 FOLDERS = ("trainer", "export", "simulators", "backends", "spikeport")
-APPLICATION = tuple(f"spikeport.{name}" for name in ("report", "cli", "ladder", "demo", "workflow"))
+APPLICATION = tuple(
+    f"spikeport.{name}" for name in ("report", "cli", "ladder", "demo", "workflow", "sharding")
+)
 FORBIDDEN = {
     "core": ("spikeport.trainer", "spikeport.export", "spikeport.simulators", "spikeport.backends"),
     "export": ("spikeport.trainer", "spikeport.simulators", "spikeport.backends"),
@@ -80,7 +82,7 @@ def test_modules_stay_small(path: Path) -> None:
     "module", ["spikeport", "spikeport.cli", "spikeport.network", "spikeport.backends"]
 )
 def test_light_imports(module: str) -> None:
-    heavy = ("torch", "norse", "numba", "matplotlib", "plotly", "sklearn", "scipy", "lava")
+    heavy = ("torch", "norse", "numba", "matplotlib", "plotly", "sklearn", "scipy", "lava", "dask")
     script = f"import sys, {module}; print([m for m in {heavy!r} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.stdout == "[]\n", done.stderr

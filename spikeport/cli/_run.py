@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import typer
 
-from spikeport.cli import _io
+from spikeport.cli import _io, _shards
+from spikeport.cli._sweep import sweep_rows, sweep_table
 from spikeport.cli._tables import counts_table, facts_table
 from spikeport.errors import InputError
 from spikeport.files import replacing
@@ -20,7 +21,13 @@ from spikeport.statistics import accuracy
 
 
 def run(
-    network: Annotated[Path, typer.Argument(help=".spikeport, .nir or checkpoint file.")],
+    networks: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="NETWORK...",
+            help=".spikeport, .nir or checkpoint; of several chip networks, a table.",
+        ),
+    ],
     backend: Annotated[
         str | None, typer.Option("--backend", "-b", help="See `spikeport backends`.")
     ] = None,
@@ -29,15 +36,20 @@ def run(
     trace: Annotated[
         Path | None, typer.Option(help="Write spikes, u and v per step to this .npz.")
     ] = None,
-    timeout: Annotated[
-        float | None, typer.Option(min=0.001, help="Seconds; for backends that take minutes.")
-    ] = None,
+    dask: _shards.Dask = None,
+    shard: _shards.ShardSize = None,
+    resume_folder: _shards.ResumeFolder = None,
+    timeout: _shards.Timeout = None,
     as_json: _io.Json = False,
 ) -> None:
     """Run a network on a backend over test samples; show accuracy, spikes and events."""
-    from spikeport.backends.registry import backend as backend_named
-    from spikeport.backends.registry import run as run_backend
-
+    asked = _shards.Asked(dask, shard, resume_folder, timeout)
+    if len(networks) > 1:
+        if trace is not None:
+            raise InputError(f"--trace {trace}: takes one network, {len(networks)} given")
+        _run_several(networks, backend or "native", data, samples, asked, as_json)
+        return
+    (network,) = networks
     opened = _io.open_network(network)
     deployed = isinstance(opened, DeployedNetwork)
     dataset = _io.open_data(data)
@@ -46,14 +58,7 @@ def run(
         x = encode_samples(opened.inputs, opened.steps, x)
     record = ("spikes", "u", "v") if trace and deployed else ("spikes", "v") if trace else ()
     name = backend or ("native" if deployed else "float")
-    slow = backend_named(name).slow
-    if timeout is not None and not slow:
-        raise InputError(f"--timeout: backend '{name}' takes none, only 'lava' does")
-    with _io.progress(name) as update:
-        options: dict[str, Any] = {"progress": partial(update, name)} if slow else {}
-        if timeout is not None:
-            options["timeout_s"] = timeout
-        done = run_backend(name, opened, x, record=record, **options)
+    (done,) = _shards.compute(name, [(opened, x)], record, asked)
     if trace is not None:
         _write_trace(done, trace)
     labels = dataset.test_y[:samples]
@@ -78,6 +83,22 @@ def run(
         data_out["synaptic_events"] = dict(done.counts.synaptic_events)
         tables.append(counts_table(done.counts))
     _io.emit(as_json, data_out, *tables)
+
+
+def _run_several(
+    paths: Sequence[Path],
+    backend: str,
+    data: str,
+    samples: int | None,
+    asked: _shards.Asked,
+    as_json: bool,
+) -> None:
+    networks = [_io.open_deployed(path) for path in paths]
+    dataset = _io.open_data(data)
+    x, labels = dataset.test_x[:samples], dataset.test_y[:samples]
+    pairs = [(network, encode_samples(network.inputs, network.steps, x)) for network in networks]
+    rows = sweep_rows(paths, networks, _shards.compute(backend, pairs, (), asked), labels)
+    _io.emit(as_json, {"networks": rows}, sweep_table(rows))
 
 
 def _write_trace(done: Run, path: Path) -> None:

@@ -1,0 +1,90 @@
+"""Running in this process, or in shards over Dask: what `run` does with its --dask options."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from spikeport.cli import _io
+from spikeport.errors import InputError
+from spikeport.runs import Run
+
+Dask = Annotated[
+    str | None,
+    typer.Option(
+        "--dask",
+        metavar="ADDRESS",
+        help="Run shards on the workers of this Dask scheduler, which is trusted like your own "
+        "code; `local` starts one worker per core.",
+    ),
+]
+ShardSize = Annotated[
+    int | None, typer.Option("--shard", min=1, help="With --dask: samples per shard.")
+]
+ResumeFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--resume-folder", help="With --dask: keep finished shards here, take those found here."
+    ),
+]
+
+
+Timeout = Annotated[
+    float | None, typer.Option(min=0.001, help="Seconds; for backends that take minutes.")
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """How the user wants networks to be run."""
+
+    dask: str | None = None
+    shard: int | None = None
+    resume_folder: Path | None = None
+    timeout_s: float | None = None
+
+
+def compute(
+    backend: str, pairs: Sequence[tuple[Any, Any]], record: Sequence[str], asked: Asked
+) -> list[Run]:
+    """Run each network of `pairs` on its samples."""
+    if asked.dask is None:
+        for option, value in (("--shard", asked.shard), ("--resume-folder", asked.resume_folder)):
+            if value is not None:
+                raise InputError(f"{option} {value}: needs --dask ADDRESS or --dask local")
+        return _one_process(backend, pairs, record, asked.timeout_s)
+    if asked.timeout_s is not None:
+        raise InputError(f"--timeout {asked.timeout_s:g}: not together with --dask")
+    from spikeport.sharding import SHARD, run_sweep
+
+    with _io.progress("shards") as update:
+        return run_sweep(
+            pairs,
+            backend=backend,
+            address=None if asked.dask == "local" else asked.dask,
+            shard=asked.shard or SHARD,
+            record=record,
+            folder=asked.resume_folder,
+            progress=lambda done, total: update(f"{done} of {total} samples", done, total),
+        )
+
+
+def _one_process(
+    name: str, pairs: Sequence[tuple[Any, Any]], record: Sequence[str], timeout_s: float | None
+) -> list[Run]:
+    from spikeport.backends.registry import backend as backend_named
+    from spikeport.backends.registry import run as run_backend
+
+    slow = backend_named(name).slow
+    if timeout_s is not None and not slow:
+        raise InputError(f"--timeout: backend '{name}' takes none, only 'lava' does")
+    with _io.progress(name) as update:
+        options: dict[str, Any] = {"progress": partial(update, name)} if slow else {}
+        if timeout_s is not None:
+            options["timeout_s"] = timeout_s
+        return [run_backend(name, network, x, record=record, **options) for network, x in pairs]

@@ -1,0 +1,143 @@
+"""Where shards run: worker processes of our own on this machine, or a Dask scheduler at an address.
+
+Dask's processes exchange pickled objects. Giving an address trusts its scheduler and workers, and
+everyone who can reach them, as much as code that runs here.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing import resource_tracker
+from typing import Any
+
+from spikeport.errors import BackendUnavailableError, InputError
+
+CONNECT_S = 4.0
+WORKERS_S = 30.0
+"""How long to wait for a first worker, and while there is none at all."""
+
+
+def require_dask() -> Any:
+    """The module `distributed`.
+
+    Raises:
+        BackendUnavailableError: it is not installed.
+    """
+    try:
+        import distributed
+    except ImportError as error:
+        raise BackendUnavailableError(
+            f"dask: the package 'distributed' cannot be imported ({error}); "
+            "install it with: pip install '.[dask]'"
+        ) from error
+    return distributed
+
+
+@contextmanager
+def connected(address: str | None, workers: int | None, shards: int) -> Iterator[Any]:
+    """A Dask client of the scheduler at `address`, or of a local cluster that ends with it.
+
+    Args:
+        workers: processes of the local cluster, one per core if None, never more than `shards`.
+
+    Raises:
+        InputError: `address` is none.
+        BackendUnavailableError: no Dask here, nobody answers at `address`, it has no workers, or
+            the processes cannot be started.
+    """
+    # Every loss is told by an error of ours; Dask would add a traceback for each connection.
+    with require_dask().utils.silence_logging_cmgr(logging.CRITICAL):
+        if address is None:
+            with _local_cluster(workers, shards) as cluster, _client(cluster) as client:
+                yield client
+        else:
+            with _remote(address) as client:
+                yield client
+
+
+@contextmanager
+def _remote(address: str) -> Iterator[Any]:
+    _check_address(address)
+    with _client(address) as client:
+        try:
+            client.wait_for_workers(1, timeout=WORKERS_S)
+        except TimeoutError as error:
+            raise BackendUnavailableError(
+                f"dask: the scheduler at '{address}' has had no worker for {WORKERS_S:g} s; "
+                f"start some with: dask worker {address}"
+            ) from error
+        yield client
+
+
+def _check_address(address: str) -> None:
+    # Before a Client is made: one that fails in the making takes 10 s to close.
+    try:
+        require_dask().comm.resolve_address(address)
+    except (ValueError, ImportError) as error:
+        raise InputError(
+            f"dask: address '{address}': {error}; must be like tcp://host:8786"
+        ) from error
+    except OSError as error:
+        raise BackendUnavailableError(f"dask: address '{address}': {error}") from error
+
+
+@contextmanager
+def _client(target: Any) -> Iterator[Any]:
+    try:
+        client = require_dask().Client(target, timeout=CONNECT_S, set_as_default=False)
+    except OSError as error:
+        raise BackendUnavailableError(
+            f"dask: no scheduler answers at '{target}' ({error}); start one with: dask scheduler"
+        ) from error
+    with client:
+        yield client
+
+
+@contextmanager
+def _local_cluster(workers: int | None, shards: int) -> Iterator[Any]:
+    from dask.system import CPU_COUNT
+
+    with tempfile.TemporaryDirectory(
+        prefix="spikeport-dask-", ignore_cleanup_errors=True
+    ) as folder:
+        try:
+            with _deaf_to_interrupts():
+                cluster = require_dask().LocalCluster(
+                    n_workers=min(workers or CPU_COUNT, shards),
+                    threads_per_worker=1,
+                    processes=True,
+                    host="127.0.0.1",
+                    dashboard_address=None,
+                    # Zero is no limit: at one, Dask pauses workers for good instead of failing.
+                    memory_limit=0,
+                    local_directory=folder,
+                    scheduler_kwargs={"local_directory": folder},
+                    env={"TMPDIR": folder},
+                    silence_logs=logging.CRITICAL,
+                )
+        except (OSError, RuntimeError) as error:
+            raise BackendUnavailableError(
+                f"dask: the local workers did not start ({error}); a script that calls this "
+                "needs `if __name__ == '__main__':` around what it does"
+            ) from error
+        with cluster:
+            yield cluster
+
+
+@contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Threads and processes started inside never see SIGINT; this thread does so afterwards.
+
+    Ctrl-C reaches every process of the terminal: here it ends the run, which ends the workers.
+    """
+    # Starting the tracker unblocks SIGINT in whichever thread needs it first.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -1,0 +1,139 @@
+"""Handing shards to the workers of a Dask client and taking their runs back as they finish."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import NDArray
+
+from spikeport.errors import BackendUnavailableError, SpikeportError
+from spikeport.network import DeployedNetwork
+from spikeport.network_hash import describe
+from spikeport.runs import Run
+from spikeport.sharding.cluster import WORKERS_S, require_dask
+from spikeport.sharding.task import rebuild, run_shard
+from spikeport.simulators.results import spikeport_version
+
+AHEAD = 2
+"""Shards handed out per worker thread: one runs, one waits. The others stay here, so that neither
+scheduler nor workers hold more samples than they need."""
+POLL_S = 1.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shard:
+    """Some samples of one of the networks.
+
+    Attributes:
+        network: its place in the list of networks.
+        first, count: which samples of that network, along B.
+        samples: per input, checked.
+    """
+
+    network: int
+    first: int
+    count: int
+    samples: Mapping[str, NDArray[Any]]
+
+
+def dispatch(
+    client: Any,
+    networks: Sequence[DeployedNetwork],
+    shards: Mapping[int, Shard],
+    backend: str,
+    record: Sequence[str],
+) -> Iterator[tuple[int, Run]]:
+    """Run all shards on the workers of `client`; yields (its key, its run) as each finishes.
+
+    A network goes to the scheduler once, and to each worker once. It is a task of its own, so one
+    that was lost with its worker is made again.
+
+    Raises:
+        SpikeportError: the first error of a shard, as the backend raised it there.
+        BackendUnavailableError: workers or scheduler are gone, or a shard failed in another way.
+    """
+    token, version = uuid.uuid4().hex, spikeport_version()
+    waiting = sorted(shards, reverse=True)
+    pending: dict[Any, int] = {}
+    sent: tuple[int, Any] | None = None
+    while waiting or pending:
+        with _told_if_lost():
+            room = AHEAD * max(1, sum(client.nthreads().values())) - len(pending)
+            for index in [waiting.pop() for _ in range(min(max(room, 0), len(waiting)))]:
+                shard = shards[index]
+                if sent is None or sent[0] != shard.network:
+                    key = f"spikeport-network-{token}-{shard.network}"
+                    parts = describe(networks[shard.network])
+                    sent = shard.network, _submit(client, key, rebuild, *parts)
+                asked = (sent[1], backend, shard.samples, tuple(record), version)
+                key = f"spikeport-shard-{token}-{index}"
+                pending[_submit(client, key, run_shard, *asked)] = index
+            finished = _wait(client, tuple(pending))
+        for future in finished:
+            index = pending.pop(future)
+            yield index, _result(future, shards[index])
+
+
+def _submit(client: Any, key: str, task: Callable[..., Any], *arguments: Any) -> Any:
+    """Send a task to the scheduler; arguments go by value, futures among them by reference."""
+    import dask
+
+    # Dask would advise to scatter what is large, but that is lost with the worker that holds it.
+    with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 PiB"}):
+        return client.submit(task, *arguments, key=key)
+
+
+def _wait(client: Any, futures: Sequence[Any]) -> set[Any]:
+    """Those that have finished, at least one of them."""
+    wait = require_dask().wait
+    deadline = time.monotonic() + WORKERS_S
+    while True:
+        try:
+            with client.as_current():
+                finished: set[Any] = wait(futures, POLL_S, return_when="FIRST_COMPLETED").done
+        except TimeoutError:
+            if client.nthreads():
+                deadline = time.monotonic() + WORKERS_S
+            elif time.monotonic() > deadline:
+                raise BackendUnavailableError(
+                    f"dask: all workers are gone, and for {WORKERS_S:g} s none came back"
+                ) from None
+        else:
+            return finished
+
+
+def _result(future: Any, shard: Shard) -> Run:
+    """The run of a finished shard, computed again if it was lost with its worker meanwhile."""
+    which = f"samples {shard.first} to {shard.first + shard.count - 1}"
+    with _told_if_lost():
+        try:
+            run: Run = future.result()
+        except SpikeportError:
+            raise
+        except require_dask().KilledWorker as error:
+            raise BackendUnavailableError(
+                f"dask: {which} ended every worker that ran them; if memory was short, take "
+                f"fewer samples per shard (now {shard.count}) or fewer workers"
+            ) from error
+        except Exception as error:
+            raise BackendUnavailableError(f"dask: {which} failed on a worker: {error!r}") from error
+    return run
+
+
+@contextmanager
+def _told_if_lost() -> Iterator[None]:
+    from concurrent.futures import CancelledError
+
+    try:
+        yield
+    except SpikeportError:
+        raise
+    except (CancelledError, OSError) as error:
+        raise BackendUnavailableError(
+            f"dask: the scheduler was lost on the way ({error})"
+        ) from error

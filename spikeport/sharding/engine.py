@@ -1,0 +1,145 @@
+"""`run_sharded` and `run_sweep`: samples cut along B, a Dask worker per shard, one merged run.
+
+Every sample starts from zeroed state and all sums are exact integers, so results depend neither on
+the size of the shards nor on the workers, their order, or how often one is killed: Dask gives the
+shards of a lost worker to another one, and a shard that runs twice gives the same.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from spikeport.backends.registry import backend as find_backend
+from spikeport.errors import InputError
+from spikeport.merge import merge_runs
+from spikeport.network import DeployedNetwork
+from spikeport.runs import Run
+from spikeport.samples import Samples, check_samples, sample_count, select
+from spikeport.sharding.cluster import connected
+from spikeport.sharding.dispatch import Shard, dispatch
+from spikeport.sharding.store import load_shard, open_store, save_shard, shard_key
+
+SHARD = 128
+"""Samples per shard; a constant, so that a second run cuts alike wherever it runs."""
+
+Progress = Callable[[int, int], None]
+
+
+def run_sharded(
+    network: DeployedNetwork,
+    samples: Samples,
+    *,
+    backend: str = "native",
+    address: str | None = None,
+    workers: int | None = None,
+    shard: int = SHARD,
+    record: Sequence[str] = (),
+    folder: str | os.PathLike[str] | None = None,
+    progress: Progress | None = None,
+) -> Run:
+    """Run a network on a backend in shards over Dask; equal to one process in every number.
+
+    Only `wall_s` differs: it is the computing time of all shards together.
+
+    Args:
+        samples: per input (B, *shape), presented at every step, or (T, B, *shape).
+        backend: one that takes a deployed network.
+        address: of a Dask scheduler ("tcp://host:8786"), whose workers have this Spikeport; it
+            is trusted like code that runs here. None starts processes on this machine and ends
+            them; a script then needs `if __name__ == "__main__":`, as with multiprocessing.
+        workers: processes on this machine, one per core if None; of no effect with an address.
+        shard: samples per shard.
+        record: which of "spikes", "u" and "v" to keep in `Run.trace`.
+        folder: finished shards are written here, and those found here are not run again. A
+            damaged file is logged as a warning and its shard run again.
+        progress: called with (samples done, samples in all), those found in `folder` included.
+
+    Raises:
+        InputError: samples, backend, `workers` or `shard` do not fit.
+        BackendUnavailableError: Dask is not installed, cannot be reached or was lost, or the
+            backend cannot run on its workers.
+        OutputError: a shard cannot be written to `folder`.
+    """
+    return run_sweep(
+        [(network, samples)],
+        backend=backend,
+        address=address,
+        workers=workers,
+        shard=shard,
+        record=record,
+        folder=folder,
+        progress=progress,
+    )[0]
+
+
+def run_sweep(
+    pairs: Sequence[tuple[DeployedNetwork, Samples]],
+    *,
+    backend: str = "native",
+    address: str | None = None,
+    workers: int | None = None,
+    shard: int = SHARD,
+    record: Sequence[str] = (),
+    folder: str | os.PathLike[str] | None = None,
+    progress: Progress | None = None,
+) -> list[Run]:
+    """Several networks, each with its samples, on the same workers; see `run_sharded`."""
+    for name, value in (("shard", shard), ("workers", workers)):
+        if value is not None and value < 1:
+            raise InputError(f"{name} is {value}, must be at least 1")
+    if find_backend(backend).takes != "deployed":
+        raise InputError(f"backend '{backend}' takes a float network, shards need a deployed one")
+    for network, _ in pairs:
+        if not isinstance(network, DeployedNetwork):
+            raise InputError("shards need a deployed network, this one is float")
+    shards = [
+        part
+        for index, (network, samples) in enumerate(pairs)
+        for part in _cut(index, network, samples, shard)
+    ]
+    store = None if folder is None else open_store(Path(folder))
+    total = sum(part.count for part in shards)
+    runs: dict[int, Run] = {}
+    keys: dict[int, str] = {}
+    done = 0
+
+    def note(index: int, run: Run) -> None:
+        nonlocal done
+        runs[index] = run
+        done += run.samples
+        if progress is not None:
+            progress(done, total)
+
+    if store is not None:
+        for index, part in enumerate(shards):
+            network = pairs[part.network][0]
+            keys[index] = shard_key(network.content_hash, backend, part.samples, record)
+            if (found := load_shard(store, keys[index])) is not None:
+                note(index, found)
+    if missing := {i: part for i, part in enumerate(shards) if i not in runs}:
+        networks = [network for network, _ in pairs]
+        with connected(address, workers, len(missing)) as client:
+            for index, run in dispatch(client, networks, missing, backend, record):
+                if store is not None:
+                    save_shard(store, keys[index], run)
+                note(index, run)
+    return [
+        merge_runs([runs[i] for i, part in enumerate(shards) if part.network == index])
+        for index in range(len(pairs))
+    ]
+
+
+def _cut(index: int, network: DeployedNetwork, samples: Samples, size: int) -> list[Shard]:
+    arrays = check_samples(network.inputs, network.steps, samples)
+    count = sample_count(network.inputs, arrays)
+    return [
+        Shard(
+            index,
+            first,
+            min(size, count - first),
+            select(network.inputs, arrays, slice(first, first + size)),
+        )
+        for first in range(0, count, size)
+    ]

@@ -1,0 +1,129 @@
+"""Finished shards on disk: one safetensors file each, named by what was computed.
+
+The key is a SHA-256 over network, backend, version, what is recorded, and the samples themselves.
+So a file is only ever taken for the very same computation, however the samples were cut, and a
+folder may serve many runs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.numpy
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+
+from spikeport.errors import OutputError
+from spikeport.files import write_bytes
+from spikeport.network_hash import Arrays, canonical_bytes, sha256
+from spikeport.runs import EventCounts, Run, Trace
+from spikeport.simulators.results import spikeport_version
+
+FORMAT = "spikeport.shard"
+VERSION = 1
+SUFFIX = ".shard"
+_PLAIN = ("backend", "version", "network_hash", "samples", "steps", "wall_s")
+_log = logging.getLogger(__name__)
+
+
+def shard_key(
+    network_hash: str, backend: str, samples: Mapping[str, NDArray[Any]], record: Sequence[str]
+) -> str:
+    """Hex digest that names the result of running `samples`."""
+    asked = {
+        "format": f"{FORMAT} {VERSION}",
+        "network": network_hash,
+        "backend": backend,
+        "spikeport": spikeport_version(),
+        "record": sorted(record),
+    }
+    return sha256(canonical_bytes(asked, samples))
+
+
+def open_store(folder: Path) -> Path:
+    """The folder, made if it is not there.
+
+    Raises:
+        OutputError: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be made: {error.strerror or error}") from error
+    return folder
+
+
+def save_shard(folder: Path, key: str, run: Run) -> None:
+    """Write the run of one shard, whole or not at all.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    data, arrays = _take_apart(run)
+    header = {"key": key, "run": data, "digest": _digest(key, data, arrays)}
+    text = json.dumps(header, sort_keys=True)
+    content = safetensors.numpy.save(arrays, metadata={FORMAT: text})
+    write_bytes(folder / f"{key}{SUFFIX}", content)
+
+
+def load_shard(folder: Path, key: str) -> Run | None:
+    """The run stored under `key`; None if there is none.
+
+    A damaged file counts as none, with a warning in the log: its shard is computed again and
+    the file replaced.
+    """
+    path = folder / f"{key}{SUFFIX}"
+    if not path.exists():
+        return None
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            header = json.loads(file.metadata()[FORMAT])
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if header["key"] != key or header["digest"] != _digest(key, header["run"], arrays):
+            raise ValueError("its content is not what was written")
+        return _put_together(header["run"], arrays)
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+        _log.warning("%s: damaged (%s); its shard is computed again", path, error)
+        return None
+
+
+def _digest(key: str, data: dict[str, Any], arrays: Arrays) -> str:
+    return sha256(canonical_bytes({"key": key, "run": data}, arrays))
+
+
+def _take_apart(run: Run) -> tuple[dict[str, Any], Arrays]:
+    groups = {"scores": run.scores, "spike_counts": run.spike_counts}
+    if run.trace is not None:
+        for field in dataclasses.fields(Trace):
+            groups[f"trace.{field.name}"] = getattr(run.trace, field.name)
+    data = {name: getattr(run, name) for name in _PLAIN}
+    data["counts"] = None if run.counts is None else dataclasses.asdict(run.counts)
+    # Names in their order: the first of the scores is the one that predicts.
+    data["groups"] = {group: list(arrays) for group, arrays in groups.items()}
+    named = {f"{g}/{n}": array for g, arrays in groups.items() for n, array in arrays.items()}
+    return data, named
+
+
+def _put_together(data: dict[str, Any], arrays: Arrays) -> Run:
+    groups = {
+        group: {name: arrays[f"{group}/{name}"] for name in names}
+        for group, names in data["groups"].items()
+    }
+    trace = {
+        name.removeprefix("trace."): found
+        for name, found in groups.items()
+        if name.startswith("trace.")
+    }
+    return Run(
+        **{name: data[name] for name in _PLAIN},
+        scores=groups["scores"],
+        spike_counts=groups["spike_counts"],
+        counts=None if data["counts"] is None else EventCounts(**data["counts"]),
+        trace=Trace(**trace) if trace else None,
+    )

@@ -1,0 +1,43 @@
+"""What the workers do: rebuild a network once, run it on one shard of samples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from numpy.typing import NDArray
+
+from spikeport.backends.registry import run as run_backend
+from spikeport.errors import BackendUnavailableError
+from spikeport.network import DeployedNetwork
+from spikeport.network_file import build
+from spikeport.network_hash import Arrays
+from spikeport.runs import Run
+from spikeport.simulators.results import spikeport_version
+
+OPTIONS: Mapping[str, Mapping[str, Any]] = {"native": {"threads": 1}}
+"""The cluster already has a worker thread per core."""
+
+
+def rebuild(data: dict[str, Any], arrays: Arrays) -> DeployedNetwork:
+    """The network that `network_hash.describe` took apart, checked anew."""
+    return build(data, arrays, {})
+
+
+def run_shard(
+    network: DeployedNetwork,
+    backend: str,
+    samples: Mapping[str, NDArray[Any]],
+    record: Sequence[str],
+    version: str,
+) -> Run:
+    """Run one shard; it depends on nothing else and leaves nothing, so it may run twice.
+
+    Raises:
+        BackendUnavailableError: this worker has another version of Spikeport than `version`.
+    """
+    if spikeport_version() != version:
+        raise BackendUnavailableError(
+            f"dask: a worker has Spikeport {spikeport_version()}, must have {version} as here"
+        )
+    return run_backend(backend, network, samples, record=record, **OPTIONS.get(backend, {}))

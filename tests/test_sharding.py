@@ -1,0 +1,444 @@
+"""Sharded runs equal one process: workers, deaths, resuming, damage, and what is left behind."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from spikeport.errors import BackendUnavailableError, InputError, OutputError
+from spikeport.network import (
+    Coding,
+    Dense,
+    DeployedNetwork,
+    Input,
+    Population,
+    Readout,
+    ReadoutKind,
+)
+from spikeport.network_file import save_network
+from spikeport.runs import Run
+from spikeport.sharding import cluster, run_sharded, run_sweep
+from spikeport.sharding.store import load_shard, save_shard
+from spikeport.simulators.native import run_native
+from spikeport.simulators.reference import run_reference
+from tests.strategies import networks, samples_for
+from tests.test_cli import call
+from tests.test_merge import RECORD, assert_same
+
+SAMPLES = 60
+
+# Dask warns in its own threads when a busy machine is slow; there it would be an error.
+pytestmark = pytest.mark.filterwarnings("ignore:Creating scratch directories is taking")
+
+
+def small_network(seed: int = 0, steps: int = 4) -> DeployedNetwork:
+    rng = np.random.default_rng(seed)
+    layers = (("hidden", 24, "pixels", 64), ("output", 10, "hidden", 24))
+    return DeployedNetwork(
+        inputs=(Input("pixels", (1, 8, 8), Coding.GRADED, 0, 255),),
+        populations=tuple(
+            Population(
+                name, (size,), vth=300, decay_u=4096, decay_v=128, bias=np.zeros(size, np.int32)
+            )
+            for name, size, _, _ in layers
+        ),
+        connections=tuple(
+            Dense(source, name, (rng.integers(-60, 64, (size, width)) * 2).astype(np.int16))
+            for name, size, source, width in layers
+        ),
+        readouts=(Readout("output", ReadoutKind.SPIKES),),
+        steps=steps,
+    )
+
+
+NETWORK = small_network()
+PIXELS = np.random.default_rng(1).integers(0, 256, (SAMPLES, 1, 8, 8))
+
+
+def workers_alive() -> list[psutil.Process]:
+    """Worker processes of this one; not Python's own tracker, which stays until we end."""
+    return [
+        child
+        for child in psutil.Process().children(recursive=True)
+        if child.status() != psutil.STATUS_ZOMBIE and "spawn_main" in " ".join(child.cmdline())
+    ]
+
+
+@contextmanager
+def somebody_elses(workers: int, folder: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """A scheduler's address and its process, the parent of its workers."""
+    script = (
+        "import sys; from distributed import LocalCluster\n"
+        "if __name__ == '__main__':\n"
+        f"    with LocalCluster(n_workers={workers}, threads_per_worker=2,\n"
+        "                      dashboard_address=None) as cluster:\n"
+        "        print(cluster.scheduler_address, flush=True); sys.stdin.read()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env={**os.environ, "TMPDIR": str(folder)},
+    ) as process:
+        assert process.stdout is not None
+        yield process.stdout.readline().strip(), process
+        assert process.stdin is not None
+        process.stdin.close()
+
+
+@pytest.fixture(scope="module")
+def scheduler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with somebody_elses(1, tmp_path_factory.mktemp("dask")) as (address, _):
+        yield address
+
+
+def test_two_workers_equal_one_process() -> None:
+    seen: list[tuple[int, int]] = []
+    run = run_sharded(
+        NETWORK, PIXELS, workers=2, shard=7, record=RECORD, progress=lambda *at: seen.append(at)
+    )
+    assert_same(run, run_native(NETWORK, PIXELS, record=RECORD))
+    assert seen[-1] == (SAMPLES, SAMPLES)
+    assert sorted(seen) == seen
+    assert len(seen) == -(-SAMPLES // 7)
+    assert workers_alive() == []
+
+
+def test_four_workers_one_killed_equal_one_process() -> None:
+    killed: list[int] = []
+
+    def kill(done: int, total: int) -> None:
+        if not killed:
+            alive = workers_alive()
+            assert len(alive) == 4
+            assert done < total / 2
+            killed.append(alive[0].pid)
+            os.kill(alive[0].pid, signal.SIGKILL)
+
+    run = run_sharded(NETWORK, PIXELS, workers=4, shard=1, backend="reference", progress=kill)
+    assert_same(run, run_reference(NETWORK, PIXELS))
+    assert killed
+    assert workers_alive() == []
+
+
+def test_a_failing_shard_ends_the_run_and_the_workers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SPIKEPORT_LAVA_PYTHON", str(tmp_path / "none"))
+    with pytest.raises(BackendUnavailableError, match=r"spikeport\.backends\.lava\.environment"):
+        run_sharded(NETWORK, PIXELS, backend="lava", workers=1, folder=tmp_path / "shards")
+    assert workers_alive() == []
+    assert list((tmp_path / "shards").iterdir()) == []
+
+
+@settings(
+    max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.data())
+def test_random_networks_and_shard_sizes(scheduler: str, data: st.DataObject) -> None:
+    pairs = []
+    for network in data.draw(st.lists(networks(max_steps=4), min_size=1, max_size=3)):
+        pairs.append((network, data.draw(samples_for(network, max_samples=5))))
+    shard = data.draw(st.integers(1, 6))
+    record = RECORD if data.draw(st.booleans()) else ()
+    runs = run_sweep(pairs, address=scheduler, shard=shard, record=record)
+    for (network, samples), run in zip(pairs, runs, strict=True):
+        assert_same(run, run_native(network, samples, record=record))
+
+
+def test_large_shards(scheduler: str) -> None:
+    """Beyond 10 MB Dask would warn, and advise what does not outlive a worker."""
+    network = DeployedNetwork(
+        inputs=(Input("wide", (3000,), Coding.SPIKES, 0, 1),),
+        populations=(
+            Population("output", (2,), vth=9, decay_u=4096, decay_v=0, bias=np.zeros(2, np.int32)),
+        ),
+        connections=(Dense("wide", "output", np.full((2, 3000), 2, np.int16)),),
+        readouts=(Readout("output", ReadoutKind.SPIKES),),
+        steps=2,
+    )
+    samples = np.random.default_rng(2).integers(0, 2, (1000, 3000))
+    run = run_sharded(network, samples, address=scheduler, shard=1000)
+    assert_same(run, run_native(network, samples))
+
+
+def stamps(folder: Path) -> dict[str, int]:
+    return {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+
+
+def test_resuming_runs_only_what_is_missing(scheduler: str, tmp_path: Path) -> None:
+    def run(samples: Any = PIXELS, **options: Any) -> Run:
+        return run_sharded(
+            NETWORK, samples, address=scheduler, shard=20, folder=tmp_path, **options
+        )
+
+    whole = run_native(NETWORK, PIXELS)
+    assert_same(run(), whole)
+    first = stamps(tmp_path)
+    assert len(first) == 3
+    lost = sorted(first)[1]
+    (tmp_path / lost).unlink()
+    assert_same(run(), whole)
+    second = stamps(tmp_path)
+    assert second.keys() == first.keys()
+    assert {name for name in first if first[name] != second[name]} == {lost}
+    # Whole shards of fewer samples are known already; nobody has to answer then.
+    seen: list[tuple[int, int]] = []
+    part = run_sharded(
+        NETWORK,
+        PIXELS[:40],
+        address="tcp://127.0.0.1:1",
+        shard=20,
+        folder=tmp_path,
+        progress=lambda *at: seen.append(at),
+    )
+    assert_same(part, run_native(NETWORK, PIXELS[:40]))
+    assert seen == [(20, 40), (40, 40)]
+    # Anything else asked is another shard.
+    other = np.where(PIXELS == 255, 254, PIXELS)
+    assert_same(run(other), run_native(NETWORK, other))
+    assert_same(run(record=("spikes",)), run_native(NETWORK, PIXELS, record=("spikes",)))
+    assert_same(run(backend="reference"), run_reference(NETWORK, PIXELS))
+    assert {name: stamps(tmp_path)[name] for name in second} == second
+    assert len(stamps(tmp_path)) == 3 + 3 * 3
+
+
+def truncate(content: bytearray) -> None:
+    del content[len(content) // 2 :]
+
+
+def empty(content: bytearray) -> None:
+    content.clear()
+
+
+def flip_a_number(content: bytearray) -> None:
+    content[-1] ^= 1
+
+
+def flip_the_header(content: bytearray) -> None:
+    at = content.index(b'\\"samples\\": ') + len(b'\\"samples\\": ')
+    content[at] = ord("9")
+
+
+@pytest.mark.parametrize("damage", [truncate, empty, flip_a_number, flip_the_header])
+def test_damaged_shards_are_run_again(
+    scheduler: str,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    damage: Callable[[bytearray], None],
+) -> None:
+    def run() -> Run:
+        return run_sharded(NETWORK, PIXELS, address=scheduler, shard=30, folder=tmp_path)
+
+    run()
+    good = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    broken = min(good)
+    content = bytearray(good[broken])
+    damage(content)
+    broken.write_bytes(content)
+    with caplog.at_level(logging.WARNING, "spikeport"):
+        assert_same(run(), run_native(NETWORK, PIXELS))
+    (record,) = [entry for entry in caplog.records if entry.name.startswith("spikeport")]
+    assert f"{broken}: damaged (" in record.getMessage()
+    assert load_shard(tmp_path, broken.stem) is not None
+    assert {path.name for path in tmp_path.iterdir()} == {path.name for path in good}
+
+
+def test_a_shard_under_another_key_is_not_taken(tmp_path: Path) -> None:
+    run = run_native(NETWORK, PIXELS[:2])
+    save_shard(tmp_path, "a", run)
+    (tmp_path / "a.shard").rename(tmp_path / "b.shard")
+    assert load_shard(tmp_path, "b") is None
+    assert load_shard(tmp_path, "a") is None
+
+
+@given(st.data())
+@settings(max_examples=30, deadline=None)
+def test_stored_runs_come_back_whole(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    network = data.draw(networks(max_steps=3))
+    samples = data.draw(samples_for(network))
+    record = data.draw(st.sampled_from([(), ("v",), RECORD]))
+    run = run_reference(network, samples, record=record)
+    folder = tmp_path_factory.mktemp("store")
+    save_shard(folder, "key", run)
+    again = load_shard(folder, "key")
+    assert again is not None
+    assert_same(again, run)
+    assert again.wall_s == run.wall_s
+
+
+def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(OutputError, match="file"):
+        run_sharded(NETWORK, PIXELS, folder=tmp_path / "file")
+
+
+def test_no_dask(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(BackendUnavailableError, match=r"pip install '\.\[dask\]'"):
+        run_sharded(NETWORK, PIXELS)
+
+
+@pytest.mark.parametrize(
+    ("address", "error", "message"),
+    [
+        ("tcp://127.0.0.1:1", BackendUnavailableError, "no scheduler answers at 'tcp://127.0.0"),
+        ("nonsense", InputError, "must be like tcp://host:8786"),
+        ("odd://host:1", InputError, "must be like tcp://host:8786"),
+    ],
+)
+def test_unreachable_and_malformed_addresses(
+    monkeypatch: pytest.MonkeyPatch, address: str, error: type[Exception], message: str
+) -> None:
+    monkeypatch.setattr(cluster, "CONNECT_S", 1.0)
+    with pytest.raises(error, match=message):
+        run_sharded(NETWORK, PIXELS, address=address)
+
+
+def test_a_scheduler_without_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "WORKERS_S", 0.5)
+    with (
+        somebody_elses(0, tmp_path) as (address, _),
+        pytest.raises(BackendUnavailableError, match="has had no worker for"),
+    ):
+        run_sharded(NETWORK, PIXELS, address=address)
+
+
+def test_a_scheduler_lost_on_the_way(tmp_path: Path) -> None:
+    shards = tmp_path / "shards"
+    with (
+        somebody_elses(1, tmp_path) as (address, process),
+        pytest.raises(BackendUnavailableError, match="scheduler was lost"),
+    ):
+        run_sharded(
+            small_network(steps=100),
+            PIXELS,
+            backend="reference",
+            address=address,
+            shard=1,
+            folder=shards,
+            progress=lambda done, total: process.kill(),
+        )
+    assert {path.suffix for path in shards.iterdir()} == {".shard"}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"shard": 0}, "shard is 0"),
+        ({"workers": 0}, "workers is 0"),
+        ({"backend": "brain"}, "'brain' is unknown"),
+        ({"backend": "float"}, "takes a float network"),
+    ],
+)
+def test_bad_options(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        run_sharded(NETWORK, PIXELS, **options)
+
+
+def test_command_line(scheduler: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    chips = [tmp_path / f"{seed}.spikeport" for seed in range(3)]
+    for seed, chip in enumerate(chips):
+        save_network(small_network(seed), chip)
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        code = call(["run", *map(str, arguments)])
+        return code, *capsys.readouterr()
+
+    sharded = ("--dask", scheduler, "--shard", 100, "--resume-folder", tmp_path / "shards")
+    for asked in (chips[:1], chips):
+        plain, spread = (run(*asked, "--json", *more) for more in ((), sharded))
+        assert plain[::2] == spread[::2] == (0, "")
+        wanted, found = json.loads(plain[1]), json.loads(spread[1])
+        wanted.pop("wall_s", None), found.pop("wall_s", None)
+        assert found == wanted
+    rows = found["networks"]
+    assert [row["network"] for row in rows] == [str(chip) for chip in chips]
+    for row in rows:
+        assert row["accuracy_low"] <= row["accuracy"] <= row["accuracy_high"]
+        assert 0 < row["energy_pj"]["low"] <= row["energy_pj"]["nominal"]
+    assert len(list((tmp_path / "shards").iterdir())) == 3 * 4
+    code, out, _ = run(*chips)
+    assert code == 0
+    assert max(len(line.rstrip()) for line in out.splitlines()) <= 100
+    for arguments, message in (
+        ((chips[0], "--shard", 5), "--shard 5: needs --dask"),
+        ((chips[0], "--resume-folder", "x"), "--resume-folder x: needs --dask"),
+        ((*chips, "--trace", "t.npz"), "--trace t.npz: takes one network, 3 given"),
+    ):
+        code, _, err = run(*arguments)
+        assert code == 2
+        assert message in err
+
+
+@pytest.mark.parametrize("how", ["interrupt", "kill"])
+def test_nothing_runs_on_after_the_end(tmp_path: Path, how: str) -> None:
+    """Ctrl-C goes to the whole process group, kill -9 to the parent alone."""
+    chip, folder = tmp_path / "slow.spikeport", tmp_path / "shards"
+    save_network(small_network(steps=300), chip)
+    images = tmp_path / "images.npz"
+    pixels = PIXELS[:, 0].astype(np.uint8)
+    labels = np.arange(SAMPLES) % 10
+    np.savez(images, x_train=pixels, y_train=labels, x_test=pixels, y_test=labels)
+    arguments = ["run", chip, "--data", images, "-b", "reference", "--dask", "local"]
+    command = [*arguments, "--shard", "1", "--resume-folder", folder]
+    with subprocess.Popen(
+        [sys.executable, "-c", "from spikeport.cli import main; main()", *map(str, command)],
+        start_new_session=True,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        wait_for(lambda: any(folder.glob("*.shard")) or process.poll() is not None)
+        assert process.poll() is None
+        assert len(session(process.pid)) > 1
+        if how == "interrupt":
+            os.killpg(process.pid, signal.SIGINT)
+        else:
+            process.kill()
+        _, said = process.communicate(timeout=30)
+    assert process.returncode == (130 if how == "interrupt" else -signal.SIGKILL)
+    wait_for(lambda: not session(process.pid))
+    if how == "interrupt":
+        assert "Traceback" not in said
+        assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+            (chip.name, images.name, folder.name)
+        )
+        assert {path.suffix for path in folder.iterdir()} == {".shard"}
+
+
+def session(leader: int) -> list[psutil.Process]:
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if os.getsid(process.pid) == leader and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except (ProcessLookupError, psutil.NoSuchProcess):
+            continue
+    return found
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
