@@ -78,7 +78,14 @@ class Budget:
 
 @contextmanager
 def reading(path: str | os.PathLike[str], what: str) -> Iterator[h5py.File]:
-    """Open an HDF5 file; every fault within the block becomes one error that names the file.
+    """Open an HDF5 file to read it; errors are those of `naming`."""
+    with naming(path, what), open_file(path) as file:
+        yield file
+
+
+@contextmanager
+def naming(path: str | os.PathLike[str], what: str) -> Iterator[None]:
+    """Every fault of reading within the block becomes one error that names the file.
 
     Args:
         what: what the file should hold, for the message.
@@ -89,12 +96,16 @@ def reading(path: str | os.PathLike[str], what: str) -> Iterator[h5py.File]:
     if not Path(path).is_file():
         raise InputError(f"{path}: no such file")
     try:
-        with h5py.File(path, "r") as file:
-            yield file
+        yield
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
         raise InputError(f"{path}: not a {what} (HDF5) file, or damaged ({error})") from error
+
+
+def open_file(path: str | os.PathLike[str]) -> h5py.File:
+    """An HDF5 file to read, whatever h5py makes of its faults."""
+    return h5py.File(path, "r")
 
 
 @contextmanager
