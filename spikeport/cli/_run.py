@@ -5,14 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import typer
 
-from spikeport.cli import _io
+from spikeport.cli import _io, _traces
 from spikeport.cli._tables import counts_table, facts_table
-from spikeport.files import replacing
+from spikeport.errors import InputError
 from spikeport.network import DeployedNetwork
-from spikeport.runs import Run
 from spikeport.samples import encode_samples
 from spikeport.statistics import accuracy
 
@@ -24,25 +22,26 @@ def run(
     ] = None,
     data: _io.Data = "digits",
     samples: _io.Count = None,
-    trace: Annotated[
-        Path | None, typer.Option(help="Write spikes, u and v per step to this .npz.")
-    ] = None,
+    trace: _traces.TraceFile = None,
+    probe: _traces.Probes = None,
     as_json: _io.Json = False,
 ) -> None:
     """Run a network on a backend over test samples; show accuracy, spikes and events."""
     from spikeport.backends.registry import run as run_backend
 
+    if probe and trace is None:
+        raise InputError(f"--probe {probe[0]}: chooses what --trace writes, needs --trace FILE")
     opened = _io.open_network(network)
     deployed = isinstance(opened, DeployedNetwork)
     dataset = _io.open_data(data)
     x: Any = dataset.test_x[:samples]
     if deployed:
         x = encode_samples(opened.inputs, opened.steps, x)
-    record = ("spikes", "u", "v") if trace and deployed else ("spikes", "v") if trace else ()
     name = backend or ("native" if deployed else "float")
-    done = run_backend(name, opened, x, record=record)
-    if trace is not None:
-        _write_trace(done, trace)
+    if trace is None:
+        done = run_backend(name, opened, x)
+    else:
+        done = _traces.record(trace, name, opened, x, probe)
     labels = dataset.test_y[:samples]
     reached = accuracy(int((done.predictions == labels).sum()), done.samples)
     facts = {
@@ -65,14 +64,3 @@ def run(
         data_out["synaptic_events"] = dict(done.counts.synaptic_events)
         tables.append(counts_table(done.counts))
     _io.emit(as_json, data_out, *tables)
-
-
-def _write_trace(done: Run, path: Path) -> None:
-    assert done.trace is not None
-    arrays = {
-        f"{kind}.{name}": array
-        for kind in ("spikes", "u", "v")
-        for name, array in getattr(done.trace, kind).items()
-    }
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, **arrays)
