@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from spikeport.errors import InputError
 from spikeport.float_network import FloatNetwork
 from spikeport.network import DeployedNetwork
+from spikeport.probe import Probe, Record
 from spikeport.runs import Run
 from spikeport.samples import Samples
 
@@ -36,9 +37,7 @@ class Status:
 class Runner(Protocol):
     """Runs a network on samples: integers for a deployed network, float units for a graph."""
 
-    def __call__(
-        self, network: Any, samples: Samples, *, record: Sequence[str] = ..., **options: Any
-    ) -> Run:
+    def __call__(self, network: Any, samples: Samples, *, record: Any = ..., **options: Any) -> Run:
         """Run `network` on `samples`."""
         ...
 
@@ -91,14 +90,14 @@ def run(
     network: DeployedNetwork | FloatNetwork,
     samples: Samples,
     *,
-    record: Sequence[str] = (),
+    record: Record = (),
     **options: Any,
 ) -> Run:
     """Run `network` on the backend called `name`.
 
     Args:
         samples: (B, *shape) or (T, B, *shape); integers for a DeployedNetwork, else float units.
-        record: any of "spikes", "u", "v".
+        record: any of "spikes", "u" and "v"; for a DeployedNetwork `Probe`s too.
 
     Raises:
         InputError: unknown backend, or one that takes the other kind of network.
@@ -108,6 +107,8 @@ def run(
     kind = "deployed" if isinstance(network, DeployedNetwork) else "float"
     if chosen.takes != kind:
         raise InputError(f"backend '{name}' takes a {chosen.takes} network, this one is {kind}")
+    if kind == "float" and any(isinstance(item, Probe) for item in record):
+        raise InputError(f"backend '{name}' records whole float graphs, probes are for chip ones")
     return chosen.run(network, samples, record=record, **options)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import product
 
@@ -36,9 +36,10 @@ from spikeport.network import (
     Synapses,
     threshold_state,
 )
+from spikeport.probe import Record
 from spikeport.runs import EventCounts, Run
 from spikeport.samples import Samples, at_step, check_samples, sample_count
-from spikeport.simulators.results import assembled_run, empty_trace
+from spikeport.simulators.results import assembled_run, empty_trace, keep
 
 Synapse = tuple[int, int]
 """(target neuron, weight mantissa)."""
@@ -166,17 +167,15 @@ class _Tally:
         return EventCounts(samples=samples, steps=network.steps, **counts)
 
 
-def run_reference(
-    network: DeployedNetwork, samples: Samples, *, record: Collection[str] = ()
-) -> Run:
+def run_reference(network: DeployedNetwork, samples: Samples, *, record: Record = ()) -> Run:
     """Run a network on integer samples, one neuron after the other.
 
     Args:
         samples: per input (B, *shape), presented at every step, or (T, B, *shape).
-        record: which of "spikes", "u" and "v" to keep in `Run.trace`.
+        record: which of "spikes", "u" and "v" to keep in `Run.trace`, or `Probe`s.
 
     Raises:
-        InputError: samples do not fit the network, or a name in `record` is unknown.
+        InputError: samples do not fit the network, or what `record` names is unknown.
     """
     arrays = check_samples(network.inputs, network.steps, samples)
     count = sample_count(network.inputs, arrays)
@@ -202,9 +201,7 @@ def run_reference(
                 spikes = _population_step(population, u[name], v[name], a, b, tally)
                 sent[name].append(spikes)
                 fired[name][sample] += spikes
-                for kept, now in ((trace.spikes, spikes), (trace.u, u[name]), (trace.v, v[name])):
-                    if name in kept:
-                        kept[name][t, sample] = np.reshape(now, population.shape)
+                keep(trace, name, (t, sample), spikes=spikes, u=u[name], v=v[name])
         for name, now in v.items():
             charge[name][sample] = now
 

@@ -2,39 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import math
+from collections.abc import Mapping
 from importlib import metadata
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from spikeport.errors import InputError
 from spikeport.network import DeployedNetwork, ReadoutKind
+from spikeport.probe import RECORDABLE as RECORDABLE
+from spikeport.probe import Record, selection
 from spikeport.runs import EventCounts, Run, Trace
 
-RECORDABLE = ("spikes", "u", "v")
 
-
-def empty_trace(network: DeployedNetwork, samples: int, record: Collection[str]) -> Trace:
-    """A trace of zeros, (T, B, *shape) per population, for each of the names in `record`.
+def empty_trace(network: DeployedNetwork, samples: int, record: Record) -> Trace:
+    """A trace of zeros with room for what `record` asks for, and for nothing else.
 
     Raises:
-        InputError: a name is not one of "spikes", "u" and "v".
+        InputError: `record` names what the network does not have or what cannot be recorded.
     """
-    for name in record:
-        if name not in RECORDABLE:
-            raise InputError(f"record: '{name}' cannot be recorded, only {', '.join(RECORDABLE)}")
-    fields = {
-        name: {
-            part.name: np.zeros(
-                (network.steps, samples, *part.shape), np.uint8 if name == "spikes" else np.int32
-            )
-            for part in network.populations
-        }
-        for name in RECORDABLE
-        if name in record
-    }
-    return Trace(**fields)
+    fields: dict[str, dict[str, NDArray[Any]]] = {name: {} for name in RECORDABLE}
+    chosen = selection(network, record)
+    for (variable, population), some in chosen.items():
+        shape = network.by_name[population].shape if some is None else some.flat.shape
+        kind = np.uint8 if variable == "spikes" else np.int32
+        fields[variable][population] = np.zeros((network.steps, samples, *shape), kind)
+    neurons = {key: some for key, some in chosen.items() if some is not None}
+    return Trace(**fields, neurons=neurons)
+
+
+def keep(trace: Trace, population: str, at: Any, **values: ArrayLike) -> None:
+    """Store values of a population where the trace has room for them.
+
+    Args:
+        at: index into the leading axes of its arrays: a step, a slice of steps, (step, sample).
+        values: `spikes`, `u` and `v` of the whole population, of any shape with the same order.
+    """
+    for variable, array in values.items():
+        kept = getattr(trace, variable).get(population)
+        if kept is None:
+            continue
+        room, some = kept[at], trace.neurons.get((variable, population))
+        if some is None:
+            room[...] = np.reshape(array, room.shape)
+        else:
+            whole = np.reshape(array, (*room.shape[:-1], math.prod(some.shape)))
+            room[...] = whole[..., some.flat]
+
+
+def narrowed(trace: Trace, network: DeployedNetwork, record: Record) -> Trace:
+    """What `record` asks for of a trace that holds at least that."""
+    fields: dict[str, dict[str, NDArray[Any]]] = {name: {} for name in RECORDABLE}
+    chosen = selection(network, record)
+    for key, some in chosen.items():
+        variable, population = key
+        array = getattr(trace, variable)[population]
+        if some is not None and key not in trace.neurons:
+            array = array.reshape(*array.shape[:2], -1)[..., some.flat]
+        fields[variable][population] = array
+    neurons = {key: some for key, some in chosen.items() if some is not None}
+    return Trace(**fields, neurons=neurons)
 
 
 def assembled_run(

@@ -117,4 +117,4 @@ def _divergence(a: Run, b: Run, name: str, step: int, sample: int, neuron: int) 
     shape = a.spike_counts[name].shape
     index = tuple(int(i) for i in np.unravel_index(neuron, shape))
     values = tuple(float(_traced(run, "spikes", name)[step, sample, neuron]) for run in (a, b))
-    return Divergence(name, index, sample, step, "spikes", (values[0], values[1]))
+    return Divergence(name, index, sample, step, "spikes", (values[0], values[1]), neuron)

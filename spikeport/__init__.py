@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from spikeport.network import SumPool2d as SumPool2d
     from spikeport.network_file import load_network as load_network
     from spikeport.network_file import save_network as save_network
+    from spikeport.probe import Probe as Probe
     from spikeport.profile import HardwareProfile as HardwareProfile
     from spikeport.profile import load_profile as load_profile
     from spikeport.runs import EventCounts as EventCounts
@@ -50,6 +51,10 @@ if TYPE_CHECKING:
     from spikeport.sharding import run_sweep as run_sweep
     from spikeport.simulators.native import run_native as run_native
     from spikeport.simulators.reference import run_reference as run_reference
+    from spikeport.trace_comparison import compare_files as compare_files
+    from spikeport.trace_comparison import compare_runs as compare_runs
+    from spikeport.trace_reader import open_trace as open_trace
+    from spikeport.trace_reader import read_trace as read_trace
     from spikeport.trainer import Dataset as Dataset
     from spikeport.trainer import TrainConfig as TrainConfig
     from spikeport.trainer import describe as describe
@@ -59,6 +64,7 @@ if TYPE_CHECKING:
     from spikeport.trainer import load_dataset as load_dataset
     from spikeport.trainer import train as train
     from spikeport.workflow import quantize as quantize
+    from spikeport.workflow import record_to as record_to
 
 _HOME = {
     "spikeport.backends.registry": (
@@ -103,6 +109,7 @@ _HOME = {
         "load_network",
         "save_network",
     ),
+    "spikeport.probe": ("Probe",),
     "spikeport.profile": (
         "HardwareProfile",
         "load_profile",
@@ -119,6 +126,14 @@ _HOME = {
     ),
     "spikeport.simulators.native": ("run_native",),
     "spikeport.simulators.reference": ("run_reference",),
+    "spikeport.trace_comparison": (
+        "compare_files",
+        "compare_runs",
+    ),
+    "spikeport.trace_reader": (
+        "open_trace",
+        "read_trace",
+    ),
     "spikeport.trainer": (
         "Dataset",
         "TrainConfig",
@@ -129,7 +144,10 @@ _HOME = {
         "load_dataset",
         "train",
     ),
-    "spikeport.workflow": ("quantize",),
+    "spikeport.workflow": (
+        "quantize",
+        "record_to",
+    ),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 

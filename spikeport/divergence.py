@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport.runs import Run
+from spikeport.runs import Run, Trace
 
 VARIABLES = ("u", "v", "spikes")
 
@@ -23,6 +24,7 @@ class Divergence:
         step: logical step, from 0.
         variable: 'u', 'v' (both at the end of the step) or 'spikes'.
         values: in the first run and in the second.
+        flat: the neuron's index in C order.
     """
 
     population: str
@@ -31,57 +33,101 @@ class Divergence:
     step: int
     variable: str
     values: tuple[float, float]
+    flat: int
 
     def __str__(self) -> str:
         neuron = ", ".join(str(index) for index in self.neuron)
-        first, second = (f"{value:.9g}" for value in self.values)
+        first, second = (number(value) for value in self.values)
         return (
             f"sample {self.sample}, step {self.step}, population '{self.population}', "
             f"neuron ({neuron}): {self.variable} {first} against {second}"
         )
 
 
-def first_divergence(
-    a: Run, b: Run, order: Sequence[str], variables: Sequence[str] = VARIABLES
-) -> Divergence | None:
-    """The first difference between the traces of two runs, or None where they agree.
+@dataclass(frozen=True, slots=True, eq=False)
+class Pair:
+    """One variable of one population in both traces, on the neurons and samples that both have.
 
-    First means: lowest sample, then step, then population in `order`, then variable in the order
-    given, then neuron. That is the cause and not a consequence, if `order` is topological. What
-    only one of the runs has traced is not compared, and neither are samples that only one has run.
+    Attributes:
+        a, b: (T, B, K).
+        flat: index of each of the K neurons in the population, (K,).
+        shape: of the population.
+    """
+
+    a: NDArray[Any]
+    b: NDArray[Any]
+    flat: NDArray[np.int64]
+    shape: tuple[int, ...]
+
+
+def first_divergence(
+    a: Run | Trace, b: Run | Trace, order: Sequence[str], variables: Sequence[str] = VARIABLES
+) -> Divergence | None:
+    """The first difference between two traces, or None where they agree.
+
+    First means: earliest step, then population in `order`, then variable in the order given, then
+    sample and neuron. That is a cause and not a consequence, if `order` is topological: samples
+    know nothing of each other, and nothing before that step differs in any of them. What only one
+    of the runs has traced is not compared, and neither are samples that only one has run.
     """
     found: Divergence | None = None
     for population in order:
         for variable in variables:
-            pair = _traced(a, b, population, variable)
+            pair = paired(a, b, population, variable)
             if pair is None:
                 continue
-            unequal = pair[0] != pair[1]
-            moments = unequal.reshape(*unequal.shape[:2], -1).any(axis=2)
-            if not moments.any():
+            # Steps after the one that is found already need no look.
+            unequal = pair.a[: found and found.step] != pair.b[: found and found.step]
+            steps = unequal.any(axis=(1, 2))
+            if not steps.any():
                 continue
-            sample = int(moments.any(axis=0).argmax())
-            step = int(moments[:, sample].argmax())
-            if found is not None and (found.sample, found.step) <= (sample, step):
-                continue
-            neuron = tuple(int(i) for i in np.argwhere(unequal[step, sample])[0])
-            first, second = (float(values[(step, sample, *neuron)]) for values in pair)
-            found = Divergence(population, neuron, sample, step, variable, (first, second))
+            step = int(steps.argmax())
+            sample, k = (int(i) for i in np.argwhere(unequal[step])[0])
+            flat = int(pair.flat[k])
+            found = Divergence(
+                population,
+                tuple(int(i) for i in np.unravel_index(flat, pair.shape)),
+                sample,
+                step,
+                variable,
+                (float(pair.a[step, sample, k]), float(pair.b[step, sample, k])),
+                flat,
+            )
     return found
 
 
+def paired(a: Run | Trace, b: Run | Trace, population: str, variable: str) -> Pair | None:
+    """What both have traced of a variable of a population, or None."""
+    one, other = _traced(a, population, variable), _traced(b, population, variable)
+    if one is None or other is None:
+        return None
+    (first, some, shape), (second, others, _) = one, other
+    if len(first) != len(second):
+        return None
+    samples = min(first.shape[1], second.shape[1])
+    first, second = first[:, :samples], second[:, :samples]
+    if some is None and others is None:
+        same = first.shape[2] == second.shape[2]
+        return Pair(first, second, np.arange(first.shape[2]), shape) if same else None
+    here = np.arange(first.shape[2]) if some is None else some
+    there = np.arange(second.shape[2]) if others is None else others
+    flat, i, j = np.intersect1d(here, there, assume_unique=True, return_indices=True)
+    return Pair(first[..., i], second[..., j], flat, shape) if len(flat) else None
+
+
+def number(value: float) -> str:
+    """A value of a trace in few words: integers whole, others in 9 digits."""
+    return f"{value:.0f}" if float(value).is_integer() else f"{value:.9g}"
+
+
 def _traced(
-    a: Run, b: Run, population: str, variable: str
-) -> tuple[NDArray[Any], NDArray[Any]] | None:
-    """Both traces of a variable on the samples that both have, or None."""
-    if a.trace is None or b.trace is None:
+    run: Run | Trace, population: str, variable: str
+) -> tuple[NDArray[Any], NDArray[np.int64] | None, tuple[int, ...]] | None:
+    """Values (T, B, K), which neurons (None for all), and the population's shape."""
+    trace = run.trace if isinstance(run, Run) else run
+    array = None if trace is None else getattr(trace, variable).get(population)
+    if trace is None or array is None:
         return None
-    tables = getattr(a.trace, variable), getattr(b.trace, variable)
-    if any(population not in table for table in tables):
-        return None
-    first, second = (table[population] for table in tables)
-    shared = min(first.shape[1], second.shape[1])
-    first, second = first[:, :shared], second[:, :shared]
-    if first.shape[0] != second.shape[0] or first.size != second.size:
-        return None
-    return first, second.reshape(first.shape)
+    some = trace.neurons.get((variable, population))
+    flat = array.reshape(*array.shape[:2], prod(array.shape[2:]))
+    return (flat, None, array.shape[2:]) if some is None else (flat, some.flat, some.shape)

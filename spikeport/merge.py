@@ -77,7 +77,9 @@ def _merge_traces(traces: Sequence[Trace | None]) -> Trace | None:
         **{
             field.name: _joined(field.name, [getattr(trace, field.name) for trace in known], axis=1)
             for field in dataclasses.fields(Trace)
-        }
+            if field.name != "neurons"
+        },
+        neurons=known[0].neurons,
     )
 
 

@@ -231,6 +231,8 @@ def _compare(
 def _differing_spikes(run: Run, above: Run, population: str, shared: int) -> int | None:
     if run.trace is None or above.trace is None:
         return None
+    if any(("spikes", population) in one.trace.neurons for one in (run, above) if one.trace):
+        return None
     traces = [one.trace.spikes.get(population) for one in (run, above) if one.trace]
     first, second = (_flat(trace, shared) for trace in traces)
     if first is None or second is None or first.shape != second.shape:

@@ -43,11 +43,27 @@ class EventCounts:
         return sum(getattr(self, name).values())
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Chosen:
+    """Some neurons of a population.
+
+    Attributes:
+        flat: their indices in C order, ascending.
+        shape: of the whole population.
+    """
+
+    flat: NDArray[np.int64]
+    shape: tuple[int, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Trace:
     """Per step and sample; every array has shape (T, B, *population shape).
 
+    Where only some neurons were recorded it is (T, B, K), and `neurons` tells which.
+
     Attributes:
+        neurons: per (variable, population), the K chosen neurons; all where there is no entry.
         spikes: uint8, 1 where the neuron fired in that logical step.
         u, v: state at the end of the step, after reset (int32 in integer simulators).
         v_charged: v before the reset; kept by float simulators, to tell ties at the threshold.
@@ -57,6 +73,7 @@ class Trace:
     u: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     v: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     v_charged: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    neurons: Mapping[tuple[str, str], Chosen] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

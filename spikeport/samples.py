@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -75,6 +76,17 @@ def select(
         )
         for part in inputs
     }
+
+
+def samples_hash(arrays: Mapping[str, NDArray[Any]]) -> str:
+    """SHA-256 of checked arrays: names, types, shapes and values."""
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        little = array.astype(array.dtype.newbyteorder("<"), copy=False)
+        digest.update(f"{name} {little.dtype.str} {array.shape}\n".encode())
+        digest.update(little.data)
+    return digest.hexdigest()
 
 
 def batch_shape(axes: str, shape: Sequence[int]) -> str:

@@ -2,10 +2,35 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
+from collections.abc import Callable
+from math import prod
+from typing import Any
+
+from spikeport.backends.registry import run as run_backend
+from spikeport.errors import InputError
 from spikeport.export.quantize import QuantizationResult, QuantizeConfig
 from spikeport.export.quantize import quantize as quantize_with
 from spikeport.float_network import FloatNetwork
-from spikeport.samples import Samples
+from spikeport.merge import merge_runs
+from spikeport.network import DeployedNetwork
+from spikeport.probe import RECORDABLE, Record, selection
+from spikeport.runs import Run
+from spikeport.samples import (
+    Samples,
+    check_float_samples,
+    check_samples,
+    sample_count,
+    samples_hash,
+    select,
+)
+from spikeport.trace_file import trace_writer
+from spikeport.trace_header import header_of
+
+RECORD_BYTES = 256 * 2**20
+"""Traces that `record_to` holds at once, where it can tell their size beforehand."""
+FLOAT_CHUNK = 32
 
 
 def quantize(
@@ -25,3 +50,76 @@ def quantize(
     from spikeport.simulators.native import run_native
 
     return quantize_with(network, samples, run_float=run_float, run_chip=run_native, config=config)
+
+
+def record_to(
+    path: str | os.PathLike[str],
+    network: DeployedNetwork | FloatNetwork,
+    samples: Samples,
+    *,
+    backend: str = "native",
+    record: Record = RECORDABLE,
+    chunk: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    **options: Any,
+) -> Run:
+    """Run a network and write its trace to a file as it goes; memory does not grow with B.
+
+    The file is that of `trace_file`, and appears when all samples are done. It and the run, whose
+    trace is left out, are the same whatever `chunk` is.
+
+    Args:
+        samples: (B, *shape) or (T, B, *shape); integers for a DeployedNetwork, else float units.
+        record: plain names for all populations, or `Probe`s.
+        chunk: samples to run at once; by default as many as keep the trace below RECORD_BYTES.
+        progress: called with (samples done, samples in all).
+        options: further ones of the backend.
+
+    Raises:
+        InputError: the samples, `record` or `chunk` do not fit.
+        BackendUnavailableError: the backend is not installed, or broke while it ran.
+        OutputError: the file cannot be written; what stood there before is unharmed.
+    """
+    if not record:
+        raise InputError("record: nothing is to be recorded, needs a variable or a probe")
+    if chunk is not None and chunk < 1:
+        raise InputError(f"chunk is {chunk} samples, must be at least 1")
+    deployed = isinstance(network, DeployedNetwork)
+    check = check_samples if deployed else check_float_samples
+    arrays: dict[str, Any] = {**check(network.inputs, network.steps, samples)}
+    count = sample_count(network.inputs, arrays)
+    at_once = chunk or trace_chunk(network, record)
+    runs: list[Run] = []
+    with trace_writer(path) as writer:
+        for first in range(0, count, at_once):
+            part = slice(first, min(first + at_once, count))
+            taken = select(network.inputs, arrays, part)
+            run = run_backend(backend, network, taken, record=record, **options)
+            if run.trace is None:
+                raise InputError(f"backend '{backend}' has recorded nothing")
+            if not runs:
+                writer.begin(
+                    header_of(
+                        run,
+                        count,
+                        order=getattr(network, "order", ()),
+                        samples_hash=samples_hash(arrays),
+                        provenance=getattr(network, "provenance", {}),
+                    )
+                )
+            writer.append(run.trace)
+            runs.append(dataclasses.replace(run, trace=None))
+            if progress is not None:
+                progress(part.stop, count)
+    return merge_runs(runs)
+
+
+def trace_chunk(network: DeployedNetwork | FloatNetwork, record: Record) -> int:
+    """Samples whose traces take about RECORD_BYTES; a fixed number for a float graph."""
+    if not isinstance(network, DeployedNetwork):
+        return FLOAT_CHUNK
+    each = 0
+    for (variable, population), some in selection(network, record).items():
+        width = len(some.flat) if some else prod(network.by_name[population].shape)
+        each += network.steps * width * (1 if variable == "spikes" else 4)
+    return max(1, RECORD_BYTES // each)

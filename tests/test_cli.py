@@ -79,18 +79,6 @@ def test_float_graphs_run_too(spikeport: Spikeport, folder: Path, name: str) -> 
     assert json.loads(out)["samples"] == 20
 
 
-def test_trace_is_written(spikeport: Spikeport, folder: Path, tmp_path: Path) -> None:
-    trace = tmp_path / "trace.npz"
-    code, _, _ = spikeport("run", folder / "m.spikeport", "-n", 3, "--trace", trace)
-    assert code == 0
-    with np.load(trace, allow_pickle=False) as arrays:
-        network = load_network(folder / "m.spikeport")
-        for population in network.populations:
-            for kind in ("spikes", "u", "v"):
-                shape = arrays[f"{kind}.{population.name}"].shape
-                assert shape == (network.steps, 3, *population.shape)
-
-
 def test_chip_network_travels_through_nir(
     spikeport: Spikeport, folder: Path, tmp_path: Path
 ) -> None:
@@ -304,9 +292,7 @@ def test_missing_lava_is_said_with_its_remedy(
     ids=lambda command: command[0],
 )
 def test_a_full_disk_loses_nothing(folder: Path, tmp_path: Path, command: list[str]) -> None:
-    suffix = {"export": ".nir", "run": ".npz", "train": ".safetensors"}.get(
-        command[0], ".spikeport"
-    )
+    suffix = {"export": ".nir", "run": ".h5", "train": ".safetensors"}.get(command[0], ".spikeport")
     target = tmp_path / f"out{suffix}"
     target.write_text("precious")
     arguments = [folder / part if part.startswith("m.") else part for part in command]

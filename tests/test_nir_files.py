@@ -11,8 +11,8 @@ import nir
 import numpy as np
 import pytest
 
+from spikeport import hdf5_file
 from spikeport.errors import InputError, OutputError
-from spikeport.export import nir_hdf5
 from spikeport.export.nir_flatten import safe_names
 from spikeport.export.nir_graph import difference, make_graph
 from spikeport.export.nir_reader import IntegratorGain, read_nir
@@ -418,11 +418,11 @@ def test_absent_version_and_v_reset_are_those_of_old_files(tmp_path: Path) -> No
 def test_size_limits_can_be_met(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.nir"
     write_nir(around(FLAT, nir.Affine(np.zeros((300, 5)), np.zeros(300))), path)
-    monkeypatch.setattr(nir_hdf5, "MAX_OBJECTS", 5)
+    monkeypatch.setattr(hdf5_file, "MAX_OBJECTS", 5)
     with pytest.raises(InputError, match="holds more than 5 objects"):
         read_nir(path, isolate=False)
-    monkeypatch.setattr(nir_hdf5, "MAX_OBJECTS", 1000)
-    monkeypatch.setattr(nir_hdf5, "MAX_TOTAL_BYTES", 12000)
+    monkeypatch.setattr(hdf5_file, "MAX_OBJECTS", 1000)
+    monkeypatch.setattr(hdf5_file, "MAX_TOTAL_BYTES", 12000)
     with pytest.raises(InputError, match="the limits are"):
         read_nir(path, isolate=False)
 

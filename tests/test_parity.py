@@ -209,8 +209,11 @@ def test_first_divergence_prefers_the_cause_to_its_consequences() -> None:
         traced(u_a=[(2, 1, 2)], v_a=[(2, 1, 2)], spikes_b=[(2, 1, 0), (3, 0, 1)]),
         ("a", "b"),
     )
-    assert found is not None  # sample 0 comes before sample 1, however late its step
-    assert (found.sample, found.step, found.population, found.neuron) == (0, 3, "b", (1,))
+    assert found is not None  # step 2 comes before step 3, however late its sample
+    assert (found.sample, found.step, found.population, found.neuron) == (1, 2, "a", (2,))
+    found = first_divergence(traced(), traced(v_a=[(2, 1, 0)], u_b=[(2, 0, 0)]), ("a", "b"))
+    assert found is not None
+    assert (found.population, found.variable, found.sample) == ("a", "v", 1)
     found = first_divergence(
         traced(), traced(u_a=[(2, 1, 2)], v_a=[(2, 1, 2)], spikes_b=[(2, 1, 0)]), ("a", "b")
     )

@@ -76,7 +76,7 @@ def ladder() -> ParityReport:
 
 
 def broken() -> ParityReport:
-    found = Divergence("conv2", (3, 1, 0), 5, 7, "spikes", (0.0, 1.0))
+    found = Divergence("conv2", (3, 1, 0), 5, 7, "spikes", (0.0, 1.0), 10)
     verdict = f"FAILED: spikes differ, 12 in 'conv2'; first at {found}"
     lava = row("Lava", "lava", "0.10.0", 30, 32, Rule.EXACT, verdict, (0, 12, 3), answers=2)
     skipped = SkippedStage("Norse", "norse", "norse is not installed", "pip install norse")

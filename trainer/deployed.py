@@ -9,7 +9,7 @@ wrapping to int32.
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -33,9 +33,10 @@ from spikeport.network import (
     Synapses,
     threshold_state,
 )
+from spikeport.probe import Record
 from spikeport.runs import Run
 from spikeport.samples import Samples, at_step, check_samples, sample_count, select
-from spikeport.simulators.results import empty_trace, spikeport_version
+from spikeport.simulators.results import empty_trace, keep, spikeport_version
 from spikeport.trainer.events import FanOut, Tally, fan_out
 
 BATCH = 256
@@ -43,17 +44,15 @@ EXACT = 2**53
 
 
 @torch.no_grad()
-def evaluate_deployed(
-    network: DeployedNetwork, samples: Samples, record: Collection[str] = ()
-) -> Run:
+def evaluate_deployed(network: DeployedNetwork, samples: Samples, record: Record = ()) -> Run:
     """Run a deployed network on integer samples; equals the simulators bit for bit.
 
     Args:
         samples: per input (B, *shape), presented at every step, or (T, B, *shape).
-        record: which of "spikes", "u" and "v" to keep in `Run.trace`.
+        record: which of "spikes", "u" and "v" to keep in `Run.trace`, or `Probe`s.
 
     Raises:
-        InputError: samples do not fit the network, a name in `record` is unknown, or a weighted
+        InputError: samples do not fit the network, what `record` names is unknown, or a weighted
             sum could leave the range in which float64 is exact.
     """
     arrays = check_samples(network.inputs, network.steps, samples)
@@ -71,8 +70,8 @@ def evaluate_deployed(
             for name, state in states.items():
                 fired[name][batch] += state.spikes
                 charge[name][batch] = state.v
-                for kind in record:
-                    getattr(trace, kind)[name][step, batch] = getattr(state, kind).numpy()
+                spikes, u, v = (x.numpy() for x in (state.spikes, state.u, state.v))
+                keep(trace, name, (step, batch), spikes=spikes, u=u, v=v)
     return Run(
         backend="trainer-integer",
         version=f"{spikeport_version()} (torch {torch.__version__})",

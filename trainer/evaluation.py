@@ -174,7 +174,8 @@ class _Meter:
             **{
                 kind: {name: torch.cat(parts, dim=1).numpy() for name, parts in kept.items()}
                 for kind, kept in self.kept.items()
-            }
+            },
+            neurons={},
         )
 
     def _send(self, source: str, values: Tensor, repeats: int = 1) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,10 +19,11 @@ from spikeport.backends.lava.schedule import Schedule, schedule
 from spikeport.backends.lava.supervise import run_worker
 from spikeport.errors import BackendUnavailableError, InputError, OutputError
 from spikeport.network import DeployedNetwork, ReadoutKind
+from spikeport.probe import Record
 from spikeport.runs import Run, Trace
 from spikeport.samples import Samples, check_samples, sample_count, select
 from spikeport.simulators.native import run_native
-from spikeport.simulators.results import empty_trace
+from spikeport.simulators.results import empty_trace, keep, narrowed
 
 TIMEOUT_S = 1800.0
 CHUNK_BYTES = 1 << 28
@@ -42,7 +43,7 @@ class _Task:
     at_once: int
     times: Schedule
     trace: Trace
-    record: Collection[str]
+    record: Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ def run_lava(
     network: DeployedNetwork,
     samples: Samples,
     *,
-    record: Collection[str] = (),
+    record: Record = (),
     timeout_s: float = TIMEOUT_S,
     progress: Progress | None = None,
 ) -> Run:
@@ -69,7 +70,7 @@ def run_lava(
 
     Args:
         samples: per input (B, *shape), presented at every step, or (T, B, *shape).
-        record: which of "spikes", "u" and "v" to keep in `Run.trace`.
+        record: which of "spikes", "u" and "v" to keep in `Run.trace`, or `Probe`s.
         timeout_s: wall-clock limit; Lava takes about 1 ms per step and connection. A Lava that
             does nothing for a minute is ended before.
         progress: called with (samples done, samples in all).
@@ -87,7 +88,7 @@ def run_lava(
 def run_many(
     pairs: Sequence[tuple[DeployedNetwork, Samples]],
     *,
-    record: Collection[str] = (),
+    record: Record = (),
     timeout_s: float = TIMEOUT_S,
     progress: Progress | None = None,
 ) -> list[Run]:
@@ -113,12 +114,12 @@ def run_many(
     ]
 
 
-def _task(network: DeployedNetwork, samples: Samples, record: Collection[str]) -> _Task:
+def _task(network: DeployedNetwork, samples: Samples, record: Record) -> _Task:
     arrays = check_samples(network.inputs, network.steps, samples)
     count = sample_count(network.inputs, arrays)
     trace = empty_trace(network, count, {*record, "spikes"})
     times = schedule(network)
-    bytes_each = 1 + 4 * len({*record} - {"spikes"})
+    bytes_each = 1 + 4 * len([kind for kind in (trace.u, trace.v) if kind])
     neurons = sum(part.size for part in network.populations)
     messages = sum(part.size for part in network.inputs)
     per_sample = network.steps * (bytes_each * neurons + 4 * messages)
@@ -197,12 +198,12 @@ def _run(
             if recording.what == "end":
                 final[recording.population][chosen] = values.reshape(values.shape[1], -1)
             else:
-                getattr(trace, recording.what)[recording.population][:, chosen] = values
+                name, at = recording.population, (slice(None), chosen)
+                keep(trace, name, at, **{recording.what: values})
     fired = {
         part.name: trace.spikes[part.name].sum(axis=0, dtype=np.int64).reshape(task.count, -1)
         for part in network.populations
     }
-    kept = Trace(trace.spikes if "spikes" in task.record else {}, trace.u, trace.v)
     return Run(
         backend="lava",
         version=version,
@@ -215,6 +216,6 @@ def _run(
         },
         spike_counts={p.name: fired[p.name].sum(0).reshape(p.shape) for p in network.populations},
         counts=run_native(network, task.samples, recorded=trace.spikes).counts,
-        trace=kept if task.record else None,
+        trace=narrowed(trace, network, task.record) if task.record else None,
         wall_s=sum(wall_s for _, _, wall_s in results),
     )

@@ -8,7 +8,7 @@ flipped. N samples of T steps run one after the other; LIFReset clears each popu
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,7 @@ from spikeport.network import (
     SumPool2d,
     Synapses,
 )
+from spikeport.probe import Record, selection
 
 Port = tuple[str, str]
 
@@ -98,12 +99,12 @@ def build_program(
     times: Schedule,
     samples: Mapping[str, NDArray[Any]],
     count: int,
-    record: Collection[str],
+    record: Record,
     folder: Path,
 ) -> Program:
     """The processes that run `count` checked samples and record into `folder`.
 
-    Spikes are always recorded, u and v if `record` names them.
+    Spikes are always recorded, u and v of the whole populations that `record` names.
     """
     nodes: dict[str, Node] = {}
     edges: list[tuple[Port, Port]] = []
@@ -141,11 +142,16 @@ def injections(network: DeployedNetwork, population: str) -> list[BiasInjection]
 
 
 def _recordings(
-    network: DeployedNetwork, population: Population, record: Collection[str], count: int
+    network: DeployedNetwork, population: Population, record: Record, count: int
 ) -> list[Recording]:
     frames = count * network.steps
     wanted = [Recording(population.name, "spikes", frames, "uint8")]
-    wanted += [Recording(population.name, what, frames, "int32") for what in record if what in "uv"]
+    chosen = selection(network, record)
+    wanted += [
+        Recording(population.name, what, frames, "int32")
+        for what in "uv"
+        if (what, population.name) in chosen
+    ]
     if any(
         r.population == population.name and r.kind is ReadoutKind.MEMBRANE for r in network.readouts
     ):

@@ -260,4 +260,4 @@ class _Tally:
             item: {name: np.stack(steps) for name, steps in per_node.items() if steps}
             for item, per_node in self.traced.items()
         }
-        return Trace(**stacked)
+        return Trace(**stacked, neurons={})

@@ -23,6 +23,7 @@ from spikeport.simulators.counts import PerNeuron
 from spikeport.simulators.native.kernels import Int32, advance, deliver
 from spikeport.simulators.native.replay import Spikes
 from spikeport.simulators.native.wiring import Wiring
+from spikeport.simulators.results import keep
 
 Stream = NDArray[Any]
 """Messages of one source, (R, B, N): those of step t lie at t mod R. R is 1 for a static input,
@@ -122,9 +123,7 @@ def run_chunk(
                 threshold_state(population),
                 population.reset is Reset.SUBTRACT,
             )
-            for kept, values in ((trace.spikes, now), (trace.u, own.u), (trace.v, own.v)):
-                if name in kept:
-                    kept[name][t] = values.reshape(kept[name].shape[1:])
+            keep(trace, name, t, spikes=now, u=own.u, v=own.v)
         for c in network.synapses:
             if c.source in network.by_name and t == network.steps - 1 - c.delay:
                 delivered[c.name] += state[c.source].fired.sum(axis=0, dtype=np.int64)

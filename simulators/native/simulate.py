@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 
 import numpy as np
 
 from spikeport.errors import InputError
 from spikeport.network import DeployedNetwork
+from spikeport.probe import Record
 from spikeport.runs import Run, Trace
 from spikeport.samples import Samples, check_samples, sample_count, select
 from spikeport.simulators.counts import event_counts, input_messages
 from spikeport.simulators.native.chunk import Chunk, bytes_per_sample, run_chunk
 from spikeport.simulators.native.replay import Spikes, check_recorded, check_replayed
 from spikeport.simulators.native.wiring import wire
-from spikeport.simulators.results import RECORDABLE, assembled_run, empty_trace
+from spikeport.simulators.results import RECORDABLE, assembled_run, empty_trace, narrowed
 
 MEMORY_BYTES = 64 << 20
 """State and input copies of the samples computed at once; more gains no speed."""
@@ -29,7 +29,7 @@ def run_native(
     network: DeployedNetwork,
     samples: Samples,
     *,
-    record: Collection[str] = (),
+    record: Record = (),
     threads: int | None = None,
     recorded: Spikes | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -39,7 +39,7 @@ def run_native(
 
     Args:
         samples: per input (B, *shape), presented at every step, or (T, B, *shape).
-        record: which of "spikes", "u" and "v" to keep in `Run.trace`.
+        record: which of "spikes", "u" and "v" to keep in `Run.trace`, or `Probe`s.
         threads: how many samples' chunks run at once, one per core if None; changes no result.
         recorded: per population the spikes (T, B, *shape) that were observed elsewhere. Then
             connections carry these, each population computes its own spikes from them, and the
@@ -48,7 +48,7 @@ def run_native(
         memory_bytes: samples are computed in chunks that need about this much beside the results.
 
     Raises:
-        InputError: samples or recorded spikes do not fit the network, a name in `record` is
+        InputError: samples or recorded spikes do not fit the network, what `record` names is
             unknown, or `threads` is below 1.
         CheckFailedError: a population computes other spikes than the recorded ones.
     """
@@ -108,7 +108,7 @@ def run_native(
         fired=fired,
         v={name: np.concatenate([chunk.v[name] for chunk in chunks]) for name in fired},
         counts=counts,
-        trace=replace(trace, spikes=trace.spikes if "spikes" in record else {}) if record else None,
+        trace=narrowed(trace, network, record) if record else None,
         wall_s=time.perf_counter() - started,
     )
 
@@ -119,7 +119,8 @@ def _view(trace: Trace, chosen: slice) -> Trace:
         **{
             kind: {name: array[:, chosen] for name, array in getattr(trace, kind).items()}
             for kind in RECORDABLE
-        }
+        },
+        neurons=trace.neurons,
     )
 
 

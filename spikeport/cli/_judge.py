@@ -8,34 +8,42 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from spikeport.cli import _io
+from spikeport.cli import _io, _traces
 from spikeport.errors import CheckFailedError, InputError
 from spikeport.network import DeployedNetwork
 from spikeport.parity import LadderRow, Rule, build_row
+from spikeport.probe import RECORDABLE
 from spikeport.runs import Run
 from spikeport.samples import encode_samples
 
 
 def compare(
-    network: Annotated[Path, typer.Argument(help=".spikeport, or .nir with chip integers.")],
+    network: Annotated[
+        Path, typer.Argument(help=".spikeport, .nir with chip integers, or with --trace a trace.")
+    ],
     other: Annotated[
-        Path | None, typer.Argument(help="A second file that must hold the same network.")
+        Path | None, typer.Argument(help="A second file that must hold the same.")
     ] = None,
     backends: Annotated[
         str, typer.Option("--backends", "-b", help="Joined by commas, each against the first.")
     ] = "native,reference",
     data: _io.Data = "digits",
     samples: _io.Count = 4,
+    trace: _traces.Traces = False,
     as_json: _io.Json = False,
 ) -> None:
     """Run a chip network on several backends; every spike, score and count must be equal.
 
-    Exit code 1 names the first spike that differs.
+    Exit code 1 names the first spike, or with --trace the first value, that differs.
     """
     import dataclasses
 
     from spikeport.backends.registry import run as run_backend
+    from spikeport.trace_comparison import TraceComparison, compare_runs
 
+    if trace and network.suffix not in _traces.NETWORK_SUFFIXES:
+        _traces.compare_trace_files(network, other, as_json)
+        return
     opened = _io.open_deployed(network)
     dataset = _io.open_data(data)
     x = encode_samples(opened.inputs, opened.steps, dataset.test_x[:samples])
@@ -49,12 +57,15 @@ def compare(
         raise InputError(f"compare: --backends is '{backends}', needs two, or a second file")
     rows: list[LadderRow] = []
     above: Run | None = None
+    compared: dict[str, TraceComparison] = {}
     for stage, name, wanted in stages:
-        run = run_backend(name, wanted, x, record=("spikes",))
+        run = run_backend(name, wanted, x, record=RECORDABLE if trace else ("spikes",))
         rule = Rule.EXACT
         rows.append(
             build_row(stage, run, dataset.test_y, above=above, rule=rule, order=opened.order)
         )
+        if trace and above is not None:
+            compared[stage] = compare_runs(above, run, opened.order)
         above = above or run
     table = Table(title="Compared, spike for spike", title_justify="left")
     for name in ("stage", "n", "accuracy", "spikes differ", "scores differ", "verdict"):
@@ -64,9 +75,22 @@ def compare(
         differing = [str(found.total_spikes), str(found.scores)] if found else ["", ""]
         reached = f"{100 * row.accuracy.rate:.2f} %"
         table.add_row(row.stage, str(row.accuracy.n), reached, *differing, row.verdict)
-    _io.emit(as_json, {"rows": [dataclasses.asdict(row) for row in rows]}, table)
-    if failed := [row for row in rows if not row.passed]:
-        raise CheckFailedError(f"compare: {failed[0].stage}: {failed[0].verdict}")
+    result: dict[str, Any] = {"rows": [dataclasses.asdict(row) for row in rows]}
+    if trace:
+        result["traces"] = {stage: found.as_dict() for stage, found in compared.items()}
+    shown = [
+        part
+        for stage, found in compared.items()
+        for part in _traces.comparison_tables(found, rows[0].stage, stage)
+    ]
+    _io.emit(as_json, result, table, *shown)
+    for row in rows:
+        diverged = compared[row.stage].first if row.stage in compared else None
+        if diverged is not None:
+            verdict = "FAILED: spikes are equal, states are not" if row.passed else row.verdict
+            raise CheckFailedError(f"compare: {row.stage}: {verdict}; first value at {diverged}")
+        if not row.passed:
+            raise CheckFailedError(f"compare: {row.stage}: {row.verdict}")
 
 
 def energy(

@@ -6,16 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import typer
 
-from spikeport.cli import _io, _shards
+from spikeport.cli import _io, _shards, _traces
 from spikeport.cli._sweep import sweep_rows, sweep_table
 from spikeport.cli._tables import counts_table, facts_table
 from spikeport.errors import InputError
-from spikeport.files import replacing
 from spikeport.network import DeployedNetwork
-from spikeport.runs import Run
 from spikeport.samples import encode_samples
 from spikeport.statistics import accuracy
 
@@ -33,9 +30,8 @@ def run(
     ] = None,
     data: _io.Data = "digits",
     samples: _io.Count = None,
-    trace: Annotated[
-        Path | None, typer.Option(help="Write spikes, u and v per step to this .npz.")
-    ] = None,
+    trace: _traces.TraceFile = None,
+    probe: _traces.Probes = None,
     dask: _shards.Dask = None,
     shard: _shards.ShardSize = None,
     resume_folder: _shards.ResumeFolder = None,
@@ -44,9 +40,11 @@ def run(
 ) -> None:
     """Run a network on a backend over test samples; show accuracy, spikes and events."""
     asked = _shards.Asked(dask, shard, resume_folder, timeout)
+    if probe and trace is None:
+        raise InputError(f"--probe {probe[0]}: chooses what --trace writes, needs --trace FILE")
+    if trace is not None and (len(networks) > 1 or asked != _shards.Asked()):
+        raise InputError(f"--trace {trace}: takes one network and neither --dask nor --timeout")
     if len(networks) > 1:
-        if trace is not None:
-            raise InputError(f"--trace {trace}: takes one network, {len(networks)} given")
         _run_several(networks, backend or "native", data, samples, asked, as_json)
         return
     (network,) = networks
@@ -56,11 +54,11 @@ def run(
     x: Any = dataset.test_x[:samples]
     if deployed:
         x = encode_samples(opened.inputs, opened.steps, x)
-    record = ("spikes", "u", "v") if trace and deployed else ("spikes", "v") if trace else ()
     name = backend or ("native" if deployed else "float")
-    (done,) = _shards.compute(name, [(opened, x)], record, asked)
-    if trace is not None:
-        _write_trace(done, trace)
+    if trace is None:
+        (done,) = _shards.compute(name, [(opened, x)], asked)
+    else:
+        done = _traces.record(trace, name, opened, x, probe)
     labels = dataset.test_y[:samples]
     reached = accuracy(int((done.predictions == labels).sum()), done.samples)
     facts = {
@@ -97,16 +95,5 @@ def _run_several(
     dataset = _io.open_data(data)
     x, labels = dataset.test_x[:samples], dataset.test_y[:samples]
     pairs = [(network, encode_samples(network.inputs, network.steps, x)) for network in networks]
-    rows = sweep_rows(paths, networks, _shards.compute(backend, pairs, (), asked), labels)
+    rows = sweep_rows(paths, networks, _shards.compute(backend, pairs, asked), labels)
     _io.emit(as_json, {"networks": rows}, sweep_table(rows))
-
-
-def _write_trace(done: Run, path: Path) -> None:
-    assert done.trace is not None
-    arrays = {
-        f"{kind}.{name}": array
-        for kind in ("spikes", "u", "v")
-        for name, array in getattr(done.trace, kind).items()
-    }
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, **arrays)

@@ -49,15 +49,13 @@ class Asked:
     timeout_s: float | None = None
 
 
-def compute(
-    backend: str, pairs: Sequence[tuple[Any, Any]], record: Sequence[str], asked: Asked
-) -> list[Run]:
+def compute(backend: str, pairs: Sequence[tuple[Any, Any]], asked: Asked) -> list[Run]:
     """Run each network of `pairs` on its samples."""
     if asked.dask is None:
         for option, value in (("--shard", asked.shard), ("--resume-folder", asked.resume_folder)):
             if value is not None:
                 raise InputError(f"{option} {value}: needs --dask ADDRESS or --dask local")
-        return _one_process(backend, pairs, record, asked.timeout_s)
+        return _one_process(backend, pairs, asked.timeout_s)
     if asked.timeout_s is not None:
         raise InputError(f"--timeout {asked.timeout_s:g}: not together with --dask")
     from spikeport.sharding import SHARD, run_sweep
@@ -68,15 +66,12 @@ def compute(
             backend=backend,
             address=None if asked.dask == "local" else asked.dask,
             shard=asked.shard or SHARD,
-            record=record,
             folder=asked.resume_folder,
             progress=lambda done, total: update(f"{done} of {total} samples", done, total),
         )
 
 
-def _one_process(
-    name: str, pairs: Sequence[tuple[Any, Any]], record: Sequence[str], timeout_s: float | None
-) -> list[Run]:
+def _one_process(name: str, pairs: Sequence[tuple[Any, Any]], timeout_s: float | None) -> list[Run]:
     from spikeport.backends.registry import backend as backend_named
     from spikeport.backends.registry import run as run_backend
 
@@ -87,4 +82,4 @@ def _one_process(
         options: dict[str, Any] = {"progress": partial(update, name)} if slow else {}
         if timeout_s is not None:
             options["timeout_s"] = timeout_s
-        return [run_backend(name, network, x, record=record, **options) for network, x in pairs]
+        return [run_backend(name, network, x, **options) for network, x in pairs]

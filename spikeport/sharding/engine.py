@@ -51,7 +51,7 @@ def run_sharded(
             them; a script then needs `if __name__ == "__main__":`, as with multiprocessing.
         workers: processes on this machine, one per core if None; of no effect with an address.
         shard: samples per shard.
-        record: which of "spikes", "u" and "v" to keep in `Run.trace`.
+        record: which of "spikes", "u" and "v" to keep in `Run.trace`, of all populations.
         folder: finished shards are written here, and those found here are not run again. A
             damaged file is logged as a warning and its shard run again.
         progress: called with (samples done, samples in all), those found in `folder` included.
@@ -89,6 +89,8 @@ def run_sweep(
     for name, value in (("shard", shard), ("workers", workers)):
         if value is not None and value < 1:
             raise InputError(f"{name} is {value}, must be at least 1")
+    if not all(isinstance(item, str) for item in record):
+        raise InputError("record: shards keep whole populations, not Probes of chosen neurons")
     if find_backend(backend).takes != "deployed":
         raise InputError(f"backend '{backend}' takes a float network, shards need a deployed one")
     for network, _ in pairs:

@@ -29,6 +29,7 @@ FORMAT = "spikeport.shard"
 VERSION = 1
 SUFFIX = ".shard"
 _PLAIN = ("backend", "version", "network_hash", "samples", "steps", "wall_s")
+_TRACED = ("spikes", "u", "v", "v_charged")
 _log = logging.getLogger(__name__)
 
 
@@ -100,8 +101,8 @@ def _digest(key: str, data: dict[str, Any], arrays: Arrays) -> str:
 def _take_apart(run: Run) -> tuple[dict[str, Any], Arrays]:
     groups = {"scores": run.scores, "spike_counts": run.spike_counts}
     if run.trace is not None:
-        for field in dataclasses.fields(Trace):
-            groups[f"trace.{field.name}"] = getattr(run.trace, field.name)
+        for kind in _TRACED:
+            groups[f"trace.{kind}"] = getattr(run.trace, kind)
     data = {name: getattr(run, name) for name in _PLAIN}
     data["counts"] = None if run.counts is None else dataclasses.asdict(run.counts)
     # Names in their order: the first of the scores is the one that predicts.
@@ -115,11 +116,7 @@ def _put_together(data: dict[str, Any], arrays: Arrays) -> Run:
         group: {name: arrays[f"{group}/{name}"] for name in names}
         for group, names in data["groups"].items()
     }
-    trace = {
-        name.removeprefix("trace."): found
-        for name, found in groups.items()
-        if name.startswith("trace.")
-    }
+    trace = {kind: groups[f"trace.{kind}"] for kind in _TRACED if f"trace.{kind}" in groups}
     return Run(
         **{name: data[name] for name in _PLAIN},
         scores=groups["scores"],

@@ -1,0 +1,135 @@
+"""What `run` and `compare` do with traces."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from spikeport.cli import _io
+from spikeport.divergence import number
+from spikeport.errors import CheckFailedError, InputError
+from spikeport.float_network import FloatNetwork
+from spikeport.network import DeployedNetwork
+from spikeport.probe import RECORDABLE, Record, parse_probe
+from spikeport.runs import Run
+from spikeport.samples import Samples
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from spikeport.trace_comparison import TraceComparison
+
+NETWORK_SUFFIXES = (".spikeport", ".nir", ".safetensors")
+TraceFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--trace", help="Write spikes, u and v per step to this file (HDF5, .h5), as it runs."
+    ),
+]
+Probes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--probe",
+        help="Trace only this, POPULATION[:VARIABLES[:NEURONS]], like lif1:spikes,v or "
+        "out:v:0,4-7; may be given again.",
+    ),
+]
+Traces = Annotated[
+    bool,
+    typer.Option(
+        "--trace",
+        help="Compare u and v too. Given two files of `run --trace`, compare those.",
+    ),
+]
+
+
+def record(
+    path: Path,
+    backend: str,
+    network: DeployedNetwork | FloatNetwork,
+    samples: Samples,
+    probes: list[str] | None,
+) -> Run:
+    """Run and write the trace of what the probes choose, by default of everything."""
+    from spikeport.workflow import record_to
+
+    everything = RECORDABLE if isinstance(network, DeployedNetwork) else ("spikes", "v")
+    wanted: Record = [parse_probe(text) for text in probes] if probes else everything
+    with _io.progress("recording") as update:
+        return record_to(
+            path,
+            network,
+            samples,
+            backend=backend,
+            record=wanted,
+            progress=lambda done, count: update("recording", done, count),
+        )
+
+
+def compare_trace_files(first: Path, second: Path | None, as_json: bool) -> None:
+    """`compare --trace A B`."""
+    from spikeport.trace_comparison import compare_files
+
+    if second is None:
+        raise InputError(f"compare: --trace {first}: needs a second trace file")
+    found = compare_files(first, second)
+    data = {"files": [str(first), str(second)], **found.as_dict()}
+    _io.emit(as_json, data, *comparison_tables(found, first.name, second.name))
+    if found.first is not None:
+        raise CheckFailedError(f"compare: {found.first}")
+
+
+def comparison_tables(found: TraceComparison, first: str, second: str) -> list[RenderableType]:
+    """How much differs, and the first neuron that does in the steps up to it.
+
+    Args:
+        first, second: what to call the two.
+    """
+    totals = Table()
+    for name in ("population", "variable"):
+        totals.add_column(name, overflow="fold")
+    for name in ("compared", "differ"):
+        totals.add_column(name, justify="right")
+    for total in found.totals:
+        counts = f"{total.compared:,}", f"{total.differing:,}"
+        style = "bold red" if total.differing else ""
+        totals.add_row(total.population, total.variable, *counts, style=style)
+    shown: list[RenderableType] = [_heading(f"{second} against {first}, value for value"), totals]
+    if found.uncompared:
+        shown.append(Text(f"Not compared, since only one has it: {', '.join(found.uncompared)}"))
+    if (at := found.first) is not None:
+        index = f" ({', '.join(map(str, at.neuron))})" if len(at.neuron) > 1 else ""
+        shown += (
+            _heading(
+                f"First divergence: '{at.population}', neuron {at.flat}{index}, "
+                f"sample {at.sample}, step {at.step}, {at.variable}"
+            ),
+            _context_table(found),
+            Text(f"On the left {first}, on the right {second}."),
+        )
+    return shown
+
+
+def _heading(text: str) -> Text:
+    # Not a table's title, which wraps at the width of a narrow table.
+    return Text(text, style="italic")
+
+
+def _context_table(found: TraceComparison) -> Table:
+    table = Table()
+    table.add_column("step", justify="right")
+    variables = list(found.context[-1].values)
+    for name in variables:
+        table.add_column(name, justify="right")
+    for moment in found.context:
+        cells = []
+        for name in variables:
+            one, other = moment.values[name]
+            style = "bold red" if one != other else ""
+            cells.append(Text(f"{number(one)} | {number(other)}", style=style))
+        table.add_row(str(moment.step), *cells)
+    return table
