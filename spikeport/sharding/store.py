@@ -116,7 +116,9 @@ def _put_together(data: dict[str, Any], arrays: Arrays) -> Run:
         group: {name: arrays[f"{group}/{name}"] for name in names}
         for group, names in data["groups"].items()
     }
-    trace = {kind: groups[f"trace.{kind}"] for kind in _TRACED if f"trace.{kind}" in groups}
+    trace: dict[str, Any] = {
+        kind: groups[f"trace.{kind}"] for kind in _TRACED if f"trace.{kind}" in groups
+    }
     return Run(
         **{name: data[name] for name in _PLAIN},
         scores=groups["scores"],
