@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
-from spikeport.backends.lava.program import needs_delay_line, own_convolution, own_neurons
-from spikeport.backends.lava.schedule import schedule
-from spikeport.network import Conv2d, DeployedNetwork, Reset
+from spikeport.backends.lava.schedule import (
+    CONV_STOCK_SUM,
+    Schedule,
+    conv_sum_bound,
+    schedule,
+)
+from spikeport.network import (
+    BiasInjection,
+    Conv2d,
+    DeployedNetwork,
+    Population,
+    Reset,
+    Synapses,
+)
 
 CHIP_RESET = " (Loihi 2 needs microcode for that reset, for Loihi 1 no way is known)"
 
@@ -30,6 +41,35 @@ def lava_notes(network: DeployedNetwork) -> tuple[str, ...]:
             stock = "Conv" if isinstance(part, Conv2d) else "Dense"
             notes.append(_note("connection", part.name, "DelayLine", needed, stock))
     return tuple(notes)
+
+
+def injections(network: DeployedNetwork, population: str) -> list[BiasInjection]:
+    """Bias injections into a population."""
+    return [c for c in network.incoming(population) if isinstance(c, BiasInjection)]
+
+
+def own_neurons(network: DeployedNetwork, population: Population) -> list[str]:
+    """What Lava's LIFReset does not have of a population's dynamics; empty if it has all."""
+    found = {
+        "reset by subtraction": population.reset is Reset.SUBTRACT,
+        "samples that start at v_init": population.v_init != 0,
+        "a bias per step": bool(injections(network, population.name)),
+    }
+    return [what for what, needed in found.items() if needed]
+
+
+def needs_delay_line(times: Schedule, part: Synapses) -> bool:
+    """Whether messages must wait, or those of a sample's last steps must not reach the next."""
+    return times.delay[part.name] > 0 or part.delay > 0
+
+
+def own_convolution(network: DeployedNetwork, part: Conv2d) -> list[str]:
+    """What Lava's Conv does not have of a convolution; empty if it has all."""
+    found = {
+        f"weight exponent {part.exponent}": part.exponent != 0,
+        "sums beyond 32 bits": conv_sum_bound(network, part) >= CONV_STOCK_SUM,
+    }
+    return [what for what, needed in found.items() if needed]
 
 
 def _note(kind: str, name: str, own: str, needed: list[str], stock: str) -> str:

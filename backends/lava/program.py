@@ -16,16 +16,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport.backends.lava.schedule import (
-    CONV_STOCK_SUM,
-    Schedule,
-    conv_sum_bound,
-    is_graded,
+from spikeport.backends.lava.notes import (
+    injections,
+    needs_delay_line,
+    own_convolution,
+    own_neurons,
 )
+from spikeport.backends.lava.schedule import Schedule, is_graded
 from spikeport.fixed_point import PAYLOAD_BITS
 from spikeport.geometry import pooled_index
 from spikeport.network import (
-    BiasInjection,
     Conv2d,
     DeployedNetwork,
     Input,
@@ -136,11 +136,6 @@ def build_program(
     return Program(count * network.steps + times.last, nodes, edges, recordings)
 
 
-def injections(network: DeployedNetwork, population: str) -> list[BiasInjection]:
-    """Bias injections into a population."""
-    return [c for c in network.incoming(population) if isinstance(c, BiasInjection)]
-
-
 def _recordings(
     network: DeployedNetwork, population: Population, record: Record, count: int
 ) -> list[Recording]:
@@ -179,16 +174,6 @@ def _neurons(
         return Node(part, "RecordedLIF", fields, arrays)
     own = {"v_init": population.v_init, "subtract": population.reset is Reset.SUBTRACT}
     return Node(part, "SampleLIF", fields | own, arrays)
-
-
-def own_neurons(network: DeployedNetwork, population: Population) -> list[str]:
-    """What Lava's LIFReset does not have of a population's dynamics; empty if it has all."""
-    found = {
-        "reset by subtraction": population.reset is Reset.SUBTRACT,
-        "samples that start at v_init": population.v_init != 0,
-        "a bias per step": bool(injections(network, population.name)),
-    }
-    return [what for what, needed in found.items() if needed]
 
 
 def _tape(
@@ -238,11 +223,6 @@ def _chain(
     return chain
 
 
-def needs_delay_line(times: Schedule, part: Synapses) -> bool:
-    """Whether messages must wait, or those of a sample's last steps must not reach the next."""
-    return times.delay[part.name] > 0 or part.delay > 0
-
-
 def _weights(network: DeployedNetwork, part: Synapses, shape: Shape) -> Node:
     """The connection itself, from a source (after its pool) of `shape`."""
     label = f"connection '{part.name}'"
@@ -265,15 +245,6 @@ def _weights(network: DeployedNetwork, part: Synapses, shape: Shape) -> Node:
     flipped = part.weight[:, :, ::-1, ::-1].transpose(0, 3, 2, 1)
     kind = "WideConv" if own_convolution(network, part) else "Conv"
     return Node(label, kind, fields, {"weight": flipped})
-
-
-def own_convolution(network: DeployedNetwork, part: Conv2d) -> list[str]:
-    """What Lava's Conv does not have of a convolution; empty if it has all."""
-    found = {
-        f"weight exponent {part.exponent}": part.exponent != 0,
-        "sums beyond 32 bits": conv_sum_bound(network, part) >= CONV_STOCK_SUM,
-    }
-    return [what for what, needed in found.items() if needed]
 
 
 def _pool(label: str, pool: SumPool2d, shape: Shape) -> Node:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from spikeport.errors import SpikeportError
@@ -20,3 +21,9 @@ def main() -> None:
     except SpikeportError as error:
         sys.stderr.write(f"spikeport: {error}\n")
         sys.exit(error.exit_code)
+    except OSError as error:
+        # Files have messages of their own, so this is the terminal, the pipe or a full disk there.
+        name = error.filename or "standard output"
+        sys.stderr.write(f"spikeport: {name}: {error.strerror or error}\n")
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.exit(2)
