@@ -76,7 +76,13 @@ def dispatch(
             finished = _wait(client, tuple(pending))
         for future in finished:
             index = pending.pop(future)
-            yield index, _result(future, shards[index])
+            run = _result(future, shards[index])
+            expected = networks[shards[index].network].content_hash
+            if run.network_hash != expected:
+                raise BackendUnavailableError(
+                    f"dask: a worker ran network {run.network_hash[:12]}, was sent {expected[:12]}"
+                )
+            yield index, run
 
 
 def _submit(client: Any, key: str, task: Callable[..., Any], *arguments: Any) -> Any:
