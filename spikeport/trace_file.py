@@ -32,7 +32,7 @@ from spikeport.trace_header import TraceHeader, header_of
 _CHUNK = 2**16
 _VALUES = 2**24
 """Looked through for spikes at once."""
-_PACKED: Mapping[str, Any] = {"compression": "gzip", "compression_opts": 4, "shuffle": True}
+_PACKED: Mapping[str, Any] = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
 
 
 def write_trace(
