@@ -16,46 +16,22 @@ from numpy.typing import NDArray
 
 from spikeport.fixed_point import STATE_BITS, STATE_WRAP
 from spikeport.simulators.native.compiled import kernel
+from spikeport.simulators.native.events import (
+    SLACK,
+    append,
+    copy_values,
+    divide,
+    list_spikes,
+    list_values,
+)
 
 Int32 = NDArray[np.int32]
+Index = NDArray[np.int32]
 Messages = NDArray[Any]
 """Spikes as uint64 words of eight bytes each, or int32 values."""
 
 _TURN = 1 << STATE_BITS
 _BAND = 2048
-_MARKS = np.uint64(0x0102040810204080)
-_TOP = np.uint64(56)
-_PLACES = np.array(
-    [[*(j for j in range(8) if m >> j & 1), *[0] * 8][:8] for m in range(256)], np.int32
-)
-_COUNT = np.array([m.bit_count() for m in range(256)], np.int32)
-
-
-@njit(nogil=True)
-def _list_spikes(words, held, ids):
-    """Write the places of the spikes in one row; eight more may be overwritten."""
-    found = 0
-    for w in range(words.size):
-        held[found] = w
-        found += words[w] != 0
-    n = 0
-    for k in range(found):
-        w = held[k]
-        byte = (words[w] * _MARKS) >> _TOP
-        for j in range(8):
-            ids[n + j] = w * 8 + _PLACES[byte, j]
-        n += _COUNT[byte]
-    return n
-
-
-@njit(nogil=True)
-def _list_values(values, held, ids):
-    n = 0
-    for i in range(values.size):
-        ids[n] = i
-        n += values[i] != 0
-    return n
-
 
 @njit(nogil=True)
 def _finish(total, scale, wraps, exponent, fresh, target):
@@ -116,9 +92,12 @@ def _deliver(graded: bool) -> Callable[..., None]:
         messages: Messages,
         first: int,
         first_sample: int,
-        start: Int32,
-        cell: Int32,
-        base: Int32,
+        pool_start: Index,
+        pool_cell: Index,
+        pool_base: Index,
+        start: Index,
+        cell: Index,
+        base: Index,
         table: NDArray[Any],
         cells: int,
         cell_size: int,
@@ -130,72 +109,81 @@ def _deliver(graded: bool) -> Callable[..., None]:
         fresh: bool,
         current: Int32,
     ) -> None:
+        """Add the current of one connection to `current`, or set it where `fresh`.
+
+        Reads messages[first + t, first_sample + b] for every t and b of `current`. For the tables
+        see `wiring`. Works through non-zero messages only.
+        """
         steps, samples, size = current.shape
-        ids = np.empty(cells * cell_size + 16, np.int32)
-        held = np.empty(messages.shape[2] + 1, np.int32)
-        cell_start = np.zeros(cells + 1, np.int32)
-        most = 0
-        for q in range(start.size - 1):
-            most = max(most, start[q + 1] - start[q])
-        rows = np.empty(most * cell_size + 16, np.int32)
-        values = np.empty(most * cell_size + 16 if graded else 1, np.int32)
-        width = table.shape[1]
-        total = np.empty(width, np.int16)
-        wide = np.empty(width, np.int32)
-        zero = np.int32(table.shape[0] - 1)
+        places, pooled = start.size - 1, pool_start.size - 1
+        width = size // (places * groups)
+        neurons = cells * cell_size + 8 + SLACK
+        ids, rows = np.empty(neurons, np.uint32), np.empty(neurons, np.uint32)
+        values, factors = np.empty(neurons, np.int32), np.empty(neurons, np.int32)
+        by_cell = np.empty(cells + 1, np.int32)
+        merged, merged_values, by_pooled = ids, values, by_cell
+        if pooled > 0:
+            merged, merged_values = np.empty(neurons, np.uint32), np.empty(neurons, np.int32)
+            by_pooled = np.zeros(pooled * groups + 1, np.int32)
+        total, wide = np.empty(table.shape[1], np.int16), np.empty(table.shape[1], np.int32)
+        zero = np.uint32(table.shape[0] - 1)
         for t in range(steps):
             for b in range(samples):
-                row = messages[first + t, first_sample + b]
-                target = current[t, b]
+                message, target = messages[first + t, first_sample + b], current[t, b]
                 if graded:
-                    n = _list_values(row, held, ids)
+                    n = list_values(message, ids, values)
                 else:
-                    n = _list_spikes(row, held, ids)
+                    n = list_spikes(message, rows, ids)
                 if n == 0:
                     if fresh:
                         target[:] = 0
                     continue
-                e = 0
-                for c in range(cells):
-                    end = (c + 1) * cell_size
-                    while e < n and ids[e] < end:
-                        e += 1
-                    cell_start[c + 1] = e
-                for q in range(start.size - 1):
+                divide(ids, n, cell_size, by_cell)
+                # Where silent cells are not the rule, asking costs more than copying nothing.
+                mostly_silent = 2 * n < cells
+                m = 0
+                for p in range(pooled):
+                    for g in range(groups):
+                        for k in range(pool_start[p], pool_start[p + 1]):
+                            e, stop = by_cell[pool_cell[k] + g], by_cell[pool_cell[k] + g + 1]
+                            if mostly_silent and e == stop:
+                                continue
+                            if graded:
+                                copy_values(values, e, stop, merged_values, m)
+                            m = append(ids, e, stop, np.uint32(pool_base[k]), merged, m)
+                        by_pooled[p * groups + g + 1] = m
+                for q in range(places):
                     for g in range(groups):
                         m = 0
                         for k in range(start[q], start[q + 1]):
-                            e, shift = cell_start[cell[k] + g], base[k]
-                            heard = cell_start[cell[k] + g + 1] - e
-                            for j in range(0, heard, 8):
-                                for i in range(8):
-                                    rows[m + j + i] = ids[e + j + i] + shift
+                            e, stop = by_pooled[cell[k] + g], by_pooled[cell[k] + g + 1]
+                            if mostly_silent and e == stop:
+                                continue
                             if graded:
-                                for j in range(heard):
-                                    values[m + j] = row[ids[e + j]]
-                            m += heard
+                                copy_values(merged_values, e, stop, factors, m)
+                            m = append(merged, e, stop, np.uint32(base[k]), rows, m)
+                        place = (q * groups + g) * width
                         for i in range(4):
                             rows[m + i] = zero
-                            if graded:
-                                values[m + i] = 0
-                        place = (q * groups + g) * width
+                            factors[m + i] = 0
                         for low in range(0, width, _BAND):
-                            high = min(low + _BAND, width)
-                            reached = target[place + low : place + high]
+                            reached = target[place + low : min(place + low + _BAND, place + width)]
+                            high = min(low + _BAND, table.shape[1])
+                            sums, exact = total[low:high], wide[low:high]
                             if graded:
-                                _sum_products(rows, values, m, table, low, high, wide[low:high])
-                                _finish(wide[low:high], scale, wraps, exponent, fresh, reached)
+                                _sum_products(rows, factors, m, table, low, high, exact)
+                                _finish(exact, scale, wraps, exponent, fresh, reached)
                             elif m <= exact_rows:
-                                _sum_rows(rows, 0, m, table, low, high, total[low:high])
-                                _finish(total[low:high], scale, wraps, exponent, fresh, reached)
+                                _sum_rows(rows, 0, m, table, low, high, sums)
+                                _finish(sums, scale, wraps, exponent, fresh, reached)
                             else:
-                                wide[low:high] = 0
-                                for at in range(0, m, exact_rows):
-                                    upto = min(at + exact_rows, m)
-                                    _sum_rows(rows, at, upto, table, low, high, total[low:high])
-                                    for i in range(low, high):
-                                        wide[i] += total[i]
-                                _finish(wide[low:high], scale, wraps, exponent, fresh, reached)
+                                exact[:] = 0
+                                for done in range(0, m, exact_rows):
+                                    upto = min(done + exact_rows, m)
+                                    _sum_rows(rows, done, upto, table, low, high, sums)
+                                    for i in range(sums.size):
+                                        exact[i] += sums[i]
+                                _finish(exact, scale, wraps, exponent, fresh, reached)
 
     return deliver
 
@@ -243,9 +231,15 @@ def deliver_diagonal(
 @kernel
 def tally(spikes: NDArray[np.uint8], first: int, stop: int, count: NDArray[np.int64]) -> None:
     """Add the spikes of steps first..stop - 1 to `count`, (B, N), or (1, N) for all samples."""
-    for b in range(spikes.shape[1]):
+    samples, size = spikes.shape[1], count.shape[1]
+    few = np.empty(size, np.uint8)
+    for b in range(samples):
         row = count[min(b, count.shape[0] - 1)]
-        for t in range(first, stop):
-            heard = spikes[t, b]
-            for i in range(row.size):
-                row[i] += heard[i]
+        for begin in range(first, stop, 255):
+            few[:] = 0
+            for t in range(begin, min(begin + 255, stop)):
+                heard = spikes[t, b]
+                for i in range(size):
+                    few[i] += heard[i]
+            for i in range(size):
+                row[i] += few[i]

@@ -52,7 +52,7 @@ def run_native(
             unknown, or `threads` is below 1.
         CheckFailedError: a population computes other spikes than the recorded ones.
     """
-    arrays = check_samples(network.inputs, network.steps, samples)
+    arrays = check_samples(network.inputs, network.steps, samples, widen=False)
     count = sample_count(network.inputs, arrays)
     trace = empty_trace(network, count, record)
     if recorded is not None:

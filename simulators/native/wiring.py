@@ -6,7 +6,8 @@ position p). Target position q hears through taps k in start[q]..start[q + 1] - 
 
     total[q] = sum over k, over messages s of neurons n in cell[k] of  s * table[base[k] + n]
 
-A row of the table has the weights to all target channels of the group. Weights are kept without
+A pool comes before that in the same form: pooled position q is made of the cells of its taps, whose
+neurons n become pooled neurons pool_base[k] + n. A row of the table has the weights to all target channels of the group. Weights are kept without
 their common factor of two where they then fit one byte, which is true of every mixed matrix.
 """
 
@@ -27,6 +28,7 @@ from spikeport.simulators.native.layout import channels_last
 Index = NDArray[np.int32]
 _INT16_MAX = 2**15 - 1
 _FLOAT32_EXACT = 2**24
+_LANES = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,7 @@ class Wiring:
     """A connection as tables (module docstring) and what happens to its sums.
 
     Attributes:
+        pool_start, pool_cell, pool_base: the same for the pool, if there is one.
         start, cell, base: taps of each target position.
         table: (rows + 1, target channels per group), int8 or int16; the last row is zero.
             Where `diagonal`, (taps, channels) and `base` is the row: one channel per group, the
@@ -46,6 +49,9 @@ class Wiring:
             every partial sum of messages times weights exactly (all are below 2^24).
     """
 
+    pool_start: Index
+    pool_cell: Index
+    pool_base: Index
     start: Index
     cell: Index
     base: Index
@@ -76,45 +82,47 @@ def wire(
         products: whether matrix products are wanted where they are exact (Dense without a pool).
     """
     pool = connection.pool
-    channels, positions = _split(source_shape)
+    shape = source_shape if pool is None else pool.output_shape(source_shape)
     groups = 1
     match connection:
-        case Dense() if pool is None:
-            channels, positions = channels * positions, 1
-            start, cell, base = (np.array(n, np.int32) for n in ([0, 1], [0], [0]))
-            table = _dense_table(connection, source_shape, target_shape)
         case Dense():
-            windows = _windows(pool, source_shape)
-            cell = np.flatnonzero(windows >= 0).astype(np.int32)
-            base = ((windows[cell] - cell) * channels).astype(np.int32)
-            start = np.array([0, len(cell)], np.int32)
-            table = _dense_table(connection, pool.output_shape(source_shape), target_shape)
+            # All pooled positions at once; without a pool a single cell of all neurons.
+            channels, positions = (math.prod(shape), 1) if pool is None else _split(shape)
+            cell = np.arange(positions, dtype=np.int32)
+            base = np.zeros_like(cell)
+            start = np.array([0, positions], np.int32)
+            table = _dense_table(connection, shape, target_shape)
         case Conv2d():
+            channels, positions = _split(shape)
             groups = connection.groups
-            start, cell, tap = _conv2d_taps(connection, source_shape)
+            start, cell, tap = _conv2d_taps(connection, shape)
             base = (tap - cell) * np.int32(channels)
             weight = connection.weight.reshape(groups, -1, *connection.weight.shape[1:])
             table = weight.reshape(*weight.shape[:3], -1).transpose(3, 0, 2, 1)
             table = table.reshape(-1, table.shape[3])
-    diagonal = groups == channels and groups > 1 and table.shape[1] == 1
+    pool_start, pool_cell, pool_base = _pool_taps(pool, source_shape)
+    diagonal = pool is None and groups == channels > 1 and table.shape[1] == 1
     if diagonal:
         table, base = table.reshape(-1, channels), tap
     else:
         cell = cell * np.int32(groups)
-        table = np.concatenate([table, np.zeros((1, table.shape[1]), table.dtype)])
-    plain = isinstance(connection, Dense) and pool is None
+        table = np.pad(table, ((0, 1), (0, -table.shape[1] % _LANES)))
     widest = math.prod(pool.kernel_size) if pool is not None else 1
     bound = _largest_sum(connection) * largest * widest
     scale = 1 if not (table & 1).any() else 0
     table = table >> scale
     magnitude = max(int(np.abs(table).max()), 1)
     small = not diagonal and int(table.max()) <= 127 and int(table.min()) >= -128
+    exact = isinstance(connection, Dense) and pool is None and bound < _FLOAT32_EXACT
     return Wiring(
+        pool_start=pool_start,
+        pool_cell=pool_cell * np.int32(groups),
+        pool_base=pool_base * np.int32(channels),
         start=start,
         cell=cell,
         base=base,
         table=np.array(table, np.int8 if small else np.int16, order="C"),
-        cells=positions * groups,
+        cells=(positions if pool is None else _split(source_shape)[1]) * groups,
         cell_size=channels // groups,
         groups=groups,
         scale=scale,
@@ -122,8 +130,8 @@ def wire(
         wraps=isinstance(connection, Conv2d) and bound >= STATE_WRAP,
         exponent=connection.exponent,
         diagonal=diagonal,
-        factors=table[:-1].astype(np.float32)
-        if products and plain and bound < _FLOAT32_EXACT
+        factors=table[:-1, : math.prod(target_shape)].astype(np.float32)
+        if products and exact
         else None,
     )
 
@@ -145,10 +153,8 @@ def _dense_table(connection: Dense, source: Shape, target: Shape) -> NDArray[np.
     return channels_last(rows.T.reshape(-1, *target), target)
 
 
-def _conv2d_taps(connection: Conv2d, source_shape: Shape) -> tuple[Index, Index, Index]:
+def _conv2d_taps(connection: Conv2d, shape: Shape) -> tuple[Index, Index, Index]:
     """start, source position and kernel tap of each target position, in its order."""
-    pool = connection.pool
-    shape = source_shape if pool is None else pool.output_shape(source_shape)
     weight = connection.weight
     _, height, width = connection.output_shape(shape)
     axes = list(
@@ -168,25 +174,25 @@ def _conv2d_taps(connection: Conv2d, source_shape: Shape) -> tuple[Index, Index,
         for at, tap, (_, _, stride, padding, dilation) in zip((y, x), (ky, kx), axes, strict=True)
     )
     place, tap, read = out_y * width + out_x, ky * weight.shape[3] + kx, y * shape[2] + x
-    if pool is not None:
-        windows = _windows(pool, source_shape)
-        members = np.argsort(windows, kind="stable")
-        first = np.searchsorted(windows[members], np.arange(shape[1] * shape[2] + 1))
-        count = np.diff(first)[read]
-        within = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
-        place, tap = np.repeat(place, count), np.repeat(tap, count)
-        read = members[np.repeat(first[:-1][read], count) + within]
     order = np.argsort(place, kind="stable")
     start = np.searchsorted(place[order], np.arange(height * width + 1))
     return start.astype(np.int32), read[order].astype(np.int32), tap[order].astype(np.int32)
 
 
-def _windows(pool: SumPool2d, source_shape: Shape) -> NDArray[np.int64]:
-    """Index of the pooled sum that each source position enters, or -1."""
+def _pool_taps(pool: SumPool2d | None, source_shape: Shape) -> tuple[Index, Index, Index]:
+    """start, source position and distance to it of each pooled position; empty without a pool."""
+    if pool is None:
+        nothing = np.zeros(0, np.int32)
+        return np.zeros(1, np.int32), nothing, nothing
     rows, columns = (
         pooled_index(*axis)
         for axis in zip(source_shape[1:], pool.kernel_size, pool.stride, pool.padding, strict=True)
     )
-    width = pool.output_shape(source_shape)[2]
+    _, height, width = pool.output_shape(source_shape)
     inside = (rows >= 0)[:, None] & (columns >= 0)
-    return np.where(inside, rows[:, None] * width + columns, -1).ravel()
+    windows = np.where(inside, rows[:, None] * width + columns, -1).ravel()
+    members = np.argsort(windows, kind="stable")
+    start = np.searchsorted(windows[members], np.arange(height * width + 1))
+    members, start = members[start[0] :], start - start[0]
+    distance = windows[members] - members
+    return start.astype(np.int32), members.astype(np.int32), distance.astype(np.int32)
