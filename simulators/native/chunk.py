@@ -16,9 +16,8 @@ from numpy.typing import NDArray
 from spikeport.network import ReadoutKind, Reset, threshold_state
 from spikeport.runs import Trace
 from spikeport.simulators.native.currents import Constant, constant_currents, piece_size, summed
-from spikeport.simulators.native.kernels import Int32, tally
 from spikeport.simulators.native.layout import channels_first, channels_last
-from spikeport.simulators.native.neurons import advance
+from spikeport.simulators.native.neurons import Int32, advance, tally
 from spikeport.simulators.native.plan import Plan
 from spikeport.simulators.native.replay import Spikes
 from spikeport.simulators.native.streams import Stream, enter_block, make_stream
@@ -139,9 +138,7 @@ def _initial(
             name: make_stream(network, network.by_name[name], None, samples, block)
             for name in network.order
         }
-    pieces = (
-        (part.size, *piece_size(part.size, block, samples)) for part in network.populations
-    )
+    pieces = ((part.size, *piece_size(part.size, block, samples)) for part in network.populations)
     return _State(
         plan=plan,
         samples=samples,
@@ -183,11 +180,19 @@ def _run_steps(state: _State, name: str, now: range, origin: int) -> None:
         for begin in range(now.start, now.stop, steps):
             piece = range(begin, min(begin + steps, now.stop))
             current = summed(
-                state.plan, state.heard, state.constant[name], name, piece, origin, samples,
+                state.plan,
+                state.heard,
+                state.constant[name],
+                name,
+                piece,
+                origin,
+                samples,
                 state.scratch,
             )
-            turns = [piece] if name not in trace.u and name not in trace.v else (
-                [range(t, t + 1) for t in piece]
+            turns = (
+                [piece]
+                if name not in trace.u and name not in trace.v
+                else ([range(t, t + 1) for t in piece])
             )
             for turn in turns:
                 at, since = turn.start - piece.start, turn.start - now.start

@@ -85,10 +85,22 @@ def _deliver(
     wiring: Wiring, stream: Stream, first: int, first_sample: int, current: Int32, *, fresh: bool
 ) -> None:
     """Add what messages of steps first.. give, or set it where `fresh`."""
-    messages, taps = stream.messages, (wiring.start, wiring.cell, wiring.base, wiring.table)
-    rule = (wiring.scale, wiring.wraps, wiring.exponent, fresh, current)
+    messages = stream.messages
     if wiring.diagonal:
-        deliver_diagonal(messages, first, first_sample, *taps, *rule)
+        deliver_diagonal(
+            messages,
+            first,
+            first_sample,
+            wiring.start,
+            wiring.cell,
+            wiring.base,
+            wiring.table,
+            wiring.scale,
+            wiring.wraps,
+            wiring.exponent,
+            fresh,
+            current,
+        )
         return
     if not stream.graded:
         messages = messages.view(np.uint64)
@@ -105,12 +117,19 @@ def _deliver(
         wiring.pool_start,
         wiring.pool_cell,
         wiring.pool_base,
-        *taps,
+        wiring.start,
+        wiring.cell,
+        wiring.base,
+        wiring.table,
         wiring.cells,
         wiring.cell_size,
         wiring.groups,
         wiring.exact_rows,
-        *rule,
+        wiring.scale,
+        wiring.wraps,
+        wiring.exponent,
+        fresh,
+        current,
     )
 
 

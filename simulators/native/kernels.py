@@ -11,38 +11,129 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from spikeport.fixed_point import STATE_BITS, STATE_WRAP
-from spikeport.simulators.native.compiled import kernel
-from spikeport.simulators.native.events import (
-    SLACK,
-    append,
-    copy_values,
-    divide,
-    list_spikes,
-    list_values,
-)
+from spikeport.simulators.native.compiled import kernel, part
 
 Int32 = NDArray[np.int32]
 Index = NDArray[np.int32]
+Rows = NDArray[np.uint32]
 Messages = NDArray[Any]
 """Spikes as uint64 words of eight bytes each, or int32 values."""
 
 _TURN = 1 << STATE_BITS
 _BAND = 2048
+_SLACK = 16
+"""Entries behind the end of a list that may be overwritten."""
+_ZERO, _ONE, _TWO, _THREE = np.uint64(0), np.uint64(1), np.uint64(2), np.uint64(3)
+_TOP = np.uint64(56)
+_BYTES = np.uint64(0x0101010101010101)
+_DIAGONAL = np.uint64(0x0102040810204080)
+_EIGHT = np.uint32(8)
+_PLACES = np.array(
+    [([j for j in range(8) if byte >> j & 1] + [0] * 8)[:8] for byte in range(256)], np.uint32
+)
+"""Places of the bits of each byte."""
 
-@njit(nogil=True)
-def _finish(total, scale, wraps, exponent, fresh, target):
+# Indices are unsigned: numba then need not ask whether they count from the end.
+
+
+@part
+def _list_spikes(words: NDArray[np.uint64], held: Rows, ids: Rows) -> Any:
+    """Write the places of the spikes of a row, eight bytes per word; returns how many.
+
+    Few spikes are taken one by one out of their words, many by a table of all bytes.
+    """
+    found = _ZERO
+    for w in range(words.size):
+        held[found] = np.uint32(w)
+        found += np.uint64(words[w] != _ZERO)
+    n = _ZERO
+    if 4 * np.int64(found) > 3 * words.size:
+        for k in range(np.int64(found)):
+            at = held[np.uint64(k)]
+            word = words[at]
+            byte = (word * _DIAGONAL) >> _TOP
+            for j in range(8):
+                ids[n + np.uint64(j)] = np.uint32(at * _EIGHT + _PLACES[byte, np.uint64(j)])
+            n += (word * _BYTES) >> _TOP
+        return np.int64(n)
+    for k in range(np.int64(found)):
+        at = held[np.uint64(k)]
+        word = words[at]
+        while word != _ZERO:
+            low = word & (~word + _ONE)
+            below = (((low - _ONE) & _BYTES) * _BYTES) >> _TOP
+            ids[n] = np.uint32(at * _EIGHT + np.uint32(below))
+            n += _ONE
+            word ^= low
+    return np.int64(n)
+
+
+@part
+def _list_values(row: Int32, ids: Rows, values: Int32) -> Any:
+    """Write the places and the values that are not zero; returns how many."""
+    n = _ZERO
+    for i in range(row.size):
+        ids[n] = np.uint32(i)
+        values[n] = row[i]
+        n += np.uint64(row[i] != 0)
+    return np.int64(n)
+
+
+@part
+def _divide(ids: Rows, n: int, cell_size: int, first: NDArray[np.int32]) -> None:
+    """first[c]..first[c + 1] - 1 become the entries of `ids` within cell c."""
+    cells = first.size - 1
+    e = 0
+    end = 0
+    first[0] = 0
+    for c in range(cells - 1):
+        end += cell_size
+        while e < n and ids[np.uint64(e)] < end:
+            e += 1
+        first[c + 1] = e
+    first[cells] = n
+
+
+@part
+def _append(ids: Rows, first: int, stop: int, shift: Any, to: Rows, at: int) -> int:
+    """Copy ids[first:stop] + shift to to[at:], four at a time; returns the new end of `to`."""
+    done = first
+    end = at
+    while True:
+        e, m = np.uint64(done), np.uint64(end)
+        a, b, c, d = ids[e], ids[e + _ONE], ids[e + _TWO], ids[e + _THREE]
+        to[m] = np.uint32(a + shift)
+        to[m + _ONE] = np.uint32(b + shift)
+        to[m + _TWO] = np.uint32(c + shift)
+        to[m + _THREE] = np.uint32(d + shift)
+        done += 4
+        end += 4
+        if done >= stop:
+            return at + stop - first
+
+
+@part
+def _copy_values(values: Int32, first: int, stop: int, to: Int32, at: int) -> None:
+    """Copy values[first:stop] to to[at:]."""
+    for e in range(stop - first):
+        to[at + e] = values[first + e]
+
+
+@part
+def _finish(
+    total: NDArray[Any], scale: int, wraps: bool, exponent: int, fresh: bool, target: Int32
+) -> None:
     """((total << scale), wrapped to 24 bits) << exponent, into or onto `target`."""
     right = np.int32(max(-exponent, 0))
     if wraps:
         left = np.int32(max(exponent, 0))
         for i in range(target.size):
-            x = np.int64(np.int32(np.int64(total[i]) << scale))
-            x = ((x + STATE_WRAP) & (_TURN - 1)) - STATE_WRAP
-            x = np.int32(np.int32(x << left) >> right)
+            sum32 = np.int64(np.int32(np.int64(total[i]) << scale))
+            sum24 = ((sum32 + STATE_WRAP) & (_TURN - 1)) - STATE_WRAP
+            x = np.int32(np.int32(sum24 << left) >> right)
             target[i] = x if fresh else np.int32(target[i] + x)
     elif fresh:
         left = np.int32(scale + max(exponent, 0))
@@ -54,8 +145,16 @@ def _finish(total, scale, wraps, exponent, fresh, target):
             target[i] += np.int32(np.int32(total[i]) << left) >> right
 
 
-@njit(nogil=True)
-def _sum_rows(rows, first, stop, table, low, high, total):
+@part
+def _sum_rows(
+    rows: Rows,
+    first: int,
+    stop: int,
+    table: NDArray[Any],
+    low: int,
+    high: int,
+    total: NDArray[np.int16],
+) -> None:
     """total = sum of table[rows[first:stop], low:high]; rows are padded with the zero row."""
     total[:] = 0
     k = first
@@ -75,8 +174,10 @@ def _sum_rows(rows, first, stop, table, low, high, total):
         k += 4
 
 
-@njit(nogil=True)
-def _sum_products(rows, values, count, table, low, high, total):
+@part
+def _sum_products(
+    rows: Rows, values: Int32, count: int, table: NDArray[Any], low: int, high: int, total: Int32
+) -> None:
     """total = sum of values[k] * table[rows[k], low:high], padded with zero values."""
     total[:] = 0
     for k in range(0, count, 4):
@@ -117,7 +218,7 @@ def _deliver(graded: bool) -> Callable[..., None]:
         steps, samples, size = current.shape
         places, pooled = start.size - 1, pool_start.size - 1
         width = size // (places * groups)
-        neurons = cells * cell_size + 8 + SLACK
+        neurons = cells * cell_size + 8 + _SLACK
         ids, rows = np.empty(neurons, np.uint32), np.empty(neurons, np.uint32)
         values, factors = np.empty(neurons, np.int32), np.empty(neurons, np.int32)
         by_cell = np.empty(cells + 1, np.int32)
@@ -130,15 +231,16 @@ def _deliver(graded: bool) -> Callable[..., None]:
         for t in range(steps):
             for b in range(samples):
                 message, target = messages[first + t, first_sample + b], current[t, b]
+                # As an expression both would be compiled, each for the wrong type.
                 if graded:
-                    n = list_values(message, ids, values)
+                    n = _list_values(message, ids, values)
                 else:
-                    n = list_spikes(message, rows, ids)
+                    n = _list_spikes(message, rows, ids)
                 if n == 0:
                     if fresh:
                         target[:] = 0
                     continue
-                divide(ids, n, cell_size, by_cell)
+                _divide(ids, n, cell_size, by_cell)
                 # Where silent cells are not the rule, asking costs more than copying nothing.
                 mostly_silent = 2 * n < cells
                 m = 0
@@ -149,8 +251,8 @@ def _deliver(graded: bool) -> Callable[..., None]:
                             if mostly_silent and e == stop:
                                 continue
                             if graded:
-                                copy_values(values, e, stop, merged_values, m)
-                            m = append(ids, e, stop, np.uint32(pool_base[k]), merged, m)
+                                _copy_values(values, e, stop, merged_values, m)
+                            m = _append(ids, e, stop, np.uint32(pool_base[k]), merged, m)
                         by_pooled[p * groups + g + 1] = m
                 for q in range(places):
                     for g in range(groups):
@@ -160,8 +262,8 @@ def _deliver(graded: bool) -> Callable[..., None]:
                             if mostly_silent and e == stop:
                                 continue
                             if graded:
-                                copy_values(merged_values, e, stop, factors, m)
-                            m = append(merged, e, stop, np.uint32(base[k]), rows, m)
+                                _copy_values(merged_values, e, stop, factors, m)
+                            m = _append(merged, e, stop, np.uint32(base[k]), rows, m)
                         place = (q * groups + g) * width
                         for i in range(4):
                             rows[m + i] = zero
@@ -211,7 +313,7 @@ def deliver_diagonal(
 
     Works through silent messages too: `messages` are (steps, B, N) bytes or int32.
     """
-    steps, samples, size = current.shape
+    steps, samples, _ = current.shape
     channels = table.shape[1]
     total = np.empty(channels, np.int32)
     for t in range(steps):
@@ -226,20 +328,3 @@ def deliver_diagonal(
                         total[i] += np.int32(heard[i]) * np.int32(weights[i])
                 reached = target[q * channels : (q + 1) * channels]
                 _finish(total, scale, wraps, exponent, fresh, reached)
-
-
-@kernel
-def tally(spikes: NDArray[np.uint8], first: int, stop: int, count: NDArray[np.int64]) -> None:
-    """Add the spikes of steps first..stop - 1 to `count`, (B, N), or (1, N) for all samples."""
-    samples, size = spikes.shape[1], count.shape[1]
-    few = np.empty(size, np.uint8)
-    for b in range(samples):
-        row = count[min(b, count.shape[0] - 1)]
-        for begin in range(first, stop, 255):
-            few[:] = 0
-            for t in range(begin, min(begin + 255, stop)):
-                heard = spikes[t, b]
-                for i in range(size):
-                    few[i] += heard[i]
-            for i in range(size):
-                row[i] += few[i]

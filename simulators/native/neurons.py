@@ -1,4 +1,4 @@
-"""Compiled steps of a population of neurons."""
+"""Compiled steps of a population of neurons, and the count of their spikes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from spikeport.fixed_point import (
@@ -17,7 +16,7 @@ from spikeport.fixed_point import (
     STATE_MAX,
     STATE_WRAP,
 )
-from spikeport.simulators.native.compiled import kernel
+from spikeport.simulators.native.compiled import kernel, part
 
 Int32 = NDArray[np.int32]
 _LOW = np.int32(DECAY_UNITY - 1)
@@ -30,8 +29,8 @@ _MAX = np.int32(STATE_MAX)
 _ZERO = np.int32(0)
 
 
-@njit(nogil=True)
-def _decayed(x, keep, decay):
+@part
+def _decayed(x: Any, keep: Any, decay: int) -> Any:
     """tz(x * keep, 12) for any int32 x and 0 <= keep <= 4096, in 32 bits.
 
     With x = 4096 h + l, 0 <= l < 4096: floor(x * keep / 4096) = h * keep + floor(l * keep / 4096),
@@ -97,7 +96,24 @@ def _advance(kind_u: int, kind_v: int) -> Callable[..., int]:
                     own_u[i] = x
                     own_v[i] = np.int32(np.int32(y - limit) & lowered) if spike else y
                     fired[i] = spike
-                touched += found
+                touched += int(found)
         return touched
 
     return kernel(run)
+
+
+@kernel
+def tally(spikes: NDArray[np.uint8], first: int, stop: int, count: NDArray[np.int64]) -> None:
+    """Add the spikes of steps first..stop - 1 to `count`, (B, N), or (1, N) for all samples."""
+    samples, size = spikes.shape[1], count.shape[1]
+    few = np.empty(size, np.uint8)
+    for b in range(samples):
+        row = count[min(b, count.shape[0] - 1)]
+        for begin in range(first, stop, 255):
+            few[:] = 0
+            for t in range(begin, min(begin + 255, stop)):
+                heard = spikes[t, b]
+                for i in range(size):
+                    few[i] += heard[i]
+            for i in range(size):
+                row[i] += few[i]

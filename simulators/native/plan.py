@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from spikeport.network import (
@@ -55,7 +54,7 @@ def make_plan(network: DeployedNetwork, *, replay: bool) -> Plan:
             largest=max(abs(source.low), abs(source.high)) if isinstance(source, Input) else 1,
             products=graded,
         )
-    alone = [((name,), False) for name in network.order]
+    alone: list[tuple[Component, bool]] = [((name,), False) for name in network.order]
     return Plan(
         network,
         alone if replay else components(network),
@@ -100,7 +99,7 @@ def cut(
         share: samples for each thread, so that all have work.
     """
     fixed, per_step = 0, 0
-    for part in (*network.inputs, *network.populations):
+    for part in network.sources.values():
         copies, item = 1, 4 if is_graded(part) else 1
         if isinstance(part, Population):
             fixed += 8 * part.size
@@ -114,4 +113,3 @@ def cut(
     steps = max(min((memory_bytes - fixed) // max(per_step, 1), network.steps), 1)
     samples = memory_bytes // (fixed + steps * per_step)
     return max(min(samples, share, _MOST_SAMPLES), 1), steps
-

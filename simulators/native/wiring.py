@@ -6,9 +6,10 @@ position p). Target position q hears through taps k in start[q]..start[q + 1] - 
 
     total[q] = sum over k, over messages s of neurons n in cell[k] of  s * table[base[k] + n]
 
-A pool comes before that in the same form: pooled position q is made of the cells of its taps, whose
-neurons n become pooled neurons pool_base[k] + n. A row of the table has the weights to all target channels of the group. Weights are kept without
-their common factor of two where they then fit one byte, which is true of every mixed matrix.
+A row of the table has the weights to all target channels of the group. A pool comes before that in
+the same form: pooled position q is made of the cells of its taps, whose neurons n become pooled
+neurons pool_base[k] + n. Weights are kept without the factor of two that all those of mixed signs
+have; most then fit one byte.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ Index = NDArray[np.int32]
 _INT16_MAX = 2**15 - 1
 _FLOAT32_EXACT = 2**24
 _LANES = 16
+_CRUDE_ENOUGH = 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,12 +109,14 @@ def wire(
     else:
         cell = cell * np.int32(groups)
         table = np.pad(table, ((0, 1), (0, -table.shape[1] % _LANES)))
-    widest = math.prod(pool.kernel_size) if pool is not None else 1
-    bound = _largest_sum(connection) * largest * widest
-    scale = 1 if not (table & 1).any() else 0
+    # A matrix of mixed signs is even by the rules of its grid.
+    low, high = int(table.min()), int(table.max())
+    scale = int(low < 0 < high)
+    magnitude = max(-low, high, 1) >> scale
     table = table >> scale
-    magnitude = max(int(np.abs(table).max()), 1)
-    small = not diagonal and int(table.max()) <= 127 and int(table.min()) >= -128
+    small = not diagonal and low >> scale >= -128 and high >> scale <= 127
+    widest = math.prod(pool.kernel_size) if pool is not None else 1
+    bound = largest * widest * _largest_sum(connection)
     exact = isinstance(connection, Dense) and pool is None and bound < _FLOAT32_EXACT
     return Wiring(
         pool_start=pool_start,
@@ -142,9 +146,12 @@ def _split(shape: Shape) -> tuple[int, int]:
 
 
 def _largest_sum(connection: Synapses) -> int:
-    """Largest sum of magnitudes of the weights of one target."""
-    per_target = np.abs(connection.weight.astype(np.int32)).reshape(len(connection.weight), -1)
-    return int(per_target.sum(axis=1, dtype=np.int64).max())
+    """A bound of the sum of magnitudes of the weights of one target."""
+    weight = connection.weight.reshape(len(connection.weight), -1)
+    crude = weight.shape[1] * max(int(weight.max()), -int(weight.min()))
+    if crude < _CRUDE_ENOUGH:
+        return crude
+    return int(np.abs(weight.astype(np.int32)).sum(axis=1, dtype=np.int64).max())
 
 
 def _dense_table(connection: Dense, source: Shape, target: Shape) -> NDArray[np.int16]:
