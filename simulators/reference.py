@@ -30,6 +30,7 @@ from spikeport.network import (
     Dense,
     DeployedNetwork,
     Population,
+    ReadoutKind,
     Reset,
     Shape,
     SumPool2d,
@@ -208,8 +209,11 @@ def run_reference(network: DeployedNetwork, samples: Samples, *, record: Record 
     return assembled_run(
         "reference",
         network,
-        fired=fired,
-        v=charge,
+        scores={
+            r.population: (fired if r.kind is ReadoutKind.SPIKES else charge)[r.population]
+            for r in network.readouts
+        },
+        fired={name: counted.sum(axis=0) for name, counted in fired.items()},
         counts=tally.event_counts(network, count),
         trace=trace if record else None,
         wall_s=time.perf_counter() - started,

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from spikeport.network import DeployedNetwork, ReadoutKind
+from spikeport.network import DeployedNetwork
 from spikeport.probe import RECORDABLE as RECORDABLE
 from spikeport.probe import Record, selection
 from spikeport.runs import EventCounts, Run, Trace
@@ -69,8 +69,8 @@ def assembled_run(
     backend: str,
     network: DeployedNetwork,
     *,
-    fired: Mapping[str, NDArray[np.integer]],
-    v: Mapping[str, NDArray[np.integer]],
+    scores: Mapping[str, NDArray[np.int64]],
+    fired: Mapping[str, NDArray[np.int64]],
     counts: EventCounts,
     trace: Trace | None,
     wall_s: float,
@@ -78,16 +78,9 @@ def assembled_run(
     """The `Run` of a simulator of this package.
 
     Args:
-        fired: per population, spikes of each neuron in each sample, (B, N).
-        v: per population, v after step T, (B, N).
+        scores: per readout population, (B, N).
+        fired: per population, spikes of each neuron over all samples, any shape.
     """
-    wide = {name: array.astype(np.int64) for name, array in fired.items()}
-    scores = {
-        readout.population: wide[readout.population]
-        if readout.kind is ReadoutKind.SPIKES
-        else v[readout.population].astype(np.int64)
-        for readout in network.readouts
-    }
     return Run(
         backend=backend,
         version=spikeport_version(),
@@ -95,9 +88,7 @@ def assembled_run(
         samples=counts.samples,
         steps=network.steps,
         scores=scores,
-        spike_counts={
-            p.name: wide[p.name].sum(axis=0).reshape(p.shape) for p in network.populations
-        },
+        spike_counts={p.name: fired[p.name].reshape(p.shape) for p in network.populations},
         counts=counts,
         trace=trace,
         wall_s=wall_s,

@@ -17,14 +17,21 @@ Samples = ArrayLike | Mapping[str, ArrayLike]
 every step; (T, B, *shape) has its own values for each step."""
 
 
-def check_samples(inputs: Sequence[Input], steps: int, samples: Samples) -> dict[str, NDArray[Any]]:
+def check_samples(
+    inputs: Sequence[Input], steps: int, samples: Samples, *, widen: bool = True
+) -> dict[str, NDArray[Any]]:
     """Check integer samples against the inputs of a network; returns int32 arrays, C order.
+
+    Args:
+        widen: without it arrays come back as they were given, which copies nothing.
 
     Raises:
         InputError: empty, of wrong shape or type, out of the declared range, of unequal B,
             or an input is missing or unknown.
     """
-    return {part.name: _integers(part, array) for part, array in _shaped(inputs, steps, samples)}
+    return {
+        part.name: _integers(part, array, widen) for part, array in _shaped(inputs, steps, samples)
+    }
 
 
 def check_float_samples(
@@ -132,7 +139,7 @@ def _shaped(
     return shaped
 
 
-def _integers(part: Input, array: NDArray[Any]) -> NDArray[np.int32]:
+def _integers(part: Input, array: NDArray[Any], widen: bool) -> NDArray[Any]:
     if array.dtype.kind not in "iub":
         raise InputError(
             f"input '{part.name}': type {array.dtype}, must be integers (encode_samples makes them)"
@@ -142,4 +149,4 @@ def _integers(part: Input, array: NDArray[Any]) -> NDArray[np.int32]:
         raise InputError(
             f"input '{part.name}': values span {low}..{high}, must lie in {part.low}..{part.high}"
         )
-    return np.ascontiguousarray(array, np.int32)
+    return np.ascontiguousarray(array, np.int32) if widen else array

@@ -31,7 +31,10 @@ from spikeport.network import (
 from spikeport.runs import Run
 from spikeport.simulators.native import run_native
 from spikeport.simulators.native.compiled import kernel
-from spikeport.simulators.reference import run_reference
+from spikeport.simulators.native.components import components
+from spikeport.simulators.native.neurons import _decayed
+from spikeport.simulators.native.plan import cut
+from spikeport.simulators.reference import decayed, run_reference
 from tests.strategies import networks, samples_for
 
 ALL = ("spikes", "u", "v")
@@ -60,13 +63,123 @@ def assert_equal(actual: Run, expected: Run) -> None:
     max_examples=600,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
-@given(data=st.data(), threads=st.sampled_from([1, 2]), memory=st.sampled_from([1, 2**20]))
-def test_random_networks_run_as_specified(data: st.DataObject, threads: int, memory: int) -> None:
+@given(
+    data=st.data(),
+    threads=st.sampled_from([1, 2]),
+    memory=st.sampled_from([1, 500, 2**20]),
+    record=st.sampled_from([ALL, ("spikes",), ()]),
+)
+def test_random_networks_run_as_specified(
+    data: st.DataObject, threads: int, memory: int, record: tuple[str, ...]
+) -> None:
     network = data.draw(networks())
     samples = data.draw(samples_for(network))
-    expected = run_reference(network, samples, record=ALL)
-    actual = run_native(network, samples, record=ALL, threads=threads, memory_bytes=memory)
+    expected = run_reference(network, samples, record=record)
+    actual = run_native(network, samples, record=record, threads=threads, memory_bytes=memory)
     assert_equal(actual, expected)
+
+
+def one_layer(
+    connection: Dense | Conv2d, source: Input, shape: tuple[int, ...], steps: int = 3
+) -> DeployedNetwork:
+    """`connection` from input "x" to population "p" with lossy decays."""
+    return DeployedNetwork(
+        (source,),
+        (Population("p", shape, vth=9000, decay_u=700, decay_v=41, reset=Reset.SUBTRACT),),
+        (connection,),
+        (Readout("p"),),
+        steps,
+    )
+
+
+@pytest.mark.parametrize("activity", [0.02, 0.3, 1.0])
+@pytest.mark.parametrize("sign", [-1, 0, 1])
+@pytest.mark.parametrize("high", [1, 255])
+def test_many_extreme_weights_sum_exactly(sign: int, activity: float, high: int) -> None:
+    """More rows than 16 bits can sum, and graded values that matrix products can take."""
+    rng = np.random.default_rng(3)
+    weight = rng.choice([-256, 254] if sign == 0 else [0, 255 * sign], (5, 700))
+    coding = Coding.SPIKES if high == 1 else Coding.GRADED
+    network = one_layer(Dense("x", "p", weight), Input("x", (700,), coding, 0, high), (5,))
+    for shape in ((2, 700), (3, 2, 700)):
+        samples = rng.integers(1, high, shape, endpoint=True) * (rng.random(shape) < activity)
+        assert_equal(
+            run_native(network, samples, record=ALL), run_reference(network, samples, record=ALL)
+        )
+
+
+def test_a_layer_wider_than_a_band_of_rows_runs_as_specified() -> None:
+    rng = np.random.default_rng(4)
+    weight = rng.integers(-128, 128, (4100, 3), np.int16) * np.int16(2)
+    network = one_layer(Dense("x", "p", weight), Input("x", (3,)), (4100,))
+    samples = rng.integers(0, 2, (3, 2, 3))
+    assert_equal(
+        run_native(network, samples, record=ALL), run_reference(network, samples, record=ALL)
+    )
+
+
+@pytest.mark.parametrize("pool", [None, SumPool2d((2, 2), (2, 2))])
+@pytest.mark.parametrize(("channels", "groups"), [(20, 20), (40, 20), (20, 4)])
+@pytest.mark.parametrize("high", [1, 7])
+def test_grouped_convolutions_run_as_specified(
+    channels: int, groups: int, high: int, pool: SumPool2d | None
+) -> None:
+    rng = np.random.default_rng(6)
+    weight = rng.integers(-128, 128, (channels, 20 // groups, 3, 3), np.int16) * np.int16(2)
+    connection = Conv2d("x", "p", weight, padding=(1, 1), groups=groups, pool=pool)
+    coding = Coding.SPIKES if high == 1 else Coding.GRADED
+    size = 4 if pool is None else 2
+    network = one_layer(connection, Input("x", (20, 4, 4), coding, 0, high), (channels, size, size))
+    shape = (3, 2, 20, 4, 4)
+    samples = rng.integers(0, high, shape, endpoint=True) * rng.integers(0, 2, shape)
+    assert_equal(
+        run_native(network, samples, record=ALL), run_reference(network, samples, record=ALL)
+    )
+
+
+@given(
+    state=st.integers(-(2**31), 2**31 - 1),
+    decay=st.integers(0, 4096),
+)
+@settings(deadline=None, max_examples=1000)
+def test_decay_in_32_bits_is_the_specified_one(state: int, decay: int) -> None:
+    keep = np.int32(4096 - decay)
+    assert _decayed(np.int32(state), keep, -1) == decayed(state, decay)
+
+
+def test_components_are_cycles_in_an_order_that_serves_every_delay() -> None:
+    one = np.array([[2]])
+    names = ("after", "before", "first", "second")
+    network = DeployedNetwork(
+        (Input("x", (1,)),),
+        tuple(Population(name, (1,), vth=1) for name in names),
+        (
+            Dense("x", "first", one),
+            Dense("before", "after", one, delay=3),
+            Dense("first", "second", one),
+            Dense("second", "first", one, delay=1),
+            Dense("second", "before", one, delay=2),
+        ),
+        (Readout("after"),),
+        steps=5,
+    )
+    assert components(network) == [
+        (("first", "second"), True),
+        (("before",), False),
+        (("after",), False),
+    ]
+
+
+def test_samples_and_steps_are_cut_to_fit() -> None:
+    network, _ = digits_like()
+    timed = {"image": np.zeros((12, 40, 1, 8, 8), np.uint8)}
+    for memory in (1, 5000, 20_000, 10**6):
+        samples, steps = cut(network, timed, memory_bytes=memory, share=40, replay=False)
+        per_step = 64 * 4 + 512 + 24 + 16
+        used = samples * (8 * 542 + 24 + steps * per_step)
+        assert used <= memory or (samples, steps) == (1, 1)
+        assert steps == 12 or samples == 1
+    assert cut(network, timed, memory_bytes=10**9, share=40, replay=False) == (40, 12)
 
 
 def digits_like() -> tuple[DeployedNetwork, NDArray[np.int64]]:

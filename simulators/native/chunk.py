@@ -1,4 +1,8 @@
-"""T steps of as many samples as are computed at once."""
+"""T steps of as many samples as are computed at once.
+
+Steps are run in blocks. Within a block a population that lies on no cycle runs through all its
+steps at once; those on common cycles take turns step by step.
+"""
 
 from __future__ import annotations
 
@@ -9,204 +13,217 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport.network import (
-    BiasInjection,
-    Coding,
-    DeployedNetwork,
-    Input,
-    Population,
-    Reset,
-    threshold_state,
-)
+from spikeport.network import ReadoutKind, Reset, threshold_state
 from spikeport.runs import Trace
-from spikeport.simulators.counts import PerNeuron
-from spikeport.simulators.native.kernels import Int32, advance, deliver
+from spikeport.simulators.native.currents import Constant, constant_currents, piece_size, summed
+from spikeport.simulators.native.layout import channels_first, channels_last
+from spikeport.simulators.native.neurons import Int32, advance, tally
+from spikeport.simulators.native.plan import Plan
 from spikeport.simulators.native.replay import Spikes
-from spikeport.simulators.native.wiring import Wiring
+from spikeport.simulators.native.streams import Stream, enter_block, make_stream
 from spikeport.simulators.results import keep
 
-Stream = NDArray[Any]
-"""Messages of one source, (R, B, N): those of step t lie at t mod R. R is 1 for a static input,
-T for a timed one, and as long as the longest delay asks for a population."""
+Sent = Mapping[tuple[str, int], NDArray[np.int64]]
+"""By source and delay d, how often each neuron fired in steps 0..T - 1 - d, shape of the source."""
+
+_Counts = dict[tuple[str, int], NDArray[np.int64]]
+"""The same in the inner order: (1, N), or (B, N) where it is read out."""
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """What is left of a chunk: per population `fired` and `v` after step T (B, N) and the number
-    of `updates`; per connection from a population the messages `delivered` by each source neuron.
+    """What is left of a chunk.
+
+    Attributes:
+        sent: spikes of populations and of inputs that have some for each step.
+        scores: per readout population, (B, *shape).
+        updates: per population, see `EventCounts`.
     """
 
-    fired: Mapping[str, Int32]
-    v: Mapping[str, Int32]
+    sent: Sent
+    scores: Mapping[str, NDArray[np.int64]]
     updates: Mapping[str, int]
-    delivered: Mapping[str, PerNeuron]
 
 
 @dataclass(frozen=True, slots=True)
 class _State:
-    """Arrays of one population, (B, N); `constant` is the current of static inputs."""
+    """A chunk under way: per population the arrays of its neurons, (B, N).
 
-    u: Int32
-    v: Int32
-    current: Int32
-    constant: Int32
-    fired: Int32
-    updates: NDArray[np.int64]
+    Attributes:
+        heard: per source, what connections carry.
+        own: per population, what it computes; the same streams unless in a replay.
+    """
 
-
-def _initial(population: Population, samples: int) -> _State:
-    size = (samples, population.size)
-    return _State(
-        u=np.zeros(size, np.int32),
-        v=np.full(size, population.v_init, np.int32),
-        current=np.zeros(size, np.int32),
-        constant=np.zeros(size, np.int32),
-        fired=np.zeros(size, np.int32),
-        updates=np.zeros(samples, np.int64),
-    )
+    plan: Plan
+    samples: int
+    heard: Mapping[str, Stream]
+    own: Mapping[str, Stream]
+    u: Mapping[str, Int32]
+    v: Mapping[str, Int32]
+    constant: Mapping[str, Constant]
+    updates: dict[str, int]
+    scratch: Int32
+    trace: Trace
 
 
 def run_chunk(
-    network: DeployedNetwork,
-    wirings: Mapping[str, Wiring],
+    plan: Plan,
     inputs: Mapping[str, NDArray[Any]],
+    block: int,
     trace: Trace,
     recorded: Spikes | None,
 ) -> Chunk:
     """Run all samples of `inputs` side by side and fill `trace` with what it has room for.
 
     Args:
+        block: steps to run at once.
         recorded: spikes that connections carry instead of the computed ones.
     """
-    samples = inputs[network.inputs[0].name].shape[-1 - len(network.inputs[0].shape)]
-    state = {part.name: _initial(part, samples) for part in network.populations}
-    spikes = {
-        part.name: np.zeros((ring_length(network, part), samples, part.size), np.uint8)
-        for part in network.populations
-    }
-    streams: dict[str, Stream] = {
-        part.name: _input_stream(part, inputs[part.name]) for part in network.inputs
-    }
-    streams |= spikes if recorded is None else _replayed(recorded, samples)
-    incoming = {name: [c for c in network.synapses if c.target == name] for name in network.order}
-    static = {part.name for part in network.inputs if len(streams[part.name]) == 1}
-    delivered = {
-        c.name: np.zeros(network.by_name[c.source].size, np.int64)
-        for c in network.synapses
-        if c.source in network.by_name
-    }
-    bias: dict[str, Int32] = {}
-    for t in range(network.steps):
-        for name in network.order:
-            population, own = network.by_name[name], state[name]
-            if t == 0 or _injects_anew(network, population, streams):
-                bias[name] = _bias_current(network, population, streams, t)
-            for c in incoming[name]:
-                if c.source in static and t == c.delay:
-                    _deliver(wirings[c.name], streams[c.source][0], own.constant)
-            np.copyto(own.current, own.constant)
-            for c in incoming[name]:
-                if c.source not in static and t >= c.delay:
-                    stream = streams[c.source]
-                    _deliver(wirings[c.name], stream[(t - c.delay) % len(stream)], own.current)
-            now = spikes[name][t % len(spikes[name])]
-            advance(
-                own.current,
-                bias[name],
-                own.u,
-                own.v,
-                now,
-                own.fired,
-                own.updates,
-                population.decay_u,
-                population.decay_v,
-                threshold_state(population),
-                population.reset is Reset.SUBTRACT,
-            )
-            keep(trace, name, t, spikes=now, u=own.u, v=own.v)
-        for c in network.synapses:
-            if c.source in network.by_name and t == network.steps - 1 - c.delay:
-                delivered[c.name] += state[c.source].fired.sum(axis=0, dtype=np.int64)
+    network = plan.network
+    state = _initial(plan, inputs, block, trace, recorded)
+    counts = _no_counts(state)
+    last = 0
+    for begin in range(0, network.steps, block):
+        now = range(begin, min(begin + block, network.steps))
+        for stream in {id(s): s for s in (*state.heard.values(), *state.own.values())}.values():
+            enter_block(stream, now.start, now.stop, last)
+        last = len(now)
+        for members, recurrent in plan.components:
+            for turn in (range(t, t + 1) for t in now) if recurrent else (now,):
+                for name in members:
+                    _run_steps(state, name, turn, begin)
+        for name, stream in state.own.items():
+            if name in trace.spikes:
+                part = network.by_name[name]
+                fired = stream.messages[stream.before :][: len(now), :, : part.size]
+                shown = channels_first(fired, part.shape)
+                keep(trace, name, slice(begin, now.stop), spikes=shown)
+        for (name, delay), count in counts.items():
+            stream = state.own.get(name, state.heard[name])
+            stop = min(now.stop, network.steps - delay)
+            tally(stream.messages, stream.before, stream.before + stop - begin, count)
     return Chunk(
-        fired={name: part.fired for name, part in state.items()},
-        v={name: part.v for name, part in state.items()},
-        updates={name: int(part.updates.sum()) for name, part in state.items()},
-        delivered=delivered,
+        sent={
+            key: channels_first(count.sum(axis=0), network.sources[key[0]].shape)
+            for key, count in counts.items()
+        },
+        scores={
+            r.population: channels_first(
+                counts[r.population, 0]
+                if r.kind is ReadoutKind.SPIKES
+                else state.v[r.population].astype(np.int64),
+                network.by_name[r.population].shape,
+            )
+            for r in network.readouts
+        },
+        updates=state.updates,
     )
 
 
-def ring_length(network: DeployedNetwork, population: Population) -> int:
-    """Steps of spikes to keep: the present one and the longest delay that is met within T."""
-    delays = (c.delay for c in network.synapses if c.source == population.name)
-    return 1 + min(max(delays, default=0), network.steps - 1)
-
-
-def bytes_per_sample(
-    network: DeployedNetwork, inputs: Mapping[str, NDArray[Any]], *, replay: bool
-) -> int:
-    """About what `run_chunk` allocates for each sample."""
-    total = 0
-    for population in network.populations:
-        ring = ring_length(network, population) + (network.steps if replay else 0)
-        total += population.size * (5 * 4 + ring)
-    for part in network.inputs:
-        timed = inputs[part.name].ndim > 1 + len(part.shape)
-        total += part.size * (network.steps if timed else 1) * _message_type(part)().itemsize
-    return total
-
-
-def _message_type(part: Input) -> type[np.generic]:
-    return np.uint8 if part.coding is Coding.SPIKES else np.int32
-
-
-def _input_stream(part: Input, values: NDArray[Any]) -> Stream:
-    samples = values.shape[-1 - len(part.shape)]
-    return np.array(values, _message_type(part), order="C").reshape(-1, samples, part.size)
-
-
-def _replayed(recorded: Spikes, samples: int) -> dict[str, Stream]:
-    return {
-        name: np.array(array, order="C").reshape(len(array), samples, -1)
-        for name, array in recorded.items()
+def _initial(
+    plan: Plan,
+    inputs: Mapping[str, NDArray[Any]],
+    block: int,
+    trace: Trace,
+    recorded: Spikes | None,
+) -> _State:
+    network = plan.network
+    samples = inputs[network.inputs[0].name].shape[-1 - len(network.inputs[0].shape)]
+    given = {**inputs, **(recorded or {})}
+    heard = {
+        name: make_stream(network, part, given.get(name), samples, block)
+        for name, part in network.sources.items()
     }
-
-
-def _deliver(wiring: Wiring, messages: Stream, current: Int32) -> None:
-    deliver(
-        messages,
-        wiring.start,
-        wiring.stop,
-        wiring.tap,
-        wiring.place,
-        wiring.offset,
-        wiring.table,
-        wiring.positions,
-        wiring.wraps,
-        wiring.exponent,
-        current,
+    own = {name: heard[name] for name in network.order}
+    if recorded is not None:
+        own = {
+            name: make_stream(network, network.by_name[name], None, samples, block)
+            for name in network.order
+        }
+    pieces = ((part.size, *piece_size(part.size, block, samples)) for part in network.populations)
+    return _State(
+        plan=plan,
+        samples=samples,
+        heard=heard,
+        own=own,
+        u={p.name: np.zeros((samples, p.size), np.int32) for p in network.populations},
+        v={p.name: np.full((samples, p.size), p.v_init, np.int32) for p in network.populations},
+        constant={name: constant_currents(plan, heard, name) for name in network.order},
+        updates=dict.fromkeys(network.order, 0),
+        scratch=np.empty(max(size * steps * count for size, steps, count in pieces), np.int32),
+        trace=trace,
     )
 
 
-def _injections(network: DeployedNetwork, population: Population) -> list[str]:
-    return [
-        c.source
-        for c in network.connections
-        if isinstance(c, BiasInjection) and c.target == population.name
-    ]
+def _no_counts(state: _State) -> _Counts:
+    """Zeros for every source of spikes and every delay that its messages cross."""
+    network = state.plan.network
+    counts: _Counts = {}
+    single = {r.population for r in network.readouts if r.kind is ReadoutKind.SPIKES}
+    for name, part in network.sources.items():
+        if state.heard[name].static or state.heard[name].graded:
+            continue
+        delays = {c.delay for c in network.synapses if c.source == name}
+        for delay in {0} | delays:
+            rows = state.samples if delay == 0 and name in single else 1
+            counts[name, delay] = np.zeros((rows, part.size), np.int64)
+    return counts
 
 
-def _injects_anew(
-    network: DeployedNetwork, population: Population, streams: Mapping[str, Stream]
-) -> bool:
-    """Whether the bias of a population changes from step to step."""
-    return any(len(streams[source]) > 1 for source in _injections(network, population))
+def _run_steps(state: _State, name: str, now: range, origin: int) -> None:
+    """Run one population through the steps `now` of the block that begins at `origin`."""
+    part, own = state.plan.network.by_name[name], state.own[name]
+    u, v, trace = state.u[name], state.v[name], state.trace
+    bias = _bias(state, name, now, origin)
+    steps, count = piece_size(part.size, len(now), state.samples)
+    run = advance(part.decay_u, part.decay_v)
+    for sample in range(0, state.samples, count):
+        samples = slice(sample, min(sample + count, state.samples))
+        for begin in range(now.start, now.stop, steps):
+            piece = range(begin, min(begin + steps, now.stop))
+            current = summed(
+                state.plan,
+                state.heard,
+                state.constant[name],
+                name,
+                piece,
+                origin,
+                samples,
+                state.scratch,
+            )
+            turns = (
+                [piece]
+                if name not in trace.u and name not in trace.v
+                else ([range(t, t + 1) for t in piece])
+            )
+            for turn in turns:
+                at, since = turn.start - piece.start, turn.start - now.start
+                state.updates[name] += run(
+                    current[at : at + len(turn)] if len(current) > 1 else current,
+                    bias[since : since + len(turn)] if len(bias) > 1 else bias,
+                    u,
+                    v,
+                    own.messages,
+                    len(turn),
+                    own.before + turn.start - origin,
+                    sample,
+                    part.decay_u,
+                    part.decay_v,
+                    threshold_state(part),
+                    part.reset is Reset.SUBTRACT,
+                )
+                if name in trace.u or name in trace.v:
+                    shown = (channels_first(values[samples], part.shape) for values in (u, v))
+                    keep(trace, name, (turn.start, samples), **dict(zip("uv", shown, strict=True)))
 
 
-def _bias_current(
-    network: DeployedNetwork, population: Population, streams: Mapping[str, Stream], t: int
-) -> Int32:
-    """(bias + injected) << bias_exponent, (B, N), or (1, N) where nothing is injected."""
-    mantissa = population.bias.reshape(1, -1)
-    for source in _injections(network, population):
-        mantissa = mantissa + streams[source][t % len(streams[source])]
-    return np.array(mantissa << np.int32(population.bias_exponent), np.int32)
+def _bias(state: _State, name: str, now: range, origin: int) -> Int32:
+    """(bias + injected) << bias_exponent of the steps `now`: (steps or 1, B or 1, N)."""
+    part = state.plan.network.by_name[name]
+    mantissa = channels_last(part.bias, part.shape).reshape(1, 1, -1)
+    for source in state.plan.injections[name]:
+        stream = state.heard[source]
+        first = stream.before + now.start - origin
+        taken = slice(None) if stream.static else slice(first, first + len(now))
+        mantissa = mantissa + stream.messages[taken]
+    return np.array(mantissa << np.int32(part.bias_exponent), np.int32)

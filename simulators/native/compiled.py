@@ -12,6 +12,11 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+def part(function: Callable[P, R]) -> Callable[P, R]:
+    """Compile `function` into the kernels of its own module that call it."""
+    return cast(Callable[P, R], numba.njit(nogil=True)(function))
+
+
 def kernel(function: Callable[P, R]) -> Callable[P, R]:
     """Compile `function` at its first call, kept on disk if possible; it runs without the GIL.
 

@@ -1,4 +1,4 @@
-"""`run_native`: chunks of samples through the compiled loops, step by step."""
+"""`run_native`: chunks of samples through the compiled loops, layer by layer."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+from numpy.typing import NDArray
 
 from spikeport.errors import InputError
-from spikeport.network import DeployedNetwork
+from spikeport.network import DeployedNetwork, Input
 from spikeport.probe import Record
 from spikeport.runs import Run, Trace
 from spikeport.samples import Samples, check_samples, sample_count, select
 from spikeport.simulators.counts import event_counts, input_messages
-from spikeport.simulators.native.chunk import Chunk, bytes_per_sample, run_chunk
+from spikeport.simulators.native.chunk import Chunk, run_chunk
+from spikeport.simulators.native.plan import cut, make_plan
 from spikeport.simulators.native.replay import Spikes, check_recorded, check_replayed
-from spikeport.simulators.native.wiring import wire
 from spikeport.simulators.results import RECORDABLE, assembled_run, empty_trace, narrowed
 
 MEMORY_BYTES = 64 << 20
 """State and input copies of the samples computed at once; more gains no speed."""
-_MOST_SAMPLES = 128
 
 
 def run_native(
@@ -52,61 +52,65 @@ def run_native(
             unknown, or `threads` is below 1.
         CheckFailedError: a population computes other spikes than the recorded ones.
     """
-    arrays = check_samples(network.inputs, network.steps, samples)
+    arrays = check_samples(network.inputs, network.steps, samples, widen=False)
     count = sample_count(network.inputs, arrays)
     trace = empty_trace(network, count, record)
     if recorded is not None:
         recorded = check_recorded(network, count, recorded)
         trace = empty_trace(network, count, {*record, "spikes"})
     started = time.perf_counter()
-    wirings = {c.name: wire(c, network.sources[c.source].shape) for c in network.synapses}
+    plan = make_plan(network, replay=recorded is not None)
     threads = _thread_count(threads)
-    at_once = (
-        memory_bytes // threads // bytes_per_sample(network, arrays, replay=recorded is not None)
+    at_once, block = cut(
+        network,
+        arrays,
+        memory_bytes=memory_bytes // threads,
+        share=-(-count // threads),
+        replay=recorded is not None,
     )
-    at_once = max(min(at_once, _MOST_SAMPLES, -(-count // threads)), 1)
     parts = [slice(first, min(first + at_once, count)) for first in range(0, count, at_once)]
 
     def run_part(part: slice) -> Chunk:
         taken = select(network.inputs, arrays, part)
         carried = None if recorded is None else {n: s[:, part] for n, s in recorded.items()}
-        return run_chunk(network, wirings, taken, _view(trace, part), carried)
+        return run_chunk(plan, taken, block, _view(trace, part), carried)
 
-    chunks: list[Chunk] = []
+    sent: dict[tuple[str, int], NDArray[np.int64]] = {}
+    updates = dict.fromkeys(network.order, 0)
+    scores: dict[str, list[NDArray[np.int64]]] = {r.population: [] for r in network.readouts}
     with ThreadPoolExecutor(threads) as pool:
         for part, chunk in zip(parts, pool.map(run_part, parts), strict=True):
-            chunks.append(chunk)
+            for key, fired in chunk.sent.items():
+                sent[key] = sent[key] + fired if key in sent else fired
+            for name, touched in chunk.updates.items():
+                updates[name] += touched
+            for name, values in chunk.scores.items():
+                scores[name].append(values.reshape(len(values), -1))
             if progress is not None:
                 progress(part.stop, count)
     if recorded is not None:
         check_replayed(network, trace.spikes, recorded)
-    delivered = {
-        c.name: input_messages(part, arrays[part.name], network.steps, c.delay)
-        for c in network.synapses
-        for part in network.inputs
-        if c.source == part.name
-    }
-    for name in chunks[0].delivered:
-        delivered[name] = sum((c.delivered[name] for c in chunks[1:]), chunks[0].delivered[name])
-    fired = {
-        name: np.concatenate([chunk.fired[name] for chunk in chunks]) for name in network.by_name
-    }
+
+    def messages(name: str, delay: int) -> NDArray[np.int64]:
+        if (name, delay) in sent:
+            return sent[name, delay]
+        part = network.sources[name]
+        assert isinstance(part, Input)
+        return input_messages(part, arrays[name], network.steps, delay)
+
     counts = event_counts(
         network,
         samples=count,
-        spikes={name: int(array.sum(dtype=np.int64)) for name, array in fired.items()},
-        updates={name: sum(chunk.updates[name] for chunk in chunks) for name in fired},
-        input_events={
-            part.name: int(input_messages(part, arrays[part.name], network.steps).sum())
-            for part in network.inputs
-        },
-        delivered=delivered,
+        spikes={name: int(sent[name, 0].sum()) for name in network.by_name},
+        updates=updates,
+        input_events={part.name: int(messages(part.name, 0).sum()) for part in network.inputs},
+        delivered={c.name: messages(c.source, c.delay) for c in network.synapses},
     )
     return assembled_run(
         "native",
         network,
-        fired=fired,
-        v={name: np.concatenate([chunk.v[name] for chunk in chunks]) for name in fired},
+        scores={name: np.concatenate(values) for name, values in scores.items()},
+        fired={name: sent[name, 0] for name in network.by_name},
         counts=counts,
         trace=narrowed(trace, network, record) if record else None,
         wall_s=time.perf_counter() - started,

@@ -1,26 +1,36 @@
-"""Connections laid out so that one message adds contiguous rows of weights.
+"""Connections laid out so that what one target position receives is a sum of contiguous rows.
 
-Dense, Conv2d and the pool in front of either take one form. A source neuron is (channel c,
-position p). Its message s meets the taps k in start[p]..stop[p] - 1, and each adds a row:
+Dense, Conv2d and the pool in front of either take one form. Neurons are ordered as in `layout`;
+the source falls into cells of `cell_size` neurons (all of them, or one group of channels at one
+position p). Target position q hears through taps k in start[q]..start[q + 1] - 1:
 
-    total[place[k] + offset[c] + i] += s * table[c, tap[k], i]      for i in range(row length)
+    total[q] = sum over k, over messages s of neurons n in cell[k] of  s * table[base[k] + n]
 
-The sums lie with the target's channels last, so that rows of a convolution are contiguous too.
-Dense without a pool: every neuron is a channel with one position and one tap.
+A row of the table has the weights to all target channels of the group. A pool comes before that in
+the same form: pooled position q is made of the cells of its taps, whose neurons n become pooled
+neurons pool_base[k] + n. Weights are kept without the factor of two that all those of mixed signs
+have; most then fit one byte.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from spikeport.fixed_point import STATE_WRAP
 from spikeport.geometry import pooled_index, taps_per_position
 from spikeport.network import Conv2d, Dense, Shape, SumPool2d, Synapses
+from spikeport.simulators.native.layout import channels_last
 
 Index = NDArray[np.int32]
+_INT16_MAX = 2**15 - 1
+_FLOAT32_EXACT = 2**24
+_LANES = 16
+_CRUDE_ENOUGH = 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,71 +38,132 @@ class Wiring:
     """A connection as tables (module docstring) and what happens to its sums.
 
     Attributes:
-        table: (channels, taps, row length), int16.
-        positions: spatial positions of the target; its neuron (q, p) lies at p * channels + q
-            in the sums.
-        wraps: whether sums wrap to signed 24 bits before the exponent.
+        pool_start, pool_cell, pool_base: the same for the pool, if there is one.
+        start, cell, base: taps of each target position.
+        table: (rows + 1, target channels per group), int8 or int16; the last row is zero.
+            Where `diagonal`, (taps, channels) and `base` is the row: one channel per group, the
+            weights of all channels side by side.
+        cells, cell_size, groups: how the source is divided.
+        scale: what the table must be multiplied by, as a left shift.
+        exact_rows: so many rows of the table always sum to an int16; a multiple of 8.
+        wraps: whether sums wrap to signed 24 bits before the exponent and could exceed them.
+        factors: the table as float32 for matrix products, if one was asked for and float32 holds
+            every partial sum of messages times weights exactly (all are below 2^24).
     """
 
+    pool_start: Index
+    pool_cell: Index
+    pool_base: Index
     start: Index
-    stop: Index
-    tap: Index
-    place: Index
-    offset: Index
-    table: NDArray[np.int16]
-    positions: int
+    cell: Index
+    base: Index
+    table: NDArray[Any]
+    cells: int
+    cell_size: int
+    groups: int
+    scale: int
+    exact_rows: int
     wraps: bool
     exponent: int
+    diagonal: bool
+    factors: NDArray[np.float32] | None
 
 
-def wire(connection: Synapses, source_shape: Shape) -> Wiring:
-    """Lay out one connection for `kernels.deliver`."""
+def wire(
+    connection: Synapses,
+    source_shape: Shape,
+    target_shape: Shape,
+    *,
+    largest: int = 1,
+    products: bool = False,
+) -> Wiring:
+    """Lay out one connection.
+
+    Args:
+        largest: magnitude of the messages.
+        products: whether matrix products are wanted where they are exact (Dense without a pool).
+    """
     pool = connection.pool
     shape = source_shape if pool is None else pool.output_shape(source_shape)
+    groups = 1
     match connection:
         case Dense():
-            first, tap, place, table = _dense(connection, shape, pooled=pool is not None)
-            offset = np.zeros(table.shape[0], np.int32)
-            positions = 1
+            # All pooled positions at once; without a pool a single cell of all neurons.
+            channels, positions = (math.prod(shape), 1) if pool is None else _split(shape)
+            cell = np.arange(positions, dtype=np.int32)
+            base = np.zeros_like(cell)
+            start = np.array([0, positions], np.int32)
+            table = _dense_table(connection, shape, target_shape)
         case Conv2d():
-            first, tap, place, table = _conv2d(connection, shape)
-            group = np.arange(shape[0], dtype=np.int32) // connection.weight.shape[1]
-            offset = group * np.int32(table.shape[2])
-            positions = math.prod(connection.output_shape(shape)[1:])
-    start, stop = first[:-1], first[1:]
-    if pool is not None:
-        windows = _windows(pool, source_shape)
-        start = np.where(windows >= 0, start[windows], 0)
-        stop = np.where(windows >= 0, stop[windows], 0)
+            channels, positions = _split(shape)
+            groups = connection.groups
+            start, cell, tap = _conv2d_taps(connection, shape)
+            base = (tap - cell) * np.int32(channels)
+            weight = connection.weight.reshape(groups, -1, *connection.weight.shape[1:])
+            table = weight.reshape(*weight.shape[:3], -1).transpose(3, 0, 2, 1)
+            table = table.reshape(-1, table.shape[3])
+    pool_start, pool_cell, pool_base = _pool_taps(pool, source_shape)
+    diagonal = pool is None and groups == channels > 1 and table.shape[1] == 1
+    if diagonal:
+        table, base = table.reshape(-1, channels), tap
+    else:
+        cell = cell * np.int32(groups)
+        table = np.pad(table, ((0, 1), (0, -table.shape[1] % _LANES)))
+    # A matrix of mixed signs is even by the rules of its grid.
+    low, high = int(table.min()), int(table.max())
+    scale = int(low < 0 < high)
+    magnitude = max(-low, high, 1) >> scale
+    table = table >> scale
+    small = not diagonal and low >> scale >= -128 and high >> scale <= 127
+    widest = math.prod(pool.kernel_size) if pool is not None else 1
+    bound = largest * widest * _largest_sum(connection)
+    exact = isinstance(connection, Dense) and pool is None and bound < _FLOAT32_EXACT
     return Wiring(
-        start=np.array(start, np.int32),
-        stop=np.array(stop, np.int32),
-        tap=tap,
-        place=place,
-        offset=offset,
-        table=np.array(table, np.int16, order="C"),
-        positions=positions,
-        wraps=isinstance(connection, Conv2d),
+        pool_start=pool_start,
+        pool_cell=pool_cell * np.int32(groups),
+        pool_base=pool_base * np.int32(channels),
+        start=start,
+        cell=cell,
+        base=base,
+        table=np.array(table, np.int8 if small else np.int16, order="C"),
+        cells=(positions if pool is None else _split(source_shape)[1]) * groups,
+        cell_size=channels // groups,
+        groups=groups,
+        scale=scale,
+        exact_rows=_INT16_MAX // magnitude // 8 * 8,
+        wraps=isinstance(connection, Conv2d) and bound >= STATE_WRAP,
         exponent=connection.exponent,
+        diagonal=diagonal,
+        factors=table[:-1, : math.prod(target_shape)].astype(np.float32)
+        if products and exact
+        else None,
     )
 
 
-_Taps = tuple[Index, Index, Index, NDArray[np.int16]]
-"""first (taps of position p: first[p]..first[p + 1] - 1), tap, place, table."""
+def _split(shape: Shape) -> tuple[int, int]:
+    """Channels and positions."""
+    return (shape[0], shape[1] * shape[2]) if len(shape) == 3 else (shape[0], 1)
 
 
-def _dense(connection: Dense, shape: Shape, *, pooled: bool) -> _Taps:
-    """Every position of the pooled source, if there is one, is a tap of its own."""
-    positions = math.prod(shape[1:]) if pooled else 1
-    table = connection.weight.T.reshape(-1, positions, connection.weight.shape[0])
-    taps = np.arange(positions, dtype=np.int32)
-    return np.arange(positions + 1, dtype=np.int32), taps, np.zeros_like(taps), table
+def _largest_sum(connection: Synapses) -> int:
+    """A bound of the sum of magnitudes of the weights of one target."""
+    weight = connection.weight.reshape(len(connection.weight), -1)
+    crude = weight.shape[1] * max(int(weight.max()), -int(weight.min()))
+    if crude < _CRUDE_ENOUGH:
+        return crude
+    return int(np.abs(weight.astype(np.int32)).sum(axis=1, dtype=np.int64).max())
 
 
-def _conv2d(connection: Conv2d, shape: Shape) -> _Taps:
-    """The kernel positions at which a window reads each source position."""
+def _dense_table(connection: Dense, source: Shape, target: Shape) -> NDArray[np.int16]:
+    """A row for each source neuron, both ends in the inner order."""
+    rows = channels_last(connection.weight.reshape(-1, *source), source)
+    return channels_last(rows.T.reshape(-1, *target), target)
+
+
+def _conv2d_taps(connection: Conv2d, shape: Shape) -> tuple[Index, Index, Index]:
+    """start, source position and kernel tap of each target position, in its order."""
     weight = connection.weight
-    channels, _, out_width = connection.output_shape(shape)
+    _, height, width = connection.output_shape(shape)
     axes = list(
         zip(
             shape[1:],
@@ -104,27 +175,31 @@ def _conv2d(connection: Conv2d, shape: Shape) -> _Taps:
         )
     )
     rows, columns = (taps_per_position(*axis) for axis in axes)
-    met = rows[:, None, :, None] & columns[None, :, None, :]
-    y, x, ky, kx = np.nonzero(met)
+    y, x, ky, kx = np.nonzero(rows[:, None, :, None] & columns[None, :, None, :])
     out_y, out_x = (
         (at + padding - tap * dilation) // stride
         for at, tap, (_, _, stride, padding, dilation) in zip((y, x), (ky, kx), axes, strict=True)
     )
-    first = np.concatenate([[0], np.cumsum(met.sum(axis=(2, 3)))]).astype(np.int32)
-    tap = (ky * weight.shape[3] + kx).astype(np.int32)
-    place = ((out_y * out_width + out_x) * channels).astype(np.int32)
-    taps = math.prod(weight.shape[2:])
-    grouped = weight.reshape(connection.groups, -1, weight.shape[1], taps)
-    table = grouped.transpose(0, 2, 3, 1).reshape(shape[0], taps, -1)
-    return first, tap, place, table
+    place, tap, read = out_y * width + out_x, ky * weight.shape[3] + kx, y * shape[2] + x
+    order = np.argsort(place, kind="stable")
+    start = np.searchsorted(place[order], np.arange(height * width + 1))
+    return start.astype(np.int32), read[order].astype(np.int32), tap[order].astype(np.int32)
 
 
-def _windows(pool: SumPool2d, source_shape: Shape) -> NDArray[np.int64]:
-    """Index of the pooled sum that each source position enters, or -1."""
+def _pool_taps(pool: SumPool2d | None, source_shape: Shape) -> tuple[Index, Index, Index]:
+    """start, source position and distance to it of each pooled position; empty without a pool."""
+    if pool is None:
+        nothing = np.zeros(0, np.int32)
+        return np.zeros(1, np.int32), nothing, nothing
     rows, columns = (
         pooled_index(*axis)
         for axis in zip(source_shape[1:], pool.kernel_size, pool.stride, pool.padding, strict=True)
     )
-    width = pool.output_shape(source_shape)[2]
+    _, height, width = pool.output_shape(source_shape)
     inside = (rows >= 0)[:, None] & (columns >= 0)
-    return np.where(inside, rows[:, None] * width + columns, -1).ravel()
+    windows = np.where(inside, rows[:, None] * width + columns, -1).ravel()
+    members = np.argsort(windows, kind="stable")
+    start = np.searchsorted(windows[members], np.arange(height * width + 1))
+    members, start = members[start[0] :], start - start[0]
+    distance = windows[members] - members
+    return start.astype(np.int32), members.astype(np.int32), distance.astype(np.int32)

@@ -1,0 +1,71 @@
+"""Messages of one source over a block of steps and those before it that a delay still needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikeport.network import DeployedNetwork, Input, Population, Shape
+from spikeport.simulators.native.layout import channels_last, padded
+from spikeport.simulators.native.plan import history, is_graded
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """Messages in the inner order.
+
+    Attributes:
+        messages: (before + block, B, whole words of N) bytes, or (.., N) int32 where graded;
+            of a static input (1, B, ..).
+        before: steps kept from before the block; zeros before step 0.
+        source: what the block is filled from, (T, B, *shape), if it is not computed.
+    """
+
+    messages: NDArray[Any]
+    before: int
+    static: bool
+    graded: bool
+    shape: Shape
+    source: NDArray[Any] | None
+
+
+def make_stream(
+    network: DeployedNetwork,
+    part: Input | Population,
+    source: NDArray[Any] | None,
+    samples: int,
+    block: int,
+) -> Stream:
+    """A stream before step 0, filled if it is static."""
+    graded = is_graded(part)
+    static = source is not None and source.ndim == 1 + len(part.shape)
+    before = 0 if static else history(network, part)
+    stream = Stream(
+        messages=np.zeros(
+            (1 if static else before + block, samples, part.size if graded else padded(part.size)),
+            np.int32 if graded else np.uint8,
+        ),
+        before=before,
+        static=static,
+        graded=graded,
+        shape=part.shape,
+        source=source,
+    )
+    if static and source is not None:
+        stream.messages[0, :, : part.size] = channels_last(source, part.shape)
+    return stream
+
+
+def enter_block(stream: Stream, begin: int, stop: int, last: int) -> None:
+    """Go on from a block of `last` steps to steps begin..stop - 1."""
+    if stream.static:
+        return
+    if stream.before:
+        stream.messages[: stream.before] = stream.messages[last : last + stream.before]
+    if stream.source is not None:
+        values = channels_last(stream.source[begin:stop], stream.shape)
+        rows = slice(stream.before, stream.before + stop - begin)
+        stream.messages[rows, :, : values.shape[2]] = values
