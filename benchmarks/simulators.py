@@ -190,9 +190,7 @@ def _parser() -> argparse.ArgumentParser:
         return [float(item) for item in text.split(",")]
 
     parser = argparse.ArgumentParser(prog="python -m benchmarks.simulators", description=__doc__)
-    parser.add_argument(
-        "--quick", action="store_true", help="few samples, repeats and variants, 10 %% only"
-    )
+    parser.add_argument("--quick", action="store_true", help="short runs, 10 %% only")
     parser.add_argument("--networks", type=names(NETWORKS), default=list(NETWORKS))
     parser.add_argument("--simulators", type=names(SIMULATORS), default=list(SIMULATORS))
     parser.add_argument("--activity", type=percents, help="input spikes in percent: 2,10,30")
