@@ -19,7 +19,6 @@ from typing import Any
 from benchmarks.children import (
     REMEDY,
     ChildError,
-    ChildTimeoutError,
     answer,
     child,
     exit_on_terminate,
@@ -107,8 +106,6 @@ def _measured(
         else:
             best = variants[0]
         row |= ask([best]) | {"variant": best}
-    except ChildTimeoutError:
-        row |= {"capped": True, "at_most_per_s": facts["samples"] * facts["steps"] / cap_s}
     except ChildError as error:
         row |= {"failed": str(error)}
     if "seconds" in row:
