@@ -21,7 +21,7 @@ REMEDY = (
     "--requirement benchmarks/requirements.txt"
 )
 GRACE_S = 10.0
-"""Seconds in which a child may end what it started, such as Lava's worker, before it is killed."""
+"""Seconds in which a child may end what it started (Lava's worker) before it is killed."""
 
 
 class ChildError(Exception):

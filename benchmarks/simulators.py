@@ -19,7 +19,6 @@ from typing import Any
 from benchmarks.children import (
     REMEDY,
     ChildError,
-    ChildTimeoutError,
     answer,
     child,
     exit_on_terminate,
@@ -107,8 +106,6 @@ def _measured(
         else:
             best = variants[0]
         row |= ask([best]) | {"variant": best}
-    except ChildTimeoutError:
-        row |= {"capped": True, "at_most_per_s": facts["samples"] * facts["steps"] / cap_s}
     except ChildError as error:
         row |= {"failed": str(error)}
     if "seconds" in row:
@@ -190,9 +187,7 @@ def _parser() -> argparse.ArgumentParser:
         return [float(item) for item in text.split(",")]
 
     parser = argparse.ArgumentParser(prog="python -m benchmarks.simulators", description=__doc__)
-    parser.add_argument(
-        "--quick", action="store_true", help="few samples, repeats and variants, 10 %% only"
-    )
+    parser.add_argument("--quick", action="store_true", help="short runs, 10 %% only")
     parser.add_argument("--networks", type=names(NETWORKS), default=list(NETWORKS))
     parser.add_argument("--simulators", type=names(SIMULATORS), default=list(SIMULATORS))
     parser.add_argument("--activity", type=percents, help="input spikes in percent: 2,10,30")

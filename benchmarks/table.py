@@ -115,7 +115,9 @@ def _cells(row: Mapping[str, Any], native: Mapping[str, Any]) -> list[str]:
 
 def _use(row: Mapping[str, Any]) -> str:
     if row["simulator"] == "lava":
-        return f"{row.get('samples', 1)} samples"
+        count = row.get("samples", 1)
+        also = ", start included" if row.get("start_included") else ""
+        return f"{count} sample{'s' if count > 1 else ''}{also}"
     batch, order = row.get("variant", (0, ""))
     return f"{order + ', ' if order else ''}batch {batch}" if batch else ""
 
