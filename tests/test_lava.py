@@ -104,6 +104,21 @@ def dense(rng: Generator) -> Case:
     )
 
 
+def beyond_int8(rng: Generator) -> Case:
+    """More channels, groups apart, and pixels than Lava's own int8 geometry could be added to."""
+    wide = Conv2d("x", "a", weights(rng, 130, 1, 1, 3), padding=(0, 30), dilation=(1, 29))
+    return case(
+        rng,
+        (Input("x", (1, 2, 150)),),
+        (population(rng, "a", 130, 2, 152), population(rng, "o", 128, 1, 76)),
+        (
+            wide,
+            Conv2d("a", "o", weights(rng, 128, 65, 1, 1), groups=2, pool=SumPool2d((2, 2), (2, 2))),
+        ),
+        steps=2,
+    )
+
+
 def apart(rng: Generator) -> Case:
     """Parts that nothing joins, one of them without any connection."""
     return case(
@@ -277,6 +292,7 @@ def constant(value: int) -> Callable[[Generator], Case]:
 FAMILIES: dict[str, Callable[[Generator], Case]] = {
     "dense": dense,
     "apart": apart,
+    "beyond_int8": beyond_int8,
     "stock": stock,
     "convolution": convolution,
     "pooled": pooled,

@@ -33,9 +33,11 @@ class ProcessLost(Exception):  # noqa: N818
 
 
 def import_lava() -> None:
-    """Make lava-nc 0.10.0 importable on Python 3.11 and later.
+    """Make lava-nc 0.10.0 work on Python 3.11 and later and with NumPy 2.
 
-    Those refuse dataclass defaults without a hash, which `var_model` has eight of.
+    The first refuse dataclass defaults without a hash, which `var_model` has eight of. NumPy 2
+    computes int8 with Python integers in int8: Lava's Conv, which keeps its geometry as int8,
+    would overflow at 128 channels or pixels.
     """
     stock = dataclasses.dataclass
 
@@ -47,6 +49,15 @@ def import_lava() -> None:
         import lava.magma.compiler.var_model  # noqa: F401
     finally:
         dataclasses.dataclass = stock
+    from lava.proc.conv import utils
+
+    stock_conv = utils.conv
+
+    def conv(input_: Any, weight: Any, *geometry: Any) -> Any:
+        *pairs, groups = geometry
+        return stock_conv(input_, weight, *(tuple(map(int, pair)) for pair in pairs), int(groups))
+
+    utils.conv = conv
 
 
 def lava_version() -> str:
