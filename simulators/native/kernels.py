@@ -302,7 +302,7 @@ def deliver_diagonal(
     start: Int32,
     cell: Int32,
     base: Int32,
-    table: NDArray[np.int16],
+    table: NDArray[Any],
     scale: int,
     wraps: bool,
     exponent: int,
