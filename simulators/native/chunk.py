@@ -219,6 +219,8 @@ def _run_steps(state: _State, name: str, now: range, origin: int) -> None:
 def _bias(state: _State, name: str, now: range, origin: int) -> Int32:
     """(bias + injected) << bias_exponent of the steps `now`: (steps or 1, B or 1, N)."""
     part = state.plan.network.by_name[name]
+    if not state.plan.injections[name]:
+        return state.plan.bias[name]
     mantissa = channels_last(part.bias, part.shape).reshape(1, 1, -1)
     for source in state.plan.injections[name]:
         stream = state.heard[source]
