@@ -99,7 +99,8 @@ def run_chunk(
         for (name, delay), count in counts.items():
             stream = state.own.get(name, state.heard[name])
             stop = min(now.stop, network.steps - delay)
-            tally(stream.messages, stream.before, stream.before + stop - begin, count)
+            fired = stream.messages[stream.before : stream.before + max(stop - begin, 0)]
+            tally(fired.reshape(-1, len(count), fired.shape[2]), count)
     return Chunk(
         sent={
             key: channels_first(count.sum(axis=0), network.sources[key[0]].shape)
