@@ -21,6 +21,7 @@ from spikeport.network import Conv2d, Dense, DeployedNetwork, Input, Shape, SumP
 from spikeport.runs import Counts, EventCounts
 
 PerNeuron = NDArray[np.int64]
+_BYTE_MAX = 255
 
 
 def fan_out(connection: Synapses, source_shape: Shape) -> tuple[PerNeuron, PerNeuron]:
@@ -30,8 +31,8 @@ def fan_out(connection: Synapses, source_shape: Shape) -> tuple[PerNeuron, PerNe
     """
     pool = connection.pool
     shape = source_shape if pool is None else pool.output_shape(source_shape)
-    nonzero = _reached(connection, connection.weight != 0, shape)
-    stored = _reached(connection, np.ones_like(connection.weight, np.bool_), shape)
+    nonzero = _reached(connection, shape, present=connection.weight != 0)
+    stored = _reached(connection, shape, present=None)
     if pool is None:
         return nonzero, stored
     return (
@@ -40,20 +41,26 @@ def fan_out(connection: Synapses, source_shape: Shape) -> tuple[PerNeuron, PerNe
     )
 
 
-def _reached(connection: Synapses, present: NDArray[np.bool_], shape: Shape) -> PerNeuron:
-    """Synapses marked in `present` (shape of the weight) that each neuron of `shape` reaches."""
+def _reached(connection: Synapses, shape: Shape, present: NDArray[np.bool_] | None) -> PerNeuron:
+    """Synapses that each neuron of `shape` reaches: those of `present` (as the weight), or all."""
+    weight = connection.weight
     match connection:
         case Dense():
-            reached: PerNeuron = present.sum(axis=0, dtype=np.int64)
-            return reached.reshape(shape)
+            if present is None:
+                return np.full(shape, len(weight), np.int64)
+            return _marked(present).reshape(shape)
         case Conv2d():
-            grouped = present.reshape(connection.groups, -1, *present.shape[1:])
-            per_tap = grouped.sum(axis=1, dtype=np.int64).reshape(shape[0], *present.shape[2:])
+            per_group = len(weight) // connection.groups
+            size = (shape[0], *weight.shape[2:])
+            per_tap = np.full(size, per_group, np.int64)
+            if present is not None:
+                grouped = present.reshape(connection.groups, per_group, -1)
+                per_tap = np.stack([_marked(group) for group in grouped]).reshape(size)
             rows, columns = (
                 taps_per_position(*axis).astype(np.int64)
                 for axis in zip(
                     shape[1:],
-                    present.shape[2:],
+                    weight.shape[2:],
                     connection.stride,
                     connection.padding,
                     connection.dilation,
@@ -62,6 +69,14 @@ def _reached(connection: Synapses, present: NDArray[np.bool_], shape: Shape) -> 
             )
             met: PerNeuron = rows @ per_tap @ columns.T
             return met
+
+
+def _marked(present: NDArray[np.bool_]) -> PerNeuron:
+    """Marks per column, summed in bytes as far as they hold them."""
+    total = np.zeros(present.shape[1], np.int64)
+    for row in range(0, len(present), _BYTE_MAX):
+        total += present[row : row + _BYTE_MAX].sum(axis=0, dtype=np.uint8)
+    return total
 
 
 def _in_front_of_pool(pool: SumPool2d, source_shape: Shape, reached: PerNeuron) -> PerNeuron:

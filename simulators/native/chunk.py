@@ -101,7 +101,8 @@ def run_chunk(
         for (name, delay), count in counts.items():
             stream = state.own.get(name, state.heard[name])
             stop = min(now.stop, network.steps - delay)
-            tally(stream.messages, stream.before, stream.before + stop - begin, count)
+            fired = stream.messages[stream.before : stream.before + max(stop - begin, 0)]
+            tally(fired.reshape(-1, len(count), fired.shape[2]), count)
     return Chunk(
         sent={
             key: channels_first(count.sum(axis=0), network.sources[key[0]].shape)
@@ -220,6 +221,8 @@ def _run_steps(state: _State, name: str, now: range, origin: int) -> None:
 def _bias(state: _State, name: str, now: range, origin: int) -> Int32:
     """(bias + injected) << bias_exponent of the steps `now`: (steps or 1, B or 1, N)."""
     part = state.plan.network.by_name[name]
+    if not state.plan.injections[name]:
+        return state.plan.bias[name]
     mantissa = channels_last(part.bias, part.shape).reshape(1, 1, -1)
     for source in state.plan.injections[name]:
         stream = state.heard[source]

@@ -265,6 +265,10 @@ def _deliver(graded: bool) -> Callable[..., None]:
                                 _copy_values(merged_values, e, stop, factors, m)
                             m = _append(merged, e, stop, np.uint32(base[k]), rows, m)
                         place = (q * groups + g) * width
+                        if m == 0:
+                            if fresh:
+                                target[place : place + width] = 0
+                            continue
                         for i in range(4):
                             rows[m + i] = zero
                             factors[m + i] = 0
@@ -302,7 +306,7 @@ def deliver_diagonal(
     start: Int32,
     cell: Int32,
     base: Int32,
-    table: NDArray[np.int16],
+    table: NDArray[Any],
     scale: int,
     wraps: bool,
     exponent: int,

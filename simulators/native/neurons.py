@@ -27,6 +27,7 @@ _M = np.int32(STATE_WRAP)
 _TURN = np.int32(2 * STATE_WRAP)
 _MAX = np.int32(STATE_MAX)
 _ZERO = np.int32(0)
+_BYTE_MAX = 255
 
 
 @part
@@ -103,15 +104,15 @@ def _advance(kind_u: int, kind_v: int) -> Callable[..., int]:
 
 
 @kernel
-def tally(spikes: NDArray[np.uint8], first: int, stop: int, count: NDArray[np.int64]) -> None:
-    """Add the spikes of steps first..stop - 1 to `count`, (B, N), or (1, N) for all samples."""
-    samples, size = spikes.shape[1], count.shape[1]
+def tally(spikes: NDArray[np.uint8], count: NDArray[np.int64]) -> None:
+    """Add spikes (steps, B, whole words of N) to `count` (B, N)."""
+    size = count.shape[1]
     few = np.empty(size, np.uint8)
-    for b in range(samples):
-        row = count[min(b, count.shape[0] - 1)]
-        for begin in range(first, stop, 255):
+    for b in range(count.shape[0]):
+        row = count[b]
+        for begin in range(0, spikes.shape[0], _BYTE_MAX):
             few[:] = 0
-            for t in range(begin, min(begin + 255, stop)):
+            for t in range(begin, min(begin + _BYTE_MAX, spikes.shape[0])):
                 heard = spikes[t, b]
                 for i in range(size):
                     few[i] += heard[i]

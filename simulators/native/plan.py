@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from spikeport.network import (
@@ -17,7 +18,7 @@ from spikeport.network import (
     Synapses,
 )
 from spikeport.simulators.native.components import Component, components
-from spikeport.simulators.native.layout import padded
+from spikeport.simulators.native.layout import channels_last, padded
 from spikeport.simulators.native.wiring import Wiring, wire
 
 _MOST_SAMPLES = 128
@@ -31,6 +32,7 @@ class Plan:
         components: see `components.components`; in a replay every population stands alone.
         wirings: per connection that carries weights.
         incoming: per population, connections with weights that act within T.
+        bias: per population, its own bias current, (1, 1, N).
         injections: per population, the inputs that change its bias.
     """
 
@@ -38,6 +40,7 @@ class Plan:
     components: list[tuple[Component, bool]]
     wirings: Mapping[str, Wiring]
     incoming: Mapping[str, list[Synapses]]
+    bias: Mapping[str, NDArray[np.int32]]
     injections: Mapping[str, list[str]]
 
 
@@ -62,6 +65,10 @@ def make_plan(network: DeployedNetwork, *, replay: bool) -> Plan:
         {
             name: [c for c in network.synapses if c.target == name and c.delay < network.steps]
             for name in network.order
+        },
+        {
+            p.name: np.array(channels_last(p.bias_current, p.shape).reshape(1, 1, -1), order="C")
+            for p in network.populations
         },
         {
             name: [

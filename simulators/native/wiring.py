@@ -30,6 +30,7 @@ Index = NDArray[np.int32]
 _INT16_MAX = 2**15 - 1
 _FLOAT32_EXACT = 2**24
 _LANES = 16
+_STRIP = 64
 _CRUDE_ENOUGH = 2**20
 
 
@@ -41,7 +42,7 @@ class Wiring:
         pool_start, pool_cell, pool_base: the same for the pool, if there is one.
         start, cell, base: taps of each target position.
         table: (rows + 1, target channels per group), int8 or int16; the last row is zero.
-            Where `diagonal`, (taps, channels) and `base` is the row: one channel per group, the
+            Where `diagonal`, (taps, channels), and `base` is the row: one channel per group, the
             weights of all channels side by side.
         cells, cell_size, groups: how the source is divided.
         scale: what the table must be multiplied by, as a left shift.
@@ -85,6 +86,13 @@ def wire(
     """
     pool = connection.pool
     shape = source_shape if pool is None else pool.output_shape(source_shape)
+    # A matrix of mixed signs is even by the rules of its grid.
+    low, high = int(connection.weight.min()), int(connection.weight.max())
+    scale = int(low < 0 < high)
+    low, high = low >> scale, high >> scale
+    weight = connection.weight >> scale
+    if low >= -128 and high <= 127:
+        weight = weight.astype(np.int8)
     groups = 1
     match connection:
         case Dense():
@@ -93,15 +101,13 @@ def wire(
             cell = np.arange(positions, dtype=np.int32)
             base = np.zeros_like(cell)
             start = np.array([0, positions], np.int32)
-            table = _dense_table(connection, shape, target_shape)
+            table = _dense_table(weight, shape, target_shape)
         case Conv2d():
             channels, positions = _split(shape)
             groups = connection.groups
             start, cell, tap = _conv2d_taps(connection, shape)
             base = (tap - cell) * np.int32(channels)
-            weight = connection.weight.reshape(groups, -1, *connection.weight.shape[1:])
-            table = weight.reshape(*weight.shape[:3], -1).transpose(3, 0, 2, 1)
-            table = table.reshape(-1, table.shape[3])
+            table = _conv2d_table(weight, groups)
     pool_start, pool_cell, pool_base = _pool_taps(pool, source_shape)
     diagonal = pool is None and groups == channels > 1 and table.shape[1] == 1
     if diagonal:
@@ -109,14 +115,8 @@ def wire(
     else:
         cell = cell * np.int32(groups)
         table = np.pad(table, ((0, 1), (0, -table.shape[1] % _LANES)))
-    # A matrix of mixed signs is even by the rules of its grid.
-    low, high = int(table.min()), int(table.max())
-    scale = int(low < 0 < high)
-    magnitude = max(-low, high, 1) >> scale
-    table = table >> scale
-    small = not diagonal and low >> scale >= -128 and high >> scale <= 127
     widest = math.prod(pool.kernel_size) if pool is not None else 1
-    bound = largest * widest * _largest_sum(connection)
+    bound = largest * widest * _largest_sum(connection.weight, max(-low, high) << scale)
     exact = isinstance(connection, Dense) and pool is None and bound < _FLOAT32_EXACT
     return Wiring(
         pool_start=pool_start,
@@ -125,12 +125,12 @@ def wire(
         start=start,
         cell=cell,
         base=base,
-        table=np.array(table, np.int8 if small else np.int16, order="C"),
+        table=np.ascontiguousarray(table),
         cells=(positions if pool is None else _split(source_shape)[1]) * groups,
         cell_size=channels // groups,
         groups=groups,
         scale=scale,
-        exact_rows=_INT16_MAX // magnitude // 8 * 8,
+        exact_rows=_INT16_MAX // max(-low, high, 1) // 8 * 8,
         wraps=isinstance(connection, Conv2d) and bound >= STATE_WRAP,
         exponent=connection.exponent,
         diagonal=diagonal,
@@ -145,19 +145,37 @@ def _split(shape: Shape) -> tuple[int, int]:
     return (shape[0], shape[1] * shape[2]) if len(shape) == 3 else (shape[0], 1)
 
 
-def _largest_sum(connection: Synapses) -> int:
+def _largest_sum(weight: NDArray[np.int16], magnitude: int) -> int:
     """A bound of the sum of magnitudes of the weights of one target."""
-    weight = connection.weight.reshape(len(connection.weight), -1)
-    crude = weight.shape[1] * max(int(weight.max()), -int(weight.min()))
+    per_target = weight.reshape(len(weight), -1)
+    crude = per_target.shape[1] * magnitude
     if crude < _CRUDE_ENOUGH:
         return crude
-    return int(np.abs(weight.astype(np.int32)).sum(axis=1, dtype=np.int64).max())
+    return int(np.abs(per_target.astype(np.int32)).sum(axis=1, dtype=np.int64).max())
 
 
-def _dense_table(connection: Dense, source: Shape, target: Shape) -> NDArray[np.int16]:
+def _transposed(matrix: NDArray[Any]) -> NDArray[Any]:
+    """A copy with rows and columns exchanged, in strips that the cache holds."""
+    turned = np.empty(matrix.shape[::-1], matrix.dtype)
+    for row in range(0, len(matrix), _STRIP):
+        turned[:, row : row + _STRIP] = matrix[row : row + _STRIP].T
+    return turned
+
+
+def _dense_table(weight: NDArray[Any], source: Shape, target: Shape) -> NDArray[Any]:
     """A row for each source neuron, both ends in the inner order."""
-    rows = channels_last(connection.weight.reshape(-1, *source), source)
-    return channels_last(rows.T.reshape(-1, *target), target)
+    by_source = _transposed(weight).reshape(*source, -1)
+    if len(source) == 3:
+        by_source = np.moveaxis(by_source, 0, 2)
+    return channels_last(by_source.reshape(-1, *target), target)
+
+
+def _conv2d_table(weight: NDArray[Any], groups: int) -> NDArray[Any]:
+    """A row for each tap and source channel with the target channels of its group."""
+    channels, sources, height, width = weight.shape
+    by_source = _transposed(weight.reshape(channels, -1))
+    grouped = by_source.reshape(sources, height * width, groups, -1)
+    return grouped.transpose(1, 2, 0, 3).reshape(height * width * groups * sources, -1)
 
 
 def _conv2d_taps(connection: Conv2d, shape: Shape) -> tuple[Index, Index, Index]:
