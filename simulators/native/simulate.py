@@ -76,7 +76,7 @@ def run_native(
         return run_chunk(plan, taken, block, _view(trace, part), carried)
 
     sent: dict[tuple[str, int], NDArray[np.int64]] = {}
-    updates = dict.fromkeys(network.order, 0)
+    updates = dict.fromkeys(network.by_name, 0)
     scores: dict[str, list[NDArray[np.int64]]] = {r.population: [] for r in network.readouts}
     with ThreadPoolExecutor(threads) as pool:
         for part, chunk in zip(parts, pool.map(run_part, parts), strict=True):
