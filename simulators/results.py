@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping
 from importlib import metadata
@@ -95,6 +96,7 @@ def assembled_run(
     )
 
 
+@functools.cache
 def spikeport_version() -> str:
     """Version of the installed package."""
     return metadata.version("spikeport")

@@ -106,7 +106,7 @@ class DeployedNetwork:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, DeployedNetwork):
             return NotImplemented
-        return content_bytes(self) == content_bytes(other)
+        return self is other or content_bytes(self) == content_bytes(other)
 
     def __hash__(self) -> int:
         return hash(self.content_hash)

@@ -6,25 +6,46 @@ steps at once; those on common cycles take turns step by step.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport.network import ReadoutKind, Reset, threshold_state
+from spikeport.fixed_point import DECAY_UNITY
+from spikeport.network import (
+    DeployedNetwork,
+    Population,
+    ReadoutKind,
+    Reset,
+    Synapses,
+    threshold_state,
+)
 from spikeport.runs import Trace
-from spikeport.simulators.native.currents import Constant, constant_currents, piece_size, summed
+from spikeport.simulators.native.currents import (
+    Constant,
+    constant_currents,
+    piece_size,
+    summed,
+    wants_product,
+)
+from spikeport.simulators.native.events import rooms_for
+from spikeport.simulators.native.kernels import BAND, Int32, advance, tally
 from spikeport.simulators.native.layout import channels_first, channels_last
-from spikeport.simulators.native.neurons import Int32, advance, tally
+from spikeport.simulators.native.neurons import Decay
 from spikeport.simulators.native.plan import Plan
 from spikeport.simulators.native.replay import Spikes
 from spikeport.simulators.native.streams import Stream, enter_block, make_stream
+from spikeport.simulators.native.wiring import NOTHING
 from spikeport.simulators.results import keep
 
 Sent = Mapping[tuple[str, int], NDArray[np.int64]]
 """By source and delay d, how often each neuron fired in steps 0..T - 1 - d, shape of the source."""
+
+_KINDS = {0: Decay.NONE, DECAY_UNITY: Decay.ALL}
+_SHORT = 16
+_NO_CURRENT = np.zeros((1, 1, 1), np.int32)
 
 _Counts = dict[tuple[str, int], NDArray[np.int64]]
 """The same in the inner order: (1, N), or (B, N) where it is read out."""
@@ -54,6 +75,7 @@ class _State:
         own: per population, what it computes; the same streams unless in a replay.
     """
 
+    network: DeployedNetwork
     plan: Plan
     samples: int
     heard: Mapping[str, Stream]
@@ -67,6 +89,7 @@ class _State:
 
 
 def run_chunk(
+    network: DeployedNetwork,
     plan: Plan,
     inputs: Mapping[str, NDArray[Any]],
     block: int,
@@ -79,30 +102,32 @@ def run_chunk(
         block: steps to run at once.
         recorded: spikes that connections carry instead of the computed ones.
     """
-    network = plan.network
-    state = _initial(plan, inputs, block, trace, recorded)
+    state = _initial(network, plan, inputs, block, trace, recorded)
     counts = _no_counts(state)
+    order = plan.components
+    if recorded is not None:
+        order = [((name,), False) for name in network.order]
     last = 0
     for begin in range(0, network.steps, block):
         now = range(begin, min(begin + block, network.steps))
         for stream in {id(s): s for s in (*state.heard.values(), *state.own.values())}.values():
             enter_block(stream, now.start, now.stop, last)
         last = len(now)
-        for members, recurrent in plan.components:
-            for turn in (range(t, t + 1) for t in now) if recurrent else (now,):
+        for members, by_step in order:
+            for turn in (range(t, t + 1) for t in now) if by_step else (now,):
                 for name in members:
                     _run_steps(state, name, turn, begin)
         for name, stream in state.own.items():
             if name in trace.spikes:
                 part = network.by_name[name]
-                fired = stream.messages[stream.before :][: len(now), :, : part.size]
-                shown = channels_first(fired, part.shape)
+                fired = stream.messages[:, stream.before :, : part.size][:, : len(now)]
+                shown = channels_first(fired.swapaxes(0, 1), part.shape)
                 keep(trace, name, slice(begin, now.stop), spikes=shown)
         for (name, delay), count in counts.items():
             stream = state.own.get(name, state.heard[name])
             stop = min(now.stop, network.steps - delay)
-            fired = stream.messages[stream.before : stream.before + max(stop - begin, 0)]
-            tally(fired.reshape(-1, len(count), fired.shape[2]), count)
+            few = np.empty(count.shape[1], np.uint8)
+            tally(stream.messages, stream.before, stream.before + stop - begin, few, count)
     return Chunk(
         sent={
             key: channels_first(count.sum(axis=0), network.sources[key[0]].shape)
@@ -122,13 +147,13 @@ def run_chunk(
 
 
 def _initial(
+    network: DeployedNetwork,
     plan: Plan,
     inputs: Mapping[str, NDArray[Any]],
     block: int,
     trace: Trace,
     recorded: Spikes | None,
 ) -> _State:
-    network = plan.network
     samples = inputs[network.inputs[0].name].shape[-1 - len(network.inputs[0].shape)]
     given = {**inputs, **(recorded or {})}
     heard = {
@@ -143,13 +168,14 @@ def _initial(
         }
     pieces = ((part.size, *piece_size(part.size, block, samples)) for part in network.populations)
     return _State(
+        network=network,
         plan=plan,
         samples=samples,
         heard=heard,
         own=own,
         u={p.name: np.zeros((samples, p.size), np.int32) for p in network.populations},
         v={p.name: np.full((samples, p.size), p.v_init, np.int32) for p in network.populations},
-        constant={name: constant_currents(plan, heard, name) for name in network.order},
+        constant={name: constant_currents(network, plan, heard, name) for name in network.order},
         updates=dict.fromkeys(network.order, 0),
         scratch=np.empty(max(size * steps * count for size, steps, count in pieces), np.int32),
         trace=trace,
@@ -158,7 +184,7 @@ def _initial(
 
 def _no_counts(state: _State) -> _Counts:
     """Zeros for every source of spikes and every delay that its messages cross."""
-    network = state.plan.network
+    network = state.network
     counts: _Counts = {}
     single = {r.population for r in network.readouts if r.kind is ReadoutKind.SPIKES}
     for name, part in network.sources.items():
@@ -173,11 +199,17 @@ def _no_counts(state: _State) -> _Counts:
 
 def _run_steps(state: _State, name: str, now: range, origin: int) -> None:
     """Run one population through the steps `now` of the block that begins at `origin`."""
-    part, own = state.plan.network.by_name[name], state.own[name]
+    part, own = state.network.by_name[name], state.own[name]
     u, v, trace = state.u[name], state.v[name], state.trace
+    heard, others = _split(state, name, now, origin)
+    stream = own if heard is None else state.heard[heard.source]
+    tables = NOTHING if heard is None else state.plan.wirings[heard.name].tables
+    rooms = rooms_for(tables, part.size, BAND)
     bias = _bias(state, name, now, origin)
-    steps, count = piece_size(part.size, len(now), state.samples)
-    run = advance(part.decay_u, part.decay_v)
+    run = _loop(state.plan, part, biased=bias is not None)
+    steps, count = len(now), state.samples
+    if others or any(delay > now.start for delay, _ in state.constant[name][:2]):
+        steps, count = piece_size(part.size, len(now), state.samples)
     for sample in range(0, state.samples, count):
         samples = slice(sample, min(sample + count, state.samples))
         for begin in range(now.start, now.stop, steps):
@@ -186,28 +218,31 @@ def _run_steps(state: _State, name: str, now: range, origin: int) -> None:
                 state.plan,
                 state.heard,
                 state.constant[name],
-                name,
+                others,
                 piece,
                 origin,
                 samples,
+                part.size,
                 state.scratch,
             )
-            turns = (
-                [piece]
-                if name not in trace.u and name not in trace.v
-                else ([range(t, t + 1) for t in piece])
-            )
-            for turn in turns:
+            for turn in _turns(trace, name, piece):
                 at, since = turn.start - piece.start, turn.start - now.start
                 state.updates[name] += run(
-                    current[at : at + len(turn)] if len(current) > 1 else current,
-                    bias[since : since + len(turn)] if len(bias) > 1 else bias,
+                    stream.messages,
+                    stream.before + turn.start - origin - (0 if heard is None else heard.delay),
+                    tables,
+                    rooms,
+                    heard is not None,
+                    _NO_CURRENT if current is None else _of_turn(current, at, len(turn)),
+                    current is not None,
+                    _NO_CURRENT if bias is None else _of_turn(bias, since, len(turn)),
                     u,
                     v,
                     own.messages,
                     len(turn),
                     own.before + turn.start - origin,
                     sample,
+                    samples.stop - sample,
                     part.decay_u,
                     part.decay_v,
                     threshold_state(part),
@@ -218,15 +253,60 @@ def _run_steps(state: _State, name: str, now: range, origin: int) -> None:
                     keep(trace, name, (turn.start, samples), **dict(zip("uv", shown, strict=True)))
 
 
-def _bias(state: _State, name: str, now: range, origin: int) -> Int32:
-    """(bias + injected) << bias_exponent of the steps `now`: (steps or 1, B or 1, N)."""
-    part = state.plan.network.by_name[name]
+def _turns(trace: Trace, name: str, steps: range) -> list[range]:
+    """All steps at once, or each alone where u or v is kept after each."""
+    if name in trace.u or name in trace.v:
+        return [range(t, t + 1) for t in steps]
+    return [steps]
+
+
+def _of_turn(values: Int32, first: int, steps: int) -> Int32:
+    """Values of some steps, of those that have one for each step."""
+    return values[first : first + steps] if len(values) > 1 else values
+
+
+def _split(
+    state: _State, name: str, now: range, origin: int
+) -> tuple[Synapses | None, list[Synapses]]:
+    """The connection from spikes that the neurons' own loop adds up, if any, and the others.
+
+    What a population hears of itself is the one: the loop has just made those spikes.
+    """
+    moving = [c for c in state.plan.incoming[name] if not state.heard[c.source].static]
+    chosen: Synapses | None = None
+    for c in moving:
+        stream = state.heard[c.source]
+        middle = stream.before + now.start - c.delay - origin + len(now) // 2
+        if c.source == name:
+            chosen = c
+            break
+        if not stream.graded and not wants_product(state.plan.wirings[c.name], stream, middle, 0):
+            chosen = c
+    return chosen, [c for c in moving if c is not chosen]
+
+
+def _loop(plan: Plan, part: Population, *, biased: bool) -> Callable[..., int]:
+    """The loop compiled for the kind of a population."""
+    kind_u, kind_v = (_KINDS.get(decay, Decay.ANY) for decay in (part.decay_u, part.decay_v))
+    if kind_u is Decay.ALL and part.name in plan.within:
+        kind_u = Decay.WITHIN
+    if kind_v is Decay.ANY and part.decay_v % _SHORT == 0:
+        kind_v = Decay.SHORT
+    return advance(kind_u, kind_v, biased)
+
+
+def _bias(state: _State, name: str, now: range, origin: int) -> Int32 | None:
+    """(bias + injected) << bias_exponent of the steps `now`: (steps or 1, B or 1, N).
+
+    None where it is zero.
+    """
+    part = state.network.by_name[name]
     if not state.plan.injections[name]:
-        return state.plan.bias[name]
+        return state.plan.bias.get(name)
     mantissa = channels_last(part.bias, part.shape).reshape(1, 1, -1)
     for source in state.plan.injections[name]:
         stream = state.heard[source]
         first = stream.before + now.start - origin
         taken = slice(None) if stream.static else slice(first, first + len(now))
-        mantissa = mantissa + stream.messages[taken]
+        mantissa = mantissa + stream.messages[:, taken].swapaxes(0, 1)
     return np.array(mantissa << np.int32(part.bias_exponent), np.int32)

@@ -14,7 +14,10 @@ R = TypeVar("R")
 
 def part(function: Callable[P, R]) -> Callable[P, R]:
     """Compile `function` into the kernels of its own module that call it."""
-    return cast(Callable[P, R], numba.njit(nogil=True)(function))
+    return cast(
+        Callable[P, R],
+        numba.njit(nogil=True, _nrt=False, error_model="numpy", forceinline=True)(function),
+    )
 
 
 def kernel(function: Callable[P, R]) -> Callable[P, R]:
@@ -23,9 +26,14 @@ def kernel(function: Callable[P, R]) -> Callable[P, R]:
     A kernel itself raises nothing, so an exception of a call comes from the disk cache: the disk
     is full or a file is damaged. Then, and where no folder can hold a cache, it does without.
     """
-    uncached = cast(Callable[P, R], numba.njit(nogil=True)(function))
+    uncached = cast(
+        Callable[P, R], numba.njit(nogil=True, _nrt=False, error_model="numpy")(function)
+    )
     try:
-        chosen = cast(Callable[P, R], numba.njit(nogil=True, cache=True)(function))
+        chosen = cast(
+            Callable[P, R],
+            numba.njit(nogil=True, _nrt=False, error_model="numpy", cache=True)(function),
+        )
     except RuntimeError:
         return uncached
 

@@ -1,27 +1,27 @@
-"""Currents of one population, piece by piece so that they stay in the processor's cache."""
+"""What a population receives beside the connection that its own loop adds up."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport.simulators.native.kernels import (
-    Int32,
-    deliver_diagonal,
-    deliver_spikes,
-    deliver_values,
-)
+from spikeport.network import DeployedNetwork, Synapses
+from spikeport.simulators.native.events import rooms_for
+from spikeport.simulators.native.kernels import BAND, Int32, deliver_spikes, deliver_values
 from spikeport.simulators.native.plan import Plan
 from spikeport.simulators.native.streams import Stream
 from spikeport.simulators.native.wiring import Wiring
 
 PIECE = 1 << 17
 """Currents at once, unless one sample's of one step are more."""
-_PRODUCTS_FROM = 0.2
-"""Share of non-zero graded messages from which a matrix product beats adding rows."""
+_PRODUCTS_FROM = {"spikes": 0.6, "values": 0.2}
+"""Share of non-zero messages from which a matrix product beats adding rows."""
+_LOOKED_AT = 1 << 12
+"""Messages that the share is measured on."""
 
 Constant = list[tuple[int, Int32]]
 """Delay and current (B, N) of every connection from a static input."""
@@ -33,14 +33,16 @@ def piece_size(size: int, steps: int, samples: int) -> tuple[int, int]:
     return steps, max(min(samples, PIECE // (size * steps)), 1)
 
 
-def constant_currents(plan: Plan, heard: Mapping[str, Stream], name: str) -> Constant:
+def constant_currents(
+    network: DeployedNetwork, plan: Plan, heard: Mapping[str, Stream], name: str
+) -> Constant:
     """What static inputs give a population; each from the step of its delay on."""
     constant = []
     for c in plan.incoming[name]:
         stream = heard[c.source]
         if stream.static:
-            samples = stream.messages.shape[1]
-            current = np.empty((1, samples, plan.network.by_name[name].size), np.int32)
+            samples = len(stream.messages)
+            current = np.empty((1, samples, network.by_name[name].size), np.int32)
             _deliver(plan.wirings[c.name], stream, 0, 0, current, fresh=True)
             constant.append((c.delay, current))
     return constant
@@ -50,25 +52,33 @@ def summed(
     plan: Plan,
     heard: Mapping[str, Stream],
     constant: Constant,
-    name: str,
+    connections: Sequence[Synapses],
     steps: range,
     origin: int,
     samples: slice,
+    size: int,
     scratch: Int32,
-) -> Int32:
-    """Summed input of `steps` for some samples: (steps, B', N), or (1, B', N) for every step.
+) -> Int32 | None:
+    """Summed input of `steps` for some samples, (steps, B', N).
+
+    None where it is nothing, and (1, B', N) where it is the same in every step.
 
     Args:
+        constant: what static inputs give.
+        connections: those from other sources.
         origin: first step of the present block.
+        size: N.
+        scratch: room for the sums.
     """
-    connections = [c for c in plan.incoming[name] if not heard[c.source].static]
-    size = plan.network.by_name[name].size
-    count = samples.stop - samples.start
-    if not connections and len(constant) == 1 and constant[0][0] <= steps.start:
-        return constant[0][1][:, samples]
-    current = scratch[: len(steps) * count * size].reshape(len(steps), count, size)
+    if not connections:
+        if not constant:
+            return None
+        if len(constant) == 1 and constant[0][0] <= steps.start:
+            return constant[0][1][:, samples]
+    shape = (len(steps), samples.stop - samples.start, size)
+    current = scratch[: math.prod(shape)].reshape(shape)
     fresh = True
-    if constant or not connections:
+    if constant:
         fresh = False
         current[:] = 0
     for delay, values in constant:
@@ -81,70 +91,37 @@ def summed(
     return current
 
 
+def wants_product(wiring: Wiring, stream: Stream, step: int, sample: int) -> bool:
+    """Whether a matrix product is exact, and quicker by the activity around a step and sample."""
+    if not wiring.exact_products:
+        return False
+    last = sample + max(_LOOKED_AT // stream.size, 1)
+    now = stream.messages[sample:last, step, : stream.size]
+    least = _PRODUCTS_FROM["values" if stream.graded else "spikes"]
+    return bool(np.count_nonzero(now) >= least * now.size)
+
+
 def _deliver(
     wiring: Wiring, stream: Stream, first: int, first_sample: int, current: Int32, *, fresh: bool
 ) -> None:
     """Add what messages of steps first.. give, or set it where `fresh`."""
-    messages = stream.messages
-    if wiring.diagonal:
-        deliver_diagonal(
-            messages,
-            first,
-            first_sample,
-            wiring.start,
-            wiring.cell,
-            wiring.base,
-            wiring.table,
-            wiring.scale,
-            wiring.wraps,
-            wiring.exponent,
-            fresh,
-            current,
-        )
+    steps, count, _ = current.shape
+    samples = slice(first_sample, first_sample + count)
+    if wants_product(wiring, stream, first + steps // 2, first_sample):
+        now = stream.messages[samples, first : first + steps, : stream.size]
+        _multiply(now.swapaxes(0, 1), wiring, current, fresh=fresh)
         return
-    if not stream.graded:
-        messages = messages.view(np.uint64)
-    elif wiring.factors is not None:
-        steps, samples, _ = current.shape
-        now = messages[first : first + steps, first_sample : first_sample + samples]
-        if np.count_nonzero(now) >= _PRODUCTS_FROM * now.size:
-            _multiply(now, wiring.factors, wiring, current, fresh=fresh)
-            return
-    (deliver_values if stream.graded else deliver_spikes)(
-        messages,
-        first,
-        first_sample,
-        wiring.pool_start,
-        wiring.pool_cell,
-        wiring.pool_base,
-        wiring.start,
-        wiring.cell,
-        wiring.base,
-        wiring.table,
-        wiring.cells,
-        wiring.cell_size,
-        wiring.groups,
-        wiring.exact_rows,
-        wiring.scale,
-        wiring.wraps,
-        wiring.exponent,
-        fresh,
-        current,
-    )
+    deliver = deliver_values if stream.graded else deliver_spikes
+    rooms = rooms_for(wiring.tables, current.shape[2], BAND)
+    deliver(stream.messages, first, first_sample, wiring.tables, rooms, fresh, current)
 
 
-def _multiply(
-    messages: NDArray[Any],
-    factors: NDArray[np.float32],
-    wiring: Wiring,
-    current: Int32,
-    *,
-    fresh: bool,
-) -> None:
+def _multiply(messages: NDArray[Any], wiring: Wiring, current: Int32, *, fresh: bool) -> None:
     """As `_deliver`, as a product in float32 that `wire` has proved exact."""
-    total = (messages.astype(np.float32) @ factors).astype(np.int32)
-    total <<= np.int32(wiring.scale + max(wiring.exponent, 0))
-    total >>= np.int32(max(-wiring.exponent, 0))
+    tables = wiring.tables
+    total = (messages.astype(np.float32) @ wiring.factors).astype(np.int32)
+    total <<= np.int32(tables.scale + max(tables.exponent, 0))
+    total >>= np.int32(max(-tables.exponent, 0))
     if fresh:
         current[:] = total
     else:

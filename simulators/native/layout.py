@@ -1,4 +1,4 @@
-"""The order of neurons inside this simulator: channels last, rows padded to whole words.
+"""The order of neurons inside this simulator: channels last, rows padded to whole masks.
 
 A neuron (c, y, x) of a population (C, H, W) lies at (y * W + x) * C + c, so that what one source
 adds to one position of a convolution is contiguous. (N,) stays as it is.
@@ -13,14 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeport.network import Shape
-
-WORD = 8
-"""Spikes are bytes that are looked through eight at a time."""
+from spikeport.simulators.native.vectors import MASK
 
 
 def padded(size: int) -> int:
-    """`size` rounded up to whole words."""
-    return -(-size // WORD) * WORD
+    """`size` rounded up to so many bytes as are looked through at once."""
+    return -(-size // MASK) * MASK
 
 
 def channels_last(values: NDArray[Any], shape: Shape) -> NDArray[Any]:

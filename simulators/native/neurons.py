@@ -1,9 +1,8 @@
-"""Compiled steps of a population of neurons, and the count of their spikes."""
+"""The compiled step of a stretch of neurons."""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
+from enum import IntEnum
 from typing import Any
 
 import numpy as np
@@ -16,105 +15,97 @@ from spikeport.fixed_point import (
     STATE_MAX,
     STATE_WRAP,
 )
-from spikeport.simulators.native.compiled import kernel, part
+from spikeport.simulators.native.compiled import part
 
 Int32 = NDArray[np.int32]
+
+
+class Decay(IntEnum):
+    """How a state is kept, told apart where loops are compiled, since most ways are cheap.
+
+    SHORT is for states of 24 bits of which a multiple of 1/256 is kept; WITHIN says that nothing
+    is kept and that what comes in never wraps.
+    """
+
+    NONE = 0
+    ALL = 1
+    ANY = 2
+    SHORT = 3
+    WITHIN = 4
+
+
 _LOW = np.int32(DECAY_UNITY - 1)
 _BITS = np.int32(DECAY_BITS)
 _SIGN = np.int32(31)
 _ACTIVATION = np.int32(ACTIVATION_SHIFT)
 _M = np.int32(STATE_WRAP)
 _TURN = np.int32(2 * STATE_WRAP)
-_MAX = np.int32(STATE_MAX)
+_MIN, _MAX = np.int32(-STATE_MAX), np.int32(STATE_MAX)
 _ZERO = np.int32(0)
-_BYTE_MAX = 255
+_SHORT = np.int32(4)
+_SHORT_BITS = np.int32(DECAY_BITS - 4)
+_SHORT_LOW = np.int32((1 << (DECAY_BITS - 4)) - 1)
 
 
 @part
-def _decayed(x: Any, keep: Any, decay: int) -> Any:
+def _decayed(x: Any, keep: Any, kind: int) -> Any:
     """tz(x * keep, 12) for any int32 x and 0 <= keep <= 4096, in 32 bits.
 
     With x = 4096 h + l, 0 <= l < 4096: floor(x * keep / 4096) = h * keep + floor(l * keep / 4096),
     and rounding toward zero adds 4095 / 4096 under the floor where x < 0. No term needs more than
-    32 bits, as |h| <= 2^19 and l * keep + 4095 < 2^25.
+    32 bits, as |h| <= 2^19 and l * keep + 4095 < 2^25. Where |x| < 2^23 and keep = 16 k, x * k
+    needs no more either.
     """
-    if decay == DECAY_UNITY:
+    if kind in (Decay.ALL, Decay.WITHIN):
         return _ZERO
-    if decay == 0:
+    if kind == Decay.NONE:
         return x
+    if kind == Decay.SHORT:
+        product = np.int32(x * np.int32(keep >> _SHORT))
+        rounding = np.int32(np.int32(product >> _SIGN) & _SHORT_LOW)
+        return np.int32(np.int32(product + rounding) >> _SHORT_BITS)
     high, low = np.int32(x >> _BITS), np.int32(x & _LOW)
     rounding = np.int32(np.int32(x >> _SIGN) & _LOW)
     fraction = np.int32(np.int32(np.int32(low * keep) + rounding) >> _BITS)
     return np.int32(np.int32(high * keep) + fraction)
 
 
-def advance(decay_u: int, decay_v: int) -> Callable[..., int]:
-    """The compiled loop for two decays; other decays than none and all share one."""
-    return _advance(*(decay if decay in (0, DECAY_UNITY) else -1 for decay in (decay_u, decay_v)))
+@part
+def neuron_loop(
+    received: Int32,
+    added: Int32,
+    u: Int32,
+    v: Int32,
+    fired: NDArray[np.uint8],
+    decay_u: int,
+    decay_v: int,
+    threshold: int,
+    subtract: bool,
+    kind_u: int,
+    kind_v: int,
+    biased: bool,
+) -> int:
+    """One step of neurons with summed input `received` and, if `biased`, bias current `added`.
 
-
-@functools.cache
-def _advance(kind_u: int, kind_v: int) -> Callable[..., int]:
-    def run(
-        current: Int32,
-        bias: Int32,
-        u: Int32,
-        v: Int32,
-        spikes: NDArray[np.uint8],
-        steps: int,
-        first: int,
-        first_sample: int,
-        decay_u: int,
-        decay_v: int,
-        threshold: int,
-        subtract: bool,
-    ) -> int:
-        """Run `steps` steps of samples first_sample.. with `current` (steps or 1, B', N).
-
-        Changes u and v (B, N) and writes spikes[first + t, b]. `bias` is (steps or 1, B or 1,
-        N). Returns how many neuron-steps found u, v, current or bias not zero.
-        """
-        keep_u, keep_v = np.int32(DECAY_UNITY - decay_u), np.int32(DECAY_UNITY - decay_v)
-        limit, lowered = np.int32(threshold), np.int32(~0 if subtract else 0)
-        touched = 0
-        for b in range(current.shape[1]):
-            at = first_sample + b
-            own_u, own_v = u[at], v[at]
-            for t in range(steps):
-                received = current[min(t, current.shape[0] - 1), b]
-                added = bias[min(t, bias.shape[0] - 1), min(at, bias.shape[1] - 1)]
-                fired = spikes[first + t, at]
-                found = np.int32(0)
-                for i in range(received.size):
-                    a, c, x, y = received[i], added[i], own_u[i], own_v[i]
-                    found += np.int32((x | y | a | c) != 0)
-                    x = np.int32(_decayed(x, keep_u, kind_u) + np.int32(a << _ACTIVATION))
-                    down, up = _TURN if x > _M else _ZERO, _TURN if x <= -_M else _ZERO
-                    x = np.int32(np.int32(x - down) + up)
-                    y = np.int32(np.int32(_decayed(y, keep_v, kind_v) + x) + c)
-                    y = min(max(y, -_MAX), _MAX)
-                    spike = y > limit
-                    own_u[i] = x
-                    own_v[i] = np.int32(np.int32(y - limit) & lowered) if spike else y
-                    fired[i] = spike
-                touched += int(found)
-        return touched
-
-    return kernel(run)
-
-
-@kernel
-def tally(spikes: NDArray[np.uint8], count: NDArray[np.int64]) -> None:
-    """Add spikes (steps, B, whole words of N) to `count` (B, N)."""
-    size = count.shape[1]
-    few = np.empty(size, np.uint8)
-    for b in range(count.shape[0]):
-        row = count[b]
-        for begin in range(0, spikes.shape[0], _BYTE_MAX):
-            few[:] = 0
-            for t in range(begin, min(begin + _BYTE_MAX, spikes.shape[0])):
-                heard = spikes[t, b]
-                for i in range(size):
-                    few[i] += heard[i]
-            for i in range(size):
-                row[i] += few[i]
+    All arrays are (N,). Kinds of `Decay` are constants of the caller, as is `biased`. Changes u
+    and v and writes `fired`. Returns how many found u, v, input or bias not zero.
+    """
+    keep_u, keep_v = np.int32(DECAY_UNITY - decay_u), np.int32(DECAY_UNITY - decay_v)
+    limit, lowered = np.int32(threshold), np.int32(~0 if subtract else 0)
+    found = np.int32(0)
+    for i in range(received.size):
+        a, x, y = received[i], u[i], v[i]
+        c = added[i] if biased else _ZERO
+        found = np.int32(found + np.int32(np.int32(np.int32(x | y) | a | c) != _ZERO))
+        x = np.int32(_decayed(x, keep_u, kind_u) + np.int32(a << _ACTIVATION))
+        if kind_u != Decay.WITHIN:
+            down, up = _TURN if x > _M else _ZERO, _TURN if x <= -_M else _ZERO
+            x = np.int32(np.int32(x - down) + up)
+        y = np.int32(np.int32(_decayed(y, keep_v, kind_v) + x) + c)
+        y = _MIN if y < _MIN else y
+        y = _MAX if y > _MAX else y
+        spike = y > limit
+        u[i] = x
+        v[i] = np.int32(np.int32(y - limit) & lowered) if spike else y
+        fired[i] = spike
+    return np.int64(found)

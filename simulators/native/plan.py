@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
+from spikeport.fixed_point import ACTIVATION_SHIFT, STATE_WRAP
 from spikeport.network import (
     BiasInjection,
     Coding,
@@ -17,51 +19,66 @@ from spikeport.network import (
     Population,
     Synapses,
 )
+from spikeport.simulators.counts import fan_out
 from spikeport.simulators.native.components import Component, components
 from spikeport.simulators.native.layout import channels_last, padded
 from spikeport.simulators.native.wiring import Wiring, wire
 
 _MOST_SAMPLES = 128
+_WITHIN = STATE_WRAP >> ACTIVATION_SHIFT
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A network made ready.
+    """What is prepared for a network. It must not hold the network: see `plan_of`.
 
     Attributes:
-        components: see `components.components`; in a replay every population stands alone.
+        components: see `components.components`, and whether their members take turns step by
+            step.
         wirings: per connection that carries weights.
+        reached: per such connection, the synapses that a message reaches: `counts.fan_out`.
         incoming: per population, connections with weights that act within T.
-        bias: per population, its own bias current, (1, 1, N).
+        bias: per population that has any, its own bias current, (1, 1, N).
+        within: populations whose summed input can never wrap u.
         injections: per population, the inputs that change its bias.
     """
 
-    network: DeployedNetwork
     components: list[tuple[Component, bool]]
     wirings: Mapping[str, Wiring]
+    reached: Mapping[str, tuple[NDArray[np.int64], NDArray[np.int64]]]
     incoming: Mapping[str, list[Synapses]]
     bias: Mapping[str, NDArray[np.int32]]
     injections: Mapping[str, list[str]]
+    within: frozenset[str]
 
 
-def make_plan(network: DeployedNetwork, *, replay: bool) -> Plan:
-    """Prepare a network; `replay` says that connections carry recorded spikes."""
-    wirings = {}
+_PLANS: WeakKeyDictionary[DeployedNetwork, Plan] = WeakKeyDictionary()
+
+
+def plan_of(network: DeployedNetwork) -> Plan:
+    """The plan of a network; it is kept as long as the network, which never changes."""
+    plan = _PLANS.get(network)
+    if plan is None:
+        plan = _PLANS[network] = make_plan(network)
+    return plan
+
+
+def make_plan(network: DeployedNetwork) -> Plan:
+    """Prepare a network."""
+    wirings, reached = {}, {}
     for c in network.synapses:
         source = network.sources[c.source]
-        graded = is_graded(source)
+        reached[c.name] = fan_out(c, source.shape)
         wirings[c.name] = wire(
             c,
             source.shape,
             network.by_name[c.target].shape,
             largest=max(abs(source.low), abs(source.high)) if isinstance(source, Input) else 1,
-            products=graded,
         )
-    alone: list[tuple[Component, bool]] = [((name,), False) for name in network.order]
     return Plan(
-        network,
-        alone if replay else components(network),
+        [(members, _by_step(network, members)) for members, _ in components(network)],
         wirings,
+        reached,
         {
             name: [c for c in network.synapses if c.target == name and c.delay < network.steps]
             for name in network.order
@@ -69,6 +86,7 @@ def make_plan(network: DeployedNetwork, *, replay: bool) -> Plan:
         {
             p.name: np.array(channels_last(p.bias_current, p.shape).reshape(1, 1, -1), order="C")
             for p in network.populations
+            if p.bias.any()
         },
         {
             name: [
@@ -78,7 +96,21 @@ def make_plan(network: DeployedNetwork, *, replay: bool) -> Plan:
             ]
             for name in network.order
         },
+        frozenset(
+            name
+            for name in network.order
+            if sum(wirings[c.name].bound for c in network.synapses if c.target == name) < _WITHIN
+        ),
     )
+
+
+def _by_step(network: DeployedNetwork, members: Component) -> bool:
+    """Whether members of a component wait for each other, or one for itself more than once.
+
+    The loop over a population's neurons can follow one connection from itself.
+    """
+    inner = [c for c in network.synapses if c.source in members and c.target in members]
+    return len(members) > 1 or len(inner) > 1
 
 
 def is_graded(source: Input | Population) -> bool:

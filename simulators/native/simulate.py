@@ -17,7 +17,7 @@ from spikeport.runs import Run, Trace
 from spikeport.samples import Samples, check_samples, sample_count, select
 from spikeport.simulators.counts import event_counts, input_messages
 from spikeport.simulators.native.chunk import Chunk, run_chunk
-from spikeport.simulators.native.plan import cut, make_plan
+from spikeport.simulators.native.plan import cut, plan_of
 from spikeport.simulators.native.replay import Spikes, check_recorded, check_replayed
 from spikeport.simulators.results import RECORDABLE, assembled_run, empty_trace, narrowed
 
@@ -59,7 +59,7 @@ def run_native(
         recorded = check_recorded(network, count, recorded)
         trace = empty_trace(network, count, {*record, "spikes"})
     started = time.perf_counter()
-    plan = make_plan(network, replay=recorded is not None)
+    plan = plan_of(network)
     threads = _thread_count(threads)
     at_once, block = cut(
         network,
@@ -73,7 +73,7 @@ def run_native(
     def run_part(part: slice) -> Chunk:
         taken = select(network.inputs, arrays, part)
         carried = None if recorded is None else {n: s[:, part] for n, s in recorded.items()}
-        return run_chunk(plan, taken, block, _view(trace, part), carried)
+        return run_chunk(network, plan, taken, block, _view(trace, part), carried)
 
     sent: dict[tuple[str, int], NDArray[np.int64]] = {}
     updates = dict.fromkeys(network.by_name, 0)
@@ -105,6 +105,7 @@ def run_native(
         updates=updates,
         input_events={part.name: int(messages(part.name, 0).sum()) for part in network.inputs},
         delivered={c.name: messages(c.source, c.delay) for c in network.synapses},
+        reached=plan.reached,
     )
     return assembled_run(
         "native",

@@ -18,8 +18,8 @@ class Stream:
     """Messages in the inner order.
 
     Attributes:
-        messages: (before + block, B, whole words of N) bytes, or (.., N) int32 where graded;
-            of a static input (1, B, ..).
+        messages: (B, before + block, padded N) bytes, or (.., N) int32 where graded; of a static
+            input (B, 1, ..). The steps of a sample are neighbours, as loops go through them.
         before: steps kept from before the block; zeros before step 0.
         source: what the block is filled from, (T, B, *shape), if it is not computed.
     """
@@ -29,6 +29,7 @@ class Stream:
     static: bool
     graded: bool
     shape: Shape
+    size: int
     source: NDArray[Any] | None
 
 
@@ -45,17 +46,18 @@ def make_stream(
     before = 0 if static else history(network, part)
     stream = Stream(
         messages=np.zeros(
-            (1 if static else before + block, samples, part.size if graded else padded(part.size)),
+            (samples, 1 if static else before + block, part.size if graded else padded(part.size)),
             np.int32 if graded else np.uint8,
         ),
         before=before,
         static=static,
         graded=graded,
         shape=part.shape,
+        size=part.size,
         source=source,
     )
     if static and source is not None:
-        stream.messages[0, :, : part.size] = channels_last(source, part.shape)
+        stream.messages[:, 0, : part.size] = channels_last(source, part.shape)
     return stream
 
 
@@ -64,8 +66,9 @@ def enter_block(stream: Stream, begin: int, stop: int, last: int) -> None:
     if stream.static:
         return
     if stream.before:
-        stream.messages[: stream.before] = stream.messages[last : last + stream.before]
+        kept = stream.messages[:, last : last + stream.before]
+        stream.messages[:, : stream.before] = kept
     if stream.source is not None:
         values = channels_last(stream.source[begin:stop], stream.shape)
         rows = slice(stream.before, stream.before + stop - begin)
-        stream.messages[rows, :, : values.shape[2]] = values
+        stream.messages[:, rows, : values.shape[2]] = values.swapaxes(0, 1)

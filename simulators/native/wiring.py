@@ -2,9 +2,10 @@
 
 Dense, Conv2d and the pool in front of either take one form. Neurons are ordered as in `layout`;
 the source falls into cells of `cell_size` neurons (all of them, or one group of channels at one
-position p). Target position q hears through taps k in start[q]..start[q + 1] - 1:
+position p). Target position q hears through stretches k in start[q]..start[q + 1] - 1 of cells:
 
-    total[q] = sum over k, over messages s of neurons n in cell[k] of  s * table[base[k] + n]
+    total[q] = sum over k, over messages s of neurons n in cells cell[k]..cell_stop[k] - 1 of
+               s * table[base[k] + n]
 
 A row of the table has the weights to all target channels of the group. A pool comes before that in
 the same form: pooled position q is made of the cells of its taps, whose neurons n become pooled
@@ -16,7 +17,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,31 +27,28 @@ from spikeport.fixed_point import STATE_WRAP
 from spikeport.geometry import pooled_index, taps_per_position
 from spikeport.network import Conv2d, Dense, Shape, SumPool2d, Synapses
 from spikeport.simulators.native.layout import channels_last
+from spikeport.simulators.native.vectors import LANES
 
 Index = NDArray[np.int32]
 _INT16_MAX = 2**15 - 1
 _FLOAT32_EXACT = 2**24
-_LANES = 16
+_ROW = 64
 _STRIP = 64
-_CRUDE_ENOUGH = 2**20
 
 
-@dataclass(frozen=True, slots=True)
-class Wiring:
-    """A connection as tables (module docstring) and what happens to its sums.
+class Tables(NamedTuple):
+    """A connection as tables (module docstring), in the form that compiled loops take.
 
     Attributes:
         pool_start, pool_cell, pool_base: the same for the pool, if there is one.
-        start, cell, base: taps of each target position.
-        table: (rows + 1, target channels per group), int8 or int16; the last row is zero.
-            Where `diagonal`, (taps, channels), and `base` is the row: one channel per group, the
-            weights of all channels side by side.
+        start: of each target position, its first stretch of cells.
+        cell, cell_stop, base: stretches of neighbouring cells that share a base.
+        table: (rows, target channels per group, padded), int8 or int16.
+        width: target channels per group.
         cells, cell_size, groups: how the source is divided.
         scale: what the table must be multiplied by, as a left shift.
-        exact_rows: so many rows of the table always sum to an int16; a multiple of 8.
+        exact_rows: so many rows of the table always sum to an int16.
         wraps: whether sums wrap to signed 24 bits before the exponent and could exceed them.
-        factors: the table as float32 for matrix products, if one was asked for and float32 holds
-            every partial sum of messages times weights exactly (all are below 2^24).
     """
 
     pool_start: Index
@@ -57,8 +56,10 @@ class Wiring:
     pool_base: Index
     start: Index
     cell: Index
+    cell_stop: Index
     base: Index
     table: NDArray[Any]
+    width: int
     cells: int
     cell_size: int
     groups: int
@@ -66,24 +67,37 @@ class Wiring:
     exact_rows: int
     wraps: bool
     exponent: int
-    diagonal: bool
-    factors: NDArray[np.float32] | None
+
+
+_NO_INDEX = np.zeros(1, np.int32)
+NOTHING = Tables(*(_NO_INDEX,) * 7, np.zeros((1, LANES[-1]), np.int8), 1, 1, 1, 1, 0, 1, False, 0)
+"""Stands where a population has no connection."""
+
+
+@dataclass(frozen=True)
+class Wiring:
+    """A connection laid out.
+
+    Attributes:
+        bound: magnitude that no current of it exceeds.
+        exact_products: whether float32 holds every partial sum of messages times weights exactly
+            (all are below 2^24), so that a matrix product may stand for the sum of rows.
+    """
+
+    tables: Tables
+    bound: int
+    exact_products: bool
+
+    @cached_property
+    def factors(self) -> NDArray[np.float32]:
+        """The table for matrix products, (N_source, N_target); made when first asked for."""
+        return self.tables.table[:, : self.tables.width].astype(np.float32)
 
 
 def wire(
-    connection: Synapses,
-    source_shape: Shape,
-    target_shape: Shape,
-    *,
-    largest: int = 1,
-    products: bool = False,
+    connection: Synapses, source_shape: Shape, target_shape: Shape, *, largest: int = 1
 ) -> Wiring:
-    """Lay out one connection.
-
-    Args:
-        largest: magnitude of the messages.
-        products: whether matrix products are wanted where they are exact (Dense without a pool).
-    """
+    """Lay out one connection from messages of magnitudes up to `largest`."""
     pool = connection.pool
     shape = source_shape if pool is None else pool.output_shape(source_shape)
     # A matrix of mixed signs is even by the rules of its grid.
@@ -98,45 +112,66 @@ def wire(
         case Dense():
             # All pooled positions at once; without a pool a single cell of all neurons.
             channels, positions = (math.prod(shape), 1) if pool is None else _split(shape)
-            cell = np.arange(positions, dtype=np.int32)
+            start, cell = np.array([0, positions], np.int32), np.arange(positions, dtype=np.int32)
             base = np.zeros_like(cell)
-            start = np.array([0, positions], np.int32)
             table = _dense_table(weight, shape, target_shape)
         case Conv2d():
             channels, positions = _split(shape)
-            groups = connection.groups
+            joined = _joined(connection.groups, len(weight) // connection.groups)
+            groups = connection.groups // joined
             start, cell, tap = _conv2d_taps(connection, shape)
             base = (tap - cell) * np.int32(channels)
-            table = _conv2d_table(weight, groups)
+            table = _conv2d_table(weight, groups, joined)
+    start, cell, cell_stop, base = _stretches(start, cell, base, groups)
     pool_start, pool_cell, pool_base = _pool_taps(pool, source_shape)
-    diagonal = pool is None and groups == channels > 1 and table.shape[1] == 1
-    if diagonal:
-        table, base = table.reshape(-1, channels), tap
-    else:
-        cell = cell * np.int32(groups)
-        table = np.pad(table, ((0, 1), (0, -table.shape[1] % _LANES)))
     widest = math.prod(pool.kernel_size) if pool is not None else 1
-    bound = largest * widest * _largest_sum(connection.weight, max(-low, high) << scale)
-    exact = isinstance(connection, Dense) and pool is None and bound < _FLOAT32_EXACT
-    return Wiring(
+    most = largest * widest * _largest_sum(weight, signed=largest == 1) << scale
+    width = table.shape[1]
+    tables = Tables(
         pool_start=pool_start,
         pool_cell=pool_cell * np.int32(groups),
         pool_base=pool_base * np.int32(channels),
         start=start,
         cell=cell,
+        cell_stop=cell_stop,
         base=base,
-        table=np.ascontiguousarray(table),
+        table=np.ascontiguousarray(np.pad(table, ((0, 0), (0, -width % LANES[-1])))),
+        width=width,
         cells=(positions if pool is None else _split(source_shape)[1]) * groups,
         cell_size=channels // groups,
         groups=groups,
         scale=scale,
-        exact_rows=_INT16_MAX // max(-low, high, 1) // 8 * 8,
-        wraps=isinstance(connection, Conv2d) and bound >= STATE_WRAP,
+        exact_rows=_INT16_MAX // max(-low, high, 1),
+        wraps=isinstance(connection, Conv2d) and most >= STATE_WRAP,
         exponent=connection.exponent,
-        diagonal=diagonal,
-        factors=table[:-1, : math.prod(target_shape)].astype(np.float32)
-        if products and exact
-        else None,
+    )
+    exact = isinstance(connection, Dense) and pool is None and most < _FLOAT32_EXACT
+    exponent = connection.exponent
+    bound = most << exponent if exponent >= 0 else (most >> -exponent) + 1
+    return Wiring(tables, bound, exact_products=exact)
+
+
+def _joined(groups: int, width: int) -> int:
+    """How many groups to lay out as one, with zeros between them, so that rows fill a vector."""
+    enough = (n for n in range(1, groups) if groups % n == 0 and n * width >= _ROW)
+    return next(enough, groups)
+
+
+def _stretches(
+    start: Index, cell: Index, base: Index, groups: int
+) -> tuple[Index, Index, Index, Index]:
+    """Taps on neighbouring cells that have one base, joined: start, first cell, end, base."""
+    opens = np.ones(len(cell), np.bool_)
+    if groups == 1:
+        opens[1:] = (np.diff(cell) != 1) | (np.diff(base) != 0)
+        opens[start[:-1][start[:-1] < len(cell)]] = True
+    chosen = np.flatnonzero(opens)
+    last = np.append(chosen, len(cell))[1:] - 1
+    return (
+        np.searchsorted(chosen, start).astype(np.int32),
+        cell[chosen] * np.int32(groups),
+        cell[last] * np.int32(groups) + np.int32(1),
+        base[chosen],
     )
 
 
@@ -145,13 +180,21 @@ def _split(shape: Shape) -> tuple[int, int]:
     return (shape[0], shape[1] * shape[2]) if len(shape) == 3 else (shape[0], 1)
 
 
-def _largest_sum(weight: NDArray[np.int16], magnitude: int) -> int:
-    """A bound of the sum of magnitudes of the weights of one target."""
+def _largest_sum(weight: NDArray[Any], *, signed: bool) -> int:
+    """The largest magnitude of a sum of some weights of one target.
+
+    Args:
+        signed: messages have one sign, so that weights of one sign add up at most.
+    """
     per_target = weight.reshape(len(weight), -1)
-    crude = per_target.shape[1] * magnitude
-    if crude < _CRUDE_ENOUGH:
-        return crude
-    return int(np.abs(per_target.astype(np.int32)).sum(axis=1, dtype=np.int64).max())
+    largest = 0
+    for first in range(0, len(per_target), _STRIP):
+        wide = per_target[first : first + _STRIP].astype(np.int32)
+        above = np.maximum(wide, 0).sum(axis=1, dtype=np.int64)
+        below = above - wide.sum(axis=1, dtype=np.int64)
+        sums = np.maximum(above, below) if signed else above + below
+        largest = max(largest, int(sums.max()))
+    return largest
 
 
 def _transposed(matrix: NDArray[Any]) -> NDArray[Any]:
@@ -170,12 +213,18 @@ def _dense_table(weight: NDArray[Any], source: Shape, target: Shape) -> NDArray[
     return channels_last(by_source.reshape(-1, *target), target)
 
 
-def _conv2d_table(weight: NDArray[Any], groups: int) -> NDArray[Any]:
-    """A row for each tap and source channel with the target channels of its group."""
+def _conv2d_table(weight: NDArray[Any], groups: int, joined: int) -> NDArray[Any]:
+    """A row for each tap and source channel with the target channels of its `joined` groups."""
     channels, sources, height, width = weight.shape
     by_source = _transposed(weight.reshape(channels, -1))
-    grouped = by_source.reshape(sources, height * width, groups, -1)
-    return grouped.transpose(1, 2, 0, 3).reshape(height * width * groups * sources, -1)
+    split = by_source.reshape(sources, height * width, groups, joined, -1)
+    rows = split.transpose(1, 2, 3, 0, 4)
+    if joined > 1:
+        apart = np.zeros((*rows.shape[:4], joined, rows.shape[4]), rows.dtype)
+        for member in range(joined):
+            apart[:, :, member, :, member] = rows[:, :, member]
+        rows = apart
+    return rows.reshape(height * width * groups * joined * sources, -1)
 
 
 def _conv2d_taps(connection: Conv2d, shape: Shape) -> tuple[Index, Index, Index]:

@@ -1,0 +1,203 @@
+"""Compiled parts that turn messages of one source in one step into rows of a connection's table.
+
+An event is a message that is not zero. Events are listed by neuron, ascending, and divided into
+the cells of `wiring`; what one target position hears is then a few stretches of that list.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikeport.simulators.native.compiled import part
+from spikeport.simulators.native.vectors import MASK, bit_count, lowest_bit, nonzero_mask, shift_8
+from spikeport.simulators.native.wiring import Tables
+
+Int32 = NDArray[np.int32]
+Rows = NDArray[np.uint32]
+
+SLACK = MASK + 8
+"""Entries behind the end of a list that may be overwritten."""
+_ONE, _EIGHT = np.uint64(1), np.uint64(8)
+_MASK = np.uint64(MASK)
+
+
+class Rooms(NamedTuple):
+    """Arrays in which lists of one step's events are made; compiled loops make none themselves.
+
+    Attributes:
+        ids, values, first: events of the source.
+        seen, seen_values, seen_first: the same behind the pool; of the source if there is none.
+        rows, factors: rows of the table that are to be added, and what they are multiplied by.
+        total: their sum.
+        received: currents of a band of neurons.
+    """
+
+    ids: Rows
+    values: Int32
+    first: Int32
+    seen: Rows
+    seen_values: Int32
+    seen_first: Int32
+    rows: Rows
+    factors: Int32
+    total: Int32
+    received: Int32
+
+
+def rooms_for(tables: Tables, size: int, band: int) -> Rooms:
+    """Rooms for a connection to a population of `size`, `band` neurons at once."""
+    neurons = tables.cells * tables.cell_size + SLACK
+    pooled = (len(tables.pool_start) - 1) * tables.groups
+    ids, values = np.empty(neurons, np.uint32), np.empty(neurons, np.int32)
+    first = np.empty(tables.cells + 1, np.int32)
+    seen, seen_values, seen_first = ids, values, first
+    if pooled:
+        seen, seen_values = np.empty_like(ids), np.empty_like(values)
+        seen_first = np.empty(pooled + 1, np.int32)
+    return Rooms(
+        ids,
+        values,
+        first,
+        seen,
+        seen_values,
+        seen_first,
+        rows=np.empty_like(ids),
+        factors=np.empty_like(values),
+        total=np.empty(min(band, tables.table.shape[1]), np.int32),
+        received=np.empty(min(size, band + tables.width), np.int32),
+    )
+
+
+# Indices are unsigned: numba then need not ask whether they count from the end.
+
+
+@part
+def _take(mask: Any, at: Any, ids: Rows, n: Any) -> Any:
+    """Append the places of the bits of `mask`, counted from `at`; returns the new end of `ids`."""
+    stop = n + np.uint64(bit_count(mask))
+    while n < stop:
+        # Eight at once whether or not there are so many: a branch for each would cost more.
+        for j in range(8):
+            ids[n + np.uint64(j)] = np.uint32(at + lowest_bit(mask))
+            mask &= mask - _ONE
+        n += _EIGHT
+    return stop
+
+
+@part
+def list_spikes(row: NDArray[np.uint8], cell_size: int, ids: Rows, first: Int32) -> Any:
+    """List the neurons that spike; first[c]..first[c + 1] - 1 are those of cell c.
+
+    `row` is padded with zeros to whole masks. Returns how many there are.
+    """
+    cells = first.size - 1
+    n, at = np.uint64(0), np.uint64(0)
+    first[0] = 0
+    if cell_size % MASK == 0:
+        for c in range(cells):
+            for _ in range(cell_size // MASK):
+                n = _take(nonzero_mask(row, np.int64(at)), at, ids, n)
+                at += _MASK
+            first[c + 1] = n
+        return np.int64(n)
+    if MASK % cell_size == 0:
+        width = np.uint64(cell_size)
+        low = (_ONE << width) - _ONE
+        c = 0
+        while c < cells:
+            mask = nonzero_mask(row, np.int64(at))
+            counted = np.int64(n)
+            for j in range(min(MASK // cell_size, cells - c)):
+                counted += bit_count((mask >> (np.uint64(j) * width)) & low)
+                first[c + 1] = counted
+                c += 1
+            n = _take(mask, at, ids, n)
+            at += _MASK
+        return np.int64(n)
+    while at < np.uint64(row.size):
+        n = _take(nonzero_mask(row, np.int64(at)), at, ids, n)
+        at += _MASK
+    _divide(ids, np.int64(n), cell_size, first)
+    return np.int64(n)
+
+
+@part
+def list_values(row: Int32, cell_size: int, ids: Rows, first: Int32, values: Int32) -> Any:
+    """As `list_spikes`, for messages that are integers; `values` become theirs."""
+    n = np.uint64(0)
+    for i in range(row.size):
+        ids[n] = np.uint32(i)
+        values[n] = row[i]
+        n += np.uint64(row[i] != 0)
+    _divide(ids, np.int64(n), cell_size, first)
+    return np.int64(n)
+
+
+@part
+def _divide(ids: Rows, n: int, cell_size: int, first: Int32) -> None:
+    """first[c]..first[c + 1] - 1 become the entries of `ids` within cell c."""
+    cells = first.size - 1
+    e = 0
+    end = 0
+    first[0] = 0
+    for c in range(cells - 1):
+        end += cell_size
+        while e < n and ids[np.uint64(e)] < end:
+            e += 1
+        first[c + 1] = e
+    first[cells] = n
+
+
+@part
+def pool_events(tables: Tables, rooms: Rooms, graded: bool) -> None:
+    """Events of the pooled source: a pooled neuron is listed once for each that it is a sum of."""
+    first, pooled_first, groups = rooms.first, rooms.seen_first, tables.groups
+    m = 0
+    pooled_first[0] = 0
+    for p in range(tables.pool_start.size - 1):
+        for g in range(groups):
+            for k in range(tables.pool_start[p], tables.pool_start[p + 1]):
+                e, stop = first[tables.pool_cell[k] + g], first[tables.pool_cell[k] + g + 1]
+                if graded:
+                    _copy_values(rooms.values, e, stop, rooms.seen_values, m)
+                m = _append(rooms.ids, e, stop, np.uint32(tables.pool_base[k]), rooms.seen, m)
+            pooled_first[p * groups + g + 1] = m
+
+
+@part
+def rows_of(tables: Tables, rooms: Rooms, place: int, group: int, graded: bool) -> int:
+    """Make the rows of the table that add up at a target position; returns how many."""
+    first = rooms.seen_first
+    m = 0
+    for k in range(tables.start[place], tables.start[place + 1]):
+        e, stop = first[tables.cell[k] + group], first[tables.cell_stop[k] + group]
+        if graded:
+            _copy_values(rooms.seen_values, e, stop, rooms.factors, m)
+        m = _append(rooms.seen, e, stop, np.uint32(tables.base[k]), rooms.rows, m)
+    return m
+
+
+@part
+def _append(ids: Rows, first: int, stop: int, shift: Any, to: Rows, at: int) -> int:
+    """Copy ids[first:stop] + shift to to[at:]; returns the new end of `to`.
+
+    Eight are copied whether or not there are so many: few stretches hold more, and a loop that
+    mostly turns once is one that processors foresee.
+    """
+    e, m = first, at
+    while True:
+        shift_8(ids, e, shift, to, m)
+        e += 8
+        m += 8
+        if e >= stop:
+            return at + stop - first
+
+
+@part
+def _copy_values(values: Int32, first: int, stop: int, to: Int32, at: int) -> None:
+    """Copy values[first:stop] to to[at:]."""
+    for e in range(stop - first):
+        to[at + e] = values[first + e]

@@ -1,0 +1,169 @@
+"""Vector instructions that numba has no words for, written as LLVM vectors of any length.
+
+LLVM maps them to what the processor has (AVX-512, AVX2, NEON, ...); all are exact in integers.
+Sums of rows are held in registers over all their rows, which is what a loop over an array of sums
+cannot be made to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+LANES = (256, 128, 64, 32, 16)
+"""Widths of `sum_rows_N`; rows must be padded to the smallest."""
+MASK = 64
+"""Bytes that `nonzero_mask` looks at."""
+
+_I16, _I32, _I64 = ir.IntType(16), ir.IntType(32), ir.IntType(64)
+
+
+def _data(context: Any, builder: Any, kind: Any, array: Any) -> Any:
+    """Address of the first element of an array."""
+    return context.make_array(kind)(context, builder, array).data
+
+
+@intrinsic
+def nonzero_mask(typing: Any, array: Any, at: Any) -> Any:
+    """Bit i tells whether array[at + i], bytes, is not zero, for i in 0..63, as uint64."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        place = builder.gep(_data(context, builder, array, args[0]), [args[1]])
+        bytes_64 = ir.VectorType(ir.IntType(8), MASK)
+        loaded = builder.load(builder.bitcast(place, bytes_64.as_pointer()), align=1)
+        bits = builder.icmp_unsigned("!=", loaded, ir.Constant(bytes_64, None))
+        return builder.bitcast(bits, _I64)
+
+    return types.uint64(array, types.int64), code
+
+
+@intrinsic
+def lowest_bit(typing: Any, mask: Any) -> Any:
+    """Place of the lowest bit of a uint64; 64 if there is none."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 0))
+
+    return types.uint64(types.uint64), code
+
+
+@intrinsic
+def bit_count(typing: Any, mask: Any) -> Any:
+    """Number of bits of a uint64."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.ctpop(args[0])
+
+    return types.int64(types.uint64), code
+
+
+@intrinsic
+def shift_8(typing: Any, source: Any, at: Any, shift: Any, to: Any, place: Any) -> Any:
+    """to[place : place + 8] = source[at : at + 8] + shift, all uint32."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        eight = ir.VectorType(_I32, 8)
+        first, last = (
+            builder.bitcast(
+                builder.gep(_data(context, builder, kind, args[i]), [args[i + 1]]),
+                eight.as_pointer(),
+            )
+            for kind, i in ((source, 0), (to, 3))
+        )
+        shifts = _spread(builder, args[2], eight)
+        builder.store(builder.add(builder.load(first, align=4), shifts), last, align=4)
+        return context.get_dummy_value()
+
+    return types.void(source, types.int64, types.uint32, to, types.int64), code
+
+
+def _spread(builder: Any, single: Any, vector: Any) -> Any:
+    """A vector that holds one value everywhere."""
+    undefined = ir.Constant(vector, ir.Undefined)
+    lane = builder.insert_element(undefined, single, ir.Constant(_I32, 0))
+    everywhere = ir.Constant(ir.VectorType(_I32, vector.count), None)
+    return builder.shuffle_vector(lane, undefined, everywhere)
+
+
+def _sum_rows(lanes: int, weighted: bool) -> Callable[..., None]:
+    """sum_rows(table, column, rows, first, stop, values, total, at, onto).
+
+    total[at : at + lanes] becomes, or grows by where `onto`, the sum over k in first..stop - 1 of
+    table[rows[k], column : column + lanes], in int16; where `weighted`, of that times values[k],
+    in int32.
+    """
+
+    @intrinsic
+    def sum_rows(
+        typing: Any,
+        table: Any,
+        column: Any,
+        rows: Any,
+        first: Any,
+        stop: Any,
+        values: Any,
+        total: Any,
+        at: Any,
+        onto: Any,
+    ) -> Any:
+        def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            loaded = ir.VectorType(ir.IntType(table.dtype.bitwidth), lanes)
+            summed = ir.VectorType(_I32 if weighted else _I16, lanes)
+            result = ir.VectorType(_I32, lanes)
+            matrix = context.make_array(table)(context, builder, args[0])
+            stride = cgutils.unpack_tuple(builder, matrix.strides, 2)[0]
+            base = builder.ptrtoint(builder.gep(matrix.data, [args[1]]), _I64)
+            ids = _data(context, builder, rows, args[2])
+            factors = _data(context, builder, values, args[5])
+            before = builder.block
+            head, body, end = (builder.append_basic_block(n) for n in ("head", "row", "summed"))
+            builder.branch(head)
+            builder.position_at_end(head)
+            k, sums = builder.phi(_I64), builder.phi(summed)
+            k.add_incoming(args[3], before)
+            sums.add_incoming(ir.Constant(summed, None), before)
+            builder.cbranch(builder.icmp_signed("<", k, args[4]), body, end)
+            builder.position_at_end(body)
+            row = builder.zext(builder.load(builder.gep(ids, [k])), _I64)
+            place = builder.inttoptr(
+                builder.add(base, builder.mul(row, stride)), loaded.as_pointer()
+            )
+            weights = builder.load(place, align=1)
+            if loaded != summed:
+                weights = builder.sext(weights, summed)
+            if weighted:
+                single = builder.load(builder.gep(factors, [k]))
+                weights = builder.mul(weights, _spread(builder, single, summed))
+            sums.add_incoming(builder.add(sums, weights), body)
+            k.add_incoming(builder.add(k, ir.Constant(_I64, 1)), body)
+            builder.branch(head)
+            builder.position_at_end(end)
+            target = builder.bitcast(
+                builder.gep(_data(context, builder, total, args[6]), [args[7]]),
+                result.as_pointer(),
+            )
+            wide = sums if weighted else builder.sext(sums, result)
+            old = builder.load(target, align=4)
+            none = ir.Constant(result, None)
+            # A select of whole vectors: what is not wanted is not added.
+            builder.store(builder.add(wide, builder.select(args[8], old, none)), target, align=4)
+            return context.get_dummy_value()
+
+        signature = types.void(
+            table, types.int64, rows, types.int64, types.int64, values, total, types.int64,
+            types.boolean,
+        )  # fmt: skip
+        return signature, code
+
+    return sum_rows  # type: ignore[no-any-return]
+
+
+sum_rows_256, sum_rows_128, sum_rows_64, sum_rows_32, sum_rows_16 = (
+    _sum_rows(lanes, weighted=False) for lanes in LANES
+)
+add_products_64, add_products_16 = (_sum_rows(lanes, weighted=True) for lanes in (64, 16))
