@@ -32,7 +32,7 @@ from spikeport.runs import Run
 from spikeport.simulators.native import run_native
 from spikeport.simulators.native.compiled import kernel
 from spikeport.simulators.native.components import components
-from spikeport.simulators.native.neurons import _decayed
+from spikeport.simulators.native.neurons import _decayed, _decayed_short
 from spikeport.simulators.native.plan import cut
 from spikeport.simulators.reference import decayed, run_reference
 from tests.strategies import networks, samples_for
@@ -143,8 +143,17 @@ def test_grouped_convolutions_run_as_specified(
 )
 @settings(deadline=None, max_examples=1000)
 def test_decay_in_32_bits_is_the_specified_one(state: int, decay: int) -> None:
-    keep = np.int32(4096 - decay)
-    assert _decayed(np.int32(state), keep, -1) == decayed(state, decay)
+    assert _decayed(np.int32(state), np.int32(4096 - decay)) == decayed(state, decay)
+
+
+@given(
+    state=st.integers(-(2**23) + 1, 2**23 - 1),
+    sixteenths=st.integers(0, 256),
+)
+@settings(deadline=None, max_examples=1000)
+def test_short_decay_of_24_bits_is_the_specified_one(state: int, sixteenths: int) -> None:
+    keep = np.int32(16 * sixteenths)
+    assert _decayed_short(np.int32(state), keep) == decayed(state, 4096 - 16 * sixteenths)
 
 
 def test_components_are_cycles_in_an_order_that_serves_every_delay() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,21 +30,20 @@ from spikeport.simulators.native.currents import (
     summed,
     wants_product,
 )
-from spikeport.simulators.native.events import rooms_for
-from spikeport.simulators.native.kernels import BAND, Int32, advance, tally
+from spikeport.simulators.native.events import BAND, Rooms, rooms_for
+from spikeport.simulators.native.kernels import RECEIVED, Int32, advance, tally
 from spikeport.simulators.native.layout import channels_first, channels_last
-from spikeport.simulators.native.neurons import Decay
 from spikeport.simulators.native.plan import Plan
 from spikeport.simulators.native.replay import Spikes
 from spikeport.simulators.native.streams import Stream, enter_block, make_stream
-from spikeport.simulators.native.wiring import NOTHING
+from spikeport.simulators.native.wiring import NOTHING, Tables
 from spikeport.simulators.results import keep
 
 Sent = Mapping[tuple[str, int], NDArray[np.int64]]
 """By source and delay d, how often each neuron fired in steps 0..T - 1 - d, shape of the source."""
 
-_KINDS = {0: Decay.NONE, DECAY_UNITY: Decay.ALL}
 _SHORT = 16
+_NO_ROOMS = rooms_for(NOTHING)
 _NO_CURRENT = np.zeros((1, 1, 1), np.int32)
 
 _Counts = dict[tuple[str, int], NDArray[np.int64]]
@@ -85,6 +84,8 @@ class _State:
     constant: Mapping[str, Constant]
     updates: dict[str, int]
     scratch: Int32
+    received: Int32
+    rooms: dict[str, Rooms]
     trace: Trace
 
 
@@ -178,6 +179,8 @@ def _initial(
         constant={name: constant_currents(network, plan, heard, name) for name in network.order},
         updates=dict.fromkeys(network.order, 0),
         scratch=np.empty(max(size * steps * count for size, steps, count in pieces), np.int32),
+        received=np.empty(RECEIVED, np.int32),
+        rooms={},
         trace=trace,
     )
 
@@ -202,9 +205,7 @@ def _run_steps(state: _State, name: str, now: range, origin: int) -> None:
     part, own = state.network.by_name[name], state.own[name]
     u, v, trace = state.u[name], state.v[name], state.trace
     heard, others = _split(state, name, now, origin)
-    stream = own if heard is None else state.heard[heard.source]
-    tables = NOTHING if heard is None else state.plan.wirings[heard.name].tables
-    rooms = rooms_for(tables, part.size, BAND)
+    first, second = (_part(state, name, c) for c in (*heard, None, None)[:2])
     bias = _bias(state, name, now, origin)
     run = _loop(state.plan, part, biased=bias is not None)
     steps, count = len(now), state.samples
@@ -228,13 +229,19 @@ def _run_steps(state: _State, name: str, now: range, origin: int) -> None:
             for turn in _turns(trace, name, piece):
                 at, since = turn.start - piece.start, turn.start - now.start
                 state.updates[name] += run(
-                    stream.messages,
-                    stream.before + turn.start - origin - (0 if heard is None else heard.delay),
-                    tables,
-                    rooms,
-                    heard is not None,
+                    first.messages,
+                    first.before + turn.start - origin,
+                    first.tables,
+                    first.rooms,
+                    bool(heard),
+                    second.messages,
+                    second.before + turn.start - origin,
+                    second.tables,
+                    second.rooms,
+                    len(heard) > 1,
                     _NO_CURRENT if current is None else _of_turn(current, at, len(turn)),
                     current is not None,
+                    state.received,
                     _NO_CURRENT if bias is None else _of_turn(bias, since, len(turn)),
                     u,
                     v,
@@ -265,34 +272,62 @@ def _of_turn(values: Int32, first: int, steps: int) -> Int32:
     return values[first : first + steps] if len(values) > 1 else values
 
 
+class _Part(NamedTuple):
+    """A connection as the loop takes it: step 0 of the block is messages[:, before]."""
+
+    messages: NDArray[Any]
+    before: int
+    tables: Tables
+    rooms: Rooms
+
+
+def _part(state: _State, name: str, connection: Synapses | None) -> _Part:
+    """A connection that the loop of population `name` adds up, or what stands for none."""
+    if connection is None:
+        return _Part(state.own[name].messages, 0, NOTHING, _NO_ROOMS)
+    tables = state.plan.wirings[connection.name].tables
+    if connection.name not in state.rooms:
+        state.rooms[connection.name] = rooms_for(tables)
+    stream = state.heard[connection.source]
+    before = stream.before - connection.delay
+    return _Part(stream.messages, before, tables, state.rooms[connection.name])
+
+
 def _split(
     state: _State, name: str, now: range, origin: int
-) -> tuple[Synapses | None, list[Synapses]]:
-    """The connection from spikes that the neurons' own loop adds up, if any, and the others.
+) -> tuple[list[Synapses], list[Synapses]]:
+    """Up to two connections from spikes that the neurons' own loop adds up, and the others.
 
-    What a population hears of itself is the one: the loop has just made those spikes.
+    What a population hears of itself is among them: the loop has just made those spikes.
     """
     moving = [c for c in state.plan.incoming[name] if not state.heard[c.source].static]
-    chosen: Synapses | None = None
+    chosen: list[Synapses] = []
     for c in moving:
-        stream = state.heard[c.source]
+        stream, wiring = state.heard[c.source], state.plan.wirings[c.name]
         middle = stream.before + now.start - c.delay - origin + len(now) // 2
-        if c.source == name:
-            chosen = c
+        if not wiring.small or stream.graded:
+            continue
+        if c.source == name or not wants_product(wiring, stream, middle, 0):
+            chosen.append(c)
+    chosen.sort(key=lambda c: c.source != name)
+    heard = chosen[:1]
+    for c in chosen[1:]:
+        pair = sorted((heard[0], c), key=lambda c: -state.plan.wirings[c.name].tables.width)
+        if _side_by_side(*(state.plan.wirings[c.name].tables.width for c in pair)):
+            heard = pair
             break
-        if not stream.graded and not wants_product(state.plan.wirings[c.name], stream, middle, 0):
-            chosen = c
-    return chosen, [c for c in moving if c is not chosen]
+    return heard, [c for c in moving if c not in heard]
+
+
+def _side_by_side(wide: int, narrow: int) -> bool:
+    """Whether units of two widths fill the same bands of neurons."""
+    return wide == narrow or (wide <= BAND and wide % narrow == 0)
 
 
 def _loop(plan: Plan, part: Population, *, biased: bool) -> Callable[..., int]:
     """The loop compiled for the kind of a population."""
-    kind_u, kind_v = (_KINDS.get(decay, Decay.ANY) for decay in (part.decay_u, part.decay_v))
-    if kind_u is Decay.ALL and part.name in plan.within:
-        kind_u = Decay.WITHIN
-    if kind_v is Decay.ANY and part.decay_v % _SHORT == 0:
-        kind_v = Decay.SHORT
-    return advance(kind_u, kind_v, biased)
+    memoryless = part.decay_u == DECAY_UNITY and part.name in plan.within
+    return advance(memoryless, part.decay_v % _SHORT == 0, biased)
 
 
 def _bias(state: _State, name: str, now: range, origin: int) -> Int32 | None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from spikeport.network import DeployedNetwork, Synapses
 from spikeport.simulators.native.events import rooms_for
-from spikeport.simulators.native.kernels import BAND, Int32, deliver_spikes, deliver_values
+from spikeport.simulators.native.kernels import RECEIVED, Int32, deliver_spikes, deliver_values
 from spikeport.simulators.native.plan import Plan
 from spikeport.simulators.native.streams import Stream
 from spikeport.simulators.native.wiring import Wiring
@@ -112,8 +112,16 @@ def _deliver(
         _multiply(now.swapaxes(0, 1), wiring, current, fresh=fresh)
         return
     deliver = deliver_values if stream.graded else deliver_spikes
-    rooms = rooms_for(wiring.tables, current.shape[2], BAND)
-    deliver(stream.messages, first, first_sample, wiring.tables, rooms, fresh, current)
+    deliver(
+        stream.messages,
+        first,
+        first_sample,
+        wiring.tables,
+        rooms_for(wiring.tables),
+        fresh,
+        current,
+        np.empty(RECEIVED, np.int32),
+    )
 
 
 def _multiply(messages: NDArray[Any], wiring: Wiring, current: Int32, *, fresh: bool) -> None:

@@ -18,6 +18,8 @@ from spikeport.simulators.native.wiring import Tables
 Int32 = NDArray[np.int32]
 Rows = NDArray[np.uint32]
 
+BAND = 1024
+"""Neurons whose currents are summed and used while they are in the nearest cache."""
 SLACK = MASK + 8
 """Entries behind the end of a list that may be overwritten."""
 _ONE, _EIGHT = np.uint64(1), np.uint64(8)
@@ -31,8 +33,7 @@ class Rooms(NamedTuple):
         ids, values, first: events of the source.
         seen, seen_values, seen_first: the same behind the pool; of the source if there is none.
         rows, factors: rows of the table that are to be added, and what they are multiplied by.
-        total: their sum.
-        received: currents of a band of neurons.
+        total: their sum, where it is not final.
     """
 
     ids: Rows
@@ -44,11 +45,10 @@ class Rooms(NamedTuple):
     rows: Rows
     factors: Int32
     total: Int32
-    received: Int32
 
 
-def rooms_for(tables: Tables, size: int, band: int) -> Rooms:
-    """Rooms for a connection to a population of `size`, `band` neurons at once."""
+def rooms_for(tables: Tables) -> Rooms:
+    """Rooms for a connection."""
     neurons = tables.cells * tables.cell_size + SLACK
     pooled = (len(tables.pool_start) - 1) * tables.groups
     ids, values = np.empty(neurons, np.uint32), np.empty(neurons, np.int32)
@@ -66,8 +66,7 @@ def rooms_for(tables: Tables, size: int, band: int) -> Rooms:
         seen_first,
         rows=np.empty_like(ids),
         factors=np.empty_like(values),
-        total=np.empty(min(band, tables.table.shape[1]), np.int32),
-        received=np.empty(min(size, band + tables.width), np.int32),
+        total=np.empty(min(BAND, tables.table.shape[1]), np.int32),
     )
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from spikeport.simulators.native.compiled import kernel, part
 from spikeport.simulators.native.events import (
+    BAND,
     Rooms,
     list_spikes,
     list_values,
@@ -22,54 +23,63 @@ from spikeport.simulators.native.events import (
     rows_of,
 )
 from spikeport.simulators.native.neurons import neuron_loop
-from spikeport.simulators.native.sums import finish, sum_products, sum_rows
+from spikeport.simulators.native.sums import add_products, add_rows
+from spikeport.simulators.native.vectors import LANES
 from spikeport.simulators.native.wiring import Tables
 
 Int32 = NDArray[np.int32]
 
-BAND = 1024
-"""Neurons whose currents are summed and used while they are in the nearest cache."""
+RECEIVED = BAND + LANES[-1]
+"""Size of the room for currents of a band and the lanes behind it."""
 _BYTE_MAX = 255
 
 
 @part
-def _hear(
-    tables: Tables,
-    rooms: Rooms,
-    graded: bool,
-    unit: int,
-    stop: int,
-    low: int,
-    high: int,
-    fresh: bool,
-    to: Int32,
-) -> None:
-    """Currents of columns low..high - 1 of units unit..stop - 1, into or onto `to`.
+def _list(messages: NDArray[Any], sample: int, step: int, tables: Tables, rooms: Rooms) -> Any:
+    """List the spikes of one step of one sample, and pool them; returns how many."""
+    n = list_spikes(messages[sample, step], tables.cell_size, rooms.ids, rooms.first)
+    if n > 0 and tables.pool_start.size > 1:
+        pool_events(tables, rooms, False)
+    return n
 
-    A unit is one group of channels at one position.
-    """
-    total = rooms.total
-    place, group = unit // tables.groups, unit % tables.groups
-    columns = tables.table.shape[1] if high == tables.width else high
-    at = 0
-    while unit < stop:
-        reached = to[at : at + high - low]
-        m = rows_of(tables, rooms, place, group, graded)
-        if m == 0:
-            if fresh:
-                reached[:] = 0
-        else:
-            if graded:
-                sum_products(rooms.rows, rooms.factors, m, tables.table, low, columns, total)
-            else:
-                sum_rows(rooms.rows, m, tables.table, low, columns, tables.exact_rows, total)
-            finish(total, tables.scale, tables.wraps, tables.exponent, fresh, reached)
-        at += high - low
-        unit += 1
-        group += 1
-        if group == tables.groups:
-            group = 0
-            place += 1
+
+def _hear(graded: bool) -> Callable[..., None]:
+    def hear(
+        tables: Tables,
+        rooms: Rooms,
+        unit: int,
+        stop: int,
+        low: int,
+        high: int,
+        fresh: bool,
+        to: Int32,
+    ) -> None:
+        """Currents of columns low..high - 1 of units unit..stop - 1, into or onto `to`.
+
+        A unit is one group of channels at one position.
+        """
+        place, group = unit // tables.groups, unit % tables.groups
+        at = 0
+        while unit < stop:
+            m = rows_of(tables, rooms, place, group, graded)
+            if m > 0 or fresh:
+                if graded:
+                    add_products(
+                        tables, rooms.rows, rooms.factors, m, low, high, fresh, rooms.total, to, at
+                    )
+                else:
+                    add_rows(tables, rooms.rows, m, low, high, fresh, rooms.total, to, at)
+            at += high - low
+            unit += 1
+            group += 1
+            if group == tables.groups:
+                group = 0
+                place += 1
+
+    return part(hear)
+
+
+hear_spikes, hear_values = _hear(graded=False), _hear(graded=True)
 
 
 def _deliver(graded: bool) -> Callable[..., None]:
@@ -81,34 +91,44 @@ def _deliver(graded: bool) -> Callable[..., None]:
         rooms: Rooms,
         fresh: bool,
         current: Int32,
+        received: Int32,
     ) -> None:
         """Add the current of one connection to `current`, or set it where `fresh`.
 
-        Reads messages[first_sample + b, first + t] for every t and b of `current`.
+        Reads messages[first_sample + b, first + t] for every t and b of `current`. `received` is
+        room for a band of currents and the lanes behind it.
         """
         units, width = (tables.start.size - 1) * tables.groups, tables.width
+        at_once = max(BAND // width, 1)
         for t in range(current.shape[0]):
             for b in range(current.shape[1]):
-                row, target = messages[first_sample + b, first + t], current[t, b]
+                target = current[t, b]
                 # As an expression both would be compiled, each for the wrong type.
                 if graded:
+                    row = messages[first_sample + b, first + t]
                     n = list_values(row, tables.cell_size, rooms.ids, rooms.first, rooms.values)
+                    if n > 0 and tables.pool_start.size > 1:
+                        pool_events(tables, rooms, True)
                 else:
-                    n = list_spikes(row, tables.cell_size, rooms.ids, rooms.first)
+                    n = _list(messages, first_sample + b, first + t, tables, rooms)
                 if n == 0:
                     if fresh:
                         target[:] = 0
                     continue
-                if tables.pool_start.size > 1:
-                    pool_events(tables, rooms, graded)
-                if width <= BAND:
-                    _hear(tables, rooms, graded, 0, units, 0, width, fresh, target)
-                    continue
-                for unit in range(units):
+                for unit in range(0, units, at_once):
+                    stop = min(unit + at_once, units)
                     for low in range(0, width, BAND):
                         high = min(low + BAND, width)
-                        reached = target[unit * width + low : unit * width + high]
-                        _hear(tables, rooms, graded, unit, unit + 1, low, high, fresh, reached)
+                        begin, end = unit * width + low, (stop - 1) * width + high
+                        if graded:
+                            hear_values(tables, rooms, unit, stop, low, high, True, received)
+                        else:
+                            hear_spikes(tables, rooms, unit, stop, low, high, True, received)
+                        for i in range(end - begin):
+                            if fresh:
+                                target[begin + i] = received[i]
+                            else:
+                                target[begin + i] += received[i]
 
     return deliver
 
@@ -118,8 +138,8 @@ deliver_values = kernel(_deliver(graded=True))
 
 
 @functools.cache
-def advance(kind_u: int, kind_v: int, biased: bool) -> Callable[..., int]:
-    """The compiled loop over neurons for two kinds of `Decay`, with or without bias."""
+def advance(memoryless: bool, short: bool, biased: bool) -> Callable[..., int]:
+    """The compiled loop over neurons of a kind; see `neuron_loop`."""
 
     def run(
         messages: NDArray[np.uint8],
@@ -127,8 +147,14 @@ def advance(kind_u: int, kind_v: int, biased: bool) -> Callable[..., int]:
         tables: Tables,
         rooms: Rooms,
         hears: bool,
+        also_messages: NDArray[np.uint8],
+        also_first: int,
+        also_tables: Tables,
+        also_rooms: Rooms,
+        hears_also: bool,
         earlier: Int32,
         adds: bool,
+        received: Int32,
         bias: Int32,
         u: Int32,
         v: Int32,
@@ -144,11 +170,12 @@ def advance(kind_u: int, kind_v: int, biased: bool) -> Callable[..., int]:
     ) -> int:
         """Run `steps` steps of samples first_sample.. of a population.
 
-        What a neuron receives is the current of one connection from spikes, where `hears`, of
-        messages[b, heard_first + t], and where `adds` `earlier` (steps or 1, samples, N).
-        Changes u and v (B, N) and writes spikes[b, first + t]. `bias` is (steps or 1, B or 1, N)
-        and is not looked at unless `biased`. Returns how many neuron-steps found u, v, current or
-        bias not zero.
+        What a neuron receives is, where `hears`, the current of a connection from spikes, of
+        messages[b, heard_first + t]; where `hears_also`, of one more, of the same or narrower
+        units; and where `adds` `earlier` (steps or 1, samples, N). Changes u and v (B, N) and
+        writes spikes[b, first + t]. `bias` is (steps or 1, B or 1, N) and is not looked at unless
+        `biased`. `received` is room for a band of currents and the lanes behind it. Returns how
+        many neuron-steps found u, v, current or bias not zero.
         """
         size = u.shape[1]
         units, width = (tables.start.size - 1) * tables.groups, tables.width
@@ -159,12 +186,11 @@ def advance(kind_u: int, kind_v: int, biased: bool) -> Callable[..., int]:
         for b in range(samples):
             at = first_sample + b
             for t in range(steps):
-                n = np.int64(0)
+                n, also = np.int64(0), np.int64(0)
                 if hears:
-                    row = messages[at, heard_first + t]
-                    n = list_spikes(row, tables.cell_size, rooms.ids, rooms.first)
-                    if n > 0 and tables.pool_start.size > 1:
-                        pool_events(tables, rooms, False)
+                    n = _list(messages, at, heard_first + t, tables, rooms)
+                if hears_also:
+                    also = _list(also_messages, at, also_first + t, also_tables, also_rooms)
                 before = earlier[min(t, earlier.shape[0] - 1), min(b, earlier.shape[1] - 1)]
                 added = bias[min(t, bias.shape[0] - 1), min(at, bias.shape[1] - 1)]
                 fired = spikes[at, first + t]
@@ -172,20 +198,22 @@ def advance(kind_u: int, kind_v: int, biased: bool) -> Callable[..., int]:
                     stop = min(unit + at_once, units)
                     for low in range(0, width, BAND):
                         high = min(low + BAND, width)
-                        begin = unit * width + low
-                        end = (stop - 1) * width + high
-                        now = rooms.received[: end - begin]
-                        if adds and n == 0:
-                            now = before[begin:end]
-                        elif adds:
-                            for i in range(now.size):
-                                now[i] = before[begin + i]
+                        begin, end = unit * width + low, (stop - 1) * width + high
+                        if adds:
+                            for i in range(end - begin):
+                                received[i] = before[begin + i]
+                        elif n == 0:
+                            for i in range(end - begin):
+                                received[i] = 0
                         if n > 0:
-                            _hear(tables, rooms, False, unit, stop, low, high, not adds, now)
-                        elif not adds:
-                            now[:] = 0
+                            hear_spikes(tables, rooms, unit, stop, low, high, not adds, received)
+                        if also > 0:
+                            narrow, only = also_tables.width, (unit, stop, low, high)
+                            if narrow < width:
+                                only = (begin // narrow, end // narrow, 0, narrow)
+                            hear_spikes(also_tables, also_rooms, *only, False, received)
                         touched += neuron_loop(
-                            now,
+                            received[: end - begin],
                             added[begin:end],
                             u[at, begin:end],
                             v[at, begin:end],
@@ -194,8 +222,8 @@ def advance(kind_u: int, kind_v: int, biased: bool) -> Callable[..., int]:
                             decay_v,
                             threshold,
                             subtract,
-                            kind_u,
-                            kind_v,
+                            memoryless,
+                            short,
                             biased,
                         )
         return touched

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import IntEnum
 from typing import Any
 
 import numpy as np
@@ -20,20 +19,6 @@ from spikeport.simulators.native.compiled import part
 Int32 = NDArray[np.int32]
 
 
-class Decay(IntEnum):
-    """How a state is kept, told apart where loops are compiled, since most ways are cheap.
-
-    SHORT is for states of 24 bits of which a multiple of 1/256 is kept; WITHIN says that nothing
-    is kept and that what comes in never wraps.
-    """
-
-    NONE = 0
-    ALL = 1
-    ANY = 2
-    SHORT = 3
-    WITHIN = 4
-
-
 _LOW = np.int32(DECAY_UNITY - 1)
 _BITS = np.int32(DECAY_BITS)
 _SIGN = np.int32(31)
@@ -48,26 +33,25 @@ _SHORT_LOW = np.int32((1 << (DECAY_BITS - 4)) - 1)
 
 
 @part
-def _decayed(x: Any, keep: Any, kind: int) -> Any:
+def _decayed(x: Any, keep: Any) -> Any:
     """tz(x * keep, 12) for any int32 x and 0 <= keep <= 4096, in 32 bits.
 
     With x = 4096 h + l, 0 <= l < 4096: floor(x * keep / 4096) = h * keep + floor(l * keep / 4096),
     and rounding toward zero adds 4095 / 4096 under the floor where x < 0. No term needs more than
-    32 bits, as |h| <= 2^19 and l * keep + 4095 < 2^25. Where |x| < 2^23 and keep = 16 k, x * k
-    needs no more either.
+    32 bits, as |h| <= 2^19 and l * keep + 4095 < 2^25.
     """
-    if kind in (Decay.ALL, Decay.WITHIN):
-        return _ZERO
-    if kind == Decay.NONE:
-        return x
-    if kind == Decay.SHORT:
-        product = np.int32(x * np.int32(keep >> _SHORT))
-        rounding = np.int32(np.int32(product >> _SIGN) & _SHORT_LOW)
-        return np.int32(np.int32(product + rounding) >> _SHORT_BITS)
     high, low = np.int32(x >> _BITS), np.int32(x & _LOW)
     rounding = np.int32(np.int32(x >> _SIGN) & _LOW)
     fraction = np.int32(np.int32(np.int32(low * keep) + rounding) >> _BITS)
     return np.int32(np.int32(high * keep) + fraction)
+
+
+@part
+def _decayed_short(x: Any, keep: Any) -> Any:
+    """The same for |x| < 2^23 and keep = 16 k, of which x * k needs no more than 32 bits."""
+    product = np.int32(x * np.int32(keep >> _SHORT))
+    rounding = np.int32(np.int32(product >> _SIGN) & _SHORT_LOW)
+    return np.int32(np.int32(product + rounding) >> _SHORT_BITS)
 
 
 @part
@@ -81,14 +65,15 @@ def neuron_loop(
     decay_v: int,
     threshold: int,
     subtract: bool,
-    kind_u: int,
-    kind_v: int,
+    memoryless: bool,
+    short: bool,
     biased: bool,
 ) -> int:
     """One step of neurons with summed input `received` and, if `biased`, bias current `added`.
 
-    All arrays are (N,). Kinds of `Decay` are constants of the caller, as is `biased`. Changes u
-    and v and writes `fired`. Returns how many found u, v, input or bias not zero.
+    All arrays are (N,). The last three are constants of the caller: `memoryless` says that nothing
+    of u is kept and that it never wraps, `short` that the kept part of v is a multiple of 1/256.
+    Changes u and v and writes `fired`. Returns how many found u, v, input or bias not zero.
     """
     keep_u, keep_v = np.int32(DECAY_UNITY - decay_u), np.int32(DECAY_UNITY - decay_v)
     limit, lowered = np.int32(threshold), np.int32(~0 if subtract else 0)
@@ -97,11 +82,15 @@ def neuron_loop(
         a, x, y = received[i], u[i], v[i]
         c = added[i] if biased else _ZERO
         found = np.int32(found + np.int32(np.int32(np.int32(x | y) | a | c) != _ZERO))
-        x = np.int32(_decayed(x, keep_u, kind_u) + np.int32(a << _ACTIVATION))
-        if kind_u != Decay.WITHIN:
+        received_u = np.int32(a << _ACTIVATION)
+        if memoryless:
+            x = received_u
+        else:
+            x = np.int32(_decayed(x, keep_u) + received_u)
             down, up = _TURN if x > _M else _ZERO, _TURN if x <= -_M else _ZERO
             x = np.int32(np.int32(x - down) + up)
-        y = np.int32(np.int32(_decayed(y, keep_v, kind_v) + x) + c)
+        kept = _decayed_short(y, keep_v) if short else _decayed(y, keep_v)
+        y = np.int32(np.int32(kept + x) + c)
         y = _MIN if y < _MIN else y
         y = _MAX if y > _MAX else y
         spike = y > limit

@@ -76,7 +76,7 @@ def make_plan(network: DeployedNetwork) -> Plan:
             largest=max(abs(source.low), abs(source.high)) if isinstance(source, Input) else 1,
         )
     return Plan(
-        [(members, _by_step(network, members)) for members, _ in components(network)],
+        [(members, _by_step(network, wirings, members)) for members, _ in components(network)],
         wirings,
         reached,
         {
@@ -104,13 +104,13 @@ def make_plan(network: DeployedNetwork) -> Plan:
     )
 
 
-def _by_step(network: DeployedNetwork, members: Component) -> bool:
+def _by_step(network: DeployedNetwork, wirings: Mapping[str, Wiring], members: Component) -> bool:
     """Whether members of a component wait for each other, or one for itself more than once.
 
-    The loop over a population's neurons can follow one connection from itself.
+    The loop over a population's neurons can follow one connection of small weights from itself.
     """
     inner = [c for c in network.synapses if c.source in members and c.target in members]
-    return len(members) > 1 or len(inner) > 1
+    return len(members) > 1 or len(inner) > 1 or not all(wirings[c.name].small for c in inner)
 
 
 def is_graded(source: Input | Population) -> bool:

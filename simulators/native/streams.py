@@ -44,11 +44,14 @@ def make_stream(
     graded = is_graded(part)
     static = source is not None and source.ndim == 1 + len(part.shape)
     before = 0 if static else history(network, part)
+    width = part.size if graded else padded(part.size)
+    messages = np.empty(
+        (samples, 1 if static else before + block, width), np.int32 if graded else np.uint8
+    )
+    messages[:, :before] = 0
+    messages[:, :, part.size :] = 0
     stream = Stream(
-        messages=np.zeros(
-            (samples, 1 if static else before + block, part.size if graded else padded(part.size)),
-            np.int32 if graded else np.uint8,
-        ),
+        messages=messages,
         before=before,
         static=static,
         graded=graded,

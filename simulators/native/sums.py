@@ -22,6 +22,7 @@ from spikeport.simulators.native.vectors import (
     sum_rows_128,
     sum_rows_256,
 )
+from spikeport.simulators.native.wiring import Tables
 
 Int32 = NDArray[np.int32]
 Rows = NDArray[np.uint32]
@@ -29,70 +30,102 @@ _TURN = 1 << STATE_BITS
 
 
 @part
-def sum_rows(
-    rows: Rows, count: int, table: NDArray[Any], low: int, high: int, exact: int, total: Int32
-) -> None:
-    """total[i] = sum of table[rows[k], low + i] over k < count, for whole lanes up to `high`."""
-    no_values = total
+def add_rows(
+    tables: Tables, rows: Rows, count: int, low: int, high: int, fresh: bool, total: Int32,
+    to: Int32, at: int,
+) -> None:  # fmt: skip
+    """Currents of columns low..high - 1 of `count` rows, into or onto to[at:].
+
+    Whole lanes are written: behind column `high` of the last ones there are zeros.
+    """
+    exact, right = tables.exact_rows, np.int32(max(-tables.exponent, 0))
+    left = np.int32(tables.scale + max(tables.exponent, 0))
+    columns = tables.table.shape[1] if high == tables.width else high
+    # Shifts to the right are not those of parts of a sum.
+    final = not tables.wraps and (right == 0 or count <= exact)
+    into, place = (to, at) if final else (total, 0)
+    onto = final and not fresh
+    if not final:
+        left, right = np.int32(0), np.int32(0)
     first = 0
     while True:
         stop = min(first + exact, count)
-        onto = first > 0
-        column = low
-        while column < high:
-            left, at = high - column, column - low
-            if left >= 256:
-                sum_rows_256(table, column, rows, first, stop, no_values, total, at, onto)
-                column += 256
-            elif left >= 128:
-                sum_rows_128(table, column, rows, first, stop, no_values, total, at, onto)
-                column += 128
-            elif left >= 64:
-                sum_rows_64(table, column, rows, first, stop, no_values, total, at, onto)
-                column += 64
-            elif left >= 32:
-                sum_rows_32(table, column, rows, first, stop, no_values, total, at, onto)
-                column += 32
-            else:
-                sum_rows_16(table, column, rows, first, stop, no_values, total, at, onto)
-                column += 16
+        _sum_rows(rows, first, stop, tables.table, low, columns, into, place, onto, left, right)
+        onto = True
         first = stop
         if first >= count:
-            return
+            break
+    if not final:
+        _finish(tables, total, high - low, fresh, to, at)
 
 
 @part
-def sum_products(
-    rows: Rows, values: Int32, count: int, table: NDArray[Any], low: int, high: int, total: Int32
-) -> None:
-    """total[i] = sum of values[k] * table[rows[k], low + i] over k < count, up to `high`."""
+def add_products(
+    tables: Tables, rows: Rows, values: Int32, count: int, low: int, high: int, fresh: bool,
+    total: Int32, to: Int32, at: int,
+) -> None:  # fmt: skip
+    """As `add_rows`, of rows times values."""
+    columns = tables.table.shape[1] if high == tables.width else high
+    zero = np.int32(0)
     column = low
-    while column < high:
-        at = column - low
-        if high - column >= 64:
-            add_products_64(table, column, rows, 0, count, values, total, at, False)
+    while column < columns:
+        place = column - low
+        if columns - column >= 64:
+            add_products_64(
+                tables.table, column, rows, 0, count, values, total, place, False, zero, zero
+            )
             column += 64
         else:
-            add_products_16(table, column, rows, 0, count, values, total, at, False)
+            add_products_16(
+                tables.table, column, rows, 0, count, values, total, place, False, zero, zero
+            )
+            column += 16
+    _finish(tables, total, high - low, fresh, to, at)
+
+
+@part
+def _sum_rows(
+    rows: Rows,
+    first: int,
+    stop: int,
+    table: NDArray[Any],
+    low: int,
+    high: int,
+    to: Int32,
+    at: int,
+    onto: bool,
+    left: Any,
+    right: Any,
+) -> None:
+    """The widest vectors that fit, one after the other."""
+    column = low
+    while column < high:
+        wide, place = high - column, at + column - low
+        if wide >= 256:
+            sum_rows_256(table, column, rows, first, stop, to, to, place, onto, left, right)
+            column += 256
+        elif wide >= 128:
+            sum_rows_128(table, column, rows, first, stop, to, to, place, onto, left, right)
+            column += 128
+        elif wide >= 64:
+            sum_rows_64(table, column, rows, first, stop, to, to, place, onto, left, right)
+            column += 64
+        elif wide >= 32:
+            sum_rows_32(table, column, rows, first, stop, to, to, place, onto, left, right)
+            column += 32
+        else:
+            sum_rows_16(table, column, rows, first, stop, to, to, place, onto, left, right)
             column += 16
 
 
 @part
-def finish(total: Int32, scale: int, wraps: bool, exponent: int, fresh: bool, to: Int32) -> None:
+def _finish(tables: Tables, total: Int32, size: int, fresh: bool, to: Int32, at: int) -> None:
     """((total << scale), wrapped to 24 bits) << exponent, into or onto `to`."""
-    right = np.int32(max(-exponent, 0))
-    if wraps:
-        left = np.int32(max(exponent, 0))
-        for i in range(to.size):
-            sum32 = np.int64(np.int32(np.int64(total[i]) << scale))
-            sum24 = ((sum32 + STATE_WRAP) & (_TURN - 1)) - STATE_WRAP
-            x = np.int32(np.int32(sum24 << left) >> right)
-            to[i] = x if fresh else np.int32(to[i] + x)
-    elif fresh:
-        left = np.int32(scale + max(exponent, 0))
-        for i in range(to.size):
-            to[i] = np.int32(total[i] << left) >> right
-    else:
-        left = np.int32(scale + max(exponent, 0))
-        for i in range(to.size):
-            to[i] += np.int32(total[i] << left) >> right
+    right = np.int32(max(-tables.exponent, 0))
+    left = np.int32(max(tables.exponent, 0))
+    for i in range(size):
+        x = np.int32(total[i] << np.int32(tables.scale))
+        if tables.wraps:
+            x = np.int32(((np.int64(x) + STATE_WRAP) & (_TURN - 1)) - STATE_WRAP)
+        x = np.int32(np.int32(x << left) >> right)
+        to[at + i] = x if fresh else np.int32(to[at + i] + x)

@@ -91,11 +91,11 @@ def _spread(builder: Any, single: Any, vector: Any) -> Any:
 
 
 def _sum_rows(lanes: int, weighted: bool) -> Callable[..., None]:
-    """sum_rows(table, column, rows, first, stop, values, total, at, onto).
+    """sum_rows(table, column, rows, first, stop, values, to, at, onto, left, right).
 
-    total[at : at + lanes] becomes, or grows by where `onto`, the sum over k in first..stop - 1 of
-    table[rows[k], column : column + lanes], in int16; where `weighted`, of that times values[k],
-    in int32.
+    to[at : at + lanes] becomes, or grows by where `onto`, (sum << left) >> right of the sum over k
+    in first..stop - 1 of table[rows[k], column : column + lanes], in int16; where `weighted`, of
+    that times values[k], in int32. Shifts are those of int32.
     """
 
     @intrinsic
@@ -107,9 +107,11 @@ def _sum_rows(lanes: int, weighted: bool) -> Callable[..., None]:
         first: Any,
         stop: Any,
         values: Any,
-        total: Any,
+        to: Any,
         at: Any,
         onto: Any,
+        left: Any,
+        right: Any,
     ) -> Any:
         def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             loaded = ir.VectorType(ir.IntType(table.dtype.bitwidth), lanes)
@@ -144,10 +146,12 @@ def _sum_rows(lanes: int, weighted: bool) -> Callable[..., None]:
             builder.branch(head)
             builder.position_at_end(end)
             target = builder.bitcast(
-                builder.gep(_data(context, builder, total, args[6]), [args[7]]),
+                builder.gep(_data(context, builder, to, args[6]), [args[7]]),
                 result.as_pointer(),
             )
             wide = sums if weighted else builder.sext(sums, result)
+            wide = builder.shl(wide, _spread(builder, args[9], result))
+            wide = builder.ashr(wide, _spread(builder, args[10], result))
             old = builder.load(target, align=4)
             none = ir.Constant(result, None)
             # A select of whole vectors: what is not wanted is not added.
@@ -155,8 +159,8 @@ def _sum_rows(lanes: int, weighted: bool) -> Callable[..., None]:
             return context.get_dummy_value()
 
         signature = types.void(
-            table, types.int64, rows, types.int64, types.int64, values, total, types.int64,
-            types.boolean,
+            table, types.int64, rows, types.int64, types.int64, values, to, types.int64,
+            types.boolean, types.int32, types.int32,
         )  # fmt: skip
         return signature, code
 

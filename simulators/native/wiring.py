@@ -9,8 +9,8 @@ position p). Target position q hears through stretches k in start[q]..start[q + 
 
 A row of the table has the weights to all target channels of the group. A pool comes before that in
 the same form: pooled position q is made of the cells of its taps, whose neurons n become pooled
-neurons pool_base[k] + n. Weights are kept without the factor of two that all those of mixed signs
-have; most then fit one byte.
+neurons pool_base[k] + n. Weights are kept without the power of two that all of them have; nearly
+always they then fit one byte.
 """
 
 from __future__ import annotations
@@ -88,6 +88,11 @@ class Wiring:
     bound: int
     exact_products: bool
 
+    @property
+    def small(self) -> bool:
+        """Whether weights fit one byte, as all but odd ones of one sign beyond 127 do."""
+        return self.tables.table.dtype == np.int8
+
     @cached_property
     def factors(self) -> NDArray[np.float32]:
         """The table for matrix products, (N_source, N_target); made when first asked for."""
@@ -100,11 +105,8 @@ def wire(
     """Lay out one connection from messages of magnitudes up to `largest`."""
     pool = connection.pool
     shape = source_shape if pool is None else pool.output_shape(source_shape)
-    # A matrix of mixed signs is even by the rules of its grid.
-    low, high = int(connection.weight.min()), int(connection.weight.max())
-    scale = int(low < 0 < high)
-    low, high = low >> scale, high >> scale
-    weight = connection.weight >> scale
+    weight, scale = _without_zeros(connection.weight)
+    low, high = int(weight.min()), int(weight.max())
     if low >= -128 and high <= 127:
         weight = weight.astype(np.int8)
     groups = 1
@@ -149,6 +151,16 @@ def wire(
     exponent = connection.exponent
     bound = most << exponent if exponent >= 0 else (most >> -exponent) + 1
     return Wiring(tables, bound, exact_products=exact)
+
+
+def _without_zeros(weight: NDArray[np.int16]) -> tuple[NDArray[np.int16], int]:
+    """Weights without the factor of two to some power that all have, and that power.
+
+    Those of mixed signs are even by the rules of their grid.
+    """
+    common = int(np.bitwise_or.reduce(weight, axis=None))
+    scale = (common & -common).bit_length() - 1 if common else 0
+    return weight >> np.int16(scale), scale
 
 
 def _joined(groups: int, width: int) -> int:
