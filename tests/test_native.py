@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,7 +25,6 @@ from spikeport.network import (
 )
 from spikeport.runs import Run
 from spikeport.simulators.native import run_native
-from spikeport.simulators.native.compiled import kernel
 from spikeport.simulators.native.components import components
 from spikeport.simulators.native.neurons import _decayed, _decayed_short
 from spikeport.simulators.native.plan import cut
@@ -325,46 +319,3 @@ def test_a_record_that_does_not_fit_is_an_error(
     assert trace is not None
     with pytest.raises(InputError, match=message):
         run_native(network, samples, recorded=change(dict(trace.spikes)))
-
-
-SMALL_RUN = """
-import numpy as np
-from spikeport.network import Dense, DeployedNetwork, Input, Population, Readout
-from spikeport.simulators.native import run_native
-network = DeployedNetwork(
-    (Input("x", (1,)),), (Population("p", (1,), vth=1),),
-    (Dense("x", "p", np.array([[2]])),), (Readout("p"),), steps=7,
-)
-print(run_native(network, [[1]], threads=1).scores["p"][0, 0])
-"""
-
-
-def run_with_cache(folder: Path) -> str:
-    result = subprocess.run(
-        [sys.executable, "-W", "error", "-c", SMALL_RUN],
-        env=os.environ | {"NUMBA_CACHE_DIR": str(folder)},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
-    )
-    return result.stdout.strip()
-
-
-def test_a_damaged_compiler_cache_does_no_harm(tmp_path: Path) -> None:
-    good = tmp_path / "good"
-    assert run_with_cache(good) == "7"
-    for suffix, keep in ((".nbi", 3), (".nbc", 100)):
-        damaged = tmp_path / suffix[1:]
-        shutil.copytree(good, damaged)
-        files = list(damaged.rglob(f"*{suffix}"))
-        assert len(files) >= 2
-        for file in files:
-            file.write_bytes(file.read_bytes()[:keep])
-        assert run_with_cache(damaged) == "7"
-
-
-def test_a_kernel_without_a_place_for_its_cache_still_runs() -> None:
-    namespace: dict[str, object] = {}
-    exec("def twice(x):\n    return x + x\n", namespace)
-    assert kernel(namespace["twice"])(21) == 42  # type: ignore[arg-type]

@@ -1,23 +1,27 @@
-"""numba's compiler behind one typed decorator."""
+"""numba's compiler behind typed decorators.
+
+Compiled code counts no references and makes no arrays (numba's `_nrt=False`): counting costs more
+than most of these loops do. Arrays are therefore made by their callers.
+"""
 
 from __future__ import annotations
 
 import functools
+import hashlib
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar, cast
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar, cast
 
 import numba
 
 P = ParamSpec("P")
 R = TypeVar("R")
+_OPTIONS: dict[str, Any] = {"nogil": True, "_nrt": False, "error_model": "numpy"}
 
 
 def part(function: Callable[P, R]) -> Callable[P, R]:
-    """Compile `function` into the kernels of its own module that call it."""
-    return cast(
-        Callable[P, R],
-        numba.njit(nogil=True, _nrt=False, error_model="numpy", forceinline=True)(function),
-    )
+    """Compile `function` into each kernel that calls it."""
+    return cast(Callable[P, R], numba.njit(**_OPTIONS, forceinline=True)(function))
 
 
 def kernel(function: Callable[P, R]) -> Callable[P, R]:
@@ -26,14 +30,11 @@ def kernel(function: Callable[P, R]) -> Callable[P, R]:
     A kernel itself raises nothing, so an exception of a call comes from the disk cache: the disk
     is full or a file is damaged. Then, and where no folder can hold a cache, it does without.
     """
-    uncached = cast(
-        Callable[P, R], numba.njit(nogil=True, _nrt=False, error_model="numpy")(function)
-    )
+    # numba names the file after the function and looks at no other source than its own module's.
+    function.__qualname__ = f"{function.__qualname__}_{_sources()}"
+    uncached = cast(Callable[P, R], numba.njit(**_OPTIONS)(function))
     try:
-        chosen = cast(
-            Callable[P, R],
-            numba.njit(nogil=True, _nrt=False, error_model="numpy", cache=True)(function),
-        )
+        chosen = cast(Callable[P, R], numba.njit(**_OPTIONS, cache=True)(function))
     except RuntimeError:
         return uncached
 
@@ -47,3 +48,12 @@ def kernel(function: Callable[P, R]) -> Callable[P, R]:
             return uncached(*args, **kwargs)
 
     return call
+
+
+@functools.cache
+def _sources() -> str:
+    """Digest of this package's sources: parts of all modules are compiled into a kernel."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]

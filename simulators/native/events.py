@@ -119,7 +119,7 @@ def list_spikes(row: NDArray[np.uint8], cell_size: int, ids: Rows, first: Int32)
     while at < np.uint64(row.size):
         n = _take(nonzero_mask(row, np.int64(at)), at, ids, n)
         at += _MASK
-    _divide(ids, np.int64(n), cell_size, first)
+    _divide(ids, int(n), cell_size, first)
     return np.int64(n)
 
 
@@ -131,7 +131,7 @@ def list_values(row: Int32, cell_size: int, ids: Rows, first: Int32, values: Int
         ids[n] = np.uint32(i)
         values[n] = row[i]
         n += np.uint64(row[i] != 0)
-    _divide(ids, np.int64(n), cell_size, first)
+    _divide(ids, int(n), cell_size, first)
     return np.int64(n)
 
 

@@ -97,4 +97,4 @@ def neuron_loop(
         u[i] = x
         v[i] = np.int32(np.int32(y - limit) & lowered) if spike else y
         fired[i] = spike
-    return np.int64(found)
+    return int(found)

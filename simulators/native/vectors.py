@@ -8,11 +8,10 @@ cannot be made to do.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 from numba.extending import intrinsic
 
 LANES = (256, 128, 64, 32, 16)
@@ -23,12 +22,17 @@ MASK = 64
 _I16, _I32, _I64 = ir.IntType(16), ir.IntType(32), ir.IntType(64)
 
 
+def _instruction(function: Callable[..., Any]) -> Callable[..., Any]:
+    """What `function` describes, to be called from compiled code without the first argument."""
+    return cast(Callable[..., Any], intrinsic(function))
+
+
 def _data(context: Any, builder: Any, kind: Any, array: Any) -> Any:
     """Address of the first element of an array."""
     return context.make_array(kind)(context, builder, array).data
 
 
-@intrinsic
+@_instruction
 def nonzero_mask(typing: Any, array: Any, at: Any) -> Any:
     """Bit i tells whether array[at + i], bytes, is not zero, for i in 0..63, as uint64."""
 
@@ -42,7 +46,7 @@ def nonzero_mask(typing: Any, array: Any, at: Any) -> Any:
     return types.uint64(array, types.int64), code
 
 
-@intrinsic
+@_instruction
 def lowest_bit(typing: Any, mask: Any) -> Any:
     """Place of the lowest bit of a uint64; 64 if there is none."""
 
@@ -52,7 +56,7 @@ def lowest_bit(typing: Any, mask: Any) -> Any:
     return types.uint64(types.uint64), code
 
 
-@intrinsic
+@_instruction
 def bit_count(typing: Any, mask: Any) -> Any:
     """Number of bits of a uint64."""
 
@@ -62,7 +66,7 @@ def bit_count(typing: Any, mask: Any) -> Any:
     return types.int64(types.uint64), code
 
 
-@intrinsic
+@_instruction
 def shift_8(typing: Any, source: Any, at: Any, shift: Any, to: Any, place: Any) -> Any:
     """to[place : place + 8] = source[at : at + 8] + shift, all uint32."""
 
@@ -98,7 +102,7 @@ def _sum_rows(lanes: int, weighted: bool) -> Callable[..., None]:
     that times values[k], in int32. Shifts are those of int32.
     """
 
-    @intrinsic
+    @_instruction
     def sum_rows(
         typing: Any,
         table: Any,
@@ -118,7 +122,7 @@ def _sum_rows(lanes: int, weighted: bool) -> Callable[..., None]:
             summed = ir.VectorType(_I32 if weighted else _I16, lanes)
             result = ir.VectorType(_I32, lanes)
             matrix = context.make_array(table)(context, builder, args[0])
-            stride = cgutils.unpack_tuple(builder, matrix.strides, 2)[0]
+            stride = builder.extract_value(matrix.strides, 0)
             base = builder.ptrtoint(builder.gep(matrix.data, [args[1]]), _I64)
             ids = _data(context, builder, rows, args[2])
             factors = _data(context, builder, values, args[5])
@@ -164,7 +168,7 @@ def _sum_rows(lanes: int, weighted: bool) -> Callable[..., None]:
         )  # fmt: skip
         return signature, code
 
-    return sum_rows  # type: ignore[no-any-return]
+    return sum_rows
 
 
 sum_rows_256, sum_rows_128, sum_rows_64, sum_rows_32, sum_rows_16 = (

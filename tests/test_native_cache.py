@@ -1,0 +1,89 @@
+"""Compiled kernels on disk: reused, renewed when sources change, survived when damaged."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from spikeport.simulators.native import compiled
+from spikeport.simulators.native.compiled import kernel
+
+SMALL_RUN = """
+import numpy as np
+from spikeport.network import Dense, DeployedNetwork, Input, Population, Readout
+from spikeport.simulators.native import run_native
+network = DeployedNetwork(
+    (Input("x", (1,)),), (Population("p", (1,), vth=1),),
+    (Dense("x", "p", np.array([[2]])),), (Readout("p"),), steps=7,
+)
+print(run_native(network, [[1]], threads=1).scores["p"][0, 0])
+"""
+
+
+def run_with_cache(folder: Path) -> str:
+    result = subprocess.run(
+        [sys.executable, "-W", "error", "-c", SMALL_RUN],
+        env=os.environ | {"NUMBA_CACHE_DIR": str(folder)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    return result.stdout.strip()
+
+
+def test_a_damaged_compiler_cache_does_no_harm(tmp_path: Path) -> None:
+    good = tmp_path / "good"
+    assert run_with_cache(good) == "7"
+    for suffix, keep in ((".nbi", 3), (".nbc", 100)):
+        damaged = tmp_path / suffix[1:]
+        shutil.copytree(good, damaged)
+        files = list(damaged.rglob(f"*{suffix}"))
+        assert len(files) >= 2
+        for file in files:
+            file.write_bytes(file.read_bytes()[:keep])
+        assert run_with_cache(damaged) == "7"
+
+
+def test_a_kernel_without_a_place_for_its_cache_still_runs() -> None:
+    namespace: dict[str, object] = {}
+    exec("def twice(x):\n    return x + x\n", namespace)
+    assert kernel(namespace["twice"])(21) == 42  # type: ignore[arg-type]
+
+
+PART = """
+from spikeport.simulators.native.compiled import part
+@part
+def scaled(x):
+    return x * {factor}
+"""
+KERNEL = """
+from compiled import kernel
+from parts import scaled
+@kernel
+def compute(x):
+    return scaled(x)
+print(compute(21))
+"""
+
+
+def test_a_changed_part_renews_kernels_of_other_modules(tmp_path: Path) -> None:
+    """numba itself looks at the module of the kernel only, and would give the old result."""
+    shutil.copy(compiled.__file__, tmp_path / "compiled.py")
+    (tmp_path / "kernels.py").write_text(KERNEL)
+    for factor in (2, 3, 2):
+        (tmp_path / "parts.py").write_text(PART.format(factor=factor))
+        result = subprocess.run(
+            [sys.executable, "-W", "error", "kernels.py"],
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=True,
+        )
+        assert result.stdout.strip() == str(21 * factor)
+    assert len(list(tmp_path.rglob("*.nbi"))) == 2
