@@ -9,6 +9,7 @@ so that it is kept:
 - Flatten counts the batch axis that Norse has and NIR has not;
 - LIF with reset by subtraction is a CubaLIF with tau_syn = dt, the only neuron that takes a reset;
 - v >= threshold is v > the next float64 below, since Norse compares with `>`;
+- (C, L) is (C, 1, L) throughout and Conv1d, which Norse drops, a Conv2d along its rows;
 - arrays are float64 tensors, which Norse takes as they are; NumPy arrays it would round to float32.
 """
 
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     import torch
 
 REMEDY = "pip install '.[norse]'"
-SUPPORTED = ("Input", "Output", "Affine", "Linear", "Conv2d", "SumPool2d", "Flatten",
+SUPPORTED = ("Input", "Output", "Affine", "Linear", "Conv1d", "Conv2d", "SumPool2d", "Flatten",
              "IF", "LIF", "CubaLIF")  # fmt: skip
 
 
@@ -147,16 +148,22 @@ def _execute(
     state = None
     with torch.no_grad():
         for step in range(network.steps):
-            _, state = module(at_step(part, values, step), state)  # type: ignore[arg-type]
+            now: Any = at_step(part, values, step)  # type: ignore[arg-type]
+            _, state = module(now.unsqueeze(-2) if len(part.shape) == 2 else now, state)
             for name, kept in outputs.items():
                 if _spikes(graph, name) or isinstance(graph.nodes[name], nir.Output):
                     kept.append(state.cache[alias[name]].numpy())
             for name, kept in potentials.items():
                 kept.append(_membrane(state.state[alias[name]]).numpy())
     return (
-        {name: np.stack(kept) for name, kept in outputs.items() if kept},
-        {name: np.stack(kept) for name, kept in potentials.items()},
+        {name: _stacked(graph.nodes[name], kept) for name, kept in outputs.items() if kept},
+        {name: _stacked(graph.nodes[name], kept) for name, kept in potentials.items()},
     )
+
+
+def _stacked(node: Any, steps: list[Any]) -> Any:
+    """What a node gave in every step, (T, B, *shape)."""
+    return np.reshape(steps, (len(steps), len(steps[0]), *node.output_type["output"]))
 
 
 def _membrane(state: Any) -> torch.Tensor:
@@ -176,11 +183,17 @@ def _translated(network: FloatNetwork, graph: nir.NIRGraph, alias: dict[str, str
 def _kept(node: Any, network: FloatNetwork) -> Any:
     """The node in the form in which Norse keeps its meaning."""
     if isinstance(node, nir.Flatten):
-        start, end = (d + 1 if d >= 0 else d for d in (node.start_dim, node.end_dim))
+        # (B, C, L) is (B, C, 1, L) here
+        batched = (0, 1, 3) if len(node.input_type["input"]) == 2 else (0, 1, 2, 3)
+        start, end = (d if d < 0 else batched[d + 1] for d in (node.start_dim, node.end_dim))
         return nir.Flatten({"input": None}, start, end)
+    if isinstance(node, nir.Conv1d):
+        return _along_rows(portable(node))
     if kind(node) not in SPIKING:
         return portable(node)
     values = {f: np.asarray(v, np.float64) for f, v in node_values(node).items()}
+    if node.v_threshold.ndim == 2:
+        values = {f: v[:, None] for f, v in values.items()}
     if not network.strict:
         values["v_threshold"] = np.nextafter(values["v_threshold"], -np.inf)
     if isinstance(node, nir.LIF) and network.reset is Reset.SUBTRACT:
@@ -188,6 +201,12 @@ def _kept(node: Any, network: FloatNetwork) -> Any:
         values |= {"tau_syn": np.full_like(values["r"], network.dt_s), "w_in": values["r"]}
         return make_node("", "CubaLIF", values)
     return make_node("", kind(node), values)
+
+
+def _along_rows(node: nir.Conv1d) -> nir.Conv2d:
+    padding = node.padding if isinstance(node.padding, str) else (0, node.padding)
+    sides = (1, node.stride), padding, (1, node.dilation)
+    return nir.Conv2d(None, node.weight[:, :, None], *sides, node.groups, node.bias)
 
 
 def _tensors(node: Any) -> Any:

@@ -59,7 +59,8 @@ def _products(network: DeployedNetwork, part: Synapses) -> int:
     shape = network.sources[part.source].shape
     if part.pool is not None:
         shape = part.pool.output_shape(shape)
-    return int(fan_out(dataclasses.replace(part, pool=None), shape)[1].sum())
+        part = dataclasses.replace(part, pool=None)
+    return int(fan_out(part, shape)[1].sum())
 
 
 if __name__ == "__main__":

@@ -213,7 +213,17 @@ def _arrays(plan: _Plan, name: str) -> tuple[Any, Any]:
     return (weight * (gain / area)).astype(np.float32), (bias * gain).astype(np.float32)
 
 
-def _conv(layer: ConvLayer, weight: Any, bias: Any) -> nir.Conv2d:
+def _conv(layer: ConvLayer, weight: Any, bias: Any) -> nir.Conv1d | nir.Conv2d:
+    if weight.ndim == 3:
+        return nir.Conv1d(
+            input_shape=None,
+            weight=weight,
+            stride=layer.stride[1],
+            padding=layer.padding[1],
+            dilation=layer.dilation[1],
+            groups=layer.groups,
+            bias=bias,
+        )
     return nir.Conv2d(
         input_shape=None,
         weight=weight,

@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeport.errors import InputError
-from spikeport.export.nir_graph import conv_padding
+from spikeport.export.nir_shapes import conv_padding, conv_sides
 from spikeport.geometry import Pair, window_count
 from spikeport.network import Shape, SumPool2d
 
 Array = NDArray[np.float64]
 Complain = Callable[[str], None]
-MAPS = (nir.Affine, nir.Linear, nir.Conv2d)
+MAPS = (nir.Affine, nir.Linear, nir.Conv1d, nir.Conv2d)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -25,7 +25,7 @@ class Folded:
     """y = W pool(x) + bias, with the pool's mean, every `Scale` and the target's gain in W.
 
     Attributes:
-        weight: (N_out, N_in), or (C_out, C_in / groups, KH, KW).
+        weight, stride, padding, dilation: as those of a `FloatConnection`.
         shape: of y.
         direct: no map on the route; `weight` is then an identity times factors.
     """
@@ -80,7 +80,7 @@ def _fold(route: tuple[tuple[str, Any], ...], source: Shape, gain: Array | None)
             case nir.Flatten():
                 if folded is not None and len(shape) > 1:
                     raise _UnfoldableError(
-                        f"node '{name}': Flatten between a Conv2d and its neurons; "
+                        f"node '{name}': Flatten between a convolution and its neurons; "
                         "flatten after the neurons instead"
                     )
                 shape = (int(np.prod(shape)),)
@@ -94,7 +94,7 @@ def _fold(route: tuple[tuple[str, Any], ...], source: Shape, gain: Array | None)
                 pool, factor = _pool(name, node, shape, factor)
                 shape = factor.shape
                 bias = np.zeros(shape)
-            case nir.Affine() | nir.Linear() | nir.Conv2d():
+            case nir.Affine() | nir.Linear() | nir.Conv1d() | nir.Conv2d():
                 if folded is not None:
                     raise _UnfoldableError(
                         f"node '{name}': a second linear map without neurons in between"
@@ -132,7 +132,7 @@ def _fold(route: tuple[tuple[str, Any], ...], source: Shape, gain: Array | None)
 def _map(name: str, node: Any, shape: Shape, factor: Array, pool: SumPool2d | None) -> Folded:
     weight = _finite(name, "weight", node.weight)
     offset = _finite(name, "bias", getattr(node, "bias", 0.0))
-    if not isinstance(node, nir.Conv2d):
+    if not isinstance(node, nir.Conv1d | nir.Conv2d):
         if weight.ndim != 2 or weight.shape[1] != int(np.prod(shape)):
             raise _UnfoldableError(
                 f"node '{name}': weight has shape {weight.shape}, its input is {shape}"
@@ -141,38 +141,36 @@ def _map(name: str, node: Any, shape: Shape, factor: Array, pool: SumPool2d | No
         bias = _broadcast(name, offset, made)
         return Folded(weight * factor.reshape(1, -1), bias, made, direct=False, pool=pool)
     groups = int(node.groups)
-    if weight.ndim != 4 or len(shape) != 3 or weight.shape[1] * groups != shape[0]:
+    if weight.ndim != 1 + len(shape) or weight.shape[1] * groups != shape[0]:
         raise _UnfoldableError(
             f"node '{name}': weight has shape {weight.shape} with groups {groups}, "
             f"its input is {shape}"
         )
-    per_channel = _channels(name, factor).reshape(groups, 1, weight.shape[1], 1, 1)
+    axes = (1,) * (len(shape) - 1)
+    per_channel = _channels(name, factor).reshape(groups, 1, weight.shape[1], *axes)
     grouped = weight.reshape(groups, -1, *weight.shape[1:]) * per_channel
-    stride, dilation = _pair(node.stride), _pair(node.dilation)
+    stride, dilation = conv_sides(node, "stride"), conv_sides(node, "dilation")
     padding = _padding(name, node)
-    height, width = (
-        window_count(*side)
-        for side in zip(shape[1:], weight.shape[2:], stride, padding, dilation, strict=True)
-    )
-    made = (weight.shape[0], height, width)
+    sides = zip(shape[1:], weight.shape[2:], stride, padding, dilation, strict=True)
+    made = (weight.shape[0], *(window_count(*side) for side in sides))
     return Folded(
         weight=grouped.reshape(weight.shape),
-        bias=_broadcast(name, offset.reshape(-1, 1, 1) if offset.ndim == 1 else offset, made),
+        bias=_broadcast(name, offset.reshape(-1, *axes) if offset.ndim == 1 else offset, made),
         shape=made,
         direct=False,
-        stride=stride,
-        padding=padding,
-        dilation=dilation,
+        stride=_rows_and_columns(1, *stride),
+        padding=_rows_and_columns(0, *padding),
+        dilation=_rows_and_columns(1, *dilation),
         groups=groups,
         pool=pool,
     )
 
 
 def _identity(factor: Array, shape: Shape, pool: SumPool2d | None) -> Folded:
-    """One synapse per neuron: a depthwise 1 x 1 convolution, or a diagonal matrix."""
+    """One synapse per neuron: a depthwise convolution of size 1, or a diagonal matrix."""
     bias = np.zeros(shape)
-    if len(shape) == 3:
-        weight = _channels("direct edge", factor).reshape(-1, 1, 1, 1)
+    if len(shape) > 1:
+        weight = _channels("direct edge", factor).reshape(-1, *(1,) * len(shape))
         return Folded(weight, bias, shape, direct=True, groups=shape[0], pool=pool)
     return Folded(np.diag(factor), bias, shape, direct=True, pool=pool)
 
@@ -194,17 +192,17 @@ def _rows(name: str, weight: Array, factor: Array) -> Array:
     """A factor per output as a factor per row of `weight`."""
     if weight.ndim == 2:
         return factor.reshape(-1, 1)
-    return _channels(name, factor).reshape(-1, 1, 1, 1)
+    return _channels(name, factor).reshape(-1, *(1,) * factor.ndim)
 
 
 def _channels(name: str, factor: Array) -> Array:
-    """Factors (C, H, W) as one per channel, shape (C,)."""
-    first = factor[:, :1, :1]
-    if not np.allclose(factor, first, rtol=1e-9, atol=0):
+    """Factors (C, L) or (C, H, W) as one per channel, shape (C,)."""
+    flat = factor.reshape(len(factor), -1)
+    if not np.allclose(flat, flat[:, :1], rtol=1e-9, atol=0):
         raise _UnfoldableError(
             f"node '{name}': factors differ within a channel, one kernel serves them all"
         )
-    return np.ascontiguousarray(first[:, 0, 0])
+    return flat[:, 0].copy()
 
 
 def _finite(name: str, field: str, values: Any) -> Array:
@@ -228,9 +226,15 @@ def _pair(value: Any) -> Pair:
     return int(first), int(second)
 
 
-def _padding(name: str, node: Any) -> Pair:
+def _padding(name: str, node: Any) -> tuple[int, ...]:
     """The same zeros on both sides, as the chip's convolution has them."""
     sides = conv_padding(node)
     if any(before != after for before, after in sides):
         raise _UnfoldableError(f"node '{name}': padding 'same' needs kernels of odd reach")
-    return sides[0][0], sides[1][0]
+    return tuple(before for before, _ in sides)
+
+
+def _rows_and_columns(first: int, *sides: int) -> Pair:
+    """A number along each of two axes; `first` along the rows of a convolution that has one."""
+    rows, columns = (first, *sides)[-2:]
+    return rows, columns

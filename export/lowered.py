@@ -48,7 +48,12 @@ class FloatPopulation:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FloatConnection:
-    """A linear map; `weight` is (N_target, N_source), or (C_out, C_in / groups, KH, KW)."""
+    """A linear map: dense, or a convolution along one or two axes.
+
+    Attributes:
+        weight: (N_target, N_source), (C_out, C_in / groups, K) or (C_out, C_in / groups, KH, KW).
+        stride, padding, dilation: (rows, columns); along one axis there is one row.
+    """
 
     name: str
     source: str

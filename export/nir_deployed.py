@@ -10,8 +10,8 @@ have: truncation, wrap-around and saturation. A population becomes
     decay_u = 0                  I (u) and then LIF or IF
     membrane readout that never spikes: nothing, LI or I, in front of its Output
 
-NIR has no node that makes a (C, H, W) of a flat layer. A population that a dense map feeds is flat
-in the view, and convolutions that leave it become matrices (`nir_layout`).
+NIR has no node that makes a (C, H, W) or (C, L) of a flat layer. A population that a dense map
+feeds is flat in the view, and convolutions that leave it become matrices (`nir_layout`).
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ from spikeport.fixed_point import ACTIVATION_SHIFT, DECAY_UNITY
 from spikeport.float_network import FloatNetwork
 from spikeport.network import (
     BiasInjection,
-    Conv2d,
+    Conv1d,
+    Convolution,
     DeployedNetwork,
     Population,
     Shape,
@@ -145,11 +146,11 @@ class _View:
         factor = unit * 2.0**part.exponent
         if part.source not in self.network.by_name:
             factor *= source.scale
-        conv = part if isinstance(part, Conv2d) and self.layout.keeps_conv(part) else None
+        conv = part if isinstance(part, Convolution) and self.layout.keeps_conv(part) else None
         shape = self._shape(part.source)
         chain: list[tuple[str, Any]] = []
-        unrolled = len(source.shape) == 3 and not self._is_spatial(part.source)
-        unrolled |= isinstance(part, Conv2d) and conv is None
+        unrolled = len(source.shape) > 1 and not self._is_spatial(part.source)
+        unrolled |= isinstance(part, Convolution) and conv is None
         if part.pool is not None and not unrolled:
             shape = part.pool.output_shape(shape)
             sides = (part.pool.kernel_size, part.pool.stride, part.pool.padding)
@@ -161,8 +162,11 @@ class _View:
             delay = np.full(shape, part.delay * self.dt_s, np.float64)
             chain.append((self._fresh(f"{part.name}_delay"), nir.Delay(delay)))
         if conv is not None:
-            channels = np.zeros(len(conv.weight)) if bias is None else bias[:, 0, 0]
-            node = nir.Conv2d(
+            channels = np.zeros(len(conv.weight))
+            if bias is not None:
+                channels = bias.reshape(len(channels), -1)[:, 0]
+            make = nir.Conv1d if isinstance(conv, Conv1d) else nir.Conv2d
+            node = make(
                 None,
                 (conv.weight * factor).astype(np.float32),
                 conv.stride,

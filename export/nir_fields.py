@@ -59,13 +59,13 @@ def not_negative(subject: str, value: Any) -> NDArray[Any]:
     return array
 
 
-def weight(dims: int) -> Parse:
-    """Weights with at least `dims` axes, none of them empty."""
+def weight(least: int, most: int | None = None) -> Parse:
+    """Weights with at least `least` axes, none of them empty, and at most `most`."""
 
     def parse(subject: str, value: Any) -> NDArray[Any]:
         array = real(subject, value)
-        if array.ndim < dims or 0 in array.shape:
-            fail(f"{subject} has shape {array.shape}, must have {dims} non-empty axes")
+        if array.ndim < least or array.ndim > (most or array.ndim) or 0 in array.shape:
+            fail(f"{subject} has shape {array.shape}, must have {least} non-empty axes")
         return array
 
     return parse
@@ -109,15 +109,18 @@ def pair_array(low: int) -> Parse:
     return parse
 
 
-def padding(subject: str, value: Any) -> tuple[int, int] | str:
-    """Two integers, or "same" or "valid"."""
-    if isinstance(value, str | bytes):
+def padding(numbers: Parse) -> Parse:
+    """What `numbers` takes, or "same" or "valid"."""
+
+    def parse(subject: str, value: Any) -> Any:
+        if not isinstance(value, str | bytes):
+            return numbers(subject, value)
         text = value.decode() if isinstance(value, bytes) else value
         if text not in ("same", "valid"):
             fail(f"{subject} is {text!r}, must be numbers, 'same' or 'valid'")
         return text
-    result: tuple[int, int] = pair(0)(subject, value)
-    return result
+
+    return parse
 
 
 def shape(subject: str, value: Any) -> NDArray[np.int64] | None:
@@ -146,15 +149,19 @@ _SPIKE = {"v_threshold": real, "v_reset": real}
 _CUBA = {"tau_syn": positive, "tau_mem": positive, **_R, **_LEAK, "w_in": real}
 _POOL = {"kernel_size": pair_array(1), "stride": pair_array(1), "padding": pair_array(0)}
 _RESET = frozenset({"v_reset"})
-_CONV = {
-    "input_shape": shape,
-    "weight": weight(4),
-    "stride": pair(1),
-    "padding": padding,
-    "dilation": pair(1),
-    "groups": integer(1),
-    "bias": real,
-}
+
+
+def _conv(axes: int, numbers: Callable[[int], Parse]) -> Mapping[str, Parse]:
+    return {
+        "input_shape": shape,
+        "weight": weight(2 + axes, 2 + axes),
+        "stride": numbers(1),
+        "padding": padding(numbers(0)),
+        "dilation": numbers(1),
+        "groups": integer(1),
+        "bias": real,
+    }
+
 
 NODE_TYPES: Mapping[str, NodeType] = {
     "Input": NodeType(nir.Input, {"shape": shape}),
@@ -162,7 +169,8 @@ NODE_TYPES: Mapping[str, NodeType] = {
     "Affine": NodeType(nir.Affine, {"weight": weight(2), "bias": real}),
     "Linear": NodeType(nir.Linear, {"weight": weight(2)}),
     "Scale": NodeType(nir.Scale, {"scale": real}, elementwise=True),
-    "Conv2d": NodeType(nir.Conv2d, _CONV, frozenset({"input_shape"})),
+    "Conv1d": NodeType(nir.Conv1d, _conv(1, integer), frozenset({"input_shape"})),
+    "Conv2d": NodeType(nir.Conv2d, _conv(2, pair), frozenset({"input_shape"})),
     "SumPool2d": NodeType(nir.SumPool2d, _POOL),
     "AvgPool2d": NodeType(nir.AvgPool2d, _POOL),
     "Flatten": NodeType(
@@ -248,7 +256,7 @@ def _construct(spec: NodeType, values: dict[str, Any]) -> Any:
         return nir.Output({"output": values.get("shape")})
     if spec.make is nir.Flatten:
         return nir.Flatten({"input": None}, values["start_dim"], values["end_dim"])
-    if spec.make is nir.Conv2d:
+    if spec.make in (nir.Conv1d, nir.Conv2d):
         # nir 1.0.8 would infer wrong types for grouped and non-square kernels from it
         values["input_shape"] = None
     return spec.make(**values)

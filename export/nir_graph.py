@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeport.export.nir_fields import NODE_TYPES, Shape, fail, kind, label, make_node, node_values
-from spikeport.export.nir_shapes import conv_padding as conv_padding
-from spikeport.export.nir_shapes import output_shape
+from spikeport.export.nir_shapes import input_shape, output_shape
 from spikeport.network import Input
 
 Edge = tuple[str, str]
@@ -140,6 +139,10 @@ def infer_shapes(graph: nir.NIRGraph, dt_s: float) -> dict[str, Shape]:
         if name in plan.delays:
             shapes[name] = tuple(node.delay.shape)
             continue
+        if isinstance(node, nir.Input):
+            targets = [graph.nodes[target] for source, target in graph.edges if source == name]
+            shapes[name] = input_shape(name, node, targets)
+            continue
         known = [s for s in feeds[name] if (s, name) not in plan.feedback]
         shapes[name] = output_shape(name, node, _common(name, node, known, shapes))
     for name, sources in feeds.items():
@@ -199,8 +202,8 @@ def _fill(name: str, nodes: dict[str, Any], node: Any, given: Shape | None, made
     ):
         full = {f: np.array(np.broadcast_to(v, made)) for f, v in node_values(node).items()}
         node = nodes[name] = make_node(name, kind(node), full)
-    if isinstance(node, nir.Conv2d) and given is not None:
-        node.input_shape = (given[1], given[2])
+    if isinstance(node, nir.Conv1d | nir.Conv2d) and given is not None:
+        node.input_shape = given[1] if isinstance(node, nir.Conv1d) else given[1:]
     if given is not None:
         node.input_type = {"input": np.array(given)}
     elif isinstance(node, nir.Input):

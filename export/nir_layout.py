@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from spikeport.fixed_point import DECAY_UNITY, VTH_MAX
 from spikeport.network import (
     BiasInjection,
+    Conv1d,
     Conv2d,
+    Convolution,
     Dense,
     DeployedNetwork,
     Population,
@@ -23,7 +25,7 @@ class Layout:
     """Which parts of a network take which form.
 
     Attributes:
-        spatial: inputs and populations that are (C, H, W) in the view; all others are flat.
+        spatial: inputs and populations that are (C, L) or (C, H, W) in the view; the rest is flat.
         carriers: per population with a bias, the connection whose map can carry it, if any.
         reached: inputs, and populations to which a path leads from an input.
     """
@@ -32,7 +34,7 @@ class Layout:
     carriers: Mapping[str, Synapses]
     reached: frozenset[str]
 
-    def keeps_conv(self, part: Conv2d) -> bool:
+    def keeps_conv(self, part: Convolution) -> bool:
         """Whether a convolution stays one, or becomes a matrix."""
         return part.source in self.spatial and _type_checks(part)
 
@@ -44,7 +46,7 @@ def lay_out(network: DeployedNetwork) -> Layout:
     reached = {part.name for part in network.inputs}
     while more := {c.target for c in network.connections if c.source in reached} - reached:
         reached |= more
-    spatial = {name for name, part in network.sources.items() if len(part.shape) == 3}
+    spatial = {name for name, part in network.sources.items() if len(part.shape) > 1}
     while flat := {
         p.name
         for p in network.populations
@@ -63,27 +65,28 @@ def _flattens(part: Synapses | BiasInjection, spatial: set[str]) -> bool:
     match part:
         case Dense():
             return True
-        case Conv2d():
+        case Conv1d() | Conv2d():
             return part.source not in spatial or not _type_checks(part)
         case BiasInjection():
             return False
 
 
-def _type_checks(part: Conv2d) -> bool:
+def _type_checks(part: Convolution) -> bool:
     """Whether nir can type-check the kernel in the form that `nir_portable` gives it."""
-    height, width = part.weight.shape[2:]
-    return bool((height - width) % 2 == 0)
+    sides = part.weight.shape[2:]
+    return bool((sides[0] - sides[-1]) % 2 == 0)
 
 
 def _bias_carrier(network: DeployedNetwork, part: Population) -> Synapses | None:
     """The connection whose map can carry the bias: undelayed, straight into v, of fitting shape."""
     if part.decay_u < DECAY_UNITY or not part.bias.any():
         return None
-    uniform = len(part.shape) == 3 and bool((part.bias == part.bias[:, :1, :1]).all())
+    by_channel = part.bias.reshape(part.shape[0], -1)
+    uniform = len(part.shape) > 1 and bool((by_channel == by_channel[:, :1]).all())
     for connection in network.incoming(part.name):
         if isinstance(connection, BiasInjection) or connection.delay:
             continue
-        if uniform or not isinstance(connection, Conv2d):
+        if uniform or not isinstance(connection, Convolution):
             return connection
     return None
 

@@ -16,20 +16,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeport.errors import InputError
+from spikeport.export.nir_fields import label
 
 KEY = "spikeport"
+CONVOLUTIONS = (nir.Conv1d, nir.Conv2d)
 
 
 def portable(node: Any) -> Any:
-    """`node`, or for a Conv2d an equal one with one group and, where possible, a square kernel.
+    """`node`, or for a convolution an equal one of one group and, where possible, a square kernel.
 
     Sides of odd difference (2 x 3) stay: the zeros would have to lie on one side only, and NIR's
     padding has no sides. nir reads such a node with `type_check=False` only.
     """
-    if not isinstance(node, nir.Conv2d):
+    if not isinstance(node, CONVOLUTIONS):
         return node
     weight = np.asarray(node.weight)
-    height, width = weight.shape[2:]
+    height, width = weight.shape[2], weight.shape[-1]
     was: dict[str, Any] = {}
     if node.groups > 1:
         was["groups"] = int(node.groups)
@@ -57,38 +59,37 @@ def restore(name: str, node: Any) -> Any:
         InputError: the metadata is damaged, or the weights no longer have the zeros.
     """
     text = node.metadata.get(KEY)
-    if not isinstance(node, nir.Conv2d) or text is None:
+    if not isinstance(node, CONVOLUTIONS) or text is None:
         return node
     try:
         was = json.loads(text)
         groups = int(was.get("groups", 1))
-        height, width = was.get("kernel_size", node.weight.shape[2:])
         out, _, *sides = node.weight.shape
-        if not (1 <= groups <= out and 1 <= height <= sides[0] and 1 <= width <= sides[1]):
-            raise ValueError(f"groups {groups}, kernel_size {height} x {width}")
+        kernel = [int(n) for n in was.get("kernel_size", sides)]
+        fits = all(1 <= k <= n for k, n in zip(kernel, sides, strict=True))
+        if not (1 <= groups <= out and fits):
+            raise ValueError(f"groups {groups}, kernel_size {kernel}")
         padding = was.get("padding", node.padding)
-        padding = padding if isinstance(padding, str) else (int(padding[0]), int(padding[1]))
-        rows, columns = (
-            (n - k) // 2 for n, k in zip(node.weight.shape[2:], (height, width), strict=True)
-        )
-        weight = node.weight[:, :, rows : rows + height, columns : columns + width]
+        if isinstance(padding, list):
+            padding = (int(padding[0]), int(padding[1]))
+        kept = ((n - k) // 2 for n, k in zip(sides, kernel, strict=True))
+        taken = (slice(first, first + k) for first, k in zip(kept, kernel, strict=True))
+        weight = node.weight[(slice(None), slice(None), *taken)]
         weight = np.ascontiguousarray(_gather(weight, groups))
         restored = _replace(node, weight, padding, groups)
         again = portable(restored)
     except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
-        raise InputError(f"node '{name}' (Conv2d): damaged metadata ({error})") from error
+        raise InputError(f"{label(name, node)}: damaged metadata ({error})") from error
     if not np.array_equal(again.weight, node.weight) or again.padding != node.padding:
         raise InputError(
-            f"node '{name}' (Conv2d): its weight was changed after writing where its {was} "
+            f"{label(name, node)}: its weight was changed after writing where its {was} "
             "leaves only zeros"
         )
     return restored
 
 
-def _replace(
-    node: nir.Conv2d, weight: NDArray[Any], padding: tuple[int, int] | str, groups: int
-) -> nir.Conv2d:
-    made = nir.Conv2d(None, weight, node.stride, padding, node.dilation, groups, node.bias)
+def _replace(node: Any, weight: NDArray[Any], padding: Any, groups: int) -> Any:
+    made = type(node)(None, weight, node.stride, padding, node.dilation, groups, node.bias)
     made.input_shape = node.input_shape
     made.input_type, made.output_type = node.input_type, node.output_type
     return made

@@ -6,7 +6,7 @@ that are not square. No shape has a batch axis.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import nir
@@ -17,11 +17,9 @@ from spikeport.geometry import window_count
 
 
 def output_shape(name: str, node: Any, given: Shape | None) -> Shape:
-    """Shape that `node` makes of an input of shape `given` (None for an Input)."""
+    """Shape that `node`, which is no Input, makes of an input of shape `given` (None: unknown)."""
     subject = label(name, node)
     match node:
-        case nir.Input():
-            return _declared(node.input_type["input"], subject)
         case nir.Output():
             return _output(subject, node, given or ())
         case nir.Affine() | nir.Linear():
@@ -32,7 +30,7 @@ def output_shape(name: str, node: Any, given: Shape | None) -> Shape:
             if isinstance(node, nir.Affine) and np.shape(node.bias) != made:
                 fail(f"{subject}: bias has shape {np.shape(node.bias)}, must be {made}")
             return made
-        case nir.Conv2d():
+        case nir.Conv1d() | nir.Conv2d():
             return _conv(subject, node, given)
         case nir.SumPool2d() | nir.AvgPool2d():
             kernel, stride, padding = (
@@ -51,17 +49,39 @@ def output_shape(name: str, node: Any, given: Shape | None) -> Shape:
             return given or own
 
 
-def conv_padding(node: nir.Conv2d) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Zeros (before, after) along height and width; "same" puts the odd one after."""
-    if node.padding == "valid":
-        return (0, 0), (0, 0)
+def input_shape(name: str, node: nir.Input, targets: Iterable[Any]) -> Shape:
+    """Sizes that an Input declares.
+
+    Leading axes of one beyond what `targets`, the nodes behind it, take are batch and time axes
+    left in.
+    """
+    subject = label(name, node)
+    if (value := node.input_type["input"]) is None:
+        fail(f"{subject}: declares no shape")
+    shape = tuple(int(n) for n in value)
+    most = max((axes for target in targets if (axes := _axes(target))), default=3)
+    while len(shape) > most and shape[0] == 1:
+        shape = shape[1:]
+    if len(shape) not in (1, 2, 3):
+        fail(f"{subject}: shape {tuple(value)} must be (N,), (C, L) or (C, H, W)")
+    return shape
+
+
+def conv_sides(node: nir.Conv1d | nir.Conv2d, field: str) -> tuple[int, ...]:
+    """`stride`, `dilation` or numeric `padding` of a convolution along each of its axes."""
+    axes = np.ndim(node.weight) - 2
+    return tuple(int(n) for n in np.broadcast_to(getattr(node, field), (axes,)))
+
+
+def conv_padding(node: nir.Conv1d | nir.Conv2d) -> tuple[tuple[int, int], ...]:
+    """Zeros (before, after) along each axis; "same" puts the odd one after."""
+    kernel = np.shape(node.weight)[2:]
     if node.padding == "same":
-        total = [
-            d * (k - 1) for d, k in zip(_pair(node.dilation), node.weight.shape[2:], strict=True)
-        ]
-        return (total[0] // 2, total[0] - total[0] // 2), (total[1] // 2, total[1] - total[1] // 2)
-    height, width = _pair(node.padding)
-    return (height, height), (width, width)
+        sides = zip(conv_sides(node, "dilation"), kernel, strict=True)
+        return tuple((d * (k - 1) // 2, d * (k - 1) - d * (k - 1) // 2) for d, k in sides)
+    if node.padding == "valid":
+        return tuple((0, 0) for _ in kernel)
+    return tuple((n, n) for n in conv_sides(node, "padding"))
 
 
 def _meet(subject: str, expected: Shape, given: Shape | None) -> None:
@@ -69,16 +89,18 @@ def _meet(subject: str, expected: Shape, given: Shape | None) -> None:
         fail(f"{subject}: expects shape {tuple(expected)}, is given {tuple(given)}")
 
 
-def _declared(value: Any, subject: str) -> Shape:
-    """Sizes of an Input; leading axes of one that exceed (C, H, W) are a batch axis left in."""
-    if value is None:
-        fail(f"{subject}: declares no shape")
-    shape = tuple(int(n) for n in value)
-    while len(shape) > 1 and len(shape) != 3 and shape[0] == 1:
-        shape = shape[1:]
-    if len(shape) not in (1, 3):
-        fail(f"{subject}: shape {tuple(value)} must be (N,) or (C, H, W)")
-    return shape
+def _axes(node: Any) -> int:
+    """Axes of what a node takes, 0 if it takes any."""
+    match node:
+        case nir.Affine() | nir.Linear():
+            return np.ndim(node.weight) - 1
+        case nir.Conv1d():
+            return 2
+        case nir.Conv2d() | nir.SumPool2d() | nir.AvgPool2d():
+            return 3
+        case nir.Output() | nir.Flatten():
+            return 0
+    return max((np.ndim(value) for value in node_values(node).values()), default=0)
 
 
 def _output(subject: str, node: nir.Output, given: Shape) -> Shape:
@@ -92,21 +114,22 @@ def _output(subject: str, node: nir.Output, given: Shape) -> Shape:
     return given
 
 
-def _conv(subject: str, node: nir.Conv2d, given: Shape | None) -> Shape:
+def _conv(subject: str, node: nir.Conv1d | nir.Conv2d, given: Shape | None) -> Shape:
     weight = np.asarray(node.weight)
     groups = int(node.groups)
-    if node.padding == "same" and _pair(node.stride) != (1, 1):
+    stride, dilation = conv_sides(node, "stride"), conv_sides(node, "dilation")
+    if node.padding == "same" and max(stride) > 1:
         fail(f"{subject}: padding 'same' needs stride 1, has {node.stride}")
     if weight.shape[0] % groups:
         fail(f"{subject}: groups {groups} must divide {weight.shape[0]} output channels")
     if np.shape(node.bias) != weight.shape[:1]:
         fail(f"{subject}: bias has shape {np.shape(node.bias)}, must be {weight.shape[:1]}")
-    if given is not None and len(given) == 3 and given[0] != weight.shape[1] * groups:
+    fits = given is not None and len(given) == weight.ndim - 1
+    if given and fits and given[0] != weight.shape[1] * groups:
         fail(f"{subject}: expects {weight.shape[1] * groups} channels, is given {given[0]}")
-    if given is not None and len(given) == 3 and node.padding == "same":
+    if given and fits and node.padding == "same":
         return (weight.shape[0], *given[1:])
     padding = [side[0] for side in conv_padding(node)]
-    stride, dilation = _pair(node.stride), _pair(node.dilation)
     return _windows(subject, given, weight.shape[0], weight.shape[2:], stride, padding, dilation)
 
 
@@ -114,13 +137,14 @@ def _windows(
     subject: str,
     given: Shape | None,
     channels: Any,
-    kernel: Iterable[int],
+    kernel: Sequence[int],
     stride: Iterable[int],
     padding: Iterable[int],
     dilation: Iterable[int],
 ) -> Shape:
-    if given is None or len(given) != 3:
-        fail(f"{subject}: expects shape (C, H, W), is given {given}")
+    if given is None or len(given) != 1 + len(kernel):
+        axes = "(C, L)" if len(kernel) == 1 else "(C, H, W)"
+        fail(f"{subject}: expects shape {axes}, is given {given}")
     sides = zip(given[1:], kernel, stride, padding, dilation, strict=True)
     made = tuple(window_count(*side) for side in sides)
     if min(made) < 1:
@@ -135,8 +159,3 @@ def _flatten(subject: str, node: nir.Flatten, given: Shape) -> Shape:
     if not 0 <= start < max(rank, 1) or not start <= end < max(rank, 1):
         fail(f"{subject}: start_dim {node.start_dim}, end_dim {node.end_dim} do not fit {given}")
     return (*given[:start], int(np.prod(given[start : end + 1])), *given[end + 1 :])
-
-
-def _pair(value: Any) -> tuple[int, int]:
-    first, *rest = (int(n) for n in np.atleast_1d(np.asarray(value)))
-    return (first, rest[0] if rest else first)

@@ -13,7 +13,7 @@ from spikeport import fixed_point as fx
 from spikeport.export.calibrate import Calibrated, FloatAnswer
 from spikeport.export.lowered import FloatConnection, FloatPopulation, LoweredNetwork
 from spikeport.export.rounding import STATE_PER_WEIGHT, settle
-from spikeport.network import BiasInjection, Coding, Conv2d, Dense
+from spikeport.network import BiasInjection, Coding, Synapses
 
 CLIPPED_FRACTION = 0.01
 """Above this share of clipped weights a user should know."""
@@ -130,9 +130,7 @@ class QuantizationReport:
         return plain
 
 
-def report_connection(
-    real: FloatConnection, made: Dense | Conv2d, scale: float
-) -> ConnectionReport:
+def report_connection(real: FloatConnection, made: Synapses, scale: float) -> ConnectionReport:
     """Compare one connection with what it was made of."""
     error = (made.weight - settle(real.weight * scale)) / scale
     mixed = bool((real.weight < 0).any() and (real.weight > 0).any())

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from spikeport import fixed_point as fx
 from spikeport.export.lowered import FloatConnection, FloatPopulation
-from spikeport.network import Conv2d, Dense, Population, Reset
+from spikeport.network import Conv1d, Conv2d, Dense, Population, Reset, Synapses
 
 Array = NDArray[np.float64]
 STATE_PER_WEIGHT = 1 << fx.ACTIVATION_SHIFT
@@ -137,9 +137,15 @@ def round_population(
     )
 
 
-def round_connection(part: FloatConnection, scale: float, bits: int) -> Dense | Conv2d:
+def round_connection(part: FloatConnection, scale: float, bits: int) -> Synapses:
     """A connection in chip integers; `scale` is weight units per unit of weight."""
-    weight = round_weights(part.weight * scale, bits)
+    return integer_connection(part, round_weights(part.weight * scale, bits), bits)
+
+
+def integer_connection(
+    part: FloatConnection, weight: NDArray[np.int16], bits: int = fx.WEIGHT_BITS
+) -> Synapses:
+    """The same map with integer weights."""
     if weight.ndim == 2:
         return Dense(
             source=part.source,
@@ -148,6 +154,19 @@ def round_connection(part: FloatConnection, scale: float, bits: int) -> Dense | 
             weight_bits=bits,
             delay=part.delay,
             pool=part.pool,
+            name=part.name,
+        )
+    if weight.ndim == 3:
+        return Conv1d(
+            source=part.source,
+            target=part.target,
+            weight=weight,
+            stride=part.stride[1],
+            padding=part.padding[1],
+            dilation=part.dilation[1],
+            groups=part.groups,
+            weight_bits=bits,
+            delay=part.delay,
             name=part.name,
         )
     return Conv2d(

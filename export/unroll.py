@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeport.errors import InputError
-from spikeport.network import Conv2d, Dense, Shape, SumPool2d
+from spikeport.network import Conv1d, Conv2d, Dense, Shape, SumPool2d, Synapses
 
 MAX_ENTRIES = 2**28
 """1 GiB in float32."""
@@ -25,8 +25,10 @@ def check_entries(subject: str, rows: int, columns: int) -> None:
         )
 
 
-def connection_matrix(part: Dense | Conv2d, source: Shape) -> NDArray[np.float64]:
+def connection_matrix(part: Synapses, source: Shape) -> NDArray[np.float64]:
     """Mantissas of a connection, its pool included, as (N_target, N_source)."""
+    if isinstance(part, Conv1d):
+        return connection_matrix(part.as_conv2d(), (source[0], 1, source[1]))
     columns = int(np.prod(source, dtype=object))
     check_entries(f"connection '{part.name}'", part.weight.shape[0], columns)
     pooled = source if part.pool is None else part.pool.output_shape(source)

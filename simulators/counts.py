@@ -17,7 +17,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeport.geometry import pooled_index, taps_per_position
-from spikeport.network import Conv2d, Dense, DeployedNetwork, Input, Shape, SumPool2d, Synapses
+from spikeport.network import (
+    Conv1d,
+    Conv2d,
+    Dense,
+    DeployedNetwork,
+    Input,
+    Shape,
+    SumPool2d,
+    Synapses,
+)
 from spikeport.runs import Counts, EventCounts
 
 PerNeuron = NDArray[np.int64]
@@ -49,6 +58,10 @@ def _reached(connection: Synapses, shape: Shape, present: NDArray[np.bool_] | No
             if present is None:
                 return np.full(shape, len(weight), np.int64)
             return _marked(present).reshape(shape)
+        case Conv1d():
+            row = (shape[0], 1, shape[1])
+            flat = None if present is None else present[:, :, None]
+            return _reached(connection.as_conv2d(), row, flat).reshape(shape)
         case Conv2d():
             per_group = len(weight) // connection.groups
             size = (shape[0], *weight.shape[2:])

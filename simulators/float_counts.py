@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from spikeport.errors import InputError
 from spikeport.export.lower import lower
 from spikeport.export.lowered import FloatConnection
+from spikeport.export.rounding import integer_connection
 from spikeport.float_network import FloatNetwork
-from spikeport.network import Conv2d, Dense, Reset, Shape, Synapses
+from spikeport.network import Reset, Shape
 from spikeport.runs import EventCounts, Run
 from spikeport.samples import Samples, check_float_samples
 from spikeport.simulators.counts import PerNeuron, fan_out, input_messages
@@ -94,18 +95,4 @@ def _updates(run: Run, name: str, reset: Reset) -> int:
 def _fan_out(connection: FloatConnection, sent: PerNeuron) -> tuple[PerNeuron, PerNeuron]:
     shape: Shape = sent.shape
     present = (connection.weight != 0).astype(np.int16)
-    mask: Synapses
-    if present.ndim == 2:
-        mask = Dense(connection.source, connection.target, present, pool=connection.pool)
-    else:
-        mask = Conv2d(
-            connection.source,
-            connection.target,
-            present,
-            stride=connection.stride,
-            padding=connection.padding,
-            dilation=connection.dilation,
-            groups=connection.groups,
-            pool=connection.pool,
-        )
-    return fan_out(mask, shape)
+    return fan_out(integer_connection(connection, present), shape)

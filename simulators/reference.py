@@ -26,7 +26,8 @@ from spikeport.fixed_point import (
 )
 from spikeport.network import (
     BiasInjection,
-    Conv2d,
+    Conv1d,
+    Convolution,
     Dense,
     DeployedNetwork,
     Population,
@@ -90,7 +91,7 @@ def neuron_step(population: Population, u: int, v: int, a: int, b: int) -> tuple
 def connection_current(connection: Synapses, total: int) -> int:
     """What one target neuron receives from the sum of its weights times messages."""
     total = int32(total)
-    if isinstance(connection, Conv2d):
+    if isinstance(connection, Convolution):
         total = wrapped(total, STATE_BITS)
     if connection.exponent >= 0:
         return int32(total << connection.exponent)
@@ -115,9 +116,19 @@ def _weighted(connection: Synapses, shape: Shape) -> Iterator[tuple[int, int, in
         for (target, position), weight in np.ndenumerate(connection.weight):
             yield target, position, int(weight)
         return
+    per_group = len(connection.weight) // connection.groups
+    if isinstance(connection, Conv1d):
+        _, length = shape
+        _, out_length = connection.output_shape(shape)
+        for (o, i, k), weight in np.ndenumerate(connection.weight):
+            c = o // per_group * connection.weight.shape[1] + i
+            for ox in range(out_length):
+                x = ox * connection.stride - connection.padding + k * connection.dilation
+                if 0 <= x < length:
+                    yield o * out_length + ox, c * length + x, int(weight)
+        return
     _, height, width = shape
-    channels, out_height, out_width = connection.output_shape(shape)
-    per_group = channels // connection.groups
+    _, out_height, out_width = connection.output_shape(shape)
     for (o, i, ky, kx), weight in np.ndenumerate(connection.weight):
         c = o // per_group * connection.weight.shape[1] + i
         for oy, ox in product(range(out_height), range(out_width)):

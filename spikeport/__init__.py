@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from spikeport.merge import merge_runs as merge_runs
     from spikeport.network import BiasInjection as BiasInjection
     from spikeport.network import Coding as Coding
+    from spikeport.network import Conv1d as Conv1d
     from spikeport.network import Conv2d as Conv2d
     from spikeport.network import Dense as Dense
     from spikeport.network import DeployedNetwork as DeployedNetwork
@@ -95,6 +96,7 @@ _HOME = {
     "spikeport.network": (
         "BiasInjection",
         "Coding",
+        "Conv1d",
         "Conv2d",
         "Dense",
         "DeployedNetwork",

@@ -10,7 +10,7 @@ import numpy as np
 
 from spikeport import fixed_point as fx
 from spikeport.part_rules import fail, integer
-from spikeport.parts import BiasInjection, Coding, Connection, Dense, Input, Synapses
+from spikeport.parts import BiasInjection, Coding, Connection, Conv1d, Dense, Input, Synapses
 
 if TYPE_CHECKING:
     from spikeport.network import DeployedNetwork
@@ -89,8 +89,9 @@ def _synapses(part: Synapses, source: tuple[int, ...], target: tuple[int, ...]) 
         if part.weight.shape != expected:
             fail(f"{subject}: weight has shape {part.weight.shape}, must be {expected}")
         return
-    if len(source) != 3:
-        fail(f"{subject}: a convolution needs a source (C, H, W), got {source}")
+    if len(source) != part.weight.ndim - 1:
+        axes = "(C, L)" if isinstance(part, Conv1d) else "(C, H, W)"
+        fail(f"{subject}: a convolution needs a source {axes}, got {source}")
     if source[0] != part.weight.shape[1] * part.groups:
         fail(
             f"{subject}: source has {source[0]} channels, weight {part.weight.shape} with "

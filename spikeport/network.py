@@ -24,7 +24,9 @@ from spikeport.network_hash import content_bytes, sha256
 from spikeport.parts import BiasInjection as BiasInjection
 from spikeport.parts import Coding as Coding
 from spikeport.parts import Connection as Connection
+from spikeport.parts import Conv1d as Conv1d
 from spikeport.parts import Conv2d as Conv2d
+from spikeport.parts import Convolution as Convolution
 from spikeport.parts import Dense as Dense
 from spikeport.parts import Input as Input
 from spikeport.parts import Population as Population

@@ -30,6 +30,7 @@ _TYPES = {
         parts.Input,
         parts.Population,
         parts.Dense,
+        parts.Conv1d,
         parts.Conv2d,
         parts.BiasInjection,
         parts.Readout,

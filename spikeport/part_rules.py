@@ -42,11 +42,16 @@ def choice(subject: str, kinds: type[_Kind], value: Any) -> _Kind:
 
 
 def shape(name: str, value: Any) -> tuple[int, ...]:
-    """(N,) or (C, H, W) with positive sizes."""
+    """(N,), (C, L) or (C, H, W) with positive sizes."""
     value = (value,) if isinstance(value, int | np.integer) else tuple(value)
-    if len(value) not in (1, 3):
-        fail(f"'{name}': shape {value} must be (N,) or (C, H, W)")
+    if len(value) not in (1, 2, 3):
+        fail(f"'{name}': shape {value} must be (N,), (C, L) or (C, H, W)")
     return tuple(integer(f"'{name}': shape {value}: size", n, 1, 2**31 - 1) for n in value)
+
+
+def side(subject: str, value: Any) -> int:
+    """A non-negative integer that counts along one axis."""
+    return integer(subject, value, 0, 2**15)
 
 
 def pair(subject: str, value: Any) -> tuple[int, int]:
@@ -54,7 +59,7 @@ def pair(subject: str, value: Any) -> tuple[int, int]:
     value = (value, value) if isinstance(value, int | np.integer) else tuple(value)
     if len(value) != 2:
         fail(f"{subject} is {value}, must be one or two integers")
-    return (integer(subject, value[0], 0, 2**15), integer(subject, value[1], 0, 2**15))
+    return (side(subject, value[0]), side(subject, value[1]))
 
 
 def scale(name: str, value: float) -> None:
@@ -158,5 +163,5 @@ def connection(part: Synapses) -> None:
         if part.weight.shape[0] % groups:
             fail(f"{subject}: groups {groups} must divide {part.weight.shape[0]} output channels")
         for name in ("stride", "dilation"):
-            if min(getattr(part, name)) < 1:
+            if np.min(getattr(part, name)) < 1:
                 fail(f"{subject}: {name} {getattr(part, name)} must be at least 1")

@@ -74,7 +74,7 @@ class Population:
     """Neurons that share their dynamics (equations: module docstring).
 
     Attributes:
-        shape: (N,) or (C, H, W).
+        shape: (N,), (C, L) or (C, H, W).
         decay_u, decay_v: in 1/4096, 0 keeps all, 4096 keeps nothing. (Lava's du is decay_u - 1.)
         vth: threshold mantissa, 17 bits; a spike needs v > vth << 6.
         bias: mantissa per neuron, 13 bits signed, int32; a scalar is broadcast.
@@ -210,6 +210,61 @@ class Conv2d:
         return (self.weight.shape[0], height, width)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Conv1d:
+    """`Conv2d` along one axis, wrapping alike; for sources (C, L).
+
+    Attributes:
+        weight: mantissas, shape (C_out, C_in / groups, K), on the chip's grid, int16.
+    """
+
+    source: str
+    target: str
+    weight: NDArray[np.int16]
+    stride: int = 1
+    padding: int = 0
+    dilation: int = 1
+    groups: int = 1
+    exponent: int = 0
+    weight_bits: int = WEIGHT_BITS
+    delay: int = 0
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", self.name or f"{self.source}_to_{self.target}")
+        for name in ("stride", "padding", "dilation"):
+            object.__setattr__(self, name, rules.side(f"{self.name}: {name}", getattr(self, name)))
+        object.__setattr__(self, "weight", rules.weight(self, dims=3))
+        rules.connection(self)
+
+    @property
+    def pool(self) -> None:
+        """There is no sum-pool along one axis, as there is none in NIR."""
+        return None
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """Shape (C_out, L') for a source of shape (C_in, L)."""
+        kernel = self.weight.shape[2]
+        length = window_count(shape[1], kernel, self.stride, self.padding, self.dilation)
+        return (self.weight.shape[0], length)
+
+    def as_conv2d(self) -> Conv2d:
+        """The same map for a source (C, 1, L) and a target (C', 1, L')."""
+        return Conv2d(
+            self.source,
+            self.target,
+            self.weight[:, :, None],
+            stride=(1, self.stride),
+            padding=(0, self.padding),
+            dilation=(1, self.dilation),
+            groups=self.groups,
+            exponent=self.exponent,
+            weight_bits=self.weight_bits,
+            delay=self.delay,
+            name=self.name,
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class BiasInjection:
     """An input of coding BIAS, one to one, into a population's bias mantissas for each step.
@@ -225,8 +280,9 @@ class BiasInjection:
         object.__setattr__(self, "name", self.name or f"{self.source}_to_{self.target}")
 
 
-Connection = Dense | Conv2d | BiasInjection
-Synapses = Dense | Conv2d
+Convolution = Conv1d | Conv2d
+Synapses = Dense | Conv1d | Conv2d
+Connection = Synapses | BiasInjection
 
 
 @dataclass(frozen=True, slots=True)

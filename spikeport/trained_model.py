@@ -15,7 +15,12 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ConvLayer:
-    """Cross-correlation; weight (C_out, C_in / groups, KH, KW), bias (C_out,) or None."""
+    """Cross-correlation along two axes or one, where stride, padding and dilation count columns.
+
+    Attributes:
+        weight: (C_out, C_in / groups, KH, KW) or (C_out, C_in / groups, K).
+        bias: (C_out,) or None.
+    """
 
     name: str
     inputs: tuple[str, ...]
@@ -29,7 +34,7 @@ class ConvLayer:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LinearLayer:
-    """y = W x + b; weight (N_out, N_in), a (C, H, W) input is flattened in C order."""
+    """y = W x + b; weight (N_out, N_in), a (C, L) or (C, H, W) input is flattened in C order."""
 
     name: str
     inputs: tuple[str, ...]

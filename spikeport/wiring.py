@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from spikeport.network import BiasInjection, Coding, Conv2d, DeployedNetwork, ReadoutKind
+from spikeport.network import BiasInjection, Coding, Convolution, DeployedNetwork, ReadoutKind
 
 
 class SynapseKind(StrEnum):
@@ -49,7 +49,7 @@ def wiring(network: DeployedNetwork) -> Wiring:
     return Wiring(
         links={
             part.name: Link(
-                SynapseKind.CONV if isinstance(part, Conv2d) else SynapseKind.DENSE,
+                SynapseKind.CONV if isinstance(part, Convolution) else SynapseKind.DENSE,
                 part.source,
                 part.target,
             )

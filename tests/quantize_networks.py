@@ -26,10 +26,12 @@ def affine(weight: ArrayLike, bias: ArrayLike = 0.0) -> Any:
 
 
 def conv(weight: ArrayLike, bias: ArrayLike = 0.0, **geometry: Any) -> Any:
+    """Along two axes, or along one where `weight` has three."""
     kernels = np.asarray(weight, np.float64)
     fields = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1} | geometry
     offsets = np.broadcast_to(np.asarray(bias, np.float64), kernels.shape[:1])
-    return nir.Conv2d(input_shape=None, weight=kernels, bias=offsets, **fields)
+    make = nir.Conv1d if kernels.ndim == 3 else nir.Conv2d
+    return make(input_shape=None, weight=kernels, bias=offsets, **fields)
 
 
 def integrate_and_fire(shape: tuple[int, ...], threshold: float = 1.0) -> Any:

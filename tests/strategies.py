@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
@@ -17,7 +18,9 @@ from spikeport.network import (
     BiasInjection,
     Coding,
     Connection,
+    Conv1d,
     Conv2d,
+    Convolution,
     Dense,
     DeployedNetwork,
     Input,
@@ -147,7 +150,7 @@ class _Build:
         shape = self.sources[source].shape
         pool, pooled = self.pool(shape)
         connection: Connection
-        if convolution and len(shape) == 3:
+        if convolution and len(shape) > 1:
             connection = self.convolution(source, name, pooled, delay, pool)
             target = connection.output_shape(pooled)
         else:
@@ -192,13 +195,16 @@ class _Build:
 
     def shape(self) -> Shape:
         rng = self.rng
-        if rng.random() < 0.4:
+        axes = rng.choice([1, 2, 3], p=[0.3, 0.3, 0.4])
+        if axes == 1:
             return (int(rng.integers(1, 13)),)
+        if axes == 2:
+            return (int(rng.integers(1, 4)), int(rng.integers(1, 10)))
         return (int(rng.integers(1, 4)), int(rng.integers(1, 6)), int(rng.integers(1, 6)))
 
     def pool(self, shape: Shape) -> tuple[SumPool2d | None, Shape]:
         """A pool for a source of `shape`, if one is wanted and fits, and the shape behind it."""
-        if not self.pools or len(shape) == 1 or self.rng.random() < 0.6:
+        if not self.pools or len(shape) < 3 or self.rng.random() < 0.6:
             return None, shape
         kernel = self.rng.integers(1, 4, 2)
         pool = SumPool2d(
@@ -224,30 +230,30 @@ class _Build:
 
     def convolution(
         self, source: str, target: str, shape: Shape, delay: int, pool: SumPool2d | None
-    ) -> Conv2d:
-        rng = self.rng
-        kernel, dilation, padding = (rng.integers(1, 4, 2), rng.integers(1, 3, 2), [0, 0])
-        for axis in range(2):
+    ) -> Convolution:
+        """One that fits a source of `shape`, along two axes or one."""
+        rng, axes = self.rng, len(shape) - 1
+        kernel, dilation, padding = rng.integers(1, 4, axes), rng.integers(1, 3, axes), [0] * axes
+        for axis in range(axes):
             padding[axis] = int(rng.integers(0, kernel[axis] * dilation[axis]))
             if shape[1 + axis] + 2 * padding[axis] < dilation[axis] * (kernel[axis] - 1) + 1:
                 kernel[axis] = dilation[axis] = 1
+        stride = rng.integers(1, 4, axes).tolist()
         groups = int(rng.choice([g for g in (1, 2, 3) if shape[0] % g == 0]))
         channels = groups * int(rng.integers(1, 3))
         weight, bits = self.weight((channels, shape[0] // groups, *kernel.tolist()))
-        return Conv2d(
-            source,
-            target,
-            weight,
-            stride=tuple(rng.integers(1, 4, 2).tolist()),
-            padding=(padding[0], padding[1]),
-            dilation=tuple(dilation.tolist()),
-            groups=groups,
-            exponent=int(rng.choice(self.conv_exponents)),
-            weight_bits=bits,
-            delay=delay,
-            pool=pool,
-            name=self.fresh_name(),
-        )
+        shared: dict[str, Any] = {
+            "groups": groups,
+            "exponent": int(rng.choice(self.conv_exponents)),
+            "weight_bits": bits,
+            "delay": delay,
+            "name": self.fresh_name(),
+        }
+        sides = {"stride": stride, "padding": padding, "dilation": dilation.tolist()}
+        if axes == 1:
+            single = {name: value for name, (value,) in sides.items()}
+            return Conv1d(source, target, weight, **single, **shared)
+        return Conv2d(source, target, weight, **sides, **shared, pool=pool)
 
     def weight(self, shape: Shape) -> tuple[NDArray[np.int16], int]:
         """Weights of mixed or one sign on the grid of 3 to 8 bits, some of them zero."""

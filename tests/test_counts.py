@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from numpy.typing import NDArray
 
 from spikeport.network import (
+    Conv1d,
     Conv2d,
     Dense,
     DeployedNetwork,
@@ -94,6 +95,18 @@ def test_a_padded_pool_in_front_of_a_convolution() -> None:
     kernel = Conv2d("x", "p", np.ones((1, 1, 2, 1), int), pool=SumPool2d((2, 1), (2, 1), (1, 0)))
     # Rows 0 | 1 2 are pooled into two sums; both are read by the only window.
     assert fan_out(kernel, (1, 3, 1))[1].ravel().tolist() == [1, 1, 1]
+
+
+def test_a_strided_padded_convolution_along_one_axis() -> None:
+    weight = np.array([[2, 0, 2], [2, 2, 0]])[:, None]
+    kernel = Conv1d("x", "p", weight, stride=2, padding=1)
+    # Windows read -1 0 1, 1 2 3 and 3 4 5: taps 1 | 2 0 | 1 | 2 0 | 1 of two channels.
+    nonzero, stored = fan_out(kernel, (1, 5))
+    assert (nonzero.tolist(), stored.tolist()) == ([[1, 3, 1, 3, 1]], [[2, 4, 2, 4, 2]])
+    counts = counted(kernel, (1, 5), (2, 3), np.array([[[1, 1, 0, 0, 1]]]), steps=2)
+    assert counts.messages == {"x_to_p": 6}
+    assert counts.synaptic_events == {"x_to_p": 2 * (1 + 3 + 1)}
+    assert counts.synaptic_events_all == {"x_to_p": 2 * (2 + 4 + 2)}
 
 
 def test_groups_reach_their_own_channels() -> None:

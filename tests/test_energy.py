@@ -15,6 +15,7 @@ from spikeport.errors import InputError
 from spikeport.network import (
     BiasInjection,
     Coding,
+    Conv1d,
     Conv2d,
     Dense,
     DeployedNetwork,
@@ -159,6 +160,15 @@ def test_wiring_of_a_deployed_network() -> None:
     assert got.graded_inputs == ("image",)
     assert got.membrane_readouts == ("b",)
     assert got.macs == 36 * 2 * 9 + 3 * 36
+
+
+def test_a_convolution_along_one_axis_is_a_convolution() -> None:
+    kernel = Conv1d("x", "p", np.full((4, 2, 3), 2), padding=1, name="conv")
+    net = DeployedNetwork(
+        (Input("x", (2, 9)),), (Population("p", (4, 9), vth=1),), (kernel,), (Readout("p"),), 1
+    )
+    assert wiring(net).links == {"conv": Link(SynapseKind.CONV, "x", "p")}
+    assert wiring(net).macs == 36 * 2 * 3
 
 
 def test_a_network_prices_like_its_wiring_and_breaks_down_by_part() -> None:

@@ -105,6 +105,51 @@ def test_export_computes_what_the_layers_compute(reset: Reset, decay: float) -> 
     np.testing.assert_allclose(run.scores["output"], scores, rtol=1e-5, atol=1e-5)
 
 
+def series_model(reset: Reset = Reset.ZERO) -> TrainedModel:
+    """Convolutions along one axis, strided, dilated and grouped."""
+    rng = np.random.default_rng(4)
+    gamma, beta, mean, variance = rng.uniform(0.5, 2, (4, 4))
+    deep = rng.normal(size=(6, 4, 2))
+    return TrainedModel(
+        Input("series", (2, 9), Coding.GRADED, 0, 255, 255.0),
+        (
+            ConvLayer(
+                "conv", ("series",), rng.normal(size=(4, 1, 3)), None, (1, 2), (0, 3), (1, 2), 2
+            ),
+            BatchNormLayer("bn", ("conv",), gamma, beta, mean, variance, 1e-5),
+            LIFLayer("lif", ("bn",), 0.2, 1.0, reset),
+            ConvLayer("conv2", ("lif",), deep, rng.normal(size=6)),
+            LIFLayer("lif2", ("conv2",), 0.5, 1.0, reset),
+            LinearLayer("fc", ("lif2",), rng.normal(size=(3, 30)), rng.normal(size=3)),
+        ),
+        "fc",
+        7,
+    )
+
+
+def test_convolutions_along_one_axis_are_exported() -> None:
+    torch = pytest.importorskip("torch")
+    model, x = series_model(), np.random.default_rng(0).uniform(size=(20, 2, 9))
+    conv, norm = model.layers[:2]
+    assert isinstance(conv, ConvLayer)
+    assert isinstance(norm, BatchNormLayer)
+    network = export_float(model)
+    assert isinstance(network.graph.nodes["conv"], nir.Conv1d)
+    run = run_float(network, x, record=("spikes",))
+    stats = (norm.mean, norm.variance, norm.gamma, norm.beta)
+    current = torch.nn.functional.conv1d(
+        torch.from_numpy(x), torch.from_numpy(conv.weight), None, 2, 3, 2, 2
+    )
+    current = torch.nn.functional.batch_norm(current, *map(torch.from_numpy, stats), eps=norm.eps)
+    v = torch.zeros_like(current)
+    assert run.trace is not None
+    for step in run.trace.spikes["lif"]:
+        v = 0.2 * v + current
+        assert np.array_equal(step, v >= 1)
+        v = v.masked_fill(v >= 1, 0)
+    assert 0.05 < run.trace.spikes["lif"].mean() < 0.95
+
+
 def test_graph_has_only_what_every_framework_reads() -> None:
     network = export_float(conv_model(decay=1.0))
     nodes = network.graph.nodes

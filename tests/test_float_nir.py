@@ -121,6 +121,27 @@ def test_stateless_nodes() -> None:
 @pytest.mark.parametrize("groups", [1, 2])
 @pytest.mark.parametrize(
     ("stride", "padding", "dilation", "kernel"),
+    [(1, 0, 1, 3), (2, 3, 2, 2), (1, "same", 2, 4), (3, "valid", 1, 5)],
+)
+def test_convolution_along_one_axis_equals_torch(
+    groups: int, stride: int, padding: Any, dilation: int, kernel: int
+) -> None:
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(3, 4, 11))
+    weight, bias = rng.normal(size=(6, 4 // groups, kernel)), rng.normal(size=6)
+    node = nir.Conv1d(None, weight, stride, padding, dilation, groups, bias)
+    run = run_float(chain(node, size=(4, 11), steps=1), x)
+    expected = torch.nn.functional.conv1d(
+        *map(torch.from_numpy, (x, weight, bias)), stride, padding, dilation, groups
+    )
+    np.testing.assert_allclose(run.scores["output"], expected.flatten(1).numpy(), atol=1e-12)
+
+
+@pytest.mark.filterwarnings("ignore:Using padding='same'")
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize(
+    ("stride", "padding", "dilation", "kernel"),
     [((1, 1), (0, 0), (1, 1), (3, 3)), ((2, 1), (1, 2), (1, 2), (3, 2)),
      ((1, 1), "same", (2, 1), (3, 4)), ((2, 3), "valid", (1, 1), (2, 5))],
 )  # fmt: skip

@@ -25,6 +25,7 @@ from spikeport.fixed_point import PAYLOAD_MAX, PAYLOAD_MIN, STATE_MAX
 from spikeport.network import (
     BiasInjection,
     Coding,
+    Conv1d,
     Conv2d,
     Dense,
     DeployedNetwork,
@@ -171,6 +172,35 @@ def convolution(rng: Generator) -> Case:
     )
 
 
+def convolution1d(rng: Generator) -> Case:
+    """Along one axis: grouped, dilated, delayed, between populations (C, L) and flat ones."""
+    groups = int(rng.choice([1, 2, 4]))
+    connection = Conv1d(
+        "a",
+        "b",
+        weights(rng, 4, 4 // groups, 3),
+        stride=int(rng.integers(1, 4)),
+        padding=int(rng.integers(0, 3)),
+        dilation=int(rng.integers(1, 3)),
+        groups=groups,
+        exponent=int(rng.choice([0, -2])),
+    )
+    made = connection.output_shape((4, 9))
+    return case(
+        rng,
+        (Input("x", (2, 9), Coding.GRADED, -9, 9), Input("y", (5,))),
+        (population(rng, "a", 4, 9), population(rng, "b", *made), population(rng, "o", 3)),
+        (
+            Conv1d("x", "a", weights(rng, 4, 2, 3), padding=1),
+            Conv1d("a", "a", weights(rng, 4, 1, 5), padding=2, groups=4, delay=1, name="loop"),
+            Dense("y", "a", weights(rng, 36, 5)),
+            connection,
+            Dense("b", "o", weights(rng, 3, int(np.prod(made)))),
+        ),
+        steps=int(rng.integers(3, 9)),
+    )
+
+
 def pooled(rng: Generator) -> Case:
     """Pools that leave rows over and pad, before a padded convolution and before a Dense."""
     kernel = int(rng.integers(2, 4))
@@ -295,6 +325,7 @@ FAMILIES: dict[str, Callable[[Generator], Case]] = {
     "beyond_int8": beyond_int8,
     "stock": stock,
     "convolution": convolution,
+    "convolution1d": convolution1d,
     "pooled": pooled,
     "residual": residual,
     "recurrent": recurrent,
@@ -434,7 +465,7 @@ def test_schedule_counts_lava_steps() -> None:
 
 
 def small(*connections: Any, steps: int = 4) -> DeployedNetwork:
-    shapes = {"a": (1, 140, 2), "b": (1, 10, 2), "c": (3,), "d": (3,)}
+    shapes = {"a": (1, 140, 2), "b": (1, 10, 2), "c": (3,), "d": (3,), "line": (1, 3)}
     return DeployedNetwork(
         (Input("x", (1, 140, 2)), Input("g", (1, 10, 2), Coding.GRADED, PAYLOAD_MIN, PAYLOAD_MAX)),
         tuple(Population(name, shape, vth=5) for name, shape in shapes.items()),
@@ -448,6 +479,7 @@ def test_everything_that_lava_cannot_run_is_listed_at_once() -> None:
     ones = np.ones((3, 3), np.int16)
     network = small(
         Conv2d("x", "b", np.ones((1, 1, 131, 1), np.int16)),
+        Conv1d("line", "line", np.ones((1, 1, 1), np.int16), stride=128, padding=129, delay=1),
         Dense("c", "d", ones),
         Dense("d", "c", ones, delay=1),
     )
@@ -455,6 +487,8 @@ def test_everything_that_lava_cannot_run_is_listed_at_once() -> None:
         run_lava(network, {"x": np.zeros((1, 1, 140, 2), int), "g": np.zeros((1, 1, 10, 2), int)})
     message = str(caught.value)
     assert "convolution 'x_to_b' has kernel 131, Lava's Conv holds at most 127" in message
+    assert "convolution 'line_to_line' has stride 128, Lava's Conv holds at most 127" in message
+    assert "convolution 'line_to_line' has padding 129, Lava's Conv holds at most 127" in message
     assert "has a delay of 1, but takes Lava 2 steps" in message
     assert "cycle 'c' -> 'd' -> 'c'" in message or "cycle 'd' -> 'c' -> 'd'" in message
 

@@ -94,6 +94,25 @@ def test_scales_around_a_grouped_convolution() -> None:
     np.testing.assert_allclose(lowered.populations[0].bias, 0.5)
 
 
+def test_scales_around_a_convolution_along_one_axis() -> None:
+    kernels = np.arange(1.0, 9.0).reshape(4, 1, 2)
+    lowered = lower(
+        chain(
+            {
+                "before": nir.Scale(np.array([[2.0], [10.0]]) * np.ones((2, 5))),
+                "conv": conv(kernels, 1.0, groups=2, padding=1, stride=2, dilation=3),
+                "after": nir.Scale(np.full((4, 2), 0.5)),
+                "if": integrate_and_fire((4, 2)),
+            },
+            spikes_in((2, 5)),
+        )
+    )
+    (wire,) = lowered.connections
+    np.testing.assert_allclose(wire.weight, kernels * np.array([1, 1, 5, 5]).reshape(4, 1, 1))
+    assert (wire.groups, wire.stride, wire.padding, wire.dilation) == (2, (1, 2), (0, 1), (1, 3))
+    np.testing.assert_allclose(lowered.populations[0].bias, 0.5)
+
+
 def test_residual_sum_gives_two_connections_and_identity_is_depthwise() -> None:
     lowered = lower(
         network(

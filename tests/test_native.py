@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from spikeport.errors import CheckFailedError, InputError
 from spikeport.network import (
     Coding,
+    Conv1d,
     Conv2d,
     Dense,
     DeployedNetwork,
@@ -22,6 +23,7 @@ from spikeport.network import (
     Readout,
     Reset,
     SumPool2d,
+    Synapses,
 )
 from spikeport.runs import Run
 from spikeport.simulators.native import run_native
@@ -74,7 +76,7 @@ def test_random_networks_run_as_specified(
 
 
 def one_layer(
-    connection: Dense | Conv2d, source: Input, shape: tuple[int, ...], steps: int = 3
+    connection: Synapses, source: Input, shape: tuple[int, ...], steps: int = 3
 ) -> DeployedNetwork:
     """`connection` from input "x" to population "p" with lossy decays."""
     return DeployedNetwork(
@@ -107,6 +109,22 @@ def test_a_layer_wider_than_a_band_of_rows_runs_as_specified() -> None:
     weight = rng.integers(-128, 128, (4100, 3), np.int16) * np.int16(2)
     network = one_layer(Dense("x", "p", weight), Input("x", (3,)), (4100,))
     samples = rng.integers(0, 2, (3, 2, 3))
+    assert_equal(
+        run_native(network, samples, record=ALL), run_reference(network, samples, record=ALL)
+    )
+
+
+@pytest.mark.parametrize("high", [1, 7])
+@pytest.mark.parametrize(("channels", "groups"), [(20, 20), (40, 20), (20, 4), (24, 1)])
+def test_convolutions_along_one_axis_run_as_specified(
+    channels: int, groups: int, high: int
+) -> None:
+    rng = np.random.default_rng(7)
+    weight = rng.integers(-128, 128, (channels, 20 // groups, 3), np.int16) * np.int16(2)
+    connection = Conv1d("x", "p", weight, padding=2, dilation=2, groups=groups)
+    coding = Coding.SPIKES if high == 1 else Coding.GRADED
+    network = one_layer(connection, Input("x", (20, 9), coding, 0, high), (channels, 9))
+    samples = rng.integers(0, high, (3, 2, 20, 9), endpoint=True) * rng.integers(0, 2, (20, 9))
     assert_equal(
         run_native(network, samples, record=ALL), run_reference(network, samples, record=ALL)
     )
@@ -212,23 +230,20 @@ def digits_like() -> tuple[DeployedNetwork, NDArray[np.int64]]:
 
 
 @pytest.mark.parametrize("exponent", [-8, -1, 0, 1, 7])
-@pytest.mark.parametrize("convolution", [False, True])
-def test_overload_wraps_and_saturates_as_specified(convolution: bool, exponent: int) -> None:
+@pytest.mark.parametrize("kernel", [(), (1,), (1, 1)])
+def test_overload_wraps_and_saturates_as_specified(kernel: tuple[int, ...], exponent: int) -> None:
     payloads = np.array([-(2**23), -(2**15) - 1, 2**15, 2**16 + 1, 2**22, 2**23 - 1])
     weight = np.array([[254, -256]], np.int16)
-    connection = (
-        Conv2d("x", "p", weight.reshape(1, 2, 1, 1), exponent=exponent)
-        if convolution
-        else Dense("x", "p", weight, exponent=exponent)
-    )
+    made: Any = (Dense, Conv1d, Conv2d)[len(kernel)]
+    connection = made("x", "p", weight.reshape(1, 2, *kernel), exponent=exponent)
     network = DeployedNetwork(
-        inputs=(Input("x", (2, 1, 1), Coding.GRADED, -(2**23), 2**23 - 1),),
-        populations=(Population("p", (1, 1, 1), vth=131071, decay_u=100, decay_v=1),),
+        inputs=(Input("x", (2, *kernel), Coding.GRADED, -(2**23), 2**23 - 1),),
+        populations=(Population("p", (1, *kernel), vth=131071, decay_u=100, decay_v=1),),
         connections=(connection,),
         readouts=(Readout("p"),),
         steps=4,
     )
-    samples = np.stack(np.meshgrid(payloads, payloads), axis=-1).reshape(-1, 2, 1, 1)
+    samples = np.stack(np.meshgrid(payloads, payloads), axis=-1).reshape(-1, 2, *kernel)
     assert_equal(
         run_native(network, samples, record=ALL), run_reference(network, samples, record=ALL)
     )

@@ -11,6 +11,7 @@ from spikeport.errors import InputError
 from spikeport.network import (
     BiasInjection,
     Coding,
+    Conv1d,
     Conv2d,
     Dense,
     DeployedNetwork,
@@ -34,6 +35,17 @@ def small(**changes: Any) -> DeployedNetwork:
         "steps": 4,
     }
     return DeployedNetwork(**{**fields, **changes})
+
+
+def sequence(shape: tuple[int, ...]) -> DeployedNetwork:
+    """A convolution along one axis whose population fits a source (2, 9)."""
+    return DeployedNetwork(
+        inputs=(Input("x", shape),),
+        populations=(Population("p", (4, 7), vth=1),),
+        connections=(Conv1d("x", "p", np.ones((4, 2, 3), int)),),
+        readouts=(Readout("p"),),
+        steps=1,
+    )
 
 
 def test_order_of_parts_does_not_matter() -> None:
@@ -143,7 +155,18 @@ def test_order_is_topological_and_recurrence_is_allowed() -> None:
         (lambda: Population("p", (2,), vth=1, decay_v=4097), "decay_v is 4097"),
         (lambda: Population("p", (2,), vth=1, bias=np.array([0, 5000])), "bias mantissa 5000"),
         (lambda: Population("p", (2,), vth=1, bias=np.zeros(3, int)), r"must be \(2,\)"),
-        (lambda: Population("p", (2, 2), vth=1), r"must be \(N,\) or \(C, H, W\)"),
+        (lambda: Population("p", (2, 2, 2, 2), vth=1), r"be \(N,\), \(C, L\) or \(C, H, W\)"),
+        (lambda: Conv1d("a", "b", np.ones((3, 1, 1, 1), int)), "must have 3 non-empty axes"),
+        (lambda: Conv1d("a", "b", np.ones((3, 1, 1), int), groups=2), "must divide 3"),
+        (lambda: Conv1d("a", "b", np.ones((1, 1, 1), int), dilation=0), "dilation 0 must be at le"),
+        (lambda: Conv1d("a", "b", np.ones((1, 1, 1), int), padding=-1), "padding is -1, must lie"),
+        (
+            lambda: Conv1d("a", "b", np.ones((1, 1, 1), int), stride=0),
+            "stride 0 must be at least 1",
+        ),
+        (lambda: sequence((1, 2, 7)), r"needs a source \(C, L\), got \(1, 2, 7\)"),
+        (lambda: sequence((3, 9)), r"source has 3 channels, weight \(4, 2, 3\) with groups 1"),
+        (lambda: sequence((2, 8)), r"gives shape \(4, 6\), but 'p' has \(4, 7\)"),
         (lambda: Population("p", (2,), vth=1, scale=float("nan")), "scale is nan"),
         (lambda: Input("x", (2,), Coding.SPIKES, 0, 2), "high is 2, must lie in 0..1"),
         (lambda: Input("x", (2,), Coding.GRADED, 3, 2), "low 3 is above high 2"),

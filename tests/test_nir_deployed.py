@@ -21,6 +21,7 @@ from spikeport.fixed_point import VTH_MAX
 from spikeport.float_network import FloatNetwork
 from spikeport.network import (
     Coding,
+    Conv1d,
     Conv2d,
     Dense,
     DeployedNetwork,
@@ -223,3 +224,9 @@ def test_matrices_of_convolutions_and_pools() -> None:
         )
         matrix = connection_matrix(part, x.shape)
         np.testing.assert_allclose(matrix @ x.ravel(), expected.ravel().numpy(), atol=1e-9)
+    line = Conv1d("a", "b", weight[..., 0], 2, 1, 2, 2)
+    expected = torch.nn.functional.conv1d(
+        image[None, :, 0], torch.from_numpy(weight[..., 0]).double(), None, 2, 1, 2, 2
+    )
+    matrix = connection_matrix(line, (4, 8))
+    np.testing.assert_allclose(matrix @ x[:, 0].ravel(), expected.ravel().numpy(), atol=1e-9)

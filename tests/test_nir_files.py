@@ -37,7 +37,12 @@ def conv(stride: Any, padding: Any, groups: int, kernel: tuple[int, int]) -> nir
     return nir.Conv2d(None, weight, stride, padding, (1, 1), groups, values(4))
 
 
-IMAGE, FLAT = (4, 8, 8), (5,)
+def conv1d(stride: int, padding: Any, groups: int, kernel: int = 3) -> nir.Conv1d:
+    weight = values(4, 4 // groups, kernel)
+    return nir.Conv1d(None, weight, stride, padding, 2, groups, values(4))
+
+
+IMAGE, SERIES, FLAT = (4, 8, 8), (4, 9), (5,)
 NODES: dict[str, tuple[tuple[int, ...], Any]] = {
     "Affine": (FLAT, nir.Affine(values(3, 5), values(3))),
     "Linear": (FLAT, nir.Linear(values(3, 5).astype(np.float64))),
@@ -50,10 +55,18 @@ NODES: dict[str, tuple[tuple[int, ...], Any]] = {
     "Conv2d wide": (IMAGE, conv((1, 2), (0, 1), 1, (3, 5))),
     "Conv2d tall, grouped": (IMAGE, conv((1, 1), "valid", 2, (5, 1))),
     "Conv2d wide same": (IMAGE, conv((1, 1), "same", 1, (1, 3))),
+    "Conv1d": (SERIES, conv1d(2, 1, 1)),
+    "Conv1d same": (SERIES, conv1d(1, "same", 1, 4)),
+    "Conv1d valid": (SERIES, conv1d(3, "valid", 1)),
+    "Conv1d grouped": (SERIES, conv1d(1, 3, 2)),
+    "Conv1d depthwise": (SERIES, conv1d(1, "same", 4)),
+    "Conv1d of one channel": ((1, 9), nir.Conv1d(None, values(3, 1, 2), 1, 0, 1, 1, values(3))),
     "SumPool2d": (IMAGE, nir.SumPool2d(np.array([2, 3]), np.array([2, 2]), np.array([1, 0]))),
     "AvgPool2d": (IMAGE, nir.AvgPool2d(np.array([2, 2]), np.array([2, 2]), np.array([0, 0]))),
+    "Flatten a series": ((1, 9), nir.Flatten({"input": np.array((1, 9))}, 0, -1)),
     "Flatten": (IMAGE, nir.Flatten({"input": np.array(IMAGE)}, 0, -1)),
     "Delay": (FLAT, nir.Delay(positive(5))),
+    "Delay of one channel": ((1, 9), nir.Delay(positive(1, 9))),
     "Threshold": (IMAGE, nir.Threshold(values(*IMAGE))),
     "I": (FLAT, nir.I(values(5))),
     "IF": (IMAGE, nir.IF(values(*IMAGE), values(*IMAGE), values(*IMAGE))),
@@ -122,13 +135,45 @@ def test_damaged_convolution_metadata(was: str, tmp_path: Path) -> None:
         read_nir(path, isolate=False)
 
 
-def test_a_changed_grouped_convolution_is_found(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["Conv1d", "Conv2d"])
+def test_a_changed_grouped_convolution_is_found(name: str, tmp_path: Path) -> None:
     path = tmp_path / "a.nir"
-    write_nir(around(*NODES["Conv2d grouped"]), path)
+    write_nir(around(*NODES[f"{name} grouped"]), path)
     with h5py.File(path, "a") as file:
-        file["node/nodes/n0/weight"][0, 3, 0, 0] = 1
-    with pytest.raises(InputError, match=r"'n0' \(Conv2d\): its weight was changed"):
+        file["node/nodes/n0/weight"][0, 3] = 1
+    with pytest.raises(InputError, match=rf"'n0' \({name}\): its weight was changed"):
         read_nir(path, isolate=False)
+
+
+@pytest.mark.parametrize("shape", [(4, 4), (4, 4, 3, 3)])
+def test_a_kernel_has_the_axes_of_its_convolution(shape: tuple[int, ...], tmp_path: Path) -> None:
+    path = tmp_path / "a.nir"
+    write_nir(around(*NODES["Conv1d"]), path)
+    with h5py.File(path, "a") as file:
+        replace(file["node/nodes/n0"], "weight", np.ones(shape))
+    with pytest.raises(InputError, match=r"weight has shape .*must have 3 non-empty axes"):
+        read_nir(path, isolate=False)
+
+
+@pytest.mark.parametrize(
+    ("declared", "node", "shape"),
+    [
+        ((1, 5), nir.Linear(values(3, 5)), (5,)),
+        ((1, 1, 5), nir.I(values(5)), (5,)),
+        ((1, 5), nir.I(values(1, 5)), (1, 5)),
+        ((1, 9), nir.Conv1d(None, values(3, 1, 2), 1, 0, 1, 1, values(3)), (1, 9)),
+        ((1, 1, 9), nir.Conv1d(None, values(3, 1, 2), 1, 0, 1, 1, values(3)), (1, 9)),
+        ((1, 1, 4, 8, 8), NODES["Conv2d"][1], (4, 8, 8)),
+        ((1, 9), nir.Flatten({"input": None}, 0, -1), (1, 9)),
+    ],
+)
+def test_batch_axes_left_in_an_input_go(
+    declared: tuple[int, ...], node: Any, shape: tuple[int, ...]
+) -> None:
+    ends = nir.Input({"input": np.array(declared)}), nir.Output({"output": None})
+    nodes = {"input": ends[0], "n0": node, "output": ends[1]}
+    graph = make_graph(nodes, [("input", "n0"), ("n0", "output")], DT)
+    assert tuple(graph.nodes["input"].input_type["input"]) == shape
 
 
 def test_arguments_go_before_metadata(tmp_path: Path) -> None:

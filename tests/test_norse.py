@@ -21,7 +21,7 @@ from spikeport.network import Input, Reset
 from spikeport.simulators.float_nir import run_float
 from spikeport.simulators.ties import compare_float
 from spikeport.trained_model import LIFLayer, LinearLayer, TrainedModel
-from tests.test_float_graph import conv_model
+from tests.test_float_graph import conv_model, series_model
 
 pytestmark = pytest.mark.skipif(norse_status()[0] is None, reason=norse_status()[1] or "present")
 
@@ -76,6 +76,30 @@ def test_conv_file_fires_alike(reset: Reset, decay: float, tmp_path: Path) -> No
     network = read_nir(tmp_path / "a.nir", isolate=False)
     assert isinstance(network, FloatNetwork)
     assert_same(network, np.random.default_rng(2).uniform(size=(11, 1, 8, 8)))
+
+
+@pytest.mark.parametrize("reset", Reset)
+def test_conv1d_file_fires_alike(reset: Reset, tmp_path: Path) -> None:
+    """Norse drops Conv1d; here it is one along the rows of a Conv2d."""
+    write_nir(export_float(replace(series_model(reset), steps=20)), tmp_path / "a.nir")
+    network = read_nir(tmp_path / "a.nir", isolate=False)
+    assert isinstance(network, FloatNetwork)
+    x = np.random.default_rng(2).uniform(size=(20, 11, 2, 9))
+    assert_same(network, x)
+    assert_same(network, x[0])
+
+
+@pytest.mark.parametrize("ends", [(0, 0), (1, 1), (0, 1), (1, -1), (-2, -1)])
+def test_flatten_of_a_series_keeps_its_axes(ends: tuple[int, int]) -> None:
+    spiking = nir.IF(np.ones((2, 3)), np.full((2, 3), 0.5))
+    nodes = {
+        "input": nir.Input({"input": np.array([2, 3])}),
+        "n": spiking,
+        "flat": nir.Flatten({"input": None}, *ends),
+        "out": nir.Output({"output": None}),
+    }
+    network = graph(nodes, [("input", "n"), ("n", "flat"), ("flat", "out")])
+    assert_same(network, np.random.default_rng(4).uniform(size=(30, 5, 2, 3)))
 
 
 def graph(nodes: dict[str, Any], edges: list[tuple[str, str]], **options: Any) -> FloatNetwork:

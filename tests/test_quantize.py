@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from spikeport import fixed_point as fx
 from spikeport.errors import InputError
 from spikeport.export.quantize import QuantizeConfig
-from spikeport.network import BiasInjection, Coding, Conv2d, Dense, Input, Reset
+from spikeport.network import BiasInjection, Coding, Conv1d, Conv2d, Dense, Input, Reset
 from spikeport.samples import encode_samples
+from spikeport.simulators.float_counts import float_counts
 from spikeport.simulators.float_nir import run_float
 from spikeport.simulators.native import run_native
 from tests.quantize_networks import (
@@ -152,6 +153,55 @@ def test_pooled_residual_network_follows_the_float_one() -> None:
     scale = 64 * made.network.by_name["output"].scale * source.steps
     error = np.abs(scores / scale - run_float(source, samples).scores["output"])
     assert error.mean() < 0.1
+
+
+def test_convolutions_along_one_axis_lose_nothing() -> None:
+    """A residual network of integers: strides, groups, dilation, an identity; flat at its end."""
+    rng = np.random.default_rng(11)
+
+    def grid(*shape: int) -> Any:
+        return 2 * rng.integers(-60, 61, shape) / UNIT
+
+    source = network(
+        {
+            "stem": conv(grid(4, 2, 3), rng.integers(-9, 10, 4) / UNIT, stride=2, padding=1),
+            "first": integrate_and_fire((4, 6), 1.5),
+            "body": conv(grid(4, 2, 3), groups=2, dilation=2, padding=2),
+            "second": integrate_and_fire((4, 6), 2.0),
+            "flat": nir.Flatten({"input": None}, 0, -1),
+            "fc": affine(grid(3, 24)),
+            "third": integrate_and_fire((3,), 2.0),
+        },
+        [
+            ("input", "stem"),
+            ("stem", "first"),
+            ("first", "body"),
+            ("body", "second"),
+            ("first", "second"),
+            ("second", "flat"),
+            ("flat", "fc"),
+            ("fc", "third"),
+            ("third", "output"),
+        ],
+        [spikes_in((2, 11))],
+    )
+    samples = random_spikes(12, 6, 9, 2, 11)
+    made = quantized(source, samples)
+    assert {c.name for c in made.network.synapses if isinstance(c, Conv1d)} == {
+        *("stem", "body", "first_to_second"),
+    }
+    wanted = run_float(source, samples, record=("spikes", "v"))
+    got = run_native(made.network, samples.astype(np.int32), record=("spikes",))
+    assert wanted.trace is not None
+    assert got.trace is not None
+    for name, spikes in wanted.trace.spikes.items():
+        assert spikes.any()
+        np.testing.assert_array_equal(got.trace.spikes[name], spikes)
+    counts = float_counts(source, samples, wanted)
+    assert got.counts is not None
+    assert counts.synaptic_events_all == got.counts.synaptic_events_all
+    assert counts.synaptic_events == got.counts.synaptic_events
+    assert all(part.rms_error == 0 for part in made.report.connections)
 
 
 def test_recurrent_network() -> None:

@@ -13,7 +13,9 @@ from spikeport.errors import InputError
 from spikeport.network import (
     BiasInjection,
     Coding,
+    Conv1d,
     Conv2d,
+    Convolution,
     Dense,
     DeployedNetwork,
     Input,
@@ -122,8 +124,14 @@ def test_a_positive_exponent_and_sums_wrap_in_int32() -> None:
     assert int32(2**31) == -(2**31)
 
 
-def test_a_convolution_wraps_its_sum_to_24_bits_before_the_exponent() -> None:
-    kernel = Conv2d("x", "p", np.ones((1, 1, 1, 1), int), exponent=1)
+@pytest.mark.parametrize(
+    "kernel",
+    [
+        Conv1d("x", "p", np.ones((1, 1, 1), int), exponent=1),
+        Conv2d("x", "p", np.ones((1, 1, 1, 1), int), exponent=1),
+    ],
+)
+def test_a_convolution_wraps_its_sum_to_24_bits_before_the_exponent(kernel: Convolution) -> None:
     assert [connection_current(kernel, s) for s in (M - 1, M, -M, -M - 1)] == [
         2 * M - 2,
         -2 * M,
@@ -214,6 +222,31 @@ def test_groups_and_dilation_reach_the_right_channels() -> None:
     kernel = Conv2d("x", "p", weight, dilation=(1, 2), groups=2)
     reached = synapses(kernel, (2, 1, 3))
     assert reached == [[(0, 10)], [], [(0, 20)], [(1, 30)], [], [(1, 40)]]
+
+
+def test_a_convolution_along_one_axis_by_hand() -> None:
+    """x = 1 2 3 4 0, stride 2, padding 1, dilation 2: windows read (-1, 1), (1, 3) and (3, 5)."""
+    kernel = Conv1d("x", "p", np.array([[[2, -4]]]), stride=2, padding=1, dilation=2)
+    assert kernel.output_shape((1, 5)) == (1, 3)
+    reached = [sorted(targets) for targets in synapses(kernel, (1, 5))]
+    assert reached == [[], [(0, -4), (1, 2)], [], [(1, -4), (2, 2)], []]
+    network = DeployedNetwork(
+        (Input("x", (1, 5), Coding.GRADED, 0, 9),),
+        (Population("p", (1, 3), vth=131071),),
+        (kernel,),
+        (Readout("p", ReadoutKind.MEMBRANE),),
+        steps=1,
+    )
+    run = run_reference(network, [[[1, 2, 3, 4, 0]]])
+    assert run.scores["p"].tolist() == [[-8 * 64, (2 * 2 - 4 * 4) * 64, 2 * 4 * 64]]
+    assert run.counts is not None
+    # Neurons 1 and 3 reach two synapses each, the others none; the zero sends no message.
+    assert (run.counts.messages, run.counts.synaptic_events) == ({"x_to_p": 4}, {"x_to_p": 4})
+
+
+def test_groups_along_one_axis_reach_their_own_channels() -> None:
+    kernel = Conv1d("x", "p", np.array([10, 20, 30, 40]).reshape(2, 1, 2), groups=2)
+    assert synapses(kernel, (2, 2)) == [[(0, 10)], [(0, 20)], [(1, 30)], [(1, 40)]]
 
 
 def test_a_sum_pool_drops_what_fills_no_window() -> None:

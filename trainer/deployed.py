@@ -24,7 +24,8 @@ from spikeport import fixed_point as fx
 from spikeport.errors import InputError
 from spikeport.network import (
     BiasInjection,
-    Conv2d,
+    Conv1d,
+    Convolution,
     DeployedNetwork,
     Population,
     ReadoutKind,
@@ -140,23 +141,24 @@ def _weighted_sum(connection: Synapses, weight: Tensor, messages: Tensor) -> Ten
         # avg_pool2d itself refuses a padding above half the kernel
         padded = functional.pad(messages, (columns, columns, rows, rows))
         messages = functional.avg_pool2d(padded, pool.kernel_size, pool.stride, divisor_override=1)
-    if isinstance(connection, Conv2d):
-        return functional.conv2d(
-            messages,
-            weight,
-            None,
-            connection.stride,
-            connection.padding,
-            connection.dilation,
-            connection.groups,
-        )
-    return functional.linear(messages.flatten(1), weight)
+    if not isinstance(connection, Convolution):
+        return functional.linear(messages.flatten(1), weight)
+    convolve = functional.conv1d if isinstance(connection, Conv1d) else functional.conv2d
+    return convolve(
+        messages,
+        weight,
+        None,
+        connection.stride,
+        connection.padding,
+        connection.dilation,
+        connection.groups,
+    )
 
 
 def _current(link: _Link, messages: Tensor, target: Shape) -> Tensor:
     """What the target neurons receive, (B, *target): the sum wraps, then the exponent acts."""
     total = _weighted_sum(link.connection, link.weight, messages.double()).to(torch.int64)
-    if isinstance(link.connection, Conv2d):
+    if isinstance(link.connection, Convolution):
         total = _wrap(total, fx.STATE_BITS)
     exponent = link.connection.exponent
     total = _wrap(total, 32)

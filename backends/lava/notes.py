@@ -10,7 +10,7 @@ from spikeport.backends.lava.schedule import (
 )
 from spikeport.network import (
     BiasInjection,
-    Conv2d,
+    Convolution,
     DeployedNetwork,
     Population,
     Reset,
@@ -33,12 +33,12 @@ def lava_notes(network: DeployedNetwork) -> tuple[str, ...]:
             note = _note("population", population.name, "SampleLIF", needed, "LIFReset")
             notes.append(note + (CHIP_RESET if population.reset is Reset.SUBTRACT else ""))
     for part in network.synapses:
-        if isinstance(part, Conv2d) and (needed := own_convolution(network, part)):
+        if isinstance(part, Convolution) and (needed := own_convolution(network, part)):
             notes.append(_note("connection", part.name, "WideConv", needed, "Conv"))
         if needs_delay_line(times, part):
             wait = times.delay[part.name]
             needed = [f"a wait of {wait} steps, cut at each sample's end"]
-            stock = "Conv" if isinstance(part, Conv2d) else "Dense"
+            stock = "Conv" if isinstance(part, Convolution) else "Dense"
             notes.append(_note("connection", part.name, "DelayLine", needed, stock))
     return tuple(notes)
 
@@ -63,7 +63,7 @@ def needs_delay_line(times: Schedule, part: Synapses) -> bool:
     return times.delay[part.name] > 0 or part.delay > 0
 
 
-def own_convolution(network: DeployedNetwork, part: Conv2d) -> list[str]:
+def own_convolution(network: DeployedNetwork, part: Convolution) -> list[str]:
     """What Lava's Conv does not have of a convolution; empty if it has all."""
     found = {
         f"weight exponent {part.exponent}": part.exponent != 0,

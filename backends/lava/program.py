@@ -2,7 +2,8 @@
 
 Lava's arrays run (W, H, C), the reverse of ours, so every array is transposed whole, and the
 columns and rows of a Dense are permuted to match. Lava convolves where we correlate: kernels are
-flipped. N samples of T steps run one after the other; LIFReset clears each population in turn.
+flipped. Its convolutions run along two axes; one along a single axis has a height of 1. N samples
+of T steps run one after the other; LIFReset clears each population in turn.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ from spikeport.backends.lava.schedule import Schedule, is_graded
 from spikeport.fixed_point import PAYLOAD_BITS
 from spikeport.geometry import pooled_index
 from spikeport.network import (
-    Conv2d,
+    Conv1d,
+    Convolution,
     DeployedNetwork,
     Input,
     Population,
@@ -231,10 +233,13 @@ def _weights(network: DeployedNetwork, part: Synapses, shape: Shape) -> Node:
         "num_weight_bits": part.weight_bits,
         "num_message_bits": PAYLOAD_BITS if is_graded(network, part) else 0,
     }
-    if not isinstance(part, Conv2d):
+    if not isinstance(part, Convolution):
         target = network.by_name[part.target].shape
         weights = part.weight[np.ix_(_lava_order(target), _lava_order(shape))]
         return Node(label, "Dense", fields, {"weights": weights})
+    kind = "WideConv" if own_convolution(network, part) else "Conv"
+    if isinstance(part, Conv1d):
+        part, shape = part.as_conv2d(), (shape[0], 1, shape[1])
     fields |= {
         "input_shape": shape[::-1],
         "stride": part.stride[::-1],
@@ -243,7 +248,6 @@ def _weights(network: DeployedNetwork, part: Synapses, shape: Shape) -> Node:
         "groups": part.groups,
     }
     flipped = part.weight[:, :, ::-1, ::-1].transpose(0, 3, 2, 1)
-    kind = "WideConv" if own_convolution(network, part) else "Conv"
     return Node(label, kind, fields, {"weight": flipped})
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from spikeport.errors import InputError
-from spikeport.network import Coding, Conv2d, DeployedNetwork, Input, Synapses
+from spikeport.network import Coding, Convolution, DeployedNetwork, Input, Synapses
 
 CONV_FIELD_MAX = 127
 """Lava's Conv keeps kernel size, stride, padding, dilation and groups in int8."""
@@ -67,13 +67,13 @@ def is_graded(network: DeployedNetwork, part: Synapses) -> bool:
     return part.pool is not None or (isinstance(source, Input) and source.coding is Coding.GRADED)
 
 
-def conv_sum_bound(network: DeployedNetwork, part: Conv2d) -> int:
+def conv_sum_bound(network: DeployedNetwork, part: Convolution) -> int:
     """Upper bound of the magnitude of a convolution's sums before they wrap."""
     source = network.sources[part.source]
     message = max(-source.low, source.high) if isinstance(source, Input) else 1
     if part.pool is not None:
         message *= int(np.prod(part.pool.kernel_size))
-    weights = np.abs(part.weight.astype(np.int64)).sum(axis=(1, 2, 3))
+    weights = np.abs(part.weight.astype(np.int64)).reshape(len(part.weight), -1).sum(axis=1)
     return min(message, POOL_SUM) * int(weights.max())
 
 
@@ -105,14 +105,14 @@ def _cycle_problem(cycle: list[Synapses]) -> str:
 
 
 def _conv_problems(network: DeployedNetwork, part: Synapses) -> list[str]:
-    if not isinstance(part, Conv2d):
+    if not isinstance(part, Convolution):
         return []
     problems = []
     fields = {
         "kernel": max(part.weight.shape[2:]),
-        "stride": max(part.stride),
-        "padding": max(part.padding),
-        "dilation": max(part.dilation),
+        "stride": int(np.max(part.stride)),
+        "padding": int(np.max(part.padding)),
+        "dilation": int(np.max(part.dilation)),
         "groups": part.groups,
     }
     for field, value in fields.items():

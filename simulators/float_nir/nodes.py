@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from spikeport.errors import InputError
 from spikeport.export.nir_fields import label
-from spikeport.export.nir_shapes import conv_padding
+from spikeport.export.nir_shapes import conv_padding, conv_sides
 from spikeport.network import Reset
 
 Array = NDArray[Any]
@@ -89,7 +89,7 @@ def node_kernel(name: str, node: Any, rules: Rules) -> NodeKernel:
         case nir.Scale():
             scale = rules.dtype(node.scale)
             return _stateless(lambda x: x * scale)
-        case nir.Conv2d():
+        case nir.Conv1d() | nir.Conv2d():
             return _stateless(_conv(node, rules))
         case nir.SumPool2d():
             return _stateless(_pool(node, 1))
@@ -123,22 +123,24 @@ def _affine(node: Any, rules: Rules) -> Callable[[Array], Array]:
     return lambda x: np.einsum("...oi,b...i->b...o", weight, x) + bias
 
 
-def _conv(node: nir.Conv2d, rules: Rules) -> Callable[[Array], Array]:
+def _conv(node: nir.Conv1d | nir.Conv2d, rules: Rules) -> Callable[[Array], Array]:
     weight = np.asarray(node.weight, rules.dtype)
-    bias = np.asarray(node.bias, rules.dtype).reshape(-1, 1, 1)
-    groups, stride, dilation = int(node.groups), node.stride, node.dilation
+    groups, axes = int(node.groups), weight.ndim - 2
+    bias = np.asarray(node.bias, rules.dtype).reshape(-1, *(1,) * axes)
+    stride, dilation = conv_sides(node, "stride"), conv_sides(node, "dilation")
     border = ((0, 0), (0, 0), *conv_padding(node))
     reach = tuple(d * (k - 1) + 1 for d, k in zip(dilation, weight.shape[2:], strict=True))
     kernels = np.split(weight, groups)
+    each = (slice(None), slice(None), *(slice(None, None, n) for n in (*stride, *dilation)))
+    summed = (1, *range(2 + axes, 2 + 2 * axes)), tuple(range(1, 2 + axes))
 
     def apply(x: Array) -> Array:
-        windows = sliding_window_view(np.pad(x, border), reach, axis=(2, 3))
-        taken = windows[:, :, :: stride[0], :: stride[1], :: dilation[0], :: dilation[1]]
+        windows = sliding_window_view(np.pad(x, border), reach, axis=tuple(range(2, 2 + axes)))
         parts = [
-            np.tensordot(part, kernel, axes=((1, 4, 5), (1, 2, 3)))
-            for part, kernel in zip(np.split(taken, groups, axis=1), kernels, strict=True)
+            np.tensordot(part, kernel, axes=summed)
+            for part, kernel in zip(np.split(windows[each], groups, axis=1), kernels, strict=True)
         ]
-        return np.moveaxis(np.concatenate(parts, axis=3), 3, 1) + bias
+        return np.moveaxis(np.concatenate(parts, axis=-1), -1, 1) + bias
 
     return apply
 

@@ -1,8 +1,9 @@
 """Connections laid out so that what one target position receives is a sum of contiguous rows.
 
-Dense, Conv2d and the pool in front of either take one form. Neurons are ordered as in `layout`;
-the source falls into cells of `cell_size` neurons (all of them, or one group of channels at one
-position p). Target position q hears through stretches k in start[q]..start[q + 1] - 1 of cells:
+Dense, Conv1d, Conv2d and the pool in front of them take one form. Neurons are ordered as in
+`layout`; the source falls into cells of `cell_size` neurons (all of them, or one group of channels
+at one position p). Target position q hears through stretches k in start[q]..start[q + 1] - 1 of
+cells:
 
     total[q] = sum over k, over messages s of neurons n in cells cell[k]..cell_stop[k] - 1 of
                s * table[base[k] + n]
@@ -25,7 +26,7 @@ from numpy.typing import NDArray
 
 from spikeport.fixed_point import STATE_WRAP
 from spikeport.geometry import pooled_index, taps_per_position
-from spikeport.network import Conv2d, Dense, Shape, SumPool2d, Synapses
+from spikeport.network import Conv1d, Conv2d, Dense, Shape, SumPool2d, Synapses
 from spikeport.simulators.native.layout import channels_last
 from spikeport.simulators.native.vectors import LANES
 
@@ -103,6 +104,8 @@ def wire(
     connection: Synapses, source_shape: Shape, target_shape: Shape, *, largest: int = 1
 ) -> Wiring:
     """Lay out one connection from messages of magnitudes up to `largest`."""
+    if isinstance(connection, Conv1d):
+        connection, source_shape = connection.as_conv2d(), (source_shape[0], 1, source_shape[1])
     pool = connection.pool
     shape = source_shape if pool is None else pool.output_shape(source_shape)
     weight, scale = _without_zeros(connection.weight)
@@ -189,7 +192,7 @@ def _stretches(
 
 def _split(shape: Shape) -> tuple[int, int]:
     """Channels and positions."""
-    return (shape[0], shape[1] * shape[2]) if len(shape) == 3 else (shape[0], 1)
+    return shape[0], math.prod(shape[1:])
 
 
 def _largest_sum(weight: NDArray[Any], *, signed: bool) -> int:
@@ -220,8 +223,7 @@ def _transposed(matrix: NDArray[Any]) -> NDArray[Any]:
 def _dense_table(weight: NDArray[Any], source: Shape, target: Shape) -> NDArray[Any]:
     """A row for each source neuron, both ends in the inner order."""
     by_source = _transposed(weight).reshape(*source, -1)
-    if len(source) == 3:
-        by_source = np.moveaxis(by_source, 0, 2)
+    by_source = np.moveaxis(by_source, 0, len(source) - 1)
     return channels_last(by_source.reshape(-1, *target), target)
 
 
