@@ -38,8 +38,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[FileIO]:
         _clear(target)
         unnamed = _unnamed(target.parent)
         try:
-            with unnamed or FileIO(temporary, "x+") as file:
-                _lock(file)
+            with unnamed or _named(temporary) as file:
                 yield file
                 os.fsync(file.fileno())
                 if unnamed is not None:
@@ -67,15 +66,27 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 
 
 def _unnamed(folder: Path) -> FileIO | None:
-    """A file without a name in `folder`; None where there is no such thing."""
+    """A file without a name in `folder`, in use; None where there is no such thing."""
     if not hasattr(os, "O_TMPFILE") or not DESCRIPTORS.is_dir():
         return None
     try:
-        return FileIO(os.open(folder, os.O_TMPFILE | os.O_RDWR, 0o666), "w+")
+        file = FileIO(os.open(folder, os.O_TMPFILE | os.O_RDWR, 0o666), "w+")
     except OSError as error:
         if error.errno in _NO_UNNAMED:
             return None
         raise
+    _use(file)
+    return file
+
+
+def _named(path: Path) -> FileIO:
+    """A new file at `path`, in use."""
+    while True:
+        file = FileIO(path, "x+")
+        _use(file)
+        if path.exists():  # Else another process took it for a left one before it was in use.
+            return file
+        file.close()
 
 
 def _link(file: FileIO, path: Path) -> None:
@@ -84,13 +95,10 @@ def _link(file: FileIO, path: Path) -> None:
     os.link(DESCRIPTORS / str(file.fileno()), path, src_dir_fd=file.fileno(), follow_symlinks=True)
 
 
-def _lock(file: FileIO) -> bool:
-    """Mark `file` as one in use, until it is closed or the process ends; False if it is one."""
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
+def _use(file: FileIO) -> None:
+    """Mark `file` as one in use, until it is closed or its process ends."""
+    with contextlib.suppress(OSError):  # Some network file systems have no locks.
+        fcntl.flock(file, fcntl.LOCK_EX)
 
 
 def _clear(target: Path) -> None:
@@ -101,5 +109,5 @@ def _clear(target: Path) -> None:
         found = [e.path for e in entries if e.name.startswith(prefix) and e.name.endswith(SUFFIX)]
     for path in found:
         with contextlib.suppress(OSError), FileIO(path) as file:
-            if _lock(file):
-                os.unlink(path)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.unlink(path)

@@ -179,7 +179,7 @@ def test_a_file_that_another_process_writes_is_left_alone(tmp_path: Path, named:
 
 def test_many_writers_of_one_file(tmp_path: Path, named: bool) -> None:
     path = tmp_path / "a.bin"
-    script = "for _ in range(150):\n    write_bytes(sys.argv[1], sys.argv[2].encode() * 5000)\n"
+    script = "for _ in range(100):\n    write_bytes(sys.argv[1], sys.argv[2].encode() * 5000)\n"
     writers = [run(script, path, digit, named=named) for digit in range(3)]
     while any(writer.poll() is None for writer in writers):
         if path.exists():
