@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ from spikeport.network import (
 )
 from spikeport.network_file import save_network
 from spikeport.runs import Run
-from spikeport.sharding import cluster, run_sharded, run_sweep
+from spikeport.sharding import cluster, run_sharded, run_sweep, scratch
 from spikeport.sharding.store import load_shard, save_shard
 from spikeport.simulators.native import run_native
 from spikeport.simulators.reference import run_reference
@@ -390,8 +390,8 @@ def test_command_line(scheduler: str, tmp_path: Path, capsys: pytest.CaptureFixt
         assert message in err
 
 
-@pytest.mark.parametrize("how", ["interrupt", "kill"])
-def test_nothing_runs_on_after_the_end(tmp_path: Path, how: str) -> None:
+@pytest.mark.parametrize("how", ["interrupt", "kill", "kill at the start"])
+def test_nothing_remains_after_the_end(tmp_path: Path, how: str) -> None:
     """Ctrl-C goes to the whole process group, kill -9 to the parent alone."""
     chip, folder = tmp_path / "slow.spikeport", tmp_path / "shards"
     save_network(small_network(steps=300), chip)
@@ -408,22 +408,35 @@ def test_nothing_runs_on_after_the_end(tmp_path: Path, how: str) -> None:
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
-        wait_for(lambda: any(folder.glob("*.shard")) or process.poll() is not None)
+        started = (
+            (lambda: any(tmp_path.glob("spikeport-dask-*/*")))
+            if how == "kill at the start"
+            else (lambda: any(folder.glob("*.shard")))
+        )
+        wait_for(lambda: started() or process.poll() is not None)
         assert process.poll() is None
         assert len(session(process.pid)) > 1
+        assert len(keepers(tmp_path)) == 1
         if how == "interrupt":
             os.killpg(process.pid, signal.SIGINT)
         else:
             process.kill()
         _, said = process.communicate(timeout=30)
     assert process.returncode == (130 if how == "interrupt" else -signal.SIGKILL)
-    wait_for(lambda: not session(process.pid))
-    if how == "interrupt":
-        assert "Traceback" not in said
-        assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
-            (chip.name, images.name, folder.name)
-        )
-        assert {path.suffix for path in folder.iterdir()} == {".shard"}
+    wait_for(lambda: not session(process.pid) and not keepers(tmp_path))
+    assert "Traceback" not in said
+    assert set(tmp_path.iterdir()) == {chip, images, folder}
+    assert {path.suffix for path in folder.iterdir()} <= {".shard"}
+
+
+def keepers(folder: Path) -> list[int]:
+    """Processes that keep a folder of temporary files in `folder`, in sessions of their own."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.NoSuchProcess):
+            if scratch.__file__ in process.cmdline() and process.environ()["TMPDIR"] == str(folder):
+                found.append(process.pid)
+    return found
 
 
 def session(leader: int) -> list[psutil.Process]:

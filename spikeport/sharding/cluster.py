@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import logging
 import signal
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from typing import Any
 
 from spikeport.errors import BackendUnavailableError, InputError
+from spikeport.sharding.scratch import scratch_folder
 
 CONNECT_S = 4.0
 WORKERS_S = 30.0
@@ -101,9 +101,7 @@ def _client(target: Any) -> Iterator[Any]:
 def _local_cluster(workers: int | None, shards: int) -> Iterator[Any]:
     from dask.system import CPU_COUNT
 
-    with tempfile.TemporaryDirectory(
-        prefix="spikeport-dask-", ignore_cleanup_errors=True
-    ) as folder:
+    with scratch_folder() as folder:
         try:
             with _deaf_to_interrupts():
                 cluster = require_dask().LocalCluster(
