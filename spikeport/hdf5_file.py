@@ -117,7 +117,7 @@ def writing(path: str | os.PathLike[str]) -> Iterator[tuple[h5py.File, Callable[
     Raises:
         OutputError: the file cannot be written; what stood there before is unharmed.
     """
-    with replacing(path) as temporary, temporary.open("w+b", buffering=0) as raw:
+    with replacing(path) as raw:
         disk = _Disk(raw)
         with h5py.File(disk, "w") as file:
             yield file, disk.check

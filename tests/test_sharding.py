@@ -6,11 +6,13 @@ import json
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +34,7 @@ from spikeport.network import (
 )
 from spikeport.network_file import save_network
 from spikeport.runs import Run
-from spikeport.sharding import cluster, run_sharded, run_sweep
+from spikeport.sharding import cluster, dispatch, run_sharded, run_sweep, scratch
 from spikeport.sharding.store import load_shard, save_shard
 from spikeport.simulators.native import run_native
 from spikeport.simulators.reference import run_reference
@@ -302,6 +304,7 @@ def test_no_dask(monkeypatch: pytest.MonkeyPatch) -> None:
     ("address", "error", "message"),
     [
         ("tcp://127.0.0.1:1", BackendUnavailableError, "no scheduler answers at 'tcp://127.0.0"),
+        ("tls://127.0.0.1:1", BackendUnavailableError, "no scheduler answers.*TLS configuration"),
         ("nonsense", InputError, "must be like tcp://host:8786"),
         ("odd://host:1", InputError, "must be like tcp://host:8786"),
     ],
@@ -312,6 +315,35 @@ def test_unreachable_and_malformed_addresses(
     monkeypatch.setattr(cluster, "CONNECT_S", 1.0)
     with pytest.raises(error, match=message):
         run_sharded(NETWORK, PIXELS, address=address)
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"), [(b"", "not in time"), (b"HTTP/1.0 200 OK\r\n\r\n" * 9, "Unable to alloc")]
+)
+def test_another_program_at_the_address(
+    monkeypatch: pytest.MonkeyPatch, answer: bytes, said: str
+) -> None:
+    """One that only listens, as a hung scheduler does, and one that talks of something else."""
+    monkeypatch.setattr(cluster, "CONNECT_S", 1.0)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = "tcp://{}:{}".format(*server.getsockname())
+
+        def serve() -> None:
+            with server.accept()[0] as other:
+                other.sendall(answer)
+                while other.recv(4096):
+                    pass
+
+        threading.Thread(target=serve, daemon=True).start()
+        with pytest.raises(BackendUnavailableError, match=f"no scheduler answers .*{said}"):
+            run_sharded(NETWORK, PIXELS, address=address)
+
+
+def test_the_address_of_a_worker(scheduler: str) -> None:
+    with cluster.connected(scheduler, None, 1) as client:
+        (worker,) = client.scheduler_info()["workers"]
+    with pytest.raises(BackendUnavailableError, match=r"that is the address of a Worker"):
+        run_sharded(NETWORK, PIXELS, address=worker)
 
 
 def test_a_scheduler_without_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -339,6 +371,21 @@ def test_a_scheduler_lost_on_the_way(tmp_path: Path) -> None:
             progress=lambda done, total: process.kill(),
         )
     assert {path.suffix for path in shards.iterdir()} == {".shard"}
+
+
+def test_a_scheduler_lost_before_a_finished_shard_was_fetched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wait_for_all(client: Any, futures: Any) -> set[Any]:
+        with client.as_current():
+            return set(cluster.require_dask().wait(futures).done)
+
+    monkeypatch.setattr(dispatch, "_wait", wait_for_all)
+    with (
+        somebody_elses(1, tmp_path) as (address, process),
+        pytest.raises(BackendUnavailableError, match="scheduler was lost"),
+    ):
+        run_sharded(NETWORK, PIXELS, address=address, shard=30, progress=lambda *_: process.kill())
 
 
 @pytest.mark.parametrize(
@@ -390,8 +437,8 @@ def test_command_line(scheduler: str, tmp_path: Path, capsys: pytest.CaptureFixt
         assert message in err
 
 
-@pytest.mark.parametrize("how", ["interrupt", "kill"])
-def test_nothing_runs_on_after_the_end(tmp_path: Path, how: str) -> None:
+@pytest.mark.parametrize("how", ["interrupt", "kill", "kill at the start"])
+def test_nothing_remains_after_the_end(tmp_path: Path, how: str) -> None:
     """Ctrl-C goes to the whole process group, kill -9 to the parent alone."""
     chip, folder = tmp_path / "slow.spikeport", tmp_path / "shards"
     save_network(small_network(steps=300), chip)
@@ -408,22 +455,35 @@ def test_nothing_runs_on_after_the_end(tmp_path: Path, how: str) -> None:
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
-        wait_for(lambda: any(folder.glob("*.shard")) or process.poll() is not None)
+        started = (
+            (lambda: any(tmp_path.glob("spikeport-dask-*/*")))
+            if how == "kill at the start"
+            else (lambda: any(folder.glob("*.shard")))
+        )
+        wait_for(lambda: started() or process.poll() is not None)
         assert process.poll() is None
         assert len(session(process.pid)) > 1
+        assert len(keepers(tmp_path)) == 1
         if how == "interrupt":
             os.killpg(process.pid, signal.SIGINT)
         else:
             process.kill()
         _, said = process.communicate(timeout=30)
     assert process.returncode == (130 if how == "interrupt" else -signal.SIGKILL)
-    wait_for(lambda: not session(process.pid))
-    if how == "interrupt":
-        assert "Traceback" not in said
-        assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
-            (chip.name, images.name, folder.name)
-        )
-        assert {path.suffix for path in folder.iterdir()} == {".shard"}
+    wait_for(lambda: not session(process.pid) and not keepers(tmp_path))
+    assert "Traceback" not in said
+    assert set(tmp_path.iterdir()) == {chip, images, folder}
+    assert {path.suffix for path in folder.iterdir()} <= {".shard"}
+
+
+def keepers(folder: Path) -> list[int]:
+    """Processes that keep a folder of temporary files in `folder`, in sessions of their own."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.NoSuchProcess):
+            if scratch.__file__ in process.cmdline() and process.environ()["TMPDIR"] == str(folder):
+                found.append(process.pid)
+    return found
 
 
 def session(leader: int) -> list[psutil.Process]:

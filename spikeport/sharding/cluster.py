@@ -6,15 +6,17 @@ everyone who can reach them, as much as code that runs here.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import signal
-import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from typing import Any
 
 from spikeport.errors import BackendUnavailableError, InputError
+from spikeport.sharding.scratch import scratch_folder
 
 CONNECT_S = 4.0
 WORKERS_S = 30.0
@@ -74,15 +76,37 @@ def _remote(address: str) -> Iterator[Any]:
 
 
 def _check_address(address: str) -> None:
-    # Before a Client is made: one that fails in the making takes 10 s to close.
+    """Ask who is there, for whose answer a Client by itself would wait without a limit."""
+    distributed = require_dask()
+
+    async def ask() -> None:
+        options = distributed.security.Security().get_connection_args("client")
+        async with distributed.rpc(address, timeout=CONNECT_S, connection_args=options) as peer:
+            answer = await peer.identity()
+        if "workers" not in answer:
+            raise ConnectionError(f"that is the address of a {answer['type']}")
+
     try:
-        require_dask().comm.resolve_address(address)
+        distributed.comm.resolve_address(address)
     except (ValueError, ImportError) as error:
         raise InputError(
             f"dask: address '{address}': {error}; must be like tcp://host:8786"
         ) from error
     except OSError as error:
-        raise BackendUnavailableError(f"dask: address '{address}': {error}") from error
+        raise _nobody(address, error) from error
+    # In a thread, since the caller may have an event loop of its own.
+    with ThreadPoolExecutor(1) as thread:
+        try:
+            thread.submit(lambda: asyncio.run(asyncio.wait_for(ask(), 2 * CONNECT_S))).result()
+        except Exception as error:  # Whatever Dask makes of what another program sends it.
+            raise _nobody(address, error) from error
+
+
+def _nobody(address: str, error: Exception) -> BackendUnavailableError:
+    return BackendUnavailableError(
+        f"dask: no scheduler answers at '{address}' ({str(error) or 'not in time'}); "
+        "start one with: dask scheduler"
+    )
 
 
 @contextmanager
@@ -90,9 +114,7 @@ def _client(target: Any) -> Iterator[Any]:
     try:
         client = require_dask().Client(target, timeout=CONNECT_S, set_as_default=False)
     except OSError as error:
-        raise BackendUnavailableError(
-            f"dask: no scheduler answers at '{target}' ({error}); start one with: dask scheduler"
-        ) from error
+        raise _nobody(str(target), error) from error
     with client:
         yield client
 
@@ -101,9 +123,7 @@ def _client(target: Any) -> Iterator[Any]:
 def _local_cluster(workers: int | None, shards: int) -> Iterator[Any]:
     from dask.system import CPU_COUNT
 
-    with tempfile.TemporaryDirectory(
-        prefix="spikeport-dask-", ignore_cleanup_errors=True
-    ) as folder:
+    with scratch_folder() as folder:
         try:
             with _deaf_to_interrupts():
                 cluster = require_dask().LocalCluster(

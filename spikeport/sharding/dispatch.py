@@ -127,6 +127,8 @@ def _result(future: Any, shard: Shard) -> Run:
                 f"fewer samples per shard (now {shard.count}) or fewer workers"
             ) from error
         except Exception as error:
+            if future.status != "error":  # It did not fail: fetching its run did.
+                raise
             raise BackendUnavailableError(f"dask: {which} failed on a worker: {error!r}") from error
     return run
 

@@ -1,0 +1,72 @@
+"""A folder for the workers' own files, which is gone with the process that asked for it.
+
+That process cannot remove it where it is killed outright. So another one makes and removes it:
+this file, run as a program, which needs nothing but the standard library. It sits in a session of
+its own, where no Ctrl-C reaches it, and waits for the end of its standard input.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+PREFIX = "spikeport-dask-"
+ORDERLY = "ended"
+POLL_S = 0.1
+QUIET_LOOKS = 10
+"""Looks in a row without the folder after which no worker can be left that makes it again."""
+LOOKS = 600
+
+
+@contextmanager
+def scratch_folder() -> Iterator[str]:
+    """A new folder for temporary files; nothing of it remains, whatever ends this process.
+
+    Raises:
+        OutputError: it cannot be made.
+    """
+    from spikeport.errors import OutputError
+
+    with subprocess.Popen(
+        [sys.executable, "-I", "-S", __file__],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as keeper:
+        assert keeper.stdin is not None  # asked for above, as are the next two
+        assert keeper.stdout is not None
+        assert keeper.stderr is not None
+        if not (folder := keeper.stdout.readline().rstrip("\n")):
+            said = keeper.stderr.read().strip().rpartition("\n")[2]
+            raise OutputError(f"no folder for the workers' files can be made: {said}")
+        try:
+            yield folder
+        finally:
+            keeper.communicate(ORDERLY)
+
+
+def keep_folder() -> None:
+    """Make the folder, say its name, and remove it when the other end of standard input is gone."""
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+    sys.stdout.write(f"{folder}\n")
+    sys.stdout.flush()
+    wanted = 1 if sys.stdin.read() == ORDERLY else QUIET_LOOKS
+    quiet = 0
+    for _ in range(LOOKS):
+        shutil.rmtree(folder, ignore_errors=True)
+        quiet = 0 if folder.exists() else quiet + 1
+        if quiet >= wanted:
+            return
+        time.sleep(POLL_S)
+
+
+if __name__ == "__main__":
+    keep_folder()
