@@ -10,8 +10,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from benchmarks.calibrate import calibrated
-from benchmarks.networks import CASES, random_spikes
+from benchmarks.networks import CASES, Case, random_spikes
 from benchmarks.stored import store
 from spikeport.backends.lava.schedule import schedule
 from spikeport.network import DeployedNetwork, Synapses
@@ -24,14 +27,20 @@ CALIBRATION_SAMPLES = 4
 
 def prepare(name: str, activity: float, quick: bool, folder: Path) -> None:
     """Write the network of a case, calibrated to `activity`, and its input."""
-    case = CASES[name]
-    network, samples = case.build(), case.quick if quick else case.samples
-    few = random_spikes(network, CALIBRATION_SAMPLES, activity)
-    network = calibrated(network, few, activity)
-    spikes = random_spikes(network, samples, activity)
+    network, spikes = prepared(CASES[name], activity, quick=quick)
     counts = run_native(network, spikes).counts
     known = facts(network, counts) if counts else {}
-    store(folder, network, spikes, {"title": case.title, **known})
+    store(folder, network, spikes, {"title": CASES[name].title, **known})
+
+
+def prepared(
+    case: Case, activity: float, *, quick: bool = False
+) -> tuple[DeployedNetwork, NDArray[np.uint8]]:
+    """The network of a case, calibrated to `activity`, and its input."""
+    network = case.build()
+    few = random_spikes(network, CALIBRATION_SAMPLES, activity)
+    network = calibrated(network, few, activity)
+    return network, random_spikes(network, case.quick if quick else case.samples, activity)
 
 
 def facts(network: DeployedNetwork, counts: EventCounts) -> dict[str, Any]:

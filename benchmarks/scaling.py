@@ -18,6 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from benchmarks.calibrate import calibrated
 from benchmarks.children import ChildError, child, exit_on_terminate, measure
 from benchmarks.networks import Sketch, dense_chain, random_spikes
@@ -111,12 +114,17 @@ def _row(name: str, size: int, threads: int, repeats: int) -> dict[str, Any]:
     return row
 
 
-def _store(series: Series, size: int, folder: Path) -> None:
+def grown(series: Series, size: int) -> tuple[DeployedNetwork, NDArray[np.uint8]]:
+    """The network of a size, calibrated to `ACTIVITY`, and its input."""
     network, samples = series.build(size)
     brief = network.replace(steps=min(network.steps, 20))
     brief = calibrated(brief, random_spikes(brief, 1, ACTIVITY), ACTIVITY)
     network = brief.replace(steps=network.steps)
-    spikes = random_spikes(network, samples, ACTIVITY)
+    return network, random_spikes(network, samples, ACTIVITY)
+
+
+def _store(series: Series, size: int, folder: Path) -> None:
+    network, spikes = grown(series, size)
     counts = run_native(network, spikes).counts
     store(folder, network, spikes, facts(network, counts) if counts else {})
 

@@ -44,7 +44,7 @@ from spikeport.samples import Samples, at_step, check_samples, sample_count
 from spikeport.simulators.results import assembled_run, empty_trace, keep
 
 Synapse = tuple[int, int]
-"""(target neuron, weight mantissa)."""
+"""(neuron at the other end, weight mantissa)."""
 
 _Sent = dict[str, list[list[int]]]
 """Per source, for each logical step so far, the message of each of its neurons."""
@@ -98,45 +98,64 @@ def connection_current(connection: Synapses, total: int) -> int:
     return total >> -connection.exponent
 
 
+def bias_current(population: Population, mantissa: int) -> int:
+    """What a mantissa adds to v in one step."""
+    return int32(mantissa << population.bias_exponent)
+
+
 def synapses(connection: Synapses, source_shape: Shape) -> list[list[Synapse]]:
     """Every stored synapse, zero weights included, that each source neuron reaches."""
-    pool = connection.pool
     reached: list[list[Synapse]] = [[] for _ in range(math.prod(source_shape))]
-    shape = source_shape if pool is None else pool.output_shape(source_shape)
-    for target, position, weight in _weighted(connection, shape):
-        members = [position] if pool is None else _window(pool, position, source_shape, shape)
-        for neuron in members:
+    for target in range(_target_size(connection, _seen(connection, source_shape))):
+        for neuron, weight in afferents(connection, source_shape, target):
             reached[neuron].append((target, weight))
     return reached
 
 
-def _weighted(connection: Synapses, shape: Shape) -> Iterator[tuple[int, int, int]]:
-    """(target neuron, position in the possibly pooled source of `shape`, weight)."""
+def afferents(connection: Synapses, source_shape: Shape, target: int) -> Iterator[Synapse]:
+    """Every stored synapse, zero weights included, through which one target neuron hears."""
+    shape = _seen(connection, source_shape)
+    for position, weight in _weighted(connection, shape, target):
+        if connection.pool is None:
+            yield position, weight
+        else:
+            for neuron in _window(connection.pool, position, source_shape, shape):
+                yield neuron, weight
+
+
+def _seen(connection: Synapses, source_shape: Shape) -> Shape:
+    """Shape of the source behind the pool, if there is one."""
+    pool = connection.pool
+    return source_shape if pool is None else pool.output_shape(source_shape)
+
+
+def _target_size(connection: Synapses, shape: Shape) -> int:
+    """Number of target neurons for a possibly pooled source of `shape`."""
     if isinstance(connection, Dense):
-        for (target, position), weight in np.ndenumerate(connection.weight):
-            yield target, position, int(weight)
+        return len(connection.weight)
+    return math.prod(connection.output_shape(shape))
+
+
+def _weighted(connection: Synapses, shape: Shape, target: int) -> Iterator[tuple[int, int]]:
+    """(position in the possibly pooled source of `shape`, weight) for one target neuron."""
+    if isinstance(connection, Dense):
+        yield from enumerate(connection.weight[target].tolist())
         return
-    per_group = len(connection.weight) // connection.groups
+    o, *place = (int(i) for i in np.unravel_index(target, connection.output_shape(shape)))
+    first = o // (len(connection.weight) // connection.groups) * connection.weight.shape[1]
     if isinstance(connection, Conv1d):
-        _, length = shape
-        _, out_length = connection.output_shape(shape)
-        for (o, i, k), weight in np.ndenumerate(connection.weight):
-            c = o // per_group * connection.weight.shape[1] + i
-            for ox in range(out_length):
-                x = ox * connection.stride - connection.padding + k * connection.dilation
-                if 0 <= x < length:
-                    yield o * out_length + ox, c * length + x, int(weight)
+        (ox,), (_, length) = place, shape
+        for (i, k), weight in np.ndenumerate(connection.weight[o]):
+            x = ox * connection.stride - connection.padding + k * connection.dilation
+            if 0 <= x < length:
+                yield (first + i) * length + x, int(weight)
         return
-    _, height, width = shape
-    _, out_height, out_width = connection.output_shape(shape)
-    for (o, i, ky, kx), weight in np.ndenumerate(connection.weight):
-        c = o // per_group * connection.weight.shape[1] + i
-        for oy, ox in product(range(out_height), range(out_width)):
-            y = oy * connection.stride[0] - connection.padding[0] + ky * connection.dilation[0]
-            x = ox * connection.stride[1] - connection.padding[1] + kx * connection.dilation[1]
-            if 0 <= y < height and 0 <= x < width:
-                target = (o * out_height + oy) * out_width + ox
-                yield target, (c * height + y) * width + x, int(weight)
+    (oy, ox), (_, height, width) = place, shape
+    for (i, ky, kx), weight in np.ndenumerate(connection.weight[o]):
+        y = oy * connection.stride[0] - connection.padding[0] + ky * connection.dilation[0]
+        x = ox * connection.stride[1] - connection.padding[1] + kx * connection.dilation[1]
+        if 0 <= y < height and 0 <= x < width:
+            yield ((first + i) * height + y) * width + x, int(weight)
 
 
 def _window(pool: SumPool2d, position: int, source_shape: Shape, shape: Shape) -> Iterator[int]:
@@ -250,7 +269,7 @@ def _summed(
             messages = sent[connection.source][t - connection.delay]
             current = _received(connection, reached[connection.name], messages, len(a), tally)
             a = [int32(x + y) for x, y in zip(a, current, strict=True)]
-    return a, [int32(m << population.bias_exponent) for m in mantissa]
+    return a, [bias_current(population, m) for m in mantissa]
 
 
 def _received(

@@ -52,6 +52,8 @@ if TYPE_CHECKING:
     from spikeport.sharding import run_sweep as run_sweep
     from spikeport.simulators.native import run_native as run_native
     from spikeport.simulators.reference import run_reference as run_reference
+    from spikeport.simulators.reference_check import check_neurons as check_neurons
+    from spikeport.simulators.reference_check import sampled_record as sampled_record
     from spikeport.trace_comparison import compare_files as compare_files
     from spikeport.trace_comparison import compare_runs as compare_runs
     from spikeport.trace_reader import open_trace as open_trace
@@ -128,6 +130,10 @@ _HOME = {
     ),
     "spikeport.simulators.native": ("run_native",),
     "spikeport.simulators.reference": ("run_reference",),
+    "spikeport.simulators.reference_check": (
+        "check_neurons",
+        "sampled_record",
+    ),
     "spikeport.trace_comparison": (
         "compare_files",
         "compare_runs",

@@ -1,0 +1,183 @@
+"""Neurons of a network of any size computed anew by the scalar specification.
+
+A whole run of the specification takes minutes for each step of a network with millions of
+synapses. One neuron needs only the messages that it hears, and a record has them: with those given,
+its u, v and spikes follow from `simulators.reference`, scalar by scalar, and must be the recorded
+ones. A neuron that agrees is right if those it hears are, so neurons sampled from every population
+check a whole run.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator, Mapping
+from itertools import product
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikeport.errors import InputError
+from spikeport.network import BiasInjection, DeployedNetwork, Population, Shape, Synapses
+from spikeport.probe import Probe
+from spikeport.runs import Chosen, Run, Trace
+from spikeport.samples import Samples, check_samples, sample_count
+from spikeport.simulators.reference import (
+    Synapse,
+    afferents,
+    bias_current,
+    connection_current,
+    int32,
+    neuron_step,
+)
+from spikeport.trace_comparison import TraceComparison, compare_runs
+
+_Messages = Mapping[str, NDArray[Any]]
+"""Per source (T, B, N)."""
+
+
+def sampled_record(network: DeployedNetwork, count: int, seed: int = 0) -> tuple[Probe, ...]:
+    """What a run must record for `check_neurons`: every spike, and u and v of some neurons.
+
+    Of each population these are `count` random ones and those at borders: its first and last; in a
+    feature map (C, H, W) corners, middles of sides and centre of the first and the last channel.
+    """
+    rng = np.random.default_rng(seed)
+    return tuple(
+        probe
+        for part in network.populations
+        for probe in (
+            Probe(part.name, ("spikes",)),
+            Probe(part.name, ("u", "v"), _some_neurons(part.shape, count, rng)),
+        )
+    )
+
+
+def _some_neurons(shape: Shape, count: int, rng: np.random.Generator) -> tuple[int, ...]:
+    channels, *sides = shape
+    borders = product({0, channels - 1}, *({0, side // 2, side - 1} for side in sides))
+    size = math.prod(shape)
+    drawn = rng.choice(size, min(count, size), replace=False)
+    return (*(int(np.ravel_multi_index(place, shape)) for place in borders), *drawn.tolist())
+
+
+def check_neurons(network: DeployedNetwork, samples: Samples, run: Run) -> TraceComparison:
+    """Compare every neuron whose u or v a run has recorded with the specification.
+
+    Args:
+        samples: those of the run.
+        run: of any backend, with all spikes of each population that such a neuron hears.
+
+    Returns:
+        The comparison; the specification is the second of the two.
+
+    Raises:
+        InputError: the run is of another network or B, has recorded u and v of no neuron, or
+            lacks spikes that are heard.
+    """
+    if run.network_hash != network.content_hash:
+        raise InputError(
+            f"check: the run is of network {run.network_hash[:12]}, not {network.content_hash[:12]}"
+        )
+    arrays = check_samples(network.inputs, network.steps, samples)
+    count = sample_count(network.inputs, arrays)
+    if count != run.samples:
+        raise InputError(f"check: {count} samples are given, the run is of {run.samples}")
+    trace = run.trace or Trace()
+    messages = _messages(network, arrays, trace)
+    fields: dict[str, dict[str, NDArray[Any]]] = {"u": {}, "v": {}, "spikes": {}}
+    neurons = {}
+    for part in network.populations:
+        chosen = _recorded(trace, part)
+        if chosen is None:
+            continue
+        values = _recomputed(network, part, chosen.flat, messages)
+        for variable, array in zip(fields, values, strict=True):
+            fields[variable][part.name] = array
+            neurons[variable, part.name] = chosen
+    if not neurons:
+        raise InputError("check: the run has recorded u and v of no neuron")
+    expected = dataclasses.replace(run, trace=Trace(**fields, neurons=neurons))
+    return compare_runs(run, expected, network.order)
+
+
+def _recorded(trace: Trace, part: Population) -> Chosen | None:
+    """Neurons of a population whose u or v was recorded."""
+    flat: set[int] = set()
+    for variable in ("u", "v"):
+        if part.name in getattr(trace, variable):
+            some = trace.neurons.get((variable, part.name))
+            flat |= set(range(part.size) if some is None else some.flat.tolist())
+    return Chosen(np.array(sorted(flat), np.int64), part.shape) if flat else None
+
+
+def _messages(
+    network: DeployedNetwork, arrays: Mapping[str, NDArray[Any]], trace: Trace
+) -> _Messages:
+    """What inputs presented and populations sent, as far as it was recorded whole."""
+    whole = {
+        name: spikes
+        for name, spikes in trace.spikes.items()
+        if ("spikes", name) not in trace.neurons
+    }
+    messages = {}
+    for name, values in {**arrays, **whole}.items():
+        part = network.sources[name]
+        flat = values.reshape(*values.shape[: values.ndim - len(part.shape)], part.size)
+        messages[name] = np.broadcast_to(flat, (network.steps, *flat.shape[-2:]))
+    return messages
+
+
+def _recomputed(
+    network: DeployedNetwork, part: Population, neurons: NDArray[np.int64], messages: _Messages
+) -> NDArray[np.int64]:
+    """u, v and spikes of some neurons of a population: (3, T, B, K)."""
+    for c in network.incoming(part.name):
+        if c.source not in messages:
+            raise InputError(
+                f"check: '{part.name}' hears '{c.source}', whose spikes were not recorded whole"
+            )
+    samples = next(iter(messages.values())).shape[1]
+    values = np.empty((3, network.steps, samples, len(neurons)), np.int64)
+    for k, neuron in enumerate(neurons.tolist()):
+        mantissa = np.full((network.steps, samples), part.bias.flat[neuron], np.int64)
+        heard = []
+        for c in network.incoming(part.name):
+            if isinstance(c, BiasInjection):
+                mantissa += messages[c.source][..., neuron]
+            else:
+                synapses = list(afferents(c, network.sources[c.source].shape, neuron))
+                heard.append((c, _totals(synapses, messages[c.source], c.delay)))
+        for sample in range(samples):
+            totals = [(c, total[:, sample].tolist()) for c, total in heard]
+            states = list(_states(part, totals, mantissa[:, sample].tolist()))
+            values[:, :, sample, k] = np.array(states, np.int64).T
+    return values
+
+
+def _totals(synapses: list[Synapse], messages: NDArray[Any], delay: int) -> NDArray[np.int64]:
+    """Sum of weights times messages that arrive at one neuron in each step: (T, B).
+
+    int64 is exact: |weight| <= 2^8, |message| <= 2^23 and there are fewer than 2^31 synapses.
+    """
+    sources, weights = np.array(synapses, np.int64).reshape(-1, 2).T
+    steps, samples, _ = messages.shape
+    totals = np.zeros((steps, samples), np.int64)
+    for sample in range(samples):
+        arriving = messages[: max(steps - delay, 0), sample][:, sources]
+        totals[delay:, sample] = arriving.astype(np.int64) @ weights
+    return totals
+
+
+def _states(
+    part: Population, heard: list[tuple[Synapses, list[int]]], mantissa: list[int]
+) -> Iterator[tuple[int, int, bool]]:
+    """u, v and spike of one neuron after each step of one sample."""
+    u, v = 0, part.v_init
+    for t, m in enumerate(mantissa):
+        a = 0
+        for connection, totals in heard:
+            a = int32(a + connection_current(connection, totals[t]))
+        u, v, spike = neuron_step(part, u, v, a, bias_current(part, m))
+        yield u, v, spike
