@@ -1,0 +1,82 @@
+"""Everything that changes while a chunk of samples runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikeport.network import DeployedNetwork
+from spikeport.runs import Trace
+from spikeport.simulators.native.currents import Constant, constant_currents, piece_size
+from spikeport.simulators.native.events import Rooms
+from spikeport.simulators.native.kernels import RECEIVED, Int32
+from spikeport.simulators.native.plan import Plan
+from spikeport.simulators.native.replay import Spikes
+from spikeport.simulators.native.streams import Stream, make_stream
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """A chunk under way: per population the arrays of its neurons, (B, N).
+
+    Attributes:
+        heard: per source, what connections carry.
+        own: per population, what it computes; the same streams unless in a replay.
+    """
+
+    network: DeployedNetwork
+    plan: Plan
+    samples: int
+    heard: Mapping[str, Stream]
+    own: Mapping[str, Stream]
+    u: Mapping[str, Int32]
+    v: Mapping[str, Int32]
+    constant: Mapping[str, Constant]
+    updates: dict[str, int]
+    scratch: Int32
+    received: Int32
+    rooms: dict[str, Rooms]
+    trace: Trace
+
+
+def initial_state(
+    network: DeployedNetwork,
+    plan: Plan,
+    inputs: Mapping[str, NDArray[Any]],
+    block: int,
+    trace: Trace,
+    recorded: Spikes | None,
+) -> State:
+    """All neurons before step 0; for the arguments see `chunk.run_chunk`."""
+    samples = inputs[network.inputs[0].name].shape[-1 - len(network.inputs[0].shape)]
+    given = {**inputs, **(recorded or {})}
+    heard = {
+        name: make_stream(network, part, given.get(name), samples, block)
+        for name, part in network.sources.items()
+    }
+    own = {name: heard[name] for name in network.order}
+    if recorded is not None:
+        own = {
+            name: make_stream(network, network.by_name[name], None, samples, block)
+            for name in network.order
+        }
+    pieces = ((part.size, *piece_size(part.size, block, samples)) for part in network.populations)
+    return State(
+        network=network,
+        plan=plan,
+        samples=samples,
+        heard=heard,
+        own=own,
+        u={p.name: np.zeros((samples, p.size), np.int32) for p in network.populations},
+        v={p.name: np.full((samples, p.size), p.v_init, np.int32) for p in network.populations},
+        constant={name: constant_currents(network, plan, heard, name) for name in network.order},
+        updates=dict.fromkeys(network.order, 0),
+        scratch=np.empty(max(size * steps * count for size, steps, count in pieces), np.int32),
+        received=np.empty(RECEIVED, np.int32),
+        rooms={},
+        trace=trace,
+    )
