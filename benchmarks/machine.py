@@ -1,7 +1,8 @@
 """Child process: what this machine can do at best, measured by small loops of the same kind.
 
 A simulator of integer networks adds rows of weights for events or multiplies matrices, so these
-two rates, from caches, are its limits; memory bandwidth is that of what does not fit in them.
+two rates, from caches, are the limits of synapses; memory bandwidth is that of what does not fit in
+them. Steps of neurons are measured apart.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -19,11 +20,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeport.simulators.native.compiled import kernel
+from spikeport.simulators.native.neurons import neuron_loop
+from spikeport.simulators.native.vectors import sum_rows_256
 
 ROW = 512
 ROWS = 256
 """Tables of 128 KiB (int8) and 256 KiB (int16) in L2; accumulators of 2 KiB stay in L1."""
 CHOSEN = 1 << 15
+NEURONS = 1024
 SIDE = 1536
 COPY_BYTES = 256 << 20
 
@@ -52,6 +56,31 @@ def add_rows_by_four(
             total[i] += (np.int32(a[i]) + np.int32(b[i])) + (np.int32(c[i]) + np.int32(d[i]))
 
 
+@kernel
+def add_rows_in_registers(
+    table: NDArray[Any], chosen: NDArray[np.int64], total: NDArray[np.int32]
+) -> None:
+    """The same by vectors that hold int16 sums over 256 rows."""
+    none = np.int32(0)
+    for first in range(0, chosen.size, 256):
+        for low in range(0, total.size, 256):
+            stop = first + 256
+            sum_rows_256(table, low, chosen, first, stop, total, total, low, True, none, none)
+
+
+@kernel
+def advance_neurons(
+    received: NDArray[np.int32],
+    u: NDArray[np.int32],
+    v: NDArray[np.int32],
+    fired: NDArray[np.uint8],
+    steps: int,
+) -> None:
+    """Steps of LIF neurons without bias, whose state stays in the nearest cache."""
+    for _ in range(steps):
+        neuron_loop(received, received, u, v, fired, 4096, 1024, 6400, False, True, True, False)
+
+
 def limits(threads: int, repeats: int) -> dict[str, float]:
     """Rates in 1/s: additions of weights, multiply-adds of matrix products, bytes moved.
 
@@ -60,8 +89,9 @@ def limits(threads: int, repeats: int) -> dict[str, float]:
     found = {
         f"{how.__name__}_{kind}": _row_adds(how, np.dtype(kind), threads, repeats)
         for kind in ("int8", "int16")
-        for how in (add_rows, add_rows_by_four)
+        for how in (add_rows, add_rows_by_four, add_rows_in_registers)
     }
+    found["neurons"] = _neuron_steps(threads, repeats)
     square = np.random.default_rng(0).integers(-127, 127, (SIDE, SIDE)).astype(np.float32)
     found["products_float32"] = SIDE**3 / _median(lambda: square @ square, repeats)
     if importlib.util.find_spec("torch") is not None:
@@ -85,6 +115,23 @@ def _row_adds(add: Add, kind: np.dtype[Any], threads: int, repeats: int) -> floa
             lambda: list(pool.map(lambda total: add(table, chosen, total), totals)), repeats
         )
     return threads * CHOSEN * ROW / seconds
+
+
+def _neuron_steps(threads: int, repeats: int) -> float:
+    rng = np.random.default_rng(0)
+    received = rng.integers(-100, 120, NEURONS).astype(np.int32)
+    states = [
+        (np.zeros(NEURONS, np.int32), np.zeros(NEURONS, np.int32), np.zeros(NEURONS, np.uint8))
+        for _ in range(threads)
+    ]
+
+    def run(state: Sequence[NDArray[Any]]) -> None:
+        u, v, fired = state
+        advance_neurons(received, u, v, fired, CHOSEN)
+
+    with ThreadPoolExecutor(threads) as pool:
+        seconds = _median(lambda: list(pool.map(run, states)), repeats)
+    return threads * CHOSEN * NEURONS / seconds
 
 
 def _int8_products(threads: int, repeats: int) -> float:

@@ -72,6 +72,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     row |= {"network": network, "activity_percent": activity}
                     if (rate := row.get("sample_steps_per_s")) is not None:
                         row["share_of_limit"] = share_of_limit(rate, facts, limits)
+                        row["share_with_neurons"] = share_of_limit(
+                            rate, facts, limits, neurons=True
+                        )
                 report["rows"] += rows
                 print_rows(facts, activity, rows)
     print_headline(report["rows"])
@@ -126,17 +129,26 @@ def _variants(name: str, samples: int, quick: bool) -> list[tuple[int, str]]:
 
 
 def share_of_limit(
-    sample_steps_per_s: float, facts: Mapping[str, Any], limits: Mapping[str, float]
+    sample_steps_per_s: float,
+    facts: Mapping[str, Any],
+    limits: Mapping[str, float],
+    *,
+    neurons: bool = False,
 ) -> float:
     """The least seconds that the synapses of a sample-step can take, over those taken.
 
     Each connection is free to add rows of weights for its events or to multiply matrices,
-    whichever is quicker at the machine's best rate; what neurons cost is not in it.
+    whichever is quicker at the machine's best rate.
+
+    Args:
+        neurons: add the least seconds that the neurons can take.
     """
     adds = max(rate for name, rate in limits.items() if name.startswith("add_rows"))
     products = max(rate for name, rate in limits.items() if name.startswith("products"))
     parts = facts["connections"].values()
     least = sum(min(part["events"] / adds, part["products"] / products) for part in parts)
+    if neurons:
+        least += facts["neurons"] / limits["neurons"]
     return float(least * sample_steps_per_s)
 
 

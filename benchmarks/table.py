@@ -8,14 +8,15 @@ from typing import Any
 
 FLOATS = ("norse", "snntorch", "spikingjelly")
 COLUMNS = (
-    "simulator", "used as", "sample-steps/s", "events/s", "of limit", "peak memory", "start-up",
-    "native is",
+    "simulator", "used as", "sample-steps/s", "events/s", "of limit", "with neurons",
+    "peak memory", "start-up", "native is",
 )  # fmt: skip
 
 NOTES = """
 sample-steps/s  median of the repeats; Lava: cost of one more sample, its start not counted
 events/s        synaptic events that native counts for these spikes, the same for every row
 of limit        least time for the synapses by the machine's rates above over the time taken
+with neurons    the same with the least time for the neurons added
 peak memory     of the process, input included; Lava: its largest process
 start-up        from starting Python to the first result, less one steady run
 used as         the best of several batch sizes and orders; Lava takes one sample at a time
@@ -65,17 +66,19 @@ def print_headline(rows: Sequence[Mapping[str, Any]]) -> None:
         beaten, _ = _ratio(native, fastest)
         if lava:
             means.append((activity, lava))
-        share = native.get("share_of_limit")
+        shares = [native.get(name) for name in ("share_of_limit", "share_with_neurons")]
         cells.append(
             [
                 network,
                 f"{activity:g} %",
                 f"{'>' if lava_bound else ''}{_times(lava)}",
                 f"{_times(beaten)} {fastest.get('simulator', '')}".strip(),
-                "" if share is None else f"{100 * share:.0f} %",
+                *("" if share is None else f"{100 * share:.0f} %" for share in shares),
             ]
         )
-    print_table(("network", "input", "Lava", "fastest float framework", "of limit"), cells)
+    print_table(
+        ("network", "input", "Lava", "fastest float framework", "of limit", "with neurons"), cells
+    )
     for activity in dict.fromkeys(activity for activity, _ in means):
         mean = statistics.geometric_mean(ratio for a, ratio in means if a == activity)
         print(f"geometric mean against Lava at {activity:g} %: {_times(mean)}")
@@ -99,10 +102,10 @@ def _cells(row: Mapping[str, Any], native: Mapping[str, Any]) -> list[str]:
     ratio, bound = _ratio(native, row)
     startup, peak = row.get("startup_s"), row.get("peak_bytes")
     if "capped" in row:
-        speed = [f"<{si(row['at_most_per_s'])}", "", ""]
+        speed = [f"<{si(row['at_most_per_s'])}", "", "", ""]
     else:
-        share = f"{100 * row['share_of_limit']:.1f} %"
-        speed = [si(row["sample_steps_per_s"]), si(row["events_per_s"]), share]
+        shares = [f"{100 * row[name]:.1f} %" for name in ("share_of_limit", "share_with_neurons")]
+        speed = [si(row["sample_steps_per_s"]), si(row["events_per_s"]), *shares]
     return [
         row["simulator"],
         _use(row),

@@ -127,14 +127,17 @@ def test_products_of_a_pooled_connection_are_those_behind_the_pool() -> None:
 
 
 def test_the_limit_is_the_cheaper_way_for_each_connection() -> None:
-    known = {
+    known: dict[str, Any] = {
         "connections": {
             "few": {"events": 10.0, "products": 1000},
             "many": {"events": 900.0, "products": 1000},
         }
     }
-    limits = {"add_rows_int8": 100.0, "products_int8": 200.0, "memory_bytes": 1.0}
-    assert share_of_limit(2.0, known, limits) == pytest.approx(2.0 * (10 / 100 + 1000 / 200))
+    known |= {"neurons": 30}
+    limits = {"add_rows_int8": 100.0, "products_int8": 200.0, "neurons": 10.0, "memory_bytes": 1.0}
+    synapses = 10 / 100 + 1000 / 200
+    assert share_of_limit(2.0, known, limits) == pytest.approx(2.0 * synapses)
+    assert share_of_limit(2.0, known, limits, neurons=True) == pytest.approx(2.0 * (synapses + 3))
 
 
 def test_children_answer_fail_and_are_stopped() -> None:
@@ -158,17 +161,24 @@ def test_tables_show_bounds_failures_and_ratios(capsys: pytest.CaptureFixture[st
     common = {"network": "small", "activity_percent": 10.0}
     rows: list[dict[str, Any]] = [
         {"simulator": "native", "sample_steps_per_s": 1e6, "events_per_s": 1e9,
-         "share_of_limit": 0.5, "peak_bytes": 2**20, "startup_s": 1.0, "variant": (2, "")},
+         "share_of_limit": 0.5, "share_with_neurons": 0.6, "peak_bytes": 2**20, "startup_s": 1.0, "variant": (2, "")},
         {"simulator": "lava", "capped": True, "at_most_per_s": 10.0},
         {"simulator": "norse", "sample_steps_per_s": 2e5, "events_per_s": 2e8,
-         "share_of_limit": 0.1, "variant": (2, "steps")},
+         "share_of_limit": 0.1, "share_with_neurons": 0.2, "variant": (2, "steps")},
         {"simulator": "snntorch", "failed": "it broke"},
     ]  # fmt: skip
     rows = [row | common for row in rows]
     print_rows(known, 10.0, rows)
     print_headline(rows)
     shown = capsys.readouterr().out
-    for text in ("<10", ">100,000x", "5x norse", "snntorch failed: it broke", "steps, batch 2"):
+    for text in (
+        "<10",
+        ">100,000x",
+        "5x norse",
+        "60 %",
+        "snntorch failed: it broke",
+        "steps, batch 2",
+    ):
         assert text in shown
 
 

@@ -18,10 +18,12 @@ from spikeport.simulators.native.wiring import Wiring
 
 PIECE = 1 << 17
 """Currents at once, unless one sample's of one step are more."""
-_PRODUCTS_FROM = {"spikes": 0.6, "values": 0.2}
-"""Share of non-zero messages from which a matrix product beats adding rows."""
-_LOOKED_AT = 1 << 12
-"""Messages that the share is measured on."""
+_PRODUCTS_FROM = 0.5
+"""Share of non-zero integers from which a matrix product beats adding rows times integers.
+
+Measured by `benchmarks/products.py`. Rows of spikes need no multiplication: adding all of them is
+quicker than the product, so that there is no share for spikes.
+"""
 
 Constant = list[tuple[int, Int32]]
 """Delay and current (B, N) of every connection from a static input."""
@@ -91,26 +93,16 @@ def summed(
     return current
 
 
-def wants_product(wiring: Wiring, stream: Stream, step: int, sample: int) -> bool:
-    """Whether a matrix product is exact, and quicker by the activity around a step and sample."""
-    if not wiring.exact_products:
-        return False
-    last = sample + max(_LOOKED_AT // stream.size, 1)
-    now = stream.messages[sample:last, step, : stream.size]
-    least = _PRODUCTS_FROM["values" if stream.graded else "spikes"]
-    return bool(np.count_nonzero(now) >= least * now.size)
-
-
 def _deliver(
     wiring: Wiring, stream: Stream, first: int, first_sample: int, current: Int32, *, fresh: bool
 ) -> None:
     """Add what messages of steps first.. give, or set it where `fresh`."""
     steps, count, _ = current.shape
-    samples = slice(first_sample, first_sample + count)
-    if wants_product(wiring, stream, first + steps // 2, first_sample):
-        now = stream.messages[samples, first : first + steps, : stream.size]
-        _multiply(now.swapaxes(0, 1), wiring, current, fresh=fresh)
-        return
+    if stream.graded and wiring.exact_products:
+        now = stream.messages[first_sample : first_sample + count, first : first + steps]
+        if np.count_nonzero(now) >= _PRODUCTS_FROM * now.size:
+            multiply(now.swapaxes(0, 1), wiring, current, fresh=fresh)
+            return
     deliver = deliver_values if stream.graded else deliver_spikes
     deliver(
         stream.messages,
@@ -124,7 +116,7 @@ def _deliver(
     )
 
 
-def _multiply(messages: NDArray[Any], wiring: Wiring, current: Int32, *, fresh: bool) -> None:
+def multiply(messages: NDArray[Any], wiring: Wiring, current: Int32, *, fresh: bool) -> None:
     """As `_deliver`, as a product in float32 that `wire` has proved exact."""
     tables = wiring.tables
     total = (messages.astype(np.float32) @ wiring.factors).astype(np.int32)

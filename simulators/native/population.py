@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from spikeport.fixed_point import DECAY_UNITY
 from spikeport.network import Population, Reset, Synapses, threshold_state
 from spikeport.runs import Trace
-from spikeport.simulators.native.currents import piece_size, summed, wants_product
+from spikeport.simulators.native.currents import piece_size, summed
 from spikeport.simulators.native.events import BAND, Rooms, rooms_for
 from spikeport.simulators.native.kernels import Int32, advance
 from spikeport.simulators.native.layout import channels_first, channels_last
@@ -29,7 +29,7 @@ def run_steps(state: State, name: str, now: range, origin: int) -> None:
     """Run one population through the steps `now` of the block that begins at `origin`."""
     part, own = state.network.by_name[name], state.own[name]
     u, v, trace = state.u[name], state.v[name], state.trace
-    heard, others = _split(state, name, now, origin)
+    heard, others = _split(state, name)
     first, second = (_part(state, name, c) for c in (*heard, None, None)[:2])
     bias = _bias(state, name, now, origin)
     run = _loop(state.plan, part, biased=bias is not None)
@@ -118,23 +118,17 @@ def _part(state: State, name: str, connection: Synapses | None) -> _Part:
     return _Part(stream.messages, before, tables, state.rooms[connection.name])
 
 
-def _split(
-    state: State, name: str, now: range, origin: int
-) -> tuple[list[Synapses], list[Synapses]]:
+def _split(state: State, name: str) -> tuple[list[Synapses], list[Synapses]]:
     """Up to two connections from spikes that the neurons' own loop adds up, and the others.
 
     What a population hears of itself is among them: the loop has just made those spikes.
     """
     moving = [c for c in state.plan.incoming[name] if not state.heard[c.source].static]
-    chosen: list[Synapses] = []
-    for c in moving:
-        stream, wiring = state.heard[c.source], state.plan.wirings[c.name]
-        middle = stream.before + now.start - c.delay - origin + len(now) // 2
-        if not wiring.small or stream.graded:
-            continue
-        if c.source == name or not wants_product(wiring, stream, middle, 0):
-            chosen.append(c)
-    chosen.sort(key=lambda c: c.source != name)
+    chosen = [
+        c
+        for c in sorted(moving, key=lambda c: c.source != name)
+        if state.plan.wirings[c.name].small and not state.heard[c.source].graded
+    ]
     heard = chosen[:1]
     for c in chosen[1:]:
         pair = sorted((heard[0], c), key=lambda c: -state.plan.wirings[c.name].tables.width)
