@@ -76,9 +76,13 @@ def wrapped_once(u: int) -> int:
     return u
 
 
-def neuron_step(population: Population, u: int, v: int, a: int, b: int) -> tuple[int, int, bool]:
+def neuron_step(
+    population: Population, u: int, v: int, a: int, b: int, *, resting: bool = False
+) -> tuple[int, int, bool]:
     """One step of one neuron with summed input a and bias current b: u, v after it, and spike."""
     u = wrapped_once(int32(decayed(u, population.decay_u) + int32(a << ACTIVATION_SHIFT)))
+    if resting:
+        return u, v, False
     v = int32(decayed(v, population.decay_v) + u + b)
     v = max(-STATE_MAX, min(STATE_MAX, v))
     threshold = threshold_state(population)
@@ -201,6 +205,7 @@ def run_reference(network: DeployedNetwork, samples: Samples, *, record: Record 
     for sample in range(count):
         u = {p.name: [0] * p.size for p in network.populations}
         v = {p.name: [p.v_init] * p.size for p in network.populations}
+        rest = {p.name: [0] * p.size for p in network.populations}
         sent: _Sent = {name: [] for name in network.sources}
         for t in range(network.steps):
             for part in network.inputs:
@@ -210,7 +215,7 @@ def run_reference(network: DeployedNetwork, samples: Samples, *, record: Record 
             for name in network.order:
                 population = network.by_name[name]
                 a, b = _summed(network, population, sent, t, reached, tally)
-                spikes = _population_step(population, u[name], v[name], a, b, tally)
+                spikes = _population_step(population, u[name], v[name], rest[name], a, b, tally)
                 sent[name].append(spikes)
                 fired[name][sample] += spikes
                 keep(trace, name, (t, sample), spikes=spikes, u=u[name], v=v[name])
@@ -275,16 +280,24 @@ def _received(
 
 
 def _population_step(
-    population: Population, u: list[int], v: list[int], a: list[int], b: list[int], tally: _Tally
+    population: Population,
+    u: list[int],
+    v: list[int],
+    rest: list[int],
+    a: list[int],
+    b: list[int],
+    tally: _Tally,
 ) -> list[int]:
-    """Step every neuron, changing u and v in place; returns the spikes."""
+    """Step every neuron, changing u, v and the steps of rest left in place; returns the spikes."""
     spikes = [0] * population.size
     for i in range(population.size):
         tally.visits[population.name] += 1
         if (u[i], v[i], a[i], b[i]) != (0, 0, 0, 0):
             tally.updates[population.name] += 1
-        u[i], v[i], spike = neuron_step(population, u[i], v[i], a[i], b[i])
+        u[i], v[i], spike = neuron_step(population, u[i], v[i], a[i], b[i], resting=rest[i] > 0)
+        rest[i] = max(rest[i] - 1, 0)
         if spike:
+            rest[i] = population.refractory
             tally.spikes[population.name] += 1
             spikes[i] = 1
     return spikes

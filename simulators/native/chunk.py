@@ -52,6 +52,7 @@ class _State:
     Attributes:
         heard: per source, what connections carry.
         own: per population, what it computes; the same streams unless in a replay.
+        rest: steps of rest left; (B, 0) where there is no refractory time.
     """
 
     plan: Plan
@@ -60,6 +61,7 @@ class _State:
     own: Mapping[str, Stream]
     u: Mapping[str, Int32]
     v: Mapping[str, Int32]
+    rest: Mapping[str, NDArray[np.uint8]]
     constant: Mapping[str, Constant]
     updates: dict[str, int]
     scratch: Int32
@@ -149,6 +151,10 @@ def _initial(
         own=own,
         u={p.name: np.zeros((samples, p.size), np.int32) for p in network.populations},
         v={p.name: np.full((samples, p.size), p.v_init, np.int32) for p in network.populations},
+        rest={
+            p.name: np.zeros((samples, p.size if p.refractory else 0), np.uint8)
+            for p in network.populations
+        },
         constant={name: constant_currents(plan, heard, name) for name in network.order},
         updates=dict.fromkeys(network.order, 0),
         scratch=np.empty(max(size * steps * count for size, steps, count in pieces), np.int32),
@@ -174,10 +180,10 @@ def _no_counts(state: _State) -> _Counts:
 def _run_steps(state: _State, name: str, now: range, origin: int) -> None:
     """Run one population through the steps `now` of the block that begins at `origin`."""
     part, own = state.plan.network.by_name[name], state.own[name]
-    u, v, trace = state.u[name], state.v[name], state.trace
+    u, v, rest, trace = state.u[name], state.v[name], state.rest[name], state.trace
     bias = _bias(state, name, now, origin)
     steps, count = piece_size(part.size, len(now), state.samples)
-    run = advance(part.decay_u, part.decay_v)
+    run = advance(part.decay_u, part.decay_v, part.refractory)
     for sample in range(0, state.samples, count):
         samples = slice(sample, min(sample + count, state.samples))
         for begin in range(now.start, now.stop, steps):
@@ -204,6 +210,7 @@ def _run_steps(state: _State, name: str, now: range, origin: int) -> None:
                     bias[since : since + len(turn)] if len(bias) > 1 else bias,
                     u,
                     v,
+                    rest,
                     own.messages,
                     len(turn),
                     own.before + turn.start - origin,
@@ -212,6 +219,7 @@ def _run_steps(state: _State, name: str, now: range, origin: int) -> None:
                     part.decay_v,
                     threshold_state(part),
                     part.reset is Reset.SUBTRACT,
+                    part.refractory,
                 )
                 if name in trace.u or name in trace.v:
                     shown = (channels_first(values[samples], part.shape) for values in (u, v))

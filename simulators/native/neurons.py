@@ -48,18 +48,23 @@ def _decayed(x: Any, keep: Any, decay: int) -> Any:
     return np.int32(np.int32(high * keep) + fraction)
 
 
-def advance(decay_u: int, decay_v: int) -> Callable[..., int]:
-    """The compiled loop for two decays; other decays than none and all share one."""
-    return _advance(*(decay if decay in (0, DECAY_UNITY) else -1 for decay in (decay_u, decay_v)))
+def advance(decay_u: int, decay_v: int, refractory: int) -> Callable[..., int]:
+    """The compiled loop for two decays, with rest or without.
+
+    Other decays than none and all share one.
+    """
+    kinds = (decay if decay in (0, DECAY_UNITY) else -1 for decay in (decay_u, decay_v))
+    return _advance(*kinds, refractory > 0)
 
 
 @functools.cache
-def _advance(kind_u: int, kind_v: int) -> Callable[..., int]:
+def _advance(kind_u: int, kind_v: int, rests: bool) -> Callable[..., int]:
     def run(
         current: Int32,
         bias: Int32,
         u: Int32,
         v: Int32,
+        rest: NDArray[np.uint8],
         spikes: NDArray[np.uint8],
         steps: int,
         first: int,
@@ -68,18 +73,21 @@ def _advance(kind_u: int, kind_v: int) -> Callable[..., int]:
         decay_v: int,
         threshold: int,
         subtract: bool,
+        refractory: int,
     ) -> int:
         """Run `steps` steps of samples first_sample.. with `current` (steps or 1, B', N).
 
-        Changes u and v (B, N) and writes spikes[first + t, b]. `bias` is (steps or 1, B or 1,
-        N). Returns how many neuron-steps found u, v, current or bias not zero.
+        Changes u, v and, if `rests`, the steps of rest left (B, N), and writes spikes[first + t,
+        b]. `bias` is (steps or 1, B or 1, N). Returns how many neuron-steps found u, v, current
+        or bias not zero.
         """
         keep_u, keep_v = np.int32(DECAY_UNITY - decay_u), np.int32(DECAY_UNITY - decay_v)
         limit, lowered = np.int32(threshold), np.int32(~0 if subtract else 0)
+        pause = np.uint8(refractory)
         touched = 0
         for b in range(current.shape[1]):
             at = first_sample + b
-            own_u, own_v = u[at], v[at]
+            own_u, own_v, own_rest = u[at], v[at], rest[at]
             for t in range(steps):
                 received = current[min(t, current.shape[0] - 1), b]
                 added = bias[min(t, bias.shape[0] - 1), min(at, bias.shape[1] - 1)]
@@ -94,6 +102,11 @@ def _advance(kind_u: int, kind_v: int) -> Callable[..., int]:
                     y = np.int32(np.int32(_decayed(y, keep_v, kind_v) + x) + c)
                     y = min(max(y, -_MAX), _MAX)
                     spike = y > limit
+                    if rests:
+                        left = own_rest[i]
+                        spike = spike and left == 0
+                        y = y if left == 0 else own_v[i]
+                        own_rest[i] = pause if spike else np.uint8(left - (left != 0))
                     own_u[i] = x
                     own_v[i] = np.int32(np.int32(y - limit) & lowered) if spike else y
                     fired[i] = spike
