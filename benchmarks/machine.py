@@ -78,7 +78,23 @@ def advance_neurons(
 ) -> None:
     """Steps of LIF neurons without bias, whose state stays in the nearest cache."""
     for _ in range(steps):
-        neuron_loop(received, received, u, v, fired, 4096, 1024, 6400, False, True, True, False)
+        neuron_loop(
+            received,
+            received,
+            u,
+            v,
+            fired,
+            fired,
+            4096,
+            1024,
+            6400,
+            False,
+            0,
+            True,
+            True,
+            False,
+            False,
+        )
 
 
 def limits(threads: int, repeats: int) -> dict[str, float]:

@@ -2,7 +2,8 @@
 
 Membranes are v / (64 scale) and inputs x / scale, so the view is what the quantizer started from
 but for rounding. Gains lie in the weights (r = 1, w_in = 1). It cannot show what only integers
-have: truncation, wrap-around and saturation. A population becomes
+have: truncation, wrap-around and saturation; nor what NIR has no word for (`view_notes`), such as
+a refractory time. A population becomes
 
     decay_u = 4096               LIF, or IF where decay_v = 0
     0 < decay_u < 4096           CubaLIF, or LI (u) and then LIF or IF where decay_v = 0 or where

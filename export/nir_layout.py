@@ -101,6 +101,11 @@ def view_notes(network: DeployedNetwork) -> tuple[str, ...]:
         for p in network.populations
         if p.v_init
     ]
+    notes += [
+        f"'{p.name}': rests {p.refractory} steps after a spike, in the view it does not"
+        for p in network.populations
+        if p.refractory and not never_spikes(network, p.name)
+    ]
     for readout in network.readouts:
         if readout.kind is ReadoutKind.MEMBRANE and not never_spikes(network, readout.population):
             notes.append(f"'{readout.population}': its membrane is read, the view shows its spikes")

@@ -76,16 +76,24 @@ def wrapped_once(u: int) -> int:
     return u
 
 
-def neuron_step(population: Population, u: int, v: int, a: int, b: int) -> tuple[int, int, bool]:
-    """One step of one neuron with summed input a and bias current b: u, v after it, and spike."""
+def neuron_step(
+    population: Population, u: int, v: int, rest: int, a: int, b: int
+) -> tuple[int, int, int, bool]:
+    """One step of one neuron with summed input a and bias current b: u, v, rest, and spike.
+
+    `rest` is how many steps of rest are left.
+    """
     u = wrapped_once(int32(decayed(u, population.decay_u) + int32(a << ACTIVATION_SHIFT)))
+    if rest > 0:
+        return u, v, rest - 1, False
     v = int32(decayed(v, population.decay_v) + u + b)
     v = max(-STATE_MAX, min(STATE_MAX, v))
     threshold = threshold_state(population)
     spike = v > threshold
     if spike:
         v = 0 if population.reset is Reset.ZERO else v - threshold
-    return u, v, spike
+        rest = population.refractory
+    return u, v, rest, spike
 
 
 def connection_current(connection: Synapses, total: int) -> int:
@@ -220,6 +228,7 @@ def run_reference(network: DeployedNetwork, samples: Samples, *, record: Record 
     for sample in range(count):
         u = {p.name: [0] * p.size for p in network.populations}
         v = {p.name: [p.v_init] * p.size for p in network.populations}
+        rest = {p.name: [0] * p.size for p in network.populations}
         sent: _Sent = {name: [] for name in network.sources}
         for t in range(network.steps):
             for part in network.inputs:
@@ -229,7 +238,7 @@ def run_reference(network: DeployedNetwork, samples: Samples, *, record: Record 
             for name in network.order:
                 population = network.by_name[name]
                 a, b = _summed(network, population, sent, t, reached, tally)
-                spikes = _population_step(population, u[name], v[name], a, b, tally)
+                spikes = _population_step(population, u[name], v[name], rest[name], a, b, tally)
                 sent[name].append(spikes)
                 fired[name][sample] += spikes
                 keep(trace, name, (t, sample), spikes=spikes, u=u[name], v=v[name])
@@ -294,15 +303,21 @@ def _received(
 
 
 def _population_step(
-    population: Population, u: list[int], v: list[int], a: list[int], b: list[int], tally: _Tally
+    population: Population,
+    u: list[int],
+    v: list[int],
+    rest: list[int],
+    a: list[int],
+    b: list[int],
+    tally: _Tally,
 ) -> list[int]:
-    """Step every neuron, changing u and v in place; returns the spikes."""
+    """Step every neuron, changing u, v and the steps of rest left in place; returns the spikes."""
     spikes = [0] * population.size
     for i in range(population.size):
         tally.visits[population.name] += 1
         if (u[i], v[i], a[i], b[i]) != (0, 0, 0, 0):
             tally.updates[population.name] += 1
-        u[i], v[i], spike = neuron_step(population, u[i], v[i], a[i], b[i])
+        u[i], v[i], rest[i], spike = neuron_step(population, u[i], v[i], rest[i], a[i], b[i])
         if spike:
             tally.spikes[population.name] += 1
             spikes[i] = 1

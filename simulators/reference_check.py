@@ -174,10 +174,10 @@ def _states(
     part: Population, heard: list[tuple[Synapses, list[int]]], mantissa: list[int]
 ) -> Iterator[tuple[int, int, bool]]:
     """u, v and spike of one neuron after each step of one sample."""
-    u, v = 0, part.v_init
+    u, v, rest = 0, part.v_init, 0
     for t, m in enumerate(mantissa):
         a = 0
         for connection, totals in heard:
             a = int32(a + connection_current(connection, totals[t]))
-        u, v, spike = neuron_step(part, u, v, a, bias_current(part, m))
+        u, v, rest, spike = neuron_step(part, u, v, rest, a, bias_current(part, m))
         yield u, v, spike

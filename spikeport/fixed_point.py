@@ -30,6 +30,8 @@ WEIGHT_BITS = 8
 WEIGHT_EXPONENT_MIN = -8
 WEIGHT_EXPONENT_MAX = 7
 DELAY_MAX = 62
+REFRACTORY_MAX = 63
+"""Loihi 1 counts refractory steps from 1 (none) to 64."""
 PAYLOAD_BITS = 24
 """Graded spikes carry a signed 24-bit payload."""
 PAYLOAD_MAX = (1 << (PAYLOAD_BITS - 1)) - 1

@@ -9,6 +9,13 @@ a spike of step t crosses a connection of delay d and acts at step t + d. One st
     v <- clip(tz(v * (4096 - decay_v), 12) + u + (bias << bias_exponent))
     spike where v > vth << 6, then v <- 0 (reset zero) or v <- v - (vth << 6) (reset subtract)
 
+In the `refractory` steps after that of a spike a neuron rests: u goes on, v stays as the reset left
+it (even above the threshold), and there is no spike. So it is in Lava's LIFRefractory, which has a
+float model only (lava-nc 0.10.0, `lava/proc/lif/models.py`, PyLifRefractoryModelFloat: after a
+spike in step t, v moves again once t + refractory_period < step); its refractory_period is
+`refractory`. Loihi 1 counts one more, 1 for none (brian2_loihi `refractory` 1..64, nengo-loihi
+`refract_delay`). No neuron rests at the start of a sample.
+
 `simulators/reference.py` says this scalar by scalar and is the specification.
 """
 

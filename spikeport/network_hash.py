@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from spikeport.network import DeployedNetwork
 
 Arrays = dict[str, NDArray[Any]]
+OPTIONAL: Mapping[str, bool] = {"optional": True}
+"""Metadata of a field that stays out of the canonical form while it has its default: one that came
+later, so that hashes of networks without it remain."""
 
 
 def describe(network: DeployedNetwork) -> tuple[dict[str, Any], Arrays]:
@@ -51,6 +54,8 @@ def _part(part: Any, arrays: Arrays) -> dict[str, Any]:
     data: dict[str, Any] = {"type": type(part).__name__}
     for item in dataclasses.fields(part):
         value = getattr(part, item.name)
+        if item.metadata == OPTIONAL and value == item.default:
+            continue
         if isinstance(value, np.ndarray):
             arrays[f"{part.name}.{item.name}"] = value
         elif dataclasses.is_dataclass(value):

@@ -117,6 +117,7 @@ def population(part: Population) -> None:
     integer(f"{subject}: vth", part.vth, 0, fx.VTH_MAX)
     integer(f"{subject}: bias_exponent", part.bias_exponent, 0, fx.BIAS_EXPONENT_MAX)
     integer(f"{subject}: v_init", part.v_init, -fx.STATE_MAX, fx.STATE_MAX)
+    integer(f"{subject}: refractory", part.refractory, 0, fx.REFRACTORY_MAX)
     scale(part.name, part.scale)
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from spikeport import part_rules as rules
 from spikeport.fixed_point import ACTIVATION_SHIFT, DECAY_UNITY, WEIGHT_BITS
 from spikeport.geometry import Pair, window_count
+from spikeport.network_hash import OPTIONAL
 
 Shape = tuple[int, ...]
 
@@ -80,6 +81,7 @@ class Population:
         bias: mantissa per neuron, 13 bits signed, int32; a scalar is broadcast.
         bias_exponent: 0..7; bias << bias_exponent is added to v every step.
         v_init: v at the start of every sample.
+        refractory: steps of rest after a spike, 0..63.
         scale: weight units (v >> 6) per unit of the float membrane, for reporting.
     """
 
@@ -92,6 +94,7 @@ class Population:
     bias_exponent: int = 0
     reset: Reset = Reset.ZERO
     v_init: int = 0
+    refractory: int = field(default=0, metadata=OPTIONAL)
     scale: float = 1.0
 
     def __post_init__(self) -> None:

@@ -21,7 +21,8 @@ class EventCounts:
         spikes: per population, spikes emitted.
         visits: per population, neuron-steps: N * T * B.
         updates: per population, neuron-steps in which u, v, the summed input or the bias was not
-            zero before the update, so that the state could change.
+            zero before the update, so that the state could change; resting (refractory) neurons
+            count like all others, for u goes on.
         input_events: per input, non-zero values presented (binary or graded messages).
         messages: per connection, non-zero source messages that it delivered within the sample.
         synaptic_events: per connection, messages times the non-zero weights each one reaches.

@@ -70,6 +70,7 @@ def networks(
             convolution=draw(st.booleans()),
             reset=draw(st.sampled_from(Reset)),
             v_init=v_init and draw(st.booleans()),
+            refractory=draw(st.sampled_from([0, 0, 1, 2, fx.REFRACTORY_MAX])),
             delay=0 if feed_forward else draw(st.sampled_from([0, 0, 1, 2, build.steps])),
         )
     if not feed_forward:
@@ -144,7 +145,14 @@ class _Build:
         self.inputs.append(Input(name, self.shape(), coding, low, high))
 
     def add_population(
-        self, source: str, *, convolution: bool, reset: Reset, v_init: bool, delay: int
+        self,
+        source: str,
+        *,
+        convolution: bool,
+        reset: Reset,
+        v_init: bool,
+        refractory: int,
+        delay: int,
     ) -> None:
         name = f"population{len(self.populations)}"
         shape = self.sources[source].shape
@@ -170,6 +178,7 @@ class _Build:
                 bias_exponent=int(rng.integers(0, 8)),
                 reset=reset,
                 v_init=int(rng.integers(-(2**20), 2**23)) if v_init else 0,
+                refractory=refractory,
             )
         )
         self.connections.append(connection)

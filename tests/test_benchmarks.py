@@ -161,7 +161,8 @@ def test_tables_show_bounds_failures_and_ratios(capsys: pytest.CaptureFixture[st
     common = {"network": "small", "activity_percent": 10.0}
     rows: list[dict[str, Any]] = [
         {"simulator": "native", "sample_steps_per_s": 1e6, "events_per_s": 1e9,
-         "share_of_limit": 0.5, "share_with_neurons": 0.6, "peak_bytes": 2**20, "startup_s": 1.0, "variant": (2, "")},
+         "share_of_limit": 0.5, "share_with_neurons": 0.6, "peak_bytes": 2**20,
+         "startup_s": 1.0, "variant": (2, "")},
         {"simulator": "lava", "capped": True, "at_most_per_s": 10.0},
         {"simulator": "norse", "sample_steps_per_s": 2e5, "events_per_s": 2e8,
          "share_of_limit": 0.1, "share_with_neurons": 0.2, "variant": (2, "steps")},

@@ -65,6 +65,7 @@ def population(rng: Generator, name: str, *shape: int, **fixed: Any) -> Populati
         "bias_exponent": int(rng.integers(0, 5)),
         "reset": str(rng.choice(["zero", "subtract"])),
         "v_init": int(rng.choice([0, 0, -300, 4000])),
+        "refractory": int(rng.choice([0, 0, 1, 3])),
     }
     return Population(name, shape, **(drawn | fixed))
 
@@ -137,7 +138,7 @@ def apart(rng: Generator) -> Case:
 
 def stock(rng: Generator) -> Case:
     """Only processes of lava-nc itself, recorded."""
-    fixed = {"reset": "zero", "v_init": 0}
+    fixed = {"reset": "zero", "v_init": 0, "refractory": 0}
     return case(
         rng,
         (Input("x", (2, 6, 5)),),
@@ -454,6 +455,74 @@ def test_no_sample_of_many_reaches_the_next(steps: int, monkeypatch: pytest.Monk
     assert_same(run_lava(network, samples, record=("spikes",)), native)
 
 
+@needs_lava
+def test_no_rest_of_a_sample_reaches_the_next() -> None:
+    """Every neuron fires in the last step of each sample; so does it in the first of the next."""
+    network = DeployedNetwork(
+        (Input("x", (2,)),),
+        (Population("a", (2,), vth=1, refractory=2), Population("o", (2,), vth=1, refractory=9)),
+        (Dense("x", "a", np.diag([2, 2])), Dense("a", "o", np.diag([2, 2]))),
+        (Readout("o"),),
+        steps=4,
+    )
+    samples = np.ones((3, 2), int)
+    run = run_lava(network, samples, record=("spikes", "u", "v"))
+    assert run.trace is not None
+    for name, fired in (("a", [1, 0, 0, 1]), ("o", [1, 0, 0, 0])):
+        assert (run.trace.spikes[name] == np.reshape(fired, (4, 1, 1))).all()
+    assert_same(run, run_native(network, samples, record=("spikes", "u", "v")))
+
+
+REFRACTORY_FLOAT = """
+import sys
+import numpy as np
+from worker.simulate import import_lava
+import_lava()
+from lava.proc.lif.models import PyLifRefractoryModelFloat
+model = object.__new__(PyLifRefractoryModelFloat)
+model.refractory_period = int(sys.argv[1])
+model.refractory_period_end = np.zeros(3, int)
+model.u, model.v, model.vth = np.zeros(3), np.zeros(3), 1024 * 64.0
+model.du, model.dv, model.bias_mant = 0.5, 0.0, 4 * np.array([4000.0, 2000.0, 50.0])
+for step in range(20):
+    model.time_step = step + 1
+    model.subthr_dynamics(2.0**19 * (step == 0))
+    spikes = model.spiking_activation()
+    model.process_spikes(spikes)
+    print(*spikes.astype(int), *model.v.astype(int))
+"""
+
+
+@needs_lava
+@pytest.mark.parametrize("refractory", [0, 1, 2, 7])
+def test_rest_is_that_of_lavas_own_float_model(refractory: int) -> None:
+    """Its states stay whole here: u is 2^19, 2^18, ..., 1 in 20 steps."""
+    network = DeployedNetwork(
+        (Input("x", (1,)),),
+        (
+            Population(
+                "p", (3,), vth=1024, decay_u=2048, bias=np.array([4000, 2000, 50]),
+                bias_exponent=2, refractory=refractory,
+            ),
+        ),
+        (Dense("x", "p", np.full((3, 1), 128), exponent=6),),
+        (Readout("p"),),
+        steps=20,
+    )  # fmt: skip
+    pulse = np.arange(20).reshape(20, 1, 1) == 0
+    trace = run_native(network, pulse.astype(int), record=("spikes", "v")).trace
+    assert trace is not None
+    assert trace.spikes["p"].sum() >= 5
+    python, folder = lava_python(), Path(lava_backend.__file__).parent
+    done = subprocess.run(
+        [str(python), "-c", REFRACTORY_FLOAT, str(refractory)],
+        env={"PYTHONPATH": str(folder)}, capture_output=True, text=True, timeout=120, check=True,
+    )  # fmt: skip
+    theirs = np.array([line.split() for line in done.stdout.splitlines()], int)
+    np.testing.assert_array_equal(theirs[:, :3], trace.spikes["p"][:, 0])
+    np.testing.assert_array_equal(theirs[:, 3:], trace.v["p"][:, 0])
+
+
 def test_schedule_counts_lava_steps() -> None:
     network, _ = residual(np.random.default_rng(0))
     times = schedule(network)
@@ -514,7 +583,7 @@ def test_what_is_not_stock_is_said() -> None:
         (
             Population("a", (1, 3, 3), vth=9),
             Population("o", (3,), vth=9, reset=Reset.SUBTRACT, v_init=7),
-            Population("z", (3,), vth=9),
+            Population("z", (3,), vth=9, refractory=5),
         ),
         (
             Conv2d("x", "a", weights(rng, 1, 1, 2, 2), exponent=1),
@@ -530,6 +599,8 @@ def test_what_is_not_stock_is_said() -> None:
         "population 'o': SampleLIF (ours) for reset by subtraction and samples that start at "
         "v_init and a bias per step, which LIFReset does not have (Loihi 2 needs microcode for "
         "that reset, for Loihi 1 no way is known)",
+        "population 'z': SampleLIF (ours) for 5 steps of rest after a spike, which LIFReset does "
+        "not have (on Loihi 1 a refractory delay of 6, which counts from 1)",
         "connection 'skip': DelayLine (ours) for a wait of 1 steps, cut at each sample's end, "
         "which Dense does not have",
         "connection 'x_to_a': WideConv (ours) for weight exponent 1, which Conv does not have",

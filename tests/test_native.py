@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -73,6 +74,36 @@ def test_random_networks_run_as_specified(
     expected = run_reference(network, samples, record=record)
     actual = run_native(network, samples, record=record, threads=threads, memory_bytes=memory)
     assert_equal(actual, expected)
+
+
+def test_random_networks_hold_every_construct() -> None:
+    found: Counter[str] = Counter()
+
+    @settings(
+        max_examples=100,
+        phases=[Phase.generate],
+        database=None,
+        deadline=None,
+        derandomize=True,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(networks())
+    def collect(network: DeployedNetwork) -> None:
+        found.update({type(part).__name__ for part in network.connections})
+        found.update({f"{len(part.shape)} axes" for part in network.populations})
+        found.update({part.reset for part in network.populations})
+        found.update({part.coding for part in network.inputs})
+        found["pool"] += any(part.pool is not None for part in network.synapses)
+        found["delay"] += any(part.delay > 0 for part in network.synapses)
+        found["groups"] += any(getattr(part, "groups", 1) > 1 for part in network.synapses)
+        found["refractory"] += any(part.refractory > 0 for part in network.populations)
+        found["v_init"] += any(part.v_init != 0 for part in network.populations)
+        found["recurrence"] += any(recurrent for _, recurrent in components(network))
+
+    collect()
+    wanted = ["Dense", "Conv1d", "Conv2d", "BiasInjection", *Reset, *Coding]
+    wanted += ["1 axes", "2 axes", "3 axes", "pool", "delay", "groups", "refractory", "v_init"]
+    assert min(found[name] for name in [*wanted, "recurrence"]) >= 5, found
 
 
 def one_layer(
@@ -227,6 +258,42 @@ def digits_like() -> tuple[DeployedNetwork, NDArray[np.int64]]:
         steps=12,
     )
     return network, rng.integers(0, 17, (40, 1, 8, 8))
+
+
+@pytest.mark.parametrize("reset", Reset)
+@pytest.mark.parametrize("refractory", [1, 5, 63])
+def test_refractory_neurons_run_as_specified(refractory: int, reset: Reset) -> None:
+    """Many rests that end, in one block and step by step; a population that does not rest hears."""
+    rng = np.random.default_rng(8)
+
+    def even(*shape: int) -> NDArray[np.int16]:
+        return rng.integers(-9, 30, shape, np.int16) * np.int16(2)
+
+    network = DeployedNetwork(
+        (Input("x", (20,)),),
+        (
+            Population("a", (21,), vth=60, decay_u=900, decay_v=700, reset=reset,
+                       refractory=refractory),
+            Population("b", (5,), vth=60, reset=reset),
+        ),
+        (
+            Dense("x", "a", even(21, 20)),
+            Dense("a", "b", even(5, 21)),
+            Dense("b", "b", even(5, 5), delay=1, name="loop"),
+        ),
+        (Readout("b"),),
+        steps=150,
+    )  # fmt: skip
+    samples = (rng.random((150, 2, 20)) < 0.1).astype(np.int8)
+    expected = run_reference(network, samples, record=ALL)
+    assert expected.trace is not None
+    spikes = expected.trace.spikes["a"]
+    windows = np.lib.stride_tricks.sliding_window_view(spikes, refractory + 1, axis=0)
+    assert windows.sum(axis=-1).max() == 1
+    assert spikes.sum(axis=0).min() > 150 / (refractory + 1) / 2
+    for memory in (1, 2**20):
+        assert_equal(run_native(network, samples, record=ALL, memory_bytes=memory), expected)
+        assert run_native(network, samples, memory_bytes=memory).counts == expected.counts
 
 
 @pytest.mark.parametrize("exponent", [-8, -1, 0, 1, 7])

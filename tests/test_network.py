@@ -21,6 +21,7 @@ from spikeport.network import (
     Reset,
     SumPool2d,
 )
+from spikeport.network_hash import describe
 
 
 def small(**changes: Any) -> DeployedNetwork:
@@ -71,6 +72,19 @@ def test_hash_covers_every_integer_but_not_the_provenance() -> None:
 def test_hash_is_stable_over_versions() -> None:
     # Recorded from format version 1: a change here changes every hash users have written down.
     assert small().content_hash.startswith("0678f9c9971a3c48")
+
+
+def test_a_refractory_time_of_none_is_no_part_of_the_hash() -> None:
+    awake = Population("p", (3,), vth=5, refractory=0)
+    resting = Population("p", (3,), vth=5, refractory=1)
+    networks = [
+        DeployedNetwork((Input("x", (2,)),), (part,), (), (Readout("p"),), 4)
+        for part in (awake, resting)
+    ]
+    assert networks[0] != networks[1]
+    described, _ = describe(networks[0])
+    assert "refractory" not in described["populations"][0]
+    assert describe(networks[1])[0]["populations"][0]["refractory"] == 1
 
 
 def test_arrays_are_frozen_copies() -> None:
@@ -153,6 +167,11 @@ def test_order_is_topological_and_recurrence_is_allowed() -> None:
         (lambda: SumPool2d((2, 2), (2, 2), (2, 0)), "padding 2 must be smaller than the kernel"),
         (lambda: Population("p", (2,), vth=1 << 17), r"vth is 131072, must lie in 0\.\.131071"),
         (lambda: Population("p", (2,), vth=1, decay_v=4097), "decay_v is 4097"),
+        (
+            lambda: Population("p", (2,), vth=1, refractory=64),
+            r"refractory is 64, must lie in 0\.\.",
+        ),
+        (lambda: Population("p", (2,), vth=1, refractory=-1), "refractory is -1"),
         (lambda: Population("p", (2,), vth=1, bias=np.array([0, 5000])), "bias mantissa 5000"),
         (lambda: Population("p", (2,), vth=1, bias=np.zeros(3, int)), r"must be \(2,\)"),
         (lambda: Population("p", (2, 2, 2, 2), vth=1), r"be \(N,\), \(C, L\) or \(C, H, W\)"),

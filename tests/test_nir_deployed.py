@@ -64,7 +64,9 @@ def test_without_decays_the_view_fires_as_the_integers_do(data: st.DataObject) -
     reset = data.draw(st.sampled_from(Reset))
     network = network.replace(
         populations=tuple(
-            dataclasses.replace(p, decay_u=4096, decay_v=0, reset=reset, vth=p.vth % 300)
+            dataclasses.replace(
+                p, decay_u=4096, decay_v=0, reset=reset, vth=p.vth % 300, refractory=0
+            )
             for p in network.populations
         )
     )
@@ -139,9 +141,10 @@ def test_membrane_readouts() -> None:
         (scores,) = run_float(view, x).scores.values()
         scale = 1 if node else network.steps
         np.testing.assert_allclose(scores * scale, exact, atol=0.05)
-    spiking = single(ReadoutKind.MEMBRANE, vth=100, v_init=5)
+    spiking = single(ReadoutKind.MEMBRANE, vth=100, v_init=5, refractory=3)
     assert view_notes(spiking) == (
         "'n': v starts at 5, in the view at 0",
+        "'n': rests 3 steps after a spike, in the view it does not",
         "'n': its membrane is read, the view shows its spikes",
     )
 

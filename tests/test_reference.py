@@ -84,19 +84,19 @@ def test_the_bias_exponent_shifts_the_mantissa_left() -> None:
     ],
 )
 def test_u_wraps_once(a: int, u: int) -> None:
-    assert neuron_step(MEMORYLESS, 0, 0, a, 0)[0] == u
+    assert neuron_step(MEMORYLESS, 0, 0, 0, a, 0)[0] == u
 
 
 def test_v_saturates_on_both_sides() -> None:
-    assert neuron_step(MEMORYLESS, 0, M - 10, 0, 100) == (0, 0, True)
-    assert neuron_step(MEMORYLESS, 0, -M + 10, 0, -100) == (0, -(M - 1), False)
+    assert neuron_step(MEMORYLESS, 0, M - 10, 0, 0, 100) == (0, 0, 0, True)
+    assert neuron_step(MEMORYLESS, 0, -M + 10, 0, 0, -100) == (0, -(M - 1), 0, False)
     kept = Population("p", (1,), vth=131071, reset=Reset.SUBTRACT)
     # The top threshold is (2^17 - 1) << 6 = M - 64, the saturated v is M - 1: 63 are left.
-    assert neuron_step(kept, 0, M - 10, 0, 100) == (0, 63, True)
+    assert neuron_step(kept, 0, M - 10, 0, 0, 100) == (0, 63, 0, True)
 
 
 def test_an_overloaded_u_beyond_24_bits_saturates_v() -> None:
-    u, v, spike = neuron_step(Population("p", (1,), vth=9), 0, 0, -(2**24), 0)
+    u, v, _, spike = neuron_step(Population("p", (1,), vth=9), 0, 0, 0, -(2**24), 0)
     assert (u, v, spike) == (-(2**30) + 2 * M, -(M - 1), False)
 
 
@@ -150,6 +150,46 @@ def test_resets() -> None:
     assert traced(zero, [[0]], "v") == [0, 0, 0, 0]
     subtract = one_neuron(4, vth=1, bias=np.array([100]), reset=Reset.SUBTRACT)
     assert traced(subtract, [[0]], "v") == [36, 72, 108, 144]
+
+
+def test_a_neuron_rests_after_a_spike() -> None:
+    """Two steps of rest: v = 100 fires in every third step and stays where the reset left it."""
+    zero = one_neuron(7, vth=1, bias=np.array([100]), refractory=2)
+    assert traced(zero, [[0]], "spikes") == [1, 0, 0, 1, 0, 0, 1]
+    assert traced(zero, [[0]], "v") == [0] * 7
+    # 100 - 64 = 36; 136 - 64 = 72, above the threshold of 64, yet silent; 172 - 64 = 108.
+    subtract = one_neuron(7, vth=1, bias=np.array([100]), refractory=2, reset=Reset.SUBTRACT)
+    assert traced(subtract, [[0]], "spikes") == [1, 0, 0, 1, 0, 0, 1]
+    assert traced(subtract, [[0]], "v") == [36, 36, 36, 72, 72, 72, 108]
+    # Nor does v decay at rest: 36 / 2 + 100 = 118 fires and leaves 54.
+    decaying = one_neuron(
+        4, vth=1, bias=np.array([100]), refractory=2, reset=Reset.SUBTRACT, decay_v=2048
+    )
+    assert traced(decaying, [[0]], "v") == [36, 36, 36, 54]
+
+
+def test_the_current_goes_on_at_rest() -> None:
+    # u: 128, 64, 32, 16; the 64 of the step at rest is lost to v, which then sums 32 and 16.
+    network = one_neuron(4, vth=1, decay_u=2048, refractory=1)
+    pulse = np.array([1, 0, 0, 0]).reshape(4, 1, 1)
+    assert traced(network, pulse, "u") == [128, 64, 32, 16]
+    assert traced(network, pulse, "spikes") == [1, 0, 0, 0]
+    assert traced(network, pulse, "v") == [0, 0, 32, 48]
+
+
+def test_rest_ends_with_the_sample_and_none_begins_with_one() -> None:
+    network = one_neuron(3, vth=1, v_init=65, bias=np.array([100]), refractory=63)
+    run = run_reference(network, np.zeros((2, 1), int), record=("spikes",))
+    assert run.trace is not None
+    assert run.trace.spikes["p"][:, :, 0].T.tolist() == [[1, 0, 0], [1, 0, 0]]
+
+
+def test_a_neuron_at_rest_counts_as_updated_if_anything_moves() -> None:
+    pulse = np.array([1, 1, 0, 0]).reshape(4, 1, 1)
+    # Step 1 has input and u, step 2 still u; in step 3 all is zero, though it rests.
+    counts = run_reference(one_neuron(4, vth=1, refractory=5), pulse).counts
+    assert counts is not None
+    assert (counts.updates["p"], counts.visits["p"], counts.spikes["p"]) == (3, 4, 1)
 
 
 def test_current_decays_and_is_not_reset() -> None:

@@ -109,11 +109,12 @@ class _Link:
 
 @dataclass(frozen=True, slots=True)
 class _State:
-    """Spikes, u and v after a step, int64 within int32, (B, *shape)."""
+    """Spikes, u, v and the steps of rest left after a step, int64 within int32, (B, *shape)."""
 
     spikes: Tensor
     u: Tensor
     v: Tensor
+    rest: Tensor
 
 
 def _link(network: DeployedNetwork, connection: Synapses) -> _Link:
@@ -204,7 +205,7 @@ def _steps(
 
 def _rest(population: Population, size: int) -> _State:
     zero = torch.zeros((size, *population.shape), dtype=torch.int64)
-    return _State(zero, zero, torch.full_like(zero, population.v_init))
+    return _State(zero, zero, torch.full_like(zero, population.v_init), zero)
 
 
 def _neuron_step(population: Population, before: _State, received: Tensor, bias: Tensor) -> _State:
@@ -214,11 +215,13 @@ def _neuron_step(population: Population, before: _State, received: Tensor, bias:
     turn = 2 * fx.STATE_WRAP
     u = u - turn * (u > fx.STATE_WRAP).long() + turn * (u <= -fx.STATE_WRAP).long()
     v = _wrap(_decay(before.v, population.decay_v) + u + bias, 32)
-    v = v.clamp(-fx.STATE_MAX, fx.STATE_MAX)
+    awake = before.rest == 0
+    v = v.clamp(-fx.STATE_MAX, fx.STATE_MAX).where(awake, before.v)
     threshold = threshold_state(population)
-    spikes = v > threshold
+    spikes = (v > threshold) & awake
+    rest = (before.rest - 1).clamp(min=0).masked_fill(spikes, population.refractory)
     v = v.masked_fill(spikes, 0) if population.reset is Reset.ZERO else v - threshold * spikes
-    return _State(spikes.long(), u, v)
+    return _State(spikes.long(), u, v, rest)
 
 
 def _decay(state: Tensor, decay: int) -> Tensor:

@@ -18,6 +18,7 @@ from spikeport.network import (
 )
 
 CHIP_RESET = " (Loihi 2 needs microcode for that reset, for Loihi 1 no way is known)"
+CHIP_REST = " (on Loihi 1 a refractory delay of {}, which counts from 1)"
 
 
 def lava_notes(network: DeployedNetwork) -> tuple[str, ...]:
@@ -31,7 +32,9 @@ def lava_notes(network: DeployedNetwork) -> tuple[str, ...]:
     for population in network.populations:
         if needed := own_neurons(network, population):
             note = _note("population", population.name, "SampleLIF", needed, "LIFReset")
-            notes.append(note + (CHIP_RESET if population.reset is Reset.SUBTRACT else ""))
+            note += CHIP_RESET if population.reset is Reset.SUBTRACT else ""
+            note += CHIP_REST.format(population.refractory + 1) if population.refractory else ""
+            notes.append(note)
     for part in network.synapses:
         if isinstance(part, Convolution) and (needed := own_convolution(network, part)):
             notes.append(_note("connection", part.name, "WideConv", needed, "Conv"))
@@ -54,6 +57,7 @@ def own_neurons(network: DeployedNetwork, population: Population) -> list[str]:
         "reset by subtraction": population.reset is Reset.SUBTRACT,
         "samples that start at v_init": population.v_init != 0,
         "a bias per step": bool(injections(network, population.name)),
+        f"{population.refractory} steps of rest after a spike": population.refractory > 0,
     }
     return [what for what, needed in found.items() if needed]
 

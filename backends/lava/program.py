@@ -174,7 +174,11 @@ def _neurons(
     arrays = {"bias_mant": population.bias.T}
     if not own_neurons(network, population):
         return Node(part, "RecordedLIF", fields, arrays)
-    own = {"v_init": population.v_init, "subtract": population.reset is Reset.SUBTRACT}
+    own = {
+        "v_init": population.v_init,
+        "subtract": population.reset is Reset.SUBTRACT,
+        "refractory": population.refractory,
+    }
     return Node(part, "SampleLIF", fields | own, arrays)
 
 

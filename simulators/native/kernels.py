@@ -138,7 +138,7 @@ deliver_values = kernel(_deliver(graded=True))
 
 
 @functools.cache
-def advance(memoryless: bool, short: bool, biased: bool) -> Callable[..., int]:
+def advance(memoryless: bool, short: bool, biased: bool, rests: bool) -> Callable[..., int]:
     """The compiled loop over neurons of a kind; see `neuron_loop`."""
 
     def run(
@@ -158,6 +158,7 @@ def advance(memoryless: bool, short: bool, biased: bool) -> Callable[..., int]:
         bias: Int32,
         u: Int32,
         v: Int32,
+        rest: NDArray[np.uint8],
         spikes: NDArray[np.uint8],
         steps: int,
         first: int,
@@ -167,12 +168,13 @@ def advance(memoryless: bool, short: bool, biased: bool) -> Callable[..., int]:
         decay_v: int,
         threshold: int,
         subtract: bool,
+        refractory: int,
     ) -> int:
         """Run `steps` steps of samples first_sample.. of a population.
 
         What a neuron receives is, where `hears`, the current of a connection from spikes, of
         messages[b, heard_first + t]; where `hears_also`, of one more, of the same or narrower
-        units; and where `adds` `earlier` (steps or 1, samples, N). Changes u and v (B, N) and
+        units; and where `adds` `earlier` (steps or 1, samples, N). Changes u, v and rest (B, N) and
         writes spikes[b, first + t]. `bias` is (steps or 1, B or 1, N) and is not looked at unless
         `biased`. `received` is room for a band of currents and the lanes behind it. Returns how
         many neuron-steps found u, v, current or bias not zero.
@@ -217,14 +219,17 @@ def advance(memoryless: bool, short: bool, biased: bool) -> Callable[..., int]:
                             added[begin:end],
                             u[at, begin:end],
                             v[at, begin:end],
+                            rest[at, begin:end],
                             fired[begin:end],
                             decay_u,
                             decay_v,
                             threshold,
                             subtract,
+                            refractory,
                             memoryless,
                             short,
                             biased,
+                            rests,
                         )
         return touched
 

@@ -60,23 +60,28 @@ def neuron_loop(
     added: Int32,
     u: Int32,
     v: Int32,
+    rest: NDArray[np.uint8],
     fired: NDArray[np.uint8],
     decay_u: int,
     decay_v: int,
     threshold: int,
     subtract: bool,
+    refractory: int,
     memoryless: bool,
     short: bool,
     biased: bool,
+    rests: bool,
 ) -> int:
     """One step of neurons with summed input `received` and, if `biased`, bias current `added`.
 
-    All arrays are (N,). The last three are constants of the caller: `memoryless` says that nothing
-    of u is kept and that it never wraps, `short` that the kept part of v is a multiple of 1/256.
-    Changes u and v and writes `fired`. Returns how many found u, v, input or bias not zero.
+    All arrays are (N,). The last four are constants of the caller: `memoryless` says that nothing
+    of u is kept and that it never wraps, `short` that the kept part of v is a multiple of 1/256,
+    `rests` that neurons rest after a spike. Changes u, v and, if `rests`, the steps of rest left,
+    and writes `fired`. Returns how many found u, v, input or bias not zero.
     """
     keep_u, keep_v = np.int32(DECAY_UNITY - decay_u), np.int32(DECAY_UNITY - decay_v)
     limit, lowered = np.int32(threshold), np.int32(~0 if subtract else 0)
+    pause = np.uint8(refractory)
     found = np.int32(0)
     for i in range(received.size):
         a, x, y = received[i], u[i], v[i]
@@ -94,6 +99,11 @@ def neuron_loop(
         y = _MIN if y < _MIN else y
         y = _MAX if y > _MAX else y
         spike = y > limit
+        if rests:
+            left = rest[i]
+            spike = spike and left == 0
+            y = y if left == 0 else v[i]
+            rest[i] = pause if spike else np.uint8(left - (left != 0))
         u[i] = x
         v[i] = np.int32(np.int32(y - limit) & lowered) if spike else y
         fired[i] = spike

@@ -141,7 +141,7 @@ def cut(
     for part in network.sources.values():
         copies, item = 1, 4 if is_graded(part) else 1
         if isinstance(part, Population):
-            fixed += 8 * part.size
+            fixed += (8 + (part.refractory > 0)) * part.size
             copies += replay
         elif inputs[part.name].ndim == 1 + len(part.shape):
             fixed += item * part.size

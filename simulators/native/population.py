@@ -28,7 +28,7 @@ _NO_CURRENT = np.zeros((1, 1, 1), np.int32)
 def run_steps(state: State, name: str, now: range, origin: int) -> None:
     """Run one population through the steps `now` of the block that begins at `origin`."""
     part, own = state.network.by_name[name], state.own[name]
-    u, v, trace = state.u[name], state.v[name], state.trace
+    u, v, rest, trace = state.u[name], state.v[name], state.rest[name], state.trace
     heard, others = _split(state, name)
     first, second = (_part(state, name, c) for c in (*heard, None, None)[:2])
     bias = _bias(state, name, now, origin)
@@ -70,6 +70,7 @@ def run_steps(state: State, name: str, now: range, origin: int) -> None:
                     _NO_CURRENT if bias is None else _of_turn(bias, since, len(turn)),
                     u,
                     v,
+                    rest,
                     own.messages,
                     len(turn),
                     own.before + turn.start - origin,
@@ -79,6 +80,7 @@ def run_steps(state: State, name: str, now: range, origin: int) -> None:
                     part.decay_v,
                     threshold_state(part),
                     part.reset is Reset.SUBTRACT,
+                    part.refractory,
                 )
                 if name in trace.u or name in trace.v:
                     shown = (channels_first(values[samples], part.shape) for values in (u, v))
@@ -145,8 +147,14 @@ def _side_by_side(wide: int, narrow: int) -> bool:
 
 def _loop(plan: Plan, part: Population, *, biased: bool) -> Callable[..., int]:
     """The loop compiled for the kind of a population."""
-    memoryless = part.decay_u == DECAY_UNITY and part.name in plan.within
-    return advance(memoryless, part.decay_v % _SHORT == 0, biased)
+    if part.refractory:
+        return advance(memoryless=False, short=False, biased=biased, rests=True)
+    return advance(
+        memoryless=part.decay_u == DECAY_UNITY and part.name in plan.within,
+        short=part.decay_v % _SHORT == 0,
+        biased=biased,
+        rests=False,
+    )
 
 
 def _bias(state: State, name: str, now: range, origin: int) -> Int32 | None:

@@ -26,6 +26,7 @@ class State:
     Attributes:
         heard: per source, what connections carry.
         own: per population, what it computes; the same streams unless in a replay.
+        rest: steps of rest left; (B, 0) where there is no refractory time.
     """
 
     network: DeployedNetwork
@@ -35,6 +36,7 @@ class State:
     own: Mapping[str, Stream]
     u: Mapping[str, Int32]
     v: Mapping[str, Int32]
+    rest: Mapping[str, NDArray[np.uint8]]
     constant: Mapping[str, Constant]
     updates: dict[str, int]
     scratch: Int32
@@ -73,6 +75,10 @@ def initial_state(
         own=own,
         u={p.name: np.zeros((samples, p.size), np.int32) for p in network.populations},
         v={p.name: np.full((samples, p.size), p.v_init, np.int32) for p in network.populations},
+        rest={
+            p.name: np.zeros((samples, p.size if p.refractory else 0), np.uint8)
+            for p in network.populations
+        },
         constant={name: constant_currents(network, plan, heard, name) for name in network.order},
         updates=dict.fromkeys(network.order, 0),
         scratch=np.empty(max(size * steps * count for size, steps, count in pieces), np.int32),

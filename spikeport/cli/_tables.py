@@ -40,12 +40,23 @@ def counts_table(counts: EventCounts) -> Table:
 def populations_table(network: DeployedNetwork) -> Table:
     """Dynamics of each population, in chip integers."""
     table = Table(title="Populations", title_justify="left")
-    for name in ("name", "shape", "vth", "decay u", "decay v", "bias", "reset", "v init"):
+    for name in (
+        "name",
+        "shape",
+        "vth",
+        "decay u",
+        "decay v",
+        "bias",
+        "reset",
+        "v init",
+        "refractory",
+    ):
         table.add_column(name)
     for name in network.order:
         part = network.by_name[name]
         bias = f"{part.bias.min()}..{part.bias.max()} << {part.bias_exponent}"
-        numbers = (part.vth, part.decay_u, part.decay_v, bias, part.reset, part.v_init)
+        decays, ends = (part.decay_u, part.decay_v), (part.reset, part.v_init, part.refractory)
+        numbers = (part.vth, *decays, bias, *ends)
         table.add_row(name, "x".join(map(str, part.shape)), *map(str, numbers))
     return table
 

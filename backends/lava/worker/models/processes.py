@@ -62,14 +62,15 @@ class PyRecordedLIF(PyLifResetModelBitAcc):
 
 
 class SampleLIF(RecordedLIF):
-    """RecordedLIF that can also start at v_init, reset by subtraction and take a bias per step;
-    everything else is LIFReset's own."""
+    """RecordedLIF that can also start at v_init, reset by subtraction, rest after a spike and take
+    a bias per step; everything else is LIFReset's own."""
 
-    def __init__(self, *, v_init: int, subtract: bool, **stock: Any) -> None:
+    def __init__(self, *, v_init: int, subtract: bool, refractory: int, **stock: Any) -> None:
         super().__init__(**stock)
         self.bias_in = InPort(shape=stock["shape"])
         self.proc_params["v_init"] = v_init
         self.proc_params["subtract"] = subtract
+        self.proc_params["refractory"] = refractory
 
 
 class PySampleLIF(PyRecordedLIF):
@@ -81,17 +82,31 @@ class PySampleLIF(PyRecordedLIF):
         super().__init__(proc_params)
         self.v_init = proc_params["v_init"]
         self.subtract = proc_params["subtract"]
+        # As in Lava's PyLifRefractoryModelFloat: the last step of rest, and v rests until then.
+        self.refractory_period = proc_params["refractory"]
+        self.refractory_period_end = np.zeros(proc_params["shape"], np.int64)
 
     def scale_bias(self) -> None:
         # LIFReset calls this right after it has reset u and v, before it integrates.
         if self.time_step % self.reset_interval == self.reset_offset:
             self.v[:] = self.v_init
+            self.refractory_period_end[:] = 0
         static = self.bias_mant
         self.bias_mant = static + self.bias_in.recv()
         super().scale_bias()
         self.bias_mant = static
 
+    def subthr_dynamics(self, activation_in: Any) -> None:
+        resting = self.refractory_period_end >= self.time_step
+        held = self.v[resting]
+        super().subthr_dynamics(activation_in)
+        self.v[resting] = held
+
+    def spiking_activation(self) -> Any:
+        return super().spiking_activation() & (self.refractory_period_end < self.time_step)
+
     def reset_voltage(self, spike_vector: Any) -> None:
+        self.refractory_period_end[spike_vector] = self.time_step + self.refractory_period
         if self.subtract:
             self.fired = spike_vector
             self.v[spike_vector] -= self.effective_vth
