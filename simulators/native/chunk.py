@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from spikeport.network import ReadoutKind, Reset, threshold_state
 from spikeport.runs import Trace
+from spikeport.simulators.native.carry import hand_on, take_over
 from spikeport.simulators.native.currents import Constant, constant_currents, piece_size, summed
 from spikeport.simulators.native.layout import channels_first, channels_last
 from spikeport.simulators.native.neurons import Int32, advance, tally
@@ -22,6 +23,7 @@ from spikeport.simulators.native.plan import Plan
 from spikeport.simulators.native.replay import Spikes
 from spikeport.simulators.native.streams import Stream, enter_block, make_stream
 from spikeport.simulators.results import keep
+from spikeport.stream_state import StreamState
 
 Sent = Mapping[tuple[str, int], NDArray[np.int64]]
 """By source and delay d, how often each neuron fired in steps 0..T - 1 - d, shape of the source."""
@@ -38,11 +40,13 @@ class Chunk:
         sent: spikes of populations and of inputs that have some for each step.
         scores: per readout population, (B, *shape).
         updates: per population, see `EventCounts`.
+        state: after the last step, where one was given.
     """
 
     sent: Sent
     scores: Mapping[str, NDArray[np.int64]]
     updates: Mapping[str, int]
+    state: StreamState | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,15 +76,19 @@ def run_chunk(
     block: int,
     trace: Trace,
     recorded: Spikes | None,
+    before: StreamState | None = None,
 ) -> Chunk:
     """Run all samples of `inputs` side by side and fill `trace` with what it has room for.
 
     Args:
         block: steps to run at once.
         recorded: spikes that connections carry instead of the computed ones.
+        before: state of these samples to go on from, instead of that before step 0.
     """
     network = plan.network
     state = _initial(plan, inputs, block, trace, recorded)
+    if before is not None:
+        take_over(before, network, state.u, state.v, state.heard)
     counts = _no_counts(state)
     last = 0
     for begin in range(0, network.steps, block):
@@ -118,6 +126,9 @@ def run_chunk(
             for r in network.readouts
         },
         updates=state.updates,
+        state=None
+        if before is None
+        else hand_on(before, network, state.u, state.v, state.heard, last),
     )
 
 

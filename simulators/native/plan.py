@@ -17,9 +17,11 @@ from spikeport.network import (
     Population,
     Synapses,
 )
+from spikeport.simulators.counts import PerNeuron, fan_out
 from spikeport.simulators.native.components import Component, components
 from spikeport.simulators.native.layout import channels_last, padded
 from spikeport.simulators.native.wiring import Wiring, wire
+from spikeport.stream_state import longest_delay
 
 _MOST_SAMPLES = 128
 
@@ -31,9 +33,10 @@ class Plan:
     Attributes:
         components: see `components.components`; in a replay every population stands alone.
         wirings: per connection that carries weights.
-        incoming: per population, connections with weights that act within T.
+        incoming: per population, connections with weights.
         bias: per population, its own bias current, (1, 1, N).
         injections: per population, the inputs that change its bias.
+        reached: per connection that carries weights, its `counts.fan_out`.
     """
 
     network: DeployedNetwork
@@ -42,6 +45,7 @@ class Plan:
     incoming: Mapping[str, list[Synapses]]
     bias: Mapping[str, NDArray[np.int32]]
     injections: Mapping[str, list[str]]
+    reached: Mapping[str, tuple[PerNeuron, PerNeuron]]
 
 
 def make_plan(network: DeployedNetwork, *, replay: bool) -> Plan:
@@ -62,10 +66,7 @@ def make_plan(network: DeployedNetwork, *, replay: bool) -> Plan:
         network,
         alone if replay else components(network),
         wirings,
-        {
-            name: [c for c in network.synapses if c.target == name and c.delay < network.steps]
-            for name in network.order
-        },
+        {name: [c for c in network.synapses if c.target == name] for name in network.order},
         {
             p.name: np.array(channels_last(p.bias_current, p.shape).reshape(1, 1, -1), order="C")
             for p in network.populations
@@ -78,18 +79,13 @@ def make_plan(network: DeployedNetwork, *, replay: bool) -> Plan:
             ]
             for name in network.order
         },
+        {c.name: fan_out(c, network.sources[c.source].shape) for c in network.synapses},
     )
 
 
 def is_graded(source: Input | Population) -> bool:
     """Whether messages of a source are integers rather than 0 and 1."""
     return isinstance(source, Input) and source.coding is not Coding.SPIKES
-
-
-def history(network: DeployedNetwork, source: Input | Population) -> int:
-    """Earlier steps of a source to keep: the longest delay that is met within T."""
-    delays = (c.delay for c in network.synapses if c.source == source.name)
-    return max((delay for delay in delays if delay < network.steps), default=0)
 
 
 def cut(
@@ -115,7 +111,7 @@ def cut(
             fixed += item * part.size
             continue
         step = copies * item * padded(part.size)
-        fixed += history(network, part) * step
+        fixed += longest_delay(network, part.name) * step
         per_step += step
     steps = max(min((memory_bytes - fixed) // max(per_step, 1), network.steps), 1)
     samples = memory_bytes // (fixed + steps * per_step)
