@@ -14,7 +14,9 @@ from spikeport.errors import InputError
 from spikeport.fixed_point import STATE_MAX
 from spikeport.network import Coding, DeployedNetwork, Input, Population, Shape
 
-VARIABLES = ("u", "v", "sent")
+OWN = ("u", "v")
+"""What neurons keep, as against the messages under way."""
+VARIABLES = (*OWN, "sent")
 _INT32 = np.iinfo(np.int32)
 _MANY = 2**63 - 1
 
@@ -101,27 +103,28 @@ def longest_delay(network: DeployedNetwork, source: str) -> int:
 
 def select_samples(state: StreamState, chosen: slice) -> StreamState:
     """Views of the samples `chosen` of a state."""
-    sent = {name: array[:, chosen] for name, array in state.sent.items()}
-    u, v = ({n: array[chosen] for n, array in part.items()} for part in (state.u, state.v))
-    return replace(state, samples=len(range(state.samples)[chosen]), u=u, v=v, sent=sent)
+    tables: dict[str, Any] = {
+        key: {
+            name: array[(slice(None),) * _samples_axis(key) + (chosen,)]
+            for name, array in getattr(state, key).items()
+        }
+        for key in VARIABLES
+    }
+    return replace(state, samples=len(range(state.samples)[chosen]), **tables)
 
 
 def side_by_side(states: Sequence[StreamState]) -> StreamState:
     """One state of the samples of several, which are at the same step."""
-
-    def joined(variable: str, axis: int) -> dict[str, NDArray[Any]]:
-        parts = [getattr(state, variable) for state in states]
-        return {name: np.concatenate([part[name] for part in parts], axis) for name in parts[0]}
-
-    return frozen(
-        replace(
-            states[0],
-            samples=sum(state.samples for state in states),
-            u=joined("u", 0),
-            v=joined("v", 0),
-            sent=joined("sent", 1),
-        )
-    )
+    tables: dict[str, Any] = {
+        key: {
+            name: np.concatenate(
+                [getattr(state, key)[name] for state in states], _samples_axis(key)
+            )
+            for name in getattr(states[0], key)
+        }
+        for key in VARIABLES
+    }
+    return frozen(replace(states[0], samples=sum(state.samples for state in states), **tables))
 
 
 def frozen(state: StreamState) -> StreamState:
@@ -130,6 +133,10 @@ def frozen(state: StreamState) -> StreamState:
         for array in getattr(state, variable).values():
             array.setflags(write=False)
     return state
+
+
+def _samples_axis(variable: str) -> int:
+    return int(variable == "sent")
 
 
 def _rooms(network: DeployedNetwork, samples: int) -> dict[tuple[str, str], _Room]:

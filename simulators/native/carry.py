@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,46 +14,39 @@ from spikeport.simulators.native.layout import channels_first, channels_last
 from spikeport.simulators.native.streams import Stream
 from spikeport.stream_state import StreamState
 
-Int32 = NDArray[np.int32]
+Own = Mapping[str, Mapping[str, NDArray[Any]]]
+"""Per variable of `stream_state.OWN` and population, (B, N)."""
 
 
 def take_over(
-    state: StreamState,
-    network: DeployedNetwork,
-    u: Mapping[str, Int32],
-    v: Mapping[str, Int32],
-    heard: Mapping[str, Stream],
+    state: StreamState, network: DeployedNetwork, own: Own, heard: Mapping[str, Stream]
 ) -> None:
-    """Fill u and v (B, N) and the rows before the first block of each stream."""
-    for part in network.populations:
-        u[part.name][:] = channels_last(state.u[part.name], part.shape)
-        v[part.name][:] = channels_last(state.v[part.name], part.shape)
+    """Fill what neurons keep, and the rows before the first block of each stream."""
+    for variable, arrays in own.items():
+        for name, values in getattr(state, variable).items():
+            arrays[name][:] = channels_last(values, network.by_name[name].shape)
     for name, sent in state.sent.items():
         rows = channels_last(sent, heard[name].shape)
         heard[name].messages[: len(rows), :, : rows.shape[2]] = rows
 
 
 def hand_on(
-    state: StreamState,
-    network: DeployedNetwork,
-    u: Mapping[str, Int32],
-    v: Mapping[str, Int32],
-    heard: Mapping[str, Stream],
-    last: int,
+    state: StreamState, network: DeployedNetwork, own: Own, heard: Mapping[str, Stream], last: int
 ) -> StreamState:
     """The state after a chunk that began with `state`; its last block had `last` steps."""
+    tables: dict[str, Any] = {
+        variable: {
+            name: channels_first(arrays[name], network.by_name[name].shape)
+            for name in getattr(state, variable)
+        }
+        for variable, arrays in own.items()
+    }
     sent = {}
     for name, before in state.sent.items():
         part = network.sources[name]
         rows = heard[name].messages[last : last + len(before), :, : part.size]
         sent[name] = channels_first(rows, part.shape)
-    return replace(
-        state,
-        step=state.step + network.steps,
-        u={part.name: channels_first(u[part.name], part.shape) for part in network.populations},
-        v={part.name: channels_first(v[part.name], part.shape) for part in network.populations},
-        sent=sent,
-    )
+    return replace(state, step=state.step + network.steps, sent=sent, **tables)
 
 
 def still_arriving(

@@ -87,8 +87,9 @@ def run_chunk(
     """
     network = plan.network
     state = _initial(plan, inputs, block, trace, recorded)
+    kept = {"u": state.u, "v": state.v}
     if before is not None:
-        take_over(before, network, state.u, state.v, state.heard)
+        take_over(before, network, kept, state.heard)
     counts = _no_counts(state)
     last = 0
     for begin in range(0, network.steps, block):
@@ -126,9 +127,7 @@ def run_chunk(
             for r in network.readouts
         },
         updates=state.updates,
-        state=None
-        if before is None
-        else hand_on(before, network, state.u, state.v, state.heard, last),
+        state=None if before is None else hand_on(before, network, kept, state.heard, last),
     )
 
 
