@@ -124,22 +124,20 @@ def event_counts(
     updates: Counts,
     input_events: Counts,
     delivered: Mapping[str, PerNeuron],
-    reached: Mapping[str, tuple[PerNeuron, PerNeuron]] | None = None,
+    reached: Mapping[str, tuple[PerNeuron, PerNeuron]],
 ) -> EventCounts:
     """Complete the counts of a run.
 
     Args:
+        reached: per connection that carries weights, its `fan_out`.
         delivered: per connection that carries weights, messages of each source neuron that
             arrived within the sample, summed over samples; shape of the source, or flat.
-        reached: per connection its `fan_out`, where that is known already.
     """
     nonzero, stored = {}, {}
     for connection in network.synapses:
         messages = delivered[connection.name].ravel()
-        known = reached and reached[connection.name]
-        fans = known or fan_out(connection, network.sources[connection.source].shape)
         nonzero[connection.name], stored[connection.name] = (
-            int(messages @ per_message.ravel()) for per_message in fans
+            int(messages @ per_message.ravel()) for per_message in reached[connection.name]
         )
     return EventCounts(
         samples=samples,

@@ -75,17 +75,19 @@ def assembled_run(
     counts: EventCounts,
     trace: Trace | None,
     wall_s: float,
+    network_hash: str | None = None,
 ) -> Run:
     """The `Run` of a simulator of this package.
 
     Args:
+        network_hash: where it is not that of `network`, which only has other steps.
         scores: per readout population, (B, N).
         fired: per population, spikes of each neuron over all samples, any shape.
     """
     return Run(
         backend=backend,
         version=spikeport_version(),
-        network_hash=network.content_hash,
+        network_hash=network_hash or network.content_hash,
         samples=counts.samples,
         steps=network.steps,
         scores=scores,

@@ -54,6 +54,10 @@ if TYPE_CHECKING:
     from spikeport.simulators.reference import run_reference as run_reference
     from spikeport.simulators.reference_check import check_neurons as check_neurons
     from spikeport.simulators.reference_check import sampled_record as sampled_record
+    from spikeport.simulators.stream import Stream as Stream
+    from spikeport.stream_file import load_state as load_state
+    from spikeport.stream_file import save_state as save_state
+    from spikeport.stream_state import StreamState as StreamState
     from spikeport.trace_comparison import compare_files as compare_files
     from spikeport.trace_comparison import compare_runs as compare_runs
     from spikeport.trace_reader import open_trace as open_trace
@@ -134,6 +138,12 @@ _HOME = {
         "check_neurons",
         "sampled_record",
     ),
+    "spikeport.simulators.stream": ("Stream",),
+    "spikeport.stream_file": (
+        "load_state",
+        "save_state",
+    ),
+    "spikeport.stream_state": ("StreamState",),
     "spikeport.trace_comparison": (
         "compare_files",
         "compare_runs",

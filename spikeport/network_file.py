@@ -6,23 +6,16 @@ The arrays are plain tensors; everything else is JSON in the safetensors header 
 
 from __future__ import annotations
 
-import json
 import os
-from pathlib import Path
 from typing import Any
-
-import safetensors
-import safetensors.numpy
-from safetensors import SafetensorError
 
 from spikeport import network as parts
 from spikeport.errors import InputError, SpikeportError
-from spikeport.files import write_bytes
 from spikeport.network import DeployedNetwork, SumPool2d
 from spikeport.network_hash import Arrays, describe
+from spikeport.tensor_file import Format, read_tensors, write_tensors
 
-FORMAT = "spikeport.network"
-VERSION = 1
+FORMAT = Format("spikeport.network", 1, "Spikeport network", "save_network")
 SUFFIX = ".spikeport"
 _TYPES = {
     kind.__name__: kind
@@ -47,14 +40,11 @@ def save_network(network: DeployedNetwork, path: str | os.PathLike[str]) -> None
     """
     data, arrays = describe(network)
     header = {
-        "format": FORMAT,
-        "version": VERSION,
         "content_hash": network.content_hash,
         "provenance": dict(network.provenance),
         "network": data,
     }
-    text = json.dumps(header, sort_keys=True)
-    write_bytes(path, safetensors.numpy.save(arrays, metadata={"spikeport": text}))
+    write_tensors(path, FORMAT, header, arrays)
 
 
 def load_network(path: str | os.PathLike[str]) -> DeployedNetwork:
@@ -64,10 +54,7 @@ def load_network(path: str | os.PathLike[str]) -> DeployedNetwork:
         InputError: the file is missing, damaged, foreign, of an unknown version, or breaks a
             rule of `DeployedNetwork`.
     """
-    header, arrays = _read(Path(path))
-    version = header.get("version")
-    if version != VERSION:
-        raise InputError(f"{path}: format version {version!r}, this Spikeport reads {VERSION}")
+    header, arrays = read_tensors(path, FORMAT)
     try:
         network = build(header["network"], arrays, header["provenance"])
         stored = header["content_hash"]
@@ -89,23 +76,6 @@ def build(data: dict[str, Any], arrays: Arrays, provenance: dict[str, str]) -> D
         for group in ("inputs", "populations", "connections", "readouts")
     }
     return DeployedNetwork(steps=data["steps"], provenance=provenance, **groups)
-
-
-def _read(path: Path) -> tuple[dict[str, Any], Arrays]:
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
-    try:
-        with safetensors.safe_open(path, framework="numpy") as file:
-            header = json.loads((file.metadata() or {}).get("spikeport", "null"))
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, ValueError, RecursionError, OSError) as error:
-        raise InputError(
-            f"{path}: not a Spikeport network file, or damaged ({error}); "
-            "expected the safetensors file that save_network writes"
-        ) from error
-    if not isinstance(header, dict) or header.get("format") != FORMAT:
-        raise InputError(f"{path}: is safetensors, but not a Spikeport network")
-    return header, arrays
 
 
 def _build_part(data: dict[str, Any], arrays: Arrays) -> Any:

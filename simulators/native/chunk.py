@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from spikeport.network import DeployedNetwork, ReadoutKind
 from spikeport.runs import Trace
+from spikeport.simulators.native.carry import Own, hand_on, take_over
 from spikeport.simulators.native.kernels import tally
 from spikeport.simulators.native.layout import channels_first
 from spikeport.simulators.native.plan import Plan
@@ -23,6 +24,7 @@ from spikeport.simulators.native.replay import Spikes
 from spikeport.simulators.native.state import State, initial_state
 from spikeport.simulators.native.streams import enter_block
 from spikeport.simulators.results import keep
+from spikeport.stream_state import StreamState
 
 Sent = Mapping[tuple[str, int], NDArray[np.int64]]
 """By source and delay d, how often each neuron fired in steps 0..T - 1 - d, shape of the source."""
@@ -39,11 +41,13 @@ class Chunk:
         sent: spikes of populations and of inputs that have some for each step.
         scores: per readout population, (B, *shape).
         updates: per population, see `EventCounts`.
+        state: after the last step, where one was given.
     """
 
     sent: Sent
     scores: Mapping[str, NDArray[np.int64]]
     updates: Mapping[str, int]
+    state: StreamState | None
 
 
 def run_chunk(
@@ -53,14 +57,19 @@ def run_chunk(
     block: int,
     trace: Trace,
     recorded: Spikes | None,
+    before: StreamState | None = None,
 ) -> Chunk:
     """Run all samples of `inputs` side by side and fill `trace` with what it has room for.
 
     Args:
         block: steps to run at once.
         recorded: spikes that connections carry instead of the computed ones.
+        before: state of these samples to go on from, instead of that before step 0.
     """
     state = initial_state(network, plan, inputs, block, trace, recorded)
+    kept: Own = {"u": state.u, "v": state.v, "rest": state.rest}
+    if before is not None:
+        take_over(before, network, kept, state.heard)
     counts = _no_counts(state)
     order = plan.components
     if recorded is not None:
@@ -101,6 +110,7 @@ def run_chunk(
             for r in network.readouts
         },
         updates=state.updates,
+        state=None if before is None else hand_on(before, network, kept, state.heard, last),
     )
 
 

@@ -19,10 +19,11 @@ from spikeport.network import (
     Population,
     Synapses,
 )
-from spikeport.simulators.counts import fan_out
+from spikeport.simulators.counts import PerNeuron, fan_out
 from spikeport.simulators.native.components import Component, components
 from spikeport.simulators.native.layout import channels_last, padded
 from spikeport.simulators.native.wiring import Wiring, wire
+from spikeport.stream_state import longest_delay
 
 _MOST_SAMPLES = 128
 _WITHIN = STATE_WRAP >> ACTIVATION_SHIFT
@@ -37,7 +38,7 @@ class Plan:
             step.
         wirings: per connection that carries weights.
         reached: per such connection, the synapses that a message reaches: `counts.fan_out`.
-        incoming: per population, connections with weights that act within T.
+        incoming: per population, connections with weights.
         bias: per population that has any, its own bias current, (1, 1, N).
         within: populations whose summed input can never wrap u.
         injections: per population, the inputs that change its bias.
@@ -45,7 +46,7 @@ class Plan:
 
     components: list[tuple[Component, bool]]
     wirings: Mapping[str, Wiring]
-    reached: Mapping[str, tuple[NDArray[np.int64], NDArray[np.int64]]]
+    reached: Mapping[str, tuple[PerNeuron, PerNeuron]]
     incoming: Mapping[str, list[Synapses]]
     bias: Mapping[str, NDArray[np.int32]]
     injections: Mapping[str, list[str]]
@@ -79,10 +80,7 @@ def make_plan(network: DeployedNetwork) -> Plan:
         [(members, _by_step(network, wirings, members)) for members, _ in components(network)],
         wirings,
         reached,
-        {
-            name: [c for c in network.synapses if c.target == name and c.delay < network.steps]
-            for name in network.order
-        },
+        {name: [c for c in network.synapses if c.target == name] for name in network.order},
         {
             p.name: np.array(channels_last(p.bias_current, p.shape).reshape(1, 1, -1), order="C")
             for p in network.populations
@@ -118,12 +116,6 @@ def is_graded(source: Input | Population) -> bool:
     return isinstance(source, Input) and source.coding is not Coding.SPIKES
 
 
-def history(network: DeployedNetwork, source: Input | Population) -> int:
-    """Earlier steps of a source to keep: the longest delay that is met within T."""
-    delays = (c.delay for c in network.synapses if c.source == source.name)
-    return max((delay for delay in delays if delay < network.steps), default=0)
-
-
 def cut(
     network: DeployedNetwork,
     inputs: Mapping[str, NDArray[Any]],
@@ -147,7 +139,7 @@ def cut(
             fixed += item * part.size
             continue
         step = copies * item * padded(part.size)
-        fixed += history(network, part) * step
+        fixed += longest_delay(network, part.name) * step
         per_step += step
     steps = max(min((memory_bytes - fixed) // max(per_step, 1), network.steps), 1)
     samples = memory_bytes // (fixed + steps * per_step)

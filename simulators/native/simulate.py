@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +18,12 @@ from spikeport.probe import Record
 from spikeport.runs import Run, Trace
 from spikeport.samples import Samples, check_samples, sample_count, select
 from spikeport.simulators.counts import event_counts, input_messages
+from spikeport.simulators.native.carry import still_arriving
 from spikeport.simulators.native.chunk import Chunk, run_chunk
-from spikeport.simulators.native.plan import cut, plan_of
+from spikeport.simulators.native.plan import Plan, cut, plan_of
 from spikeport.simulators.native.replay import Spikes, check_recorded, check_replayed
 from spikeport.simulators.results import RECORDABLE, assembled_run, empty_trace, narrowed
+from spikeport.stream_state import StreamState, select_samples, side_by_side
 
 MEMORY_BYTES = 64 << 20
 """State and input copies of the samples computed at once; more gains no speed."""
@@ -59,7 +63,47 @@ def run_native(
         recorded = check_recorded(network, count, recorded)
         trace = empty_trace(network, count, {*record, "spikes"})
     started = time.perf_counter()
-    plan = plan_of(network)
+    run, _ = run_plan(
+        network,
+        plan_of(network),
+        arrays,
+        trace,
+        threads=threads,
+        recorded=recorded,
+        progress=progress,
+        memory_bytes=memory_bytes,
+    )
+    return dataclasses.replace(
+        run,
+        trace=narrowed(trace, network, record) if record else None,
+        wall_s=time.perf_counter() - started,
+    )
+
+
+def run_plan(
+    network: DeployedNetwork,
+    plan: Plan,
+    arrays: Mapping[str, NDArray[Any]],
+    trace: Trace,
+    *,
+    threads: int | None = None,
+    recorded: Spikes | None = None,
+    before: StreamState | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    memory_bytes: int = MEMORY_BYTES,
+) -> tuple[Run, StreamState | None]:
+    """As `run_native`, of a network made ready, on checked samples.
+
+    Args:
+        trace: to be filled with what it has room for.
+        plan: of the network, or of one that differs in its steps only.
+        before: state to go on from, instead of that before step 0.
+
+    Returns:
+        The run, which knows nothing of the trace, and the state after it if one was given.
+    """
+    started = time.perf_counter()
+    count = sample_count(network.inputs, arrays)
     threads = _thread_count(threads)
     at_once, block = cut(
         network,
@@ -73,11 +117,13 @@ def run_native(
     def run_part(part: slice) -> Chunk:
         taken = select(network.inputs, arrays, part)
         carried = None if recorded is None else {n: s[:, part] for n, s in recorded.items()}
-        return run_chunk(network, plan, taken, block, _view(trace, part), carried)
+        state = None if before is None else select_samples(before, part)
+        return run_chunk(network, plan, taken, block, _view(trace, part), carried, state)
 
     sent: dict[tuple[str, int], NDArray[np.int64]] = {}
     updates = dict.fromkeys(network.by_name, 0)
     scores: dict[str, list[NDArray[np.int64]]] = {r.population: [] for r in network.readouts}
+    after: list[StreamState] = []
     with ThreadPoolExecutor(threads) as pool:
         for part, chunk in zip(parts, pool.map(run_part, parts), strict=True):
             for key, fired in chunk.sent.items():
@@ -86,17 +132,20 @@ def run_native(
                 updates[name] += touched
             for name, values in chunk.scores.items():
                 scores[name].append(values.reshape(len(values), -1))
+            if chunk.state is not None:
+                after.append(chunk.state)
             if progress is not None:
                 progress(part.stop, count)
     if recorded is not None:
         check_replayed(network, trace.spikes, recorded)
 
     def messages(name: str, delay: int) -> NDArray[np.int64]:
+        earlier = still_arriving(before, name, network.steps, delay)
         if (name, delay) in sent:
-            return sent[name, delay]
+            return sent[name, delay] + earlier
         part = network.sources[name]
         assert isinstance(part, Input)
-        return input_messages(part, arrays[name], network.steps, delay)
+        return input_messages(part, arrays[name], network.steps, delay) + earlier
 
     counts = event_counts(
         network,
@@ -107,15 +156,17 @@ def run_native(
         delivered={c.name: messages(c.source, c.delay) for c in network.synapses},
         reached=plan.reached,
     )
-    return assembled_run(
+    run = assembled_run(
         "native",
         network,
         scores={name: np.concatenate(values) for name, values in scores.items()},
         fired={name: sent[name, 0] for name in network.by_name},
         counts=counts,
-        trace=narrowed(trace, network, record) if record else None,
+        trace=None,
         wall_s=time.perf_counter() - started,
+        network_hash=None if before is None else before.network_hash,
     )
+    return run, side_by_side(after) if after else None
 
 
 def _view(trace: Trace, chosen: slice) -> Trace:

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from spikeport.network import DeployedNetwork, Input, Population, Shape
 from spikeport.simulators.native.layout import channels_last, padded
-from spikeport.simulators.native.plan import history, is_graded
+from spikeport.simulators.native.plan import is_graded
+from spikeport.stream_state import longest_delay
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +21,7 @@ class Stream:
     Attributes:
         messages: (B, before + block, padded N) bytes, or (.., N) int32 where graded; of a static
             input (B, 1, ..). The steps of a sample are neighbours, as loops go through them.
-        before: steps kept from before the block; zeros before step 0.
+        before: steps kept from before the block, the longest delay; zeros before step 0.
         source: what the block is filled from, (T, B, *shape), if it is not computed.
     """
 
@@ -43,7 +44,7 @@ def make_stream(
     """A stream before step 0, filled if it is static."""
     graded = is_graded(part)
     static = source is not None and source.ndim == 1 + len(part.shape)
-    before = 0 if static else history(network, part)
+    before = 0 if static else longest_delay(network, part.name)
     width = part.size if graded else padded(part.size)
     messages = np.empty(
         (samples, 1 if static else before + block, width), np.int32 if graded else np.uint8

@@ -1,0 +1,61 @@
+"""What a chunk of steps takes over from the one before it and hands on, in the inner order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikeport.network import DeployedNetwork
+from spikeport.simulators.native.layout import channels_first, channels_last
+from spikeport.simulators.native.streams import Stream
+from spikeport.stream_state import StreamState
+
+Own = Mapping[str, Mapping[str, NDArray[Any]]]
+"""Per variable of `stream_state.OWN` and population, (B, N)."""
+
+
+def take_over(
+    state: StreamState, network: DeployedNetwork, own: Own, heard: Mapping[str, Stream]
+) -> None:
+    """Fill what neurons keep, and the rows before the first block of each stream."""
+    for variable, arrays in own.items():
+        for name, values in getattr(state, variable).items():
+            arrays[name][:] = channels_last(values, network.by_name[name].shape)
+    for name, sent in state.sent.items():
+        rows = channels_last(sent, heard[name].shape)
+        heard[name].messages[:, : len(rows), : rows.shape[2]] = rows.swapaxes(0, 1)
+
+
+def hand_on(
+    state: StreamState, network: DeployedNetwork, own: Own, heard: Mapping[str, Stream], last: int
+) -> StreamState:
+    """The state after a chunk that began with `state`; its last block had `last` steps."""
+    tables: dict[str, Any] = {
+        variable: {
+            name: channels_first(arrays[name], network.by_name[name].shape)
+            for name in getattr(state, variable)
+        }
+        for variable, arrays in own.items()
+    }
+    sent = {}
+    for name, before in state.sent.items():
+        part = network.sources[name]
+        rows = heard[name].messages[:, last : last + len(before), : part.size]
+        sent[name] = channels_first(rows.swapaxes(0, 1).copy(), part.shape)
+    return replace(state, step=state.step + network.steps, sent=sent, **tables)
+
+
+def still_arriving(
+    state: StreamState | None, source: str, steps: int, delay: int
+) -> NDArray[np.int64] | int:
+    """Messages per neuron of before a chunk of `steps` that arrive within it after `delay`."""
+    if state is None or delay == 0:
+        return 0
+    sent = state.sent[source]
+    waiting = sent[len(sent) - delay :][:steps]
+    counted: NDArray[np.int64] = np.count_nonzero(waiting, axis=(0, 1)).astype(np.int64)
+    return counted
