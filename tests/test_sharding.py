@@ -13,15 +13,18 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import dask
 import numpy as np
 import psutil
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from spikeport.backends.registry import run as run_backend
 from spikeport.errors import BackendUnavailableError, InputError, OutputError
 from spikeport.network import (
     Coding,
@@ -40,6 +43,7 @@ from spikeport.simulators.native import run_native
 from spikeport.simulators.reference import run_reference
 from tests.strategies import networks, samples_for
 from tests.test_cli import call
+from tests.test_lava_faults import leaked, needs_lava, segments
 from tests.test_merge import RECORD, assert_same
 
 SAMPLES = 60
@@ -83,13 +87,14 @@ def workers_alive() -> list[psutil.Process]:
 
 @contextmanager
 def somebody_elses(workers: int, folder: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """A scheduler's address and its process, the parent of its workers."""
+    """A scheduler's address and its process, the parent of as many workers as it is told."""
     script = (
         "import sys; from distributed import LocalCluster\n"
         "if __name__ == '__main__':\n"
         f"    with LocalCluster(n_workers={workers}, threads_per_worker=2,\n"
         "                      dashboard_address=None) as cluster:\n"
-        "        print(cluster.scheduler_address, flush=True); sys.stdin.read()\n"
+        "        print(cluster.scheduler_address, flush=True)\n"
+        "        for line in sys.stdin: cluster.scale(int(line))\n"
     )
     with subprocess.Popen(
         [sys.executable, "-c", script],
@@ -111,33 +116,86 @@ def scheduler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield address
 
 
-def test_two_workers_equal_one_process() -> None:
-    seen: list[tuple[int, int]] = []
-    run = run_sharded(
-        NETWORK, PIXELS, workers=2, shard=7, record=RECORD, progress=lambda *at: seen.append(at)
-    )
-    assert_same(run, run_native(NETWORK, PIXELS, record=RECORD))
-    assert seen[-1] == (SAMPLES, SAMPLES)
-    assert sorted(seen) == seen
-    assert len(seen) == -(-SAMPLES // 7)
+@pytest.mark.parametrize(("workers", "backend"), [(2, "native"), (4, "reference")])
+def test_workers_one_killed_equal_one_process(workers: int, backend: str, tmp_path: Path) -> None:
+    """A sweep with traces; then the same out of its folder, by nobody."""
+    seen: list[int] = []
+
+    def kill(done: int, total: int) -> None:
+        assert total == SAMPLES
+        if not seen:
+            alive = workers_alive()
+            assert len(alive) == workers
+            os.kill(alive[0].pid, signal.SIGKILL)
+        seen.append(done)
+
+    pairs = [(NETWORK, PIXELS[:40]), (small_network(1), PIXELS[40:])]
+    options: dict[str, Any] = {"shard": 3, "backend": backend, "record": RECORD, "folder": tmp_path}
+    runs = run_sweep(pairs, workers=workers, progress=kill, **options)
     assert workers_alive() == []
+    assert seen == sorted(seen)
+    assert len(seen) == 14 + 7
+    assert seen[-1] == SAMPLES
+    again = run_sweep(pairs, address="tcp://127.0.0.1:1", **options)
+    for (network, samples), *found in zip(pairs, runs, again, strict=True):
+        whole = run_backend(backend, network, samples, record=RECORD)
+        for run in found:
+            assert_same(run, whole)
 
 
-def test_four_workers_one_killed_equal_one_process() -> None:
+@needs_lava
+def test_lava_in_shards_one_worker_killed_equals_one_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    before = segments()
     killed: list[int] = []
 
     def kill(done: int, total: int) -> None:
         if not killed:
-            alive = workers_alive()
-            assert len(alive) == 4
-            assert done < total / 2
-            killed.append(alive[0].pid)
-            os.kill(alive[0].pid, signal.SIGKILL)
+            killed.append(workers_alive()[0].pid)
+            os.kill(killed[0], signal.SIGKILL)
 
-    run = run_sharded(NETWORK, PIXELS, workers=4, shard=1, backend="reference", progress=kill)
-    assert_same(run, run_reference(NETWORK, PIXELS))
+    run = run_sharded(NETWORK, PIXELS[:9], backend="lava", workers=2, shard=3, progress=kill)
     assert killed
+    native = run_native(NETWORK, PIXELS[:9])
+    assert_same(run, replace(native, backend=run.backend, version=run.version))
+    wait_for(lambda: not any(tmp_path.iterdir()) and not leaked(before))
+
+
+def test_shards_that_end_their_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a lack of memory does; here Lava's interpreter kills who asks for its version."""
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\nkill -9 $PPID\n")
+    python.chmod(0o755)
+    monkeypatch.setenv("SPIKEPORT_LAVA_PYTHON", str(python))
+    said = r"samples 0 to 59 ended every worker that ran them.*\(now 60\)"
+    with (
+        dask.config.set({"distributed.scheduler.allowed-failures": 0}),
+        pytest.raises(BackendUnavailableError, match=said),
+    ):
+        run_sharded(NETWORK, PIXELS, backend="lava", workers=1)
     assert workers_alive() == []
+
+
+def test_a_time_limit(tmp_path: Path) -> None:
+    started = time.monotonic()
+    with pytest.raises(
+        BackendUnavailableError, match=r"longer than 2 s and was stopped, \d+ of 60 samples done"
+    ) as error:
+        run_sharded(
+            small_network(steps=3000),
+            PIXELS,
+            backend="reference",
+            workers=1,
+            shard=1,
+            timeout_s=2,
+            folder=tmp_path,
+        )
+    assert error.value.exit_code == 3
+    assert time.monotonic() - started < 30
+    assert workers_alive() == []
+    assert {path.suffix for path in tmp_path.iterdir()} <= {".shard"}
 
 
 def test_a_failing_shard_ends_the_run_and_the_workers(
@@ -355,6 +413,28 @@ def test_a_scheduler_without_workers(tmp_path: Path, monkeypatch: pytest.MonkeyP
         run_sharded(NETWORK, PIXELS, address=address)
 
 
+def test_workers_that_leave_for_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatch, "WORKERS_S", 0.5)
+    with (
+        somebody_elses(1, tmp_path) as (address, process),
+        pytest.raises(BackendUnavailableError, match=r"all workers are gone, and for 0\.5 s none"),
+    ):
+        run_sharded(
+            small_network(steps=100),
+            PIXELS,
+            address=address,
+            shard=1,
+            backend="reference",
+            progress=lambda *_: print(0, file=process.stdin, flush=True),
+        )
+
+
+def test_workers_of_another_version(scheduler: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatch, "spikeport_version", lambda: "0.0.1")
+    with pytest.raises(BackendUnavailableError, match=r"must have 0\.0\.1 as here"):
+        run_sharded(NETWORK, PIXELS, address=scheduler)
+
+
 def test_a_scheduler_lost_on_the_way(tmp_path: Path) -> None:
     shards = tmp_path / "shards"
     with (
@@ -393,6 +473,8 @@ def test_a_scheduler_lost_before_a_finished_shard_was_fetched(
     [
         ({"shard": 0}, "shard is 0"),
         ({"workers": 0}, "workers is 0"),
+        ({"timeout_s": 0}, "timeout_s is 0"),
+        ({"timeout_s": float("nan")}, "timeout_s is nan"),
         ({"backend": "brain"}, "'brain' is unknown"),
         ({"backend": "float"}, "takes a float network"),
     ],
@@ -455,12 +537,8 @@ def test_nothing_remains_after_the_end(tmp_path: Path, how: str) -> None:
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
-        started = (
-            (lambda: any(tmp_path.glob("spikeport-dask-*/*")))
-            if how == "kill at the start"
-            else (lambda: any(folder.glob("*.shard")))
-        )
-        wait_for(lambda: started() or process.poll() is not None)
+        sign = "spikeport-dask-*/*" if how == "kill at the start" else "shards/*.shard"
+        wait_for(lambda: any(tmp_path.glob(sign)) or process.poll() is not None)
         assert process.poll() is None
         assert len(session(process.pid)) > 1
         assert len(keepers(tmp_path)) == 1

@@ -56,8 +56,6 @@ def compute(backend: str, pairs: Sequence[tuple[Any, Any]], asked: Asked) -> lis
             if value is not None:
                 raise InputError(f"{option} {value}: needs --dask ADDRESS or --dask local")
         return _one_process(backend, pairs, asked.timeout_s)
-    if asked.timeout_s is not None:
-        raise InputError(f"--timeout {asked.timeout_s:g}: not together with --dask")
     from spikeport.sharding import SHARD, run_sweep
 
     with _io.progress("shards") as update:
@@ -67,6 +65,7 @@ def compute(backend: str, pairs: Sequence[tuple[Any, Any]], asked: Asked) -> lis
             address=None if asked.dask == "local" else asked.dask,
             shard=asked.shard or SHARD,
             folder=asked.resume_folder,
+            timeout_s=asked.timeout_s,
             progress=lambda done, total: update(f"{done} of {total} samples", done, total),
         )
 

@@ -6,7 +6,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from numpy.typing import NDArray
@@ -47,17 +47,23 @@ def dispatch(
     shards: Mapping[int, Shard],
     backend: str,
     record: Sequence[str],
+    timeout_s: float | None = None,
 ) -> Iterator[tuple[int, Run]]:
     """Run all shards on the workers of `client`; yields (its key, its run) as each finishes.
 
     A network goes to the scheduler once, and to each worker once. It is a task of its own, so one
     that was lost with its worker is made again.
 
+    Args:
+        timeout_s: wall-clock limit of all shards together.
+
     Raises:
         SpikeportError: the first error of a shard, as the backend raised it there.
-        BackendUnavailableError: workers or scheduler are gone, or a shard failed in another way.
+        BackendUnavailableError: workers or scheduler are gone, a shard failed in another way, or
+            the time is over.
     """
     token, version = uuid.uuid4().hex, spikeport_version()
+    limit = _Limit(timeout_s, sum(shard.count for shard in shards.values()))
     waiting = sorted(shards, reverse=True)
     pending: dict[Any, int] = {}
     sent: tuple[int, Any] | None = None
@@ -70,10 +76,10 @@ def dispatch(
                     key = f"spikeport-network-{token}-{shard.network}"
                     parts = describe(networks[shard.network])
                     sent = shard.network, _submit(client, key, rebuild, *parts)
-                asked = (sent[1], backend, shard.samples, tuple(record), version)
+                asked = (sent[1], backend, shard.samples, tuple(record), version, timeout_s)
                 key = f"spikeport-shard-{token}-{index}"
                 pending[_submit(client, key, run_shard, *asked)] = index
-            finished = _wait(client, tuple(pending))
+            finished = _wait(client, tuple(pending), limit)
         for future in finished:
             index = pending.pop(future)
             run = _result(future, shards[index])
@@ -82,7 +88,25 @@ def dispatch(
                 raise BackendUnavailableError(
                     f"dask: a worker ran network {run.network_hash[:12]}, was sent {expected[:12]}"
                 )
+            limit.done += run.samples
             yield index, run
+
+
+@dataclass(slots=True)
+class _Limit:
+    """A time limit, and how far the run has come."""
+
+    timeout_s: float | None
+    total: int
+    done: int = 0
+    started: float = field(default_factory=time.monotonic)
+
+    def check(self) -> None:
+        if self.timeout_s is not None and time.monotonic() - self.started > self.timeout_s:
+            raise BackendUnavailableError(
+                f"dask: took longer than {self.timeout_s:g} s and was stopped, {self.done} of "
+                f"{self.total} samples done"
+            )
 
 
 def _submit(client: Any, key: str, task: Callable[..., Any], *arguments: Any) -> Any:
@@ -94,11 +118,12 @@ def _submit(client: Any, key: str, task: Callable[..., Any], *arguments: Any) ->
         return client.submit(task, *arguments, key=key)
 
 
-def _wait(client: Any, futures: Sequence[Any]) -> set[Any]:
+def _wait(client: Any, futures: Sequence[Any], limit: _Limit) -> set[Any]:
     """Those that have finished, at least one of them."""
     wait = require_dask().wait
     deadline = time.monotonic() + WORKERS_S
     while True:
+        limit.check()
         try:
             with client.as_current():
                 finished: set[Any] = wait(futures, POLL_S, return_when="FIRST_COMPLETED").done

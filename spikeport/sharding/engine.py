@@ -37,6 +37,7 @@ def run_sharded(
     shard: int = SHARD,
     record: Sequence[str] = (),
     folder: str | os.PathLike[str] | None = None,
+    timeout_s: float | None = None,
     progress: Progress | None = None,
 ) -> Run:
     """Run a network on a backend in shards over Dask; equal to one process in every number.
@@ -54,12 +55,14 @@ def run_sharded(
         record: which of "spikes", "u" and "v" to keep in `Run.trace`, of all populations.
         folder: finished shards are written here, and those found here are not run again. A
             damaged file is logged as a warning and its shard run again.
+        timeout_s: wall-clock limit of the shards that are run; those that were finished in it
+            stand in `folder`.
         progress: called with (samples done, samples in all), those found in `folder` included.
 
     Raises:
         InputError: samples, backend, `workers` or `shard` do not fit.
         BackendUnavailableError: Dask is not installed, cannot be reached or was lost, or the
-            backend cannot run on its workers.
+            backend cannot run on its workers, or it took longer than `timeout_s`.
         OutputError: a shard cannot be written to `folder`.
     """
     return run_sweep(
@@ -70,6 +73,7 @@ def run_sharded(
         shard=shard,
         record=record,
         folder=folder,
+        timeout_s=timeout_s,
         progress=progress,
     )[0]
 
@@ -83,12 +87,15 @@ def run_sweep(
     shard: int = SHARD,
     record: Sequence[str] = (),
     folder: str | os.PathLike[str] | None = None,
+    timeout_s: float | None = None,
     progress: Progress | None = None,
 ) -> list[Run]:
     """Several networks, each with its samples, on the same workers; see `run_sharded`."""
     for name, value in (("shard", shard), ("workers", workers)):
         if value is not None and value < 1:
             raise InputError(f"{name} is {value}, must be at least 1")
+    if timeout_s is not None and not timeout_s > 0:
+        raise InputError(f"timeout_s is {timeout_s}, must be above 0")
     if not all(isinstance(item, str) for item in record):
         raise InputError("record: shards keep whole populations, not Probes of chosen neurons")
     if find_backend(backend).takes != "deployed":
@@ -123,7 +130,7 @@ def run_sweep(
     if missing := {i: part for i, part in enumerate(shards) if i not in runs}:
         networks = [network for network, _ in pairs]
         with connected(address, workers, len(missing)) as client:
-            for index, run in dispatch(client, networks, missing, backend, record):
+            for index, run in dispatch(client, networks, missing, backend, record, timeout_s):
                 if store is not None:
                     save_shard(store, keys[index], run)
                 note(index, run)

@@ -7,6 +7,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from spikeport.backends.registry import backend as find_backend
 from spikeport.backends.registry import run as run_backend
 from spikeport.errors import BackendUnavailableError
 from spikeport.network import DeployedNetwork
@@ -30,8 +31,12 @@ def run_shard(
     samples: Mapping[str, NDArray[Any]],
     record: Sequence[str],
     version: str,
+    timeout_s: float | None,
 ) -> Run:
     """Run one shard; it depends on nothing else and leaves nothing, so it may run twice.
+
+    Args:
+        timeout_s: limit of a backend that takes one.
 
     Raises:
         BackendUnavailableError: this worker has another version of Spikeport than `version`.
@@ -40,4 +45,7 @@ def run_shard(
         raise BackendUnavailableError(
             f"dask: a worker has Spikeport {spikeport_version()}, must have {version} as here"
         )
-    return run_backend(backend, network, samples, record=record, **OPTIONS.get(backend, {}))
+    options = dict(OPTIONS.get(backend, {}))
+    if timeout_s is not None and find_backend(backend).slow:
+        options["timeout_s"] = timeout_s
+    return run_backend(backend, network, samples, record=record, **options)
