@@ -174,7 +174,7 @@ def convolution(rng: Generator) -> Case:
 
 
 def convolution1d(rng: Generator) -> Case:
-    """Along one axis: grouped, dilated, delayed, between populations (C, L) and flat ones."""
+    """Along one axis, grouped, dilated, delayed, from and to neurons that rest; flat ones too."""
     groups = int(rng.choice([1, 2, 4]))
     connection = Conv1d(
         "a",
@@ -190,7 +190,11 @@ def convolution1d(rng: Generator) -> Case:
     return case(
         rng,
         (Input("x", (2, 9), Coding.GRADED, -9, 9), Input("y", (5,))),
-        (population(rng, "a", 4, 9), population(rng, "b", *made), population(rng, "o", 3)),
+        (
+            population(rng, "a", 4, 9, refractory=int(rng.integers(1, 4))),
+            population(rng, "b", *made, refractory=int(rng.integers(1, 4))),
+            population(rng, "o", 3),
+        ),
         (
             Conv1d("x", "a", weights(rng, 4, 2, 3), padding=1),
             Conv1d("a", "a", weights(rng, 4, 1, 5), padding=2, groups=4, delay=1, name="loop"),
