@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
+from spikeport.backends.gaps import Gap
 from spikeport.errors import InputError
 from spikeport.float_network import FloatNetwork
 from spikeport.network import DeployedNetwork
@@ -14,9 +15,15 @@ from spikeport.runs import Run
 from spikeport.samples import Samples
 
 Takes = Literal["deployed", "float"]
-LAVA = (
-    "Intel's Lava, bit-accurate: its own processes, and ours for what it lacks "
-    "(`spikeport inspect NETWORK` says which)"
+LAVA_LACKS = (
+    "reset by subtraction, v_init, a bias per step: our SampleLIF",
+    "delays, skip paths of unequal depth, recurrence between samples: our DelayLine",
+    "weight exponents and sums beyond 32 bits of convolutions: our WideConv",
+    "cycles shorter in delay than in steps, kernels beyond 127, sums of 2^53: refused",
+)
+NORSE_LACKS = (
+    "nodes other than Affine, Linear, Conv1d, Conv2d, SumPool2d, Flatten, IF, LIF and CubaLIF",
+    "skip paths; r other than 1; v_leak, v_reset: refused, since Norse would change them",
 )
 
 
@@ -47,8 +54,8 @@ class Backend:
     """One place where a network can run.
 
     Attributes:
-        notes: what a network needs beyond what the place has by itself, one line each; raises
-            InputError where it cannot run there.
+        gaps: what a network asks for that the place does not have by itself.
+        lacks: the same for any network, and how it is made up for.
         slow: takes minutes, so `run` knows `timeout_s` and `progress(done, total)`.
     """
 
@@ -57,7 +64,8 @@ class Backend:
     takes: Takes
     status: Callable[[], Status]
     run: Runner
-    notes: Callable[[Any], tuple[str, ...]] | None = None
+    gaps: Callable[[Any], tuple[Gap, ...]] = lambda network: ()
+    lacks: tuple[str, ...] = ()
     slow: bool = False
 
 
@@ -65,10 +73,26 @@ def list_backends() -> dict[str, Backend]:
     """Every backend by name, in the order of the ladder."""
     listed = (
         Backend("float", "NIR graph in float64, forward Euler", "float", _own, _run_float),
-        Backend("norse", "NIR graph in Norse, the independent check", "float", _norse, _run_norse),
+        Backend(
+            "norse",
+            "NIR graph in Norse, the independent check",
+            "float",
+            _norse,
+            _run_norse,
+            lacks=NORSE_LACKS,
+        ),
         Backend("native", "chip integers, batched and compiled", "deployed", _own, _run_native),
         Backend("reference", "chip integers, scalar: the spec", "deployed", _own, _run_reference),
-        Backend("lava", LAVA, "deployed", _lava, _run_lava, notes=_lava_notes, slow=True),
+        Backend(
+            "lava",
+            "Intel's Lava, bit-accurate, in a worker process",
+            "deployed",
+            _lava,
+            _run_lava,
+            gaps=_lava_gaps,
+            lacks=LAVA_LACKS,
+            slow=True,
+        ),
     )
     return {backend.name: backend for backend in listed}
 
@@ -130,10 +154,10 @@ def _lava() -> Status:
     return Status(*lava_status())
 
 
-def _lava_notes(network: Any) -> tuple[str, ...]:
-    from spikeport.backends.lava import lava_notes
+def _lava_gaps(network: Any) -> tuple[Gap, ...]:
+    from spikeport.backends.lava import lava_gaps
 
-    return lava_notes(network)
+    return lava_gaps(network)
 
 
 def _run_float(network: Any, samples: Samples, **options: Any) -> Run:

@@ -10,6 +10,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from spikeport.backends.check import TargetCheck as TargetCheck
+    from spikeport.backends.check import check as check
+    from spikeport.backends.gaps import Gap as Gap
     from spikeport.backends.registry import list_backends as list_backends
     from spikeport.backends.registry import run as run
     from spikeport.energy import estimate_energy as estimate_energy
@@ -74,6 +77,11 @@ if TYPE_CHECKING:
     from spikeport.workflow import record_to as record_to
 
 _HOME = {
+    "spikeport.backends.check": (
+        "TargetCheck",
+        "check",
+    ),
+    "spikeport.backends.gaps": ("Gap",),
     "spikeport.backends.registry": (
         "list_backends",
         "run",

@@ -16,7 +16,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from spikeport.backends.lava import backend as lava_backend
-from spikeport.backends.lava import create_environment, lava_notes, lava_status, run_lava, run_many
+from spikeport.backends.lava import create_environment, lava_gaps, lava_status, run_lava, run_many
 from spikeport.backends.lava.environment import lava_python
 from spikeport.backends.lava.program import build_program
 from spikeport.backends.lava.schedule import schedule
@@ -538,7 +538,9 @@ def test_schedule_counts_lava_steps() -> None:
 
 
 def small(*connections: Any, steps: int = 4) -> DeployedNetwork:
-    shapes = {"a": (1, 140, 2), "b": (1, 10, 2), "c": (3,), "d": (3,), "line": (1, 3)}
+    shapes = {
+        "a": (1, 140, 2), "b": (1, 10, 2), "c": (3,), "d": (3,), "e": (1, 2, 2), "line": (1, 3),
+    }  # fmt: skip
     return DeployedNetwork(
         (Input("x", (1, 140, 2)), Input("g", (1, 10, 2), Coding.GRADED, PAYLOAD_MIN, PAYLOAD_MAX)),
         tuple(Population(name, shape, vth=5) for name, shape in shapes.items()),
@@ -555,15 +557,17 @@ def test_everything_that_lava_cannot_run_is_listed_at_once() -> None:
         Conv1d("line", "line", np.ones((1, 1, 1), np.int16), stride=128, padding=129, delay=1),
         Dense("c", "d", ones),
         Dense("d", "c", ones, delay=1),
+        Dense("e", "e", np.ones((4, 1), np.int16), delay=1, pool=SumPool2d((2, 2), (2, 2))),
     )
     with pytest.raises(InputError, match="cannot run this network") as caught:
         run_lava(network, {"x": np.zeros((1, 1, 140, 2), int), "g": np.zeros((1, 1, 10, 2), int)})
     message = str(caught.value)
-    assert "convolution 'x_to_b' has kernel 131, Lava's Conv holds at most 127" in message
-    assert "convolution 'line_to_line' has stride 128, Lava's Conv holds at most 127" in message
-    assert "convolution 'line_to_line' has padding 129, Lava's Conv holds at most 127" in message
-    assert "has a delay of 1, but takes Lava 2 steps" in message
+    assert "connection 'x_to_b' has kernel 131: Lava's Conv holds at most 127" in message
+    assert "connection 'line_to_line' has stride 128: Lava's Conv holds at most 127" in message
+    assert "connection 'line_to_line' has padding 129: Lava's Conv holds at most 127" in message
+    assert "has a delay of 1: it takes Lava 2 steps" in message
     assert "cycle 'c' -> 'd' -> 'c'" in message or "cycle 'd' -> 'c' -> 'd'" in message
+    assert "cycle 'e' -> 'e' over 'e_to_e' has a delay of 1: it takes Lava 2 steps" in message
 
 
 def test_sums_beyond_float64_are_refused() -> None:
@@ -575,13 +579,13 @@ def test_sums_beyond_float64_are_refused() -> None:
         (Readout("a"),),
         steps=1,
     )
-    with pytest.raises(InputError, match=r"'x_to_a' can sum to .* float64 is exact below"):
+    with pytest.raises(InputError, match=r"'x_to_a' has sums of up to .* float64 is exact below"):
         schedule(network)
 
 
 def test_what_is_not_stock_is_said() -> None:
     rng = np.random.default_rng(0)
-    assert lava_notes(stock(rng)[0]) == ()
+    assert lava_gaps(stock(rng)[0]) == ()
     network = DeployedNetwork(
         (Input("x", (1, 4, 4)), Input("b", (3,), Coding.BIAS, -5, 5)),
         (
@@ -599,16 +603,20 @@ def test_what_is_not_stock_is_said() -> None:
         (Readout("z", ReadoutKind.MEMBRANE),),
         steps=3,
     )
-    assert lava_notes(network) == (
-        "population 'o': SampleLIF (ours) for reset by subtraction and samples that start at "
-        "v_init and a bias per step, which LIFReset does not have (Loihi 2 needs microcode for "
-        "that reset, for Loihi 1 no way is known)",
-        "population 'z': SampleLIF (ours) for 5 steps of rest after a spike, which LIFReset does "
-        "not have (on Loihi 1 a refractory delay of 6, which counts from 1)",
-        "connection 'skip': DelayLine (ours) for a wait of 1 steps, cut at each sample's end, "
-        "which Dense does not have",
-        "connection 'x_to_a': WideConv (ours) for weight exponent 1, which Conv does not have",
-    )
+    found = lava_gaps(network)
+    assert [str(gap) for gap in found] == [
+        "population 'o' has reset by subtraction: not in Lava's LIFReset, runs on Spikeport's "
+        "SampleLIF",
+        "population 'o' has v_init 7: not in Lava's LIFReset, runs on Spikeport's SampleLIF",
+        "population 'o' has a bias per step: not in Lava's LIFReset, runs on Spikeport's SampleLIF",
+        "population 'z' has 5 steps of rest after a spike: not in Lava's LIFReset, runs on "
+        "Spikeport's SampleLIF",
+        "connection 'skip' has a wait of 1 steps, cut at each sample's end: not in Lava's Dense, "
+        "runs on Spikeport's DelayLine",
+        "connection 'x_to_a' has weight exponent 1: not in Lava's Conv, runs on Spikeport's "
+        "WideConv",
+    ]
+    assert not any(gap.stops for gap in found)
 
 
 @pytest.mark.parametrize("seconds", [0, -1, float("nan")])

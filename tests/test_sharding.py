@@ -110,6 +110,15 @@ def somebody_elses(workers: int, folder: Path) -> Iterator[tuple[str, subprocess
         process.stdin.close()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def port_taken() -> Iterator[None]:
+    """Dask's usual port is taken, as by another cluster on this machine; nobody may mind."""
+    with suppress(OSError), socket.create_server(("127.0.0.1", 8787)):
+        yield
+        return
+    yield
+
+
 @pytest.fixture(scope="module")
 def scheduler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with somebody_elses(1, tmp_path_factory.mktemp("dask")) as (address, _):

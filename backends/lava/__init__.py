@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from spikeport.backends.lava.backend import run_lava, run_many
     from spikeport.backends.lava.environment import LavaStatus, create_environment, lava_status
-    from spikeport.backends.lava.notes import lava_notes
+    from spikeport.backends.lava.notes import lava_gaps
 
 _PLACES = {
     "LavaStatus": "environment",
     "create_environment": "environment",
-    "lava_notes": "notes",
+    "lava_gaps": "notes",
     "lava_status": "environment",
     "run_lava": "backend",
     "run_many": "backend",
 }
-__all__ = ["LavaStatus", "create_environment", "lava_notes", "lava_status", "run_lava", "run_many"]
+__all__ = ["LavaStatus", "create_environment", "lava_gaps", "lava_status", "run_lava", "run_many"]
 
 
 def __getattr__(name: str) -> Any:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from spikeport.backends.bounds import sum_bound
+from spikeport.backends.depths import depths, waits
+from spikeport.backends.gaps import Gap
 from spikeport.backends.lava.schedule import (
+    CONNECTIONS,
+    CONV,
     CONV_STOCK_SUM,
     Schedule,
-    conv_sum_bound,
-    schedule,
+    cost,
+    obstacles,
 )
 from spikeport.network import (
     BiasInjection,
@@ -17,33 +22,29 @@ from spikeport.network import (
     Synapses,
 )
 
-CHIP_RESET = " (Loihi 2 needs microcode for that reset, for Loihi 1 no way is known)"
-CHIP_REST = " (on Loihi 1 a refractory delay of {}, which counts from 1)"
+LIF = "lava-nc 0.10.0, proc/lif/models.py"
 
 
-def lava_notes(network: DeployedNetwork) -> tuple[str, ...]:
-    """One line for each part that runs on a process model of ours; empty if all are stock.
-
-    Raises:
-        InputError: Lava cannot run the network; every reason is listed.
-    """
-    times = schedule(network)
-    notes = []
+def lava_gaps(network: DeployedNetwork) -> tuple[Gap, ...]:
+    """All that keeps a network from running on Lava, and each part that needs a process of ours."""
+    found = obstacles(network)
     for population in network.populations:
-        if needed := own_neurons(network, population):
-            note = _note("population", population.name, "SampleLIF", needed, "LIFReset")
-            note += CHIP_RESET if population.reset is Reset.SUBTRACT else ""
-            note += CHIP_REST.format(population.refractory + 1) if population.refractory else ""
-            notes.append(note)
+        label = f"population '{population.name}'"
+        for needed in own_neurons(network, population):
+            found.append(_own(label, needed, "LIFReset", "SampleLIF", LIF))
+    depth, _ = depths(network, cost)
+    times = Schedule(depth, waits(network, depth, cost))
     for part in network.synapses:
-        if isinstance(part, Convolution) and (needed := own_convolution(network, part)):
-            notes.append(_note("connection", part.name, "WideConv", needed, "Conv"))
-        if needs_delay_line(times, part):
-            wait = times.delay[part.name]
-            needed = [f"a wait of {wait} steps, cut at each sample's end"]
-            stock = "Conv" if isinstance(part, Convolution) else "Dense"
-            notes.append(_note("connection", part.name, "DelayLine", needed, stock))
-    return tuple(notes)
+        label = f"connection '{part.name}'"
+        stock, source = ("Conv", CONV) if isinstance(part, Convolution) else ("Dense", CONNECTIONS)
+        if isinstance(part, Convolution):
+            for needed in own_convolution(network, part):
+                found.append(_own(label, needed, "Conv", "WideConv", CONV))
+        wait = times.delay[part.name]
+        if wait >= 0 and needs_delay_line(times, part):  # Below 0 it closes a cycle of `obstacles`.
+            needed = f"a wait of {wait} steps, cut at each sample's end"
+            found.append(_own(label, needed, stock, "DelayLine", source))
+    return tuple(found)
 
 
 def injections(network: DeployedNetwork, population: str) -> list[BiasInjection]:
@@ -55,7 +56,7 @@ def own_neurons(network: DeployedNetwork, population: Population) -> list[str]:
     """What Lava's LIFReset does not have of a population's dynamics; empty if it has all."""
     found = {
         "reset by subtraction": population.reset is Reset.SUBTRACT,
-        "samples that start at v_init": population.v_init != 0,
+        f"v_init {population.v_init}": population.v_init != 0,
         "a bias per step": bool(injections(network, population.name)),
         f"{population.refractory} steps of rest after a spike": population.refractory > 0,
     }
@@ -71,10 +72,10 @@ def own_convolution(network: DeployedNetwork, part: Convolution) -> list[str]:
     """What Lava's Conv does not have of a convolution; empty if it has all."""
     found = {
         f"weight exponent {part.exponent}": part.exponent != 0,
-        "sums beyond 32 bits": conv_sum_bound(network, part) >= CONV_STOCK_SUM,
+        "sums beyond 32 bits": sum_bound(network, part) >= CONV_STOCK_SUM,
     }
     return [what for what, needed in found.items() if needed]
 
 
-def _note(kind: str, name: str, own: str, needed: list[str], stock: str) -> str:
-    return f"{kind} '{name}': {own} (ours) for {' and '.join(needed)}, which {stock} does not have"
+def _own(label: str, needed: str, stock: str, own: str, source: str) -> Gap:
+    return Gap(label, needed, f"not in Lava's {stock}, runs on Spikeport's {own}", source)

@@ -8,8 +8,13 @@ from typing import Annotated, Any
 import typer
 
 from spikeport.cli import _io
-from spikeport.cli._tables import backends_table, connections_table, facts_table, populations_table
-from spikeport.errors import InputError
+from spikeport.cli._tables import (
+    backends_table,
+    connections_table,
+    facts_table,
+    lacks_table,
+    populations_table,
+)
 from spikeport.float_network import FloatNetwork
 from spikeport.network import DeployedNetwork
 
@@ -28,16 +33,15 @@ def inspect(
 
         facts = _deployed_facts(network)
         tables = (populations_table(network), connections_table(network))
-        lava = _needs("lava", network)
-        shown = facts_table(str(file), {**facts, "on lava": "\n".join(lava)})
-        _io.emit(as_json, {**facts, "lava": lava, **describe(network)[0]}, shown, *tables)
+        _io.emit(as_json, {**facts, **describe(network)[0]}, facts_table(str(file), facts), *tables)
         return
     facts = _float_facts(network)
     _io.emit(as_json, facts, facts_table(str(file), facts))
 
 
 def backends(as_json: _io.Json = False) -> None:
-    """List every backend with its version, or why it cannot run and the command that mends it."""
+    """List every backend: its version, or why it cannot run and what mends that; what it lacks."""
+    from spikeport.backends.check import CHIPS
     from spikeport.backends.registry import list_backends
 
     rows = []
@@ -51,20 +55,12 @@ def backends(as_json: _io.Json = False) -> None:
                 "version": status.version,
                 "reason": status.reason,
                 "remedy": status.remedy,
+                "lacks": list(backend.lacks),
             }
         )
-    _io.emit(as_json, {"backends": rows}, backends_table(rows))
-
-
-def _needs(name: str, network: DeployedNetwork) -> list[str]:
-    """What a network needs of a backend, or why that cannot run it."""
-    from spikeport.backends.registry import backend
-
-    notes = backend(name).notes
-    try:
-        return list(notes(network) if notes else ()) or ["needs nothing of ours"]
-    except InputError as error:
-        return [str(error)]
+    chips = [{"name": chip.name, "lacks": list(chip.lacks)} for chip in CHIPS.values()]
+    shown = backends_table(rows), lacks_table([*rows, *chips])
+    _io.emit(as_json, {"backends": rows, "chips": chips}, *shown)
 
 
 def _deployed_facts(network: DeployedNetwork) -> dict[str, Any]:

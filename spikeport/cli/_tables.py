@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 from rich.text import Text
 
 from spikeport.network import BiasInjection, DeployedNetwork
 from spikeport.runs import EventCounts
+
+if TYPE_CHECKING:
+    from spikeport.backends.check import TargetCheck
 
 
 def facts_table(title: str, facts: Mapping[str, Any]) -> Table:
@@ -87,4 +90,29 @@ def backends_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     for row in rows:
         broken = Text.assemble(row["reason"], "\n", (row["remedy"], "bold"))
         table.add_row(row["name"], row["what"], row["takes"], row["version"] or broken)
+    return table
+
+
+def lacks_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """What backends and chips do not have by themselves."""
+    table = Table(
+        title="What they lack by themselves (`spikeport check NETWORK` tells it of a network)",
+        title_justify="left",
+    )
+    table.add_column("name")
+    table.add_column("lacks", overflow="fold")
+    for row in rows:
+        table.add_row(row["name"], "\n".join(row["lacks"]) or "nothing")
+    return table
+
+
+def gaps_table(found: TargetCheck) -> Table:
+    """What one target lacks of a network."""
+    verdict = "runs it, though it lacks" if found.runs else "CANNOT RUN IT, it lacks"
+    table = Table(title=f"{found.target}: {verdict}", title_justify="left")
+    for name in ("part", "construct", "why", "source"):
+        table.add_column(name, overflow="fold")
+    for gap in found.gaps:
+        style = "bold red" if gap.stops else ""
+        table.add_row(gap.part, gap.construct, gap.why, gap.source, style=style)
     return table

@@ -131,11 +131,12 @@ def _local_cluster(workers: int | None, shards: int) -> Iterator[Any]:
                     threads_per_worker=1,
                     processes=True,
                     host="127.0.0.1",
-                    dashboard_address=None,
+                    # Its HTTP server starts all the same; port 0 is one that nobody has.
+                    dashboard_address="127.0.0.1:0",
                     # Zero is no limit: at one, Dask pauses workers for good instead of failing.
                     memory_limit=0,
                     local_directory=folder,
-                    scheduler_kwargs={"local_directory": folder},
+                    scheduler_kwargs={"local_directory": folder, "dashboard": False},
                     env={"TMPDIR": folder},
                     silence_logs=logging.CRITICAL,
                 )

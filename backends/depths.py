@@ -1,0 +1,72 @@
+"""When each population runs where every connection costs steps, as on Lava and on the chip.
+
+A population of depth k takes logical step t at chip step k + t. A connection of logical delay d
+must hold its messages back for depth(target) + d - depth(source) - cost >= 0 steps.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+
+from spikeport.backends.gaps import Gap
+from spikeport.network import DeployedNetwork, Synapses
+
+Cost = Callable[[Synapses], int]
+"""Chip steps that a connection takes."""
+Cycle = Sequence[Synapses]
+
+
+def depths(network: DeployedNetwork, cost: Cost) -> tuple[dict[str, int], list[Cycle]]:
+    """Longest paths from the inputs, and the cycles that make them endless.
+
+    Where there are such cycles, depths are those of a network in which they had delays enough.
+    """
+    slack: Counter[str] = Counter()
+    cycles: list[Cycle] = []
+    while True:
+        depth, cycle = _longest(network, lambda part: cost(part) - part.delay - slack[part.name])
+        if not cycle:
+            return depth, cycles
+        cycles.append(cycle)
+        slack[cycle[-1].name] += sum(cost(c) - c.delay - slack[c.name] for c in cycle)
+
+
+def waits(network: DeployedNetwork, depth: Mapping[str, int], cost: Cost) -> dict[str, int]:
+    """Chip steps for which each connection holds its messages back, by its name."""
+    return {
+        part.name: depth[part.target] + part.delay - depth[part.source] - cost(part)
+        for part in network.synapses
+    }
+
+
+def cycle_gap(cycle: Cycle, cost: Cost, target: str, source: str) -> Gap:
+    """A cycle whose delay is shorter than the steps it takes."""
+    names = " -> ".join(f"'{part.source}'" for part in [*cycle, cycle[0]])
+    over = ", ".join(f"'{part.name}'" for part in cycle)
+    delay, steps = sum(part.delay for part in cycle), sum(cost(part) for part in cycle)
+    why = f"it takes {target} {steps} steps, its delays must add up to as many"
+    return Gap(f"cycle {names} over {over}", f"a delay of {delay}", why, source, stops=True)
+
+
+def _longest(
+    network: DeployedNetwork, length: Callable[[Synapses], int]
+) -> tuple[dict[str, int], Cycle]:
+    """Longest paths, or a cycle of positive length that makes them endless."""
+    depth = dict.fromkeys(network.sources, 0)
+    reached_by: dict[str, Synapses] = {}
+    for _ in range(len(network.populations) + 1):
+        rising = None
+        for part in network.synapses:
+            needed = depth[part.source] + length(part)
+            if needed > depth[part.target]:
+                depth[part.target], reached_by[part.target], rising = needed, part, part
+        if rising is None:
+            return depth, ()
+    name = rising.target if rising else ""
+    for _ in network.populations:
+        name = reached_by[name].source
+    cycle = [reached_by[name]]
+    while cycle[-1].source != name:
+        cycle.append(reached_by[cycle[-1].source])
+    return depth, cycle[::-1]

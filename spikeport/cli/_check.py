@@ -1,0 +1,44 @@
+"""`check`: what each target lacks of a network."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from spikeport.cli import _io
+from spikeport.cli._tables import gaps_table
+from spikeport.errors import CheckFailedError
+
+
+def check(
+    network: Annotated[Path, typer.Argument(help=".spikeport, or .nir with chip integers.")],
+    target: Annotated[
+        list[str] | None,
+        typer.Option("--target", "-t", help="A backend, `loihi1` or `loihi2`; may be given again."),
+    ] = None,
+    as_json: _io.Json = False,
+) -> None:
+    """Tell for each target every construct of a chip network that it does not have by itself.
+
+    Nothing is run. Of the chips only the arithmetic is judged, not how many cores a network takes.
+    Exit code 1 where one of the targets cannot run the network.
+    """
+    from spikeport.backends.check import check as check_network
+
+    opened = _io.open_deployed(network)
+    found = check_network(opened, target)
+    data = {
+        "content_hash": opened.content_hash,
+        "targets": [{**dataclasses.asdict(one), "runs": one.runs} for one in found],
+    }
+    shown = [
+        gaps_table(one) if one.gaps else Text(f"{one.target}: lacks nothing", style="italic")
+        for one in found
+    ]
+    _io.emit(as_json, data, *shown)
+    if stopping := [one.target for one in found if not one.runs]:
+        raise CheckFailedError(f"check: {network}: cannot run on {', '.join(stopping)}")

@@ -1,0 +1,379 @@
+"""What each target lacks: every rule at its limit and beyond it, all gaps at once."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from spikeport import check
+from spikeport.backends.bounds import sum_bound
+from spikeport.backends.check import list_targets
+from spikeport.backends.lava.environment import VARIABLE
+from spikeport.backends.lava.schedule import schedule
+from spikeport.backends.loihi import LOIHI1
+from spikeport.errors import InputError
+from spikeport.network import (
+    BiasInjection,
+    Coding,
+    Conv2d,
+    Dense,
+    DeployedNetwork,
+    Input,
+    Population,
+    Readout,
+    Reset,
+    SumPool2d,
+    Synapses,
+)
+from spikeport.network_file import save_network
+from spikeport.profile import load_profile
+from spikeport.simulators.reference import run_reference
+from tests.strategies import networks
+from tests.test_cli import call
+
+
+def dense(source: str, target: str, *shape: int, value: int = 2, **more: Any) -> Dense:
+    return Dense(source, target, np.full(shape, value, np.int16), **more)
+
+
+def plain(steps: int = 3, **population: Any) -> DeployedNetwork:
+    """One population that every target has by itself, changed by `population`."""
+    return DeployedNetwork(
+        (Input("x", (5,)),),
+        (Population("a", (4,), vth=9, **population),),
+        (dense("x", "a", 4, 5),),
+        (Readout("a"),),
+        steps,
+    )
+
+
+def gaps(network: DeployedNetwork, target: str) -> dict[str, bool]:
+    """What `target` lacks, in words, and whether that stops the network."""
+    (found,) = check(network, [target])
+    assert found.target == target
+    assert all(gap.source and gap.why for gap in found.gaps)
+    return {f"{gap.part}: {gap.construct}": gap.stops for gap in found.gaps}
+
+
+def test_every_target_has_a_plain_network() -> None:
+    found = check(plain())
+    assert [one.target for one in found] == ["native", "reference", "lava", "loihi1", "loihi2"]
+    assert all(one.gaps == () and one.runs for one in found)
+
+
+def test_each_target_is_told_once_in_the_order_asked() -> None:
+    found = check(plain(), ["loihi2", "native", "loihi2"])
+    assert [one.target for one in found] == ["loihi2", "native"]
+
+
+def test_an_unknown_target() -> None:
+    with pytest.raises(InputError, match="'loihi3' is unknown, must be one of native, reference"):
+        check(plain(), ["loihi3"])
+
+
+@pytest.mark.parametrize(
+    ("change", "construct", "stops"),
+    [
+        ({"reset": Reset.SUBTRACT}, "reset by subtraction", (False, True, False)),
+        ({"v_init": -1}, "v_init -1", (False, False, False)),
+        ({"refractory": 63}, "63 steps of rest after a spike", (False, None, False)),
+        ({"decay_u": 0}, "decay_u 0", (None, False, False)),
+        ({"decay_u": 1}, "decay_u 1", (None, None, None)),
+        ({"decay_v": 4096}, "decay_v 4096", (None, False, False)),
+        ({"decay_v": 4095}, "decay_v 4095", (None, None, None)),
+        ({"bias": -4096}, "a bias mantissa of -4096", (None, False, None)),
+        ({"bias": -4095}, "a bias mantissa of -4095", (None, None, None)),
+        ({"bias": 4095, "bias_exponent": 7, "vth": 131071}, "a bias", (None, None, None)),
+    ],
+)
+def test_dynamics(
+    change: dict[str, Any], construct: str, stops: tuple[bool | None, bool | None, bool | None]
+) -> None:
+    network = plain()
+    population = replace(network.populations[0], **change)
+    changed = network.replace(populations=(population,))
+    for target, stop in zip(("lava", "loihi1", "loihi2"), stops, strict=True):
+        expected = {} if stop is None else {f"population 'a': {construct}": stop}
+        assert gaps(changed, target) == expected
+    assert gaps(changed, "native") == gaps(changed, "reference") == {}
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 2), (-1, 1), (0, 1)])
+def test_graded_input(low: int, high: int) -> None:
+    network = plain().replace(inputs=(Input("x", (5,), Coding.GRADED, low, high),))
+    graded = (low, high) != (0, 1)
+    assert gaps(network, "loihi1") == (
+        {f"input 'x': graded spikes of {low}..{high}": True} if graded else {}
+    )
+    assert gaps(network, "loihi2") == gaps(network, "lava") == {}
+
+
+def test_a_bias_per_step() -> None:
+    network = plain()
+    injected = network.replace(
+        inputs=(*network.inputs, Input("b", (4,), Coding.BIAS, -5, 5)),
+        connections=(*network.connections, BiasInjection("b", "a")),
+    )
+    for target in ("lava", "loihi1", "loihi2"):
+        assert gaps(injected, target) == {"population 'a': a bias per step": False}
+
+
+@pytest.mark.parametrize(
+    ("exponent", "value", "construct"),
+    [
+        (-1, 3, "weight exponent -1"),
+        (-1, 2, None),
+        (-3, 4, "weight exponent -3"),
+        (-3, 8, None),
+        (-8, 0, "weight exponent -8"),
+        (7, 3, None),
+    ],
+)
+def test_weight_exponents(exponent: int, value: int, construct: str | None) -> None:
+    network = plain().replace(connections=(dense("x", "a", 4, 5, value=value, exponent=exponent),))
+    expected = {f"connection 'x_to_a': {construct}": exponent != -8} if construct else {}
+    assert gaps(network, "loihi1") == expected
+    assert gaps(network, "loihi2") == gaps(network, "lava") == {}
+
+
+@given(st.data())
+def test_a_weight_exponent_that_loihi_1_has_may_shift_weights_or_sums(data: st.DataObject) -> None:
+    exponent = data.draw(st.integers(-7, -1))
+    unit = data.draw(st.sampled_from([1, 2, 1 << -exponent]))
+    limit = 254 // unit
+    rows = st.lists(st.integers(0, limit), min_size=5, max_size=5)
+    weight = unit * np.array(data.draw(st.lists(rows, min_size=4, max_size=4)), np.int16)
+    network = plain().replace(connections=(Dense("x", "a", weight, exponent=exponent),))
+    spikes = np.array(data.draw(st.lists(st.booleans(), min_size=5, max_size=5)))
+    if not gaps(network, "loihi1"):
+        assert ((weight >> -exponent) @ spikes == (weight @ spikes) >> -exponent).all()
+    else:
+        assert (weight % (1 << -exponent)).any()
+
+
+@pytest.mark.parametrize(
+    ("inputs", "value", "exponent", "bound"),
+    [(128, 255, 0, 32640), (257, 255, -1, 32767), (129, 254, 0, 32766), (130, 254, 0, 33020)],
+)
+def test_sums(inputs: int, value: int, exponent: int, bound: int) -> None:
+    network = DeployedNetwork(
+        (Input("x", (inputs,)),),
+        (Population("a", (4,), vth=9),),
+        (dense("x", "a", 4, inputs, value=value, exponent=exponent),),
+        (Readout("a"),),
+        3,
+    )
+    found = {k for k in gaps(network, "loihi1") if "sums" in k}
+    beyond = bound > 32767
+    assert found == ({f"population 'a': sums of up to {bound} in a step"} if beyond else set())
+    assert gaps(network, "loihi2") == {}
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_the_bound_of_a_sum_is_reached(data: st.DataObject) -> None:
+    rows = st.lists(st.integers(-100, 100), min_size=4, max_size=4)
+    weight = 2 * np.array(data.draw(st.lists(rows, min_size=3, max_size=3)), np.int16)
+    high = data.draw(st.integers(1, 40))
+    connection = Dense("x", "a", weight)
+    network = DeployedNetwork(
+        (Input("x", (4,), Coding.GRADED, -high, high),),
+        (Population("a", (3,), vth=9),),
+        (connection,),
+        (Readout("a"),),
+        1,
+    )
+    worst = [np.where(row < 0, -high, high) for row in weight]
+    run = run_reference(network, np.array(worst), record=("u",))
+    assert run.trace is not None
+    sums = run.trace.u["a"][0] >> 6
+    assert np.abs(sums).max() == sum_bound(network, connection)
+
+
+def chain(length: int, **skip: Any) -> DeployedNetwork:
+    """Populations in a row, and a connection from the first to the last."""
+    names = [f"p{index:03d}" for index in range(length)]
+    return DeployedNetwork(
+        (Input("x", (1,)),),
+        tuple(Population(name, (1,), vth=1) for name in names),
+        (
+            dense("x", names[0], 1, 1),
+            *(dense(a, b, 1, 1) for a, b in pairwise(names)),
+            dense(names[0], names[-1], 1, 1, name="skip", **skip),
+        ),
+        (Readout(names[-1]),),
+        2,
+    )
+
+
+@pytest.mark.parametrize(
+    ("length", "delay", "wait"), [(64, 0, 62), (65, 0, 63), (66, 0, 64), (3, 61, 62), (3, 62, 63)]
+)
+def test_waits_of_delays_and_of_unequal_depth(length: int, delay: int, wait: int) -> None:
+    network = chain(length, delay=delay)
+    for target, limit in (("loihi1", 62), ("loihi2", 63)):
+        expected = {f"connection 'skip': a wait of {wait} steps": True} if wait > limit else {}
+        assert gaps(network, target) == expected
+
+
+def test_cycles_shorter_than_their_steps() -> None:
+    network = DeployedNetwork(
+        (Input("x", (1,)),),
+        tuple(Population(name, (1, 2, 2), vth=1) for name in "abcd"),
+        (
+            dense("x", "a", 4, 1),
+            dense("a", "b", 4, 4),
+            dense("b", "a", 4, 4, delay=1),
+            dense("c", "d", 4, 4),
+            dense("d", "c", 4, 4, delay=2),
+            dense("d", "d", 4, 1, delay=1, pool=SumPool2d((2, 2), (2, 2))),
+        ),
+        (Readout("a"),),
+        2,
+    )
+    folded = {"cycle 'a' -> 'b' -> 'a' over 'a_to_b', 'b_to_a': a delay of 1": True}
+    assert gaps(network, "loihi2") == gaps(network, "loihi1") == folded
+    pooled = {"cycle 'd' -> 'd' over 'd_to_d': a delay of 1": True}
+    assert {k: stops for k, stops in gaps(network, "lava").items() if stops} == folded | pooled
+
+
+def test_a_network_beyond_one_chip() -> None:
+    inside, beyond = (
+        DeployedNetwork(
+            (Input("x", (1,)),),
+            (Population("a", (131072 + more,), vth=9),),
+            (dense("x", "a", 131072 + more, 1),),
+            (Readout("a"),),
+            1,
+        )
+        for more in (0, 1)
+    )
+    assert gaps(inside, "loihi1") == gaps(beyond, "loihi2") == {}
+    assert gaps(beyond, "loihi1") == {"the network: 131073 neurons": False}
+
+
+def test_the_chip_is_that_of_the_energy_profile() -> None:
+    profile = load_profile("loihi1")
+    assert profile.cores * profile.neurons_per_core == LOIHI1.neurons
+    assert profile.graded_payloads == LOIHI1.graded
+
+
+@settings(max_examples=100, deadline=None)
+@given(networks())
+def test_any_network(network: DeployedNetwork) -> None:
+    found = {one.target: one for one in check(network)}
+    assert found["native"].gaps == found["reference"].gaps == ()
+    lava = found["lava"]
+    if lava.runs:
+        schedule(network)
+    else:
+        with pytest.raises(InputError) as caught:
+            schedule(network)
+        assert all((str(gap) in str(caught.value)) == gap.stops for gap in lava.gaps)
+    parts = [*network.inputs, *network.populations, *network.connections]
+    for one in found.values():
+        assert len(set(one.gaps)) == len(one.gaps)
+        for gap in one.gaps:
+            assert gap.part == "the network" or any(f"'{p.name}'" in gap.part for p in parts)
+
+
+def everything() -> DeployedNetwork:
+    kernel: list[Synapses] = [
+        Conv2d("x", "a", np.full((1, 1, 131, 1), 2, np.int16), exponent=-2, name="wide"),
+        dense("a", "a", 20, 20, delay=1, name="loop"),
+        dense("a", "b", 3, 20),
+        dense("b", "a", 20, 3, delay=1, name="back"),
+    ]
+    return DeployedNetwork(
+        (Input("x", (1, 140, 2), Coding.GRADED, -9, 9), Input("b_in", (3,), Coding.BIAS, -5, 5)),
+        (
+            Population("a", (1, 10, 2), vth=9, reset=Reset.SUBTRACT, v_init=7),
+            Population("b", (3,), vth=9, decay_u=0),
+        ),
+        (*kernel, BiasInjection("b_in", "b")),
+        (Readout("b"),),
+        3,
+    )
+
+
+def test_all_gaps_are_told_at_once() -> None:
+    network = everything()
+    assert gaps(network, "lava") == {
+        "connection 'wide': kernel 131": True,
+        "cycle 'a' -> 'b' -> 'a' over 'a_to_b', 'back': a delay of 1": True,
+        "population 'a': reset by subtraction": False,
+        "population 'a': v_init 7": False,
+        "population 'b': a bias per step": False,
+        "connection 'wide': weight exponent -2": False,
+        "connection 'loop': a wait of 0 steps, cut at each sample's end": False,
+    }
+    assert gaps(network, "loihi1") == {
+        "input 'x': graded spikes of -9..9": True,
+        "population 'a': reset by subtraction": True,
+        "population 'a': v_init 7": False,
+        "population 'b': decay_u 0": False,
+        "population 'b': a bias per step": False,
+        "connection 'wide': weight exponent -2": True,
+        "cycle 'a' -> 'b' -> 'a' over 'a_to_b', 'back': a delay of 1": True,
+    }
+    assert gaps(network, "loihi2") == {
+        "population 'a': reset by subtraction": False,
+        "population 'a': v_init 7": False,
+        "population 'b': decay_u 0": False,
+        "population 'b': a bias per step": False,
+        "cycle 'a' -> 'b' -> 'a' over 'a_to_b', 'back': a delay of 1": True,
+    }
+
+
+def test_command_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, "/nowhere/python")  # Nothing is started, so nobody minds.
+    easy, hard = tmp_path / "easy.spikeport", tmp_path / "hard.spikeport"
+    save_network(plain(), easy)
+    save_network(everything(), hard)
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        code = call(["check", *map(str, arguments)])
+        return code, *capsys.readouterr()
+
+    assert run(easy)[::2] == (0, "")
+    code, out, err = run(hard, "--json")
+    assert (code, err) == (1, f"spikeport: check: {hard}: cannot run on lava, loihi1, loihi2\n")
+    told = json.loads(out)
+    assert told["content_hash"] == everything().content_hash
+    expected = check(everything())
+    assert [one["target"] for one in told["targets"]] == [one.target for one in expected]
+    for one, found in zip(told["targets"], expected, strict=True):
+        assert one["runs"] == found.runs
+        assert [gap["construct"] for gap in one["gaps"]] == [gap.construct for gap in found.gaps]
+        assert all(
+            gap.keys() == {"part", "construct", "why", "source", "stops"} for gap in one["gaps"]
+        )
+    code, out, err = run(hard, "--target", "native", "-t", "reference")
+    assert (code, err) == (0, "")
+    assert out == "native: lacks nothing\nreference: lacks nothing\n"
+    code, out, _ = run(hard, "--target", "loihi1")
+    assert code == 1
+    assert "loihi1: CANNOT RUN IT, it lacks" in out
+    assert max(len(line.rstrip()) for line in out.splitlines()) <= 100
+    code, _, err = run(easy, "--target", "brain")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "target 'brain' is unknown" in err
+
+
+def test_backends_tell_what_they_lack(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(["backends", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    lacks = {one["name"]: one["lacks"] for one in told["backends"] + told["chips"]}
+    assert set(lacks) == {"float", "norse"} | set(list_targets())
+    assert lacks["native"] == lacks["reference"] == []
+    assert all(lacks[name] for name in ("norse", "lava", "loihi1", "loihi2"))
