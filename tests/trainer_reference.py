@@ -78,7 +78,9 @@ def unrolled_lif(lif: LIF, currents: list[Tensor]) -> list[Tensor]:
     return spikes
 
 
-def norm_over(layer: nn.BatchNorm2d, xs: list[Tensor], per_step: bool) -> list[Tensor]:
+def norm_over(
+    layer: nn.BatchNorm1d | nn.BatchNorm2d, xs: list[Tensor], per_step: bool
+) -> list[Tensor]:
     """Ordinary batch norm over samples and positions, of each step or of all together."""
 
     def normed(x: Tensor) -> Tensor:
@@ -93,7 +95,8 @@ def norm_over(layer: nn.BatchNorm2d, xs: list[Tensor], per_step: bool) -> list[T
 
 def over_steps(network: SpikingNetwork, x: Tensor) -> Tensor:
     """x at every step, (T, B, ...)."""
-    return x if x.ndim == 5 else x.expand(network.steps, *x.shape)
+    timed = x.ndim > 1 + len(network.input.shape)
+    return x if timed else x.expand(network.steps, *x.shape)
 
 
 def bptt(
@@ -101,12 +104,12 @@ def bptt(
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Mean output and gradients of plain cross-entropy by backpropagation through time."""
     layers = dict(network.layers.items())
-    values = {"input": list(over_steps(network, x))}
+    values = {network.input.name: list(over_steps(network, x))}
     for node in network.nodes:
         sums = [sum(parts) for parts in zip(*(values[i] for i in node.inputs), strict=True)]
         if isinstance(node.op, LIF):
             values[node.name] = unrolled_lif(node.op, sums)
-        elif isinstance(node.op, nn.BatchNorm2d):
+        elif isinstance(node.op, nn.BatchNorm1d | nn.BatchNorm2d):
             values[node.name] = norm_over(node.op, sums, per_step)
         else:
             flat = isinstance(node.op, nn.Linear)

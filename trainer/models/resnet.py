@@ -57,7 +57,7 @@ def _stages(sketch: Sketch, width: int, blocks: Sequence[int]) -> str:
     for stage, count in enumerate(blocks, start=1):
         for block in range(1, count + 1):
             stride = 2 if stage > 1 and block == 1 else 1
-            name = f"stage{stage}_block{block}"
+            name = f"s{stage}b{block}"
             source = _block(sketch, name, source, width << (stage - 1), stride)
     return source
 
@@ -66,10 +66,10 @@ def _block(sketch: Sketch, name: str, source: str, channels: int, stride: int) -
     first = sketch.conv(f"{name}_conv1", source, channels, stride=stride)
     first = sketch.neurons(f"{name}_lif1", first)
     second = sketch.conv(f"{name}_conv2", first, channels)
-    shortcut = source
+    skip = source
     if sketch.shapes[source] != sketch.shapes[second]:
-        shortcut = sketch.conv(f"{name}_shortcut", source, channels, 1, stride)
-    return sketch.neurons(f"{name}_lif2", second, shortcut)
+        skip = sketch.conv(f"{name}_skip", source, channels, 1, stride)
+    return sketch.neurons(f"{name}_lif2", second, skip)
 
 
 def _finished(sketch: Sketch, source: str, classes: int, steps: int) -> SpikingNetwork:

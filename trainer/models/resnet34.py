@@ -58,7 +58,7 @@ def _stages(
     for stage, count in enumerate(_BLOCKS, start=1):
         for block in range(1, count + 1):
             stride = 2 if stage > 1 and block == 1 else 1
-            name = f"stage{stage}_block{block}"
+            name = f"s{stage}b{block}"
             source = add_block(sketch, name, source, width << (stage - 1), stride)
     return source
 
@@ -69,8 +69,8 @@ def _sew_block(sketch: Sketch, name: str, source: str, channels: int, stride: in
     out = sketch.conv(f"{name}_conv2", out, channels, bias=True)
     out = sketch.neurons(f"{name}_lif2", out)
     if sketch.shapes[source] != sketch.shapes[out]:
-        source = sketch.conv(f"{name}_shortcut", source, channels, 1, stride, bias=True)
-        source = sketch.neurons(f"{name}_shortcut_lif", source)
+        source = sketch.conv(f"{name}_skip", source, channels, 1, stride, bias=True)
+        source = sketch.neurons(f"{name}_skip_lif", source)
     return sketch.add(f"{name}_sum", nn.Identity(), out, source)
 
 
@@ -80,7 +80,7 @@ def _preact_block(sketch: Sketch, name: str, source: str, channels: int, stride:
     out = sketch.neurons(f"{name}_lif2", out)
     out = sketch.conv(f"{name}_conv2", out, channels, bias=True)
     if sketch.shapes[source] != sketch.shapes[out]:
-        source = sketch.conv(f"{name}_shortcut", source, channels, 1, stride, bias=True)
+        source = sketch.conv(f"{name}_skip", source, channels, 1, stride, bias=True)
     return sketch.add(f"{name}_sum", nn.Identity(), out, source)
 
 
