@@ -21,11 +21,15 @@ if TYPE_CHECKING:
     from spikeport.trainer.deployed import evaluate_deployed as evaluate_deployed
     from spikeport.trainer.description import describe as describe
     from spikeport.trainer.evaluation import evaluate as evaluate
+    from spikeport.trainer.lif import LI as LI
     from spikeport.trainer.lif import LIF as LIF
+    from spikeport.trainer.models import PUBLISHED as PUBLISHED
     from spikeport.trainer.models import mlp as mlp
     from spikeport.trainer.models import small_conv as small_conv
     from spikeport.trainer.network import Node as Node
     from spikeport.trainer.network import SpikingNetwork as SpikingNetwork
+    from spikeport.trainer.rules import Rule as Rule
+    from spikeport.trainer.tracing import from_module as from_module
     from spikeport.trainer.training import TrainingResult as TrainingResult
     from spikeport.trainer.training import train as train
 
@@ -37,9 +41,11 @@ _HOME = {
     "deployed": ("evaluate_deployed",),
     "description": ("describe",),
     "evaluation": ("evaluate",),
-    "lif": ("LIF",),
-    "models": ("mlp", "small_conv"),
+    "lif": ("LI", "LIF"),
+    "models": ("PUBLISHED", "mlp", "small_conv"),
     "network": ("Node", "SpikingNetwork"),
+    "rules": ("Rule",),
+    "tracing": ("from_module",),
     "training": ("TrainingResult", "train"),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}

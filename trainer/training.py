@@ -88,12 +88,11 @@ def train(
 def step(network: SpikingNetwork, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Record]:
     """One forward and backward pass; returns loss, scores (B, N) and the spike pass's record.
 
-    The gradient is that of the cross-entropy divided by T, the loss returned is not.
+    The gradient is scaled as the network's rule has it (1/T), the loss returned is not.
     """
-    _, record = network.spiking_pass(x)
-    scores = network.rate_pass(x, record)
+    scores, record = network.training_pass(x)
     loss = functional.cross_entropy(scores, y)
-    (loss / network.steps).backward()  # type: ignore[no-untyped-call]
+    (loss * network.gradient_scale).backward()  # type: ignore[no-untyped-call]
     return loss.detach(), scores.detach(), record
 
 
@@ -198,11 +197,7 @@ def check_finite(network: SpikingNetwork, loss: Tensor, record: Record, epoch: i
 
 def _origin(network: SpikingNetwork, loss: Tensor, record: Record) -> tuple[str, str]:
     for node in network.nodes:
-        if node.name in record.norms:
-            statistics = record.norms[node.name]
-            if not torch.isfinite(statistics.mean + statistics.variance).all():
-                return "activation", node.name
-        elif node.name in record.neurons and not record.neurons[node.name].gain.isfinite().all():
+        if not record.finite(node.name):
             return "activation", node.name
     if not torch.isfinite(loss):
         return "loss", network.output
