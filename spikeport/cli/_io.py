@@ -87,7 +87,7 @@ def open_deployed(path: Path) -> DeployedNetwork:
 
 def open_data(name: str) -> Dataset:
     """The data set called `digits`, or the one in an .npz file."""
-    from spikeport.trainer.data import load_dataset
+    from spikeport.trainer import load_dataset
 
     return load_dataset(name)
 
