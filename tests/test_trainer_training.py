@@ -28,7 +28,8 @@ from spikeport.trainer import (
     load_digits_split,
     train,
 )
-from spikeport.trainer.training import check_finite, step
+from spikeport.trainer.guard import check_finite
+from spikeport.trainer.training import step
 
 TINY = TrainConfig(widths=(3, 4), steps=3, epochs=3, batch_size=16, seed=2)
 

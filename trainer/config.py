@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 import torch
@@ -11,6 +12,7 @@ import torch
 from spikeport.errors import InputError
 from spikeport.network import Input, Reset
 from spikeport.part_rules import integer
+from spikeport.trainer.augment import Augment
 from spikeport.trainer.lif import LIF
 from spikeport.trainer.models import mlp, small_conv
 from spikeport.trainer.network import SpikingNetwork
@@ -21,6 +23,13 @@ class Architecture(StrEnum):
 
     CONV = "conv"
     MLP = "mlp"
+
+
+class Precision(StrEnum):
+    """What convolutions and linear layers compute in; all else is float32."""
+
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +43,16 @@ class TrainConfig:
         steps: T.
         decay, v_threshold, reset, detach_reset: see `LIF`.
         weight_decay: on the weights of convolutions and linear layers only.
-        seed: decides initial weights and the order of the samples; the same seed and threads
-            give the same weights, bit for bit.
+        augment: random changes of training samples.
+        validation: share of the training samples of each class that is held out, to choose the
+            best epoch by; test samples never decide anything.
+        seed: decides initial weights, the order of the samples, their changes and which are held
+            out; the same seed and threads give the same weights, bit for bit.
         threads: of torch's operators. Small networks gain nothing from more, and lose much on a
             busy machine.
+        device: where torch computes: cpu, cuda.
+        channels_last: keep images with the channels innermost.
+        compile: let torch compile both passes (needs a C++ compiler).
 
     Raises:
         InputError: a value is out of its range.
@@ -57,11 +72,20 @@ class TrainConfig:
     weight_decay: float = 2e-3
     seed: int = 0
     threads: int = 1
+    augment: Augment = field(default_factory=Augment)
+    validation: float = 0.0
+    device: str = "cpu"
+    precision: Precision = Precision.FLOAT32
+    channels_last: bool = False
+    compile: bool = False
 
     def __post_init__(self) -> None:
-        for name, kind in (("architecture", Architecture), ("reset", Reset)):
+        kinds = (("architecture", Architecture), ("reset", Reset), ("precision", Precision))
+        for name, kind in kinds:
             object.__setattr__(self, name, _choice(name, getattr(self, name), kind))
         object.__setattr__(self, "widths", tuple(self.widths))
+        if isinstance(self.augment, Mapping):
+            object.__setattr__(self, "augment", Augment(**self.augment))
         if not self.widths:
             raise InputError("training: widths is empty, needs at least one layer")
         for width in self.widths:
@@ -77,6 +101,10 @@ class TrainConfig:
             raise InputError(f"training: momentum is {self.momentum}, must lie in 0..1, below 1")
         if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0):
             raise InputError(f"training: weight_decay is {self.weight_decay}, must be at least 0")
+        if not (math.isfinite(self.validation) and 0 <= self.validation < 1):
+            raise InputError(
+                f"training: validation is {self.validation}, must lie in 0..1, below 1"
+            )
         self.lif()
 
     def lif(self) -> LIF:

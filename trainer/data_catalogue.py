@@ -49,9 +49,8 @@ class DataConfig:
         name: one of NAMES, an .npz file, or a folder of images.
         folder: where data sets lie; by default what SPIKEPORT_DATA names, its subfolder `data`,
             or `data` here.
-        validation: share of the training samples of each class that is held out of training, to
-            choose by; the test samples never are.
-        test: the same for sets without an official test part.
+        test: share of the samples of each class that is held out as test samples, for sets
+            without an official test part; digits always hold out 360.
         split_seed: decides which samples those are.
         train_samples: train on the first so many only (0 for all); files beyond are not needed.
         levels, mean, std: see `PixelGrid`.
@@ -61,7 +60,6 @@ class DataConfig:
 
     name: str = "digits"
     folder: str = ""
-    validation: float = 0.0
     test: float = 0.2
     split_seed: int = 0
     train_samples: int = 0
@@ -74,10 +72,8 @@ class DataConfig:
     coding: Coding = Coding.GRADED
 
     def __post_init__(self) -> None:
-        for name in ("validation", "test"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and 0 <= value < 1):
-                raise InputError(f"data: {name} is {value}, must lie in 0..1, below 1")
+        if not (math.isfinite(self.test) and 0 < self.test < 1):
+            raise InputError(f"data: test is {self.test}, must lie between 0 and 1")
         integer("data: split_seed", self.split_seed, 0, 2**32 - 1)
         integer("data: train_samples", self.train_samples, 0, 2**40)
         for name in ("mean", "std"):
