@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from spikeport.errors import BackendUnavailableError
 
 if TYPE_CHECKING:
+    from spikeport.trainer.augment import Augment as Augment
     from spikeport.trainer.checkpoint import Checkpoint as Checkpoint
     from spikeport.trainer.checkpoint import EpochRecord as EpochRecord
     from spikeport.trainer.checkpoint import load_checkpoint as load_checkpoint
@@ -23,15 +24,20 @@ if TYPE_CHECKING:
     from spikeport.trainer.description import describe as describe
     from spikeport.trainer.evaluation import evaluate as evaluate
     from spikeport.trainer.lif import LIF as LIF
+    from spikeport.trainer.measuring import measure_accuracy as measure_accuracy
     from spikeport.trainer.models import mlp as mlp
     from spikeport.trainer.models import small_conv as small_conv
     from spikeport.trainer.network import Node as Node
     from spikeport.trainer.network import SpikingNetwork as SpikingNetwork
+    from spikeport.trainer.recipe import Recipe as Recipe
+    from spikeport.trainer.recipe import load_recipe as load_recipe
     from spikeport.trainer.training import TrainingResult as TrainingResult
+    from spikeport.trainer.training import Watch as Watch
     from spikeport.trainer.training import train as train
 
 # Resolved on first use: data sets are needed where torch is not installed.
 _HOME = {
+    "augment": ("Augment",),
     "checkpoint": ("Checkpoint", "EpochRecord", "load_checkpoint", "save_checkpoint"),
     "config": ("TrainConfig", "build_network"),
     "data": ("Dataset",),
@@ -42,9 +48,12 @@ _HOME = {
     "evaluation": ("evaluate",),
     "lif": ("LIF",),
     "models": ("mlp", "small_conv"),
+    "measuring": ("measure_accuracy",),
     "network": ("Node", "SpikingNetwork"),
-    "training": ("TrainingResult", "train"),
+    "recipe": ("Recipe", "load_recipe"),
+    "training": ("TrainingResult", "Watch", "train"),
 }
+EXTRA = ("torch", "pydantic", "PIL")
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
 
@@ -54,9 +63,10 @@ def __getattr__(name: str) -> Any:
     try:
         module = import_module(f"{__name__}.{_MODULE_OF[name]}")
     except ModuleNotFoundError as error:
-        if error.name != "torch":
+        if error.name not in EXTRA:
             raise
         raise BackendUnavailableError(
-            f"trainer: '{name}' needs torch, which is not installed: pip install '.[training]'"
+            f"trainer: '{name}' needs {error.name}, which is not installed: "
+            "pip install '.[training]'"
         ) from error
     return getattr(module, name)

@@ -10,8 +10,9 @@ the order and the events' flip and roll, Yu et al., arXiv 2410.11488 and their c
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +39,8 @@ class Augment:
         auto_augment: the policy found for CIFAR-10 (see `autoaugment`).
         cutout: side of a square, its centre anywhere in the image, that is made black.
     """
+
+    __pydantic_config__: ClassVar[Mapping[str, str]] = {"extra": "forbid"}
 
     resized_crop: bool = False
     crop_padding: int = 0

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import ClassVar
 
 import torch
 
@@ -57,6 +58,8 @@ class TrainConfig:
     Raises:
         InputError: a value is out of its range.
     """
+
+    __pydantic_config__: ClassVar[Mapping[str, str]] = {"extra": "forbid"}
 
     architecture: Architecture = Architecture.CONV
     widths: tuple[int, ...] = (24, 48)
