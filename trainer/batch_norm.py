@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from spikeport.trainer.ranks import mean_over_ranks, share, sum_over_ranks
+
 BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d
 
 
@@ -29,7 +31,11 @@ def sequence_statistics(x: Tensor) -> Statistics:
     """Statistics of x (T, B, C, ...); (1, B, C, ...) of a constant input has the same ones."""
     dims = [axis for axis in range(x.ndim) if axis != 2]
     variance, mean = torch.var_mean(x, dims, correction=0)
-    return Statistics(mean, variance)
+    if share()[1] == 1:
+        return Statistics(mean, variance)
+    both = torch.stack([mean, variance + mean**2])
+    mean, square = mean_over_ranks(both, x.numel() // x.shape[2])
+    return Statistics(mean, square - mean**2)
 
 
 def running_statistics(norm: BatchNorm) -> Statistics:
@@ -45,6 +51,7 @@ def update_running(norm: BatchNorm, statistics: Statistics, count: int) -> None:
     The running variance is the unbiased one, as in PyTorch.
     """
     running = running_statistics(norm)
+    count = int(sum_over_ranks(torch.tensor(count)))
     momentum = norm.momentum if norm.momentum is not None else 0.1
     running.mean.lerp_(statistics.mean, momentum)
     running.variance.lerp_(statistics.variance * (count / max(count - 1, 1)), momentum)
@@ -103,9 +110,7 @@ class _RateNorm(torch.autograd.Function):
         h, factor = ctx.saved_tensors
         dims = [axis for axis in range(h.ndim) if axis != 1]
         product = upstream * h
-
-        def mean(x: Tensor) -> Tensor:
-            return x.mean(dims, keepdim=True)
-
-        dc = factor * (upstream - mean(upstream) - (h - mean(h)) * mean(product))
+        means = torch.stack([x.mean(dims, keepdim=True) for x in (upstream, product, h)])
+        of_upstream, of_product, of_h = mean_over_ranks(means, h.numel() // h.shape[1])
+        dc = factor * (upstream - of_upstream - (h - of_h) * of_product)
         return dc, product.sum(dims), upstream.sum(dims), None, None, None

@@ -135,21 +135,24 @@ class Dataset:
 
 
 def hold_out(labels: NDArray[np.int64], fraction: float, seed: int) -> tuple[Indices, Indices]:
-    """Indices that are kept and those held out, both rising, the same `fraction` of each class.
+    """Indices that are kept and those held out, both rising; of each class about `fraction`.
 
     Raises:
         InputError: `fraction` leaves no sample on one side.
     """
-    ranks = np.empty(len(labels))
-    for label in np.unique(labels):
-        members = np.flatnonzero(labels == label)
-        order = np.random.default_rng((seed, int(label))).permutation(len(members))
-        ranks[members] = (order + 0.5) / len(members)
-    held = ranks < fraction
-    if held.all() or not held.any():
+    total = round(fraction * len(labels))
+    if not 0 < total < len(labels):
         raise InputError(
             f"data set: holding out {fraction:g} of {len(labels)} samples leaves one side empty"
         )
+    classes, sizes = np.unique(labels, return_counts=True)
+    counts = np.floor(fraction * sizes).astype(np.int64)
+    rest = np.argsort(counts - fraction * sizes, kind="stable")[: total - counts.sum()]
+    counts[rest] += 1
+    held = np.zeros(len(labels), bool)
+    for label, count in zip(classes.tolist(), counts.tolist(), strict=True):
+        members = np.flatnonzero(labels == label)
+        held[np.random.default_rng((seed, label)).permutation(members)[:count]] = True
     return np.flatnonzero(~held), np.flatnonzero(held)
 
 

@@ -35,7 +35,8 @@ def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
         with path.open("rb") as file:
             return _idx(path, gzip.open(file) if path.suffix == ".gz" else file, dimensions)
     except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"{path}: cannot be read: {error}") from error
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{path}: cannot be read: {reason}") from error
 
 
 def _idx(path: Path, file: BinaryIO | gzip.GzipFile, dimensions: int) -> NDArray[np.uint8]:

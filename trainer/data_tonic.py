@@ -130,6 +130,7 @@ def _recording(events: Any, sensor: Shape) -> Recording:
 
 
 def _missing(package: str) -> BackendUnavailableError:
+    package = package.partition(".")[0]
     return BackendUnavailableError(
         f"event data: needs {package}, which is not installed: pip install '.[events]'"
     )
