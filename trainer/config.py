@@ -17,6 +17,7 @@ from spikeport.trainer.augment import Augment
 from spikeport.trainer.lif import LIF
 from spikeport.trainer.models import mlp, small_conv
 from spikeport.trainer.network import SpikingNetwork
+from spikeport.trainer.rules import Rule
 
 
 class Architecture(StrEnum):
@@ -24,6 +25,18 @@ class Architecture(StrEnum):
 
     CONV = "conv"
     MLP = "mlp"
+    VGG11 = "vgg11"
+    DVS_NET = "dvs_net"
+    RESNET18 = "resnet18"
+    RESNET19 = "resnet19"
+    RESNET20 = "resnet20"
+    RESNET56 = "resnet56"
+    SEW_RESNET34 = "sew_resnet34"
+    PREACT_RESNET34 = "preact_resnet34"
+
+
+LAYERED = (Architecture.CONV, Architecture.MLP)
+"""Networks whose every layer has a width of its own."""
 
 
 class Precision(StrEnum):
@@ -40,9 +53,11 @@ class TrainConfig:
     The defaults are the demo's recipe for scikit-learn's digits.
 
     Attributes:
-        widths: channels per convolution, or hidden sizes.
+        widths: channels per convolution (conv), hidden sizes (mlp), or for all other networks the
+            channels of the first convolution, from which the others follow.
         steps: T.
         decay, v_threshold, reset, detach_reset: see `LIF`.
+        rule: which gradient (see `Rule`).
         weight_decay: on the weights of convolutions and linear layers only.
         augment: random changes of training samples.
         validation: share of the training samples of each class that is held out, to choose the
@@ -68,6 +83,7 @@ class TrainConfig:
     v_threshold: float = 1.0
     reset: Reset = Reset.ZERO
     detach_reset: bool = True
+    rule: Rule = Rule.RATE_M
     epochs: int = 30
     batch_size: int = 64
     lr: float = 0.3
@@ -83,14 +99,19 @@ class TrainConfig:
     compile: bool = False
 
     def __post_init__(self) -> None:
-        kinds = (("architecture", Architecture), ("reset", Reset), ("precision", Precision))
-        for name, kind in kinds:
+        kinds = {"architecture": Architecture, "reset": Reset, "rule": Rule, "precision": Precision}
+        for name, kind in kinds.items():
             object.__setattr__(self, name, _choice(name, getattr(self, name), kind))
         object.__setattr__(self, "widths", tuple(self.widths))
         if isinstance(self.augment, Mapping):
             object.__setattr__(self, "augment", Augment(**self.augment))
         if not self.widths:
             raise InputError("training: widths is empty, needs at least one layer")
+        if self.architecture not in LAYERED and len(self.widths) != 1:
+            raise InputError(
+                f"training: widths is {list(self.widths)}, {self.architecture} takes one number, "
+                "the channels of its first convolution"
+            )
         for width in self.widths:
             integer("training: width of a layer", width, 1, 2**20)
         integer("training: steps (T)", self.steps, 1, 2**16)
@@ -121,6 +142,8 @@ class TrainConfig:
 
 def build_network(config: TrainConfig, input: Input, classes: int) -> SpikingNetwork:
     """The untrained network of `config`; initial weights follow from its seed alone."""
+    if config.architecture not in LAYERED or config.rule is not Rule.RATE_M:
+        raise InputError(f"training: {config.architecture} by {config.rule} cannot be built")
     build = small_conv if config.architecture is Architecture.CONV else mlp
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)

@@ -119,7 +119,7 @@ def _facts(recipe: Recipe, result: TrainingResult, data: Dataset, out: Path) -> 
             "best_validation_accuracy": best.valid_accuracy,
             "best_test_accuracy": measure_accuracy(result.best, data.test_x, data.test_y),
         }
-    published = recipe.published.get("rate_m", {}).get(str(result.config.steps))
+    published = recipe.published.get(result.config.rule, {}).get(str(result.config.steps))
     if published is not None:
         facts["published_percent"] = published
     return facts | {"seconds": round(sum(record.seconds for record in result.history), 1)}
