@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from spikeport.trainer.ranks import mean_over_ranks, share, sum_over_ranks
+from spikeport.trainer.ranks import count_over_ranks, mean_over_ranks, share
 
 BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d
 
@@ -51,7 +51,7 @@ def update_running(norm: BatchNorm, statistics: Statistics, count: int) -> None:
     The running variance is the unbiased one, as in PyTorch.
     """
     running = running_statistics(norm)
-    count = int(sum_over_ranks(torch.tensor(count)))
+    count = count_over_ranks(count, statistics.mean.device)
     momentum = norm.momentum if norm.momentum is not None else 0.1
     running.mean.lerp_(statistics.mean, momentum)
     running.variance.lerp_(statistics.variance * (count / max(count - 1, 1)), momentum)

@@ -40,6 +40,11 @@ def sum_over_ranks(value: Tensor) -> Tensor:
     return value
 
 
+def count_over_ranks(count: int, device: torch.device) -> int:
+    """The sum of every process's `count`."""
+    return count if share()[1] == 1 else int(sum_over_ranks(torch.tensor(count, device=device)))
+
+
 def mean_over_ranks(means: Tensor, count: int) -> Tensor:
     """The mean over all processes of `means` over `count` values each; `means` itself alone."""
     if share()[1] == 1:
