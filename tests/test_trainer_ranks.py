@@ -8,10 +8,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from spikeport.trainer import load_checkpoint, train
+from spikeport.errors import InputError
+from spikeport.trainer import Augment, load_checkpoint, train
+from spikeport.trainer.batches import Feed, check_shares
 from spikeport.trainer.checkpoint import best_path
 from tests.test_trainer_training import TINY, KilledError, killing_after, tiny_data
 
@@ -36,16 +39,16 @@ def torchrun(path: Path, processes: int, samples: int, *, resume: bool = False) 
 
 @pytest.mark.parametrize("interrupted", [False, True])
 def test_two_processes_train_as_one(tmp_path: Path, interrupted: bool) -> None:
-    """Of 41 samples to train on, the last batch of an epoch leaves one process without any.
+    """Of 43 samples to train on, the last batch of an epoch has shares of two and one.
 
     A run may also begin alone and go on in two processes, in the middle of an epoch.
     """
-    path, data = tmp_path / "two.safetensors", tiny_data(54)
+    path, data = tmp_path / "two.safetensors", tiny_data(57)
     if interrupted:
         with pytest.raises(KilledError):
             train(CONFIG, data, killing_after(4), checkpoint=path, minutes=0)
         assert load_checkpoint(path).progress.batches == 1
-    torchrun(path, 2, 54, resume=interrupted)
+    torchrun(path, 2, 57, resume=interrupted)
     alone = train(CONFIG, data)
     shared = load_checkpoint(path)
     for name, value in alone.model.state_dict().items():
@@ -56,3 +59,16 @@ def test_two_processes_train_as_one(tmp_path: Path, interrupted: bool) -> None:
         assert ours.firing_rate == pytest.approx(theirs.firing_rate, rel=1e-6)
         assert (ours.accuracy, ours.valid_accuracy) == (theirs.accuracy, theirs.valid_accuracy)
     assert len(load_checkpoint(best_path(path)).history) == alone.best_epoch
+
+
+@pytest.mark.parametrize(("batch_size", "smallest"), [(20, 1), (1, 1), (13, 2)])
+def test_every_process_needs_a_sample(batch_size: int, smallest: int) -> None:
+    data = tiny_data(41)
+
+    def feed(ranks: int) -> Feed:
+        shares = (0, ranks)
+        return Feed(data.train_x, data.train_y, np.arange(41), Augment(), 0, batch_size, shares)
+
+    check_shares(feed(smallest))
+    with pytest.raises(InputError, match=f"smallest batch .* has {smallest} of 41 samples"):
+        check_shares(feed(smallest + 1))

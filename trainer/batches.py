@@ -89,6 +89,21 @@ def check_augment(config: Augment, x: SampleArray, input: Input) -> None:
         raise InputError("augment: resized_crop is for images from folders; others have one size")
 
 
+def check_shares(feed: Feed) -> None:
+    """Refuse batches that leave a process without a sample.
+
+    Raises:
+        InputError: the batches, or the last of each epoch, are smaller than that.
+    """
+    ranks = feed.share[1]
+    size = min(feed.batch_size, len(feed.kept))
+    if (smallest := min(size, len(feed.kept) % size or size)) < ranks:
+        raise InputError(
+            f"training: the smallest batch of an epoch has {smallest} of {len(feed.kept)} samples, "
+            f"{ranks} processes need one each; another batch_size or number of processes may do"
+        )
+
+
 def default_workers(x: SampleArray, config: Augment, threads: int) -> int:
     """As many threads as pay: none where fetching costs next to nothing, else spare cores."""
     if not (config.auto_augment or hasattr(x, "files")):

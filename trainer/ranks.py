@@ -49,8 +49,7 @@ def mean_over_ranks(means: Tensor, count: int) -> Tensor:
     """The mean over all processes of `means` over `count` values each; `means` itself alone."""
     if share()[1] == 1:
         return means
-    sums = means * count if count else torch.zeros_like(means)
-    total = torch.cat([sums.flatten(), sums.new_tensor([count])])
+    total = torch.cat([means.flatten() * count, means.new_tensor([count])])
     distributed.all_reduce(total)
     return (total[:-1] / total[-1]).view(means.shape)
 

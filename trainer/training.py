@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from spikeport.errors import InputError
-from spikeport.trainer.batches import Feed, check_augment, default_workers
+from spikeport.trainer.batches import Feed, check_augment, check_shares, default_workers
 from spikeport.trainer.checkpoint import (
     Checkpoint,
     EpochRecord,
@@ -174,6 +174,7 @@ def _begin(
     feed = Feed(
         data.train_x, data.train_y, kept, config.augment, config.seed, config.batch_size, share()
     )
+    check_shares(feed)
     if workers is None:
         workers = default_workers(data.train_x, config.augment, config.threads)
     optimizer = build_optimizer(config, state.model, state.momentum)
