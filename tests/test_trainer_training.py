@@ -41,6 +41,7 @@ from spikeport.trainer import (
 )
 from spikeport.trainer.batches import Feed
 from spikeport.trainer.checkpoint import Progress, best_path
+from spikeport.trainer.config import Precision
 from spikeport.trainer.data import hold_out
 from spikeport.trainer.data_events import Binning, EventFrames
 from spikeport.trainer.data_pixels import PixelGrid, Pixels
@@ -262,6 +263,35 @@ def test_energy_is_that_of_the_deployed_network_within_rounding() -> None:
     report = estimate_energy(network, counts, load_profile(PROFILE))
     found = result.history[-1].energy_uj
     assert found == pytest.approx(report.dynamic.nominal / PROBE / 1e6, rel=0.05)
+
+
+@pytest.mark.parametrize("precision", Precision)
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_other_ways_of_computing_learn_as_well_and_resume(
+    tmp_path: Path, precision: Precision, channels_last: bool
+) -> None:
+    config = dataclasses.replace(
+        TINY, epochs=8, precision=precision, channels_last=channels_last, validation=0.2
+    )
+    data, path = tiny_data(80), tmp_path / "run.safetensors"
+    whole = train(config, data)
+    assert measure_accuracy(whole.model, data.test_x, data.test_y) > 0.9
+    for network in (whole.model, whole.best):
+        assert network is not None
+        for value in network.state_dict().values():
+            assert value.is_contiguous()
+            assert value.dtype in (torch.float32, torch.int64)
+    with pytest.raises(KilledError):
+        train(config, data, killing_after(6), checkpoint=path, minutes=0)
+    assert_same_weights(state(train(config, data, checkpoint=path, resume=True)), state(whole))
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, as it loads its compiler
+def test_compiled_passes_learn_as_well() -> None:
+    data = tiny_data(80)
+    result = train(dataclasses.replace(TINY, epochs=8, compile=True), data)
+    assert measure_accuracy(result.model, data.test_x, data.test_y) > 0.9
 
 
 def test_what_the_data_cannot_undergo_is_refused() -> None:

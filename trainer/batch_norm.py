@@ -30,7 +30,8 @@ class Statistics:
 def sequence_statistics(x: Tensor) -> Statistics:
     """Statistics of x (T, B, C, ...); (1, B, C, ...) of a constant input has the same ones."""
     dims = [axis for axis in range(x.ndim) if axis != 2]
-    variance, mean = torch.var_mean(x, dims, correction=0)
+    wide = x.float() if x.dtype is torch.bfloat16 else x
+    variance, mean = torch.var_mean(wide, dims, correction=0)
     if share()[1] == 1:
         return Statistics(mean, variance)
     both = torch.stack([mean, variance + mean**2])
@@ -53,8 +54,9 @@ def update_running(norm: BatchNorm, statistics: Statistics, count: int) -> None:
     running = running_statistics(norm)
     count = count_over_ranks(count, statistics.mean.device)
     momentum = norm.momentum if norm.momentum is not None else 0.1
-    running.mean.lerp_(statistics.mean, momentum)
-    running.variance.lerp_(statistics.variance * (count / max(count - 1, 1)), momentum)
+    variance = statistics.variance * (count / max(count - 1, 1))
+    running.mean.lerp_(statistics.mean.to(running.mean), momentum)
+    running.variance.lerp_(variance.to(running.variance), momentum)
     if norm.num_batches_tracked is not None:
         norm.num_batches_tracked += 1
 

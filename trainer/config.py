@@ -40,7 +40,11 @@ LAYERED = (Architecture.CONV, Architecture.MLP)
 
 
 class Precision(StrEnum):
-    """What convolutions and linear layers compute in; all else is float32."""
+    """What convolutions, linear layers and what follows on them compute in.
+
+    In bfloat16 membranes too have 8 bits of precision; weights, statistics and the loss stay
+    float32, and so does inference.
+    """
 
     FLOAT32 = "float32"
     BFLOAT16 = "bfloat16"
@@ -68,7 +72,7 @@ class TrainConfig:
             busy machine.
         device: where torch computes: cpu, cuda.
         channels_last: keep images with the channels innermost.
-        compile: let torch compile both passes (needs a C++ compiler).
+        compile: let torch compile the passes; takes a minute or more, and a C++ compiler.
 
     Raises:
         InputError: a value is out of its range.

@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from os import PathLike
 
@@ -23,6 +21,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from spikeport.errors import InputError
+from spikeport.trainer.accelerate import choose_device, compiled, torch_threads
 from spikeport.trainer.batches import Feed, check_augment, check_shares, default_workers
 from spikeport.trainer.checkpoint import (
     Checkpoint,
@@ -103,27 +102,45 @@ def train(
         OutputError: the checkpoint cannot be written.
     """
     watch = progress if isinstance(progress, Watch) else Watch(progress or Watch().epoch)
-    with _threads(config.threads), process_group(config.device):
+    with torch_threads(config.threads), process_group(config.device):
         run = _begin(config, data, checkpoint, resume, workers)
         while len(run.state.history) < config.epochs:
             run = _epoch(run, watch, minutes)
         return _result(run)
 
 
+Forward = Callable[[Tensor], tuple[Tensor, Record]]
+"""Differentiable scores (B, N) and the spike pass's record of samples."""
+
+
 def step(
-    network: SpikingNetwork, x: Tensor, y: Tensor, whole: int | None = None
+    network: SpikingNetwork,
+    x: Tensor,
+    y: Tensor,
+    whole: int | None = None,
+    forward: Forward | None = None,
 ) -> tuple[Tensor, Tensor, Record]:
     """One forward and backward pass; returns loss, scores (B, N) and the spike pass's record.
 
     The gradient is that of the cross-entropy divided by T, the loss returned is not. Of a batch
     that is shared by several processes, `whole` is the size, and loss and gradient are this
     process's part.
+
+    Args:
+        forward: stands for `training_pass` of the network, as torch has compiled it.
     """
-    _, record = network.spiking_pass(x)
-    scores = network.rate_pass(x, record)
-    loss = functional.cross_entropy(scores, y, reduction="sum") / (whole or len(y))
+    scores, record = (forward or _training_pass(network))(x)
+    loss = functional.cross_entropy(scores.float(), y, reduction="sum") / (whole or len(y))
     (loss / network.steps).backward()  # type: ignore[no-untyped-call]
     return loss.detach(), scores.detach(), record
+
+
+def _training_pass(network: SpikingNetwork) -> Forward:
+    def forward(x: Tensor) -> tuple[Tensor, Record]:
+        _, record = network.spiking_pass(x)
+        return network.rate_pass(x, record), record
+
+    return forward
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -135,6 +152,7 @@ class _Run:
     feed: Feed
     held_out: Indices
     optimizer: torch.optim.SGD
+    forward: Forward
     device: torch.device
     path: str | PathLike[str] | None
     workers: int
@@ -167,7 +185,7 @@ def _begin(
     else:
         network = build_network(config, data.input, data.classes)
         state = Checkpoint(network, config, data.classes, data.name, data.fingerprint)
-    device = _device(config.device)
+    device = choose_device(config.device)
     state.model.to(device)
     if config.channels_last:
         state.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -178,7 +196,10 @@ def _begin(
     if workers is None:
         workers = default_workers(data.train_x, config.augment, config.threads)
     optimizer = build_optimizer(config, state.model, state.momentum)
-    run = _Run(state, data, feed, held_out, optimizer, device, path, workers, best)
+    forward: Forward = _training_pass(state.model)
+    if config.compile:
+        forward = compiled(forward)
+    run = _Run(state, data, feed, held_out, optimizer, forward, device, path, workers, best)
     if not resume:
         run.save()
     return run
@@ -227,7 +248,7 @@ def _update(run: _Run, x: Tensor, y: Tensor, whole: int, epoch: int) -> tuple[fl
         x = x.contiguous(memory_format=torch.channels_last)
     half = config.precision is Precision.BFLOAT16
     with torch.autocast(run.device.type, torch.bfloat16, enabled=half):
-        loss, scores, record = step(network, x, y, whole)
+        loss, scores, record = step(network, x, y, whole, run.forward)
     sum_gradients(network.parameters())
     check_finite(network, loss, record, epoch)
     run.optimizer.step()
@@ -269,25 +290,3 @@ def _result(run: _Run) -> TrainingResult:
     for network in filter(None, (run.state.model, run.best)):
         network.to("cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
     return TrainingResult(run.state.model, run.state.config, run.state.history, run.best)
-
-
-def _device(name: str) -> torch.device:
-    """The device of this process; each of several has an accelerator of its own."""
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise InputError(f"training: device '{name}' cannot be used here: {error}") from error
-    if device.type == "cuda" and device.index is None:
-        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-    return device
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
