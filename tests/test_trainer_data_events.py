@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 import sys
 from pathlib import Path
 from typing import Any
@@ -228,6 +229,49 @@ def test_dvs_gesture_through_tonic(tmp_path: Path) -> None:
     frames = data.train_x[:1]
     assert frames.shape == (3, 1, 2, 64, 64)
     assert np.argwhere(frames).tolist() == [[0, 0, 1, 2, 1], [1, 0, 0, 0, 63], [2, 0, 1, 2, 1]]
+
+
+STREAM = """<dv version="2.0"><node name="outInfo" path="/outInfo/">
+<node name="0" path="/outInfo/0/"><attr key="typeIdentifier" type="string">EVTS</attr>
+<attr key="compression" type="string">NONE</attr><node name="info" path="/outInfo/0/info/">
+<attr key="sizeX" type="int">128</attr><attr key="sizeY" type="int">128</attr>
+</node></node></node></dv>"""
+
+
+def aedat4_file(path: Path, events: list[tuple[int, int, int, int]]) -> None:
+    """An AEDAT4 file of one packet of (t, x, y, on): two FlatBuffers, laid out by hand."""
+    text = STREAM.encode()
+    head = struct.pack("<I4sHHHHH6x", 24, b"IOHE", 10, 24, 4, 8, 16)  # root, vtable of 3 fields
+    head += struct.pack("<iiqII", 16, 0, -1, 8, 0)  # table: no compression, no index, text
+    head += struct.pack("<I", len(text)) + text + bytes(4 - len(text) % 4)
+    body = struct.pack("<I4sHHH2x", 16, b"EVTS", 6, 8, 4) + struct.pack("<iI4x", 8, 8)
+    body += struct.pack("<I", len(events))
+    body += b"".join(struct.pack("<qhhB3x", *event) for event in events)
+    packet = struct.pack("<I", len(body)) + body
+    path.write_bytes(
+        b"#!AER-DAT4.0\r\n" + struct.pack("<I", len(head)) + head
+        + struct.pack("<ii", 0, len(packet)) + packet
+    )  # fmt: skip
+
+
+def test_cifar10_dvs_through_tonic(tmp_path: Path) -> None:
+    pytest.importorskip("tonic")
+    pytest.importorskip("aedat")
+    for name in ("airplane", "truck"):
+        folder = tmp_path / f"CIFAR10DVS/{name}"
+        folder.mkdir(parents=True)
+        for number in range(5):
+            aedat4_file(folder / f"{number}.aedat4", [(10, 3, 4, 1), (20, 127, 0, 0)])
+    config = DataConfig("cifar10-dvs", folder=str(tmp_path), test=0.2, size=48, slicing="count")  # type: ignore[arg-type]
+    data = load_dataset(config, 2)
+    assert data.input.shape == (2, 48, 48)
+    assert data.train_y.tolist() == [0] * 4 + [9] * 4
+    assert data.test_y.tolist() == [0, 9]
+    frames = data.train_x[:1]
+    assert np.argwhere(frames).tolist() == [[0, 0, 1, 1, 1], [1, 0, 0, 0, 47]]
+    (tmp_path / "CIFAR10DVS/truck/0.aedat4").write_bytes(b"#!AER-DAT4.0\r\n")
+    with pytest.raises(InputError, match=r"truck/0\.aedat4: cannot be read"):
+        load_dataset(config, 2)
 
 
 def test_shd_through_tonic(tmp_path: Path) -> None:
