@@ -31,7 +31,7 @@ NENGO = "nengo-loihi, builder/discretize.py and validate.py"
 BRIAN2 = "brian2_loihi, loihi_synapses.py"
 DAVIES = "M. Davies et al., IEEE Micro 38(1), 2018"
 WIKICHIP = "WikiChip, Loihi 2"
-MICROCODE = "needs microcode of its own, which is not public"
+MICROCODE = "needs microcode of its own"
 HOST = "a host, or a program on the chip's processors, must write it"
 
 

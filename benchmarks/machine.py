@@ -107,7 +107,7 @@ def limits(threads: int, repeats: int) -> dict[str, float]:
         for kind in ("int8", "int16")
         for how in (add_rows, add_rows_by_four, add_rows_in_registers)
     }
-    found["neurons"] = _neuron_steps(threads, repeats)
+    found["neurons"] = neuron_steps(threads, repeats)
     square = np.random.default_rng(0).integers(-127, 127, (SIDE, SIDE)).astype(np.float32)
     found["products_float32"] = SIDE**3 / _median(lambda: square @ square, repeats)
     if importlib.util.find_spec("torch") is not None:
@@ -133,7 +133,8 @@ def _row_adds(add: Add, kind: np.dtype[Any], threads: int, repeats: int) -> floa
     return threads * CHOSEN * ROW / seconds
 
 
-def _neuron_steps(threads: int, repeats: int) -> float:
+def neuron_steps(threads: int, repeats: int) -> float:
+    """Steps of LIF neurons per second."""
     rng = np.random.default_rng(0)
     received = rng.integers(-100, 120, NEURONS).astype(np.int32)
     states = [

@@ -48,15 +48,18 @@ def run_demo(
         done = record.epoch
         progress(f"training, accuracy {100 * record.accuracy:.1f} %", done, total)
 
-    def announce(stage: str) -> None:
+    def climbing(stage: str, samples: int, of: int) -> None:
         nonlocal done
+        if of:
+            progress(f"{stage}, {samples} of {of} samples", done - 1, total)
+            return
         progress(stage, done, total)
         done += 1
 
     progress("training", done, total)
     checkpoint = folder / "model.safetensors"
     result = train(config, data, trained, checkpoint=checkpoint, resume=resume)
-    climbed = climb(result.model, data, folder, ladder, announce)
+    climbed = climb(result.model, data, folder, ladder, climbing)
     command = f"spikeport demo --epochs {config.epochs} --seed {config.seed}"
     climbed = replace(climbed, report=replace(climbed.report, command=command))
     progress("report", total, total)

@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import platform
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport.backends.registry import backend
+from spikeport.backends.registry import backend, timed
 from spikeport.backends.registry import run as run_backend
 from spikeport.energy import estimate_energy
 from spikeport.energy_report import EnergyReport
@@ -37,7 +38,8 @@ from spikeport.simulators.ties import compare_float
 from spikeport.trainer import Dataset, SpikingNetwork, describe, evaluate, evaluate_deployed
 from spikeport.workflow import quantize
 
-Announce = Callable[[str], None]
+Progress = Callable[[str, int, int], None]
+"""Told (stage, samples done, samples in all): (stage, 0, 0) before it runs, more if it is slow."""
 DEPLOYED = "quantized, native"
 TIE_TOLERANCE = 1e-9
 TRAINING_TOLERANCE = 1e-5
@@ -54,6 +56,7 @@ class LadderConfig:
         calibration: training samples that choose the quantizer's scales.
         reference_samples, lava_samples: of the slow stages, from the first on.
         max_drop_points: how far accuracy may fall by quantization.
+        timeout_s: wall-clock limit of a stage on a slow backend (Lava); None leaves it its own.
     """
 
     samples: int | None = None
@@ -61,6 +64,7 @@ class LadderConfig:
     reference_samples: int = 4
     lava_samples: int = 32
     max_drop_points: float = 1.0
+    timeout_s: float | None = None
     profile: str = "loihi1"
     quantize: QuantizeConfig = dataclasses.field(default_factory=QuantizeConfig)
 
@@ -69,6 +73,8 @@ class LadderConfig:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise InputError(f"ladder: {name} is {value}, must be at least 1")
+        if self.timeout_s is not None and not self.timeout_s > 0:
+            raise InputError(f"ladder: timeout_s is {self.timeout_s}, must be above 0")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -95,28 +101,26 @@ def climb(
     data: Dataset,
     folder: Path,
     config: LadderConfig | None = None,
-    announce: Announce = lambda stage: None,
+    progress: Progress = lambda stage, done, total: None,
 ) -> Ladder:
     """Take a trained network through every stage and compare.
 
     Writes `float.nir`, `network.spikeport` and `deployed.nir` to `folder`. A stage whose backend
     cannot run here is listed as skipped, with the reason and the remedy.
 
-    Args:
-        announce: told the name of each stage before it runs.
-
     Raises:
         InputError: the network cannot be exported or quantized.
+        BackendUnavailableError: a backend broke while it ran, or took too long.
         CheckFailedError: Lava's spikes do not follow from the integer dynamics.
     """
     config = config or LadderConfig()
     write_nir(export_float(describe(model)), folder / "float.nir")
     graph = read_nir(folder / "float.nir")
     assert isinstance(graph, FloatNetwork)  # it was written as one
-    announce("quantization")
+    progress("quantization", 0, 0)
     made = quantize(graph, data.train_x[: config.calibration], config.quantize)
     save_network(made.network, folder / "network.spikeport")
-    climber = _Climber(graph, made.network, data, config, announce)
+    climber = _Climber(graph, made.network, data, config, progress)
     climber.float_stages(model)
     climber.integer_stages(folder / "deployed.nir")
     report = ParityReport(
@@ -150,10 +154,10 @@ class _Climber:
         network: DeployedNetwork,
         data: Dataset,
         config: LadderConfig,
-        announce: Announce,
+        progress: Progress,
     ) -> None:
         self.graph, self.network = graph, network
-        self.config, self.announce = config, announce
+        self.config, self.progress = config, progress
         self.profile = load_profile(config.profile)
         self.x: NDArray[np.float32] = data.test_x[: config.samples]
         self.labels = data.test_y[: config.samples]
@@ -204,7 +208,7 @@ class _Climber:
                 self._row(stage, done, Rule.EXACT)
 
     def _starts(self, stage: str, name: str = "native") -> bool:
-        self.announce(stage)
+        self.progress(stage, 0, 0)
         status = backend(name).status()
         if status.version is None:
             self.skipped.append(SkippedStage(stage, name, status.reason, status.remedy))
@@ -212,8 +216,10 @@ class _Climber:
 
     def _attempt(self, stage: str, name: str, *arguments: Any, record: Sequence[str]) -> Run | None:
         """Run on a backend; one that cannot express this network skips its stage and says why."""
+        limit = self.config.timeout_s if backend(name).slow else None
+        options = timed(name, limit, partial(self.progress, stage))
         try:
-            return run_backend(name, *arguments, record=record)
+            return run_backend(name, *arguments, record=record, **options)
         except InputError as error:
             self.skipped.append(SkippedStage(stage, name, str(error)))
             return None

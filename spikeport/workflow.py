@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import time
 from collections.abc import Callable
+from functools import partial
 from math import prod
 from typing import Any
 
 from spikeport.backends.registry import run as run_backend
-from spikeport.errors import InputError
+from spikeport.backends.registry import timed
+from spikeport.errors import BackendUnavailableError, InputError
 from spikeport.export.quantize import QuantizationResult, QuantizeConfig
 from spikeport.export.quantize import quantize as quantize_with
 from spikeport.float_network import FloatNetwork
@@ -60,7 +63,8 @@ def record_to(
     backend: str = "native",
     record: Record = RECORDABLE,
     chunk: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    timeout_s: float | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
     **options: Any,
 ) -> Run:
     """Run a network and write its trace to a file as it goes; memory does not grow with B.
@@ -72,12 +76,14 @@ def record_to(
         samples: (B, *shape) or (T, B, *shape); integers for a DeployedNetwork, else float units.
         record: plain names for all populations, or `Probe`s.
         chunk: samples to run at once; by default as many as keep the trace below RECORD_BYTES.
+        timeout_s: wall-clock limit of all of it, for a slow backend (Lava).
         progress: called with (samples done, samples in all).
         options: further ones of the backend.
 
     Raises:
-        InputError: the samples, `record` or `chunk` do not fit.
-        BackendUnavailableError: the backend is not installed, or broke while it ran.
+        InputError: the samples, `record` or `chunk` do not fit, or the backend takes no limit.
+        BackendUnavailableError: the backend is not installed, broke while it ran, or took longer
+            than `timeout_s`.
         OutputError: the file cannot be written; what stood there before is unharmed.
     """
     if not record:
@@ -90,11 +96,21 @@ def record_to(
     count = sample_count(network.inputs, arrays)
     at_once = chunk or trace_chunk(network, record)
     runs: list[Run] = []
+    started = time.monotonic()
     with trace_writer(path) as writer:
         for first in range(0, count, at_once):
             part = slice(first, min(first + at_once, count))
             taken = select(network.inputs, arrays, part)
-            run = run_backend(backend, network, taken, record=record, **options)
+            left = timeout_s
+            if timeout_s is not None and first:
+                left = timeout_s - (time.monotonic() - started)
+            if left is not None and left <= 0 < first:
+                raise BackendUnavailableError(
+                    f"backend '{backend}': took longer than {timeout_s:g} s and was stopped, "
+                    f"{first} of {count} samples done"
+                )
+            limit = timed(backend, left, partial(_further, progress, first, count))
+            run = run_backend(backend, network, taken, record=record, **limit, **options)
             if run.trace is None:
                 raise InputError(f"backend '{backend}' has recorded nothing")
             if not runs:
@@ -109,9 +125,14 @@ def record_to(
                 )
             writer.append(run.trace)
             runs.append(dataclasses.replace(run, trace=None))
-            if progress is not None:
-                progress(part.stop, count)
+            progress(part.stop, count)
     return merge_runs(runs)
+
+
+def _further(
+    progress: Callable[[int, int], None], before: int, count: int, done: int, _: int
+) -> None:
+    progress(before + done, count)
 
 
 def trace_chunk(network: DeployedNetwork | FloatNetwork, record: Record) -> int:

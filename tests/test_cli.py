@@ -264,6 +264,13 @@ def test_usage_errors(spikeport: Spikeport, folder: Path) -> None:
     code, _, err = spikeport("run", folder / "m.spikeport", "-b", "norse")
     assert code == 2
     assert "takes a float network, this one is deployed" in one_line(err)
+    for verb in (("run",), ("run", "--trace", "t.h5")):
+        code, _, err = spikeport(*verb, folder / "m.spikeport", "--timeout", 5)
+        assert code == 2
+        assert "backend 'native' takes no time limit, only lava does" in one_line(err)
+    code, _, err = spikeport("compare", folder / "m.spikeport", "--timeout", 5)
+    assert code == 2
+    assert "none of 'native,reference' takes a time limit" in one_line(err)
     code, _, err = spikeport("energy", folder / "m.nir")
     assert code == 2
     assert "`spikeport quantize` makes it a chip network" in one_line(err)

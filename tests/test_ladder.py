@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from torch import nn
 
 from spikeport.backends.lava import lava_status
 from spikeport.demo import run_demo
-from spikeport.errors import InputError
+from spikeport.errors import BackendUnavailableError, InputError
 from spikeport.ladder import LadderConfig, climb
 from spikeport.network import Reset
 from spikeport.report import render_html
@@ -57,6 +58,9 @@ def test_a_short_demo_climbs_to_the_top(tmp_path: Path) -> None:
     assert {row["stage"] for row in stored["parity"]["rows"]} == set(found)
     assert "quantization" in told
     assert told[-1] == "report"
+    if lava_status().version:
+        assert told[told.index("Lava") + 1] == "Lava, 0 of 4 samples"
+        assert "Lava, 4 of 4 samples" in told
 
 
 def residual(reset: Reset) -> SpikingNetwork:
@@ -105,9 +109,19 @@ def test_a_stage_that_loses_something_fails(digits: Dataset, tmp_path: Path) -> 
     assert verdicts(report)["quantized, native"].startswith("FAILED: accuracy fell by")
 
 
-def test_no_samples_is_an_error() -> None:
-    with pytest.raises(InputError, match="lava_samples is 0, must be at least 1"):
-        LadderConfig(lava_samples=0)
+@pytest.mark.skipif(lava_status().version is None, reason=f"no Lava: {lava_status().reason}")
+def test_a_stage_that_takes_too_long(digits: Dataset, tmp_path: Path) -> None:
+    told: list[str] = []
+    hurried = replace(FEW, timeout_s=0.1, max_drop_points=100.0)
+    with pytest.raises(BackendUnavailableError, match=r"took longer than 0\.1 s and was stopped"):
+        climb(residual(Reset.ZERO), digits, tmp_path, hurried, lambda what, *_: told.append(what))
+    assert told[-1] == "Lava"
+
+
+@pytest.mark.parametrize(("name", "value"), [("lava_samples", 0), ("timeout_s", 0.0)])
+def test_numbers_that_must_be_positive(name: str, value: float) -> None:
+    with pytest.raises(InputError, match=f"{name} is {value}, must be "):
+        LadderConfig(**{name: value})  # type: ignore[arg-type]
 
 
 def test_float_counts_are_those_of_the_trainer(digits: Dataset, tmp_path: Path) -> None:

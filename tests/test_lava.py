@@ -20,7 +20,7 @@ from spikeport.backends.lava import create_environment, lava_gaps, lava_status, 
 from spikeport.backends.lava.environment import lava_python
 from spikeport.backends.lava.program import build_program
 from spikeport.backends.lava.schedule import schedule
-from spikeport.errors import InputError
+from spikeport.errors import BackendUnavailableError, InputError
 from spikeport.fixed_point import PAYLOAD_MAX, PAYLOAD_MIN, STATE_MAX
 from spikeport.network import (
     BiasInjection,
@@ -39,6 +39,8 @@ from spikeport.network import (
 from spikeport.runs import Run
 from spikeport.samples import check_samples
 from spikeport.simulators.native import run_native
+from spikeport.trace_comparison import compare_files
+from spikeport.workflow import record_to
 from tests.strategies import networks, samples_for
 
 Case = tuple[DeployedNetwork, dict[str, NDArray[Any]]]
@@ -444,6 +446,36 @@ def test_chunks_and_progress(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(seen) > 1
     assert run.backend == "lava"
     assert run.version == lava_status().version
+
+
+@needs_lava
+def test_a_trace_in_parts_has_one_progress_and_one_limit(tmp_path: Path) -> None:
+    network, _ = stock(np.random.default_rng(5))
+    samples = np.ones((4, 2, 6, 5), int)
+    seen: list[tuple[int, int]] = []
+    record_to(
+        tmp_path / "lava.h5",
+        network,
+        samples,
+        backend="lava",
+        chunk=2,
+        timeout_s=300,
+        progress=lambda *at: seen.append(at),
+    )
+    assert seen == sorted(seen)
+    assert {(0, 4), (2, 4), (4, 4)} <= set(seen)
+    record_to(tmp_path / "native.h5", network, samples)
+    assert compare_files(tmp_path / "lava.h5", tmp_path / "native.h5").equal
+    with pytest.raises(BackendUnavailableError, match=r"took longer than .* and was stopped"):
+        record_to(
+            tmp_path / "late.h5",
+            network,
+            np.ones((200, 2, 6, 5), int),
+            backend="lava",
+            chunk=1,
+            timeout_s=3,
+        )
+    assert not (tmp_path / "late.h5").exists()
 
 
 @needs_lava

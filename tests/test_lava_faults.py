@@ -394,10 +394,25 @@ def test_the_command_ended_while_lava_runs(
 
 
 @needs_lava
-def test_the_command_has_a_time_limit_and_a_progress_bar(long_run: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("verb", "options"),
+    [
+        ("run", ["-b", "lava"]),
+        ("run", ["-b", "lava", "--trace", "t.h5"]),
+        ("compare", ["-b", "native,lava", "-n", "5000"]),
+    ],
+    ids=["run", "trace", "compare"],
+)
+def test_the_command_has_a_time_limit_and_a_progress_bar(
+    long_run: list[str], tmp_path: Path, verb: str, options: list[str]
+) -> None:
+    chip, images = tmp_path / "chip.spikeport", tmp_path / "images.npz"
+    command = [*long_run[:3], verb, str(chip), "--data", str(images), *options, "--timeout", "3"]
+    before = set(tmp_path.iterdir())
     ours, theirs = pty.openpty()
-    command = [*long_run, "--timeout", "6"]
-    with subprocess.Popen(command, stderr=theirs, stdout=subprocess.PIPE) as spikeport:
+    with subprocess.Popen(
+        command, stderr=theirs, stdout=subprocess.PIPE, cwd=tmp_path
+    ) as spikeport:
         os.close(theirs)
         shown = b""
         with contextlib.suppress(OSError):  # EIO: the other end has closed.
@@ -406,6 +421,8 @@ def test_the_command_has_a_time_limit_and_a_progress_bar(long_run: list[str]) ->
         os.close(ours)
         assert spikeport.wait(30) == 3
     text = shown.decode()
-    assert "lava \x1b" in text
+    name = "recording" if "--trace" in options else "lava"
+    assert f"{name} \x1b" in text
     assert "\u2501" in text
-    assert "worker took longer than 6 s and was stopped" in text
+    assert "worker took longer than 3 s and was stopped" in " ".join(text.split())
+    assert set(tmp_path.iterdir()) == before

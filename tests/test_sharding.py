@@ -465,7 +465,7 @@ def test_a_scheduler_lost_on_the_way(tmp_path: Path) -> None:
 def test_a_scheduler_lost_before_a_finished_shard_was_fetched(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def wait_for_all(client: Any, futures: Any) -> set[Any]:
+    def wait_for_all(client: Any, futures: Any, _: Any) -> set[Any]:
         with client.as_current():
             return set(cluster.require_dask().wait(futures).done)
 

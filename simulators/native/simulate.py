@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -124,18 +124,17 @@ def run_plan(
     updates = dict.fromkeys(network.by_name, 0)
     scores: dict[str, list[NDArray[np.int64]]] = {r.population: [] for r in network.readouts}
     after: list[StreamState] = []
-    with ThreadPoolExecutor(threads) as pool:
-        for part, chunk in zip(parts, pool.map(run_part, parts), strict=True):
-            for key, fired in chunk.sent.items():
-                sent[key] = sent[key] + fired if key in sent else fired
-            for name, touched in chunk.updates.items():
-                updates[name] += touched
-            for name, values in chunk.scores.items():
-                scores[name].append(values.reshape(len(values), -1))
-            if chunk.state is not None:
-                after.append(chunk.state)
-            if progress is not None:
-                progress(part.stop, count)
+    for part, chunk in zip(parts, _each(threads, run_part, parts), strict=True):
+        for key, fired in chunk.sent.items():
+            sent[key] = sent[key] + fired if key in sent else fired
+        for name, touched in chunk.updates.items():
+            updates[name] += touched
+        for name, values in chunk.scores.items():
+            scores[name].append(values.reshape(len(values), -1))
+        if chunk.state is not None:
+            after.append(chunk.state)
+        if progress is not None:
+            progress(part.stop, count)
     if recorded is not None:
         check_replayed(network, trace.spikes, recorded)
 
@@ -167,6 +166,17 @@ def run_plan(
         network_hash=None if before is None else before.network_hash,
     )
     return run, side_by_side(after) if after else None
+
+
+def _each(
+    threads: int, run_part: Callable[[slice], Chunk], parts: Sequence[slice]
+) -> Iterator[Chunk]:
+    """The chunks in order, several at once."""
+    if min(threads, len(parts)) == 1:
+        yield from map(run_part, parts)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        yield from pool.map(run_part, parts)
 
 
 def _view(trace: Trace, chosen: slice) -> Trace:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from spikeport.cli import _io
+from spikeport.cli import _io, _shards
 from spikeport.errors import CheckFailedError
 
 
@@ -20,6 +20,7 @@ def demo(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the folder's checkpoint.")
     ] = False,
+    timeout: _shards.Timeout = None,
     as_json: _io.Json = False,
 ) -> None:
     """Train on digits, quantize, exchange as NIR, run everywhere, compare and price.
@@ -28,12 +29,19 @@ def demo(
     network file. Exit code 1 if any stage lost what it must keep.
     """
     from spikeport.demo import run_demo
+    from spikeport.ladder import LadderConfig
     from spikeport.report import render_terminal
     from spikeport.trainer import TrainConfig
 
     training = TrainConfig(seed=seed) if epochs is None else TrainConfig(seed=seed, epochs=epochs)
     with _io.progress("demo") as update:
-        ladder = run_demo(out, training=training, resume=resume, progress=update)
+        ladder = run_demo(
+            out,
+            training=training,
+            ladder=LadderConfig(timeout_s=timeout),
+            resume=resume,
+            progress=update,
+        )
     if as_json:
         typer.echo((out / "ladder.json").read_text(), nl=False)
     else:

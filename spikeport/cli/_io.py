@@ -114,7 +114,10 @@ def console() -> Console:
 
 @contextmanager
 def progress(text: str) -> Iterator[Callable[[str, int, int], None]]:
-    """A progress bar on standard error, on terminals only; yields `update(text, done, total)`."""
+    """A progress bar on standard error, on terminals only; yields `update(text, done, total)`.
+
+    A total of 0 is one that nobody knows.
+    """
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -124,5 +127,5 @@ def progress(text: str) -> Iterator[Callable[[str, int, int], None]]:
     ) as bar:
         task = bar.add_task(text, total=None)
         yield lambda text, done, total: bar.update(
-            task, description=text, completed=done, total=total
+            task, description=text, completed=done, total=total or None
         )

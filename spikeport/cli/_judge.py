@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 
-from spikeport.cli import _io, _traces
+from spikeport.cli import _io, _shards, _traces
 from spikeport.errors import CheckFailedError, InputError
 from spikeport.network import DeployedNetwork
 from spikeport.parity import LadderRow, Rule, build_row
 from spikeport.probe import RECORDABLE
 from spikeport.runs import Run
-from spikeport.samples import encode_samples
+from spikeport.samples import Samples, encode_samples
 
 
 def compare(
@@ -30,6 +32,7 @@ def compare(
     data: _io.Data = "digits",
     samples: _io.Count = 4,
     trace: _traces.Traces = False,
+    timeout: _shards.Timeout = None,
     as_json: _io.Json = False,
 ) -> None:
     """Run a chip network on several backends; every spike, score and count must be equal.
@@ -38,7 +41,7 @@ def compare(
     """
     import dataclasses
 
-    from spikeport.backends.registry import run as run_backend
+    from spikeport.backends.registry import backend as backend_named
     from spikeport.trace_comparison import TraceComparison, compare_runs
 
     if trace and network.suffix not in _traces.NETWORK_SUFFIXES:
@@ -55,11 +58,14 @@ def compare(
         stages.append((f"{first}, {other.name}", first, _io.open_deployed(other)))
     if len(stages) < 2:
         raise InputError(f"compare: --backends is '{backends}', needs two, or a second file")
+    slow = {name for _, name, _ in stages if backend_named(name).slow}
+    if timeout is not None and not slow:
+        raise InputError(f"--timeout {timeout:g}: none of '{backends}' takes a time limit")
     rows: list[LadderRow] = []
     above: Run | None = None
     compared: dict[str, TraceComparison] = {}
-    for stage, name, wanted in stages:
-        run = run_backend(name, wanted, x, record=RECORDABLE if trace else ("spikes",))
+    runs = _runs(stages, x, RECORDABLE if trace else ("spikes",), timeout)
+    for (stage, _, _), run in zip(stages, runs, strict=True):
         rule = Rule.EXACT
         rows.append(
             build_row(stage, run, dataset.test_y, above=above, rule=rule, order=opened.order)
@@ -91,6 +97,23 @@ def compare(
             raise CheckFailedError(f"compare: {row.stage}: {verdict}; first value at {diverged}")
         if not row.passed:
             raise CheckFailedError(f"compare: {row.stage}: {row.verdict}")
+
+
+def _runs(
+    stages: Sequence[tuple[str, str, DeployedNetwork]],
+    samples: Samples,
+    record: Sequence[str],
+    timeout_s: float | None,
+) -> Iterator[Run]:
+    """The run of each (stage, backend, network), with a progress bar over all of them."""
+    from spikeport.backends.registry import backend, run, timed
+
+    with _io.progress("compare") as update:
+        for stage, name, network in stages:
+            update(stage, 0, 0)
+            limit = timeout_s if backend(name).slow else None
+            options = timed(name, limit, partial(update, stage))
+            yield run(name, network, samples, record=record, **options)
 
 
 def energy(

@@ -42,8 +42,8 @@ def run(
     asked = _shards.Asked(dask, shard, resume_folder, timeout)
     if probe and trace is None:
         raise InputError(f"--probe {probe[0]}: chooses what --trace writes, needs --trace FILE")
-    if trace is not None and (len(networks) > 1 or asked != _shards.Asked()):
-        raise InputError(f"--trace {trace}: takes one network and neither --dask nor --timeout")
+    if trace is not None and (len(networks) > 1 or asked != _shards.Asked(timeout_s=timeout)):
+        raise InputError(f"--trace {trace}: takes one network and no --dask")
     if len(networks) > 1:
         _run_several(networks, backend or "native", data, samples, asked, as_json)
         return
@@ -58,7 +58,7 @@ def run(
     if trace is None:
         (done,) = _shards.compute(name, [(opened, x)], asked)
     else:
-        done = _traces.record(trace, name, opened, x, probe)
+        done = _traces.record(trace, name, opened, x, probe, timeout)
     labels = dataset.test_y[:samples]
     reached = accuracy(int((done.predictions == labels).sum()), done.samples)
     facts = {

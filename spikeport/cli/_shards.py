@@ -71,14 +71,9 @@ def compute(backend: str, pairs: Sequence[tuple[Any, Any]], asked: Asked) -> lis
 
 
 def _one_process(name: str, pairs: Sequence[tuple[Any, Any]], timeout_s: float | None) -> list[Run]:
-    from spikeport.backends.registry import backend as backend_named
     from spikeport.backends.registry import run as run_backend
+    from spikeport.backends.registry import timed
 
-    slow = backend_named(name).slow
-    if timeout_s is not None and not slow:
-        raise InputError(f"--timeout: backend '{name}' takes none, only 'lava' does")
     with _io.progress(name) as update:
-        options: dict[str, Any] = {"progress": partial(update, name)} if slow else {}
-        if timeout_s is not None:
-            options["timeout_s"] = timeout_s
+        options = timed(name, timeout_s, partial(update, name))
         return [run_backend(name, network, x, **options) for network, x in pairs]

@@ -53,6 +53,7 @@ def record(
     network: DeployedNetwork | FloatNetwork,
     samples: Samples,
     probes: list[str] | None,
+    timeout_s: float | None,
 ) -> Run:
     """Run and write the trace of what the probes choose, by default of everything."""
     from spikeport.workflow import record_to
@@ -66,6 +67,7 @@ def record(
             samples,
             backend=backend,
             record=wanted,
+            timeout_s=timeout_s,
             progress=lambda done, count: update("recording", done, count),
         )
 
