@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +113,24 @@ def test_missing_truncated_and_foreign_files(tmp_path: Path) -> None:
     np.save(tmp_path / "one.npy", np.zeros(3))
     with pytest.raises(InputError, match=r"one\.npy: is a single array"):
         load_npz(tmp_path / "one.npy")
+
+
+def test_a_header_is_not_believed_beyond_what_the_file_holds(tmp_path: Path) -> None:
+    path = write_npz(tmp_path)
+    small, huge = (
+        f"{{'descr': '|u1', 'fortran_order': False, 'shape': ({size}, 4, 5), }}"
+        for size in ("6", "8000000000000")
+    )
+    with zipfile.ZipFile(path) as old:
+        arrays = {name: old.read(name) for name in old.namelist()}
+    header, data = arrays["x_train.npy"][:128], arrays["x_train.npy"][128:]
+    assert small.encode() in header
+    swollen = header.replace(small.encode(), huge.encode())[:127].ljust(127) + b"\n"
+    with zipfile.ZipFile(path, "w") as new:
+        for name, content in (arrays | {"x_train.npy": swollen + data}).items():
+            new.writestr(name, content)
+    with pytest.raises(InputError, match="'x_train' declares 160000000000000 bytes, more than"):
+        load_npz(path)
 
 
 def test_pickled_objects_are_not_loaded(tmp_path: Path) -> None:

@@ -147,7 +147,7 @@ def killing_after(batches: int) -> Watch:
     """Ends a run when so many batches are done, before the checkpoint that would follow."""
     seen = 0
 
-    def batch(progress: Progress, count: int) -> None:
+    def batch(epoch: int, progress: Progress, count: int) -> None:
         nonlocal seen
         seen += 1
         if seen > batches:

@@ -112,12 +112,12 @@ def default_workers(x: SampleArray, config: Augment, threads: int) -> int:
 
 
 def slices(
-    x: SampleArray, y: NDArray[np.int64], chosen: Indices, size: int
+    x: SampleArray, y: NDArray[np.int64], chosen: Indices, size: int, workers: int = 0
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield chosen samples as they are, and their labels, `size` at a time."""
-    for first in range(0, len(chosen), size):
-        part = chosen[first : first + size]
-        yield torch.from_numpy(np.ascontiguousarray(x[part])), torch.from_numpy(y[part])
+    parts = [chosen[first : first + size] for first in range(0, len(chosen), size)]
+    for part, values in zip(parts, _ahead(x.__getitem__, parts, workers), strict=True):
+        yield torch.from_numpy(np.ascontiguousarray(values)), torch.from_numpy(y[part])
 
 
 def _ahead(

@@ -46,14 +46,8 @@ class Stored(SampleArray, Protocol):
         """As the network's input has it."""
         ...
 
-    @property
     def bounds(self) -> tuple[float, float]:
         """Lowest and highest value in float units."""
-        ...
-
-    @property
-    def frames(self) -> int | None:
-        """T where a sample has values of its own for each step, else None."""
         ...
 
     def raw(self, index: Indices, key: Key | None = None) -> NDArray[np.uint8]:
@@ -180,7 +174,7 @@ def _stored(subject: str, x: Stored, input: Input) -> Stored:
         raise InputError(f"{subject} has shape {shape}, must be {batch_shape('N', input.shape)}")
     if not len(x):
         raise InputError(f"{subject} is empty (N = 0), needs at least one sample")
-    _check_range(subject, *x.bounds, input)
+    _check_range(subject, *x.bounds(), input)
     return x
 
 

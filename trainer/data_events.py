@@ -111,15 +111,9 @@ class EventFrames(Gathered):
         """Of one frame."""
         return self.counts.shape[2:]
 
-    @property
     def bounds(self) -> tuple[float, float]:
         """Lowest and highest count."""
         return 0.0, float(self.counts.max(initial=0))
-
-    @property
-    def frames(self) -> int:
-        """T."""
-        return int(self.counts.shape[1])
 
     def raw(self, index: Indices, key: Key | None = None) -> NDArray[np.uint8]:
         """(B, T, *sample_shape) counts; nothing is left to chance."""

@@ -50,14 +50,9 @@ class FolderImages(Gathered):
         """(3, size, size)."""
         return (3, self.size, self.size)
 
-    @property
     def bounds(self) -> tuple[float, float]:
         """Lowest and highest float value that a pixel can have."""
         return float(self.table.min()), float(self.table.max())
-
-    @property
-    def frames(self) -> None:
-        """An image is the same at every step."""
 
     def raw(self, index: Indices, key: Key | None = None) -> NDArray[np.uint8]:
         """(B, 3, size, size) bytes.

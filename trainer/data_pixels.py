@@ -104,14 +104,9 @@ class Pixels(Gathered):
         """(C, H, W) or (F,)."""
         return self.codes.shape[1:]
 
-    @property
     def bounds(self) -> tuple[float, float]:
         """Lowest and highest float value that a pixel can have."""
         return float(self.table.min()), float(self.table.max())
-
-    @property
-    def frames(self) -> None:
-        """An image is the same at every step."""
 
     def raw(self, index: Indices, key: Key | None = None) -> NDArray[np.uint8]:
         """(B, *sample_shape) bytes; nothing is left to chance."""

@@ -15,7 +15,8 @@ from spikeport.errors import InputError
 from spikeport.network import Coding
 from spikeport.profile import load_profile
 from spikeport.runs import EventCounts
-from spikeport.trainer.batches import slices
+from spikeport.trainer.augment import Augment
+from spikeport.trainer.batches import default_workers, slices
 from spikeport.trainer.data import Indices, SampleArray
 from spikeport.trainer.evaluation import evaluate, routes
 from spikeport.trainer.lif import LIF
@@ -42,7 +43,8 @@ def measure_accuracy(
     was_training = network.training
     network.eval()
     hits = torch.zeros((), dtype=torch.int64, device=device)
-    for samples, labels in slices(x, y, chosen[rank::ranks], BATCH):
+    workers = default_workers(x, Augment(), torch.get_num_threads())
+    for samples, labels in slices(x, y, chosen[rank::ranks], BATCH, workers):
         scores = network(samples.to(device))
         hits += (scores.argmax(1) == labels.to(device)).sum()
     network.train(was_training)

@@ -1,4 +1,4 @@
-"""The training loop: rate-based backpropagation, multi-step mode.
+"""The training loop.
 
 A run is decided by its configuration and data: batches, changes of samples and learning rates
 follow from seed, epoch and position, so that what a checkpoint keeps is all there is to go on from.
@@ -67,11 +67,12 @@ class Watch:
 
     Attributes:
         epoch: called after every epoch.
-        batch: called after every batch with the epoch so far, and with batches per epoch.
+        batch: called after every batch with the epoch, counted from 1, what it has seen so far,
+            and batches per epoch.
     """
 
     epoch: Callable[[EpochRecord], None] = lambda record: None
-    batch: Callable[[Progress, int], None] = lambda progress, count: None
+    batch: Callable[[int, Progress, int], None] = lambda epoch, progress, count: None
 
 
 def train(
@@ -130,7 +131,8 @@ def step(
         forward: stands for `training_pass` of the network, as torch has compiled it.
     """
     scores, record = (forward or network.training_pass)(x)
-    loss = functional.cross_entropy(scores.float(), y, reduction="sum") / (whole or len(y))
+    wide = scores.to(torch.promote_types(scores.dtype, torch.float32))
+    loss = functional.cross_entropy(wide, y, reduction="sum") / (whole or len(y))
     (loss * network.gradient_scale).backward()  # type: ignore[no-untyped-call]
     return loss.detach(), scores.detach(), record
 
@@ -217,7 +219,7 @@ def _epoch(run: _Run, watch: Watch, minutes: float | None) -> _Run:
             rate_sum=done.rate_sum + rate,
             seconds=before + time.perf_counter() - started,
         )
-        watch.batch(done, run.feed.count)
+        watch.batch(epoch + 1, done, run.feed.count)
         if minutes is not None and time.monotonic() - saved >= 60 * minutes:
             _with(run, progress=done).save()
             saved = time.monotonic()

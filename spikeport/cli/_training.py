@@ -79,22 +79,19 @@ def _watching(epochs: int, log: Path | None, lines: bool, bar: bool) -> Iterator
             from spikeport.trainer.tensorboard_log import tensorboard_log
 
             write = stack.enter_context(tensorboard_log(log))
-        done = 0
 
         def epoch(record: EpochRecord) -> None:
-            nonlocal done
-            done = record.epoch
             if write is not None:
                 write(record)
             if lines:
                 sys.stderr.write(describe_epoch(record, epochs) + "\n")
 
-        def batch(progress: Progress, count: int) -> None:
+        def batch(number: int, progress: Progress, count: int) -> None:
             text = (
-                f"epoch {done + 1}/{epochs}, loss {progress.loss:.3f}, "
+                f"epoch {number}/{epochs}, loss {progress.loss:.3f}, "
                 f"{100 * progress.accuracy:.1f} %, {progress.firing_rate:.3f} spikes"
             )
-            update(text, done * count + progress.batches, epochs * count)
+            update(text, (number - 1) * count + progress.batches, epochs * count)
 
         yield Watch(epoch, batch)
 
