@@ -31,10 +31,10 @@ if TYPE_CHECKING:
     from spikeport.trainer.models import small_conv as small_conv
     from spikeport.trainer.network import Node as Node
     from spikeport.trainer.network import SpikingNetwork as SpikingNetwork
-    from spikeport.trainer.rules import Rule as Rule
-    from spikeport.trainer.tracing import from_module as from_module
     from spikeport.trainer.recipe import Recipe as Recipe
     from spikeport.trainer.recipe import load_recipe as load_recipe
+    from spikeport.trainer.rules import Rule as Rule
+    from spikeport.trainer.tracing import from_module as from_module
     from spikeport.trainer.training import TrainingResult as TrainingResult
     from spikeport.trainer.training import Watch as Watch
     from spikeport.trainer.training import train as train

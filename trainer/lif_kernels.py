@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport.simulators.native.compiled import kernel, part
+from spikeport.simulators.native.compiled import array_kernel, part
 
 Floats = NDArray[np.float32]
 _BLOCK = 2048
@@ -69,7 +69,7 @@ def _record_step(x: Floats, spikes: Floats, w: Floats, lif: Floats) -> None:
         w[i + 3 * _BLOCK] += rho * slope
 
 
-@kernel
+@array_kernel
 def record_steps(
     current: Floats,
     spikes: Floats,
@@ -122,7 +122,7 @@ def _fire_step(
         v[i] = u - s * (zero * u + (_ONE - zero) * threshold)
 
 
-@kernel
+@array_kernel
 def fire_steps(
     current: Floats,
     spikes: Floats,
@@ -161,7 +161,7 @@ def _back_step(x: Floats, upstream: Floats, w: Floats, lif: Floats) -> None:
         w[i] = decay * gradient
 
 
-@kernel
+@array_kernel
 def back_steps(
     charged: Floats,
     upstream: Floats,
