@@ -28,6 +28,7 @@ from spikeport.trained_model import (
     ConvLayer,
     Layer,
     LIFLayer,
+    LILayer,
     LinearLayer,
     TrainedModel,
 )
@@ -98,10 +99,8 @@ def _check_names(model: TrainedModel, layers: dict[str, Layer]) -> None:
         if not layer.inputs:
             fail(f"layer '{layer.name}' has no input")
         known.add(layer.name)
-    if not isinstance(
-        layers.get(model.output), LIFLayer | ConvLayer | LinearLayer | BatchNormLayer
-    ):
-        fail(f"model: output '{model.output}' must be an LIF layer or a linear map")
+    if isinstance(layers.get(model.output), AvgPoolLayer | None):
+        fail(f"model: output '{model.output}' must be an LIF layer, an LI layer or a linear map")
 
 
 def _fold_norms(layers: Iterable[Layer]) -> tuple[Maps, dict[str, str]]:
@@ -160,12 +159,13 @@ def _build(plan: _Plan) -> tuple[dict[str, Any], list[Edge]]:
                 add(layer.name, nir.Affine(*_arrays(plan, layer.name)), sources)
             case AvgPoolLayer():
                 add(layer.name, _sum_pool(plan, layer), sources)
-            case LIFLayer():
+            case LIFLayer() | LILayer():
                 for source in sources:
                     if source not in plan.maps:
+                        kind = type(layer).__name__.removesuffix("Layer")
                         fail(
-                            f"layer '{layer.name}' (LIF): fed by '{source}', only conv and linear "
-                            "layers can carry its gain"
+                            f"layer '{layer.name}' ({kind}): fed by '{source}', only conv and "
+                            "linear layers can carry its gain"
                         )
                 add(layer.name, _neuron(plan, layer, shapes[sources[0]]), sources)
     output = _unused("output", plan.layers, nodes)
@@ -179,7 +179,7 @@ def _unused(name: str, *taken: Iterable[str]) -> str:
     return name
 
 
-def _tau(layer: LIFLayer, dt_s: float) -> np.float32:
+def _tau(layer: LIFLayer | LILayer, dt_s: float) -> np.float32:
     if not 0 <= layer.decay <= 1:
         fail(f"layer '{layer.name}': decay is {layer.decay}, must lie in 0..1")
     return np.float32(np.inf if layer.decay == 1 else dt_s / (1 - layer.decay))
@@ -187,7 +187,7 @@ def _tau(layer: LIFLayer, dt_s: float) -> np.float32:
 
 def _gain(layer: Layer, dt_s: float) -> float:
     """1 / (1 - decay) for the tau that is written, so that its rounding cancels; 1 for IF."""
-    if not isinstance(layer, LIFLayer) or layer.decay == 1:
+    if not isinstance(layer, LIFLayer | LILayer) or layer.decay == 1:
         return 1.0
     return float(_tau(layer, dt_s)) / dt_s
 
@@ -248,9 +248,13 @@ def _sum_pool(plan: _Plan, layer: AvgPoolLayer) -> nir.SumPool2d:
     )
 
 
-def _neuron(plan: _Plan, layer: LIFLayer, shape: Shape) -> nir.LIF | nir.IF:
+def _neuron(plan: _Plan, layer: LIFLayer | LILayer, shape: Shape) -> Any:
     tau = _tau(layer, plan.dt_s)
     ones = np.ones(shape, np.float32)
+    if isinstance(layer, LILayer):
+        if layer.decay == 1:
+            return nir.I(r=ones)
+        return nir.LI(tau=tau * ones, r=ones.copy(), v_leak=0 * ones)
     threshold = np.full(shape, layer.v_threshold, np.float32)
     if layer.decay == 1:
         return nir.IF(r=ones, v_threshold=threshold, v_reset=0 * ones)

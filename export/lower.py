@@ -21,6 +21,7 @@ from spikeport.export.lowered import (
     LoweredNetwork,
 )
 from spikeport.export.neuron_dynamics import NEURONS, Dynamics, neuron_dynamics, neuron_shape
+from spikeport.export.nir_flatten import safe_names
 from spikeport.export.nir_graph import delay_steps, make_graph, schedule, sources_of
 from spikeport.float_network import FloatNetwork
 from spikeport.network import Coding, Input, Readout, ReadoutKind, Shape
@@ -265,7 +266,8 @@ def _delay(build: _Build, steps: Route) -> int:
 def _named_apart(connections: list[FloatConnection]) -> tuple[FloatConnection, ...]:
     """A map that serves several pairs becomes several connections, each with its own name."""
     count = Counter(c.name for c in connections)
-    return tuple(
-        replace(c, name=f"{c.name}_{c.source}_to_{c.target}") if count[c.name] > 1 else c
-        for c in connections
-    )
+    long = [
+        f"{c.name}_{c.source}_to_{c.target}" if count[c.name] > 1 else c.name for c in connections
+    ]
+    safe = safe_names(long)
+    return tuple(replace(c, name=safe[name]) for c, name in zip(connections, long, strict=True))

@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+_FLOAT32 = 1e-7
+"""Relative error of a time constant that was written as float32."""
 NEURONS = (nir.LIF, nir.LI, nir.IF, nir.I, nir.CubaLIF, nir.CubaLI)
 
 
@@ -57,7 +59,7 @@ def neuron_dynamics(name: str, node: Any, dt_s: float, complain: Callable[[str],
         if not tau > 0:
             complain(f"node '{name}': {field} is {tau:g}, must be positive seconds")
             return 1.0
-        if dt_s > tau * (1 + 1e-9):
+        if dt_s > tau * (1 + _FLOAT32):
             complain(
                 f"node '{name}': {field} is {tau:g} s, shorter than the step dt {dt_s:g} s, "
                 "so that the state would change sign at every step"

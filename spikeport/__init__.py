@@ -65,6 +65,8 @@ if TYPE_CHECKING:
     from spikeport.trace_comparison import compare_runs as compare_runs
     from spikeport.trace_reader import open_trace as open_trace
     from spikeport.trace_reader import read_trace as read_trace
+    from spikeport.trainer import Augment as Augment
+    from spikeport.trainer import DataConfig as DataConfig
     from spikeport.trainer import Dataset as Dataset
     from spikeport.trainer import TrainConfig as TrainConfig
     from spikeport.trainer import describe as describe
@@ -72,6 +74,8 @@ if TYPE_CHECKING:
     from spikeport.trainer import evaluate_deployed as evaluate_deployed
     from spikeport.trainer import load_checkpoint as load_checkpoint
     from spikeport.trainer import load_dataset as load_dataset
+    from spikeport.trainer import load_recipe as load_recipe
+    from spikeport.trainer import measure_accuracy as measure_accuracy
     from spikeport.trainer import train as train
     from spikeport.workflow import quantize as quantize
     from spikeport.workflow import record_to as record_to
@@ -161,6 +165,8 @@ _HOME = {
         "read_trace",
     ),
     "spikeport.trainer": (
+        "Augment",
+        "DataConfig",
         "Dataset",
         "TrainConfig",
         "describe",
@@ -168,6 +174,8 @@ _HOME = {
         "evaluate_deployed",
         "load_checkpoint",
         "load_dataset",
+        "load_recipe",
+        "measure_accuracy",
         "train",
     ),
     "spikeport.workflow": (

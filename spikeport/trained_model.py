@@ -77,7 +77,16 @@ class LIFLayer:
     reset: Reset
 
 
-Layer = ConvLayer | LinearLayer | BatchNormLayer | AvgPoolLayer | LIFLayer
+@dataclass(frozen=True, slots=True)
+class LILayer:
+    """v <- decay v + sum of inputs; never spikes, its last v is the score. Decay 1 is I."""
+
+    name: str
+    inputs: tuple[str, ...]
+    decay: float
+
+
+Layer = ConvLayer | LinearLayer | BatchNormLayer | AvgPoolLayer | LIFLayer | LILayer
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,8 +95,8 @@ class TrainedModel:
 
     Attributes:
         input: shape, coding and scale of the network input; layers name it as `input.name`.
-        output: name of the last layer: an LIFLayer (scores are spike counts) or a linear map
-            (scores are its time mean).
+        output: name of the last layer: an LIFLayer (scores are spike counts), an LILayer (its
+            last v) or a linear map (scores are its time mean).
         steps: T.
     """
 

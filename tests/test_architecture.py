@@ -82,7 +82,10 @@ def test_modules_stay_small(path: Path) -> None:
     "module", ["spikeport", "spikeport.cli", "spikeport.network", "spikeport.backends"]
 )
 def test_light_imports(module: str) -> None:
-    heavy = ("torch", "norse", "numba", "matplotlib", "plotly", "sklearn", "scipy", "lava", "dask")
+    heavy = (
+        *("torch", "norse", "numba", "matplotlib", "plotly", "sklearn", "scipy", "lava", "dask"),
+        *("pydantic", "PIL", "tonic"),
+    )
     script = f"import sys, {module}; print([m for m in {heavy!r} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.stdout == "[]\n", done.stderr

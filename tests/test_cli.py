@@ -324,3 +324,78 @@ def process(
         capture_output=True,
         text=True,
     )
+
+
+def test_train_takes_a_recipe_and_changes(spikeport: Spikeport, tmp_path: Path) -> None:
+    recipe, out = tmp_path / "mine.toml", tmp_path / "m.safetensors"
+    recipe.write_text(
+        'title = "mine"\n[training]\narchitecture = "mlp"\nwidths = [16]\nsteps = 2\n'
+    )
+    command = ["train", recipe, "-o", out, "--set", "training.validation=0.2", "--epochs", 3]
+    code, text, err = spikeport(*command, "--lines", "--json")
+    assert code == 0
+    facts = json.loads(text)
+    assert (facts["recipe"], facts["epochs"], facts["test_samples"]) == ("mine", 3, 360)
+    assert facts["best_epoch_by_validation"] in (1, 2, 3)
+    assert 0.5 < facts["best_test_accuracy"] <= 1
+    assert facts["energy_uj_per_sample"] > 0
+    lines = err.strip().splitlines()
+    assert len(lines) == 3
+    assert lines[2].startswith("epoch 3/3, loss 0.")
+    for part in ("accuracy", "held out", "spikes per neuron and step", "µJ per sample"):
+        assert part in lines[2]
+    assert sorted(os.listdir(tmp_path)) == ["m.best.safetensors", "m.safetensors", "mine.toml"]
+    code, text, _ = spikeport(*command, "--resume", "--json")
+    assert (code, json.loads(text)) == (0, facts)
+    code, text, _ = spikeport("quantize", out, "-o", tmp_path / "m.spikeport", "--data", recipe)
+    assert code == 0
+    code, _, err = spikeport("train", recipe, "-o", out, "--set", "training.epoch=3")
+    assert code == 2
+    assert "unknown key 'training.epoch'; did you mean 'training.epochs'?" in one_line(err)
+
+
+def test_event_data_from_training_to_the_chip(spikeport: Spikeport, tmp_path: Path) -> None:
+    data, out, chip = (tmp_path / name for name in ("e.npz", "e.safetensors", "e.spikeport"))
+    rng, count = np.random.default_rng(0), 40
+    labels = np.arange(count) % 2
+    x = np.concatenate([rng.integers(0, 4, 30) + 4 * label for label in labels])
+    flat = {"x": x, "y": rng.integers(0, 4, len(x)), "p": rng.integers(0, 2, len(x))}
+    flat["t"] = np.tile(np.arange(30) * 100, count)
+    arrays: dict[str, Any] = {
+        f"train_{name}": values.astype(np.uint16) for name, values in flat.items()
+    }
+    offsets = np.arange(count + 1) * 30
+    np.savez(data, **arrays, train_offsets=offsets, train_labels=labels)
+    given = ("--data", data)
+    options = ("--model", "mlp", "--widths", "8", "-T", "3", "--epochs", "8", "--batch-size", "8")
+    code, text, _ = spikeport("train", *given, *options, "-o", out, "--json")
+    assert code == 0
+    assert json.loads(text)["test_accuracy"] > 0.9
+    assert spikeport("quantize", out, "-o", chip, *given)[0] == 0
+    code, text, _ = spikeport("run", chip, *given, "--json")
+    assert code == 0
+    assert json.loads(text)["accuracy"] > 0.9
+    assert spikeport("energy", chip, *given)[0] == 0
+
+
+def test_a_missing_tensorboard_is_said(
+    spikeport: Spikeport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    out = tmp_path / "m.safetensors"
+    code, _, err = spikeport("train", "-o", out, "--epochs", 1, "--tensorboard", tmp_path / "log")
+    assert code == 3
+    assert "tensorboard: is not installed: pip install '.[tensorboard]'" in one_line(err)
+    assert os.listdir(tmp_path) == []
+
+
+def test_tensorboard_shows_every_epoch(spikeport: Spikeport, tmp_path: Path) -> None:
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    out, log = tmp_path / "m.safetensors", tmp_path / "log"
+    options = ("--model", "mlp", "--widths", "8", "-T", "2", "--epochs", "2")
+    assert spikeport("train", *options, "-o", out, "--tensorboard", log)[0] == 0
+    found = accumulator.EventAccumulator(str(log))
+    found.Reload()
+    tags = set(found.Tags()["scalars"])
+    assert {"loss/train", "accuracy/train", "energy per sample, microjoule"} <= tags
+    assert [event.step for event in found.Scalars("loss/train")] == [1, 2]

@@ -223,7 +223,7 @@ def _linear(name: str, source: str, size: tuple[int, int]) -> LinearLayer:
         (
             (_linear("a", "pixels", (3, 64)), AvgPoolLayer("p", ("a",), (1, 1), (1, 1))),
             "p",
-            "output 'p' must be an LIF layer or a linear map",
+            "output 'p' must be an LIF layer, an LI layer or a linear map",
         ),
     ],
 )  # fmt: skip

@@ -24,7 +24,10 @@ def test_wheel_holds_everything_under_one_name(tmp_path: Path) -> None:
         relative = path.relative_to(ROOT)
         inside = relative if relative.parts[0] == "spikeport" else Path("spikeport") / relative
         assert str(inside) in names
-    data = ("profiles/loihi1.toml", "py.typed", "backends/lava/requirements.txt")
+    data = (
+        *("profiles/loihi1.toml", "py.typed", "backends/lava/requirements.txt"),
+        "trainer/recipes/mnist.toml",
+    )
     assert {f"spikeport/{name}" for name in data} <= names
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -21,23 +22,24 @@ FLAT = Input("input", (2,), Coding.GRADED, 0, 4, scale=4.0)
 
 def test_digits_split_is_stratified_disjoint_and_seeded() -> None:
     data = load_digits_split()
-    assert data.train_x.shape == (1437, 1, 8, 8)
-    assert data.test_x.shape == (360, 1, 8, 8)
+    train_x, test_x = np.asarray(data.train_x), np.asarray(data.test_x)
+    assert train_x.shape == (1437, 1, 8, 8)
+    assert test_x.shape == (360, 1, 8, 8)
     assert data.input == Input("input", (1, 8, 8), Coding.GRADED, low=0, high=16, scale=16.0)
     per_class = np.bincount(data.train_y, minlength=10)
     held_out = np.bincount(data.test_y, minlength=10)
     assert np.abs(held_out / 360 - per_class / 1437).max() < 0.003
-    seen = {sample.tobytes() for sample in data.train_x}
-    assert not any(sample.tobytes() in seen for sample in data.test_x)
+    seen = {sample.tobytes() for sample in train_x}
+    assert not any(sample.tobytes() in seen for sample in test_x)
     assert load_digits_split().fingerprint == data.fingerprint
     assert load_digits_split(seed=1).fingerprint != data.fingerprint
-    assert not data.train_x.flags.writeable
+    assert not train_x.flags.writeable
 
 
 def test_digits_are_exactly_the_integers_a_chip_gets() -> None:
     data = load_digits_split()
     encoded = encode_samples([data.input], 8, data.test_x)["input"]
-    np.testing.assert_array_equal(encoded, data.test_x * 16)
+    np.testing.assert_array_equal(encoded, np.asarray(data.test_x) * 16)
     assert encoded.max() == 16
 
 
@@ -46,7 +48,7 @@ def test_npz_images_of_every_layout(tmp_path: Path, shape: tuple[int, ...]) -> N
     path = write_npz(tmp_path, x_train=pixels(6, *shape), x_test=pixels(3, *shape))
     data = load_dataset(path)
     full = (1, *shape) if len(shape) == 2 else shape
-    assert data.train_x.shape == (6, *full)
+    assert data.train_x[:].shape == (6, *full)
     assert data.input == Input("input", full, Coding.GRADED, 0, 255, scale=255.0)
     assert data.classes == 3
     assert data.name == "images"
@@ -111,6 +113,24 @@ def test_missing_truncated_and_foreign_files(tmp_path: Path) -> None:
     np.save(tmp_path / "one.npy", np.zeros(3))
     with pytest.raises(InputError, match=r"one\.npy: is a single array"):
         load_npz(tmp_path / "one.npy")
+
+
+def test_a_header_is_not_believed_beyond_what_the_file_holds(tmp_path: Path) -> None:
+    path = write_npz(tmp_path)
+    small, huge = (
+        f"{{'descr': '|u1', 'fortran_order': False, 'shape': ({size}, 4, 5), }}"
+        for size in ("6", "8000000000000")
+    )
+    with zipfile.ZipFile(path) as old:
+        arrays = {name: old.read(name) for name in old.namelist()}
+    header, data = arrays["x_train.npy"][:128], arrays["x_train.npy"][128:]
+    assert small.encode() in header
+    swollen = header.replace(small.encode(), huge.encode())[:127].ljust(127) + b"\n"
+    with zipfile.ZipFile(path, "w") as new:
+        for name, content in (arrays | {"x_train.npy": swollen + data}).items():
+            new.writestr(name, content)
+    with pytest.raises(InputError, match="'x_train' declares 160000000000000 bytes, more than"):
+        load_npz(path)
 
 
 def test_pickled_objects_are_not_loaded(tmp_path: Path) -> None:

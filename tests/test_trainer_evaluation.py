@@ -128,7 +128,7 @@ def test_layers_without_neurons_between_them_cannot_be_counted() -> None:
         Node("b", ("a",), nn.Conv2d(1, 1, 1)),
     ]
     network = SpikingNetwork(INPUT, nodes, 1).eval()
-    with pytest.raises(InputError, match="layer 'b': is fed by 'a' without neurons in between"):
+    with pytest.raises(InputError, match="layer 'b': is fed by the analog values of 'a'"):
         evaluate(network, np.zeros((1, 1, 5, 6)))
 
 

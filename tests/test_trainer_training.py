@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +16,39 @@ import numpy as np
 import pytest
 import torch
 
+from spikeport.energy import estimate_energy
 from spikeport.errors import InputError
+from spikeport.export import export_float
 from spikeport.network import Coding, Input, Reset
+from spikeport.profile import load_profile
+from spikeport.samples import encode_samples
+from spikeport.simulators.native import run_native
 from spikeport.trainer import (
+    Augment,
     Dataset,
     EpochRecord,
     TrainConfig,
     TrainingResult,
+    Watch,
     build_network,
+    describe,
     evaluate,
     load_checkpoint,
     load_digits_split,
+    measure_accuracy,
+    save_checkpoint,
     train,
 )
-from spikeport.trainer.training import check_finite, step
+from spikeport.trainer.batches import Feed
+from spikeport.trainer.checkpoint import Progress, best_path
+from spikeport.trainer.config import Precision
+from spikeport.trainer.data import hold_out
+from spikeport.trainer.data_events import Binning, EventFrames
+from spikeport.trainer.data_pixels import PixelGrid, Pixels
+from spikeport.trainer.guard import check_finite
+from spikeport.trainer.measuring import PROBE, PROFILE
+from spikeport.trainer.training import step
+from spikeport.workflow import quantize
 
 TINY = TrainConfig(widths=(3, 4), steps=3, epochs=3, batch_size=16, seed=2)
 
@@ -47,6 +67,15 @@ def tiny_data(count: int = 50) -> Dataset:
     input = Input("input", (1, 4, 4), Coding.GRADED, 0, 16, scale=16.0)
     x = np.rint(x * 16) / 16
     return Dataset("quadrants", x, labels, x, labels, input, 4)  # type: ignore[arg-type]
+
+
+def tiny_pixels() -> Dataset:
+    """The same as bytes."""
+    data = tiny_data()
+    codes = np.rint(np.asarray(data.train_x) * 255).astype(np.uint8)
+    grid = PixelGrid()
+    x = Pixels(codes, grid.table(1))
+    return dataclasses.replace(data, train_x=x, test_x=x, input=grid.input((1, 4, 4)))
 
 
 def state(result: TrainingResult) -> dict[str, torch.Tensor]:
@@ -111,7 +140,171 @@ def test_training_leaves_global_state_alone() -> None:
 
 
 class KilledError(Exception):
-    """Stands for a process that ends between two epochs."""
+    """Stands for a process that ends between two epochs or batches."""
+
+
+def killing_after(batches: int) -> Watch:
+    """Ends a run when so many batches are done, before the checkpoint that would follow."""
+    seen = 0
+
+    def batch(epoch: int, progress: Progress, count: int) -> None:
+        nonlocal seen
+        seen += 1
+        if seen > batches:
+            raise KilledError
+
+    return Watch(batch=batch)
+
+
+BRIGHT = dataclasses.replace(
+    TINY, augment=Augment(crop_padding=1, flip=True, roll=1, cutout=2), validation=0.2
+)
+
+
+@pytest.mark.parametrize("batches", [1, 2, 3, 5, 8])
+@pytest.mark.parametrize("stored", [False, True])
+def test_a_run_killed_within_an_epoch_resumes_to_the_same_bits(
+    tmp_path: Path, batches: int, stored: bool
+) -> None:
+    """Three batches make an epoch; changes of samples go on where they were."""
+    data, path = (tiny_pixels() if stored else tiny_data()), tmp_path / "run.safetensors"
+    whole = train(BRIGHT, data, workers=0)
+    with pytest.raises(KilledError):
+        train(BRIGHT, data, killing_after(batches), checkpoint=path, minutes=0)
+    stopped = load_checkpoint(path)
+    assert (len(stopped.history), stopped.progress.batches) == divmod(batches, 3)
+    resumed = train(BRIGHT, data, checkpoint=path, resume=True, workers=2)
+    assert_same_weights(state(resumed), state(whole))
+    for ours, theirs in zip(resumed.history, whole.history, strict=True):
+        assert dataclasses.replace(ours, seconds=0.0) == dataclasses.replace(theirs, seconds=0.0)
+    assert whole.best is not None
+    assert resumed.best is not None
+    assert_same_weights(dict(resumed.best.state_dict()), dict(whole.best.state_dict()))
+    assert load_checkpoint(path).progress == Progress()
+
+
+def test_samples_change_from_epoch_to_epoch_and_only_as_asked() -> None:
+    data = tiny_pixels()
+    plain, bright = (
+        Feed(data.train_x, data.train_y, np.arange(50), augment, seed=1, batch_size=50)
+        for augment in (Augment(), BRIGHT.augment)
+    )
+
+    def samples(feed: Feed, epoch: int) -> dict[bytes, int]:
+        ((x, y, _),) = feed.epoch(epoch, 0, 0)
+        assert sorted(y.tolist()) == sorted(data.train_y.tolist())
+        return Counter(sample.numpy().tobytes() for sample in x)
+
+    assert samples(plain, 0) == samples(plain, 1)
+    assert samples(bright, 0) != samples(bright, 1)
+    assert samples(bright, 0) == samples(bright, 0)
+
+
+def test_held_out_samples_are_never_trained_on_and_choose_the_best_epoch(tmp_path: Path) -> None:
+    """Labels of held-out samples may be anything: weights do not follow them."""
+    data, path = tiny_data(), tmp_path / "run.safetensors"
+    config = dataclasses.replace(TINY, validation=0.2, epochs=4)
+    result = train(config, data, checkpoint=path)
+    kept, held = hold_out(data.train_y, 0.2, config.seed)
+    assert len(held) == 10
+    x = np.asarray(data.train_x).copy()
+    x[held] = 1 - x[held]
+    blind = train(config, dataclasses.replace(data, train_x=x), workers=1)
+    assert_same_weights(state(blind), state(result))
+    rates = [record.valid_accuracy for record in result.history]
+    assert None not in rates
+    assert result.best_epoch == 1 + max(range(4), key=lambda i: (rates[i], -i))
+    best = load_checkpoint(best_path(path))
+    assert len(best.history) == result.best_epoch
+    measured = measure_accuracy(best.model, data.train_x, data.train_y, held)
+    assert measured == best.history[-1].valid_accuracy
+    scores = best.model(torch.from_numpy(data.train_x[held]))
+    assert measured == float((scores.argmax(1).numpy() == data.train_y[held]).mean())
+    assert kept.size + held.size == 50
+
+
+def test_a_missing_or_foreign_best_epoch_is_not_resumed_from(tmp_path: Path) -> None:
+    path = tmp_path / "run.safetensors"
+    config = dataclasses.replace(TINY, validation=0.2)
+    train(config, tiny_data(), checkpoint=path)
+    untrained = dataclasses.replace(load_checkpoint(path), history=())
+    save_checkpoint(best_path(path), untrained)
+    with pytest.raises(InputError, match=r"best\.safetensors: holds epoch 0, the best one is"):
+        train(config, tiny_data(), checkpoint=path, resume=True)
+    best_path(path).unlink()
+    with pytest.raises(InputError, match=r"run\.best\.safetensors: does not exist"):
+        train(config, tiny_data(), checkpoint=path, resume=True)
+
+
+def test_events_train_too(tmp_path: Path) -> None:
+    """Frames of their own for every step: which half of a line saw events."""
+    rng, labels = np.random.default_rng(0), np.arange(40) % 2
+    counts = rng.integers(0, 2, (40, 3, 1, 4, 4))
+    counts[labels == 1, ..., 2:] += 2
+    counts[labels == 0, ..., :2] += 2
+    frames = EventFrames(counts.astype(np.uint8))
+    input = Binning(3).input((1, 4, 4))
+    data = Dataset("halves", frames, labels, frames, labels, input, 2)
+    config = dataclasses.replace(TINY, epochs=6)
+    result = train(config, data, checkpoint=tmp_path / "e.safetensors")
+    assert measure_accuracy(result.model, data.test_x, data.test_y) > 0.9
+    assert result.history[-1].energy_uj is not None
+
+
+def test_energy_is_that_of_the_deployed_network_within_rounding() -> None:
+    data = load_digits_split()
+    config = TrainConfig("mlp", widths=(32,), steps=4, epochs=3)  # type: ignore[arg-type]
+    result = train(config, data)
+    graph = export_float(describe(result.model))
+    network = quantize(graph, data.train_x[:128]).network
+    samples = encode_samples(network.inputs, network.steps, data.train_x[:PROBE])
+    counts = run_native(network, samples).counts
+    assert counts is not None
+    report = estimate_energy(network, counts, load_profile(PROFILE))
+    found = result.history[-1].energy_uj
+    assert found == pytest.approx(report.dynamic.nominal / PROBE / 1e6, rel=0.05)
+
+
+@pytest.mark.parametrize("precision", Precision)
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_other_ways_of_computing_learn_as_well_and_resume(
+    tmp_path: Path, precision: Precision, channels_last: bool
+) -> None:
+    config = dataclasses.replace(
+        TINY, epochs=8, precision=precision, channels_last=channels_last, validation=0.2
+    )
+    data, path = tiny_data(80), tmp_path / "run.safetensors"
+    whole = train(config, data)
+    assert measure_accuracy(whole.model, data.test_x, data.test_y) > 0.9
+    for network in (whole.model, whole.best):
+        assert network is not None
+        for value in network.state_dict().values():
+            assert value.is_contiguous()
+            assert value.dtype in (torch.float32, torch.int64)
+    with pytest.raises(KilledError):
+        train(config, data, killing_after(6), checkpoint=path, minutes=0)
+    assert_same_weights(state(train(config, data, checkpoint=path, resume=True)), state(whole))
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, as it loads its compiler
+def test_compiled_passes_learn_as_well() -> None:
+    data = tiny_data(80)
+    result = train(dataclasses.replace(TINY, epochs=8, compile=True), data)
+    assert measure_accuracy(result.model, data.test_x, data.test_y) > 0.9
+
+
+def test_what_the_data_cannot_undergo_is_refused() -> None:
+    for augment, message in (
+        (Augment(auto_augment=True), "auto_augment is for colour images"),
+        (Augment(resized_crop=True), "resized_crop is for images from folders"),
+    ):
+        with pytest.raises(InputError, match=message):
+            train(dataclasses.replace(TINY, augment=augment), tiny_data())
+    with pytest.raises(InputError, match="device 'abacus' cannot be used here"):
+        train(dataclasses.replace(TINY, device="abacus"), tiny_data())
+    with pytest.raises(InputError, match=r"validation is 1\.0, must lie in 0\.\.1"):
+        dataclasses.replace(TINY, validation=1.0)
 
 
 @pytest.mark.parametrize("after", [1, 2])
@@ -140,7 +333,7 @@ def test_a_process_killed_outright_resumes_to_the_same_bits(tmp_path: Path) -> N
     script = (
         "import sys, dataclasses\n"
         "from tests.test_trainer_training import LONG, tiny_data, train\n"
-        "train(LONG, tiny_data(), checkpoint=sys.argv[1])\n"
+        "train(LONG, tiny_data(), checkpoint=sys.argv[1], minutes=0)\n"
     )
     with subprocess.Popen([sys.executable, "-c", script, str(path)], cwd=ROOT) as process:
         while process.poll() is None and not (path.exists() and load_checkpoint(path).history):

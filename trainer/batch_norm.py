@@ -1,8 +1,10 @@
 """Batch norm over a spike sequence, and its rule in the rate pass.
 
-y = gamma h + beta, h = (x - mean) / sqrt(variance + eps), with the mean and biased variance per
-channel over all steps, samples and positions. Parameters and running statistics live in PyTorch's
-own `BatchNorm1d` and `BatchNorm2d`.
+y = gamma h + beta, h = k (x - mean), k = 1 / sqrt(variance + eps), per channel. In multi-step mode
+mean and biased variance are those of all steps, samples and positions; in single-step mode each
+step has its own, and the rate pass takes the time means of `mean` and of k. Parameters and running
+statistics live in PyTorch's own `BatchNorm1d` and `BatchNorm2d`. Where torch.distributed runs, all
+statistics are those of all processes together, which must hold equally many samples.
 """
 
 from __future__ import annotations
@@ -14,50 +16,74 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from spikeport.trainer.ranks import count_over_ranks, mean_over_ranks, share
+from spikeport.trainer.rules import Rule
+
 BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d
 
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """Per channel, shape (C,): mean and biased variance."""
+    """Per channel, shape (C,): mean, and k = 1 / sqrt(variance + eps)."""
 
     mean: Tensor
-    variance: Tensor
+    scale: Tensor
 
 
-def sequence_statistics(x: Tensor) -> Statistics:
-    """Statistics of x (T, B, C, ...); (1, B, C, ...) of a constant input has the same ones."""
-    dims = [axis for axis in range(x.ndim) if axis != 2]
-    variance, mean = torch.var_mean(x, dims, correction=0)
-    return Statistics(mean, variance)
+class SequenceNorm:
+    """A batch norm in the middle of a sample of `steps` steps.
 
-
-def running_statistics(norm: BatchNorm) -> Statistics:
-    """The statistics that inference uses."""
-    assert norm.running_mean is not None  # SpikingNetwork admits no other norms
-    assert norm.running_var is not None
-    return Statistics(norm.running_mean, norm.running_var)
-
-
-def update_running(norm: BatchNorm, statistics: Statistics, count: int) -> None:
-    """Move the running statistics towards those of `count` values per channel.
-
-    The running variance is the unbiased one, as in PyTorch.
+    Under a single-step rule each step has statistics of its own. For the rate pass of
+    RATE_S_PUBLISHED the mean of the last step is kept, and its 1 / sqrt(variance + 2 eps).
     """
-    running = running_statistics(norm)
-    momentum = norm.momentum if norm.momentum is not None else 0.1
-    running.mean.lerp_(statistics.mean, momentum)
-    running.variance.lerp_(statistics.variance * (count / max(count - 1, 1)), momentum)
-    if norm.num_batches_tracked is not None:
-        norm.num_batches_tracked += 1
+
+    def __init__(self, norm: BatchNorm, steps: int, rule: Rule) -> None:
+        self.norm = norm
+        self._rule = rule
+        self._updates = steps if rule.single_step else 1
+        self._sums: Statistics | None = None
+
+    def __call__(self, x: Tensor, steps: int) -> Tensor:
+        """y of x, (K, B, C, ...) or (1, B, C, ...) if constant, that stands for `steps` steps."""
+        y, now = normalize_batch(self.norm, x)
+        repeats = steps if self._rule.single_step else 1
+        count = count_over_ranks(steps * x[0].numel() // x.shape[2] // repeats, x.device)
+        for _ in range(repeats):
+            update_running(self.norm, now, count)
+        if self._rule is Rule.RATE_S_PUBLISHED:
+            again = torch.rsqrt(now.scale**-2 + self.norm.eps)
+            self._sums = Statistics(now.mean * self._updates, again * self._updates)
+        elif self._sums is None:
+            self._sums = Statistics(now.mean * repeats, now.scale * repeats)
+        else:
+            mean, scale = self._sums.mean + now.mean, self._sums.scale + now.scale
+            self._sums = Statistics(mean, scale)
+        return y
+
+    def recorded(self) -> Statistics:
+        """What the rate pass normalises with."""
+        assert self._sums is not None  # it has been called
+        return Statistics(self._sums.mean / self._updates, self._sums.scale / self._updates)
 
 
-def normalize(norm: BatchNorm, x: Tensor, statistics: Statistics) -> Tensor:
-    """y of x (T, B, C, ...) with fixed statistics."""
+def normalize_batch(norm: BatchNorm, x: Tensor) -> tuple[Tensor, Statistics]:
+    """y of x (K, B, C, ...) with its own statistics, differentiable; leaves the running ones."""
+    rows = x.flatten(0, 1)
+    if share()[1] > 1:
+        statistics = _common_statistics(norm, rows)
+        return rate_norm(norm, rows, statistics).view(x.shape), statistics
+    y, mean, scale = torch.native_batch_norm(
+        rows, norm.weight, norm.bias, None, None, True, 0.0, norm.eps
+    )
+    return y.view(x.shape), Statistics(mean.detach(), scale.detach())
+
+
+def normalize(norm: BatchNorm, x: Tensor) -> Tensor:
+    """y of x (K, B, C, ...) with the running statistics, as inference does."""
     y = functional.batch_norm(
         x.flatten(0, 1),
-        statistics.mean,
-        statistics.variance,
+        norm.running_mean,
+        norm.running_var,
         norm.weight,
         norm.bias,
         training=False,
@@ -66,17 +92,36 @@ def normalize(norm: BatchNorm, x: Tensor, statistics: Statistics) -> Tensor:
     return y.view(x.shape)
 
 
+@torch.no_grad()
+def update_running(norm: BatchNorm, statistics: Statistics, count: int) -> None:
+    """Move the running statistics towards those of `count` values per channel.
+
+    As in PyTorch: the variance is the unbiased one, and a momentum of None means the plain
+    average of all updates.
+    """
+    assert norm.running_mean is not None  # SpikingNetwork admits no other norms
+    assert norm.running_var is not None
+    assert norm.num_batches_tracked is not None
+    norm.num_batches_tracked += 1
+    momentum = norm.momentum
+    if momentum is None:
+        momentum = 1 / int(norm.num_batches_tracked)
+    variance = (statistics.scale**-2 - norm.eps).clamp_min_(0)
+    norm.running_mean.lerp_(statistics.mean.to(norm.running_mean), momentum)
+    norm.running_var.lerp_((variance * (count / max(count - 1, 1))).to(norm.running_var), momentum)
+
+
 def rate_norm(norm: BatchNorm, c: Tensor, statistics: Statistics) -> Tensor:
     """Batch norm of mean inputs c (B, C, ...) with the statistics of the spike sequence.
 
-    Backward is ordinary batch norm's with that variance in place of c's own; G upstream,
-    means over samples and positions:
+    Backward is ordinary batch norm's with them in place of c's own; G upstream, means over
+    samples and positions:
 
         dbeta = sum G        dgamma = sum G h
-        dc = gamma / sqrt(variance + eps) (G - mean G - (h - mean h) mean(G h))
+        dc = gamma k (G - mean G - (h - mean h) mean(G h))
     """
     y: Tensor = _RateNorm.apply(  # type: ignore[no-untyped-call]
-        c, norm.weight, norm.bias, statistics.mean, statistics.variance, norm.eps
+        c, norm.weight, norm.bias, statistics.mean, statistics.scale
     )
     return y
 
@@ -84,28 +129,29 @@ def rate_norm(norm: BatchNorm, c: Tensor, statistics: Statistics) -> Tensor:
 class _RateNorm(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any,
-        c: Tensor,
-        gamma: Tensor,
-        beta: Tensor,
-        mean: Tensor,
-        variance: Tensor,
-        eps: float,
+        ctx: Any, c: Tensor, gamma: Tensor, beta: Tensor, mean: Tensor, scale: Tensor
     ) -> Tensor:
         shape = (1, -1, *[1] * (c.ndim - 2))
-        deviation = torch.sqrt(variance + eps).view(shape)
-        h = (c - mean.view(shape)) / deviation
-        ctx.save_for_backward(h, gamma.view(shape) / deviation)
-        return gamma.view(shape) * h + beta.view(shape)
+        h = (c - mean.view(shape)) * scale.view(shape)
+        ctx.save_for_backward(h, gamma.view(shape) * scale.view(shape))
+        return torch.addcmul(beta.view(shape), gamma.view(shape), h)
 
     @staticmethod
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None, None]:
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
         h, factor = ctx.saved_tensors
         dims = [axis for axis in range(h.ndim) if axis != 1]
-        product = upstream * h
+        count = h.numel() // h.shape[1]
+        of_gamma, of_beta = (upstream * h).sum(dims), upstream.sum(dims)
+        means = mean_over_ranks(torch.stack((of_gamma, of_beta, h.sum(dims))) / count, count)
+        product, gradient, offset = means.view(3, *factor.shape)
+        # dc = factor (G - mean G - (h - mean h) mean(G h)), with one temporary
+        dc = torch.addcmul(upstream - (gradient - offset * product), h, product, value=-1)
+        return dc.mul_(factor), of_gamma, of_beta, None, None
 
-        def mean(x: Tensor) -> Tensor:
-            return x.mean(dims, keepdim=True)
 
-        dc = factor * (upstream - mean(upstream) - (h - mean(h)) * mean(product))
-        return dc, product.sum(dims), upstream.sum(dims), None, None, None
+def _common_statistics(norm: BatchNorm, rows: Tensor) -> Statistics:
+    dims = [axis for axis in range(rows.ndim) if axis != 1]
+    variance, mean = torch.var_mean(rows.detach(), dims, correction=0)
+    both = torch.stack((mean, variance + mean**2))
+    mean, square = mean_over_ranks(both, rows.numel() // rows.shape[1])
+    return Statistics(mean, torch.rsqrt(square - mean**2 + norm.eps))

@@ -37,7 +37,9 @@ class EpochRecord:
         loss: mean cross-entropy, not divided by T.
         accuracy: on the training samples as they passed, in training mode.
         firing_rate: spikes per neuron and step.
-        seconds: wall-clock time of the epoch.
+        seconds: wall-clock time of the epoch, without validation.
+        valid_accuracy: on the training samples held out, None where there are none.
+        energy_uj: estimate per sample on the chip (see `measuring`), None where it cannot be had.
     """
 
     epoch: int
@@ -46,11 +48,45 @@ class EpochRecord:
     firing_rate: float
     lr: float
     seconds: float
+    valid_accuracy: float | None = None
+    energy_uj: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """An epoch so far: sums over the samples that have passed.
+
+    Attributes:
+        batches: done, so many also stand in the epoch's order.
+        loss_sum, hits, rate_sum: over `samples`; the last is of spikes per neuron and step.
+    """
+
+    batches: int = 0
+    samples: int = 0
+    loss_sum: float = 0.0
+    hits: int = 0
+    rate_sum: float = 0.0
+    seconds: float = 0.0
+
+    @property
+    def loss(self) -> float:
+        """Mean cross-entropy so far."""
+        return self.loss_sum / max(self.samples, 1)
+
+    @property
+    def accuracy(self) -> float:
+        """Share of hits so far."""
+        return self.hits / max(self.samples, 1)
+
+    @property
+    def firing_rate(self) -> float:
+        """Spikes per neuron and step so far."""
+        return self.rate_sum / max(self.samples, 1)
 
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """The state of a training run after `len(history)` epochs.
+    """The state of a training run after `len(history)` epochs and `progress` of the next one.
 
     Attributes:
         data: name of the data set.
@@ -65,6 +101,13 @@ class Checkpoint:
     fingerprint: str
     history: tuple[EpochRecord, ...] = ()
     momentum: Mapping[str, Tensor] = field(default_factory=dict)
+    progress: Progress = Progress()
+
+
+def best_path(path: str | PathLike[str]) -> Path:
+    """Where the best epoch by validation is kept: m.best.safetensors beside m.safetensors."""
+    path = Path(path)
+    return path.with_name(f"{path.stem}.best{path.suffix}")
 
 
 def save_checkpoint(path: str | PathLike[str], checkpoint: Checkpoint) -> None:
@@ -84,6 +127,7 @@ def save_checkpoint(path: str | PathLike[str], checkpoint: Checkpoint) -> None:
         "data": checkpoint.data,
         "fingerprint": checkpoint.fingerprint,
         "history": [asdict(record) for record in checkpoint.history],
+        "progress": asdict(checkpoint.progress),
     }
     tensors = {name: value.contiguous() for name, value in (network | momentum).items()}
     write_bytes(path, save(tensors, {"spikeport": json.dumps(document)}))
@@ -102,6 +146,7 @@ def load_checkpoint(path: str | PathLike[str]) -> Checkpoint:
         config = TrainConfig(**document["config"])
         network = build_network(config, Input(**document["input"]), document["classes"])
         history = tuple(EpochRecord(**record) for record in document["history"])
+        progress = Progress(**document.get("progress", {}))
         facts = {key: document[key] for key in ("classes", "data", "fingerprint")}
     except (KeyError, TypeError, InputError) as error:
         raise InputError(f"{path}: the checkpoint's description is broken: {error}") from error
@@ -115,7 +160,9 @@ def load_checkpoint(path: str | PathLike[str]) -> Checkpoint:
     momentum = {
         name: tensors[f"momentum.{name}"] for name in parameters if f"momentum.{name}" in tensors
     }
-    return Checkpoint(network.eval(), config, history=history, momentum=momentum, **facts)
+    return Checkpoint(
+        network.eval(), config, history=history, momentum=momentum, progress=progress, **facts
+    )
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import ClassVar
 
 import torch
 
 from spikeport.errors import InputError
 from spikeport.network import Input, Reset
 from spikeport.part_rules import integer
+from spikeport.trainer.augment import Augment
 from spikeport.trainer.lif import LIF
-from spikeport.trainer.models import mlp, small_conv
+from spikeport.trainer.models import PUBLISHED, mlp, small_conv
 from spikeport.trainer.network import SpikingNetwork
+from spikeport.trainer.rules import Rule
 
 
 class Architecture(StrEnum):
@@ -21,6 +25,29 @@ class Architecture(StrEnum):
 
     CONV = "conv"
     MLP = "mlp"
+    VGG11 = "vgg11"
+    DVS_NET = "dvs_net"
+    RESNET18 = "resnet18"
+    RESNET19 = "resnet19"
+    RESNET20 = "resnet20"
+    RESNET56 = "resnet56"
+    SEW_RESNET34 = "sew_resnet34"
+    PREACT_RESNET34 = "preact_resnet34"
+
+
+LAYERED = (Architecture.CONV, Architecture.MLP)
+"""Networks whose every layer has a width of its own."""
+
+
+class Precision(StrEnum):
+    """What convolutions, linear layers and what follows on them compute in.
+
+    In bfloat16 membranes too have 8 bits of precision; weights, statistics and the loss stay
+    float32, and so does inference.
+    """
+
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,18 +57,28 @@ class TrainConfig:
     The defaults are the demo's recipe for scikit-learn's digits.
 
     Attributes:
-        widths: channels per convolution, or hidden sizes.
+        widths: channels per convolution (conv), hidden sizes (mlp), or for all other networks the
+            channels of the first convolution, from which the others follow.
         steps: T.
         decay, v_threshold, reset, detach_reset: see `LIF`.
+        rule: which gradient (see `Rule`).
         weight_decay: on the weights of convolutions and linear layers only.
-        seed: decides initial weights and the order of the samples; the same seed and threads
-            give the same weights, bit for bit.
+        augment: random changes of training samples.
+        validation: share of the training samples of each class that is held out, to choose the
+            best epoch by; test samples never decide anything.
+        seed: decides initial weights, the order of the samples, their changes and which are held
+            out; the same seed and threads give the same weights, bit for bit.
         threads: of torch's operators. Small networks gain nothing from more, and lose much on a
             busy machine.
+        device: where torch computes: cpu, cuda.
+        channels_last: keep images with the channels innermost.
+        compile: let torch compile the passes; takes a minute or more, and a C++ compiler.
 
     Raises:
         InputError: a value is out of its range.
     """
+
+    __pydantic_config__: ClassVar[Mapping[str, str]] = {"extra": "forbid"}
 
     architecture: Architecture = Architecture.CONV
     widths: tuple[int, ...] = (24, 48)
@@ -50,6 +87,7 @@ class TrainConfig:
     v_threshold: float = 1.0
     reset: Reset = Reset.ZERO
     detach_reset: bool = True
+    rule: Rule = Rule.RATE_M
     epochs: int = 30
     batch_size: int = 64
     lr: float = 0.3
@@ -57,13 +95,27 @@ class TrainConfig:
     weight_decay: float = 2e-3
     seed: int = 0
     threads: int = 1
+    augment: Augment = field(default_factory=Augment)
+    validation: float = 0.0
+    device: str = "cpu"
+    precision: Precision = Precision.FLOAT32
+    channels_last: bool = False
+    compile: bool = False
 
     def __post_init__(self) -> None:
-        for name, kind in (("architecture", Architecture), ("reset", Reset)):
+        kinds = {"architecture": Architecture, "reset": Reset, "rule": Rule, "precision": Precision}
+        for name, kind in kinds.items():
             object.__setattr__(self, name, _choice(name, getattr(self, name), kind))
         object.__setattr__(self, "widths", tuple(self.widths))
+        if isinstance(self.augment, Mapping):
+            object.__setattr__(self, "augment", Augment(**self.augment))
         if not self.widths:
             raise InputError("training: widths is empty, needs at least one layer")
+        if self.architecture not in LAYERED and len(self.widths) != 1:
+            raise InputError(
+                f"training: widths is {list(self.widths)}, {self.architecture} takes one number, "
+                "the channels of its first convolution"
+            )
         for width in self.widths:
             integer("training: width of a layer", width, 1, 2**20)
         integer("training: steps (T)", self.steps, 1, 2**16)
@@ -77,6 +129,10 @@ class TrainConfig:
             raise InputError(f"training: momentum is {self.momentum}, must lie in 0..1, below 1")
         if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0):
             raise InputError(f"training: weight_decay is {self.weight_decay}, must be at least 0")
+        if not (math.isfinite(self.validation) and 0 <= self.validation < 1):
+            raise InputError(
+                f"training: validation is {self.validation}, must lie in 0..1, below 1"
+            )
         self.lif()
 
     def lif(self) -> LIF:
@@ -90,10 +146,17 @@ class TrainConfig:
 
 def build_network(config: TrainConfig, input: Input, classes: int) -> SpikingNetwork:
     """The untrained network of `config`; initial weights follow from its seed alone."""
-    build = small_conv if config.architecture is Architecture.CONV else mlp
+    lif = config.lif()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        return build(input, classes, config.widths, config.steps, config.lif())
+        if config.architecture in LAYERED:
+            build = small_conv if config.architecture is Architecture.CONV else mlp
+            network = build(input, classes, config.widths, config.steps, lif)
+        else:
+            published = PUBLISHED[config.architecture.value]
+            network = published(input, classes, config.steps, lif, width=config.widths[0])
+    network.rule = config.rule
+    return network
 
 
 def _choice(name: str, value: str, kind: type[StrEnum]) -> StrEnum:

@@ -1,22 +1,85 @@
-"""Labelled data sets: scikit-learn's digits, and images of one's own from an .npz file."""
+"""`Dataset`: labelled samples for training and for testing, and what both must keep.
+
+Small sets are float arrays. Others stay bytes in memory or files on disk and become float units
+batch by batch (`Stored`); indexing either kind gives what a network takes.
+"""
 
 from __future__ import annotations
 
 import hashlib
-import zipfile
-import zlib
 from dataclasses import dataclass
 from functools import cached_property
-from os import PathLike
-from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
-from spikeport.errors import BackendUnavailableError, InputError
-from spikeport.network import Coding, Input
+from spikeport.errors import InputError
+from spikeport.network import Input
 from spikeport.samples import batch_shape
+
+Indices: TypeAlias = NDArray[np.integer[Any]]
+Key: TypeAlias = tuple[int, int]
+"""Seed and epoch, which with the index of a sample decide everything random about it."""
+
+
+class SampleArray(Protocol):
+    """Samples by their index, as an array gives them: `x[:256]` are the first 256.
+
+    A slice or an integer array chooses B samples and gives float32 (B, *shape), or (T, B, *shape)
+    where a sample has its own values for each step. `np.asarray` gives all of them.
+    """
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: slice | Indices, /) -> NDArray[np.float32]: ...
+
+    def __array__(self, dtype: Any = ..., /) -> NDArray[Any]: ...
+
+
+@runtime_checkable
+class Stored(SampleArray, Protocol):
+    """Samples that are kept in a smaller form than float32."""
+
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """As the network's input has it."""
+        ...
+
+    def bounds(self) -> tuple[float, float]:
+        """Lowest and highest value in float units."""
+        ...
+
+    def raw(self, index: Indices, key: Key | None = None) -> NDArray[np.uint8]:
+        """Chosen samples as kept, (B, ...); with `key`, what is left to chance follows from it."""
+        ...
+
+    def floats(self, raw: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """What the network takes of raw samples."""
+        ...
+
+    def first(self, count: int) -> Stored:
+        """The first `count` samples alone."""
+        ...
+
+    def digest(self) -> bytes:
+        """SHA-256 that tells these samples from others."""
+        ...
+
+
+class Gathered:
+    """Indexing for `Stored` samples, by its `raw` and `floats`."""
+
+    __slots__ = ()
+
+    def __getitem__(self: Stored, index: slice | Indices) -> NDArray[np.float32]:
+        chosen = np.arange(len(self))[index] if isinstance(index, slice) else index
+        return self.floats(self.raw(chosen))
+
+    def __array__(
+        self: Stored, dtype: DTypeLike | None = None, copy: bool | None = None
+    ) -> NDArray[Any]:
+        return self[:].astype(np.float32 if dtype is None else dtype, copy=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +87,8 @@ class Dataset:
     """Training and held-out samples in float units, with how they become chip integers.
 
     Attributes:
-        train_x, test_x: float32, shape (N, *input.shape), finite, read-only.
+        train_x, test_x: an array of numbers, shape (N, *input.shape), finite, made float32 and
+            read-only; or `Stored` samples.
         train_y, test_y: int64 class of each sample, 0..classes - 1.
         input: coding, range and scale; x * scale must lie in low..high.
 
@@ -33,9 +97,9 @@ class Dataset:
     """
 
     name: str
-    train_x: NDArray[np.float32]
+    train_x: SampleArray
     train_y: NDArray[np.int64]
-    test_x: NDArray[np.float32]
+    test_x: SampleArray
     test_y: NDArray[np.int64]
     input: Input
     classes: int
@@ -53,99 +117,42 @@ class Dataset:
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of the training samples and labels, to tell data sets apart on resuming."""
-        digest = hashlib.sha256(repr((self.train_x.shape, self.classes)).encode())
-        digest.update(self.train_x.tobytes())
+        x = self.train_x
+        if isinstance(x, Stored):
+            digest = hashlib.sha256(repr((len(x), self.classes)).encode() + x.digest())
+        else:
+            array = np.asarray(x)
+            digest = hashlib.sha256(repr((array.shape, self.classes)).encode())
+            digest.update(array.tobytes())
         digest.update(self.train_y.tobytes())
         return digest.hexdigest()
 
 
-def load_dataset(name: str | PathLike[str]) -> Dataset:
-    """scikit-learn's digits where `name` is "digits", else the .npz file of that path."""
-    return load_digits_split() if name == "digits" else load_npz(name)
-
-
-def load_digits_split(seed: int = 0) -> Dataset:
-    """scikit-learn's 1797 handwritten digits, 1x8x8, stratified into 1437 and 360 held out.
-
-    Pixels 0..16 are fed as x = pixel / 16 at every step. `seed` decides the split.
+def hold_out(labels: NDArray[np.int64], fraction: float, seed: int) -> tuple[Indices, Indices]:
+    """Indices that are kept and those held out, both rising; of each class about `fraction`.
 
     Raises:
-        BackendUnavailableError: scikit-learn is not installed.
+        InputError: `fraction` leaves no sample on one side.
     """
-    try:
-        from sklearn.datasets import load_digits
-        from sklearn.model_selection import train_test_split
-    except ModuleNotFoundError as error:
-        raise BackendUnavailableError(
-            "data set 'digits': needs scikit-learn, which is not installed: "
-            "pip install '.[training]'"
-        ) from error
-
-    pixels, labels = load_digits(return_X_y=True)
-    x = (pixels.reshape(-1, 1, 8, 8) / 16).astype(np.float32)
-    train_x, test_x, train_y, test_y = train_test_split(
-        x, labels, test_size=360, stratify=labels, random_state=seed
-    )
-    input = Input("input", (1, 8, 8), Coding.GRADED, low=0, high=16, scale=16.0)
-    return Dataset("digits", train_x, train_y, test_x, test_y, input, classes=10)
+    total = round(fraction * len(labels))
+    if not 0 < total < len(labels):
+        raise InputError(
+            f"data set: holding out {fraction:g} of {len(labels)} samples leaves one side empty"
+        )
+    classes, sizes = np.unique(labels, return_counts=True)
+    counts = np.floor(fraction * sizes).astype(np.int64)
+    rest = np.argsort(counts - fraction * sizes, kind="stable")[: total - counts.sum()]
+    counts[rest] += 1
+    held = np.zeros(len(labels), bool)
+    for label, count in zip(classes.tolist(), counts.tolist(), strict=True):
+        members = np.flatnonzero(labels == label)
+        held[np.random.default_rng((seed, label)).permutation(members)[:count]] = True
+    return np.flatnonzero(~held), np.flatnonzero(held)
 
 
-def load_npz(path: str | PathLike[str]) -> Dataset:
-    """Images of one's own: arrays x_train, y_train, x_test, y_test.
-
-    Images are uint8 of shape (N, H, W), (N, C, H, W) or (N, F), fed as x = pixel / 255 at every
-    step; labels are integers from 0.
-
-    Raises:
-        InputError: the file is missing, truncated or foreign, or its data break a rule.
-    """
-    path = Path(path)
-    arrays = _read_npz(path)
-    name = path.stem
-    x_train, x_test = arrays["x_train"], arrays["x_test"]
-    for key, x in (("x_train", x_train), ("x_test", x_test)):
-        subject = f"data set '{name}': {key}"
-        if x.dtype.kind == "f" and not np.isfinite(x).all():
-            raise InputError(f"{subject} holds NaN or infinity, must be uint8 pixels")
-        if x.dtype != np.uint8:
-            raise InputError(f"{subject} has type {x.dtype}, must be uint8 pixels (0..255)")
-        if x.ndim not in (2, 3, 4):
-            raise InputError(
-                f"{subject} has shape {x.shape}, must be (N, H, W), (N, C, H, W) or (N, F)"
-            )
-        if not x.size:
-            raise InputError(f"{subject} has shape {x.shape}: it is empty, needs samples")
-    shape = (1, *x_train.shape[1:]) if x_train.ndim == 3 else x_train.shape[1:]
-    input = Input("input", shape, Coding.GRADED, low=0, high=255, scale=255.0)
-    train_y, test_y = arrays["y_train"], arrays["y_test"]
-    classes = int(train_y.max()) + 1 if train_y.size and train_y.dtype.kind in "iu" else 2
-    floats = [
-        (x[:, None] if x.ndim == 3 else x).astype(np.float32) / np.float32(255)
-        for x in (x_train, x_test)
-    ]
-    return Dataset(name, floats[0], train_y, floats[1], test_y, input, classes)
-
-
-def _read_npz(path: Path) -> dict[str, NDArray[Any]]:
-    keys = ("x_train", "y_train", "x_test", "y_test")
-    try:
-        with path.open("rb") as stream:
-            file = np.load(stream, allow_pickle=False)
-            if not isinstance(file, np.lib.npyio.NpzFile):
-                raise InputError(f"{path}: is a single array, must be an .npz file")
-            missing = [key for key in keys if key not in file]
-            if missing:
-                raise InputError(f"{path}: has no array '{missing[0]}', needs {', '.join(keys)}")
-            return {key: file[key] for key in keys}
-    except FileNotFoundError:
-        raise InputError(f"{path}: does not exist") from None
-    except InputError:
-        raise
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise InputError(f"{path}: is no readable .npz file: {error}") from error
-
-
-def _samples(subject: str, value: Any, input: Input) -> NDArray[np.float32]:
+def _samples(subject: str, value: Any, input: Input) -> SampleArray:
+    if isinstance(value, Stored):
+        return _stored(subject, value, input)
     x = np.asarray(value)
     if x.dtype.kind not in "iufb":
         raise InputError(f"{subject} has type {x.dtype}, must be numbers")
@@ -155,16 +162,30 @@ def _samples(subject: str, value: Any, input: Input) -> NDArray[np.float32]:
         raise InputError(f"{subject} is empty (N = 0), needs at least one sample")
     if not np.isfinite(x).all():
         raise InputError(f"{subject} holds NaN or infinity, must be finite")
-    low, high = float(x.min()) * input.scale, float(x.max()) * input.scale
+    _check_range(subject, float(x.min()), float(x.max()), input)
+    frozen = np.array(x, np.float32, order="C")
+    frozen.setflags(write=False)
+    return frozen
+
+
+def _stored(subject: str, x: Stored, input: Input) -> Stored:
+    if x.sample_shape != input.shape:
+        shape = (len(x), *x.sample_shape)
+        raise InputError(f"{subject} has shape {shape}, must be {batch_shape('N', input.shape)}")
+    if not len(x):
+        raise InputError(f"{subject} is empty (N = 0), needs at least one sample")
+    _check_range(subject, *x.bounds(), input)
+    return x
+
+
+def _check_range(subject: str, lowest: float, highest: float, input: Input) -> None:
+    low, high = lowest * input.scale, highest * input.scale
     slack = 1e-3  # of one integer unit, for float32 rounding
     if low < input.low - slack or high > input.high + slack:
         raise InputError(
             f"{subject} spans {low:g}..{high:g} in units of 1/{input.scale:g}, must lie in "
             f"{input.low}..{input.high}"
         )
-    frozen = np.array(x, np.float32, order="C")
-    frozen.setflags(write=False)
-    return frozen
 
 
 def _labels(subject: str, value: Any, count: int, classes: int) -> NDArray[np.int64]:

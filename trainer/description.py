@@ -6,24 +6,29 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from spikeport.geometry import Pair
 from spikeport.trained_model import (
     AvgPoolLayer,
     BatchNormLayer,
     ConvLayer,
     Layer,
     LIFLayer,
+    LILayer,
     LinearLayer,
     TrainedModel,
 )
-from spikeport.trainer.batch_norm import running_statistics
-from spikeport.trainer.lif import LIF
+from spikeport.trainer.deployment import deployable
+from spikeport.trainer.layers import pair
+from spikeport.trainer.lif import LI, LIF
 from spikeport.trainer.network import Node, SpikingNetwork
 
 
 def describe(network: SpikingNetwork) -> TrainedModel:
-    """Copy the network's layers and weights to float64 arrays; names stay."""
-    layers = tuple(_layer(node) for node in network.nodes)
+    """Copy the layers and weights of the network that a chip runs to float64 arrays; names stay.
+
+    Raises:
+        InputError: lists every layer that neurons and weighted connections cannot express.
+    """
+    layers = tuple(_layer(node) for node in deployable(network).nodes)
     return TrainedModel(network.input, layers, network.output, network.steps)
 
 
@@ -49,17 +54,15 @@ def _layer(node: Node) -> Layer:
             return AvgPoolLayer(name, inputs, *sizes)
         case LIF():
             return LIFLayer(name, inputs, op.decay, op.v_threshold, op.reset)
+        case LI():
+            return LILayer(name, inputs, op.decay)
         case nn.BatchNorm1d() | nn.BatchNorm2d():
-            running = running_statistics(op)
+            assert op.running_mean is not None  # SpikingNetwork admits no other norms
+            assert op.running_var is not None
             gamma, beta = _array(op.weight), _array(op.bias)
-            mean, variance = _array(running.mean), _array(running.variance)
+            mean, variance = _array(op.running_mean), _array(op.running_var)
             return BatchNormLayer(name, inputs, gamma, beta, mean, variance, op.eps)
-
-
-def pair(value: int | tuple[int, ...]) -> Pair:
-    """PyTorch's one or two sizes as two."""
-    height, width = (value, value) if isinstance(value, int) else value
-    return (int(height), int(width))
+    raise AssertionError(f"deployable() left layer '{name}' as {type(op).__name__}")
 
 
 def _array(tensor: Tensor) -> NDArray[np.float64]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import defaultdict
 from collections.abc import Collection, Mapping
@@ -17,32 +18,40 @@ from spikeport.network import Shape
 from spikeport.runs import Run, Trace
 from spikeport.samples import Samples, check_float_samples, sample_count, select
 from spikeport.simulators.results import spikeport_version
+from spikeport.trainer.deployment import deployable
 from spikeport.trainer.events import FanOut, Tally, fan_out
-from spikeport.trainer.lif import LIF, charge_and_fire
-from spikeport.trainer.network import Node, SpikingNetwork, still
+from spikeport.trainer.lif import LI, LIF, charge_and_fire
+from spikeport.trainer.network import Node, SpikingNetwork
+from spikeport.trainer.passes import integrate, run, still
+from spikeport.trainer.rules import Rule
 
 RECORDABLE = ("spikes", "v_charged")
 BATCH = 256
+LARGEST = 1 << 24
+"""Values of one layer over all steps of a batch: 64 MiB in float32."""
 
 
 @torch.no_grad()
 def evaluate(network: SpikingNetwork, samples: Samples, record: Collection[str] = ()) -> Run:
-    """Run inference and count its events.
+    """Run inference of the `deployable` network and count its events.
 
-    Scores are the time mean of the last layer, (B, N). Populations are the LIF layers,
-    connections the convolutions and linear layers, under their own names. An update is a
-    neuron-step in which v or the current (bias and batch norm included) was not zero.
+    Scores are the network's, (B, N). Populations are the LIF layers, connections the convolutions
+    and linear layers, under their own names. An update is a neuron-step in which v or the current
+    (bias and batch norm included) was not zero.
 
     Args:
         samples: float units, (B, *shape) presented at every step, or (T, B, *shape).
         record: which of "spikes" and "v_charged" to keep in `Run.trace`.
 
     Raises:
-        InputError: samples do not fit the network, or a name in `record` is unknown.
+        InputError: samples do not fit the network, a name in `record` is unknown, or the network
+            holds what neurons and weighted connections cannot express.
     """
     for name in record:
         if name not in RECORDABLE:
             raise InputError(f"record: '{name}' cannot be recorded, only {', '.join(RECORDABLE)}")
+    network = deployable(network)
+    network.rule = Rule.RATE_M
     inputs = (network.input,)
     arrays = check_float_samples(inputs, network.steps, samples)
     count = sample_count(inputs, arrays)
@@ -50,11 +59,13 @@ def evaluate(network: SpikingNetwork, samples: Samples, record: Collection[str] 
     started = time.perf_counter()
     meter = _Meter(network.steps, routes(network), record)
     scores = []
-    for first in range(0, count, BATCH):
-        chosen = select(inputs, arrays, slice(first, first + BATCH))[network.input.name]
+    largest = network.steps * max(math.prod(shape) for shape in network.shapes.values())
+    batch = max(1, min(BATCH, LARGEST // largest))
+    for first in range(0, count, batch):
+        chosen = select(inputs, arrays, slice(first, first + batch))[network.input.name]
         x = network.time_major(torch.tensor(chosen, dtype=dtype))
         meter.present(network.input.name, x)
-        scores.append(network.walk(x, meter.apply).mean(0).flatten(1))
+        scores.append(run(network, x, meter.apply))
     return Run(
         backend="trainer",
         version=f"{spikeport_version()} (torch {torch.__version__})",
@@ -104,25 +115,16 @@ class Route:
 
 
 def routes(network: SpikingNetwork) -> dict[str, list[Route]]:
-    """By neurons or input, the connections that their messages reach.
-
-    Raises:
-        InputError: layers follow on each other without neurons in between.
-    """
+    """By neurons or input of a deployable network, the connections that their messages reach."""
     nodes = {node.name: node for node in network.nodes}
     found: dict[str, list[Route]] = defaultdict(list)
 
     def trace(connection: Node, name: str, pools: tuple[nn.AvgPool2d, ...]) -> None:
-        if name == network.input.name or isinstance(nodes[name].op, LIF):
-            found[name].append(Route(connection, pools))
-        elif isinstance(pool := nodes[name].op, nn.AvgPool2d):
+        if name in nodes and isinstance(pool := nodes[name].op, nn.AvgPool2d):
             for source in nodes[name].inputs:
                 trace(connection, source, (pool, *pools))
         else:
-            raise InputError(
-                f"layer '{connection.name}': is fed by '{name}' without neurons in between, "
-                "so its synaptic events cannot be counted"
-            )
+            found[name].append(Route(connection, pools))
 
     for node in network.nodes:
         if isinstance(node.op, nn.Conv2d | nn.Linear):
@@ -151,12 +153,14 @@ class _Meter:
         self.tally.input_events[name] += int((x != 0).sum()) * repeats
         self._send(name, x, repeats)
 
-    def apply(self, node: Node, x: Tensor) -> Tensor:
+    def apply(self, node: Node, x: Tensor, steps: int) -> Tensor:
         """One layer on (1 or T, B, ...)."""
+        if isinstance(node.op, LI):
+            return integrate(node, x, steps, {})
         if not isinstance(node.op, LIF):
-            return still(node.op, x)
-        steps = charge_and_fire(node.op, x, self.steps)
-        before, charged, spikes = map(torch.stack, zip(*steps, strict=True))
+            return still(node, x)
+        passed = charge_and_fire(node.op, x, self.steps)
+        before, charged, spikes = map(torch.stack, zip(*passed, strict=True))
         name = node.name
         self.tally.updates[name] += int(((before != 0) | (x != 0)).sum())
         total = (spikes != 0).sum((0, 1))

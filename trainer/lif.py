@@ -1,10 +1,13 @@
-"""The leaky integrate-and-fire neuron: its steps, what a spike pass keeps of it, its rate rule.
+"""The leaky integrate-and-fire neuron as a layer, its steps, and its rule in the rate pass.
 
 One step (lambda = decay, theta = v_threshold, x the input of the step):
 
     u_t = lambda v_{t-1} + x_t        s_t = 1[u_t >= theta]
     v_t = 0 where s_t = 1 else u_t    (reset zero)
     v_t = u_t - theta s_t             (reset subtract)
+
+A spiking pass keeps r = mean s_t and g = mean rho_t ds_t/du_t, where rho_1 = 1 and
+rho_{t+1} = 1 + rho_t lambda dv_t/du_t is the response of u to a constant input.
 
 Source: rate-based backpropagation, Yu et al., NeurIPS 2024, arXiv 2410.11488.
 """
@@ -13,54 +16,87 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from spikeport.errors import InputError
 from spikeport.network import Reset
+from spikeport.part_rules import choice
+from spikeport.trainer.lif_steps import through_time
 
 
-@dataclass(frozen=True, slots=True)
-class LIF:
-    """Parameters of a layer of neurons; holds no state, so one value may serve many layers.
+class LIF(nn.Module):
+    """A layer of neurons; it holds parameters only, no state, so one may serve many layers.
+
+    Called by itself it takes one step from rest, with the surrogate's gradient.
 
     Attributes:
         decay: lambda in [0, 1]; 1 is an integrate-and-fire neuron.
         v_threshold: theta > 0.
         detach_reset: gradients ignore that a spike resets v through s_t (v itself still counts).
         alpha: steepness of the surrogate ds/du = alpha z (1 - z), z = sigmoid(alpha (u - theta)).
+
+    Raises:
+        InputError: a value is out of its range.
     """
 
-    decay: float = 0.5
-    v_threshold: float = 1.0
-    reset: Reset = Reset.ZERO
-    detach_reset: bool = True
-    alpha: float = 4.0
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.decay <= 1:
-            raise InputError(f"LIF: decay is {self.decay}, must lie in 0..1")
-        for name in ("v_threshold", "alpha"):
-            value = getattr(self, name)
+    def __init__(
+        self,
+        decay: float = 0.5,
+        v_threshold: float = 1.0,
+        reset: Reset = Reset.ZERO,
+        detach_reset: bool = True,
+        alpha: float = 4.0,
+    ) -> None:
+        super().__init__()
+        _check_decay("LIF", decay)
+        for name, value in (("v_threshold", v_threshold), ("alpha", alpha)):
             if not (math.isfinite(value) and value > 0):
                 raise InputError(f"LIF: {name} is {value}, must be positive and finite")
-        object.__setattr__(self, "reset", Reset(self.reset))
+        self.decay = decay
+        self.v_threshold = v_threshold
+        self.reset = choice("LIF: reset", Reset, reset)
+        self.detach_reset = detach_reset
+        self.alpha = alpha
+
+    def forward(self, current: Tensor) -> Tensor:
+        """Spikes (B, ...) of one step from rest."""
+        return through_time(self, current[None], 1, None)[0][0]
+
+    def extra_repr(self) -> str:
+        """The parameters, for printing."""
+        detached = "" if self.detach_reset else ", detach_reset=False"
+        return f"decay={self.decay}, v_threshold={self.v_threshold}, {self.reset}{detached}"
 
 
-@dataclass(frozen=True, slots=True)
-class RateRecord:
-    """What the rate pass needs of a spike pass, both of shape (B, *neurons).
+class LI(nn.Module):
+    """A leaky integrator that never spikes: v_t = decay v_{t-1} + x_t; its last v is the score.
 
-    Attributes:
-        rate: r = mean over t of s_t.
-        gain: g = dr/dc = mean over t of rho_t ds_t/du_t, for a mean input c.
+    Raises:
+        InputError: decay lies outside 0..1.
     """
 
-    rate: Tensor
-    gain: Tensor
+    def __init__(self, decay: float = 1.0) -> None:
+        super().__init__()
+        _check_decay("LI", decay)
+        self.decay = decay
+
+    def forward(self, current: Tensor) -> Tensor:
+        """v after one step from rest."""
+        return current
+
+    def after(self, current: Tensor, steps: int, v: Tensor | None) -> Tensor:
+        """v (B, ...) after `steps` more steps of a current (steps or 1, B, ...)."""
+        for x in current.expand(steps, *current.shape[1:]):
+            v = x if v is None else self.decay * v + x
+        assert v is not None  # steps is at least 1
+        return v
+
+    def extra_repr(self) -> str:
+        """The parameter, for printing."""
+        return f"decay={self.decay}"
 
 
 def charge_and_fire(
@@ -75,43 +111,9 @@ def charge_and_fire(
         v = u * (1 - s) if lif.reset is Reset.ZERO else u - lif.v_threshold * s
 
 
-def spike(lif: LIF, current: Tensor, steps: int) -> Tensor:
-    """Spikes (T, B, ...) of a constant or per-step current."""
-    return torch.stack([s for _, _, s in charge_and_fire(lif, current, steps)])
-
-
-def spike_and_record(lif: LIF, current: Tensor, steps: int) -> tuple[Tensor, RateRecord]:
-    """Spikes (T, B, ...) and r, g of this pass.
-
-    rho_1 = 1 and rho_{t+1} = 1 + rho_t dv_t/du_t lambda, the response of u to a constant input.
-    """
-    spikes = current.new_empty((steps, *current.shape[1:]))
-    gain = torch.zeros_like(current[0])
-    rho: Tensor | float = 1.0
-    for step, (_, u, s) in enumerate(charge_and_fire(lif, current, steps)):
-        z = torch.sigmoid(lif.alpha * (u - lif.v_threshold))
-        surrogate = lif.alpha * z * (1 - z)
-        spikes[step] = s
-        gain += rho * surrogate
-        rho = 1 + lif.decay * _reset_slope(lif, u, s, surrogate) * rho
-    return spikes, RateRecord(spikes.mean(0), gain / steps)
-
-
-def _reset_slope(lif: LIF, u: Tensor, s: Tensor, surrogate: Tensor) -> Tensor | float:
-    """dv_t/du_t."""
-    match lif.reset, lif.detach_reset:
-        case Reset.ZERO, True:
-            return 1 - s
-        case Reset.ZERO, False:
-            return 1 - s - u * surrogate
-        case Reset.SUBTRACT, False:
-            return 1 - lif.v_threshold * surrogate
-    return 1.0
-
-
-def rate_rule(current: Tensor, record: RateRecord) -> Tensor:
+def rate_rule(current: Tensor, rate: Tensor, gain: Tensor) -> Tensor:
     """The neuron in the rate pass: value r whatever the current, gradient g; (B, ...)."""
-    out: Tensor = _RateRule.apply(current, record.rate, record.gain)  # type: ignore[no-untyped-call]
+    out: Tensor = _RateRule.apply(current, rate, gain)  # type: ignore[no-untyped-call]
     return out
 
 
@@ -125,3 +127,8 @@ class _RateRule(torch.autograd.Function):
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None]:
         (gain,) = ctx.saved_tensors
         return upstream * gain, None, None
+
+
+def _check_decay(subject: str, decay: float) -> None:
+    if not 0 <= decay <= 1:
+        raise InputError(f"{subject}: decay is {decay}, must lie in 0..1")

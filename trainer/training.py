@@ -1,213 +1,286 @@
-"""The training loop: rate-based backpropagation, multi-step mode."""
+"""The training loop.
+
+A run is decided by its configuration and data: batches, changes of samples and learning rates
+follow from seed, epoch and position, so that what a checkpoint keeps is all there is to go on from.
+With torchrun each process takes its share of every batch, and gradients, statistics of batch norm
+and sums are those of the whole batch.
+"""
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from os import PathLike
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from spikeport.errors import InputError
+from spikeport.trainer.accelerate import choose_device, compiled, torch_threads
+from spikeport.trainer.batches import Feed, check_augment, check_shares, default_workers
 from spikeport.trainer.checkpoint import (
     Checkpoint,
     EpochRecord,
+    Progress,
+    best_path,
     load_checkpoint,
     save_checkpoint,
 )
-from spikeport.trainer.config import TrainConfig, build_network
-from spikeport.trainer.data import Dataset
+from spikeport.trainer.config import Precision, TrainConfig, build_network
+from spikeport.trainer.data import Dataset, Indices, hold_out
+from spikeport.trainer.guard import check_finite
+from spikeport.trainer.measuring import PROBE, energy_uj, measure_accuracy
 from spikeport.trainer.network import Record, SpikingNetwork
-
-Progress = Callable[[EpochRecord], None]
+from spikeport.trainer.optimizer import build_optimizer, momentum_of
+from spikeport.trainer.ranks import process_group, share, sum_gradients, sum_over_ranks
+from spikeport.trainer.resuming import best_epoch, check_same_run, load_best
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingResult:
-    """A trained network, in evaluation mode, and what its epochs saw."""
+    """A trained network, in evaluation mode, and what its epochs saw.
+
+    Attributes:
+        model: after the last epoch.
+        best: after the epoch that was best by validation, None without validation.
+    """
 
     model: SpikingNetwork
     config: TrainConfig
     history: tuple[EpochRecord, ...]
+    best: SpikingNetwork | None = None
+
+    @property
+    def best_epoch(self) -> int | None:
+        """The epoch that was best by validation, the first of equals, counted from 1."""
+        return best_epoch(self.history)
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """Whom to tell of a run while it goes on.
+
+    Attributes:
+        epoch: called after every epoch.
+        batch: called after every batch with the epoch, counted from 1, what it has seen so far,
+            and batches per epoch.
+    """
+
+    epoch: Callable[[EpochRecord], None] = lambda record: None
+    batch: Callable[[int, Progress, int], None] = lambda epoch, progress, count: None
 
 
 def train(
     config: TrainConfig,
     data: Dataset,
-    progress: Progress | None = None,
+    progress: Callable[[EpochRecord], None] | Watch | None = None,
     *,
     checkpoint: str | PathLike[str] | None = None,
     resume: bool = False,
+    minutes: float | None = None,
+    workers: int | None = None,
 ) -> TrainingResult:
     """Train on the training samples only, for a fixed number of epochs.
 
     Args:
-        progress: called after every epoch.
-        checkpoint: file written before the first epoch and after every one.
+        progress: called after every epoch, or a `Watch`.
+        checkpoint: file written before the first epoch and after every one. The best epoch by
+            validation is kept beside it (`best_path`).
         resume: go on from `checkpoint`; the weights at the end are those of a run that was never
             interrupted, bit for bit.
+        minutes: write the checkpoint within epochs too, when so much time has passed.
+        workers: threads that fetch batches ahead; by default as many as pay.
 
     Raises:
         InputError: loss, statistics or gradients became NaN or infinite; nothing to resume from,
-            or it belongs to another configuration or data set.
+            or it belongs to another configuration or data set; the data cannot undergo the
+            configured changes.
         OutputError: the checkpoint cannot be written.
     """
-    if resume:
-        if checkpoint is None:
-            raise InputError("training: resume needs a checkpoint path")
-        state = load_checkpoint(checkpoint)
-        _check_same_run(str(checkpoint), state, config, data)
-    else:
-        network = build_network(config, data.input, data.classes)
-        state = Checkpoint(network, config, data.classes, data.name, data.fingerprint)
-        if checkpoint is not None:
-            save_checkpoint(checkpoint, state)
-    optimizer = _optimizer(config, state)
-    x, y = torch.tensor(data.train_x), torch.tensor(data.train_y)
-    for epoch in range(len(state.history), config.epochs):
-        with _threads(config.threads):
-            record = _epoch(state.model, optimizer, config, epoch, x, y)
-        state = dataclasses.replace(
-            state,
-            history=(*state.history, record),
-            momentum=_momentum(state.model, optimizer),
-        )
-        if checkpoint is not None:
-            save_checkpoint(checkpoint, state)
-        if progress is not None:
-            progress(record)
-    return TrainingResult(state.model.eval(), config, state.history)
+    watch = progress if isinstance(progress, Watch) else Watch(progress or Watch().epoch)
+    with torch_threads(config.threads), process_group(config.device):
+        run = _begin(config, data, checkpoint, resume, workers)
+        while len(run.state.history) < config.epochs:
+            run = _epoch(run, watch, minutes)
+        return _result(run)
 
 
-def step(network: SpikingNetwork, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Record]:
+Forward = Callable[[Tensor], tuple[Tensor, Record]]
+"""Differentiable scores (B, N) and the spike pass's record of samples."""
+
+
+def step(
+    network: SpikingNetwork,
+    x: Tensor,
+    y: Tensor,
+    whole: int | None = None,
+    forward: Forward | None = None,
+) -> tuple[Tensor, Tensor, Record]:
     """One forward and backward pass; returns loss, scores (B, N) and the spike pass's record.
 
-    The gradient is that of the cross-entropy divided by T, the loss returned is not.
+    The gradient is scaled as the network's rule has it (1/T), the loss returned is not. Of a batch
+    that is shared by several processes, `whole` is the size, and loss and gradient are this
+    process's part.
+
+    Args:
+        forward: stands for `training_pass` of the network, as torch has compiled it.
     """
-    _, record = network.spiking_pass(x)
-    scores = network.rate_pass(x, record)
-    loss = functional.cross_entropy(scores, y)
-    (loss / network.steps).backward()  # type: ignore[no-untyped-call]
+    scores, record = (forward or network.training_pass)(x)
+    wide = scores.to(torch.promote_types(scores.dtype, torch.float32))
+    loss = functional.cross_entropy(wide, y, reduction="sum") / (whole or len(y))
+    (loss * network.gradient_scale).backward()  # type: ignore[no-untyped-call]
     return loss.detach(), scores.detach(), record
 
 
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+@dataclass(frozen=True, slots=True, eq=False)
+class _Run:
+    """A run under way; the network in `state` and the optimizer change, all else is replaced."""
+
+    state: Checkpoint
+    data: Dataset
+    feed: Feed
+    held_out: Indices
+    optimizer: torch.optim.SGD
+    forward: Forward
+    device: torch.device
+    path: str | PathLike[str] | None
+    workers: int
+    best: SpikingNetwork | None
+
+    def save(self) -> None:
+        if self.path is not None and share()[0] == 0:
+            save_checkpoint(self.path, self.state)
 
 
-def _epoch(
-    network: SpikingNetwork,
-    optimizer: torch.optim.SGD,
+def _begin(
     config: TrainConfig,
-    epoch: int,
-    x: Tensor,
-    y: Tensor,
-) -> EpochRecord:
-    started = time.perf_counter()
-    network.train()
+    data: Dataset,
+    path: str | PathLike[str] | None,
+    resume: bool,
+    workers: int | None,
+) -> _Run:
+    check_augment(config.augment, data.train_x, data.input)
+    kept: Indices = np.arange(len(data.train_x))
+    held_out: Indices = np.arange(0)
+    if config.validation:
+        kept, held_out = hold_out(data.train_y, config.validation, config.seed)
+    best = None
+    if resume:
+        if path is None:
+            raise InputError("training: resume needs a checkpoint path")
+        state = load_checkpoint(path)
+        check_same_run(str(path), state, config, data)
+        best = load_best(path, state)
+    else:
+        network = build_network(config, data.input, data.classes)
+        state = Checkpoint(network, config, data.classes, data.name, data.fingerprint)
+    device = choose_device(config.device)
+    state.model.to(device)
+    if config.channels_last:
+        state.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    feed = Feed(
+        data.train_x, data.train_y, kept, config.augment, config.seed, config.batch_size, share()
+    )
+    check_shares(feed)
+    if workers is None:
+        workers = default_workers(data.train_x, config.augment, config.threads)
+    optimizer = build_optimizer(config, state.model, state.momentum)
+    forward: Forward = state.model.training_pass
+    if config.compile:
+        forward = compiled(forward)
+    run = _Run(state, data, feed, held_out, optimizer, forward, device, path, workers, best)
+    if not resume:
+        run.save()
+    return run
+
+
+def _epoch(run: _Run, watch: Watch, minutes: float | None) -> _Run:
+    """Train to the end of the epoch that `run` stands in."""
+    config, network, done = run.state.config, run.state.model, run.state.progress
+    epoch = len(run.state.history)
     lr = config.learning_rate(epoch)
-    for group in optimizer.param_groups:
+    for group in run.optimizer.param_groups:
         group["lr"] = lr
-    order = torch.from_numpy(np.random.default_rng((config.seed, epoch)).permutation(len(x)))
-    loss_sum = hits = rate_sum = 0.0
-    for chosen in torch.split(order, config.batch_size):
-        optimizer.zero_grad()
-        loss, scores, record = step(network, x[chosen], y[chosen])
-        check_finite(network, loss, record, epoch)
-        optimizer.step()
-        loss_sum += float(loss) * len(chosen)
-        hits += int((scores.argmax(1) == y[chosen]).sum())
-        rate_sum += record.firing_rate * len(chosen)
-    n = len(x)
-    seconds = time.perf_counter() - started
-    return EpochRecord(epoch + 1, loss_sum / n, hits / n, rate_sum / n, lr, seconds)
-
-
-def _optimizer(config: TrainConfig, state: Checkpoint) -> torch.optim.SGD:
-    """SGD; weight decay only on the weights of convolutions and linear layers."""
-    decayed = [
-        op.weight for op in state.model.layers.values() if isinstance(op, nn.Conv2d | nn.Linear)
-    ]
-    known = {id(parameter) for parameter in decayed}
-    rest = [parameter for parameter in state.model.parameters() if id(parameter) not in known]
-    optimizer = torch.optim.SGD(
-        [
-            {"params": decayed, "weight_decay": config.weight_decay},
-            {"params": rest, "weight_decay": 0.0},
-        ],
-        lr=config.lr,
-        momentum=config.momentum,
-    )
-    for name, parameter in state.model.named_parameters():
-        if name in state.momentum:
-            optimizer.state[parameter]["momentum_buffer"] = state.momentum[name].clone()
-    return optimizer
-
-
-def _momentum(network: SpikingNetwork, optimizer: torch.optim.SGD) -> dict[str, Tensor]:
-    buffers = {
-        name: optimizer.state[parameter].get("momentum_buffer")
-        for name, parameter in network.named_parameters()
-    }
-    return {name: buffer for name, buffer in buffers.items() if buffer is not None}
-
-
-def _check_same_run(path: str, state: Checkpoint, config: TrainConfig, data: Dataset) -> None:
-    for field in dataclasses.fields(TrainConfig):
-        saved, asked = getattr(state.config, field.name), getattr(config, field.name)
-        if saved != asked:
-            raise InputError(
-                f"{path}: was trained with {field.name} {saved!r}, cannot go on with {asked!r}"
-            )
-    if (state.fingerprint, state.model.input) != (data.fingerprint, data.input):
-        raise InputError(
-            f"{path}: was trained on other data ('{state.data}'), cannot go on with '{data.name}'"
+    network.train()
+    before, saved, started = done.seconds, time.monotonic(), time.perf_counter()
+    for x, y, whole in run.feed.epoch(epoch, done.batches, run.workers):
+        run.optimizer.zero_grad()
+        loss, hits, rate = _update(run, x, y, whole, epoch)
+        done = Progress(
+            batches=done.batches + 1,
+            samples=done.samples + whole,
+            loss_sum=done.loss_sum + loss * whole,
+            hits=done.hits + hits,
+            rate_sum=done.rate_sum + rate,
+            seconds=before + time.perf_counter() - started,
         )
+        watch.batch(epoch + 1, done, run.feed.count)
+        if minutes is not None and time.monotonic() - saved >= 60 * minutes:
+            _with(run, progress=done).save()
+            saved = time.monotonic()
+    record = EpochRecord(
+        epoch + 1, done.loss, done.accuracy, done.firing_rate, lr, done.seconds,
+        _validate(run), energy_uj(network, run.data.train_x[:PROBE]),
+    )  # fmt: skip
+    run = _with(run, history=(*run.state.history, record), progress=Progress())
+    run = _keep_best(run)
+    run.save()
+    watch.epoch(record)
+    return run
 
 
-def check_finite(network: SpikingNetwork, loss: Tensor, record: Record, epoch: int) -> None:
-    """Stop before the weights take a step that is not finite; `epoch` counts from 0.
+def _update(run: _Run, x: Tensor, y: Tensor, whole: int, epoch: int) -> tuple[float, int, float]:
+    """One step of the optimizer; returns loss, hits and summed firing rate of the whole batch."""
+    config, network = run.state.config, run.state.model
+    x, y = x.to(run.device), y.to(run.device)
+    if config.channels_last and x.ndim == 4:
+        x = x.contiguous(memory_format=torch.channels_last)
+    half = config.precision is Precision.BFLOAT16
+    with torch.autocast(run.device.type, torch.bfloat16, enabled=half):
+        loss, scores, record = step(network, x, y, whole, run.forward)
+    sum_gradients(network.parameters())
+    check_finite(network, loss, record, epoch)
+    run.optimizer.step()
+    hits = (scores.argmax(1) == y).sum().double()
+    sums = torch.stack([loss.double(), hits, loss.new_tensor(record.firing_rate * len(y)).double()])
+    mean, right, rates = sum_over_ranks(sums).tolist()
+    return mean, int(right), rates
 
-    A NaN charge never spikes, so it can hide behind a finite loss; its gradient cannot.
 
-    Raises:
-        InputError: naming the layer in which it began.
-    """
-    gradients = [p.grad for p in network.parameters() if p.grad is not None]
-    norm = torch.stack([gradient.abs().max() for gradient in gradients]).sum()
-    if torch.isfinite(loss + norm):
-        return
-    what, layer = _origin(network, loss, record)
-    raise InputError(
-        f"training: {what} in epoch {epoch + 1}, first in layer '{layer}', is NaN or infinite; "
-        "a lower lr may help"
+def _validate(run: _Run) -> float | None:
+    if not len(run.held_out):
+        return None
+    return measure_accuracy(run.state.model, run.data.train_x, run.data.train_y, run.held_out)
+
+
+def _keep_best(run: _Run) -> _Run:
+    """Keep a copy if the last epoch is the best so far, in memory and beside the checkpoint."""
+    if best_epoch(run.state.history) != len(run.state.history):
+        return run
+    if run.path is not None and share()[0] == 0:
+        # Before the checkpoint itself, which must not name a best epoch that is not there.
+        save_checkpoint(best_path(run.path), run.state)
+    return dataclasses.replace(run, best=copy.deepcopy(run.state.model))
+
+
+def _with(run: _Run, *, progress: Progress, history: tuple[EpochRecord, ...] | None = None) -> _Run:
+    """`run` with its state brought up to date."""
+    state = dataclasses.replace(
+        run.state,
+        history=run.state.history if history is None else history,
+        momentum=momentum_of(run.state.model, run.optimizer),
+        progress=progress,
     )
+    return dataclasses.replace(run, state=state)
 
 
-def _origin(network: SpikingNetwork, loss: Tensor, record: Record) -> tuple[str, str]:
-    for node in network.nodes:
-        if node.name in record.norms:
-            statistics = record.norms[node.name]
-            if not torch.isfinite(statistics.mean + statistics.variance).all():
-                return "activation", node.name
-        elif node.name in record.neurons and not record.neurons[node.name].gain.isfinite().all():
-            return "activation", node.name
-    if not torch.isfinite(loss):
-        return "loss", network.output
-    for node in reversed(network.nodes):
-        parameters = network.layers[node.name].parameters() if node.name in network.layers else ()
-        if any(p.grad is not None and not p.grad.isfinite().all() for p in parameters):
-            return "gradient", node.name
-    return "gradient", network.output
+def _result(run: _Run) -> TrainingResult:
+    """Networks on the CPU, in torch's ordinary memory format."""
+    for network in filter(None, (run.state.model, run.best)):
+        network.to("cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
+    return TrainingResult(run.state.model, run.state.config, run.state.history, run.best)

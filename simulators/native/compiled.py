@@ -1,7 +1,8 @@
 """numba's compiler behind typed decorators.
 
 Compiled code counts no references and makes no arrays (numba's `_nrt=False`): counting costs more
-than most of these loops do. Arrays are therefore made by their callers.
+than most of these loops do. Arrays are therefore made by their callers, or in a kernel that is an
+`array_kernel`.
 """
 
 from __future__ import annotations
@@ -30,11 +31,20 @@ def kernel(function: Callable[P, R]) -> Callable[P, R]:
     A kernel itself raises nothing, so an exception of a call comes from the disk cache: the disk
     is full or a file is damaged. Then, and where no folder can hold a cache, it does without.
     """
+    return _cached(function, _OPTIONS)
+
+
+def array_kernel(function: Callable[P, R]) -> Callable[P, R]:
+    """A `kernel` that may make arrays."""
+    return _cached(function, {**_OPTIONS, "_nrt": True})
+
+
+def _cached(function: Callable[P, R], options: dict[str, Any]) -> Callable[P, R]:
     # numba names the file after the function and looks at no other source than its own module's.
     function.__qualname__ = f"{function.__qualname__}_{_sources()}"
-    uncached = cast(Callable[P, R], numba.njit(**_OPTIONS)(function))
+    uncached = cast(Callable[P, R], numba.njit(**options)(function))
     try:
-        chosen = cast(Callable[P, R], numba.njit(**_OPTIONS, cache=True)(function))
+        chosen = cast(Callable[P, R], numba.njit(**options, cache=True)(function))
     except RuntimeError:
         return uncached
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 Data = Annotated[
-    str, typer.Option("--data", help="`digits`, or an .npz with x_train, y_train, x_test, y_test.")
+    str, typer.Option("--data", help="`digits`, `mnist`, ...; an .npz file; a recipe (.toml).")
 ]
 Out = Annotated[Path, typer.Option("--out", "-o", help="File to write.")]
 Dt = Annotated[
@@ -85,11 +85,14 @@ def open_deployed(path: Path) -> DeployedNetwork:
     return network
 
 
-def open_data(name: str) -> Dataset:
-    """The data set called `digits`, or the one in an .npz file."""
-    from spikeport.trainer.data import load_dataset
+def open_data(name: str, steps: int | None = None) -> Dataset:
+    """A data set by name or path, or as a recipe (.toml) describes it; `steps` is for events."""
+    from spikeport.trainer import load_dataset, load_recipe
 
-    return load_dataset(name)
+    if name.endswith(".toml"):
+        recipe = load_recipe(name)
+        return load_dataset(recipe.data, steps or recipe.training.steps)
+    return load_dataset(name, steps)
 
 
 def emit(as_json: bool, data: Mapping[str, Any], *tables: RenderableType) -> None:

@@ -48,7 +48,7 @@ def compare(
         _traces.compare_trace_files(network, other, as_json)
         return
     opened = _io.open_deployed(network)
-    dataset = _io.open_data(data)
+    dataset = _io.open_data(data, opened.steps)
     x = encode_samples(opened.inputs, opened.steps, dataset.test_x[:samples])
     stages: list[tuple[str, str, DeployedNetwork]] = [
         (name, name, opened) for name in backends.split(",") if name
@@ -131,7 +131,9 @@ def energy(
 
     opened = _io.open_deployed(network)
     prices = load_profile(profile)
-    x: Any = encode_samples(opened.inputs, opened.steps, _io.open_data(data).test_x[:samples])
+    x: Any = encode_samples(
+        opened.inputs, opened.steps, _io.open_data(data, opened.steps).test_x[:samples]
+    )
     run = run_backend("native", opened, x)
     assert run.counts is not None  # native always counts
     estimate = estimate_energy(opened, run.counts, prices)

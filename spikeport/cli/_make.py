@@ -16,8 +16,17 @@ from spikeport.network_file import save_network
 
 def train(
     out: _io.Out,
-    data: _io.Data = "digits",
-    model: Annotated[str | None, typer.Option(help="`conv` or `mlp`.")] = None,
+    recipe: Annotated[
+        str, typer.Argument(help="Name of a recipe that comes with Spikeport, or a .toml file.")
+    ] = "digits",
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a value: training.steps=2."),
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(help="Instead of the recipe's: a name, .npz file or folder.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="Architecture: `conv`, `mlp`, ...")] = None,
     widths: Annotated[
         str | None, typer.Option(help="Channels per convolution, or hidden sizes: 24,48.")
     ] = None,
@@ -35,50 +44,51 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from --out where a run stopped.")
     ] = False,
+    minutes: Annotated[
+        float | None, typer.Option(min=0, help="Write the checkpoint within epochs too, so often.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=0, help="Threads that fetch samples ahead.")
+    ] = None,
+    tensorboard: Annotated[
+        Path | None, typer.Option(help="Folder for TensorBoard's log, a line per epoch.")
+    ] = None,
+    lines: Annotated[
+        bool, typer.Option("--lines", help="Print a line per epoch on standard error.")
+    ] = False,
     as_json: _io.Json = False,
 ) -> None:
     """Train a spiking network by rate-based backpropagation; write a checkpoint.
 
-    What is not given is as in the demo. The checkpoint (.safetensors) is rewritten after every
-    epoch, whole or not at all; --resume goes on from it to the same weights, bit for bit.
+    The other options are short for --set. The checkpoint (.safetensors) is rewritten after every
+    epoch, whole or not at all; --resume goes on from it to the same weights, bit for bit. With
+    validation the best epoch lies beside it (.best.safetensors). With torchrun --no-python,
+    processes share every batch.
     """
-    from spikeport.trainer import EpochRecord, TrainConfig, evaluate
-    from spikeport.trainer import train as run_training
+    from spikeport.cli._training import run_recipe
+    from spikeport.trainer.recipe import parse_change
 
     given: dict[str, Any] = {
-        "architecture": model,
-        "widths": None if widths is None else _numbers(widths),
-        "steps": steps,
-        "epochs": epochs,
-        "batch_size": batch_size,
-        "lr": lr,
-        "weight_decay": weight_decay,
-        "decay": decay,
-        "reset": reset,
-        "seed": seed,
-        "threads": threads,
+        "data.name": data,
+        "training.architecture": model,
+        "training.widths": None if widths is None else _numbers(widths),
+        "training.steps": steps,
+        "training.epochs": epochs,
+        "training.batch_size": batch_size,
+        "training.lr": lr,
+        "training.weight_decay": weight_decay,
+        "training.decay": decay,
+        "training.reset": reset,
+        "training.seed": seed,
+        "training.threads": threads,
     }
-    config = TrainConfig(**{name: value for name, value in given.items() if value is not None})
-    dataset = _io.open_data(data)
-    with _io.progress("training") as update:
-
-        def report(record: EpochRecord) -> None:
-            text = f"epoch {record.epoch}, loss {record.loss:.3f}"
-            update(text, record.epoch, config.epochs)
-
-        result = run_training(config, dataset, report, checkpoint=out, resume=resume)
-    run = evaluate(result.model, dataset.test_x)
-    last = result.history[-1]
-    facts = {
-        "checkpoint": str(out),
-        "epochs": len(result.history),
-        "loss": last.loss,
-        "train_accuracy": last.accuracy,
-        "test_accuracy": float((run.predictions == dataset.test_y).mean()),
-        "test_samples": run.samples,
-        "seconds": round(sum(record.seconds for record in result.history), 1),
-    }
-    _io.emit(as_json, facts, facts_table("Trained", facts))
+    asked = {key: value for key, value in given.items() if value is not None}
+    asked |= dict(parse_change(change) for change in changes or ())
+    facts = run_recipe(
+        recipe, asked, out, resume, minutes=minutes, workers=workers, log=tensorboard, lines=lines
+    )
+    if facts is not None:
+        _io.emit(as_json, facts, facts_table("Trained", facts))
 
 
 def quantize(
@@ -102,7 +112,7 @@ def quantize(
     float_network = _io.open_network(network, _io.Foreign(dt, steps, reset))
     if isinstance(float_network, DeployedNetwork):
         raise InputError(f"{network}: holds chip integers already")
-    samples = _io.open_data(data).train_x[:calibration]
+    samples = _io.open_data(data, float_network.steps).train_x[:calibration]
     result = run_quantization(float_network, samples, QuantizeConfig(weight_bits=bits))
     save_network(result.network, out)
     facts = {

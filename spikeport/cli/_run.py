@@ -50,7 +50,7 @@ def run(
     (network,) = networks
     opened = _io.open_network(network)
     deployed = isinstance(opened, DeployedNetwork)
-    dataset = _io.open_data(data)
+    dataset = _io.open_data(data, opened.steps)
     x: Any = dataset.test_x[:samples]
     if deployed:
         x = encode_samples(opened.inputs, opened.steps, x)
@@ -92,7 +92,7 @@ def _run_several(
     as_json: bool,
 ) -> None:
     networks = [_io.open_deployed(path) for path in paths]
-    dataset = _io.open_data(data)
+    dataset = _io.open_data(data, networks[0].steps)
     x, labels = dataset.test_x[:samples], dataset.test_y[:samples]
     pairs = [(network, encode_samples(network.inputs, network.steps, x)) for network in networks]
     rows = sweep_rows(paths, networks, _shards.compute(backend, pairs, asked), labels)

@@ -1,0 +1,122 @@
+"""What `train` does with a recipe: run it, show how it goes, and tell what it reached."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from spikeport.cli import _io
+from spikeport.trainer import (
+    EpochRecord,
+    Recipe,
+    TrainingResult,
+    Watch,
+    load_dataset,
+    load_recipe,
+    measure_accuracy,
+)
+from spikeport.trainer import train as run_training
+from spikeport.trainer.checkpoint import Progress
+from spikeport.trainer.data import Dataset
+from spikeport.trainer.ranks import process_group, share
+
+
+def run_recipe(
+    name: str,
+    changes: Mapping[str, Any],
+    out: Path,
+    resume: bool,
+    *,
+    minutes: float | None,
+    workers: int | None,
+    log: Path | None,
+    lines: bool,
+) -> dict[str, Any] | None:
+    """Train and test; returns what to show, None in all processes but the first."""
+    recipe = load_recipe(name, changes)
+    config = recipe.training
+    with process_group(config.device):
+        data = load_dataset(recipe.data, config.steps)
+        first = share()[0] == 0
+        with _watching(config.epochs, log if first else None, lines and first, first) as watch:
+            result = run_training(
+                config,
+                data,
+                watch,
+                checkpoint=out,
+                resume=resume,
+                minutes=minutes,
+                workers=workers,
+            )
+        facts = _facts(recipe, result, data, out)
+    return facts if first else None
+
+
+def describe_epoch(record: EpochRecord, epochs: int) -> str:
+    """One line: loss, accuracies, spikes and energy."""
+    text = (
+        f"epoch {record.epoch}/{epochs}, loss {record.loss:.4f}, "
+        f"accuracy {100 * record.accuracy:.2f} %"
+    )
+    if record.valid_accuracy is not None:
+        text += f", held out {100 * record.valid_accuracy:.2f} %"
+    text += f", {record.firing_rate:.3f} spikes per neuron and step"
+    if record.energy_uj is not None:
+        text += f", about {record.energy_uj:.3g} µJ per sample"
+    return f"{text}, {record.seconds:.0f} s"
+
+
+@contextmanager
+def _watching(epochs: int, log: Path | None, lines: bool, bar: bool) -> Iterator[Watch]:
+    """Show a run on terminals, in lines and in TensorBoard, as far as asked."""
+    with ExitStack() as stack:
+        update = stack.enter_context(_io.progress("training")) if bar else lambda *_: None
+        write = None
+        if log is not None:
+            from spikeport.trainer.tensorboard_log import tensorboard_log
+
+            write = stack.enter_context(tensorboard_log(log))
+
+        def epoch(record: EpochRecord) -> None:
+            if write is not None:
+                write(record)
+            if lines:
+                sys.stderr.write(describe_epoch(record, epochs) + "\n")
+
+        def batch(number: int, progress: Progress, count: int) -> None:
+            text = (
+                f"epoch {number}/{epochs}, loss {progress.loss:.3f}, "
+                f"{100 * progress.accuracy:.1f} %, {progress.firing_rate:.3f} spikes"
+            )
+            update(text, (number - 1) * count + progress.batches, epochs * count)
+
+        yield Watch(epoch, batch)
+
+
+def _facts(recipe: Recipe, result: TrainingResult, data: Dataset, out: Path) -> dict[str, Any]:
+    last = result.history[-1]
+    facts: dict[str, Any] = {
+        "checkpoint": str(out),
+        "recipe": recipe.title,
+        "epochs": len(result.history),
+        "loss": last.loss,
+        "train_accuracy": last.accuracy,
+        "spikes_per_neuron_step": last.firing_rate,
+        "energy_uj_per_sample": last.energy_uj,
+        "test_accuracy": measure_accuracy(result.model, data.test_x, data.test_y),
+        "test_samples": len(data.test_x),
+    }
+    if result.best is not None:
+        best = result.history[(result.best_epoch or 1) - 1]
+        facts |= {
+            "best_epoch_by_validation": best.epoch,
+            "best_validation_accuracy": best.valid_accuracy,
+            "best_test_accuracy": measure_accuracy(result.best, data.test_x, data.test_y),
+        }
+    published = recipe.published.get(result.config.rule, {}).get(str(result.config.steps))
+    if published is not None:
+        facts["published_percent"] = published
+    return facts | {"seconds": round(sum(record.seconds for record in result.history), 1)}

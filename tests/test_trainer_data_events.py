@@ -1,0 +1,355 @@
+"""Events: counted into frames, from files of one's own and through tonic's readers."""
+
+from __future__ import annotations
+
+import os
+import struct
+import sys
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spikeport.errors import BackendUnavailableError, InputError
+from spikeport.network import Coding, Input
+from spikeport.samples import encode_samples
+from spikeport.trainer import DataConfig, load_dataset
+from spikeport.trainer.data import SampleArray, hold_out
+from spikeport.trainer.data_events import Binning, EventFrames, Recording, Slicing, bin_recordings
+
+SENSOR = (2, 4, 6)
+
+
+def recording(seed: int, count: int, last: int = 1000) -> Recording:
+    rng = np.random.default_rng(seed)
+    t = np.sort(rng.integers(0, last, count)).astype(np.uint32)
+    x, y, p = (rng.integers(0, size, count).astype(np.uint8) for size in SENSOR[::-1])
+    return Recording(x, y, p, t)
+
+
+def frame_of(events: Recording, i: int, binning: Binning) -> int:
+    t = [int(value) for value in events.t]
+    if binning.window_us:
+        return t[i] // binning.window_us
+    if binning.slicing is Slicing.COUNT:
+        return i * binning.steps // len(t)
+    return (t[i] - t[0]) * binning.steps // (t[-1] - t[0] + 1)
+
+
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    count=st.integers(0, 60),
+    steps=st.integers(1, 7),
+    slicing=st.sampled_from(Slicing),
+    window=st.sampled_from([0, 0, 30, 5000]),
+    size=st.sampled_from([0, 2, 3, 8]),
+    coding=st.sampled_from([Coding.GRADED, Coding.SPIKES]),
+)
+def test_every_event_is_counted_once_in_its_place(
+    seed: int, count: int, steps: int, slicing: Slicing, window: int, size: int, coding: Coding
+) -> None:
+    binning = Binning(steps, slicing, window, size, coding)
+    events = recording(seed, count)
+    assert events.y is not None
+    assert events.p is not None
+    height, width = (size or 4), (size or 6)
+    expected = np.zeros((steps, 2, height, width), int)
+    for i in range(count):
+        frame = frame_of(events, i, binning)
+        if frame < steps:
+            y, x = int(events.y[i]) * height // 4, int(events.x[i]) * width // 6
+            expected[frame, int(events.p[i]), y, x] += 1
+    found = bin_recordings("set", [events], 1, SENSOR, binning)
+    cap = 1 if coding is Coding.SPIKES else 255
+    np.testing.assert_array_equal(found.counts[0], np.minimum(expected, cap))
+    np.testing.assert_array_equal(found[:], found.counts.swapaxes(0, 1))
+
+
+def test_many_events_in_one_place_are_capped_not_wrapped() -> None:
+    same = np.zeros(300, np.uint8)
+    events = Recording(same, same, same, same.astype(np.uint32))
+    found = bin_recordings("set", [events], 1, SENSOR, Binning(1))
+    assert found.counts.max() == 255
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"x": np.array([0, 6])}, "set: recording 0: x is 6, must lie in 0..5"),
+        ({"p": np.array([-1, 0])}, "set: recording 0: p is -1, must lie in 0..1"),
+        ({"t": np.array([5, 4])}, "set: recording 0: event 1 runs back in time"),
+    ],
+)
+def test_wrong_events_are_refused(change: dict[str, Any], message: str) -> None:
+    two = np.array([0, 1])
+    events = Recording(**{**dict.fromkeys("xypt", two), **change})
+    with pytest.raises(InputError, match=message):
+        bin_recordings("set", [events], 1, SENSOR, Binning(2))
+
+
+def test_frames_beyond_memory_are_refused_before_any_is_made() -> None:
+    with pytest.raises(InputError, match="a smaller `size` or fewer steps need less"):
+        bin_recordings("set", [], 10**6, (2, 1000, 1000), Binning(10))
+
+
+def write_events(path: Path, *, test: bool = True, **changes: Any) -> dict[str, Any]:
+    arrays: dict[str, Any] = {}
+    for part, count in (("train", 10), ("test", 4))[: 2 if test else 1]:
+        events = [recording(i + count, 20 + i) for i in range(count)]
+        for name in "xypt":
+            arrays[f"{part}_{name}"] = np.concatenate([getattr(e, name) for e in events])
+        arrays[f"{part}_offsets"] = np.cumsum([0, *(len(e.t) for e in events)])
+        arrays[f"{part}_labels"] = np.arange(count) % 2
+    arrays["sensor"] = np.array(SENSOR)
+    arrays |= changes
+    np.savez(path, **{name: value for name, value in arrays.items() if value is not None})
+    return arrays
+
+
+def test_events_of_ones_own(tmp_path: Path) -> None:
+    path = tmp_path / "own.npz"
+    write_events(path)
+    data = load_dataset(path, 5)
+    assert data.input == Input("input", SENSOR, Coding.GRADED, 0, 255, scale=1.0)
+    assert isinstance(data.train_x, EventFrames)
+    assert data.train_x.counts.shape == (10, 5, *SENSOR)
+    expected = bin_recordings("", [recording(12, 22)], 1, SENSOR, Binning(5))
+    np.testing.assert_array_equal(data.train_x.counts[2], expected.counts[0])
+    x = data.test_x[:3]
+    assert x.shape == (5, 3, *SENSOR)
+    np.testing.assert_array_equal(encode_samples([data.input], 5, x)["input"], x)
+    spikes = load_dataset(DataConfig(str(path), coding=Coding.SPIKES), 5)
+    assert spikes.input == Input("input", SENSOR, Coding.SPIKES, 0, 1, scale=1.0)
+    assert data.fingerprint != spikes.fingerprint
+    with pytest.raises(InputError, match="events need a number of steps"):
+        load_dataset(path)
+
+
+def test_without_a_test_part_a_share_of_each_class_is_held_out(tmp_path: Path) -> None:
+    path = tmp_path / "own.npz"
+    write_events(path, test=False, sensor=None)
+    data = load_dataset(DataConfig(str(path), test=0.4), 3)
+    assert data.train_y.tolist().count(0) == data.train_y.tolist().count(1) == 3
+    assert data.test_y.tolist().count(0) == data.test_y.tolist().count(1) == 2
+    assert data.input.shape == SENSOR
+    other = load_dataset(DataConfig(str(path), test=0.4, split_seed=1), 3)
+    assert other.fingerprint != data.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"train_t": None}, "has no array 'train_t'"),
+        ({"train_x": np.zeros(3, int)}, r"arrays train_x/y/p/t differ in length"),
+        ({"train_x": np.zeros(245)}, r"train_x is float64 \(245,\), must be flat integers"),
+        ({"train_offsets": np.arange(10)}, "train_offsets has 10 entries for 10 labels"),
+        ({"train_offsets": np.arange(11)}, "train_offsets must rise from 0 to 245"),
+        ({"sensor": np.array([1, 2])}, r"sensor is \[1 2\], must be"),
+        ({"sensor": np.array([2, 4, 5])}, "train: recording 0: x is 5, must lie in 0..4"),
+    ],
+)
+def test_wrong_event_files(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    path = tmp_path / "own.npz"
+    write_events(path, **changes)
+    with pytest.raises(InputError, match=message):
+        load_dataset(path, 4)
+
+
+@given(st.lists(st.integers(0, 3), min_size=2, max_size=60), st.integers(0, 9))
+def test_holding_out_splits_without_loss(labels: list[int], seed: int) -> None:
+    y = np.array(labels)
+    try:
+        kept, held = hold_out(y, 0.25, seed)
+    except InputError:
+        assert len(y) < 3
+        return
+    assert sorted([*kept, *held]) == list(range(len(y)))
+    assert len(held) == round(0.25 * len(y))
+    for label in set(labels):
+        share = (y[held] == label).sum() - 0.25 * labels.count(label)
+        assert abs(share) < 1 + 1e-9
+
+
+def missing_tonic(name: str) -> str:
+    return f"needs {name}, which is not installed: pip install '.\\[events\\]'"
+
+
+def bin_file(path: Path, events: list[tuple[int, int, int, int]]) -> None:
+    """N-MNIST's own format: x, y, then polarity and 23 bits of microseconds, big-endian."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    packed = (bytes((x, y)) + (p << 23 | t).to_bytes(3, "big") for x, y, p, t in events)
+    path.write_bytes(b"".join(packed))
+
+
+NMNIST = [(1, 2, 0, 10), (33, 0, 1, 500), (1, 2, 1, 70000), (5, 33, 0, 300000)]
+
+
+def write_nmnist(root: Path) -> None:
+    for part in ("Train", "Test"):
+        for label in (3, 0):
+            bin_file(root / f"NMNIST/{part}/{label}/00007.bin", NMNIST[: 2 + bool(label)])
+
+
+def test_nmnist_through_tonic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("tonic")
+    monkeypatch.setattr("tonic.dataset.Dataset.download", lambda self: pytest.fail("downloads"))
+    write_nmnist(tmp_path)
+    config = DataConfig("nmnist", folder=str(tmp_path), window_us=100000)
+    data = load_dataset(config, 4)
+    assert data.train_y.tolist() == [0, 3]
+    assert data.input == Input("input", (2, 34, 34), Coding.GRADED, 0, 255, scale=1.0)
+    frames = data.train_x[:]
+    assert frames.shape == (4, 2, 2, 34, 34)
+    assert frames.sum() == 5
+    for t, sample, p, y, x in (
+        *((0, 0, 0, 2, 1), (0, 0, 1, 0, 33)),
+        *((0, 1, 0, 2, 1), (0, 1, 1, 0, 33), (0, 1, 1, 2, 1)),
+    ):
+        assert frames[t, sample, p, y, x] == 1
+    (tmp_path / "NMNIST/Train/0/00007.bin").write_bytes(b"1234567")
+    with pytest.raises(InputError, match=r"00007\.bin: cannot be read"):
+        load_dataset(config, 4)
+
+
+def test_dvs_gesture_through_tonic(tmp_path: Path) -> None:
+    pytest.importorskip("tonic")
+    events = np.array([[3, 4, 1, 10], [127, 0, 0, 20], [3, 4, 1, 39]])  # x, y, p, t in ms
+    for part in ("Train", "Test"):
+        folder = tmp_path / f"DVSGesture/ibmGesture{part}/user01_fluorescent"
+        folder.mkdir(parents=True)
+        for label in (2, 10):
+            np.save(folder / f"{label}.npy", events)
+    data = load_dataset(DataConfig("dvs-gesture", folder=str(tmp_path), size=64), 3)
+    assert sorted(data.train_y.tolist()) == [2, 10]
+    assert data.classes == 11
+    frames = data.train_x[:1]
+    assert frames.shape == (3, 1, 2, 64, 64)
+    assert np.argwhere(frames).tolist() == [[0, 0, 1, 2, 1], [1, 0, 0, 0, 63], [2, 0, 1, 2, 1]]
+
+
+STREAM = """<dv version="2.0"><node name="outInfo" path="/outInfo/">
+<node name="0" path="/outInfo/0/"><attr key="typeIdentifier" type="string">EVTS</attr>
+<attr key="compression" type="string">NONE</attr><node name="info" path="/outInfo/0/info/">
+<attr key="sizeX" type="int">128</attr><attr key="sizeY" type="int">128</attr>
+</node></node></node></dv>"""
+
+
+def aedat4_file(path: Path, events: list[tuple[int, int, int, int]]) -> None:
+    """An AEDAT4 file of one packet of (t, x, y, on): two FlatBuffers, laid out by hand."""
+    text = STREAM.encode()
+    head = struct.pack("<I4sHHHHH6x", 24, b"IOHE", 10, 24, 4, 8, 16)  # root, vtable of 3 fields
+    head += struct.pack("<iiqII", 16, 0, -1, 8, 0)  # table: no compression, no index, text
+    head += struct.pack("<I", len(text)) + text + bytes(4 - len(text) % 4)
+    body = struct.pack("<I4sHHH2x", 16, b"EVTS", 6, 8, 4) + struct.pack("<iI4x", 8, 8)
+    body += struct.pack("<I", len(events))
+    body += b"".join(struct.pack("<qhhB3x", *event) for event in events)
+    packet = struct.pack("<I", len(body)) + body
+    path.write_bytes(
+        b"#!AER-DAT4.0\r\n" + struct.pack("<I", len(head)) + head
+        + struct.pack("<ii", 0, len(packet)) + packet
+    )  # fmt: skip
+
+
+def test_cifar10_dvs_through_tonic(tmp_path: Path) -> None:
+    pytest.importorskip("tonic")
+    pytest.importorskip("aedat")
+    for name in ("airplane", "truck"):
+        folder = tmp_path / f"CIFAR10DVS/{name}"
+        folder.mkdir(parents=True)
+        for number in range(5):
+            aedat4_file(folder / f"{number}.aedat4", [(10, 3, 4, 1), (20, 127, 0, 0)])
+    config = DataConfig("cifar10-dvs", folder=str(tmp_path), test=0.2, size=48, slicing="count")  # type: ignore[arg-type]
+    data = load_dataset(config, 2)
+    assert data.input.shape == (2, 48, 48)
+    assert data.train_y.tolist() == [0] * 4 + [9] * 4
+    assert data.test_y.tolist() == [0, 9]
+    frames = data.train_x[:1]
+    assert np.argwhere(frames).tolist() == [[0, 0, 1, 1, 1], [1, 0, 0, 0, 47]]
+    (tmp_path / "CIFAR10DVS/truck/0.aedat4").write_bytes(b"#!AER-DAT4.0\r\n")
+    with pytest.raises(InputError, match=r"truck/0\.aedat4: cannot be read"):
+        load_dataset(config, 2)
+
+
+def test_shd_through_tonic(tmp_path: Path) -> None:
+    pytest.importorskip("tonic")
+    (tmp_path / "SHD").mkdir()
+    for part in ("train", "test"):
+        with h5py.File(tmp_path / f"SHD/shd_{part}.h5", "w") as file:
+            for name, dtype, rows in (
+                ("times", np.float16, [[0.1, 0.5], [0.25]]),
+                ("units", np.uint16, [[0, 699], [350]]),
+            ):
+                data = file.create_dataset(f"spikes/{name}", 2, h5py.vlen_dtype(dtype))
+                for row, values in enumerate(rows):
+                    data[row] = np.array(values, dtype)
+            file["labels"] = np.array([4, 19])
+            file["extra/keys"] = np.array([b"zero"])
+            file["extra/speaker"] = np.array([1, 2])
+    config = DataConfig("shd", folder=str(tmp_path), size=70, window_us=200000)
+    data = load_dataset(config, 3)
+    assert data.input.shape == (70,)
+    assert data.train_y.tolist() == [4, 19]
+    assert np.argwhere(data.train_x[:]).tolist() == [[0, 0, 0], [1, 1, 35], [2, 0, 69]]
+
+
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [
+        ("nmnist", "NMNIST"),
+        ("dvs-gesture", "DVSGesture"),
+        ("cifar10-dvs", "CIFAR10DVS"),
+        ("shd", "SHD"),
+    ],
+)
+def test_missing_event_sets_are_said_with_their_place(
+    tmp_path: Path, name: str, place: str
+) -> None:
+    config = DataConfig(name, folder=str(tmp_path))
+    with pytest.raises(InputError, match=f"{place}; nothing is downloaded"):
+        load_dataset(config, 4)
+    (tmp_path / place).mkdir()
+    with pytest.raises(InputError, match=f"no file {tmp_path}/{place}/.*; nothing is downloaded"):
+        load_dataset(config, 4)
+
+
+def test_without_tonic_event_sets_say_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_nmnist(tmp_path)
+    monkeypatch.setitem(sys.modules, "tonic", None)
+    monkeypatch.setitem(sys.modules, "tonic.datasets", None)
+    with pytest.raises(BackendUnavailableError, match=missing_tonic("tonic")):
+        load_dataset(DataConfig("nmnist", folder=str(tmp_path)), 4)
+
+
+SHARED = os.environ.get("SPIKEPORT_DATA")
+
+
+@pytest.mark.data
+@pytest.mark.skipif(SHARED is None, reason="SPIKEPORT_DATA names no data folder")
+def test_real_recordings_are_split_and_counted_whole() -> None:
+    name = "nmnist_train_1000.npz"
+    data = load_dataset(DataConfig(name, test=0.2), 10)
+    assert (len(data.train_x), len(data.test_x)) == (800, 200)
+    assert data.input.shape == (2, 34, 34)
+    assert isinstance(data.train_x, EventFrames)
+    with np.load(Path(str(SHARED)) / "data" / name) as file:
+        total, offsets = len(file["train_t"]), file["train_offsets"]
+        x, y, p, t = (file[f"train_{axis}"] for axis in "xypt")
+    counted = sum(int(counts(part).sum()) for part in (data.train_x, data.test_x))
+    assert total - counted < 100  # of 4.1 million, those above 255 in one place
+    windows = load_dataset(DataConfig(name, test=0.2, window_us=1000), 300)
+    first = slice(int(offsets[0]), int(offsets[1]))
+    expected = np.zeros((300, 2, 34, 34), int)
+    kept = t[first] < 300000
+    cells = (axis[first][kept] for axis in (t // 1000, p, y, x))
+    np.add.at(expected, tuple(cells), 1)
+    every = np.concatenate([counts(windows.train_x), counts(windows.test_x)])
+    assert sum(np.array_equal(sample, expected) for sample in every) == 1
+
+
+def counts(x: SampleArray) -> Any:
+    assert isinstance(x, EventFrames)
+    return x.counts

@@ -1,0 +1,210 @@
+"""Every network: size, initial weights, gradients, and the way to a chip or why there is none."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from spikeport.errors import InputError
+from spikeport.export import QuantizeConfig, export_float
+from spikeport.network import Coding, Input
+from spikeport.simulators.float_nir import run_float
+from spikeport.simulators.native import run_native
+from spikeport.simulators.ties import compare_float
+from spikeport.trainer import describe, evaluate, evaluate_deployed
+from spikeport.trainer.batch_norm import BatchNorm
+from spikeport.trainer.deployment import spike_only
+from spikeport.trainer.models import PUBLISHED, mlp, published_lif, small_conv
+from spikeport.trainer.network import SpikingNetwork
+from spikeport.trainer.passes import rate_scores
+from spikeport.trainer.rules import Rule
+from spikeport.workflow import quantize
+from tests.trainer_reference import bptt, trained_gradients
+
+NETWORKS = ("mlp", "small_conv", *PUBLISHED)
+DEPLOYABLE = [name for name in NETWORKS if name != "preact_resnet34"]
+
+
+def tiny(name: str, steps: int, seed: int = 0) -> SpikingNetwork:
+    """The network as published, on few small images and with few channels; float64."""
+    torch.manual_seed(seed)
+    lif = published_lif()
+    channels, size = (2, 16) if name == "dvs_net" else (3, 16)
+    size = 32 if "resnet34" in name else size
+    input = Input("input", (channels, size, size), Coding.GRADED, -16, 16, scale=8.0)
+    match name:
+        case "mlp":
+            network = mlp(input, 4, (16, 12), steps, lif)
+        case "small_conv":
+            network = small_conv(input, 4, (4, 6), steps, lif)
+        case _:
+            network = PUBLISHED[name](input, 4, steps, lif, width=2)
+    for layer in network.layers.values():
+        if isinstance(layer, BatchNorm):  # with few channels, many layers are silent otherwise
+            nn.init.uniform_(layer.bias, 0.2, 0.6)
+    if name == "resnet19":  # no batch norm there
+        nn.init.normal_(network.layers["hidden"].weight, 0, 3)  # type: ignore[arg-type]
+    return network.double()
+
+
+def images(network: SpikingNetwork, count: int = 6, *, timed: bool = False) -> Tensor:
+    torch.manual_seed(1)
+    shape = (network.steps, count) if timed else (count,)
+    return torch.randint(-12, 13, (*shape, *network.input.shape)).double() / 8
+
+
+@pytest.mark.parametrize(
+    ("name", "channels", "size", "classes", "parameters"),
+    [
+        ("resnet18", 3, 32, 10, 11_173_962),  # as other CIFAR ResNet-18 with 1x1 shortcuts
+        ("resnet20", 3, 32, 10, 272_474),
+        ("resnet56", 3, 32, 10, 855_770),
+        # torchvision's ResNet-34 has 21,797,672; its convolutions have none of these biases
+        ("sew_resnet34", 3, 224, 1000, 21_797_672 + 8_512),
+        ("preact_resnet34", 3, 224, 1000, 21_797_672 + 8_512),
+        ("resnet19", 3, 32, 10, 12_697_994),
+        ("vgg11", 3, 32, 10, 11_001_354),
+        ("dvs_net", 2, 48, 10, 9_271_498),
+    ],
+)
+def test_parameters_are_as_many_as_published(
+    name: str, channels: int, size: int, classes: int, parameters: int
+) -> None:
+    input = Input("input", (channels, size, size), Coding.GRADED, -128, 127, scale=32.0)
+    network = PUBLISHED[name](input, classes, 4)
+    assert sum(p.numel() for p in network.parameters()) == parameters
+
+
+def test_layers_are_as_published() -> None:
+    """Numbers of layers with weights, the depth that names most of the networks."""
+    expected = {"vgg11": 9, "dvs_net": 9, "resnet18": 18, "resnet19": 19, "resnet20": 20,
+                "resnet56": 56, "sew_resnet34": 34, "preact_resnet34": 34}  # fmt: skip
+    for name, depth in expected.items():
+        layers = [
+            node.name
+            for node in tiny(name, 1).nodes
+            if isinstance(node.op, nn.Conv2d | nn.Linear) and "skip" not in node.name
+        ]
+        assert len(layers) == depth, name
+    vgg = {name: shape for name, shape in tiny("vgg11", 1).shapes.items() if "lif" in name}
+    assert [shape[0] for shape in vgg.values()] == [2, 4, 8, 16, 16, 16, 16, 16]
+    assert tiny("dvs_net", 1).shapes["pool8"] == (16, 1, 1)
+
+
+def test_weights_begin_as_published() -> None:
+    input = Input("input", (3, 32, 32), Coding.GRADED, -16, 16, scale=8.0)
+    for name, layer in (("vgg11", "conv5"), ("dvs_net", "conv5"), ("vgg11", "readout")):
+        op = PUBLISHED[name](input, 10, 2, width=16).layers[layer]
+        assert isinstance(op, nn.Conv2d | nn.Linear)
+        assert op.bias is not None
+        assert float(op.weight.detach().std()) == pytest.approx(0.5, rel=0.1)
+        assert not op.bias.any()
+    for name in ("sew_resnet34", "preact_resnet34"):
+        op = PUBLISHED[name](input, 10, 2, width=16).layers["s3b2_conv1"]
+        assert isinstance(op, nn.Conv2d)
+        fan_out = op.out_channels * 9
+        assert float(op.weight.detach().std()) == pytest.approx((2 / fan_out) ** 0.5, rel=0.05)
+    conv = PUBLISHED["resnet18"](input, 10, 2, width=16).layers["s3b2_conv1"]
+    assert isinstance(conv, nn.Conv2d)
+    assert conv.bias is None
+    bound = 1 / (conv.in_channels * 9) ** 0.5
+    assert 0.9 * bound < float(conv.weight.detach().abs().max()) <= bound
+
+
+@pytest.mark.parametrize("rule", [Rule.RATE_M, Rule.RATE_S, Rule.BPTT_M, Rule.BPTT_S])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_one_step_is_ordinary_backpropagation(name: str, rule: Rule) -> None:
+    network = tiny(name, 1)
+    x, y = images(network), torch.arange(6) % 4
+    scores, expected = bptt(network, x, y)
+    found = trained_gradients(network, x, y, rule)
+    size = max(float(g.abs().max()) for g in expected.values())
+    assert size > 1e-4
+    for layer, gradient in expected.items():
+        torch.testing.assert_close(found[layer], gradient, rtol=0, atol=1e-11 * max(1, size))
+    torch.testing.assert_close(network(x), scores, rtol=0, atol=1e-11)
+
+
+@pytest.mark.parametrize("timed", [False, True], ids=["static", "per_step"])
+@pytest.mark.parametrize("rule", [Rule.RATE_M, Rule.RATE_S])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_rate_pass_gives_the_spike_pass_scores(name: str, rule: Rule, timed: bool) -> None:
+    network = tiny(name, 3).float()
+    network.rule = rule
+    x = images(network, timed=timed).float()
+    scores, record = network.spiking_pass(x)
+    assert 0.02 < record.firing_rate < 0.9
+    assert float(scores.std()) > 0.02
+    if rule is Rule.RATE_S and name == "preact_resnet34":
+        # batch norms of changing statistics follow its last neurons
+        apart = rate_scores(network, x, record).detach() - scores
+        assert float(apart.abs().max()) > 1e-3
+    else:
+        torch.testing.assert_close(rate_scores(network, x, record), scores, rtol=0, atol=3e-6)
+    assert torch.equal(network.rate_pass(x, record), scores)
+
+
+def settled(network: SpikingNetwork) -> SpikingNetwork:
+    """Running statistics of a few batches, so that inference resembles training."""
+    for _ in range(30):
+        network.spiking_pass(images(network, 16))
+    return network.eval()
+
+
+@functools.cache
+def finished(name: str) -> SpikingNetwork:
+    return settled(tiny(name, 3))
+
+
+@pytest.mark.parametrize("name", DEPLOYABLE)
+def test_the_exported_graph_spikes_as_the_network_does(name: str) -> None:
+    network = finished(name)
+    x = images(network).numpy()
+    ours = evaluate(network, x, ("spikes", "v_charged"))
+    graph = export_float(describe(network))
+    theirs = run_float(graph, x, record=("spikes",))
+    assert ours.spike_counts.keys() == theirs.spike_counts.keys()
+    active = [name for name, count in ours.spike_counts.items() if count.any()]
+    assert len(active) >= 0.9 * len(ours.spike_counts)
+    assert compare_float(ours, theirs, graph, 1e-5).unexplained == 0
+    torch.testing.assert_close(
+        torch.from_numpy(ours.scores[network.output]), network(images(network))
+    )
+    assert spike_only(network)
+
+
+@pytest.mark.parametrize("name", DEPLOYABLE)
+def test_the_quantized_network_runs_the_same_everywhere(name: str) -> None:
+    network = finished(name)
+    x = images(network).numpy()
+    made = quantize(export_float(describe(network)), x, QuantizeConfig(clip_fractions=(1.0,)))
+    chip = np.rint(x * 8).astype(np.int32)
+    native = run_native(made.network, chip, record=("spikes",))
+    inner = evaluate_deployed(made.network, chip, ("spikes",))
+    assert native.counts == inner.counts
+    for population, spikes in native.spike_counts.items():
+        assert np.array_equal(spikes, inner.spike_counts[population])
+    float_spikes = evaluate(network, x).spike_counts
+    total, wanted = (
+        sum(int(counts[layer].sum()) for layer in float_spikes)
+        for counts in (native.spike_counts, float_spikes)
+    )
+    assert total == pytest.approx(wanted, rel=0.1)
+
+
+def test_preact_resnet_says_why_it_does_not_deploy() -> None:
+    network = tiny("preact_resnet34", 2)
+    assert not spike_only(network)
+    with pytest.raises(InputError) as caught:
+        describe(network)
+    reasons = str(caught.value)
+    assert "cannot be deployed, 5 rule(s) broken" in reasons
+    assert "layer 'stem_pool': takes the maximum of 'stem_norm', only a max-pool" in reasons
+    assert "layer 's2b1_skip': is fed by the analog values of" in reasons
+    assert "layer 'average': is fed by the analog values of" in reasons
+    with pytest.raises(InputError, match="5 rule"):
+        evaluate(network, images(network).numpy())

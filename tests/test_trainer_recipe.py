@@ -1,0 +1,138 @@
+"""Recipes: those that come with Spikeport, and what is said of wrong ones."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from spikeport.errors import InputError
+from spikeport.network import Reset
+from spikeport.trainer import Augment, DataConfig, TrainConfig, load_recipe
+from spikeport.trainer.config import Architecture
+from spikeport.trainer.recipe import Recipe, builtin_recipes, parse_change, parse_recipe
+
+
+@pytest.mark.parametrize("name", builtin_recipes())
+def test_every_recipe_is_valid_and_says_what_it_is(name: str) -> None:
+    recipe = load_recipe(name)
+    assert recipe.title
+    assert bool(recipe.source) == bool(recipe.published)
+    assert load_recipe(f"{name}.toml") == recipe
+    steps = str(recipe.training.steps)
+    assert all(steps in by_steps for by_steps in recipe.published.values())
+
+
+def test_published_experiments_are_all_there() -> None:
+    """Networks and T of the publication, its schedule and its neurons."""
+    found = {
+        (recipe.data.name, recipe.training.architecture, int(steps))
+        for recipe in map(load_recipe, builtin_recipes())
+        for by_steps in recipe.published.values()
+        for steps in by_steps
+    }
+    networks = (Architecture.RESNET18, Architecture.RESNET19, Architecture.VGG11)
+    expected = {(d, a, t) for d in ("cifar10", "cifar100") for a in networks for t in (2, 4, 6)}
+    expected |= {("imagenet", Architecture(f"{a}_resnet34"), 4) for a in ("sew", "preact")}
+    assert found == expected | {("cifar10-dvs", Architecture.DVS_NET, 10)}
+    for name in builtin_recipes():
+        recipe = load_recipe(name)
+        if not recipe.published:
+            continue
+        config = recipe.training
+        assert (config.decay, config.v_threshold, config.reset) == (0.2, 1.0, Reset.SUBTRACT)
+        assert (config.momentum, config.detach_reset) == (0.9, True)
+        schedule = (config.epochs, config.batch_size, config.lr, config.weight_decay)
+        imagenet = recipe.data.name == "imagenet"
+        assert schedule == ((100, 512, 0.2, 2e-5) if imagenet else (300, 128, 0.1, 5e-4))
+
+
+def test_digits_are_the_defaults() -> None:
+    recipe = load_recipe("digits")
+    assert recipe == Recipe(title=recipe.title)
+
+
+def test_a_file_and_changes_to_it(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        'title = "mine"\n[data]\nname = "cifar10"\nmean = [0.5, 0.5, 0.5]\nstd = [1, 1, 0.25]\n'
+        "[training]\nsteps = 2\nlr = 1\naugment = { flip = true }\nreset = 'subtract'\n"
+    )
+    recipe = load_recipe(path, {"training.augment.cutout": 4, "training.epochs": 3})
+    assert recipe == Recipe(
+        title="mine",
+        data=DataConfig("cifar10", mean=(0.5, 0.5, 0.5), std=(1.0, 1.0, 0.25)),
+        training=TrainConfig(
+            steps=2, lr=1.0, epochs=3, reset=Reset.SUBTRACT, augment=Augment(flip=True, cutout=4)
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("training.steps=2", ("training.steps", 2)),
+        ("training.lr = 1e-3", ("training.lr", 1e-3)),
+        ("data.name=mnist", ("data.name", "mnist")),
+        ('data.name="a=b"', ("data.name", "a=b")),
+        ("training.widths=[8, 16]", ("training.widths", [8, 16])),
+        ("training.augment.flip=true", ("training.augment.flip", True)),
+        ("data.folder=", ("data.folder", "")),
+    ],
+)
+def test_changes_are_toml_or_plain_text(text: str, expected: tuple[str, Any]) -> None:
+    assert parse_change(text) == expected
+
+
+@pytest.mark.parametrize("text", ["training.steps", "=3"])
+def test_a_change_needs_key_and_value(text: str) -> None:
+    with pytest.raises(InputError, match=f"--set '{text}': must be key=value"):
+        parse_change(text)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"training.lrr": 1}, "unknown key 'training.lrr'; did you mean 'training.lr'"),
+        ({"data.steps": 1}, "unknown key 'data.steps'; did you mean 'training.steps'"),
+        ({"cutout": 1}, "unknown key 'cutout'; did you mean 'training.augment.cutout'"),
+        ({"training.augment.flipp": 1}, "did you mean 'training.augment.flip'"),
+        ({"trainin.lr": 1}, "unknown key 'trainin'; did you mean 'training'"),
+        ({"training.lr": "fast"}, "'training.lr' is 'fast': input should be a valid number"),
+        ({"training.steps": True}, "'training.steps' is True: input should be a valid integer"),
+        ({"training.steps": "4"}, "'training.steps' is '4': input should be a valid integer"),
+        ({"training.steps": 0}, r"training: steps \(T\) is 0, must lie in"),
+        ({"training.lr": float("nan")}, "training: lr is nan, must be positive"),
+        ({"training.reset": "soft"}, "is 'soft', must be one of 'zero', 'subtract'"),
+        ({"training.rule": "best"}, "is 'best', must be one of 'rate_m', 'rate_s'"),
+        ({"training.augment.cutout": -1}, "augment: cutout is -1"),
+        ({"training.architecture": "vgg11"}, r"widths is \[24, 48\], vgg11 takes one number"),
+        ({"data.levels": 1}, "data: levels is 1"),
+        ({"title.x": 1}, "'title.x' cannot be set, 'title' is no table"),
+        ({"data": 3}, "'data' is 3: input should be an object"),
+    ],
+)
+def test_wrong_recipes_are_one_clear_error(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=f"recipe 'digits': .*{message}"):
+        load_recipe("digits", changes)
+
+
+def test_missing_and_broken_files(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"'mnits': no such file, .* did you mean 'mnist'"):
+        load_recipe("mnits")
+    path = tmp_path / "a.toml"
+    path.write_text("[training\n")
+    with pytest.raises(InputError, match=r"a\.toml': is not TOML"):
+        load_recipe(path)
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(InputError, match=r"a\.toml': cannot be read"):
+        load_recipe(path)
+    with pytest.raises(InputError, match="x: unknown key 'date'"):
+        parse_recipe("date = 2020-01-01", "x")
+
+
+def test_configurations_change_by_field() -> None:
+    config = load_recipe("cifar10-resnet18", {"training.steps": 6}).training
+    assert dataclasses.replace(config, steps=4) == load_recipe("cifar10-resnet18").training

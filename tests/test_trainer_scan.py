@@ -1,0 +1,179 @@
+"""The compiled neuron loops against the literal equations, for every kind of neuron and layout."""
+
+from __future__ import annotations
+
+import math
+import re
+
+import numba
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from spikeport.network import Reset
+from spikeport.trainer.lif import LIF, charge_and_fire
+from spikeport.trainer.lif_kernels import record_steps
+from spikeport.trainer.lif_steps import Neurons, through_time
+from tests.trainer_reference import unrolled_lif
+
+SHAPES = [(3,), (2, 4), (3, 2, 5, 5), (1, 1, 2, 2), (2, 3, 41, 57)]
+"""(B, ...); the last one fills more than one block of neurons, the last of them in part."""
+
+
+@st.composite
+def neurons(draw: st.DrawFn) -> LIF:
+    return LIF(
+        draw(st.sampled_from([0.0, 0.2, 0.5, 0.9, 1.0])),
+        draw(st.sampled_from([0.3, 1.0, 1.7])),
+        draw(st.sampled_from(list(Reset))),
+        draw(st.booleans()),
+        draw(st.sampled_from([1.0, 4.0, 10.0])),
+    )
+
+
+@st.composite
+def currents(draw: st.DrawFn) -> tuple[Tensor, int]:
+    """A float32 current, constant or not, contiguous or with channels last, and its steps."""
+    shape = draw(st.sampled_from(SHAPES))
+    steps = draw(st.integers(1, 6))
+    rows = draw(st.sampled_from([1, steps]))
+    torch.manual_seed(draw(st.integers(0, 2**16)))
+    x = 0.5 + torch.randn(rows, *shape)
+    if draw(st.booleans()):
+        x[0] = 1.0  # charges that meet a threshold exactly
+    if len(shape) == 4 and draw(st.booleans()):
+        x = x.flatten(0, 1).contiguous(memory_format=torch.channels_last).view(x.shape)
+    return x, steps
+
+
+def literal(lif: LIF, x: Tensor, steps: int) -> tuple[Tensor, Tensor]:
+    """Spikes and g by the equations, in the precision of x."""
+    spikes, gain, rho = [], torch.zeros_like(x[0]), torch.ones_like(x[0])
+    for _, u, s in charge_and_fire(lif, x, steps):
+        slope = lif.alpha / 4 / torch.cosh(lif.alpha * (u - lif.v_threshold) / 2) ** 2
+        gain = gain + rho * slope / steps
+        seen = slope if not lif.detach_reset else torch.zeros_like(slope)
+        dv = 1 - s - u * seen if lif.reset is Reset.ZERO else 1 - lif.v_threshold * seen
+        rho = 1 + rho * lif.decay * dv
+        spikes.append(s)
+    return torch.stack(spikes), gain
+
+
+@settings(max_examples=120, deadline=None)
+@given(neurons(), currents(), st.integers(1, 3))
+def test_spikes_rates_and_gains_are_those_of_the_equations(
+    lif: LIF, given_current: tuple[Tensor, int], threads: int
+) -> None:
+    x, steps = given_current
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        layer = Neurons(lif, steps, record=True)
+        spikes = layer.advance(x, steps)
+        silent = Neurons(lif, steps, record=False).advance(x, steps)
+    finally:
+        torch.set_num_threads(before)
+    rate, gain = layer.recorded()
+    expected, expected_gain = literal(lif, x, steps)
+    assert torch.equal(spikes, expected)
+    assert torch.equal(silent, expected)
+    torch.testing.assert_close(rate, expected.mean(0), rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(gain, expected_gain, rtol=3e-5, atol=3e-6)
+    if x.ndim == 5:
+        assert spikes[0].is_contiguous() == x[0].is_contiguous(), "memory order is kept"
+
+
+@settings(max_examples=80, deadline=None)
+@given(neurons(), currents(), st.data())
+def test_step_by_step_is_all_at_once(
+    lif: LIF, given_current: tuple[Tensor, int], data: st.DataObject
+) -> None:
+    x, steps = given_current
+    whole = Neurons(lif, steps, record=True)
+    expected = whole.advance(x, steps)
+    for record in (True, False):
+        layer, parts, at = Neurons(lif, steps, record=record), [], 0
+        while at < steps:
+            span = data.draw(st.integers(1, steps - at))
+            parts.append(layer.advance(x if len(x) == 1 else x[at : at + span], span))
+            at += span
+        assert torch.equal(torch.cat(parts), expected)
+        if record:
+            for found, value in zip(layer.recorded(), whole.recorded(), strict=True):
+                torch.testing.assert_close(found, value, rtol=1e-6, atol=1e-7)
+
+
+@settings(max_examples=80, deadline=None)
+@given(neurons(), currents(), st.sampled_from([torch.float32, torch.float64]))
+def test_gradients_through_time_are_those_of_the_recurrence(
+    lif: LIF, given_current: tuple[Tensor, int], dtype: torch.dtype
+) -> None:
+    x, steps = given_current
+    x = x.to(dtype).requires_grad_()
+    v = torch.randn_like(x[0]).requires_grad_()
+    spikes, last = through_time(lif, x, steps, v)
+    steps_of = list(x.expand(steps, *x.shape[1:]))
+    steps_of[0] = steps_of[0] + lif.decay * v
+    expected = torch.stack(unrolled_lif(lif, steps_of))
+    assert torch.equal(spikes, expected)
+    of_spikes, of_last = torch.randn_like(spikes), torch.randn_like(v)
+    found = torch.autograd.grad([spikes, last], [x, v], [of_spikes, of_last])
+    membrane = last_membrane(lif, steps_of)
+    torch.testing.assert_close(last, membrane)
+    wanted = torch.autograd.grad([expected, membrane], [x, v], [of_spikes, of_last])
+    exact = dtype is torch.float64
+    for ours, theirs in zip(found, wanted, strict=True):
+        scale = float(theirs.abs().max()) + 1
+        tolerance = (1e-12 if exact else 3e-6) * scale
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=tolerance)
+
+
+def last_membrane(lif: LIF, xs: list[Tensor]) -> Tensor:
+    """v_T of the recurrence, differentiable."""
+    spikes = unrolled_lif(lif, xs)
+    v = torch.zeros_like(xs[0])
+    for x, s in zip(xs, spikes, strict=True):
+        u = lif.decay * v + x
+        reset = s.detach() if lif.detach_reset else s
+        v = u * (1 - reset) if lif.reset is Reset.ZERO else u - lif.v_threshold * reset
+    return v
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 1e38])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_charges_that_are_not_finite_harm_nothing_else(value: float, dtype: torch.dtype) -> None:
+    x = torch.full((2, 1, 5000), 0.6, dtype=dtype)
+    x[0, 0, 17] = value
+    layer = Neurons(LIF(0.5, 1.0, detach_reset=False), 2, record=True)
+    spikes = layer.advance(x, 2)
+    _, gain = layer.recorded()
+    assert float(spikes[0, 0, 17]) == float(value > 1)
+    others = torch.arange(5000) != 17
+    assert torch.isfinite(gain[0, others]).all()
+    if math.isnan(value):
+        assert gain[0, 17].isnan()
+
+
+def test_half_precision_keeps_its_type_and_charges_in_float32() -> None:
+    x = (0.5 + torch.randn(4, 3, 7)).to(torch.bfloat16).requires_grad_()
+    layer = Neurons(LIF(0.5), 4, record=True)
+    spikes = layer.advance(x, 4)
+    expected, _ = literal(LIF(0.5), x.detach().float(), 4)
+    assert spikes.dtype is torch.bfloat16
+    assert torch.equal(spikes.float(), expected)
+    assert layer.recorded()[0].dtype is torch.float32
+    through, _ = through_time(LIF(0.5), x, 4, None)
+    (gradient,) = torch.autograd.grad(through.sum(), x)
+    assert gradient.dtype is torch.bfloat16
+
+
+def test_the_loop_over_neurons_is_vectorised() -> None:
+    """It is several times slower otherwise, and easily lost: few arrays may overlap."""
+    compiled = numba.njit(nogil=True, error_model="numpy")(record_steps.__wrapped__)  # type: ignore[attr-defined]
+    rows = np.zeros((2, 64), np.float32)
+    compiled(rows, rows.copy(), rows.copy(), rows.copy(), np.ones(5, np.float32), 0, 64, True)
+    (code,) = compiled.inspect_llvm().values()
+    assert re.search(r"fdiv <\d+ x float>", code)

@@ -1,0 +1,63 @@
+"""Where and how torch computes: the device of this process, its threads, compiled passes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from spikeport.errors import InputError
+
+Out = TypeVar("Out")
+
+
+def choose_device(name: str) -> torch.device:
+    """The device of this process; each of several has an accelerator of its own.
+
+    Raises:
+        InputError: torch does not know it, or cannot use it here.
+    """
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"training: device '{name}' cannot be used here: {error}") from error
+    if device.type == "cuda" and device.index is None:
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    return device
+
+
+def compiled(forward: Callable[[Tensor], Out]) -> Callable[[Tensor], Out]:
+    """`forward` as torch compiles it, at the first call and for each new size of a batch.
+
+    Raises:
+        InputError: by the function returned, where torch cannot compile.
+    """
+    fast = torch.compile(forward)
+
+    def run(x: Tensor) -> Out:
+        try:
+            return fast(x)
+        except RuntimeError as error:
+            if not type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+                raise
+            raise InputError(
+                f"training: compile = true, but torch cannot compile here: {error}"
+            ) from error
+
+    return run
+
+
+@contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    """Let torch use so many threads within the block."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

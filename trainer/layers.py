@@ -1,0 +1,129 @@
+"""The layers a spiking network may hold: which options are allowed, and what shapes they make."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from spikeport.errors import InputError
+from spikeport.geometry import Pair, window_count
+from spikeport.network import Shape
+from spikeport.trainer.lif import LI, LIF
+
+Map = nn.Conv2d | nn.Linear
+Norm = nn.BatchNorm1d | nn.BatchNorm2d
+Dropout = nn.Dropout | nn.Dropout2d
+Op = Map | Norm | Dropout | nn.AvgPool2d | nn.MaxPool2d | nn.Identity | LIF | LI
+"""`nn.Identity` is a sum: like every layer it adds up its inputs."""
+
+
+def stateless(op: Op, x: Tensor) -> Tensor:
+    """A convolution, linear layer, pool or sum on (B, ...)."""
+    return op(x.flatten(1) if isinstance(op, nn.Linear) else x)  # type: ignore[no-any-return]
+
+
+def over_time(op: Op, x: Tensor) -> Tensor:
+    """`stateless` on all steps at once, (K, B, ...)."""
+    if isinstance(op, nn.Identity):
+        return x
+    y = stateless(op, x.flatten(0, 1))
+    return y.view(*x.shape[:2], *y.shape[1:])
+
+
+def with_value(source: Tensor, value: Tensor) -> Tensor:
+    """`value`, with the gradient of `source`."""
+    out: Tensor = _WithValue.apply(source, value)  # type: ignore[no-untyped-call]
+    return out
+
+
+class _WithValue(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, source: Tensor, value: Tensor) -> Tensor:
+        return value.view_as(value)
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None]:
+        return upstream, None
+
+
+def unsupported(op: object) -> str | None:
+    """Why a layer, or its options, cannot be part of a spiking network; None if it can."""
+    match op:
+        case nn.Conv2d():
+            if op.padding_mode != "zeros" or isinstance(op.padding, str):
+                return f"padding {op.padding!r} ({op.padding_mode}) must be numbers, with zeros"
+        case nn.AvgPool2d():
+            padded = op.padding not in (0, (0, 0)) and not op.count_include_pad
+            if op.ceil_mode or padded or op.divisor_override:
+                return "an average pool must count its padding and keep whole windows only"
+        case nn.MaxPool2d():
+            if op.ceil_mode or op.return_indices:
+                return "a max-pool must keep whole windows only and return no indices"
+        case nn.BatchNorm1d() | nn.BatchNorm2d():
+            if not (op.affine and op.track_running_stats):
+                return "a batch norm must have gamma, beta and running statistics"
+        case nn.Linear() | nn.Dropout() | nn.Dropout2d() | nn.Identity() | LIF() | LI():
+            return None
+        case _:
+            return f"{type(op).__name__} is no layer that a spiking network can hold"
+    return None
+
+
+def output_shape(name: str, op: Op, given: Shape) -> Shape:
+    """Shape that a layer makes of an input of shape `given`, both without time and batch.
+
+    Raises:
+        InputError: they do not fit; the message names the layer.
+    """
+    subject = f"layer '{name}'"
+    match op:
+        case nn.Linear():
+            _meet(subject, "features", op.in_features, math.prod(given))
+            return (op.out_features,)
+        case nn.Conv2d():
+            _image(subject, given)
+            _meet(subject, "channels", op.in_channels, given[0])
+            assert not isinstance(op.padding, str)  # unsupported() has looked
+            return (
+                op.out_channels,
+                *_windows(subject, given, op.kernel_size, op.stride, op.padding, op.dilation),
+            )
+        case nn.AvgPool2d():
+            _image(subject, given)
+            sides = _windows(subject, given, op.kernel_size, op.stride, op.padding, 1)
+            return (given[0], *sides)
+        case nn.MaxPool2d():
+            _image(subject, given)
+            sides = _windows(subject, given, op.kernel_size, op.stride, op.padding, op.dilation)
+            return (given[0], *sides)
+        case nn.BatchNorm1d() | nn.BatchNorm2d():
+            if (len(given) == 3) != isinstance(op, nn.BatchNorm2d):
+                raise InputError(f"{subject}: {type(op).__name__} is given shape {given}")
+            _meet(subject, "channels", op.num_features, given[0])
+    return given
+
+
+def pair(value: int | tuple[int, ...]) -> Pair:
+    """PyTorch's one or two sizes as two."""
+    height, width = (value, value) if isinstance(value, int) else value
+    return (int(height), int(width))
+
+
+def _windows(subject: str, given: Shape, *options: int | tuple[int, ...]) -> tuple[int, ...]:
+    sides = tuple(map(window_count, given[1:], *map(pair, options)))
+    if min(sides) < 1:
+        raise InputError(f"{subject}: its window does not fit into {given}")
+    return sides
+
+
+def _image(subject: str, given: Shape) -> None:
+    if len(given) != 3:
+        raise InputError(f"{subject}: needs an input (C, H, W), is given {given}")
+
+
+def _meet(subject: str, what: str, expected: int, found: int) -> None:
+    if expected != found:
+        raise InputError(f"{subject}: expects {expected} {what}, is given {found}")

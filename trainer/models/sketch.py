@@ -1,0 +1,91 @@
+"""`Sketch`: a network in the making."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from spikeport.errors import InputError
+from spikeport.network import Input, Reset, Shape
+from spikeport.trainer.graph import Node
+from spikeport.trainer.layers import Op, output_shape
+from spikeport.trainer.lif import LIF
+from spikeport.trainer.network import SpikingNetwork
+
+
+def published_lif() -> LIF:
+    """The neuron of every published experiment: lambda 0.2, theta 1, soft and detached reset."""
+    return LIF(0.2, 1.0, Reset.SUBTRACT)
+
+
+class Sketch:
+    """Layers so far; each method adds some and returns the name of the last.
+
+    Raises:
+        InputError: a layer does not fit the shape it is given.
+    """
+
+    def __init__(self, input: Input, lif: LIF) -> None:
+        self.input = input
+        self.lif = lif
+        self.nodes: list[Node] = []
+        self.shapes: dict[str, Shape] = {input.name: input.shape}
+
+    def add(self, name: str, op: Op, *sources: str) -> str:
+        """Any layer."""
+        self.shapes[name] = output_shape(name, op, self.shapes[sources[0]])
+        self.nodes.append(Node(name, sources, op))
+        return name
+
+    def norm(self, name: str, source: str) -> str:
+        """A batch norm."""
+        channels, *image = self.shapes[source]
+        return self.add(name, (nn.BatchNorm2d if image else nn.BatchNorm1d)(channels), source)
+
+    def conv(
+        self,
+        name: str,
+        source: str,
+        channels: int,
+        kernel: int = 3,
+        stride: int = 1,
+        *,
+        bias: bool = False,
+    ) -> str:
+        """A convolution with padding kernel // 2, and its batch norm `name`_norm."""
+        conv = nn.Conv2d(
+            self.image(source)[0], channels, kernel, stride, padding=kernel // 2, bias=bias
+        )
+        return self.norm(f"{name}_norm", self.add(name, conv, source))
+
+    def neurons(self, name: str, *sources: str) -> str:
+        """LIF neurons on the sum of `sources`."""
+        return self.add(name, self.lif, *sources)
+
+    def global_average(self, name: str, source: str) -> str:
+        """The mean of each channel."""
+        _, height, width = self.image(source)
+        return self.add(name, nn.AvgPool2d((height, width)), source)
+
+    def linear(self, name: str, source: str, size: int) -> str:
+        """A linear layer with bias."""
+        inputs = 1
+        for side in self.shapes[source]:
+            inputs *= side
+        return self.add(name, nn.Linear(inputs, size), source)
+
+    def image(self, source: str) -> Shape:
+        """The shape (C, H, W) of `source`.
+
+        Raises:
+            InputError: it is none.
+        """
+        shape = self.shapes[source]
+        if len(shape) != 3:
+            raise InputError(
+                f"input '{source}': shape {shape}, a convolutional network needs (C, H, W)"
+            )
+        return shape
+
+    def network(self, steps: int) -> SpikingNetwork:
+        """The network so far."""
+        return SpikingNetwork(self.input, self.nodes, steps)
