@@ -16,7 +16,7 @@ from spikeport.samples import Samples
 
 Takes = Literal["deployed", "float"]
 LAVA_LACKS = (
-    "reset by subtraction, v_init, a bias per step: our SampleLIF",
+    "reset by subtraction, refractory time, v_init, a bias per step: our SampleLIF",
     "delays, skip paths of unequal depth, recurrence between samples: our DelayLine",
     "weight exponents and sums beyond 32 bits of convolutions: our WideConv",
     "cycles shorter in delay than in steps, kernels beyond 127, sums of 2^53: refused",
