@@ -139,19 +139,13 @@ def run(
 def timed(
     name: str, timeout_s: float | None, progress: Callable[[int, int], None] | None = None
 ) -> dict[str, Any]:
-    """Options of `run` that give a slow backend a time limit and a progress function.
+    """Options of `run` that give a backend a time limit and a progress function, if it is slow.
 
     Args:
         timeout_s: None leaves the backend its own limit.
-        progress: called with (samples done, samples in all); backends that are not slow never do.
-
-    Raises:
-        InputError: the backend is not slow and takes no limit.
+        progress: called with (samples done, samples in all).
     """
     if not backend(name).slow:
-        if timeout_s is not None:
-            slow = ", ".join(b.name for b in list_backends().values() if b.slow)
-            raise InputError(f"backend '{name}' takes no time limit, only {slow} does")
         return {}
     limit = {} if timeout_s is None else {"timeout_s": timeout_s}
     return {"progress": progress, **limit}

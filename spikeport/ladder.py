@@ -216,8 +216,7 @@ class _Climber:
 
     def _attempt(self, stage: str, name: str, *arguments: Any, record: Sequence[str]) -> Run | None:
         """Run on a backend; one that cannot express this network skips its stage and says why."""
-        limit = self.config.timeout_s if backend(name).slow else None
-        options = timed(name, limit, partial(self.progress, stage))
+        options = timed(name, self.config.timeout_s, partial(self.progress, stage))
         try:
             return run_backend(name, *arguments, record=record, **options)
         except InputError as error:

@@ -76,12 +76,13 @@ def record_to(
         samples: (B, *shape) or (T, B, *shape); integers for a DeployedNetwork, else float units.
         record: plain names for all populations, or `Probe`s.
         chunk: samples to run at once; by default as many as keep the trace below RECORD_BYTES.
-        timeout_s: wall-clock limit of all of it, for a slow backend (Lava).
+        timeout_s: wall-clock limit of all of it; looked at between chunks, and all the time by a
+            slow backend (Lava).
         progress: called with (samples done, samples in all).
         options: further ones of the backend.
 
     Raises:
-        InputError: the samples, `record` or `chunk` do not fit, or the backend takes no limit.
+        InputError: the samples, `record` or `chunk` do not fit.
         BackendUnavailableError: the backend is not installed, broke while it ran, or took longer
             than `timeout_s`.
         OutputError: the file cannot be written; what stood there before is unharmed.
@@ -101,14 +102,7 @@ def record_to(
         for first in range(0, count, at_once):
             part = slice(first, min(first + at_once, count))
             taken = select(network.inputs, arrays, part)
-            left = timeout_s
-            if timeout_s is not None and first:
-                left = timeout_s - (time.monotonic() - started)
-            if left is not None and left <= 0 < first:
-                raise BackendUnavailableError(
-                    f"backend '{backend}': took longer than {timeout_s:g} s and was stopped, "
-                    f"{first} of {count} samples done"
-                )
+            left = _time_left(backend, timeout_s, started, first, count)
             limit = timed(backend, left, partial(_further, progress, first, count))
             run = run_backend(backend, network, taken, record=record, **limit, **options)
             if run.trace is None:
@@ -127,6 +121,21 @@ def record_to(
             runs.append(dataclasses.replace(run, trace=None))
             progress(part.stop, count)
     return merge_runs(runs)
+
+
+def _time_left(
+    backend: str, timeout_s: float | None, started: float, done: int, count: int
+) -> float | None:
+    """Seconds for the samples that are not done yet; None where there is no limit."""
+    if timeout_s is None or not done:
+        return timeout_s
+    left = timeout_s - (time.monotonic() - started)
+    if left <= 0:
+        raise BackendUnavailableError(
+            f"backend '{backend}': took longer than {timeout_s:g} s and was stopped, "
+            f"{done} of {count} samples done"
+        )
+    return left
 
 
 def _further(

@@ -24,6 +24,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from spikeport import scratch
 from spikeport.backends.registry import run as run_backend
 from spikeport.errors import BackendUnavailableError, InputError, OutputError
 from spikeport.network import (
@@ -37,7 +38,7 @@ from spikeport.network import (
 )
 from spikeport.network_file import save_network
 from spikeport.runs import Run
-from spikeport.sharding import cluster, dispatch, run_sharded, run_sweep, scratch
+from spikeport.sharding import cluster, dispatch, run_sharded, run_sweep
 from spikeport.sharding.store import load_shard, save_shard
 from spikeport.simulators.native import run_native
 from spikeport.simulators.reference import run_reference

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +20,7 @@ from spikeport.network import DeployedNetwork, ReadoutKind
 from spikeport.probe import Record
 from spikeport.runs import Run, Trace
 from spikeport.samples import Samples, check_samples, sample_count, select
+from spikeport.scratch import scratch_folder
 from spikeport.simulators.native import run_native
 from spikeport.simulators.results import empty_trace, keep, narrowed
 
@@ -98,7 +97,8 @@ def run_many(
     tasks = [_task(network, samples, record) for network, samples in pairs]
     python, version = require_lava()
     total = sum(task.count for task in tasks)
-    with _private_folder() as folder:
+    # Its name is also the mark of the worker's shared memory.
+    with scratch_folder("spikeport-lava-") as folder:
         jobs = _write_jobs(tasks, folder)
         steps = sum(job.program.chip_steps for job in jobs)
 
@@ -125,20 +125,6 @@ def _task(network: DeployedNetwork, samples: Samples, record: Record) -> _Task:
     per_sample = network.steps * (bytes_each * neurons + 4 * messages)
     at_once = max(1, CHUNK_BYTES // per_sample)
     return _Task(network, arrays, count, at_once, times, trace, record)
-
-
-@contextmanager
-def _private_folder() -> Iterator[Path]:
-    """A new folder for one worker; its name is also the mark of the worker's shared memory."""
-    try:
-        folder = tempfile.TemporaryDirectory(prefix="spikeport-lava-")
-    except OSError as error:
-        raise OutputError(
-            f"{tempfile.gettempdir()}: no folder for Lava's worker can be made: "
-            f"{error.strerror or error}"
-        ) from error
-    with folder as name:
-        yield Path(name).resolve()
 
 
 def _write_jobs(tasks: Sequence[_Task], folder: Path) -> list[_Job]:

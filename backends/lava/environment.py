@@ -8,6 +8,7 @@ environment.
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from functools import cache
@@ -39,9 +40,9 @@ def lava_python() -> Path | None:
     the repository, or beside the running environment; None where there is none."""
     if named := os.environ.get(VARIABLE):
         return Path(named).absolute()
-    places = (Path.cwd(), HERE.parents[1], Path(sys.prefix).parent)
+    places = (Path(), HERE.parents[1], Path(sys.prefix).parent)
     found = (place / FOLDER / PYTHON for place in places)
-    return next((python for python in found if python.is_file()), None)
+    return next((python.absolute() for python in found if python.is_file()), None)
 
 
 def lava_status() -> LavaStatus:
@@ -97,6 +98,7 @@ def worker_environment() -> dict[str, str]:
     kept = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
     return kept | {
         "PYTHONPATH": str(HERE),
+        "PYTHONSAFEPATH": "1",  # Else modules in the current folder come before all others.
         "PYTHONNOUSERSITE": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
         "OMP_NUM_THREADS": "1",
@@ -124,6 +126,9 @@ def _ask(python: Path) -> LavaStatus:
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         return LavaStatus(None, f"{python} cannot be asked for Lava: {error}", REMEDY)
+    if answer.returncode < 0:
+        name = signal.Signals(-answer.returncode).name
+        return LavaStatus(None, f"{python} was killed by {name} while it imported Lava", REMEDY)
     if answer.returncode:
         return LavaStatus(None, f"{python} cannot import Lava: {_last_line(answer.stderr)}", REMEDY)
     return LavaStatus(answer.stdout.strip())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import time
@@ -112,7 +113,9 @@ def _read(counter: int) -> int:
 @contextmanager
 def _memory_file(name: str) -> Iterator[int]:
     """A file without a disk: it cannot be full, and unlike a pipe it never blocks its writer."""
-    descriptor = os.memfd_create(f"spikeport-lava-{name}")
+    with open(os.memfd_create(f"spikeport-lava-{name}"), "wb") as file:
+        # Above the standard streams, whose numbers are free where those are closed.
+        descriptor = fcntl.fcntl(file, fcntl.F_DUPFD_CLOEXEC, 3)
     try:
         yield descriptor
     finally:

@@ -14,6 +14,7 @@ def main() -> None:
     Exit codes: 0 fine, 1 a parity or limit check failed, 2 bad usage or input, 3 backend
     unavailable, 130 interrupted.
     """
+    _open_streams()
     from spikeport.cli._app import app
 
     try:
@@ -27,3 +28,12 @@ def main() -> None:
         sys.stderr.write(f"spikeport: {name}: {error.strerror or error}\n")
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         sys.exit(2)
+
+
+def _open_streams() -> None:
+    """Give the standard streams that are closed (`>&-`) an end, as their numbers would go to the
+    next file that is opened."""
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        if getattr(sys, name) is None:
+            os.dup2(os.open(os.devnull, os.O_RDWR), number)
+            setattr(sys, name, open(number, mode, encoding="utf-8"))  # noqa: SIM115

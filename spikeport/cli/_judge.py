@@ -41,7 +41,6 @@ def compare(
     """
     import dataclasses
 
-    from spikeport.backends.registry import backend as backend_named
     from spikeport.trace_comparison import TraceComparison, compare_runs
 
     if trace and network.suffix not in _traces.NETWORK_SUFFIXES:
@@ -58,9 +57,7 @@ def compare(
         stages.append((f"{first}, {other.name}", first, _io.open_deployed(other)))
     if len(stages) < 2:
         raise InputError(f"compare: --backends is '{backends}', needs two, or a second file")
-    slow = {name for _, name, _ in stages if backend_named(name).slow}
-    if timeout is not None and not slow:
-        raise InputError(f"--timeout {timeout:g}: none of '{backends}' takes a time limit")
+    _shards.check_timeout([name for _, name, _ in stages], timeout)
     rows: list[LadderRow] = []
     above: Run | None = None
     compared: dict[str, TraceComparison] = {}
@@ -106,13 +103,12 @@ def _runs(
     timeout_s: float | None,
 ) -> Iterator[Run]:
     """The run of each (stage, backend, network), with a progress bar over all of them."""
-    from spikeport.backends.registry import backend, run, timed
+    from spikeport.backends.registry import run, timed
 
     with _io.progress("compare") as update:
         for stage, name, network in stages:
             update(stage, 0, 0)
-            limit = timeout_s if backend(name).slow else None
-            options = timed(name, limit, partial(update, stage))
+            options = timed(name, timeout_s, partial(update, stage))
             yield run(name, network, samples, record=record, **options)
 
 

@@ -58,6 +58,7 @@ def run(
     if trace is None:
         (done,) = _shards.compute(name, [(opened, x)], asked)
     else:
+        _shards.check_timeout([name], timeout)
         done = _traces.record(trace, name, opened, x, probe, timeout)
     labels = dataset.test_y[:samples]
     reached = accuracy(int((done.predictions == labels).sum()), done.samples)

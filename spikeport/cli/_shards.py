@@ -55,6 +55,7 @@ def compute(backend: str, pairs: Sequence[tuple[Any, Any]], asked: Asked) -> lis
         for option, value in (("--shard", asked.shard), ("--resume-folder", asked.resume_folder)):
             if value is not None:
                 raise InputError(f"{option} {value}: needs --dask ADDRESS or --dask local")
+        check_timeout([backend], asked.timeout_s)
         return _one_process(backend, pairs, asked.timeout_s)
     from spikeport.sharding import SHARD, run_sweep
 
@@ -68,6 +69,15 @@ def compute(backend: str, pairs: Sequence[tuple[Any, Any]], asked: Asked) -> lis
             timeout_s=asked.timeout_s,
             progress=lambda done, total: update(f"{done} of {total} samples", done, total),
         )
+
+
+def check_timeout(backends: Sequence[str], timeout_s: float | None) -> None:
+    """Refuse a --timeout that no backend would keep."""
+    from spikeport.backends.registry import backend
+
+    if timeout_s is not None and not any(backend(name).slow for name in backends):
+        names = ", ".join(dict.fromkeys(backends))
+        raise InputError(f"--timeout {timeout_s:g}: {names}: takes none here, only lava does")
 
 
 def _one_process(name: str, pairs: Sequence[tuple[Any, Any]], timeout_s: float | None) -> list[Run]:

@@ -16,7 +16,7 @@ from multiprocessing import resource_tracker
 from typing import Any
 
 from spikeport.errors import BackendUnavailableError, InputError
-from spikeport.sharding.scratch import scratch_folder
+from spikeport.scratch import scratch_folder
 
 CONNECT_S = 4.0
 WORKERS_S = 30.0
@@ -123,7 +123,8 @@ def _client(target: Any) -> Iterator[Any]:
 def _local_cluster(workers: int | None, shards: int) -> Iterator[Any]:
     from dask.system import CPU_COUNT
 
-    with scratch_folder() as folder:
+    with scratch_folder("spikeport-dask-") as scratch:
+        folder = str(scratch)
         try:
             with _deaf_to_interrupts():
                 cluster = require_dask().LocalCluster(

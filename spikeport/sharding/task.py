@@ -7,8 +7,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from spikeport.backends.registry import backend as find_backend
 from spikeport.backends.registry import run as run_backend
+from spikeport.backends.registry import timed
 from spikeport.errors import BackendUnavailableError
 from spikeport.network import DeployedNetwork
 from spikeport.network_file import build
@@ -45,7 +45,5 @@ def run_shard(
         raise BackendUnavailableError(
             f"dask: a worker has Spikeport {spikeport_version()}, must have {version} as here"
         )
-    options = dict(OPTIONS.get(backend, {}))
-    if timeout_s is not None and find_backend(backend).slow:
-        options["timeout_s"] = timeout_s
+    options = {**OPTIONS.get(backend, {}), **timed(backend, timeout_s)}
     return run_backend(backend, network, samples, record=record, **options)

@@ -1,7 +1,7 @@
 """`python -m worker version`, or `python -m worker run TOKEN JOBS PROGRESS_FD` in the run's folder.
 
 The process that is started only stands guard: it forks the one that imports Lava and waits. If
-Spikeport dies, even by SIGKILL, it ends the session, unlinks the segments, removes the folder.
+Spikeport dies, even by SIGKILL, it ends the session and unlinks the segments.
 """
 
 # ruff: noqa: TID251 (relative imports, since here the package is called `worker`)
@@ -9,7 +9,6 @@ Spikeport dies, even by SIGKILL, it ends the session, unlinks the segments, remo
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 import time
 
@@ -33,7 +32,7 @@ def main() -> int:
 
 def guard(token: str, jobs: int, progress: int) -> int:
     """Run the jobs in a child; returns its exit code, 128 + N for signal N as shells do."""
-    spikeport, folder = os.getppid(), os.getcwd()
+    spikeport = os.getppid()
     child = os.fork()
     if child == 0:
         from .simulate import run_jobs
@@ -47,7 +46,6 @@ def guard(token: str, jobs: int, progress: int) -> int:
             return code if code >= 0 else 128 - code
         if os.getppid() != spikeport:
             sweep(os.getsid(0), token, spare=os.getpid())
-            shutil.rmtree(folder, ignore_errors=True)
             return 1
         time.sleep(POLL_S)
 

@@ -28,6 +28,9 @@ SLICE_S = 0.3
 """Seconds between two progress reports; one call of run() costs about 2 ms."""
 
 
+HINTS = {"SIGKILL": "; out of memory?", "SIGBUS": "; no room in /dev/shm?"}
+
+
 class ProcessLost(Exception):  # noqa: N818
     """One of Lava's own processes ended, for which Lava itself would wait for ever."""
 
@@ -224,7 +227,7 @@ def raise_if_lost(parts: Mapping[int, str], *_: Any) -> None:
             if ended.si_code == os.CLD_EXITED:
                 raise ProcessLost(f"{part} ended with exit code {ended.si_status}")
             name = signal.Signals(ended.si_status).name
-            hint = "; out of memory?" if ended.si_status == signal.SIGKILL else ""
+            hint = HINTS.get(name, "")
             raise ProcessLost(f"{part} was killed by signal {ended.si_status} ({name}{hint})")
 
 

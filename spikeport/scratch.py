@@ -1,4 +1,4 @@
-"""A folder for the workers' own files, which is gone with the process that asked for it.
+"""A folder for temporary files which is gone with the process that asked for it.
 
 That process cannot remove it where it is killed outright. So another one makes and removes it:
 this file, run as a program, which needs nothing but the standard library. It sits in a session of
@@ -16,47 +16,51 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-PREFIX = "spikeport-dask-"
 ORDERLY = "ended"
 POLL_S = 0.1
 QUIET_LOOKS = 10
-"""Looks in a row without the folder after which no worker can be left that makes it again."""
+"""Looks in a row without the folder after which nobody can be left who makes it again."""
 LOOKS = 600
 
 
 @contextmanager
-def scratch_folder() -> Iterator[str]:
-    """A new folder for temporary files; nothing of it remains, whatever ends this process.
+def scratch_folder(prefix: str) -> Iterator[Path]:
+    """A new folder whose name begins with `prefix`; it is gone whatever ends this process.
 
     Raises:
         OutputError: it cannot be made.
     """
     from spikeport.errors import OutputError
 
+    place = tempfile.gettempdir()
     with subprocess.Popen(
-        [sys.executable, "-I", "-S", __file__],
+        [sys.executable, "-I", "-S", __file__, place, prefix],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        text=True,
         start_new_session=True,
     ) as keeper:
         assert keeper.stdin is not None  # asked for above, as are the next two
         assert keeper.stdout is not None
         assert keeper.stderr is not None
-        if not (folder := keeper.stdout.readline().rstrip("\n")):
-            said = keeper.stderr.read().strip().rpartition("\n")[2]
-            raise OutputError(f"no folder for the workers' files can be made: {said}")
+        if not (name := keeper.stdout.readline().rstrip(b"\n")):
+            said = keeper.stderr.read().decode("utf-8", "replace").strip().rpartition("\n")[2]
+            raise OutputError(f"{place}: no folder for temporary files can be made: {said}")
+        folder = Path(place) / name.decode("ascii")
         try:
             yield folder
         finally:
-            keeper.communicate(ORDERLY)
+            keeper.communicate(ORDERLY.encode("ascii"))
+            shutil.rmtree(folder, ignore_errors=True)  # If the keeper itself was killed.
 
 
-def keep_folder() -> None:
+def keep_folder(place: str, prefix: str) -> None:
     """Make the folder, say its name, and remove it when the other end of standard input is gone."""
-    folder = Path(tempfile.mkdtemp(prefix=PREFIX))
-    sys.stdout.write(f"{folder}\n")
+    try:
+        folder = Path(tempfile.mkdtemp(prefix=prefix, dir=place))
+    except OSError as error:
+        sys.exit(error.strerror)
+    sys.stdout.write(f"{folder.name}\n")
     sys.stdout.flush()
     wanted = 1 if sys.stdin.read() == ORDERLY else QUIET_LOOKS
     quiet = 0
@@ -69,4 +73,4 @@ def keep_folder() -> None:
 
 
 if __name__ == "__main__":
-    keep_folder()
+    keep_folder(*sys.argv[1:])
