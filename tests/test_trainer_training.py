@@ -52,7 +52,7 @@ from spikeport.workflow import quantize
 
 TINY = TrainConfig(widths=(3, 4), steps=3, epochs=3, batch_size=16, seed=2)
 
-LONG = dataclasses.replace(TINY, epochs=60)
+LONG = dataclasses.replace(TINY, epochs=30)
 ROOT = Path(__file__).parent.parent
 
 
@@ -286,12 +286,32 @@ def test_other_ways_of_computing_learn_as_well_and_resume(
     assert_same_weights(state(train(config, data, checkpoint=path, resume=True)), state(whole))
 
 
-@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, as it loads its compiler
-def test_compiled_passes_learn_as_well() -> None:
+def test_compiled_passes_learn_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Traced as for compiling, but run by torch itself: generating code takes minutes."""
+    seen: list[object] = []
+
+    def traced(forward: Any) -> Any:
+        seen.append(forward)
+        return compile_by(forward, backend="eager")
+
+    compile_by = torch.compile
+    monkeypatch.setattr(torch, "compile", traced)
     data = tiny_data(80)
     result = train(dataclasses.replace(TINY, epochs=8, compile=True), data)
+    assert len(seen) == 1
     assert measure_accuracy(result.model, data.test_x, data.test_y) > 0.9
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_compiler_that_fails_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(graph: object, inputs: object) -> Any:
+        raise OSError("no compiler")
+
+    compile_by = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda forward: compile_by(forward, backend=broken))
+    with pytest.raises(InputError, match=r"torch cannot compile here: .* OSError: no compiler$"):
+        train(dataclasses.replace(TINY, compile=True), tiny_data())
 
 
 def test_what_the_data_cannot_undergo_is_refused() -> None:

@@ -45,8 +45,9 @@ def compiled(forward: Callable[[Tensor], Out]) -> Callable[[Tensor], Out]:
         except RuntimeError as error:
             if not type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
                 raise
+            reason = " ".join(str(error).partition("\n\n")[0].split())
             raise InputError(
-                f"training: compile = true, but torch cannot compile here: {error}"
+                f"training: compile = true, but torch cannot compile here: {reason}"
             ) from error
 
     return run
