@@ -35,6 +35,7 @@ from spikeport.simulators.reference import decayed, run_reference
 from tests.strategies import networks, samples_for
 
 ALL = ("spikes", "u", "v")
+EVEN = np.arange(-18, 20, 2, dtype=np.int16)
 
 
 def assert_equal(actual: Run, expected: Run) -> None:
@@ -159,6 +160,25 @@ def test_convolutions_along_one_axis_run_as_specified(
     assert_equal(
         run_native(network, samples, record=ALL), run_reference(network, samples, record=ALL)
     )
+
+
+@pytest.mark.parametrize("delays", [(0, 0), (3, 0), (0, 3, 1)])
+def test_currents_of_several_static_inputs_are_summed_in_pieces(delays: tuple[int, ...]) -> None:
+    """More currents than are kept at once: 40 steps of 5 samples of 1000 neurons."""
+    rng = np.random.default_rng(8)
+    names = [f"x{i}" for i in range(len(delays))]
+    network = DeployedNetwork(
+        tuple(Input(name, (2,), Coding.GRADED, -9, 9) for name in names),
+        (Population("p", (1000,), vth=300, decay_u=700, decay_v=41),),
+        tuple(
+            Dense(name, "p", rng.choice(EVEN, (1000, 2)), delay=delay)
+            for name, delay in zip(names, delays, strict=True)
+        ),
+        (Readout("p"),),
+        steps=40,
+    )
+    samples = {name: rng.integers(-9, 10, (5, 2)) for name in names}
+    assert_equal(run_native(network, samples, threads=1), run_reference(network, samples))
 
 
 @pytest.mark.parametrize("pool", [None, SumPool2d((2, 2), (2, 2))])

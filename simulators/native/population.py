@@ -33,8 +33,9 @@ def run_steps(state: State, name: str, now: range, origin: int) -> None:
     first, second = (_part(state, name, c) for c in (*heard, None, None)[:2])
     bias = _bias(state, name, now, origin)
     run = _loop(state.plan, part, biased=bias is not None)
+    constant = state.constant[name]
     steps, count = len(now), state.samples
-    if others or any(delay > now.start for delay, _ in state.constant[name][:2]):
+    if others or len(constant) > 1 or (constant and constant[0][0] > now.start):
         steps, count = piece_size(part.size, len(now), state.samples)
     for sample in range(0, state.samples, count):
         samples = slice(sample, min(sample + count, state.samples))
@@ -43,7 +44,7 @@ def run_steps(state: State, name: str, now: range, origin: int) -> None:
             current = summed(
                 state.plan,
                 state.heard,
-                state.constant[name],
+                constant,
                 others,
                 piece,
                 origin,
