@@ -133,6 +133,16 @@ def test_missing_and_broken_files(tmp_path: Path) -> None:
         parse_recipe("date = 2020-01-01", "x")
 
 
+def test_a_folder_of_data_does_not_hide_a_recipe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mnist").mkdir()
+    assert load_recipe("mnist").data.name == "mnist"
+    (tmp_path / "mnist.toml").write_text('title = "mine"')
+    assert load_recipe("mnist.toml").title == "mine"
+
+
 def test_configurations_change_by_field() -> None:
     config = load_recipe("cifar10-resnet18", {"training.steps": 6}).training
     assert dataclasses.replace(config, steps=4) == load_recipe("cifar10-resnet18").training

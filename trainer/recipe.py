@@ -66,7 +66,7 @@ def load_recipe(name_or_path: str | Path, changes: Mapping[str, Any] | None = No
             value of wrong type or out of its range.
     """
     name = str(name_or_path)
-    if name.removesuffix(".toml") in builtin_recipes() and not Path(name).exists():
+    if name.removesuffix(".toml") in builtin_recipes() and not Path(name).is_file():
         entry = _folder() / f"{name.removesuffix('.toml')}.toml"
         return parse_recipe(entry.read_text("utf-8"), f"recipe '{name}'", changes)
     try:
