@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, distributed, nn
+from torch import Tensor, nn
 from torch.nn import functional
 
+from spikeport.trainer.ranks import count_over_ranks, mean_over_ranks, share
 from spikeport.trainer.rules import Rule
 
 BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d
@@ -46,7 +47,7 @@ class SequenceNorm:
         """y of x, (K, B, C, ...) or (1, B, C, ...) if constant, that stands for `steps` steps."""
         y, now = normalize_batch(self.norm, x)
         repeats = steps if self._rule.single_step else 1
-        count = steps * x[0].numel() // x.shape[2] // repeats * _processes()
+        count = count_over_ranks(steps * x[0].numel() // x.shape[2] // repeats, x.device)
         for _ in range(repeats):
             update_running(self.norm, now, count)
         if self._rule is Rule.RATE_S_PUBLISHED:
@@ -68,7 +69,7 @@ class SequenceNorm:
 def normalize_batch(norm: BatchNorm, x: Tensor) -> tuple[Tensor, Statistics]:
     """y of x (K, B, C, ...) with its own statistics, differentiable; leaves the running ones."""
     rows = x.flatten(0, 1)
-    if _processes() > 1:
+    if share()[1] > 1:
         statistics = _common_statistics(norm, rows)
         return rate_norm(norm, rows, statistics).view(x.shape), statistics
     y, mean, scale = torch.native_batch_norm(
@@ -141,8 +142,8 @@ class _RateNorm(torch.autograd.Function):
         dims = [axis for axis in range(h.ndim) if axis != 1]
         count = h.numel() // h.shape[1]
         of_gamma, of_beta = (upstream * h).sum(dims), upstream.sum(dims)
-        means = torch.stack((of_gamma, of_beta, h.sum(dims))) / count
-        product, gradient, offset = _over_processes(means).view(3, *factor.shape)
+        means = mean_over_ranks(torch.stack((of_gamma, of_beta, h.sum(dims))) / count, count)
+        product, gradient, offset = means.view(3, *factor.shape)
         # dc = factor (G - mean G - (h - mean h) mean(G h)), with one temporary
         dc = torch.addcmul(upstream - (gradient - offset * product), h, product, value=-1)
         return dc.mul_(factor), of_gamma, of_beta, None, None
@@ -151,20 +152,6 @@ class _RateNorm(torch.autograd.Function):
 def _common_statistics(norm: BatchNorm, rows: Tensor) -> Statistics:
     dims = [axis for axis in range(rows.ndim) if axis != 1]
     variance, mean = torch.var_mean(rows.detach(), dims, correction=0)
-    mean, square = _over_processes(torch.stack((mean, variance + mean**2)))
+    both = torch.stack((mean, variance + mean**2))
+    mean, square = mean_over_ranks(both, rows.numel() // rows.shape[1])
     return Statistics(mean, torch.rsqrt(square - mean**2 + norm.eps))
-
-
-def _processes() -> int:
-    if not (distributed.is_available() and distributed.is_initialized()):
-        return 1
-    return distributed.get_world_size()
-
-
-def _over_processes(x: Tensor) -> Tensor:
-    """The mean of x over all processes."""
-    if _processes() > 1:
-        x = x.contiguous()
-        distributed.all_reduce(x)
-        x = x / _processes()
-    return x
