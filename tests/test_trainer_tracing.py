@@ -235,7 +235,7 @@ def test_what_cannot_be_is_one_clear_error(module: nn.Module, message: str) -> N
 
 
 def test_the_example_of_the_guide_works() -> None:
-    guide = (Path(__file__).parent.parent / "docs" / "training.md").read_text()
+    guide = (Path(__file__).parent.parent / "docs" / "networks.md").read_text()
     example = re.findall(r"^```python\n(.*?)^```$", guide, re.S | re.M)[1]
     names: dict[str, Any] = {"spikeport": spikeport, "torch": torch, "data": load_digits_split()}
     exec(example, names)
