@@ -74,6 +74,7 @@ def record_steps(
     current: Floats,
     spikes: Floats,
     state: Floats,
+    sums: Floats,
     lif: Floats,
     begin: int,
     end: int,
@@ -82,35 +83,22 @@ def record_steps(
     """Spikes (T, N) of T more steps, from and to `state`, (blocks, 4 BLOCK).
 
     A row of it is v, rho, and the sums of s and of rho ds/du of a block of neurons. `fresh` starts
-    at rest instead. `begin` is the first neuron of a block.
+    at rest instead. `begin` is the first neuron of a block. Where `sums`, (2, N), is not empty,
+    these are all steps of a sample: it gets the sums, and the one row of `state` is scratch.
     """
+    whole = sums.shape[1] > 0
     for first in range(begin, end, BLOCK):
         last = min(first + BLOCK, end)
-        w = state[first // BLOCK]
+        w = state[0 if whole else first // BLOCK]
         if fresh:
             _rest(w)
         for t in range(spikes.shape[0]):
             row = current[min(t, current.shape[0] - 1), first:last]
             _record_step(row, spikes[t, first:last], w, lif)
-
-
-@kernel
-def record_all_steps(
-    current: Floats, spikes: Floats, sums: Floats, lif: Floats, w: Floats, begin: int, end: int
-) -> None:
-    """Spikes (T, N) of all T steps from rest, and the sums of s and of rho ds/du, (2, N).
-
-    `w` is scratch, (4 BLOCK,).
-    """
-    for first in range(begin, end, BLOCK):
-        last = min(first + BLOCK, end)
-        _rest(w)
-        for t in range(spikes.shape[0]):
-            row = current[min(t, current.shape[0] - 1), first:last]
-            _record_step(row, spikes[t, first:last], w, lif)
-        for i in range(last - first):
-            sums[0, first + i] = w[2 * BLOCK + i]
-            sums[1, first + i] = w[3 * BLOCK + i]
+        if whole:
+            for i in range(last - first):
+                sums[0, first + i] = w[2 * BLOCK + i]
+                sums[1, first + i] = w[3 * BLOCK + i]
 
 
 @part

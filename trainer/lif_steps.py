@@ -22,13 +22,13 @@ from spikeport.trainer.lif_kernels import (
     BLOCK,
     back_steps,
     fire_steps,
-    record_all_steps,
     record_steps,
 )
 
 if TYPE_CHECKING:
     from spikeport.trainer.lif import LIF
 
+_NO_SUMS = np.empty((2, 0), np.float32)
 _SHARED = 1 << 19
 """Neuron-steps that are worth a thread of their own."""
 
@@ -62,7 +62,7 @@ class Neurons:
         """r = mean s_t and g = mean rho_t ds_t/du_t after all steps, both (B, ...)."""
         assert self._order is not None  # advance() has been called
         assert self._log is not None
-        rate, gain = self._order.restore(self._log.sums() / self.steps)
+        rate, gain = (self._order.restore(x[None] / self.steps)[0] for x in self._log.sums())
         return rate, gain
 
 
@@ -70,37 +70,47 @@ class _Log:
     """v, rho and the sums of s and rho ds/du of N neurons, after the steps so far.
 
     Args:
-        whole: one single call takes all steps, so that v and rho need not be kept.
+        whole: one single call takes all steps, so that the compiled loop need keep the sums only.
     """
 
     def __init__(self, lif: LIF, x: Tensor, *, whole: bool) -> None:
         self.lif = lif
         self._size = x.shape[1]
-        self._whole = whole
         self._fresh = True
-        self._blocked = _compiled(x) and not whole
-        rows = (-(-self._size // BLOCK), 4 * BLOCK) if self._blocked else (4, self._size)
-        self._state = x.new_empty((2, self._size) if _compiled(x) and whole else rows)
+        self._whole, self._blocked = (whole, not whole) if _compiled(x) else (False, False)
+        shape = (2 if self._whole else 4, self._size)
+        if self._blocked:
+            shape = (-(-self._size // BLOCK), 4 * BLOCK)
+        self._state = x.new_empty(shape)
 
     def advance(self, x: Tensor, spikes: Tensor) -> None:
         """Write the spikes (T, N) of T more steps."""
         if not _compiled(x):
             self._step(x, spikes)
         else:
-            arrays = x.numpy(), spikes.numpy(), self._state.numpy(), _constants(self.lif)
+            rows, fresh = (x.numpy(), spikes.numpy()), self._fresh
+            state, constants = self._state.numpy(), _constants(self.lif)
             if self._whole:
-                _share(spikes, lambda a, b: record_all_steps(*arrays, _scratch(), a, b))
+                _share(
+                    spikes,
+                    lambda a, b: record_steps(
+                        *rows, _scratch()[None], state, constants, a, b, True
+                    ),
+                )
             else:
-                fresh = self._fresh
-                _share(spikes, lambda a, b: record_steps(*arrays, a, b, fresh))
+                _share(
+                    spikes,
+                    lambda a, b: record_steps(*rows, state, _NO_SUMS, constants, a, b, fresh),
+                )
         self._fresh = False
 
-    def sums(self) -> Tensor:
-        """The sums (2, N)."""
+    def sums(self) -> tuple[Tensor, Tensor]:
+        """Both sums, (N,)."""
         if not self._blocked:
-            return self._state[-2:]
-        parts = self._state.view(-1, 4, BLOCK)[:, 2:]
-        return parts.movedim(1, 0).reshape(2, -1)[:, : self._size]
+            return self._state[-2], self._state[-1]
+        blocks = self._state.view(-1, 4, BLOCK)
+        spikes, responses = (blocks[:, row].reshape(-1)[: self._size] for row in (2, 3))
+        return spikes, responses
 
     def _step(self, x: Tensor, spikes: Tensor) -> None:
         lif, (v, rho, fired, response) = self.lif, self._state
@@ -134,7 +144,7 @@ class _ThroughTime(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, v: Tensor, lif: LIF, steps: int) -> tuple[Tensor, Tensor]:
-        spikes, charged = x.new_empty((2, steps, x.shape[1]))
+        spikes, charged = (x.new_empty((steps, x.shape[1])) for _ in range(2))
         last = v.clone()
         fire(lif, x, spikes, last, charged)
         ctx.save_for_backward(charged)
