@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 import nir
 import numpy as np
 import pytest
@@ -200,6 +202,44 @@ def test_one_map_for_two_sources_keeps_one_bias() -> None:
         "both_second_to_third",
     ]
     np.testing.assert_allclose(lowered.populations[-1].bias, 0.5)
+
+
+def test_connections_of_one_map_stay_apart_within_the_length_of_names() -> None:
+    first, second, both = "first_" + "a" * 40, "second_" + "a" * 40, "both_" + "a" * 50
+    lowered = lower(
+        network(
+            {
+                "a": affine(np.ones((2, 1))),
+                first: integrate_and_fire((2,)),
+                second: integrate_and_fire((2,)),
+                both: affine(np.eye(2), 0.5),
+                "third": integrate_and_fire((2,)),
+            },
+            [
+                ("input", "a"),
+                ("a", first),
+                ("a", second),
+                (first, both),
+                (second, both),
+                (both, "third"),
+                ("third", "output"),
+            ],
+            [spikes_in(1)],
+        )
+    )
+    names = [wire.name for wire in lowered.incoming("third")]
+    assert len(set(names)) == 2
+    assert all(len(name) <= 64 and name.startswith(both[:50]) for name in names)
+
+
+@pytest.mark.parametrize("dt", [1e-3, 1e-4, 3e-7])
+def test_neurons_that_keep_nothing_may_have_their_tau_in_float32(dt: float) -> None:
+    """tau = dt, whose float32 may lie below it."""
+    tau = np.full(1, dt, np.float32)
+    node = nir.LIF(tau=tau, r=np.ones(1), v_leak=np.zeros(1), v_threshold=np.ones(1))
+    source = chain({"fc": affine([[2.0]]), "lif": node}, spikes_in(1))
+    (lif,) = lower(dataclasses.replace(source, dt_s=dt)).populations
+    assert lif.keep_v == pytest.approx(0, abs=1e-7)
 
 
 def test_bias_input_is_injected() -> None:

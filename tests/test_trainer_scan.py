@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from typing import Any
 
 import numba
 import numpy as np
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from spikeport.network import Reset
 from spikeport.trainer.lif import LIF, charge_and_fire
-from spikeport.trainer.lif_kernels import record_steps
+from spikeport.trainer.lif_kernels import BLOCK, record_steps
 from spikeport.trainer.lif_steps import Neurons, through_time
 from tests.trainer_reference import unrolled_lif
 
@@ -171,9 +172,11 @@ def test_half_precision_keeps_its_type_and_charges_in_float32() -> None:
 
 
 def test_the_loop_over_neurons_is_vectorised() -> None:
-    """It is several times slower otherwise, and easily lost: few arrays may overlap."""
-    compiled = numba.njit(nogil=True, error_model="numpy")(record_steps.__wrapped__)  # type: ignore[attr-defined]
-    rows = np.zeros((2, 64), np.float32)
-    compiled(rows, rows.copy(), rows.copy(), rows.copy(), np.ones(5, np.float32), 0, 64, True)
+    """It is several times slower otherwise, and that is easily lost: few arrays may overlap."""
+    rows, lif = np.zeros((2, 64), np.float32), np.ones(5, np.float32)
+    loop: Any = record_steps
+    compiled = numba.njit(nogil=True, error_model="numpy")(loop.__wrapped__)
+    state = np.zeros((1, 4 * BLOCK), np.float32)
+    compiled(rows, rows.copy(), state, rows.copy(), lif, 0, 64, True)
     (code,) = compiled.inspect_llvm().values()
     assert re.search(r"fdiv <\d+ x float>", code)

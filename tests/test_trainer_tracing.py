@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+import spikeport.trainer
 from spikeport.errors import InputError
 from spikeport.network import Coding, Input, Reset
-from spikeport.trainer import describe, from_module
+from spikeport.trainer import describe, from_module, load_digits_split
 from spikeport.trainer.lif import LI, LIF
 from spikeport.trainer.rules import Rule
 from tests.trainer_reference import bptt, trained_gradients
@@ -228,3 +232,12 @@ def scaled() -> Around:
 def test_what_cannot_be_is_one_clear_error(module: nn.Module, message: str) -> None:
     with pytest.raises(InputError, match=message):
         from_module(module, INPUT, 2)
+
+
+def test_the_example_of_the_guide_works() -> None:
+    guide = (Path(__file__).parent.parent / "docs" / "networks.md").read_text()
+    example = re.findall(r"^```python\n(.*?)^```$", guide, re.S | re.M)[1]
+    names: dict[str, Any] = {"spikeport": spikeport, "torch": torch, "data": load_digits_split()}
+    exec(example, names)
+    x = torch.tensor(names["data"].test_x[:4])
+    assert names["network"](x).shape == (4, 10)

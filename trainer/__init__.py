@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from spikeport.trainer.data_npz import load_npz as load_npz
     from spikeport.trainer.deployed import evaluate_deployed as evaluate_deployed
     from spikeport.trainer.description import describe as describe
+    from spikeport.trainer.diagnosis import Diagnosis as Diagnosis
+    from spikeport.trainer.diagnosis import diagnose as diagnose
     from spikeport.trainer.evaluation import evaluate as evaluate
     from spikeport.trainer.lif import LI as LI
     from spikeport.trainer.lif import LIF as LIF
@@ -49,6 +51,7 @@ _HOME = {
     "data_npz": ("load_npz",),
     "deployed": ("evaluate_deployed",),
     "description": ("describe",),
+    "diagnosis": ("Diagnosis", "diagnose"),
     "evaluation": ("evaluate",),
     "lif": ("LI", "LIF"),
     "models": ("PUBLISHED", "mlp", "small_conv"),

@@ -57,11 +57,10 @@ def check_nodes(input: Input, nodes: Sequence[Node], steps: int) -> dict[str, Sh
         subject = f"layer '{node.name}'"
         if node.name in shapes:
             raise InputError(f"{subject}: the name is used twice, names must be unique")
-        if not (node.name.isascii() and node.name.isidentifier()) or hasattr(taken, node.name):
-            raise InputError(
-                f"{subject}: the name must be letters, digits and '_', and no name that "
-                "torch.nn.ModuleDict uses itself"
-            )
+        if not (node.name.isascii() and node.name.isidentifier()):
+            raise InputError(f"{subject}: the name must be letters, digits and '_'")
+        if hasattr(taken, node.name):
+            raise InputError(f"{subject}: torch.nn.ModuleDict uses this name itself, take another")
         if not node.inputs:
             raise InputError(f"{subject}: has no inputs, needs at least one")
         for name in node.inputs:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from spikeport.simulators.native.compiled import array_kernel, part
 
 Floats = NDArray[np.float32]
-_BLOCK = 2048
+BLOCK = 2048
 """Neurons at once: the states of a block (32 KiB) stay in L1 or L2 over all steps."""
 
 _ZERO, _ONE, _HALF = np.float32(0), np.float32(1), np.float32(0.5)
@@ -23,22 +23,22 @@ _LOG2_E = np.float32(1.4426950408889634)
 _LN2_HIGH, _LN2_LOW = np.float32(0.693359375), np.float32(-2.12194440e-4)
 _C2, _C3, _C4, _C5, _C6 = (np.float32(1 / n) for n in (2, 6, 24, 120, 720))
 _MOST = np.float32(80)
-_HALVES = np.exp2(-np.arange(128.0)).astype(np.float32)
-_LAST = np.uint32(127)
+_FLOAT_BIAS, _FLOAT_SHIFT = np.int32(127), np.int32(23)
 
 
 @part
 def _exp_minus(y: Any) -> Any:
     """exp(-y) for y >= 0 to 3e-7 relative, in operations that compilers vectorise.
 
-    y = n ln 2 - r with |r| <= ln 2 / 2; a Taylor polynomial gives exp(r), a table 2^-n.
+    y = n ln 2 - r with |r| <= ln 2 / 2; a Taylor polynomial gives exp(r), an exponent field 2^-n.
     """
     y = _MOST if y > _MOST else y
     n = np.int32(y * _LOG2_E + _HALF)
     k = np.float32(n)
-    r = k * _LN2_HIGH + k * _LN2_LOW - y
+    r = (k * _LN2_HIGH - y) + k * _LN2_LOW
     p = _ONE + r * (_ONE + r * (_C2 + r * (_C3 + r * (_C4 + r * (_C5 + r * _C6)))))
-    return p * _HALVES[np.uint32(n) & _LAST]  # the mask is for NaN, whose p is NaN
+    bits = np.int32(np.int32(_FLOAT_BIAS - n) << _FLOAT_SHIFT)
+    return p * bits.view(np.float32)
 
 
 @part
@@ -61,12 +61,12 @@ def _record_step(x: Floats, spikes: Floats, w: Floats, lif: Floats) -> None:
         s = _ONE if distance >= _ZERO else _ZERO
         slope = _slope(distance, alpha)
         drop = zero * u + (_ONE - zero) * threshold
-        rho = w[i + _BLOCK]
+        rho = w[i + BLOCK]
         spikes[i] = s
         w[i] = u - s * drop
-        w[i + _BLOCK] = _ONE + decay * (_ONE - zero * s - live * drop * slope) * rho
-        w[i + 2 * _BLOCK] += s
-        w[i + 3 * _BLOCK] += rho * slope
+        w[i + BLOCK] = _ONE + decay * (_ONE - zero * s - live * drop * slope) * rho
+        w[i + 2 * BLOCK] += s
+        w[i + 3 * BLOCK] += rho * slope
 
 
 @array_kernel
@@ -80,32 +80,33 @@ def record_steps(
     end: int,
     fresh: bool,
 ) -> None:
-    """Spikes (T, N) of T more steps; goes on from and leaves v and rho in `state` (2, N).
+    """Spikes (T, N) of T more steps, from and to `state`, (blocks, 4 BLOCK).
 
-    Adds s and rho ds/du to `sums` (2, N). `fresh` starts at rest instead; an empty `state` is
-    not kept.
+    A row of it is v, rho, and the sums of s and of rho ds/du of a block of neurons. `fresh` starts
+    at rest instead. `begin` is the first neuron of a block. Where `sums`, (2, N), is not empty,
+    these are all steps of a sample: it gets the sums, and the one row of `state` is scratch.
     """
-    w = np.empty(4 * _BLOCK, np.float32)
-    kept = state.shape[1] > 0
-    for first in range(begin, end, _BLOCK):
-        last = min(first + _BLOCK, end)
-        size = last - first
+    whole = sums.shape[1] > 0
+    for first in range(begin, end, BLOCK):
+        last = min(first + BLOCK, end)
+        w = state[0 if whole else first // BLOCK]
         if fresh:
-            w[:] = _ZERO
-            w[_BLOCK : _BLOCK + size] = _ONE
-        else:
-            w[:size] = state[0, first:last]
-            w[_BLOCK : _BLOCK + size] = state[1, first:last]
-            w[2 * _BLOCK : 2 * _BLOCK + size] = sums[0, first:last]
-            w[3 * _BLOCK : 3 * _BLOCK + size] = sums[1, first:last]
+            _rest(w)
         for t in range(spikes.shape[0]):
             row = current[min(t, current.shape[0] - 1), first:last]
             _record_step(row, spikes[t, first:last], w, lif)
-        if kept:
-            state[0, first:last] = w[:size]
-            state[1, first:last] = w[_BLOCK : _BLOCK + size]
-        sums[0, first:last] = w[2 * _BLOCK : 2 * _BLOCK + size]
-        sums[1, first:last] = w[3 * _BLOCK : 3 * _BLOCK + size]
+        if whole:
+            for i in range(last - first):
+                sums[0, first + i] = w[2 * BLOCK + i]
+                sums[1, first + i] = w[3 * BLOCK + i]
+
+
+@part
+def _rest(w: Floats) -> None:
+    for i in range(w.size):
+        w[i] = _ZERO
+    for i in range(BLOCK):
+        w[BLOCK + i] = _ONE
 
 
 @part
@@ -137,8 +138,8 @@ def fire_steps(
     An empty `charged` (0, N) is not kept.
     """
     keep = charged.shape[0] > 0
-    for first in range(begin, end, _BLOCK):
-        last = min(first + _BLOCK, end)
+    for first in range(begin, end, BLOCK):
+        last = min(first + BLOCK, end)
         for t in range(spikes.shape[0]):
             row = current[min(t, current.shape[0] - 1), first:last]
             fired = spikes[t, first:last]
@@ -157,7 +158,7 @@ def _back_step(x: Floats, upstream: Floats, w: Floats, lif: Floats) -> None:
         slope = _slope(distance, alpha)
         drop = zero * u + (_ONE - zero) * threshold
         gradient = upstream[i] * slope + w[i] * (_ONE - zero * s - live * drop * slope)
-        w[i + _BLOCK] = gradient
+        w[i + BLOCK] = gradient
         w[i] = decay * gradient
 
 
@@ -168,21 +169,25 @@ def back_steps(
     of_v: Floats,
     of_current: Floats,
     lif: Floats,
+    w: Floats,
     begin: int,
     end: int,
 ) -> None:
     """Gradient of the current, (T, N), from the gradients of spikes (T, N) and the last v.
 
-    `charged` is u_t. `of_v` (N,) is changed to the gradient of the first v.
+    `charged` is u_t. `of_v` (N,) is changed to the gradient of the first v. `w` is scratch,
+    (4 BLOCK,).
     """
-    w = np.empty(2 * _BLOCK, np.float32)
-    for first in range(begin, end, _BLOCK):
-        last = min(first + _BLOCK, end)
+    for first in range(begin, end, BLOCK):
+        last = min(first + BLOCK, end)
         size = last - first
-        w[:size] = of_v[first:last]
+        for i in range(size):
+            w[i] = of_v[first + i]
         for k in range(charged.shape[0]):
             t = charged.shape[0] - 1 - k
             row = charged[t, first:last]
             _back_step(row, upstream[t, first:last], w, lif)
-            of_current[t, first:last] = w[_BLOCK : _BLOCK + size]
-        of_v[first:last] = w[:size]
+            for i in range(size):
+                of_current[t, first + i] = w[BLOCK + i]
+        for i in range(size):
+            of_v[first + i] = w[i]

@@ -18,11 +18,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from spikeport.network import Reset
-from spikeport.trainer.lif_kernels import back_steps, fire_steps, record_steps
+from spikeport.trainer.lif_kernels import (
+    BLOCK,
+    back_steps,
+    fire_steps,
+    record_steps,
+)
 
 if TYPE_CHECKING:
     from spikeport.trainer.lif import LIF
 
+_NO_SUMS = np.empty((2, 0), np.float32)
 _SHARED = 1 << 19
 """Neuron-steps that are worth a thread of their own."""
 
@@ -35,33 +41,90 @@ class Neurons:
         self.steps = steps
         self._record = record
         self._order: _Order | None = None
-        self._state: Tensor | None = None
-        self._sums: Tensor | None = None
+        self._v: Tensor | None = None
+        self._log: _Log | None = None
 
     @torch.no_grad()
     def advance(self, current: Tensor, steps: int) -> Tensor:
         """Spikes (steps, B, ...) of the next steps."""
-        fresh = self._order is None
         order = self._order = self._order or _Order.of(current)
         x = order.rows(current)
         spikes = x.new_empty((steps, x.shape[1]))
-        if not self._record:
-            self._state = x.new_zeros(x.shape[1]) if self._state is None else self._state
-            fire(self.lif, x, spikes, self._state, None)
-            return order.restore(spikes).to(current.dtype)
-        if self._state is None or self._sums is None:
-            # the end of one single call is the end of the sample: nothing to remember
-            self._state = x.new_empty((2, 0 if steps == self.steps else x.shape[1]))
-            self._sums = x.new_empty((2, x.shape[1]))
-        record(self.lif, x, spikes, self._state, self._sums, fresh)
+        if self._record:
+            self._log = self._log or _Log(self.lif, x, whole=steps == self.steps)
+            self._log.advance(x, spikes)
+        else:
+            self._v = x.new_zeros(x.shape[1]) if self._v is None else self._v
+            fire(self.lif, x, spikes, self._v, None)
         return order.restore(spikes).to(current.dtype)
 
     def recorded(self) -> tuple[Tensor, Tensor]:
         """r = mean s_t and g = mean rho_t ds_t/du_t after all steps, both (B, ...)."""
         assert self._order is not None  # advance() has been called
-        assert self._sums is not None
-        rate, gain = self._order.restore(self._sums / self.steps)
+        assert self._log is not None
+        rate, gain = (self._order.restore(x[None] / self.steps)[0] for x in self._log.sums())
         return rate, gain
+
+
+class _Log:
+    """v, rho and the sums of s and rho ds/du of N neurons, after the steps so far.
+
+    Args:
+        whole: one single call takes all steps, so that the compiled loop need keep the sums only.
+    """
+
+    def __init__(self, lif: LIF, x: Tensor, *, whole: bool) -> None:
+        self.lif = lif
+        self._size = x.shape[1]
+        self._fresh = True
+        self._whole, self._blocked = (whole, not whole) if _compiled(x) else (False, False)
+        shape = (2 if self._whole else 4, self._size)
+        if self._blocked:
+            shape = (-(-self._size // BLOCK), 4 * BLOCK)
+        self._state = x.new_empty(shape)
+
+    def advance(self, x: Tensor, spikes: Tensor) -> None:
+        """Write the spikes (T, N) of T more steps."""
+        if not _compiled(x):
+            self._step(x, spikes)
+        else:
+            rows, fresh = (x.numpy(), spikes.numpy()), self._fresh
+            state, constants = self._state.numpy(), _constants(self.lif)
+            if self._whole:
+                _share(
+                    spikes,
+                    lambda a, b: record_steps(
+                        *rows, _scratch()[None], state, constants, a, b, True
+                    ),
+                )
+            else:
+                _share(
+                    spikes,
+                    lambda a, b: record_steps(*rows, state, _NO_SUMS, constants, a, b, fresh),
+                )
+        self._fresh = False
+
+    def sums(self) -> tuple[Tensor, Tensor]:
+        """Both sums, (N,)."""
+        if not self._blocked:
+            return self._state[-2], self._state[-1]
+        blocks = self._state.view(-1, 4, BLOCK)
+        spikes, responses = (blocks[:, row].reshape(-1)[: self._size] for row in (2, 3))
+        return spikes, responses
+
+    def _step(self, x: Tensor, spikes: Tensor) -> None:
+        lif, (v, rho, fired, response) = self.lif, self._state
+        if self._fresh:
+            self._state.zero_()
+            rho.fill_(1)
+        for t in range(len(spikes)):
+            u = torch.add(x[min(t, len(x) - 1)], v, alpha=lif.decay)
+            s = torch.ge(u, lif.v_threshold, out=spikes[t])
+            slope = surrogate(lif, u)
+            fired.add_(s)
+            response.addcmul_(rho, slope)
+            rho.mul_(reset_slope(lif, u, s, slope)).mul_(lif.decay).add_(1)
+            torch.sub(u, s * u if lif.reset is Reset.ZERO else lif.v_threshold * s, out=v)
 
 
 def through_time(lif: LIF, current: Tensor, steps: int, v: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -81,7 +144,7 @@ class _ThroughTime(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, v: Tensor, lif: LIF, steps: int) -> tuple[Tensor, Tensor]:
-        spikes, charged = x.new_empty((2, steps, x.shape[1]))
+        spikes, charged = (x.new_empty((steps, x.shape[1])) for _ in range(2))
         last = v.clone()
         fire(lif, x, spikes, last, charged)
         ctx.save_for_backward(charged)
@@ -97,35 +160,12 @@ class _ThroughTime(torch.autograd.Function):
         return of_x, of_v, None, None
 
 
-def record(lif: LIF, x: Tensor, spikes: Tensor, state: Tensor, sums: Tensor, fresh: bool) -> None:
-    """`lif_kernels.record_steps` on any tensors."""
-    if _compiled(x):
-        arrays = x.numpy(), spikes.numpy(), state.numpy(), sums.numpy(), _constants(lif)
-        _share(spikes, lambda begin, end: record_steps(*arrays, begin, end, fresh))
-        return
-    if fresh:
-        v, rho = torch.zeros_like(x[0]), torch.ones_like(x[0])
-        sums.zero_()
-    else:
-        v, rho = state
-    for t in range(len(spikes)):
-        u = torch.add(x[min(t, len(x) - 1)], v, alpha=lif.decay)
-        s = torch.ge(u, lif.v_threshold, out=spikes[t])
-        slope = surrogate(lif, u)
-        sums[0].add_(s)
-        sums[1].addcmul_(rho, slope)
-        rho.mul_(reset_slope(lif, u, s, slope)).mul_(lif.decay).add_(1)
-        torch.sub(u, s * u if lif.reset is Reset.ZERO else lif.v_threshold * s, out=v)
-    if fresh and state.shape[1]:
-        torch.stack((v, rho), out=state)
-
-
 def fire(lif: LIF, x: Tensor, spikes: Tensor, v: Tensor, charged: Tensor | None) -> None:
     """`lif_kernels.fire_steps` on any tensors."""
     if _compiled(x):
         kept = spikes[:0] if charged is None else charged
         arrays = x.numpy(), spikes.numpy(), kept.numpy(), v.numpy(), _constants(lif)
-        _share(spikes, lambda begin, end: fire_steps(*arrays, begin, end))
+        _share(spikes, lambda a, b: fire_steps(*arrays, a, b))
         return
     for t in range(len(spikes)):
         u = torch.add(x[min(t, len(x) - 1)], v, alpha=lif.decay)
@@ -140,7 +180,7 @@ def back(lif: LIF, charged: Tensor, of_spikes: Tensor, of_v: Tensor, of_current:
     if _compiled(charged):
         rows = charged.numpy(), of_spikes.numpy(), of_v.numpy(), of_current.numpy()
         constants = _constants(lif)
-        _share(charged, lambda begin, end: back_steps(*rows, constants, begin, end))
+        _share(charged, lambda a, b: back_steps(*rows, constants, _scratch(), a, b))
         return
     for t in reversed(range(len(charged))):
         u = charged[t]
@@ -175,8 +215,14 @@ def _constants(lif: LIF) -> NDArray[np.float32]:
     return np.array([lif.decay, lif.v_threshold, lif.alpha, zero, live], np.float32)
 
 
+def _scratch() -> NDArray[np.float32]:
+    return np.empty(4 * BLOCK, np.float32)
+
+
 def _compiled(x: Tensor) -> bool:
-    return x.device.type == "cpu" and x.dtype is torch.float32
+    """Whether the compiled loops take x; torch.compile makes loops of its own of torch's steps."""
+    kind = x.device.type == "cpu" and x.dtype is torch.float32
+    return kind and not torch.compiler.is_compiling()
 
 
 def _share(steps: Tensor, run: Callable[[int, int], None]) -> None:
@@ -186,7 +232,8 @@ def _share(steps: Tensor, run: Callable[[int, int], None]) -> None:
     if threads < 2:
         run(0, size)
         return
-    ends = [size * i // threads for i in range(threads + 1)]
+    blocks = -(-size // BLOCK)
+    ends = [min(size, blocks * i // threads * BLOCK) for i in range(threads + 1)]
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(run, ends[:-1], ends[1:]))
 

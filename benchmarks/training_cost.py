@@ -1,0 +1,216 @@
+"""What a training step costs as T grows: both modes of the rate-based rule, beside BPTT.
+
+`python -m benchmarks.training_cost [--quick] [--networks ...] [--steps ...] [--json FILE]`
+
+Each row is measured in a process of its own. A step is forward, backward and the optimizer's; all
+rules share layers, fused neuron loops, batches and memory order (channels last). "vs BPTT" is the
+time of the BPTT step of the same mode over that of the row.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from benchmarks.children import ChildError, answer, exit_on_terminate
+from benchmarks.table import print_table
+from spikeport.files import write_text
+from spikeport.network import Coding, Input
+from spikeport.trainer.models import PUBLISHED, published_lif, small_conv
+from spikeport.trainer.network import SpikingNetwork
+from spikeport.trainer.rules import Rule
+
+CLASSES = 10
+CAP_S = 1800.0
+RULES = [Rule.RATE_M, Rule.RATE_S, Rule.BPTT_M, Rule.BPTT_S]
+STEPS = (1, 2, 4, 8, 16)
+QUICK_STEPS = (1, 2, 4)
+BATCHES = {"small_conv": 64, "vgg11": 8, "resnet18": 8}
+COLUMNS = (
+    "network", "rule", "T", "step", "vs BPTT", "forward", "backward", "saved", "peak memory",
+)  # fmt: skip
+NOTES = """
+step         seconds of forward, backward and optimizer, median of the repeats
+saved        what autograd holds for backward, without weights and the batch
+peak memory  of the process (or device) above what network, batch and optimizer take
+""".strip()
+
+
+def build(name: str, steps: int) -> SpikingNetwork:
+    """A network of the comparison for 3 x 32 x 32 images; `small_conv` has 32, 64, 128 channels."""
+    torch.manual_seed(0)
+    input = Input("input", (3, 32, 32), Coding.GRADED, -128, 127, scale=32.0)
+    if name == "small_conv":
+        return small_conv(input, CLASSES, (32, 64, 128), steps, published_lif())
+    return PUBLISHED[name](input, CLASSES, steps)
+
+
+def measure(job: Mapping[str, Any]) -> dict[str, Any]:
+    """One row, in this process."""
+    torch.set_num_threads(job["threads"])
+    device = torch.device(job["device"])
+    net = build(job["network"], job["steps"]).to(device).train()
+    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    net.rule = Rule(job["rule"])
+    x = torch.randn(job["batch"], 3, 32, 32, device=device)
+    x = x.contiguous(memory_format=torch.channels_last)
+    y = torch.randint(CLASSES, (job["batch"],), device=device)
+    optimizer = torch.optim.SGD(net.parameters(), lr=1e-3, momentum=0.9)
+    forward: Callable[[Tensor], Tensor] = torch.compile(net) if job["compile"] else net
+
+    def step() -> tuple[float, float, float]:
+        begin = _now(device)
+        optimizer.zero_grad(set_to_none=False)
+        loss = functional.cross_entropy(forward(x), y)
+        between = _now(device)
+        (loss * net.gradient_scale).backward()  # type: ignore[no-untyped-call]
+        end = _now(device)
+        optimizer.step()
+        return _now(device) - begin, between - begin, end - between
+
+    # a step of one sample makes gradients, momentum and compiled loops, all there from then on
+    x, whole = x[:1].repeat(2, 1, 1, 1), x
+    y, labels = y[:1].repeat(2), y
+    step()
+    x, y = whole, labels
+    before = _memory(device)
+    saved = saved_bytes(net, x, y)
+    found = [step() for _ in range(job["repeats"] + 1)]
+    peak = _peak(device) - before
+    total, ahead, back = (list(times) for times in zip(*found[1:], strict=True))
+    return {
+        "step_s": statistics.median(total),
+        "forward_s": statistics.median(ahead),
+        "backward_s": statistics.median(back),
+        "saved_bytes": saved,
+        "peak_bytes": peak,
+        "all_steps_s": total,
+    }
+
+
+def saved_bytes(net: SpikingNetwork, x: Tensor, y: Tensor) -> int:
+    """Bytes that autograd holds for backward, each block of memory once."""
+    blocks: dict[int, int] = {}
+    known = {t.untyped_storage().data_ptr() for t in (x, *net.parameters(), *net.buffers())}
+
+    def pack(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in known:
+            blocks[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        loss = functional.cross_entropy(net(x), y)
+    total = sum(blocks.values())
+    del loss
+    return total
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Measure, print and write; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.training_cost", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="T up to 4 only")
+    parser.add_argument("--networks", nargs="+", choices=BATCHES, default=list(BATCHES))
+    parser.add_argument("--rules", nargs="+", choices=[str(r) for r in Rule], default=RULES)
+    parser.add_argument("--steps", nargs="+", type=int, help="values of T")
+    parser.add_argument("--batch", type=int, help="samples per step (64 for small_conv, else 8)")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--compile", action="store_true", help="let torch compile the network")
+    parser.add_argument("--json", type=Path, help="file to write")
+    parser.add_argument("--child", help=argparse.SUPPRESS)
+    chosen = parser.parse_args(arguments)
+    if chosen.child:
+        print("\n" + json.dumps(measure(json.loads(chosen.child))))
+        return 0
+    exit_on_terminate()
+    # torch then asks for huge pages: large tensors are made without thousands of page faults
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+    rows = []
+    for name in chosen.networks:
+        for steps in chosen.steps or (QUICK_STEPS if chosen.quick else STEPS):
+            for rule in chosen.rules:
+                job = {
+                    "network": name,
+                    "steps": steps,
+                    "rule": str(rule),
+                    "batch": chosen.batch or BATCHES[name],
+                    **{key: getattr(chosen, key) for key in ("threads", "repeats", "device")},
+                    "compile": chosen.compile,
+                }
+                rows.append(job | _measured(job))
+                print(f"{name} {rule} T={steps}: {rows[-1].get('failed', 'done')}", file=sys.stderr)
+    print_table(COLUMNS, list(_cells(rows)))
+    print(NOTES)
+    if chosen.json:
+        document = {"torch": torch.__version__, "rows": rows}
+        write_text(chosen.json, json.dumps(document, indent=1) + "\n")
+    return 0
+
+
+def _measured(job: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        return answer(
+            sys.executable,
+            "benchmarks.training_cost",
+            ["--child", json.dumps(job)],
+            threads=job["threads"],
+            limit_s=CAP_S,
+        )
+    except ChildError as error:
+        return {"failed": str(error)}
+
+
+def _cells(rows: Sequence[Mapping[str, Any]]) -> Iterator[list[str]]:
+    times = {(r["network"], r["rule"], r["steps"]): r["step_s"] for r in rows if "step_s" in r}
+    for row in rows:
+        name = [row["network"], row["rule"], str(row["steps"])]
+        if "failed" in row:
+            yield [*name, row["failed"], *[""] * (len(COLUMNS) - 4)]
+            continue
+        peer = Rule.BPTT_S if Rule(row["rule"]).single_step else Rule.BPTT_M
+        reference = times.get((row["network"], str(peer), row["steps"]))
+        yield [
+            *name,
+            *(f"{row['step_s']:.4f} s", f"{reference / row['step_s']:.2f}x" if reference else ""),
+            *(f"{row[key]:.4f} s" for key in ("forward_s", "backward_s")),
+            *(f"{row[key] / 2**20:.1f} MiB" for key in ("saved_bytes", "peak_bytes")),
+        ]
+
+
+def _now(device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+def _memory(device: torch.device) -> int:
+    """Bytes in use now."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        return torch.cuda.memory_allocated(device)
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize()
+
+
+def _peak(device: torch.device) -> int:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
