@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from spikeport.trainer.models import PUBLISHED as PUBLISHED
     from spikeport.trainer.models import mlp as mlp
     from spikeport.trainer.models import small_conv as small_conv
+    from spikeport.trainer.models import with_readout as with_readout
     from spikeport.trainer.network import Node as Node
     from spikeport.trainer.network import SpikingNetwork as SpikingNetwork
     from spikeport.trainer.rules import Rule as Rule
@@ -45,7 +46,7 @@ _HOME = {
     "diagnosis": ("Diagnosis", "diagnose"),
     "evaluation": ("evaluate",),
     "lif": ("LI", "LIF"),
-    "models": ("PUBLISHED", "mlp", "small_conv"),
+    "models": ("PUBLISHED", "mlp", "small_conv", "with_readout"),
     "network": ("Node", "SpikingNetwork"),
     "rules": ("Rule",),
     "tracing": ("from_module",),
