@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import statistics
 import sys
 import time
@@ -153,7 +152,7 @@ def main(arguments: Sequence[str]) -> int:
                 }
                 rows.append(job | _measured(job))
                 print(f"{name} {rule} T={steps}: {rows[-1].get('failed', 'done')}", file=sys.stderr)
-    print_table(COLUMNS, list(_cells(rows)))
+    print_table(COLUMNS, list(cells(rows)))
     print(NOTES)
     if chosen.json:
         document = {"torch": torch.__version__, "rows": rows}
@@ -174,7 +173,8 @@ def _measured(job: Mapping[str, Any]) -> dict[str, Any]:
         return {"failed": str(error)}
 
 
-def _cells(rows: Sequence[Mapping[str, Any]]) -> Iterator[list[str]]:
+def cells(rows: Sequence[Mapping[str, Any]]) -> Iterator[list[str]]:
+    """Lines of the table, one per row."""
     times = {(r["network"], r["rule"], r["steps"]): r["step_s"] for r in rows if "step_s" in r}
     for row in rows:
         name = [row["network"], row["rule"], str(row["steps"])]
@@ -198,18 +198,24 @@ def _now(device: torch.device) -> float:
 
 
 def _memory(device: torch.device) -> int:
-    """Bytes in use now."""
+    """Bytes in use now; from here on the peak is counted."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         return torch.cuda.memory_allocated(device)
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * resource.getpagesize()
+    Path("/proc/self/clear_refs").write_text("5")
+    return _status("VmRSS")
 
 
 def _peak(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return _status("VmHWM")
+
+
+def _status(name: str) -> int:
+    """A size in bytes from the kernel's account of this process."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * int(next(line.split()[1] for line in lines if line.startswith(f"{name}:")))
 
 
 if __name__ == "__main__":

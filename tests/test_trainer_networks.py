@@ -11,14 +11,15 @@ from torch import Tensor, nn
 
 from spikeport.errors import InputError
 from spikeport.export import QuantizeConfig, export_float
-from spikeport.network import Coding, Input
+from spikeport.network import Coding, Input, ReadoutKind, Reset
 from spikeport.simulators.float_nir import run_float
 from spikeport.simulators.native import run_native
 from spikeport.simulators.ties import compare_float
 from spikeport.trainer import describe, evaluate, evaluate_deployed
 from spikeport.trainer.batch_norm import BatchNorm
 from spikeport.trainer.deployment import spike_only
-from spikeport.trainer.models import PUBLISHED, mlp, published_lif, small_conv
+from spikeport.trainer.lif import LI, LIF
+from spikeport.trainer.models import PUBLISHED, mlp, published_lif, small_conv, with_readout
 from spikeport.trainer.network import SpikingNetwork
 from spikeport.trainer.passes import rate_scores
 from spikeport.trainer.rules import Rule
@@ -194,6 +195,26 @@ def test_the_quantized_network_runs_the_same_everywhere(name: str) -> None:
         for counts in (native.spike_counts, float_spikes)
     )
     assert total == pytest.approx(wanted, rel=0.1)
+
+
+@pytest.mark.parametrize("neurons", [LIF(0.8, 0.3, Reset.SUBTRACT), LI(1.0), LI(0.6)], ids=str)
+def test_readouts_deploy(neurons: LIF | LI) -> None:
+    network = with_readout(finished("small_conv"), neurons)
+    assert not network.training
+    x = images(network, 40)
+    scores = network(x).numpy()
+    assert scores.std() > 0.01
+    graph = export_float(describe(network))
+    exported = run_float(graph, x.numpy()).scores["output"]
+    counts = 3 if isinstance(neurons, LIF) else 1  # T
+    np.testing.assert_allclose(exported, counts * scores, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(evaluate(network, x.numpy()).scores["readout_neurons"], scores)
+    chip = quantize(graph, x.numpy()).network
+    (readout,) = chip.readouts
+    kind = ReadoutKind.SPIKES if isinstance(neurons, LIF) else ReadoutKind.MEMBRANE
+    assert (readout.population, readout.kind) == ("readout_neurons", kind)
+    run = run_native(chip, np.rint(x.numpy() * 8).astype(np.int32))
+    assert np.mean(run.predictions == scores.argmax(1)) > 0.8
 
 
 def test_preact_resnet_says_why_it_does_not_deploy() -> None:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from spikeport.trainer.models import PUBLISHED as PUBLISHED
     from spikeport.trainer.models import mlp as mlp
     from spikeport.trainer.models import small_conv as small_conv
+    from spikeport.trainer.models import with_readout as with_readout
     from spikeport.trainer.network import Node as Node
     from spikeport.trainer.network import SpikingNetwork as SpikingNetwork
     from spikeport.trainer.recipe import Recipe as Recipe
@@ -54,7 +55,7 @@ _HOME = {
     "diagnosis": ("Diagnosis", "diagnose"),
     "evaluation": ("evaluate",),
     "lif": ("LI", "LIF"),
-    "models": ("PUBLISHED", "mlp", "small_conv"),
+    "models": ("PUBLISHED", "mlp", "small_conv", "with_readout"),
     "measuring": ("measure_accuracy",),
     "network": ("Node", "SpikingNetwork"),
     "recipe": ("Recipe", "load_recipe"),

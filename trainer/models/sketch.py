@@ -8,13 +8,24 @@ from spikeport.errors import InputError
 from spikeport.network import Input, Reset, Shape
 from spikeport.trainer.graph import Node
 from spikeport.trainer.layers import Op, output_shape
-from spikeport.trainer.lif import LIF
+from spikeport.trainer.lif import LI, LIF
 from spikeport.trainer.network import SpikingNetwork
 
 
 def published_lif() -> LIF:
     """The neuron of every published experiment: lambda 0.2, theta 1, soft and detached reset."""
     return LIF(0.2, 1.0, Reset.SUBTRACT)
+
+
+def with_readout(network: SpikingNetwork, neurons: LIF | LI) -> SpikingNetwork:
+    """The network with neurons behind its last layer, its layers shared.
+
+    Scores are then spike counts over T (`LIF`) or the last membrane (`LI`), not a time mean.
+    """
+    node = Node("readout_neurons", (network.output,), neurons)
+    nodes = [*network.nodes, node]
+    read = SpikingNetwork(network.input, nodes, network.steps, network.rule)
+    return read.train(network.training)
 
 
 class Sketch:
