@@ -8,7 +8,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from spikeport.network import Dense, DeployedNetwork, Input, Population, Readout
+from spikeport.network_file import save_network
 
 ROOT = Path(__file__).parent.parent
 FOLDERS = ("trainer", "export", "simulators", "backends", "spikeport")
@@ -89,3 +93,25 @@ def test_light_imports(module: str) -> None:
     script = f"import sys, {module}; print([m for m in {heavy!r} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.stdout == "[]\n", done.stderr
+
+
+def test_running_a_network_on_ones_own_images_needs_no_torch(tmp_path: Path) -> None:
+    pixels, labels = np.zeros((4, 8, 8), np.uint8), np.arange(4)
+    images, network = tmp_path / "images.npz", tmp_path / "n.spikeport"
+    np.savez(images, x_train=pixels, y_train=labels, x_test=pixels, y_test=labels)
+    save_network(
+        DeployedNetwork(
+            (Input("x", (1, 8, 8)),),
+            (Population("p", (4,), vth=1),),
+            (Dense("x", "p", np.ones((4, 64), np.int16)),),
+            (Readout("p"),),
+            steps=2,
+        ),
+        network,
+    )
+    script = (
+        "import sys; from spikeport.cli._app import app; sys.modules['torch'] = None; "
+        f"app(['run', {str(network)!r}, '--data', {str(images)!r}], standalone_mode=False)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

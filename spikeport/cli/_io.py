@@ -87,9 +87,11 @@ def open_deployed(path: Path) -> DeployedNetwork:
 
 def open_data(name: str, steps: int | None = None) -> Dataset:
     """A data set by name or path, or as a recipe (.toml) describes it; `steps` is for events."""
-    from spikeport.trainer import load_dataset, load_recipe
+    from spikeport.trainer import load_dataset
 
     if name.endswith(".toml"):
+        from spikeport.trainer import load_recipe  # needs torch, which data alone do not
+
         recipe = load_recipe(name)
         return load_dataset(recipe.data, steps or recipe.training.steps)
     return load_dataset(name, steps)
