@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 ORDERLY = "ended"
@@ -60,8 +60,9 @@ def keep_folder(place: str, prefix: str) -> None:
         folder = Path(tempfile.mkdtemp(prefix=prefix, dir=place))
     except OSError as error:
         sys.exit(error.strerror)
-    sys.stdout.write(f"{folder.name}\n")
-    sys.stdout.flush()
+    with suppress(BrokenPipeError):
+        sys.stdout.write(f"{folder.name}\n")
+        sys.stdout.flush()
     wanted = 1 if sys.stdin.read() == ORDERLY else QUIET_LOOKS
     quiet = 0
     for _ in range(LOOKS):

@@ -112,9 +112,10 @@ def worker_processes() -> dict[str, int]:
     """Process ids by name: the worker's guard, its child that imports Lava, Lava's own."""
     parents = {}
     for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            fields = (entry / "stat").read_bytes().rpartition(b")")[2].split()
-            parents[int(entry.name)] = int(fields[1])
+        with contextlib.suppress(OSError):
+            if entry.name.isdigit():
+                fields = (entry / "stat").read_bytes().rpartition(b")")[2].split()
+                parents[int(entry.name)] = int(fields[1])
     ours = [pid for pid, parent in parents.items() if parent == os.getpid() and processes(pid)]
     (guard,) = [pid for pid in ours if "worker" in command_of(pid)]
     found = {"guard": guard}

@@ -167,7 +167,7 @@ def test_several_runs_at_once() -> None:
 
     with ThreadPoolExecutor(4) as pool:
         lost = pool.submit(killed)
-        runs = [pool.submit(run_lava, net, samples(40), record=("spikes",)) for net in nets]
+        runs = [pool.submit(run_lava, net, samples(10), record=("spikes",)) for net in nets]
         finished = [run.result() for run in runs]
         guards = [pid for pid in running(Path(os.environ["TMPDIR"])) if pid != os.getpid()]
         assert guards
@@ -177,7 +177,7 @@ def test_several_runs_at_once() -> None:
                 break
         assert "its worker was killed by signal 9" in lost.result()
     for net, run in zip(nets, finished, strict=True):
-        expected = run_native(net, samples(40), record=("spikes",))
+        expected = run_native(net, samples(10), record=("spikes",))
         assert run.counts == expected.counts
         assert run.trace is not None
         assert expected.trace is not None

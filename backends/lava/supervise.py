@@ -55,7 +55,7 @@ def run_worker(
             command,
             cwd=folder,
             env=worker_environment(),
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,  # Its end tells the worker that this process is gone.
             stdout=log,
             stderr=log,
             pass_fds=[counter],
@@ -67,7 +67,7 @@ def run_worker(
                 doing = "it was getting on" if moving else describe_stuck(process.pid)
         finally:
             sweep(process.pid, folder.name)
-            process.wait()
+            process.communicate()
         if why:
             done = f"{_read(counter)} of {steps} Lava steps done"
             raise _failure(f"{why} and was stopped, {done}; {doing}", log)

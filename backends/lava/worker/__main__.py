@@ -1,7 +1,7 @@
 """`python -m worker version`, or `python -m worker run TOKEN JOBS PROGRESS_FD` in the run's folder.
 
-The process that is started only stands guard: it forks the one that imports Lava and waits. If
-Spikeport dies, even by SIGKILL, it ends the session and unlinks the segments.
+The process that is started only stands guard: it forks the one that imports Lava, and waits for its
+end, or for Spikeport's, even by SIGKILL. Then it ends the session and unlinks the segments.
 """
 
 # ruff: noqa: TID251 (relative imports, since here the package is called `worker`)
@@ -9,8 +9,8 @@ Spikeport dies, even by SIGKILL, it ends the session and unlinks the segments.
 from __future__ import annotations
 
 import os
+import select
 import sys
-import time
 
 from .sweep import sweep
 
@@ -31,7 +31,11 @@ def main() -> int:
 
 
 def guard(token: str, jobs: int, progress: int) -> int:
-    """Run the jobs in a child; returns its exit code, 128 + N for signal N as shells do."""
+    """Run the jobs in a child; returns its exit code, 128 + N for signal N as shells do.
+
+    Spikeport holds the other end of standard input and never writes: it ends when Spikeport does.
+    Then, or at the child's end, nothing that Lava has started is left.
+    """
     spikeport = os.getppid()
     child = os.fork()
     if child == 0:
@@ -39,15 +43,16 @@ def guard(token: str, jobs: int, progress: int) -> int:
 
         # Lava's runtime stops itself when it is collected, which hangs after an error.
         os._exit(run_jobs(token, jobs, progress))
-    while True:
+    code = 1
+    # A process that Spikeport forked meanwhile holds that end too: so look at the parent as well.
+    while os.getppid() == spikeport and not select.select([0], [], [], POLL_S)[0]:
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
             code = os.waitstatus_to_exitcode(status)
-            return code if code >= 0 else 128 - code
-        if os.getppid() != spikeport:
-            sweep(os.getsid(0), token, spare=os.getpid())
-            return 1
-        time.sleep(POLL_S)
+            break
+    # The parent may be a script around this interpreter, which has yet to give the code on.
+    sweep(os.getsid(0), token, spare=(os.getpid(), os.getppid()))
+    return code if code >= 0 else 128 - code
 
 
 if __name__ == "__main__":

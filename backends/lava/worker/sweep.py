@@ -6,7 +6,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from pathlib import Path
 
 SHARED_MEMORY = Path("/dev/shm")
@@ -14,9 +14,9 @@ _STATE, _SESSION, _TIMES = 0, 3, slice(11, 15)
 """Positions in /proc/PID/stat after the command name (proc_pid_stat(5))."""
 
 
-def sweep(session: int, token: str, spare: int = 0) -> None:
+def sweep(session: int, token: str, spare: Container[int] = ()) -> None:
     """Kill every process of `session` but `spare`, then unlink the segments named `token`-*."""
-    while running := [pid for pid in processes(session) if pid != spare]:
+    while running := [pid for pid in processes(session) if pid not in spare]:
         for pid in running:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
