@@ -9,9 +9,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from spikeport.energy import estimate_energy
 from spikeport.errors import InputError
 from spikeport.export import QuantizeConfig, export_float
 from spikeport.network import Coding, Input, ReadoutKind, Reset
+from spikeport.profile import load_profile
 from spikeport.simulators.float_nir import run_float
 from spikeport.simulators.native import run_native
 from spikeport.simulators.ties import compare_float
@@ -19,6 +21,7 @@ from spikeport.trainer import describe, evaluate, evaluate_deployed
 from spikeport.trainer.batch_norm import BatchNorm
 from spikeport.trainer.deployment import spike_only
 from spikeport.trainer.lif import LI, LIF
+from spikeport.trainer.measuring import energy_uj
 from spikeport.trainer.models import PUBLISHED, mlp, published_lif, small_conv, with_readout
 from spikeport.trainer.network import SpikingNetwork
 from spikeport.trainer.passes import rate_scores
@@ -215,6 +218,22 @@ def test_readouts_deploy(neurons: LIF | LI) -> None:
     assert (readout.population, readout.kind) == ("readout_neurons", kind)
     run = run_native(chip, np.rint(x.numpy() * 8).astype(np.int32))
     assert np.mean(run.predictions == scores.argmax(1)) > 0.8
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_energy_of_a_network_in_training_is_that_of_its_chip(name: str) -> None:
+    network = finished(name)
+    x = images(network).numpy()
+    if name == "preact_resnet34":
+        assert energy_uj(network, x) is None
+        return
+    graph = export_float(describe(network))
+    chip = quantize(graph, x, QuantizeConfig(clip_fractions=(1.0,))).network
+    counts = run_native(chip, np.rint(x * 8).astype(np.int32)).counts
+    assert counts is not None
+    report = estimate_energy(chip, counts, load_profile("loihi1"))
+    wanted = report.dynamic.nominal / counts.samples / 1e6
+    assert energy_uj(network, x) == pytest.approx(wanted, rel=0.1)
 
 
 def test_preact_resnet_says_why_it_does_not_deploy() -> None:

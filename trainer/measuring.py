@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import math
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from spikeport.runs import EventCounts
 from spikeport.trainer.augment import Augment
 from spikeport.trainer.batches import default_workers, slices
 from spikeport.trainer.data import Indices, SampleArray
+from spikeport.trainer.deployment import deployable
 from spikeport.trainer.evaluation import evaluate, routes
 from spikeport.trainer.lif import LIF
 from spikeport.trainer.network import SpikingNetwork
@@ -59,10 +61,11 @@ def energy_uj(network: SpikingNetwork, samples: NDArray[np.float32]) -> float | 
     """
     network = copy.deepcopy(network).cpu() if _on_accelerator(network) else network
     try:
+        network = deployable(network)
         counts = evaluate(network, samples).counts
         assert counts is not None  # evaluate always counts
         wired = _wiring(network)
-    except InputError:  # layers without neurons in between
+    except InputError:  # no chip can run it
         return None
     report = estimate_energy(wired, _with_readout(network, counts), load_profile(PROFILE))
     return report.dynamic.nominal / counts.samples / 1e6
@@ -100,8 +103,7 @@ def _with_readout(network: SpikingNetwork, counts: EventCounts) -> EventCounts:
     """Counts with the neurons that a linear readout becomes on the chip: they never rest."""
     if network.output in counts.visits:
         return counts
-    readout = network.layers[network.output]
-    size = counts.samples * counts.steps * int(getattr(readout, "out_features", 0))
+    size = counts.samples * counts.steps * math.prod(network.shapes[network.output])
     return dataclasses.replace(
         counts,
         spikes={**counts.spikes, network.output: 0},
