@@ -27,6 +27,8 @@ BIAS_MANTISSA_MIN = -(1 << 12)
 BIAS_MANTISSA_MAX = (1 << 12) - 1
 BIAS_EXPONENT_MAX = 7
 WEIGHT_BITS = 8
+WEIGHT_END = 256
+"""No weight reaches further from zero."""
 WEIGHT_EXPONENT_MIN = -8
 WEIGHT_EXPONENT_MAX = 7
 DELAY_MAX = 62
@@ -48,8 +50,8 @@ def weight_grid(*, mixed: bool, bits: int = WEIGHT_BITS) -> tuple[int, int, int]
     Source: `lava/utils/weightutils.py`, clip_weights and truncate_weights.
     """
     step = 1 << (WEIGHT_BITS - bits + (1 if mixed else 0))
-    low = -256 if mixed else 0
-    return low, 256 - step, step
+    low = -WEIGHT_END if mixed else 0
+    return low, WEIGHT_END - step, step
 
 
 def is_mixed(weight: NDArray[np.integer]) -> bool:

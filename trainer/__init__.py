@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from spikeport.trainer.checkpoint import EpochRecord as EpochRecord
     from spikeport.trainer.checkpoint import load_checkpoint as load_checkpoint
     from spikeport.trainer.checkpoint import save_checkpoint as save_checkpoint
+    from spikeport.trainer.chip import ChipNetwork as ChipNetwork
     from spikeport.trainer.config import TrainConfig as TrainConfig
     from spikeport.trainer.config import build_network as build_network
     from spikeport.trainer.data import Dataset as Dataset
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 # Resolved on first use: data sets are needed where torch is not installed.
 _HOME = {
     "augment": ("Augment",),
+    "chip": ("ChipNetwork",),
     "checkpoint": ("Checkpoint", "EpochRecord", "load_checkpoint", "save_checkpoint"),
     "config": ("TrainConfig", "build_network"),
     "data": ("Dataset",),

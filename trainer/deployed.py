@@ -129,19 +129,22 @@ def _link(network: DeployedNetwork, connection: Synapses) -> _Link:
             "must stay below 2^53 to be exact in float64"
         )
     reached = FanOut(
-        fan_out(partial(_weighted_sum, connection, (weight != 0).double()), source.shape),
-        fan_out(partial(_weighted_sum, connection, torch.ones_like(weight)), source.shape),
+        fan_out(partial(weighted_sum, connection, (weight != 0).double()), source.shape),
+        fan_out(partial(weighted_sum, connection, torch.ones_like(weight)), source.shape),
     )
     return _Link(connection, weight, reached)
 
 
-def _weighted_sum(connection: Synapses, weight: Tensor, messages: Tensor) -> Tensor:
+def weighted_sum(connection: Synapses, weight: Tensor, messages: Tensor) -> Tensor:
     """W pool(s) of messages (B, *source), before any wrapping."""
     if (pool := connection.pool) is not None:
-        rows, columns = pool.padding
-        # avg_pool2d itself refuses a padding above half the kernel
-        padded = functional.pad(messages, (columns, columns, rows, rows))
-        messages = functional.avg_pool2d(padded, pool.kernel_size, pool.stride, divisor_override=1)
+        if any(pool.padding):
+            rows, columns = pool.padding
+            # avg_pool2d itself refuses a padding above half the kernel
+            messages = functional.pad(messages, (columns, columns, rows, rows))
+        messages = functional.avg_pool2d(
+            messages, pool.kernel_size, pool.stride, divisor_override=1
+        )
     if not isinstance(connection, Convolution):
         return functional.linear(messages.flatten(1), weight)
     convolve = functional.conv1d if isinstance(connection, Conv1d) else functional.conv2d
@@ -158,7 +161,7 @@ def _weighted_sum(connection: Synapses, weight: Tensor, messages: Tensor) -> Ten
 
 def _current(link: _Link, messages: Tensor, target: Shape) -> Tensor:
     """What the target neurons receive, (B, *target): the sum wraps, then the exponent acts."""
-    total = _weighted_sum(link.connection, link.weight, messages.double()).to(torch.int64)
+    total = weighted_sum(link.connection, link.weight, messages.double()).to(torch.int64)
     if isinstance(link.connection, Convolution):
         total = _wrap(total, fx.STATE_BITS)
     exponent = link.connection.exponent

@@ -42,7 +42,7 @@ def _exp_minus(y: Any) -> Any:
 
 
 @part
-def _slope(distance: Any, alpha: Any) -> Any:
+def surrogate_slope(distance: Any, alpha: Any) -> Any:
     """The surrogate alpha z (1 - z), z = sigmoid(alpha distance)."""
     e = _exp_minus(alpha * abs(distance))
     return alpha * e / ((_ONE + e) * (_ONE + e))
@@ -59,7 +59,7 @@ def _record_step(x: Floats, spikes: Floats, w: Floats, lif: Floats) -> None:
         u = decay * w[i] + x[i]
         distance = u - threshold
         s = _ONE if distance >= _ZERO else _ZERO
-        slope = _slope(distance, alpha)
+        slope = surrogate_slope(distance, alpha)
         drop = zero * u + (_ONE - zero) * threshold
         rho = w[i + BLOCK]
         spikes[i] = s
@@ -155,7 +155,7 @@ def _back_step(x: Floats, upstream: Floats, w: Floats, lif: Floats) -> None:
         u = x[i]
         distance = u - threshold
         s = _ONE if distance >= _ZERO else _ZERO
-        slope = _slope(distance, alpha)
+        slope = surrogate_slope(distance, alpha)
         drop = zero * u + (_ONE - zero) * threshold
         gradient = upstream[i] * slope + w[i] * (_ONE - zero * s - live * drop * slope)
         w[i + BLOCK] = gradient

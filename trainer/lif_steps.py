@@ -40,14 +40,14 @@ class Neurons:
         self.lif = lif
         self.steps = steps
         self._record = record
-        self._order: _Order | None = None
+        self._order: Order | None = None
         self._v: Tensor | None = None
         self._log: _Log | None = None
 
     @torch.no_grad()
     def advance(self, current: Tensor, steps: int) -> Tensor:
         """Spikes (steps, B, ...) of the next steps."""
-        order = self._order = self._order or _Order.of(current)
+        order = self._order = self._order or Order.of(current)
         x = order.rows(current)
         spikes = x.new_empty((steps, x.shape[1]))
         if self._record:
@@ -132,7 +132,7 @@ def through_time(lif: LIF, current: Tensor, steps: int, v: Tensor | None) -> tup
 
     Backward is that of the recurrence with the surrogate ds/du; only u_t is saved for it.
     """
-    order = _Order.of(current)
+    order = Order.of(current)
     x = order.rows(current)
     start = torch.zeros_like(x[0]) if v is None else order.rows(v[None])[0]
     spikes, last = _ThroughTime.apply(x, start, lif, steps)  # type: ignore[no-untyped-call]
@@ -226,20 +226,28 @@ def _compiled(x: Tensor) -> bool:
 
 
 def _share(steps: Tensor, run: Callable[[int, int], None]) -> None:
-    """Call `run(begin, end)` on all neurons of (T, N), by threads where that is much."""
-    size = steps.shape[1]
-    threads = min(torch.get_num_threads(), steps.numel() // _SHARED)
+    """`share_out` of all neurons of (T, N)."""
+    share_out(steps.shape[1], BLOCK, steps.numel(), run)
+
+
+def share_out(size: int, unit: int, work: int, run: Callable[[int, int], None]) -> None:
+    """Call `run(begin, end)` on all of `size`, in whole units, by threads where that pays.
+
+    Args:
+        work: neuron-steps in all.
+    """
+    units = -(-size // unit)
+    threads = min(torch.get_num_threads(), work // _SHARED, units)
     if threads < 2:
         run(0, size)
         return
-    blocks = -(-size // BLOCK)
-    ends = [min(size, blocks * i // threads * BLOCK) for i in range(threads + 1)]
+    ends = [min(size, units * i // threads * unit) for i in range(threads + 1)]
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(run, ends[:-1], ends[1:]))
 
 
 @dataclass(frozen=True, slots=True)
-class _Order:
+class Order:
     """How (K, B, ...) lies in memory, to see it as rows (K, N) without copying.
 
     Attributes:
@@ -250,10 +258,10 @@ class _Order:
     channels_last: bool
 
     @staticmethod
-    def of(x: Tensor) -> _Order:
+    def of(x: Tensor) -> Order:
         one = x[0]
         last = one.ndim == 4 and not one.is_contiguous()
-        return _Order(one.shape, last and one.is_contiguous(memory_format=torch.channels_last))
+        return Order(one.shape, last and one.is_contiguous(memory_format=torch.channels_last))
 
     def rows(self, x: Tensor) -> Tensor:
         """(K, B, *shape) as (K, N), copied only if it lies otherwise; float32 at least."""

@@ -9,7 +9,7 @@ arithmetic may stand in for this one: all that the rate pass takes from it is it
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import torch
@@ -40,6 +40,7 @@ class Record:
         norms: of the batch norms.
         masks: of the dropouts, (B, ...), one for all steps.
         maxima: time means of the max-pools' outputs, (B, ...).
+        updates: neuron-steps that found something to do, by layer, where the pass counted them.
     """
 
     scores: Tensor
@@ -48,6 +49,7 @@ class Record:
     norms: Mapping[str, Statistics]
     masks: Mapping[str, Tensor]
     maxima: Mapping[str, Tensor]
+    updates: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def firing_rate(self) -> float:

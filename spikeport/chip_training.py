@@ -1,0 +1,41 @@
+"""From a trained network to one that goes on training in the chip's own arithmetic."""
+
+from __future__ import annotations
+
+from spikeport.export import QuantizeConfig, export_float
+from spikeport.export.lower import lower
+from spikeport.samples import Samples
+from spikeport.trainer import ChipNetwork, SpikingNetwork, describe
+from spikeport.trainer.deployment import deployable
+from spikeport.trainer.lif import LI
+from spikeport.workflow import quantize
+
+
+def to_chip(
+    model: SpikingNetwork, samples: Samples, config: QuantizeConfig | None = None
+) -> ChipNetwork:
+    """Fold batch norms, quantize, and keep the real weights as masters of the integers.
+
+    Scales are searched on calibration samples, as `quantize` does, and kept in training.
+
+    Args:
+        samples: some hundred training samples in float units.
+
+    Raises:
+        InputError: the network cannot be deployed, or not trained so; every reason is listed.
+    """
+    graph = export_float(describe(model))
+    made = quantize(graph, samples, config)
+    real = lower(graph)
+    frozen = {
+        node.name
+        for node in deployable(model).nodes
+        if any(not p.requires_grad for p in node.op.parameters())
+    }
+    return ChipNetwork(
+        made.network,
+        weights={c.name: c.weight for c in real.connections},
+        biases={part.name: part.bias for part in real.populations},
+        frozen=[c.name for c in real.connections if c.name in frozen],
+        mean_scores=not isinstance(model.nodes[-1].op, LI),
+    )

@@ -1,0 +1,231 @@
+"""`ChipNetwork`: training in the chip's own arithmetic, so that what is trained is what is deployed.
+
+The spiking pass runs a `DeployedNetwork` exactly: integer weights on the grid, 12-bit decays,
+integer thresholds and biases, wrapping and saturation. It needs no gradients; the rate pass takes
+its recorded rates and gains, and goes straight through the rounding to float master weights. Its
+scores are those of the chip, in float units.
+
+Source: equations in `chip_neurons` and `chip_grid`; the rule is that of Yu et al., NeurIPS 2024.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from spikeport import fixed_point as fx
+from spikeport.errors import InputError
+from spikeport.network import (
+    BiasInjection,
+    Convolution,
+    DeployedNetwork,
+    Input,
+    Population,
+    ReadoutKind,
+    Synapses,
+)
+from spikeport.samples import batch_shape
+from spikeport.trainer import chip_passes
+from spikeport.trainer.chip_grid import Grid, bias_integers
+from spikeport.trainer.passes import Record
+from spikeport.trainer.rules import Rule
+
+Reals = Mapping[str, NDArray[np.floating[Any]]]
+
+
+class ChipNetwork(nn.Module):
+    """A deployed network whose weights and biases are trained, as an ordinary module.
+
+    Like a `SpikingNetwork` it gives scores (B, N) of samples in float units; they are those of the
+    chip in training and in evaluation alike. Names of layers are those of populations.
+
+    Args:
+        deployed: where to begin. Scales, thresholds, decays and the sign of matrices stay.
+        weights, biases: real-valued masters by connection and population, whose rounding `deployed`
+            is; by default its own values.
+        frozen: connections whose weights are not trained.
+        mean_scores: whether a membrane that forgets nothing counts per step (a time mean).
+
+    Raises:
+        InputError: lists all that this training cannot do.
+    """
+
+    rule = Rule.RATE_M
+
+    def __init__(
+        self,
+        deployed: DeployedNetwork,
+        weights: Reals | None = None,
+        biases: Reals | None = None,
+        *,
+        frozen: Collection[str] = (),
+        mean_scores: bool = True,
+    ) -> None:
+        super().__init__()
+        if complaints := list(_complaints(deployed)):
+            listed = "\n".join(f"  - {reason}" for reason in complaints)
+            raise InputError(f"network: cannot be trained on the chip's arithmetic:\n{listed}")
+        self.template = deployed
+        self.frozen, self.mean_scores = frozenset(frozen), mean_scores
+        scales = {part.name: part.scale for part in deployed.inputs}
+        self.grids = {
+            part.name: Grid.of(part, scales.get(part.source, 1.0), deployed.by_name[part.target])
+            for part in deployed.synapses
+        }
+        given = weights or {}
+        self.weights = nn.ParameterDict(
+            {
+                part.name: nn.Parameter(
+                    _tensor(given.get(part.name, part.weight * self.grids[part.name].unit)),
+                    requires_grad=part.name not in self.frozen,
+                )
+                for part in deployed.synapses
+            }
+        )
+        self.biases = nn.ParameterDict(
+            {
+                part.name: nn.Parameter(_shared(deployed, part, (biases or {}).get(part.name)))
+                for part in deployed.populations
+            }
+        )
+
+    @property
+    def input(self) -> Input:
+        """The one input."""
+        return self.template.inputs[0]
+
+    @property
+    def steps(self) -> int:
+        """T."""
+        return self.template.steps
+
+    @property
+    def output(self) -> str:
+        """Name of the population whose scores are the network's."""
+        return self.template.readouts[0].population
+
+    @property
+    def reads_membrane(self) -> bool:
+        """Whether scores are the readout's membrane, not its spikes."""
+        return self.template.readouts[0].kind is ReadoutKind.MEMBRANE
+
+    @property
+    def counts_per_step(self) -> bool:
+        """Whether a membrane readout is a mean over time."""
+        return self.mean_scores and self.template.by_name[self.output].decay_v == 0
+
+    def incoming(self, population: str) -> tuple[Synapses, ...]:
+        """Connections into a population."""
+        return tuple(part for part in self.template.synapses if part.target == population)
+
+    @property
+    def layer_names(self) -> tuple[str, ...]:
+        """Populations, in the order of computation."""
+        return self.template.order
+
+    @property
+    def gradient_scale(self) -> float:
+        """What to multiply a loss by before `backward()`."""
+        return self.rule.gradient_scale(self.steps)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scores (B, N) of x (B, *shape) or (T, B, *shape); differentiable in training mode."""
+        return self.training_pass(x)[0] if self.training else self.inference(x)
+
+    def training_pass(self, x: Tensor) -> tuple[Tensor, Record]:
+        """Scores (B, N), differentiable, and the record of the pass."""
+        whole = self.integers()
+        messages = self.messages(x)
+        record = chip_passes.spiking_pass(self, whole, messages)
+        return chip_passes.rate_pass(self, whole, messages, record)
+
+    def inference(self, x: Tensor) -> Tensor:
+        """Scores (B, N) of the chip, without gradients."""
+        return chip_passes.spiking_pass(self, self.integers(), self.messages(x)).scores
+
+    def integers(self) -> chip_passes.Integers:
+        """What the masters stand for at this moment."""
+        biases = {}
+        for part in self.template.populations:
+            biases[part.name] = bias_integers(self.biases[part.name], part.scale)
+        return chip_passes.Integers(
+            {name: grid.integers(self.weights[name]) for name, grid in self.grids.items()}, biases
+        )
+
+    def messages(self, x: Tensor) -> Tensor:
+        """The integers that the chip is sent for x: (1 or T, B, *shape), in floating point.
+
+        Raises:
+            InputError: x has another shape.
+        """
+        shape = self.input.shape
+        still = x.ndim == len(shape) + 1 and x.shape[1:] == shape
+        if not still and not (x.ndim == len(shape) + 2 and x.shape == (self.steps, x.shape[1], *shape)):
+            raise InputError(
+                f"input '{self.input.name}': samples have shape {tuple(x.shape)}, must be "
+                f"{batch_shape('B', shape)} or {batch_shape('T, B', shape)} with T = {self.steps}"
+            )
+        whole = (x * self.input.scale).round_().clamp_(self.input.low, self.input.high)
+        return whole[None] if still else whole
+
+    @torch.no_grad()
+    def deployed(self) -> DeployedNetwork:
+        """The network that a chip runs: equal, spike for spike, to what this one computes."""
+        whole = self.integers()
+        populations = []
+        for part in self.template.populations:
+            mantissa, exponent = whole.biases[part.name]
+            bias = mantissa.expand(part.shape).cpu().numpy().astype(np.int32)
+            populations.append(replace(part, bias=bias, bias_exponent=exponent))
+        connections = [
+            replace(part, weight=whole.weights[part.name].cpu().numpy().astype(np.int16))
+            for part in self.template.synapses
+        ]
+        return self.template.replace(
+            populations=tuple(populations), connections=tuple(connections)
+        )
+
+
+def _complaints(network: DeployedNetwork) -> Iterator[str]:
+    if len(network.inputs) != 1 or len(network.readouts) != 1:
+        yield (
+            f"network: {len(network.inputs)} inputs and {len(network.readouts)} readouts, "
+            "must be one of each"
+        )
+    for part in network.connections:
+        subject = f"connection '{part.name}'"
+        if isinstance(part, BiasInjection):
+            yield f"{subject}: an input of coding 'bias' has no weights to train behind it"
+            continue
+        if part.delay:
+            yield f"{subject}: delay is {part.delay}, must be 0 (no recurrence)"
+        if part.exponent:
+            yield f"{subject}: exponent is {part.exponent}, must be 0"
+    for population in network.populations:
+        subject = f"population '{population.name}'"
+        if population.decay_u != fx.DECAY_UNITY:
+            yield f"{subject}: decay_u is {population.decay_u}, must be {fx.DECAY_UNITY} (no CUBA)"
+        if population.refractory:
+            yield f"{subject}: refractory is {population.refractory}, must be 0"
+
+
+def _tensor(values: NDArray[Any]) -> Tensor:
+    return torch.tensor(np.asarray(values), dtype=torch.float32)
+
+
+def _shared(network: DeployedNetwork, part: Population, given: NDArray[Any] | None) -> Tensor:
+    """The bias in real units: one per channel behind convolutions alone, else one per neuron."""
+    unit = part.scale * (1 << fx.ACTIVATION_SHIFT)
+    values = np.asarray(part.bias_current / unit if given is None else given, np.float64)
+    incoming: tuple[Synapses, ...] = network.incoming(part.name)  # type: ignore[assignment]
+    per_channel = values.reshape(len(values), -1)[:, :1].reshape(-1, *[1] * (values.ndim - 1))
+    if incoming and all(isinstance(c, Convolution) for c in incoming):
+        if np.array_equal(np.broadcast_to(per_channel, values.shape), values):
+            values = per_channel
+    return _tensor(values)
