@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
-from spikeport.errors import OutputError
-from spikeport.files import write_text
-from spikeport.ladder import Ladder, LadderConfig, climb
-from spikeport.report import quantization_sections, render_html, to_json
+from spikeport.ladder import Ladder, LadderConfig
+from spikeport.ladder_report import make_folder, write_ladder
 from spikeport.trainer import EpochRecord, TrainConfig, load_digits_split, train
 
 Progress = Callable[[str, int, int], None]
@@ -34,10 +31,7 @@ def run_demo(
     Args:
         resume: go on from the folder's checkpoint instead of training anew.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot be made: {error.strerror}") from error
+    make_folder(folder)
     config = training or TrainConfig()
     data = load_digits_split()
     total = config.epochs + STAGES
@@ -59,12 +53,7 @@ def run_demo(
     progress("training", done, total)
     checkpoint = folder / "model.safetensors"
     result = train(config, data, trained, checkpoint=checkpoint, resume=resume)
-    climbed = climb(result.model, data, folder, ladder, climbing)
     command = f"spikeport demo --epochs {config.epochs} --seed {config.seed}"
-    climbed = replace(climbed, report=replace(climbed.report, command=command))
+    climbed = write_ladder(result.model, data, folder, ladder, command, climbing)
     progress("report", total, total)
-    sections = quantization_sections(climbed.quantization.as_dict())
-    page = render_html(climbed.report, climbed.deployed_energy, sections)
-    write_text(folder / "report.html", page)
-    write_text(folder / "ladder.json", to_json(climbed.report, climbed.energy, sections))
     return climbed

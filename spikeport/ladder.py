@@ -21,6 +21,8 @@ from numpy.typing import NDArray
 
 from spikeport.backends.registry import backend, timed
 from spikeport.backends.registry import run as run_backend
+from spikeport.chip_ladder import DEPLOYED as TRAINED_SO
+from spikeport.chip_ladder import chip_rows
 from spikeport.energy import estimate_energy
 from spikeport.energy_report import EnergyReport
 from spikeport.errors import InputError
@@ -35,7 +37,15 @@ from spikeport.runs import Run
 from spikeport.samples import encode_samples
 from spikeport.simulators.float_counts import float_counts
 from spikeport.simulators.ties import compare_float
-from spikeport.trainer import Dataset, SpikingNetwork, describe, evaluate, evaluate_deployed
+from spikeport.trainer import (
+    ChipNetwork,
+    Dataset,
+    SpikingNetwork,
+    describe,
+    evaluate,
+    evaluate_deployed,
+)
+from spikeport.trainer.chip import AnyNetwork
 from spikeport.workflow import quantize
 
 Progress = Callable[[str, int, int], None]
@@ -83,21 +93,22 @@ class Ladder:
 
     Attributes:
         energy: the estimate of every stage, by its name.
+        quantization: None of a network that was trained in chip arithmetic.
     """
 
     report: ParityReport
     energy: Mapping[str, EnergyReport]
-    quantization: QuantizationReport
+    quantization: QuantizationReport | None
     network: DeployedNetwork
 
     @property
     def deployed_energy(self) -> dict[str, EnergyReport]:
         """The estimate of the chip's integers on all samples, the one to show."""
-        return {DEPLOYED: self.energy[DEPLOYED]}
+        return {name: self.energy[name] for name in (DEPLOYED, TRAINED_SO) if name in self.energy}
 
 
 def climb(
-    model: SpikingNetwork,
+    model: AnyNetwork,
     data: Dataset,
     folder: Path,
     config: LadderConfig | None = None,
@@ -106,7 +117,8 @@ def climb(
     """Take a trained network through every stage and compare.
 
     Writes `float.nir`, `network.spikeport` and `deployed.nir` to `folder`. A stage whose backend
-    cannot run here is listed as skipped, with the reason and the remedy.
+    cannot run here is listed as skipped, with the reason and the remedy. A network that was trained
+    in chip arithmetic has no float stages and is not quantized again (see `chip_ladder`).
 
     Raises:
         InputError: the network cannot be exported or quantized.
@@ -114,6 +126,8 @@ def climb(
         CheckFailedError: Lava's spikes do not follow from the integer dynamics.
     """
     config = config or LadderConfig()
+    if isinstance(model, ChipNetwork):
+        return _climb_chip(model, data, folder, config, progress)
     write_nir(export_float(describe(model)), folder / "float.nir")
     graph = read_nir(folder / "float.nir")
     assert isinstance(graph, FloatNetwork)  # it was written as one
@@ -132,6 +146,31 @@ def climb(
         skipped=tuple(climber.skipped),
     )
     return Ladder(report, climber.energy, made.report, made.network)
+
+
+def _climb_chip(
+    model: ChipNetwork, data: Dataset, folder: Path, config: LadderConfig, progress: Progress
+) -> Ladder:
+    rows, energy, skipped = chip_rows(
+        model,
+        data,
+        folder,
+        samples=config.samples,
+        slow={"reference": config.reference_samples, "lava": config.lava_samples},
+        timeout_s=config.timeout_s,
+        profile=config.profile,
+        progress=progress,
+    )
+    network = model.deployed()
+    report = ParityReport(
+        rows=rows,
+        network_hash=network.content_hash,
+        samples=rows[0].accuracy.n,
+        steps=network.steps,
+        environment=environment(),
+        skipped=skipped,
+    )
+    return Ladder(report, energy, None, network)
 
 
 def environment() -> dict[str, str]:

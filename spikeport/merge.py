@@ -50,21 +50,30 @@ def merge_runs(runs: Sequence[Run]) -> Run:
     )
 
 
+def merge_counts(counts: Sequence[EventCounts]) -> EventCounts:
+    """The counts of all samples together.
+
+    Raises:
+        InputError: they are not of the same parts.
+    """
+    sums: dict[str, Any] = {
+        field.name: {
+            name: sum(values)
+            for name, values in _by_name(field.name, [getattr(c, field.name) for c in counts])
+        }
+        for field in dataclasses.fields(EventCounts)
+        if field.name not in ("samples", "steps")
+    }
+    return EventCounts(samples=sum(c.samples for c in counts), steps=counts[0].steps, **sums)
+
+
 def _merge_counts(counts: Sequence[EventCounts | None]) -> EventCounts | None:
     known = [found for found in counts if found is not None]
     if not known:
         return None
     if len(known) < len(counts):
         raise InputError("merge: some runs have event counts, some do not, must be all or none")
-    sums: dict[str, Any] = {
-        field.name: {
-            name: sum(values)
-            for name, values in _by_name(field.name, [getattr(c, field.name) for c in known])
-        }
-        for field in dataclasses.fields(EventCounts)
-        if field.name not in ("samples", "steps")
-    }
-    return EventCounts(samples=sum(c.samples for c in known), steps=known[0].steps, **sums)
+    return merge_counts(known)
 
 
 def _merge_traces(traces: Sequence[Trace | None]) -> Trace | None:

@@ -17,7 +17,11 @@ from spikeport.network_file import save_network
 ROOT = Path(__file__).parent.parent
 FOLDERS = ("trainer", "export", "simulators", "backends", "spikeport")
 APPLICATION = tuple(
-    f"spikeport.{name}" for name in ("report", "cli", "ladder", "demo", "workflow", "sharding")
+    f"spikeport.{name}"
+    for name in (
+        *("report", "cli", "demo", "workflow", "sharding"),
+        *("ladder", "chip_ladder", "ladder_report", "chip_training"),
+    )
 )
 FORBIDDEN = {
     "core": ("spikeport.trainer", "spikeport.export", "spikeport.simulators", "spikeport.backends"),

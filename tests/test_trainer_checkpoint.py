@@ -32,7 +32,9 @@ CONFIG = TrainConfig(widths=(2, 3), steps=3, reset=Reset.SUBTRACT, seed=5)
 def checkpoint() -> Checkpoint:
     network = build_network(CONFIG, INPUT, 4)
     network.spiking_pass(torch.rand(6, 1, 4, 4))
-    momentum = {name: torch.rand_like(p) for name, p in network.named_parameters()}
+    momentum = {
+        f"momentum_buffer.{name}": torch.rand_like(p) for name, p in network.named_parameters()
+    }
     history = (EpochRecord(1, 0.1 + 0.2, 0.5, 0.25, 0.3, 1.5),)
     return Checkpoint(network, CONFIG, 4, "toy", "abc", history, momentum)
 
@@ -67,17 +69,17 @@ def test_round_trip_is_exact(tmp_path: Path) -> None:
     assert state.keys() == saved.model.state_dict().keys()
     for key, value in saved.model.state_dict().items():
         assert torch.equal(state[key], value)
-    assert loaded.momentum.keys() == saved.momentum.keys()
-    for key, value in saved.momentum.items():
-        assert torch.equal(loaded.momentum[key], value)
+    assert loaded.optimizer.keys() == saved.optimizer.keys()
+    for key, value in saved.optimizer.items():
+        assert torch.equal(loaded.optimizer[key], value)
     x = torch.rand(9, 1, 4, 4)
     assert torch.equal(loaded.model(x), saved.model.eval()(x))
 
 
-def test_momentum_is_optional(tmp_path: Path) -> None:
+def test_state_of_the_optimizer_is_optional(tmp_path: Path) -> None:
     network = build_network(CONFIG, INPUT, 4)
     save_checkpoint(tmp_path / "a.safetensors", Checkpoint(network, CONFIG, 4, "toy", "abc"))
-    assert load_checkpoint(tmp_path / "a.safetensors").momentum == {}
+    assert load_checkpoint(tmp_path / "a.safetensors").optimizer == {}
 
 
 def test_missing_file_and_folder(tmp_path: Path) -> None:
@@ -120,6 +122,7 @@ def test_other_versions_and_broken_descriptions_are_refused(path: Path) -> None:
             load_checkpoint(path)
 
 
+BUFFER = "momentum_buffer.layers.norm1.bias"
 WEIGHT = "network.layers.conv1.weight"
 
 
@@ -131,7 +134,11 @@ WEIGHT = "network.layers.conv1.weight"
         (WEIGHT, torch.zeros(2, 1, 3, 3).double(), "is torch.float64 .* must be torch.float32"),
         (WEIGHT, None, f"'{WEIGHT}' is missing"),
         ("network.extra", torch.zeros(1), "'network.extra' is unknown to this network"),
-        ("momentum.layers.norm1.bias", None, "'momentum.layers.norm1.bias' is missing"),
+        (
+            "momentum_buffer.layers.norm1.bias",
+            None,
+            "'momentum_buffer.layers.norm1.bias' is missing",
+        ),
         ("network.layers.norm1.running_var", torch.full((2,), torch.inf), "holds NaN or infinity"),
     ],
 )

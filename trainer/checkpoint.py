@@ -1,7 +1,8 @@
 """Checkpoints: weights, optimizer state and everything needed to go on, in one safetensors file.
 
-Tensors are `network.<state name>` and `momentum.<parameter name>`; the header's metadata holds one
-JSON document under "spikeport". No pickle. Files are replaced atomically.
+Tensors are `network.<state name>`, those of the optimizer as `<kind>.<parameter name>`, and, of a
+network in chip arithmetic, `chip.<part>` of the integers that its masters stand for. The header's
+metadata holds one JSON document under "spikeport". No pickle. Files are replaced atomically.
 """
 
 from __future__ import annotations
@@ -18,14 +19,16 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from spikeport.errors import InputError
+from spikeport.errors import InputError, SpikeportError
 from spikeport.files import write_bytes
 from spikeport.network import Input
+from spikeport.trainer.chip import AnyNetwork, ChipNetwork
+from spikeport.trainer.chip_checkpoint import put_together, take_apart
 from spikeport.trainer.config import TrainConfig, build_network
-from spikeport.trainer.network import SpikingNetwork
+from spikeport.trainer.optimizer import KEPT
 
 KIND = "checkpoint"
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,16 +94,16 @@ class Checkpoint:
     Attributes:
         data: name of the data set.
         fingerprint: `Dataset.fingerprint` of the data it was trained on.
-        momentum: SGD's momentum buffers by parameter name, empty before the first step.
+        optimizer: its state, "kind.parameter name" (see `optimizer`), empty before the first step.
     """
 
-    model: SpikingNetwork
+    model: AnyNetwork
     config: TrainConfig
     classes: int
     data: str
     fingerprint: str
     history: tuple[EpochRecord, ...] = ()
-    momentum: Mapping[str, Tensor] = field(default_factory=dict)
+    optimizer: Mapping[str, Tensor] = field(default_factory=dict)
     progress: Progress = Progress()
 
 
@@ -116,8 +119,6 @@ def save_checkpoint(path: str | PathLike[str], checkpoint: Checkpoint) -> None:
     Raises:
         OutputError: the folder is missing or not writable, or the disk is full.
     """
-    network = {f"network.{k}": v for k, v in checkpoint.model.state_dict().items()}
-    momentum = {f"momentum.{k}": v for k, v in checkpoint.momentum.items()}
     document = {
         "kind": KIND,
         "version": VERSION,
@@ -129,7 +130,12 @@ def save_checkpoint(path: str | PathLike[str], checkpoint: Checkpoint) -> None:
         "history": [asdict(record) for record in checkpoint.history],
         "progress": asdict(checkpoint.progress),
     }
-    tensors = {name: value.contiguous() for name, value in (network | momentum).items()}
+    tensors = {f"network.{name}": value for name, value in checkpoint.model.state_dict().items()}
+    tensors |= checkpoint.optimizer
+    if isinstance(checkpoint.model, ChipNetwork):
+        document["chip"], arrays = take_apart(checkpoint.model)
+        tensors |= arrays
+    tensors = {name: value.contiguous() for name, value in tensors.items()}
     write_bytes(path, save(tensors, {"spikeport": json.dumps(document)}))
 
 
@@ -144,25 +150,53 @@ def load_checkpoint(path: str | PathLike[str]) -> Checkpoint:
     document, tensors = _read(path)
     try:
         config = TrainConfig(**document["config"])
-        network = build_network(config, Input(**document["input"]), document["classes"])
+        input, classes = Input(**document["input"]), document["classes"]
+        network, integers = _network(config, input, classes, document.get("chip"), tensors)
         history = tuple(EpochRecord(**record) for record in document["history"])
         progress = Progress(**document.get("progress", {}))
         facts = {key: document[key] for key in ("classes", "data", "fingerprint")}
-    except (KeyError, TypeError, InputError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, SpikeportError) as error:
         raise InputError(f"{path}: the checkpoint's description is broken: {error}") from error
     state = network.state_dict()
-    parameters = dict(network.named_parameters())
     expected = {f"network.{name}": value for name, value in state.items()}
-    if any(name.startswith("momentum.") for name in tensors):
-        expected |= {f"momentum.{name}": value for name, value in parameters.items()}
-    _check_tensors(path, tensors, expected)
+    expected |= _optimizer_state(config, network, tensors)
+    _check_tensors(path, {k: v for k, v in tensors.items() if k not in integers}, expected)
     network.load_state_dict({name: tensors[f"network.{name}"] for name in state})
-    momentum = {
-        name: tensors[f"momentum.{name}"] for name in parameters if f"momentum.{name}" in tensors
-    }
+    optimizer = {name: tensors[name] for name in expected if not name.startswith("network.")}
     return Checkpoint(
-        network.eval(), config, history=history, momentum=momentum, progress=progress, **facts
+        network.eval(), config, history=history, optimizer=optimizer, progress=progress, **facts
     )
+
+
+def _network(
+    config: TrainConfig,
+    input: Input,
+    classes: int,
+    chip: Mapping[str, Any] | None,
+    tensors: Mapping[str, Tensor],
+) -> tuple[AnyNetwork, set[str]]:
+    """The network, and the names of tensors that have been used up."""
+    if (chip is None) != (config.weight_bits is None):
+        raise InputError(f"weight_bits is {config.weight_bits}, which its tensors do not fit")
+    if chip is None:
+        return build_network(config, input, classes), set()
+    network, used = put_together(chip, tensors)
+    if network.input != input:
+        raise InputError("its input is not that of its integers")
+    return network, used
+
+
+def _optimizer_state(
+    config: TrainConfig, network: AnyNetwork, tensors: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """What a step of the optimizer leaves behind, if there was one."""
+    trained = {name: p for name, p in network.named_parameters() if p.requires_grad}
+    expected = {
+        f"{kind}.{name}": torch.zeros(()) if kind == "step" else parameter
+        for kind in KEPT[config.optimizer]
+        for name, parameter in trained.items()
+    }
+    return expected if any(name in expected for name in tensors) else {}
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:

@@ -1,4 +1,4 @@
-"""`ChipNetwork`: training in the chip's own arithmetic, so that what is trained is what is deployed.
+"""`ChipNetwork`: training in the chip's own arithmetic; what is trained is what is deployed.
 
 The spiking pass runs a `DeployedNetwork` exactly: integer weights on the grid, 12-bit decays,
 integer thresholds and biases, wrapping and saturation. It needs no gradients; the rate pass takes
@@ -33,6 +33,7 @@ from spikeport.network import (
 from spikeport.samples import batch_shape
 from spikeport.trainer import chip_passes
 from spikeport.trainer.chip_grid import Grid, bias_integers
+from spikeport.trainer.network import SpikingNetwork
 from spikeport.trainer.passes import Record
 from spikeport.trainer.rules import Rule
 
@@ -129,6 +130,14 @@ class ChipNetwork(nn.Module):
         """Populations, in the order of computation."""
         return self.template.order
 
+    def parameters_of(self, layer: str) -> list[Tensor]:
+        """Bias of a population, and the weights of what leads into it."""
+        return [self.biases[layer], *(self.weights[c.name] for c in self.incoming(layer))]
+
+    def weight_parameters(self) -> list[Tensor]:
+        """What weight decay acts on."""
+        return list(self.weights.values())
+
     @property
     def gradient_scale(self) -> float:
         """What to multiply a loss by before `backward()`."""
@@ -166,7 +175,8 @@ class ChipNetwork(nn.Module):
         """
         shape = self.input.shape
         still = x.ndim == len(shape) + 1 and x.shape[1:] == shape
-        if not still and not (x.ndim == len(shape) + 2 and x.shape == (self.steps, x.shape[1], *shape)):
+        timed = x.ndim == len(shape) + 2 and x.shape == (self.steps, x.shape[1], *shape)
+        if not (still or timed):
             raise InputError(
                 f"input '{self.input.name}': samples have shape {tuple(x.shape)}, must be "
                 f"{batch_shape('B', shape)} or {batch_shape('T, B', shape)} with T = {self.steps}"
@@ -187,9 +197,11 @@ class ChipNetwork(nn.Module):
             replace(part, weight=whole.weights[part.name].cpu().numpy().astype(np.int16))
             for part in self.template.synapses
         ]
-        return self.template.replace(
-            populations=tuple(populations), connections=tuple(connections)
-        )
+        return self.template.replace(populations=tuple(populations), connections=tuple(connections))
+
+
+AnyNetwork = SpikingNetwork | ChipNetwork
+"""What the training loop trains."""
 
 
 def _complaints(network: DeployedNetwork) -> Iterator[str]:
@@ -225,7 +237,7 @@ def _shared(network: DeployedNetwork, part: Population, given: NDArray[Any] | No
     values = np.asarray(part.bias_current / unit if given is None else given, np.float64)
     incoming: tuple[Synapses, ...] = network.incoming(part.name)  # type: ignore[assignment]
     per_channel = values.reshape(len(values), -1)[:, :1].reshape(-1, *[1] * (values.ndim - 1))
-    if incoming and all(isinstance(c, Convolution) for c in incoming):
-        if np.array_equal(np.broadcast_to(per_channel, values.shape), values):
-            values = per_channel
+    kernels = bool(incoming) and all(isinstance(wire, Convolution) for wire in incoming)
+    if kernels and np.array_equal(np.broadcast_to(per_channel, values.shape), values):
+        values = per_channel
     return _tensor(values)

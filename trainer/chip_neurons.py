@@ -62,7 +62,7 @@ def run_population(part: Population, bias: Tensor, current: Tensor, steps: int) 
     run = _compiled if current.device.type == "cpu" else _stepwise
     spikes, sums, last, updates = run(part, added, rows, steps)
     theta = max(part.vth, 1) / part.scale
-    rate, response = (order.restore(x.reshape(1, -1) / steps)[0] for x in sums)
+    rate, response = (order.restore(x.reshape(1, -1))[0] for x in sums.div_(steps))
     return ChipSteps(
         spikes=order.restore(spikes.view(steps, -1)),
         rate=rate,
@@ -85,8 +85,8 @@ def _compiled(part: Population, bias: Tensor, current: Tensor, steps: int) -> Ro
     keep, threshold = fx.DECAY_UNITY - part.decay_v, part.vth << fx.ACTIVATION_SHIFT
     whole = np.array([keep, threshold, part.reset is Reset.ZERO], np.int32)
     real = np.array([keep / fx.DECAY_UNITY, 1 / max(threshold, 64), ALPHA], np.float32)
-    arrays = (x.numpy() for x in (current, bias, spikes, sums, last))
-    rows = (*arrays, updates, whole, real, part.v_init)
+    outputs = spikes.numpy(), sums.numpy(), last.numpy()
+    rows = current.numpy(), bias.numpy(), *outputs, updates, whole, real, part.v_init
     share_out(batch, 1, spikes.numel(), lambda a, b: record_chip_steps(*rows, a, b))
     return spikes, sums, last, int(updates.sum())
 

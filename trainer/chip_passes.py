@@ -1,8 +1,8 @@
-"""The passes of a `ChipNetwork`: the spiking one in exact integers, the rate one on their values."""
+"""The passes of a `ChipNetwork`: spikes in exact integers, rates on the values they stand for."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ from torch import Tensor
 from spikeport import fixed_point as fx
 from spikeport.errors import InputError
 from spikeport.network import Convolution, Population, Synapses
-from spikeport.trainer.chip_neurons import run_population
+from spikeport.trainer.chip_neurons import ChipSteps, run_population
 from spikeport.trainer.deployed import weighted_sum
 from spikeport.trainer.layers import with_value
 from spikeport.trainer.lif import rate_rule
@@ -37,8 +37,17 @@ class Integers:
     biases: Mapping[str, tuple[Tensor, int]]
 
 
+Watch = Callable[[str, ChipSteps], None]
+"""Told what each population did, in the order of computation."""
+
+
 @torch.no_grad()
-def spiking_pass(network: ChipNetwork, whole: Integers, messages: Tensor) -> Record:
+def spiking_pass(
+    network: ChipNetwork,
+    whole: Integers,
+    messages: Tensor,
+    watch: Watch = lambda name, ran: None,
+) -> Record:
     """Run the chip on messages (1 or T, B, *shape); everything is exact.
 
     Raises:
@@ -55,6 +64,7 @@ def spiking_pass(network: ChipNetwork, whole: Integers, messages: Tensor) -> Rec
             bias = (mantissa * 2**exponent).expand(part.shape)
             ran = run_population(part, bias, current, template.steps)
             updates[name] = ran.updates
+            watch(name, ran)
             if name == network.output and network.reads_membrane:
                 scores = (ran.last.double() * _score_unit(network, part)).flatten(1).float()
                 continue
@@ -112,11 +122,11 @@ def _current(
     wires = network.incoming(part.name)
     bounds = [_bound(network, wire, whole.weights[wire.name]) for wire in wires]
     for wire, bound in zip(wires, bounds, strict=True):
-        if bound >= (WRAP_CONV if isinstance(wire, Convolution) else EXACT_FLOAT64):
-            limit = "2^23, where Lava's convolutions wrap" if isinstance(wire, Convolution) else "2^53"
+        limit = WRAP_CONV if isinstance(wire, Convolution) else EXACT_FLOAT64
+        if bound >= limit:
             raise InputError(
                 f"connection '{wire.name}': a weighted sum could reach {bound:.3g}, must stay "
-                f"below {limit}"
+                f"below {limit} to be exact"
             )
     device = next(iter(sent.values())).device
     # other devices choose among algorithms that round, such as Winograd's
@@ -139,4 +149,4 @@ def _bound(network: ChipNetwork, wire: Synapses, weight: Tensor) -> float:
     source = network.template.sources[wire.source]
     largest = max(abs(getattr(source, "low", 0)), abs(getattr(source, "high", 1)))
     pooled = 1 if wire.pool is None else int(np.prod(wire.pool.kernel_size))
-    return largest * pooled * float(weight.abs().flatten(1).sum(1).max())
+    return float(largest * pooled * weight.abs().flatten(1).sum(1).max())

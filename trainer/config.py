@@ -11,6 +11,7 @@ from typing import ClassVar
 import torch
 
 from spikeport.errors import InputError
+from spikeport.fixed_point import WEIGHT_BITS
 from spikeport.network import Input, Reset
 from spikeport.part_rules import integer
 from spikeport.trainer.augment import Augment
@@ -50,9 +51,16 @@ class Precision(StrEnum):
     BFLOAT16 = "bfloat16"
 
 
+class Optimizer(StrEnum):
+    """How weights follow their gradients: SGD with momentum, or AdamW."""
+
+    SGD = "sgd"
+    ADAMW = "adamw"
+
+
 @dataclass(frozen=True, slots=True)
 class TrainConfig:
-    """Network, neurons and optimizer (SGD with momentum, cosine from `lr` to 0 per epoch).
+    """Network, neurons and optimizer (learning rate on a cosine from `lr` to 0, per epoch).
 
     The defaults are the demo's recipe for scikit-learn's digits.
 
@@ -62,7 +70,10 @@ class TrainConfig:
         steps: T.
         decay, v_threshold, reset, detach_reset: see `LIF`.
         rule: which gradient (see `Rule`).
+        momentum: of SGD.
         weight_decay: on the weights of convolutions and linear layers only.
+        weight_bits: 2 to 8: train in the chip's own arithmetic, with so many bits per weight (see
+            `ChipNetwork`); needs a trained network to start from. None: in floats.
         augment: random changes of training samples.
         validation: share of the training samples of each class that is held out, to choose the
             best epoch by; test samples never decide anything.
@@ -91,6 +102,7 @@ class TrainConfig:
     epochs: int = 30
     batch_size: int = 64
     lr: float = 0.3
+    optimizer: Optimizer = Optimizer.SGD
     momentum: float = 0.9
     weight_decay: float = 2e-3
     seed: int = 0
@@ -101,9 +113,16 @@ class TrainConfig:
     precision: Precision = Precision.FLOAT32
     channels_last: bool = False
     compile: bool = False
+    weight_bits: int | None = None
 
     def __post_init__(self) -> None:
-        kinds = {"architecture": Architecture, "reset": Reset, "rule": Rule, "precision": Precision}
+        kinds: dict[str, type[StrEnum]] = {
+            "architecture": Architecture,
+            "reset": Reset,
+            "rule": Rule,
+            "optimizer": Optimizer,
+            "precision": Precision,
+        }
         for name, kind in kinds.items():
             object.__setattr__(self, name, _choice(name, getattr(self, name), kind))
         object.__setattr__(self, "widths", tuple(self.widths))
@@ -133,6 +152,12 @@ class TrainConfig:
             raise InputError(
                 f"training: validation is {self.validation}, must lie in 0..1, below 1"
             )
+        if self.weight_bits is not None:
+            integer("training: weight_bits", self.weight_bits, 2, WEIGHT_BITS)
+            if self.rule is not Rule.RATE_M:
+                raise InputError(
+                    f"training: rule is '{self.rule}', with weight_bits it must be 'rate_m'"
+                )
         self.lif()
 
     def lif(self) -> LIF:

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from spikeport.errors import InputError
 from spikeport.trained_model import (
     AvgPoolLayer,
     BatchNormLayer,
@@ -16,18 +17,22 @@ from spikeport.trained_model import (
     LinearLayer,
     TrainedModel,
 )
+from spikeport.trainer.chip import AnyNetwork, ChipNetwork
 from spikeport.trainer.deployment import deployable
 from spikeport.trainer.layers import pair
 from spikeport.trainer.lif import LI, LIF
-from spikeport.trainer.network import Node, SpikingNetwork
+from spikeport.trainer.network import Node
 
 
-def describe(network: SpikingNetwork) -> TrainedModel:
+def describe(network: AnyNetwork) -> TrainedModel:
     """Copy the layers and weights of the network that a chip runs to float64 arrays; names stay.
 
     Raises:
-        InputError: lists every layer that neurons and weighted connections cannot express.
+        InputError: lists every layer that neurons and weighted connections cannot express; or the
+            network computes in chip integers already.
     """
+    if isinstance(network, ChipNetwork):
+        raise InputError("network: is in chip arithmetic, `deployed()` gives its integers")
     layers = tuple(_layer(node) for node in deployable(network).nodes)
     return TrainedModel(network.input, layers, network.output, network.steps)
 

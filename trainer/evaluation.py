@@ -18,6 +18,8 @@ from spikeport.network import Shape
 from spikeport.runs import Run, Trace
 from spikeport.samples import Samples, check_float_samples, sample_count, select
 from spikeport.simulators.results import spikeport_version
+from spikeport.trainer.chip import AnyNetwork, ChipNetwork
+from spikeport.trainer.chip_evaluation import evaluate_chip
 from spikeport.trainer.deployment import deployable
 from spikeport.trainer.events import FanOut, Tally, fan_out
 from spikeport.trainer.lif import LI, LIF, charge_and_fire
@@ -32,12 +34,12 @@ LARGEST = 1 << 24
 
 
 @torch.no_grad()
-def evaluate(network: SpikingNetwork, samples: Samples, record: Collection[str] = ()) -> Run:
+def evaluate(network: AnyNetwork, samples: Samples, record: Collection[str] = ()) -> Run:
     """Run inference of the `deployable` network and count its events.
 
     Scores are the network's, (B, N). Populations are the LIF layers, connections the convolutions
     and linear layers, under their own names. An update is a neuron-step in which v or the current
-    (bias and batch norm included) was not zero.
+    (bias and batch norm included) was not zero. A `ChipNetwork` is run by `evaluate_chip`.
 
     Args:
         samples: float units, (B, *shape) presented at every step, or (T, B, *shape).
@@ -47,6 +49,8 @@ def evaluate(network: SpikingNetwork, samples: Samples, record: Collection[str] 
         InputError: samples do not fit the network, a name in `record` is unknown, or the network
             holds what neurons and weighted connections cannot express.
     """
+    if isinstance(network, ChipNetwork):
+        return evaluate_chip(network, samples, record)
     for name in record:
         if name not in RECORDABLE:
             raise InputError(f"record: '{name}' cannot be recorded, only {', '.join(RECORDABLE)}")

@@ -6,10 +6,11 @@ import torch
 from torch import Tensor
 
 from spikeport.errors import InputError
-from spikeport.trainer.network import Record, SpikingNetwork
+from spikeport.trainer.chip import AnyNetwork
+from spikeport.trainer.passes import Record
 
 
-def check_finite(network: SpikingNetwork, loss: Tensor, record: Record, epoch: int) -> None:
+def check_finite(network: AnyNetwork, loss: Tensor, record: Record, epoch: int) -> None:
     """Stop before the weights take a step that is not finite; `epoch` counts from 0.
 
     A NaN charge never spikes, so it can hide behind a finite loss; its gradient cannot.
@@ -28,14 +29,14 @@ def check_finite(network: SpikingNetwork, loss: Tensor, record: Record, epoch: i
     )
 
 
-def _origin(network: SpikingNetwork, loss: Tensor, record: Record) -> tuple[str, str]:
-    for node in network.nodes:
-        if not record.finite(node.name):
-            return "activation", node.name
+def _origin(network: AnyNetwork, loss: Tensor, record: Record) -> tuple[str, str]:
+    for name in network.layer_names:
+        if not record.finite(name):
+            return "activation", name
     if not torch.isfinite(loss):
         return "loss", network.output
-    for node in reversed(network.nodes):
-        parameters = network.layers[node.name].parameters() if node.name in network.layers else ()
-        if any(p.grad is not None and not p.grad.isfinite().all() for p in parameters):
-            return "gradient", node.name
+    for name in reversed(network.layer_names):
+        gradients = [p.grad for p in network.parameters_of(name) if p.grad is not None]
+        if not all(bool(gradient.isfinite().all()) for gradient in gradients):
+            return "gradient", name
     return "gradient", network.output

@@ -259,6 +259,7 @@ class Order:
 
     @staticmethod
     def of(x: Tensor) -> Order:
+        """The order of x, (K, B, ...)."""
         one = x[0]
         last = one.ndim == 4 and not one.is_contiguous()
         return Order(one.shape, last and one.is_contiguous(memory_format=torch.channels_last))

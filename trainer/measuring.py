@@ -13,11 +13,14 @@ from torch import nn
 
 from spikeport.energy import estimate_energy
 from spikeport.errors import InputError
-from spikeport.network import Coding
+from spikeport.network import Coding, DeployedNetwork
 from spikeport.profile import load_profile
 from spikeport.runs import EventCounts
+from spikeport.samples import encode_samples
+from spikeport.simulators.native import run_native
 from spikeport.trainer.augment import Augment
 from spikeport.trainer.batches import default_workers, slices
+from spikeport.trainer.chip import AnyNetwork, ChipNetwork
 from spikeport.trainer.data import Indices, SampleArray
 from spikeport.trainer.deployment import deployable
 from spikeport.trainer.evaluation import evaluate, routes
@@ -33,7 +36,7 @@ PROFILE = "loihi1"
 
 
 def measure_accuracy(
-    network: SpikingNetwork, x: SampleArray, y: NDArray[np.int64], chosen: Indices | None = None
+    network: AnyNetwork, x: SampleArray, y: NDArray[np.int64], chosen: Indices | None = None
 ) -> float:
     """Share of the samples (of those `chosen`) that inference classifies correctly.
 
@@ -53,13 +56,15 @@ def measure_accuracy(
     return int(sum_over_ranks(hits)) / len(chosen)
 
 
-def energy_uj(network: SpikingNetwork, samples: NDArray[np.float32]) -> float | None:
+def energy_uj(network: AnyNetwork, samples: NDArray[np.float32]) -> float | None:
     """Dynamic energy per sample on Loihi 1, nominal prices, µJ; None where it cannot be counted.
 
     Args:
         samples: (B, *shape) or (T, B, *shape); some dozens give two digits.
     """
     network = copy.deepcopy(network).cpu() if _on_accelerator(network) else network
+    if isinstance(network, ChipNetwork):
+        return _chip_energy_uj(network.deployed(), samples)
     try:
         network = deployable(network)
         counts = evaluate(network, samples).counts
@@ -71,7 +76,14 @@ def energy_uj(network: SpikingNetwork, samples: NDArray[np.float32]) -> float | 
     return report.dynamic.nominal / counts.samples / 1e6
 
 
-def _on_accelerator(network: SpikingNetwork) -> bool:
+def _chip_energy_uj(network: DeployedNetwork, samples: NDArray[np.float32]) -> float:
+    counts = run_native(network, encode_samples(network.inputs, network.steps, samples)).counts
+    assert counts is not None  # native always counts
+    report = estimate_energy(network, counts, load_profile(PROFILE))
+    return report.dynamic.nominal / counts.samples / 1e6
+
+
+def _on_accelerator(network: AnyNetwork) -> bool:
     return next(network.parameters()).device.type != "cpu"
 
 

@@ -65,6 +65,20 @@ class SpikingNetwork(nn.Module):
         """What to multiply a loss by before `backward()`."""
         return self.rule.gradient_scale(self.steps)
 
+    @property
+    def layer_names(self) -> tuple[str, ...]:
+        """Layers, in the order of computation."""
+        return tuple(node.name for node in self.nodes)
+
+    def parameters_of(self, layer: str) -> list[Tensor]:
+        """Parameters of a layer."""
+        return list(self.layers[layer].parameters())
+
+    def weight_parameters(self) -> list[Tensor]:
+        """What weight decay acts on: the weights of convolutions and linear layers."""
+        ops = [op for op in self.layers.values() if isinstance(op, nn.Conv2d | nn.Linear)]
+        return [op.weight for op in ops]
+
     def forward(self, x: Tensor) -> Tensor:
         """Scores (B, N) of x (B, *shape) or (T, B, *shape); differentiable in training mode."""
         return self.training_pass(x)[0] if self.training else self.inference(x)

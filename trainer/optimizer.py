@@ -1,44 +1,56 @@
-"""SGD with momentum, and its state by parameter name."""
+"""The optimizer, and its state by parameter name."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from spikeport.trainer.config import TrainConfig
-from spikeport.trainer.network import SpikingNetwork
+from spikeport.trainer.chip import AnyNetwork
+from spikeport.trainer.config import Optimizer, TrainConfig
+
+KEPT = {
+    Optimizer.SGD: ("momentum_buffer",),
+    Optimizer.ADAMW: ("exp_avg", "exp_avg_sq", "step"),
+}
+"""What torch keeps of each parameter from step to step."""
 
 
 def build_optimizer(
-    config: TrainConfig, network: SpikingNetwork, momentum: Mapping[str, Tensor]
-) -> torch.optim.SGD:
-    """SGD, going on from `momentum`; weight decay only on the weights of convolutions and linear
-    layers.
+    config: TrainConfig, network: AnyNetwork, state: Mapping[str, Tensor]
+) -> torch.optim.Optimizer:
+    """The optimizer of `config`, going on from `state`; weight decay only on weights, not on
+    biases and batch norms.
     """
-    decayed = [op.weight for op in network.layers.values() if isinstance(op, nn.Conv2d | nn.Linear)]
-    known = {id(parameter) for parameter in decayed}
-    rest = [parameter for parameter in network.parameters() if id(parameter) not in known]
-    optimizer = torch.optim.SGD(
-        [
-            {"params": decayed, "weight_decay": config.weight_decay},
-            {"params": rest, "weight_decay": 0.0},
-        ],
-        lr=config.lr,
-        momentum=config.momentum,
-    )
+    trained = [p for p in network.parameters() if p.requires_grad]
+    known = {id(parameter) for parameter in network.weight_parameters()}
+    groups = [
+        {
+            "params": [p for p in trained if id(p) in known],
+            "weight_decay": config.weight_decay,
+        },
+        {"params": [p for p in trained if id(p) not in known], "weight_decay": 0.0},
+    ]
+    optimizer: torch.optim.Optimizer
+    if config.optimizer is Optimizer.ADAMW:
+        optimizer = torch.optim.AdamW(groups, lr=config.lr)
+    else:
+        optimizer = torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum)
     for name, parameter in network.named_parameters():
-        if name in momentum:
-            buffer = momentum[name].to(parameter.device, copy=True)
-            optimizer.state[parameter]["momentum_buffer"] = buffer
+        for kind in KEPT[config.optimizer]:
+            if (value := state.get(f"{kind}.{name}")) is not None:
+                # a count of steps stays where torch keeps it, on the CPU
+                device = value.device if kind == "step" else parameter.device
+                optimizer.state[parameter][kind] = value.to(device, copy=True)
     return optimizer
 
 
-def momentum_of(network: SpikingNetwork, optimizer: torch.optim.SGD) -> dict[str, Tensor]:
-    """The momentum buffers by parameter name, empty before the first step."""
-    buffers = {
-        name: optimizer.state[parameter].get("momentum_buffer")
+def state_of(network: AnyNetwork, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """What `build_optimizer` goes on from: "kind.parameter name"; empty before the first step."""
+    return {
+        f"{kind}.{name}": value
         for name, parameter in network.named_parameters()
+        for kind, value in optimizer.state.get(parameter, {}).items()
+        if value is not None
     }
-    return {name: buffer for name, buffer in buffers.items() if buffer is not None}

@@ -54,7 +54,7 @@ class Record:
     @property
     def firing_rate(self) -> float:
         """Spikes per neuron and step over all LIF layers."""
-        spikes = sum(float(rate.sum()) for rate in self.rates.values())
+        spikes = sum(float(rate.detach().sum()) for rate in self.rates.values())
         return spikes / max(1, sum(rate.numel() for rate in self.rates.values()))
 
     def finite(self, name: str) -> bool:

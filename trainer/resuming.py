@@ -7,9 +7,9 @@ from os import PathLike
 
 from spikeport.errors import InputError
 from spikeport.trainer.checkpoint import Checkpoint, EpochRecord, best_path, load_checkpoint
+from spikeport.trainer.chip import AnyNetwork
 from spikeport.trainer.config import TrainConfig
 from spikeport.trainer.data import Dataset
-from spikeport.trainer.network import SpikingNetwork
 
 
 def check_same_run(path: str, state: Checkpoint, config: TrainConfig, data: Dataset) -> None:
@@ -30,7 +30,7 @@ def check_same_run(path: str, state: Checkpoint, config: TrainConfig, data: Data
         )
 
 
-def load_best(path: str | PathLike[str], state: Checkpoint) -> SpikingNetwork | None:
+def load_best(path: str | PathLike[str], state: Checkpoint) -> AnyNetwork | None:
     """The network of the best epoch so far, None without validation.
 
     Raises:

@@ -31,12 +31,13 @@ from spikeport.trainer.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
+from spikeport.trainer.chip import AnyNetwork, ChipNetwork
 from spikeport.trainer.config import Precision, TrainConfig, build_network
 from spikeport.trainer.data import Dataset, Indices, hold_out
 from spikeport.trainer.guard import check_finite
 from spikeport.trainer.measuring import PROBE, energy_uj, measure_accuracy
-from spikeport.trainer.network import Record, SpikingNetwork
-from spikeport.trainer.optimizer import build_optimizer, momentum_of
+from spikeport.trainer.optimizer import build_optimizer, state_of
+from spikeport.trainer.passes import Record
 from spikeport.trainer.ranks import process_group, share, sum_gradients, sum_over_ranks
 from spikeport.trainer.resuming import best_epoch, check_same_run, load_best
 
@@ -50,10 +51,10 @@ class TrainingResult:
         best: after the epoch that was best by validation, None without validation.
     """
 
-    model: SpikingNetwork
+    model: AnyNetwork
     config: TrainConfig
     history: tuple[EpochRecord, ...]
-    best: SpikingNetwork | None = None
+    best: AnyNetwork | None = None
 
     @property
     def best_epoch(self) -> int | None:
@@ -84,10 +85,13 @@ def train(
     resume: bool = False,
     minutes: float | None = None,
     workers: int | None = None,
+    start: AnyNetwork | None = None,
 ) -> TrainingResult:
     """Train on the training samples only, for a fixed number of epochs.
 
     Args:
+        start: a network to begin with, instead of an untrained one; it is trained itself. With
+            `weight_bits` it must be a `ChipNetwork`.
         progress: called after every epoch, or a `Watch`.
         checkpoint: file written before the first epoch and after every one. The best epoch by
             validation is kept beside it (`best_path`).
@@ -104,7 +108,7 @@ def train(
     """
     watch = progress if isinstance(progress, Watch) else Watch(progress or Watch().epoch)
     with torch_threads(config.threads), process_group(config.device):
-        run = _begin(config, data, checkpoint, resume, workers)
+        run = _begin(config, data, checkpoint, resume, workers, start)
         while len(run.state.history) < config.epochs:
             run = _epoch(run, watch, minutes)
         return _result(run)
@@ -115,7 +119,7 @@ Forward = Callable[[Tensor], tuple[Tensor, Record]]
 
 
 def step(
-    network: SpikingNetwork,
+    network: AnyNetwork,
     x: Tensor,
     y: Tensor,
     whole: int | None = None,
@@ -145,12 +149,12 @@ class _Run:
     data: Dataset
     feed: Feed
     held_out: Indices
-    optimizer: torch.optim.SGD
+    optimizer: torch.optim.Optimizer
     forward: Forward
     device: torch.device
     path: str | PathLike[str] | None
     workers: int
-    best: SpikingNetwork | None
+    best: AnyNetwork | None
 
     def save(self) -> None:
         if self.path is not None and share()[0] == 0:
@@ -163,6 +167,7 @@ def _begin(
     path: str | PathLike[str] | None,
     resume: bool,
     workers: int | None,
+    start: AnyNetwork | None,
 ) -> _Run:
     check_augment(config.augment, data.train_x, data.input)
     kept: Indices = np.arange(len(data.train_x))
@@ -177,7 +182,7 @@ def _begin(
         check_same_run(str(path), state, config, data)
         best = load_best(path, state)
     else:
-        network = build_network(config, data.input, data.classes)
+        network = _beginning(config, data, start)
         state = Checkpoint(network, config, data.classes, data.name, data.fingerprint)
     device = choose_device(config.device)
     state.model.to(device)
@@ -189,7 +194,7 @@ def _begin(
     check_shares(feed)
     if workers is None:
         workers = default_workers(data.train_x, config.augment, config.threads)
-    optimizer = build_optimizer(config, state.model, state.momentum)
+    optimizer = build_optimizer(config, state.model, state.optimizer)
     forward: Forward = state.model.training_pass
     if config.compile:
         forward = compiled(forward)
@@ -197,6 +202,16 @@ def _begin(
     if not resume:
         run.save()
     return run
+
+
+def _beginning(config: TrainConfig, data: Dataset, start: AnyNetwork | None) -> AnyNetwork:
+    """The network before its first step."""
+    if (config.weight_bits is not None) != isinstance(start, ChipNetwork):
+        raise InputError(
+            f"training: weight_bits is {config.weight_bits}; chip arithmetic needs it, and a "
+            "ChipNetwork to start from (`to_chip` of a trained network)"
+        )
+    return build_network(config, data.input, data.classes) if start is None else start
 
 
 def _epoch(run: _Run, watch: Watch, minutes: float | None) -> _Run:
@@ -273,7 +288,7 @@ def _with(run: _Run, *, progress: Progress, history: tuple[EpochRecord, ...] | N
     state = dataclasses.replace(
         run.state,
         history=run.state.history if history is None else history,
-        momentum=momentum_of(run.state.model, run.optimizer),
+        optimizer=state_of(run.state.model, run.optimizer),
         progress=progress,
     )
     return dataclasses.replace(run, state=state)

@@ -70,9 +70,12 @@ def open_network(path: Path, foreign: Foreign | None = None) -> DeployedNetwork 
             return read_nir(path, **(foreign or Foreign()).given())
         case ".safetensors":
             from spikeport.export.float_graph import export_float
-            from spikeport.trainer import describe, load_checkpoint
+            from spikeport.trainer import ChipNetwork, describe, load_checkpoint
 
-            return export_float(describe(load_checkpoint(path).model))
+            model = load_checkpoint(path).model
+            if isinstance(model, ChipNetwork):
+                return model.deployed()
+            return export_float(describe(model))
         case suffix:
             raise InputError(f"{path}: suffix '{suffix}', must be .spikeport, .nir or .safetensors")
 

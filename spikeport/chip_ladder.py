@@ -1,0 +1,105 @@
+"""The parity ladder of a network that was trained in chip arithmetic: every stage is exact.
+
+Stages: the spiking pass of training; native; after NIR write and read; the scalar reference; Lava.
+Samples go through in parts, so that whole test sets fit in memory.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from spikeport.backends.registry import backend, timed
+from spikeport.backends.registry import run as run_backend
+from spikeport.energy import estimate_energy
+from spikeport.energy_report import EnergyReport
+from spikeport.errors import InputError
+from spikeport.export import read_nir, write_nir
+from spikeport.merge import merge_counts
+from spikeport.network import DeployedNetwork
+from spikeport.network_file import save_network
+from spikeport.parity import LadderRow, SkippedStage, build_row
+from spikeport.parity_merge import merge_rows
+from spikeport.profile import load_profile
+from spikeport.runs import EventCounts, Run
+from spikeport.samples import encode_samples
+from spikeport.trainer import ChipNetwork, Dataset, evaluate
+from spikeport.workflow import trace_chunk
+
+TRAINED, DEPLOYED = "chip arithmetic, as trained", "deployed, native"
+AFTER_NIR = "after NIR write and read"
+SLOW = {"reference": "scalar reference", "lava": "Lava"}
+SPIKES = ("spikes",)
+Rows = tuple[tuple[LadderRow, ...], dict[str, EnergyReport], tuple[SkippedStage, ...]]
+
+
+def chip_rows(
+    model: ChipNetwork,
+    data: Dataset,
+    folder: Path,
+    *,
+    samples: int | None,
+    slow: dict[str, int],
+    timeout_s: float | None,
+    profile: str,
+    progress: Callable[[str, int, int], None],
+) -> Rows:
+    """Climb; writes `network.spikeport` and `deployed.nir` to `folder`.
+
+    Args:
+        slow: samples of the slow stages by backend, from the first on.
+
+    Returns:
+        rows, energy by stage, and stages that could not run here.
+    """
+    network = model.deployed()
+    save_network(network, folder / "network.spikeport")
+    write_nir(network, folder / "deployed.nir")
+    again = read_nir(folder / "deployed.nir")
+    assert isinstance(again, DeployedNetwork)  # it was written as one
+    total = len(data.test_y) if samples is None else min(samples, len(data.test_y))
+    parts: dict[str, list[LadderRow]] = defaultdict(list)
+    counts: dict[str, list[EventCounts]] = defaultdict(list)
+
+    def add(stage: str, run: Run, first: int, above: Run | None) -> Run:
+        labels = data.test_y[first : first + run.samples]
+        parts[stage].append(build_row(stage, run, labels, above=above, order=network.order))
+        assert run.counts is not None  # every stage counts
+        counts[stage].append(run.counts)
+        return run
+
+    at_once = trace_chunk(network, SPIKES)
+    for first in range(0, total, at_once):
+        x = data.test_x[first : min(first + at_once, total)]
+        integers = encode_samples(network.inputs, network.steps, x)
+        progress(TRAINED, first, total)
+        above = add(TRAINED, evaluate(model, x, SPIKES), first, None)
+        above = add(DEPLOYED, run_backend("native", network, integers, record=SPIKES), first, above)
+        add(AFTER_NIR, run_backend("native", again, integers, record=SPIKES), first, above)
+    skipped = []
+    for name, count in slow.items():
+        stage = SLOW[name]
+        progress(stage, 0, 0)
+        status = backend(name).status()
+        if status.version is None:
+            skipped.append(SkippedStage(stage, name, status.reason, status.remedy))
+            continue
+        few = encode_samples(network.inputs, network.steps, data.test_x[: min(count, total)])
+        options: dict[str, Any] = timed(name, timeout_s, partial(progress, stage))
+        try:
+            run = run_backend(name, again, few, record=SPIKES, **options)
+        except InputError as error:
+            skipped.append(SkippedStage(stage, name, str(error)))
+            continue
+        add(stage, run, 0, run_backend("native", again, few, record=SPIKES))
+    energy = {
+        stage: estimate_energy(network, merge_counts(found), load_profile(profile))
+        for stage, found in counts.items()
+    }
+    rows = (merge_rows(found) for found in parts.values())
+    priced = tuple(replace(row, energy_pj=energy[row.stage].total_per_sample) for row in rows)
+    return priced, energy, tuple(skipped)

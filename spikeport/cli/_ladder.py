@@ -1,0 +1,66 @@
+"""`ladder`: a network of one's own through every stage."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from spikeport.cli import _io, _shards
+from spikeport.errors import CheckFailedError, InputError
+
+
+def ladder(
+    network: Annotated[Path, typer.Argument(help="Checkpoint (.safetensors) that `train` wrote.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for what it makes.")] = Path(
+        "ladder"
+    ),
+    data: _io.Data = "digits",
+    samples: _io.Count = None,
+    lava_samples: Annotated[
+        int, typer.Option(min=1, help="Test samples for Lava, which is slow.")
+    ] = 32,
+    reference_samples: Annotated[
+        int, typer.Option(min=1, help="Test samples for the scalar reference.")
+    ] = 4,
+    bits: Annotated[
+        int, typer.Option(help="Bits per weight, 2 to 8, where floats are to be quantized.")
+    ] = 8,
+    timeout: _shards.Timeout = None,
+    as_json: _io.Json = False,
+) -> None:
+    """Take a trained network through every stage up to Lava and compare each with the one above.
+
+    Of a network that was trained in chip arithmetic every spike must be equal, from training on.
+    Writes the network's files and report.html and ladder.json. Exit code 1 if any stage lost what
+    it must keep.
+    """
+    from spikeport.export import QuantizeConfig
+    from spikeport.ladder import LadderConfig
+    from spikeport.ladder_report import write_ladder
+    from spikeport.report import render_terminal
+    from spikeport.trainer import load_checkpoint
+
+    if network.suffix != ".safetensors":
+        raise InputError(f"{network}: must be a checkpoint (.safetensors) that `train` wrote")
+    config = LadderConfig(
+        samples=samples,
+        lava_samples=lava_samples,
+        reference_samples=reference_samples,
+        timeout_s=timeout,
+        quantize=QuantizeConfig(weight_bits=bits),
+    )
+    model = load_checkpoint(network).model
+    dataset = _io.open_data(data, model.steps)
+    command = f"spikeport ladder {network} --data {data}"
+    with _io.progress("ladder") as update:
+        climbed = write_ladder(model, dataset, out, config, command, update)
+    if as_json:
+        typer.echo((out / "ladder.json").read_text(), nl=False)
+    else:
+        _io.console().print(render_terminal(climbed.report, climbed.deployed_energy))
+        typer.echo(f"Report: {out / 'report.html'}   data: {out / 'ladder.json'}")
+    if not climbed.report.passed:
+        failed = [row.stage for row in climbed.report.rows if not row.passed]
+        raise CheckFailedError(f"ladder: failed at {', '.join(failed)}")

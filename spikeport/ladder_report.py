@@ -1,0 +1,49 @@
+"""The ladder as a folder: the networks it was made of, a page to read and data to compute with."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from spikeport.errors import OutputError
+from spikeport.files import write_text
+from spikeport.ladder import Ladder, LadderConfig, Progress, climb
+from spikeport.report import quantization_sections, render_html, to_json
+from spikeport.trainer import Dataset
+from spikeport.trainer.chip import AnyNetwork
+
+
+def make_folder(folder: Path) -> None:
+    """Make it, with those above it.
+
+    Raises:
+        OutputError: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be made: {error.strerror}") from error
+
+
+def write_ladder(
+    model: AnyNetwork,
+    data: Dataset,
+    folder: Path,
+    config: LadderConfig | None,
+    command: str,
+    progress: Progress = lambda stage, done, total: None,
+) -> Ladder:
+    """`climb`, then write `report.html` and `ladder.json` beside the networks.
+
+    Args:
+        command: what a user types to get this again.
+    """
+    make_folder(folder)
+    climbed = climb(model, data, folder, config, progress)
+    climbed = replace(climbed, report=replace(climbed.report, command=command))
+    made = climbed.quantization
+    sections = () if made is None else quantization_sections(made.as_dict())
+    page = render_html(climbed.report, climbed.deployed_energy, sections)
+    write_text(folder / "report.html", page)
+    write_text(folder / "ladder.json", to_json(climbed.report, climbed.energy, sections))
+    return climbed

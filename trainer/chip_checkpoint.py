@@ -1,0 +1,64 @@
+"""A `ChipNetwork` as JSON and tensors of a checkpoint, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from spikeport.errors import InputError
+from spikeport.network_file import build
+from spikeport.network_hash import describe
+from spikeport.trainer.chip import ChipNetwork
+
+PREFIX = "chip."
+_MASTERS = ("weights", "biases")
+
+
+def take_apart(network: ChipNetwork) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """What is not in its parameters: the integers it began with, and a hash of today's."""
+    data, arrays = describe(network.template)
+    document = {
+        "network": data,
+        "provenance": dict(network.template.provenance),
+        "frozen": sorted(network.frozen),
+        "mean_scores": network.mean_scores,
+        "content_hash": network.deployed().content_hash,
+    }
+    return document, {f"{PREFIX}{name}": torch.tensor(array) for name, array in arrays.items()}
+
+
+def put_together(
+    document: Mapping[str, Any], tensors: Mapping[str, Tensor]
+) -> tuple[ChipNetwork, set[str]]:
+    """The network, with its masters among `tensors`, and the names of the tensors it began with.
+
+    Raises:
+        InputError: the integers break a rule, or do not belong to the masters.
+        KeyError, TypeError, AttributeError, ValueError: the document is not one of `take_apart`.
+    """
+    arrays = {
+        name.removeprefix(PREFIX): value.numpy()
+        for name, value in tensors.items()
+        if name.startswith(PREFIX)
+    }
+    masters: dict[str, dict[str, Any]] = {kind: {} for kind in _MASTERS}
+    for name, value in tensors.items():
+        root, _, rest = name.partition(".")
+        kind, _, part = rest.partition(".")
+        if root == "network" and kind in masters:
+            masters[kind][part] = value.numpy()
+    network = ChipNetwork(
+        build(document["network"], arrays, document["provenance"]),
+        **masters,
+        frozen=document["frozen"],
+        mean_scores=document["mean_scores"],
+    )
+    if (found := network.deployed().content_hash) != document["content_hash"]:
+        raise InputError(
+            f"its masters round to network {found[:12]}, but "
+            f"{str(document['content_hash'])[:12]} was trained"
+        )
+    return network, {f"{PREFIX}{name}" for name in arrays}
