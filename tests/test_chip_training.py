@@ -1,0 +1,423 @@
+"""Training in chip arithmetic: what computes in training is what runs on the chip."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn import functional
+
+from spikeport import fixed_point as fx
+from spikeport.chip_training import to_chip
+from spikeport.errors import InputError
+from spikeport.export import QuantizeConfig
+from spikeport.network import (
+    Coding,
+    Dense,
+    DeployedNetwork,
+    Input,
+    Population,
+    Readout,
+    ReadoutKind,
+    Reset,
+)
+from spikeport.runs import Run, Trace
+from spikeport.samples import encode_samples
+from spikeport.simulators.native import run_native
+from spikeport.simulators.reference import run_reference
+from spikeport.trainer import (
+    LI,
+    LIF,
+    ChipNetwork,
+    Dataset,
+    Node,
+    SpikingNetwork,
+    TrainConfig,
+    evaluate,
+    load_checkpoint,
+    load_digits_split,
+    measure_accuracy,
+    train,
+)
+from spikeport.trainer.chip_grid import Grid, bias_integers
+from spikeport.trainer.chip_neurons import _stepwise, run_population
+from spikeport.trainer.chip_passes import rate_scores, spiking_pass
+from tests.strategies import networks, samples_for
+
+CONFIG = TrainConfig(widths=(6, 12), steps=4, epochs=4, batch_size=32)
+CHIP = dataclasses.replace(
+    CONFIG,
+    optimizer="adamw",  # type: ignore[arg-type]
+    lr=2e-3,
+    weight_decay=0.0,
+    weight_bits=4,
+    epochs=3,
+)
+
+
+@pytest.fixture(scope="module")
+def digits() -> Dataset:
+    return load_digits_split()
+
+
+@pytest.fixture(scope="module")
+def trained(digits: Dataset) -> SpikingNetwork:
+    model = train(CONFIG, digits).model
+    assert isinstance(model, SpikingNetwork)
+    return model
+
+
+def chip(model: SpikingNetwork, data: Dataset, bits: int) -> ChipNetwork:
+    return to_chip(model, data.train_x[:128], QuantizeConfig(weight_bits=bits))
+
+
+def assert_equal_runs(ours: Run, theirs: Run) -> None:
+    assert ours.network_hash == theirs.network_hash
+    for name, scores in theirs.scores.items():
+        np.testing.assert_array_equal(ours.scores[name], scores)
+    for name, counts in theirs.spike_counts.items():
+        np.testing.assert_array_equal(ours.spike_counts[name], counts)
+    assert ours.counts == theirs.counts
+    a, b = ours.trace or Trace(), theirs.trace or Trace()
+    assert a.spikes.keys() == b.spikes.keys()
+    for name, spikes in b.spikes.items():
+        np.testing.assert_array_equal(a.spikes[name], spikes)
+
+
+def plain(network: DeployedNetwork) -> DeployedNetwork:
+    """The same without synaptic filters and rests, which this training does not know."""
+    return network.replace(
+        populations=tuple(
+            dataclasses.replace(part, decay_u=fx.DECAY_UNITY, refractory=0)
+            for part in network.populations
+        )
+    )
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_its_spiking_pass_is_the_reference(data: st.DataObject) -> None:
+    drawn = data.draw(
+        networks(
+            feed_forward=True, dense_exponents=(0,), conv_exponents=(0,), max_payloads=(1, 255)
+        )
+    )
+    network = ChipNetwork(plain(drawn).replace(readouts=drawn.readouts[:1]))
+    deployed = network.deployed()
+    part = deployed.inputs[0]
+    samples = data.draw(samples_for(deployed))
+    x = {name: np.asarray(values) / part.scale for name, values in samples.items()}
+    ours = evaluate(network, x, ("spikes",))
+    assert_equal_runs(ours, run_reference(deployed, samples, record=("spikes",)))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    reset=st.sampled_from(Reset),
+    decay=st.integers(0, fx.DECAY_UNITY),
+    vth=st.sampled_from([0, 1, 100, 3000, fx.VTH_MAX]),
+    size=st.sampled_from([1, 7, 33]),
+    reach=st.sampled_from([300, 20_000, 2**19]),
+    still=st.booleans(),
+)
+def test_compiled_neurons_equal_torchs_operations(
+    seed: int, reset: Reset, decay: int, vth: int, size: int, reach: int, still: bool
+) -> None:
+    rng = np.random.default_rng(seed)
+    part = Population("p", (size,), vth=vth, decay_v=decay, reset=reset, v_init=3, scale=50.0)
+    current = torch.tensor(
+        rng.integers(-reach, reach, (1 if still else 5, 3, size)), dtype=torch.float32
+    )
+    bias = torch.tensor(rng.integers(-9000, 9000, size), dtype=torch.float32)
+    ran = run_population(part, bias, current, 5)
+    spikes, sums, last, updates = _stepwise(part, bias.to(torch.int32), current, 5)
+    assert torch.equal(ran.spikes, spikes)
+    assert torch.equal(ran.last, last)
+    assert ran.updates == updates
+    torch.testing.assert_close(ran.rate, sums[0] / 5)
+    theta = max(vth, 1) / part.scale
+    torch.testing.assert_close(ran.gain * theta, sums[1] / 5, rtol=1e-4, atol=1e-6)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    bits=st.integers(2, 8),
+    signs=st.sampled_from([(-1, 1), (0, 1), (-1, 0)]),
+    later=st.sampled_from([(-1, 1), (0, 1), (-1, 0)]),
+    spread=st.floats(0.01, 10),
+)
+def test_integers_are_always_legal(
+    seed: int, bits: int, signs: tuple[int, int], later: tuple[int, int], spread: float
+) -> None:
+    rng = np.random.default_rng(seed)
+
+    def matrix(signs: tuple[int, int]) -> np.ndarray:  # type: ignore[type-arg]
+        mixed = signs == (-1, 1)
+        low, high, step = fx.weight_grid(mixed=mixed, bits=bits)
+        values = rng.integers(0, (high - low) // step + 1, (4, 5)) * step + low
+        return (values if signs[1] else -values).astype(np.int16)
+
+    wire = Dense("input", "p", matrix(signs), weight_bits=bits, name="c")
+    grid = Grid.of(wire, 2.0, Population("p", (4,), vth=10, scale=37.0))
+    assert torch.equal(
+        grid.integers(torch.tensor(wire.weight * grid.unit, dtype=torch.float32)),
+        torch.tensor(wire.weight, dtype=torch.float32),
+    )
+    master = torch.tensor(spread * matrix(later) * grid.unit, dtype=torch.float32)
+    whole = grid.integers(master)
+    assert not fx.off_grid(whole.numpy().astype(np.int64), bits).any()
+    # the nearest that the ends allow: masters stay within half a step of what they stand for
+    distance = (master / grid.unit - whole).abs().max()
+    assert distance <= (1.001 if whole.unique().numel() > 1 else 2) * grid.step
+
+
+def test_biases_take_the_smallest_exponent_that_holds_them() -> None:
+    mantissa, exponent = bias_integers(torch.tensor([0.5, -0.25]), 100.0)
+    assert (mantissa.tolist(), exponent) == ([3200.0, -1600.0], 0)
+    mantissa, exponent = bias_integers(torch.tensor([5.0, 0.01]), 100.0)
+    assert (mantissa.tolist(), exponent) == ([4000.0, 8.0], 3)
+    mantissa, exponent = bias_integers(torch.tensor([1e6]), 100.0)
+    assert (mantissa.tolist(), exponent) == ([fx.BIAS_MANTISSA_MAX], fx.BIAS_EXPONENT_MAX)
+
+
+def test_gains_are_those_of_the_rule_at_one_neuron() -> None:
+    part = Population("p", (1,), vth=100, decay_v=1024, scale=200.0)
+    currents = [60, 70, 10]
+    x = torch.tensor(currents, dtype=torch.float32).view(3, 1, 1)
+    ran = run_population(part, torch.zeros(1), x, 3)
+    theta, keep, v, rho, fired, response = 0.5, 0.75, 0.0, 1.0, [], 0.0
+    for current in currents:
+        v = keep * v + current / 200
+        z = 1 / (1 + np.exp(-4 * (v / theta - 1)))
+        response += rho * 4 / theta * z * (1 - z)
+        spike = v > theta
+        fired.append(spike)
+        rho = 1 + keep * (1 - spike) * rho
+        v = 0.0 if spike else v
+    assert ran.spikes.flatten().tolist() == fired == [0, 1, 0]
+    assert float(ran.gain) == pytest.approx(response / 3, rel=1e-3)  # v is truncated to 1/64
+
+
+def test_its_gradients_are_those_of_the_float_network(digits: Dataset) -> None:
+    torch.manual_seed(0)
+    nodes = (
+        Node("conv", ("input",), nn.Conv2d(1, 6, 3)),
+        Node("lif1", ("conv",), LIF(0.5)),
+        Node("pool", ("lif1",), nn.AvgPool2d(2)),
+        Node("dense", ("pool",), nn.Linear(54, 16)),
+        Node("lif2", ("dense",), LIF(0.5)),
+        Node("readout", ("lif2",), nn.Linear(16, 10)),
+    )
+    model = SpikingNetwork(digits.input, nodes, 6)
+    for node in nodes[:1] + nodes[3:4]:
+        node.op.weight.data.mul_(3)  # so that neurons fire
+    network = chip(model, digits, 8).train()
+    model.train()
+    x, y = torch.tensor(digits.train_x[:64]), torch.tensor(digits.train_y[:64])
+    for net in (model, network):
+        functional.cross_entropy(net(x), y).backward()
+    for name in ("conv", "dense", "readout"):
+        ours = network.weights[name].grad
+        theirs = model.layers[name].weight.grad
+        assert isinstance(ours, Tensor)
+        assert isinstance(theirs, Tensor)
+        if name == "dense":  # the mean over each window lies in the weights behind it
+            theirs = theirs * 4
+        assert functional.cosine_similarity(ours.flatten(), theirs.flatten(), 0) > 0.98
+        assert float(ours.norm() / theirs.norm()) == pytest.approx(1, abs=0.1)
+
+
+def test_the_rate_pass_gives_the_chips_scores(trained: SpikingNetwork, digits: Dataset) -> None:
+    network = chip(trained, digits, 4)
+    whole, messages = network.integers(), network.messages(torch.tensor(digits.test_x[:50]))
+    record = spiking_pass(network, whole, messages)
+    scores, rates = rate_scores(network, whole, messages, record)
+    torch.testing.assert_close(scores.detach(), record.scores, rtol=0, atol=5e-6)
+    assert rates.keys() == record.rates.keys() == {"lif1", "lif2"}
+    for name, rate in rates.items():
+        assert torch.equal(rate.detach(), record.rates[name])
+
+
+def windows(last: nn.Module) -> SpikingNetwork:
+    """A residual network with a max-pool of spikes, batch norms and `last` at its end."""
+    torch.manual_seed(1)
+    lif = LIF(0.75)
+    nodes = [
+        Node("conv1", ("input",), nn.Conv2d(1, 4, 3, padding=1)),
+        Node("bn1", ("conv1",), nn.BatchNorm2d(4)),
+        Node("lif1", ("bn1",), lif),
+        Node("largest", ("lif1",), nn.MaxPool2d(2)),
+        Node("conv2", ("largest",), nn.Conv2d(4, 4, 3, padding=1)),
+        Node("bn2", ("conv2",), nn.BatchNorm2d(4)),
+        Node("lif2", ("bn2", "largest"), lif),
+        Node("readout", ("lif2",), nn.Linear(64, 10)),
+    ]
+    if not isinstance(last, nn.Identity):
+        nodes.append(Node("last", ("readout",), last))  # type: ignore[arg-type]
+    return SpikingNetwork(Input("input", (1, 8, 8), Coding.GRADED, 0, 16, 16.0), nodes, 5)
+
+
+@pytest.mark.parametrize("last", [nn.Identity(), LIF(0.5), LI(0.75)], ids=lambda op: str(op)[:3])
+def test_residuals_max_pools_and_readouts(last: nn.Module, digits: Dataset) -> None:
+    model = windows(last).train()
+    x = torch.tensor(digits.train_x[:200])
+    for _ in range(3):
+        model.spiking_pass(x)
+    network = chip(model.eval(), digits, 6)
+    fixed = {name for name, p in network.weights.items() if not p.requires_grad}
+    assert fixed == {"largest_any", "largest_to_lif2"}
+    optimizer = torch.optim.AdamW([p for p in network.parameters() if p.requires_grad], lr=1e-2)
+    labels = torch.tensor(digits.train_y[:200])
+    network.train()
+    losses = []
+    for _ in range(12):
+        optimizer.zero_grad()
+        loss = functional.cross_entropy(network(x), labels)
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < losses[0]
+    deployed = network.deployed()
+    assert deployed != network.template
+    samples = encode_samples(deployed.inputs, 5, digits.test_x[:40])
+    ours = evaluate(network, digits.test_x[:40], ("spikes",))
+    assert_equal_runs(ours, run_native(deployed, samples, record=("spikes",)))
+
+
+@pytest.mark.parametrize("bits", [8, 4, 2])
+def test_what_is_trained_is_what_is_deployed(
+    bits: int, trained: SpikingNetwork, digits: Dataset, tmp_path: Path
+) -> None:
+    path = tmp_path / "m.safetensors"
+    config = dataclasses.replace(CHIP, weight_bits=bits)
+    start = chip(trained, digits, bits)
+    assert start.deployed() == start.template
+    before = measure_accuracy(start, digits.test_x, digits.test_y)
+    result = train(config, digits, checkpoint=path, start=start)
+    assert isinstance(result.model, ChipNetwork)
+    deployed = result.model.deployed()
+    samples = encode_samples(deployed.inputs, deployed.steps, digits.test_x)
+    run = run_native(deployed, samples)
+    after = measure_accuracy(result.model, digits.test_x, digits.test_y)
+    assert after == float((run.predictions == digits.test_y).mean())
+    assert_equal_runs(evaluate(result.model, digits.test_x), run)
+    floats = measure_accuracy(trained, digits.test_x, digits.test_y)
+    assert after >= max(floats - 0.02, before)
+    assert result.history[-1].loss < result.history[0].loss
+    loaded = load_checkpoint(path)
+    assert isinstance(loaded.model, ChipNetwork)
+    assert loaded.model.deployed() == deployed
+
+
+class StopError(Exception):
+    """Ends a run between two epochs."""
+
+
+def test_a_stopped_run_ends_in_the_same_weights(
+    trained: SpikingNetwork, digits: Dataset, tmp_path: Path
+) -> None:
+    def stop(record: object) -> None:
+        if record.epoch == 2:  # type: ignore[attr-defined]
+            raise StopError
+
+    whole = train(CHIP, digits, start=chip(trained, digits, 4)).model
+    path = tmp_path / "m.safetensors"
+    with pytest.raises(StopError):
+        train(CHIP, digits, stop, checkpoint=path, start=chip(trained, digits, 4))
+    resumed = train(CHIP, digits, checkpoint=path, resume=True).model
+    assert isinstance(whole, ChipNetwork)
+    assert isinstance(resumed, ChipNetwork)
+    for (name, a), (_, b) in zip(whole.named_parameters(), resumed.named_parameters(), strict=True):
+        assert torch.equal(a, b), name
+    assert whole.deployed() == resumed.deployed()
+
+
+def test_a_checkpoint_whose_masters_were_changed_is_refused(
+    trained: SpikingNetwork, digits: Dataset, tmp_path: Path
+) -> None:
+    path = tmp_path / "m.safetensors"
+    short = dataclasses.replace(CHIP, epochs=1)
+    train(short, digits, checkpoint=path, start=chip(trained, digits, 4))
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+
+    def refusal(changes: dict[str, Tensor], document: dict[str, object] | None = None) -> str:
+        header = metadata if document is None else {"spikeport": json.dumps(document)}
+        save_file(tensors | changes, path, header)
+        with pytest.raises(InputError) as caught:
+            load_checkpoint(path)
+        return str(caught.value)
+
+    name = "network.weights.conv1"
+    assert "masters round to network" in refusal({name: tensors[name] + 0.3})
+    assert "NaN or infinity" in refusal({"exp_avg.weights.conv1": tensors[name] * torch.nan})
+    document = json.loads(metadata["spikeport"])
+    document["config"]["weight_bits"] = None
+    assert "weight_bits is None" in refusal({}, document)
+    document = json.loads(metadata["spikeport"])
+    del document["chip"]["frozen"]
+    assert "description is broken" in refusal({}, document)
+
+
+def test_what_cannot_be_trained_so_is_listed() -> None:
+    network = DeployedNetwork(
+        inputs=(Input("input", (2,), Coding.SPIKES),),
+        populations=(Population("p", (2,), vth=10, decay_u=100, refractory=2),),
+        connections=(
+            Dense("input", "p", np.eye(2, dtype=np.int16), exponent=1, name="a"),
+            Dense("p", "p", np.eye(2, dtype=np.int16), delay=1, name="b"),
+        ),
+        readouts=(Readout("p", ReadoutKind.SPIKES),),
+        steps=3,
+    )
+    with pytest.raises(InputError) as caught:
+        ChipNetwork(network)
+    for reason in ("decay_u is 100", "refractory is 2", "exponent is 1", "delay is 1"):
+        assert reason in str(caught.value)
+
+
+def test_a_sum_that_is_not_exact_is_refused() -> None:
+    wide = np.full((1, 2**14), 254, np.int16)
+    network = ChipNetwork(
+        DeployedNetwork(
+            inputs=(Input("input", (2**14,), Coding.GRADED, 0, 2**22, 1.0),),
+            populations=(Population("p", (1,), vth=10),),
+            connections=(Dense("input", "p", wide, name="a"),),
+            readouts=(Readout("p", ReadoutKind.SPIKES),),
+            steps=1,
+        )
+    )
+    x = torch.full((1, 2**14), 2.0**22)  # 2^44: exact in float64, in int32 it wraps
+    assert float(network.eval()(x)) in (0.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"weight_bits": 9}, "weight_bits is 9"),
+        ({"weight_bits": 4, "rule": "bptt_m"}, "must be 'rate_m'"),
+        ({"optimizer": "adam"}, "optimizer is 'adam'"),
+    ],
+)
+def test_configurations_that_make_no_sense(change: dict[str, object], complaint: str) -> None:
+    with pytest.raises(InputError, match=complaint):
+        dataclasses.replace(CONFIG, **change)  # type: ignore[arg-type]
+
+
+def test_it_starts_from_a_trained_network_only(digits: Dataset, trained: SpikingNetwork) -> None:
+    with pytest.raises(InputError, match="weight_bits is 4"):
+        train(CHIP, digits)
+    with pytest.raises(InputError, match="weight_bits is None"):
+        train(CONFIG, digits, start=chip(trained, digits, 4))
