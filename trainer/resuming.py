@@ -1,4 +1,4 @@
-"""Going on from a checkpoint: only with the same run, and with its best epoch beside it."""
+"""Going on from a checkpoint: the same run with its best epoch beside it, or a new one."""
 
 from __future__ import annotations
 
@@ -30,13 +30,38 @@ def check_same_run(path: str, state: Checkpoint, config: TrainConfig, data: Data
         )
 
 
+def start_from(network: SpikingNetwork, start: SpikingNetwork | str | PathLike[str]) -> None:
+    """Give `network` the weights and running statistics of another, or of a checkpoint.
+
+    Raises:
+        InputError: naming a tensor that only one of them has, or whose shape differs.
+    """
+    subject = "start" if isinstance(start, SpikingNetwork) else str(start)
+    if not isinstance(start, SpikingNetwork):
+        start = load_checkpoint(start).model
+    wanted, given = network.state_dict(), start.state_dict()
+    for name in wanted | given:
+        if name not in given or name not in wanted:
+            lacks = "has no" if name not in given else "has a"
+            rule = "which" if name not in given else "which no layer of"
+            raise InputError(
+                f"{subject}: {lacks} tensor '{name}', {rule} the network to train needs"
+            )
+        shapes = tuple(given[name].shape), tuple(wanted[name].shape)
+        if shapes[0] != shapes[1]:
+            raise InputError(
+                f"{subject}: tensor '{name}' is {shapes[0]}, the network to train needs {shapes[1]}"
+            )
+    network.load_state_dict(given)
+
+
 def load_best(path: str | PathLike[str], state: Checkpoint) -> SpikingNetwork | None:
     """The network of the best epoch so far, None without validation.
 
     Raises:
         InputError: its file is missing or of another run.
     """
-    epoch = best_epoch(state.history)
+    epoch = best_epoch(state.history, state.config.energy_budget_uj)
     if epoch is None:
         return None
     best = load_checkpoint(best_path(path))
@@ -48,7 +73,16 @@ def load_best(path: str | PathLike[str], state: Checkpoint) -> SpikingNetwork | 
     return best.model
 
 
-def best_epoch(history: tuple[EpochRecord, ...]) -> int | None:
-    """The epoch that was best by validation, the first of equals, counted from 1."""
-    rated = [(r.valid_accuracy, -r.epoch) for r in history if r.valid_accuracy is not None]
-    return -max(rated)[1] if rated else None
+def best_epoch(history: tuple[EpochRecord, ...], budget_uj: float | None = None) -> int | None:
+    """The epoch that was best by validation, the first of equals, counted from 1.
+
+    With an energy budget the best of those within it, or the one that spends least.
+    """
+    rated = [(*_rating(record, budget_uj), -record.epoch) for record in history]
+    return -max(rated)[2] if history and history[0].valid_accuracy is not None else None
+
+
+def _rating(record: EpochRecord, budget_uj: float | None) -> tuple[bool, float]:
+    if budget_uj is None or record.energy_uj is None or record.energy_uj <= budget_uj:
+        return True, record.valid_accuracy or 0.0
+    return False, -record.energy_uj

@@ -39,8 +39,18 @@ def train(
     weight_decay: Annotated[float | None, typer.Option(help="On weights only.")] = None,
     decay: Annotated[float | None, typer.Option(help="Lambda: what v keeps per step.")] = None,
     reset: Annotated[str | None, typer.Option(help="`zero` or `subtract`.")] = None,
+    energy_budget: Annotated[
+        str | None, typer.Option(metavar="ENERGY", help="Per sample: 5uJ, 800nJ.")
+    ] = None,
+    energy_penalty: Annotated[
+        float | None, typer.Option(help="Weight of relative energy in the loss.")
+    ] = None,
+    energy_profile: Annotated[
+        str | None, typer.Option(help="Whose prices: a built-in name, or a .toml file.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Same seed, same weights.")] = None,
     threads: Annotated[int | None, typer.Option(help="Of torch.")] = None,
+    start: _io.Start = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from --out where a run stopped.")
     ] = False,
@@ -66,6 +76,7 @@ def train(
     processes share every batch.
     """
     from spikeport.cli._training import run_recipe
+    from spikeport.report.units import parse_energy
     from spikeport.trainer.recipe import parse_change
 
     given: dict[str, Any] = {
@@ -79,13 +90,26 @@ def train(
         "training.weight_decay": weight_decay,
         "training.decay": decay,
         "training.reset": reset,
+        "training.energy_budget_uj": (
+            None if energy_budget is None else parse_energy(energy_budget, "--energy-budget") / 1e6
+        ),
+        "training.energy_penalty": energy_penalty,
+        "training.energy_profile": energy_profile,
         "training.seed": seed,
         "training.threads": threads,
     }
     asked = {key: value for key, value in given.items() if value is not None}
     asked |= dict(parse_change(change) for change in changes or ())
     facts = run_recipe(
-        recipe, asked, out, resume, minutes=minutes, workers=workers, log=tensorboard, lines=lines
+        recipe,
+        asked,
+        out,
+        resume,
+        start=start,
+        minutes=minutes,
+        workers=workers,
+        log=tensorboard,
+        lines=lines,
     )
     if facts is not None:
         _io.emit(as_json, facts, facts_table("Trained", facts))

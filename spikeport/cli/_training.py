@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from spikeport.cli import _io
+from spikeport.profile import load_profile
 from spikeport.trainer import (
     EpochRecord,
     Recipe,
@@ -21,6 +22,7 @@ from spikeport.trainer import (
 from spikeport.trainer import train as run_training
 from spikeport.trainer.checkpoint import Progress
 from spikeport.trainer.data import Dataset
+from spikeport.trainer.measuring import SPREAD, energy_uj, spread
 from spikeport.trainer.ranks import process_group, share
 
 
@@ -30,6 +32,7 @@ def run_recipe(
     out: Path,
     resume: bool,
     *,
+    start: Path | None,
     minutes: float | None,
     workers: int | None,
     log: Path | None,
@@ -41,7 +44,7 @@ def run_recipe(
     with process_group(config.device):
         data = load_dataset(recipe.data, config.steps)
         first = share()[0] == 0
-        with _watching(config.epochs, log if first else None, lines and first, first) as watch:
+        with watching(config.epochs, log if first else None, lines and first, first) as watch:
             result = run_training(
                 config,
                 data,
@@ -50,6 +53,7 @@ def run_recipe(
                 resume=resume,
                 minutes=minutes,
                 workers=workers,
+                start=start,
             )
         facts = _facts(recipe, result, data, out)
     return facts if first else None
@@ -70,7 +74,7 @@ def describe_epoch(record: EpochRecord, epochs: int) -> str:
 
 
 @contextmanager
-def _watching(epochs: int, log: Path | None, lines: bool, bar: bool) -> Iterator[Watch]:
+def watching(epochs: int, log: Path | None, lines: bool, bar: bool) -> Iterator[Watch]:
     """Show a run on terminals, in lines and in TensorBoard, as far as asked."""
     with ExitStack() as stack:
         update = stack.enter_context(_io.progress("training")) if bar else lambda *_: None
@@ -109,6 +113,15 @@ def _facts(recipe: Recipe, result: TrainingResult, data: Dataset, out: Path) -> 
         "test_accuracy": measure_accuracy(result.model, data.test_x, data.test_y),
         "test_samples": len(data.test_x),
     }
+    if (budget := result.config.energy_budget_uj) is not None:
+        profile = load_profile(result.config.energy_profile)
+        spent = energy_uj(result.best or result.model, spread(data.test_x, SPREAD), profile)
+        facts |= {
+            "energy_profile": profile.name,
+            "energy_budget_uj": budget,
+            "test_energy_uj_per_sample": spent,
+            "energy_budget_met": spent is not None and spent <= budget,
+        }
     if result.best is not None:
         best = result.history[(result.best_epoch or 1) - 1]
         facts |= {
