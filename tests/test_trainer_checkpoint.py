@@ -107,15 +107,15 @@ def test_foreign_files_are_refused(path: Path) -> None:
 
 def test_other_versions_and_broken_descriptions_are_refused(path: Path) -> None:
     for document, message in [
-        ({"kind": "checkpoint", "version": 99}, "checkpoint version 99, this program reads 1"),
-        ({"kind": "network", "version": 1}, "no Spikeport checkpoint"),
-        ({"kind": "checkpoint", "version": 1}, "description is broken: 'config'"),
+        ({"kind": "checkpoint", "version": 99}, "checkpoint version 99, this program reads 2"),
+        ({"kind": "network", "version": 2}, "no Spikeport checkpoint"),
+        ({"kind": "checkpoint", "version": 2}, "description is broken: 'config'"),
         (
-            {"kind": "checkpoint", "version": 1, "config": {"steps": 0}},
+            {"kind": "checkpoint", "version": 2, "config": {"steps": 0}},
             r"description is broken: training: steps \(T\) is 0",
         ),
-        ({"kind": "checkpoint", "version": 1, "config": {"colour": 1}}, "description is broken"),
-        ({"kind": "checkpoint", "version": 1, "config": 3}, "description is broken"),
+        ({"kind": "checkpoint", "version": 2, "config": {"colour": 1}}, "description is broken"),
+        ({"kind": "checkpoint", "version": 2, "config": 3}, "description is broken"),
     ]:
         save_file({"a": torch.zeros(2)}, path, {"spikeport": json.dumps(document)})
         with pytest.raises(InputError, match=message):

@@ -111,7 +111,7 @@ def test_dropout_keeps_one_mask_for_all_steps_and_both_passes(rule: Rule) -> Non
     for before, after in spikes:
         assert torch.equal(after, before * mask)
     if not rule.through_time:
-        scores = network.rate_pass(x, record)
+        scores, _ = network.rate_pass(x, record)
         weight = torch.autograd.grad(scores.sum(), weight_of(network, "layer3"))[0]
         mean = (record.rates["layer1"] * mask).flatten(1).sum(0)
         torch.testing.assert_close(weight[0], mean)

@@ -46,7 +46,7 @@ from spikeport.trainer.data import hold_out
 from spikeport.trainer.data_events import Binning, EventFrames
 from spikeport.trainer.data_pixels import PixelGrid, Pixels
 from spikeport.trainer.guard import check_finite
-from spikeport.trainer.measuring import PROBE, PROFILE
+from spikeport.trainer.measuring import PROBE
 from spikeport.trainer.training import step
 from spikeport.workflow import quantize
 
@@ -260,7 +260,7 @@ def test_energy_is_that_of_the_deployed_network_within_rounding() -> None:
     samples = encode_samples(network.inputs, network.steps, data.train_x[:PROBE])
     counts = run_native(network, samples).counts
     assert counts is not None
-    report = estimate_energy(network, counts, load_profile(PROFILE))
+    report = estimate_energy(network, counts, load_profile(result.config.energy_profile))
     found = result.history[-1].energy_uj
     assert found == pytest.approx(report.dynamic.nominal / PROBE / 1e6, rel=0.05)
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from spikeport.trainer.diagnosis import Diagnosis as Diagnosis
     from spikeport.trainer.diagnosis import diagnose as diagnose
     from spikeport.trainer.evaluation import evaluate as evaluate
+    from spikeport.trainer.front import FrontPoint as FrontPoint
+    from spikeport.trainer.front import train_front as train_front
     from spikeport.trainer.lif import LI as LI
     from spikeport.trainer.lif import LIF as LIF
     from spikeport.trainer.measuring import measure_accuracy as measure_accuracy
@@ -56,6 +58,7 @@ _HOME = {
     "description": ("describe",),
     "diagnosis": ("Diagnosis", "diagnose"),
     "evaluation": ("evaluate",),
+    "front": ("FrontPoint", "train_front"),
     "lif": ("LI", "LIF"),
     "models": ("PUBLISHED", "mlp", "small_conv", "with_readout"),
     "measuring": ("measure_accuracy",),

@@ -95,6 +95,13 @@ def evaluate_chip(network: ChipNetwork, samples: Samples, record: Collection[str
 
 
 def _fan_out(network: ChipNetwork, wire: Synapses, weight: Tensor) -> FanOut:
+    """Only sums over all outputs matter, so the outputs of each group become one."""
     source = network.template.sources[wire.source].shape
-    masks = (weight != 0).double(), torch.ones_like(weight).double()
-    return FanOut(*(fan_out(partial(weighted_sum, wire, mask), source) for mask in masks))
+    groups = getattr(wire, "groups", 1)
+    masks = weight != 0, torch.ones_like(weight, dtype=torch.bool)
+    summed = (
+        mask.reshape(groups, -1, *mask.shape[1:]).sum(1, dtype=torch.float64) for mask in masks
+    )
+    return FanOut(
+        *(fan_out(partial(weighted_sum, wire, each), source, weight.device) for each in summed)
+    )

@@ -83,6 +83,11 @@ class TrainConfig:
             busy machine.
         device: where torch computes: cpu, cuda.
         channels_last: keep images with the channels innermost.
+        energy_penalty: weight of energy in the loss, as a share of what the network would spend
+            if every neuron fired at every step; 0.1 is little, 10 much.
+        energy_budget_uj: dynamic energy per sample, µJ, that the network is trained to keep; None
+            for any.
+        energy_profile: whose prices energy has: name of a built-in profile, or path of a file.
         compile: let torch compile the passes; takes a minute or more, and a C++ compiler.
 
     Raises:
@@ -112,6 +117,9 @@ class TrainConfig:
     device: str = "cpu"
     precision: Precision = Precision.FLOAT32
     channels_last: bool = False
+    energy_penalty: float = 0.0
+    energy_budget_uj: float | None = None
+    energy_profile: str = "loihi1"
     compile: bool = False
     weight_bits: int | None = None
 
@@ -148,6 +156,13 @@ class TrainConfig:
             raise InputError(f"training: momentum is {self.momentum}, must lie in 0..1, below 1")
         if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0):
             raise InputError(f"training: weight_decay is {self.weight_decay}, must be at least 0")
+        if not (math.isfinite(self.energy_penalty) and self.energy_penalty >= 0):
+            raise InputError(
+                f"training: energy_penalty is {self.energy_penalty}, must be at least 0"
+            )
+        budget = self.energy_budget_uj
+        if budget is not None and not (math.isfinite(budget) and budget > 0):
+            raise InputError(f"training: energy_budget_uj is {budget}, must be positive and finite")
         if not (math.isfinite(self.validation) and 0 <= self.validation < 1):
             raise InputError(
                 f"training: validation is {self.validation}, must lie in 0..1, below 1"

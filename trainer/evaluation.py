@@ -5,25 +5,23 @@ from __future__ import annotations
 import math
 import time
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from spikeport.errors import InputError
-from spikeport.network import Shape
 from spikeport.runs import Run, Trace
 from spikeport.samples import Samples, check_float_samples, sample_count, select
 from spikeport.simulators.results import spikeport_version
 from spikeport.trainer.chip import AnyNetwork, ChipNetwork
 from spikeport.trainer.chip_evaluation import evaluate_chip
 from spikeport.trainer.deployment import deployable
-from spikeport.trainer.events import FanOut, Tally, fan_out
+from spikeport.trainer.events import FanOut, Tally
+from spikeport.trainer.float_wiring import Route, routes
 from spikeport.trainer.lif import LI, LIF, charge_and_fire
-from spikeport.trainer.network import Node, SpikingNetwork
+from spikeport.trainer.network import Node
 from spikeport.trainer.passes import integrate, run, still
 from spikeport.trainer.rules import Rule
 
@@ -91,58 +89,11 @@ def evaluate(network: AnyNetwork, samples: Samples, record: Collection[str] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Route:
-    """From neurons or an input through pools to a convolution or linear layer."""
-
-    connection: Node
-    pools: tuple[nn.AvgPool2d, ...]
-
-    def reached(self, source: Shape) -> FanOut:
-        """Synapses per neuron of a source of shape `source`."""
-        op = self.connection.op
-        assert isinstance(op, nn.Conv2d | nn.Linear)  # routes() ends at no other
-        weight = op.weight.detach().to(torch.float64)
-
-        def unit_map(present: Tensor, x: Tensor) -> Tensor:
-            for pool in self.pools:
-                x = functional.avg_pool2d(
-                    x, pool.kernel_size, pool.stride, pool.padding, divisor_override=1
-                )
-            if isinstance(op, nn.Linear):
-                return functional.linear(x.flatten(1), present)
-            return functional.conv2d(
-                x, present, None, op.stride, op.padding, op.dilation, op.groups
-            )
-
-        present = (weight != 0).to(weight.dtype), torch.ones_like(weight)
-        return FanOut(*(fan_out(partial(unit_map, mask), source) for mask in present))
-
-
-def routes(network: SpikingNetwork) -> dict[str, list[Route]]:
-    """By neurons or input of a deployable network, the connections that their messages reach."""
-    nodes = {node.name: node for node in network.nodes}
-    found: dict[str, list[Route]] = defaultdict(list)
-
-    def trace(connection: Node, name: str, pools: tuple[nn.AvgPool2d, ...]) -> None:
-        if name in nodes and isinstance(pool := nodes[name].op, nn.AvgPool2d):
-            for source in nodes[name].inputs:
-                trace(connection, source, (pool, *pools))
-        else:
-            found[name].append(Route(connection, pools))
-
-    for node in network.nodes:
-        if isinstance(node.op, nn.Conv2d | nn.Linear):
-            for source in node.inputs:
-                trace(node, source, ())
-    return found
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class _Meter:
     """Runs the layers of a network and measures what passes through them."""
 
     steps: int
-    routes: Mapping[str, list[Route]]
+    routes: Sequence[Route]
     record: Collection[str]
     tally: Tally = field(default_factory=Tally)
     reached: dict[Route, FanOut] = field(default_factory=dict)
@@ -187,7 +138,7 @@ class _Meter:
         )
 
     def _send(self, source: str, values: Tensor, repeats: int = 1) -> None:
-        for route in self.routes.get(source, ()):
+        for route in (found for found in self.routes if found.source == source):
             if route not in self.reached:
                 self.reached[route] = route.reached(values.shape[2:])
             self.tally.deliver(route.connection.name, values, self.reached[route], repeats)

@@ -18,10 +18,12 @@ from spikeport.network import Shape
 from spikeport.runs import EventCounts
 
 
-def fan_out(unit_map: Callable[[Tensor], Tensor], source: Shape) -> Tensor:
+def fan_out(
+    unit_map: Callable[[Tensor], Tensor], source: Shape, device: torch.device | str = "cpu"
+) -> Tensor:
     """Synapses per source neuron, int64 of shape `source`; `unit_map` maps (1, *source)."""
     with torch.enable_grad():
-        x = torch.zeros((1, *source), dtype=torch.float64, requires_grad=True)
+        x = torch.zeros((1, *source), dtype=torch.float64, device=device, requires_grad=True)
         (reached,) = torch.autograd.grad(unit_map(x).sum(), x)
     return reached[0].round().to(torch.int64)
 
@@ -32,6 +34,15 @@ class FanOut:
 
     nonzero: Tensor
     stored: Tensor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Delivery:
+    """That a connection delivers the messages of a source, and the synapses each one reaches."""
+
+    source: str
+    connection: str
+    reached: FanOut
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,12 +9,11 @@ import math
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from spikeport.energy import estimate_energy
+from spikeport.energy_report import EnergyReport
 from spikeport.errors import InputError
-from spikeport.network import Coding, DeployedNetwork
-from spikeport.profile import load_profile
+from spikeport.profile import HardwareProfile
 from spikeport.runs import EventCounts
 from spikeport.samples import encode_samples
 from spikeport.simulators.native import run_native
@@ -23,16 +22,16 @@ from spikeport.trainer.batches import default_workers, slices
 from spikeport.trainer.chip import AnyNetwork, ChipNetwork
 from spikeport.trainer.data import Indices, SampleArray
 from spikeport.trainer.deployment import deployable
-from spikeport.trainer.evaluation import evaluate, routes
-from spikeport.trainer.lif import LIF
+from spikeport.trainer.evaluation import evaluate
+from spikeport.trainer.float_wiring import float_wiring
 from spikeport.trainer.network import SpikingNetwork
 from spikeport.trainer.ranks import share, sum_over_ranks
-from spikeport.wiring import Link, SynapseKind, Wiring
 
 BATCH = 256
 PROBE = 32
-"""Samples that the energy estimate is made from."""
-PROFILE = "loihi1"
+"""Training samples that the energy estimate of an epoch is made from."""
+SPREAD = 1024
+"""Test samples that the energy of a trained network is counted on, at most."""
 
 
 def measure_accuracy(
@@ -56,59 +55,51 @@ def measure_accuracy(
     return int(sum_over_ranks(hits)) / len(chosen)
 
 
-def energy_uj(network: AnyNetwork, samples: NDArray[np.float32]) -> float | None:
-    """Dynamic energy per sample on Loihi 1, nominal prices, µJ; None where it cannot be counted.
+def energy_uj(
+    network: AnyNetwork, samples: NDArray[np.float32], profile: HardwareProfile
+) -> float | None:
+    """Dynamic energy per sample, nominal prices, µJ; None where it cannot be counted."""
+    try:
+        _, report = count_and_price(network, samples, profile)
+    except InputError:  # no chip can run it
+        return None
+    return report.dynamic.nominal / report.samples / 1e6
+
+
+def count_and_price(
+    network: AnyNetwork, samples: NDArray[np.float32], profile: HardwareProfile
+) -> tuple[EventCounts, EnergyReport]:
+    """Events of inference, those of a linear readout's neurons included, and their energy.
 
     Args:
         samples: (B, *shape) or (T, B, *shape); some dozens give two digits.
+
+    Raises:
+        InputError: no chip can run the network.
     """
     network = copy.deepcopy(network).cpu() if _on_accelerator(network) else network
     if isinstance(network, ChipNetwork):
-        return _chip_energy_uj(network.deployed(), samples)
-    try:
-        network = deployable(network)
-        counts = evaluate(network, samples).counts
-        assert counts is not None  # evaluate always counts
-        wired = _wiring(network)
-    except InputError:  # no chip can run it
-        return None
-    report = estimate_energy(wired, _with_readout(network, counts), load_profile(PROFILE))
-    return report.dynamic.nominal / counts.samples / 1e6
+        deployed = network.deployed()
+        counts = run_native(
+            deployed, encode_samples(deployed.inputs, deployed.steps, samples)
+        ).counts
+        assert counts is not None  # native always counts
+        return counts, estimate_energy(deployed, counts, profile)
+    network = deployable(network)
+    counts = evaluate(network, samples).counts
+    assert counts is not None  # evaluate always counts
+    counts = _with_readout(network, counts)
+    return counts, estimate_energy(float_wiring(network), counts, profile)
 
 
-def _chip_energy_uj(network: DeployedNetwork, samples: NDArray[np.float32]) -> float:
-    counts = run_native(network, encode_samples(network.inputs, network.steps, samples)).counts
-    assert counts is not None  # native always counts
-    report = estimate_energy(network, counts, load_profile(PROFILE))
-    return report.dynamic.nominal / counts.samples / 1e6
+def spread(x: SampleArray, count: int) -> NDArray[np.float32]:
+    """At most `count` samples, evenly spaced from first to last; (B, *shape) or (T, B, *shape)."""
+    chosen = np.linspace(0, len(x) - 1, min(count, len(x))).round().astype(np.int64)
+    return x[chosen]
 
 
 def _on_accelerator(network: AnyNetwork) -> bool:
     return next(network.parameters()).device.type != "cpu"
-
-
-def _wiring(network: SpikingNetwork) -> Wiring:
-    """Connections between neurons under the names that `evaluate` counts by."""
-    sources = {
-        route.connection.name: source
-        for source, found in routes(network).items()
-        for route in found
-    }
-    targets: dict[str, str] = {}
-    for node in reversed(network.nodes):
-        ends = node.name if isinstance(node.op, LIF) else targets.get(node.name, network.output)
-        targets |= dict.fromkeys(node.inputs, ends)
-    links = {
-        node.name: Link(
-            SynapseKind.CONV if isinstance(node.op, nn.Conv2d) else SynapseKind.DENSE,
-            sources[node.name],
-            targets.get(node.name, network.output),
-        )
-        for node in network.nodes
-        if isinstance(node.op, nn.Conv2d | nn.Linear)
-    }
-    graded = (network.input.name,) if network.input.coding is Coding.GRADED else ()
-    return Wiring(links, graded_inputs=graded)
 
 
 def _with_readout(network: SpikingNetwork, counts: EventCounts) -> EventCounts:

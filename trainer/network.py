@@ -84,18 +84,21 @@ class SpikingNetwork(nn.Module):
         return self.training_pass(x)[0] if self.training else self.inference(x)
 
     def training_pass(self, x: Tensor) -> tuple[Tensor, Record]:
-        """Scores (B, N), differentiable by the rule, and the record of the pass."""
+        """Scores (B, N) and the record of the pass; scores, rates and maxima are differentiable.
+
+        Their gradients are those of the rule.
+        """
         if self.rule.through_time:
             return passes.through_time_pass(self, x)
         _, record = self.spiking_pass(x)
-        return self.rate_pass(x, record), record
+        return self.rate_pass(x, record)
 
     def spiking_pass(self, x: Tensor) -> tuple[Tensor, Record]:
         """Scores (B, N) of the spiking network in training, without gradients, and its record."""
         return passes.spiking_pass(self, x)
 
-    def rate_pass(self, x: Tensor, record: Record) -> Tensor:
-        """The scores of `record`, differentiable: the layers once, on mean inputs."""
+    def rate_pass(self, x: Tensor, record: Record) -> tuple[Tensor, Record]:
+        """The scores of `record`, and itself, differentiable: the layers once, on mean inputs."""
         return passes.rate_pass(self, x, record)
 
     def inference(self, x: Tensor) -> Tensor:

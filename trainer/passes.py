@@ -1,15 +1,15 @@
 """The passes through a spiking network: spiking, rate, through time, inference.
 
 Rate-based training runs the *spiking pass* without gradients, then the *rate pass* on the mean
-input with them. Its gradients of the scores equal those of backpropagation through time under the
-method's independence assumption; memory for them does not grow with T. A spiking pass in other
-arithmetic may stand in for this one: all that the rate pass takes from it is its `Record`.
+input with them. Its gradients of scores and rates equal those of backpropagation through time
+under the method's independence assumption; memory for them does not grow with T. A spiking pass in
+other arithmetic may stand in for this one: all that the rate pass takes from it is its `Record`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -33,6 +33,8 @@ Apply = Callable[[Node, Tensor, int], Tensor]
 class Record:
     """What a spiking pass hands to the rate pass, by layer name.
 
+    Rates and maxima are differentiable in the record of a whole training pass, by its rule.
+
     Attributes:
         scores: of the spiking network, (B, N).
         rates: r of the LIF layers, (B, ...).
@@ -40,7 +42,8 @@ class Record:
         norms: of the batch norms.
         masks: of the dropouts, (B, ...), one for all steps.
         maxima: time means of the max-pools' outputs, (B, ...).
-        updates: neuron-steps that found something to do, by layer, where the pass counted them.
+        updates: neuron-steps, over all samples, in which the state could change; by those layers
+            whose pass has counted them.
     """
 
     scores: Tensor
@@ -80,16 +83,23 @@ def through_time_pass(network: SpikingNetwork, x: Tensor) -> tuple[Tensor, Recor
     return scores, layers.record(scores.detach())
 
 
-def rate_pass(network: SpikingNetwork, x: Tensor, record: Record) -> Tensor:
-    """The scores of the spiking pass, (B, N), with the gradient of `rate_scores`."""
-    return with_value(rate_scores(network, x, record), record.scores)
+def rate_pass(network: SpikingNetwork, x: Tensor, record: Record) -> tuple[Tensor, Record]:
+    """The scores of the spiking pass, (B, N), with the gradient of `rate_scores`; and `record`
+    with rates and maxima that have theirs."""
+    scores, values = rate_scores(network, x, record)
+    rates, maxima = (
+        {name: values[name] for name in part} for part in (record.rates, record.maxima)
+    )
+    return with_value(scores, record.scores), replace(record, rates=rates, maxima=maxima)
 
 
-def rate_scores(network: SpikingNetwork, x: Tensor, record: Record) -> Tensor:
-    """The layers once, on mean inputs (B, ...), differentiable.
+def rate_scores(
+    network: SpikingNetwork, x: Tensor, record: Record
+) -> tuple[Tensor, Mapping[str, Tensor]]:
+    """The layers once, on mean inputs (B, ...): scores (B, N), rates and maxima, differentiable.
 
-    The values equal the spiking pass's scores but for rounding, unless batch norms of changing
-    statistics (single-step mode) or a leaky `LI` follow the last neurons.
+    The scores equal the spiking pass's but for rounding, unless batch norms of changing statistics
+    (single-step mode) or a leaky `LI` follow the last neurons; rates and maxima are the record's.
     """
 
     def apply(node: Node, c: Tensor) -> Tensor:
@@ -109,8 +119,9 @@ def rate_scores(network: SpikingNetwork, x: Tensor, record: Record) -> Tensor:
 
     x = network.time_major(x)
     mean = x[-1] if network.rule is Rule.RATE_S_PUBLISHED else x.mean(0)
-    values = walk(network.nodes, {network.input.name: mean}, apply, {network.output})
-    return values[network.output].flatten(1)
+    wanted = {network.output, *record.rates, *record.maxima}
+    values = walk(network.nodes, {network.input.name: mean}, apply, wanted)
+    return values[network.output].flatten(1), values
 
 
 @torch.no_grad()
@@ -196,7 +207,7 @@ class Training:
                     spikes, self._membranes[name] = through_time(
                         op, x, steps, self._membranes.get(name)
                     )
-                    self._add(self._rates, name, spikes.detach(), steps)
+                    self._add(self._rates, name, spikes, steps)
                     return spikes
                 if name not in self._neurons:
                     self._neurons[name] = Neurons(op, self._steps, record=True)
@@ -213,7 +224,7 @@ class Training:
                 return x * self._masks[name]
             case nn.MaxPool2d():
                 y = over_time(op, x)
-                self._add(self._maxima, name, y.detach(), steps)
+                self._add(self._maxima, name, y, steps)
                 return y
         return over_time(op, x)
 
@@ -227,5 +238,5 @@ class Training:
 
     def _add(self, means: dict[str, Tensor], name: str, y: Tensor, steps: int) -> None:
         """Add y (K or 1, B, ...), which stands for `steps` steps, to a time mean."""
-        part = y.mean(0) * (steps / self._steps)
+        part = y.mean(0, dtype=torch.promote_types(y.dtype, torch.float32)) * (steps / self._steps)
         means[name] = means[name] + part if name in means else part

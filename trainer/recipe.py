@@ -6,6 +6,8 @@
     [training]                # TrainConfig
     steps = 4
     augment = { crop_padding = 2 }
+    [chip]                    # ChipStage, for training on in chip arithmetic
+    epochs = 2
 
 What a recipe leaves out has the defaults of `DataConfig` and `TrainConfig`. Those that come with
 Spikeport lie in `recipes/`.
@@ -25,9 +27,33 @@ from typing import Any, ClassVar, NoReturn, get_type_hints
 from pydantic import TypeAdapter, ValidationError
 
 from spikeport.errors import InputError
+from spikeport.part_rules import integer
 from spikeport.toml_table import nearest
-from spikeport.trainer.config import TrainConfig
+from spikeport.trainer.config import Optimizer, TrainConfig
 from spikeport.trainer.data_catalogue import DataConfig
+from spikeport.trainer.rules import Rule
+
+
+@dataclass(frozen=True, slots=True)
+class ChipStage:
+    """How a trained network is trained on in chip arithmetic; all else is as before.
+
+    AdamW by default: batch norms are folded then, and gradients of layers differ in size.
+
+    Attributes:
+        calibration: training samples that choose the scales of the integers.
+    """
+
+    __pydantic_config__: ClassVar[Mapping[str, str]] = {"extra": "forbid"}
+
+    epochs: int = 3
+    lr: float = 1e-3
+    optimizer: Optimizer = Optimizer.ADAMW
+    weight_decay: float = 0.0
+    calibration: int = 256
+
+    def __post_init__(self) -> None:
+        integer("chip: calibration", self.calibration, 1, 2**20)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +72,20 @@ class Recipe:
     source: str = ""
     data: DataConfig = field(default_factory=DataConfig)
     training: TrainConfig = field(default_factory=TrainConfig)
+    chip: ChipStage = field(default_factory=ChipStage)
     published: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+
+    def on_chip(self, bits: int) -> TrainConfig:
+        """The configuration of the stage in chip arithmetic, with so many bits per weight."""
+        return dataclasses.replace(
+            self.training,
+            rule=Rule.RATE_M,
+            weight_bits=bits,
+            epochs=self.chip.epochs,
+            lr=self.chip.lr,
+            optimizer=self.chip.optimizer,
+            weight_decay=self.chip.weight_decay,
+        )
 
 
 def builtin_recipes() -> tuple[str, ...]:

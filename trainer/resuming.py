@@ -36,7 +36,7 @@ def load_best(path: str | PathLike[str], state: Checkpoint) -> AnyNetwork | None
     Raises:
         InputError: its file is missing or of another run.
     """
-    epoch = best_epoch(state.history)
+    epoch = best_epoch(state.history, state.config.energy_budget_uj)
     if epoch is None:
         return None
     best = load_checkpoint(best_path(path))
@@ -48,7 +48,16 @@ def load_best(path: str | PathLike[str], state: Checkpoint) -> AnyNetwork | None
     return best.model
 
 
-def best_epoch(history: tuple[EpochRecord, ...]) -> int | None:
-    """The epoch that was best by validation, the first of equals, counted from 1."""
-    rated = [(r.valid_accuracy, -r.epoch) for r in history if r.valid_accuracy is not None]
-    return -max(rated)[1] if rated else None
+def best_epoch(history: tuple[EpochRecord, ...], budget_uj: float | None = None) -> int | None:
+    """The epoch that was best by validation, the first of equals, counted from 1.
+
+    With an energy budget the best of those within it, or the one that spends least.
+    """
+    rated = [(*_rating(record, budget_uj), -record.epoch) for record in history]
+    return -max(rated)[2] if history and history[0].valid_accuracy is not None else None
+
+
+def _rating(record: EpochRecord, budget_uj: float | None) -> tuple[bool, float]:
+    if budget_uj is None or record.energy_uj is None or record.energy_uj <= budget_uj:
+        return True, record.valid_accuracy or 0.0
+    return False, -record.energy_uj

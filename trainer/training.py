@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from spikeport.errors import InputError
+from spikeport.profile import HardwareProfile, load_profile
 from spikeport.trainer.accelerate import choose_device, compiled, torch_threads
 from spikeport.trainer.batches import Feed, check_augment, check_shares, default_workers
 from spikeport.trainer.checkpoint import (
@@ -31,15 +32,17 @@ from spikeport.trainer.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
-from spikeport.trainer.chip import AnyNetwork, ChipNetwork
-from spikeport.trainer.config import Precision, TrainConfig, build_network
+from spikeport.trainer.chip import AnyNetwork
+from spikeport.trainer.config import Precision, TrainConfig
 from spikeport.trainer.data import Dataset, Indices, hold_out
+from spikeport.trainer.energy_loss import EnergyLoss, energy_loss
 from spikeport.trainer.guard import check_finite
 from spikeport.trainer.measuring import PROBE, energy_uj, measure_accuracy
 from spikeport.trainer.optimizer import build_optimizer, state_of
 from spikeport.trainer.passes import Record
 from spikeport.trainer.ranks import process_group, share, sum_gradients, sum_over_ranks
 from spikeport.trainer.resuming import best_epoch, check_same_run, load_best
+from spikeport.trainer.starting import Start, first_network
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +61,8 @@ class TrainingResult:
 
     @property
     def best_epoch(self) -> int | None:
-        """The epoch that was best by validation, the first of equals, counted from 1."""
-        return best_epoch(self.history)
+        """The epoch that was best by validation; see `resuming.best_epoch`."""
+        return best_epoch(self.history, self.config.energy_budget_uj)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +88,11 @@ def train(
     resume: bool = False,
     minutes: float | None = None,
     workers: int | None = None,
-    start: AnyNetwork | None = None,
+    start: Start | None = None,
 ) -> TrainingResult:
     """Train on the training samples only, for a fixed number of epochs.
 
     Args:
-        start: a network to begin with, instead of an untrained one; it is trained itself. With
-            `weight_bits` it must be a `ChipNetwork`.
         progress: called after every epoch, or a `Watch`.
         checkpoint: file written before the first epoch and after every one. The best epoch by
             validation is kept beside it (`best_path`).
@@ -99,11 +100,15 @@ def train(
             interrupted, bit for bit.
         minutes: write the checkpoint within epochs too, when so much time has passed.
         workers: threads that fetch batches ahead; by default as many as pay.
+        start: a network, or a checkpoint's path, whose weights and running statistics training
+            starts from instead of random ones; a run that is resumed is past its start. With
+            `weight_bits` it must be a `ChipNetwork`.
 
     Raises:
         InputError: loss, statistics or gradients became NaN or infinite; nothing to resume from,
             or it belongs to another configuration or data set; the data cannot undergo the
-            configured changes.
+            configured changes; `start` is of another architecture; no chip can run a network that
+            shall keep an energy budget, or none within it.
         OutputError: the checkpoint cannot be written.
     """
     watch = progress if isinstance(progress, Watch) else Watch(progress or Watch().epoch)
@@ -124,20 +129,26 @@ def step(
     y: Tensor,
     whole: int | None = None,
     forward: Forward | None = None,
+    energy: EnergyLoss | None = None,
 ) -> tuple[Tensor, Tensor, Record]:
     """One forward and backward pass; returns loss, scores (B, N) and the spike pass's record.
 
-    The gradient is scaled as the network's rule has it (1/T), the loss returned is not. Of a batch
+    The gradient is scaled as the network's rule has it (1/T), the loss returned is not; it is the
+    cross-entropy alone. Of a batch
     that is shared by several processes, `whole` is the size, and loss and gradient are this
     process's part.
 
     Args:
         forward: stands for `training_pass` of the network, as torch has compiled it.
+        energy: adds its gradient.
     """
     scores, record = (forward or network.training_pass)(x)
     wide = scores.to(torch.promote_types(scores.dtype, torch.float32))
     loss = functional.cross_entropy(wide, y, reduction="sum") / (whole or len(y))
-    (loss * network.gradient_scale).backward()  # type: ignore[no-untyped-call]
+    target = (
+        loss if energy is None else loss + energy(network, x, record, len(y) / (whole or len(y)))
+    )
+    (target * network.gradient_scale).backward()  # type: ignore[no-untyped-call]
     return loss.detach(), scores.detach(), record
 
 
@@ -155,6 +166,8 @@ class _Run:
     path: str | PathLike[str] | None
     workers: int
     best: AnyNetwork | None
+    profile: HardwareProfile
+    energy: EnergyLoss | None
 
     def save(self) -> None:
         if self.path is not None and share()[0] == 0:
@@ -167,8 +180,9 @@ def _begin(
     path: str | PathLike[str] | None,
     resume: bool,
     workers: int | None,
-    start: AnyNetwork | None,
+    start: Start | None,
 ) -> _Run:
+    profile = load_profile(config.energy_profile)
     check_augment(config.augment, data.train_x, data.input)
     kept: Indices = np.arange(len(data.train_x))
     held_out: Indices = np.arange(0)
@@ -182,7 +196,7 @@ def _begin(
         check_same_run(str(path), state, config, data)
         best = load_best(path, state)
     else:
-        network = _beginning(config, data, start)
+        network = first_network(config, data, start)
         state = Checkpoint(network, config, data.classes, data.name, data.fingerprint)
     device = choose_device(config.device)
     state.model.to(device)
@@ -195,23 +209,27 @@ def _begin(
     if workers is None:
         workers = default_workers(data.train_x, config.augment, config.threads)
     optimizer = build_optimizer(config, state.model, state.optimizer)
+    energy = energy_loss(config, state.model, profile, data.train_x[:PROBE])
     forward: Forward = state.model.training_pass
     if config.compile:
         forward = compiled(forward)
-    run = _Run(state, data, feed, held_out, optimizer, forward, device, path, workers, best)
+    run = _Run(
+        state,
+        data,
+        feed,
+        held_out,
+        optimizer,
+        forward,
+        device,
+        path,
+        workers,
+        best,
+        profile,
+        energy,
+    )
     if not resume:
         run.save()
     return run
-
-
-def _beginning(config: TrainConfig, data: Dataset, start: AnyNetwork | None) -> AnyNetwork:
-    """The network before its first step."""
-    if (config.weight_bits is not None) != isinstance(start, ChipNetwork):
-        raise InputError(
-            f"training: weight_bits is {config.weight_bits}; chip arithmetic needs it, and a "
-            "ChipNetwork to start from (`to_chip` of a trained network)"
-        )
-    return build_network(config, data.input, data.classes) if start is None else start
 
 
 def _epoch(run: _Run, watch: Watch, minutes: float | None) -> _Run:
@@ -240,7 +258,7 @@ def _epoch(run: _Run, watch: Watch, minutes: float | None) -> _Run:
             saved = time.monotonic()
     record = EpochRecord(
         epoch + 1, done.loss, done.accuracy, done.firing_rate, lr, done.seconds,
-        _validate(run), energy_uj(network, run.data.train_x[:PROBE]),
+        _validate(run), energy_uj(network, run.data.train_x[:PROBE], run.profile),
     )  # fmt: skip
     run = _with(run, history=(*run.state.history, record), progress=Progress())
     run = _keep_best(run)
@@ -257,7 +275,7 @@ def _update(run: _Run, x: Tensor, y: Tensor, whole: int, epoch: int) -> tuple[fl
         x = x.contiguous(memory_format=torch.channels_last)
     half = config.precision is Precision.BFLOAT16
     with torch.autocast(run.device.type, torch.bfloat16, enabled=half):
-        loss, scores, record = step(network, x, y, whole, run.forward)
+        loss, scores, record = step(network, x, y, whole, run.forward, run.energy)
     sum_gradients(network.parameters())
     check_finite(network, loss, record, epoch)
     run.optimizer.step()
@@ -275,7 +293,8 @@ def _validate(run: _Run) -> float | None:
 
 def _keep_best(run: _Run) -> _Run:
     """Keep a copy if the last epoch is the best so far, in memory and beside the checkpoint."""
-    if best_epoch(run.state.history) != len(run.state.history):
+    budget = run.state.config.energy_budget_uj
+    if best_epoch(run.state.history, budget) != len(run.state.history):
         return run
     if run.path is not None and share()[0] == 0:
         # Before the checkpoint itself, which must not name a best epoch that is not there.

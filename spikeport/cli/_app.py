@@ -9,6 +9,7 @@ import typer
 
 from spikeport.cli._check import check
 from spikeport.cli._demo import demo
+from spikeport.cli._front import front
 from spikeport.cli._judge import compare, energy
 from spikeport.cli._ladder import ladder
 from spikeport.cli._make import export, quantize, train
@@ -38,5 +39,9 @@ def _options(
     """Train a spiking network, quantize it, exchange it as NIR, run it exactly, price it."""
 
 
-for verb in (demo, train, quantize, export, run, compare, ladder, check, energy, inspect, backends):
+VERBS = (
+    *(demo, train, front, quantize, export, run, compare, ladder),
+    *(check, energy, inspect, backends),
+)
+for verb in VERBS:
     app.command()(verb)

@@ -36,6 +36,10 @@ Steps = Annotated[
 ResetName = Annotated[
     str | None, typer.Option("--reset", help="`zero` or `subtract`, for a NIR file from elsewhere.")
 ]
+Start = Annotated[
+    Path | None,
+    typer.Option("--from", metavar="CHECKPOINT", help="Start from the weights of this one."),
+]
 Count = Annotated[
     int | None, typer.Option("--samples", "-n", min=1, help="Use the first N test samples.")
 ]

@@ -39,8 +39,24 @@ def train(
     weight_decay: Annotated[float | None, typer.Option(help="On weights only.")] = None,
     decay: Annotated[float | None, typer.Option(help="Lambda: what v keeps per step.")] = None,
     reset: Annotated[str | None, typer.Option(help="`zero` or `subtract`.")] = None,
+    energy_budget: Annotated[
+        str | None, typer.Option(metavar="ENERGY", help="Per sample: 5uJ, 800nJ.")
+    ] = None,
+    energy_penalty: Annotated[
+        float | None, typer.Option(help="Weight of relative energy in the loss.")
+    ] = None,
+    energy_profile: Annotated[
+        str | None, typer.Option(help="Whose prices: a built-in name, or a .toml file.")
+    ] = None,
+    bits: Annotated[
+        int | None,
+        typer.Option(
+            help="Train the --from network on in chip arithmetic, with 2 to 8 bits per weight."
+        ),
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Same seed, same weights.")] = None,
     threads: Annotated[int | None, typer.Option(help="Of torch.")] = None,
+    start: _io.Start = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from --out where a run stopped.")
     ] = False,
@@ -63,29 +79,46 @@ def train(
     The other options are short for --set. The checkpoint (.safetensors) is rewritten after every
     epoch, whole or not at all; --resume goes on from it to the same weights, bit for bit. With
     validation the best epoch lies beside it (.best.safetensors). With torchrun --no-python,
-    processes share every batch.
+    processes share every batch. With --bits what is trained is the integer network itself, by the
+    recipe's table [chip]; the checkpoint then holds that network, as .spikeport files do.
     """
     from spikeport.cli._training import run_recipe
+    from spikeport.report.units import parse_energy
     from spikeport.trainer.recipe import parse_change
 
+    stage = "training" if bits is None else "chip"
     given: dict[str, Any] = {
         "data.name": data,
         "training.architecture": model,
         "training.widths": None if widths is None else _numbers(widths),
         "training.steps": steps,
-        "training.epochs": epochs,
+        f"{stage}.epochs": epochs,
         "training.batch_size": batch_size,
-        "training.lr": lr,
-        "training.weight_decay": weight_decay,
+        f"{stage}.lr": lr,
+        f"{stage}.weight_decay": weight_decay,
         "training.decay": decay,
         "training.reset": reset,
+        "training.energy_budget_uj": (
+            None if energy_budget is None else parse_energy(energy_budget, "--energy-budget") / 1e6
+        ),
+        "training.energy_penalty": energy_penalty,
+        "training.energy_profile": energy_profile,
         "training.seed": seed,
         "training.threads": threads,
     }
     asked = {key: value for key, value in given.items() if value is not None}
     asked |= dict(parse_change(change) for change in changes or ())
     facts = run_recipe(
-        recipe, asked, out, resume, minutes=minutes, workers=workers, log=tensorboard, lines=lines
+        recipe,
+        asked,
+        out,
+        resume,
+        start=start,
+        bits=bits,
+        minutes=minutes,
+        workers=workers,
+        log=tensorboard,
+        lines=lines,
     )
     if facts is not None:
         _io.emit(as_json, facts, facts_table("Trained", facts))
@@ -111,7 +144,9 @@ def quantize(
 
     float_network = _io.open_network(network, _io.Foreign(dt, steps, reset))
     if isinstance(float_network, DeployedNetwork):
-        raise InputError(f"{network}: holds chip integers already")
+        raise InputError(
+            f"{network}: holds chip integers already; `spikeport export` writes them to a file"
+        )
     samples = _io.open_data(data, float_network.steps).train_x[:calibration]
     result = run_quantization(float_network, samples, QuantizeConfig(weight_bits=bits))
     save_network(result.network, out)

@@ -8,12 +8,19 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from spikeport.chip_training import to_chip
 from spikeport.cli import _io
+from spikeport.errors import InputError
+from spikeport.export import QuantizeConfig
+from spikeport.profile import load_profile
+from spikeport.samples import Samples
 from spikeport.trainer import (
+    ChipNetwork,
     EpochRecord,
     Recipe,
     TrainingResult,
     Watch,
+    load_checkpoint,
     load_dataset,
     load_recipe,
     measure_accuracy,
@@ -21,6 +28,7 @@ from spikeport.trainer import (
 from spikeport.trainer import train as run_training
 from spikeport.trainer.checkpoint import Progress
 from spikeport.trainer.data import Dataset
+from spikeport.trainer.measuring import SPREAD, energy_uj, spread
 from spikeport.trainer.ranks import process_group, share
 
 
@@ -30,6 +38,8 @@ def run_recipe(
     out: Path,
     resume: bool,
     *,
+    start: Path | None,
+    bits: int | None,
     minutes: float | None,
     workers: int | None,
     log: Path | None,
@@ -37,11 +47,14 @@ def run_recipe(
 ) -> dict[str, Any] | None:
     """Train and test; returns what to show, None in all processes but the first."""
     recipe = load_recipe(name, changes)
-    config = recipe.training
+    config = recipe.training if bits is None else recipe.on_chip(bits)
     with process_group(config.device):
         data = load_dataset(recipe.data, config.steps)
+        begin: Path | ChipNetwork | None = start
+        if bits is not None and not resume:
+            begin = _chip_start(start, bits, spread(data.train_x, recipe.chip.calibration))
         first = share()[0] == 0
-        with _watching(config.epochs, log if first else None, lines and first, first) as watch:
+        with watching(config.epochs, log if first else None, lines and first, first) as watch:
             result = run_training(
                 config,
                 data,
@@ -50,9 +63,20 @@ def run_recipe(
                 resume=resume,
                 minutes=minutes,
                 workers=workers,
+                start=begin,
             )
         facts = _facts(recipe, result, data, out)
     return facts if first else None
+
+
+def _chip_start(start: Path | None, bits: int, samples: Samples) -> ChipNetwork:
+    """The --from network in chip arithmetic."""
+    if start is None:
+        raise InputError(f"--bits {bits}: needs --from CHECKPOINT, a network trained in floats")
+    model = load_checkpoint(start).model
+    if isinstance(model, ChipNetwork):
+        return model
+    return to_chip(model, samples, QuantizeConfig(weight_bits=bits))
 
 
 def describe_epoch(record: EpochRecord, epochs: int) -> str:
@@ -70,7 +94,7 @@ def describe_epoch(record: EpochRecord, epochs: int) -> str:
 
 
 @contextmanager
-def _watching(epochs: int, log: Path | None, lines: bool, bar: bool) -> Iterator[Watch]:
+def watching(epochs: int, log: Path | None, lines: bool, bar: bool) -> Iterator[Watch]:
     """Show a run on terminals, in lines and in TensorBoard, as far as asked."""
     with ExitStack() as stack:
         update = stack.enter_context(_io.progress("training")) if bar else lambda *_: None
@@ -109,6 +133,15 @@ def _facts(recipe: Recipe, result: TrainingResult, data: Dataset, out: Path) -> 
         "test_accuracy": measure_accuracy(result.model, data.test_x, data.test_y),
         "test_samples": len(data.test_x),
     }
+    if (budget := result.config.energy_budget_uj) is not None:
+        profile = load_profile(result.config.energy_profile)
+        spent = energy_uj(result.best or result.model, spread(data.test_x, SPREAD), profile)
+        facts |= {
+            "energy_profile": profile.name,
+            "energy_budget_uj": budget,
+            "test_energy_uj_per_sample": spent,
+            "energy_budget_met": spent is not None and spent <= budget,
+        }
     if result.best is not None:
         best = result.history[(result.best_epoch or 1) - 1]
         facts |= {

@@ -1,8 +1,12 @@
-"""Numbers as people read them."""
+"""Numbers as people read and write them."""
 
 from __future__ import annotations
 
+import math
+import re
+
 from spikeport.band import Band
+from spikeport.errors import InputError
 
 _ENERGY_UNITS = (("J", 1e12), ("mJ", 1e9), ("µJ", 1e6), ("nJ", 1e3), ("pJ", 1.0))
 
@@ -11,6 +15,27 @@ def format_energy(energy_pj: float) -> str:
     """Three digits in the unit that suits: 35.5 pJ, 1.20 µJ."""
     unit, size = _unit(energy_pj)
     return f"{_digits(energy_pj / size)} {unit}"
+
+
+def parse_energy(text: str, subject: str) -> float:
+    """pJ of '5uJ', '1.2 µJ', '800nJ'; a unit is required, u stands for µ.
+
+    Raises:
+        InputError: beginning with `subject`.
+    """
+    sizes = dict(_ENERGY_UNITS)
+    found = re.fullmatch(r"\s*([-+.\deE]+?)\s*([a-zA-Zµμ]+)\s*", text)
+    try:
+        number, unit = (float(found[1]), found[2]) if found else (math.nan, "")
+    except ValueError:
+        number, unit = math.nan, ""
+    size = sizes.get(unit.replace("u", "µ").replace("\N{GREEK SMALL LETTER MU}", "µ"))
+    if size is None or not (math.isfinite(number) and number > 0):
+        raise InputError(
+            f"{subject} is '{text}', must be a number above 0 with its unit: pJ, nJ, uJ (µJ), mJ "
+            "or J, as in 5uJ"
+        )
+    return number * size
 
 
 def format_range(energy_pj: Band) -> str:

@@ -1,0 +1,120 @@
+"""`front`: accuracy against energy, one network trained per budget."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+
+from spikeport.cli import _io
+from spikeport.errors import InputError
+from spikeport.files import write_text
+
+if TYPE_CHECKING:
+    from spikeport.trainer.front import FrontPoint
+
+
+def front(
+    budgets: Annotated[
+        str, typer.Option(metavar="ENERGIES", help="Per sample, joined by commas: 10uJ,5uJ,800nJ.")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write; made if missing.")],
+    recipe: Annotated[
+        str, typer.Argument(help="Name of a recipe that comes with Spikeport, or a .toml file.")
+    ] = "digits",
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a value: training.epochs=10."),
+    ] = None,
+    start: _io.Start = None,
+    energy_profile: Annotated[
+        str | None, typer.Option(help="Whose prices: a built-in name, or a .toml file.")
+    ] = None,
+    lines: Annotated[
+        bool, typer.Option("--lines", help="Print a line per epoch on standard error.")
+    ] = False,
+    as_json: _io.Json = False,
+) -> None:
+    """Train one network per energy budget and draw accuracy against energy.
+
+    All start from one network, --from or one trained first without a budget. The folder gets a
+    checkpoint per budget, front.json and the picture front.svg, renewed after each; the same
+    command again goes on where it stopped.
+    """
+    from spikeport.cli._training import watching
+    from spikeport.report.front import draw_front
+    from spikeport.report.units import parse_energy
+    from spikeport.trainer.data_catalogue import load_dataset
+    from spikeport.trainer.front import train_front
+    from spikeport.trainer.ranks import process_group, share
+    from spikeport.trainer.recipe import load_recipe, parse_change
+
+    asked = dict(parse_change(change) for change in changes or ())
+    if energy_profile is not None:
+        asked["training.energy_profile"] = energy_profile
+    chosen = load_recipe(recipe, asked)
+    config = chosen.training
+    limits = [parse_energy(text, "--budgets") / 1e6 for text in budgets.split(",")]
+    document: dict[str, Any] = {
+        "recipe": recipe,
+        "start": None if start is None else str(start),
+        "energy_profile": config.energy_profile,
+    }
+    with process_group(config.device), ExitStack() as stack:
+        first = share()[0] == 0
+        if first:
+            _check_same(out, document)
+        data = load_dataset(chosen.data, config.steps)
+        points = []
+        watch = stack.enter_context(watching(config.epochs, None, lines and first, first))
+        for point in train_front(config, data, limits, out, start=start, watch=lambda _: watch):
+            points.append(point)
+            if first:
+                found = {**document, "points": [each.as_dict() for each in points]}
+                write_text(out / "front.json", json.dumps(found, indent=2) + "\n")
+                write_text(out / "front.svg", draw_front(found["points"], chosen.title))
+    if first:
+        _io.emit(as_json, {**document, "points": [p.as_dict() for p in points]}, _table(points))
+
+
+def _check_same(folder: Path, document: dict[str, Any]) -> None:
+    """Make the folder, or see that what stands there is the same front's."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "front.json"
+    if not path.exists():
+        return
+    try:
+        found = json.loads(path.read_text("utf-8"))
+        before = {key: found[key] for key in document}
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: is no front of this program: {error}") from error
+    for key, value in document.items():
+        if before[key] != value:
+            raise InputError(
+                f"{path}: was made with {key} {before[key]!r}, cannot go on with {value!r}; take "
+                "another --out"
+            )
+
+
+def _table(points: Sequence[FrontPoint]) -> Table:
+    table = Table(title="Accuracy and dynamic energy per sample", title_justify="left")
+    table.add_column("budget µJ")
+    for name in ("accuracy %", "spikes", "synaptic events", "energy µJ, low .. nominal .. high"):
+        table.add_column(name, justify="right")
+    table.add_column("met")
+    for point in points:
+        rate, energy = point.accuracy, point.energy_uj
+        table.add_row(
+            "none" if point.budget_uj is None else f"{point.budget_uj:g}",
+            f"{100 * rate.rate:.2f} ({100 * rate.low:.2f}..{100 * rate.high:.2f})",
+            f"{point.spikes:,.1f}",
+            f"{point.synaptic_events:,.1f}",
+            f"{energy.low:.3g} .. {energy.nominal:.3g} .. {energy.high:.3g}",
+            {None: "", True: "yes", False: "no"}[point.met],
+        )
+    return table

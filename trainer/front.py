@@ -1,0 +1,132 @@
+"""The accuracy-energy front of a recipe: one network per energy budget, all from one start."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from spikeport.band import Band
+from spikeport.errors import InputError
+from spikeport.profile import HardwareProfile, load_profile
+from spikeport.statistics import Accuracy, accuracy
+from spikeport.trainer.checkpoint import load_checkpoint
+from spikeport.trainer.chip import AnyNetwork
+from spikeport.trainer.config import TrainConfig
+from spikeport.trainer.data import Dataset
+from spikeport.trainer.measuring import SPREAD, count_and_price, measure_accuracy, spread
+from spikeport.trainer.training import Watch, train
+
+UNBOUNDED = "unbounded"
+"""Name of the network that was trained without a budget."""
+
+
+@dataclass(frozen=True, slots=True)
+class FrontPoint:
+    """A trained network, measured on test samples.
+
+    Attributes:
+        checkpoint: where it lies.
+        budget_uj: per sample, None for the start.
+        accuracy: on all test samples.
+        spikes, synaptic_events: per sample.
+        energy_uj: dynamic energy per sample, estimated.
+    """
+
+    checkpoint: str
+    budget_uj: float | None
+    accuracy: Accuracy
+    spikes: float
+    synaptic_events: float
+    energy_uj: Band
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the nominal estimate is within the budget; None without one."""
+        return None if self.budget_uj is None else self.energy_uj.nominal <= self.budget_uj
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return {
+            "checkpoint": self.checkpoint,
+            "budget_uj": self.budget_uj,
+            "met": self.met,
+            "accuracy": self.accuracy.rate,
+            "accuracy_low": self.accuracy.low,
+            "accuracy_high": self.accuracy.high,
+            "test_samples": self.accuracy.n,
+            "spikes": self.spikes,
+            "synaptic_events": self.synaptic_events,
+            "energy_uj": self.energy_uj.as_dict(),
+        }
+
+
+def train_front(
+    config: TrainConfig,
+    data: Dataset,
+    budgets_uj: Sequence[float],
+    folder: str | PathLike[str],
+    *,
+    start: str | PathLike[str] | None = None,
+    watch: Callable[[str], Watch] = lambda name: Watch(),
+) -> Iterator[FrontPoint]:
+    """Train and measure one network per budget; yields the start, then each as it is done.
+
+    Checkpoints in `folder` that are finished are measured only, others are gone on with.
+
+    Args:
+        config: of every network, but for the budget.
+        budgets_uj: dynamic energies per sample, µJ.
+        start: checkpoint from which all start; by default one that is first trained without a
+            budget, as `folder`/unbounded.safetensors.
+        watch: whom to tell of the training of each, by its name.
+
+    Raises:
+        InputError: as `train`; or a budget is asked for twice.
+    """
+    folder, profile = Path(folder), load_profile(config.energy_profile)
+    for budget in budgets_uj:
+        if list(budgets_uj).count(budget) > 1:
+            raise InputError(f"front: budget {budget:g} µJ is asked for twice")
+
+    def trained(name: str, budget: float | None, start: Path | None) -> FrontPoint:
+        path = folder / f"{name}.safetensors"
+        asked = dataclasses.replace(config, energy_budget_uj=budget)
+        result = train(asked, data, watch(name), checkpoint=path, resume=path.exists(), start=start)
+        return measure(result.best or result.model, path, budget, data, profile)
+
+    if start is None:
+        first = folder / f"{UNBOUNDED}.safetensors"
+        yield trained(UNBOUNDED, None, None)
+    else:
+        first = Path(start)
+        yield measure(load_checkpoint(first).model, first, None, data, profile)
+    for budget in budgets_uj:
+        yield trained(f"budget-{budget:g}uJ", budget, first)
+
+
+def measure(
+    network: AnyNetwork,
+    path: Path,
+    budget_uj: float | None,
+    data: Dataset,
+    profile: HardwareProfile,
+) -> FrontPoint:
+    """What a network reaches and spends on test samples.
+
+    Raises:
+        InputError: no chip can run the network.
+    """
+    counts, report = count_and_price(network, spread(data.test_x, SPREAD), profile)
+    rate = measure_accuracy(network, data.test_x, data.test_y)
+    return FrontPoint(
+        checkpoint=str(path),
+        budget_uj=budget_uj,
+        accuracy=accuracy(round(rate * len(data.test_x)), len(data.test_x)),
+        spikes=counts.total("spikes") / counts.samples,
+        synaptic_events=counts.total("synaptic_events") / counts.samples,
+        energy_uj=report.per_sample(report.dynamic) * 1e-6,
+    )

@@ -1,0 +1,72 @@
+"""The network that a run begins with."""
+
+from __future__ import annotations
+
+import copy
+from os import PathLike
+
+from spikeport.errors import InputError
+from spikeport.trainer.checkpoint import load_checkpoint
+from spikeport.trainer.chip import AnyNetwork, ChipNetwork
+from spikeport.trainer.config import TrainConfig, build_network
+from spikeport.trainer.data import Dataset
+from spikeport.trainer.network import SpikingNetwork
+
+Start = AnyNetwork | str | PathLike[str]
+"""A network, or the path of a checkpoint that holds one."""
+
+
+def first_network(config: TrainConfig, data: Dataset, start: Start | None) -> AnyNetwork:
+    """An untrained network, or one with the weights and running statistics of `start`.
+
+    Raises:
+        InputError: `start` is of another architecture, or computes in other arithmetic than
+            `config.weight_bits` says.
+    """
+    subject = "start" if isinstance(start, AnyNetwork | None) else str(start)
+    given = start if isinstance(start, AnyNetwork | None) else load_checkpoint(start).model
+    if isinstance(given, ChipNetwork):
+        _check_chip(subject, given, config, data)
+        return copy.deepcopy(given)
+    if config.weight_bits is not None:
+        raise InputError(
+            f"training: weight_bits is {config.weight_bits}; training in chip arithmetic starts "
+            "from a ChipNetwork (`to_chip` of a trained network)"
+        )
+    network = build_network(config, data.input, data.classes)
+    if given is not None:
+        _take_over(subject, network, given)
+    return network
+
+
+def _check_chip(subject: str, given: ChipNetwork, config: TrainConfig, data: Dataset) -> None:
+    wires = given.template.synapses
+    bits = {wire.weight_bits for wire in wires if wire.name not in given.frozen}
+    if {config.weight_bits} != bits:
+        raise InputError(
+            f"{subject}: has weights of {', '.join(map(str, sorted(bits)))} bits in chip "
+            f"arithmetic, weight_bits is {config.weight_bits}"
+        )
+    if (given.input, given.steps) != (data.input, config.steps):
+        raise InputError(
+            f"{subject}: takes {given.input} and {given.steps} steps, training has {data.input} "
+            f"and {config.steps}"
+        )
+
+
+def _take_over(subject: str, network: SpikingNetwork, given: SpikingNetwork) -> None:
+    """Give `network` the state of `given`; names the first tensor that does not fit."""
+    wanted, state = network.state_dict(), given.state_dict()
+    for name in wanted | state:
+        if name not in state or name not in wanted:
+            lacks = "has no" if name not in state else "has a"
+            rule = "which" if name not in state else "which no layer of"
+            raise InputError(
+                f"{subject}: {lacks} tensor '{name}', {rule} the network to train needs"
+            )
+        shapes = tuple(state[name].shape), tuple(wanted[name].shape)
+        if shapes[0] != shapes[1]:
+            raise InputError(
+                f"{subject}: tensor '{name}' is {shapes[0]}, the network to train needs {shapes[1]}"
+            )
+    network.load_state_dict(state)
