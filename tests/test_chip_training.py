@@ -23,6 +23,7 @@ from spikeport.errors import InputError
 from spikeport.export import QuantizeConfig
 from spikeport.network import (
     Coding,
+    Conv2d,
     Dense,
     DeployedNetwork,
     Input,
@@ -30,6 +31,7 @@ from spikeport.network import (
     Readout,
     ReadoutKind,
     Reset,
+    SumPool2d,
 )
 from spikeport.runs import Run, Trace
 from spikeport.samples import encode_samples
@@ -52,6 +54,8 @@ from spikeport.trainer import (
 from spikeport.trainer.chip_grid import Grid, bias_integers
 from spikeport.trainer.chip_neurons import _stepwise, run_population
 from spikeport.trainer.chip_passes import rate_scores, spiking_pass
+from spikeport.trainer.chip_sums import weighted
+from spikeport.trainer.deployed import weighted_sum
 from tests.strategies import networks, samples_for
 
 CONFIG = TrainConfig(widths=(6, 12), steps=4, epochs=4, batch_size=32)
@@ -423,3 +427,43 @@ def test_it_starts_from_a_trained_network_only(digits: Dataset, trained: Spiking
         train(CHIP, digits)
     with pytest.raises(InputError, match="weight_bits is None"):
         train(CONFIG, digits, start=chip(trained, digits, 4))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    channels=st.sampled_from([1, 3, 16, 40]),
+    pool=st.sampled_from([None, SumPool2d((2, 2), (2, 2)), SumPool2d((2, 3), (2, 3))]),
+    stride=st.sampled_from([(1, 1), (2, 1)]),
+    padding=st.sampled_from([(0, 0), (1, 2)]),
+    dilation=st.sampled_from([(1, 1), (2, 1)]),
+    inner=st.booleans(),
+)
+def test_sums_in_bytes_are_exact(
+    seed: int,
+    channels: int,
+    pool: SumPool2d | None,
+    stride: tuple[int, int],
+    padding: tuple[int, int],
+    dilation: tuple[int, int],
+    inner: bool,
+) -> None:
+    rng = np.random.default_rng(seed)
+    wire = Conv2d(
+        "input",
+        "p",
+        (rng.integers(-128, 128, (5, channels, 2, 2)) * 2).astype(np.int16),
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+        pool=pool,
+        name="c",
+    )
+    spikes = torch.tensor(rng.integers(0, 2, (2, 3, channels, 9, 9)), dtype=torch.uint8)
+    if inner:
+        spikes = spikes.movedim(2, -1).contiguous().movedim(-1, 2)
+    weight = torch.tensor(wire.weight, dtype=torch.float32)
+    grid = Grid.of(wire, 1.0, Population("p", (5, 9, 9), vth=1))
+    found = weighted(wire, grid, weight, spikes, torch.float32)
+    exact = weighted_sum(wire, weight.double(), spikes.flatten(0, 1).double())
+    assert torch.equal(found.flatten(0, 1).double(), exact)

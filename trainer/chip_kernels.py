@@ -25,6 +25,7 @@ from spikeport.trainer.lif_kernels import BLOCK, surrogate_slope
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int32]
+Bytes = NDArray[np.uint8]
 
 _ZERO, _ONE = np.float32(0), np.float32(1)
 _NO, _YES = np.int32(0), np.int32(1)
@@ -81,7 +82,7 @@ def _step(ints: Ints, floats: Floats, size: int, whole: Ints, real: Floats) -> i
 def record_chip_steps(
     current: Any,
     bias: Ints,
-    spikes: Floats,
+    spikes: Bytes,
     sums: Floats,
     last: Ints,
     updates: NDArray[np.int64],
@@ -121,9 +122,37 @@ def record_chip_steps(
                 found += _step(ints, floats, size, whole, real)
                 fired = spikes[t, sample, first : first + size]
                 for i in range(size):
-                    fired[i] = floats[i + 3 * BLOCK]
+                    fired[i] = np.uint8(floats[i + 3 * BLOCK])
             for i in range(size):
                 sums[0, sample, first + i] = floats[i + BLOCK]
                 sums[1, sample, first + i] = floats[i + 2 * BLOCK]
                 last[sample, first + i] = ints[i]
         updates[sample] = found
+
+
+@array_kernel
+def sum_windows(
+    spikes: Bytes,
+    sums: Bytes,
+    rows: int,
+    columns: int,
+    down: int,
+    right: int,
+    begin: int,
+    end: int,
+) -> None:
+    """Sums of windows of `rows` x `columns`, `down` and `right` apart; both (N, H, W, C).
+
+    Samples `begin` to `end`; no sum exceeds 255.
+    """
+    for sample in range(begin, end):
+        for y in range(sums.shape[1]):
+            for x in range(sums.shape[2]):
+                total = sums[sample, y, x]
+                for c in range(total.size):
+                    total[c] = 0
+                for i in range(rows):
+                    for k in range(columns):
+                        given = spikes[sample, y * down + i, x * right + k]
+                        for c in range(total.size):
+                            total[c] += given[c]

@@ -34,7 +34,7 @@ class ChipSteps:
     """What a population did.
 
     Attributes:
-        spikes: (T, B, *shape), float32.
+        spikes: (T, B, *shape), uint8.
         rate, gain: r and g, (B, *shape).
         last: v after the last step, int32 (B, *shape).
         updates: neuron-steps in which u, v, summed input or bias was not zero beforehand.
@@ -78,8 +78,8 @@ Rows = tuple[Tensor, Tensor, Tensor, int]
 
 def _compiled(part: Population, bias: Tensor, current: Tensor, steps: int) -> Rows:
     _, batch, size = current.shape
-    spikes = current.new_empty((steps, batch, size), dtype=torch.float32)
-    sums = spikes.new_empty((2, batch, size))
+    spikes = torch.empty((steps, batch, size), dtype=torch.uint8)
+    sums = torch.empty((2, batch, size))
     last = torch.empty((batch, size), dtype=torch.int32)
     updates = np.empty(batch, np.int64)
     keep, threshold = fx.DECAY_UNITY - part.decay_v, part.vth << fx.ACTIVATION_SHIFT
@@ -115,5 +115,5 @@ def _stepwise(part: Population, bias: Tensor, current: Tensor, steps: int) -> Ro
         sums[1] += rho * (ALPHA * z * (1 - z))
         rho = 1 + keep / fx.DECAY_UNITY * (~s if zero else 1) * rho
         v = torch.where(s, 0 if zero else distance, y)
-        fired.append(s.float())
+        fired.append(s.to(torch.uint8))
     return torch.stack(fired), sums, v.to(torch.int32), updates

@@ -14,6 +14,7 @@ from spikeport import fixed_point as fx
 from spikeport.errors import InputError
 from spikeport.network import Convolution, Population, Synapses
 from spikeport.trainer.chip_neurons import ChipSteps, run_population
+from spikeport.trainer.chip_sums import weighted
 from spikeport.trainer.deployed import weighted_sum
 from spikeport.trainer.layers import with_value
 from spikeport.trainer.lif import rate_rule
@@ -134,10 +135,9 @@ def _current(
     kind = torch.float32 if single else torch.float64
     total: Tensor | None = None
     for wire in wires:
-        messages = sent[wire.source].to(kind)
-        weight = whole.weights[wire.name].to(kind)
-        got = weighted_sum(wire, weight, messages.flatten(0, 1))
-        got = got.view(*messages.shape[:2], *part.shape)
+        grid, weight = network.grids[wire.name], whole.weights[wire.name]
+        got = weighted(wire, grid, weight, sent[wire.source], kind)
+        got = got.view(*got.shape[:2], *part.shape)
         total = got if total is None else total + got
     if total is None:  # bias alone drives it
         total = torch.zeros((1, next(iter(sent.values())).shape[1], *part.shape), device=device)
