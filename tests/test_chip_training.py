@@ -19,6 +19,7 @@ from torch.nn import functional
 
 from spikeport import fixed_point as fx
 from spikeport.chip_training import to_chip
+from spikeport.energy import estimate_energy
 from spikeport.errors import InputError
 from spikeport.export import QuantizeConfig
 from spikeport.network import (
@@ -33,6 +34,7 @@ from spikeport.network import (
     Reset,
     SumPool2d,
 )
+from spikeport.profile import load_profile
 from spikeport.runs import Run, Trace
 from spikeport.samples import encode_samples
 from spikeport.simulators.native import run_native
@@ -56,6 +58,9 @@ from spikeport.trainer.chip_neurons import _stepwise, run_population
 from spikeport.trainer.chip_passes import rate_scores, spiking_pass
 from spikeport.trainer.chip_sums import weighted
 from spikeport.trainer.deployed import weighted_sum
+from spikeport.trainer.energy_loss import model_of
+from spikeport.trainer.energy_model import message_rate
+from spikeport.trainer.measuring import count_and_price, energy_uj
 from tests.strategies import networks, samples_for
 
 CONFIG = TrainConfig(widths=(6, 12), steps=4, epochs=4, batch_size=32)
@@ -467,3 +472,33 @@ def test_sums_in_bytes_are_exact(
     found = weighted(wire, grid, weight, spikes, torch.float32)
     exact = weighted_sum(wire, weight.double(), spikes.flatten(0, 1).double())
     assert torch.equal(found.flatten(0, 1).double(), exact)
+
+
+def test_an_energy_budget_in_chip_arithmetic(trained: SpikingNetwork, digits: Dataset) -> None:
+    profile = load_profile("loihi1")
+    start = chip(trained, digits, 4)
+    before, _ = count_and_price(start, digits.train_x[:64], profile)
+    spent = energy_uj(start, digits.train_x[:64], profile)
+    assert spent is not None
+    # what training takes for its energy is what the deployed network is priced at
+    x = torch.tensor(digits.train_x[:64])
+    record = start.train().training_pass(x)[1]
+    heard = {"input": message_rate(x, start.input.shape)}
+    model = model_of(start, profile)()
+    seen = model(heard | dict(record.rates), record.updates)
+    assert float(seen.detach()) == pytest.approx(spent, rel=1e-6)
+    deployed = start.deployed()
+    run = run_native(deployed, encode_samples(deployed.inputs, 4, digits.train_x[:64]))
+    assert run.counts is not None
+    priced = estimate_energy(deployed, run.counts, profile).dynamic.nominal / 64e6
+    assert float(seen.detach()) == pytest.approx(priced, rel=1e-6)
+
+    budget = 0.75 * spent
+    config = dataclasses.replace(CHIP, epochs=6, energy_budget_uj=budget, lr=3e-3)
+    result = train(config, digits, start=start)
+    counts, report = count_and_price(result.model, digits.test_x[:360], profile)
+    assert report.dynamic.nominal / counts.samples / 1e6 <= budget
+    per_sample = counts.total("synaptic_events") / counts.samples
+    assert per_sample < 0.8 * before.total("synaptic_events") / before.samples
+    after = measure_accuracy(result.model, digits.test_x, digits.test_y)
+    assert after > measure_accuracy(trained, digits.test_x, digits.test_y) - 0.03

@@ -19,7 +19,9 @@ from spikeport.trainer.checkpoint import best_path
 from tests.test_trainer_training import TINY, KilledError, killing_after, tiny_data
 
 ROOT = Path(__file__).parent.parent
-CONFIG = dataclasses.replace(TINY, epochs=2, batch_size=20, validation=0.25)
+CONFIG = dataclasses.replace(
+    TINY, epochs=2, batch_size=20, validation=0.25, v_threshold=0.2, energy_budget_uj=0.046
+)
 SCRIPT = """
 import sys
 from tests.test_trainer_ranks import CONFIG, train, tiny_data

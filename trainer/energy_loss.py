@@ -35,7 +35,7 @@ from spikeport.trainer.config import TrainConfig
 from spikeport.trainer.deployment import deployable
 from spikeport.trainer.energy_model import EnergyModel, energy_model, message_rate
 from spikeport.trainer.events import Delivery
-from spikeport.trainer.float_wiring import float_wiring, populations, routes
+from spikeport.trainer.float_wiring import float_wiring, populations, routes, unbiased
 from spikeport.trainer.network import SpikingNetwork
 from spikeport.trainer.passes import Record
 from spikeport.trainer.ranks import sum_over_ranks
@@ -44,7 +44,7 @@ from spikeport.wiring import wiring
 AIM = 0.97
 WEIGHT = 2.0
 SOFT = 0.2
-LEAST = 0.05
+LEAST = 0.01
 """Share of the aim that spikes may take at least, where silent neurons seem to need it all."""
 
 
@@ -109,14 +109,22 @@ def energy_loss(
         x = torch.tensor(samples)
         made = model()
         heard = {network.input.name: message_rate(x, network.input.shape)}
-        floor = float(made.silent_uj(heard, dict.fromkeys(made.sizes, 0)))
+        floor = float(made.silent_uj(heard, dict.fromkeys(_unbiased(network), 0)))
         if config.energy_budget_uj <= floor:
             raise InputError(
-                f"training: energy_budget_uj is {config.energy_budget_uj:g}, but visits of neurons "
-                f"and messages of the input alone take {floor:.3g} µJ per sample ({profile.name}); "
-                "fewer steps, smaller widths or fewer strides of 1 take less"
+                f"training: energy_budget_uj is {config.energy_budget_uj:g}, but without one spike "
+                f"the network takes {floor:.3g} µJ per sample ({profile.name}) for its input and "
+                "visits of its neurons; fewer steps or smaller widths take less"
             )
     return EnergyLoss(model, config.energy_penalty, config.energy_budget_uj)
+
+
+def _unbiased(network: AnyNetwork) -> tuple[str, ...]:
+    """Neurons that can rest without messages."""
+    if not isinstance(network, ChipNetwork):
+        return unbiased(deployable(network))
+    biases = network.integers().biases
+    return tuple(name for name, (mantissa, _) in biases.items() if not bool(mantissa.any()))
 
 
 def model_of(network: AnyNetwork, profile: HardwareProfile) -> Callable[[], EnergyModel]:

@@ -12,6 +12,7 @@ from torch.nn import functional
 from spikeport.network import Coding, Shape
 from spikeport.trainer.events import FanOut, fan_out
 from spikeport.trainer.graph import Node
+from spikeport.trainer.layers import Norm
 from spikeport.trainer.lif import LIF
 from spikeport.trainer.network import SpikingNetwork
 from spikeport.wiring import Link, SynapseKind, Wiring
@@ -97,3 +98,14 @@ def populations(network: SpikingNetwork) -> dict[str, Shape]:
     """Neurons of a deployable network by layer: LIF layers, and what a linear readout becomes."""
     neurons = [node.name for node in network.nodes if isinstance(node.op, LIF)]
     return {name: network.shapes[name] for name in dict.fromkeys([*neurons, network.output])}
+
+
+def unbiased(network: SpikingNetwork) -> tuple[str, ...]:
+    """LIF layers of a deployable network that no bias reaches: without messages they can rest."""
+    biased = {
+        node.name
+        for node in network.nodes
+        if isinstance(node.op, Norm) or getattr(node.op, "bias", None) is not None
+    }
+    neurons = (node for node in network.nodes if isinstance(node.op, LIF))
+    return tuple(node.name for node in neurons if not biased.intersection(node.inputs))
