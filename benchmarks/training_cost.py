@@ -4,7 +4,8 @@
 
 Each row is measured in a process of its own. A step is forward, backward and the optimizer's; all
 rules share layers, fused neuron loops, batches and memory order (channels last). "vs BPTT" is the
-time of the BPTT step of the same mode over that of the row.
+time of the BPTT step of the same mode over that of the row. `chip` trains the quantized network in
+its own integers; its spiking pass is timed in turn with the float one of the network it came from.
 """
 
 from __future__ import annotations
@@ -25,32 +26,39 @@ from torch.nn import functional
 
 from benchmarks.children import ChildError, answer, exit_on_terminate
 from benchmarks.table import print_table
+from spikeport.chip_training import to_chip
 from spikeport.files import write_text
 from spikeport.network import Coding, Input
+from spikeport.trainer.chip import AnyNetwork, ChipNetwork
+from spikeport.trainer.chip_passes import spiking_pass
 from spikeport.trainer.models import PUBLISHED, published_lif, small_conv
 from spikeport.trainer.network import SpikingNetwork
 from spikeport.trainer.rules import Rule
 
 CLASSES = 10
+SCALE = 32.0
 CAP_S = 1800.0
-RULES = [Rule.RATE_M, Rule.RATE_S, Rule.BPTT_M, Rule.BPTT_S]
+CHIP = "chip"
+RULES = [*map(str, (Rule.RATE_M, Rule.RATE_S, Rule.BPTT_M, Rule.BPTT_S)), CHIP]
 STEPS = (1, 2, 4, 8, 16)
 QUICK_STEPS = (1, 2, 4)
 BATCHES = {"small_conv": 64, "vgg11": 8, "resnet18": 8}
 COLUMNS = (
     "network", "rule", "T", "step", "vs BPTT", "forward", "backward", "saved", "peak memory",
+    "spiking pass",
 )  # fmt: skip
 NOTES = """
 step         seconds of forward, backward and optimizer, median of the repeats
 saved        what autograd holds for backward, without weights and the batch
 peak memory  of the process (or device) above what network, batch and optimizer take
+spiking pass the chip's exact integer pass over the float pass, without gradients
 """.strip()
 
 
 def build(name: str, steps: int) -> SpikingNetwork:
     """A network of the comparison for 3 x 32 x 32 images; `small_conv` has 32, 64, 128 channels."""
     torch.manual_seed(0)
-    input = Input("input", (3, 32, 32), Coding.GRADED, -128, 127, scale=32.0)
+    input = Input("input", (3, 32, 32), Coding.GRADED, -160, 160, scale=SCALE)
     if name == "small_conv":
         return small_conv(input, CLASSES, (32, 64, 128), steps, published_lif())
     return PUBLISHED[name](input, CLASSES, steps)
@@ -60,10 +68,15 @@ def measure(job: Mapping[str, Any]) -> dict[str, Any]:
     """One row, in this process."""
     torch.set_num_threads(job["threads"])
     device = torch.device(job["device"])
-    net = build(job["network"], job["steps"]).to(device).train()
+    built = build(job["network"], job["steps"]).to(device).train()
+    net: AnyNetwork = built
+    x = (torch.randn(job["batch"], 3, 32, 32, device=device) * SCALE).round() / SCALE
+    if job["rule"] == CHIP:
+        net = on_chip(built, x)
+        built.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    else:
+        built.rule = Rule(job["rule"])
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    net.rule = Rule(job["rule"])
-    x = torch.randn(job["batch"], 3, 32, 32, device=device)
     x = x.contiguous(memory_format=torch.channels_last)
     y = torch.randint(CLASSES, (job["batch"],), device=device)
     optimizer = torch.optim.SGD(net.parameters(), lr=1e-3, momentum=0.9)
@@ -89,7 +102,8 @@ def measure(job: Mapping[str, Any]) -> dict[str, Any]:
     found = [step() for _ in range(job["repeats"] + 1)]
     peak = _peak(device) - before
     total, ahead, back = (list(times) for times in zip(*found[1:], strict=True))
-    return {
+    passes = {} if net is built else spiking_passes(built, net, x, job["repeats"])
+    return passes | {
         "step_s": statistics.median(total),
         "forward_s": statistics.median(ahead),
         "backward_s": statistics.median(back),
@@ -99,7 +113,35 @@ def measure(job: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def saved_bytes(net: SpikingNetwork, x: Tensor, y: Tensor) -> int:
+def on_chip(net: SpikingNetwork, x: Tensor) -> ChipNetwork:
+    """The network with statistics of these samples, in 8-bit weights."""
+    for _ in range(3):
+        net.spiking_pass(x)
+    chip = to_chip(net.eval(), x[:4].numpy())
+    net.train()
+    return chip.train()
+
+
+def spiking_passes(
+    net: SpikingNetwork, chip: AnyNetwork, x: Tensor, repeats: int
+) -> dict[str, float]:
+    """Seconds of the float and the integer spiking pass, in turn; the median of their ratios."""
+    assert isinstance(chip, ChipNetwork)
+    times = []
+    for _ in range(2 * repeats + 1):
+        begin = time.perf_counter()
+        net.spiking_pass(x)
+        between = time.perf_counter()
+        spiking_pass(chip, chip.integers(), chip.messages(x))
+        times.append((between - begin, time.perf_counter() - between))
+    return {
+        "float_spiking_s": statistics.median(floats for floats, _ in times[1:]),
+        "chip_spiking_s": statistics.median(integers for _, integers in times[1:]),
+        "spiking_ratio": statistics.median(b / a for a, b in times[1:]),
+    }
+
+
+def saved_bytes(net: AnyNetwork, x: Tensor, y: Tensor) -> int:
     """Bytes that autograd holds for backward, each block of memory once."""
     blocks: dict[int, int] = {}
     known = {t.untyped_storage().data_ptr() for t in (x, *net.parameters(), *net.buffers())}
@@ -122,7 +164,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.training_cost", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="T up to 4 only")
     parser.add_argument("--networks", nargs="+", choices=BATCHES, default=list(BATCHES))
-    parser.add_argument("--rules", nargs="+", choices=[str(r) for r in Rule], default=RULES)
+    parser.add_argument("--rules", nargs="+", choices=[*map(str, Rule), CHIP], default=RULES)
     parser.add_argument("--steps", nargs="+", type=int, help="values of T")
     parser.add_argument("--batch", type=int, help="samples per step (64 for small_conv, else 8)")
     parser.add_argument("--threads", type=int, default=2)
@@ -145,7 +187,7 @@ def main(arguments: Sequence[str]) -> int:
                 job = {
                     "network": name,
                     "steps": steps,
-                    "rule": str(rule),
+                    "rule": rule,
                     "batch": chosen.batch or BATCHES[name],
                     **{key: getattr(chosen, key) for key in ("threads", "repeats", "device")},
                     "compile": chosen.compile,
@@ -181,13 +223,15 @@ def cells(rows: Sequence[Mapping[str, Any]]) -> Iterator[list[str]]:
         if "failed" in row:
             yield [*name, row["failed"], *[""] * (len(COLUMNS) - 4)]
             continue
-        peer = Rule.BPTT_S if Rule(row["rule"]).single_step else Rule.BPTT_M
+        single = row["rule"] != CHIP and Rule(row["rule"]).single_step
+        peer = Rule.BPTT_S if single else Rule.BPTT_M
         reference = times.get((row["network"], str(peer), row["steps"]))
         yield [
             *name,
             *(f"{row['step_s']:.4f} s", f"{reference / row['step_s']:.2f}x" if reference else ""),
             *(f"{row[key]:.4f} s" for key in ("forward_s", "backward_s")),
             *(f"{row[key] / 2**20:.1f} MiB" for key in ("saved_bytes", "peak_bytes")),
+            f"{row['spiking_ratio']:.2f}x" if "spiking_ratio" in row else "",
         ]
 
 

@@ -31,6 +31,13 @@ def test_saved_bytes_are_flat_for_rates_and_grow_for_bptt() -> None:
     assert len(found["all_steps_s"]) == JOB["repeats"]
 
 
+def test_the_chips_pass_is_timed_beside_the_float_one() -> None:
+    found = measure(JOB | {"rule": "chip", "steps": 2, "threads": torch.get_num_threads()})
+    assert found["spiking_ratio"] > 0
+    # the chip needs no statistics of batch norms, but masters of rounded weights
+    assert found["saved_bytes"] < 1.2 * row(Rule.RATE_M, 2)["saved_bytes"]
+
+
 def test_a_row_is_measured_in_a_process_of_its_own() -> None:
     job = JOB | {"rule": "rate_m", "steps": 2, "threads": 1}
     found = answer(
@@ -55,7 +62,7 @@ def test_the_table_compares_with_bptt_of_the_same_mode() -> None:
     rows.append({"network": "vgg11", "steps": 8, "rule": "bptt_m", "failed": "took too long"})
     found = list(cells(rows))
     assert [line[4] for line in found[:5]] == ["3.00x", "2.50x", "1.00x", "1.00x", ""]
-    assert found[0][-2:] == ["1.0 MiB", "2.0 MiB"]
+    assert found[0][-3:] == ["1.0 MiB", "2.0 MiB", ""]
     assert found[5][3] == "took too long"
     assert {len(line) for line in found} == {len(COLUMNS)}
 
