@@ -59,8 +59,7 @@ def evaluate(network: SpikingNetwork, samples: Samples, record: Collection[str] 
     started = time.perf_counter()
     meter = _Meter(network.steps, routes(network), record)
     scores = []
-    largest = network.steps * max(math.prod(shape) for shape in network.shapes.values())
-    batch = max(1, min(BATCH, LARGEST // largest))
+    batch = samples_at_once(network)
     for first in range(0, count, batch):
         chosen = select(inputs, arrays, slice(first, first + batch))[network.input.name]
         x = network.time_major(torch.tensor(chosen, dtype=dtype))
@@ -84,6 +83,12 @@ def evaluate(network: SpikingNetwork, samples: Samples, record: Collection[str] 
         trace=meter.trace() if record else None,
         wall_s=time.perf_counter() - started,
     )
+
+
+def samples_at_once(network: SpikingNetwork) -> int:
+    """How many samples go through all layers and steps together, so that memory is bounded."""
+    largest = network.steps * max(math.prod(shape) for shape in network.shapes.values())
+    return max(1, min(BATCH, LARGEST // largest))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

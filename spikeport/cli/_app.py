@@ -9,6 +9,7 @@ import typer
 
 from spikeport.cli._check import check
 from spikeport.cli._demo import demo
+from spikeport.cli._diagnose import diagnose
 from spikeport.cli._judge import compare, energy
 from spikeport.cli._make import export, quantize, train
 from spikeport.cli._run import run
@@ -37,5 +38,8 @@ def _options(
     """Train a spiking network, quantize it, exchange it as NIR, run it exactly, price it."""
 
 
-for verb in (demo, train, quantize, export, run, compare, check, energy, inspect, backends):
+for verb in (
+    *(demo, train, diagnose, quantize, export, run, compare),
+    *(check, energy, inspect, backends),
+):
     app.command()(verb)
