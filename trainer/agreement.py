@@ -7,10 +7,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from spikeport.errors import InputError
+from spikeport.trainer.layers import Map
 from spikeport.trainer.network import SpikingNetwork
 from spikeport.trainer.rules import Rule
 
@@ -71,7 +72,7 @@ def _gradients(
     """Of the weights of convolutions and linear layers, by layer; the loss whole."""
     nodes = copy.deepcopy(network.nodes)
     changed = SpikingNetwork(network.input, nodes, steps, rule).train()
-    weights = {n.name: n.op.weight for n in nodes if isinstance(n.op, nn.Conv2d | nn.Linear)}
+    weights = {n.name: n.op.weight for n in nodes if isinstance(n.op, Map)}
     loss = functional.cross_entropy(changed(x), y)
     return dict(zip(weights, torch.autograd.grad(loss, list(weights.values())), strict=True))
 

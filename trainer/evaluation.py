@@ -20,6 +20,7 @@ from spikeport.samples import Samples, check_float_samples, sample_count, select
 from spikeport.simulators.results import spikeport_version
 from spikeport.trainer.deployment import deployable
 from spikeport.trainer.events import FanOut, Tally, fan_out
+from spikeport.trainer.layers import Map
 from spikeport.trainer.lif import LI, LIF, charge_and_fire
 from spikeport.trainer.network import Node, SpikingNetwork
 from spikeport.trainer.passes import integrate, run, still
@@ -78,7 +79,7 @@ def evaluate(network: SpikingNetwork, samples: Samples, record: Collection[str] 
             network.steps,
             {name: total.numel() for name, total in meter.fired.items()},
             [network.input.name],
-            [node.name for node in network.nodes if isinstance(node.op, nn.Conv2d | nn.Linear)],
+            [node.name for node in network.nodes if isinstance(node.op, Map)],
         ),
         trace=meter.trace() if record else None,
         wall_s=time.perf_counter() - started,
@@ -101,7 +102,7 @@ class Route:
     def reached(self, source: Shape) -> FanOut:
         """Synapses per neuron of a source of shape `source`."""
         op = self.connection.op
-        assert isinstance(op, nn.Conv2d | nn.Linear)  # routes() ends at no other
+        assert isinstance(op, Map)  # routes() ends at no other
         weight = op.weight.detach().to(torch.float64)
 
         def unit_map(present: Tensor, x: Tensor) -> Tensor:
@@ -111,9 +112,8 @@ class Route:
                 )
             if isinstance(op, nn.Linear):
                 return functional.linear(x.flatten(1), present)
-            return functional.conv2d(
-                x, present, None, op.stride, op.padding, op.dilation, op.groups
-            )
+            convolve = functional.conv1d if isinstance(op, nn.Conv1d) else functional.conv2d
+            return convolve(x, present, None, op.stride, op.padding, op.dilation, op.groups)
 
         present = (weight != 0).to(weight.dtype), torch.ones_like(weight)
         return FanOut(*(fan_out(partial(unit_map, mask), source) for mask in present))
@@ -132,7 +132,7 @@ def routes(network: SpikingNetwork) -> dict[str, list[Route]]:
             found[name].append(Route(connection, pools))
 
     for node in network.nodes:
-        if isinstance(node.op, nn.Conv2d | nn.Linear):
+        if isinstance(node.op, Map):
             for source in node.inputs:
                 trace(node, source, ())
     return found

@@ -16,9 +16,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.grad import conv2d_weight
+from torch.nn.grad import conv1d_weight, conv2d_weight
 
 from spikeport.trainer.agreement import cosine
+from spikeport.trainer.layers import Map
 from spikeport.trainer.lif import LIF, charge_and_fire
 from spikeport.trainer.lif_steps import reset_slope, surrogate
 from spikeport.trainer.network import Node, SpikingNetwork
@@ -50,7 +51,7 @@ def independence(network: SpikingNetwork, x: Tensor, y: Tensor) -> tuple[Indepen
 
     def watch(node: Node, given: Tensor, steps: int) -> Tensor:
         out = layers(node, given, steps)
-        if isinstance(node.op, LIF | nn.Conv2d | nn.Linear) and out.requires_grad:
+        if isinstance(node.op, LIF | Map) and out.requires_grad:
             out.retain_grad()
             seen.append((node, given.detach(), out))
         return out
@@ -67,6 +68,7 @@ def independence(network: SpikingNetwork, x: Tensor, y: Tensor) -> tuple[Indepen
             kind, response = "neurons", responses(node.op, given)
             joint, apart = (delta * response).mean(0), delta.mean(0) * response.mean(0)
         else:
+            assert isinstance(node.op, Map)  # watch() keeps no others
             kind = "weights"
             joint = _products(node.op, given.flatten(0, 1), delta.flatten(0, 1)) / len(given)
             apart = _products(node.op, given.mean(0), delta.mean(0))
@@ -85,11 +87,11 @@ def responses(lif: LIF, current: Tensor) -> Tensor:
     return torch.stack(responses)
 
 
-def _products(op: nn.Module, given: Tensor, delta: Tensor) -> Tensor:
+def _products(op: Map, given: Tensor, delta: Tensor) -> Tensor:
     """Sum over samples of delta s^T: the gradient of the weight, (N, ...) both."""
     if isinstance(op, nn.Linear):
         return delta.T @ given.flatten(1)
-    assert isinstance(op, nn.Conv2d)
-    return conv2d_weight(  # type: ignore[no-untyped-call, no-any-return]
+    weight = conv1d_weight if isinstance(op, nn.Conv1d) else conv2d_weight
+    return weight(  # type: ignore[no-untyped-call, no-any-return]
         given, op.weight.shape, delta, op.stride, op.padding, op.dilation, op.groups
     )

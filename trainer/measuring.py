@@ -21,6 +21,7 @@ from spikeport.trainer.batches import default_workers, slices
 from spikeport.trainer.data import Indices, SampleArray
 from spikeport.trainer.deployment import deployable
 from spikeport.trainer.evaluation import evaluate, routes
+from spikeport.trainer.layers import Map
 from spikeport.trainer.lif import LIF
 from spikeport.trainer.network import SpikingNetwork
 from spikeport.trainer.ranks import share, sum_over_ranks
@@ -88,12 +89,12 @@ def _wiring(network: SpikingNetwork) -> Wiring:
         targets |= dict.fromkeys(node.inputs, ends)
     links = {
         node.name: Link(
-            SynapseKind.CONV if isinstance(node.op, nn.Conv2d) else SynapseKind.DENSE,
+            SynapseKind.DENSE if isinstance(node.op, nn.Linear) else SynapseKind.CONV,
             sources[node.name],
             targets.get(node.name, network.output),
         )
         for node in network.nodes
-        if isinstance(node.op, nn.Conv2d | nn.Linear)
+        if isinstance(node.op, Map)
     }
     graded = (network.input.name,) if network.input.coding is Coding.GRADED else ()
     return Wiring(links, graded_inputs=graded)

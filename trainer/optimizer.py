@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from spikeport.trainer.config import TrainConfig
+from spikeport.trainer.layers import Map
 from spikeport.trainer.network import SpikingNetwork
 
 
@@ -17,7 +18,7 @@ def build_optimizer(
     """SGD, going on from `momentum`; weight decay only on the weights of convolutions and linear
     layers.
     """
-    decayed = [op.weight for op in network.layers.values() if isinstance(op, nn.Conv2d | nn.Linear)]
+    decayed = [op.weight for op in network.layers.values() if isinstance(op, Map)]
     known = {id(parameter) for parameter in decayed}
     rest = [parameter for parameter in network.parameters() if id(parameter) not in known]
     optimizer = torch.optim.SGD(
