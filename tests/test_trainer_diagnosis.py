@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 import functools
 import json
 
@@ -16,18 +15,14 @@ from torch.nn.grad import conv2d_weight
 from spikeport.errors import InputError
 from spikeport.network import Reset
 from spikeport.trainer import diagnose, load_digits_split, mlp, small_conv
-from spikeport.trainer.diagnosis import (
-    WHOLE,
-    activity,
-    agreement,
-    independence,
-    responses,
-    shuffled_scores,
-)
+from spikeport.trainer.agreement import WHOLE, agreement
+from spikeport.trainer.diagnosis import PROBE, activity
+from spikeport.trainer.independence import independence, responses
 from spikeport.trainer.lif import LIF
 from spikeport.trainer.lif_steps import Neurons
 from spikeport.trainer.network import SpikingNetwork
 from spikeport.trainer.rules import Rule
+from spikeport.trainer.shuffle import shuffle_test
 from spikeport.trainer.training import step as training_step
 from tests.trainer_reference import norm_over, over_steps, samples, toy, unrolled_lif
 
@@ -79,13 +74,10 @@ def test_every_rule_learns_digits(rule: Rule) -> None:
 @pytest.mark.parametrize("kind", ["conv", "mlp"])
 def test_order_of_spikes_in_time_matters_little(kind: str) -> None:
     """As published: 78.32 to 77.72 % on CIFAR-100."""
-    network = trained(kind, Rule.RATE_M)
-    x = digits()[2]
-    whole = network.eval()(x)
-    shuffled = shuffled_scores(network, x)
-    assert not torch.equal(whole, shuffled)
-    assert accuracy(whole) > 0.95
-    assert accuracy(whole) - accuracy(shuffled) < 0.02
+    _, _, x, y = digits()
+    found = shuffle_test(trained(kind, Rule.RATE_M), x, y)
+    assert found.whole.rate > 0.95
+    assert found.whole.rate - min(found.by_neuron.rate, found.by_layer.rate) < 0.02
 
 
 @pytest.mark.parametrize("epochs", [0, 6])
@@ -207,6 +199,36 @@ def test_diagnosis_changes_nothing_and_is_plain_data(rule: Rule) -> None:
     assert not network.training
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
     assert all(p.grad is None or not p.grad.any() for p in network.parameters())
-    assert (found.samples, found.accuracy > 0.9, found.shuffled_accuracy > 0.8) == (50, True, True)
-    again = json.loads(json.dumps(dataclasses.asdict(found)))
+    assert (found.steps, found.rule, found.probed, found.shuffle.whole.n) == (4, rule, 50, 50)
+    assert found.shuffle.whole.rate > 0.9
+    assert found.shuffle.by_neuron.rate > 0.8
+    again = json.loads(json.dumps(found.as_dict(), allow_nan=False))
     assert [entry["layer"] for entry in again["activity"]] == ["lif1", "lif2"]
+
+
+def test_all_samples_are_classified_and_the_first_probed() -> None:
+    """Batches of them, for memory; a network of frames keeps the steps it was given."""
+    network = toy(LIF(0.5, 1.0), 2).float().eval()
+    torch.manual_seed(0)
+    x, y = torch.randn(2, 300, 2, 6, 6), torch.randint(3, (300,))
+    found = diagnose(network, x, y)
+    assert (found.probed, found.shuffle.whole.n) == (PROBE, 300)
+    assert found.shuffle.whole.correct == int((network(x).argmax(1) == y).sum())
+    assert {entry.steps for entry in found.agreement} == {1, 2}
+    assert {e.steps for e in diagnose(network, x[0], y).agreement} == {1, 2, 4, 8}
+
+
+def test_a_network_that_passes_nothing_on_is_null_in_json() -> None:
+    network = toy(LIF(0.5, 1e6), 2).float()
+    x, y = samples(2, static=True)
+    found = json.dumps(diagnose(network, x.float(), y).as_dict(), allow_nan=False)
+    assert json.loads(found)["activity"][0]["silent"] == 1
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    network = toy(LIF(0.5, 1.0), 2).float()
+    x, y = samples(2, static=True)
+    with pytest.raises(InputError, match="diagnose: 5 samples and 4 labels, must be as many"):
+        diagnose(network, x.float(), y[:4])
+    with pytest.raises(InputError, match="diagnose: label 3, the network tells 3 classes"):
+        diagnose(network, x.float(), torch.full_like(y, 3))

@@ -13,54 +13,106 @@ import pytest
 import torch
 
 from spikeport.errors import InputError
-from spikeport.trainer import Augment, load_checkpoint, train
+from spikeport.trainer import (
+    Augment,
+    TrainConfig,
+    TrainingResult,
+    build_network,
+    load_checkpoint,
+    train,
+)
 from spikeport.trainer.batches import Feed, check_shares
 from spikeport.trainer.checkpoint import best_path
+from spikeport.trainer.rules import Rule
 from tests.test_trainer_training import TINY, KilledError, killing_after, tiny_data
 
 ROOT = Path(__file__).parent.parent
 CONFIG = dataclasses.replace(
     TINY, epochs=2, batch_size=20, validation=0.25, v_threshold=0.2, energy_budget_uj=0.046
 )
+SAMPLES = 57
+"""Of 43 to train on, the last batch of an epoch has shares of two and one."""
 SCRIPT = """
-import sys
-from tests.test_trainer_ranks import CONFIG, train, tiny_data
-train(CONFIG, tiny_data({samples}), checkpoint=sys.argv[1], resume={resume}, minutes=0)
+from pathlib import Path
+from spikeport.trainer.ranks import process_group
+from tests.test_trainer_ranks import CONFIG, SAMPLES, Rule, by, tiny_data, train
+{body}
+"""
+BY_EVERY_RULE = """
+with process_group("cpu"):
+    for rule in Rule:
+        path = Path({folder!r}, f"{{rule}}.safetensors")
+        train(by(rule), tiny_data(SAMPLES), checkpoint=path, minutes=0)
+"""
+GOING_ON = """
+train(CONFIG, tiny_data(SAMPLES), checkpoint={path!r}, resume=True, minutes=0)
 """
 
 
-def torchrun(path: Path, processes: int, samples: int, *, resume: bool = False) -> None:
-    script = path.with_name("run.py")
-    script.write_text(SCRIPT.format(samples=samples, resume=resume))
+def by(rule: Rule) -> TrainConfig:
+    return dataclasses.replace(CONFIG, rule=rule)
+
+
+def torchrun(folder: Path, body: str) -> None:
+    """Run `body` in two processes."""
+    script = folder / "run.py"
+    script.write_text(SCRIPT.format(body=body))
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command += ["--nproc-per-node", str(processes), str(script), str(path)]
+    command += ["--nproc-per-node", "2", str(script)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("interrupted", [False, True])
-def test_two_processes_train_as_one(tmp_path: Path, interrupted: bool) -> None:
-    """Of 43 samples to train on, the last batch of an epoch has shares of two and one.
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Checkpoints of two processes by the name of their rule, started once, which takes longest."""
+    folder = tmp_path_factory.mktemp("ranks")
+    torchrun(folder, BY_EVERY_RULE.format(folder=str(folder)))
+    return folder
 
-    A run may also begin alone and go on in two processes, in the middle of an epoch.
-    """
-    path, data = tmp_path / "two.safetensors", tiny_data(57)
-    if interrupted:
-        with pytest.raises(KilledError):
-            train(CONFIG, data, killing_after(4), checkpoint=path, minutes=0)
-        assert load_checkpoint(path).progress.batches == 1
-    torchrun(path, 2, 57, resume=interrupted)
-    alone = train(CONFIG, data)
+
+def assert_same(path: Path, alone: TrainingResult) -> None:
+    """Up to sums in another order; a spike that these flip would show far above."""
     shared = load_checkpoint(path)
     for name, value in alone.model.state_dict().items():
-        # Sums in another order; a spike that this flips would show far above.
         torch.testing.assert_close(shared.model.state_dict()[name], value, rtol=2e-4, atol=2e-5)
+    assert len(shared.history) == len(alone.history) == CONFIG.epochs
     for ours, theirs in zip(shared.history, alone.history, strict=True):
         assert ours.loss == pytest.approx(theirs.loss, rel=1e-5)
         assert ours.firing_rate == pytest.approx(theirs.firing_rate, rel=1e-6)
         assert (ours.accuracy, ours.valid_accuracy) == (theirs.accuracy, theirs.valid_accuracy)
     assert len(load_checkpoint(best_path(path)).history) == alone.best_epoch
+
+
+@pytest.mark.parametrize("rule", Rule)
+def test_two_processes_train_as_one(shared: Path, rule: Rule) -> None:
+    alone = train(by(rule), tiny_data(SAMPLES))
+    assert_same(shared / f"{rule}.safetensors", alone)
+    first, last = build_network(by(rule), alone.model.input, 4), alone.model
+    for name, value in first.named_parameters():
+        moved = (dict(last.named_parameters())[name] - value).abs().max()
+        assert name.endswith(".bias") or moved > 1e-2
+
+
+def test_no_two_rules_train_alike(shared: Path) -> None:
+    """So that the comparison above is five comparisons."""
+    weights = [
+        load_checkpoint(shared / f"{rule}.safetensors").model.state_dict()["layers.conv1.weight"]
+        for rule in Rule
+    ]
+    for place, one in enumerate(weights):
+        assert all(float((one - other).abs().max()) > 1e-3 for other in weights[:place])
+
+
+def test_what_one_process_began_two_go_on_with(tmp_path: Path) -> None:
+    """In the middle of an epoch."""
+    path, data = tmp_path / "two.safetensors", tiny_data(SAMPLES)
+    with pytest.raises(KilledError):
+        train(CONFIG, data, killing_after(4), checkpoint=path, minutes=0)
+    assert load_checkpoint(path).progress.batches == 1
+    torchrun(tmp_path, GOING_ON.format(path=str(path)))
+    assert_same(path, train(CONFIG, data))
 
 
 @pytest.mark.parametrize(("batch_size", "smallest"), [(20, 1), (1, 1), (13, 2)])

@@ -4,7 +4,7 @@ y = gamma h + beta, h = k (x - mean), k = 1 / sqrt(variance + eps), per channel.
 mean and biased variance are those of all steps, samples and positions; in single-step mode each
 step has its own, and the rate pass takes the time means of `mean` and of k. Parameters and running
 statistics live in PyTorch's own `BatchNorm1d` and `BatchNorm2d`. Where torch.distributed runs, all
-statistics are those of all processes together, which must hold equally many samples.
+statistics are those of all processes together, however many samples each of them holds.
 """
 
 from __future__ import annotations

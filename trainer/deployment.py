@@ -136,6 +136,9 @@ def _identity(network: SpikingNetwork, name: str) -> Map:
         return _filled(network, linear, torch.eye(shape[0]))
     channels = shape[0]
     groups = _groups(channels)
+    if len(shape) == 2:
+        row = nn.Conv1d(channels, channels, 1, groups=groups, bias=False)
+        return _filled(network, row, _diagonals(channels, groups)[:, :, None])
     conv = nn.Conv2d(channels, channels, 1, groups=groups, bias=False)
     return _filled(network, conv, _diagonals(channels, groups)[:, :, None, None])
 

@@ -40,6 +40,17 @@ def describe(network: AnyNetwork) -> TrainedModel:
 def _layer(node: Node) -> Layer:
     name, inputs, op = node.name, node.inputs, node.op
     match op:
+        case nn.Conv1d():
+            return ConvLayer(
+                name,
+                inputs,
+                _array(op.weight),
+                None if op.bias is None else _array(op.bias),
+                stride=(1, op.stride[0]),
+                padding=(0, op.padding[0]),  # type: ignore[arg-type]  # SpikingNetwork refuses str
+                dilation=(1, op.dilation[0]),
+                groups=op.groups,
+            )
         case nn.Conv2d():
             return ConvLayer(
                 name,

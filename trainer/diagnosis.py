@@ -1,12 +1,8 @@
 """How well rate-based gradients stand for those through time, on a user's own network and data.
 
-Rate-based backpropagation assumes that gradients and responses are independent over time:
-
-    neurons  E_t[delta_t e_t] = E_t[delta_t] E_t[e_t],  e_t = rho_t ds_t/du_t, delta_t = dL/ds_t
-    weights  E_t[delta_t s_t^T] = E_t[delta_t] E_t[s_t]^T,  delta_t = dL/dx_t of a weighted sum x_t
-
-What that costs is measured layer by layer, from the deltas of backpropagation through time (as in
-the paper's section 4.3 and figure 3). Networks are copied, so nothing here changes them.
+`activity` is what fires, `agreement` compares the two gradients, `independence` measures what the
+assumptions behind one of them cost, `shuffle` what the order of spikes is worth. Networks are
+copied, so nothing here changes them.
 
 Source: Yu et al., NeurIPS 2024, arXiv 2410.11488.
 """
@@ -14,23 +10,26 @@ Source: Yu et al., NeurIPS 2024, arXiv 2410.11488.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
-from torch.nn.grad import conv2d_weight
+from numpy.typing import NDArray
+from torch import Tensor
 
 from spikeport.errors import InputError
-from spikeport.trainer.lif import LIF, charge_and_fire
-from spikeport.trainer.lif_steps import Neurons, reset_slope, surrogate
-from spikeport.trainer.network import Node, SpikingNetwork
-from spikeport.trainer.passes import Training, run, still
+from spikeport.trainer.agreement import STEPS, Agreement, agreement
+from spikeport.trainer.chip import AnyNetwork, ChipNetwork
+from spikeport.trainer.independence import Independence, independence
+from spikeport.trainer.network import SpikingNetwork
 from spikeport.trainer.rules import Rule
+from spikeport.trainer.shuffle import ShuffleTest, shuffle_test
 
-WHOLE = "all weights"
-"""Name that stands for the whole network among its layers."""
+PROBE = 64
+"""Samples that gradients are compared on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,75 +49,71 @@ class Activity:
 
 
 @dataclass(frozen=True, slots=True)
-class Agreement:
-    """Two gradients of a layer's weight: rate-based, and through time in the same mode.
-
-    Attributes:
-        depth: place of the layer among those with weights, from 1; 0 for all weights together.
-        steps: T.
-        ratio: of their norms, the rate-based one not divided by T.
-    """
-
-    layer: str
-    depth: int
-    steps: int
-    cosine: float
-    ratio: float
-
-
-@dataclass(frozen=True, slots=True)
-class Independence:
-    """The mean of products over time, and the product of means that stands for it.
-
-    Attributes:
-        kind: "neurons" or "weights" (module docstring).
-        error: norm of their difference over the norm of the first.
-    """
-
-    layer: str
-    kind: str
-    error: float
-    cosine: float
-
-
-@dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """All of it on one batch; plain data, `dataclasses.asdict` makes it JSON.
+    """All of it; plain data.
 
     Attributes:
-        accuracy, shuffled_accuracy: of inference, and with spikes in random order over time.
+        steps: T of the network.
+        rule: that it is trained by; gradients are compared in the same mode.
+        shuffle: over all samples.
+        probed: so many of them, the first, gave all that follows.
     """
 
-    samples: int
-    accuracy: float
-    shuffled_accuracy: float
+    steps: int
+    rule: Rule
+    shuffle: ShuffleTest
+    probed: int
     activity: tuple[Activity, ...]
     agreement: tuple[Agreement, ...]
     independence: tuple[Independence, ...]
 
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON; what is not finite (as where a layer has no gradient) as null."""
+        plain: dict[str, Any] = _finite(asdict(self))
+        return plain
+
 
 def diagnose(
-    network: SpikingNetwork, x: Tensor, y: Tensor, steps: Iterable[int] = (1, 2, 4, 8)
+    network: AnyNetwork,
+    x: Tensor | NDArray[np.float32],
+    y: Tensor | NDArray[np.int64],
+    steps: Iterable[int] | None = None,
 ) -> Diagnosis:
     """How faithful the rate-based view is of this network on these samples.
 
     Args:
-        x: (B, *shape) or (T, B, *shape); some dozens of samples tell.
+        x: (B, *shape) or (T, B, *shape). Accuracies are of all of them; gradients and firing, whose
+            memory grows with samples and steps, of the first `PROBE`.
         y: classes (B,).
-        steps: values of T at which gradients are compared.
+        steps: values of T at which gradients are compared; by default those of `STEPS` that the
+            samples allow, and the network's own.
 
     Raises:
-        InputError: samples do not fit the network.
+        InputError: samples do not fit the network, or have fewer steps than asked for; or it
+            computes in chip integers, through which BPTT has no gradient.
     """
-    scores = network.inference(x), shuffled_scores(network, x)
-    right, shuffled = (float((found.argmax(1) == y).float().mean()) for found in scores)
+    if isinstance(network, ChipNetwork):
+        raise InputError("diagnose: the network is in chip arithmetic, take the float one before")
+    x, y = torch.asarray(x, copy=True), torch.asarray(y, copy=True)
+    timed = network.time_major(x)
+    if not len(y) or timed.shape[1] != len(y):
+        raise InputError(f"diagnose: {timed.shape[1]} samples and {len(y)} labels, must be as many")
+    classes = math.prod(network.shapes[network.output])
+    if int(y.max()) >= classes:
+        raise InputError(f"diagnose: label {int(y.max())}, the network tells {classes} classes")
+    if steps is None:
+        most = network.steps if len(timed) > 1 else max(STEPS)
+        steps = sorted({network.steps, *(count for count in STEPS if count <= most)})
+    part, labels = timed[:, :PROBE], y[:PROBE]
+    given = part if len(timed) > 1 else part[0]
     return Diagnosis(
-        samples=len(y),
-        accuracy=right,
-        shuffled_accuracy=shuffled,
-        activity=activity(network, x),
-        agreement=agreement(network, x, y, steps),
-        independence=independence(network, x, y),
+        steps=network.steps,
+        rule=network.rule,
+        shuffle=shuffle_test(network, x, y),
+        probed=len(labels),
+        activity=activity(network, given),
+        agreement=agreement(network, given, labels, steps),
+        independence=independence(network, given, labels),
     )
 
 
@@ -136,114 +131,12 @@ def activity(network: SpikingNetwork, x: Tensor) -> tuple[Activity, ...]:
     return tuple(found)
 
 
-def agreement(
-    network: SpikingNetwork, x: Tensor, y: Tensor, steps: Iterable[int] = (1, 2, 4, 8)
-) -> tuple[Agreement, ...]:
-    """Rate-based gradients of the cross-entropy beside those through time, for several T.
-
-    Args:
-        x: (B, *shape), or (T, B, *shape) of which the first steps are taken.
-        y: classes (B,).
-
-    Raises:
-        InputError: x has fewer steps than asked for.
-    """
-    single = network.rule.single_step
-    rules = (Rule.RATE_S, Rule.BPTT_S) if single else (Rule.RATE_M, Rule.BPTT_M)
-    timed = x.ndim == 2 + len(network.input.shape)
-    found = []
-    for count in steps:
-        if timed and count > len(x):
-            raise InputError(f"agreement: {count} steps asked for, the samples have {len(x)}")
-        part = x[:count] if timed else x
-        ours, theirs = (_gradients(network, part, y, count, rule) for rule in rules)
-        whole = [torch.cat([g.flatten() for g in gs.values()]) for gs in (ours, theirs)]
-        pairs = {WHOLE: whole} | {layer: [ours[layer], theirs[layer]] for layer in ours}
-        for depth, (layer, (one, two)) in enumerate(pairs.items()):
-            ratio = float(one.norm() / two.norm())
-            found.append(Agreement(layer, depth, count, _cosine(one, two), ratio))
-    return tuple(found)
-
-
-def independence(network: SpikingNetwork, x: Tensor, y: Tensor) -> tuple[Independence, ...]:
-    """What the two assumptions of the module docstring cost, layer by layer."""
-    network = copy.deepcopy(network).train()
-    network.rule = Rule.BPTT_M
-    layers = Training(network)
-    seen: list[tuple[Node, Tensor, Tensor]] = []
-
-    def watch(node: Node, given: Tensor, steps: int) -> Tensor:
-        out = layers(node, given, steps)
-        if isinstance(node.op, LIF | nn.Conv2d | nn.Linear):
-            out.retain_grad()
-            seen.append((node, given.detach(), out))
-        return out
-
-    timed = network.time_major(x).expand(network.steps, -1, *network.input.shape)
-    loss = functional.cross_entropy(run(network, timed, watch), y)
-    loss.backward()  # type: ignore[no-untyped-call]
-    found = []
-    for node, given, out in seen:
-        delta = out.grad
-        assert delta is not None  # every watched output leads to the loss
-        if isinstance(node.op, LIF):
-            kind, response = "neurons", responses(node.op, given)
-            joint, apart = (delta * response).mean(0), delta.mean(0) * response.mean(0)
-        else:
-            kind = "weights"
-            joint = _products(node.op, given.flatten(0, 1), delta.flatten(0, 1)) / len(given)
-            apart = _products(node.op, given.mean(0), delta.mean(0))
-        error = float((joint - apart).norm() / joint.norm())
-        found.append(Independence(node.name, kind, error, _cosine(joint, apart)))
-    return tuple(found)
-
-
-@torch.no_grad()
-def shuffled_scores(network: SpikingNetwork, x: Tensor, seed: int = 0) -> Tensor:
-    """Inference with every neuron's spikes in random order over time: only rates survive."""
-    generator = torch.Generator().manual_seed(seed)
-    network = copy.deepcopy(network).eval()
-    network.rule = Rule.RATE_M
-
-    def apply(node: Node, given: Tensor, steps: int) -> Tensor:
-        if not isinstance(node.op, LIF):
-            return still(node, given)
-        spikes = Neurons(node.op, steps, record=False).advance(given, steps)
-        return spikes.gather(0, torch.rand(spikes.shape, generator=generator).argsort(0))
-
-    return run(network, network.time_major(x), apply)
-
-
-def _gradients(
-    network: SpikingNetwork, x: Tensor, y: Tensor, steps: int, rule: Rule
-) -> dict[str, Tensor]:
-    """Of the weights of convolutions and linear layers, by layer; the loss whole."""
-    nodes = copy.deepcopy(network.nodes)
-    changed = SpikingNetwork(network.input, nodes, steps, rule).train()
-    weights = {n.name: n.op.weight for n in nodes if isinstance(n.op, nn.Conv2d | nn.Linear)}
-    loss = functional.cross_entropy(changed(x), y)
-    return dict(zip(weights, torch.autograd.grad(loss, list(weights.values())), strict=True))
-
-
-def responses(lif: LIF, current: Tensor) -> Tensor:
-    """e_t = rho_t ds_t/du_t, (T, B, ...)."""
-    rho, responses = torch.ones_like(current[0]), []
-    for _, u, s in charge_and_fire(lif, current, len(current)):
-        slope = surrogate(lif, u)
-        responses.append(rho * slope)
-        rho = 1 + lif.decay * reset_slope(lif, u, s, slope) * rho
-    return torch.stack(responses)
-
-
-def _products(op: nn.Module, given: Tensor, delta: Tensor) -> Tensor:
-    """Sum over samples of delta s^T: the gradient of the weight, (N, ...) both."""
-    if isinstance(op, nn.Linear):
-        return delta.T @ given.flatten(1)
-    assert isinstance(op, nn.Conv2d)
-    return conv2d_weight(  # type: ignore[no-untyped-call, no-any-return]
-        given, op.weight.shape, delta, op.stride, op.padding, op.dilation, op.groups
-    )
-
-
-def _cosine(one: Tensor, two: Tensor) -> float:
-    return float(functional.cosine_similarity(one.flatten(), two.flatten(), dim=0))
+def _finite(value: Any) -> Any:
+    match value:
+        case dict():
+            return {key: _finite(part) for key, part in value.items()}
+        case tuple() | list():
+            return [_finite(part) for part in value]
+        case float():
+            return value if math.isfinite(value) else None
+    return value

@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from spikeport.errors import InputError
 from spikeport.runs import Run, Trace
@@ -20,8 +20,9 @@ from spikeport.trainer.chip_evaluation import evaluate_chip
 from spikeport.trainer.deployment import deployable
 from spikeport.trainer.events import FanOut, Tally
 from spikeport.trainer.float_wiring import Route, routes
+from spikeport.trainer.layers import Map
 from spikeport.trainer.lif import LI, LIF, charge_and_fire
-from spikeport.trainer.network import Node
+from spikeport.trainer.network import Node, SpikingNetwork
 from spikeport.trainer.passes import integrate, run, still
 from spikeport.trainer.rules import Rule
 
@@ -61,8 +62,7 @@ def evaluate(network: AnyNetwork, samples: Samples, record: Collection[str] = ()
     started = time.perf_counter()
     meter = _Meter(network.steps, routes(network), record)
     scores = []
-    largest = network.steps * max(math.prod(shape) for shape in network.shapes.values())
-    batch = max(1, min(BATCH, LARGEST // largest))
+    batch = samples_at_once(network)
     for first in range(0, count, batch):
         chosen = select(inputs, arrays, slice(first, first + batch))[network.input.name]
         x = network.time_major(torch.tensor(chosen, dtype=dtype))
@@ -81,11 +81,17 @@ def evaluate(network: AnyNetwork, samples: Samples, record: Collection[str] = ()
             network.steps,
             {name: total.numel() for name, total in meter.fired.items()},
             [network.input.name],
-            [node.name for node in network.nodes if isinstance(node.op, nn.Conv2d | nn.Linear)],
+            [node.name for node in network.nodes if isinstance(node.op, Map)],
         ),
         trace=meter.trace() if record else None,
         wall_s=time.perf_counter() - started,
     )
+
+
+def samples_at_once(network: SpikingNetwork) -> int:
+    """How many samples go through all layers and steps together, so that memory is bounded."""
+    largest = network.steps * max(math.prod(shape) for shape in network.shapes.values())
+    return max(1, min(BATCH, LARGEST // largest))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -12,7 +12,7 @@ from torch.nn import functional
 from spikeport.network import Coding, Shape
 from spikeport.trainer.events import FanOut, fan_out
 from spikeport.trainer.graph import Node
-from spikeport.trainer.layers import Norm
+from spikeport.trainer.layers import Map, Norm
 from spikeport.trainer.lif import LIF
 from spikeport.trainer.network import SpikingNetwork
 from spikeport.wiring import Link, SynapseKind, Wiring
@@ -29,8 +29,8 @@ class Route:
     def reached(self, source: Shape) -> FanOut:
         """Synapses per neuron of the source, which has shape `source`, with weights as they are."""
         op = self.connection.op
-        assert isinstance(op, nn.Conv2d | nn.Linear)  # routes() ends at no other
-        groups = op.groups if isinstance(op, nn.Conv2d) else 1
+        assert isinstance(op, Map)  # routes() ends at no other
+        groups = 1 if isinstance(op, nn.Linear) else op.groups
         weight = op.weight.detach()
 
         def unit_map(synapses: Tensor, x: Tensor) -> Tensor:
@@ -40,9 +40,8 @@ class Route:
                 )
             if isinstance(op, nn.Linear):
                 return functional.linear(x.flatten(1), synapses)
-            return functional.conv2d(
-                x, synapses, None, op.stride, op.padding, op.dilation, op.groups
-            )
+            convolve = functional.conv1d if isinstance(op, nn.Conv1d) else functional.conv2d
+            return convolve(x, synapses, None, op.stride, op.padding, op.dilation, op.groups)
 
         def per_group(present: Tensor) -> Tensor:
             """Only sums over all outputs matter, so each group's outputs become one."""
@@ -68,7 +67,7 @@ def routes(network: SpikingNetwork) -> tuple[Route, ...]:
             found.append(Route(name, connection, pools))
 
     for node in network.nodes:
-        if isinstance(node.op, nn.Conv2d | nn.Linear):
+        if isinstance(node.op, Map):
             for source in node.inputs:
                 trace(node, source, ())
     return tuple(found)
@@ -83,12 +82,12 @@ def float_wiring(network: SpikingNetwork) -> Wiring:
         targets |= dict.fromkeys(node.inputs, ends)
     links = {
         node.name: Link(
-            SynapseKind.CONV if isinstance(node.op, nn.Conv2d) else SynapseKind.DENSE,
+            SynapseKind.DENSE if isinstance(node.op, nn.Linear) else SynapseKind.CONV,
             sources[node.name],
             targets.get(node.name, network.output),
         )
         for node in network.nodes
-        if isinstance(node.op, nn.Conv2d | nn.Linear)
+        if isinstance(node.op, Map)
     }
     graded = (network.input.name,) if network.input.coding is Coding.GRADED else ()
     return Wiring(links, graded_inputs=graded)

@@ -13,7 +13,8 @@ from spikeport.geometry import Pair, window_count
 from spikeport.network import Shape
 from spikeport.trainer.lif import LI, LIF
 
-Map = nn.Conv2d | nn.Linear
+Convolution = nn.Conv1d | nn.Conv2d
+Map = Convolution | nn.Linear
 Norm = nn.BatchNorm1d | nn.BatchNorm2d
 Dropout = nn.Dropout | nn.Dropout2d
 Op = Map | Norm | Dropout | nn.AvgPool2d | nn.MaxPool2d | nn.Identity | LIF | LI
@@ -52,7 +53,7 @@ class _WithValue(torch.autograd.Function):
 def unsupported(op: object) -> str | None:
     """Why a layer, or its options, cannot be part of a spiking network; None if it can."""
     match op:
-        case nn.Conv2d():
+        case nn.Conv1d() | nn.Conv2d():
             if op.padding_mode != "zeros" or isinstance(op.padding, str):
                 return f"padding {op.padding!r} ({op.padding_mode}) must be numbers, with zeros"
         case nn.AvgPool2d():
@@ -67,6 +68,8 @@ def unsupported(op: object) -> str | None:
                 return "a batch norm must have gamma, beta and running statistics"
         case nn.Linear() | nn.Dropout() | nn.Dropout2d() | nn.Identity() | LIF() | LI():
             return None
+        case nn.AvgPool1d() | nn.MaxPool1d():
+            return "no chip or format here has pools along one axis; use a strided convolution"
         case _:
             return f"{type(op).__name__} is no layer that a spiking network can hold"
     return None
@@ -83,8 +86,14 @@ def output_shape(name: str, op: Op, given: Shape) -> Shape:
         case nn.Linear():
             _meet(subject, "features", op.in_features, math.prod(given))
             return (op.out_features,)
+        case nn.Conv1d():
+            _axes(subject, given, "(C, L)")
+            _meet(subject, "channels", op.in_channels, given[0])
+            assert not isinstance(op.padding, str)  # unsupported() has looked
+            options = op.kernel_size, op.stride, op.padding, op.dilation
+            return (op.out_channels, *_windows(subject, given, *options))
         case nn.Conv2d():
-            _image(subject, given)
+            _axes(subject, given, "(C, H, W)")
             _meet(subject, "channels", op.in_channels, given[0])
             assert not isinstance(op.padding, str)  # unsupported() has looked
             return (
@@ -92,11 +101,11 @@ def output_shape(name: str, op: Op, given: Shape) -> Shape:
                 *_windows(subject, given, op.kernel_size, op.stride, op.padding, op.dilation),
             )
         case nn.AvgPool2d():
-            _image(subject, given)
+            _axes(subject, given, "(C, H, W)")
             sides = _windows(subject, given, op.kernel_size, op.stride, op.padding, 1)
             return (given[0], *sides)
         case nn.MaxPool2d():
-            _image(subject, given)
+            _axes(subject, given, "(C, H, W)")
             sides = _windows(subject, given, op.kernel_size, op.stride, op.padding, op.dilation)
             return (given[0], *sides)
         case nn.BatchNorm1d() | nn.BatchNorm2d():
@@ -108,20 +117,25 @@ def output_shape(name: str, op: Op, given: Shape) -> Shape:
 
 def pair(value: int | tuple[int, ...]) -> Pair:
     """PyTorch's one or two sizes as two."""
-    height, width = (value, value) if isinstance(value, int) else value
-    return (int(height), int(width))
+    height, width = _sides(value, 2)
+    return (height, width)
+
+
+def _sides(value: int | tuple[int, ...], axes: int) -> tuple[int, ...]:
+    return (value,) * axes if isinstance(value, int) else tuple(int(side) for side in value)
 
 
 def _windows(subject: str, given: Shape, *options: int | tuple[int, ...]) -> tuple[int, ...]:
-    sides = tuple(map(window_count, given[1:], *map(pair, options)))
+    axes = len(given) - 1
+    sides = tuple(map(window_count, given[1:], *(_sides(option, axes) for option in options)))
     if min(sides) < 1:
         raise InputError(f"{subject}: its window does not fit into {given}")
     return sides
 
 
-def _image(subject: str, given: Shape) -> None:
-    if len(given) != 3:
-        raise InputError(f"{subject}: needs an input (C, H, W), is given {given}")
+def _axes(subject: str, given: Shape, axes: str) -> None:
+    if len(given) != 1 + axes.count(","):
+        raise InputError(f"{subject}: needs an input {axes}, is given {given}")
 
 
 def _meet(subject: str, what: str, expected: int, found: int) -> None:

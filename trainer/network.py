@@ -22,6 +22,7 @@ from spikeport.samples import batch_shape
 from spikeport.trainer import passes
 from spikeport.trainer.graph import Node as Node
 from spikeport.trainer.graph import check_nodes
+from spikeport.trainer.layers import Map
 from spikeport.trainer.passes import Record as Record
 from spikeport.trainer.rules import Rule
 
@@ -76,8 +77,7 @@ class SpikingNetwork(nn.Module):
 
     def weight_parameters(self) -> list[Tensor]:
         """What weight decay acts on: the weights of convolutions and linear layers."""
-        ops = [op for op in self.layers.values() if isinstance(op, nn.Conv2d | nn.Linear)]
-        return [op.weight for op in ops]
+        return [op.weight for op in self.layers.values() if isinstance(op, Map)]
 
     def forward(self, x: Tensor) -> Tensor:
         """Scores (B, N) of x (B, *shape) or (T, B, *shape); differentiable in training mode."""

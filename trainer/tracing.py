@@ -30,9 +30,9 @@ def from_module(
 
     The module is written for one step, as any torch network: x (B, *input.shape) in, scores
     (B, N) out, with `LIF` where an activation function would stand; called by itself it runs one
-    step. It may hold convolutions, linear layers, average, adaptive average (to one position) and
-    max-pools, batch norms, dropouts, `LIF`, a last `LI`, sums and flattening, pools and the
-    latter also as functions. Layers keep their names, with `_` for `.`.
+    step. It may hold convolutions along one axis or two, linear layers, average, adaptive average
+    (to one position) and max-pools, batch norms, dropouts, `LIF`, a last `LI`, sums and
+    flattening, pools and the latter also as functions. Layers keep their names, with `_` for `.`.
 
     Raises:
         InputError: the module cannot be traced, or holds what a spiking network cannot; the

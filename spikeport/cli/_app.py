@@ -9,6 +9,7 @@ import typer
 
 from spikeport.cli._check import check
 from spikeport.cli._demo import demo
+from spikeport.cli._diagnose import diagnose
 from spikeport.cli._front import front
 from spikeport.cli._judge import compare, energy
 from spikeport.cli._ladder import ladder
@@ -40,7 +41,7 @@ def _options(
 
 
 VERBS = (
-    *(demo, train, front, quantize, export, run, compare, ladder),
+    *(demo, train, front, diagnose, quantize, export, run, compare, ladder),
     *(check, energy, inspect, backends),
 )
 for verb in VERBS:

@@ -104,6 +104,14 @@ def open_data(name: str, steps: int | None = None) -> Dataset:
     return load_dataset(name, steps)
 
 
+def numbers(option: str, text: str) -> tuple[int, ...]:
+    """The integers of an option like 24,48."""
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise InputError(f"{option} is '{text}', must be integers joined by commas") from None
+
+
 def emit(as_json: bool, data: Mapping[str, Any], *tables: RenderableType) -> None:
     """Print the result: JSON on one stream for programs, tables for people."""
     if as_json:

@@ -90,7 +90,7 @@ def train(
     given: dict[str, Any] = {
         "data.name": data,
         "training.architecture": model,
-        "training.widths": None if widths is None else _numbers(widths),
+        "training.widths": None if widths is None else _io.numbers("--widths", widths),
         "training.steps": steps,
         f"{stage}.epochs": epochs,
         "training.batch_size": batch_size,
@@ -177,10 +177,3 @@ def export(
     if isinstance(opened, DeployedNetwork):
         facts |= {"content_hash": opened.content_hash, "read_back_equal": again == opened}
     _io.emit(as_json, facts, facts_table("Exported", facts))
-
-
-def _numbers(text: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise InputError(f"--widths is '{text}', must be integers joined by commas") from None

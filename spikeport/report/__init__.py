@@ -1,5 +1,6 @@
-"""Showing a parity ladder and its energy estimates: terminal, HTML page, JSON."""
+"""Showing a parity ladder, its energy estimates or a diagnosis: terminal, HTML page, JSON."""
 
+from spikeport.report.diagnosis import render_diagnosis as render_diagnosis
 from spikeport.report.document import to_json as to_json
 from spikeport.report.html import render_html as render_html
 from spikeport.report.quantization import quantization_sections as quantization_sections

@@ -7,18 +7,12 @@ from typing import Any
 
 from spikeport.band import LEVELS, Band
 from spikeport.energy_report import EnergyReport
-from spikeport.errors import BackendUnavailableError
-from spikeport.parity import LadderRow, ParityReport
+from spikeport.parity import ParityReport
 from spikeport.profile import HardwareProfile
 from spikeport.report.headline import chip_row, exact_rows, headline
-from spikeport.report.section import Section, cell_text
-from spikeport.report.units import (
-    format_count,
-    format_energy,
-    format_percent,
-    format_range,
-    format_time,
-)
+from spikeport.report.plots import interval_chart
+from spikeport.report.section import Section
+from spikeport.report.templates import render
 
 
 def render_html(
@@ -37,65 +31,22 @@ def render_html(
     Raises:
         BackendUnavailableError: jinja2 is not installed.
     """
-    try:
-        import jinja2
-    except ImportError as error:
-        raise BackendUnavailableError(
-            "the HTML report needs jinja2: pip install '.[report]'"
-        ) from error
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("spikeport.report", "."),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "energy": format_energy,
-        "range": format_range,
-        "count": format_count,
-        "percent": format_percent,
-        "time": format_time,
-        "cell": cell_text,
-    }
     estimates = energy or {}
     profiles = {estimate.profile.name: estimate.profile for estimate in estimates.values()}
-    return environment.get_template("page.html.j2").render(
+    return render(
+        "page.html.j2",
         title=title,
         report=report,
         headline=headline(report),
         chip=chip_row(report) if report.rows else None,
         exact_rows=exact_rows(report),
         populations=list(dict.fromkeys(name for row in report.rows for name in row.spikes)),
-        accuracy=_accuracy_chart(report.rows),
+        accuracy=interval_chart([(row.stage, row.accuracy) for row in report.rows]),
         energies=[_energy_view(name, estimate) for name, estimate in estimates.items()],
         profiles=[_profile_view(profile) for profile in profiles.values()],
         sections=sections,
         levels=LEVELS,
     )
-
-
-def _accuracy_chart(rows: Sequence[LadderRow]) -> dict[str, Any]:
-    """Intervals placed on an axis that ends at 100 % and starts at a round value below all."""
-    lowest = min((row.accuracy.low for row in rows), default=0.0)
-    start = next(s for s in (0.95, 0.9, 0.8, 0.7, 0.5, 0.0) if s <= lowest)
-
-    def place(rate: float) -> float:
-        return round(100 * (rate - start) / (1 - start), 3)
-
-    ticks = [start + (1 - start) * k / 5 for k in range(6)]
-    return {
-        "ticks": [(place(tick), f"{100 * tick:g} %") for tick in ticks],
-        "rows": [
-            {
-                "row": row,
-                "left": place(row.accuracy.low),
-                "width": round(place(row.accuracy.high) - place(row.accuracy.low), 3),
-                "dot": place(row.accuracy.rate),
-            }
-            for row in rows
-        ],
-    }
 
 
 def _energy_view(name: str, estimate: EnergyReport) -> dict[str, Any]:

@@ -1,0 +1,99 @@
+"""`diagnose`: how faithful rate-based gradients are of a network that was trained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from spikeport.cli import _io
+
+if TYPE_CHECKING:
+    from spikeport.trainer import Diagnosis
+
+
+def diagnose(
+    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint (.safetensors).")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Page to write.")] = Path(
+        "diagnosis.html"
+    ),
+    data: _io.Data = "digits",
+    samples: _io.Count = 1000,
+    steps: Annotated[
+        str | None,
+        typer.Option("--steps", "-T", help="Compare gradients at these, by default 1,2,4,8."),
+    ] = None,
+    as_json: _io.Json = False,
+) -> None:
+    """Measure firing, gradients beside those through time, independence and the time-shuffle test.
+
+    Accuracies are of all the samples, gradients and firing of the first 64. The page needs no
+    other file.
+    """
+    from spikeport.files import write_text
+    from spikeport.report import render_diagnosis
+    from spikeport.trainer import diagnose as run_diagnosis
+    from spikeport.trainer import load_checkpoint
+
+    loaded = load_checkpoint(checkpoint)
+    dataset = _io.open_data(data, loaded.model.steps)
+    counts = None if steps is None else _io.numbers("--steps", steps)
+    x, y = dataset.test_x[:samples], dataset.test_y[:samples]
+    with _io.progress("diagnosis"):
+        found = run_diagnosis(loaded.model, x, y, counts)
+    command = f"spikeport diagnose {checkpoint} --data {data} --samples {len(y)} --out {out}"
+    facts = {
+        "command": command if steps is None else f"{command} --steps {steps}",
+        "checkpoint": str(checkpoint),
+        "epochs trained": str(len(loaded.history)),
+        "data": data,
+        "spikeport": version("spikeport"),
+        "torch": version("torch"),
+    }
+    write_text(out, render_diagnosis(found, facts))
+    _io.emit(as_json, {"page": str(out), **found.as_dict()}, *_tables(found), f"Page: {out}")
+
+
+def _tables(found: Diagnosis) -> Iterator[Table]:
+    shuffle = Table(title="Accuracy, with spikes in random order over time", title_justify="left")
+    for name in ("", "accuracy", "95 %", "n"):
+        shuffle.add_column(name, justify="left" if name == "" else "right")
+    for name, reached in (
+        ("as it is", found.shuffle.whole),
+        ("every neuron by itself", found.shuffle.by_neuron),
+        ("layer by layer", found.shuffle.by_layer),
+    ):
+        spread = f"{100 * reached.low:.2f}..{100 * reached.high:.2f}"
+        shuffle.add_row(name, f"{100 * reached.rate:.2f} %", spread, str(reached.n))
+    yield shuffle
+    firing = Table(title=f"Firing, {found.probed} samples", title_justify="left")
+    for name in ("layer", "spikes per neuron and step", "silent %"):
+        firing.add_column(name, justify="left" if name == "layer" else "right")
+    for entry in found.activity:
+        firing.add_row(entry.layer, f"{entry.rate:.4f}", f"{100 * entry.silent:.1f}")
+    yield firing
+    steps = sorted({entry.steps for entry in found.agreement})
+    cosines = Table(
+        title="Cosine (ratio of norms) of rate-based gradients and those through time",
+        title_justify="left",
+    )
+    cosines.add_column("weights of")
+    for count in steps:
+        cosines.add_column(f"T = {count}", justify="right")
+    at = {(entry.layer, entry.steps): entry for entry in found.agreement}
+    for layer in dict.fromkeys(entry.layer for entry in found.agreement):
+        row = [at[layer, count] for count in steps]
+        cosines.add_row(layer, *(f"{entry.cosine:.4f} ({entry.ratio:.3f})" for entry in row))
+    yield cosines
+    errors = Table(title="Error of assuming independence over time", title_justify="left")
+    for name in ("layer", "assumption of"):
+        errors.add_column(name)
+    for name in ("error", "cosine"):
+        errors.add_column(name, justify="right")
+    for part in found.independence:
+        errors.add_row(part.layer, part.kind, f"{part.error:.4f}", f"{part.cosine:.4f}")
+    yield errors
