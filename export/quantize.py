@@ -35,6 +35,11 @@ from spikeport.network import BiasInjection, DeployedNetwork, Input
 from spikeport.samples import Samples, check_float_samples, encode_samples, sample_count
 
 
+CLIP_FRACTIONS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
+COARSE_BITS = 4
+COARSE_FRACTIONS = (0.4, 0.3, 0.25, 0.2, 0.15)
+
+
 @dataclass(frozen=True, slots=True)
 class QuantizeConfig:
     """How to round.
@@ -42,18 +47,21 @@ class QuantizeConfig:
     Attributes:
         weight_bits: 2..8 per weight, the sign included where a matrix has both signs.
         clip_fractions: scales to try, as the fraction of the largest weight that the grid still
-            reaches; weights beyond are clipped. 1 clips nothing.
+            reaches; weights beyond are clipped. 1 clips nothing. By default 1 to 0.5, with few bits
+            down to 0.15: of a coarse grid more is lost between its values than beyond its ends.
     """
 
     weight_bits: int = WEIGHT_BITS
-    clip_fractions: tuple[float, ...] = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
+    clip_fractions: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "clip_fractions", tuple(self.clip_fractions))
+        default = CLIP_FRACTIONS + COARSE_FRACTIONS * (self.weight_bits <= COARSE_BITS)
+        given = default if self.clip_fractions is None else tuple(self.clip_fractions)
+        object.__setattr__(self, "clip_fractions", given)
         if self.weight_bits not in range(2, WEIGHT_BITS + 1):
             raise InputError(f"weight_bits is {self.weight_bits}, must lie in 2..{WEIGHT_BITS}")
-        if not self.clip_fractions or not all(0 < f <= 1 for f in self.clip_fractions):
-            raise InputError(f"clip_fractions is {self.clip_fractions}, must be numbers in (0, 1]")
+        if not given or not all(0 < f <= 1 for f in given):
+            raise InputError(f"clip_fractions is {given}, must be numbers in (0, 1]")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -103,7 +111,7 @@ def quantize(
         answers,
         run_chip,
         weight_bits=config.weight_bits,
-        clip_fractions=config.clip_fractions,
+        clip_fractions=config.clip_fractions or (),
     )
     deployed = DeployedNetwork(
         inputs=network.inputs,
