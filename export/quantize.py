@@ -34,7 +34,6 @@ from spikeport.float_network import FloatNetwork
 from spikeport.network import BiasInjection, DeployedNetwork, Input
 from spikeport.samples import Samples, check_float_samples, encode_samples, sample_count
 
-
 CLIP_FRACTIONS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
 COARSE_BITS = 4
 COARSE_FRACTIONS = (0.4, 0.3, 0.25, 0.2, 0.15)
