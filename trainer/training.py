@@ -18,7 +18,6 @@ from os import PathLike
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from spikeport.errors import InputError
 from spikeport.profile import HardwareProfile, load_profile
@@ -39,10 +38,11 @@ from spikeport.trainer.energy_loss import EnergyLoss, energy_loss
 from spikeport.trainer.guard import check_finite
 from spikeport.trainer.measuring import PROBE, energy_uj, measure_accuracy
 from spikeport.trainer.optimizer import build_optimizer, state_of
-from spikeport.trainer.passes import Record
 from spikeport.trainer.ranks import process_group, share, sum_gradients, sum_over_ranks
 from spikeport.trainer.resuming import best_epoch, check_same_run, load_best
 from spikeport.trainer.starting import Start, first_network
+from spikeport.trainer.stepping import Forward
+from spikeport.trainer.stepping import step as step
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,39 +117,6 @@ def train(
         while len(run.state.history) < config.epochs:
             run = _epoch(run, watch, minutes)
         return _result(run)
-
-
-Forward = Callable[[Tensor], tuple[Tensor, Record]]
-"""Differentiable scores (B, N) and the spike pass's record of samples."""
-
-
-def step(
-    network: AnyNetwork,
-    x: Tensor,
-    y: Tensor,
-    whole: int | None = None,
-    forward: Forward | None = None,
-    energy: EnergyLoss | None = None,
-) -> tuple[Tensor, Tensor, Record]:
-    """One forward and backward pass; returns loss, scores (B, N) and the spike pass's record.
-
-    The gradient is scaled as the network's rule has it (1/T), the loss returned is not; it is the
-    cross-entropy alone. Of a batch
-    that is shared by several processes, `whole` is the size, and loss and gradient are this
-    process's part.
-
-    Args:
-        forward: stands for `training_pass` of the network, as torch has compiled it.
-        energy: adds its gradient.
-    """
-    scores, record = (forward or network.training_pass)(x)
-    wide = scores.to(torch.promote_types(scores.dtype, torch.float32))
-    loss = functional.cross_entropy(wide, y, reduction="sum") / (whole or len(y))
-    target = (
-        loss if energy is None else loss + energy(network, x, record, len(y) / (whole or len(y)))
-    )
-    (target * network.gradient_scale).backward()  # type: ignore[no-untyped-call]
-    return loss.detach(), scores.detach(), record
 
 
 @dataclass(frozen=True, slots=True, eq=False)
