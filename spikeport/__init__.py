@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from spikeport.backends.gaps import Gap as Gap
     from spikeport.backends.registry import list_backends as list_backends
     from spikeport.backends.registry import run as run
+    from spikeport.chip_training import to_chip as to_chip
     from spikeport.energy import estimate_energy as estimate_energy
     from spikeport.energy_report import EnergyReport as EnergyReport
     from spikeport.errors import BackendUnavailableError as BackendUnavailableError
@@ -66,6 +67,7 @@ if TYPE_CHECKING:
     from spikeport.trace_reader import open_trace as open_trace
     from spikeport.trace_reader import read_trace as read_trace
     from spikeport.trainer import Augment as Augment
+    from spikeport.trainer import ChipNetwork as ChipNetwork
     from spikeport.trainer import DataConfig as DataConfig
     from spikeport.trainer import Dataset as Dataset
     from spikeport.trainer import TrainConfig as TrainConfig
@@ -90,6 +92,7 @@ _HOME = {
         "list_backends",
         "run",
     ),
+    "spikeport.chip_training": ("to_chip",),
     "spikeport.energy": ("estimate_energy",),
     "spikeport.energy_report": ("EnergyReport",),
     "spikeport.errors": (
@@ -166,6 +169,7 @@ _HOME = {
     ),
     "spikeport.trainer": (
         "Augment",
+        "ChipNetwork",
         "DataConfig",
         "Dataset",
         "TrainConfig",

@@ -18,6 +18,7 @@ from spikeport.trainer.chip import AnyNetwork
 from spikeport.trainer.config import TrainConfig
 from spikeport.trainer.data import Dataset
 from spikeport.trainer.measuring import SPREAD, count_and_price, measure_accuracy, spread
+from spikeport.trainer.starting import Start
 from spikeport.trainer.training import Watch, train
 
 UNBOUNDED = "unbounded"
@@ -29,14 +30,14 @@ class FrontPoint:
     """A trained network, measured on test samples.
 
     Attributes:
-        checkpoint: where it lies.
+        checkpoint: where it lies; None of a start that was handed in.
         budget_uj: per sample, None for the start.
         accuracy: on all test samples.
         spikes, synaptic_events: per sample.
         energy_uj: dynamic energy per sample, estimated.
     """
 
-    checkpoint: str
+    checkpoint: str | None
     budget_uj: float | None
     accuracy: Accuracy
     spikes: float
@@ -70,7 +71,7 @@ def train_front(
     budgets_uj: Sequence[float],
     folder: str | PathLike[str],
     *,
-    start: str | PathLike[str] | None = None,
+    start: Start | None = None,
     watch: Callable[[str], Watch] = lambda name: Watch(),
 ) -> Iterator[FrontPoint]:
     """Train and measure one network per budget; yields the start, then each as it is done.
@@ -80,8 +81,8 @@ def train_front(
     Args:
         config: of every network, but for the budget.
         budgets_uj: dynamic energies per sample, µJ.
-        start: checkpoint from which all start; by default one that is first trained without a
-            budget, as `folder`/unbounded.safetensors.
+        start: network or checkpoint from which all start; by default one that is first trained
+            without a budget, as `folder`/unbounded.safetensors.
         watch: whom to tell of the training of each, by its name.
 
     Raises:
@@ -92,25 +93,26 @@ def train_front(
         if list(budgets_uj).count(budget) > 1:
             raise InputError(f"front: budget {budget:g} µJ is asked for twice")
 
-    def trained(name: str, budget: float | None, start: Path | None) -> FrontPoint:
+    def trained(name: str, budget: float | None, start: Start | None) -> FrontPoint:
         path = folder / f"{name}.safetensors"
         asked = dataclasses.replace(config, energy_budget_uj=budget)
         result = train(asked, data, watch(name), checkpoint=path, resume=path.exists(), start=start)
         return measure(result.best or result.model, path, budget, data, profile)
 
     if start is None:
-        first = folder / f"{UNBOUNDED}.safetensors"
         yield trained(UNBOUNDED, None, None)
+        start = folder / f"{UNBOUNDED}.safetensors"
+    elif isinstance(start, AnyNetwork):
+        yield measure(start, None, None, data, profile)
     else:
-        first = Path(start)
-        yield measure(load_checkpoint(first).model, first, None, data, profile)
+        yield measure(load_checkpoint(start).model, Path(start), None, data, profile)
     for budget in budgets_uj:
-        yield trained(f"budget-{budget:g}uJ", budget, first)
+        yield trained(f"budget-{budget:g}uJ", budget, start)
 
 
 def measure(
     network: AnyNetwork,
-    path: Path,
+    path: Path | None,
     budget_uj: float | None,
     data: Dataset,
     profile: HardwareProfile,
@@ -123,7 +125,7 @@ def measure(
     counts, report = count_and_price(network, spread(data.test_x, SPREAD), profile)
     rate = measure_accuracy(network, data.test_x, data.test_y)
     return FrontPoint(
-        checkpoint=str(path),
+        checkpoint=None if path is None else str(path),
         budget_uj=budget_uj,
         accuracy=accuracy(round(rate * len(data.test_x)), len(data.test_x)),
         spikes=counts.total("spikes") / counts.samples,

@@ -16,6 +16,7 @@ from spikeport.errors import InputError
 from spikeport.files import write_text
 
 if TYPE_CHECKING:
+    from spikeport.trainer.chip import ChipNetwork
     from spikeport.trainer.front import FrontPoint
 
 
@@ -32,6 +33,7 @@ def front(
         typer.Option("--set", metavar="KEY=VALUE", help="Change a value: training.epochs=10."),
     ] = None,
     start: _io.Start = None,
+    bits: _io.ChipBits = None,
     energy_profile: Annotated[
         str | None, typer.Option(help="Whose prices: a built-in name, or a .toml file.")
     ] = None,
@@ -44,13 +46,14 @@ def front(
 
     All start from one network, --from or one trained first without a budget. The folder gets a
     checkpoint per budget, front.json and the picture front.svg, renewed after each; the same
-    command again goes on where it stopped.
+    command again goes on where it stopped. With --bits all are trained in chip arithmetic.
     """
-    from spikeport.cli._training import watching
+    from spikeport.cli._training import chip_start, watching
     from spikeport.report.front import draw_front
     from spikeport.report.units import parse_energy
     from spikeport.trainer.data_catalogue import load_dataset
     from spikeport.trainer.front import train_front
+    from spikeport.trainer.measuring import spread
     from spikeport.trainer.ranks import process_group, share
     from spikeport.trainer.recipe import load_recipe, parse_change
 
@@ -58,11 +61,12 @@ def front(
     if energy_profile is not None:
         asked["training.energy_profile"] = energy_profile
     chosen = load_recipe(recipe, asked)
-    config = chosen.training
+    config = chosen.training if bits is None else chosen.on_chip(bits)
     limits = [parse_energy(text, "--budgets") / 1e6 for text in budgets.split(",")]
     document: dict[str, Any] = {
         "recipe": recipe,
         "start": None if start is None else str(start),
+        "weight_bits": bits,
         "energy_profile": config.energy_profile,
     }
     with process_group(config.device), ExitStack() as stack:
@@ -70,9 +74,12 @@ def front(
         if first:
             _check_same(out, document)
         data = load_dataset(chosen.data, config.steps)
+        begin: Path | ChipNetwork | None = start
+        if bits is not None:
+            begin = chip_start(start, bits, spread(data.train_x, chosen.chip.calibration))
         points = []
         watch = stack.enter_context(watching(config.epochs, None, lines and first, first))
-        for point in train_front(config, data, limits, out, start=start, watch=lambda _: watch):
+        for point in train_front(config, data, limits, out, start=begin, watch=lambda _: watch):
             points.append(point)
             if first:
                 found = {**document, "points": [each.as_dict() for each in points]}

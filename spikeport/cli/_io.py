@@ -40,6 +40,12 @@ Start = Annotated[
     Path | None,
     typer.Option("--from", metavar="CHECKPOINT", help="Start from the weights of this one."),
 ]
+ChipBits = Annotated[
+    int | None,
+    typer.Option(
+        "--bits", help="Train the --from network on in chip arithmetic, 2 to 8 bits per weight."
+    ),
+]
 Count = Annotated[
     int | None, typer.Option("--samples", "-n", min=1, help="Use the first N test samples.")
 ]

@@ -48,12 +48,7 @@ def train(
     energy_profile: Annotated[
         str | None, typer.Option(help="Whose prices: a built-in name, or a .toml file.")
     ] = None,
-    bits: Annotated[
-        int | None,
-        typer.Option(
-            help="Train the --from network on in chip arithmetic, with 2 to 8 bits per weight."
-        ),
-    ] = None,
+    bits: _io.ChipBits = None,
     seed: Annotated[int | None, typer.Option(help="Same seed, same weights.")] = None,
     threads: Annotated[int | None, typer.Option(help="Of torch.")] = None,
     start: _io.Start = None,

@@ -52,7 +52,7 @@ def run_recipe(
         data = load_dataset(recipe.data, config.steps)
         begin: Path | ChipNetwork | None = start
         if bits is not None and not resume:
-            begin = _chip_start(start, bits, spread(data.train_x, recipe.chip.calibration))
+            begin = chip_start(start, bits, spread(data.train_x, recipe.chip.calibration))
         first = share()[0] == 0
         with watching(config.epochs, log if first else None, lines and first, first) as watch:
             result = run_training(
@@ -69,7 +69,7 @@ def run_recipe(
     return facts if first else None
 
 
-def _chip_start(start: Path | None, bits: int, samples: Samples) -> ChipNetwork:
+def chip_start(start: Path | None, bits: int, samples: Samples) -> ChipNetwork:
     """The --from network in chip arithmetic."""
     if start is None:
         raise InputError(f"--bits {bits}: needs --from CHECKPOINT, a network trained in floats")
