@@ -7,8 +7,9 @@ SETUP := .venv/.ready .venv-lava/.ready
 demo: $(SETUP)
 	$(BIN)/spikeport demo --out demo
 
+# A process per core, each with one thread: the tests of a file stay together.
 test: $(SETUP) check
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadfile
 
 check: .venv/.ready
 	$(BIN)/ruff check .
