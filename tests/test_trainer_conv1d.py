@@ -149,7 +149,9 @@ def test_counts_energy_and_diagnosis_are_those_of_rows() -> None:
     assert energy == energy_uj(twin, samples[:, :, None], profile)
     y = torch.arange(9) % 3
     rows = x[:, :, None]
-    for one, other in zip(agreement(network, x, y), agreement(twin, rows, y), strict=True):
+    for one, other in zip(
+        agreement(network, x, y, (4,)), agreement(twin, rows, y, (4,)), strict=True
+    ):
         assert one.layer == other.layer
         assert one.cosine == pytest.approx(other.cosine, abs=1e-9)
     for here, there in zip(independence(network, x, y), independence(twin, rows, y), strict=True):
