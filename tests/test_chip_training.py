@@ -419,6 +419,7 @@ def test_a_sum_that_is_not_exact_is_refused() -> None:
     [
         ({"weight_bits": 9}, "weight_bits is 9"),
         ({"weight_bits": 4, "rule": "bptt_m"}, "must be 'rate_m'"),
+        ({"weight_bits": 4, "compile": True}, "compile is true"),
         ({"optimizer": "adam"}, "optimizer is 'adam'"),
     ],
 )

@@ -173,6 +173,8 @@ class TrainConfig:
                 raise InputError(
                     f"training: rule is '{self.rule}', with weight_bits it must be 'rate_m'"
                 )
+            if self.compile:
+                raise InputError("training: compile is true, with weight_bits it must be false")
         self.lif()
 
     def lif(self) -> LIF:

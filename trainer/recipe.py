@@ -80,6 +80,7 @@ class Recipe:
         return dataclasses.replace(
             self.training,
             rule=Rule.RATE_M,
+            compile=False,
             weight_bits=bits,
             epochs=self.chip.epochs,
             lr=self.chip.lr,
