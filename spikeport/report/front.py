@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
+from textwrap import shorten
 from typing import Any
 
 from spikeport.report.units import format_energy
 
 WIDTH, HEIGHT = 760, 440
 LEFT, RIGHT, TOP, BOTTOM = 64, 28, 84, 66
+LONGEST = 62
+"""Characters of the title that fit beside each other."""
 FONT = "system-ui, 'Segoe UI', Roboto, 'Liberation Sans', sans-serif"
 INK, MUTE, LINE, BAR, DOT, START = "#1c2024", "#666d75", "#e4e2dc", "#6fb1d6", "#21618c", "#d98a1f"
 
@@ -26,7 +29,7 @@ def draw_front(points: Sequence[Point], title: str) -> str:
     axes = _Axes(points)
     body = [
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#fbfaf7"/>',
-        _text(LEFT, 32, title, size=17, weight=600),
+        _text(LEFT, 32, shorten(title, LONGEST, placeholder=" …"), size=17, weight=600),
         _text(LEFT, 54, _legend(points[0]["test_samples"]), colour=MUTE),
         *_grid(axes),
         *_trail(axes, points),
