@@ -484,7 +484,7 @@ def test_an_energy_budget_in_chip_arithmetic(trained: SpikingNetwork, digits: Da
     # what training takes for its energy is what the deployed network is priced at
     x = torch.tensor(digits.train_x[:64])
     record = start.train().training_pass(x)[1]
-    heard = {"input": message_rate(x, start.input.shape)}
+    heard = {"input": message_rate(start.messages(x), start.input.shape)}
     model = model_of(start, profile)()
     seen = model(heard | dict(record.rates), record.updates)
     assert float(seen.detach()) == pytest.approx(spent, rel=1e-6)

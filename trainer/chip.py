@@ -204,6 +204,14 @@ AnyNetwork = SpikingNetwork | ChipNetwork
 """What the training loop trains."""
 
 
+def takes(network: AnyNetwork, input: Input) -> bool:
+    """Whether samples of `input` are what the network takes; a chip may round them further."""
+    own = network.input
+    if isinstance(network, SpikingNetwork):
+        return own == input
+    return (own.name, own.shape, own.coding) == (input.name, input.shape, input.coding)
+
+
 def _complaints(network: DeployedNetwork) -> Iterator[str]:
     if len(network.inputs) != 1 or len(network.readouts) != 1:
         yield (

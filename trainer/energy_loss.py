@@ -71,7 +71,7 @@ class EnergyLoss:
             part: share of the batch that they are; gradients are summed over processes.
         """
         model = self.model()
-        heard = {network.input.name: message_rate(x, network.input.shape)}
+        heard = {network.input.name: _heard(network, x)}
         energy = part * model(heard | dict(record.rates) | dict(record.maxima), record.updates)
         slope = self.penalty / model.ceiling_uj
         if self.budget_uj is not None:
@@ -108,7 +108,7 @@ def energy_loss(
     if config.energy_budget_uj is not None:
         x = torch.tensor(samples)
         made = model()
-        heard = {network.input.name: message_rate(x, network.input.shape)}
+        heard = {network.input.name: _heard(network, x)}
         floor = float(made.silent_uj(heard, dict.fromkeys(_unbiased(network), 0)))
         if config.energy_budget_uj <= floor:
             raise InputError(
@@ -117,6 +117,12 @@ def energy_loss(
                 "visits of its neurons; fewer steps or smaller widths take less"
             )
     return EnergyLoss(model, config.energy_penalty, config.energy_budget_uj)
+
+
+def _heard(network: AnyNetwork, x: Tensor) -> Tensor:
+    """Messages per step of the input, as the network rounds it."""
+    sent = network.messages(x) if isinstance(network, ChipNetwork) else x
+    return message_rate(sent, network.input.shape)
 
 
 def _unbiased(network: AnyNetwork) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from os import PathLike
 
 from spikeport.errors import InputError
 from spikeport.trainer.checkpoint import Checkpoint, EpochRecord, best_path, load_checkpoint
-from spikeport.trainer.chip import AnyNetwork
+from spikeport.trainer.chip import AnyNetwork, takes
 from spikeport.trainer.config import TrainConfig
 from spikeport.trainer.data import Dataset
 
@@ -24,7 +24,7 @@ def check_same_run(path: str, state: Checkpoint, config: TrainConfig, data: Data
             raise InputError(
                 f"{path}: was trained with {field.name} {saved!r}, cannot go on with {asked!r}"
             )
-    if (state.fingerprint, state.model.input) != (data.fingerprint, data.input):
+    if state.fingerprint != data.fingerprint or not takes(state.model, data.input):
         raise InputError(
             f"{path}: was trained on other data ('{state.data}'), cannot go on with '{data.name}'"
         )

@@ -7,7 +7,7 @@ from os import PathLike
 
 from spikeport.errors import InputError
 from spikeport.trainer.checkpoint import load_checkpoint
-from spikeport.trainer.chip import AnyNetwork, ChipNetwork
+from spikeport.trainer.chip import AnyNetwork, ChipNetwork, takes
 from spikeport.trainer.config import TrainConfig, build_network
 from spikeport.trainer.data import Dataset
 from spikeport.trainer.network import SpikingNetwork
@@ -47,7 +47,7 @@ def _check_chip(subject: str, given: ChipNetwork, config: TrainConfig, data: Dat
             f"{subject}: has weights of {', '.join(map(str, sorted(bits)))} bits in chip "
             f"arithmetic, weight_bits is {config.weight_bits}"
         )
-    if (given.input, given.steps) != (data.input, config.steps):
+    if not (takes(given, data.input) and given.steps == config.steps):
         raise InputError(
             f"{subject}: takes {given.input} and {given.steps} steps, training has {data.input} "
             f"and {config.steps}"
