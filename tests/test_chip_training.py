@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from spikeport import fixed_point as fx
 from spikeport.chip_training import to_chip
 from spikeport.energy import estimate_energy
 from spikeport.errors import InputError
-from spikeport.export import QuantizeConfig
+from spikeport.export import QuantizeConfig, export_float
 from spikeport.network import (
     Coding,
     Conv2d,
@@ -47,10 +48,12 @@ from spikeport.trainer import (
     Node,
     SpikingNetwork,
     TrainConfig,
+    describe,
     evaluate,
     load_checkpoint,
     load_digits_split,
     measure_accuracy,
+    small_conv,
     train,
 )
 from spikeport.trainer.chip_grid import Grid, bias_integers
@@ -61,6 +64,8 @@ from spikeport.trainer.deployed import weighted_sum
 from spikeport.trainer.energy_loss import model_of
 from spikeport.trainer.energy_model import message_rate
 from spikeport.trainer.measuring import count_and_price, energy_uj
+from spikeport.trainer.starting import first_network
+from spikeport.workflow import quantize
 from tests.strategies import networks, samples_for
 
 CONFIG = TrainConfig(widths=(6, 12), steps=4, epochs=4, batch_size=32)
@@ -473,6 +478,32 @@ def test_sums_in_bytes_are_exact(
     found = weighted(wire, grid, weight, spikes, torch.float32)
     exact = weighted_sum(wire, weight.double(), spikes.flatten(0, 1).double())
     assert torch.equal(found.flatten(0, 1).double(), exact)
+
+
+def test_wide_inputs_share_the_room_for_sums_with_the_weights(digits: Dataset) -> None:
+    wide = Input("input", (1, 8, 8), Coding.GRADED, 0, 4080, 4080.0)
+    torch.manual_seed(2)
+    model = small_conv(wide, 10, (6, 8), 4, LIF(0.5)).train()
+    x = torch.tensor(digits.train_x[:200])
+    for _ in range(3):
+        model.spiking_pass(x)
+    config = QuantizeConfig(weight_bits=4)
+    network = to_chip(model.eval(), digits.train_x[:64], config)
+    rounded = quantize(export_float(describe(model)), digits.train_x[:64], config).network
+    levels = [
+        len(np.unique(next(c for c in net.synapses if c.name == "conv1").weight))
+        for net in (rounded, network.template)
+    ]
+    assert levels[0] <= 3 < 7 <= levels[1]
+    assert (network.input.low, network.input.high) == (0, math.ceil(network.input.scale))
+    assert math.log2(4080 / network.input.scale).is_integer()
+    # the rest is as before: its deployed network takes the same samples, rounded further
+    deployed = network.deployed()
+    samples = encode_samples(deployed.inputs, 4, digits.test_x[:30])
+    ours = evaluate(network, digits.test_x[:30], ("spikes",))
+    assert_equal_runs(ours, run_native(deployed, samples, record=("spikes",)))
+    data = dataclasses.replace(digits, input=wide)
+    assert first_network(CHIP, data, network).input == network.input
 
 
 def test_an_energy_budget_in_chip_arithmetic(trained: SpikingNetwork, digits: Dataset) -> None:
