@@ -506,6 +506,24 @@ def test_wide_inputs_share_the_room_for_sums_with_the_weights(digits: Dataset) -
     assert first_network(CHIP, data, network).input == network.input
 
 
+@pytest.mark.parametrize("scale", [255.0, 127.5, 31.875, 8.0, 3.0])
+def test_messages_are_those_that_a_simulator_is_sent(scale: float) -> None:
+    input = Input("input", (256,), Coding.GRADED, 0, 255, scale)
+    network = ChipNetwork(
+        DeployedNetwork(
+            inputs=(input,),
+            populations=(Population("p", (1,), vth=10),),
+            connections=(Dense("input", "p", np.ones((1, 256), np.int16), name="a"),),
+            readouts=(Readout("p", ReadoutKind.SPIKES),),
+            steps=2,
+        )
+    )
+    for divisor in (255, 64, 16):  # bytes halved are ties, which float32 and float64 see apart
+        x = (np.arange(256, dtype=np.float32) / np.float32(divisor))[None]
+        sent = encode_samples((input,), 2, x)["input"]
+        np.testing.assert_array_equal(network.messages(torch.tensor(x))[0].numpy(), sent)
+
+
 def test_an_energy_budget_in_chip_arithmetic(trained: SpikingNetwork, digits: Dataset) -> None:
     profile = load_profile("loihi1")
     start = chip(trained, digits, 4)

@@ -181,7 +181,9 @@ class ChipNetwork(nn.Module):
                 f"input '{self.input.name}': samples have shape {tuple(x.shape)}, must be "
                 f"{batch_shape('B', shape)} or {batch_shape('T, B', shape)} with T = {self.steps}"
             )
-        whole = (x * self.input.scale).round_().clamp_(self.input.low, self.input.high)
+        # in float64 as `encode_samples` does, so that ties fall to the same side
+        whole = (x.double() * self.input.scale).round_().clamp_(self.input.low, self.input.high)
+        whole = whole.float()
         return whole[None] if still else whole
 
     @torch.no_grad()
