@@ -7,9 +7,12 @@ SETUP := .venv/.ready .venv-lava/.ready
 demo: $(SETUP)
 	$(BIN)/spikeport demo --out demo
 
-# A process per core, each with one thread: the tests of a file stay together.
+# A process per core, each with one thread: the tests of a file stay together. Those that look for
+# what a killed Lava leaves in shared memory run alone, so that no other Lava is there meanwhile.
+ALONE := tests/test_lava_faults.py tests/test_lava_surroundings.py
 test: $(SETUP) check
-	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadfile $(ALONE:%=--ignore=%)
+	OMP_NUM_THREADS=1 $(BIN)/pytest $(ALONE)
 
 check: .venv/.ready
 	$(BIN)/ruff check .
