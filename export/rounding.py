@@ -65,9 +65,7 @@ def largest_scale(weight: Array, bits: int) -> float:
 
 def bias_exponent(state: Array) -> int:
     """Smallest exponent at which 13-bit mantissas hold a bias in chip units, at most 7."""
-    largest = float(np.abs(state).max())
-    fits = (e for e in range(fx.BIAS_EXPONENT_MAX) if largest / 2**e <= fx.BIAS_MANTISSA_MAX)
-    return next(fits, fx.BIAS_EXPONENT_MAX)
+    return fx.bias_exponent(float(np.abs(state).max()))
 
 
 def round_bias(state: Array, exponent: int) -> NDArray[np.int32]:

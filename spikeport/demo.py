@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from spikeport.files import make_folder
 from spikeport.ladder import Ladder, LadderConfig
-from spikeport.ladder_report import make_folder, write_ladder
+from spikeport.ladder_report import write_ladder
 from spikeport.trainer import EpochRecord, TrainConfig, load_digits_split, train
 
 Progress = Callable[[str, int, int], None]

@@ -111,3 +111,15 @@ def _clear(target: Path) -> None:
         with contextlib.suppress(OSError), FileIO(path) as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.unlink(path)
+
+
+def make_folder(folder: Path) -> None:
+    """Make it, with those above it.
+
+    Raises:
+        OutputError: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be made: {error.strerror}") from error

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from spikeport.backends.registry import backend, timed
 from spikeport.backends.registry import run as run_backend
-from spikeport.chip_ladder import DEPLOYED as TRAINED_SO
+from spikeport.chip_ladder import DEPLOYED as CHIP_DEPLOYED
 from spikeport.chip_ladder import chip_rows
 from spikeport.energy import estimate_energy
 from spikeport.energy_report import EnergyReport
@@ -104,7 +104,9 @@ class Ladder:
     @property
     def deployed_energy(self) -> dict[str, EnergyReport]:
         """The estimate of the chip's integers on all samples, the one to show."""
-        return {name: self.energy[name] for name in (DEPLOYED, TRAINED_SO) if name in self.energy}
+        return {
+            name: self.energy[name] for name in (DEPLOYED, CHIP_DEPLOYED) if name in self.energy
+        }
 
 
 def climb(

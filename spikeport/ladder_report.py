@@ -5,24 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from spikeport.errors import OutputError
-from spikeport.files import write_text
+from spikeport.files import make_folder, write_text
 from spikeport.ladder import Ladder, LadderConfig, Progress, climb
 from spikeport.report import quantization_sections, render_html, to_json
 from spikeport.trainer import Dataset
 from spikeport.trainer.chip import AnyNetwork
-
-
-def make_folder(folder: Path) -> None:
-    """Make it, with those above it.
-
-    Raises:
-        OutputError: it cannot be made.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot be made: {error.strerror}") from error
 
 
 def write_ladder(

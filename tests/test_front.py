@@ -143,3 +143,13 @@ def test_the_picture_holds_every_network_within_its_borders() -> None:
         assert 0 <= float(line.get("x1", "-1")) <= float(line.get("x2", "-1")) <= 760
         assert min(float(line.get("y1", "-1")), float(line.get("y2", "-1"))) >= 0
     ElementTree.fromstring(draw_front(points[:1], "one"))
+
+
+def test_a_folder_that_cannot_be_made_is_one_clear_error(
+    spikeport: Spikeport, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    folder = str(tmp_path / "file" / "x")
+    code, _, err = spikeport("front", "digits", "--budgets", "5uJ", "--out", folder)
+    assert code == 2
+    assert "cannot be made" in err

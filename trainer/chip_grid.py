@@ -55,10 +55,6 @@ class Grid:
 def bias_integers(master: Tensor, scale: float) -> tuple[Tensor, int]:
     """Mantissas of a bias in real units, and their exponent: the smallest that holds them."""
     state = master * (scale * (1 << fx.ACTIVATION_SHIFT))
-    largest = float(state.abs().max())
-    exponents = range(fx.BIAS_EXPONENT_MAX)
-    exponent = next(
-        (e for e in exponents if largest / 2**e <= fx.BIAS_MANTISSA_MAX), fx.BIAS_EXPONENT_MAX
-    )
+    exponent = fx.bias_exponent(float(state.abs().max()))
     mantissa = (state / 2**exponent).round_()
     return mantissa.clamp_(fx.BIAS_MANTISSA_MIN, fx.BIAS_MANTISSA_MAX), exponent

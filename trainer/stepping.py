@@ -27,9 +27,8 @@ def step(
     """One forward and backward pass; returns loss, scores (B, N) and the spike pass's record.
 
     The gradient is scaled as the network's rule has it (1/T), the loss returned is not; it is the
-    cross-entropy alone. Of a batch
-    that is shared by several processes, `whole` is the size, and loss and gradient are this
-    process's part.
+    cross-entropy alone. Of a batch that is shared by several processes, `whole` is the size, and
+    loss and gradient are this process's part.
 
     Args:
         forward: stands for `training_pass` of the network, as torch has compiled it.

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from spikeport.cli import _io
 from spikeport.errors import InputError
-from spikeport.files import write_text
+from spikeport.files import make_folder, write_text
 
 if TYPE_CHECKING:
     from spikeport.trainer.chip import ChipNetwork
@@ -91,7 +91,7 @@ def front(
 
 def _check_same(folder: Path, document: dict[str, Any]) -> None:
     """Make the folder, or see that what stands there is the same front's."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     path = folder / "front.json"
     if not path.exists():
         return
