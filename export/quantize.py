@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from typing import Any
 
@@ -29,6 +29,7 @@ from spikeport.export.quantization_report import (
     report_population,
     warnings,
 )
+from spikeport.export.room import shared_room
 from spikeport.fixed_point import WEIGHT_BITS
 from spikeport.float_network import FloatNetwork
 from spikeport.network import BiasInjection, DeployedNetwork, Input
@@ -89,7 +90,8 @@ def quantize(
         bias       round(64 S b) as 13-bit mantissa and the smallest exponent that holds it
         decay      round(4096 (1 - dt/tau kept))
 
-    Equal arguments give an equal network: nothing is drawn at random.
+    Graded inputs give up low bits where the weights behind them need the room more (see
+    `shared_room`). Equal arguments give an equal network: nothing is drawn at random.
 
     Args:
         samples: calibration samples in the float units of the inputs.
@@ -100,10 +102,11 @@ def quantize(
             that fits does not exist, or the samples are empty, not finite or of wrong shape.
     """
     config = config or QuantizeConfig()
-    lowered = lower(network)
     floats = check_float_samples(network.inputs, network.steps, samples)
-    integers = encode_samples(network.inputs, network.steps, samples)
+    lowered = lower(network)
     answers, wanted = float_answers(network, lowered, floats, run_float)
+    lowered = replace(lowered, inputs=shared_room(lowered, answers, config.weight_bits))
+    integers = encode_samples(lowered.inputs, network.steps, floats)
     made = calibrate(
         lowered,
         integers,
@@ -113,7 +116,7 @@ def quantize(
         clip_fractions=config.clip_fractions or (),
     )
     deployed = DeployedNetwork(
-        inputs=network.inputs,
+        inputs=lowered.inputs,
         populations=tuple(part.population for part in made),
         connections=tuple(c for part in made for c in part.connections),
         readouts=lowered.readouts,

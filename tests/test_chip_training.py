@@ -490,11 +490,8 @@ def test_wide_inputs_share_the_room_for_sums_with_the_weights(digits: Dataset) -
     config = QuantizeConfig(weight_bits=4)
     network = to_chip(model.eval(), digits.train_x[:64], config)
     rounded = quantize(export_float(describe(model)), digits.train_x[:64], config).network
-    levels = [
-        len(np.unique(next(c for c in net.synapses if c.name == "conv1").weight))
-        for net in (rounded, network.template)
-    ]
-    assert levels[0] <= 3 < 7 <= levels[1]
+    assert rounded == network.template
+    assert len(np.unique(next(c for c in rounded.synapses if c.name == "conv1").weight)) >= 7
     assert (network.input.low, network.input.high) == (0, math.ceil(network.input.scale))
     assert math.log2(4080 / network.input.scale).is_integer()
     # the rest is as before: its deployed network takes the same samples, rounded further

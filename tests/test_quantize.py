@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 from typing import Any
 
 import nir
@@ -108,6 +109,31 @@ def test_graded_input_shares_the_scale_with_the_weights() -> None:
     np.testing.assert_allclose(wire.weight.ravel() * 16.0 / part.scale, [0.5, -0.25])
     assert made.report.connections[0].scale == part.scale / 16
     assert 0 < made.report.inputs[0].max_error <= 0.5 / 16
+
+
+@pytest.mark.parametrize("high", [16, 255, 4080])
+def test_wide_inputs_share_the_room_for_sums_with_the_weights(high: int) -> None:
+    rng = np.random.default_rng(3)
+    source = Input("input", (60,), Coding.GRADED, 0, high, float(high))
+    net = chain({"fc": affine(rng.normal(0, 0.3, (12, 60))), "lif": leaky((12,), 0.5)}, source)
+    made = quantized(net, rng.random((40, 60)), QuantizeConfig(weight_bits=4))
+    (got,), (wire,) = made.network.inputs, made.network.synapses
+    halvings = math.log2(high / got.scale)
+    assert halvings.is_integer()
+    assert got.high == math.ceil(got.scale)
+    assert (halvings == 0) == (high == 16)  # then the weights reach their grid's end as it is
+    assert got.high >= 16
+    assert len(np.unique(wire.weight)) > 8  # of 15
+
+
+def test_wide_inputs_before_whole_weights_stay_as_they_are() -> None:
+    """Sums reach half of the range that calibration leaves free, yet nothing is rounded."""
+    source = Input("input", (12,), Coding.GRADED, 0, 127, 1.0)
+    weight = np.array([[32] * 12, [32, -32] * 6])
+    net = chain({"fc": affine(weight), "if": integrate_and_fire((2,), 30_000)}, source)
+    made = quantized(net, np.full((4, 12), 127), QuantizeConfig(weight_bits=4)).network
+    assert made.inputs == (source,)
+    assert made.synapses[0].weight.tolist() == weight.tolist()
 
 
 def test_pooled_residual_network_follows_the_float_one() -> None:
