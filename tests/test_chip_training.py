@@ -185,16 +185,43 @@ def test_integers_are_always_legal(
 
     wire = Dense("input", "p", matrix(signs), weight_bits=bits, name="c")
     grid = Grid.of(wire, 2.0, Population("p", (4,), vth=10, scale=37.0))
-    assert torch.equal(
-        grid.integers(torch.tensor(wire.weight * grid.unit, dtype=torch.float32)),
-        torch.tensor(wire.weight, dtype=torch.float32),
-    )
+    same, _ = grid.integers(torch.tensor(wire.weight * grid.unit, dtype=torch.float32))
+    assert torch.equal(same, torch.tensor(wire.weight))
     master = torch.tensor(spread * matrix(later) * grid.unit, dtype=torch.float32)
-    whole = grid.integers(master)
+    apart = master.repeat_interleave(2, 1)[:, ::2]  # not dense: rounded by torch itself
+    whole, largest = grid.integers(master)
     assert not fx.off_grid(whole.numpy().astype(np.int64), bits).any()
+    assert largest == np.abs(whole.numpy().astype(np.int64)).sum(1).max()
+    again, bound = grid.integers(apart)
+    assert torch.equal(again, whole)
+    assert torch.equal(apart, master)
+    assert bound == largest
     # the nearest that the ends allow: masters stay within half a step of what they stand for
     distance, single = (master / grid.unit - whole).abs().max(), len(np.unique(whole)) == 1
     assert distance <= (2 if single else 1.001) * grid.step
+
+
+def test_ties_of_weights_go_to_the_even_number_of_steps_and_images_keep_their_order() -> None:
+    grid = Grid(-256, 254, 2, 1.0)
+    master = torch.arange(-8.0, 8.0).reshape(2, 2, 2, 2)
+    whole, largest = grid.integers(master.contiguous(memory_format=torch.channels_last))
+    assert whole.flatten().tolist() == [-8, -8, -6, -4, -4, -4, -2, 0, 0, 0, 2, 4, 4, 4, 6, 8]
+    assert whole.is_contiguous(memory_format=torch.channels_last)
+    assert largest == 36
+
+
+@pytest.mark.parametrize("dense", [True, False])
+def test_a_weight_that_is_no_number_is_named(
+    trained: SpikingNetwork, digits: Dataset, dense: bool
+) -> None:
+    network = chip(trained, digits, 8)
+    name = network.template.synapses[0].name
+    values = network.weights[name].data
+    values.view(-1)[3] = torch.nan
+    if not dense:
+        network.weights[name].data = values.repeat_interleave(2, 1)[:, ::2]
+    with pytest.raises(InputError, match=rf"connection '{name}': a weight is NaN, must be finite"):
+        network(torch.tensor(digits.test_x[:2]))
 
 
 def test_biases_take_the_smallest_exponent_that_holds_them() -> None:
@@ -473,7 +500,7 @@ def test_sums_in_bytes_are_exact(
     spikes = torch.tensor(rng.integers(0, 2, (2, 3, channels, 9, 9)), dtype=torch.uint8)
     if inner:
         spikes = spikes.movedim(2, -1).contiguous().movedim(-1, 2)
-    weight = torch.tensor(wire.weight, dtype=torch.float32)
+    weight = torch.tensor(wire.weight)
     grid = Grid.of(wire, 1.0, Population("p", (5, 9, 9), vth=1))
     found = weighted(wire, grid, weight, spikes, torch.float32)
     exact = weighted_sum(wire, weight.double(), spikes.flatten(0, 1).double())

@@ -159,13 +159,22 @@ class ChipNetwork(nn.Module):
         return chip_passes.spiking_pass(self, self.integers(), self.messages(x)).scores
 
     def integers(self) -> chip_passes.Integers:
-        """What the masters stand for at this moment."""
-        biases = {}
-        for part in self.template.populations:
-            biases[part.name] = bias_integers(self.biases[part.name], part.scale)
-        return chip_passes.Integers(
-            {name: grid.integers(self.weights[name]) for name, grid in self.grids.items()}, biases
-        )
+        """What the masters stand for at this moment.
+
+        Raises:
+            InputError: a weight is NaN.
+        """
+        weights, reach = {}, {}
+        for name, grid in self.grids.items():
+            try:
+                weights[name], reach[name] = grid.integers(self.weights[name])
+            except InputError as error:
+                raise InputError(f"connection '{name}': {error}") from None
+        biases = {
+            part.name: bias_integers(self.biases[part.name], part.scale)
+            for part in self.template.populations
+        }
+        return chip_passes.Integers(weights, reach, biases)
 
     def messages(self, x: Tensor) -> Tensor:
         """The integers that the chip is sent for x: (1 or T, B, *shape), in floating point.
@@ -196,7 +205,7 @@ class ChipNetwork(nn.Module):
             bias = mantissa.expand(part.shape).cpu().numpy().astype(np.int32)
             populations.append(replace(part, bias=bias, bias_exponent=exponent))
         connections = [
-            replace(part, weight=whole.weights[part.name].cpu().numpy().astype(np.int16))
+            replace(part, weight=whole.weights[part.name].cpu().contiguous().numpy())
             for part in self.template.synapses
         ]
         return self.template.replace(populations=tuple(populations), connections=tuple(connections))

@@ -13,7 +13,10 @@ import torch
 from torch import Tensor
 
 from spikeport import fixed_point as fx
+from spikeport.errors import InputError
 from spikeport.network import Population, Synapses
+from spikeport.trainer.chip_kernels import round_rows
+from spikeport.trainer.lif_steps import share_out
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,15 +43,47 @@ class Grid:
         return Grid(low, high, step, source_scale / target.scale)
 
     @torch.no_grad()
-    def integers(self, master: Tensor) -> Tensor:
-        """W of master weights, whole numbers in their own type; masters beyond the grid's ends are
-        moved to them, so that no weight is out of a gradient's reach.
+    def integers(self, master: Tensor) -> tuple[Tensor, int]:
+        """W of master weights (M, ...), int16, and the largest sum of |W| over one of M rows.
+
+        Masters beyond the grid's ends are moved to them, so that no weight is out of a gradient's
+        reach.
+
+        Raises:
+            InputError: a master is NaN.
         """
-        master.clamp_(self.low * self.unit, self.high * self.unit)
-        whole = (master / (self.unit * self.step)).round_().mul_(self.step)
-        if self.low == -fx.WEIGHT_END and not bool((whole > 0).any()):
+        pitch = self.unit * self.step
+        ends = self.low * self.unit, self.high * self.unit
+        whole = torch.empty_like(master, dtype=torch.int16)
+        if master.device.type == "cpu" and master.stride(0) * len(master) == master.numel():
+            rows = [t.as_strided((len(t), t.stride(0)), (t.stride(0), 1)) for t in (master, whole)]
+            sums = torch.empty((3, len(master)), dtype=torch.int64)
+            given, out, found = (t.numpy() for t in (*rows, sums))
+            share_out(
+                len(master),
+                1,
+                master.numel(),
+                lambda a, b: round_rows(given, out, found, *ends, pitch, self.step, a, b),
+            )
+            up, down, lost = sums.unbind()
+            positive, largest = bool(up.any()), int((up + down).max())
+            broken = bool(lost.any())
+        else:
+            master.clamp_(*ends)
+            near = (master / pitch).round_()
+            broken = bool(near.isnan().any())
+            whole.copy_(near.mul_(self.step))
+            positive, largest = bool((whole > 0).any()), _largest(whole)
+        if broken:
+            raise InputError("a weight is NaN, must be finite")
+        if self.low == -fx.WEIGHT_END and not positive:
             whole.clamp_min_(-self.high)  # of one sign alone, a matrix ends one step earlier
-        return whole
+            largest = _largest(whole)
+        return whole, largest
+
+
+def _largest(whole: Tensor) -> int:
+    return int(whole.abs().flatten(1).sum(1).max())
 
 
 @torch.no_grad()

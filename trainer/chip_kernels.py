@@ -28,6 +28,8 @@ Ints = NDArray[np.int32]
 Bytes = NDArray[np.uint8]
 
 _ZERO, _ONE = np.float32(0), np.float32(1)
+_ROUND = np.float32(1.5 * 2**23)
+"""Added and taken off again, it leaves the nearest whole number."""
 _NO, _YES = np.int32(0), np.int32(1)
 _SHIFT = np.int32(ACTIVATION_SHIFT)
 _M, _TURN = np.int32(STATE_WRAP), np.int32(2 * STATE_WRAP)
@@ -156,3 +158,45 @@ def sum_windows(
                         given = spikes[sample, y * down + i, x * right + k]
                         for c in range(total.size):
                             total[c] += given[c]
+
+
+@array_kernel
+def round_rows(
+    master: Floats,
+    whole: NDArray[np.int16],
+    sums: NDArray[np.int64],
+    low: float,
+    high: float,
+    pitch: float,
+    step: int,
+    begin: int,
+    end: int,
+) -> None:
+    """Weights on the grid of `chip_grid`, rows `begin` to `end` of (M, N), in one sweep.
+
+    Args:
+        master: real weights; those beyond `low` and `high` are moved there.
+        whole: gets `step` times the nearest whole number of `pitch`, ties to even.
+        sums: gets of each row the sum of positive ones, that of the others' magnitudes, and how
+            many are NaN; (3, M).
+    """
+    least, most, each = np.float32(low), np.float32(high), np.float32(pitch)
+    for row in range(begin, end):
+        up, down, lost, moved = _NO, _NO, _NO, _NO
+        for i in range(master.shape[1]):
+            given = master[row, i]
+            w = least if given < least else given
+            w = most if w > most else w
+            moved = np.int32(moved + (_YES if w != given else _NO))
+            lost = np.int32(lost + (_YES if given != given else _NO))
+            nearest = np.int32(np.float32(np.float32(w / each) + _ROUND) - _ROUND)
+            value = np.int32(nearest * step)
+            whole[row, i] = value
+            up = np.int32(up + (value if value > _NO else _NO))
+            down = np.int32(down - (value if value < _NO else _NO))
+        if moved:
+            for i in range(master.shape[1]):
+                w = master[row, i]
+                w = least if w < least else w
+                master[row, i] = most if w > most else w
+        sums[0, row], sums[1, row], sums[2, row] = up, down, lost

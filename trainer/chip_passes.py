@@ -32,9 +32,16 @@ WRAP_CONV = 2**23
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Integers:
-    """The chip's weights by connection, and bias mantissas with their exponent by population."""
+    """What the chip holds.
+
+    Attributes:
+        weights: by connection, int16.
+        reach: by connection, the largest sum of |W| over the weights into one neuron.
+        biases: mantissas and their exponent by population.
+    """
 
     weights: Mapping[str, Tensor]
+    reach: Mapping[str, int]
     biases: Mapping[str, tuple[Tensor, int]]
 
 
@@ -121,7 +128,7 @@ def _current(
 ) -> Tensor:
     """Summed weights that a population receives, (T or 1, B, *shape), whole numbers."""
     wires = network.incoming(part.name)
-    bounds = [_bound(network, wire, whole.weights[wire.name]) for wire in wires]
+    bounds = [_bound(network, wire, whole.reach[wire.name]) for wire in wires]
     for wire, bound in zip(wires, bounds, strict=True):
         limit = WRAP_CONV if isinstance(wire, Convolution) else EXACT_FLOAT64
         if bound >= limit:
@@ -144,9 +151,9 @@ def _current(
     return total
 
 
-def _bound(network: ChipNetwork, wire: Synapses, weight: Tensor) -> float:
+def _bound(network: ChipNetwork, wire: Synapses, reach: int) -> int:
     """What no weighted sum of a connection exceeds in magnitude."""
     source = network.template.sources[wire.source]
     largest = max(abs(getattr(source, "low", 0)), abs(getattr(source, "high", 1)))
     pooled = 1 if wire.pool is None else int(np.prod(wire.pool.kernel_size))
-    return float(largest * pooled * weight.abs().flatten(1).sum(1).max())
+    return int(largest * pooled * reach)

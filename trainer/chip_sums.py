@@ -28,7 +28,7 @@ def weighted(
     """W pool(s) of messages (K, B, *source) as (K, B, ...), whole numbers.
 
     Args:
-        weight: whole numbers on `grid`.
+        weight: int16 on `grid`.
         messages: uint8 where they are spikes.
         kind: floating point in which every partial sum is exact.
     """
@@ -66,7 +66,8 @@ def _pooled(wire: Conv2d, rows: Tensor) -> Tensor:
 
 def _convolve_bytes(wire: Conv2d, weight: Tensor, rows: Tensor) -> Tensor:
     """The convolution of uint8 (R, C, H, W) with even weights, float32."""
-    return _onednn(rows, (weight / 2).to(torch.int8), wire.stride, wire.padding, wire.dilation, 2.0)
+    halves = (weight >> 1).to(torch.int8)
+    return _onednn(rows, halves, wire.stride, wire.padding, wire.dilation, 2.0)
 
 
 def _onednn(
