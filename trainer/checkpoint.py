@@ -95,6 +95,7 @@ class Checkpoint:
         data: name of the data set.
         fingerprint: `Dataset.fingerprint` of the data it was trained on.
         optimizer: its state, "kind.parameter name" (see `optimizer`), empty before the first step.
+        teacher: digest of the network that answered beside the labels, None if none did.
     """
 
     model: AnyNetwork
@@ -105,6 +106,7 @@ class Checkpoint:
     history: tuple[EpochRecord, ...] = ()
     optimizer: Mapping[str, Tensor] = field(default_factory=dict)
     progress: Progress = Progress()
+    teacher: str | None = None
 
 
 def best_path(path: str | PathLike[str]) -> Path:
@@ -127,6 +129,7 @@ def save_checkpoint(path: str | PathLike[str], checkpoint: Checkpoint) -> None:
         "classes": checkpoint.classes,
         "data": checkpoint.data,
         "fingerprint": checkpoint.fingerprint,
+        "teacher": checkpoint.teacher,
         "history": [asdict(record) for record in checkpoint.history],
         "progress": asdict(checkpoint.progress),
     }
@@ -155,6 +158,7 @@ def load_checkpoint(path: str | PathLike[str]) -> Checkpoint:
         history = tuple(EpochRecord(**record) for record in document["history"])
         progress = Progress(**document.get("progress", {}))
         facts = {key: document[key] for key in ("classes", "data", "fingerprint")}
+        facts["teacher"] = document.get("teacher")
     except (KeyError, TypeError, AttributeError, ValueError, SpikeportError) as error:
         raise InputError(f"{path}: the checkpoint's description is broken: {error}") from error
     state = network.state_dict()

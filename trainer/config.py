@@ -88,6 +88,8 @@ class TrainConfig:
         energy_budget_uj: dynamic energy per sample, µJ, that the network is trained to keep; None
             for any.
         energy_profile: whose prices energy has: name of a built-in profile, or path of a file.
+        distillation: share of the loss, 0 to 1, that is the cross-entropy to the answers of a
+            teacher in place of the labels (see `distilling`).
         compile: let torch compile the passes; takes a minute or more, and a C++ compiler.
 
     Raises:
@@ -120,6 +122,7 @@ class TrainConfig:
     energy_penalty: float = 0.0
     energy_budget_uj: float | None = None
     energy_profile: str = "loihi1"
+    distillation: float = 0.0
     compile: bool = False
     weight_bits: int | None = None
 
@@ -167,6 +170,8 @@ class TrainConfig:
             raise InputError(
                 f"training: validation is {self.validation}, must lie in 0..1, below 1"
             )
+        if not 0 <= self.distillation <= 1:
+            raise InputError(f"training: distillation is {self.distillation}, must lie in 0..1")
         if self.weight_bits is not None:
             integer("training: weight_bits", self.weight_bits, 2, WEIGHT_BITS)
             if self.rule is not Rule.RATE_M:

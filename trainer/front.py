@@ -72,6 +72,7 @@ def train_front(
     folder: str | PathLike[str],
     *,
     start: Start | None = None,
+    teacher: Start | None = None,
     watch: Callable[[str], Watch] = lambda name: Watch(),
 ) -> Iterator[FrontPoint]:
     """Train and measure one network per budget; yields the start, then each as it is done.
@@ -83,6 +84,7 @@ def train_front(
         budgets_uj: dynamic energies per sample, µJ.
         start: network or checkpoint from which all start; by default one that is first trained
             without a budget, as `folder`/unbounded.safetensors.
+        teacher: see `train`.
         watch: whom to tell of the training of each, by its name.
 
     Raises:
@@ -96,7 +98,15 @@ def train_front(
     def trained(name: str, budget: float | None, start: Start | None) -> FrontPoint:
         path = folder / f"{name}.safetensors"
         asked = dataclasses.replace(config, energy_budget_uj=budget)
-        result = train(asked, data, watch(name), checkpoint=path, resume=path.exists(), start=start)
+        result = train(
+            asked,
+            data,
+            watch(name),
+            checkpoint=path,
+            resume=path.exists(),
+            start=start,
+            teacher=teacher,
+        )
         return measure(result.best or result.model, path, budget, data, profile)
 
     if start is None:

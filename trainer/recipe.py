@@ -41,6 +41,7 @@ class ChipStage:
     AdamW by default: batch norms are folded then, and gradients of layers differ in size.
 
     Attributes:
+        distillation: see `TrainConfig`; the teacher is the network that this stage starts from.
         calibration: training samples that choose the scales of the integers.
     """
 
@@ -50,6 +51,7 @@ class ChipStage:
     lr: float = 1e-3
     optimizer: Optimizer = Optimizer.ADAMW
     weight_decay: float = 0.0
+    distillation: float = 0.0
     calibration: int = 256
 
     def __post_init__(self) -> None:
@@ -86,6 +88,7 @@ class Recipe:
             lr=self.chip.lr,
             optimizer=self.chip.optimizer,
             weight_decay=self.chip.weight_decay,
+            distillation=self.chip.distillation,
         )
 
 

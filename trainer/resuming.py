@@ -12,8 +12,10 @@ from spikeport.trainer.config import TrainConfig
 from spikeport.trainer.data import Dataset
 
 
-def check_same_run(path: str, state: Checkpoint, config: TrainConfig, data: Dataset) -> None:
-    """Refuse a checkpoint of another configuration or of other data.
+def check_same_run(
+    path: str, state: Checkpoint, config: TrainConfig, data: Dataset, teacher: str | None = None
+) -> None:
+    """Refuse a checkpoint of another configuration, of other data, or of another teacher's digest.
 
     Raises:
         InputError: naming what differs.
@@ -28,6 +30,8 @@ def check_same_run(path: str, state: Checkpoint, config: TrainConfig, data: Data
         raise InputError(
             f"{path}: was trained on other data ('{state.data}'), cannot go on with '{data.name}'"
         )
+    if state.teacher != teacher:
+        raise InputError(f"{path}: was trained with another teacher, cannot go on with this one")
 
 
 def load_best(path: str | PathLike[str], state: Checkpoint) -> AnyNetwork | None:

@@ -24,7 +24,7 @@ def first_network(config: TrainConfig, data: Dataset, start: Start | None) -> An
             `config.weight_bits` says.
     """
     subject = "start" if isinstance(start, AnyNetwork | None) else str(start)
-    given = start if isinstance(start, AnyNetwork | None) else load_checkpoint(start).model
+    given = None if start is None else network_of(start)
     if isinstance(given, ChipNetwork):
         _check_chip(subject, given, config, data)
         return copy.deepcopy(given)
@@ -37,6 +37,11 @@ def first_network(config: TrainConfig, data: Dataset, start: Start | None) -> An
     if given is not None:
         _take_over(subject, network, given)
     return network
+
+
+def network_of(start: Start) -> AnyNetwork:
+    """The network itself."""
+    return start if isinstance(start, AnyNetwork) else load_checkpoint(start).model
 
 
 def _check_chip(subject: str, given: ChipNetwork, config: TrainConfig, data: Dataset) -> None:

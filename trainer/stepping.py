@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from spikeport.trainer.chip import AnyNetwork
+from spikeport.trainer.distilling import Teacher
 from spikeport.trainer.energy_loss import EnergyLoss
 from spikeport.trainer.passes import Record
 
@@ -23,6 +24,7 @@ def step(
     whole: int | None = None,
     forward: Forward | None = None,
     energy: EnergyLoss | None = None,
+    teacher: Teacher | None = None,
 ) -> tuple[Tensor, Tensor, Record]:
     """One forward and backward pass; returns loss, scores (B, N) and the spike pass's record.
 
@@ -33,12 +35,13 @@ def step(
     Args:
         forward: stands for `training_pass` of the network, as torch has compiled it.
         energy: adds its gradient.
+        teacher: has its say beside the labels, in the loss returned too.
     """
     scores, record = (forward or network.training_pass)(x)
     wide = scores.to(torch.promote_types(scores.dtype, torch.float32))
-    loss = functional.cross_entropy(wide, y, reduction="sum") / (whole or len(y))
-    target = (
-        loss if energy is None else loss + energy(network, x, record, len(y) / (whole or len(y)))
-    )
-    (target * network.gradient_scale).backward()  # type: ignore[no-untyped-call]
+    wanted = y if teacher is None else teacher.targets(x, y)
+    size = whole or len(y)
+    loss = functional.cross_entropy(wide, wanted, reduction="sum") / size
+    total = loss if energy is None else loss + energy(network, x, record, len(y) / size)
+    (total * network.gradient_scale).backward()  # type: ignore[no-untyped-call]
     return loss.detach(), scores.detach(), record

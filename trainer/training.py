@@ -34,6 +34,7 @@ from spikeport.trainer.checkpoint import (
 from spikeport.trainer.chip import AnyNetwork
 from spikeport.trainer.config import Precision, TrainConfig
 from spikeport.trainer.data import Dataset, Indices, hold_out
+from spikeport.trainer.distilling import Teacher, find_teacher
 from spikeport.trainer.energy_loss import EnergyLoss, energy_loss
 from spikeport.trainer.guard import check_finite
 from spikeport.trainer.measuring import PROBE, energy_uj, measure_accuracy
@@ -89,6 +90,7 @@ def train(
     minutes: float | None = None,
     workers: int | None = None,
     start: Start | None = None,
+    teacher: Start | None = None,
 ) -> TrainingResult:
     """Train on the training samples only, for a fixed number of epochs.
 
@@ -103,17 +105,20 @@ def train(
         start: a network, or a checkpoint's path, whose weights and running statistics training
             starts from instead of random ones; a run that is resumed is past its start. With
             `weight_bits` it must be a `ChipNetwork`.
+        teacher: a trained network, or a checkpoint's path, to learn from with `distillation`; in a
+            run that is resumed too.
 
     Raises:
         InputError: loss, statistics or gradients became NaN or infinite; nothing to resume from,
             or it belongs to another configuration or data set; the data cannot undergo the
-            configured changes; `start` is of another architecture; no chip can run a network that
-            shall keep an energy budget, or none within it.
+            configured changes; `start` is of another architecture; the teacher is missing or
+            answers to other data; no chip can run a network that shall keep an energy budget, or
+            none within it.
         OutputError: the checkpoint cannot be written.
     """
     watch = progress if isinstance(progress, Watch) else Watch(progress or Watch().epoch)
     with torch_threads(config.threads), process_group(config.device):
-        run = _begin(config, data, checkpoint, resume, workers, start)
+        run = _begin(config, data, checkpoint, resume, workers, start, teacher)
         while len(run.state.history) < config.epochs:
             run = _epoch(run, watch, minutes)
         return _result(run)
@@ -135,6 +140,7 @@ class _Run:
     best: AnyNetwork | None
     profile: HardwareProfile
     energy: EnergyLoss | None
+    teacher: Teacher | None
 
     def save(self) -> None:
         if self.path is not None and share()[0] == 0:
@@ -148,7 +154,10 @@ def _begin(
     resume: bool,
     workers: int | None,
     start: Start | None,
+    teacher: Start | None,
 ) -> _Run:
+    taught = find_teacher(config, data, teacher)
+    by = None if taught is None else taught.digest
     profile = load_profile(config.energy_profile)
     check_augment(config.augment, data.train_x, data.input)
     kept: Indices = np.arange(len(data.train_x))
@@ -160,15 +169,15 @@ def _begin(
         if path is None:
             raise InputError("training: resume needs a checkpoint path")
         state = load_checkpoint(path)
-        check_same_run(str(path), state, config, data)
+        check_same_run(str(path), state, config, data, by)
         best = load_best(path, state)
     else:
         network = first_network(config, data, start)
-        state = Checkpoint(network, config, data.classes, data.name, data.fingerprint)
+        state = Checkpoint(network, config, data.classes, data.name, data.fingerprint, teacher=by)
     device = choose_device(config.device)
-    state.model.to(device)
-    if config.channels_last:
-        state.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    _place(state.model, device, config)
+    if taught is not None:
+        _place(taught.network, device, config)
     feed = Feed(
         data.train_x, data.train_y, kept, config.augment, config.seed, config.batch_size, share()
     )
@@ -193,10 +202,17 @@ def _begin(
         best,
         profile,
         energy,
+        taught,
     )
     if not resume:
         run.save()
     return run
+
+
+def _place(network: AnyNetwork, device: torch.device, config: TrainConfig) -> None:
+    network.to(device)
+    if config.channels_last:
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def _epoch(run: _Run, watch: Watch, minutes: float | None) -> _Run:
@@ -242,7 +258,7 @@ def _update(run: _Run, x: Tensor, y: Tensor, whole: int, epoch: int) -> tuple[fl
         x = x.contiguous(memory_format=torch.channels_last)
     half = config.precision is Precision.BFLOAT16
     with torch.autocast(run.device.type, torch.bfloat16, enabled=half):
-        loss, scores, record = step(network, x, y, whole, run.forward, run.energy)
+        loss, scores, record = step(network, x, y, whole, run.forward, run.energy, run.teacher)
     sum_gradients(network.parameters())
     check_finite(network, loss, record, epoch)
     run.optimizer.step()

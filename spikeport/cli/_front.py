@@ -79,7 +79,9 @@ def front(
             begin = chip_start(start, bits, spread(data.train_x, chosen.chip.calibration))
         points = []
         watch = stack.enter_context(watching(config.epochs, None, lines and first, first))
-        for point in train_front(config, data, limits, out, start=begin, watch=lambda _: watch):
+        for point in train_front(
+            config, data, limits, out, start=begin, teacher=start, watch=lambda _: watch
+        ):
             points.append(point)
             if first:
                 found = {**document, "points": [each.as_dict() for each in points]}

@@ -64,6 +64,7 @@ def run_recipe(
                 minutes=minutes,
                 workers=workers,
                 start=begin,
+                teacher=start,
             )
         facts = _facts(recipe, result, data, out)
     return facts if first else None
