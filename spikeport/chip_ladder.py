@@ -33,6 +33,7 @@ from spikeport.workflow import trace_chunk
 TRAINED, DEPLOYED = "chip arithmetic, as trained", "deployed, native"
 AFTER_NIR = "after NIR write and read"
 SLOW = {"reference": "scalar reference", "lava": "Lava"}
+LEFT_OUT = "no samples were asked for"
 SPIKES = ("spikes",)
 Rows = tuple[tuple[LadderRow, ...], dict[str, EnergyReport], tuple[SkippedStage, ...]]
 
@@ -51,7 +52,7 @@ def chip_rows(
     """Climb; writes `network.spikeport` and `deployed.nir` to `folder`.
 
     Args:
-        slow: samples of the slow stages by backend, from the first on.
+        slow: samples of the slow stages by backend, from the first on; 0 leaves one out.
 
     Returns:
         rows, energy by stage, and stages that could not run here.
@@ -83,6 +84,9 @@ def chip_rows(
     skipped = []
     for name, count in slow.items():
         stage = SLOW[name]
+        if not count:
+            skipped.append(SkippedStage(stage, name, LEFT_OUT))
+            continue
         progress(stage, 0, 0)
         status = backend(name).status()
         if status.version is None:

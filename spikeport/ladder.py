@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from spikeport.backends.registry import backend, timed
 from spikeport.backends.registry import run as run_backend
 from spikeport.chip_ladder import DEPLOYED as CHIP_DEPLOYED
-from spikeport.chip_ladder import chip_rows
+from spikeport.chip_ladder import LEFT_OUT, chip_rows
 from spikeport.energy import estimate_energy
 from spikeport.energy_report import EnergyReport
 from spikeport.errors import InputError
@@ -64,7 +64,7 @@ class LadderConfig:
     Attributes:
         samples: held-out samples of the fast stages, None for all.
         calibration: training samples that choose the quantizer's scales.
-        reference_samples, lava_samples: of the slow stages, from the first on.
+        reference_samples, lava_samples: of the slow stages, from the first on; 0 leaves one out.
         max_drop_points: how far accuracy may fall by quantization.
         timeout_s: wall-clock limit of a stage on a slow backend (Lava); None leaves it its own.
     """
@@ -79,10 +79,11 @@ class LadderConfig:
     quantize: QuantizeConfig = dataclasses.field(default_factory=QuantizeConfig)
 
     def __post_init__(self) -> None:
-        for name in ("samples", "calibration", "reference_samples", "lava_samples"):
+        least = {"samples": 1, "calibration": 1, "reference_samples": 0, "lava_samples": 0}
+        for name, fewest in least.items():
             value = getattr(self, name)
-            if value is not None and value < 1:
-                raise InputError(f"ladder: {name} is {value}, must be at least 1")
+            if value is not None and value < fewest:
+                raise InputError(f"ladder: {name} is {value}, must be at least {fewest}")
         if self.timeout_s is not None and not self.timeout_s > 0:
             raise InputError(f"ladder: timeout_s is {self.timeout_s}, must be above 0")
 
@@ -241,7 +242,9 @@ class _Climber:
             ("Lava", "lava", self.config.lava_samples),
         ):
             first = {part: values[:count] for part, values in x.items()}
-            if self._starts(stage, name) and (
+            if not count:
+                self.skipped.append(SkippedStage(stage, name, LEFT_OUT))
+            elif self._starts(stage, name) and (
                 done := self._attempt(stage, name, again, first, record=("spikes",))
             ):
                 # Native once more on just these samples, so that event counts compare too.

@@ -12,12 +12,15 @@ import torch
 from torch import nn
 
 from spikeport.backends.lava import lava_status
+from spikeport.chip_training import to_chip
 from spikeport.demo import run_demo
 from spikeport.errors import BackendUnavailableError, InputError
+from spikeport.export import QuantizeConfig
 from spikeport.ladder import LadderConfig, climb
 from spikeport.network import Reset
 from spikeport.report import render_html
 from spikeport.trainer import LIF, Dataset, Node, SpikingNetwork, TrainConfig, load_digits_split
+from spikeport.trainer.chip import AnyNetwork
 
 FEW = LadderConfig(samples=24, calibration=32, reference_samples=2, lava_samples=4)
 
@@ -118,7 +121,23 @@ def test_a_stage_that_takes_too_long(digits: Dataset, tmp_path: Path) -> None:
     assert told[-1] == "Lava"
 
 
-@pytest.mark.parametrize(("name", "value"), [("lava_samples", 0), ("timeout_s", 0.0)])
+@pytest.mark.parametrize("bits", [None, 8])
+def test_slow_stages_may_be_left_out(digits: Dataset, tmp_path: Path, bits: int | None) -> None:
+    trained = residual(Reset.ZERO)
+    model: AnyNetwork = trained
+    if bits is not None:
+        model = to_chip(trained, digits.train_x[:32], QuantizeConfig(weight_bits=bits))
+    config = replace(FEW, reference_samples=0, lava_samples=0, max_drop_points=100.0)
+    report = climb(model, digits, tmp_path, config).report
+    assert report.passed
+    assert not {"scalar reference", "Lava"} & verdicts(report).keys()
+    left_out = [part for part in report.skipped if part.stage in ("scalar reference", "Lava")]
+    assert [part.reason for part in left_out] == ["no samples were asked for"] * 2
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("lava_samples", -1), ("samples", 0), ("timeout_s", 0.0)]
+)
 def test_numbers_that_must_be_positive(name: str, value: float) -> None:
     with pytest.raises(InputError, match=f"{name} is {value}, must be "):
         LadderConfig(**{name: value})  # type: ignore[arg-type]

@@ -19,10 +19,10 @@ def ladder(
     data: _io.Data = "digits",
     samples: _io.Count = None,
     lava_samples: Annotated[
-        int, typer.Option(min=1, help="Test samples for Lava, which is slow.")
+        int, typer.Option(min=0, help="Test samples for Lava, which is slow; 0: without.")
     ] = 32,
     reference_samples: Annotated[
-        int, typer.Option(min=1, help="Test samples for the scalar reference.")
+        int, typer.Option(min=0, help="Test samples for the scalar reference; 0: without.")
     ] = 4,
     bits: Annotated[
         int, typer.Option(help="Bits per weight, 2 to 8, where floats are to be quantized.")
