@@ -25,21 +25,12 @@ def front(
         str, typer.Option(metavar="ENERGIES", help="Per sample, joined by commas: 10uJ,5uJ,800nJ.")
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write; made if missing.")],
-    recipe: Annotated[
-        str, typer.Argument(help="Name of a recipe that comes with Spikeport, or a .toml file.")
-    ] = "digits",
-    changes: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change a value: training.epochs=10."),
-    ] = None,
+    recipe: _io.RecipeName = "digits",
+    changes: _io.Changes = None,
     start: _io.Start = None,
     bits: _io.ChipBits = None,
-    energy_profile: Annotated[
-        str | None, typer.Option(help="Whose prices: a built-in name, or a .toml file.")
-    ] = None,
-    lines: Annotated[
-        bool, typer.Option("--lines", help="Print a line per epoch on standard error.")
-    ] = False,
+    energy_profile: _io.EnergyPrices = None,
+    lines: _io.Lines = False,
     as_json: _io.Json = False,
 ) -> None:
     """Train one network per energy budget and draw accuracy against energy.

@@ -36,6 +36,18 @@ Steps = Annotated[
 ResetName = Annotated[
     str | None, typer.Option("--reset", help="`zero` or `subtract`, for a NIR file from elsewhere.")
 ]
+RecipeName = Annotated[
+    str, typer.Argument(help="Name of a recipe that comes with Spikeport, or a .toml file.")
+]
+Changes = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a value: training.steps=2."),
+]
+EnergyPrices = Annotated[
+    str | None,
+    typer.Option("--energy-profile", help="Whose prices: a built-in name, or a .toml file."),
+]
+Lines = Annotated[bool, typer.Option("--lines", help="Print a line per epoch on standard error.")]
 Start = Annotated[
     Path | None,
     typer.Option("--from", metavar="CHECKPOINT", help="Start from the weights of this one."),

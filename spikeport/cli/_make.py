@@ -16,13 +16,8 @@ from spikeport.network_file import save_network
 
 def train(
     out: _io.Out,
-    recipe: Annotated[
-        str, typer.Argument(help="Name of a recipe that comes with Spikeport, or a .toml file.")
-    ] = "digits",
-    changes: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change a value: training.steps=2."),
-    ] = None,
+    recipe: _io.RecipeName = "digits",
+    changes: _io.Changes = None,
     data: Annotated[
         str | None, typer.Option(help="Instead of the recipe's: a name, .npz file or folder.")
     ] = None,
@@ -45,9 +40,7 @@ def train(
     energy_penalty: Annotated[
         float | None, typer.Option(help="Weight of relative energy in the loss.")
     ] = None,
-    energy_profile: Annotated[
-        str | None, typer.Option(help="Whose prices: a built-in name, or a .toml file.")
-    ] = None,
+    energy_profile: _io.EnergyPrices = None,
     bits: _io.ChipBits = None,
     seed: Annotated[int | None, typer.Option(help="Same seed, same weights.")] = None,
     threads: Annotated[int | None, typer.Option(help="Of torch.")] = None,
@@ -64,9 +57,7 @@ def train(
     tensorboard: Annotated[
         Path | None, typer.Option(help="Folder for TensorBoard's log, a line per epoch.")
     ] = None,
-    lines: Annotated[
-        bool, typer.Option("--lines", help="Print a line per epoch on standard error.")
-    ] = False,
+    lines: _io.Lines = False,
     as_json: _io.Json = False,
 ) -> None:
     """Train a spiking network by rate-based backpropagation; write a checkpoint.
