@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from spikeport.errors import InputError
 
@@ -29,6 +29,13 @@ def choose_device(name: str) -> torch.device:
     if device.type == "cuda" and device.index is None:
         return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
     return device
+
+
+def place(network: nn.Module, device: torch.device, *, channels_last: bool) -> None:
+    """Move a network to a device, and its images to channels innermost."""
+    network.to(device)
+    if channels_last:
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def compiled(forward: Callable[[Tensor], Out]) -> Callable[[Tensor], Out]:

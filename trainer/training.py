@@ -21,7 +21,7 @@ from torch import Tensor
 
 from spikeport.errors import InputError
 from spikeport.profile import HardwareProfile, load_profile
-from spikeport.trainer.accelerate import choose_device, compiled, torch_threads
+from spikeport.trainer.accelerate import choose_device, compiled, place, torch_threads
 from spikeport.trainer.batches import Feed, check_augment, check_shares, default_workers
 from spikeport.trainer.checkpoint import (
     Checkpoint,
@@ -175,9 +175,8 @@ def _begin(
         network = first_network(config, data, start)
         state = Checkpoint(network, config, data.classes, data.name, data.fingerprint, teacher=by)
     device = choose_device(config.device)
-    _place(state.model, device, config)
-    if taught is not None:
-        _place(taught.network, device, config)
+    for network in (state.model, *([] if taught is None else [taught.network])):
+        place(network, device, channels_last=config.channels_last)
     feed = Feed(
         data.train_x, data.train_y, kept, config.augment, config.seed, config.batch_size, share()
     )
@@ -207,12 +206,6 @@ def _begin(
     if not resume:
         run.save()
     return run
-
-
-def _place(network: AnyNetwork, device: torch.device, config: TrainConfig) -> None:
-    network.to(device)
-    if config.channels_last:
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def _epoch(run: _Run, watch: Watch, minutes: float | None) -> _Run:
