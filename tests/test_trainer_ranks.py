@@ -15,6 +15,7 @@ import torch
 from spikeport.errors import InputError
 from spikeport.trainer import (
     Augment,
+    SpikingNetwork,
     TrainConfig,
     TrainingResult,
     build_network,
@@ -30,12 +31,13 @@ ROOT = Path(__file__).parent.parent
 CONFIG = dataclasses.replace(
     TINY, epochs=2, batch_size=20, validation=0.25, v_threshold=0.2, energy_budget_uj=0.046
 )
+TAUGHT = dataclasses.replace(CONFIG, distillation=0.7)
 SAMPLES = 57
 """Of 43 to train on, the last batch of an epoch has shares of two and one."""
 SCRIPT = """
 from pathlib import Path
 from spikeport.trainer.ranks import process_group
-from tests.test_trainer_ranks import CONFIG, SAMPLES, Rule, by, tiny_data, train
+from tests.test_trainer_ranks import CONFIG, SAMPLES, TAUGHT, Rule, by, teacher, tiny_data, train
 {body}
 """
 BY_EVERY_RULE = """
@@ -43,6 +45,8 @@ with process_group("cpu"):
     for rule in Rule:
         path = Path({folder!r}, f"{{rule}}.safetensors")
         train(by(rule), tiny_data(SAMPLES), checkpoint=path, minutes=0)
+    path = Path({folder!r}, "taught.safetensors")
+    train(TAUGHT, tiny_data(SAMPLES), checkpoint=path, minutes=0, teacher=teacher())
 """
 GOING_ON = """
 train(CONFIG, tiny_data(SAMPLES), checkpoint={path!r}, resume=True, minutes=0)
@@ -51,6 +55,12 @@ train(CONFIG, tiny_data(SAMPLES), checkpoint={path!r}, resume=True, minutes=0)
 
 def by(rule: Rule) -> TrainConfig:
     return dataclasses.replace(CONFIG, rule=rule)
+
+
+def teacher() -> SpikingNetwork:
+    """Untrained: its answers are not the labels."""
+    config = dataclasses.replace(CONFIG, seed=7)
+    return build_network(config, tiny_data(SAMPLES).input, 4)
 
 
 def torchrun(folder: Path, body: str) -> None:
@@ -93,6 +103,13 @@ def test_two_processes_train_as_one(shared: Path, rule: Rule) -> None:
     for name, value in first.named_parameters():
         moved = (dict(last.named_parameters())[name] - value).abs().max()
         assert name.endswith(".bias") or moved > 1e-2
+
+
+def test_two_processes_learn_from_a_teacher_as_one(shared: Path) -> None:
+    alone = train(TAUGHT, tiny_data(SAMPLES), teacher=teacher())
+    assert_same(shared / "taught.safetensors", alone)
+    untaught = load_checkpoint(shared / f"{CONFIG.rule}.safetensors").history
+    assert all(abs(a.loss - b.loss) > 1e-3 for a, b in zip(alone.history, untaught, strict=True))
 
 
 def test_no_two_rules_train_alike(shared: Path) -> None:
