@@ -105,18 +105,16 @@ def quantize(
     floats = check_float_samples(network.inputs, network.steps, samples)
     lowered = lower(network)
     answers, wanted = float_answers(network, lowered, floats, run_float)
-    lowered = replace(lowered, inputs=shared_room(lowered, answers, config.weight_bits))
-    integers = encode_samples(lowered.inputs, network.steps, floats)
-    made = calibrate(
-        lowered,
-        integers,
-        answers,
-        run_chip,
-        weight_bits=config.weight_bits,
-        clip_fractions=config.clip_fractions or (),
-    )
+    options: Any = {
+        "weight_bits": config.weight_bits,
+        "clip_fractions": config.clip_fractions or (),
+    }
+    inputs = shared_room(lowered, answers, floats, run_chip, **options)
+    lowered = replace(lowered, inputs=inputs)
+    integers = encode_samples(inputs, network.steps, floats)
+    made = calibrate(lowered, integers, answers, run_chip, **options)
     deployed = DeployedNetwork(
-        inputs=lowered.inputs,
+        inputs=inputs,
         populations=tuple(part.population for part in made),
         connections=tuple(c for part in made for c in part.connections),
         readouts=lowered.readouts,

@@ -9,28 +9,60 @@ from dataclasses import replace
 import numpy as np
 
 from spikeport import fixed_point as fx
-from spikeport.export.calibrate import FloatAnswer
+from spikeport.export.calibrate import ChipSimulator, FloatAnswer, calibrate
 from spikeport.export.lowered import LoweredNetwork
 from spikeport.export.rounding import round_weights, settle
 from spikeport.export.scales import candidates, largest_allowed
 from spikeport.network import Coding, Input
+from spikeport.samples import Samples, encode_samples
 
 
 def shared_room(
-    lowered: LoweredNetwork, answers: Mapping[str, FloatAnswer], weight_bits: int
+    lowered: LoweredNetwork,
+    answers: Mapping[str, FloatAnswer],
+    floats: Samples,
+    run_chip: ChipSimulator,
+    *,
+    weight_bits: int,
+    clip_fractions: tuple[float, ...],
 ) -> tuple[Input, ...]:
-    """The inputs, graded ones coarser where that evens out what rounding loses.
+    """The inputs, graded ones coarser where the populations behind them then come nearer.
 
     Sums of weights times inputs must fit the chip's 24 bits, so wide inputs leave small integers to
     the weights. An input that reaches up to X, before weights of up to W in steps of d, is halved
     k times: W doubles k times as X halves, and X 2^-k = W 2^k / d is where both lose alike, unless
-    the weights' grid ends before. Nothing is changed where the sums have room, or where rounding
-    loses nothing.
+    the weights' grid ends before. That is so of pixels; event counts, most of which are one, lose
+    all. So both ways are calibrated, and the one with the smaller error is kept.
 
     Args:
         answers: of the float network, per population.
+        floats: calibration samples in float units.
     """
-    return tuple(_coarser(part, lowered, answers, weight_bits) for part in lowered.inputs)
+    chosen = lowered.inputs
+
+    def error(part: Input, inputs: tuple[Input, ...]) -> float:
+        behind = {wire.target for wire in lowered.connections if wire.source == part.name}
+        first = [target for target in lowered.populations if target.name in behind]
+        sent = encode_samples(inputs, lowered.steps, floats)
+        network = replace(lowered, inputs=inputs, populations=tuple(first))
+        made = calibrate(
+            network,
+            sent,
+            answers,
+            run_chip,
+            weight_bits=weight_bits,
+            clip_fractions=clip_fractions,
+        )
+        return sum(found.rms_error**2 for found in made)
+
+    for part in lowered.inputs:
+        coarser = _coarser(part, lowered, answers, weight_bits)
+        if coarser is part:
+            continue
+        tried = tuple(coarser if own is part else own for own in chosen)
+        if error(part, tried) < error(part, chosen):
+            chosen = tried
+    return chosen
 
 
 def _coarser(

@@ -22,7 +22,7 @@ from spikeport import fixed_point as fx
 from spikeport.chip_training import to_chip
 from spikeport.energy import estimate_energy
 from spikeport.errors import InputError
-from spikeport.export import QuantizeConfig, export_float
+from spikeport.export import QuantizeConfig
 from spikeport.network import (
     Coding,
     Conv2d,
@@ -48,7 +48,6 @@ from spikeport.trainer import (
     Node,
     SpikingNetwork,
     TrainConfig,
-    describe,
     evaluate,
     load_checkpoint,
     load_digits_split,
@@ -65,7 +64,6 @@ from spikeport.trainer.energy_loss import model_of
 from spikeport.trainer.energy_model import message_rate
 from spikeport.trainer.measuring import count_and_price, energy_uj
 from spikeport.trainer.starting import first_network
-from spikeport.workflow import quantize
 from tests.strategies import networks, samples_for
 
 CONFIG = TrainConfig(widths=(6, 12), steps=4, epochs=4, batch_size=32)
@@ -516,9 +514,9 @@ def test_wide_inputs_share_the_room_for_sums_with_the_weights(digits: Dataset) -
         model.spiking_pass(x)
     config = QuantizeConfig(weight_bits=4)
     network = to_chip(model.eval(), digits.train_x[:64], config)
-    rounded = quantize(export_float(describe(model)), digits.train_x[:64], config).network
-    assert rounded == network.template
-    assert len(np.unique(next(c for c in rounded.synapses if c.name == "conv1").weight)) >= 7
+    assert (
+        len(np.unique(next(c for c in network.template.synapses if c.name == "conv1").weight)) >= 7
+    )
     assert (network.input.low, network.input.high) == (0, math.ceil(network.input.scale))
     assert math.log2(4080 / network.input.scale).is_integer()
     # the rest is as before: its deployed network takes the same samples, rounded further

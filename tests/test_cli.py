@@ -19,6 +19,8 @@ import safetensors.numpy
 
 from spikeport.cli import main
 from spikeport.network_file import load_network, save_network
+from spikeport.trainer import load_checkpoint
+from spikeport.trainer.distilling import digest
 
 Spikeport = Callable[..., tuple[int, str, str]]
 
@@ -352,6 +354,25 @@ def test_train_takes_a_recipe_and_changes(spikeport: Spikeport, tmp_path: Path) 
     code, _, err = spikeport("train", recipe, "-o", out, "--set", "training.epoch=3")
     assert code == 2
     assert "unknown key 'training.epoch'; did you mean 'training.epochs'?" in one_line(err)
+
+
+def test_chip_training_learns_from_a_teacher(
+    spikeport: Spikeport, folder: Path, tmp_path: Path
+) -> None:
+    model, out, further = folder / "m.safetensors", tmp_path / "a.safetensors", tmp_path / "b"
+    command = ["train", "--model", "mlp", "--widths", "16", "-T", "4", "--bits", "4"]
+    command += ["--epochs", "1", "--set", "chip.distillation=1.0", "-o"]
+    assert spikeport(*command, out, "--from", model)[0] == 0
+    assert load_checkpoint(out).teacher == digest(load_checkpoint(model).model)
+    code, _, err = spikeport(*command, out, "--resume")
+    assert code == 2
+    assert "distillation is 1.0, needs a teacher" in one_line(err)
+    assert spikeport(*command, out, "--resume", "--from", model)[0] == 0
+    code, _, err = spikeport(*command, further, "--from", out)
+    assert code == 2
+    assert "leaves nothing to learn" in one_line(err)
+    assert spikeport(*command, further, "--from", out, "--teacher", model)[0] == 0
+    assert load_checkpoint(further).teacher == load_checkpoint(out).teacher
 
 
 def test_event_data_from_training_to_the_chip(spikeport: Spikeport, tmp_path: Path) -> None:

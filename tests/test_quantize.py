@@ -126,6 +126,18 @@ def test_wide_inputs_share_the_room_for_sums_with_the_weights(high: int) -> None
     assert len(np.unique(wire.weight)) > 8  # of 15
 
 
+@pytest.mark.parametrize("bits", [8, 4])
+def test_event_counts_are_not_halved_away(bits: int) -> None:
+    """Most counts are one, whatever the largest: rounded coarser they would be nothing."""
+    rng = np.random.default_rng(5)
+    source = Input("input", (60,), Coding.GRADED, 0, 255, 1.0)
+    net = chain({"fc": affine(rng.normal(0, 0.3, (12, 60))), "lif": leaky((12,), 0.5)}, source)
+    counts = rng.poisson(0.3, (40, 60)) * (1 + 200 * (rng.random((40, 60)) < 0.01))
+    made = quantized(net, np.minimum(counts, 255), QuantizeConfig(weight_bits=bits))
+    assert made.network.inputs == (source,)
+    assert made.report.inputs[0].max_error == 0
+
+
 def test_wide_inputs_before_whole_weights_stay_as_they_are() -> None:
     """Sums reach half of the range that calibration leaves free, yet nothing is rounded."""
     source = Input("input", (12,), Coding.GRADED, 0, 127, 1.0)

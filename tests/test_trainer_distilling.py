@@ -25,9 +25,10 @@ from spikeport.trainer import (
     train,
 )
 from spikeport.trainer.checkpoint import EpochRecord
+from spikeport.trainer.chip import AnyNetwork
 from spikeport.trainer.config import Optimizer, build_network
 from spikeport.trainer.data import Dataset
-from spikeport.trainer.distilling import find_teacher
+from spikeport.trainer.distilling import digest, find_teacher
 from spikeport.trainer.stepping import step
 
 CONFIG = TrainConfig(widths=(6, 12), steps=4, epochs=3, batch_size=64)
@@ -169,3 +170,19 @@ def test_a_recipe_asks_for_it_in_chip_arithmetic() -> None:
     recipe = load_recipe("digits", {"chip.distillation": 0.7})
     assert recipe.training.distillation == 0
     assert recipe.on_chip(4).distillation == 0.7
+
+
+def test_teachers_are_told_apart_by_all_that_decides_their_answers(
+    digits: Dataset, checkpoint: Path
+) -> None:
+    made: list[AnyNetwork] = [
+        build_network(dataclasses.replace(CONFIG, **change), digits.input, 10)
+        for change in ({}, {"decay": 0.9}, {"v_threshold": 0.5}, {"steps": 8}, {"seed": 1})
+    ]
+    model = load_checkpoint(checkpoint).model
+    assert isinstance(model, SpikingNetwork)
+    made += [
+        to_chip(model, digits.train_x[:64], QuantizeConfig(weight_bits=bits)) for bits in (4, 8)
+    ]
+    assert len({digest(network) for network in made}) == len(made)
+    assert digest(build_network(CONFIG, digits.input, 10)) == digest(made[0])

@@ -70,7 +70,7 @@ class Grid:
             broken = bool(lost.any())
         else:
             master.clamp_(*ends)
-            near = (master / pitch).round_()
+            near = (master / master.new_tensor(pitch)).round_()  # a scalar's inverse would round
             broken = bool(near.isnan().any())
             whole.copy_(near.mul_(self.step))
             positive, largest = bool((whole > 0).any()), _largest(whole)

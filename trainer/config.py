@@ -44,7 +44,7 @@ class Precision(StrEnum):
     """What convolutions, linear layers and what follows on them compute in.
 
     In bfloat16 membranes too have 8 bits of precision; weights, statistics and the loss stay
-    float32, and so does inference.
+    float32, and so does inference, but for a teacher's answers.
     """
 
     FLOAT32 = "float32"

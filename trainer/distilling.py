@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from spikeport.errors import InputError
-from spikeport.trainer.chip import AnyNetwork, takes
+from spikeport.trainer.chip import AnyNetwork, ChipNetwork, takes
 from spikeport.trainer.config import TrainConfig
 from spikeport.trainer.data import Dataset
 from spikeport.trainer.starting import Start, network_of
@@ -30,7 +30,7 @@ class Teacher:
     """A network that stays as it is, and how much its answers weigh.
 
     Attributes:
-        digest: tells its weights from others.
+        digest: tells it from other networks.
     """
 
     network: AnyNetwork
@@ -39,7 +39,10 @@ class Teacher:
 
     @torch.no_grad()
     def targets(self, x: Tensor, y: Tensor) -> Tensor:
-        """Class probabilities (B, N) to train towards, of samples and their labels."""
+        """Class probabilities (B, N) to train towards, of samples and their labels.
+
+        The teacher computes in the precision of the pass around it.
+        """
         scores = self.network.inference(x)
         soft = scores.to(torch.promote_types(scores.dtype, torch.float32)).softmax(1)
         return torch.lerp(functional.one_hot(y, soft.shape[1]).to(soft.dtype), soft, self.weight)
@@ -58,7 +61,7 @@ def find_teacher(config: TrainConfig, data: Dataset, given: Start | None) -> Tea
             f"training: distillation is {config.distillation}, needs a teacher, a trained network "
             "(--from CHECKPOINT)"
         )
-    network = copy.deepcopy(network_of(given)).eval().requires_grad_(requires_grad=False)
+    network = copy.deepcopy(network_of(given)).cpu().eval().requires_grad_(requires_grad=False)
     subject = "teacher" if isinstance(given, AnyNetwork) else str(given)
     if not takes(network, data.input):
         raise InputError(f"{subject}: takes {network.input}, the samples are {data.input}")
@@ -73,10 +76,28 @@ def find_teacher(config: TrainConfig, data: Dataset, given: Start | None) -> Tea
     return Teacher(network, config.distillation, digest(network))
 
 
+def check_learns(config: TrainConfig, network: AnyNetwork, teacher: Teacher | None) -> None:
+    """Refuse a teacher that can teach nothing.
+
+    Raises:
+        InputError: it is the network that training begins with, and the loss is its answers alone.
+    """
+    asked = config.energy_penalty or config.energy_budget_uj is not None
+    if teacher is None or config.distillation < 1 or asked:
+        return
+    if teacher.digest == digest(network):
+        raise InputError(
+            "teacher: is the network that training starts from, which with distillation 1 leaves "
+            "nothing to learn; name another teacher or take less distillation"
+        )
+
+
 def digest(network: AnyNetwork) -> str:
-    """Of a network's weights and statistics, by name."""
-    found = hashlib.sha256()
+    """Of all that decides a network's answers."""
+    if isinstance(network, ChipNetwork):
+        return network.deployed().content_hash
+    found = hashlib.sha256(f"{network.input} {network.steps} {network.nodes}".encode())
     for name, value in network.state_dict().items():
-        found.update(name.encode() + bytes(str(value.dtype), "ascii"))
+        found.update(f"{name} {value.dtype}".encode())
         found.update(value.detach().cpu().contiguous().numpy().tobytes())
     return found.hexdigest()

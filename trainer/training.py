@@ -34,7 +34,7 @@ from spikeport.trainer.checkpoint import (
 from spikeport.trainer.chip import AnyNetwork
 from spikeport.trainer.config import Precision, TrainConfig
 from spikeport.trainer.data import Dataset, Indices, hold_out
-from spikeport.trainer.distilling import Teacher, find_teacher
+from spikeport.trainer.distilling import Teacher, check_learns, find_teacher
 from spikeport.trainer.energy_loss import EnergyLoss, energy_loss
 from spikeport.trainer.guard import check_finite
 from spikeport.trainer.measuring import PROBE, energy_uj, measure_accuracy
@@ -111,9 +111,9 @@ def train(
     Raises:
         InputError: loss, statistics or gradients became NaN or infinite; nothing to resume from,
             or it belongs to another configuration or data set; the data cannot undergo the
-            configured changes; `start` is of another architecture; the teacher is missing or
-            answers to other data; no chip can run a network that shall keep an energy budget, or
-            none within it.
+            configured changes; `start` is of another architecture; the teacher is missing, answers
+            to other data or can teach nothing; no chip can run a network that shall keep an energy
+            budget, or none within it.
         OutputError: the checkpoint cannot be written.
     """
     watch = progress if isinstance(progress, Watch) else Watch(progress or Watch().epoch)
@@ -173,6 +173,7 @@ def _begin(
         best = load_best(path, state)
     else:
         network = first_network(config, data, start)
+        check_learns(config, network, taught)
         state = Checkpoint(network, config, data.classes, data.name, data.fingerprint, teacher=by)
     device = choose_device(config.device)
     for network in (state.model, *([] if taught is None else [taught.network])):

@@ -28,6 +28,7 @@ def front(
     recipe: _io.RecipeName = "digits",
     changes: _io.Changes = None,
     start: _io.Start = None,
+    teacher: _io.Teacher = None,
     bits: _io.ChipBits = None,
     energy_profile: _io.EnergyPrices = None,
     lines: _io.Lines = False,
@@ -71,7 +72,7 @@ def front(
         points = []
         watch = stack.enter_context(watching(config.epochs, None, lines and first, first))
         for point in train_front(
-            config, data, limits, out, start=begin, teacher=start, watch=lambda _: watch
+            config, data, limits, out, start=begin, teacher=teacher or start, watch=lambda _: watch
         ):
             points.append(point)
             if first:

@@ -52,6 +52,12 @@ Start = Annotated[
     Path | None,
     typer.Option("--from", metavar="CHECKPOINT", help="Start from the weights of this one."),
 ]
+Teacher = Annotated[
+    Path | None,
+    typer.Option(
+        "--teacher", metavar="CHECKPOINT", help="Whose answers `distillation` means; else --from."
+    ),
+]
 ChipBits = Annotated[
     int | None,
     typer.Option(

@@ -53,7 +53,9 @@ def ladder(
     )
     model = load_checkpoint(network).model
     dataset = _io.open_data(data, model.steps)
-    command = f"spikeport ladder {network} --data {data}"
+    command = f"spikeport ladder {network} --data {data} --bits {bits}"
+    command += "" if samples is None else f" --samples {samples}"
+    command += f" --lava-samples {lava_samples} --reference-samples {reference_samples}"
     with _io.progress("ladder") as update:
         climbed = write_ladder(model, dataset, out, config, command, update)
     if as_json:

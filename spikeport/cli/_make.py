@@ -45,6 +45,7 @@ def train(
     seed: Annotated[int | None, typer.Option(help="Same seed, same weights.")] = None,
     threads: Annotated[int | None, typer.Option(help="Of torch.")] = None,
     start: _io.Start = None,
+    teacher: _io.Teacher = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from --out where a run stopped.")
     ] = False,
@@ -100,6 +101,7 @@ def train(
         out,
         resume,
         start=start,
+        teacher=teacher or start,
         bits=bits,
         minutes=minutes,
         workers=workers,

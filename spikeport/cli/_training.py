@@ -39,6 +39,7 @@ def run_recipe(
     resume: bool,
     *,
     start: Path | None,
+    teacher: Path | None,
     bits: int | None,
     minutes: float | None,
     workers: int | None,
@@ -64,7 +65,7 @@ def run_recipe(
                 minutes=minutes,
                 workers=workers,
                 start=begin,
-                teacher=start,
+                teacher=teacher,
             )
         facts = _facts(recipe, result, data, out)
     return facts if first else None
