@@ -356,6 +356,20 @@ def test_train_takes_a_recipe_and_changes(spikeport: Spikeport, tmp_path: Path) 
     assert "unknown key 'training.epoch'; did you mean 'training.epochs'?" in one_line(err)
 
 
+def test_the_ladder_says_how_to_climb_it_again(
+    spikeport: Spikeport, folder: Path, tmp_path: Path
+) -> None:
+    asked = ["--samples", "16", "--lava-samples", "0", "--reference-samples", "0"]
+    model, out = folder / "m.safetensors", tmp_path / "ladder"
+    code, text, _ = spikeport("ladder", model, "--bits", 6, *asked, "-o", out, "--json")
+    stages = [row["stage"] for row in json.loads(text)["parity"]["rows"]]
+    assert code in (0, 1)  # 16 samples may lose more than a point
+    assert "after NIR write and read" in stages
+    assert "Lava" not in stages
+    wanted = f"spikeport ladder {model} --data digits --bits 6 {' '.join(asked)}"
+    assert wanted in (out / "report.html").read_text()
+
+
 def test_chip_training_learns_from_a_teacher(
     spikeport: Spikeport, folder: Path, tmp_path: Path
 ) -> None:

@@ -40,7 +40,7 @@ def ladder(
     from spikeport.ladder import LadderConfig
     from spikeport.ladder_report import write_ladder
     from spikeport.report import render_terminal
-    from spikeport.trainer import load_checkpoint
+    from spikeport.trainer import ChipNetwork, load_checkpoint
 
     if network.suffix != ".safetensors":
         raise InputError(f"{network}: must be a checkpoint (.safetensors) that `train` wrote")
@@ -53,7 +53,8 @@ def ladder(
     )
     model = load_checkpoint(network).model
     dataset = _io.open_data(data, model.steps)
-    command = f"spikeport ladder {network} --data {data} --bits {bits}"
+    command = f"spikeport ladder {network} --data {data}"
+    command += "" if isinstance(model, ChipNetwork) else f" --bits {bits}"
     command += "" if samples is None else f" --samples {samples}"
     command += f" --lava-samples {lava_samples} --reference-samples {reference_samples}"
     with _io.progress("ladder") as update:
