@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 
 import numpy as np
@@ -24,7 +25,7 @@ from spikeport.trainer.lif import LI, LIF
 from spikeport.trainer.measuring import energy_uj
 from spikeport.trainer.models import PUBLISHED, mlp, published_lif, small_conv, with_readout
 from spikeport.trainer.network import SpikingNetwork
-from spikeport.trainer.passes import rate_scores
+from spikeport.trainer.passes import Record, rate_scores
 from spikeport.trainer.rules import Rule
 from spikeport.workflow import quantize
 from tests.trainer_reference import bptt, trained_gradients
@@ -150,6 +151,38 @@ def test_rate_pass_gives_the_spike_pass_scores(name: str, rule: Rule, timed: boo
     else:
         torch.testing.assert_close(rate_scores(network, x, record)[0], scores, rtol=0, atol=3e-6)
     assert torch.equal(network.rate_pass(x, record)[0], scores)
+
+
+@pytest.mark.parametrize("timed", [False, True], ids=["static", "per_step"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_maps_of_the_rate_pass_may_be_taken_from_the_spike_pass(name: str, timed: bool) -> None:
+    network = tiny(name, 3)
+    x = images(network, timed=timed)
+    _, record = network.spiking_pass(x)
+    maps = {node.name for node in network.nodes if isinstance(node.op, nn.Conv2d | nn.Linear)}
+    assert record.sums.keys() == maps
+
+    def gradients(record: Record) -> dict[str, torch.Tensor]:
+        network.zero_grad()
+        given = x.clone().requires_grad_()
+        scores, _ = network.rate_pass(given, record)
+        (scores * torch.arange(scores.numel()).view_as(scores)).sum().backward()  # type: ignore[no-untyped-call]
+        assert given.grad is not None
+        found = {n: p.grad.clone() for n, p in network.named_parameters() if p.grad is not None}
+        return {**found, "x": given.grad}
+
+    expected = gradients(dataclasses.replace(record, sums={}))
+    size = max(float(gradient.abs().max()) for gradient in expected.values())
+    assert size > 1e-3
+    for layer, gradient in gradients(record).items():
+        torch.testing.assert_close(gradient, expected[layer], rtol=0, atol=1e-11 * max(1, size))
+
+
+def test_rounded_sums_are_not_kept() -> None:
+    network = tiny(NETWORKS[0], 3).float()
+    x = images(network, timed=True).float()
+    with torch.autocast("cpu", torch.bfloat16):
+        assert not network.spiking_pass(x)[1].sums
 
 
 def settled(network: SpikingNetwork) -> SpikingNetwork:

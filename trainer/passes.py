@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from spikeport.trainer.batch_norm import SequenceNorm, Statistics, normalize, rate_norm
 from spikeport.trainer.graph import Node, still_nodes, walk
-from spikeport.trainer.layers import over_time, stateless, with_value
+from spikeport.trainer.layers import Map, map_with_value, over_time, stateless, with_value
 from spikeport.trainer.lif import LI, LIF, rate_rule
 from spikeport.trainer.lif_steps import Neurons, through_time
 from spikeport.trainer.rules import Rule
@@ -42,6 +42,7 @@ class Record:
         norms: of the batch norms.
         masks: of the dropouts, (B, ...), one for all steps.
         maxima: time means of the max-pools' outputs, (B, ...).
+        sums: time means of what convolutions and linear layers gave, (B, ...), where they are kept.
         updates: neuron-steps, over all samples, in which the state could change; by those layers
             whose pass has counted them.
     """
@@ -53,6 +54,7 @@ class Record:
     masks: Mapping[str, Tensor]
     maxima: Mapping[str, Tensor]
     updates: Mapping[str, int] = field(default_factory=dict)
+    sums: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def firing_rate(self) -> float:
@@ -85,8 +87,12 @@ def through_time_pass(network: SpikingNetwork, x: Tensor) -> tuple[Tensor, Recor
 
 def rate_pass(network: SpikingNetwork, x: Tensor, record: Record) -> tuple[Tensor, Record]:
     """The scores of the spiking pass, (B, N), with the gradient of `rate_scores`; and `record`
-    with rates and maxima that have theirs."""
-    scores, values = rate_scores(network, x, record)
+    with rates and maxima that have theirs.
+
+    A linear map of mean spikes is the mean of those of spikes: where the spiking pass has kept it,
+    the map is not computed again.
+    """
+    scores, values = _rate_values(network, x, record, record.sums)
     rates, maxima = (
         {name: values[name] for name in part} for part in (record.rates, record.maxima)
     )
@@ -101,6 +107,13 @@ def rate_scores(
     The scores equal the spiking pass's but for rounding, unless batch norms of changing statistics
     (single-step mode) or a leaky `LI` follow the last neurons; rates and maxima are the record's.
     """
+    return _rate_values(network, x, record, {})
+
+
+def _rate_values(
+    network: SpikingNetwork, x: Tensor, record: Record, sums: Mapping[str, Tensor]
+) -> tuple[Tensor, Mapping[str, Tensor]]:
+    """`rate_scores`, with the outputs of maps that are in `sums` taken from there."""
 
     def apply(node: Node, c: Tensor) -> Tensor:
         match node.op:
@@ -115,6 +128,8 @@ def rate_scores(
             case nn.MaxPool2d():
                 # the maximum of rates is not the rate of maxima
                 return with_value(node.op(c), record.maxima[node.name])
+        if isinstance(node.op, Map) and node.name in sums:
+            return map_with_value(node.op, c, sums[node.name])
         return stateless(node.op, c)
 
     x = network.time_major(x)
@@ -197,6 +212,7 @@ class Training:
         self._norms: dict[str, SequenceNorm] = {}
         self._masks: dict[str, Tensor] = {}
         self._maxima: dict[str, Tensor] = {}
+        self._sums: dict[str, Tensor] = {}
 
     def __call__(self, node: Node, x: Tensor, steps: int) -> Tensor:
         """One layer on the next `steps` steps."""
@@ -226,7 +242,12 @@ class Training:
                 y = over_time(op, x)
                 self._add(self._maxima, name, y, steps)
                 return y
-        return over_time(op, x)
+        y = over_time(op, x)
+        # in bfloat16 the mean of rounded sums would be another
+        exact = not torch.is_autocast_enabled(x.device.type)
+        if isinstance(op, Map) and self._rule is Rule.RATE_M and exact:
+            self._sums[name] = y.mean(0)
+        return y
 
     def record(self, scores: Tensor) -> Record:
         """What the pass has left."""
@@ -234,7 +255,7 @@ class Training:
         for name, layer in self._neurons.items():
             rates[name], gains[name] = layer.recorded()
         norms = {name: norm.recorded() for name, norm in self._norms.items()}
-        return Record(scores, rates, gains, norms, self._masks, self._maxima)
+        return Record(scores, rates, gains, norms, self._masks, self._maxima, sums=self._sums)
 
     def _add(self, means: dict[str, Tensor], name: str, y: Tensor, steps: int) -> None:
         """Add y (K or 1, B, ...), which stands for `steps` steps, to a time mean."""
