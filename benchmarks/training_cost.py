@@ -4,8 +4,10 @@
 
 Each row is measured in a process of its own. A step is forward, backward and the optimizer's; all
 rules share layers, fused neuron loops, batches and memory order (channels last). "vs BPTT" is the
-time of the BPTT step of the same mode over that of the row. `chip` trains the quantized network in
-its own integers; its spiking pass is timed in turn with the float one of the network it came from.
+time of the BPTT step of the same mode over that of the row: both are timed in turn, in one process,
+so that what else a machine does tells little. `chip` trains the quantized network in its own
+integers, beside BPTT of the network it came from; its spiking pass is timed in turn with the float
+one in the same way.
 """
 
 from __future__ import annotations
@@ -79,10 +81,37 @@ def measure(job: Mapping[str, Any]) -> dict[str, Any]:
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     x = x.contiguous(memory_format=torch.channels_last)
     y = torch.randint(CLASSES, (job["batch"],), device=device)
-    optimizer = torch.optim.SGD(net.parameters(), lr=1e-3, momentum=0.9)
-    forward: Callable[[Tensor], Tensor] = torch.compile(net) if job["compile"] else net
+    step = stepper(net, device, compiled=job["compile"])
+    # a step of one sample makes gradients, momentum and compiled loops, all there from then on
+    step(x[:1].repeat(2, 1, 1, 1), y[:1].repeat(2))
+    before = _memory(device)
+    saved = saved_bytes(net, x, y)
+    found = [step(x, y) for _ in range(job["repeats"] + 1)]
+    peak = _peak(device) - before
+    total, ahead, back = (list(times) for times in zip(*found[1:], strict=True))
+    passes = {} if net is built else spiking_passes(built, net, x, job["repeats"])
+    if (peer := bptt_of(job["rule"])) != job["rule"]:
+        passes |= {"bptt_ratio": bptt_ratio(built, peer, step, net, x, y, job)}
+    return passes | {
+        "step_s": statistics.median(total),
+        "forward_s": statistics.median(ahead),
+        "backward_s": statistics.median(back),
+        "saved_bytes": saved,
+        "peak_bytes": peak,
+        "all_steps_s": total,
+    }
 
-    def step() -> tuple[float, float, float]:
+
+Step = Callable[[Tensor, Tensor], tuple[float, float, float]]
+"""Seconds of a whole step on a batch, of its forward and of its backward part."""
+
+
+def stepper(net: AnyNetwork, device: torch.device, *, compiled: bool) -> Step:
+    """Training steps of a network, by an optimizer of its own."""
+    optimizer = torch.optim.SGD(net.parameters(), lr=1e-3, momentum=0.9)
+    forward: Callable[[Tensor], Tensor] = torch.compile(net) if compiled else net
+
+    def step(x: Tensor, y: Tensor) -> tuple[float, float, float]:
         begin = _now(device)
         optimizer.zero_grad(set_to_none=False)
         loss = functional.cross_entropy(forward(x), y)
@@ -92,25 +121,35 @@ def measure(job: Mapping[str, Any]) -> dict[str, Any]:
         optimizer.step()
         return _now(device) - begin, between - begin, end - between
 
-    # a step of one sample makes gradients, momentum and compiled loops, all there from then on
-    x, whole = x[:1].repeat(2, 1, 1, 1), x
-    y, labels = y[:1].repeat(2), y
-    step()
-    x, y = whole, labels
-    before = _memory(device)
-    saved = saved_bytes(net, x, y)
-    found = [step() for _ in range(job["repeats"] + 1)]
-    peak = _peak(device) - before
-    total, ahead, back = (list(times) for times in zip(*found[1:], strict=True))
-    passes = {} if net is built else spiking_passes(built, net, x, job["repeats"])
-    return passes | {
-        "step_s": statistics.median(total),
-        "forward_s": statistics.median(ahead),
-        "backward_s": statistics.median(back),
-        "saved_bytes": saved,
-        "peak_bytes": peak,
-        "all_steps_s": total,
-    }
+    return step
+
+
+def bptt_of(rule: str) -> str:
+    """The rule through time that a row is compared with: of the same mode."""
+    return str(Rule.BPTT_S if rule != CHIP and Rule(rule).single_step else Rule.BPTT_M)
+
+
+def bptt_ratio(
+    built: SpikingNetwork,
+    peer: str,
+    step: Step,
+    net: AnyNetwork,
+    x: Tensor,
+    y: Tensor,
+    job: Mapping[str, Any],
+) -> float:
+    """Seconds of a step through time over those of `step`, in turn; the median of their ratios."""
+    own = built.rule
+    through_time = step
+    if net is not built:
+        through_time = stepper(built.train(), x.device, compiled=job["compile"])
+    ratios = []
+    for _ in range(job["repeats"] + 1):
+        seconds = step(x, y)[0]
+        built.rule = Rule(peer)
+        ratios.append(through_time(x, y)[0] / seconds)
+        built.rule = own
+    return statistics.median(ratios[1:])
 
 
 def on_chip(net: SpikingNetwork, x: Tensor) -> ChipNetwork:
@@ -217,18 +256,14 @@ def _measured(job: Mapping[str, Any]) -> dict[str, Any]:
 
 def cells(rows: Sequence[Mapping[str, Any]]) -> Iterator[list[str]]:
     """Lines of the table, one per row."""
-    times = {(r["network"], r["rule"], r["steps"]): r["step_s"] for r in rows if "step_s" in r}
     for row in rows:
         name = [row["network"], row["rule"], str(row["steps"])]
         if "failed" in row:
             yield [*name, row["failed"], *[""] * (len(COLUMNS) - 4)]
             continue
-        single = row["rule"] != CHIP and Rule(row["rule"]).single_step
-        peer = Rule.BPTT_S if single else Rule.BPTT_M
-        reference = times.get((row["network"], str(peer), row["steps"]))
         yield [
             *name,
-            *(f"{row['step_s']:.4f} s", f"{reference / row['step_s']:.2f}x" if reference else ""),
+            *(f"{row['step_s']:.4f} s", f"{row.get('bptt_ratio', 1):.2f}x"),
             *(f"{row[key]:.4f} s" for key in ("forward_s", "backward_s")),
             *(f"{row[key] / 2**20:.1f} MiB" for key in ("saved_bytes", "peak_bytes")),
             f"{row['spiking_ratio']:.2f}x" if "spiking_ratio" in row else "",
