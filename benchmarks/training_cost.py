@@ -91,7 +91,8 @@ def measure(job: Mapping[str, Any]) -> dict[str, Any]:
     total, ahead, back = (list(times) for times in zip(*found[1:], strict=True))
     passes = {} if net is built else spiking_passes(built, net, x, job["repeats"])
     if (peer := bptt_of(job["rule"])) != job["rule"]:
-        passes |= {"bptt_ratio": bptt_ratio(built, peer, step, net, x, y, job)}
+        other = step if net is built else stepper(built.train(), device, compiled=job["compile"])
+        passes |= {"bptt_ratio": bptt_ratio(built, peer, step, other, (x, y), job["repeats"])}
     return passes | {
         "step_s": statistics.median(total),
         "forward_s": statistics.median(ahead),
@@ -130,25 +131,20 @@ def bptt_of(rule: str) -> str:
 
 
 def bptt_ratio(
-    built: SpikingNetwork,
+    net: SpikingNetwork,
     peer: str,
     step: Step,
-    net: AnyNetwork,
-    x: Tensor,
-    y: Tensor,
-    job: Mapping[str, Any],
+    other: Step,
+    batch: tuple[Tensor, Tensor],
+    repeats: int,
 ) -> float:
-    """Seconds of a step through time over those of `step`, in turn; the median of their ratios."""
-    own = built.rule
-    through_time = step
-    if net is not built:
-        through_time = stepper(built.train(), x.device, compiled=job["compile"])
-    ratios = []
-    for _ in range(job["repeats"] + 1):
-        seconds = step(x, y)[0]
-        built.rule = Rule(peer)
-        ratios.append(through_time(x, y)[0] / seconds)
-        built.rule = own
+    """Seconds of `other`, while `net` trains by `peer`, over those of `step`; median of turns."""
+    own, ratios = net.rule, []
+    for _ in range(repeats + 1):
+        seconds = step(*batch)[0]
+        net.rule = Rule(peer)
+        ratios.append(other(*batch)[0] / seconds)
+        net.rule = own
     return statistics.median(ratios[1:])
 
 

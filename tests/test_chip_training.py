@@ -355,7 +355,8 @@ def test_what_is_trained_is_what_is_deployed(
     assert_equal_runs(evaluate(result.model, digits.test_x), run)
     floats = measure_accuracy(trained, digits.test_x, digits.test_y)
     assert after >= floats - 0.02
-    assert bits == 8 or after >= before  # of 8 bits rounding alone loses next to nothing
+    # of 8 bits rounding alone loses nothing that training could win back
+    assert after >= before - (0.01 if bits == 8 else 0)
     assert result.history[-1].loss < result.history[0].loss
     loaded = load_checkpoint(path)
     assert isinstance(loaded.model, ChipNetwork)

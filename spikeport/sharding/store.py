@@ -19,8 +19,7 @@ import safetensors.numpy
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 
-from spikeport.errors import OutputError
-from spikeport.files import write_bytes
+from spikeport.files import make_folder, write_bytes
 from spikeport.network_hash import Arrays, canonical_bytes, sha256
 from spikeport.runs import EventCounts, Run, Trace
 from spikeport.simulators.results import spikeport_version
@@ -53,10 +52,7 @@ def open_store(folder: Path) -> Path:
     Raises:
         OutputError: it cannot be made.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot be made: {error.strerror or error}") from error
+    make_folder(folder)
     return folder
 
 
