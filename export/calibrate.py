@@ -17,7 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeport.export.lowered import FloatPopulation, LoweredNetwork
-from spikeport.export.rounding import STATE_PER_WEIGHT, round_connection, round_population
+from spikeport.export.rounding import (
+    STATE_PER_WEIGHT,
+    round_connection,
+    round_population,
+    settle,
+)
 from spikeport.export.scales import Candidate, candidates
 from spikeport.fixed_point import STATE_MAX
 from spikeport.float_network import FloatNetwork
@@ -51,12 +56,14 @@ class FloatAnswer:
         spikes: (T, B, *shape).
         answer: spike counts, or the final membrane where it never spikes; (B, *shape).
         peak_u, peak_v: largest magnitudes, in float membrane units.
+        ties: neuron-steps in which v equalled the threshold, but for float32 noise.
     """
 
     spikes: NDArray[np.uint8]
     answer: Array
     peak_u: float
     peak_v: float
+    ties: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,6 +74,7 @@ class Calibrated:
         rms_error: of the answer: spikes per neuron and sample, or float membrane units.
         peak_u, peak_v: largest magnitudes reached, in chip units.
         saturated: neuron-steps in which v stood at its limit.
+        candidate: the scale that was taken, and how.
     """
 
     population: Population
@@ -76,6 +84,7 @@ class Calibrated:
     peak_u: int
     peak_v: int
     saturated: int
+    candidate: Candidate
 
 
 def float_answers(
@@ -97,8 +106,13 @@ def float_answers(
             answer=v[-1] if silent else spikes.sum(axis=0, dtype=np.float64),
             peak_u=float(np.abs(u).max()),
             peak_v=float(np.abs(charged).max()),
+            ties=0 if part.threshold is None else _ties(charged, part.threshold),
         )
     return answers, run.predictions
+
+
+def _ties(charged: Array, threshold: float) -> int:
+    return int((settle(charged / threshold) == 1).sum())
 
 
 def _traceable(network: FloatNetwork, lowered: LoweredNetwork) -> FloatNetwork:
@@ -146,6 +160,7 @@ def calibrate(
                 peak_v=wanted.peak_v,
                 weight_bits=weight_bits,
                 clip_fractions=clip_fractions,
+                ties=wanted.ties > 0,
             )
         ]
         best = min(tried, key=lambda found: found.rms_error)
@@ -174,6 +189,7 @@ def _alone(
         candidate.scale,
         reset=lowered.reset,
         strict=lowered.strict,
+        ties=candidate.ties,
         injected_exponent=candidate.injected_exponent,
     )
     sources = _sources(lowered, {c.source for c in wires})
@@ -205,6 +221,7 @@ def _alone(
         peak_u=int(np.abs(u).max()),
         peak_v=int(np.abs(v).max()),
         saturated=int((np.abs(v) >= STATE_MAX).sum()),
+        candidate=candidate,
     )
 
 

@@ -1,10 +1,16 @@
 """A trained model as a NIR graph that every framework runs alike.
 
-What frameworks disagree on is left out of the graph: they ignore `r`, so r = 1 and the gain lies
-in the weights; some lack BatchNorm, AvgPool2d or LI nodes, so the first is folded, the second is
-a SumPool2d whose 1/area lies in the weights behind it, and a linear readout is a plain Affine in
-front of the Output, its score the time mean. Folding is done in float64; arrays are float32,
-which every framework loads.
+What frameworks disagree on is left out of the graph: they ignore `r`, so r = 1; some lack
+BatchNorm, AvgPool2d or LI nodes, so the first is folded, the second is a SumPool2d whose 1/area
+lies in the weights after it, and a linear readout is a plain Affine before the Output, its score
+the time mean. Folding is done in float64; arrays are float32, which every framework loads.
+
+Rounding must not decide whether a membrane that equals its threshold (a tie) fires. The charge of
+a LIF node is v + k (I - v) with k = dt / tau, so a map before it has to gain 1 / k. It gains the
+nearest power of two g, which leaves every digit of a weight alone, and the threshold is
+g k v_threshold; dt is a float32 as tau is, so that k is exact where the decay is. The threshold is
+then moved by `TIE_STEPS` float32 steps to the side that the comparison asks for: down where ties
+fire, up where they do not. So `>` and `>=` see the same spikes, in whatever framework.
 """
 
 from __future__ import annotations
@@ -36,15 +42,23 @@ from spikeport.trained_model import (
 DEFAULT_DT_S = 1e-4
 """snnTorch 1.0.0 imports NIR with this fixed time step; only dt / tau matters to the others."""
 
+TIE_STEPS = 2
+"""How far a threshold is moved off the values that tie with it, in float32 steps (1.2e-7 to 2.4e-7
+of it): more than a framework's rounding of k I, less than anything else in float32."""
+
 Maps = dict[str, WeightAndBias]
 
 
 def export_float(model: TrainedModel, dt_s: float = DEFAULT_DT_S) -> FloatNetwork:
     """The model's function as a NIR graph.
 
-    v <- decay v + x becomes LIF with tau = dt / (1 - decay), r = 1 and 1 / (1 - decay) in the
-    weights and biases that feed it; decay 1 becomes IF with r = 1, a gain of 1 per step. Neurons
-    fire on v >= v_threshold (`strict` is false), as in training.
+    v <- decay v + x becomes LIF with tau = dt / (1 - decay) and r = 1, its membrane in units of
+    g (1 - decay) (see above); LI takes 1 / (1 - decay) from the weights that feed it, so that its
+    score stays as it is; decay 1 becomes IF with r = 1, a gain of 1 per step. The comparison is
+    that of training.
+
+    Args:
+        dt_s: time step in seconds, rounded to float32.
 
     Raises:
         InputError: the model holds what has no exact counterpart, such as an average pool that
@@ -52,15 +66,16 @@ def export_float(model: TrainedModel, dt_s: float = DEFAULT_DT_S) -> FloatNetwor
     """
     if not dt_s > 0:
         fail(f"dt_s is {dt_s}, must be positive seconds")
+    dt_s = float(np.float32(dt_s))
     layers = {layer.name: layer for layer in model.layers}
     _check_names(model, layers)
     maps, stands_for = _fold_norms(model.layers)
     plan = _Plan(model, layers, maps, stands_for, dt_s)
     nodes, edges = _build(plan)
     graph = make_graph(nodes, edges, dt_s)
-    return FloatNetwork(
-        graph, dt_s, model.steps, (model.input,), _reset(model.layers), strict=False
-    )
+    reset = _common(model.layers, "reset", Reset.ZERO)
+    strict = _common(model.layers, "strict", True)
+    return FloatNetwork(graph, dt_s, model.steps, (model.input,), reset, strict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,12 +139,13 @@ def _fold_norms(layers: Iterable[Layer]) -> tuple[Maps, dict[str, str]]:
     return maps, stands_for
 
 
-def _reset(layers: Iterable[Layer]) -> Reset:
-    resets = {layer.reset: layer.name for layer in layers if isinstance(layer, LIFLayer)}
-    if len(resets) > 1:
-        names = ", ".join(f"'{name}' {reset}" for reset, name in resets.items())
-        fail(f"model: layers differ in reset ({names}), a float network has one")
-    return next(iter(resets), Reset.ZERO)
+def _common(layers: Iterable[Layer], field: str, default: Any) -> Any:
+    """What all LIF layers have as `field`."""
+    found = {getattr(layer, field): layer.name for layer in layers if isinstance(layer, LIFLayer)}
+    if len(found) > 1:
+        names = ", ".join(f"'{name}' {value}" for value, name in found.items())
+        fail(f"model: layers differ in {field} ({names}), a float network has one")
+    return next(iter(found), default)
 
 
 def _build(plan: _Plan) -> tuple[dict[str, Any], list[Edge]]:
@@ -185,11 +201,27 @@ def _tau(layer: LIFLayer | LILayer, dt_s: float) -> np.float32:
     return np.float32(np.inf if layer.decay == 1 else dt_s / (1 - layer.decay))
 
 
+def _charge(layer: LIFLayer | LILayer, dt_s: float) -> float:
+    """k: what one step adds to v per unit of input; dt / tau for the tau that is written, or 1."""
+    return 1.0 if layer.decay == 1 else dt_s / float(_tau(layer, dt_s))
+
+
 def _gain(layer: Layer, dt_s: float) -> float:
-    """1 / (1 - decay) for the tau that is written, so that its rounding cancels; 1 for IF."""
-    if not isinstance(layer, LIFLayer | LILayer) or layer.decay == 1:
-        return 1.0
-    return float(_tau(layer, dt_s)) / dt_s
+    """What the weights before a layer are multiplied by: 1 / k for LI, a power of two for LIF."""
+    match layer:
+        case LILayer():
+            return 1 / _charge(layer, dt_s)
+        case LIFLayer():
+            return float(2.0 ** np.rint(-np.log2(_charge(layer, dt_s))))
+    return 1.0
+
+
+def _threshold(layer: LIFLayer, dt_s: float) -> np.float32:
+    """The threshold in units of the node's membrane, off the values that tie with it."""
+    scaled = np.float32(layer.v_threshold * _gain(layer, dt_s) * _charge(layer, dt_s))
+    for _ in range(TIE_STEPS):
+        scaled = np.nextafter(scaled, np.float32(np.inf if layer.strict else 0))
+    return scaled
 
 
 def _arrays(plan: _Plan, name: str) -> tuple[Any, Any]:
@@ -255,7 +287,7 @@ def _neuron(plan: _Plan, layer: LIFLayer | LILayer, shape: Shape) -> Any:
         if layer.decay == 1:
             return nir.I(r=ones)
         return nir.LI(tau=tau * ones, r=ones.copy(), v_leak=0 * ones)
-    threshold = np.full(shape, layer.v_threshold, np.float32)
+    threshold = np.full(shape, _threshold(layer, plan.dt_s), np.float32)
     if layer.decay == 1:
         return nir.IF(r=ones, v_threshold=threshold, v_reset=0 * ones)
     return nir.LIF(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -91,7 +92,7 @@ def _halvings(
         if wire.source != part.name:
             continue
         target = populations[wire.target]
-        peaks = {"peak_u": answers[wire.target].peak_u, "peak_v": answers[wire.target].peak_v}
+        peaks: Any = {"peak_u": answers[wire.target].peak_u, "peak_v": answers[wire.target].peak_v}
         first = candidates(lowered, target, **peaks, weight_bits=bits, clip_fractions=(1.0,))[0]
         scaled = settle(wire.weight * (first.scale / part.scale))
         rounded = round_weights(scaled, bits)

@@ -6,6 +6,8 @@ chip units is 64 S times the float one.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -15,8 +17,9 @@ from spikeport.network import Conv1d, Conv2d, Dense, Population, Reset, Synapses
 
 Array = NDArray[np.float64]
 STATE_PER_WEIGHT = 1 << fx.ACTIVATION_SHIFT
-_NOISE = 2e-7
-"""Relative error of parameters that went through float32: closer than this counts as equal."""
+_NOISE = 4e-7
+"""Relative error of parameters that went through float32: closer than this counts as equal. It
+covers the two float32 steps by which an export moves thresholds off their ties."""
 
 
 def settle(values: ArrayLike) -> Array:
@@ -88,21 +91,74 @@ def round_threshold(scaled: float, *, strict: bool, whole: bool) -> int:
     return int(np.floor(units) if whole else np.rint(units))
 
 
+@dataclass(frozen=True, slots=True)
+class _Firing:
+    """How a population fires: `vth`, what its bias gains at every step, and its first v."""
+
+    vth: int
+    offset: int = 0
+    v_init: int = 0
+
+
+def _firing(
+    scaled: float,
+    *,
+    reset: Reset,
+    strict: bool,
+    decay_v: int,
+    exponent: int,
+    whole: bool,
+    ties: int,
+) -> _Firing:
+    """The chip's v > vth << 6 for v > scaled (strict) or v >= scaled.
+
+    Where v keeps whole units, v >= N is v > N - 1. Elsewhere v is raised by a little: for good by
+    its initial value where nothing leaks and a spike subtracts, else by a bias at every step,
+    which a leak holds below bias / (1 - keep); where that is no less than a whole unit, or nothing
+    leaks and a spike resets to zero, the threshold is one unit lower instead. With a bias of 1
+    ties fire exactly as long as the leak is exact: if the true state E lies on a grid that the
+    leak does not leave, the chip holds E + e with 1 <= e <= 1 / (1 - keep), because
+    floor(keep (E + e)) + 1 does. A leak that is rounded takes more; with `>` it takes as much away.
+    """
+    subtract = reset is Reset.SUBTRACT and decay_v < fx.DECAY_UNITY
+    if whole and not subtract:
+        return _Firing(round_threshold(scaled, strict=strict, whole=True))
+    nearest = round_threshold(scaled, strict=strict or subtract, whole=False)
+    offset = -(-ties >> exponent)
+    if strict:
+        return _Firing(nearest, -offset if decay_v else 0)
+    if subtract and decay_v == 0:
+        return _Firing(nearest, v_init=int(whole or ties > 0))
+    drift = (offset << exponent) * fx.DECAY_UNITY / decay_v if decay_v else np.inf
+    if ties and not subtract and drift >= STATE_PER_WEIGHT:
+        return _Firing(int(np.ceil(settle(scaled))) - 1)
+    return _Firing(nearest, offset)
+
+
+def tie_bias(part: FloatPopulation, made: Population) -> Array:
+    """What the bias of a rounded population gained for its ties, in float membrane units."""
+    unit = STATE_PER_WEIGHT * made.scale
+    plain = round_bias(settle(unit * part.bias), made.bias_exponent) << made.bias_exponent
+    return np.asarray((made.bias_current - plain) / unit, np.float64)
+
+
 def round_population(
     part: FloatPopulation,
     scale: float,
     *,
     reset: Reset,
     strict: bool,
+    ties: int = 0,
     injected_exponent: int | None = None,
 ) -> Population:
     """A population in chip integers.
 
-    Reset by subtraction takes vth away, so there vth must be the threshold itself and not one
-    less: vth = round(64 S threshold / 64). `v >= threshold` is then restored where v keeps whole
-    units for ever, by starting 1/64 of a unit above zero; elsewhere a tie does not spike.
+    Reset by subtraction takes vth away, so there vth must be the threshold itself, rounded, and
+    not one less. See `_firing` for v >= threshold.
 
     Args:
+        ties: how far, in units of v per step, membranes that equal the threshold are moved to the
+            side on which they belong; 0 where they need not be told from their neighbours.
         injected_exponent: of the bias, where an injected input dictates it.
     """
     state = settle(STATE_PER_WEIGHT * scale * part.bias)
@@ -113,24 +169,28 @@ def round_population(
     unit = STATE_PER_WEIGHT >> min(exponent, fx.ACTIVATION_SHIFT)
     whole = {decay_u, decay_v} <= {0, fx.DECAY_UNITY} and not (bias % unit).any()
     whole = whole and (not injected or unit == 1)
-    v_init = 0
     if part.threshold is None:
-        vth = fx.VTH_MAX
-    elif reset is Reset.SUBTRACT and decay_v < fx.DECAY_UNITY:
-        vth = round(scale * part.threshold)
-        v_init = int(whole and decay_v == 0 and not strict)
+        firing = _Firing(fx.VTH_MAX)
     else:
-        vth = round_threshold(scale * part.threshold, strict=strict, whole=whole)
+        firing = _firing(
+            scale * part.threshold,
+            reset=reset,
+            strict=strict,
+            decay_v=decay_v,
+            exponent=exponent,
+            whole=whole,
+            ties=ties,
+        )
     return Population(
         name=part.name,
         shape=part.shape,
-        vth=vth,
+        vth=firing.vth,
         decay_u=decay_u,
         decay_v=decay_v,
-        bias=bias,
+        bias=np.clip(bias + firing.offset, fx.BIAS_MANTISSA_MIN, fx.BIAS_MANTISSA_MAX),
         bias_exponent=exponent,
         reset=reset,
-        v_init=v_init,
+        v_init=firing.v_init,
         scale=scale,
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from spikeport.export.rounding import (
     bias_exponent,
     largest_scale,
     round_bias,
+    round_decay,
     round_weights,
     settle,
 )
@@ -29,10 +30,18 @@ _SILENT_WEIGHTS = 256.0
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A scale to try; the bias exponent goes with it where an injected input dictates it."""
+    """A scale to try.
+
+    Attributes:
+        injected_exponent: of the bias, where an injected input dictates it.
+        ties: see `rounding.round_population`.
+        lossless: nothing is rounded but leaks.
+    """
 
     scale: float
     injected_exponent: int | None = None
+    ties: int = 0
+    lossless: bool = False
 
 
 def candidates(
@@ -43,13 +52,18 @@ def candidates(
     peak_v: float,
     weight_bits: int,
     clip_fractions: tuple[float, ...],
+    ties: bool = False,
 ) -> tuple[Candidate, ...]:
     """Scales for `part`, best guess first.
 
-    If some scale puts all its weights, biases and the threshold on the chip's grid, the largest
-    such scale is the only candidate: then nothing is lost. Else they are `fit / f` for each clip
-    fraction f, where `fit` is the largest scale that clips no weight, lowered to a whole
+    If some scale puts all its weights, biases and the threshold on the chip's grid, the best such
+    scale is the only one (see `_lossless`): then nothing is lost. Else they are `fit / f` for each
+    clip fraction f, where `fit` is the largest scale that clips no weight, lowered to a whole
     threshold (the threshold is then exact) and bounded by what vth, bias, u and v can hold.
+
+    Args:
+        ties: membranes equalled the threshold on calibration; each scale is then tried with and
+            without a bias that keeps them on their side.
 
     Raises:
         InputError: no scale fits; the message names the population and what is too large.
@@ -61,12 +75,25 @@ def candidates(
         fit = _SILENT_WEIGHTS / (part.threshold or max(peak_v, 1e-9))
     injected = lowered.injected(part.name)
     if injected:
-        return (_dictated(lowered, part, injected[0], min(fit, bound)),)
-    lossless = _lossless(weights, part, min(fit, bound), weight_bits, lowered.reset)
-    if lossless is not None:
-        return (Candidate(lossless),)
-    scales = (_whole_threshold(part, min(fit / f, bound)) for f in clip_fractions)
-    return tuple(Candidate(scale) for scale in dict.fromkeys(scales))
+        found = [_dictated(lowered, part, injected[0], min(fit, bound))]
+    elif lossless := _lossless(weights, part, min(fit, bound), weight_bits, lowered.reset):
+        first = Candidate(lossless, ties=int(not lowered.strict), lossless=True)
+        missed = _rounding_of_leaks(part, lossless, peak_u, peak_v) if ties else 0
+        powers = (1 << k for k in range(missed.bit_length()))
+        return (first, *(replace(first, ties=n) for n in powers if n > first.ties))
+    else:
+        scales = (_whole_threshold(part, min(fit / f, bound)) for f in clip_fractions)
+        found = [Candidate(scale) for scale in dict.fromkeys(scales)]
+    return (*found, *(replace(one, ties=1) for one in found if ties and not lowered.strict))
+
+
+def _rounding_of_leaks(part: FloatPopulation, scale: float, peak_u: float, peak_v: float) -> int:
+    """How far a step moves v, in its units, because leaks are whole 4096ths and are truncated."""
+    missed = 0.0
+    for keep, peak in ((part.keep_u, peak_u), (part.keep_v, peak_v)):
+        kept = 1 - round_decay(keep) / fx.DECAY_UNITY
+        missed += abs(kept - keep) * peak * STATE_PER_WEIGHT * scale + (kept not in (0, 1))
+    return math.ceil(missed)
 
 
 def largest_allowed(part: FloatPopulation, *, peak_u: float, peak_v: float) -> float:
@@ -100,14 +127,20 @@ def _lossless(
     bits: int,
     reset: Reset,
 ) -> float | None:
-    """The largest scale up to `most` that needs no rounding anywhere.
+    """The best scale up to `most` that needs no rounding anywhere.
 
-    Weights fall on the grid and biases on whole weight units, so that v takes whole units only
-    and any threshold is exact; where a reset subtracts it, it must be whole itself.
+    Weights fall on the grid and biases on whole weight units. If nothing leaks in part, v takes
+    whole units only, any threshold is exact, and the largest scale is best; where a reset
+    subtracts it, the threshold must be whole itself. A leak takes v between whole units: then
+    scales of a whole threshold come first, and if it keeps n/8, of all down to half of the largest
+    the one whose integers have most factors of two, so that most steps of leak are exact.
     """
     levels = [np.unique(w) for w in weights if w.any()]
     if not levels:
         return None
+    leaks = {round_decay(part.keep_u), round_decay(part.keep_v)} - {0, fx.DECAY_UNITY}
+    binary = bool(leaks) and all(8 * decay % fx.DECAY_UNITY == 0 for decay in leaks)
+    best: tuple[tuple[bool, int], float] | None = None
     first = levels[0]
     mixed = bool(first[0] < 0 < first[-1])
     low, high, step = fx.weight_grid(mixed=mixed, bits=bits)
@@ -117,8 +150,11 @@ def _lossless(
         scale = mantissa / largest
         if scale > most * (1 + 1e-12):
             continue
-        threshold = part.threshold if reset is Reset.SUBTRACT else None
-        whole = settle(scale * np.append(part.bias, threshold or 0.0))
+        if best is not None and not (leaks and scale >= best[1] / 2):
+            break
+        threshold = float(settle(scale * (part.threshold or 0.0)))
+        subtracted = threshold if reset is Reset.SUBTRACT else 0.0
+        whole = np.append(settle(scale * part.bias), subtracted)
         if (whole % 1).any():
             continue
         state = STATE_PER_WEIGHT * whole
@@ -127,9 +163,16 @@ def _lossless(
             continue
         if (settle(scale * probe) % 1).any():
             continue
-        if all((settle(scale * w) == round_weights(scale * w, bits)).all() for w in levels):
-            return scale
-    return None
+        if not all((settle(scale * w) == round_weights(scale * w, bits)).all() for w in levels):
+            continue
+        rank = threshold % 1 == 0, 0
+        if binary and rank[0]:
+            integers = np.concatenate([whole, [threshold], *(np.rint(scale * w) for w in levels)])
+            common = int(np.gcd.reduce(integers.astype(np.int64)))
+            rank = True, common & -common
+        if best is None or rank > best[0]:
+            best = rank, scale
+    return None if best is None else best[1]
 
 
 def _dictated(

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from spikeport.export import QuantizeConfig, export_float
 from spikeport.export.lower import lower
+from spikeport.export.rounding import tie_bias
 from spikeport.samples import Samples
 from spikeport.trainer import ChipNetwork, SpikingNetwork, describe
 from spikeport.trainer.deployment import deployable
@@ -37,7 +38,10 @@ def to_chip(
     return ChipNetwork(
         made.network,
         weights={c.name: c.weight for c in real.connections},
-        biases={part.name: part.bias for part in real.populations},
+        biases={
+            part.name: part.bias + tie_bias(part, made.network.by_name[part.name])
+            for part in real.populations
+        },
         frozen=[c.name for c in real.connections if c.name in frozen],
         mean_scores=not isinstance(model.nodes[-1].op, LI),
     )

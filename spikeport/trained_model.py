@@ -68,13 +68,18 @@ class AvgPoolLayer:
 
 @dataclass(frozen=True, slots=True)
 class LIFLayer:
-    """v <- decay v + sum of inputs; spike where v >= v_threshold; reset. Decay 1 is IF."""
+    """v <- decay v + sum of inputs; spike where v > v_threshold; reset. Decay 1 is IF.
+
+    Attributes:
+        strict: false where v >= v_threshold spikes.
+    """
 
     name: str
     inputs: tuple[str, ...]
     decay: float
     v_threshold: float
     reset: Reset
+    strict: bool = True
 
 
 @dataclass(frozen=True, slots=True)

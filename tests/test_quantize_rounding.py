@@ -80,7 +80,7 @@ def test_thresholds_by_hand(scaled: float, strict: bool, whole: bool, vth: int) 
     assert round_threshold(scaled, strict=strict, whole=whole) == vth
 
 
-@given(st.integers(1, 2**22), st.booleans(), st.integers(-3, 3))
+@given(st.integers(1, 2**21), st.booleans(), st.integers(-3, 3))  # beyond, 1/64 is noise
 def test_whole_units_spike_exactly_as_the_real_rule(
     sixtyfourths: int, strict: bool, offset: int
 ) -> None:

@@ -326,9 +326,14 @@ def test_recorded_gain_by_hand() -> None:
     torch.testing.assert_close(gain.flatten()[0], expected)
 
 
-def test_a_charge_that_meets_the_threshold_spikes() -> None:
-    spikes, _, _ = advanced(LIF(0.5, 1.0), torch.ones(1, 1, 1), 2)
-    assert spikes.flatten().tolist() == [1, 1]
+@pytest.mark.parametrize(("strict", "fired"), [(True, [0, 1]), (False, [1, 1])])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_the_comparison_decides_whether_a_charge_that_meets_the_threshold_spikes(
+    strict: bool, fired: list[int], dtype: torch.dtype
+) -> None:
+    lif = LIF(0.5, 1.0, strict=strict)
+    spikes, _, _ = advanced(lif, torch.ones(1, 1, 1, dtype=dtype), 2)
+    assert spikes.flatten().tolist() == fired
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,7 @@ def neurons(draw: st.DrawFn) -> LIF:
         draw(st.sampled_from(list(Reset))),
         draw(st.booleans()),
         draw(st.sampled_from([1.0, 4.0, 10.0])),
+        draw(st.booleans()),
     )
 
 

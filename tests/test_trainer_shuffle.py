@@ -61,7 +61,7 @@ def test_order_by_layer_keeps_together_what_fires_together() -> None:
     """Two neurons fire at once; one that needs both fires with either order only by layer."""
     both = nn.Linear(6, 1, bias=False)
     nn.init.ones_(both.weight)
-    net = network(identity(6), LIF(0.0, 1.0), both, LIF(0.0, 2.0))
+    net = network(identity(6), LIF(0.0, 0.5), both, LIF(0.0, 1.5))
     x = torch.zeros(STEPS, 50, 6)
     x[3, :, :2] = 1.0
     assert float(net(x).mean()) * STEPS == 1
@@ -71,7 +71,7 @@ def test_order_by_layer_keeps_together_what_fires_together() -> None:
 
 def test_what_order_decides_is_lost_and_what_counts_decide_is_not() -> None:
     """Whether a burst comes early or late, and whether it is there."""
-    ops = identity(6), LIF(0.0, 1.0), identity(6), LI(0.5)
+    ops = identity(6), LIF(0.0, 0.5), identity(6), LI(0.5)
     x = torch.zeros(STEPS, 200, 6)
     late = torch.arange(200) % 2
     x[0, late == 0, 0] = x[-1, late == 1, 0] = 1.0

@@ -50,19 +50,19 @@ def samples(steps: int, *, static: bool) -> tuple[Tensor, Tensor]:
 
 
 class _Spike(torch.autograd.Function):
-    """Heaviside forward, the sigmoid surrogate backward."""
+    """Heaviside forward, 0 or 1 at 0; the sigmoid surrogate backward."""
 
     @staticmethod
-    def forward(ctx, x: Tensor, alpha: float) -> Tensor:  # type: ignore[no-untyped-def]
+    def forward(ctx, x: Tensor, alpha: float, strict: bool) -> Tensor:  # type: ignore[no-untyped-def]
         ctx.save_for_backward(x)
         ctx.alpha = alpha
-        return (x >= 0).to(x.dtype)
+        return (x > 0 if strict else x >= 0).to(x.dtype)
 
     @staticmethod
     def backward(ctx, upstream: Tensor):  # type: ignore[no-untyped-def]
         (x,) = ctx.saved_tensors
         z = torch.sigmoid(ctx.alpha * x)
-        return upstream * ctx.alpha * z * (1 - z), None
+        return upstream * ctx.alpha * z * (1 - z), None, None
 
 
 def unrolled_lif(lif: LIF, currents: list[Tensor]) -> list[Tensor]:
@@ -71,7 +71,7 @@ def unrolled_lif(lif: LIF, currents: list[Tensor]) -> list[Tensor]:
     spikes = []
     for x in currents:
         u = lif.decay * v + x
-        s = _Spike.apply(u - lif.v_threshold, lif.alpha)  # type: ignore[no-untyped-call]
+        s = _Spike.apply(u - lif.v_threshold, lif.alpha, lif.strict)  # type: ignore[no-untyped-call]
         spikes.append(s)
         reset = s.detach() if lif.detach_reset else s
         v = u * (1 - reset) if lif.reset is Reset.ZERO else u - lif.v_threshold * reset
@@ -143,7 +143,8 @@ def straight_through_lif(lif: LIF, currents: Tensor, c: Tensor) -> Tensor:
         slopes, carries, spikes = [], [], []
         for x in currents:
             u = lif.decay * v + x
-            s = torch.where(u >= lif.v_threshold, 1.0, 0.0).to(c.dtype)
+            fired = u > lif.v_threshold if lif.strict else u >= lif.v_threshold
+            s = torch.where(fired, 1.0, 0.0).to(c.dtype)
             slope = 1 / torch.cosh(lif.alpha * (u - lif.v_threshold) / 2) ** 2 * lif.alpha / 4
             if lif.reset is Reset.ZERO:
                 v = torch.where(s > 0, torch.zeros_like(u), u)

@@ -152,7 +152,8 @@ def load_checkpoint(path: str | PathLike[str]) -> Checkpoint:
     path = Path(path)
     document, tensors = _read(path)
     try:
-        config = TrainConfig(**document["config"])
+        # Files of 0.1.0 name no comparison: it was >=.
+        config = TrainConfig(**{"strict": False, **document["config"]})
         input, classes = Input(**document["input"]), document["classes"]
         network, integers = _network(config, input, classes, document.get("chip"), tensors)
         history = tuple(EpochRecord(**record) for record in document["history"])

@@ -68,7 +68,8 @@ class TrainConfig:
         widths: channels per convolution (conv), hidden sizes (mlp), or for all other networks the
             channels of the first convolution, from which the others follow.
         steps: T.
-        decay, v_threshold, reset, detach_reset: see `LIF`.
+        decay, v_threshold, reset, detach_reset, strict: see `LIF`; the publication fires on
+            v >= v_threshold, which is `strict = false`.
         rule: which gradient (see `Rule`).
         momentum: of SGD.
         weight_decay: on the weights of convolutions and linear layers only.
@@ -105,6 +106,7 @@ class TrainConfig:
     v_threshold: float = 1.0
     reset: Reset = Reset.ZERO
     detach_reset: bool = True
+    strict: bool = True
     rule: Rule = Rule.RATE_M
     epochs: int = 30
     batch_size: int = 64
@@ -184,7 +186,8 @@ class TrainConfig:
 
     def lif(self) -> LIF:
         """The neurons of every layer."""
-        return LIF(self.decay, self.v_threshold, self.reset, self.detach_reset)
+        options = self.reset, self.detach_reset
+        return LIF(self.decay, self.v_threshold, *options, strict=self.strict)
 
     def learning_rate(self, epoch: int) -> float:
         """Of an epoch counted from 0: lr (1 + cos(pi epoch / epochs)) / 2."""

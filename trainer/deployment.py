@@ -34,7 +34,9 @@ def deployable(network: SpikingNetwork) -> SpikingNetwork:
         raise InputError(
             f"network: cannot be deployed, {len(complaints)} rule(s) broken:\n{listed}"
         )
-    reset = next((n.op.reset for n in network.nodes if isinstance(n.op, LIF)), Reset.ZERO)
+    neurons = [node.op for node in network.nodes if isinstance(node.op, LIF)]
+    reset = neurons[0].reset if neurons else Reset.ZERO
+    strict = neurons[0].strict if neurons else True
     stands_for: dict[str, tuple[str, ...]] = {network.input.name: (network.input.name,)}
     nodes: list[Node] = []
     for node in network.nodes:
@@ -45,7 +47,9 @@ def deployable(network: SpikingNetwork) -> SpikingNetwork:
                 stands_for[node.name] = inputs
             case nn.MaxPool2d():
                 any_of = Node(f"{node.name}_any", inputs, _ones(network, node))
-                nodes += [any_of, Node(node.name, (any_of.name,), LIF(0.0, 1.0, reset))]
+                # Half a spike lies between none and one, whatever the comparison.
+                fires = LIF(0.0, 0.5, reset, strict=strict)
+                nodes += [any_of, Node(node.name, (any_of.name,), fires)]
             case LIF() | LI():
                 nodes += [*_connected(network, node, inputs)]
             case _:

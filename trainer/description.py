@@ -69,7 +69,7 @@ def _layer(node: Node) -> Layer:
             sizes = pair(op.kernel_size), pair(op.stride), pair(op.padding)
             return AvgPoolLayer(name, inputs, *sizes)
         case LIF():
-            return LIFLayer(name, inputs, op.decay, op.v_threshold, op.reset)
+            return LIFLayer(name, inputs, op.decay, op.v_threshold, op.reset, op.strict)
         case LI():
             return LILayer(name, inputs, op.decay)
         case nn.BatchNorm1d() | nn.BatchNorm2d():

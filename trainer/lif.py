@@ -2,9 +2,11 @@
 
 One step (lambda = decay, theta = v_threshold, x the input of the step):
 
-    u_t = lambda v_{t-1} + x_t        s_t = 1[u_t >= theta]
+    u_t = lambda v_{t-1} + x_t        s_t = 1[u_t > theta]
     v_t = 0 where s_t = 1 else u_t    (reset zero)
     v_t = u_t - theta s_t             (reset subtract)
+
+`>` is the comparison of NIR and of Loihi; `strict=False` fires on u_t >= theta, as published.
 
 A spiking pass keeps r = mean s_t and g = mean rho_t ds_t/du_t, where rho_1 = 1 and
 rho_{t+1} = 1 + rho_t lambda dv_t/du_t is the response of u to a constant input.
@@ -36,6 +38,7 @@ class LIF(nn.Module):
         decay: lambda in [0, 1]; 1 is an integrate-and-fire neuron.
         v_threshold: theta > 0.
         detach_reset: gradients ignore that a spike resets v through s_t (v itself still counts).
+        strict: a membrane equal to the threshold stays silent; otherwise it fires.
         alpha: steepness of the surrogate ds/du = alpha z (1 - z), z = sigmoid(alpha (u - theta)).
 
     Raises:
@@ -49,6 +52,7 @@ class LIF(nn.Module):
         reset: Reset = Reset.ZERO,
         detach_reset: bool = True,
         alpha: float = 4.0,
+        strict: bool = True,
     ) -> None:
         super().__init__()
         _check_decay("LIF", decay)
@@ -60,6 +64,11 @@ class LIF(nn.Module):
         self.reset = choice("LIF: reset", Reset, reset)
         self.detach_reset = detach_reset
         self.alpha = alpha
+        self.strict = strict
+
+    def fires(self, u: Tensor) -> Tensor:
+        """Whether membranes fire, as booleans."""
+        return u > self.v_threshold if self.strict else u >= self.v_threshold
 
     def forward(self, current: Tensor) -> Tensor:
         """Spikes (B, ...) of one step from rest."""
@@ -68,7 +77,8 @@ class LIF(nn.Module):
     def extra_repr(self) -> str:
         """The parameters, for printing."""
         detached = "" if self.detach_reset else ", detach_reset=False"
-        return f"decay={self.decay}, v_threshold={self.v_threshold}, {self.reset}{detached}"
+        loose = "" if self.strict else ", strict=False"
+        return f"decay={self.decay}, v_threshold={self.v_threshold}, {self.reset}{detached}{loose}"
 
 
 class LI(nn.Module):
@@ -106,7 +116,7 @@ def charge_and_fire(
     v = torch.zeros_like(current[0])
     for x in current.expand(steps, *current.shape[1:]):
         u = lif.decay * v + x
-        s = (u >= lif.v_threshold).to(u.dtype)
+        s = lif.fires(u).to(u.dtype)
         yield v, u, s
         v = u * (1 - s) if lif.reset is Reset.ZERO else u - lif.v_threshold * s
 

@@ -1,8 +1,9 @@
 """Compiled LIF steps on float32 arrays (T, N), all steps of a block of neurons while it is cached.
 
 Equations: `spikeport.trainer.lif`. Neurons `begin` to `end` are advanced, so threads can share a
-layer. A current of one row is constant. `lif` is (decay, threshold, alpha, zero, live), where zero
-is 1 if a spike resets v to zero and 0 if it subtracts; live is 1 if gradients follow the reset.
+layer. A current of one row is constant. `lif` is (decay, threshold, alpha, zero, live, lowest),
+where zero is 1 if a spike resets v to zero and 0 if it subtracts; live is 1 if gradients follow the
+reset; lowest is the smallest membrane that fires: the threshold, or the float32 above it.
 """
 
 from __future__ import annotations
@@ -55,10 +56,11 @@ def surrogate_slope(distance: Any, alpha: Any) -> Any:
 def _record_step(x: Floats, spikes: Floats, w: Floats, lif: Floats) -> None:
     """One step of a block; `w` holds v, rho and the sums of s and rho ds/du, a block each."""
     decay, threshold, alpha, zero, live = lif[0], lif[1], lif[2], lif[3], lif[4]
+    lowest = lif[5]
     for i in range(x.size):
         u = decay * w[i] + x[i]
         distance = u - threshold
-        s = _ONE if distance >= _ZERO else _ZERO
+        s = _ONE if u >= lowest else _ZERO
         slope = surrogate_slope(distance, alpha)
         drop = zero * u + (_ONE - zero) * threshold
         rho = w[i + BLOCK]
@@ -113,10 +115,10 @@ def _rest(w: Floats) -> None:
 def _fire_step(
     x: Floats, spikes: Floats, charged: Floats, v: Floats, lif: Floats, keep: bool
 ) -> None:
-    decay, threshold, zero = lif[0], lif[1], lif[3]
+    decay, threshold, zero, lowest = lif[0], lif[1], lif[3], lif[5]
     for i in range(x.size):
         u = decay * v[i] + x[i]
-        s = _ONE if u - threshold >= _ZERO else _ZERO
+        s = _ONE if u >= lowest else _ZERO
         if keep:
             charged[i] = u
         spikes[i] = s
@@ -151,10 +153,11 @@ def fire_steps(
 def _back_step(x: Floats, upstream: Floats, w: Floats, lif: Floats) -> None:
     """Gradient of u_t, in the second block of `w`, from that of s_t and v_t, in the first."""
     decay, threshold, alpha, zero, live = lif[0], lif[1], lif[2], lif[3], lif[4]
+    lowest = lif[5]
     for i in range(x.size):
         u = x[i]
         distance = u - threshold
-        s = _ONE if distance >= _ZERO else _ZERO
+        s = _ONE if u >= lowest else _ZERO
         slope = surrogate_slope(distance, alpha)
         drop = zero * u + (_ONE - zero) * threshold
         gradient = upstream[i] * slope + w[i] * (_ONE - zero * s - live * drop * slope)

@@ -119,7 +119,7 @@ class _Log:
             rho.fill_(1)
         for t in range(len(spikes)):
             u = torch.add(x[min(t, len(x) - 1)], v, alpha=lif.decay)
-            s = torch.ge(u, lif.v_threshold, out=spikes[t])
+            s = spikes[t].copy_(lif.fires(u))
             slope = surrogate(lif, u)
             fired.add_(s)
             response.addcmul_(rho, slope)
@@ -169,7 +169,7 @@ def fire(lif: LIF, x: Tensor, spikes: Tensor, v: Tensor, charged: Tensor | None)
         return
     for t in range(len(spikes)):
         u = torch.add(x[min(t, len(x) - 1)], v, alpha=lif.decay)
-        s = torch.ge(u, lif.v_threshold, out=spikes[t])
+        s = spikes[t].copy_(lif.fires(u))
         if charged is not None:
             charged[t] = u
         torch.sub(u, s * u if lif.reset is Reset.ZERO else lif.v_threshold * s, out=v)
@@ -185,7 +185,7 @@ def back(lif: LIF, charged: Tensor, of_spikes: Tensor, of_v: Tensor, of_current:
     for t in reversed(range(len(charged))):
         u = charged[t]
         slope = surrogate(lif, u)
-        s = (u >= lif.v_threshold).to(u.dtype)
+        s = lif.fires(u).to(u.dtype)
         torch.mul(of_v, reset_slope(lif, u, s, slope), out=of_current[t])
         of_current[t].addcmul_(of_spikes[t], slope)
         torch.mul(of_current[t], lif.decay, out=of_v)
@@ -212,7 +212,10 @@ def reset_slope(lif: LIF, u: Tensor, s: Tensor, slope: Tensor) -> Tensor:
 def _constants(lif: LIF) -> NDArray[np.float32]:
     """What the compiled loops know of a neuron."""
     zero, live = lif.reset is Reset.ZERO, not lif.detach_reset
-    return np.array([lif.decay, lif.v_threshold, lif.alpha, zero, live], np.float32)
+    lowest = np.float32(lif.v_threshold)  # of the membranes that fire
+    if lif.strict:
+        lowest = np.nextafter(lowest, np.float32(np.inf))
+    return np.array([lif.decay, lif.v_threshold, lif.alpha, zero, live, lowest], np.float32)
 
 
 def _scratch() -> NDArray[np.float32]:

@@ -13,8 +13,8 @@ from spikeport.trainer.network import SpikingNetwork
 
 
 def published_lif() -> LIF:
-    """The neuron of every published experiment: lambda 0.2, theta 1, soft and detached reset."""
-    return LIF(0.2, 1.0, Reset.SUBTRACT)
+    """The published neuron: lambda 0.2, fires at theta = 1, soft and detached reset."""
+    return LIF(0.2, 1.0, Reset.SUBTRACT, strict=False)
 
 
 def with_readout(network: SpikingNetwork, neurons: LIF | LI) -> SpikingNetwork:
