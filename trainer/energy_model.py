@@ -131,7 +131,7 @@ def energy_model(
         if name not in wired.links or source not in costs:
             raise InputError(f"energy: '{source}' to '{name}' is not in the network")
         reached, link = delivery.reached, wired.links[name]
-        synapses = reached.stored if profile.counts_zeros.at("nominal") else reached.nonzero
+        synapses = profile.charged(link.kind, "nominal", reached.nonzero, reached.stored)
         each = price.get(f"synapse_{link.kind}", 0.0)
         costs[source] = costs[source].to(synapses.device) + (each * synapses.double() + packet)
         bare.discard(name)
