@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spikeport.band import LEVELS, Band
@@ -17,6 +17,7 @@ from spikeport.network import (
     Coding,
     Conv1d,
     Conv2d,
+    Convolution,
     Dense,
     DeployedNetwork,
     Input,
@@ -26,7 +27,9 @@ from spikeport.network import (
 )
 from spikeport.profile import CountsZeros, load_profile
 from spikeport.runs import EventCounts
+from spikeport.simulators.native import run_native
 from spikeport.wiring import Link, SynapseKind, Wiring, wiring
+from tests.strategies import networks, samples_for
 
 LOIHI1 = load_profile("loihi1")
 
@@ -277,6 +280,35 @@ def test_json_carries_every_constant_with_its_source() -> None:
     assert len(data["constants"]) == 3 * len(list(LOIHI1.prices()))
     assert all(constant["source"] and constant["basis"] for constant in data["constants"])
     assert [term["name"] for term in data["terms"]][-1] == "static power"
+
+
+@settings(max_examples=25, deadline=None)
+@given(data=st.data())
+def test_zeros_of_any_network_that_runs_are_charged_by_form(data: st.DataObject) -> None:
+    """Kernels along one axis and two, in groups, behind pools, and rows."""
+    net = data.draw(networks())
+    parts = (
+        c
+        if isinstance(c, BiasInjection)
+        else dataclasses.replace(c, weight=np.where(c.weight % 4 == 0, 0, c.weight))
+        for c in net.connections
+    )
+    net = net.replace(connections=tuple(parts))
+    counts = run_native(net, data.draw(samples_for(net))).counts
+    assert counts is not None
+    by_part = {
+        name: band
+        for term in estimate_energy(net, counts, LOIHI1).terms
+        if term.name.startswith("synapses")
+        for name, band in term.by_part.items()
+    }
+    assert set(by_part) == {part.name for part in net.synapses}
+    for part in net.synapses:
+        nonzero, stored = counts.synaptic_events[part.name], counts.synaptic_events_all[part.name]
+        nominal = nonzero * 24.0 if isinstance(part, Convolution) else stored * 35.5
+        expected = (nonzero * 23.6, nominal, stored * 35.5 * 1.25)
+        band = by_part[part.name]
+        assert (band.low, band.nominal, band.high) == pytest.approx(expected)
 
 
 @given(

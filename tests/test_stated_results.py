@@ -10,6 +10,7 @@ import statistics
 
 import pytest
 
+from spikeport.trainer.measuring import SPREAD
 from tests.pages import Row, match, number, page, percentages, rounded, table
 
 README, RESULTS, BENCHMARKS = page("README.md"), page("results.md"), page("benchmarks.md")
@@ -103,6 +104,27 @@ def test_events_saved_by_a_budget() -> None:
 def test_training_md_quotes_the_rounded_network() -> None:
     stated = match(r"rounded to those, accuracy stays at (\d+) %", page("training.md"))
     assert stated[1] == rounded(number(chip_row("MNIST", 4)["rounded"]), 0)
+
+
+def test_digits_by_budget() -> None:
+    """Each energy within its budget, and accuracies that 360 test samples can have."""
+    text = page("training.md")
+    assert "(360 test samples)" in text
+    rows = {row["budget µJ"]: row for row in table(text, "budget µJ", "none")}
+    energy, events = rows["energy µJ, estimate (loihi1)"], rows["synaptic events, thousands"]
+    budgets = list(energy)[2:]
+    for budget in budgets:
+        assert float(energy[budget]) <= float(budget)
+    for row in (energy, events):
+        values = [float(row[budget]) for budget in ("none", *budgets)]
+        assert values == sorted(values, reverse=True)
+    possible = {rounded(hits / 3.6, 1) for hits in range(361)}
+    assert set(list(rows["accuracy %"].values())[1:]) <= possible
+    assert f"\nA digit is {rounded(100 / 360, 2)} points." in RESULTS
+
+
+def test_samples_that_an_energy_is_counted_on() -> None:
+    assert f"over {SPREAD:,} test\nsamples" in RESULTS
 
 
 def column(name: str, activity: str | None = None) -> list[float]:
