@@ -77,6 +77,10 @@ LOIHI1 = Chip(
         "sums before a negative weight exponent: it shifts each weight",
         "sums beyond 21 bits and sign in a step",
         "delays beyond 62 steps, those that balance paths of unequal depth included",
+        "cycles shorter in delay than in steps",
+        "more than 131,072 neurons: on several chips",
+        "decay_u 0, decay_v 4096: by registers that Lava and nengo-loihi leave as they are",
+        "a bias mantissa of -4096, weight exponent -8: published tools disagree",
         "v_init, a bias per step, zeroed state for each sample: by a host",
     ),
 )
@@ -93,6 +97,8 @@ LOIHI2 = Chip(
     lacks=(
         "reset by subtraction, rest, decay_u 0, decay_v 4096 in the stock neuron: by microcode",
         "delays beyond 63 steps, those that balance paths of unequal depth included",
+        "cycles shorter in delay than in steps",
+        "more than 1,000,000 neurons: on several chips",
         "v_init, a bias per step, zeroed state for each sample: by a host",
     ),
 )

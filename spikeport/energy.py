@@ -3,9 +3,11 @@
     E = e_syn S + e_visit N T + e_update U + e_fire F + (e_packet + hops e_hop) P + P_static t
 
 with S synaptic events, N T neuron visits, U updates, F spikes, P packets (one destination core per
-message and connection, until a mapping says more) and t the chip's own computing time. Each price
-has a low, a nominal and a high value; the report carries terms, sources, assumptions, what it
-leaves out and when not to trust it. Units: pJ, ns, mW (1 pJ = 1 mW ns).
+message and connection, until a mapping says more) and t the chip's own computing time. S holds the
+events on weights that are not zero, and those on stored zeros at the levels at which the profile
+charges them in that storage form (`HardwareProfile.charged`). Each price has a low, a nominal and a
+high value; the report carries terms, sources, assumptions, what it leaves out and when not to trust
+it. Units: pJ, ns, mW (1 pJ = 1 mW ns).
 
 t = (time of one barrier) * steps + work, where n_p, the time population p needs for its share, is
 spread over the ceil(N_p / neurons per core) cores that p fills. Work is: low, the sum of n_p spread
@@ -61,7 +63,7 @@ def estimate_energy(
         terms=tuple(terms),
         time_ns=time_ns,
         int8_ann=mac.band * (wired.macs * counts.samples) if mac and wired.macs else None,
-        assumptions=_assumptions(profile),
+        assumptions=_assumptions(profile, wired),
         unpriced=(*unpriced, *profile.unpriced),
         warnings=(),
     )
@@ -104,7 +106,7 @@ def _dynamic_terms(
     for kind in SynapseKind:
         stored = [name for name, link in wired.links.items() if link.kind is kind]
         if stored:
-            events = {name: _synaptic_events(name, counts, profile) for name in stored}
+            events = {name: _synaptic_events(name, kind, counts, profile) for name in stored}
             add(f"synapses, {kind}", events, f"synapse_{kind}")
     add("neuron visits", _bands(counts.visits), "visit")
     add("neuron updates", _bands(counts.updates), "update")
@@ -134,7 +136,7 @@ def _computing_time(
     }
     for name, link in wired.links.items():
         messages = Band.same(counts.messages[name])
-        events = _synaptic_events(name, counts, profile)
+        events = _synaptic_events(name, link.kind, counts, profile)
         busy[link.target] += spent(f"synapse_{link.kind}", events) + spent("receive", messages)
         if link.source in busy:
             busy[link.source] += spent("packet", messages)
@@ -147,23 +149,27 @@ def _computing_time(
     return work + spent("barrier", Band.same(counts.steps * counts.samples))
 
 
-def _synaptic_events(name: str, counts: EventCounts, profile: HardwareProfile) -> Band:
+def _synaptic_events(
+    name: str, kind: SynapseKind, counts: EventCounts, profile: HardwareProfile
+) -> Band:
     """Events of a connection at each level, with or without those on stored zeros."""
     nonzero, stored = counts.synaptic_events[name], counts.synaptic_events_all[name]
-    rule = profile.counts_zeros
-    return Band(*(stored if rule.at(level) else nonzero for level in LEVELS))
+    return Band(*(profile.charged(kind, level, nonzero, stored) for level in LEVELS))
 
 
 def _bands(counts: Counts) -> dict[str, Band]:
     return {name: Band.same(number) for name, number in counts.items()}
 
 
-def _assumptions(profile: HardwareProfile) -> tuple[str, ...]:
-    charged = [level for level in LEVELS if profile.counts_zeros.at(level)]
-    found = [
-        f"Synaptic events: stored zero weights are charged at {' and '.join(charged) or 'no'} "
-        f"level. {profile.counts_zeros.reason}"
-    ]
+def _assumptions(profile: HardwareProfile, wired: Wiring) -> tuple[str, ...]:
+    found = []
+    kinds = {link.kind for link in wired.links.values()}
+    for kind in (kind for kind in SynapseKind if kind in kinds):
+        rule = profile.counts_zeros[kind]
+        charged = " and ".join(level for level in LEVELS if rule.at(level)) or "no"
+        found.append(
+            f"Synaptic events, {kind}: zero weights are charged at {charged} level. {rule.reason}"
+        )
     if "packet" in profile.energy_pj:
         found.append(
             "Routing: each message of a connection is one packet to one destination core; a "

@@ -1,7 +1,9 @@
 """Hardware profiles: what one event costs on a chip, every number with its source.
 
 A profile is a TOML file. Each price stands as three constants, low, nominal and high, and each
-constant names the source it came from; `profiles/loihi1.toml` shows the format.
+constant names the source it came from; `profiles/loihi1.toml` shows the format. It also says, for
+each form in which synapses are stored, at which levels an event on a zero weight is charged:
+`HardwareProfile.charged` is the one place where that is decided, for estimates and for training.
 """
 
 from __future__ import annotations
@@ -13,10 +15,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from importlib import resources
 from pathlib import Path
+from typing import TypeVar
 
 from spikeport.band import LEVELS, Band
 from spikeport.errors import InputError
 from spikeport.toml_table import Table, nearest
+from spikeport.wiring import SynapseKind
+
+T = TypeVar("T")
 
 SCHEMA = 1
 ENERGIES = ("synapse_dense", "synapse_conv", "visit", "update", "fire", "packet", "hop")
@@ -29,6 +35,7 @@ TOP_KEYS = (
 SOURCE_KEYS = ("citation", "url", "basis", "conditions", "includes_static")
 PRICE_KEYS = ("what", *LEVELS)
 CONSTANT_KEYS = ("value", "source")
+ZEROS_KEYS = (*LEVELS, "reason")
 
 
 class Basis(StrEnum):
@@ -88,7 +95,7 @@ class Price:
 
 @dataclass(frozen=True, slots=True)
 class CountsZeros:
-    """Whether a synaptic event on a stored zero weight is charged, per level; and why."""
+    """Whether an event on a zero weight is charged at each level, in one storage form; and why."""
 
     low: bool
     nominal: bool
@@ -105,6 +112,7 @@ class HardwareProfile:
     """Prices of one chip.
 
     Attributes:
+        counts_zeros: by storage form; a profile file may give one rule for all of them.
         energy_pj: per event, a subset of ENERGIES; what is missing is unpriced.
         time_ns: per event, a subset of TIMES.
         static_mw: power of one chip that computes nothing.
@@ -120,7 +128,7 @@ class HardwareProfile:
     cores: int
     neurons_per_core: int
     graded_payloads: bool
-    counts_zeros: CountsZeros
+    counts_zeros: Mapping[SynapseKind, CountsZeros]
     energy_pj: Mapping[str, Price]
     time_ns: Mapping[str, Price]
     static_mw: Price | None
@@ -128,6 +136,10 @@ class HardwareProfile:
     int8_mac_pj: Price | None
     host_step_us: Constant | None
     unpriced: tuple[str, ...]
+
+    def charged(self, kind: SynapseKind, level: str, nonzero: T, stored: T) -> T:
+        """What a level charges of synapses stored as `kind`: those not zero, or all stored."""
+        return stored if self.counts_zeros[kind].at(level) else nonzero
 
     def prices(self) -> Iterator[tuple[str, str, Price]]:
         """Every price as (name, unit, price)."""
@@ -193,7 +205,7 @@ def parse_profile(text: str, subject: str) -> HardwareProfile:
         cores=top.take("cores", int),
         neurons_per_core=top.take("neurons_per_core", int),
         graded_payloads=top.take("graded_payloads", bool),
-        counts_zeros=_counts_zeros(top.table("counts_zeros", (*LEVELS, "reason"))),
+        counts_zeros=_counts_zeros(top),
         energy_pj=_prices(top.table("energy_pj", ENERGIES), sources),
         time_ns=_prices(top.table("time_ns", TIMES), sources),
         static_mw=_optional_price(top, "static_mw", sources),
@@ -272,6 +284,15 @@ def _prices(table: Table, sources: Mapping[str, Source]) -> dict[str, Price]:
     return {key: _price(table.table(key, PRICE_KEYS), sources) for key in table}
 
 
-def _counts_zeros(table: Table) -> CountsZeros:
+def _counts_zeros(top: Table) -> dict[SynapseKind, CountsZeros]:
+    """A table for each storage form, or, as in version 0.1.0, one rule for all of them."""
+    key = "counts_zeros"
+    if any(kind in top.table(key) for kind in SynapseKind):
+        forms = top.table(key, SynapseKind)
+        return {kind: _zeros_rule(forms.table(kind, ZEROS_KEYS)) for kind in SynapseKind}
+    return dict.fromkeys(SynapseKind, _zeros_rule(top.table(key, ZEROS_KEYS)))
+
+
+def _zeros_rule(table: Table) -> CountsZeros:
     levels = {level: table.take(level, bool) for level in LEVELS}
     return CountsZeros(reason=table.take("reason", str), **levels)

@@ -1,4 +1,4 @@
-"""What pricing needs to know of a network beside its event counts."""
+"""Network properties that pricing needs besides event counts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ from spikeport.network import BiasInjection, Coding, Convolution, DeployedNetwor
 
 
 class SynapseKind(StrEnum):
-    """How a connection is stored, which decides what an event on it costs."""
+    """How a connection is stored, which decides what an event on it costs.
+
+    DENSE is a row of weights for each source neuron, zeros included; CONV a kernel that all
+    positions share.
+    """
 
     DENSE = "dense"
     CONV = "conv"

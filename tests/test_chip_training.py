@@ -548,6 +548,33 @@ def test_messages_are_those_that_a_simulator_is_sent(scale: float) -> None:
         np.testing.assert_array_equal(network.messages(torch.tensor(x))[0].numpy(), sent)
 
 
+@pytest.mark.parametrize("bits", [2, 4])
+def test_energy_in_training_follows_weights_that_round_to_zero(
+    trained: SpikingNetwork, digits: Dataset, bits: int
+) -> None:
+    profile = load_profile("loihi1")
+    network = chip(trained, digits, bits).train()
+    model, x = model_of(network, profile), torch.tensor(digits.train_x[:32])
+    stored: list[int] = []
+    nonzero: list[int] = []
+    for _ in range(2):
+        record = network.training_pass(x)[1]
+        heard = {"input": message_rate(network.messages(x), network.input.shape)}
+        seen = float(model()(heard | dict(record.rates), record.updates).detach())
+        deployed = network.deployed()
+        run = run_native(deployed, encode_samples(deployed.inputs, 4, digits.train_x[:32]))
+        assert run.counts is not None
+        priced = estimate_energy(deployed, run.counts, profile).dynamic.nominal / 32e6
+        assert seen == pytest.approx(priced, rel=1e-6)
+        stored.append(run.counts.total("synaptic_events_all"))
+        nonzero.append(run.counts.total("synaptic_events"))
+        kernel = next(w for w in network.weights.values() if w.ndim == 4)
+        with torch.no_grad():
+            kernel[: len(kernel) // 2] = 0.0
+    assert nonzero[0] < stored[0]
+    assert nonzero[1] / stored[1] < nonzero[0] / stored[0]
+
+
 def test_an_energy_budget_in_chip_arithmetic(trained: SpikingNetwork, digits: Dataset) -> None:
     profile = load_profile("loihi1")
     start = chip(trained, digits, 4)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spikeport.band import LEVELS, Band
@@ -17,6 +17,7 @@ from spikeport.network import (
     Coding,
     Conv1d,
     Conv2d,
+    Convolution,
     Dense,
     DeployedNetwork,
     Input,
@@ -24,9 +25,11 @@ from spikeport.network import (
     Readout,
     ReadoutKind,
 )
-from spikeport.profile import load_profile
+from spikeport.profile import CountsZeros, load_profile
 from spikeport.runs import EventCounts
+from spikeport.simulators.native import run_native
 from spikeport.wiring import Link, SynapseKind, Wiring, wiring
+from tests.strategies import networks, samples_for
 
 LOIHI1 = load_profile("loihi1")
 
@@ -83,9 +86,49 @@ def test_high_is_a_quarter_above_with_every_connection_dense() -> None:
     assert terms["routing"] == pytest.approx(3 * (111 + 4.2) * 1.25)
 
 
-def test_a_kernel_is_nominally_cheaper_than_a_dense_row() -> None:
+def test_a_kernel_is_nominally_cheaper_than_a_dense_row_and_stores_no_zero() -> None:
     conv = Wiring({"in_to_a": Link(SynapseKind.CONV, "in", "a")})
-    assert by_name(wired=conv)["synapses, conv"].nominal == pytest.approx(6 * 24.0)
+    assert by_name(wired=conv)["synapses, conv"].nominal == pytest.approx(5 * 24.0)
+
+
+def test_the_report_says_what_a_zero_costs_in_each_form_that_the_network_has() -> None:
+    def told(kind: SynapseKind) -> list[str]:
+        wired = Wiring({"in_to_a": Link(kind, "in", "a")})
+        assumed = estimate_energy(wired, COUNTS, LOIHI1).assumptions
+        return [text for text in assumed if text.startswith("Synaptic events")]
+
+    (dense,), (conv,) = told(SynapseKind.DENSE), told(SynapseKind.CONV)
+    assert dense.startswith(
+        "Synaptic events, dense: zero weights are charged at nominal and high level. A dense row"
+    )
+    assert conv.startswith("Synaptic events, conv: zero weights are charged at high level. A sha")
+    both = (*estimate_energy(network(), network_counts(), LOIHI1).assumptions,)
+    assert dense in both
+    assert conv in both
+
+
+@given(st.data())
+def test_each_level_charges_zeros_by_the_form_in_which_they_are_stored(data: st.DataObject) -> None:
+    flags = st.fixed_dictionaries({level: st.booleans() for level in LEVELS})
+    rules = {
+        kind: CountsZeros(**data.draw(flags, label=str(kind)), reason="drawn")
+        for kind in SynapseKind
+    }
+    nonzero = data.draw(st.integers(0, 1000))
+    stored = nonzero + data.draw(st.integers(0, 1000))
+    counts = dataclasses.replace(
+        COUNTS, synaptic_events={"in_to_a": nonzero}, synaptic_events_all={"in_to_a": stored}
+    )
+    profile = dataclasses.replace(LOIHI1, counts_zeros=rules)
+    for kind in SynapseKind:
+        wired = Wiring({"in_to_a": Link(kind, "in", "a")})
+        term = estimate_energy(wired, counts, profile).terms[0]
+        assert term.events is not None
+        for level in LEVELS:
+            number = stored if rules[kind].at(level) else nonzero
+            assert getattr(term.events, level) == number
+            price = LOIHI1.energy_pj[f"synapse_{kind}"].at(level).value
+            assert getattr(term.energy, level) == pytest.approx(number * price)
 
 
 def test_step_time_nominal_is_the_slowest_population_and_high_their_sum() -> None:
@@ -205,21 +248,6 @@ def test_no_overhead_warning_where_events_dominate() -> None:
     assert estimate_energy(TINY, busy, LOIHI1).warnings == ()
 
 
-def test_nominal_dynamic_energy_is_near_a_metered_convolutional_network() -> None:
-    # PilotNet-SNN of lava-dl on Loihi 2: 16 steps, 158,509 neurons, 3.632e7 synaptic events on
-    # non-zero weights, 5.54e5 spikes; metered 1.094 mJ dynamic, within about 11 %. Loihi 1 prices
-    # on Loihi 2 silicon: a check of the order of magnitude, no calibration.
-    events = {"c": 36_320_000}
-    counts = EventCounts(
-        samples=1, steps=16, spikes={"n": 554_000}, visits={"n": 158_509 * 16},
-        updates={"n": 158_509 * 16}, input_events={}, messages={"c": 554_000},
-        synaptic_events=events, synaptic_events_all=events,
-    )  # fmt: skip
-    report = estimate_energy(Wiring({"c": Link(SynapseKind.CONV, "n", "n")}), counts, LOIHI1)
-    assert report.dynamic.nominal * 1e-9 == pytest.approx(1.094, rel=0.11)
-    assert report.dynamic.low * 1e-9 < 1.094 < report.dynamic.high * 1e-9
-
-
 def test_a_profile_without_a_price_lists_the_term_as_unpriced() -> None:
     energies = {k: v for k, v in LOIHI1.energy_pj.items() if k.startswith("synapse")}
     bare = dataclasses.replace(LOIHI1, energy_pj=energies, static_mw=None, hops_per_packet=None)
@@ -252,6 +280,35 @@ def test_json_carries_every_constant_with_its_source() -> None:
     assert len(data["constants"]) == 3 * len(list(LOIHI1.prices()))
     assert all(constant["source"] and constant["basis"] for constant in data["constants"])
     assert [term["name"] for term in data["terms"]][-1] == "static power"
+
+
+@settings(max_examples=25, deadline=None)
+@given(data=st.data())
+def test_zeros_of_any_network_that_runs_are_charged_by_form(data: st.DataObject) -> None:
+    """Kernels along one axis and two, in groups, behind pools, and rows."""
+    net = data.draw(networks())
+    parts = (
+        c
+        if isinstance(c, BiasInjection)
+        else dataclasses.replace(c, weight=np.where(c.weight % 4 == 0, 0, c.weight))
+        for c in net.connections
+    )
+    net = net.replace(connections=tuple(parts))
+    counts = run_native(net, data.draw(samples_for(net))).counts
+    assert counts is not None
+    by_part = {
+        name: band
+        for term in estimate_energy(net, counts, LOIHI1).terms
+        if term.name.startswith("synapses")
+        for name, band in term.by_part.items()
+    }
+    assert set(by_part) == {part.name for part in net.synapses}
+    for part in net.synapses:
+        nonzero, stored = counts.synaptic_events[part.name], counts.synaptic_events_all[part.name]
+        nominal = nonzero * 24.0 if isinstance(part, Convolution) else stored * 35.5
+        expected = (nonzero * 23.6, nominal, stored * 35.5 * 1.25)
+        band = by_part[part.name]
+        assert (band.low, band.nominal, band.high) == pytest.approx(expected)
 
 
 @given(

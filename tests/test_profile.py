@@ -10,11 +10,13 @@ from spikeport.profile import (
     ENERGIES,
     TIMES,
     Basis,
+    CountsZeros,
     HardwareProfile,
     builtin_profiles,
     load_profile,
     parse_profile,
 )
+from spikeport.wiring import SynapseKind
 
 LOIHI1 = (Path(__file__).parents[1] / "spikeport" / "profiles" / "loihi1.toml").read_text("utf-8")
 
@@ -68,6 +70,52 @@ def test_high_is_dense_sana_fe_plus_a_quarter() -> None:
                 continue
             stored = prices["synapse_dense"] if name == "synapse_conv" else price
             assert price.high.value == pytest.approx(1.25 * stored.nominal.value)
+
+
+def test_zeros_are_charged_by_storage_form() -> None:
+    rules = load_profile("loihi1").counts_zeros
+    charged = {kind: [level for level in LEVELS if rules[kind].at(level)] for kind in SynapseKind}
+    assert charged == {"dense": ["nominal", "high"], "conv": ["high"]}
+
+
+ONE_RULE = 'low = false\nnominal = true\nhigh = true\nreason = "as in 0.1.0"\n'
+
+
+def with_zeros(table: str) -> HardwareProfile:
+    """loihi1 with other text for `counts_zeros`."""
+    before, after = LOIHI1.split("[counts_zeros.dense]")
+    rest = after[after.index("# ----") :]
+    return parse_profile(f"{before}{table}{rest}", "profile 'edited'")
+
+
+def test_one_rule_for_every_form_is_read_as_version_0_1_0_wrote_it() -> None:
+    rule = CountsZeros(low=False, nominal=True, high=True, reason="as in 0.1.0")
+    assert with_zeros(f"[counts_zeros]\n{ONE_RULE}").counts_zeros == dict.fromkeys(
+        SynapseKind, rule
+    )
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ("", "key 'counts_zeros' is missing"),
+        (f"[counts_zeros.dense]\n{ONE_RULE}", "counts_zeros: key 'conv' is missing"),
+        (
+            f"[counts_zeros]\n{ONE_RULE}[counts_zeros.conv]\n{ONE_RULE}",
+            "counts_zeros: unknown key 'low'",
+        ),
+        (f"[counts_zeros]\n{ONE_RULE}[counts_zeros.con]\n{ONE_RULE}", "unknown key 'con'"),
+        ("[counts_zeros]\nlow = false\n", "counts_zeros: key 'nominal' is missing"),
+        ("counts_zeros = 3\n", "'counts_zeros' is 3, must be of type dict"),
+        (
+            f"[counts_zeros.conv]\n{ONE_RULE}[counts_zeros]\ndense = true\n",
+            "'dense' is True, must be of type dict",
+        ),
+    ],
+)
+def test_rules_for_zeros_are_whole(table: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        with_zeros(table)
 
 
 def test_a_path_is_read_like_a_name(tmp_path: Path) -> None:

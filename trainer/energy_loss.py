@@ -39,7 +39,7 @@ from spikeport.trainer.float_wiring import float_wiring, populations, routes, un
 from spikeport.trainer.network import SpikingNetwork
 from spikeport.trainer.passes import Record
 from spikeport.trainer.ranks import sum_over_ranks
-from spikeport.wiring import wiring
+from spikeport.wiring import Wiring, wiring
 
 AIM = 0.97
 WEIGHT = 2.0
@@ -136,23 +136,25 @@ def _unbiased(network: AnyNetwork) -> tuple[str, ...]:
 def model_of(network: AnyNetwork, profile: HardwareProfile) -> Callable[[], EnergyModel]:
     """Gives the energy model of a network as its weights are.
 
-    Where zero weights are charged like all others it is made once, else anew at every call.
+    Where no connection's zero weights are free of charge it is made once, else at every call.
 
     Raises:
         InputError: lists every layer that neurons and weighted connections cannot express.
     """
-    make = (
+    wired, make = (
         _chip_maker(network, profile)
         if isinstance(network, ChipNetwork)
         else _float_maker(network, profile)
     )
-    if not profile.counts_zeros.at("nominal"):
+    if any(profile.charged(link.kind, "nominal", True, False) for link in wired.links.values()):
         return make
     made = make()
     return lambda: made
 
 
-def _float_maker(network: SpikingNetwork, profile: HardwareProfile) -> Callable[[], EnergyModel]:
+def _float_maker(
+    network: SpikingNetwork, profile: HardwareProfile
+) -> tuple[Wiring, Callable[[], EnergyModel]]:
     chip = deployable(network)
     wired, ways = float_wiring(chip), routes(chip)
     input = {chip.input.name: chip.input.shape}
@@ -164,17 +166,20 @@ def _float_maker(network: SpikingNetwork, profile: HardwareProfile) -> Callable[
         ]
         return energy_model(wired, deliveries, input, populations(chip), chip.steps, profile)
 
-    return make
+    return wired, make
 
 
-def _chip_maker(network: ChipNetwork, profile: HardwareProfile) -> Callable[[], EnergyModel]:
+def _chip_maker(
+    network: ChipNetwork, profile: HardwareProfile
+) -> tuple[Wiring, Callable[[], EnergyModel]]:
     template = network.template
+    wired = wiring(template)
     input = {network.input.name: network.input.shape}
     shapes = {part.name: part.shape for part in template.populations}
 
     def make() -> EnergyModel:
         reached = fan_outs(network)
         deliveries = [Delivery(c.source, c.name, reached[c.name]) for c in template.synapses]
-        return energy_model(wiring(template), deliveries, input, shapes, template.steps, profile)
+        return energy_model(wired, deliveries, input, shapes, template.steps, profile)
 
-    return make
+    return wired, make

@@ -6,8 +6,9 @@ the messages per step of neuron i of source s, N neurons and U updates of popula
     E = T sum_si r_si c_si + sum_p (e_visit T N_p + e_update U_p)
     c_si = e_fire + sum over connections (e_syn fan-out_i + e_packet + hops e_hop)
 
-An input does not pay e_fire. This is `estimate_energy(...).dynamic.nominal / samples` for counts
-that follow from the same rates.
+An input does not pay e_fire. Fan-outs are those that the nominal level charges in each storage form
+(`HardwareProfile.charged`), so they change with weights that become zero. This is
+`estimate_energy(...).dynamic.nominal / samples` for counts that follow from the same rates.
 """
 
 from __future__ import annotations
@@ -131,7 +132,7 @@ def energy_model(
         if name not in wired.links or source not in costs:
             raise InputError(f"energy: '{source}' to '{name}' is not in the network")
         reached, link = delivery.reached, wired.links[name]
-        synapses = reached.stored if profile.counts_zeros.at("nominal") else reached.nonzero
+        synapses = profile.charged(link.kind, "nominal", reached.nonzero, reached.stored)
         each = price.get(f"synapse_{link.kind}", 0.0)
         costs[source] = costs[source].to(synapses.device) + (each * synapses.double() + packet)
         bare.discard(name)

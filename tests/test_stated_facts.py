@@ -1,0 +1,394 @@
+"""Facts that README and docs state in tables and lists, held to the code that they are about."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+import typer
+from hypothesis import given, settings
+
+from benchmarks import networks as benchmark
+from spikeport import errors
+from spikeport.backends.check import check
+from spikeport.backends.gaps import Gap
+from spikeport.backends.lava import supervise
+from spikeport.backends.lava.backend import CHUNK_BYTES, TIMEOUT_S
+from spikeport.backends.lava.schedule import CONV_EXACT_SUM, CONV_FIELD_MAX
+from spikeport.backends.loihi import LOIHI1, LOIHI2
+from spikeport.backends.registry import LAVA_LACKS
+from spikeport.cli._app import VERBS, app
+from spikeport.fixed_point import REFRACTORY_MAX, WEIGHT_BITS
+from spikeport.network import (
+    BiasInjection,
+    Coding,
+    Conv2d,
+    DeployedNetwork,
+    Input,
+    Population,
+    Readout,
+    Reset,
+    SumPool2d,
+)
+from spikeport.trainer import PUBLISHED
+from spikeport.trainer.data_catalogue import NAMES
+from spikeport.trainer.diagnosis import PROBE
+from spikeport.trainer.energy_loss import AIM
+from spikeport.trainer.rules import Rule
+from tests.pages import ROOT, Row, match, number, page, table
+from tests.strategies import networks
+from tests.test_check import chain, dense, everything, plain
+
+README, CHECK, LAVA = page("README.md"), page("check.md"), page("lava.md")
+TARGETS = {"Lava": "lava", "Loihi 1": "loihi1", "Loihi 2": "loihi2"}
+LACKING = {row["construct"]: row for row in table(CHECK, "construct", *TARGETS)}
+
+
+# ------------------------------------------------------------------------------- docs/check.md
+
+
+def with_graded(low: int, high: int) -> DeployedNetwork:
+    return plain().replace(inputs=(Input("x", (5,), Coding.GRADED, low, high),))
+
+
+def with_injection() -> DeployedNetwork:
+    network = plain()
+    return network.replace(
+        inputs=(*network.inputs, Input("b", (4,), Coding.BIAS, -5, 5)),
+        connections=(*network.connections, BiasInjection("b", "a")),
+    )
+
+
+def with_weights(value: int, exponent: int) -> DeployedNetwork:
+    return plain().replace(connections=(dense("x", "a", 4, 5, value=value, exponent=exponent),))
+
+
+def convolved(kernel: int = 1, *, high: int = 1, value: int = 2, **more: Any) -> DeployedNetwork:
+    """A column of inputs, all of it under the kernel wherever that stands."""
+    groups = more.get("groups", 1)
+    weight = np.full((groups, 1, kernel, 1), value, np.int16)
+    part = Conv2d("x", "a", weight, **more)
+    coding = Coding.SPIKES if high == 1 else Coding.GRADED
+    source = (groups, 400, 1)
+    return DeployedNetwork(
+        (Input("x", source, coding, 0, high),),
+        (Population("a", part.output_shape(source), vth=9),),
+        (part,),
+        (Readout("a"),),
+        1,
+    )
+
+
+def beyond_float64() -> DeployedNetwork:
+    weight = np.full((1, 2, 125, 125), 255, np.int16)
+    pool = SumPool2d((16, 16), (16, 16))
+    return DeployedNetwork(
+        (Input("x", (2, 16, 16), Coding.GRADED, -(2**23), 2**23 - 1),),
+        (Population("a", (1, 1, 1), vth=1),),
+        (Conv2d("x", "a", weight, padding=(62, 62), pool=pool),),
+        (Readout("a"),),
+        1,
+    )
+
+
+def short_cycle() -> DeployedNetwork:
+    return DeployedNetwork(
+        (Input("x", (1,)),),
+        tuple(Population(name, (1,), vth=1) for name in "ab"),
+        (dense("x", "a", 1, 1), dense("a", "b", 1, 1), dense("b", "a", 1, 1, delay=1)),
+        (Readout("a"),),
+        2,
+    )
+
+
+def of_size(neurons: int) -> DeployedNetwork:
+    return DeployedNetwork(
+        (Input("x", (1,)),),
+        (Population("a", (neurons,), vth=9),),
+        (dense("x", "a", neurons, 1),),
+        (Readout("a"),),
+        1,
+    )
+
+
+@dataclass(frozen=True)
+class Construct:
+    """Networks that have a construct of the table, one within the limits it names and one beyond.
+
+    Attributes:
+        told: what `check` calls it.
+    """
+
+    told: str
+    within: Callable[[], DeployedNetwork]
+    beyond: Callable[[str], DeployedNetwork] | None = None
+
+
+CONSTRUCTS = {
+    "graded input beyond 0..1": Construct("graded spikes of", partial(with_graded, 0, 2)),
+    "reset by subtraction": Construct(
+        "reset by subtraction", partial(plain, reset=Reset.SUBTRACT)
+    ),
+    "`v_init` other than 0": Construct("v_init", partial(plain, v_init=-1)),
+    "refractory time": Construct(
+        "[0-9]+ steps of rest", partial(plain, refractory=REFRACTORY_MAX)
+    ),
+    "bias per step": Construct("a bias per step", with_injection),
+    "`decay_u` 0": Construct("decay_u 0", partial(plain, decay_u=0)),
+    "`decay_v` 4096": Construct("decay_v 4096", partial(plain, decay_v=4096)),
+    "bias mantissa -4096": Construct(
+        "a bias mantissa", partial(plain, bias=np.array(-4096))
+    ),
+    "weight exponent below 0, weights that it would cut": Construct(
+        "weight exponent", partial(with_weights, 3, -1)
+    ),
+    "weight exponent -8": Construct("weight exponent -8", partial(with_weights, 0, -8)),
+    "weight exponent of a convolution": Construct(
+        "weight exponent", partial(convolved, exponent=1)
+    ),
+    "sums of a convolution beyond 32 bits": Construct(
+        "sums ", partial(convolved, 3, high=2**23 - 1, value=254), lambda target: beyond_float64()
+    ),
+    "sums that can exceed 2^15 - 1 in a step": Construct(
+        "sums of up to", partial(convolved, 3, high=10**5, value=254)
+    ),
+    "delays; paths of unequal depth, balanced by delays": Construct(
+        "a wait of",
+        partial(chain, 3, delay=61),
+        lambda target: chain({"loihi1": LOIHI1, "loihi2": LOIHI2}[target].delay_max + 3),
+    ),
+    "cycle with less delay than steps": Construct("a delay of", short_cycle),
+    "kernel, stride, padding, dilation or groups above 127": Construct(
+        "(kernel|stride|padding|dilation|groups) ", partial(convolved, CONV_FIELD_MAX + 1)
+    ),
+    "more neurons than a chip": Construct("[0-9]+ neurons", partial(of_size, LOIHI2.neurons + 1)),
+}  # fmt: skip
+
+
+def told(construct: Construct, network: DeployedNetwork, target: str) -> list[Gap]:
+    (found,) = check(network, [target])
+    return [gap for gap in found.gaps if re.match(construct.told, gap.construct)]
+
+
+def nothing_told(cell: str) -> bool:
+    return cell == "-" or cell.startswith("has ")
+
+
+def test_the_table_has_the_constructs_that_are_tried() -> None:
+    assert set(LACKING) == set(CONSTRUCTS)
+
+
+@pytest.mark.parametrize("column", TARGETS)
+@pytest.mark.parametrize("name", CONSTRUCTS)
+def test_the_table_of_what_targets_lack_says_what_check_says(name: str, column: str) -> None:
+    construct, cell, target = CONSTRUCTS[name], LACKING[name][column], TARGETS[column]
+    found = told(construct, construct.within(), target)
+    for gap in found:
+        tool = match(r"lava-nc|Davies|nengo-loihi|brian2_loihi|WikiChip", gap.source)[0]
+        assert tool in LACKING[name]["source"] or "see the next row" in cell
+    if nothing_told(cell):
+        assert found == []
+    else:
+        assert found
+        assert all(gap.stops == cell.startswith("stops") for gap in found)
+    if "more stop" in cell:
+        assert construct.beyond is not None
+        beyond = construct.beyond(target)
+        assert any(gap.stops for gap in told(construct, beyond, target))
+
+
+@settings(max_examples=60, deadline=None)
+@given(networks())
+def test_whatever_check_tells_has_a_row(network: DeployedNetwork) -> None:
+    for column, target in TARGETS.items():
+        for one in (network, everything()):
+            for gap in check(one, [target])[0].gaps:
+                rows = [
+                    LACKING[name][column]
+                    for name, construct in CONSTRUCTS.items()
+                    if re.match(construct.told, gap.construct)
+                ]
+                assert any(
+                    not nothing_told(cell) or "more stop" in cell or "see" in cell for cell in rows
+                ), gap
+
+
+SHORT = {
+    "graded": "graded input beyond 0..1",
+    "reset by subtraction": "reset by subtraction",
+    "v_init": "`v_init` other than 0",
+    "rest,|refractory time": "refractory time",
+    "a bias per step": "bias per step",
+    "decay_u 0": "`decay_u` 0",
+    "decay_v 4096": "`decay_v` 4096",
+    "bias mantissa of -4096": "bias mantissa -4096",
+    "negative weight exponent": "weight exponent below 0, weights that it would cut",
+    "weight exponent -8": "weight exponent -8",
+    "weight exponents": "weight exponent of a convolution",
+    "sums beyond": "sums of a convolution beyond 32 bits",
+    "sums beyond 21 bits": "sums that can exceed 2^15 - 1 in a step",
+    "delays": "delays; paths of unequal depth, balanced by delays",
+    "cycles shorter": "cycle with less delay than steps",
+    "kernels beyond 127": "kernel, stride, padding, dilation or groups above 127",
+    "neurons: on several chips": "more neurons than a chip",
+}
+
+
+@pytest.mark.parametrize(
+    ("column", "lacks"),
+    [("Lava", LAVA_LACKS), ("Loihi 1", LOIHI1.lacks), ("Loihi 2", LOIHI2.lacks)],
+)
+def test_what_backends_lists_of_a_target_is_what_the_table_has(
+    column: str, lacks: tuple[str, ...]
+) -> None:
+    listed = {row for words, row in SHORT.items() if re.search(words, "\n".join(lacks))}
+    cells = {name: row[column] for name, row in LACKING.items()}
+    missing = {name for name, cell in cells.items() if not nothing_told(cell)}
+    some = {name for name, cell in cells.items() if "more stop" in cell}
+    assert listed == missing | some
+
+
+@pytest.mark.parametrize("field", ["stride", "padding", "dilation", "groups"])
+def test_every_field_of_the_row_for_large_convolutions_stops(field: str) -> None:
+    large = CONV_FIELD_MAX + 1
+    value: Any = large if field == "groups" else (large, 1) if field != "padding" else (large, 0)
+    found = check(convolved(3 if field == "dilation" else 1, **{field: value}), ["lava"])[0]
+    assert [gap.construct for gap in found.gaps if gap.stops] == [f"{field} {large}"]
+
+
+def test_the_limits_of_the_table_are_those_of_the_code() -> None:
+    delays = LACKING["delays; paths of unequal depth, balanced by delays"]
+    neurons = LACKING["more neurons than a chip"]
+    for column, one in (("Loihi 1", LOIHI1), ("Loihi 2", LOIHI2)):
+        assert number(delays[column]) == one.delay_max
+        assert number(neurons[column].removeprefix("told: ")) == one.neurons
+        text = "\n".join(one.lacks)
+        assert number(match(r"delays beyond .*", text)[0]) == one.delay_max
+        assert number(match(r"more than .* neurons", text)[0]) == one.neurons
+    assert number(LACKING["refractory time"]["Loihi 1"]) == REFRACTORY_MAX
+    assert f"above {CONV_FIELD_MAX}" in "".join(LACKING)
+    assert match(r"2\^(\d+) and more stop", CHECK)[1] == str(CONV_EXACT_SUM.bit_length() - 1)
+    sums = LACKING["sums that can exceed 2^15 - 1 in a step"]["Loihi 1"]
+    assert f"accumulator of {LOIHI1.sum_bits} bits and sign" in sums
+    assert LOIHI1.sum_bits == 15 + 6
+
+
+# -------------------------------------------------------------------------------- docs/lava.md
+
+
+def test_limits_of_lava() -> None:
+    assert f"`timeout_s`, default {TIMEOUT_S:.0f})" in LAVA
+    assert f"exceed {CHUNK_BYTES >> 20} MiB" in LAVA
+    assert "uses no processor time for\n  a minute" in LAVA
+    assert supervise.IDLE_LOOKS * supervise.LOOK_S == 60
+    assert f"or groups exceed {CONV_FIELD_MAX} (`Conv` keeps them in int8)" in LAVA
+    assert f"sums of 2^{CONV_EXACT_SUM.bit_length() - 1} and more" in LAVA
+
+
+# -------------------------------------------------------------------------------------- README
+
+
+def test_extras() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    listed = match(r"the extras are (.*?)\.", README)[1]
+    extras = set(project["optional-dependencies"]) - {"all", "dev"}
+    assert set(re.findall(r"`(\w+)`", listed)) == extras
+    everything = project["optional-dependencies"]["all"]
+    assert set(re.findall(r"\w+", match(r"\[(.*)\]", everything[0])[1])) == extras
+
+
+def test_exit_codes() -> None:
+    """README and the fault table name the code of every error that Spikeport raises."""
+    known = {
+        one.exit_code
+        for one in vars(errors).values()
+        if isinstance(one, type) and issubclass(one, errors.SpikeportError)
+    }
+    readme = match(r"Exit codes: (.*?)\.\n", README)[1]
+    faults = match(r"Exit codes: (.*?)\. ", page("faults.md"))[1]
+    for text in (readme, faults):
+        assert known <= {int(code) for code in re.findall(r"\b(\d+) \w", text)}
+
+
+def test_every_verb_has_help_and_json() -> None:
+    assert "every verb takes `--help` and `--json`" in README
+    commands = vars(typer.main.get_command(app))["commands"]
+    assert len(commands) == len(VERBS)
+    for command in commands.values():
+        assert any("--json" in option.opts for option in command.params), command.name
+        assert command.help
+
+
+def test_every_page_that_is_linked_exists() -> None:
+    pages = {"README.md": ROOT, **{p.name: p.parent for p in (ROOT / "docs").glob("*.md")}}
+    for name, folder in pages.items():
+        for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", page(name)):
+            assert target.startswith("http") or (folder / target).exists(), f"{name}: {target}"
+    linked = set(re.findall(r"\]\(docs/([^)#]+)", README))
+    assert {name for name in pages if name != "README.md"} <= linked
+
+
+# ------------------------------------------------- docs/networks.md, training.md, benchmarks.md
+
+
+def test_rules() -> None:
+    listed = table(page("networks.md"), "rule", "spikes", "gradients")
+    assert {name for row in listed for name in re.findall(r"`(\w+)`", row["rule"])} == set(Rule)
+
+
+IMAGES: dict[str, tuple[int, int]] = {
+    "dvs_net": (2, 48), "sew_resnet34": (3, 224), "preact_resnet34": (3, 224),
+}  # fmt: skip
+
+
+def parameters_stated() -> list[tuple[str, int, int]]:
+    rows: list[Row] = table(page("networks.md"), "name", "parameters (classes)")
+    found = []
+    for row in rows:
+        names = re.findall(r"`(\w+)`", row["name"])
+        if row["parameters (classes)"] == "by widths":
+            continue
+        counts = re.findall(r"[\d,]{7,}", row["parameters (classes)"])
+        (classes,) = re.findall(r"\((\d+)\)", row["parameters (classes)"])
+        pairs = zip(names, counts, strict=True)
+        found += [(name, int(count.replace(",", "")), int(classes)) for name, count in pairs]
+    return found
+
+
+@pytest.mark.parametrize(("name", "parameters", "classes"), parameters_stated())
+def test_parameters_of_the_published_networks(name: str, parameters: int, classes: int) -> None:
+    channels, side = IMAGES.get(name, (3, 32))
+    shape = (channels, side, side)
+    network = PUBLISHED[name](Input("x", shape, Coding.GRADED, 0, 255, scale=255.0), classes, 4)
+    assert sum(one.numel() for one in network.parameters()) == parameters
+
+
+def test_every_published_network_is_listed() -> None:
+    assert {name for name, _, _ in parameters_stated()} == set(PUBLISHED)
+
+
+def test_numbers_of_training() -> None:
+    text = page("training.md")
+    assert match(r"only where a batch spends more than (\d+) % of it", text)[1] == f"{AIM:.0%}"[:-1]
+    assert f"\n- 2 to {WEIGHT_BITS} bits." in text
+    assert f"all else of the first {PROBE}." in page("diagnosis.md")
+
+
+def test_every_data_set_is_listed() -> None:
+    rows = table(page("training.md"), "name", "files")
+    listed = {name for row in rows for name in re.findall(r"`([\w-]+)`", row["name"])}
+    assert listed == set(NAMES)
+
+
+def test_networks_of_the_benchmarks() -> None:
+    rows = table(page("benchmarks.md"), "name", "network", "T")
+    listed = {name: row for row in rows for name in re.findall(r"`(\w+)`", row["name"])}
+    assert set(listed) == set(benchmark.CASES)
+    for name, row in listed.items():
+        assert int(row["T"]) == benchmark.CASES[name].build().steps
