@@ -49,17 +49,26 @@ class FloatComparison:
 
 
 def compare_float(
-    a: Run, b: Run, network: FloatNetwork, tolerance: float = DEFAULT_TOLERANCE
+    a: Run,
+    b: Run,
+    network: FloatNetwork,
+    tolerance: float = DEFAULT_TOLERANCE,
+    membranes: Run | None = None,
 ) -> FloatComparison:
     """Compare the spikes of two runs of `network` on the same samples.
 
     A sample's first difference lies in its earliest step that differs, there in the first node
     in order of computation. It is a tie if each neuron that differs there has
-    |v_charged - v_threshold| <= tolerance * max(1, |v_threshold|) in run `a`.
+    |v_charged - v_threshold| <= tolerance * max(1, |v_threshold|) in run `membranes`.
+
+    Args:
+        membranes: the one of the two whose membranes are in the units of the graph; default `a`.
 
     Raises:
-        InputError: a run has no trace of spikes, `a` none of v_charged, or they differ in size.
+        InputError: a run has no trace of spikes, `membranes` none of v_charged, or they differ in
+            size.
     """
+    membranes = membranes or a
     nodes = [n for n in schedule(network.graph, network.dt_s).order if n in a.spike_counts]
     apart = {name: _apart(a, b, name) for name in nodes}
     if not nodes:
@@ -73,7 +82,7 @@ def compare_float(
         name = nodes[int(np.argmax(steps[:, step, sample]))]
         neurons = np.flatnonzero(apart[name][step, sample])
         explained = bool(
-            _at_threshold(a, network, name, step, int(sample), tolerance)[neurons].all()
+            _at_threshold(membranes, network, name, step, int(sample), tolerance)[neurons].all()
         )
         if explained:
             tied, ties = tied + 1, ties + len(neurons)

@@ -66,9 +66,10 @@ def chip_rows(
     parts: dict[str, list[LadderRow]] = defaultdict(list)
     counts: dict[str, list[EventCounts]] = defaultdict(list)
 
-    def add(stage: str, run: Run, first: int, above: Run | None) -> Run:
+    def add(stage: str, run: Run, first: int, above: Run | None, training: Run | None) -> Run:
         labels = data.test_y[first : first + run.samples]
-        parts[stage].append(build_row(stage, run, labels, above=above, order=network.order))
+        row = build_row(stage, run, labels, above=above, training=training, order=network.order)
+        parts[stage].append(row)
         assert run.counts is not None  # every stage counts
         counts[stage].append(run.counts)
         return run
@@ -78,9 +79,11 @@ def chip_rows(
         x = data.test_x[first : min(first + at_once, total)]
         integers = encode_samples(network.inputs, network.steps, x)
         progress(TRAINED, first, total)
-        above = add(TRAINED, evaluate(model, x, SPIKES), first, None)
-        above = add(DEPLOYED, run_backend("native", network, integers, record=SPIKES), first, above)
-        add(AFTER_NIR, run_backend("native", again, integers, record=SPIKES), first, above)
+        training = add(TRAINED, evaluate(model, x, SPIKES), first, None, None)
+        run = run_backend("native", network, integers, record=SPIKES)
+        above = add(DEPLOYED, run, first, training, training)
+        run = run_backend("native", again, integers, record=SPIKES)
+        add(AFTER_NIR, run, first, above, training)
     skipped = []
     for name, count in slow.items():
         stage = SLOW[name]
@@ -92,14 +95,16 @@ def chip_rows(
         if status.version is None:
             skipped.append(SkippedStage(stage, name, status.reason, status.remedy))
             continue
-        few = encode_samples(network.inputs, network.steps, data.test_x[: min(count, total)])
+        x = data.test_x[: min(count, total)]
+        few = encode_samples(network.inputs, network.steps, x)
         options: dict[str, Any] = timed(name, timeout_s, partial(progress, stage))
         try:
             run = run_backend(name, again, few, record=SPIKES, **options)
         except InputError as error:
             skipped.append(SkippedStage(stage, name, str(error)))
             continue
-        add(stage, run, 0, run_backend("native", again, few, record=SPIKES))
+        above = run_backend("native", again, few, record=SPIKES)
+        add(stage, run, 0, above, evaluate(model, x, SPIKES))
     energy = {
         stage: estimate_energy(network, merge_counts(found), load_profile(profile))
         for stage, found in counts.items()

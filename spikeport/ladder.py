@@ -23,6 +23,7 @@ from spikeport.backends.registry import backend, timed
 from spikeport.backends.registry import run as run_backend
 from spikeport.chip_ladder import DEPLOYED as CHIP_DEPLOYED
 from spikeport.chip_ladder import LEFT_OUT, chip_rows
+from spikeport.drift import Limits
 from spikeport.energy import estimate_energy
 from spikeport.energy_report import EnergyReport
 from spikeport.errors import InputError
@@ -65,7 +66,7 @@ class LadderConfig:
         samples: held-out samples of the fast stages, None for all.
         calibration: training samples that choose the quantizer's scales.
         reference_samples, lava_samples: of the slow stages, from the first on; 0 leaves one out.
-        max_drop_points: how far accuracy may fall by quantization.
+        limits: how far accuracy may fall and spikes may change, by quantization and by ties.
         timeout_s: wall-clock limit of a stage on a slow backend (Lava); None leaves it its own.
     """
 
@@ -73,7 +74,7 @@ class LadderConfig:
     calibration: int = 256
     reference_samples: int = 4
     lava_samples: int = 32
-    max_drop_points: float = 1.0
+    limits: Limits = dataclasses.field(default_factory=Limits)
     timeout_s: float | None = None
     profile: str = "loihi1"
     quantize: QuantizeConfig = dataclasses.field(default_factory=QuantizeConfig)
@@ -206,6 +207,7 @@ class _Climber:
         self.rows: list[LadderRow] = []
         self.skipped: list[SkippedStage] = []
         self.energy: dict[str, EnergyReport] = {}
+        self.training: Run | None = None
         self.above: Run | None = None
 
     def float_stages(self, model: SpikingNetwork) -> None:
@@ -213,6 +215,7 @@ class _Climber:
         if self._starts("float, as trained"):
             run = evaluate(model, self.x, ("spikes", "v_charged"))
             self._float_row("float, as trained", run, 0.0)
+            self.training = run
         for stage, name, record, tolerance in (
             ("float NIR graph", "float", ("spikes", "v", "v_charged"), TRAINING_TOLERANCE),
             ("same file in Norse", "norse", ("spikes", "v"), TIE_TOLERANCE),
@@ -271,7 +274,9 @@ class _Climber:
         run = dataclasses.replace(run, counts=float_counts(self.graph, self.x, run))
         ties = None
         if self.above is not None:
-            found = compare_float(self.above, run, self.graph, tolerance)
+            # The graph's membranes may be scaled against training's.
+            graph = run if run.trace is not None and run.trace.v_charged else self.above
+            found = compare_float(self.above, run, self.graph, tolerance, graph)
             ties = Ties(at_threshold=found.at_threshold, unexplained=found.unexplained)
         self._row(stage, run, Rule.TIES, ties)
 
@@ -286,7 +291,8 @@ class _Climber:
             rule=rule,
             order=self.network.order,
             ties=ties,
-            max_drop_points=self.config.max_drop_points,
+            training=self.training,
+            limits=self.config.limits,
             energy_pj=self.energy[stage].total_per_sample,
         )
         self.rows.append(row)

@@ -1,8 +1,10 @@
 """The parity ladder: one row per stage, each compared with the stage above it.
 
 Rules. EXACT: every spike, score and event count is equal. TIES: spikes may differ only where the
-membrane stood at the threshold, within float rounding. CHANGE: the stage changes the network on
-purpose; differences are shown, and accuracy may fall by a stated number of points at most.
+membrane stood at the threshold, within float rounding, and only by a stated share of all and
+points of accuracy. CHANGE: the stage changes the network on purpose; differences are shown, and
+accuracy may fall by a stated number of points at most. Every stage is compared with training too
+(see `drift`).
 
 Rows may be of different sample counts (a slow simulator runs fewer): all comparisons are made on
 the first `compared` samples, which both have.
@@ -21,6 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from spikeport.band import Band
 from spikeport.divergence import Divergence, first_divergence
+from spikeport.drift import Drift, Limits, drift, drift_problem
 from spikeport.errors import InputError
 from spikeport.runs import EventCounts, Run
 from spikeport.statistics import Accuracy, accuracy
@@ -84,6 +87,7 @@ class LadderRow:
         synaptic_events: on non-zero weights, None where the backend cannot count.
         energy_pj: per sample, an estimate.
         difference: to the stage above, None for the first row.
+        drift: from training, None for training itself.
     """
 
     stage: str
@@ -99,6 +103,7 @@ class LadderRow:
     verdict: str
     passed: bool
     wall_s: float
+    drift: Drift | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +153,8 @@ def build_row(
     rule: Rule = Rule.EXACT,
     order: Sequence[str] = (),
     ties: Ties | None = None,
-    max_drop_points: float = 1.0,
+    training: Run | None = None,
+    limits: Limits | None = None,
     energy_pj: Band | None = None,
 ) -> LadderRow:
     """One row of the ladder, judged by `rule` against the run `above` it.
@@ -159,12 +165,15 @@ def build_row(
         order: populations in topological order, to name the first divergence; by default as the
             run lists them.
         ties: for TIES, what the analysis of differing spikes found.
-        max_drop_points: for CHANGE, by how many percentage points accuracy may fall.
+        training: the run of the network as it was trained, None where `run` is it or where it is
+            not at hand.
+        limits: what a stage may lose.
         energy_pj: per sample.
 
     Raises:
         InputError: fewer labels than samples, or EXACT or TIES without spike traces.
     """
+    limits = limits or Limits()
     truth = np.asarray(labels)
     if truth.ndim != 1 or len(truth) < run.samples:
         raise InputError(
@@ -174,17 +183,23 @@ def build_row(
     right = run.predictions == truth[: run.samples]
     difference: Difference | None = None
     verdict, passed = "start of the ladder", True
+    moved = None if training is None else drift(run, training, truth)
     if above is not None:
         difference = _compare(stage, run, above, rule, order or tuple(run.spike_counts), ties)
         shared = difference.compared
-        fallen = (above.predictions[:shared] == truth[:shared]).sum() - right[:shared].sum()
+        fallen = int((above.predictions[:shared] == truth[:shared]).sum()) - int(
+            right[:shared].sum()
+        )
         match rule:
             case Rule.EXACT:
                 problem = _exact_problem(run, above, difference)
             case Rule.TIES:
-                problem = _ties_problem(difference, ties)
+                problem = _ties_problem(difference, ties) or _bound_problem(
+                    difference, above, fallen, limits
+                )
             case Rule.CHANGE:
-                problem = _change_problem(100 * int(fallen) / shared, max_drop_points)
+                problem = _change_problem(100 * fallen / shared, limits.max_drop_points)
+        problem = problem or ("" if moved is None else drift_problem(moved, limits))
         passed = not problem
         verdict = f"FAILED: {problem}" if problem else _verdict(rule, difference)
     return LadderRow(
@@ -201,6 +216,7 @@ def build_row(
         verdict=verdict,
         passed=passed,
         wall_s=run.wall_s,
+        drift=moved,
     )
 
 
@@ -291,6 +307,24 @@ def _ties_problem(found: Difference, ties: Ties | None) -> str:
         return (
             f"{found.total_spikes} spikes differ, {ties.unexplained} differences do not begin at "
             f"the threshold; first differing spike at {found.first}"
+        )
+    return ""
+
+
+def _bound_problem(found: Difference, above: Run, fallen: int, limits: Limits) -> str:
+    """Ties explain a difference, but not any number of them; one sample's worth may always be."""
+    differing, shared = found.total_spikes or 0, found.compared
+    traces = above.trace.spikes if above.trace else {}
+    spikes = sum(int(trace[:, :shared].sum()) for trace in traces.values())
+    if differing > max(limits.max_tie_share, 1 / shared) * spikes:
+        return (
+            f"ties change {differing} of {spikes} spikes "
+            f"({100 * differing / max(spikes, 1):.2f} %, limit {100 * limits.max_tie_share:g} %)"
+        )
+    if abs(fallen) > max(1.0, limits.max_tie_points * shared / 100):
+        return (
+            f"ties change accuracy by {-100 * fallen / shared:+.2f} points, "
+            f"limit {limits.max_tie_points:g}"
         )
     return ""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
+from spikeport.drift import merge_drifts
 from spikeport.parity import Difference, LadderRow
 from spikeport.statistics import accuracy
 
@@ -19,6 +20,7 @@ def merge_rows(rows: Sequence[LadderRow]) -> LadderRow:
     number = sum(row.accuracy.n for row in rows)
     events = [row.synaptic_events for row in rows if row.synaptic_events is not None]
     energies = [row.energy_pj * row.accuracy.n for row in rows if row.energy_pj is not None]
+    drifts = [row.drift for row in rows if row.drift is not None]
     return dataclasses.replace(
         first,
         accuracy=accuracy(sum(row.accuracy.correct for row in rows), number),
@@ -30,6 +32,7 @@ def merge_rows(rows: Sequence[LadderRow]) -> LadderRow:
         difference=_merge([row.difference for row in rows]),
         passed=all(row.passed for row in rows),
         wall_s=sum(row.wall_s for row in rows),
+        drift=merge_drifts(drifts) if len(drifts) == len(rows) else None,
     )
 
 

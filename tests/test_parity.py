@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from spikeport.band import Band
 from spikeport.divergence import first_divergence
+from spikeport.drift import Drift, Limits
 from spikeport.errors import InputError
 from spikeport.parity import ParityReport, Rule, SkippedStage, Ties, build_row
 from spikeport.runs import EventCounts, Run, Trace
@@ -56,6 +58,7 @@ def flip(run: Run, population: str, *index: int) -> Run:
 
 
 LABELS = make_run().predictions
+WRONG = {"out": np.eye(4, dtype=np.int32)[(LABELS + 1) % 4]}
 
 
 def test_the_first_row_is_not_judged() -> None:
@@ -144,6 +147,46 @@ def test_a_strict_rule_without_traces_is_refused(rule: Rule) -> None:
         build_row("x", from_spikes(doubled), LABELS, above=longer, rule=rule)
 
 
+def test_ties_have_a_bound_on_spikes_and_accuracy() -> None:
+    above = make_run()
+    assert above.trace is not None
+    spikes = {name: np.array(s) for name, s in above.trace.spikes.items()}
+    spikes["conv"][:, :4] = 0
+    row = build_row("x", from_spikes(spikes), LABELS, above=above, rule=Rule.TIES, ties=Ties(4, 0))
+    assert not row.passed
+    assert re.match(
+        r"FAILED: ties change \d+ of \d+ spikes \(\d+\.\d\d %, limit 0.5 %\)", row.verdict
+    )
+    wrong = dataclasses.replace(flip(above, "conv", 2, 1, 0, 0, 0), scores=WRONG)
+    row = build_row("x", wrong, LABELS, above=above, rule=Rule.TIES, ties=Ties(1, 0))
+    assert row.verdict == "FAILED: ties change accuracy by -100.00 points, limit 0.2"
+
+
+def test_each_stage_is_compared_with_training_too() -> None:
+    training = make_run()
+    assert training.trace is not None
+    same = build_row("x", training, LABELS, above=training, training=training)
+    assert same.drift == Drift(8, 0, 0, {n: (c, c) for n, c in same.spikes.items()})
+    assert (same.drift.points, same.drift.spike_change) == (0.0, 0.0)
+    spikes = {name: np.array(s) for name, s in training.trace.spikes.items()}
+    spikes["conv"][:, :2] = 0
+    fewer = from_spikes(spikes)
+    # Equal to the stage above, and yet a fifth of the spikes is gone since training.
+    row = build_row("x", fewer, LABELS, above=fewer, training=training)
+    assert re.match(r"FAILED: 'conv' has \d+ spikes where training has \d+ \(-2", row.verdict)
+    loose = Limits(max_spike_change=0.5)
+    row = build_row("x", fewer, LABELS, above=fewer, training=training, limits=loose)
+    assert (row.verdict, row.passed) == ("identical", True)
+    wrong = dataclasses.replace(training, scores=WRONG)
+    row = build_row("x", wrong, LABELS, above=wrong, training=training)
+    assert row.verdict == "FAILED: accuracy is 100.00 points below training's, limit 1"
+    few = from_spikes({name: s[:, :3] for name, s in training.trace.spikes.items()})
+    row = build_row("x", few, LABELS, above=few, training=training)
+    assert row.drift is not None
+    assert row.drift.compared == 3
+    assert row.drift.spike_change == 0
+
+
 def test_ties_allow_only_what_the_analysis_explains() -> None:
     above, run = make_run(), flip(make_run(), "conv", 2, 1, 0, 0, 0)
 
@@ -165,7 +208,9 @@ def test_quantization_may_change_spikes_but_not_lose_accuracy() -> None:
     labels = above.predictions
     wrong = int((run.predictions != labels).sum())
     assert wrong > 0
-    row = build_row("quantized", run, labels, above=above, rule=Rule.CHANGE, max_drop_points=100)
+    row = build_row(
+        "quantized", run, labels, above=above, rule=Rule.CHANGE, limits=Limits(max_drop_points=100)
+    )
     assert (row.verdict, row.passed) == ("changed by quantization (expected)", True)
     assert row.difference is not None
     assert row.difference.predictions == wrong

@@ -7,6 +7,7 @@ from typing import Any
 from spikeport.errors import BackendUnavailableError
 from spikeport.report.section import cell_text
 from spikeport.report.units import (
+    format_change,
     format_count,
     format_energy,
     format_percent,
@@ -37,6 +38,7 @@ def render(template: str, **values: Any) -> str:
     environment.filters |= {
         "energy": format_energy,
         "range": format_range,
+        "change": format_change,
         "count": format_count,
         "percent": format_percent,
         "time": format_time,

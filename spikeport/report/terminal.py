@@ -13,7 +13,13 @@ from spikeport.energy_report import EnergyReport
 from spikeport.parity import LadderRow, ParityReport
 from spikeport.report.headline import headline
 from spikeport.report.section import Section, cell_text
-from spikeport.report.units import format_count, format_energy, format_percent, format_range
+from spikeport.report.units import (
+    format_change,
+    format_count,
+    format_energy,
+    format_percent,
+    format_range,
+)
 
 
 def render_terminal(
@@ -101,7 +107,7 @@ def _spikes(report: ParityReport) -> Table:
     names = list(dict.fromkeys(name for row in report.rows for name in row.spikes))
     table = _table("Spikes per sample")
     table.add_column("Stage", max_width=24)
-    for name in [*names, "synaptic events"]:
+    for name in [*names, "synaptic events", "spikes to training", "accuracy to training"]:
         table.add_column(name, justify="right", overflow="fold")
     for row in report.rows:
         events = row.synaptic_events
@@ -112,8 +118,17 @@ def _spikes(report: ParityReport) -> Table:
                 for n in names
             ),
             "–" if events is None else format_count(events / row.accuracy.n),
+            *_drift(row),
         )
     return table
+
+
+def _drift(row: LadderRow) -> tuple[str, str]:
+    """Change of spikes and accuracy since training, empty in its own row."""
+    if row.drift is None:
+        return "", ""
+    change = row.drift.spike_change
+    return format_change(change), f"{row.drift.points:+.2f} points"
 
 
 def _energy(estimate: EnergyReport) -> Table:

@@ -53,6 +53,11 @@ def format_time(time_ns: float) -> str:
     return f"{_digits(time_ns)} ns"
 
 
+def format_change(share: float | None) -> str:
+    """A relative change in percent, with its sign: +0.12 %; a dash where there is none."""
+    return "–" if share is None else f"{100 * share:+.2f} %"
+
+
 def format_count(number: float) -> str:
     """Thousands set apart; a mean keeps one decimal below a thousand."""
     whole = number == int(number) or abs(number) >= 1000
