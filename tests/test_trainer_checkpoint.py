@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from spikeport.errors import InputError, OutputError
 from spikeport.network import Coding, Input, Reset
 from spikeport.trainer import (
+    LIF,
     Checkpoint,
     EpochRecord,
     TrainConfig,
@@ -120,6 +121,22 @@ def test_other_versions_and_broken_descriptions_are_refused(path: Path) -> None:
         save_file({"a": torch.zeros(2)}, path, {"spikeport": json.dumps(document)})
         with pytest.raises(InputError, match=message):
             load_checkpoint(path)
+
+
+def test_a_file_that_names_no_comparison_was_trained_with_equality(path: Path) -> None:
+    """Files of 0.1.0."""
+    from safetensors import safe_open
+
+    assert load_checkpoint(path).config.strict
+    with safe_open(path, framework="pt") as file:
+        document = json.loads(file.metadata()["spikeport"])
+    del document["config"]["strict"]
+    save_file(load_file(path), path, {"spikeport": json.dumps(document)})
+    again = load_checkpoint(path)
+    neurons = [m for m in again.model.modules() if isinstance(m, LIF)]
+    assert neurons
+    assert not again.config.strict
+    assert not any(lif.strict for lif in neurons)
 
 
 BUFFER = "momentum_buffer.layers.norm1.bias"

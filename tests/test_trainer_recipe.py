@@ -43,6 +43,7 @@ def test_published_experiments_are_all_there() -> None:
             continue
         config = recipe.training
         assert (config.decay, config.v_threshold, config.reset) == (0.2, 1.0, Reset.SUBTRACT)
+        assert not config.strict, "the publication fires on v >= v_threshold"
         assert (config.momentum, config.detach_reset) == (0.9, True)
         schedule = (config.epochs, config.batch_size, config.lr, config.weight_decay)
         imagenet = recipe.data.name == "imagenet"
