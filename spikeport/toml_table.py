@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from spikeport.errors import InputError
+from spikeport.text import quoted
 
 T = TypeVar("T")
 
@@ -40,7 +41,7 @@ class Table:
         value = self._raw[key]
         if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
             raise InputError(
-                f"{self.subject}: '{key}' is {value!r}, must be of type {kind.__name__}"
+                f"{self.subject}: '{key}' is {quoted(value)}, must be of type {kind.__name__}"
             )
         return value
 

@@ -30,9 +30,9 @@ def deployable(network: SpikingNetwork) -> SpikingNetwork:
     """
     complaints = list(_complaints(network))
     if complaints:
-        listed = "\n".join(f"  - {reason}" for reason in complaints)
         raise InputError(
-            f"network: cannot be deployed, {len(complaints)} rule(s) broken:\n{listed}"
+            f"network: cannot be deployed, {len(complaints)} rule(s) broken:",
+            *(f"- {reason}" for reason in complaints),
         )
     reset = next((n.op.reset for n in network.nodes if isinstance(n.op, LIF)), Reset.ZERO)
     stands_for: dict[str, tuple[str, ...]] = {network.input.name: (network.input.name,)}

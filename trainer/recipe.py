@@ -28,6 +28,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from spikeport.errors import InputError
 from spikeport.part_rules import integer
+from spikeport.text import quoted
 from spikeport.toml_table import nearest
 from spikeport.trainer.config import Optimizer, TrainConfig
 from spikeport.trainer.data_catalogue import DataConfig
@@ -180,10 +181,10 @@ def _refuse(subject: str, error: ValidationError) -> NoReturn:
     if fault["type"] == "enum":
         known = fault["ctx"]["expected"].replace(" or ", ", ")
         raise InputError(
-            f"{subject}: '{key}' is {fault['input']!r}, must be one of {known}"
+            f"{subject}: '{key}' is {quoted(fault['input'])}, must be one of {known}"
         ) from None
     said = fault["msg"][:1].lower() + fault["msg"][1:]
-    raise InputError(f"{subject}: '{key}' is {fault['input']!r}: {said}") from None
+    raise InputError(f"{subject}: '{key}' is {quoted(fault['input'])}: {said}") from None
 
 
 def _hint(key: str) -> str:
