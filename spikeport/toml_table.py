@@ -48,7 +48,12 @@ class Table:
     def number(self, key: str) -> float:
         """The value of a required key that may be written as an integer or a float."""
         value = self._raw.get(key)
-        return float(value) if type(value) is int else self.take(key, float)
+        try:
+            return float(value) if type(value) is int else self.take(key, float)
+        except OverflowError:
+            raise InputError(
+                f"{self.subject}: '{key}' is {quoted(value)}, must fit a 64-bit float"
+            ) from None
 
     def table(self, key: str, known: Iterable[str] | None = None) -> Table:
         """The table under `key`; where `known` is None it may hold any key."""

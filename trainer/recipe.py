@@ -133,10 +133,17 @@ def parse_recipe(text: str, subject: str, changes: Mapping[str, Any] | None = No
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{subject}: is not TOML: {error}") from error
     for key, value in (changes or {}).items():
+        given = key + value if isinstance(value, str) else key
+        if any("\ud800" <= character <= "\udfff" for character in given):
+            raise InputError(f"{subject}: '{key}' is {quoted(value)}, must be UTF-8, as in TOML")
         _set(raw, subject, key, value)
     try:
         # As JSON, so that strict rules let names of enumerations and lists through.
-        return TypeAdapter(Recipe).validate_json(json.dumps(raw, default=str), strict=True)
+        text = json.dumps(raw, default=str)
+    except ValueError as error:  # an integer of thousands of digits
+        raise InputError(f"{subject}: holds a value that cannot be read: {error}") from error
+    try:
+        return TypeAdapter(Recipe).validate_json(text, strict=True)
     except ValidationError as error:
         _refuse(subject, error)
 

@@ -40,7 +40,7 @@ app = typer.Typer(
     rich_markup_mode=None,  # Markup and emoji codes stand for themselves: `out:v:0`.
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 
 

@@ -43,7 +43,7 @@ def demo(
             progress=update,
         )
     if as_json:
-        typer.echo((out / "ladder.json").read_text("utf-8"), nl=False)
+        _io.echo_json(out / "ladder.json")
     else:
         _io.show(
             render_terminal(ladder.report, ladder.deployed_energy),

@@ -142,6 +142,11 @@ def emit(as_json: bool, data: Mapping[str, Any], *parts: Renderable) -> None:
         show(*parts)
 
 
+def echo_json(path: Path) -> None:
+    """Print a JSON file that was just written."""
+    typer.echo(path.read_text("utf-8"), nl=False)
+
+
 def show(*parts: Renderable) -> None:
     """Print tables and lines for people."""
     from spikeport.report import screen

@@ -62,7 +62,7 @@ def ladder(
     with _io.progress("ladder") as update:
         climbed = write_ladder(model, dataset, out, config, shlex.join(command), update)
     if as_json:
-        typer.echo((out / "ladder.json").read_text("utf-8"), nl=False)
+        _io.echo_json(out / "ladder.json")
     else:
         _io.show(
             render_terminal(climbed.report, climbed.deployed_energy),
