@@ -33,6 +33,7 @@ from spikeport.float_network import FloatNetwork
 from spikeport.network import Reset
 from spikeport.runs import Run, Trace
 from spikeport.samples import Samples, at_step, check_float_samples, sample_count
+from spikeport.text import quoted
 
 if TYPE_CHECKING:
     import torch
@@ -71,7 +72,7 @@ def run_norse(
         raise BackendUnavailableError(f"norse: {reason}; {remedy}")
     for item in record:
         if item not in ("spikes", "v"):
-            fail(f"record: {item!r} cannot be recorded in norse, must be spikes or v")
+            fail(f"record: {quoted(item)} cannot be recorded in norse, must be spikes or v")
     graph = make_graph(network.graph.nodes, network.graph.edges, network.dt_s)
     check_inputs(graph, network.inputs)
     check_supported(graph, network.reset)

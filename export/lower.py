@@ -25,6 +25,7 @@ from spikeport.export.nir_flatten import safe_names
 from spikeport.export.nir_graph import delay_steps, make_graph, schedule, sources_of
 from spikeport.float_network import FloatNetwork
 from spikeport.network import Coding, Input, Readout, ReadoutKind, Shape
+from spikeport.text import quoted
 
 Array = NDArray[np.float64]
 Route = tuple[str, ...]
@@ -55,9 +56,9 @@ def lower(network: FloatNetwork) -> LoweredNetwork:
             _add_readout(build, name)
     _check_membranes(build)
     if build.complaints:
-        listed = "\n".join(f"  - {reason}" for reason in build.complaints)
         raise InputError(
-            f"network: cannot be deployed, {len(build.complaints)} rule(s) broken:\n{listed}"
+            f"network: cannot be deployed, {len(build.complaints)} rule(s) broken:",
+            *(f"- {reason}" for reason in build.complaints),
         )
     if refusal is not None:
         raise refusal
@@ -122,7 +123,8 @@ def _check_inputs(build: _Build) -> None:
             build.complain(f"node '{name}': an Input whose coding and range are not given")
         if not (name.isascii() and name.isidentifier() and len(name) <= 64):
             build.complain(
-                f"node {name!r}: name must be 1 to 64 letters, digits or '_', not a digit first"
+                f"node {quoted(name)}: name must be 1 to 64 letters, digits or '_', not a digit "
+                "first"
             )
     for name in build.inputs:
         if not isinstance(build.nodes.get(name), nir.Input):

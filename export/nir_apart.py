@@ -70,7 +70,7 @@ def main() -> int:
     try:
         raw = read_raw(path, metadata_key)
     except InputError as error:
-        sys.stderr.write(str(error))
+        sys.stderr.buffer.write(str(error).encode("utf-8"))
         return _REFUSED
     arrays: Arrays = {}
     text = json.dumps(_plain(raw, arrays))  # ASCII, so the first zero byte ends it

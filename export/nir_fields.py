@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeport.errors import InputError
+from spikeport.text import quoted
 
 Shape = tuple[int, ...]
 Parse = Callable[[str, Any], Any]
@@ -77,7 +78,7 @@ def integer(low: int) -> Parse:
     def parse(subject: str, value: Any) -> int:
         array = np.asarray(value)
         if array.size != 1 or array.dtype.kind not in "iu":
-            fail(f"{subject} is {value!r}, must be one integer")
+            fail(f"{subject} is {quoted(value)}, must be one integer")
         if int(array.item()) < low:
             fail(f"{subject} is {array.item()}, must be at least {low}")
         return int(array.item())
@@ -91,7 +92,7 @@ def pair(low: int) -> Parse:
     def parse(subject: str, value: Any) -> tuple[int, int]:
         array = np.atleast_1d(np.asarray(value))
         if array.dtype.kind not in "iu" or array.shape not in ((1,), (2,)):
-            fail(f"{subject} is {value!r}, must be one or two integers")
+            fail(f"{subject} is {quoted(value)}, must be one or two integers")
         if array.min() < low or array.max() > 2**15:
             fail(f"{subject} is {array.tolist()}, must lie in {low}..{2**15}")
         first, *rest = (int(item) for item in array)
@@ -117,7 +118,7 @@ def padding(numbers: Parse) -> Parse:
             return numbers(subject, value)
         text = value.decode() if isinstance(value, bytes) else value
         if text not in ("same", "valid"):
-            fail(f"{subject} is {text!r}, must be numbers, 'same' or 'valid'")
+            fail(f"{subject} is {quoted(text)}, must be numbers, 'same' or 'valid'")
         return text
 
     return parse

@@ -16,6 +16,7 @@ import h5py
 
 from spikeport.export.nir_fields import NODE_TYPES, fail
 from spikeport.hdf5_file import MAX_NAME, Budget, check_data, child, load, members, reading
+from spikeport.text import quoted
 
 MAX_DEPTH = 16
 
@@ -64,7 +65,7 @@ def _check_version(file: h5py.File, budget: Budget) -> None:
     item = child(file, "version", budget)
     version = None if item is None else load(item, budget)
     if version is not None and not (isinstance(version, str) and _VERSION.match(version)):
-        fail(f"NIR version is {version!r}, this Spikeport reads 0.x and 1.x")
+        fail(f"NIR version is {quoted(version)}, this Spikeport reads 0.x and 1.x")
 
 
 def _graph_or_node(group: h5py.Group, budget: Budget, key: str, depth: int) -> RawNode | RawGraph:
@@ -82,7 +83,7 @@ def _graph_or_node(group: h5py.Group, budget: Budget, key: str, depth: int) -> R
         )
     if type_name not in NODE_TYPES:
         fail(
-            f"'{where}': type {type_name!r} is not supported, must be one of "
+            f"'{where}': type {quoted(type_name)} is not supported, must be one of "
             f"{', '.join(NODE_TYPES)}"
         )
     fields = {
@@ -137,5 +138,5 @@ def _metadata(group: h5py.Group, budget: Budget, key: str) -> dict[str, Any]:
 def _name(where: str, value: Any) -> str:
     text = value.decode("utf-8") if isinstance(value, bytes) else value
     if not isinstance(text, str) or len(text) > MAX_NAME:
-        fail(f"'{where}': {str(text)[:40]!r}... must be a name of at most {MAX_NAME} characters")
+        fail(f"'{where}': {quoted(text)}: must be a name of at most {MAX_NAME} characters")
     return text

@@ -17,6 +17,7 @@ from spikeport.float_network import FloatNetwork
 from spikeport.network import DeployedNetwork, Input, Reset
 from spikeport.network_file import build
 from spikeport.network_hash import describe
+from spikeport.text import quoted
 
 KEY = "spikeport"
 ARRAYS = "spikeport_arrays"
@@ -60,10 +61,10 @@ def header_of(metadata: Mapping[str, Any]) -> dict[str, Any] | None:
     if not isinstance(header, dict) or header.get("kind") not in ("float", "deployed"):
         fail(f"metadata '{KEY}' is damaged: no kind of network in it")
     if header.get("version") != VERSION:
-        fail(f"metadata '{KEY}' has version {header.get('version')!r}, this reads {VERSION}")
+        fail(f"metadata '{KEY}' has version {quoted(header.get('version'))}, this reads {VERSION}")
     dt_s = header.get("dt_s")
     if not (isinstance(dt_s, float | int) and 0 < dt_s < math.inf):
-        fail(f"metadata '{KEY}' is damaged: dt_s is {dt_s!r}")
+        fail(f"metadata '{KEY}' is damaged: dt_s is {quoted(dt_s)}")
     return header
 
 

@@ -22,6 +22,7 @@ from spikeport.export.nir_metadata import ARRAYS, KEY, deployed_network, header_
 from spikeport.export.nir_portable import restore
 from spikeport.float_network import FloatNetwork
 from spikeport.network import DeployedNetwork, Input, Reset
+from spikeport.text import quoted
 
 _log = logging.getLogger(__name__)
 
@@ -96,7 +97,7 @@ def _float_network(
     if dt_s is None:
         fail("no time step in the file, NIR has no field for it: give dt_s (--dt), in seconds")
     if not (isinstance(dt_s, float | int) and 0 < dt_s < np.inf):
-        fail(f"dt_s is {dt_s!r}, must be positive seconds")
+        fail(f"dt_s is {quoted(dt_s)}, must be positive seconds")
     if header is None and gain is IntegratorGain.PER_STEP:
         for node in flat.nodes.values():
             if isinstance(node, nir.IF | nir.I):

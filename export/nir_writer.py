@@ -19,6 +19,7 @@ from spikeport.export.nir_portable import portable
 from spikeport.files import write_bytes
 from spikeport.float_network import FloatNetwork
 from spikeport.network import DeployedNetwork
+from spikeport.text import quoted
 
 
 def write_nir(
@@ -50,7 +51,10 @@ def write_nir(
     check_inputs(graph, view.inputs)
     for name in graph.nodes:
         if not SAFE_NAME.fullmatch(name):
-            fail(f"node {name!r}: name must be 1 to 64 letters, digits or '_', not a digit first")
+            fail(
+                f"node {quoted(name)}: name must be 1 to 64 letters, digits or '_', not a digit "
+                "first"
+            )
     write_bytes(path, _bytes(graph, metadata))
 
 

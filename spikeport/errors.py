@@ -3,11 +3,34 @@
 Every message names the subject, its value and the rule that it broke.
 """
 
+from __future__ import annotations
+
+from spikeport.text import one_line
+
+MOST_DETAILS = 100
+
 
 class SpikeportError(Exception):
-    """Base of every error that Spikeport raises on purpose."""
+    """Base of every error that Spikeport raises on purpose.
+
+    Whatever names and values a message holds, it is one line of printable text
+    (`spikeport.text.one_line`). Further lines are given as details, which are indented.
+
+    Args:
+        message: subject, value and rule.
+        details: lines below it, such as the last lines of another program.
+    """
 
     exit_code = 2
+
+    def __init__(self, message: str, *details: str) -> None:
+        if (count := len(details)) > MOST_DETAILS:
+            details = (*details[: MOST_DETAILS - 1], f"… and {count - MOST_DETAILS + 1:,} more")
+        super().__init__(message)
+        self.args = tuple(one_line(str(line)) for line in (message, *details))
+
+    def __str__(self) -> str:
+        return "\n  ".join(self.args)
 
 
 class InputError(SpikeportError, ValueError):

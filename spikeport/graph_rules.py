@@ -11,6 +11,7 @@ import numpy as np
 from spikeport import fixed_point as fx
 from spikeport.part_rules import fail, integer
 from spikeport.parts import BiasInjection, Coding, Connection, Conv1d, Dense, Input, Synapses
+from spikeport.text import quoted
 
 if TYPE_CHECKING:
     from spikeport.network import DeployedNetwork
@@ -24,7 +25,7 @@ def network(net: DeployedNetwork) -> None:
     parts = (*net.inputs, *net.populations, *net.connections)
     for name, count in Counter(part.name for part in parts).items():
         if not _NAME.fullmatch(name):
-            fail(f"name {name!r} must be 1 to 64 letters, digits or '_', not a digit first")
+            fail(f"name {quoted(name)} must be 1 to 64 letters, digits or '_', not a digit first")
         if count > 1:
             fail(f"name '{name}' is used {count} times, names must be unique")
     for what, group in (("input", net.inputs), ("population", net.populations)):

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from spikeport import fixed_point as fx
 from spikeport.errors import InputError
+from spikeport.text import quoted
 
 if TYPE_CHECKING:
     from spikeport.parts import Population, SumPool2d, Synapses
@@ -26,7 +27,7 @@ def fail(message: str) -> NoReturn:
 def integer(subject: str, value: Any, low: int, high: int) -> int:
     """An integer within [low, high]."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        fail(f"{subject} is {value!r}, must be an integer")
+        fail(f"{subject} is {quoted(value)}, must be an integer")
     if not low <= value <= high:
         fail(f"{subject} is {value}, must lie in {low}..{high}")
     return int(value)
@@ -38,7 +39,7 @@ def choice(subject: str, kinds: type[_Kind], value: Any) -> _Kind:
         return kinds(value)
     except ValueError:
         allowed = ", ".join(f"'{kind.value}'" for kind in kinds)
-        fail(f"{subject} is {value!r}, must be one of {allowed}")
+        fail(f"{subject} is {quoted(value)}, must be one of {allowed}")
 
 
 def shape(name: str, value: Any) -> tuple[int, ...]:

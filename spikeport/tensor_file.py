@@ -20,6 +20,7 @@ from safetensors import SafetensorError
 
 from spikeport.errors import InputError
 from spikeport.files import write_bytes
+from spikeport.text import quoted
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,5 +79,7 @@ def read_tensors(
         raise InputError(f"{path}: is safetensors, but not a {kind.what}")
     version = header.get("version")
     if version != kind.version:
-        raise InputError(f"{path}: format version {version!r}, this Spikeport reads {kind.version}")
+        raise InputError(
+            f"{path}: format version {quoted(version)}, this Spikeport reads {kind.version}"
+        )
     return header, arrays

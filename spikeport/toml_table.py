@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from spikeport.errors import InputError
+from spikeport.text import quoted
 
 T = TypeVar("T")
 
@@ -40,14 +41,19 @@ class Table:
         value = self._raw[key]
         if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
             raise InputError(
-                f"{self.subject}: '{key}' is {value!r}, must be of type {kind.__name__}"
+                f"{self.subject}: '{key}' is {quoted(value)}, must be of type {kind.__name__}"
             )
         return value
 
     def number(self, key: str) -> float:
         """The value of a required key that may be written as an integer or a float."""
         value = self._raw.get(key)
-        return float(value) if type(value) is int else self.take(key, float)
+        try:
+            return float(value) if type(value) is int else self.take(key, float)
+        except OverflowError:
+            raise InputError(
+                f"{self.subject}: '{key}' is {quoted(value)}, must fit a 64-bit float"
+            ) from None
 
     def table(self, key: str, known: Iterable[str] | None = None) -> Table:
         """The table under `key`; where `known` is None it may hold any key."""

@@ -13,6 +13,7 @@ import numpy as np
 from spikeport.divergence import VARIABLES, Divergence, first_divergence, paired
 from spikeport.errors import InputError
 from spikeport.runs import Run, Trace
+from spikeport.text import quoted
 from spikeport.trace_header import TraceHeader
 from spikeport.trace_reader import TraceReader, open_trace
 
@@ -111,8 +112,8 @@ def _check_alike(a: TraceHeader, b: TraceHeader) -> None:
 def _same(what: str, first: Any, second: Any) -> None:
     if first != second:
         raise InputError(
-            f"compare: {what} is {first!r} in the first trace and {second!r} in the second, "
-            "must be the same"
+            f"compare: {what} is {quoted(first)} in the first trace and {quoted(second)} in the "
+            "second, must be the same"
         )
 
 

@@ -17,6 +17,7 @@ from spikeport.errors import InputError
 from spikeport.part_rules import integer
 from spikeport.probe import RECORDABLE
 from spikeport.runs import Chosen, Run
+from spikeport.text import quoted
 
 FORMAT = "spikeport.trace"
 VERSION = 1
@@ -55,7 +56,7 @@ class TraceHeader:
         integer("trace: steps", self.steps, 1, _MOST)
         for name, shape in self.shapes.items():
             if not _NAME.fullmatch(name) or name == ".":
-                raise InputError(f"trace: population {name!r} cannot be named so in a file")
+                raise InputError(f"trace: population {quoted(name)} cannot be named so in a file")
             for size in shape:
                 integer(f"trace: shape {shape} of '{name}': size", size, 1, 2**31 - 1)
         for variable, population in self.recorded:
@@ -141,7 +142,7 @@ def parse_header(data: bytes) -> TraceHeader:
             raise InputError("is HDF5, but not a Spikeport trace")
         version = found.pop("version", None)
         if version != VERSION:
-            raise InputError(f"format version {version!r}, this Spikeport reads {VERSION}")
+            raise InputError(f"format version {quoted(version)}, this Spikeport reads {VERSION}")
         texts = {name: found[name] for name in _TEXTS}
         if not all(isinstance(text, str) for text in texts.values()):
             raise InputError(f"damaged header: {texts} must be texts")

@@ -77,6 +77,8 @@ def test_imports_point_one_way(path: Path) -> None:
         assert top not in ("trainer", "export", "simulators", "backends", "torchvision")
         if top in ("torch", "norse"):
             assert relative.startswith(TORCH_ALLOWED), f"{relative} imports {name}"
+        if top == "rich":
+            assert relative == "spikeport/report/screen.py", f"{relative} imports {name}"
         if top == "lava":
             assert relative.startswith(LAVA_ALLOWED), f"{relative} imports {name}"
 

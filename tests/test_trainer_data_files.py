@@ -253,6 +253,14 @@ def test_folders_of_images_are_read_when_needed(tmp_path: Path) -> None:
     assert load_dataset(DataConfig(str(tmp_path), size=16)).fingerprint != fingerprint
 
 
+def test_file_names_that_are_not_utf8(tmp_path: Path) -> None:
+    write_images(tmp_path)
+    before = load_dataset(DataConfig(str(tmp_path), size=8)).fingerprint
+    first = sorted((tmp_path / "train").rglob("*.*"))[0]
+    first.rename(first.with_name(f"\udcff{first.suffix}"))
+    assert load_dataset(DataConfig(str(tmp_path), size=8)).fingerprint != before
+
+
 def test_random_parts_follow_from_seed_epoch_and_sample(tmp_path: Path) -> None:
     write_images(tmp_path)
     x = load_dataset(DataConfig(str(tmp_path), size=12)).train_x

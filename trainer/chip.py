@@ -70,8 +70,10 @@ class ChipNetwork(nn.Module):
     ) -> None:
         super().__init__()
         if complaints := list(_complaints(deployed)):
-            listed = "\n".join(f"  - {reason}" for reason in complaints)
-            raise InputError(f"network: cannot be trained on the chip's arithmetic:\n{listed}")
+            raise InputError(
+                "network: cannot be trained on the chip's arithmetic:",
+                *(f"- {reason}" for reason in complaints),
+            )
         self.template = deployed
         self.frozen, self.mean_scores = frozenset(frozen), mean_scores
         scales = {part.name: part.scale for part in deployed.inputs}

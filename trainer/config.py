@@ -14,6 +14,7 @@ from spikeport.errors import InputError
 from spikeport.fixed_point import WEIGHT_BITS
 from spikeport.network import Input, Reset
 from spikeport.part_rules import integer
+from spikeport.text import quoted
 from spikeport.trainer.augment import Augment
 from spikeport.trainer.lif import LIF
 from spikeport.trainer.models import PUBLISHED, mlp, small_conv
@@ -214,4 +215,4 @@ def _choice(name: str, value: str, kind: type[StrEnum]) -> StrEnum:
         return kind(value)
     except ValueError:
         known = ", ".join(repr(str(member)) for member in kind)
-        raise InputError(f"training: {name} is {value!r}, must be one of {known}") from None
+        raise InputError(f"training: {name} is {quoted(value)}, must be one of {known}") from None

@@ -78,7 +78,8 @@ class FolderImages(Gathered):
         """SHA-256 of names and sizes of the files; their content is not read."""
         digest = hashlib.sha256(repr((self.size, self.table.tobytes())).encode())
         for name in self.files:
-            digest.update(f"{name} {(self.root / name).stat().st_size}\n".encode())
+            line = f"{name} {(self.root / name).stat().st_size}\n"
+            digest.update(line.encode("utf-8", "surrogateescape"))  # as the file system has it
         return digest.digest()
 
 

@@ -30,9 +30,9 @@ def deployable(network: SpikingNetwork) -> SpikingNetwork:
     """
     complaints = list(_complaints(network))
     if complaints:
-        listed = "\n".join(f"  - {reason}" for reason in complaints)
         raise InputError(
-            f"network: cannot be deployed, {len(complaints)} rule(s) broken:\n{listed}"
+            f"network: cannot be deployed, {len(complaints)} rule(s) broken:",
+            *(f"- {reason}" for reason in complaints),
         )
     neurons = [node.op for node in network.nodes if isinstance(node.op, LIF)]
     reset = neurons[0].reset if neurons else Reset.ZERO

@@ -28,6 +28,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from spikeport.errors import InputError
 from spikeport.part_rules import integer
+from spikeport.text import quoted
 from spikeport.toml_table import nearest
 from spikeport.trainer.config import Optimizer, TrainConfig
 from spikeport.trainer.data_catalogue import DataConfig
@@ -132,10 +133,17 @@ def parse_recipe(text: str, subject: str, changes: Mapping[str, Any] | None = No
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{subject}: is not TOML: {error}") from error
     for key, value in (changes or {}).items():
+        given = key + value if isinstance(value, str) else key
+        if any("\ud800" <= character <= "\udfff" for character in given):
+            raise InputError(f"{subject}: '{key}' is {quoted(value)}, must be UTF-8, as in TOML")
         _set(raw, subject, key, value)
     try:
         # As JSON, so that strict rules let names of enumerations and lists through.
-        return TypeAdapter(Recipe).validate_json(json.dumps(raw, default=str), strict=True)
+        text = json.dumps(raw, default=str)
+    except ValueError as error:  # an integer of thousands of digits
+        raise InputError(f"{subject}: holds a value that cannot be read: {error}") from error
+    try:
+        return TypeAdapter(Recipe).validate_json(text, strict=True)
     except ValidationError as error:
         _refuse(subject, error)
 
@@ -180,10 +188,10 @@ def _refuse(subject: str, error: ValidationError) -> NoReturn:
     if fault["type"] == "enum":
         known = fault["ctx"]["expected"].replace(" or ", ", ")
         raise InputError(
-            f"{subject}: '{key}' is {fault['input']!r}, must be one of {known}"
+            f"{subject}: '{key}' is {quoted(fault['input'])}, must be one of {known}"
         ) from None
     said = fault["msg"][:1].lower() + fault["msg"][1:]
-    raise InputError(f"{subject}: '{key}' is {fault['input']!r}: {said}") from None
+    raise InputError(f"{subject}: '{key}' is {quoted(fault['input'])}: {said}") from None
 
 
 def _hint(key: str) -> str:

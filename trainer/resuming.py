@@ -6,6 +6,7 @@ import dataclasses
 from os import PathLike
 
 from spikeport.errors import InputError
+from spikeport.text import quoted
 from spikeport.trainer.checkpoint import Checkpoint, EpochRecord, best_path, load_checkpoint
 from spikeport.trainer.chip import AnyNetwork, takes
 from spikeport.trainer.config import TrainConfig
@@ -24,7 +25,8 @@ def check_same_run(
         saved, asked = getattr(state.config, field.name), getattr(config, field.name)
         if saved != asked:
             raise InputError(
-                f"{path}: was trained with {field.name} {saved!r}, cannot go on with {asked!r}"
+                f"{path}: was trained with {field.name} {quoted(saved)}, cannot go on with "
+                f"{quoted(asked)}"
             )
     if state.fingerprint != data.fingerprint or not takes(state.model, data.input):
         raise InputError(

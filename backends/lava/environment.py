@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from spikeport.errors import BackendUnavailableError, SpikeportError
+from spikeport.text import shown
 
 VARIABLE = "SPIKEPORT_LAVA_PYTHON"
 FOLDER = ".venv-lava"
@@ -156,7 +157,7 @@ def main(arguments: list[str]) -> int:
     except SpikeportError as error:
         sys.stderr.write(f"error: {error}\n")
         return error.exit_code
-    sys.stderr.write(f"Lava {_ask(python).version} is ready: {python}\n")
+    sys.stderr.write(shown(f"Lava {_ask(python).version} is ready: {python}") + "\n")
     return 0
 
 

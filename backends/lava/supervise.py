@@ -126,5 +126,5 @@ def _failure(how: str, log: int) -> BackendUnavailableError:
     size = os.fstat(log).st_size
     text = os.pread(log, LOG_BYTES, max(0, size - LOG_BYTES)).decode("utf-8", "replace")
     lines = text.strip().splitlines()[-SHOWN_LINES:]
-    said = "".join(f"\n  {line}" for line in lines) or " nothing"
-    return BackendUnavailableError(f"backend 'lava': its worker {how}; it said last:{said}")
+    said = "" if lines else " nothing"
+    return BackendUnavailableError(f"backend 'lava': its worker {how}; it said last:{said}", *lines)

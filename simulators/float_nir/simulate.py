@@ -27,6 +27,7 @@ from spikeport.runs import Run, Trace
 from spikeport.samples import Samples, at_step, check_float_samples, sample_count
 from spikeport.simulators.float_nir.nodes import Emission, NodeKernel, Rules, State, node_kernel
 from spikeport.simulators.results import spikeport_version
+from spikeport.text import quoted
 
 Array = NDArray[Any]
 
@@ -59,7 +60,9 @@ def run_float(
     """
     for item in record:
         if item not in RECORDABLE:
-            fail(f"record: {item!r} cannot be recorded, must be one of {', '.join(RECORDABLE)}")
+            fail(
+                f"record: {quoted(item)} cannot be recorded, must be one of {', '.join(RECORDABLE)}"
+            )
     checked = make_graph(network.graph.nodes, network.graph.edges, network.dt_s)
     check_inputs(checked, network.inputs)
     arrays = check_float_samples(network.inputs, network.steps, samples)

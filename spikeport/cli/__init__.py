@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 
+from spikeport.cli._warnings import show_warnings
 from spikeport.errors import SpikeportError
+from spikeport.text import one_line
 
 
 def main() -> None:
@@ -15,6 +18,7 @@ def main() -> None:
     unavailable, 130 interrupted.
     """
     _open_streams()
+    show_warnings()
     from spikeport.cli._app import app
 
     try:
@@ -25,7 +29,7 @@ def main() -> None:
     except OSError as error:
         # Files have messages of their own, so this is the terminal, the pipe or a full disk there.
         name = error.filename or "standard output"
-        sys.stderr.write(f"spikeport: {name}: {error.strerror or error}\n")
+        sys.stderr.write(f"spikeport: {one_line(f'{name}: {error.strerror or error}')}\n")
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         sys.exit(2)
 
@@ -37,3 +41,5 @@ def _open_streams() -> None:
         if getattr(sys, name) is None:
             os.dup2(os.open(os.devnull, os.O_RDWR), number)
             setattr(sys, name, open(number, mode, encoding="utf-8"))  # noqa: SIM115
+        elif mode == "w" and isinstance(stream := getattr(sys, name), io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # A terminal may not have UTF-8.

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from importlib.metadata import version
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from spikeport.cli._check import check
 from spikeport.cli._demo import demo
@@ -16,12 +17,30 @@ from spikeport.cli._ladder import ladder
 from spikeport.cli._make import export, quantize, train
 from spikeport.cli._run import run
 from spikeport.cli._show import backends, inspect
+from spikeport.text import one_line
+
+USAGE_ERROR: Any = typer.BadParameter.__mro__[1]
+"""The base of typer's errors of usage, which it has under no public name."""
+
+
+class _Verbs(TyperGroup):
+    """The verbs; usage errors show what was typed as text, on one line."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except USAGE_ERROR as error:
+            error.message = one_line(error.message)
+            raise
+
 
 app = typer.Typer(
     name="spikeport",
+    cls=_Verbs,
+    rich_markup_mode=None,  # Markup and emoji codes stand for themselves: `out:v:0`.
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.text import Text
 
 from spikeport.cli import _io
 from spikeport.cli._tables import gaps_table
 from spikeport.errors import CheckFailedError
+from spikeport.report.screen import plain
 
 
 def check(
@@ -36,7 +36,7 @@ def check(
         "targets": [{**dataclasses.asdict(one), "runs": one.runs} for one in found],
     }
     shown = [
-        gaps_table(one) if one.gaps else Text(f"{one.target}: lacks nothing", style="italic")
+        gaps_table(one) if one.gaps else plain(f"{one.target}: lacks nothing", "italic")
         for one in found
     ]
     _io.emit(as_json, data, *shown)

@@ -43,10 +43,12 @@ def demo(
             progress=update,
         )
     if as_json:
-        typer.echo((out / "ladder.json").read_text(), nl=False)
+        _io.echo_json(out / "ladder.json")
     else:
-        _io.console().print(render_terminal(ladder.report, ladder.deployed_energy))
-        typer.echo(f"Report: {out / 'report.html'}   data: {out / 'ladder.json'}")
+        _io.show(
+            render_terminal(ladder.report, ladder.deployed_energy),
+            f"Report: {out / 'report.html'}   data: {out / 'ladder.json'}",
+        )
     if not ladder.report.passed:
         failed = [row.stage for row in ladder.report.rows if not row.passed]
         raise CheckFailedError(f"ladder: failed at {', '.join(failed)}")

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
 
 from spikeport.cli import _io
+from spikeport.report.screen import Table
 
 if TYPE_CHECKING:
     from spikeport.trainer import Diagnosis
@@ -45,9 +46,11 @@ def diagnose(
     x, y = dataset.test_x[:samples], dataset.test_y[:samples]
     with _io.progress("diagnosis"):
         found = run_diagnosis(loaded.model, x, y, counts)
-    command = f"spikeport diagnose {checkpoint} --data {data} --samples {len(y)} --out {out}"
+    command = ["spikeport", "diagnose", str(checkpoint), "--data", data]
+    command += ("--samples", str(len(y)), "--out", str(out))
+    command += () if steps is None else ("--steps", steps)
     facts = {
-        "command": command if steps is None else f"{command} --steps {steps}",
+        "command": shlex.join(command),
         "checkpoint": str(checkpoint),
         "epochs trained": str(len(loaded.history)),
         "data": data,
@@ -59,7 +62,7 @@ def diagnose(
 
 
 def _tables(found: Diagnosis) -> Iterator[Table]:
-    shuffle = Table(title="Accuracy, with spikes in random order over time", title_justify="left")
+    shuffle = Table("Accuracy, with spikes in random order over time")
     for name in ("", "accuracy", "95 %", "n"):
         shuffle.add_column(name, justify="left" if name == "" else "right")
     for name, reached in (
@@ -70,17 +73,14 @@ def _tables(found: Diagnosis) -> Iterator[Table]:
         spread = f"{100 * reached.low:.2f}..{100 * reached.high:.2f}"
         shuffle.add_row(name, f"{100 * reached.rate:.2f} %", spread, str(reached.n))
     yield shuffle
-    firing = Table(title=f"Firing, {found.probed} samples", title_justify="left")
+    firing = Table(f"Firing, {found.probed} samples")
     for name in ("layer", "spikes per neuron and step", "silent %"):
         firing.add_column(name, justify="left" if name == "layer" else "right")
     for entry in found.activity:
         firing.add_row(entry.layer, f"{entry.rate:.4f}", f"{100 * entry.silent:.1f}")
     yield firing
     steps = sorted({entry.steps for entry in found.agreement})
-    cosines = Table(
-        title="Cosine (ratio of norms) of rate-based gradients and those through time",
-        title_justify="left",
-    )
+    cosines = Table("Cosine (ratio of norms) of rate-based gradients and those through time")
     cosines.add_column("weights of")
     for count in steps:
         cosines.add_column(f"T = {count}", justify="right")
@@ -89,7 +89,7 @@ def _tables(found: Diagnosis) -> Iterator[Table]:
         row = [at[layer, count] for count in steps]
         cosines.add_row(layer, *(f"{entry.cosine:.4f} ({entry.ratio:.3f})" for entry in row))
     yield cosines
-    errors = Table(title="Error of assuming independence over time", title_justify="left")
+    errors = Table("Error of assuming independence over time")
     for name in ("layer", "assumption of"):
         errors.add_column(name)
     for name in ("error", "cosine"):

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.table import Table
 
 from spikeport.cli import _io
 from spikeport.errors import InputError
 from spikeport.files import make_folder, write_text
+from spikeport.report.screen import Table
+from spikeport.text import quoted
 
 if TYPE_CHECKING:
     from spikeport.trainer.chip import ChipNetwork
@@ -97,13 +98,13 @@ def _check_same(folder: Path, document: dict[str, Any]) -> None:
     for key, value in document.items():
         if before[key] != value:
             raise InputError(
-                f"{path}: was made with {key} {before[key]!r}, cannot go on with {value!r}; take "
-                "another --out"
+                f"{path}: was made with {key} {quoted(before[key])}, cannot go on with "
+                f"{quoted(value)}; take another --out"
             )
 
 
 def _table(points: Sequence[FrontPoint]) -> Table:
-    table = Table(title="Accuracy and dynamic energy per sample", title_justify="left")
+    table = Table("Accuracy and dynamic energy per sample")
     table.add_column("budget µJ")
     for name in ("accuracy %", "spikes", "synaptic events", "energy µJ, low .. nominal .. high"):
         table.add_column(name, justify="right")

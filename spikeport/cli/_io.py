@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,8 +17,7 @@ from spikeport.network import DeployedNetwork, Reset
 from spikeport.part_rules import choice
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
-
+    from spikeport.report.screen import Renderable
     from spikeport.trainer.data import Dataset
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
@@ -136,37 +134,28 @@ def numbers(option: str, text: str) -> tuple[int, ...]:
         raise InputError(f"{option} is '{text}', must be integers joined by commas") from None
 
 
-def emit(as_json: bool, data: Mapping[str, Any], *tables: RenderableType) -> None:
+def emit(as_json: bool, data: Mapping[str, Any], *parts: Renderable) -> None:
     """Print the result: JSON on one stream for programs, tables for people."""
     if as_json:
         typer.echo(json.dumps(data, indent=2))
-        return
-    screen = console()
-    for table in tables:
-        screen.print(table)
+    else:
+        show(*parts)
 
 
-def console() -> Console:
-    """Standard output; 100 columns where it is no terminal."""
-    from rich.console import Console
-
-    return Console(width=None if sys.stdout.isatty() else 100)
+def echo_json(path: Path) -> None:
+    """Print a JSON file that was just written."""
+    typer.echo(path.read_text("utf-8"), nl=False)
 
 
-@contextmanager
-def progress(text: str) -> Iterator[Callable[[str, int, int], None]]:
-    """A progress bar on standard error, on terminals only; yields `update(text, done, total)`.
+def show(*parts: Renderable) -> None:
+    """Print tables and lines for people."""
+    from spikeport.report import screen
 
-    A total of 0 is one that nobody knows.
-    """
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+    screen.show(*parts)
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(
-        *columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True
-    ) as bar:
-        task = bar.add_task(text, total=None)
-        yield lambda text, done, total: bar.update(
-            task, description=text, completed=done, total=total or None
-        )
+
+def progress(text: str) -> AbstractContextManager[Callable[[str, int, int], None]]:
+    """A progress bar on standard error, on terminals only; gives `update(text, done, total)`."""
+    from spikeport.report import screen
+
+    return screen.progress(text)

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
 from spikeport.cli import _io, _shards, _traces
 from spikeport.errors import CheckFailedError, InputError
 from spikeport.network import DeployedNetwork
 from spikeport.parity import LadderRow, Rule, build_row
 from spikeport.probe import RECORDABLE
+from spikeport.report.screen import Table
 from spikeport.runs import Run
 from spikeport.samples import Samples, encode_samples
 
@@ -70,9 +70,9 @@ def compare(
         if trace and above is not None:
             compared[stage] = compare_runs(above, run, opened.order)
         above = above or run
-    table = Table(title="Compared, spike for spike", title_justify="left")
+    table = Table("Compared, spike for spike")
     for name in ("stage", "n", "accuracy", "spikes differ", "scores differ", "verdict"):
-        table.add_column(name, overflow="fold")
+        table.add_column(name)
     for row in rows:
         found = row.difference
         differing = [str(found.total_spikes), str(found.scores)] if found else ["", ""]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -53,17 +54,20 @@ def ladder(
     )
     model = load_checkpoint(network).model
     dataset = _io.open_data(data, model.steps)
-    command = f"spikeport ladder {network} --data {data}"
-    command += "" if isinstance(model, ChipNetwork) else f" --bits {bits}"
-    command += "" if samples is None else f" --samples {samples}"
-    command += f" --lava-samples {lava_samples} --reference-samples {reference_samples}"
+    command = ["spikeport", "ladder", str(network), "--data", data]
+    command += () if isinstance(model, ChipNetwork) else ("--bits", str(bits))
+    command += () if samples is None else ("--samples", str(samples))
+    command += ("--lava-samples", str(lava_samples))
+    command += ("--reference-samples", str(reference_samples))
     with _io.progress("ladder") as update:
-        climbed = write_ladder(model, dataset, out, config, command, update)
+        climbed = write_ladder(model, dataset, out, config, shlex.join(command), update)
     if as_json:
-        typer.echo((out / "ladder.json").read_text(), nl=False)
+        _io.echo_json(out / "ladder.json")
     else:
-        _io.console().print(render_terminal(climbed.report, climbed.deployed_energy))
-        typer.echo(f"Report: {out / 'report.html'}   data: {out / 'ladder.json'}")
+        _io.show(
+            render_terminal(climbed.report, climbed.deployed_energy),
+            f"Report: {out / 'report.html'}   data: {out / 'ladder.json'}",
+        )
     if not climbed.report.passed:
         failed = [row.stage for row in climbed.report.rows if not row.passed]
         raise CheckFailedError(f"ladder: failed at {', '.join(failed)}")

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
-from rich.table import Table
 
 from spikeport.energy import estimate_energy
 from spikeport.network import DeployedNetwork
 from spikeport.profile import load_profile
+from spikeport.report.screen import Table
 from spikeport.runs import Run
 from spikeport.statistics import accuracy
 
@@ -54,11 +54,8 @@ def sweep_rows(
 
 def sweep_table(rows: Sequence[dict[str, Any]]) -> Table:
     """One line per network."""
-    table = Table(
-        title=f"Networks compared, per sample; energy estimated for {PROFILE}",
-        title_justify="left",
-    )
-    table.add_column("network", overflow="fold")
+    table = Table(f"Networks compared, per sample; energy estimated for {PROFILE}")
+    table.add_column("network")
     for name in ("accuracy %", "spikes", "synaptic events", "energy nJ, low .. nominal .. high"):
         table.add_column(name, justify="right")
     for row in rows:

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rich.table import Table
-from rich.text import Text
-
 from spikeport.network import BiasInjection, DeployedNetwork
+from spikeport.report.screen import Table, lines, plain
 from spikeport.runs import EventCounts
 
 if TYPE_CHECKING:
@@ -17,9 +15,9 @@ if TYPE_CHECKING:
 
 def facts_table(title: str, facts: Mapping[str, Any]) -> Table:
     """Two columns: name and value."""
-    table = Table(title=title, show_header=False, title_justify="left")
+    table = Table(title, header=False)
     table.add_column(style="bold")
-    table.add_column(overflow="fold")
+    table.add_column()
     for name, value in facts.items():
         text = f"{value:.4f}" if isinstance(value, float) and abs(value) > 1e-3 else str(value)
         table.add_row(name.replace("_", " "), text)
@@ -28,7 +26,7 @@ def facts_table(title: str, facts: Mapping[str, Any]) -> Table:
 
 def counts_table(counts: EventCounts) -> Table:
     """Spikes per population and events per connection."""
-    table = Table(title="Events", title_justify="left")
+    table = Table("Events")
     table.add_column("part")
     for name in ("spikes", "updates", "messages", "synaptic events", "with zero weights"):
         table.add_column(name, justify="right")
@@ -42,7 +40,7 @@ def counts_table(counts: EventCounts) -> Table:
 
 def populations_table(network: DeployedNetwork) -> Table:
     """Dynamics of each population, in chip integers."""
-    table = Table(title="Populations", title_justify="left")
+    table = Table("Populations")
     for name in (
         "name",
         "shape",
@@ -66,7 +64,7 @@ def populations_table(network: DeployedNetwork) -> Table:
 
 def connections_table(network: DeployedNetwork) -> Table:
     """Connections with their weights' shape and range."""
-    table = Table(title="Connections", title_justify="left")
+    table = Table("Connections")
     for name in ("name", "kind", "from", "to", "weights", "range", "exp", "bits", "delay", "pool"):
         table.add_column(name)
     for part in network.connections:
@@ -84,34 +82,31 @@ def connections_table(network: DeployedNetwork) -> Table:
 
 def backends_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     """Backends with version, or reason and remedy."""
-    table = Table(title="Backends", title_justify="left")
+    table = Table("Backends")
     for name in ("name", "what it is", "takes", "version, or why not"):
-        table.add_column(name, overflow="fold")
+        table.add_column(name)
     for row in rows:
-        broken = Text.assemble(row["reason"], "\n", (row["remedy"], "bold"))
+        broken = lines([row["reason"], plain(row["remedy"], "bold")])
         table.add_row(row["name"], row["what"], row["takes"], row["version"] or broken)
     return table
 
 
 def lacks_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     """What backends and chips do not have by themselves."""
-    table = Table(
-        title="What they lack by themselves (`spikeport check NETWORK` tells it of a network)",
-        title_justify="left",
-    )
+    table = Table("What they lack by themselves (`spikeport check NETWORK` tells it of a network)")
     table.add_column("name")
-    table.add_column("lacks", overflow="fold")
+    table.add_column("lacks")
     for row in rows:
-        table.add_row(row["name"], "\n".join(row["lacks"]) or "nothing")
+        table.add_row(row["name"], lines(row["lacks"] or ["nothing"]))
     return table
 
 
 def gaps_table(found: TargetCheck) -> Table:
     """What one target lacks of a network."""
     verdict = "runs it, though it lacks" if found.runs else "CANNOT RUN IT, it lacks"
-    table = Table(title=f"{found.target}: {verdict}", title_justify="left")
+    table = Table(f"{found.target}: {verdict}")
     for name in ("part", "construct", "why", "source"):
-        table.add_column(name, overflow="fold")
+        table.add_column(name)
     for gap in found.gaps:
         style = "bold red" if gap.stops else ""
         table.add_row(gap.part, gap.construct, gap.why, gap.source, style=style)

@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
-from rich.text import Text
 
 from spikeport.cli import _io
 from spikeport.divergence import number
@@ -15,12 +13,11 @@ from spikeport.errors import CheckFailedError, InputError
 from spikeport.float_network import FloatNetwork
 from spikeport.network import DeployedNetwork
 from spikeport.probe import RECORDABLE, Record, parse_probe
+from spikeport.report.screen import Renderable, Table, plain
 from spikeport.runs import Run
 from spikeport.samples import Samples
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
     from spikeport.trace_comparison import TraceComparison
 
 NETWORK_SUFFIXES = (".spikeport", ".nir", ".safetensors")
@@ -85,7 +82,7 @@ def compare_trace_files(first: Path, second: Path | None, as_json: bool) -> None
         raise CheckFailedError(f"compare: {found.first}")
 
 
-def comparison_tables(found: TraceComparison, first: str, second: str) -> list[RenderableType]:
+def comparison_tables(found: TraceComparison, first: str, second: str) -> list[Renderable]:
     """How much differs, and the first neuron that does in the steps up to it.
 
     Args:
@@ -93,16 +90,16 @@ def comparison_tables(found: TraceComparison, first: str, second: str) -> list[R
     """
     totals = Table()
     for name in ("population", "variable"):
-        totals.add_column(name, overflow="fold")
+        totals.add_column(name)
     for name in ("compared", "differ"):
         totals.add_column(name, justify="right")
     for total in found.totals:
         counts = f"{total.compared:,}", f"{total.differing:,}"
         style = "bold red" if total.differing else ""
         totals.add_row(total.population, total.variable, *counts, style=style)
-    shown: list[RenderableType] = [_heading(f"{second} against {first}, value for value"), totals]
+    shown: list[Renderable] = [_heading(f"{second} against {first}, value for value"), totals]
     if found.uncompared:
-        shown.append(Text(f"Not compared, since only one has it: {', '.join(found.uncompared)}"))
+        shown.append(plain(f"Not compared, since only one has it: {', '.join(found.uncompared)}"))
     if (at := found.first) is not None:
         index = f" ({', '.join(map(str, at.neuron))})" if len(at.neuron) > 1 else ""
         shown += (
@@ -111,14 +108,14 @@ def comparison_tables(found: TraceComparison, first: str, second: str) -> list[R
                 f"sample {at.sample}, step {at.step}, {at.variable}"
             ),
             _context_table(found),
-            Text(f"On the left {first}, on the right {second}."),
+            plain(f"On the left {first}, on the right {second}."),
         )
     return shown
 
 
-def _heading(text: str) -> Text:
+def _heading(text: str) -> Renderable:
     # Not a table's title, which wraps at the width of a narrow table.
-    return Text(text, style="italic")
+    return plain(text, "italic")
 
 
 def _context_table(found: TraceComparison) -> Table:
@@ -132,6 +129,6 @@ def _context_table(found: TraceComparison) -> Table:
         for name in variables:
             one, other = moment.values[name]
             style = "bold red" if one != other else ""
-            cells.append(Text(f"{number(one)} | {number(other)}", style=style))
+            cells.append(plain(f"{number(one)} | {number(other)}", style))
         table.add_row(str(moment.step), *cells)
     return table

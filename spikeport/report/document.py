@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 
 from spikeport.energy_report import EnergyReport
 from spikeport.parity import ParityReport
 from spikeport.report.section import Section
+from spikeport.text import json_text
 
 SCHEMA = "spikeport.report/1"
 
@@ -29,4 +29,4 @@ def to_json(
         "energy": {name: estimate.as_dict() for name, estimate in (energy or {}).items()},
         "sections": [section.as_dict() for section in sections],
     }
-    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return json_text(document, allow_nan=False) + "\n"

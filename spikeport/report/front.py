@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
-from textwrap import shorten
 from typing import Any
 
 from spikeport.report.units import format_energy
+from spikeport.text import shown
 
 WIDTH, HEIGHT = 760, 440
 LEFT, RIGHT, TOP, BOTTOM = 64, 28, 84, 66
@@ -29,7 +29,7 @@ def draw_front(points: Sequence[Point], title: str) -> str:
     axes = _Axes(points)
     body = [
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#fbfaf7"/>',
-        _text(LEFT, 32, shorten(title, LONGEST, placeholder=" …"), size=17, weight=600),
+        _text(LEFT, 32, _shortened(title), size=17, weight=600),
         _text(LEFT, 54, _legend(points[0]["test_samples"]), colour=MUTE),
         *_grid(axes),
         *_trail(axes, points),
@@ -142,6 +142,10 @@ def _legend(samples: int) -> str:
     )
 
 
+def _shortened(title: str) -> str:
+    return title if len(title) <= LONGEST else f"{title[: LONGEST - 2].rstrip()} …"
+
+
 def _short(energy_uj: float) -> str:
     """'3.2 µJ', '10 µJ': digits as needed."""
     number, unit = format_energy(energy_uj * 1e6).split(" ")
@@ -169,5 +173,5 @@ def _text(
 ) -> str:
     return (
         f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-size="{size}" '
-        f'font-weight="{weight}" fill="{colour}">{escape(text)}</text>'
+        f'font-weight="{weight}" fill="{colour}">{escape(shown(text))}</text>'
     )

@@ -13,6 +13,7 @@ from spikeport.report.headline import chip_row, exact_rows, headline
 from spikeport.report.plots import interval_chart
 from spikeport.report.section import Section
 from spikeport.report.templates import render
+from spikeport.text import is_web_address
 
 
 def render_html(
@@ -136,5 +137,7 @@ def _profile_view(profile: HardwareProfile) -> dict[str, Any]:
             for name, unit, price in profile.prices()
         ],
         "host": (f"{host.value:g}", number[host.source.key]) if host else None,
-        "sources": [(number[key], source) for key, source in sources.items()],
+        "sources": [
+            (number[key], source, is_web_address(source.url)) for key, source in sources.items()
+        ],
     }

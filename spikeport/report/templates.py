@@ -14,6 +14,7 @@ from spikeport.report.units import (
     format_range,
     format_time,
 )
+from spikeport.text import shown
 
 
 def render(template: str, **values: Any) -> str:
@@ -31,6 +32,7 @@ def render(template: str, **values: Any) -> str:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("spikeport.report", "."),
         autoescape=True,
+        finalize=_shown,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -45,3 +47,8 @@ def render(template: str, **values: Any) -> str:
         "cell": cell_text,
     }
     return environment.get_template(template).render(values)
+
+
+def _shown(value: Any) -> Any:
+    """What stands in the page for a value; what a macro made is safe already."""
+    return shown(value) if isinstance(value, str) and not hasattr(value, "__html__") else value

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from rich import box
-from rich.console import Group, RenderableType
-from rich.table import Table
-from rich.text import Text
-
 from spikeport.energy_report import EnergyReport
 from spikeport.parity import LadderRow, ParityReport
 from spikeport.report.headline import headline
+from spikeport.report.screen import Renderable, Table, assemble, lines, plain, stack
 from spikeport.report.section import Section, cell_text
 from spikeport.report.units import (
     format_change,
@@ -24,16 +20,16 @@ from spikeport.report.units import (
 
 def render_terminal(
     report: ParityReport, energy: Mapping[str, EnergyReport] | None = None
-) -> RenderableType:
+) -> Renderable:
     """Ladder, what failed or was skipped, spikes per population and the energy estimates."""
-    parts: list[RenderableType] = [_ladder(report)]
+    parts: list[Renderable] = [_ladder(report)]
     parts += [
-        Text.assemble((f"{row.stage}: ", "bold"), row.verdict, style="red")
+        assemble((f"{row.stage}: ", "bold"), row.verdict, style="red")
         for row in report.rows
         if not row.passed
     ]
     parts += [
-        Text.assemble(
+        assemble(
             (f"{stage.stage}: ", "bold"), f"not run: {stage.reason}",
             f". Mend it with: {stage.remedy}" if stage.remedy else "",
             style="yellow",
@@ -42,49 +38,45 @@ def render_terminal(
     ]  # fmt: skip
     parts.append(_spikes(report))
     parts += [render_energy(name, estimate) for name, estimate in (energy or {}).items()]
-    parts.append(Text(headline(report), style="bold green" if report.passed else "bold red"))
-    return Group(*parts)
+    parts.append(plain(headline(report), "bold green" if report.passed else "bold red"))
+    return stack(*parts)
 
 
-def render_energy(name: str, estimate: EnergyReport) -> RenderableType:
+def render_energy(name: str, estimate: EnergyReport) -> Renderable:
     """The terms of one estimate with its range, warnings and what it leaves out."""
     title = f"Energy per sample, {name} on {estimate.profile.title}: an estimate"
-    return Group(Text(title, style="bold"), _energy(estimate), _notes(estimate))
+    return stack(plain(title, "bold"), _energy(estimate), _notes(estimate))
 
 
-def render_section(section: Section) -> RenderableType:
+def render_section(section: Section) -> Renderable:
     """A further table with its note."""
-    table = _table(section.title)
+    table = Table(section.title, framed=False)
     for column in section.columns:
-        table.add_column(column, overflow="fold")
+        table.add_column(column)
     for row in section.rows:
         table.add_row(*(cell_text(cell) for cell in row))
-    return Group(table, Text(section.note, style="dim"))
-
-
-def _table(title: str) -> Table:
-    return Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, title_style="bold")
+    return stack(table, plain(section.note, "dim"))
 
 
 def _ladder(report: ParityReport) -> Table:
-    table = _table(f"Parity ladder   T = {report.steps}   network {report.network_hash[:12]}")
-    table.padding = (0, 1, 0, 0)
+    title = f"Parity ladder   T = {report.steps}   network {report.network_hash[:12]}"
+    table = Table(title, framed=False, tight=True)
     table.add_column("Stage")
-    table.add_column("Accuracy [95 %]".replace("[", r"\["), no_wrap=True)
+    table.add_column("Accuracy [95 %]", no_wrap=True)
     for name in ("n", "Spikes differ", "Answers differ"):
         table.add_column(name, justify="right", max_width=7)
-    table.add_column("Energy per sample\n(an estimate)", no_wrap=True)
+    table.add_column(lines(["Energy per sample", "(an estimate)"]), no_wrap=True)
     table.add_column("Verdict", max_width=20)
     for row in report.rows:
         low, high = 100 * row.accuracy.low, 100 * row.accuracy.high
         table.add_row(
             row.stage,
-            f"{format_percent(row.accuracy.rate)} [{low:.1f}, {high:.1f}]".replace("[", r"\["),
+            f"{format_percent(row.accuracy.rate)} [{low:.1f}, {high:.1f}]",
             str(row.accuracy.n),
             _differing_spikes(row),
             "" if row.difference is None else str(row.difference.predictions),
             "–" if row.energy_pj is None else format_range(row.energy_pj),
-            Text(row.verdict if row.passed else "FAILED", style=_style(row)),
+            plain(row.verdict if row.passed else "FAILED", _style(row)),
         )
     return table
 
@@ -105,10 +97,10 @@ def _style(row: LadderRow) -> str:
 
 def _spikes(report: ParityReport) -> Table:
     names = list(dict.fromkeys(name for row in report.rows for name in row.spikes))
-    table = _table("Spikes per sample")
+    table = Table("Spikes per sample", framed=False)
     table.add_column("Stage", max_width=24)
     for name in [*names, "synaptic events", "spikes to training", "accuracy to training"]:
-        table.add_column(name, justify="right", overflow="fold")
+        table.add_column(name, justify="right")
     for row in report.rows:
         events = row.synaptic_events
         table.add_row(
@@ -132,7 +124,7 @@ def _drift(row: LadderRow) -> tuple[str, str]:
 
 
 def _energy(estimate: EnergyReport) -> Table:
-    table = _table("")
+    table = Table(framed=False)
     table.add_column("Term")
     for level in ("low", "nominal", "high"):
         table.add_column(level, justify="right")
@@ -150,7 +142,7 @@ def _energy(estimate: EnergyReport) -> Table:
     return table
 
 
-def _notes(estimate: EnergyReport) -> Text:
-    lines = [f"! {warning}" for warning in estimate.warnings]
-    lines.append(f"Not priced: {', '.join(estimate.unpriced)}.")
-    return Text("\n".join(lines) + "\n", style="dim")
+def _notes(estimate: EnergyReport) -> Renderable:
+    notes = [f"! {warning}" for warning in estimate.warnings]
+    notes.append(f"Not priced: {', '.join(estimate.unpriced)}.")
+    return lines([*notes, ""], "dim")

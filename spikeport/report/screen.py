@@ -1,0 +1,142 @@
+"""The one door to `rich`: tables and text in which every string stands for itself.
+
+No markup, no emoji codes, no highlighting, no control characters (`spikeport.text.shown`). All
+other modules make what they print with these; ruff forbids them rich itself.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Literal
+
+import rich.table
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+from spikeport.text import cut, shown
+
+LONGEST_CELL = 10_000
+"""Characters of a text on the screen; JSON has the whole of it."""
+WIDTH = 100
+"""Columns where standard output is no terminal."""
+
+Cell = str | Text
+Renderable = str | RenderableType
+
+
+def plain(text: str, style: str = "") -> Text:
+    """Text as it is, on one line."""
+    return Text(shown(cut(text, LONGEST_CELL)), style=style)
+
+
+def assemble(*parts: str | tuple[str, str], style: str = "") -> Text:
+    """Parts side by side, each a text or (text, style)."""
+    whole = Text(style=style)
+    for part in parts:
+        whole.append_text(plain(part) if isinstance(part, str) else plain(*part))
+    return whole
+
+
+def lines(parts: Sequence[Cell], style: str = "") -> Text:
+    """Parts, each on a line of its own."""
+    return Text("\n", style=style).join(map(_text, parts))
+
+
+def stack(*parts: Renderable) -> RenderableType:
+    """Parts one below the other."""
+    return Group(*(_text(part) if isinstance(part, str) else part for part in parts))
+
+
+class Table:
+    """A table of plain text; what does not fit into a column continues on its next line.
+
+    Args:
+        framed: with lines around it and between its columns.
+        tight: without space on the left of each column.
+    """
+
+    def __init__(
+        self, title: str = "", *, header: bool = True, framed: bool = True, tight: bool = False
+    ) -> None:
+        self._table = rich.table.Table(
+            title=plain(title) if title else None,
+            title_justify="left",
+            title_style=None if framed else "bold",
+            show_header=header,
+            box=box.HEAVY_HEAD if framed else box.SIMPLE_HEAD,
+            padding=(0, 1, 0, 0) if tight else (0, 1),
+        )
+
+    def add_column(
+        self,
+        header: Cell = "",
+        *,
+        justify: Literal["left", "right"] = "left",
+        style: str = "",
+        no_wrap: bool = False,
+        max_width: int | None = None,
+    ) -> None:
+        """Add a column under `header`."""
+        self._table.add_column(
+            _text(header),
+            justify=justify,
+            style=style,
+            no_wrap=no_wrap,
+            max_width=max_width,
+            overflow="fold",
+        )
+
+    def add_row(self, *cells: Cell, style: str = "") -> None:
+        """Add a row of one cell per column."""
+        self._table.add_row(*map(_text, cells), style=style)
+
+    def __rich__(self) -> RenderableType:
+        return self._table
+
+
+def show(*parts: Renderable) -> None:
+    """Print to standard output; texts are not wrapped."""
+    screen = _console()
+    for part in parts:
+        if isinstance(part, str):
+            screen.print(plain(part), soft_wrap=True)
+        else:
+            screen.print(part)
+
+
+@contextmanager
+def progress(text: str) -> Iterator[Callable[[str, int, int], None]]:
+    """A progress bar on standard error, on terminals only; yields `update(text, done, total)`.
+
+    A total of 0 is one that nobody knows.
+    """
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
+    with Progress(
+        *columns,
+        console=_console(stderr=True),
+        disable=not sys.stderr.isatty(),
+        transient=True,
+    ) as bar:
+        task = bar.add_task(shown(text), total=None)
+        yield lambda text, done, total: bar.update(
+            task, description=shown(text), completed=done, total=total or None
+        )
+
+
+def _console(*, stderr: bool = False) -> Console:
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(
+        stderr=stderr,
+        width=None if stream.isatty() else WIDTH,
+        markup=False,
+        emoji=False,
+        highlight=False,
+    )
+
+
+def _text(part: Cell) -> Text:
+    return plain(part) if isinstance(part, str) else part
