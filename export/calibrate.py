@@ -8,8 +8,9 @@ are seen, and where possible made good, downstream.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import nir
@@ -18,8 +19,14 @@ from numpy.typing import NDArray
 
 from spikeport.export.lowered import FloatPopulation, LoweredNetwork
 from spikeport.export.rounding import STATE_PER_WEIGHT, round_connection, round_population
-from spikeport.export.scales import Candidate, candidates
-from spikeport.fixed_point import STATE_MAX
+from spikeport.export.rounding_loss import (
+    FEW_UNITS,
+    coarse_share,
+    relative_error,
+    zeroed_fraction,
+)
+from spikeport.export.scales import Candidate, candidates, no_scale, wider_candidates
+from spikeport.fixed_point import STATE_MAX, STATE_WRAP
 from spikeport.float_network import FloatNetwork
 from spikeport.network import (
     BiasInjection,
@@ -64,6 +71,8 @@ class Calibrated:
     """A rounded population with its connections, and how it did alone on the samples.
 
     Attributes:
+        candidate: the scale that was taken.
+        tried: number of scales that were.
         rms_error: of the answer: spikes per neuron and sample, or float membrane units.
         peak_u, peak_v: largest magnitudes reached, in chip units.
         saturated: neuron-steps in which v stood at its limit.
@@ -71,6 +80,8 @@ class Calibrated:
 
     population: Population
     connections: tuple[Connection, ...]
+    candidate: Candidate
+    tried: int
     spikes: NDArray[np.uint8]
     rms_error: float
     peak_u: int
@@ -80,8 +91,8 @@ class Calibrated:
 
 def float_answers(
     network: FloatNetwork, lowered: LoweredNetwork, samples: Samples, run_float: FloatSimulator
-) -> tuple[dict[str, FloatAnswer], NDArray[np.int64]]:
-    """What each population should do on `samples`, and the predictions, of the float network."""
+) -> tuple[dict[str, FloatAnswer], Run]:
+    """What each population should do on `samples`, and the run of the float network."""
     run = run_float(_traceable(network, lowered), samples, record=("spikes", "v", "v_charged"))
     trace = run.trace or Trace()
     answers: dict[str, FloatAnswer] = {}
@@ -98,7 +109,7 @@ def float_answers(
             peak_u=float(np.abs(u).max()),
             peak_v=float(np.abs(charged).max()),
         )
-    return answers, run.predictions
+    return answers, replace(run, trace=None)
 
 
 def _traceable(network: FloatNetwork, lowered: LoweredNetwork) -> FloatNetwork:
@@ -126,10 +137,12 @@ def calibrate(
     *,
     weight_bits: int,
     clip_fractions: tuple[float, ...],
+    search_wider: bool,
 ) -> tuple[Calibrated, ...]:
     """Round every population with the best of its candidate scales.
 
     Args:
+        search_wider: try the scales of `wider_candidates` where the others do poorly.
         inputs: calibration samples as the chip's integers.
         answers: of the float network, per population.
     """
@@ -137,31 +150,65 @@ def calibrate(
     chosen = []
     for part in lowered.populations:
         wanted = answers[part.name]
-        tried = [
-            _alone(lowered, part, candidate, seen, answers, run_chip, weight_bits)
-            for candidate in candidates(
-                lowered,
-                part,
-                peak_u=wanted.peak_u,
-                peak_v=wanted.peak_v,
-                weight_bits=weight_bits,
-                clip_fractions=clip_fractions,
-            )
-        ]
-        best = min(tried, key=lambda found: found.rms_error)
+        first = candidates(
+            lowered,
+            part,
+            peak_u=wanted.peak_u,
+            peak_v=wanted.peak_v,
+            weight_bits=weight_bits,
+            clip_fractions=clip_fractions,
+        )
+        run = partial(_alone, lowered, part, seen, answers, run_chip, weight_bits)
+        best = _best(map(run, first))
+        if search_wider and (best is None or _poor(lowered, part, best, wanted, weight_bits)):
+            more = map(run, wider_candidates(lowered, part, first, weight_bits))
+            best = _best((one for one in more if one.peak_u <= STATE_WRAP // 2), best)
+        if best is None:
+            raise no_scale(lowered, part, weight_bits)
         seen[part.name] = best.spikes
         chosen.append(best)
     return tuple(chosen)
 
 
+def _best(found: Iterable[Calibrated], before: Calibrated | None = None) -> Calibrated | None:
+    """The one with the smallest error, the first of equal ones; the others are forgotten."""
+    best, tried = before, before.tried if before else 0
+    for one in found:
+        tried += 1
+        if best is None or one.rms_error < best.rms_error:
+            best = one
+    return best and replace(best, tried=tried)
+
+
+def _poor(
+    lowered: LoweredNetwork,
+    part: FloatPopulation,
+    made: Calibrated,
+    wanted: FloatAnswer,
+    bits: int,
+) -> bool:
+    """Whether answers are far off, weights were mostly rounded away, or vth is a few units.
+
+    The last two also count where calibration alone would not tell: it may be kind to them.
+    """
+    limit = coarse_share(bits)
+    wires = {wire.name: wire for wire in made.connections if not isinstance(wire, BiasInjection)}
+    away = [zeroed_fraction(w.weight, wires[w.name].weight) for w in lowered.incoming(part.name)]
+    return (
+        max(away, default=0.0) > limit
+        or made.population.vth <= FEW_UNITS
+        or relative_error(made.rms_error, wanted.answer) > limit
+    )
+
+
 def _alone(
     lowered: LoweredNetwork,
     part: FloatPopulation,
-    candidate: Candidate,
     seen: Mapping[str, NDArray[Any]],
     answers: Mapping[str, FloatAnswer],
     run_chip: ChipSimulator,
     weight_bits: int,
+    candidate: Candidate,
 ) -> Calibrated:
     """Round one population and run it on given spikes; a source behind it sends float ones."""
     wires: list[Connection] = [
@@ -200,6 +247,8 @@ def _alone(
     return Calibrated(
         population=population,
         connections=tuple(wires),
+        candidate=candidate,
+        tried=1,
         spikes=spikes,
         rms_error=float(np.sqrt(np.mean((answer - answers[part.name].answer) ** 2))),
         peak_u=int(np.abs(u).max()),

@@ -25,6 +25,7 @@ def shared_room(
     *,
     weight_bits: int,
     clip_fractions: tuple[float, ...],
+    search_wider: bool,
 ) -> tuple[Input, ...]:
     """The inputs, graded ones coarser where the populations behind them then come nearer.
 
@@ -52,6 +53,7 @@ def shared_room(
             run_chip,
             weight_bits=weight_bits,
             clip_fractions=clip_fractions,
+            search_wider=search_wider,
         )
         return sum(found.rms_error**2 for found in made)
 
@@ -92,7 +94,11 @@ def _halvings(
             continue
         target = populations[wire.target]
         peaks = {"peak_u": answers[wire.target].peak_u, "peak_v": answers[wire.target].peak_v}
-        first = candidates(lowered, target, **peaks, weight_bits=bits, clip_fractions=(1.0,))[0]
+        whole = candidates(lowered, target, **peaks, weight_bits=bits, clip_fractions=(1.0,))
+        if not whole:  # outliers set the scale, and will be clipped
+            yield 0
+            continue
+        first = whole[0]
         scaled = settle(wire.weight * (first.scale / part.scale))
         rounded = round_weights(scaled, bits)
         roomy = 2 * first.scale <= largest_allowed(target, **peaks)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from spikeport.report.section import Section, section_of
@@ -14,41 +15,55 @@ _CONNECTION = {
     "levels": "levels used",
     "scale": "integers per unit",
     "clipped": "clipped",
+    "zeroed": "rounded to zero",
+    "emptied": "targets without weights",
     "max_error": "max error",
     "rms_error": "rms error",
     "sqnr_db": "SQNR, dB",
 }
-_POPULATION = {
+_ACTIVITY = {
     "name": "population",
     "neurons": "neurons",
+    "scale": "scale",
+    "scales_tried": "scales tried",
     "threshold": "threshold",
     "vth": "vth",
-    "threshold_error": "relative error",
+    "float_spikes": "spikes, float",
+    "spikes": "spikes, integers",
+    "float_silent": "silent, float",
+    "silent": "silent, integers",
+    "rms_error": "rms count error",
+}
+_ROUNDING = {
+    "name": "population",
+    "threshold_error": "threshold error",
     "decay_v_int": "decay v / 4096",
     "bias_max_error": "max bias error",
     "bias_clipped": "biases clipped",
     "u_peak": "u peak / range",
     "v_peak": "v peak / range",
     "saturated": "saturated",
-    "rms_error": "rms count error",
 }
 
 
-def quantization_sections(report: Mapping[str, Any]) -> tuple[Section, Section]:
-    """Two tables out of `QuantizationReport.as_dict()`: connections and populations."""
-    agreement = f"{100 * report['agreement']:.2f} %"
-    warnings = " ".join(report["warnings"])
+def quantization_sections(report: Mapping[str, Any]) -> tuple[Section, ...]:
+    """Tables out of `QuantizationReport.as_dict()`: activity, weights, neurons; then warnings."""
+    activity = section_of(
+        "Quantization: activity on the calibration samples",
+        [_renamed(row, _ACTIVITY) for row in report["populations"]],
+        f"{report['summary']} vth is in weight units, of which a weight has at most 256; silent "
+        "neurons fire on no sample. A population that only integrates never spikes.",
+    )
     return (
+        replace(activity, warnings=tuple(report["warnings"])),
         section_of(
             "Quantization of weights",
             [_renamed(row, _CONNECTION) for row in report["connections"]],
             "Errors in float units of the folded weights; SQNR is signal over rounding error.",
         ),
         section_of(
-            "Quantization of populations",
-            [_renamed(row, _POPULATION) for row in report["populations"]],
-            f"On {report['samples']} calibration samples float and integers agree in {agreement} "
-            f"of the predictions. {warnings}".strip(),
+            "Quantization of neurons",
+            [_renamed(row, _ROUNDING) for row in report["populations"]],
         ),
     )
 

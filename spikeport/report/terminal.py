@@ -53,7 +53,8 @@ def render_section(section: Section) -> RenderableType:
         table.add_column(column, overflow="fold")
     for row in section.rows:
         table.add_row(*(cell_text(cell) for cell in row))
-    return Group(table, Text(section.note, style="dim"))
+    warnings = [Text(f"! {warning}", style="yellow") for warning in section.warnings]
+    return Group(table, Text(section.note, style="dim"), *warnings)
 
 
 def _table(title: str) -> Table:
