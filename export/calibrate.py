@@ -58,12 +58,14 @@ class FloatAnswer:
         spikes: (T, B, *shape).
         answer: spike counts, or the final membrane where it never spikes; (B, *shape).
         peak_u, peak_v: largest magnitudes, in float membrane units.
+        highest: largest membrane before any reset, at least 0.
     """
 
     spikes: NDArray[np.uint8]
     answer: Array
     peak_u: float
     peak_v: float
+    highest: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -108,6 +110,7 @@ def float_answers(
             answer=v[-1] if silent else spikes.sum(axis=0, dtype=np.float64),
             peak_u=float(np.abs(u).max()),
             peak_v=float(np.abs(charged).max()),
+            highest=max(float(charged.max()), 0.0),
         )
     return answers, replace(run, trace=None)
 
@@ -160,7 +163,7 @@ def calibrate(
         )
         run = partial(_alone, lowered, part, seen, answers, run_chip, weight_bits)
         best = _best(map(run, first))
-        if search_wider and (best is None or _poor(lowered, part, best, wanted, weight_bits)):
+        if search_wider and (best is None or does_poorly(lowered, part, best, wanted, weight_bits)):
             more = map(run, wider_candidates(lowered, part, first, weight_bits))
             best = _best((one for one in more if one.peak_u <= STATE_WRAP // 2), best)
         if best is None:
@@ -180,7 +183,7 @@ def _best(found: Iterable[Calibrated], before: Calibrated | None = None) -> Cali
     return best and replace(best, tried=tried)
 
 
-def _poor(
+def does_poorly(
     lowered: LoweredNetwork,
     part: FloatPopulation,
     made: Calibrated,

@@ -58,6 +58,28 @@ class ConnectionReport:
 
 
 @dataclass(frozen=True, slots=True)
+class Activity:
+    """What a spiking population does on the calibration samples, in the whole networks.
+
+    Attributes:
+        float_spikes, spikes: on all samples together, in floats and in integers.
+        float_silent, silent: neurons that fire on none.
+        silenced: neurons that fire in the float network and never in integers.
+        float_rate, rate: spikes per neuron and step.
+        float_peak: highest membrane in the float network, in thresholds.
+    """
+
+    float_spikes: int
+    spikes: int
+    float_silent: int
+    silent: int
+    silenced: int
+    float_rate: float
+    rate: float
+    float_peak: float
+
+
+@dataclass(frozen=True, slots=True)
 class PopulationReport:
     """Rounding of one population, and how it did on the calibration samples.
 
@@ -80,11 +102,7 @@ class PopulationReport:
             units) against the float network, alone on its rounded sources' spikes.
         relative_error: the same in units of the root mean square of the float answer.
         float_mean: mean of that spike count (or |membrane|) in the float network.
-        float_peak: largest membrane in the float network, in thresholds.
-        float_spikes, spikes: of the whole networks on all calibration samples.
-        float_silent, silent: neurons that fired on none of them.
-        silenced: neurons that fired in the float network and no more in integers.
-        float_rate, rate: spikes per neuron and step.
+        activity: None of a population that only integrates.
     """
 
     name: str
@@ -112,14 +130,7 @@ class PopulationReport:
     rms_error: float
     relative_error: float
     float_mean: float
-    float_peak: float | None
-    float_spikes: int
-    spikes: int
-    float_silent: int
-    silent: int
-    silenced: int
-    float_rate: float
-    rate: float
+    activity: Activity | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,9 +215,6 @@ def report_population(
         run: of the whole integer network on the calibration samples.
     """
     part = made.population
-    before = wanted.spikes.sum(axis=(0, 1), dtype=np.int64)
-    after = run.spike_counts[part.name]
-    visits = run.samples * run.steps * part.size
     exact = STATE_PER_WEIGHT * part.scale * real.bias
     reach = np.array([fx.BIAS_MANTISSA_MIN, fx.BIAS_MANTISSA_MAX]) << part.bias_exponent
     half = 2**part.bias_exponent / 2
@@ -241,7 +249,15 @@ def report_population(
         rms_error=made.rms_error,
         relative_error=relative_error(made.rms_error, wanted.answer),
         float_mean=float(np.abs(wanted.answer).mean()),
-        float_peak=real.threshold and wanted.peak_v / real.threshold,
+        activity=None if real.threshold is None else _activity(real, real.threshold, wanted, run),
+    )
+
+
+def _activity(real: FloatPopulation, threshold: float, wanted: FloatAnswer, run: Run) -> Activity:
+    before = wanted.spikes.sum(axis=(0, 1), dtype=np.int64)
+    after = run.spike_counts[real.name]
+    visits = run.samples * run.steps * real.size
+    return Activity(
         float_spikes=int(before.sum()),
         spikes=int(after.sum()),
         float_silent=int((before == 0).sum()),
@@ -249,6 +265,7 @@ def report_population(
         silenced=int(((before > 0) & (after == 0)).sum()),
         float_rate=int(before.sum()) / visits,
         rate=int(after.sum()) / visits,
+        float_peak=wanted.highest / threshold,
     )
 
 

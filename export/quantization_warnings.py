@@ -87,38 +87,48 @@ def _of_activity(
     lowered: LoweredNetwork, populations: Sequence[PopulationReport], samples: int
 ) -> Iterator[str]:
     """Populations that never fire, or always, before or after."""
-    firing = [part for part in populations if part.threshold is not None]
-    reals = {real.name: real for real in lowered.populations}
-    if dead := [part for part in firing if not part.float_spikes]:
-        first = dead[0]
-        assert first.threshold is not None  # it is one of those that fire
-        most = ceiling(lowered, reals[first.name]) / first.threshold
-        why = f"{100 * (first.float_peak or 0.0):.2g} % of the threshold"
-        if most < 1:
-            why += f", and no input can bring it above {100 * most:.2g} %; is dt right?"
+    firing = [(part.name, part.activity) for part in populations if part.activity is not None]
+    if dead := [name for name, own in firing if not own.float_spikes]:
         yield (
             f"{_named(dead)} on none of the {samples} calibration samples, already in the float "
-            f"network: the membrane of '{first.name}' reaches {why}"
+            f"network: {_reach(lowered, dead[0], dict(firing)[dead[0]].float_peak)}"
         )
-    if lost := [part for part in firing if part.float_spikes and not part.spikes]:
-        spikes = ", ".join(str(part.float_spikes) for part in lost)
-        yield f"{_named(lost)} no more in integers; in the float network {spikes} times"
-    for part in firing:
-        active = part.neurons - part.float_silent
-        if part.spikes and part.silenced > SILENCED_FRACTION * active:
+    if lost := [(name, own) for name, own in firing if own.float_spikes and not own.spikes]:
+        spikes = ", ".join(str(own.float_spikes) for _, own in lost)
+        yield (
+            f"{_named([name for name, _ in lost])} no more in integers; in the float network "
+            f"{spikes} times on the calibration samples"
+        )
+    for part in populations:
+        own = part.activity
+        if own is None or not own.spikes:
+            continue
+        active = part.neurons - own.float_silent
+        if own.silenced > SILENCED_FRACTION * active:
             yield (
-                f"population '{part.name}': {part.silenced} of {active} neurons that fire in the "
+                f"population '{part.name}': {own.silenced} of {active} neurons that fire in the "
                 "float network never do in integers"
             )
-    if always := [part for part in firing if part.float_rate == 1]:
+    if always := [name for name, own in firing if own.float_rate == 1]:
         yield f"{_named(always)} at every step, already in the float network: nothing is coded"
-    if stuck := [part for part in firing if part.rate == 1 > part.float_rate]:
-        yield f"{_named(stuck)} at every step in integers, not so in the float network"
+    if stuck := [name for name, own in firing if own.rate == 1 > own.float_rate]:
+        yield f"{_named(stuck)} at every step in integers, but not in the float network"
 
 
-def _named(parts: Sequence[PopulationReport]) -> str:
-    names = ", ".join(f"'{part.name}'" for part in parts)
-    return f"population {names} fires" if len(parts) == 1 else f"populations {names} fire"
+def _reach(lowered: LoweredNetwork, name: str, peak: float) -> str:
+    """How near the threshold a silent population comes, and could."""
+    part = next(part for part in lowered.populations if part.name == name)
+    assert part.threshold is not None  # it would be asked for no spikes
+    most = ceiling(lowered, part) / part.threshold
+    text = f"the membrane of '{name}' reaches {100 * peak:.2g} % of its threshold"
+    if most < 1:
+        text += f", and no input can bring it above {100 * most:.2g} %"
+    return f"{text}; is dt right?" if 0 < most < 1 else text
+
+
+def _named(names: Sequence[str]) -> str:
+    listed = ", ".join(f"'{name}'" for name in names)
+    return f"population {listed} fires" if len(names) == 1 else f"populations {listed} fire"
 
 
 def _of_connection(c: ConnectionReport) -> Iterator[str]:
@@ -145,7 +155,7 @@ def _of_population(p: PopulationReport, wires: Sequence[ConnectionReport]) -> It
     half = 2 ** (fx.WEIGHT_BITS - bits)  # of a grid step
     if p.threshold is not None and p.vth <= FEW_UNITS and not p.lossless:
         yield (
-            f"{subject}: its threshold is {p.vth} weight units, so that rounding changes "
+            f"{subject}: its threshold is {p.vth} in weight units, so that rounding changes "
             f"an input by up to {100 * half / max(p.vth, 1):.0f} % of it"
         )
     if p.reach < DEEP_CLIPPING:

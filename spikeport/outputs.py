@@ -22,9 +22,9 @@ class Outputs:
     """Samples of a run by what its first readout says.
 
     Attributes:
-        decided: one score is higher than all others; with a single output nothing is decided.
+        decided: one of several scores is higher than all others.
         silent: every score is 0.
-        tied: the highest score, not of silent outputs, is shared.
+        tied: the highest of several scores is shared, and not all are 0.
         classes: number of different predictions among the decided samples.
     """
 
@@ -36,12 +36,13 @@ class Outputs:
 
 def describe_outputs(run: Run) -> Outputs:
     """Count the samples of `run` whose outputs decide, are silent or tie."""
-    certain, mute = decided(run), _silent(_scores(run))
+    scores = _scores(run)
+    certain, mute = decided(run), ~scores.any(axis=1)
     predictions = run.predictions[certain]
     return Outputs(
         decided=int(certain.sum()),
         silent=int(mute.sum()),
-        tied=int((~certain & ~mute).sum()),
+        tied=int((~certain & ~mute).sum()) if scores.shape[1] > 1 else 0,
         classes=len(np.unique(predictions)),
     )
 
@@ -81,7 +82,7 @@ def compare_outputs(wanted: Run, got: Run) -> Agreement:
 
 
 def decided(run: Run) -> NDArray[np.bool_]:
-    """Per sample, shape (B,), whether one score of the first readout is higher than all others."""
+    """Per sample, shape (B,), whether one score of the first readout stands above all others."""
     scores = _scores(run)
     if scores.shape[1] < 2:
         return np.zeros(len(scores), np.bool_)
@@ -104,8 +105,3 @@ def silent_populations(run: Run) -> tuple[str, ...]:
 def _scores(run: Run) -> NDArray[np.float64]:
     first = np.asarray(next(iter(run.scores.values())), np.float64)
     return first.reshape(len(first), -1)
-
-
-def _silent(scores: NDArray[np.float64]) -> NDArray[np.bool_]:
-    mute: NDArray[np.bool_] = ~scores.any(axis=1)
-    return mute

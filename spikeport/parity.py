@@ -22,8 +22,12 @@ from numpy.typing import ArrayLike, NDArray
 from spikeport.band import Band
 from spikeport.divergence import Divergence, first_divergence
 from spikeport.errors import InputError
+from spikeport.outputs import describe_outputs, silent_populations
 from spikeport.runs import EventCounts, Run
 from spikeport.statistics import Accuracy, accuracy
+
+NOTHING_FIRES = "no neuron fires: nothing shown"
+"""Verdict of a stage that keeps its rule because there is nothing to differ in."""
 
 
 class Rule(StrEnum):
@@ -84,6 +88,9 @@ class LadderRow:
         synaptic_events: on non-zero weights, None where the backend cannot count.
         energy_pj: per sample, an estimate.
         difference: to the stage above, None for the first row.
+        silent: populations that fire on no sample.
+        silent_outputs, tied_outputs: samples on which no class is decided, because every score is
+            0 or the highest is shared; their predictions are the lowest index.
     """
 
     stage: str
@@ -99,6 +106,19 @@ class LadderRow:
     verdict: str
     passed: bool
     wall_s: float
+    silent: tuple[str, ...] = ()
+    silent_outputs: int = 0
+    tied_outputs: int = 0
+
+    @property
+    def dead(self) -> bool:
+        """Whether nothing fires at all, so that being equal shows nothing."""
+        return bool(self.silent) and not any(self.spikes.values())
+
+    @property
+    def undecided(self) -> bool:
+        """Whether outputs are silent or tied on every sample: equal answers show nothing then."""
+        return self.silent_outputs + self.tied_outputs == self.accuracy.n
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +153,11 @@ class ParityReport:
     def passed(self) -> bool:
         """Whether every row that ran kept its rule."""
         return bool(self.rows) and all(row.passed for row in self.rows)
+
+    @property
+    def dead(self) -> tuple[str, ...]:
+        """Stages in which nothing fires."""
+        return tuple(row.stage for row in self.rows if row.dead)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
@@ -187,7 +212,8 @@ def build_row(
                 problem = _change_problem(100 * int(fallen) / shared, max_drop_points)
         passed = not problem
         verdict = f"FAILED: {problem}" if problem else _verdict(rule, difference)
-    return LadderRow(
+    outputs = describe_outputs(run)
+    row = LadderRow(
         stage=stage,
         backend=run.backend,
         version=run.version,
@@ -201,7 +227,11 @@ def build_row(
         verdict=verdict,
         passed=passed,
         wall_s=run.wall_s,
+        silent=silent_populations(run),
+        silent_outputs=outputs.silent,
+        tied_outputs=outputs.tied,
     )
+    return dataclasses.replace(row, verdict=NOTHING_FIRES) if row.dead and passed else row
 
 
 def _compare(

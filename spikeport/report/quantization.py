@@ -50,7 +50,7 @@ def quantization_sections(report: Mapping[str, Any]) -> tuple[Section, ...]:
     """Tables out of `QuantizationReport.as_dict()`: activity, weights, neurons; then warnings."""
     activity = section_of(
         "Quantization: activity on the calibration samples",
-        [_renamed(row, _ACTIVITY) for row in report["populations"]],
+        [_renamed({**row, **(row["activity"] or {})}, _ACTIVITY) for row in report["populations"]],
         f"{report['summary']} vth is in weight units, of which a weight has at most 256; silent "
         "neurons fire on no sample. A population that only integrates never spikes.",
     )
@@ -69,4 +69,4 @@ def quantization_sections(report: Mapping[str, Any]) -> tuple[Section, ...]:
 
 
 def _renamed(row: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
-    return {shown: row[key] for key, shown in names.items()}
+    return {shown: row.get(key) for key, shown in names.items()}

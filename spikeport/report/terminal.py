@@ -13,6 +13,7 @@ from spikeport.energy_report import EnergyReport
 from spikeport.parity import LadderRow, ParityReport
 from spikeport.report.headline import headline
 from spikeport.report.section import Section, cell_text
+from spikeport.report.silence import silence_notes
 from spikeport.report.units import format_count, format_energy, format_percent, format_range
 
 
@@ -34,9 +35,11 @@ def render_terminal(
         )
         for stage in report.skipped
     ]  # fmt: skip
+    parts += [Text(f"! {note}", style="yellow") for note in silence_notes(report)]
     parts.append(_spikes(report))
     parts += [render_energy(name, estimate) for name, estimate in (energy or {}).items()]
-    parts.append(Text(headline(report), style="bold green" if report.passed else "bold red"))
+    good = report.passed and not report.dead
+    parts.append(Text(headline(report), style="bold green" if good else "bold red"))
     return Group(*parts)
 
 
@@ -77,7 +80,7 @@ def _ladder(report: ParityReport) -> Table:
             f"{format_percent(row.accuracy.rate)} [{low:.1f}, {high:.1f}]".replace("[", r"\["),
             str(row.accuracy.n),
             _differing_spikes(row),
-            "" if row.difference is None else str(row.difference.predictions),
+            _differing_answers(row),
             "–" if row.energy_pj is None else format_range(row.energy_pj),
             Text(row.verdict if row.passed else "FAILED", style=_style(row)),
         )
@@ -90,6 +93,13 @@ def _differing_spikes(row: LadderRow) -> str:
         return ""
     total = row.difference.total_spikes
     return "–" if total is None else format_count(total)
+
+
+def _differing_answers(row: LadderRow) -> str:
+    """Differing predictions; a dash where no sample has one."""
+    if row.difference is None:
+        return ""
+    return "–" if row.undecided else str(row.difference.predictions)
 
 
 def _style(row: LadderRow) -> str:
