@@ -11,8 +11,9 @@ from spikeport.export.quantization_report import ConnectionReport, PopulationRep
 from spikeport.export.rounding_loss import FEW_UNITS, coarse_share
 from spikeport.outputs import Agreement, Outputs
 
-CLIPPED_FRACTION = 0.01
-"""Above this share of clipped weights a user should know."""
+CLIPPED_FRACTION, COARSE_CLIPPED_FRACTION = 0.01, 0.05
+"""Above this share of clipped weights a user should know; with up to 4 bits clipping is usual."""
+COARSE_BITS = 4
 DEEP_CLIPPING = 0.15
 """A grid that reaches less of the largest weight was chosen because of outliers."""
 HALF_GRID = 128
@@ -133,7 +134,8 @@ def _named(names: Sequence[str]) -> str:
 
 def _of_connection(c: ConnectionReport) -> Iterator[str]:
     subject = f"connection '{c.name}'"
-    if c.clipped_fraction > CLIPPED_FRACTION:
+    coarse = c.weight_bits <= COARSE_BITS
+    if c.clipped_fraction > (COARSE_CLIPPED_FRACTION if coarse else CLIPPED_FRACTION):
         yield f"{subject}: {c.clipped} of {c.weights} weights are clipped"
     if c.zeroed_fraction > coarse_share(c.weight_bits):
         yield (
