@@ -8,12 +8,11 @@ from spikeport import fixed_point as fx
 from spikeport.export.lowered import LoweredNetwork
 from spikeport.export.plausibility import ceiling
 from spikeport.export.quantization_report import ConnectionReport, PopulationReport
-from spikeport.export.rounding_loss import FEW_UNITS, coarse_share
+from spikeport.export.rounding_loss import COARSE_BITS, FEW_UNITS, coarse_share
 from spikeport.outputs import Agreement, Outputs
 
 CLIPPED_FRACTION, COARSE_CLIPPED_FRACTION = 0.01, 0.05
 """Above this share of clipped weights a user should know; with up to 4 bits clipping is usual."""
-COARSE_BITS = 4
 DEEP_CLIPPING = 0.15
 """A grid that reaches less of the largest weight was chosen because of outliers."""
 HALF_GRID = 128

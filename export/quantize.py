@@ -32,6 +32,7 @@ from spikeport.export.quantization_report import (
 )
 from spikeport.export.quantization_warnings import summarize, warnings
 from spikeport.export.room import shared_room
+from spikeport.export.rounding_loss import COARSE_BITS
 from spikeport.fixed_point import WEIGHT_BITS
 from spikeport.float_network import FloatNetwork
 from spikeport.network import BiasInjection, DeployedNetwork, Input
@@ -42,7 +43,6 @@ from spikeport.samples import Samples, check_float_samples, encode_samples, samp
 _log = logging.getLogger(__name__)
 
 CLIP_FRACTIONS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
-COARSE_BITS = 4
 COARSE_FRACTIONS = (0.4, 0.3, 0.25, 0.2, 0.15)
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+COARSE_BITS = 4
+"""Up to so many bits more is lost between a grid's values than beyond its ends."""
 FEW_UNITS = 8
 """Up to this threshold, in weight units, rounding one weight is a large step towards it."""
 

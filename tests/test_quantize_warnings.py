@@ -491,9 +491,9 @@ def test_the_tables_show_every_figure(tmp_path: Path) -> None:
     activity, synapses, neurons = quantization_sections(made.report.as_dict())
     assert activity.note.startswith(made.report.summary)
     assert activity.warnings == made.report.warnings
-    columns = {"spikes, float", "spikes, integers", "silent, float", "silent, integers", "vth"}
+    columns = {"float spikes", "spikes", "float silent", "silent", "vth", "scale", "tried"}
     assert columns <= set(activity.columns)
-    assert {"clipped", "rounded to zero"} <= set(synapses.columns)
+    assert {"clipped", "zeroed", "emptied"} <= set(synapses.columns)
     assert len(neurons.rows) == 2
     for section in (activity, synapses, neurons):
         assert render_section(section)

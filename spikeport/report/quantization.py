@@ -9,34 +9,34 @@ from typing import Any
 from spikeport.report.section import Section, section_of
 
 _CONNECTION = {
-    "name": "connection",
+    "name": "name",
     "weights": "weights",
     "weight_bits": "bits",
-    "levels": "levels used",
-    "scale": "integers per unit",
+    "levels": "levels",
+    "scale": "scale",
     "clipped": "clipped",
-    "zeroed": "rounded to zero",
-    "emptied": "targets without weights",
+    "zeroed": "zeroed",
+    "emptied": "emptied",
     "max_error": "max error",
     "rms_error": "rms error",
     "sqnr_db": "SQNR, dB",
 }
 _ACTIVITY = {
-    "name": "population",
+    "name": "name",
     "neurons": "neurons",
     "scale": "scale",
-    "scales_tried": "scales tried",
-    "threshold": "threshold",
+    "scales_tried": "tried",
     "vth": "vth",
-    "float_spikes": "spikes, float",
-    "spikes": "spikes, integers",
-    "float_silent": "silent, float",
-    "silent": "silent, integers",
-    "rms_error": "rms count error",
+    "float_spikes": "float spikes",
+    "spikes": "spikes",
+    "float_silent": "float silent",
+    "silent": "silent",
+    "rms_error": "rms error",
 }
 _ROUNDING = {
-    "name": "population",
-    "threshold_error": "threshold error",
+    "name": "name",
+    "threshold": "threshold",
+    "threshold_error": "relative error",
     "decay_v_int": "decay v / 4096",
     "bias_max_error": "max bias error",
     "bias_clipped": "biases clipped",
@@ -51,15 +51,18 @@ def quantization_sections(report: Mapping[str, Any]) -> tuple[Section, ...]:
     activity = section_of(
         "Quantization: activity on the calibration samples",
         [_renamed({**row, **(row["activity"] or {})}, _ACTIVITY) for row in report["populations"]],
-        f"{report['summary']} vth is in weight units, of which a weight has at most 256; silent "
-        "neurons fire on no sample. A population that only integrates never spikes.",
+        f"{report['summary']} Scale is weight units per membrane unit, the best of those tried; "
+        "vth is in weight units, of which a weight has at most 256; silent neurons fire on no "
+        "sample; the error is of spike counts, or of a membrane that is only read.",
     )
     return (
         replace(activity, warnings=tuple(report["warnings"])),
         section_of(
             "Quantization of weights",
             [_renamed(row, _CONNECTION) for row in report["connections"]],
-            "Errors in float units of the folded weights; SQNR is signal over rounding error.",
+            "Scale is integers per unit. Zeroed weights were not zero before; emptied are neurons "
+            "or channels that lost every weight. Errors are in float units of the folded weights; "
+            "SQNR is signal over rounding error.",
         ),
         section_of(
             "Quantization of neurons",
