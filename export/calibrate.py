@@ -8,8 +8,9 @@ are seen, and where possible made good, downstream.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import nir
@@ -23,8 +24,14 @@ from spikeport.export.rounding import (
     round_population,
     settle,
 )
-from spikeport.export.scales import Candidate, candidates
-from spikeport.fixed_point import STATE_MAX
+from spikeport.export.rounding_loss import (
+    FEW_UNITS,
+    coarse_share,
+    relative_error,
+    zeroed_fraction,
+)
+from spikeport.export.scales import Candidate, candidates, no_scale, wider_candidates
+from spikeport.fixed_point import STATE_MAX, STATE_WRAP
 from spikeport.float_network import FloatNetwork
 from spikeport.network import (
     BiasInjection,
@@ -56,6 +63,7 @@ class FloatAnswer:
         spikes: (T, B, *shape).
         answer: spike counts, or the final membrane where it never spikes; (B, *shape).
         peak_u, peak_v: largest magnitudes, in float membrane units.
+        highest: largest membrane before any reset, at least 0.
         ties: neuron-steps in which v equalled the threshold, but for float32 noise.
     """
 
@@ -63,6 +71,7 @@ class FloatAnswer:
     answer: Array
     peak_u: float
     peak_v: float
+    highest: float
     ties: int
 
 
@@ -71,26 +80,30 @@ class Calibrated:
     """A rounded population with its connections, and how it did alone on the samples.
 
     Attributes:
+        candidate: the scale that was taken, and how.
+        tried: number of scales that were.
         rms_error: of the answer: spikes per neuron and sample, or float membrane units.
+        apart: spikes that differ from the float network's, of neurons and steps; 0 if it has none.
         peak_u, peak_v: largest magnitudes reached, in chip units.
         saturated: neuron-steps in which v stood at its limit.
-        candidate: the scale that was taken, and how.
     """
 
     population: Population
     connections: tuple[Connection, ...]
+    candidate: Candidate
+    tried: int
     spikes: NDArray[np.uint8]
     rms_error: float
+    apart: int
     peak_u: int
     peak_v: int
     saturated: int
-    candidate: Candidate
 
 
 def float_answers(
     network: FloatNetwork, lowered: LoweredNetwork, samples: Samples, run_float: FloatSimulator
-) -> tuple[dict[str, FloatAnswer], NDArray[np.int64]]:
-    """What each population should do on `samples`, and the predictions, of the float network."""
+) -> tuple[dict[str, FloatAnswer], Run]:
+    """What each population should do on `samples`, and the run of the float network."""
     run = run_float(_traceable(network, lowered), samples, record=("spikes", "v", "v_charged"))
     trace = run.trace or Trace()
     answers: dict[str, FloatAnswer] = {}
@@ -106,9 +119,10 @@ def float_answers(
             answer=v[-1] if silent else spikes.sum(axis=0, dtype=np.float64),
             peak_u=float(np.abs(u).max()),
             peak_v=float(np.abs(charged).max()),
+            highest=max(float(charged.max()), 0.0),
             ties=0 if part.threshold is None else _ties(charged, part.threshold),
         )
-    return answers, run.predictions
+    return answers, replace(run, trace=None)
 
 
 def _ties(charged: Array, threshold: float) -> int:
@@ -140,10 +154,12 @@ def calibrate(
     *,
     weight_bits: int,
     clip_fractions: tuple[float, ...],
+    search_wider: bool,
 ) -> tuple[Calibrated, ...]:
     """Round every population with the best of its candidate scales.
 
     Args:
+        search_wider: try the scales of `wider_candidates` where the others do poorly.
         inputs: calibration samples as the chip's integers.
         answers: of the float network, per population.
     """
@@ -151,32 +167,66 @@ def calibrate(
     chosen = []
     for part in lowered.populations:
         wanted = answers[part.name]
-        tried = [
-            _alone(lowered, part, candidate, seen, answers, run_chip, weight_bits)
-            for candidate in candidates(
-                lowered,
-                part,
-                peak_u=wanted.peak_u,
-                peak_v=wanted.peak_v,
-                weight_bits=weight_bits,
-                clip_fractions=clip_fractions,
-                ties=wanted.ties > 0,
-            )
-        ]
-        best = min(tried, key=lambda found: found.rms_error)
+        first = candidates(
+            lowered,
+            part,
+            peak_u=wanted.peak_u,
+            peak_v=wanted.peak_v,
+            weight_bits=weight_bits,
+            clip_fractions=clip_fractions,
+            ties=wanted.ties > 0,
+        )
+        run = partial(_alone, lowered, part, seen, answers, run_chip, weight_bits)
+        best = _best(map(run, first))
+        if search_wider and (best is None or does_poorly(lowered, part, best, wanted, weight_bits)):
+            more = map(run, wider_candidates(lowered, part, first, weight_bits))
+            best = _best((one for one in more if one.peak_u <= STATE_WRAP // 2), best)
+        if best is None:
+            raise no_scale(lowered, part, weight_bits)
         seen[part.name] = best.spikes
         chosen.append(best)
     return tuple(chosen)
 
 
+def _best(found: Iterable[Calibrated], before: Calibrated | None = None) -> Calibrated | None:
+    """The one with the smallest error, then fewest spikes at other times, then the first."""
+    best, tried = before, before.tried if before else 0
+    for one in found:
+        tried += 1
+        if best is None or (one.rms_error, one.apart) < (best.rms_error, best.apart):
+            best = one
+    return best and replace(best, tried=tried)
+
+
+def does_poorly(
+    lowered: LoweredNetwork,
+    part: FloatPopulation,
+    made: Calibrated,
+    wanted: FloatAnswer,
+    bits: int,
+) -> bool:
+    """Whether answers are far off, weights were mostly rounded away, or vth is a few units.
+
+    The last two also count where calibration alone would not tell: it may be kind to them.
+    """
+    limit = coarse_share(bits)
+    wires = {wire.name: wire for wire in made.connections if not isinstance(wire, BiasInjection)}
+    away = [zeroed_fraction(w.weight, wires[w.name].weight) for w in lowered.incoming(part.name)]
+    return (
+        max(away, default=0.0) > limit
+        or made.population.vth <= FEW_UNITS
+        or relative_error(made.rms_error, wanted.answer) > limit
+    )
+
+
 def _alone(
     lowered: LoweredNetwork,
     part: FloatPopulation,
-    candidate: Candidate,
     seen: Mapping[str, NDArray[Any]],
     answers: Mapping[str, FloatAnswer],
     run_chip: ChipSimulator,
     weight_bits: int,
+    candidate: Candidate,
 ) -> Calibrated:
     """Round one population and run it on given spikes; a source behind it sends float ones."""
     wires: list[Connection] = [
@@ -216,12 +266,14 @@ def _alone(
     return Calibrated(
         population=population,
         connections=tuple(wires),
+        candidate=candidate,
+        tried=1,
         spikes=spikes,
+        apart=0 if part.threshold is None else int((spikes != answers[part.name].spikes).sum()),
         rms_error=float(np.sqrt(np.mean((answer - answers[part.name].answer) ** 2))),
         peak_u=int(np.abs(u).max()),
         peak_v=int(np.abs(v).max()),
         saturated=int((np.abs(v) >= STATE_MAX).sum()),
-        candidate=candidate,
     )
 
 

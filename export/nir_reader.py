@@ -20,6 +20,7 @@ from spikeport.export.nir_graph import check_inputs, difference, infer_shapes, m
 from spikeport.export.nir_hdf5 import read_raw
 from spikeport.export.nir_metadata import ARRAYS, KEY, deployed_network, header_of, run_facts
 from spikeport.export.nir_portable import restore
+from spikeport.export.plausibility import implausible
 from spikeport.float_network import FloatNetwork
 from spikeport.network import DeployedNetwork, Input, Reset
 from spikeport.text import quoted
@@ -112,7 +113,8 @@ def _float_network(
     if "inputs" not in facts:
         facts["inputs"] = tuple(Input(name, shapes[name]) for name in sorted(graph.inputs))
     check_inputs(graph, facts["inputs"])
-    _warn_of_odd_time_constants(graph, dt_s)
+    for oddity in implausible(graph, dt_s):
+        _log.warning("%s", oddity)
     return FloatNetwork(graph, **facts)
 
 
@@ -122,15 +124,3 @@ def _graph(flat: FlatGraph, dt_s: float) -> tuple[nir.NIRGraph, dict[str, Any]]:
     shapes = infer_shapes(graph, dt_s)
     flat.check_ports(shapes)
     return graph, shapes
-
-
-def _warn_of_odd_time_constants(graph: nir.NIRGraph, dt_s: float) -> None:
-    """The documentation of NIR says ms, every published file has seconds; nothing in it tells."""
-    for name, node in graph.nodes.items():
-        for field in ("tau", "tau_mem", "tau_syn"):
-            ratio = np.asarray(getattr(node, field, dt_s), np.float64) / dt_s
-            if ratio.min() < 1 - 1e-6 or ratio.max() > 1e5:
-                _log.warning(
-                    "node '%s': %s is %.3g to %.3g times dt (%g s); are both in seconds?",
-                    name, field, ratio.min(), ratio.max(), dt_s,
-                )  # fmt: skip

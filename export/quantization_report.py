@@ -12,14 +12,16 @@ import numpy as np
 from spikeport import fixed_point as fx
 from spikeport.export.calibrate import Calibrated, FloatAnswer
 from spikeport.export.lowered import FloatConnection, FloatPopulation, LoweredNetwork
-from spikeport.export.rounding import STATE_PER_WEIGHT, settle
+from spikeport.export.rounding import STATE_PER_WEIGHT, settle, tie_bias
+from spikeport.export.rounding_loss import (
+    emptied_rows,
+    relative_error,
+    zeroed,
+    zeroed_fraction,
+)
 from spikeport.network import BiasInjection, Coding, Synapses
-
-CLIPPED_FRACTION = 0.01
-"""Above this share of clipped weights a user should know."""
-
-HALF_GRID = 128
-"""Weights that stay below use less than their bits."""
+from spikeport.outputs import Agreement
+from spikeport.runs import Run
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,8 @@ class ConnectionReport:
         levels: different values in use, of the `2^weight_bits` the grid has.
         largest: largest magnitude in use, of 256.
         clipped: weights beyond the ends of the grid, by more than half a grid step.
+        zeroed: weights that were not zero and are; `zeroed_fraction` of those that were not.
+        emptied: target neurons or channels that lost every weight.
         max_error, rms_error: in float units of the folded weights; float32 noise does not count.
         sqnr_db: signal power over rounding error power; infinite where nothing was lost.
     """
@@ -45,9 +49,38 @@ class ConnectionReport:
     largest: int
     clipped: int
     clipped_fraction: float
+    zeroed: int
+    zeroed_fraction: float
+    emptied: int
     max_error: float
     rms_error: float
     sqnr_db: float
+
+
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """What a spiking population does on the calibration samples, in the whole networks.
+
+    Attributes:
+        float_spikes, spikes: on all samples together, in floats and in integers.
+        float_silent, silent: neurons that fire on none.
+        silenced: neurons that fire in the float network and never in integers.
+        float_rate, rate: spikes per neuron and step.
+        float_peak: highest membrane in the float network, in thresholds.
+        ties: neuron-steps in which the membrane equals the threshold in the float network.
+        apart: spikes that differ in time, of the population alone on its rounded sources' spikes.
+    """
+
+    float_spikes: int
+    spikes: int
+    float_silent: int
+    silent: int
+    silenced: int
+    float_rate: float
+    rate: float
+    float_peak: float
+    ties: int
+    apart: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +89,16 @@ class PopulationReport:
 
     Attributes:
         scale: weight units per float membrane unit.
+        scales_tried: from which it was chosen; one where nothing is lost or an input dictates it.
+        reach: fraction of the largest weight that the grid reaches; 1 clips nothing.
+        lossless: no weight, bias or threshold had to be rounded.
         threshold: float, None for a population that only integrates.
         threshold_error: relative; v > vth is v >= vth + 1 on whole weight units, the nearer counts.
         decay_u, decay_v: float fractions lost per step, next to their integers in 1/4096.
         decay_u_error, decay_v_error: absolute errors of these fractions.
-        bias_max_error: in float membrane units.
+        bias_max_error: in float membrane units, without `tie_bias`.
+        tie_bias: what the bias gained, in float membrane units, so that a membrane at the
+            threshold stays on the side that the comparison puts it.
         bias_clipped: mantissas at the end of their range because the bias was beyond it.
         activation_bound: largest |sum| of inputs that weights and input ranges allow, in weight
             units; below 2^17 = 131072 u cannot wrap within a step.
@@ -68,12 +106,17 @@ class PopulationReport:
         saturated: neuron-steps on calibration in which v stood at its limit.
         rms_error: of the spike count per neuron and sample (or of the final membrane, in float
             units) against the float network, alone on its rounded sources' spikes.
+        relative_error: the same in units of the root mean square of the float answer.
         float_mean: mean of that spike count (or |membrane|) in the float network.
+        activity: None of a population that only integrates.
     """
 
     name: str
     neurons: int
     scale: float
+    scales_tried: int
+    reach: float
+    lossless: bool
     threshold: float | None
     vth: int
     threshold_error: float
@@ -85,13 +128,16 @@ class PopulationReport:
     decay_v_error: float
     bias_exponent: int
     bias_max_error: float
+    tie_bias: float
     bias_clipped: int
     activation_bound: int
     u_peak: float
     v_peak: float
     saturated: int
     rms_error: float
+    relative_error: float
     float_mean: float
+    activity: Activity | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,12 +156,17 @@ class QuantizationReport:
     """All of the above, and how often the whole networks agree.
 
     Attributes:
-        agreement: fraction of calibration samples with the same prediction in float and integers.
+        agreement: fraction of calibration samples with the same prediction in float and integers,
+            silent and tied outputs included, which predict the lowest index.
+        predictions: on how many samples there is anything to agree on, and on how many they do.
+        summary: that in a sentence.
         warnings: what a user should look at, one sentence each.
     """
 
     samples: int
     agreement: float
+    predictions: Agreement
+    summary: str
     inputs: tuple[InputReport, ...]
     populations: tuple[PopulationReport, ...]
     connections: tuple[ConnectionReport, ...]
@@ -124,9 +175,10 @@ class QuantizationReport:
     def as_dict(self) -> dict[str, Any]:
         """Plain dictionaries, lists and numbers; an infinite ratio becomes None."""
         plain = dataclasses.asdict(self)
-        for part in plain["connections"]:
-            if math.isinf(part["sqnr_db"]):
-                part["sqnr_db"] = None
+        for key, ratio in (("connections", "sqnr_db"), ("populations", "relative_error")):
+            for part in plain[key]:
+                if math.isinf(part[ratio]):
+                    part[ratio] = None
         return plain
 
 
@@ -148,6 +200,9 @@ def report_connection(real: FloatConnection, made: Synapses, scale: float) -> Co
         largest=int(np.abs(made.weight.astype(np.int64)).max()),
         clipped=clipped,
         clipped_fraction=clipped / error.size,
+        zeroed=int(zeroed(real.weight, made.weight).sum()),
+        zeroed_fraction=zeroed_fraction(real.weight, made.weight),
+        emptied=emptied_rows(real.weight, made.weight),
         max_error=float(np.abs(error).max()),
         rms_error=math.sqrt(noise),
         sqnr_db=10 * math.log10(signal / noise) if noise > 0 < signal else math.inf,
@@ -155,13 +210,23 @@ def report_connection(real: FloatConnection, made: Synapses, scale: float) -> Co
 
 
 def report_population(
-    real: FloatPopulation, made: Calibrated, wanted: FloatAnswer, lowered: LoweredNetwork
+    real: FloatPopulation,
+    made: Calibrated,
+    wanted: FloatAnswer,
+    lowered: LoweredNetwork,
+    run: Run,
 ) -> PopulationReport:
-    """Compare one population with what it was made of."""
+    """Compare one population with what it was made of.
+
+    Args:
+        run: of the whole integer network on the calibration samples.
+    """
     part = made.population
-    exact = STATE_PER_WEIGHT * part.scale * real.bias
+    unit = STATE_PER_WEIGHT * part.scale
+    exact = unit * real.bias
     reach = np.array([fx.BIAS_MANTISSA_MIN, fx.BIAS_MANTISSA_MAX]) << part.bias_exponent
     half = 2**part.bias_exponent / 2
+    moved = tie_bias(real, part)
     missed = 0.0
     if real.threshold is not None:
         scaled = real.threshold * part.scale
@@ -170,6 +235,9 @@ def report_population(
         name=part.name,
         neurons=part.size,
         scale=part.scale,
+        scales_tried=made.tried,
+        reach=made.candidate.reach,
+        lossless=made.candidate.lossless,
         threshold=real.threshold,
         vth=part.vth,
         threshold_error=missed,
@@ -180,15 +248,41 @@ def report_population(
         decay_v_int=part.decay_v,
         decay_v_error=part.decay_v / fx.DECAY_UNITY - (1 - real.keep_v),
         bias_exponent=part.bias_exponent,
-        bias_max_error=float(np.abs(part.bias_current - exact).max())
-        / (STATE_PER_WEIGHT * part.scale),
+        bias_max_error=float(np.abs(part.bias_current / unit - real.bias - moved).max()),
+        tie_bias=float(moved.flat[np.abs(moved).argmax()]),
         bias_clipped=int(((exact < reach[0] - half) | (exact > reach[1] + half)).sum()),
         activation_bound=activation_bound(made, lowered),
         u_peak=made.peak_u / fx.STATE_WRAP,
         v_peak=made.peak_v / fx.STATE_MAX,
         saturated=made.saturated,
         rms_error=made.rms_error,
+        relative_error=relative_error(made.rms_error, wanted.answer),
         float_mean=float(np.abs(wanted.answer).mean()),
+        activity=(
+            None
+            if real.threshold is None
+            else _activity(real, real.threshold, wanted, run, made.apart)
+        ),
+    )
+
+
+def _activity(
+    real: FloatPopulation, threshold: float, wanted: FloatAnswer, run: Run, apart: int
+) -> Activity:
+    before = wanted.spikes.sum(axis=(0, 1), dtype=np.int64)
+    after = run.spike_counts[real.name]
+    visits = run.samples * run.steps * real.size
+    return Activity(
+        float_spikes=int(before.sum()),
+        spikes=int(after.sum()),
+        float_silent=int((before == 0).sum()),
+        silent=int((after == 0).sum()),
+        silenced=int(((before > 0) & (after == 0)).sum()),
+        float_rate=int(before.sum()) / visits,
+        rate=int(after.sum()) / visits,
+        float_peak=wanted.highest / threshold,
+        ties=wanted.ties,
+        apart=apart,
     )
 
 
@@ -208,41 +302,3 @@ def activation_bound(made: Calibrated, lowered: LoweredNetwork) -> int:
     decay = made.population.decay_u
     steps = lowered.steps if decay == 0 else min(lowered.steps, fx.DECAY_UNITY / decay)
     return math.ceil(total * steps)
-
-
-def warnings(
-    lowered: LoweredNetwork,
-    populations: tuple[PopulationReport, ...],
-    connections: tuple[ConnectionReport, ...],
-) -> tuple[str, ...]:
-    """What a user should look at."""
-    found = list(lowered.notes)
-    for c in connections:
-        if c.clipped_fraction > CLIPPED_FRACTION:
-            found.append(f"connection '{c.name}': {c.clipped} of {c.weights} weights are clipped")
-    for p in populations:
-        names = {w.name for w in lowered.incoming(p.name) if w.weight.any()}
-        wires = [c for c in connections if c.name in names]
-        if wires and max(c.largest for c in wires) < HALF_GRID:
-            found.append(
-                f"population '{p.name}': scale {p.scale:g} is held down by its threshold, biases "
-                f"or states; weights use {max(c.largest for c in wires)} of 256"
-            )
-        subject = f"population '{p.name}'"
-        for which, lost, kept in (
-            ("decay_u", p.decay_u, p.decay_u_int),
-            ("decay_v", p.decay_v, p.decay_v_int),
-        ):
-            if lost > 0 and kept == 0:
-                found.append(f"{subject}: {which} {lost:.2e} is below 1/4096 and vanishes")
-        if p.activation_bound > fx.STATE_WRAP >> fx.ACTIVATION_SHIFT:
-            found.append(
-                f"{subject}: u can reach {p.activation_bound} weight units in the worst case and "
-                f"wraps beyond {fx.STATE_WRAP >> fx.ACTIVATION_SHIFT}; "
-                f"calibration reached {100 * p.u_peak:.0f} % of that"
-            )
-        if p.saturated:
-            found.append(f"{subject}: v saturated in {p.saturated} neuron-steps of calibration")
-        if p.bias_clipped:
-            found.append(f"{subject}: {p.bias_clipped} biases are clipped to 13 bits")
-    return tuple(found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
@@ -22,21 +23,26 @@ from spikeport.export.calibrate import (
 )
 from spikeport.export.lower import lower
 from spikeport.export.lowered import LoweredNetwork
+from spikeport.export.plausibility import implausible
 from spikeport.export.quantization_report import (
     InputReport,
     QuantizationReport,
     report_connection,
     report_population,
-    warnings,
 )
+from spikeport.export.quantization_warnings import summarize, warnings
 from spikeport.export.room import shared_room
+from spikeport.export.rounding_loss import COARSE_BITS
 from spikeport.fixed_point import WEIGHT_BITS
 from spikeport.float_network import FloatNetwork
 from spikeport.network import BiasInjection, DeployedNetwork, Input
+from spikeport.outputs import compare_outputs
+from spikeport.runs import Run
 from spikeport.samples import Samples, check_float_samples, encode_samples, sample_count
 
+_log = logging.getLogger(__name__)
+
 CLIP_FRACTIONS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
-COARSE_BITS = 4
 COARSE_FRACTIONS = (0.4, 0.3, 0.25, 0.2, 0.15)
 
 
@@ -49,12 +55,18 @@ class QuantizeConfig:
         clip_fractions: scales to try, as the fraction of the largest weight that the grid still
             reaches; weights beyond are clipped. 1 clips nothing. By default 1 to 0.5, with few bits
             down to 0.15: of a coarse grid more is lost between its values than beyond its ends.
+        search_wider: where these leave spike counts far off, most weights rounded to zero or a
+            threshold of a few units, try smaller fractions as well, until half of the weights would
+            be clipped. By default where `clip_fractions` are not given.
     """
 
     weight_bits: int = WEIGHT_BITS
     clip_fractions: tuple[float, ...] | None = None
+    search_wider: bool | None = None
 
     def __post_init__(self) -> None:
+        if self.search_wider is None:
+            object.__setattr__(self, "search_wider", self.clip_fractions is None)
         default = CLIP_FRACTIONS + COARSE_FRACTIONS * (self.weight_bits <= COARSE_BITS)
         given = default if self.clip_fractions is None else tuple(self.clip_fractions)
         object.__setattr__(self, "clip_fractions", given)
@@ -93,6 +105,8 @@ def quantize(
     Graded inputs give up low bits where the weights behind them need the room more (see
     `shared_room`). Equal arguments give an equal network: nothing is drawn at random.
 
+    What a user should look at is in `report.warnings` and logged.
+
     Args:
         samples: calibration samples in the float units of the inputs.
         run_float, run_chip: simulators to calibrate with, `run_float` and `run_native`.
@@ -108,6 +122,7 @@ def quantize(
     options: Any = {
         "weight_bits": config.weight_bits,
         "clip_fractions": config.clip_fractions or (),
+        "search_wider": bool(config.search_wider),
     }
     inputs = shared_room(lowered, answers, floats, run_chip, **options)
     lowered = replace(lowered, inputs=inputs)
@@ -126,9 +141,11 @@ def quantize(
             "calibration_samples": str(sample_count(network.inputs, floats)),
         },
     )
-    predicted = run_chip(deployed, integers).predictions
-    report = _report(lowered, made, answers, floats, float(np.mean(predicted == wanted)))
-    return QuantizationResult(deployed, report)
+    report = _report(lowered, made, answers, floats, wanted, run_chip(deployed, integers))
+    for warning in report.warnings:
+        _log.warning("%s", warning)
+    odd = implausible(network.graph, network.dt_s)  # the reader of a file has logged these
+    return QuantizationResult(deployed, replace(report, warnings=(*odd, *report.warnings)))
 
 
 def _report(
@@ -136,10 +153,11 @@ def _report(
     made: tuple[Calibrated, ...],
     answers: Mapping[str, FloatAnswer],
     floats: Mapping[str, NDArray[np.float64]],
-    agreement: float,
+    wanted: Run,
+    got: Run,
 ) -> QuantizationReport:
     populations = tuple(
-        report_population(real, part, answers[real.name], lowered)
+        report_population(real, part, answers[real.name], lowered, got)
         for real, part in zip(lowered.populations, made, strict=True)
     )
     rounded = {c.name: (c, part.population.scale) for part in made for c in part.connections}
@@ -149,13 +167,16 @@ def _report(
         if not isinstance(wire, BiasInjection):
             scale /= lowered.source_scale(real.source)
             connections.append(report_connection(real, wire, scale))
+    predictions = compare_outputs(wanted, got)
     return QuantizationReport(
         samples=sample_count(lowered.inputs, floats),
-        agreement=agreement,
+        agreement=float(np.mean(wanted.predictions == got.predictions)),
+        predictions=predictions,
+        summary=summarize(predictions),
         inputs=tuple(_report_input(part, floats[part.name]) for part in lowered.inputs),
         populations=populations,
         connections=tuple(connections),
-        warnings=warnings(lowered, populations, tuple(connections)),
+        warnings=warnings(lowered, populations, connections, predictions),
     )
 
 

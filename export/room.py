@@ -5,17 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
 from spikeport import fixed_point as fx
+from spikeport.errors import InputError
 from spikeport.export.calibrate import ChipSimulator, FloatAnswer, calibrate
-from spikeport.export.lowered import LoweredNetwork
+from spikeport.export.lowered import FloatConnection, FloatPopulation, LoweredNetwork
 from spikeport.export.rounding import round_weights, settle
-from spikeport.export.scales import candidates, largest_allowed
+from spikeport.export.rounding_loss import coarse_share, zeroed_fraction
+from spikeport.export.scales import Candidate, candidates, largest_allowed
 from spikeport.network import Coding, Input
 from spikeport.samples import Samples, encode_samples
+
+COARSEST = 8
+"""An input is not halved further than to this many steps."""
 
 
 def shared_room(
@@ -26,6 +30,7 @@ def shared_room(
     *,
     weight_bits: int,
     clip_fractions: tuple[float, ...],
+    search_wider: bool,
 ) -> tuple[Input, ...]:
     """The inputs, graded ones coarser where the populations behind them then come nearer.
 
@@ -33,7 +38,8 @@ def shared_room(
     the weights. An input that reaches up to X, before weights of up to W in steps of d, is halved
     k times: W doubles k times as X halves, and X 2^-k = W 2^k / d is where both lose alike, unless
     the weights' grid ends before. That is so of pixels; event counts, most of which are one, lose
-    all. So both ways are calibrated, and the one with the smaller error is kept.
+    all. So both ways are calibrated, and the one with the smaller error is kept. Where outliers
+    take the room from most weights, every number of halvings is, as clipping them leaves room.
 
     Args:
         answers: of the float network, per population.
@@ -46,34 +52,39 @@ def shared_room(
         first = [target for target in lowered.populations if target.name in behind]
         sent = encode_samples(inputs, lowered.steps, floats)
         network = replace(lowered, inputs=inputs, populations=tuple(first))
-        made = calibrate(
-            network,
-            sent,
-            answers,
-            run_chip,
-            weight_bits=weight_bits,
-            clip_fractions=clip_fractions,
-        )
+        try:
+            made = calibrate(
+                network,
+                sent,
+                answers,
+                run_chip,
+                weight_bits=weight_bits,
+                clip_fractions=clip_fractions,
+                search_wider=search_wider,
+            )
+        except InputError:  # no scale fits; if none does with any option, calibration says so again
+            return math.inf
         return sum(found.rms_error**2 for found in made)
 
     for part in lowered.inputs:
-        coarser = _coarser(part, lowered, answers, weight_bits)
-        if coarser is part:
+        if part.coding is not Coding.GRADED:
             continue
-        tried = tuple(coarser if own is part else own for own in chosen)
-        if error(part, tried) < error(part, chosen):
-            chosen = tried
+        halvings = {min(_halvings(part, lowered, answers, weight_bits), default=0)}
+        if search_wider and _starved(part, lowered, answers, weight_bits):
+            halvings |= set(range(max(_reach(part) // COARSEST, 1).bit_length()))
+        if halvings == {0}:
+            continue
+        options = [chosen]
+        for times in sorted(halvings - {0}):
+            coarser = _halved(part, times)
+            options.append(tuple(coarser if own is part else own for own in chosen))
+        errors = [error(part, option) for option in options]
+        chosen = options[int(np.argmin(errors))]
     return chosen
 
 
-def _coarser(
-    part: Input, lowered: LoweredNetwork, answers: Mapping[str, FloatAnswer], bits: int
-) -> Input:
-    if part.coding is not Coding.GRADED:
-        return part
-    divisor = 2 ** min(_halvings(part, lowered, answers, bits), default=0)
-    if divisor == 1:
-        return part
+def _halved(part: Input, times: int) -> Input:
+    divisor = 2**times
     return replace(
         part,
         scale=part.scale / divisor,
@@ -82,26 +93,59 @@ def _coarser(
     )
 
 
+def _reach(part: Input) -> int:
+    return max(abs(part.low), abs(part.high))
+
+
+def _starved(
+    part: Input, lowered: LoweredNetwork, answers: Mapping[str, FloatAnswer], bits: int
+) -> bool:
+    """Whether the largest weights that `part` meets leave most others nothing."""
+    for _, wire, first in _unclipped(part, lowered, answers, bits):
+        if first is None:
+            return True
+        rounded = round_weights(settle(wire.weight * (first.scale / part.scale)), bits)
+        if zeroed_fraction(wire.weight, rounded) > coarse_share(bits):
+            return True
+    return False
+
+
+def _unclipped(
+    part: Input, lowered: LoweredNetwork, answers: Mapping[str, FloatAnswer], bits: int
+) -> Iterator[tuple[FloatPopulation, FloatConnection, Candidate | None]]:
+    """Each target and connection of `part` with the scale that clips nothing, if one fits."""
+    populations = {target.name: target for target in lowered.populations}
+    for wire in lowered.connections:
+        if wire.source == part.name:
+            target = populations[wire.target]
+            fitting = candidates(
+                lowered,
+                target,
+                peak_u=answers[wire.target].peak_u,
+                peak_v=answers[wire.target].peak_v,
+                weight_bits=bits,
+                clip_fractions=(1.0,),
+            )
+            yield target, wire, fitting[0] if fitting else None
+
+
 def _halvings(
     part: Input, lowered: LoweredNetwork, answers: Mapping[str, FloatAnswer], bits: int
 ) -> Iterator[int]:
     """How often each connection would have the input halved."""
-    reach = max(abs(part.low), abs(part.high))
-    populations = {target.name: target for target in lowered.populations}
-    for wire in lowered.connections:
-        if wire.source != part.name:
+    for target, wire, first in _unclipped(part, lowered, answers, bits):
+        if first is None:
+            yield 0
             continue
-        target = populations[wire.target]
-        peaks: Any = {"peak_u": answers[wire.target].peak_u, "peak_v": answers[wire.target].peak_v}
-        first = candidates(lowered, target, **peaks, weight_bits=bits, clip_fractions=(1.0,))[0]
         scaled = settle(wire.weight * (first.scale / part.scale))
         rounded = round_weights(scaled, bits)
-        roomy = 2 * first.scale <= largest_allowed(target, **peaks)
-        if roomy or np.array_equal(rounded, scaled):
+        answer = answers[target.name]
+        bound = largest_allowed(target, peak_u=answer.peak_u, peak_v=answer.peak_v)
+        if 2 * first.scale <= bound or np.array_equal(rounded, scaled):
             yield 0
             continue
         _, high, step = fx.weight_grid(mixed=fx.is_mixed(rounded), bits=bits)
         largest = float(np.abs(scaled).max())
-        even = math.log2(max(reach * step / largest, 1)) / 2
+        even = math.log2(max(_reach(part) * step / largest, 1)) / 2
         room = math.log2(max(2 * high / largest, 1))  # large ones may be clipped by half
         yield min(round(even), math.floor(room))

@@ -1,8 +1,14 @@
-"""Which scales a population may take: the largest that fits, some that clip, or a lossless one."""
+"""Which scales a population may take: the largest that fits, some that clip, or a lossless one.
+
+Clipping a little is tried always. Outliers need more: one weight 300 times the others leaves these
+a few integers, and they come out better where it is clipped to a hundredth of itself. Such scales
+are tried only where the others do poorly.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -26,6 +32,10 @@ _HALF_RANGE = 1 << (fx.STATE_BITS - 2 - fx.ACTIVATION_SHIFT)
 """Half of what u and v hold, in weight units: room for samples that calibration did not see."""
 _SILENT_WEIGHTS = 256.0
 """Threshold in weight units of a population whose weights are all zero."""
+_FINER = 1.5
+"""Each scale of the wider search is at most this many times the one before."""
+_MOST = 40
+"""Scales of the wider search at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +46,14 @@ class Candidate:
         injected_exponent: of the bias, where an injected input dictates it.
         ties: see `rounding.round_population`.
         lossless: nothing is rounded but leaks.
+        reach: fraction of the largest weight that the grid reaches; 1 where no weight is clipped.
     """
 
     scale: float
     injected_exponent: int | None = None
     ties: int = 0
     lossless: bool = False
+    reach: float = 1.0
 
 
 def candidates(
@@ -54,7 +66,7 @@ def candidates(
     clip_fractions: tuple[float, ...],
     ties: bool = False,
 ) -> tuple[Candidate, ...]:
-    """Scales for `part`, best guess first.
+    """Scales for `part`, best guess first; none where the threshold of each is below one unit.
 
     If some scale puts all its weights, biases and the threshold on the chip's grid, the best such
     scale is the only one (see `_lossless`): then nothing is lost. Else they are `fit / f` for each
@@ -66,24 +78,23 @@ def candidates(
             without a bias that keeps them on their side.
 
     Raises:
-        InputError: no scale fits; the message names the population and what is too large.
+        InputError: no scale fits an injected input; the message names the two.
     """
     bound = largest_allowed(part, peak_u=peak_u, peak_v=peak_v)
-    weights = [(c.weight / lowered.source_scale(c.source)) for c in lowered.incoming(part.name)]
-    fit = min((largest_scale(w, weight_bits) for w in weights), default=math.inf)
+    weights = _weights(lowered, part)
+    fit = _fit(weights, weight_bits)
     if math.isinf(fit):
         fit = _SILENT_WEIGHTS / (part.threshold or max(peak_v, 1e-9))
     injected = lowered.injected(part.name)
     if injected:
-        found = [_dictated(lowered, part, injected[0], min(fit, bound))]
+        found: tuple[Candidate, ...] = (_dictated(lowered, part, injected[0], min(fit, bound)),)
     elif lossless := _lossless(weights, part, min(fit, bound), weight_bits, lowered.reset):
         first = Candidate(lossless, ties=int(not lowered.strict), lossless=True)
         missed = _rounding_of_leaks(part, lossless, peak_u, peak_v) if ties else 0
         powers = (1 << k for k in range(missed.bit_length()))
         return (first, *(replace(first, ties=n) for n in powers if n > first.ties))
     else:
-        scales = (_whole_threshold(part, min(fit / f, bound)) for f in clip_fractions)
-        found = [Candidate(scale) for scale in dict.fromkeys(scales)]
+        found = _whole(part, fit, (min(fit / f, bound) for f in clip_fractions))
     return (*found, *(replace(one, ties=1) for one in found if ties and not lowered.strict))
 
 
@@ -96,28 +107,70 @@ def _rounding_of_leaks(part: FloatPopulation, scale: float, peak_u: float, peak_
     return math.ceil(missed)
 
 
+def wider_candidates(
+    lowered: LoweredNetwork, part: FloatPopulation, tried: tuple[Candidate, ...], weight_bits: int
+) -> tuple[Candidate, ...]:
+    """Larger scales than those of `tried`, up to where the median weight reaches the grid's end.
+
+    Weights are clipped, and biases and states may be: what calibration makes of that decides.
+    """
+    weights = _weights(lowered, part)
+    fit = _fit(weights, weight_bits)
+    if lowered.injected(part.name) or math.isinf(fit) or any(c.lossless for c in tried):
+        return ()
+    median = [np.median(np.abs(w[w != 0])) for w in weights if w.any()]
+    top = fx.WEIGHT_END / float(min(median))
+    if part.threshold is not None:
+        top = min(top, fx.VTH_MAX / part.threshold)
+    start = max((c.scale for c in tried), default=fit)
+    top = min(top, start * _FINER**_MOST)
+    if top <= start:
+        return ()
+    count = math.ceil(math.log(top / start) / math.log(_FINER))
+    return _whole(part, fit, np.geomspace(start, top, count + 1)[1:])
+
+
+def no_scale(lowered: LoweredNetwork, part: FloatPopulation, weight_bits: int) -> InputError:
+    """The error for a population of which no scale gives the threshold one weight unit."""
+    fit = _fit(_weights(lowered, part), weight_bits)
+    return InputError(
+        f"population '{part.name}': threshold {part.threshold:g} is below one weight unit at the "
+        f"largest possible scale {min(fit, _bias_limit(part)):g}; its weights or biases are too "
+        "large for it"
+    )
+
+
+def _weights(lowered: LoweredNetwork, part: FloatPopulation) -> list[NDArray[np.float64]]:
+    """What leads into `part`, in membrane units per integer that arrives."""
+    return [c.weight / lowered.source_scale(c.source) for c in lowered.incoming(part.name)]
+
+
+def _fit(weights: list[NDArray[np.float64]], bits: int) -> float:
+    return min((largest_scale(w, bits) for w in weights), default=math.inf)
+
+
 def largest_allowed(part: FloatPopulation, *, peak_u: float, peak_v: float) -> float:
     """Largest scale at which vth and biases fit, and u and v keep half of their range free."""
     limits = [math.inf]
     if part.threshold is not None:
         limits.append(fx.VTH_MAX / part.threshold)
-    if (bias := float(np.abs(part.bias).max())) > 0:
-        reach = fx.BIAS_MANTISSA_MAX << fx.BIAS_EXPONENT_MAX
-        limits.append(reach / (STATE_PER_WEIGHT * bias))
+    limits.append(_bias_limit(part))
     limits += [_HALF_RANGE / peak for peak in (peak_u, peak_v) if peak > 0]
     return min(limits)
 
 
-def _whole_threshold(part: FloatPopulation, scale: float) -> float:
-    if part.threshold is None:
-        return scale
-    whole = math.floor(float(settle(scale * part.threshold)))
-    if whole < 1:
-        raise InputError(
-            f"population '{part.name}': threshold {part.threshold:g} is below one weight unit at "
-            f"the largest possible scale {scale:g}; its weights are too large for it"
-        )
-    return whole / part.threshold
+def _bias_limit(part: FloatPopulation) -> float:
+    bias = float(np.abs(part.bias).max())
+    reach = fx.BIAS_MANTISSA_MAX << fx.BIAS_EXPONENT_MAX
+    return reach / (STATE_PER_WEIGHT * bias) if bias > 0 else math.inf
+
+
+def _whole(part: FloatPopulation, fit: float, scales: Iterable[float]) -> tuple[Candidate, ...]:
+    """Scales lowered to a whole threshold; those that leave it none are left out."""
+    if part.threshold is not None:
+        whole = (math.floor(float(settle(scale * part.threshold))) for scale in scales)
+        scales = (units / part.threshold for units in whole if units >= 1)
+    return tuple(Candidate(s, reach=min(fit / s, 1.0)) for s in dict.fromkeys(map(float, scales)))
 
 
 def _lossless(

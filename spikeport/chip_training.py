@@ -19,7 +19,8 @@ def to_chip(
 ) -> ChipNetwork:
     """Fold batch norms, quantize, and keep the real weights as masters of the integers.
 
-    Scales are searched on calibration samples, as `quantize` does, and kept in training.
+    Scales are searched on calibration samples, as `quantize` does, and kept in training. What
+    `quantize` warns of is logged and kept as `quantization_warnings`.
 
     Args:
         samples: some hundred training samples in float units.
@@ -35,7 +36,7 @@ def to_chip(
         for node in deployable(model).nodes
         if any(not p.requires_grad for p in node.op.parameters())
     }
-    return ChipNetwork(
+    network = ChipNetwork(
         made.network,
         weights={c.name: c.weight for c in real.connections},
         biases={
@@ -45,3 +46,5 @@ def to_chip(
         frozen=[c.name for c in real.connections if c.name in frozen],
         mean_scores=not isinstance(model.nodes[-1].op, LI),
     )
+    network.quantization_warnings = made.report.warnings
+    return network

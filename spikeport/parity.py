@@ -25,8 +25,12 @@ from spikeport.band import Band
 from spikeport.divergence import Divergence, first_divergence
 from spikeport.drift import Drift, Limits, drift, drift_problem
 from spikeport.errors import InputError
+from spikeport.outputs import describe_outputs, silent_populations
 from spikeport.runs import EventCounts, Run
 from spikeport.statistics import Accuracy, accuracy
+
+NOTHING_FIRES = "no neuron fires: nothing shown"
+"""Verdict of a stage that keeps its rule because there is nothing to differ in."""
 
 
 class Rule(StrEnum):
@@ -88,6 +92,9 @@ class LadderRow:
         energy_pj: per sample, an estimate.
         difference: to the stage above, None for the first row.
         drift: from training, None for training itself.
+        silent: populations that fire on no sample.
+        silent_outputs, tied_outputs: samples on which no class is decided, because every score is
+            0 or the highest is shared; their predictions are the lowest index.
     """
 
     stage: str
@@ -104,6 +111,19 @@ class LadderRow:
     passed: bool
     wall_s: float
     drift: Drift | None = None
+    silent: tuple[str, ...] = ()
+    silent_outputs: int = 0
+    tied_outputs: int = 0
+
+    @property
+    def dead(self) -> bool:
+        """Whether nothing fires at all, so that being equal shows nothing."""
+        return bool(self.silent) and not any(self.spikes.values())
+
+    @property
+    def undecided(self) -> bool:
+        """Whether outputs are silent or tied on every sample: equal answers show nothing then."""
+        return self.silent_outputs + self.tied_outputs == self.accuracy.n
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +158,11 @@ class ParityReport:
     def passed(self) -> bool:
         """Whether every row that ran kept its rule."""
         return bool(self.rows) and all(row.passed for row in self.rows)
+
+    @property
+    def dead(self) -> tuple[str, ...]:
+        """Stages in which nothing fires."""
+        return tuple(row.stage for row in self.rows if row.dead)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
@@ -202,7 +227,8 @@ def build_row(
         problem = problem or ("" if moved is None else drift_problem(moved, limits))
         passed = not problem
         verdict = f"FAILED: {problem}" if problem else _verdict(rule, difference)
-    return LadderRow(
+    outputs = describe_outputs(run)
+    row = LadderRow(
         stage=stage,
         backend=run.backend,
         version=run.version,
@@ -217,7 +243,11 @@ def build_row(
         passed=passed,
         wall_s=run.wall_s,
         drift=moved,
+        silent=silent_populations(run),
+        silent_outputs=outputs.silent,
+        tied_outputs=outputs.tied,
     )
+    return dataclasses.replace(row, verdict=NOTHING_FIRES) if row.dead and passed else row
 
 
 def _compare(

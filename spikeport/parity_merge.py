@@ -13,10 +13,12 @@ from spikeport.statistics import accuracy
 def merge_rows(rows: Sequence[LadderRow]) -> LadderRow:
     """One row of the samples of all `rows`, which are of one stage and follow one another.
 
-    Counts are sums; the row passes if all do, and tells what the first that does not has told.
+    Counts are sums; the row passes if all do, and tells what the first that does not has told, or
+    the first in which anything fires.
     The energy per sample is the mean over samples, where all have one.
     """
-    first = next((row for row in rows if not row.passed), rows[0])
+    failed = [row for row in rows if not row.passed]
+    first = [*failed, *(row for row in rows if not row.dead), *rows][0]
     number = sum(row.accuracy.n for row in rows)
     events = [row.synaptic_events for row in rows if row.synaptic_events is not None]
     energies = [row.energy_pj * row.accuracy.n for row in rows if row.energy_pj is not None]
@@ -33,6 +35,9 @@ def merge_rows(rows: Sequence[LadderRow]) -> LadderRow:
         passed=all(row.passed for row in rows),
         wall_s=sum(row.wall_s for row in rows),
         drift=merge_drifts(drifts) if len(drifts) == len(rows) else None,
+        silent=tuple(name for name in first.silent if all(name in row.silent for row in rows)),
+        silent_outputs=sum(row.silent_outputs for row in rows),
+        tied_outputs=sum(row.tied_outputs for row in rows),
     )
 
 

@@ -21,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from spikeport.export import export_float, read_nir, write_nir
+from spikeport.export import QuantizeConfig, export_float, read_nir, write_nir
 from spikeport.float_network import FloatNetwork
 from spikeport.network import Coding, Input, Reset
 from spikeport.samples import encode_samples
@@ -246,3 +246,24 @@ def test_white_pixels_fire_on_the_chip_as_in_training(
     assert np.array_equal(exported.spikes["_0"], wanted)
     apart = int((chip.spikes["_0"] != wanted).sum())
     assert apart <= (0.001 if decay == 0.9 else 0) * wanted.sum()
+
+
+def test_the_report_counts_ties_and_names_those_that_rounding_decides() -> None:
+    case = Case("eighths", Fraction(1, 2), Reset.ZERO, False, 1)
+    graph = export_float(case.model())
+    report = quantized(graph, case.x.astype(float)).report
+    held = report.populations[0]
+    assert held.activity is not None
+    p, v, ties = case.keep, np.zeros((SAMPLES, SIZES[1])), 0
+    for now in case.x:
+        v = float(p) * v + now @ (case.weights[0] / case.unit).T
+        ties += int((v == case.threshold).sum())
+        v[v >= case.threshold] = 0
+    assert held.activity.ties == ties > 20
+    assert (held.lossless, held.activity.apart, held.bias_max_error) == (True, 0, 0)
+    assert held.tie_bias == pytest.approx(1 / (64 * held.scale))
+    assert not [text for text in report.warnings if "equal the threshold" in text]
+    coarse = quantized(graph, case.x.astype(float), QuantizeConfig(weight_bits=3)).report
+    (text,) = [text for text in coarse.warnings if text.startswith("population 'lif0': ")]
+    assert f"{ties} membranes equal the threshold on calibration" in text
+    assert "rounding decides which of them fire" in text

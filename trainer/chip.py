@@ -46,6 +46,9 @@ class ChipNetwork(nn.Module):
     Like a `SpikingNetwork` it gives scores (B, N) of samples in float units; they are those of the
     chip in training and in evaluation alike. Names of layers are those of populations.
 
+    Attributes:
+        quantization_warnings: what quantization warned of where `to_chip` made this network.
+
     Args:
         deployed: where to begin. Scales, thresholds, decays and the sign of matrices stay.
         weights, biases: real-valued masters by connection and population, whose rounding `deployed`
@@ -58,6 +61,7 @@ class ChipNetwork(nn.Module):
     """
 
     rule = Rule.RATE_M
+    quantization_warnings: tuple[str, ...] = ()
 
     def __init__(
         self,

@@ -13,6 +13,7 @@ from spikeport.cli._sweep import sweep_rows, sweep_table
 from spikeport.cli._tables import counts_table, facts_table
 from spikeport.errors import InputError
 from spikeport.network import DeployedNetwork
+from spikeport.outputs import describe_outputs
 from spikeport.samples import encode_samples
 from spikeport.statistics import accuracy
 
@@ -61,6 +62,7 @@ def run(
         _shards.check_timeout([name], timeout)
         done = _traces.record(trace, name, opened, x, probe, timeout)
     labels = dataset.test_y[:samples]
+    outputs = describe_outputs(done)
     reached = accuracy(int((done.predictions == labels).sum()), done.samples)
     facts = {
         "backend": f"{done.backend} {done.version}",
@@ -70,6 +72,8 @@ def run(
         "accuracy": reached.rate,
         "accuracy_low": reached.low,
         "accuracy_high": reached.high,
+        "samples_silent": outputs.silent,
+        "samples_tied": outputs.tied,
         "wall_s": round(done.wall_s, 3),
     }
     data_out = {

@@ -14,6 +14,8 @@ def headline(report: ParityReport) -> str:
         return f"Parity broken at the stage '{failed[0]}'"
     if failed:
         return f"Parity broken at {len(failed)} of {len(report.rows)} stages"
+    if report.dead:
+        return f"No neuron fires in {len(report.dead)} of {len(report.rows)} stages: nothing shown"
     if exact_rows(report) and report.skipped:
         return "Every integer stage that ran is identical, spike for spike"
     if exact_rows(report):

@@ -12,6 +12,7 @@ from spikeport.profile import HardwareProfile
 from spikeport.report.headline import chip_row, exact_rows, headline
 from spikeport.report.plots import interval_chart
 from spikeport.report.section import Section
+from spikeport.report.silence import silence_notes
 from spikeport.report.templates import render
 from spikeport.text import is_web_address
 
@@ -41,6 +42,7 @@ def render_html(
         headline=headline(report),
         chip=chip_row(report) if report.rows else None,
         exact_rows=exact_rows(report),
+        silence=silence_notes(report),
         populations=list(dict.fromkeys(name for row in report.rows for name in row.spikes)),
         accuracy=interval_chart([(row.stage, row.accuracy) for row in report.rows]),
         energies=[_energy_view(name, estimate) for name, estimate in estimates.items()],

@@ -3,55 +3,76 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from spikeport.report.section import Section, section_of
 
 _CONNECTION = {
-    "name": "connection",
+    "name": "name",
     "weights": "weights",
     "weight_bits": "bits",
-    "levels": "levels used",
-    "scale": "integers per unit",
+    "levels": "levels",
+    "scale": "scale",
     "clipped": "clipped",
+    "zeroed": "zeroed",
+    "emptied": "emptied",
     "max_error": "max error",
     "rms_error": "rms error",
     "sqnr_db": "SQNR, dB",
 }
-_POPULATION = {
-    "name": "population",
+_ACTIVITY = {
+    "name": "name",
     "neurons": "neurons",
-    "threshold": "threshold",
+    "scale": "scale",
+    "scales_tried": "tried",
     "vth": "vth",
+    "float_spikes": "float spikes",
+    "spikes": "spikes",
+    "float_silent": "float silent",
+    "silent": "silent",
+    "ties": "at threshold",
+    "rms_error": "rms error",
+}
+_ROUNDING = {
+    "name": "name",
+    "threshold": "threshold",
     "threshold_error": "relative error",
     "decay_v_int": "decay v / 4096",
     "bias_max_error": "max bias error",
     "bias_clipped": "biases clipped",
+    "tie_bias": "tie bias",
     "u_peak": "u peak / range",
     "v_peak": "v peak / range",
     "saturated": "saturated",
-    "rms_error": "rms count error",
 }
 
 
-def quantization_sections(report: Mapping[str, Any]) -> tuple[Section, Section]:
-    """Two tables out of `QuantizationReport.as_dict()`: connections and populations."""
-    agreement = f"{100 * report['agreement']:.2f} %"
-    warnings = " ".join(report["warnings"])
+def quantization_sections(report: Mapping[str, Any]) -> tuple[Section, ...]:
+    """Tables out of `QuantizationReport.as_dict()`: activity, weights, neurons; then warnings."""
+    activity = section_of(
+        "Quantization: activity on the calibration samples",
+        [_renamed({**row, **(row["activity"] or {})}, _ACTIVITY) for row in report["populations"]],
+        f"{report['summary']} Scale is weight units per membrane unit, the best of those tried; "
+        "vth is in weight units, of which a weight has at most 256; silent neurons fire on no "
+        "sample; at threshold are float membranes that equal it exactly; the error is of "
+        "spike counts, or of a membrane that is only read.",
+    )
     return (
+        replace(activity, warnings=tuple(report["warnings"])),
         section_of(
             "Quantization of weights",
             [_renamed(row, _CONNECTION) for row in report["connections"]],
-            "Errors in float units of the folded weights; SQNR is signal over rounding error.",
+            "Scale is integers per unit. Zeroed weights were not zero before; emptied are neurons "
+            "or channels that lost every weight. Errors are in float units of the folded weights; "
+            "SQNR is signal over rounding error.",
         ),
         section_of(
-            "Quantization of populations",
-            [_renamed(row, _POPULATION) for row in report["populations"]],
-            f"On {report['samples']} calibration samples float and integers agree in {agreement} "
-            f"of the predictions. {warnings}".strip(),
+            "Quantization of neurons",
+            [_renamed(row, _ROUNDING) for row in report["populations"]],
         ),
     )
 
 
 def _renamed(row: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
-    return {shown: row[key] for key, shown in names.items()}
+    return {shown: row.get(key) for key, shown in names.items()}

@@ -14,12 +14,17 @@ Cell = str | int | float | None
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A titled table; None is a value that does not apply."""
+    """A titled table; None is a value that does not apply.
+
+    Attributes:
+        warnings: what a reader should look at, one sentence each.
+    """
 
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
     note: str = ""
+    warnings: tuple[str, ...] = ()
 
     @property
     def numeric(self) -> tuple[bool, ...]:
@@ -38,6 +43,7 @@ class Section:
         return {
             "title": self.title,
             "note": self.note,
+            "warnings": list(self.warnings),
             "rows": [dict(zip(self.columns, row, strict=True)) for row in finite],
         }
 

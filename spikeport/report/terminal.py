@@ -9,6 +9,7 @@ from spikeport.parity import LadderRow, ParityReport
 from spikeport.report.headline import headline
 from spikeport.report.screen import Renderable, Table, assemble, lines, plain, stack
 from spikeport.report.section import Section, cell_text
+from spikeport.report.silence import silence_notes
 from spikeport.report.units import (
     format_change,
     format_count,
@@ -36,9 +37,11 @@ def render_terminal(
         )
         for stage in report.skipped
     ]  # fmt: skip
+    parts += [plain(f"! {note}", "yellow") for note in silence_notes(report)]
     parts.append(_spikes(report))
     parts += [render_energy(name, estimate) for name, estimate in (energy or {}).items()]
-    parts.append(plain(headline(report), "bold green" if report.passed else "bold red"))
+    good = report.passed and not report.dead
+    parts.append(plain(headline(report), "bold green" if good else "bold red"))
     return stack(*parts)
 
 
@@ -55,7 +58,8 @@ def render_section(section: Section) -> Renderable:
         table.add_column(column)
     for row in section.rows:
         table.add_row(*(cell_text(cell) for cell in row))
-    return stack(table, plain(section.note, "dim"))
+    warnings = [plain(f"! {warning}", "yellow") for warning in section.warnings]
+    return stack(table, plain(section.note, "dim"), *warnings)
 
 
 def _ladder(report: ParityReport) -> Table:
@@ -74,7 +78,7 @@ def _ladder(report: ParityReport) -> Table:
             f"{format_percent(row.accuracy.rate)} [{low:.1f}, {high:.1f}]",
             str(row.accuracy.n),
             _differing_spikes(row),
-            "" if row.difference is None else str(row.difference.predictions),
+            _differing_answers(row),
             "–" if row.energy_pj is None else format_range(row.energy_pj),
             plain(row.verdict if row.passed else "FAILED", _style(row)),
         )
@@ -87,6 +91,13 @@ def _differing_spikes(row: LadderRow) -> str:
         return ""
     total = row.difference.total_spikes
     return "–" if total is None else format_count(total)
+
+
+def _differing_answers(row: LadderRow) -> str:
+    """Differing predictions; a dash where no sample has one."""
+    if row.difference is None:
+        return ""
+    return "–" if row.undecided else str(row.difference.predictions)
 
 
 def _style(row: LadderRow) -> str:

@@ -1,0 +1,206 @@
+"""What a user should know of a quantized network, one sentence each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from spikeport import fixed_point as fx
+from spikeport.export.lowered import LoweredNetwork
+from spikeport.export.plausibility import ceiling
+from spikeport.export.quantization_report import ConnectionReport, PopulationReport
+from spikeport.export.rounding_loss import COARSE_BITS, FEW_UNITS, coarse_share
+from spikeport.outputs import Agreement, Outputs
+
+CLIPPED_FRACTION, COARSE_CLIPPED_FRACTION = 0.01, 0.05
+"""Above this share of clipped weights a user should know; with up to 4 bits clipping is usual."""
+DEEP_CLIPPING = 0.15
+"""A grid that reaches less of the largest weight was chosen because of outliers."""
+HALF_GRID = 128
+"""Weights that stay below use less than their bits."""
+FAR_OFF = 0.5
+"""Relative error of spike counts, or what `coarse_share` admits where that is more."""
+SILENCED_FRACTION = 0.1
+TIES = 0.01
+"""Of a population's spikes: more ties, and as many spikes at other times, are worth a word."""
+AGREEMENT = 0.9
+ENOUGH = 10
+"""Samples of which one expects more than one class."""
+
+
+def summarize(found: Agreement) -> str:
+    """How often predictions agree, and on how many samples there are any."""
+    wanted, got = found.wanted, found.got
+    if found.outputs == 1:
+        return "The network has one output, so there are no predictions to compare."
+    if found.rate is None:
+        return (
+            f"No prediction to compare: on none of {found.samples} calibration samples is one "
+            f"output of the float network highest ({_idle(wanted)})."
+        )
+    where = f"On {found.samples} calibration samples"
+    if wanted.decided < found.samples:
+        where = (
+            f"On {wanted.decided} of {found.samples} calibration samples one output of the float "
+            f"network is highest ({_idle(wanted)} of the others); there"
+        )
+    share = f"float and integers agree in {100 * found.rate:.2f} % of the predictions"
+    idle = f"; in integers outputs are {_idle(got)}" if got.decided < wanted.decided else ""
+    single = "; all are of one class" if wanted.classes == 1 else ""
+    return f"{where} {share}{idle}{single}."
+
+
+def _idle(outputs: Outputs) -> str:
+    parts = (("silent", outputs.silent), ("tied", outputs.tied))
+    return ", ".join(f"{what} on {count}" for what, count in parts if count)
+
+
+def warnings(
+    lowered: LoweredNetwork,
+    populations: Sequence[PopulationReport],
+    connections: Sequence[ConnectionReport],
+    predictions: Agreement,
+) -> tuple[str, ...]:
+    """What a user should look at: the parts, then the network as a whole."""
+    found = list(lowered.notes)
+    for connection in connections:
+        found += _of_connection(connection)
+    for part in populations:
+        names = {w.name for w in lowered.incoming(part.name) if w.weight.any()}
+        found += _of_population(part, [c for c in connections if c.name in names])
+    found += _of_activity(lowered, populations, predictions.samples)
+    found += _of_outputs(predictions)
+    return tuple(found)
+
+
+def _of_outputs(found: Agreement) -> Iterator[str]:
+    if found.outputs == 1:
+        return
+    few = 2 * found.wanted.decided < found.samples
+    if few or found.rate is None or found.rate < AGREEMENT:
+        yield summarize(found)
+    elif found.wanted.classes == 1 and found.samples >= ENOUGH:
+        yield (
+            f"All {found.wanted.decided} predictions on the calibration samples are of one class, "
+            "so that their agreement shows little."
+        )
+
+
+def _of_activity(
+    lowered: LoweredNetwork, populations: Sequence[PopulationReport], samples: int
+) -> Iterator[str]:
+    """Populations that never fire, or always, before or after."""
+    firing = [(part.name, part.activity) for part in populations if part.activity is not None]
+    if dead := [name for name, own in firing if not own.float_spikes]:
+        yield (
+            f"{_named(dead)} on none of the {samples} calibration samples, already in the float "
+            f"network: {_reach(lowered, dead[0], dict(firing)[dead[0]].float_peak)}"
+        )
+    if lost := [(name, own) for name, own in firing if own.float_spikes and not own.spikes]:
+        spikes = ", ".join(str(own.float_spikes) for _, own in lost)
+        yield (
+            f"{_named([name for name, _ in lost])} no more in integers; in the float network "
+            f"{spikes} times on the calibration samples"
+        )
+    for part in populations:
+        own = part.activity
+        if own is None or not own.spikes:
+            continue
+        active = part.neurons - own.float_silent
+        if own.silenced > SILENCED_FRACTION * active:
+            yield (
+                f"population '{part.name}': {own.silenced} of {active} neurons that fire in the "
+                "float network never do in integers"
+            )
+        if not part.lossless and min(own.ties, own.apart) > TIES * own.float_spikes:
+            yield (
+                f"population '{part.name}': {own.ties} membranes equal the threshold on "
+                f"calibration ({own.float_spikes} spikes), but its weights had to be rounded, and "
+                f"rounding decides which of them fire: {own.apart} spikes come at other times"
+            )
+    if always := [name for name, own in firing if own.float_rate == 1]:
+        yield f"{_named(always)} at every step, already in the float network: nothing is coded"
+    if stuck := [name for name, own in firing if own.rate == 1 > own.float_rate]:
+        yield f"{_named(stuck)} at every step in integers, but not in the float network"
+
+
+def _reach(lowered: LoweredNetwork, name: str, peak: float) -> str:
+    """How near the threshold a silent population comes, and could."""
+    part = next(part for part in lowered.populations if part.name == name)
+    assert part.threshold is not None  # it would be asked for no spikes
+    most = ceiling(lowered, part) / part.threshold
+    text = f"the membrane of '{name}' reaches {100 * peak:.2g} % of its threshold"
+    if most < 1:
+        text += f", and no input can bring it above {100 * most:.2g} %"
+    return f"{text}; is dt right?" if 0 < most < 1 else text
+
+
+def _named(names: Sequence[str]) -> str:
+    listed = ", ".join(f"'{name}'" for name in names)
+    return f"population {listed} fires" if len(names) == 1 else f"populations {listed} fire"
+
+
+def _of_connection(c: ConnectionReport) -> Iterator[str]:
+    subject = f"connection '{c.name}'"
+    coarse = c.weight_bits <= COARSE_BITS
+    if c.clipped_fraction > (COARSE_CLIPPED_FRACTION if coarse else CLIPPED_FRACTION):
+        yield f"{subject}: {c.clipped} of {c.weights} weights are clipped"
+    if c.zeroed_fraction > coarse_share(c.weight_bits):
+        yield (
+            f"{subject}: {c.zeroed} of {c.weights} weights are rounded to zero, "
+            f"{100 * c.zeroed_fraction:.0f} % of those that are not zero"
+        )
+    if c.emptied:
+        yield f"{subject}: {c.emptied} of its targets lose every weight, all are rounded to zero"
+
+
+def _of_population(p: PopulationReport, wires: Sequence[ConnectionReport]) -> Iterator[str]:
+    subject = f"population '{p.name}'"
+    if wires and max(c.largest for c in wires) < HALF_GRID:
+        yield (
+            f"{subject}: scale {p.scale:g} is held down by its threshold, biases or states; "
+            f"weights use {max(c.largest for c in wires)} of 256"
+        )
+    bits = _bits(wires)
+    half = 2 ** (fx.WEIGHT_BITS - bits)  # of a grid step
+    if p.threshold is not None and p.vth <= FEW_UNITS and not p.lossless:
+        yield (
+            f"{subject}: its threshold is {p.vth} in weight units, so that rounding changes "
+            f"an input by up to {100 * half / max(p.vth, 1):.0f} % of it"
+        )
+    if p.reach < DEEP_CLIPPING:
+        yield (
+            f"{subject}: outliers: of {p.scales_tried} scales the best clips weights above "
+            f"{100 * p.reach:.2g} % of the largest, {sum(c.clipped for c in wires)} of "
+            f"{sum(c.weights for c in wires)}"
+        )
+    if p.relative_error > max(FAR_OFF, coarse_share(bits)):
+        what = "spike counts are" if p.threshold is not None else "membrane is"
+        yield (
+            f"{subject}: its {what} off by {p.rms_error:.3g} (rms; the mean is "
+            f"{p.float_mean:.3g}), with the best of {p.scales_tried} scales"
+        )
+    yield from _of_registers(p, subject)
+
+
+def _bits(wires: Iterable[ConnectionReport]) -> int:
+    return min((c.weight_bits for c in wires), default=fx.WEIGHT_BITS)
+
+
+def _of_registers(p: PopulationReport, subject: str) -> Iterator[str]:
+    """Decays that vanish, sums that may wrap, states and biases at their limits."""
+    for which, lost, kept in (
+        ("decay_u", p.decay_u, p.decay_u_int),
+        ("decay_v", p.decay_v, p.decay_v_int),
+    ):
+        if lost > 0 and kept == 0:
+            yield f"{subject}: {which} {lost:.2e} is below 1/4096 and vanishes"
+    if p.activation_bound > fx.STATE_WRAP >> fx.ACTIVATION_SHIFT:
+        yield (
+            f"{subject}: u can reach {p.activation_bound} weight units in the worst case and "
+            f"wraps beyond {fx.STATE_WRAP >> fx.ACTIVATION_SHIFT}; "
+            f"calibration reached {100 * p.u_peak:.0f} % of that"
+        )
+    if p.saturated:
+        yield f"{subject}: v saturated in {p.saturated} neuron-steps of calibration"
+    if p.bias_clipped:
+        yield f"{subject}: {p.bias_clipped} biases are clipped to 13 bits"
