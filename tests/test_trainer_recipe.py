@@ -10,9 +10,10 @@ import pytest
 
 from spikeport.errors import InputError
 from spikeport.network import Reset
+from spikeport.toml_table import parse_change
 from spikeport.trainer import Augment, DataConfig, TrainConfig, load_recipe
 from spikeport.trainer.config import Architecture
-from spikeport.trainer.recipe import Recipe, builtin_recipes, parse_change, parse_recipe
+from spikeport.trainer.recipe import Recipe, builtin_recipes, parse_recipe
 
 
 @pytest.mark.parametrize("name", builtin_recipes())

@@ -71,7 +71,7 @@ def train(
     """
     from spikeport.cli._training import run_recipe
     from spikeport.report.units import parse_energy
-    from spikeport.trainer.recipe import parse_change
+    from spikeport.toml_table import parse_change
 
     stage = "training" if bits is None else "chip"
     given: dict[str, Any] = {
