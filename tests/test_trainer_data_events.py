@@ -144,7 +144,7 @@ def test_recordings_without_events(tmp_path: Path, caplog: pytest.LogCaptureFixt
     write_events(path, train_offsets=offsets, train_t=np.arange(245))
     load_dataset(path, 5, slicing="count")
     assert "own.npz: train: 9 of 10 recordings hold no event" in caplog.text
-    none = {f"train_{name}": np.zeros(0, np.uint8) for name in "xypt"}
+    none: dict[str, Any] = {f"train_{name}": np.zeros(0, np.uint8) for name in "xypt"}
     write_events(path, **none, train_offsets=np.zeros(11, int))
     with pytest.raises(InputError, match="train: none of 10 recordings holds an event"):
         load_dataset(path, 5)

@@ -96,8 +96,8 @@ class Binning:
         """Frame of each event; T and above for those that are dropped."""
         if not len(t):
             return np.zeros(0, np.int64)
-        since = t.astype(np.int64)
-        since -= since[0]
+        since: NDArray[np.int64] = t.astype(np.int64)
+        since = since - since[0]
         if self.window_us:
             return since // self.window_us
         if self.slicing is Slicing.COUNT:

@@ -11,6 +11,7 @@ import typer
 from rich.table import Table
 
 from spikeport.cli import _io
+from spikeport.labels import check_classes
 
 if TYPE_CHECKING:
     from spikeport.trainer import Diagnosis
@@ -22,6 +23,7 @@ def diagnose(
         "diagnosis.html"
     ),
     data: _io.Data = "digits",
+    changes: _io.DataChanges = None,
     samples: _io.Count = 1000,
     steps: Annotated[
         str | None,
@@ -40,12 +42,14 @@ def diagnose(
     from spikeport.trainer import load_checkpoint
 
     loaded = load_checkpoint(checkpoint)
-    dataset = _io.open_data(data, loaded.model.steps)
+    dataset = _io.open_data(data, loaded.model.steps, changes)
+    check_classes(f"data set '{dataset.name}'", dataset.classes, loaded.model.classes)
     counts = None if steps is None else _io.numbers("--steps", steps)
     x, y = dataset.test_x[:samples], dataset.test_y[:samples]
     with _io.progress("diagnosis"):
         found = run_diagnosis(loaded.model, x, y, counts)
     command = f"spikeport diagnose {checkpoint} --data {data} --samples {len(y)} --out {out}"
+    command += "".join(f" --set {change}" for change in changes or ())
     facts = {
         "command": command if steps is None else f"{command} --steps {steps}",
         "checkpoint": str(checkpoint),

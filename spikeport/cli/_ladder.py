@@ -17,6 +17,7 @@ def ladder(
         "ladder"
     ),
     data: _io.Data = "digits",
+    changes: _io.DataChanges = None,
     samples: _io.Count = None,
     lava_samples: Annotated[
         int, typer.Option(min=0, help="Test samples for Lava, which is slow; 0: without.")
@@ -52,8 +53,9 @@ def ladder(
         quantize=QuantizeConfig(weight_bits=bits),
     )
     model = load_checkpoint(network).model
-    dataset = _io.open_data(data, model.steps)
+    dataset = _io.open_data(data, model.steps, changes)
     command = f"spikeport ladder {network} --data {data}"
+    command += "".join(f" --set {change}" for change in changes or ())
     command += "" if isinstance(model, ChipNetwork) else f" --bits {bits}"
     command += "" if samples is None else f" --samples {samples}"
     command += f" --lava-samples {lava_samples} --reference-samples {reference_samples}"
