@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
@@ -87,7 +88,7 @@ def test_training_refuses_them_before_it_begins(
     assert not path.exists()
 
 
-def test_maps_of_one_pixel(tmp_path: Path) -> None:
+def test_maps_of_one_pixel() -> None:
     """As few values per channel as there are samples: one is refused there too."""
     nodes = (
         Node("conv", ("input",), nn.Conv2d(1, 3, 4)),
@@ -100,6 +101,11 @@ def test_maps_of_one_pixel(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="batch norm 'norm' needs the statistics of several"):
         check_batches(feed(8, 1), network)
     check_batches(feed(8, 2), network)
+    network.train()
+    with pytest.raises(InputError, match="batch norm of 3 channels: one value per channel"):
+        network(torch.ones(1, 1, 4, 4))
+    assert network(torch.ones(2, 1, 4, 4)).shape == (2, 2)
+    assert network.eval()(torch.ones(1, 1, 4, 4)).shape == (1, 2)
 
 
 def test_without_batch_norm_one_sample_is_enough() -> None:

@@ -96,13 +96,13 @@ class Binning:
         """Frame of each event; T and above for those that are dropped."""
         if not len(t):
             return np.zeros(0, np.int64)
-        since: NDArray[np.int64] = t.astype(np.int64)
-        since = since - since[0]
+        times = t.astype(np.int64)
+        since = times - times[0]
         if self.window_us:
             return since // self.window_us
         if self.slicing is Slicing.COUNT:
             return np.arange(len(t)) * self.steps // len(t)
-        return since * self.steps // (since[-1] + 1)
+        return since * self.steps // (int(since[-1]) + 1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

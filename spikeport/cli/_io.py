@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 Data = Annotated[
-    str, typer.Option("--data", help="`digits`, `mnist`, ...; an .npz file; a recipe (.toml).")
+    str,
+    typer.Option(
+        "--data", help="`digits`, `mnist`, ...; an .npz file; a folder of images; a recipe (.toml)."
+    ),
 ]
 DataChanges = Annotated[
     list[str] | None,
