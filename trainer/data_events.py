@@ -97,7 +97,7 @@ class Binning:
         if not len(t):
             return np.zeros(0, np.int64)
         times = t.astype(np.int64)
-        since = times - times[0]
+        since: NDArray[np.int64] = times - times[0]
         if self.window_us:
             return since // self.window_us
         if self.slicing is Slicing.COUNT:
