@@ -21,8 +21,8 @@ from typing import Any
 
 from benchmarks.table import print_table
 from spikeport.files import write_text
+from spikeport.toml_table import parse_change
 from spikeport.trainer import load_dataset, load_recipe, measure_accuracy, train
-from spikeport.trainer.recipe import parse_change
 from spikeport.trainer.rules import Rule
 
 RULES = (Rule.RATE_M, Rule.RATE_S, Rule.BPTT_M)

@@ -30,6 +30,7 @@ from spikeport.errors import InputError
 from spikeport.export import QuantizeConfig, export_float, read_nir, write_nir
 from spikeport.export.quantization_report import QuantizationReport
 from spikeport.float_network import FloatNetwork
+from spikeport.labels import check_classes
 from spikeport.network import DeployedNetwork
 from spikeport.network_file import save_network
 from spikeport.parity import LadderRow, ParityReport, Rule, SkippedStage, Ties, build_row
@@ -125,11 +126,13 @@ def climb(
     in chip arithmetic has no float stages and is not quantized again (see `chip_ladder`).
 
     Raises:
-        InputError: the network cannot be exported or quantized.
+        InputError: the network cannot be exported or quantized, or has too few outputs for the
+            classes of the data.
         BackendUnavailableError: a backend broke while it ran, or took too long.
         CheckFailedError: Lava's spikes do not follow from the integer dynamics.
     """
     config = config or LadderConfig()
+    check_classes(f"data set '{data.name}'", data.classes, model.classes)
     if isinstance(model, ChipNetwork):
         return _climb_chip(model, data, folder, config, progress)
     write_nir(export_float(describe(model)), folder / "float.nir")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
@@ -65,3 +66,18 @@ def nearest(key: str, known: Iterable[str]) -> str:
     """The end of an error message that names the known key most like `key`, or nothing."""
     match = difflib.get_close_matches(key, list(known), n=1, cutoff=0.5)
     return f"; did you mean '{match[0]}'?" if match else ""
+
+
+def parse_change(text: str) -> tuple[str, Any]:
+    """A key and its value from `key=value`; the value is TOML, or else a text as it stands.
+
+    Raises:
+        InputError: there is no `=`.
+    """
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise InputError(f"--set '{text}': must be key=value, as in training.steps=2")
+    try:
+        return key.strip(), tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key.strip(), value.strip()

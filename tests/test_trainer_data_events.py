@@ -34,7 +34,7 @@ def recording(seed: int, count: int, last: int = 1000) -> Recording:
 def frame_of(events: Recording, i: int, binning: Binning) -> int:
     t = [int(value) for value in events.t]
     if binning.window_us:
-        return t[i] // binning.window_us
+        return (t[i] - t[0]) // binning.window_us
     if binning.slicing is Slicing.COUNT:
         return i * binning.steps // len(t)
     return (t[i] - t[0]) * binning.steps // (t[-1] - t[0] + 1)
@@ -42,7 +42,7 @@ def frame_of(events: Recording, i: int, binning: Binning) -> int:
 
 @given(
     seed=st.integers(0, 2**32 - 1),
-    count=st.integers(0, 60),
+    count=st.integers(1, 60),
     steps=st.integers(1, 7),
     slicing=st.sampled_from(Slicing),
     window=st.sampled_from([0, 0, 30, 5000]),
@@ -89,6 +89,98 @@ def test_wrong_events_are_refused(change: dict[str, Any], message: str) -> None:
     events = Recording(**{**dict.fromkeys("xypt", two), **change})
     with pytest.raises(InputError, match=message):
         bin_recordings("set", [events], 1, SENSOR, Binning(2))
+
+
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    shift=st.sampled_from([-(2**40), -1, 0, 5, 1_732_000_000_000_000]),
+    window=st.sampled_from([0, 30, 5000]),
+    slicing=st.sampled_from(Slicing),
+)
+def test_time_counts_from_the_first_event(
+    seed: int, shift: int, window: int, slicing: Slicing
+) -> None:
+    """The clock, and the type it is written in, changes nothing."""
+    events, binning = recording(seed, 40), Binning(5, slicing, window)
+    t = events.t.astype(np.int64) + shift
+    moved = Recording(events.x, events.y, events.p, t.astype(np.uint64) if shift >= 0 else t)
+    expected = bin_recordings("set", [events], 1, SENSOR, binning)
+    found = bin_recordings("set", [moved], 1, SENSOR, binning)
+    np.testing.assert_array_equal(found.counts, expected.counts)
+    assert found.counts.any()
+
+
+def test_unix_microseconds_keep_every_event(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "own.npz"
+    whole = write_events(path)
+    for part in ("train", "test"):
+        whole[f"{part}_t"] = whole[f"{part}_t"].astype(np.int64) + 1_732_000_000_000_000
+    np.savez(path, **whole)
+    data = load_dataset(path, 5, window_us=200)
+    assert counts(data.train_x).sum() == len(whole["train_t"])
+    assert caplog.messages == []
+
+
+def test_what_falls_outside_of_the_window_is_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "own.npz"
+    whole = write_events(path)
+    data = load_dataset(path, 2, window_us=100)
+    lines = [line for line in caplog.messages if "left out" in line]
+    for part, kept, line in zip(("train", "test"), (data.train_x, data.test_x), lines, strict=True):
+        total = len(whole[f"{part}_t"])
+        late = total - int(counts(kept).sum())
+        assert 0 < late < total
+        assert f"own.npz: {part}: {late} of {total} events" in line
+        assert "T x window_us = 2 x 100 us" in line
+
+
+def test_recordings_without_events(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "own.npz"
+    offsets = np.array([0, 0, 0, *[245] * 8])
+    write_events(path, train_offsets=offsets, train_t=np.arange(245))
+    load_dataset(path, 5, slicing="count")
+    assert "own.npz: train: 9 of 10 recordings hold no event" in caplog.text
+    none: dict[str, Any] = {f"train_{name}": np.zeros(0, np.uint8) for name in "xypt"}
+    write_events(path, **none, train_offsets=np.zeros(11, int))
+    with pytest.raises(InputError, match="train: none of 10 recordings holds an event"):
+        load_dataset(path, 5)
+
+
+def test_times_in_another_unit_are_warned_about(caplog: pytest.LogCaptureFixture) -> None:
+    events = recording(0, 60)
+    bin_recordings("set", [events], 1, SENSOR, Binning(10, window_us=100))
+    assert caplog.messages == []
+    in_ms = Recording(events.x, events.y, events.p, events.t // 1000)
+    bin_recordings("set", [in_ms], 1, SENSOR, Binning(10, window_us=100))
+    assert "set: the last 9 of 10 frames are empty in every recording" in caplog.text
+    caplog.clear()
+    in_s = Recording(events.x, events.y, events.p, np.zeros(60, np.uint32))
+    bin_recordings("set", [in_s], 1, SENSOR, Binning(10))
+    assert "the last 9 of 10 frames are empty" in caplog.text
+
+
+def test_what_a_frame_cannot_count_is_counted(caplog: pytest.LogCaptureFixture) -> None:
+    same = np.zeros(300, np.uint8)
+    events = Recording(same, same, same, same.astype(np.uint32))
+    bin_recordings("set", [events], 1, SENSOR, Binning(1))
+    assert caplog.messages == [
+        "set: 45 of 300 events are left out: a pixel counts at most 255 per frame"
+    ]
+    caplog.clear()
+    bin_recordings("set", [events], 1, SENSOR, Binning(1, coding=Coding.SPIKES))
+    assert caplog.messages == []
+
+
+@pytest.mark.parametrize("t", [[0, 2**50], [-(2**62), 2**62], [0, 2**62]])
+def test_recordings_of_years_are_refused(t: list[int]) -> None:
+    two = np.array([0, 1])
+    events = Recording(two, two, two, np.array(t))
+    with pytest.raises(InputError, match="set: recording 0: its 2 events span"):
+        bin_recordings("set", [events], 1, SENSOR, Binning(2**16))
 
 
 def test_frames_beyond_memory_are_refused_before_any_is_made() -> None:
@@ -210,6 +302,10 @@ def test_nmnist_through_tonic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         *((0, 1, 0, 2, 1), (0, 1, 1, 0, 33), (0, 1, 1, 2, 1)),
     ):
         assert frames[t, sample, p, y, x] == 1
+    for hidden in ("NMNIST/Train/0/._00007.bin", "NMNIST/Test/__MACOSX/0/00007.bin"):
+        bin_file(tmp_path / hidden, NMNIST)
+    again = load_dataset(config, 4)
+    assert (again.fingerprint, again.test_y.tolist()) == (data.fingerprint, [0, 3])
     (tmp_path / "NMNIST/Train/0/00007.bin").write_bytes(b"1234567")
     with pytest.raises(InputError, match=r"00007\.bin: cannot be read"):
         load_dataset(config, 4)
@@ -293,7 +389,7 @@ def test_shd_through_tonic(tmp_path: Path) -> None:
     data = load_dataset(config, 3)
     assert data.input.shape == (70,)
     assert data.train_y.tolist() == [4, 19]
-    assert np.argwhere(data.train_x[:]).tolist() == [[0, 0, 0], [1, 1, 35], [2, 0, 69]]
+    assert np.argwhere(data.train_x[:]).tolist() == [[0, 0, 0], [0, 1, 35], [2, 0, 69]]
 
 
 @pytest.mark.parametrize(
@@ -343,8 +439,9 @@ def test_real_recordings_are_split_and_counted_whole() -> None:
     windows = load_dataset(DataConfig(name, test=0.2, window_us=1000), 300)
     first = slice(int(offsets[0]), int(offsets[1]))
     expected = np.zeros((300, 2, 34, 34), int)
-    kept = t[first] < 300000
-    cells = (axis[first][kept] for axis in (t // 1000, p, y, x))
+    since = t[first] - t[first][0]
+    kept = since < 300000
+    cells = (axis[kept] for axis in (since // 1000, p[first], y[first], x[first]))
     np.add.at(expected, tuple(cells), 1)
     every = np.concatenate([counts(windows.train_x), counts(windows.test_x)])
     assert sum(np.array_equal(sample, expected) for sample in every) == 1

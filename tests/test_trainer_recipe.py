@@ -10,9 +10,10 @@ import pytest
 
 from spikeport.errors import InputError
 from spikeport.network import Reset
-from spikeport.trainer import Augment, DataConfig, TrainConfig, load_recipe
+from spikeport.toml_table import parse_change
+from spikeport.trainer import Augment, DataConfig, TrainConfig, load_dataset, load_recipe
 from spikeport.trainer.config import Architecture
-from spikeport.trainer.recipe import Recipe, builtin_recipes, parse_change, parse_recipe
+from spikeport.trainer.recipe import Recipe, builtin_recipes, parse_recipe
 
 
 @pytest.mark.parametrize("name", builtin_recipes())
@@ -147,3 +148,19 @@ def test_a_folder_of_data_does_not_hide_a_recipe(
 def test_configurations_change_by_field() -> None:
     config = load_recipe("cifar10-resnet18", {"training.steps": 6}).training
     assert dataclasses.replace(config, steps=4) == load_recipe("cifar10-resnet18").training
+
+
+@pytest.mark.parametrize("name", builtin_recipes())
+def test_recipes_set_nothing_that_their_data_do_not_use(name: str, tmp_path: Path) -> None:
+    data = dataclasses.replace(load_recipe(name).data, folder=str(tmp_path))
+    if data.name == "imagenet":
+        for part in ("train", "val"):
+            for label in ("n01", "n02"):
+                (tmp_path / "imagenet" / part / label).mkdir(parents=True)
+        with pytest.raises(InputError, match="n01: class without an image"):
+            load_dataset(data, 4)
+    elif data.name != "digits":
+        with pytest.raises(InputError, match=r"found at none of|does not exist"):
+            load_dataset(data, 4)
+    else:
+        assert load_dataset(data).classes == 10

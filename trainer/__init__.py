@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from spikeport.trainer.config import TrainConfig as TrainConfig
     from spikeport.trainer.config import build_network as build_network
     from spikeport.trainer.data import Dataset as Dataset
-    from spikeport.trainer.data_catalogue import DataConfig as DataConfig
     from spikeport.trainer.data_catalogue import load_dataset as load_dataset
     from spikeport.trainer.data_catalogue import load_digits_split as load_digits_split
+    from spikeport.trainer.data_config import DataConfig as DataConfig
     from spikeport.trainer.data_npz import load_npz as load_npz
     from spikeport.trainer.deployed import evaluate_deployed as evaluate_deployed
     from spikeport.trainer.description import describe as describe
@@ -52,7 +52,8 @@ _HOME = {
     "checkpoint": ("Checkpoint", "EpochRecord", "load_checkpoint", "save_checkpoint"),
     "config": ("TrainConfig", "build_network"),
     "data": ("Dataset",),
-    "data_catalogue": ("DataConfig", "load_dataset", "load_digits_split"),
+    "data_catalogue": ("load_dataset", "load_digits_split"),
+    "data_config": ("DataConfig",),
     "data_npz": ("load_npz",),
     "deployed": ("evaluate_deployed",),
     "description": ("describe",),

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from spikeport.errors import InputError
 from spikeport.trainer.ranks import count_over_ranks, mean_over_ranks, share
 from spikeport.trainer.rules import Rule
 
@@ -67,8 +68,17 @@ class SequenceNorm:
 
 
 def normalize_batch(norm: BatchNorm, x: Tensor) -> tuple[Tensor, Statistics]:
-    """y of x (K, B, C, ...) with its own statistics, differentiable; leaves the running ones."""
+    """y of x (K, B, C, ...) with its own statistics, differentiable; leaves the running ones.
+
+    Raises:
+        InputError: there is one value per channel, of which nothing would be left.
+    """
     rows = x.flatten(0, 1)
+    if rows.numel() == rows.shape[1] and share()[1] == 1:
+        raise InputError(
+            f"batch norm of {rows.shape[1]} channels: one value per channel in training, needs "
+            "several: take more than one sample per batch"
+        )
     if share()[1] > 1:
         statistics = _common_statistics(norm, rows)
         return rate_norm(norm, rows, statistics).view(x.shape), statistics

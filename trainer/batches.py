@@ -16,11 +16,12 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from spikeport.errors import InputError
 from spikeport.network import Input
 from spikeport.trainer.augment import Augment, augment, draws
+from spikeport.trainer.batch_norm import BatchNorm
 from spikeport.trainer.data import Indices, Key, SampleArray, Stored
 
 MOST_WORKERS = 8
@@ -89,6 +90,16 @@ def check_augment(config: Augment, x: SampleArray, input: Input) -> None:
         raise InputError("augment: resized_crop is for images from folders; others have one size")
 
 
+def check_batches(feed: Feed, network: nn.Module) -> None:
+    """Refuse batches that leave a process without a sample, or batch norm with a single one.
+
+    Raises:
+        InputError: the batches, or the last of each epoch, are smaller than that.
+    """
+    check_shares(feed)
+    _check_batch_norm(feed, network)
+
+
 def check_shares(feed: Feed) -> None:
     """Refuse batches that leave a process without a sample.
 
@@ -102,6 +113,30 @@ def check_shares(feed: Feed) -> None:
             f"training: the smallest batch of an epoch has {smallest} of {len(feed.kept)} samples, "
             f"{ranks} processes need one each; another batch_size or number of processes may do"
         )
+
+
+def _check_batch_norm(feed: Feed, network: nn.Module) -> None:
+    """One sample would be normalised by itself: what a layer adds to all of its pixels is lost, a
+    layer without pixels or time gives a constant, and inference uses other statistics.
+
+    Processes that share a batch share its statistics, so only the whole batch counts.
+    """
+    norms = [name for name, part in network.named_modules() if isinstance(part, BatchNorm)]
+    total = len(feed.kept)
+    size = min(feed.batch_size, total)
+    if not norms or (size > 1 and total % size != 1):
+        return
+    norm = norms[0].rpartition(".")[2]
+    if size == 1:
+        which, remedy = f"batches of one sample (batch_size {feed.batch_size})", "at least 2"
+    else:
+        fits = next((n for n in range(size + 1, total) if total % n != 1), total)
+        which = f"the last batch of an epoch of {total} samples has one (batch_size {size})"
+        remedy = f"{fits}, for example"
+    raise InputError(
+        f"training: {which}, and batch norm '{norm}' needs the statistics of several: take a "
+        f"batch_size of {remedy}"
+    )
 
 
 def default_workers(x: SampleArray, config: Augment, threads: int) -> int:

@@ -118,6 +118,11 @@ class ChipNetwork(nn.Module):
         return self.template.readouts[0].population
 
     @property
+    def classes(self) -> int:
+        """N, outputs that scores are given for."""
+        return self.template.by_name[self.output].size
+
+    @property
     def reads_membrane(self) -> bool:
         """Whether scores are the readout's membrane, not its spikes."""
         return self.template.readouts[0].kind is ReadoutKind.MEMBRANE

@@ -58,8 +58,8 @@ class Stored(SampleArray, Protocol):
         """What the network takes of raw samples."""
         ...
 
-    def first(self, count: int) -> Stored:
-        """The first `count` samples alone."""
+    def take(self, index: slice | Indices) -> Stored:
+        """The chosen samples alone."""
         ...
 
     def digest(self) -> bytes:
@@ -139,15 +139,29 @@ def hold_out(labels: NDArray[np.int64], fraction: float, seed: int) -> tuple[Ind
         raise InputError(
             f"data set: holding out {fraction:g} of {len(labels)} samples leaves one side empty"
         )
+    held = _drawn(labels, fraction, total, seed)
+    return np.flatnonzero(~held), np.flatnonzero(held)
+
+
+def share_of_classes(labels: NDArray[np.int64], count: int, seed: int) -> Indices:
+    """Rising indices of `count` samples drawn by `seed`.
+
+    Of n samples of a class among N, floor or ceil of n count / N are chosen.
+    """
+    return np.flatnonzero(_drawn(labels, count / len(labels), count, seed))
+
+
+def _drawn(labels: NDArray[np.int64], fraction: float, total: int, seed: int) -> NDArray[np.bool_]:
+    """Mark `total` samples, of each class `fraction` rounded down or up."""
     classes, sizes = np.unique(labels, return_counts=True)
     counts = np.floor(fraction * sizes).astype(np.int64)
     rest = np.argsort(counts - fraction * sizes, kind="stable")[: total - counts.sum()]
     counts[rest] += 1
-    held = np.zeros(len(labels), bool)
+    drawn = np.zeros(len(labels), bool)
     for label, count in zip(classes.tolist(), counts.tolist(), strict=True):
         members = np.flatnonzero(labels == label)
-        held[np.random.default_rng((seed, label)).permutation(members)[:count]] = True
-    return np.flatnonzero(~held), np.flatnonzero(held)
+        drawn[np.random.default_rng((seed, label)).permutation(members)[:count]] = True
+    return drawn
 
 
 def _samples(subject: str, value: Any, input: Input) -> SampleArray:

@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
-from typing import ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spikeport.errors import BackendUnavailableError, InputError
 from spikeport.network import Coding, Input
-from spikeport.part_rules import integer
 from spikeport.toml_table import nearest
-from spikeport.trainer.data import Dataset, Stored
-from spikeport.trainer.data_events import Binning, Slicing
+from spikeport.trainer.data import Dataset, Stored, share_of_classes
+from spikeport.trainer.data_config import DataConfig, data_config
 from spikeport.trainer.data_files import read_cifar, read_idx
-from spikeport.trainer.data_npz import holds_events, image_dataset, load_events, load_npz
-from spikeport.trainer.data_pixels import PixelGrid
+from spikeport.trainer.data_found import describe_file, describe_folder, describe_found
+from spikeport.trainer.data_labels import warn_of_empty_classes
+from spikeport.trainer.data_layout import Layout
+from spikeport.trainer.data_npz import (
+    holds_events,
+    image_dataset,
+    load_events,
+    load_images,
+    stored_names,
+)
 from spikeport.trainer.data_tonic import EVENT_SETS, load_event_set
 
 FOLDER_VARIABLE = "SPIKEPORT_DATA"
@@ -42,75 +47,37 @@ CIFAR_SETS = {
 NAMES = ("digits", *IDX_SETS, *CIFAR_SETS, *EVENT_SETS)
 
 
-@dataclass(frozen=True, slots=True)
-class DataConfig:
-    """Which data, from where, and what the network is shown of them.
-
-    Attributes:
-        name: one of NAMES, an .npz file, or a folder of images.
-        folder: where data sets lie; by default what SPIKEPORT_DATA names, its subfolder `data`,
-            or `data` here.
-        test: share of the samples of each class that is held out as test samples, for sets
-            without an official test part; digits always hold out 360.
-        split_seed: decides which samples those are.
-        train_samples: train on the first so many only (0 for all); files beyond are not needed.
-        levels, mean, std: see `PixelGrid`.
-        slicing, window_us, size, coding: see `Binning`; `size` is also the side of images that
-            come from folders.
-    """
-
-    __pydantic_config__: ClassVar[Mapping[str, str]] = {"extra": "forbid"}
-
-    name: str = "digits"
-    folder: str = ""
-    test: float = 0.2
-    split_seed: int = 0
-    train_samples: int = 0
-    levels: int = 256
-    mean: tuple[float, ...] = ()
-    std: tuple[float, ...] = ()
-    slicing: Slicing = Slicing.TIME
-    window_us: int = 0
-    size: int = 0
-    coding: Coding = Coding.GRADED
-
-    def __post_init__(self) -> None:
-        if not (math.isfinite(self.test) and 0 < self.test < 1):
-            raise InputError(f"data: test is {self.test}, must lie between 0 and 1")
-        integer("data: split_seed", self.split_seed, 0, 2**32 - 1)
-        integer("data: train_samples", self.train_samples, 0, 2**40)
-        for name in ("mean", "std"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
-        self.grid()
-        self.binning(1)
-
-    def grid(self) -> PixelGrid:
-        """How images become float values."""
-        return PixelGrid(self.levels, self.mean, self.std)
-
-    def binning(self, steps: int) -> Binning:
-        """How events become frames."""
-        return Binning(steps, self.slicing, self.window_us, self.size, self.coding)
+PIXELS = ("levels", "mean", "std", "full_scale")
+EVENTS = ("slicing", "window_us", "size", "coding")
+SUBSET = ("train_samples", "split_seed")
+"""Settings by what uses them."""
 
 
 def load_dataset(
-    source: str | PathLike[str] | DataConfig = "digits", steps: int | None = None
+    source: str | PathLike[str] | DataConfig = "digits",
+    steps: int | None = None,
+    **changes: Any,
 ) -> Dataset:
     """A data set by its name, path or description.
 
+    What is left out, guessed or suspicious is logged as a warning: ignored files, events outside
+    of the window, classes without samples, channels-last images, pixels far below full scale.
+
     Args:
         steps: T, needed for event data.
+        changes: settings of `DataConfig` by name: full_scale=1, train_samples=1000.
 
     Raises:
         InputError: unknown name; files are missing (the message says where they should be) or
             damaged; a setting does not fit the data.
         BackendUnavailableError: a package that reads this data is not installed.
     """
-    config = source if isinstance(source, DataConfig) else DataConfig(name=os.fspath(source))
-    if config.name == "digits":
-        return load_digits_split(config.split_seed)
+    config = data_config(source, changes)
     data = _load(config, steps)
-    return _first(data, config.train_samples) if config.train_samples else data
+    if config.train_samples:
+        data = _subset(data, config)
+    warn_of_empty_classes(data)
+    return data
 
 
 def load_digits_split(seed: int = 0) -> Dataset:
@@ -141,38 +108,59 @@ def load_digits_split(seed: int = 0) -> Dataset:
 
 def _load(config: DataConfig, steps: int | None) -> Dataset:
     name = config.name
+    if name == "digits":
+        config.check_used(SUBSET)
+        return load_digits_split(config.split_seed)
     if name in IDX_SETS:
+        config.check_used((*PIXELS, "train_samples"))
         return _idx_set(config)
     if name in CIFAR_SETS:
+        config.check_used((*PIXELS, "train_samples"))
         return _cifar_set(config)
     if name in EVENT_SETS:
+        split = () if EVENT_SETS[name].test else ("test",)
+        config.check_used((*EVENTS, *SUBSET, *split))
         home = _find(config, (EVENT_SETS[name].reader,))
         binning = config.binning(_needed(name, steps))
         return load_event_set(name, home.parent, binning, config.test, config.split_seed)
     path = _path(config)
-    if path.suffix != ".npz":
+    if path.is_dir():
+        config.check_used((*PIXELS, *SUBSET, "size"))
         return _folder_set(path, config)
-    if path.exists() and holds_events(path):
+    if path.suffix != ".npz":
+        raise InputError(f"data set '{path}': {describe_file(path)}")
+    if holds_events(path):
+        split = () if "test_offsets" in stored_names(path) else ("test",)
+        config.check_used((*EVENTS, *SUBSET, *split))
         binning = config.binning(_needed(name, steps))
         return load_events(path, binning, config.test, config.split_seed)
-    return load_npz(path, config.grid())
+    config.check_used((*PIXELS, *SUBSET, "layout"))
+    return load_images(path, config.byte_grid(), config.layout)
 
 
 def _idx_set(config: DataConfig) -> Dataset:
     home = _find(config, IDX_SETS[config.name])
     if home.suffix == ".npz":
-        return dataclasses.replace(load_npz(home, config.grid()), name=config.name)
+        data = load_images(home, config.byte_grid(), Layout.AUTO)
+        return dataclasses.replace(data, name=config.name)
     parts = []
     for part in ("train", "t10k"):
-        x = read_idx(_plain_or_gz(home / f"{part}-images-idx3-ubyte"), 3)
-        y = read_idx(_plain_or_gz(home / f"{part}-labels-idx1-ubyte"), 1)
+        x = read_idx(_idx_file(home, f"{part}-images", 3), 3)
+        y = read_idx(_idx_file(home, f"{part}-labels", 1), 1)
         parts.append((x, y))
-    return image_dataset(config.name, parts[0], parts[1], 10, config.grid())
+    return image_dataset(config.name, parts[0], parts[1], 10, config.byte_grid())
 
 
-def _plain_or_gz(path: Path) -> Path:
-    packed = path.with_name(f"{path.name}.gz")
-    return packed if packed.exists() and not path.exists() else path
+def _idx_file(home: Path, stem: str, dimensions: int) -> Path:
+    """Plain or compressed, by its published name or with a dot in it, as some mirrors have it."""
+    names = (f"{stem}-idx{dimensions}-ubyte", f"{stem}.idx{dimensions}-ubyte")
+    tried = [home / f"{name}{end}" for name in names for end in ("", ".gz")]
+    for path in tried:
+        if path.is_file():
+            return path
+    raise InputError(
+        f"{tried[0]}: does not exist, nor {tried[1].name}; {home} holds {describe_folder(home)}"
+    )
 
 
 def _cifar_set(config: DataConfig) -> Dataset:
@@ -182,14 +170,21 @@ def _cifar_set(config: DataConfig) -> Dataset:
     images: list[NDArray[np.uint8]] = []
     labels: list[NDArray[np.int64]] = []
     for batch in batches:
-        if config.train_samples and sum(map(len, labels)) >= config.train_samples:
+        count = sum(map(len, labels))
+        if config.train_samples and count >= config.train_samples:
             break
+        if count and not (home / batch).exists():
+            raise InputError(
+                f"{home / batch}: cannot be read: No such file or directory; the files before it "
+                f"hold {count} training samples, which train_samples = {count} takes "
+                f"(--set data.train_samples={count})"
+            )
         x, y = read_cifar(home / batch, label_bytes=label_bytes, classes=classes)
         images.append(x)
         labels.append(y)
     train = np.concatenate(images), np.concatenate(labels)
     held_out = read_cifar(home / test, label_bytes=label_bytes, classes=classes)
-    return image_dataset(config.name, train, held_out, classes, config.grid())
+    return image_dataset(config.name, train, held_out, classes, config.byte_grid())
 
 
 def _folder_set(path: Path, config: DataConfig) -> Dataset:
@@ -199,18 +194,21 @@ def _folder_set(path: Path, config: DataConfig) -> Dataset:
         raise BackendUnavailableError(
             f"data set '{path}': needs Pillow, which is not installed: pip install '.[training]'"
         ) from error
-    return load_folder(path, config.size, config.grid())
+    return load_folder(path, config.size, config.grid(), config.full_scale)
 
 
-def _first(data: Dataset, count: int) -> Dataset:
-    """`data` with its first `count` training samples only."""
-    x = data.train_x
+def _subset(data: Dataset, config: DataConfig) -> Dataset:
+    """`data` with `train_samples` of its training samples only."""
+    x, count = data.train_x, config.train_samples
     if count > len(x):
         raise InputError(
             f"data: train_samples is {count}, data set '{data.name}' has {len(x)} to train on"
         )
-    fewer = x.first(count) if isinstance(x, Stored) else x[:count]
-    return dataclasses.replace(data, train_x=fewer, train_y=data.train_y[:count])
+    chosen: Any = slice(count)
+    if config.name not in (*IDX_SETS, *CIFAR_SETS):
+        chosen = share_of_classes(data.train_y, count, config.split_seed)
+    fewer = x.take(chosen) if isinstance(x, Stored) else x[chosen]
+    return dataclasses.replace(data, train_x=fewer, train_y=data.train_y[chosen])
 
 
 def _needed(name: str, steps: int | None) -> int:
@@ -229,14 +227,15 @@ def _roots(config: DataConfig) -> tuple[Path, ...]:
 
 def _find(config: DataConfig, candidates: Sequence[str]) -> Path:
     """The first of these files or folders that is there."""
-    tried = [root / name for root in _roots(config) for name in candidates]
+    roots = _roots(config)
+    tried = [root / name for root in roots for name in candidates]
     for path in tried:
         if path.exists():
             return path
     raise InputError(
         f"data set '{config.name}': found at none of {', '.join(map(str, tried))}; nothing is "
         f"downloaded: put the published files there, or say where they are ({FOLDER_VARIABLE}, "
-        "or `folder` in the recipe's [data])"
+        f"or `folder` in the recipe's [data]){describe_found(config.name, roots)}"
     )
 
 
@@ -246,7 +245,9 @@ def _path(config: DataConfig) -> Path:
         if (path := root / config.name).exists():
             return path
     if config.name.endswith(".npz"):
-        raise InputError(f"{config.name}: does not exist")
+        other = Path(config.name).with_suffix(".npy")
+        hint = f"; found {other}, which {describe_file(other)}" if other.exists() else ""
+        raise InputError(f"{config.name}: does not exist{hint}")
     raise InputError(
         f"data set '{config.name}': no such name ({', '.join(NAMES)}), .npz file or folder"
         f"{nearest(config.name, NAMES)}"

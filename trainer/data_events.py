@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -19,6 +20,9 @@ from spikeport.trainer.data import Gathered, Indices, Key
 
 MAX_COUNT = 255
 MAX_BYTES = 16 * 2**30
+MAX_SPAN_US = 2**47
+"""So that times T fit 64 bits."""
+_log = logging.getLogger(__name__)
 
 
 class Slicing(StrEnum):
@@ -50,7 +54,8 @@ class Binning:
 
     Event i of n, at t_i, falls into frame floor((t_i - t_0) T / (t_last - t_0 + 1)) of T where
     frames are equally long, floor(i T / n) where they hold equally many events, and
-    floor(t_i / window_us) where a window is given: later events are then dropped.
+    floor((t_i - t_0) / window_us) where a window is given: later events are then dropped. Time
+    counts from the first event of each recording, so any clock will do.
 
     Attributes:
         steps: T.
@@ -89,12 +94,15 @@ class Binning:
 
     def frame_of(self, t: NDArray[Any]) -> NDArray[np.int64]:
         """Frame of each event; T and above for those that are dropped."""
-        t = t.astype(np.int64)
+        if not len(t):
+            return np.zeros(0, np.int64)
+        times = t.astype(np.int64)
+        since: NDArray[np.int64] = times - times[0]
         if self.window_us:
-            return t // self.window_us
+            return since // self.window_us
         if self.slicing is Slicing.COUNT:
-            return np.arange(len(t)) * self.steps // max(len(t), 1)
-        return (t - t[0]) * self.steps // (t[-1] - t[0] + 1) if len(t) else t
+            return np.arange(len(t)) * self.steps // len(t)
+        return since * self.steps // (int(since[-1]) + 1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -123,9 +131,9 @@ class EventFrames(Gathered):
         """Counts as floats, (T, B, *sample_shape)."""
         return np.ascontiguousarray(raw.swapaxes(0, 1), np.float32)
 
-    def first(self, count: int) -> EventFrames:
-        """The first `count` samples alone."""
-        return EventFrames(self.counts[:count])
+    def take(self, index: slice | Indices) -> EventFrames:
+        """The chosen samples alone."""
+        return EventFrames(self.counts[index])
 
     def digest(self) -> bytes:
         """SHA-256 of all counts."""
@@ -139,14 +147,15 @@ def bin_recordings(
 ) -> EventFrames:
     """Count the events of `count` recordings into frames.
 
-    Counts above 255 (or 1 for spike coding) are capped.
+    Counts above 255 (or 1 for spike coding) are capped. Warns of events that are left out (too
+    late for the window, or capped), and of recordings and frames without any.
 
     Args:
         sensor: (C, H, W) or (N,), with events within it.
 
     Raises:
-        InputError: an event lies outside of the sensor or runs back in time, or the frames would
-            take more than MAX_BYTES.
+        InputError: an event lies outside of the sensor or runs back in time, there is none at all,
+            or the frames would take more than MAX_BYTES.
     """
     shape = binning.shape(sensor)
     if (size := count * binning.steps * prod(shape)) > MAX_BYTES:
@@ -156,6 +165,7 @@ def bin_recordings(
         )
     frames = np.zeros((count, binning.steps, *shape), np.uint8)
     cap = 1 if binning.coding is Coding.SPIKES else MAX_COUNT
+    loss = _Loss()
     for number, recording in enumerate(recordings):
         cell = _cells(f"{subject}: recording {number}", recording, sensor, shape)
         frame = binning.frame_of(recording.t)
@@ -163,14 +173,70 @@ def bin_recordings(
         flat = frame[kept] * prod(shape) + cell[kept]
         counted = np.bincount(flat, minlength=binning.steps * prod(shape))
         frames[number] = np.minimum(counted, cap).reshape(frames.shape[1:])
+        loss.add(len(frame), len(flat), int(np.maximum(counted - MAX_COUNT, 0).sum()))
     frames.setflags(write=False)
+    loss.tell(subject, frames, binning)
     return EventFrames(frames)
+
+
+@dataclass(slots=True)
+class _Loss:
+    """What counting events into frames leaves out, over all recordings."""
+
+    recordings: int = 0
+    empty: int = 0
+    events: int = 0
+    late: int = 0
+    capped: int = 0
+
+    def add(self, events: int, kept: int, capped: int) -> None:
+        self.recordings += 1
+        self.empty += not events
+        self.events += events
+        self.late += events - kept
+        self.capped += capped
+
+    def tell(self, subject: str, frames: NDArray[np.uint8], binning: Binning) -> None:
+        """Warn of all that was left out.
+
+        Raises:
+            InputError: no recording holds an event.
+        """
+        if not self.events:
+            raise InputError(f"{subject}: none of {self.recordings} recordings holds an event")
+        if self.empty:
+            _log.warning(
+                "%s: %d of %d recordings hold no event", subject, self.empty, self.recordings
+            )
+        if self.late:
+            _log.warning(
+                "%s: %d of %d events (%.3g %%) are left out: they come later than T x window_us = "
+                "%d x %d us after the first event of their recording",
+                subject, self.late, self.events, 100 * self.late / self.events,
+                binning.steps, binning.window_us,
+            )  # fmt: skip
+        if self.capped and binning.coding is Coding.GRADED:
+            _log.warning(
+                "%s: %d of %d events are left out: a pixel counts at most %d per frame",
+                subject, self.capped, self.events, MAX_COUNT,
+            )  # fmt: skip
+        used = np.flatnonzero(frames.any(axis=(0, *range(2, frames.ndim))))
+        if (idle := binning.steps - 1 - used[-1]) and self.events >= binning.steps:
+            _log.warning(
+                "%s: the last %d of %d frames are empty in every recording; are times in "
+                "microseconds?", subject, idle, binning.steps,
+            )  # fmt: skip
 
 
 def _cells(subject: str, events: Recording, sensor: Shape, shape: Shape) -> NDArray[np.int64]:
     """Flat index of each event within a frame of `shape`."""
-    if len(events.t) and ((steps := np.diff(events.t.astype(np.int64))) < 0).any():
-        raise InputError(f"{subject}: event {int(np.argmax(steps < 0)) + 1} runs back in time")
+    if (back := events.t[1:] < events.t[:-1]).any():
+        raise InputError(f"{subject}: event {int(np.argmax(back)) + 1} runs back in time")
+    if len(events.t) and (span := int(events.t[-1]) - int(events.t[0])) >= MAX_SPAN_US:
+        raise InputError(
+            f"{subject}: its {len(events.t)} events span {span} us, must be less than "
+            f"{MAX_SPAN_US} (4.5 years); the first is at {events.t[0]}"
+        )
     names = ("x",) if len(sensor) == 1 else ("p", "y", "x")
     flat = np.zeros(len(events.t), np.int64)
     for name, limit, size in zip(names, sensor, shape, strict=True):

@@ -35,8 +35,7 @@ def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
         with path.open("rb") as file:
             return _idx(path, gzip.open(file) if path.suffix == ".gz" else file, dimensions)
     except (OSError, EOFError, zlib.error) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(f"{path}: cannot be read: {reason}") from error
+        raise unreadable(path, error) from error
 
 
 def _idx(path: Path, file: BinaryIO | gzip.GzipFile, dimensions: int) -> NDArray[np.uint8]:
@@ -80,7 +79,7 @@ def read_cifar(
             raise InputError(f"{path}: has {size} bytes, the limit is {MAX_BYTES}")
         data = path.read_bytes()
     except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
+        raise unreadable(path, error) from error
     if not data or len(data) % record:
         raise InputError(
             f"{path}: has {len(data)} bytes, must be a whole number of records of {record} bytes"
@@ -94,3 +93,9 @@ def read_cifar(
             "is it another data set's file?"
         )
     return np.ascontiguousarray(records[:, label_bytes:]).reshape(-1, 3, 32, 32), labels
+
+
+def unreadable(path: Path, error: Exception) -> InputError:
+    """The error of a file or folder that cannot be read."""
+    reason = getattr(error, "strerror", None) or error
+    return InputError(f"{path}: cannot be read: {reason}")

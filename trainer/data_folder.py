@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import logging
 import math
 import os
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,16 +16,22 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from spikeport.errors import InputError
+from spikeport.toml_table import nearest
 from spikeport.trainer.data import Dataset, Gathered, Indices, Key
-from spikeport.trainer.data_pixels import PixelGrid, pixel_values
+from spikeport.trainer.data_files import unreadable
+from spikeport.trainer.data_hidden import is_hidden
+from spikeport.trainer.data_image import SUFFIXES, brightest, opened, to_rgb
+from spikeport.trainer.data_pixels import PixelGrid, pixel_values, warn_of_darkness
 
-SUFFIXES = (".jpeg", ".jpg", ".png", ".bmp", ".webp", ".ppm")
 HELD_OUT = ("val", "test")
 EVALUATION_MARGIN = 256 / 224
 """The shorter side is made this much longer than the centre crop (256 for 224)."""
 CROP_AREA = (0.08, 1.0)
 CROP_RATIO = (3 / 4, 4 / 3)
 CROP_TRIES = 10
+LOOKED_AT = 16
+"""Images of each part that are opened when a data set is loaded."""
+_log = logging.getLogger(__name__)
 
 Box = tuple[float, float, float, float]
 """Left, top, right and bottom."""
@@ -35,12 +43,17 @@ class FolderImages(Gathered):
 
     With a key a random part of the image is taken (Szegedy et al., arXiv 1409.4842: 8 to 100 % of
     its area, aspect 3/4 to 4/3) and resized; without one the centre after resizing.
+
+    Attributes:
+        table: float value of each byte, where 255 is full scale.
+        full_scale: see `to_rgb`.
     """
 
     root: Path
     files: tuple[str, ...]
     size: int
     table: NDArray[np.float32]
+    full_scale: int = 0
 
     def __len__(self) -> int:
         return len(self.files)
@@ -63,66 +76,115 @@ class FolderImages(Gathered):
         out = np.empty((len(index), *self.sample_shape), np.uint8)
         for row, number in enumerate(index.tolist()):
             rng = None if key is None else np.random.default_rng((*key, number))
-            out[row] = decode(self.root / self.files[number], self.size, rng)
+            path = self.root / self.files[number]
+            out[row] = decode(path, self.size, rng, self.full_scale)
         return out
 
     def floats(self, raw: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Values of grey levels, (B, 3, size, size)."""
         return pixel_values(self.table, raw)
 
-    def first(self, count: int) -> FolderImages:
-        """The first `count` samples alone."""
-        return dataclasses.replace(self, files=self.files[:count])
+    def take(self, index: slice | Indices) -> FolderImages:
+        """The chosen samples alone."""
+        chosen = np.arange(len(self))[index] if isinstance(index, slice) else index
+        return dataclasses.replace(self, files=tuple(self.files[i] for i in chosen.tolist()))
 
     def digest(self) -> bytes:
         """SHA-256 of names and sizes of the files; their content is not read."""
-        digest = hashlib.sha256(repr((self.size, self.table.tobytes())).encode())
+        scale = (self.full_scale,) if self.full_scale else ()
+        digest = hashlib.sha256(repr((self.size, self.table.tobytes(), *scale)).encode())
         for name in self.files:
-            line = f"{name} {(self.root / name).stat().st_size}\n"
+            try:
+                size = (self.root / name).stat().st_size
+            except OSError as error:
+                raise unreadable(self.root / name, error) from error
+            line = f"{name} {size}\n"
             digest.update(line.encode("utf-8", "surrogateescape"))  # as the file system has it
         return digest.digest()
 
 
-def load_folder(root: str | os.PathLike[str], size: int, grid: PixelGrid) -> Dataset:
+def load_folder(
+    root: str | os.PathLike[str], size: int, grid: PixelGrid, full_scale: int = 0
+) -> Dataset:
     """Images in `root`/train/CLASS/ and `root`/val/CLASS/ (or test/); classes in order of name.
 
+    Hidden entries, and files that are not images by their suffix, are ignored and counted in a
+    warning.
+
+    Args:
+        full_scale: the pixel value that is white; 0: 255, or 65535 in files of 16 bits.
+
     Raises:
-        InputError: a folder is missing or has no images, or a held-out class is unknown.
+        InputError: a folder is missing, a class has no images to train on, a held-out class is
+            unknown, or one of the images that are looked at cannot be used.
     """
     root = Path(root)
     if not size:
         raise InputError(f"data set '{root}': images in folders need `size`, their side in pixels")
-    held = next((name for name in HELD_OUT if (root / name).is_dir()), None)
-    if held is None or not (root / "train").is_dir():
+    held = [name for name in HELD_OUT if (root / name).is_dir()]
+    if not held or not (root / "train").is_dir():
+        found = ", ".join(sorted(f"'{e.name}'" for e in root.iterdir() if e.is_dir())[:8])
         raise InputError(
             f"data set '{root}': must hold folders train/CLASS and val/CLASS (or test/CLASS) "
-            "with images in them"
+            f"with images in them; it holds {f'folders {found}' if found else 'no folder'}"
         )
-    classes = _folders(root / "train")
-    table = grid.table(3)
+    ignored: Counter[str] = Counter()
+    if len(held) > 1:
+        _log.warning("data set '%s': tested on '%s', '%s' is not used", root, *held)
+    classes = _classes(root / "train", ignored)
     parts = []
-    for part in ("train", held):
-        if unknown := set(_folders(root / part)) - set(classes):
-            raise InputError(f"{root / part / min(unknown)}: class is not among those of train")
+    for part in ("train", held[0]):
+        for name in _classes(root / part, ignored) if part != "train" else ():
+            if name not in classes:
+                raise InputError(
+                    f"{root / part / name}: class is not among those of train"
+                    f"{nearest(name, classes)}"
+                )
         files, labels = [], []
         for label, name in enumerate(classes):
-            found = _images(root / part / name)
-            files += [f"{part}/{name}/{file}" for file in found]
-            labels += [label] * len(found)
-        images = FolderImages(root, tuple(files), size, table)
+            found_files = _images(root / part / name, ignored)
+            if part == "train" and not found_files:
+                raise InputError(
+                    f"{root / part / name}: class without an image: remove the folder, or put "
+                    f"images there ({', '.join(SUFFIXES)})"
+                )
+            files += [f"{part}/{name}/{file}" for file in found_files]
+            labels += [label] * len(found_files)
+        images = FolderImages(root, tuple(files), size, grid.table(3), full_scale)
         parts.append((images, np.array(labels, np.int64)))
+    if ignored:
+        counts = ", ".join(f"{kind} ({count})" for kind, count in ignored.items())
+        _log.warning("data set '%s': ignored: %s", root, counts)
     (train, train_y), (test, test_y) = parts
+    _look_at(train)
+    _look_at(test)
     shape = (3, size, size)
     return Dataset(root.name, train, train_y, test, test_y, grid.input(shape), len(classes))
 
 
-def decode(path: Path, size: int, rng: np.random.Generator | None) -> NDArray[np.uint8]:
+def _look_at(images: FolderImages) -> None:
+    """Open a few images, and warn where all of them are dark on a full scale nobody has stated."""
+    chosen = np.linspace(0, len(images) - 1, min(LOOKED_AT, len(images))).round().astype(int)
+    best, scale = 0.0, 1
+    for number in chosen.tolist():
+        path = images.root / images.files[number]
+        with opened(path) as image:
+            to_rgb(path, image, images.full_scale)
+            value, full = brightest(path, image) if not images.full_scale else (1.0, 1)
+        if value * scale >= best * full:
+            best, scale = value, full
+    if len(chosen):
+        part = images.files[0].split("/")[0]
+        subject = f"data set '{images.root}': {len(chosen)} images of {part} that were looked at"
+        warn_of_darkness(subject, best, scale)
+
+
+def decode(
+    path: Path, size: int, rng: np.random.Generator | None, full_scale: int = 0
+) -> NDArray[np.uint8]:
     """One image file as (3, size, size): a random part, or the centre where `rng` is None."""
-    try:
-        with Image.open(path) as opened:
-            image = opened.convert("RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise InputError(f"{path}: is missing or no readable image: {error}") from error
+    with opened(path) as found:
+        image = to_rgb(path, found, full_scale)
     # The centre crop of the image resized so that its shorter side is a margin longer.
     inner = min(image.size) * size / round(size * EVALUATION_MARGIN)
     box = _square(image, inner) if rng is None else _random_part(image, rng)
@@ -147,11 +209,40 @@ def _random_part(image: Image.Image, rng: np.random.Generator) -> Box:
     return _square(image, min(image.size))
 
 
-def _folders(folder: Path) -> list[str]:
-    return sorted(entry.name for entry in folder.iterdir() if entry.is_dir())
+def _classes(folder: Path, ignored: Counter[str]) -> list[str]:
+    """Names of the folders in it that are not hidden."""
+    names = []
+    for entry in _entries(folder):
+        if is_hidden(entry.name):
+            ignored["hidden entries"] += 1
+        elif entry.is_dir():
+            names.append(entry.name)
+        else:
+            ignored["files outside of class folders"] += 1
+    return sorted(names)
 
 
-def _images(folder: Path) -> list[str]:
+def _images(folder: Path, ignored: Counter[str]) -> list[str]:
+    """Names of the image files in it that are not hidden; none where it does not exist."""
     if not folder.is_dir():
         return []
-    return sorted(e.name for e in os.scandir(folder) if e.name.lower().endswith(SUFFIXES))
+    names = []
+    for entry in _entries(folder):
+        if is_hidden(entry.name):
+            ignored["hidden entries"] += 1
+        elif entry.is_dir():
+            ignored["folders within class folders"] += 1
+        elif not entry.name.lower().endswith(SUFFIXES):
+            ignored["files that are not images by their suffix"] += 1
+        elif not entry.is_file():
+            raise InputError(f"{entry.path}: is not a file, or a link to none")
+        else:
+            names.append(entry.name)
+    return sorted(names)
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        return list(os.scandir(folder))
+    except OSError as error:
+        raise unreadable(folder, error) from error

@@ -1,7 +1,7 @@
 """Data of one's own from .npz files: images, or events.
 
 Images: `x_train`, `y_train`, `x_test`, `y_test`; uint8 of shape (N, H, W), (N, C, H, W) or (N, F)
-and integer labels from 0.
+and integer labels from 0. (N, H, W, C) is read too where `Layout` says so.
 
 Events: flat arrays over all recordings of a part, `train_x`, `train_y` (positions), `train_p`
 (0 OFF, 1 ON), `train_t` (microseconds), with `train_offsets` (recording i is
@@ -30,6 +30,8 @@ from spikeport.errors import InputError
 from spikeport.network import Shape
 from spikeport.trainer.data import Dataset, hold_out
 from spikeport.trainer.data_events import Binning, EventFrames, Recording, bin_recordings
+from spikeport.trainer.data_labels import class_count, warn_of_empty_classes
+from spikeport.trainer.data_layout import Layout, channels_first
 from spikeport.trainer.data_pixels import PixelGrid, Pixels
 
 MAX_BYTES = 8 * 2**30
@@ -37,17 +39,28 @@ HEADERS = {1: npy.read_array_header_1_0, 2: npy.read_array_header_2_0}
 IMAGES = ("x_train", "y_train", "x_test", "y_test")
 
 
-def load_npz(path: str | PathLike[str], grid: PixelGrid | None = None) -> Dataset:
+def load_npz(
+    path: str | PathLike[str], grid: PixelGrid | None = None, layout: Layout = Layout.AUTO
+) -> Dataset:
     """Images of one's own, fed at every step as `grid` says (by default pixel / 255).
+
+    Warns of classes without samples, of images read as channels-last, and of bytes that use less
+    than half of a full scale that `grid` does not state.
 
     Raises:
         InputError: the file is missing, truncated or foreign, or its data break a rule.
     """
-    path, grid = Path(path), grid or PixelGrid()
+    data = load_images(Path(path), grid or PixelGrid(), layout)
+    warn_of_empty_classes(data)
+    return data
+
+
+def load_images(path: Path, grid: PixelGrid, layout: Layout) -> Dataset:
+    """As `load_npz`, without a word on classes that have no samples."""
     arrays = read_npz(path, IMAGES)
-    parts = [_pixels(path.stem, key, arrays[key]) for key in ("x_train", "x_test")]
+    parts = [_pixels(path.stem, key, arrays[key], layout) for key in ("x_train", "x_test")]
     train_y, test_y = arrays["y_train"], arrays["y_test"]
-    classes = int(train_y.max()) + 1 if train_y.size and train_y.dtype.kind in "iu" else 2
+    classes = class_count(f"data set '{path.stem}': train_y", train_y)
     return image_dataset(path.stem, (parts[0], train_y), (parts[1], test_y), classes, grid)
 
 
@@ -60,7 +73,8 @@ def image_dataset(
 ) -> Dataset:
     """A data set of images (N, C, H, W), (N, H, W) or (N, F), kept as bytes, and their labels."""
     codes = [x[:, None] if x.ndim == 3 else x for x, _ in (train, test)]
-    for x in codes:
+    for part, x in zip(("train_x", "test_x"), codes, strict=True):
+        grid.check_brightest(f"data set '{name}': {part}", int(x.max(initial=0)))
         x.setflags(write=False)
     shape = codes[0].shape[1:]
     table = grid.table(shape[0])
@@ -84,7 +98,7 @@ def load_events(
     with_test = "test_offsets" in stored_names(path)
     sensor = _sensor(path, ("train", "test") if with_test else ("train",))
     frames, labels = _binned(path, "train", sensor, binning)
-    classes = int(labels.max()) + 1
+    classes = class_count(f"{path}: train_labels", labels)
     if with_test:
         held, held_labels = _binned(path, "test", sensor, binning)
     else:
@@ -114,7 +128,10 @@ def read_npz(path: Path, keys: Sequence[str]) -> dict[str, NDArray[Any]]:
     with _opened(path) as file:
         missing = [key for key in keys if key not in file]
         if missing:
-            raise InputError(f"{path}: has no array '{missing[0]}', needs {', '.join(keys)}")
+            raise InputError(
+                f"{path}: has no array '{missing[0]}', needs {', '.join(keys)}; "
+                f"it holds {', '.join(file.files) or 'no array'}"
+            )
         assert file.zip is not None  # it is open
         size = sum(file.zip.getinfo(f"{key}.npy").file_size for key in keys)
         if size > MAX_BYTES:
@@ -152,7 +169,7 @@ def _opened(path: Path) -> Iterator[NpzFile]:
         raise InputError(f"{path}: is no readable .npz file: {error}") from error
 
 
-def _pixels(name: str, key: str, x: NDArray[Any]) -> NDArray[np.uint8]:
+def _pixels(name: str, key: str, x: NDArray[Any], layout: Layout) -> NDArray[np.uint8]:
     subject = f"data set '{name}': {key}"
     if x.dtype.kind == "f" and not np.isfinite(x).all():
         raise InputError(f"{subject} holds NaN or infinity, must be uint8 pixels")
@@ -164,7 +181,7 @@ def _pixels(name: str, key: str, x: NDArray[Any]) -> NDArray[np.uint8]:
         )
     if not x.size:
         raise InputError(f"{subject} has shape {x.shape}: it is empty, needs samples")
-    return x
+    return channels_first(subject, x, layout)
 
 
 def _sensor(path: Path, parts: Sequence[str]) -> Shape:

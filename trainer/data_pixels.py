@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,27 +18,31 @@ from spikeport.trainer.data import Gathered, Indices, Key
 
 NORMALIZED_SCALE = 64
 """Integer units per standard deviation: about one per grey level of natural images."""
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class PixelGrid:
-    """Which values the 256 grey levels p take.
+    """Which values the grey levels p of bytes take; white is p = F, the full scale.
 
-    Plain: x = round(p (levels - 1) / 255) / (levels - 1), fed to the chip as 0..levels - 1.
-    Normalised, per channel: x = (p / 255 - mean) / std, rounded to multiples of 1/64, so that the
+    Plain: x = round(p L / F) / L with L = min(levels - 1, F), fed to the chip as 0..L.
+    Normalised, per channel: x = (p / F - mean) / std, rounded to multiples of 1/64, so that the
     integers a chip gets are exactly what was trained on.
 
     Attributes:
         levels: grey levels kept, 2 to 256; fewer leave more room for weights on a chip.
         mean, std: of each channel, both empty for none.
+        full_scale: F, 1 to 255; 0 where nobody has said, for 255.
     """
 
     levels: int = 256
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
+    full_scale: int = 0
 
     def __post_init__(self) -> None:
         integer("data: levels", self.levels, 2, 256)
+        integer("data: full_scale of bytes", self.full_scale, 0, 255)
         if len(self.mean) != len(self.std):
             raise InputError(
                 f"data: mean has {len(self.mean)} and std {len(self.std)} channels, must be alike"
@@ -49,29 +54,53 @@ class PixelGrid:
         if not all(math.isfinite(s) and s > 0 for s in self.std):
             raise InputError(f"data: std is {list(self.std)}, must be positive and finite")
 
+    @property
+    def white(self) -> int:
+        """F."""
+        return self.full_scale or 255
+
+    @property
+    def top(self) -> int:
+        """L."""
+        return min(self.levels - 1, self.white)
+
+    def check_brightest(self, subject: str, brightest: int) -> None:
+        """Warn where bytes use less than half of a full scale that nobody has stated.
+
+        Raises:
+            InputError: `brightest` is above the full scale.
+        """
+        if brightest > self.white:
+            raise InputError(
+                f"{subject} holds the value {brightest}, full_scale is {self.white}: it must be at "
+                "least the brightest value"
+            )
+        if not self.full_scale:
+            warn_of_darkness(subject, brightest, self.white)
+
     def table(self, channels: int) -> NDArray[np.float32]:
-        """Value of each grey level per channel, (1, 256) where all channels are alike.
+        """Value of each byte per channel, (1, 256) where all channels are alike.
 
         Raises:
             InputError: mean and std are of another number of channels.
         """
-        grey = np.arange(256)
+        grey = np.minimum(np.arange(256), self.white)
         if not self.mean:
-            top = self.levels - 1
-            plain = np.rint(grey * (top / 255)).astype(np.float32) / np.float32(top)
+            top = self.top
+            plain = np.rint(grey * (top / self.white)).astype(np.float32) / np.float32(top)
             return np.asarray(plain, np.float32)[None]
         if len(self.mean) != channels:
             raise InputError(
                 f"data: mean and std have {len(self.mean)} channels, the images have {channels}"
             )
         mean, std = (np.array(v, np.float64)[:, None] for v in (self.mean, self.std))
-        units = np.rint((grey / 255 - mean) / std * NORMALIZED_SCALE)
+        units = np.rint((grey / self.white - mean) / std * NORMALIZED_SCALE)
         return np.asarray(units / NORMALIZED_SCALE, np.float32)
 
     def input(self, shape: Sequence[int]) -> Input:
         """The network input of images of this shape."""
         if not self.mean:
-            top = self.levels - 1
+            top = self.top
             return Input("input", tuple(shape), Coding.GRADED, 0, top, scale=float(top))
         scale = float(NORMALIZED_SCALE)
         units = self.table(shape[0]) * scale
@@ -116,9 +145,9 @@ class Pixels(Gathered):
         """Values of grey levels, (B, *sample_shape)."""
         return pixel_values(self.table, raw)
 
-    def first(self, count: int) -> Pixels:
-        """The first `count` samples alone."""
-        return Pixels(self.codes[:count], self.table)
+    def take(self, index: slice | Indices) -> Pixels:
+        """The chosen samples alone."""
+        return Pixels(self.codes[index], self.table)
 
     def digest(self) -> bytes:
         """SHA-256 of bytes and values."""
@@ -137,3 +166,15 @@ def pixel_values(table: NDArray[np.float32], raw: NDArray[np.uint8]) -> NDArray[
     for channel, row in enumerate(table):
         values[:, channel] = row[raw[:, channel]]
     return values
+
+
+def warn_of_darkness(subject: str, brightest: float, white: int) -> None:
+    """Warn where pixels use less than half of a full scale that nobody has stated."""
+    if not brightest:
+        _log.warning("%s: every pixel is 0", subject)
+    elif 2 * brightest < white:
+        _log.warning(
+            "%s: the brightest value is %g of %d, so pixels become 0..%.3g; if %g is white, say "
+            "full_scale = %g (--set data.full_scale=%g)",
+            subject, brightest, white, brightest / white, *[brightest] * 3,
+        )  # fmt: skip

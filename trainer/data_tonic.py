@@ -5,6 +5,8 @@ Nothing is downloaded: tonic's own check, which would, is replaced by one that s
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +19,9 @@ from spikeport.errors import BackendUnavailableError, InputError
 from spikeport.network import Shape
 from spikeport.trainer.data import Dataset, Indices, hold_out
 from spikeport.trainer.data_events import Binning, EventFrames, Recording, bin_recordings
+from spikeport.trainer.data_hidden import is_hidden
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +89,7 @@ def _part(
 ) -> tuple[EventFrames, NDArray[np.int64]]:
     known = EVENT_SETS[name]
     opened = _open(known, folder, train)
-    order = _order(opened)
+    order = _order(name, opened)
     labels = np.zeros(len(order), np.int64)
 
     def recordings() -> Iterator[Recording]:
@@ -114,11 +119,16 @@ def _open(known: EventSet, folder: Path, train: bool) -> Any:
     return local(str(folder)) if known.test is None else local(str(folder), train=train)
 
 
-def _order(opened: Any) -> Indices:
-    """Recordings in order of file name; folders come in an order of their own."""
+def _order(name: str, opened: Any) -> Indices:
+    """Recordings in order of file name, without hidden files; folders come in any order."""
     if not opened.data:
         return np.arange(len(opened))
-    return np.array(sorted(range(len(opened.data)), key=opened.data.__getitem__))
+    order = sorted(range(len(opened.data)), key=opened.data.__getitem__)
+    home = opened.location_on_system
+    shown = [i for i in order if not is_hidden(os.path.relpath(opened.data[i], home))]
+    if hidden := len(order) - len(shown):
+        _log.warning("data set '%s': %d hidden files are ignored", name, hidden)
+    return np.array(shown, np.int64)
 
 
 def _recording(events: Any, sensor: Shape) -> Recording:

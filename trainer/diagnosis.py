@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from spikeport.errors import InputError
+from spikeport.labels import check_labels
 from spikeport.trainer.agreement import STEPS, Agreement, agreement
 from spikeport.trainer.chip import AnyNetwork, ChipNetwork
 from spikeport.trainer.independence import Independence, independence
@@ -98,9 +99,7 @@ def diagnose(
     timed = network.time_major(x)
     if not len(y) or timed.shape[1] != len(y):
         raise InputError(f"diagnose: {timed.shape[1]} samples and {len(y)} labels, must be as many")
-    classes = math.prod(network.shapes[network.output])
-    if int(y.max()) >= classes:
-        raise InputError(f"diagnose: label {int(y.max())}, the network tells {classes} classes")
+    check_labels("diagnose", int(y.max()), network.classes)
     if steps is None:
         most = network.steps if len(timed) > 1 else max(STEPS)
         steps = sorted({network.steps, *(count for count in STEPS if count <= most)})

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from spikeport.energy import estimate_energy
 from spikeport.energy_report import EnergyReport
 from spikeport.errors import InputError
+from spikeport.labels import check_labels
 from spikeport.profile import HardwareProfile
 from spikeport.runs import EventCounts
 from spikeport.samples import encode_samples
@@ -40,8 +41,12 @@ def measure_accuracy(
     """Share of the samples (of those `chosen`) that inference classifies correctly.
 
     Memory does not grow with their number. Processes share the work.
+
+    Raises:
+        InputError: a label that no output stands for.
     """
     chosen = np.arange(len(x)) if chosen is None else chosen
+    check_labels("accuracy", int(y[chosen].max()), network.classes)
     device = next(network.parameters()).device
     rank, ranks = share()
     was_training = network.training

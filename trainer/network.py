@@ -11,6 +11,7 @@ over the steps: what stands before the first neurons is then computed once.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from torch import Tensor, nn
@@ -60,6 +61,11 @@ class SpikingNetwork(nn.Module):
     def output(self) -> str:
         """Name of the last layer."""
         return self.nodes[-1].name
+
+    @property
+    def classes(self) -> int:
+        """N, outputs that scores are given for."""
+        return math.prod(self.shapes[self.output])
 
     @property
     def gradient_scale(self) -> float:

@@ -16,23 +16,20 @@ Spikeport lie in `recipes/`.
 from __future__ import annotations
 
 import dataclasses
-import json
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any, ClassVar, NoReturn, get_type_hints
-
-from pydantic import TypeAdapter, ValidationError
+from typing import Any, ClassVar
 
 from spikeport.errors import InputError
 from spikeport.part_rules import integer
-from spikeport.text import quoted
 from spikeport.toml_table import nearest
 from spikeport.trainer.config import Optimizer, TrainConfig
-from spikeport.trainer.data_catalogue import DataConfig
+from spikeport.trainer.data_config import DataConfig
 from spikeport.trainer.rules import Rule
+from spikeport.trainer.settings import read_settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,81 +129,8 @@ def parse_recipe(text: str, subject: str, changes: Mapping[str, Any] | None = No
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{subject}: is not TOML: {error}") from error
-    for key, value in (changes or {}).items():
-        given = key + value if isinstance(value, str) else key
-        if any("\ud800" <= character <= "\udfff" for character in given):
-            raise InputError(f"{subject}: '{key}' is {quoted(value)}, must be UTF-8, as in TOML")
-        _set(raw, subject, key, value)
-    try:
-        # As JSON, so that strict rules let names of enumerations and lists through.
-        text = json.dumps(raw, default=str)
-    except ValueError as error:  # an integer of thousands of digits
-        raise InputError(f"{subject}: holds a value that cannot be read: {error}") from error
-    try:
-        return TypeAdapter(Recipe).validate_json(text, strict=True)
-    except ValidationError as error:
-        _refuse(subject, error)
-
-
-def parse_change(text: str) -> tuple[str, Any]:
-    """A key and its value from `key=value`; the value is TOML, or else a text as it stands.
-
-    Raises:
-        InputError: there is no `=`.
-    """
-    key, equals, value = text.partition("=")
-    if not equals or not key.strip():
-        raise InputError(f"--set '{text}': must be key=value, as in training.steps=2")
-    try:
-        return key.strip(), tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        return key.strip(), value.strip()
+    return read_settings(Recipe, raw, subject, changes)
 
 
 def _folder() -> Any:
     return resources.files("spikeport") / "trainer" / "recipes"
-
-
-def _set(raw: dict[str, Any], subject: str, key: str, value: Any) -> None:
-    *tables, name = key.split(".")
-    table = raw
-    for part in tables:
-        table = table.setdefault(part, {})
-        if not isinstance(table, dict):
-            raise InputError(f"{subject}: '{key}' cannot be set, '{part}' is no table")
-    table[name] = value
-
-
-def _refuse(subject: str, error: ValidationError) -> NoReturn:
-    """The first fault as the one error of a wrong recipe."""
-    fault = error.errors()[0]
-    key = ".".join(str(part) for part in fault["loc"])
-    if fault["type"] == "unexpected_keyword_argument":
-        raise InputError(f"{subject}: unknown key '{key}'{_hint(key)}") from None
-    if isinstance(cause := fault.get("ctx", {}).get("error"), InputError):
-        raise InputError(f"{subject}: {cause}") from None
-    if fault["type"] == "enum":
-        known = fault["ctx"]["expected"].replace(" or ", ", ")
-        raise InputError(
-            f"{subject}: '{key}' is {quoted(fault['input'])}, must be one of {known}"
-        ) from None
-    said = fault["msg"][:1].lower() + fault["msg"][1:]
-    raise InputError(f"{subject}: '{key}' is {quoted(fault['input'])}: {said}") from None
-
-
-def _hint(key: str) -> str:
-    """The known key most like this one, or the same one in its right table."""
-    known = list(_keys(Recipe))
-    table, dot, name = key.rpartition(".")
-    beside = [k for k in known if k.startswith(table + dot) and k.count(".") == key.count(".")]
-    elsewhere = [k for k in known if k.rpartition(".")[2] == name]
-    return f"; did you mean '{elsewhere[0]}'?" if elsewhere else nearest(key, beside)
-
-
-def _keys(kind: type[Any], prefix: str = "") -> Iterator[str]:
-    """Dotted keys of a dataclass and of those within it."""
-    hints = get_type_hints(kind)
-    for part in dataclasses.fields(kind):
-        yield prefix + part.name
-        if dataclasses.is_dataclass(hints[part.name]):
-            yield from _keys(hints[part.name], f"{prefix}{part.name}.")

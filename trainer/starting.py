@@ -6,6 +6,7 @@ import copy
 from os import PathLike
 
 from spikeport.errors import InputError
+from spikeport.labels import check_classes
 from spikeport.trainer.checkpoint import load_checkpoint
 from spikeport.trainer.chip import AnyNetwork, ChipNetwork, takes
 from spikeport.trainer.config import TrainConfig, build_network
@@ -20,11 +21,13 @@ def first_network(config: TrainConfig, data: Dataset, start: Start | None) -> An
     """An untrained network, or one with the weights and running statistics of `start`.
 
     Raises:
-        InputError: `start` is of another architecture, or computes in other arithmetic than
-            `config.weight_bits` says.
+        InputError: `start` is of another architecture, has too few outputs for the classes, or
+            computes in other arithmetic than `config.weight_bits` says.
     """
     subject = "start" if isinstance(start, AnyNetwork | None) else str(start)
     given = None if start is None else network_of(start)
+    if given is not None:
+        check_classes(f"{subject}: data set '{data.name}'", data.classes, given.classes)
     if isinstance(given, ChipNetwork):
         _check_chip(subject, given, config, data)
         return copy.deepcopy(given)

@@ -22,7 +22,7 @@ from torch import Tensor
 from spikeport.errors import InputError
 from spikeport.profile import HardwareProfile, load_profile
 from spikeport.trainer.accelerate import choose_device, compiled, place, torch_threads
-from spikeport.trainer.batches import Feed, check_augment, check_shares, default_workers
+from spikeport.trainer.batches import Feed, check_augment, check_batches, default_workers
 from spikeport.trainer.checkpoint import (
     Checkpoint,
     EpochRecord,
@@ -111,9 +111,9 @@ def train(
     Raises:
         InputError: loss, statistics or gradients became NaN or infinite; nothing to resume from,
             or it belongs to another configuration or data set; the data cannot undergo the
-            configured changes; `start` is of another architecture; the teacher is missing, answers
-            to other data or can teach nothing; no chip can run a network that shall keep an energy
-            budget, or none within it.
+            configured changes; batches are too small for batch norm or for the processes; `start`
+            is of another architecture; the teacher is missing, answers to other data or can teach
+            nothing; no chip can run a network that shall keep an energy budget, or none within it.
         OutputError: the checkpoint cannot be written.
     """
     watch = progress if isinstance(progress, Watch) else Watch(progress or Watch().epoch)
@@ -181,7 +181,7 @@ def _begin(
     feed = Feed(
         data.train_x, data.train_y, kept, config.augment, config.seed, config.batch_size, share()
     )
-    check_shares(feed)
+    check_batches(feed, state.model)
     if workers is None:
         workers = default_workers(data.train_x, config.augment, config.threads)
     optimizer = build_optimizer(config, state.model, state.optimizer)

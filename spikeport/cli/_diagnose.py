@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from spikeport.cli import _io
+from spikeport.labels import check_classes
 from spikeport.report.screen import Table
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ def diagnose(
         "diagnosis.html"
     ),
     data: _io.Data = "digits",
+    changes: _io.DataChanges = None,
     samples: _io.Count = 1000,
     steps: Annotated[
         str | None,
@@ -41,7 +43,8 @@ def diagnose(
     from spikeport.trainer import load_checkpoint
 
     loaded = load_checkpoint(checkpoint)
-    dataset = _io.open_data(data, loaded.model.steps)
+    dataset = _io.open_data(data, loaded.model.steps, changes)
+    check_classes(f"data set '{dataset.name}'", dataset.classes, loaded.model.classes)
     counts = None if steps is None else _io.numbers("--steps", steps)
     x, y = dataset.test_x[:samples], dataset.test_y[:samples]
     with _io.progress("diagnosis"):
@@ -49,6 +52,7 @@ def diagnose(
     command = ["spikeport", "diagnose", str(checkpoint), "--data", data]
     command += ("--samples", str(len(y)), "--out", str(out))
     command += () if steps is None else ("--steps", steps)
+    command += (word for change in changes or () for word in ("--set", change))
     facts = {
         "command": shlex.join(command),
         "checkpoint": str(checkpoint),

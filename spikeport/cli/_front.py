@@ -44,11 +44,12 @@ def front(
     from spikeport.cli._training import chip_start, watching
     from spikeport.report.front import draw_front
     from spikeport.report.units import parse_energy
+    from spikeport.toml_table import parse_change
     from spikeport.trainer.data_catalogue import load_dataset
     from spikeport.trainer.front import train_front
     from spikeport.trainer.measuring import spread
     from spikeport.trainer.ranks import process_group, share
-    from spikeport.trainer.recipe import load_recipe, parse_change
+    from spikeport.trainer.recipe import load_recipe
 
     asked = dict(parse_change(change) for change in changes or ())
     if energy_profile is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +13,10 @@ import typer
 
 from spikeport.errors import InputError
 from spikeport.float_network import FloatNetwork
+from spikeport.labels import check_classes, output_count
 from spikeport.network import DeployedNetwork, Reset
 from spikeport.part_rules import choice
+from spikeport.toml_table import parse_change
 
 if TYPE_CHECKING:
     from spikeport.report.screen import Renderable
@@ -22,7 +24,16 @@ if TYPE_CHECKING:
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 Data = Annotated[
-    str, typer.Option("--data", help="`digits`, `mnist`, ...; an .npz file; a recipe (.toml).")
+    str,
+    typer.Option(
+        "--data", help="`digits`, `mnist`, ...; an .npz file; a folder of images; a recipe (.toml)."
+    ),
+]
+DataChanges = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="data.KEY=VALUE", help="Change a setting of the data: data.full_scale=16."
+    ),
 ]
 Out = Annotated[Path, typer.Option("--out", "-o", help="File to write.")]
 Dt = Annotated[
@@ -114,16 +125,39 @@ def open_deployed(path: Path) -> DeployedNetwork:
     return network
 
 
-def open_data(name: str, steps: int | None = None) -> Dataset:
-    """A data set by name or path, or as a recipe (.toml) describes it; `steps` is for events."""
+def open_data(name: str, steps: int, changes: Sequence[str] | None = None) -> Dataset:
+    """A data set by name or path, or as a recipe (.toml) describes it.
+
+    Args:
+        steps: T, for events.
+        changes: settings to change, data.KEY=VALUE.
+    """
     from spikeport.trainer import load_dataset
 
+    asked = dict(parse_change(change) for change in changes or ())
     if name.endswith(".toml"):
         from spikeport.trainer import load_recipe  # needs torch, which data alone do not
 
-        recipe = load_recipe(name)
-        return load_dataset(recipe.data, steps or recipe.training.steps)
-    return load_dataset(name, steps)
+        return load_dataset(load_recipe(name, asked).data, steps)
+    for key in asked:
+        if not key.startswith("data."):
+            raise InputError(f"--set {key}: must be a setting of the data, as data.full_scale=16")
+    options = {key.removeprefix("data."): value for key, value in asked.items()}
+    return load_dataset(name, steps, **options)
+
+
+def data_for(
+    network: DeployedNetwork | FloatNetwork,
+    name: str,
+    changes: Sequence[str] | None,
+    *,
+    judged: bool = True,
+) -> Dataset:
+    """As `open_data`, with its classes compared with the network's outputs (`check_classes`)."""
+    data = open_data(name, network.steps, changes)
+    subject = f"data set '{data.name}'"
+    check_classes(subject, data.classes, output_count(network), judged=judged)
+    return data
 
 
 def numbers(option: str, text: str) -> tuple[int, ...]:

@@ -30,6 +30,7 @@ def compare(
         str, typer.Option("--backends", "-b", help="Joined by commas, each against the first.")
     ] = "native,reference",
     data: _io.Data = "digits",
+    changes: _io.DataChanges = None,
     samples: _io.Count = 4,
     trace: _traces.Traces = False,
     timeout: _shards.Timeout = None,
@@ -47,7 +48,7 @@ def compare(
         _traces.compare_trace_files(network, other, as_json)
         return
     opened = _io.open_deployed(network)
-    dataset = _io.open_data(data, opened.steps)
+    dataset = _io.data_for(opened, data, changes)
     x = encode_samples(opened.inputs, opened.steps, dataset.test_x[:samples])
     stages: list[tuple[str, str, DeployedNetwork]] = [
         (name, name, opened) for name in backends.split(",") if name
@@ -115,6 +116,7 @@ def _runs(
 def energy(
     network: Annotated[Path, typer.Argument(help=".spikeport, or .nir with chip integers.")],
     data: _io.Data = "digits",
+    changes: _io.DataChanges = None,
     samples: _io.Count = None,
     profile: Annotated[str, typer.Option(help="A built-in profile, or a .toml file.")] = "loihi1",
     as_json: _io.Json = False,
@@ -128,7 +130,9 @@ def energy(
     opened = _io.open_deployed(network)
     prices = load_profile(profile)
     x: Any = encode_samples(
-        opened.inputs, opened.steps, _io.open_data(data, opened.steps).test_x[:samples]
+        opened.inputs,
+        opened.steps,
+        _io.data_for(opened, data, changes, judged=False).test_x[:samples],
     )
     run = run_backend("native", opened, x)
     assert run.counts is not None  # native always counts

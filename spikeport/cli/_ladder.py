@@ -18,6 +18,7 @@ def ladder(
         "ladder"
     ),
     data: _io.Data = "digits",
+    changes: _io.DataChanges = None,
     samples: _io.Count = None,
     lava_samples: Annotated[
         int, typer.Option(min=0, help="Test samples for Lava, which is slow; 0: without.")
@@ -53,8 +54,9 @@ def ladder(
         quantize=QuantizeConfig(weight_bits=bits),
     )
     model = load_checkpoint(network).model
-    dataset = _io.open_data(data, model.steps)
+    dataset = _io.open_data(data, model.steps, changes)
     command = ["spikeport", "ladder", str(network), "--data", data]
+    command += (word for change in changes or () for word in ("--set", change))
     command += () if isinstance(model, ChipNetwork) else ("--bits", str(bits))
     command += () if samples is None else ("--samples", str(samples))
     command += ("--lava-samples", str(lava_samples))

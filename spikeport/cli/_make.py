@@ -71,7 +71,7 @@ def train(
     """
     from spikeport.cli._training import run_recipe
     from spikeport.report.units import parse_energy
-    from spikeport.trainer.recipe import parse_change
+    from spikeport.toml_table import parse_change
 
     stage = "training" if bits is None else "chip"
     given: dict[str, Any] = {
@@ -116,6 +116,7 @@ def quantize(
     network: Annotated[Path, typer.Argument(help="Checkpoint (.safetensors) or float .nir.")],
     out: _io.Out,
     data: _io.Data = "digits",
+    changes: _io.DataChanges = None,
     bits: Annotated[int, typer.Option(help="Bits per weight, 2 to 8.")] = 8,
     calibration: Annotated[
         int, typer.Option(min=1, help="Training samples that choose the scales.")
@@ -135,7 +136,7 @@ def quantize(
         raise InputError(
             f"{network}: holds chip integers already; `spikeport export` writes them to a file"
         )
-    samples = _io.open_data(data, float_network.steps).train_x[:calibration]
+    samples = _io.data_for(float_network, data, changes, judged=False).train_x[:calibration]
     result = run_quantization(float_network, samples, QuantizeConfig(weight_bits=bits))
     save_network(result.network, out)
     facts = {

@@ -12,6 +12,7 @@ from spikeport.cli import _io, _shards, _traces
 from spikeport.cli._sweep import sweep_rows, sweep_table
 from spikeport.cli._tables import counts_table, facts_table
 from spikeport.errors import InputError
+from spikeport.labels import check_labels, output_count
 from spikeport.network import DeployedNetwork
 from spikeport.outputs import describe_outputs
 from spikeport.samples import encode_samples
@@ -30,6 +31,7 @@ def run(
         str | None, typer.Option("--backend", "-b", help="See `spikeport backends`.")
     ] = None,
     data: _io.Data = "digits",
+    changes: _io.DataChanges = None,
     samples: _io.Count = None,
     trace: _traces.TraceFile = None,
     probe: _traces.Probes = None,
@@ -46,12 +48,12 @@ def run(
     if trace is not None and (len(networks) > 1 or asked != _shards.Asked(timeout_s=timeout)):
         raise InputError(f"--trace {trace}: takes one network and no --dask")
     if len(networks) > 1:
-        _run_several(networks, backend or "native", data, samples, asked, as_json)
+        _run_several(networks, backend or "native", data, changes, samples, asked, as_json)
         return
     (network,) = networks
     opened = _io.open_network(network)
     deployed = isinstance(opened, DeployedNetwork)
-    dataset = _io.open_data(data, opened.steps)
+    dataset = _io.data_for(opened, data, changes)
     x: Any = dataset.test_x[:samples]
     if deployed:
         x = encode_samples(opened.inputs, opened.steps, x)
@@ -92,12 +94,15 @@ def _run_several(
     paths: Sequence[Path],
     backend: str,
     data: str,
+    changes: Sequence[str] | None,
     samples: int | None,
     asked: _shards.Asked,
     as_json: bool,
 ) -> None:
     networks = [_io.open_deployed(path) for path in paths]
-    dataset = _io.open_data(data, networks[0].steps)
+    dataset = _io.data_for(networks[0], data, changes)
+    for path, network in zip(paths, networks, strict=True):
+        check_labels(str(path), dataset.classes - 1, output_count(network))
     x, labels = dataset.test_x[:samples], dataset.test_y[:samples]
     pairs = [(network, encode_samples(network.inputs, network.steps, x)) for network in networks]
     rows = sweep_rows(paths, networks, _shards.compute(backend, pairs, asked), labels)

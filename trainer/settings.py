@@ -1,0 +1,91 @@
+"""Settings checked strictly: an unknown key or a wrong type is one error that names the key."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, NoReturn, TypeVar, get_type_hints
+
+from pydantic import TypeAdapter, ValidationError
+
+from spikeport.errors import InputError
+from spikeport.text import quoted
+from spikeport.toml_table import nearest
+
+T = TypeVar("T")
+
+
+def read_settings(
+    kind: type[T], raw: dict[str, Any], subject: str, changes: Mapping[str, Any] | None = None
+) -> T:
+    """A dataclass from the tables of a TOML file.
+
+    Args:
+        raw: is changed.
+        subject: begins every error message.
+        changes: values by dotted key, which take the place of those in `raw`.
+
+    Raises:
+        InputError: an unknown key (the nearest known one is named), a value of the wrong type or
+            out of its range.
+    """
+    for key, value in (changes or {}).items():
+        given = key + value if isinstance(value, str) else key
+        if any("\ud800" <= character <= "\udfff" for character in given):
+            raise InputError(f"{subject}: '{key}' is {quoted(value)}, must be UTF-8, as in TOML")
+        _set(raw, subject, key, value)
+    try:
+        # As JSON, so that strict rules let names of enumerations and lists through.
+        text = json.dumps(raw, default=str)
+    except ValueError as error:  # an integer of thousands of digits
+        raise InputError(f"{subject}: holds a value that cannot be read: {error}") from error
+    try:
+        return TypeAdapter(kind).validate_json(text, strict=True)
+    except ValidationError as error:
+        _refuse(kind, subject, error)
+
+
+def _set(raw: dict[str, Any], subject: str, key: str, value: Any) -> None:
+    *tables, name = key.split(".")
+    table = raw
+    for part in tables:
+        table = table.setdefault(part, {})
+        if not isinstance(table, dict):
+            raise InputError(f"{subject}: '{key}' cannot be set, '{part}' is no table")
+    table[name] = value
+
+
+def _refuse(kind: type[Any], subject: str, error: ValidationError) -> NoReturn:
+    """Raise the first fault as the one error."""
+    fault = error.errors()[0]
+    key = ".".join(str(part) for part in fault["loc"])
+    if fault["type"] == "unexpected_keyword_argument":
+        raise InputError(f"{subject}: unknown key '{key}'{_hint(kind, key)}") from None
+    if isinstance(cause := fault.get("ctx", {}).get("error"), InputError):
+        raise InputError(f"{subject}: {cause}") from None
+    if fault["type"] == "enum":
+        known = fault["ctx"]["expected"].replace(" or ", ", ")
+        raise InputError(
+            f"{subject}: '{key}' is {quoted(fault['input'])}, must be one of {known}"
+        ) from None
+    said = fault["msg"][:1].lower() + fault["msg"][1:]
+    raise InputError(f"{subject}: '{key}' is {quoted(fault['input'])}: {said}") from None
+
+
+def _hint(kind: type[Any], key: str) -> str:
+    """The known key most like this one, or the same one in its right table."""
+    known = list(_keys(kind))
+    table, dot, name = key.rpartition(".")
+    beside = [k for k in known if k.startswith(table + dot) and k.count(".") == key.count(".")]
+    elsewhere = [k for k in known if k.rpartition(".")[2] == name]
+    return f"; did you mean '{elsewhere[0]}'?" if elsewhere else nearest(key, beside)
+
+
+def _keys(kind: type[Any], prefix: str = "") -> Iterator[str]:
+    """Dotted keys of a dataclass and of those within it."""
+    hints = get_type_hints(kind)
+    for part in dataclasses.fields(kind):
+        yield prefix + part.name
+        if dataclasses.is_dataclass(hints[part.name]):
+            yield from _keys(hints[part.name], f"{prefix}{part.name}.")
