@@ -252,6 +252,9 @@ def test_a_nir_file_from_elsewhere_needs_dt_and_steps(spikeport: Spikeport, tmp_
     assert network.steps == 5
     assert all(part.reset == "subtract" for part in network.populations)
     assert json.loads(out)["content_hash"] == network.content_hash
+    for option, comparison in (("--strict", ">"), ("--no-strict", ">=")):
+        _, out, _ = spikeport("inspect", foreign, *given, option, "--json")
+        assert json.loads(out)["comparison"] == comparison
     code, _, err = spikeport("inspect", foreign, "--dt", "1e-3", "-T", 5, "--reset", "soft")
     assert code == 2
     assert "--reset is 'soft', must be one of 'zero', 'subtract'" in one_line(err)

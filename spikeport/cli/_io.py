@@ -45,6 +45,14 @@ Steps = Annotated[
 ResetName = Annotated[
     str | None, typer.Option("--reset", help="`zero` or `subtract`, for a NIR file from elsewhere.")
 ]
+Strict = Annotated[
+    bool | None,
+    typer.Option(
+        "--strict/--no-strict",
+        help="For a NIR file from elsewhere: neurons fire above their threshold, as NIR documents, "
+        "or also at it.",
+    ),
+]
 RecipeName = Annotated[
     str, typer.Argument(help="Name of a recipe that comes with Spikeport, or a .toml file.")
 ]
@@ -85,10 +93,11 @@ class Foreign:
     dt_s: float | None = None
     steps: int | None = None
     reset: str | None = None
+    strict: bool | None = None
 
     def given(self) -> dict[str, Any]:
         """The arguments of `read_nir` that were given."""
-        facts: dict[str, Any] = {"dt_s": self.dt_s, "steps": self.steps}
+        facts: dict[str, Any] = {"dt_s": self.dt_s, "steps": self.steps, "strict": self.strict}
         if self.reset is not None:
             facts["reset"] = choice("--reset", Reset, self.reset)
         return {name: value for name, value in facts.items() if value is not None}

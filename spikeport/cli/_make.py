@@ -124,6 +124,7 @@ def quantize(
     dt: _io.Dt = None,
     steps: _io.Steps = None,
     reset: _io.ResetName = None,
+    strict: _io.Strict = None,
     as_json: _io.Json = False,
 ) -> None:
     """Quantize a float network to chip integers; write a .spikeport file."""
@@ -131,7 +132,7 @@ def quantize(
     from spikeport.report import quantization_sections, render_section
     from spikeport.workflow import quantize as run_quantization
 
-    float_network = _io.open_network(network, _io.Foreign(dt, steps, reset))
+    float_network = _io.open_network(network, _io.Foreign(dt, steps, reset, strict))
     if isinstance(float_network, DeployedNetwork):
         raise InputError(
             f"{network}: holds chip integers already; `spikeport export` writes them to a file"
@@ -154,12 +155,13 @@ def export(
     dt: _io.Dt = None,
     steps: _io.Steps = None,
     reset: _io.ResetName = None,
+    strict: _io.Strict = None,
     as_json: _io.Json = False,
 ) -> None:
     """Write a network as NIR (.nir); chip integers travel along as metadata."""
     from spikeport.export import read_nir, write_nir
 
-    opened = _io.open_network(network, _io.Foreign(dt, steps, reset))
+    opened = _io.open_network(network, _io.Foreign(dt, steps, reset, strict))
     write_nir(opened, out)
     again = read_nir(out)
     facts: dict[str, object] = {"nir": str(out), "bytes": out.stat().st_size}

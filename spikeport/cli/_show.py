@@ -24,10 +24,11 @@ def inspect(
     dt: _io.Dt = None,
     steps: _io.Steps = None,
     reset: _io.ResetName = None,
+    strict: _io.Strict = None,
     as_json: _io.Json = False,
 ) -> None:
     """Show what a network file holds."""
-    network = _io.open_network(file, _io.Foreign(dt, steps, reset))
+    network = _io.open_network(file, _io.Foreign(dt, steps, reset, strict))
     if isinstance(network, DeployedNetwork):
         from spikeport.network_hash import describe
 
