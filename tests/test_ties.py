@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import nir
 import numpy as np
@@ -29,6 +29,9 @@ from spikeport.simulators.float_nir import run_float
 from spikeport.simulators.native import run_native
 from spikeport.trained_model import LIFLayer, LinearLayer, TrainedModel
 from tests.quantize_networks import DT, affine, chain, quantized, spikes_in
+
+if TYPE_CHECKING:
+    from spikeport.trainer import SpikingNetwork
 
 SHARED = os.environ.get("SPIKEPORT_DATA")
 STEPS = 6
@@ -136,6 +139,21 @@ def on_chip(network: FloatNetwork, case: Case) -> dict[str, NDArray[np.uint8]]:
     return traced(run_native(made.network, {"input": case.x}, record=("spikes",)))
 
 
+def trainable(case: Case) -> SpikingNetwork:
+    import torch
+
+    from spikeport.trainer import LIF, Node, SpikingNetwork
+
+    nodes, source = [], "input"
+    for i, weight in enumerate(case.weights):
+        linear = torch.nn.Linear(*weight.T.shape, bias=False)
+        linear.weight = torch.nn.Parameter(torch.tensor(weight / case.unit, dtype=torch.float32))
+        neurons = LIF(float(case.keep), case.threshold, case.reset, strict=case.strict)
+        nodes += [Node(f"fc{i}", (source,), linear), Node(f"lif{i}", (f"fc{i}",), neurons)]
+        source = f"lif{i}"
+    return SpikingNetwork(Input("input", SIZES[:1], Coding.SPIKES), nodes, case.steps).eval()
+
+
 @settings(max_examples=80, deadline=None)
 @given(cases(HELD))
 def test_what_integers_hold_exactly_stays_through_the_export_and_on_the_chip(case: Case) -> None:
@@ -155,18 +173,11 @@ def test_a_decay_that_is_rounded_loses_at_most_one_spike_in_a_hundred(case: Case
 @settings(max_examples=40, deadline=None)
 @given(cases((*HELD, "9/10")))
 def test_training_its_file_and_norse_fire_alike(case: Case) -> None:
-    torch = pytest.importorskip("torch")
-    from spikeport.trainer import LIF, Node, SpikingNetwork, describe, evaluate
+    pytest.importorskip("torch")
+    from spikeport.trainer import describe, evaluate
 
-    nodes, source = [], "input"
-    for i, weight in enumerate(case.weights):
-        linear = torch.nn.Linear(*weight.T.shape, bias=False)
-        linear.weight = torch.nn.Parameter(torch.tensor(weight / case.unit, dtype=torch.float32))
-        neurons = LIF(float(case.keep), case.threshold, case.reset, strict=case.strict)
-        nodes += [Node(f"fc{i}", (source,), linear), Node(f"lif{i}", (f"fc{i}",), neurons)]
-        source = f"lif{i}"
-    network = SpikingNetwork(Input("input", SIZES[:1], Coding.SPIKES), nodes, STEPS)
-    trained = traced(evaluate(network.eval(), case.x.astype(np.float32), ("spikes",)))
+    network = trainable(case)
+    trained = traced(evaluate(network, case.x.astype(np.float32), ("spikes",)))
     bound = 0 if str(case.keep) in HELD else 0.01
     assert share_lost(case, trained) <= bound
     graph = export_float(describe(network))
@@ -178,6 +189,20 @@ def test_training_its_file_and_norse_fire_alike(case: Case) -> None:
     # Whoever reads the file without its metadata compares with `>`.
     strict = replace(again, strict=True)
     assert share_lost(case, traced(run_float(strict, case.x, record=("spikes",)))) <= bound
+
+
+@settings(max_examples=20, deadline=None)
+@given(cases(HELD))
+def test_training_in_chip_arithmetic_starts_from_the_same_spikes(case: Case) -> None:
+    pytest.importorskip("torch")
+    from spikeport import to_chip
+    from spikeport.trainer import evaluate
+
+    chip = to_chip(trainable(case), case.x.astype(np.float32))
+    run = evaluate(chip, case.x.astype(np.float32), ("spikes",))
+    assert share_lost(case, traced(run)) == 0
+    deployed = run_native(chip.deployed(), {"input": case.x}, record=("spikes",))
+    assert share_lost(case, traced(deployed)) == 0
 
 
 def test_steps_too_many_for_the_fraction_lose_a_spike_in_a_hundred() -> None:
