@@ -146,7 +146,8 @@ def trainable(case: Case) -> SpikingNetwork:
 
     nodes, source = [], "input"
     for i, weight in enumerate(case.weights):
-        linear = torch.nn.Linear(*weight.T.shape, bias=False)
+        inputs, outputs = weight.T.shape
+        linear = torch.nn.Linear(inputs, outputs, bias=False)
         linear.weight = torch.nn.Parameter(torch.tensor(weight / case.unit, dtype=torch.float32))
         neurons = LIF(float(case.keep), case.threshold, case.reset, strict=case.strict)
         nodes += [Node(f"fc{i}", (source,), linear), Node(f"lif{i}", (f"fc{i}",), neurons)]
