@@ -39,6 +39,7 @@ def diagnose(
     from spikeport.trainer import diagnose as run_diagnosis
     from spikeport.trainer import load_checkpoint
 
+    _io.check_out("--out", out, _io.PAGE, checkpoint, data)
     loaded = load_checkpoint(checkpoint)
     dataset = _io.open_data(data, loaded.model.steps)
     counts = None if steps is None else _io.numbers("--steps", steps)

@@ -44,7 +44,7 @@ def front(
     from spikeport.report.front import draw_front
     from spikeport.report.units import parse_energy
     from spikeport.trainer.data_catalogue import load_dataset
-    from spikeport.trainer.front import train_front
+    from spikeport.trainer.front import front_files, train_front
     from spikeport.trainer.measuring import spread
     from spikeport.trainer.ranks import process_group, share
     from spikeport.trainer.recipe import load_recipe, parse_change
@@ -55,6 +55,8 @@ def front(
     chosen = load_recipe(recipe, asked)
     config = chosen.training if bits is None else chosen.on_chip(bits)
     limits = [parse_energy(text, "--budgets") / 1e6 for text in budgets.split(",")]
+    written = ("front.json", "front.svg", *front_files(limits, started=start is not None))
+    _io.check_out_folder(out, written, recipe, chosen.data.name, start, teacher)
     document: dict[str, Any] = {
         "recipe": recipe,
         "start": None if start is None else str(start),

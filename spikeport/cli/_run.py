@@ -48,6 +48,8 @@ def run(
         _run_several(networks, backend or "native", data, samples, asked, as_json)
         return
     (network,) = networks
+    if trace is not None:
+        _io.check_out("--trace", trace, _io.TRACE, network, data)
     opened = _io.open_network(network)
     deployed = isinstance(opened, DeployedNetwork)
     dataset = _io.open_data(data, opened.steps)
