@@ -64,10 +64,13 @@ def answer_to(address: tuple[str, int], request: bytes, *, tls: bool) -> bytes:
     """What a stranger without a certificate gets to read."""
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    with suppress(OSError), socket.create_connection(address, timeout=10) as plain:
-        with context.wrap_socket(plain) if tls else plain as connection:
-            connection.sendall(request)
-            return connection.recv(1 << 16)
+    with (
+        suppress(OSError),
+        socket.create_connection(address, timeout=10) as plain,
+        context.wrap_socket(plain) if tls else plain as connection,
+    ):
+        connection.sendall(request)
+        return connection.recv(1 << 16)
     return b""
 
 

@@ -58,7 +58,7 @@ def lava_python() -> Path | None:
 def _recorded() -> Path | None:
     try:
         return Path((Path(sys.prefix) / RECORD).read_text(encoding="utf-8").rstrip("\n"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
 
 
@@ -125,7 +125,12 @@ def create_environment(path: str | os.PathLike[str]) -> Path:
 
 
 def _check_free(folder: Path) -> None:
-    """Refuse to empty a folder that is not a virtual environment, whole or begun."""
+    """Refuse to empty what a link leads to, and what is no virtual environment, whole or begun."""
+    if folder.is_symlink():
+        raise InputError(
+            f"{folder}: is a symbolic link, and what it leads to has no working Lava and would be "
+            "emptied; give the folder itself, or remove the link"
+        )
     if folder.is_dir() and not (folder / "pyvenv.cfg").is_file():
         others = sorted(set(os.listdir(folder)) - {"bin", "include", "lib", "lib64"})
         if others:
