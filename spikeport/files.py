@@ -30,6 +30,11 @@ _KINDS = {
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
 }
+KNOWN = (
+    *(".spikeport", ".nir", ".safetensors", ".h5", ".hdf5", ".html", ".htm"),
+    *(".json", ".svg", ".toml", ".npz", ".shard"),
+)
+"""Suffixes of the files that Spikeport writes or reads."""
 DESCRIPTORS = Path("/proc/self/fd")
 _NO_UNNAMED = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL)
 """What open() says where the file system, or the kernel, has no unnamed files."""
@@ -82,11 +87,11 @@ def check_output(
     """Refuse an output that cannot or must not be written, before anything is computed for it.
 
     Args:
-        suffixes: those that its kind of file may have; any if there are none.
+        suffixes: those of its kind of file, which then must not have that of another kind.
         inputs: files that it must not replace, by whatever name; what does not exist is skipped.
 
     Raises:
-        InputError: it is one of the inputs, or has another suffix.
+        InputError: it is one of the inputs, or has the suffix of another kind of file.
         OutputError: it exists and is not a regular file, or it or its folder cannot be written.
     """
     path = Path(path)
@@ -106,7 +111,7 @@ def check_output(
                     "would be lost; choose another name"
                 )
     allowed = tuple(suffixes)
-    if allowed and path.suffix not in allowed:
+    if allowed and path.suffix not in allowed and path.suffix.lower() in KNOWN:
         raise InputError(f"{path}: suffix '{path.suffix}', must be {' or '.join(allowed)}")
 
 

@@ -407,7 +407,9 @@ def test_an_output_that_is_an_input_is_refused(
 
 
 def test_an_output_of_another_kind_is_refused(tmp_path: Path) -> None:
-    for name in ("a.safetensors", "a", "a.NIR", "nir", ".nir"):
+    for name in ("a.safetensors", "a.NIR", "a.nir.html", "a.toml", "a.Npz"):
         with pytest.raises(InputError, match=r"suffix '.*', must be \.nir or \.n"):
             check_output(tmp_path / name, suffixes=(".nir", ".n"))
-    check_output(tmp_path / "a.n", suffixes=(".nir", ".n"))
+    for name in ("a.n", "a.nir", "a", "a.other", ".toml"):
+        check_output(tmp_path / name, suffixes=(".nir", ".n"))
+    check_output(tmp_path / "a.toml")

@@ -11,6 +11,7 @@ import pytest
 from spikeport.errors import InputError
 from spikeport.network_file import save_network
 from spikeport.trainer import TrainConfig, load_digits_split, train
+from spikeport.trainer.config import Architecture
 from tests.test_cli import Spikeport, folder, one_line, spikeport
 from tests.test_lava_faults import network
 
@@ -134,7 +135,16 @@ def test_an_output_with_the_suffix_of_another_kind(
 ) -> None:
     verb, given, option, out = command
     right = Path(out).suffix
-    for suffix in {".nir", ".spikeport", ".safetensors", ".h5", ".html", ".toml", ""} - {right}:
+    for suffix in {
+        ".nir",
+        ".spikeport",
+        ".safetensors",
+        ".h5",
+        ".html",
+        ".toml",
+        ".npz",
+        ".NPZ",
+    } - {right}:
         code, _, err = spikeport(verb, given, option, f"new{suffix}")
         assert code == 2
         assert one_line(err).startswith(f"spikeport: {option} new{suffix}: suffix '{suffix}', must")
@@ -152,7 +162,9 @@ def test_an_output_in_a_folder_that_is_missing_is_refused_before_the_work(
 
 
 def test_the_library_trains_onto_no_checkpoint_that_it_starts_from(tmp_path: Path) -> None:
-    config = TrainConfig(architecture="mlp", widths=(4,), steps=2, epochs=1, validation=0.2)
+    config = TrainConfig(
+        architecture=Architecture.MLP, widths=(4,), steps=2, epochs=1, validation=0.2
+    )
     data = load_digits_split()
     path = tmp_path / "m.safetensors"
     train(config, data, checkpoint=path)

@@ -75,9 +75,11 @@ def answer_to(address: tuple[str, int], request: bytes, *, tls: bool) -> bytes:
 
 
 def identity(address: str, security: Any) -> dict[str, Any]:
+    rpc: Any = distributed.rpc
+
     async def ask() -> Any:
         given = security.get_connection_args("client")
-        async with distributed.rpc(address, timeout=1, connection_args=given) as peer:
+        async with rpc(address, timeout=1, connection_args=given) as peer:
             return await peer.identity()
 
     found: dict[str, Any] = asyncio.run(asyncio.wait_for(ask(), 10))
@@ -86,6 +88,7 @@ def identity(address: str, security: Any) -> dict[str, Any]:
 
 def test_nobody_else_reaches_local_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    security: Any = distributed.security.Security
     before = listening()
     with cluster.connected(None, 1, 1) as client:
         info = client.scheduler_info()
@@ -99,7 +102,7 @@ def test_nobody_else_reaches_local_workers(tmp_path: Path, monkeypatch: pytest.M
         assert accepting_unix_sockets() == []
         for address in addresses:
             assert identity(address, client.security)["type"] in ("Scheduler", "Worker", "Nanny")
-            strangers = (distributed.security.Security.temporary(), distributed.security.Security())
+            strangers = (security.temporary(), security())
             for stranger in strangers:
                 for scheme in ("tls", "tcp"):
                     with pytest.raises((OSError, TypeError, RuntimeError)):

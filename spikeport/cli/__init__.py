@@ -47,12 +47,16 @@ def main() -> None:
 def _exit_code(app: object) -> int:
     """Run a Typer application; say what went wrong, and by which exit code."""
     assert callable(app)
+    output = os.fstat(1)
     try:
         app()
     except SystemExit as stop:
-        code = int(stop.code or 0)
-        # Typer's answer to a broken pipe: no verb ends like this, a failed check is an error.
-        return READER_GONE if code == 1 else code
+        if isinstance(stop.__context__, BrokenPipeError):
+            # What typer and rich make of one, of which rich lets standard output go nowhere.
+            if os.path.samestat(output, os.fstat(1)):
+                return _unforeseen(stop.__context__)
+            return READER_GONE
+        return int(stop.code or 0)
     except SpikeportError as error:
         _say(f"{error}")
         return error.exit_code

@@ -88,7 +88,7 @@ class Foreign:
 
 CHIP, NIR, CHECKPOINT = (".spikeport",), (".nir",), (".safetensors",)
 PAGE, TRACE = (".html", ".htm"), (".h5", ".hdf5")
-"""Suffixes that each kind of output may have."""
+"""Suffixes of each kind of output."""
 
 
 def check_out(option: str, out: Path, suffixes: Iterable[str], *inputs: str | Path | None) -> None:

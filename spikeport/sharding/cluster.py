@@ -128,7 +128,10 @@ def _local_cluster(workers: int | None, shards: int) -> Iterator[Any]:
     import dask
     from dask.system import CPU_COUNT
 
-    routes = {"distributed.scheduler.http.routes": [], "distributed.worker.http.routes": []}
+    routes: dict[str, list[str]] = {
+        "distributed.scheduler.http.routes": [],
+        "distributed.worker.http.routes": [],
+    }
     with (
         scratch_folder("spikeport-dask-") as scratch,
         _without_current_folder(),
