@@ -41,9 +41,11 @@ def read_apart(path: str | os.PathLike[str], metadata_key: str) -> RawGraph:
     if not path.is_file():
         raise InputError(f"{path}: no such file")
     limit = int(SECONDS + path.stat().st_size * SECONDS_PER_BYTE)
-    command = [sys.executable, "-c", f"import sys; from {__name__} import main; sys.exit(main())"]
-    command += [str(path), metadata_key, str(limit)]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p or os.getcwd() for p in sys.path)}
+    program = f"import sys; from {__name__} import main; sys.exit(main())"
+    command = [sys.executable, "-P", "-c", program, str(path), metadata_key, str(limit)]
+    # Neither the current folder, where anybody's modules may lie, nor the names of import hooks.
+    places = [*filter(os.path.isabs, sys.path), str(Path(__file__).absolute().parents[2])]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(places)}
     try:
         done = subprocess.run(command, env=environment, capture_output=True, timeout=2 * limit)
     except subprocess.TimeoutExpired:

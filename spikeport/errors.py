@@ -1,5 +1,7 @@
 """The errors Spikeport raises for its users, each with the exit code the CLI gives it.
 
+Any other exception that reaches the command line is a bug, with an exit code of its own.
+
 Every message names the subject, its value and the rule that it broke.
 """
 

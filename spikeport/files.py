@@ -1,19 +1,40 @@
-"""Writing files so that a full disk or a killed process never harms what stood there before."""
+"""Writing files so that a full disk or a killed process never harms what stood there before.
+
+Every output goes through `replacing`. A symbolic link is written through: the file it leads to is
+replaced, the link stays. A file that is replaced keeps its permissions, and its owner where this
+process may set it; other hard links to it keep the old content. What is not a regular file
+(device, FIFO, socket) or is write-protected is refused.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import fcntl
+import hashlib
 import os
+import stat
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from io import FileIO
 from pathlib import Path
 
-from spikeport.errors import OutputError
+from spikeport.errors import InputError, OutputError
 
 SUFFIX = ".spikeport.tmp"
+LONG_NAME = 200
+"""Bytes of a name above which that of its temporary file holds a digest of it: 255 is the limit."""
+_KINDS = {
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+KNOWN = (
+    *(".spikeport", ".nir", ".safetensors", ".h5", ".hdf5", ".html", ".htm"),
+    *(".json", ".svg", ".toml", ".npz", ".shard"),
+)
+"""Suffixes of the files that Spikeport writes or reads."""
 DESCRIPTORS = Path("/proc/self/fd")
 _NO_UNNAMED = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL)
 """What open() says where the file system, or the kernel, has no unnamed files."""
@@ -30,16 +51,21 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[FileIO]:
     killed process has left is removed by the next who writes `path`.
 
     Raises:
-        OutputError: the folder is missing or not writable, or the disk is full.
+        OutputError: the folder is missing or not writable, the disk is full, or what stands there
+            is write-protected or not a regular file.
     """
-    target = Path(path)
-    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:12]}{SUFFIX}")
+    path = Path(path)
     try:
+        old = _replaceable(path)
+        target = _target(path)
+        temporary = target.with_name(f"{_prefix(target)}{uuid.uuid4().hex[:12]}{SUFFIX}")
         _clear(target)
         unnamed = _unnamed(target.parent)
         try:
             with unnamed or _named(temporary) as file:
                 yield file
+                if old is not None:
+                    _take_over(old, file)
                 os.fsync(file.fileno())
                 if unnamed is not None:
                     _link(unnamed, temporary)
@@ -49,7 +75,80 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[FileIO]:
     except OSError as error:
         if isinstance(error, OutputError):
             raise
-        raise OutputError(f"{target}: cannot be written: {error.strerror or error}") from error
+        raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+def check_output(
+    path: str | os.PathLike[str],
+    *,
+    suffixes: Iterable[str] = (),
+    inputs: Iterable[str | os.PathLike[str]] = (),
+) -> None:
+    """Refuse an output that cannot or must not be written, before anything is computed for it.
+
+    Args:
+        suffixes: those of its kind of file, which then must not have that of another kind.
+        inputs: files that it must not replace, by whatever name; what does not exist is skipped.
+
+    Raises:
+        InputError: it is one of the inputs, or has the suffix of another kind of file.
+        OutputError: it exists and is not a regular file, or it or its folder cannot be written.
+    """
+    path = Path(path)
+    try:
+        old = _replaceable(path)
+        folder = _target(path).parent
+        (_unnamed(folder) or os.scandir(folder)).close()
+    except OSError as error:
+        if isinstance(error, OutputError):
+            raise
+        raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
+    for read in inputs:
+        with contextlib.suppress(OSError):
+            if old is not None and os.path.samestat(old, os.stat(read)):
+                raise InputError(
+                    f"{path}: is to be written, but is the same file as the input {read}, which "
+                    "would be lost; choose another name"
+                )
+    allowed = tuple(suffixes)
+    if allowed and path.suffix not in allowed and path.suffix.lower() in KNOWN:
+        raise InputError(f"{path}: suffix '{path.suffix}', must be {' or '.join(allowed)}")
+
+
+def _target(path: Path) -> Path:
+    """Where the file itself lies, or shall lie."""
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
+
+
+def _replaceable(path: Path) -> os.stat_result | None:
+    """The status of the file that stands at `path`; None if there is none.
+
+    Raises:
+        OSError: there is something that must not be replaced.
+    """
+    try:
+        # By the kernel, which follows no link that a stranger has put into a shared folder.
+        found = os.stat(path)
+    except FileNotFoundError:
+        return None
+    if stat.S_ISDIR(found.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if not stat.S_ISREG(found.st_mode):
+        kind = _KINDS.get(stat.S_IFMT(found.st_mode), "something else")
+        raise OutputError(f"{path}: cannot be written: it is {kind}, must be a regular file")
+    os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC))  # may it be written?
+    return found
+
+
+def _take_over(old: os.stat_result, file: FileIO) -> None:
+    """Give `file` the permissions of the file that it replaces, and its owner where possible."""
+    for owner in (old.st_uid, -1):
+        try:
+            os.fchown(file.fileno(), owner, old.st_gid)
+            break
+        except OSError:
+            continue
+    os.fchmod(file.fileno(), stat.S_IMODE(old.st_mode) & 0o777)
 
 
 def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
@@ -101,16 +200,38 @@ def _use(file: FileIO) -> None:
         fcntl.flock(file, fcntl.LOCK_EX)
 
 
+def _prefix(target: Path) -> str:
+    """What the names of all temporary files of `target` begin with."""
+    name = os.fsencode(target.name)
+    short = target.name if len(name) <= LONG_NAME else hashlib.sha256(name).hexdigest()[:32]
+    return f".{short}."
+
+
 def _clear(target: Path) -> None:
-    """Remove the temporary files of `target` that no process has in use."""
+    """Remove the temporary files of `target` that no process has in use.
+
+    Anybody may have put something else there under such a name, which is left alone.
+    """
     found: list[str] = []
     with contextlib.suppress(OSError), os.scandir(target.parent) as entries:
-        prefix = f".{target.name}."
-        found = [e.path for e in entries if e.name.startswith(prefix) and e.name.endswith(SUFFIX)]
+        prefix = _prefix(target)
+        found = [
+            entry.path
+            for entry in entries
+            if entry.name.startswith(prefix)
+            and entry.name.endswith(SUFFIX)
+            and entry.is_file(follow_symlinks=False)
+        ]
     for path in found:
-        with contextlib.suppress(OSError), FileIO(path) as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.unlink(path)
+        with contextlib.suppress(OSError), _opened(path) as file:
+            if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                os.unlink(path)
+
+
+def _opened(path: str) -> FileIO:
+    """A file to read, opened without following a link or waiting for the writer of a FIFO."""
+    return FileIO(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC))
 
 
 def make_folder(folder: Path) -> None:

@@ -11,6 +11,9 @@ from spikeport.report import quantization_sections, render_html, to_json
 from spikeport.trainer import Dataset
 from spikeport.trainer.chip import AnyNetwork
 
+FILES = ("float.nir", "network.spikeport", "deployed.nir", "report.html", "ladder.json")
+"""What `write_ladder` writes to its folder."""
+
 
 def write_ladder(
     model: AnyNetwork,

@@ -121,3 +121,36 @@ def test_running_a_network_on_ones_own_images_needs_no_torch(tmp_path: Path) -> 
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+WRITERS = {
+    "spikeport/files.py": "the owner of all outputs",
+    "spikeport/cli/__init__.py": "opens the standard streams",
+    "spikeport/sharding/cluster.py": "keys in its own temporary folder",
+    "backends/lava/program.py": "files for the worker, in a temporary folder",
+    "backends/lava/supervise.py": "a file in memory",
+    "backends/lava/worker/simulate.py": "the worker's results, in its temporary folder",
+    "backends/lava/worker/models/processes.py": "the worker's results, in its temporary folder",
+}
+
+
+def writes(node: ast.AST) -> bool:
+    """Whether this is a call that writes or opens for writing by itself."""
+    if not isinstance(node, ast.Call):
+        return False
+    name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+    if isinstance(node.func, ast.Attribute) and name in ("write_text", "write_bytes", "savez"):
+        return True
+    modes = [arg.value for arg in (*node.args, *(k.value for k in node.keywords))
+             if isinstance(arg, ast.Constant) and isinstance(arg.value, str)]  # fmt: skip
+    return name in ("open", "FileIO") and any(set(mode) & set("wax+") for mode in modes)
+
+
+def test_outputs_are_written_by_their_owner_only() -> None:
+    found = {
+        str(path.relative_to(ROOT))
+        for path in sources()
+        if any(writes(node) for node in ast.walk(ast.parse(path.read_text())))
+    }
+    assert found <= set(WRITERS)
+    assert "spikeport/files.py" in found

@@ -5,15 +5,22 @@ from __future__ import annotations
 import os
 import random
 import signal
+import socket
+import stat
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from spikeport.errors import OutputError
-from spikeport.files import replacing, write_bytes, write_text
+from spikeport.errors import InputError, OutputError
+from spikeport.files import SUFFIX, check_output, replacing, write_bytes, write_text
+from spikeport.hdf5_file import writing
+from tests.test_lava_surroundings import in_mounts, needs_mounts
 
 LARGE = 4 << 20
 
@@ -189,3 +196,220 @@ def test_many_writers_of_one_file(tmp_path: Path, named: bool) -> None:
         assert writer.communicate()[0] == ""
         assert writer.returncode == 0
     assert os.listdir(tmp_path) == ["a.bin"]
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+@pytest.mark.parametrize("kind", ["FIFO", "socket", "device"])
+@pytest.mark.parametrize("linked", [False, True])
+def test_what_is_not_a_regular_file_stays(tmp_path: Path, kind: str, linked: bool) -> None:
+    path = tmp_path / "odd"
+    with socket.socket(socket.AF_UNIX) as server:
+        if kind == "FIFO":
+            os.mkfifo(path)
+        elif kind == "socket":
+            server.bind(str(path))
+        else:
+            path = Path("/dev/full")
+        before = path.lstat()
+        given = tmp_path / "link" if linked else path
+        if linked:
+            given.symlink_to(path)
+        said = f"{given}: cannot be written: it is a {kind}, must be a regular file"
+        for write in (write_text, lambda path, _: check_output(path)):
+            with pytest.raises(OutputError, match=said):
+                write(given, "x")
+        with pytest.raises(OutputError, match=said), writing(given):
+            raise AssertionError
+    after = path.lstat()
+    assert (after.st_mode, after.st_ino, after.st_rdev) == (
+        before.st_mode,
+        before.st_ino,
+        before.st_rdev,
+    )
+
+
+def test_a_link_is_written_through(tmp_path: Path) -> None:
+    (tmp_path / "far").mkdir()
+    (tmp_path / "far" / "file").write_text("old")
+    (tmp_path / "near").symlink_to("far/middle")
+    (tmp_path / "far" / "middle").symlink_to("file")
+    write_text(tmp_path / "near", "new")
+    assert os.readlink(tmp_path / "near") == "far/middle"
+    assert os.readlink(tmp_path / "far" / "middle") == "file"
+    assert (tmp_path / "far" / "file").read_text() == "new"
+    assert sorted(os.listdir(tmp_path / "far")) == ["file", "middle"]
+
+
+def test_a_link_that_leads_nowhere(tmp_path: Path) -> None:
+    (tmp_path / "new").symlink_to("later")
+    write_text(tmp_path / "new", "x")
+    assert (tmp_path / "new").is_symlink()
+    assert (tmp_path / "later").read_text() == "x"
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(OutputError, match="loop: cannot be written: Too many levels"):
+        write_text(tmp_path / "loop", "x")
+    (tmp_path / "away").symlink_to("missing/file")
+    with pytest.raises(OutputError, match="away: cannot be written: No such file"):
+        write_text(tmp_path / "away", "x")
+
+
+@pytest.mark.parametrize("bits", [0o600, 0o640, 0o666, 0o755])
+def test_a_file_that_is_replaced_keeps_its_permissions(tmp_path: Path, bits: int) -> None:
+    path = tmp_path / "a"
+    path.write_text("old")
+    path.chmod(bits)
+    write_text(path, "new")
+    assert mode(path) == bits
+    if os.geteuid() == 0:
+        os.chown(path, 1234, 4321)
+        path.chmod(bits | stat.S_ISUID)
+        write_text(path, "newer")
+        assert (path.stat().st_uid, path.stat().st_gid, mode(path)) == (1234, 4321, bits)
+
+
+def test_a_new_file_respects_the_mask(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        write_text(tmp_path / "a", "x")
+    finally:
+        os.umask(before)
+    assert mode(tmp_path / "a") == 0o640
+
+
+@contextmanager
+def as_nobody() -> Iterator[Path]:
+    """An own folder of a user whom permissions do stop."""
+    with tempfile.TemporaryDirectory() as folder:
+        if os.geteuid():
+            yield Path(folder)
+            return
+        os.chown(folder, 65534, 65534)
+        os.seteuid(65534)
+        try:
+            yield Path(folder)
+        finally:
+            os.seteuid(0)
+
+
+def test_a_file_that_is_write_protected_stays(named: bool) -> None:
+    with as_nobody() as folder:
+        path = folder / "a"
+        path.write_text("old")
+        path.chmod(0o444)
+        for write in (write_text, lambda path, _: check_output(path)):
+            with pytest.raises(OutputError, match="a: cannot be written: Permission denied"):
+                write(path, "new")
+        assert path.read_text() == "old"
+
+
+def test_a_folder_that_cannot_be_written(named: bool) -> None:
+    with as_nobody() as folder:
+        (folder / "a").write_text("old")
+        folder.chmod(0o555)
+        for name in ("a", "b"):
+            with pytest.raises(OutputError, match=f"{name}: cannot be written: Permission denied"):
+                write_text(folder / name, "new")
+            if not named:
+                with pytest.raises(OutputError, match="cannot be written: Permission denied"):
+                    check_output(folder / name)
+        assert os.listdir(folder) == ["a"]
+        folder.chmod(0o755)
+
+
+@pytest.mark.parametrize("kind", ["FIFO", "link to a FIFO", "link", "folder", "device", "socket"])
+def test_what_stands_at_the_name_of_a_temporary_file(tmp_path: Path, kind: str) -> None:
+    planted, victim = tmp_path / f".a.x{SUFFIX}", tmp_path / "victim"
+    victim.write_text("precious")
+    if kind == "FIFO":
+        os.mkfifo(planted)
+    elif kind == "link to a FIFO":
+        os.mkfifo(tmp_path / "fifo")
+        planted.symlink_to("fifo")
+    elif kind == "link":
+        planted.symlink_to("victim")
+    elif kind == "folder":
+        planted.mkdir()
+    elif kind == "device":
+        planted.symlink_to("/dev/zero")
+    else:
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(str(planted))
+    script = "write_bytes(sys.argv[1], b'new')\n"
+    with run(script, tmp_path / "a") as process:
+        assert process.wait(timeout=20) == 0
+    assert (tmp_path / "a").read_text() == "new"
+    assert victim.read_text() == "precious"
+    assert os.path.lexists(planted)
+
+
+@pytest.mark.parametrize("name", ["n" * 201, "n" * 255, "\u00fc" * 127])
+def test_long_names(tmp_path: Path, name: str, named: bool) -> None:
+    write_text(tmp_path / name, "one")
+    write_text(tmp_path / name, "two")
+    assert (tmp_path / name).read_text() == "two"
+    script = "with replacing(sys.argv[1]):\n    print('writing', flush=True)\n    time.sleep(60)\n"
+    with run(script, tmp_path / name, named=named) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "writing\n"
+        process.kill()
+    write_text(tmp_path / name, "three")
+    assert os.listdir(tmp_path) == [name]
+
+
+def test_a_name_that_is_too_long(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="cannot be written: File name too long"):
+        write_text(tmp_path / ("n" * 256), "x")
+    assert os.listdir(tmp_path) == []
+
+
+@needs_mounts
+@pytest.mark.parametrize("room", ["size=64k", "nr_inodes=3"])
+def test_a_file_system_without_room(tmp_path: Path, room: str, named: bool) -> None:
+    script = (
+        "import os, pathlib, sys\nfrom spikeport.files import write_bytes\n"
+        "from spikeport.errors import OutputError\n"
+    )
+    script += "del os.O_TMPFILE\n" if named else ""
+    script += (
+        "pathlib.Path('a').write_text('old')\npathlib.Path('b').write_text('')\n"
+        "try:\n    write_bytes('a', b'x' * 100_000)\n"
+        "except OutputError as error:\n    print(error)\n"
+        "print(pathlib.Path('a').read_text(), sorted(os.listdir()))\n"
+    )
+    mount = f"mount -t tmpfs -o {room} none $FOLDER"
+    done = in_mounts(mount, [sys.executable, "-c", script], tmp_path)
+    assert done.stderr == ""
+    assert done.stdout.splitlines() == [
+        "a: cannot be written: No space left on device",
+        "old ['a', 'b']",
+    ]
+
+
+def test_an_output_that_is_an_input_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = Path("in.nir")
+    path.write_text("precious")
+    Path("link.nir").symlink_to(path)
+    Path("hard.nir").hardlink_to(path)
+    Path("folder").mkdir()
+    names = ("in.nir", "./in.nir", "folder/../in.nir", "link.nir", "hard.nir", tmp_path / path)
+    for name in names:
+        with pytest.raises(InputError, match=r"is the same file as the input in\.nir"):
+            check_output(name, inputs=["digits", "missing", path])
+        check_output(name, inputs=["folder", "missing"])
+    check_output("other.nir", inputs=[path])
+    assert sorted(os.listdir()) == ["folder", "hard.nir", "in.nir", "link.nir"]
+
+
+def test_an_output_of_another_kind_is_refused(tmp_path: Path) -> None:
+    for name in ("a.safetensors", "a.NIR", "a.nir.html", "a.toml", "a.Npz"):
+        with pytest.raises(InputError, match=r"suffix '.*', must be \.nir or \.n"):
+            check_output(tmp_path / name, suffixes=(".nir", ".n"))
+    for name in ("a.n", "a.nir", "a", "a.other", ".toml"):
+        check_output(tmp_path / name, suffixes=(".nir", ".n"))
+    check_output(tmp_path / "a.toml")

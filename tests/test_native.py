@@ -27,7 +27,7 @@ from spikeport.network import (
     Synapses,
 )
 from spikeport.runs import Run
-from spikeport.simulators.native import run_native
+from spikeport.simulators.native import population, run_native
 from spikeport.simulators.native.components import components
 from spikeport.simulators.native.neurons import _decayed, _decayed_short
 from spikeport.simulators.native.plan import cut
@@ -75,6 +75,20 @@ def test_random_networks_run_as_specified(
     expected = run_reference(network, samples, record=record)
     actual = run_native(network, samples, record=record, threads=threads, memory_bytes=memory)
     assert_equal(actual, expected)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(data=st.data(), piece=st.sampled_from([1, 9, 40]))
+def test_states_recorded_a_few_steps_at_a_time_are_the_specified_ones(
+    data: st.DataObject, piece: int
+) -> None:
+    network = data.draw(networks())
+    samples = data.draw(samples_for(network))
+    record = data.draw(st.sampled_from([("u",), ("v",), ALL]))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(population, "PIECE", piece)
+        actual = run_native(network, samples, record=record)
+    assert_equal(actual, run_reference(network, samples, record=record))
 
 
 def test_random_networks_hold_every_construct() -> None:

@@ -13,7 +13,7 @@ from spikeport.band import Band
 from spikeport.errors import InputError
 from spikeport.profile import HardwareProfile, load_profile
 from spikeport.statistics import Accuracy, accuracy
-from spikeport.trainer.checkpoint import load_checkpoint
+from spikeport.trainer.checkpoint import best_path, load_checkpoint
 from spikeport.trainer.chip import AnyNetwork
 from spikeport.trainer.config import TrainConfig
 from spikeport.trainer.data import Dataset
@@ -96,7 +96,7 @@ def train_front(
             raise InputError(f"front: budget {budget:g} µJ is asked for twice")
 
     def trained(name: str, budget: float | None, start: Start | None) -> FrontPoint:
-        path = folder / f"{name}.safetensors"
+        path = folder / _file(name)
         asked = dataclasses.replace(config, energy_budget_uj=budget)
         result = train(
             asked,
@@ -111,13 +111,31 @@ def train_front(
 
     if start is None:
         yield trained(UNBOUNDED, None, None)
-        start = folder / f"{UNBOUNDED}.safetensors"
+        start = folder / _file(UNBOUNDED)
     elif isinstance(start, AnyNetwork):
         yield measure(start, None, None, data, profile)
     else:
         yield measure(load_checkpoint(start).model, Path(start), None, data, profile)
     for budget in budgets_uj:
-        yield trained(f"budget-{budget:g}uJ", budget, start)
+        yield trained(_name(budget), budget, start)
+
+
+def front_files(budgets_uj: Sequence[float], *, started: bool) -> list[str]:
+    """Names of the checkpoints that `train_front` writes; `started` says that it is given a start.
+
+    Those of the best epochs by validation are among them.
+    """
+    names = [*([] if started else [UNBOUNDED]), *map(_name, budgets_uj)]
+    files = [_file(name) for name in names]
+    return [*files, *(best_path(name).name for name in files)]
+
+
+def _name(budget_uj: float) -> str:
+    return f"budget-{budget_uj:g}uJ"
+
+
+def _file(name: str) -> str:
+    return f"{name}.safetensors"
 
 
 def measure(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable
 from os import PathLike
 
 from spikeport.errors import InputError
+from spikeport.files import check_output
 from spikeport.labels import check_classes
-from spikeport.trainer.checkpoint import load_checkpoint
+from spikeport.trainer.checkpoint import best_path, load_checkpoint
 from spikeport.trainer.chip import AnyNetwork, ChipNetwork, takes
 from spikeport.trainer.config import TrainConfig, build_network
 from spikeport.trainer.data import Dataset
@@ -40,6 +42,19 @@ def first_network(config: TrainConfig, data: Dataset, start: Start | None) -> An
     if given is not None:
         _take_over(subject, network, given)
     return network
+
+
+def check_not_written(
+    config: TrainConfig, path: str | PathLike[str], given: Iterable[Start | None]
+) -> None:
+    """Refuse to write over a checkpoint that a run starts from or learns from.
+
+    Args:
+        path: of the checkpoint that the run writes.
+    """
+    inputs = [each for each in given if isinstance(each, str | PathLike)]
+    for written in (path, best_path(path)) if config.validation else (path,):
+        check_output(written, inputs=inputs)
 
 
 def network_of(start: Start) -> AnyNetwork:

@@ -41,7 +41,7 @@ from spikeport.trainer.measuring import PROBE, energy_uj, measure_accuracy
 from spikeport.trainer.optimizer import build_optimizer, state_of
 from spikeport.trainer.ranks import process_group, share, sum_gradients, sum_over_ranks
 from spikeport.trainer.resuming import best_epoch, check_same_run, load_best
-from spikeport.trainer.starting import Start, first_network
+from spikeport.trainer.starting import Start, check_not_written, first_network
 from spikeport.trainer.stepping import Forward
 from spikeport.trainer.stepping import step as step
 
@@ -109,7 +109,8 @@ def train(
             run that is resumed too.
 
     Raises:
-        InputError: loss, statistics or gradients became NaN or infinite; nothing to resume from,
+        InputError: loss, statistics or gradients became NaN or infinite; the checkpoint to write
+            is that of `start` or `teacher`; nothing to resume from,
             or it belongs to another configuration or data set; the data cannot undergo the
             configured changes; batches are too small for batch norm or for the processes; `start`
             is of another architecture; the teacher is missing, answers to other data or can teach
@@ -156,6 +157,8 @@ def _begin(
     start: Start | None,
     teacher: Start | None,
 ) -> _Run:
+    if path is not None:
+        check_not_written(config, path, (start, teacher))
     taught = find_teacher(config, data, teacher)
     by = None if taught is None else taught.digest
     profile = load_profile(config.energy_profile)

@@ -2,7 +2,10 @@
 
 lava-nc 0.10.0 admits Python 3.10 only. Its unmodified wheel runs on 3.11 to 3.13 with the import
 shim in `worker/simulate.py`. `python -m spikeport.backends.lava.environment PATH` makes the
-environment.
+environment, and records where unless it is found without that.
+
+Nothing in the current folder is run unasked: a folder that was downloaded or that others can write
+may hold an interpreter of theirs under our name.
 """
 
 from __future__ import annotations
@@ -15,12 +18,15 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from spikeport.errors import BackendUnavailableError, SpikeportError
+from spikeport.errors import BackendUnavailableError, InputError, OutputError, SpikeportError
+from spikeport.files import make_folder, write_text
 from spikeport.text import shown
 
 VARIABLE = "SPIKEPORT_LAVA_PYTHON"
 FOLDER = ".venv-lava"
 PYTHON = Path("bin") / "python"
+RECORD = Path("share") / "spikeport" / "lava-python"
+"""Holds the path of Lava's interpreter, below the prefix of the running environment."""
 HERE = Path(__file__).resolve().parent
 REQUIREMENTS = HERE / "requirements.txt"
 REMEDY = f"python -m spikeport.backends.lava.environment {FOLDER}"
@@ -37,13 +43,36 @@ class LavaStatus(NamedTuple):
 
 
 def lava_python() -> Path | None:
-    """Lava's interpreter: from SPIKEPORT_LAVA_PYTHON, else `.venv-lava` in the current folder,
-    the repository, or beside the running environment; None where there is none."""
+    """Lava's interpreter: from SPIKEPORT_LAVA_PYTHON, else what is recorded in the running
+    environment, else `.venv-lava` in the repository of this source or beside the running
+    environment; None where there is none."""
     if named := os.environ.get(VARIABLE):
         return Path(named).absolute()
-    places = (Path(), HERE.parents[1], Path(sys.prefix).parent)
-    found = (place / FOLDER / PYTHON for place in places)
-    return next((python.absolute() for python in found if python.is_file()), None)
+    found = [
+        python for place in (HERE.parents[1], Path(sys.prefix).parent) if (python := _in(place))
+    ]
+    if (recorded := _recorded()) is not None and (recorded.is_file() or not found):
+        return recorded
+    return found[0] if found else None
+
+
+def _recorded() -> Path | None:
+    try:
+        return Path((Path(sys.prefix) / RECORD).read_text(encoding="utf-8").rstrip("\n"))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def _in(place: Path) -> Path | None:
+    """Lava's interpreter in `place`; none that a stranger may have put there."""
+    python = place / FOLDER / PYTHON
+    try:
+        trusted = {0, os.geteuid(), os.stat(sys.prefix).st_uid}
+        if python.is_file() and (place / FOLDER).lstat().st_uid in trusted:
+            return python.absolute()
+    except OSError:
+        pass
+    return None
 
 
 def lava_status() -> LavaStatus:
@@ -73,6 +102,7 @@ def create_environment(path: str | os.PathLike[str]) -> Path:
 
     Raises:
         BackendUnavailableError: this Python is too new, or an installation step failed.
+        InputError: something else stands there, which would be lost.
     """
     folder = Path(path).absolute()
     python = folder / PYTHON
@@ -85,13 +115,46 @@ def create_environment(path: str | os.PathLike[str]) -> Path:
             f"{'.'.join(map(str, NEWEST_PYTHON))}; make the environment with an older Python and "
             f"set {VARIABLE} to its interpreter"
         )
-    pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    _step([sys.executable, "-m", "venv", "--clear", str(folder)])
+    _check_free(folder)
+    pip = [str(python), "-I", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    _step([sys.executable, "-I", "-m", "venv", "--clear", str(folder)])
     _step([*pip, "--no-deps", "--ignore-requires-python", "--requirement", str(REQUIREMENTS)])
     _ask.cache_clear()
     if (status := _ask(python)).version is None:
         raise BackendUnavailableError(f"backend 'lava': installed, but {status.reason}")
     return python
+
+
+def _check_free(folder: Path) -> None:
+    """Refuse to empty what a link leads to, and what is no virtual environment, whole or begun."""
+    if folder.is_symlink():
+        raise InputError(
+            f"{folder}: is a symbolic link, and what it leads to has no working Lava and would be "
+            "emptied; give the folder itself, or remove the link"
+        )
+    if folder.is_dir() and not (folder / "pyvenv.cfg").is_file():
+        others = sorted(set(os.listdir(folder)) - {"bin", "include", "lib", "lib64"})
+        if others:
+            raise InputError(
+                f"{folder}: holds '{others[0]}' and is not a virtual environment, which would be "
+                "emptied; choose a new folder"
+            )
+
+
+def record_environment(python: Path) -> str:
+    """See to it that `lava_python` finds this interpreter; returns how, for the user."""
+    found = lava_python()
+    if found is not None and found.parent.exists() and found.parent.samefile(python.parent):
+        return "it is found without being told"
+    if VARIABLE in os.environ:
+        return f"not used as long as {VARIABLE} is {os.environ[VARIABLE]}"
+    record = Path(sys.prefix) / RECORD
+    try:
+        make_folder(record.parent)
+        write_text(record, f"{python}\n")
+    except OutputError as error:
+        return f"to have it found, set {VARIABLE}={python} ({error})"
+    return f"recorded in {record}"
 
 
 def worker_environment() -> dict[str, str]:
@@ -157,7 +220,9 @@ def main(arguments: list[str]) -> int:
     except SpikeportError as error:
         sys.stderr.write(f"error: {error}\n")
         return error.exit_code
-    sys.stderr.write(shown(f"Lava {_ask(python).version} is ready: {python}") + "\n")
+    how = record_environment(python)
+    ready = f"Lava {_ask(python).version} is ready: {python}; {how}"
+    sys.stderr.write(shown(ready) + "\n")
     return 0
 
 

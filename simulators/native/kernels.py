@@ -169,6 +169,8 @@ def advance(memoryless: bool, short: bool, biased: bool, rests: bool) -> Callabl
         threshold: int,
         subtract: bool,
         refractory: int,
+        u_after: Int32,
+        v_after: Int32,
     ) -> int:
         """Run `steps` steps of samples first_sample.. of a population.
 
@@ -176,8 +178,9 @@ def advance(memoryless: bool, short: bool, biased: bool, rests: bool) -> Callabl
         messages[b, heard_first + t]; where `hears_also`, of one more, of the same or narrower
         units; and where `adds` `earlier` (steps or 1, samples, N). Changes u, v and rest (B, N) and
         writes spikes[b, first + t]. `bias` is (steps or 1, B or 1, N) and is not looked at unless
-        `biased`. `received` is room for a band of currents and the lanes behind it. Returns how
-        many neuron-steps found u, v, current or bias not zero.
+        `biased`. `received` is room for a band of currents and the lanes behind it. `u_after` and
+        `v_after` are (steps, samples, N), to hold u and v after each step, or of no steps. Returns
+        how many neuron-steps found u, v, current or bias not zero.
         """
         size = u.shape[1]
         units, width = (tables.start.size - 1) * tables.groups, tables.width
@@ -231,6 +234,12 @@ def advance(memoryless: bool, short: bool, biased: bool, rests: bool) -> Callabl
                             biased,
                             rests,
                         )
+                if u_after.shape[0] > 0:
+                    for i in range(size):
+                        u_after[t, b, i] = u[at, i]
+                if v_after.shape[0] > 0:
+                    for i in range(size):
+                        v_after[t, b, i] = v[at, i]
         return touched
 
     return kernel(run)

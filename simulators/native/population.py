@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from spikeport.fixed_point import DECAY_UNITY
 from spikeport.network import Population, Reset, Synapses, threshold_state
 from spikeport.runs import Trace
-from spikeport.simulators.native.currents import piece_size, summed
+from spikeport.simulators.native.currents import PIECE, piece_size, summed
 from spikeport.simulators.native.events import BAND, Rooms, rooms_for
 from spikeport.simulators.native.kernels import Int32, advance
 from spikeport.simulators.native.layout import channels_first, channels_last
@@ -23,6 +23,7 @@ from spikeport.simulators.results import keep
 _SHORT = 16
 _NO_ROOMS = rooms_for(NOTHING)
 _NO_CURRENT = np.zeros((1, 1, 1), np.int32)
+_NOT_KEPT = np.empty((0, 0, 0), np.int32)
 
 
 def run_steps(state: State, name: str, now: range, origin: int) -> None:
@@ -52,8 +53,13 @@ def run_steps(state: State, name: str, now: range, origin: int) -> None:
                 part.size,
                 state.scratch,
             )
-            for turn in _turns(trace, name, piece):
+            for turn in _turns(trace, part, piece, samples.stop - samples.start):
                 at, since = turn.start - piece.start, turn.start - now.start
+                shape = (len(turn), samples.stop - samples.start, part.size)
+                after = {
+                    variable: np.empty(shape, np.int32) if name in kept else _NOT_KEPT
+                    for variable, kept in (("u", trace.u), ("v", trace.v))
+                }
                 state.updates[name] += run(
                     first.messages,
                     first.before + turn.start - origin,
@@ -82,17 +88,23 @@ def run_steps(state: State, name: str, now: range, origin: int) -> None:
                     threshold_state(part),
                     part.reset is Reset.SUBTRACT,
                     part.refractory,
+                    after["u"],
+                    after["v"],
                 )
-                if name in trace.u or name in trace.v:
-                    shown = (channels_first(values[samples], part.shape) for values in (u, v))
-                    keep(trace, name, (turn.start, samples), **dict(zip("uv", shown, strict=True)))
+                shown = {
+                    variable: channels_first(values, part.shape)
+                    for variable, values in after.items()
+                    if len(values)
+                }
+                keep(trace, name, (slice(turn.start, turn.stop), samples), **shown)
 
 
-def _turns(trace: Trace, name: str, steps: range) -> list[range]:
-    """All steps at once, or each alone where u or v is kept after each."""
-    if name in trace.u or name in trace.v:
-        return [range(t, t + 1) for t in steps]
-    return [steps]
+def _turns(trace: Trace, part: Population, steps: range, samples: int) -> list[range]:
+    """All steps at once, or as many as PIECE limits where u or v is kept after each."""
+    if part.name not in trace.u and part.name not in trace.v:
+        return [steps]
+    at_once = max(PIECE // (part.size * samples), 1)
+    return [steps[first : first + at_once] for first in range(0, len(steps), at_once)]
 
 
 def _of_turn(values: Int32, first: int, steps: int) -> Int32:

@@ -42,6 +42,7 @@ def diagnose(
     from spikeport.trainer import diagnose as run_diagnosis
     from spikeport.trainer import load_checkpoint
 
+    _io.check_out("--out", out, _io.PAGE, checkpoint, data)
     loaded = load_checkpoint(checkpoint)
     dataset = _io.open_data(data, loaded.model.steps, changes)
     check_classes(f"data set '{dataset.name}'", dataset.classes, loaded.model.classes)

@@ -46,7 +46,7 @@ def front(
     from spikeport.report.units import parse_energy
     from spikeport.toml_table import parse_change
     from spikeport.trainer.data_catalogue import load_dataset
-    from spikeport.trainer.front import train_front
+    from spikeport.trainer.front import front_files, train_front
     from spikeport.trainer.measuring import spread
     from spikeport.trainer.ranks import process_group, share
     from spikeport.trainer.recipe import load_recipe
@@ -57,6 +57,8 @@ def front(
     chosen = load_recipe(recipe, asked)
     config = chosen.training if bits is None else chosen.on_chip(bits)
     limits = [parse_energy(text, "--budgets") / 1e6 for text in budgets.split(",")]
+    written = ("front.json", "front.svg", *front_files(limits, started=start is not None))
+    _io.check_out_folder(out, written, recipe, chosen.data.name, start, teacher)
     document: dict[str, Any] = {
         "recipe": recipe,
         "start": None if start is None else str(start),

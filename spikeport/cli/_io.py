@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from spikeport.errors import InputError
+from spikeport.files import check_output
 from spikeport.float_network import FloatNetwork
 from spikeport.labels import check_classes, output_count
 from spikeport.network import DeployedNetwork, Reset
@@ -101,6 +102,30 @@ class Foreign:
         if self.reset is not None:
             facts["reset"] = choice("--reset", Reset, self.reset)
         return {name: value for name, value in facts.items() if value is not None}
+
+
+CHIP, NIR, CHECKPOINT = (".spikeport",), (".nir",), (".safetensors",)
+PAGE, TRACE = (".html", ".htm"), (".h5", ".hdf5")
+"""Suffixes of each kind of output."""
+
+
+def check_out(option: str, out: Path, suffixes: Iterable[str], *inputs: str | Path | None) -> None:
+    """Refuse an output before anything is computed for it: see `files.check_output`.
+
+    Args:
+        inputs: every file that the verb reads; names that are no files do no harm.
+    """
+    try:
+        check_output(out, suffixes=suffixes, inputs=[name for name in inputs if name is not None])
+    except InputError as error:
+        raise InputError(f"{option} {error}") from None
+
+
+def check_out_folder(folder: Path, names: Iterable[str], *inputs: str | Path | None) -> None:
+    """The same for the files of these names that are to be written to `folder`."""
+    if folder.is_dir():
+        for name in names:
+            check_out("--out", folder / name, (), *inputs)
 
 
 def open_network(path: Path, foreign: Foreign | None = None) -> DeployedNetwork | FloatNetwork:

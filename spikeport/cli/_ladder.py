@@ -40,12 +40,13 @@ def ladder(
     """
     from spikeport.export import QuantizeConfig
     from spikeport.ladder import LadderConfig
-    from spikeport.ladder_report import write_ladder
+    from spikeport.ladder_report import FILES, write_ladder
     from spikeport.report import render_terminal
     from spikeport.trainer import ChipNetwork, load_checkpoint
 
     if network.suffix != ".safetensors":
         raise InputError(f"{network}: must be a checkpoint (.safetensors) that `train` wrote")
+    _io.check_out_folder(out, FILES, network, data)
     config = LadderConfig(
         samples=samples,
         lava_samples=lava_samples,

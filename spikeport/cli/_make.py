@@ -132,6 +132,7 @@ def quantize(
     from spikeport.report import quantization_sections, render_section
     from spikeport.workflow import quantize as run_quantization
 
+    _io.check_out("--out", out, _io.CHIP, network, data)
     float_network = _io.open_network(network, _io.Foreign(dt, steps, reset, strict))
     if isinstance(float_network, DeployedNetwork):
         raise InputError(
@@ -161,6 +162,7 @@ def export(
     """Write a network as NIR (.nir); chip integers travel along as metadata."""
     from spikeport.export import read_nir, write_nir
 
+    _io.check_out("--out", out, _io.NIR, network)
     opened = _io.open_network(network, _io.Foreign(dt, steps, reset, strict))
     write_nir(opened, out)
     again = read_nir(out)

@@ -51,6 +51,8 @@ def run(
         _run_several(networks, backend or "native", data, changes, samples, asked, as_json)
         return
     (network,) = networks
+    if trace is not None:
+        _io.check_out("--trace", trace, _io.TRACE, network, data)
     opened = _io.open_network(network)
     deployed = isinstance(opened, DeployedNetwork)
     dataset = _io.data_for(opened, data, changes)

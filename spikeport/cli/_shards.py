@@ -19,8 +19,8 @@ Dask = Annotated[
     typer.Option(
         "--dask",
         metavar="ADDRESS",
-        help="Run shards on the workers of this Dask scheduler, which is trusted like your own "
-        "code; `local` starts one worker per core.",
+        help="Run shards on the workers of this Dask scheduler; it, its workers and all who can "
+        "reach them can run code as you. `local` starts one worker per core, for you alone.",
     ),
 ]
 ShardSize = Annotated[

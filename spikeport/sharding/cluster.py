@@ -1,18 +1,22 @@
 """Where shards run: worker processes of our own on this machine, or a Dask scheduler at an address.
 
-Dask's processes exchange pickled objects. Giving an address trusts its scheduler and workers, and
-everyone who can reach them, as much as code that runs here.
+Dask's processes exchange pickled objects: who may send one runs code. Giving an address trusts its
+scheduler and workers, and everyone who can reach them, as much as code that runs here. Processes of
+our own listen on this machine only, and speak (TLS, both sides) with nobody who does not hold a key
+that is made for the run and lies in a folder that other users cannot enter.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
+from pathlib import Path
 from typing import Any
 
 from spikeport.errors import BackendUnavailableError, InputError
@@ -121,18 +125,30 @@ def _client(target: Any) -> Iterator[Any]:
 
 @contextmanager
 def _local_cluster(workers: int | None, shards: int) -> Iterator[Any]:
+    import dask
     from dask.system import CPU_COUNT
 
-    with scratch_folder("spikeport-dask-") as scratch:
+    routes: dict[str, list[str]] = {
+        "distributed.scheduler.http.routes": [],
+        "distributed.worker.http.routes": [],
+    }
+    with (
+        scratch_folder("spikeport-dask-") as scratch,
+        _without_current_folder(),
+        dask.config.set(routes),
+    ):
         folder = str(scratch)
         try:
+            security = _credentials(scratch)
             with _deaf_to_interrupts():
                 cluster = require_dask().LocalCluster(
                     n_workers=min(workers or CPU_COUNT, shards),
                     threads_per_worker=1,
                     processes=True,
                     host="127.0.0.1",
-                    # Its HTTP server starts all the same; port 0 is one that nobody has.
+                    security=security,
+                    # Its HTTP server starts all the same, but serves nothing without routes; port
+                    # 0 is one that nobody has.
                     dashboard_address="127.0.0.1:0",
                     # Zero is no limit: at one, Dask pauses workers for good instead of failing.
                     memory_limit=0,
@@ -148,6 +164,42 @@ def _local_cluster(workers: int | None, shards: int) -> Iterator[Any]:
             ) from error
         with cluster:
             yield cluster
+
+
+def _credentials(folder: Path) -> Any:
+    """A key that this run's processes know each other by, kept in `folder`."""
+    security = require_dask().security.Security
+    try:
+        made = security.temporary()
+    except ImportError as error:
+        raise BackendUnavailableError(
+            f"dask: local workers need the package 'cryptography' ({error}); "
+            "install it with: pip install '.[dask]'"
+        ) from error
+    paths: dict[str, str] = {}
+    for name, text in (("key", made.tls_worker_key), ("cert", made.tls_worker_cert)):
+        paths[name] = str(folder / f"{name}.pem")
+        with open(os.open(paths[name], os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(text)
+    roles = {
+        f"tls_{role}_{name}": path
+        for role in ("client", "scheduler", "worker")
+        for name, path in paths.items()
+    }
+    return security(require_encryption=True, tls_ca_file=paths["cert"], **roles)
+
+
+@contextmanager
+def _without_current_folder() -> Iterator[None]:
+    """Python processes started inside import no module of the current folder."""
+    before = os.environ.get("PYTHONSAFEPATH")
+    os.environ["PYTHONSAFEPATH"] = "1"
+    try:
+        yield
+    finally:
+        del os.environ["PYTHONSAFEPATH"]
+        if before is not None:
+            os.environ["PYTHONSAFEPATH"] = before
 
 
 @contextmanager
