@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from spikeport import fixed_point as fx
 from spikeport.export.calibrate import Calibrated, FloatAnswer
 from spikeport.export.lowered import FloatConnection, FloatPopulation, LoweredNetwork
 from spikeport.export.rounding import STATE_PER_WEIGHT, settle
-from spikeport.network import BiasInjection, Coding, Synapses
+from spikeport.network import BiasInjection, Coding, Input, Synapses
+from spikeport.sample_values import COARSE, Change
 
 CLIPPED_FRACTION = 0.01
 """Above this share of clipped weights a user should know."""
@@ -96,7 +99,11 @@ class PopulationReport:
 
 @dataclass(frozen=True, slots=True)
 class InputReport:
-    """Rounding of an input's calibration samples; errors in its float units."""
+    """Rounding of an input's calibration samples; errors in its float units.
+
+    Attributes:
+        clipped: values beyond the declared range, clipped because that was asked for.
+    """
 
     name: str
     scale: float
@@ -128,6 +135,18 @@ class QuantizationReport:
             if math.isinf(part["sqnr_db"]):
                 part["sqnr_db"] = None
         return plain
+
+
+def report_input(part: Input, values: NDArray[Any], clipped: int) -> InputReport:
+    """Compare calibration samples in float units with what the chip is sent of them."""
+    error = np.clip(np.rint(values * part.scale), part.low, part.high) / part.scale - values
+    return InputReport(
+        name=part.name,
+        scale=part.scale,
+        max_error=float(np.abs(error).max()),
+        rms_error=float(np.sqrt(np.mean(error**2))),
+        clipped=clipped,
+    )
 
 
 def report_connection(real: FloatConnection, made: Synapses, scale: float) -> ConnectionReport:
@@ -208,6 +227,25 @@ def activation_bound(made: Calibrated, lowered: LoweredNetwork) -> int:
     decay = made.population.decay_u
     steps = lowered.steps if decay == 0 else min(lowered.steps, fx.DECAY_UNITY / decay)
     return math.ceil(total * steps)
+
+
+def input_warnings(inputs: Sequence[InputReport], changes: Sequence[Change]) -> Iterator[str]:
+    """What a user should know of the inputs: clipped samples, and integers that are coarse.
+
+    Args:
+        changes: what rounding to the chip's integers did to the samples.
+    """
+    for part, found in zip(inputs, changes, strict=True):
+        if part.clipped:
+            yield (
+                f"input '{part.name}': {part.clipped} of {found.values} calibration values lie "
+                "beyond the declared range and are clipped"
+            )
+        if found.rounding > COARSE:
+            yield (
+                f"input '{part.name}': rounding to multiples of 1/{part.scale:g} changes the "
+                f"calibration samples by {100 * found.rounding:.0f} % (rms)"
+            )
 
 
 def warnings(

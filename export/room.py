@@ -14,13 +14,13 @@ from spikeport.export.lowered import LoweredNetwork
 from spikeport.export.rounding import round_weights, settle
 from spikeport.export.scales import candidates, largest_allowed
 from spikeport.network import Coding, Input
-from spikeport.samples import Samples, encode_samples
+from spikeport.samples import SampleSet, round_samples
 
 
 def shared_room(
     lowered: LoweredNetwork,
     answers: Mapping[str, FloatAnswer],
-    floats: Samples,
+    floats: SampleSet,
     run_chip: ChipSimulator,
     *,
     weight_bits: int,
@@ -43,7 +43,7 @@ def shared_room(
     def error(part: Input, inputs: tuple[Input, ...]) -> float:
         behind = {wire.target for wire in lowered.connections if wire.source == part.name}
         first = [target for target in lowered.populations if target.name in behind]
-        sent = encode_samples(inputs, lowered.steps, floats)
+        sent = round_samples(inputs, floats)
         network = replace(lowered, inputs=inputs, populations=tuple(first))
         made = calibrate(
             network,

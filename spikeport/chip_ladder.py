@@ -26,7 +26,7 @@ from spikeport.parity import LadderRow, SkippedStage, build_row
 from spikeport.parity_merge import merge_rows
 from spikeport.profile import load_profile
 from spikeport.runs import EventCounts, Run
-from spikeport.samples import encode_samples
+from spikeport.samples import check_float_samples, encode_samples
 from spikeport.trainer import ChipNetwork, Dataset, evaluate
 from spikeport.workflow import trace_chunk
 
@@ -75,7 +75,12 @@ def chip_rows(
 
     at_once = trace_chunk(network, SPIKES)
     for first in range(0, total, at_once):
-        x = data.test_x[first : min(first + at_once, total)]
+        x = check_float_samples(
+            network.inputs,
+            network.steps,
+            data.test_x[first : min(first + at_once, total)],
+            static=True,
+        )
         integers = encode_samples(network.inputs, network.steps, x)
         progress(TRAINED, first, total)
         above = add(TRAINED, evaluate(model, x, SPIKES), first, None)
@@ -92,7 +97,9 @@ def chip_rows(
         if status.version is None:
             skipped.append(SkippedStage(stage, name, status.reason, status.remedy))
             continue
-        few = encode_samples(network.inputs, network.steps, data.test_x[: min(count, total)])
+        few = encode_samples(
+            network.inputs, network.steps, data.test_x[: min(count, total)], static=True
+        )
         options: dict[str, Any] = timed(name, timeout_s, partial(progress, stage))
         try:
             run = run_backend(name, again, few, record=SPIKES, **options)

@@ -45,8 +45,8 @@ def evaluate(network: AnyNetwork, samples: Samples, record: Collection[str] = ()
         record: which of "spikes" and "v_charged" to keep in `Run.trace`.
 
     Raises:
-        InputError: samples do not fit the network, a name in `record` is unknown, or the network
-            holds what neurons and weighted connections cannot express.
+        InputError: samples do not fit the network's input as declared, a name in `record` is
+            unknown, or the network holds what neurons and weighted connections cannot express.
     """
     if isinstance(network, ChipNetwork):
         return evaluate_chip(network, samples, record)
