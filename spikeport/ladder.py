@@ -16,9 +16,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from spikeport.backends.registry import backend, timed
 from spikeport.backends.registry import run as run_backend
 from spikeport.chip_ladder import DEPLOYED as CHIP_DEPLOYED

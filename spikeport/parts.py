@@ -46,23 +46,29 @@ class ReadoutKind(StrEnum):
 class Input:
     """A source of integer values of one shape, within [low, high].
 
+    A float value x is sent as round(x * scale). Training, calibration and every run take only
+    values that the input declares: see `sample_values`.
+
     Attributes:
-        scale: integer units per unit of the float input, for reporting.
+        coding: SPIKES are 0 or 1, GRADED and BIAS any integer within [low, high].
+        low, high: graded values must state them. Spikes are 0..1; a bias may be any 13-bit
+            mantissa unless it is narrowed here.
+        scale: integer units per unit of the float input: 255 for pixels 0..1 in steps of 1/255.
     """
 
     name: str
     shape: Shape
     coding: Coding = Coding.SPIKES
-    low: int = 0
-    high: int = 1
+    low: int = None  # type: ignore[assignment]
+    high: int = None  # type: ignore[assignment]
     scale: float = 1.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", rules.shape(self.name, self.shape))
         coding = rules.choice(f"input '{self.name}': coding", Coding, self.coding)
         object.__setattr__(self, "coding", coding)
-        rules.input_range(self.name, self.coding, self.low, self.high)
-        rules.scale(self.name, self.scale)
+        rules.input_range(self)
+        rules.scale(self)
 
     @property
     def size(self) -> int:

@@ -34,9 +34,9 @@ def is_static(part: Input, steps: int, given: Sequence[int]) -> bool:
         wrong = f"; these have {given[0]} steps, the network T = {steps}"
         if given[1] == steps:
             wrong += "; if the batch axis comes first, np.moveaxis(x, 1, 0) puts T there"
+    wanted = f"{batch_shape('B', part.shape)} or {batch_shape('T, B', part.shape)}"
     raise InputError(
-        f"input '{part.name}': samples have shape {given}, must be "
-        f"{batch_shape('B', part.shape)} or {batch_shape('T, B', part.shape)} with T = {steps}{wrong}"
+        f"input '{part.name}': samples have shape {given}, must be {wanted} with T = {steps}{wrong}"
     )
 
 

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from spikeport.errors import InputError
 from spikeport.network import Input
+from spikeport.part_rules import as_array
 from spikeport.sample_axes import batch_shape as batch_shape
 from spikeport.sample_axes import check_told, is_static
 from spikeport.sample_values import Change, change, check_range, encoded, float_range
@@ -162,23 +163,6 @@ def samples_hash(arrays: Mapping[str, NDArray[Any]]) -> str:
         digest.update(f"{name} {little.dtype.str} {array.shape}\n".encode())
         digest.update(little.data)
     return digest.hexdigest()
-
-
-def as_array(name: str, value: Any) -> NDArray[Any]:
-    """An array of what a user gave: numbers, lists, tensors.
-
-    Raises:
-        InputError: it is ragged, or masked, where NumPy would drop the mask.
-    """
-    if np.ma.is_masked(value):
-        raise InputError(f"{name}: some values are masked, which a network cannot see; fill them")
-    if callable(detach := getattr(value, "detach", None)):
-        value = detach().cpu()  # a torch tensor
-    try:
-        return np.asarray(value)
-    except (TypeError, ValueError, RuntimeError) as error:
-        kind = type(value).__name__
-        raise InputError(f"{name}: is no array of numbers ({kind}: {error})") from None
 
 
 def _shaped(

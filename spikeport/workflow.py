@@ -18,7 +18,7 @@ from spikeport.export.quantize import quantize as quantize_with
 from spikeport.float_network import FloatNetwork
 from spikeport.merge import merge_runs
 from spikeport.network import DeployedNetwork
-from spikeport.probe import RECORDABLE, Record, selection
+from spikeport.probe import RECORDABLE, Record, record_items, selection
 from spikeport.runs import Run
 from spikeport.samples import (
     Samples,
@@ -102,6 +102,7 @@ def record_to(
             than `timeout_s`.
         OutputError: the file cannot be written; what stood there before is unharmed.
     """
+    record = record_items(record)
     if not record:
         raise InputError("record: nothing is to be recorded, needs a variable or a probe")
     if chunk is not None and chunk < 1:

@@ -25,7 +25,9 @@ def network() -> FloatNetwork:
         "out": nir.Output({"output": np.array([2])}),
     }
     edges = [("x", "a"), ("a", "w"), ("w", "b"), ("b", "out")]
-    return FloatNetwork(make_graph(nodes, edges, 1e-3), 1e-3, 8, (Input("x", (2,), Coding.GRADED, 0, 1024, 1024.0),))
+    return FloatNetwork(
+        make_graph(nodes, edges, 1e-3), 1e-3, 8, (Input("x", (2,), Coding.GRADED, 0, 2048, 1024.0),)
+    )
 
 
 def run(x: np.ndarray, strict: bool = True) -> Run:

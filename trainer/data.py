@@ -16,9 +16,9 @@ from numpy.typing import DTypeLike, NDArray
 
 from spikeport.errors import InputError
 from spikeport.network import Input
+from spikeport.part_rules import as_array
 from spikeport.sample_axes import batch_shape, guess
 from spikeport.sample_values import check_range, check_scale
-from spikeport.samples import as_array
 
 Indices: TypeAlias = NDArray[np.integer[Any]]
 Key: TypeAlias = tuple[int, int]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -13,7 +14,7 @@ from spikeport.cli._sweep import sweep_rows, sweep_table
 from spikeport.cli._tables import counts_table, facts_table
 from spikeport.errors import InputError
 from spikeport.network import DeployedNetwork
-from spikeport.samples import encode_samples
+from spikeport.samples import SampleSet
 from spikeport.statistics import accuracy
 
 
@@ -30,6 +31,7 @@ def run(
     ] = None,
     data: _io.Data = "digits",
     samples: _io.Count = None,
+    clip: _io.Clip = False,
     trace: _traces.TraceFile = None,
     probe: _traces.Probes = None,
     dask: _shards.Dask = None,
@@ -45,15 +47,17 @@ def run(
     if trace is not None and (len(networks) > 1 or asked != _shards.Asked(timeout_s=timeout)):
         raise InputError(f"--trace {trace}: takes one network and no --dask")
     if len(networks) > 1:
-        _run_several(networks, backend or "native", data, samples, asked, as_json)
+        _run_several(networks, backend or "native", data, samples, clip, asked, as_json)
         return
     (network,) = networks
     opened = _io.open_network(network)
     deployed = isinstance(opened, DeployedNetwork)
     dataset = _io.open_data(data, opened.steps)
-    x: Any = dataset.test_x[:samples]
-    if deployed:
-        x = encode_samples(opened.inputs, opened.steps, x)
+    x: SampleSet
+    if isinstance(opened, DeployedNetwork):
+        x = _io.chip_samples(opened, dataset, samples, clip)
+    else:
+        x = _io.float_samples(opened, dataset, samples, clip)
     name = backend or ("native" if deployed else "float")
     if trace is None:
         (done,) = _shards.compute(name, [(opened, x)], asked)
@@ -71,6 +75,7 @@ def run(
         "accuracy_low": reached.low,
         "accuracy_high": reached.high,
         "wall_s": round(done.wall_s, 3),
+        **_io.input_facts(x),
     }
     data_out = {
         **facts,
@@ -80,6 +85,7 @@ def run(
     tables = [facts_table("Run", facts)]
     if done.counts is not None:
         data_out["synaptic_events"] = dict(done.counts.synaptic_events)
+        data_out["counts"] = dataclasses.asdict(done.counts)
         tables.append(counts_table(done.counts))
     _io.emit(as_json, data_out, *tables)
 
@@ -89,12 +95,13 @@ def _run_several(
     backend: str,
     data: str,
     samples: int | None,
+    clip: bool,
     asked: _shards.Asked,
     as_json: bool,
 ) -> None:
     networks = [_io.open_deployed(path) for path in paths]
     dataset = _io.open_data(data, networks[0].steps)
-    x, labels = dataset.test_x[:samples], dataset.test_y[:samples]
-    pairs = [(network, encode_samples(network.inputs, network.steps, x)) for network in networks]
+    labels = dataset.test_y[:samples]
+    pairs = [(network, _io.chip_samples(network, dataset, samples, clip)) for network in networks]
     rows = sweep_rows(paths, networks, _shards.compute(backend, pairs, asked), labels)
     _io.emit(as_json, {"networks": rows}, sweep_table(rows))
