@@ -150,8 +150,9 @@ def integers(subject: str, value: ArrayLike, dtype: type[np.integer]) -> NDArray
     elif array.dtype.kind not in "iu":
         fail(f"{subject} has type {array.dtype}, must be integers")
     info = np.iinfo(dtype)
-    if array.size and (array.min() < info.min or array.max() > info.max):
-        fail(f"{subject} spans {array.min()}..{array.max()}, must fit {info.min}..{info.max}")
+    low, high = (array.min().item(), array.max().item()) if array.size else (0, 0)
+    if low < info.min or high > info.max:
+        fail(f"{subject} spans {low}..{high}, must fit {info.min}..{info.max}")
     frozen = np.array(array, dtype=dtype, order="C")
     frozen.setflags(write=False)
     return frozen

@@ -78,7 +78,10 @@ class Input:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Population:
-    """Neurons that share their dynamics (equations: module docstring).
+    """Neurons that share their dynamics; the equations are those of `spikeport.network`.
+
+    A spike resets v within its own step, so traces show v after the reset. Before each sample u is
+    0 and v is v_init; nothing else resets a neuron.
 
     Attributes:
         shape: (N,), (C, L) or (C, H, W).
@@ -86,6 +89,7 @@ class Population:
         vth: threshold mantissa, 17 bits; a spike needs v > vth << 6.
         bias: mantissa per neuron, 13 bits signed, int32; a scalar is broadcast.
         bias_exponent: 0..7; bias << bias_exponent is added to v every step.
+        reset: what a spike does to v: ZERO makes it 0, SUBTRACT takes vth << 6 off.
         v_init: v at the start of every sample.
         refractory: steps of rest after a spike, 0..63.
         scale: weight units (v >> 6) per unit of the float membrane, for reporting.
