@@ -42,7 +42,7 @@ class FloatNetwork:
     def __post_init__(self) -> None:
         if not (math.isfinite(self.dt_s) and self.dt_s > 0):
             raise InputError(f"dt_s is {self.dt_s}, must be positive seconds")
-        steps = rules.integer("network: steps (T)", self.steps, 1, 2**31 - 1)
+        steps = rules.whole("network: steps (T)", self.steps, 1, 2**31 - 1)
         object.__setattr__(self, "steps", steps)
         object.__setattr__(self, "reset", rules.choice("network: reset", Reset, self.reset))
         inputs = (self.inputs,) if isinstance(self.inputs, Input) else tuple(self.inputs)

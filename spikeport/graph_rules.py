@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from spikeport import fixed_point as fx
-from spikeport.part_rules import fail, integer
+from spikeport.part_rules import fail, whole
 from spikeport.parts import BiasInjection, Coding, Connection, Conv1d, Dense, Input, Synapses
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def _names(kinds: tuple[type, ...]) -> str:
 
 def network(net: DeployedNetwork) -> None:
     """Names unique and safe, ends known, shapes meeting, T and readouts sensible."""
-    object.__setattr__(net, "steps", integer("network: steps (T)", net.steps, 1, 2**31 - 1))
+    object.__setattr__(net, "steps", whole("network: steps (T)", net.steps, 1, 2**31 - 1))
     parts = (*net.inputs, *net.populations, *net.connections)
     for name, count in Counter(part.name for part in parts).items():
         if not _NAME.fullmatch(name):

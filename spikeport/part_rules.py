@@ -25,20 +25,26 @@ def fail(message: str) -> NoReturn:
 
 
 def integer(subject: str, value: Any, low: int, high: int) -> int:
-    """An integer within [low, high]; whole floats, NumPy scalars and 0-d arrays are taken."""
+    """An integer within [low, high]."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        fail(f"{subject} is {value!r}, must be an integer")
+    if not low <= value <= high:
+        fail(f"{subject} is {value}, must lie in {low}..{high}")
+    return int(value)
+
+
+def whole(subject: str, value: Any, low: int, high: int) -> int:
+    """As `integer`, for parts made by hand: whole floats and 0-d arrays are taken too."""
     number = _plain(value)
-    whole = isinstance(number, int) or (isinstance(number, float) and number.is_integer())
-    if isinstance(number, bool) or not whole:
-        fail(f"{subject} is {number!r}, must be an integer")
-    if not low <= number <= high:
-        fail(f"{subject} is {number}, must lie in {low}..{high}")
-    return int(number)
+    if isinstance(number, float) and number.is_integer():
+        number = int(number)
+    return integer(subject, number, low, high)
 
 
 def settle(part: Any, subject: str, **limits: tuple[int, int]) -> None:
     """Check integer fields of a frozen part and keep them as plain `int`."""
     for name, (low, high) in limits.items():
-        value = integer(f"{subject}: {name}", getattr(part, name), low, high)
+        value = whole(f"{subject}: {name}", getattr(part, name), low, high)
         object.__setattr__(part, name, value)
 
 
@@ -72,12 +78,12 @@ def shape(name: str, value: Any) -> tuple[int, ...]:
     sizes = _axes(f"'{name}': shape", value) or (value,)
     if len(sizes) not in (1, 2, 3):
         fail(f"'{name}': shape {sizes} must be (N,), (C, L) or (C, H, W)")
-    return tuple(integer(f"'{name}': shape {sizes}: size", n, 1, 2**31 - 1) for n in sizes)
+    return tuple(whole(f"'{name}': shape {sizes}: size", n, 1, 2**31 - 1) for n in sizes)
 
 
 def side(subject: str, value: Any) -> int:
     """A non-negative integer that counts along one axis."""
-    return integer(subject, value, 0, 2**15)
+    return whole(subject, value, 0, 2**15)
 
 
 def pair(subject: str, value: Any) -> tuple[int, int]:

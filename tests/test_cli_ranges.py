@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,28 +14,28 @@ import numpy as np
 import pytest
 
 from spikeport import assumed_counts, estimate_energy, load_profile, run_native
+from spikeport import network as parts
 from spikeport.errors import InputError
-from spikeport.network import (
-    BiasInjection,
-    Coding,
-    Conv2d,
-    Dense,
-    DeployedNetwork,
-    Input,
-    Population,
-    Readout,
-    SumPool2d,
-)
+from spikeport.network import Coding, DeployedNetwork, Input
 from spikeport.network_file import load_network, save_network
 from spikeport.simulators.assumed_counts import load_counts
 from tests.test_cli import call, one_line
+
+untyped: Any = parts  # values of other types than are declared, as a user gives them
+BiasInjection = untyped.BiasInjection
+Conv2d = untyped.Conv2d
+Dense = untyped.Dense
+Population = untyped.Population
+Readout = untyped.Readout
+SumPool2d = untyped.SumPool2d
+Network: Callable[..., DeployedNetwork] = untyped.DeployedNetwork
 
 T = 4
 
 
 def made_for(part: Input) -> DeployedNetwork:
     weight = np.random.default_rng(0).integers(-60, 60, (10, part.size)) * 2
-    return DeployedNetwork(
+    return Network(
         part, Population("out", 10, vth=300), Dense(part.name, "out", weight), Readout("out"), T
     )
 
@@ -99,7 +100,8 @@ def test_pixels_into_a_network_of_spikes(tmp_path: Path, said: Any) -> None:
 
 def test_other_normalisation_is_warned_about_on_standard_error(tmp_path: Path) -> None:
     path = saved(tmp_path, Coding.GRADED, -128, 160, 64.0)
-    command = [sys.executable, "-m", "spikeport.cli", "run", str(path), "-n", "9"]
+    script = f"import sys; sys.argv = ['spikeport', 'run', {str(path)!r}, '-n', '9']; main()"
+    command = [sys.executable, "-c", f"from spikeport.cli import main; {script}"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0
     assert "declares values of -2..2.5, data set 'digits' has 0..1" in one_line(done.stderr)
@@ -159,10 +161,9 @@ def test_counts_that_are_none(tmp_path: Path, said: Any, change: Any, message: s
     path, counts = saved(tmp_path, Coding.GRADED, 0, 16, 16.0), tmp_path / "run.json"
     _, out, _, _ = said("run", path, "-n", 9, "--json")
     whole = json.loads(out)["counts"]
-    text = (
-        change if isinstance(change, str) else json.dumps({} if change is None else whole | change)
-    )
-    counts.write_text(text)
+    if not isinstance(change, str):
+        change = json.dumps({} if change is None else whole | change)
+    counts.write_text(change)
     code, _, err, _ = said("energy", path, "--counts", counts)
     assert code == 2
     assert message in one_line(err)
@@ -188,7 +189,7 @@ def test_counts_that_cannot_be_read(tmp_path: Path, said: Any) -> None:
         ("x=0.1", "none is given for 'out'"),
         ("x=0.1,out=a", "must be a number"),
         ("x=0.1,out=0.1,y=1", "'y' sends no messages"),
-        ("1.5", "activity of 'out' is 1.5, must lie in 0..1"),
+        ("1.5", "is 1.5, must lie in 0..1"),
         ("-0.1", "must lie in 0..1"),
         ("nan", "must lie in 0..1"),
     ],
@@ -204,7 +205,7 @@ def test_events_of_an_activity_are_those_of_a_run_that_has_it() -> None:
     rng = np.random.default_rng(1)
     image, drive = Input("image", (2, 6, 6)), Input("drive", (3,), Coding.BIAS, 0, 5)
     kernel = rng.integers(0, 2, (3, 2, 3, 3)) * 2
-    network = DeployedNetwork(
+    network = Network(
         (image, drive),
         (Population("conv", (3, 3, 3), vth=0, bias=1), Population("out", 3, vth=0, bias=1)),
         (

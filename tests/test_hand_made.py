@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,19 +11,9 @@ import torch
 
 from spikeport import evaluate, evaluate_deployed, record_to, run, run_sharded
 from spikeport import fixed_point as fx
+from spikeport import network as parts
 from spikeport.errors import InputError
-from spikeport.network import (
-    BiasInjection,
-    Coding,
-    Conv1d,
-    Conv2d,
-    Dense,
-    DeployedNetwork,
-    Input,
-    Population,
-    Readout,
-    SumPool2d,
-)
+from spikeport.network import Coding, DeployedNetwork
 from spikeport.network_file import load_network, save_network
 from spikeport.probe import Probe
 from spikeport.simulators.native import run_native
@@ -31,6 +22,17 @@ from spikeport.simulators.stream import Stream
 from spikeport.trainer import LIF
 from spikeport.trainer.chip import ChipNetwork
 from spikeport.trainer.network import Node, SpikingNetwork
+
+untyped: Any = parts  # values of other types than are declared, as a user gives them
+BiasInjection = untyped.BiasInjection
+Conv1d = untyped.Conv1d
+Conv2d = untyped.Conv2d
+Dense = untyped.Dense
+Input = untyped.Input
+Population = untyped.Population
+Readout = untyped.Readout
+SumPool2d = untyped.SumPool2d
+Network: Callable[..., DeployedNetwork] = untyped.DeployedNetwork
 
 KINDS: dict[str, Any] = {
     "int": int,
@@ -60,7 +62,7 @@ WEIGHT = [[4, -2, 0], [0, 6, 100]]
 
 
 def network(number: Any = int, array: Any = np.array) -> DeployedNetwork:
-    return DeployedNetwork(
+    return Network(
         inputs=Input("x", number(3), Coding.GRADED, number(0), number(9), number(3)),
         populations=Population(
             "p",
@@ -90,7 +92,7 @@ def network(number: Any = int, array: Any = np.array) -> DeployedNetwork:
 @pytest.mark.parametrize("kind", KINDS)
 def test_whole_numbers_of_any_kind(kind: str, tmp_path: Any) -> None:
     made = network(KINDS[kind])
-    assert made == DeployedNetwork(
+    assert made == Network(
         made.inputs, made.populations, made.connections, made.readouts, made.steps
     )
     plain = network()
@@ -156,20 +158,20 @@ def test_fractions_and_other_values_are_named(make: Any, message: str) -> None:
 
 def test_pairs_and_sides_may_be_any_whole_number() -> None:
     weight = np.full((1, 1, 2, 2), 2)
-    made = Conv2d("a", "b", weight, stride=2.0, padding=np.array(1), dilation=(1.0, np.int8(1)))  # type: ignore[arg-type]
+    made = Conv2d("a", "b", weight, stride=2.0, padding=np.array(1), dilation=(1.0, np.int8(1)))
     assert (made.stride, made.padding, made.dilation) == ((2, 2), (1, 1), (1, 1))
-    assert SumPool2d(2.0, [2, np.float32(3)]).stride == (2, 3)  # type: ignore[arg-type]
+    assert SumPool2d(2.0, [2, np.float32(3)]).stride == (2, 3)
 
 
 def test_ranges_of_inputs_that_say_none() -> None:
     assert (Input("x", (2,)).low, Input("x", (2,)).high) == (0, 1)
-    bias = Input("x", (2,), "bias")  # type: ignore[arg-type]
+    bias = Input("x", (2,), "bias")
     assert (bias.low, bias.high) == (fx.BIAS_MANTISSA_MIN, fx.BIAS_MANTISSA_MAX)
     assert Input("x", (2,), Coding.BIAS, low=0).high == fx.BIAS_MANTISSA_MAX
     for given in ({}, {"low": 0}, {"high": 9}):
         with pytest.raises(InputError, match="graded values need the range"):
             Input("x", (2,), Coding.GRADED, **given)
-    made = DeployedNetwork(bias, Population("p", 2, 9), BiasInjection("x", "p"), Readout("p"), 3)
+    made = Network(bias, Population("p", 2, 9), BiasInjection("x", "p"), Readout("p"), 3)
     assert run("native", made, np.full((2, 2), -4096)).spike_counts["p"].sum() == 0
 
 

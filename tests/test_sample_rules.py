@@ -6,6 +6,7 @@ import copy
 import logging
 import pickle
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import nir
@@ -17,25 +18,26 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from spikeport import encode_samples, evaluate, export_float, quantize, run, to_chip
+from spikeport import network as parts
 from spikeport.errors import InputError
 from spikeport.export import read_nir, write_nir
 from spikeport.export.nir_graph import make_graph
 from spikeport.float_network import FloatNetwork
-from spikeport.network import (
-    BiasInjection,
-    Coding,
-    Dense,
-    DeployedNetwork,
-    Input,
-    Population,
-    Readout,
-)
+from spikeport.network import Coding, DeployedNetwork, Input
 from spikeport.sample_values import SLACK, change, same_range
 from spikeport.samples import SampleSet, check_float_samples, check_samples, select
 from spikeport.trainer import LIF, Dataset, TrainConfig, describe, train
 from spikeport.trainer.chip import ChipNetwork, takes
+from spikeport.trainer.config import Architecture
 from spikeport.trainer.diagnosis import diagnose
 from spikeport.trainer.network import Node, SpikingNetwork
+
+untyped: Any = parts  # values of other types than are declared, as a user gives them
+BiasInjection = untyped.BiasInjection
+Dense = untyped.Dense
+Population = untyped.Population
+Readout = untyped.Readout
+Network: Callable[..., DeployedNetwork] = untyped.DeployedNetwork
 
 PIXELS = Input("input", (1, 4, 4), Coding.GRADED, 0, 255, 255.0)
 SPIKES = Input("input", (1, 4, 4))
@@ -56,7 +58,7 @@ def model(input: Input) -> SpikingNetwork:
 
 
 def deployed(input: Input) -> DeployedNetwork:
-    return DeployedNetwork(
+    return Network(
         input,
         Population("p", 3, vth=100),
         Dense(input.name, "p", np.ones((3, 16), int)),
@@ -88,7 +90,7 @@ ENTRIES: dict[str, Entry] = {
     "a chip network": lambda i, x: ChipNetwork(deployed(i))(torch.tensor(np.asarray(x)).float()),
     "a data set": lambda i, x: dataset(i, x),
     "train": lambda i, x: train(
-        TrainConfig(architecture="mlp", widths=(8,), steps=T, epochs=1), dataset(i, x)
+        TrainConfig(architecture=Architecture.MLP, widths=(8,), steps=T, epochs=1), dataset(i, x)
     ),
     "diagnose": lambda i, x: diagnose(
         model(i), torch.tensor(np.asarray(x)).float(), torch.zeros(len(x), dtype=torch.int64)
@@ -169,7 +171,7 @@ def _at_shape(entry: str, part: Input, x: NDArray[Any]) -> None:
     torch.manual_seed(0)
     nodes = [Node("a", ("input",), torch.nn.Linear(size, 3)), Node("b", ("a",), LIF(0.5, 1.0))]
     net = SpikingNetwork(part, nodes, T).eval()
-    chip = DeployedNetwork(
+    chip = Network(
         part, Population("p", 3, 9), Dense("input", "p", np.ones((3, size), int)), Readout("p"), T
     )
     tensor = torch.tensor(x).float()
@@ -265,11 +267,11 @@ def test_clipping_and_rounding_are_counted_exactly(
     part = Input("x", (4,), Coding.GRADED, low, low + span, scale)
     middle, half = (2 * low + span) / 2, span / 2
     x = (middle + half * reach * np.random.default_rng(seed).uniform(-1, 1, (50, 4))) / scale
-    beyond = rounded = 0
+    beyond, rounded = 0, 0
     for value in (x * scale).ravel():
         nearest = round(float(value))
-        beyond += not low <= nearest <= low + span
-        rounded += low <= nearest <= low + span and abs(value - nearest) > SLACK
+        beyond += int(not low <= nearest <= low + span)
+        rounded += int(low <= nearest <= low + span and abs(value - nearest) > SLACK)
     sent = encode_samples((part,), 2, x, clip=True)
     assert (sent.changes[0].clipped, sent.changes[0].rounded) == (beyond, rounded)
     assert sent["x"].min() >= low
@@ -393,7 +395,7 @@ def test_a_bias_is_checked_as_graded_values_are() -> None:
     assert sent["x"].tolist() == [[100, -100], [1, 25], [0, 0]]
     with pytest.raises(InputError, match=r"beyond -2\.\.2, the declared range of bias values"):
         encode_samples((part,), 2, np.array([[2.1, 0.0]]))
-    network = DeployedNetwork(part, Population("p", 2, 9), BiasInjection("x", "p"), Readout("p"), 2)
+    network = Network(part, Population("p", 2, 9), BiasInjection("x", "p"), Readout("p"), 2)
     with pytest.raises(InputError, match=r"values span 101\.\.101, must lie in -100\.\.100"):
         run("native", network, np.full((3, 2), 101))
 
@@ -430,3 +432,13 @@ def test_warnings_are_logged_not_raised(caplog: pytest.LogCaptureFixture) -> Non
     with caplog.at_level(logging.WARNING):
         encode_samples((PIXELS,), 12, GREY)
     assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
+def test_a_start_that_has_learned_on_other_values(caplog: pytest.LogCaptureFixture) -> None:
+    config = TrainConfig(architecture=Architecture.MLP, widths=(8,), steps=2, epochs=1)
+    first = train(config, dataset(PIXELS, GREY)).model
+    train(config, dataset(replace(PIXELS, high=15, scale=15.0), GREY), start=first)
+    assert not caplog.records
+    other = replace(PIXELS, low=-510, high=510)
+    train(config, dataset(other, 4 * GREY - 2), start=first)
+    assert "start: was trained on values of 0..1, data set 'mine' has -2..2" in caplog.text
