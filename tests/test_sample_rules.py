@@ -7,6 +7,7 @@ import logging
 import pickle
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import nir
@@ -23,12 +24,14 @@ from spikeport.errors import InputError
 from spikeport.export import read_nir, write_nir
 from spikeport.export.nir_graph import make_graph
 from spikeport.float_network import FloatNetwork
+from spikeport.ladder import LadderConfig, climb
 from spikeport.network import Coding, DeployedNetwork, Input
 from spikeport.sample_values import SLACK, change, same_range
 from spikeport.samples import SampleSet, check_float_samples, check_samples, select
 from spikeport.trainer import LIF, Dataset, TrainConfig, describe, train
 from spikeport.trainer.chip import ChipNetwork, takes
 from spikeport.trainer.config import Architecture
+from spikeport.trainer.data_events import EventFrames
 from spikeport.trainer.diagnosis import diagnose
 from spikeport.trainer.network import Node, SpikingNetwork
 
@@ -442,3 +445,14 @@ def test_a_start_that_has_learned_on_other_values(caplog: pytest.LogCaptureFixtu
     other = replace(PIXELS, low=-510, high=510)
     train(config, dataset(other, 4 * GREY - 2), start=first)
     assert "start: was trained on values of 0..1, data set 'mine' has -2..2" in caplog.text
+
+
+def test_slow_stages_take_the_first_samples_of_frames_in_time(tmp_path: Path) -> None:
+    frames = EventFrames(RNG.integers(0, 3, (9, T, 1, 4, 4), np.uint8))
+    y = np.arange(9) % 3
+    data = Dataset(
+        "events", frames, y, frames, y, Input("input", (1, 4, 4), Coding.GRADED, 0, 255), 3
+    )
+    config = LadderConfig(samples=8, reference_samples=3, lava_samples=0)
+    rows = climb(model(data.input), data, tmp_path, config).report.rows
+    assert {row.stage: row.accuracy.n for row in rows}["scalar reference"] == 3
