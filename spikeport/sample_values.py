@@ -181,8 +181,8 @@ def _out_of_range(part: Input, subject: str, x: NDArray[Any], clipped: int) -> s
     )
     if x.dtype.kind in "iu" and part.scale != 1 and part.low <= x.min() and x.max() <= part.high:
         return (
-            f"{text}; divided by the input's scale of {part.scale:g} they would fit (a chip network "
-            "runs on such integers as they are)"
+            f"{text}; divided by the input's scale of {part.scale:g} they would fit (a chip network"
+            " runs on such integers as they are)"
         )
     return f"{text}; scale them as for training, or clip them: np.clip(x, {low:g}, {high:g})"
 
