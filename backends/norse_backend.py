@@ -19,7 +19,6 @@ import importlib.metadata
 import importlib.util
 import time
 import warnings
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import nir
@@ -31,9 +30,9 @@ from spikeport.export.nir_graph import check_inputs, make_graph, schedule, sourc
 from spikeport.export.nir_portable import portable
 from spikeport.float_network import FloatNetwork
 from spikeport.network import Reset
+from spikeport.probe import Record, check_names
 from spikeport.runs import Run, Trace
 from spikeport.samples import Samples, at_step, check_float_samples, sample_count
-from spikeport.text import quoted
 
 if TYPE_CHECKING:
     import torch
@@ -51,9 +50,7 @@ def norse_status() -> tuple[str | None, str, str]:
     return importlib.metadata.version("norse"), "", ""
 
 
-def run_norse(
-    network: FloatNetwork, samples: Samples, *, record: Sequence[str] = ("spikes",)
-) -> Run:
+def run_norse(network: FloatNetwork, samples: Samples, *, record: Record = ("spikes",)) -> Run:
     """Run `network` in Norse, in float64.
 
     Args:
@@ -70,9 +67,7 @@ def run_norse(
     version, reason, remedy = norse_status()
     if version is None:
         raise BackendUnavailableError(f"norse: {reason}; {remedy}")
-    for item in record:
-        if item not in ("spikes", "v"):
-            fail(f"record: {quoted(item)} cannot be recorded in norse, must be spikes or v")
+    record = check_names(record, ("spikes", "v"), " in norse")
     graph = make_graph(network.graph.nodes, network.graph.edges, network.dt_s)
     check_inputs(graph, network.inputs)
     check_supported(graph, network.reset)

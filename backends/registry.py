@@ -10,7 +10,7 @@ from spikeport.backends.gaps import Gap
 from spikeport.errors import InputError
 from spikeport.float_network import FloatNetwork
 from spikeport.network import DeployedNetwork
-from spikeport.probe import Probe, Record
+from spikeport.probe import Probe, Record, record_items
 from spikeport.runs import Run
 from spikeport.samples import Samples
 
@@ -131,6 +131,7 @@ def run(
     kind = "deployed" if isinstance(network, DeployedNetwork) else "float"
     if chosen.takes != kind:
         raise InputError(f"backend '{name}' takes a {chosen.takes} network, this one is {kind}")
+    record = record_items(record)
     if kind == "float" and any(isinstance(item, Probe) for item in record):
         raise InputError(f"backend '{name}' records whole float graphs, probes are for chip ones")
     return chosen.run(network, samples, record=record, **options)

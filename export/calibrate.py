@@ -44,7 +44,7 @@ from spikeport.network import (
     ReadoutKind,
 )
 from spikeport.runs import Run, Trace
-from spikeport.samples import Samples
+from spikeport.samples import Samples, SampleSet
 
 Array = NDArray[np.float64]
 
@@ -254,9 +254,9 @@ def _alone(
         readouts=(Readout("alone", ReadoutKind.MEMBRANE),),
         steps=lowered.steps,
     )
-    samples = {
-        aside[s.name]: seen[s.name] if s.name in seen else answers[s.name].spikes for s in sources
-    }
+    samples = SampleSet(
+        {aside[s.name]: seen[s.name] if s.name in seen else answers[s.name].spikes for s in sources}
+    )
     trace = run_chip(network, samples, record=("spikes", "u", "v")).trace or Trace()
     spikes, u, v = trace.spikes["alone"], trace.u["alone"], trace.v["alone"]
     if part.threshold is None:

@@ -76,6 +76,7 @@ def run_facts(header: Mapping[str, Any], shapes: Mapping[str, Shape]) -> dict[st
             "steps": int(header["steps"]),
             "reset": Reset(header["reset"]),
             "strict": bool(header["strict"]),
+            "inputs_assumed": header.get("inputs_assumed") is True,
             "inputs": tuple(
                 Input(**{**part, "shape": shapes[part["name"]]}) for part in header["inputs"]
             ),
@@ -109,6 +110,7 @@ def _run_facts(network: FloatNetwork) -> dict[str, Any]:
         "steps": network.steps,
         "reset": network.reset,
         "strict": network.strict,
+        **({"inputs_assumed": True} if network.inputs_assumed else {}),
         "inputs": [
             {
                 "name": part.name,

@@ -60,7 +60,8 @@ def read_nir(
     Args:
         dt_s, steps: needed for a file from elsewhere. NIR's times are seconds.
         reset, strict: default ZERO and true, as NIR documents.
-        inputs: default 0/1 spikes for every Input node.
+        inputs: default 0/1 spikes for every Input node, as NIR does not say what comes in; for
+            anything else they must be given (`FloatNetwork.inputs_assumed`).
         isolate: read the HDF5 in a process of its own (about 0.4 s), since a damaged file can
             hang or crash libhdf5; False where the file is known to be whole.
 
@@ -108,10 +109,12 @@ def _float_network(
     if header is not None:
         facts = run_facts(header, shapes)
     facts |= given
+    facts["inputs_assumed"] = facts.get("inputs_assumed", False) and "inputs" not in given
     if "steps" not in facts:
         fail("no number of steps in the file, NIR has no field for it: give steps (--steps), T")
     if "inputs" not in facts:
         facts["inputs"] = tuple(Input(name, shapes[name]) for name in sorted(graph.inputs))
+        facts["inputs_assumed"] = True
     check_inputs(graph, facts["inputs"])
     for oddity in implausible(graph, dt_s):
         _log.warning("%s", oddity)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from spikeport import fixed_point as fx
 from spikeport.export.calibrate import Calibrated, FloatAnswer
@@ -19,7 +20,7 @@ from spikeport.export.rounding_loss import (
     zeroed,
     zeroed_fraction,
 )
-from spikeport.network import BiasInjection, Coding, Synapses
+from spikeport.network import BiasInjection, Coding, Input, Synapses
 from spikeport.outputs import Agreement
 from spikeport.runs import Run
 
@@ -142,7 +143,11 @@ class PopulationReport:
 
 @dataclass(frozen=True, slots=True)
 class InputReport:
-    """Rounding of an input's calibration samples; errors in its float units."""
+    """Rounding of an input's calibration samples; errors in its float units.
+
+    Attributes:
+        clipped: values beyond the declared range, clipped because that was asked for.
+    """
 
     name: str
     scale: float
@@ -180,6 +185,18 @@ class QuantizationReport:
                 if math.isinf(part[ratio]):
                     part[ratio] = None
         return plain
+
+
+def report_input(part: Input, values: NDArray[Any], clipped: int) -> InputReport:
+    """Compare calibration samples in float units with what the chip is sent of them."""
+    error = np.clip(np.rint(values * part.scale), part.low, part.high) / part.scale - values
+    return InputReport(
+        name=part.name,
+        scale=part.scale,
+        max_error=float(np.abs(error).max()),
+        rms_error=float(np.sqrt(np.mean(error**2))),
+        clipped=clipped,
+    )
 
 
 def report_connection(real: FloatConnection, made: Synapses, scale: float) -> ConnectionReport:

@@ -7,9 +7,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from spikeport import fixed_point as fx
 from spikeport.export.lowered import LoweredNetwork
 from spikeport.export.plausibility import ceiling
-from spikeport.export.quantization_report import ConnectionReport, PopulationReport
+from spikeport.export.quantization_report import (
+    ConnectionReport,
+    InputReport,
+    PopulationReport,
+)
 from spikeport.export.rounding_loss import COARSE_BITS, FEW_UNITS, coarse_share
 from spikeport.outputs import Agreement, Outputs
+from spikeport.sample_values import COARSE, Change
 
 CLIPPED_FRACTION, COARSE_CLIPPED_FRACTION = 0.01, 0.05
 """Above this share of clipped weights a user should know; with up to 4 bits clipping is usual."""
@@ -52,6 +57,25 @@ def summarize(found: Agreement) -> str:
 def _idle(outputs: Outputs) -> str:
     parts = (("silent", outputs.silent), ("tied", outputs.tied))
     return ", ".join(f"{what} on {count}" for what, count in parts if count)
+
+
+def input_warnings(inputs: Sequence[InputReport], changes: Sequence[Change]) -> Iterator[str]:
+    """What a user should know of the inputs: clipped samples, and integers that are coarse.
+
+    Args:
+        changes: what rounding to the chip's integers did to the samples.
+    """
+    for part, found in zip(inputs, changes, strict=True):
+        if part.clipped:
+            yield (
+                f"input '{part.name}': {part.clipped} of {found.values} calibration values lie "
+                "beyond the declared range and are clipped"
+            )
+        if found.rounding > COARSE:
+            yield (
+                f"input '{part.name}': rounding to multiples of 1/{part.scale:g} changes the "
+                f"calibration samples by {100 * found.rounding:.0f} % (rms)"
+            )
 
 
 def warnings(

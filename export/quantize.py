@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from spikeport.errors import InputError
 from spikeport.export.calibrate import (
@@ -25,20 +24,27 @@ from spikeport.export.lower import lower
 from spikeport.export.lowered import LoweredNetwork
 from spikeport.export.plausibility import implausible
 from spikeport.export.quantization_report import (
-    InputReport,
     QuantizationReport,
     report_connection,
+    report_input,
     report_population,
 )
-from spikeport.export.quantization_warnings import summarize, warnings
+from spikeport.export.quantization_warnings import input_warnings, summarize, warnings
 from spikeport.export.room import shared_room
 from spikeport.export.rounding_loss import COARSE_BITS
 from spikeport.fixed_point import WEIGHT_BITS
 from spikeport.float_network import FloatNetwork
-from spikeport.network import BiasInjection, DeployedNetwork, Input
+from spikeport.network import BiasInjection, DeployedNetwork
 from spikeport.outputs import compare_outputs
 from spikeport.runs import Run
-from spikeport.samples import Samples, check_float_samples, encode_samples, sample_count
+from spikeport.sample_values import Change, check_scale
+from spikeport.samples import (
+    Samples,
+    SampleSet,
+    check_float_samples,
+    round_samples,
+    sample_count,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -91,6 +97,8 @@ def quantize(
     run_float: FloatSimulator,
     run_chip: ChipSimulator,
     config: QuantizeConfig | None = None,
+    static: bool = False,
+    clip: bool = False,
 ) -> QuantizationResult:
     """Round a float network to the chip's grid, with scales chosen on calibration samples.
 
@@ -110,13 +118,19 @@ def quantize(
     Args:
         samples: calibration samples in the float units of the inputs.
         run_float, run_chip: simulators to calibrate with, `run_float` and `run_native`.
+        static: samples (B, *shape) are meant, also where B = T.
+        clip: clip samples beyond the declared input range instead of refusing them; the report
+            counts them.
 
     Raises:
         InputError: the graph holds what the chip cannot express (all of it is listed), a scale
-            that fits does not exist, or the samples are empty, not finite or of wrong shape.
+            that fits does not exist, or the samples are empty, not finite, of wrong shape, or of
+            values that the inputs as declared do not take (see `sample_values`).
     """
     config = config or QuantizeConfig()
-    floats = check_float_samples(network.inputs, network.steps, samples)
+    floats = check_float_samples(network.inputs, network.steps, samples, static=static, clip=clip)
+    for part in network.inputs:
+        check_scale(part, floats[part.name])
     lowered = lower(network)
     answers, wanted = float_answers(network, lowered, floats, run_float)
     options: Any = {
@@ -126,7 +140,7 @@ def quantize(
     }
     inputs = shared_room(lowered, answers, floats, run_chip, **options)
     lowered = replace(lowered, inputs=inputs)
-    integers = encode_samples(inputs, network.steps, floats)
+    integers = round_samples(inputs, floats)
     made = calibrate(lowered, integers, answers, run_chip, **options)
     deployed = DeployedNetwork(
         inputs=inputs,
@@ -141,7 +155,8 @@ def quantize(
             "calibration_samples": str(sample_count(network.inputs, floats)),
         },
     )
-    report = _report(lowered, made, answers, floats, wanted, run_chip(deployed, integers))
+    got = run_chip(deployed, integers)
+    report = _report(lowered, made, answers, floats, integers.changes, wanted, got)
     for warning in report.warnings:
         _log.warning("%s", warning)
     odd = implausible(network.graph, network.dt_s)  # the reader of a file has logged these
@@ -152,7 +167,8 @@ def _report(
     lowered: LoweredNetwork,
     made: tuple[Calibrated, ...],
     answers: Mapping[str, FloatAnswer],
-    floats: Mapping[str, NDArray[np.float64]],
+    floats: SampleSet,
+    changes: Sequence[Change],
     wanted: Run,
     got: Run,
 ) -> QuantizationReport:
@@ -167,26 +183,21 @@ def _report(
         if not isinstance(wire, BiasInjection):
             scale /= lowered.source_scale(real.source)
             connections.append(report_connection(real, wire, scale))
+    clipped = {found.input: found.clipped for found in floats.changes}
+    inputs = tuple(
+        report_input(part, floats[part.name], clipped.get(part.name, 0)) for part in lowered.inputs
+    )
     predictions = compare_outputs(wanted, got)
     return QuantizationReport(
         samples=sample_count(lowered.inputs, floats),
         agreement=float(np.mean(wanted.predictions == got.predictions)),
         predictions=predictions,
         summary=summarize(predictions),
-        inputs=tuple(_report_input(part, floats[part.name]) for part in lowered.inputs),
+        inputs=inputs,
         populations=populations,
         connections=tuple(connections),
-        warnings=warnings(lowered, populations, connections, predictions),
-    )
-
-
-def _report_input(part: Input, values: NDArray[Any]) -> InputReport:
-    scaled = values * part.scale
-    error = np.clip(np.rint(scaled), part.low, part.high) / part.scale - values
-    return InputReport(
-        name=part.name,
-        scale=part.scale,
-        max_error=float(np.abs(error).max()),
-        rms_error=float(np.sqrt(np.mean(error**2))),
-        clipped=int(((scaled < part.low - 0.5) | (scaled > part.high + 0.5)).sum()),
+        warnings=(
+            *input_warnings(inputs, changes),
+            *warnings(lowered, populations, connections, predictions),
+        ),
     )

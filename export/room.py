@@ -16,7 +16,7 @@ from spikeport.export.rounding import round_weights, settle
 from spikeport.export.rounding_loss import coarse_share, zeroed_fraction
 from spikeport.export.scales import Candidate, candidates, largest_allowed
 from spikeport.network import Coding, Input
-from spikeport.samples import Samples, encode_samples
+from spikeport.samples import SampleSet, round_samples
 
 COARSEST = 8
 """An input is not halved further than to this many steps."""
@@ -25,7 +25,7 @@ COARSEST = 8
 def shared_room(
     lowered: LoweredNetwork,
     answers: Mapping[str, FloatAnswer],
-    floats: Samples,
+    floats: SampleSet,
     run_chip: ChipSimulator,
     *,
     weight_bits: int,
@@ -50,7 +50,7 @@ def shared_room(
     def error(part: Input, inputs: tuple[Input, ...]) -> float:
         behind = {wire.target for wire in lowered.connections if wire.source == part.name}
         first = [target for target in lowered.populations if target.name in behind]
-        sent = encode_samples(inputs, lowered.steps, floats)
+        sent = round_samples(inputs, floats)
         network = replace(lowered, inputs=inputs, populations=tuple(first))
         try:
             made = calibrate(

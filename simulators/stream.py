@@ -82,7 +82,7 @@ class Stream:
         """
         inputs = self.network.inputs
         steps = _chunk_steps(inputs, chunk, steps)
-        arrays = check_samples(inputs, steps, chunk, widen=False)
+        arrays = check_samples(inputs, steps, chunk, widen=False, static=True)
         count = sample_count(inputs, arrays)
         if count != self.state.samples:
             raise InputError(f"stream: {count} samples, the stream runs {self.state.samples}")
@@ -118,7 +118,7 @@ def _chunk_steps(inputs: Sequence[Input], chunk: Samples, steps: int | None) -> 
         if len(shape) == 2 + len(part.shape):
             found[f"input '{part.name}'"] = shape[0]
     if not found:
-        check_samples(inputs, 1, chunk, widen=False)
+        check_samples(inputs, 1, chunk, widen=False, static=True)
         part = inputs[0]
         raise InputError(
             f"stream: input '{part.name}' has shape {np.shape(arrays[part.name])}, read as "

@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from spikeport.samples import encode_samples as encode_samples
     from spikeport.sharding import run_sharded as run_sharded
     from spikeport.sharding import run_sweep as run_sweep
+    from spikeport.simulators.assumed_counts import assumed_counts as assumed_counts
     from spikeport.simulators.native import run_native as run_native
     from spikeport.simulators.reference import run_reference as run_reference
     from spikeport.simulators.reference_check import check_neurons as check_neurons
@@ -147,6 +148,7 @@ _HOME = {
         "run_sharded",
         "run_sweep",
     ),
+    "spikeport.simulators.assumed_counts": ("assumed_counts",),
     "spikeport.simulators.native": ("run_native",),
     "spikeport.simulators.reference": ("run_reference",),
     "spikeport.simulators.reference_check": (

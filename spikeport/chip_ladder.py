@@ -26,7 +26,7 @@ from spikeport.parity import LadderRow, SkippedStage, build_row
 from spikeport.parity_merge import merge_rows
 from spikeport.profile import load_profile
 from spikeport.runs import EventCounts, Run
-from spikeport.samples import encode_samples
+from spikeport.samples import check_float_samples, encode_samples
 from spikeport.trainer import ChipNetwork, Dataset, evaluate
 from spikeport.workflow import trace_chunk
 
@@ -76,7 +76,12 @@ def chip_rows(
 
     at_once = trace_chunk(network, SPIKES)
     for first in range(0, total, at_once):
-        x = data.test_x[first : min(first + at_once, total)]
+        x = check_float_samples(
+            network.inputs,
+            network.steps,
+            data.test_x[first : min(first + at_once, total)],
+            static=True,
+        )
         integers = encode_samples(network.inputs, network.steps, x)
         progress(TRAINED, first, total)
         training = add(TRAINED, evaluate(model, x, SPIKES), first, None, None)
@@ -95,7 +100,9 @@ def chip_rows(
         if status.version is None:
             skipped.append(SkippedStage(stage, name, status.reason, status.remedy))
             continue
-        x = data.test_x[: min(count, total)]
+        x = check_float_samples(
+            network.inputs, network.steps, data.test_x[: min(count, total)], static=True
+        )
         few = encode_samples(network.inputs, network.steps, x)
         options: dict[str, Any] = timed(name, timeout_s, partial(progress, stage))
         try:

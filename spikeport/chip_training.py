@@ -15,7 +15,11 @@ from spikeport.workflow import quantize
 
 
 def to_chip(
-    model: SpikingNetwork, samples: Samples, config: QuantizeConfig | None = None
+    model: SpikingNetwork,
+    samples: Samples,
+    config: QuantizeConfig | None = None,
+    *,
+    static: bool = False,
 ) -> ChipNetwork:
     """Fold batch norms, quantize, and keep the real weights as masters of the integers.
 
@@ -24,12 +28,13 @@ def to_chip(
 
     Args:
         samples: some hundred training samples in float units.
+        static: (B, *shape) is meant, also where B = T.
 
     Raises:
         InputError: the network cannot be deployed, or not trained so; every reason is listed.
     """
     graph = export_float(describe(model))
-    made = quantize(graph, samples, config)
+    made = quantize(graph, samples, config, static=static)
     real = lower(replace(graph, inputs=made.network.inputs))
     frozen = {
         node.name

@@ -28,6 +28,7 @@ class FloatNetwork:
         steps: T.
         reset, strict: what NIR leaves open; `strict` is NIR's documented comparison.
         inputs: one per Input node of the graph, how its float values become chip integers.
+        inputs_assumed: nobody has declared the inputs; `read_nir` took them for 0/1 spikes.
     """
 
     graph: nir.NIRGraph
@@ -36,11 +37,13 @@ class FloatNetwork:
     inputs: tuple[Input, ...]
     reset: Reset = Reset.ZERO
     strict: bool = True
+    inputs_assumed: bool = False
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.dt_s) and self.dt_s > 0):
             raise InputError(f"dt_s is {self.dt_s}, must be positive seconds")
-        if self.steps < 1:
-            raise InputError(f"steps (T) is {self.steps}, must be at least 1")
+        steps = rules.whole("network: steps (T)", self.steps, 1, 2**31 - 1)
+        object.__setattr__(self, "steps", steps)
         object.__setattr__(self, "reset", rules.choice("network: reset", Reset, self.reset))
-        object.__setattr__(self, "inputs", tuple(self.inputs))
+        inputs = (self.inputs,) if isinstance(self.inputs, Input) else tuple(self.inputs)
+        object.__setattr__(self, "inputs", inputs)

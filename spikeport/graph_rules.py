@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from spikeport import fixed_point as fx
-from spikeport.part_rules import fail, integer
+from spikeport.part_rules import fail, whole
 from spikeport.parts import BiasInjection, Coding, Connection, Conv1d, Dense, Input, Synapses
 from spikeport.text import quoted
 
@@ -19,9 +20,26 @@ if TYPE_CHECKING:
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 
 
+def parts_of(subject: str, given: Any, kinds: tuple[type, ...]) -> tuple[Any, ...]:
+    """The parts that a field holds, in their order; one part by itself is taken as such."""
+    if isinstance(given, kinds):
+        return (given,)
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        fail(f"{subject} is {given!r}, must be {_names(kinds)}")
+    parts = tuple(given)
+    for part in parts:
+        if not isinstance(part, kinds):
+            fail(f"{subject} holds {part!r}, must be {_names(kinds)}")
+    return parts
+
+
+def _names(kinds: tuple[type, ...]) -> str:
+    return " or ".join(kind.__name__ for kind in kinds)
+
+
 def network(net: DeployedNetwork) -> None:
     """Names unique and safe, ends known, shapes meeting, T and readouts sensible."""
-    integer("network: steps (T)", net.steps, 1, 2**31 - 1)
+    object.__setattr__(net, "steps", whole("network: steps (T)", net.steps, 1, 2**31 - 1))
     parts = (*net.inputs, *net.populations, *net.connections)
     for name, count in Counter(part.name for part in parts).items():
         if not _NAME.fullmatch(name):

@@ -16,9 +16,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from spikeport.backends.registry import backend, timed
 from spikeport.backends.registry import run as run_backend
 from spikeport.chip_ladder import DEPLOYED as CHIP_DEPLOYED
@@ -36,7 +33,7 @@ from spikeport.network_file import save_network
 from spikeport.parity import LadderRow, ParityReport, Rule, SkippedStage, Ties, build_row
 from spikeport.profile import load_profile
 from spikeport.runs import Run
-from spikeport.samples import encode_samples
+from spikeport.samples import SampleSet, check_float_samples, encode_samples, select
 from spikeport.simulators.float_counts import float_counts
 from spikeport.simulators.ties import compare_float
 from spikeport.trainer import (
@@ -139,7 +136,7 @@ def climb(
     graph = read_nir(folder / "float.nir")
     assert isinstance(graph, FloatNetwork)  # it was written as one
     progress("quantization", 0, 0)
-    made = quantize(graph, data.train_x[: config.calibration], config.quantize)
+    made = quantize(graph, data.train_x[: config.calibration], config.quantize, static=True)
     save_network(made.network, folder / "network.spikeport")
     climber = _Climber(graph, made.network, data, config, progress)
     climber.float_stages(model)
@@ -205,7 +202,9 @@ class _Climber:
         self.graph, self.network = graph, network
         self.config, self.progress = config, progress
         self.profile = load_profile(config.profile)
-        self.x: NDArray[np.float32] = data.test_x[: config.samples]
+        self.x: SampleSet = check_float_samples(
+            graph.inputs, graph.steps, data.test_x[: config.samples], static=True
+        )
         self.labels = data.test_y[: config.samples]
         self.rows: list[LadderRow] = []
         self.skipped: list[SkippedStage] = []
@@ -247,7 +246,7 @@ class _Climber:
             ("scalar reference", "reference", self.config.reference_samples),
             ("Lava", "lava", self.config.lava_samples),
         ):
-            first = {part: values[:count] for part, values in x.items()}
+            first = select(self.network.inputs, x, slice(count))
             if not count:
                 self.skipped.append(SkippedStage(stage, name, LEFT_OUT))
             elif self._starts(stage, name) and (

@@ -45,6 +45,14 @@ from spikeport.parts import SumPool2d as SumPool2d
 from spikeport.parts import Synapses as Synapses
 from spikeport.parts import threshold_state as threshold_state
 
+_PARTS: Mapping[str, tuple[type, ...]] = {
+    "inputs": (Input,),
+    "populations": (Population,),
+    "connections": (Dense, Conv1d, Conv2d, BiasInjection),
+    "readouts": (Readout,),
+}
+"""What each field of a network holds."""
+
 
 @dataclass(frozen=True, eq=False)
 class DeployedNetwork:
@@ -52,6 +60,8 @@ class DeployedNetwork:
 
     Inputs, populations and connections are kept sorted by name, whatever order they were given
     in. Equality and `content_hash` cover everything but `provenance`.
+
+    Where a field holds one part, it need not be in a tuple.
 
     Attributes:
         steps: T, the logical steps of a sample.
@@ -70,10 +80,11 @@ class DeployedNetwork:
     provenance: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name in ("inputs", "populations", "connections"):
-            ordered = tuple(sorted(getattr(self, name), key=lambda part: part.name))
-            object.__setattr__(self, name, ordered)
-        object.__setattr__(self, "readouts", tuple(self.readouts))
+        for name, kinds in _PARTS.items():
+            given = rules.parts_of(f"network: {name}", getattr(self, name), kinds)
+            if name != "readouts":
+                given = tuple(sorted(given, key=lambda part: part.name))
+            object.__setattr__(self, name, given)
         object.__setattr__(self, "provenance", dict(self.provenance))
         rules.network(self)
         rules.order(self)

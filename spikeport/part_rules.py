@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -14,7 +15,7 @@ from spikeport.errors import InputError
 from spikeport.text import quoted
 
 if TYPE_CHECKING:
-    from spikeport.parts import Population, SumPool2d, Synapses
+    from spikeport.parts import Input, Population, SumPool2d, Synapses
 
 _Kind = TypeVar("_Kind", bound=StrEnum)
 
@@ -33,6 +34,37 @@ def integer(subject: str, value: Any, low: int, high: int) -> int:
     return int(value)
 
 
+def whole(subject: str, value: Any, low: int, high: int) -> int:
+    """As `integer`, for parts made by hand: whole floats and 0-d arrays are taken too."""
+    number = _plain(value)
+    if isinstance(number, float) and number.is_integer():
+        number = int(number)
+    return integer(subject, number, low, high)
+
+
+def settle(part: Any, subject: str, **limits: tuple[int, int]) -> None:
+    """Check integer fields of a frozen part and keep them as plain `int`."""
+    for name, (low, high) in limits.items():
+        value = whole(f"{subject}: {name}", getattr(part, name), low, high)
+        object.__setattr__(part, name, value)
+
+
+def _plain(value: Any) -> Any:
+    """A Python number of a NumPy scalar, a 0-d array or tensor; all else as it is."""
+    if getattr(value, "ndim", None) == 0 and callable(item := getattr(value, "item", None)):
+        value = item()
+    return float(value) if isinstance(value, np.floating) else value
+
+
+def _axes(subject: str, value: Any) -> tuple[Any, ...] | None:
+    """Values along axes; None where there is one number for all."""
+    if isinstance(_plain(value), int | float):
+        return None
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        fail(f"{subject} is {value!r}, must be integers")
+    return tuple(value)
+
+
 def choice(subject: str, kinds: type[_Kind], value: Any) -> _Kind:
     """A member of an enumeration, given as such or by its value."""
     try:
@@ -44,53 +76,90 @@ def choice(subject: str, kinds: type[_Kind], value: Any) -> _Kind:
 
 def shape(name: str, value: Any) -> tuple[int, ...]:
     """(N,), (C, L) or (C, H, W) with positive sizes."""
-    value = (value,) if isinstance(value, int | np.integer) else tuple(value)
-    if len(value) not in (1, 2, 3):
-        fail(f"'{name}': shape {value} must be (N,), (C, L) or (C, H, W)")
-    return tuple(integer(f"'{name}': shape {value}: size", n, 1, 2**31 - 1) for n in value)
+    sizes = _axes(f"'{name}': shape", value) or (value,)
+    if len(sizes) not in (1, 2, 3):
+        fail(f"'{name}': shape {sizes} must be (N,), (C, L) or (C, H, W)")
+    return tuple(whole(f"'{name}': shape {sizes}: size", n, 1, 2**31 - 1) for n in sizes)
 
 
 def side(subject: str, value: Any) -> int:
     """A non-negative integer that counts along one axis."""
-    return integer(subject, value, 0, 2**15)
+    return whole(subject, value, 0, 2**15)
 
 
 def pair(subject: str, value: Any) -> tuple[int, int]:
     """Two non-negative integers; one integer stands for both."""
-    value = (value, value) if isinstance(value, int | np.integer) else tuple(value)
-    if len(value) != 2:
-        fail(f"{subject} is {value}, must be one or two integers")
-    return (side(subject, value[0]), side(subject, value[1]))
+    sides = _axes(subject, value) or (value, value)
+    if len(sides) != 2:
+        fail(f"{subject} is {sides}, must be one or two integers")
+    return (side(subject, sides[0]), side(subject, sides[1]))
 
 
-def scale(name: str, value: float) -> None:
-    """A positive finite number."""
-    if not (math.isfinite(value) and value > 0):
-        fail(f"'{name}': scale is {value}, must be positive and finite")
+def scale(part: Input | Population) -> None:
+    """A positive finite number, kept as a plain one."""
+    value = _plain(part.scale)
+    real = isinstance(value, int | float) and not isinstance(value, bool)
+    if not (real and math.isfinite(value) and value > 0):
+        fail(f"'{part.name}': scale is {value!r}, must be positive and finite")
+    object.__setattr__(part, "scale", value)
 
 
-def input_range(name: str, coding: str, low: int, high: int) -> None:
-    """The allowed values of an input fit what its coding can carry."""
+def input_range(part: Input) -> None:
+    """The allowed values of an input fit what its coding can carry.
+
+    Where none are given, spikes are 0..1 and a bias may be any mantissa; graded values need them.
+    """
     limits = {
         "spikes": (0, 1),
         "graded": (fx.PAYLOAD_MIN, fx.PAYLOAD_MAX),
         "bias": (fx.BIAS_MANTISSA_MIN, fx.BIAS_MANTISSA_MAX),
-    }[coding]
-    integer(f"input '{name}' ({coding}): low", low, *limits)
-    integer(f"input '{name}' ({coding}): high", high, *limits)
-    if low > high:
-        fail(f"input '{name}': low {low} is above high {high}")
+    }[part.coding]
+    subject = f"input '{part.name}' ({part.coding})"
+    for name, end in zip(("low", "high"), limits, strict=True):
+        if getattr(part, name) is None:
+            if part.coding == "graded":
+                fail(f"{subject}: {name} is not given; graded values need the range low..high")
+            object.__setattr__(part, name, end)
+    settle(part, subject, low=limits, high=limits)
+    if part.low > part.high:
+        fail(f"input '{part.name}': low {part.low} is above high {part.high}")
+
+
+def as_array(subject: str, value: Any) -> NDArray[Any]:
+    """An array of what a user gave: numbers, lists, arrays, tensors.
+
+    Raises:
+        InputError: it is ragged or otherwise not an array, or masked: NumPy drops masks.
+    """
+    if np.ma.is_masked(value):
+        fail(f"{subject}: some values are masked, and a mask would be lost; fill them first")
+    if callable(detach := getattr(value, "detach", None)):
+        value = detach().cpu()  # a torch tensor
+    try:
+        return np.asarray(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        fail(f"{subject} is not an array of numbers ({type(value).__name__}: {error})")
 
 
 def integers(subject: str, value: ArrayLike, dtype: type[np.integer]) -> NDArray[Any]:
-    """A read-only C-ordered integer array of `dtype`; floats are refused, never rounded."""
-    array = np.asarray(value)
-    if array.dtype.kind not in "iu":
-        bad = "" if array.dtype.kind != "f" or np.isfinite(array).all() else " with NaN or infinity"
-        fail(f"{subject} has type {array.dtype}{bad}, must be integers")
+    """A read-only C-ordered integer array of `dtype`; fractions are refused, never rounded."""
+    array = as_array(subject, value)
+    if array.dtype.kind == "f":
+        if not np.isfinite(array).all():
+            fail(f"{subject} has type {array.dtype} with NaN or infinity, must be integers")
+        if (wrong := array != np.rint(array)).any():
+            index = tuple(int(i) for i in np.argwhere(wrong)[0])
+            place = f" at {index}" if index else ""
+            fail(
+                f"{subject} is {array[index]:g}{place}, must be integers; "
+                f"{int(wrong.sum())} of {array.size} are fractions"
+            )
+    elif array.dtype.kind not in "iu":
+        fail(f"{subject} has type {array.dtype}, must be integers")
     info = np.iinfo(dtype)
-    if array.size and (array.min() < info.min or array.max() > info.max):
-        fail(f"{subject} spans {array.min()}..{array.max()}, must fit {info.min}..{info.max}")
+    low, high = (array.min().item(), array.max().item()) if array.size else (0, 0)
+    if low < info.min or high > info.max:
+        fail(f"{subject} spans {low}..{high}, must fit {info.min}..{info.max}")
     frozen = np.array(array, dtype=dtype, order="C")
     frozen.setflags(write=False)
     return frozen
@@ -113,13 +182,17 @@ def bias(name: str, value: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.int3
 def population(part: Population) -> None:
     """Scalars of a population within their register widths."""
     subject = f"population '{part.name}'"
-    integer(f"{subject}: decay_u", part.decay_u, 0, fx.DECAY_UNITY)
-    integer(f"{subject}: decay_v", part.decay_v, 0, fx.DECAY_UNITY)
-    integer(f"{subject}: vth", part.vth, 0, fx.VTH_MAX)
-    integer(f"{subject}: bias_exponent", part.bias_exponent, 0, fx.BIAS_EXPONENT_MAX)
-    integer(f"{subject}: v_init", part.v_init, -fx.STATE_MAX, fx.STATE_MAX)
-    integer(f"{subject}: refractory", part.refractory, 0, fx.REFRACTORY_MAX)
-    scale(part.name, part.scale)
+    settle(
+        part,
+        subject,
+        decay_u=(0, fx.DECAY_UNITY),
+        decay_v=(0, fx.DECAY_UNITY),
+        vth=(0, fx.VTH_MAX),
+        bias_exponent=(0, fx.BIAS_EXPONENT_MAX),
+        v_init=(-fx.STATE_MAX, fx.STATE_MAX),
+        refractory=(0, fx.REFRACTORY_MAX),
+    )
+    scale(part)
 
 
 def pool(part: SumPool2d) -> None:
@@ -137,7 +210,8 @@ def pool(part: SumPool2d) -> None:
 def weight(part: Synapses, dims: int) -> NDArray[np.int16]:
     """Mantissas with the right number of axes, on the chip's grid."""
     subject = f"connection '{part.name}'"
-    bits = integer(f"{subject}: weight_bits", part.weight_bits, 1, fx.WEIGHT_BITS)
+    settle(part, subject, weight_bits=(1, fx.WEIGHT_BITS))
+    bits = part.weight_bits
     array = integers(f"{subject}: weight", part.weight, np.int16)
     if array.ndim != dims or 0 in array.shape:
         fail(f"{subject}: weight has shape {array.shape}, must have {dims} non-empty axes")
@@ -157,11 +231,15 @@ def weight(part: Synapses, dims: int) -> NDArray[np.int16]:
 def connection(part: Synapses) -> None:
     """Scalars of a connection within what the chip expresses."""
     subject = f"connection '{part.name}'"
-    low, high = fx.WEIGHT_EXPONENT_MIN, fx.WEIGHT_EXPONENT_MAX
-    integer(f"{subject}: exponent", part.exponent, low, high)
-    integer(f"{subject}: delay", part.delay, 0, fx.DELAY_MAX)
-    if (groups := getattr(part, "groups", None)) is not None:
-        integer(f"{subject}: groups", groups, 1, part.weight.shape[0])
+    settle(
+        part,
+        subject,
+        exponent=(fx.WEIGHT_EXPONENT_MIN, fx.WEIGHT_EXPONENT_MAX),
+        delay=(0, fx.DELAY_MAX),
+    )
+    if hasattr(part, "groups"):
+        settle(part, subject, groups=(1, part.weight.shape[0]))
+        groups = part.groups
         if part.weight.shape[0] % groups:
             fail(f"{subject}: groups {groups} must divide {part.weight.shape[0]} output channels")
         for name in ("stride", "dilation"):

@@ -46,23 +46,29 @@ class ReadoutKind(StrEnum):
 class Input:
     """A source of integer values of one shape, within [low, high].
 
+    A float value x is sent as round(x * scale). Training, calibration and every run take only
+    values that the input declares: see `sample_values`.
+
     Attributes:
-        scale: integer units per unit of the float input, for reporting.
+        coding: SPIKES are 0 or 1, GRADED and BIAS any integer within [low, high].
+        low, high: graded values must state them. Spikes are 0..1; a bias may be any 13-bit
+            mantissa unless it is narrowed here.
+        scale: integer units per unit of the float input: 255 for pixels 0..1 in steps of 1/255.
     """
 
     name: str
     shape: Shape
     coding: Coding = Coding.SPIKES
-    low: int = 0
-    high: int = 1
+    low: int = None  # type: ignore[assignment]
+    high: int = None  # type: ignore[assignment]
     scale: float = 1.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", rules.shape(self.name, self.shape))
         coding = rules.choice(f"input '{self.name}': coding", Coding, self.coding)
         object.__setattr__(self, "coding", coding)
-        rules.input_range(self.name, self.coding, self.low, self.high)
-        rules.scale(self.name, self.scale)
+        rules.input_range(self)
+        rules.scale(self)
 
     @property
     def size(self) -> int:
@@ -72,7 +78,10 @@ class Input:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Population:
-    """Neurons that share their dynamics (equations: module docstring).
+    """Neurons that share their dynamics; the equations are those of `spikeport.network`.
+
+    A spike resets v within its own step, so traces show v after the reset. Before each sample u is
+    0 and v is v_init; nothing else resets a neuron.
 
     Attributes:
         shape: (N,), (C, L) or (C, H, W).
@@ -80,6 +89,7 @@ class Population:
         vth: threshold mantissa, 17 bits; a spike needs v > vth << 6.
         bias: mantissa per neuron, 13 bits signed, int32; a scalar is broadcast.
         bias_exponent: 0..7; bias << bias_exponent is added to v every step.
+        reset: what a spike does to v: ZERO makes it 0, SUBTRACT takes vth << 6 off.
         v_init: v at the start of every sample.
         refractory: steps of rest after a spike, 0..63.
         scale: weight units (v >> 6) per unit of the float membrane, for reporting.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Collection
 from dataclasses import dataclass
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from spikeport.errors import InputError
 from spikeport.network import DeployedNetwork
+from spikeport.part_rules import integers
 from spikeport.runs import Chosen
 
 RECORDABLE = ("spikes", "u", "v")
@@ -32,16 +32,12 @@ class Probe:
     neurons: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
-        names = (self.variables,) if isinstance(self.variables, str) else tuple(self.variables)
-        for name in names:
-            if name not in RECORDABLE:
-                raise InputError(
-                    f"record: '{name}' cannot be recorded, only {', '.join(RECORDABLE)}"
-                )
+        names = check_names(self.variables, RECORDABLE)
         object.__setattr__(self, "variables", names)
         if self.neurons is None:
             return
-        flat = tuple(sorted({operator.index(neuron) for neuron in self.neurons}))
+        some = np.atleast_1d(integers(f"probe of '{self.population}'", self.neurons, np.int64))
+        flat = tuple(sorted(set(some.ravel().tolist())))
         if not flat or flat[0] < 0:
             raise InputError(
                 f"probe of '{self.population}': neurons {flat}, needs at least one, from 0 on"
@@ -49,9 +45,28 @@ class Probe:
         object.__setattr__(self, "neurons", flat)
 
 
-Record = Collection[str | Probe]
+Record = str | Probe | Collection[str | Probe]
 """What to record: a plain name means that variable of every population. Of what is asked for
-twice, all is kept once."""
+twice, all is kept once. One name or probe needs no list around it."""
+
+
+def record_items(record: Record) -> tuple[str | Probe, ...]:
+    """The items of `record`; a string is one of them."""
+    return (record,) if isinstance(record, str | Probe) else tuple(record)
+
+
+def check_names(record: Record, known: Collection[str], where: str = "") -> tuple[str, ...]:
+    """The items of `record`, all of which must be `known` names.
+
+    Raises:
+        InputError: one is not; `where` says what cannot record it.
+    """
+    items = record_items(record)
+    for item in items:
+        if item not in known:
+            raise InputError(f"record: {item!r} cannot be recorded{where}, only {', '.join(known)}")
+    return items  # type: ignore[return-value]  # all are in `known`
+
 
 Selection = dict[tuple[str, str], Chosen | None]
 """Per (variable, population) that is recorded, its chosen neurons; None for all."""
@@ -104,7 +119,7 @@ def parse_probe(text: str) -> Probe:
 
 def _probes(network: DeployedNetwork, record: Record) -> list[Probe]:
     probes: list[Probe] = []
-    for item in record:
+    for item in record_items(record):
         if isinstance(item, Probe):
             probes.append(item)
         else:

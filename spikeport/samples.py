@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,52 +11,121 @@ from numpy.typing import ArrayLike, NDArray
 
 from spikeport.errors import InputError
 from spikeport.network import Input
+from spikeport.part_rules import as_array
+from spikeport.sample_axes import batch_shape as batch_shape
+from spikeport.sample_axes import check_told, is_static
+from spikeport.sample_values import Change, change, check_range, encoded, float_range
 
 Samples = ArrayLike | Mapping[str, ArrayLike]
 """One array where there is one input, else one per input name. Shape (B, *shape) is presented at
 every step; (T, B, *shape) has its own values for each step."""
 
 
+class SampleSet(dict[str, NDArray[Any]]):
+    """Checked arrays by input name: what their axes mean is known and is not asked again.
+
+    Attributes:
+        changes: per input that was encoded, what that did to its values.
+    """
+
+    def __init__(
+        self, arrays: Mapping[str, NDArray[Any]] | None = None, changes: Iterable[Change] = ()
+    ) -> None:
+        super().__init__(arrays or {})
+        self.changes = tuple(changes)
+
+
 def check_samples(
-    inputs: Sequence[Input], steps: int, samples: Samples, *, widen: bool = True
-) -> dict[str, NDArray[Any]]:
+    inputs: Sequence[Input],
+    steps: int,
+    samples: Samples,
+    *,
+    widen: bool = True,
+    static: bool = False,
+) -> SampleSet:
     """Check integer samples against the inputs of a network; returns int32 arrays, C order.
 
     Args:
         widen: without it arrays come back as they were given, which copies nothing.
+        static: (B, *shape) is meant, also where B = T.
 
     Raises:
         InputError: empty, of wrong shape or type, out of the declared range, of unequal B,
-            or an input is missing or unknown.
+            or an input is missing or unknown; or spikes (B, *shape) with B = T, which may be one
+            sample of T steps (see `sample_axes.check_told`).
     """
-    return {
-        part.name: _integers(part, array, widen) for part, array in _shaped(inputs, steps, samples)
-    }
+    shaped = _shaped(inputs, steps, samples, static)
+    return SampleSet({part.name: _integers(part, array, widen) for part, array in shaped})
 
 
 def check_float_samples(
-    inputs: Sequence[Input], steps: int, samples: Samples
-) -> dict[str, NDArray[np.float64]]:
-    """As `check_samples`, for float units: float64 arrays, finite, of the right shape."""
-    arrays: dict[str, NDArray[np.float64]] = {}
-    for part, array in _shaped(inputs, steps, samples):
+    inputs: Sequence[Input],
+    steps: int,
+    samples: Samples,
+    *,
+    static: bool = False,
+    clip: bool = False,
+) -> SampleSet:
+    """As `check_samples`, for float units: float64 arrays whose values the inputs take.
+
+    Args:
+        clip: bring values beyond the declared range to its ends instead of refusing them.
+
+    Raises:
+        InputError: as `check_samples`; or see `sample_values.check_range`.
+    """
+    arrays = SampleSet()
+    for part, array in _shaped(inputs, steps, samples, static):
         if array.dtype.kind not in "iufb":
             raise InputError(f"input '{part.name}': type {array.dtype}, must be numbers")
-        if not np.isfinite(array).all():
-            raise InputError(f"input '{part.name}': holds NaN or infinity, must be finite")
-        arrays[part.name] = np.ascontiguousarray(array, np.float64)
+        clipped = check_range(part, array, clip=clip)
+        floats = np.ascontiguousarray(array, np.float64)
+        arrays[part.name] = np.clip(floats, *float_range(part)) if clipped else floats
+        if clipped:
+            arrays.changes += (Change(part.name, array.size, clipped, 0, 0.0),)
     return arrays
 
 
-def encode_samples(inputs: Sequence[Input], steps: int, samples: Samples) -> dict[str, Any]:
-    """Float samples as the chip's integers: clip(round(x * scale), low, high), int32."""
-    floats = check_float_samples(inputs, steps, samples)
-    return {
-        part.name: np.clip(np.rint(floats[part.name] * part.scale), part.low, part.high).astype(
-            np.int32
-        )
-        for part in inputs
-    }
+def encode_samples(
+    inputs: Sequence[Input],
+    steps: int,
+    samples: Samples,
+    *,
+    static: bool = False,
+    clip: bool = False,
+) -> SampleSet:
+    """Float samples as the chip's integers: clip(round(x * scale), low, high), int32.
+
+    Args:
+        static: (B, *shape) is meant, also where B = T.
+        clip: clip values beyond the declared range instead of refusing them.
+
+    Returns:
+        Arrays by input name; `changes` tells how many values were clipped and rounded.
+
+    Raises:
+        InputError: the samples do not fit, lie beyond the declared range, or are fractions where
+            spikes are declared.
+    """
+    made = SampleSet()
+    for part, array in _shaped(inputs, steps, samples, static):
+        if array.dtype.kind not in "iufb":
+            raise InputError(f"input '{part.name}': type {array.dtype}, must be numbers")
+        made[part.name], found = encoded(part, array, clip=clip)
+        made.changes += (found,)
+    return made
+
+
+def round_samples(inputs: Sequence[Input], floats: Mapping[str, NDArray[Any]]) -> SampleSet:
+    """Checked float samples as the integers of inputs that may be coarser than the declared ones.
+
+    As `encode_samples`, without its checks and warnings.
+    """
+    made = SampleSet()
+    for part in inputs:
+        made[part.name] = np.empty(floats[part.name].shape, np.int32)
+        made.changes += (change(part, floats[part.name], made[part.name]),)
+    return made
 
 
 def sample_count(inputs: Sequence[Input], arrays: Mapping[str, NDArray[Any]]) -> int:
@@ -71,18 +140,18 @@ def at_step(part: Input, array: NDArray[Any], step: int) -> NDArray[Any]:
     return array if static else array[step]
 
 
-def select(
-    inputs: Sequence[Input], arrays: Mapping[str, NDArray[Any]], chosen: slice
-) -> dict[str, NDArray[Any]]:
+def select(inputs: Sequence[Input], arrays: Mapping[str, NDArray[Any]], chosen: slice) -> SampleSet:
     """The samples `chosen` along B of checked arrays."""
-    return {
-        part.name: (
-            arrays[part.name][chosen]
-            if arrays[part.name].ndim == 1 + len(part.shape)
-            else arrays[part.name][:, chosen]
-        )
-        for part in inputs
-    }
+    return SampleSet(
+        {
+            part.name: (
+                arrays[part.name][chosen]
+                if arrays[part.name].ndim == 1 + len(part.shape)
+                else arrays[part.name][:, chosen]
+            )
+            for part in inputs
+        }
+    )
 
 
 def samples_hash(arrays: Mapping[str, NDArray[Any]]) -> str:
@@ -96,13 +165,8 @@ def samples_hash(arrays: Mapping[str, NDArray[Any]]) -> str:
     return digest.hexdigest()
 
 
-def batch_shape(axes: str, shape: Sequence[int]) -> str:
-    """A shape with named leading axes, for messages: (B, 1, 8, 8)."""
-    return f"({', '.join((axes, *map(str, shape)))})"
-
-
 def _shaped(
-    inputs: Sequence[Input], steps: int, samples: Samples
+    inputs: Sequence[Input], steps: int, samples: Samples, static: bool
 ) -> list[tuple[Input, NDArray[Any]]]:
     if not isinstance(samples, Mapping):
         if len(inputs) != 1:
@@ -113,29 +177,21 @@ def _shaped(
     for name in samples:
         if name not in known:
             raise InputError(f"samples: '{name}' is no input of the network ({sorted(known)})")
-    shaped = []
+    shaped, timed = [], False
     for part in inputs:
         if part.name not in samples:
             raise InputError(f"samples: input '{part.name}' is missing")
-        array = np.asarray(samples[part.name])
-        rank = len(part.shape)
-        static = array.ndim == rank + 1 and array.shape[1:] == part.shape
-        timed = array.ndim == rank + 2 and array.shape[2:] == part.shape
-        if not (static or timed):
-            raise InputError(
-                f"input '{part.name}': samples have shape {array.shape}, must be "
-                f"{batch_shape('B', part.shape)} or {batch_shape('T, B', part.shape)}"
-            )
-        if timed and array.shape[0] != steps:
-            raise InputError(
-                f"input '{part.name}': samples have {array.shape[0]} steps, the network T = {steps}"
-            )
+        array = as_array(f"input '{part.name}'", samples[part.name])
+        timed |= not is_static(part, steps, array.shape)
         shaped.append((part, array))
     sizes = {array.shape[-1 - len(part.shape)] for part, array in shaped}
     if 0 in sizes:
         raise InputError("samples: the data set is empty (B = 0), needs at least one sample")
     if len(sizes) > 1:
         raise InputError(f"samples: inputs have different sample counts {sorted(sizes)}")
+    if not (static or timed or isinstance(samples, SampleSet)):
+        for part, array in shaped:
+            check_told(part, steps, len(array))
     return shaped
 
 

@@ -18,7 +18,7 @@ from spikeport.export.quantize import quantize as quantize_with
 from spikeport.float_network import FloatNetwork
 from spikeport.merge import merge_runs
 from spikeport.network import DeployedNetwork
-from spikeport.probe import RECORDABLE, Record, selection
+from spikeport.probe import RECORDABLE, Record, record_items, selection
 from spikeport.runs import Run
 from spikeport.samples import (
     Samples,
@@ -37,22 +37,37 @@ FLOAT_CHUNK = 32
 
 
 def quantize(
-    network: FloatNetwork, samples: Samples, config: QuantizeConfig | None = None
+    network: FloatNetwork,
+    samples: Samples,
+    config: QuantizeConfig | None = None,
+    *,
+    static: bool = False,
+    clip: bool = False,
 ) -> QuantizationResult:
     """Round a float network to chip integers, calibrated with our own simulators.
 
     Args:
         samples: calibration samples in float units, (B, *shape) or (T, B, *shape); some hundred
             training samples are enough.
+        static: (B, *shape) is meant, also where B = T.
+        clip: clip samples beyond the declared input range instead of refusing them.
 
     Raises:
         InputError: the graph holds what the chip cannot do (every reason is listed), or the
-            samples do not fit.
+            samples do not fit the inputs as declared.
     """
     from spikeport.simulators.float_nir import run_float
     from spikeport.simulators.native import run_native
 
-    return quantize_with(network, samples, run_float=run_float, run_chip=run_native, config=config)
+    return quantize_with(
+        network,
+        samples,
+        run_float=run_float,
+        run_chip=run_native,
+        config=config,
+        static=static,
+        clip=clip,
+    )
 
 
 def record_to(
@@ -87,6 +102,7 @@ def record_to(
             than `timeout_s`.
         OutputError: the file cannot be written; what stood there before is unharmed.
     """
+    record = record_items(record)
     if not record:
         raise InputError("record: nothing is to be recorded, needs a variable or a probe")
     if chunk is not None and chunk < 1:

@@ -31,6 +31,7 @@ from spikeport.network import (
     Shape,
     SumPool2d,
 )
+from spikeport.samples import SampleSet
 
 EXPONENTS = range(fx.WEIGHT_EXPONENT_MIN, fx.WEIGHT_EXPONENT_MAX + 1)
 MAX_PAYLOADS = (1, 255, 2**18, fx.PAYLOAD_MAX)
@@ -105,7 +106,7 @@ def samples_for(
                 if part.low <= 0 <= part.high:
                     values *= rng.random(shape) < rng.choice([0.1, 0.5, 1.0])
         samples[part.name] = values
-    return samples
+    return SampleSet(samples)
 
 
 @dataclass

@@ -37,7 +37,7 @@ from spikeport.network import (
 )
 from spikeport.profile import load_profile
 from spikeport.runs import Run, Trace
-from spikeport.samples import encode_samples
+from spikeport.samples import SampleSet, encode_samples
 from spikeport.simulators.native import run_native
 from spikeport.simulators.reference import run_reference
 from spikeport.trainer import (
@@ -128,7 +128,7 @@ def test_its_spiking_pass_is_the_reference(data: st.DataObject) -> None:
     deployed = network.deployed()
     part = deployed.inputs[0]
     samples = data.draw(samples_for(deployed))
-    x = {name: np.asarray(values) / part.scale for name, values in samples.items()}
+    x = SampleSet({name: np.asarray(values) / part.scale for name, values in samples.items()})
     ours = evaluate(network, x, ("spikes",))
     assert_equal_runs(ours, run_reference(deployed, samples, record=("spikes",)))
 
@@ -544,7 +544,7 @@ def test_messages_are_those_that_a_simulator_is_sent(scale: float) -> None:
     )
     for divisor in (255, 64, 16):  # bytes halved are ties, which float32 and float64 see apart
         x = (np.arange(256, dtype=np.float32) / np.float32(divisor))[None]
-        sent = encode_samples((input,), 2, x)["input"]
+        sent = encode_samples((input,), 2, x, clip=True)["input"]
         np.testing.assert_array_equal(network.messages(torch.tensor(x))[0].numpy(), sent)
 
 

@@ -13,7 +13,7 @@ from spikeport.errors import InputError
 from spikeport.export.nir_graph import make_graph
 from spikeport.export.nir_reader import read_nir
 from spikeport.float_network import FloatNetwork
-from spikeport.network import Input, Reset
+from spikeport.network import Coding, Input, Reset
 from spikeport.runs import Run
 from spikeport.simulators.float_nir import run_float
 
@@ -25,7 +25,10 @@ def network(
     nodes: dict[str, Any], edges: list[tuple[str, str]], steps: int = 6, **options: Any
 ) -> FloatNetwork:
     graph = make_graph(nodes, edges, DT)
-    inputs = tuple(Input(n, tuple(node.input_type["input"])) for n, node in graph.inputs.items())
+    inputs = tuple(
+        Input(n, tuple(node.input_type["input"]), Coding.GRADED, -(2**20), 2**20, 2.0**16)
+        for n, node in graph.inputs.items()
+    )
     return FloatNetwork(graph, DT, steps, inputs, **options)
 
 

@@ -9,7 +9,7 @@ import pytest
 from spikeport.errors import InputError
 from spikeport.export.nir_graph import make_graph
 from spikeport.float_network import FloatNetwork
-from spikeport.network import Input
+from spikeport.network import Coding, Input
 from spikeport.runs import Run, Trace
 from spikeport.simulators.float_nir import run_float
 from spikeport.simulators.ties import compare_float
@@ -25,7 +25,9 @@ def network() -> FloatNetwork:
         "out": nir.Output({"output": np.array([2])}),
     }
     edges = [("x", "a"), ("a", "w"), ("w", "b"), ("b", "out")]
-    return FloatNetwork(make_graph(nodes, edges, 1e-3), 1e-3, 8, (Input("x", (2,)),))
+    return FloatNetwork(
+        make_graph(nodes, edges, 1e-3), 1e-3, 8, (Input("x", (2,), Coding.GRADED, 0, 2048, 1024.0),)
+    )
 
 
 def run(x: np.ndarray, strict: bool = True) -> Run:

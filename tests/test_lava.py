@@ -37,7 +37,7 @@ from spikeport.network import (
     SumPool2d,
 )
 from spikeport.runs import Run
-from spikeport.samples import check_samples
+from spikeport.samples import SampleSet, check_samples
 from spikeport.simulators.native import run_native
 from spikeport.trace_comparison import compare_files
 from spikeport.workflow import record_to
@@ -92,7 +92,7 @@ def case(
         )
         for part in inputs
     }
-    return network, samples
+    return network, SampleSet(samples)
 
 
 def dense(rng: Generator) -> Case:

@@ -32,6 +32,7 @@ from spikeport.network import (
     Reset,
     SumPool2d,
 )
+from spikeport.samples import SampleSet
 from spikeport.simulators.float_nir import run_float
 from spikeport.simulators.native import run_native
 from tests.strategies import networks, samples_for
@@ -72,7 +73,8 @@ def test_without_decays_the_view_fires_as_the_integers_do(data: st.DataObject) -
     )
     samples = data.draw(samples_for(network))
     view = float_view(network)
-    ours = run_float(view, {p.name: samples[p.name] for p in view.inputs}, record=("spikes",))
+    taken = SampleSet({p.name: samples[p.name] for p in view.inputs})
+    ours = run_float(view, taken, record=("spikes",))
     exact = run_native(network, samples, record=("spikes",))
     assert ours.trace is not None
     assert exact.trace is not None

@@ -17,7 +17,7 @@ from spikeport.export.nir_graph import make_graph
 from spikeport.export.nir_reader import read_nir
 from spikeport.export.nir_writer import write_nir
 from spikeport.float_network import FloatNetwork
-from spikeport.network import Input, Reset
+from spikeport.network import Coding, Input, Reset
 from spikeport.simulators.float_nir import run_float
 from spikeport.simulators.ties import compare_float
 from spikeport.trained_model import LIFLayer, LinearLayer, TrainedModel
@@ -104,7 +104,10 @@ def test_flatten_of_a_series_keeps_its_axes(ends: tuple[int, int]) -> None:
 
 def graph(nodes: dict[str, Any], edges: list[tuple[str, str]], **options: Any) -> FloatNetwork:
     made = make_graph(nodes, edges, DT)
-    inputs = tuple(Input(n, tuple(node.input_type["input"])) for n, node in made.inputs.items())
+    inputs = tuple(
+        Input(n, tuple(node.input_type["input"]), Coding.GRADED, -(2**18), 2**18, 2.0**16)
+        for n, node in made.inputs.items()
+    )
     return FloatNetwork(made, DT, 30, inputs, **options)
 
 

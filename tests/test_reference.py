@@ -203,8 +203,8 @@ def test_current_decays_and_is_not_reset() -> None:
 
 def test_v_init_is_the_charge_at_the_start_of_each_sample() -> None:
     network = one_neuron(2, vth=1, v_init=64, bias=np.array([1]))
-    run = run_reference(network, np.zeros((2, 1), int))
-    assert run.scores["p"].tolist() == [[1], [1]]
+    run = run_reference(network, np.zeros((3, 1), int))
+    assert run.scores["p"].tolist() == [[1], [1], [1]]
 
 
 def test_a_message_acts_delay_steps_later_within_the_sample() -> None:

@@ -38,8 +38,10 @@ def test_static_and_timed_samples() -> None:
 
 
 def test_encoding_rounds_and_clips() -> None:
-    encoded = encode_samples((PIXELS,), 1, np.array([[[[0.0, 0.5], [1.1, -1.0]]]]))
+    encoded = encode_samples((PIXELS,), 1, np.array([[[[0.0, 0.52], [1.1, -1.0]]]]), clip=True)
     assert encoded["pixels"].ravel().tolist() == [0, 8, 16, 0]
+    (change,) = encoded.changes
+    assert (change.values, change.clipped, change.rounded) == (4, 2, 1)
 
 
 @pytest.mark.parametrize(

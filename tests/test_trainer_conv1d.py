@@ -40,7 +40,7 @@ from spikeport.trainer.training import step as training_step
 from spikeport.workflow import quantize
 from tests.trainer_reference import trained_gradients
 
-INPUT = Input("input", (3, 12), Coding.GRADED, -16, 16, scale=8.0)
+INPUT = Input("input", (3, 12), Coding.GRADED, -64, 64, scale=8.0)
 SOFT = LIF(0.5, 0.6, Reset.SUBTRACT)
 
 
@@ -100,7 +100,7 @@ def in_rows(network: SpikingNetwork) -> SpikingNetwork:
         return copy.deepcopy(op)
 
     channels, length = network.input.shape
-    input = Input("input", (channels, 1, length), Coding.GRADED, -16, 16, scale=8.0)
+    input = Input("input", (channels, 1, length), Coding.GRADED, -64, 64, scale=8.0)
     nodes = [
         Node(node.name, node.inputs, lifted(node.op))  # type: ignore[arg-type]
         for node in network.nodes

@@ -210,7 +210,7 @@ def test_all_samples_are_classified_and_the_first_probed() -> None:
     """Batches of them, for memory; a network of frames keeps the steps it was given."""
     network = toy(LIF(0.5, 1.0), 2).float().eval()
     torch.manual_seed(0)
-    x, y = torch.randn(2, 300, 2, 6, 6), torch.randint(3, (300,))
+    x, y = torch.randn(2, 300, 2, 6, 6).clamp(-4, 4), torch.randint(3, (300,))
     found = diagnose(network, x, y)
     assert (found.probed, found.shuffle.whole.n) == (PROBE, 300)
     assert found.shuffle.whole.correct == int((network(x).argmax(1) == y).sum())

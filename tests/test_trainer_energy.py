@@ -68,7 +68,7 @@ def networks(draw: st.DrawFn) -> SpikingNetwork:
     """Convolutions at borders, strides and groups, pools, a residual sum, and every readout."""
     torch.manual_seed(draw(st.integers(0, 2**31)))
     lif, side = LIF(0.5, 0.15), draw(st.integers(5, 7))
-    input = Input("input", (2, side, side), Coding.GRADED, -8, 8, scale=8.0)
+    input = Input("input", (2, side, side), Coding.GRADED, -64, 64, scale=8.0)
     stride, padding, groups = (draw(st.integers(*ends)) for ends in ((1, 2), (0, 2), (1, 2)))
     nodes = [
         Node("conv1", ("input",), nn.Conv2d(2, 4, 3, stride, padding, groups=groups)),
@@ -191,7 +191,9 @@ def test_rates_carry_the_gradient_of_the_rule(rule: Rule) -> None:
         Node("linear", ("pool",), nn.Linear(12, 4)),
         Node("lif2", ("linear",), LIF(0.5, 0.3)),
     ]
-    network = SpikingNetwork(Input("input", (1, 6, 6)), nodes, 5, rule).train()
+    network = SpikingNetwork(
+        Input("input", (1, 6, 6), Coding.GRADED, 0, 64, 64.0), nodes, 5, rule
+    ).train()
     x, weights = torch.rand(6, 1, 6, 6), torch.rand(6, 4)
     scores, record = network.training_pass(x)
     _, spiking = network.spiking_pass(x)

@@ -19,7 +19,7 @@ from spikeport.trainer.passes import Training, run
 from spikeport.trainer.rules import Rule
 from tests.trainer_reference import gradients
 
-INPUT = Input("input", (2, 8, 8), Coding.GRADED, -16, 16, scale=8.0)
+INPUT = Input("input", (2, 8, 8), Coding.GRADED, -64, 64, scale=8.0)
 RULES = [Rule.RATE_M, Rule.RATE_S, Rule.BPTT_M, Rule.BPTT_S]
 
 

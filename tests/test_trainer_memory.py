@@ -22,7 +22,7 @@ RATE_RULES = [rule for rule in Rule if not rule.through_time]
 
 def network(name: str, steps: int, rule: Rule) -> SpikingNetwork:
     torch.manual_seed(0)
-    input = Input("input", (3, 16, 16), Coding.GRADED, -16, 16, scale=8.0)
+    input = Input("input", (3, 16, 16), Coding.GRADED, -64, 64, scale=8.0)
     if name == "small_conv":
         made = small_conv(input, 4, (8, 8), steps)
     else:

@@ -40,7 +40,7 @@ def tiny(name: str, steps: int, seed: int = 0) -> SpikingNetwork:
     lif = published_lif()
     channels, size = (2, 16) if name == "dvs_net" else (3, 16)
     size = 32 if "resnet34" in name else size
-    input = Input("input", (channels, size, size), Coding.GRADED, -16, 16, scale=8.0)
+    input = Input("input", (channels, size, size), Coding.GRADED, -64, 64, scale=8.0)
     match name:
         case "mlp":
             network = mlp(input, 4, (16, 12), steps, lif)
@@ -101,7 +101,7 @@ def test_layers_are_as_published() -> None:
 
 
 def test_weights_begin_as_published() -> None:
-    input = Input("input", (3, 32, 32), Coding.GRADED, -16, 16, scale=8.0)
+    input = Input("input", (3, 32, 32), Coding.GRADED, -64, 64, scale=8.0)
     for name, layer in (("vgg11", "conv5"), ("dvs_net", "conv5"), ("vgg11", "readout")):
         op = PUBLISHED[name](input, 10, 2, width=16).layers[layer]
         assert isinstance(op, nn.Conv2d | nn.Linear)

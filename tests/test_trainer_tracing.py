@@ -21,7 +21,7 @@ from spikeport.trainer.lif import LI, LIF
 from spikeport.trainer.rules import Rule
 from tests.trainer_reference import bptt, trained_gradients
 
-INPUT = Input("image", (3, 12, 12), Coding.GRADED, -16, 16, scale=8.0)
+INPUT = Input("image", (3, 12, 12), Coding.GRADED, -64, 64, scale=8.0)
 SOFT = LIF(0.2, 1.0, Reset.SUBTRACT)
 
 

@@ -30,9 +30,10 @@ from spikeport.network import (
     ReadoutKind,
     Synapses,
 )
-from spikeport.samples import batch_shape
+from spikeport.sample_values import same_range
 from spikeport.trainer import chip_passes
 from spikeport.trainer.chip_grid import Grid, bias_integers
+from spikeport.trainer.given import check_given, time_major
 from spikeport.trainer.network import SpikingNetwork
 from spikeport.trainer.passes import Record
 from spikeport.trainer.rules import Rule
@@ -155,7 +156,12 @@ class ChipNetwork(nn.Module):
         return self.rule.gradient_scale(self.steps)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Scores (B, N) of x (B, *shape) or (T, B, *shape); differentiable in training mode."""
+        """Scores (B, N) of x (B, *shape) or (T, B, *shape); differentiable in training mode.
+
+        Raises:
+            InputError: x has another shape, or values that the input as declared does not take.
+        """
+        check_given(self.input, self.steps, x)
         return self.training_pass(x)[0] if self.training else self.inference(x)
 
     def training_pass(self, x: Tensor) -> tuple[Tensor, Record]:
@@ -193,18 +199,10 @@ class ChipNetwork(nn.Module):
         Raises:
             InputError: x has another shape.
         """
-        shape = self.input.shape
-        still = x.ndim == len(shape) + 1 and x.shape[1:] == shape
-        timed = x.ndim == len(shape) + 2 and x.shape == (self.steps, x.shape[1], *shape)
-        if not (still or timed):
-            raise InputError(
-                f"input '{self.input.name}': samples have shape {tuple(x.shape)}, must be "
-                f"{batch_shape('B', shape)} or {batch_shape('T, B', shape)} with T = {self.steps}"
-            )
+        x = time_major(self.input, self.steps, x)
         # in float64 as `encode_samples` does, so that ties fall to the same side
         whole = (x.double() * self.input.scale).round_().clamp_(self.input.low, self.input.high)
-        whole = whole.float()
-        return whole[None] if still else whole
+        return whole.float()
 
     @torch.no_grad()
     def deployed(self) -> DeployedNetwork:
@@ -231,7 +229,8 @@ def takes(network: AnyNetwork, input: Input) -> bool:
     own = network.input
     if isinstance(network, SpikingNetwork):
         return own == input
-    return (own.name, own.shape, own.coding) == (input.name, input.shape, input.coding)
+    alike = (own.name, own.shape, own.coding) == (input.name, input.shape, input.coding)
+    return alike and same_range(own, input)
 
 
 def _complaints(network: DeployedNetwork) -> Iterator[str]:

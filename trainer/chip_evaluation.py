@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Collection
 from functools import partial
 
 import torch
 from torch import Tensor
 
-from spikeport.errors import InputError
 from spikeport.network import Synapses
+from spikeport.probe import Record, check_names
 from spikeport.runs import Run, Trace
 from spikeport.samples import Samples, check_float_samples, sample_count, select
 from spikeport.simulators.results import assembled_run
@@ -33,7 +32,7 @@ def fan_outs(network: ChipNetwork) -> dict[str, FanOut]:
 
 
 @torch.no_grad()
-def evaluate_chip(network: ChipNetwork, samples: Samples, record: Collection[str] = ()) -> Run:
+def evaluate_chip(network: ChipNetwork, samples: Samples, record: Record = ()) -> Run:
     """Run the chip as the spiking pass of training does, and count its events.
 
     Everything equals what a simulator makes of `network.deployed()`, integer for integer.
@@ -45,9 +44,7 @@ def evaluate_chip(network: ChipNetwork, samples: Samples, record: Collection[str
     Raises:
         InputError: samples do not fit the network, or a name in `record` is another one.
     """
-    for name in record:
-        if name != "spikes":
-            raise InputError(f"record: '{name}' cannot be recorded, only spikes")
+    record = check_names(record, ("spikes",))
     deployed, whole, reached = network.deployed(), network.integers(), fan_outs(network)
     arrays = check_float_samples(deployed.inputs, network.steps, samples)
     count = sample_count(deployed.inputs, arrays)

@@ -16,7 +16,9 @@ from numpy.typing import DTypeLike, NDArray
 
 from spikeport.errors import InputError
 from spikeport.network import Input
-from spikeport.samples import batch_shape
+from spikeport.part_rules import as_array
+from spikeport.sample_axes import batch_shape, guess
+from spikeport.sample_values import check_range, check_scale
 
 Indices: TypeAlias = NDArray[np.integer[Any]]
 Key: TypeAlias = tuple[int, int]
@@ -167,16 +169,18 @@ def _drawn(labels: NDArray[np.int64], fraction: float, total: int, seed: int) ->
 def _samples(subject: str, value: Any, input: Input) -> SampleArray:
     if isinstance(value, Stored):
         return _stored(subject, value, input)
-    x = np.asarray(value)
+    x = as_array(subject, value)
     if x.dtype.kind not in "iufb":
         raise InputError(f"{subject} has type {x.dtype}, must be numbers")
     if x.shape[1:] != input.shape or x.ndim == 0:
-        raise InputError(f"{subject} has shape {x.shape}, must be {batch_shape('N', input.shape)}")
+        raise InputError(
+            f"{subject} has shape {x.shape}, must be {batch_shape('N', input.shape)}"
+            f"{guess(input.shape, x.shape)}"
+        )
     if not len(x):
         raise InputError(f"{subject} is empty (N = 0), needs at least one sample")
-    if not np.isfinite(x).all():
-        raise InputError(f"{subject} holds NaN or infinity, must be finite")
-    _check_range(subject, float(x.min()), float(x.max()), input)
+    check_range(input, x, subject)
+    check_scale(input, x, subject)
     frozen = np.array(x, np.float32, order="C")
     frozen.setflags(write=False)
     return frozen
@@ -188,18 +192,8 @@ def _stored(subject: str, x: Stored, input: Input) -> Stored:
         raise InputError(f"{subject} has shape {shape}, must be {batch_shape('N', input.shape)}")
     if not len(x):
         raise InputError(f"{subject} is empty (N = 0), needs at least one sample")
-    _check_range(subject, *x.bounds(), input)
+    check_range(input, np.array(x.bounds()), subject)
     return x
-
-
-def _check_range(subject: str, lowest: float, highest: float, input: Input) -> None:
-    low, high = lowest * input.scale, highest * input.scale
-    slack = 1e-3  # of one integer unit, for float32 rounding
-    if low < input.low - slack or high > input.high + slack:
-        raise InputError(
-            f"{subject} spans {low:g}..{high:g} in units of 1/{input.scale:g}, must lie in "
-            f"{input.low}..{input.high}"
-        )
 
 
 def _labels(subject: str, value: Any, count: int, classes: int) -> NDArray[np.int64]:

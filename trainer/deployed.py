@@ -34,7 +34,7 @@ from spikeport.network import (
     Synapses,
     threshold_state,
 )
-from spikeport.probe import Record
+from spikeport.probe import Record, record_items
 from spikeport.runs import Run
 from spikeport.samples import Samples, at_step, check_samples, sample_count, select
 from spikeport.simulators.results import empty_trace, keep, spikeport_version
@@ -56,6 +56,7 @@ def evaluate_deployed(network: DeployedNetwork, samples: Samples, record: Record
         InputError: samples do not fit the network, what `record` names is unknown, or a weighted
             sum could leave the range in which float64 is exact.
     """
+    record = record_items(record)
     arrays = check_samples(network.inputs, network.steps, samples)
     count = sample_count(network.inputs, arrays)
     trace = empty_trace(network, count, record)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from spikeport.errors import InputError
+from spikeport.probe import Record, check_names
 from spikeport.runs import Run, Trace
 from spikeport.samples import Samples, check_float_samples, sample_count, select
 from spikeport.simulators.results import spikeport_version
@@ -33,7 +33,7 @@ LARGEST = 1 << 24
 
 
 @torch.no_grad()
-def evaluate(network: AnyNetwork, samples: Samples, record: Collection[str] = ()) -> Run:
+def evaluate(network: AnyNetwork, samples: Samples, record: Record = ()) -> Run:
     """Run inference of the `deployable` network and count its events.
 
     Scores are the network's, (B, N). Populations are the LIF layers, connections the convolutions
@@ -45,14 +45,12 @@ def evaluate(network: AnyNetwork, samples: Samples, record: Collection[str] = ()
         record: which of "spikes" and "v_charged" to keep in `Run.trace`.
 
     Raises:
-        InputError: samples do not fit the network, a name in `record` is unknown, or the network
-            holds what neurons and weighted connections cannot express.
+        InputError: samples do not fit the network's input as declared, a name in `record` is
+            unknown, or the network holds what neurons and weighted connections cannot express.
     """
     if isinstance(network, ChipNetwork):
         return evaluate_chip(network, samples, record)
-    for name in record:
-        if name not in RECORDABLE:
-            raise InputError(f"record: '{name}' cannot be recorded, only {', '.join(RECORDABLE)}")
+    record = check_names(record, RECORDABLE)
     network = deployable(network)
     network.rule = Rule.RATE_M
     inputs = (network.input,)

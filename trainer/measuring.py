@@ -16,7 +16,7 @@ from spikeport.errors import InputError
 from spikeport.labels import check_labels
 from spikeport.profile import HardwareProfile
 from spikeport.runs import EventCounts
-from spikeport.samples import encode_samples
+from spikeport.samples import check_float_samples, encode_samples
 from spikeport.simulators.native import run_native
 from spikeport.trainer.augment import Augment
 from spikeport.trainer.batches import default_workers, slices
@@ -86,12 +86,13 @@ def count_and_price(
     if isinstance(network, ChipNetwork):
         deployed = network.deployed()
         counts = run_native(
-            deployed, encode_samples(deployed.inputs, deployed.steps, samples)
+            deployed, encode_samples(deployed.inputs, deployed.steps, samples, static=True)
         ).counts
         assert counts is not None  # native always counts
         return counts, estimate_energy(deployed, counts, profile)
     network = deployable(network)
-    counts = evaluate(network, samples).counts
+    known = check_float_samples((network.input,), network.steps, samples, static=True)
+    counts = evaluate(network, known).counts
     assert counts is not None  # evaluate always counts
     counts = _with_readout(network, counts)
     return counts, estimate_energy(float_wiring(network), counts, profile)

@@ -16,11 +16,10 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from spikeport.errors import InputError
 from spikeport.network import Input
 from spikeport.part_rules import choice
-from spikeport.samples import batch_shape
 from spikeport.trainer import passes
+from spikeport.trainer.given import check_given, time_major
 from spikeport.trainer.graph import Node as Node
 from spikeport.trainer.graph import check_nodes
 from spikeport.trainer.layers import Map
@@ -86,7 +85,13 @@ class SpikingNetwork(nn.Module):
         return [op.weight for op in self.layers.values() if isinstance(op, Map)]
 
     def forward(self, x: Tensor) -> Tensor:
-        """Scores (B, N) of x (B, *shape) or (T, B, *shape); differentiable in training mode."""
+        """Scores (B, N) of x (B, *shape) or (T, B, *shape); differentiable in training mode.
+
+        Raises:
+            InputError: x has another shape, or values that the input as declared does not take:
+                beyond its range, or fractions where it is of spikes.
+        """
+        check_given(self.input, self.steps, x)
         return self.training_pass(x)[0] if self.training else self.inference(x)
 
     def training_pass(self, x: Tensor) -> tuple[Tensor, Record]:
@@ -113,12 +118,4 @@ class SpikingNetwork(nn.Module):
 
     def time_major(self, x: Tensor) -> Tensor:
         """(B, *shape) as (1, B, *shape); (T, B, *shape) as it is."""
-        shape = self.input.shape
-        if x.ndim == len(shape) + 1 and x.shape[1:] == shape:
-            return x[None]
-        if x.ndim == len(shape) + 2 and x.shape[2:] == shape and x.shape[0] == self.steps:
-            return x
-        raise InputError(
-            f"input '{self.input.name}': samples have shape {tuple(x.shape)}, must be "
-            f"{batch_shape('B', shape)} or {batch_shape('T, B', shape)} with T = {self.steps}"
-        )
+        return time_major(self.input, self.steps, x)

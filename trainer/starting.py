@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Iterable
 from os import PathLike
 
 from spikeport.errors import InputError
 from spikeport.files import check_output
 from spikeport.labels import check_classes
+from spikeport.network import Input
+from spikeport.sample_values import float_range, same_range
 from spikeport.trainer.checkpoint import best_path, load_checkpoint
 from spikeport.trainer.chip import AnyNetwork, ChipNetwork, takes
 from spikeport.trainer.config import TrainConfig, build_network
 from spikeport.trainer.data import Dataset
 from spikeport.trainer.network import SpikingNetwork
+
+_log = logging.getLogger(__name__)
 
 Start = AnyNetwork | str | PathLike[str]
 """A network, or the path of a checkpoint that holds one."""
@@ -40,6 +45,7 @@ def first_network(config: TrainConfig, data: Dataset, start: Start | None) -> An
         )
     network = build_network(config, data.input, data.classes)
     if given is not None:
+        _compare_ranges(subject, given.input, data)
         _take_over(subject, network, given)
     return network
 
@@ -75,6 +81,15 @@ def _check_chip(subject: str, given: ChipNetwork, config: TrainConfig, data: Dat
             f"{subject}: takes {given.input} and {given.steps} steps, training has {data.input} "
             f"and {config.steps}"
         )
+
+
+def _compare_ranges(subject: str, seen: Input, data: Dataset) -> None:
+    """Say where weights have learned on other values than they will see."""
+    if not same_range(seen, data.input):
+        _log.warning(
+            "%s: was trained on values of %g..%g, data set '%s' has %g..%g",
+            subject, *float_range(seen), data.name, *float_range(data.input),
+        )  # fmt: skip
 
 
 def _take_over(subject: str, network: SpikingNetwork, given: SpikingNetwork) -> None:

@@ -17,7 +17,7 @@ from spikeport.backends.lava.schedule import Schedule, schedule
 from spikeport.backends.lava.supervise import run_worker
 from spikeport.errors import BackendUnavailableError, InputError, OutputError
 from spikeport.network import DeployedNetwork, ReadoutKind
-from spikeport.probe import Record
+from spikeport.probe import Record, record_items
 from spikeport.runs import Run, Trace
 from spikeport.samples import Samples, check_samples, sample_count, select
 from spikeport.scratch import scratch_folder
@@ -117,7 +117,7 @@ def run_many(
 def _task(network: DeployedNetwork, samples: Samples, record: Record) -> _Task:
     arrays = check_samples(network.inputs, network.steps, samples)
     count = sample_count(network.inputs, arrays)
-    trace = empty_trace(network, count, {*record, "spikes"})
+    trace = empty_trace(network, count, {*record_items(record), "spikes"})
     times = schedule(network)
     bytes_each = 1 + 4 * len([kind for kind in (trace.u, trace.v) if kind])
     neurons = sum(part.size for part in network.populations)

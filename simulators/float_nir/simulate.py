@@ -23,11 +23,11 @@ from spikeport.export.nir_graph import (
     sources_of,
 )
 from spikeport.float_network import FloatNetwork
+from spikeport.probe import Record, check_names
 from spikeport.runs import Run, Trace
 from spikeport.samples import Samples, at_step, check_float_samples, sample_count
 from spikeport.simulators.float_nir.nodes import Emission, NodeKernel, Rules, State, node_kernel
 from spikeport.simulators.results import spikeport_version
-from spikeport.text import quoted
 
 Array = NDArray[Any]
 
@@ -38,7 +38,7 @@ def run_float(
     network: FloatNetwork,
     samples: Samples,
     *,
-    record: Sequence[str] = (),
+    record: Record = (),
     dtype: type[np.float64] | type[np.float32] = np.float64,
 ) -> Run:
     """Simulate a float network; the equations are in `float_nir.nodes`.
@@ -58,11 +58,7 @@ def run_float(
     Raises:
         InputError: the graph or the samples break a rule, or an Output mixes those three kinds.
     """
-    for item in record:
-        if item not in RECORDABLE:
-            fail(
-                f"record: {quoted(item)} cannot be recorded, must be one of {', '.join(RECORDABLE)}"
-            )
+    record = check_names(record, RECORDABLE)
     checked = make_graph(network.graph.nodes, network.graph.edges, network.dt_s)
     check_inputs(checked, network.inputs)
     arrays = check_float_samples(network.inputs, network.steps, samples)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from spikeport.errors import InputError
 from spikeport.network import DeployedNetwork, Input
-from spikeport.probe import Record
+from spikeport.probe import Record, record_items
 from spikeport.runs import Run, Trace
 from spikeport.samples import Samples, check_samples, sample_count, select
 from spikeport.simulators.counts import event_counts, input_messages
@@ -56,12 +56,13 @@ def run_native(
             unknown, or `threads` is below 1.
         CheckFailedError: a population computes other spikes than the recorded ones.
     """
+    named = record_items(record)
     arrays = check_samples(network.inputs, network.steps, samples, widen=False)
     count = sample_count(network.inputs, arrays)
     trace = empty_trace(network, count, record)
     if recorded is not None:
         recorded = check_recorded(network, count, recorded)
-        trace = empty_trace(network, count, {*record, "spikes"})
+        trace = empty_trace(network, count, {*named, "spikes"})
     started = time.perf_counter()
     run, _ = run_plan(
         network,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,9 +16,13 @@ from spikeport.errors import InputError
 from spikeport.files import check_output
 from spikeport.float_network import FloatNetwork
 from spikeport.labels import check_classes, output_count
-from spikeport.network import DeployedNetwork, Reset
+from spikeport.network import DeployedNetwork, Input, Reset
 from spikeport.part_rules import choice
+from spikeport.sample_values import float_range, same_range
+from spikeport.samples import SampleSet, check_float_samples, encode_samples
 from spikeport.toml_table import parse_change
+
+_log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from spikeport.report.screen import Renderable
@@ -84,6 +89,10 @@ ChipBits = Annotated[
 ]
 Count = Annotated[
     int | None, typer.Option("--samples", "-n", min=1, help="Use the first N test samples.")
+]
+
+Clip = Annotated[
+    bool, typer.Option("--clip", help="Clip values beyond the range that the network declares.")
 ]
 
 
@@ -192,6 +201,59 @@ def data_for(
     subject = f"data set '{data.name}'"
     check_classes(subject, data.classes, output_count(network), judged=judged)
     return data
+
+
+def chip_samples(
+    network: DeployedNetwork, data: Dataset, count: int | None = None, clip: bool = False
+) -> SampleSet:
+    """The first test samples as the integers that the network is sent."""
+    _compare_ranges(network.inputs, data)
+    return encode_samples(
+        network.inputs, network.steps, data.test_x[:count], static=True, clip=clip
+    )
+
+
+def float_samples(
+    network: FloatNetwork, data: Dataset, count: int | None = None, clip: bool = False
+) -> SampleSet:
+    """The first test samples in float units, checked against the network's inputs."""
+    _compare_ranges(network.inputs, data)
+    return check_float_samples(
+        network.inputs, network.steps, data.test_x[:count], static=True, clip=clip
+    )
+
+
+def declared(network: FloatNetwork, data: Dataset) -> FloatNetwork:
+    """The network with the data set's input where nobody has declared its own, which is said."""
+    if not network.inputs_assumed or len(network.inputs) != 1:
+        _compare_ranges(network.inputs, data)
+        return network
+    (own,) = network.inputs
+    taken = replace(data.input, name=own.name, shape=own.shape)
+    if taken != own:
+        _log.warning(
+            "input '%s': the file does not say what comes in; as data set '%s' it is taken as %s "
+            "values of %g..%g (integers %d..%d)",
+            own.name, data.name, taken.coding, *float_range(taken), taken.low, taken.high,
+        )  # fmt: skip
+    return replace(network, inputs=(taken,), inputs_assumed=False)
+
+
+def input_facts(samples: SampleSet) -> dict[str, str]:
+    """What sending them changed of the samples, for a table of facts; empty for nothing."""
+    changed = [change for change in samples.changes if change.clipped or change.rounded]
+    return {f"input_{change.input}": str(change) for change in changed}
+
+
+def _compare_ranges(inputs: Sequence[Input], data: Dataset) -> None:
+    """Warn where the data set declares other values than the network's input does."""
+    if len(inputs) == 1 and not same_range(inputs[0], data.input):
+        ranges = [f"{low:g}..{high:g}" for low, high in map(float_range, (inputs[0], data.input))]
+        _log.warning(
+            "input '%s': declares values of %s, data set '%s' has %s; was the network made for "
+            "other data, or for other levels, mean and std (a recipe as --data has them)?",
+            inputs[0].name, ranges[0], data.name, ranges[1],
+        )  # fmt: skip
 
 
 def numbers(option: str, text: str) -> tuple[int, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -15,8 +16,8 @@ from spikeport.network import DeployedNetwork
 from spikeport.parity import LadderRow, Rule, build_row
 from spikeport.probe import RECORDABLE
 from spikeport.report.screen import Table
-from spikeport.runs import Run
-from spikeport.samples import Samples, encode_samples
+from spikeport.runs import EventCounts, Run
+from spikeport.samples import Samples
 
 
 def compare(
@@ -32,6 +33,7 @@ def compare(
     data: _io.Data = "digits",
     changes: _io.DataChanges = None,
     samples: _io.Count = 4,
+    clip: _io.Clip = False,
     trace: _traces.Traces = False,
     timeout: _shards.Timeout = None,
     as_json: _io.Json = False,
@@ -40,8 +42,6 @@ def compare(
 
     Exit code 1 names the first spike, or with --trace the first value, that differs.
     """
-    import dataclasses
-
     from spikeport.trace_comparison import TraceComparison, compare_runs
 
     if trace and network.suffix not in _traces.NETWORK_SUFFIXES:
@@ -49,7 +49,7 @@ def compare(
         return
     opened = _io.open_deployed(network)
     dataset = _io.data_for(opened, data, changes)
-    x = encode_samples(opened.inputs, opened.steps, dataset.test_x[:samples])
+    x = _io.chip_samples(opened, dataset, samples, clip)
     stages: list[tuple[str, str, DeployedNetwork]] = [
         (name, name, opened) for name in backends.split(",") if name
     ]
@@ -118,23 +118,71 @@ def energy(
     data: _io.Data = "digits",
     changes: _io.DataChanges = None,
     samples: _io.Count = None,
+    clip: _io.Clip = False,
+    activity: Annotated[
+        str | None,
+        typer.Option(
+            help="Instead of data: messages per neuron and step, 0.1, or by name: x=0.2,out=0.05."
+        ),
+    ] = None,
+    counts: Annotated[
+        Path | None,
+        typer.Option(help="Instead of data: event counts (.json) that `run --json` printed."),
+    ] = None,
     profile: Annotated[str, typer.Option(help="A built-in profile, or a .toml file.")] = "loihi1",
     as_json: _io.Json = False,
 ) -> None:
-    """Estimate energy from the event counts of a native run: low, nominal and high."""
-    from spikeport.backends.registry import run as run_backend
+    """Estimate energy from event counts: low, nominal and high.
+
+    Counts are those of a native run on the data, or are read from --counts, or follow from
+    --activity, which takes all neurons of a part as equally active and updated in every step.
+    """
     from spikeport.energy import estimate_energy
     from spikeport.profile import load_profile
     from spikeport.report import render_energy
 
+    if activity is not None and counts is not None:
+        raise InputError(f"energy: --activity {activity}: --counts gives the events already")
     opened = _io.open_deployed(network)
     prices = load_profile(profile)
-    x: Any = encode_samples(
-        opened.inputs,
-        opened.steps,
-        _io.data_for(opened, data, changes, judged=False).test_x[:samples],
-    )
-    run = run_backend("native", opened, x)
-    assert run.counts is not None  # native always counts
-    estimate = estimate_energy(opened, run.counts, prices)
+    events = _events(opened, activity, counts)
+    if events is None:
+        dataset = _io.data_for(opened, data, changes, judged=False)
+        events = _run_events(opened, _io.chip_samples(opened, dataset, samples, clip))
+    estimate = estimate_energy(opened, events, prices)
+    if activity is not None:
+        told = (f"Events: no run; activity {activity}, the same for all neurons and steps.",)
+        estimate = dataclasses.replace(estimate, assumptions=(*told, *estimate.assumptions))
     _io.emit(as_json, estimate.as_dict(), render_energy(network.name, estimate))
+
+
+def _events(
+    network: DeployedNetwork, activity: str | None, counts: Path | None
+) -> EventCounts | None:
+    """The events that were given, None where a run must count them."""
+    from spikeport.simulators.assumed_counts import assumed_counts, load_counts
+
+    if counts is not None:
+        return load_counts(counts, network)
+    return None if activity is None else assumed_counts(network, _activity(activity))
+
+
+def _run_events(network: DeployedNetwork, samples: Samples) -> EventCounts:
+    from spikeport.backends.registry import run as run_backend
+
+    counts = run_backend("native", network, samples).counts
+    assert counts is not None  # native always counts
+    return counts
+
+
+def _activity(text: str) -> float | dict[str, float]:
+    """`0.1`, or `x=0.2,out=0.05`."""
+    pairs = [part.partition("=") for part in text.split(",")]
+    try:
+        if len(pairs) == 1 and not pairs[0][1]:
+            return float(text)
+        return {name.strip(): float(share) for name, _, share in pairs}
+    except ValueError:
+        raise InputError(
+            f"--activity is '{text}', must be a number, or like x=0.2,out=0.05"
+        ) from None

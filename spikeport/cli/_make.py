@@ -121,6 +121,7 @@ def quantize(
     calibration: Annotated[
         int, typer.Option(min=1, help="Training samples that choose the scales.")
     ] = 256,
+    clip: _io.Clip = False,
     dt: _io.Dt = None,
     steps: _io.Steps = None,
     reset: _io.ResetName = None,
@@ -138,8 +139,15 @@ def quantize(
         raise InputError(
             f"{network}: holds chip integers already; `spikeport export` writes them to a file"
         )
-    samples = _io.data_for(float_network, data, changes, judged=False).train_x[:calibration]
-    result = run_quantization(float_network, samples, QuantizeConfig(weight_bits=bits))
+    dataset = _io.data_for(float_network, data, changes, judged=False)
+    float_network = _io.declared(float_network, dataset)
+    result = run_quantization(
+        float_network,
+        dataset.train_x[:calibration],
+        QuantizeConfig(weight_bits=bits),
+        static=True,
+        clip=clip,
+    )
     save_network(result.network, out)
     facts = {
         "network": str(out),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -15,7 +16,7 @@ from spikeport.errors import InputError
 from spikeport.labels import check_labels, output_count
 from spikeport.network import DeployedNetwork
 from spikeport.outputs import describe_outputs
-from spikeport.samples import encode_samples
+from spikeport.samples import SampleSet
 from spikeport.statistics import accuracy
 
 
@@ -33,6 +34,7 @@ def run(
     data: _io.Data = "digits",
     changes: _io.DataChanges = None,
     samples: _io.Count = None,
+    clip: _io.Clip = False,
     trace: _traces.TraceFile = None,
     probe: _traces.Probes = None,
     dask: _shards.Dask = None,
@@ -48,7 +50,7 @@ def run(
     if trace is not None and (len(networks) > 1 or asked != _shards.Asked(timeout_s=timeout)):
         raise InputError(f"--trace {trace}: takes one network and no --dask")
     if len(networks) > 1:
-        _run_several(networks, backend or "native", data, changes, samples, asked, as_json)
+        _run_several(networks, backend or "native", data, changes, samples, clip, asked, as_json)
         return
     (network,) = networks
     if trace is not None:
@@ -56,9 +58,11 @@ def run(
     opened = _io.open_network(network)
     deployed = isinstance(opened, DeployedNetwork)
     dataset = _io.data_for(opened, data, changes)
-    x: Any = dataset.test_x[:samples]
-    if deployed:
-        x = encode_samples(opened.inputs, opened.steps, x)
+    x: SampleSet
+    if isinstance(opened, DeployedNetwork):
+        x = _io.chip_samples(opened, dataset, samples, clip)
+    else:
+        x = _io.float_samples(opened, dataset, samples, clip)
     name = backend or ("native" if deployed else "float")
     if trace is None:
         (done,) = _shards.compute(name, [(opened, x)], asked)
@@ -79,6 +83,7 @@ def run(
         "samples_silent": outputs.silent,
         "samples_tied": outputs.tied,
         "wall_s": round(done.wall_s, 3),
+        **_io.input_facts(x),
     }
     data_out = {
         **facts,
@@ -88,6 +93,7 @@ def run(
     tables = [facts_table("Run", facts)]
     if done.counts is not None:
         data_out["synaptic_events"] = dict(done.counts.synaptic_events)
+        data_out["counts"] = dataclasses.asdict(done.counts)
         tables.append(counts_table(done.counts))
     _io.emit(as_json, data_out, *tables)
 
@@ -98,6 +104,7 @@ def _run_several(
     data: str,
     changes: Sequence[str] | None,
     samples: int | None,
+    clip: bool,
     asked: _shards.Asked,
     as_json: bool,
 ) -> None:
@@ -105,7 +112,7 @@ def _run_several(
     dataset = _io.data_for(networks[0], data, changes)
     for path, network in zip(paths, networks, strict=True):
         check_labels(str(path), dataset.classes - 1, output_count(network))
-    x, labels = dataset.test_x[:samples], dataset.test_y[:samples]
-    pairs = [(network, encode_samples(network.inputs, network.steps, x)) for network in networks]
+    labels = dataset.test_y[:samples]
+    pairs = [(network, _io.chip_samples(network, dataset, samples, clip)) for network in networks]
     rows = sweep_rows(paths, networks, _shards.compute(backend, pairs, asked), labels)
     _io.emit(as_json, {"networks": rows}, sweep_table(rows))

@@ -81,7 +81,7 @@ def chip_start(start: Path | None, bits: int, samples: Samples) -> ChipNetwork:
     model = load_checkpoint(start).model
     if isinstance(model, ChipNetwork):
         return model
-    return to_chip(model, samples, QuantizeConfig(weight_bits=bits))
+    return to_chip(model, samples, QuantizeConfig(weight_bits=bits), static=True)
 
 
 def describe_epoch(record: EpochRecord, epochs: int) -> str:

@@ -15,6 +15,7 @@ from spikeport.backends.registry import backend as find_backend
 from spikeport.errors import InputError
 from spikeport.merge import merge_runs
 from spikeport.network import DeployedNetwork
+from spikeport.probe import Record, record_items
 from spikeport.runs import Run
 from spikeport.samples import Samples, check_samples, sample_count, select
 from spikeport.sharding.cluster import connected
@@ -35,7 +36,7 @@ def run_sharded(
     address: str | None = None,
     workers: int | None = None,
     shard: int = SHARD,
-    record: Sequence[str] = (),
+    record: Record = (),
     folder: str | os.PathLike[str] | None = None,
     timeout_s: float | None = None,
     progress: Progress | None = None,
@@ -85,7 +86,7 @@ def run_sweep(
     address: str | None = None,
     workers: int | None = None,
     shard: int = SHARD,
-    record: Sequence[str] = (),
+    record: Record = (),
     folder: str | os.PathLike[str] | None = None,
     timeout_s: float | None = None,
     progress: Progress | None = None,
@@ -96,7 +97,8 @@ def run_sweep(
             raise InputError(f"{name} is {value}, must be at least 1")
     if timeout_s is not None and not timeout_s > 0:
         raise InputError(f"timeout_s is {timeout_s}, must be above 0")
-    if not all(isinstance(item, str) for item in record):
+    names = [item for item in record_items(record) if isinstance(item, str)]
+    if len(names) < len(record_items(record)):
         raise InputError("record: shards keep whole populations, not Probes of chosen neurons")
     if find_backend(backend).takes != "deployed":
         raise InputError(f"backend '{backend}' takes a float network, shards need a deployed one")
@@ -124,13 +126,13 @@ def run_sweep(
     if store is not None:
         for index, part in enumerate(shards):
             network = pairs[part.network][0]
-            keys[index] = shard_key(network.content_hash, backend, part.samples, record)
+            keys[index] = shard_key(network.content_hash, backend, part.samples, names)
             if (found := load_shard(store, keys[index])) is not None:
                 note(index, found)
     if missing := {i: part for i, part in enumerate(shards) if i not in runs}:
         networks = [network for network, _ in pairs]
         with connected(address, workers, len(missing)) as client:
-            for index, run in dispatch(client, networks, missing, backend, record, timeout_s):
+            for index, run in dispatch(client, networks, missing, backend, names, timeout_s):
                 if store is not None:
                     save_shard(store, keys[index], run)
                 note(index, run)

@@ -1,0 +1,135 @@
+"""Event counts without a run: from an activity that is given, or from counts kept in a file.
+
+An activity is the share of neurons that send a message (a spike or a value that is not zero) in one
+step. It is taken as the same for all neurons of a part and for all steps, so that a neuron sends
+activity * T messages per sample, of which those count that arrive within T steps; what each one
+reaches follows exactly from the weights, strides and padding (`simulators.counts`). Every neuron is
+taken to be updated in every step.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from spikeport.errors import InputError
+from spikeport.network import Coding, DeployedNetwork
+from spikeport.part_rules import integer
+from spikeport.runs import EventCounts
+from spikeport.simulators.counts import event_counts, fan_out
+
+SAMPLES = 1000
+"""Counts are whole numbers, so they are given for so many samples."""
+MOST = 2**63 - 1
+
+
+def assumed_counts(
+    network: DeployedNetwork,
+    activity: float | Mapping[str, float],
+    *,
+    samples: int = SAMPLES,
+) -> EventCounts:
+    """Event counts of a network whose parts are active as assumed; see the module's docstring.
+
+    Args:
+        activity: messages per neuron and step, 0 to 1, of every input and population, or by name
+            for each of them. Inputs of coding 'bias' cross no synapses and have none.
+        samples: that the counts are of; more make the rounding to whole messages finer.
+
+    Raises:
+        InputError: an activity is not in 0..1, missing, or of an unknown name.
+    """
+    samples = integer("energy: samples", samples, 1, 2**31 - 1)
+    senders = [name for name, part in network.sources.items() if not _injected(part)]
+    shares = _shares(senders, activity)
+    steps = network.steps
+
+    def sent(name: str, delay: int = 0) -> int:
+        return round(shares[name] * max(steps - delay, 0) * samples)
+
+    return event_counts(
+        network,
+        samples=samples,
+        spikes={part.name: part.size * sent(part.name) for part in network.populations},
+        updates={part.name: part.size * steps * samples for part in network.populations},
+        input_events={
+            part.name: 0 if _injected(part) else part.size * sent(part.name)
+            for part in network.inputs
+        },
+        delivered={
+            c.name: np.full(network.sources[c.source].shape, sent(c.source, c.delay), np.int64)
+            for c in network.synapses
+        },
+        reached={c.name: fan_out(c, network.sources[c.source].shape) for c in network.synapses},
+    )
+
+
+def load_counts(path: str | os.PathLike[str], network: DeployedNetwork) -> EventCounts:
+    """Event counts of `network` from a JSON file that `spikeport run --json` printed.
+
+    Of such a file the object `counts` is read; it may stand alone.
+
+    Raises:
+        InputError: the file cannot be read, lacks a count, holds one that is not a whole number
+            from 0 on, or is of another network.
+    """
+    try:
+        data = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: is not a JSON file ({error})") from error
+    data = data.get("counts", data) if isinstance(data, dict) else data
+    fields = [field.name for field in dataclasses.fields(EventCounts)]
+    missing = [name for name in fields if not isinstance(data, dict) or name not in data]
+    if missing:
+        raise InputError(f"{path}: has no count '{missing[0]}', needs {', '.join(fields)}")
+    found: dict[str, Any] = {
+        name: integer(f"{path}: {name}", data[name], 1, MOST) for name in ("samples", "steps")
+    }
+    if found["steps"] != network.steps:
+        raise InputError(f"{path}: counts of T = {found['steps']}, the network has {network.steps}")
+    for name in fields:
+        if name not in found:
+            found[name] = _per_part(f"{path}: {name}", data[name], _parts(network, name))
+    return EventCounts(**found)
+
+
+def _parts(network: DeployedNetwork, count: str) -> list[str]:
+    """Names of the parts that a count is kept of."""
+    match count:
+        case "input_events":
+            return [part.name for part in network.inputs]
+        case "spikes" | "visits" | "updates":
+            return [part.name for part in network.populations]
+    return [part.name for part in network.synapses]
+
+
+def _per_part(subject: str, given: Any, names: list[str]) -> dict[str, int]:
+    if not isinstance(given, dict) or sorted(given) != sorted(names):
+        told = sorted(given) if isinstance(given, dict) else given
+        raise InputError(f"{subject} is of {told}, must be an object of {sorted(names)}")
+    return {name: integer(f"{subject} of '{name}'", given[name], 0, MOST) for name in names}
+
+
+def _injected(part: Any) -> bool:
+    return getattr(part, "coding", None) is Coding.BIAS
+
+
+def _shares(senders: list[str], activity: float | Mapping[str, float]) -> dict[str, float]:
+    given = activity if isinstance(activity, Mapping) else dict.fromkeys(senders, activity)
+    for name in (*given, *senders):
+        if name not in senders:
+            raise InputError(f"activity: '{name}' sends no messages, those that do: {senders}")
+        if name not in given:
+            raise InputError(f"activity: none is given for '{name}', needs one for {senders}")
+        share = given[name]
+        if not (isinstance(share, int | float | np.number) and 0 <= share <= 1):
+            raise InputError(f"activity of '{name}' is {share!r}, must lie in 0..1")
+    return {name: float(share) for name, share in given.items()}
