@@ -236,7 +236,7 @@ def cases(f: Files, out: Path) -> Mapping[str, list[Case]]:
             (0, [f.chip, f.other, *data], (f.chip, f.other)),
             (2, [gone], (gone,)),
             (2, [f.chip, *data, "--trace", made, "--probe", EVIL], (EVIL.split(":")[0],)),
-            (2, [f.chip, "-b", EVIL], (EVIL,)),
+            (2, [f.chip, *data, "-b", EVIL], (EVIL,)),
             (2, [f.chip, f"--{EVIL}"], ("No such option",)),
             (2, [f.chip, "-n", EVIL], ("'--samples'",)),
         ],

@@ -18,7 +18,8 @@ class _Lines(logging.Handler):
 
 def show_warnings() -> None:
     """Print what is logged or warned of as text; log handlers that are there stay the only ones."""
-    logging.basicConfig(level=logging.WARNING, handlers=[_Lines()])
+    # The handler's own level too: Dask lets its loggers pass what is below the root's.
+    logging.basicConfig(level=logging.WARNING, handlers=[_Lines(logging.WARNING)])
     warnings.formatwarning = _format
 
 
