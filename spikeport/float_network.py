@@ -40,7 +40,8 @@ class FloatNetwork:
     def __post_init__(self) -> None:
         if not (math.isfinite(self.dt_s) and self.dt_s > 0):
             raise InputError(f"dt_s is {self.dt_s}, must be positive seconds")
-        if self.steps < 1:
-            raise InputError(f"steps (T) is {self.steps}, must be at least 1")
+        rules.integer("steps (T)", self.steps, 1, rules.MAX_STEPS)
+        if not isinstance(self.strict, bool):
+            raise InputError(f"strict is {self.strict!r}, must be true or false")
         object.__setattr__(self, "reset", rules.choice("network: reset", Reset, self.reset))
         object.__setattr__(self, "inputs", tuple(self.inputs))

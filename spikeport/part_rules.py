@@ -15,6 +15,9 @@ from spikeport.errors import InputError
 if TYPE_CHECKING:
     from spikeport.parts import Population, SumPool2d, Synapses
 
+MAX_STEPS = 2**31 - 1
+"""T, the logical steps of a sample."""
+
 _Kind = TypeVar("_Kind", bound=StrEnum)
 
 
@@ -62,9 +65,10 @@ def pair(subject: str, value: Any) -> tuple[int, int]:
     return (side(subject, value[0]), side(subject, value[1]))
 
 
-def scale(name: str, value: float) -> None:
+def scale(name: str, value: Any) -> None:
     """A positive finite number."""
-    if not (math.isfinite(value) and value > 0):
+    number = isinstance(value, float | int | np.floating | np.integer)
+    if isinstance(value, bool) or not number or not 0 < value < math.inf:
         fail(f"'{name}': scale is {value}, must be positive and finite")
 
 
