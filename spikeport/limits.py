@@ -32,7 +32,7 @@ MAX_PARTS = 4096
 MAX_EDGES = 2**16
 FREE_SAMPLE_BYTES = 256 * 2**20
 """A sample of a trace may always be this large as dense arrays; else as MAX_RATIO allows."""
-FREE_TRACE_BYTES = 4 * 2**30
+FREE_TRACE_BYTES = 2 * 2**30
 TRACE_RATIO = 4096
 """All samples of a trace as dense arrays: no more than FREE_TRACE_BYTES, or so many for each byte
 of the file. They are read in parts; this bounds the time that takes."""

@@ -68,7 +68,10 @@ def read_tensors(path: str | os.PathLike[str], kind: Format) -> tuple[dict[str, 
     Raises:
         InputError: the file is missing, damaged, of another kind or version, or was changed.
     """
-    header, arrays = unpack(path, kind.what, f"the safetensors file that {kind.writer} writes")
+    header, arrays = unpack(
+        path,
+        f"not a {kind.what} file, or damaged; expected what {kind.writer} writes",
+    )
     if not isinstance(header, dict) or header.get("format") != kind.name:
         raise InputError(f"{path}: is safetensors, but not a {kind.what}")
     version = header.get("version")
@@ -89,14 +92,11 @@ def pack(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], key: str
     return data
 
 
-def unpack(
-    path: str | os.PathLike[str], what: str, expected: str, key: str = KEY
-) -> tuple[Any, Arrays]:
+def unpack(path: str | os.PathLike[str], refusal: str, key: str = KEY) -> tuple[Any, Arrays]:
     """What `pack` made, nothing of it interpreted: the header, None if there is none, and arrays.
 
     Args:
-        what: kind of file, for messages.
-        expected: what it should be.
+        refusal: what to say of a file that is not safetensors or is damaged.
 
     Raises:
         InputError: no such file, not safetensors, damaged, or a tensor of a type that NumPy lacks.
@@ -120,9 +120,7 @@ def unpack(
     except InputError:
         raise
     except (SafetensorError, ValueError, OSError) as error:
-        raise InputError(
-            f"{path}: not a {what} file, or damaged ({error}); expected {expected}"
-        ) from error
+        raise InputError(f"{path}: {refusal} ({error})") from error
     return header, arrays
 
 

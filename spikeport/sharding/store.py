@@ -75,7 +75,7 @@ def load_shard(folder: Path, key: str) -> Run | None:
     if not path.exists():
         return None
     try:
-        header, arrays = unpack(path, "shard", "what save_shard writes", FORMAT)
+        header, arrays = unpack(path, "is truncated or not a shard", FORMAT)
         if header["key"] != key or header["digest"] != _digest(key, header["run"], arrays):
             raise ValueError("its content is not what was written")
         return _put_together(header["run"], arrays)
