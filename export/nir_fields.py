@@ -32,6 +32,8 @@ def label(name: str, node: Any) -> str:
 
 def real(subject: str, value: Any) -> NDArray[Any]:
     """Finite numbers; float32 and float64 stay, all else becomes float64."""
+    if np.ma.is_masked(value):
+        fail(f"{subject}: some values are masked, and a mask would be lost; fill them first")
     array = np.asarray(value)
     if array.dtype.kind not in "fiub":
         fail(f"{subject} has type {array.dtype}, must be numbers")

@@ -36,8 +36,12 @@ FREE_TRACE_BYTES = 2 * 2**30
 TRACE_RATIO = 4096
 """All samples of a trace as dense arrays: no more than FREE_TRACE_BYTES, or so many for each byte
 of the file. They are read in parts; this bounds the time that takes."""
+FREE_FRAME_BYTES = 512 * 2**20
 BYTES_PER_EVENT = 1024
-"""Frames that recordings of events are counted into, beyond FREE_BYTES."""
+"""Memory for the frames that recordings of events are counted into: no more than
+FREE_FRAME_BYTES, or so much for each event."""
+COUNTING_BYTES = 24
+"""Per cell of the frames of one recording, while its events are counted."""
 MAX_PIXELS = 2**26
 MAX_TEXT_BYTES = 2**20
 """A TOML file."""

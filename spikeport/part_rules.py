@@ -65,10 +65,9 @@ def pair(subject: str, value: Any) -> tuple[int, int]:
     return (side(subject, value[0]), side(subject, value[1]))
 
 
-def scale(name: str, value: Any) -> None:
+def scale(name: str, value: float) -> None:
     """A positive finite number."""
-    number = isinstance(value, float | int | np.floating | np.integer)
-    if isinstance(value, bool) or not number or not 0 < value < math.inf:
+    if not (math.isfinite(value) and value > 0):
         fail(f"'{name}': scale is {value}, must be positive and finite")
 
 

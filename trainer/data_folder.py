@@ -6,6 +6,8 @@ import dataclasses
 import hashlib
 import math
 import os
+import struct
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from spikeport.errors import InputError
+from spikeport.limits import MAX_PIXELS, check_count
 from spikeport.trainer.data import Dataset, Gathered, Indices, Key
 from spikeport.trainer.data_pixels import PixelGrid, pixel_values
 
@@ -24,6 +27,12 @@ EVALUATION_MARGIN = 256 / 224
 CROP_AREA = (0.08, 1.0)
 CROP_RATIO = (3 / 4, 4 / 3)
 CROP_TRIES = 10
+FAULTS = (
+    *(OSError, ValueError, SyntaxError, EOFError, TypeError, LookupError, AttributeError),
+    *(ArithmeticError, RuntimeError, MemoryError, struct.error, zlib.error),
+    *(Image.DecompressionBombError, Image.DecompressionBombWarning),
+)
+"""What Pillow raises of damaged images."""
 
 Box = tuple[float, float, float, float]
 """Left, top, right and bottom."""
@@ -119,8 +128,11 @@ def decode(path: Path, size: int, rng: np.random.Generator | None) -> NDArray[np
     """One image file as (3, size, size): a random part, or the centre where `rng` is None."""
     try:
         with Image.open(path) as opened:
+            check_count(f"{path}: pixels", opened.width * opened.height, MAX_PIXELS)
             image = opened.convert("RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except InputError:
+        raise
+    except FAULTS as error:
         raise InputError(f"{path}: is missing or no readable image: {error}") from error
     # The centre crop of the image resized so that its shorter side is a margin longer.
     inner = min(image.size) * size / round(size * EVALUATION_MARGIN)

@@ -29,6 +29,7 @@ from pydantic import TypeAdapter, ValidationError
 from spikeport.errors import InputError
 from spikeport.part_rules import integer
 from spikeport.toml_table import nearest
+from spikeport.toml_text import parse_toml, read_text
 from spikeport.trainer.config import Optimizer, TrainConfig
 from spikeport.trainer.data_catalogue import DataConfig
 from spikeport.trainer.rules import Rule
@@ -113,7 +114,7 @@ def load_recipe(name_or_path: str | Path, changes: Mapping[str, Any] | None = No
         entry = _folder() / f"{name.removesuffix('.toml')}.toml"
         return parse_recipe(entry.read_text("utf-8"), f"recipe '{name}'", changes)
     try:
-        text = Path(name).read_text("utf-8")
+        text = read_text(Path(name))
     except FileNotFoundError:
         known = builtin_recipes()
         raise InputError(
@@ -127,10 +128,7 @@ def load_recipe(name_or_path: str | Path, changes: Mapping[str, Any] | None = No
 
 def parse_recipe(text: str, subject: str, changes: Mapping[str, Any] | None = None) -> Recipe:
     """A recipe from TOML text; `subject` begins every error message."""
-    try:
-        raw = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{subject}: is not TOML: {error}") from error
+    raw = parse_toml(text, subject)
     for key, value in (changes or {}).items():
         _set(raw, subject, key, value)
     try:
@@ -150,9 +148,11 @@ def parse_change(text: str) -> tuple[str, Any]:
     if not equals or not key.strip():
         raise InputError(f"--set '{text}': must be key=value, as in training.steps=2")
     try:
-        return key.strip(), tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        return key.strip(), value.strip()
+        return key.strip(), parse_toml(f"value = {value}", f"--set '{key.strip()}'")["value"]
+    except InputError as error:
+        if isinstance(error.__cause__, tomllib.TOMLDecodeError):
+            return key.strip(), value.strip()
+        raise
 
 
 def _folder() -> Any:
