@@ -55,7 +55,7 @@ def _pieces(
         array = np.ascontiguousarray(arrays[name])
         little = array.astype(array.dtype.newbyteorder("<"), copy=False)
         yield f"\n{name} {little.dtype.str} {array.shape}\n".encode()
-        yield memoryview(little.reshape(-1).view(np.uint8))
+        yield little.reshape(-1).view(np.uint8).data
 
 
 def sha256(data: bytes) -> str:

@@ -215,7 +215,7 @@ def _check_size(reader: TraceReader, held: int) -> None:
 
 
 def _row_bytes(item: h5py.Dataset) -> int:
-    return prod(item.shape[1:]) * int(item.dtype.itemsize)
+    return int(prod(item.shape[1:]) * item.dtype.itemsize)
 
 
 def _subgroup(group: h5py.Group, name: str, budget: Budget) -> h5py.Group:

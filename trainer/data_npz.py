@@ -30,7 +30,7 @@ from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
 from spikeport.errors import InputError
-from spikeport.limits import BYTES_PER_EVENT, FREE_BYTES, check_bytes
+from spikeport.limits import BYTES_PER_EVENT, COUNTING_BYTES, FREE_FRAME_BYTES, check_bytes
 from spikeport.network import Shape
 from spikeport.part_rules import integer
 from spikeport.trainer.data import Dataset, hold_out
@@ -223,15 +223,13 @@ def _binned(
     if offsets[0] != 0 or offsets[-1] != events or (np.diff(offsets) < 0).any():
         raise InputError(f"{path}: {part}_offsets must rise from 0 to {events}, the events")
 
-    frames, held = (
-        len(labels) * binning.steps * prod(binning.shape(sensor)),
-        BYTES_PER_EVENT * events,
-    )
-    if frames > max(FREE_BYTES, held):
+    cells = binning.steps * prod(binning.shape(sensor))
+    frames = (len(labels) + COUNTING_BYTES) * cells
+    if frames > (limit := max(FREE_FRAME_BYTES, BYTES_PER_EVENT * events)):
         raise InputError(
             f"{path}: {part}: {len(labels)} recordings of {binning.steps} frames of "
             f"{binning.shape(sensor)} take {frames} bytes, the limit for {events} events is "
-            f"{max(FREE_BYTES, held)}; a smaller `size` or fewer steps need less"
+            f"{limit}; a smaller `size` or fewer steps need less"
         )
 
     def recordings() -> Iterator[Recording]:
