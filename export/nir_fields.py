@@ -32,8 +32,6 @@ def label(name: str, node: Any) -> str:
 
 def real(subject: str, value: Any) -> NDArray[Any]:
     """Finite numbers; float32 and float64 stay, all else becomes float64."""
-    if np.ma.is_masked(value):
-        fail(f"{subject}: some values are masked, and a mask would be lost; fill them first")
     array = np.asarray(value)
     if array.dtype.kind not in "fiub":
         fail(f"{subject} has type {array.dtype}, must be numbers")
@@ -215,6 +213,11 @@ def make_node(name: str, type_name: str, values: Mapping[str, Any]) -> Any:
     for field in values:
         if field not in spec.fields:
             fail(f"{subject}: unknown field '{field}', has {', '.join(spec.fields)}")
+        if np.ma.is_masked(values[field]):
+            fail(
+                f"{subject}: {field}: some values are masked, and a mask would be lost; fill them "
+                "first"
+            )
     for field in spec.fields:
         if values.get(field) is None and field not in spec.optional and field != "shape":
             fail(f"{subject}: field '{field}' is missing")

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from spikeport.errors import InputError
 
-SECONDS = 4
+SECONDS = 3
 SECONDS_PER_BYTE = 1 / 4e6
 """Limit of computing time without start-up: twice what slow decompression needs."""
 _START_S = 60

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import lzma
 import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -42,7 +43,7 @@ MAX_SIDE = 2**15
 FAULTS = (
     *(OSError, ValueError, EOFError, KeyError, TypeError, RuntimeError, NotImplementedError),
     *(zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, lzma.LZMAError, struct.error),
-    *(ArithmeticError, IndexError, AttributeError, SyntaxError),
+    *(ArithmeticError, IndexError, AttributeError, SyntaxError, tokenize.TokenError),
 )
 """What zipfile and NumPy raise of archives that are damaged, encrypted or of another method."""
 HEADERS = {1: npy.read_array_header_1_0, 2: npy.read_array_header_2_0}
