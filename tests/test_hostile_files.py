@@ -133,7 +133,7 @@ def test_an_input_that_no_file_of_this_size_stands_for(tmp_path: Path) -> None:
     network = DeployedNetwork(
         (Input("x", (1, 2**15, 2**15)),),
         (Population("p", (1, 1, 1), 1),),
-        (Conv2d("x", "p", np.full((1, 1, 1, 1), 2), stride=2**15),),
+        (Conv2d("x", "p", np.full((1, 1, 1, 1), 2, np.int16), stride=(2**15, 2**15)),),
         (Readout("p"),),
         2,
     )
@@ -511,7 +511,7 @@ def test_many_objects_end_soon(tmp_path: Path) -> None:
 
 
 def test_masked_parameters_are_refused() -> None:
-    masked = np.ma.masked_array(np.ones(5, np.float32), [1, 0, 0, 0, 0])
+    masked = np.ma.masked_array(np.ones(5, np.float32), [True, False, False, False, False])
     network = read_float()
     network.graph.nodes["cuba"].tau_mem = masked
     with pytest.raises(InputError, match=r"'cuba' \(CubaLIF\): tau_mem: some values are masked"):

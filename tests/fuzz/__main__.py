@@ -17,11 +17,9 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="First seed; each file has its own.")
     parser.add_argument("--kind", action="append", choices=list(KINDS), help="Only this kind.")
     chosen = parser.parse_args()
-    found = fuzz(
-        itertools.count(chosen.seed),
-        seconds=60 * chosen.minutes,
-        kinds=tuple(chosen.kind or KINDS),
-    )
+    seeds = itertools.count(chosen.seed)
+    tasks = ((kind, seed) for seed in seeds for kind in chosen.kind or KINDS)
+    found = fuzz(tasks, 60 * chosen.minutes)
     sys.stdout.write(found.table() + "\n")
     for fault in found.faults:
         sys.stdout.write(f"\n{fault}\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import selectors
 import subprocess
@@ -10,13 +11,11 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-from tests.fuzz.kinds import KINDS
 
 HANG_S = 5.0
 """Of computing, so that a busy machine is not a hang."""
@@ -56,7 +55,7 @@ class Summary:
     def table(self) -> str:
         """Counts per kind of file."""
         columns = ("refused", "same", "other", "fault")
-        rows = [("kind", *columns)]
+        rows: list[tuple[str, ...]] = [("kind", *columns)]
         rows += [(k, *(str(c[name]) for name in columns)) for k, c in self.outcomes.items()]
         lines = [f"{row[0]:22}" + "".join(f"{cell:>9}" for cell in row[1:]) for row in rows]
         end = (
@@ -98,18 +97,19 @@ class Worker:
         if line := process.stdout.readline():
             found: dict[str, Any] = json.loads(line)
             return found
-        self.close()
-        assert process.stderr is not None
+        said = self.close()
         return {
             "outcome": "fault",
-            "fault": f"the process ended ({process.returncode}): {process.stderr.read()[-2000:]}",
+            "fault": f"the process ended ({process.returncode}): {said[-2000:]}",
         }
 
-    def close(self) -> None:
-        """End the process."""
+    def close(self) -> str:
+        """End the process; what it said on standard error."""
+        if not self.alive:
+            return ""
         self.alive = False
         self._process.kill()
-        self._process.wait()
+        return self._process.communicate()[1]
 
 
 @contextmanager
@@ -132,15 +132,12 @@ def _workers() -> Iterator[Any]:
                 each.close()
 
 
-def fuzz(
-    seeds: Iterator[int], *, seconds: float | None = None, kinds: tuple[str, ...] = tuple(KINDS)
-) -> Summary:
-    """Damage a file of each kind with each seed, for so many seconds at most."""
+def fuzz(tasks: Iterable[tuple[str, int]], seconds: float = math.inf) -> Summary:
+    """Damage a file of each kind with its seed, for so many seconds at most."""
     summary, began = Summary(), time.monotonic()
     with _workers() as worker:
-        for seed in seeds:
-            for kind in kinds:
-                if seconds is not None and time.monotonic() - began > seconds:
-                    return summary
-                summary.add(kind, seed, worker().read(kind, seed))
+        for kind, seed in tasks:
+            if time.monotonic() - began > seconds:
+                break
+            summary.add(kind, seed, worker().read(kind, seed))
     return summary

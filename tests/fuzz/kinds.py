@@ -87,23 +87,27 @@ class Kind:
     quick: Read | None = None
 
 
+def weights(*shape: int) -> Any:
+    """Mantissas of mixed signs."""
+    return 2 * np.random.default_rng(shape).integers(-9, 9, shape).astype(np.int16)
+
+
 @cache
 def chip() -> DeployedNetwork:
     """A network with a part of every type."""
-    rng = np.random.default_rng(1)
     return DeployedNetwork(
         (
             Input("image", (2, 8, 8), Coding.GRADED, -8, 7, 4.0),
             Input("drive", (5,), Coding.BIAS, -9, 9),
         ),
         (
-            Population("a", (3, 2, 2), 40, 900, 300, rng.integers(-9, 9, (3, 2, 2))),
+            Population("a", (3, 2, 2), 40, 900, 300, weights(3, 2, 2)),
             Population("b", (5,), 60, v_init=7, refractory=2, reset=Reset.SUBTRACT),
         ),
         (
-            Conv2d("image", "a", 2 * rng.integers(-9, 9, (3, 2, 3, 3)), pool=SumPool2d(2, 2)),
-            Dense("a", "b", 2 * rng.integers(-9, 9, (5, 12)), exponent=1),
-            Dense("b", "b", 2 * rng.integers(-9, 9, (5, 5)), delay=2, name="again"),
+            Conv2d("image", "a", weights(3, 2, 3, 3), pool=SumPool2d((2, 2), (2, 2))),
+            Dense("a", "b", weights(5, 12), exponent=1),
+            Dense("b", "b", weights(5, 5), delay=2, name="again"),
             BiasInjection("drive", "b"),
         ),
         (Readout("b"),),
@@ -158,8 +162,8 @@ def chip_checkpoint() -> Checkpoint:
         (Input("input", (6,), Coding.GRADED, 0, 16, 16.0),),
         (Population("p", (4,), 50), Population("q", (3,), 60)),
         (
-            Dense("input", "p", 2 * (np.arange(24).reshape(4, 6) % 7 - 3)),
-            Dense("p", "q", 2 * (np.arange(12).reshape(3, 4) % 5 - 2)),
+            Dense("input", "p", weights(4, 6)),
+            Dense("p", "q", weights(3, 4)),
         ),
         (Readout("q"),),
         4,
@@ -363,12 +367,20 @@ KINDS: Mapping[str, Kind] = {
         "c.safetensors", _checkpoint, load_checkpoint, "tensors", True, _save_checkpoint, INSPECT
     ),
     "checkpoint 0.1.0": Kind(
-        *("c.safetensors", without("digest", _checkpoint), load_checkpoint),
-        *("tensors", False, _save_checkpoint),
+        "c.safetensors",
+        without("digest", _checkpoint),
+        load_checkpoint,
+        "tensors",
+        write=_save_checkpoint,
     ),
     "chip checkpoint": Kind(
-        *("c.safetensors", _chip_checkpoint, load_checkpoint),
-        *("tensors", True, _save_checkpoint, INSPECT),
+        "c.safetensors",
+        _chip_checkpoint,
+        load_checkpoint,
+        "tensors",
+        True,
+        _save_checkpoint,
+        INSPECT,
     ),
     "trace": Kind("t.h5", _trace, read_all, "hdf5", True, write_all, COMPARE),
     "trace 0.1.0": Kind("t.h5", unsealed(_trace), read_all, "hdf5", False, write_all),

@@ -30,7 +30,7 @@ def change_json(text: str, rng: Rng) -> str:
     document = json.loads(text)
     places = list(_places(document))
     if not places:
-        return pick(RAW, rng)
+        return str(pick(RAW, rng))
     for _ in range(rng.integers(1, 3)):
         holder, key = places[rng.integers(len(places))]
         if isinstance(holder, list) and key >= len(holder):
