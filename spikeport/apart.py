@@ -18,8 +18,8 @@ from pathlib import Path
 from spikeport.errors import InputError
 
 SECONDS = 3
-SECONDS_PER_BYTE = 1 / 4e6
-"""Limit of computing time without start-up: twice what slow decompression needs."""
+SECONDS_PER_BYTE = 1 / 1e6
+"""Limit of computing time without start-up: twice what many small objects need."""
 _START_S = 60
 """Wall-clock time that a busy machine may need to start the process."""
 _REFUSED = 2

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from math import prod
 from os import PathLike
 from pathlib import Path
@@ -212,10 +213,15 @@ class _Description:
         check_count("layers", len(self.config.widths), MAX_PARTS)
 
 
+@cache
+def _reader() -> TypeAdapter[_Description]:
+    return TypeAdapter(_Description)
+
+
 def _described(header: Mapping[str, Any]) -> _Description:
     rest = {key: value for key, value in header.items() if key != DIGEST}
     try:
-        return TypeAdapter(_Description).validate_json(json.dumps(rest), strict=True)
+        return _reader().validate_json(json.dumps(rest), strict=True)
     except ValidationError as error:
         fault = error.errors()[0]
         if isinstance(cause := fault.get("ctx", {}).get("error"), InputError):
