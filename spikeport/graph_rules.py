@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from spikeport import fixed_point as fx
-from spikeport.part_rules import MAX_STEPS, fail, integer
+from spikeport.part_rules import MAX_STEPS, fail, integer, texts
 from spikeport.parts import BiasInjection, Coding, Connection, Conv1d, Dense, Input, Synapses
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 def network(net: DeployedNetwork) -> None:
     """Names unique and safe, ends known, shapes meeting, T and readouts sensible."""
     integer("network: steps (T)", net.steps, 1, MAX_STEPS)
+    texts("network: provenance", net.provenance)
     parts = (*net.inputs, *net.populations, *net.connections)
     for name, count in Counter(part.name for part in parts).items():
         if not _NAME.fullmatch(name):

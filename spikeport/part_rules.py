@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -33,6 +34,13 @@ def integer(subject: str, value: Any, low: int, high: int) -> int:
     if not low <= value <= high:
         fail(f"{subject} is {value}, must lie in {low}..{high}")
     return int(value)
+
+
+def texts(subject: str, value: Mapping[Any, Any]) -> None:
+    """Texts by name, as files keep them."""
+    for name, text in value.items():
+        if not (isinstance(name, str) and isinstance(text, str)):
+            fail(f"{subject}: {name!r} is {text!r}, must be texts by name")
 
 
 def choice(subject: str, kinds: type[_Kind], value: Any) -> _Kind:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from spikeport.errors import InputError
 from spikeport.json_text import parse_json
-from spikeport.part_rules import integer
+from spikeport.part_rules import integer, texts
 from spikeport.probe import RECORDABLE
 from spikeport.runs import Chosen, Run
 
@@ -52,6 +52,7 @@ class TraceHeader:
     provenance: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        texts("trace: provenance", self.provenance)
         integer("trace: samples", self.samples, 1, _MOST)
         integer("trace: steps", self.steps, 1, _MOST)
         for name, shape in self.shapes.items():
@@ -148,16 +149,13 @@ def parse_header(data: bytes) -> TraceHeader:
             raise InputError(f"damaged header: {texts} must be texts")
         if unknown := found.keys() - {*_TEXTS, *_OTHERS}:
             raise InputError(f"damaged header: unknown key {min(unknown)[:40]!r}")
-        provenance = found["provenance"]
-        if not all(isinstance(text, str) for item in provenance.items() for text in item):
-            raise InputError("damaged header: provenance must be texts by name")
         return TraceHeader(
             **texts,
             samples=found["samples"],
             steps=found["steps"],
             shapes={name: tuple(shape) for name, shape in found["shapes"].items()},
             recorded=tuple((variable, name) for variable, name in found["recorded"]),
-            provenance=provenance,
+            provenance=found["provenance"],
         )
     except InputError:
         raise

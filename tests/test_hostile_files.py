@@ -117,7 +117,7 @@ def put(*place: Any, value: Any) -> Callable[[dict[str, Any]], None]:
         (put("network", "populations", value=[{}] * 5000), "there are 5000, the limit is 4096"),
         (put("network", "colour", value=1), "unknown key 'colour'"),
         (put("colour", value=1), "unknown key 'colour'"),
-        (put("provenance", value={"made": 3}), "provenance must be texts"),
+        (put("provenance", value={"made": 3}), "provenance: 'made' is 3, must be texts by name"),
     ],
 )
 def test_a_network_that_declares_too_much(
