@@ -60,12 +60,15 @@ def run_apart(path: str | os.PathLike[str], entry: str, arguments: Sequence[str]
 
 
 def _search_path() -> list[str]:
-    """Where this process finds modules; the current folder only if it is there and searched."""
-    found = [place for place in sys.path if place]
-    if "" in sys.path:
+    """Where this process finds modules; the current folder only if it is there and searched.
+
+    Python does not start with a relative path, as hooks have, in a current folder that is gone.
+    """
+    found = []
+    for place in sys.path:
         with contextlib.suppress(FileNotFoundError):
-            found.insert(0, os.getcwd())
-    return found
+            found.append(os.path.abspath(place))
+    return [place for place in found if os.path.exists(place)]
 
 
 def main() -> None:

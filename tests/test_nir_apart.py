@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import struct
+import subprocess
+import sys
 from pathlib import Path
 
 import nir
@@ -61,6 +63,34 @@ def test_a_refusal_is_told_in_the_same_words(tmp_path: Path, path: Path) -> None
         with pytest.raises(InputError) as apart:
             read_nir(file)
         assert str(apart.value) == str(here.value)
+
+
+def test_a_current_folder_that_is_gone(path: Path, tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    script = (
+        "import os, sys; os.chdir(sys.argv[2]); os.rmdir(sys.argv[2])\n"
+        "sys.path.append('a.hook')\n"
+        "from spikeport.export import read_nir; print(read_nir(sys.argv[1]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(path), str(gone)], capture_output=True, text=True
+    )
+    assert done.stdout.startswith("DeployedNetwork("), done.stderr
+
+
+def test_nothing_of_the_current_folder_is_run(path: Path, tmp_path: Path) -> None:
+    for name in ("json", "h5py"):
+        (tmp_path / f"{name}.py").write_text("open('planted', 'w')")
+    script = "import sys; from spikeport.export import read_nir; print(read_nir(sys.argv[1]))"
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", script, str(path)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.startswith("DeployedNetwork("), done.stderr
+    assert not (tmp_path / "planted").exists()
 
 
 def test_a_file_that_keeps_libhdf5_busy_for_ever(
