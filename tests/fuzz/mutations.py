@@ -90,7 +90,7 @@ def _change_object(file: h5py.File, name: str, rng: Rng) -> None:
             item[further] = 1
     elif isinstance(item, h5py.Group):
         for number in range(int(rng.integers(1, 200))):
-            item.create_group(f"g{number}")
+            item.require_group(f"g{number}")
     elif case < 7 and (name == "header" or (item.dtype.kind == "O" and item.shape == ())):
         raw = item[()]
         text = raw.decode() if isinstance(raw, bytes) else raw.tobytes().decode()
