@@ -251,6 +251,8 @@ def _broadcast(subject: str, values: dict[str, Any]) -> dict[str, Any]:
     if len(set(shapes.values())) > 1:
         fail(f"{subject}: fields differ in shape: {shapes}; all must share the layer's shape")
     target = next(iter(shapes.values()), ())
+    if 0 in target:
+        fail(f"{subject}: fields have shape {target}, must not be empty")
     return {field: np.array(np.broadcast_to(a, target)) for field, a in values.items()}
 
 

@@ -510,6 +510,18 @@ def test_many_objects_end_soon(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("node", ["delay", "cuba"])
+def test_neurons_without_parameters(tmp_path: Path, node: str) -> None:
+    path = made("float NIR", tmp_path)
+    with h5py.File(path, "r+") as file:
+        for field in [name for name in file[f"node/nodes/{node}"] if name != "type"]:
+            del file[f"node/nodes/{node}/{field}"]
+            file[f"node/nodes/{node}/{field}"] = np.zeros(0)
+    assert "fields have shape (0,), must not be empty" in refused(
+        lambda p: read_nir(p, isolate=False), path
+    )
+
+
 def test_masked_parameters_are_refused() -> None:
     masked = np.ma.masked_array(np.ones(5, np.float32), [True, False, False, False, False])
     network = read_float()

@@ -91,6 +91,8 @@ def _change_object(file: h5py.File, name: str, rng: Rng) -> None:
     elif isinstance(item, h5py.Group):
         for number in range(int(rng.integers(1, 200))):
             item.require_group(f"g{number}")
+    elif (item.size or 2**62) > 2**20:
+        _replace_data(file, name, rng)
     elif case < 7 and (name == "header" or (item.dtype.kind == "O" and item.shape == ())):
         raw = item[()]
         text = raw.decode() if isinstance(raw, bytes) else raw.tobytes().decode()
