@@ -1,32 +1,23 @@
-"""Reading a stranger's HDF5 in a process of its own.
+"""Reading the HDF5 of a NIR file in a process of its own.
 
-libhdf5 loops for ever or crashes on some damaged files, where no exception can be caught. So the
-file is read by a short-lived process with limits; what it found comes back through a pipe as JSON
-and safetensors, never as pickle.
+What it found comes back through a pipe as JSON and safetensors, never as pickle.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import resource
-import signal
-import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import safetensors.numpy
 from numpy.typing import NDArray
 
-from spikeport.errors import InputError
+from spikeport.apart import run_apart
 from spikeport.export.nir_hdf5 import RawGraph, RawNode, read_raw
-
-SECONDS = 20
-SECONDS_PER_BYTE = 1 / 4e6
-"""Limit of computing time: start-up and twice what slow decompression needs."""
-_REFUSED = 2
+from spikeport.hdf5_file import naming
+from spikeport.seal import check_seal
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -37,47 +28,20 @@ def read_apart(path: str | os.PathLike[str], metadata_key: str) -> RawGraph:
     Raises:
         InputError: as `read_raw`, or reading crashed or did not end.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
-    limit = int(SECONDS + path.stat().st_size * SECONDS_PER_BYTE)
-    program = f"import sys; from {__name__} import main; sys.exit(main())"
-    command = [sys.executable, "-P", "-c", program, str(path), metadata_key, str(limit)]
-    # Neither the current folder, where anybody's modules may lie, nor the names of import hooks.
-    places = [*filter(os.path.isabs, sys.path), str(Path(__file__).absolute().parents[2])]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(places)}
-    try:
-        done = subprocess.run(command, env=environment, capture_output=True, timeout=2 * limit)
-    except subprocess.TimeoutExpired:
-        raise InputError(f"{path}: damaged: reading it did not end within {limit} s") from None
-    said = done.stderr.decode("utf-8", "replace")
-    if done.returncode == -signal.SIGXCPU:
-        raise InputError(f"{path}: damaged: reading it did not end within {limit} s")
-    if done.returncode < 0:
-        raise InputError(f"{path}: damaged: reading it crashed (signal {-done.returncode})")
-    if done.returncode == _REFUSED:
-        raise InputError(said)
-    if done.returncode:
-        raise InputError(f"{path}: cannot be read: {said.strip().splitlines()[-1]}")
-    text, _, arrays = done.stdout.partition(b"\0")
+    with naming(path, "NIR"):
+        check_seal(path)
+    found = run_apart(path, f"{__name__}:read_out", (metadata_key,))
+    text, _, arrays = found.partition(b"\0")
     graph: RawGraph = _graph(json.loads(text), safetensors.numpy.load(arrays))
     return graph
 
 
-def main() -> int:
-    """What the other process does; its arguments are FILE KEY SECONDS."""
-    path, metadata_key, limit = sys.argv[1:]
-    resource.setrlimit(resource.RLIMIT_CPU, (int(limit), int(limit) + 1))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    try:
-        raw = read_raw(path, metadata_key)
-    except InputError as error:
-        sys.stderr.buffer.write(str(error).encode("utf-8"))
-        return _REFUSED
+def read_out(path: str, metadata_key: str) -> None:
+    """What the other process does: read the file and write what it holds to standard output."""
+    raw = read_raw(path, metadata_key)
     arrays: Arrays = {}
     text = json.dumps(_plain(raw, arrays))  # ASCII, so the first zero byte ends it
     sys.stdout.buffer.write(text.encode("ascii") + b"\0" + safetensors.numpy.save(arrays))
-    return 0
 
 
 def _plain(value: Any, arrays: Arrays) -> Any:

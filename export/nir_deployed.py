@@ -76,11 +76,14 @@ class _View:
             self.nodes[part.name] = nir.Input({"input": np.array(part.shape)})
         for population in self.network.populations:
             self._population(population)
+        feeds: dict[str, list[str]] = {}
+        for source, target in self.edges:
+            feeds.setdefault(target, []).append(source)
         kept = {name for name, node in self.nodes.items() if isinstance(node, nir.Output)}
         waiting = list(kept)
         while waiting:
             name = waiting.pop()
-            sources = {a for a, b in self.edges if b == name} - kept
+            sources = set(feeds.get(name, ())) - kept
             kept |= sources
             waiting += sources
         nodes = {name: node for name, node in self.nodes.items() if name in kept}

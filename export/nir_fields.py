@@ -214,6 +214,11 @@ def make_node(name: str, type_name: str, values: Mapping[str, Any]) -> Any:
     for field in values:
         if field not in spec.fields:
             fail(f"{subject}: unknown field '{field}', has {', '.join(spec.fields)}")
+        if np.ma.is_masked(values[field]):
+            fail(
+                f"{subject}: {field}: some values are masked, and a mask would be lost; fill them "
+                "first"
+            )
     for field in spec.fields:
         if values.get(field) is None and field not in spec.optional and field != "shape":
             fail(f"{subject}: field '{field}' is missing")
@@ -247,6 +252,8 @@ def _broadcast(subject: str, values: dict[str, Any]) -> dict[str, Any]:
     if len(set(shapes.values())) > 1:
         fail(f"{subject}: fields differ in shape: {shapes}; all must share the layer's shape")
     target = next(iter(shapes.values()), ())
+    if 0 in target:
+        fail(f"{subject}: fields have shape {target}, must not be empty")
     return {field: np.array(np.broadcast_to(a, target)) for field, a in values.items()}
 
 

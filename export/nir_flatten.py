@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +12,7 @@ from spikeport.errors import InputError
 from spikeport.export.nir_fields import Shape, fail, make_node
 from spikeport.export.nir_graph import Edge
 from spikeport.export.nir_hdf5 import RawGraph, RawNode
+from spikeport.limits import MAX_EDGES, MAX_PARTS, check_count
 
 SAFE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 
@@ -47,24 +49,34 @@ def flatten(raw: RawGraph) -> FlatGraph:
     nodes: dict[str, RawNode] = {}
     edges: list[Edge] = []
     _collect(raw, "", nodes, edges)
+    check_count("graph: nodes", len(nodes), MAX_PARTS)
     ports = [name for name, node in nodes.items() if "." in name and _is_port(name, node, raw)]
     flat = FlatGraph()
     passing: list[tuple[str, Shape, tuple[str, ...]]] = []
+    into: dict[str, list[str]] = {name: [] for name in nodes}
+    out: dict[str, list[str]] = {name: [] for name in nodes}
+    for a, b in edges:
+        out[a].append(b)
+        into[b].append(a)
+    total = len(edges)
     for port in ports:
-        sources = [a for a, b in edges if b == port]
-        targets = [b for a, b in edges if a == port]
+        sources, targets = into[port], out[port]
         if port in sources or not sources or not targets:
             fail(f"node '{port}' (subgraph port) needs an edge on both sides")
         declared = make_node(port, nodes[port].type, nodes[port].fields)
         size = declared.input_type["input"]
         shape = () if size is None else tuple(int(n) for n in size)
         passing.append((f"node '{port}' ({nodes[port].type})", shape, tuple(sources)))
-        edges = [edge for edge in edges if port not in edge]
-        edges += [(a, b) for a in sources for b in targets]
+        total += len(sources) * len(targets) - len(sources) - len(targets)
+        check_count("graph: edges", total, MAX_EDGES)
+        for a in sources:
+            out[a] = [name for name in out[a] if name != port] + targets
+        for b in targets:
+            into[b] = [name for name in into[b] if name != port] + sources
         del nodes[port]
     names = safe_names(nodes)
     flat.nodes = {names[name]: _made(names[name], node) for name, node in nodes.items()}
-    flat.edges = [(names[a], names[b]) for a, b in edges]
+    flat.edges = [(names[a], names[b]) for a in nodes for b in out[a]]
     flat.ports = [(w, s, tuple(names[n] for n in x if n in names)) for w, s, x in passing]
     return flat
 
@@ -74,13 +86,14 @@ def safe_names(names: Iterable[str]) -> dict[str, str]:
     given = sorted(names, key=lambda name: (SAFE_NAME.fullmatch(name) is None, name))
     made: dict[str, str] = {}
     taken: set[str] = set()
+    counts: Counter[str] = Counter()
     for name in given:
         stem = re.sub(r"[^A-Za-z0-9_]", "_", name)
         stem = stem if stem[:1].isalpha() or stem[:1] == "_" else f"node_{stem}"
-        safe, count = stem[:64], 1
+        safe = stem[:64]
         while safe in taken:
-            count += 1
-            safe = f"{stem[:56]}_{count}"
+            counts[stem[:56]] += 1
+            safe = f"{stem[:56]}_{counts[stem[:56]] + 1}"
         made[name] = safe
         taken.add(safe)
     return made
@@ -97,15 +110,20 @@ def _collect(graph: RawGraph, prefix: str, nodes: dict[str, RawNode], edges: lis
             _collect(node, f"{path}.", nodes, edges)
         else:
             nodes[path] = node
+    ports: dict[tuple[str, str], str] = {}
+
+    def port(name: str, kind: str) -> str:
+        if name in inner and (name, kind) not in ports:
+            ports[name, kind] = _port(name, inner[name], kind)
+        return ports.get((name, kind), name)
+
     where = f"subgraph '{prefix[:-1]}': " if prefix else ""
     for edge in graph.edges:
         for name in edge:
             if name not in graph.nodes:
                 fail(f"{where}edge {edge}: node '{name}' does not exist")
         source, target = edge
-        start = _port(source, inner[source], "Output") if source in inner else source
-        end = _port(target, inner[target], "Input") if target in inner else target
-        edges.append((f"{prefix}{start}", f"{prefix}{end}"))
+        edges.append((f"{prefix}{port(source, 'Output')}", f"{prefix}{port(target, 'Input')}"))
 
 
 def _port(name: str, graph: RawGraph, kind: str) -> str:

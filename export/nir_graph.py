@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import nir
@@ -13,7 +14,9 @@ from numpy.typing import NDArray
 
 from spikeport.export.nir_fields import NODE_TYPES, Shape, fail, kind, label, make_node, node_values
 from spikeport.export.nir_shapes import input_shape, output_shape
+from spikeport.limits import check_elements
 from spikeport.network import Input
+from spikeport.part_rules import MAX_STEPS
 
 Edge = tuple[str, str]
 
@@ -114,15 +117,22 @@ def check_inputs(graph: nir.NIRGraph, inputs: Sequence[Input]) -> None:
 
 def sources_of(graph: nir.NIRGraph) -> dict[str, tuple[str, ...]]:
     """Names of the nodes that feed each node, in order."""
-    return {
-        name: tuple(sorted(source for source, target in graph.edges if target == name))
-        for name in graph.nodes
-    }
+    found: dict[str, list[str]] = {name: [] for name in graph.nodes}
+    for source, target in graph.edges:
+        found[target].append(source)
+    return {name: tuple(sorted(sources)) for name, sources in found.items()}
 
 
 def delay_steps(node: nir.Delay, dt_s: float) -> NDArray[np.int64]:
-    """Whole steps per neuron: round(delay / dt)."""
-    return np.rint(np.asarray(node.delay, np.float64) / dt_s).astype(np.int64)
+    """Whole steps per neuron: round(delay / dt).
+
+    Raises:
+        InputError: more than any run has.
+    """
+    steps = np.rint(np.asarray(node.delay, np.float64) / dt_s)
+    if steps.max(initial=0) > MAX_STEPS:
+        fail(f"delay is {steps.max():.4g} steps of {dt_s:g} s, the limit is {MAX_STEPS}")
+    return steps.astype(np.int64)
 
 
 def infer_shapes(graph: nir.NIRGraph, dt_s: float) -> dict[str, Shape]:
@@ -133,6 +143,9 @@ def infer_shapes(graph: nir.NIRGraph, dt_s: float) -> dict[str, Shape]:
     """
     plan = schedule(graph, dt_s)
     feeds = sources_of(graph)
+    follow: dict[str, list[Any]] = {name: [] for name in graph.nodes}
+    for source, target in graph.edges:
+        follow[source].append(graph.nodes[target])
     shapes: dict[str, Shape] = {}
     for name in plan.order:
         node = graph.nodes[name]
@@ -140,8 +153,7 @@ def infer_shapes(graph: nir.NIRGraph, dt_s: float) -> dict[str, Shape]:
             shapes[name] = tuple(node.delay.shape)
             continue
         if isinstance(node, nir.Input):
-            targets = [graph.nodes[target] for source, target in graph.edges if source == name]
-            shapes[name] = input_shape(name, node, targets)
+            shapes[name] = input_shape(name, node, follow[name])
             continue
         known = [s for s in feeds[name] if (s, name) not in plan.feedback]
         shapes[name] = output_shape(name, node, _common(name, node, known, shapes))
@@ -157,8 +169,13 @@ def make_graph(
     edges: Iterable[Edge],
     dt_s: float,
     metadata: Mapping[str, Any] | None = None,
+    held: int | None = None,
 ) -> nir.NIRGraph:
     """A checked flat graph with every shape filled in; nodes are copied, edges sorted.
+
+    Args:
+        held: size of the file that the graph is from: parameters of neurons, which may stand in it
+            as one number for all of them, are made whole within `limits.check_elements`.
 
     Raises:
         InputError: a node, an edge or a shape breaks a rule.
@@ -166,6 +183,8 @@ def make_graph(
     fresh = {name: make_node(name, kind(node), node_values(node)) for name, node in nodes.items()}
     draft = nir.NIRGraph(fresh, sorted(edges), type_check=False)
     shapes = infer_shapes(draft, dt_s)
+    if held is not None:
+        check_elements("graph", sum(prod(shape) for shape in shapes.values()), held)
     feeds = sources_of(draft)
     for name, node in fresh.items():
         given = shapes[feeds[name][0]] if feeds[name] else None

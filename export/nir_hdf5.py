@@ -15,10 +15,9 @@ from typing import Any
 import h5py
 
 from spikeport.export.nir_fields import NODE_TYPES, fail
-from spikeport.hdf5_file import MAX_NAME, Budget, check_data, child, load, members, reading
+from spikeport.hdf5_file import Budget, check_data, child, load, members, reading
+from spikeport.limits import MAX_DEPTH, MAX_EDGES, MAX_NAME, MAX_PARTS, check_count
 from spikeport.text import quoted
-
-MAX_DEPTH = 16
 
 _VERSION = re.compile(r"[01]\.")
 
@@ -99,6 +98,7 @@ def _children(
     nodes = child(group, name, budget)
     if not isinstance(nodes, h5py.Group):
         fail(f"'{group.name}' (NIRGraph): group '{name}' is missing")
+    check_count(f"'{nodes.name}'", len(nodes), MAX_PARTS)
     found: dict[str, RawNode | RawGraph] = {}
     for node_name, node in members(nodes, budget):
         if not isinstance(node, h5py.Group):
@@ -116,6 +116,7 @@ def _edges(group: h5py.Group, budget: Budget) -> tuple[tuple[str, str], ...]:
         return ()
     if not text or item.ndim != 2 or item.shape[1] != 2:
         fail(f"'{item.name}' has shape {item.shape} of {item.dtype}, must be N x 2 names")
+    check_count(f"'{item.name}'", len(item), MAX_EDGES)
     # few at a time: each entry may point to the same, very long text
     blocks = (item[row : row + 16] for row in range(0, len(item), 16))
     return tuple((_name(item.name, a), _name(item.name, b)) for rows in blocks for a, b in rows)

@@ -14,12 +14,15 @@ from typing import Any
 from spikeport.errors import InputError, SpikeportError
 from spikeport.export.nir_fields import Shape, fail
 from spikeport.float_network import FloatNetwork
+from spikeport.json_text import parse_json
 from spikeport.network import DeployedNetwork, Input, Reset
-from spikeport.network_file import build
+from spikeport.network_file import load_built
 from spikeport.network_hash import describe
+from spikeport.part_rules import MAX_STEPS, choice, integer
 from spikeport.text import quoted
 
 KEY = "spikeport"
+_FACTS = ("dt_s", "steps", "reset", "strict", "inputs", "inputs_assumed")
 ARRAYS = "spikeport_arrays"
 VERSION = 1
 
@@ -55,28 +58,41 @@ def header_of(metadata: Mapping[str, Any]) -> dict[str, Any] | None:
     if text is None:
         return None
     try:
-        header = json.loads(text)
-    except (ValueError, TypeError, RecursionError) as error:
+        header = parse_json(text)
+    except (ValueError, TypeError) as error:
         raise InputError(f"metadata '{KEY}' is damaged ({error})") from error
     if not isinstance(header, dict) or header.get("kind") not in ("float", "deployed"):
         fail(f"metadata '{KEY}' is damaged: no kind of network in it")
     if header.get("version") != VERSION:
         fail(f"metadata '{KEY}' has version {quoted(header.get('version'))}, this reads {VERSION}")
+    if isinstance(header["version"], bool):
+        fail(f"metadata '{KEY}' is damaged: version is {header['version']}")
     dt_s = header.get("dt_s")
-    if not (isinstance(dt_s, float | int) and 0 < dt_s < math.inf):
+    if isinstance(dt_s, bool) or not (isinstance(dt_s, float | int) and 0 < dt_s < math.inf):
         fail(f"metadata '{KEY}' is damaged: dt_s is {quoted(dt_s)}")
     return header
 
 
 def run_facts(header: Mapping[str, Any], shapes: Mapping[str, Shape]) -> dict[str, Any]:
-    """dt_s, steps, reset, strict and inputs as arguments of `FloatNetwork`."""
+    """dt_s, steps, reset, strict and inputs as arguments of `FloatNetwork`; nothing is converted.
+
+    Raises:
+        InputError: one is missing, unknown, of another type or out of range.
+    """
     try:
+        if unknown := header.keys() - {"version", "kind", *_FACTS}:
+            fail(f"unknown key {quoted(min(unknown))}")
+        steps, strict = header["steps"], header["strict"]
+        assumed = header.get("inputs_assumed", False)
+        for name, value in (("strict", strict), ("inputs_assumed", assumed)):
+            if not isinstance(value, bool):
+                fail(f"{name} is {quoted(value)}, must be true or false")
         return {
             "dt_s": float(header["dt_s"]),
-            "steps": int(header["steps"]),
-            "reset": Reset(header["reset"]),
-            "strict": bool(header["strict"]),
-            "inputs_assumed": header.get("inputs_assumed") is True,
+            "steps": integer("steps", steps, 1, MAX_STEPS),
+            "reset": choice("reset", Reset, header["reset"]),
+            "strict": strict,
+            "inputs_assumed": assumed,
             "inputs": tuple(
                 Input(**{**part, "shape": shapes[part["name"]]}) for part in header["inputs"]
             ),
@@ -92,7 +108,7 @@ def deployed_network(header: Mapping[str, Any], arrays: Any) -> DeployedNetwork:
         InputError: they are damaged, or do not give the hash that the file states.
     """
     try:
-        network = build(header["network"], dict(arrays), header["provenance"])
+        network = load_built(header["network"], dict(arrays), header["provenance"])
         stated = header["content_hash"]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise _damaged(error) from error

@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 
 from spikeport.errors import InputError
 from spikeport.export.nir_fields import label
+from spikeport.json_text import parse_json
+from spikeport.part_rules import integer, pair
 
 KEY = "spikeport"
 CONVOLUTIONS = (nir.Conv1d, nir.Conv2d)
@@ -62,16 +64,17 @@ def restore(name: str, node: Any) -> Any:
     if not isinstance(node, CONVOLUTIONS) or text is None:
         return node
     try:
-        was = json.loads(text)
-        groups = int(was.get("groups", 1))
+        was = parse_json(text)
+        if unknown := was.keys() - {"groups", "kernel_size", "padding"}:
+            raise ValueError(f"unknown key {min(unknown)[:40]!r}")
         out, _, *sides = node.weight.shape
-        kernel = [int(n) for n in was.get("kernel_size", sides)]
-        fits = all(1 <= k <= n for k, n in zip(kernel, sides, strict=True))
-        if not (1 <= groups <= out and fits):
+        groups = integer("groups", was.get("groups", 1), 1, out)
+        kernel = [integer("kernel_size", n, 1, 2**15) for n in was.get("kernel_size", sides)]
+        if not all(k <= n for k, n in zip(kernel, sides, strict=True)):
             raise ValueError(f"groups {groups}, kernel_size {kernel}")
         padding = was.get("padding", node.padding)
         if isinstance(padding, list):
-            padding = (int(padding[0]), int(padding[1]))
+            padding = pair("padding", padding)
         kept = ((n - k) // 2 for n, k in zip(sides, kernel, strict=True))
         taken = (slice(first, first + k) for first, k in zip(kept, kernel, strict=True))
         weight = node.weight[(slice(None), slice(None), *taken)]

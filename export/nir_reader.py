@@ -71,6 +71,7 @@ def read_nir(
             tool, so that the integers are stale.
     """
     raw = (read_apart if isolate else read_raw)(path, KEY)
+    held = os.path.getsize(path)
     given = {"dt_s": dt_s, "steps": steps, "reset": reset, "strict": strict, "inputs": inputs}
     given = {name: value for name, value in given.items() if value is not None}
     try:
@@ -80,20 +81,26 @@ def read_nir(
                 fail(f"arguments {sorted(given)}: the file carries a deployed network with its own")
             network = deployed_network(header, raw.metadata.get(ARRAYS, {}))
             view = float_view(network, float(header["dt_s"]))
-            drawn, _ = _graph(flatten(raw), view.dt_s)
+            drawn, _ = _graph(flatten(raw), view.dt_s, held)
             if (found := difference(drawn, view.graph)) is not None:
                 fail(
                     f"{found}: the float graph was changed after writing, so the integers in its "
                     f"metadata are stale; remove metadata '{KEY}' to read the graph alone"
                 )
             return network
-        return _float_network(flatten(raw), header, given, integrator_gain)
+        return _float_network(flatten(raw), header, given, integrator_gain, held)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
+    except MemoryError as error:
+        raise InputError(f"{path}: reading it takes more memory than there is") from error
 
 
 def _float_network(
-    flat: FlatGraph, header: dict[str, Any] | None, given: dict[str, Any], gain: IntegratorGain
+    flat: FlatGraph,
+    header: dict[str, Any] | None,
+    given: dict[str, Any],
+    gain: IntegratorGain,
+    held: int,
 ) -> FloatNetwork:
     dt_s = given.get("dt_s", header and header["dt_s"])
     if dt_s is None:
@@ -104,7 +111,7 @@ def _float_network(
         for node in flat.nodes.values():
             if isinstance(node, nir.IF | nir.I):
                 node.r = np.where(node.r == 1, node.r, node.r / dt_s)
-    graph, shapes = _graph(flat, dt_s)
+    graph, shapes = _graph(flat, dt_s, held)
     facts: dict[str, Any] = {"reset": Reset.ZERO, "strict": True}
     if header is not None:
         facts = run_facts(header, shapes)
@@ -121,9 +128,9 @@ def _float_network(
     return FloatNetwork(graph, **facts)
 
 
-def _graph(flat: FlatGraph, dt_s: float) -> tuple[nir.NIRGraph, dict[str, Any]]:
+def _graph(flat: FlatGraph, dt_s: float, held: int) -> tuple[nir.NIRGraph, dict[str, Any]]:
     nodes = {name: restore(name, node) for name, node in flat.nodes.items()}
-    graph = make_graph(nodes, flat.edges, dt_s)
+    graph = make_graph(nodes, flat.edges, dt_s, held=held)
     shapes = infer_shapes(graph, dt_s)
     flat.check_ports(shapes)
     return graph, shapes

@@ -7,6 +7,7 @@ that are not square. No shape has a batch axis.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from math import prod
 from typing import Any
 
 import nir
@@ -158,4 +159,4 @@ def _flatten(subject: str, node: nir.Flatten, given: Shape) -> Shape:
     end = node.end_dim + rank if node.end_dim < 0 else node.end_dim
     if not 0 <= start < max(rank, 1) or not start <= end < max(rank, 1):
         fail(f"{subject}: start_dim {node.start_dim}, end_dim {node.end_dim} do not fit {given}")
-    return (*given[:start], int(np.prod(given[start : end + 1])), *given[end + 1 :])
+    return (*given[:start], prod(given[start : end + 1]), *given[end + 1 :])

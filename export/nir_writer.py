@@ -19,6 +19,7 @@ from spikeport.export.nir_portable import portable
 from spikeport.files import write_bytes
 from spikeport.float_network import FloatNetwork
 from spikeport.network import DeployedNetwork
+from spikeport.seal import sealed
 from spikeport.text import quoted
 
 
@@ -63,4 +64,4 @@ def _bytes(graph: nir.NIRGraph, metadata: dict[str, Any]) -> bytes:
     nodes = {name: portable(node) for name, node in graph.nodes.items()}
     buffer = io.BytesIO()
     nir.write(buffer, nir.NIRGraph(nodes, graph.edges, metadata=metadata, type_check=False))
-    return buffer.getvalue()
+    return sealed(buffer.getvalue())

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from spikeport import fixed_point as fx
-from spikeport.part_rules import fail, whole
+from spikeport.part_rules import MAX_STEPS, fail, texts, whole
 from spikeport.parts import BiasInjection, Coding, Connection, Conv1d, Dense, Input, Synapses
 from spikeport.text import quoted
 
@@ -39,7 +39,8 @@ def _names(kinds: tuple[type, ...]) -> str:
 
 def network(net: DeployedNetwork) -> None:
     """Names unique and safe, ends known, shapes meeting, T and readouts sensible."""
-    object.__setattr__(net, "steps", whole("network: steps (T)", net.steps, 1, 2**31 - 1))
+    object.__setattr__(net, "steps", whole("network: steps (T)", net.steps, 1, MAX_STEPS))
+    texts("network: provenance", net.provenance)
     parts = (*net.inputs, *net.populations, *net.connections)
     for name, count in Counter(part.name for part in parts).items():
         if not _NAME.fullmatch(name):
@@ -123,24 +124,27 @@ def _synapses(part: Synapses, source: tuple[int, ...], target: tuple[int, ...]) 
 
 def order(net: DeployedNetwork) -> tuple[str, ...]:
     """Topological order over delay-free connections, by name where free to choose."""
-    waiting = {
-        part.name: {
-            c.source
-            for c in net.connections
-            if c.target == part.name and getattr(c, "delay", 0) == 0 and c.source in net.by_name
-        }
-        for part in net.populations
-    }
+    needs: dict[str, set[str]] = {part.name: set() for part in net.populations}
+    feeds: dict[str, set[str]] = {part.name: set() for part in net.populations}
+    for c in net.connections:
+        if getattr(c, "delay", 0) == 0 and c.source in needs:
+            needs[c.target].add(c.source)
+            feeds[c.source].add(c.target)
     done: list[str] = []
-    while waiting:
-        ready = sorted(name for name, needs in waiting.items() if needs <= set(done))
-        if not ready:
-            names = ", ".join(f"'{n}'" for n in sorted(waiting))
-            fail(
-                f"network: delay-free connections form a cycle through or before {names}; "
-                "every cycle needs a connection with delay >= 1"
-            )
+    ready = sorted(name for name, sources in needs.items() if not sources)
+    while ready:
         done += ready
+        freed = []
         for name in ready:
-            del waiting[name]
+            for target in feeds[name]:
+                needs[target].discard(name)
+                if not needs[target]:
+                    freed.append(target)
+        ready = sorted(freed)
+    if waiting := needs.keys() - set(done):
+        names = ", ".join(f"'{n}'" for n in sorted(waiting))
+        fail(
+            f"network: delay-free connections form a cycle through or before {names}; "
+            "every cycle needs a connection with delay >= 1"
+        )
     return tuple(done)

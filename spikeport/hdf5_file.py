@@ -1,8 +1,7 @@
 """HDF5 files that anybody may have written, read safely; and written so that no fault harms.
 
 Reading opens nothing but plain data inside the file: hard links visited once, data stored in the
-file itself, the usual compression, declared sizes within limits. The limits hold for hostile
-files; no honest one comes near them.
+file itself, the usual compression, declared sizes within `limits`. What is written is sealed.
 """
 
 from __future__ import annotations
@@ -12,22 +11,25 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from io import FileIO
+from math import prod
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import h5py
-import numpy as np
 
 from spikeport.errors import InputError
 from spikeport.files import replacing
-
-MAX_DATASET_BYTES = 2 * 2**30
-MAX_TOTAL_BYTES = 4 * 2**30
-FREE_BYTES = 64 * 2**20
-"""A file may always inflate to this much; beyond it to at most MAX_RATIO times its own size."""
-MAX_RATIO = 256
-MAX_OBJECTS = 200_000
-MAX_NAME = 1024
+from spikeport.limits import (
+    FREE_BYTES,
+    MAX_CHUNK_BYTES,
+    MAX_DATASET_BYTES,
+    MAX_NAME,
+    MAX_OBJECTS,
+    MAX_RATIO,
+    MAX_TOTAL_BYTES,
+)
+from spikeport.part_rules import fail
+from spikeport.seal import check_seal, seal
 
 _FILTERS = {
     h5py.h5z.FILTER_DEFLATE,
@@ -36,11 +38,6 @@ _FILTERS = {
     h5py.h5z.FILTER_SZIP,
     h5py.h5z.FILTER_LZF,
 }
-
-
-def fail(message: str) -> NoReturn:
-    """Raise the one error of a broken rule."""
-    raise InputError(message)
 
 
 @dataclass(slots=True)
@@ -99,12 +96,19 @@ def naming(path: str | os.PathLike[str], what: str) -> Iterator[None]:
         yield
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
+    except MemoryError as error:
+        raise InputError(f"{path}: reading it takes more memory than there is") from error
+    except (OSError, RuntimeError, LookupError, ValueError, TypeError, ArithmeticError) as error:
         raise InputError(f"{path}: not a {what} (HDF5) file, or damaged ({error})") from error
 
 
 def open_file(path: str | os.PathLike[str]) -> h5py.File:
-    """An HDF5 file to read, whatever h5py makes of its faults."""
+    """An HDF5 file to read, whatever h5py makes of its faults.
+
+    Raises:
+        InputError: it is sealed, and was changed since.
+    """
+    check_seal(path)
     return h5py.File(path, "r")
 
 
@@ -122,6 +126,7 @@ def writing(path: str | os.PathLike[str]) -> Iterator[tuple[h5py.File, Callable[
         with h5py.File(disk, "w") as file:
             yield file, disk.check
         disk.check()
+        seal(raw)
 
 
 class _Disk:
@@ -205,7 +210,7 @@ def check_data(item: Any, budget: Budget) -> bool:
     """Refuse a dataset that is not plain data or beyond the budget; whether it is text."""
     text = check_plain(item)
     each = item.dtype.itemsize if not text or item.dtype.kind != "O" else MAX_NAME
-    budget.take(f"'{item.name}'", int(np.prod(item.shape, dtype=object)) * each)
+    budget.take(f"'{item.name}'", prod(item.shape) * each)
     return text
 
 
@@ -222,6 +227,13 @@ def check_plain(item: Any) -> bool:
             fail(f"{where} uses HDF5 filter {code}, must be gzip, szip or lzf")
     if item.shape is None:
         fail(f"{where} is empty")
+    width = item.dtype.itemsize
+    size = prod(item.shape) * width
+    if item.chunks and prod(item.chunks) * width > max(MAX_CHUNK_BYTES, size):
+        fail(
+            f"{where} has chunks of {item.chunks} behind its {size} bytes, "
+            f"limit {MAX_CHUNK_BYTES} bytes"
+        )
     text = h5py.check_string_dtype(item.dtype)
     if text is None and item.dtype.kind not in "fiub":
         fail(f"{where} has type {item.dtype}, must be numbers or text")

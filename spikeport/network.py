@@ -25,6 +25,7 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import groupby
 
 from spikeport import graph_rules as rules
 from spikeport.network_hash import content_bytes, sha256
@@ -110,9 +111,18 @@ class DeployedNetwork:
         """Populations by name."""
         return {part.name: part for part in self.populations}
 
+    @cached_property
+    def _by_target(self) -> Mapping[str, tuple[Connection, ...]]:
+        found: dict[str, tuple[Connection, ...]] = {}
+        for target, group in groupby(
+            sorted(self.connections, key=lambda c: c.target), lambda c: c.target
+        ):
+            found[target] = tuple(group)
+        return found
+
     def incoming(self, population: str) -> tuple[Connection, ...]:
         """Connections that end in `population`."""
-        return tuple(c for c in self.connections if c.target == population)
+        return self._by_target.get(population, ())
 
     @property
     def synapses(self) -> tuple[Synapses, ...]:

@@ -1,7 +1,7 @@
 """One file for one `DeployedNetwork`: safetensors, never pickle, with a format version.
 
 The arrays are plain tensors; everything else is JSON in the safetensors header under the key
-`spikeport`. The content hash is stored and checked on reading.
+`spikeport`. The content hash is stored and checked on reading, as is the digest of the file.
 """
 
 from __future__ import annotations
@@ -11,11 +11,15 @@ from typing import Any
 
 from spikeport import network as parts
 from spikeport.errors import InputError, SpikeportError
+from spikeport.limits import MAX_PARTS, check_count, check_elements
 from spikeport.network import DeployedNetwork, SumPool2d
 from spikeport.network_hash import Arrays, describe
 from spikeport.tensor_file import Format, read_tensors, write_tensors
 
-FORMAT = Format("spikeport.network", 1, "Spikeport network", "save_network")
+FORMAT = Format(
+    *("spikeport.network", 1, "Spikeport network", "save_network"),
+    ("content_hash", "provenance", "network"),
+)
 SUFFIX = ".spikeport"
 _TYPES = {
     kind.__name__: kind
@@ -30,6 +34,7 @@ _TYPES = {
         parts.SumPool2d,
     )
 }
+_GROUPS = ("inputs", "populations", "connections", "readouts")
 
 
 def save_network(network: DeployedNetwork, path: str | os.PathLike[str]) -> None:
@@ -56,7 +61,7 @@ def load_network(path: str | os.PathLike[str]) -> DeployedNetwork:
     """
     header, arrays = read_tensors(path, FORMAT)
     try:
-        network = build(header["network"], arrays, header["provenance"])
+        network = load_built(header["network"], arrays, header["provenance"])
         stored = header["content_hash"]
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         reason = error if isinstance(error, SpikeportError) else f"bad header ({error!r})"
@@ -71,14 +76,31 @@ def load_network(path: str | os.PathLike[str]) -> DeployedNetwork:
 
 def build(data: dict[str, Any], arrays: Arrays, provenance: dict[str, str]) -> DeployedNetwork:
     """The network that `network_hash.describe` took apart."""
-    groups = {
-        group: tuple(_build_part(item, arrays) for item in data[group])
-        for group in ("inputs", "populations", "connections", "readouts")
-    }
+    if unknown := data.keys() - {"steps", *_GROUPS}:
+        raise InputError(f"network: unknown key {min(unknown)[:40]!r}")
+    used: set[str] = set()
+    groups = {}
+    for group in _GROUPS:
+        check_count(f"network: {group}", len(data[group]), MAX_PARTS)
+        groups[group] = tuple(_build_part(item, arrays, used) for item in data[group])
+    if unknown := arrays.keys() - used:
+        raise InputError(f"network: array {min(unknown)[:80]!r} belongs to no part")
     return DeployedNetwork(steps=data["steps"], provenance=provenance, **groups)
 
 
-def _build_part(data: dict[str, Any], arrays: Arrays) -> Any:
+def load_built(data: dict[str, Any], arrays: Arrays, provenance: dict[str, str]) -> DeployedNetwork:
+    """As `build`, of what a file holds, which is believed within limits."""
+    network = build(data, arrays, provenance)
+    held = sum(array.nbytes for array in arrays.values())
+    check_elements("network: inputs", sum(part.size for part in network.inputs), held)
+    return network
+
+
+def _build_part(data: dict[str, Any], arrays: Arrays, used: set[str]) -> Any:
+    """A part, with its arrays, which join those that are `used`.
+
+    Every array of a part stands in the file whole: so what it declares cannot exceed what it holds.
+    """
     fields = dict(data)
     kind = _TYPES[fields.pop("type")]
     for key, value in fields.items():
@@ -88,8 +110,16 @@ def _build_part(data: dict[str, Any], arrays: Arrays) -> Any:
         fields["pool"] = _pool(pool)
     name = fields.get("name", "")
     for key in ("weight", "bias"):
-        if f"{name}.{key}" in arrays and key in kind.__dataclass_fields__:
-            fields[key] = arrays[f"{name}.{key}"]
+        if key not in kind.__dataclass_fields__:
+            continue
+        if (array := arrays.get(f"{name}.{key}")) is None:
+            raise InputError(f"'{name}': its {key} is missing")
+        if key == "bias" and array.shape != fields["shape"]:
+            raise InputError(
+                f"'{name}': bias has shape {array.shape}, but the population {fields['shape']}"
+            )
+        fields[key] = array
+        used.add(f"{name}.{key}")
     return kind(**fields)
 
 

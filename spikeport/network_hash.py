@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,13 +36,26 @@ def content_bytes(network: DeployedNetwork) -> bytes:
 
 def canonical_bytes(data: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> bytes:
     """JSON data and named arrays as bytes; equal ones give equal bytes."""
-    pieces = [json.dumps(data, sort_keys=True, separators=(",", ":")).encode()]
+    return b"".join(_pieces(data, arrays))
+
+
+def digest(data: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> str:
+    """SHA-256 of `canonical_bytes`, without holding them in memory."""
+    found = hashlib.sha256()
+    for piece in _pieces(data, arrays):
+        found.update(piece)
+    return found.hexdigest()
+
+
+def _pieces(
+    data: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]
+) -> Iterator[bytes | memoryview]:
+    yield json.dumps(data, sort_keys=True, separators=(",", ":")).encode()
     for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name])
         little = array.astype(array.dtype.newbyteorder("<"), copy=False)
-        head = f"\n{name} {little.dtype.str} {array.shape}\n"
-        pieces += [head.encode(), little.tobytes()]
-    return b"".join(pieces)
+        yield f"\n{name} {little.dtype.str} {array.shape}\n".encode()
+        yield little.reshape(-1).view(np.uint8).data
 
 
 def sha256(data: bytes) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -16,6 +16,9 @@ from spikeport.text import quoted
 
 if TYPE_CHECKING:
     from spikeport.parts import Input, Population, SumPool2d, Synapses
+
+MAX_STEPS = 2**31 - 1
+"""T, the logical steps of a sample."""
 
 _Kind = TypeVar("_Kind", bound=StrEnum)
 
@@ -63,6 +66,13 @@ def _axes(subject: str, value: Any) -> tuple[Any, ...] | None:
     if isinstance(value, str) or not isinstance(value, Iterable):
         fail(f"{subject} is {value!r}, must be integers")
     return tuple(value)
+
+
+def texts(subject: str, value: Mapping[Any, Any]) -> None:
+    """Texts by name, as files keep them."""
+    for name, text in value.items():
+        if not (isinstance(name, str) and isinstance(text, str)):
+            fail(f"{subject}: {name!r} is {text!r}, must be texts by name")
 
 
 def choice(subject: str, kinds: type[_Kind], value: Any) -> _Kind:

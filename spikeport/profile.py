@@ -9,7 +9,6 @@ each form in which synapses are stored, at which levels an event on a zero weigh
 from __future__ import annotations
 
 import math
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -20,6 +19,7 @@ from typing import TypeVar
 from spikeport.band import LEVELS, Band
 from spikeport.errors import InputError
 from spikeport.toml_table import Table, nearest
+from spikeport.toml_text import parse_toml, read_text
 from spikeport.wiring import SynapseKind
 
 T = TypeVar("T")
@@ -176,7 +176,7 @@ def load_profile(name_or_path: str | Path) -> HardwareProfile:
         return parse_profile(text, f"profile '{name_or_path}'")
     path = Path(name_or_path)
     try:
-        text = path.read_text("utf-8")
+        text = read_text(path)
     except FileNotFoundError:
         hint = nearest(str(name_or_path), known)
         raise InputError(
@@ -190,10 +190,7 @@ def load_profile(name_or_path: str | Path) -> HardwareProfile:
 
 def parse_profile(text: str, subject: str) -> HardwareProfile:
     """A profile from TOML text; `subject` begins every error message."""
-    try:
-        raw = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{subject}: is not TOML: {error}") from error
+    raw = parse_toml(text, subject)
     top = Table(raw, subject, TOP_KEYS)
     if (schema := top.take("schema", int)) != SCHEMA:
         raise InputError(f"{subject}: schema is {schema}, this version reads {SCHEMA}")

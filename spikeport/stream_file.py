@@ -1,4 +1,4 @@
-"""The file in which a stream waits to be gone on with."""
+"""Save and load the state of a paused stream."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from numpy.typing import NDArray
 
 from spikeport.errors import InputError
 from spikeport.network import DeployedNetwork
-from spikeport.network_hash import canonical_bytes, sha256
+from spikeport.network_hash import digest
 from spikeport.stream_state import VARIABLES, StreamState, check_state, frozen
 from spikeport.tensor_file import Format, read_tensors, write_tensors
 
-FORMAT = Format("spikeport.stream", 1, "Spikeport stream state", "save_state")
+FORMAT = Format(
+    *("spikeport.stream", 1, "Spikeport stream state", "save_state"), ("state", "content_hash")
+)
 _FACTS = ("network_hash", "samples", "step")
 
 
@@ -29,7 +31,7 @@ def save_state(state: StreamState, path: str | os.PathLike[str]) -> None:
         for variable in VARIABLES
         for name, array in getattr(state, variable).items()
     }
-    header = {"state": facts, "content_hash": sha256(canonical_bytes(facts, arrays))}
+    header = {"state": facts, "content_hash": digest(facts, arrays)}
     write_tensors(path, FORMAT, header, arrays)
 
 
@@ -44,12 +46,14 @@ def load_state(path: str | os.PathLike[str], network: DeployedNetwork) -> Stream
     tables: dict[str, dict[str, NDArray[Any]]] = {variable: {} for variable in VARIABLES}
     try:
         facts: dict[str, Any] = {name: header["state"][name] for name in _FACTS}
+        if len(header["state"]) > len(_FACTS):
+            raise KeyError(f"state has {sorted(header['state'])}")
         for key, array in arrays.items():
             variable, _, name = key.partition(".")
             tables[variable][name] = array
     except (KeyError, TypeError) as error:
         raise InputError(f"{path}: bad header ({error!r})") from error
-    if header.get("content_hash") != sha256(canonical_bytes(facts, arrays)):
+    if header.get("content_hash") != digest(facts, arrays):
         raise InputError(f"{path}: does not have the content hash it states: it was changed")
     state = StreamState(**{**facts, **tables})
     try:

@@ -1,6 +1,7 @@
 """Files of named arrays and a JSON header: safetensors, never pickle, with a format version.
 
-The header stands in the safetensors metadata under the key `spikeport`.
+The header stands in the safetensors metadata under the key `spikeport`. Its `digest` is the
+SHA-256 of all else in it and of the arrays; files of Spikeport 0.1.0 have none and still read.
 """
 
 from __future__ import annotations
@@ -20,7 +21,13 @@ from safetensors import SafetensorError
 
 from spikeport.errors import InputError
 from spikeport.files import write_bytes
+from spikeport.json_text import parse_json
+from spikeport.network_hash import Arrays, digest
 from spikeport.text import quoted
+
+KEY = "spikeport"
+DIGEST = "digest"
+TYPES = ("BOOL", "U8", "I8", "U16", "I16", "U32", "I32", "U64", "I64", "F16", "F32", "F64")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +38,14 @@ class Format:
         name, version: what its header states.
         what: for messages, as "Spikeport network".
         writer: name of the function that writes it.
+        keys: what else its header holds.
     """
 
     name: str
     version: int
     what: str
     writer: str
+    keys: tuple[str, ...]
 
 
 def write_tensors(
@@ -50,36 +59,93 @@ def write_tensors(
     Raises:
         OutputError: the file cannot be written; what stood there before is unharmed.
     """
-    text = json.dumps({"format": kind.name, "version": kind.version, **header}, sort_keys=True)
-    whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    write_bytes(path, safetensors.numpy.save(whole, metadata={"spikeport": text}))
+    stated = {"format": kind.name, "version": kind.version, **header}
+    write_bytes(path, pack(with_digest(stated, arrays), arrays))
 
 
-def read_tensors(
-    path: str | os.PathLike[str], kind: Format
-) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+def read_tensors(path: str | os.PathLike[str], kind: Format) -> tuple[dict[str, Any], Arrays]:
     """The header and the arrays that `write_tensors` wrote.
 
     Raises:
-        InputError: the file is missing, damaged, of another kind or version.
+        InputError: the file is missing, damaged, of another kind or version, or was changed.
+    """
+    header, arrays = unpack(
+        path,
+        f"not a {kind.what} file, or damaged; expected what {kind.writer} writes",
+    )
+    if not isinstance(header, dict) or header.get("format") != kind.name:
+        raise InputError(f"{path}: is safetensors, but not a {kind.what}")
+    version = header.get("version")
+    if version != kind.version or isinstance(version, bool):
+        raise InputError(
+            f"{path}: format version {quoted(version)}, this Spikeport reads {kind.version}"
+        )
+    check_digest(path, header, arrays)
+    for key in header:
+        if key not in (*kind.keys, "format", "version", DIGEST):
+            raise InputError(f"{path}: bad header (unknown key {quoted(key)})")
+    return header, arrays
+
+
+def pack(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], key: str = KEY) -> bytes:
+    """A safetensors file with `header` as JSON under `key`."""
+    whole = {name: np.asarray(array, order="C") for name, array in arrays.items()}
+    metadata = {key: json.dumps(header, sort_keys=True, allow_nan=False)}
+    data: bytes = safetensors.numpy.save(whole, metadata=metadata)
+    return data
+
+
+def unpack(path: str | os.PathLike[str], refusal: str, key: str = KEY) -> tuple[Any, Arrays]:
+    """What `pack` made, nothing of it interpreted: the header, None if there is none, and arrays.
+
+    Args:
+        refusal: what to say of a file that is not safetensors or is damaged.
+
+    Raises:
+        InputError: no such file, not safetensors, damaged, or a tensor of a type that NumPy lacks.
     """
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: no such file")
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
-            header = json.loads((file.metadata() or {}).get("spikeport", "null"))
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, ValueError, RecursionError, OSError) as error:
-        raise InputError(
-            f"{path}: not a {kind.what} file, or damaged ({error}); "
-            f"expected the safetensors file that {kind.writer} writes"
-        ) from error
-    if not isinstance(header, dict) or header.get("format") != kind.name:
-        raise InputError(f"{path}: is safetensors, but not a {kind.what}")
-    version = header.get("version")
-    if version != kind.version:
-        raise InputError(
-            f"{path}: format version {quoted(version)}, this Spikeport reads {kind.version}"
-        )
+            header = parse_json((file.metadata() or {}).get(key, "null"))
+            arrays = {}
+            for name in file.keys():  # noqa: SIM118
+                if (kind := file.get_slice(name).get_dtype()) not in TYPES:
+                    raise InputError(
+                        f"{path}: tensor {quoted(name)} has type {kind}, must be one of "
+                        f"{', '.join(TYPES)}"
+                    )
+                arrays[name] = file.get_tensor(name)
+    except MemoryError as error:
+        raise InputError(f"{path}: reading it takes more memory than there is") from error
+    except InputError:
+        raise
+    except (SafetensorError, ValueError, OSError) as error:
+        raise InputError(f"{path}: {refusal} ({error})") from error
     return header, arrays
+
+
+def with_digest(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
+    """The header as JSON gives it back, with its digest."""
+    plain: dict[str, Any] = json.loads(json.dumps(header, allow_nan=False))
+    return {**plain, DIGEST: digest(plain, arrays)}
+
+
+def check_digest(
+    path: str | os.PathLike[str], header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]
+) -> None:
+    """Compare the digest that a header states, if it does, with what header and arrays have.
+
+    Raises:
+        InputError: they differ.
+    """
+    if DIGEST not in header:
+        return
+    rest = {key: value for key, value in header.items() if key != DIGEST}
+    if (found := digest(rest, arrays)) != header[DIGEST]:
+        raise InputError(
+            f"{path}: digest is {found[:12]}, but the file states {str(header[DIGEST])[:12]}: it "
+            "was changed after writing, or is damaged"
+        )

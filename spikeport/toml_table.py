@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from spikeport.errors import InputError
 from spikeport.text import quoted
+from spikeport.toml_text import parse_toml
 
 T = TypeVar("T")
 
@@ -78,6 +79,8 @@ def parse_change(text: str) -> tuple[str, Any]:
     if not equals or not key.strip():
         raise InputError(f"--set '{text}': must be key=value, as in training.steps=2")
     try:
-        return key.strip(), tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        return key.strip(), value.strip()
+        return key.strip(), parse_toml(f"value = {value}", f"--set '{key.strip()}'")["value"]
+    except InputError as error:
+        if isinstance(error.__cause__, tomllib.TOMLDecodeError):
+            return key.strip(), value.strip()
+        raise

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeport.errors import InputError
-from spikeport.part_rules import integer
+from spikeport.json_text import parse_json
+from spikeport.part_rules import integer, texts
 from spikeport.probe import RECORDABLE
 from spikeport.runs import Chosen, Run
 from spikeport.text import quoted
@@ -52,6 +53,7 @@ class TraceHeader:
     provenance: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        texts("trace: provenance", self.provenance)
         integer("trace: samples", self.samples, 1, _MOST)
         integer("trace: steps", self.steps, 1, _MOST)
         for name, shape in self.shapes.items():
@@ -137,27 +139,30 @@ def parse_header(data: bytes) -> TraceHeader:
         InputError: it is damaged, foreign or of an unknown version.
     """
     try:
-        found = json.loads(data)
+        found = parse_json(data)
         if not isinstance(found, dict) or found.pop("format", None) != FORMAT:
             raise InputError("is HDF5, but not a Spikeport trace")
         version = found.pop("version", None)
-        if version != VERSION:
+        if version != VERSION or isinstance(version, bool):
             raise InputError(f"format version {quoted(version)}, this Spikeport reads {VERSION}")
         texts = {name: found[name] for name in _TEXTS}
         if not all(isinstance(text, str) for text in texts.values()):
             raise InputError(f"damaged header: {texts} must be texts")
+        if unknown := found.keys() - {*_TEXTS, *_OTHERS}:
+            raise InputError(f"damaged header: unknown key {min(unknown)[:40]!r}")
         return TraceHeader(
             **texts,
             samples=found["samples"],
             steps=found["steps"],
             shapes={name: tuple(shape) for name, shape in found["shapes"].items()},
             recorded=tuple((variable, name) for variable, name in found["recorded"]),
-            provenance={str(key): str(text) for key, text in found["provenance"].items()},
+            provenance=found["provenance"],
         )
     except InputError:
         raise
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"damaged header ({error!r})") from error
 
 
 _TEXTS = ("backend", "backend_version", "network_hash", "samples_hash")
+_OTHERS = ("samples", "steps", "shapes", "recorded", "provenance")

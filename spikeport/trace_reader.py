@@ -14,16 +14,29 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport.hdf5_file import Budget, check_plain, child, fail, load, naming, open_file
+from spikeport.apart import run_apart
+from spikeport.hdf5_file import Budget, check_plain, child, load, naming, open_file
+from spikeport.limits import (
+    DEFLATE_RATIO,
+    FREE_BYTES,
+    FREE_SAMPLE_BYTES,
+    FREE_TRACE_BYTES,
+    MAX_CHUNK_BYTES,
+    MAX_PARTS,
+    MAX_RATIO,
+    TRACE_RATIO,
+    check_count,
+)
+from spikeport.part_rules import fail
 from spikeport.probe import RECORDABLE
 from spikeport.runs import Chosen, Trace
+from spikeport.seal import check_seal
 from spikeport.trace_header import TraceHeader, parse_header
 
 WHAT = "Spikeport trace"
 MAX_READ_BYTES = 8 * 2**30
 """Dense arrays that one call of `read` may make."""
 BLOCK_BYTES = 64 * 2**20
-MAX_CHUNK_BYTES = 16 * 2**20
 _EVENTS = 2**20
 
 
@@ -55,6 +68,12 @@ class TraceReader:
         count = max(1, block_bytes // self.bytes_per_sample)
         for first in range(0, self.header.samples, count):
             yield first, min(first + count, self.header.samples)
+
+    @property
+    def parts(self) -> Iterator[Any]:
+        """Every dataset that is read by need."""
+        for group in self._groups.values():
+            yield from (item for name, item in group.items() if name not in ("count", "neurons"))
 
     @property
     def bytes_per_sample(self) -> int:
@@ -115,10 +134,31 @@ class TraceReader:
 def open_trace(path: str | os.PathLike[str]) -> Iterator[TraceReader]:
     """Open a trace file to read it in parts.
 
+    A file without a seal, of Spikeport 0.1.0 or changed since, is read through in a process of its
+    own before, since a damaged file can hang or crash libhdf5.
+
     Raises:
-        InputError: no such file, damaged, foreign, of an unknown version, or it holds links or
-            arrays that its header does not announce.
+        InputError: no such file, damaged, foreign, of an unknown version, it holds links or
+            arrays that its header does not announce, or declares far more than it holds.
     """
+    with naming(path, WHAT):
+        safe = check_seal(path)
+    if not safe:
+        run_apart(path, f"{__name__}:read_through")
+    with _open(path) as reader:
+        yield reader
+
+
+def read_through(path: str) -> None:
+    """Touch everything in a trace file."""
+    with _open(path) as reader, naming(path, WHAT):
+        for part in reader.parts:
+            for first in range(0, len(part), rows := max(1, BLOCK_BYTES // _row_bytes(part))):
+                part[first : first + rows]
+
+
+@contextlib.contextmanager
+def _open(path: str | os.PathLike[str]) -> Iterator[TraceReader]:
     with contextlib.ExitStack() as stack:
         with naming(path, WHAT):
             file = stack.enter_context(open_file(path))
@@ -142,6 +182,7 @@ def _reader(path: str, file: h5py.File) -> TraceReader:
     if raw is None or check_plain(raw) or raw.dtype != np.uint8 or raw.ndim != 1:
         fail("holds no trace header, so it is no Spikeport trace")
     header = parse_header(load(raw, budget).tobytes())
+    check_count("recorded", len(header.recorded), 4 * MAX_PARTS)
     groups: dict[tuple[str, str], dict[str, Any]] = {}
     neurons: dict[tuple[str, str], Chosen] = {}
     starts: dict[str, NDArray[np.int64]] = {}
@@ -157,7 +198,24 @@ def _reader(path: str, file: h5py.File) -> TraceReader:
             starts[population] = _starts(group, header, population, budget)
         else:
             _check_values(group, header, variable, population)
-    return TraceReader(path, header, starts, groups)
+    reader = TraceReader(path, header, starts, groups)
+    _check_size(reader, budget.file_bytes)
+    return reader
+
+
+def _check_size(reader: TraceReader, held: int) -> None:
+    """Dense arrays are not much larger than the file can be packed from."""
+    each, samples = reader.bytes_per_sample, reader.header.samples
+    for size, free, ratio, what in (
+        (each, FREE_SAMPLE_BYTES, MAX_RATIO, "a sample of it"),
+        (each * samples, FREE_TRACE_BYTES, TRACE_RATIO, f"its {samples} samples"),
+    ):
+        if size > (limit := max(free, ratio * held)):
+            fail(f"{what} would take {size} bytes, the limit for a file of {held} is {limit}")
+
+
+def _row_bytes(item: h5py.Dataset) -> int:
+    return int(prod(item.shape[1:]) * item.dtype.itemsize)
 
 
 def _subgroup(group: h5py.Group, name: str, budget: Budget) -> h5py.Group:
@@ -179,6 +237,9 @@ def _datasets(group: h5py.Group, variable: str, budget: Budget) -> dict[str, Any
             continue
         if check_plain(item) or item.dtype.kind not in "uif":
             fail(f"{where} must be numbers")
+        declared, stored = prod(item.shape) * item.dtype.itemsize, item.id.get_storage_size()
+        if declared > FREE_BYTES + DEFLATE_RATIO * stored:
+            fail(f"{where} declares {declared} bytes, but only {stored} are stored")
         if item.chunks and prod(item.chunks) * item.dtype.itemsize > MAX_CHUNK_BYTES:
             fail(f"{where} has chunks of {item.chunks}, limit {MAX_CHUNK_BYTES} bytes")
     return {name: item for name, item in found.items() if item is not None}

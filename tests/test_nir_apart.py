@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import struct
+import subprocess
+import sys
 from pathlib import Path
 
 import nir
 import numpy as np
 import pytest
 
+from spikeport import apart, seal
 from spikeport.errors import InputError
-from spikeport.export import nir_apart, read_nir, write_nir
+from spikeport.export import read_nir, write_nir
 from spikeport.export.nir_apart import read_apart
 from spikeport.export.nir_hdf5 import RawGraph, RawNode, read_raw
 from spikeport.export.nir_metadata import KEY
@@ -62,6 +65,34 @@ def test_a_refusal_is_told_in_the_same_words(tmp_path: Path, path: Path) -> None
         assert str(apart.value) == str(here.value)
 
 
+def test_a_current_folder_that_is_gone(path: Path, tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    script = (
+        "import os, sys; os.chdir(sys.argv[2]); os.rmdir(sys.argv[2])\n"
+        "sys.path.append('a.hook')\n"
+        "from spikeport.export import read_nir; print(read_nir(sys.argv[1]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(path), str(gone)], capture_output=True, text=True
+    )
+    assert done.stdout.startswith("DeployedNetwork("), done.stderr
+
+
+def test_nothing_of_the_current_folder_is_run(path: Path, tmp_path: Path) -> None:
+    for name in ("json", "h5py"):
+        (tmp_path / f"{name}.py").write_text("open('planted', 'w')")
+    script = "import sys; from spikeport.export import read_nir; print(read_nir(sys.argv[1]))"
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", script, str(path)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.startswith("DeployedNetwork("), done.stderr
+    assert not (tmp_path / "planted").exists()
+
+
 def test_a_file_that_keeps_libhdf5_busy_for_ever(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -69,7 +100,7 @@ def test_a_file_that_keeps_libhdf5_busy_for_ever(
     data = bytearray(path.read_bytes())
     first_object = data.index(b"GCOL") + 16
     struct.pack_into("<Q", data, first_object + 8, 2**64 - 16)
-    path.write_bytes(bytes(data))
-    monkeypatch.setattr(nir_apart, "SECONDS", 2)
+    path.write_bytes(bytes(data[: -seal.SIZE]))  # Without its seal, as files from elsewhere are.
+    monkeypatch.setattr(apart, "SECONDS", 2)
     with pytest.raises(InputError, match=r"a\.nir: damaged: reading it did not end within 2 s"):
         read_nir(path)

@@ -2,7 +2,8 @@
 
 Tensors are `network.<state name>`, those of the optimizer as `<kind>.<parameter name>`, and, of a
 network in chip arithmetic, `chip.<part>` of the integers that its masters stand for. The header's
-metadata holds one JSON document under "spikeport". No pickle. Files are replaced atomically.
+metadata holds one JSON document under "spikeport", with a digest of itself and of all tensors.
+No pickle. Files are replaced atomically.
 """
 
 from __future__ import annotations
@@ -10,21 +11,27 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cache
+from math import prod
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
-from spikeport.errors import InputError, SpikeportError
+from spikeport.errors import InputError
 from spikeport.files import write_bytes
+from spikeport.limits import MAX_PARTS, check_count, check_elements
 from spikeport.network import Input
+from spikeport.network_hash import Arrays
+from spikeport.part_rules import integer
+from spikeport.tensor_file import DIGEST, check_digest, pack, unpack, with_digest
 from spikeport.trainer.chip import AnyNetwork, ChipNetwork
 from spikeport.trainer.chip_checkpoint import put_together, take_apart
 from spikeport.trainer.config import TrainConfig, build_network
+from spikeport.trainer.network import SpikingNetwork
 from spikeport.trainer.optimizer import KEPT
 
 KIND = "checkpoint"
@@ -45,6 +52,8 @@ class EpochRecord:
         energy_uj: estimate per sample on the chip (see `measuring`), None where it cannot be had.
     """
 
+    __pydantic_config__: ClassVar[Mapping[str, str]] = {"extra": "forbid"}
+
     epoch: int
     loss: float
     accuracy: float
@@ -63,6 +72,8 @@ class Progress:
         batches: done, so many also stand in the epoch's order.
         loss_sum, hits, rate_sum: over `samples`; the last is of spikes per neuron and step.
     """
+
+    __pydantic_config__: ClassVar[Mapping[str, str]] = {"extra": "forbid"}
 
     batches: int = 0
     samples: int = 0
@@ -136,59 +147,113 @@ def save_checkpoint(path: str | PathLike[str], checkpoint: Checkpoint) -> None:
     tensors = {f"network.{name}": value for name, value in checkpoint.model.state_dict().items()}
     tensors |= checkpoint.optimizer
     if isinstance(checkpoint.model, ChipNetwork):
-        document["chip"], arrays = take_apart(checkpoint.model)
-        tensors |= arrays
-    tensors = {name: value.contiguous() for name, value in tensors.items()}
-    write_bytes(path, save(tensors, {"spikeport": json.dumps(document)}))
+        document["chip"], integers = take_apart(checkpoint.model)
+        tensors |= integers
+    arrays = {name: value.detach().cpu().contiguous().numpy() for name, value in tensors.items()}
+    write_bytes(path, pack(with_digest(document, arrays), arrays))
 
 
 def load_checkpoint(path: str | PathLike[str]) -> Checkpoint:
     """Read a checkpoint and rebuild its network, in evaluation mode.
 
     Raises:
-        InputError: missing, truncated or foreign file; a tensor is missing, unknown, of wrong
-            shape or not finite.
+        InputError: missing, truncated, changed or foreign file; its description breaks a rule; a
+            tensor is missing, unknown, of wrong shape or not finite.
     """
     path = Path(path)
-    document, tensors = _read(path)
+    header, arrays = _read(path)
+    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
     try:
-        # Files of 0.1.0 name no comparison: it was >=.
-        config = TrainConfig(**{"strict": False, **document["config"]})
-        input, classes = Input(**document["input"]), document["classes"]
-        network, integers = _network(config, input, classes, document.get("chip"), tensors)
-        history = tuple(EpochRecord(**record) for record in document["history"])
-        progress = Progress(**document.get("progress", {}))
-        facts = {key: document[key] for key in ("classes", "data", "fingerprint")}
-        facts["teacher"] = document.get("teacher")
-    except (KeyError, TypeError, AttributeError, ValueError, SpikeportError) as error:
+        known = _described(header)
+        network, integers = _network(known, tensors)
+    except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
         raise InputError(f"{path}: the checkpoint's description is broken: {error}") from error
     state = network.state_dict()
     expected = {f"network.{name}": value for name, value in state.items()}
-    expected |= _optimizer_state(config, network, tensors)
+    expected |= _optimizer_state(known.config, network, tensors)
     _check_tensors(path, {k: v for k, v in tensors.items() if k not in integers}, expected)
+    check_digest(path, header, arrays)
+    if isinstance(network, SpikingNetwork):
+        check_elements(f"{path}: network", _size(network), path.stat().st_size)
+        network = build_network(known.config, network.input, known.classes)
     network.load_state_dict({name: tensors[f"network.{name}"] for name in state})
-    optimizer = {name: tensors[name] for name in expected if not name.startswith("network.")}
     return Checkpoint(
-        network.eval(), config, history=history, optimizer=optimizer, progress=progress, **facts
+        network.eval(),
+        known.config,
+        known.classes,
+        known.data,
+        known.fingerprint,
+        known.history,
+        {name: tensors[name] for name in expected if not name.startswith("network.")},
+        known.progress,
+        known.teacher,
     )
 
 
-def _network(
-    config: TrainConfig,
-    input: Input,
-    classes: int,
-    chip: Mapping[str, Any] | None,
-    tensors: Mapping[str, Tensor],
-) -> tuple[AnyNetwork, set[str]]:
-    """The network, and the names of tensors that have been used up."""
-    if (chip is None) != (config.weight_bits is None):
-        raise InputError(f"weight_bits is {config.weight_bits}, which its tensors do not fit")
-    if chip is None:
-        return build_network(config, input, classes), set()
-    network, used = put_together(chip, tensors)
+@dataclass(frozen=True, slots=True)
+class _Description:
+    """What the header holds, types and ranges checked."""
+
+    __pydantic_config__: ClassVar[Mapping[str, str]] = {"extra": "forbid"}
+
+    kind: str
+    version: int
+    config: TrainConfig
+    input: dict[str, Any]
+    classes: int
+    data: str
+    fingerprint: str
+    history: tuple[EpochRecord, ...]
+    progress: Progress = Progress()
+    teacher: str | None = None
+    chip: dict[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        integer("classes", self.classes, 1, 2**31 - 1)
+        check_count("layers", len(self.config.widths), MAX_PARTS)
+
+
+@cache
+def _reader() -> TypeAdapter[_Description]:
+    return TypeAdapter(_Description)
+
+
+def _described(header: Mapping[str, Any]) -> _Description:
+    rest = {key: value for key, value in header.items() if key != DIGEST}
+    if isinstance(config := rest.get("config"), dict):
+        # Files of 0.1.0 name no comparison: it was >=.
+        rest["config"] = {"strict": False, **config}
+    try:
+        return _reader().validate_json(json.dumps(rest), strict=True)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        if isinstance(cause := fault.get("ctx", {}).get("error"), InputError):
+            raise cause from None
+        key = ".".join(str(part) for part in fault["loc"])
+        raise InputError(f"'{key}' {fault['msg'][:1].lower()}{fault['msg'][1:]}") from None
+
+
+def _network(known: _Description, tensors: Mapping[str, Tensor]) -> tuple[AnyNetwork, set[str]]:
+    """The network, and the names of tensors that have been used up.
+
+    One in floats has its shapes only (torch's meta device): its tensors are compared with those of
+    the file before memory is taken.
+    """
+    input = Input(**known.input)
+    if (known.chip is None) != (known.config.weight_bits is None):
+        raise InputError(f"weight_bits is {known.config.weight_bits}, which its tensors do not fit")
+    if known.chip is None:
+        with torch.device("meta"):
+            return build_network(known.config, input, known.classes), set()
+    network, used = put_together(known.chip, tensors)
     if network.input != input:
         raise InputError("its input is not that of its integers")
     return network, used
+
+
+def _size(network: SpikingNetwork) -> int:
+    """Neurons, input values and what layers hand on."""
+    return sum(prod(shape) for shape in network.shapes.values())
 
 
 def _optimizer_state(
@@ -204,26 +269,17 @@ def _optimizer_state(
     return expected if any(name in expected for name in tensors) else {}
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def _read(path: Path) -> tuple[dict[str, Any], Arrays]:
     if not path.is_file():
         raise InputError(f"{path}: does not exist or is no file")
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"{path}: is truncated or no safetensors file: {error}") from error
-    try:
-        document = json.loads(metadata.get("spikeport", ""))
-    except (ValueError, RecursionError):
-        document = None
-    if not isinstance(document, dict) or document.get("kind") != KIND:
+    header, arrays = unpack(path, "is truncated or no safetensors file, or its header is damaged")
+    if not isinstance(header, dict) or header.get("kind") != KIND:
         raise InputError(f"{path}: is a safetensors file, but no Spikeport checkpoint")
-    if document.get("version") != VERSION:
+    if header.get("version") != VERSION:
         raise InputError(
-            f"{path}: checkpoint version {document.get('version')}, this program reads {VERSION}"
+            f"{path}: checkpoint version {header.get('version')}, this program reads {VERSION}"
         )
-    return document, tensors
+    return header, arrays
 
 
 def _check_tensors(

@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 
 from spikeport.errors import InputError
-from spikeport.network_file import build
+from spikeport.network_file import load_built
 from spikeport.network_hash import describe
 from spikeport.trainer.chip import ChipNetwork
 
 PREFIX = "chip."
 _MASTERS = ("weights", "biases")
+_KEYS = ("network", "provenance", "frozen", "mean_scores", "content_hash")
 
 
 def take_apart(network: ChipNetwork) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -50,11 +51,18 @@ def put_together(
         kind, _, part = rest.partition(".")
         if root == "network" and kind in masters:
             masters[kind][part] = value.numpy()
+    if unknown := document.keys() - set(_KEYS):
+        raise InputError(f"chip: unknown key {min(unknown)[:40]!r}")
+    frozen, mean_scores = document["frozen"], document["mean_scores"]
+    if not isinstance(mean_scores, bool):
+        raise InputError(f"chip: mean_scores is {mean_scores!r}, must be true or false")
+    if not isinstance(frozen, list) or not all(isinstance(name, str) for name in frozen):
+        raise InputError(f"chip: frozen is {frozen!r}, must be names")
     network = ChipNetwork(
-        build(document["network"], arrays, document["provenance"]),
+        load_built(document["network"], arrays, document["provenance"]),
         **masters,
-        frozen=document["frozen"],
-        mean_scores=document["mean_scores"],
+        frozen=frozen,
+        mean_scores=mean_scores,
     )
     if (found := network.deployed().content_hash) != document["content_hash"]:
         raise InputError(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,11 +14,18 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from spikeport.errors import InputError
+from spikeport.limits import MAX_PIXELS, check_count
 
 SUFFIXES = (".jpeg", ".jpg", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".pbm", ".tif", ".tiff")
 BYTE_MODES = ("1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr", "HSV", "LA", "PA", "RGBA")
 DEEP_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
 SIXTEEN_BITS = 2**16 - 1
+FAULTS = (
+    *(OSError, ValueError, SyntaxError, EOFError, TypeError, LookupError, AttributeError),
+    *(ArithmeticError, RuntimeError, MemoryError, struct.error, zlib.error),
+    *(Image.DecompressionBombError, Image.DecompressionBombWarning),
+)
+"""What Pillow raises of damaged images."""
 BITS_TAG, PHOTOMETRIC_TAG, WHITE_IS_ZERO = 258, 262, 0
 
 
@@ -29,13 +38,14 @@ def opened(path: Path) -> Iterator[Image.Image]:
     """
     try:
         with Image.open(path) as image:
+            check_count(f"{path}: pixels", image.width * image.height, MAX_PIXELS)
             # Of MPO, which phones write, the first image is the picture.
             if (count := getattr(image, "n_frames", 1)) > 1 and image.format != "MPO":
                 raise InputError(f"{path}: holds {count} images, must hold one")
             yield image
     except InputError:
         raise
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except FAULTS as error:
         raise InputError(f"{path}: is missing or no readable image: {error}") from error
 
 

@@ -12,11 +12,15 @@ may be given; else the largest positions decide.
 
 from __future__ import annotations
 
+import lzma
+import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
+from math import prod
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -27,7 +31,9 @@ from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
 from spikeport.errors import InputError
+from spikeport.limits import BYTES_PER_EVENT, COUNTING_BYTES, FREE_FRAME_BYTES, check_bytes
 from spikeport.network import Shape
+from spikeport.part_rules import integer
 from spikeport.trainer.data import Dataset, hold_out
 from spikeport.trainer.data_events import Binning, EventFrames, Recording, bin_recordings
 from spikeport.trainer.data_labels import class_count, warn_of_empty_classes
@@ -35,6 +41,13 @@ from spikeport.trainer.data_layout import Layout, channels_first
 from spikeport.trainer.data_pixels import PixelGrid, Pixels
 
 MAX_BYTES = 8 * 2**30
+MAX_SIDE = 2**15
+FAULTS = (
+    *(OSError, ValueError, EOFError, KeyError, TypeError, RuntimeError, NotImplementedError),
+    *(zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, lzma.LZMAError, struct.error),
+    *(ArithmeticError, IndexError, AttributeError, SyntaxError, tokenize.TokenError),
+)
+"""What zipfile and NumPy raise of archives that are damaged, encrypted or of another method."""
 HEADERS = {1: npy.read_array_header_1_0, 2: npy.read_array_header_2_0}
 IMAGES = ("x_train", "y_train", "x_test", "y_test")
 
@@ -136,6 +149,7 @@ def read_npz(path: Path, keys: Sequence[str]) -> dict[str, NDArray[Any]]:
         size = sum(file.zip.getinfo(f"{key}.npy").file_size for key in keys)
         if size > MAX_BYTES:
             raise InputError(f"{path}: declares {size} bytes, the limit is {MAX_BYTES}")
+        check_bytes(f"{path}:", size, path.stat().st_size)
         return {key: _array(path, file, key) for key in keys}
 
 
@@ -145,8 +159,8 @@ def _array(path: Path, file: NpzFile, key: str) -> NDArray[Any]:
     with file.zip.open(f"{key}.npy") as member:
         major, _ = npy.read_magic(member)
         shape, _, dtype = HEADERS[major](member)
-    declared = int(np.prod(shape, dtype=object)) * dtype.itemsize
-    if declared > file.zip.getinfo(f"{key}.npy").file_size:
+    declared = prod(shape) * dtype.itemsize
+    if min(shape, default=1) < 0 or declared > file.zip.getinfo(f"{key}.npy").file_size:
         raise InputError(f"{path}: '{key}' declares {declared} bytes, more than there are")
     array: NDArray[Any] = file[key]
     return array
@@ -165,7 +179,9 @@ def _opened(path: Path) -> Iterator[NpzFile]:
         raise InputError(f"{path}: does not exist") from None
     except InputError:
         raise
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+    except MemoryError as error:
+        raise InputError(f"{path}: reading it takes more memory than there is") from error
+    except FAULTS as error:
         raise InputError(f"{path}: is no readable .npz file: {error}") from error
 
 
@@ -184,16 +200,25 @@ def _pixels(name: str, key: str, x: NDArray[Any], layout: Layout) -> NDArray[np.
     return channels_first(subject, x, layout)
 
 
+def _flat(path: Path, key: str, x: NDArray[Any]) -> NDArray[Any]:
+    if x.dtype.kind not in "iub" or x.ndim != 1:
+        raise InputError(f"{path}: {key} is {x.dtype} {x.shape}, must be flat integers")
+    return x
+
+
 def _sensor(path: Path, parts: Sequence[str]) -> Shape:
     names = stored_names(path)
     if "sensor" in names:
         given = read_npz(path, ["sensor"])["sensor"]
         if given.dtype.kind not in "iu" or given.shape not in ((1,), (3,)):
-            raise InputError(f"{path}: sensor is {given}, must be (C, H, W) or (N,)")
-        return tuple(int(size) for size in given)
+            raise InputError(f"{path}: sensor is {str(given)[:80]}, must be (C, H, W) or (N,)")
+        return tuple(integer(f"{path}: sensor: size", size, 1, MAX_SIDE) for size in given)
     axes = [axis for axis in "pyx" if f"{parts[0]}_{axis}" in names]
     keys = [f"{part}_{axis}" for part in parts for axis in axes]
-    largest = {key: int(x.max(initial=0)) for key, x in read_npz(path, keys).items()}
+    arrays = {key: _flat(path, key, x) for key, x in read_npz(path, keys).items()}
+    largest = {key: int(x.max(initial=0)) for key, x in arrays.items()}
+    for key, most in largest.items():
+        integer(f"{path}: {key}: largest position", most, 0, MAX_SIDE - 1)
     return tuple(max(largest[f"{part}_{axis}"] for part in parts) + 1 for axis in axes)
 
 
@@ -204,8 +229,7 @@ def _binned(
     keys = [f"{part}_{name}" for name in (*axes, "t", "offsets", "labels")]
     arrays = {key.removeprefix(f"{part}_"): x for key, x in read_npz(path, keys).items()}
     for name, x in arrays.items():
-        if x.dtype.kind not in "iub" or x.ndim != 1:
-            raise InputError(f"{path}: {part}_{name} is {x.dtype} {x.shape}, must be flat integers")
+        _flat(path, f"{part}_{name}", x)
     events, offsets, labels = len(arrays["t"]), arrays["offsets"].astype(np.int64), arrays["labels"]
     if any(len(arrays[axis]) != events for axis in axes):
         raise InputError(f"{path}: the arrays {part}_{'/'.join(axes)}/t differ in length")
@@ -216,6 +240,15 @@ def _binned(
         )
     if offsets[0] != 0 or offsets[-1] != events or (np.diff(offsets) < 0).any():
         raise InputError(f"{path}: {part}_offsets must rise from 0 to {events}, the events")
+
+    cells = binning.steps * prod(binning.shape(sensor))
+    frames = (len(labels) + COUNTING_BYTES) * cells
+    if frames > (limit := max(FREE_FRAME_BYTES, BYTES_PER_EVENT * events)):
+        raise InputError(
+            f"{path}: {part}: {len(labels)} recordings of {binning.steps} frames of "
+            f"{binning.shape(sensor)} take {frames} bytes, the limit for {events} events is "
+            f"{limit}; a smaller `size` or fewer steps need less"
+        )
 
     def recordings() -> Iterator[Recording]:
         for first, last in pairwise(offsets.tolist()):

@@ -16,7 +16,6 @@ Spikeport lie in `recipes/`.
 from __future__ import annotations
 
 import dataclasses
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
@@ -26,6 +25,7 @@ from typing import Any, ClassVar
 from spikeport.errors import InputError
 from spikeport.part_rules import integer
 from spikeport.toml_table import nearest
+from spikeport.toml_text import parse_toml, read_text
 from spikeport.trainer.config import Optimizer, TrainConfig
 from spikeport.trainer.data_config import DataConfig
 from spikeport.trainer.rules import Rule
@@ -111,7 +111,7 @@ def load_recipe(name_or_path: str | Path, changes: Mapping[str, Any] | None = No
         entry = _folder() / f"{name.removesuffix('.toml')}.toml"
         return parse_recipe(entry.read_text("utf-8"), f"recipe '{name}'", changes)
     try:
-        text = Path(name).read_text("utf-8")
+        text = read_text(Path(name))
     except FileNotFoundError:
         known = builtin_recipes()
         raise InputError(
@@ -125,11 +125,7 @@ def load_recipe(name_or_path: str | Path, changes: Mapping[str, Any] | None = No
 
 def parse_recipe(text: str, subject: str, changes: Mapping[str, Any] | None = None) -> Recipe:
     """A recipe from TOML text; `subject` begins every error message."""
-    try:
-        raw = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{subject}: is not TOML: {error}") from error
-    return read_settings(Recipe, raw, subject, changes)
+    return read_settings(Recipe, parse_toml(text, subject), subject, changes)
 
 
 def _folder() -> Any:

@@ -8,21 +8,19 @@ folder may serve many runs.
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import safetensors
-import safetensors.numpy
 from numpy.typing import NDArray
-from safetensors import SafetensorError
 
+from spikeport.errors import InputError
 from spikeport.files import make_folder, write_bytes
-from spikeport.network_hash import Arrays, canonical_bytes, sha256
+from spikeport.network_hash import Arrays, digest
 from spikeport.runs import EventCounts, Run, Trace
 from spikeport.simulators.results import spikeport_version
+from spikeport.tensor_file import pack, unpack
 
 FORMAT = "spikeport.shard"
 VERSION = 1
@@ -43,7 +41,7 @@ def shard_key(
         "spikeport": spikeport_version(),
         "record": sorted(record),
     }
-    return sha256(canonical_bytes(asked, samples))
+    return digest(asked, samples)
 
 
 def open_store(folder: Path) -> Path:
@@ -64,9 +62,7 @@ def save_shard(folder: Path, key: str, run: Run) -> None:
     """
     data, arrays = _take_apart(run)
     header = {"key": key, "run": data, "digest": _digest(key, data, arrays)}
-    text = json.dumps(header, sort_keys=True)
-    content = safetensors.numpy.save(arrays, metadata={FORMAT: text})
-    write_bytes(folder / f"{key}{SUFFIX}", content)
+    write_bytes(folder / f"{key}{SUFFIX}", pack(header, arrays, FORMAT))
 
 
 def load_shard(folder: Path, key: str) -> Run | None:
@@ -79,19 +75,17 @@ def load_shard(folder: Path, key: str) -> Run | None:
     if not path.exists():
         return None
     try:
-        with safetensors.safe_open(path, framework="numpy") as file:
-            header = json.loads(file.metadata()[FORMAT])
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        header, arrays = unpack(path, "is truncated or not a shard", FORMAT)
         if header["key"] != key or header["digest"] != _digest(key, header["run"], arrays):
             raise ValueError("its content is not what was written")
         return _put_together(header["run"], arrays)
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+    except (InputError, ValueError, KeyError, TypeError, AttributeError) as error:
         _log.warning("%s: damaged (%s); its shard is computed again", path, error)
         return None
 
 
 def _digest(key: str, data: dict[str, Any], arrays: Arrays) -> str:
-    return sha256(canonical_bytes({"key": key, "run": data}, arrays))
+    return digest({"key": key, "run": data}, arrays)
 
 
 def _take_apart(run: Run) -> tuple[dict[str, Any], Arrays]:

@@ -1,0 +1,52 @@
+"""Reading JSON that anybody may have written: what it holds is ordinary data, or it is refused."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+_LARGEST = 2**64
+
+
+def parse_json(text: str | bytes) -> Any:
+    """JSON data, by the letter of RFC 8259: neither NaN nor Infinity, no key twice.
+
+    Raises:
+        ValueError: not JSON, nested too deeply, or a number that a float64 or 64 bits cannot hold.
+    """
+    try:
+        return json.loads(
+            text,
+            parse_constant=_constant,
+            parse_float=_float,
+            parse_int=_integer,
+            object_pairs_hook=_object,
+        )
+    except RecursionError:
+        raise ValueError("is nested too deeply") from None
+
+
+def _constant(text: str) -> float:
+    raise ValueError(f"number {text} is not finite")
+
+
+def _float(text: str) -> float:
+    if not math.isfinite(value := float(text)):
+        raise ValueError(f"number {text[:20]} is not finite")
+    return value
+
+
+def _integer(text: str) -> int:
+    if len(text) > 24 or abs(value := int(text)) > _LARGEST:
+        raise ValueError(f"number {text[:20]}... is too large")
+    return value
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"key {twice[:40]!r} is there twice")
+    return found

@@ -1,0 +1,30 @@
+"""`python -m tests.fuzz --minutes 10`: damage files for so long and say what became of them."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import sys
+
+from tests.fuzz.driver import fuzz
+from tests.fuzz.kinds import KINDS
+
+
+def main() -> int:
+    """Exit code 1 where anything did not hold."""
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=10)
+    parser.add_argument("--seed", type=int, default=0, help="First seed; each file has its own.")
+    parser.add_argument("--kind", action="append", choices=list(KINDS), help="Only this kind.")
+    chosen = parser.parse_args()
+    seeds = itertools.count(chosen.seed)
+    tasks = ((kind, seed) for seed in seeds for kind in chosen.kind or KINDS)
+    found = fuzz(tasks, 60 * chosen.minutes)
+    sys.stdout.write(found.table() + "\n")
+    for fault in found.faults:
+        sys.stdout.write(f"\n{fault}\n")
+    return int(bool(found.faults))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

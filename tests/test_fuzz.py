@@ -1,0 +1,43 @@
+"""A short run of the fuzzer: `python -m tests.fuzz` is the long one."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tests.fuzz.driver import HANG_S, PEAK_BYTES, Summary, fuzz
+from tests.fuzz.kinds import KINDS
+from tests.fuzz.marks import mark
+from tests.fuzz.mutations import damage
+
+ISOLATED = ("float NIR 0.1.0", "deployed NIR 0.1.0", "trace 0.1.0")
+"""Each file of these is read by a process of its own, which takes a while to start."""
+
+
+def test_damaged_files_of_every_kind() -> None:
+    counts = {kind: 4 if kind in ISOLATED else 15 for kind in KINDS}
+    found = fuzz((kind, seed) for kind, count in counts.items() for seed in range(count))
+    assert not found.faults, "\n\n".join(found.faults)
+    assert found.total == sum(counts.values())
+    assert all(counts["refused"] for counts in found.outcomes.values())
+
+
+def test_the_judge_finds_each_fault() -> None:
+    fine = {"outcome": "refused", "how": "bytes", "computing": 0.1, "seconds": 0.1, "bytes": 10}
+    for wrong in ({"computing": HANG_S + 1}, {"bytes": PEAK_BYTES + 1}, {"outcome": "fault"}):
+        summary = Summary()
+        summary.add("trace", 3, {"fault": "x", **fine, **wrong})
+        assert len(summary.faults) == 1
+    summary = Summary()
+    summary.add("trace", 3, dict(fine))
+    assert not summary.faults
+
+
+def test_damage_follows_from_its_seed() -> None:
+    content = bytes(range(256))
+    made = [damage(KINDS["IDX"], content, np.random.default_rng(seed)) for seed in (1, 1, 2)]
+    assert made[0] == made[1] != made[2]
+
+
+def test_marks_tell_types_and_values_apart() -> None:
+    values = [1, True, 1.0, "1", (1,), [1], {"a": 1}, np.int64(1), np.array([1]), None, -0.0, 0.0]
+    assert len({mark(value) for value in values}) == len(values)
