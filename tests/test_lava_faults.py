@@ -375,10 +375,12 @@ def run_command(tmp_path: Path, *, steps: int, count: int) -> list[str]:
     weight = np.full((10, 64), 64, np.int16)
     parts = (Population("a", (10,), vth=50),), (Dense("x", "a", weight),), (Readout("a"),)
     save_network(DeployedNetwork((Input("x", (1, 8, 8)),), *parts, steps=steps), chip)
-    pixels, labels = np.full((count, 8, 8), 255, np.uint8), np.arange(count) % 10
+    held = max(count, 10)  # one of each class
+    pixels, labels = np.full((held, 8, 8), 255, np.uint8), np.arange(held) % 10
     np.savez(images, x_train=pixels, y_train=labels, x_test=pixels, y_test=labels)
     script = "from spikeport.cli import main; main()"
     command = [sys.executable, "-c", script, "run", chip, "-b", "lava", "--data", images]
+    command += ["-n", count]
     return [str(part) for part in command]
 
 

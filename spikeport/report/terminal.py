@@ -110,7 +110,7 @@ def _spikes(report: ParityReport) -> Table:
     names = list(dict.fromkeys(name for row in report.rows for name in row.spikes))
     table = Table("Spikes per sample", framed=False)
     table.add_column("Stage", max_width=24)
-    for name in [*names, "synaptic events", "spikes to training", "accuracy to training"]:
+    for name in [*names, "synaptic events", "spikes vs. training", "accuracy vs. training"]:
         table.add_column(name, justify="right")
     for row in report.rows:
         events = row.synaptic_events
