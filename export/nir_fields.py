@@ -216,7 +216,7 @@ def make_node(name: str, type_name: str, values: Mapping[str, Any]) -> Any:
             fail(f"{subject}: unknown field '{field}', has {', '.join(spec.fields)}")
         if np.ma.is_masked(values[field]):
             fail(
-                f"{subject}: {field}: some values are masked, and a mask would be lost; fill them "
+                f"{subject}: {field}: some values are masked and the mask would be lost; fill them "
                 "first"
             )
     for field in spec.fields:

@@ -118,7 +118,7 @@ def quantize(
     Args:
         samples: calibration samples in the float units of the inputs.
         run_float, run_chip: simulators to calibrate with, `run_float` and `run_native`.
-        static: samples (B, *shape) are meant, also where B = T.
+        static: the samples are (B, *shape), even if B = T.
         clip: clip samples beyond the declared input range instead of refusing them; the report
             counts them.
 

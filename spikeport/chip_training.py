@@ -23,12 +23,12 @@ def to_chip(
 ) -> ChipNetwork:
     """Fold batch norms, quantize, and keep the real weights as masters of the integers.
 
-    Scales are searched on calibration samples, as `quantize` does, and kept in training. What
-    `quantize` warns of is logged and kept as `quantization_warnings`.
+    Scales are searched on calibration samples, as `quantize` does, and kept in training. The
+    warnings of `quantize` are logged and stored as `quantization_warnings`.
 
     Args:
         samples: some hundred training samples in float units.
-        static: (B, *shape) is meant, also where B = T.
+        static: the samples are (B, *shape), even if B = T.
 
     Raises:
         InputError: the network cannot be deployed, or not trained so; every reason is listed.

@@ -1,7 +1,7 @@
-"""How far a stage of the ladder has moved from training, not only from its neighbour.
+"""Drift of a ladder stage from training, in accuracy and spike counts.
 
-A stage may be within its bound of the one above and yet each may lose a little to the same side.
-So accuracy and spikes are also compared with training's, on the samples that both have.
+Losses that are small from stage to stage can add up. Each stage is therefore also compared with
+training, on the samples that both have run.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from spikeport.errors import InputError
 from spikeport.runs import Run
 
 FEW_SPIKES = 100
-"""Of fewer spikes in training a share says nothing."""
+"""With fewer spikes in training a relative change is not meaningful."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a stage of the ladder may lose; everything but these bounds is exact or fails.
+    """How much a stage of the ladder may lose; beyond these limits it fails.
 
     Attributes:
-        max_drop_points: percentage points of accuracy below training, and below the stage above
-            where that stage changes the network on purpose.
-        max_spike_change: relative change of a population's spikes against training.
-        max_tie_points: percentage points of accuracy that ties may cost.
-        max_tie_share: differing spikes, of all, in a stage that may differ by ties only.
+        max_drop_points: accuracy, in percentage points, that a stage may lose against training and,
+            if it changes the network on purpose, against the stage above.
+        max_spike_change: relative change of a population's spike count against training.
+        max_tie_points: accuracy, in percentage points, that ties may cost.
+        max_tie_share: fraction of all spikes that may differ in a stage that allows ties only.
     """
 
     max_drop_points: float = 1.0
@@ -44,34 +44,34 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """A stage against training.
+    """A stage compared with training.
 
     Attributes:
-        compared: samples, the first ones of both.
-        fallen: samples that training had right and this stage has wrong, less the reverse.
-        predictions: differing predictions.
-        spikes: per population that both have, (in training, here).
+        compared: number of samples, the first ones of both runs.
+        extra_errors: misclassified samples of this stage minus those of training.
+        predictions: number of differing predictions.
+        spikes: (in training, in this stage) per population that both have.
     """
 
     compared: int
-    fallen: int
+    extra_errors: int
     predictions: int
     spikes: Mapping[str, tuple[int, int]]
 
     @property
     def points(self) -> float:
-        """Change of accuracy in percentage points; negative where this stage is worse."""
-        return -100 * self.fallen / self.compared
+        """Change of accuracy in percentage points; negative if this stage is worse."""
+        return -100 * self.extra_errors / self.compared
 
     @property
     def spike_change(self) -> float | None:
-        """Relative change of all spikes together; None where training had none."""
+        """Relative change of the total spike count; None if training had no spikes."""
         before, after = (sum(pair[i] for pair in self.spikes.values()) for i in (0, 1))
         return after / before - 1 if before else None
 
 
 def drift(run: Run, training: Run, labels: ArrayLike) -> Drift:
-    """Compare a run with that of training, in what can be told of the samples that both have."""
+    """Compare a run with the training run, on the samples that both have."""
     shared = min(run.samples, training.samples)
     truth = np.asarray(labels)[:shared]
     here, there = (one.predictions[:shared] for one in (run, training))
@@ -82,17 +82,17 @@ def drift(run: Run, training: Run, labels: ArrayLike) -> Drift:
             spikes[name] = pair[0], pair[1]
     return Drift(
         compared=shared,
-        fallen=int((there == truth).sum()) - int((here == truth).sum()),
+        extra_errors=int((there == truth).sum()) - int((here == truth).sum()),
         predictions=int((here != there).sum()),
         spikes=spikes,
     )
 
 
 def merge_drifts(found: list[Drift]) -> Drift:
-    """Drifts of one stage on samples that follow one another, as one."""
+    """Combine the drifts of one stage on consecutive samples."""
     return Drift(
         compared=sum(one.compared for one in found),
-        fallen=sum(one.fallen for one in found),
+        extra_errors=sum(one.extra_errors for one in found),
         predictions=sum(one.predictions for one in found),
         spikes={
             name: (sum(d.spikes[name][0] for d in found), sum(d.spikes[name][1] for d in found))
@@ -102,16 +102,16 @@ def merge_drifts(found: list[Drift]) -> Drift:
 
 
 def drift_problem(found: Drift, limits: Limits) -> str:
-    """What is beyond its bound, empty if nothing is. One sample may always change its answer."""
-    if found.fallen > max(1.0, limits.max_drop_points * found.compared / 100):
+    """The first exceeded limit, empty if there is none. One lost sample is always tolerated."""
+    if found.extra_errors > max(1.0, limits.max_drop_points * found.compared / 100):
         return (
-            f"accuracy is {-found.points:.2f} points below training's, "
+            f"accuracy is {-found.points:.2f} points below training, "
             f"limit {limits.max_drop_points:g}"
         )
     for name, (before, after) in found.spikes.items():
         if before >= FEW_SPIKES and abs(after / before - 1) > limits.max_spike_change:
             return (
-                f"'{name}' has {after} spikes where training has {before} "
+                f"'{name}' has {after} spikes, training has {before} "
                 f"({100 * (after / before - 1):+.1f} %, limit {100 * limits.max_spike_change:g} %)"
             )
     return ""

@@ -3,11 +3,11 @@
     E = e_syn S + e_visit N T + e_update U + e_fire F + (e_packet + hops e_hop) P + P_static t
 
 with S synaptic events, N T neuron visits, U updates, F spikes, P packets (one destination core per
-message and connection, until a mapping says more) and t the chip's own computing time. S holds the
-events on weights that are not zero, and those on stored zeros at the levels at which the profile
-charges them in that storage form (`HardwareProfile.charged`). Each price has a low, a nominal and a
-high value; the report carries terms, sources, assumptions, what it leaves out and when not to trust
-it. Units: pJ, ns, mW (1 pJ = 1 mW ns).
+message and connection, until a mapping says more) and t the chip's own computing time. S counts
+the events on non-zero weights, plus those on stored zeros at the levels at which the profile
+charges them for that storage format (`HardwareProfile.charged`). Each price has a low, a nominal
+and a high value; the report carries terms, sources, assumptions, what it leaves out and when not to
+trust it. Units: pJ, ns, mW (1 pJ = 1 mW ns).
 
 t = (time of one barrier) * steps + work, where n_p, the time population p needs for its share, is
 spread over the ceil(N_p / neurons per core) cores that p fills. Work is: low, the sum of n_p spread

@@ -1,6 +1,6 @@
 """The errors Spikeport raises for its users, each with the exit code the CLI gives it.
 
-Any other exception that reaches the command line is a bug, with an exit code of its own.
+Any other exception that reaches the command line is a bug and has its own exit code.
 
 Every message names the subject, its value and the rule that it broke.
 """
@@ -15,12 +15,12 @@ MOST_DETAILS = 100
 class SpikeportError(Exception):
     """Base of every error that Spikeport raises on purpose.
 
-    Whatever names and values a message holds, it is one line of printable text
-    (`spikeport.text.one_line`). Further lines are given as details, which are indented.
+    The message is always one line of printable text, whatever names and values it contains
+    (`spikeport.text.one_line`); details follow on indented lines.
 
     Args:
         message: subject, value and rule.
-        details: lines below it, such as the last lines of another program.
+        details: further lines, such as the last output of another program.
     """
 
     exit_code = 2

@@ -1,9 +1,9 @@
-"""Writing files so that a full disk or a killed process never harms what stood there before.
+"""Atomic file output: a full disk or a killed process leaves the previous file intact.
 
-Every output goes through `replacing`. A symbolic link is written through: the file it leads to is
-replaced, the link stays. A file that is replaced keeps its permissions, and its owner where this
-process may set it; other hard links to it keep the old content. What is not a regular file
-(device, FIFO, socket) or is write-protected is refused.
+Every output goes through `replacing`. Symbolic links are followed: the target is replaced, the
+link stays. A replaced file keeps its permissions, and its owner where this process may set it;
+other hard links to it keep the old content. Devices, FIFOs, sockets and write-protected files are
+refused.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from spikeport.errors import InputError, OutputError
 
 SUFFIX = ".spikeport.tmp"
 LONG_NAME = 200
-"""Bytes of a name above which that of its temporary file holds a digest of it: 255 is the limit."""
+"""Longest name, in bytes, that a temporary file repeats (file systems allow 255); else a digest."""
 _KINDS = {
     stat.S_IFIFO: "a FIFO",
     stat.S_IFSOCK: "a socket",
@@ -51,7 +51,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[FileIO]:
     killed process has left is removed by the next who writes `path`.
 
     Raises:
-        OutputError: the folder is missing or not writable, the disk is full, or what stands there
+        OutputError: the folder is missing or not writable, the disk is full, or the existing file
             is write-protected or not a regular file.
     """
     path = Path(path)
@@ -84,11 +84,11 @@ def check_output(
     suffixes: Iterable[str] = (),
     inputs: Iterable[str | os.PathLike[str]] = (),
 ) -> None:
-    """Refuse an output that cannot or must not be written, before anything is computed for it.
+    """Refuse an unsuitable output path before anything is computed for it.
 
     Args:
-        suffixes: those of its kind of file, which then must not have that of another kind.
-        inputs: files that it must not replace, by whatever name; what does not exist is skipped.
+        suffixes: of this kind of file; if given, suffixes of other kinds are refused.
+        inputs: files that must not be overwritten, under any name; missing ones are ignored.
 
     Raises:
         InputError: it is one of the inputs, or has the suffix of another kind of file.
@@ -107,8 +107,8 @@ def check_output(
         with contextlib.suppress(OSError):
             if old is not None and os.path.samestat(old, os.stat(read)):
                 raise InputError(
-                    f"{path}: is to be written, but is the same file as the input {read}, which "
-                    "would be lost; choose another name"
+                    f"{path}: is the same file as the input {read}, which would be overwritten; "
+                    "choose another name"
                 )
     allowed = tuple(suffixes)
     if allowed and path.suffix not in allowed and path.suffix.lower() in KNOWN:
@@ -116,27 +116,29 @@ def check_output(
 
 
 def _target(path: Path) -> Path:
-    """Where the file itself lies, or shall lie."""
+    """The path of the file itself: of the target if `path` is a symbolic link."""
     return Path(os.path.realpath(path)) if path.is_symlink() else path
 
 
 def _replaceable(path: Path) -> os.stat_result | None:
-    """The status of the file that stands at `path`; None if there is none.
+    """The status of the existing file at `path`; None if there is none.
 
     Raises:
-        OSError: there is something that must not be replaced.
+        OSError: it must not be replaced.
     """
     try:
-        # By the kernel, which follows no link that a stranger has put into a shared folder.
+        # Not by os.readlink: the kernel refuses to follow links planted in shared folders.
         found = os.stat(path)
     except FileNotFoundError:
         return None
     if stat.S_ISDIR(found.st_mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     if not stat.S_ISREG(found.st_mode):
-        kind = _KINDS.get(stat.S_IFMT(found.st_mode), "something else")
+        kind = _KINDS.get(stat.S_IFMT(found.st_mode), "a special file")
         raise OutputError(f"{path}: cannot be written: it is {kind}, must be a regular file")
-    os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC))  # may it be written?
+    os.close(
+        os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    )  # fails if it is write-protected
     return found
 
 
@@ -201,16 +203,16 @@ def _use(file: FileIO) -> None:
 
 
 def _prefix(target: Path) -> str:
-    """What the names of all temporary files of `target` begin with."""
+    """The common prefix of the names of all temporary files of `target`."""
     name = os.fsencode(target.name)
     short = target.name if len(name) <= LONG_NAME else hashlib.sha256(name).hexdigest()[:32]
     return f".{short}."
 
 
 def _clear(target: Path) -> None:
-    """Remove the temporary files of `target` that no process has in use.
+    """Remove the temporary files of `target` that no process is using.
 
-    Anybody may have put something else there under such a name, which is left alone.
+    Anything but a regular file is left alone: someone else put it there.
     """
     found: list[str] = []
     with contextlib.suppress(OSError), os.scandir(target.parent) as entries:
@@ -230,7 +232,7 @@ def _clear(target: Path) -> None:
 
 
 def _opened(path: str) -> FileIO:
-    """A file to read, opened without following a link or waiting for the writer of a FIFO."""
+    """Open a file for reading, without following links or waiting for the writer of a FIFO."""
     return FileIO(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC))
 
 

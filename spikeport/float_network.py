@@ -28,7 +28,7 @@ class FloatNetwork:
         steps: T.
         reset, strict: what NIR leaves open; `strict` is NIR's documented comparison.
         inputs: one per Input node of the graph, how its float values become chip integers.
-        inputs_assumed: nobody has declared the inputs; `read_nir` took them for 0/1 spikes.
+        inputs_assumed: the inputs were not declared; `read_nir` assumed 0/1 spikes.
     """
 
     graph: nir.NIRGraph

@@ -21,7 +21,7 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 
 
 def parts_of(subject: str, given: Any, kinds: tuple[type, ...]) -> tuple[Any, ...]:
-    """The parts that a field holds, in their order; one part by itself is taken as such."""
+    """The parts of a field, in order; a single part may be given without a tuple."""
     if isinstance(given, kinds):
         return (given,)
     if isinstance(given, str) or not isinstance(given, Iterable):
@@ -144,7 +144,7 @@ def order(net: DeployedNetwork) -> tuple[str, ...]:
     if waiting := needs.keys() - set(done):
         names = ", ".join(f"'{n}'" for n in sorted(waiting))
         fail(
-            f"network: delay-free connections form a cycle through or before {names}; "
+            f"network: delay-free connections form a cycle at or upstream of {names}; "
             "every cycle needs a connection with delay >= 1"
         )
     return tuple(done)

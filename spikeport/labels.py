@@ -1,4 +1,4 @@
-"""The classes of a data set against the outputs of a network that is to tell them apart."""
+"""Check the classes of a data set against the outputs of a network."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _log = logging.getLogger(__name__)
 
 
 def output_count(network: DeployedNetwork | FloatNetwork) -> int:
-    """Outputs that predictions are made from: those of the first readout."""
+    """Number of outputs that predictions are made from, those of the first readout."""
     if isinstance(network, DeployedNetwork):
         return network.by_name[network.readouts[0].population].size
     import nir
@@ -23,31 +23,31 @@ def output_count(network: DeployedNetwork | FloatNetwork) -> int:
 
 
 def check_labels(subject: str, highest: int, outputs: int) -> None:
-    """Refuse labels that no output stands for.
+    """Refuse labels without an output.
 
     Raises:
         InputError: the highest label is not below the number of outputs.
     """
     if highest >= outputs:
-        raise InputError(f"{subject}: label {highest}, the network tells {outputs} classes")
+        raise InputError(f"{subject}: label {highest}, the network has {outputs} outputs")
 
 
-def check_classes(subject: str, classes: int, outputs: int, *, judged: bool = True) -> None:
-    """Compare the classes of a whole data set with the outputs of a network.
+def check_classes(subject: str, classes: int, outputs: int, *, labels_used: bool = True) -> None:
+    """Compare the number of classes of a data set with the number of outputs of a network.
 
-    Warns where outputs are left without a class; and, where labels are not used, where classes are
-    left without an output.
+    Logs a warning if they differ.
 
     Args:
-        judged: whether labels are used, as for an accuracy or a loss.
+        labels_used: whether labels are used, for an accuracy or a loss; too few outputs for the
+            classes are then an error.
 
     Raises:
-        InputError: too few outputs for labels that are used.
+        InputError: labels are used and there are fewer outputs than classes.
     """
-    if judged:
+    if labels_used:
         check_labels(subject, classes - 1, outputs)
     if classes != outputs:
         _log.warning(
-            "%s: %d classes, the network tells %d: is it another data set's network?",
+            "%s: %d classes, the network has %d outputs; was it trained on other data?",
             subject, classes, outputs,
         )  # fmt: skip

@@ -64,7 +64,7 @@ class LadderConfig:
         samples: held-out samples of the fast stages, None for all.
         calibration: training samples that choose the quantizer's scales.
         reference_samples, lava_samples: of the slow stages, from the first on; 0 leaves one out.
-        limits: how far accuracy may fall and spikes may change, by quantization and by ties.
+        limits: how much accuracy and spike counts may change by quantization and by ties.
         timeout_s: wall-clock limit of a stage on a slow backend (Lava); None leaves it its own.
     """
 
@@ -276,7 +276,7 @@ class _Climber:
         run = dataclasses.replace(run, counts=float_counts(self.graph, self.x, run))
         ties = None
         if self.above is not None:
-            # The graph's membranes may be scaled against training's.
+            # Membranes of the graph may be in other units than in training.
             graph = run if run.trace is not None and run.trace.v_charged else self.above
             found = compare_float(self.above, run, self.graph, tolerance, graph)
             ties = Ties(at_threshold=found.at_threshold, unexplained=found.unexplained)

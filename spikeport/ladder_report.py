@@ -12,7 +12,7 @@ from spikeport.trainer import Dataset
 from spikeport.trainer.chip import AnyNetwork
 
 FILES = ("float.nir", "network.spikeport", "deployed.nir", "report.html", "ladder.json")
-"""What `write_ladder` writes to its folder."""
+"""The files that `write_ladder` writes to its folder."""
 
 
 def write_ladder(

@@ -52,7 +52,7 @@ _PARTS: Mapping[str, tuple[type, ...]] = {
     "connections": (Dense, Conv1d, Conv2d, BiasInjection),
     "readouts": (Readout,),
 }
-"""What each field of a network holds."""
+"""The types of parts that each field of a network holds."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +62,7 @@ class DeployedNetwork:
     Inputs, populations and connections are kept sorted by name, whatever order they were given
     in. Equality and `content_hash` cover everything but `provenance`.
 
-    Where a field holds one part, it need not be in a tuple.
+    A field with a single part may be given without a tuple.
 
     Attributes:
         steps: T, the logical steps of a sample.

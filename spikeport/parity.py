@@ -1,10 +1,10 @@
 """The parity ladder: one row per stage, each compared with the stage above it.
 
 Rules. EXACT: every spike, score and event count is equal. TIES: spikes may differ only where the
-membrane stood at the threshold, within float rounding, and only by a stated share of all and
-points of accuracy. CHANGE: the stage changes the network on purpose; differences are shown, and
-accuracy may fall by a stated number of points at most. Every stage is compared with training too
-(see `drift`).
+membrane equals the threshold within float rounding, and only up to limits on the share of differing
+spikes and on the change of accuracy. CHANGE: the stage changes the network on purpose; differences
+are shown, and the loss of accuracy is limited. Every stage is also compared with training (see
+`drift`).
 
 Rows may be of different sample counts (a slow simulator runs fewer): all comparisons are made on
 the first `compared` samples, which both have.
@@ -29,8 +29,8 @@ from spikeport.predictions import describe_outputs, silent_populations
 from spikeport.runs import EventCounts, Run
 from spikeport.statistics import Accuracy, accuracy
 
-NOTHING_FIRES = "no neuron fires: nothing shown"
-"""Verdict of a stage that keeps its rule because there is nothing to differ in."""
+NOTHING_FIRES = "no neuron fires: inconclusive"
+"""Verdict of a stage that passes only because there are no spikes to compare."""
 
 
 class Rule(StrEnum):
@@ -91,10 +91,10 @@ class LadderRow:
         synaptic_events: on non-zero weights, None where the backend cannot count.
         energy_pj: per sample, an estimate.
         difference: to the stage above, None for the first row.
-        drift: from training, None for training itself.
-        silent: populations that fire on no sample.
-        silent_outputs, tied_outputs: samples on which no class is decided, because every score is
-            0 or the highest is shared; their predictions are the lowest index.
+        drift: from training; None for training itself.
+        silent: populations that never fire.
+        silent_outputs, tied_outputs: samples without a decided class, because every score is 0 or
+            the highest one is shared; their prediction is the lowest tied index.
     """
 
     stage: str
@@ -117,12 +117,12 @@ class LadderRow:
 
     @property
     def dead(self) -> bool:
-        """Whether nothing fires at all, so that being equal shows nothing."""
+        """Whether nothing fires at all, so that equality proves nothing."""
         return bool(self.silent) and not any(self.spikes.values())
 
     @property
     def undecided(self) -> bool:
-        """Whether outputs are silent or tied on every sample: equal answers show nothing then."""
+        """Whether no sample has a decided class, so that equal predictions prove nothing."""
         return self.silent_outputs + self.tied_outputs == self.accuracy.n
 
 
@@ -190,9 +190,9 @@ def build_row(
         order: populations in topological order, to name the first divergence; by default as the
             run lists them.
         ties: for TIES, what the analysis of differing spikes found.
-        training: the run of the network as it was trained, None where `run` is it or where it is
-            not at hand.
-        limits: what a stage may lose.
+        training: the run of the network as it was trained; None if `run` is that run or if there is
+            none.
+        limits: how much a stage may lose.
         energy_pj: per sample.
 
     Raises:
@@ -212,7 +212,7 @@ def build_row(
     if above is not None:
         difference = _compare(stage, run, above, rule, order or tuple(run.spike_counts), ties)
         shared = difference.compared
-        fallen = int((above.predictions[:shared] == truth[:shared]).sum()) - int(
+        extra_errors = int((above.predictions[:shared] == truth[:shared]).sum()) - int(
             right[:shared].sum()
         )
         match rule:
@@ -220,10 +220,10 @@ def build_row(
                 problem = _exact_problem(run, above, difference)
             case Rule.TIES:
                 problem = _ties_problem(difference, ties) or _bound_problem(
-                    difference, above, fallen, limits
+                    difference, above, extra_errors, limits
                 )
             case Rule.CHANGE:
-                problem = _change_problem(100 * fallen / shared, limits.max_drop_points)
+                problem = _change_problem(100 * extra_errors / shared, limits.max_drop_points)
         problem = problem or ("" if moved is None else drift_problem(moved, limits))
         passed = not problem
         verdict = f"FAILED: {problem}" if problem else _verdict(rule, difference)
@@ -341,8 +341,8 @@ def _ties_problem(found: Difference, ties: Ties | None) -> str:
     return ""
 
 
-def _bound_problem(found: Difference, above: Run, fallen: int, limits: Limits) -> str:
-    """Ties explain a difference, but not any number of them; one sample's worth may always be."""
+def _bound_problem(found: Difference, above: Run, extra_errors: int, limits: Limits) -> str:
+    """Whether ties change too many spikes or too much accuracy; one sample is tolerated."""
     differing, shared = found.total_spikes or 0, found.compared
     traces = above.trace.spikes if above.trace else {}
     spikes = sum(int(trace[:, :shared].sum()) for trace in traces.values())
@@ -351,9 +351,9 @@ def _bound_problem(found: Difference, above: Run, fallen: int, limits: Limits) -
             f"ties change {differing} of {spikes} spikes "
             f"({100 * differing / max(spikes, 1):.2f} %, limit {100 * limits.max_tie_share:g} %)"
         )
-    if abs(fallen) > max(1.0, limits.max_tie_points * shared / 100):
+    if abs(extra_errors) > max(1.0, limits.max_tie_points * shared / 100):
         return (
-            f"ties change accuracy by {-100 * fallen / shared:+.2f} points, "
+            f"ties change accuracy by {-100 * extra_errors / shared:+.2f} points, "
             f"limit {limits.max_tie_points:g}"
         )
     return ""

@@ -13,8 +13,8 @@ from spikeport.statistics import accuracy
 def merge_rows(rows: Sequence[LadderRow]) -> LadderRow:
     """One row of the samples of all `rows`, which are of one stage and follow one another.
 
-    Counts are sums; the row passes if all do, and tells what the first that does not has told, or
-    the first in which anything fires.
+    Counts are added up. The row passes if all do; its verdict is that of the first row that failed,
+    else of the first row in which anything fires.
     The energy per sample is the mean over samples, where all have one.
     """
     failed = [row for row in rows if not row.passed]

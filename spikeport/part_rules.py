@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from spikeport.parts import Input, Population, SumPool2d, Synapses
 
 MAX_STEPS = 2**31 - 1
-"""T, the logical steps of a sample."""
+"""Largest T, the number of logical steps per sample."""
 
 _Kind = TypeVar("_Kind", bound=StrEnum)
 
@@ -38,7 +38,7 @@ def integer(subject: str, value: Any, low: int, high: int) -> int:
 
 
 def whole(subject: str, value: Any, low: int, high: int) -> int:
-    """As `integer`, for parts made by hand: whole floats and 0-d arrays are taken too."""
+    """As `integer`, for parts made by hand: floats with whole values and 0-d arrays count too."""
     number = _plain(value)
     if isinstance(number, float) and number.is_integer():
         number = int(number)
@@ -46,21 +46,21 @@ def whole(subject: str, value: Any, low: int, high: int) -> int:
 
 
 def settle(part: Any, subject: str, **limits: tuple[int, int]) -> None:
-    """Check integer fields of a frozen part and keep them as plain `int`."""
+    """Check integer fields of a frozen part and store them as plain `int`."""
     for name, (low, high) in limits.items():
         value = whole(f"{subject}: {name}", getattr(part, name), low, high)
         object.__setattr__(part, name, value)
 
 
 def _plain(value: Any) -> Any:
-    """A Python number of a NumPy scalar, a 0-d array or tensor; all else as it is."""
+    """Convert NumPy scalars and 0-d arrays or tensors to Python numbers; keep all else."""
     if getattr(value, "ndim", None) == 0 and callable(item := getattr(value, "item", None)):
         value = item()
     return float(value) if isinstance(value, np.floating) else value
 
 
 def _axes(subject: str, value: Any) -> tuple[Any, ...] | None:
-    """Values along axes; None where there is one number for all."""
+    """One value per axis; None if a single number stands for all axes."""
     if isinstance(_plain(value), int | float):
         return None
     if isinstance(value, str) or not isinstance(value, Iterable):
@@ -69,10 +69,10 @@ def _axes(subject: str, value: Any) -> tuple[Any, ...] | None:
 
 
 def texts(subject: str, value: Mapping[Any, Any]) -> None:
-    """Texts by name, as files keep them."""
+    """Check that a mapping has strings as keys and values, as files store them."""
     for name, text in value.items():
         if not (isinstance(name, str) and isinstance(text, str)):
-            fail(f"{subject}: {name!r} is {text!r}, must be texts by name")
+            fail(f"{subject}: {name!r} is {text!r}, must map strings to strings")
 
 
 def choice(subject: str, kinds: type[_Kind], value: Any) -> _Kind:
@@ -106,7 +106,7 @@ def pair(subject: str, value: Any) -> tuple[int, int]:
 
 
 def scale(part: Input | Population) -> None:
-    """A positive finite number, kept as a plain one."""
+    """Check that the scale is positive and finite; store it as a Python number."""
     value = _plain(part.scale)
     real = isinstance(value, int | float) and not isinstance(value, bool)
     if not (real and math.isfinite(value) and value > 0):
@@ -115,9 +115,9 @@ def scale(part: Input | Population) -> None:
 
 
 def input_range(part: Input) -> None:
-    """The allowed values of an input fit what its coding can carry.
+    """Check that low..high of an input fits its coding.
 
-    Where none are given, spikes are 0..1 and a bias may be any mantissa; graded values need them.
+    The default is 0..1 for spikes and every mantissa for a bias; graded inputs have none.
     """
     limits = {
         "spikes": (0, 1),
@@ -128,7 +128,9 @@ def input_range(part: Input) -> None:
     for name, end in zip(("low", "high"), limits, strict=True):
         if getattr(part, name) is None:
             if part.coding == "graded":
-                fail(f"{subject}: {name} is not given; graded values need the range low..high")
+                fail(
+                    f"{subject}: {name} is missing; graded inputs must state their range low..high"
+                )
             object.__setattr__(part, name, end)
     settle(part, subject, low=limits, high=limits)
     if part.low > part.high:
@@ -136,13 +138,13 @@ def input_range(part: Input) -> None:
 
 
 def as_array(subject: str, value: Any) -> NDArray[Any]:
-    """An array of what a user gave: numbers, lists, arrays, tensors.
+    """Convert user input (numbers, lists, arrays, tensors) to an array.
 
     Raises:
-        InputError: it is ragged or otherwise not an array, or masked: NumPy drops masks.
+        InputError: it is ragged or otherwise not an array, or masked: NumPy would drop the mask.
     """
     if np.ma.is_masked(value):
-        fail(f"{subject}: some values are masked, and a mask would be lost; fill them first")
+        fail(f"{subject}: some values are masked and the mask would be lost; fill them first")
     if callable(detach := getattr(value, "detach", None)):
         value = detach().cpu()  # a torch tensor
     try:

@@ -46,13 +46,13 @@ class ReadoutKind(StrEnum):
 class Input:
     """A source of integer values of one shape, within [low, high].
 
-    A float value x is sent as round(x * scale). Training, calibration and every run take only
-    values that the input declares: see `sample_values`.
+    A float value x is sent as round(x * scale). Training, calibration and every run accept only
+    values in the declared range (see `sample_values`).
 
     Attributes:
         coding: SPIKES are 0 or 1, GRADED and BIAS any integer within [low, high].
-        low, high: graded values must state them. Spikes are 0..1; a bias may be any 13-bit
-            mantissa unless it is narrowed here.
+        low, high: required for GRADED; the default is 0..1 for SPIKES and every 13-bit mantissa
+            for BIAS.
         scale: integer units per unit of the float input: 255 for pixels 0..1 in steps of 1/255.
     """
 
@@ -80,7 +80,7 @@ class Input:
 class Population:
     """Neurons that share their dynamics; the equations are those of `spikeport.network`.
 
-    A spike resets v within its own step, so traces show v after the reset. Before each sample u is
+    A spike resets v within the same step, so traces show v after the reset. Before each sample u is
     0 and v is v_init; nothing else resets a neuron.
 
     Attributes:
@@ -89,7 +89,7 @@ class Population:
         vth: threshold mantissa, 17 bits; a spike needs v > vth << 6.
         bias: mantissa per neuron, 13 bits signed, int32; a scalar is broadcast.
         bias_exponent: 0..7; bias << bias_exponent is added to v every step.
-        reset: what a spike does to v: ZERO makes it 0, SUBTRACT takes vth << 6 off.
+        reset: ZERO sets v to 0 after a spike, SUBTRACT subtracts vth << 6.
         v_init: v at the start of every sample.
         refractory: steps of rest after a spike, 0..63.
         scale: weight units (v >> 6) per unit of the float membrane, for reporting.

@@ -46,20 +46,23 @@ class Probe:
 
 
 Record = str | Probe | Collection[str | Probe]
-"""What to record: a plain name means that variable of every population. Of what is asked for
-twice, all is kept once. One name or probe needs no list around it."""
+"""What to record: a plain name means that variable of every population. What is asked for twice is
+recorded once. A single name or probe needs no list."""
 
 
 def record_items(record: Record) -> tuple[str | Probe, ...]:
-    """The items of `record`; a string is one of them."""
+    """`record` as a tuple; a string is a single item."""
     return (record,) if isinstance(record, str | Probe) else tuple(record)
 
 
 def check_names(record: Record, known: Collection[str], where: str = "") -> tuple[str, ...]:
-    """The items of `record`, all of which must be `known` names.
+    """`record` as a tuple of names, all of which must be `known`.
+
+    Args:
+        where: of the error message, such as " in norse".
 
     Raises:
-        InputError: one is not; `where` says what cannot record it.
+        InputError: an item is not a known name.
     """
     items = record_items(record)
     for item in items:

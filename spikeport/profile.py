@@ -1,9 +1,9 @@
 """Hardware profiles: what one event costs on a chip, every number with its source.
 
 A profile is a TOML file. Each price stands as three constants, low, nominal and high, and each
-constant names the source it came from; `profiles/loihi1.toml` shows the format. It also says, for
-each form in which synapses are stored, at which levels an event on a zero weight is charged:
-`HardwareProfile.charged` is the one place where that is decided, for estimates and for training.
+constant names the source it came from; `profiles/loihi1.toml` shows the format. For each storage
+format of synapses it also states at which levels events on zero weights are charged;
+`HardwareProfile.charged` applies that rule, to estimates and to training alike.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class Price:
 
 @dataclass(frozen=True, slots=True)
 class CountsZeros:
-    """Whether an event on a zero weight is charged at each level, in one storage form; and why."""
+    """Whether each level charges events on zero weights, for one storage format, and the reason."""
 
     low: bool
     nominal: bool
@@ -112,7 +112,7 @@ class HardwareProfile:
     """Prices of one chip.
 
     Attributes:
-        counts_zeros: by storage form; a profile file may give one rule for all of them.
+        counts_zeros: by storage format; a profile file may give one rule for all of them.
         energy_pj: per event, a subset of ENERGIES; what is missing is unpriced.
         time_ns: per event, a subset of TIMES.
         static_mw: power of one chip that computes nothing.
@@ -138,7 +138,7 @@ class HardwareProfile:
     unpriced: tuple[str, ...]
 
     def charged(self, kind: SynapseKind, level: str, nonzero: T, stored: T) -> T:
-        """What a level charges of synapses stored as `kind`: those not zero, or all stored."""
+        """`nonzero` or `stored`, whichever `level` charges for synapses stored as `kind`."""
         return stored if self.counts_zeros[kind].at(level) else nonzero
 
     def prices(self) -> Iterator[tuple[str, str, Price]]:
@@ -282,7 +282,7 @@ def _prices(table: Table, sources: Mapping[str, Source]) -> dict[str, Price]:
 
 
 def _counts_zeros(top: Table) -> dict[SynapseKind, CountsZeros]:
-    """A table for each storage form, or, as in version 0.1.0, one rule for all of them."""
+    """One rule per storage format or, as in version 0.1.0, one for all of them."""
     key = "counts_zeros"
     if any(kind in top.table(key) for kind in SynapseKind):
         forms = top.table(key, SynapseKind)

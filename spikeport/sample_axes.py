@@ -1,4 +1,4 @@
-"""What the axes of samples mean: (B, *shape), shown at every step, or (T, B, *shape)."""
+"""Axes of samples: (B, *shape), shown at every step, or (T, B, *shape)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def is_static(part: Input, steps: int, given: Sequence[int]) -> bool:
     """Whether samples of shape `given` are (B, *shape); False for (T, B, *shape).
 
     Raises:
-        InputError: they are neither; the message says what they look like.
+        InputError: they are neither; the message says what the shape looks like.
     """
     given = tuple(given)
     if given[1:] == part.shape and given:
@@ -31,9 +31,9 @@ def is_static(part: Input, steps: int, given: Sequence[int]) -> bool:
         return False
     wrong = guess(part.shape, given)
     if timed:
-        wrong = f"; these have {given[0]} steps, the network T = {steps}"
+        wrong = f"; these have {given[0]} steps, the network has T = {steps}"
         if given[1] == steps:
-            wrong += "; if the batch axis comes first, np.moveaxis(x, 1, 0) puts T there"
+            wrong += "; if the batch axis comes first, np.moveaxis(x, 1, 0) puts T first"
     wanted = f"{batch_shape('B', part.shape)} or {batch_shape('T, B', part.shape)}"
     raise InputError(
         f"input '{part.name}': samples have shape {given}, must be {wanted} with T = {steps}{wrong}"
@@ -41,7 +41,7 @@ def is_static(part: Input, steps: int, given: Sequence[int]) -> bool:
 
 
 def guess(shape: Sequence[int], given: Sequence[int]) -> str:
-    """What samples of a wrong shape look like, and how to change that; empty for no idea.
+    """A hint on what a wrong shape looks like and how to fix it; empty if there is none.
 
     Args:
         shape: of one sample, as it must be.
@@ -50,25 +50,25 @@ def guess(shape: Sequence[int], given: Sequence[int]) -> str:
     shape, given = tuple(shape), tuple(given)
     rest = given[1:]
     if given == shape:
-        return "; this is one sample, x[None] has a batch axis"
+        return "; this is one sample, x[None] adds the batch axis"
     if len(shape) > 1 and rest == (*shape[1:], shape[0]):
         return "; they look like channels last, np.moveaxis(x, -1, 1) puts channels first"
     if len(shape) > 1 and given[2:] == (*shape[1:], shape[0]):
         return "; they look like channels last, np.moveaxis(x, -1, 2) puts channels first"
     if len(shape) == 3 and rest == (shape[0], shape[2], shape[1]):
-        return "; rows and columns look exchanged, np.swapaxes(x, -1, -2) puts rows first"
+        return "; rows and columns look swapped, np.swapaxes(x, -1, -2) puts rows first"
     if len(shape) > 1 and shape[0] == 1 and rest == shape[1:]:
-        return "; the channel axis is missing, x[:, None] has one"
+        return "; the channel axis is missing, x[:, None] adds it"
     if rest and math.prod(rest) == math.prod(shape):
         return f"; x.reshape{batch_shape('-1', shape)} has that shape, if the order is the same"
     return ""
 
 
-def check_told(part: Input, steps: int, count: int) -> None:
-    """Samples (B, *shape) with B = T may be one sample of T steps without a batch axis.
+def check_batch_axis(part: Input, steps: int, count: int) -> None:
+    """Check for samples (B, *shape) with B = T, which may be one sample of T steps instead.
 
-    Spikes that do not change over the steps are rare, so there the caller must say which; values
-    are often shown at every step, so there a warning is logged.
+    Spikes rarely repeat at every step, so for them the caller must say which is meant. Graded
+    values often do, so for them a warning is logged.
 
     Raises:
         InputError: B = T for an input of spikes.

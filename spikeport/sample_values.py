@@ -1,13 +1,13 @@
-"""Which values an input takes: one rule for training, calibration and every run.
+"""Which values an input accepts: one rule for training, calibration and every run.
 
-An input declares integers low..high, which are x * scale of its float values x. A value belongs to
-it if the nearest integer lies in low..high. What lies beyond is an error unless clipping is asked
-for, and is then counted. Values between integers are rounded on the way to the chip:
+An input declares integers low..high, which are x * scale for its float values x. A value is in
+range if the nearest integer lies in low..high. Values out of range are an error unless clipping is
+requested; clipped values are counted. Values between integers are rounded on the way to the chip:
 
 - spikes are 0 or 1, so fractions are an error;
-- graded values and biases are rounded, and the number is counted; where that changes them by more
-  than COARSE (rms, relative), the scale does not suit them, which is an error of the declaration
-  and, where a chip's own input is coarse, a warning.
+- graded values and biases are rounded and counted. If rounding changes them by more than COARSE
+  (relative rms), the scale does not suit them: an error for a declared input, a warning where only
+  the chip's own input is coarse.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ from spikeport.parts import Coding, Input
 _log = logging.getLogger(__name__)
 
 SLACK = 1e-3
-"""Of an integer unit: float32 noise, which is no change."""
+"""In integer units: smaller differences are float32 noise and do not count as rounding."""
 COARSE = 0.25
-"""Beyond this share (rms) rounding has changed what the values say."""
+"""Relative rms change by rounding above which a scale is too coarse for the values."""
 BLOCK = 2**20
-"""Values looked at together, so that memory stays bounded."""
+"""Number of values processed at once, so that memory stays bounded."""
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What becomes of the values of one input on their way to the chip.
+    """What encoding as the chip's integers changes in the values of one input.
 
     Attributes:
-        values: how many there are.
+        values: number of values.
         clipped: values beyond the declared range.
-        rounded: values within it that lie between two integers.
-        rounding: rms change by rounding over rms value, within the range.
+        rounded: values within the range that lie between two integers.
+        rounding: rms change by rounding / rms value, within the range.
     """
 
     input: str
@@ -51,7 +51,7 @@ class Change:
     rounding: float
 
     def __str__(self) -> str:
-        told = [
+        counts = [
             f"{count:,} of {self.values:,} values {what}"
             for count, what in (
                 (self.clipped, "clipped"),
@@ -59,7 +59,7 @@ class Change:
             )
             if count
         ]
-        return f"input '{self.input}': {', '.join(told) or 'nothing changed'}"
+        return f"input '{self.input}': {', '.join(counts) or 'nothing changed'}"
 
 
 def float_range(part: Input) -> tuple[float, float]:
@@ -77,12 +77,12 @@ def same_range(one: Input, other: Input) -> bool:
 def check_range(
     part: Input, x: NDArray[Any], subject: str | None = None, *, clip: bool = False
 ) -> int:
-    """Refuse values that the input does not take; returns how many are to be clipped.
+    """Refuse values that the input does not accept; return the number of values to be clipped.
 
     Args:
-        x: float units.
-        subject: what to call them in the message.
-        clip: let values beyond the range pass, as they will be clipped.
+        x: values in float units.
+        subject: what the error message calls them.
+        clip: accept values beyond the range, because they will be clipped.
 
     Raises:
         InputError: NaN, infinity, beyond the range, or fractions where spikes are declared.
@@ -122,9 +122,9 @@ def check_scale(part: Input, x: NDArray[Any], subject: str | None = None) -> Non
 def encoded(
     part: Input, x: NDArray[Any], *, clip: bool = False
 ) -> tuple[NDArray[np.int32], Change]:
-    """The chip's integers of `x`, and what encoding changed.
+    """Encode `x` as the chip's integers; also return what encoding changed.
 
-    Where the chip's own grid is coarse, a warning is logged.
+    A warning is logged if the grid is coarse.
 
     Raises:
         InputError: see `check_range`.
@@ -138,7 +138,7 @@ def encoded(
 
 
 def change(part: Input, x: NDArray[Any], made: NDArray[np.int32] | None = None) -> Change:
-    """What clip(round(x * scale), low, high) does to `x`; `made` takes those integers."""
+    """What clip(round(x * scale), low, high) changes in `x`; the integers are stored in `made`."""
     flat = x.reshape(-1)
     target = None if made is None else made.reshape(-1)
     clipped = rounded = 0
@@ -181,15 +181,15 @@ def _out_of_range(part: Input, subject: str, x: NDArray[Any], clipped: int) -> s
     )
     if x.dtype.kind in "iu" and part.scale != 1 and part.low <= x.min() and x.max() <= part.high:
         return (
-            f"{text}; divided by the input's scale of {part.scale:g} they would fit (a chip network"
-            " runs on such integers as they are)"
+            f"{text}; divide them by the input's scale of {part.scale:g} (only a chip network "
+            "takes such integers directly)"
         )
     return f"{text}; scale them as for training, or clip them: np.clip(x, {low:g}, {high:g})"
 
 
 def _too_coarse(part: Input, x: NDArray[Any], found: Change) -> str:
     return (
-        f"{found.rounded:,} of {x.size:,} values lie between the integers that x * "
-        f"{part.scale:g} is rounded to, which changes them by {100 * found.rounding:.0f} % (rms; "
-        f"they span {float(x.min()):g}..{float(x.max()):g}, declared are {part.low}..{part.high})"
+        f"rounding x * {part.scale:g} to integers affects {found.rounded:,} of {x.size:,} values "
+        f"and changes them by {100 * found.rounding:.0f} % (rms); x spans "
+        f"{float(x.min()):g}..{float(x.max()):g}, the declared integers are {part.low}..{part.high}"
     )

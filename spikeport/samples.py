@@ -13,7 +13,7 @@ from spikeport.errors import InputError
 from spikeport.network import Input
 from spikeport.part_rules import as_array
 from spikeport.sample_axes import batch_shape as batch_shape
-from spikeport.sample_axes import check_told, is_static
+from spikeport.sample_axes import check_batch_axis, is_static
 from spikeport.sample_values import Change, change, check_range, encoded, float_range
 
 Samples = ArrayLike | Mapping[str, ArrayLike]
@@ -22,10 +22,10 @@ every step; (T, B, *shape) has its own values for each step."""
 
 
 class SampleSet(dict[str, NDArray[Any]]):
-    """Checked arrays by input name: what their axes mean is known and is not asked again.
+    """Checked arrays by input name; the meaning of their axes is settled and not checked again.
 
     Attributes:
-        changes: per input that was encoded, what that did to its values.
+        changes: what encoding changed, per encoded input.
     """
 
     def __init__(
@@ -47,12 +47,12 @@ def check_samples(
 
     Args:
         widen: without it arrays come back as they were given, which copies nothing.
-        static: (B, *shape) is meant, also where B = T.
+        static: the samples are (B, *shape), even if B = T.
 
     Raises:
         InputError: empty, of wrong shape or type, out of the declared range, of unequal B,
-            or an input is missing or unknown; or spikes (B, *shape) with B = T, which may be one
-            sample of T steps (see `sample_axes.check_told`).
+            or an input is missing or unknown; or spikes (B, *shape) with B = T, which may also be
+            one sample of T steps (see `sample_axes.check_batch_axis`).
     """
     shaped = _shaped(inputs, steps, samples, static)
     return SampleSet({part.name: _integers(part, array, widen) for part, array in shaped})
@@ -66,13 +66,13 @@ def check_float_samples(
     static: bool = False,
     clip: bool = False,
 ) -> SampleSet:
-    """As `check_samples`, for float units: float64 arrays whose values the inputs take.
+    """As `check_samples`, for samples in float units; returns float64 arrays.
 
     Args:
-        clip: bring values beyond the declared range to its ends instead of refusing them.
+        clip: clip values beyond the declared range instead of refusing them.
 
     Raises:
-        InputError: as `check_samples`; or see `sample_values.check_range`.
+        InputError: as `check_samples` and `sample_values.check_range`.
     """
     arrays = SampleSet()
     for part, array in _shaped(inputs, steps, samples, static):
@@ -97,11 +97,11 @@ def encode_samples(
     """Float samples as the chip's integers: clip(round(x * scale), low, high), int32.
 
     Args:
-        static: (B, *shape) is meant, also where B = T.
+        static: the samples are (B, *shape), even if B = T.
         clip: clip values beyond the declared range instead of refusing them.
 
     Returns:
-        Arrays by input name; `changes` tells how many values were clipped and rounded.
+        Arrays by input name; `changes` has the numbers of clipped and rounded values.
 
     Raises:
         InputError: the samples do not fit, lie beyond the declared range, or are fractions where
@@ -117,7 +117,7 @@ def encode_samples(
 
 
 def round_samples(inputs: Sequence[Input], floats: Mapping[str, NDArray[Any]]) -> SampleSet:
-    """Checked float samples as the integers of inputs that may be coarser than the declared ones.
+    """Encode checked float samples for `inputs`, which may be coarser than the declared ones.
 
     As `encode_samples`, without its checks and warnings.
     """
@@ -191,7 +191,7 @@ def _shaped(
         raise InputError(f"samples: inputs have different sample counts {sorted(sizes)}")
     if not (static or timed or isinstance(samples, SampleSet)):
         for part, array in shaped:
-            check_told(part, steps, len(array))
+            check_batch_axis(part, steps, len(array))
     return shaped
 
 

@@ -1,7 +1,8 @@
 """Files of named arrays and a JSON header: safetensors, never pickle, with a format version.
 
-The header stands in the safetensors metadata under the key `spikeport`. Its `digest` is the
-SHA-256 of all else in it and of the arrays; files of Spikeport 0.1.0 have none and still read.
+The header is stored in the safetensors metadata under the key `spikeport`. Its `digest` is the
+SHA-256 of the rest of the header and of the arrays. Files written by Spikeport 0.1.0 have no digest
+and can still be read.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class Format:
         name, version: what its header states.
         what: for messages, as "Spikeport network".
         writer: name of the function that writes it.
-        keys: what else its header holds.
+        keys: the other keys of its header.
     """
 
     name: str
@@ -67,7 +68,7 @@ def read_tensors(path: str | os.PathLike[str], kind: Format) -> tuple[dict[str, 
     """The header and the arrays that `write_tensors` wrote.
 
     Raises:
-        InputError: the file is missing, damaged, of another kind or version, or was changed.
+        InputError: the file is missing, damaged, of another kind or version, or was modified.
     """
     header, arrays = unpack(
         path,
@@ -88,7 +89,7 @@ def read_tensors(path: str | os.PathLike[str], kind: Format) -> tuple[dict[str, 
 
 
 def pack(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], key: str = KEY) -> bytes:
-    """A safetensors file with `header` as JSON under `key`."""
+    """Serialize arrays as safetensors, with `header` as JSON under `key` in the metadata."""
     whole = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     metadata = {key: json.dumps(header, sort_keys=True, allow_nan=False)}
     data: bytes = safetensors.numpy.save(whole, metadata=metadata)
@@ -96,10 +97,10 @@ def pack(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], key: str
 
 
 def unpack(path: str | os.PathLike[str], refusal: str, key: str = KEY) -> tuple[Any, Arrays]:
-    """What `pack` made, nothing of it interpreted: the header, None if there is none, and arrays.
+    """The inverse of `pack`: the uninterpreted header (None if there is none) and the arrays.
 
     Args:
-        refusal: what to say of a file that is not safetensors or is damaged.
+        refusal: the error message for a file that is damaged or not safetensors.
 
     Raises:
         InputError: no such file, not safetensors, damaged, or a tensor of a type that NumPy lacks.
@@ -128,7 +129,7 @@ def unpack(path: str | os.PathLike[str], refusal: str, key: str = KEY) -> tuple[
 
 
 def with_digest(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
-    """The header as JSON gives it back, with its digest."""
+    """The header as read back from JSON, with its digest added."""
     plain: dict[str, Any] = json.loads(json.dumps(header, allow_nan=False))
     return {**plain, DIGEST: digest(plain, arrays)}
 
@@ -136,7 +137,7 @@ def with_digest(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -
 def check_digest(
     path: str | os.PathLike[str], header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]
 ) -> None:
-    """Compare the digest that a header states, if it does, with what header and arrays have.
+    """Check the digest in a header, if there is one, against the header and the arrays.
 
     Raises:
         InputError: they differ.

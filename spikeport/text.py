@@ -1,8 +1,8 @@
-"""Text from outside (names, paths, values, what other programs say) as it may be shown.
+"""Make untrusted text (names, paths, values, output of other programs) safe to display.
 
-What a file or a user gives is printed as it is, except for characters that do not stand for
-themselves on a line: those are escaped as Python does it (`\\x1b`, `\\n`, `\\u202e`), so that they
-cannot command a terminal, begin a line, or hide or reorder the text around them.
+Text is shown verbatim, except for characters that are not printable on a line. They are escaped as
+in a Python string (`\\x1b`, `\\n`, `\\u202e`), so that they cannot control a terminal, start a new
+line, or hide or reorder the text around them.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 LONGEST_WORD = 500
-"""Characters of one word in a message; a path has at most a few hundred."""
+"""Longest word in a message, in characters; paths have a few hundred at most."""
 LONGEST_MESSAGE = 4000
 LONGEST_VALUE = 200
-"""Characters of a value that a message quotes."""
+"""Longest value that a message quotes, in characters."""
 _MARK = 40
-"""Room for what `cut` says in the place of what it leaves out."""
+"""Length of the note that `cut` puts in place of the removed text."""
 
-# Printable by their category, but drawn as nothing or as a space.
+# Printable by Unicode category, but rendered as nothing or as a space.
 _BLANK = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )
@@ -28,9 +28,9 @@ _WORD = re.compile(rf"\S{{{LONGEST_WORD + 1},}}")
 
 
 def shown(text: str) -> str:
-    """`text` with every character escaped that is not printable; stable when applied again.
+    """`text` with all unprintable characters escaped; idempotent.
 
-    Escaped are controls (C0, C1, line breaks, tabs), spaces other than " ", bidirectional and
+    Escapes control characters (C0, C1, line breaks, tabs), spaces other than " ", bidirectional and
     other format characters, zero-width and blank characters, lone surrogates (bytes of a file
     name that are not UTF-8), private and unassigned code points.
     """
@@ -45,7 +45,7 @@ def shown(text: str) -> str:
 
 
 def cut(text: str, longest: int) -> str:
-    """`text`, or its beginning and end with its length between them; at most `longest` long."""
+    """Shorten `text` to at most `longest` characters: its start, its length, its end."""
     if len(text) <= longest:
         return text
     tail = (longest - _MARK) // 3
@@ -54,31 +54,33 @@ def cut(text: str, longest: int) -> str:
 
 
 def quoted(value: Any, longest: int = LONGEST_VALUE) -> str:
-    """A value as a message names it: text in quotes, all else as its repr, cut and escaped."""
+    """A value for a message: strings in quotes, other types as repr; shortened and escaped."""
     if isinstance(value, str):
         return f"'{shown(cut(str(value), longest))}'"
     try:
         text = repr(value)
-    except (ValueError, RecursionError):  # integers of thousands of digits, nesting as deep
-        text = f"a value of type {type(value).__name__} that is too long to be written"
+    except (ValueError, RecursionError):  # integers of thousands of digits, deep nesting
+        text = f"a value of type {type(value).__name__} that is too long to print"
     return shown(cut(text, longest))
 
 
 def one_line(message: str) -> str:
-    """A message on one line: escaped, with long words and what is beyond any message cut."""
+    """A message on one line: escaped, with long words and long messages shortened."""
     text = _WORD.sub(lambda word: cut(word[0], LONGEST_WORD), shown(message))
-    # Shorter than the limit, so that what is put in front of it later does not cut it again.
+    # Below the limit, so that a prefix added later does not shorten it again.
     return text if len(text) <= LONGEST_MESSAGE else cut(text, LONGEST_MESSAGE * 3 // 4)
 
 
 def json_text(data: Any, **options: Any) -> str:
-    """Indented JSON of the true text: what cannot be shown stands in it as JSON's `\\uXXXX`."""
+    """Indented JSON of the original text, with unprintable characters as `\\uXXXX`."""
     text = json.dumps(data, indent=2, ensure_ascii=False, **options)
-    return "\n".join(map(_escaped_in_json, text.split("\n")))  # within strings it writes \n
+    return "\n".join(
+        map(_escaped_in_json, text.split("\n"))
+    )  # line breaks within strings are escaped
 
 
 def is_web_address(url: str) -> bool:
-    """Whether a link to `url` leads to a page: http or https and a host, nothing else."""
+    """Whether `url` may become a link: http or https, with a host."""
     if shown(url) != url or " " in url or "\\" in url:
         return False
     try:

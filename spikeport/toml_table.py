@@ -70,7 +70,7 @@ def nearest(key: str, known: Iterable[str]) -> str:
 
 
 def parse_change(text: str) -> tuple[str, Any]:
-    """A key and its value from `key=value`; the value is TOML, or else a text as it stands.
+    """Split `key=value`; the value is parsed as TOML, or else taken as a plain string.
 
     Raises:
         InputError: there is no `=`.

@@ -1,4 +1,4 @@
-"""Reading TOML that anybody may have written."""
+"""Parse untrusted TOML, with limits on size, nesting and integers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _LARGEST = 2**64
 
 
 def read_text(path: Path) -> str:
-    """The text of a file of at most MAX_TEXT_BYTES.
+    """Read a UTF-8 file of at most MAX_TEXT_BYTES.
 
     Raises:
         OSError, UnicodeDecodeError: it cannot be read, is longer, or is not UTF-8.
@@ -26,7 +26,7 @@ def read_text(path: Path) -> str:
 
 
 def parse_toml(text: str, subject: str) -> dict[str, Any]:
-    """The tables of a TOML text.
+    """Parse TOML into nested dictionaries.
 
     Raises:
         InputError: not TOML, nested deeper than MAX_NESTING, or an integer beyond 64 bits.
@@ -35,7 +35,7 @@ def parse_toml(text: str, subject: str) -> dict[str, Any]:
         found = tomllib.loads(text)
     except RecursionError:
         raise InputError(f"{subject}: is nested deeper than {MAX_NESTING}") from None
-    except ValueError as error:  # A TOMLDecodeError is one.
+    except ValueError as error:  # the base of TOMLDecodeError
         raise InputError(f"{subject}: is not TOML: {error}") from error
     waiting: list[tuple[str, Any, int]] = [("", found, 0)]
     while waiting:

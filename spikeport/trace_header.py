@@ -58,7 +58,9 @@ class TraceHeader:
         integer("trace: steps", self.steps, 1, _MOST)
         for name, shape in self.shapes.items():
             if not _NAME.fullmatch(name) or name == ".":
-                raise InputError(f"trace: population {quoted(name)} cannot be named so in a file")
+                raise InputError(
+                    f"trace: population name {quoted(name)} cannot be stored in a file"
+                )
             for size in shape:
                 integer(f"trace: shape {shape} of '{name}': size", size, 1, 2**31 - 1)
         for variable, population in self.recorded:

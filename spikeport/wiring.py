@@ -10,9 +10,9 @@ from spikeport.network import BiasInjection, Coding, Convolution, DeployedNetwor
 
 
 class SynapseKind(StrEnum):
-    """How a connection is stored, which decides what an event on it costs.
+    """Storage format of a connection, which determines what an event on it costs.
 
-    DENSE is a row of weights for each source neuron, zeros included; CONV a kernel that all
+    DENSE stores a row of weights per source neuron, zeros included; CONV one kernel that all
     positions share.
     """
 

@@ -49,7 +49,7 @@ def quantize(
     Args:
         samples: calibration samples in float units, (B, *shape) or (T, B, *shape); some hundred
             training samples are enough.
-        static: (B, *shape) is meant, also where B = T.
+        static: the samples are (B, *shape), even if B = T.
         clip: clip samples beyond the declared input range instead of refusing them.
 
     Raises:

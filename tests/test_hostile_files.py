@@ -118,7 +118,10 @@ def put(*place: Any, value: Any) -> Callable[[dict[str, Any]], None]:
         (put("network", "populations", value=[{}] * 5000), "there are 5000, the limit is 4096"),
         (put("network", "colour", value=1), "unknown key 'colour'"),
         (put("colour", value=1), "unknown key 'colour'"),
-        (put("provenance", value={"made": 3}), "provenance: 'made' is 3, must be texts by name"),
+        (
+            put("provenance", value={"made": 3}),
+            "provenance: 'made' is 3, must map strings to strings",
+        ),
     ],
 )
 def test_a_network_that_declares_too_much(

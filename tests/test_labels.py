@@ -88,10 +88,10 @@ def test_verbs_of_chip_networks(
     code, _, err = spikeport(verb.split()[0], *networks, "--data", data)
     if classes > OUTPUTS:
         assert code == 2
-        assert err == "spikeport: data set 'classes5': label 4, the network tells 4 classes\n"
+        assert err == "spikeport: data set 'classes5': label 4, the network has 4 outputs\n"
     else:
         assert code == 0
-    assert ("2 classes, the network tells 4" in caplog.text) == (classes < OUTPUTS)
+    assert ("2 classes, the network has 4 outputs" in caplog.text) == (classes < OUTPUTS)
 
 
 def test_energy_uses_no_labels_and_warns_only(
@@ -99,7 +99,7 @@ def test_energy_uses_no_labels_and_warns_only(
 ) -> None:
     code, _, _ = spikeport("energy", deployed(tmp_path), "--data", data_set(tmp_path, 5))
     assert code == 0
-    assert "data set 'classes5': 5 classes, the network tells 4" in caplog.text
+    assert "data set 'classes5': 5 classes, the network has 4 outputs" in caplog.text
 
 
 @pytest.mark.parametrize("verb", ["ladder", "diagnose", "run"])
@@ -108,7 +108,7 @@ def test_verbs_of_checkpoints(tmp_path: Path, spikeport: Spikeport, verb: str) -
     options = () if verb == "run" else ("--out", tmp_path / "out")
     code, _, err = spikeport(verb, path, "--data", more, *options)
     assert code == 2
-    assert err == "spikeport: data set 'classes5': label 4, the network tells 4 classes\n"
+    assert err == "spikeport: data set 'classes5': label 4, the network has 4 outputs\n"
 
 
 def test_quantize_uses_no_labels_and_warns_only(
@@ -117,7 +117,7 @@ def test_quantize_uses_no_labels_and_warns_only(
     path, more = checkpoint(tmp_path, OUTPUTS), data_set(tmp_path, OUTPUTS + 1)
     code, _, _ = spikeport("quantize", path, "--data", more, "-o", tmp_path / "q.spikeport")
     assert code == 0
-    assert "data set 'classes5': 5 classes, the network tells 4" in caplog.text
+    assert "data set 'classes5': 5 classes, the network has 4 outputs" in caplog.text
 
 
 def test_training_from_a_network_of_other_classes(tmp_path: Path) -> None:
@@ -135,10 +135,10 @@ def test_functions_judge_labels_alike(tmp_path: Path) -> None:
     data = load_dataset(data_set(tmp_path, OUTPUTS + 1))
     network = build_network(config, data.input, OUTPUTS)
     assert network.classes == output_count(exported(network)) == OUTPUTS
-    with pytest.raises(InputError, match="accuracy: label 4, the network tells 4 classes"):
+    with pytest.raises(InputError, match="accuracy: label 4, the network has 4 outputs"):
         measure_accuracy(network, data.test_x, data.test_y)
     measure_accuracy(network, data.test_x, data.test_y, np.flatnonzero(data.test_y < OUTPUTS))
-    with pytest.raises(InputError, match="data set 'classes5': label 4, the network tells 4"):
+    with pytest.raises(InputError, match="data set 'classes5': label 4, the network has 4 outputs"):
         climb(network, data, tmp_path)
 
 
@@ -152,12 +152,12 @@ def test_the_rule_itself(caplog: pytest.LogCaptureFixture) -> None:
     check_labels("x", 3, 4)
     check_classes("x", 4, 4)
     assert caplog.messages == []
-    with pytest.raises(InputError, match="x: label 4, the network tells 4 classes"):
+    with pytest.raises(InputError, match="x: label 4, the network has 4 outputs"):
         check_labels("x", 4, 4)
-    with pytest.raises(InputError, match="x: label 4, the network tells 4 classes"):
+    with pytest.raises(InputError, match="x: label 4, the network has 4 outputs"):
         check_classes("x", 5, 4)
     assert caplog.messages == []
-    check_classes("x", 5, 4, judged=False)
+    check_classes("x", 5, 4, labels_used=False)
     check_classes("x", 3, 4)
     assert len(caplog.messages) == 2
 

@@ -145,7 +145,7 @@ def test_order_is_topological_and_recurrence_is_allowed() -> None:
                     Dense("out", "hidden", np.ones((72, 3), int)),
                 )
             ),
-            "delay-free connections form a cycle through or before 'hidden', 'out'",
+            "delay-free connections form a cycle at or upstream of 'hidden', 'out'",
         ),
         (
             lambda: small(populations=(*small().populations, Population("out", (2,), vth=1))),

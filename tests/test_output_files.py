@@ -63,7 +63,7 @@ def test_an_output_that_is_the_input(
     before = contents(work)
     code, _, err = spikeport(verb, given, option, out)
     assert code == 2
-    said = f"{option} {Path(out)}: is to be written, but is the same file as the input {given}"
+    said = f"{option} {Path(out)}: is the same file as the input {given}"
     assert said in one_line(err)
     assert contents(work) == before
 

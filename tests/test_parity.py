@@ -173,13 +173,13 @@ def test_each_stage_is_compared_with_training_too() -> None:
     fewer = from_spikes(spikes)
     # Equal to the stage above, and yet a fifth of the spikes is gone since training.
     row = build_row("x", fewer, LABELS, above=fewer, training=training)
-    assert re.match(r"FAILED: 'conv' has \d+ spikes where training has \d+ \(-2", row.verdict)
+    assert re.match(r"FAILED: 'conv' has \d+ spikes, training has \d+ \(-2", row.verdict)
     loose = Limits(max_spike_change=0.5)
     row = build_row("x", fewer, LABELS, above=fewer, training=training, limits=loose)
     assert (row.verdict, row.passed) == ("identical", True)
     wrong = dataclasses.replace(training, scores=WRONG)
     row = build_row("x", wrong, LABELS, above=wrong, training=training)
-    assert row.verdict == "FAILED: accuracy is 100.00 points below training's, limit 1"
+    assert row.verdict == "FAILED: accuracy is 100.00 points below training, limit 1"
     few = from_spikes({name: s[:, :3] for name, s in training.trace.spikes.items()})
     row = build_row("x", few, LABELS, above=few, training=training)
     assert row.drift is not None

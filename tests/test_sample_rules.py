@@ -151,7 +151,7 @@ def test_fractions_for_an_input_of_spikes_are_refused(entry: str) -> None:
 SHAPES: dict[str, tuple[tuple[int, ...], str]] = {
     "channels last": ((7, 4, 2, 3), "they look like channels last"),
     "flat": ((7, 24), r"x\.reshape\(-1, 3, 4, 2\) has that shape"),
-    "rows and columns": ((7, 3, 2, 4), "rows and columns look exchanged"),
+    "rows and columns": ((7, 3, 2, 4), "rows and columns look swapped"),
     "too few": ((7, 4, 2), r"\(7, 4, 2\), must be"),
     "too many": ((5, 7, 1, 3, 4, 2), r"\(5, 7, 1, 3, 4, 2\), must be"),
     "one sample": ((3, 4, 2), r"this is one sample, x\[None\]"),
@@ -212,7 +212,7 @@ STRANGE: dict[str, tuple[Any, str]] = {
     "objects": (GREY.astype(object), "type object, must be numbers"),
     "times": (GREY.astype("m8[s]"), "must be numbers"),
     "nothing": (None, "type object|shape"),
-    "bytes 0..255": ((GREY * 255).astype(np.uint8), "divided by the input's scale of 255"),
+    "bytes 0..255": ((GREY * 255).astype(np.uint8), "divide them by the input's scale of 255"),
     "sparse": (torch.tensor(GREY).to_sparse(), "is not an array of numbers"),
 }
 
@@ -318,10 +318,10 @@ def test_a_scale_that_rounds_the_samples_away(
 ) -> None:
     """An error where it is declared, a warning where a chip's input may be meant so."""
     for entry in ("quantize", "to_chip", "a data set"):
-        with pytest.raises(InputError, match=r"which changes them by \d+ % \(rms"):
+        with pytest.raises(InputError, match=r"changes them by \d+ % \(rms\)"):
             ENTRIES[entry](part, x)
     encode_samples((part,), T, x)
-    assert "which changes them by" in caplog.text
+    assert "changes them by" in caplog.text
 
 
 def test_quantize_clips_only_when_asked_and_reports_it() -> None:
@@ -385,7 +385,7 @@ def test_one_step_is_one_step() -> None:
 
 def test_batch_first_is_named() -> None:
     x = np.zeros((9, T, 1, 4, 4), int)
-    with pytest.raises(InputError, match=r"have 9 steps, the network T = 5; if the batch axis"):
+    with pytest.raises(InputError, match=r"have 9 steps, the network has T = 5; if the batch axis"):
         check_samples((SPIKES,), T, x)
 
 

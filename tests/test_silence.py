@@ -64,7 +64,7 @@ def test_nothing_fires() -> None:
     assert [row.verdict for row in report.rows] == [NOTHING_FIRES] * 2
     assert report.rows[1].silent == ("conv", "out")
     assert (report.rows[1].silent_outputs, report.rows[1].tied_outputs) == (8, 0)
-    assert headline(report) == "No neuron fires in 2 of 2 stages: nothing shown"
+    assert headline(report) == "No neuron fires in 2 of 2 stages: inconclusive"
     for shown in (terminal(report), render_html(report)):
         assert "identical" not in shown
         assert "outputs are silent on 8 of 8 samples" in shown

@@ -136,11 +136,11 @@ def test_a_path_is_never_cut() -> None:
 
 
 def test_values_that_python_cannot_write_or_writes_at_length() -> None:
-    assert quoted(16**5000) == "a value of type int that is too long to be written"
+    assert quoted(16**5000) == "a value of type int that is too long to print"
     nested: list[object] = []
     for _ in range(100_000):
         nested = [nested]
-    assert quoted(nested) == "a value of type list that is too long to be written"
+    assert quoted(nested) == "a value of type list that is too long to print"
     assert len(quoted(list(range(10**5)))) <= LONGEST_VALUE
     assert "characters)" in quoted(np.arange(999).tolist())
     assert quoted({"a\x1b": None}) == "{'a\\x1b': None}"

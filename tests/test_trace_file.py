@@ -315,7 +315,7 @@ FAULTS: dict[str, tuple[Callable[[h5py.File], None], str]] = {
         lambda f: rewrite(f, "v/a/neurons", np.array([3, 5], np.uint8)), "has shape (3, 6, 3)"
     ),
     "text values": (lambda f: rewrite(f, "u/a/values", "x"), "must be numbers"),
-    "big chunk": (big_chunk, "has chunks of"),
+    "big chunk": (big_chunk, "in chunks of"),
     "giant": (giant, "declares"),
     "endless": (silent, "limit"),
 }  # fmt: skip

@@ -230,5 +230,5 @@ def test_what_does_not_fit_is_refused() -> None:
     x, y = samples(2, static=True)
     with pytest.raises(InputError, match="diagnose: 5 samples and 4 labels, must be as many"):
         diagnose(network, x.float(), y[:4])
-    with pytest.raises(InputError, match="diagnose: label 3, the network tells 3 classes"):
+    with pytest.raises(InputError, match="diagnose: label 3, the network has 3 outputs"):
         diagnose(network, x.float(), torch.full_like(y, 3))

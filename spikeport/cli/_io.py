@@ -194,12 +194,12 @@ def data_for(
     name: str,
     changes: Sequence[str] | None,
     *,
-    judged: bool = True,
+    labels_used: bool = True,
 ) -> Dataset:
     """As `open_data`, with its classes compared with the network's outputs (`check_classes`)."""
     data = open_data(name, network.steps, changes)
     subject = f"data set '{data.name}'"
-    check_classes(subject, data.classes, output_count(network), judged=judged)
+    check_classes(subject, data.classes, output_count(network), labels_used=labels_used)
     return data
 
 

@@ -147,7 +147,7 @@ def energy(
     prices = load_profile(profile)
     events = _events(opened, activity, counts)
     if events is None:
-        dataset = _io.data_for(opened, data, changes, judged=False)
+        dataset = _io.data_for(opened, data, changes, labels_used=False)
         events = _run_events(opened, _io.chip_samples(opened, dataset, samples, clip))
     estimate = estimate_energy(opened, events, prices)
     if activity is not None:

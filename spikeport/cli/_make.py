@@ -139,7 +139,7 @@ def quantize(
         raise InputError(
             f"{network}: holds chip integers already; `spikeport export` writes them to a file"
         )
-    dataset = _io.data_for(float_network, data, changes, judged=False)
+    dataset = _io.data_for(float_network, data, changes, labels_used=False)
     float_network = _io.declared(float_network, dataset)
     result = run_quantization(
         float_network,
