@@ -169,7 +169,7 @@ def test_ranges_of_inputs_that_say_none() -> None:
     assert (bias.low, bias.high) == (fx.BIAS_MANTISSA_MIN, fx.BIAS_MANTISSA_MAX)
     assert Input("x", (2,), Coding.BIAS, low=0).high == fx.BIAS_MANTISSA_MAX
     for given in ({}, {"low": 0}, {"high": 9}):
-        with pytest.raises(InputError, match="graded values need the range"):
+        with pytest.raises(InputError, match="graded inputs must state their range"):
             Input("x", (2,), Coding.GRADED, **given)
     made = Network(bias, Population("p", 2, 9), BiasInjection("x", "p"), Readout("p"), 3)
     assert run("native", made, np.full((2, 2), -4096)).spike_counts["p"].sum() == 0

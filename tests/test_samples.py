@@ -49,7 +49,7 @@ def test_encoding_rounds_and_clips() -> None:
     [
         (np.zeros((0, 1, 2, 2), int), r"data set is empty \(B = 0\)"),
         (np.zeros((5, 2, 2), int), r"shape \(5, 2, 2\), must be \(B, 1, 2, 2\) or \(T, B, "),
-        (np.zeros((3, 5, 1, 2, 2), int), "have 3 steps, the network T = 4"),
+        (np.zeros((3, 5, 1, 2, 2), int), "have 3 steps, the network has T = 4"),
         (np.full((1, 1, 2, 2), 17), r"values span 17\.\.17, must lie in 0\.\.16"),
         (np.zeros((1, 1, 2, 2)), "type float64, must be integers"),
         ({"pixel": np.zeros((1, 1, 2, 2), int)}, "'pixel' is no input"),
