@@ -120,12 +120,12 @@ def test_a_foreign_file_takes_the_declaration_of_the_data(tmp_path: Path, said: 
     given = ("--dt", "1e-3", "-T", 5)
     code, _, _, log = said("quantize", foreign, "-o", chip, *given)
     assert code == 0
-    assert "as data set 'digits' it is taken as graded values of 0..1 (integers 0..16)" in log
+    assert "those of data set 'digits', graded values of 0..1 (integers 0..16)" in log
     (part,) = load_network(chip).inputs
     assert (part.coding, part.high / part.scale) == (Coding.GRADED, 1)
     assert said("run", chip, "-n", 9)[3] == ""
     _, out, _, _ = said("inspect", foreign, *given)
-    assert "assumed, the file does not say" in " ".join(out.split())
+    assert "assumed, not stated in the file" in " ".join(out.split())
 
 
 def test_energy_from_the_counts_of_a_run(tmp_path: Path, said: Any) -> None:
@@ -179,7 +179,7 @@ def test_counts_that_cannot_be_read(tmp_path: Path, said: Any) -> None:
     assert "is not a JSON file" in one_line(err)
     code, _, err, _ = said("energy", path, "--counts", path, "--activity", "0.1")
     assert code == 2
-    assert "--counts gives the events already" in one_line(err)
+    assert "--activity 0.1 and --counts exclude each other" in one_line(err)
 
 
 @pytest.mark.parametrize(

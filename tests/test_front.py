@@ -106,7 +106,7 @@ def test_front_trains_one_network_per_budget_and_goes_on(
     start = out / "unbounded.safetensors"
     code, _, err = spikeport(*command, "--budgets", "9uJ", "--from", start)
     assert code == 2
-    assert "front.json: was made with start None, cannot go on with" in one_line(err)
+    assert "front.json: was made with start None, cannot continue with" in one_line(err)
     code, text, _ = spikeport(
         *("front", "digits", "-o", tmp_path / "other", *SMALL, "--json", "--budgets", "9uJ"),
         *("--from", start),

@@ -175,8 +175,8 @@ def test_settings_of_data_on_the_command_line(
         )
     assert caplog.messages == []
     for change, said in (
-        ("full_scale=1", "--set full_scale: must be a setting of the data, as data.full_scale=16"),
-        ("training.steps=2", "--set training.steps: must be a setting of the data"),
+        ("full_scale=1", "--set full_scale: must be a data setting, such as data.full_scale=16"),
+        ("training.steps=2", "--set training.steps: must be a data setting"),
         ("data.full_scal=1", "unknown key 'full_scal'; did you mean 'full_scale'?"),
         ("data.full_scale", "--set 'data.full_scale': must be key=value"),
         ("data.size=3", "size is 3, but data set"),

@@ -83,8 +83,8 @@ def test_a_silent_readout_of_a_network_that_fires() -> None:
     assert line.split().count("–") == 2  # no energy, and no answers that could differ
     assert '<span class="mute">–</span>' in render_html(report)
     assert silence_notes(report) == (
-        "every stage: population 'out' fires on no sample",
-        "every stage: outputs are silent on 8 of 8 samples, which are read as class 0",
+        "every stage: population 'out' never fires",
+        "every stage: outputs are silent on 8 of 8 samples, which count as class 0",
     )
 
 
@@ -97,7 +97,7 @@ def test_a_stage_that_falls_silent_is_named() -> None:
     )
     assert second.passed
     notes = silence_notes(ladder(first, second))
-    assert notes[0] == "chip: population 'conv' fires on no sample"
+    assert notes[0] == "chip: population 'conv' never fires"
 
 
 def test_a_failure_stays_one() -> None:
@@ -121,7 +121,7 @@ def test_many_ties_are_noted() -> None:
     report = two_rows(tied)
     assert report.rows[0].tied_outputs == 8
     (note,) = silence_notes(report)
-    assert "the highest output is shared on 8 of 8 samples" in note
+    assert "the highest score is shared on 8 of 8 samples" in note
 
 
 def test_membranes_that_move_are_not_silent() -> None:

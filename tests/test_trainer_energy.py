@@ -295,7 +295,7 @@ def test_a_killed_run_with_a_budget_resumes_to_the_same_bits(tmp_path: Path, rul
         train(config, data, killing_after(5), checkpoint=path, minutes=0, start=start)
     assert_same_weights(state(train(config, data, checkpoint=path, resume=True)), state(whole))
     with pytest.raises(
-        InputError, match=r"trained with energy_budget_uj 0\.046, cannot go on with"
+        InputError, match=r"trained with energy_budget_uj 0\.046, cannot continue with"
     ):
         train(
             dataclasses.replace(config, energy_budget_uj=None), data, checkpoint=path, resume=True

@@ -380,7 +380,7 @@ def test_only_the_same_run_is_resumed(tmp_path: Path) -> None:
     path = tmp_path / "run.safetensors"
     config = dataclasses.replace(TINY, epochs=1)
     train(config, tiny_data(), checkpoint=path)
-    with pytest.raises(InputError, match=r"trained with lr 0\.3, cannot go on with 0\.2"):
+    with pytest.raises(InputError, match=r"trained with lr 0\.3, cannot continue with 0\.2"):
         train(dataclasses.replace(config, lr=0.2), tiny_data(), checkpoint=path, resume=True)
     with pytest.raises(InputError, match=r"trained on other data \('quadrants'\)"):
         train(config, tiny_data(40), checkpoint=path, resume=True)

@@ -25,15 +25,16 @@ def check_same_run(
         saved, asked = getattr(state.config, field.name), getattr(config, field.name)
         if saved != asked:
             raise InputError(
-                f"{path}: was trained with {field.name} {quoted(saved)}, cannot go on with "
+                f"{path}: was trained with {field.name} {quoted(saved)}, cannot continue with "
                 f"{quoted(asked)}"
             )
     if state.fingerprint != data.fingerprint or not takes(state.model, data.input):
         raise InputError(
-            f"{path}: was trained on other data ('{state.data}'), cannot go on with '{data.name}'"
+            f"{path}: was trained on other data ('{state.data}'), cannot continue with "
+            f"'{data.name}'"
         )
     if state.teacher != teacher:
-        raise InputError(f"{path}: was trained with another teacher, cannot go on with this one")
+        raise InputError(f"{path}: was trained with another teacher, cannot continue with this one")
 
 
 def load_best(path: str | PathLike[str], state: Checkpoint) -> AnyNetwork | None:

@@ -21,22 +21,22 @@ INTERRUPTED = 128 + signal.SIGINT
 READER_GONE = 128 + signal.SIGPIPE
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 _SHORT = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)
-"""What the machine may be short of: open files, memory, processes."""
+"""Exhausted resources: open files, memory, processes."""
 
 
 def main() -> None:
     """Entry point of `spikeport`.
 
     Exit codes: 0 fine, 1 a parity or limit check failed, 2 bad usage or input, or an output that
-    cannot be written, 3 backend unavailable, 70 a bug in Spikeport, 130 interrupted, 141 nobody
-    reads standard output any more.
+    cannot be written, 3 backend unavailable, 70 a bug in Spikeport, 130 interrupted, 141 broken
+    pipe on standard output.
     """
     try:
         with _interrupts_end():
             _open_streams()
             _leave_lost_folder()
-            # Else numba takes both from .numba_config.yaml in the current folder, and so what it
-            # unpickles and imports.
+            # Otherwise numba reads both from .numba_config.yaml in the current folder, and with
+            # them what it unpickles and imports.
             for name in ("NUMBA_CACHE_DIR", "NUMBA_CACHE_LOCATOR_CLASSES"):
                 os.environ.setdefault(name, "")
             show_warnings()
@@ -48,14 +48,14 @@ def main() -> None:
 
 
 def _exit_code(app: object) -> int:
-    """Run a Typer application; say what went wrong, and by which exit code."""
+    """Run a Typer application; report its error and return the exit code."""
     assert callable(app)
     output = os.fstat(1)
     try:
         app()
     except SystemExit as stop:
         if isinstance(stop.__context__, BrokenPipeError):
-            # What typer and rich make of one, of which rich lets standard output go nowhere.
+            # typer and rich turn a broken pipe into this; rich also redirects standard output.
             if os.path.samestat(output, os.fstat(1)):
                 return _unforeseen(stop.__context__)
             return READER_GONE
@@ -65,16 +65,16 @@ def _exit_code(app: object) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # pyo3's panics are no Exceptions
+    except BaseException as error:  # pyo3's panics are not Exceptions
         return _unforeseen(error)
     return 0
 
 
 def _unforeseen(error: BaseException) -> int:
-    """Tell an exception that no rule of Spikeport foresees: of the machine, or else a bug."""
+    """Report an unexpected exception: a problem of the machine, or else a bug."""
     text = str(error) or type(error).__name__
     if _is_memory(error):
-        _say(one_line(f"out of memory: {text}; take fewer samples, or a machine with more"))
+        _say(one_line(f"out of memory: {text}; use fewer samples or a machine with more"))
         return UNUSABLE
     if isinstance(error, OSError):
         if isinstance(error, BrokenPipeError) and _reader_gone():
@@ -82,15 +82,15 @@ def _unforeseen(error: BaseException) -> int:
         # Files have messages of their own, so this is the terminal, the pipe or a full disk there.
         subject = error.filename or ("standard output" if error.errno in _FULL else None)
         if subject is not None or error.errno in _SHORT:
-            said = error.strerror or text
-            _say(one_line(said if subject is None else f"{os.fsdecode(subject)}: {said}"))
+            reason = error.strerror or text
+            _say(one_line(reason if subject is None else f"{os.fsdecode(subject)}: {reason}"))
             return UNUSABLE
     _report(error)
     return BUG
 
 
 def _is_memory(error: BaseException) -> bool:
-    """Whether memory was short; torch tells that by errors of its own."""
+    """Whether memory ran out; torch has exceptions of its own for that."""
     return (
         isinstance(error, MemoryError)
         or type(error).__name__ == "OutOfMemoryError"
@@ -108,7 +108,7 @@ def _report(error: BaseException) -> None:
     _say(
         one_line(
             f"this is a bug in Spikeport {version('spikeport')}: {what}; please report it with the "
-            "traceback above and the command that you gave"
+            "traceback above and the command that you ran"
         )
     )
 
@@ -118,7 +118,7 @@ def _say(text: str) -> None:
 
 
 def _write(text: str) -> None:
-    """Write to standard error as far as that is possible; where it is not, nobody can be told."""
+    """Write to standard error if possible; if not, there is nowhere left to report it."""
     try:
         sys.stderr.write(text)
         sys.stderr.flush()
@@ -127,7 +127,7 @@ def _write(text: str) -> None:
 
 
 def _settle(code: int) -> int:
-    """Write what is buffered, so that Python's own end finds nothing to complain of."""
+    """Flush standard output, so that Python has nothing to complain about when it exits."""
     try:
         sys.stdout.flush()
     except BrokenPipeError:
@@ -143,14 +143,14 @@ def _settle(code: int) -> int:
 
 
 def _discard(number: int) -> None:
-    """Let a standard stream, with what it holds already, go nowhere."""
+    """Redirect a standard stream, including what it has buffered, to the null device."""
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, number)
     os.close(null)
 
 
 def _reader_gone() -> bool:
-    """Whether standard output or error is a pipe that nobody reads."""
+    """Whether standard output or error is a pipe that its reader has closed."""
     poll = select.poll()
     for number in (1, 2):
         poll.register(number, 0)
@@ -159,8 +159,8 @@ def _reader_gone() -> bool:
 
 @contextmanager
 def _interrupts_end() -> Iterator[None]:
-    """Within the block Ctrl-C ends the process at once: there is nothing yet to clean up, and an
-    exception from the middle of an import may come out as another one."""
+    """Within the block, Ctrl-C ends the process at once: there is nothing to clean up yet, and an
+    interrupted import may turn KeyboardInterrupt into another exception."""
     if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         yield
         return
@@ -172,9 +172,9 @@ def _interrupts_end() -> Iterator[None]:
 
 
 def _leave_lost_folder() -> None:
-    """Leave a current folder that was deleted, as torch and new processes cannot start there.
+    """Leave a current folder that was deleted: torch and child processes cannot start there.
 
-    In this one no file can be found or made either, so relative paths fail as before.
+    No file can be opened or created in the new one, so relative paths fail as before.
     """
     try:
         os.getcwd()
@@ -184,11 +184,11 @@ def _leave_lost_folder() -> None:
 
 
 def _open_streams() -> None:
-    """Give the standard streams that are closed (`>&-`) an end, as their numbers would go to the
-    next file that is opened; and let standard output show what its encoding does not have."""
+    """Connect closed standard streams (`>&-`) to the null device, because the next files opened
+    would get their numbers; and escape characters that the encoding of a stream lacks."""
     for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
         if getattr(sys, name) is None:
             os.dup2(os.open(os.devnull, os.O_RDWR), number)
             setattr(sys, name, open(number, mode, encoding="utf-8"))  # noqa: SIM115
         elif mode == "w" and isinstance(stream := getattr(sys, name), io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # A terminal may not have UTF-8.
+            stream.reconfigure(errors="backslashreplace")  # The terminal may not use UTF-8.

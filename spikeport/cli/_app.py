@@ -20,11 +20,11 @@ from spikeport.cli._show import backends, inspect
 from spikeport.text import one_line
 
 USAGE_ERROR: Any = typer.BadParameter.__mro__[1]
-"""The base of typer's errors of usage, which it has under no public name."""
+"""The base class of typer's usage errors, which typer does not export."""
 
 
 class _Verbs(TyperGroup):
-    """The verbs; usage errors show what was typed as text, on one line."""
+    """The verbs, with usage errors printed as plain text on one line."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -37,7 +37,7 @@ class _Verbs(TyperGroup):
 app = typer.Typer(
     name="spikeport",
     cls=_Verbs,
-    rich_markup_mode=None,  # Markup and emoji codes stand for themselves: `out:v:0`.
+    rich_markup_mode=None,  # so that help shows `out:v:0` and [...] literally
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},

@@ -101,8 +101,8 @@ def _check_same(folder: Path, document: dict[str, Any]) -> None:
     for key, value in document.items():
         if before[key] != value:
             raise InputError(
-                f"{path}: was made with {key} {quoted(before[key])}, cannot go on with "
-                f"{quoted(value)}; take another --out"
+                f"{path}: was made with {key} {quoted(before[key])}, cannot continue with "
+                f"{quoted(value)}; choose another --out"
             )
 
 

@@ -38,7 +38,7 @@ Data = Annotated[
 DataChanges = Annotated[
     list[str] | None,
     typer.Option(
-        "--set", metavar="data.KEY=VALUE", help="Change a setting of the data: data.full_scale=16."
+        "--set", metavar="data.KEY=VALUE", help="Change a data setting, such as data.full_scale=16."
     ),
 ]
 Out = Annotated[Path, typer.Option("--out", "-o", help="File to write.")]
@@ -55,8 +55,8 @@ Strict = Annotated[
     bool | None,
     typer.Option(
         "--strict/--no-strict",
-        help="For a NIR file from elsewhere: neurons fire above their threshold, as NIR documents, "
-        "or also at it.",
+        help="For a NIR file from another tool: neurons fire if v > threshold, as NIR documents, "
+        "or also if v equals it (--no-strict).",
     ),
 ]
 RecipeName = Annotated[
@@ -122,7 +122,7 @@ def check_out(option: str, out: Path, suffixes: Iterable[str], *inputs: str | Pa
     """Refuse an output before anything is computed for it: see `files.check_output`.
 
     Args:
-        inputs: every file that the verb reads; names that are no files do no harm.
+        inputs: every file that the verb reads; names that are not files are ignored.
     """
     try:
         check_output(out, suffixes=suffixes, inputs=[name for name in inputs if name is not None])
@@ -131,7 +131,7 @@ def check_out(option: str, out: Path, suffixes: Iterable[str], *inputs: str | Pa
 
 
 def check_out_folder(folder: Path, names: Iterable[str], *inputs: str | Path | None) -> None:
-    """The same for the files of these names that are to be written to `folder`."""
+    """As `check_out`, for output files with these names in `folder`."""
     if folder.is_dir():
         for name in names:
             check_out("--out", folder / name, (), *inputs)
@@ -184,7 +184,7 @@ def open_data(name: str, steps: int, changes: Sequence[str] | None = None) -> Da
         return load_dataset(load_recipe(name, asked).data, steps)
     for key in asked:
         if not key.startswith("data."):
-            raise InputError(f"--set {key}: must be a setting of the data, as data.full_scale=16")
+            raise InputError(f"--set {key}: must be a data setting, such as data.full_scale=16")
     options = {key.removeprefix("data."): value for key, value in asked.items()}
     return load_dataset(name, steps, **options)
 
@@ -196,7 +196,7 @@ def data_for(
     *,
     labels_used: bool = True,
 ) -> Dataset:
-    """As `open_data`, with its classes compared with the network's outputs (`check_classes`)."""
+    """As `open_data`, and compare its classes with the network's outputs (`check_classes`)."""
     data = open_data(name, network.steps, changes)
     subject = f"data set '{data.name}'"
     check_classes(subject, data.classes, output_count(network), labels_used=labels_used)
@@ -206,7 +206,7 @@ def data_for(
 def chip_samples(
     network: DeployedNetwork, data: Dataset, count: int | None = None, clip: bool = False
 ) -> SampleSet:
-    """The first test samples as the integers that the network is sent."""
+    """The first test samples, encoded as integers for the network."""
     _compare_ranges(network.inputs, data)
     return encode_samples(
         network.inputs, network.steps, data.test_x[:count], static=True, clip=clip
@@ -224,7 +224,7 @@ def float_samples(
 
 
 def declared(network: FloatNetwork, data: Dataset) -> FloatNetwork:
-    """The network with the data set's input where nobody has declared its own, which is said."""
+    """The network, with the data set's input (and a warning) if its own was not declared."""
     if not network.inputs_assumed or len(network.inputs) != 1:
         _compare_ranges(network.inputs, data)
         return network
@@ -232,26 +232,26 @@ def declared(network: FloatNetwork, data: Dataset) -> FloatNetwork:
     taken = replace(data.input, name=own.name, shape=own.shape)
     if taken != own:
         _log.warning(
-            "input '%s': the file does not say what comes in; as data set '%s' it is taken as %s "
-            "values of %g..%g (integers %d..%d)",
+            "input '%s': the file does not declare its values; assumed to be those of data set "
+            "'%s', %s values of %g..%g (integers %d..%d)",
             own.name, data.name, taken.coding, *float_range(taken), taken.low, taken.high,
         )  # fmt: skip
     return replace(network, inputs=(taken,), inputs_assumed=False)
 
 
 def input_facts(samples: SampleSet) -> dict[str, str]:
-    """What sending them changed of the samples, for a table of facts; empty for nothing."""
+    """What encoding changed in the samples, as rows of a table; empty for nothing."""
     changed = [change for change in samples.changes if change.clipped or change.rounded]
     return {f"input_{change.input}": str(change) for change in changed}
 
 
 def _compare_ranges(inputs: Sequence[Input], data: Dataset) -> None:
-    """Warn where the data set declares other values than the network's input does."""
+    """Warn if the data set and the network's input declare different ranges of values."""
     if len(inputs) == 1 and not same_range(inputs[0], data.input):
         ranges = [f"{low:g}..{high:g}" for low, high in map(float_range, (inputs[0], data.input))]
         _log.warning(
             "input '%s': declares values of %s, data set '%s' has %s; was the network made for "
-            "other data, or for other levels, mean and std (a recipe as --data has them)?",
+            "other data, or with other levels, mean and std (give its recipe as --data)?",
             inputs[0].name, ranges[0], data.name, ranges[1],
         )  # fmt: skip
 

@@ -134,15 +134,15 @@ def energy(
 ) -> None:
     """Estimate energy from event counts: low, nominal and high.
 
-    Counts are those of a native run on the data, or are read from --counts, or follow from
-    --activity, which takes all neurons of a part as equally active and updated in every step.
+    Event counts come from a native run on the data, from --counts, or from --activity, which
+    assumes that all neurons of a part are equally active and are updated in every step.
     """
     from spikeport.energy import estimate_energy
     from spikeport.profile import load_profile
     from spikeport.report import render_energy
 
     if activity is not None and counts is not None:
-        raise InputError(f"energy: --activity {activity}: --counts gives the events already")
+        raise InputError(f"energy: --activity {activity} and --counts exclude each other, give one")
     opened = _io.open_deployed(network)
     prices = load_profile(profile)
     events = _events(opened, activity, counts)
@@ -151,15 +151,15 @@ def energy(
         events = _run_events(opened, _io.chip_samples(opened, dataset, samples, clip))
     estimate = estimate_energy(opened, events, prices)
     if activity is not None:
-        told = (f"Events: no run; activity {activity}, the same for all neurons and steps.",)
-        estimate = dataclasses.replace(estimate, assumptions=(*told, *estimate.assumptions))
+        assumed = f"Events: not from a run; activity {activity} for all neurons and steps."
+        estimate = dataclasses.replace(estimate, assumptions=(assumed, *estimate.assumptions))
     _io.emit(as_json, estimate.as_dict(), render_energy(network.name, estimate))
 
 
 def _events(
     network: DeployedNetwork, activity: str | None, counts: Path | None
 ) -> EventCounts | None:
-    """The events that were given, None where a run must count them."""
+    """Event counts from the options; None if a run must count them."""
     from spikeport.simulators.assumed_counts import assumed_counts, load_counts
 
     if counts is not None:
@@ -184,5 +184,5 @@ def _activity(text: str) -> float | dict[str, float]:
         return {name.strip(): float(share) for name, _, share in pairs}
     except ValueError:
         raise InputError(
-            f"--activity is '{text}', must be a number, or like x=0.2,out=0.05"
+            f"--activity is '{text}', must be a number, or of the form x=0.2,out=0.05"
         ) from None

@@ -19,8 +19,8 @@ Dask = Annotated[
     typer.Option(
         "--dask",
         metavar="ADDRESS",
-        help="Run shards on the workers of this Dask scheduler; it, its workers and all who can "
-        "reach them can run code as you. `local` starts one worker per core, for you alone.",
+        help="Run shards on the workers of this Dask scheduler; it, its workers and anyone who "
+        "can reach them can run code as you. `local` starts one private worker per core.",
     ),
 ]
 ShardSize = Annotated[

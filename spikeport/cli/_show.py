@@ -90,7 +90,7 @@ def _float_facts(network: FloatNetwork) -> dict[str, Any]:
         "inputs": ", ".join(
             f"{i.name} {i.shape} {i.coding} {i.low}..{i.high}" for i in network.inputs
         )
-        + (" (assumed, the file does not say)" if network.inputs_assumed else ""),
+        + (" (assumed, not stated in the file)" if network.inputs_assumed else ""),
         "nodes": ", ".join(f"{name}:{kind}" for name, kind in kinds.items()),
         "edges": ", ".join(f"{a}->{b}" for a, b in sorted(network.graph.edges)),
     }

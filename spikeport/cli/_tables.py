@@ -92,8 +92,8 @@ def backends_table(rows: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def lacks_table(rows: Sequence[Mapping[str, Any]]) -> Table:
-    """What backends and chips do not have by themselves."""
-    table = Table("What they lack by themselves (`spikeport check NETWORK` tells it of a network)")
+    """Features that backends and chips do not support natively."""
+    table = Table("Not supported natively (`spikeport check NETWORK` checks one network)")
     table.add_column("name")
     table.add_column("lacks")
     for row in rows:

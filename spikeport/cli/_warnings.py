@@ -10,15 +10,15 @@ from spikeport.text import one_line
 
 
 class _Lines(logging.Handler):
-    """Writes to what standard error is at the time, which a progress bar may have replaced."""
+    """Writes to the current `sys.stderr`, which a progress bar may have replaced."""
 
     def emit(self, record: logging.LogRecord) -> None:
         sys.stderr.write(f"{one_line(record.getMessage())}\n")
 
 
 def show_warnings() -> None:
-    """Print what is logged or warned of as text; log handlers that are there stay the only ones."""
-    # The handler's own level too: Dask lets its loggers pass what is below the root's.
+    """Print log records and warnings as plain text; existing log handlers are kept instead."""
+    # The handler needs the level too: Dask's loggers have lower ones than the root logger.
     logging.basicConfig(level=logging.WARNING, handlers=[_Lines(logging.WARNING)])
     warnings.formatwarning = _format
 

@@ -49,23 +49,23 @@ _ROUNDING = {
 
 
 def quantization_sections(report: Mapping[str, Any]) -> tuple[Section, ...]:
-    """Tables out of `QuantizationReport.as_dict()`: activity, weights, neurons; then warnings."""
+    """Tables from `QuantizationReport.as_dict()`: activity with all warnings, weights, neurons."""
     activity = section_of(
         "Quantization: activity on the calibration samples",
         [_renamed({**row, **(row["activity"] or {})}, _ACTIVITY) for row in report["populations"]],
-        f"{report['summary']} Scale is weight units per membrane unit, the best of those tried; "
-        "vth is in weight units, of which a weight has at most 256; silent neurons fire on no "
-        "sample; at threshold are float membranes that equal it exactly; the error is of "
-        "spike counts, or of a membrane that is only read.",
+        f"{report['summary']} Scale: weight units per membrane unit, the best of those tried. "
+        "vth: in weight units; the largest weight is 256. Silent: neurons that never fire. "
+        "At threshold: neuron-steps with a float membrane exactly at the threshold. Error: of the "
+        "spike counts, or of the membrane if it is only read out.",
     )
     return (
         replace(activity, warnings=tuple(report["warnings"])),
         section_of(
             "Quantization of weights",
             [_renamed(row, _CONNECTION) for row in report["connections"]],
-            "Scale is integers per unit. Zeroed weights were not zero before; emptied are neurons "
-            "or channels that lost every weight. Errors are in float units of the folded weights; "
-            "SQNR is signal over rounding error.",
+            "Scale: integers per float unit. Zeroed: non-zero weights rounded to zero. Emptied: "
+            "target neurons or channels that lost all their weights. Errors are in float units of "
+            "the folded weights; SQNR is signal power over rounding error power.",
         ),
         section_of(
             "Quantization of neurons",

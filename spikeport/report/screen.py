@@ -1,7 +1,7 @@
-"""The one door to `rich`: tables and text in which every string stands for itself.
+"""Terminal output through `rich`: tables and text in which every string is shown literally.
 
-No markup, no emoji codes, no highlighting, no control characters (`spikeport.text.shown`). All
-other modules make what they print with these; ruff forbids them rich itself.
+There is no markup, no emoji codes, no highlighting and no control characters
+(`spikeport.text.shown`). All other modules print through this one; a ruff rule bans rich elsewhere.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from rich.text import Text
 from spikeport.text import cut, shown
 
 LONGEST_CELL = 10_000
-"""Characters of a text on the screen; JSON has the whole of it."""
+"""Longest text on the screen, in characters; JSON is never shortened."""
 WIDTH = 100
-"""Columns where standard output is no terminal."""
+"""In columns, if standard output is not a terminal."""
 
 Cell = str | Text
 Renderable = str | RenderableType
 
 
 def plain(text: str, style: str = "") -> Text:
-    """Text as it is, on one line."""
+    """Literal text on one line."""
     return Text(shown(cut(text, LONGEST_CELL)), style=style)
 
 
 def assemble(*parts: str | tuple[str, str], style: str = "") -> Text:
-    """Parts side by side, each a text or (text, style)."""
+    """Concatenate parts, each a text or (text, style)."""
     whole = Text(style=style)
     for part in parts:
         whole.append_text(plain(part) if isinstance(part, str) else plain(*part))
@@ -42,21 +42,21 @@ def assemble(*parts: str | tuple[str, str], style: str = "") -> Text:
 
 
 def lines(parts: Sequence[Cell], style: str = "") -> Text:
-    """Parts, each on a line of its own."""
+    """Join parts, one per line."""
     return Text("\n", style=style).join(map(_text, parts))
 
 
 def stack(*parts: Renderable) -> RenderableType:
-    """Parts one below the other."""
+    """Stack parts vertically."""
     return Group(*(_text(part) if isinstance(part, str) else part for part in parts))
 
 
 class Table:
-    """A table of plain text; what does not fit into a column continues on its next line.
+    """A table of literal text; cells wrap.
 
     Args:
-        framed: with lines around it and between its columns.
-        tight: without space on the left of each column.
+        framed: draw lines around the table and between its columns.
+        tight: no space on the left of each column.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ def show(*parts: Renderable) -> None:
 def progress(text: str) -> Iterator[Callable[[str, int, int], None]]:
     """A progress bar on standard error, on terminals only; yields `update(text, done, total)`.
 
-    A total of 0 is one that nobody knows.
+    A total of 0 means that the total is unknown.
     """
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
     with Progress(

@@ -17,7 +17,7 @@ class Section:
     """A titled table; None is a value that does not apply.
 
     Attributes:
-        warnings: what a reader should look at, one sentence each.
+        warnings: points that a reader should check, one sentence each.
     """
 
     title: str

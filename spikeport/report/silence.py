@@ -1,4 +1,4 @@
-"""What a ladder cannot show because populations or outputs are silent or tie."""
+"""Notes on silent populations and on silent or tied outputs, which limit what a ladder proves."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from collections.abc import Iterator, Sequence
 from spikeport.parity import LadderRow, ParityReport
 
 MANY_TIED = 0.1
-"""Above this share of tied samples accuracy hangs on the order of the classes."""
+"""Above this share of tied samples, accuracy depends on the order of the classes."""
 
 
 def silence_notes(report: ParityReport) -> tuple[str, ...]:
-    """A sentence per silent population and per kind of output that decides nothing."""
+    """One sentence per silent population, and one each on silent and on tied outputs."""
     return tuple(_notes(report.rows))
 
 
 def _notes(rows: Sequence[LadderRow]) -> Iterator[str]:
     for name in dict.fromkeys(name for row in rows for name in row.silent):
         where = _stages([row for row in rows if name in row.silent], rows)
-        yield f"{where}: population '{name}' fires on no sample"
+        yield f"{where}: population '{name}' never fires"
     if mute := [row for row in rows if row.silent_outputs]:
         counts = _counted([row.silent_outputs for row in mute], mute)
-        yield f"{_stages(mute, rows)}: outputs are silent on {counts}, which are read as class 0"
+        yield f"{_stages(mute, rows)}: outputs are silent on {counts}, which count as class 0"
     if tied := [row for row in rows if row.tied_outputs > MANY_TIED * row.accuracy.n]:
         counts = _counted([row.tied_outputs for row in tied], tied)
         yield (
-            f"{_stages(tied, rows)}: the highest output is shared on {counts}, which are read as "
-            "the lowest class of those that tie"
+            f"{_stages(tied, rows)}: the highest score is shared on {counts}, which count as "
+            "the lowest tied class"
         )
 
 

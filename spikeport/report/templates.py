@@ -50,5 +50,5 @@ def render(template: str, **values: Any) -> str:
 
 
 def _shown(value: Any) -> Any:
-    """What stands in the page for a value; what a macro made is safe already."""
+    """A value as the page shows it; the output of macros is safe already."""
     return shown(value) if isinstance(value, str) and not hasattr(value, "__html__") else value

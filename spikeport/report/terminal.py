@@ -94,7 +94,7 @@ def _differing_spikes(row: LadderRow) -> str:
 
 
 def _differing_answers(row: LadderRow) -> str:
-    """Differing predictions; a dash where no sample has one."""
+    """Differing predictions; a dash if no sample has a decided class."""
     if row.difference is None:
         return ""
     return "–" if row.undecided else str(row.difference.predictions)
@@ -127,7 +127,7 @@ def _spikes(report: ParityReport) -> Table:
 
 
 def _drift(row: LadderRow) -> tuple[str, str]:
-    """Change of spikes and accuracy since training, empty in its own row."""
+    """Change of spikes and accuracy against training; empty in the row of training itself."""
     if row.drift is None:
         return "", ""
     change = row.drift.spike_change

@@ -54,7 +54,7 @@ def format_time(time_ns: float) -> str:
 
 
 def format_change(share: float | None) -> str:
-    """A relative change in percent, with its sign: +0.12 %; a dash where there is none."""
+    """A relative change in percent with its sign, +0.12 %; a dash for None."""
     return "–" if share is None else f"{100 * share:+.2f} %"
 
 

@@ -1,9 +1,9 @@
 """Where shards run: worker processes of our own on this machine, or a Dask scheduler at an address.
 
-Dask's processes exchange pickled objects: who may send one runs code. Giving an address trusts its
-scheduler and workers, and everyone who can reach them, as much as code that runs here. Processes of
-our own listen on this machine only, and speak (TLS, both sides) with nobody who does not hold a key
-that is made for the run and lies in a folder that other users cannot enter.
+Dask's processes exchange pickled objects, so anyone who can send one can run code. Giving an
+address therefore trusts its scheduler, its workers and everyone who can reach them like local code.
+Worker processes of our own listen on this machine only and use mutual TLS, with a key that is made
+for the run and lies in a folder that other users cannot enter.
 """
 
 from __future__ import annotations
@@ -147,8 +147,8 @@ def _local_cluster(workers: int | None, shards: int) -> Iterator[Any]:
                     processes=True,
                     host="127.0.0.1",
                     security=security,
-                    # Its HTTP server starts all the same, but serves nothing without routes; port
-                    # 0 is one that nobody has.
+                    # The HTTP server cannot be turned off, but serves nothing without routes; port
+                    # 0 is any free port.
                     dashboard_address="127.0.0.1:0",
                     # Zero is no limit: at one, Dask pauses workers for good instead of failing.
                     memory_limit=0,
@@ -167,7 +167,7 @@ def _local_cluster(workers: int | None, shards: int) -> Iterator[Any]:
 
 
 def _credentials(folder: Path) -> Any:
-    """A key that this run's processes know each other by, kept in `folder`."""
+    """TLS settings with a key for the processes of this run, stored in `folder`."""
     security = require_dask().security.Security
     try:
         made = security.temporary()
@@ -191,7 +191,7 @@ def _credentials(folder: Path) -> Any:
 
 @contextmanager
 def _without_current_folder() -> Iterator[None]:
-    """Python processes started inside import no module of the current folder."""
+    """Keep Python processes started in the block from importing from the current folder."""
     before = os.environ.get("PYTHONSAFEPATH")
     os.environ["PYTHONSAFEPATH"] = "1"
     try:
