@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from spikeport.export.nir_fields import NODE_TYPES, Shape, fail, kind, label, make_node, node_values
 from spikeport.export.nir_shapes import input_shape, output_shape
-from spikeport.limits import check_elements
+from spikeport.file_limits import check_elements
 from spikeport.network import Input
 from spikeport.part_rules import MAX_STEPS
 
@@ -127,7 +127,7 @@ def delay_steps(node: nir.Delay, dt_s: float) -> NDArray[np.int64]:
     """Whole steps per neuron: round(delay / dt).
 
     Raises:
-        InputError: more than any run has.
+        InputError: a delay exceeds MAX_STEPS.
     """
     steps = np.rint(np.asarray(node.delay, np.float64) / dt_s)
     if steps.max(initial=0) > MAX_STEPS:
@@ -169,13 +169,13 @@ def make_graph(
     edges: Iterable[Edge],
     dt_s: float,
     metadata: Mapping[str, Any] | None = None,
-    held: int | None = None,
+    file_bytes: int | None = None,
 ) -> nir.NIRGraph:
     """A checked flat graph with every shape filled in; nodes are copied, edges sorted.
 
     Args:
-        held: size of the file that the graph is from: parameters of neurons, which may stand in it
-            as one number for all of them, are made whole within `limits.check_elements`.
+        file_bytes: size of the file that the graph was read from. A file may store one number for
+            a whole layer of neurons; `file_limits.check_elements` bounds its expansion.
 
     Raises:
         InputError: a node, an edge or a shape breaks a rule.
@@ -183,8 +183,8 @@ def make_graph(
     fresh = {name: make_node(name, kind(node), node_values(node)) for name, node in nodes.items()}
     draft = nir.NIRGraph(fresh, sorted(edges), type_check=False)
     shapes = infer_shapes(draft, dt_s)
-    if held is not None:
-        check_elements("graph", sum(prod(shape) for shape in shapes.values()), held)
+    if file_bytes is not None:
+        check_elements("graph", sum(prod(shape) for shape in shapes.values()), file_bytes)
     feeds = sources_of(draft)
     for name, node in fresh.items():
         given = shapes[feeds[name][0]] if feeds[name] else None

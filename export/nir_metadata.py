@@ -14,11 +14,11 @@ from typing import Any
 from spikeport.errors import InputError, SpikeportError
 from spikeport.export.nir_fields import Shape, fail
 from spikeport.float_network import FloatNetwork
-from spikeport.json_text import parse_json
 from spikeport.network import DeployedNetwork, Input, Reset
 from spikeport.network_file import load_built
 from spikeport.network_hash import describe
 from spikeport.part_rules import MAX_STEPS, choice, integer
+from spikeport.strict_json import parse_json
 from spikeport.text import quoted
 
 KEY = "spikeport"

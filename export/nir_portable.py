@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from spikeport.errors import InputError
 from spikeport.export.nir_fields import label
-from spikeport.json_text import parse_json
 from spikeport.part_rules import integer, pair
+from spikeport.strict_json import parse_json
 
 KEY = "spikeport"
 CONVOLUTIONS = (nir.Conv1d, nir.Conv2d)

@@ -12,12 +12,12 @@ import nir
 import numpy as np
 
 from spikeport.errors import InputError
-from spikeport.export.nir_apart import read_apart
 from spikeport.export.nir_deployed import float_view
 from spikeport.export.nir_fields import fail
 from spikeport.export.nir_flatten import FlatGraph, flatten
 from spikeport.export.nir_graph import check_inputs, difference, infer_shapes, make_graph
 from spikeport.export.nir_hdf5 import read_raw
+from spikeport.export.nir_isolated import read_isolated
 from spikeport.export.nir_metadata import ARRAYS, KEY, deployed_network, header_of, run_facts
 from spikeport.export.nir_portable import restore
 from spikeport.export.plausibility import implausible
@@ -60,18 +60,18 @@ def read_nir(
     Args:
         dt_s, steps: needed for a file from elsewhere. NIR's times are seconds.
         reset, strict: default ZERO and true, as NIR documents.
-        inputs: default 0/1 spikes for every Input node, as NIR does not say what comes in; for
-            anything else they must be given (`FloatNetwork.inputs_assumed`).
-        isolate: read the HDF5 in a process of its own (about 0.4 s), since a damaged file can
-            hang or crash libhdf5; False where the file is known to be whole.
+        inputs: default 0/1 spikes for every Input node, because NIR does not describe input values;
+            required for any other input (see `FloatNetwork.inputs_assumed`).
+        isolate: read the HDF5 in a separate process (about 0.4 s), because a damaged file can hang
+            or crash libhdf5. Set it to False only for a file that is known to be intact.
 
     Raises:
         InputError: no such file, foreign, damaged or hostile; a node, field or edge breaks a rule
             (the message names it); dt or T is missing; or the float view was changed by another
             tool, so that the integers are stale.
     """
-    raw = (read_apart if isolate else read_raw)(path, KEY)
-    held = os.path.getsize(path)
+    raw = (read_isolated if isolate else read_raw)(path, KEY)
+    file_bytes = os.path.getsize(path)
     given = {"dt_s": dt_s, "steps": steps, "reset": reset, "strict": strict, "inputs": inputs}
     given = {name: value for name, value in given.items() if value is not None}
     try:
@@ -81,18 +81,18 @@ def read_nir(
                 fail(f"arguments {sorted(given)}: the file carries a deployed network with its own")
             network = deployed_network(header, raw.metadata.get(ARRAYS, {}))
             view = float_view(network, float(header["dt_s"]))
-            drawn, _ = _graph(flatten(raw), view.dt_s, held)
+            drawn, _ = _graph(flatten(raw), view.dt_s, file_bytes)
             if (found := difference(drawn, view.graph)) is not None:
                 fail(
                     f"{found}: the float graph was changed after writing, so the integers in its "
                     f"metadata are stale; remove metadata '{KEY}' to read the graph alone"
                 )
             return network
-        return _float_network(flatten(raw), header, given, integrator_gain, held)
+        return _float_network(flatten(raw), header, given, integrator_gain, file_bytes)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     except MemoryError as error:
-        raise InputError(f"{path}: reading it takes more memory than there is") from error
+        raise InputError(f"{path}: reading it needs more memory than is available") from error
 
 
 def _float_network(
@@ -100,7 +100,7 @@ def _float_network(
     header: dict[str, Any] | None,
     given: dict[str, Any],
     gain: IntegratorGain,
-    held: int,
+    file_bytes: int,
 ) -> FloatNetwork:
     dt_s = given.get("dt_s", header and header["dt_s"])
     if dt_s is None:
@@ -111,7 +111,7 @@ def _float_network(
         for node in flat.nodes.values():
             if isinstance(node, nir.IF | nir.I):
                 node.r = np.where(node.r == 1, node.r, node.r / dt_s)
-    graph, shapes = _graph(flat, dt_s, held)
+    graph, shapes = _graph(flat, dt_s, file_bytes)
     facts: dict[str, Any] = {"reset": Reset.ZERO, "strict": True}
     if header is not None:
         facts = run_facts(header, shapes)
@@ -128,9 +128,9 @@ def _float_network(
     return FloatNetwork(graph, **facts)
 
 
-def _graph(flat: FlatGraph, dt_s: float, held: int) -> tuple[nir.NIRGraph, dict[str, Any]]:
+def _graph(flat: FlatGraph, dt_s: float, file_bytes: int) -> tuple[nir.NIRGraph, dict[str, Any]]:
     nodes = {name: restore(name, node) for name, node in flat.nodes.items()}
-    graph = make_graph(nodes, flat.edges, dt_s, held=held)
+    graph = make_graph(nodes, flat.edges, dt_s, file_bytes=file_bytes)
     shapes = infer_shapes(graph, dt_s)
     flat.check_ports(shapes)
     return graph, shapes

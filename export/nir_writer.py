@@ -18,8 +18,8 @@ from spikeport.export.nir_metadata import deployed_metadata, float_metadata
 from spikeport.export.nir_portable import portable
 from spikeport.files import write_bytes
 from spikeport.float_network import FloatNetwork
+from spikeport.hdf5_seal import sealed
 from spikeport.network import DeployedNetwork
-from spikeport.seal import sealed
 from spikeport.text import quoted
 
 

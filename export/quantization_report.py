@@ -21,7 +21,7 @@ from spikeport.export.rounding_loss import (
     zeroed_fraction,
 )
 from spikeport.network import BiasInjection, Coding, Input, Synapses
-from spikeport.outputs import Agreement
+from spikeport.predictions import Agreement
 from spikeport.runs import Run
 
 

@@ -13,7 +13,7 @@ from spikeport.export.quantization_report import (
     PopulationReport,
 )
 from spikeport.export.rounding_loss import COARSE_BITS, FEW_UNITS, coarse_share
-from spikeport.outputs import Agreement, Outputs
+from spikeport.predictions import Agreement, Outputs
 from spikeport.sample_values import COARSE, Change
 
 CLIPPED_FRACTION, COARSE_CLIPPED_FRACTION = 0.01, 0.05

@@ -35,7 +35,7 @@ from spikeport.export.rounding_loss import COARSE_BITS
 from spikeport.fixed_point import WEIGHT_BITS
 from spikeport.float_network import FloatNetwork
 from spikeport.network import BiasInjection, DeployedNetwork
-from spikeport.outputs import compare_outputs
+from spikeport.predictions import compare_outputs
 from spikeport.runs import Run
 from spikeport.sample_values import Change, check_scale
 from spikeport.samples import (

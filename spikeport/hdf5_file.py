@@ -1,7 +1,7 @@
 """HDF5 files that anybody may have written, read safely; and written so that no fault harms.
 
-Reading opens nothing but plain data inside the file: hard links visited once, data stored in the
-file itself, the usual compression, declared sizes within `limits`. What is written is sealed.
+Only plain data stored in the file itself are read, with the usual compression and declared sizes
+within `file_limits`; hard links are visited once. Written files are sealed (see `hdf5_seal`).
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ from typing import Any
 import h5py
 
 from spikeport.errors import InputError
-from spikeport.files import replacing
-from spikeport.limits import (
+from spikeport.file_limits import (
     FREE_BYTES,
     MAX_CHUNK_BYTES,
     MAX_DATASET_BYTES,
@@ -28,8 +27,9 @@ from spikeport.limits import (
     MAX_RATIO,
     MAX_TOTAL_BYTES,
 )
+from spikeport.files import replacing
+from spikeport.hdf5_seal import check_seal, seal
 from spikeport.part_rules import fail
-from spikeport.seal import check_seal, seal
 
 _FILTERS = {
     h5py.h5z.FILTER_DEFLATE,
@@ -97,16 +97,16 @@ def naming(path: str | os.PathLike[str], what: str) -> Iterator[None]:
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     except MemoryError as error:
-        raise InputError(f"{path}: reading it takes more memory than there is") from error
+        raise InputError(f"{path}: reading it needs more memory than is available") from error
     except (OSError, RuntimeError, LookupError, ValueError, TypeError, ArithmeticError) as error:
         raise InputError(f"{path}: not a {what} (HDF5) file, or damaged ({error})") from error
 
 
 def open_file(path: str | os.PathLike[str]) -> h5py.File:
-    """An HDF5 file to read, whatever h5py makes of its faults.
+    """Open an HDF5 file for reading; h5py raises its own exceptions for a damaged file.
 
     Raises:
-        InputError: it is sealed, and was changed since.
+        InputError: the file is sealed and was modified afterwards.
     """
     check_seal(path)
     return h5py.File(path, "r")
@@ -231,8 +231,8 @@ def check_plain(item: Any) -> bool:
     size = prod(item.shape) * width
     if item.chunks and prod(item.chunks) * width > max(MAX_CHUNK_BYTES, size):
         fail(
-            f"{where} has chunks of {item.chunks} behind its {size} bytes, "
-            f"limit {MAX_CHUNK_BYTES} bytes"
+            f"{where} has {size} bytes in chunks of {item.chunks}, "
+            f"limit {MAX_CHUNK_BYTES} bytes per chunk"
         )
     text = h5py.check_string_dtype(item.dtype)
     if text is None and item.dtype.kind not in "fiub":

@@ -1,7 +1,7 @@
 """One file for one `DeployedNetwork`: safetensors, never pickle, with a format version.
 
 The arrays are plain tensors; everything else is JSON in the safetensors header under the key
-`spikeport`. The content hash is stored and checked on reading, as is the digest of the file.
+`spikeport`. The content hash and the digest of the file are stored and checked on reading.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 from spikeport import network as parts
 from spikeport.errors import InputError, SpikeportError
-from spikeport.limits import MAX_PARTS, check_count, check_elements
+from spikeport.file_limits import MAX_PARTS, check_count, check_elements
 from spikeport.network import DeployedNetwork, SumPool2d
 from spikeport.network_hash import Arrays, describe
 from spikeport.tensor_file import Format, read_tensors, write_tensors
@@ -89,17 +89,17 @@ def build(data: dict[str, Any], arrays: Arrays, provenance: dict[str, str]) -> D
 
 
 def load_built(data: dict[str, Any], arrays: Arrays, provenance: dict[str, str]) -> DeployedNetwork:
-    """As `build`, of what a file holds, which is believed within limits."""
+    """As `build`, for the content of a file, within `file_limits`."""
     network = build(data, arrays, provenance)
-    held = sum(array.nbytes for array in arrays.values())
-    check_elements("network: inputs", sum(part.size for part in network.inputs), held)
+    stored = sum(array.nbytes for array in arrays.values())
+    check_elements("network: inputs", sum(part.size for part in network.inputs), stored)
     return network
 
 
 def _build_part(data: dict[str, Any], arrays: Arrays, used: set[str]) -> Any:
-    """A part, with its arrays, which join those that are `used`.
+    """One part with its arrays, whose names are added to `used`.
 
-    Every array of a part stands in the file whole: so what it declares cannot exceed what it holds.
+    A file stores every array of a part in full, so a part cannot declare more than the file holds.
     """
     fields = dict(data)
     kind = _TYPES[fields.pop("type")]

@@ -25,7 +25,7 @@ from spikeport.band import Band
 from spikeport.divergence import Divergence, first_divergence
 from spikeport.drift import Drift, Limits, drift, drift_problem
 from spikeport.errors import InputError
-from spikeport.outputs import describe_outputs, silent_populations
+from spikeport.predictions import describe_outputs, silent_populations
 from spikeport.runs import EventCounts, Run
 from spikeport.statistics import Accuracy, accuracy
 

@@ -21,8 +21,8 @@ from safetensors import SafetensorError
 
 from spikeport.errors import InputError
 from spikeport.files import write_bytes
-from spikeport.json_text import parse_json
 from spikeport.network_hash import Arrays, digest
+from spikeport.strict_json import parse_json
 from spikeport.text import quoted
 
 KEY = "spikeport"
@@ -119,7 +119,7 @@ def unpack(path: str | os.PathLike[str], refusal: str, key: str = KEY) -> tuple[
                     )
                 arrays[name] = file.get_tensor(name)
     except MemoryError as error:
-        raise InputError(f"{path}: reading it takes more memory than there is") from error
+        raise InputError(f"{path}: reading it needs more memory than is available") from error
     except InputError:
         raise
     except (SafetensorError, ValueError, OSError) as error:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from spikeport.errors import InputError
-from spikeport.limits import MAX_NESTING, MAX_TEXT_BYTES
+from spikeport.file_limits import MAX_NESTING, MAX_TEXT_BYTES
 
 _LARGEST = 2**64
 

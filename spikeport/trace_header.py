@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeport.errors import InputError
-from spikeport.json_text import parse_json
 from spikeport.part_rules import integer, texts
 from spikeport.probe import RECORDABLE
 from spikeport.runs import Chosen, Run
+from spikeport.strict_json import parse_json
 from spikeport.text import quoted
 
 FORMAT = "spikeport.trace"

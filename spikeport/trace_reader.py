@@ -14,9 +14,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport.apart import run_apart
-from spikeport.hdf5_file import Budget, check_plain, child, load, naming, open_file
-from spikeport.limits import (
+from spikeport.file_limits import (
     DEFLATE_RATIO,
     FREE_BYTES,
     FREE_SAMPLE_BYTES,
@@ -27,10 +25,12 @@ from spikeport.limits import (
     TRACE_RATIO,
     check_count,
 )
+from spikeport.hdf5_file import Budget, check_plain, child, load, naming, open_file
+from spikeport.hdf5_seal import check_seal
+from spikeport.isolated_read import run_isolated
 from spikeport.part_rules import fail
 from spikeport.probe import RECORDABLE
 from spikeport.runs import Chosen, Trace
-from spikeport.seal import check_seal
 from spikeport.trace_header import TraceHeader, parse_header
 
 WHAT = "Spikeport trace"
@@ -71,7 +71,7 @@ class TraceReader:
 
     @property
     def parts(self) -> Iterator[Any]:
-        """Every dataset that is read by need."""
+        """Every dataset that is read only when it is needed."""
         for group in self._groups.values():
             yield from (item for name, item in group.items() if name not in ("count", "neurons"))
 
@@ -134,23 +134,23 @@ class TraceReader:
 def open_trace(path: str | os.PathLike[str]) -> Iterator[TraceReader]:
     """Open a trace file to read it in parts.
 
-    A file without a seal, of Spikeport 0.1.0 or changed since, is read through in a process of its
-    own before, since a damaged file can hang or crash libhdf5.
+    A file without a seal (written by Spikeport 0.1.0, or modified since) is first read completely
+    in a separate process, because a damaged file can hang or crash libhdf5.
 
     Raises:
-        InputError: no such file, damaged, foreign, of an unknown version, it holds links or
-            arrays that its header does not announce, or declares far more than it holds.
+        InputError: no such file, damaged, not a trace, of an unknown version, with links or arrays
+            that its header does not list, or declaring far more data than it stores.
     """
     with naming(path, WHAT):
         safe = check_seal(path)
     if not safe:
-        run_apart(path, f"{__name__}:read_through")
+        run_isolated(path, f"{__name__}:read_through")
     with _open(path) as reader:
         yield reader
 
 
 def read_through(path: str) -> None:
-    """Touch everything in a trace file."""
+    """Read every dataset of a trace file once."""
     with _open(path) as reader, naming(path, WHAT):
         for part in reader.parts:
             for first in range(0, len(part), rows := max(1, BLOCK_BYTES // _row_bytes(part))):
@@ -203,15 +203,15 @@ def _reader(path: str, file: h5py.File) -> TraceReader:
     return reader
 
 
-def _check_size(reader: TraceReader, held: int) -> None:
-    """Dense arrays are not much larger than the file can be packed from."""
+def _check_size(reader: TraceReader, file_bytes: int) -> None:
+    """Refuse a trace whose dense size is out of proportion to the size of its file."""
     each, samples = reader.bytes_per_sample, reader.header.samples
     for size, free, ratio, what in (
-        (each, FREE_SAMPLE_BYTES, MAX_RATIO, "a sample of it"),
-        (each * samples, FREE_TRACE_BYTES, TRACE_RATIO, f"its {samples} samples"),
+        (each, FREE_SAMPLE_BYTES, MAX_RATIO, "one sample"),
+        (each * samples, FREE_TRACE_BYTES, TRACE_RATIO, f"{samples} samples"),
     ):
-        if size > (limit := max(free, ratio * held)):
-            fail(f"{what} would take {size} bytes, the limit for a file of {held} is {limit}")
+        if size > (limit := max(free, ratio * file_bytes)):
+            fail(f"{what} would take {size} bytes, limit {limit} for a file of {file_bytes}")
 
 
 def _row_bytes(item: h5py.Dataset) -> int:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from tests.fuzz.driver import HANG_S, PEAK_BYTES, Summary, fuzz
+from tests.fuzz.fingerprints import fingerprint
 from tests.fuzz.kinds import KINDS
-from tests.fuzz.marks import mark
 from tests.fuzz.mutations import damage
 
 ISOLATED = ("float NIR 0.1.0", "deployed NIR 0.1.0", "trace 0.1.0")
@@ -40,4 +40,4 @@ def test_damage_follows_from_its_seed() -> None:
 
 def test_marks_tell_types_and_values_apart() -> None:
     values = [1, True, 1.0, "1", (1,), [1], {"a": 1}, np.int64(1), np.array([1]), None, -0.0, 0.0]
-    assert len({mark(value) for value in values}) == len(values)
+    assert len({fingerprint(value) for value in values}) == len(values)

@@ -24,7 +24,7 @@ from spikeport.export.quantize import QuantizationResult, QuantizeConfig
 from spikeport.export.rounding_loss import FEW_UNITS, coarse_share
 from spikeport.float_network import FloatNetwork
 from spikeport.network import Coding, Input, Reset
-from spikeport.outputs import compare_outputs
+from spikeport.predictions import compare_outputs
 from spikeport.report import quantization_sections, render_section
 from spikeport.samples import encode_samples
 from spikeport.simulators.float_nir import run_float

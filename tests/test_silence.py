@@ -18,9 +18,9 @@ from spikeport.chip_training import to_chip
 from spikeport.drift import Limits
 from spikeport.ladder import LadderConfig, climb
 from spikeport.ladder_report import write_ladder
-from spikeport.outputs import silent_populations
 from spikeport.parity import NOTHING_FIRES, LadderRow, ParityReport, Rule, build_row
 from spikeport.parity_merge import merge_rows
+from spikeport.predictions import silent_populations
 from spikeport.report import render_html, render_terminal
 from spikeport.report.headline import headline
 from spikeport.report.silence import silence_notes

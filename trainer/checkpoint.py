@@ -22,8 +22,8 @@ from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
 from spikeport.errors import InputError
+from spikeport.file_limits import MAX_PARTS, check_count, check_elements
 from spikeport.files import write_bytes
-from spikeport.limits import MAX_PARTS, check_count, check_elements
 from spikeport.network import Input
 from spikeport.network_hash import Arrays
 from spikeport.part_rules import integer

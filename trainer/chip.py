@@ -33,7 +33,7 @@ from spikeport.network import (
 from spikeport.sample_values import same_range
 from spikeport.trainer import chip_passes
 from spikeport.trainer.chip_grid import Grid, bias_integers
-from spikeport.trainer.given import check_given, time_major
+from spikeport.trainer.input_check import check_input, time_major
 from spikeport.trainer.network import SpikingNetwork
 from spikeport.trainer.passes import Record
 from spikeport.trainer.rules import Rule
@@ -161,7 +161,7 @@ class ChipNetwork(nn.Module):
         Raises:
             InputError: x has another shape, or values that the input as declared does not take.
         """
-        check_given(self.input, self.steps, x)
+        check_input(self.input, self.steps, x)
         return self.training_pass(x)[0] if self.training else self.inference(x)
 
     def training_pass(self, x: Tensor) -> tuple[Tensor, Record]:

@@ -18,9 +18,9 @@ from spikeport.toml_table import nearest
 from spikeport.trainer.data import Dataset, Stored, share_of_classes
 from spikeport.trainer.data_config import DataConfig, data_config
 from spikeport.trainer.data_files import read_cifar, read_idx
-from spikeport.trainer.data_found import describe_file, describe_folder, describe_found
 from spikeport.trainer.data_labels import warn_of_empty_classes
 from spikeport.trainer.data_layout import Layout
+from spikeport.trainer.data_missing import describe_file, describe_folder, explain_missing
 from spikeport.trainer.data_npz import (
     holds_events,
     image_dataset,
@@ -235,7 +235,7 @@ def _find(config: DataConfig, candidates: Sequence[str]) -> Path:
     raise InputError(
         f"data set '{config.name}': found at none of {', '.join(map(str, tried))}; nothing is "
         f"downloaded: put the published files there, or say where they are ({FOLDER_VARIABLE}, "
-        f"or `folder` in the recipe's [data]){describe_found(config.name, roots)}"
+        f"or `folder` in the recipe's [data]){explain_missing(config.name, roots)}"
     )
 
 

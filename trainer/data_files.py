@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeport.errors import InputError
-from spikeport.limits import check_bytes
+from spikeport.file_limits import check_bytes
 
 MAX_BYTES = 4 * 2**30
 IDX_UINT8 = 8
@@ -54,10 +54,10 @@ def _idx(path: Path, file: BinaryIO | gzip.GzipFile, dimensions: int) -> NDArray
     if count > MAX_BYTES:
         raise InputError(f"{path}: declares {shape}, {count} bytes, the limit is {MAX_BYTES}")
     # A bounded read: what the header declares is not allocated before it is there.
-    data, held = bytearray(), path.stat().st_size
+    data, file_bytes = bytearray(), path.stat().st_size
     while len(data) <= count and (part := file.read(min(count + 1 - len(data), 2**24))):
         data += part
-        check_bytes(f"{path}: {shape}", len(data), held)
+        check_bytes(f"{path}: {shape}", len(data), file_bytes)
     if len(data) != count:
         found = f"only {len(data)}" if len(data) < count else "more"
         raise InputError(f"{path}: declares {shape}, {count} bytes, but holds {found}")
@@ -98,6 +98,6 @@ def read_cifar(
 
 
 def unreadable(path: Path, error: Exception) -> InputError:
-    """The error of a file or folder that cannot be read."""
+    """The error for a file or folder that cannot be read."""
     reason = getattr(error, "strerror", None) or error
     return InputError(f"{path}: cannot be read: {reason}")

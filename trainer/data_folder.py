@@ -19,9 +19,9 @@ from spikeport.errors import InputError
 from spikeport.toml_table import nearest
 from spikeport.trainer.data import Dataset, Gathered, Indices, Key
 from spikeport.trainer.data_files import unreadable
-from spikeport.trainer.data_hidden import is_hidden
 from spikeport.trainer.data_image import SUFFIXES, brightest, opened, to_rgb
 from spikeport.trainer.data_pixels import PixelGrid, pixel_values, warn_of_darkness
+from spikeport.trainer.hidden_files import is_hidden
 
 HELD_OUT = ("val", "test")
 EVALUATION_MARGIN = 256 / 224

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from spikeport.errors import InputError
-from spikeport.limits import MAX_PIXELS, check_count
+from spikeport.file_limits import MAX_PIXELS, check_count
 
 SUFFIXES = (".jpeg", ".jpg", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".pbm", ".tif", ".tiff")
 BYTE_MODES = ("1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr", "HSV", "LA", "PA", "RGBA")

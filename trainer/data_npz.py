@@ -31,7 +31,7 @@ from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
 from spikeport.errors import InputError
-from spikeport.limits import BYTES_PER_EVENT, COUNTING_BYTES, FREE_FRAME_BYTES, check_bytes
+from spikeport.file_limits import BYTES_PER_EVENT, COUNTING_BYTES, FREE_FRAME_BYTES, check_bytes
 from spikeport.network import Shape
 from spikeport.part_rules import integer
 from spikeport.trainer.data import Dataset, hold_out
@@ -180,7 +180,7 @@ def _opened(path: Path) -> Iterator[NpzFile]:
     except InputError:
         raise
     except MemoryError as error:
-        raise InputError(f"{path}: reading it takes more memory than there is") from error
+        raise InputError(f"{path}: reading it needs more memory than is available") from error
     except FAULTS as error:
         raise InputError(f"{path}: is no readable .npz file: {error}") from error
 

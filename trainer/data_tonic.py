@@ -19,7 +19,7 @@ from spikeport.errors import BackendUnavailableError, InputError
 from spikeport.network import Shape
 from spikeport.trainer.data import Dataset, Indices, hold_out
 from spikeport.trainer.data_events import Binning, EventFrames, Recording, bin_recordings
-from spikeport.trainer.data_hidden import is_hidden
+from spikeport.trainer.hidden_files import is_hidden
 
 _log = logging.getLogger(__name__)
 

@@ -24,8 +24,8 @@ from spikeport.errors import InputError
 from spikeport.labels import check_labels
 from spikeport.trainer.agreement import STEPS, Agreement, agreement
 from spikeport.trainer.chip import AnyNetwork, ChipNetwork
-from spikeport.trainer.given import check_given
 from spikeport.trainer.independence import Independence, independence
+from spikeport.trainer.input_check import check_input
 from spikeport.trainer.network import SpikingNetwork
 from spikeport.trainer.rules import Rule
 from spikeport.trainer.shuffle import ShuffleTest, shuffle_test
@@ -97,7 +97,7 @@ def diagnose(
     if isinstance(network, ChipNetwork):
         raise InputError("diagnose: the network is in chip arithmetic, take the float one before")
     x, y = torch.asarray(x, copy=True), torch.asarray(y, copy=True)
-    check_given(network.input, network.steps, x)
+    check_input(network.input, network.steps, x)
     timed = network.time_major(x)
     if not len(y) or timed.shape[1] != len(y):
         raise InputError(f"diagnose: {timed.shape[1]} samples and {len(y)} labels, must be as many")

@@ -19,9 +19,9 @@ from torch import Tensor, nn
 from spikeport.network import Input
 from spikeport.part_rules import choice
 from spikeport.trainer import passes
-from spikeport.trainer.given import check_given, time_major
 from spikeport.trainer.graph import Node as Node
 from spikeport.trainer.graph import check_nodes
+from spikeport.trainer.input_check import check_input, time_major
 from spikeport.trainer.layers import Map
 from spikeport.trainer.passes import Record as Record
 from spikeport.trainer.rules import Rule
@@ -91,7 +91,7 @@ class SpikingNetwork(nn.Module):
             InputError: x has another shape, or values that the input as declared does not take:
                 beyond its range, or fractions where it is of spikes.
         """
-        check_given(self.input, self.steps, x)
+        check_input(self.input, self.steps, x)
         return self.training_pass(x)[0] if self.training else self.inference(x)
 
     def training_pass(self, x: Tensor) -> tuple[Tensor, Record]:

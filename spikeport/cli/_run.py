@@ -15,7 +15,7 @@ from spikeport.cli._tables import counts_table, facts_table
 from spikeport.errors import InputError
 from spikeport.labels import check_labels, output_count
 from spikeport.network import DeployedNetwork
-from spikeport.outputs import describe_outputs
+from spikeport.predictions import describe_outputs
 from spikeport.samples import SampleSet
 from spikeport.statistics import accuracy
 

@@ -20,6 +20,7 @@ from PIL import Image
 from spikeport.errors import InputError
 from spikeport.export import read_nir, write_nir
 from spikeport.float_network import FloatNetwork
+from spikeport.hdf5_seal import SIZE
 from spikeport.network import (
     BiasInjection,
     Coding,
@@ -35,7 +36,6 @@ from spikeport.network import (
 from spikeport.network_file import load_network, save_network
 from spikeport.profile import builtin_profiles, load_profile
 from spikeport.samples import check_samples
-from spikeport.seal import SIZE
 from spikeport.sharding.store import SUFFIX, load_shard, save_shard
 from spikeport.simulators.reference import run_reference
 from spikeport.simulators.stream import Stream

@@ -14,7 +14,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from spikeport.seal import SIZE, sealed
+from spikeport.hdf5_seal import SIZE, sealed
 from tests.fuzz.kinds import Kind
 from tests.fuzz.tensors import Rng, change_json, change_tensors, pick
 

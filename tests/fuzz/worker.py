@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from spikeport.errors import SpikeportError
+from tests.fuzz.fingerprints import fingerprint
 from tests.fuzz.kinds import KINDS, Kind
-from tests.fuzz.marks import mark
 from tests.fuzz.mutations import damage, originals
 
 SPACE_BYTES = 2**30
@@ -34,9 +34,9 @@ def main(folder: Path) -> None:
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8", closefd=False)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     good = originals(folder, KINDS)
-    marks = {}
+    fingerprints = {}
     for name, kind in KINDS.items():
-        marks[name] = mark(kind.read(folder / name.replace(" ", "-") / kind.file))
+        fingerprints[name] = fingerprint(kind.read(folder / name.replace(" ", "-") / kind.file))
         _command(kind, folder / name.replace(" ", "-") / kind.file)
     space = _status("VmSize") + SPACE_BYTES
     resource.setrlimit(resource.RLIMIT_AS, (space, space))
@@ -51,7 +51,7 @@ def main(folder: Path) -> None:
         path.write_bytes(content)
         Path("/proc/self/clear_refs").write_text("5")
         before, began, computed = _status("VmRSS"), time.monotonic(), _computed()
-        found = _read(kind, path, content == good[name], marks[name], how != "bytes")
+        found = _read(kind, path, content == good[name], fingerprints[name], how != "bytes")
         if kind.verb and not task["seed"] % VERBS and found["outcome"] != "fault":
             found["fault"] = _command(kind, path)
         found |= {
@@ -70,7 +70,7 @@ def _read(kind: Kind, path: Path, same: bool, good: str, whole: bool) -> dict[st
     """Read one file; what it gave has the mark `good` where nothing was changed."""
     try:
         value = (kind.quick if whole and kind.quick else kind.read)(path)
-        found = mark(value)
+        found = fingerprint(value)
     except SpikeportError as error:
         if isinstance(error.__cause__, MemoryError):
             return {"outcome": "fault", "fault": f"takes all memory: {error}"}
@@ -86,7 +86,7 @@ def _read(kind: Kind, path: Path, same: bool, good: str, whole: bool) -> dict[st
     if kind.write is not None:
         try:
             kind.write(value, path.with_name(f"again-{path.name}"))
-            again = mark(kind.read(path.with_name(f"again-{path.name}")))
+            again = fingerprint(kind.read(path.with_name(f"again-{path.name}")))
         except BaseException:
             return {"outcome": "fault", "fault": f"cannot be written: {traceback.format_exc()}"}
         if again != found:

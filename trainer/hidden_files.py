@@ -1,4 +1,4 @@
-"""Entries that operating systems and tools leave beside data, which belong to no data set."""
+"""Hidden and system files that are not part of a data set (.DS_Store, Thumbs.db, __MACOSX, ...)."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ LEFTOVERS = frozenset(
         *("system volume information", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"),
     }
 )
-"""Names in lower case; what begins with a dot is hidden too."""
+"""In lower case. Names that start with a dot count as hidden as well."""
 
 
 def is_hidden(path: str) -> bool:
-    """Whether a part of a relative path is the name of such an entry."""
+    """Whether any component of a relative path is such a name."""
     parts = PurePath(path).parts
     return any(part.startswith(".") or part.lower() in LEFTOVERS for part in parts)

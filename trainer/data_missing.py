@@ -1,4 +1,4 @@
-"""What lies where a data set was looked for, in words: for the message that it is missing."""
+"""Error messages for a missing data set: what was found in its place, and why it cannot be used."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ ALIASES = {
     "cifar10-dvs": ("cifar10dvs", "dvscifar10"),
     "shd": ("shd", "heidelberg"),
 }
-"""How names of files and folders begin, in lower case letters and digits only."""
+"""Prefixes of file and folder names, reduced to lower-case letters and digits."""
 SHOWN = 4
 
 
-def describe_found(name: str, roots: Sequence[Path]) -> str:
-    """The end of a message: what in these folders looks like the data set, and why it will not do.
+def explain_missing(name: str, roots: Sequence[Path]) -> str:
+    """The tail of the error message: entries that look like the data set, and why they do not work.
 
-    Empty where nothing does.
+    Empty if nothing looks like it.
     """
     notes = [note for root in roots for note in _notes(name, root)]
     if not any(root.exists() for root in roots):
@@ -36,23 +36,23 @@ def describe_found(name: str, roots: Sequence[Path]) -> str:
 
 
 def _notes(name: str, root: Path) -> Iterator[str]:
-    """Of entries of the folder, and of one folder further down."""
+    """One note per entry of `root` that looks like the data set, and one if `root` itself does."""
     try:
         entries = sorted(root.iterdir())
-    except OSError:  # it is not there, or is nobody's to read: said elsewhere
+    except OSError:  # missing or unreadable; the caller reports that
         return
     for entry in entries:
         if _resembles(name, entry.name):
             yield f"found {entry}{_reason(name, entry)}"
     if _resembles(name, root.name) and entries:
-        yield f"{root} itself looks like the set: name the folder above it"
+        yield f"{root} looks like the data set itself: give its parent folder"
 
 
 def _resembles(name: str, entry: str) -> bool:
     plain = re.sub("[^a-z0-9]", "", entry.lower())
     begins = [a for a in ALIASES[name] if plain.startswith(a)]
     others = [a for n, some in ALIASES.items() if n != name for a in some if plain.startswith(a)]
-    # cifar100 begins with cifar10: the longest name that fits decides.
+    # cifar100 starts with cifar10, so the longest matching prefix wins.
     return bool(begins) and max(map(len, begins)) >= max(map(len, others), default=0)
 
 
@@ -61,10 +61,10 @@ def _reason(name: str, entry: Path) -> str:
     if lower.startswith(IDX_FILES):
         return f": it belongs in a folder '{name}'"
     if lower.endswith(PICKLES) or lower.endswith(tuple(f"{p}.gz" for p in PICKLES)):
-        return ", which is pickled: pickles are never read"
+        return ", a pickle: pickles are never read"
     if lower.endswith(("-py", "-python", "python.tar.gz")):
         return (
-            ", the Python version, whose pickles are never read: the binary version is needed "
+            ", the Python version: pickles are never read, the binary version is needed "
             f"({_binary(name)})"
         )
     if lower.endswith(("-mat", "-matlab", "matlab.tar.gz")):
@@ -75,11 +75,11 @@ def _reason(name: str, entry: Path) -> str:
 
 
 def describe_folder(folder: Path) -> str:
-    """The first few names in a folder."""
+    """List the first few names in a folder."""
     try:
         names = sorted(entry.name for entry in folder.iterdir())
     except OSError as error:
-        return f"nothing that can be read ({error.strerror})"
+        return f"nothing readable ({error.strerror})"
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return f"{', '.join(names[:SHOWN])}{more}" if names else "nothing"
 
@@ -89,12 +89,12 @@ def _binary(name: str) -> str:
 
 
 def describe_file(path: Path) -> str:
-    """Why a file is not a data set."""
+    """Why a file cannot be read as a data set."""
     lower = path.name.lower()
     if lower.endswith(".npy"):
         return "is a single array (.npy): put x_train, y_train, x_test and y_test in one .npz file"
     if lower.endswith(PICKLES):
-        return "is pickled: pickles are never read"
+        return "is a pickle: pickles are never read"
     if lower.endswith(ARCHIVES):
         return "is an archive: unpack it"
-    return "is a file of another kind, must be an .npz file, a folder of images or a recipe (.toml)"
+    return "has an unknown suffix, must be an .npz file, a folder of images or a recipe (.toml)"

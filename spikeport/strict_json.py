@@ -1,4 +1,4 @@
-"""Reading JSON that anybody may have written: what it holds is ordinary data, or it is refused."""
+"""Parse untrusted JSON strictly."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ _LARGEST = 2**64
 
 
 def parse_json(text: str | bytes) -> Any:
-    """JSON data, by the letter of RFC 8259: neither NaN nor Infinity, no key twice.
+    """Parse JSON as RFC 8259 defines it: no NaN or Infinity; duplicate keys are refused too.
 
     Raises:
-        ValueError: not JSON, nested too deeply, or a number that a float64 or 64 bits cannot hold.
+        ValueError: not JSON, nested too deeply, a duplicate key, or a number outside the range of
+            float64 or of 64-bit integers.
     """
     try:
         return json.loads(
@@ -48,5 +49,5 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"key {twice[:40]!r} is there twice")
+        raise ValueError(f"duplicate key {twice[:40]!r}")
     return found

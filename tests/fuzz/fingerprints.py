@@ -14,7 +14,7 @@ import numpy as np
 from spikeport.export.nir_fields import node_values
 
 
-def mark(*values: Any) -> str:
+def fingerprint(*values: Any) -> str:
     """Hex digest of `values`."""
     found = hashlib.sha256()
     for value in values:

@@ -1,4 +1,4 @@
-"""Checking tensors that a user hands to a network: axes and values as its input declares them."""
+"""Check the shape and values of tensors passed to a network against its declared input."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from spikeport.sample_axes import is_static
 from spikeport.sample_values import check_range, float_range
 
 
-def check_given(part: Input, steps: int, x: Tensor) -> None:
-    """Refuse samples that the input does not take, before anything is trained on them.
+def check_input(part: Input, steps: int, x: Tensor) -> None:
+    """Refuse samples that do not match the declared input.
 
-    The training loop checks a whole `Dataset` once instead. Within torch.compile nothing is
-    checked, as there are no values yet.
+    The training loop does not call this: a `Dataset` is checked once as a whole. While
+    torch.compile traces, only shapes are checked, because there are no values yet.
 
     Raises:
-        InputError: x is neither (B, *shape) nor (T, B, *shape), or see `check_range`.
+        InputError: x is neither (B, *shape) nor (T, B, *shape), or its values fail `check_range`.
     """
     is_static(part, steps, x.shape)
     if not torch.compiler.is_compiling() and not _surely_taken(part, x.detach()):
@@ -37,7 +37,7 @@ def _surely_taken(part: Input, x: Tensor) -> bool:
 
 
 def time_major(part: Input, steps: int, x: Tensor) -> Tensor:
-    """(B, *shape) as (1, B, *shape); (T, B, *shape) as it is.
+    """View (B, *shape) as (1, B, *shape); return (T, B, *shape) unchanged.
 
     Raises:
         InputError: x is neither.

@@ -1,6 +1,6 @@
-"""Reading the HDF5 of a NIR file in a process of its own.
+"""Read the HDF5 of a NIR file in a separate process.
 
-What it found comes back through a pipe as JSON and safetensors, never as pickle.
+The result comes back through a pipe as JSON and safetensors, never as pickle.
 """
 
 from __future__ import annotations
@@ -14,30 +14,30 @@ import numpy as np
 import safetensors.numpy
 from numpy.typing import NDArray
 
-from spikeport.apart import run_apart
 from spikeport.export.nir_hdf5 import RawGraph, RawNode, read_raw
 from spikeport.hdf5_file import naming
-from spikeport.seal import check_seal
+from spikeport.hdf5_seal import check_seal
+from spikeport.isolated_read import run_isolated
 
 Arrays = dict[str, NDArray[Any]]
 
 
-def read_apart(path: str | os.PathLike[str], metadata_key: str) -> RawGraph:
+def read_isolated(path: str | os.PathLike[str], metadata_key: str) -> RawGraph:
     """As `read_raw`, in another process: nothing in the file can stop or crash this one.
 
     Raises:
-        InputError: as `read_raw`, or reading crashed or did not end.
+        InputError: as `read_raw`; or reading crashed or ran out of time.
     """
     with naming(path, "NIR"):
         check_seal(path)
-    found = run_apart(path, f"{__name__}:read_out", (metadata_key,))
+    found = run_isolated(path, f"{__name__}:write_raw", (metadata_key,))
     text, _, arrays = found.partition(b"\0")
     graph: RawGraph = _graph(json.loads(text), safetensors.numpy.load(arrays))
     return graph
 
 
-def read_out(path: str, metadata_key: str) -> None:
-    """What the other process does: read the file and write what it holds to standard output."""
+def write_raw(path: str, metadata_key: str) -> None:
+    """In the child process: read the file and write its content to standard output."""
     raw = read_raw(path, metadata_key)
     arrays: Arrays = {}
     text = json.dumps(_plain(raw, arrays))  # ASCII, so the first zero byte ends it
@@ -64,7 +64,7 @@ def _plain(value: Any, arrays: Arrays) -> Any:
 
 
 def _graph(data: Any, arrays: Arrays) -> Any:
-    """What `_plain` took apart."""
+    """The inverse of `_plain`."""
     match data:
         case ["text", text]:
             return text

@@ -10,7 +10,7 @@ import pytest
 from spikeport.errors import InputError
 from spikeport.trainer import DataConfig, load_dataset
 from spikeport.trainer.data_catalogue import CIFAR_SETS, IDX_SETS
-from spikeport.trainer.data_found import ALIASES
+from spikeport.trainer.data_missing import ALIASES
 from spikeport.trainer.data_tonic import EVENT_SETS
 from tests.test_trainer_data_files import random_bytes, write_idx_set
 
@@ -29,14 +29,14 @@ def test_every_set_has_names_to_look_for() -> None:
 @pytest.mark.parametrize(
     ("name", "found", "said"),
     [
-        ("cifar10", "cifar-10-batches-py/", ", the Python version, whose pickles are never read"),
+        ("cifar10", "cifar-10-batches-py/", ", the Python version: pickles are never read"),
         ("cifar10", "cifar-10-batches-py/", "binary version is needed (cifar-10-binary.tar.gz)"),
         ("cifar10", "cifar-10-python.tar.gz", ", the Python version"),
         ("cifar10", "cifar-10-batches-mat/", ", the Matlab version: the binary version is needed"),
         ("cifar10", "cifar-10-binary.tar.gz", ": unpack it"),
         ("cifar10", "CIFAR10/", ", which holds nothing"),
         ("cifar100", "cifar-100-python/", "(cifar-100-binary.tar.gz)"),
-        ("mnist", "mnist.pkl.gz", ", which is pickled: pickles are never read"),
+        ("mnist", "mnist.pkl.gz", ", a pickle: pickles are never read"),
         ("mnist", "MNIST/processed/", ", which holds processed"),
         ("mnist", "train-images-idx3-ubyte.gz", ": it belongs in a folder 'mnist'"),
         ("mnist", "MNIST.zip", ": unpack it"),
@@ -84,7 +84,7 @@ def test_a_folder_that_is_missing_or_the_set_itself(tmp_path: Path) -> None:
     home.mkdir()
     (home / "data_batch_1.bin").write_bytes(b"")
     text = refusal("cifar10", home)
-    assert f"{home} itself looks like the set: name the folder above it" in text
+    assert f"{home} looks like the data set itself: give its parent folder" in text
 
 
 def test_idx_files_with_a_dot_and_without_a_part(tmp_path: Path) -> None:
@@ -104,12 +104,12 @@ def test_idx_files_with_a_dot_and_without_a_part(tmp_path: Path) -> None:
     ("name", "said"),
     [
         ("a.npy", "is a single array (.npy): put x_train, y_train, x_test and y_test in one .npz"),
-        ("a.pkl", "is pickled: pickles are never read"),
-        ("a.pt", "is pickled: pickles are never read"),
+        ("a.pkl", "is a pickle: pickles are never read"),
+        ("a.pt", "is a pickle: pickles are never read"),
         ("a.tar.gz", "is an archive: unpack it"),
         ("a.zip", "is an archive: unpack it"),
-        ("a.csv", "is a file of another kind, must be an .npz file, a folder of images or"),
-        ("a", "is a file of another kind"),
+        ("a.csv", "has an unknown suffix, must be an .npz file, a folder of images or"),
+        ("a", "has an unknown suffix"),
     ],
 )
 def test_files_of_other_kinds(tmp_path: Path, name: str, said: str) -> None:

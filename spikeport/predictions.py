@@ -1,7 +1,7 @@
-"""Whether the outputs of a run decide for a class: that silent outputs agree shows nothing.
+"""Which predictions of a run are decided: agreement between silent or tied outputs proves nothing.
 
-A prediction is the lowest index among the highest scores, so silent outputs "predict" class 0 and
-tied ones the first of those that tie.
+The prediction is argmax(scores), the lowest index on ties. Silent outputs therefore "predict" class
+0, and tied outputs the lowest of the tied classes.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from numpy.typing import NDArray
 from spikeport.runs import Run
 
 _NOISE = 1e-6
-"""Relative to the largest score: float scores this close are equal but for float32 rounding."""
+"""Relative to the largest score: float scores closer than this differ by float32 rounding only."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outputs:
-    """Samples of a run by what its first readout says.
+    """Samples of a run that are decided, silent or tied, by the scores of its first readout.
 
     Attributes:
-        decided: one of several scores is higher than all others.
+        decided: one score is higher than all others.
         silent: every score is 0.
-        tied: the highest of several scores is shared, and not all are 0.
-        classes: number of different predictions among the decided samples.
+        tied: two or more outputs share the highest score, and it is not the case that all are 0.
+        classes: number of distinct predictions among the decided samples.
     """
 
     decided: int
@@ -35,7 +35,7 @@ class Outputs:
 
 
 def describe_outputs(run: Run) -> Outputs:
-    """Count the samples of `run` whose outputs decide, are silent or tie."""
+    """Count the samples of `run` whose outputs are decided, silent or tied."""
     scores = _scores(run)
     certain, mute = decided(run), ~scores.any(axis=1)
     predictions = run.predictions[certain]
@@ -49,12 +49,12 @@ def describe_outputs(run: Run) -> Outputs:
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """Predictions of two networks on the same samples, the first being what the second should be.
+    """Predictions of a reference network (`wanted`) and another one (`got`) on the same samples.
 
     Attributes:
-        outputs: number of scores.
-        agreeing: samples that are decided in both, for the same class.
-        wanted, got: outputs of the first and of the second network.
+        outputs: number of scores per sample.
+        agreeing: samples that both networks decide, for the same class.
+        wanted, got: outputs of the reference and of the other network.
     """
 
     samples: int
@@ -65,12 +65,12 @@ class Agreement:
 
     @property
     def rate(self) -> float | None:
-        """Share of agreeing samples among those that the first decides; None if it decides none."""
+        """agreeing / samples decided by the reference; None if it decides none."""
         return self.agreeing / self.wanted.decided if self.wanted.decided else None
 
 
 def compare_outputs(wanted: Run, got: Run) -> Agreement:
-    """How often two runs of the same samples agree, where there is anything to agree on."""
+    """How often two runs on the same samples agree, among the samples that both decide."""
     both = decided(wanted) & decided(got)
     return Agreement(
         samples=wanted.samples,
@@ -82,7 +82,7 @@ def compare_outputs(wanted: Run, got: Run) -> Agreement:
 
 
 def decided(run: Run) -> NDArray[np.bool_]:
-    """Per sample, shape (B,), whether one score of the first readout stands above all others."""
+    """Whether one score of the first readout is higher than all others, shape (B,)."""
     scores = _scores(run)
     if scores.shape[1] < 2:
         return np.zeros(len(scores), np.bool_)
@@ -94,7 +94,7 @@ def decided(run: Run) -> NDArray[np.bool_]:
 
 
 def silent_populations(run: Run) -> tuple[str, ...]:
-    """Populations that fire on no sample; one whose membrane is read also has to stay at zero."""
+    """Populations that never fire; where the membrane is read out, it must stay at 0 as well."""
     return tuple(
         name
         for name, counts in run.spike_counts.items()

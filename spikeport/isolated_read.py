@@ -1,7 +1,7 @@
-"""Reading a stranger's file in a process of its own.
+"""Read an untrusted file in a separate process.
 
-libhdf5 loops for ever or crashes on some damaged files, where no exception can be caught. So such
-a file is read by a short-lived process with limits.
+Some damaged files make libhdf5 crash or loop forever, which no exception handler can catch. They
+are therefore read in a short-lived child process with a CPU time limit.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from spikeport.errors import InputError
 
 SECONDS = 3
 SECONDS_PER_BYTE = 1 / 1e6
-"""Limit of computing time without start-up: twice what many small objects need."""
+"""CPU time limit, excluding start-up: twice what a file of many small objects needs."""
 _START_S = 60
-"""Wall-clock time that a busy machine may need to start the process."""
+"""Wall-clock time allowed for starting the process on a busy machine."""
 _REFUSED = 2
 
 
-def run_apart(path: str | os.PathLike[str], entry: str, arguments: Sequence[str] = ()) -> bytes:
-    """What a function that reads `path` writes to standard output, run in another process.
+def run_isolated(path: str | os.PathLike[str], entry: str, arguments: Sequence[str] = ()) -> bytes:
+    """Call a function that reads `path` in a child process; return what it writes to stdout.
 
     Args:
         entry: `module:function`, called with `path` and `arguments`.
 
     Raises:
-        InputError: the function's own, or reading crashed or did not end.
+        InputError: raised by the function; or the child crashed or ran out of time.
     """
     path = Path(path)
     if not path.is_file():
@@ -39,8 +39,8 @@ def run_apart(path: str | os.PathLike[str], entry: str, arguments: Sequence[str]
     limit = int(SECONDS + path.stat().st_size * SECONDS_PER_BYTE)
     command = [sys.executable, "-P", "-c", f"from {__name__} import main; main()"]
     command += [entry, str(limit), str(path), *arguments]
-    # Neither the current folder, where anybody's modules may lie and which may be gone, nor the
-    # names of import hooks.
+    # Without the current directory, which may hold anyone's modules or no longer exist, and without
+    # the names of import hooks.
     places = [*filter(os.path.isabs, sys.path), str(Path(__file__).absolute().parents[1])]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(places)}
     try:
@@ -48,21 +48,21 @@ def run_apart(path: str | os.PathLike[str], entry: str, arguments: Sequence[str]
             command, env=environment, capture_output=True, timeout=_START_S + 2 * limit
         )
     except subprocess.TimeoutExpired:
-        raise InputError(f"{path}: damaged: reading it did not end within {limit} s") from None
-    said = done.stderr.decode("utf-8", "replace")
+        raise InputError(f"{path}: damaged: reading it took more than {limit} s") from None
+    message = done.stderr.decode("utf-8", "replace")
     if done.returncode == -signal.SIGXCPU:
-        raise InputError(f"{path}: damaged: reading it did not end within {limit} s")
+        raise InputError(f"{path}: damaged: reading it took more than {limit} s")
     if done.returncode < 0:
         raise InputError(f"{path}: damaged: reading it crashed (signal {-done.returncode})")
     if done.returncode == _REFUSED:
-        raise InputError(said)
+        raise InputError(message)
     if done.returncode:
-        raise InputError(f"{path}: cannot be read: {said.strip().splitlines()[-1]}")
+        raise InputError(f"{path}: cannot be read: {message.strip().splitlines()[-1]}")
     return done.stdout
 
 
 def main() -> None:
-    """What the other process does; its arguments are ENTRY SECONDS FILE and those of ENTRY."""
+    """Entry point of the child process: ENTRY SECONDS FILE, then the arguments of ENTRY."""
     entry, seconds, *arguments = sys.argv[1:]
     module, _, name = entry.partition(":")
     function = getattr(__import__(module, fromlist=[name]), name)

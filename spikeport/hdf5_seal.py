@@ -1,7 +1,7 @@
-"""A digest at the end of a file, for kinds of files that cannot hold one of themselves.
+"""The seal of an HDF5 file: a SHA-256 digest appended to the file.
 
-HDF5 ignores what follows its own end, so a sealed file is an ordinary HDF5 file for every reader.
-A tool that changes it in place cuts the seal off: such a file reads as one from elsewhere.
+HDF5 ignores bytes past its own end of file, so every HDF5 reader still opens a sealed file. A tool
+that modifies the file in place truncates the seal; the file then counts as one without a seal.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _PIECE = 2**20
 
 
 def seal(file: FileIO) -> None:
-    """Append the digest of all that `file` holds, which is open to read and to write."""
+    """Append the digest of the whole content of `file`, which is open for reading and writing."""
     file.seek(0)
     digest = hashlib.sha256()
     while piece := file.read(_PIECE):
@@ -31,7 +31,7 @@ def seal(file: FileIO) -> None:
 
 
 def sealed(data: bytes) -> bytes:
-    """`data` with its seal."""
+    """`data` followed by its seal."""
     return data + _seal_of(hashlib.sha256(data).hexdigest())
 
 
@@ -39,7 +39,7 @@ def check_seal(path: str | os.PathLike[str]) -> bool:
     """Whether an HDF5 file is sealed.
 
     Raises:
-        InputError: it was changed since, or its seal is damaged.
+        InputError: the file was modified after it was sealed, or its seal is damaged.
         OSError: it cannot be read.
     """
     size = Path(path).stat().st_size
@@ -66,7 +66,7 @@ def _seal_of(digest: str) -> bytes:
 
 
 def _end(head: bytes) -> int:
-    """Where the HDF5 file that begins with `head` ends by its own account; 2^64 if not known.
+    """End-of-file address in the superblock of the HDF5 file that starts with `head`, else 2^64.
 
     Source: HDF5 File Format Specification 3.0, section II.A, superblock versions 0 to 3.
     """
