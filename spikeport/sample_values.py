@@ -29,8 +29,8 @@ SLACK = 1e-3
 """In integer units: smaller differences are float32 noise and do not count as rounding."""
 COARSE = 0.25
 """Relative rms change by rounding above which a scale is too coarse for the values."""
-BLOCK = 2**20
-"""Number of values processed at once, so that memory stays bounded."""
+BLOCK = 2**16
+"""Number of values processed at once, few enough to stay in the cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ def check_range(
         clipped = _beyond(part, x)
         if not clip:
             raise InputError(_out_of_range(part, subject, x, clipped))
-    if part.coding is Coding.SPIKES and (between := _fractions(part, x)):
+    if part.coding is Coding.SPIKES and (between := change(part, x).rounded):
         raise InputError(
             f"{subject}: {between:,} of {x.size:,} values lie between 0 and 1 (they span "
             f"{lowest:g}..{highest:g}), but the input is declared as spikes, which are 0 or 1; "
@@ -150,8 +150,10 @@ def change(part: Input, x: NDArray[Any], made: NDArray[np.int32] | None = None) 
         kept = np.clip(whole, part.low, part.high)
         if target is not None:
             target[first : first + BLOCK] = kept
-        clipped += int(np.count_nonzero(kept != whole))
-        moved = (scaled - whole)[kept == whole]
+        moved = scaled - whole
+        if (beyond := kept != whole).any():
+            clipped += int(np.count_nonzero(beyond))
+            moved[beyond] = 0
         rounded += int(np.count_nonzero(np.abs(moved) > SLACK))
         lost += float(moved @ moved)
         power += float(scaled @ scaled)
@@ -162,13 +164,6 @@ def change(part: Input, x: NDArray[Any], made: NDArray[np.int32] | None = None) 
 def _beyond(part: Input, x: NDArray[Any]) -> int:
     scaled = np.asarray(x, np.float64) * part.scale
     return int(np.count_nonzero((scaled < part.low - 0.5) | (scaled > part.high + 0.5)))
-
-
-def _fractions(part: Input, x: NDArray[Any]) -> int:
-    if x.dtype.kind in "iub" and part.scale == 1:
-        return 0
-    scaled = np.clip(np.asarray(x, np.float64) * part.scale, part.low, part.high)
-    return int(np.count_nonzero(np.abs(scaled - np.rint(scaled)) > SLACK))
 
 
 def _out_of_range(part: Input, subject: str, x: NDArray[Any], clipped: int) -> str:

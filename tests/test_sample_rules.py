@@ -148,6 +148,18 @@ def test_fractions_for_an_input_of_spikes_are_refused(entry: str) -> None:
         ENTRIES[entry](SPIKES, GREY)
 
 
+@pytest.mark.parametrize("entry", ENTRIES)
+@pytest.mark.parametrize("value", [1.3, -0.4, 0.01])
+def test_a_single_fraction_is_refused_even_where_the_nearest_integer_is_declared(
+    entry: str, value: float
+) -> None:
+    skip_without_norse(entry)
+    x = EVENTS.copy()
+    x[0, 0, 0, 0] = value
+    with pytest.raises(InputError, match=r"1 of 192 values .* declared as spikes"):
+        ENTRIES[entry](SPIKES, x)
+
+
 SHAPES: dict[str, tuple[tuple[int, ...], str]] = {
     "channels last": ((7, 4, 2, 3), "they look like channels last"),
     "flat": ((7, 24), r"x\.reshape\(-1, 3, 4, 2\) has that shape"),

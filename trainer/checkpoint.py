@@ -175,8 +175,8 @@ def load_checkpoint(path: str | PathLike[str]) -> Checkpoint:
     check_digest(path, header, arrays)
     if isinstance(network, SpikingNetwork):
         check_elements(f"{path}: network", _size(network), path.stat().st_size)
-        network = build_network(known.config, network.input, known.classes)
-    network.load_state_dict({name: tensors[f"network.{name}"] for name in state})
+    # The tensors themselves, not copies: one in floats has none of its own.
+    network.load_state_dict({name: tensors[f"network.{name}"] for name in state}, assign=True)
     return Checkpoint(
         network.eval(),
         known.config,

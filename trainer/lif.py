@@ -66,9 +66,10 @@ class LIF(nn.Module):
         self.alpha = alpha
         self.strict = strict
 
-    def fires(self, u: Tensor) -> Tensor:
-        """Whether membranes fire, as booleans."""
-        return u > self.v_threshold if self.strict else u >= self.v_threshold
+    def fires(self, u: Tensor, out: Tensor | None = None) -> Tensor:
+        """Whether membranes fire, as booleans, or as 0 and 1 in `out`."""
+        compare = torch.gt if self.strict else torch.ge
+        return compare(u, self.v_threshold, out=out)
 
     def forward(self, current: Tensor) -> Tensor:
         """Spikes (B, ...) of one step from rest."""

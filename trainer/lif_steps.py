@@ -119,7 +119,7 @@ class _Log:
             rho.fill_(1)
         for t in range(len(spikes)):
             u = torch.add(x[min(t, len(x) - 1)], v, alpha=lif.decay)
-            s = spikes[t].copy_(lif.fires(u))
+            s = lif.fires(u, out=spikes[t])
             slope = surrogate(lif, u)
             fired.add_(s)
             response.addcmul_(rho, slope)
@@ -169,7 +169,7 @@ def fire(lif: LIF, x: Tensor, spikes: Tensor, v: Tensor, charged: Tensor | None)
         return
     for t in range(len(spikes)):
         u = torch.add(x[min(t, len(x) - 1)], v, alpha=lif.decay)
-        s = spikes[t].copy_(lif.fires(u))
+        s = lif.fires(u, out=spikes[t])
         if charged is not None:
             charged[t] = u
         torch.sub(u, s * u if lif.reset is Reset.ZERO else lif.v_threshold * s, out=v)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import itertools
 import json
-import logging
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -208,7 +207,6 @@ def _shard(path: Path) -> None:
 
 
 def _read_shard(path: Path) -> Any:
-    logging.getLogger("spikeport.sharding.store").setLevel(logging.ERROR)
     if (run := load_shard(path.parent, path.stem)) is None:
         raise InputError("damaged: it is computed again")
     return run

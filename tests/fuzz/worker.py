@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import logging
 import os
 import resource
 import sys
@@ -133,4 +134,6 @@ def _status(field: str) -> int:
 
 
 if __name__ == "__main__":
+    # A damaged shard is no error; it is logged and computed again.
+    logging.getLogger("spikeport.sharding.store").setLevel(logging.ERROR)
     main(Path(sys.argv[1]))
