@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 import math
@@ -22,7 +23,7 @@ from spikeport import fixed_point as fx
 from spikeport.chip_training import to_chip
 from spikeport.energy import estimate_energy
 from spikeport.errors import InputError
-from spikeport.export import QuantizeConfig
+from spikeport.export import QuantizeConfig, export_float
 from spikeport.network import (
     Coding,
     Conv2d,
@@ -48,6 +49,7 @@ from spikeport.trainer import (
     Node,
     SpikingNetwork,
     TrainConfig,
+    describe,
     evaluate,
     load_checkpoint,
     load_digits_split,
@@ -64,6 +66,7 @@ from spikeport.trainer.energy_loss import model_of
 from spikeport.trainer.energy_model import message_rate
 from spikeport.trainer.measuring import count_and_price, energy_uj
 from spikeport.trainer.starting import first_network
+from spikeport.workflow import quantize
 from tests.strategies import networks, samples_for
 
 CONFIG = TrainConfig(widths=(6, 12), steps=4, epochs=4, batch_size=32)
@@ -91,6 +94,18 @@ def trained(digits: Dataset) -> SpikingNetwork:
 
 def chip(model: SpikingNetwork, data: Dataset, bits: int) -> ChipNetwork:
     return to_chip(model, data.train_x[:128], QuantizeConfig(weight_bits=bits))
+
+
+def test_training_starts_from_scales_that_leave_outliers_their_range(
+    trained: SpikingNetwork, digits: Dataset
+) -> None:
+    model, x = copy.deepcopy(trained), digits.train_x[:64]
+    with torch.no_grad():
+        model.weight_parameters()[-1].view(-1)[0] *= 300
+    graph, config = export_float(describe(model)), QuantizeConfig(weight_bits=4)
+    narrow = quantize(graph, x, dataclasses.replace(config, search_wider=False)).network
+    assert quantize(graph, x, config).network.content_hash != narrow.content_hash
+    assert to_chip(model, x, config).template.content_hash == narrow.content_hash
 
 
 def assert_equal_runs(ours: Run, theirs: Run) -> None:
