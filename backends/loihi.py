@@ -79,7 +79,7 @@ LOIHI1 = Chip(
         "delays beyond 62 steps, those that balance paths of unequal depth included",
         "cycles shorter in delay than in steps",
         "more than 131,072 neurons: on several chips",
-        "decay_u 0, decay_v 4096: by registers that Lava and nengo-loihi leave as they are",
+        "decay_u 0, decay_v 4096: by registers that Lava and nengo-loihi leave at their defaults",
         "a bias mantissa of -4096, weight exponent -8: published tools disagree",
         "v_init, a bias per step, zeroed state for each sample: by a host",
     ),

@@ -1,4 +1,4 @@
-"""What recording adds to a native run.
+"""What recording costs in a native run.
 
 `python -m benchmarks.recording [--steps 100000] [--samples 1]`
 """

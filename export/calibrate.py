@@ -64,7 +64,7 @@ class FloatAnswer:
         answer: spike counts, or the final membrane where it never spikes; (B, *shape).
         peak_u, peak_v: largest magnitudes, in float membrane units.
         highest: largest membrane before any reset, at least 0.
-        ties: neuron-steps in which v equalled the threshold, but for float32 noise.
+        ties: neuron-steps in which v equalled the threshold, up to float32 noise.
     """
 
     spikes: NDArray[np.uint8]
@@ -80,10 +80,11 @@ class Calibrated:
     """A rounded population with its connections, and how it did alone on the samples.
 
     Attributes:
-        candidate: the scale that was taken, and how.
-        tried: number of scales that were.
+        candidate: the chosen scale.
+        tried: number of scales that were tried.
         rms_error: of the answer: spikes per neuron and sample, or float membrane units.
-        apart: spikes that differ from the float network's, of neurons and steps; 0 if it has none.
+        spike_mismatches: neuron-steps in which the spike differs from the float network's; 0 for a
+            population that only integrates.
         peak_u, peak_v: largest magnitudes reached, in chip units.
         saturated: neuron-steps in which v stood at its limit.
     """
@@ -94,7 +95,7 @@ class Calibrated:
     tried: int
     spikes: NDArray[np.uint8]
     rms_error: float
-    apart: int
+    spike_mismatches: int
     peak_u: int
     peak_v: int
     saturated: int
@@ -103,7 +104,7 @@ class Calibrated:
 def float_answers(
     network: FloatNetwork, lowered: LoweredNetwork, samples: Samples, run_float: FloatSimulator
 ) -> tuple[dict[str, FloatAnswer], Run]:
-    """What each population should do on `samples`, and the run of the float network."""
+    """The target answer of each population on `samples`, and the run of the float network."""
     run = run_float(_traceable(network, lowered), samples, record=("spikes", "v", "v_charged"))
     trace = run.trace or Trace()
     answers: dict[str, FloatAnswer] = {}
@@ -161,7 +162,7 @@ def calibrate(
     """Round every population with the best of its candidate scales.
 
     Args:
-        search_wider: try the scales of `wider_candidates` where the others do poorly.
+        search_wider: also try `wider_candidates` where the other scales do poorly.
         inputs: calibration samples as the chip's integers.
         answers: of the float network, per population.
     """
@@ -191,11 +192,12 @@ def calibrate(
 
 
 def _best(found: Iterable[Calibrated], before: Calibrated | None = None) -> Calibrated | None:
-    """The one with the smallest error, then fewest spikes at other times, then the first."""
+    """The one with the smallest error, then the fewest spike mismatches, then the first."""
     best, tried = before, before.tried if before else 0
     for one in found:
         tried += 1
-        if best is None or (one.rms_error, one.apart) < (best.rms_error, best.apart):
+        error = one.rms_error, one.spike_mismatches
+        if best is None or error < (best.rms_error, best.spike_mismatches):
             best = one
     return best and replace(best, tried=tried)
 
@@ -207,9 +209,9 @@ def does_poorly(
     wanted: FloatAnswer,
     bits: int,
 ) -> bool:
-    """Whether answers are far off, weights were mostly rounded away, or vth is a few units.
+    """Whether answers are far off, most weights were rounded to zero, or vth is only a few units.
 
-    The last two also count where calibration alone would not tell: it may be kind to them.
+    The last two count even if the error on the calibration samples happens to be small.
     """
     limit = coarse_share(bits)
     wires = {wire.name: wire for wire in made.connections if not isinstance(wire, BiasInjection)}
@@ -271,7 +273,9 @@ def _alone(
         candidate=candidate,
         tried=1,
         spikes=spikes,
-        apart=0 if part.threshold is None else int((spikes != answers[part.name].spikes).sum()),
+        spike_mismatches=(
+            0 if part.threshold is None else int((spikes != answers[part.name].spikes).sum())
+        ),
         rms_error=float(np.sqrt(np.mean((answer - answers[part.name].answer) ** 2))),
         peak_u=int(np.abs(u).max()),
         peak_v=int(np.abs(v).max()),

@@ -2,15 +2,16 @@
 
 What frameworks disagree on is left out of the graph: they ignore `r`, so r = 1; some lack
 BatchNorm, AvgPool2d or LI nodes, so the first is folded, the second is a SumPool2d whose 1/area
-lies in the weights after it, and a linear readout is a plain Affine before the Output, its score
-the time mean. Folding is done in float64; arrays are float32, which every framework loads.
+goes into the weights after it, and a linear readout is a plain Affine before the Output, whose
+score is the mean over time. Folding is done in float64; arrays are float32, which every framework
+loads.
 
-Rounding must not decide whether a membrane that equals its threshold (a tie) fires. The charge of
-a LIF node is v + k (I - v) with k = dt / tau, so a map before it has to gain 1 / k. It gains the
-nearest power of two g, which leaves every digit of a weight alone, and the threshold is
-g k v_threshold; dt is a float32 as tau is, so that k is exact where the decay is. The threshold is
-then moved by `TIE_STEPS` float32 steps to the side that the comparison asks for: down where ties
-fire, up where they do not. So `>` and `>=` see the same spikes, in whatever framework.
+Rounding must not decide whether a membrane that equals its threshold (a tie) fires. The charge of a
+LIF node is v + k (I - v) with k = dt / tau, so the weights before it would have to be multiplied by
+1 / k. They are multiplied by the nearest power of two g instead, which is exact, and the threshold
+becomes g k v_threshold; dt is rounded to float32 like tau, so that k is exact if the decay is. The
+threshold is then moved by `TIE_STEPS` float32 steps: down if ties fire, up if they do not.
+Frameworks that compare with `>` and frameworks that compare with `>=` then see the same spikes.
 """
 
 from __future__ import annotations
@@ -44,8 +45,8 @@ DEFAULT_DT_S = 1e-4
 """snnTorch 1.0.0 imports NIR with this fixed time step; only dt / tau matters to the others."""
 
 TIE_STEPS = 2
-"""How far a threshold is moved off the values that tie with it, in float32 steps (1.2e-7 to 2.4e-7
-of it): more than a framework's rounding of k I, less than anything else in float32."""
+"""How far a threshold is moved away from values that tie with it, in float32 steps (relative 1.2e-7
+to 2.4e-7): more than the rounding error of k I, less than any other difference in float32."""
 
 Maps = dict[str, WeightAndBias]
 
@@ -54,8 +55,8 @@ def export_float(model: TrainedModel, dt_s: float = DEFAULT_DT_S) -> FloatNetwor
     """The model's function as a NIR graph.
 
     v <- decay v + x becomes LIF with tau = dt / (1 - decay) and r = 1, its membrane in units of
-    g (1 - decay) (see above); LI takes 1 / (1 - decay) from the weights that feed it, so that its
-    score stays as it is; decay 1 becomes IF with r = 1, a gain of 1 per step. The comparison is
+    g (1 - decay) (see above); the weights before LI are multiplied by 1 / (1 - decay), so that its
+    score does not change; decay 1 becomes IF with r = 1, a gain of 1 per step. The comparison is
     that of training.
 
     Args:
@@ -141,7 +142,7 @@ def _fold_norms(layers: Iterable[Layer]) -> tuple[Maps, dict[str, str]]:
 
 
 def _common(layers: Iterable[Layer], field: str, default: Any) -> Any:
-    """What all LIF layers have as `field`."""
+    """The value of `field` that all LIF layers share."""
     found = {getattr(layer, field): layer.name for layer in layers if isinstance(layer, LIFLayer)}
     if len(found) > 1:
         names = ", ".join(f"'{name}' {value}" for value, name in found.items())
@@ -203,12 +204,12 @@ def _tau(layer: LIFLayer | LILayer, dt_s: float) -> np.float32:
 
 
 def _charge(layer: LIFLayer | LILayer, dt_s: float) -> float:
-    """k: what one step adds to v per unit of input; dt / tau for the tau that is written, or 1."""
+    """k, the gain from input to v per step: dt / tau with the tau that is written, or 1 for IF."""
     return 1.0 if layer.decay == 1 else dt_s / float(_tau(layer, dt_s))
 
 
 def _gain(layer: Layer, dt_s: float) -> float:
-    """What the weights before a layer are multiplied by: 1 / k for LI, a power of two for LIF."""
+    """The factor for the weights before a layer: 1 / k for LI, a power of two for LIF."""
     match layer:
         case LILayer():
             return 1 / _charge(layer, dt_s)
@@ -218,7 +219,7 @@ def _gain(layer: Layer, dt_s: float) -> float:
 
 
 def _threshold(layer: LIFLayer, dt_s: float) -> np.float32:
-    """The threshold in units of the node's membrane, off the values that tie with it."""
+    """The threshold in units of the node's membrane, moved away from values that tie with it."""
     scaled = np.float32(layer.v_threshold * _gain(layer, dt_s) * _charge(layer, dt_s))
     for _ in range(TIE_STEPS):
         scaled = np.nextafter(scaled, np.float32(np.inf if layer.strict else 0))

@@ -74,7 +74,7 @@ def header_of(metadata: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def run_facts(header: Mapping[str, Any], shapes: Mapping[str, Shape]) -> dict[str, Any]:
-    """dt_s, steps, reset, strict and inputs as arguments of `FloatNetwork`; nothing is converted.
+    """dt_s, steps, reset, strict and inputs as arguments of `FloatNetwork`, types unconverted.
 
     Raises:
         InputError: one is missing, unknown, of another type or out of range.

@@ -1,7 +1,7 @@
-"""Whether a float network's time constants and gains look like what its author meant.
+"""Check whether the time constants and gains of a float network are plausible.
 
-NIR says neither the time step nor, in practice, the unit of its time constants, and a wrong guess
-breaks no rule: the network just never fires, or fires at every step.
+NIR states neither the time step nor, in practice, the unit of time constants. A wrong guess breaks
+no rule: the network just never fires, or fires at every step.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from spikeport.export.neuron_dynamics import NEURONS, neuron_dynamics
 from spikeport.network import Coding
 
 SHORTEST, LONGEST = 1 - 1e-6, 1e4
-"""Time constants in steps: below one the state swings, above these decays are less than 1/8192."""
+"""Time constants in steps: below 1 the state oscillates, above 1e4 the decay is below 1/8192."""
 WEAKEST, STRONGEST = 1e-3, 1e3
-"""What an input of one does to the membrane per step; tools write gains from 0.01 to 1."""
+"""Change of the membrane per step for an input of 1; tools write gains from 0.01 to 1."""
 
 
 def implausible(graph: nir.NIRGraph, dt_s: float) -> tuple[str, ...]:
-    """A sentence for each time constant or gain that suggests another dt."""
+    """One sentence per time constant or gain that suggests a wrong dt."""
     found = []
     for name, node in graph.nodes.items():
         if not isinstance(node, NEURONS):
@@ -39,23 +39,23 @@ def implausible(graph: nir.NIRGraph, dt_s: float) -> tuple[str, ...]:
         if gain.max() < WEAKEST or gain.min() > STRONGEST:
             found.append(
                 f"node '{name}': an input of 1 moves its membrane by {gain.min():.3g} to "
-                f"{gain.max():.3g} per step of dt = {dt_s:g} s, usual are 0.01 to 1; is dt right?"
+                f"{gain.max():.3g} per step of dt = {dt_s:g} s, usually 0.01 to 1; is dt right?"
             )
     return tuple(found)
 
 
 def ceiling(lowered: LoweredNetwork, part: FloatPopulation) -> float:
-    """A bound of the membrane of `part`: every excitatory input as large as it can be, for ever."""
+    """Upper bound on the membrane of `part`: every excitatory input at its maximum, always."""
     ranges = {
         source.name: (source.low / source.scale, source.high / source.scale)
         for source in lowered.inputs
         if source.coding is not Coding.SPIKES
     }
     drive = 0.0
-    for wire in lowered.incoming(part.name):
-        low, high = ranges.get(wire.source, (0.0, 1.0))
-        area = float(np.prod(wire.pool.kernel_size)) if wire.pool else 1.0
-        rows = wire.weight.reshape(len(wire.weight), -1)
+    for connection in lowered.incoming(part.name):
+        low, high = ranges.get(connection.source, (0.0, 1.0))
+        area = float(np.prod(connection.pool.kernel_size)) if connection.pool else 1.0
+        rows = connection.weight.reshape(len(connection.weight), -1)
         most = np.maximum(rows * low, rows * high).sum(axis=1).max()
         drive += area * max(float(most), 0.0)
     current = drive * _times(part.keep_u, lowered.steps)

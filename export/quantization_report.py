@@ -35,8 +35,8 @@ class ConnectionReport:
         levels: different values in use, of the `2^weight_bits` the grid has.
         largest: largest magnitude in use, of 256.
         clipped: weights beyond the ends of the grid, by more than half a grid step.
-        zeroed: weights that were not zero and are; `zeroed_fraction` of those that were not.
-        emptied: target neurons or channels that lost every weight.
+        zeroed: non-zero weights rounded to zero; `zeroed_fraction` of all non-zero weights.
+        emptied: target neurons or channels that lost all their weights.
         max_error, rms_error: in float units of the folded weights; float32 noise does not count.
         sqnr_db: signal power over rounding error power; infinite where nothing was lost.
     """
@@ -60,16 +60,17 @@ class ConnectionReport:
 
 @dataclass(frozen=True, slots=True)
 class Activity:
-    """What a spiking population does on the calibration samples, in the whole networks.
+    """Activity of a spiking population on the calibration samples, in both whole networks.
 
     Attributes:
-        float_spikes, spikes: on all samples together, in floats and in integers.
-        float_silent, silent: neurons that fire on none.
-        silenced: neurons that fire in the float network and never in integers.
+        float_spikes, spikes: total number of spikes, in floats and in integers.
+        float_silent, silent: neurons that never fire.
+        silenced: neurons that fire in the float network but never in integers.
         float_rate, rate: spikes per neuron and step.
-        float_peak: highest membrane in the float network, in thresholds.
+        float_peak: highest membrane in the float network, in units of the threshold.
         ties: neuron-steps in which the membrane equals the threshold in the float network.
-        apart: spikes that differ in time, of the population alone on its rounded sources' spikes.
+        spike_mismatches: neuron-steps in which the spike differs from the float network's, with the
+            population alone on the spikes of its rounded sources.
     """
 
     float_spikes: int
@@ -81,7 +82,7 @@ class Activity:
     rate: float
     float_peak: float
     ties: int
-    apart: int
+    spike_mismatches: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,7 @@ class PopulationReport:
 
     Attributes:
         scale: weight units per float membrane unit.
-        scales_tried: from which it was chosen; one where nothing is lost or an input dictates it.
+        scales_tried: number of scales tried; 1 if nothing is lost or an input dictates the scale.
         reach: fraction of the largest weight that the grid reaches; 1 clips nothing.
         lossless: no weight, bias or threshold had to be rounded.
         threshold: float, None for a population that only integrates.
@@ -98,8 +99,8 @@ class PopulationReport:
         decay_u, decay_v: float fractions lost per step, next to their integers in 1/4096.
         decay_u_error, decay_v_error: absolute errors of these fractions.
         bias_max_error: in float membrane units, without `tie_bias`.
-        tie_bias: what the bias gained, in float membrane units, so that a membrane at the
-            threshold stays on the side that the comparison puts it.
+        tie_bias: offset added to the bias, in float membrane units, to keep membranes at the
+            threshold on the side that the comparison puts them.
         bias_clipped: mantissas at the end of their range because the bias was beyond it.
         activation_bound: largest |sum| of inputs that weights and input ranges allow, in weight
             units; below 2^17 = 131072 u cannot wrap within a step.
@@ -107,9 +108,9 @@ class PopulationReport:
         saturated: neuron-steps on calibration in which v stood at its limit.
         rms_error: of the spike count per neuron and sample (or of the final membrane, in float
             units) against the float network, alone on its rounded sources' spikes.
-        relative_error: the same in units of the root mean square of the float answer.
+        relative_error: rms_error / rms of the float answer.
         float_mean: mean of that spike count (or |membrane|) in the float network.
-        activity: None of a population that only integrates.
+        activity: None for a population that only integrates.
     """
 
     name: str
@@ -143,10 +144,10 @@ class PopulationReport:
 
 @dataclass(frozen=True, slots=True)
 class InputReport:
-    """Rounding of an input's calibration samples; errors in its float units.
+    """Rounding of the calibration samples of an input; errors in its float units.
 
     Attributes:
-        clipped: values beyond the declared range, clipped because that was asked for.
+        clipped: values beyond the declared range that were clipped, as requested.
     """
 
     name: str
@@ -163,8 +164,8 @@ class QuantizationReport:
     Attributes:
         agreement: fraction of calibration samples with the same prediction in float and integers,
             silent and tied outputs included, which predict the lowest index.
-        predictions: on how many samples there is anything to agree on, and on how many they do.
-        summary: that in a sentence.
+        predictions: on how many samples both networks decide, and on how many of them they agree.
+        summary: the same as a sentence.
         warnings: what a user should look at, one sentence each.
     """
 
@@ -188,7 +189,7 @@ class QuantizationReport:
 
 
 def report_input(part: Input, values: NDArray[Any], clipped: int) -> InputReport:
-    """Compare calibration samples in float units with what the chip is sent of them."""
+    """Compare calibration samples, in float units, with the integers that the chip is sent."""
     error = np.clip(np.rint(values * part.scale), part.low, part.high) / part.scale - values
     return InputReport(
         name=part.name,
@@ -233,10 +234,10 @@ def report_population(
     lowered: LoweredNetwork,
     run: Run,
 ) -> PopulationReport:
-    """Compare one population with what it was made of.
+    """Compare a rounded population with its float original.
 
     Args:
-        run: of the whole integer network on the calibration samples.
+        run: the whole integer network on the calibration samples.
     """
     part = made.population
     unit = STATE_PER_WEIGHT * part.scale
@@ -278,13 +279,13 @@ def report_population(
         activity=(
             None
             if real.threshold is None
-            else _activity(real, real.threshold, wanted, run, made.apart)
+            else _activity(real, real.threshold, wanted, run, made.spike_mismatches)
         ),
     )
 
 
 def _activity(
-    real: FloatPopulation, threshold: float, wanted: FloatAnswer, run: Run, apart: int
+    real: FloatPopulation, threshold: float, wanted: FloatAnswer, run: Run, spike_mismatches: int
 ) -> Activity:
     before = wanted.spikes.sum(axis=(0, 1), dtype=np.int64)
     after = run.spike_counts[real.name]
@@ -299,7 +300,7 @@ def _activity(
         rate=int(after.sum()) / visits,
         float_peak=wanted.highest / threshold,
         ties=wanted.ties,
-        apart=apart,
+        spike_mismatches=spike_mismatches,
     )
 
 

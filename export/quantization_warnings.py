@@ -1,4 +1,4 @@
-"""What a user should know of a quantized network, one sentence each."""
+"""Warnings about a quantized network, one sentence each."""
 
 from __future__ import annotations
 
@@ -17,39 +17,39 @@ from spikeport.predictions import Agreement, Outputs
 from spikeport.sample_values import COARSE, Change
 
 CLIPPED_FRACTION, COARSE_CLIPPED_FRACTION = 0.01, 0.05
-"""Above this share of clipped weights a user should know; with up to 4 bits clipping is usual."""
+"""Share of clipped weights worth a warning; with up to 4 bits clipping is normal."""
 DEEP_CLIPPING = 0.15
-"""A grid that reaches less of the largest weight was chosen because of outliers."""
+"""A grid that reaches a smaller fraction of the largest weight was chosen because of outliers."""
 HALF_GRID = 128
-"""Weights that stay below use less than their bits."""
+"""Weights that all stay below this do not use all of their bits."""
 FAR_OFF = 0.5
-"""Relative error of spike counts, or what `coarse_share` admits where that is more."""
+"""Relative error of spike counts worth a warning, unless `coarse_share` is larger."""
 SILENCED_FRACTION = 0.1
 TIES = 0.01
-"""Of a population's spikes: more ties, and as many spikes at other times, are worth a word."""
+"""Ties and spike mismatches worth a warning, as a fraction of a population's spikes."""
 AGREEMENT = 0.9
 ENOUGH = 10
-"""Samples of which one expects more than one class."""
+"""Number of samples that should include more than one class."""
 
 
 def summarize(found: Agreement) -> str:
-    """How often predictions agree, and on how many samples there are any."""
+    """How often predictions agree, and on how many samples they are decided."""
     wanted, got = found.wanted, found.got
     if found.outputs == 1:
         return "The network has one output, so there are no predictions to compare."
     if found.rate is None:
         return (
-            f"No prediction to compare: on none of {found.samples} calibration samples is one "
-            f"output of the float network highest ({_idle(wanted)})."
+            f"No prediction to compare: the float network decides none of {found.samples} "
+            f"calibration samples; its outputs are {_idle(wanted)}."
         )
     where = f"On {found.samples} calibration samples"
     if wanted.decided < found.samples:
         where = (
-            f"On {wanted.decided} of {found.samples} calibration samples one output of the float "
-            f"network is highest ({_idle(wanted)} of the others); there"
+            f"The float network decides {wanted.decided} of {found.samples} calibration samples "
+            f"(outputs are {_idle(wanted)}); on these"
         )
-    share = f"float and integers agree in {100 * found.rate:.2f} % of the predictions"
-    idle = f"; in integers outputs are {_idle(got)}" if got.decided < wanted.decided else ""
+    share = f"float and integer predictions agree in {100 * found.rate:.2f} %"
+    idle = f"; integer outputs are {_idle(got)}" if got.decided < wanted.decided else ""
     single = "; all are of one class" if wanted.classes == 1 else ""
     return f"{where} {share}{idle}{single}."
 
@@ -60,10 +60,10 @@ def _idle(outputs: Outputs) -> str:
 
 
 def input_warnings(inputs: Sequence[InputReport], changes: Sequence[Change]) -> Iterator[str]:
-    """What a user should know of the inputs: clipped samples, and integers that are coarse.
+    """Warnings about the inputs: clipped samples and coarse integers.
 
     Args:
-        changes: what rounding to the chip's integers did to the samples.
+        changes: what rounding to the chip's integers changed in the samples.
     """
     for part, found in zip(inputs, changes, strict=True):
         if part.clipped:
@@ -84,7 +84,7 @@ def warnings(
     connections: Sequence[ConnectionReport],
     predictions: Agreement,
 ) -> tuple[str, ...]:
-    """What a user should look at: the parts, then the network as a whole."""
+    """All warnings: about the parts, then about the network as a whole."""
     found = list(lowered.notes)
     for connection in connections:
         found += _of_connection(connection)
@@ -105,25 +105,25 @@ def _of_outputs(found: Agreement) -> Iterator[str]:
     elif found.wanted.classes == 1 and found.samples >= ENOUGH:
         yield (
             f"All {found.wanted.decided} predictions on the calibration samples are of one class, "
-            "so that their agreement shows little."
+            "so that their agreement proves little."
         )
 
 
 def _of_activity(
     lowered: LoweredNetwork, populations: Sequence[PopulationReport], samples: int
 ) -> Iterator[str]:
-    """Populations that never fire, or always, before or after."""
+    """Populations that never or always fire, in floats or in integers."""
     firing = [(part.name, part.activity) for part in populations if part.activity is not None]
     if dead := [name for name, own in firing if not own.float_spikes]:
         yield (
-            f"{_named(dead)} on none of the {samples} calibration samples, already in the float "
+            f"{_named(dead)} on none of the {samples} calibration samples, not even in the float "
             f"network: {_reach(lowered, dead[0], dict(firing)[dead[0]].float_peak)}"
         )
     if lost := [(name, own) for name, own in firing if own.float_spikes and not own.spikes]:
         spikes = ", ".join(str(own.float_spikes) for _, own in lost)
         yield (
-            f"{_named([name for name, _ in lost])} no more in integers; in the float network "
-            f"{spikes} times on the calibration samples"
+            f"{_named([name for name, _ in lost])} {spikes} times in the float network, but never "
+            "in integers, on the calibration samples"
         )
     for part in populations:
         own = part.activity
@@ -133,24 +133,24 @@ def _of_activity(
         if own.silenced > SILENCED_FRACTION * active:
             yield (
                 f"population '{part.name}': {own.silenced} of {active} neurons that fire in the "
-                "float network never do in integers"
+                "float network never fire in integers"
             )
-        if not part.lossless and min(own.ties, own.apart) > TIES * own.float_spikes:
+        if not part.lossless and min(own.ties, own.spike_mismatches) > TIES * own.float_spikes:
             yield (
-                f"population '{part.name}': {own.ties} membranes equal the threshold on "
-                f"calibration ({own.float_spikes} spikes), but its weights had to be rounded, and "
-                f"rounding decides which of them fire: {own.apart} spikes come at other times"
+                f"population '{part.name}': membranes equal the threshold in {own.ties} "
+                f"neuron-steps ({own.float_spikes} spikes); rounding decides which of them fire: "
+                f"{own.spike_mismatches} spikes differ"
             )
     if always := [name for name, own in firing if own.float_rate == 1]:
-        yield f"{_named(always)} at every step, already in the float network: nothing is coded"
+        yield f"{_named(always)} at every step, even in the float network: no information"
     if stuck := [name for name, own in firing if own.rate == 1 > own.float_rate]:
         yield f"{_named(stuck)} at every step in integers, but not in the float network"
 
 
 def _reach(lowered: LoweredNetwork, name: str, peak: float) -> str:
-    """How near the threshold a silent population comes, and could."""
+    """How close to its threshold a silent population comes, and how close it could come."""
     part = next(part for part in lowered.populations if part.name == name)
-    assert part.threshold is not None  # it would be asked for no spikes
+    assert part.threshold is not None  # without one it is not among those that fire
     most = ceiling(lowered, part) / part.threshold
     text = f"the membrane of '{name}' reaches {100 * peak:.2g} % of its threshold"
     if most < 1:
@@ -174,40 +174,40 @@ def _of_connection(c: ConnectionReport) -> Iterator[str]:
             f"{100 * c.zeroed_fraction:.0f} % of those that are not zero"
         )
     if c.emptied:
-        yield f"{subject}: {c.emptied} of its targets lose every weight, all are rounded to zero"
+        yield f"{subject}: {c.emptied} of its targets lose all their weights to rounding"
 
 
-def _of_population(p: PopulationReport, wires: Sequence[ConnectionReport]) -> Iterator[str]:
+def _of_population(p: PopulationReport, connections: Sequence[ConnectionReport]) -> Iterator[str]:
     subject = f"population '{p.name}'"
-    if wires and max(c.largest for c in wires) < HALF_GRID:
+    if connections and max(c.largest for c in connections) < HALF_GRID:
         yield (
-            f"{subject}: scale {p.scale:g} is held down by its threshold, biases or states; "
-            f"weights use {max(c.largest for c in wires)} of 256"
+            f"{subject}: scale {p.scale:g} is limited by its threshold, biases or states; weights "
+            f"use {max(c.largest for c in connections)} of 256"
         )
-    bits = _bits(wires)
+    bits = _bits(connections)
     half = 2 ** (fx.WEIGHT_BITS - bits)  # of a grid step
     if p.threshold is not None and p.vth <= FEW_UNITS and not p.lossless:
         yield (
-            f"{subject}: its threshold is {p.vth} in weight units, so that rounding changes "
-            f"an input by up to {100 * half / max(p.vth, 1):.0f} % of it"
+            f"{subject}: its threshold is only {p.vth} weight units, so rounding changes a weight "
+            f"by up to {100 * half / max(p.vth, 1):.0f} % of the threshold"
         )
     if p.reach < DEEP_CLIPPING:
         yield (
-            f"{subject}: outliers: of {p.scales_tried} scales the best clips weights above "
-            f"{100 * p.reach:.2g} % of the largest, {sum(c.clipped for c in wires)} of "
-            f"{sum(c.weights for c in wires)}"
+            f"{subject}: outliers: the best of {p.scales_tried} scales clips weights above "
+            f"{100 * p.reach:.2g} % of the largest, {sum(c.clipped for c in connections)} of "
+            f"{sum(c.weights for c in connections)}"
         )
     if p.relative_error > max(FAR_OFF, coarse_share(bits)):
         what = "spike counts are" if p.threshold is not None else "membrane is"
         yield (
             f"{subject}: its {what} off by {p.rms_error:.3g} (rms; the mean is "
-            f"{p.float_mean:.3g}), with the best of {p.scales_tried} scales"
+            f"{p.float_mean:.3g}), even with the best of {p.scales_tried} scales"
         )
     yield from _of_registers(p, subject)
 
 
-def _bits(wires: Iterable[ConnectionReport]) -> int:
-    return min((c.weight_bits for c in wires), default=fx.WEIGHT_BITS)
+def _bits(connections: Iterable[ConnectionReport]) -> int:
+    return min((c.weight_bits for c in connections), default=fx.WEIGHT_BITS)
 
 
 def _of_registers(p: PopulationReport, subject: str) -> Iterator[str]:

@@ -61,9 +61,9 @@ class QuantizeConfig:
         clip_fractions: scales to try, as the fraction of the largest weight that the grid still
             reaches; weights beyond are clipped. 1 clips nothing. By default 1 to 0.5, with few bits
             down to 0.15: of a coarse grid more is lost between its values than beyond its ends.
-        search_wider: where these leave spike counts far off, most weights rounded to zero or a
-            threshold of a few units, try smaller fractions as well, until half of the weights would
-            be clipped. By default where `clip_fractions` are not given.
+        search_wider: if these leave spike counts far off, most weights rounded to zero or a
+            threshold of a few units, also try smaller fractions, down to where half of the weights
+            are clipped. Default: true unless `clip_fractions` are given.
     """
 
     weight_bits: int = WEIGHT_BITS
@@ -113,7 +113,7 @@ def quantize(
     Graded inputs give up low bits where the weights behind them need the room more (see
     `shared_room`). Equal arguments give an equal network: nothing is drawn at random.
 
-    What a user should look at is in `report.warnings` and logged.
+    Warnings are logged and stored in `report.warnings`.
 
     Args:
         samples: calibration samples in the float units of the inputs.
@@ -124,8 +124,8 @@ def quantize(
 
     Raises:
         InputError: the graph holds what the chip cannot express (all of it is listed), a scale
-            that fits does not exist, or the samples are empty, not finite, of wrong shape, or of
-            values that the inputs as declared do not take (see `sample_values`).
+            that fits does not exist, or the samples are empty, not finite, of wrong shape, or hold
+            values that the declared inputs do not accept (see `sample_values`).
     """
     config = config or QuantizeConfig()
     floats = check_float_samples(network.inputs, network.steps, samples, static=static, clip=clip)
@@ -159,7 +159,7 @@ def quantize(
     report = _report(lowered, made, answers, floats, integers.changes, wanted, got)
     for warning in report.warnings:
         _log.warning("%s", warning)
-    odd = implausible(network.graph, network.dt_s)  # the reader of a file has logged these
+    odd = implausible(network.graph, network.dt_s)  # already logged when the file was read
     return QuantizationResult(deployed, replace(report, warnings=(*odd, *report.warnings)))
 
 

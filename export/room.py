@@ -19,7 +19,7 @@ from spikeport.network import Coding, Input
 from spikeport.samples import SampleSet, round_samples
 
 COARSEST = 8
-"""An input is not halved further than to this many steps."""
+"""An input keeps at least this many steps."""
 
 
 def shared_room(
@@ -32,14 +32,15 @@ def shared_room(
     clip_fractions: tuple[float, ...],
     search_wider: bool,
 ) -> tuple[Input, ...]:
-    """The inputs, graded ones coarser where the populations behind them then come nearer.
+    """The inputs, with graded ones made coarser where that lowers the calibration error.
 
     Sums of weights times inputs must fit the chip's 24 bits, so wide inputs leave small integers to
     the weights. An input that reaches up to X, before weights of up to W in steps of d, is halved
     k times: W doubles k times as X halves, and X 2^-k = W 2^k / d is where both lose alike, unless
-    the weights' grid ends before. That is so of pixels; event counts, most of which are one, lose
-    all. So both ways are calibrated, and the one with the smaller error is kept. Where outliers
-    take the room from most weights, every number of halvings is, as clipping them leaves room.
+    the weights' grid ends before. That holds for pixels; event counts, most of which are 1, would
+    be lost. So both options are calibrated, and the one with the smaller error is kept. If outliers
+    leave most weights only a few integers, every number of halvings is tried, because clipping the
+    outliers makes room.
 
     Args:
         answers: of the float network, per population.
@@ -62,7 +63,9 @@ def shared_room(
                 clip_fractions=clip_fractions,
                 search_wider=search_wider,
             )
-        except InputError:  # no scale fits; if none does with any option, calibration says so again
+        except (
+            InputError
+        ):  # no scale fits; if that holds for every option, `calibrate` raises this again
             return math.inf
         return sum(found.rms_error**2 for found in made)
 

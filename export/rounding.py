@@ -93,7 +93,7 @@ def round_threshold(scaled: float, *, strict: bool, whole: bool) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Firing:
-    """How a population fires: `vth`, what its bias gains at every step, and its first v."""
+    """How a population fires: `vth`, an offset to its bias mantissa, and its initial v."""
 
     vth: int
     offset: int = 0
@@ -110,15 +110,15 @@ def _firing(
     whole: bool,
     ties: int,
 ) -> _Firing:
-    """The chip's v > vth << 6 for v > scaled (strict) or v >= scaled.
+    """Express v > scaled (strict) or v >= scaled as the chip's v > vth << 6.
 
-    Where v keeps whole units, v >= N is v > N - 1. Elsewhere v is raised by a little: for good by
-    its initial value where nothing leaks and a spike subtracts, else by a bias at every step,
-    which a leak holds below bias / (1 - keep); where that is no less than a whole unit, or nothing
-    leaks and a spike resets to zero, the threshold is one unit lower instead. With a bias of 1
-    ties fire exactly as long as the leak is exact: if the true state E lies on a grid that the
-    leak does not leave, the chip holds E + e with 1 <= e <= 1 / (1 - keep), because
-    floor(keep (E + e)) + 1 does. A leak that is rounded takes more; with `>` it takes as much away.
+    If v holds whole units only, v >= N is v > N - 1. Otherwise v is raised slightly: once, by its
+    initial value, if nothing leaks and a spike subtracts; else by a bias at every step, whose
+    effect a leak limits to bias / (1 - keep). If that limit is a whole unit or more, or if nothing
+    leaks and a spike resets to zero, the threshold is lowered by one unit instead. With a bias of
+    1, ties fire exactly as long as the leak is exact: if the true state E stays on a grid under the
+    leak, the chip holds E + e with 1 <= e <= 1 / (1 - keep), because floor(keep (E + e)) + 1 does
+    too. A rounded leak needs a larger bias; for `>` the bias is negative.
     """
     subtract = reset is Reset.SUBTRACT and decay_v < fx.DECAY_UNITY
     if whole and not subtract:
@@ -136,7 +136,7 @@ def _firing(
 
 
 def tie_bias(part: FloatPopulation, made: Population) -> Array:
-    """What the bias of a rounded population gained for its ties, in float membrane units."""
+    """The bias that rounding added to a population for its ties, in float membrane units."""
     unit = STATE_PER_WEIGHT * made.scale
     plain = round_bias(settle(unit * part.bias), made.bias_exponent) << made.bias_exponent
     return np.asarray((made.bias_current - plain) / unit, np.float64)
@@ -153,12 +153,12 @@ def round_population(
 ) -> Population:
     """A population in chip integers.
 
-    Reset by subtraction takes vth away, so there vth must be the threshold itself, rounded, and
-    not one less. See `_firing` for v >= threshold.
+    Reset by subtraction subtracts vth, so vth must then be the rounded threshold itself and not one
+    less. See `_firing` for v >= threshold.
 
     Args:
-        ties: how far, in units of v per step, membranes that equal the threshold are moved to the
-            side on which they belong; 0 where they need not be told from their neighbours.
+        ties: bias, in units of v per step, that moves membranes at the threshold to the side that
+            the comparison asks for; 0 if no membrane equals the threshold.
         injected_exponent: of the bias, where an injected input dictates it.
     """
     state = settle(STATE_PER_WEIGHT * scale * part.bias)

@@ -1,8 +1,8 @@
-"""Which scales a population may take: the largest that fits, some that clip, or a lossless one.
+"""Candidate scales of a population: the largest that fits, some that clip, or a lossless one.
 
-Clipping a little is tried always. Outliers need more: one weight 300 times the others leaves these
-a few integers, and they come out better where it is clipped to a hundredth of itself. Such scales
-are tried only where the others do poorly.
+Mild clipping is always tried. Outliers need more: one weight 300 times the others leaves them only
+a few integers, and clipping it to a hundredth gives a better result. Such scales are tried only
+where the others do poorly.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ _HALF_RANGE = 1 << (fx.STATE_BITS - 2 - fx.ACTIVATION_SHIFT)
 _SILENT_WEIGHTS = 256.0
 """Threshold in weight units of a population whose weights are all zero."""
 _FINER = 1.5
-"""Each scale of the wider search is at most this many times the one before."""
+"""Largest ratio of consecutive scales in the wider search."""
 _MOST = 40
-"""Scales of the wider search at most."""
+"""Largest number of scales in the wider search."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Candidate:
     Attributes:
         injected_exponent: of the bias, where an injected input dictates it.
         ties: see `rounding.round_population`.
-        lossless: nothing is rounded but leaks.
+        lossless: nothing but leaks is rounded.
         reach: fraction of the largest weight that the grid reaches; 1 where no weight is clipped.
     """
 
@@ -66,7 +66,7 @@ def candidates(
     clip_fractions: tuple[float, ...],
     ties: bool = False,
 ) -> tuple[Candidate, ...]:
-    """Scales for `part`, best guess first; none where the threshold of each is below one unit.
+    """Scales for `part`, best guess first; empty if each puts the threshold below one unit.
 
     If some scale puts all its weights, biases and the threshold on the chip's grid, the best such
     scale is the only one (see `_lossless`): then nothing is lost. Else they are `fit / f` for each
@@ -74,8 +74,8 @@ def candidates(
     threshold (the threshold is then exact) and bounded by what vth, bias, u and v can hold.
 
     Args:
-        ties: membranes equalled the threshold on calibration; each scale is then tried with and
-            without a bias that keeps them on their side.
+        ties: whether membranes equalled the threshold on calibration; each scale is then tried
+            with and without a bias that keeps them on their side.
 
     Raises:
         InputError: no scale fits an injected input; the message names the two.
@@ -99,7 +99,7 @@ def candidates(
 
 
 def _rounding_of_leaks(part: FloatPopulation, scale: float, peak_u: float, peak_v: float) -> int:
-    """How far a step moves v, in its units, because leaks are whole 4096ths and are truncated."""
+    """Error of v per step, in its units, as leaks are whole multiples of 1/4096 and truncate."""
     missed = 0.0
     for keep, peak in ((part.keep_u, peak_u), (part.keep_v, peak_v)):
         kept = 1 - round_decay(keep) / fx.DECAY_UNITY
@@ -110,9 +110,9 @@ def _rounding_of_leaks(part: FloatPopulation, scale: float, peak_u: float, peak_
 def wider_candidates(
     lowered: LoweredNetwork, part: FloatPopulation, tried: tuple[Candidate, ...], weight_bits: int
 ) -> tuple[Candidate, ...]:
-    """Larger scales than those of `tried`, up to where the median weight reaches the grid's end.
+    """Larger scales than those `tried`, up to where the median weight reaches the grid's end.
 
-    Weights are clipped, and biases and states may be: what calibration makes of that decides.
+    They clip weights, and perhaps biases and states; calibration decides whether that helps.
     """
     weights = _weights(lowered, part)
     fit = _fit(weights, weight_bits)
@@ -131,7 +131,7 @@ def wider_candidates(
 
 
 def no_scale(lowered: LoweredNetwork, part: FloatPopulation, weight_bits: int) -> InputError:
-    """The error for a population of which no scale gives the threshold one weight unit."""
+    """The error for a population whose threshold is below one weight unit at every scale."""
     fit = _fit(_weights(lowered, part), weight_bits)
     return InputError(
         f"population '{part.name}': threshold {part.threshold:g} is below one weight unit at the "
@@ -141,7 +141,7 @@ def no_scale(lowered: LoweredNetwork, part: FloatPopulation, weight_bits: int) -
 
 
 def _weights(lowered: LoweredNetwork, part: FloatPopulation) -> list[NDArray[np.float64]]:
-    """What leads into `part`, in membrane units per integer that arrives."""
+    """Weights into `part`, in membrane units per integer unit of the source."""
     return [c.weight / lowered.source_scale(c.source) for c in lowered.incoming(part.name)]
 
 
@@ -166,7 +166,7 @@ def _bias_limit(part: FloatPopulation) -> float:
 
 
 def _whole(part: FloatPopulation, fit: float, scales: Iterable[float]) -> tuple[Candidate, ...]:
-    """Scales lowered to a whole threshold; those that leave it none are left out."""
+    """Scales lowered to a whole threshold, without those for which that would be 0."""
     if part.threshold is not None:
         whole = (math.floor(float(settle(scale * part.threshold))) for scale in scales)
         scales = (units / part.threshold for units in whole if units >= 1)
@@ -180,13 +180,13 @@ def _lossless(
     bits: int,
     reset: Reset,
 ) -> float | None:
-    """The best scale up to `most` that needs no rounding anywhere.
+    """The best scale up to `most` at which nothing needs rounding.
 
-    Weights fall on the grid and biases on whole weight units. If nothing leaks in part, v takes
-    whole units only, any threshold is exact, and the largest scale is best; where a reset
-    subtracts it, the threshold must be whole itself. A leak takes v between whole units: then
-    scales of a whole threshold come first, and if it keeps n/8, of all down to half of the largest
-    the one whose integers have most factors of two, so that most steps of leak are exact.
+    Weights fall on the grid and biases on whole weight units. Without a partial leak, v takes whole
+    units only, any threshold is exact, and the largest scale is best; with reset by subtraction the
+    threshold must be whole as well. A partial leak takes v between whole units: then scales with a
+    whole threshold come first and, if it keeps n/8, among those down to half of the largest the one
+    whose integers share the most factors of two, so that most steps of leak are exact.
     """
     levels = [np.unique(w) for w in weights if w.any()]
     if not levels:

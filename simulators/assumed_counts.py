@@ -1,10 +1,10 @@
-"""Event counts without a run: from an activity that is given, or from counts kept in a file.
+"""Event counts without a run: from an assumed activity, or from a file.
 
-An activity is the share of neurons that send a message (a spike or a value that is not zero) in one
-step. It is taken as the same for all neurons of a part and for all steps, so that a neuron sends
-activity * T messages per sample, of which those count that arrive within T steps; what each one
-reaches follows exactly from the weights, strides and padding (`simulators.counts`). Every neuron is
-taken to be updated in every step.
+Activity is the share of neurons that send a message (a spike or a non-zero value) per step. It is
+assumed to be the same for all neurons of a part and for all steps, so that a neuron sends
+activity * T messages per sample; those that arrive within T steps count. The synapses that a
+message reaches follow exactly from weights, strides and padding (`simulators.counts`). Every neuron
+is assumed to be updated in every step.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from spikeport.runs import EventCounts
 from spikeport.simulators.counts import event_counts, fan_out
 
 SAMPLES = 1000
-"""Counts are whole numbers, so they are given for so many samples."""
+"""Counts are integers, so they are given for this many samples."""
 MOST = 2**63 - 1
 
 
@@ -35,12 +35,13 @@ def assumed_counts(
     *,
     samples: int = SAMPLES,
 ) -> EventCounts:
-    """Event counts of a network whose parts are active as assumed; see the module's docstring.
+    """Event counts of a network at a given activity; for the assumptions see the module docstring.
 
     Args:
-        activity: messages per neuron and step, 0 to 1, of every input and population, or by name
-            for each of them. Inputs of coding 'bias' cross no synapses and have none.
-        samples: that the counts are of; more make the rounding to whole messages finer.
+        activity: messages per neuron and step, 0 to 1: one number, or one per input and population
+            by name. Inputs of coding 'bias' send no messages and have none.
+        samples: number of samples that are counted; with more of them, rounding to whole messages
+            matters less.
 
     Raises:
         InputError: an activity is not in 0..1, missing, or of an unknown name.
@@ -73,11 +74,11 @@ def assumed_counts(
 def load_counts(path: str | os.PathLike[str], network: DeployedNetwork) -> EventCounts:
     """Event counts of `network` from a JSON file that `spikeport run --json` printed.
 
-    Of such a file the object `counts` is read; it may stand alone.
+    Only the object `counts` is read, which may also be the whole file.
 
     Raises:
-        InputError: the file cannot be read, lacks a count, holds one that is not a whole number
-            from 0 on, or is of another network.
+        InputError: the file cannot be read, lacks a count, holds one that is not a non-negative
+            integer, or belongs to another network.
     """
     try:
         data = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -89,12 +90,14 @@ def load_counts(path: str | os.PathLike[str], network: DeployedNetwork) -> Event
     fields = [field.name for field in dataclasses.fields(EventCounts)]
     missing = [name for name in fields if not isinstance(data, dict) or name not in data]
     if missing:
-        raise InputError(f"{path}: has no count '{missing[0]}', needs {', '.join(fields)}")
+        raise InputError(f"{path}: count '{missing[0]}' is missing, needs {', '.join(fields)}")
     found: dict[str, Any] = {
         name: integer(f"{path}: {name}", data[name], 1, MOST) for name in ("samples", "steps")
     }
     if found["steps"] != network.steps:
-        raise InputError(f"{path}: counts of T = {found['steps']}, the network has {network.steps}")
+        raise InputError(
+            f"{path}: counts are for T = {found['steps']}, must be T = {network.steps}"
+        )
     for name in fields:
         if name not in found:
             found[name] = _per_part(f"{path}: {name}", data[name], _parts(network, name))
@@ -102,7 +105,7 @@ def load_counts(path: str | os.PathLike[str], network: DeployedNetwork) -> Event
 
 
 def _parts(network: DeployedNetwork, count: str) -> list[str]:
-    """Names of the parts that a count is kept of."""
+    """Names of the parts that have this count."""
     match count:
         case "input_events":
             return [part.name for part in network.inputs]
@@ -113,8 +116,8 @@ def _parts(network: DeployedNetwork, count: str) -> list[str]:
 
 def _per_part(subject: str, given: Any, names: list[str]) -> dict[str, int]:
     if not isinstance(given, dict) or sorted(given) != sorted(names):
-        told = sorted(given) if isinstance(given, dict) else given
-        raise InputError(f"{subject} is of {told}, must be an object of {sorted(names)}")
+        found = sorted(given) if isinstance(given, dict) else given
+        raise InputError(f"{subject} has {found}, must have one number for each of {sorted(names)}")
     return {name: integer(f"{subject} of '{name}'", given[name], 0, MOST) for name in names}
 
 
@@ -126,9 +129,9 @@ def _shares(senders: list[str], activity: float | Mapping[str, float]) -> dict[s
     given = activity if isinstance(activity, Mapping) else dict.fromkeys(senders, activity)
     for name in (*given, *senders):
         if name not in senders:
-            raise InputError(f"activity: '{name}' sends no messages, those that do: {senders}")
+            raise InputError(f"activity: '{name}' does not send messages, must be one of {senders}")
         if name not in given:
-            raise InputError(f"activity: none is given for '{name}', needs one for {senders}")
+            raise InputError(f"activity of '{name}' is missing, needs one for each of {senders}")
         share = given[name]
         if not (isinstance(share, int | float | np.number) and 0 <= share <= 1):
             raise InputError(f"activity of '{name}' is {share!r}, must lie in 0..1")

@@ -62,11 +62,11 @@ def compare_float(
     |v_charged - v_threshold| <= tolerance * max(1, |v_threshold|) in run `membranes`.
 
     Args:
-        membranes: the one of the two whose membranes are in the units of the graph; default `a`.
+        membranes: the run, `a` or `b`, whose membranes are in units of the graph; default `a`.
 
     Raises:
-        InputError: a run has no trace of spikes, `membranes` none of v_charged, or they differ in
-            size.
+        InputError: a run has no trace of spikes, `membranes` has none of v_charged, or the runs
+            differ in size.
     """
     membranes = membranes or a
     nodes = [n for n in schedule(network.graph, network.dt_s).order if n in a.spike_counts]

@@ -144,14 +144,17 @@ def test_energy_from_the_counts_of_a_run(tmp_path: Path, said: Any) -> None:
     ("change", "message"),
     [
         ({"samples": 0}, "samples is 0, must lie in"),
-        ({"steps": 3}, "counts of T = 3, the network has 4"),
+        ({"steps": 3}, "counts are for T = 3, must be T = 4"),
         ({"spikes": {"out": 1.5}}, "spikes of 'out' is 1.5, must be an integer"),
         ({"spikes": {"out": -1}}, "spikes of 'out' is -1, must lie in"),
-        ({"spikes": {"other": 1}}, "spikes is of ['other'], must be an object of ['out']"),
-        ({"messages": 7}, "messages is of 7, must be an object of ['x_to_out']"),
-        ({"updates": None}, "updates is of None"),
-        (None, "has no count 'samples', needs"),
-        ("[1, 2]", "has no count 'samples', needs"),
+        (
+            {"spikes": {"other": 1}},
+            "spikes has ['other'], must have one number for each of ['out']",
+        ),
+        ({"messages": 7}, "messages has 7, must have one number for each of ['x_to_out']"),
+        ({"updates": None}, "updates has None"),
+        (None, "count 'samples' is missing, needs"),
+        ("[1, 2]", "count 'samples' is missing, needs"),
         ("{", "is not a JSON file"),
         ("[" * 3000, "is not a JSON file"),
         ("", "is not a JSON file"),
@@ -186,9 +189,9 @@ def test_counts_that_cannot_be_read(tmp_path: Path, said: Any) -> None:
     ("activity", "message"),
     [
         ("much", "--activity is 'much', must be a number"),
-        ("x=0.1", "none is given for 'out'"),
+        ("x=0.1", "activity of 'out' is missing"),
         ("x=0.1,out=a", "must be a number"),
-        ("x=0.1,out=0.1,y=1", "'y' sends no messages"),
+        ("x=0.1,out=0.1,y=1", "'y' does not send messages"),
         ("1.5", "is 1.5, must lie in 0..1"),
         ("-0.1", "must lie in 0..1"),
         ("nan", "must lie in 0..1"),
@@ -236,5 +239,7 @@ def test_a_file_of_counts_of_another_network(tmp_path: Path, said: Any) -> None:
     path, counts = saved(tmp_path, Coding.GRADED, 0, 16, 16.0), tmp_path / "run.json"
     counts.write_text(said("run", path, "-n", 9, "--json")[1])
     other = made_for(Input("y", (1, 8, 8)))
-    with pytest.raises(InputError, match=r"input_events is of \['x'\], must be an object of"):
+    with pytest.raises(
+        InputError, match=r"input_events has \['x'\], must have one number for each of"
+    ):
         load_counts(counts, other)

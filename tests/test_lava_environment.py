@@ -63,7 +63,7 @@ def test_named_recorded_in_the_repository_or_beside(
     assert lava_python() == current
     monkeypatch.setenv(VARIABLE, str(beside))
     assert lava_python() == beside
-    assert record_environment(repository) == f"not used as long as {VARIABLE} is {beside}"
+    assert record_environment(repository) == f"not used while {VARIABLE} is {beside}"
     monkeypatch.delenv(VARIABLE)
     current.unlink()
     assert lava_python() == repository
@@ -92,7 +92,7 @@ def test_an_interpreter_of_another_user_is_not_run(
 
 
 def test_what_is_found_anyway_is_not_recorded(places: dict[str, Path]) -> None:
-    assert record_environment(interpreter(places["repository"])) == "it is found without being told"
+    assert record_environment(interpreter(places["repository"])) == "it is found automatically"
     assert not (Path(sys.prefix) / RECORD).exists()
 
 
@@ -102,7 +102,7 @@ def test_a_running_environment_that_cannot_be_written(
     (places["beside"] / "venv" / "share").write_text("in the way")
     current = interpreter(places["current"])
     said = record_environment(current)
-    assert said.startswith(f"to have it found, set {VARIABLE}={current} (")
+    assert said.startswith(f"to use it, set {VARIABLE}={current} (")
     monkeypatch.setenv(VARIABLE, str(current))
     assert lava_python() == current
 

@@ -319,7 +319,7 @@ def test_scale_gives_way_to_the_widest_register() -> None:
         random_spikes(0, 4, 2),
     )
     assert high.network.by_name["if"].vth <= fx.VTH_MAX
-    assert "held down" in high.report.warnings[0]
+    assert "is limited by" in high.report.warnings[0]
     steep = affine(np.array([[1.0, -1.0]]), 1000.0)
     biased = quantized(
         chain({"fc": steep, "if": integrate_and_fire((1,), 5000.0)}, spikes_in(2)),

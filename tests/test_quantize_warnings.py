@@ -105,7 +105,7 @@ def test_outliers_are_clipped_as_far_as_it_takes(
     assert new.scales_tried > old.scales_tried
     assert new.reach < 0.15 < old.reach
     assert of(made, "fc1").zeroed < 0.25 * of(plain, "fc1").zeroed
-    text = f"population 'lif1': outliers: of {new.scales_tried} scales the best clips weights above"
+    text = f"population 'lif1': outliers: the best of {new.scales_tried} scales clips weights above"
     assert any(warning.startswith(text) for warning in made.warnings)
 
 
@@ -265,7 +265,7 @@ def test_weights_that_become_zero_are_told() -> None:
     found = of(made.report, "fc1")
     assert found.zeroed_fraction > 0.3
     assert f"'fc1': {found.zeroed} of 600 weights are rounded to zero" in said(made)
-    assert f"'fc1': {found.emptied} of its targets lose every weight" in said(made)
+    assert f"'fc1': {found.emptied} of its targets lose all their weights" in said(made)
 
 
 def test_a_threshold_of_a_few_units_is_told() -> None:
@@ -275,8 +275,8 @@ def test_a_threshold_of_a_few_units_is_told() -> None:
     assert vth <= FEW_UNITS
     share = round(100 / vth)
     assert (
-        f"'lif1': its threshold is {vth} in weight units, so that rounding changes an input by up "
-        f"to {share} % of it" in said(made)
+        f"'lif1': its threshold is only {vth} weight units, so rounding changes a weight by up to "
+        f"{share} % of the threshold" in said(made)
     )
 
 
@@ -308,7 +308,9 @@ def test_silent_populations_are_named(
     assert "no input can bring it above" in said(made)
     assert told in caplog.text
     assert made.report.predictions.rate is None
-    assert made.report.summary.startswith("No prediction to compare: on none of 100 ")
+    assert made.report.summary.startswith(
+        "No prediction to compare: the float network decides none of 100 "
+    )
     shown = " ".join(s.note + " ".join(s.warnings) for s in quantization_sections(
         made.report.as_dict()))  # fmt: skip
     assert "agree in" not in shown
@@ -322,22 +324,25 @@ def test_what_falls_silent_by_rounding_is_named() -> None:
     source = chain({"fc": affine(weight), "if": leaky((4,), 0.999, 0.8)}, spikes_in(20), steps=16)
     made = quantized(source, np.ones((16, 8, 20)) * (np.arange(20) < 2), NARROW)
     assert of(made.report, "if").activity.silenced == 3
-    assert "'if': 3 of 4 neurons that fire in the float network never do in integers" in said(made)
+    assert "'if': 3 of 4 neurons that fire in the float network never fire in integers" in said(
+        made
+    )
 
 
 def test_a_saturated_population_is_told() -> None:
     first, second = weights(0)
     made = quantized(two_layers(100 * np.abs(first), np.abs(second), 5.0), samples())
     assert of(made.report, "lif1").activity.rate == 1
-    assert "populations 'lif1', 'lif2' fire at every step, already in the float network" in said(
-        made
-    )
+    assert "populations 'lif1', 'lif2' fire at every step, even in the float network" in said(made)
 
 
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        (lambda b: np.tile(b[:1], (10, 1)), "output of the float network highest (tied on 100)"),
+        (
+            lambda b: np.tile(b[:1], (10, 1)),
+            "decides none of 100 calibration samples; its outputs are tied on 100",
+        ),
         (lambda b: b - 1 + 3 * (np.arange(10) == 3)[:, None], "All 100 predictions on the calib"),
     ],
 )
@@ -359,7 +364,7 @@ def test_poor_agreement_is_a_warning() -> None:
     assert made.report.predictions.rate < 0.9  # type: ignore[operator]
     assert made.report.summary in made.report.warnings
     share = f"{100 * made.report.predictions.rate:.2f} %"  # type: ignore[operator]
-    assert f"float and integers agree in {share} of the predictions" in made.report.summary
+    assert f"float and integer predictions agree in {share}" in made.report.summary
 
 
 def test_agreement_counts_samples_that_are_decided() -> None:

@@ -2,10 +2,10 @@
 
 lava-nc 0.10.0 admits Python 3.10 only. Its unmodified wheel runs on 3.11 to 3.13 with the import
 shim in `worker/simulate.py`. `python -m spikeport.backends.lava.environment PATH` makes the
-environment, and records where unless it is found without that.
+environment and records its path, unless it is found anyway.
 
-Nothing in the current folder is run unasked: a folder that was downloaded or that others can write
-may hold an interpreter of theirs under our name.
+Nothing in the current folder is run implicitly: a folder that was downloaded, or that others can
+write to, may contain someone else's interpreter under that name.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ VARIABLE = "SPIKEPORT_LAVA_PYTHON"
 FOLDER = ".venv-lava"
 PYTHON = Path("bin") / "python"
 RECORD = Path("share") / "spikeport" / "lava-python"
-"""Holds the path of Lava's interpreter, below the prefix of the running environment."""
+"""File with the path of Lava's interpreter, relative to the prefix of the running environment."""
 HERE = Path(__file__).resolve().parent
 REQUIREMENTS = HERE / "requirements.txt"
 REMEDY = f"python -m spikeport.backends.lava.environment {FOLDER}"
@@ -43,9 +43,9 @@ class LavaStatus(NamedTuple):
 
 
 def lava_python() -> Path | None:
-    """Lava's interpreter: from SPIKEPORT_LAVA_PYTHON, else what is recorded in the running
-    environment, else `.venv-lava` in the repository of this source or beside the running
-    environment; None where there is none."""
+    """Lava's interpreter: from SPIKEPORT_LAVA_PYTHON, else the one recorded in the running
+    environment, else `.venv-lava` in the repository of this source or next to the running
+    environment; None if there is none."""
     if named := os.environ.get(VARIABLE):
         return Path(named).absolute()
     found = [
@@ -64,7 +64,7 @@ def _recorded() -> Path | None:
 
 
 def _in(place: Path) -> Path | None:
-    """Lava's interpreter in `place`; none that a stranger may have put there."""
+    """Lava's interpreter in `place`; None if it is missing or belongs to another user."""
     python = place / FOLDER / PYTHON
     try:
         trusted = {0, os.geteuid(), os.stat(sys.prefix).st_uid}
@@ -102,7 +102,7 @@ def create_environment(path: str | os.PathLike[str]) -> Path:
 
     Raises:
         BackendUnavailableError: this Python is too new, or an installation step failed.
-        InputError: something else stands there, which would be lost.
+        InputError: `path` holds something else, which would be deleted.
     """
     folder = Path(path).absolute()
     python = folder / PYTHON
@@ -126,34 +126,34 @@ def create_environment(path: str | os.PathLike[str]) -> Path:
 
 
 def _check_free(folder: Path) -> None:
-    """Refuse to empty what a link leads to, and what is no virtual environment, whole or begun."""
+    """Refuse a symbolic link, and a folder that is not a virtual environment, finished or not."""
     if folder.is_symlink():
         raise InputError(
-            f"{folder}: is a symbolic link, and what it leads to has no working Lava and would be "
-            "emptied; give the folder itself, or remove the link"
+            f"{folder}: is a symbolic link to a place without a working Lava, which would be "
+            "emptied; give the folder itself or remove the link"
         )
     if folder.is_dir() and not (folder / "pyvenv.cfg").is_file():
         others = sorted(set(os.listdir(folder)) - {"bin", "include", "lib", "lib64"})
         if others:
             raise InputError(
-                f"{folder}: holds '{others[0]}' and is not a virtual environment, which would be "
-                "emptied; choose a new folder"
+                f"{folder}: holds '{others[0]}' and is not a virtual environment; it would be "
+                "emptied, choose a new folder"
             )
 
 
 def record_environment(python: Path) -> str:
-    """See to it that `lava_python` finds this interpreter; returns how, for the user."""
+    """Make sure that `lava_python` finds this interpreter; return how, for the user."""
     found = lava_python()
     if found is not None and found.parent.exists() and found.parent.samefile(python.parent):
-        return "it is found without being told"
+        return "it is found automatically"
     if VARIABLE in os.environ:
-        return f"not used as long as {VARIABLE} is {os.environ[VARIABLE]}"
+        return f"not used while {VARIABLE} is {os.environ[VARIABLE]}"
     record = Path(sys.prefix) / RECORD
     try:
         make_folder(record.parent)
         write_text(record, f"{python}\n")
     except OutputError as error:
-        return f"to have it found, set {VARIABLE}={python} ({error})"
+        return f"to use it, set {VARIABLE}={python} ({error})"
     return f"recorded in {record}"
 
 

@@ -179,8 +179,8 @@ def advance(memoryless: bool, short: bool, biased: bool, rests: bool) -> Callabl
         units; and where `adds` `earlier` (steps or 1, samples, N). Changes u, v and rest (B, N) and
         writes spikes[b, first + t]. `bias` is (steps or 1, B or 1, N) and is not looked at unless
         `biased`. `received` is room for a band of currents and the lanes behind it. `u_after` and
-        `v_after` are (steps, samples, N), to hold u and v after each step, or of no steps. Returns
-        how many neuron-steps found u, v, current or bias not zero.
+        `v_after` (steps, samples, N) receive u and v after each step, unless they have no steps.
+        Returns the number of neuron-steps in which u, v, current or bias was not zero.
         """
         size = u.shape[1]
         units, width = (tables.start.size - 1) * tables.groups, tables.width

@@ -100,7 +100,7 @@ def run_steps(state: State, name: str, now: range, origin: int) -> None:
 
 
 def _turns(trace: Trace, part: Population, steps: range, samples: int) -> list[range]:
-    """All steps at once, or as many as PIECE limits where u or v is kept after each."""
+    """All steps at once; pieces of PIECE values at most if u or v is recorded after each step."""
     if part.name not in trace.u and part.name not in trace.v:
         return [steps]
     at_once = max(PIECE // (part.size * samples), 1)
