@@ -67,7 +67,7 @@ def data(total: int) -> Dataset:
 @pytest.mark.parametrize(
     ("total", "changes", "message"),
     [
-        (8, {"batch_size": 1}, r"batches of one sample \(batch_size 1\), and batch norm 'norm1'"),
+        (8, {"batch_size": 1}, r"batches of one sample \(batch_size 1\), but batch norm 'norm1'"),
         (
             9,
             {"batch_size": 4},
@@ -98,7 +98,7 @@ def test_maps_of_one_pixel() -> None:
     )
     network = SpikingNetwork(INPUT, nodes, 2)
     assert network.shapes["norm"] == (3, 1, 1)
-    with pytest.raises(InputError, match="batch norm 'norm' needs the statistics of several"):
+    with pytest.raises(InputError, match="batch norm 'norm' needs several"):
         check_batches(feed(8, 1), network)
     check_batches(feed(8, 2), network)
     network.train()

@@ -81,7 +81,7 @@ def test_many_events_in_one_place_are_capped_not_wrapped() -> None:
     [
         ({"x": np.array([0, 6])}, "set: recording 0: x is 6, must lie in 0..5"),
         ({"p": np.array([-1, 0])}, "set: recording 0: p is -1, must lie in 0..1"),
-        ({"t": np.array([5, 4])}, "set: recording 0: event 1 runs back in time"),
+        ({"t": np.array([5, 4])}, "set: recording 0: event 1 is earlier than the one before"),
     ],
 )
 def test_wrong_events_are_refused(change: dict[str, Any], message: str) -> None:

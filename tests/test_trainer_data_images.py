@@ -90,7 +90,7 @@ def test_the_layout_of_a_file(
 @pytest.mark.parametrize("shape", [(3, 32, 3), (16, 16, 16), (64, 4, 4), (60, 80, 13), (1, 28, 1)])
 def test_a_layout_that_may_be_either_is_asked_for(tmp_path: Path, shape: tuple[int, ...]) -> None:
     path = save(tmp_path, images(4, *shape))
-    with pytest.raises(InputError, match=r"images': x_train has shape .* say layout = 'chann"):
+    with pytest.raises(InputError, match=r"images': x_train has shape .* set layout = 'chann"):
         load_dataset(path)
     assert load_dataset(path, layout="channels_first").input.shape == shape
     last = load_dataset(path, layout="channels_last")
@@ -157,7 +157,9 @@ def test_a_test_part_on_another_scale_is_warned_about(
     load_dataset(path)
     (line,) = caplog.messages
     assert line.startswith("data set 'images': test_x: the brightest value is 1 of 255")
-    with pytest.raises(InputError, match=r"train_x holds the value .* full_scale is 1: it must be"):
+    with pytest.raises(
+        InputError, match=r"train_x holds the value .* must be at most 1, its full_scale"
+    ):
         load_dataset(path, full_scale=1)
 
 
