@@ -118,7 +118,7 @@ def shd(hidden: int) -> EnergyReport:
 
 
 @pytest.mark.parametrize("hidden", SHD)
-def test_shd_is_named_as_dominated_by_what_happens_without_events(hidden: int) -> None:
+def test_shd_is_reported_as_dominated_by_static_power(hidden: int) -> None:
     report = shd(hidden)
     assert any("Overhead-dominated" in text for text in report.warnings)
     assert report.static.nominal > report.dynamic.nominal

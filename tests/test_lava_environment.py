@@ -51,7 +51,7 @@ def test_the_current_folder_is_not_looked_at(places: dict[str, Path]) -> None:
     assert lava_status().reason == f"no environment '{FOLDER}' found, {VARIABLE} is not set"
 
 
-def test_named_recorded_in_the_repository_or_beside(
+def test_lookup_order_of_the_interpreter(
     places: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     beside = interpreter(places["beside"])
@@ -109,7 +109,7 @@ def test_a_running_environment_that_cannot_be_written(
 
 @pytest.mark.usefixtures("no_steps")
 @pytest.mark.parametrize("name", [".", "home", "link"])
-def test_a_folder_that_is_no_environment_is_not_emptied(
+def test_a_folder_that_is_not_an_environment_is_not_emptied(
     places: dict[str, Path], name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (places["current"] / "home").mkdir()
@@ -133,7 +133,7 @@ def no_steps(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("no_steps")
-def test_what_a_link_leads_to_is_not_emptied(places: dict[str, Path]) -> None:
+def test_the_target_of_a_link_is_not_emptied(places: dict[str, Path]) -> None:
     """Also where it is a virtual environment: venv --clear would empty it, then fail."""
     made = interpreter(places["repository"]).parents[1]
     (made / "pyvenv.cfg").touch()

@@ -128,7 +128,7 @@ def test_outliers_of_any_size(factor: float) -> None:
     st.sampled_from([2, 3, 4, 6, 8]),
     st.sampled_from(list(Reset)),
 )
-def test_a_wider_search_never_does_worse_and_changes_nothing_that_is_well(
+def test_a_wider_search_never_does_worse_and_leaves_good_scales_alone(
     kind: str, seed: int, factor: float, bits: int, reset: Reset
 ) -> None:
     source = dataclasses.replace(outlier(kind, seed, factor), reset=reset)
@@ -258,7 +258,7 @@ def said(result: QuantizationResult) -> str:
     return "\n".join(result.report.warnings)
 
 
-def test_weights_that_become_zero_are_told() -> None:
+def test_weights_that_become_zero_are_reported() -> None:
     first, second = weights(0)
     made = quantized(two_layers(first * 10.0 ** np.linspace(-4, 0, 30)[:, None], second), samples())
     found = of(made.report, "fc1")
@@ -267,7 +267,7 @@ def test_weights_that_become_zero_are_told() -> None:
     assert f"'fc1': {found.emptied} of its targets lose all their weights" in said(made)
 
 
-def test_a_threshold_of_a_few_units_is_told() -> None:
+def test_a_threshold_of_a_few_units_is_reported() -> None:
     first, second = weights(0)
     made = quantized(two_layers(60 * np.abs(first) + 5, second), samples())
     vth = of(made.report, "lif1").vth
@@ -328,7 +328,7 @@ def test_what_falls_silent_by_rounding_is_named() -> None:
     )
 
 
-def test_a_saturated_population_is_told() -> None:
+def test_a_saturated_population_is_reported() -> None:
     first, second = weights(0)
     made = quantized(two_layers(100 * np.abs(first), np.abs(second), 5.0), samples())
     assert of(made.report, "lif1").activity.rate == 1
@@ -345,7 +345,7 @@ def test_a_saturated_population_is_told() -> None:
         (lambda b: b - 1 + 3 * (np.arange(10) == 3)[:, None], "All 100 predictions on the calib"),
     ],
 )
-def test_outputs_that_decide_nothing(change: Any, text: str) -> None:
+def test_undecided_outputs_are_reported(change: Any, text: str) -> None:
     first, second = weights(0)
     assert text in said(quantized(two_layers(first, change(second), 0.5), samples()))
 
@@ -451,7 +451,7 @@ def test_a_file_read_with_a_wrong_dt(
     assert report["predictions"]["wanted"]["decided"] > 0
 
 
-def test_run_tells_silent_and_tied_samples(
+def test_run_reports_silent_and_tied_samples(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = written(tmp_path)

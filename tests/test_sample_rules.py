@@ -117,9 +117,7 @@ def about_samples(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 @pytest.mark.parametrize("entry", ENTRIES)
-def test_what_was_declared_is_taken_without_a_word(
-    entry: str, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_declared_values_cause_no_warning(entry: str, caplog: pytest.LogCaptureFixture) -> None:
     skip_without_norse(entry)
     ENTRIES[entry](PIXELS, GREY)
     ENTRIES[entry](SPIKES, EVENTS)
@@ -172,7 +170,7 @@ SHAPES: dict[str, tuple[tuple[int, ...], str]] = {
 
 @pytest.mark.parametrize("entry", ENTRIES)
 @pytest.mark.parametrize("given", SHAPES)
-def test_other_axes_are_refused_with_what_they_look_like(entry: str, given: str) -> None:
+def test_wrong_axes_are_refused_with_a_hint(entry: str, given: str) -> None:
     skip_without_norse(entry)
     shape, message = SHAPES[given]
     with pytest.raises(InputError, match=message):
@@ -375,7 +373,7 @@ def test_integers_without_a_batch_axis(backend: str) -> None:
     np.testing.assert_array_equal(shown.scores["p"], told.scores["p"])
 
 
-def test_other_inputs_tell_what_the_axes_are() -> None:
+def test_other_inputs_settle_what_the_axes_are() -> None:
     inputs = (Input("a", (2,)), Input("b", (3,)))
     timed = {"a": np.zeros((T, T, 2), int), "b": np.zeros((T, 3), int)}
     assert check_samples(inputs, T, timed)["b"].shape == (T, 3)
@@ -421,7 +419,7 @@ def test_a_bias_is_checked_as_graded_values_are() -> None:
         run("native", network, np.full((3, 2), 101))
 
 
-def test_a_foreign_file_does_not_say_what_comes_in(tmp_path: Any) -> None:
+def test_inputs_of_a_foreign_file_are_assumed(tmp_path: Any) -> None:
     nodes = {
         "x": nir.Input({"input": np.array([2])}),
         "n": nir.IF(np.ones(2), np.ones(2), np.zeros(2)),
@@ -455,7 +453,7 @@ def test_warnings_are_logged_not_raised(caplog: pytest.LogCaptureFixture) -> Non
     assert [record.levelname for record in caplog.records] == ["WARNING"]
 
 
-def test_a_start_that_has_learned_on_other_values(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_start_trained_on_another_range_is_warned_about(caplog: pytest.LogCaptureFixture) -> None:
     config = TrainConfig(architecture=Architecture.MLP, widths=(8,), steps=2, epochs=1)
     first = train(config, dataset(PIXELS, GREY)).model
     train(config, dataset(replace(PIXELS, high=15, scale=15.0), GREY), start=first)

@@ -86,7 +86,9 @@ def identity(address: str, security: Any) -> dict[str, Any]:
     return found
 
 
-def test_nobody_else_reaches_local_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_local_workers_refuse_other_clients(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     security: Any = distributed.security.Security
     before = listening()
@@ -132,7 +134,7 @@ def test_no_cryptography(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError
 
 
-def test_modules_in_the_current_folder_are_imported_by_nobody(tmp_path: Path) -> None:
+def test_modules_in_the_current_folder_are_never_imported(tmp_path: Path) -> None:
     """Not by workers, the reader of NIR, Lava's interpreter, or numba's settings."""
     good, planted, marks = (tmp_path / name for name in ("good", "planted", "marks"))
     for folder in (good, planted, marks):

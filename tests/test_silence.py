@@ -108,7 +108,7 @@ def test_a_failure_stays_one() -> None:
     assert row.verdict.startswith("FAILED: spikes differ")
 
 
-def test_a_busy_ladder_has_no_notes() -> None:
+def test_a_ladder_of_active_networks_has_no_notes() -> None:
     report = two_rows(make_run(3))
     assert not report.dead
     assert headline(report) == "Nothing lost: every integer stage is identical, spike for spike"
@@ -164,7 +164,7 @@ def dead(digits: Dataset) -> SpikingNetwork:
     return network
 
 
-def test_a_dead_network_climbs_to_no_verdict(
+def test_a_silent_network_gets_an_inconclusive_verdict(
     dead: SpikingNetwork, digits: Dataset, tmp_path: Path
 ) -> None:
     climbed = write_ladder(dead, digits, tmp_path / "made", FEW, "spikeport ladder")
@@ -183,7 +183,7 @@ def test_a_dead_network_climbs_to_no_verdict(
     )
 
 
-def test_a_dead_chip_network_climbs_to_no_verdict(
+def test_a_silent_chip_network_gets_an_inconclusive_verdict(
     dead: SpikingNetwork, digits: Dataset, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING, "spikeport"):

@@ -364,7 +364,7 @@ def test_help_is_text(verb: str, capture: Callable[..., Output]) -> None:
         assert "out:v:0,4-7" in both
 
 
-def test_a_verb_that_is_none(capture: Callable[..., Output]) -> None:
+def test_an_unknown_verb(capture: Callable[..., Output]) -> None:
     assert capture(lambda: call([f"x{EVIL}"])).check(
         "No such command 'x[red]x[link=http:y] :smile:"
     )
@@ -650,7 +650,7 @@ def test_every_page_has_a_case() -> None:
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_names_change_a_page_in_nothing_but_its_text(name: str) -> None:
+def test_names_change_only_the_text_of_a_page(name: str) -> None:
     """The page of hostile names is that of harmless ones, with one text instead of the other."""
     harmless, evil = PAGES[name](HARMLESS), PAGES[name](EVIL)
     evil.encode("utf-8")

@@ -78,7 +78,7 @@ def data(total: int) -> Dataset:
     ],
 )
 @pytest.mark.parametrize("architecture", ["mlp", "conv"])
-def test_training_refuses_them_before_it_begins(
+def test_training_refuses_batches_of_one_before_it_starts(
     tmp_path: Path, total: int, changes: dict[str, Any], message: str, architecture: str
 ) -> None:
     path = tmp_path / "m.safetensors"

@@ -84,7 +84,7 @@ def test_what_is_ignored_is_counted(tmp_path: Path, caplog: pytest.LogCaptureFix
     )
 
 
-def test_the_names_that_are_hidden() -> None:
+def test_names_of_hidden_files() -> None:
     for name in (*LEFTOVERS, *FOLDERS, *FILES, "THUMBS.DB", "0/._1.bin", ".x/1.bin"):
         assert is_hidden(name), name
     for name in ("cat", "a.b", "thumbs", "macosx", "_x", "0/1.bin"):
@@ -192,7 +192,7 @@ def test_transparent_pixels_are_refused(tmp_path: Path, mode: str) -> None:
         decode(path, 8, None)
 
 
-def test_a_colour_that_stands_for_transparent(tmp_path: Path) -> None:
+def test_a_colour_key_for_transparency_is_refused(tmp_path: Path) -> None:
     for dtype, value in ((np.uint8, 7), (np.uint16, 700)):
         path = tmp_path / "a.png"
         grey(value, dtype).save(path, transparency=value)
