@@ -25,11 +25,12 @@ import nir
 import numpy as np
 
 from spikeport.errors import BackendUnavailableError, InputError
-from spikeport.export.nir_fields import SPIKING, fail, kind, label, make_node, node_values
+from spikeport.export.nir_fields import SPIKING, kind, label, make_node, node_values
 from spikeport.export.nir_graph import check_inputs, make_graph, schedule, sources_of
 from spikeport.export.nir_portable import portable
 from spikeport.float_network import FloatNetwork
 from spikeport.network import Reset
+from spikeport.part_rules import fail
 from spikeport.probe import Record, check_names
 from spikeport.runs import Run, Trace
 from spikeport.samples import Samples, at_step, check_float_samples, sample_count

@@ -24,11 +24,12 @@ import nir
 import numpy as np
 
 from spikeport.export.batch_norm import WeightAndBias, fold_batch_norm, weight_and_bias
-from spikeport.export.nir_fields import Shape, fail
+from spikeport.export.nir_fields import Shape
 from spikeport.export.nir_graph import Edge, make_graph
 from spikeport.export.nir_shapes import output_shape
 from spikeport.float_network import FloatNetwork
 from spikeport.network import Reset
+from spikeport.part_rules import fail
 from spikeport.trained_model import (
     AvgPoolLayer,
     BatchNormLayer,

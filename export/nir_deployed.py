@@ -25,7 +25,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeport.export.float_graph import DEFAULT_DT_S
-from spikeport.export.nir_fields import fail
 from spikeport.export.nir_graph import Edge, make_graph
 from spikeport.export.nir_layout import common_reset, lay_out, never_spikes
 from spikeport.export.unroll import check_entries, connection_matrix
@@ -40,6 +39,7 @@ from spikeport.network import (
     Shape,
     Synapses,
 )
+from spikeport.part_rules import fail
 
 Array = NDArray[np.float64]
 

@@ -8,22 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
 import nir
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport.errors import InputError
+from spikeport.part_rules import check_unmasked, fail
 from spikeport.text import quoted
 
 Shape = tuple[int, ...]
 Parse = Callable[[str, Any], Any]
-
-
-def fail(message: str) -> NoReturn:
-    """Raise the one error of a broken rule."""
-    raise InputError(message)
 
 
 def label(name: str, node: Any) -> str:
@@ -214,11 +209,7 @@ def make_node(name: str, type_name: str, values: Mapping[str, Any]) -> Any:
     for field in values:
         if field not in spec.fields:
             fail(f"{subject}: unknown field '{field}', has {', '.join(spec.fields)}")
-        if np.ma.is_masked(values[field]):
-            fail(
-                f"{subject}: {field}: some values are masked and the mask would be lost; fill them "
-                "first"
-            )
+        check_unmasked(f"{subject}: {field}", values[field])
     for field in spec.fields:
         if values.get(field) is None and field not in spec.optional and field != "shape":
             fail(f"{subject}: field '{field}' is missing")

@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from spikeport.errors import InputError
-from spikeport.export.nir_fields import Shape, fail, make_node
+from spikeport.export.nir_fields import Shape, make_node
 from spikeport.export.nir_graph import Edge
 from spikeport.export.nir_hdf5 import RawGraph, RawNode
 from spikeport.file_limits import MAX_EDGES, MAX_PARTS, check_count
+from spikeport.part_rules import fail
 
 SAFE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 

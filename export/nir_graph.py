@@ -12,11 +12,11 @@ import nir
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport.export.nir_fields import NODE_TYPES, Shape, fail, kind, label, make_node, node_values
+from spikeport.export.nir_fields import NODE_TYPES, Shape, kind, label, make_node, node_values
 from spikeport.export.nir_shapes import input_shape, output_shape
 from spikeport.file_limits import check_elements
 from spikeport.network import Input
-from spikeport.part_rules import MAX_STEPS
+from spikeport.part_rules import MAX_STEPS, fail
 
 Edge = tuple[str, str]
 

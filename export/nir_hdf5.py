@@ -14,9 +14,10 @@ from typing import Any
 
 import h5py
 
-from spikeport.export.nir_fields import NODE_TYPES, fail
+from spikeport.export.nir_fields import NODE_TYPES
 from spikeport.file_limits import MAX_DEPTH, MAX_EDGES, MAX_NAME, MAX_PARTS, check_count
 from spikeport.hdf5_file import Budget, check_data, child, load, members, reading
+from spikeport.part_rules import fail
 from spikeport.text import quoted
 
 _VERSION = re.compile(r"[01]\.")

@@ -12,12 +12,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from spikeport.errors import InputError, SpikeportError
-from spikeport.export.nir_fields import Shape, fail
+from spikeport.export.nir_fields import Shape
 from spikeport.float_network import FloatNetwork
 from spikeport.network import DeployedNetwork, Input, Reset
 from spikeport.network_file import load_built
 from spikeport.network_hash import describe
-from spikeport.part_rules import MAX_STEPS, choice, integer
+from spikeport.part_rules import MAX_STEPS, choice, fail, integer
 from spikeport.strict_json import parse_json
 from spikeport.text import quoted
 

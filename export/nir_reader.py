@@ -13,7 +13,6 @@ import numpy as np
 
 from spikeport.errors import InputError
 from spikeport.export.nir_deployed import float_view
-from spikeport.export.nir_fields import fail
 from spikeport.export.nir_flatten import FlatGraph, flatten
 from spikeport.export.nir_graph import check_inputs, difference, infer_shapes, make_graph
 from spikeport.export.nir_hdf5 import read_raw
@@ -23,6 +22,7 @@ from spikeport.export.nir_portable import restore
 from spikeport.export.plausibility import implausible
 from spikeport.float_network import FloatNetwork
 from spikeport.network import DeployedNetwork, Input, Reset
+from spikeport.part_rules import fail
 from spikeport.text import quoted
 
 _log = logging.getLogger(__name__)

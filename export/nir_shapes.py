@@ -13,8 +13,9 @@ from typing import Any
 import nir
 import numpy as np
 
-from spikeport.export.nir_fields import NODE_TYPES, Shape, fail, label, node_values
+from spikeport.export.nir_fields import NODE_TYPES, Shape, label, node_values
 from spikeport.geometry import window_count
+from spikeport.part_rules import fail
 
 
 def output_shape(name: str, node: Any, given: Shape | None) -> Shape:

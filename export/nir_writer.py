@@ -10,7 +10,6 @@ import nir
 
 from spikeport.export.float_graph import DEFAULT_DT_S
 from spikeport.export.nir_deployed import float_view
-from spikeport.export.nir_fields import fail
 from spikeport.export.nir_flatten import SAFE_NAME
 from spikeport.export.nir_graph import check_inputs, make_graph
 from spikeport.export.nir_layout import view_notes
@@ -20,6 +19,7 @@ from spikeport.files import write_bytes
 from spikeport.float_network import FloatNetwork
 from spikeport.hdf5_seal import sealed
 from spikeport.network import DeployedNetwork
+from spikeport.part_rules import fail
 from spikeport.text import quoted
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -72,8 +72,9 @@ def shared_room(
     for part in lowered.inputs:
         if part.coding is not Coding.GRADED:
             continue
-        halvings = {min(_halvings(part, lowered, answers, weight_bits), default=0)}
-        if search_wider and _starved(part, lowered, answers, weight_bits):
+        met = _met(part, lowered, answers, weight_bits)
+        halvings = {min((_halvings(part, one, answers, weight_bits) for one in met), default=0)}
+        if search_wider and any(_starved(part, one, weight_bits) for one in met):
             halvings |= set(range(max(_reach(part) // COARSEST, 1).bit_length()))
         if halvings == {0}:
             continue
@@ -100,24 +101,24 @@ def _reach(part: Input) -> int:
     return max(abs(part.low), abs(part.high))
 
 
-def _starved(
-    part: Input, lowered: LoweredNetwork, answers: Mapping[str, FloatAnswer], bits: int
-) -> bool:
-    """Whether the largest weights that `part` feeds into push most others to zero."""
-    for _, wire, first in _unclipped(part, lowered, answers, bits):
-        if first is None:
-            return True
-        rounded = round_weights(settle(wire.weight * (first.scale / part.scale)), bits)
-        if zeroed_fraction(wire.weight, rounded) > coarse_share(bits):
-            return True
-    return False
+@dataclass(frozen=True, slots=True, eq=False)
+class _Met:
+    """A connection that an input meets.
+
+    Attributes:
+        unclipped: the scale that clips nothing, if one fits.
+    """
+
+    target: FloatPopulation
+    wire: FloatConnection
+    unclipped: Candidate | None
 
 
-def _unclipped(
+def _met(
     part: Input, lowered: LoweredNetwork, answers: Mapping[str, FloatAnswer], bits: int
-) -> Iterator[tuple[FloatPopulation, FloatConnection, Candidate | None]]:
-    """Each target and connection of `part` with the scale that clips nothing, if one fits."""
+) -> list[_Met]:
     populations = {target.name: target for target in lowered.populations}
+    found = []
     for wire in lowered.connections:
         if wire.source == part.name:
             target = populations[wire.target]
@@ -129,26 +130,31 @@ def _unclipped(
                 weight_bits=bits,
                 clip_fractions=(1.0,),
             )
-            yield target, wire, fitting[0] if fitting else None
+            found.append(_Met(target, wire, fitting[0] if fitting else None))
+    return found
 
 
-def _halvings(
-    part: Input, lowered: LoweredNetwork, answers: Mapping[str, FloatAnswer], bits: int
-) -> Iterator[int]:
-    """How often each connection would have the input halved."""
-    for target, wire, first in _unclipped(part, lowered, answers, bits):
-        if first is None:
-            yield 0
-            continue
-        scaled = settle(wire.weight * (first.scale / part.scale))
-        rounded = round_weights(scaled, bits)
-        answer = answers[target.name]
-        bound = largest_allowed(target, peak_u=answer.peak_u, peak_v=answer.peak_v)
-        if 2 * first.scale <= bound or np.array_equal(rounded, scaled):
-            yield 0
-            continue
-        _, high, step = fx.weight_grid(mixed=fx.is_mixed(rounded), bits=bits)
-        largest = float(np.abs(scaled).max())
-        even = math.log2(max(_reach(part) * step / largest, 1)) / 2
-        room = math.log2(max(2 * high / largest, 1))  # large ones may be clipped by half
-        yield min(round(even), math.floor(room))
+def _starved(part: Input, met: _Met, bits: int) -> bool:
+    """Whether the largest of its weights leave most others nothing."""
+    if met.unclipped is None:
+        return True
+    weight = met.wire.weight
+    rounded = round_weights(settle(weight * (met.unclipped.scale / part.scale)), bits)
+    return zeroed_fraction(weight, rounded) > coarse_share(bits)
+
+
+def _halvings(part: Input, met: _Met, answers: Mapping[str, FloatAnswer], bits: int) -> int:
+    """How often it would have the input halved."""
+    if met.unclipped is None:
+        return 0
+    scaled = settle(met.wire.weight * (met.unclipped.scale / part.scale))
+    rounded = round_weights(scaled, bits)
+    answer = answers[met.target.name]
+    bound = largest_allowed(met.target, peak_u=answer.peak_u, peak_v=answer.peak_v)
+    if 2 * met.unclipped.scale <= bound or np.array_equal(rounded, scaled):
+        return 0
+    _, high, step = fx.weight_grid(mixed=fx.is_mixed(rounded), bits=bits)
+    largest = float(np.abs(scaled).max())
+    even = math.log2(max(_reach(part) * step / largest, 1)) / 2
+    room = math.log2(max(2 * high / largest, 1))  # large ones may be clipped by half
+    return min(round(even), math.floor(room))

@@ -23,8 +23,10 @@ def to_chip(
 ) -> ChipNetwork:
     """Fold batch norms, quantize, and keep the real weights as masters of the integers.
 
-    Scales are searched on calibration samples, as `quantize` does, and kept in training. The
-    warnings of `quantize` are logged and stored as `quantization_warnings`.
+    Scales are searched on calibration samples, as `quantize` does, and kept in training; but
+    outliers are not clipped further than `clip_fractions` say, because training needs the range of
+    a grid more than rounding does. The warnings of `quantize` are logged and stored as
+    `quantization_warnings`.
 
     Args:
         samples: some hundred training samples in float units.
@@ -34,6 +36,7 @@ def to_chip(
         InputError: the network cannot be deployed, or not trained so; every reason is listed.
     """
     graph = export_float(describe(model))
+    config = replace(config or QuantizeConfig(), search_wider=False)
     made = quantize(graph, samples, config, static=static)
     real = lower(replace(graph, inputs=made.network.inputs))
     frozen = {

@@ -7,7 +7,9 @@ from pathlib import Path
 
 from spikeport.files import make_folder, write_text
 from spikeport.ladder import Ladder, LadderConfig, Progress, climb
-from spikeport.report import quantization_sections, render_html, to_json
+from spikeport.report.document import to_json
+from spikeport.report.html import render_html
+from spikeport.report.quantization import quantization_sections
 from spikeport.trainer import Dataset
 from spikeport.trainer.chip import AnyNetwork
 

@@ -137,14 +137,21 @@ def input_range(part: Input) -> None:
         fail(f"input '{part.name}': low {part.low} is above high {part.high}")
 
 
+def check_unmasked(subject: str, value: Any) -> None:
+    """Refuse masked values: NumPy drops masks."""
+    if not isinstance(value, np.ndarray) or type(value) is np.ndarray:
+        return  # without importing numpy.ma, which takes long
+    if np.ma.is_masked(value):
+        fail(f"{subject}: some values are masked and the mask would be lost; fill them first")
+
+
 def as_array(subject: str, value: Any) -> NDArray[Any]:
     """Convert user input (numbers, lists, arrays, tensors) to an array.
 
     Raises:
         InputError: it is ragged or otherwise not an array, or masked: NumPy would drop the mask.
     """
-    if np.ma.is_masked(value):
-        fail(f"{subject}: some values are masked and the mask would be lost; fill them first")
+    check_unmasked(subject, value)
     if callable(detach := getattr(value, "detach", None)):
         value = detach().cpu()  # a torch tensor
     try:

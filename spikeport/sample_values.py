@@ -88,6 +88,14 @@ def check_range(
         InputError: NaN, infinity, beyond the range, or fractions where spikes are declared.
     """
     subject = subject or f"input '{part.name}'"
+    clipped = _check_ends(part, x, subject, clip)
+    if part.coding is Coding.SPIKES:
+        _check_whole(part, x, subject, change(part, x))
+    return clipped
+
+
+def _check_ends(part: Input, x: NDArray[Any], subject: str, clip: bool) -> int:
+    """The part of `check_range` that the lowest and the highest value tell."""
     if not x.size:
         return 0
     lowest, highest = float(x.min()), float(x.max())
@@ -98,14 +106,19 @@ def check_range(
         clipped = _beyond(part, x)
         if not clip:
             raise InputError(_out_of_range(part, subject, x, clipped))
-    if part.coding is Coding.SPIKES and (between := change(part, x).rounded):
+    return clipped
+
+
+def _check_whole(part: Input, x: NDArray[Any], subject: str, found: Change) -> None:
+    """The part of `check_range` that is for spikes alone."""
+    if between := found.rounded:
+        lowest, highest = float(x.min()), float(x.max())
         raise InputError(
             f"{subject}: {between:,} of {x.size:,} values lie between 0 and 1 (they span "
             f"{lowest:g}..{highest:g}), but the input is declared as spikes, which are 0 or 1; "
             "declare it as graded: Input(name, shape, 'graded', low, high, scale), with integers "
             "low..high = x * scale"
         )
-    return clipped
 
 
 def check_scale(part: Input, x: NDArray[Any], subject: str | None = None) -> None:
@@ -129,11 +142,14 @@ def encoded(
     Raises:
         InputError: see `check_range`.
     """
-    check_range(part, x, clip=clip)
+    subject = f"input '{part.name}'"
+    _check_ends(part, x, subject, clip)
     made = np.empty(x.shape, np.int32)
     found = change(part, x, made)
+    if part.coding is Coding.SPIKES:
+        _check_whole(part, x, subject, found)
     if found.rounding > COARSE:
-        _log.warning("input '%s': %s", part.name, _too_coarse(part, x, found))
+        _log.warning("%s: %s", subject, _too_coarse(part, x, found))
     return made, found
 
 

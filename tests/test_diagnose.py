@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 import pytest
 import torch
 
-from spikeport.report import render_diagnosis
+from spikeport.report.diagnosis import render_diagnosis
 from spikeport.report.plots import Values, histogram, line_chart, nice_ticks
 from spikeport.trainer import Diagnosis, TrainConfig, diagnose, load_digits_split, train
 from spikeport.trainer.diagnosis import Activity

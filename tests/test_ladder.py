@@ -19,7 +19,7 @@ from spikeport.errors import BackendUnavailableError, InputError
 from spikeport.export import QuantizeConfig
 from spikeport.ladder import LadderConfig, climb
 from spikeport.network import Reset
-from spikeport.report import render_html
+from spikeport.report.html import render_html
 from spikeport.trainer import LIF, Dataset, Node, SpikingNetwork, TrainConfig, load_digits_split
 from spikeport.trainer.chip import AnyNetwork
 

@@ -25,7 +25,8 @@ from spikeport.export.rounding_loss import FEW_UNITS, coarse_share
 from spikeport.float_network import FloatNetwork
 from spikeport.network import Coding, Input, Reset
 from spikeport.predictions import compare_outputs
-from spikeport.report import quantization_sections, render_section
+from spikeport.report.quantization import quantization_sections
+from spikeport.report.terminal import render_section
 from spikeport.samples import encode_samples
 from spikeport.simulators.float_nir import run_float
 from spikeport.simulators.native import run_native

@@ -21,9 +21,10 @@ from spikeport.ladder_report import write_ladder
 from spikeport.parity import NOTHING_FIRES, LadderRow, ParityReport, Rule, build_row
 from spikeport.parity_merge import merge_rows
 from spikeport.predictions import silent_populations
-from spikeport.report import render_html, render_terminal
 from spikeport.report.headline import headline
+from spikeport.report.html import render_html
 from spikeport.report.silence import silence_notes
+from spikeport.report.terminal import render_terminal
 from spikeport.runs import Run
 from spikeport.trainer import LIF, Dataset, Node, SpikingNetwork, load_digits_split
 from tests.test_parity import from_spikes, make_run

@@ -33,16 +33,11 @@ from spikeport.cli._app import VERBS
 from spikeport.network_file import load_network, save_network
 from spikeport.parity import ParityReport
 from spikeport.profile import HardwareProfile
-from spikeport.report import (
-    render_diagnosis,
-    render_energy,
-    render_html,
-    render_section,
-    render_terminal,
-    screen,
-    terminal,
-)
+from spikeport.report import screen, terminal
+from spikeport.report.diagnosis import render_diagnosis
 from spikeport.report.front import draw_front
+from spikeport.report.html import render_html
+from spikeport.report.terminal import render_energy, render_section, render_terminal
 from spikeport.runs import EventCounts
 from spikeport.text import shown
 from tests.test_cli import call

@@ -44,12 +44,23 @@ def weighted(
 def _in_bytes(wire: Synapses, grid: Grid, rows: Tensor) -> bool:
     if rows.dtype is not torch.uint8 or not isinstance(wire, Conv2d) or wire.groups > 1:
         return False
+    if not _safe(wire):
+        return False
     if wire.pool is not None:
         area = wire.pool.kernel_size[0] * wire.pool.kernel_size[1]
         inner = rows.is_contiguous(memory_format=torch.channels_last)
         if any(wire.pool.padding) or area > MOST or not inner:
             return False
     return grid.step % 2 == 0 and byte_products()
+
+
+def _safe(wire: Conv2d) -> bool:
+    """Whether oneDNN (of torch 2.13) computes such a convolution rightly.
+
+    It crashes where a window may lie in the padding alone, and is wrong for some of one channel.
+    """
+    reach = zip(wire.padding, wire.dilation, wire.weight.shape[2:], strict=True)
+    return wire.weight.shape[1] > 1 and all(p <= d * (k - 1) for p, d, k in reach)
 
 
 def _pooled(wire: Conv2d, rows: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ import nir
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport.export.nir_fields import INTEGRATING, SPIKING, fail, kind, label
+from spikeport.export.nir_fields import INTEGRATING, SPIKING, kind, label
 from spikeport.export.nir_graph import (
     Schedule,
     check_inputs,
@@ -23,6 +23,7 @@ from spikeport.export.nir_graph import (
     sources_of,
 )
 from spikeport.float_network import FloatNetwork
+from spikeport.part_rules import fail
 from spikeport.probe import Record, check_names
 from spikeport.runs import Run, Trace
 from spikeport.samples import Samples, at_step, check_float_samples, sample_count

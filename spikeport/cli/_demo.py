@@ -30,7 +30,7 @@ def demo(
     """
     from spikeport.demo import run_demo
     from spikeport.ladder import LadderConfig
-    from spikeport.report import render_terminal
+    from spikeport.report.terminal import render_terminal
     from spikeport.trainer import TrainConfig
 
     training = TrainConfig(seed=seed) if epochs is None else TrainConfig(seed=seed, epochs=epochs)

@@ -38,7 +38,7 @@ def diagnose(
     other file.
     """
     from spikeport.files import write_text
-    from spikeport.report import render_diagnosis
+    from spikeport.report.diagnosis import render_diagnosis
     from spikeport.trainer import diagnose as run_diagnosis
     from spikeport.trainer import load_checkpoint
 

@@ -13,7 +13,6 @@ import typer
 from spikeport.cli import _io, _shards, _traces
 from spikeport.errors import CheckFailedError, InputError
 from spikeport.network import DeployedNetwork
-from spikeport.parity import LadderRow, Rule, build_row
 from spikeport.probe import RECORDABLE
 from spikeport.report.screen import Table
 from spikeport.runs import EventCounts, Run
@@ -42,6 +41,7 @@ def compare(
 
     Exit code 1 names the first spike, or with --trace the first value, that differs.
     """
+    from spikeport.parity import LadderRow, Rule, build_row
     from spikeport.trace_comparison import TraceComparison, compare_runs
 
     if trace and network.suffix not in _traces.NETWORK_SUFFIXES:
@@ -139,7 +139,7 @@ def energy(
     """
     from spikeport.energy import estimate_energy
     from spikeport.profile import load_profile
-    from spikeport.report import render_energy
+    from spikeport.report.terminal import render_energy
 
     if activity is not None and counts is not None:
         raise InputError(f"energy: --activity {activity} and --counts exclude each other, give one")

@@ -41,7 +41,7 @@ def ladder(
     from spikeport.export import QuantizeConfig
     from spikeport.ladder import LadderConfig
     from spikeport.ladder_report import FILES, write_ladder
-    from spikeport.report import render_terminal
+    from spikeport.report.terminal import render_terminal
     from spikeport.trainer import ChipNetwork, load_checkpoint
 
     if network.suffix != ".safetensors":

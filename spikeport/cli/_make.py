@@ -130,7 +130,8 @@ def quantize(
 ) -> None:
     """Quantize a float network to chip integers; write a .spikeport file."""
     from spikeport.export import QuantizeConfig
-    from spikeport.report import quantization_sections, render_section
+    from spikeport.report.quantization import quantization_sections
+    from spikeport.report.terminal import render_section
     from spikeport.workflow import quantize as run_quantization
 
     _io.check_out("--out", out, _io.CHIP, network, data)

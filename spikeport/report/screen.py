@@ -14,7 +14,6 @@ from typing import Literal
 import rich.table
 from rich import box
 from rich.console import Console, Group, RenderableType
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
 from spikeport.text import cut, shown
@@ -114,6 +113,8 @@ def progress(text: str) -> Iterator[Callable[[str, int, int], None]]:
 
     A total of 0 means that the total is unknown.
     """
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
     with Progress(
         *columns,
