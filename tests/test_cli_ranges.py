@@ -21,7 +21,7 @@ from spikeport.network_file import load_network, save_network
 from spikeport.simulators.assumed_counts import load_counts
 from tests.test_cli import call, one_line
 
-untyped: Any = parts  # values of other types than are declared, as a user gives them
+untyped: Any = parts  # accepts values of undeclared types, as users pass them
 BiasInjection = untyped.BiasInjection
 Conv2d = untyped.Conv2d
 Dense = untyped.Dense

@@ -285,7 +285,7 @@ def test_json_carries_every_constant_with_its_source() -> None:
 @settings(max_examples=25, deadline=None)
 @given(data=st.data())
 def test_zeros_of_random_networks_are_charged_by_storage_format(data: st.DataObject) -> None:
-    """Kernels along one axis and two, in groups, behind pools, and rows."""
+    """1-d and 2-d kernels, grouped ones, ones after pools, and dense rows."""
     net = data.draw(networks())
     parts = (
         c

@@ -1,4 +1,4 @@
-"""How the command ends: bugs, lack of memory, broken pipes, full streams, Ctrl-C, lost folders."""
+"""How the command exits: bugs, no memory, broken pipes, full streams, Ctrl-C, deleted folders."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ COMMAND = [sys.executable, "-c", "from spikeport.cli import main; main()"]
 
 
 class Panic(BaseException):
-    """As a library in Rust raises one."""
+    """Like the panic of a Rust library."""
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def chip(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], None]:
-    """Make the command raise what it is given, where it reads a network."""
+    """Make the command raise a given exception while it reads a network."""
 
     def arrange(error: BaseException) -> None:
         def load_network(path: Path) -> NoReturn:
@@ -193,7 +193,7 @@ main()
 )
 @pytest.mark.parametrize("ignored", [False, True])
 def test_interrupted_while_it_imports(folder: Path, module: str, ignored: bool) -> None:
-    """Where Ctrl-C is ignored, as after nohup, it stays so."""
+    """If Ctrl-C is ignored, as under nohup, it stays ignored."""
     chip = str(folder / "m.spikeport")
     command = [sys.executable, "-c", INTERRUPTING, module, str(ignored), "energy", chip, "-n", "2"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)

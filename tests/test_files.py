@@ -283,7 +283,7 @@ def test_a_new_file_respects_the_mask(tmp_path: Path) -> None:
 
 @contextmanager
 def as_nobody() -> Iterator[Path]:
-    """An own folder of a user whom permissions do stop."""
+    """A folder owned by an unprivileged user, to whom permissions apply."""
     with tempfile.TemporaryDirectory() as folder:
         if os.geteuid():
             yield Path(folder)

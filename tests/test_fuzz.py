@@ -10,7 +10,7 @@ from tests.fuzz.kinds import KINDS
 from tests.fuzz.mutations import damage
 
 ISOLATED = ("float NIR 0.1.0", "deployed NIR 0.1.0", "trace 0.1.0")
-"""Each file of these is read by a process of its own, which takes a while to start."""
+"""Each of these files is read in a separate process, which takes a while to start."""
 
 
 def test_damaged_files_of_every_kind() -> None:

@@ -23,7 +23,7 @@ from spikeport.trainer import LIF
 from spikeport.trainer.chip import ChipNetwork
 from spikeport.trainer.network import Node, SpikingNetwork
 
-untyped: Any = parts  # values of other types than are declared, as a user gives them
+untyped: Any = parts  # accepts values of undeclared types, as users pass them
 BiasInjection = untyped.BiasInjection
 Conv1d = untyped.Conv1d
 Conv2d = untyped.Conv2d

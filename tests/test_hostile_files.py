@@ -1,4 +1,4 @@
-"""Small files that declare much, and values of the wrong type: one clear error, little memory."""
+"""Small files with large declarations, and wrong types: one clear error and little memory."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def little_memory() -> Iterator[None]:
 
 
 def refused(read: Callable[[Path], Any], path: Path, limit: int = 2**20) -> str:
-    """The one error of a file, which is small, given before memory is taken."""
+    """The error message for a small file, raised before memory is allocated."""
     assert path.stat().st_size <= limit
     with little_memory(), pytest.raises(InputError) as caught:
         read(path)
@@ -81,7 +81,7 @@ def made(name: str, folder: Path) -> Path:
 
 
 def redocument(path: Path, change: Callable[[dict[str, Any]], None]) -> Path:
-    """Change the JSON document of a tensor file, its digest right again."""
+    """Change the JSON document of a tensor file and correct its digest."""
     table, data = split(path.read_bytes())
     (key,) = table["__metadata__"]
     header = json.loads(table["__metadata__"][key])

@@ -1,4 +1,4 @@
-"""Classes of data against outputs of networks in every verb; settings of data by --set."""
+"""Classes of data sets against outputs of networks, in every verb; data settings by --set."""
 
 from __future__ import annotations
 

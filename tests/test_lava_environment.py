@@ -1,4 +1,4 @@
-"""Where Lava's interpreter is looked for, and what making its environment never destroys."""
+"""Where Lava's interpreter is looked up, and what creating its environment never deletes."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
 
 
 def interpreter(place: Path) -> Path:
-    """Something that may be taken for Lava's interpreter in `place`."""
+    """A file in `place` that could be mistaken for Lava's interpreter."""
     python = place / FOLDER / PYTHON
     python.parent.mkdir(parents=True)
     python.write_text("#!/bin/sh\nexit 1\n")
@@ -79,7 +79,7 @@ def test_lookup_order_of_the_interpreter(
 def test_an_interpreter_of_another_user_is_not_run(
     places: dict[str, Path], place: str, linked: bool
 ) -> None:
-    """As anybody may put one beside an environment that lies in /tmp."""
+    """Anyone could put one next to an environment in /tmp."""
     interpreter(places["current"] if linked else places[place])
     folder = places[place] / FOLDER
     if linked:
@@ -124,7 +124,7 @@ def test_a_folder_that_is_not_an_environment_is_not_emptied(
 
 @pytest.fixture
 def no_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is made or emptied, whatever a test finds."""
+    """Make sure that no test creates or empties an environment."""
 
     def step(command: list[str]) -> None:
         raise AssertionError(command)
@@ -147,7 +147,7 @@ def test_the_target_of_a_link_is_not_emptied(places: dict[str, Path]) -> None:
 def test_the_command_of_the_readme_makes_lava_found(
     places: dict[str, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """From any folder; here an interpreter that answers like Lava's stands there already."""
+    """From any folder; an interpreter that answers like Lava's is already there."""
     python = interpreter(places["current"])
     python.write_text("#!/bin/sh\necho 0.10.0\n")
     assert lava_python() is None

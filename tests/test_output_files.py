@@ -1,4 +1,4 @@
-"""No verb writes over what it reads, over what is no regular file, or under another kind's name."""
+"""No verb overwrites its inputs or special files, or writes a file with another kind's suffix."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_an_output_that_is_the_input(
         ("train", "digits", *SMALL, "--from", "m.safetensors", "-o", "m.safetensors"),
         ("train", "digits", *SMALL, "--teacher", "m.safetensors", "-o", "m.safetensors"),
         ("train", *SMALL, "--from", "m.safetensors", "--bits", "4", "-o", "m.safetensors"),
-        # The best epoch is written beside the checkpoint.
+        # The best epoch is written next to the checkpoint.
         ("train", *SMALL, *VALID, "--from", "n.best.safetensors", "-o", "n.safetensors"),
         ("train", *SMALL, *VALID, "--teacher", "n.best.safetensors", "-o", "n.safetensors"),
         ("train", *SMALL, "--energy-profile", "p.toml", "-o", "p.safetensors"),

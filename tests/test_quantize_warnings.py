@@ -1,4 +1,4 @@
-"""Quantization says what it did: outliers, what became zero, what is silent, what agrees."""
+"""What quantization reports: outliers, zeroed weights, silent populations, agreement."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_outliers_are_clipped_as_far_as_it_takes(
 
 @pytest.mark.parametrize("factor", [1e3, 1e5, 1e7])
 def test_outliers_of_any_size(factor: float) -> None:
-    """Without clipping them the threshold would be less than one unit, and was refused."""
+    """Without clipping them, the threshold would be below one unit, which is an error."""
     source = outlier("weight", 1, factor)
     if factor > 1e3:
         with pytest.raises(InputError, match="'lif1': threshold 1 is below one weight unit"):
@@ -218,7 +218,7 @@ def test_outlying_biases_are_clipped_where_nothing_else_fits() -> None:
 def test_figures_of_the_report_are_those_of_the_networks(
     seed: int, bits: int, gain: float, spread: bool
 ) -> None:
-    """Counted again: zeros from the weights, spikes from the scalar reference and the floats."""
+    """Recount zeros from the weights, and spikes from the scalar reference and the float run."""
     first, second = weights(seed)
     first *= gain
     first[0, :3] = 0
@@ -467,7 +467,7 @@ def test_run_reports_silent_and_tied_samples(
 
 
 def written(folder: Path) -> list[str]:
-    """The command that quantizes a NIR file from elsewhere on spikes of one's own."""
+    """The command that quantizes a foreign NIR file on user-supplied spikes."""
     nir.write(folder / "a.nir", graph())
     rng = np.random.default_rng(0)
     arrays: dict[str, Any] = {}
@@ -507,7 +507,7 @@ def test_the_tables_show_every_figure(tmp_path: Path) -> None:
 
 
 def test_encoded_samples_agree_with_the_report() -> None:
-    """The figures are of the network that is returned, not of a population on its own."""
+    """The figures describe the returned network, not a population run on its own."""
     source, x = outlier("column", 0, 200), samples()
     made = quantized(source, x)
     sent = encode_samples(made.network.inputs, 16, x)

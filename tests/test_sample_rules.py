@@ -1,4 +1,4 @@
-"""What an input takes, at every entry: the values it declares, on axes that are told."""
+"""What an input accepts at every entry point: declared values, on unambiguous axes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from spikeport.trainer.data_events import EventFrames
 from spikeport.trainer.diagnosis import diagnose
 from spikeport.trainer.network import Node, SpikingNetwork
 
-untyped: Any = parts  # values of other types than are declared, as a user gives them
+untyped: Any = parts  # accepts values of undeclared types, as users pass them
 BiasInjection = untyped.BiasInjection
 Dense = untyped.Dense
 Population = untyped.Population
@@ -100,9 +100,9 @@ ENTRIES: dict[str, Entry] = {
     ),
 }
 SAMPLES_ONLY = ("a network", "a network in training", "a chip network", "diagnose")
-"""Entries that take tensors in batches of any size."""
+"""Entry points that accept tensors in batches of any size."""
 FROM_LABELS = ("a data set", "train")
-"""Entries where labels tell how many samples there are."""
+"""Entry points where the labels determine the number of samples."""
 
 
 def skip_without_norse(entry: str) -> None:
@@ -185,7 +185,7 @@ def test_a_missing_channel_axis_is_named() -> None:
 
 
 def _at_shape(entry: str, part: Input, x: NDArray[Any]) -> None:
-    """Entries with networks of another input shape."""
+    """Entry points with networks of another input shape."""
     size = int(np.prod(part.shape))
     torch.manual_seed(0)
     nodes = [Node("a", ("input",), torch.nn.Linear(size, 3)), Node("b", ("a",), LIF(0.5, 1.0))]
@@ -282,7 +282,7 @@ def test_bool_and_integer_spikes_are_spikes() -> None:
 def test_clipping_and_rounding_are_counted_exactly(
     low: int, span: int, scale: float, seed: int, reach: float
 ) -> None:
-    """Against a count value by value; what is within the range is never refused."""
+    """Compared with a count value by value; values in range are never refused."""
     part = Input("x", (4,), Coding.GRADED, low, low + span, scale)
     middle, half = (2 * low + span) / 2, span / 2
     x = (middle + half * reach * np.random.default_rng(seed).uniform(-1, 1, (50, 4))) / scale
@@ -326,7 +326,7 @@ def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_scale_that_rounds_the_samples_away(
     part: Input, x: NDArray[Any], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """An error where it is declared, a warning where a chip's input may be meant so."""
+    """An error for a declared input, a warning for a chip's input, which may well be coarse."""
     for entry in ("quantize", "to_chip", "a data set"):
         with pytest.raises(InputError, match=r"changes them by \d+ % \(rms\)"):
             ENTRIES[entry](part, x)

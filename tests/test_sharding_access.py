@@ -1,4 +1,4 @@
-"""Local workers answer nobody but the run that started them, and import nothing of strangers."""
+"""Local workers serve only the run that started them and import no one else's modules."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def processes() -> list[psutil.Process]:
 
 
 def listening() -> set[tuple[str, int]]:
-    """Where this process and those that it started accept connections."""
+    """Addresses at which this process and its children accept connections."""
     return {
         tuple(found.laddr)
         for process in processes()
@@ -61,7 +61,7 @@ def accepting_unix_sockets() -> list[str]:
 
 
 def answer_to(address: tuple[str, int], request: bytes, *, tls: bool) -> bytes:
-    """What a stranger without a certificate gets to read."""
+    """What a client without a certificate can read."""
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     with (

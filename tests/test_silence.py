@@ -1,4 +1,4 @@
-"""Ladders and runs in which neurons or outputs are silent: that they are equal shows nothing."""
+"""Ladders and runs with silent neurons or outputs, whose equality proves nothing."""
 
 from __future__ import annotations
 
@@ -101,8 +101,8 @@ def test_a_stage_that_falls_silent_is_named() -> None:
     assert notes[0] == "chip: population 'conv' never fires"
 
 
-def test_a_failure_stays_one() -> None:
-    """Of a dead stage too: everything was lost, which is no way to be equal."""
+def test_a_failed_stage_stays_failed() -> None:
+    """Even if nothing fires in it: all spikes were lost."""
     run = make_run()
     row = build_row("chip", quiet(run, "conv", "out"), LABELS, above=run)
     assert not row.passed

@@ -1,4 +1,4 @@
-"""Facts that README and docs state in tables and lists, held to the code that they are about."""
+"""Facts in the tables and lists of README and docs, checked against the code."""
 
 from __future__ import annotations
 

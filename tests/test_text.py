@@ -1,4 +1,4 @@
-"""What is shown of names and values that files and users give: as it is, on one line, cut."""
+"""How names and values from files and users are displayed: verbatim, on one line, shortened."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ HIDDEN = {
     "\u2066\u2069\u200f\u061c": "\\u2066\\u2069\\u200f\\u061c",
     "a\u200bb\u200d\u2060\ufeff\u00ad": "a\\u200bb\\u200d\\u2060\\ufeff\\xad",
     "\u3164\u2800\u034f\ufe0f": "\\u3164\\u2800\\u034f\\ufe0f",
-    "\U000e0041": "\\U000e0041",  # tags: a text that nobody sees
+    "\U000e0041": "\\U000e0041",  # tags: invisible text
     "\xa0\u3000": "\\xa0\\u3000",
     "\udcff": "\\udcff",
     "\ue000": "\\ue000",
@@ -166,7 +166,7 @@ def test_json_holds_the_original_text_without_control_characters(data: dict[str,
     text = json_text(data)
     assert text.replace("\n", "").isprintable()
     text.encode("utf-8")
-    # JSON has no two ways for a pair of surrogates and the one character they stand for.
+    # JSON cannot distinguish a surrogate pair from the character that it encodes.
     assert json.loads(text) == json.loads(json.dumps(data))
 
 

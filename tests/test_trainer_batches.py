@@ -1,4 +1,4 @@
-"""Batches of one sample and batch norm: refused with the batch_size that helps."""
+"""Batches of one sample with batch norm are refused, with a batch_size that works."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_training_refuses_batches_of_one_before_it_starts(
 
 
 def test_maps_of_one_pixel() -> None:
-    """As few values per channel as there are samples: one is refused there too."""
+    """One value per channel and sample, so batches of one are refused here too."""
     nodes = (
         Node("conv", ("input",), nn.Conv2d(1, 3, 4)),
         Node("norm", ("conv",), nn.BatchNorm2d(3)),

@@ -1,4 +1,4 @@
-"""Folders of images: entries that are no data, pixel modes of every depth, and their full scale."""
+"""Folders of images: entries that are not data, pixel modes of every depth, and full scales."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images in .npz files: where their channels are, and which byte is white."""
+"""Images in .npz files: channel layout and full scale."""
 
 from __future__ import annotations
 

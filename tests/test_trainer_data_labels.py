@@ -1,4 +1,4 @@
-"""Labels and parts of data sets: what labels may be, and a share of each class to train on."""
+"""Labels and subsets of data sets: valid labels, and a share of each class to train on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The message that a data set is missing names what lies there instead."""
+"""The error for a missing data set names what was found instead."""
 
 from __future__ import annotations
 
