@@ -56,7 +56,7 @@ def rounded(value: float | str, decimals: int) -> str:
 
 
 def match(pattern: str, text: str) -> re.Match[str]:
-    """What a page must say somewhere; ^ and $ are lines, a dot may be a new line."""
+    """Find a pattern that a page must contain; ^ and $ match at lines, a dot also newlines."""
     found = re.search(pattern, text, re.M | re.S)
     assert found, f"no {pattern!r}"
     return found

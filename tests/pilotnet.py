@@ -40,11 +40,13 @@ def pilotnet(file: Path) -> DeployedNetwork:
         for index in sorted(layers, key=int):
             layer, name = layers[index], f"layer{index}"
             kind = np.ravel(layer["type"][()])[0].decode()
-            if kind == "flatten":  # Channels, rows, columns: as a Dense of ours reads its source.
+            if (
+                kind == "flatten"
+            ):  # channels, rows, columns, the order in which Dense reads its source
                 continue
             shape = tuple(layer["shape"][()].tolist())
             bias = np.zeros(shape, np.int32)
-            if kind != "input":  # That one's bias and weight belong to the image's coding.
+            if kind != "input":  # the bias and weight of the input layer encode the image
                 bias += layer["bias"][()].astype(np.int32).reshape(-1, 1, 1)
                 connections.append(_connection(layer, kind, source, name))
             neuron = layer["neuron"]

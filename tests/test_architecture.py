@@ -135,7 +135,7 @@ WRITERS = {
 
 
 def writes(node: ast.AST) -> bool:
-    """Whether this is a call that writes or opens for writing by itself."""
+    """Whether this is a call that writes a file, or opens one for writing, directly."""
     if not isinstance(node, ast.Call):
         return False
     name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")

@@ -21,7 +21,7 @@ from spikeport.network_file import load_network, save_network
 from spikeport.simulators.assumed_counts import load_counts
 from tests.test_cli import call, one_line
 
-untyped: Any = parts  # values of other types than are declared, as a user gives them
+untyped: Any = parts  # accepts values of undeclared types, as users pass them
 BiasInjection = untyped.BiasInjection
 Conv2d = untyped.Conv2d
 Dense = untyped.Dense
@@ -66,7 +66,7 @@ VERBS: list[tuple[str, ...]] = [
 
 
 @pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb[0])
-def test_data_as_declared_are_run_without_a_word(tmp_path: Path, said: Any, verb: Any) -> None:
+def test_data_in_the_declared_range_cause_no_warning(tmp_path: Path, said: Any, verb: Any) -> None:
     path = saved(tmp_path, Coding.GRADED, 0, 16, 16.0)
     code, _, err, log = said(*verb, path, "-n", T)
     assert (code, err, log) == (0, "", "")
@@ -107,7 +107,7 @@ def test_other_normalisation_is_warned_about_on_standard_error(tmp_path: Path) -
     assert "declares values of -2..2.5, data set 'digits' has 0..1" in one_line(done.stderr)
 
 
-def test_a_foreign_file_takes_the_declaration_of_the_data(tmp_path: Path, said: Any) -> None:
+def test_a_foreign_file_takes_its_input_from_the_data_set(tmp_path: Path, said: Any) -> None:
     ones = np.ones(10, np.float32)
     lif = nir.LIF(tau=2e-3 * ones, r=2 * ones, v_leak=0 * ones, v_threshold=ones)
     weight = np.random.default_rng(0).normal(size=(10, 64)).astype(np.float32)
@@ -160,7 +160,7 @@ def test_energy_from_the_counts_of_a_run(tmp_path: Path, said: Any) -> None:
         ("", "is not a JSON file"),
     ],
 )
-def test_counts_that_are_none(tmp_path: Path, said: Any, change: Any, message: str) -> None:
+def test_invalid_counts_are_refused(tmp_path: Path, said: Any, change: Any, message: str) -> None:
     path, counts = saved(tmp_path, Coding.GRADED, 0, 16, 16.0), tmp_path / "run.json"
     _, out, _, _ = said("run", path, "-n", 9, "--json")
     whole = json.loads(out)["counts"]
@@ -197,7 +197,9 @@ def test_counts_that_cannot_be_read(tmp_path: Path, said: Any) -> None:
         ("nan", "must lie in 0..1"),
     ],
 )
-def test_activities_that_are_none(tmp_path: Path, said: Any, activity: str, message: str) -> None:
+def test_invalid_activities_are_refused(
+    tmp_path: Path, said: Any, activity: str, message: str
+) -> None:
     code, _, err, _ = said("energy", saved(tmp_path), f"--activity={activity}")
     assert code == 2
     assert message in one_line(err)

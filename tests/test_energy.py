@@ -91,7 +91,7 @@ def test_a_kernel_is_nominally_cheaper_than_a_dense_row_and_stores_no_zero() -> 
     assert by_name(wired=conv)["synapses, conv"].nominal == pytest.approx(5 * 24.0)
 
 
-def test_the_report_says_what_a_zero_costs_in_each_form_that_the_network_has() -> None:
+def test_the_report_says_what_a_zero_costs_in_each_storage_format() -> None:
     def told(kind: SynapseKind) -> list[str]:
         wired = Wiring({"in_to_a": Link(kind, "in", "a")})
         assumed = estimate_energy(wired, COUNTS, LOIHI1).assumptions
@@ -108,7 +108,7 @@ def test_the_report_says_what_a_zero_costs_in_each_form_that_the_network_has() -
 
 
 @given(st.data())
-def test_each_level_charges_zeros_by_the_form_in_which_they_are_stored(data: st.DataObject) -> None:
+def test_each_level_charges_zeros_by_storage_format(data: st.DataObject) -> None:
     flags = st.fixed_dictionaries({level: st.booleans() for level in LEVELS})
     rules = {
         kind: CountsZeros(**data.draw(flags, label=str(kind)), reason="drawn")
@@ -284,8 +284,8 @@ def test_json_carries_every_constant_with_its_source() -> None:
 
 @settings(max_examples=25, deadline=None)
 @given(data=st.data())
-def test_zeros_of_any_network_that_runs_are_charged_by_form(data: st.DataObject) -> None:
-    """Kernels along one axis and two, in groups, behind pools, and rows."""
+def test_zeros_of_random_networks_are_charged_by_storage_format(data: st.DataObject) -> None:
+    """1-d and 2-d kernels, grouped ones, ones after pools, and dense rows."""
     net = data.draw(networks())
     parts = (
         c

@@ -1,4 +1,4 @@
-"""Estimates beside the published runs whose power was metered, each in its regime.
+"""Estimates compared with published power-metered runs, each in its regime.
 
 Prices are those of Loihi 1, as no energy per event of Loihi 2 has been published: agreement with
 runs on Loihi 2 is a check of the order of magnitude and of the counting, no calibration.
@@ -75,7 +75,7 @@ def test_pilotnet_counts_as_the_chip_did(pilot: tuple[DeployedNetwork, EventCoun
     assert nonzero == pytest.approx(sum(PLOTTED.values()), rel=0.01)
     for name, plotted in PLOTTED.items():
         assert counts.synaptic_events[name] * samples == pytest.approx(plotted, rel=0.06)
-    # With zeros counted too it would not fit: the chip's counter leaves them out.
+    # It would not match with zeros included: the chip's counter leaves them out.
     assert counts.total("synaptic_events_all") > 1.3 * counts.total("synaptic_events")
     assert counts.spikes["layer0"] == counts.messages["layer0_to_layer1"] == 0
     assert counts.total("spikes") == 553_715
@@ -89,7 +89,7 @@ def test_pilotnet_estimate_beside_its_metered_energy(
     report = estimate_energy(*pilot, LOIHI1)
     assert_contains(report.dynamic * (1 / PJ_PER_MJ), DYNAMIC_MJ)
     assert_contains(report.total * (1 / PJ_PER_MJ), TOTAL_MJ)
-    # The meter's own noise is about 11 %, the spread of static power between two such runs.
+    # The measurement noise is about 11 %, the spread of static power between two such runs.
     assert report.dynamic.nominal / PJ_PER_MJ == pytest.approx(DYNAMIC_MJ, rel=0.11)
     assert report.dynamic.nominal / PJ_PER_MJ == pytest.approx(1.151, abs=5e-4)
     assert not any("Overhead" in text for text in report.warnings)
@@ -118,7 +118,7 @@ def shd(hidden: int) -> EnergyReport:
 
 
 @pytest.mark.parametrize("hidden", SHD)
-def test_shd_is_named_as_dominated_by_what_happens_without_events(hidden: int) -> None:
+def test_shd_is_reported_as_dominated_by_static_power(hidden: int) -> None:
     report = shd(hidden)
     assert any("Overhead-dominated" in text for text in report.warnings)
     assert report.static.nominal > report.dynamic.nominal

@@ -1,4 +1,4 @@
-"""How the command ends: bugs, lack of memory, broken pipes, full streams, Ctrl-C, lost folders."""
+"""How the command exits: bugs, no memory, broken pipes, full streams, Ctrl-C, deleted folders."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ COMMAND = [sys.executable, "-c", "from spikeport.cli import main; main()"]
 
 
 class Panic(BaseException):
-    """As a library in Rust raises one."""
+    """Like the panic of a Rust library."""
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def chip(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], None]:
-    """Make the command raise what it is given, where it reads a network."""
+    """Make the command raise a given exception while it reads a network."""
 
     def arrange(error: BaseException) -> None:
         def load_network(path: Path) -> NoReturn:
@@ -64,7 +64,7 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], None]:
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_an_exception_that_nobody_foresaw_is_a_bug(
+def test_an_unexpected_exception_is_reported_as_a_bug(
     chip: Path, spikeport: Spikeport, failing: Callable[[BaseException], None], error: BaseException
 ) -> None:
     failing(error)
@@ -78,7 +78,7 @@ def test_an_exception_that_nobody_foresaw_is_a_bug(
 
 
 @pytest.mark.parametrize("kind", ["Python", "numpy", "torch", "CUDA"])
-def test_a_lack_of_memory_is_one_clear_error(
+def test_running_out_of_memory_is_one_clear_error(
     chip: Path, spikeport: Spikeport, failing: Callable[[BaseException], None], kind: str
 ) -> None:
     error: BaseException = MemoryError()
@@ -106,7 +106,7 @@ def test_a_lack_of_memory_is_one_clear_error(
         (CheckFailedError("differs"), "differs"),
     ],
 )
-def test_what_the_machine_lacks_is_no_bug(
+def test_exhausted_resources_are_not_bugs(
     chip: Path,
     spikeport: Spikeport,
     failing: Callable[[BaseException], None],
@@ -150,7 +150,7 @@ def test_streams_that_are_closed_or_full(chip: Path, script: str, code: int, sai
     assert done.stdout == ""
 
 
-def test_a_check_that_failed_stays_one_behind_a_pipe(chip: Path) -> None:
+def test_a_failed_check_still_fails_in_a_pipeline(chip: Path) -> None:
     script = '"$@" | cat > /dev/null; exit ${PIPESTATUS[0]}'
     assert shell(script, "check", chip, "--target", "loihi1").returncode in (0, 1)
     done = shell('"$@" 2> /dev/full > /dev/null', "compare", "--trace", chip, chip)
@@ -193,7 +193,7 @@ main()
 )
 @pytest.mark.parametrize("ignored", [False, True])
 def test_interrupted_while_it_imports(folder: Path, module: str, ignored: bool) -> None:
-    """Where Ctrl-C is ignored, as after nohup, it stays so."""
+    """If Ctrl-C is ignored, as under nohup, it stays ignored."""
     chip = str(folder / "m.spikeport")
     command = [sys.executable, "-c", INTERRUPTING, module, str(ignored), "energy", chip, "-n", "2"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)

@@ -204,7 +204,9 @@ def mode(path: Path) -> int:
 
 @pytest.mark.parametrize("kind", ["FIFO", "socket", "device"])
 @pytest.mark.parametrize("linked", [False, True])
-def test_what_is_not_a_regular_file_stays(tmp_path: Path, kind: str, linked: bool) -> None:
+def test_anything_but_a_regular_file_is_not_replaced(
+    tmp_path: Path, kind: str, linked: bool
+) -> None:
     path = tmp_path / "odd"
     with socket.socket(socket.AF_UNIX) as server:
         if kind == "FIFO":
@@ -231,7 +233,7 @@ def test_what_is_not_a_regular_file_stays(tmp_path: Path, kind: str, linked: boo
     )
 
 
-def test_a_link_is_written_through(tmp_path: Path) -> None:
+def test_a_symbolic_link_is_written_through(tmp_path: Path) -> None:
     (tmp_path / "far").mkdir()
     (tmp_path / "far" / "file").write_text("old")
     (tmp_path / "near").symlink_to("far/middle")
@@ -243,7 +245,7 @@ def test_a_link_is_written_through(tmp_path: Path) -> None:
     assert sorted(os.listdir(tmp_path / "far")) == ["file", "middle"]
 
 
-def test_a_link_that_leads_nowhere(tmp_path: Path) -> None:
+def test_a_dangling_link(tmp_path: Path) -> None:
     (tmp_path / "new").symlink_to("later")
     write_text(tmp_path / "new", "x")
     assert (tmp_path / "new").is_symlink()
@@ -281,7 +283,7 @@ def test_a_new_file_respects_the_mask(tmp_path: Path) -> None:
 
 @contextmanager
 def as_nobody() -> Iterator[Path]:
-    """An own folder of a user whom permissions do stop."""
+    """A folder owned by an unprivileged user, to whom permissions apply."""
     with tempfile.TemporaryDirectory() as folder:
         if os.geteuid():
             yield Path(folder)
@@ -294,7 +296,7 @@ def as_nobody() -> Iterator[Path]:
             os.seteuid(0)
 
 
-def test_a_file_that_is_write_protected_stays(named: bool) -> None:
+def test_a_write_protected_file_is_not_replaced(named: bool) -> None:
     with as_nobody() as folder:
         path = folder / "a"
         path.write_text("old")
@@ -320,7 +322,7 @@ def test_a_folder_that_cannot_be_written(named: bool) -> None:
 
 
 @pytest.mark.parametrize("kind", ["FIFO", "link to a FIFO", "link", "folder", "device", "socket"])
-def test_what_stands_at_the_name_of_a_temporary_file(tmp_path: Path, kind: str) -> None:
+def test_foreign_files_with_temporary_names_are_left_alone(tmp_path: Path, kind: str) -> None:
     planted, victim = tmp_path / f".a.x{SUFFIX}", tmp_path / "victim"
     victim.write_text("precious")
     if kind == "FIFO":

@@ -10,7 +10,7 @@ from tests.fuzz.kinds import KINDS
 from tests.fuzz.mutations import damage
 
 ISOLATED = ("float NIR 0.1.0", "deployed NIR 0.1.0", "trace 0.1.0")
-"""Each file of these is read by a process of its own, which takes a while to start."""
+"""Each of these files is read in a separate process, which takes a while to start."""
 
 
 def test_damaged_files_of_every_kind() -> None:
@@ -21,7 +21,7 @@ def test_damaged_files_of_every_kind() -> None:
     assert all(counts["refused"] for counts in found.outcomes.values())
 
 
-def test_the_judge_finds_each_fault() -> None:
+def test_the_fuzzer_detects_each_fault() -> None:
     fine = {"outcome": "refused", "how": "bytes", "computing": 0.1, "seconds": 0.1, "bytes": 10}
     for wrong in ({"computing": HANG_S + 1}, {"bytes": PEAK_BYTES + 1}, {"outcome": "fault"}):
         summary = Summary()
@@ -38,6 +38,6 @@ def test_damage_follows_from_its_seed() -> None:
     assert made[0] == made[1] != made[2]
 
 
-def test_marks_tell_types_and_values_apart() -> None:
+def test_fingerprints_distinguish_types_and_values() -> None:
     values = [1, True, 1.0, "1", (1,), [1], {"a": 1}, np.int64(1), np.array([1]), None, -0.0, 0.0]
     assert len({fingerprint(value) for value in values}) == len(values)

@@ -23,7 +23,7 @@ from spikeport.trainer import LIF
 from spikeport.trainer.chip import ChipNetwork
 from spikeport.trainer.network import Node, SpikingNetwork
 
-untyped: Any = parts  # values of other types than are declared, as a user gives them
+untyped: Any = parts  # accepts values of undeclared types, as users pass them
 BiasInjection = untyped.BiasInjection
 Conv1d = untyped.Conv1d
 Conv2d = untyped.Conv2d
@@ -163,7 +163,7 @@ def test_pairs_and_sides_may_be_any_whole_number() -> None:
     assert SumPool2d(2.0, [2, np.float32(3)]).stride == (2, 3)
 
 
-def test_ranges_of_inputs_that_say_none() -> None:
+def test_default_ranges_of_inputs() -> None:
     assert (Input("x", (2,)).low, Input("x", (2,)).high) == (0, 1)
     bias = Input("x", (2,), "bias")
     assert (bias.low, bias.high) == (fx.BIAS_MANTISSA_MIN, fx.BIAS_MANTISSA_MAX)

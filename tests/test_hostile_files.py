@@ -1,4 +1,4 @@
-"""Small files that declare much, and values of the wrong type: one clear error, little memory."""
+"""Small files with large declarations, and wrong types: one clear error and little memory."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def little_memory() -> Iterator[None]:
 
 
 def refused(read: Callable[[Path], Any], path: Path, limit: int = 2**20) -> str:
-    """The one error of a file, which is small, given before memory is taken."""
+    """The error message for a small file, raised before memory is allocated."""
     assert path.stat().st_size <= limit
     with little_memory(), pytest.raises(InputError) as caught:
         read(path)
@@ -81,7 +81,7 @@ def made(name: str, folder: Path) -> Path:
 
 
 def redocument(path: Path, change: Callable[[dict[str, Any]], None]) -> Path:
-    """Change the JSON document of a tensor file, its digest right again."""
+    """Change the JSON document of a tensor file and correct its digest."""
     table, data = split(path.read_bytes())
     (key,) = table["__metadata__"]
     header = json.loads(table["__metadata__"][key])
@@ -133,7 +133,7 @@ def test_a_network_that_declares_too_much(
     refused(load_network, path)
 
 
-def test_an_input_that_no_file_of_this_size_stands_for(tmp_path: Path) -> None:
+def test_an_input_too_large_for_its_file(tmp_path: Path) -> None:
     network = DeployedNetwork(
         (Input("x", (1, 2**15, 2**15)),),
         (Population("p", (1, 1, 1), 1),),
@@ -173,9 +173,7 @@ def scalar_lif(shape: tuple[int, ...], count: int = 1) -> nir.NIRGraph:
 @pytest.mark.parametrize(
     ("shape", "count"), [((2**30,), 1), ((2**20,), 40), ((64, 2**15, 2**15), 1)]
 )
-def test_neurons_that_no_file_of_this_size_stands_for(
-    tmp_path: Path, shape: tuple[int, ...], count: int
-) -> None:
+def test_too_many_neurons_for_the_file(tmp_path: Path, shape: tuple[int, ...], count: int) -> None:
     path = tmp_path / "a.nir"
     write(path, scalar_lif(shape, count))
     message = refused(lambda p: read_nir(p, dt_s=1e-4, steps=4), path, 2**19)
@@ -190,7 +188,7 @@ def test_honest_scalars_are_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("node", ["conv", "pool", "delay"])
-def test_nodes_that_make_much_of_little(tmp_path: Path, node: str) -> None:
+def test_nodes_that_expand_small_files(tmp_path: Path, node: str) -> None:
     big = np.array([2**15, 2**15])
     one = np.ones((64, 1, 1, 1), np.float32)
     found: Any = {
@@ -250,7 +248,7 @@ def change_trace(path: Path, samples: int, steps: int, width: int) -> None:
         (2**40, 1, 1, "only"),
     ],
 )
-def test_traces_that_declare_what_nobody_recorded(
+def test_traces_that_declare_more_than_they_hold(
     tmp_path: Path, samples: int, steps: int, width: int, message: str
 ) -> None:
     path = made("trace", tmp_path)
@@ -287,7 +285,7 @@ def test_a_long_silent_trace_is_read(tmp_path: Path) -> None:
         (put("more", value=3), "'more' unexpected keyword argument"),
     ],
 )
-def test_checkpoints_that_declare_too_much_or_something_else(
+def test_checkpoints_with_inflated_or_inconsistent_declarations(
     tmp_path: Path, change: Callable[[dict[str, Any]], None], message: str
 ) -> None:
     path = redocument(made("checkpoint", tmp_path), change)
@@ -325,7 +323,7 @@ def test_events_that_declare_too_much(
     refused(lambda p: load_events(p, Binning(steps)), path)
 
 
-def test_positions_of_events_decide_no_sensor_of_any_size(tmp_path: Path) -> None:
+def test_event_positions_beyond_the_largest_sensor_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "e.npz"
     KINDS["events"].make(path)
     with np.load(path) as file:
@@ -346,7 +344,7 @@ def spoiled_zip(path: Path, place: int, value: int) -> Path:
 
 
 @pytest.mark.parametrize(("place", "value"), [(8, 1), (8, 0x41), (10, 99), (10, 93), (10, 12)])
-def test_archives_that_are_encrypted_or_packed_otherwise(
+def test_archives_that_are_encrypted_or_use_another_compression(
     tmp_path: Path, place: int, value: int
 ) -> None:
     path = spoiled_zip(made("images", tmp_path), place, value)
@@ -447,19 +445,21 @@ def read_float() -> FloatNetwork:
         ("{'a': 1}", "Expecting"),
     ],
 )
-def test_json_by_the_letter(text: str, message: str) -> None:
+def test_strict_json(text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         parse_json(text)
 
 
-def test_json_of_ordinary_data_is_as_ever() -> None:
+def test_json_of_ordinary_data_is_unchanged() -> None:
     data = {"a": [1, -2.5, 1e-300, 2**64, None, True, "é\u2028"], "b": {"": []}}
     assert parse_json(json.dumps(data)) == data
 
 
 @pytest.mark.parametrize("text", ["a = " + "[" * 3000, "[" * 3000, "a = " + "{b=" * 3000])
 @pytest.mark.parametrize("load", [load_recipe, load_profile])
-def test_toml_nested_without_end(tmp_path: Path, load: Callable[[Path], Any], text: str) -> None:
+def test_deeply_nested_toml_is_refused(
+    tmp_path: Path, load: Callable[[Path], Any], text: str
+) -> None:
     path = tmp_path / "r.toml"
     path.write_text(text)
     assert "nested deeper than 32" in refused(load, path) or "is not TOML" in refused(load, path)
@@ -487,7 +487,7 @@ def test_toml_beyond_limits(
             parse_change(change)
 
 
-def test_a_shard_nested_without_end_is_run_again(tmp_path: Path) -> None:
+def test_a_deeply_nested_shard_is_run_again(tmp_path: Path) -> None:
     for text in ("[" * 3000, '{"key": "k", "run": 1e400}', "[]", '{"key": "k"}'):
         content = safetensors.numpy.save({"a": np.zeros(3)}, metadata={"spikeport.shard": text})
         (tmp_path / "k.shard").write_bytes(content)
@@ -538,7 +538,7 @@ def test_masked_parameters_are_refused() -> None:
 
 
 @pytest.mark.parametrize("name", [name for name, kind in KINDS.items() if kind.digest])
-def test_no_flipped_bit_is_read_as_something_else(name: str, tmp_path: Path) -> None:
+def test_no_flipped_bit_goes_unnoticed(name: str, tmp_path: Path) -> None:
     kind = KINDS[name]
     path = made(name, tmp_path)
     good, expected = path.read_bytes(), fingerprint(kind.read(path))
@@ -585,7 +585,7 @@ def test_a_seal_is_the_digest_of_all_before_it(tmp_path: Path) -> None:
         check_seal(path)
 
 
-def test_other_tools_read_sealed_files_and_cut_the_seal_off(tmp_path: Path) -> None:
+def test_other_tools_read_sealed_files_and_drop_the_seal(tmp_path: Path) -> None:
     path = made("float NIR", tmp_path)
     assert set(nir.read(path, type_check=False).nodes) == set(read_float().graph.nodes)
     with h5py.File(path, "r+") as file:

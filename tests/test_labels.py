@@ -1,4 +1,4 @@
-"""Classes of data against outputs of networks in every verb; settings of data by --set."""
+"""Classes of data sets against outputs of networks, in every verb; data settings by --set."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def test_training_from_a_network_of_other_classes(tmp_path: Path) -> None:
         train(config, fewer, start=path)
 
 
-def test_functions_judge_labels_alike(tmp_path: Path) -> None:
+def test_functions_check_labels_alike(tmp_path: Path) -> None:
     config = TrainConfig(architecture="mlp", widths=(5,), steps=T)  # type: ignore[arg-type]
     data = load_dataset(data_set(tmp_path, OUTPUTS + 1))
     network = build_network(config, data.input, OUTPUTS)

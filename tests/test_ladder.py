@@ -24,7 +24,7 @@ from spikeport.trainer import LIF, Dataset, Node, SpikingNetwork, TrainConfig, l
 from spikeport.trainer.chip import AnyNetwork
 
 LOOSE = Limits(max_drop_points=100.0, max_spike_change=100.0)
-"""Untrained networks on few samples may change in any way but between exact stages."""
+"""Untrained networks on few samples may change arbitrarily, except between exact stages."""
 FEW = LadderConfig(samples=24, calibration=32, reference_samples=2, lava_samples=4)
 
 

@@ -1,4 +1,4 @@
-"""Where Lava's interpreter is looked for, and what making its environment never destroys."""
+"""Where Lava's interpreter is looked up, and what creating its environment never deletes."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
 
 
 def interpreter(place: Path) -> Path:
-    """Something that may be taken for Lava's interpreter in `place`."""
+    """A file in `place` that could be mistaken for Lava's interpreter."""
     python = place / FOLDER / PYTHON
     python.parent.mkdir(parents=True)
     python.write_text("#!/bin/sh\nexit 1\n")
@@ -51,7 +51,7 @@ def test_the_current_folder_is_not_looked_at(places: dict[str, Path]) -> None:
     assert lava_status().reason == f"no environment '{FOLDER}' found, {VARIABLE} is not set"
 
 
-def test_named_recorded_in_the_repository_or_beside(
+def test_lookup_order_of_the_interpreter(
     places: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     beside = interpreter(places["beside"])
@@ -79,7 +79,7 @@ def test_named_recorded_in_the_repository_or_beside(
 def test_an_interpreter_of_another_user_is_not_run(
     places: dict[str, Path], place: str, linked: bool
 ) -> None:
-    """As anybody may put one beside an environment that lies in /tmp."""
+    """Anyone could put one next to an environment in /tmp."""
     interpreter(places["current"] if linked else places[place])
     folder = places[place] / FOLDER
     if linked:
@@ -109,7 +109,7 @@ def test_a_running_environment_that_cannot_be_written(
 
 @pytest.mark.usefixtures("no_steps")
 @pytest.mark.parametrize("name", [".", "home", "link"])
-def test_a_folder_that_is_no_environment_is_not_emptied(
+def test_a_folder_that_is_not_an_environment_is_not_emptied(
     places: dict[str, Path], name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (places["current"] / "home").mkdir()
@@ -124,7 +124,7 @@ def test_a_folder_that_is_no_environment_is_not_emptied(
 
 @pytest.fixture
 def no_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is made or emptied, whatever a test finds."""
+    """Make sure that no test creates or empties an environment."""
 
     def step(command: list[str]) -> None:
         raise AssertionError(command)
@@ -133,7 +133,7 @@ def no_steps(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("no_steps")
-def test_what_a_link_leads_to_is_not_emptied(places: dict[str, Path]) -> None:
+def test_the_target_of_a_link_is_not_emptied(places: dict[str, Path]) -> None:
     """Also where it is a virtual environment: venv --clear would empty it, then fail."""
     made = interpreter(places["repository"]).parents[1]
     (made / "pyvenv.cfg").touch()
@@ -147,7 +147,7 @@ def test_what_a_link_leads_to_is_not_emptied(places: dict[str, Path]) -> None:
 def test_the_command_of_the_readme_makes_lava_found(
     places: dict[str, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """From any folder; here an interpreter that answers like Lava's stands there already."""
+    """From any folder; an interpreter that answers like Lava's is already there."""
     python = interpreter(places["current"])
     python.write_text("#!/bin/sh\necho 0.10.0\n")
     assert lava_python() is None

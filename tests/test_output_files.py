@@ -1,4 +1,4 @@
-"""No verb writes over what it reads, over what is no regular file, or under another kind's name."""
+"""No verb overwrites its inputs or special files, or writes a file with another kind's suffix."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_an_output_that_is_the_input(
         ("train", "digits", *SMALL, "--from", "m.safetensors", "-o", "m.safetensors"),
         ("train", "digits", *SMALL, "--teacher", "m.safetensors", "-o", "m.safetensors"),
         ("train", *SMALL, "--from", "m.safetensors", "--bits", "4", "-o", "m.safetensors"),
-        # The best epoch is written beside the checkpoint.
+        # The best epoch is written next to the checkpoint.
         ("train", *SMALL, *VALID, "--from", "n.best.safetensors", "-o", "n.safetensors"),
         ("train", *SMALL, *VALID, "--teacher", "n.best.safetensors", "-o", "n.safetensors"),
         ("train", *SMALL, "--energy-profile", "p.toml", "-o", "p.safetensors"),
@@ -112,7 +112,7 @@ def test_an_output_that_is_another_input(
 
 @pytest.mark.parametrize("command", VERBS, ids=" ".join)
 @pytest.mark.parametrize("kind", ["FIFO", "device", "directory"])
-def test_an_output_that_is_no_file(
+def test_an_output_that_is_not_a_regular_file(
     work: Path, spikeport: Spikeport, command: tuple[str, ...], kind: str
 ) -> None:
     verb, given, option, out = command
@@ -161,7 +161,7 @@ def test_an_output_in_a_folder_that_is_missing_is_refused_before_the_work(
     )
 
 
-def test_the_library_trains_onto_no_checkpoint_that_it_starts_from(tmp_path: Path) -> None:
+def test_the_library_never_overwrites_the_checkpoint_it_starts_from(tmp_path: Path) -> None:
     config = TrainConfig(
         architecture=Architecture.MLP, widths=(4,), steps=2, epochs=1, validation=0.2
     )
@@ -176,9 +176,7 @@ def test_the_library_trains_onto_no_checkpoint_that_it_starts_from(tmp_path: Pat
     assert contents(tmp_path) == before
 
 
-def test_a_link_as_output_stays_and_what_it_leads_to_is_written(
-    work: Path, spikeport: Spikeport
-) -> None:
+def test_an_output_through_a_link_writes_its_target(work: Path, spikeport: Spikeport) -> None:
     Path("far").mkdir()
     Path("x.nir").symlink_to("far/y.nir")
     assert spikeport("export", "m.spikeport", "-o", "x.nir")[0] == 0

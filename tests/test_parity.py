@@ -171,7 +171,7 @@ def test_each_stage_is_compared_with_training_too() -> None:
     spikes = {name: np.array(s) for name, s in training.trace.spikes.items()}
     spikes["conv"][:, :2] = 0
     fewer = from_spikes(spikes)
-    # Equal to the stage above, and yet a fifth of the spikes is gone since training.
+    # Equal to the stage above, although a fifth of the spikes was lost since training.
     row = build_row("x", fewer, LABELS, above=fewer, training=training)
     assert re.match(r"FAILED: 'conv' has \d+ spikes, training has \d+ \(-2", row.verdict)
     loose = Limits(max_spike_change=0.5)

@@ -72,7 +72,7 @@ def test_high_is_dense_sana_fe_plus_a_quarter() -> None:
             assert price.high.value == pytest.approx(1.25 * stored.nominal.value)
 
 
-def test_zeros_are_charged_by_storage_form() -> None:
+def test_zeros_are_charged_by_storage_format() -> None:
     rules = load_profile("loihi1").counts_zeros
     charged = {kind: [level for level in LEVELS if rules[kind].at(level)] for kind in SynapseKind}
     assert charged == {"dense": ["nominal", "high"], "conv": ["high"]}
@@ -88,7 +88,7 @@ def with_zeros(table: str) -> HardwareProfile:
     return parse_profile(f"{before}{table}{rest}", "profile 'edited'")
 
 
-def test_one_rule_for_every_form_is_read_as_version_0_1_0_wrote_it() -> None:
+def test_one_rule_for_all_storage_formats_is_still_read() -> None:
     rule = CountsZeros(low=False, nominal=True, high=True, reason="as in 0.1.0")
     assert with_zeros(f"[counts_zeros]\n{ONE_RULE}").counts_zeros == dict.fromkeys(
         SynapseKind, rule

@@ -1,4 +1,4 @@
-"""Quantization says what it did: outliers, what became zero, what is silent, what agrees."""
+"""What quantization reports: outliers, zeroed weights, silent populations, agreement."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_outliers_are_clipped_as_far_as_it_takes(
 
 @pytest.mark.parametrize("factor", [1e3, 1e5, 1e7])
 def test_outliers_of_any_size(factor: float) -> None:
-    """Without clipping them the threshold would be less than one unit, and was refused."""
+    """Without clipping them, the threshold would be below one unit, which is an error."""
     source = outlier("weight", 1, factor)
     if factor > 1e3:
         with pytest.raises(InputError, match="'lif1': threshold 1 is below one weight unit"):
@@ -129,7 +129,7 @@ def test_outliers_of_any_size(factor: float) -> None:
     st.sampled_from([2, 3, 4, 6, 8]),
     st.sampled_from(list(Reset)),
 )
-def test_a_wider_search_never_does_worse_and_changes_nothing_that_is_well(
+def test_a_wider_search_never_does_worse_and_leaves_good_scales_alone(
     kind: str, seed: int, factor: float, bits: int, reset: Reset
 ) -> None:
     source = dataclasses.replace(outlier(kind, seed, factor), reset=reset)
@@ -218,7 +218,7 @@ def test_outlying_biases_are_clipped_where_nothing_else_fits() -> None:
 def test_figures_of_the_report_are_those_of_the_networks(
     seed: int, bits: int, gain: float, spread: bool
 ) -> None:
-    """Counted again: zeros from the weights, spikes from the scalar reference and the floats."""
+    """Recount zeros from the weights, and spikes from the scalar reference and the float run."""
     first, second = weights(seed)
     first *= gain
     first[0, :3] = 0
@@ -259,7 +259,7 @@ def said(result: QuantizationResult) -> str:
     return "\n".join(result.report.warnings)
 
 
-def test_weights_that_become_zero_are_told() -> None:
+def test_weights_that_become_zero_are_reported() -> None:
     first, second = weights(0)
     made = quantized(two_layers(first * 10.0 ** np.linspace(-4, 0, 30)[:, None], second), samples())
     found = of(made.report, "fc1")
@@ -268,7 +268,7 @@ def test_weights_that_become_zero_are_told() -> None:
     assert f"'fc1': {found.emptied} of its targets lose all their weights" in said(made)
 
 
-def test_a_threshold_of_a_few_units_is_told() -> None:
+def test_a_threshold_of_a_few_units_is_reported() -> None:
     first, second = weights(0)
     made = quantized(two_layers(60 * np.abs(first) + 5, second), samples())
     vth = of(made.report, "lif1").vth
@@ -329,7 +329,7 @@ def test_what_falls_silent_by_rounding_is_named() -> None:
     )
 
 
-def test_a_saturated_population_is_told() -> None:
+def test_a_saturated_population_is_reported() -> None:
     first, second = weights(0)
     made = quantized(two_layers(100 * np.abs(first), np.abs(second), 5.0), samples())
     assert of(made.report, "lif1").activity.rate == 1
@@ -346,7 +346,7 @@ def test_a_saturated_population_is_told() -> None:
         (lambda b: b - 1 + 3 * (np.arange(10) == 3)[:, None], "All 100 predictions on the calib"),
     ],
 )
-def test_outputs_that_decide_nothing(change: Any, text: str) -> None:
+def test_undecided_outputs_are_reported(change: Any, text: str) -> None:
     first, second = weights(0)
     assert text in said(quantized(two_layers(first, change(second), 0.5), samples()))
 
@@ -452,7 +452,7 @@ def test_a_file_read_with_a_wrong_dt(
     assert report["predictions"]["wanted"]["decided"] > 0
 
 
-def test_run_tells_silent_and_tied_samples(
+def test_run_reports_silent_and_tied_samples(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = written(tmp_path)
@@ -467,7 +467,7 @@ def test_run_tells_silent_and_tied_samples(
 
 
 def written(folder: Path) -> list[str]:
-    """The command that quantizes a NIR file from elsewhere on spikes of one's own."""
+    """The command that quantizes a foreign NIR file on user-supplied spikes."""
     nir.write(folder / "a.nir", graph())
     rng = np.random.default_rng(0)
     arrays: dict[str, Any] = {}
@@ -507,7 +507,7 @@ def test_the_tables_show_every_figure(tmp_path: Path) -> None:
 
 
 def test_encoded_samples_agree_with_the_report() -> None:
-    """The figures are of the network that is returned, not of a population on its own."""
+    """The figures describe the returned network, not a population run on its own."""
     source, x = outlier("column", 0, 200), samples()
     made = quantized(source, x)
     sent = encode_samples(made.network.inputs, 16, x)

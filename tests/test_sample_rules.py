@@ -1,4 +1,4 @@
-"""What an input takes, at every entry: the values it declares, on axes that are told."""
+"""What an input accepts at every entry point: declared values, on unambiguous axes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from spikeport.trainer.data_events import EventFrames
 from spikeport.trainer.diagnosis import diagnose
 from spikeport.trainer.network import Node, SpikingNetwork
 
-untyped: Any = parts  # values of other types than are declared, as a user gives them
+untyped: Any = parts  # accepts values of undeclared types, as users pass them
 BiasInjection = untyped.BiasInjection
 Dense = untyped.Dense
 Population = untyped.Population
@@ -100,9 +100,9 @@ ENTRIES: dict[str, Entry] = {
     ),
 }
 SAMPLES_ONLY = ("a network", "a network in training", "a chip network", "diagnose")
-"""Entries that take tensors in batches of any size."""
+"""Entry points that accept tensors in batches of any size."""
 FROM_LABELS = ("a data set", "train")
-"""Entries where labels tell how many samples there are."""
+"""Entry points where the labels determine the number of samples."""
 
 
 def skip_without_norse(entry: str) -> None:
@@ -117,9 +117,7 @@ def about_samples(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 @pytest.mark.parametrize("entry", ENTRIES)
-def test_what_was_declared_is_taken_without_a_word(
-    entry: str, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_declared_values_cause_no_warning(entry: str, caplog: pytest.LogCaptureFixture) -> None:
     skip_without_norse(entry)
     ENTRIES[entry](PIXELS, GREY)
     ENTRIES[entry](SPIKES, EVENTS)
@@ -172,7 +170,7 @@ SHAPES: dict[str, tuple[tuple[int, ...], str]] = {
 
 @pytest.mark.parametrize("entry", ENTRIES)
 @pytest.mark.parametrize("given", SHAPES)
-def test_other_axes_are_refused_with_what_they_look_like(entry: str, given: str) -> None:
+def test_wrong_axes_are_refused_with_a_hint(entry: str, given: str) -> None:
     skip_without_norse(entry)
     shape, message = SHAPES[given]
     with pytest.raises(InputError, match=message):
@@ -187,7 +185,7 @@ def test_a_missing_channel_axis_is_named() -> None:
 
 
 def _at_shape(entry: str, part: Input, x: NDArray[Any]) -> None:
-    """Entries with networks of another input shape."""
+    """Entry points with networks of another input shape."""
     size = int(np.prod(part.shape))
     torch.manual_seed(0)
     nodes = [Node("a", ("input",), torch.nn.Linear(size, 3)), Node("b", ("a",), LIF(0.5, 1.0))]
@@ -284,7 +282,7 @@ def test_bool_and_integer_spikes_are_spikes() -> None:
 def test_clipping_and_rounding_are_counted_exactly(
     low: int, span: int, scale: float, seed: int, reach: float
 ) -> None:
-    """Against a count value by value; what is within the range is never refused."""
+    """Compared with a count value by value; values in range are never refused."""
     part = Input("x", (4,), Coding.GRADED, low, low + span, scale)
     middle, half = (2 * low + span) / 2, span / 2
     x = (middle + half * reach * np.random.default_rng(seed).uniform(-1, 1, (50, 4))) / scale
@@ -328,7 +326,7 @@ def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_scale_that_rounds_the_samples_away(
     part: Input, x: NDArray[Any], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """An error where it is declared, a warning where a chip's input may be meant so."""
+    """An error for a declared input, a warning for a chip's input, which may well be coarse."""
     for entry in ("quantize", "to_chip", "a data set"):
         with pytest.raises(InputError, match=r"changes them by \d+ % \(rms\)"):
             ENTRIES[entry](part, x)
@@ -375,7 +373,7 @@ def test_integers_without_a_batch_axis(backend: str) -> None:
     np.testing.assert_array_equal(shown.scores["p"], told.scores["p"])
 
 
-def test_other_inputs_tell_what_the_axes_are() -> None:
+def test_other_inputs_settle_what_the_axes_are() -> None:
     inputs = (Input("a", (2,)), Input("b", (3,)))
     timed = {"a": np.zeros((T, T, 2), int), "b": np.zeros((T, 3), int)}
     assert check_samples(inputs, T, timed)["b"].shape == (T, 3)
@@ -421,7 +419,7 @@ def test_a_bias_is_checked_as_graded_values_are() -> None:
         run("native", network, np.full((3, 2), 101))
 
 
-def test_a_foreign_file_does_not_say_what_comes_in(tmp_path: Any) -> None:
+def test_inputs_of_a_foreign_file_are_assumed(tmp_path: Any) -> None:
     nodes = {
         "x": nir.Input({"input": np.array([2])}),
         "n": nir.IF(np.ones(2), np.ones(2), np.zeros(2)),
@@ -455,7 +453,7 @@ def test_warnings_are_logged_not_raised(caplog: pytest.LogCaptureFixture) -> Non
     assert [record.levelname for record in caplog.records] == ["WARNING"]
 
 
-def test_a_start_that_has_learned_on_other_values(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_start_trained_on_another_range_is_warned_about(caplog: pytest.LogCaptureFixture) -> None:
     config = TrainConfig(architecture=Architecture.MLP, widths=(8,), steps=2, epochs=1)
     first = train(config, dataset(PIXELS, GREY)).model
     train(config, dataset(replace(PIXELS, high=15, scale=15.0), GREY), start=first)

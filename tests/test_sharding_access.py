@@ -1,4 +1,4 @@
-"""Local workers answer nobody but the run that started them, and import nothing of strangers."""
+"""Local workers serve only the run that started them and import no one else's modules."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def processes() -> list[psutil.Process]:
 
 
 def listening() -> set[tuple[str, int]]:
-    """Where this process and those that it started accept connections."""
+    """Addresses at which this process and its children accept connections."""
     return {
         tuple(found.laddr)
         for process in processes()
@@ -61,7 +61,7 @@ def accepting_unix_sockets() -> list[str]:
 
 
 def answer_to(address: tuple[str, int], request: bytes, *, tls: bool) -> bytes:
-    """What a stranger without a certificate gets to read."""
+    """What a client without a certificate can read."""
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     with (
@@ -86,7 +86,9 @@ def identity(address: str, security: Any) -> dict[str, Any]:
     return found
 
 
-def test_nobody_else_reaches_local_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_local_workers_refuse_other_clients(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     security: Any = distributed.security.Security
     before = listening()
@@ -132,7 +134,7 @@ def test_no_cryptography(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError
 
 
-def test_modules_in_the_current_folder_are_imported_by_nobody(tmp_path: Path) -> None:
+def test_modules_in_the_current_folder_are_never_imported(tmp_path: Path) -> None:
     """Not by workers, the reader of NIR, Lava's interpreter, or numba's settings."""
     good, planted, marks = (tmp_path / name for name in ("good", "planted", "marks"))
     for folder in (good, planted, marks):

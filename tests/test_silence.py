@@ -1,4 +1,4 @@
-"""Ladders and runs in which neurons or outputs are silent: that they are equal shows nothing."""
+"""Ladders and runs with silent neurons or outputs, whose equality proves nothing."""
 
 from __future__ import annotations
 
@@ -101,15 +101,15 @@ def test_a_stage_that_falls_silent_is_named() -> None:
     assert notes[0] == "chip: population 'conv' never fires"
 
 
-def test_a_failure_stays_one() -> None:
-    """Of a dead stage too: everything was lost, which is no way to be equal."""
+def test_a_failed_stage_stays_failed() -> None:
+    """Even if nothing fires in it: all spikes were lost."""
     run = make_run()
     row = build_row("chip", quiet(run, "conv", "out"), LABELS, above=run)
     assert not row.passed
     assert row.verdict.startswith("FAILED: spikes differ")
 
 
-def test_a_busy_ladder_has_no_notes() -> None:
+def test_a_ladder_of_active_networks_has_no_notes() -> None:
     report = two_rows(make_run(3))
     assert not report.dead
     assert headline(report) == "Nothing lost: every integer stage is identical, spike for spike"
@@ -165,7 +165,7 @@ def dead(digits: Dataset) -> SpikingNetwork:
     return network
 
 
-def test_a_dead_network_climbs_to_no_verdict(
+def test_a_silent_network_gets_an_inconclusive_verdict(
     dead: SpikingNetwork, digits: Dataset, tmp_path: Path
 ) -> None:
     climbed = write_ladder(dead, digits, tmp_path / "made", FEW, "spikeport ladder")
@@ -184,7 +184,7 @@ def test_a_dead_network_climbs_to_no_verdict(
     )
 
 
-def test_a_dead_chip_network_climbs_to_no_verdict(
+def test_a_silent_chip_network_gets_an_inconclusive_verdict(
     dead: SpikingNetwork, digits: Dataset, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING, "spikeport"):

@@ -1,4 +1,4 @@
-"""Facts that README and docs state in tables and lists, held to the code that they are about."""
+"""Facts in the tables and lists of README and docs, checked against the code."""
 
 from __future__ import annotations
 
@@ -205,7 +205,7 @@ def test_the_table_of_what_targets_lack_says_what_check_says(name: str, column: 
 
 @settings(max_examples=60, deadline=None)
 @given(networks())
-def test_whatever_check_tells_has_a_row(network: DeployedNetwork) -> None:
+def test_everything_check_reports_has_a_row(network: DeployedNetwork) -> None:
     for column, target in TARGETS.items():
         for one in (network, everything()):
             for gap in check(one, [target])[0].gaps:

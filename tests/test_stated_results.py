@@ -1,4 +1,4 @@
-"""Figures that README and docs state: each has one owner, a table, and all others agree with it.
+"""Figures in README and docs: each is owned by one table, and all other mentions agree with it.
 
 `docs/results.md` owns accuracies and energies, `docs/benchmarks.md` speed and memory. Both were
 measured once, with the commands that they name; nothing here measures again.
@@ -23,7 +23,7 @@ TRAINED = match(r"^Trained on two cores:.*?\n\n", README)[0]
 
 
 def accuracy(data: str) -> str:
-    """Of the floats, in percent, as the table has it."""
+    """Accuracy of the float network in percent, as printed in the table."""
     (row,) = (row for row in FLOATS if row["data"] == data or row["data"].startswith(f"{data},"))
     return row["test accuracy"].removesuffix(" %")
 

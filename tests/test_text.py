@@ -1,4 +1,4 @@
-"""What is shown of names and values that files and users give: as it is, on one line, cut."""
+"""How names and values from files and users are displayed: verbatim, on one line, shortened."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ HIDDEN = {
     "\u2066\u2069\u200f\u061c": "\\u2066\\u2069\\u200f\\u061c",
     "a\u200bb\u200d\u2060\ufeff\u00ad": "a\\u200bb\\u200d\\u2060\\ufeff\\xad",
     "\u3164\u2800\u034f\ufe0f": "\\u3164\\u2800\\u034f\\ufe0f",
-    "\U000e0041": "\\U000e0041",  # tags: a text that nobody sees
+    "\U000e0041": "\\U000e0041",  # tags: invisible text
     "\xa0\u3000": "\\xa0\\u3000",
     "\udcff": "\\udcff",
     "\ue000": "\\ue000",
@@ -63,14 +63,14 @@ HIDDEN = {
 
 
 @pytest.mark.parametrize("text", PLAIN)
-def test_what_can_be_shown_is_shown_as_it_is(text: str) -> None:
+def test_printable_text_is_shown_unchanged(text: str) -> None:
     assert shown(text) == text
     assert one_line(text) == text
     assert str(InputError(text)) == text
 
 
 @pytest.mark.parametrize(("text", "expected"), HIDDEN.items())
-def test_what_cannot_be_seen_is_escaped(text: str, expected: str) -> None:
+def test_unprintable_characters_are_escaped(text: str, expected: str) -> None:
     assert shown(text) == expected
     assert quoted(text) == f"'{expected}'"
     assert str(InputError(f"{text}: no such file")) == f"{expected}: no such file"
@@ -162,11 +162,11 @@ def test_errors_keep_their_details_on_lines_of_their_own(kind: type[SpikeportErr
 
 
 @given(st.dictionaries(ANY_TEXT, ANY_TEXT | st.integers()))
-def test_json_holds_the_true_text_and_commands_nothing(data: dict[str, object]) -> None:
+def test_json_holds_the_original_text_without_control_characters(data: dict[str, object]) -> None:
     text = json_text(data)
     assert text.replace("\n", "").isprintable()
     text.encode("utf-8")
-    # JSON has no two ways for a pair of surrogates and the one character they stand for.
+    # JSON cannot distinguish a surrogate pair from the character that it encodes.
     assert json.loads(text) == json.loads(json.dumps(data))
 
 
@@ -197,7 +197,7 @@ def test_numbers_of_a_profile_beyond_floats(tmp_path: Path) -> None:
         parse_profile(text.replace(line, f"value = 0x{'f' * 5000}", 1), "p")
 
 
-def test_warnings_are_lines_of_text_whoever_gives_them() -> None:
+def test_warnings_from_any_library_are_printed_as_text() -> None:
     script = (
         "import logging, warnings; from spikeport.cli._warnings import show_warnings\n"
         "show_warnings()\n"

@@ -49,12 +49,12 @@ EVIL = (
     "\u200b $x$ %s {0} <script>&lt;\"' \udcff \\"
 )
 NAME = EVIL.replace("\udcff", "")
-"""Without what is not UTF-8, which neither TOML nor the names of safetensors files can hold."""
+"""Without invalid UTF-8, which TOML and the names in safetensors files cannot hold."""
 HARMLESS = "§" * len(EVIL)
 CELLS = re.compile(r"[\s│┃─━╇╈┏┓┗┛┡┩└┘┌┐├┤┼]")
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 CURSOR = re.compile(r"\x1b\[\?25[lh]|\x1b\[\d*[AKG]|\x1b\[2K|\r")
-"""What a progress bar sends beside colours."""
+"""What a progress bar sends besides colours."""
 WIDE, NARROW = 5000, 100
 
 
@@ -313,7 +313,7 @@ def demo_of(files: Files) -> Callable[..., Any]:
 
 
 def check_json(text: str, command: list[str]) -> None:
-    """One document of the true names."""
+    """The output is one JSON document with the original names."""
     values = list(strings(json.loads(text)))
     named = {"export": "-o", "diagnose": "-o", "quantize": "-o", "train": "-o"}
     if command[0] in named:
@@ -359,7 +359,7 @@ def test_help_is_text(verb: str, capture: Callable[..., Output]) -> None:
         assert "out:v:0,4-7" in both
 
 
-def test_a_verb_that_is_none(capture: Callable[..., Output]) -> None:
+def test_an_unknown_verb(capture: Callable[..., Output]) -> None:
     assert capture(lambda: call([f"x{EVIL}"])).check(
         "No such command 'x[red]x[link=http:y] :smile:"
     )
@@ -369,7 +369,7 @@ def test_a_verb_that_is_none(capture: Callable[..., Output]) -> None:
 def test_names_that_are_not_utf8(
     files: Files, tmp_path: Path, capture: Callable[..., Output]
 ) -> None:
-    """Files of bytes that no text stands for are read, written and named all the same."""
+    """Files whose names are not valid UTF-8 can still be read, written and named."""
     data, graph, page = (tmp_path / f"{EVIL}.{suffix}" for suffix in ("npz", "nir", "html"))
     shutil.copy(files.data, data)
     for command, made, expected in (
@@ -482,7 +482,7 @@ def backend_rows() -> list[dict[str, Any]]:
 
 
 def small_network(tail: str) -> Any:
-    """Parts whose names break the rules of names, as no network of today can."""
+    """Parts whose names break the naming rules, which no network allows today."""
     network = load_network_of_cases()
     found = {part.name: part.name + tail for part in (*network.inputs, *network.populations)}
     renamed = type("Network", (), {})()
@@ -645,8 +645,8 @@ def test_every_page_has_a_case() -> None:
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_names_change_a_page_in_nothing_but_its_text(name: str) -> None:
-    """The page of hostile names is that of harmless ones, with one text instead of the other."""
+def test_names_change_only_the_text_of_a_page(name: str) -> None:
+    """The page with hostile names equals the one with harmless names, except for their text."""
     harmless, evil = PAGES[name](HARMLESS), PAGES[name](EVIL)
     evil.encode("utf-8")
     assert [line for line in evil.split("\n") if shown(line) != line] == []

@@ -66,7 +66,7 @@ class Case:
 
     @property
     def threshold(self) -> int:
-        """In whole units of weight."""
+        """In whole weight units."""
         return 1 + self.seed % 3
 
     @property
@@ -123,7 +123,7 @@ def cases(keeps: tuple[str, ...]) -> st.SearchStrategy[Case]:
 
 
 def share_lost(case: Case, trace: dict[str, NDArray[np.uint8]]) -> float:
-    """Differing spikes of both layers over all that there should be."""
+    """Number of differing spikes in both layers / number of expected spikes."""
     expected = case.expected()
     found = [trace[f"lif{i}"] for i in range(len(expected))]
     apart = sum(int((a != b).sum()) for a, b in zip(expected, found, strict=True))
@@ -187,7 +187,7 @@ def test_training_and_its_file_fire_alike(case: Case) -> None:
         again = read_nir(Path(folder) / "a.nir")
     assert isinstance(again, FloatNetwork)
     assert share_lost(case, traced(run_float(again, case.x, record=("spikes",)))) <= bound
-    # Whoever reads the file without its metadata compares with `>`.
+    # A reader that ignores the metadata compares with `>`.
     strict = replace(again, strict=True)
     assert share_lost(case, traced(run_float(strict, case.x, record=("spikes",)))) <= bound
 
@@ -221,7 +221,7 @@ def test_norse_fires_alike(keep: str, strict: bool, reset: Reset) -> None:
 
 
 def test_steps_too_many_for_the_fraction_lose_a_spike_in_a_hundred() -> None:
-    """A leak to 3/4 takes two bits of v at each step, and v has but so many."""
+    """A leak to 3/4 uses two more bits of v at each step, and their number is limited."""
     for seed, (grid, reset, strict) in enumerate(product(GRIDS, Reset, (True, False))):
         case = Case(grid, Fraction(3, 4), reset, strict, seed, steps=12)
         assert share_lost(case, on_chip(export_float(case.model()), case)) <= 0.01
@@ -260,7 +260,7 @@ def test_recorded_ties(name: str, strict: bool, reset: Reset) -> None:
 def test_white_pixels_fire_on_the_chip_as_in_training(
     decay: float, strict: bool, reset: Reset
 ) -> None:
-    """Neurons right on the pixels: a white one, 1.0, is a tie at every step that begins at 0."""
+    """Neurons directly on the pixels: white, 1.0, is a tie at every step that starts from 0."""
     torch = pytest.importorskip("torch")
     from spikeport.trainer import LIF, describe, evaluate, from_module, load_dataset
 

@@ -1,4 +1,4 @@
-"""Batches of one sample and batch norm: refused with the batch_size that helps."""
+"""Batches of one sample with batch norm are refused, with a batch_size that works."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def data(total: int) -> Dataset:
 @pytest.mark.parametrize(
     ("total", "changes", "message"),
     [
-        (8, {"batch_size": 1}, r"batches of one sample \(batch_size 1\), and batch norm 'norm1'"),
+        (8, {"batch_size": 1}, r"batches of one sample \(batch_size 1\), but batch norm 'norm1'"),
         (
             9,
             {"batch_size": 4},
@@ -78,7 +78,7 @@ def data(total: int) -> Dataset:
     ],
 )
 @pytest.mark.parametrize("architecture", ["mlp", "conv"])
-def test_training_refuses_them_before_it_begins(
+def test_training_refuses_batches_of_one_before_it_starts(
     tmp_path: Path, total: int, changes: dict[str, Any], message: str, architecture: str
 ) -> None:
     path = tmp_path / "m.safetensors"
@@ -89,7 +89,7 @@ def test_training_refuses_them_before_it_begins(
 
 
 def test_maps_of_one_pixel() -> None:
-    """As few values per channel as there are samples: one is refused there too."""
+    """One value per channel and sample, so batches of one are refused here too."""
     nodes = (
         Node("conv", ("input",), nn.Conv2d(1, 3, 4)),
         Node("norm", ("conv",), nn.BatchNorm2d(3)),
@@ -98,7 +98,7 @@ def test_maps_of_one_pixel() -> None:
     )
     network = SpikingNetwork(INPUT, nodes, 2)
     assert network.shapes["norm"] == (3, 1, 1)
-    with pytest.raises(InputError, match="batch norm 'norm' needs the statistics of several"):
+    with pytest.raises(InputError, match="batch norm 'norm' needs several"):
         check_batches(feed(8, 1), network)
     check_batches(feed(8, 2), network)
     network.train()

@@ -123,7 +123,7 @@ def test_other_versions_and_broken_descriptions_are_refused(path: Path) -> None:
             load_checkpoint(path)
 
 
-def test_a_file_that_names_no_comparison_was_trained_with_equality(path: Path) -> None:
+def test_checkpoints_without_a_comparison_use_greater_or_equal(path: Path) -> None:
     """Files of 0.1.0."""
     from safetensors import safe_open
 

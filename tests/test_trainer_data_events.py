@@ -81,7 +81,7 @@ def test_many_events_in_one_place_are_capped_not_wrapped() -> None:
     [
         ({"x": np.array([0, 6])}, "set: recording 0: x is 6, must lie in 0..5"),
         ({"p": np.array([-1, 0])}, "set: recording 0: p is -1, must lie in 0..1"),
-        ({"t": np.array([5, 4])}, "set: recording 0: event 1 runs back in time"),
+        ({"t": np.array([5, 4])}, "set: recording 0: event 1 is earlier than the one before"),
     ],
 )
 def test_wrong_events_are_refused(change: dict[str, Any], message: str) -> None:
@@ -100,7 +100,7 @@ def test_wrong_events_are_refused(change: dict[str, Any], message: str) -> None:
 def test_time_counts_from_the_first_event(
     seed: int, shift: int, window: int, slicing: Slicing
 ) -> None:
-    """The clock, and the type it is written in, changes nothing."""
+    """Neither the clock nor the type of its values changes the frames."""
     events, binning = recording(seed, 40), Binning(5, slicing, window)
     t = events.t.astype(np.int64) + shift
     moved = Recording(events.x, events.y, events.p, t.astype(np.uint64) if shift >= 0 else t)

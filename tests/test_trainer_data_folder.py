@@ -1,4 +1,4 @@
-"""Folders of images: entries that are no data, pixel modes of every depth, and their full scale."""
+"""Folders of images: entries that are not data, pixel modes of every depth, and full scales."""
 
 from __future__ import annotations
 
@@ -80,11 +80,11 @@ def test_what_is_ignored_is_counted(tmp_path: Path, caplog: pytest.LogCaptureFix
     (line,) = caplog.messages
     assert line == (
         f"data set '{tmp_path}': ignored: hidden entries (2), folders within class folders (1), "
-        "files outside of class folders (1), files that are not images by their suffix (1)"
+        "files outside of class folders (1), files without an image suffix (1)"
     )
 
 
-def test_the_names_that_are_hidden() -> None:
+def test_names_of_hidden_files() -> None:
     for name in (*LEFTOVERS, *FOLDERS, *FILES, "THUMBS.DB", "0/._1.bin", ".x/1.bin"):
         assert is_hidden(name), name
     for name in ("cat", "a.b", "thumbs", "macosx", "_x", "0/1.bin"):
@@ -100,7 +100,7 @@ def test_a_class_needs_images_to_train_on(tmp_path: Path, caplog: pytest.LogCapt
     assert "1 of 2 classes have no test samples: 0" in caplog.text
     (tmp_path / "train/cow").mkdir()
     (tmp_path / "train/cow/notes.txt").write_text("none yet")
-    with pytest.raises(InputError, match=r"train/cow: class without an image: remove the folder"):
+    with pytest.raises(InputError, match=r"train/cow: class has no image; remove the folder"):
         load(tmp_path)
 
 
@@ -124,7 +124,7 @@ def test_links_to_nothing_and_folders_named_as_images(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"cat/0\.png: cannot be read: No such file"):
         _ = data.fingerprint
     os.symlink("/nowhere/0.png", tmp_path / "train/cat/0.png")
-    with pytest.raises(InputError, match=r"cat/0\.png: is not a file, or a link to none"):
+    with pytest.raises(InputError, match=r"cat/0\.png: is not a file, or is a broken link"):
         load(tmp_path)
     os.remove(tmp_path / "train/cat/0.png")
     (tmp_path / "train/cat/0.png").mkdir()
@@ -192,7 +192,7 @@ def test_transparent_pixels_are_refused(tmp_path: Path, mode: str) -> None:
         decode(path, 8, None)
 
 
-def test_a_colour_that_stands_for_transparent(tmp_path: Path) -> None:
+def test_a_colour_key_for_transparency_is_refused(tmp_path: Path) -> None:
     for dtype, value in ((np.uint8, 7), (np.uint16, 700)):
         path = tmp_path / "a.png"
         grey(value, dtype).save(path, transparency=value)
@@ -205,7 +205,7 @@ def test_a_colour_that_stands_for_transparent(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("image", "options", "message"),
     [
-        (grey(0.5, np.float32), {}, r"of mode F \(floats\), whose full scale .* not say"),
+        (grey(0.5, np.float32), {}, r"of mode F \(floats\), whose full scale is unknown"),
         (grey(70000, np.int32), {}, r"of mode I \(signed or 32-bit integers\), whose full scale"),
         (Image.new("LAB", (8, 8)), {}, "of mode LAB, must be grey or colour"),
         (grey(1), {"save_all": True, "append_images": [grey(2)]}, "holds 2 images, must hold one"),
@@ -268,7 +268,7 @@ def test_dark_folders_are_warned_about(tmp_path: Path, caplog: pytest.LogCapture
             grey(1).save(entry)
     data = load(tmp_path)
     assert data.train_x[:].max() < 0.01
-    assert "6 images of train that were looked at: the brightest value is 1 of 255" in caplog.text
+    assert "6 images sampled from train: the brightest value is 1 of 255" in caplog.text
     assert "--set data.full_scale=1" in caplog.text
     caplog.clear()
     stated = load(tmp_path, full_scale=1)

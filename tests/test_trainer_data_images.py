@@ -1,4 +1,4 @@
-"""Images in .npz files: where their channels are, and which byte is white."""
+"""Images in .npz files: channel layout and full scale."""
 
 from __future__ import annotations
 
@@ -88,9 +88,9 @@ def test_the_layout_of_a_file(
 
 
 @pytest.mark.parametrize("shape", [(3, 32, 3), (16, 16, 16), (64, 4, 4), (60, 80, 13), (1, 28, 1)])
-def test_a_layout_that_may_be_either_is_asked_for(tmp_path: Path, shape: tuple[int, ...]) -> None:
+def test_an_ambiguous_layout_is_refused(tmp_path: Path, shape: tuple[int, ...]) -> None:
     path = save(tmp_path, images(4, *shape))
-    with pytest.raises(InputError, match=r"images': x_train has shape .* say layout = 'chann"):
+    with pytest.raises(InputError, match=r"images': x_train has shape .* set layout = 'chann"):
         load_dataset(path)
     assert load_dataset(path, layout="channels_first").input.shape == shape
     last = load_dataset(path, layout="channels_last")
@@ -122,7 +122,7 @@ def test_white_is_one_and_integers_are_exact(white: int, levels: int, codes: lis
         np.testing.assert_array_equal(integers, p)
 
 
-def test_a_full_scale_of_255_is_what_it_always_was() -> None:
+def test_a_full_scale_of_255_changes_nothing() -> None:
     for levels, mean, std in ((256, (), ()), (16, (), ()), (256, (0.3,), (0.2,))):
         grid, stated = PixelGrid(levels, mean, std), PixelGrid(levels, mean, std, 255)
         np.testing.assert_array_equal(grid.table(1), stated.table(1))
@@ -157,7 +157,9 @@ def test_a_test_part_on_another_scale_is_warned_about(
     load_dataset(path)
     (line,) = caplog.messages
     assert line.startswith("data set 'images': test_x: the brightest value is 1 of 255")
-    with pytest.raises(InputError, match=r"train_x holds the value .* full_scale is 1: it must be"):
+    with pytest.raises(
+        InputError, match=r"train_x holds the value .* must be at most 1, its full_scale"
+    ):
         load_dataset(path, full_scale=1)
 
 

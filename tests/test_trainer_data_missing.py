@@ -1,4 +1,4 @@
-"""The message that a data set is missing names what lies there instead."""
+"""The error for a missing data set names what was found instead."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_every_set_has_names_to_look_for() -> None:
         ("shd", "shd_train.h5.gz", ": unpack it"),
     ],
 )
-def test_what_lies_there_instead_is_named(tmp_path: Path, name: str, found: str, said: str) -> None:
+def test_what_was_found_instead_is_named(tmp_path: Path, name: str, found: str, said: str) -> None:
     path = tmp_path / found
     if found.endswith("/"):
         path.mkdir(parents=True)
@@ -118,7 +118,7 @@ def test_files_of_other_kinds(tmp_path: Path, name: str, said: str) -> None:
     assert text.startswith(f"data set '{tmp_path / name}': {said}")
 
 
-def test_an_array_in_place_of_a_file_of_arrays(tmp_path: Path) -> None:
+def test_a_single_array_instead_of_an_npz_file(tmp_path: Path) -> None:
     np.save(tmp_path / "images.npy", np.zeros(3))
     text = refusal(str(tmp_path / "images.npz"), tmp_path)
     assert "images.npz: does not exist; found" in text

@@ -153,7 +153,7 @@ def small_model() -> EnergyModel:
 def test_energy_by_hand() -> None:
     model, rates = small_model(), {"x": torch.ones(1, 3), "p": torch.tensor([[0.5, 0.0, 0.25]])}
     packet = 111.0 + 4.2
-    inputs = 4 * (3 * packet + 3 * 24.0)  # a kernel stores no zero, the dense rows do
+    inputs = 4 * (3 * packet + 3 * 24.0)  # a kernel stores no zeros, dense rows do
     spikes = 2 * (69.3 + packet + 2 * 35.5) + 69.3 + packet + 2 * 35.5
     neurons = 4 * 5 * (51.2 + 21.6)
     assert float(model(rates)) == pytest.approx((inputs + spikes + neurons) / 1e6)

@@ -157,7 +157,7 @@ def test_recipes_set_nothing_that_their_data_do_not_use(name: str, tmp_path: Pat
         for part in ("train", "val"):
             for label in ("n01", "n02"):
                 (tmp_path / "imagenet" / part / label).mkdir(parents=True)
-        with pytest.raises(InputError, match="n01: class without an image"):
+        with pytest.raises(InputError, match="n01: class has no image"):
             load_dataset(data, 4)
     elif data.name != "digits":
         with pytest.raises(InputError, match=r"found at none of|does not exist"):

@@ -50,7 +50,7 @@ def samples(steps: int, *, static: bool) -> tuple[Tensor, Tensor]:
 
 
 class _Spike(torch.autograd.Function):
-    """Heaviside forward, 0 or 1 at 0; the sigmoid surrogate backward."""
+    """Heaviside forward, with value 0 (strict) or 1 at 0; the sigmoid surrogate backward."""
 
     @staticmethod
     def forward(ctx, x: Tensor, alpha: float, strict: bool) -> Tensor:  # type: ignore[no-untyped-def]

@@ -71,13 +71,13 @@ def normalize_batch(norm: BatchNorm, x: Tensor) -> tuple[Tensor, Statistics]:
     """y of x (K, B, C, ...) with its own statistics, differentiable; leaves the running ones.
 
     Raises:
-        InputError: there is one value per channel, of which nothing would be left.
+        InputError: there is a single value per channel, which would be normalised to 0.
     """
     rows = x.flatten(0, 1)
     if rows.numel() == rows.shape[1] and share()[1] == 1:
         raise InputError(
             f"batch norm of {rows.shape[1]} channels: one value per channel in training, needs "
-            "several: take more than one sample per batch"
+            "several; use more than one sample per batch"
         )
     if share()[1] > 1:
         statistics = _common_statistics(norm, rows)

@@ -94,7 +94,7 @@ def check_batches(feed: Feed, network: nn.Module) -> None:
     """Refuse batches that leave a process without a sample, or batch norm with a single one.
 
     Raises:
-        InputError: the batches, or the last of each epoch, are smaller than that.
+        InputError: the batches, or the last one of each epoch, are too small.
     """
     check_shares(feed)
     _check_batch_norm(feed, network)
@@ -104,7 +104,7 @@ def check_shares(feed: Feed) -> None:
     """Refuse batches that leave a process without a sample.
 
     Raises:
-        InputError: the batches, or the last of each epoch, are smaller than that.
+        InputError: the batches, or the last one of each epoch, are too small.
     """
     ranks = feed.share[1]
     size = min(feed.batch_size, len(feed.kept))
@@ -116,10 +116,11 @@ def check_shares(feed: Feed) -> None:
 
 
 def _check_batch_norm(feed: Feed, network: nn.Module) -> None:
-    """One sample would be normalised by itself: what a layer adds to all of its pixels is lost, a
-    layer without pixels or time gives a constant, and inference uses other statistics.
+    """Refuse batches of one sample with batch norm.
 
-    Processes that share a batch share its statistics, so only the whole batch counts.
+    A single sample is normalised by its own statistics: an offset common to all pixels is lost, a
+    layer without pixels or steps outputs a constant, and inference uses other statistics. Processes
+    that share a batch share its statistics, so only the size of the whole batch counts.
     """
     norms = [name for name, part in network.named_modules() if isinstance(part, BatchNorm)]
     total = len(feed.kept)
@@ -134,8 +135,7 @@ def _check_batch_norm(feed: Feed, network: nn.Module) -> None:
         which = f"the last batch of an epoch of {total} samples has one (batch_size {size})"
         remedy = f"{fits}, for example"
     raise InputError(
-        f"training: {which}, and batch norm '{norm}' needs the statistics of several: take a "
-        f"batch_size of {remedy}"
+        f"training: {which}, but batch norm '{norm}' needs several; use a batch_size of {remedy}"
     )
 
 

@@ -157,7 +157,7 @@ def load_checkpoint(path: str | PathLike[str]) -> Checkpoint:
     """Read a checkpoint and rebuild its network, in evaluation mode.
 
     Raises:
-        InputError: missing, truncated, changed or foreign file; its description breaks a rule; a
+        InputError: missing, truncated, modified or foreign file; its description breaks a rule; a
             tensor is missing, unknown, of wrong shape or not finite.
     """
     path = Path(path)
@@ -192,7 +192,7 @@ def load_checkpoint(path: str | PathLike[str]) -> Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class _Description:
-    """What the header holds, types and ranges checked."""
+    """The content of the header, with types and ranges checked."""
 
     __pydantic_config__: ClassVar[Mapping[str, str]] = {"extra": "forbid"}
 
@@ -221,7 +221,7 @@ def _reader() -> TypeAdapter[_Description]:
 def _described(header: Mapping[str, Any]) -> _Description:
     rest = {key: value for key, value in header.items() if key != DIGEST}
     if isinstance(config := rest.get("config"), dict):
-        # Files of 0.1.0 name no comparison: it was >=.
+        # Files of 0.1.0 do not state the comparison: it was >=.
         rest["config"] = {"strict": False, **config}
     try:
         return _reader().validate_json(json.dumps(rest), strict=True)
@@ -234,14 +234,16 @@ def _described(header: Mapping[str, Any]) -> _Description:
 
 
 def _network(known: _Description, tensors: Mapping[str, Tensor]) -> tuple[AnyNetwork, set[str]]:
-    """The network, and the names of tensors that have been used up.
+    """The network, and the names of the tensors that it has consumed.
 
-    One in floats has its shapes only (torch's meta device): its tensors are compared with those of
-    the file before memory is taken.
+    A float network has shapes only (torch's meta device), so that its tensors can be compared with
+    those of the file before memory is allocated.
     """
     input = Input(**known.input)
     if (known.chip is None) != (known.config.weight_bits is None):
-        raise InputError(f"weight_bits is {known.config.weight_bits}, which its tensors do not fit")
+        raise InputError(
+            f"weight_bits is {known.config.weight_bits}, which does not match its tensors"
+        )
     if known.chip is None:
         with torch.device("meta"):
             return build_network(known.config, input, known.classes), set()
@@ -252,7 +254,7 @@ def _network(known: _Description, tensors: Mapping[str, Tensor]) -> tuple[AnyNet
 
 
 def _size(network: SpikingNetwork) -> int:
-    """Neurons, input values and what layers hand on."""
+    """Number of input values and layer outputs."""
     return sum(prod(shape) for shape in network.shapes.values())
 
 

@@ -48,7 +48,7 @@ class ChipNetwork(nn.Module):
     chip in training and in evaluation alike. Names of layers are those of populations.
 
     Attributes:
-        quantization_warnings: what quantization warned of where `to_chip` made this network.
+        quantization_warnings: warnings of the quantization in `to_chip`, if it made this network.
 
     Args:
         deployed: where to begin. Scales, thresholds, decays and the sign of matrices stay.
@@ -120,7 +120,7 @@ class ChipNetwork(nn.Module):
 
     @property
     def classes(self) -> int:
-        """N, outputs that scores are given for."""
+        """N, the number of outputs with scores."""
         return self.template.by_name[self.output].size
 
     @property
@@ -159,7 +159,7 @@ class ChipNetwork(nn.Module):
         """Scores (B, N) of x (B, *shape) or (T, B, *shape); differentiable in training mode.
 
         Raises:
-            InputError: x has another shape, or values that the input as declared does not take.
+            InputError: x has another shape, or values that the declared input does not accept.
         """
         check_input(self.input, self.steps, x)
         return self.training_pass(x)[0] if self.training else self.inference(x)

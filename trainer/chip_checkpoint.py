@@ -57,7 +57,7 @@ def put_together(
     if not isinstance(mean_scores, bool):
         raise InputError(f"chip: mean_scores is {mean_scores!r}, must be true or false")
     if not isinstance(frozen, list) or not all(isinstance(name, str) for name in frozen):
-        raise InputError(f"chip: frozen is {frozen!r}, must be names")
+        raise InputError(f"chip: frozen is {frozen!r}, must be a list of names")
     network = ChipNetwork(
         load_built(document["network"], arrays, document["provenance"]),
         **masters,

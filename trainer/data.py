@@ -61,7 +61,7 @@ class Stored(SampleArray, Protocol):
         ...
 
     def take(self, index: slice | Indices) -> Stored:
-        """The chosen samples alone."""
+        """A data set of the chosen samples only."""
         ...
 
     def digest(self) -> bytes:
@@ -146,9 +146,9 @@ def hold_out(labels: NDArray[np.int64], fraction: float, seed: int) -> tuple[Ind
 
 
 def share_of_classes(labels: NDArray[np.int64], count: int, seed: int) -> Indices:
-    """Rising indices of `count` samples drawn by `seed`.
+    """Sorted indices of `count` samples, drawn by `seed` in proportion to class sizes.
 
-    Of n samples of a class among N, floor or ceil of n count / N are chosen.
+    Of a class with n of the N samples, floor or ceil of n count / N are chosen.
     """
     return np.flatnonzero(_drawn(labels, count / len(labels), count, seed))
 

@@ -50,7 +50,7 @@ NAMES = ("digits", *IDX_SETS, *CIFAR_SETS, *EVENT_SETS)
 PIXELS = ("levels", "mean", "std", "full_scale")
 EVENTS = ("slicing", "window_us", "size", "coding")
 SUBSET = ("train_samples", "split_seed")
-"""Settings by what uses them."""
+"""Settings, grouped by the kinds of data that use them."""
 
 
 def load_dataset(
@@ -60,12 +60,12 @@ def load_dataset(
 ) -> Dataset:
     """A data set by its name, path or description.
 
-    What is left out, guessed or suspicious is logged as a warning: ignored files, events outside
-    of the window, classes without samples, channels-last images, pixels far below full scale.
+    Anything left out, guessed or suspicious is logged as a warning: ignored files, events outside
+    the window, classes without samples, channels-last images, pixels far below full scale.
 
     Args:
         steps: T, needed for event data.
-        changes: settings of `DataConfig` by name: full_scale=1, train_samples=1000.
+        changes: settings of `DataConfig` by name, such as full_scale=1.
 
     Raises:
         InputError: unknown name; files are missing (the message says where they should be) or
@@ -152,7 +152,7 @@ def _idx_set(config: DataConfig) -> Dataset:
 
 
 def _idx_file(home: Path, stem: str, dimensions: int) -> Path:
-    """Plain or compressed, by its published name or with a dot in it, as some mirrors have it."""
+    """The file, plain or compressed, under its published name or with a dot as on some mirrors."""
     names = (f"{stem}-idx{dimensions}-ubyte", f"{stem}.idx{dimensions}-ubyte")
     tried = [home / f"{name}{end}" for name in names for end in ("", ".gz")]
     for path in tried:
@@ -176,8 +176,8 @@ def _cifar_set(config: DataConfig) -> Dataset:
         if count and not (home / batch).exists():
             raise InputError(
                 f"{home / batch}: cannot be read: No such file or directory; the files before it "
-                f"hold {count} training samples, which train_samples = {count} takes "
-                f"(--set data.train_samples={count})"
+                f"hold {count} training samples; to use only these: "
+                f"--set data.train_samples={count}"
             )
         x, y = read_cifar(home / batch, label_bytes=label_bytes, classes=classes)
         images.append(x)
@@ -198,7 +198,7 @@ def _folder_set(path: Path, config: DataConfig) -> Dataset:
 
 
 def _subset(data: Dataset, config: DataConfig) -> Dataset:
-    """`data` with `train_samples` of its training samples only."""
+    """`data` with only `train_samples` of its training samples."""
     x, count = data.train_x, config.train_samples
     if count > len(x):
         raise InputError(

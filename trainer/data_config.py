@@ -1,4 +1,4 @@
-"""`DataConfig`: which data, and what a network is shown of them."""
+"""`DataConfig`: which data set to load, and how to present it to a network."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from spikeport.trainer.data_pixels import PixelGrid
 
 @dataclass(frozen=True, slots=True)
 class DataConfig:
-    """Which data, from where, and what the network is shown of them.
+    """Which data set to load, from where, and how to present it to a network.
 
     A setting that the data set does not use is an error, unless it has its default value.
 
@@ -30,13 +30,13 @@ class DataConfig:
             or `data` here.
         test: share of the samples of each class that is held out as test samples, for sets
             without an official test part; digits always hold out 360.
-        split_seed: decides which samples those are, and which `train_samples` are.
-        train_samples: train on so many only (0 for all): of each class its share, drawn by
-            `split_seed`. Of MNIST, Fashion-MNIST and CIFAR, which are published in random order,
-            the first so many; files beyond are not needed.
+        split_seed: seed for drawing the test samples and `train_samples`.
+        train_samples: number of training samples to use (0 for all), drawn by `split_seed` in
+            proportion to class sizes. MNIST, Fashion-MNIST and CIFAR are published in random order:
+            the first samples are used, and files that hold only later ones are not needed.
         levels, mean, std: see `PixelGrid`.
-        full_scale: the pixel value that is white (1.0): 1 for images of 0 and 1. 0: 255, or
-            65535 in image files of 16 bits.
+        full_scale: the pixel value of white (1.0), 1 for images of 0 and 1; 0 means 255, or 65535
+            for 16-bit image files.
         layout: axes of images in .npz files (see `Layout`).
         slicing, window_us, size, coding: see `Binning`; `size` is also the side of images that
             come from folders.
@@ -72,11 +72,11 @@ class DataConfig:
         self.binning(1)
 
     def grid(self) -> PixelGrid:
-        """How the grey levels of images on a full scale of 255 become float values."""
+        """How grey levels become float values, on a full scale of 255."""
         return PixelGrid(self.levels, self.mean, self.std)
 
     def byte_grid(self) -> PixelGrid:
-        """How bytes become float values, on the full scale that is asked for."""
+        """How bytes become float values, on the configured full scale."""
         return dataclasses.replace(self.grid(), full_scale=self.full_scale)
 
     def binning(self, steps: int) -> Binning:
@@ -87,7 +87,7 @@ class DataConfig:
         """Refuse settings that this data set does not use.
 
         Raises:
-            InputError: one of them is not its default.
+            InputError: one of them does not have its default value.
         """
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
@@ -102,10 +102,10 @@ class DataConfig:
 def data_config(
     source: str | PathLike[str] | DataConfig, changes: Mapping[str, Any] | None = None
 ) -> DataConfig:
-    """The description of a data set by its name, its path, or itself.
+    """The description of a data set, given by name, by path or as a `DataConfig`.
 
     Args:
-        changes: values that take the place of its own.
+        changes: settings that override its own.
 
     Raises:
         InputError: an unknown setting (the nearest known one is named), a value of the wrong type

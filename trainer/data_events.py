@@ -21,7 +21,7 @@ from spikeport.trainer.data import Gathered, Indices, Key
 MAX_COUNT = 255
 MAX_BYTES = 16 * 2**30
 MAX_SPAN_US = 2**47
-"""So that times T fit 64 bits."""
+"""Longest recording, 4.5 years, so that time * T fits into 64 bits."""
 _log = logging.getLogger(__name__)
 
 
@@ -132,7 +132,7 @@ class EventFrames(Gathered):
         return np.ascontiguousarray(raw.swapaxes(0, 1), np.float32)
 
     def take(self, index: slice | Indices) -> EventFrames:
-        """The chosen samples alone."""
+        """A data set of the chosen samples only."""
         return EventFrames(self.counts[index])
 
     def digest(self) -> bytes:
@@ -147,15 +147,15 @@ def bin_recordings(
 ) -> EventFrames:
     """Count the events of `count` recordings into frames.
 
-    Counts above 255 (or 1 for spike coding) are capped. Warns of events that are left out (too
-    late for the window, or capped), and of recordings and frames without any.
+    Counts above 255 (or 1 for spike coding) are capped. Warnings are logged for events left out
+    (too late for the window, or capped) and for recordings and frames without events.
 
     Args:
         sensor: (C, H, W) or (N,), with events within it.
 
     Raises:
-        InputError: an event lies outside of the sensor or runs back in time, there is none at all,
-            or the frames would take more than MAX_BYTES.
+        InputError: an event lies outside of the sensor or is earlier than the one before, there are
+            no events, or the frames would take more than MAX_BYTES.
     """
     shape = binning.shape(sensor)
     if (size := count * binning.steps * prod(shape)) > MAX_BYTES:
@@ -175,13 +175,13 @@ def bin_recordings(
         frames[number] = np.minimum(counted, cap).reshape(frames.shape[1:])
         loss.add(len(frame), len(flat), int(np.maximum(counted - MAX_COUNT, 0).sum()))
     frames.setflags(write=False)
-    loss.tell(subject, frames, binning)
+    loss.warn(subject, frames, binning)
     return EventFrames(frames)
 
 
 @dataclass(slots=True)
 class _Loss:
-    """What counting events into frames leaves out, over all recordings."""
+    """Events lost by counting them into frames, over all recordings."""
 
     recordings: int = 0
     empty: int = 0
@@ -196,8 +196,8 @@ class _Loss:
         self.late += events - kept
         self.capped += capped
 
-    def tell(self, subject: str, frames: NDArray[np.uint8], binning: Binning) -> None:
-        """Warn of all that was left out.
+    def warn(self, subject: str, frames: NDArray[np.uint8], binning: Binning) -> None:
+        """Log a warning for everything that was left out.
 
         Raises:
             InputError: no recording holds an event.
@@ -231,7 +231,9 @@ class _Loss:
 def _cells(subject: str, events: Recording, sensor: Shape, shape: Shape) -> NDArray[np.int64]:
     """Flat index of each event within a frame of `shape`."""
     if (back := events.t[1:] < events.t[:-1]).any():
-        raise InputError(f"{subject}: event {int(np.argmax(back)) + 1} runs back in time")
+        raise InputError(
+            f"{subject}: event {int(np.argmax(back)) + 1} is earlier than the one before"
+        )
     if len(events.t) and (span := int(events.t[-1]) - int(events.t[0])) >= MAX_SPAN_US:
         raise InputError(
             f"{subject}: its {len(events.t)} events span {span} us, must be less than "

@@ -20,7 +20,7 @@ from spikeport.toml_table import nearest
 from spikeport.trainer.data import Dataset, Gathered, Indices, Key
 from spikeport.trainer.data_files import unreadable
 from spikeport.trainer.data_image import SUFFIXES, brightest, opened, to_rgb
-from spikeport.trainer.data_pixels import PixelGrid, pixel_values, warn_of_darkness
+from spikeport.trainer.data_pixels import PixelGrid, pixel_values, warn_if_dark
 from spikeport.trainer.hidden_files import is_hidden
 
 HELD_OUT = ("val", "test")
@@ -30,7 +30,7 @@ CROP_AREA = (0.08, 1.0)
 CROP_RATIO = (3 / 4, 4 / 3)
 CROP_TRIES = 10
 LOOKED_AT = 16
-"""Images of each part that are opened when a data set is loaded."""
+"""Number of images of each part that are opened when a data set is loaded."""
 _log = logging.getLogger(__name__)
 
 Box = tuple[float, float, float, float]
@@ -85,7 +85,7 @@ class FolderImages(Gathered):
         return pixel_values(self.table, raw)
 
     def take(self, index: slice | Indices) -> FolderImages:
-        """The chosen samples alone."""
+        """A data set of the chosen samples only."""
         chosen = np.arange(len(self))[index] if isinstance(index, slice) else index
         return dataclasses.replace(self, files=tuple(self.files[i] for i in chosen.tolist()))
 
@@ -108,15 +108,14 @@ def load_folder(
 ) -> Dataset:
     """Images in `root`/train/CLASS/ and `root`/val/CLASS/ (or test/); classes in order of name.
 
-    Hidden entries, and files that are not images by their suffix, are ignored and counted in a
-    warning.
+    Hidden entries and files without an image suffix are ignored and counted in a warning.
 
     Args:
-        full_scale: the pixel value that is white; 0: 255, or 65535 in files of 16 bits.
+        full_scale: the pixel value of white; 0 means 255, or 65535 for 16-bit files.
 
     Raises:
         InputError: a folder is missing, a class has no images to train on, a held-out class is
-            unknown, or one of the images that are looked at cannot be used.
+            unknown, or one of the images that are opened cannot be used.
     """
     root = Path(root)
     if not size:
@@ -145,8 +144,8 @@ def load_folder(
             found_files = _images(root / part / name, ignored)
             if part == "train" and not found_files:
                 raise InputError(
-                    f"{root / part / name}: class without an image: remove the folder, or put "
-                    f"images there ({', '.join(SUFFIXES)})"
+                    f"{root / part / name}: class has no image; remove the folder or add "
+                    f"images ({', '.join(SUFFIXES)})"
                 )
             files += [f"{part}/{name}/{file}" for file in found_files]
             labels += [label] * len(found_files)
@@ -156,14 +155,14 @@ def load_folder(
         counts = ", ".join(f"{kind} ({count})" for kind, count in ignored.items())
         _log.warning("data set '%s': ignored: %s", root, counts)
     (train, train_y), (test, test_y) = parts
-    _look_at(train)
-    _look_at(test)
+    _open_some(train)
+    _open_some(test)
     shape = (3, size, size)
     return Dataset(root.name, train, train_y, test, test_y, grid.input(shape), len(classes))
 
 
-def _look_at(images: FolderImages) -> None:
-    """Open a few images, and warn where all of them are dark on a full scale nobody has stated."""
+def _open_some(images: FolderImages) -> None:
+    """Open some images; warn if all of them are dark and their full scale is not stated."""
     chosen = np.linspace(0, len(images) - 1, min(LOOKED_AT, len(images))).round().astype(int)
     best, scale = 0.0, 1
     for number in chosen.tolist():
@@ -175,8 +174,8 @@ def _look_at(images: FolderImages) -> None:
             best, scale = value, full
     if len(chosen):
         part = images.files[0].split("/")[0]
-        subject = f"data set '{images.root}': {len(chosen)} images of {part} that were looked at"
-        warn_of_darkness(subject, best, scale)
+        subject = f"data set '{images.root}': {len(chosen)} images sampled from {part}"
+        warn_if_dark(subject, best, scale)
 
 
 def decode(
@@ -210,7 +209,7 @@ def _random_part(image: Image.Image, rng: np.random.Generator) -> Box:
 
 
 def _classes(folder: Path, ignored: Counter[str]) -> list[str]:
-    """Names of the folders in it that are not hidden."""
+    """Sorted names of the subfolders that are not hidden."""
     names = []
     for entry in _entries(folder):
         if is_hidden(entry.name):
@@ -223,7 +222,7 @@ def _classes(folder: Path, ignored: Counter[str]) -> list[str]:
 
 
 def _images(folder: Path, ignored: Counter[str]) -> list[str]:
-    """Names of the image files in it that are not hidden; none where it does not exist."""
+    """Sorted names of the image files that are not hidden; none if there is no such folder."""
     if not folder.is_dir():
         return []
     names = []
@@ -233,9 +232,9 @@ def _images(folder: Path, ignored: Counter[str]) -> list[str]:
         elif entry.is_dir():
             ignored["folders within class folders"] += 1
         elif not entry.name.lower().endswith(SUFFIXES):
-            ignored["files that are not images by their suffix"] += 1
+            ignored["files without an image suffix"] += 1
         elif not entry.is_file():
-            raise InputError(f"{entry.path}: is not a file, or a link to none")
+            raise InputError(f"{entry.path}: is not a file, or is a broken link")
         else:
             names.append(entry.name)
     return sorted(names)

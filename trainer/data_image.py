@@ -1,4 +1,4 @@
-"""One image file as bytes: every pixel mode on its full scale, or refused by name."""
+"""Image files as 8-bit RGB: every pixel mode is scaled from its full scale or refused by name."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ FAULTS = (
     *(ArithmeticError, RuntimeError, MemoryError, struct.error, zlib.error),
     *(Image.DecompressionBombError, Image.DecompressionBombWarning),
 )
-"""What Pillow raises of damaged images."""
+"""Exceptions of Pillow for damaged images."""
 BITS_TAG, PHOTOMETRIC_TAG, WHITE_IS_ZERO = 258, 262, 0
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[Image.Image]:
-    """An image file; every fault of reading it within the block becomes one error that names it.
+    """Open an image file; any failure to read it within the block is one error that names it.
 
     Raises:
         InputError: missing, unreadable, or of several images (an animation, pages).
@@ -39,7 +39,7 @@ def opened(path: Path) -> Iterator[Image.Image]:
     try:
         with Image.open(path) as image:
             check_count(f"{path}: pixels", image.width * image.height, MAX_PIXELS)
-            # Of MPO, which phones write, the first image is the picture.
+            # In MPO files, which phones write, the first image is the picture.
             if (count := getattr(image, "n_frames", 1)) > 1 and image.format != "MPO":
                 raise InputError(f"{path}: holds {count} images, must hold one")
             yield image
@@ -50,11 +50,11 @@ def opened(path: Path) -> Iterator[Image.Image]:
 
 
 def to_rgb(path: Path, image: Image.Image, full_scale: int = 0) -> Image.Image:
-    """RGB of 8 bits, 255 for full scale.
+    """Convert an image to 8-bit RGB with 255 as full scale.
 
     Args:
-        full_scale: the pixel value that is white, for files of one or more bytes per pixel; 0: 255
-            for bytes, and what the format says for 16-bit files.
+        full_scale: the pixel value of white, except in 1-bit files; 0 means 255 for bytes and the
+            full scale of the format for 16-bit files.
 
     Raises:
         InputError: the mode is unknown or has no known full scale; a pixel is transparent, NaN,
@@ -82,7 +82,7 @@ def to_rgb(path: Path, image: Image.Image, full_scale: int = 0) -> Image.Image:
 
 
 def brightest(path: Path, image: Image.Image) -> tuple[float, int]:
-    """The highest pixel value of a file whose mode `to_rgb` takes, and the format's full scale."""
+    """The highest pixel value in a mode that `to_rgb` accepts, and the format's full scale."""
     if image.mode in DEEP_MODES:
         pixels, scale = _deep(path, image, 0)
         return float(pixels.max()), scale
@@ -98,7 +98,7 @@ def _from_deep(path: Path, image: Image.Image, full_scale: int) -> Image.Image:
 
 
 def _deep(path: Path, image: Image.Image, full_scale: int) -> tuple[NDArray[Any], int]:
-    """Pixels, brighter ones higher, and their full scale."""
+    """Pixel values, higher for brighter ones, and their full scale."""
     tags: Any = getattr(image, "tag_v2", {})
     bits = int(tags.get(BITS_TAG, (16,))[0])
     if full_scale:
@@ -110,15 +110,15 @@ def _deep(path: Path, image: Image.Image, full_scale: int) -> tuple[NDArray[Any]
     else:
         kind = "floats" if image.mode == "F" else "signed or 32-bit integers"
         raise InputError(
-            f"{path}: has pixels of mode {image.mode} ({kind}), whose full scale the file does "
-            "not say: state it (full_scale), or save it with 8 or 16 bits"
+            f"{path}: has pixels of mode {image.mode} ({kind}), whose full scale is unknown; set "
+            "full_scale, or save it with 8 or 16 bits"
         )
     pixels = np.asarray(image)
     return (scale - pixels if tags.get(PHOTOMETRIC_TAG) == WHITE_IS_ZERO else pixels), scale
 
 
 def _on_bytes(path: Path, pixels: NDArray[Any], scale: int) -> NDArray[np.uint8]:
-    """0..scale as 0..255."""
+    """Rescale 0..scale to 0..255."""
     low, high = pixels.min(), pixels.max()
     if not (low >= 0 and high <= scale):
         raise InputError(f"{path}: pixels span {low:g}..{high:g}, must lie in 0..{scale}")
@@ -128,6 +128,6 @@ def _on_bytes(path: Path, pixels: NDArray[Any], scale: int) -> NDArray[np.uint8]
 
 def _transparent(path: Path, share: float) -> InputError:
     return InputError(
-        f"{path}: {100 * share:.3g} % of its pixels are transparent, their colour is undefined: "
+        f"{path}: {100 * share:.3g} % of its pixels are transparent and have no defined colour; "
         "flatten it onto a background"
     )

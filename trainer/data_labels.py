@@ -1,4 +1,4 @@
-"""Rules for the labels of data sets: how many classes they make, and which lack samples."""
+"""Check the labels of data sets: the number of classes, and classes without samples."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _log = logging.getLogger(__name__)
 
 
 def class_count(subject: str, labels: NDArray[Any]) -> int:
-    """Classes that labels 0, 1, ... tell apart: the highest label and one.
+    """Number of classes of labels 0, 1, ...: the highest label plus one.
 
     Raises:
         InputError: not integers, none at all, negative, or most classes would have no samples.
@@ -35,14 +35,14 @@ def class_count(subject: str, labels: NDArray[Any]) -> int:
     if highest + 1 > 2 * len(found):
         first = int(np.argmax(labels == found[-1]))
         raise InputError(
-            f"{subject} holds label {highest} (sample {first}), but of 0..{highest} only "
-            f"{len(found)} occur: number the classes from 0 without gaps"
+            f"{subject} holds label {highest} (sample {first}), but only {len(found)} of the "
+            f"labels 0..{highest} occur; number the classes from 0 without gaps"
         )
     return highest + 1
 
 
 def warn_of_empty_classes(data: Dataset) -> None:
-    """Name the classes of a data set that have no samples to train on, or none to test on."""
+    """Warn about the classes of a data set that have no training or no test samples."""
     for part, labels in (("training", data.train_y), ("test", data.test_y)):
         counts = np.bincount(labels, minlength=data.classes)
         if len(empty := np.flatnonzero(counts == 0)):

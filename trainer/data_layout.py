@@ -1,4 +1,4 @@
-"""The axes of images: channels before rows and columns, as networks take them, or after them."""
+"""Image layout: channels first, (N, C, H, W), as networks take it, or last, (N, H, W, C)."""
 
 from __future__ import annotations
 
@@ -18,9 +18,11 @@ _log = logging.getLogger(__name__)
 class Layout(StrEnum):
     """Where the channels of images (N, ., ., .) are.
 
-    `auto` decides by the shape: channels are few, fewer than rows or columns, and images are
-    mostly square. It reads channels-last only where both of two such signs say so and none
-    says otherwise, with a warning; a shape that may mean either is an error.
+    `auto` decides by the shape. An axis looks like channels if it has 1 to 4 entries, if it is
+    shorter than the other two, and if those two are equal (square images). Images are
+    channels-first if more of these signs hold for the first axis than for the last,
+    channels-last, with a warning, if at least two more hold for the last one; otherwise the
+    shape is ambiguous and an error.
     """
 
     AUTO = "auto"
@@ -29,10 +31,10 @@ class Layout(StrEnum):
 
 
 def channels_first(subject: str, x: NDArray[Any], layout: Layout) -> NDArray[Any]:
-    """Images (N, C, H, W) from images in either layout; other shapes as they are.
+    """Convert images in either layout to (N, C, H, W); arrays of other ranks stay as they are.
 
     Raises:
-        InputError: the shape leaves open which axis holds the channels.
+        InputError: the shape is ambiguous: either axis may hold the channels.
     """
     if x.ndim != 4 or x.shape[1:] == (1, 1, 1):
         return x
@@ -42,7 +44,7 @@ def channels_first(subject: str, x: NDArray[Any], layout: Layout) -> NDArray[Any
             height, width, channels = x.shape[1:]
             _log.warning(
                 "%s has shape %s: read as channels-last, %d channels of %d x %d pixels "
-                "(layout = 'channels_first' takes it as %d channels of %d x %d)",
+                "(layout = 'channels_first' reads it as %d channels of %d x %d)",
                 subject, x.shape, channels, height, width, *x.shape[1:],
             )  # fmt: skip
     if layout is Layout.CHANNELS_LAST:
@@ -59,11 +61,11 @@ def _layout_of(subject: str, shape: tuple[int, ...]) -> Layout:
         return Layout.CHANNELS_LAST
     raise InputError(
         f"{subject} has shape {shape}, which may be {a} channels of {b} x {c} pixels or {c} "
-        f"channels of {a} x {b}: say layout = 'channels_first' or 'channels_last' "
+        f"channels of {a} x {b}; set layout = 'channels_first' or 'channels_last' "
         "(--set data.layout=channels_first)"
     )
 
 
 def _signs(channels: int, height: int, width: int) -> int:
-    """How many signs there are that an axis holds the channels."""
+    """Number of signs that an axis holds the channels, 0 to 3."""
     return (channels in IMAGE_CHANNELS) + (height == width) + (channels < min(height, width))

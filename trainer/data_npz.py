@@ -1,7 +1,7 @@
 """Data of one's own from .npz files: images, or events.
 
 Images: `x_train`, `y_train`, `x_test`, `y_test`; uint8 of shape (N, H, W), (N, C, H, W) or (N, F)
-and integer labels from 0. (N, H, W, C) is read too where `Layout` says so.
+and integer labels from 0. (N, H, W, C) is accepted too (see `Layout`).
 
 Events: flat arrays over all recordings of a part, `train_x`, `train_y` (positions), `train_p`
 (0 OFF, 1 ON), `train_t` (microseconds), with `train_offsets` (recording i is
@@ -47,7 +47,7 @@ FAULTS = (
     *(zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, lzma.LZMAError, struct.error),
     *(ArithmeticError, IndexError, AttributeError, SyntaxError, tokenize.TokenError),
 )
-"""What zipfile and NumPy raise of archives that are damaged, encrypted or of another method."""
+"""Exceptions for archives that are damaged, encrypted or compressed by an unknown method."""
 HEADERS = {1: npy.read_array_header_1_0, 2: npy.read_array_header_2_0}
 IMAGES = ("x_train", "y_train", "x_test", "y_test")
 
@@ -57,8 +57,8 @@ def load_npz(
 ) -> Dataset:
     """Images of one's own, fed at every step as `grid` says (by default pixel / 255).
 
-    Warns of classes without samples, of images read as channels-last, and of bytes that use less
-    than half of a full scale that `grid` does not state.
+    Warnings are logged for classes without samples, for images read as channels-last, and for bytes
+    below half of full scale if `grid` does not state the full scale.
 
     Raises:
         InputError: the file is missing, truncated or foreign, or its data break a rule.
@@ -69,7 +69,7 @@ def load_npz(
 
 
 def load_images(path: Path, grid: PixelGrid, layout: Layout) -> Dataset:
-    """As `load_npz`, without a word on classes that have no samples."""
+    """As `load_npz`, without warnings about classes that have no samples."""
     arrays = read_npz(path, IMAGES)
     parts = [_pixels(path.stem, key, arrays[key], layout) for key in ("x_train", "x_test")]
     train_y, test_y = arrays["y_train"], arrays["y_test"]

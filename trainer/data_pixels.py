@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class PixelGrid:
-    """Which values the grey levels p of bytes take; white is p = F, the full scale.
+    """How bytes p become float values x; white is p = F, the full scale.
 
     Plain: x = round(p L / F) / L with L = min(levels - 1, F), fed to the chip as 0..L.
     Normalised, per channel: x = (p / F - mean) / std, rounded to multiples of 1/64, so that the
@@ -32,7 +32,7 @@ class PixelGrid:
     Attributes:
         levels: grey levels kept, 2 to 256; fewer leave more room for weights on a chip.
         mean, std: of each channel, both empty for none.
-        full_scale: F, 1 to 255; 0 where nobody has said, for 255.
+        full_scale: F, 1 to 255; 0 if it is not stated, which means 255.
     """
 
     levels: int = 256
@@ -56,27 +56,27 @@ class PixelGrid:
 
     @property
     def white(self) -> int:
-        """F."""
+        """F, the byte that is white."""
         return self.full_scale or 255
 
     @property
     def top(self) -> int:
-        """L."""
+        """L, the integer that is white on the chip."""
         return min(self.levels - 1, self.white)
 
     def check_brightest(self, subject: str, brightest: int) -> None:
-        """Warn where bytes use less than half of a full scale that nobody has stated.
+        """Warn if bytes stay below half of a full scale that is not stated.
 
         Raises:
             InputError: `brightest` is above the full scale.
         """
         if brightest > self.white:
             raise InputError(
-                f"{subject} holds the value {brightest}, full_scale is {self.white}: it must be at "
-                "least the brightest value"
+                f"{subject} holds the value {brightest}, must be at most {self.white}, its "
+                "full_scale"
             )
         if not self.full_scale:
-            warn_of_darkness(subject, brightest, self.white)
+            warn_if_dark(subject, brightest, self.white)
 
     def table(self, channels: int) -> NDArray[np.float32]:
         """Value of each byte per channel, (1, 256) where all channels are alike.
@@ -146,7 +146,7 @@ class Pixels(Gathered):
         return pixel_values(self.table, raw)
 
     def take(self, index: slice | Indices) -> Pixels:
-        """The chosen samples alone."""
+        """A data set of the chosen samples only."""
         return Pixels(self.codes[index], self.table)
 
     def digest(self) -> bytes:
@@ -168,13 +168,13 @@ def pixel_values(table: NDArray[np.float32], raw: NDArray[np.uint8]) -> NDArray[
     return values
 
 
-def warn_of_darkness(subject: str, brightest: float, white: int) -> None:
-    """Warn where pixels use less than half of a full scale that nobody has stated."""
+def warn_if_dark(subject: str, brightest: float, white: int) -> None:
+    """Warn if pixels stay below half of a full scale that is not stated."""
     if not brightest:
         _log.warning("%s: every pixel is 0", subject)
     elif 2 * brightest < white:
         _log.warning(
-            "%s: the brightest value is %g of %d, so pixels become 0..%.3g; if %g is white, say "
+            "%s: the brightest value is %g of %d, so pixels become 0..%.3g; if %g is white, set "
             "full_scale = %g (--set data.full_scale=%g)",
             subject, brightest, white, brightest / white, *[brightest] * 3,
         )  # fmt: skip

@@ -120,7 +120,7 @@ def _open(known: EventSet, folder: Path, train: bool) -> Any:
 
 
 def _order(name: str, opened: Any) -> Indices:
-    """Recordings in order of file name, without hidden files; folders come in any order."""
+    """Indices of the recordings sorted by file name, without hidden files."""
     if not opened.data:
         return np.arange(len(opened))
     order = sorted(range(len(opened.data)), key=opened.data.__getitem__)

@@ -136,7 +136,7 @@ def _unbiased(network: AnyNetwork) -> tuple[str, ...]:
 def model_of(network: AnyNetwork, profile: HardwareProfile) -> Callable[[], EnergyModel]:
     """Gives the energy model of a network as its weights are.
 
-    Where no connection's zero weights are free of charge it is made once, else at every call.
+    It is made once if the zero weights of every connection are charged, else at every call.
 
     Raises:
         InputError: lists every layer that neurons and weighted connections cannot express.

@@ -6,8 +6,8 @@ the messages per step of neuron i of source s, N neurons and U updates of popula
     E = T sum_si r_si c_si + sum_p (e_visit T N_p + e_update U_p)
     c_si = e_fire + sum over connections (e_syn fan-out_i + e_packet + hops e_hop)
 
-An input does not pay e_fire. Fan-outs are those that the nominal level charges in each storage form
-(`HardwareProfile.charged`), so they change with weights that become zero. This is
+For an input there is no e_fire. Fan-outs are those that the nominal level charges for each storage
+format (`HardwareProfile.charged`), so they change when weights become zero. This is
 `estimate_energy(...).dynamic.nominal / samples` for counts that follow from the same rates.
 """
 

@@ -45,7 +45,7 @@ def evaluate(network: AnyNetwork, samples: Samples, record: Record = ()) -> Run:
         record: which of "spikes" and "v_charged" to keep in `Run.trace`.
 
     Raises:
-        InputError: samples do not fit the network's input as declared, a name in `record` is
+        InputError: samples do not fit the declared input of the network, a name in `record` is
             unknown, or the network holds what neurons and weighted connections cannot express.
     """
     if isinstance(network, ChipNetwork):

@@ -121,9 +121,10 @@ def train_front(
 
 
 def front_files(budgets_uj: Sequence[float], *, started: bool) -> list[str]:
-    """Names of the checkpoints that `train_front` writes; `started` says that it is given a start.
+    """Names of the checkpoints that `train_front` writes, those of the best epochs included.
 
-    Those of the best epochs by validation are among them.
+    Args:
+        started: whether `train_front` is given a start.
     """
     names = [*([] if started else [UNBOUNDED]), *map(_name, budgets_uj)]
     files = [_file(name) for name in names]

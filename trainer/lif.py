@@ -67,7 +67,7 @@ class LIF(nn.Module):
         self.strict = strict
 
     def fires(self, u: Tensor, out: Tensor | None = None) -> Tensor:
-        """Whether membranes fire, as booleans, or as 0 and 1 in `out`."""
+        """Mask of the membranes that fire, boolean or as 0 and 1 in `out`."""
         compare = torch.gt if self.strict else torch.ge
         return compare(u, self.v_threshold, out=out)
 

@@ -43,7 +43,7 @@ def measure_accuracy(
     Memory does not grow with their number. Processes share the work.
 
     Raises:
-        InputError: a label that no output stands for.
+        InputError: there is a label without an output.
     """
     chosen = np.arange(len(x)) if chosen is None else chosen
     check_labels("accuracy", int(y[chosen].max()), network.classes)

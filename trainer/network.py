@@ -63,7 +63,7 @@ class SpikingNetwork(nn.Module):
 
     @property
     def classes(self) -> int:
-        """N, outputs that scores are given for."""
+        """N, the number of outputs with scores."""
         return math.prod(self.shapes[self.output])
 
     @property
@@ -88,8 +88,8 @@ class SpikingNetwork(nn.Module):
         """Scores (B, N) of x (B, *shape) or (T, B, *shape); differentiable in training mode.
 
         Raises:
-            InputError: x has another shape, or values that the input as declared does not take:
-                beyond its range, or fractions where it is of spikes.
+            InputError: x has another shape, or values that the declared input does not accept:
+                beyond its range, or fractions for an input of spikes.
         """
         check_input(self.input, self.steps, x)
         return self.training_pass(x)[0] if self.training else self.inference(x)

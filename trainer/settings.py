@@ -1,4 +1,4 @@
-"""Settings checked strictly: an unknown key or a wrong type is one error that names the key."""
+"""Strict checks of settings: an unknown key or a wrong type is one error that names the key."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ T = TypeVar("T")
 def read_settings(
     kind: type[T], raw: dict[str, Any], subject: str, changes: Mapping[str, Any] | None = None
 ) -> T:
-    """A dataclass from the tables of a TOML file.
+    """Build a dataclass from the tables of a TOML file.
 
     Args:
-        raw: is changed.
+        raw: the tables; modified in place.
         subject: begins every error message.
-        changes: values by dotted key, which take the place of those in `raw`.
+        changes: values by dotted key that override those in `raw`.
 
     Raises:
         InputError: an unknown key (the nearest known one is named), a value of the wrong type or
@@ -36,7 +36,7 @@ def read_settings(
             raise InputError(f"{subject}: '{key}' is {quoted(value)}, must be UTF-8, as in TOML")
         _set(raw, subject, key, value)
     try:
-        # As JSON, so that strict rules let names of enumerations and lists through.
+        # As JSON, because strict mode then accepts names of enumerations and lists.
         text = json.dumps(raw, default=str)
     except ValueError as error:  # an integer of thousands of digits
         raise InputError(f"{subject}: holds a value that cannot be read: {error}") from error
@@ -57,7 +57,7 @@ def _set(raw: dict[str, Any], subject: str, key: str, value: Any) -> None:
 
 
 def _refuse(kind: type[Any], subject: str, error: ValidationError) -> NoReturn:
-    """Raise the first fault as the one error."""
+    """Raise the first fault as an `InputError`."""
     fault = error.errors()[0]
     key = ".".join(str(part) for part in fault["loc"])
     if fault["type"] == "unexpected_keyword_argument":
@@ -69,12 +69,12 @@ def _refuse(kind: type[Any], subject: str, error: ValidationError) -> NoReturn:
         raise InputError(
             f"{subject}: '{key}' is {quoted(fault['input'])}, must be one of {known}"
         ) from None
-    said = fault["msg"][:1].lower() + fault["msg"][1:]
-    raise InputError(f"{subject}: '{key}' is {quoted(fault['input'])}: {said}") from None
+    reason = fault["msg"][:1].lower() + fault["msg"][1:]
+    raise InputError(f"{subject}: '{key}' is {quoted(fault['input'])}: {reason}") from None
 
 
 def _hint(kind: type[Any], key: str) -> str:
-    """The known key most like this one, or the same one in its right table."""
+    """A hint at the nearest known key, or at the same key in another table."""
     known = list(_keys(kind))
     table, dot, name = key.rpartition(".")
     beside = [k for k in known if k.startswith(table + dot) and k.count(".") == key.count(".")]

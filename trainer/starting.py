@@ -53,7 +53,7 @@ def first_network(config: TrainConfig, data: Dataset, start: Start | None) -> An
 def check_not_written(
     config: TrainConfig, path: str | PathLike[str], given: Iterable[Start | None]
 ) -> None:
-    """Refuse to write over a checkpoint that a run starts from or learns from.
+    """Refuse to overwrite the checkpoint of the start or of the teacher.
 
     Args:
         path: of the checkpoint that the run writes.
@@ -84,7 +84,7 @@ def _check_chip(subject: str, given: ChipNetwork, config: TrainConfig, data: Dat
 
 
 def _compare_ranges(subject: str, seen: Input, data: Dataset) -> None:
-    """Say where weights have learned on other values than they will see."""
+    """Warn if the weights were trained on another range of values than that of the data."""
     if not same_range(seen, data.input):
         _log.warning(
             "%s: was trained on values of %g..%g, data set '%s' has %g..%g",

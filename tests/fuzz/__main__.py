@@ -1,4 +1,4 @@
-"""`python -m tests.fuzz --minutes 10`: damage files for so long and say what became of them."""
+"""`python -m tests.fuzz --minutes 10`: damage files for that long and report what happened."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.fuzz.kinds import KINDS
 
 
 def main() -> int:
-    """Exit code 1 where anything did not hold."""
+    """Exit with 1 if any file was handled wrongly."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--seed", type=int, default=0, help="First seed; each file has its own.")

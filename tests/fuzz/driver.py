@@ -1,4 +1,4 @@
-"""Hands damaged files to workers and judges what becomes of them."""
+"""Hands damaged files to worker processes and judges the results."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from pathlib import Path
 from typing import Any
 
 HANG_S = 5.0
-"""Of computing, so that a busy machine is not a hang."""
+"""Limit in processor time, so that a busy machine does not look like a hang."""
 KILL_S = 60.0
-"""Of wall-clock time, for what neither computes nor ends."""
+"""Limit in wall-clock time, for a process that neither computes nor ends."""
 START_S = 300.0
-"""For a worker to make and to read a whole file of every kind."""
+"""Time for a worker to make and read a valid file of every kind."""
 PEAK_BYTES = 2**30
 ROOT = Path(__file__).parent.parent.parent
 
 
 @dataclass
 class Summary:
-    """What became of all files of a run."""
+    """Results of all files of a run."""
 
     outcomes: dict[str, Counter[str]] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
@@ -66,7 +66,7 @@ class Summary:
 
 
 class Worker:
-    """A process that reads files, until one ends it."""
+    """A process that reads files until one of them kills it."""
 
     def __init__(self, folder: Path) -> None:
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
@@ -80,7 +80,7 @@ class Worker:
             raise RuntimeError(found["fault"])
 
     def read(self, kind: str, seed: int) -> dict[str, Any]:
-        """What became of one file."""
+        """The result for one file."""
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps({"kind": kind, "seed": seed}) + "\n")
         self._process.stdin.flush()
@@ -104,7 +104,7 @@ class Worker:
         }
 
     def close(self) -> str:
-        """End the process; what it said on standard error."""
+        """End the process; return its standard error."""
         if not self.alive:
             return ""
         self.alive = False
@@ -114,7 +114,7 @@ class Worker:
 
 @contextmanager
 def _workers() -> Iterator[Any]:
-    """Gives a worker that is alive."""
+    """Yields a function that returns a live worker."""
     with tempfile.TemporaryDirectory(prefix="spikeport-fuzz-") as place:
         current: list[Worker] = []
 
@@ -133,7 +133,7 @@ def _workers() -> Iterator[Any]:
 
 
 def fuzz(tasks: Iterable[tuple[str, int]], seconds: float = math.inf) -> Summary:
-    """Damage a file of each kind with its seed, for so many seconds at most."""
+    """Damage one file per kind and seed, for at most `seconds`."""
     summary, began = Summary(), time.monotonic()
     with _workers() as worker:
         for kind, seed in tasks:

@@ -1,4 +1,4 @@
-"""A digest of any value that a reader gives back: equal for equal values, types included."""
+"""A digest of any value that a reader returns: equal for equal values of equal types."""
 
 from __future__ import annotations
 

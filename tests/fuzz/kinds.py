@@ -70,7 +70,7 @@ class Kind:
         make: write a valid one.
         read: read one; what it gives is compared by `mark`.
         form: how it is built, which decides what can happen to it besides changed bytes.
-        digest: whether it holds one, so that no changed bytes can be read as something else.
+        digest: whether it has one, so that no changed byte can go unnoticed.
         write: the inverse of `read`, where there is one.
         verb: arguments of the command that reads it, if any.
         quick: `read` without a process of its own, for damage that libhdf5 does not mind.
@@ -172,7 +172,7 @@ def chip_checkpoint() -> Checkpoint:
 
 
 def read_all(path: Path) -> Any:
-    """Everything in a trace, also by what compares traces."""
+    """Everything in a trace, and a comparison of the trace with itself."""
     with open_trace(path) as reader:
         parts = [reader.read(*block) for block in reader.blocks()]
         header = reader.header
@@ -181,7 +181,7 @@ def read_all(path: Path) -> Any:
 
 
 def write_all(value: Any, path: Path) -> None:
-    """Only where the trace is one part, as all are here."""
+    """For traces in one part only, as all of these are."""
     from spikeport.trace_file import trace_writer
 
     header, parts = value
@@ -247,7 +247,7 @@ def _profile(path: Path) -> None:
 
 
 def _folder(path: Path) -> None:
-    """A folder of images beside the one that is damaged."""
+    """A folder with more images next to the damaged one."""
     for number, name in enumerate(("train/a/1", "train/b/1", "val/a/1", "val/b/1")):
         target = path.parent / f"{name}.png"
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Damage to files: to their bytes, and to what they are built of."""
+"""Damage to files, to their bytes and to their structure."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def _change_object(file: h5py.File, name: str, rng: Rng) -> None:
 
 
 def _replace_data(file: h5py.File, name: str, rng: Rng) -> None:
-    """Data of another type or shape, or that only declares what it is not."""
+    """Data of another type or shape, or with a false declaration."""
     shape, dtype = file[name].shape or (), file[name].dtype
     dtype = np.dtype("f4") if dtype.kind == "O" else dtype
     huge = pick(HUGE, rng)
@@ -201,7 +201,7 @@ def change_npz(content: bytes, rng: Rng) -> bytes:
     if rng.random() < 0.3:
         entry = pick([found.start() for found in re.finditer(b"PK\1\2", data)], rng)
         place, value = pick(DIRECTORY, rng)
-        if place < 20:  # stands in the entry itself too
+        if place < 20:  # the entry itself holds it too
             own = struct.unpack_from("<I", data, entry + 42)[0] + place - 2
             struct.pack_into("<H", data, own, value)
         struct.pack_into("<I" if place >= 20 else "<H", data, entry + place, value)

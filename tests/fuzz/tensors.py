@@ -21,7 +21,7 @@ RAW = (
     *('"\\u001b[31m"', '"\\ud800"', '"' + "x" * 100_000 + '"', "-0.0", "1e-320", "[1073741824]"),
     *("[1048576, 1048576]", '{"a": 1, "a": 2}', "[1, 1, 1, 1]", '"zero"', "true, 3", "9" * 5000),
 )  # fmt: skip
-"""Values as they would stand in a JSON text; some are none."""
+"""Values as they appear in a JSON text; some are not valid JSON."""
 _HOLE = "\0hole"
 
 
@@ -84,7 +84,7 @@ def change_tensors(content: bytes, rng: Rng) -> bytes:
     match rng.integers(6):
         case 0:  # the table of tensors
             return join(change_json(json.dumps(table), rng).encode("utf-8", "replace"), data)
-        case 1:  # another type, of the same width where there is one
+        case 1:  # another type, of the same width if there is one
             name = pick([name for name in table if name != "__metadata__"], rng)
             table[name]["dtype"] = pick(("BF16", "F16", "I16", "U8", "F8_E4M3", "F32", "I64"), rng)
         case 2:  # a tensor more
@@ -99,7 +99,7 @@ def change_tensors(content: bytes, rng: Rng) -> bytes:
             return struct.pack("<Q", length) + join(table, data)[8:]
         case 4:
             metadata[key] = change_json(metadata[key], rng)
-        case 5:  # with a digest that is right again
+        case 5:  # with the digest corrected
             metadata[key] = _forged(change_json(metadata[key], rng), table, data)
     return join(table, data)  # fmt: skip
 
@@ -121,4 +121,4 @@ def _forged(text: str, table: dict[str, Any], data: bytes) -> str:
             header["content_hash"] = built.content_hash
         return json.dumps(with_digest(header, arrays))
     except (SpikeportError, ValueError, TypeError, LookupError, AttributeError, RecursionError):
-        return text  # what cannot be forged is damaged all the same
+        return text  # damaged, though without a valid digest

@@ -23,10 +23,10 @@ from tests.fuzz.kinds import KINDS, Kind
 from tests.fuzz.mutations import damage, originals
 
 SPACE_BYTES = 2**30
-"""Address space beyond what the process has when it begins."""
+"""Address space beyond what the process uses at the start."""
 REFUSALS = (0, 2)
 VERBS = 8
-"""Every so many files also go through the command."""
+"""One in this many files is also passed to the command."""
 
 
 def main(folder: Path) -> None:
@@ -68,7 +68,7 @@ def main(folder: Path) -> None:
 
 
 def _read(kind: Kind, path: Path, same: bool, good: str, whole: bool) -> dict[str, Any]:
-    """Read one file; what it gave has the mark `good` where nothing was changed."""
+    """Read one file; `good` is the fingerprint of its undamaged content."""
     try:
         value = (kind.quick if whole and kind.quick else kind.read)(path)
         found = fingerprint(value)
@@ -96,7 +96,7 @@ def _read(kind: Kind, path: Path, same: bool, good: str, whole: bool) -> dict[st
 
 
 def _command(kind: Kind, path: Path) -> str | None:
-    """Run the command that reads such files; what is wrong with how it ended."""
+    """Run the command that reads such files; return what is wrong with its exit, if anything."""
     from spikeport.cli import main as spikeport
 
     verb, *rest = kind.verb or ("",)
@@ -120,7 +120,7 @@ def _command(kind: Kind, path: Path) -> str | None:
 
 
 def _computed() -> float:
-    """Seconds of computing of this process and of those it has started."""
+    """Processor seconds of this process and its children."""
     times = os.times()
     return times.user + times.system + times.children_user + times.children_system
 
@@ -134,6 +134,6 @@ def _status(field: str) -> int:
 
 
 if __name__ == "__main__":
-    # A damaged shard is no error; it is logged and computed again.
+    # A damaged shard is not an error: it is logged and computed again.
     logging.getLogger("spikeport.sharding.store").setLevel(logging.ERROR)
     main(Path(sys.argv[1]))
