@@ -14,7 +14,7 @@ import nir
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport.part_rules import check_unmasked, fail
+from spikeport.part_rules import MAX_SIDE, MAX_SIZE, check_unmasked, fail
 from spikeport.text import quoted
 
 Shape = tuple[int, ...]
@@ -88,8 +88,8 @@ def pair(low: int) -> Parse:
         array = np.atleast_1d(np.asarray(value))
         if array.dtype.kind not in "iu" or array.shape not in ((1,), (2,)):
             fail(f"{subject} is {quoted(value)}, must be one or two integers")
-        if array.min() < low or array.max() > 2**15:
-            fail(f"{subject} is {array.tolist()}, must lie in {low}..{2**15}")
+        if array.min() < low or array.max() > MAX_SIDE:
+            fail(f"{subject} is {array.tolist()}, must lie in {low}..{MAX_SIDE}")
         first, *rest = (int(item) for item in array)
         return (first, rest[0] if rest else first)
 
@@ -124,7 +124,7 @@ def shape(subject: str, value: Any) -> NDArray[np.int64] | None:
     array = np.asarray([] if value is None else value).reshape(-1)
     if array.size == 0:
         return None
-    if array.dtype.kind not in "iu" or array.min() < 1 or array.max() > 2**31 - 1:
+    if array.dtype.kind not in "iu" or array.min() < 1 or array.max() > MAX_SIZE:
         fail(f"{subject} is {array.tolist()}, must be positive sizes")
     return array.astype(np.int64)
 

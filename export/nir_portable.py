@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from spikeport.errors import InputError
 from spikeport.export.nir_fields import label
-from spikeport.part_rules import integer, pair
+from spikeport.part_rules import MAX_SIDE, integer, pair
 from spikeport.strict_json import parse_json
 
 KEY = "spikeport"
@@ -69,7 +69,7 @@ def restore(name: str, node: Any) -> Any:
             raise ValueError(f"unknown key {min(unknown)[:40]!r}")
         out, _, *sides = node.weight.shape
         groups = integer("groups", was.get("groups", 1), 1, out)
-        kernel = [integer("kernel_size", n, 1, 2**15) for n in was.get("kernel_size", sides)]
+        kernel = [integer("kernel_size", n, 1, MAX_SIDE) for n in was.get("kernel_size", sides)]
         if not all(k <= n for k, n in zip(kernel, sides, strict=True)):
             raise ValueError(f"groups {groups}, kernel_size {kernel}")
         padding = was.get("padding", node.padding)

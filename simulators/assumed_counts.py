@@ -10,7 +10,6 @@ is assumed to be updated in every step.
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,9 +19,10 @@ import numpy as np
 
 from spikeport.errors import InputError
 from spikeport.network import Coding, DeployedNetwork
-from spikeport.part_rules import integer
+from spikeport.part_rules import MAX_SIZE, integer
 from spikeport.runs import EventCounts
 from spikeport.simulators.counts import event_counts, fan_out
+from spikeport.strict_json import parse_json
 
 SAMPLES = 1000
 """Counts are integers, so they are given for this many samples."""
@@ -46,7 +46,7 @@ def assumed_counts(
     Raises:
         InputError: an activity is not in 0..1, missing, or of an unknown name.
     """
-    samples = integer("energy: samples", samples, 1, 2**31 - 1)
+    samples = integer("energy: samples", samples, 1, MAX_SIZE)
     senders = [name for name, part in network.sources.items() if not _injected(part)]
     shares = _shares(senders, activity)
     steps = network.steps
@@ -81,10 +81,10 @@ def load_counts(path: str | os.PathLike[str], network: DeployedNetwork) -> Event
             integer, or belongs to another network.
     """
     try:
-        data = json.loads(Path(path).read_text(encoding="utf-8"))
+        data = parse_json(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise InputError(f"{path}: is not a JSON file ({error})") from error
     data = data.get("counts", data) if isinstance(data, dict) else data
     fields = [field.name for field in dataclasses.fields(EventCounts)]

@@ -18,7 +18,8 @@ from spikeport.errors import InputError
 from spikeport.network import DeployedNetwork, Input
 from spikeport.probe import Record
 from spikeport.runs import Run
-from spikeport.samples import Samples, batch_shape, check_samples, sample_count
+from spikeport.sample_axes import batch_shape
+from spikeport.samples import Samples, check_samples, sample_count
 from spikeport.simulators.native.plan import plan_of
 from spikeport.simulators.native.simulate import MEMORY_BYTES, run_plan
 from spikeport.simulators.results import empty_trace
@@ -128,4 +129,6 @@ def _chunk_steps(inputs: Sequence[Input], chunk: Samples, steps: int | None) -> 
     if len(set(found.values())) > 1:
         told = ", ".join(f"{name} {count}" for name, count in found.items())
         raise InputError(f"stream: steps of the chunk differ: {told}; must be the same")
-    return rules.integer("stream: steps of the chunk", next(iter(found.values())), 1, 2**31 - 1)
+    return rules.integer(
+        "stream: steps of the chunk", next(iter(found.values())), 1, rules.MAX_STEPS
+    )

@@ -74,11 +74,3 @@ def bias_exponent(largest: float) -> int:
     """Smallest exponent at which 13-bit mantissas hold `largest` units of v, at most 7."""
     fits = (e for e in range(BIAS_EXPONENT_MAX) if largest / 2**e <= BIAS_MANTISSA_MAX)
     return next(fits, BIAS_EXPONENT_MAX)
-
-
-def threshold_for(scaled_threshold: float) -> int:
-    """The integer vth that fires where the real rule is v >= threshold on whole weight units.
-
-    v >= x over integers is v > ceil(x) - 1.
-    """
-    return int(np.ceil(scaled_threshold)) - 1

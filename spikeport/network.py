@@ -25,7 +25,6 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import groupby
 
 from spikeport import graph_rules as rules
 from spikeport.network_hash import content_bytes, sha256
@@ -113,12 +112,10 @@ class DeployedNetwork:
 
     @cached_property
     def _by_target(self) -> Mapping[str, tuple[Connection, ...]]:
-        found: dict[str, tuple[Connection, ...]] = {}
-        for target, group in groupby(
-            sorted(self.connections, key=lambda c: c.target), lambda c: c.target
-        ):
-            found[target] = tuple(group)
-        return found
+        found: dict[str, list[Connection]] = {}
+        for part in self.connections:
+            found.setdefault(part.target, []).append(part)
+        return {target: tuple(parts) for target, parts in found.items()}
 
     def incoming(self, population: str) -> tuple[Connection, ...]:
         """Connections that end in `population`."""

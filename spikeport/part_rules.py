@@ -17,6 +17,10 @@ from spikeport.text import quoted
 if TYPE_CHECKING:
     from spikeport.parts import Input, Population, SumPool2d, Synapses
 
+MAX_SIZE = 2**31 - 1
+"""Neurons along one axis, samples or classes."""
+MAX_SIDE = 2**15
+"""Kernels, strides and the sides of images."""
 MAX_STEPS = 2**31 - 1
 """Largest T, the number of logical steps per sample."""
 
@@ -89,12 +93,12 @@ def shape(name: str, value: Any) -> tuple[int, ...]:
     sizes = _axes(f"'{name}': shape", value) or (value,)
     if len(sizes) not in (1, 2, 3):
         fail(f"'{name}': shape {sizes} must be (N,), (C, L) or (C, H, W)")
-    return tuple(whole(f"'{name}': shape {sizes}: size", n, 1, 2**31 - 1) for n in sizes)
+    return tuple(whole(f"'{name}': shape {sizes}: size", n, 1, MAX_SIZE) for n in sizes)
 
 
 def side(subject: str, value: Any) -> int:
     """A non-negative integer that counts along one axis."""
-    return whole(subject, value, 0, 2**15)
+    return whole(subject, value, 0, MAX_SIDE)
 
 
 def pair(subject: str, value: Any) -> tuple[int, int]:

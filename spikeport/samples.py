@@ -12,7 +12,6 @@ from numpy.typing import ArrayLike, NDArray
 from spikeport.errors import InputError
 from spikeport.network import Input
 from spikeport.part_rules import as_array
-from spikeport.sample_axes import batch_shape as batch_shape
 from spikeport.sample_axes import check_batch_axis, is_static
 from spikeport.sample_values import Change, change, check_range, encoded, float_range
 

@@ -6,7 +6,7 @@ import json
 import math
 from typing import Any
 
-_LARGEST = 2**64
+from spikeport.file_limits import MAX_INTEGER
 
 
 def parse_json(text: str | bytes) -> Any:
@@ -39,7 +39,7 @@ def _float(text: str) -> float:
 
 
 def _integer(text: str) -> int:
-    if len(text) > 24 or abs(value := int(text)) > _LARGEST:
+    if len(text) > 24 or abs(value := int(text)) > MAX_INTEGER:
         raise ValueError(f"number {text[:20]}... is too large")
     return value
 

@@ -7,9 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from spikeport.errors import InputError
-from spikeport.file_limits import MAX_NESTING, MAX_TEXT_BYTES
-
-_LARGEST = 2**64
+from spikeport.file_limits import MAX_INTEGER, MAX_NESTING, MAX_TEXT_BYTES
 
 
 def read_text(path: Path) -> str:
@@ -49,6 +47,6 @@ def parse_toml(text: str, subject: str) -> dict[str, Any]:
             ]
         elif isinstance(value, list):
             waiting += [(name, item, depth + 1) for item in value]
-        elif isinstance(value, int) and abs(value) > _LARGEST:
+        elif isinstance(value, int) and abs(value) > MAX_INTEGER:
             raise InputError(f"{subject}: '{name[:80]}' is an integer beyond 64 bits")
     return found

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeport.errors import InputError
-from spikeport.part_rules import integer, texts
+from spikeport.part_rules import MAX_SIZE, integer, texts
 from spikeport.probe import RECORDABLE
 from spikeport.runs import Chosen, Run
 from spikeport.strict_json import parse_json
@@ -62,7 +62,7 @@ class TraceHeader:
                     f"trace: population name {quoted(name)} cannot be stored in a file"
                 )
             for size in shape:
-                integer(f"trace: shape {shape} of '{name}': size", size, 1, 2**31 - 1)
+                integer(f"trace: shape {shape} of '{name}': size", size, 1, MAX_SIZE)
         for variable, population in self.recorded:
             if variable not in RECORDABLE or population not in self.shapes:
                 raise InputError(f"trace: {variable} of '{population}' cannot be recorded")

@@ -119,6 +119,16 @@ def test_front_trains_one_network_per_budget_and_goes_on(
     assert "budget 9 µJ is asked for twice" in one_line(err)
 
 
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000, '{"recipe": NaN}', '{"recipe": 1, "recipe": 1}', "1"]
+)
+def test_a_damaged_front_is_one_error(spikeport: Spikeport, tmp_path: Path, text: str) -> None:
+    (tmp_path / "front.json").write_text(text)
+    code, _, err = spikeport("front", "digits", "-o", tmp_path, *SMALL, "--budgets", "9uJ")
+    assert code == 2
+    assert "front.json: is no front of this program" in one_line(err)
+
+
 def point(budget: float | None, energy: float, accuracy: float, **changes: Any) -> dict[str, Any]:
     return {
         "budget_uj": budget,

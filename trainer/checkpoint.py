@@ -26,7 +26,7 @@ from spikeport.file_limits import MAX_PARTS, check_count, check_elements
 from spikeport.files import write_bytes
 from spikeport.network import Input
 from spikeport.network_hash import Arrays
-from spikeport.part_rules import integer
+from spikeport.part_rules import MAX_SIZE, integer
 from spikeport.tensor_file import DIGEST, check_digest, pack, unpack, with_digest
 from spikeport.trainer.chip import AnyNetwork, ChipNetwork
 from spikeport.trainer.chip_checkpoint import put_together, take_apart
@@ -126,6 +126,11 @@ def best_path(path: str | PathLike[str]) -> Path:
     return path.with_name(f"{path.stem}.best{path.suffix}")
 
 
+def written_paths(path: str | PathLike[str], config: TrainConfig) -> tuple[Path, ...]:
+    """The checkpoints that training writes: its own, and the best one where there is validation."""
+    return (Path(path), best_path(path)) if config.validation else (Path(path),)
+
+
 def save_checkpoint(path: str | PathLike[str], checkpoint: Checkpoint) -> None:
     """Write a checkpoint; an existing file is replaced whole or left alone.
 
@@ -209,7 +214,7 @@ class _Description:
     chip: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
-        integer("classes", self.classes, 1, 2**31 - 1)
+        integer("classes", self.classes, 1, MAX_SIZE)
         check_count("layers", len(self.config.widths), MAX_PARTS)
 
 

@@ -13,8 +13,7 @@ import torch
 from spikeport.errors import InputError
 from spikeport.fixed_point import WEIGHT_BITS
 from spikeport.network import Input, Reset
-from spikeport.part_rules import integer
-from spikeport.text import quoted
+from spikeport.part_rules import choice, integer
 from spikeport.trainer.augment import Augment
 from spikeport.trainer.lif import LIF
 from spikeport.trainer.models import PUBLISHED, mlp, small_conv
@@ -138,7 +137,7 @@ class TrainConfig:
             "precision": Precision,
         }
         for name, kind in kinds.items():
-            object.__setattr__(self, name, _choice(name, getattr(self, name), kind))
+            object.__setattr__(self, name, choice(f"training: {name}", kind, getattr(self, name)))
         object.__setattr__(self, "widths", tuple(self.widths))
         if isinstance(self.augment, Mapping):
             object.__setattr__(self, "augment", Augment(**self.augment))
@@ -208,11 +207,3 @@ def build_network(config: TrainConfig, input: Input, classes: int) -> SpikingNet
             network = published(input, classes, config.steps, lif, width=config.widths[0])
     network.rule = config.rule
     return network
-
-
-def _choice(name: str, value: str, kind: type[StrEnum]) -> StrEnum:
-    try:
-        return kind(value)
-    except ValueError:
-        known = ", ".join(repr(str(member)) for member in kind)
-        raise InputError(f"training: {name} is {quoted(value)}, must be one of {known}") from None

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from spikeport.errors import InputError
 from spikeport.network import Coding, Input, Shape
-from spikeport.part_rules import choice, integer
+from spikeport.part_rules import MAX_SIDE, choice, integer
 from spikeport.trainer.data import Gathered, Indices, Key
 
 MAX_COUNT = 255
@@ -74,7 +74,7 @@ class Binning:
     def __post_init__(self) -> None:
         integer("data: steps (T)", self.steps, 1, 2**16)
         integer("data: window_us", self.window_us, 0, 2**40)
-        integer("data: size", self.size, 0, 2**15)
+        integer("data: size", self.size, 0, MAX_SIDE)
         object.__setattr__(self, "slicing", choice("data: slicing", Slicing, self.slicing))
         coding = choice("data: coding", Coding, self.coding)
         object.__setattr__(self, "coding", coding)

@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 from spikeport.errors import InputError
 from spikeport.file_limits import BYTES_PER_EVENT, COUNTING_BYTES, FREE_FRAME_BYTES, check_bytes
 from spikeport.network import Shape
-from spikeport.part_rules import integer
+from spikeport.part_rules import MAX_SIDE, integer
 from spikeport.trainer.data import Dataset, hold_out
 from spikeport.trainer.data_events import Binning, EventFrames, Recording, bin_recordings
 from spikeport.trainer.data_labels import class_count, warn_of_empty_classes
@@ -41,7 +41,6 @@ from spikeport.trainer.data_layout import Layout, channels_first
 from spikeport.trainer.data_pixels import PixelGrid, Pixels
 
 MAX_BYTES = 8 * 2**30
-MAX_SIDE = 2**15
 FAULTS = (
     *(OSError, ValueError, EOFError, KeyError, TypeError, RuntimeError, NotImplementedError),
     *(zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, lzma.LZMAError, struct.error),

@@ -12,7 +12,7 @@ from spikeport.files import check_output
 from spikeport.labels import check_classes
 from spikeport.network import Input
 from spikeport.sample_values import float_range, same_range
-from spikeport.trainer.checkpoint import best_path, load_checkpoint
+from spikeport.trainer.checkpoint import load_checkpoint, written_paths
 from spikeport.trainer.chip import AnyNetwork, ChipNetwork, takes
 from spikeport.trainer.config import TrainConfig, build_network
 from spikeport.trainer.data import Dataset
@@ -59,7 +59,7 @@ def check_not_written(
         path: of the checkpoint that the run writes.
     """
     inputs = [each for each in given if isinstance(each, str | PathLike)]
-    for written in (path, best_path(path)) if config.validation else (path,):
+    for written in written_paths(path, config):
         check_output(written, inputs=inputs)
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from spikeport.cli import _io, _shards
-from spikeport.errors import CheckFailedError
+from spikeport.cli._ladder import finish
 
 
 def demo(
@@ -30,7 +30,6 @@ def demo(
     """
     from spikeport.demo import run_demo
     from spikeport.ladder import LadderConfig
-    from spikeport.report.terminal import render_terminal
     from spikeport.trainer import TrainConfig
 
     training = TrainConfig(seed=seed) if epochs is None else TrainConfig(seed=seed, epochs=epochs)
@@ -42,13 +41,4 @@ def demo(
             resume=resume,
             progress=update,
         )
-    if as_json:
-        _io.echo_json(out / "ladder.json")
-    else:
-        _io.show(
-            render_terminal(ladder.report, ladder.deployed_energy),
-            f"Report: {out / 'report.html'}   data: {out / 'ladder.json'}",
-        )
-    if not ladder.report.passed:
-        failed = [row.stage for row in ladder.report.rows if not row.passed]
-        raise CheckFailedError(f"ladder: failed at {', '.join(failed)}")
+    finish(ladder, out, as_json)

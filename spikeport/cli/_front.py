@@ -14,6 +14,7 @@ from spikeport.cli import _io
 from spikeport.errors import InputError
 from spikeport.files import make_folder, write_text
 from spikeport.report.screen import Table
+from spikeport.strict_json import parse_json
 from spikeport.text import quoted
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def _check_same(folder: Path, document: dict[str, Any]) -> None:
     if not path.exists():
         return
     try:
-        found = json.loads(path.read_text("utf-8"))
+        found = parse_json(path.read_text("utf-8"))
         before = {key: found[key] for key in document}
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: is no front of this program: {error}") from error

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from spikeport.cli import _io, _shards
 from spikeport.errors import CheckFailedError, InputError
+
+if TYPE_CHECKING:
+    from spikeport.ladder import Ladder
 
 
 def ladder(
@@ -41,7 +44,6 @@ def ladder(
     from spikeport.export import QuantizeConfig
     from spikeport.ladder import LadderConfig
     from spikeport.ladder_report import FILES, write_ladder
-    from spikeport.report.terminal import render_terminal
     from spikeport.trainer import ChipNetwork, load_checkpoint
 
     if network.suffix != ".safetensors":
@@ -64,6 +66,17 @@ def ladder(
     command += ("--reference-samples", str(reference_samples))
     with _io.progress("ladder") as update:
         climbed = write_ladder(model, dataset, out, config, shlex.join(command), update)
+    finish(climbed, out, as_json)
+
+
+def finish(climbed: Ladder, out: Path, as_json: bool) -> None:
+    """Show a ladder whose files are in `out`.
+
+    Raises:
+        CheckFailedError: a stage did not pass.
+    """
+    from spikeport.report.terminal import render_terminal
+
     if as_json:
         _io.echo_json(out / "ladder.json")
     else:

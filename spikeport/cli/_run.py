@@ -16,7 +16,6 @@ from spikeport.errors import InputError
 from spikeport.labels import check_labels, output_count
 from spikeport.network import DeployedNetwork
 from spikeport.predictions import describe_outputs
-from spikeport.samples import SampleSet
 from spikeport.statistics import accuracy
 
 
@@ -56,14 +55,12 @@ def run(
     if trace is not None:
         _io.check_out("--trace", trace, _io.TRACE, network, data)
     opened = _io.open_network(network)
-    deployed = isinstance(opened, DeployedNetwork)
     dataset = _io.data_for(opened, data, changes)
-    x: SampleSet
     if isinstance(opened, DeployedNetwork):
-        x = _io.chip_samples(opened, dataset, samples, clip)
+        name, x = "native", _io.chip_samples(opened, dataset, samples, clip)
     else:
-        x = _io.float_samples(opened, dataset, samples, clip)
-    name = backend or ("native" if deployed else "float")
+        name, x = "float", _io.float_samples(opened, dataset, samples, clip)
+    name = backend or name
     if trace is None:
         (done,) = _shards.compute(name, [(opened, x)], asked)
     else:

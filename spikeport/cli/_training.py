@@ -26,7 +26,7 @@ from spikeport.trainer import (
     measure_accuracy,
 )
 from spikeport.trainer import train as run_training
-from spikeport.trainer.checkpoint import Progress, best_path
+from spikeport.trainer.checkpoint import Progress, written_paths
 from spikeport.trainer.data import Dataset
 from spikeport.trainer.measuring import SPREAD, energy_uj, spread
 from spikeport.trainer.ranks import process_group, share
@@ -49,7 +49,7 @@ def run_recipe(
     """Train and test; returns what to show, None in all processes but the first."""
     recipe = load_recipe(name, changes)
     config = recipe.training if bits is None else recipe.on_chip(bits)
-    for path in (out, best_path(out)) if config.validation else (out,):
+    for path in written_paths(out, config):
         inputs = (name, recipe.data.name, config.energy_profile, start, teacher)
         _io.check_out("--out", path, _io.CHECKPOINT, *inputs)
     with process_group(config.device):
