@@ -75,9 +75,15 @@ class Budget:
 
 @contextmanager
 def reading(path: str | os.PathLike[str], what: str) -> Iterator[h5py.File]:
-    """Open an HDF5 file to read it; errors are those of `naming`."""
-    with naming(path, what), open_file(path) as file:
-        yield file
+    """Open an HDF5 file to read it.
+
+    Raises:
+        InputError: as `naming`, or the file is sealed and was modified afterwards.
+    """
+    with naming(path, what):
+        check_seal(path)
+        with h5py.File(path, "r") as file:
+            yield file
 
 
 @contextmanager
@@ -100,16 +106,6 @@ def naming(path: str | os.PathLike[str], what: str) -> Iterator[None]:
         raise InputError(f"{path}: reading it needs more memory than is available") from error
     except (OSError, RuntimeError, LookupError, ValueError, TypeError, ArithmeticError) as error:
         raise InputError(f"{path}: not a {what} (HDF5) file, or damaged ({error})") from error
-
-
-def open_file(path: str | os.PathLike[str]) -> h5py.File:
-    """Open an HDF5 file for reading; h5py raises its own exceptions for a damaged file.
-
-    Raises:
-        InputError: the file is sealed and was modified afterwards.
-    """
-    check_seal(path)
-    return h5py.File(path, "r")
 
 
 @contextmanager
