@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from spikeport.network import DeployedNetwork, Input, Synapses
+from spikeport.network import DeployedNetwork
+from spikeport.network.network import Input, Synapses
 
 POOL_SUM = 2**31
 """No pooled sum is beyond this: they are int32."""

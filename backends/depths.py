@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
-from spikeport.backends.gaps import Gap
-from spikeport.network import DeployedNetwork, Synapses
+from spikeport.backends.unsupported import Gap
+from spikeport.network import DeployedNetwork
+from spikeport.network.network import Synapses
 
 Cost = Callable[[Synapses], int]
 """Chip steps that a connection takes."""

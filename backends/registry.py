@@ -6,13 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from spikeport.backends.gaps import Gap
+from spikeport.backends.unsupported import Gap
 from spikeport.errors import InputError
-from spikeport.float_network import FloatNetwork
-from spikeport.network import DeployedNetwork
-from spikeport.probe import Probe, Record, record_items
-from spikeport.runs import Run
-from spikeport.samples import Samples
+from spikeport.network import DeployedNetwork, FloatNetwork
+from spikeport.runs import Probe, Record, Run, Samples, record_items
 
 Takes = Literal["deployed", "float"]
 LAVA_LACKS = (
@@ -159,7 +156,7 @@ def _own() -> Status:
 
 
 def _norse() -> Status:
-    from spikeport.backends.norse_backend import norse_status
+    from spikeport.backends.norse import norse_status
 
     return Status(*norse_status())
 
@@ -177,25 +174,25 @@ def _lava_gaps(network: Any) -> tuple[Gap, ...]:
 
 
 def _run_float(network: Any, samples: Samples, **options: Any) -> Run:
-    from spikeport.simulators.float_nir import run_float
+    from spikeport.simulators import run_float
 
     return run_float(network, samples, **options)
 
 
 def _run_norse(network: Any, samples: Samples, **options: Any) -> Run:
-    from spikeport.backends.norse_backend import run_norse
+    from spikeport.backends.norse import run_norse
 
     return run_norse(network, samples, **options)
 
 
 def _run_native(network: Any, samples: Samples, **options: Any) -> Run:
-    from spikeport.simulators.native import run_native
+    from spikeport.simulators import run_native
 
     return run_native(network, samples, **options)
 
 
 def _run_reference(network: Any, samples: Samples, **options: Any) -> Run:
-    from spikeport.simulators.reference import run_reference
+    from spikeport.simulators import run_reference
 
     return run_reference(network, samples, **options)
 

@@ -45,7 +45,7 @@ class Engine(Protocol):
 
 def native(network: DeployedNetwork, spikes: Spikes, threads: int) -> Run:
     """Chip integers; the call as a user makes it, checks and event counts included."""
-    from spikeport.simulators.native import run_native
+    from spikeport.simulators import run_native
 
     def run(variant: Variant, count: bool) -> Mapping[str, int]:
         totals: dict[str, int] = {}
@@ -59,8 +59,8 @@ def native(network: DeployedNetwork, spikes: Spikes, threads: int) -> Run:
 
 def float_nir(network: DeployedNetwork, spikes: Spikes, threads: int) -> Run:
     """Our NumPy simulation of the network as NIR, in float32."""
-    from spikeport.export.nir_deployed import float_view
-    from spikeport.simulators.float_nir import run_float
+    from spikeport.export.nir.deployed import float_view
+    from spikeport.simulators import run_float
 
     view = float_view(network)
 

@@ -27,14 +27,11 @@ from benchmarks.networks import CASES
 from benchmarks.prepare import prepared
 from benchmarks.scaling import ACTIVITY, SERIES, grown
 from benchmarks.table import print_table
-from spikeport.files import write_text
 from spikeport.network import DeployedNetwork
-from spikeport.probe import RECORDABLE
-from spikeport.runs import Run
-from spikeport.simulators.native import run_native
-from spikeport.simulators.reference import run_reference
-from spikeport.simulators.reference_check import check_neurons, sampled_record
-from spikeport.trace_comparison import TraceComparison, compare_runs
+from spikeport.runs import RECORDABLE, Run
+from spikeport.simulators import check_neurons, run_native, run_reference, sampled_record
+from spikeport.storage import write_text
+from spikeport.traces import TraceComparison, compare_runs
 
 ACTIVITIES = (0.02, 0.1, 0.3)
 WHOLE = ("mlp", "deep", "recurrent")

@@ -24,7 +24,7 @@ from benchmarks.networks import CASES
 from benchmarks.prepare import prepared
 from benchmarks.table import print_table
 from spikeport.network import DeployedNetwork
-from spikeport.simulators.native import run_native
+from spikeport.simulators import run_native
 
 REPEATS = 5
 COLUMNS = ("network", "input", "us per sample-step", "loops", "neurons", "counts", "copies",

@@ -9,8 +9,8 @@ import argparse
 import time
 
 from benchmarks.networks import dense_chain, random_spikes
-from spikeport.probe import RECORDABLE
-from spikeport.simulators.native import run_native
+from spikeport.runs import RECORDABLE
+from spikeport.simulators import run_native
 
 REPEATS = 3
 SIZES = (64, 32, 10)

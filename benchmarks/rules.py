@@ -20,8 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.table import print_table
-from spikeport.files import write_text
-from spikeport.toml_table import parse_change
+from spikeport.storage import parse_change, write_text
 from spikeport.trainer import load_dataset, load_recipe, measure_accuracy, train
 from spikeport.trainer.rules import Rule
 

@@ -27,9 +27,9 @@ from benchmarks.networks import Sketch, dense_chain, random_spikes
 from benchmarks.prepare import facts
 from benchmarks.stored import load_facts, store
 from benchmarks.table import print_table, si
-from spikeport.files import write_text
 from spikeport.network import DeployedNetwork
-from spikeport.simulators.native import run_native
+from spikeport.simulators import run_native
+from spikeport.storage import write_text
 
 ACTIVITY = 0.1
 CAP_S = 1800.0

@@ -79,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 print_rows(facts, activity, rows)
     print_headline(report["rows"])
     if chosen.json:
-        from spikeport.files import write_text
+        from spikeport.storage import write_text
 
         write_text(chosen.json, json.dumps(report, indent=1) + "\n")
     return 0

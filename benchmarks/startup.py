@@ -17,7 +17,7 @@ import numpy as np
 
 from benchmarks.networks import dense_chain
 from benchmarks.table import print_table
-from spikeport.network_file import save_network
+from spikeport.network import save_network
 
 CLI = "from spikeport.cli import main; main()"
 REPEATS = 5

@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport.network import DeployedNetwork
-from spikeport.network_file import load_network, save_network
+from spikeport.network import DeployedNetwork, load_network, save_network
 
 _NETWORK, _SPIKES, _FACTS = "network.spikeport", "spikes.npy", "facts.json"
 

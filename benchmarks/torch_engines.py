@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from benchmarks.engines import Run, Variant
-from spikeport.fixed_point import DECAY_UNITY
-from spikeport.network import Conv2d, DeployedNetwork, Population, Synapses
+from spikeport.network import DeployedNetwork
+from spikeport.network.fixed_point import DECAY_UNITY
+from spikeport.network.network import Conv2d, Population, Synapses
 
 DT_S = 0.001
 

@@ -28,14 +28,14 @@ from torch.nn import functional
 
 from benchmarks.children import ChildError, answer, exit_on_terminate
 from benchmarks.table import print_table
-from spikeport.chip_training import to_chip
-from spikeport.files import write_text
-from spikeport.network import Coding, Input
+from spikeport.network.network import Coding, Input
+from spikeport.storage import write_text
 from spikeport.trainer.chip import AnyNetwork, ChipNetwork
-from spikeport.trainer.chip_passes import spiking_pass
+from spikeport.trainer.chip.passes import spiking_pass
 from spikeport.trainer.models import PUBLISHED, published_lif, small_conv
 from spikeport.trainer.network import SpikingNetwork
 from spikeport.trainer.rules import Rule
+from spikeport.workflow import to_chip
 
 CLASSES = 10
 SCALE = 32.0

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from spikeport.errors import InputError
-from spikeport.trained_model import Array, BatchNormLayer, ConvLayer, LinearLayer
+from spikeport.network import BatchNormLayer, ConvLayer, LinearLayer
+from spikeport.network.trained_model import Array
 
 WeightAndBias = tuple[Array, Array]
 

@@ -24,22 +24,23 @@ import nir
 import numpy as np
 
 from spikeport.export.batch_norm import WeightAndBias, fold_batch_norm, weight_and_bias
-from spikeport.export.nir_fields import Shape
-from spikeport.export.nir_graph import Edge, make_graph
-from spikeport.export.nir_shapes import output_shape
-from spikeport.float_network import FloatNetwork
-from spikeport.network import Reset
-from spikeport.part_rules import fail
-from spikeport.trained_model import (
+from spikeport.export.nir import make_graph
+from spikeport.export.nir.fields import Shape
+from spikeport.export.nir.graph import Edge
+from spikeport.export.nir.shapes import output_shape
+from spikeport.network import (
     AvgPoolLayer,
     BatchNormLayer,
     ConvLayer,
+    FloatNetwork,
     Layer,
     LIFLayer,
     LILayer,
     LinearLayer,
     TrainedModel,
 )
+from spikeport.network.network import Reset
+from spikeport.network.part_rules import fail
 
 DEFAULT_DT_S = 1e-4
 """snnTorch 1.0.0 imports NIR with this fixed time step; only dt / tau matters to the others."""

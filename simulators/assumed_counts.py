@@ -18,11 +18,12 @@ from typing import Any
 import numpy as np
 
 from spikeport.errors import InputError
-from spikeport.network import Coding, DeployedNetwork
-from spikeport.part_rules import MAX_SIZE, integer
+from spikeport.network import DeployedNetwork
+from spikeport.network.network import Coding
+from spikeport.network.part_rules import MAX_SIZE, integer
 from spikeport.runs import EventCounts
 from spikeport.simulators.counts import event_counts, fan_out
-from spikeport.strict_json import parse_json
+from spikeport.storage import parse_json
 
 SAMPLES = 1000
 """Counts are integers, so they are given for this many samples."""

@@ -5,7 +5,7 @@ reaches the same synapses every time, so synaptic events are
 
     sum over source neurons of (messages delivered) * (synapses reached)
 
-in int64. Source of the definitions: `spikeport.runs.EventCounts`.
+in int64. Source of the definitions: `spikeport.runs.run.EventCounts`.
 """
 
 from __future__ import annotations
@@ -16,17 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport.geometry import pooled_index, taps_per_position
-from spikeport.network import (
-    Conv1d,
-    Conv2d,
-    Dense,
-    DeployedNetwork,
-    Input,
-    Shape,
-    SumPool2d,
-    Synapses,
-)
+from spikeport.network import DeployedNetwork
+from spikeport.network.geometry import pooled_index, taps_per_position
+from spikeport.network.network import Conv1d, Conv2d, Dense, Input, Shape, SumPool2d, Synapses
 from spikeport.runs import Counts, EventCounts
 
 PerNeuron = NDArray[np.int64]

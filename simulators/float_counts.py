@@ -8,13 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeport.errors import InputError
-from spikeport.export.lower import lower
-from spikeport.export.lowered import FloatConnection
-from spikeport.export.rounding import integer_connection
-from spikeport.float_network import FloatNetwork
-from spikeport.network import Reset, Shape
-from spikeport.runs import EventCounts, Run
-from spikeport.samples import Samples, check_float_samples
+from spikeport.export.quantize.lower import lower
+from spikeport.export.quantize.lowered import FloatConnection
+from spikeport.export.quantize.rounding import integer_connection
+from spikeport.network import FloatNetwork
+from spikeport.network.network import Reset, Shape
+from spikeport.runs import EventCounts, Run, Samples, check_float_samples
 from spikeport.simulators.counts import PerNeuron, fan_out, input_messages
 
 

@@ -16,7 +16,8 @@ from itertools import product
 
 import numpy as np
 
-from spikeport.fixed_point import (
+from spikeport.network import DeployedNetwork
+from spikeport.network.fixed_point import (
     ACTIVATION_SHIFT,
     DECAY_BITS,
     DECAY_UNITY,
@@ -24,12 +25,11 @@ from spikeport.fixed_point import (
     STATE_MAX,
     STATE_WRAP,
 )
-from spikeport.network import (
+from spikeport.network.network import (
     BiasInjection,
     Conv1d,
     Convolution,
     Dense,
-    DeployedNetwork,
     Population,
     ReadoutKind,
     Reset,
@@ -38,9 +38,7 @@ from spikeport.network import (
     Synapses,
     threshold_state,
 )
-from spikeport.probe import Record
-from spikeport.runs import EventCounts, Run
-from spikeport.samples import Samples, at_step, check_samples, sample_count
+from spikeport.runs import EventCounts, Record, Run, Samples, at_step, check_samples, sample_count
 from spikeport.simulators.results import assembled_run, empty_trace, keep
 
 Synapse = tuple[int, int]

@@ -19,10 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeport.errors import InputError
-from spikeport.network import BiasInjection, DeployedNetwork, Population, Shape, Synapses
-from spikeport.probe import Probe
-from spikeport.runs import Chosen, Run, Trace
-from spikeport.samples import Samples, check_samples, sample_count
+from spikeport.network import DeployedNetwork
+from spikeport.network.network import BiasInjection, Population, Shape, Synapses
+from spikeport.runs import Chosen, Probe, Run, Samples, Trace, check_samples, sample_count
 from spikeport.simulators.reference import (
     Synapse,
     afferents,
@@ -31,7 +30,7 @@ from spikeport.simulators.reference import (
     int32,
     neuron_step,
 )
-from spikeport.trace_comparison import TraceComparison, compare_runs
+from spikeport.traces import TraceComparison, compare_runs
 
 _Messages = Mapping[str, NDArray[Any]]
 """Per source (T, B, N)."""

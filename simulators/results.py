@@ -12,9 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from spikeport.network import DeployedNetwork
-from spikeport.probe import RECORDABLE as RECORDABLE
-from spikeport.probe import Record, selection
-from spikeport.runs import EventCounts, Run, Trace
+from spikeport.runs import RECORDABLE as RECORDABLE
+from spikeport.runs import EventCounts, Record, Run, Trace, selection
 
 
 def empty_trace(network: DeployedNetwork, samples: int, record: Record) -> Trace:

@@ -13,17 +13,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport import part_rules as rules
 from spikeport.errors import InputError
-from spikeport.network import DeployedNetwork, Input
-from spikeport.probe import Record
-from spikeport.runs import Run
-from spikeport.sample_axes import batch_shape
-from spikeport.samples import Samples, check_samples, sample_count
+from spikeport.network import DeployedNetwork
+from spikeport.network import part_rules as rules
+from spikeport.network.network import Input
+from spikeport.runs import (
+    Record,
+    Run,
+    Samples,
+    StreamState,
+    batch_shape,
+    check_samples,
+    longest_delay,
+    sample_count,
+)
+from spikeport.runs.stream_state import check_state, first_state
 from spikeport.simulators.native.plan import plan_of
 from spikeport.simulators.native.simulate import MEMORY_BYTES, run_plan
 from spikeport.simulators.results import empty_trace
-from spikeport.stream_state import StreamState, check_state, first_state, longest_delay
 
 
 class Stream:

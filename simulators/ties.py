@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport.divergence import Divergence
 from spikeport.errors import InputError
-from spikeport.export.nir_graph import schedule
-from spikeport.float_network import FloatNetwork
+from spikeport.export.nir.graph import schedule
+from spikeport.network import FloatNetwork
 from spikeport.runs import Run
+from spikeport.traces import Divergence
 
 DEFAULT_TOLERANCE = 1e-9
 """Relative to the threshold; rounding in float64 stays orders of magnitude below it."""

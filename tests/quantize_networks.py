@@ -11,11 +11,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from spikeport.export.quantize import QuantizationResult, QuantizeConfig, quantize
-from spikeport.float_network import FloatNetwork
-from spikeport.network import Coding, Input, Reset
-from spikeport.samples import Samples
-from spikeport.simulators.float_nir import run_float
-from spikeport.simulators.native import run_native
+from spikeport.network import FloatNetwork
+from spikeport.network.network import Coding, Input, Reset
+from spikeport.runs import Samples
+from spikeport.simulators import run_float, run_native
 
 DT = 1e-3
 

@@ -13,8 +13,9 @@ import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from spikeport import fixed_point as fx
-from spikeport.network import (
+from spikeport.network import DeployedNetwork
+from spikeport.network import fixed_point as fx
+from spikeport.network.network import (
     BiasInjection,
     Coding,
     Connection,
@@ -22,7 +23,6 @@ from spikeport.network import (
     Conv2d,
     Convolution,
     Dense,
-    DeployedNetwork,
     Input,
     Population,
     Readout,
@@ -31,7 +31,7 @@ from spikeport.network import (
     Shape,
     SumPool2d,
 )
-from spikeport.samples import SampleSet
+from spikeport.runs import SampleSet
 
 EXPONENTS = range(fx.WEIGHT_EXPONENT_MIN, fx.WEIGHT_EXPONENT_MAX + 1)
 MAX_PAYLOADS = (1, 255, 2**18, fx.PAYLOAD_MAX)

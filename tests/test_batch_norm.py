@@ -7,7 +7,7 @@ import pytest
 
 from spikeport.errors import InputError
 from spikeport.export.batch_norm import fold_batch_norm
-from spikeport.trained_model import BatchNormLayer, ConvLayer, LinearLayer
+from spikeport.network import BatchNormLayer, ConvLayer, LinearLayer
 
 RNG = np.random.default_rng(1)
 

@@ -15,17 +15,18 @@ from hypothesis import strategies as st
 
 from spikeport import check
 from spikeport.backends.bounds import sum_bound
-from spikeport.backends.check import list_targets
 from spikeport.backends.lava.environment import VARIABLE
 from spikeport.backends.lava.schedule import schedule
-from spikeport.backends.loihi import LOIHI1
+from spikeport.backends.target_check import list_targets
+from spikeport.backends.targets import LOIHI1
+from spikeport.energy import load_profile
 from spikeport.errors import InputError
-from spikeport.network import (
+from spikeport.network import DeployedNetwork, save_network
+from spikeport.network.network import (
     BiasInjection,
     Coding,
     Conv2d,
     Dense,
-    DeployedNetwork,
     Input,
     Population,
     Readout,
@@ -33,9 +34,7 @@ from spikeport.network import (
     SumPool2d,
     Synapses,
 )
-from spikeport.network_file import save_network
-from spikeport.profile import load_profile
-from spikeport.simulators.reference import run_reference
+from spikeport.simulators import run_reference
 from tests.strategies import networks
 from tests.test_cli import call
 

@@ -19,16 +19,15 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from spikeport import fixed_point as fx
-from spikeport.chip_training import to_chip
-from spikeport.energy import estimate_energy
+from spikeport.energy import estimate_energy, load_profile
 from spikeport.errors import InputError
 from spikeport.export import QuantizeConfig, export_float
-from spikeport.network import (
+from spikeport.network import DeployedNetwork
+from spikeport.network import fixed_point as fx
+from spikeport.network.network import (
     Coding,
     Conv2d,
     Dense,
-    DeployedNetwork,
     Input,
     Population,
     Readout,
@@ -36,11 +35,8 @@ from spikeport.network import (
     Reset,
     SumPool2d,
 )
-from spikeport.profile import load_profile
-from spikeport.runs import Run, Trace
-from spikeport.samples import SampleSet, encode_samples
-from spikeport.simulators.native import run_native
-from spikeport.simulators.reference import run_reference
+from spikeport.runs import Run, SampleSet, Trace, encode_samples
+from spikeport.simulators import run_native, run_reference
 from spikeport.trainer import (
     LI,
     LIF,
@@ -57,16 +53,16 @@ from spikeport.trainer import (
     small_conv,
     train,
 )
-from spikeport.trainer.chip_grid import Grid, bias_integers
-from spikeport.trainer.chip_neurons import _stepwise, run_population
-from spikeport.trainer.chip_passes import rate_scores, spiking_pass
-from spikeport.trainer.chip_sums import weighted
-from spikeport.trainer.deployed import weighted_sum
-from spikeport.trainer.energy_loss import model_of
-from spikeport.trainer.energy_model import message_rate
-from spikeport.trainer.measuring import count_and_price, energy_uj
-from spikeport.trainer.starting import first_network
-from spikeport.workflow import quantize
+from spikeport.trainer.chip.grid import Grid, bias_integers
+from spikeport.trainer.chip.neurons import _stepwise, run_population
+from spikeport.trainer.chip.passes import rate_scores, spiking_pass
+from spikeport.trainer.chip.sums import weighted
+from spikeport.trainer.energy.loss import model_of
+from spikeport.trainer.energy.model import message_rate
+from spikeport.trainer.loop.start import first_network
+from spikeport.trainer.measure.deployed import weighted_sum
+from spikeport.trainer.measure.metrics import count_and_price, energy_uj
+from spikeport.workflow import quantize, to_chip
 from tests.strategies import networks, samples_for
 
 CONFIG = TrainConfig(widths=(6, 12), steps=4, epochs=4, batch_size=32)

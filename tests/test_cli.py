@@ -18,9 +18,9 @@ import pytest
 import safetensors.numpy
 
 from spikeport.cli import main
-from spikeport.network_file import load_network, save_network
+from spikeport.network import load_network, save_network
 from spikeport.trainer import load_checkpoint
-from spikeport.trainer.distilling import digest
+from spikeport.trainer.loop.distillation import digest
 
 Spikeport = Callable[..., tuple[int, str, str]]
 

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 
 from spikeport import assumed_counts, estimate_energy, load_profile, run_native
-from spikeport import network as parts
 from spikeport.errors import InputError
-from spikeport.network import Coding, DeployedNetwork, Input
-from spikeport.network_file import load_network, save_network
-from spikeport.simulators.assumed_counts import load_counts
+from spikeport.network import DeployedNetwork, load_network, save_network
+from spikeport.network import network as parts
+from spikeport.network.network import Coding, Input
+from spikeport.simulators import load_counts
 from tests.test_cli import call, one_line
 
 untyped: Any = parts  # accepts values of undeclared types, as users pass them

@@ -11,13 +11,12 @@ import pytest
 
 from spikeport.backends.lava import lava_status
 from spikeport.cli import _judge
-from spikeport.network import Coding, Dense, DeployedNetwork, Input, Population, Readout
-from spikeport.network_file import save_network
-from spikeport.probe import RECORDABLE
-from spikeport.runs import Run
-from spikeport.simulators.native import run_native
-from spikeport.trace_file import write_trace
-from spikeport.trace_reader import read_trace
+from spikeport.network import DeployedNetwork, save_network
+from spikeport.network.network import Coding, Dense, Input, Population, Readout
+from spikeport.runs import RECORDABLE, Run
+from spikeport.simulators import run_native
+from spikeport.traces import read_trace
+from spikeport.traces.writer import write_trace
 from tests.test_cli import Spikeport, one_line, spikeport
 from tests.test_trace_comparison import changed
 

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from numpy.typing import NDArray
 
-from spikeport.network import (
+from spikeport.network import DeployedNetwork
+from spikeport.network.network import (
     Conv1d,
     Conv2d,
     Dense,
-    DeployedNetwork,
     Input,
     Population,
     Readout,
@@ -22,9 +22,9 @@ from spikeport.network import (
     Synapses,
 )
 from spikeport.runs import EventCounts
+from spikeport.simulators import run_native, run_reference
 from spikeport.simulators.counts import fan_out
-from spikeport.simulators.native import run_native
-from spikeport.simulators.reference import run_reference, synapses
+from spikeport.simulators.reference import synapses
 from tests.strategies import networks
 
 

@@ -14,7 +14,7 @@ import torch
 from spikeport.report.diagnosis import render_diagnosis
 from spikeport.report.plots import Values, histogram, line_chart, nice_ticks
 from spikeport.trainer import Diagnosis, TrainConfig, diagnose, load_digits_split, train
-from spikeport.trainer.diagnosis import Activity
+from spikeport.trainer.diagnosis.diagnosis import Activity
 from tests.test_cli import call
 from tests.test_report import Page
 

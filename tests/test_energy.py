@@ -9,26 +9,33 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spikeport.band import LEVELS, Band
-from spikeport.energy import estimate_energy
+from spikeport.energy import (
+    LEVELS,
+    Band,
+    Link,
+    SynapseKind,
+    Wiring,
+    estimate_energy,
+    load_profile,
+    wiring,
+)
+from spikeport.energy.profile import CountsZeros
 from spikeport.errors import InputError
-from spikeport.network import (
+from spikeport.network import DeployedNetwork
+from spikeport.network.network import (
     BiasInjection,
     Coding,
     Conv1d,
     Conv2d,
     Convolution,
     Dense,
-    DeployedNetwork,
     Input,
     Population,
     Readout,
     ReadoutKind,
 )
-from spikeport.profile import CountsZeros, load_profile
 from spikeport.runs import EventCounts
-from spikeport.simulators.native import run_native
-from spikeport.wiring import Link, SynapseKind, Wiring, wiring
+from spikeport.simulators import run_native
 from tests.strategies import networks, samples_for
 
 LOIHI1 = load_profile("loihi1")

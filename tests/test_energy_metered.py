@@ -13,14 +13,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spikeport.band import LEVELS, Band
-from spikeport.energy import estimate_energy
-from spikeport.energy_report import EnergyReport
-from spikeport.network import Dense, DeployedNetwork, Input, Population, Readout
-from spikeport.profile import load_profile
+from spikeport.energy import (
+    LEVELS,
+    Band,
+    EnergyReport,
+    Link,
+    SynapseKind,
+    Wiring,
+    estimate_energy,
+    load_profile,
+)
+from spikeport.network import DeployedNetwork
+from spikeport.network.network import Dense, Input, Population, Readout
 from spikeport.runs import EventCounts
-from spikeport.simulators.native import run_native
-from spikeport.wiring import Link, SynapseKind, Wiring
+from spikeport.simulators import run_native
 from tests.pilotnet import FILE, pilotnet
 
 LOIHI1 = load_profile("loihi1")

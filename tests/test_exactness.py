@@ -15,7 +15,7 @@ from benchmarks import exactness
 from benchmarks.networks import Case, dense_chain
 from benchmarks.scaling import Series
 from spikeport.runs import Run
-from spikeport.simulators.native import run_native
+from spikeport.simulators import run_native
 from tests.test_benchmarks import NETWORKS, residual
 from tests.test_trace_comparison import changed
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from spikeport.errors import CheckFailedError
-from spikeport.network_file import save_network
+from spikeport.network import save_network
 from spikeport.simulators.results import spikeport_version
 from tests.test_cli import Spikeport, folder, one_line, spikeport
 from tests.test_lava_faults import network
@@ -43,7 +43,7 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], None]:
         def load_network(path: Path) -> NoReturn:
             raise error
 
-        monkeypatch.setattr("spikeport.network_file.load_network", load_network)
+        monkeypatch.setattr("spikeport.network.file.load_network", load_network)
 
     return arrange
 

@@ -15,7 +15,7 @@ import pytest
 
 from spikeport.cli import main
 from spikeport.errors import InputError
-from spikeport.network_file import save_network
+from spikeport.network import save_network
 from spikeport.trainer import load_checkpoint
 from tests.test_lava_faults import network
 
@@ -121,7 +121,7 @@ def main_exits(code: int) -> None:
 def test_a_compiler_cache_that_cannot_be_written(tmp_path: Path) -> None:
     save_network(network(), tmp_path / "n.spikeport")
     script = (
-        "import sys, numpy; from spikeport.network_file import load_network\n"
+        "import sys, numpy; from spikeport.network.file import load_network\n"
         "from spikeport.simulators.native import run_native\n"
         "run = run_native(load_network(sys.argv[1]), numpy.ones((1, 30), int))\n"
         "print(run.counts.spikes)\n"

@@ -18,8 +18,9 @@ from pathlib import Path
 import pytest
 
 from spikeport.errors import InputError, OutputError
-from spikeport.files import SUFFIX, check_output, replacing, write_bytes, write_text
-from spikeport.hdf5_file import writing
+from spikeport.storage import check_output, write_bytes, write_text
+from spikeport.storage.files import SUFFIX, replacing
+from spikeport.storage.hdf5 import writing
 from tests.test_lava_surroundings import in_mounts, needs_mounts
 
 LARGE = 4 << 20
@@ -35,7 +36,7 @@ def named(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bo
 
 def run(script: str, *arguments: object, named: bool = False) -> subprocess.Popen[str]:
     """A process that has `sys`, `os` and the functions of `files`."""
-    head = "import os, sys, time\nfrom spikeport.files import replacing, write_bytes\n"
+    head = "import os, sys, time\nfrom spikeport.storage.files import replacing, write_bytes\n"
     head += "del os.O_TMPFILE\n" if named else ""
     command = [sys.executable, "-c", head + script, *map(str, arguments)]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -371,7 +372,7 @@ def test_a_name_that_is_too_long(tmp_path: Path) -> None:
 @pytest.mark.parametrize("room", ["size=64k", "nr_inodes=3"])
 def test_a_file_system_without_room(tmp_path: Path, room: str, named: bool) -> None:
     script = (
-        "import os, pathlib, sys\nfrom spikeport.files import write_bytes\n"
+        "import os, pathlib, sys\nfrom spikeport.storage.files import write_bytes\n"
         "from spikeport.errors import OutputError\n"
     )
     script += "del os.O_TMPFILE\n" if named else ""

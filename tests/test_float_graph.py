@@ -9,9 +9,7 @@ import pytest
 
 from spikeport.errors import InputError
 from spikeport.export.float_graph import export_float
-from spikeport.network import Coding, Input, Reset
-from spikeport.simulators.float_nir import run_float
-from spikeport.trained_model import (
+from spikeport.network import (
     AvgPoolLayer,
     BatchNormLayer,
     ConvLayer,
@@ -20,6 +18,8 @@ from spikeport.trained_model import (
     LinearLayer,
     TrainedModel,
 )
+from spikeport.network.network import Coding, Input, Reset
+from spikeport.simulators import run_float
 
 PIXELS = Input("pixels", (1, 8, 8), Coding.GRADED, 0, 255, 255.0)
 

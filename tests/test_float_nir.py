@@ -10,12 +10,11 @@ import numpy as np
 import pytest
 
 from spikeport.errors import InputError
-from spikeport.export.nir_graph import make_graph
-from spikeport.export.nir_reader import read_nir
-from spikeport.float_network import FloatNetwork
-from spikeport.network import Coding, Input, Reset
+from spikeport.export.nir import make_graph, read_nir
+from spikeport.network import FloatNetwork
+from spikeport.network.network import Coding, Input, Reset
 from spikeport.runs import Run
-from spikeport.simulators.float_nir import run_float
+from spikeport.simulators import run_float
 
 DT = 1e-3
 F = np.float64

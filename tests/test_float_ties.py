@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from spikeport.errors import InputError
-from spikeport.export.nir_graph import make_graph
-from spikeport.float_network import FloatNetwork
-from spikeport.network import Coding, Input
+from spikeport.export.nir import make_graph
+from spikeport.network import FloatNetwork
+from spikeport.network.network import Coding, Input
 from spikeport.runs import Run, Trace
-from spikeport.simulators.float_nir import run_float
+from spikeport.simulators import run_float
 from spikeport.simulators.ties import compare_float
 
 

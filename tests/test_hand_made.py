@@ -10,18 +10,17 @@ import pytest
 import torch
 
 from spikeport import evaluate, evaluate_deployed, record_to, run, run_sharded
-from spikeport import fixed_point as fx
-from spikeport import network as parts
 from spikeport.errors import InputError
-from spikeport.network import Coding, DeployedNetwork
-from spikeport.network_file import load_network, save_network
-from spikeport.probe import Probe
-from spikeport.simulators.native import run_native
-from spikeport.simulators.reference import run_reference
-from spikeport.simulators.stream import Stream
+from spikeport.network import DeployedNetwork, load_network, save_network
+from spikeport.network import fixed_point as fx
+from spikeport.network import network as parts
+from spikeport.network.network import Coding
+from spikeport.runs import Probe
+from spikeport.simulators import Stream, run_native, run_reference
 from spikeport.trainer import LIF
 from spikeport.trainer.chip import ChipNetwork
-from spikeport.trainer.network import Node, SpikingNetwork
+from spikeport.trainer.network import SpikingNetwork
+from spikeport.trainer.network.network import Node
 
 untyped: Any = parts  # accepts values of undeclared types, as users pass them
 BiasInjection = untyped.BiasInjection

@@ -10,13 +10,13 @@ import h5py
 import numpy as np
 import pytest
 
-from spikeport.hdf5_file import reading, writing
+from spikeport.storage.hdf5 import reading, writing
 
 SCRIPT = """
 import resource, sys
 import numpy as np
 from spikeport.errors import OutputError
-from spikeport.hdf5_file import writing
+from spikeport.storage.hdf5 import writing
 path, limit = sys.argv[1], int(sys.argv[2])
 resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 rng = np.random.default_rng(0)

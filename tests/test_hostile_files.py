@@ -24,26 +24,24 @@ import safetensors.numpy
 import torch
 from safetensors.torch import save
 
+from spikeport.energy import load_profile
 from spikeport.errors import InputError
 from spikeport.export import read_nir, write_nir
-from spikeport.float_network import FloatNetwork
-from spikeport.hdf5_seal import SIZE, check_seal, seal, sealed
-from spikeport.network import Conv2d, Dense, DeployedNetwork, Input, Population, Readout
-from spikeport.network_file import load_network, save_network
-from spikeport.part_rules import MAX_STEPS
-from spikeport.profile import load_profile
+from spikeport.network import DeployedNetwork, FloatNetwork, load_network, save_network
+from spikeport.network.network import Conv2d, Dense, Input, Population, Readout
+from spikeport.network.part_rules import MAX_STEPS
+from spikeport.runs import load_state
 from spikeport.sharding.store import load_shard
-from spikeport.stream_file import load_state
-from spikeport.strict_json import parse_json
-from spikeport.tensor_file import with_digest
-from spikeport.toml_table import parse_change
-from spikeport.trace_comparison import compare_files
-from spikeport.trace_reader import read_trace
+from spikeport.storage import check_seal, parse_change, parse_json, sealed
+from spikeport.storage.hdf5_seal import SIZE, seal
+from spikeport.storage.tensors import with_digest
+from spikeport.traces import compare_files, read_trace
 from spikeport.trainer import load_checkpoint
-from spikeport.trainer.data_events import Binning
-from spikeport.trainer.data_files import read_idx
-from spikeport.trainer.data_folder import decode
-from spikeport.trainer.data_npz import load_events, load_npz
+from spikeport.trainer.data import load_npz
+from spikeport.trainer.data.events import Binning
+from spikeport.trainer.data.files import read_idx
+from spikeport.trainer.data.folder import decode
+from spikeport.trainer.data.npz import load_events
 from spikeport.trainer.recipe import load_recipe
 from tests.fuzz.fingerprints import fingerprint
 from tests.fuzz.kinds import KINDS, chip

@@ -12,10 +12,10 @@ import pytest
 
 from spikeport.cli import main
 from spikeport.errors import InputError
-from spikeport.labels import check_classes, check_labels, output_count
 from spikeport.ladder import climb
-from spikeport.network import Coding, Dense, DeployedNetwork, Input, Population, Readout
-from spikeport.network_file import save_network
+from spikeport.network import DeployedNetwork, save_network
+from spikeport.network.network import Coding, Dense, Input, Population, Readout
+from spikeport.runs import check_classes, check_labels, output_count
 from spikeport.trainer import (
     TrainConfig,
     build_network,
@@ -25,7 +25,7 @@ from spikeport.trainer import (
     save_checkpoint,
     train,
 )
-from spikeport.trainer.checkpoint import Checkpoint
+from spikeport.trainer.loop import Checkpoint
 
 Spikeport = Callable[..., tuple[int, str, str]]
 T = 3

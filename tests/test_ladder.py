@@ -12,16 +12,15 @@ import torch
 from torch import nn
 
 from spikeport.backends.lava import lava_status
-from spikeport.chip_training import to_chip
-from spikeport.demo import run_demo
-from spikeport.drift import Limits
 from spikeport.errors import BackendUnavailableError, InputError
 from spikeport.export import QuantizeConfig
-from spikeport.ladder import LadderConfig, climb
-from spikeport.network import Reset
+from spikeport.ladder import LadderConfig, climb, run_demo
+from spikeport.network.network import Reset
+from spikeport.parity import Limits
 from spikeport.report.html import render_html
 from spikeport.trainer import LIF, Dataset, Node, SpikingNetwork, TrainConfig, load_digits_split
 from spikeport.trainer.chip import AnyNetwork
+from spikeport.workflow import to_chip
 
 LOOSE = Limits(max_drop_points=100.0, max_spike_change=100.0)
 """Untrained networks on few samples may change arbitrarily, except between exact stages."""

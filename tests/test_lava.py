@@ -21,14 +21,14 @@ from spikeport.backends.lava.environment import lava_python
 from spikeport.backends.lava.program import build_program
 from spikeport.backends.lava.schedule import schedule
 from spikeport.errors import BackendUnavailableError, InputError
-from spikeport.fixed_point import PAYLOAD_MAX, PAYLOAD_MIN, STATE_MAX
-from spikeport.network import (
+from spikeport.network import DeployedNetwork
+from spikeport.network.fixed_point import PAYLOAD_MAX, PAYLOAD_MIN, STATE_MAX
+from spikeport.network.network import (
     BiasInjection,
     Coding,
     Conv1d,
     Conv2d,
     Dense,
-    DeployedNetwork,
     Input,
     Population,
     Readout,
@@ -36,10 +36,9 @@ from spikeport.network import (
     Reset,
     SumPool2d,
 )
-from spikeport.runs import Run
-from spikeport.samples import SampleSet, check_samples
-from spikeport.simulators.native import run_native
-from spikeport.trace_comparison import compare_files
+from spikeport.runs import Run, SampleSet, check_samples
+from spikeport.simulators import run_native
+from spikeport.traces import compare_files
 from spikeport.workflow import record_to
 from tests.strategies import networks, samples_for
 

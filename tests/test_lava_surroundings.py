@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from spikeport.backends.lava import run_lava
-from spikeport.simulators.native import run_native
+from spikeport.simulators import run_native
 from tests.test_lava_faults import (
     LONG,
     command_of,

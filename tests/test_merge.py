@@ -12,10 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spikeport.errors import InputError
-from spikeport.merge import merge_runs
-from spikeport.runs import Run, Trace
-from spikeport.samples import check_samples, sample_count, select
-from spikeport.simulators.reference import run_reference
+from spikeport.runs import Run, Trace, check_samples, merge_runs, sample_count, select
+from spikeport.simulators import run_reference
 from tests.strategies import networks, samples_for
 
 RECORD = ("spikes", "u", "v")

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from spikeport.errors import CheckFailedError, InputError
-from spikeport.network import (
+from spikeport.network import DeployedNetwork
+from spikeport.network.network import (
     Coding,
     Conv1d,
     Conv2d,
     Dense,
-    DeployedNetwork,
     Input,
     Population,
     Readout,
@@ -27,11 +27,12 @@ from spikeport.network import (
     Synapses,
 )
 from spikeport.runs import Run
-from spikeport.simulators.native import population, run_native
+from spikeport.simulators import run_native, run_reference
+from spikeport.simulators.native import population
 from spikeport.simulators.native.components import components
 from spikeport.simulators.native.neurons import _decayed, _decayed_short
 from spikeport.simulators.native.plan import cut
-from spikeport.simulators.reference import decayed, run_reference
+from spikeport.simulators.reference import decayed
 from tests.strategies import networks, samples_for
 
 ALL = ("spikes", "u", "v")

@@ -8,20 +8,20 @@ import numpy as np
 import pytest
 
 from spikeport.errors import InputError
-from spikeport.network import (
+from spikeport.network import DeployedNetwork
+from spikeport.network.canonical import describe
+from spikeport.network.network import (
     BiasInjection,
     Coding,
     Conv1d,
     Conv2d,
     Dense,
-    DeployedNetwork,
     Input,
     Population,
     Readout,
     Reset,
     SumPool2d,
 )
-from spikeport.network_hash import describe
 
 
 def small(**changes: Any) -> DeployedNetwork:

@@ -13,8 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from spikeport.errors import InputError, OutputError
-from spikeport.network import DeployedNetwork
-from spikeport.network_file import load_network, save_network
+from spikeport.network import DeployedNetwork, load_network, save_network
 from tests.strategies import networks
 from tests.test_network import small
 

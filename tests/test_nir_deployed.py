@@ -12,19 +12,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from spikeport.errors import InputError
-from spikeport.export.nir_deployed import float_view
-from spikeport.export.nir_layout import view_notes
-from spikeport.export.nir_reader import read_nir
-from spikeport.export.nir_writer import write_nir
-from spikeport.export.unroll import connection_matrix, pool_matrix
-from spikeport.fixed_point import VTH_MAX
-from spikeport.float_network import FloatNetwork
-from spikeport.network import (
+from spikeport.export.nir import read_nir, write_nir
+from spikeport.export.nir.deployed import float_view
+from spikeport.export.nir.layout import view_notes
+from spikeport.export.nir.unroll import connection_matrix, pool_matrix
+from spikeport.network import DeployedNetwork, FloatNetwork
+from spikeport.network.fixed_point import VTH_MAX
+from spikeport.network.network import (
     Coding,
     Conv1d,
     Conv2d,
     Dense,
-    DeployedNetwork,
     Input,
     Population,
     Readout,
@@ -32,9 +30,8 @@ from spikeport.network import (
     Reset,
     SumPool2d,
 )
-from spikeport.samples import SampleSet
-from spikeport.simulators.float_nir import run_float
-from spikeport.simulators.native import run_native
+from spikeport.runs import SampleSet
+from spikeport.simulators import run_float, run_native
 from tests.strategies import networks, samples_for
 
 QUICK = settings(

@@ -11,14 +11,14 @@ import nir
 import numpy as np
 import pytest
 
-from spikeport import hdf5_file
 from spikeport.errors import InputError, OutputError
-from spikeport.export.nir_flatten import safe_names
-from spikeport.export.nir_graph import difference, make_graph
-from spikeport.export.nir_reader import IntegratorGain, read_nir
-from spikeport.export.nir_writer import write_nir
-from spikeport.float_network import FloatNetwork
-from spikeport.network import Coding, Input, Reset
+from spikeport.export.nir import make_graph, read_nir, write_nir
+from spikeport.export.nir.flatten import safe_names
+from spikeport.export.nir.graph import difference
+from spikeport.export.nir.reader import IntegratorGain
+from spikeport.network import FloatNetwork
+from spikeport.network.network import Coding, Input, Reset
+from spikeport.storage import hdf5 as hdf5_file
 
 DT = 1e-4
 RNG = np.random.default_rng(0)

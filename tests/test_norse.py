@@ -10,17 +10,14 @@ import nir
 import numpy as np
 import pytest
 
-from spikeport.backends.norse_backend import norse_status, run_norse
+from spikeport.backends.norse import norse_status, run_norse
 from spikeport.errors import BackendUnavailableError, InputError
 from spikeport.export.float_graph import export_float
-from spikeport.export.nir_graph import make_graph
-from spikeport.export.nir_reader import read_nir
-from spikeport.export.nir_writer import write_nir
-from spikeport.float_network import FloatNetwork
-from spikeport.network import Coding, Input, Reset
-from spikeport.simulators.float_nir import run_float
+from spikeport.export.nir import make_graph, read_nir, write_nir
+from spikeport.network import FloatNetwork, LIFLayer, LinearLayer, TrainedModel
+from spikeport.network.network import Coding, Input, Reset
+from spikeport.simulators import run_float
 from spikeport.simulators.ties import compare_float
-from spikeport.trained_model import LIFLayer, LinearLayer, TrainedModel
 from tests.test_float_graph import conv_model, series_model
 
 pytestmark = pytest.mark.skipif(norse_status()[0] is None, reason=norse_status()[1] or "present")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from spikeport.errors import InputError
-from spikeport.network_file import save_network
+from spikeport.network import save_network
 from spikeport.trainer import TrainConfig, load_digits_split, train
 from spikeport.trainer.config import Architecture
 from tests.test_cli import Spikeport, folder, one_line, spikeport

@@ -25,7 +25,12 @@ def test_wheel_holds_everything_under_one_name(tmp_path: Path) -> None:
         inside = relative if relative.parts[0] == "spikeport" else Path("spikeport") / relative
         assert str(inside) in names
     data = (
-        *("profiles/loihi1.toml", "py.typed", "backends/lava/requirements.txt"),
+        *(
+            "energy/profiles/loihi1.toml",
+            "py.typed",
+            "__init__.pyi",
+            "backends/lava/requirements.txt",
+        ),
         "trainer/recipes/mnist.toml",
     )
     assert {f"spikeport/{name}" for name in data} <= names

@@ -11,12 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from spikeport.band import Band
-from spikeport.divergence import first_divergence
-from spikeport.drift import Drift, Limits
+from spikeport.energy import Band
 from spikeport.errors import InputError
-from spikeport.parity import ParityReport, Rule, SkippedStage, Ties, build_row
+from spikeport.parity import Drift, Limits, ParityReport, Rule, SkippedStage, Ties, build_row
 from spikeport.runs import EventCounts, Run, Trace
+from spikeport.traces import first_divergence
 
 SHAPES: dict[str, tuple[int, ...]] = {"conv": (2, 3, 3), "out": (4,)}
 ORDER = ("conv", "out")

@@ -10,16 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from spikeport.backends import run as run_backend
 from spikeport.backends.lava import lava_status, run_lava
-from spikeport.backends.registry import run as run_backend
 from spikeport.errors import InputError
-from spikeport.export.nir_graph import make_graph
-from spikeport.float_network import FloatNetwork
-from spikeport.network import Dense, DeployedNetwork, Input, Population, Readout
-from spikeport.probe import RECORDABLE, Probe, parse_probe, selection
-from spikeport.runs import Chosen, Run, Trace
-from spikeport.simulators.native import run_native
-from spikeport.simulators.reference import run_reference
+from spikeport.export.nir import make_graph
+from spikeport.network import DeployedNetwork, FloatNetwork
+from spikeport.network.network import Dense, Input, Population, Readout
+from spikeport.runs import RECORDABLE, Chosen, Probe, Run, Trace, parse_probe, selection
+from spikeport.simulators import run_native, run_reference
 from spikeport.simulators.results import empty_trace
 from spikeport.trainer import evaluate_deployed
 from tests.strategies import networks, samples_for

@@ -4,21 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from spikeport.band import LEVELS
+from spikeport.energy import LEVELS, HardwareProfile, SynapseKind, builtin_profiles, load_profile
+from spikeport.energy.profile import ENERGIES, TIMES, Basis, CountsZeros, parse_profile
 from spikeport.errors import InputError
-from spikeport.profile import (
-    ENERGIES,
-    TIMES,
-    Basis,
-    CountsZeros,
-    HardwareProfile,
-    builtin_profiles,
-    load_profile,
-    parse_profile,
-)
-from spikeport.wiring import SynapseKind
 
-LOIHI1 = (Path(__file__).parents[1] / "spikeport" / "profiles" / "loihi1.toml").read_text("utf-8")
+LOIHI1 = (
+    Path(__file__).parents[1] / "spikeport" / "energy" / "profiles" / "loihi1.toml"
+).read_text("utf-8")
 
 
 def edited(old: str, new: str) -> HardwareProfile:

@@ -1,33 +1,64 @@
-"""The names of `spikeport` itself."""
+"""The public names of `spikeport` and of each of its packages."""
 
 from __future__ import annotations
 
 import ast
+import importlib
 import pkgutil
+import subprocess
+import sys
 from pathlib import Path
+
+import pytest
 
 import spikeport
 
-
-def declared() -> set[str]:
-    """Names under TYPE_CHECKING, which is what type checkers and readers see."""
-    tree = ast.parse(Path(spikeport.__file__).read_text())
-    block = next(node for node in tree.body if isinstance(node, ast.If))
-    return {
-        alias.name
-        for node in block.body
-        if isinstance(node, ast.ImportFrom)
-        for alias in node.names
-    }
+ROOT = Path(__file__).parent.parent
+STUBS = sorted(
+    path.relative_to(ROOT)
+    for folder in ("spikeport", "trainer", "export", "simulators", "backends")
+    for path in (ROOT / folder).rglob("__init__.pyi")
+    if not any(parent.is_symlink() for parent in path.parents)
+)
 
 
-def test_checkers_and_run_time_see_the_same_names() -> None:
-    assert declared() == set(spikeport._MODULE_OF)
-    assert declared() <= set(dir(spikeport))
+def package(stub: Path) -> str:
+    parts = stub.parent.parts
+    return ".".join(parts if parts[0] == "spikeport" else ("spikeport", *parts))
 
 
-def test_every_public_name_resolves_and_hides_no_module() -> None:
+def declared(stub: Path) -> dict[str, str]:
+    """Module by name, as type checkers and readers see it."""
+    found: dict[str, str] = {}
+    for node in ast.parse((ROOT / stub).read_text()).body:
+        assert isinstance(node, ast.ImportFrom), stub
+        assert node.level == 1, stub
+        for alias in node.names:
+            assert alias.name == alias.asname, f"{stub}: {alias.name}"
+            assert alias.name not in found, f"{stub}: {alias.name} stands twice"
+            found[alias.name] = node.module or ""
+    return found
+
+
+@pytest.mark.parametrize("stub", STUBS, ids=package)
+def test_stub_and_run_time_agree(stub: Path) -> None:
+    module = importlib.import_module(package(stub))
+    names = declared(stub)
+    assert module.__all__ == sorted(names)
+    assert set(names) <= set(dir(module))
+    assert module.__doc__
+    for name in names:
+        assert getattr(module, name) is not None
+    with pytest.raises(AttributeError):
+        module.no_such_name  # noqa: B018
+
+
+def test_no_public_name_hides_a_module() -> None:
     modules = {module.name for module in pkgutil.iter_modules(spikeport.__path__)}
-    for name in spikeport._MODULE_OF:
-        assert name not in modules
-        assert getattr(spikeport, name).__name__ == name
+    assert not modules & set(dir(spikeport))
+
+
+def test_star_import() -> None:
+    script = "from spikeport import *; print(DeployedNetwork.__name__, train.__name__)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stdout == "DeployedNetwork train\n", done.stderr

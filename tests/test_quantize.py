@@ -11,14 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spikeport import fixed_point as fx
 from spikeport.errors import InputError
 from spikeport.export.quantize import QuantizeConfig
-from spikeport.network import BiasInjection, Coding, Conv1d, Conv2d, Dense, Input, Reset
-from spikeport.samples import encode_samples
+from spikeport.network import fixed_point as fx
+from spikeport.network.network import BiasInjection, Coding, Conv1d, Conv2d, Dense, Input, Reset
+from spikeport.runs import encode_samples
+from spikeport.simulators import run_float, run_native
 from spikeport.simulators.float_counts import float_counts
-from spikeport.simulators.float_nir import run_float
-from spikeport.simulators.native import run_native
 from tests.quantize_networks import (
     DT,
     affine,

@@ -7,11 +7,10 @@ import pytest
 
 from spikeport.export.float_graph import export_float
 from spikeport.export.quantize import QuantizeConfig
-from spikeport.float_network import FloatNetwork
-from spikeport.network import Reset
-from spikeport.samples import encode_samples
-from spikeport.simulators.float_nir import run_float
-from spikeport.simulators.native import run_native
+from spikeport.network import FloatNetwork
+from spikeport.network.network import Reset
+from spikeport.runs import encode_samples
+from spikeport.simulators import run_float, run_native
 from spikeport.trainer import Dataset, TrainConfig, describe, load_digits_split, train
 from tests.quantize_networks import quantized
 

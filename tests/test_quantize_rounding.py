@@ -7,9 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from spikeport import fixed_point as fx
-from spikeport.export.lowered import FloatPopulation
-from spikeport.export.rounding import (
+from spikeport.export.quantize.lowered import FloatPopulation
+from spikeport.export.quantize.rounding import (
     largest_scale,
     round_bias,
     round_decay,
@@ -17,7 +16,8 @@ from spikeport.export.rounding import (
     round_threshold,
     round_weights,
 )
-from spikeport.network import Reset
+from spikeport.network import fixed_point as fx
+from spikeport.network.network import Reset
 
 BITS = st.integers(2, 8)
 weights = hnp.arrays(

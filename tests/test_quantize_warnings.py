@@ -15,22 +15,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from spikeport import fixed_point as fx
 from spikeport.errors import InputError
-from spikeport.export.lower import lower
-from spikeport.export.plausibility import ceiling, implausible
-from spikeport.export.quantization_report import QuantizationReport
-from spikeport.export.quantize import QuantizationResult, QuantizeConfig
-from spikeport.export.rounding_loss import FEW_UNITS, coarse_share
-from spikeport.float_network import FloatNetwork
-from spikeport.network import Coding, Input, Reset
-from spikeport.predictions import compare_outputs
+from spikeport.export.nir.plausibility import ceiling, implausible
+from spikeport.export.quantize import QuantizationReport, QuantizationResult, QuantizeConfig
+from spikeport.export.quantize.lower import lower
+from spikeport.export.quantize.rounding_loss import FEW_UNITS, coarse_share
+from spikeport.network import FloatNetwork
+from spikeport.network import fixed_point as fx
+from spikeport.network.network import Coding, Input, Reset
 from spikeport.report.quantization import quantization_sections
 from spikeport.report.terminal import render_section
-from spikeport.samples import encode_samples
-from spikeport.simulators.float_nir import run_float
-from spikeport.simulators.native import run_native
-from spikeport.simulators.reference import run_reference
+from spikeport.runs import compare_outputs, encode_samples
+from spikeport.simulators import run_float, run_native, run_reference
 from tests.quantize_networks import (
     affine,
     chain,

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 from spikeport.errors import InputError
-from spikeport.network import (
+from spikeport.network import DeployedNetwork
+from spikeport.network.network import (
     BiasInjection,
     Coding,
     Conv1d,
     Conv2d,
     Convolution,
     Dense,
-    DeployedNetwork,
     Input,
     Population,
     Readout,
@@ -25,14 +25,8 @@ from spikeport.network import (
     Reset,
     SumPool2d,
 )
-from spikeport.simulators.reference import (
-    connection_current,
-    decayed,
-    int32,
-    neuron_step,
-    run_reference,
-    synapses,
-)
+from spikeport.simulators import run_reference
+from spikeport.simulators.reference import connection_current, decayed, int32, neuron_step, synapses
 
 M = 2**23
 MEMORYLESS = Population("p", (1,), vth=131071)

@@ -13,12 +13,9 @@ from hypothesis import strategies as st
 
 from spikeport.errors import InputError
 from spikeport.network import DeployedNetwork
-from spikeport.probe import Probe, selection
-from spikeport.runs import Run
-from spikeport.simulators.native import run_native
-from spikeport.simulators.reference import run_reference
-from spikeport.simulators.reference_check import check_neurons, sampled_record
-from spikeport.trace_comparison import compare_runs
+from spikeport.runs import Probe, Run, selection
+from spikeport.simulators import check_neurons, run_native, run_reference, sampled_record
+from spikeport.traces import compare_runs
 from tests.strategies import networks, samples_for
 from tests.test_native import ALL, digits_like
 from tests.test_trace_comparison import changed

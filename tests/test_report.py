@@ -9,12 +9,17 @@ from html.parser import HTMLParser
 import pytest
 from rich.console import Console
 
-from spikeport.band import Band
-from spikeport.divergence import Divergence
-from spikeport.energy import estimate_energy
-from spikeport.energy_report import EnergyReport
-from spikeport.parity import Difference, LadderRow, ParityReport, Rule, SkippedStage
-from spikeport.profile import load_profile
+from spikeport.energy import (
+    Band,
+    EnergyReport,
+    Link,
+    SynapseKind,
+    Wiring,
+    estimate_energy,
+    load_profile,
+)
+from spikeport.parity import LadderRow, ParityReport, Rule, SkippedStage, accuracy
+from spikeport.parity.report import Difference
 from spikeport.report.document import SCHEMA, to_json
 from spikeport.report.headline import headline
 from spikeport.report.html import render_html
@@ -28,8 +33,7 @@ from spikeport.report.units import (
     format_time,
 )
 from spikeport.runs import EventCounts
-from spikeport.statistics import accuracy
-from spikeport.wiring import Link, SynapseKind, Wiring
+from spikeport.traces import Divergence
 
 HASH = "4f2ac9d17be0" + "5" * 52
 CHANGED = "changed by quantization (expected)"

@@ -19,21 +19,22 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from spikeport import encode_samples, evaluate, export_float, quantize, run, to_chip
-from spikeport import network as parts
 from spikeport.errors import InputError
 from spikeport.export import read_nir, write_nir
-from spikeport.export.nir_graph import make_graph
-from spikeport.float_network import FloatNetwork
+from spikeport.export.nir import make_graph
 from spikeport.ladder import LadderConfig, climb
-from spikeport.network import Coding, DeployedNetwork, Input
-from spikeport.sample_values import SLACK, change, same_range
-from spikeport.samples import SampleSet, check_float_samples, check_samples, select
+from spikeport.network import DeployedNetwork, FloatNetwork
+from spikeport.network import network as parts
+from spikeport.network.network import Coding, Input
+from spikeport.runs import SampleSet, check_float_samples, check_samples, same_range, select
+from spikeport.runs.sample_values import SLACK, change
 from spikeport.trainer import LIF, Dataset, TrainConfig, describe, train
 from spikeport.trainer.chip import ChipNetwork, takes
 from spikeport.trainer.config import Architecture
-from spikeport.trainer.data_events import EventFrames
+from spikeport.trainer.data.events import EventFrames
 from spikeport.trainer.diagnosis import diagnose
-from spikeport.trainer.network import Node, SpikingNetwork
+from spikeport.trainer.network import SpikingNetwork
+from spikeport.trainer.network.network import Node
 
 untyped: Any = parts  # accepts values of undeclared types, as users pass them
 BiasInjection = untyped.BiasInjection
@@ -309,7 +310,7 @@ def test_clipping_and_rounding_are_counted_exactly(
 def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     x = RNG.normal(size=(7, 1, 4, 4))
     whole = change(PIXELS, x)
-    monkeypatch.setattr("spikeport.sample_values.BLOCK", 5)
+    monkeypatch.setattr("spikeport.runs.sample_values.BLOCK", 5)
     parts = change(PIXELS, x)
     assert (whole.clipped, whole.rounded) == (parts.clipped, parts.rounded)
     assert whole.rounding == pytest.approx(parts.rounding)

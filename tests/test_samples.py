@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from spikeport.errors import InputError
-from spikeport.network import Coding, Input
-from spikeport.samples import (
+from spikeport.network.network import Coding, Input
+from spikeport.runs import (
     at_step,
     check_float_samples,
     check_samples,

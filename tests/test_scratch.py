@@ -11,13 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from spikeport import scratch
 from spikeport.errors import OutputError
-from spikeport.scratch import scratch_folder
+from spikeport.storage import scratch, scratch_folder
 
 SCRIPT = """
 import subprocess, sys, tempfile, time
-from spikeport.scratch import scratch_folder
+from spikeport.storage.scratch import scratch_folder
 with scratch_folder("s-") as folder:
     (folder / "file").write_text("x")
     {act}

@@ -24,24 +24,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from spikeport import scratch
-from spikeport.backends.registry import run as run_backend
+from spikeport.backends import run as run_backend
 from spikeport.errors import BackendUnavailableError, InputError, OutputError
-from spikeport.network import (
-    Coding,
-    Dense,
-    DeployedNetwork,
-    Input,
-    Population,
-    Readout,
-    ReadoutKind,
-)
-from spikeport.network_file import save_network
+from spikeport.network import DeployedNetwork, save_network
+from spikeport.network.network import Coding, Dense, Input, Population, Readout, ReadoutKind
 from spikeport.runs import Run
 from spikeport.sharding import cluster, dispatch, run_sharded, run_sweep
 from spikeport.sharding.store import load_shard, save_shard
-from spikeport.simulators.native import run_native
-from spikeport.simulators.reference import run_reference
+from spikeport.simulators import run_native, run_reference
+from spikeport.storage import scratch
 from tests.strategies import networks, samples_for
 from tests.test_cli import call
 from tests.test_lava_faults import leaked, needs_lava, segments

@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from spikeport.export import write_nir
-from spikeport.network_file import save_network
+from spikeport.network import save_network
 from spikeport.sharding import cluster
 from tests.test_sharding import small_network
 

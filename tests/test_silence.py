@@ -14,19 +14,16 @@ import torch
 from rich.console import Console  # noqa: TID251
 from torch import nn
 
-from spikeport.chip_training import to_chip
-from spikeport.drift import Limits
-from spikeport.ladder import LadderConfig, climb
-from spikeport.ladder_report import write_ladder
-from spikeport.parity import NOTHING_FIRES, LadderRow, ParityReport, Rule, build_row
-from spikeport.parity_merge import merge_rows
-from spikeport.predictions import silent_populations
+from spikeport.ladder import LadderConfig, climb, write_ladder
+from spikeport.parity import LadderRow, Limits, ParityReport, Rule, build_row, merge_rows
+from spikeport.parity.report import NOTHING_FIRES
 from spikeport.report.headline import headline
 from spikeport.report.html import render_html
 from spikeport.report.silence import silence_notes
 from spikeport.report.terminal import render_terminal
-from spikeport.runs import Run
+from spikeport.runs import Run, silent_populations
 from spikeport.trainer import LIF, Dataset, Node, SpikingNetwork, load_digits_split
+from spikeport.workflow import to_chip
 from tests.test_parity import from_spikes, make_run
 
 FEW = LadderConfig(samples=12, calibration=16, reference_samples=1, lava_samples=0)

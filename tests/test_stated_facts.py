@@ -16,20 +16,19 @@ from hypothesis import given, settings
 
 from benchmarks import networks as benchmark
 from spikeport import errors
-from spikeport.backends.check import check
-from spikeport.backends.gaps import Gap
+from spikeport.backends import Gap, check
 from spikeport.backends.lava import supervise
 from spikeport.backends.lava.backend import CHUNK_BYTES, TIMEOUT_S
 from spikeport.backends.lava.schedule import CONV_EXACT_SUM, CONV_FIELD_MAX
-from spikeport.backends.loihi import LOIHI1, LOIHI2
 from spikeport.backends.registry import LAVA_LACKS
+from spikeport.backends.targets import LOIHI1, LOIHI2
 from spikeport.cli._app import VERBS, app
-from spikeport.fixed_point import REFRACTORY_MAX, WEIGHT_BITS
-from spikeport.network import (
+from spikeport.network import DeployedNetwork
+from spikeport.network.fixed_point import REFRACTORY_MAX, WEIGHT_BITS
+from spikeport.network.network import (
     BiasInjection,
     Coding,
     Conv2d,
-    DeployedNetwork,
     Input,
     Population,
     Readout,
@@ -37,9 +36,9 @@ from spikeport.network import (
     SumPool2d,
 )
 from spikeport.trainer import PUBLISHED
-from spikeport.trainer.data_catalogue import NAMES
-from spikeport.trainer.diagnosis import PROBE
-from spikeport.trainer.energy_loss import AIM
+from spikeport.trainer.data.catalogue import NAMES
+from spikeport.trainer.diagnosis.diagnosis import PROBE
+from spikeport.trainer.energy.loss import AIM
 from spikeport.trainer.rules import Rule
 from tests.pages import ROOT, Row, match, number, page, table
 from tests.strategies import networks

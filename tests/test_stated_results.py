@@ -10,7 +10,7 @@ import statistics
 
 import pytest
 
-from spikeport.trainer.measuring import SPREAD
+from spikeport.trainer.measure.metrics import SPREAD
 from tests.pages import Row, match, number, page, percentages, rounded, table
 
 README, RESULTS, BENCHMARKS = page("README.md"), page("results.md"), page("benchmarks.md")

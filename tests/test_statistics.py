@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spikeport.errors import InputError
-from spikeport.statistics import accuracy, wilson_interval
+from spikeport.parity import accuracy
+from spikeport.parity.statistics import wilson_interval
 
 
 @pytest.mark.parametrize(

@@ -14,22 +14,20 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from spikeport.errors import InputError
-from spikeport.network import (
+from spikeport.network import DeployedNetwork
+from spikeport.network.network import (
     BiasInjection,
     Coding,
     Dense,
-    DeployedNetwork,
     Input,
     Population,
     Readout,
     ReadoutKind,
     Reset,
 )
-from spikeport.probe import RECORDABLE, Probe, Record
-from spikeport.runs import EventCounts, Run
-from spikeport.simulators.reference import run_reference
-from spikeport.simulators.stream import Stream
-from spikeport.stream_state import VARIABLES, StreamState
+from spikeport.runs import RECORDABLE, EventCounts, Probe, Record, Run, StreamState
+from spikeport.runs.stream_state import VARIABLES
+from spikeport.simulators import Stream, run_reference
 from tests.strategies import networks, samples_for
 from tests.test_native import ALL, digits_like
 

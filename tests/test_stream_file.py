@@ -18,11 +18,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from spikeport.errors import InputError, OutputError
-from spikeport.network_file import save_network
-from spikeport.simulators.reference import run_reference
-from spikeport.simulators.stream import Stream
-from spikeport.stream_file import load_state, save_state
-from spikeport.stream_state import VARIABLES, StreamState
+from spikeport.network import save_network
+from spikeport.runs import StreamState, load_state, save_state
+from spikeport.runs.stream_state import VARIABLES
+from spikeport.simulators import Stream, run_reference
 from tests.strategies import networks, samples_for
 from tests.test_native import ALL, digits_like
 from tests.test_stream import assert_one_long_run, chunk_of, far_delays
@@ -59,9 +58,9 @@ def test_a_stream_goes_on_from_its_file(data: st.DataObject, tmp_path: Path) -> 
 CHILD = """
 import sys
 import numpy as np
-from spikeport.network_file import load_network
+from spikeport.network.file import load_network
 from spikeport.simulators.stream import Stream
-from spikeport.stream_file import save_state
+from spikeport.runs.stream_file import save_state
 folder = sys.argv[1]
 network = load_network(f"{folder}/network.spikeport")
 samples = dict(np.load(f"{folder}/samples.npz"))

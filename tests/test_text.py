@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from spikeport.energy.profile import parse_profile
 from spikeport.errors import (
     MOST_DETAILS,
     BackendUnavailableError,
@@ -22,7 +23,6 @@ from spikeport.errors import (
     OutputError,
     SpikeportError,
 )
-from spikeport.profile import parse_profile
 from spikeport.text import (
     LONGEST_MESSAGE,
     LONGEST_VALUE,
@@ -191,7 +191,7 @@ def test_only_pages_are_linked_to(url: str, links: bool) -> None:
 
 def test_numbers_of_a_profile_beyond_floats(tmp_path: Path) -> None:
     root = Path(__file__).parent.parent
-    text = (root / "spikeport" / "profiles" / "loihi1.toml").read_text()
+    text = (root / "spikeport" / "energy" / "profiles" / "loihi1.toml").read_text()
     line = next(line for line in text.splitlines() if line.startswith("value = "))
     with pytest.raises(InputError, match="value' is an integer beyond 64 bits"):
         parse_profile(text.replace(line, f"value = 0x{'f' * 5000}", 1), "p")

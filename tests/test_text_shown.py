@@ -26,13 +26,12 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from spikeport.backends.check import TargetCheck
-from spikeport.backends.gaps import Gap
+from spikeport.backends import Gap, TargetCheck
 from spikeport.cli import _diagnose, _front, _sweep, _tables, _traces
 from spikeport.cli._app import VERBS
-from spikeport.network_file import load_network, save_network
+from spikeport.energy import HardwareProfile
+from spikeport.network import load_network, save_network
 from spikeport.parity import ParityReport
-from spikeport.profile import HardwareProfile
 from spikeport.report import screen, terminal
 from spikeport.report.diagnosis import render_diagnosis
 from spikeport.report.front import draw_front
@@ -160,7 +159,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
     title = json.dumps(NAME)
     training = 'architecture = "mlp"\nwidths = [8]\nsteps = 2\nepochs = 1'
     found.recipe.write_text(f'title = {title}\n[data]\nname = "digits"\n[training]\n{training}\n')
-    price = (resources.files("spikeport") / "profiles" / "loihi1.toml").read_text("utf-8")
+    price = (resources.files("spikeport") / "energy" / "profiles" / "loihi1.toml").read_text(
+        "utf-8"
+    )
     price = re.sub(r"^(title|name) = .*", lambda line: f"{line[1]} = {title}", price, flags=re.M)
     price = re.sub(r"^url = .*", 'url = "javascript:alert(1)"', price, flags=re.M)
     found.profile.write_text(price, "utf-8")
@@ -284,7 +285,7 @@ def test_every_verb_prints_names_as_text(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     if verb == "demo":
-        monkeypatch.setattr("spikeport.demo.run_demo", demo_of(files))
+        monkeypatch.setattr("spikeport.ladder.demo.run_demo", demo_of(files))
     for code, arguments, expected in cases(files, tmp_path)[verb]:
         command = [verb, *map(str, arguments), *(["--json"] if as_json else [])]
         output = capture(lambda command=command: call(command))
@@ -299,8 +300,7 @@ def test_every_verb_prints_names_as_text(
 
 def demo_of(files: Files) -> Callable[..., Any]:
     """`run_demo` on the small network instead of one that takes a minute to train."""
-    from spikeport.ladder import LadderConfig
-    from spikeport.ladder_report import write_ladder
+    from spikeport.ladder import LadderConfig, write_ladder
     from spikeport.trainer import load_checkpoint, load_dataset
 
     def run(folder: Path, *, progress: Callable[[str, int, int], None], **_: object) -> Any:
@@ -422,12 +422,12 @@ def tailed(data: Any, tail: str) -> Any:
 
 
 def diagnosis() -> Any:
-    from spikeport.statistics import accuracy
-    from spikeport.trainer.agreement import Agreement
-    from spikeport.trainer.diagnosis import Activity, Diagnosis
-    from spikeport.trainer.independence import Independence
+    from spikeport.parity import accuracy
+    from spikeport.trainer.diagnosis import Agreement, Diagnosis
+    from spikeport.trainer.diagnosis.diagnosis import Activity
+    from spikeport.trainer.diagnosis.independence import Independence
+    from spikeport.trainer.diagnosis.shuffle import ShuffleTest
     from spikeport.trainer.rules import Rule
-    from spikeport.trainer.shuffle import ShuffleTest
 
     reached = accuracy(7, 8)
     return Diagnosis(
@@ -442,9 +442,9 @@ def diagnosis() -> Any:
 
 
 def points() -> list[Any]:
-    from spikeport.band import Band
-    from spikeport.statistics import accuracy
-    from spikeport.trainer.front import FrontPoint
+    from spikeport.energy import Band
+    from spikeport.parity import accuracy
+    from spikeport.trainer.pareto import FrontPoint
 
     made: dict[str, Any] = {
         "budget_uj": 5.0, "accuracy": accuracy(7, 8), "spikes": 1.0, "synaptic_events": 2.0,
@@ -462,8 +462,8 @@ def counts() -> EventCounts:
 
 
 def compared() -> Any:
-    from spikeport.divergence import Divergence
-    from spikeport.trace_comparison import Moment, Total, TraceComparison
+    from spikeport.traces import Divergence, TraceComparison
+    from spikeport.traces.comparison import Moment, Total
 
     first = Divergence("a", (3, 1, 0), 5, 7, "spikes", (0.0, 1.0), 10)
     moment = Moment(0, {"u": (1.0, 2.0)})
@@ -496,7 +496,8 @@ def small_network(tail: str) -> Any:
 
 
 def load_network_of_cases() -> Any:
-    from spikeport.network import Dense, DeployedNetwork, Input, Population, Readout
+    from spikeport.network import DeployedNetwork
+    from spikeport.network.network import Dense, Input, Population, Readout
 
     return DeployedNetwork(
         (Input("x", (4,)),), (Population("p", (3,), vth=1),),

@@ -22,12 +22,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from spikeport.export import QuantizeConfig, export_float, read_nir, write_nir
-from spikeport.float_network import FloatNetwork
-from spikeport.network import Coding, Input, Reset
-from spikeport.samples import encode_samples
-from spikeport.simulators.float_nir import run_float
-from spikeport.simulators.native import run_native
-from spikeport.trained_model import LIFLayer, LinearLayer, TrainedModel
+from spikeport.network import FloatNetwork, LIFLayer, LinearLayer, TrainedModel
+from spikeport.network.network import Coding, Input, Reset
+from spikeport.runs import encode_samples
+from spikeport.simulators import run_float, run_native
 from tests.quantize_networks import DT, affine, chain, quantized, spikes_in
 
 if TYPE_CHECKING:
@@ -211,7 +209,7 @@ def test_training_in_chip_arithmetic_starts_from_the_same_spikes(case: Case) -> 
 @pytest.mark.parametrize("keep", ["1/2", "9/10"])
 def test_norse_fires_alike(keep: str, strict: bool, reset: Reset) -> None:
     pytest.importorskip("norse")
-    from spikeport.backends.norse_backend import run_norse
+    from spikeport.backends.norse import run_norse
 
     case = Case("eighths", Fraction(keep), reset, strict, 2)
     graph = export_float(case.model())

@@ -11,15 +11,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spikeport.divergence import VARIABLES, Divergence, first_divergence
 from spikeport.errors import InputError
 from spikeport.parity import build_row
-from spikeport.probe import RECORDABLE, Probe
-from spikeport.runs import Run, Trace
-from spikeport.simulators.native import run_native
-from spikeport.trace_comparison import TraceComparison, compare_files, compare_runs
-from spikeport.trace_file import write_trace
-from spikeport.trace_reader import TraceReader
+from spikeport.runs import RECORDABLE, Probe, Run, Trace
+from spikeport.simulators import run_native
+from spikeport.traces import (
+    Divergence,
+    TraceComparison,
+    compare_files,
+    compare_runs,
+    first_divergence,
+)
+from spikeport.traces.divergence import VARIABLES
+from spikeport.traces.reader import TraceReader
+from spikeport.traces.writer import write_trace
 from spikeport.workflow import record_to
 from tests.strategies import networks, samples_for
 from tests.test_probe import chain, inputs

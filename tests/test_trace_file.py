@@ -16,17 +16,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spikeport import trace_reader, workflow
 from spikeport.errors import InputError, OutputError
-from spikeport.probe import RECORDABLE, Probe
-from spikeport.runs import Chosen, Run, Trace
-from spikeport.samples import check_samples, sample_count
-from spikeport.simulators.native import run_native
-from spikeport.simulators.reference import run_reference
-from spikeport.trace_file import trace_writer, write_trace
-from spikeport.trace_header import header_of
-from spikeport.trace_reader import open_trace, read_trace
+from spikeport.runs import RECORDABLE, Chosen, Probe, Run, Trace, check_samples, sample_count
+from spikeport.simulators import run_native, run_reference
+from spikeport.traces import open_trace, read_trace, trace_writer
+from spikeport.traces import reader as trace_reader
+from spikeport.traces.header import header_of
+from spikeport.traces.writer import write_trace
 from spikeport.workflow import record_to, trace_chunk
+from spikeport.workflow import run as workflow
 from tests.strategies import networks, samples_for
 from tests.test_probe import chain, inputs, probes_for
 

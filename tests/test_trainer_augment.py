@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from PIL import Image, ImageEnhance, ImageOps
 
 from spikeport.errors import InputError
-from spikeport.trainer.augment import DRAWS, Augment, augment, draws
-from spikeport.trainer.autoaugment import OPERATIONS, POLICY, auto_augment
+from spikeport.trainer.data import Augment
+from spikeport.trainer.data.augment import DRAWS, augment, draws
+from spikeport.trainer.data.autoaugment import OPERATIONS, POLICY, auto_augment
 
 GREY = (128, 128, 128)
 

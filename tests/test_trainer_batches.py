@@ -14,10 +14,10 @@ from torch import nn
 
 from spikeport.errors import InputError
 from spikeport.export import QuantizeConfig
-from spikeport.network import Coding, Input
+from spikeport.network.network import Coding, Input
 from spikeport.trainer import LIF, Dataset, Node, SpikingNetwork, TrainConfig, build_network, train
-from spikeport.trainer.augment import Augment
-from spikeport.trainer.batches import Feed, check_batches
+from spikeport.trainer.data import Augment, Feed
+from spikeport.trainer.data.batches import check_batches
 
 INPUT = Input("input", (1, 4, 4), Coding.GRADED, 0, 1, scale=1.0)
 PLAIN = nn.Linear(2, 2)
@@ -109,7 +109,7 @@ def test_maps_of_one_pixel() -> None:
 
 
 def test_without_batch_norm_one_sample_is_enough() -> None:
-    from spikeport.chip_training import to_chip
+    from spikeport.workflow import to_chip
 
     few = data(8)
     config = TrainConfig(architecture="mlp", widths=(3,), steps=2, epochs=1)  # type: ignore[arg-type]

@@ -12,13 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from spikeport.energy import load_profile
 from spikeport.errors import InputError
 from spikeport.export import export_float, read_nir, write_nir
-from spikeport.network import Coding, Conv1d, Input, Reset
-from spikeport.profile import load_profile
-from spikeport.simulators.float_nir import run_float
-from spikeport.simulators.native import run_native
-from spikeport.simulators.reference import run_reference
+from spikeport.network.network import Coding, Conv1d, Input, Reset
+from spikeport.simulators import run_float, run_native, run_reference
 from spikeport.trainer import (
     LIF,
     Node,
@@ -29,14 +27,14 @@ from spikeport.trainer import (
     from_module,
     load_digits_split,
 )
-from spikeport.trainer.agreement import agreement
 from spikeport.trainer.config import TrainConfig
-from spikeport.trainer.deployment import deployable
-from spikeport.trainer.independence import independence
-from spikeport.trainer.measuring import energy_uj
-from spikeport.trainer.optimizer import build_optimizer
+from spikeport.trainer.diagnosis.agreement import agreement
+from spikeport.trainer.diagnosis.independence import independence
+from spikeport.trainer.loop.optimizer import build_optimizer
+from spikeport.trainer.loop.training import step as training_step
+from spikeport.trainer.measure.metrics import energy_uj
+from spikeport.trainer.network import deployable
 from spikeport.trainer.rules import Rule
-from spikeport.trainer.training import step as training_step
 from spikeport.workflow import quantize
 from tests.trainer_reference import trained_gradients
 

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from spikeport.errors import InputError
-from spikeport.network import Coding, Input
-from spikeport.samples import encode_samples
+from spikeport.network.network import Coding, Input
+from spikeport.runs import encode_samples
 from spikeport.trainer import Dataset, load_dataset, load_digits_split, load_npz
 
 FLAT = Input("input", (2,), Coding.GRADED, 0, 4, scale=4.0)

@@ -15,11 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spikeport.errors import BackendUnavailableError, InputError
-from spikeport.network import Coding, Input
-from spikeport.samples import encode_samples
+from spikeport.network.network import Coding, Input
+from spikeport.runs import encode_samples
 from spikeport.trainer import DataConfig, load_dataset
-from spikeport.trainer.data import SampleArray, hold_out
-from spikeport.trainer.data_events import Binning, EventFrames, Recording, Slicing, bin_recordings
+from spikeport.trainer.data.dataset import SampleArray, hold_out
+from spikeport.trainer.data.events import Binning, EventFrames, Recording, Slicing, bin_recordings
 
 SENSOR = (2, 4, 6)
 

@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from spikeport.errors import InputError
-from spikeport.network import Coding, Input
-from spikeport.samples import encode_samples
+from spikeport.network.network import Coding, Input
+from spikeport.runs import encode_samples
 from spikeport.trainer import DataConfig, load_dataset
-from spikeport.trainer.data_files import read_cifar, read_idx
-from spikeport.trainer.data_folder import FolderImages, decode
-from spikeport.trainer.data_pixels import PixelGrid, Pixels
+from spikeport.trainer.data.files import read_cifar, read_idx
+from spikeport.trainer.data.folder import FolderImages, decode
+from spikeport.trainer.data.pixels import PixelGrid, Pixels
 
 
 def random_bytes(*shape: int, top: int = 256) -> NDArray[np.uint8]:
@@ -274,7 +274,7 @@ def test_random_parts_follow_from_seed_epoch_and_sample(tmp_path: Path) -> None:
 
 
 def test_random_parts_have_the_published_sizes() -> None:
-    from spikeport.trainer.data_folder import _random_part
+    from spikeport.trainer.data.folder import _random_part
 
     image = Image.new("RGB", (240, 200))
     boxes = np.array([_random_part(image, np.random.default_rng(i)) for i in range(400)])

@@ -14,8 +14,8 @@ from PIL import Image
 
 from spikeport.errors import InputError
 from spikeport.trainer import DataConfig, Dataset, load_dataset
-from spikeport.trainer.data_folder import FolderImages, decode
-from spikeport.trainer.hidden_files import LEFTOVERS, is_hidden
+from spikeport.trainer.data.folder import FolderImages, decode
+from spikeport.trainer.data.hidden_files import LEFTOVERS, is_hidden
 
 
 def grey(value: float, dtype: Any = np.uint8, side: int = 12) -> Image.Image:

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spikeport.errors import InputError
-from spikeport.network import Coding, Input
-from spikeport.samples import encode_samples
+from spikeport.network.network import Coding, Input
+from spikeport.runs import encode_samples
 from spikeport.trainer import DataConfig, load_dataset, load_npz
-from spikeport.trainer.data_layout import Layout, channels_first
-from spikeport.trainer.data_pixels import PixelGrid, Pixels
+from spikeport.trainer.data.layout import Layout, channels_first
+from spikeport.trainer.data.pixels import PixelGrid, Pixels
 from tests.test_trainer_data import write_npz
 from tests.test_trainer_data_files import random_bytes, write_idx_set
 

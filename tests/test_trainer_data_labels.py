@@ -13,8 +13,8 @@ from PIL import Image
 
 from spikeport.errors import InputError
 from spikeport.trainer import DataConfig, load_dataset, load_npz
-from spikeport.trainer.data import share_of_classes
-from spikeport.trainer.data_labels import class_count
+from spikeport.trainer.data.dataset import share_of_classes
+from spikeport.trainer.data.labels import class_count
 from tests.test_trainer_data import pixels, write_npz
 from tests.test_trainer_data_events import write_events
 from tests.test_trainer_data_files import random_bytes, write_cifar, write_idx_set

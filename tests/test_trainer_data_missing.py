@@ -9,9 +9,9 @@ import pytest
 
 from spikeport.errors import InputError
 from spikeport.trainer import DataConfig, load_dataset
-from spikeport.trainer.data_catalogue import CIFAR_SETS, IDX_SETS
-from spikeport.trainer.data_missing import ALIASES
-from spikeport.trainer.data_tonic import EVENT_SETS
+from spikeport.trainer.data.catalogue import CIFAR_SETS, IDX_SETS
+from spikeport.trainer.data.missing import ALIASES
+from spikeport.trainer.data.tonic import EVENT_SETS
 from tests.test_trainer_data_files import random_bytes, write_idx_set
 
 

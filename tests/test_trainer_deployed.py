@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from spikeport.errors import InputError
-from spikeport.network import (
+from spikeport.network import DeployedNetwork
+from spikeport.network.network import (
     Coding,
     Conv2d,
     Dense,
-    DeployedNetwork,
     Input,
     Population,
     Readout,
@@ -21,8 +21,7 @@ from spikeport.network import (
     SumPool2d,
 )
 from spikeport.runs import Run
-from spikeport.simulators.native import run_native
-from spikeport.simulators.reference import run_reference
+from spikeport.simulators import run_native, run_reference
 from spikeport.trainer import evaluate_deployed
 from tests.strategies import networks, samples_for
 

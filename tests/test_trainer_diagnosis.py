@@ -13,17 +13,16 @@ from torch.nn import functional
 from torch.nn.grad import conv2d_weight
 
 from spikeport.errors import InputError
-from spikeport.network import Reset
+from spikeport.network.network import Reset
 from spikeport.trainer import diagnose, load_digits_split, mlp, small_conv
-from spikeport.trainer.agreement import WHOLE, agreement
-from spikeport.trainer.diagnosis import PROBE, activity
-from spikeport.trainer.independence import independence, responses
-from spikeport.trainer.lif import LIF
-from spikeport.trainer.lif_steps import Neurons
+from spikeport.trainer.diagnosis.agreement import WHOLE, agreement
+from spikeport.trainer.diagnosis.diagnosis import PROBE, activity
+from spikeport.trainer.diagnosis.independence import independence, responses
+from spikeport.trainer.diagnosis.shuffle import shuffle_test
+from spikeport.trainer.loop.training import step as training_step
 from spikeport.trainer.network import SpikingNetwork
+from spikeport.trainer.neurons import LIF, Neurons
 from spikeport.trainer.rules import Rule
-from spikeport.trainer.shuffle import shuffle_test
-from spikeport.trainer.training import step as training_step
 from tests.trainer_reference import norm_over, over_steps, samples, toy, unrolled_lif
 
 

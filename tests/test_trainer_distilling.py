@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from spikeport.chip_training import to_chip
 from spikeport.errors import InputError
 from spikeport.export import QuantizeConfig
 from spikeport.trainer import (
@@ -24,12 +23,13 @@ from spikeport.trainer import (
     load_recipe,
     train,
 )
-from spikeport.trainer.checkpoint import EpochRecord
 from spikeport.trainer.chip import AnyNetwork
 from spikeport.trainer.config import Optimizer, build_network
 from spikeport.trainer.data import Dataset
-from spikeport.trainer.distilling import digest, find_teacher
-from spikeport.trainer.stepping import step
+from spikeport.trainer.loop import EpochRecord
+from spikeport.trainer.loop.distillation import digest, find_teacher
+from spikeport.trainer.loop.step import step
+from spikeport.workflow import to_chip
 
 CONFIG = TrainConfig(widths=(6, 12), steps=4, epochs=3, batch_size=64)
 TAUGHT = dataclasses.replace(

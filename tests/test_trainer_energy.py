@@ -13,10 +13,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from spikeport.energy import estimate_energy
+from spikeport.energy import (
+    Link,
+    SynapseKind,
+    Wiring,
+    builtin_profiles,
+    estimate_energy,
+    load_profile,
+)
+from spikeport.energy.profile import CountsZeros
 from spikeport.errors import InputError
-from spikeport.network import Coding, Input
-from spikeport.profile import CountsZeros, builtin_profiles, load_profile
+from spikeport.network.network import Coding, Input
 from spikeport.trainer import (
     LI,
     LIF,
@@ -30,20 +37,20 @@ from spikeport.trainer import (
     measure_accuracy,
     train,
 )
-from spikeport.trainer.accelerate import torch_threads
-from spikeport.trainer.checkpoint import EpochRecord
 from spikeport.trainer.config import Architecture
-from spikeport.trainer.deployment import deployable
-from spikeport.trainer.energy_loss import EnergyLoss, energy_loss, model_of
-from spikeport.trainer.energy_model import EnergyModel, energy_model, message_rate
-from spikeport.trainer.events import Delivery, FanOut
-from spikeport.trainer.float_wiring import float_wiring
-from spikeport.trainer.measuring import count_and_price, energy_uj
-from spikeport.trainer.network import Record
-from spikeport.trainer.resuming import best_epoch
+from spikeport.trainer.device import torch_threads
+from spikeport.trainer.energy import EnergyLoss, EnergyModel, energy_loss
+from spikeport.trainer.energy.loss import model_of
+from spikeport.trainer.energy.model import energy_model, message_rate
+from spikeport.trainer.loop import EpochRecord
+from spikeport.trainer.loop.resume import best_epoch
+from spikeport.trainer.loop.training import step
+from spikeport.trainer.measure.events import Delivery, FanOut
+from spikeport.trainer.measure.metrics import count_and_price, energy_uj
+from spikeport.trainer.measure.topology import float_wiring
+from spikeport.trainer.network import deployable
+from spikeport.trainer.network.network import Record
 from spikeport.trainer.rules import Rule
-from spikeport.trainer.training import step
-from spikeport.wiring import Link, SynapseKind, Wiring
 from tests.test_trainer_training import (
     TINY,
     KilledError,

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from spikeport.errors import InputError
-from spikeport.network import Coding, Input, Reset
-from spikeport.trained_model import (
+from spikeport.network import (
     AvgPoolLayer,
     BatchNormLayer,
     ConvLayer,
@@ -20,6 +19,7 @@ from spikeport.trained_model import (
     LinearLayer,
     TrainedModel,
 )
+from spikeport.network.network import Coding, Input, Reset
 from spikeport.trainer import LIF, Node, SpikingNetwork, describe, evaluate, mlp, small_conv
 
 INPUT = Input("input", (1, 5, 6), Coding.GRADED, 0, 16, scale=16.0)

@@ -8,14 +8,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from spikeport.errors import InputError
-from spikeport.network import Reset
-from spikeport.trainer.lif import LI, LIF
-from spikeport.trainer.lif_steps import Neurons
+from spikeport.network.network import Reset
+from spikeport.trainer.loop.training import step as training_step
 from spikeport.trainer.models import mlp, small_conv
-from spikeport.trainer.network import Node, SpikingNetwork
-from spikeport.trainer.passes import Training, rate_scores, run
+from spikeport.trainer.network import SpikingNetwork
+from spikeport.trainer.network.network import Node
+from spikeport.trainer.network.passes import Training, rate_scores, run
+from spikeport.trainer.neurons import LI, LIF, Neurons
 from spikeport.trainer.rules import Rule
-from spikeport.trainer.training import step as training_step
 from tests.trainer_reference import (
     CLASSES,
     INPUT,

@@ -10,12 +10,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from spikeport.errors import InputError
-from spikeport.network import Coding, Input, Reset
-from spikeport.trainer.deployment import deployable, spike_only
+from spikeport.network.network import Coding, Input, Reset
 from spikeport.trainer.description import describe
-from spikeport.trainer.lif import LIF
-from spikeport.trainer.network import Node, SpikingNetwork
-from spikeport.trainer.passes import Training, run
+from spikeport.trainer.network import SpikingNetwork, deployable
+from spikeport.trainer.network.deployment import spike_only
+from spikeport.trainer.network.network import Node
+from spikeport.trainer.network.passes import Training, run
+from spikeport.trainer.neurons import LIF
 from spikeport.trainer.rules import Rule
 from tests.trainer_reference import gradients
 

@@ -10,22 +10,19 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from spikeport.energy import estimate_energy
+from spikeport.energy import estimate_energy, load_profile
 from spikeport.errors import InputError
 from spikeport.export import QuantizeConfig, export_float
-from spikeport.network import Coding, Input, ReadoutKind, Reset
-from spikeport.profile import load_profile
-from spikeport.simulators.float_nir import run_float
-from spikeport.simulators.native import run_native
+from spikeport.network.network import Coding, Input, ReadoutKind, Reset
+from spikeport.simulators import run_float, run_native
 from spikeport.simulators.ties import compare_float
 from spikeport.trainer import describe, evaluate, evaluate_deployed
-from spikeport.trainer.batch_norm import BatchNorm
-from spikeport.trainer.deployment import spike_only
-from spikeport.trainer.lif import LI, LIF
-from spikeport.trainer.measuring import energy_uj
+from spikeport.trainer.measure.metrics import energy_uj
 from spikeport.trainer.models import PUBLISHED, mlp, published_lif, small_conv, with_readout
-from spikeport.trainer.network import SpikingNetwork
-from spikeport.trainer.passes import Record, rate_scores
+from spikeport.trainer.network import Record, SpikingNetwork
+from spikeport.trainer.network.deployment import spike_only
+from spikeport.trainer.network.passes import rate_scores
+from spikeport.trainer.neurons import LI, LIF, BatchNorm
 from spikeport.trainer.rules import Rule
 from spikeport.workflow import quantize
 from tests.trainer_reference import bptt, trained_gradients

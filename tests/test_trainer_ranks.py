@@ -22,8 +22,9 @@ from spikeport.trainer import (
     load_checkpoint,
     train,
 )
-from spikeport.trainer.batches import Feed, check_shares
-from spikeport.trainer.checkpoint import best_path
+from spikeport.trainer.data import Feed
+from spikeport.trainer.data.batches import check_shares
+from spikeport.trainer.loop.checkpoint import best_path
 from spikeport.trainer.rules import Rule
 from tests.test_trainer_training import TINY, KilledError, killing_after, tiny_data
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from spikeport.errors import InputError
-from spikeport.network import Reset
-from spikeport.toml_table import parse_change
+from spikeport.network.network import Reset
+from spikeport.storage import parse_change
 from spikeport.trainer import Augment, DataConfig, TrainConfig, load_dataset, load_recipe
 from spikeport.trainer.config import Architecture
 from spikeport.trainer.recipe import Recipe, builtin_recipes, parse_recipe

@@ -15,9 +15,9 @@ from torch.nn import functional
 
 import spikeport.trainer
 from spikeport.errors import InputError
-from spikeport.network import Coding, Input, Reset
+from spikeport.network.network import Coding, Input, Reset
 from spikeport.trainer import describe, from_module, load_digits_split
-from spikeport.trainer.lif import LI, LIF
+from spikeport.trainer.neurons import LI, LIF
 from spikeport.trainer.rules import Rule
 from tests.trainer_reference import bptt, trained_gradients
 

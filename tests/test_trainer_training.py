@@ -16,13 +16,12 @@ import numpy as np
 import pytest
 import torch
 
-from spikeport.energy import estimate_energy
+from spikeport.energy import estimate_energy, load_profile
 from spikeport.errors import InputError
 from spikeport.export import export_float
-from spikeport.network import Coding, Input, Reset
-from spikeport.profile import load_profile
-from spikeport.samples import encode_samples
-from spikeport.simulators.native import run_native
+from spikeport.network.network import Coding, Input, Reset
+from spikeport.runs import encode_samples
+from spikeport.simulators import run_native
 from spikeport.trainer import (
     Augment,
     Dataset,
@@ -39,15 +38,16 @@ from spikeport.trainer import (
     save_checkpoint,
     train,
 )
-from spikeport.trainer.batches import Feed
-from spikeport.trainer.checkpoint import Progress, best_path
 from spikeport.trainer.config import Precision
-from spikeport.trainer.data import hold_out
-from spikeport.trainer.data_events import Binning, EventFrames
-from spikeport.trainer.data_pixels import PixelGrid, Pixels
-from spikeport.trainer.guard import check_finite
-from spikeport.trainer.measuring import PROBE
-from spikeport.trainer.training import step
+from spikeport.trainer.data import Feed
+from spikeport.trainer.data.dataset import hold_out
+from spikeport.trainer.data.events import Binning, EventFrames
+from spikeport.trainer.data.pixels import PixelGrid, Pixels
+from spikeport.trainer.loop import Progress
+from spikeport.trainer.loop.checkpoint import best_path
+from spikeport.trainer.loop.finite import check_finite
+from spikeport.trainer.loop.training import step
+from spikeport.trainer.measure.metrics import PROBE
 from spikeport.workflow import quantize
 
 TINY = TrainConfig(widths=(3, 4), steps=3, epochs=3, batch_size=16, seed=2)

@@ -11,11 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from spikeport.network import Coding, Input, Reset
-from spikeport.trainer.lif import LIF
-from spikeport.trainer.network import Node, SpikingNetwork
+from spikeport.network.network import Coding, Input, Reset
+from spikeport.trainer.loop.training import step as training_step
+from spikeport.trainer.network import SpikingNetwork
+from spikeport.trainer.network.network import Node
+from spikeport.trainer.neurons import LIF
 from spikeport.trainer.rules import Rule
-from spikeport.trainer.training import step as training_step
 
 INPUT = Input("input", (2, 6, 6), Coding.GRADED, -64, 64, scale=16.0)
 CLASSES = 3

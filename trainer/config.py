@@ -11,13 +11,13 @@ from typing import ClassVar
 import torch
 
 from spikeport.errors import InputError
-from spikeport.fixed_point import WEIGHT_BITS
-from spikeport.network import Input, Reset
-from spikeport.part_rules import choice, integer
-from spikeport.trainer.augment import Augment
-from spikeport.trainer.lif import LIF
+from spikeport.network.fixed_point import WEIGHT_BITS
+from spikeport.network.network import Input, Reset
+from spikeport.network.part_rules import choice, integer
+from spikeport.trainer.data import Augment
 from spikeport.trainer.models import PUBLISHED, mlp, small_conv
 from spikeport.trainer.network import SpikingNetwork
+from spikeport.trainer.neurons import LIF
 from spikeport.trainer.rules import Rule
 
 

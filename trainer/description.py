@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from spikeport.errors import InputError
-from spikeport.trained_model import (
+from spikeport.network import (
     AvgPoolLayer,
     BatchNormLayer,
     ConvLayer,
@@ -18,10 +18,10 @@ from spikeport.trained_model import (
     TrainedModel,
 )
 from spikeport.trainer.chip import AnyNetwork, ChipNetwork
-from spikeport.trainer.deployment import deployable
-from spikeport.trainer.layers import pair
-from spikeport.trainer.lif import LI, LIF
-from spikeport.trainer.network import Node
+from spikeport.trainer.network import deployable
+from spikeport.trainer.network.layers import pair
+from spikeport.trainer.network.network import Node
+from spikeport.trainer.neurons import LI, LIF
 
 
 def describe(network: AnyNetwork) -> TrainedModel:

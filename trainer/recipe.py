@@ -23,11 +23,10 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from spikeport.errors import InputError
-from spikeport.part_rules import integer
-from spikeport.toml_table import nearest
-from spikeport.toml_text import parse_toml, read_text
+from spikeport.network.part_rules import integer
+from spikeport.storage import nearest, parse_toml, read_text
 from spikeport.trainer.config import Optimizer, TrainConfig
-from spikeport.trainer.data_config import DataConfig
+from spikeport.trainer.data import DataConfig
 from spikeport.trainer.rules import Rule
 from spikeport.trainer.settings import read_settings
 

@@ -10,8 +10,8 @@ from typing import Any, NoReturn, TypeVar, get_type_hints
 from pydantic import TypeAdapter, ValidationError
 
 from spikeport.errors import InputError
+from spikeport.storage import nearest
 from spikeport.text import quoted
-from spikeport.toml_table import nearest
 
 T = TypeVar("T")
 

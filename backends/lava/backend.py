@@ -16,13 +16,21 @@ from spikeport.backends.lava.program import Program, Recording, build_program, i
 from spikeport.backends.lava.schedule import Schedule, schedule
 from spikeport.backends.lava.supervise import run_worker
 from spikeport.errors import BackendUnavailableError, InputError, OutputError
-from spikeport.network import DeployedNetwork, ReadoutKind
-from spikeport.probe import Record, record_items
-from spikeport.runs import Run, Trace
-from spikeport.samples import Samples, check_samples, sample_count, select
-from spikeport.scratch import scratch_folder
-from spikeport.simulators.native import run_native
+from spikeport.network import DeployedNetwork
+from spikeport.network.network import ReadoutKind
+from spikeport.runs import (
+    Record,
+    Run,
+    Samples,
+    Trace,
+    check_samples,
+    record_items,
+    sample_count,
+    select,
+)
+from spikeport.simulators import run_native
 from spikeport.simulators.results import empty_trace, keep, narrowed
+from spikeport.storage import scratch_folder
 
 TIMEOUT_S = 1800.0
 CHUNK_BYTES = 1 << 28

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from spikeport.errors import BackendUnavailableError, InputError, OutputError, SpikeportError
-from spikeport.files import make_folder, write_text
+from spikeport.storage import make_folder, write_text
 from spikeport.text import shown
 
 VARIABLE = "SPIKEPORT_LAVA_PYTHON"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from spikeport.backends import Gap
 from spikeport.backends.bounds import sum_bound
 from spikeport.backends.depths import depths, waits
-from spikeport.backends.gaps import Gap
 from spikeport.backends.lava.schedule import (
     CONNECTIONS,
     CONV,
@@ -13,14 +13,8 @@ from spikeport.backends.lava.schedule import (
     cost,
     obstacles,
 )
-from spikeport.network import (
-    BiasInjection,
-    Convolution,
-    DeployedNetwork,
-    Population,
-    Reset,
-    Synapses,
-)
+from spikeport.network import DeployedNetwork
+from spikeport.network.network import BiasInjection, Convolution, Population, Reset, Synapses
 
 LIF = "lava-nc 0.10.0, proc/lif/models.py"
 

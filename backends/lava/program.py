@@ -24,12 +24,12 @@ from spikeport.backends.lava.notes import (
     own_neurons,
 )
 from spikeport.backends.lava.schedule import Schedule, is_graded
-from spikeport.fixed_point import PAYLOAD_BITS
-from spikeport.geometry import pooled_index
-from spikeport.network import (
+from spikeport.network import DeployedNetwork
+from spikeport.network.fixed_point import PAYLOAD_BITS
+from spikeport.network.geometry import pooled_index
+from spikeport.network.network import (
     Conv1d,
     Convolution,
-    DeployedNetwork,
     Input,
     Population,
     ReadoutKind,
@@ -38,7 +38,7 @@ from spikeport.network import (
     SumPool2d,
     Synapses,
 )
-from spikeport.probe import Record, selection
+from spikeport.runs import Record, selection
 
 Port = tuple[str, str]
 

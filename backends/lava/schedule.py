@@ -10,11 +10,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from spikeport.backends import Gap
 from spikeport.backends.bounds import sum_bound
 from spikeport.backends.depths import cycle_gap, depths, waits
-from spikeport.backends.gaps import Gap, refusal
+from spikeport.backends.unsupported import refusal
 from spikeport.errors import InputError
-from spikeport.network import Coding, Convolution, DeployedNetwork, Input, Synapses
+from spikeport.network import DeployedNetwork
+from spikeport.network.network import Coding, Convolution, Input, Synapses
 
 CONNECTIONS = "lava-nc 0.10.0, proc/dense/models.py"
 CONV = "lava-nc 0.10.0, proc/conv/models.py"

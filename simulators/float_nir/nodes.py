@@ -22,9 +22,9 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from spikeport.errors import InputError
-from spikeport.export.nir_fields import label
-from spikeport.export.nir_shapes import conv_padding, conv_sides
-from spikeport.network import Reset
+from spikeport.export.nir.fields import label
+from spikeport.export.nir.shapes import conv_padding, conv_sides
+from spikeport.network.network import Reset
 
 Array = NDArray[Any]
 State = tuple[Array, ...]

@@ -12,21 +12,28 @@ import nir
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport.export.nir_fields import INTEGRATING, SPIKING, kind, label
-from spikeport.export.nir_graph import (
+from spikeport.export.nir import make_graph
+from spikeport.export.nir.fields import INTEGRATING, SPIKING, kind, label
+from spikeport.export.nir.graph import (
     Schedule,
     check_inputs,
     delay_steps,
     infer_shapes,
-    make_graph,
     schedule,
     sources_of,
 )
-from spikeport.float_network import FloatNetwork
-from spikeport.part_rules import fail
-from spikeport.probe import Record, check_names
-from spikeport.runs import Run, Trace
-from spikeport.samples import Samples, at_step, check_float_samples, sample_count
+from spikeport.network import FloatNetwork
+from spikeport.network.part_rules import fail
+from spikeport.runs import (
+    Record,
+    Run,
+    Samples,
+    Trace,
+    at_step,
+    check_float_samples,
+    check_names,
+    sample_count,
+)
 from spikeport.simulators.float_nir.nodes import Emission, NodeKernel, Rules, State, node_kernel
 from spikeport.simulators.results import spikeport_version
 

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeport.network import DeployedNetwork
+from spikeport.runs import StreamState
 from spikeport.simulators.native.layout import channels_first, channels_last
 from spikeport.simulators.native.streams import Stream
-from spikeport.stream_state import StreamState
 
 Own = Mapping[str, Mapping[str, NDArray[Any]]]
 """Per variable of `stream_state.OWN` and population, (B, N)."""

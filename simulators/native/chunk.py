@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport.network import DeployedNetwork, ReadoutKind
-from spikeport.runs import Trace
+from spikeport.network import DeployedNetwork
+from spikeport.network.network import ReadoutKind
+from spikeport.runs import StreamState, Trace
 from spikeport.simulators.native.carry import Own, hand_on, take_over
 from spikeport.simulators.native.kernels import tally
 from spikeport.simulators.native.layout import channels_first
@@ -24,7 +25,6 @@ from spikeport.simulators.native.replay import Spikes
 from spikeport.simulators.native.state import State, initial_state
 from spikeport.simulators.native.streams import enter_block
 from spikeport.simulators.results import keep
-from spikeport.stream_state import StreamState
 
 Sent = Mapping[tuple[str, int], NDArray[np.int64]]
 """By source and delay d, how often each neuron fired in steps 0..T - 1 - d, shape of the source."""

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport.network import DeployedNetwork, Synapses
+from spikeport.network import DeployedNetwork
+from spikeport.network.network import Synapses
 from spikeport.simulators.native.events import rooms_for
 from spikeport.simulators.native.kernels import RECEIVED, Int32, deliver_spikes, deliver_values
 from spikeport.simulators.native.plan import Plan

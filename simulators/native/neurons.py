@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport.fixed_point import (
+from spikeport.network.fixed_point import (
     ACTIVATION_SHIFT,
     DECAY_BITS,
     DECAY_UNITY,

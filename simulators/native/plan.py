@@ -10,20 +10,14 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport.fixed_point import ACTIVATION_SHIFT, STATE_WRAP
-from spikeport.network import (
-    BiasInjection,
-    Coding,
-    DeployedNetwork,
-    Input,
-    Population,
-    Synapses,
-)
+from spikeport.network import DeployedNetwork
+from spikeport.network.fixed_point import ACTIVATION_SHIFT, STATE_WRAP
+from spikeport.network.network import BiasInjection, Coding, Input, Population, Synapses
+from spikeport.runs import longest_delay
 from spikeport.simulators.counts import PerNeuron, fan_out
 from spikeport.simulators.native.components import Component, components
 from spikeport.simulators.native.layout import channels_last, padded
 from spikeport.simulators.native.wiring import Wiring, wire
-from spikeport.stream_state import longest_delay
 
 _MOST_SAMPLES = 128
 _WITHIN = STATE_WRAP >> ACTIVATION_SHIFT

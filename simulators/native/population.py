@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport.fixed_point import DECAY_UNITY
-from spikeport.network import Population, Reset, Synapses, threshold_state
+from spikeport.network.fixed_point import DECAY_UNITY
+from spikeport.network.network import Population, Reset, Synapses, threshold_state
 from spikeport.runs import Trace
 from spikeport.simulators.native.currents import PIECE, piece_size, summed
 from spikeport.simulators.native.events import BAND, Rooms, rooms_for

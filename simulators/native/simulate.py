@@ -13,17 +13,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeport.errors import InputError
-from spikeport.network import DeployedNetwork, Input
-from spikeport.probe import Record, record_items
-from spikeport.runs import Run, Trace
-from spikeport.samples import Samples, check_samples, sample_count, select
+from spikeport.network import DeployedNetwork
+from spikeport.network.network import Input
+from spikeport.runs import (
+    Record,
+    Run,
+    Samples,
+    StreamState,
+    Trace,
+    check_samples,
+    record_items,
+    sample_count,
+    select,
+)
+from spikeport.runs.stream_state import select_samples, side_by_side
 from spikeport.simulators.counts import event_counts, input_messages
 from spikeport.simulators.native.carry import still_arriving
 from spikeport.simulators.native.chunk import Chunk, run_chunk
 from spikeport.simulators.native.plan import Plan, cut, plan_of
 from spikeport.simulators.native.replay import Spikes, check_recorded, check_replayed
 from spikeport.simulators.results import RECORDABLE, assembled_run, empty_trace, narrowed
-from spikeport.stream_state import StreamState, select_samples, side_by_side
 
 MEMORY_BYTES = 64 << 20
 """State and input copies of the samples computed at once; more gains no speed."""

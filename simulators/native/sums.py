@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport.fixed_point import STATE_BITS, STATE_WRAP
+from spikeport.network.fixed_point import STATE_BITS, STATE_WRAP
 from spikeport.simulators.native.compiled import part
 from spikeport.simulators.native.vectors import (
     add_products_16,

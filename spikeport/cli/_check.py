@@ -27,7 +27,7 @@ def check(
     Nothing is run. Of the chips only the arithmetic is judged, not how many cores a network takes.
     Exit code 1 where one of the targets cannot run the network.
     """
-    from spikeport.backends.check import check as check_network
+    from spikeport.backends import check as check_network
 
     opened = _io.open_deployed(network)
     found = check_network(opened, target)

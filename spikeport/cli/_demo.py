@@ -28,9 +28,8 @@ def demo(
     Ends with the parity ladder; report.html and ladder.json lie in the folder beside every
     network file. Exit code 1 if any stage lost what it must keep.
     """
-    from spikeport.demo import run_demo
-    from spikeport.ladder import LadderConfig
-    from spikeport.trainer import TrainConfig
+    from spikeport.ladder import LadderConfig, run_demo
+    from spikeport.trainer.config import TrainConfig
 
     training = TrainConfig(seed=seed) if epochs is None else TrainConfig(seed=seed, epochs=epochs)
     with _io.progress("demo") as update:

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from spikeport.cli import _io
-from spikeport.labels import check_classes
 from spikeport.report.screen import Table
+from spikeport.runs import check_classes
 
 if TYPE_CHECKING:
-    from spikeport.trainer import Diagnosis
+    from spikeport.trainer.diagnosis import Diagnosis
 
 
 def diagnose(
@@ -37,10 +37,10 @@ def diagnose(
     Accuracies are of all the samples, gradients and firing of the first 64. The page needs no
     other file.
     """
-    from spikeport.files import write_text
     from spikeport.report.diagnosis import render_diagnosis
-    from spikeport.trainer import diagnose as run_diagnosis
-    from spikeport.trainer import load_checkpoint
+    from spikeport.storage import write_text
+    from spikeport.trainer.diagnosis import diagnose as run_diagnosis
+    from spikeport.trainer.loop import load_checkpoint
 
     _io.check_out("--out", out, _io.PAGE, checkpoint, data)
     loaded = load_checkpoint(checkpoint)

@@ -12,14 +12,13 @@ import typer
 
 from spikeport.cli import _io
 from spikeport.errors import InputError
-from spikeport.files import make_folder, write_text
 from spikeport.report.screen import Table
-from spikeport.strict_json import parse_json
+from spikeport.storage import make_folder, parse_json, write_text
 from spikeport.text import quoted
 
 if TYPE_CHECKING:
     from spikeport.trainer.chip import ChipNetwork
-    from spikeport.trainer.front import FrontPoint
+    from spikeport.trainer.pareto import FrontPoint
 
 
 def front(
@@ -45,10 +44,10 @@ def front(
     from spikeport.cli._training import chip_start, watching
     from spikeport.report.front import draw_front
     from spikeport.report.units import parse_energy
-    from spikeport.toml_table import parse_change
-    from spikeport.trainer.data_catalogue import load_dataset
-    from spikeport.trainer.front import front_files, train_front
-    from spikeport.trainer.measuring import spread
+    from spikeport.storage import parse_change
+    from spikeport.trainer.data import load_dataset
+    from spikeport.trainer.measure.metrics import spread
+    from spikeport.trainer.pareto import front_files, train_front
     from spikeport.trainer.ranks import process_group, share
     from spikeport.trainer.recipe import load_recipe
 

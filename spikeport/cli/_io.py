@@ -13,14 +13,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from spikeport.errors import InputError
-from spikeport.files import check_output
-from spikeport.float_network import FloatNetwork
-from spikeport.labels import check_classes, output_count
-from spikeport.network import DeployedNetwork, Input, Reset
-from spikeport.part_rules import choice
-from spikeport.sample_values import float_range, same_range
-from spikeport.samples import SampleSet, check_float_samples, encode_samples
-from spikeport.toml_table import parse_change
+from spikeport.network import DeployedNetwork, FloatNetwork
+from spikeport.network.network import Input, Reset
+from spikeport.network.part_rules import choice
+from spikeport.runs import (
+    SampleSet,
+    check_classes,
+    check_float_samples,
+    encode_samples,
+    float_range,
+    output_count,
+    same_range,
+)
+from spikeport.storage import check_output, parse_change
 
 _log = logging.getLogger(__name__)
 
@@ -141,16 +146,18 @@ def open_network(path: Path, foreign: Foreign | None = None) -> DeployedNetwork 
     """A network from a .spikeport, .nir or checkpoint (.safetensors) file, told by its suffix."""
     match path.suffix:
         case ".spikeport":
-            from spikeport.network_file import load_network
+            from spikeport.network import load_network
 
             return load_network(path)
         case ".nir":
-            from spikeport.export.nir_reader import read_nir
+            from spikeport.export.nir import read_nir
 
             return read_nir(path, **(foreign or Foreign()).given())
         case ".safetensors":
             from spikeport.export.float_graph import export_float
-            from spikeport.trainer import ChipNetwork, describe, load_checkpoint
+            from spikeport.trainer.chip import ChipNetwork
+            from spikeport.trainer.description import describe
+            from spikeport.trainer.loop import load_checkpoint
 
             model = load_checkpoint(path).model
             if isinstance(model, ChipNetwork):
@@ -175,11 +182,11 @@ def open_data(name: str, steps: int, changes: Sequence[str] | None = None) -> Da
         steps: T, for events.
         changes: settings to change, data.KEY=VALUE.
     """
-    from spikeport.trainer import load_dataset
+    from spikeport.trainer.data import load_dataset
 
     asked = dict(parse_change(change) for change in changes or ())
     if name.endswith(".toml"):
-        from spikeport.trainer import load_recipe  # needs torch, which data alone do not
+        from spikeport.trainer.recipe import load_recipe
 
         return load_dataset(load_recipe(name, asked).data, steps)
     for key in asked:

@@ -13,10 +13,8 @@ import typer
 from spikeport.cli import _io, _shards, _traces
 from spikeport.errors import CheckFailedError, InputError
 from spikeport.network import DeployedNetwork
-from spikeport.probe import RECORDABLE
 from spikeport.report.screen import Table
-from spikeport.runs import EventCounts, Run
-from spikeport.samples import Samples
+from spikeport.runs import RECORDABLE, EventCounts, Run, Samples
 
 
 def compare(
@@ -42,7 +40,7 @@ def compare(
     Exit code 1 names the first spike, or with --trace the first value, that differs.
     """
     from spikeport.parity import LadderRow, Rule, build_row
-    from spikeport.trace_comparison import TraceComparison, compare_runs
+    from spikeport.traces import TraceComparison, compare_runs
 
     if trace and network.suffix not in _traces.NETWORK_SUFFIXES:
         _traces.compare_trace_files(network, other, as_json)
@@ -104,7 +102,7 @@ def _runs(
     timeout_s: float | None,
 ) -> Iterator[Run]:
     """The run of each (stage, backend, network), with a progress bar over all of them."""
-    from spikeport.backends.registry import run, timed
+    from spikeport.backends import run, timed
 
     with _io.progress("compare") as update:
         for stage, name, network in stages:
@@ -137,8 +135,7 @@ def energy(
     Event counts come from a native run on the data, from --counts, or from --activity, which
     assumes that all neurons of a part are equally active and are updated in every step.
     """
-    from spikeport.energy import estimate_energy
-    from spikeport.profile import load_profile
+    from spikeport.energy import estimate_energy, load_profile
     from spikeport.report.terminal import render_energy
 
     if activity is not None and counts is not None:
@@ -160,7 +157,7 @@ def _events(
     network: DeployedNetwork, activity: str | None, counts: Path | None
 ) -> EventCounts | None:
     """Event counts from the options; None if a run must count them."""
-    from spikeport.simulators.assumed_counts import assumed_counts, load_counts
+    from spikeport.simulators import assumed_counts, load_counts
 
     if counts is not None:
         return load_counts(counts, network)
@@ -168,7 +165,7 @@ def _events(
 
 
 def _run_events(network: DeployedNetwork, samples: Samples) -> EventCounts:
-    from spikeport.backends.registry import run as run_backend
+    from spikeport.backends import run as run_backend
 
     counts = run_backend("native", network, samples).counts
     assert counts is not None  # native always counts

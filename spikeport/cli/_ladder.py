@@ -41,10 +41,11 @@ def ladder(
     Writes the network's files and report.html and ladder.json. Exit code 1 if any stage lost what
     it must keep.
     """
-    from spikeport.export import QuantizeConfig
-    from spikeport.ladder import LadderConfig
-    from spikeport.ladder_report import FILES, write_ladder
-    from spikeport.trainer import ChipNetwork, load_checkpoint
+    from spikeport.export.quantize import QuantizeConfig
+    from spikeport.ladder import LadderConfig, write_ladder
+    from spikeport.ladder.folder import FILES
+    from spikeport.trainer.chip import ChipNetwork
+    from spikeport.trainer.loop import load_checkpoint
 
     if network.suffix != ".safetensors":
         raise InputError(f"{network}: must be a checkpoint (.safetensors) that `train` wrote")

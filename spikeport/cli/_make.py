@@ -10,8 +10,7 @@ import typer
 from spikeport.cli import _io
 from spikeport.cli._tables import facts_table
 from spikeport.errors import InputError
-from spikeport.network import DeployedNetwork
-from spikeport.network_file import save_network
+from spikeport.network import DeployedNetwork, save_network
 
 
 def train(
@@ -71,7 +70,7 @@ def train(
     """
     from spikeport.cli._training import run_recipe
     from spikeport.report.units import parse_energy
-    from spikeport.toml_table import parse_change
+    from spikeport.storage import parse_change
 
     stage = "training" if bits is None else "chip"
     given: dict[str, Any] = {
@@ -129,7 +128,7 @@ def quantize(
     as_json: _io.Json = False,
 ) -> None:
     """Quantize a float network to chip integers; write a .spikeport file."""
-    from spikeport.export import QuantizeConfig
+    from spikeport.export.quantize import QuantizeConfig
     from spikeport.report.quantization import quantization_sections
     from spikeport.report.terminal import render_section
     from spikeport.workflow import quantize as run_quantization
@@ -169,7 +168,7 @@ def export(
     as_json: _io.Json = False,
 ) -> None:
     """Write a network as NIR (.nir); chip integers travel along as metadata."""
-    from spikeport.export import read_nir, write_nir
+    from spikeport.export.nir import read_nir, write_nir
 
     _io.check_out("--out", out, _io.NIR, network)
     opened = _io.open_network(network, _io.Foreign(dt, steps, reset, strict))

@@ -13,10 +13,9 @@ from spikeport.cli import _io, _shards, _traces
 from spikeport.cli._sweep import sweep_rows, sweep_table
 from spikeport.cli._tables import counts_table, facts_table
 from spikeport.errors import InputError
-from spikeport.labels import check_labels, output_count
 from spikeport.network import DeployedNetwork
-from spikeport.predictions import describe_outputs
-from spikeport.statistics import accuracy
+from spikeport.parity import accuracy
+from spikeport.runs import check_labels, describe_outputs, output_count
 
 
 def run(

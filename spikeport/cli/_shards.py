@@ -73,7 +73,7 @@ def compute(backend: str, pairs: Sequence[tuple[Any, Any]], asked: Asked) -> lis
 
 def check_timeout(backends: Sequence[str], timeout_s: float | None) -> None:
     """Refuse a --timeout that no backend would keep."""
-    from spikeport.backends.registry import backend
+    from spikeport.backends import backend
 
     if timeout_s is not None and not any(backend(name).slow for name in backends):
         names = ", ".join(dict.fromkeys(backends))
@@ -81,8 +81,8 @@ def check_timeout(backends: Sequence[str], timeout_s: float | None) -> None:
 
 
 def _one_process(name: str, pairs: Sequence[tuple[Any, Any]], timeout_s: float | None) -> list[Run]:
-    from spikeport.backends.registry import run as run_backend
-    from spikeport.backends.registry import timed
+    from spikeport.backends import run as run_backend
+    from spikeport.backends import timed
 
     with _io.progress(name) as update:
         options = timed(name, timeout_s, partial(update, name))

@@ -15,8 +15,7 @@ from spikeport.cli._tables import (
     lacks_table,
     populations_table,
 )
-from spikeport.float_network import FloatNetwork
-from spikeport.network import DeployedNetwork
+from spikeport.network import DeployedNetwork, FloatNetwork
 
 
 def inspect(
@@ -30,7 +29,7 @@ def inspect(
     """Show what a network file holds."""
     network = _io.open_network(file, _io.Foreign(dt, steps, reset, strict))
     if isinstance(network, DeployedNetwork):
-        from spikeport.network_hash import describe
+        from spikeport.network.canonical import describe
 
         facts = _deployed_facts(network)
         tables = (populations_table(network), connections_table(network))
@@ -42,8 +41,8 @@ def inspect(
 
 def backends(as_json: _io.Json = False) -> None:
     """List every backend: its version, or why it cannot run and what mends that; what it lacks."""
-    from spikeport.backends.check import CHIPS
-    from spikeport.backends.registry import list_backends
+    from spikeport.backends import list_backends
+    from spikeport.backends.target_check import CHIPS
 
     rows = []
     for backend in list_backends().values():

@@ -8,12 +8,11 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from spikeport.energy import estimate_energy
+from spikeport.energy import estimate_energy, load_profile
 from spikeport.network import DeployedNetwork
-from spikeport.profile import load_profile
+from spikeport.parity import accuracy
 from spikeport.report.screen import Table
 from spikeport.runs import Run
-from spikeport.statistics import accuracy
 
 PROFILE = "loihi1"
 

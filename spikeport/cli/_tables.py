@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from spikeport.network import BiasInjection, DeployedNetwork
+from spikeport.network import DeployedNetwork
+from spikeport.network.network import BiasInjection
 from spikeport.report.screen import Table, lines, plain
 from spikeport.runs import EventCounts
 
 if TYPE_CHECKING:
-    from spikeport.backends.check import TargetCheck
+    from spikeport.backends import TargetCheck
 
 
 def facts_table(title: str, facts: Mapping[str, Any]) -> Table:

@@ -8,17 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from spikeport.cli import _io
-from spikeport.divergence import number
 from spikeport.errors import CheckFailedError, InputError
-from spikeport.float_network import FloatNetwork
-from spikeport.network import DeployedNetwork
-from spikeport.probe import RECORDABLE, Record, parse_probe
+from spikeport.network import DeployedNetwork, FloatNetwork
 from spikeport.report.screen import Renderable, Table, plain
-from spikeport.runs import Run
-from spikeport.samples import Samples
+from spikeport.runs import RECORDABLE, Record, Run, Samples, parse_probe
+from spikeport.traces.divergence import number
 
 if TYPE_CHECKING:
-    from spikeport.trace_comparison import TraceComparison
+    from spikeport.traces import TraceComparison
 
 NETWORK_SUFFIXES = (".spikeport", ".nir", ".safetensors")
 TraceFile = Annotated[
@@ -71,7 +68,7 @@ def record(
 
 def compare_trace_files(first: Path, second: Path | None, as_json: bool) -> None:
     """`compare --trace A B`."""
-    from spikeport.trace_comparison import compare_files
+    from spikeport.traces import compare_files
 
     if second is None:
         raise InputError(f"compare: --trace {first}: needs a second trace file")

@@ -8,28 +8,21 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from spikeport.chip_training import to_chip
 from spikeport.cli import _io
+from spikeport.energy import load_profile
 from spikeport.errors import InputError
-from spikeport.export import QuantizeConfig
-from spikeport.profile import load_profile
-from spikeport.samples import Samples
-from spikeport.trainer import (
-    ChipNetwork,
-    EpochRecord,
-    Recipe,
-    TrainingResult,
-    Watch,
-    load_checkpoint,
-    load_dataset,
-    load_recipe,
-    measure_accuracy,
-)
-from spikeport.trainer import train as run_training
-from spikeport.trainer.checkpoint import Progress, written_paths
-from spikeport.trainer.data import Dataset
-from spikeport.trainer.measuring import SPREAD, energy_uj, spread
+from spikeport.export.quantize import QuantizeConfig
+from spikeport.runs import Samples
+from spikeport.trainer.chip import ChipNetwork
+from spikeport.trainer.data import Dataset, load_dataset
+from spikeport.trainer.loop import EpochRecord, Progress, TrainingResult, Watch, load_checkpoint
+from spikeport.trainer.loop import train as run_training
+from spikeport.trainer.loop.checkpoint import written_paths
+from spikeport.trainer.measure import measure_accuracy
+from spikeport.trainer.measure.metrics import SPREAD, energy_uj, spread
 from spikeport.trainer.ranks import process_group, share
+from spikeport.trainer.recipe import Recipe, load_recipe
+from spikeport.workflow import to_chip
 
 
 def run_recipe(
@@ -105,7 +98,7 @@ def watching(epochs: int, log: Path | None, lines: bool, bar: bool) -> Iterator[
         update = stack.enter_context(_io.progress("training")) if bar else lambda *_: None
         write = None
         if log is not None:
-            from spikeport.trainer.tensorboard_log import tensorboard_log
+            from spikeport.trainer.loop.tensorboard import tensorboard_log
 
             write = stack.enter_context(tensorboard_log(log))
 

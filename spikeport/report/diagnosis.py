@@ -10,8 +10,7 @@ from spikeport.report.plots import Chart, Values, histogram, interval_chart, lin
 from spikeport.report.templates import render
 
 if TYPE_CHECKING:
-    from spikeport.trainer.agreement import Agreement
-    from spikeport.trainer.diagnosis import Diagnosis
+    from spikeport.trainer.diagnosis import Agreement, Diagnosis
 
 PUBLISHED_SHUFFLES = (
     ("CIFAR-100, ResNet-18, T = 4", 0.7832, 0.7772),

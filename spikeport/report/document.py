@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from spikeport.energy_report import EnergyReport
+from spikeport.energy import EnergyReport
 from spikeport.parity import ParityReport
 from spikeport.report.section import Section
 from spikeport.text import json_text

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from spikeport.band import LEVELS, Band
-from spikeport.energy_report import EnergyReport
+from spikeport.energy import LEVELS, Band, EnergyReport, HardwareProfile
 from spikeport.parity import ParityReport
-from spikeport.profile import HardwareProfile
 from spikeport.report.headline import chip_row, exact_rows, headline
 from spikeport.report.plots import interval_chart
 from spikeport.report.section import Section

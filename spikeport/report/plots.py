@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from spikeport.statistics import Accuracy
+from spikeport.parity import Accuracy
 
 Values = Sequence[float | None]
 """One for each place on the horizontal axis; None where there is none."""

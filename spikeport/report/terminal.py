@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from spikeport.energy_report import EnergyReport
+from spikeport.energy import EnergyReport
 from spikeport.parity import LadderRow, ParityReport
 from spikeport.report.headline import headline
 from spikeport.report.screen import Renderable, Table, assemble, lines, plain, stack

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 
-from spikeport.band import Band
+from spikeport.energy import Band
 from spikeport.errors import InputError
 
 _ENERGY_UNITS = (("J", 1e12), ("mJ", 1e9), ("µJ", 1e6), ("nJ", 1e3), ("pJ", 1.0))

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from spikeport.errors import BackendUnavailableError, InputError
-from spikeport.scratch import scratch_folder
+from spikeport.storage import scratch_folder
 
 CONNECT_S = 4.0
 WORKERS_S = 30.0

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from spikeport.errors import BackendUnavailableError, SpikeportError
 from spikeport.network import DeployedNetwork
-from spikeport.network_hash import describe
+from spikeport.network.canonical import describe
 from spikeport.runs import Run
 from spikeport.sharding.cluster import WORKERS_S, require_dask
 from spikeport.sharding.task import rebuild, run_shard

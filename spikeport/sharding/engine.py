@@ -11,13 +11,19 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from spikeport.backends.registry import backend as find_backend
+from spikeport.backends import backend as find_backend
 from spikeport.errors import InputError
-from spikeport.merge import merge_runs
 from spikeport.network import DeployedNetwork
-from spikeport.probe import Record, record_items
-from spikeport.runs import Run
-from spikeport.samples import Samples, check_samples, sample_count, select
+from spikeport.runs import (
+    Record,
+    Run,
+    Samples,
+    check_samples,
+    merge_runs,
+    record_items,
+    sample_count,
+    select,
+)
 from spikeport.sharding.cluster import connected
 from spikeport.sharding.dispatch import Shard, dispatch
 from spikeport.sharding.store import load_shard, open_store, save_shard, shard_key

@@ -16,11 +16,11 @@ from typing import Any
 from numpy.typing import NDArray
 
 from spikeport.errors import InputError
-from spikeport.files import make_folder, write_bytes
-from spikeport.network_hash import Arrays, digest
+from spikeport.network.canonical import Arrays, digest
 from spikeport.runs import EventCounts, Run, Trace
 from spikeport.simulators.results import spikeport_version
-from spikeport.tensor_file import pack, unpack
+from spikeport.storage import make_folder, write_bytes
+from spikeport.storage.tensors import pack, unpack
 
 FORMAT = "spikeport.shard"
 VERSION = 1

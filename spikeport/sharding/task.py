@@ -7,12 +7,12 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from spikeport.backends.registry import run as run_backend
-from spikeport.backends.registry import timed
+from spikeport.backends import run as run_backend
+from spikeport.backends import timed
 from spikeport.errors import BackendUnavailableError
 from spikeport.network import DeployedNetwork
-from spikeport.network_file import build
-from spikeport.network_hash import Arrays
+from spikeport.network.canonical import Arrays
+from spikeport.network.file import build
 from spikeport.runs import Run
 from spikeport.simulators.results import spikeport_version
 

@@ -11,7 +11,7 @@ from typing import Any
 import nir
 import numpy as np
 
-from spikeport.export.nir_fields import node_values
+from spikeport.export.nir.fields import node_values
 
 
 def fingerprint(*values: Any) -> str:

@@ -16,32 +16,27 @@ import nir
 import numpy as np
 from PIL import Image
 
+from spikeport.energy import builtin_profiles, load_profile
 from spikeport.errors import InputError
 from spikeport.export import read_nir, write_nir
-from spikeport.float_network import FloatNetwork
-from spikeport.hdf5_seal import SIZE
-from spikeport.network import (
+from spikeport.network import DeployedNetwork, FloatNetwork, load_network, save_network
+from spikeport.network.network import (
     BiasInjection,
     Coding,
     Conv2d,
     Dense,
-    DeployedNetwork,
     Input,
     Population,
     Readout,
     Reset,
     SumPool2d,
 )
-from spikeport.network_file import load_network, save_network
-from spikeport.profile import builtin_profiles, load_profile
-from spikeport.samples import check_samples
+from spikeport.runs import check_samples, load_state, save_state
 from spikeport.sharding.store import SUFFIX, load_shard, save_shard
-from spikeport.simulators.reference import run_reference
-from spikeport.simulators.stream import Stream
-from spikeport.stream_file import load_state, save_state
-from spikeport.trace_comparison import compare_files
-from spikeport.trace_file import write_trace
-from spikeport.trace_reader import open_trace
+from spikeport.simulators import Stream, run_reference
+from spikeport.storage.hdf5_seal import SIZE
+from spikeport.traces import compare_files, open_trace
+from spikeport.traces.writer import write_trace
 from spikeport.trainer import (
     Checkpoint,
     EpochRecord,
@@ -51,11 +46,12 @@ from spikeport.trainer import (
     save_checkpoint,
 )
 from spikeport.trainer.chip import ChipNetwork
-from spikeport.trainer.data_events import Binning
-from spikeport.trainer.data_files import read_cifar, read_idx
-from spikeport.trainer.data_folder import load_folder
-from spikeport.trainer.data_npz import load_events, load_npz
-from spikeport.trainer.data_pixels import PixelGrid
+from spikeport.trainer.data import load_npz
+from spikeport.trainer.data.events import Binning
+from spikeport.trainer.data.files import read_cifar, read_idx
+from spikeport.trainer.data.folder import load_folder
+from spikeport.trainer.data.npz import load_events
+from spikeport.trainer.data.pixels import PixelGrid
 from spikeport.trainer.recipe import load_recipe
 
 Read = Callable[[Path], Any]
@@ -182,7 +178,7 @@ def read_all(path: Path) -> Any:
 
 def write_all(value: Any, path: Path) -> None:
     """For traces in one part only, as all of these are."""
-    from spikeport.trace_file import trace_writer
+    from spikeport.traces import trace_writer
 
     header, parts = value
     with trace_writer(path) as writer:
@@ -243,7 +239,9 @@ def _profile(path: Path) -> None:
     from importlib import resources
 
     name = builtin_profiles()[0]
-    path.write_text((resources.files("spikeport") / "profiles" / f"{name}.toml").read_text("utf-8"))
+    path.write_text(
+        (resources.files("spikeport") / "energy" / "profiles" / f"{name}.toml").read_text("utf-8")
+    )
 
 
 def _folder(path: Path) -> None:

@@ -14,7 +14,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from spikeport.hdf5_seal import SIZE, sealed
+from spikeport.storage import sealed
+from spikeport.storage.hdf5_seal import SIZE
 from tests.fuzz.kinds import Kind
 from tests.fuzz.tensors import Rng, change_json, change_tensors, pick
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from spikeport.errors import SpikeportError
-from spikeport.network_file import build
-from spikeport.tensor_file import DIGEST, with_digest
+from spikeport.network.file import build
+from spikeport.storage.tensors import DIGEST, with_digest
 
 Rng = np.random.Generator
 RAW = (

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from spikeport.network import Input
-from spikeport.trainer.lif import LIF
+from spikeport.network.network import Input
 from spikeport.trainer.models.sketch import Sketch, published_lif
 from spikeport.trainer.network import SpikingNetwork
+from spikeport.trainer.neurons import LIF
 
 
 def resnet18(

@@ -11,10 +11,10 @@ from collections.abc import Callable
 
 from torch import nn
 
-from spikeport.network import Input
-from spikeport.trainer.lif import LIF
+from spikeport.network.network import Input
 from spikeport.trainer.models.sketch import Sketch, published_lif
 from spikeport.trainer.network import SpikingNetwork
+from spikeport.trainer.neurons import LIF
 
 _BLOCKS = (3, 4, 6, 3)
 

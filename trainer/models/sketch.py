@@ -5,11 +5,10 @@ from __future__ import annotations
 from torch import nn
 
 from spikeport.errors import InputError
-from spikeport.network import Input, Reset, Shape
-from spikeport.trainer.graph import Node
-from spikeport.trainer.layers import Op, output_shape
-from spikeport.trainer.lif import LI, LIF
-from spikeport.trainer.network import SpikingNetwork
+from spikeport.network.network import Input, Reset, Shape
+from spikeport.trainer.network import Node, SpikingNetwork
+from spikeport.trainer.network.layers import Op, output_shape
+from spikeport.trainer.neurons import LI, LIF
 
 
 def published_lif() -> LIF:

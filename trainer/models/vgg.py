@@ -9,10 +9,10 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from spikeport.network import Input
-from spikeport.trainer.lif import LIF
+from spikeport.network.network import Input
 from spikeport.trainer.models.sketch import Sketch, published_lif
 from spikeport.trainer.network import SpikingNetwork
+from spikeport.trainer.neurons import LIF
 
 POOL = "A"
 _VGG11 = (1, POOL, 2, 4, POOL, 8, 8, POOL, 8, POOL, 8, 8)

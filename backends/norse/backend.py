@@ -1,0 +1,253 @@
+"""Running a NIR graph in Norse: the check of an export by other people's code.
+
+Norse 1.1.0 changes some graphs without a word: it drops AvgPool2d, LI and every type that it does
+not know, ignores `r` outside of CubaLIF and the padding of SumPool2d, never reads v_reset, starts
+v at v_leak, and merges batches in Flatten. Whatever it would change is refused here, or written
+so that it is kept:
+
+- nodes get neutral names, for generated or looked-up names come from files;
+- Flatten counts the batch axis that Norse has and NIR has not;
+- LIF with reset by subtraction is a CubaLIF with tau_syn = dt, the only neuron that takes a reset;
+- v >= threshold is v > the next float64 below, since Norse compares with `>`;
+- (C, L) is (C, 1, L) throughout and Conv1d, which Norse drops, a Conv2d along its rows;
+- arrays are float64 tensors, which Norse takes as they are; NumPy arrays it would round to float32.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import time
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import nir
+import numpy as np
+
+from spikeport.errors import BackendUnavailableError, InputError
+from spikeport.export.nir import make_graph
+from spikeport.export.nir.fields import SPIKING, kind, label, make_node, node_values
+from spikeport.export.nir.graph import check_inputs, schedule, sources_of
+from spikeport.export.nir.portable import portable
+from spikeport.network import FloatNetwork
+from spikeport.network.network import Reset
+from spikeport.network.part_rules import fail
+from spikeport.runs import (
+    Record,
+    Run,
+    Samples,
+    Trace,
+    at_step,
+    check_float_samples,
+    check_names,
+    sample_count,
+)
+
+if TYPE_CHECKING:
+    import torch
+
+REMEDY = "pip install '.[norse]'"
+SUPPORTED = ("Input", "Output", "Affine", "Linear", "Conv1d", "Conv2d", "SumPool2d", "Flatten",
+             "IF", "LIF", "CubaLIF")  # fmt: skip
+
+
+def norse_status() -> tuple[str | None, str, str]:
+    """Version of Norse, or None with the reason why it cannot run and the command that mends it."""
+    for package in ("torch", "norse", "nirtorch"):
+        if importlib.util.find_spec(package) is None:
+            return None, f"{package} is not installed", REMEDY
+    return importlib.metadata.version("norse"), "", ""
+
+
+def run_norse(network: FloatNetwork, samples: Samples, *, record: Record = ("spikes",)) -> Run:
+    """Run `network` in Norse, in float64.
+
+    Args:
+        samples: (B, *shape) shown at every step, or (T, B, *shape).
+        record: "spikes" and "v" (after reset), per neuron node.
+
+    Returns:
+        As `run_float`.
+
+    Raises:
+        InputError: Norse would run another network; the message names the node and the reason.
+        BackendUnavailableError: Norse is not installed, or broke.
+    """
+    version, reason, remedy = norse_status()
+    if version is None:
+        raise BackendUnavailableError(f"norse: {reason}; {remedy}")
+    record = check_names(record, ("spikes", "v"), " in norse")
+    graph = make_graph(network.graph.nodes, network.graph.edges, network.dt_s)
+    check_inputs(graph, network.inputs)
+    check_supported(graph, network.reset)
+    arrays = check_float_samples(network.inputs, network.steps, samples)
+    start = time.perf_counter()
+    try:
+        outputs, potentials = _execute(network, graph, arrays)
+    except (RuntimeError, TypeError, AttributeError, KeyError) as error:
+        raise BackendUnavailableError(f"norse {version} broke: {error!r}") from error
+    wall_s = time.perf_counter() - start
+    spikes = {n: outputs[n].astype(np.uint8) for n in sorted(outputs) if _spikes(graph, n)}
+    return Run(
+        backend="norse",
+        version=version,
+        network_hash="",
+        samples=sample_count(network.inputs, arrays),
+        steps=network.steps,
+        scores=_scores(graph, outputs),
+        spike_counts={n: s.sum(axis=(0, 1), dtype=np.int64) for n, s in spikes.items()},
+        counts=None,
+        trace=Trace(
+            spikes=spikes if "spikes" in record else {}, v=potentials if "v" in record else {}
+        ),
+        wall_s=wall_s,
+    )
+
+
+def check_supported(graph: nir.NIRGraph, reset: Reset) -> None:
+    """Refuse a graph that Norse would change.
+
+    Raises:
+        InputError: names the node and what Norse does with it.
+    """
+    for name, node in graph.nodes.items():
+        subject = label(name, node)
+        if kind(node) not in SUPPORTED:
+            fail(f"{subject}: Norse drops this type without an error")
+        if isinstance(node, nir.IF | nir.LIF) and (node.r != 1).any():
+            fail(f"{subject}: r is not 1, which Norse ignores; scale the weights instead")
+        for field in ("v_leak", "v_reset"):
+            if np.any(getattr(node, field, 0)):
+                fail(f"{subject}: {field} is not 0, which Norse treats otherwise")
+        if isinstance(node, nir.IF) and reset is Reset.SUBTRACT:
+            fail(f"{subject}: Norse's IF resets to zero only, this network subtracts")
+        if isinstance(node, nir.SumPool2d) and np.any(node.padding):
+            fail(f"{subject}: has padding, which Norse ignores")
+        if isinstance(node, nir.Affine | nir.Linear) and node.weight.ndim != 2:
+            fail(f"{subject}: weight has {node.weight.ndim} axes, Norse takes 2")
+    if len(graph.inputs) != 1:
+        fail(f"graph: has {len(graph.inputs)} Input nodes, Norse runs one only")
+
+
+def _execute(
+    network: FloatNetwork, graph: nir.NIRGraph, arrays: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Outputs of all nodes and v of the neurons, arrays (T, B, ...)."""
+    import torch
+
+    alias = {name: f"node{index}" for index, name in enumerate(graph.nodes)}
+    with warnings.catch_warnings():
+        # torch.jit.script and nirtorch.load, which Norse calls, are deprecated
+        warnings.simplefilter("ignore", DeprecationWarning)
+        import norse.torch
+        from norse.torch.functional.reset import reset_subtract, reset_value
+
+        method = reset_subtract if network.reset is Reset.SUBTRACT else reset_value
+        translated = _translated(network, graph, alias)
+        module = norse.torch.from_nir(translated, reset_method=method, dt=network.dt_s)
+    _check_order(network, graph, alias, [node.name for node in module.execution_order])
+    (part,) = network.inputs
+    values = torch.tensor(arrays[part.name])
+    outputs: dict[str, list[Any]] = {name: [] for name in graph.nodes}
+    potentials: dict[str, list[Any]] = {n: [] for n in graph.nodes if _spikes(graph, n)}
+    state = None
+    with torch.no_grad():
+        for step in range(network.steps):
+            now: Any = at_step(part, values, step)  # type: ignore[arg-type]
+            _, state = module(now.unsqueeze(-2) if len(part.shape) == 2 else now, state)
+            for name, kept in outputs.items():
+                if _spikes(graph, name) or isinstance(graph.nodes[name], nir.Output):
+                    kept.append(state.cache[alias[name]].numpy())
+            for name, kept in potentials.items():
+                kept.append(_membrane(state.state[alias[name]]).numpy())
+    return (
+        {name: _stacked(graph.nodes[name], kept) for name, kept in outputs.items() if kept},
+        {name: _stacked(graph.nodes[name], kept) for name, kept in potentials.items()},
+    )
+
+
+def _stacked(node: Any, steps: list[Any]) -> Any:
+    """What a node gave in every step, (T, B, *shape)."""
+    return np.reshape(steps, (len(steps), len(steps[0]), *node.output_type["output"]))
+
+
+def _membrane(state: Any) -> torch.Tensor:
+    """v of a cell's state, the last of the two states of a CubaLIF."""
+    while not hasattr(state, "v"):
+        state = state[-1]
+    v: torch.Tensor = state.v
+    return v
+
+
+def _translated(network: FloatNetwork, graph: nir.NIRGraph, alias: dict[str, str]) -> nir.NIRGraph:
+    nodes = {alias[name]: _tensors(_kept(node, network)) for name, node in graph.nodes.items()}
+    edges = [(alias[a], alias[b]) for a, b in graph.edges]
+    return nir.NIRGraph(nodes, edges, type_check=False)
+
+
+def _kept(node: Any, network: FloatNetwork) -> Any:
+    """The node in the form in which Norse keeps its meaning."""
+    if isinstance(node, nir.Flatten):
+        # (B, C, L) is (B, C, 1, L) here
+        batched = (0, 1, 3) if len(node.input_type["input"]) == 2 else (0, 1, 2, 3)
+        start, end = (d if d < 0 else batched[d + 1] for d in (node.start_dim, node.end_dim))
+        return nir.Flatten({"input": None}, start, end)
+    if isinstance(node, nir.Conv1d):
+        return _along_rows(portable(node))
+    if kind(node) not in SPIKING:
+        return portable(node)
+    values = {f: np.asarray(v, np.float64) for f, v in node_values(node).items()}
+    if node.v_threshold.ndim == 2:
+        values = {f: v[:, None] for f, v in values.items()}
+    if not network.strict:
+        values["v_threshold"] = np.nextafter(values["v_threshold"], -np.inf)
+    if isinstance(node, nir.LIF) and network.reset is Reset.SUBTRACT:
+        values["tau_mem"] = values.pop("tau")
+        values |= {"tau_syn": np.full_like(values["r"], network.dt_s), "w_in": values["r"]}
+        return make_node("", "CubaLIF", values)
+    return make_node("", kind(node), values)
+
+
+def _along_rows(node: nir.Conv1d) -> nir.Conv2d:
+    padding = node.padding if isinstance(node.padding, str) else (0, node.padding)
+    sides = (1, node.stride), padding, (1, node.dilation)
+    return nir.Conv2d(None, node.weight[:, :, None], *sides, node.groups, node.bias)
+
+
+def _tensors(node: Any) -> Any:
+    """Float arrays of the node as float64 tensors, in place."""
+    import torch
+
+    for field, value in node_values(node).items():
+        if isinstance(value, np.ndarray) and value.dtype.kind == "f":
+            setattr(node, field, torch.from_numpy(value.astype(np.float64)))
+    return node
+
+
+def _check_order(
+    network: FloatNetwork, graph: nir.NIRGraph, alias: dict[str, str], run_order: list[str]
+) -> None:
+    """Norse walks depth first, which runs the end of a skip path before its second branch."""
+    place = {name: run_order.index(a) if a in run_order else -1 for name, a in alias.items()}
+    feedback = schedule(graph, network.dt_s).feedback
+    for source, target in graph.edges:
+        forward = (source, target) not in feedback
+        if -1 in (place[source], place[target]) or (place[source] < place[target]) != forward:
+            raise InputError(
+                f"edge ({source!r}, {target!r}): Norse would run the graph in another order "
+                "(skip paths are not supported there)"
+            )
+
+
+def _spikes(graph: nir.NIRGraph, name: str) -> bool:
+    return kind(graph.nodes[name]) in SPIKING
+
+
+def _scores(graph: nir.NIRGraph, outputs: dict[str, Any]) -> dict[str, Any]:
+    scores = {}
+    feeds = sources_of(graph)
+    for name in sorted(graph.outputs):
+        steps = outputs[name].reshape(*outputs[name].shape[:2], -1)
+        counted = all(_spikes(graph, source) for source in feeds[name])
+        scores[name] = steps.sum(axis=0).astype(np.int64) if counted else steps.mean(axis=0)
+    return scores

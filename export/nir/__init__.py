@@ -1,0 +1,5 @@
+"""NIR graphs: reading and writing files, checks, shapes and the order of computation."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,257 @@
+"""The float view of a `DeployedNetwork`: the same network in float units, as NIR says it.
+
+Membranes are v / (64 scale) and inputs x / scale, so the view is what the quantizer started from
+but for rounding. Gains lie in the weights (r = 1, w_in = 1). It cannot show what only integers
+have: truncation, wrap-around and saturation; nor what NIR has no word for (`view_notes`), such as
+a refractory time. A population becomes
+
+    decay_u = 4096               LIF, or IF where decay_v = 0
+    0 < decay_u < 4096           CubaLIF, or LI (u) and then LIF or IF where decay_v = 0 or where
+                                 a bias acts on v
+    decay_u = 0                  I (u) and then LIF or IF
+    membrane readout that never spikes: nothing, LI or I, in front of its Output
+
+NIR has no node that makes a (C, H, W) or (C, L) of a flat layer. A population that a dense map
+feeds is flat in the view, and convolutions that leave it become matrices (`nir_layout`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import nir
+import numpy as np
+from numpy.typing import NDArray
+
+from spikeport.export.float_graph import DEFAULT_DT_S
+from spikeport.export.nir.graph import Edge, make_graph
+from spikeport.export.nir.layout import common_reset, lay_out, never_spikes
+from spikeport.export.nir.unroll import check_entries, connection_matrix
+from spikeport.network import DeployedNetwork, FloatNetwork
+from spikeport.network.fixed_point import ACTIVATION_SHIFT, DECAY_UNITY
+from spikeport.network.network import (
+    BiasInjection,
+    Conv1d,
+    Convolution,
+    Population,
+    Shape,
+    Synapses,
+)
+from spikeport.network.part_rules import fail
+
+Array = NDArray[np.float64]
+
+
+def float_view(network: DeployedNetwork, dt_s: float = DEFAULT_DT_S) -> FloatNetwork:
+    """`network` in float units; only what reaches a readout is in it.
+
+    Raises:
+        InputError: dt_s is not positive.
+    """
+    if not 0 < dt_s < np.inf:
+        fail(f"dt_s is {dt_s}, must be positive seconds")
+    view = _View(network, dt_s)
+    graph = make_graph(*view.build(), dt_s)
+    inputs = tuple(part for part in network.inputs if part.name in graph.nodes)
+    return FloatNetwork(graph, dt_s, network.steps, inputs, common_reset(network), strict=True)
+
+
+class _View:
+    """The graph in the making."""
+
+    def __init__(self, network: DeployedNetwork, dt_s: float) -> None:
+        self.network = network
+        self.dt_s = dt_s
+        self.nodes: dict[str, Any] = {}
+        self.edges: list[Edge] = []
+        parts = (*network.inputs, *network.populations, *network.connections)
+        self.taken = {part.name for part in parts}
+        self.layout = lay_out(network)
+
+    def build(self) -> tuple[dict[str, Any], list[Edge]]:
+        """Nodes and edges of everything that reaches an Output."""
+        for part in self.network.inputs:
+            self.nodes[part.name] = nir.Input({"input": np.array(part.shape)})
+        for population in self.network.populations:
+            self._population(population)
+        feeds: dict[str, list[str]] = {}
+        for source, target in self.edges:
+            feeds.setdefault(target, []).append(source)
+        kept = {name for name, node in self.nodes.items() if isinstance(node, nir.Output)}
+        waiting = list(kept)
+        while waiting:
+            name = waiting.pop()
+            sources = set(feeds.get(name, ())) - kept
+            kept |= sources
+            waiting += sources
+        nodes = {name: node for name, node in self.nodes.items() if name in kept}
+        return nodes, [edge for edge in self.edges if edge[1] in kept]
+
+    def _population(self, part: Population) -> None:
+        synapses = [c for c in self.network.incoming(part.name) if not isinstance(c, BiasInjection)]
+        injections = [c for c in self.network.incoming(part.name) if isinstance(c, BiasInjection)]
+        bias = part.bias_current / (2**ACTIVATION_SHIFT * part.scale)
+        carrier = self.layout.carriers.get(part.name)
+        loose = part.name not in self.layout.reached
+        direct = bool(injections) or loose or (bias.any() and carrier is None)
+        entry, membrane, gain_u, gain_v = self._neurons(part, bool(synapses), direct)
+        for synapse in synapses:
+            carried = bias * gain_v if synapse is carrier else None
+            self._synapses(synapse, part, entry, gain_u * gain_v / part.scale, carried)
+        for injection in injections:
+            source = self.network.sources[injection.source]
+            unit = float(2**part.bias_exponent) * source.scale / (2**ACTIVATION_SHIFT * part.scale)
+            scale = nir.Scale(np.full(source.shape, unit * gain_v, np.float32))
+            chain = [(injection.name, scale)]
+            if not self._is_spatial(part.name):
+                chain += self._flattened(injection.name, source.shape)
+            self._chain(injection.source, chain, membrane)
+        if loose or (bias.any() and carrier is None):
+            self._constant(part, bias * gain_v, membrane)
+
+    def _neurons(
+        self, part: Population, driven: bool, direct: bool
+    ) -> tuple[str, str, float, float]:
+        """Add the neurons and their Outputs.
+
+        Returns:
+            The node that synapses feed, the one that currents into v feed, the gain of u and of v.
+        """
+        shape = self._shape(part.name)
+        silent = never_spikes(self.network, part.name)
+        keeps_u = part.decay_u < DECAY_UNITY and driven
+        readouts = [r for r in self.network.readouts if r.population == part.name]
+        outputs = [self._fresh(f"output_{part.name}") for _ in readouts]
+        if silent and readouts and part.decay_v == 0 and not keeps_u:
+            # the Output's time mean, T times, is the last membrane; some importers drop LI and I
+            self._add(part.name, nir.Output({"output": np.array(shape)}))
+            return part.name, part.name, 1.0, 1.0
+        tau_v, gain_v = self._tau(part.decay_v)
+        fused = keeps_u and part.decay_u > 0 and part.decay_v > 0 and not direct and not silent
+        tau_u, gain_u = self._tau(part.decay_u) if keeps_u else (0.0, 1.0)
+        threshold = None if silent else part.vth / part.scale
+        self._add(part.name, _neuron(shape, tau_v, threshold, tau_u if fused else None))
+        for output in outputs:
+            self._add(output, nir.Output({"output": np.array(shape)}))
+            self.edges.append((part.name, output))
+        if not keeps_u or fused:
+            return part.name, part.name, gain_u, gain_v
+        current = self._fresh(f"{part.name}_u")
+        self._add(current, _neuron(shape, tau_u, None, None))
+        self.edges.append((current, part.name))
+        return current, part.name, gain_u, gain_v
+
+    def _synapses(
+        self, part: Synapses, target: Population, entry: str, unit: float, bias: Array | None
+    ) -> None:
+        source = self.network.sources[part.source]
+        factor = unit * 2.0**part.exponent
+        if part.source not in self.network.by_name:
+            factor *= source.scale
+        conv = part if isinstance(part, Convolution) and self.layout.keeps_conv(part) else None
+        shape = self._shape(part.source)
+        chain: list[tuple[str, Any]] = []
+        unrolled = len(source.shape) > 1 and not self._is_spatial(part.source)
+        unrolled |= isinstance(part, Convolution) and conv is None
+        if part.pool is not None and not unrolled:
+            shape = part.pool.output_shape(shape)
+            sides = (part.pool.kernel_size, part.pool.stride, part.pool.padding)
+            chain.append((self._fresh(f"{part.name}_pool"), nir.SumPool2d(*map(np.array, sides))))
+        if conv is None:
+            chain += self._flattened(part.name, shape)
+            shape = (int(np.prod(shape)),)
+        if part.delay:
+            delay = np.full(shape, part.delay * self.dt_s, np.float64)
+            chain.append((self._fresh(f"{part.name}_delay"), nir.Delay(delay)))
+        if conv is not None:
+            channels = np.zeros(len(conv.weight))
+            if bias is not None:
+                channels = bias.reshape(len(channels), -1)[:, 0]
+            make = nir.Conv1d if isinstance(conv, Conv1d) else nir.Conv2d
+            node = make(
+                None,
+                (conv.weight * factor).astype(np.float32),
+                conv.stride,
+                conv.padding,
+                conv.dilation,
+                conv.groups,
+                channels.astype(np.float32),
+            )
+            chain.append((part.name, node))
+            if not self._is_spatial(target.name):
+                chain += self._flattened(f"{part.name}_out", target.shape)
+        else:
+            matrix = connection_matrix(part, source.shape) if unrolled else part.weight
+            weight = (matrix * factor).astype(np.float32)
+            linear = nir.Linear(weight) if bias is None else _affine(weight, bias)
+            chain.append((part.name, linear))
+        self._chain(part.source, chain, entry)
+
+    def _constant(self, part: Population, bias: Array, membrane: str) -> None:
+        """A constant current: an Affine of zero weights, for NIR has no source of constants."""
+        source = min(self.network.inputs, key=lambda one: one.size)
+        check_entries(f"population '{part.name}'", part.size, source.size)
+        name = self._fresh(f"{part.name}_bias")
+        weight = np.zeros((part.size, source.size), np.float32)
+        chain = [*self._flattened(name, source.shape), (name, _affine(weight, bias))]
+        self._chain(source.name, chain, membrane)
+
+    def _chain(self, source: str, chain: Iterable[tuple[str, Any]], target: str) -> None:
+        for name, node in chain:
+            self._add(name, node)
+            self.edges.append((source, name))
+            source = name
+        self.edges.append((source, target))
+
+    def _flattened(self, name: str, shape: Shape) -> list[tuple[str, Any]]:
+        flat = [(self._fresh(f"{name}_flatten"), nir.Flatten({"input": None}, 0, -1))]
+        return flat if len(shape) > 1 else []
+
+    def _tau(self, decay: int) -> tuple[float, float]:
+        """tau and the gain 1/k of a state that loses decay / 4096 a step; 0 and 1 if it keeps all.
+
+        The gain is that of tau as it is written, so that its rounding to float32 cancels.
+        """
+        if decay == 0:
+            return 0.0, 1.0
+        tau = float(np.float32(self.dt_s * DECAY_UNITY / decay))
+        return tau, tau / self.dt_s
+
+    def _add(self, name: str, node: Any) -> None:
+        self.nodes[name] = node
+
+    def _fresh(self, name: str) -> str:
+        name = name[:56]
+        while name in self.taken:
+            name += "_"
+        self.taken.add(name)
+        return name
+
+    def _shape(self, name: str) -> Shape:
+        part = self.network.sources[name]
+        return part.shape if self._is_spatial(name) else (part.size,)
+
+    def _is_spatial(self, name: str) -> bool:
+        return name in self.layout.spatial
+
+
+def _affine(weight: NDArray[np.float32], bias: Array) -> nir.Affine:
+    return nir.Affine(weight, bias.reshape(-1).astype(np.float32))
+
+
+def _neuron(shape: Shape, tau: float, threshold: float | None, tau_syn: float | None) -> Any:
+    """The NIR neuron for a membrane of time constant tau (0: no leak) and its threshold, if any."""
+
+    def full(value: float) -> NDArray[np.float32]:
+        return np.full(shape, value, np.float32)
+
+    if threshold is None:
+        return nir.LI(full(tau), full(1), full(0)) if tau else nir.I(full(1))
+    if not tau:
+        return nir.IF(full(1), full(threshold), full(0))
+    if tau_syn is None:
+        return nir.LIF(full(tau), full(1), full(0), full(threshold), full(0))
+    return nir.CubaLIF(
+        full(tau_syn), full(tau), full(1), full(0), full(threshold), full(0), full(1)
+    )

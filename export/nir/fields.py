@@ -1,0 +1,261 @@
+"""The NIR nodes that Spikeport knows, as one table: each field with the rule it keeps.
+
+Reading a file and checking a graph in memory go through the same table, so no type and no field
+can be forgotten in one of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import nir
+import numpy as np
+from numpy.typing import NDArray
+
+from spikeport.network.part_rules import MAX_SIDE, MAX_SIZE, check_unmasked, fail
+from spikeport.text import quoted
+
+Shape = tuple[int, ...]
+Parse = Callable[[str, Any], Any]
+
+
+def label(name: str, node: Any) -> str:
+    """How messages name a node: `node 'lif1' (LIF)`."""
+    return f"node '{name}' ({type(node).__name__})"
+
+
+def real(subject: str, value: Any) -> NDArray[Any]:
+    """Finite numbers; float32 and float64 stay, all else becomes float64."""
+    array = np.asarray(value)
+    if array.dtype.kind not in "fiub":
+        fail(f"{subject} has type {array.dtype}, must be numbers")
+    kept = array.dtype.kind == "f" and array.dtype.itemsize in (4, 8)
+    array = np.array(array, dtype=array.dtype.newbyteorder("=") if kept else np.float64, order="C")
+    if not np.isfinite(array).all():
+        fail(f"{subject} holds NaN or infinity, must be finite")
+    return array
+
+
+def positive(subject: str, value: Any) -> NDArray[Any]:
+    """Time constants: finite and above zero."""
+    array = np.asarray(value)
+    if array.dtype.kind in "fiu" and not (np.isfinite(array) & (array > 0)).all():
+        worst = array.ravel()[~(np.isfinite(array) & (array > 0)).ravel()][0]
+        fail(f"{subject} is {worst}, must be positive and finite")
+    return real(subject, array)
+
+
+def not_negative(subject: str, value: Any) -> NDArray[Any]:
+    """Delays: finite, zero or more."""
+    array = real(subject, value)
+    if array.size and array.min() < 0:
+        fail(f"{subject} is {array.min()}, must not be negative")
+    return array
+
+
+def weight(least: int, most: int | None = None) -> Parse:
+    """Weights with at least `least` axes, none of them empty, and at most `most`."""
+
+    def parse(subject: str, value: Any) -> NDArray[Any]:
+        array = real(subject, value)
+        if array.ndim < least or array.ndim > (most or array.ndim) or 0 in array.shape:
+            fail(f"{subject} has shape {array.shape}, must have {least} non-empty axes")
+        return array
+
+    return parse
+
+
+def integer(low: int) -> Parse:
+    """One integer, at least `low`."""
+
+    def parse(subject: str, value: Any) -> int:
+        array = np.asarray(value)
+        if array.size != 1 or array.dtype.kind not in "iu":
+            fail(f"{subject} is {quoted(value)}, must be one integer")
+        if int(array.item()) < low:
+            fail(f"{subject} is {array.item()}, must be at least {low}")
+        return int(array.item())
+
+    return parse
+
+
+def pair(low: int) -> Parse:
+    """Two integers, at least `low`; one stands for both."""
+
+    def parse(subject: str, value: Any) -> tuple[int, int]:
+        array = np.atleast_1d(np.asarray(value))
+        if array.dtype.kind not in "iu" or array.shape not in ((1,), (2,)):
+            fail(f"{subject} is {quoted(value)}, must be one or two integers")
+        if array.min() < low or array.max() > MAX_SIDE:
+            fail(f"{subject} is {array.tolist()}, must lie in {low}..{MAX_SIDE}")
+        first, *rest = (int(item) for item in array)
+        return (first, rest[0] if rest else first)
+
+    return parse
+
+
+def pair_array(low: int) -> Parse:
+    """As `pair`, in the array form that NIR gives pooling nodes."""
+
+    def parse(subject: str, value: Any) -> NDArray[np.int64]:
+        return np.array(pair(low)(subject, value), np.int64)
+
+    return parse
+
+
+def padding(numbers: Parse) -> Parse:
+    """What `numbers` takes, or "same" or "valid"."""
+
+    def parse(subject: str, value: Any) -> Any:
+        if not isinstance(value, str | bytes):
+            return numbers(subject, value)
+        text = value.decode() if isinstance(value, bytes) else value
+        if text not in ("same", "valid"):
+            fail(f"{subject} is {quoted(text)}, must be numbers, 'same' or 'valid'")
+        return text
+
+    return parse
+
+
+def shape(subject: str, value: Any) -> NDArray[np.int64] | None:
+    """Sizes without a batch axis; None and an empty shape mean that nothing is declared."""
+    array = np.asarray([] if value is None else value).reshape(-1)
+    if array.size == 0:
+        return None
+    if array.dtype.kind not in "iu" or array.min() < 1 or array.max() > MAX_SIZE:
+        fail(f"{subject} is {array.tolist()}, must be positive sizes")
+    return array.astype(np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class NodeType:
+    """One NIR node: its fields in a file, those that may be absent, and its neuron parameters."""
+
+    make: Callable[..., Any]
+    fields: Mapping[str, Parse]
+    optional: frozenset[str] = frozenset()
+    elementwise: bool = False
+
+
+_R = {"r": real}
+_LEAK = {"v_leak": real}
+_SPIKE = {"v_threshold": real, "v_reset": real}
+_CUBA = {"tau_syn": positive, "tau_mem": positive, **_R, **_LEAK, "w_in": real}
+_POOL = {"kernel_size": pair_array(1), "stride": pair_array(1), "padding": pair_array(0)}
+_RESET = frozenset({"v_reset"})
+
+
+def _conv(axes: int, numbers: Callable[[int], Parse]) -> Mapping[str, Parse]:
+    return {
+        "input_shape": shape,
+        "weight": weight(2 + axes, 2 + axes),
+        "stride": numbers(1),
+        "padding": padding(numbers(0)),
+        "dilation": numbers(1),
+        "groups": integer(1),
+        "bias": real,
+    }
+
+
+NODE_TYPES: Mapping[str, NodeType] = {
+    "Input": NodeType(nir.Input, {"shape": shape}),
+    "Output": NodeType(nir.Output, {"shape": shape}),
+    "Affine": NodeType(nir.Affine, {"weight": weight(2), "bias": real}),
+    "Linear": NodeType(nir.Linear, {"weight": weight(2)}),
+    "Scale": NodeType(nir.Scale, {"scale": real}, elementwise=True),
+    "Conv1d": NodeType(nir.Conv1d, _conv(1, integer), frozenset({"input_shape"})),
+    "Conv2d": NodeType(nir.Conv2d, _conv(2, pair), frozenset({"input_shape"})),
+    "SumPool2d": NodeType(nir.SumPool2d, _POOL),
+    "AvgPool2d": NodeType(nir.AvgPool2d, _POOL),
+    "Flatten": NodeType(
+        nir.Flatten,
+        {"input_type": shape, "start_dim": integer(-8), "end_dim": integer(-8)},
+        frozenset({"input_type"}),
+    ),
+    "Delay": NodeType(nir.Delay, {"delay": not_negative}, elementwise=True),
+    "Threshold": NodeType(nir.Threshold, {"threshold": real}, elementwise=True),
+    "I": NodeType(nir.I, _R, elementwise=True),
+    "IF": NodeType(nir.IF, {**_R, **_SPIKE}, _RESET, elementwise=True),
+    "LI": NodeType(nir.LI, {"tau": positive, **_R, **_LEAK}, elementwise=True),
+    "LIF": NodeType(nir.LIF, {"tau": positive, **_R, **_LEAK, **_SPIKE}, _RESET, elementwise=True),
+    "CubaLI": NodeType(nir.CubaLI, _CUBA, frozenset({"w_in"}), elementwise=True),
+    "CubaLIF": NodeType(nir.CubaLIF, {**_CUBA, **_SPIKE}, _RESET | {"w_in"}, elementwise=True),
+}
+SPIKING = ("IF", "LIF", "CubaLIF", "Threshold")
+INTEGRATING = ("I", "LI", "CubaLI")
+
+
+def kind(node: Any) -> str:
+    """NIR's name of a node's type."""
+    return type(node).__name__
+
+
+def make_node(name: str, type_name: str, values: Mapping[str, Any]) -> Any:
+    """A checked NIR node; neuron parameters are broadcast to one shape.
+
+    Raises:
+        InputError: type or field is unknown, a field is missing or breaks its rule; the message
+            names node and field.
+    """
+    if type_name not in NODE_TYPES:
+        fail(
+            f"node '{name}': type '{type_name}' is not supported, must be one of "
+            f"{', '.join(NODE_TYPES)}"
+        )
+    spec = NODE_TYPES[type_name]
+    subject = f"node '{name}' ({type_name})"
+    for field in values:
+        if field not in spec.fields:
+            fail(f"{subject}: unknown field '{field}', has {', '.join(spec.fields)}")
+        check_unmasked(f"{subject}: {field}", values[field])
+    for field in spec.fields:
+        if values.get(field) is None and field not in spec.optional and field != "shape":
+            fail(f"{subject}: field '{field}' is missing")
+    given = {
+        field: parse(f"{subject}: {field}", values[field])
+        for field, parse in spec.fields.items()
+        if values.get(field) is not None
+    }
+    if spec.elementwise:
+        given = _broadcast(subject, given)
+    return _construct(spec, given)
+
+
+def node_values(node: Any) -> dict[str, Any]:
+    """The fields of a node in memory as a file holds them."""
+    match kind(node):
+        case "Input":
+            return {"shape": node.input_type["input"]}
+        case "Output":
+            return {"shape": node.output_type["output"]}
+        case "Flatten":
+            declared = (node.input_type or {}).get("input")
+            return {"input_type": declared, "start_dim": node.start_dim, "end_dim": node.end_dim}
+        case name if name in NODE_TYPES:
+            return {field: getattr(node, field) for field in NODE_TYPES[name].fields}
+    return {}
+
+
+def _broadcast(subject: str, values: dict[str, Any]) -> dict[str, Any]:
+    shapes = {field: array.shape for field, array in values.items() if array.shape != ()}
+    if len(set(shapes.values())) > 1:
+        fail(f"{subject}: fields differ in shape: {shapes}; all must share the layer's shape")
+    target = next(iter(shapes.values()), ())
+    if 0 in target:
+        fail(f"{subject}: fields have shape {target}, must not be empty")
+    return {field: np.array(np.broadcast_to(a, target)) for field, a in values.items()}
+
+
+def _construct(spec: NodeType, values: dict[str, Any]) -> Any:
+    if spec.make is nir.Input:
+        return nir.Input({"input": values.get("shape")})
+    if spec.make is nir.Output:
+        return nir.Output({"output": values.get("shape")})
+    if spec.make is nir.Flatten:
+        return nir.Flatten({"input": None}, values["start_dim"], values["end_dim"])
+    if spec.make in (nir.Conv1d, nir.Conv2d):
+        # nir 1.0.8 would infer wrong types for grouped and non-square kernels from it
+        values["input_shape"] = None
+    return spec.make(**values)

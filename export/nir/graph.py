@@ -1,0 +1,239 @@
+"""Flat graphs of NIR nodes: checks, the order in which they compute, shapes, equality."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import nir
+import numpy as np
+from numpy.typing import NDArray
+
+from spikeport.export.nir.fields import NODE_TYPES, Shape, kind, label, make_node, node_values
+from spikeport.export.nir.shapes import input_shape, output_shape
+from spikeport.network.network import Input
+from spikeport.network.part_rules import MAX_STEPS, fail
+from spikeport.storage import check_elements
+
+Edge = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """When each node computes.
+
+    Attributes:
+        order: every node once; each delay-free edge points forward.
+        feedback: edges that close a cycle and so deliver the output of the step before: the back
+            edges of a depth-first walk from the Input nodes that takes names in order.
+        delays: Delay nodes of at least one step; they break a cycle by themselves.
+    """
+
+    order: tuple[str, ...]
+    feedback: frozenset[Edge]
+    delays: frozenset[str]
+
+
+def schedule(graph: nir.NIRGraph, dt_s: float) -> Schedule:
+    """Sort a flat graph topologically.
+
+    Raises:
+        InputError: an edge names a missing node or occurs twice, or a node hangs loose.
+    """
+    edges = check_edges(graph)
+    delays = frozenset(
+        name
+        for name, node in graph.nodes.items()
+        if isinstance(node, nir.Delay) and delay_steps(node, dt_s).min() >= 1
+    )
+    follow: dict[str, list[str]] = {name: [] for name in graph.nodes}
+    for source, target in sorted(edges, reverse=True):
+        if target not in delays:
+            follow[source].append(target)
+    roots = [*sorted(graph.inputs), *sorted(delays)]
+    done: list[str] = []
+    feedback: set[Edge] = set()
+    open_nodes: set[str] = set()
+    seen: set[str] = set()
+    for root in roots:
+        stack = [root]
+        while stack:
+            name = stack[-1]
+            if name not in seen:
+                seen.add(name)
+                open_nodes.add(name)
+            if follow[name]:
+                target = follow[name].pop()
+                if target in open_nodes:
+                    feedback.add((name, target))
+                elif target not in seen:
+                    stack.append(target)
+                continue
+            stack.pop()
+            open_nodes.discard(name)
+            done.append(name)
+    for name in graph.nodes:
+        if name not in seen:
+            fail(f"{label(name, graph.nodes[name])} is not reached from any Input: missing edge")
+    return Schedule(tuple(reversed(done)), frozenset(feedback), delays)
+
+
+def check_edges(graph: nir.NIRGraph) -> list[Edge]:
+    """Edges as pairs of known names, each once, leaving no end loose."""
+    edges = [(str(source), str(target)) for source, target in graph.edges]
+    for edge in edges:
+        for name in edge:
+            if name not in graph.nodes:
+                fail(f"edge {edge}: node '{name}' does not exist")
+    for edge, count in Counter(edges).items():
+        if count > 1:
+            fail(f"edge {edge} is given {count} times, must be given once")
+    for what in ("Input", "Output"):
+        if not any(kind(node) == what for node in graph.nodes.values()):
+            fail(f"graph: has no {what} node, needs at least one")
+    sources, targets = {edge[0] for edge in edges}, {edge[1] for edge in edges}
+    for name, node in graph.nodes.items():
+        if not isinstance(node, nir.Output) and name not in sources:
+            fail(f"{label(name, node)} has no outgoing edge, only an Output may end the graph")
+        if not isinstance(node, nir.Input) and name not in targets:
+            fail(f"{label(name, node)} has no incoming edge, only an Input may begin the graph")
+        if isinstance(node, nir.Input) and name in targets:
+            fail(f"{label(name, node)} has an incoming edge, must begin the graph")
+    return edges
+
+
+def check_inputs(graph: nir.NIRGraph, inputs: Sequence[Input]) -> None:
+    """Each Input node of a checked graph has its `Input`, of the same shape."""
+    declared = {part.name: part.shape for part in inputs}
+    drawn = {
+        name: tuple(int(n) for n in node.input_type["input"]) for name, node in graph.inputs.items()
+    }
+    if declared != drawn:
+        fail(f"inputs: the graph has {drawn}, given are {declared}")
+
+
+def sources_of(graph: nir.NIRGraph) -> dict[str, tuple[str, ...]]:
+    """Names of the nodes that feed each node, in order."""
+    found: dict[str, list[str]] = {name: [] for name in graph.nodes}
+    for source, target in graph.edges:
+        found[target].append(source)
+    return {name: tuple(sorted(sources)) for name, sources in found.items()}
+
+
+def delay_steps(node: nir.Delay, dt_s: float) -> NDArray[np.int64]:
+    """Whole steps per neuron: round(delay / dt).
+
+    Raises:
+        InputError: a delay exceeds MAX_STEPS.
+    """
+    steps = np.rint(np.asarray(node.delay, np.float64) / dt_s)
+    if steps.max(initial=0) > MAX_STEPS:
+        fail(f"delay is {steps.max():.4g} steps of {dt_s:g} s, the limit is {MAX_STEPS}")
+    return steps.astype(np.int64)
+
+
+def infer_shapes(graph: nir.NIRGraph, dt_s: float) -> dict[str, Shape]:
+    """Output shape of every node.
+
+    Raises:
+        InputError: shapes do not meet; the message names the node.
+    """
+    plan = schedule(graph, dt_s)
+    feeds = sources_of(graph)
+    follow: dict[str, list[Any]] = {name: [] for name in graph.nodes}
+    for source, target in graph.edges:
+        follow[source].append(graph.nodes[target])
+    shapes: dict[str, Shape] = {}
+    for name in plan.order:
+        node = graph.nodes[name]
+        if name in plan.delays:
+            shapes[name] = tuple(node.delay.shape)
+            continue
+        if isinstance(node, nir.Input):
+            shapes[name] = input_shape(name, node, follow[name])
+            continue
+        known = [s for s in feeds[name] if (s, name) not in plan.feedback]
+        shapes[name] = output_shape(name, node, _common(name, node, known, shapes))
+    for name, sources in feeds.items():
+        if sources:
+            shape = _common(name, graph.nodes[name], sources, shapes)
+            output_shape(name, graph.nodes[name], shape)
+    return shapes
+
+
+def make_graph(
+    nodes: Mapping[str, Any],
+    edges: Iterable[Edge],
+    dt_s: float,
+    metadata: Mapping[str, Any] | None = None,
+    file_bytes: int | None = None,
+) -> nir.NIRGraph:
+    """A checked flat graph with every shape filled in; nodes are copied, edges sorted.
+
+    Args:
+        file_bytes: size of the file that the graph was read from. A file may store one number for
+            a whole layer of neurons; `file_limits.check_elements` bounds its expansion.
+
+    Raises:
+        InputError: a node, an edge or a shape breaks a rule.
+    """
+    fresh = {name: make_node(name, kind(node), node_values(node)) for name, node in nodes.items()}
+    draft = nir.NIRGraph(fresh, sorted(edges), type_check=False)
+    shapes = infer_shapes(draft, dt_s)
+    if file_bytes is not None:
+        check_elements("graph", sum(prod(shape) for shape in shapes.values()), file_bytes)
+    feeds = sources_of(draft)
+    for name, node in fresh.items():
+        given = shapes[feeds[name][0]] if feeds[name] else None
+        _fill(name, fresh, node, given, shapes[name])
+    return nir.NIRGraph(fresh, draft.edges, metadata=dict(metadata or {}), type_check=False)
+
+
+def difference(first: nir.NIRGraph, second: nir.NIRGraph) -> str | None:
+    """The first way in which two flat graphs differ, None where they are equal.
+
+    Types, fields, data types and edges count; the order of nodes and edges and metadata do not.
+    """
+    for name in sorted({*first.nodes, *second.nodes}):
+        if name not in first.nodes or name not in second.nodes:
+            return f"node '{name}' is only in one of them"
+        one, two = first.nodes[name], second.nodes[name]
+        if kind(one) != kind(two):
+            return f"node '{name}' is {kind(one)} in one and {kind(two)} in the other"
+        values = node_values(two)
+        for field, value in node_values(one).items():
+            a, b = np.asarray(value), np.asarray(values[field])
+            if a.dtype != b.dtype or not np.array_equal(a, b):
+                return f"{label(name, one)}: field '{field}' differs"
+    if set(map(tuple, first.edges)) != set(map(tuple, second.edges)):
+        odd = sorted(set(map(tuple, first.edges)) ^ set(map(tuple, second.edges)))[0]
+        return f"edge {odd} is only in one of them"
+    return None
+
+
+def _fill(name: str, nodes: dict[str, Any], node: Any, given: Shape | None, made: Shape) -> None:
+    """Write the inferred shapes where NIR keeps them."""
+    if NODE_TYPES[kind(node)].elementwise and made != np.shape(
+        next(iter(node_values(node).values()))
+    ):
+        full = {f: np.array(np.broadcast_to(v, made)) for f, v in node_values(node).items()}
+        node = nodes[name] = make_node(name, kind(node), full)
+    if isinstance(node, nir.Conv1d | nir.Conv2d) and given is not None:
+        node.input_shape = given[1] if isinstance(node, nir.Conv1d) else given[1:]
+    if given is not None:
+        node.input_type = {"input": np.array(given)}
+    elif isinstance(node, nir.Input):
+        node.input_type = {"input": np.array(made)}
+    node.output_type = {"output": np.array(made)}
+
+
+def _common(
+    name: str, node: Any, sources: Iterable[str], shapes: Mapping[str, Shape]
+) -> Shape | None:
+    given = {source: shapes[source] for source in sources}
+    if len(set(given.values())) > 1:
+        fail(f"{label(name, node)}: its inputs differ in shape and cannot be summed: {given}")
+    return next(iter(given.values()), None)

@@ -1,0 +1,130 @@
+"""What the float view of a deployed network has to decide before it can be drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from spikeport.network import DeployedNetwork
+from spikeport.network.fixed_point import DECAY_UNITY, VTH_MAX
+from spikeport.network.network import (
+    BiasInjection,
+    Conv1d,
+    Conv2d,
+    Convolution,
+    Dense,
+    Population,
+    ReadoutKind,
+    Reset,
+    Synapses,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Which parts of a network take which form.
+
+    Attributes:
+        spatial: inputs and populations that are (C, L) or (C, H, W) in the view; the rest is flat.
+        carriers: per population with a bias, the connection whose map can carry it, if any.
+        reached: inputs, and populations to which a path leads from an input.
+    """
+
+    spatial: frozenset[str]
+    carriers: Mapping[str, Synapses]
+    reached: frozenset[str]
+
+    def keeps_conv(self, part: Convolution) -> bool:
+        """Whether a convolution stays one, or becomes a matrix."""
+        return part.source in self.spatial and _type_checks(part)
+
+
+def lay_out(network: DeployedNetwork) -> Layout:
+    """Decide; a population is spatial if convolutions of spatial sources are all that feeds it."""
+    found = {p.name: _bias_carrier(network, p) for p in network.populations}
+    carriers = {name: carrier for name, carrier in found.items() if carrier is not None}
+    reached = {part.name for part in network.inputs}
+    while more := {c.target for c in network.connections if c.source in reached} - reached:
+        reached |= more
+    spatial = {name for name, part in network.sources.items() if len(part.shape) > 1}
+    while flat := {
+        p.name
+        for p in network.populations
+        if p.name in spatial
+        and (
+            p.name not in reached
+            or (p.bias.any() and p.name not in carriers)
+            or any(_flattens(c, spatial) for c in network.incoming(p.name))
+        )
+    }:
+        spatial -= flat
+    return Layout(frozenset(spatial), carriers, frozenset(reached))
+
+
+def _flattens(part: Synapses | BiasInjection, spatial: set[str]) -> bool:
+    match part:
+        case Dense():
+            return True
+        case Conv1d() | Conv2d():
+            return part.source not in spatial or not _type_checks(part)
+        case BiasInjection():
+            return False
+
+
+def _type_checks(part: Convolution) -> bool:
+    """Whether nir can type-check the kernel in the form that `nir_portable` gives it."""
+    sides = part.weight.shape[2:]
+    return bool((sides[0] - sides[-1]) % 2 == 0)
+
+
+def _bias_carrier(network: DeployedNetwork, part: Population) -> Synapses | None:
+    """The connection whose map can carry the bias: undelayed, straight into v, of fitting shape."""
+    if part.decay_u < DECAY_UNITY or not part.bias.any():
+        return None
+    by_channel = part.bias.reshape(part.shape[0], -1)
+    uniform = len(part.shape) > 1 and bool((by_channel == by_channel[:, :1]).all())
+    for connection in network.incoming(part.name):
+        if isinstance(connection, BiasInjection) or connection.delay:
+            continue
+        if uniform or not isinstance(connection, Convolution):
+            return connection
+    return None
+
+
+def view_notes(network: DeployedNetwork) -> tuple[str, ...]:
+    """Where the float view is only near the network, beside integer arithmetic."""
+    notes = []
+    if len(_resets(network)) > 1:
+        notes.append(f"populations differ in reset; the view resets by {common_reset(network)}")
+    notes += [
+        f"'{p.name}': v starts at {p.v_init}, in the view at 0"
+        for p in network.populations
+        if p.v_init
+    ]
+    notes += [
+        f"'{p.name}': rests {p.refractory} steps after a spike, in the view it does not"
+        for p in network.populations
+        if p.refractory and not never_spikes(network, p.name)
+    ]
+    for readout in network.readouts:
+        if readout.kind is ReadoutKind.MEMBRANE and not never_spikes(network, readout.population):
+            notes.append(f"'{readout.population}': its membrane is read, the view shows its spikes")
+    return tuple(notes)
+
+
+def common_reset(network: DeployedNetwork) -> Reset:
+    """The one reset of a float network: SUBTRACT where all that can spike subtract."""
+    return Reset.SUBTRACT if _resets(network) == {Reset.SUBTRACT} else Reset.ZERO
+
+
+def _resets(network: DeployedNetwork) -> set[Reset]:
+    return {p.reset for p in network.populations if not never_spikes(network, p.name)}
+
+
+def never_spikes(network: DeployedNetwork, name: str) -> bool:
+    """A population that is only read by its membrane, with the highest threshold there is."""
+    return (
+        network.by_name[name].vth == VTH_MAX
+        and all(c.source != name for c in network.connections)
+        and all(r.kind is ReadoutKind.MEMBRANE for r in network.readouts if r.population == name)
+    )

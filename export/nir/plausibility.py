@@ -1,0 +1,70 @@
+"""Check whether the time constants and gains of a float network are plausible.
+
+NIR states neither the time step nor, in practice, the unit of time constants. A wrong guess breaks
+no rule: the network just never fires, or fires at every step.
+"""
+
+from __future__ import annotations
+
+import nir
+import numpy as np
+
+from spikeport.export.quantize.lowered import FloatPopulation, LoweredNetwork
+from spikeport.export.quantize.neuron_dynamics import NEURONS, neuron_dynamics
+from spikeport.network.network import Coding
+
+SHORTEST, LONGEST = 1 - 1e-6, 1e4
+"""Time constants in steps: below 1 the state oscillates, above 1e4 the decay is below 1/8192."""
+WEAKEST, STRONGEST = 1e-3, 1e3
+"""Change of the membrane per step for an input of 1; tools write gains from 0.01 to 1."""
+
+
+def implausible(graph: nir.NIRGraph, dt_s: float) -> tuple[str, ...]:
+    """One sentence per time constant or gain that suggests a wrong dt."""
+    found = []
+    for name, node in graph.nodes.items():
+        if not isinstance(node, NEURONS):
+            continue
+        for field in ("tau", "tau_mem", "tau_syn"):
+            ratio = np.asarray(getattr(node, field, dt_s), np.float64) / dt_s
+            if ratio.size and (ratio.min() < SHORTEST or ratio.max() > LONGEST):
+                found.append(
+                    f"node '{name}': {field} is {ratio.min():.3g} to {ratio.max():.3g} times dt "
+                    f"({dt_s:g} s); are both in seconds?"
+                )
+        dynamics = neuron_dynamics(name, node, dt_s, lambda reason: None)
+        gain = np.abs(dynamics.gain)
+        if dynamics.threshold is None or not gain.size:
+            continue
+        if gain.max() < WEAKEST or gain.min() > STRONGEST:
+            found.append(
+                f"node '{name}': an input of 1 moves its membrane by {gain.min():.3g} to "
+                f"{gain.max():.3g} per step of dt = {dt_s:g} s, usually 0.01 to 1; is dt right?"
+            )
+    return tuple(found)
+
+
+def ceiling(lowered: LoweredNetwork, part: FloatPopulation) -> float:
+    """Upper bound on the membrane of `part`: every excitatory input at its maximum, always."""
+    ranges = {
+        source.name: (source.low / source.scale, source.high / source.scale)
+        for source in lowered.inputs
+        if source.coding is not Coding.SPIKES
+    }
+    drive = 0.0
+    for connection in lowered.incoming(part.name):
+        low, high = ranges.get(connection.source, (0.0, 1.0))
+        area = float(np.prod(connection.pool.kernel_size)) if connection.pool else 1.0
+        rows = connection.weight.reshape(len(connection.weight), -1)
+        most = np.maximum(rows * low, rows * high).sum(axis=1).max()
+        drive += area * max(float(most), 0.0)
+    current = drive * _times(part.keep_u, lowered.steps)
+    current += max(float(part.bias.max()), 0.0)
+    for injection in lowered.injected(part.name):
+        current += injection.gain * max(ranges[injection.source][1], 0.0)
+    return current * _times(part.keep_v, lowered.steps)
+
+
+def _times(keep: float, steps: int) -> float:
+    """1 + keep + ... + keep^(T - 1)."""
+    return float(steps) if keep == 1 else (1 - keep**steps) / (1 - keep)

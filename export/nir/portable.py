@@ -1,0 +1,121 @@
+"""Convolutions in the form that nir 1.0.8 can type-check, and back.
+
+nir infers shapes as if every convolution had one group and a square kernel. In files a grouped
+convolution is therefore the ungrouped one with zeros between the groups, and a kernel that is not
+square is padded with zeros to a square one. What it was is kept in the node's metadata, and
+reading restores it exactly.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import nir
+import numpy as np
+from numpy.typing import NDArray
+
+from spikeport.errors import InputError
+from spikeport.export.nir.fields import label
+from spikeport.network.part_rules import MAX_SIDE, integer, pair
+from spikeport.storage import parse_json
+
+KEY = "spikeport"
+CONVOLUTIONS = (nir.Conv1d, nir.Conv2d)
+
+
+def portable(node: Any) -> Any:
+    """`node`, or for a convolution an equal one of one group and, where possible, a square kernel.
+
+    Sides of odd difference (2 x 3) stay: the zeros would have to lie on one side only, and NIR's
+    padding has no sides. nir reads such a node with `type_check=False` only.
+    """
+    if not isinstance(node, CONVOLUTIONS):
+        return node
+    weight = np.asarray(node.weight)
+    height, width = weight.shape[2], weight.shape[-1]
+    was: dict[str, Any] = {}
+    if node.groups > 1:
+        was["groups"] = int(node.groups)
+        weight = _spread(weight, int(node.groups))
+    padding = node.padding
+    if height != width and (height - width) % 2 == 0:
+        was |= {"kernel_size": [height, width], "padding": padding}
+        grow = [(max(height, width) - side) // 2 for side in (height, width)]
+        weight = np.pad(weight, ((0, 0), (0, 0), *((n, n) for n in grow)))
+        if not isinstance(padding, str):
+            padding = _grown(padding, grow, node.dilation)
+        elif padding == "valid":
+            padding = _grown((0, 0), grow, node.dilation)
+    if not was:
+        return node
+    made = _replace(node, weight, padding, 1)
+    made.metadata = {KEY: json.dumps(was, sort_keys=True)}
+    return made
+
+
+def restore(name: str, node: Any) -> Any:
+    """Undo `portable` as the node's metadata tells.
+
+    Raises:
+        InputError: the metadata is damaged, or the weights no longer have the zeros.
+    """
+    text = node.metadata.get(KEY)
+    if not isinstance(node, CONVOLUTIONS) or text is None:
+        return node
+    try:
+        was = parse_json(text)
+        if unknown := was.keys() - {"groups", "kernel_size", "padding"}:
+            raise ValueError(f"unknown key {min(unknown)[:40]!r}")
+        out, _, *sides = node.weight.shape
+        groups = integer("groups", was.get("groups", 1), 1, out)
+        kernel = [integer("kernel_size", n, 1, MAX_SIDE) for n in was.get("kernel_size", sides)]
+        if not all(k <= n for k, n in zip(kernel, sides, strict=True)):
+            raise ValueError(f"groups {groups}, kernel_size {kernel}")
+        padding = was.get("padding", node.padding)
+        if isinstance(padding, list):
+            padding = pair("padding", padding)
+        kept = ((n - k) // 2 for n, k in zip(sides, kernel, strict=True))
+        taken = (slice(first, first + k) for first, k in zip(kept, kernel, strict=True))
+        weight = node.weight[(slice(None), slice(None), *taken)]
+        weight = np.ascontiguousarray(_gather(weight, groups))
+        restored = _replace(node, weight, padding, groups)
+        again = portable(restored)
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+        raise InputError(f"{label(name, node)}: damaged metadata ({error})") from error
+    if not np.array_equal(again.weight, node.weight) or again.padding != node.padding:
+        raise InputError(
+            f"{label(name, node)}: its weight was changed after writing where its {was} "
+            "leaves only zeros"
+        )
+    return restored
+
+
+def _replace(node: Any, weight: NDArray[Any], padding: Any, groups: int) -> Any:
+    made = type(node)(None, weight, node.stride, padding, node.dilation, groups, node.bias)
+    made.input_shape = node.input_shape
+    made.input_type, made.output_type = node.input_type, node.output_type
+    return made
+
+
+def _grown(padding: tuple[int, int], grow: list[int], dilation: Any) -> tuple[int, int]:
+    first, second = (p + n * d for p, n, d in zip(padding, grow, dilation, strict=True))
+    return (int(first), int(second))
+
+
+def _spread(weight: NDArray[Any], groups: int) -> NDArray[Any]:
+    """(O, I / g, ...) to (O, I, ...), zeros where a group does not reach."""
+    out, inner = weight.shape[:2]
+    full = np.zeros((out, inner * groups, *weight.shape[2:]), weight.dtype)
+    for group, rows in enumerate(np.split(np.arange(out), groups)):
+        full[rows, group * inner : (group + 1) * inner] = weight[rows]
+    return full
+
+
+def _gather(weight: NDArray[Any], groups: int) -> NDArray[Any]:
+    """Undo `_spread`."""
+    out, inner = weight.shape[0], weight.shape[1] // groups
+    rows = np.split(np.arange(out), groups)
+    return np.concatenate(
+        [weight[r, g * inner : (g + 1) * inner] for g, r in enumerate(rows)], axis=0
+    )

@@ -1,0 +1,8 @@
+"""Post-training quantization: lower a float network, calibrate it on samples, round it.
+
+The report says what rounding did to every part.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

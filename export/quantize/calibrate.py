@@ -1,0 +1,291 @@
+"""Calibration: choosing the scale of every population by running what it would become.
+
+Populations are fixed one after another, sources first. For each candidate scale the population is
+rounded and run alone, in the chip's integers, on the spikes that its already rounded sources give;
+the candidate whose answer comes nearest to the float network's is kept. So errors made upstream
+are seen, and where possible made good, downstream.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import nir
+import numpy as np
+from numpy.typing import NDArray
+
+from spikeport.export.quantize.lowered import FloatPopulation, LoweredNetwork
+from spikeport.export.quantize.rounding import (
+    STATE_PER_WEIGHT,
+    round_connection,
+    round_population,
+    settle,
+)
+from spikeport.export.quantize.rounding_loss import (
+    FEW_UNITS,
+    coarse_share,
+    relative_error,
+    zeroed_fraction,
+)
+from spikeport.export.quantize.scales import Candidate, candidates, no_scale, wider_candidates
+from spikeport.network import DeployedNetwork, FloatNetwork
+from spikeport.network.fixed_point import STATE_MAX, STATE_WRAP
+from spikeport.network.network import (
+    BiasInjection,
+    Coding,
+    Connection,
+    Input,
+    Population,
+    Readout,
+    ReadoutKind,
+)
+from spikeport.runs import Run, Samples, SampleSet, Trace
+
+Array = NDArray[np.float64]
+
+
+FloatSimulator = Callable[..., Run]
+"""`simulators.float_nir.run_float`: (network, samples, record=...) -> Run with a trace."""
+ChipSimulator = Callable[..., Run]
+"""`simulators.native.run_native`, or another that equals it."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FloatAnswer:
+    """What a population of the float network did on the calibration samples.
+
+    Attributes:
+        spikes: (T, B, *shape).
+        answer: spike counts, or the final membrane where it never spikes; (B, *shape).
+        peak_u, peak_v: largest magnitudes, in float membrane units.
+        highest: largest membrane before any reset, at least 0.
+        ties: neuron-steps in which v equalled the threshold, up to float32 noise.
+    """
+
+    spikes: NDArray[np.uint8]
+    answer: Array
+    peak_u: float
+    peak_v: float
+    highest: float
+    ties: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Calibrated:
+    """A rounded population with its connections, and how it did alone on the samples.
+
+    Attributes:
+        candidate: the chosen scale.
+        tried: number of scales that were tried.
+        rms_error: of the answer: spikes per neuron and sample, or float membrane units.
+        spike_mismatches: neuron-steps in which the spike differs from the float network's; 0 for a
+            population that only integrates.
+        peak_u, peak_v: largest magnitudes reached, in chip units.
+        saturated: neuron-steps in which v stood at its limit.
+    """
+
+    population: Population
+    connections: tuple[Connection, ...]
+    candidate: Candidate
+    tried: int
+    spikes: NDArray[np.uint8]
+    rms_error: float
+    spike_mismatches: int
+    peak_u: int
+    peak_v: int
+    saturated: int
+
+
+def float_answers(
+    network: FloatNetwork, lowered: LoweredNetwork, samples: Samples, run_float: FloatSimulator
+) -> tuple[dict[str, FloatAnswer], Run]:
+    """The target answer of each population on `samples`, and the run of the float network."""
+    run = run_float(_traceable(network, lowered), samples, record=("spikes", "v", "v_charged"))
+    trace = run.trace or Trace()
+    answers: dict[str, FloatAnswer] = {}
+    for part in lowered.populations:
+        v = np.asarray(trace.v[part.name], np.float64)
+        charged = np.asarray(trace.v_charged.get(part.name, v), np.float64)
+        before = np.concatenate([np.zeros_like(v[:1]), v[:-1]])
+        u = charged - part.keep_v * before - part.bias
+        silent = part.threshold is None
+        spikes = np.zeros(v.shape, np.uint8) if silent else trace.spikes[part.name]
+        answers[part.name] = FloatAnswer(
+            spikes=spikes,
+            answer=v[-1] if silent else spikes.sum(axis=0, dtype=np.float64),
+            peak_u=float(np.abs(u).max()),
+            peak_v=float(np.abs(charged).max()),
+            highest=max(float(charged.max()), 0.0),
+            ties=0 if part.threshold is None else _ties(charged, part.threshold),
+        )
+    return answers, replace(run, trace=None)
+
+
+def _ties(charged: Array, threshold: float) -> int:
+    ratio = charged / threshold
+    near = ratio[np.abs(ratio - 1) < 1e-3]  # the few that rounding may make equal
+    return int((settle(near) == 1).sum())
+
+
+def _traceable(network: FloatNetwork, lowered: LoweredNetwork) -> FloatNetwork:
+    """The same network with an integrator in front of each Output that reads a linear map.
+
+    It takes the name of the population that integrates there on the chip.
+    """
+    nodes, edges = dict(network.graph.nodes), list(network.graph.edges)
+    for part in lowered.populations:
+        if isinstance(network.graph.nodes[part.name], nir.Output):
+            end = f"{part.name}_"
+            while end in nodes:
+                end += "_"
+            nodes[part.name] = nir.I(r=np.ones(part.shape))
+            nodes[end] = nir.Output({"output": np.array(part.shape)})
+            edges.append((part.name, end))
+    return replace(network, graph=nir.NIRGraph(nodes, edges, type_check=False))
+
+
+def calibrate(
+    lowered: LoweredNetwork,
+    inputs: Mapping[str, NDArray[Any]],
+    answers: Mapping[str, FloatAnswer],
+    run_chip: ChipSimulator,
+    *,
+    weight_bits: int,
+    clip_fractions: tuple[float, ...],
+    search_wider: bool,
+) -> tuple[Calibrated, ...]:
+    """Round every population with the best of its candidate scales.
+
+    Args:
+        search_wider: also try `wider_candidates` where the other scales do poorly.
+        inputs: calibration samples as the chip's integers.
+        answers: of the float network, per population.
+    """
+    seen: dict[str, NDArray[Any]] = dict(inputs)
+    chosen = []
+    for part in lowered.populations:
+        wanted = answers[part.name]
+        first = candidates(
+            lowered,
+            part,
+            peak_u=wanted.peak_u,
+            peak_v=wanted.peak_v,
+            weight_bits=weight_bits,
+            clip_fractions=clip_fractions,
+            ties=wanted.ties > 0,
+        )
+        run = partial(_alone, lowered, part, seen, answers, run_chip, weight_bits)
+        best = _best(map(run, first))
+        if search_wider and (best is None or does_poorly(lowered, part, best, wanted, weight_bits)):
+            more = map(run, wider_candidates(lowered, part, first, weight_bits))
+            best = _best((one for one in more if one.peak_u <= STATE_WRAP // 2), best)
+        if best is None:
+            raise no_scale(lowered, part, weight_bits)
+        seen[part.name] = best.spikes
+        chosen.append(best)
+    return tuple(chosen)
+
+
+def _best(found: Iterable[Calibrated], before: Calibrated | None = None) -> Calibrated | None:
+    """The one with the smallest error, then the fewest spike mismatches, then the first."""
+    best, tried = before, before.tried if before else 0
+    for one in found:
+        tried += 1
+        error = one.rms_error, one.spike_mismatches
+        if best is None or error < (best.rms_error, best.spike_mismatches):
+            best = one
+    return best and replace(best, tried=tried)
+
+
+def does_poorly(
+    lowered: LoweredNetwork,
+    part: FloatPopulation,
+    made: Calibrated,
+    wanted: FloatAnswer,
+    bits: int,
+) -> bool:
+    """Whether answers are far off, most weights were rounded to zero, or vth is only a few units.
+
+    The last two count even if the error on the calibration samples happens to be small.
+    """
+    limit = coarse_share(bits)
+    wires = {wire.name: wire for wire in made.connections if not isinstance(wire, BiasInjection)}
+    away = [zeroed_fraction(w.weight, wires[w.name].weight) for w in lowered.incoming(part.name)]
+    return (
+        max(away, default=0.0) > limit
+        or made.population.vth <= FEW_UNITS
+        or relative_error(made.rms_error, wanted.answer) > limit
+    )
+
+
+def _alone(
+    lowered: LoweredNetwork,
+    part: FloatPopulation,
+    seen: Mapping[str, NDArray[Any]],
+    answers: Mapping[str, FloatAnswer],
+    run_chip: ChipSimulator,
+    weight_bits: int,
+    candidate: Candidate,
+) -> Calibrated:
+    """Round one population and run it on given spikes; a source behind it sends float ones."""
+    wires: list[Connection] = [
+        round_connection(c, candidate.scale / lowered.source_scale(c.source), weight_bits)
+        for c in lowered.incoming(part.name)
+    ]
+    wires += [BiasInjection(i.source, i.target, i.name) for i in lowered.injected(part.name)]
+    population = round_population(
+        part,
+        candidate.scale,
+        reset=lowered.reset,
+        strict=lowered.strict,
+        ties=candidate.ties,
+        injected_exponent=candidate.injected_exponent,
+    )
+    sources = _sources(lowered, {c.source for c in wires})
+    aside = {c.source: f"from_{i}" for i, c in enumerate(wires)}
+    network = DeployedNetwork(
+        inputs=tuple(replace(source, name=aside[source.name]) for source in sources),
+        populations=(replace(population, name="alone"),),
+        connections=tuple(
+            replace(c, source=aside[c.source], target="alone", name=f"connection_{i}")
+            for i, c in enumerate(wires)
+        ),
+        readouts=(Readout("alone", ReadoutKind.MEMBRANE),),
+        steps=lowered.steps,
+    )
+    samples = SampleSet(
+        {aside[s.name]: seen[s.name] if s.name in seen else answers[s.name].spikes for s in sources}
+    )
+    trace = run_chip(network, samples, record=("spikes", "u", "v")).trace or Trace()
+    spikes, u, v = trace.spikes["alone"], trace.u["alone"], trace.v["alone"]
+    if part.threshold is None:
+        answer = v[-1] / (STATE_PER_WEIGHT * candidate.scale)
+    else:
+        answer = spikes.sum(axis=0, dtype=np.float64)
+    return Calibrated(
+        population=population,
+        connections=tuple(wires),
+        candidate=candidate,
+        tried=1,
+        spikes=spikes,
+        spike_mismatches=(
+            0 if part.threshold is None else int((spikes != answers[part.name].spikes).sum())
+        ),
+        rms_error=float(np.sqrt(np.mean((answer - answers[part.name].answer) ** 2))),
+        peak_u=int(np.abs(u).max()),
+        peak_v=int(np.abs(v).max()),
+        saturated=int((np.abs(v) >= STATE_MAX).sum()),
+    )
+
+
+def _sources(lowered: LoweredNetwork, names: Collection[str]) -> list[Input]:
+    """Inputs as they are; spiking populations as inputs of spikes."""
+    given = [part for part in lowered.inputs if part.name in names]
+    return given + [
+        Input(part.name, part.shape, Coding.SPIKES)
+        for part in lowered.populations
+        if part.name in names
+    ]

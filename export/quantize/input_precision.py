@@ -1,0 +1,160 @@
+"""Room that graded inputs and the weights behind them share in the chip's 24-bit sums."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from spikeport.errors import InputError
+from spikeport.export.quantize.calibrate import ChipSimulator, FloatAnswer, calibrate
+from spikeport.export.quantize.lowered import FloatConnection, FloatPopulation, LoweredNetwork
+from spikeport.export.quantize.rounding import round_weights, settle
+from spikeport.export.quantize.rounding_loss import coarse_share, zeroed_fraction
+from spikeport.export.quantize.scales import Candidate, candidates, largest_allowed
+from spikeport.network import fixed_point as fx
+from spikeport.network.network import Coding, Input
+from spikeport.runs import SampleSet, round_samples
+
+COARSEST = 8
+"""An input keeps at least this many steps."""
+
+
+def shared_room(
+    lowered: LoweredNetwork,
+    answers: Mapping[str, FloatAnswer],
+    floats: SampleSet,
+    run_chip: ChipSimulator,
+    *,
+    weight_bits: int,
+    clip_fractions: tuple[float, ...],
+    search_wider: bool,
+) -> tuple[Input, ...]:
+    """The inputs, with graded ones made coarser where that lowers the calibration error.
+
+    Sums of weights times inputs must fit the chip's 24 bits, so wide inputs leave small integers to
+    the weights. An input that reaches up to X, before weights of up to W in steps of d, is halved
+    k times: W doubles k times as X halves, and X 2^-k = W 2^k / d is where both lose alike, unless
+    the weights' grid ends before. That holds for pixels; event counts, most of which are 1, would
+    be lost. So both options are calibrated, and the one with the smaller error is kept. If outliers
+    leave most weights only a few integers, every number of halvings is tried, because clipping the
+    outliers makes room.
+
+    Args:
+        answers: of the float network, per population.
+        floats: calibration samples in float units.
+    """
+    chosen = lowered.inputs
+
+    def error(part: Input, inputs: tuple[Input, ...]) -> float:
+        behind = {wire.target for wire in lowered.connections if wire.source == part.name}
+        first = [target for target in lowered.populations if target.name in behind]
+        sent = round_samples(inputs, floats)
+        network = replace(lowered, inputs=inputs, populations=tuple(first))
+        try:
+            made = calibrate(
+                network,
+                sent,
+                answers,
+                run_chip,
+                weight_bits=weight_bits,
+                clip_fractions=clip_fractions,
+                search_wider=search_wider,
+            )
+        except (
+            InputError
+        ):  # no scale fits; if that holds for every option, `calibrate` raises this again
+            return math.inf
+        return sum(found.rms_error**2 for found in made)
+
+    for part in lowered.inputs:
+        if part.coding is not Coding.GRADED:
+            continue
+        met = _met(part, lowered, answers, weight_bits)
+        halvings = {min((_halvings(part, one, answers, weight_bits) for one in met), default=0)}
+        if search_wider and any(_starved(part, one, weight_bits) for one in met):
+            halvings |= set(range(max(_reach(part) // COARSEST, 1).bit_length()))
+        if halvings == {0}:
+            continue
+        options = [chosen]
+        for times in sorted(halvings - {0}):
+            coarser = _halved(part, times)
+            options.append(tuple(coarser if own is part else own for own in chosen))
+        errors = [error(part, option) for option in options]
+        chosen = options[int(np.argmin(errors))]
+    return chosen
+
+
+def _halved(part: Input, times: int) -> Input:
+    divisor = 2**times
+    return replace(
+        part,
+        scale=part.scale / divisor,
+        low=math.floor(part.low / divisor),
+        high=math.ceil(part.high / divisor),
+    )
+
+
+def _reach(part: Input) -> int:
+    return max(abs(part.low), abs(part.high))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Met:
+    """A connection that an input meets.
+
+    Attributes:
+        unclipped: the scale that clips nothing, if one fits.
+    """
+
+    target: FloatPopulation
+    wire: FloatConnection
+    unclipped: Candidate | None
+
+
+def _met(
+    part: Input, lowered: LoweredNetwork, answers: Mapping[str, FloatAnswer], bits: int
+) -> list[_Met]:
+    populations = {target.name: target for target in lowered.populations}
+    found = []
+    for wire in lowered.connections:
+        if wire.source == part.name:
+            target = populations[wire.target]
+            fitting = candidates(
+                lowered,
+                target,
+                peak_u=answers[wire.target].peak_u,
+                peak_v=answers[wire.target].peak_v,
+                weight_bits=bits,
+                clip_fractions=(1.0,),
+            )
+            found.append(_Met(target, wire, fitting[0] if fitting else None))
+    return found
+
+
+def _starved(part: Input, met: _Met, bits: int) -> bool:
+    """Whether the largest of its weights leave most others nothing."""
+    if met.unclipped is None:
+        return True
+    weight = met.wire.weight
+    rounded = round_weights(settle(weight * (met.unclipped.scale / part.scale)), bits)
+    return zeroed_fraction(weight, rounded) > coarse_share(bits)
+
+
+def _halvings(part: Input, met: _Met, answers: Mapping[str, FloatAnswer], bits: int) -> int:
+    """How often it would have the input halved."""
+    if met.unclipped is None:
+        return 0
+    scaled = settle(met.wire.weight * (met.unclipped.scale / part.scale))
+    rounded = round_weights(scaled, bits)
+    answer = answers[met.target.name]
+    bound = largest_allowed(met.target, peak_u=answer.peak_u, peak_v=answer.peak_v)
+    if 2 * met.unclipped.scale <= bound or np.array_equal(rounded, scaled):
+        return 0
+    _, high, step = fx.weight_grid(mixed=fx.is_mixed(rounded), bits=bits)
+    largest = float(np.abs(scaled).max())
+    even = math.log2(max(_reach(part) * step / largest, 1)) / 2
+    room = math.log2(max(2 * high / largest, 1))  # large ones may be clipped by half
+    return min(round(even), math.floor(room))

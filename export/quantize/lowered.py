@@ -1,0 +1,108 @@
+"""A float network in the chip's shape: populations and connections, still in real numbers.
+
+One logical step of a population, before any rounding:
+
+    a = sum over connections of W s + sum over injections of gain x
+    u <- keep_u u + a
+    v <- keep_v v + u + bias
+    spike where v > threshold (or >=), then v <- 0 or v <- v - threshold
+
+Time steps, resistances, leak potentials, pools and `Scale` nodes are folded in already, so every
+number here has one integer counterpart on the chip.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikeport.network.geometry import Pair
+from spikeport.network.network import Input, Readout, Reset, Shape, SumPool2d
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FloatPopulation:
+    """Neurons that share their dynamics (equations: module docstring).
+
+    Attributes:
+        bias: per neuron, added to v every step.
+        threshold: None where the population integrates and never spikes (a membrane readout).
+    """
+
+    name: str
+    shape: Shape
+    keep_u: float
+    keep_v: float
+    bias: Array
+    threshold: float | None
+
+    @property
+    def size(self) -> int:
+        """Number of neurons."""
+        return int(np.prod(self.shape))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FloatConnection:
+    """A linear map: dense, or a convolution along one or two axes.
+
+    Attributes:
+        weight: (N_target, N_source), (C_out, C_in / groups, K) or (C_out, C_in / groups, KH, KW).
+        stride, padding, dilation: (rows, columns); along one axis there is one row.
+    """
+
+    name: str
+    source: str
+    target: str
+    weight: Array
+    stride: Pair = (1, 1)
+    padding: Pair = (0, 0)
+    dilation: Pair = (1, 1)
+    groups: int = 1
+    pool: SumPool2d | None = None
+    delay: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class FloatInjection:
+    """An input of coding BIAS that reaches v one to one, `gain` membrane units per input unit."""
+
+    name: str
+    source: str
+    target: str
+    gain: float
+
+
+@dataclass(frozen=True, slots=True)
+class LoweredNetwork:
+    """The parts of a `DeployedNetwork` in real numbers, populations in the order of computation.
+
+    Attributes:
+        notes: where the chip will differ from the float graph by construction.
+    """
+
+    inputs: tuple[Input, ...]
+    populations: tuple[FloatPopulation, ...]
+    connections: tuple[FloatConnection, ...]
+    injections: tuple[FloatInjection, ...]
+    readouts: tuple[Readout, ...]
+    steps: int
+    reset: Reset
+    strict: bool
+    notes: tuple[str, ...] = ()
+
+    def incoming(self, population: str) -> tuple[FloatConnection, ...]:
+        """Connections that end in `population`."""
+        return tuple(c for c in self.connections if c.target == population)
+
+    def injected(self, population: str) -> tuple[FloatInjection, ...]:
+        """Bias inputs of `population`."""
+        return tuple(i for i in self.injections if i.target == population)
+
+    def source_scale(self, name: str) -> float:
+        """Integers per float unit of what `name` sends: an input's own scale, 1 for neurons."""
+        return {part.name: part.scale for part in self.inputs}.get(name, 1.0)

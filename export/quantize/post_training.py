@@ -1,0 +1,204 @@
+"""Post-training quantization: a float network becomes a `DeployedNetwork` in chip integers."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+
+from spikeport.errors import InputError
+from spikeport.export.nir.plausibility import implausible
+from spikeport.export.quantize.calibrate import (
+    Calibrated,
+    ChipSimulator,
+    FloatAnswer,
+    FloatSimulator,
+    calibrate,
+    float_answers,
+)
+from spikeport.export.quantize.input_precision import shared_room
+from spikeport.export.quantize.lower import lower
+from spikeport.export.quantize.lowered import LoweredNetwork
+from spikeport.export.quantize.report import (
+    QuantizationReport,
+    report_connection,
+    report_input,
+    report_population,
+)
+from spikeport.export.quantize.report_warnings import input_warnings, summarize, warnings
+from spikeport.export.quantize.rounding_loss import COARSE_BITS
+from spikeport.network import DeployedNetwork, FloatNetwork
+from spikeport.network.fixed_point import WEIGHT_BITS
+from spikeport.network.network import BiasInjection
+from spikeport.runs import (
+    Run,
+    Samples,
+    SampleSet,
+    check_float_samples,
+    check_scale,
+    compare_outputs,
+    round_samples,
+    sample_count,
+)
+from spikeport.runs.sample_values import Change
+
+_log = logging.getLogger(__name__)
+
+CLIP_FRACTIONS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
+COARSE_FRACTIONS = (0.4, 0.3, 0.25, 0.2, 0.15)
+
+
+@dataclass(frozen=True, slots=True)
+class QuantizeConfig:
+    """How to round.
+
+    Attributes:
+        weight_bits: 2..8 per weight, the sign included where a matrix has both signs.
+        clip_fractions: scales to try, as the fraction of the largest weight that the grid still
+            reaches; weights beyond are clipped. 1 clips nothing. By default 1 to 0.5, with few bits
+            down to 0.15: of a coarse grid more is lost between its values than beyond its ends.
+        search_wider: if these leave spike counts far off, most weights rounded to zero or a
+            threshold of a few units, also try smaller fractions, down to where half of the weights
+            are clipped. Default: true unless `clip_fractions` are given.
+    """
+
+    weight_bits: int = WEIGHT_BITS
+    clip_fractions: tuple[float, ...] | None = None
+    search_wider: bool | None = None
+
+    def __post_init__(self) -> None:
+        if self.search_wider is None:
+            object.__setattr__(self, "search_wider", self.clip_fractions is None)
+        default = CLIP_FRACTIONS + COARSE_FRACTIONS * (self.weight_bits <= COARSE_BITS)
+        given = default if self.clip_fractions is None else tuple(self.clip_fractions)
+        object.__setattr__(self, "clip_fractions", given)
+        if self.weight_bits not in range(2, WEIGHT_BITS + 1):
+            raise InputError(f"weight_bits is {self.weight_bits}, must lie in 2..{WEIGHT_BITS}")
+        if not given or not all(0 < f <= 1 for f in given):
+            raise InputError(f"clip_fractions is {given}, must be numbers in (0, 1]")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class QuantizationResult:
+    """The integer network and what rounding did to it."""
+
+    network: DeployedNetwork
+    report: QuantizationReport
+
+
+def quantize(
+    network: FloatNetwork,
+    samples: Samples,
+    *,
+    run_float: FloatSimulator,
+    run_chip: ChipSimulator,
+    config: QuantizeConfig | None = None,
+    static: bool = False,
+    clip: bool = False,
+) -> QuantizationResult:
+    """Round a float network to the chip's grid, with scales chosen on calibration samples.
+
+    A population and the connections into it share one scale S, in weight units per unit of the
+    float membrane:
+
+        weight     round(S w / source scale) on the grid of its signs; exponent 0
+        threshold  S v_threshold as vth, see `rounding.round_threshold` for ties
+        bias       round(64 S b) as 13-bit mantissa and the smallest exponent that holds it
+        decay      round(4096 (1 - dt/tau kept))
+
+    Graded inputs give up low bits where the weights behind them need the room more (see
+    `shared_room`). Equal arguments give an equal network: nothing is drawn at random.
+
+    Warnings are logged and stored in `report.warnings`.
+
+    Args:
+        samples: calibration samples in the float units of the inputs.
+        run_float, run_chip: simulators to calibrate with, `run_float` and `run_native`.
+        static: the samples are (B, *shape), even if B = T.
+        clip: clip samples beyond the declared input range instead of refusing them; the report
+            counts them.
+
+    Raises:
+        InputError: the graph holds what the chip cannot express (all of it is listed), a scale
+            that fits does not exist, or the samples are empty, not finite, of wrong shape, or hold
+            values that the declared inputs do not accept (see `sample_values`).
+    """
+    config = config or QuantizeConfig()
+    floats = check_float_samples(network.inputs, network.steps, samples, static=static, clip=clip)
+    for part in network.inputs:
+        check_scale(part, floats[part.name])
+    lowered = lower(network)
+    answers, wanted = float_answers(network, lowered, floats, run_float)
+    options: Any = {
+        "weight_bits": config.weight_bits,
+        "clip_fractions": config.clip_fractions or (),
+        "search_wider": bool(config.search_wider),
+    }
+    inputs = shared_room(lowered, answers, floats, run_chip, **options)
+    lowered = replace(lowered, inputs=inputs)
+    integers = round_samples(inputs, floats)
+    made = calibrate(lowered, integers, answers, run_chip, **options)
+    deployed = DeployedNetwork(
+        inputs=inputs,
+        populations=tuple(part.population for part in made),
+        connections=tuple(c for part in made for c in part.connections),
+        readouts=lowered.readouts,
+        steps=network.steps,
+        provenance={
+            "tool": f"spikeport {version('spikeport')}",
+            "quantize": json.dumps(asdict(config), sort_keys=True),
+            "dt_s": repr(network.dt_s),
+            "calibration_samples": str(sample_count(network.inputs, floats)),
+        },
+    )
+    got = run_chip(deployed, integers)
+    report = _report(lowered, made, answers, floats, integers.changes, wanted, got)
+    for warning in report.warnings:
+        _log.warning("%s", warning)
+    odd = implausible(network.graph, network.dt_s)  # already logged when the file was read
+    return QuantizationResult(deployed, replace(report, warnings=(*odd, *report.warnings)))
+
+
+def _report(
+    lowered: LoweredNetwork,
+    made: tuple[Calibrated, ...],
+    answers: Mapping[str, FloatAnswer],
+    floats: SampleSet,
+    changes: Sequence[Change],
+    wanted: Run,
+    got: Run,
+) -> QuantizationReport:
+    populations = tuple(
+        report_population(real, part, answers[real.name], lowered, got)
+        for real, part in zip(lowered.populations, made, strict=True)
+    )
+    rounded = {c.name: (c, part.population.scale) for part in made for c in part.connections}
+    connections = []
+    for real in lowered.connections:
+        wire, scale = rounded[real.name]
+        if not isinstance(wire, BiasInjection):
+            scale /= lowered.source_scale(real.source)
+            connections.append(report_connection(real, wire, scale))
+    clipped = {found.input: found.clipped for found in floats.changes}
+    inputs = tuple(
+        report_input(part, floats[part.name], clipped.get(part.name, 0)) for part in lowered.inputs
+    )
+    predictions = compare_outputs(wanted, got)
+    return QuantizationReport(
+        samples=sample_count(lowered.inputs, floats),
+        agreement=float(np.mean(wanted.predictions == got.predictions)),
+        predictions=predictions,
+        summary=summarize(predictions),
+        inputs=inputs,
+        populations=populations,
+        connections=tuple(connections),
+        warnings=(
+            *input_warnings(inputs, changes),
+            *warnings(lowered, populations, connections, predictions),
+        ),
+    )

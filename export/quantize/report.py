@@ -1,0 +1,321 @@
+"""What rounding did to every part of a network, in figures."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikeport.export.quantize.calibrate import Calibrated, FloatAnswer
+from spikeport.export.quantize.lowered import FloatConnection, FloatPopulation, LoweredNetwork
+from spikeport.export.quantize.rounding import STATE_PER_WEIGHT, settle, tie_bias
+from spikeport.export.quantize.rounding_loss import (
+    emptied_rows,
+    relative_error,
+    zeroed,
+    zeroed_fraction,
+)
+from spikeport.network import fixed_point as fx
+from spikeport.network.network import BiasInjection, Coding, Input, Synapses
+from spikeport.runs import Agreement, Run
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionReport:
+    """Rounding of one weight array.
+
+    Attributes:
+        scale: integers per float unit of weight.
+        exponent: of the accumulated sum.
+        levels: different values in use, of the `2^weight_bits` the grid has.
+        largest: largest magnitude in use, of 256.
+        clipped: weights beyond the ends of the grid, by more than half a grid step.
+        zeroed: non-zero weights rounded to zero; `zeroed_fraction` of all non-zero weights.
+        emptied: target neurons or channels that lost all their weights.
+        max_error, rms_error: in float units of the folded weights; float32 noise does not count.
+        sqnr_db: signal power over rounding error power; infinite where nothing was lost.
+    """
+
+    name: str
+    weights: int
+    weight_bits: int
+    scale: float
+    exponent: int
+    levels: int
+    largest: int
+    clipped: int
+    clipped_fraction: float
+    zeroed: int
+    zeroed_fraction: float
+    emptied: int
+    max_error: float
+    rms_error: float
+    sqnr_db: float
+
+
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """Activity of a spiking population on the calibration samples, in both whole networks.
+
+    Attributes:
+        float_spikes, spikes: total number of spikes, in floats and in integers.
+        float_silent, silent: neurons that never fire.
+        silenced: neurons that fire in the float network but never in integers.
+        float_rate, rate: spikes per neuron and step.
+        float_peak: highest membrane in the float network, in units of the threshold.
+        ties: neuron-steps in which the membrane equals the threshold in the float network.
+        spike_mismatches: neuron-steps in which the spike differs from the float network's, with the
+            population alone on the spikes of its rounded sources.
+    """
+
+    float_spikes: int
+    spikes: int
+    float_silent: int
+    silent: int
+    silenced: int
+    float_rate: float
+    rate: float
+    float_peak: float
+    ties: int
+    spike_mismatches: int
+
+
+@dataclass(frozen=True, slots=True)
+class PopulationReport:
+    """Rounding of one population, and how it did on the calibration samples.
+
+    Attributes:
+        scale: weight units per float membrane unit.
+        scales_tried: number of scales tried; 1 if nothing is lost or an input dictates the scale.
+        reach: fraction of the largest weight that the grid reaches; 1 clips nothing.
+        lossless: no weight, bias or threshold had to be rounded.
+        threshold: float, None for a population that only integrates.
+        threshold_error: relative; v > vth is v >= vth + 1 on whole weight units, the nearer counts.
+        decay_u, decay_v: float fractions lost per step, next to their integers in 1/4096.
+        decay_u_error, decay_v_error: absolute errors of these fractions.
+        bias_max_error: in float membrane units, without `tie_bias`.
+        tie_bias: offset added to the bias, in float membrane units, to keep membranes at the
+            threshold on the side that the comparison puts them.
+        bias_clipped: mantissas at the end of their range because the bias was beyond it.
+        activation_bound: largest |sum| of inputs that weights and input ranges allow, in weight
+            units; below 2^17 = 131072 u cannot wrap within a step.
+        u_peak, v_peak: largest magnitudes on calibration, as fractions of the range.
+        saturated: neuron-steps on calibration in which v stood at its limit.
+        rms_error: of the spike count per neuron and sample (or of the final membrane, in float
+            units) against the float network, alone on its rounded sources' spikes.
+        relative_error: rms_error / rms of the float answer.
+        float_mean: mean of that spike count (or |membrane|) in the float network.
+        activity: None for a population that only integrates.
+    """
+
+    name: str
+    neurons: int
+    scale: float
+    scales_tried: int
+    reach: float
+    lossless: bool
+    threshold: float | None
+    vth: int
+    threshold_error: float
+    decay_u: float
+    decay_u_int: int
+    decay_u_error: float
+    decay_v: float
+    decay_v_int: int
+    decay_v_error: float
+    bias_exponent: int
+    bias_max_error: float
+    tie_bias: float
+    bias_clipped: int
+    activation_bound: int
+    u_peak: float
+    v_peak: float
+    saturated: int
+    rms_error: float
+    relative_error: float
+    float_mean: float
+    activity: Activity | None
+
+
+@dataclass(frozen=True, slots=True)
+class InputReport:
+    """Rounding of the calibration samples of an input; errors in its float units.
+
+    Attributes:
+        clipped: values beyond the declared range that were clipped, as requested.
+    """
+
+    name: str
+    scale: float
+    max_error: float
+    rms_error: float
+    clipped: int
+
+
+@dataclass(frozen=True, slots=True)
+class QuantizationReport:
+    """All of the above, and how often the whole networks agree.
+
+    Attributes:
+        agreement: fraction of calibration samples with the same prediction in float and integers,
+            silent and tied outputs included, which predict the lowest index.
+        predictions: on how many samples both networks decide, and on how many of them they agree.
+        summary: the same as a sentence.
+        warnings: what a user should look at, one sentence each.
+    """
+
+    samples: int
+    agreement: float
+    predictions: Agreement
+    summary: str
+    inputs: tuple[InputReport, ...]
+    populations: tuple[PopulationReport, ...]
+    connections: tuple[ConnectionReport, ...]
+    warnings: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain dictionaries, lists and numbers; an infinite ratio becomes None."""
+        plain = dataclasses.asdict(self)
+        for key, ratio in (("connections", "sqnr_db"), ("populations", "relative_error")):
+            for part in plain[key]:
+                if math.isinf(part[ratio]):
+                    part[ratio] = None
+        return plain
+
+
+def report_input(part: Input, values: NDArray[Any], clipped: int) -> InputReport:
+    """Compare calibration samples, in float units, with the integers that the chip is sent."""
+    error = np.clip(np.rint(values * part.scale), part.low, part.high) / part.scale - values
+    return InputReport(
+        name=part.name,
+        scale=part.scale,
+        max_error=float(np.abs(error).max()),
+        rms_error=float(np.sqrt(np.mean(error**2))),
+        clipped=clipped,
+    )
+
+
+def report_connection(real: FloatConnection, made: Synapses, scale: float) -> ConnectionReport:
+    """Compare one connection with what it was made of."""
+    error = (made.weight - settle(real.weight * scale)) / scale
+    mixed = bool((real.weight < 0).any() and (real.weight > 0).any())
+    _, _, step = fx.weight_grid(mixed=mixed, bits=made.weight_bits)
+    clipped = int((np.abs(error) * scale > step / 2 * (1 + 1e-9)).sum())
+    noise = float(np.mean(error**2))
+    signal = float(np.mean(real.weight**2))
+    return ConnectionReport(
+        name=real.name,
+        weights=error.size,
+        weight_bits=made.weight_bits,
+        scale=scale,
+        exponent=made.exponent,
+        levels=int(np.unique(made.weight).size),
+        largest=int(np.abs(made.weight.astype(np.int64)).max()),
+        clipped=clipped,
+        clipped_fraction=clipped / error.size,
+        zeroed=int(zeroed(real.weight, made.weight).sum()),
+        zeroed_fraction=zeroed_fraction(real.weight, made.weight),
+        emptied=emptied_rows(real.weight, made.weight),
+        max_error=float(np.abs(error).max()),
+        rms_error=math.sqrt(noise),
+        sqnr_db=10 * math.log10(signal / noise) if noise > 0 < signal else math.inf,
+    )
+
+
+def report_population(
+    real: FloatPopulation,
+    made: Calibrated,
+    wanted: FloatAnswer,
+    lowered: LoweredNetwork,
+    run: Run,
+) -> PopulationReport:
+    """Compare a rounded population with its float original.
+
+    Args:
+        run: the whole integer network on the calibration samples.
+    """
+    part = made.population
+    unit = STATE_PER_WEIGHT * part.scale
+    exact = unit * real.bias
+    reach = np.array([fx.BIAS_MANTISSA_MIN, fx.BIAS_MANTISSA_MAX]) << part.bias_exponent
+    half = 2**part.bias_exponent / 2
+    moved = tie_bias(real, part)
+    missed = 0.0
+    if real.threshold is not None:
+        scaled = real.threshold * part.scale
+        missed = min((part.vth - scaled, part.vth + 1 - scaled), key=abs) / scaled
+    return PopulationReport(
+        name=part.name,
+        neurons=part.size,
+        scale=part.scale,
+        scales_tried=made.tried,
+        reach=made.candidate.reach,
+        lossless=made.candidate.lossless,
+        threshold=real.threshold,
+        vth=part.vth,
+        threshold_error=missed,
+        decay_u=1 - real.keep_u,
+        decay_u_int=part.decay_u,
+        decay_u_error=part.decay_u / fx.DECAY_UNITY - (1 - real.keep_u),
+        decay_v=1 - real.keep_v,
+        decay_v_int=part.decay_v,
+        decay_v_error=part.decay_v / fx.DECAY_UNITY - (1 - real.keep_v),
+        bias_exponent=part.bias_exponent,
+        bias_max_error=float(np.abs(part.bias_current / unit - real.bias - moved).max()),
+        tie_bias=float(moved.flat[np.abs(moved).argmax()]),
+        bias_clipped=int(((exact < reach[0] - half) | (exact > reach[1] + half)).sum()),
+        activation_bound=activation_bound(made, lowered),
+        u_peak=made.peak_u / fx.STATE_WRAP,
+        v_peak=made.peak_v / fx.STATE_MAX,
+        saturated=made.saturated,
+        rms_error=made.rms_error,
+        relative_error=relative_error(made.rms_error, wanted.answer),
+        float_mean=float(np.abs(wanted.answer).mean()),
+        activity=(
+            None
+            if real.threshold is None
+            else _activity(real, real.threshold, wanted, run, made.spike_mismatches)
+        ),
+    )
+
+
+def _activity(
+    real: FloatPopulation, threshold: float, wanted: FloatAnswer, run: Run, spike_mismatches: int
+) -> Activity:
+    before = wanted.spikes.sum(axis=(0, 1), dtype=np.int64)
+    after = run.spike_counts[real.name]
+    visits = run.samples * run.steps * real.size
+    return Activity(
+        float_spikes=int(before.sum()),
+        spikes=int(after.sum()),
+        float_silent=int((before == 0).sum()),
+        silent=int((after == 0).sum()),
+        silenced=int(((before > 0) & (after == 0)).sum()),
+        float_rate=int(before.sum()) / visits,
+        rate=int(after.sum()) / visits,
+        float_peak=wanted.highest / threshold,
+        ties=wanted.ties,
+        spike_mismatches=spike_mismatches,
+    )
+
+
+def activation_bound(made: Calibrated, lowered: LoweredNetwork) -> int:
+    """Largest |u| in weight units that weights, input ranges and decay_u allow."""
+    ranges = {i.name: (i.low, i.high) for i in lowered.inputs if i.coding is not Coding.SPIKES}
+    total = 0
+    for wire in made.connections:
+        if isinstance(wire, BiasInjection):
+            continue
+        low, high = ranges.get(wire.source, (0, 1))
+        area = int(np.prod(wire.pool.kernel_size)) if wire.pool else 1
+        rows = wire.weight.astype(np.int64).reshape(wire.weight.shape[0], -1)
+        up, down = np.maximum(rows, 0).sum(axis=1), np.minimum(rows, 0).sum(axis=1)
+        most = np.maximum(np.abs(up * high + down * low), np.abs(up * low + down * high))
+        total += area * int(most.max())
+    decay = made.population.decay_u
+    steps = lowered.steps if decay == 0 else min(lowered.steps, fx.DECAY_UNITY / decay)
+    return math.ceil(total * steps)

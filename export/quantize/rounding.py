@@ -1,0 +1,242 @@
+"""Rounding real parameters to chip integers, given the scale of a population.
+
+The scale S is the number of weight units (v >> 6) per unit of the float membrane; a state v in
+chip units is 64 S times the float one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from spikeport.export.quantize.lowered import FloatConnection, FloatPopulation
+from spikeport.network import fixed_point as fx
+from spikeport.network.network import Conv1d, Conv2d, Dense, Population, Reset, Synapses
+
+Array = NDArray[np.float64]
+STATE_PER_WEIGHT = 1 << fx.ACTIVATION_SHIFT
+_NOISE = 4e-7
+"""Relative error of parameters that went through float32: closer than this counts as equal. It
+covers the two float32 steps by which an export moves thresholds off their ties."""
+
+
+def settle(values: ArrayLike) -> Array:
+    """Numbers that are whole but for float32 noise, made whole; others unchanged."""
+    exact = np.asarray(values, np.float64)
+    whole = np.rint(exact)
+    return np.where(np.abs(exact - whole) <= _NOISE * np.maximum(np.abs(exact), 1), whole, exact)
+
+
+def round_decay(keep: float) -> int:
+    """Decay in 1/4096 of a state that keeps the fraction `keep` per step."""
+    return int(np.rint(fx.DECAY_UNITY * (1 - keep)))
+
+
+def round_weights(scaled: Array, bits: int) -> NDArray[np.int16]:
+    """Nearest values on the legal grid, clipped to its ends.
+
+    The grid depends on the signs present *after* rounding: where all weights of one sign round to
+    zero, the rest is rounded again on the finer grid of a single sign.
+
+    Args:
+        scaled: weights in weight units.
+    """
+    mixed = bool((scaled < 0).any() and (scaled > 0).any())
+    rounded = _nearest(scaled, mixed, bits)
+    if mixed and not fx.is_mixed(rounded):
+        rounded = _nearest(scaled, False, bits)
+    return rounded
+
+
+def _nearest(scaled: Array, mixed: bool, bits: int) -> NDArray[np.int16]:
+    low, high, step = fx.weight_grid(mixed=mixed, bits=bits)
+    sign = -1 if not mixed and -scaled.min() > scaled.max() else 1
+    nearest = sign * np.clip(np.rint(sign * scaled / step) * step, low, high)
+    return np.asarray(nearest, np.int16)
+
+
+def largest_scale(weight: Array, bits: int) -> float:
+    """Largest factor that leaves `weight` unclipped; infinite where all weights are zero."""
+    mixed = bool((weight < 0).any() and (weight > 0).any())
+    low, high, _ = fx.weight_grid(mixed=mixed, bits=bits)
+    down = -low if mixed else high
+    with np.errstate(divide="ignore", over="ignore"):
+        return float(min(high / np.maximum(weight.max(), 0), down / np.maximum(-weight.min(), 0)))
+
+
+def bias_exponent(state: Array) -> int:
+    """Smallest exponent at which 13-bit mantissas hold a bias in chip units, at most 7."""
+    return fx.bias_exponent(float(np.abs(state).max()))
+
+
+def round_bias(state: Array, exponent: int) -> NDArray[np.int32]:
+    """Nearest mantissas for a bias in chip units, clipped to 13 bits."""
+    mantissa = np.rint(state / 2**exponent)
+    return np.asarray(np.clip(mantissa, fx.BIAS_MANTISSA_MIN, fx.BIAS_MANTISSA_MAX), np.int32)
+
+
+def round_threshold(scaled: float, *, strict: bool, whole: bool) -> int:
+    """vth for a real rule v > scaled (strict) or v >= scaled, in weight units.
+
+    The chip spikes where v > vth << 6. The largest state that must stay silent is
+    floor(64 scaled), or ceil(64 scaled) - 1 where equality spikes too. If v only takes whole
+    weight units, its floor to whole units is exact: v >= x becomes vth = ceil(x) - 1. If v also
+    takes fractions (a decay or a bias leaves them), no vth is exact and the nearest one is taken.
+    """
+    state = STATE_PER_WEIGHT * float(settle(scaled))
+    silent = np.floor(state) if strict else np.ceil(state) - 1
+    units = silent / STATE_PER_WEIGHT
+    return int(np.floor(units) if whole else np.rint(units))
+
+
+@dataclass(frozen=True, slots=True)
+class _Firing:
+    """How a population fires: `vth`, an offset to its bias mantissa, and its initial v."""
+
+    vth: int
+    offset: int = 0
+    v_init: int = 0
+
+
+def _firing(
+    scaled: float,
+    *,
+    reset: Reset,
+    strict: bool,
+    decay_v: int,
+    exponent: int,
+    whole: bool,
+    ties: int,
+) -> _Firing:
+    """Express v > scaled (strict) or v >= scaled as the chip's v > vth << 6.
+
+    If v holds whole units only, v >= N is v > N - 1. Otherwise v is raised slightly: once, by its
+    initial value, if nothing leaks and a spike subtracts; else by a bias at every step, whose
+    effect a leak limits to bias / (1 - keep). If that limit is a whole unit or more, or if nothing
+    leaks and a spike resets to zero, the threshold is lowered by one unit instead. With a bias of
+    1, ties fire exactly as long as the leak is exact: if the true state E stays on a grid under the
+    leak, the chip holds E + e with 1 <= e <= 1 / (1 - keep), because floor(keep (E + e)) + 1 does
+    too. A rounded leak needs a larger bias; for `>` the bias is negative.
+    """
+    subtract = reset is Reset.SUBTRACT and decay_v < fx.DECAY_UNITY
+    if whole and not subtract:
+        return _Firing(round_threshold(scaled, strict=strict, whole=True))
+    nearest = round_threshold(scaled, strict=strict or subtract, whole=False)
+    offset = -(-ties >> exponent)
+    if strict:
+        return _Firing(nearest, -offset if decay_v else 0)
+    if subtract and decay_v == 0:
+        return _Firing(nearest, v_init=int(whole or ties > 0))
+    drift = (offset << exponent) * fx.DECAY_UNITY / decay_v if decay_v else np.inf
+    if ties and not subtract and drift >= STATE_PER_WEIGHT:
+        return _Firing(int(np.ceil(settle(scaled))) - 1)
+    return _Firing(nearest, offset)
+
+
+def tie_bias(part: FloatPopulation, made: Population) -> Array:
+    """The bias that rounding added to a population for its ties, in float membrane units."""
+    unit = STATE_PER_WEIGHT * made.scale
+    plain = round_bias(settle(unit * part.bias), made.bias_exponent) << made.bias_exponent
+    return np.asarray((made.bias_current - plain) / unit, np.float64)
+
+
+def round_population(
+    part: FloatPopulation,
+    scale: float,
+    *,
+    reset: Reset,
+    strict: bool,
+    ties: int = 0,
+    injected_exponent: int | None = None,
+) -> Population:
+    """A population in chip integers.
+
+    Reset by subtraction subtracts vth, so vth must then be the rounded threshold itself and not one
+    less. See `_firing` for v >= threshold.
+
+    Args:
+        ties: bias, in units of v per step, that moves membranes at the threshold to the side that
+            the comparison asks for; 0 if no membrane equals the threshold.
+        injected_exponent: of the bias, where an injected input dictates it.
+    """
+    state = settle(STATE_PER_WEIGHT * scale * part.bias)
+    injected = injected_exponent is not None
+    exponent = bias_exponent(state) if injected_exponent is None else injected_exponent
+    bias = round_bias(state, exponent)
+    decay_u, decay_v = round_decay(part.keep_u), round_decay(part.keep_v)
+    unit = STATE_PER_WEIGHT >> min(exponent, fx.ACTIVATION_SHIFT)
+    whole = {decay_u, decay_v} <= {0, fx.DECAY_UNITY} and not (bias % unit).any()
+    whole = whole and (not injected or unit == 1)
+    if part.threshold is None:
+        firing = _Firing(fx.VTH_MAX)
+    else:
+        firing = _firing(
+            scale * part.threshold,
+            reset=reset,
+            strict=strict,
+            decay_v=decay_v,
+            exponent=exponent,
+            whole=whole,
+            ties=ties,
+        )
+    return Population(
+        name=part.name,
+        shape=part.shape,
+        vth=firing.vth,
+        decay_u=decay_u,
+        decay_v=decay_v,
+        bias=np.clip(bias + firing.offset, fx.BIAS_MANTISSA_MIN, fx.BIAS_MANTISSA_MAX),
+        bias_exponent=exponent,
+        reset=reset,
+        v_init=firing.v_init,
+        scale=scale,
+    )
+
+
+def round_connection(part: FloatConnection, scale: float, bits: int) -> Synapses:
+    """A connection in chip integers; `scale` is weight units per unit of weight."""
+    return integer_connection(part, round_weights(part.weight * scale, bits), bits)
+
+
+def integer_connection(
+    part: FloatConnection, weight: NDArray[np.int16], bits: int = fx.WEIGHT_BITS
+) -> Synapses:
+    """The same map with integer weights."""
+    if weight.ndim == 2:
+        return Dense(
+            source=part.source,
+            target=part.target,
+            weight=weight,
+            weight_bits=bits,
+            delay=part.delay,
+            pool=part.pool,
+            name=part.name,
+        )
+    if weight.ndim == 3:
+        return Conv1d(
+            source=part.source,
+            target=part.target,
+            weight=weight,
+            stride=part.stride[1],
+            padding=part.padding[1],
+            dilation=part.dilation[1],
+            groups=part.groups,
+            weight_bits=bits,
+            delay=part.delay,
+            name=part.name,
+        )
+    return Conv2d(
+        source=part.source,
+        target=part.target,
+        weight=weight,
+        stride=part.stride,
+        padding=part.padding,
+        dilation=part.dilation,
+        groups=part.groups,
+        weight_bits=bits,
+        delay=part.delay,
+        pool=part.pool,
+        name=part.name,
+    )

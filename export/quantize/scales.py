@@ -1,0 +1,243 @@
+"""Candidate scales of a population: the largest that fits, some that clip, or a lossless one.
+
+Mild clipping is always tried. Outliers need more: one weight 300 times the others leaves them only
+a few integers, and clipping it to a hundredth gives a better result. Such scales are tried only
+where the others do poorly.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikeport.errors import InputError
+from spikeport.export.quantize.lowered import FloatInjection, FloatPopulation, LoweredNetwork
+from spikeport.export.quantize.rounding import (
+    STATE_PER_WEIGHT,
+    bias_exponent,
+    largest_scale,
+    round_bias,
+    round_decay,
+    round_weights,
+    settle,
+)
+from spikeport.network import fixed_point as fx
+from spikeport.network.network import Reset
+
+_HALF_RANGE = 1 << (fx.STATE_BITS - 2 - fx.ACTIVATION_SHIFT)
+"""Half of what u and v hold, in weight units: room for samples that calibration did not see."""
+_SILENT_WEIGHTS = 256.0
+"""Threshold in weight units of a population whose weights are all zero."""
+_FINER = 1.5
+"""Largest ratio of consecutive scales in the wider search."""
+_MOST = 40
+"""Largest number of scales in the wider search."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A scale to try.
+
+    Attributes:
+        injected_exponent: of the bias, where an injected input dictates it.
+        ties: see `rounding.round_population`.
+        lossless: nothing but leaks is rounded.
+        reach: fraction of the largest weight that the grid reaches; 1 where no weight is clipped.
+    """
+
+    scale: float
+    injected_exponent: int | None = None
+    ties: int = 0
+    lossless: bool = False
+    reach: float = 1.0
+
+
+def candidates(
+    lowered: LoweredNetwork,
+    part: FloatPopulation,
+    *,
+    peak_u: float,
+    peak_v: float,
+    weight_bits: int,
+    clip_fractions: tuple[float, ...],
+    ties: bool = False,
+) -> tuple[Candidate, ...]:
+    """Scales for `part`, best guess first; empty if each puts the threshold below one unit.
+
+    If some scale puts all its weights, biases and the threshold on the chip's grid, the best such
+    scale is the only one (see `_lossless`): then nothing is lost. Else they are `fit / f` for each
+    clip fraction f, where `fit` is the largest scale that clips no weight, lowered to a whole
+    threshold (the threshold is then exact) and bounded by what vth, bias, u and v can hold.
+
+    Args:
+        ties: whether membranes equalled the threshold on calibration; each scale is then tried
+            with and without a bias that keeps them on their side.
+
+    Raises:
+        InputError: no scale fits an injected input; the message names the two.
+    """
+    bound = largest_allowed(part, peak_u=peak_u, peak_v=peak_v)
+    weights = _weights(lowered, part)
+    fit = _fit(weights, weight_bits)
+    if math.isinf(fit):
+        fit = _SILENT_WEIGHTS / (part.threshold or max(peak_v, 1e-9))
+    injected = lowered.injected(part.name)
+    if injected:
+        found: tuple[Candidate, ...] = (_dictated(lowered, part, injected[0], min(fit, bound)),)
+    elif lossless := _lossless(weights, part, min(fit, bound), weight_bits, lowered.reset):
+        first = Candidate(lossless, ties=int(not lowered.strict), lossless=True)
+        missed = _rounding_of_leaks(part, lossless, peak_u, peak_v) if ties else 0
+        powers = (1 << k for k in range(missed.bit_length()))
+        return (first, *(replace(first, ties=n) for n in powers if n > first.ties))
+    else:
+        found = _whole(part, fit, (min(fit / f, bound) for f in clip_fractions))
+    return (*found, *(replace(one, ties=1) for one in found if ties and not lowered.strict))
+
+
+def _rounding_of_leaks(part: FloatPopulation, scale: float, peak_u: float, peak_v: float) -> int:
+    """Error of v per step, in its units, as leaks are whole multiples of 1/4096 and truncate."""
+    missed = 0.0
+    for keep, peak in ((part.keep_u, peak_u), (part.keep_v, peak_v)):
+        kept = 1 - round_decay(keep) / fx.DECAY_UNITY
+        missed += abs(kept - keep) * peak * STATE_PER_WEIGHT * scale + (kept not in (0, 1))
+    return math.ceil(missed)
+
+
+def wider_candidates(
+    lowered: LoweredNetwork, part: FloatPopulation, tried: tuple[Candidate, ...], weight_bits: int
+) -> tuple[Candidate, ...]:
+    """Larger scales than those `tried`, up to where the median weight reaches the grid's end.
+
+    They clip weights, and perhaps biases and states; calibration decides whether that helps.
+    """
+    weights = _weights(lowered, part)
+    fit = _fit(weights, weight_bits)
+    if lowered.injected(part.name) or math.isinf(fit) or any(c.lossless for c in tried):
+        return ()
+    median = [np.median(np.abs(w[w != 0])) for w in weights if w.any()]
+    top = fx.WEIGHT_END / float(min(median))
+    if part.threshold is not None:
+        top = min(top, fx.VTH_MAX / part.threshold)
+    start = max((c.scale for c in tried), default=fit)
+    top = min(top, start * _FINER**_MOST)
+    if top <= start:
+        return ()
+    count = math.ceil(math.log(top / start) / math.log(_FINER))
+    return _whole(part, fit, np.geomspace(start, top, count + 1)[1:])
+
+
+def no_scale(lowered: LoweredNetwork, part: FloatPopulation, weight_bits: int) -> InputError:
+    """The error for a population whose threshold is below one weight unit at every scale."""
+    fit = _fit(_weights(lowered, part), weight_bits)
+    return InputError(
+        f"population '{part.name}': threshold {part.threshold:g} is below one weight unit at the "
+        f"largest possible scale {min(fit, _bias_limit(part)):g}; its weights or biases are too "
+        "large for it"
+    )
+
+
+def _weights(lowered: LoweredNetwork, part: FloatPopulation) -> list[NDArray[np.float64]]:
+    """Weights into `part`, in membrane units per integer unit of the source."""
+    return [c.weight / lowered.source_scale(c.source) for c in lowered.incoming(part.name)]
+
+
+def _fit(weights: list[NDArray[np.float64]], bits: int) -> float:
+    return min((largest_scale(w, bits) for w in weights), default=math.inf)
+
+
+def largest_allowed(part: FloatPopulation, *, peak_u: float, peak_v: float) -> float:
+    """Largest scale at which vth and biases fit, and u and v keep half of their range free."""
+    limits = [math.inf]
+    if part.threshold is not None:
+        limits.append(fx.VTH_MAX / part.threshold)
+    limits.append(_bias_limit(part))
+    limits += [_HALF_RANGE / peak for peak in (peak_u, peak_v) if peak > 0]
+    return min(limits)
+
+
+def _bias_limit(part: FloatPopulation) -> float:
+    bias = float(np.abs(part.bias).max())
+    reach = fx.BIAS_MANTISSA_MAX << fx.BIAS_EXPONENT_MAX
+    return reach / (STATE_PER_WEIGHT * bias) if bias > 0 else math.inf
+
+
+def _whole(part: FloatPopulation, fit: float, scales: Iterable[float]) -> tuple[Candidate, ...]:
+    """Scales lowered to a whole threshold, without those for which that would be 0."""
+    if part.threshold is not None:
+        whole = (math.floor(float(settle(scale * part.threshold))) for scale in scales)
+        scales = (units / part.threshold for units in whole if units >= 1)
+    return tuple(Candidate(s, reach=min(fit / s, 1.0)) for s in dict.fromkeys(map(float, scales)))
+
+
+def _lossless(
+    weights: list[NDArray[np.float64]],
+    part: FloatPopulation,
+    most: float,
+    bits: int,
+    reset: Reset,
+) -> float | None:
+    """The best scale up to `most` at which nothing needs rounding.
+
+    Weights fall on the grid and biases on whole weight units. Without a partial leak, v takes whole
+    units only, any threshold is exact, and the largest scale is best; with reset by subtraction the
+    threshold must be whole as well. A partial leak takes v between whole units: then scales with a
+    whole threshold come first and, if it keeps n/8, among those down to half of the largest the one
+    whose integers share the most factors of two, so that most steps of leak are exact.
+    """
+    levels = [np.unique(w) for w in weights if w.any()]
+    if not levels:
+        return None
+    leaks = {round_decay(part.keep_u), round_decay(part.keep_v)} - {0, fx.DECAY_UNITY}
+    binary = bool(leaks) and all(8 * decay % fx.DECAY_UNITY == 0 for decay in leaks)
+    best: tuple[tuple[bool, int], float] | None = None
+    first = levels[0]
+    mixed = bool(first[0] < 0 < first[-1])
+    low, high, step = fx.weight_grid(mixed=mixed, bits=bits)
+    largest = float(np.abs(first).max())
+    probe = first[:: max(1, first.size // 32)]  # tells most scales apart at little cost
+    for mantissa in range(max(-low, high), 0, -step):
+        scale = mantissa / largest
+        if scale > most * (1 + 1e-12):
+            continue
+        if best is not None and not (leaks and scale >= best[1] / 2):
+            break
+        threshold = float(settle(scale * (part.threshold or 0.0)))
+        subtracted = threshold if reset is Reset.SUBTRACT else 0.0
+        whole = np.append(settle(scale * part.bias), subtracted)
+        if (whole % 1).any():
+            continue
+        state = STATE_PER_WEIGHT * whole
+        exponent = bias_exponent(state[:-1])
+        if (round_bias(state[:-1], exponent) << exponent != state[:-1]).any():
+            continue
+        if (settle(scale * probe) % 1).any():
+            continue
+        if not all((settle(scale * w) == round_weights(scale * w, bits)).all() for w in levels):
+            continue
+        rank = threshold % 1 == 0, 0
+        if binary and rank[0]:
+            integers = np.concatenate([whole, [threshold], *(np.rint(scale * w) for w in levels)])
+            common = int(np.gcd.reduce(integers.astype(np.int64)))
+            rank = True, common & -common
+        if best is None or rank > best[0]:
+            best = rank, scale
+    return None if best is None else best[1]
+
+
+def _dictated(
+    lowered: LoweredNetwork, part: FloatPopulation, injected: FloatInjection, most: float
+) -> Candidate:
+    """An input injected as bias mantissas fixes 64 S gain = input scale * 2^exponent."""
+    source = next(i for i in lowered.inputs if i.name == injected.source)
+    unit = source.scale / (STATE_PER_WEIGHT * injected.gain)
+    fits = [e for e in range(fx.BIAS_EXPONENT_MAX + 1) if unit * 2**e <= most]
+    if not fits:
+        raise InputError(
+            f"input '{source.name}': scale {source.scale:g} as bias of '{part.name}' asks for "
+            f"{unit:g} weight units per membrane unit, at most {most:g} fit; lower its scale"
+        )
+    return Candidate(unit * 2 ** fits[-1], fits[-1])

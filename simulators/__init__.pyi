@@ -1,0 +1,8 @@
+from .assumed_counts import assumed_counts as assumed_counts
+from .assumed_counts import load_counts as load_counts
+from .float_nir import run_float as run_float
+from .native import run_native as run_native
+from .reference import run_reference as run_reference
+from .reference_check import check_neurons as check_neurons
+from .reference_check import sampled_record as sampled_record
+from .stream import Stream as Stream

@@ -1,0 +1,230 @@
+"""Energy of a run from its event counts and a hardware profile: always a range, never one number.
+
+    E = e_syn S + e_visit N T + e_update U + e_fire F + (e_packet + hops e_hop) P + P_static t
+
+with S synaptic events, N T neuron visits, U updates, F spikes, P packets (one destination core per
+message and connection, until a mapping says more) and t the chip's own computing time. S counts
+the events on non-zero weights, plus those on stored zeros at the levels at which the profile
+charges them for that storage format (`HardwareProfile.charged`). Each price has a low, a nominal
+and a high value; the report carries terms, sources, assumptions, what it leaves out and when not to
+trust it. Units: pJ, ns, mW (1 pJ = 1 mW ns).
+
+t = (time of one barrier) * steps + work, where n_p, the time population p needs for its share, is
+spread over the ceil(N_p / neurons per core) cores that p fills. Work is: low, the sum of n_p spread
+evenly over all cores; nominal, the slowest population, all others beside it; high, one population
+after another. A host in the loop makes real steps longer.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+
+from spikeport.energy.interval import LEVELS, ZERO, Band
+from spikeport.energy.profile import HardwareProfile
+from spikeport.energy.report import EnergyReport, Term
+from spikeport.energy.topology import SynapseKind, Wiring, wiring
+from spikeport.errors import InputError
+from spikeport.network import DeployedNetwork
+from spikeport.runs import Counts, EventCounts
+
+
+def estimate_energy(
+    network: DeployedNetwork | Wiring, counts: EventCounts, profile: HardwareProfile
+) -> EnergyReport:
+    """Price the counts of a run; a float stage is priced alike where its parts bear these names.
+
+    Raises:
+        InputError: the counts are of no samples or steps, or their connections and populations
+            are not those of the network.
+    """
+    wired = wiring(network) if isinstance(network, DeployedNetwork) else network
+    _check(wired, counts)
+    cores = {
+        name: math.ceil(visits / (counts.samples * counts.steps) / profile.neurons_per_core)
+        for name, visits in counts.visits.items()
+    }
+    chips = math.ceil(sum(cores.values()) / profile.cores)
+    terms, unpriced = _dynamic_terms(wired, counts, profile)
+    time_ns = _computing_time(wired, counts, profile, cores, chips)
+    if profile.static_mw is not None:
+        static = profile.static_mw.band * time_ns * chips
+        terms.append(Term("static power", profile.static_mw.what, None, {"chip": static}))
+    else:
+        unpriced.append("static power")
+    unpriced += [f"writing of biases by the host ('{name}')" for name in wired.injections]
+    mac = profile.int8_mac_pj
+    report = EnergyReport(
+        profile=profile,
+        samples=counts.samples,
+        steps=counts.steps,
+        chips=chips,
+        terms=tuple(terms),
+        time_ns=time_ns,
+        int8_ann=mac.band * (wired.macs * counts.samples) if mac and wired.macs else None,
+        assumptions=_assumptions(profile, wired),
+        unpriced=(*unpriced, *profile.unpriced),
+        warnings=(),
+    )
+    return dataclasses.replace(report, warnings=_warnings(report, wired))
+
+
+def _check(wired: Wiring, counts: EventCounts) -> None:
+    if counts.samples < 1 or counts.steps < 1:
+        raise InputError(
+            f"energy: the counts are of {counts.samples} samples and {counts.steps} steps, "
+            "needs at least one of each"
+        )
+    for name in counts.messages:
+        if name not in wired.links and name not in wired.injections:
+            raise InputError(f"energy: connection '{name}' has counts but is not in the network")
+    for name, link in wired.links.items():
+        if name not in counts.messages:
+            raise InputError(f"energy: connection '{name}' has no counts")
+        if not counts.visits.get(link.target):
+            raise InputError(f"energy: population '{link.target}' has no counts")
+
+
+def _dynamic_terms(
+    wired: Wiring, counts: EventCounts, profile: HardwareProfile
+) -> tuple[list[Term], list[str]]:
+    """The terms that events cause, and the names of those that the profile has no price for."""
+    terms: list[Term] = []
+    unpriced: list[str] = []
+
+    def add(name: str, events: Mapping[str, Band], key: str) -> None:
+        if (price := profile.energy_pj.get(key)) is None:
+            unpriced.append(name)
+            return
+        each = price.band
+        if key == "packet" and (hop := profile.energy_pj.get("hop")) and profile.hops_per_packet:
+            each += hop.band * profile.hops_per_packet.band
+        energies = {part: number * each for part, number in events.items()}
+        terms.append(Term(name, price.what, sum(events.values(), Band.same(0)), energies))
+
+    for kind in SynapseKind:
+        stored = [name for name, link in wired.links.items() if link.kind is kind]
+        if stored:
+            events = {name: _synaptic_events(name, kind, counts, profile) for name in stored}
+            add(f"synapses, {kind}", events, f"synapse_{kind}")
+    add("neuron visits", _bands(counts.visits), "visit")
+    add("neuron updates", _bands(counts.updates), "update")
+    add("spike generation", _bands(counts.spikes), "fire")
+    add("routing", _bands({name: counts.messages[name] for name in wired.links}), "packet")
+    return terms, unpriced
+
+
+def _computing_time(
+    wired: Wiring,
+    counts: EventCounts,
+    profile: HardwareProfile,
+    cores: Mapping[str, int],
+    chips: int,
+) -> Band:
+    """Time of the whole run, ns; the model is in the module docstring."""
+    each = {key: price.band for key, price in profile.time_ns.items()}
+
+    def spent(key: str, number: Band) -> Band:
+        return number * each.get(key, ZERO)
+
+    busy = {
+        name: spent("visit", Band.same(counts.visits[name]))
+        + spent("update", Band.same(counts.updates[name]))
+        + spent("fire", Band.same(counts.spikes[name]))
+        for name in cores
+    }
+    for name, link in wired.links.items():
+        messages = Band.same(counts.messages[name])
+        events = _synaptic_events(name, link.kind, counts, profile)
+        busy[link.target] += spent(f"synapse_{link.kind}", events) + spent("receive", messages)
+        if link.source in busy:
+            busy[link.source] += spent("packet", messages)
+    spread = [busy[name] * (1 / cores[name]) for name in busy]
+    work = Band(
+        low=sum(band.low for band in busy.values()) / (profile.cores * chips),
+        nominal=max(band.nominal for band in spread),
+        high=sum(band.high for band in spread),
+    )
+    return work + spent("barrier", Band.same(counts.steps * counts.samples))
+
+
+def _synaptic_events(
+    name: str, kind: SynapseKind, counts: EventCounts, profile: HardwareProfile
+) -> Band:
+    """Events of a connection at each level, with or without those on stored zeros."""
+    nonzero, stored = counts.synaptic_events[name], counts.synaptic_events_all[name]
+    return Band(*(profile.charged(kind, level, nonzero, stored) for level in LEVELS))
+
+
+def _bands(counts: Counts) -> dict[str, Band]:
+    return {name: Band.same(number) for name, number in counts.items()}
+
+
+def _assumptions(profile: HardwareProfile, wired: Wiring) -> tuple[str, ...]:
+    found = []
+    kinds = {link.kind for link in wired.links.values()}
+    for kind in (kind for kind in SynapseKind if kind in kinds):
+        rule = profile.counts_zeros[kind]
+        charged = " and ".join(level for level in LEVELS if rule.at(level)) or "no"
+        found.append(
+            f"Synaptic events, {kind}: zero weights are charged at {charged} level. {rule.reason}"
+        )
+    if "packet" in profile.energy_pj:
+        found.append(
+            "Routing: each message of a connection is one packet to one destination core; a "
+            "layer that is split over several cores sends more."
+        )
+    if (hops := profile.hops_per_packet) is not None:
+        values = ", ".join(f"{hops.at(level).value:g}" for level in LEVELS)
+        found.append(f"Hops per packet: {values} (low, nominal, high), until a mapping is known.")
+    found.append(
+        f"Time: {profile.neurons_per_core} neurons to a core. Low: all work spread evenly over "
+        "the whole chip; nominal: the slowest population sets the pace; high: one population "
+        "after another. One barrier per step is added, no host."
+    )
+    return tuple(found)
+
+
+def _warnings(report: EnergyReport, wired: Wiring) -> tuple[str, ...]:
+    profile = report.profile
+    overhead = _overhead(report)
+    found = [overhead] if overhead else []
+    if not profile.graded_payloads:
+        found += [
+            f"Input '{name}' carries graded values, which {profile.title} cannot send as spikes: "
+            "priced as one packet per non-zero value."
+            for name in wired.graded_inputs
+        ]
+    found += [
+        f"The readout takes the membrane of '{name}': reading it off the chip is not priced."
+        for name in wired.membrane_readouts
+    ]
+    if report.chips > 1:
+        found.append(f"Needs at least {report.chips} chips; links between them are not priced.")
+    total = report.total
+    if not total.low <= total.nominal <= total.high:
+        found.append("The price lists cross: for these events the low list is not the cheapest.")
+    return tuple(found)
+
+
+def _overhead(report: EnergyReport) -> str:
+    """A warning where dynamic power does not reach static power, else nothing."""
+    static, host = report.profile.static_mw, report.profile.host_step_us
+    if static is None or not report.time_ns.nominal:
+        return ""
+    dynamic_mw = report.dynamic.nominal / report.time_ns.nominal
+    static_mw = static.nominal.value * report.chips
+    if dynamic_mw >= static_mw:
+        return ""
+    text = (
+        f"Overhead-dominated: {dynamic_mw:.3g} mW dynamic against {static_mw:.3g} mW static while "
+        "computing. The length of a step decides the bill, not the events."
+    )
+    if host is not None:
+        held_uj = static_mw * host.value * report.steps * 1e-3
+        text += (
+            f" A metered step with a host in the loop took {host.value:g} µs; at that pace static "
+            f"power alone takes {held_uj:.3g} µJ per sample."
+        )
+    return text

@@ -1,0 +1,118 @@
+"""`EnergyReport`: what an energy estimate says, and everything one must know to judge it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from spikeport.energy.interval import LEVELS, ZERO, Band
+from spikeport.energy.profile import HardwareProfile
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One summand: its events (None for static power) and its energy in pJ, by part."""
+
+    name: str
+    what: str
+    events: Band | None
+    by_part: Mapping[str, Band]
+
+    @property
+    def energy(self) -> Band:
+        """Sum over the parts, pJ."""
+        return sum(self.by_part.values(), ZERO)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return {
+            "name": self.name,
+            "what": self.what,
+            "events": self.events.as_dict() if self.events else None,
+            "energy": self.energy.as_dict(),
+            "by_part": {name: band.as_dict() for name, band in self.by_part.items()},
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class EnergyReport:
+    """The estimate for a whole run of `samples` samples; every energy in pJ.
+
+    Attributes:
+        chips: the fewest chips whose cores hold every population.
+        time_ns: computing time of the run on the chip, without a host.
+        int8_ann: the same layers once per sample, as an int8 network on a digital accelerator.
+        assumptions, unpriced, warnings: what was taken for granted, what is left out, and what
+            makes the figure doubtful for this network.
+    """
+
+    profile: HardwareProfile
+    samples: int
+    steps: int
+    chips: int
+    terms: tuple[Term, ...]
+    time_ns: Band
+    int8_ann: Band | None
+    assumptions: tuple[str, ...]
+    unpriced: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def dynamic(self) -> Band:
+        """All terms that events cause."""
+        return sum((term.energy for term in self.terms if term.events is not None), ZERO)
+
+    @property
+    def static(self) -> Band:
+        """Static power times computing time."""
+        return sum((term.energy for term in self.terms if term.events is None), ZERO)
+
+    @property
+    def total(self) -> Band:
+        """Dynamic and static."""
+        return self.dynamic + self.static
+
+    @property
+    def total_per_sample(self) -> Band:
+        """`total` divided by the samples."""
+        return self.per_sample(self.total)
+
+    def per_sample(self, energy: Band) -> Band:
+        """An energy of the run divided by its samples."""
+        return energy * (1 / self.samples)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for JSON, with every constant and its source."""
+        return {
+            "profile": self.profile.name,
+            "samples": self.samples,
+            "steps": self.steps,
+            "chips": self.chips,
+            "unit": "pJ, an estimate, for all samples together",
+            "total": self.total.as_dict(),
+            "dynamic": self.dynamic.as_dict(),
+            "static": self.static.as_dict(),
+            "total_per_sample": self.total_per_sample.as_dict(),
+            "time_ns": self.time_ns.as_dict(),
+            "int8_ann": self.int8_ann.as_dict() if self.int8_ann else None,
+            "terms": [term.as_dict() for term in self.terms],
+            "assumptions": list(self.assumptions),
+            "unpriced": list(self.unpriced),
+            "warnings": list(self.warnings),
+            "constants": [
+                {
+                    "name": name,
+                    "unit": unit,
+                    "level": level,
+                    "value": price.at(level).value,
+                    "source": price.at(level).source.citation,
+                    "url": price.at(level).source.url,
+                    "basis": str(price.at(level).source.basis),
+                    "conditions": price.at(level).source.conditions,
+                    "includes_static": price.at(level).source.includes_static,
+                }
+                for name, unit, price in self.profile.prices()
+                for level in LEVELS
+            ],
+        }

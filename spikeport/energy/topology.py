@@ -1,0 +1,70 @@
+"""Network properties that pricing needs besides event counts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from spikeport.network import DeployedNetwork
+from spikeport.network.network import BiasInjection, Coding, Convolution, ReadoutKind
+
+
+class SynapseKind(StrEnum):
+    """Storage format of a connection, which determines what an event on it costs.
+
+    DENSE stores a row of weights per source neuron, zeros included; CONV one kernel that all
+    positions share.
+    """
+
+    DENSE = "dense"
+    CONV = "conv"
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A connection that carries weights."""
+
+    kind: SynapseKind
+    source: str
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wiring:
+    """Made by `wiring` from a deployed network, or by hand for a float one.
+
+    Attributes:
+        links: connections with weights, by name.
+        injections: connections that write biases.
+        graded_inputs, membrane_readouts: names.
+        macs: multiply-accumulates of one pass through the same layers as an ordinary network.
+    """
+
+    links: Mapping[str, Link]
+    injections: tuple[str, ...] = ()
+    graded_inputs: tuple[str, ...] = ()
+    membrane_readouts: tuple[str, ...] = ()
+    macs: int = 0
+
+
+def wiring(network: DeployedNetwork) -> Wiring:
+    """What pricing needs to know of `network`."""
+    sizes = {part.name: part.size for part in network.populations}
+    return Wiring(
+        links={
+            part.name: Link(
+                SynapseKind.CONV if isinstance(part, Convolution) else SynapseKind.DENSE,
+                part.source,
+                part.target,
+            )
+            for part in network.synapses
+        },
+        injections=tuple(c.name for c in network.connections if isinstance(c, BiasInjection)),
+        graded_inputs=tuple(i.name for i in network.inputs if i.coding is Coding.GRADED),
+        membrane_readouts=tuple(
+            r.population for r in network.readouts if r.kind is ReadoutKind.MEMBRANE
+        ),
+        # Every target neuron reads one kernel or one row of weights.
+        macs=sum(sizes[part.target] * part.weight[0].size for part in network.synapses),
+    )

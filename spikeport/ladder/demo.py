@@ -1,0 +1,62 @@
+"""The demonstration: digits from training to Lava, with a report of what was kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from spikeport.ladder.folder import write_ladder
+from spikeport.ladder.stages import Ladder, LadderConfig
+from spikeport.storage import make_folder
+from spikeport.trainer.config import TrainConfig
+from spikeport.trainer.data import load_digits_split
+from spikeport.trainer.loop import EpochRecord, train
+
+Progress = Callable[[str, int, int], None]
+"""(what is being done, steps done, steps in all)."""
+
+STAGES = 9
+
+
+def run_demo(
+    folder: Path,
+    *,
+    training: TrainConfig | None = None,
+    ladder: LadderConfig | None = None,
+    resume: bool = False,
+    progress: Progress = lambda what, done, total: None,
+) -> Ladder:
+    """Train on digits and climb the ladder.
+
+    Writes to `folder`: `model.safetensors`, `float.nir`, `network.spikeport`, `deployed.nir`,
+    `report.html` and `ladder.json`, each whole or not at all.
+
+    Args:
+        resume: go on from the folder's checkpoint instead of training anew.
+    """
+    make_folder(folder)
+    config = training or TrainConfig()
+    data = load_digits_split()
+    total = config.epochs + STAGES
+    done = 0
+
+    def trained(record: EpochRecord) -> None:
+        nonlocal done
+        done = record.epoch
+        progress(f"training, accuracy {100 * record.accuracy:.1f} %", done, total)
+
+    def climbing(stage: str, samples: int, of: int) -> None:
+        nonlocal done
+        if of:
+            progress(f"{stage}, {samples} of {of} samples", done - 1, total)
+            return
+        progress(stage, done, total)
+        done += 1
+
+    progress("training", done, total)
+    checkpoint = folder / "model.safetensors"
+    result = train(config, data, trained, checkpoint=checkpoint, resume=resume)
+    command = f"spikeport demo --epochs {config.epochs} --seed {config.seed}"
+    climbed = write_ladder(result.model, data, folder, ladder, command, climbing)
+    progress("report", total, total)
+    return climbed

@@ -1,0 +1,8 @@
+"""The networks: `DeployedNetwork` and its parts, the float network, the trained model as NumPy.
+
+Nothing here runs a network or needs torch.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

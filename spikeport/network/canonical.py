@@ -1,0 +1,78 @@
+"""The canonical form of a network: JSON text and named arrays, the same for equal networks."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from spikeport.network.network import DeployedNetwork
+
+Arrays = dict[str, NDArray[Any]]
+OPTIONAL: Mapping[str, bool] = {"optional": True}
+"""Metadata of a field that stays out of the canonical form while it has its default: one that came
+later, so that hashes of networks without it remain."""
+
+
+def describe(network: DeployedNetwork) -> tuple[dict[str, Any], Arrays]:
+    """Split a network into plain JSON data and its arrays (named `part.field`)."""
+    arrays: Arrays = {}
+    data: dict[str, Any] = {"steps": network.steps}
+    for group in ("inputs", "populations", "connections", "readouts"):
+        data[group] = [_part(part, arrays) for part in getattr(network, group)]
+    return data, arrays
+
+
+def content_bytes(network: DeployedNetwork) -> bytes:
+    """The canonical form as bytes; equal networks give equal bytes."""
+    return canonical_bytes(*describe(network))
+
+
+def canonical_bytes(data: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    """JSON data and named arrays as bytes; equal ones give equal bytes."""
+    return b"".join(_pieces(data, arrays))
+
+
+def digest(data: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> str:
+    """SHA-256 of `canonical_bytes`, without holding them in memory."""
+    found = hashlib.sha256()
+    for piece in _pieces(data, arrays):
+        found.update(piece)
+    return found.hexdigest()
+
+
+def _pieces(
+    data: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]
+) -> Iterator[bytes | memoryview]:
+    yield json.dumps(data, sort_keys=True, separators=(",", ":")).encode()
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        little = array.astype(array.dtype.newbyteorder("<"), copy=False)
+        yield f"\n{name} {little.dtype.str} {array.shape}\n".encode()
+        yield little.reshape(-1).view(np.uint8).data
+
+
+def sha256(data: bytes) -> str:
+    """Hex digest."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def _part(part: Any, arrays: Arrays) -> dict[str, Any]:
+    data: dict[str, Any] = {"type": type(part).__name__}
+    for item in dataclasses.fields(part):
+        value = getattr(part, item.name)
+        if item.metadata == OPTIONAL and value == item.default:
+            continue
+        if isinstance(value, np.ndarray):
+            arrays[f"{part.name}.{item.name}"] = value
+        elif dataclasses.is_dataclass(value):
+            data[item.name] = _part(value, arrays)
+        else:
+            data[item.name] = value
+    return data

@@ -1,0 +1,127 @@
+"""One file for one `DeployedNetwork`: safetensors, never pickle, with a format version.
+
+The arrays are plain tensors; everything else is JSON in the safetensors header under the key
+`spikeport`. The content hash and the digest of the file are stored and checked on reading.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from spikeport.errors import InputError, SpikeportError
+from spikeport.network import network as parts
+from spikeport.network.canonical import Arrays, describe
+from spikeport.network.network import DeployedNetwork, SumPool2d
+from spikeport.storage import Format, check_count, check_elements, read_tensors, write_tensors
+from spikeport.storage.limits import MAX_PARTS
+
+FORMAT = Format(
+    *("spikeport.network", 1, "Spikeport network", "save_network"),
+    ("content_hash", "provenance", "network"),
+)
+SUFFIX = ".spikeport"
+_TYPES = {
+    kind.__name__: kind
+    for kind in (
+        parts.Input,
+        parts.Population,
+        parts.Dense,
+        parts.Conv1d,
+        parts.Conv2d,
+        parts.BiasInjection,
+        parts.Readout,
+        parts.SumPool2d,
+    )
+}
+_GROUPS = ("inputs", "populations", "connections", "readouts")
+
+
+def save_network(network: DeployedNetwork, path: str | os.PathLike[str]) -> None:
+    """Write `network` to `path`, whole or not at all.
+
+    Raises:
+        OutputError: the file cannot be written; what stood there before is unharmed.
+    """
+    data, arrays = describe(network)
+    header = {
+        "content_hash": network.content_hash,
+        "provenance": dict(network.provenance),
+        "network": data,
+    }
+    write_tensors(path, FORMAT, header, arrays)
+
+
+def load_network(path: str | os.PathLike[str]) -> DeployedNetwork:
+    """Read the network that `save_network` wrote.
+
+    Raises:
+        InputError: the file is missing, damaged, foreign, of an unknown version, or breaks a
+            rule of `DeployedNetwork`.
+    """
+    header, arrays = read_tensors(path, FORMAT)
+    try:
+        network = load_built(header["network"], arrays, header["provenance"])
+        stored = header["content_hash"]
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        reason = error if isinstance(error, SpikeportError) else f"bad header ({error!r})"
+        raise InputError(f"{path}: {reason}") from error
+    if network.content_hash != stored:
+        raise InputError(
+            f"{path}: content hash is {network.content_hash[:12]}, but the file states "
+            f"{str(stored)[:12]}: it was changed after writing"
+        )
+    return network
+
+
+def build(data: dict[str, Any], arrays: Arrays, provenance: dict[str, str]) -> DeployedNetwork:
+    """The network that `network_hash.describe` took apart."""
+    if unknown := data.keys() - {"steps", *_GROUPS}:
+        raise InputError(f"network: unknown key {min(unknown)[:40]!r}")
+    used: set[str] = set()
+    groups = {}
+    for group in _GROUPS:
+        check_count(f"network: {group}", len(data[group]), MAX_PARTS)
+        groups[group] = tuple(_build_part(item, arrays, used) for item in data[group])
+    if unknown := arrays.keys() - used:
+        raise InputError(f"network: array {min(unknown)[:80]!r} belongs to no part")
+    return DeployedNetwork(steps=data["steps"], provenance=provenance, **groups)
+
+
+def load_built(data: dict[str, Any], arrays: Arrays, provenance: dict[str, str]) -> DeployedNetwork:
+    """As `build`, for the content of a file, within `file_limits`."""
+    network = build(data, arrays, provenance)
+    stored = sum(array.nbytes for array in arrays.values())
+    check_elements("network: inputs", sum(part.size for part in network.inputs), stored)
+    return network
+
+
+def _build_part(data: dict[str, Any], arrays: Arrays, used: set[str]) -> Any:
+    """One part with its arrays, whose names are added to `used`.
+
+    A file stores every array of a part in full, so a part cannot declare more than the file holds.
+    """
+    fields = dict(data)
+    kind = _TYPES[fields.pop("type")]
+    for key, value in fields.items():
+        if isinstance(value, list):
+            fields[key] = tuple(value)
+    if (pool := fields.get("pool")) is not None:
+        fields["pool"] = _pool(pool)
+    name = fields.get("name", "")
+    for key in ("weight", "bias"):
+        if key not in kind.__dataclass_fields__:
+            continue
+        if (array := arrays.get(f"{name}.{key}")) is None:
+            raise InputError(f"'{name}': its {key} is missing")
+        if key == "bias" and array.shape != fields["shape"]:
+            raise InputError(
+                f"'{name}': bias has shape {array.shape}, but the population {fields['shape']}"
+            )
+        fields[key] = array
+        used.add(f"{name}.{key}")
+    return kind(**fields)
+
+
+def _pool(data: dict[str, Any]) -> SumPool2d:
+    return SumPool2d(**{key: tuple(value) for key, value in data.items() if key != "type"})

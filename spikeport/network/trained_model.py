@@ -1,0 +1,111 @@
+"""A trained model as plain NumPy: what the trainer hands to the export, without torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikeport.network.geometry import Pair
+from spikeport.network.network import Input, Reset
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ConvLayer:
+    """Cross-correlation along two axes or one, where stride, padding and dilation count columns.
+
+    Attributes:
+        weight: (C_out, C_in / groups, KH, KW) or (C_out, C_in / groups, K).
+        bias: (C_out,) or None.
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    weight: Array
+    bias: Array | None
+    stride: Pair = (1, 1)
+    padding: Pair = (0, 0)
+    dilation: Pair = (1, 1)
+    groups: int = 1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LinearLayer:
+    """y = W x + b; weight (N_out, N_in), a (C, L) or (C, H, W) input is flattened in C order."""
+
+    name: str
+    inputs: tuple[str, ...]
+    weight: Array
+    bias: Array | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BatchNormLayer:
+    """y = gamma (x - mean) / sqrt(variance + eps) + beta per channel, running statistics."""
+
+    name: str
+    inputs: tuple[str, ...]
+    gamma: Array
+    beta: Array
+    mean: Array
+    variance: Array
+    eps: float
+
+
+@dataclass(frozen=True, slots=True)
+class AvgPoolLayer:
+    """Mean over windows."""
+
+    name: str
+    inputs: tuple[str, ...]
+    kernel_size: Pair
+    stride: Pair
+    padding: Pair = (0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class LIFLayer:
+    """v <- decay v + sum of inputs; spike where v > v_threshold; reset. Decay 1 is IF.
+
+    Attributes:
+        strict: false where v >= v_threshold spikes.
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    decay: float
+    v_threshold: float
+    reset: Reset
+    strict: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class LILayer:
+    """v <- decay v + sum of inputs; never spikes, its last v is the score. Decay 1 is I."""
+
+    name: str
+    inputs: tuple[str, ...]
+    decay: float
+
+
+Layer = ConvLayer | LinearLayer | BatchNormLayer | AvgPoolLayer | LIFLayer | LILayer
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrainedModel:
+    """Layers in an order in which each one's inputs come first; a layer sums its inputs.
+
+    Attributes:
+        input: shape, coding and scale of the network input; layers name it as `input.name`.
+        output: name of the last layer: an LIFLayer (scores are spike counts), an LILayer (its
+            last v) or a linear map (scores are its time mean).
+        steps: T.
+    """
+
+    input: Input
+    layers: tuple[Layer, ...]
+    output: str
+    steps: int

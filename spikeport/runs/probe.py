@@ -1,0 +1,141 @@
+"""What a run records: variables of all populations, of some, or of some of their neurons."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import numpy as np
+
+from spikeport.errors import InputError
+from spikeport.network import DeployedNetwork
+from spikeport.network.part_rules import integers
+from spikeport.runs.run import Chosen
+
+RECORDABLE = ("spikes", "u", "v")
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """Variables of one population to record.
+
+    Attributes:
+        variables: any of "spikes", "u" and "v".
+        neurons: flat indices (C order) within the population; None for all.
+
+    Raises:
+        InputError: a variable is unknown, or there are no neurons, or none at an index.
+    """
+
+    population: str
+    variables: tuple[str, ...] = RECORDABLE
+    neurons: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        names = check_names(self.variables, RECORDABLE)
+        object.__setattr__(self, "variables", names)
+        if self.neurons is None:
+            return
+        some = np.atleast_1d(integers(f"probe of '{self.population}'", self.neurons, np.int64))
+        flat = tuple(sorted(set(some.ravel().tolist())))
+        if not flat or flat[0] < 0:
+            raise InputError(
+                f"probe of '{self.population}': neurons {flat}, needs at least one, from 0 on"
+            )
+        object.__setattr__(self, "neurons", flat)
+
+
+Record = str | Probe | Collection[str | Probe]
+"""What to record: a plain name means that variable of every population. What is asked for twice is
+recorded once. A single name or probe needs no list."""
+
+
+def record_items(record: Record) -> tuple[str | Probe, ...]:
+    """`record` as a tuple; a string is a single item."""
+    return (record,) if isinstance(record, str | Probe) else tuple(record)
+
+
+def check_names(record: Record, known: Collection[str], where: str = "") -> tuple[str, ...]:
+    """`record` as a tuple of names, all of which must be `known`.
+
+    Args:
+        where: of the error message, such as " in norse".
+
+    Raises:
+        InputError: an item is not a known name.
+    """
+    items = record_items(record)
+    for item in items:
+        if item not in known:
+            raise InputError(f"record: {item!r} cannot be recorded{where}, only {', '.join(known)}")
+    return items  # type: ignore[return-value]  # all are in `known`
+
+
+Selection = dict[tuple[str, str], Chosen | None]
+"""Per (variable, population) that is recorded, its chosen neurons; None for all."""
+
+
+def selection(network: DeployedNetwork, record: Record) -> Selection:
+    """What `record` means for `network`, in the order of RECORDABLE and of the populations.
+
+    Raises:
+        InputError: a name, population or neuron that is not there.
+    """
+    found: dict[tuple[str, str], set[int] | None] = {}
+    for probe in _probes(network, record):
+        for variable in probe.variables:
+            key = variable, probe.population
+            before = found.get(key, set())
+            wanted = None if probe.neurons is None else set(probe.neurons)
+            found[key] = None if before is None or wanted is None else before | wanted
+    return {
+        (variable, part.name): None
+        if (flat := found[variable, part.name]) is None
+        else Chosen(np.array(sorted(flat), np.int64), part.shape)
+        for variable in RECORDABLE
+        for part in network.populations
+        if (variable, part.name) in found
+    }
+
+
+def parse_probe(text: str) -> Probe:
+    """A probe written as POPULATION[:VARIABLES[:NEURONS]]: `lif1`, `lif1:spikes,v`, `out:v:0,4-7`.
+
+    Raises:
+        InputError: it is written otherwise, or breaks a rule of `Probe`.
+    """
+    population, *rest = text.split(":")
+    variables = tuple(rest[0].split(",")) if rest else RECORDABLE
+    if len(rest) < 2:
+        return Probe(population, variables)
+    neurons: set[int] = set()
+    for part in ":".join(rest[1:]).split(","):
+        first, dash, last = part.partition("-")
+        if not first.isdecimal() or (dash and not last.isdecimal()):
+            raise InputError(
+                f"probe '{text}': '{part}' is no neuron, must be like 3 or 3-8; the form is "
+                "POPULATION[:VARIABLES[:NEURONS]]"
+            )
+        neurons.update(range(int(first), int(last or first) + 1))
+    return Probe(population, variables, tuple(neurons))
+
+
+def _probes(network: DeployedNetwork, record: Record) -> list[Probe]:
+    probes: list[Probe] = []
+    for item in record_items(record):
+        if isinstance(item, Probe):
+            probes.append(item)
+        else:
+            probes += (Probe(part.name, (item,)) for part in network.populations)
+    for probe in probes:
+        if probe.population not in network.by_name:
+            raise InputError(
+                f"record: '{probe.population}' is no population of the network, it has "
+                f"{', '.join(network.by_name)}"
+            )
+        size = network.by_name[probe.population].size
+        if probe.neurons is not None and probe.neurons[-1] >= size:
+            raise InputError(
+                f"record: neuron {probe.neurons[-1]} of '{probe.population}', which has {size}"
+            )
+    return probes

@@ -1,0 +1,207 @@
+"""Checking the samples that a user hands to a simulator."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from spikeport.errors import InputError
+from spikeport.network.network import Input
+from spikeport.network.part_rules import as_array
+from spikeport.runs.sample_axes import check_batch_axis, is_static
+from spikeport.runs.sample_values import Change, change, check_range, encoded, float_range
+
+Samples = ArrayLike | Mapping[str, ArrayLike]
+"""One array where there is one input, else one per input name. Shape (B, *shape) is presented at
+every step; (T, B, *shape) has its own values for each step."""
+
+
+class SampleSet(dict[str, NDArray[Any]]):
+    """Checked arrays by input name; the meaning of their axes is settled and not checked again.
+
+    Attributes:
+        changes: what encoding changed, per encoded input.
+    """
+
+    def __init__(
+        self, arrays: Mapping[str, NDArray[Any]] | None = None, changes: Iterable[Change] = ()
+    ) -> None:
+        super().__init__(arrays or {})
+        self.changes = tuple(changes)
+
+
+def check_samples(
+    inputs: Sequence[Input],
+    steps: int,
+    samples: Samples,
+    *,
+    widen: bool = True,
+    static: bool = False,
+) -> SampleSet:
+    """Check integer samples against the inputs of a network; returns int32 arrays, C order.
+
+    Args:
+        widen: without it arrays come back as they were given, which copies nothing.
+        static: the samples are (B, *shape), even if B = T.
+
+    Raises:
+        InputError: empty, of wrong shape or type, out of the declared range, of unequal B,
+            or an input is missing or unknown; or spikes (B, *shape) with B = T, which may also be
+            one sample of T steps (see `sample_axes.check_batch_axis`).
+    """
+    shaped = _shaped(inputs, steps, samples, static)
+    return SampleSet({part.name: _integers(part, array, widen) for part, array in shaped})
+
+
+def check_float_samples(
+    inputs: Sequence[Input],
+    steps: int,
+    samples: Samples,
+    *,
+    static: bool = False,
+    clip: bool = False,
+) -> SampleSet:
+    """As `check_samples`, for samples in float units; returns float64 arrays.
+
+    Args:
+        clip: clip values beyond the declared range instead of refusing them.
+
+    Raises:
+        InputError: as `check_samples` and `sample_values.check_range`.
+    """
+    arrays = SampleSet()
+    for part, array in _shaped(inputs, steps, samples, static):
+        if array.dtype.kind not in "iufb":
+            raise InputError(f"input '{part.name}': type {array.dtype}, must be numbers")
+        clipped = check_range(part, array, clip=clip)
+        floats = np.ascontiguousarray(array, np.float64)
+        arrays[part.name] = np.clip(floats, *float_range(part)) if clipped else floats
+        if clipped:
+            arrays.changes += (Change(part.name, array.size, clipped, 0, 0.0),)
+    return arrays
+
+
+def encode_samples(
+    inputs: Sequence[Input],
+    steps: int,
+    samples: Samples,
+    *,
+    static: bool = False,
+    clip: bool = False,
+) -> SampleSet:
+    """Float samples as the chip's integers: clip(round(x * scale), low, high), int32.
+
+    Args:
+        static: the samples are (B, *shape), even if B = T.
+        clip: clip values beyond the declared range instead of refusing them.
+
+    Returns:
+        Arrays by input name; `changes` has the numbers of clipped and rounded values.
+
+    Raises:
+        InputError: the samples do not fit, lie beyond the declared range, or are fractions where
+            spikes are declared.
+    """
+    made = SampleSet()
+    for part, array in _shaped(inputs, steps, samples, static):
+        if array.dtype.kind not in "iufb":
+            raise InputError(f"input '{part.name}': type {array.dtype}, must be numbers")
+        made[part.name], found = encoded(part, array, clip=clip)
+        made.changes += (found,)
+    return made
+
+
+def round_samples(inputs: Sequence[Input], floats: Mapping[str, NDArray[Any]]) -> SampleSet:
+    """Encode checked float samples for `inputs`, which may be coarser than the declared ones.
+
+    As `encode_samples`, without its checks and warnings.
+    """
+    made = SampleSet()
+    for part in inputs:
+        made[part.name] = np.empty(floats[part.name].shape, np.int32)
+        made.changes += (change(part, floats[part.name], made[part.name]),)
+    return made
+
+
+def sample_count(inputs: Sequence[Input], arrays: Mapping[str, NDArray[Any]]) -> int:
+    """B of checked samples."""
+    part = inputs[0]
+    return int(arrays[part.name].shape[-1 - len(part.shape)])
+
+
+def at_step(part: Input, array: NDArray[Any], step: int) -> NDArray[Any]:
+    """Values of logical step `step` (from 0), shape (B, *shape)."""
+    static = array.ndim == 1 + len(part.shape)
+    return array if static else array[step]
+
+
+def select(inputs: Sequence[Input], arrays: Mapping[str, NDArray[Any]], chosen: slice) -> SampleSet:
+    """The samples `chosen` along B of checked arrays."""
+    return SampleSet(
+        {
+            part.name: (
+                arrays[part.name][chosen]
+                if arrays[part.name].ndim == 1 + len(part.shape)
+                else arrays[part.name][:, chosen]
+            )
+            for part in inputs
+        }
+    )
+
+
+def samples_hash(arrays: Mapping[str, NDArray[Any]]) -> str:
+    """SHA-256 of checked arrays: names, types, shapes and values."""
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        little = array.astype(array.dtype.newbyteorder("<"), copy=False)
+        digest.update(f"{name} {little.dtype.str} {array.shape}\n".encode())
+        digest.update(little.data)
+    return digest.hexdigest()
+
+
+def _shaped(
+    inputs: Sequence[Input], steps: int, samples: Samples, static: bool
+) -> list[tuple[Input, NDArray[Any]]]:
+    if not isinstance(samples, Mapping):
+        if len(inputs) != 1:
+            names = ", ".join(f"'{part.name}'" for part in inputs)
+            raise InputError(f"samples: one array given, the network has inputs {names}")
+        samples = {inputs[0].name: samples}
+    known = {part.name for part in inputs}
+    for name in samples:
+        if name not in known:
+            raise InputError(f"samples: '{name}' is no input of the network ({sorted(known)})")
+    shaped, timed = [], False
+    for part in inputs:
+        if part.name not in samples:
+            raise InputError(f"samples: input '{part.name}' is missing")
+        array = as_array(f"input '{part.name}'", samples[part.name])
+        timed |= not is_static(part, steps, array.shape)
+        shaped.append((part, array))
+    sizes = {array.shape[-1 - len(part.shape)] for part, array in shaped}
+    if 0 in sizes:
+        raise InputError("samples: the data set is empty (B = 0), needs at least one sample")
+    if len(sizes) > 1:
+        raise InputError(f"samples: inputs have different sample counts {sorted(sizes)}")
+    if not (static or timed or isinstance(samples, SampleSet)):
+        for part, array in shaped:
+            check_batch_axis(part, steps, len(array))
+    return shaped
+
+
+def _integers(part: Input, array: NDArray[Any], widen: bool) -> NDArray[Any]:
+    if array.dtype.kind not in "iub":
+        raise InputError(
+            f"input '{part.name}': type {array.dtype}, must be integers (encode_samples makes them)"
+        )
+    low, high = int(array.min()), int(array.max())
+    if low < part.low or high > part.high:
+        raise InputError(
+            f"input '{part.name}': values span {low}..{high}, must lie in {part.low}..{part.high}"
+        )
+    return np.ascontiguousarray(array, np.int32) if widen else array

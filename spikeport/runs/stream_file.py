@@ -1,0 +1,63 @@
+"""Save and load the state of a paused stream."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from numpy.typing import NDArray
+
+from spikeport.errors import InputError
+from spikeport.network import DeployedNetwork
+from spikeport.network.canonical import digest
+from spikeport.runs.stream_state import VARIABLES, StreamState, check_state, frozen
+from spikeport.storage import Format, read_tensors, write_tensors
+
+FORMAT = Format(
+    *("spikeport.stream", 1, "Spikeport stream state", "save_state"), ("state", "content_hash")
+)
+_FACTS = ("network_hash", "samples", "step")
+
+
+def save_state(state: StreamState, path: str | os.PathLike[str]) -> None:
+    """Write `state` to `path`, whole or not at all.
+
+    Raises:
+        OutputError: the file cannot be written; what stood there before is unharmed.
+    """
+    facts = {name: getattr(state, name) for name in _FACTS}
+    arrays = {
+        f"{variable}.{name}": array
+        for variable in VARIABLES
+        for name, array in getattr(state, variable).items()
+    }
+    header = {"state": facts, "content_hash": digest(facts, arrays)}
+    write_tensors(path, FORMAT, header, arrays)
+
+
+def load_state(path: str | os.PathLike[str], network: DeployedNetwork) -> StreamState:
+    """Read the state of `network` that `save_state` wrote.
+
+    Raises:
+        InputError: the file is missing, damaged, foreign, of an unknown version, or its state is
+            none of `network`.
+    """
+    header, arrays = read_tensors(path, FORMAT)
+    tables: dict[str, dict[str, NDArray[Any]]] = {variable: {} for variable in VARIABLES}
+    try:
+        facts: dict[str, Any] = {name: header["state"][name] for name in _FACTS}
+        if len(header["state"]) > len(_FACTS):
+            raise KeyError(f"state has {sorted(header['state'])}")
+        for key, array in arrays.items():
+            variable, _, name = key.partition(".")
+            tables[variable][name] = array
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{path}: bad header ({error!r})") from error
+    if header.get("content_hash") != digest(facts, arrays):
+        raise InputError(f"{path}: does not have the content hash it states: it was changed")
+    state = StreamState(**{**facts, **tables})
+    try:
+        check_state(network, state)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    return frozen(state)

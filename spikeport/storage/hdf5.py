@@ -1,0 +1,236 @@
+"""HDF5 files that anybody may have written, read safely; and written so that no fault harms.
+
+Only plain data stored in the file itself are read, with the usual compression and declared sizes
+within `file_limits`; hard links are visited once. Written files are sealed (see `hdf5_seal`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from io import FileIO
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import h5py
+
+from spikeport.errors import InputError
+from spikeport.network.part_rules import fail
+from spikeport.storage.files import replacing
+from spikeport.storage.hdf5_seal import check_seal, seal
+from spikeport.storage.limits import (
+    FREE_BYTES,
+    MAX_CHUNK_BYTES,
+    MAX_DATASET_BYTES,
+    MAX_NAME,
+    MAX_OBJECTS,
+    MAX_RATIO,
+    MAX_TOTAL_BYTES,
+)
+
+_FILTERS = {
+    h5py.h5z.FILTER_DEFLATE,
+    h5py.h5z.FILTER_SHUFFLE,
+    h5py.h5z.FILTER_FLETCHER32,
+    h5py.h5z.FILTER_SZIP,
+    h5py.h5z.FILTER_LZF,
+}
+
+
+@dataclass(slots=True)
+class Budget:
+    """What a file may still use up."""
+
+    file_bytes: int
+    bytes: int = 0
+    seen: set[Any] = field(default_factory=set)
+
+    def take(self, where: str, count: int) -> None:
+        """Account for `count` bytes that `where` declares."""
+        self.bytes += count
+        if count > MAX_DATASET_BYTES or self.bytes > MAX_TOTAL_BYTES:
+            fail(
+                f"{where} declares {count} bytes ({self.bytes} in all), the limits are "
+                f"{MAX_DATASET_BYTES} and {MAX_TOTAL_BYTES}"
+            )
+        if self.bytes > max(FREE_BYTES, MAX_RATIO * self.file_bytes):
+            fail(
+                f"{where} declares {count} bytes ({self.bytes} in all) in a file of "
+                f"{self.file_bytes}, more than {MAX_RATIO} times its size"
+            )
+
+    def visit(self, where: str, item: Any) -> None:
+        """Account for an object, which must not have been met before."""
+        info = h5py.h5o.get_info(item.id)
+        key = (info.fileno, info.addr)
+        if key in self.seen:
+            fail(f"{where} is linked twice, every object must have one place")
+        self.seen.add(key)
+        if len(self.seen) > MAX_OBJECTS:
+            fail(f"{where}: the file holds more than {MAX_OBJECTS} objects")
+
+
+@contextmanager
+def reading(path: str | os.PathLike[str], what: str) -> Iterator[h5py.File]:
+    """Open an HDF5 file to read it.
+
+    Raises:
+        InputError: as `naming`, or the file is sealed and was modified afterwards.
+    """
+    with naming(path, what):
+        check_seal(path)
+        with h5py.File(path, "r") as file:
+            yield file
+
+
+@contextmanager
+def naming(path: str | os.PathLike[str], what: str) -> Iterator[None]:
+    """Every fault of reading within the block becomes one error that names the file.
+
+    Args:
+        what: what the file should hold, for the message.
+
+    Raises:
+        InputError: no such file, not HDF5, damaged, or a rule was found broken.
+    """
+    if not Path(path).is_file():
+        raise InputError(f"{path}: no such file")
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    except MemoryError as error:
+        raise InputError(f"{path}: reading it needs more memory than is available") from error
+    except (OSError, RuntimeError, LookupError, ValueError, TypeError, ArithmeticError) as error:
+        raise InputError(f"{path}: not a {what} (HDF5) file, or damaged ({error})") from error
+
+
+@contextmanager
+def writing(path: str | os.PathLike[str]) -> Iterator[tuple[h5py.File, Callable[[], None]]]:
+    """A new HDF5 file that takes the place of `path` when all of it is on disk.
+
+    Yields the file and a function that raises if the disk has failed so far.
+
+    Raises:
+        OutputError: the file cannot be written; what stood there before is unharmed.
+    """
+    with replacing(path) as raw:
+        disk = _Disk(raw)
+        with h5py.File(disk, "w") as file:
+            yield file, disk.check
+        disk.check()
+        seal(raw)
+
+
+class _Disk:
+    """A file as h5py wants it, whose write errors are kept until they are asked for.
+
+    HDF5 cannot close a file that a full disk has failed; such a process dies at its end.
+    """
+
+    def __init__(self, raw: FileIO) -> None:
+        self._raw = raw
+        self._error: OSError | None = None
+        self.seek, self.tell, self.read = raw.seek, raw.tell, raw.read
+
+    def check(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+    def readinto(self, buffer: memoryview) -> int:
+        count = self._raw.readinto(buffer) or 0
+        if self._error is None:
+            return count
+        buffer[count:] = bytes(len(buffer) - count)
+        return len(buffer)
+
+    def write(self, data: memoryview) -> int:
+        rest = memoryview(data).cast("B")
+        size = len(rest)
+        try:
+            while self._error is None and len(rest):
+                rest = rest[self._raw.write(rest) :]
+        except OSError as error:
+            self._error = error
+        return size
+
+    def truncate(self, size: int) -> int:
+        try:
+            self._raw.truncate(size)
+        except OSError as error:
+            self._error = self._error or error
+        return size
+
+    def flush(self) -> None:
+        """Nothing is buffered here."""
+
+
+def members(
+    group: h5py.Group, budget: Budget, wanted: Callable[[str], bool] = lambda _: True
+) -> Iterator[tuple[str, Any]]:
+    """The members of a group by name, of those that are `wanted`; see `child`."""
+    for name in group:
+        if wanted(name):
+            yield name, child(group, name, budget)
+
+
+def child(group: h5py.Group, name: str, budget: Budget) -> Any:
+    """A member of a group, None where it has none; never one that lies elsewhere."""
+    link = group.get(name, getlink=True)
+    if link is None:
+        return None
+    where = f"'{group.name.rstrip('/')}/{name}'"
+    if len(name) > MAX_NAME:
+        fail(f"{where[:80]}...: name has {len(name)} characters, limit {MAX_NAME}")
+    if not isinstance(link, h5py.HardLink):
+        fail(f"{where} is a {type(link).__name__}, links are refused")
+    item = group[name]
+    budget.visit(where, item)
+    return item
+
+
+def load(item: Any, budget: Budget) -> Any:
+    """Value of a dataset: an array, or one text as `str`."""
+    if not check_data(item, budget):
+        return item[()]
+    if item.shape != ():
+        fail(f"'{item.name}' has shape {item.shape}, must be one text")
+    value = item[()]
+    return value.decode("utf-8") if isinstance(value, bytes) else value
+
+
+def check_data(item: Any, budget: Budget) -> bool:
+    """Refuse a dataset that is not plain data or beyond the budget; whether it is text."""
+    text = check_plain(item)
+    each = item.dtype.itemsize if not text or item.dtype.kind != "O" else MAX_NAME
+    budget.take(f"'{item.name}'", prod(item.shape) * each)
+    return text
+
+
+def check_plain(item: Any) -> bool:
+    """Refuse a dataset that is not numbers or text within the file; whether it is text."""
+    where = f"'{item.name}'"
+    if not isinstance(item, h5py.Dataset):
+        fail(f"{where} is a group, must be a value")
+    if item.is_virtual or item.external:
+        fail(f"{where} keeps its data outside of the file, which is refused")
+    plist = item.id.get_create_plist()
+    for index in range(plist.get_nfilters()):
+        if (code := plist.get_filter(index)[0]) not in _FILTERS:
+            fail(f"{where} uses HDF5 filter {code}, must be gzip, szip or lzf")
+    if item.shape is None:
+        fail(f"{where} is empty")
+    width = item.dtype.itemsize
+    size = prod(item.shape) * width
+    if item.chunks and prod(item.chunks) * width > max(MAX_CHUNK_BYTES, size):
+        fail(
+            f"{where} has {size} bytes in chunks of {item.chunks}, "
+            f"limit {MAX_CHUNK_BYTES} bytes per chunk"
+        )
+    text = h5py.check_string_dtype(item.dtype)
+    if text is None and item.dtype.kind not in "fiub":
+        fail(f"{where} has type {item.dtype}, must be numbers or text")
+    return text is not None

@@ -1,0 +1,77 @@
+"""Read an untrusted file in a separate process.
+
+Some damaged files make libhdf5 crash or loop forever, which no exception handler can catch. They
+are therefore read in a short-lived child process with a CPU time limit.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from spikeport.errors import InputError
+
+SECONDS = 3
+SECONDS_PER_BYTE = 1 / 1e6
+"""CPU time limit, excluding start-up: twice what a file of many small objects needs."""
+_START_S = 60
+"""Wall-clock time allowed for starting the process on a busy machine."""
+_REFUSED = 2
+
+
+def run_isolated(path: str | os.PathLike[str], entry: str, arguments: Sequence[str] = ()) -> bytes:
+    """Call a function that reads `path` in a child process; return what it writes to stdout.
+
+    Args:
+        entry: `module:function`, called with `path` and `arguments`.
+
+    Raises:
+        InputError: raised by the function; or the child crashed or ran out of time.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    limit = int(SECONDS + path.stat().st_size * SECONDS_PER_BYTE)
+    command = [sys.executable, "-P", "-c", f"from {__name__} import main; main()"]
+    command += [entry, str(limit), str(path), *arguments]
+    # Without the current directory, which may hold anyone's modules or no longer exist, and without
+    # the names of import hooks.
+    places = [*filter(os.path.isabs, sys.path), str(Path(__file__).absolute().parents[2])]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(places)}
+    try:
+        done = subprocess.run(
+            command, env=environment, capture_output=True, timeout=_START_S + 2 * limit
+        )
+    except subprocess.TimeoutExpired:
+        raise InputError(f"{path}: damaged: reading it took more than {limit} s") from None
+    message = done.stderr.decode("utf-8", "replace")
+    if done.returncode == -signal.SIGXCPU:
+        raise InputError(f"{path}: damaged: reading it took more than {limit} s")
+    if done.returncode < 0:
+        raise InputError(f"{path}: damaged: reading it crashed (signal {-done.returncode})")
+    if done.returncode == _REFUSED:
+        raise InputError(message)
+    if done.returncode:
+        raise InputError(f"{path}: cannot be read: {message.strip().splitlines()[-1]}")
+    return done.stdout
+
+
+def main() -> None:
+    """Entry point of the child process: ENTRY SECONDS FILE, then the arguments of ENTRY."""
+    entry, seconds, *arguments = sys.argv[1:]
+    module, _, name = entry.partition(":")
+    function = getattr(__import__(module, fromlist=[name]), name)
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    limit = int(used.ru_utime + used.ru_stime) + 1 + int(seconds)
+    resource.setrlimit(resource.RLIMIT_CPU, (limit, limit + 1))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    try:
+        function(*arguments)
+    except InputError as error:
+        sys.stderr.buffer.write(str(error).encode("utf-8"))
+        sys.exit(_REFUSED)

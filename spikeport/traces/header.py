@@ -1,0 +1,169 @@
+"""What a trace file says about itself."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikeport.errors import InputError
+from spikeport.network.part_rules import MAX_SIZE, integer, texts
+from spikeport.runs import RECORDABLE, Chosen, Run
+from spikeport.storage import parse_json
+from spikeport.text import quoted
+
+FORMAT = "spikeport.trace"
+VERSION = 1
+_MOST = 2**40
+_NAME = re.compile(r"[^/\x00]{1,256}")
+
+
+@dataclass(frozen=True, slots=True)
+class TraceHeader:
+    """Who ran what, and what was recorded.
+
+    Attributes:
+        backend, backend_version: who computed it.
+        network_hash: content hash of the network, empty for a float graph.
+        samples_hash: of what was presented (`samples.samples_hash`), empty where not known.
+        samples, steps: B and T.
+        shapes: of the populations, in topological order.
+        recorded: (variable, population) of everything in the trace.
+        neurons: where only some were recorded; the file keeps them beside the values.
+        provenance: free text facts.
+    """
+
+    backend: str
+    backend_version: str
+    network_hash: str
+    samples_hash: str
+    samples: int
+    steps: int
+    shapes: Mapping[str, tuple[int, ...]]
+    recorded: tuple[tuple[str, str], ...]
+    neurons: Mapping[tuple[str, str], Chosen] = field(default_factory=dict)
+    provenance: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        texts("trace: provenance", self.provenance)
+        integer("trace: samples", self.samples, 1, _MOST)
+        integer("trace: steps", self.steps, 1, _MOST)
+        for name, shape in self.shapes.items():
+            if not _NAME.fullmatch(name) or name == ".":
+                raise InputError(
+                    f"trace: population name {quoted(name)} cannot be stored in a file"
+                )
+            for size in shape:
+                integer(f"trace: shape {shape} of '{name}': size", size, 1, MAX_SIZE)
+        for variable, population in self.recorded:
+            if variable not in RECORDABLE or population not in self.shapes:
+                raise InputError(f"trace: {variable} of '{population}' cannot be recorded")
+        if not self.recorded or len(set(self.recorded)) != len(self.recorded):
+            raise InputError(f"trace: recorded is {self.recorded}, needs entries, each once")
+
+    @property
+    def order(self) -> tuple[str, ...]:
+        """Populations in topological order."""
+        return tuple(self.shapes)
+
+    def chosen(self, variable: str, population: str) -> NDArray[np.int64] | None:
+        """Flat indices of the recorded neurons; None for all."""
+        found = self.neurons.get((variable, population))
+        return None if found is None else found.flat
+
+    def width(self, variable: str, population: str) -> int:
+        """K, how many neurons are recorded."""
+        flat = self.chosen(variable, population)
+        return prod(self.shapes[population]) if flat is None else len(flat)
+
+    def facts(self) -> dict[str, Any]:
+        """Plain data, without the neurons."""
+        names = [part.name for part in dataclasses.fields(self) if part.name != "neurons"]
+        data = {name: getattr(self, name) for name in names}
+        return {
+            **data,
+            "shapes": {name: list(shape) for name, shape in self.shapes.items()},
+            "recorded": [list(key) for key in self.recorded],
+            "provenance": dict(self.provenance),
+        }
+
+    def to_json(self) -> str:
+        """The header as the file keeps it."""
+        return json.dumps({"format": FORMAT, "version": VERSION, **self.facts()})
+
+
+def header_of(
+    run: Run,
+    samples: int,
+    *,
+    order: Sequence[str] = (),
+    samples_hash: str = "",
+    provenance: Mapping[str, str] | None = None,
+) -> TraceHeader:
+    """Header for `samples` samples recorded as those of `run` were.
+
+    Raises:
+        InputError: the run has recorded nothing, or has names that cannot stand in a file.
+    """
+    tables = {name: getattr(run.trace, name, {}) for name in RECORDABLE}
+    neurons = {} if run.trace is None else run.trace.neurons
+    recorded = tuple((variable, name) for variable, table in tables.items() for name in table)
+    shapes = {name: tuple(counts.shape) for name, counts in run.spike_counts.items()}
+    for variable, name in recorded:
+        shapes.setdefault(name, tuple(tables[variable][name].shape[2:]))
+    names = [*(name for name in order if name in shapes), *shapes]
+    return TraceHeader(
+        backend=run.backend,
+        backend_version=run.version,
+        network_hash=run.network_hash,
+        samples_hash=samples_hash,
+        samples=samples,
+        steps=run.steps,
+        shapes={name: shapes[name] for name in names},
+        recorded=recorded,
+        neurons=neurons,
+        provenance=provenance or {},
+    )
+
+
+def parse_header(data: bytes) -> TraceHeader:
+    """The header that `TraceHeader.to_json` wrote, still without chosen neurons.
+
+    Raises:
+        InputError: it is damaged, foreign or of an unknown version.
+    """
+    try:
+        found = parse_json(data)
+        if not isinstance(found, dict) or found.pop("format", None) != FORMAT:
+            raise InputError("is HDF5, but not a Spikeport trace")
+        version = found.pop("version", None)
+        if version != VERSION or isinstance(version, bool):
+            raise InputError(f"format version {quoted(version)}, this Spikeport reads {VERSION}")
+        texts = {name: found[name] for name in _TEXTS}
+        if not all(isinstance(text, str) for text in texts.values()):
+            raise InputError(f"damaged header: {texts} must be texts")
+        if unknown := found.keys() - {*_TEXTS, *_OTHERS}:
+            raise InputError(f"damaged header: unknown key {min(unknown)[:40]!r}")
+        return TraceHeader(
+            **texts,
+            samples=found["samples"],
+            steps=found["steps"],
+            shapes={name: tuple(shape) for name, shape in found["shapes"].items()},
+            recorded=tuple((variable, name) for variable, name in found["recorded"]),
+            provenance=found["provenance"],
+        )
+    except InputError:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"damaged header ({error!r})") from error
+
+
+_TEXTS = ("backend", "backend_version", "network_hash", "samples_hash")
+_OTHERS = ("samples", "steps", "shapes", "recorded", "provenance")

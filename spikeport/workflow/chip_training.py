@@ -1,0 +1,60 @@
+"""From a trained network to one that goes on training in the chip's own arithmetic."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from spikeport.export.float_graph import export_float
+from spikeport.export.quantize import QuantizeConfig
+from spikeport.export.quantize.lower import lower
+from spikeport.export.quantize.rounding import tie_bias
+from spikeport.runs import Samples
+from spikeport.trainer.chip import ChipNetwork
+from spikeport.trainer.description import describe
+from spikeport.trainer.network import SpikingNetwork, deployable
+from spikeport.trainer.neurons import LI
+from spikeport.workflow.run import quantize
+
+
+def to_chip(
+    model: SpikingNetwork,
+    samples: Samples,
+    config: QuantizeConfig | None = None,
+    *,
+    static: bool = False,
+) -> ChipNetwork:
+    """Fold batch norms, quantize, and keep the real weights as masters of the integers.
+
+    Scales are searched on calibration samples, as `quantize` does, and kept in training; but
+    outliers are not clipped further than `clip_fractions` say, because training needs the range of
+    a grid more than rounding does. The warnings of `quantize` are logged and stored as
+    `quantization_warnings`.
+
+    Args:
+        samples: some hundred training samples in float units.
+        static: the samples are (B, *shape), even if B = T.
+
+    Raises:
+        InputError: the network cannot be deployed, or not trained so; every reason is listed.
+    """
+    graph = export_float(describe(model))
+    config = replace(config or QuantizeConfig(), search_wider=False)
+    made = quantize(graph, samples, config, static=static)
+    real = lower(replace(graph, inputs=made.network.inputs))
+    frozen = {
+        node.name
+        for node in deployable(model).nodes
+        if any(not p.requires_grad for p in node.op.parameters())
+    }
+    network = ChipNetwork(
+        made.network,
+        weights={c.name: c.weight for c in real.connections},
+        biases={
+            part.name: part.bias + tie_bias(part, made.network.by_name[part.name])
+            for part in real.populations
+        },
+        frozen=[c.name for c in real.connections if c.name in frozen],
+        mean_scores=not isinstance(model.nodes[-1].op, LI),
+    )
+    network.quantization_warnings = made.report.warnings
+    return network

@@ -1,0 +1,172 @@
+"""Functions that join layers which do not know each other."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+from collections.abc import Callable
+from functools import partial
+from math import prod
+from typing import Any
+
+from spikeport.backends import run as run_backend
+from spikeport.backends import timed
+from spikeport.errors import BackendUnavailableError, InputError
+from spikeport.export.quantize import QuantizationResult, QuantizeConfig
+from spikeport.export.quantize import quantize as quantize_with
+from spikeport.network import DeployedNetwork, FloatNetwork
+from spikeport.runs import (
+    RECORDABLE,
+    Record,
+    Run,
+    Samples,
+    check_float_samples,
+    check_samples,
+    merge_runs,
+    record_items,
+    sample_count,
+    samples_hash,
+    select,
+    selection,
+)
+from spikeport.traces import trace_writer
+from spikeport.traces.header import header_of
+
+RECORD_BYTES = 256 * 2**20
+"""Traces that `record_to` holds at once, where it can tell their size beforehand."""
+FLOAT_CHUNK = 32
+
+
+def quantize(
+    network: FloatNetwork,
+    samples: Samples,
+    config: QuantizeConfig | None = None,
+    *,
+    static: bool = False,
+    clip: bool = False,
+) -> QuantizationResult:
+    """Round a float network to chip integers, calibrated with our own simulators.
+
+    Args:
+        samples: calibration samples in float units, (B, *shape) or (T, B, *shape); some hundred
+            training samples are enough.
+        static: the samples are (B, *shape), even if B = T.
+        clip: clip samples beyond the declared input range instead of refusing them.
+
+    Raises:
+        InputError: the graph holds what the chip cannot do (every reason is listed), or the
+            samples do not fit the inputs as declared.
+    """
+    from spikeport.simulators import run_float, run_native
+
+    return quantize_with(
+        network,
+        samples,
+        run_float=run_float,
+        run_chip=run_native,
+        config=config,
+        static=static,
+        clip=clip,
+    )
+
+
+def record_to(
+    path: str | os.PathLike[str],
+    network: DeployedNetwork | FloatNetwork,
+    samples: Samples,
+    *,
+    backend: str = "native",
+    record: Record = RECORDABLE,
+    chunk: int | None = None,
+    timeout_s: float | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    **options: Any,
+) -> Run:
+    """Run a network and write its trace to a file as it goes; memory does not grow with B.
+
+    The file is that of `trace_file`, and appears when all samples are done. It and the run, whose
+    trace is left out, are the same whatever `chunk` is.
+
+    Args:
+        samples: (B, *shape) or (T, B, *shape); integers for a DeployedNetwork, else float units.
+        record: plain names for all populations, or `Probe`s.
+        chunk: samples to run at once; by default as many as keep the trace below RECORD_BYTES.
+        timeout_s: wall-clock limit of all of it; looked at between chunks, and all the time by a
+            slow backend (Lava).
+        progress: called with (samples done, samples in all).
+        options: further ones of the backend.
+
+    Raises:
+        InputError: the samples, `record` or `chunk` do not fit.
+        BackendUnavailableError: the backend is not installed, broke while it ran, or took longer
+            than `timeout_s`.
+        OutputError: the file cannot be written; what stood there before is unharmed.
+    """
+    record = record_items(record)
+    if not record:
+        raise InputError("record: nothing is to be recorded, needs a variable or a probe")
+    if chunk is not None and chunk < 1:
+        raise InputError(f"chunk is {chunk} samples, must be at least 1")
+    deployed = isinstance(network, DeployedNetwork)
+    check = check_samples if deployed else check_float_samples
+    arrays: dict[str, Any] = {**check(network.inputs, network.steps, samples)}
+    count = sample_count(network.inputs, arrays)
+    at_once = chunk or trace_chunk(network, record)
+    runs: list[Run] = []
+    started = time.monotonic()
+    with trace_writer(path) as writer:
+        for first in range(0, count, at_once):
+            part = slice(first, min(first + at_once, count))
+            taken = select(network.inputs, arrays, part)
+            left = _time_left(backend, timeout_s, started, first, count)
+            limit = timed(backend, left, partial(_further, progress, first, count))
+            run = run_backend(backend, network, taken, record=record, **limit, **options)
+            if run.trace is None:
+                raise InputError(f"backend '{backend}' has recorded nothing")
+            if not runs:
+                writer.begin(
+                    header_of(
+                        run,
+                        count,
+                        order=getattr(network, "order", ()),
+                        samples_hash=samples_hash(arrays),
+                        provenance=getattr(network, "provenance", {}),
+                    )
+                )
+            writer.append(run.trace)
+            runs.append(dataclasses.replace(run, trace=None))
+            progress(part.stop, count)
+    return merge_runs(runs)
+
+
+def _time_left(
+    backend: str, timeout_s: float | None, started: float, done: int, count: int
+) -> float | None:
+    """Seconds for the samples that are not done yet; None where there is no limit."""
+    if timeout_s is None or not done:
+        return timeout_s
+    left = timeout_s - (time.monotonic() - started)
+    if left <= 0:
+        raise BackendUnavailableError(
+            f"backend '{backend}': took longer than {timeout_s:g} s and was stopped, "
+            f"{done} of {count} samples done"
+        )
+    return left
+
+
+def _further(
+    progress: Callable[[int, int], None], before: int, count: int, done: int, _: int
+) -> None:
+    progress(before + done, count)
+
+
+def trace_chunk(network: DeployedNetwork | FloatNetwork, record: Record) -> int:
+    """Samples whose traces take about RECORD_BYTES; a fixed number for a float graph."""
+    if not isinstance(network, DeployedNetwork):
+        return FLOAT_CHUNK
+    each = 0
+    for (variable, population), some in selection(network, record).items():
+        width = len(some.flat) if some else prod(network.by_name[population].shape)
+        each += network.steps * width * (1 if variable == "spikes" else 4)
+    return max(1, RECORD_BYTES // each)

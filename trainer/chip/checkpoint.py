@@ -1,0 +1,72 @@
+"""A `ChipNetwork` as JSON and tensors of a checkpoint, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from spikeport.errors import InputError
+from spikeport.network.canonical import describe
+from spikeport.network.file import load_built
+from spikeport.trainer.chip.network import ChipNetwork
+
+PREFIX = "chip."
+_MASTERS = ("weights", "biases")
+_KEYS = ("network", "provenance", "frozen", "mean_scores", "content_hash")
+
+
+def take_apart(network: ChipNetwork) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """What is not in its parameters: the integers it began with, and a hash of today's."""
+    data, arrays = describe(network.template)
+    document = {
+        "network": data,
+        "provenance": dict(network.template.provenance),
+        "frozen": sorted(network.frozen),
+        "mean_scores": network.mean_scores,
+        "content_hash": network.deployed().content_hash,
+    }
+    return document, {f"{PREFIX}{name}": torch.tensor(array) for name, array in arrays.items()}
+
+
+def put_together(
+    document: Mapping[str, Any], tensors: Mapping[str, Tensor]
+) -> tuple[ChipNetwork, set[str]]:
+    """The network, with its masters among `tensors`, and the names of the tensors it began with.
+
+    Raises:
+        InputError: the integers break a rule, or do not belong to the masters.
+        KeyError, TypeError, AttributeError, ValueError: the document is not one of `take_apart`.
+    """
+    arrays = {
+        name.removeprefix(PREFIX): value.numpy()
+        for name, value in tensors.items()
+        if name.startswith(PREFIX)
+    }
+    masters: dict[str, dict[str, Any]] = {kind: {} for kind in _MASTERS}
+    for name, value in tensors.items():
+        root, _, rest = name.partition(".")
+        kind, _, part = rest.partition(".")
+        if root == "network" and kind in masters:
+            masters[kind][part] = value.numpy()
+    if unknown := document.keys() - set(_KEYS):
+        raise InputError(f"chip: unknown key {min(unknown)[:40]!r}")
+    frozen, mean_scores = document["frozen"], document["mean_scores"]
+    if not isinstance(mean_scores, bool):
+        raise InputError(f"chip: mean_scores is {mean_scores!r}, must be true or false")
+    if not isinstance(frozen, list) or not all(isinstance(name, str) for name in frozen):
+        raise InputError(f"chip: frozen is {frozen!r}, must be a list of names")
+    network = ChipNetwork(
+        load_built(document["network"], arrays, document["provenance"]),
+        **masters,
+        frozen=frozen,
+        mean_scores=mean_scores,
+    )
+    if (found := network.deployed().content_hash) != document["content_hash"]:
+        raise InputError(
+            f"its masters round to network {found[:12]}, but "
+            f"{str(document['content_hash'])[:12]} was trained"
+        )
+    return network, {f"{PREFIX}{name}" for name in arrays}

@@ -1,0 +1,95 @@
+"""Master weights and biases in real units, and the integers on the chip's grid that they stand for.
+
+A weight w of a connection into a population of scale S, from a source of `s` integers per float
+unit (1 for neurons), is the integer W = round(S w / s) on the legal grid of its matrix; the value
+that computes is W s / S. A bias b is round(64 S b / 2^e) 2^e in units of v.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from spikeport.errors import InputError
+from spikeport.network import fixed_point as fx
+from spikeport.network.network import Population, Synapses
+from spikeport.trainer.chip.kernels import round_rows
+from spikeport.trainer.neurons.steps import share_out
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """The integers that a connection's weights may be: `low`, `low` + `step`, ..., `high`.
+
+    Attributes:
+        unit: real units per weight unit, s / S.
+    """
+
+    low: int
+    high: int
+    step: int
+    unit: float
+
+    @staticmethod
+    def of(connection: Synapses, source_scale: float, target: Population) -> Grid:
+        """The grid of a connection's bits and signs; these it keeps."""
+        weight = connection.weight
+        mixed = fx.is_mixed(weight)
+        low, high, step = fx.weight_grid(mixed=mixed, bits=connection.weight_bits)
+        if not mixed and weight.size and weight.min() < 0:
+            low, high = -high, 0
+        return Grid(low, high, step, source_scale / target.scale)
+
+    @torch.no_grad()
+    def integers(self, master: Tensor) -> tuple[Tensor, int]:
+        """W of master weights (M, ...), int16, and the largest sum of |W| over one of M rows.
+
+        Masters beyond the grid's ends are moved to them, so that no weight is out of a gradient's
+        reach.
+
+        Raises:
+            InputError: a master is NaN.
+        """
+        pitch = self.unit * self.step
+        ends = self.low * self.unit, self.high * self.unit
+        whole = torch.empty_like(master, dtype=torch.int16)
+        if master.device.type == "cpu" and master.stride(0) * len(master) == master.numel():
+            rows = [t.as_strided((len(t), t.stride(0)), (t.stride(0), 1)) for t in (master, whole)]
+            sums = torch.empty((3, len(master)), dtype=torch.int64)
+            given, out, found = (t.numpy() for t in (*rows, sums))
+            share_out(
+                len(master),
+                1,
+                master.numel(),
+                lambda a, b: round_rows(given, out, found, *ends, pitch, self.step, a, b),
+            )
+            up, down, lost = sums.unbind()
+            positive, largest = bool(up.any()), int((up + down).max())
+            broken = bool(lost.any())
+        else:
+            master.clamp_(*ends)
+            near = (master / master.new_tensor(pitch)).round_()  # a scalar's inverse would round
+            broken = bool(near.isnan().any())
+            whole.copy_(near.mul_(self.step))
+            positive, largest = bool((whole > 0).any()), _largest(whole)
+        if broken:
+            raise InputError("a weight is NaN, must be finite")
+        if self.low == -fx.WEIGHT_END and not positive:
+            whole.clamp_min_(-self.high)  # of one sign alone, a matrix ends one step earlier
+            largest = _largest(whole)
+        return whole, largest
+
+
+def _largest(whole: Tensor) -> int:
+    return int(whole.abs().flatten(1).sum(1).max())
+
+
+@torch.no_grad()
+def bias_integers(master: Tensor, scale: float) -> tuple[Tensor, int]:
+    """Mantissas of a bias in real units, and their exponent: the smallest that holds them."""
+    state = master * (scale * (1 << fx.ACTIVATION_SHIFT))
+    exponent = fx.bias_exponent(float(state.abs().max()))
+    mantissa = (state / 2**exponent).round_()
+    return mantissa.clamp_(fx.BIAS_MANTISSA_MIN, fx.BIAS_MANTISSA_MAX), exponent

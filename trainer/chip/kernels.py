@@ -1,0 +1,202 @@
+"""Compiled steps of the chip's neurons that also record what the rate pass needs.
+
+States are the chip's integers (equations: `spikeport.network`), held as int32. Beside them rho and
+the sums of s and rho ds/du run in float32, as in `neurons.kernels`, with ds/du in units of the
+threshold. Arrays are (T, B, N) in memory order; a current of one row is constant. A block of
+neurons of one sample runs through all steps while it is cached.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikeport.network.fixed_point import (
+    ACTIVATION_SHIFT,
+    DECAY_BITS,
+    DECAY_UNITY,
+    STATE_MAX,
+    STATE_WRAP,
+)
+from spikeport.simulators.native.compiled import array_kernel, part
+from spikeport.trainer.neurons.kernels import BLOCK, surrogate_slope
+
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int32]
+Bytes = NDArray[np.uint8]
+
+_ZERO, _ONE = np.float32(0), np.float32(1)
+_ROUND = np.float32(1.5 * 2**23)
+"""Added and taken off again, it leaves the nearest whole number."""
+_NO, _YES = np.int32(0), np.int32(1)
+_SHIFT = np.int32(ACTIVATION_SHIFT)
+_M, _TURN = np.int32(STATE_WRAP), np.int32(2 * STATE_WRAP)
+_MIN, _MAX = np.int32(-STATE_MAX), np.int32(STATE_MAX)
+_LOW, _BITS = np.int32(DECAY_UNITY - 1), np.int32(DECAY_BITS)
+
+
+@part
+def _step(ints: Ints, floats: Floats, size: int, whole: Ints, real: Floats) -> int:
+    """One step of a block; returns how many neurons found a state, input or bias not zero.
+
+    `ints` holds v, the summed input, u and the bias current, a block each; `floats` holds rho, the
+    sums of s and rho ds/du, and the spikes. `whole` is (kept part of v in 1/4096, threshold, 1 for
+    a reset to zero), `real` (kept part, 1 / threshold, alpha).
+    """
+    keep, threshold, zero = whole[0], whole[1], whole[2]
+    decay, per_threshold, alpha = real[0], real[1], real[2]
+    resets = np.float32(zero)
+    found = _NO
+    for i in range(size):
+        v, a = ints[i], ints[i + BLOCK]
+        bias = ints[i + 3 * BLOCK]
+        active = np.int32(np.int32(v | a) | np.int32(ints[i + 2 * BLOCK] | bias))
+        found = np.int32(found + (_YES if active != _NO else _NO))
+        u = np.int32(a << _SHIFT)
+        down, up = _TURN if u > _M else _NO, _TURN if u <= -_M else _NO
+        u = np.int32(np.int32(u - down) + up)
+        ints[i + 2 * BLOCK] = u
+        # tz(v keep, 12) in 32 bits: |v| < 2^23, so both products stay below 2^24
+        size_v = abs(v)
+        high, low = np.int32(size_v >> _BITS), np.int32(size_v & _LOW)
+        kept = np.int32(np.int32(high * keep) + np.int32(np.int32(low * keep) >> _BITS))
+        kept = np.int32(-kept) if v < _NO else kept
+        y = np.int32(np.int32(kept + u) + bias)
+        y = _MIN if y < _MIN else y
+        y = _MAX if y > _MAX else y
+        distance = np.int32(y - threshold)
+        fires = distance > _NO
+        s = _ONE if fires else _ZERO
+        response = surrogate_slope(np.float32(distance) * per_threshold, alpha)
+        rho = floats[i]
+        floats[i] = _ONE + decay * (_ONE - resets * s) * rho
+        floats[i + BLOCK] += s
+        floats[i + 2 * BLOCK] += rho * response
+        floats[i + 3 * BLOCK] = s
+        after = _NO if zero != _NO else distance
+        ints[i] = after if fires else y
+    return int(found)
+
+
+@array_kernel
+def record_chip_steps(
+    current: Any,
+    bias: Ints,
+    spikes: Bytes,
+    sums: Floats,
+    last: Ints,
+    updates: NDArray[np.int64],
+    whole: Ints,
+    real: Floats,
+    v_init: int,
+    begin: int,
+    end: int,
+) -> None:
+    """Run samples `begin` to `end` from rest.
+
+    Args:
+        current: summed weights (T or 1, B, N), whole numbers within int32.
+        bias: bias current (N,) in units of v.
+        spikes: gets s, (T, B, N).
+        sums: gets the sums over steps of s and of rho ds/du, (2, B, N).
+        last: gets the last v, (B, N).
+        updates: gets the neuron-steps that found something, (B,).
+        whole, real: constants of the neurons, see `_step`.
+    """
+    ints, floats = np.empty(4 * BLOCK, np.int32), np.empty(4 * BLOCK, np.float32)
+    for sample in range(begin, end):
+        found = 0
+        for first in range(0, bias.size, BLOCK):
+            size = min(BLOCK, bias.size - first)
+            for i in range(size):
+                ints[i] = v_init
+                ints[i + 2 * BLOCK] = 0
+                ints[i + 3 * BLOCK] = bias[first + i]
+                floats[i] = 1
+                floats[i + BLOCK] = 0
+                floats[i + 2 * BLOCK] = 0
+            for t in range(spikes.shape[0]):
+                row = current[min(t, current.shape[0] - 1), sample, first : first + size]
+                for i in range(size):
+                    ints[i + BLOCK] = np.int32(row[i])
+                found += _step(ints, floats, size, whole, real)
+                fired = spikes[t, sample, first : first + size]
+                for i in range(size):
+                    fired[i] = np.uint8(floats[i + 3 * BLOCK])
+            for i in range(size):
+                sums[0, sample, first + i] = floats[i + BLOCK]
+                sums[1, sample, first + i] = floats[i + 2 * BLOCK]
+                last[sample, first + i] = ints[i]
+        updates[sample] = found
+
+
+@array_kernel
+def sum_windows(
+    spikes: Bytes,
+    sums: Bytes,
+    rows: int,
+    columns: int,
+    down: int,
+    right: int,
+    begin: int,
+    end: int,
+) -> None:
+    """Sums of windows of `rows` x `columns`, `down` and `right` apart; both (N, H, W, C).
+
+    Samples `begin` to `end`; no sum exceeds 255.
+    """
+    for sample in range(begin, end):
+        for y in range(sums.shape[1]):
+            for x in range(sums.shape[2]):
+                total = sums[sample, y, x]
+                for c in range(total.size):
+                    total[c] = 0
+                for i in range(rows):
+                    for k in range(columns):
+                        given = spikes[sample, y * down + i, x * right + k]
+                        for c in range(total.size):
+                            total[c] += given[c]
+
+
+@array_kernel
+def round_rows(
+    master: Floats,
+    whole: NDArray[np.int16],
+    sums: NDArray[np.int64],
+    low: float,
+    high: float,
+    pitch: float,
+    step: int,
+    begin: int,
+    end: int,
+) -> None:
+    """Weights on the grid of `chip_grid`, rows `begin` to `end` of (M, N), in one sweep.
+
+    Args:
+        master: real weights; those beyond `low` and `high` are moved there.
+        whole: gets `step` times the nearest whole number of `pitch`, ties to even.
+        sums: gets of each row the sum of positive ones, that of the others' magnitudes, and how
+            many are NaN; (3, M).
+    """
+    least, most, each = np.float32(low), np.float32(high), np.float32(pitch)
+    for row in range(begin, end):
+        up, down, lost, moved = _NO, _NO, _NO, _NO
+        for i in range(master.shape[1]):
+            given = master[row, i]
+            w = least if given < least else given
+            w = most if w > most else w
+            moved = np.int32(moved + (_YES if w != given else _NO))
+            lost = np.int32(lost + (_YES if given != given else _NO))
+            nearest = np.int32(np.float32(np.float32(w / each) + _ROUND) - _ROUND)
+            value = np.int32(nearest * step)
+            whole[row, i] = value
+            up = np.int32(up + (value if value > _NO else _NO))
+            down = np.int32(down - (value if value < _NO else _NO))
+        if moved:
+            for i in range(master.shape[1]):
+                w = master[row, i]
+                w = least if w < least else w
+                master[row, i] = most if w > most else w
+        sums[0, row], sums[1, row], sums[2, row] = up, down, lost

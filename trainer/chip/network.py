@@ -1,0 +1,270 @@
+"""`ChipNetwork`: training in the chip's own arithmetic; what is trained is what is deployed.
+
+The spiking pass runs a `DeployedNetwork` exactly: integer weights on the grid, 12-bit decays,
+integer thresholds and biases, wrapping and saturation. It needs no gradients; the rate pass takes
+its recorded rates and gains, and goes straight through the rounding to float master weights. Its
+scores are those of the chip, in float units.
+
+Source: equations in `chip_neurons` and `chip_grid`; the rule is that of Yu et al., NeurIPS 2024.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from spikeport.errors import InputError
+from spikeport.network import DeployedNetwork
+from spikeport.network import fixed_point as fx
+from spikeport.network.network import (
+    BiasInjection,
+    Convolution,
+    Input,
+    Population,
+    ReadoutKind,
+    Synapses,
+)
+from spikeport.runs import same_range
+from spikeport.trainer.chip import passes as chip_passes
+from spikeport.trainer.chip.grid import Grid, bias_integers
+from spikeport.trainer.network import Record, SpikingNetwork, check_input, time_major
+from spikeport.trainer.rules import Rule
+
+Reals = Mapping[str, NDArray[np.floating[Any]]]
+
+
+class ChipNetwork(nn.Module):
+    """A deployed network whose weights and biases are trained, as an ordinary module.
+
+    Like a `SpikingNetwork` it gives scores (B, N) of samples in float units; they are those of the
+    chip in training and in evaluation alike. Names of layers are those of populations.
+
+    Attributes:
+        quantization_warnings: warnings of the quantization in `to_chip`, if it made this network.
+
+    Args:
+        deployed: where to begin. Scales, thresholds, decays and the sign of matrices stay.
+        weights, biases: real-valued masters by connection and population, whose rounding `deployed`
+            is; by default its own values.
+        frozen: connections whose weights are not trained.
+        mean_scores: whether a membrane that forgets nothing counts per step (a time mean).
+
+    Raises:
+        InputError: lists all that this training cannot do.
+    """
+
+    rule = Rule.RATE_M
+    quantization_warnings: tuple[str, ...] = ()
+
+    def __init__(
+        self,
+        deployed: DeployedNetwork,
+        weights: Reals | None = None,
+        biases: Reals | None = None,
+        *,
+        frozen: Collection[str] = (),
+        mean_scores: bool = True,
+    ) -> None:
+        super().__init__()
+        if complaints := list(_complaints(deployed)):
+            raise InputError(
+                "network: cannot be trained on the chip's arithmetic:",
+                *(f"- {reason}" for reason in complaints),
+            )
+        self.template = deployed
+        self.frozen, self.mean_scores = frozenset(frozen), mean_scores
+        scales = {part.name: part.scale for part in deployed.inputs}
+        self.grids = {
+            part.name: Grid.of(part, scales.get(part.source, 1.0), deployed.by_name[part.target])
+            for part in deployed.synapses
+        }
+        given = weights or {}
+        self.weights = nn.ParameterDict(
+            {
+                part.name: nn.Parameter(
+                    _tensor(given.get(part.name, part.weight * self.grids[part.name].unit)),
+                    requires_grad=part.name not in self.frozen,
+                )
+                for part in deployed.synapses
+            }
+        )
+        self.biases = nn.ParameterDict(
+            {
+                part.name: nn.Parameter(_shared(deployed, part, (biases or {}).get(part.name)))
+                for part in deployed.populations
+            }
+        )
+
+    @property
+    def input(self) -> Input:
+        """The one input."""
+        return self.template.inputs[0]
+
+    @property
+    def steps(self) -> int:
+        """T."""
+        return self.template.steps
+
+    @property
+    def output(self) -> str:
+        """Name of the population whose scores are the network's."""
+        return self.template.readouts[0].population
+
+    @property
+    def classes(self) -> int:
+        """N, the number of outputs with scores."""
+        return self.template.by_name[self.output].size
+
+    @property
+    def reads_membrane(self) -> bool:
+        """Whether scores are the readout's membrane, not its spikes."""
+        return self.template.readouts[0].kind is ReadoutKind.MEMBRANE
+
+    @property
+    def counts_per_step(self) -> bool:
+        """Whether a membrane readout is a mean over time."""
+        return self.mean_scores and self.template.by_name[self.output].decay_v == 0
+
+    def incoming(self, population: str) -> tuple[Synapses, ...]:
+        """Connections into a population."""
+        return tuple(part for part in self.template.synapses if part.target == population)
+
+    @property
+    def layer_names(self) -> tuple[str, ...]:
+        """Populations, in the order of computation."""
+        return self.template.order
+
+    def parameters_of(self, layer: str) -> list[Tensor]:
+        """Bias of a population, and the weights of what leads into it."""
+        return [self.biases[layer], *(self.weights[c.name] for c in self.incoming(layer))]
+
+    def weight_parameters(self) -> list[Tensor]:
+        """What weight decay acts on."""
+        return list(self.weights.values())
+
+    @property
+    def gradient_scale(self) -> float:
+        """What to multiply a loss by before `backward()`."""
+        return self.rule.gradient_scale(self.steps)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scores (B, N) of x (B, *shape) or (T, B, *shape); differentiable in training mode.
+
+        Raises:
+            InputError: x has another shape, or values that the declared input does not accept.
+        """
+        check_input(self.input, self.steps, x)
+        return self.training_pass(x)[0] if self.training else self.inference(x)
+
+    def training_pass(self, x: Tensor) -> tuple[Tensor, Record]:
+        """Scores (B, N), differentiable, and the record of the pass."""
+        whole = self.integers()
+        messages = self.messages(x)
+        record = chip_passes.spiking_pass(self, whole, messages)
+        return chip_passes.rate_pass(self, whole, messages, record)
+
+    def inference(self, x: Tensor) -> Tensor:
+        """Scores (B, N) of the chip, without gradients."""
+        return chip_passes.spiking_pass(self, self.integers(), self.messages(x)).scores
+
+    def integers(self) -> chip_passes.Integers:
+        """What the masters stand for at this moment.
+
+        Raises:
+            InputError: a weight is NaN.
+        """
+        weights, reach = {}, {}
+        for name, grid in self.grids.items():
+            try:
+                weights[name], reach[name] = grid.integers(self.weights[name])
+            except InputError as error:
+                raise InputError(f"connection '{name}': {error}") from None
+        biases = {
+            part.name: bias_integers(self.biases[part.name], part.scale)
+            for part in self.template.populations
+        }
+        return chip_passes.Integers(weights, reach, biases)
+
+    def messages(self, x: Tensor) -> Tensor:
+        """The integers that the chip is sent for x: (1 or T, B, *shape), in floating point.
+
+        Raises:
+            InputError: x has another shape.
+        """
+        x = time_major(self.input, self.steps, x)
+        # in float64 as `encode_samples` does, so that ties fall to the same side
+        whole = (x.double() * self.input.scale).round_().clamp_(self.input.low, self.input.high)
+        return whole.float()
+
+    @torch.no_grad()
+    def deployed(self) -> DeployedNetwork:
+        """The network that a chip runs: equal, spike for spike, to what this one computes."""
+        whole = self.integers()
+        populations = []
+        for part in self.template.populations:
+            mantissa, exponent = whole.biases[part.name]
+            bias = mantissa.expand(part.shape).cpu().numpy().astype(np.int32)
+            populations.append(replace(part, bias=bias, bias_exponent=exponent))
+        connections = [
+            replace(part, weight=whole.weights[part.name].cpu().contiguous().numpy())
+            for part in self.template.synapses
+        ]
+        return self.template.replace(populations=tuple(populations), connections=tuple(connections))
+
+
+AnyNetwork: TypeAlias = SpikingNetwork | ChipNetwork
+"""What the training loop trains."""
+
+
+def takes(network: AnyNetwork, input: Input) -> bool:
+    """Whether samples of `input` are what the network takes; a chip may round them further."""
+    own = network.input
+    if isinstance(network, SpikingNetwork):
+        return own == input
+    alike = (own.name, own.shape, own.coding) == (input.name, input.shape, input.coding)
+    return alike and same_range(own, input)
+
+
+def _complaints(network: DeployedNetwork) -> Iterator[str]:
+    if len(network.inputs) != 1 or len(network.readouts) != 1:
+        yield (
+            f"network: {len(network.inputs)} inputs and {len(network.readouts)} readouts, "
+            "must be one of each"
+        )
+    for part in network.connections:
+        subject = f"connection '{part.name}'"
+        if isinstance(part, BiasInjection):
+            yield f"{subject}: an input of coding 'bias' has no weights to train behind it"
+            continue
+        if part.delay:
+            yield f"{subject}: delay is {part.delay}, must be 0 (no recurrence)"
+        if part.exponent:
+            yield f"{subject}: exponent is {part.exponent}, must be 0"
+    for population in network.populations:
+        subject = f"population '{population.name}'"
+        if population.decay_u != fx.DECAY_UNITY:
+            yield f"{subject}: decay_u is {population.decay_u}, must be {fx.DECAY_UNITY} (no CUBA)"
+        if population.refractory:
+            yield f"{subject}: refractory is {population.refractory}, must be 0"
+
+
+def _tensor(values: NDArray[Any]) -> Tensor:
+    return torch.tensor(np.asarray(values), dtype=torch.float32)
+
+
+def _shared(network: DeployedNetwork, part: Population, given: NDArray[Any] | None) -> Tensor:
+    """The bias in real units: one per channel behind convolutions alone, else one per neuron."""
+    unit = part.scale * (1 << fx.ACTIVATION_SHIFT)
+    values = np.asarray(part.bias_current / unit if given is None else given, np.float64)
+    incoming: tuple[Synapses, ...] = network.incoming(part.name)  # type: ignore[assignment]
+    per_channel = values.reshape(len(values), -1)[:, :1].reshape(-1, *[1] * (values.ndim - 1))
+    kernels = bool(incoming) and all(isinstance(wire, Convolution) for wire in incoming)
+    if kernels and np.array_equal(np.broadcast_to(per_channel, values.shape), values):
+        values = per_channel
+    return _tensor(values)

@@ -1,0 +1,119 @@
+"""The chip's neurons run and recorded for rate-based training: exact states, real-valued gains.
+
+Membranes, thresholds and decays are the chip's integers (`spikeport.network`). Beside them runs the
+recording of the rate-based rule, in real membrane units: x = v / (64 S) with S weight units per
+unit, theta = vth / S, lambda = 1 - decay_v / 4096,
+
+    r = (1/T) sum s_t                        g = (1/T) sum rho_t ds_t/dx_t
+    ds/dx = (alpha / theta) z (1 - z),       z = sigmoid(alpha (x / theta - 1))
+    rho_1 = 1, rho_{t+1} = 1 + rho_t lambda (1 - s_t)   (reset to zero; no factor if subtracted)
+
+float32 or float64 sums on the CPU run in the compiled loop, all else in torch's own operations;
+both give the same states.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from spikeport.network import fixed_point as fx
+from spikeport.network.network import Population, Reset
+from spikeport.trainer.chip.kernels import record_chip_steps
+from spikeport.trainer.neurons.steps import Order, share_out
+
+ALPHA = 4.0
+"""Steepness of the surrogate, as `LIF` has it, in units of the threshold."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ChipSteps:
+    """What a population did.
+
+    Attributes:
+        spikes: (T, B, *shape), uint8.
+        rate, gain: r and g, (B, *shape).
+        last: v after the last step, int32 (B, *shape).
+        updates: neuron-steps in which u, v, summed input or bias was not zero beforehand.
+    """
+
+    spikes: Tensor
+    rate: Tensor
+    gain: Tensor
+    last: Tensor
+    updates: int
+
+
+@torch.no_grad()
+def run_population(part: Population, bias: Tensor, current: Tensor, steps: int) -> ChipSteps:
+    """Run neurons that keep nothing of u for a whole sample.
+
+    Args:
+        bias: bias current in units of v, whole numbers, (*shape).
+        current: summed weights (T, B, *shape), or (1, B, *shape) if constant; whole numbers in
+            floating point.
+    """
+    order = Order.of(current)
+    rows = order.rows(current).view(len(current), current.shape[1], -1)
+    added = order.rows(bias[None, None]).view(-1).to(torch.int32)
+    run = _compiled if current.device.type == "cpu" else _stepwise
+    spikes, sums, last, updates = run(part, added, rows, steps)
+    theta = max(part.vth, 1) / part.scale
+    rate, response = (order.restore(x.reshape(1, -1))[0] for x in sums.div_(steps))
+    return ChipSteps(
+        spikes=order.restore(spikes.view(steps, -1)),
+        rate=rate,
+        gain=response / theta,
+        last=order.restore(last.view(1, -1))[0],
+        updates=updates,
+    )
+
+
+Rows = tuple[Tensor, Tensor, Tensor, int]
+"""Spikes (T, B, N), both sums (2, B, N), last v (B, N), updates."""
+
+
+def _compiled(part: Population, bias: Tensor, current: Tensor, steps: int) -> Rows:
+    _, batch, size = current.shape
+    spikes = torch.empty((steps, batch, size), dtype=torch.uint8)
+    sums = torch.empty((2, batch, size))
+    last = torch.empty((batch, size), dtype=torch.int32)
+    updates = np.empty(batch, np.int64)
+    keep, threshold = fx.DECAY_UNITY - part.decay_v, part.vth << fx.ACTIVATION_SHIFT
+    whole = np.array([keep, threshold, part.reset is Reset.ZERO], np.int32)
+    real = np.array([keep / fx.DECAY_UNITY, 1 / max(threshold, 64), ALPHA], np.float32)
+    outputs = spikes.numpy(), sums.numpy(), last.numpy()
+    rows = current.numpy(), bias.numpy(), *outputs, updates, whole, real, part.v_init
+    share_out(batch, 1, spikes.numel(), lambda a, b: record_chip_steps(*rows, a, b))
+    return spikes, sums, last, int(updates.sum())
+
+
+def _stepwise(part: Population, bias: Tensor, current: Tensor, steps: int) -> Rows:
+    """The same in torch's operations, on int64."""
+    keep, threshold = fx.DECAY_UNITY - part.decay_v, part.vth << fx.ACTIVATION_SHIFT
+    zero = part.reset is Reset.ZERO
+    v = torch.full_like(current[0], part.v_init, dtype=torch.int64)
+    u = torch.zeros_like(v)
+    rho = torch.ones_like(v, dtype=torch.float32)
+    sums = torch.zeros((2, *v.shape), device=v.device)
+    fired, updates = [], 0
+    for t in range(steps):
+        a = current[min(t, len(current) - 1)].to(torch.int64)
+        updates += int(((u != 0) | (v != 0) | (a != 0) | (bias != 0)).sum())
+        u = a << fx.ACTIVATION_SHIFT
+        u -= 2 * fx.STATE_WRAP * (u > fx.STATE_WRAP)
+        u += 2 * fx.STATE_WRAP * (u <= -fx.STATE_WRAP)
+        kept = torch.div(v * keep, fx.DECAY_UNITY, rounding_mode="trunc")
+        y = (kept + u + bias).clamp(-fx.STATE_MAX, fx.STATE_MAX)
+        distance = y - threshold
+        s = distance > 0
+        z = torch.sigmoid(ALPHA * (distance.float() / max(threshold, 64)))
+        sums[0] += s
+        sums[1] += rho * (ALPHA * z * (1 - z))
+        rho = 1 + keep / fx.DECAY_UNITY * (~s if zero else 1) * rho
+        v = torch.where(s, 0 if zero else distance, y)
+        fired.append(s.to(torch.uint8))
+    return torch.stack(fired), sums, v.to(torch.int32), updates

@@ -1,0 +1,210 @@
+"""`Dataset`: labelled samples for training and for testing, and what both must keep.
+
+Small sets are float arrays. Others stay bytes in memory or files on disk and become float units
+batch by batch (`Stored`); indexing either kind gives what a network takes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol, TypeAlias, runtime_checkable
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from spikeport.errors import InputError
+from spikeport.network.network import Input
+from spikeport.network.part_rules import as_array
+from spikeport.runs import batch_shape, check_range, check_scale
+from spikeport.runs.sample_axes import guess
+
+Indices: TypeAlias = NDArray[np.integer[Any]]
+Key: TypeAlias = tuple[int, int]
+"""Seed and epoch, which with the index of a sample decide everything random about it."""
+
+
+class SampleArray(Protocol):
+    """Samples by their index, as an array gives them: `x[:256]` are the first 256.
+
+    A slice or an integer array chooses B samples and gives float32 (B, *shape), or (T, B, *shape)
+    where a sample has its own values for each step. `np.asarray` gives all of them.
+    """
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: slice | Indices, /) -> NDArray[np.float32]: ...
+
+    def __array__(self, dtype: Any = ..., /) -> NDArray[Any]: ...
+
+
+@runtime_checkable
+class Stored(SampleArray, Protocol):
+    """Samples that are kept in a smaller form than float32."""
+
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """As the network's input has it."""
+        ...
+
+    def bounds(self) -> tuple[float, float]:
+        """Lowest and highest value in float units."""
+        ...
+
+    def raw(self, index: Indices, key: Key | None = None) -> NDArray[np.uint8]:
+        """Chosen samples as kept, (B, ...); with `key`, what is left to chance follows from it."""
+        ...
+
+    def floats(self, raw: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """What the network takes of raw samples."""
+        ...
+
+    def take(self, index: slice | Indices) -> Stored:
+        """A data set of the chosen samples only."""
+        ...
+
+    def digest(self) -> bytes:
+        """SHA-256 that tells these samples from others."""
+        ...
+
+
+class Gathered:
+    """Indexing for `Stored` samples, by its `raw` and `floats`."""
+
+    __slots__ = ()
+
+    def __getitem__(self: Stored, index: slice | Indices) -> NDArray[np.float32]:
+        chosen = np.arange(len(self))[index] if isinstance(index, slice) else index
+        return self.floats(self.raw(chosen))
+
+    def __array__(
+        self: Stored, dtype: DTypeLike | None = None, copy: bool | None = None
+    ) -> NDArray[Any]:
+        return self[:].astype(np.float32 if dtype is None else dtype, copy=False)
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Training and held-out samples in float units, with how they become chip integers.
+
+    Attributes:
+        train_x, test_x: an array of numbers, shape (N, *input.shape), finite, made float32 and
+            read-only; or `Stored` samples.
+        train_y, test_y: int64 class of each sample, 0..classes - 1.
+        input: coding, range and scale; x * scale must lie in low..high.
+
+    Raises:
+        InputError: empty, of wrong shape or type, NaN, out of range, or a label out of range.
+    """
+
+    name: str
+    train_x: SampleArray
+    train_y: NDArray[np.int64]
+    test_x: SampleArray
+    test_y: NDArray[np.int64]
+    input: Input
+    classes: int
+
+    def __post_init__(self) -> None:
+        if self.classes < 2:
+            raise InputError(f"data set '{self.name}': {self.classes} classes, needs at least two")
+        for part in ("train", "test"):
+            subject = f"data set '{self.name}': {part}"
+            x = _samples(f"{subject}_x", getattr(self, f"{part}_x"), self.input)
+            y = _labels(f"{subject}_y", getattr(self, f"{part}_y"), len(x), self.classes)
+            object.__setattr__(self, f"{part}_x", x)
+            object.__setattr__(self, f"{part}_y", y)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of the training samples and labels, to tell data sets apart on resuming."""
+        x = self.train_x
+        if isinstance(x, Stored):
+            digest = hashlib.sha256(repr((len(x), self.classes)).encode() + x.digest())
+        else:
+            array = np.asarray(x)
+            digest = hashlib.sha256(repr((array.shape, self.classes)).encode())
+            digest.update(array.tobytes())
+        digest.update(self.train_y.tobytes())
+        return digest.hexdigest()
+
+
+def hold_out(labels: NDArray[np.int64], fraction: float, seed: int) -> tuple[Indices, Indices]:
+    """Indices that are kept and those held out, both rising; of each class about `fraction`.
+
+    Raises:
+        InputError: `fraction` leaves no sample on one side.
+    """
+    total = round(fraction * len(labels))
+    if not 0 < total < len(labels):
+        raise InputError(
+            f"data set: holding out {fraction:g} of {len(labels)} samples leaves one side empty"
+        )
+    held = _drawn(labels, fraction, total, seed)
+    return np.flatnonzero(~held), np.flatnonzero(held)
+
+
+def share_of_classes(labels: NDArray[np.int64], count: int, seed: int) -> Indices:
+    """Sorted indices of `count` samples, drawn by `seed` in proportion to class sizes.
+
+    Of a class with n of the N samples, floor or ceil of n count / N are chosen.
+    """
+    return np.flatnonzero(_drawn(labels, count / len(labels), count, seed))
+
+
+def _drawn(labels: NDArray[np.int64], fraction: float, total: int, seed: int) -> NDArray[np.bool_]:
+    """Mark `total` samples, of each class `fraction` rounded down or up."""
+    classes, sizes = np.unique(labels, return_counts=True)
+    counts = np.floor(fraction * sizes).astype(np.int64)
+    rest = np.argsort(counts - fraction * sizes, kind="stable")[: total - counts.sum()]
+    counts[rest] += 1
+    drawn = np.zeros(len(labels), bool)
+    for label, count in zip(classes.tolist(), counts.tolist(), strict=True):
+        members = np.flatnonzero(labels == label)
+        drawn[np.random.default_rng((seed, label)).permutation(members)[:count]] = True
+    return drawn
+
+
+def _samples(subject: str, value: Any, input: Input) -> SampleArray:
+    if isinstance(value, Stored):
+        return _stored(subject, value, input)
+    x = as_array(subject, value)
+    if x.dtype.kind not in "iufb":
+        raise InputError(f"{subject} has type {x.dtype}, must be numbers")
+    if x.shape[1:] != input.shape or x.ndim == 0:
+        raise InputError(
+            f"{subject} has shape {x.shape}, must be {batch_shape('N', input.shape)}"
+            f"{guess(input.shape, x.shape)}"
+        )
+    if not len(x):
+        raise InputError(f"{subject} is empty (N = 0), needs at least one sample")
+    check_range(input, x, subject)
+    check_scale(input, x, subject)
+    frozen = np.array(x, np.float32, order="C")
+    frozen.setflags(write=False)
+    return frozen
+
+
+def _stored(subject: str, x: Stored, input: Input) -> Stored:
+    if x.sample_shape != input.shape:
+        shape = (len(x), *x.sample_shape)
+        raise InputError(f"{subject} has shape {shape}, must be {batch_shape('N', input.shape)}")
+    if not len(x):
+        raise InputError(f"{subject} is empty (N = 0), needs at least one sample")
+    check_range(input, np.array(x.bounds()), subject)
+    return x
+
+
+def _labels(subject: str, value: Any, count: int, classes: int) -> NDArray[np.int64]:
+    y = np.asarray(value)
+    if y.dtype.kind not in "iu":
+        raise InputError(f"{subject} has type {y.dtype}, must be integers")
+    if y.shape != (count,):
+        raise InputError(f"{subject} has shape {y.shape}, must be ({count},), one per sample")
+    if y.min() < 0 or y.max() >= classes:
+        worst = y.min() if y.min() < 0 else y.max()
+        raise InputError(f"{subject} holds label {worst}, must lie in 0..{classes - 1}")
+    frozen = np.array(y, np.int64)
+    frozen.setflags(write=False)
+    return frozen

@@ -1,0 +1,251 @@
+"""Events of event cameras and cochleas, counted into frames: one frame per time step."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikeport.errors import InputError
+from spikeport.network.network import Coding, Input, Shape
+from spikeport.network.part_rules import MAX_SIDE, choice, integer
+from spikeport.trainer.data.dataset import Gathered, Indices, Key
+
+MAX_COUNT = 255
+MAX_BYTES = 16 * 2**30
+MAX_SPAN_US = 2**47
+"""Longest recording, 4.5 years, so that time * T fits into 64 bits."""
+_log = logging.getLogger(__name__)
+
+
+class Slicing(StrEnum):
+    """What the frames of a recording have alike: their duration or their number of events."""
+
+    TIME = "time"
+    COUNT = "count"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Recording:
+    """Events of one sample in order of time, flat arrays of one length.
+
+    Attributes:
+        x, y: column and row, from 0; y is None for sensors in one dimension.
+        p: channel, 0 (OFF) or 1 (ON), None where there is but one.
+        t: microseconds.
+    """
+
+    x: NDArray[Any]
+    y: NDArray[Any] | None
+    p: NDArray[Any] | None
+    t: NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Binning:
+    """How recordings become frames.
+
+    Event i of n, at t_i, falls into frame floor((t_i - t_0) T / (t_last - t_0 + 1)) of T where
+    frames are equally long, floor(i T / n) where they hold equally many events, and
+    floor((t_i - t_0) / window_us) where a window is given: later events are then dropped. Time
+    counts from the first event of each recording, so any clock will do.
+
+    Attributes:
+        steps: T.
+        window_us: fixed duration of a frame, 0 for none.
+        size: H and W (or length) to which positions are reduced, x * size // W; 0 keeps them.
+            Events that meet in a pixel add up.
+        coding: `graded` feeds counts up to 255, `spikes` whether there was an event at all.
+    """
+
+    steps: int
+    slicing: Slicing = Slicing.TIME
+    window_us: int = 0
+    size: int = 0
+    coding: Coding = Coding.GRADED
+
+    def __post_init__(self) -> None:
+        integer("data: steps (T)", self.steps, 1, 2**16)
+        integer("data: window_us", self.window_us, 0, 2**40)
+        integer("data: size", self.size, 0, MAX_SIDE)
+        object.__setattr__(self, "slicing", choice("data: slicing", Slicing, self.slicing))
+        coding = choice("data: coding", Coding, self.coding)
+        object.__setattr__(self, "coding", coding)
+        if coding is Coding.BIAS:
+            raise InputError("data: coding is 'bias', events are fed as 'graded' or 'spikes'")
+
+    def shape(self, sensor: Shape) -> Shape:
+        """Of a frame from a sensor of shape (C, H, W) or (N,)."""
+        if not self.size:
+            return sensor
+        return (self.size,) if len(sensor) == 1 else (sensor[0], self.size, self.size)
+
+    def input(self, sensor: Shape) -> Input:
+        """The network input of such frames; x = count."""
+        high = 1 if self.coding is Coding.SPIKES else MAX_COUNT
+        return Input("input", self.shape(sensor), self.coding, 0, high, scale=1.0)
+
+    def frame_of(self, t: NDArray[Any]) -> NDArray[np.int64]:
+        """Frame of each event; T and above for those that are dropped."""
+        if not len(t):
+            return np.zeros(0, np.int64)
+        times = t.astype(np.int64)
+        since: NDArray[np.int64] = times - times[0]
+        if self.window_us:
+            return since // self.window_us
+        if self.slicing is Slicing.COUNT:
+            return np.arange(len(t)) * self.steps // len(t)
+        return since * self.steps // (int(since[-1]) + 1)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EventFrames(Gathered):
+    """Event counts in memory, uint8 (N, T, *sample_shape); samples come as (T, B, *shape)."""
+
+    counts: NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.counts)
+
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """Of one frame."""
+        return self.counts.shape[2:]
+
+    def bounds(self) -> tuple[float, float]:
+        """Lowest and highest count."""
+        return 0.0, float(self.counts.max(initial=0))
+
+    def raw(self, index: Indices, key: Key | None = None) -> NDArray[np.uint8]:
+        """(B, T, *sample_shape) counts; nothing is left to chance."""
+        return self.counts[index]
+
+    def floats(self, raw: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Counts as floats, (T, B, *sample_shape)."""
+        return np.ascontiguousarray(raw.swapaxes(0, 1), np.float32)
+
+    def take(self, index: slice | Indices) -> EventFrames:
+        """A data set of the chosen samples only."""
+        return EventFrames(self.counts[index])
+
+    def digest(self) -> bytes:
+        """SHA-256 of all counts."""
+        digest = hashlib.sha256(repr(self.counts.shape).encode())
+        digest.update(np.ascontiguousarray(self.counts).data)
+        return digest.digest()
+
+
+def bin_recordings(
+    subject: str, recordings: Iterable[Recording], count: int, sensor: Shape, binning: Binning
+) -> EventFrames:
+    """Count the events of `count` recordings into frames.
+
+    Counts above 255 (or 1 for spike coding) are capped. Warnings are logged for events left out
+    (too late for the window, or capped) and for recordings and frames without events.
+
+    Args:
+        sensor: (C, H, W) or (N,), with events within it.
+
+    Raises:
+        InputError: an event lies outside of the sensor or is earlier than the one before, there are
+            no events, or the frames would take more than MAX_BYTES.
+    """
+    shape = binning.shape(sensor)
+    if (size := count * binning.steps * prod(shape)) > MAX_BYTES:
+        raise InputError(
+            f"{subject}: {count} recordings of {binning.steps} frames of {shape} take {size} "
+            f"bytes, the limit is {MAX_BYTES}; a smaller `size` or fewer steps need less"
+        )
+    frames = np.zeros((count, binning.steps, *shape), np.uint8)
+    cap = 1 if binning.coding is Coding.SPIKES else MAX_COUNT
+    loss = _Loss()
+    for number, recording in enumerate(recordings):
+        cell = _cells(f"{subject}: recording {number}", recording, sensor, shape)
+        frame = binning.frame_of(recording.t)
+        kept = frame < binning.steps
+        flat = frame[kept] * prod(shape) + cell[kept]
+        counted = np.bincount(flat, minlength=binning.steps * prod(shape))
+        frames[number] = np.minimum(counted, cap).reshape(frames.shape[1:])
+        loss.add(len(frame), len(flat), int(np.maximum(counted - MAX_COUNT, 0).sum()))
+    frames.setflags(write=False)
+    loss.warn(subject, frames, binning)
+    return EventFrames(frames)
+
+
+@dataclass(slots=True)
+class _Loss:
+    """Events lost by counting them into frames, over all recordings."""
+
+    recordings: int = 0
+    empty: int = 0
+    events: int = 0
+    late: int = 0
+    capped: int = 0
+
+    def add(self, events: int, kept: int, capped: int) -> None:
+        self.recordings += 1
+        self.empty += not events
+        self.events += events
+        self.late += events - kept
+        self.capped += capped
+
+    def warn(self, subject: str, frames: NDArray[np.uint8], binning: Binning) -> None:
+        """Log a warning for everything that was left out.
+
+        Raises:
+            InputError: no recording holds an event.
+        """
+        if not self.events:
+            raise InputError(f"{subject}: none of {self.recordings} recordings holds an event")
+        if self.empty:
+            _log.warning(
+                "%s: %d of %d recordings hold no event", subject, self.empty, self.recordings
+            )
+        if self.late:
+            _log.warning(
+                "%s: %d of %d events (%.3g %%) are left out: they come later than T x window_us = "
+                "%d x %d us after the first event of their recording",
+                subject, self.late, self.events, 100 * self.late / self.events,
+                binning.steps, binning.window_us,
+            )  # fmt: skip
+        if self.capped and binning.coding is Coding.GRADED:
+            _log.warning(
+                "%s: %d of %d events are left out: a pixel counts at most %d per frame",
+                subject, self.capped, self.events, MAX_COUNT,
+            )  # fmt: skip
+        used = np.flatnonzero(frames.any(axis=(0, *range(2, frames.ndim))))
+        if (idle := binning.steps - 1 - used[-1]) and self.events >= binning.steps:
+            _log.warning(
+                "%s: the last %d of %d frames are empty in every recording; are times in "
+                "microseconds?", subject, idle, binning.steps,
+            )  # fmt: skip
+
+
+def _cells(subject: str, events: Recording, sensor: Shape, shape: Shape) -> NDArray[np.int64]:
+    """Flat index of each event within a frame of `shape`."""
+    if (back := events.t[1:] < events.t[:-1]).any():
+        raise InputError(
+            f"{subject}: event {int(np.argmax(back)) + 1} is earlier than the one before"
+        )
+    if len(events.t) and (span := int(events.t[-1]) - int(events.t[0])) >= MAX_SPAN_US:
+        raise InputError(
+            f"{subject}: its {len(events.t)} events span {span} us, must be less than "
+            f"{MAX_SPAN_US} (4.5 years); the first is at {events.t[0]}"
+        )
+    names = ("x",) if len(sensor) == 1 else ("p", "y", "x")
+    flat = np.zeros(len(events.t), np.int64)
+    for name, limit, size in zip(names, sensor, shape, strict=True):
+        given = getattr(events, name)
+        position = np.zeros(len(flat), np.int64) if given is None else given.astype(np.int64)
+        if len(position) and (position.min() < 0 or position.max() >= limit):
+            worst = position.min() if position.min() < 0 else position.max()
+            raise InputError(f"{subject}: {name} is {worst}, must lie in 0..{limit - 1}")
+        flat = flat * size + position * size // limit
+    return flat

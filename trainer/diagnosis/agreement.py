@@ -1,0 +1,82 @@
+"""Rate-based gradients beside those of backpropagation through time, layer by layer."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from spikeport.errors import InputError
+from spikeport.trainer.network import SpikingNetwork
+from spikeport.trainer.network.layers import Map
+from spikeport.trainer.rules import Rule
+
+WHOLE = "all weights"
+"""Name that stands for the whole network among its layers."""
+STEPS = (1, 2, 4, 8)
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """Two gradients of a layer's weight: rate-based, and through time in the same mode.
+
+    Attributes:
+        depth: place of the layer among those with weights, from 1; 0 for all weights together.
+        steps: T.
+        ratio: of their norms, the rate-based one not divided by T.
+    """
+
+    layer: str
+    depth: int
+    steps: int
+    cosine: float
+    ratio: float
+
+
+def agreement(
+    network: SpikingNetwork, x: Tensor, y: Tensor, steps: Iterable[int] = STEPS
+) -> tuple[Agreement, ...]:
+    """Rate-based gradients of the cross-entropy beside those through time, for several T.
+
+    Args:
+        x: (B, *shape), or (T, B, *shape) of which the first steps are taken.
+        y: classes (B,).
+
+    Raises:
+        InputError: x has fewer steps than asked for.
+    """
+    single = network.rule.single_step
+    rules = (Rule.RATE_S, Rule.BPTT_S) if single else (Rule.RATE_M, Rule.BPTT_M)
+    timed = x.ndim == 2 + len(network.input.shape)
+    found = []
+    for count in steps:
+        if timed and count > len(x):
+            raise InputError(f"agreement: {count} steps asked for, the samples have {len(x)}")
+        part = x[:count] if timed else x
+        ours, theirs = (_gradients(network, part, y, count, rule) for rule in rules)
+        whole = [torch.cat([g.flatten() for g in gs.values()]) for gs in (ours, theirs)]
+        pairs = {WHOLE: whole} | {layer: [ours[layer], theirs[layer]] for layer in ours}
+        for depth, (layer, (one, two)) in enumerate(pairs.items()):
+            ratio = float(one.norm() / two.norm())
+            found.append(Agreement(layer, depth, count, cosine(one, two), ratio))
+    return tuple(found)
+
+
+def _gradients(
+    network: SpikingNetwork, x: Tensor, y: Tensor, steps: int, rule: Rule
+) -> dict[str, Tensor]:
+    """Of the weights of convolutions and linear layers, by layer; the loss whole."""
+    nodes = copy.deepcopy(network.nodes)
+    changed = SpikingNetwork(network.input, nodes, steps, rule).train()
+    weights = {n.name: n.op.weight for n in nodes if isinstance(n.op, Map)}
+    loss = functional.cross_entropy(changed(x), y)
+    return dict(zip(weights, torch.autograd.grad(loss, list(weights.values())), strict=True))
+
+
+def cosine(one: Tensor, two: Tensor) -> float:
+    """Of the angle between two tensors of equal shape; 0 where one is zero."""
+    return float(functional.cosine_similarity(one.flatten(), two.flatten(), dim=0))

@@ -1,0 +1,142 @@
+"""How well rate-based gradients stand for those through time, on a user's own network and data.
+
+`activity` is what fires, `agreement` compares the two gradients, `independence` measures what the
+assumptions behind one of them cost, `shuffle` what the order of spikes is worth. Networks are
+copied, so nothing here changes them.
+
+Source: Yu et al., NeurIPS 2024, arXiv 2410.11488.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from spikeport.errors import InputError
+from spikeport.runs import check_labels
+from spikeport.trainer.chip import AnyNetwork, ChipNetwork
+from spikeport.trainer.diagnosis.agreement import STEPS, Agreement, agreement
+from spikeport.trainer.diagnosis.independence import Independence, independence
+from spikeport.trainer.diagnosis.shuffle import ShuffleTest, shuffle_test
+from spikeport.trainer.network import SpikingNetwork, check_input
+from spikeport.trainer.rules import Rule
+
+PROBE = 64
+"""Samples that gradients are compared on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """Spikes of a layer of neurons over a batch.
+
+    Attributes:
+        rate: spikes per neuron and step.
+        silent: share of neurons that never fire.
+        histogram: share of (sample, neuron) pairs by spike count 0..T.
+    """
+
+    layer: str
+    rate: float
+    silent: float
+    histogram: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """All of it; plain data.
+
+    Attributes:
+        steps: T of the network.
+        rule: that it is trained by; gradients are compared in the same mode.
+        shuffle: over all samples.
+        probed: so many of them, the first, gave all that follows.
+    """
+
+    steps: int
+    rule: Rule
+    shuffle: ShuffleTest
+    probed: int
+    activity: tuple[Activity, ...]
+    agreement: tuple[Agreement, ...]
+    independence: tuple[Independence, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON; what is not finite (as where a layer has no gradient) as null."""
+        plain: dict[str, Any] = _finite(asdict(self))
+        return plain
+
+
+def diagnose(
+    network: AnyNetwork,
+    x: Tensor | NDArray[np.float32],
+    y: Tensor | NDArray[np.int64],
+    steps: Iterable[int] | None = None,
+) -> Diagnosis:
+    """How faithful the rate-based view is of this network on these samples.
+
+    Args:
+        x: (B, *shape) or (T, B, *shape). Accuracies are of all of them; gradients and firing, whose
+            memory grows with samples and steps, of the first `PROBE`.
+        y: classes (B,).
+        steps: values of T at which gradients are compared; by default those of `STEPS` that the
+            samples allow, and the network's own.
+
+    Raises:
+        InputError: samples do not fit the network, or have fewer steps than asked for; or it
+            computes in chip integers, through which BPTT has no gradient.
+    """
+    if isinstance(network, ChipNetwork):
+        raise InputError("diagnose: the network is in chip arithmetic, take the float one before")
+    x, y = torch.asarray(x, copy=True), torch.asarray(y, copy=True)
+    check_input(network.input, network.steps, x)
+    timed = network.time_major(x)
+    if not len(y) or timed.shape[1] != len(y):
+        raise InputError(f"diagnose: {timed.shape[1]} samples and {len(y)} labels, must be as many")
+    check_labels("diagnose", int(y.max()), network.classes)
+    if steps is None:
+        most = network.steps if len(timed) > 1 else max(STEPS)
+        steps = sorted({network.steps, *(count for count in STEPS if count <= most)})
+    part, labels = timed[:, :PROBE], y[:PROBE]
+    given = part if len(timed) > 1 else part[0]
+    return Diagnosis(
+        steps=network.steps,
+        rule=network.rule,
+        shuffle=shuffle_test(network, x, y),
+        probed=len(labels),
+        activity=activity(network, given),
+        agreement=agreement(network, given, labels, steps),
+        independence=independence(network, given, labels),
+    )
+
+
+def activity(network: SpikingNetwork, x: Tensor) -> tuple[Activity, ...]:
+    """Firing of every LIF layer in a training pass on x (B, *shape) or (T, B, *shape)."""
+    network = copy.deepcopy(network).train()
+    network.rule = Rule.RATE_S if network.rule.single_step else Rule.RATE_M
+    _, record = network.spiking_pass(x)
+    found = []
+    for layer, rate in record.rates.items():
+        counts = (rate * network.steps).round().long()
+        shares = torch.bincount(counts.flatten(), minlength=network.steps + 1) / counts.numel()
+        silent = float((counts == 0).all(0).float().mean())
+        found.append(Activity(layer, float(rate.mean()), silent, tuple(shares.tolist())))
+    return tuple(found)
+
+
+def _finite(value: Any) -> Any:
+    match value:
+        case dict():
+            return {key: _finite(part) for key, part in value.items()}
+        case tuple() | list():
+            return [_finite(part) for part in value]
+        case float():
+            return value if math.isfinite(value) else None
+    return value

@@ -1,0 +1,98 @@
+"""What rate-based backpropagation's assumptions of independence over time cost, layer by layer.
+
+    neurons  E_t[delta_t e_t] = E_t[delta_t] E_t[e_t],  e_t = rho_t ds_t/du_t, delta_t = dL/ds_t
+    weights  E_t[delta_t s_t^T] = E_t[delta_t] E_t[s_t]^T,  delta_t = dL/dx_t of a weighted sum x_t
+
+The deltas are those of backpropagation through time, as in section 4.3 and figure 3 of the source.
+
+Source: Yu et al., NeurIPS 2024, arXiv 2410.11488.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.grad import conv1d_weight, conv2d_weight
+
+from spikeport.trainer.diagnosis.agreement import cosine
+from spikeport.trainer.network import SpikingNetwork
+from spikeport.trainer.network.layers import Map
+from spikeport.trainer.network.network import Node
+from spikeport.trainer.network.passes import Training, run
+from spikeport.trainer.neurons import LIF, charge_and_fire
+from spikeport.trainer.neurons.steps import reset_slope, surrogate
+from spikeport.trainer.rules import Rule
+
+
+@dataclass(frozen=True, slots=True)
+class Independence:
+    """The mean of products over time, and the product of means that stands for it.
+
+    Attributes:
+        kind: "neurons" or "weights" (module docstring).
+        error: norm of their difference over the norm of the first.
+    """
+
+    layer: str
+    kind: str
+    error: float
+    cosine: float
+
+
+def independence(network: SpikingNetwork, x: Tensor, y: Tensor) -> tuple[Independence, ...]:
+    """What the two assumptions of the module docstring cost, layer by layer."""
+    network = copy.deepcopy(network).train()
+    network.rule = Rule.BPTT_M
+    layers = Training(network)
+    seen: list[tuple[Node, Tensor, Tensor]] = []
+
+    def watch(node: Node, given: Tensor, steps: int) -> Tensor:
+        out = layers(node, given, steps)
+        if isinstance(node.op, LIF | Map) and out.requires_grad:
+            out.retain_grad()
+            seen.append((node, given.detach(), out))
+        return out
+
+    timed = network.time_major(x).expand(network.steps, -1, *network.input.shape)
+    loss = functional.cross_entropy(run(network, timed, watch), y)
+    loss.backward()  # type: ignore[no-untyped-call]
+    found = []
+    for node, given, out in seen:
+        delta = out.grad
+        if delta is None:  # it does not lead to the scores
+            continue
+        if isinstance(node.op, LIF):
+            kind, response = "neurons", responses(node.op, given)
+            joint, apart = (delta * response).mean(0), delta.mean(0) * response.mean(0)
+        else:
+            assert isinstance(node.op, Map)  # watch() keeps no others
+            kind = "weights"
+            joint = _products(node.op, given.flatten(0, 1), delta.flatten(0, 1)) / len(given)
+            apart = _products(node.op, given.mean(0), delta.mean(0))
+        error = float((joint - apart).norm() / joint.norm())
+        found.append(Independence(node.name, kind, error, cosine(joint, apart)))
+    return tuple(found)
+
+
+def responses(lif: LIF, current: Tensor) -> Tensor:
+    """e_t = rho_t ds_t/du_t, (T, B, ...)."""
+    rho, responses = torch.ones_like(current[0]), []
+    for _, u, s in charge_and_fire(lif, current, len(current)):
+        slope = surrogate(lif, u)
+        responses.append(rho * slope)
+        rho = 1 + lif.decay * reset_slope(lif, u, s, slope) * rho
+    return torch.stack(responses)
+
+
+def _products(op: Map, given: Tensor, delta: Tensor) -> Tensor:
+    """Sum over samples of delta s^T: the gradient of the weight, (N, ...) both."""
+    if isinstance(op, nn.Linear):
+        return delta.T @ given.flatten(1)
+    weight = conv1d_weight if isinstance(op, nn.Conv1d) else conv2d_weight
+    return weight(  # type: ignore[no-untyped-call, no-any-return]
+        given, op.weight.shape, delta, op.stride, op.padding, op.dilation, op.groups
+    )

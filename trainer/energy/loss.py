@@ -1,0 +1,182 @@
+"""Energy as part of the loss: a penalty on it, and a budget.
+
+    L = CE + penalty E / E_ceiling + WEIGHT h(ln((E - E_silent) / (aim - E_silent)))
+
+E is the batch's mean energy per sample (`EnergyModel`) and E_ceiling what the same network would
+spend if every neuron sent a message at every step, so that the penalty has no unit and means the
+same for every network and profile. aim is AIM times the budget, E_silent what is spent without any
+spike: what spikes take is compared with what they may take. The logarithm makes halving it as dear
+from anywhere, so that a start far above the budget does not silence the network at once. h is zero
+within the aim, rises as a parabola up to SOFT and has slope 1 from there: steep enough to keep a
+budget, and gentle where it is nearly kept, so that a run settles there. Nothing here has a state;
+runs resume bit for bit.
+
+E counts the training pass: neurons as batch statistics and dropout make them fire, and with T N
+updates where the pass has not counted them. What the trained network spends on other samples
+differs by some per cent; AIM leaves room for that.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from spikeport.energy import HardwareProfile, Wiring, wiring
+from spikeport.errors import InputError
+from spikeport.trainer.chip import AnyNetwork, ChipNetwork
+from spikeport.trainer.config import TrainConfig
+from spikeport.trainer.energy.model import EnergyModel, energy_model, message_rate
+from spikeport.trainer.measure.chip_evaluation import fan_outs
+from spikeport.trainer.measure.events import Delivery
+from spikeport.trainer.measure.topology import float_wiring, populations, routes, unbiased
+from spikeport.trainer.network import Record, SpikingNetwork, deployable
+from spikeport.trainer.ranks import sum_over_ranks
+
+AIM = 0.97
+WEIGHT = 2.0
+SOFT = 0.2
+LEAST = 0.01
+"""Share of the aim that spikes may take at least, where silent neurons seem to need it all."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EnergyLoss:
+    """What energy adds to the loss.
+
+    Attributes:
+        model: of the network with its weights as they are when it is called.
+        penalty: weight of E / E_ceiling.
+        budget_uj: per sample; None for none.
+    """
+
+    model: Callable[[], EnergyModel]
+    penalty: float
+    budget_uj: float | None
+
+    def __call__(self, network: AnyNetwork, x: Tensor, record: Record, part: float) -> Tensor:
+        """A term with the gradient of the above, in µJ times a slope; its value has no meaning.
+
+        Args:
+            x: samples of this process.
+            record: with differentiable rates and maxima.
+            part: share of the batch that they are; gradients are summed over processes.
+        """
+        model = self.model()
+        heard = {network.input.name: _heard(network, x)}
+        energy = part * model(heard | dict(record.rates) | dict(record.maxima), record.updates)
+        slope = self.penalty / model.ceiling_uj
+        if self.budget_uj is not None:
+            aim = AIM * self.budget_uj
+            silent = part * model.silent_uj(heard, record.updates)
+            spent, fixed = sum_over_ranks(torch.stack([energy.detach(), silent])).tolist()
+            room = max(aim - fixed, LEAST * aim)
+            excess = math.log(max((spent - fixed) / room, 1.0))
+            slope += WEIGHT / max(spent - fixed, room) * min(excess / SOFT, 1.0)
+        return slope * energy
+
+
+def energy_loss(
+    config: TrainConfig,
+    network: AnyNetwork,
+    profile: HardwareProfile,
+    samples: NDArray[np.float32],
+) -> EnergyLoss | None:
+    """The energy terms that `config` asks for, None without any.
+
+    Args:
+        samples: some of the training samples, (B, *shape) or (T, B, *shape).
+
+    Raises:
+        InputError: no chip can run the network, or the budget is too small even for neurons that
+            never spike.
+    """
+    if config.energy_budget_uj is None and not config.energy_penalty:
+        return None
+    try:
+        model = model_of(network, profile)
+    except InputError as error:
+        raise InputError(f"training: energy cannot be part of the loss; {error}") from error
+    if config.energy_budget_uj is not None:
+        x = torch.tensor(samples)
+        made = model()
+        heard = {network.input.name: _heard(network, x)}
+        floor = float(made.silent_uj(heard, dict.fromkeys(_unbiased(network), 0)))
+        if config.energy_budget_uj <= floor:
+            raise InputError(
+                f"training: energy_budget_uj is {config.energy_budget_uj:g}, but without one spike "
+                f"the network takes {floor:.3g} µJ per sample ({profile.name}) for its input and "
+                "visits of its neurons; fewer steps or smaller widths take less"
+            )
+    return EnergyLoss(model, config.energy_penalty, config.energy_budget_uj)
+
+
+def _heard(network: AnyNetwork, x: Tensor) -> Tensor:
+    """Messages per step of the input, as the network rounds it."""
+    sent = network.messages(x) if isinstance(network, ChipNetwork) else x
+    return message_rate(sent, network.input.shape)
+
+
+def _unbiased(network: AnyNetwork) -> tuple[str, ...]:
+    """Neurons that can rest without messages."""
+    if not isinstance(network, ChipNetwork):
+        return unbiased(deployable(network))
+    biases = network.integers().biases
+    return tuple(name for name, (mantissa, _) in biases.items() if not bool(mantissa.any()))
+
+
+def model_of(network: AnyNetwork, profile: HardwareProfile) -> Callable[[], EnergyModel]:
+    """Gives the energy model of a network as its weights are.
+
+    It is made once if the zero weights of every connection are charged, else at every call.
+
+    Raises:
+        InputError: lists every layer that neurons and weighted connections cannot express.
+    """
+    wired, make = (
+        _chip_maker(network, profile)
+        if isinstance(network, ChipNetwork)
+        else _float_maker(network, profile)
+    )
+    if any(profile.charged(link.kind, "nominal", True, False) for link in wired.links.values()):
+        return make
+    made = make()
+    return lambda: made
+
+
+def _float_maker(
+    network: SpikingNetwork, profile: HardwareProfile
+) -> tuple[Wiring, Callable[[], EnergyModel]]:
+    chip = deployable(network)
+    wired, ways = float_wiring(chip), routes(chip)
+    input = {chip.input.name: chip.input.shape}
+
+    def make() -> EnergyModel:
+        deliveries = [
+            Delivery(way.source, way.connection.name, way.reached(chip.shapes[way.source]))
+            for way in ways
+        ]
+        return energy_model(wired, deliveries, input, populations(chip), chip.steps, profile)
+
+    return wired, make
+
+
+def _chip_maker(
+    network: ChipNetwork, profile: HardwareProfile
+) -> tuple[Wiring, Callable[[], EnergyModel]]:
+    template = network.template
+    wired = wiring(template)
+    input = {network.input.name: network.input.shape}
+    shapes = {part.name: part.shape for part in template.populations}
+
+    def make() -> EnergyModel:
+        reached = fan_outs(network)
+        deliveries = [Delivery(c.source, c.name, reached[c.name]) for c in template.synapses]
+        return energy_model(wired, deliveries, input, shapes, template.steps, profile)
+
+    return wired, make

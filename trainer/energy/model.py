@@ -1,0 +1,153 @@
+"""Dynamic energy as a differentiable function of firing rates: `EnergyModel`.
+
+Events are linear in the rates, so energy is too. Per sample, at a profile's nominal prices, with r
+the messages per step of neuron i of source s, N neurons and U updates of population p:
+
+    E = T sum_si r_si c_si + sum_p (e_visit T N_p + e_update U_p)
+    c_si = e_fire + sum over connections (e_syn fan-out_i + e_packet + hops e_hop)
+
+For an input there is no e_fire. Fan-outs are those that the nominal level charges for each storage
+format (`HardwareProfile.charged`), so they change when weights become zero. This is
+`estimate_energy(...).dynamic.nominal / samples` for counts that follow from the same rates.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from spikeport.energy import HardwareProfile, Wiring
+from spikeport.errors import InputError
+from spikeport.network.network import Shape
+from spikeport.trainer.measure.events import Delivery
+
+PJ_PER_UJ = 1e6
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EnergyModel:
+    """What events cost in one network on one chip; called with rates.
+
+    Attributes:
+        steps: T.
+        message_pj: c by source, float64 of the source's shape, or a single value where the neurons
+            reach no synapses.
+        inputs: which sources are inputs.
+        sizes: neurons per population.
+        visit_pj, update_pj: prices per neuron and step.
+    """
+
+    steps: int
+    message_pj: Mapping[str, Tensor]
+    inputs: tuple[str, ...]
+    sizes: Mapping[str, int]
+    visit_pj: float
+    update_pj: float
+
+    def __call__(
+        self, rates: Mapping[str, Tensor], updates: Mapping[str, int] | None = None
+    ) -> Tensor:
+        """Mean dynamic energy per sample, µJ, float64 without dimensions; differentiable in rates.
+
+        Args:
+            rates: by source, messages per neuron and step, (B, *shape): spikes, or the share of
+                values that are not zero (`message_rate`). Populations that reach no synapses may
+                be left out if they do not spike, as a readout of membranes.
+            updates: neuron-steps over all B samples, by population; where one is not given, all
+                its T N B visits count. That is exact wherever every neuron has a bias.
+
+        Raises:
+            InputError: a source that reaches synapses has no rate.
+        """
+        for name, cost in self.message_pj.items():
+            if cost.ndim and name not in rates:
+                raise InputError(f"energy: source '{name}' has no rate")
+        sending = [name for name in self.message_pj if name in rates]
+        return self._total_uj(rates, sending, updates or {})
+
+    def silent_uj(
+        self, rates: Mapping[str, Tensor], updates: Mapping[str, int] | None = None
+    ) -> Tensor:
+        """As above if no neuron spiked: messages of inputs, visits and updates."""
+        return self._total_uj(rates, self.inputs, updates or {})
+
+    @property
+    def ceiling_uj(self) -> float:
+        """Energy per sample if every neuron sent a message at every step."""
+        sent = sum(
+            float(cost.sum()) * (1 if cost.ndim else self.sizes[name])
+            for name, cost in self.message_pj.items()
+        )
+        return (self.steps * sent + self._neurons_pj(1, {})) / PJ_PER_UJ
+
+    def _total_uj(
+        self, rates: Mapping[str, Tensor], sources: Iterable[str], updates: Mapping[str, int]
+    ) -> Tensor:
+        spent, samples = torch.zeros((), dtype=torch.float64), 1
+        for name in sources:
+            rate = rates[name]
+            samples = len(rate)
+            cost = self.message_pj[name].to(rate.device)
+            spent = spent.to(rate.device) + (rate.sum(0, dtype=torch.float64) * cost).sum()
+        return (self.steps * spent / samples + self._neurons_pj(samples, updates)) / PJ_PER_UJ
+
+    def _neurons_pj(self, samples: int, updates: Mapping[str, int]) -> float:
+        """Of visits and updates, per sample."""
+        visits = {name: self.steps * size for name, size in self.sizes.items()}
+        updated = sum(updates.get(name, samples * visits[name]) for name in visits)
+        return self.visit_pj * sum(visits.values()) + self.update_pj * updated / samples
+
+
+def energy_model(
+    wired: Wiring,
+    deliveries: Iterable[Delivery],
+    inputs: Mapping[str, Shape],
+    populations: Mapping[str, Shape],
+    steps: int,
+    profile: HardwareProfile,
+) -> EnergyModel:
+    """Prices of every event of a network of T = `steps`.
+
+    Args:
+        deliveries: every source of every connection, with fan-outs.
+        inputs, populations: shapes by name; populations that never spike belong here too.
+
+    Raises:
+        InputError: a connection is without deliveries, or a delivery without connection or source.
+    """
+    price = {key: found.nominal.value for key, found in profile.energy_pj.items()}
+    packet = price.get("packet", 0.0)
+    if "packet" in price and profile.hops_per_packet is not None:
+        packet += price.get("hop", 0.0) * profile.hops_per_packet.nominal.value
+    costs = {name: torch.tensor(price.get("fire", 0.0)).double() for name in populations}
+    costs |= {name: torch.zeros(shape, dtype=torch.float64) for name, shape in inputs.items()}
+    bare = set(wired.links)
+    for delivery in deliveries:
+        name, source = delivery.connection, delivery.source
+        if name not in wired.links or source not in costs:
+            raise InputError(f"energy: '{source}' to '{name}' is not in the network")
+        reached, link = delivery.reached, wired.links[name]
+        synapses = profile.charged(link.kind, "nominal", reached.nonzero, reached.stored)
+        each = price.get(f"synapse_{link.kind}", 0.0)
+        costs[source] = costs[source].to(synapses.device) + (each * synapses.double() + packet)
+        bare.discard(name)
+    if bare:
+        raise InputError(f"energy: connection '{min(bare)}' has no deliveries")
+    return EnergyModel(
+        steps=steps,
+        message_pj=costs,
+        inputs=tuple(inputs),
+        sizes={name: math.prod(shape) for name, shape in populations.items()},
+        visit_pj=price.get("visit", 0.0),
+        update_pj=price.get("update", 0.0),
+    )
+
+
+def message_rate(x: Tensor, shape: Shape) -> Tensor:
+    """Messages per step of an input of `shape`: (B, *shape) of samples (B, ...) or (T, B, ...)."""
+    present = (x != 0).to(torch.float32)
+    return present.mean(0) if x.ndim > len(shape) + 1 else present

@@ -1,0 +1,5 @@
+"""The training loop: starting and resuming a run, steps, checkpoints and logs."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,103 @@
+"""Distillation: training towards what a trained network answers, beside the labels.
+
+    L = CE(scores, (1 - a) onehot(y) + a softmax(teacher's scores))
+
+with a the `distillation` of a configuration. Where a network is trained on after its weights were
+rounded, the one that it came from says more of a changed sample than its label does: labels alone
+are soon fitted too well. Hinton, Vinyals & Dean, arXiv 1503.02531; for weights of few bits
+Mishra & Marr, arXiv 1711.05852.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from spikeport.errors import InputError
+from spikeport.trainer.chip import AnyNetwork, ChipNetwork, takes
+from spikeport.trainer.config import TrainConfig
+from spikeport.trainer.data import Dataset
+from spikeport.trainer.loop.start import Start, network_of
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Teacher:
+    """A network that stays as it is, and how much its answers weigh.
+
+    Attributes:
+        digest: tells it from other networks.
+    """
+
+    network: AnyNetwork
+    weight: float
+    digest: str
+
+    @torch.no_grad()
+    def targets(self, x: Tensor, y: Tensor) -> Tensor:
+        """Class probabilities (B, N) to train towards, of samples and their labels.
+
+        The teacher computes in the precision of the pass around it.
+        """
+        scores = self.network.inference(x)
+        soft = scores.to(torch.promote_types(scores.dtype, torch.float32)).softmax(1)
+        return torch.lerp(functional.one_hot(y, soft.shape[1]).to(soft.dtype), soft, self.weight)
+
+
+def find_teacher(config: TrainConfig, data: Dataset, given: Start | None) -> Teacher | None:
+    """The teacher that `config` asks for, None if it asks for none.
+
+    Raises:
+        InputError: there is none, or it answers to other samples or with other classes.
+    """
+    if not config.distillation:
+        return None
+    if given is None:
+        raise InputError(
+            f"training: distillation is {config.distillation}, needs a teacher, a trained network "
+            "(--from CHECKPOINT)"
+        )
+    network = copy.deepcopy(network_of(given)).cpu().eval().requires_grad_(requires_grad=False)
+    subject = "teacher" if isinstance(given, AnyNetwork) else str(given)
+    if not takes(network, data.input):
+        raise InputError(f"{subject}: takes {network.input}, the samples are {data.input}")
+    try:
+        answer = network.inference(torch.tensor(data.train_x[:1]))
+    except InputError as error:
+        raise InputError(f"{subject}: {error}") from None
+    if answer.shape[1] != data.classes:
+        raise InputError(
+            f"{subject}: tells {answer.shape[1]} classes apart, the data has {data.classes}"
+        )
+    return Teacher(network, config.distillation, digest(network))
+
+
+def check_learns(config: TrainConfig, network: AnyNetwork, teacher: Teacher | None) -> None:
+    """Refuse a teacher that can teach nothing.
+
+    Raises:
+        InputError: it is the network that training begins with, and the loss is its answers alone.
+    """
+    asked = config.energy_penalty or config.energy_budget_uj is not None
+    if teacher is None or config.distillation < 1 or asked:
+        return
+    if teacher.digest == digest(network):
+        raise InputError(
+            "teacher: is the network that training starts from, which with distillation 1 leaves "
+            "nothing to learn; name another teacher or take less distillation"
+        )
+
+
+def digest(network: AnyNetwork) -> str:
+    """Of all that decides a network's answers."""
+    if isinstance(network, ChipNetwork):
+        return network.deployed().content_hash
+    found = hashlib.sha256(f"{network.input} {network.steps} {network.nodes}".encode())
+    for name, value in network.state_dict().items():
+        found.update(f"{name} {value.dtype}".encode())
+        found.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return found.hexdigest()

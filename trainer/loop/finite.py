@@ -1,0 +1,42 @@
+"""Stopping a training run that is no longer finite, with the layer in which it began."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from spikeport.errors import InputError
+from spikeport.trainer.chip import AnyNetwork
+from spikeport.trainer.network import Record
+
+
+def check_finite(network: AnyNetwork, loss: Tensor, record: Record, epoch: int) -> None:
+    """Stop before the weights take a step that is not finite; `epoch` counts from 0.
+
+    A NaN charge never spikes, so it can hide behind a finite loss; its gradient cannot.
+
+    Raises:
+        InputError: naming the layer in which it began.
+    """
+    gradients = [p.grad for p in network.parameters() if p.grad is not None]
+    norm = torch.stack([gradient.abs().max() for gradient in gradients]).sum()
+    if torch.isfinite(loss + norm):
+        return
+    what, layer = _origin(network, loss, record)
+    raise InputError(
+        f"training: {what} in epoch {epoch + 1}, first in layer '{layer}', is NaN or infinite; "
+        "a lower lr may help"
+    )
+
+
+def _origin(network: AnyNetwork, loss: Tensor, record: Record) -> tuple[str, str]:
+    for name in network.layer_names:
+        if not record.finite(name):
+            return "activation", name
+    if not torch.isfinite(loss):
+        return "loss", network.output
+    for name in reversed(network.layer_names):
+        gradients = [p.grad for p in network.parameters_of(name) if p.grad is not None]
+        if not all(bool(gradient.isfinite().all()) for gradient in gradients):
+            return "gradient", name
+    return "gradient", network.output

@@ -1,0 +1,70 @@
+"""Going on from a checkpoint: only with the same run, and with its best epoch beside it."""
+
+from __future__ import annotations
+
+import dataclasses
+from os import PathLike
+
+from spikeport.errors import InputError
+from spikeport.text import quoted
+from spikeport.trainer.chip import AnyNetwork, takes
+from spikeport.trainer.config import TrainConfig
+from spikeport.trainer.data import Dataset
+from spikeport.trainer.loop.checkpoint import Checkpoint, EpochRecord, best_path, load_checkpoint
+
+
+def check_same_run(
+    path: str, state: Checkpoint, config: TrainConfig, data: Dataset, teacher: str | None = None
+) -> None:
+    """Refuse a checkpoint of another configuration, of other data, or of another teacher's digest.
+
+    Raises:
+        InputError: naming what differs.
+    """
+    for field in dataclasses.fields(TrainConfig):
+        saved, asked = getattr(state.config, field.name), getattr(config, field.name)
+        if saved != asked:
+            raise InputError(
+                f"{path}: was trained with {field.name} {quoted(saved)}, cannot continue with "
+                f"{quoted(asked)}"
+            )
+    if state.fingerprint != data.fingerprint or not takes(state.model, data.input):
+        raise InputError(
+            f"{path}: was trained on other data ('{state.data}'), cannot continue with "
+            f"'{data.name}'"
+        )
+    if state.teacher != teacher:
+        raise InputError(f"{path}: was trained with another teacher, cannot continue with this one")
+
+
+def load_best(path: str | PathLike[str], state: Checkpoint) -> AnyNetwork | None:
+    """The network of the best epoch so far, None without validation.
+
+    Raises:
+        InputError: its file is missing or of another run.
+    """
+    epoch = best_epoch(state.history, state.config.energy_budget_uj)
+    if epoch is None:
+        return None
+    best = load_checkpoint(best_path(path))
+    if len(best.history) < epoch:
+        raise InputError(
+            f"{best_path(path)}: holds epoch {len(best.history)}, the best one is {epoch}; it is "
+            "of another run"
+        )
+    return best.model
+
+
+def best_epoch(history: tuple[EpochRecord, ...], budget_uj: float | None = None) -> int | None:
+    """The epoch that was best by validation, the first of equals, counted from 1.
+
+    With an energy budget the best of those within it, or the one that spends least.
+    """
+    rated = [(*_rating(record, budget_uj), -record.epoch) for record in history]
+    return -max(rated)[2] if history and history[0].valid_accuracy is not None else None
+
+
+def _rating(record: EpochRecord, budget_uj: float | None) -> tuple[bool, float]:
+    if budget_uj is None or record.energy_uj is None or record.energy_uj <= budget_uj:
+        return True, record.valid_accuracy or 0.0
+    return False, -record.energy_uj

@@ -1,0 +1,110 @@
+"""The network that a run begins with."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Iterable
+from os import PathLike
+from typing import TypeAlias
+
+from spikeport.errors import InputError
+from spikeport.network.network import Input
+from spikeport.runs import check_classes, float_range, same_range
+from spikeport.storage import check_output
+from spikeport.trainer.chip import AnyNetwork, ChipNetwork, takes
+from spikeport.trainer.config import TrainConfig, build_network
+from spikeport.trainer.data import Dataset
+from spikeport.trainer.loop.checkpoint import load_checkpoint, written_paths
+from spikeport.trainer.network import SpikingNetwork
+
+_log = logging.getLogger(__name__)
+
+Start: TypeAlias = AnyNetwork | str | PathLike[str]
+"""A network, or the path of a checkpoint that holds one."""
+
+
+def first_network(config: TrainConfig, data: Dataset, start: Start | None) -> AnyNetwork:
+    """An untrained network, or one with the weights and running statistics of `start`.
+
+    Raises:
+        InputError: `start` is of another architecture, has too few outputs for the classes, or
+            computes in other arithmetic than `config.weight_bits` says.
+    """
+    subject = "start" if isinstance(start, AnyNetwork | None) else str(start)
+    given = None if start is None else network_of(start)
+    if given is not None:
+        check_classes(f"{subject}: data set '{data.name}'", data.classes, given.classes)
+    if isinstance(given, ChipNetwork):
+        _check_chip(subject, given, config, data)
+        return copy.deepcopy(given)
+    if config.weight_bits is not None:
+        raise InputError(
+            f"training: weight_bits is {config.weight_bits}; training in chip arithmetic starts "
+            "from a ChipNetwork (`to_chip` of a trained network)"
+        )
+    network = build_network(config, data.input, data.classes)
+    if given is not None:
+        _compare_ranges(subject, given.input, data)
+        _take_over(subject, network, given)
+    return network
+
+
+def check_not_written(
+    config: TrainConfig, path: str | PathLike[str], given: Iterable[Start | None]
+) -> None:
+    """Refuse to overwrite the checkpoint of the start or of the teacher.
+
+    Args:
+        path: of the checkpoint that the run writes.
+    """
+    inputs = [each for each in given if isinstance(each, str | PathLike)]
+    for written in written_paths(path, config):
+        check_output(written, inputs=inputs)
+
+
+def network_of(start: Start) -> AnyNetwork:
+    """The network itself."""
+    return start if isinstance(start, AnyNetwork) else load_checkpoint(start).model
+
+
+def _check_chip(subject: str, given: ChipNetwork, config: TrainConfig, data: Dataset) -> None:
+    wires = given.template.synapses
+    bits = {wire.weight_bits for wire in wires if wire.name not in given.frozen}
+    if {config.weight_bits} != bits:
+        raise InputError(
+            f"{subject}: has weights of {', '.join(map(str, sorted(bits)))} bits in chip "
+            f"arithmetic, weight_bits is {config.weight_bits}"
+        )
+    if not (takes(given, data.input) and given.steps == config.steps):
+        raise InputError(
+            f"{subject}: takes {given.input} and {given.steps} steps, training has {data.input} "
+            f"and {config.steps}"
+        )
+
+
+def _compare_ranges(subject: str, seen: Input, data: Dataset) -> None:
+    """Warn if the weights were trained on another range of values than that of the data."""
+    if not same_range(seen, data.input):
+        _log.warning(
+            "%s: was trained on values of %g..%g, data set '%s' has %g..%g",
+            subject, *float_range(seen), data.name, *float_range(data.input),
+        )  # fmt: skip
+
+
+def _take_over(subject: str, network: SpikingNetwork, given: SpikingNetwork) -> None:
+    """Give `network` the state of `given`; names the first tensor that does not fit."""
+    wanted, state = network.state_dict(), given.state_dict()
+    for name in wanted | state:
+        if name not in state or name not in wanted:
+            lacks = "has no" if name not in state else "has a"
+            rule = "which" if name not in state else "which no layer of"
+            raise InputError(
+                f"{subject}: {lacks} tensor '{name}', {rule} the network to train needs"
+            )
+        shapes = tuple(state[name].shape), tuple(wanted[name].shape)
+        if shapes[0] != shapes[1]:
+            raise InputError(
+                f"{subject}: tensor '{name}' is {shapes[0]}, the network to train needs {shapes[1]}"
+            )
+    network.load_state_dict(state)

@@ -1,0 +1,302 @@
+"""The training loop.
+
+A run is decided by its configuration and data: batches, changes of samples and learning rates
+follow from seed, epoch and position, so that what a checkpoint keeps is all there is to go on from.
+With torchrun each process takes its share of every batch, and gradients, statistics of batch norm
+and sums are those of the whole batch.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from os import PathLike
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from spikeport.energy import HardwareProfile, load_profile
+from spikeport.errors import InputError
+from spikeport.trainer.chip import AnyNetwork
+from spikeport.trainer.config import Precision, TrainConfig
+from spikeport.trainer.data import Dataset, Feed
+from spikeport.trainer.data.batches import check_augment, check_batches, default_workers
+from spikeport.trainer.data.dataset import Indices, hold_out
+from spikeport.trainer.device import choose_device, compiled, place, torch_threads
+from spikeport.trainer.energy import EnergyLoss, energy_loss
+from spikeport.trainer.loop.checkpoint import (
+    Checkpoint,
+    EpochRecord,
+    Progress,
+    best_path,
+    load_checkpoint,
+    save_checkpoint,
+)
+from spikeport.trainer.loop.distillation import Teacher, check_learns, find_teacher
+from spikeport.trainer.loop.finite import check_finite
+from spikeport.trainer.loop.optimizer import build_optimizer, state_of
+from spikeport.trainer.loop.resume import best_epoch, check_same_run, load_best
+from spikeport.trainer.loop.start import Start, check_not_written, first_network
+from spikeport.trainer.loop.step import Forward
+from spikeport.trainer.loop.step import step as step
+from spikeport.trainer.measure import measure_accuracy
+from spikeport.trainer.measure.metrics import PROBE, energy_uj
+from spikeport.trainer.ranks import process_group, share, sum_gradients, sum_over_ranks
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingResult:
+    """A trained network, in evaluation mode, and what its epochs saw.
+
+    Attributes:
+        model: after the last epoch.
+        best: after the epoch that was best by validation, None without validation.
+    """
+
+    model: AnyNetwork
+    config: TrainConfig
+    history: tuple[EpochRecord, ...]
+    best: AnyNetwork | None = None
+
+    @property
+    def best_epoch(self) -> int | None:
+        """The epoch that was best by validation; see `resuming.best_epoch`."""
+        return best_epoch(self.history, self.config.energy_budget_uj)
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """Whom to tell of a run while it goes on.
+
+    Attributes:
+        epoch: called after every epoch.
+        batch: called after every batch with the epoch, counted from 1, what it has seen so far,
+            and batches per epoch.
+    """
+
+    epoch: Callable[[EpochRecord], None] = lambda record: None
+    batch: Callable[[int, Progress, int], None] = lambda epoch, progress, count: None
+
+
+def train(
+    config: TrainConfig,
+    data: Dataset,
+    progress: Callable[[EpochRecord], None] | Watch | None = None,
+    *,
+    checkpoint: str | PathLike[str] | None = None,
+    resume: bool = False,
+    minutes: float | None = None,
+    workers: int | None = None,
+    start: Start | None = None,
+    teacher: Start | None = None,
+) -> TrainingResult:
+    """Train on the training samples only, for a fixed number of epochs.
+
+    Args:
+        progress: called after every epoch, or a `Watch`.
+        checkpoint: file written before the first epoch and after every one. The best epoch by
+            validation is kept beside it (`best_path`).
+        resume: go on from `checkpoint`; the weights at the end are those of a run that was never
+            interrupted, bit for bit.
+        minutes: write the checkpoint within epochs too, when so much time has passed.
+        workers: threads that fetch batches ahead; by default as many as pay.
+        start: a network, or a checkpoint's path, whose weights and running statistics training
+            starts from instead of random ones; a run that is resumed is past its start. With
+            `weight_bits` it must be a `ChipNetwork`.
+        teacher: a trained network, or a checkpoint's path, to learn from with `distillation`; in a
+            run that is resumed too.
+
+    Raises:
+        InputError: loss, statistics or gradients became NaN or infinite; the checkpoint to write
+            is that of `start` or `teacher`; nothing to resume from,
+            or it belongs to another configuration or data set; the data cannot undergo the
+            configured changes; batches are too small for batch norm or for the processes; `start`
+            is of another architecture; the teacher is missing, answers to other data or can teach
+            nothing; no chip can run a network that shall keep an energy budget, or none within it.
+        OutputError: the checkpoint cannot be written.
+    """
+    watch = progress if isinstance(progress, Watch) else Watch(progress or Watch().epoch)
+    with torch_threads(config.threads), process_group(config.device):
+        run = _begin(config, data, checkpoint, resume, workers, start, teacher)
+        while len(run.state.history) < config.epochs:
+            run = _epoch(run, watch, minutes)
+        return _result(run)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Run:
+    """A run under way; the network in `state` and the optimizer change, all else is replaced."""
+
+    state: Checkpoint
+    data: Dataset
+    feed: Feed
+    held_out: Indices
+    optimizer: torch.optim.Optimizer
+    forward: Forward
+    device: torch.device
+    path: str | PathLike[str] | None
+    workers: int
+    best: AnyNetwork | None
+    profile: HardwareProfile
+    energy: EnergyLoss | None
+    teacher: Teacher | None
+
+    def save(self) -> None:
+        if self.path is not None and share()[0] == 0:
+            save_checkpoint(self.path, self.state)
+
+
+def _begin(
+    config: TrainConfig,
+    data: Dataset,
+    path: str | PathLike[str] | None,
+    resume: bool,
+    workers: int | None,
+    start: Start | None,
+    teacher: Start | None,
+) -> _Run:
+    if path is not None:
+        check_not_written(config, path, (start, teacher))
+    taught = find_teacher(config, data, teacher)
+    by = None if taught is None else taught.digest
+    profile = load_profile(config.energy_profile)
+    check_augment(config.augment, data.train_x, data.input)
+    kept: Indices = np.arange(len(data.train_x))
+    held_out: Indices = np.arange(0)
+    if config.validation:
+        kept, held_out = hold_out(data.train_y, config.validation, config.seed)
+    best = None
+    if resume:
+        if path is None:
+            raise InputError("training: resume needs a checkpoint path")
+        state = load_checkpoint(path)
+        check_same_run(str(path), state, config, data, by)
+        best = load_best(path, state)
+    else:
+        network = first_network(config, data, start)
+        check_learns(config, network, taught)
+        state = Checkpoint(network, config, data.classes, data.name, data.fingerprint, teacher=by)
+    device = choose_device(config.device)
+    for network in (state.model, *([] if taught is None else [taught.network])):
+        place(network, device, channels_last=config.channels_last)
+    feed = Feed(
+        data.train_x, data.train_y, kept, config.augment, config.seed, config.batch_size, share()
+    )
+    check_batches(feed, state.model)
+    if workers is None:
+        workers = default_workers(data.train_x, config.augment, config.threads)
+    optimizer = build_optimizer(config, state.model, state.optimizer)
+    energy = energy_loss(config, state.model, profile, data.train_x[:PROBE])
+    forward: Forward = state.model.training_pass
+    if config.compile:
+        forward = compiled(forward)
+    run = _Run(
+        state,
+        data,
+        feed,
+        held_out,
+        optimizer,
+        forward,
+        device,
+        path,
+        workers,
+        best,
+        profile,
+        energy,
+        taught,
+    )
+    if not resume:
+        run.save()
+    return run
+
+
+def _epoch(run: _Run, watch: Watch, minutes: float | None) -> _Run:
+    """Train to the end of the epoch that `run` stands in."""
+    config, network, done = run.state.config, run.state.model, run.state.progress
+    epoch = len(run.state.history)
+    lr = config.learning_rate(epoch)
+    for group in run.optimizer.param_groups:
+        group["lr"] = lr
+    network.train()
+    before, saved, started = done.seconds, time.monotonic(), time.perf_counter()
+    for x, y, whole in run.feed.epoch(epoch, done.batches, run.workers):
+        run.optimizer.zero_grad()
+        loss, hits, rate = _update(run, x, y, whole, epoch)
+        done = Progress(
+            batches=done.batches + 1,
+            samples=done.samples + whole,
+            loss_sum=done.loss_sum + loss * whole,
+            hits=done.hits + hits,
+            rate_sum=done.rate_sum + rate,
+            seconds=before + time.perf_counter() - started,
+        )
+        watch.batch(epoch + 1, done, run.feed.count)
+        if minutes is not None and time.monotonic() - saved >= 60 * minutes:
+            _with(run, progress=done).save()
+            saved = time.monotonic()
+    record = EpochRecord(
+        epoch + 1, done.loss, done.accuracy, done.firing_rate, lr, done.seconds,
+        _validate(run), energy_uj(network, run.data.train_x[:PROBE], run.profile),
+    )  # fmt: skip
+    run = _with(run, history=(*run.state.history, record), progress=Progress())
+    run = _keep_best(run)
+    run.save()
+    watch.epoch(record)
+    return run
+
+
+def _update(run: _Run, x: Tensor, y: Tensor, whole: int, epoch: int) -> tuple[float, int, float]:
+    """One step of the optimizer; returns loss, hits and summed firing rate of the whole batch."""
+    config, network = run.state.config, run.state.model
+    x, y = x.to(run.device), y.to(run.device)
+    if config.channels_last and x.ndim == 4:
+        x = x.contiguous(memory_format=torch.channels_last)
+    half = config.precision is Precision.BFLOAT16
+    with torch.autocast(run.device.type, torch.bfloat16, enabled=half):
+        loss, scores, record = step(network, x, y, whole, run.forward, run.energy, run.teacher)
+    sum_gradients(network.parameters())
+    check_finite(network, loss, record, epoch)
+    run.optimizer.step()
+    hits = (scores.argmax(1) == y).sum().double()
+    sums = torch.stack([loss.double(), hits, loss.new_tensor(record.firing_rate * len(y)).double()])
+    mean, right, rates = sum_over_ranks(sums).tolist()
+    return mean, int(right), rates
+
+
+def _validate(run: _Run) -> float | None:
+    if not len(run.held_out):
+        return None
+    return measure_accuracy(run.state.model, run.data.train_x, run.data.train_y, run.held_out)
+
+
+def _keep_best(run: _Run) -> _Run:
+    """Keep a copy if the last epoch is the best so far, in memory and beside the checkpoint."""
+    budget = run.state.config.energy_budget_uj
+    if best_epoch(run.state.history, budget) != len(run.state.history):
+        return run
+    if run.path is not None and share()[0] == 0:
+        # Before the checkpoint itself, which must not name a best epoch that is not there.
+        save_checkpoint(best_path(run.path), run.state)
+    return dataclasses.replace(run, best=copy.deepcopy(run.state.model))
+
+
+def _with(run: _Run, *, progress: Progress, history: tuple[EpochRecord, ...] | None = None) -> _Run:
+    """`run` with its state brought up to date."""
+    state = dataclasses.replace(
+        run.state,
+        history=run.state.history if history is None else history,
+        optimizer=state_of(run.state.model, run.optimizer),
+        progress=progress,
+    )
+    return dataclasses.replace(run, state=state)
+
+
+def _result(run: _Run) -> TrainingResult:
+    """Networks on the CPU, in torch's ordinary memory format."""
+    for network in filter(None, (run.state.model, run.best)):
+        network.to("cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
+    return TrainingResult(run.state.model, run.state.config, run.state.history, run.best)

@@ -1,0 +1,111 @@
+"""A network in chip arithmetic, run and measured as training runs it: `evaluate_chip`."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from spikeport.network.network import Synapses
+from spikeport.runs import (
+    Record,
+    Run,
+    Samples,
+    Trace,
+    check_float_samples,
+    check_names,
+    sample_count,
+    select,
+)
+from spikeport.simulators.results import assembled_run
+from spikeport.trainer.chip import ChipNetwork
+from spikeport.trainer.chip.neurons import ChipSteps
+from spikeport.trainer.chip.passes import spiking_pass
+from spikeport.trainer.measure.deployed import weighted_sum
+from spikeport.trainer.measure.events import FanOut, Tally, fan_out
+
+BATCH = 256
+
+
+def fan_outs(network: ChipNetwork) -> dict[str, FanOut]:
+    """Synapses that each source neuron reaches, by connection, of the integers of this moment."""
+    weights = network.integers().weights
+    return {
+        wire.name: _fan_out(network, wire, weights[wire.name]) for wire in network.template.synapses
+    }
+
+
+@torch.no_grad()
+def evaluate_chip(network: ChipNetwork, samples: Samples, record: Record = ()) -> Run:
+    """Run the chip as the spiking pass of training does, and count its events.
+
+    Everything equals what a simulator makes of `network.deployed()`, integer for integer.
+
+    Args:
+        samples: float units, (B, *shape) presented at every step, or (T, B, *shape).
+        record: may hold "spikes", to be kept in `Run.trace`.
+
+    Raises:
+        InputError: samples do not fit the network, or a name in `record` is another one.
+    """
+    record = check_names(record, ("spikes",))
+    deployed, whole, reached = network.deployed(), network.integers(), fan_outs(network)
+    arrays = check_float_samples(deployed.inputs, network.steps, samples)
+    count = sample_count(deployed.inputs, arrays)
+    started, tally = time.perf_counter(), Tally()
+    fired = {part.name: torch.zeros(part.shape, dtype=torch.int64) for part in deployed.populations}
+    last, kept = [], defaultdict(list)
+
+    def deliver(source: str, values: Tensor, repeats: int = 1) -> None:
+        for wire in deployed.synapses:
+            if wire.source == source:
+                tally.deliver(wire.name, values, reached[wire.name], repeats)
+
+    def watch(name: str, ran: ChipSteps) -> None:
+        tally.updates[name] += ran.updates
+        tally.spikes[name] += int(ran.spikes.sum())
+        fired[name] += (ran.spikes != 0).sum((0, 1))
+        deliver(name, ran.spikes)
+        if name == network.output:
+            last.append(ran.last if network.reads_membrane else ran.spikes.sum(0).to(torch.int64))
+        if record:
+            kept[name].append(ran.spikes.to(torch.uint8))
+
+    for first in range(0, count, BATCH):
+        chosen = select(deployed.inputs, arrays, slice(first, first + BATCH))[network.input.name]
+        messages = network.messages(torch.tensor(chosen, dtype=torch.float32))
+        repeats = network.steps // len(messages)
+        tally.input_events[network.input.name] += int((messages != 0).sum()) * repeats
+        deliver(network.input.name, messages, repeats)
+        spiking_pass(network, whole, messages, watch)
+    return assembled_run(
+        "trainer-chip",
+        deployed,
+        scores={network.output: torch.cat(last).flatten(1).to(torch.int64).numpy()},
+        fired={name: total.numpy() for name, total in fired.items()},
+        counts=tally.counts(
+            count,
+            network.steps,
+            {part.name: part.size for part in deployed.populations},
+            [network.input.name],
+            [wire.name for wire in deployed.synapses],
+        ),
+        trace=Trace({k: torch.cat(v, 1).numpy() for k, v in kept.items()}) if record else None,
+        wall_s=time.perf_counter() - started,
+    )
+
+
+def _fan_out(network: ChipNetwork, wire: Synapses, weight: Tensor) -> FanOut:
+    """Only sums over all outputs matter, so the outputs of each group become one."""
+    source = network.template.sources[wire.source].shape
+    groups = getattr(wire, "groups", 1)
+    masks = weight != 0, torch.ones_like(weight, dtype=torch.bool)
+    summed = (
+        mask.reshape(groups, -1, *mask.shape[1:]).sum(1, dtype=torch.float64) for mask in masks
+    )
+    return FanOut(
+        *(fan_out(partial(weighted_sum, wire, each), source, weight.device) for each in summed)
+    )

@@ -1,0 +1,247 @@
+"""The quantized network as training sees it: chip arithmetic on tensors, `evaluate_deployed`.
+
+A second formulation of `spikeport.network`'s equations, whole batches at a time and with its own
+event counts. Weighted sums are taken in float64, exact because every partial sum is an integer
+below 2^53 (checked from the weights and the largest message); all else is int64 with explicit
+wrapping to int32.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from spikeport.errors import InputError
+from spikeport.network import DeployedNetwork
+from spikeport.network import fixed_point as fx
+from spikeport.network.network import (
+    BiasInjection,
+    Conv1d,
+    Convolution,
+    Population,
+    ReadoutKind,
+    Reset,
+    Shape,
+    Synapses,
+    threshold_state,
+)
+from spikeport.runs import (
+    Record,
+    Run,
+    Samples,
+    at_step,
+    check_samples,
+    record_items,
+    sample_count,
+    select,
+)
+from spikeport.simulators.results import empty_trace, keep, spikeport_version
+from spikeport.trainer.measure.events import FanOut, Tally, fan_out
+
+BATCH = 256
+EXACT = 2**53
+
+
+@torch.no_grad()
+def evaluate_deployed(network: DeployedNetwork, samples: Samples, record: Record = ()) -> Run:
+    """Run a deployed network on integer samples; equals the simulators bit for bit.
+
+    Args:
+        samples: per input (B, *shape), presented at every step, or (T, B, *shape).
+        record: which of "spikes", "u" and "v" to keep in `Run.trace`, or `Probe`s.
+
+    Raises:
+        InputError: samples do not fit the network, what `record` names is unknown, or a weighted
+            sum could leave the range in which float64 is exact.
+    """
+    record = record_items(record)
+    arrays = check_samples(network.inputs, network.steps, samples)
+    count = sample_count(network.inputs, arrays)
+    trace = empty_trace(network, count, record)
+    started = time.perf_counter()
+    links = {c.name: _link(network, c) for c in network.synapses}
+    tally = Tally()
+    fired = {p.name: torch.zeros((count, *p.shape), dtype=torch.int64) for p in network.populations}
+    charge = {name: torch.zeros_like(zero) for name, zero in fired.items()}
+    for first in range(0, count, BATCH):
+        batch = slice(first, first + BATCH)
+        steps = _steps(network, select(network.inputs, arrays, batch), links, tally)
+        for step, states in enumerate(steps):
+            for name, state in states.items():
+                fired[name][batch] += state.spikes
+                charge[name][batch] = state.v
+                spikes, u, v = (x.numpy() for x in (state.spikes, state.u, state.v))
+                keep(trace, name, (step, batch), spikes=spikes, u=u, v=v)
+    return Run(
+        backend="trainer-integer",
+        version=f"{spikeport_version()} (torch {torch.__version__})",
+        network_hash=network.content_hash,
+        samples=count,
+        steps=network.steps,
+        scores={
+            r.population: (fired if r.kind is ReadoutKind.SPIKES else charge)[r.population]
+            .flatten(1)
+            .numpy()
+            for r in network.readouts
+        },
+        spike_counts={name: total.sum(0).numpy() for name, total in fired.items()},
+        counts=tally.counts(
+            count,
+            network.steps,
+            {part.name: part.size for part in network.populations},
+            [part.name for part in network.inputs],
+            [part.name for part in network.synapses],
+        ),
+        trace=trace if record else None,
+        wall_s=time.perf_counter() - started,
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Link:
+    """A connection's weights as float64 and the fan-out of its source."""
+
+    connection: Synapses
+    weight: Tensor
+    reached: FanOut
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """Spikes, u, v and the steps of rest left after a step, int64 within int32, (B, *shape)."""
+
+    spikes: Tensor
+    u: Tensor
+    v: Tensor
+    rest: Tensor
+
+
+def _link(network: DeployedNetwork, connection: Synapses) -> _Link:
+    weight = torch.tensor(connection.weight, dtype=torch.float64)
+    source = network.sources[connection.source]
+    largest = max(abs(getattr(source, "low", 0)), abs(getattr(source, "high", 1)))
+    pooled = 1 if connection.pool is None else int(np.prod(connection.pool.kernel_size))
+    bound = largest * pooled * float(weight.abs().flatten(1).sum(1).max())
+    if bound >= EXACT:
+        raise InputError(
+            f"connection '{connection.name}': a weighted sum could reach {bound:.3g}, "
+            "must stay below 2^53 to be exact in float64"
+        )
+    reached = FanOut(
+        fan_out(partial(weighted_sum, connection, (weight != 0).double()), source.shape),
+        fan_out(partial(weighted_sum, connection, torch.ones_like(weight)), source.shape),
+    )
+    return _Link(connection, weight, reached)
+
+
+def weighted_sum(connection: Synapses, weight: Tensor, messages: Tensor) -> Tensor:
+    """W pool(s) of messages (B, *source), before any wrapping."""
+    if (pool := connection.pool) is not None:
+        if any(pool.padding):
+            rows, columns = pool.padding
+            # avg_pool2d itself refuses a padding above half the kernel
+            messages = functional.pad(messages, (columns, columns, rows, rows))
+        messages = functional.avg_pool2d(
+            messages, pool.kernel_size, pool.stride, divisor_override=1
+        )
+    if not isinstance(connection, Convolution):
+        return functional.linear(messages.flatten(1), weight)
+    convolve = functional.conv1d if isinstance(connection, Conv1d) else functional.conv2d
+    return convolve(
+        messages,
+        weight,
+        None,
+        connection.stride,
+        connection.padding,
+        connection.dilation,
+        connection.groups,
+    )
+
+
+def _current(link: _Link, messages: Tensor, target: Shape) -> Tensor:
+    """What the target neurons receive, (B, *target): the sum wraps, then the exponent acts."""
+    total = weighted_sum(link.connection, link.weight, messages.double()).to(torch.int64)
+    if isinstance(link.connection, Convolution):
+        total = _wrap(total, fx.STATE_BITS)
+    exponent = link.connection.exponent
+    total = _wrap(total, 32)
+    shifted = total << exponent if exponent >= 0 else total >> -exponent
+    return _wrap(shifted, 32).view(-1, *target)
+
+
+def _steps(
+    network: DeployedNetwork,
+    arrays: dict[str, NDArray[Any]],
+    links: dict[str, _Link],
+    tally: Tally,
+) -> Iterator[dict[str, _State]]:
+    """Yield the state of every population after each step of one batch, counting its events."""
+    size = sample_count(network.inputs, arrays)
+    states = {part.name: _rest(part, size) for part in network.populations}
+    sent: dict[str, list[Tensor]] = {name: [] for name in network.sources}
+    for step in range(network.steps):
+        for part in network.inputs:
+            values = torch.tensor(at_step(part, arrays[part.name], step), dtype=torch.int64)
+            sent[part.name].append(values)
+            tally.input_events[part.name] += int((values != 0).sum())
+        for name in network.order:
+            population, before = network.by_name[name], states[name]
+            received = torch.zeros_like(before.v)
+            mantissa = torch.tensor(population.bias, dtype=torch.int64).expand_as(received)
+            for connection in network.incoming(name):
+                if isinstance(connection, BiasInjection):
+                    mantissa = mantissa + sent[connection.source][step]
+                elif step >= connection.delay:
+                    link = links[connection.name]
+                    messages = sent[connection.source][step - connection.delay]
+                    tally.deliver(connection.name, messages, link.reached)
+                    received = _wrap(received + _current(link, messages, population.shape), 32)
+            bias = _wrap(mantissa << population.bias_exponent, 32)
+            active = (before.u != 0) | (before.v != 0) | (received != 0) | (bias != 0)
+            tally.updates[name] += int(active.sum())
+            states[name] = _neuron_step(population, before, received, bias)
+            tally.spikes[name] += int(states[name].spikes.sum())
+            sent[name].append(states[name].spikes)
+        yield dict(states)
+
+
+def _rest(population: Population, size: int) -> _State:
+    zero = torch.zeros((size, *population.shape), dtype=torch.int64)
+    return _State(zero, zero, torch.full_like(zero, population.v_init), zero)
+
+
+def _neuron_step(population: Population, before: _State, received: Tensor, bias: Tensor) -> _State:
+    """Spikes and state after one step; equations: `spikeport.network`."""
+    u = _decay(before.u, population.decay_u) + _wrap(received << fx.ACTIVATION_SHIFT, 32)
+    u = _wrap(u, 32)
+    turn = 2 * fx.STATE_WRAP
+    u = u - turn * (u > fx.STATE_WRAP).long() + turn * (u <= -fx.STATE_WRAP).long()
+    v = _wrap(_decay(before.v, population.decay_v) + u + bias, 32)
+    awake = before.rest == 0
+    v = v.clamp(-fx.STATE_MAX, fx.STATE_MAX).where(awake, before.v)
+    threshold = threshold_state(population)
+    spikes = (v > threshold) & awake
+    rest = (before.rest - 1).clamp(min=0).masked_fill(spikes, population.refractory)
+    v = v.masked_fill(spikes, 0) if population.reset is Reset.ZERO else v - threshold * spikes
+    return _State(spikes.long(), u, v, rest)
+
+
+def _decay(state: Tensor, decay: int) -> Tensor:
+    """The kept part, truncated toward zero."""
+    kept = state * (fx.DECAY_UNITY - decay)
+    return kept.sign() * (kept.abs() >> fx.DECAY_BITS)
+
+
+def _wrap(x: Tensor, bits: int) -> Tensor:
+    """Two's complement of `bits` bits; exact for |x| < 2^62."""
+    half = 1 << (bits - 1)
+    return ((x + half) & ((1 << bits) - 1)) - half

@@ -1,0 +1,90 @@
+"""Event counts measured on the trainer's own tensors, apart from the simulators' code.
+
+Synapses that a message of one source neuron reaches are counted with the linear map itself: with
+all weights set to 1, the sum of its outputs is linear in its input, and its gradient with respect
+to one source neuron is that neuron's fan-out, exact at every border.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from spikeport.network.network import Shape
+from spikeport.runs import EventCounts
+
+
+def fan_out(
+    unit_map: Callable[[Tensor], Tensor], source: Shape, device: torch.device | str = "cpu"
+) -> Tensor:
+    """Synapses per source neuron, int64 of shape `source`; `unit_map` maps (1, *source)."""
+    with torch.enable_grad():
+        x = torch.zeros((1, *source), dtype=torch.float64, device=device, requires_grad=True)
+        (reached,) = torch.autograd.grad(unit_map(x).sum(), x)
+    return reached[0].round().to(torch.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class FanOut:
+    """Synapses that each source neuron reaches: with a weight that is not zero, and all."""
+
+    nonzero: Tensor
+    stored: Tensor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Delivery:
+    """That a connection delivers the messages of a source, and the synapses each one reaches."""
+
+    source: str
+    connection: str
+    reached: FanOut
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """Running sums of the events of a run, as Python integers (see `EventCounts`)."""
+
+    spikes: Counter[str] = field(default_factory=Counter)
+    updates: Counter[str] = field(default_factory=Counter)
+    input_events: Counter[str] = field(default_factory=Counter)
+    messages: Counter[str] = field(default_factory=Counter)
+    synaptic_events: Counter[str] = field(default_factory=Counter)
+    synaptic_events_all: Counter[str] = field(default_factory=Counter)
+
+    def deliver(self, connection: str, sent: Tensor, reached: FanOut, repeats: int = 1) -> None:
+        """Count the messages of `sent` (..., *source), each delivered `repeats` times."""
+        present = (sent != 0).reshape(-1, reached.stored.numel())
+        per_neuron = present.sum(0) * repeats
+        self.messages[connection] += int(per_neuron.sum())
+        self.synaptic_events[connection] += int((per_neuron * reached.nonzero.flatten()).sum())
+        self.synaptic_events_all[connection] += int((per_neuron * reached.stored.flatten()).sum())
+
+    def counts(
+        self,
+        samples: int,
+        steps: int,
+        neurons: Mapping[str, int],
+        inputs: Collection[str],
+        connections: Collection[str],
+    ) -> EventCounts:
+        """The counts, with a zero for every part that saw no event."""
+
+        def complete(counter: Counter[str], names: Collection[str]) -> dict[str, int]:
+            return {name: counter[name] for name in names}
+
+        return EventCounts(
+            samples=samples,
+            steps=steps,
+            spikes=complete(self.spikes, neurons),
+            visits={name: size * steps * samples for name, size in neurons.items()},
+            updates=complete(self.updates, neurons),
+            input_events=complete(self.input_events, inputs),
+            messages=complete(self.messages, connections),
+            synaptic_events=complete(self.synaptic_events, connections),
+            synaptic_events_all=complete(self.synaptic_events_all, connections),
+        )

@@ -1,0 +1,86 @@
+"""The graph of a spiking network: its nodes, the rules they keep, and walking through them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from spikeport.errors import InputError
+from spikeport.network.network import Input, Shape
+from spikeport.trainer.network.layers import Op, output_shape, unsupported
+from spikeport.trainer.neurons import LI, LIF
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Node:
+    """One layer; its input is the sum of the outputs of `inputs`."""
+
+    name: str
+    inputs: tuple[str, ...]
+    op: Op
+
+
+def walk(
+    nodes: Iterable[Node],
+    values: Mapping[str, Tensor],
+    apply: Callable[[Node, Tensor], Tensor],
+    wanted: Iterable[str],
+) -> dict[str, Tensor]:
+    """Run `nodes` on known `values` with `apply(node, summed input)`.
+
+    Returns the values of `wanted`; others are dropped after their last use.
+    """
+    nodes, known, wanted = tuple(nodes), dict(values), set(wanted)
+    last_use = {name: place for place, node in enumerate(nodes) for name in node.inputs}
+    for place, node in enumerate(nodes):
+        total = known[node.inputs[0]]
+        for name in node.inputs[1:]:
+            total = total + known[name]
+        for name in set(node.inputs):
+            if last_use[name] == place and name not in wanted:
+                del known[name]
+        known[node.name] = apply(node, total)
+    return {name: known[name] for name in wanted}
+
+
+def check_nodes(input: Input, nodes: Sequence[Node], steps: int) -> dict[str, Shape]:
+    """Shapes of all outputs; refuses a graph that could not be run, with one clear error."""
+    if steps < 1:
+        raise InputError(f"network: steps (T) is {steps}, must be at least 1")
+    if not nodes:
+        raise InputError("network: has no layers, needs at least one")
+    shapes = {input.name: input.shape}
+    taken = nn.ModuleDict()
+    for place, node in enumerate(nodes):
+        subject = f"layer '{node.name}'"
+        if node.name in shapes:
+            raise InputError(f"{subject}: the name is used twice, names must be unique")
+        if not (node.name.isascii() and node.name.isidentifier()):
+            raise InputError(f"{subject}: the name must be letters, digits and '_'")
+        if hasattr(taken, node.name):
+            raise InputError(f"{subject}: torch.nn.ModuleDict uses this name itself, take another")
+        if not node.inputs:
+            raise InputError(f"{subject}: has no inputs, needs at least one")
+        for name in node.inputs:
+            if name not in shapes:
+                raise InputError(f"{subject}: input '{name}' is no earlier layer")
+        if problem := unsupported(node.op):
+            raise InputError(f"{subject}: {problem}")
+        given = {name: shapes[name] for name in node.inputs}
+        if len(set(given.values())) > 1:
+            raise InputError(f"{subject}: its inputs differ in shape and cannot be summed: {given}")
+        shapes[node.name] = output_shape(node.name, node.op, shapes[node.inputs[0]])
+        if isinstance(node.op, LI) and place < len(nodes) - 1:
+            raise InputError(f"{subject}: LI never spikes, it can only be the last layer")
+    return shapes
+
+
+def still_nodes(nodes: Sequence[Node]) -> tuple[Node, ...]:
+    """Those without neurons before them: a constant input gives them constant outputs."""
+    moving: set[str] = set()
+    for node in nodes:
+        if isinstance(node.op, LIF | LI) or moving & set(node.inputs):
+            moving.add(node.name)
+    return tuple(node for node in nodes if node.name not in moving)

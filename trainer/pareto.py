@@ -1,0 +1,162 @@
+"""The accuracy-energy front of a recipe: one network per energy budget, all from one start."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from spikeport.energy import Band, HardwareProfile, load_profile
+from spikeport.errors import InputError
+from spikeport.parity import Accuracy, accuracy
+from spikeport.trainer.chip import AnyNetwork
+from spikeport.trainer.config import TrainConfig
+from spikeport.trainer.data import Dataset
+from spikeport.trainer.loop import Start, Watch, load_checkpoint, train
+from spikeport.trainer.loop.checkpoint import best_path
+from spikeport.trainer.measure import measure_accuracy
+from spikeport.trainer.measure.metrics import SPREAD, count_and_price, spread
+
+UNBOUNDED = "unbounded"
+"""Name of the network that was trained without a budget."""
+
+
+@dataclass(frozen=True, slots=True)
+class FrontPoint:
+    """A trained network, measured on test samples.
+
+    Attributes:
+        checkpoint: where it lies; None of a start that was handed in.
+        budget_uj: per sample, None for the start.
+        accuracy: on all test samples.
+        spikes, synaptic_events: per sample.
+        energy_uj: dynamic energy per sample, estimated.
+    """
+
+    checkpoint: str | None
+    budget_uj: float | None
+    accuracy: Accuracy
+    spikes: float
+    synaptic_events: float
+    energy_uj: Band
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the nominal estimate is within the budget; None without one."""
+        return None if self.budget_uj is None else self.energy_uj.nominal <= self.budget_uj
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return {
+            "checkpoint": self.checkpoint,
+            "budget_uj": self.budget_uj,
+            "met": self.met,
+            "accuracy": self.accuracy.rate,
+            "accuracy_low": self.accuracy.low,
+            "accuracy_high": self.accuracy.high,
+            "test_samples": self.accuracy.n,
+            "spikes": self.spikes,
+            "synaptic_events": self.synaptic_events,
+            "energy_uj": self.energy_uj.as_dict(),
+        }
+
+
+def train_front(
+    config: TrainConfig,
+    data: Dataset,
+    budgets_uj: Sequence[float],
+    folder: str | PathLike[str],
+    *,
+    start: Start | None = None,
+    teacher: Start | None = None,
+    watch: Callable[[str], Watch] = lambda name: Watch(),
+) -> Iterator[FrontPoint]:
+    """Train and measure one network per budget; yields the start, then each as it is done.
+
+    Checkpoints in `folder` that are finished are measured only, others are gone on with.
+
+    Args:
+        config: of every network, but for the budget.
+        budgets_uj: dynamic energies per sample, µJ.
+        start: network or checkpoint from which all start; by default one that is first trained
+            without a budget, as `folder`/unbounded.safetensors.
+        teacher: see `train`.
+        watch: whom to tell of the training of each, by its name.
+
+    Raises:
+        InputError: as `train`; or a budget is asked for twice.
+    """
+    folder, profile = Path(folder), load_profile(config.energy_profile)
+    for budget in budgets_uj:
+        if list(budgets_uj).count(budget) > 1:
+            raise InputError(f"front: budget {budget:g} µJ is asked for twice")
+
+    def trained(name: str, budget: float | None, start: Start | None) -> FrontPoint:
+        path = folder / _file(name)
+        asked = dataclasses.replace(config, energy_budget_uj=budget)
+        result = train(
+            asked,
+            data,
+            watch(name),
+            checkpoint=path,
+            resume=path.exists(),
+            start=start,
+            teacher=teacher,
+        )
+        return measure(result.best or result.model, path, budget, data, profile)
+
+    if start is None:
+        yield trained(UNBOUNDED, None, None)
+        start = folder / _file(UNBOUNDED)
+    elif isinstance(start, AnyNetwork):
+        yield measure(start, None, None, data, profile)
+    else:
+        yield measure(load_checkpoint(start).model, Path(start), None, data, profile)
+    for budget in budgets_uj:
+        yield trained(_name(budget), budget, start)
+
+
+def front_files(budgets_uj: Sequence[float], *, started: bool) -> list[str]:
+    """Names of the checkpoints that `train_front` writes, those of the best epochs included.
+
+    Args:
+        started: whether `train_front` is given a start.
+    """
+    names = [*([] if started else [UNBOUNDED]), *map(_name, budgets_uj)]
+    files = [_file(name) for name in names]
+    return [*files, *(best_path(name).name for name in files)]
+
+
+def _name(budget_uj: float) -> str:
+    return f"budget-{budget_uj:g}uJ"
+
+
+def _file(name: str) -> str:
+    return f"{name}.safetensors"
+
+
+def measure(
+    network: AnyNetwork,
+    path: Path | None,
+    budget_uj: float | None,
+    data: Dataset,
+    profile: HardwareProfile,
+) -> FrontPoint:
+    """What a network reaches and spends on test samples.
+
+    Raises:
+        InputError: no chip can run the network.
+    """
+    counts, report = count_and_price(network, spread(data.test_x, SPREAD), profile)
+    rate = measure_accuracy(network, data.test_x, data.test_y)
+    return FrontPoint(
+        checkpoint=None if path is None else str(path),
+        budget_uj=budget_uj,
+        accuracy=accuracy(round(rate * len(data.test_x)), len(data.test_x)),
+        spikes=counts.total("spikes") / counts.samples,
+        synaptic_events=counts.total("synaptic_events") / counts.samples,
+        energy_uj=report.per_sample(report.dynamic) * 1e-6,
+    )
