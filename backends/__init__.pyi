@@ -4,4 +4,4 @@ from .registry import run as run
 from .registry import timed as timed
 from .target_check import TargetCheck as TargetCheck
 from .target_check import check as check
-from .unsupported import Gap as Gap
+from .unsupported import UnsupportedFeature as UnsupportedFeature

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from spikeport.network import DeployedNetwork
-from spikeport.network.network import Input, Synapses
+from spikeport.network.network import Input, WeightedConnection
 
 POOL_SUM = 2**31
 """No pooled sum is beyond this: they are int32."""
 
 
-def sum_bound(network: DeployedNetwork, part: Synapses) -> int:
+def sum_bound(network: DeployedNetwork, part: WeightedConnection) -> int:
     """The largest magnitude of a neuron's sum over a connection, before the exponent.
 
     The sum over the neuron's weights of |w|, times the largest message.

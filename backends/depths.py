@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
-from spikeport.backends.unsupported import Gap
+from spikeport.backends.unsupported import UnsupportedFeature
 from spikeport.network import DeployedNetwork
-from spikeport.network.network import Synapses
+from spikeport.network.network import WeightedConnection
 
-Cost = Callable[[Synapses], int]
+Cost = Callable[[WeightedConnection], int]
 """Chip steps that a connection takes."""
-Cycle = Sequence[Synapses]
+Cycle = Sequence[WeightedConnection]
 
 
 def depths(network: DeployedNetwork, cost: Cost) -> tuple[dict[str, int], list[Cycle]]:
@@ -37,28 +37,30 @@ def waits(network: DeployedNetwork, depth: Mapping[str, int], cost: Cost) -> dic
     """Chip steps for which each connection holds its messages back, by its name."""
     return {
         part.name: depth[part.target] + part.delay - depth[part.source] - cost(part)
-        for part in network.synapses
+        for part in network.weighted_connections
     }
 
 
-def cycle_gap(cycle: Cycle, cost: Cost, target: str, source: str) -> Gap:
+def unsupported_cycle(cycle: Cycle, cost: Cost, target: str, source: str) -> UnsupportedFeature:
     """A cycle whose delay is shorter than the steps it takes."""
     names = " -> ".join(f"'{part.source}'" for part in [*cycle, cycle[0]])
     over = ", ".join(f"'{part.name}'" for part in cycle)
     delay, steps = sum(part.delay for part in cycle), sum(cost(part) for part in cycle)
     why = f"it takes {target} {steps} steps, its delays must add up to as many"
-    return Gap(f"cycle {names} over {over}", f"a delay of {delay}", why, source, stops=True)
+    return UnsupportedFeature(
+        f"cycle {names} over {over}", f"a delay of {delay}", why, source, stops=True
+    )
 
 
 def _longest(
-    network: DeployedNetwork, length: Callable[[Synapses], int]
+    network: DeployedNetwork, length: Callable[[WeightedConnection], int]
 ) -> tuple[dict[str, int], Cycle]:
     """Longest paths, or a cycle of positive length that makes them endless."""
     depth = dict.fromkeys(network.sources, 0)
-    reached_by: dict[str, Synapses] = {}
+    reached_by: dict[str, WeightedConnection] = {}
     for _ in range(len(network.populations) + 1):
         rising = None
-        for part in network.synapses:
+        for part in network.weighted_connections:
             needed = depth[part.source] + length(part)
             if needed > depth[part.target]:
                 depth[part.target], reached_by[part.target], rising = needed, part, part

@@ -6,19 +6,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from spikeport.backends.unsupported import Gap
+from spikeport.backends.unsupported import UnsupportedFeature
 from spikeport.errors import InputError
 from spikeport.network import DeployedNetwork, FloatNetwork
-from spikeport.runs import Probe, Record, Run, Samples, record_items
+from spikeport.runs import Probe, RecordSpec, Run, Samples, record_items
 
 Takes = Literal["deployed", "float"]
-LAVA_LACKS = (
+LAVA_LIMITATIONS = (
     "reset by subtraction, refractory time, v_init, a bias per step: our SampleLIF",
     "delays, skip paths of unequal depth, recurrence between samples: our DelayLine",
     "weight exponents and sums beyond 32 bits of convolutions: our WideConv",
     "cycles shorter in delay than in steps, kernels beyond 127, sums of 2^53: refused",
 )
-NORSE_LACKS = (
+NORSE_LIMITATIONS = (
     "nodes other than Affine, Linear, Conv1d, Conv2d, SumPool2d, Flatten, IF, LIF and CubaLIF",
     "skip paths; r other than 1; v_leak, v_reset: refused, since Norse would change them",
 )
@@ -29,13 +29,13 @@ class Status:
     """Whether a backend can run here.
 
     Attributes:
-        version: None where it cannot run; then `reason` says why and `remedy` is the command
+        version: None where it cannot run; then `reason` says why and `fix` is the command
             that mends it.
     """
 
     version: str | None
     reason: str = ""
-    remedy: str = ""
+    fix: str = ""
 
 
 class Runner(Protocol):
@@ -61,8 +61,8 @@ class Backend:
     takes: Takes
     status: Callable[[], Status]
     run: Runner
-    gaps: Callable[[Any], tuple[Gap, ...]] = lambda network: ()
-    lacks: tuple[str, ...] = ()
+    unsupported: Callable[[Any], tuple[UnsupportedFeature, ...]] = lambda network: ()
+    limitations: tuple[str, ...] = ()
     slow: bool = False
 
 
@@ -76,7 +76,7 @@ def list_backends() -> dict[str, Backend]:
             "float",
             _norse,
             _run_norse,
-            lacks=NORSE_LACKS,
+            limitations=NORSE_LIMITATIONS,
         ),
         Backend("native", "chip integers, batched and compiled", "deployed", _own, _run_native),
         Backend("reference", "chip integers, scalar: the spec", "deployed", _own, _run_reference),
@@ -86,8 +86,8 @@ def list_backends() -> dict[str, Backend]:
             "deployed",
             _lava,
             _run_lava,
-            gaps=_lava_gaps,
-            lacks=LAVA_LACKS,
+            unsupported=_lava_unsupported,
+            limitations=LAVA_LIMITATIONS,
             slow=True,
         ),
     )
@@ -111,7 +111,7 @@ def run(
     network: DeployedNetwork | FloatNetwork,
     samples: Samples,
     *,
-    record: Record = (),
+    record: RecordSpec = (),
     **options: Any,
 ) -> Run:
     """Run `network` on the backend called `name`.
@@ -167,10 +167,10 @@ def _lava() -> Status:
     return Status(*lava_status())
 
 
-def _lava_gaps(network: Any) -> tuple[Gap, ...]:
-    from spikeport.backends.lava import lava_gaps
+def _lava_unsupported(network: Any) -> tuple[UnsupportedFeature, ...]:
+    from spikeport.backends.lava import lava_unsupported
 
-    return lava_gaps(network)
+    return lava_unsupported(network)
 
 
 def _run_float(network: Any, samples: Samples, **options: Any) -> Run:

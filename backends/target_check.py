@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from spikeport.backends.registry import list_backends
-from spikeport.backends.targets import LOIHI1, LOIHI2, loihi_gaps
-from spikeport.backends.unsupported import Gap
+from spikeport.backends.targets import LOIHI1, LOIHI2, loihi_unsupported
+from spikeport.backends.unsupported import UnsupportedFeature
 from spikeport.errors import InputError
 from spikeport.network import DeployedNetwork
 
@@ -25,12 +25,12 @@ class TargetCheck:
     """
 
     target: str
-    gaps: tuple[Gap, ...]
+    unsupported: tuple[UnsupportedFeature, ...]
 
     @property
     def runs(self) -> bool:
         """Whether nothing stops the network from running there."""
-        return not any(gap.stops for gap in self.gaps)
+        return not any(gap.stops for gap in self.unsupported)
 
 
 def check(
@@ -52,7 +52,7 @@ def check(
     return tuple(TargetCheck(name, known[name](network)) for name in chosen)
 
 
-def list_targets() -> Mapping[str, Callable[[DeployedNetwork], tuple[Gap, ...]]]:
+def list_targets() -> Mapping[str, Callable[[DeployedNetwork], tuple[UnsupportedFeature, ...]]]:
     """What finds the gaps of a chip network on each target: backends that run it, and chips."""
-    backends = {b.name: b.gaps for b in list_backends().values() if b.takes == "deployed"}
-    return backends | {name: partial(loihi_gaps, chip=chip) for name, chip in CHIPS.items()}
+    backends = {b.name: b.unsupported for b in list_backends().values() if b.takes == "deployed"}
+    return backends | {name: partial(loihi_unsupported, chip=chip) for name, chip in CHIPS.items()}

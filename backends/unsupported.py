@@ -1,4 +1,4 @@
-"""`Gap`: a construct of a network that a target does not have by itself."""
+"""`UnsupportedFeature`: a construct of a network that a target does not have by itself."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Gap:
+class UnsupportedFeature:
     """What one part of a network asks of a target that the target does not have.
 
     Attributes:
@@ -28,7 +28,7 @@ class Gap:
         return f"{self.part} has {self.construct}: {self.why}"
 
 
-def refusal(target: str, gaps: Iterable[Gap]) -> str:
+def refusal(target: str, unsupported: Iterable[UnsupportedFeature]) -> str:
     """One message with all that stops a network, empty if nothing does."""
-    stopping = "; ".join(str(gap) for gap in gaps if gap.stops)
+    stopping = "; ".join(str(gap) for gap in unsupported if gap.stops)
     return f"{target} cannot run this network: {stopping}" if stopping else ""

@@ -41,18 +41,18 @@ def _from_current(
     """Rate by threshold, from what `part` hears: v where it keeps nothing and never fires."""
     probe = dataclasses.replace(part, vth=VTH_MAX, decay_v=DECAY_UNITY)
     trace = run_native(_up_to(network, done, probe), spikes, record=("v",), threads=1).trace
-    heard = trace.v[part.name] >> ACTIVATION_SHIFT if trace else np.zeros(0)
+    received = trace.v[part.name] >> ACTIVATION_SHIFT if trace else np.zeros(0)
     keep = np.float32(1 - part.decay_v / DECAY_UNITY)
 
     def rate(vth: int) -> float:
-        v = np.zeros(heard.shape[1:], np.float32)
+        v = np.zeros(received.shape[1:], np.float32)
         fired = 0
-        for current in heard:
+        for current in received:
             v = keep * v + current.astype(np.float32)
             spike = v > vth
             fired += int(spike.sum())
             v[spike] = 0
-        return fired / heard.size
+        return fired / received.size
 
     return rate
 

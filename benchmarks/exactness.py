@@ -29,7 +29,7 @@ from benchmarks.scaling import ACTIVITY, SERIES, grown
 from benchmarks.table import print_table
 from spikeport.network import DeployedNetwork
 from spikeport.runs import RECORDABLE, Run
-from spikeport.simulators import check_neurons, run_native, run_reference, sampled_record
+from spikeport.simulators import check_neurons, run_native, run_reference, sample_probes
 from spikeport.storage import write_text
 from spikeport.traces import TraceComparison, compare_runs
 
@@ -94,7 +94,7 @@ def compare_whole(network: DeployedNetwork, spikes: Spikes) -> Row:
 def compare_sampled(network: DeployedNetwork, spikes: Spikes, neurons: int, threads: int) -> Row:
     """Some neurons of every population against the specification's (`check_neurons`)."""
     started = time.perf_counter()
-    run = run_native(network, spikes, record=sampled_record(network, neurons), threads=threads)
+    run = run_native(network, spikes, record=sample_probes(network, neurons), threads=threads)
     plain = run_native(network, spikes, threads=threads)
     found = check_neurons(network, spikes, run)
     return _row(found, unequal(plain, run), whole=False, started=started)

@@ -18,7 +18,7 @@ from benchmarks.networks import CASES, Case, random_spikes
 from benchmarks.stored import store
 from spikeport.backends.lava.schedule import schedule
 from spikeport.network import DeployedNetwork
-from spikeport.network.network import Synapses
+from spikeport.network.network import WeightedConnection
 from spikeport.runs import EventCounts
 from spikeport.simulators import run_native
 from spikeport.simulators.counts import fan_out
@@ -47,7 +47,7 @@ def prepared(
 def facts(network: DeployedNetwork, counts: EventCounts) -> dict[str, Any]:
     """What the table needs to know; events and products are per sample and step."""
     sample_steps = counts.samples * counts.steps
-    products = {c.name: _products(network, c) for c in network.synapses}
+    products = {c.name: _products(network, c) for c in network.weighted_connections}
     return {
         "steps": network.steps,
         "samples": counts.samples,
@@ -64,7 +64,7 @@ def facts(network: DeployedNetwork, counts: EventCounts) -> dict[str, Any]:
     }
 
 
-def _products(network: DeployedNetwork, part: Synapses) -> int:
+def _products(network: DeployedNetwork, part: WeightedConnection) -> int:
     """Multiplications of a connection in one step if every (pooled) source were multiplied."""
     shape = network.sources[part.source].shape
     if part.pool is not None:

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 
 from benchmarks.table import print_table
 from spikeport.network.network import Dense
+from spikeport.simulators.native.connection_tables import lay_out
 from spikeport.simulators.native.currents import multiply
-from spikeport.simulators.native.events import rooms_for
+from spikeport.simulators.native.events import buffers_for
 from spikeport.simulators.native.kernels import RECEIVED, deliver_spikes, deliver_values
 from spikeport.simulators.native.layout import padded
-from spikeport.simulators.native.wiring import wire
 
 SIZES = ((256, 256), (784, 512), (784, 8192))
 SHARES = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
@@ -33,8 +33,8 @@ def rows(sources: int, targets: int, graded: bool) -> Iterator[str]:
     """The ratio for each share of non-zero messages."""
     rng = np.random.default_rng(0)
     weight = (2 * rng.integers(-20, 21, (targets, sources))).astype(np.int16)
-    wiring = wire(Dense("a", "b", weight), (sources,), (targets,), largest=LARGEST)
-    rooms, received = rooms_for(wiring.tables), np.empty(RECEIVED, np.int32)
+    wiring = lay_out(Dense("a", "b", weight), (sources,), (targets,), largest=LARGEST)
+    rooms, received = buffers_for(wiring.tables), np.empty(RECEIVED, np.int32)
     current = np.empty((STEPS, SAMPLES, targets), np.int32)
     deliver = deliver_values if graded else deliver_spikes
     for share in SHARES:

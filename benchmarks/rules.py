@@ -22,9 +22,9 @@ from typing import Any
 from benchmarks.table import print_table
 from spikeport.storage import parse_change, write_text
 from spikeport.trainer import load_dataset, load_recipe, measure_accuracy, train
-from spikeport.trainer.rules import Rule
+from spikeport.trainer.rules import GradientRule
 
-RULES = (Rule.RATE_M, Rule.RATE_S, Rule.BPTT_M)
+RULES = (GradientRule.RATE_M, GradientRule.RATE_S, GradientRule.BPTT_M)
 COLUMNS = ("rule", "runs", "test accuracy", "to BPTT", "seconds", "peak memory")
 NOTES = """
 test accuracy  after the last epoch, %, mean and standard deviation over the seeds
@@ -33,7 +33,9 @@ seconds        of training, mean; peak memory of the process after the run
 """.strip()
 
 
-def measure(recipe: str, changes: Mapping[str, Any], rule: Rule, seed: int) -> dict[str, Any]:
+def measure(
+    recipe: str, changes: Mapping[str, Any], rule: GradientRule, seed: int
+) -> dict[str, Any]:
     """Train and test one network."""
     chosen = load_recipe(recipe, {**changes, "training.rule": str(rule), "training.seed": seed})
     data = load_dataset(chosen.data, chosen.training.steps)
@@ -56,7 +58,9 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.rules", description=__doc__)
     parser.add_argument("recipe")
     parser.add_argument("--set", dest="changes", action="append", default=[], metavar="KEY=VALUE")
-    parser.add_argument("--rules", nargs="+", type=Rule, default=RULES, choices=list(Rule))
+    parser.add_argument(
+        "--rules", nargs="+", type=GradientRule, default=RULES, choices=list(GradientRule)
+    )
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--out", type=Path, required=True, help="folder of the results")
     chosen = parser.parse_args(arguments)
@@ -84,9 +88,9 @@ def cells(rows: Sequence[Mapping[str, Any]]) -> Iterator[list[str]]:
         mine = [row for row in rows if row["rule"] == rule]
         points = [found[rule, row["seed"]] for row in mine]
         apart = [
-            found[rule, row["seed"]] - found[Rule.BPTT_M, row["seed"]]
+            found[rule, row["seed"]] - found[GradientRule.BPTT_M, row["seed"]]
             for row in mine
-            if (Rule.BPTT_M, row["seed"]) in found
+            if (GradientRule.BPTT_M, row["seed"]) in found
         ]
         spread = f" ± {statistics.stdev(points):.2f}" if len(points) > 1 else ""
         yield [

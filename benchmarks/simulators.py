@@ -172,7 +172,7 @@ def _missing(simulators: Iterable[str]) -> Iterable[tuple[str, str]]:
 
             status = lava_status()
             if status.version is None:
-                yield name, f"{status.reason}; to mend: {status.remedy}"
+                yield name, f"{status.reason}; to fix: {status.fix}"
 
 
 def _processor() -> str:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from benchmarks.engines import Run, Variant
 from spikeport.network import DeployedNetwork
 from spikeport.network.fixed_point import DECAY_UNITY
-from spikeport.network.network import Conv2d, Population, Synapses
+from spikeport.network.network import Conv2d, Population, WeightedConnection
 
 DT_S = 0.001
 
@@ -144,7 +144,7 @@ class Layer:
     """A population and what it hears: (source, delay, module)."""
 
     name: str
-    heard: tuple[tuple[str, int, nn.Module], ...]
+    received: tuple[tuple[str, int, nn.Module], ...]
     neuron: Neuron
 
 
@@ -185,11 +185,11 @@ def _by_steps(
         now = {source: given}
         for layer in layers:
             current: Tensor | None = None
-            for name, delay, module in layer.heard:
+            for name, delay, module in layer.received:
                 spikes = previous.get(name) if delay else now[name]
                 if spikes is not None:
-                    heard = module(spikes)
-                    current = heard if current is None else current + heard
+                    received = module(spikes)
+                    current = received if current is None else current + received
             if current is None:
                 raise ValueError(f"population '{layer.name}' hears nothing in the first step")
             now[layer.name] = layer.neuron.step(current)
@@ -207,12 +207,12 @@ def _by_layers(
     for layer in layers:
         current: Tensor | None = None
         loops = []
-        for name, delay, module in layer.heard:
+        for name, delay, module in layer.received:
             if delay:
                 loops.append(module)
                 continue
-            heard = module(emitted[name].flatten(0, 1)).unflatten(0, inputs.shape[:2])
-            current = heard if current is None else current + heard
+            received = module(emitted[name].flatten(0, 1)).unflatten(0, inputs.shape[:2])
+            current = received if current is None else current + received
         if current is None:
             raise ValueError(f"population '{layer.name}' hears nothing but itself")
         if not loops:
@@ -231,19 +231,19 @@ def _layer(
     network: DeployedNetwork, part: Population, neuron: Callable[[float, int], Neuron]
 ) -> Layer:
     made = neuron(part.decay_v / DECAY_UNITY, part.vth)
-    heard = []
-    for synapses in network.synapses:
+    received = []
+    for synapses in network.weighted_connections:
         if synapses.target != part.name:
             continue
         if synapses.delay not in (0, 1) or (synapses.delay and synapses.source != part.name):
             raise ValueError(f"connection '{synapses.name}': only loops may be delayed, by 1")
         shape = network.sources[synapses.source].shape
         module = _module(synapses, len(shape), made.gain).eval()
-        heard.append((synapses.source, synapses.delay, module))
-    return Layer(part.name, tuple(heard), made)
+        received.append((synapses.source, synapses.delay, module))
+    return Layer(part.name, tuple(received), made)
 
 
-def _module(part: Synapses, axes: int, gain: float) -> nn.Module:
+def _module(part: WeightedConnection, axes: int, gain: float) -> nn.Module:
     stages: list[nn.Module] = []
     if part.pool is not None:
         sides = (part.pool.kernel_size, part.pool.stride, part.pool.padding)

@@ -30,18 +30,21 @@ from benchmarks.children import ChildError, answer, exit_on_terminate
 from benchmarks.table import print_table
 from spikeport.network.network import Coding, Input
 from spikeport.storage import write_text
-from spikeport.trainer.chip import AnyNetwork, ChipNetwork
+from spikeport.trainer.chip import AnyNetwork, QATNetwork
 from spikeport.trainer.chip.passes import spiking_pass
 from spikeport.trainer.models import PUBLISHED, published_lif, small_conv
 from spikeport.trainer.network import SpikingNetwork
-from spikeport.trainer.rules import Rule
-from spikeport.workflow import to_chip
+from spikeport.trainer.rules import GradientRule
+from spikeport.workflow import prepare_qat
 
 CLASSES = 10
 SCALE = 32.0
 CAP_S = 1800.0
 CHIP = "chip"
-RULES = [*map(str, (Rule.RATE_M, Rule.RATE_S, Rule.BPTT_M, Rule.BPTT_S)), CHIP]
+RULES = [
+    *map(str, (GradientRule.RATE_M, GradientRule.RATE_S, GradientRule.BPTT_M, GradientRule.BPTT_S)),
+    CHIP,
+]
 STEPS = (1, 2, 4, 8, 16)
 QUICK_STEPS = (1, 2, 4)
 BATCHES = {"small_conv": 64, "vgg11": 8, "resnet18": 8}
@@ -79,7 +82,7 @@ def measure(job: Mapping[str, Any]) -> dict[str, Any]:
         net = on_chip(built, x)
         built.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     else:
-        built.rule = Rule(job["rule"])
+        built.rule = GradientRule(job["rule"])
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     x = x.contiguous(memory_format=torch.channels_last)
     y = torch.randint(CLASSES, (job["batch"],), device=device)
@@ -129,7 +132,11 @@ def stepper(net: AnyNetwork, device: torch.device, *, compiled: bool) -> Step:
 
 def bptt_of(rule: str) -> str:
     """The rule through time that a row is compared with: of the same mode."""
-    return str(Rule.BPTT_S if rule != CHIP and Rule(rule).single_step else Rule.BPTT_M)
+    return str(
+        GradientRule.BPTT_S
+        if rule != CHIP and GradientRule(rule).single_step
+        else GradientRule.BPTT_M
+    )
 
 
 def bptt_ratio(
@@ -144,17 +151,17 @@ def bptt_ratio(
     own, ratios = net.rule, []
     for _ in range(repeats + 1):
         seconds = step(*batch)[0]
-        net.rule = Rule(peer)
+        net.rule = GradientRule(peer)
         ratios.append(other(*batch)[0] / seconds)
         net.rule = own
     return statistics.median(ratios[1:])
 
 
-def on_chip(net: SpikingNetwork, x: Tensor) -> ChipNetwork:
+def on_chip(net: SpikingNetwork, x: Tensor) -> QATNetwork:
     """The network with statistics of these samples, in 8-bit weights."""
     for _ in range(3):
         net.spiking_pass(x)
-    chip = to_chip(net.eval(), x[:4].numpy())
+    chip = prepare_qat(net.eval(), x[:4].numpy())
     net.train()
     return chip.train()
 
@@ -163,7 +170,7 @@ def spiking_passes(
     net: SpikingNetwork, chip: AnyNetwork, x: Tensor, repeats: int
 ) -> dict[str, float]:
     """Seconds of the float and the integer spiking pass, in turn; the median of their ratios."""
-    assert isinstance(chip, ChipNetwork)
+    assert isinstance(chip, QATNetwork)
     times = []
     for _ in range(2 * repeats + 1):
         begin = time.perf_counter()
@@ -201,7 +208,9 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.training_cost", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="T up to 4 only")
     parser.add_argument("--networks", nargs="+", choices=BATCHES, default=list(BATCHES))
-    parser.add_argument("--rules", nargs="+", choices=[*map(str, Rule), CHIP], default=RULES)
+    parser.add_argument(
+        "--rules", nargs="+", choices=[*map(str, GradientRule), CHIP], default=RULES
+    )
     parser.add_argument("--steps", nargs="+", type=int, help="values of T")
     parser.add_argument("--batch", type=int, help="samples per step (64 for small_conv, else 8)")
     parser.add_argument("--threads", type=int, default=2)

@@ -4,5 +4,5 @@ from .float_nir import run_float as run_float
 from .native import run_native as run_native
 from .reference import run_reference as run_reference
 from .reference_check import check_neurons as check_neurons
-from .reference_check import sampled_record as sampled_record
+from .reference_check import sample_probes as sample_probes
 from .stream import Stream as Stream

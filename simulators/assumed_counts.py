@@ -66,9 +66,12 @@ def assumed_counts(
         },
         delivered={
             c.name: np.full(network.sources[c.source].shape, sent(c.source, c.delay), np.int64)
-            for c in network.synapses
+            for c in network.weighted_connections
         },
-        reached={c.name: fan_out(c, network.sources[c.source].shape) for c in network.synapses},
+        reached={
+            c.name: fan_out(c, network.sources[c.source].shape)
+            for c in network.weighted_connections
+        },
     )
 
 
@@ -112,7 +115,7 @@ def _parts(network: DeployedNetwork, count: str) -> list[str]:
             return [part.name for part in network.inputs]
         case "spikes" | "visits" | "updates":
             return [part.name for part in network.populations]
-    return [part.name for part in network.synapses]
+    return [part.name for part in network.weighted_connections]
 
 
 def _per_part(subject: str, given: Any, names: list[str]) -> dict[str, int]:

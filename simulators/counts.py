@@ -18,14 +18,22 @@ from numpy.typing import NDArray
 
 from spikeport.network import DeployedNetwork
 from spikeport.network.geometry import pooled_index, taps_per_position
-from spikeport.network.network import Conv1d, Conv2d, Dense, Input, Shape, SumPool2d, Synapses
+from spikeport.network.network import (
+    Conv1d,
+    Conv2d,
+    Dense,
+    Input,
+    Shape,
+    SumPool2d,
+    WeightedConnection,
+)
 from spikeport.runs import Counts, EventCounts
 
 PerNeuron = NDArray[np.int64]
 _BYTE_MAX = 255
 
 
-def fan_out(connection: Synapses, source_shape: Shape) -> tuple[PerNeuron, PerNeuron]:
+def fan_out(connection: WeightedConnection, source_shape: Shape) -> tuple[PerNeuron, PerNeuron]:
     """Synapses that a message of each source neuron reaches: (non-zero, stored).
 
     Both have `source_shape`. A neuron that the pool or the stride leaves unread reaches none.
@@ -42,7 +50,9 @@ def fan_out(connection: Synapses, source_shape: Shape) -> tuple[PerNeuron, PerNe
     )
 
 
-def _reached(connection: Synapses, shape: Shape, present: NDArray[np.bool_] | None) -> PerNeuron:
+def _reached(
+    connection: WeightedConnection, shape: Shape, present: NDArray[np.bool_] | None
+) -> PerNeuron:
     """Synapses that each neuron of `shape` reaches: those of `present` (as the weight), or all."""
     weight = connection.weight
     match connection:
@@ -126,7 +136,7 @@ def event_counts(
             arrived within the sample, summed over samples; shape of the source, or flat.
     """
     nonzero, stored = {}, {}
-    for connection in network.synapses:
+    for connection in network.weighted_connections:
         messages = delivered[connection.name].ravel()
         nonzero[connection.name], stored[connection.name] = (
             int(messages @ per_message.ravel()) for per_message in reached[connection.name]
@@ -138,7 +148,7 @@ def event_counts(
         visits={part.name: part.size * network.steps * samples for part in network.populations},
         updates=updates,
         input_events=input_events,
-        messages={c.name: int(delivered[c.name].sum()) for c in network.synapses},
+        messages={c.name: int(delivered[c.name].sum()) for c in network.weighted_connections},
         synaptic_events=nonzero,
         synaptic_events_all=stored,
     )

@@ -35,10 +35,18 @@ from spikeport.network.network import (
     Reset,
     Shape,
     SumPool2d,
-    Synapses,
+    WeightedConnection,
     threshold_state,
 )
-from spikeport.runs import EventCounts, Record, Run, Samples, at_step, check_samples, sample_count
+from spikeport.runs import (
+    EventCounts,
+    RecordSpec,
+    Run,
+    Samples,
+    at_step,
+    check_samples,
+    sample_count,
+)
 from spikeport.simulators.results import assembled_run, empty_trace, keep
 
 Synapse = tuple[int, int]
@@ -94,7 +102,7 @@ def neuron_step(
     return u, v, rest, spike
 
 
-def connection_current(connection: Synapses, total: int) -> int:
+def connection_current(connection: WeightedConnection, total: int) -> int:
     """What one target neuron receives from the sum of its weights times messages."""
     total = int32(total)
     if isinstance(connection, Convolution):
@@ -109,7 +117,7 @@ def bias_current(population: Population, mantissa: int) -> int:
     return int32(mantissa << population.bias_exponent)
 
 
-def synapses(connection: Synapses, source_shape: Shape) -> list[list[Synapse]]:
+def synapses(connection: WeightedConnection, source_shape: Shape) -> list[list[Synapse]]:
     """Every stored synapse, zero weights included, that each source neuron reaches."""
     reached: list[list[Synapse]] = [[] for _ in range(math.prod(source_shape))]
     for target in range(_target_size(connection, _seen(connection, source_shape))):
@@ -118,7 +126,9 @@ def synapses(connection: Synapses, source_shape: Shape) -> list[list[Synapse]]:
     return reached
 
 
-def afferents(connection: Synapses, source_shape: Shape, target: int) -> Iterator[Synapse]:
+def afferents(
+    connection: WeightedConnection, source_shape: Shape, target: int
+) -> Iterator[Synapse]:
     """Every stored synapse, zero weights included, through which one target neuron hears."""
     shape = _seen(connection, source_shape)
     for position, weight in _weighted(connection, shape, target):
@@ -129,20 +139,22 @@ def afferents(connection: Synapses, source_shape: Shape, target: int) -> Iterato
                 yield neuron, weight
 
 
-def _seen(connection: Synapses, source_shape: Shape) -> Shape:
+def _seen(connection: WeightedConnection, source_shape: Shape) -> Shape:
     """Shape of the source behind the pool, if there is one."""
     pool = connection.pool
     return source_shape if pool is None else pool.output_shape(source_shape)
 
 
-def _target_size(connection: Synapses, shape: Shape) -> int:
+def _target_size(connection: WeightedConnection, shape: Shape) -> int:
     """Number of target neurons for a possibly pooled source of `shape`."""
     if isinstance(connection, Dense):
         return len(connection.weight)
     return math.prod(connection.output_shape(shape))
 
 
-def _weighted(connection: Synapses, shape: Shape, target: int) -> Iterator[tuple[int, int]]:
+def _weighted(
+    connection: WeightedConnection, shape: Shape, target: int
+) -> Iterator[tuple[int, int]]:
     """(position in the possibly pooled source of `shape`, weight) for one target neuron."""
     if isinstance(connection, Dense):
         yield from enumerate(connection.weight[target].tolist())
@@ -192,7 +204,7 @@ class _Tally:
         names = {
             "inputs": [part.name for part in network.inputs],
             "populations": [part.name for part in network.populations],
-            "synapses": [part.name for part in network.synapses],
+            "synapses": [part.name for part in network.weighted_connections],
         }
         kinds = {"input_events": "inputs"}
         kinds |= dict.fromkeys(("spikes", "visits", "updates"), "populations")
@@ -204,7 +216,7 @@ class _Tally:
         return EventCounts(samples=samples, steps=network.steps, **counts)
 
 
-def run_reference(network: DeployedNetwork, samples: Samples, *, record: Record = ()) -> Run:
+def run_reference(network: DeployedNetwork, samples: Samples, *, record: RecordSpec = ()) -> Run:
     """Run a network on integer samples, one neuron after the other.
 
     Args:
@@ -219,7 +231,9 @@ def run_reference(network: DeployedNetwork, samples: Samples, *, record: Record 
     trace = empty_trace(network, count, record)
     started = time.perf_counter()
     tally = _Tally()
-    reached = {c.name: synapses(c, network.sources[c.source].shape) for c in network.synapses}
+    reached = {
+        c.name: synapses(c, network.sources[c.source].shape) for c in network.weighted_connections
+    }
     fired = {p.name: np.zeros((count, p.size), np.int64) for p in network.populations}
     charge = {p.name: np.zeros((count, p.size), np.int64) for p in network.populations}
 
@@ -280,7 +294,7 @@ def _summed(
 
 
 def _received(
-    connection: Synapses,
+    connection: WeightedConnection,
     reached: list[list[Synapse]],
     messages: list[int],
     size: int,

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from spikeport.errors import InputError
 from spikeport.network import DeployedNetwork
-from spikeport.network.network import BiasInjection, Population, Shape, Synapses
+from spikeport.network.network import BiasInjection, Population, Shape, WeightedConnection
 from spikeport.runs import Chosen, Probe, Run, Samples, Trace, check_samples, sample_count
 from spikeport.simulators.reference import (
     Synapse,
@@ -36,7 +36,7 @@ _Messages = Mapping[str, NDArray[Any]]
 """Per source (T, B, N)."""
 
 
-def sampled_record(network: DeployedNetwork, count: int, seed: int = 0) -> tuple[Probe, ...]:
+def sample_probes(network: DeployedNetwork, count: int, seed: int = 0) -> tuple[Probe, ...]:
     """What a run must record for `check_neurons`: every spike, and u and v of some neurons.
 
     Of each population these are `count` random ones and those at borders: its first and last; in a
@@ -141,15 +141,15 @@ def _recomputed(
     values = np.empty((3, network.steps, samples, len(neurons)), np.int64)
     for k, neuron in enumerate(neurons.tolist()):
         mantissa = np.full((network.steps, samples), part.bias.flat[neuron], np.int64)
-        heard = []
+        received = []
         for c in network.incoming(part.name):
             if isinstance(c, BiasInjection):
                 mantissa += messages[c.source][..., neuron]
             else:
                 synapses = list(afferents(c, network.sources[c.source].shape, neuron))
-                heard.append((c, _totals(synapses, messages[c.source], c.delay)))
+                received.append((c, _totals(synapses, messages[c.source], c.delay)))
         for sample in range(samples):
-            totals = [(c, total[:, sample].tolist()) for c, total in heard]
+            totals = [(c, total[:, sample].tolist()) for c, total in received]
             states = list(_states(part, totals, mantissa[:, sample].tolist()))
             values[:, :, sample, k] = np.array(states, np.int64).T
     return values
@@ -170,13 +170,13 @@ def _totals(synapses: list[Synapse], messages: NDArray[Any], delay: int) -> NDAr
 
 
 def _states(
-    part: Population, heard: list[tuple[Synapses, list[int]]], mantissa: list[int]
+    part: Population, received: list[tuple[WeightedConnection, list[int]]], mantissa: list[int]
 ) -> Iterator[tuple[int, int, bool]]:
     """u, v and spike of one neuron after each step of one sample."""
     u, v, rest = 0, part.v_init, 0
     for t, m in enumerate(mantissa):
         a = 0
-        for connection, totals in heard:
+        for connection, totals in received:
             a = int32(a + connection_current(connection, totals[t]))
         u, v, rest, spike = neuron_step(part, u, v, rest, a, bias_current(part, m))
         yield u, v, spike

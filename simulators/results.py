@@ -13,10 +13,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from spikeport.network import DeployedNetwork
 from spikeport.runs import RECORDABLE as RECORDABLE
-from spikeport.runs import EventCounts, Record, Run, Trace, selection
+from spikeport.runs import EventCounts, RecordSpec, Run, Trace, selection
 
 
-def empty_trace(network: DeployedNetwork, samples: int, record: Record) -> Trace:
+def empty_trace(network: DeployedNetwork, samples: int, record: RecordSpec) -> Trace:
     """A trace of zeros with room for what `record` asks for, and for nothing else.
 
     Raises:
@@ -51,7 +51,7 @@ def keep(trace: Trace, population: str, at: Any, **values: ArrayLike) -> None:
             room[...] = whole[..., some.flat]
 
 
-def narrowed(trace: Trace, network: DeployedNetwork, record: Record) -> Trace:
+def narrowed(trace: Trace, network: DeployedNetwork, record: RecordSpec) -> Trace:
     """What `record` asks for of a trace that holds at least that."""
     fields: dict[str, dict[str, NDArray[Any]]] = {name: {} for name in RECORDABLE}
     chosen = selection(network, record)

@@ -18,7 +18,7 @@ from spikeport.network import DeployedNetwork
 from spikeport.network import part_rules as rules
 from spikeport.network.network import Input
 from spikeport.runs import (
-    Record,
+    RecordSpec,
     Run,
     Samples,
     StreamState,
@@ -72,7 +72,7 @@ class Stream:
         self._threads, self._memory_bytes = threads, memory_bytes
         self._plan, self._cut = plan_of(network), network
 
-    def push(self, chunk: Samples, *, steps: int | None = None, record: Record = ()) -> Run:
+    def push(self, chunk: Samples, *, steps: int | None = None, record: RecordSpec = ()) -> Run:
         """Run the next steps; on an error the state stays as it was.
 
         Args:

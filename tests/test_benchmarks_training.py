@@ -11,22 +11,22 @@ import torch
 
 from benchmarks.children import answer
 from benchmarks.training_cost import COLUMNS, bptt_of, build, cells, measure
-from spikeport.trainer.rules import Rule
+from spikeport.trainer.rules import GradientRule
 
 JOB = {"network": "small_conv", "batch": 4, "repeats": 1, "device": "cpu", "compile": False}
 
 
-def row(rule: Rule, steps: int, **changes: Any) -> dict[str, Any]:
+def row(rule: GradientRule, steps: int, **changes: Any) -> dict[str, Any]:
     job = JOB | {"rule": str(rule), "steps": steps, "threads": torch.get_num_threads()} | changes
     return job | measure(job)
 
 
 def test_saved_bytes_are_flat_for_rates_and_grow_for_bptt() -> None:
-    for rule in (Rule.RATE_M, Rule.RATE_S):
+    for rule in (GradientRule.RATE_M, GradientRule.RATE_S):
         assert row(rule, 2)["saved_bytes"] == row(rule, 8)["saved_bytes"] > 1e6
-    few, many = (row(Rule.BPTT_M, steps)["saved_bytes"] for steps in (2, 8))
+    few, many = (row(GradientRule.BPTT_M, steps)["saved_bytes"] for steps in (2, 8))
     assert 3 < many / few <= 4
-    found = row(Rule.RATE_S, 1)
+    found = row(GradientRule.RATE_S, 1)
     assert found["step_s"] >= found["forward_s"] + found["backward_s"] > 0
     assert len(found["all_steps_s"]) == JOB["repeats"]
 
@@ -35,7 +35,7 @@ def test_the_chips_pass_is_timed_beside_the_float_one() -> None:
     found = measure(JOB | {"rule": "chip", "steps": 2, "threads": torch.get_num_threads()})
     assert found["spiking_ratio"] > 0
     # the chip needs no statistics of batch norms, but masters of rounded weights
-    assert found["saved_bytes"] < 1.2 * row(Rule.RATE_M, 2)["saved_bytes"]
+    assert found["saved_bytes"] < 1.2 * row(GradientRule.RATE_M, 2)["saved_bytes"]
 
 
 def test_a_row_is_measured_in_a_process_of_its_own() -> None:
@@ -47,7 +47,7 @@ def test_a_row_is_measured_in_a_process_of_its_own() -> None:
         threads=1,
         limit_s=300,
     )
-    assert found["saved_bytes"] == row(Rule.RATE_M, 2)["saved_bytes"]
+    assert found["saved_bytes"] == row(GradientRule.RATE_M, 2)["saved_bytes"]
     assert found["peak_bytes"] > 1e6
 
 

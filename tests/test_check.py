@@ -32,7 +32,7 @@ from spikeport.network.network import (
     Readout,
     Reset,
     SumPool2d,
-    Synapses,
+    WeightedConnection,
 )
 from spikeport.simulators import run_reference
 from tests.strategies import networks
@@ -54,18 +54,18 @@ def plain(steps: int = 3, **population: Any) -> DeployedNetwork:
     )
 
 
-def gaps(network: DeployedNetwork, target: str) -> dict[str, bool]:
+def unsupported(network: DeployedNetwork, target: str) -> dict[str, bool]:
     """What `target` lacks, in words, and whether that stops the network."""
     (found,) = check(network, [target])
     assert found.target == target
-    assert all(gap.source and gap.why for gap in found.gaps)
-    return {f"{gap.part}: {gap.construct}": gap.stops for gap in found.gaps}
+    assert all(gap.source and gap.why for gap in found.unsupported)
+    return {f"{gap.part}: {gap.construct}": gap.stops for gap in found.unsupported}
 
 
 def test_every_target_has_a_plain_network() -> None:
     found = check(plain())
     assert [one.target for one in found] == ["native", "reference", "lava", "loihi1", "loihi2"]
-    assert all(one.gaps == () and one.runs for one in found)
+    assert all(one.unsupported == () and one.runs for one in found)
 
 
 def test_each_target_is_told_once_in_the_order_asked() -> None:
@@ -101,18 +101,18 @@ def test_dynamics(
     changed = network.replace(populations=(population,))
     for target, stop in zip(("lava", "loihi1", "loihi2"), stops, strict=True):
         expected = {} if stop is None else {f"population 'a': {construct}": stop}
-        assert gaps(changed, target) == expected
-    assert gaps(changed, "native") == gaps(changed, "reference") == {}
+        assert unsupported(changed, target) == expected
+    assert unsupported(changed, "native") == unsupported(changed, "reference") == {}
 
 
 @pytest.mark.parametrize(("low", "high"), [(0, 2), (-1, 1), (0, 1)])
 def test_graded_input(low: int, high: int) -> None:
     network = plain().replace(inputs=(Input("x", (5,), Coding.GRADED, low, high),))
     graded = (low, high) != (0, 1)
-    assert gaps(network, "loihi1") == (
+    assert unsupported(network, "loihi1") == (
         {f"input 'x': graded spikes of {low}..{high}": True} if graded else {}
     )
-    assert gaps(network, "loihi2") == gaps(network, "lava") == {}
+    assert unsupported(network, "loihi2") == unsupported(network, "lava") == {}
 
 
 def test_a_bias_per_step() -> None:
@@ -122,7 +122,7 @@ def test_a_bias_per_step() -> None:
         connections=(*network.connections, BiasInjection("b", "a")),
     )
     for target in ("lava", "loihi1", "loihi2"):
-        assert gaps(injected, target) == {"population 'a': a bias per step": False}
+        assert unsupported(injected, target) == {"population 'a': a bias per step": False}
 
 
 @pytest.mark.parametrize(
@@ -139,8 +139,8 @@ def test_a_bias_per_step() -> None:
 def test_weight_exponents(exponent: int, value: int, construct: str | None) -> None:
     network = plain().replace(connections=(dense("x", "a", 4, 5, value=value, exponent=exponent),))
     expected = {f"connection 'x_to_a': {construct}": exponent != -8} if construct else {}
-    assert gaps(network, "loihi1") == expected
-    assert gaps(network, "loihi2") == gaps(network, "lava") == {}
+    assert unsupported(network, "loihi1") == expected
+    assert unsupported(network, "loihi2") == unsupported(network, "lava") == {}
 
 
 @given(st.data())
@@ -152,7 +152,7 @@ def test_a_weight_exponent_that_loihi_1_has_may_shift_weights_or_sums(data: st.D
     weight = unit * np.array(data.draw(st.lists(rows, min_size=4, max_size=4)), np.int16)
     network = plain().replace(connections=(Dense("x", "a", weight, exponent=exponent),))
     spikes = np.array(data.draw(st.lists(st.booleans(), min_size=5, max_size=5)))
-    if not gaps(network, "loihi1"):
+    if not unsupported(network, "loihi1"):
         assert ((weight >> -exponent) @ spikes == (weight @ spikes) >> -exponent).all()
     else:
         assert (weight % (1 << -exponent)).any()
@@ -170,10 +170,10 @@ def test_sums(inputs: int, value: int, exponent: int, bound: int) -> None:
         (Readout("a"),),
         3,
     )
-    found = {k for k in gaps(network, "loihi1") if "sums" in k}
+    found = {k for k in unsupported(network, "loihi1") if "sums" in k}
     beyond = bound > 32767
     assert found == ({f"population 'a': sums of up to {bound} in a step"} if beyond else set())
-    assert gaps(network, "loihi2") == {}
+    assert unsupported(network, "loihi2") == {}
 
 
 @settings(max_examples=60, deadline=None)
@@ -220,7 +220,7 @@ def test_waits_of_delays_and_of_unequal_depth(length: int, delay: int, wait: int
     network = chain(length, delay=delay)
     for target, limit in (("loihi1", 62), ("loihi2", 63)):
         expected = {f"connection 'skip': a wait of {wait} steps": True} if wait > limit else {}
-        assert gaps(network, target) == expected
+        assert unsupported(network, target) == expected
 
 
 def test_cycles_shorter_than_their_steps() -> None:
@@ -239,9 +239,11 @@ def test_cycles_shorter_than_their_steps() -> None:
         2,
     )
     folded = {"cycle 'a' -> 'b' -> 'a' over 'a_to_b', 'b_to_a': a delay of 1": True}
-    assert gaps(network, "loihi2") == gaps(network, "loihi1") == folded
+    assert unsupported(network, "loihi2") == unsupported(network, "loihi1") == folded
     pooled = {"cycle 'd' -> 'd' over 'd_to_d': a delay of 1": True}
-    assert {k: stops for k, stops in gaps(network, "lava").items() if stops} == folded | pooled
+    assert {
+        k: stops for k, stops in unsupported(network, "lava").items() if stops
+    } == folded | pooled
 
 
 def test_a_network_beyond_one_chip() -> None:
@@ -255,8 +257,8 @@ def test_a_network_beyond_one_chip() -> None:
         )
         for more in (0, 1)
     )
-    assert gaps(inside, "loihi1") == gaps(beyond, "loihi2") == {}
-    assert gaps(beyond, "loihi1") == {"the network: 131073 neurons": False}
+    assert unsupported(inside, "loihi1") == unsupported(beyond, "loihi2") == {}
+    assert unsupported(beyond, "loihi1") == {"the network: 131073 neurons": False}
 
 
 def test_the_chip_is_that_of_the_energy_profile() -> None:
@@ -269,23 +271,23 @@ def test_the_chip_is_that_of_the_energy_profile() -> None:
 @given(networks())
 def test_any_network(network: DeployedNetwork) -> None:
     found = {one.target: one for one in check(network)}
-    assert found["native"].gaps == found["reference"].gaps == ()
+    assert found["native"].unsupported == found["reference"].unsupported == ()
     lava = found["lava"]
     if lava.runs:
         schedule(network)
     else:
         with pytest.raises(InputError) as caught:
             schedule(network)
-        assert all((str(gap) in str(caught.value)) == gap.stops for gap in lava.gaps)
+        assert all((str(gap) in str(caught.value)) == gap.stops for gap in lava.unsupported)
     parts = [*network.inputs, *network.populations, *network.connections]
     for one in found.values():
-        assert len(set(one.gaps)) == len(one.gaps)
-        for gap in one.gaps:
+        assert len(set(one.unsupported)) == len(one.unsupported)
+        for gap in one.unsupported:
             assert gap.part == "the network" or any(f"'{p.name}'" in gap.part for p in parts)
 
 
 def everything() -> DeployedNetwork:
-    kernel: list[Synapses] = [
+    kernel: list[WeightedConnection] = [
         Conv2d("x", "a", np.full((1, 1, 131, 1), 2, np.int16), exponent=-2, name="wide"),
         dense("a", "a", 20, 20, delay=1, name="loop"),
         dense("a", "b", 3, 20),
@@ -305,7 +307,7 @@ def everything() -> DeployedNetwork:
 
 def test_all_gaps_are_told_at_once() -> None:
     network = everything()
-    assert gaps(network, "lava") == {
+    assert unsupported(network, "lava") == {
         "connection 'wide': kernel 131": True,
         "cycle 'a' -> 'b' -> 'a' over 'a_to_b', 'back': a delay of 1": True,
         "population 'a': reset by subtraction": False,
@@ -314,7 +316,7 @@ def test_all_gaps_are_told_at_once() -> None:
         "connection 'wide': weight exponent -2": False,
         "connection 'loop': a wait of 0 steps, cut at each sample's end": False,
     }
-    assert gaps(network, "loihi1") == {
+    assert unsupported(network, "loihi1") == {
         "input 'x': graded spikes of -9..9": True,
         "population 'a': reset by subtraction": True,
         "population 'a': v_init 7": False,
@@ -323,7 +325,7 @@ def test_all_gaps_are_told_at_once() -> None:
         "connection 'wide': weight exponent -2": True,
         "cycle 'a' -> 'b' -> 'a' over 'a_to_b', 'back': a delay of 1": True,
     }
-    assert gaps(network, "loihi2") == {
+    assert unsupported(network, "loihi2") == {
         "population 'a': reset by subtraction": False,
         "population 'a': v_init 7": False,
         "population 'b': decay_u 0": False,
@@ -353,7 +355,9 @@ def test_command_line(
     assert [one["target"] for one in told["targets"]] == [one.target for one in expected]
     for one, found in zip(told["targets"], expected, strict=True):
         assert one["runs"] == found.runs
-        assert [gap["construct"] for gap in one["gaps"]] == [gap.construct for gap in found.gaps]
+        assert [gap["construct"] for gap in one["gaps"]] == [
+            gap.construct for gap in found.unsupported
+        ]
         assert all(
             gap.keys() == {"part", "construct", "why", "source", "stops"} for gap in one["gaps"]
         )
@@ -372,7 +376,7 @@ def test_command_line(
 def test_backends_tell_what_they_lack(capsys: pytest.CaptureFixture[str]) -> None:
     assert call(["backends", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
-    lacks = {one["name"]: one["lacks"] for one in told["backends"] + told["chips"]}
-    assert set(lacks) == {"float", "norse"} | set(list_targets())
-    assert lacks["native"] == lacks["reference"] == []
-    assert all(lacks[name] for name in ("norse", "lava", "loihi1", "loihi2"))
+    limitations = {one["name"]: one["lacks"] for one in told["backends"] + told["chips"]}
+    assert set(limitations) == {"float", "norse"} | set(list_targets())
+    assert limitations["native"] == limitations["reference"] == []
+    assert all(limitations[name] for name in ("norse", "lava", "loihi1", "loihi2"))

@@ -40,12 +40,12 @@ from spikeport.simulators import run_native, run_reference
 from spikeport.trainer import (
     LI,
     LIF,
-    ChipNetwork,
     Dataset,
     Node,
+    QATNetwork,
     SpikingNetwork,
     TrainConfig,
-    describe,
+    as_trained_model,
     evaluate,
     load_checkpoint,
     load_digits_split,
@@ -62,7 +62,7 @@ from spikeport.trainer.energy.model import message_rate
 from spikeport.trainer.loop.start import first_network
 from spikeport.trainer.measure.deployed import weighted_sum
 from spikeport.trainer.measure.metrics import count_and_price, energy_uj
-from spikeport.workflow import quantize, to_chip
+from spikeport.workflow import prepare_qat, quantize
 from tests.strategies import networks, samples_for
 
 CONFIG = TrainConfig(widths=(6, 12), steps=4, epochs=4, batch_size=32)
@@ -88,8 +88,8 @@ def trained(digits: Dataset) -> SpikingNetwork:
     return model
 
 
-def chip(model: SpikingNetwork, data: Dataset, bits: int) -> ChipNetwork:
-    return to_chip(model, data.train_x[:128], QuantizeConfig(weight_bits=bits))
+def chip(model: SpikingNetwork, data: Dataset, bits: int) -> QATNetwork:
+    return prepare_qat(model, data.train_x[:128], QuantizeConfig(weight_bits=bits))
 
 
 def test_training_starts_from_scales_that_leave_outliers_their_range(
@@ -98,10 +98,10 @@ def test_training_starts_from_scales_that_leave_outliers_their_range(
     model, x = copy.deepcopy(trained), digits.train_x[:64]
     with torch.no_grad():
         model.weight_parameters()[-1].view(-1)[0] *= 300
-    graph, config = export_float(describe(model)), QuantizeConfig(weight_bits=4)
+    graph, config = export_float(as_trained_model(model)), QuantizeConfig(weight_bits=4)
     narrow = quantize(graph, x, dataclasses.replace(config, search_wider=False)).network
     assert quantize(graph, x, config).network.content_hash != narrow.content_hash
-    assert to_chip(model, x, config).template.content_hash == narrow.content_hash
+    assert prepare_qat(model, x, config).template.content_hash == narrow.content_hash
 
 
 def assert_equal_runs(ours: Run, theirs: Run) -> None:
@@ -135,7 +135,7 @@ def test_its_spiking_pass_is_the_reference(data: st.DataObject) -> None:
             feed_forward=True, dense_exponents=(0,), conv_exponents=(0,), max_payloads=(1, 255)
         )
     )
-    network = ChipNetwork(plain(drawn).replace(readouts=drawn.readouts[:1]))
+    network = QATNetwork(plain(drawn).replace(readouts=drawn.readouts[:1]))
     deployed = network.deployed()
     part = deployed.inputs[0]
     samples = data.draw(samples_for(deployed))
@@ -162,12 +162,12 @@ def test_convolutions_of_spikes_of_any_geometry_are_exact(
     kernel, stride, dilation = geometry
     weight = 2 * rng.integers(-128, 128, (sizes[0], sizes[1], *kernel)).astype(np.int16)
     weight.flat[0], weight.flat[-1] = -2, 2
-    wire = Conv2d("x", "a", weight, stride=stride, padding=padding, dilation=dilation)
+    connection = Conv2d("x", "a", weight, stride=stride, padding=padding, dilation=dilation)
     side = [p * -2 + d * (k - 1) + 1 for k, d, p in zip(kernel, dilation, padding, strict=True)]
     shape = (sizes[1], max(side[0], 1) + sizes[2], max(side[1], 1) + sizes[3])
     spikes = torch.from_numpy(rng.integers(0, 2, (2, 3, *shape)).astype(np.uint8))
     grid = Grid(-256, 254, 2, 1.0)
-    found = weighted(wire, grid, torch.from_numpy(weight), spikes, torch.float64)
+    found = weighted(connection, grid, torch.from_numpy(weight), spikes, torch.float64)
     whole = torch.from_numpy(weight).double()
     rows = spikes.flatten(0, 1).double()
     wanted = functional.conv2d(rows, whole, None, stride, padding, dilation)
@@ -222,10 +222,10 @@ def test_integers_are_always_legal(
         values = rng.integers(0, (high - low) // step + 1, (4, 5)) * step + low
         return (values if signs[1] else -values).astype(np.int16)
 
-    wire = Dense("input", "p", matrix(signs), weight_bits=bits, name="c")
-    grid = Grid.of(wire, 2.0, Population("p", (4,), vth=10, scale=37.0))
-    same, _ = grid.integers(torch.tensor(wire.weight * grid.unit, dtype=torch.float32))
-    assert torch.equal(same, torch.tensor(wire.weight))
+    connection = Dense("input", "p", matrix(signs), weight_bits=bits, name="c")
+    grid = Grid.of(connection, 2.0, Population("p", (4,), vth=10, scale=37.0))
+    same, _ = grid.integers(torch.tensor(connection.weight * grid.unit, dtype=torch.float32))
+    assert torch.equal(same, torch.tensor(connection.weight))
     master = torch.tensor(spread * matrix(later) * grid.unit, dtype=torch.float32)
     apart = master.repeat_interleave(2, 1)[:, ::2]  # not dense: rounded by torch itself
     whole, largest = grid.integers(master)
@@ -254,7 +254,7 @@ def test_a_weight_that_is_no_number_is_named(
     trained: SpikingNetwork, digits: Dataset, dense: bool
 ) -> None:
     network = chip(trained, digits, 8)
-    name = network.template.synapses[0].name
+    name = network.template.weighted_connections[0].name
     values = network.weights[name].data
     values.view(-1)[3] = torch.nan
     if not dense:
@@ -387,7 +387,7 @@ def test_what_is_trained_is_what_is_deployed(
     assert start.deployed() == start.template
     before = measure_accuracy(start, digits.test_x, digits.test_y)
     result = train(config, digits, checkpoint=path, start=start)
-    assert isinstance(result.model, ChipNetwork)
+    assert isinstance(result.model, QATNetwork)
     deployed = result.model.deployed()
     samples = encode_samples(deployed.inputs, deployed.steps, digits.test_x)
     run = run_native(deployed, samples)
@@ -400,7 +400,7 @@ def test_what_is_trained_is_what_is_deployed(
     assert after >= before - (0.01 if bits == 8 else 0)
     assert result.history[-1].loss < result.history[0].loss
     loaded = load_checkpoint(path)
-    assert isinstance(loaded.model, ChipNetwork)
+    assert isinstance(loaded.model, QATNetwork)
     assert loaded.model.deployed() == deployed
 
 
@@ -420,8 +420,8 @@ def test_a_stopped_run_ends_in_the_same_weights(
     with pytest.raises(StopError):
         train(CHIP, digits, stop, checkpoint=path, start=chip(trained, digits, 4))
     resumed = train(CHIP, digits, checkpoint=path, resume=True).model
-    assert isinstance(whole, ChipNetwork)
-    assert isinstance(resumed, ChipNetwork)
+    assert isinstance(whole, QATNetwork)
+    assert isinstance(resumed, QATNetwork)
     for (name, a), (_, b) in zip(whole.named_parameters(), resumed.named_parameters(), strict=True):
         assert torch.equal(a, b), name
     assert whole.deployed() == resumed.deployed()
@@ -467,14 +467,14 @@ def test_what_cannot_be_trained_so_is_listed() -> None:
         steps=3,
     )
     with pytest.raises(InputError) as caught:
-        ChipNetwork(network)
+        QATNetwork(network)
     for reason in ("decay_u is 100", "refractory is 2", "exponent is 1", "delay is 1"):
         assert reason in str(caught.value)
 
 
 def test_a_sum_that_is_not_exact_is_refused() -> None:
     wide = np.full((1, 2**14), 254, np.int16)
-    network = ChipNetwork(
+    network = QATNetwork(
         DeployedNetwork(
             inputs=(Input("input", (2**14,), Coding.GRADED, 0, 2**22, 1.0),),
             populations=(Population("p", (1,), vth=10),),
@@ -528,7 +528,7 @@ def test_sums_in_bytes_are_exact(
     inner: bool,
 ) -> None:
     rng = np.random.default_rng(seed)
-    wire = Conv2d(
+    connection = Conv2d(
         "input",
         "p",
         (rng.integers(-128, 128, (5, channels, 2, 2)) * 2).astype(np.int16),
@@ -541,10 +541,10 @@ def test_sums_in_bytes_are_exact(
     spikes = torch.tensor(rng.integers(0, 2, (2, 3, channels, 9, 9)), dtype=torch.uint8)
     if inner:
         spikes = spikes.movedim(2, -1).contiguous().movedim(-1, 2)
-    weight = torch.tensor(wire.weight)
-    grid = Grid.of(wire, 1.0, Population("p", (5, 9, 9), vth=1))
-    found = weighted(wire, grid, weight, spikes, torch.float32)
-    exact = weighted_sum(wire, weight.double(), spikes.flatten(0, 1).double())
+    weight = torch.tensor(connection.weight)
+    grid = Grid.of(connection, 1.0, Population("p", (5, 9, 9), vth=1))
+    found = weighted(connection, grid, weight, spikes, torch.float32)
+    exact = weighted_sum(connection, weight.double(), spikes.flatten(0, 1).double())
     assert torch.equal(found.flatten(0, 1).double(), exact)
 
 
@@ -556,9 +556,14 @@ def test_wide_inputs_share_the_room_for_sums_with_the_weights(digits: Dataset) -
     for _ in range(3):
         model.spiking_pass(x)
     config = QuantizeConfig(weight_bits=4)
-    network = to_chip(model.eval(), digits.train_x[:64], config)
+    network = prepare_qat(model.eval(), digits.train_x[:64], config)
     assert (
-        len(np.unique(next(c for c in network.template.synapses if c.name == "conv1").weight)) >= 7
+        len(
+            np.unique(
+                next(c for c in network.template.weighted_connections if c.name == "conv1").weight
+            )
+        )
+        >= 7
     )
     assert (network.input.low, network.input.high) == (0, math.ceil(network.input.scale))
     assert math.log2(4080 / network.input.scale).is_integer()
@@ -574,7 +579,7 @@ def test_wide_inputs_share_the_room_for_sums_with_the_weights(digits: Dataset) -
 @pytest.mark.parametrize("scale", [255.0, 127.5, 31.875, 8.0, 3.0])
 def test_messages_are_those_that_a_simulator_is_sent(scale: float) -> None:
     input = Input("input", (256,), Coding.GRADED, 0, 255, scale)
-    network = ChipNetwork(
+    network = QATNetwork(
         DeployedNetwork(
             inputs=(input,),
             populations=(Population("p", (1,), vth=10),),

@@ -19,7 +19,7 @@ from spikeport.network.network import (
     Readout,
     Shape,
     SumPool2d,
-    Synapses,
+    WeightedConnection,
 )
 from spikeport.runs import EventCounts
 from spikeport.simulators import run_native, run_reference
@@ -29,7 +29,7 @@ from tests.strategies import networks
 
 
 def counted(
-    connection: Synapses, source: Shape, target: Shape, samples: NDArray[Any], steps: int
+    connection: WeightedConnection, source: Shape, target: Shape, samples: NDArray[Any], steps: int
 ) -> EventCounts:
     """Counts of one connection between an input and a population, equal in both simulators."""
     network = DeployedNetwork(
@@ -131,7 +131,7 @@ def test_messages_beyond_the_last_step_are_not_delivered(
 @settings(deadline=None, max_examples=100)
 @given(network=networks())
 def test_fan_out_counts_the_synapses_of_the_specification(network: DeployedNetwork) -> None:
-    for connection in network.synapses:
+    for connection in network.weighted_connections:
         shape = network.sources[connection.source].shape
         nonzero, stored = fan_out(connection, shape)
         reached = synapses(connection, shape)

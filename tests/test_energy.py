@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 from spikeport.energy import (
     LEVELS,
-    Band,
-    Link,
+    ConnectionInfo,
+    Interval,
     SynapseKind,
-    Wiring,
+    Topology,
     estimate_energy,
     load_profile,
-    wiring,
+    topology_of,
 )
 from spikeport.energy.profile import CountsZeros
 from spikeport.errors import InputError
@@ -42,7 +42,7 @@ LOIHI1 = load_profile("loihi1")
 
 # One sample of 10 steps: 3 input spikes reach 2 neurons each, of 6 synapses one is zero and was
 # hit once; the 2 neurons are updated 7 times and fire twice.
-TINY = Wiring({"in_to_a": Link(SynapseKind.DENSE, "in", "a")}, macs=6)
+TINY = Topology({"in_to_a": ConnectionInfo(SynapseKind.DENSE, "in", "a")}, macs=6)
 COUNTS = EventCounts(
     samples=1,
     steps=10,
@@ -56,8 +56,10 @@ COUNTS = EventCounts(
 )
 
 
-def by_name(report_counts: EventCounts = COUNTS, wired: Wiring = TINY) -> Mapping[str, Band]:
-    return {t.name: t.energy for t in estimate_energy(wired, report_counts, LOIHI1).terms}
+def by_name(
+    report_counts: EventCounts = COUNTS, topology: Topology = TINY
+) -> Mapping[str, Interval]:
+    return {t.name: t.energy for t in estimate_energy(topology, report_counts, LOIHI1).terms}
 
 
 def test_low_is_the_hand_calculation_from_davies_2018() -> None:
@@ -87,21 +89,21 @@ def test_nominal_is_the_hand_calculation_from_sana_fe() -> None:
 
 
 def test_high_is_a_quarter_above_with_every_connection_dense() -> None:
-    conv = Wiring({"in_to_a": Link(SynapseKind.CONV, "in", "a")})
-    terms = {name: energy.high for name, energy in by_name(wired=conv).items()}
+    conv = Topology({"in_to_a": ConnectionInfo(SynapseKind.CONV, "in", "a")})
+    terms = {name: energy.high for name, energy in by_name(topology=conv).items()}
     assert terms["synapses, conv"] == pytest.approx(6 * 35.5 * 1.25)
     assert terms["routing"] == pytest.approx(3 * (111 + 4.2) * 1.25)
 
 
 def test_a_kernel_is_nominally_cheaper_than_a_dense_row_and_stores_no_zero() -> None:
-    conv = Wiring({"in_to_a": Link(SynapseKind.CONV, "in", "a")})
-    assert by_name(wired=conv)["synapses, conv"].nominal == pytest.approx(5 * 24.0)
+    conv = Topology({"in_to_a": ConnectionInfo(SynapseKind.CONV, "in", "a")})
+    assert by_name(topology=conv)["synapses, conv"].nominal == pytest.approx(5 * 24.0)
 
 
 def test_the_report_says_what_a_zero_costs_in_each_storage_format() -> None:
     def told(kind: SynapseKind) -> list[str]:
-        wired = Wiring({"in_to_a": Link(kind, "in", "a")})
-        assumed = estimate_energy(wired, COUNTS, LOIHI1).assumptions
+        topology = Topology({"in_to_a": ConnectionInfo(kind, "in", "a")})
+        assumed = estimate_energy(topology, COUNTS, LOIHI1).assumptions
         return [text for text in assumed if text.startswith("Synaptic events")]
 
     (dense,), (conv,) = told(SynapseKind.DENSE), told(SynapseKind.CONV)
@@ -128,8 +130,8 @@ def test_each_level_charges_zeros_by_storage_format(data: st.DataObject) -> None
     )
     profile = dataclasses.replace(LOIHI1, counts_zeros=rules)
     for kind in SynapseKind:
-        wired = Wiring({"in_to_a": Link(kind, "in", "a")})
-        term = estimate_energy(wired, counts, profile).terms[0]
+        topology = Topology({"in_to_a": ConnectionInfo(kind, "in", "a")})
+        term = estimate_energy(topology, counts, profile).terms[0]
         assert term.events is not None
         for level in LEVELS:
             number = stored if rules[kind].at(level) else nonzero
@@ -139,9 +141,9 @@ def test_each_level_charges_zeros_by_storage_format(data: st.DataObject) -> None
 
 
 def test_step_time_nominal_is_the_slowest_population_and_high_their_sum() -> None:
-    links = {
-        "in_to_a": Link(SynapseKind.DENSE, "in", "a"),
-        "a_to_b": Link(SynapseKind.DENSE, "a", "b"),
+    connections = {
+        "in_to_a": ConnectionInfo(SynapseKind.DENSE, "in", "a"),
+        "a_to_b": ConnectionInfo(SynapseKind.DENSE, "a", "b"),
     }
     counts = EventCounts(
         samples=2, steps=1, spikes={"a": 4, "b": 0}, visits={"a": 4000, "b": 20},
@@ -149,7 +151,7 @@ def test_step_time_nominal_is_the_slowest_population_and_high_their_sum() -> Non
         synaptic_events={"in_to_a": 0, "a_to_b": 40},
         synaptic_events_all={"in_to_a": 0, "a_to_b": 40},
     )  # fmt: skip
-    time = estimate_energy(Wiring(links), counts, LOIHI1).time_ns
+    time = estimate_energy(Topology(connections), counts, LOIHI1).time_ns
     # 2000 neurons fill two cores; b alone is quicker.
     slow = (4000 * 6.0 + 4 * 30.0 + 4 * 5.1) / 2
     assert time.nominal == pytest.approx(2 * 1000 + slow)
@@ -170,8 +172,8 @@ def test_energy_per_sample_and_int8_comparison() -> None:
     four = dataclasses.replace(COUNTS, samples=4)
     report = estimate_energy(TINY, four, LOIHI1)
     assert report.total_per_sample.high == pytest.approx(report.total.high / 4)
-    assert report.int8_ann == Band(2.73, 5.3, 25.3) * (6 * 4)
-    assert estimate_energy(Wiring(TINY.links), four, LOIHI1).int8_ann is None
+    assert report.int8_ann == Interval(2.73, 5.3, 25.3) * (6 * 4)
+    assert estimate_energy(Topology(TINY.connections), four, LOIHI1).int8_ann is None
 
 
 def network(readout: ReadoutKind = ReadoutKind.SPIKES) -> DeployedNetwork:
@@ -203,9 +205,9 @@ def network_counts() -> EventCounts:
 
 
 def test_wiring_of_a_deployed_network() -> None:
-    got = wiring(network(ReadoutKind.MEMBRANE))
-    assert got.links["image_to_a"] == Link(SynapseKind.CONV, "image", "a")
-    assert got.links["a_to_b"] == Link(SynapseKind.DENSE, "a", "b")
+    got = topology_of(network(ReadoutKind.MEMBRANE))
+    assert got.connections["image_to_a"] == ConnectionInfo(SynapseKind.CONV, "image", "a")
+    assert got.connections["a_to_b"] == ConnectionInfo(SynapseKind.DENSE, "a", "b")
     assert got.injections == ("offset_to_b",)
     assert got.graded_inputs == ("image",)
     assert got.membrane_readouts == ("b",)
@@ -217,14 +219,14 @@ def test_a_convolution_along_one_axis_is_a_convolution() -> None:
     net = DeployedNetwork(
         (Input("x", (2, 9)),), (Population("p", (4, 9), vth=1),), (kernel,), (Readout("p"),), 1
     )
-    assert wiring(net).links == {"conv": Link(SynapseKind.CONV, "x", "p")}
-    assert wiring(net).macs == 36 * 2 * 3
+    assert topology_of(net).connections == {"conv": ConnectionInfo(SynapseKind.CONV, "x", "p")}
+    assert topology_of(net).macs == 36 * 2 * 3
 
 
 def test_a_network_prices_like_its_wiring_and_breaks_down_by_part() -> None:
     net = network()
     report = estimate_energy(net, network_counts(), LOIHI1)
-    assert report == estimate_energy(wiring(net), network_counts(), LOIHI1)
+    assert report == estimate_energy(topology_of(net), network_counts(), LOIHI1)
     parts = {term.name: set(term.by_part) for term in report.terms}
     assert parts["synapses, conv"] == {"image_to_a"}
     assert parts["synapses, dense"] == {"a_to_b"}
@@ -264,7 +266,7 @@ def test_a_profile_without_a_price_lists_the_term_as_unpriced() -> None:
         "neuron visits", "neuron updates", "spike generation", "routing", "static power",
     )  # fmt: skip
     assert report.total == report.dynamic
-    assert report.static == Band.same(0)
+    assert report.static == Interval.same(0)
 
 
 @pytest.mark.parametrize(
@@ -304,18 +306,18 @@ def test_zeros_of_random_networks_are_charged_by_storage_format(data: st.DataObj
     counts = run_native(net, data.draw(samples_for(net))).counts
     assert counts is not None
     by_part = {
-        name: band
+        name: interval
         for term in estimate_energy(net, counts, LOIHI1).terms
         if term.name.startswith("synapses")
-        for name, band in term.by_part.items()
+        for name, interval in term.by_part.items()
     }
-    assert set(by_part) == {part.name for part in net.synapses}
-    for part in net.synapses:
+    assert set(by_part) == {part.name for part in net.weighted_connections}
+    for part in net.weighted_connections:
         nonzero, stored = counts.synaptic_events[part.name], counts.synaptic_events_all[part.name]
         nominal = nonzero * 24.0 if isinstance(part, Convolution) else stored * 35.5
         expected = (nonzero * 23.6, nominal, stored * 35.5 * 1.25)
-        band = by_part[part.name]
-        assert (band.low, band.nominal, band.high) == pytest.approx(expected)
+        interval = by_part[part.name]
+        assert (interval.low, interval.nominal, interval.high) == pytest.approx(expected)
 
 
 @given(

@@ -15,11 +15,11 @@ import pytest
 
 from spikeport.energy import (
     LEVELS,
-    Band,
+    ConnectionInfo,
     EnergyReport,
-    Link,
+    Interval,
     SynapseKind,
-    Wiring,
+    Topology,
     estimate_energy,
     load_profile,
 )
@@ -35,8 +35,8 @@ needs_data = pytest.mark.skipif(SHARED is None, reason="SPIKEPORT_DATA names no 
 PJ_PER_MJ, PJ_PER_UJ = 1e9, 1e6
 
 
-def assert_contains(band: Band, value: float) -> None:
-    assert band.low < value < band.high, f"{value} is not within {band}"
+def assert_contains(interval: Interval, value: float) -> None:
+    assert interval.low < value < interval.high, f"{value} is not within {interval}"
 
 
 # ---------------------------------------------------------------- synapse-dominated: PilotNet-SNN
@@ -113,14 +113,16 @@ events are not at hand. Spikes are not published, so they and their packets are 
 def shd(hidden: int) -> EnergyReport:
     events, visits = SHD[hidden][0], {"h": hidden, "o": 20}
     whole = {name: size * SHD_STEPS * SHD_SAMPLES for name, size in visits.items()}
-    links = {name: Link(SynapseKind.DENSE, "h", "h" if name == "r" else "o") for name in "ro"}
+    connections = {
+        name: ConnectionInfo(SynapseKind.DENSE, "h", "h" if name == "r" else "o") for name in "ro"
+    }
     published = {"r": events, "o": 0}
     counts = EventCounts(
         samples=SHD_SAMPLES, steps=SHD_STEPS, spikes=dict.fromkeys(visits, 0), visits=whole,
-        updates=whole, input_events={}, messages=dict.fromkeys(links, 0),
+        updates=whole, input_events={}, messages=dict.fromkeys(connections, 0),
         synaptic_events=published, synaptic_events_all=published,
     )  # fmt: skip
-    return estimate_energy(Wiring(links), counts, LOIHI1)
+    return estimate_energy(Topology(connections), counts, LOIHI1)
 
 
 @pytest.mark.parametrize("hidden", SHD)
@@ -189,8 +191,8 @@ def stated(case: str) -> list[float]:
     return [float(cell.strip("* ")) for cell in row.split("|")[3:7]]
 
 
-def assert_stated(case: str, metered: float, band: Band) -> None:
-    expected = (metered, band.low, band.nominal, band.high)
+def assert_stated(case: str, metered: float, interval: Interval) -> None:
+    expected = (metered, interval.low, interval.nominal, interval.high)
     assert stated(case) == [float(f"{value:.3g}") for value in expected]
 
 

@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 import pytest
 
 from spikeport.errors import InputError
-from spikeport.report.front import draw_front
+from spikeport.report.pareto import draw_pareto_front
 from spikeport.report.units import parse_energy
 from tests.test_cli import Spikeport, one_line
 from tests.test_cli import spikeport as spikeport
@@ -143,7 +143,7 @@ def point(budget: float | None, energy: float, accuracy: float, **changes: Any) 
 
 def test_the_picture_holds_every_network_within_its_borders() -> None:
     points = [point(None, 20.0, 0.98), point(5.0, 4.9, 0.97), point(0.002, 0.003, 0.4)]
-    picture = ElementTree.fromstring(draw_front(points, "a < b & c"))
+    picture = ElementTree.fromstring(draw_pareto_front(points, "a < b & c"))
     tag = "{http://www.w3.org/2000/svg}"
     texts = [element.text for element in picture.iter(f"{tag}text")]
     for expected in ("a < b & c", "no budget", "≤ 5 µJ", "≤ 2 nJ (missed)"):
@@ -152,7 +152,7 @@ def test_the_picture_holds_every_network_within_its_borders() -> None:
     for line in picture.iter(f"{tag}line"):
         assert 0 <= float(line.get("x1", "-1")) <= float(line.get("x2", "-1")) <= 760
         assert min(float(line.get("y1", "-1")), float(line.get("y2", "-1"))) >= 0
-    ElementTree.fromstring(draw_front(points[:1], "one"))
+    ElementTree.fromstring(draw_pareto_front(points[:1], "one"))
 
 
 def test_a_folder_that_cannot_be_made_is_one_clear_error(

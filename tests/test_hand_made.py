@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from spikeport import evaluate, evaluate_deployed, record_to, run, run_sharded
+from spikeport import evaluate, evaluate_deployed, record_trace, run, run_sharded
 from spikeport.errors import InputError
 from spikeport.network import DeployedNetwork, load_network, save_network
 from spikeport.network import fixed_point as fx
@@ -18,7 +18,7 @@ from spikeport.network.network import Coding
 from spikeport.runs import Probe
 from spikeport.simulators import Stream, run_native, run_reference
 from spikeport.trainer import LIF
-from spikeport.trainer.chip import ChipNetwork
+from spikeport.trainer.chip import QATNetwork
 from spikeport.trainer.network import SpikingNetwork
 from spikeport.trainer.network.network import Node
 
@@ -185,7 +185,7 @@ def small_model() -> SpikingNetwork:
 
 def test_a_name_is_one_item_to_record(tmp_path: Any) -> None:
     made = network()
-    chip = ChipNetwork(network().replace(populations=Population("p", 2, 5), connections=Dense(
+    chip = QATNetwork(network().replace(populations=Population("p", 2, 5), connections=Dense(
         "x", "p", np.array(WEIGHT))))  # fmt: skip
     runs: list[Any] = [
         run("native", made, X, record="spikes"),
@@ -203,7 +203,7 @@ def test_a_name_is_one_item_to_record(tmp_path: Any) -> None:
     one = run("native", made, X, record=Probe("p", "v", 1))  # type: ignore[arg-type]
     assert one.trace is not None
     assert one.trace.v["p"].shape == (6, 4, 1)
-    record_to(tmp_path / "t.h5", made, X, record="v")
+    record_trace(tmp_path / "t.h5", made, X, record="v")
     assert (tmp_path / "t.h5").exists()
     replayed = run_native(made, X, recorded=runs[0].trace.spikes, record="u")
     assert replayed.trace is not None

@@ -12,14 +12,14 @@ import pytest
 
 from spikeport.cli import main
 from spikeport.errors import InputError
-from spikeport.ladder import climb
+from spikeport.ladder import run_ladder
 from spikeport.network import DeployedNetwork, save_network
 from spikeport.network.network import Coding, Dense, Input, Population, Readout
 from spikeport.runs import check_classes, check_labels, output_count
 from spikeport.trainer import (
     TrainConfig,
+    as_trained_model,
     build_network,
-    describe,
     load_dataset,
     measure_accuracy,
     save_checkpoint,
@@ -139,13 +139,13 @@ def test_functions_check_labels_alike(tmp_path: Path) -> None:
         measure_accuracy(network, data.test_x, data.test_y)
     measure_accuracy(network, data.test_x, data.test_y, np.flatnonzero(data.test_y < OUTPUTS))
     with pytest.raises(InputError, match="data set 'classes5': label 4, the network has 4 outputs"):
-        climb(network, data, tmp_path)
+        run_ladder(network, data, tmp_path)
 
 
 def exported(network: Any) -> Any:
     from spikeport.export import export_float
 
-    return export_float(describe(network))
+    return export_float(as_trained_model(network))
 
 
 def test_the_rule_itself(caplog: pytest.LogCaptureFixture) -> None:

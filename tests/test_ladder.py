@@ -14,13 +14,13 @@ from torch import nn
 from spikeport.backends.lava import lava_status
 from spikeport.errors import BackendUnavailableError, InputError
 from spikeport.export import QuantizeConfig
-from spikeport.ladder import LadderConfig, climb, run_demo
+from spikeport.ladder import LadderConfig, run_demo, run_ladder
 from spikeport.network.network import Reset
 from spikeport.parity import Limits
 from spikeport.report.html import render_html
 from spikeport.trainer import LIF, Dataset, Node, SpikingNetwork, TrainConfig, load_digits_split
 from spikeport.trainer.chip import AnyNetwork
-from spikeport.workflow import to_chip
+from spikeport.workflow import prepare_qat
 
 LOOSE = Limits(max_drop_points=100.0, max_spike_change=100.0)
 """Untrained networks on few samples may change arbitrarily, except between exact stages."""
@@ -100,7 +100,7 @@ def test_residual_networks_climb_too(digits: Dataset, tmp_path: Path, reset: Res
         lava_samples=2,
         limits=LOOSE,
     )
-    report = climb(residual(reset), digits, tmp_path, config).report
+    report = run_ladder(residual(reset), digits, tmp_path, config).report
     assert report.passed, verdicts(report)
     skipped = {stage.stage: stage.reason for stage in report.skipped}
     assert "skip paths are not supported" in skipped["same file in Norse"]
@@ -117,7 +117,7 @@ def test_a_stage_that_loses_something_fails(digits: Dataset, tmp_path: Path) -> 
         lava_samples=1,
         limits=Limits(max_drop_points=-101.0),
     )
-    report = climb(residual(Reset.ZERO), digits, tmp_path, strict).report
+    report = run_ladder(residual(Reset.ZERO), digits, tmp_path, strict).report
     assert not report.passed
     assert verdicts(report)["quantized, native"].startswith("FAILED: accuracy fell by")
 
@@ -127,7 +127,9 @@ def test_a_stage_that_takes_too_long(digits: Dataset, tmp_path: Path) -> None:
     told: list[str] = []
     hurried = replace(FEW, timeout_s=0.1, limits=LOOSE)
     with pytest.raises(BackendUnavailableError, match=r"took longer than 0\.1 s and was stopped"):
-        climb(residual(Reset.ZERO), digits, tmp_path, hurried, lambda what, *_: told.append(what))
+        run_ladder(
+            residual(Reset.ZERO), digits, tmp_path, hurried, lambda what, *_: told.append(what)
+        )
     assert told[-1] == "Lava"
 
 
@@ -136,9 +138,9 @@ def test_slow_stages_may_be_left_out(digits: Dataset, tmp_path: Path, bits: int 
     trained = residual(Reset.ZERO)
     model: AnyNetwork = trained
     if bits is not None:
-        model = to_chip(trained, digits.train_x[:32], QuantizeConfig(weight_bits=bits))
+        model = prepare_qat(trained, digits.train_x[:32], QuantizeConfig(weight_bits=bits))
     config = replace(FEW, reference_samples=0, lava_samples=0, limits=LOOSE)
-    report = climb(model, digits, tmp_path, config).report
+    report = run_ladder(model, digits, tmp_path, config).report
     assert report.passed
     assert not {"scalar reference", "Lava"} & verdicts(report).keys()
     left_out = [part for part in report.skipped if part.stage in ("scalar reference", "Lava")]
@@ -156,11 +158,11 @@ def test_numbers_that_must_be_positive(name: str, value: float) -> None:
 def test_float_counts_are_those_of_the_trainer(digits: Dataset, tmp_path: Path) -> None:
     from spikeport.export import export_float
     from spikeport.simulators.float_counts import float_counts
-    from spikeport.trainer import describe, evaluate
+    from spikeport.trainer import as_trained_model, evaluate
 
     model, x = residual(Reset.SUBTRACT), digits.test_x[:8]
     run = evaluate(model, x, ("spikes", "v_charged"))
-    counted = float_counts(export_float(describe(model)), x, run)
+    counted = float_counts(export_float(as_trained_model(model)), x, run)
     assert run.counts is not None
     for kind in ("messages", "synaptic_events", "synaptic_events_all", "input_events"):
         assert getattr(counted, kind) == getattr(run.counts, kind)

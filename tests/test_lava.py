@@ -16,7 +16,13 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from spikeport.backends.lava import backend as lava_backend
-from spikeport.backends.lava import create_environment, lava_gaps, lava_status, run_lava, run_many
+from spikeport.backends.lava import (
+    create_environment,
+    lava_status,
+    lava_unsupported,
+    run_lava,
+    run_many,
+)
 from spikeport.backends.lava.environment import lava_python
 from spikeport.backends.lava.program import build_program
 from spikeport.backends.lava.schedule import schedule
@@ -39,7 +45,7 @@ from spikeport.network.network import (
 from spikeport.runs import Run, SampleSet, check_samples
 from spikeport.simulators import run_native
 from spikeport.traces import compare_files
-from spikeport.workflow import record_to
+from spikeport.workflow import record_trace
 from tests.strategies import networks, samples_for
 
 Case = tuple[DeployedNetwork, dict[str, NDArray[Any]]]
@@ -452,7 +458,7 @@ def test_a_trace_in_parts_has_one_progress_and_one_limit(tmp_path: Path) -> None
     network, _ = stock(np.random.default_rng(5))
     samples = np.ones((4, 2, 6, 5), int)
     seen: list[tuple[int, int]] = []
-    record_to(
+    record_trace(
         tmp_path / "lava.h5",
         network,
         samples,
@@ -463,10 +469,10 @@ def test_a_trace_in_parts_has_one_progress_and_one_limit(tmp_path: Path) -> None
     )
     assert seen == sorted(seen)
     assert {(0, 4), (2, 4), (4, 4)} <= set(seen)
-    record_to(tmp_path / "native.h5", network, samples)
+    record_trace(tmp_path / "native.h5", network, samples)
     assert compare_files(tmp_path / "lava.h5", tmp_path / "native.h5").equal
     with pytest.raises(BackendUnavailableError, match=r"took longer than .* and was stopped"):
-        record_to(
+        record_trace(
             tmp_path / "late.h5",
             network,
             np.ones((200, 2, 6, 5), int),
@@ -628,7 +634,7 @@ def test_sums_beyond_float64_are_refused() -> None:
 
 def test_what_is_not_stock_is_said() -> None:
     rng = np.random.default_rng(0)
-    assert lava_gaps(stock(rng)[0]) == ()
+    assert lava_unsupported(stock(rng)[0]) == ()
     network = DeployedNetwork(
         (Input("x", (1, 4, 4)), Input("b", (3,), Coding.BIAS, -5, 5)),
         (
@@ -646,7 +652,7 @@ def test_what_is_not_stock_is_said() -> None:
         (Readout("z", ReadoutKind.MEMBRANE),),
         steps=3,
     )
-    found = lava_gaps(network)
+    found = lava_unsupported(network)
     assert [str(gap) for gap in found] == [
         "population 'o' has reset by subtraction: not in Lava's LIFReset, runs on Spikeport's "
         "SampleLIF",

@@ -146,10 +146,10 @@ def once_running(act: Callable[[], None]) -> Callable[[int, int], None]:
 
 def test_a_missing_environment_says_how_to_mend_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, "/nowhere/bin/python")
-    version, reason, remedy = lava_status()
+    version, reason, fix = lava_status()
     assert version is None
     assert reason == "/nowhere/bin/python is not an executable interpreter"
-    assert remedy == "python -m spikeport.backends.lava.environment .venv-lava"
+    assert fix == "python -m spikeport.backends.lava.environment .venv-lava"
     with pytest.raises(
         BackendUnavailableError, match=r"not an executable.*to mend: python -m"
     ) as e:

@@ -71,9 +71,9 @@ def test_pool_scale_and_flatten_fold_into_the_map() -> None:
             spikes_in((2, 4, 2)),
         )
     )
-    (wire,) = lowered.connections
-    assert wire.pool == SumPool2d((2, 2), (2, 2))
-    np.testing.assert_allclose(wire.weight, np.arange(12.0).reshape(3, 4) * [1, 1, 3, 3] / 4)
+    (connection,) = lowered.connections
+    assert connection.pool == SumPool2d((2, 2), (2, 2))
+    np.testing.assert_allclose(connection.weight, np.arange(12.0).reshape(3, 4) * [1, 1, 3, 3] / 4)
     np.testing.assert_allclose(lowered.populations[0].bias, [1, 2, 3])
 
 
@@ -90,9 +90,11 @@ def test_scales_around_a_grouped_convolution() -> None:
             spikes_in((2, 3, 3)),
         )
     )
-    (wire,) = lowered.connections
-    np.testing.assert_allclose(wire.weight, kernels * np.array([1, 1, 5, 5]).reshape(4, 1, 1, 1))
-    assert (wire.groups, wire.padding) == (2, (1, 0))
+    (connection,) = lowered.connections
+    np.testing.assert_allclose(
+        connection.weight, kernels * np.array([1, 1, 5, 5]).reshape(4, 1, 1, 1)
+    )
+    assert (connection.groups, connection.padding) == (2, (1, 0))
     np.testing.assert_allclose(lowered.populations[0].bias, 0.5)
 
 
@@ -109,9 +111,14 @@ def test_scales_around_a_convolution_along_one_axis() -> None:
             spikes_in((2, 5)),
         )
     )
-    (wire,) = lowered.connections
-    np.testing.assert_allclose(wire.weight, kernels * np.array([1, 1, 5, 5]).reshape(4, 1, 1))
-    assert (wire.groups, wire.stride, wire.padding, wire.dilation) == (2, (1, 2), (0, 1), (1, 3))
+    (connection,) = lowered.connections
+    np.testing.assert_allclose(connection.weight, kernels * np.array([1, 1, 5, 5]).reshape(4, 1, 1))
+    assert (connection.groups, connection.stride, connection.padding, connection.dilation) == (
+        2,
+        (1, 2),
+        (0, 1),
+        (1, 3),
+    )
     np.testing.assert_allclose(lowered.populations[0].bias, 0.5)
 
 
@@ -135,10 +142,10 @@ def test_residual_sum_gives_two_connections_and_identity_is_depthwise() -> None:
             [spikes_in((1, 3, 3))],
         )
     )
-    wires = {wire.name: wire for wire in lowered.incoming("second")}
-    assert set(wires) == {"b", "first_to_second"}
-    assert wires["first_to_second"].groups == 2
-    np.testing.assert_array_equal(wires["first_to_second"].weight, np.ones((2, 1, 1, 1)))
+    connections = {connection.name: connection for connection in lowered.incoming("second")}
+    assert set(connections) == {"b", "first_to_second"}
+    assert connections["first_to_second"].groups == 2
+    np.testing.assert_array_equal(connections["first_to_second"].weight, np.ones((2, 1, 1, 1)))
     np.testing.assert_allclose(lowered.populations[-1].bias, 0.5)
 
 
@@ -160,7 +167,10 @@ def test_recurrent_map_is_delayed_and_its_late_bias_noted() -> None:
             [spikes_in(1)],
         )
     )
-    assert {wire.name: wire.delay for wire in lowered.connections} == {"fc": 0, "back": 1}
+    assert {connection.name: connection.delay for connection in lowered.connections} == {
+        "fc": 0,
+        "back": 1,
+    }
     np.testing.assert_allclose(lowered.populations[0].bias, 0.25)
     assert len(lowered.notes) == 1
     assert "'back'" in lowered.notes[0]
@@ -227,7 +237,7 @@ def test_connections_of_one_map_stay_apart_within_the_length_of_names() -> None:
             [spikes_in(1)],
         )
     )
-    names = [wire.name for wire in lowered.incoming("third")]
+    names = [connection.name for connection in lowered.incoming("third")]
     assert len(set(names)) == 2
     assert all(len(name) <= 64 and name.startswith(both[:50]) for name in names)
 

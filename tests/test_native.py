@@ -24,7 +24,7 @@ from spikeport.network.network import (
     Readout,
     Reset,
     SumPool2d,
-    Synapses,
+    WeightedConnection,
 )
 from spikeport.runs import Run
 from spikeport.simulators import run_native, run_reference
@@ -109,9 +109,11 @@ def test_random_networks_hold_every_construct() -> None:
         found.update({f"{len(part.shape)} axes" for part in network.populations})
         found.update({part.reset for part in network.populations})
         found.update({part.coding for part in network.inputs})
-        found["pool"] += any(part.pool is not None for part in network.synapses)
-        found["delay"] += any(part.delay > 0 for part in network.synapses)
-        found["groups"] += any(getattr(part, "groups", 1) > 1 for part in network.synapses)
+        found["pool"] += any(part.pool is not None for part in network.weighted_connections)
+        found["delay"] += any(part.delay > 0 for part in network.weighted_connections)
+        found["groups"] += any(
+            getattr(part, "groups", 1) > 1 for part in network.weighted_connections
+        )
         found["refractory"] += any(part.refractory > 0 for part in network.populations)
         found["v_init"] += any(part.v_init != 0 for part in network.populations)
         found["recurrence"] += any(recurrent for _, recurrent in components(network))
@@ -123,7 +125,7 @@ def test_random_networks_hold_every_construct() -> None:
 
 
 def one_layer(
-    connection: Synapses, source: Input, shape: tuple[int, ...], steps: int = 3
+    connection: WeightedConnection, source: Input, shape: tuple[int, ...], steps: int = 3
 ) -> DeployedNetwork:
     """`connection` from input "x" to population "p" with lossy decays."""
     return DeployedNetwork(

@@ -9,7 +9,7 @@ import pytest
 
 from spikeport.errors import InputError
 from spikeport.network import DeployedNetwork
-from spikeport.network.canonical import describe
+from spikeport.network.canonical import canonical_form
 from spikeport.network.network import (
     BiasInjection,
     Coding,
@@ -82,9 +82,9 @@ def test_a_refractory_time_of_none_is_no_part_of_the_hash() -> None:
         for part in (awake, resting)
     ]
     assert networks[0] != networks[1]
-    described, _ = describe(networks[0])
+    described, _ = canonical_form(networks[0])
     assert "refractory" not in described["populations"][0]
-    assert describe(networks[1])[0]["populations"][0]["refractory"] == 1
+    assert canonical_form(networks[1])[0]["populations"][0]["refractory"] == 1
 
 
 def test_arrays_are_frozen_copies() -> None:

@@ -155,7 +155,7 @@ def test_view_of_a_readout_does_not_change_the_reset_of_the_rest() -> None:
     network = DeployedNetwork(
         network.inputs,
         (*network.populations, hidden),
-        (Dense("x", "h", network.synapses[0].weight), Dense("h", "n", weight)),
+        (Dense("x", "h", network.weighted_connections[0].weight), Dense("h", "n", weight)),
         (Readout("n", ReadoutKind.MEMBRANE),),
         4,
     )

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from spikeport.energy import Band
+from spikeport.energy import Interval
 from spikeport.errors import InputError
-from spikeport.parity import Drift, Limits, ParityReport, Rule, SkippedStage, Ties, build_row
+from spikeport.parity import Criterion, Drift, Limits, ParityReport, SkippedStage, Ties, build_row
 from spikeport.runs import EventCounts, Run, Trace
 from spikeport.traces import first_divergence
 
@@ -61,13 +61,13 @@ WRONG = {"out": np.eye(4, dtype=np.int32)[(LABELS + 1) % 4]}
 
 
 def test_the_first_row_is_not_judged() -> None:
-    row = build_row("float", make_run(), LABELS, energy_pj=Band(1, 2, 3))
+    row = build_row("float", make_run(), LABELS, energy_pj=Interval(1, 2, 3))
     assert row.passed
     assert row.verdict == "start of the ladder"
     assert row.difference is None
     assert row.rule is None
     assert (row.accuracy.correct, row.accuracy.n) == (8, 8)
-    assert row.energy_pj == Band(1, 2, 3)
+    assert row.energy_pj == Interval(1, 2, 3)
     counts = make_run().counts
     assert counts is not None
     assert row.spikes == counts.spikes
@@ -75,7 +75,7 @@ def test_the_first_row_is_not_judged() -> None:
 
 
 def test_equal_integer_runs_are_identical() -> None:
-    row = build_row("lava", make_run(), LABELS, above=make_run(), rule=Rule.EXACT)
+    row = build_row("lava", make_run(), LABELS, above=make_run(), rule=Criterion.EXACT)
     assert (row.verdict, row.passed) == ("identical", True)
     assert row.difference is not None
     assert row.difference.spikes == {"conv": 0, "out": 0}
@@ -84,7 +84,7 @@ def test_equal_integer_runs_are_identical() -> None:
 
 def test_a_shorter_run_is_compared_on_its_samples_only() -> None:
     short = make_run(samples=3)
-    row = build_row("lava", short, LABELS, above=make_run(), rule=Rule.EXACT)
+    row = build_row("lava", short, LABELS, above=make_run(), rule=Criterion.EXACT)
     assert row.verdict == "identical"
     assert row.accuracy.n == 3
     assert row.difference is not None
@@ -103,7 +103,7 @@ def test_any_one_differing_spike_fails_an_exact_row_and_is_named(
     step: int, sample: int, channel: int, row: int, column: int
 ) -> None:
     wrong = flip(make_run(), "conv", step, sample, channel, row, column)
-    got = build_row("lava", wrong, LABELS, above=make_run(), rule=Rule.EXACT, order=ORDER)
+    got = build_row("lava", wrong, LABELS, above=make_run(), rule=Criterion.EXACT, order=ORDER)
     assert not got.passed
     assert got.verdict.startswith("FAILED: spikes differ, 1 in 'conv'; first at sample")
     where = f"sample {sample}, step {step}, population 'conv', neuron ({channel}, {row}, {column})"
@@ -134,8 +134,8 @@ def test_counts_a_backend_does_not_make_are_not_compared() -> None:
     assert build_row("x", dataclasses.replace(good, counts=None), LABELS, above=good).passed
 
 
-@pytest.mark.parametrize("rule", [Rule.EXACT, Rule.TIES])
-def test_a_strict_rule_without_traces_is_refused(rule: Rule) -> None:
+@pytest.mark.parametrize("rule", [Criterion.EXACT, Criterion.TIES])
+def test_a_strict_rule_without_traces_is_refused(rule: Criterion) -> None:
     blind = dataclasses.replace(make_run(), trace=None)
     with pytest.raises(InputError, match=r"stage 'x': the spikes of 'conv' cannot be compared"):
         build_row("x", blind, LABELS, above=make_run(), rule=rule)
@@ -151,13 +151,15 @@ def test_ties_have_a_bound_on_spikes_and_accuracy() -> None:
     assert above.trace is not None
     spikes = {name: np.array(s) for name, s in above.trace.spikes.items()}
     spikes["conv"][:, :4] = 0
-    row = build_row("x", from_spikes(spikes), LABELS, above=above, rule=Rule.TIES, ties=Ties(4, 0))
+    row = build_row(
+        "x", from_spikes(spikes), LABELS, above=above, rule=Criterion.TIES, ties=Ties(4, 0)
+    )
     assert not row.passed
     assert re.match(
         r"FAILED: ties change \d+ of \d+ spikes \(\d+\.\d\d %, limit 0.5 %\)", row.verdict
     )
     wrong = dataclasses.replace(flip(above, "conv", 2, 1, 0, 0, 0), scores=WRONG)
-    row = build_row("x", wrong, LABELS, above=above, rule=Rule.TIES, ties=Ties(1, 0))
+    row = build_row("x", wrong, LABELS, above=above, rule=Criterion.TIES, ties=Ties(1, 0))
     assert row.verdict == "FAILED: ties change accuracy by -100.00 points, limit 0.2"
 
 
@@ -190,7 +192,7 @@ def test_ties_allow_only_what_the_analysis_explains() -> None:
     above, run = make_run(), flip(make_run(), "conv", 2, 1, 0, 0, 0)
 
     def judge(ties: Ties | None, run: Run = run) -> tuple[str, bool]:
-        row = build_row("norse", run, LABELS, above=above, rule=Rule.TIES, ties=ties)
+        row = build_row("norse", run, LABELS, above=above, rule=Criterion.TIES, ties=ties)
         return row.verdict, row.passed
 
     assert judge(None, above) == ("identical", True)
@@ -208,22 +210,27 @@ def test_quantization_may_change_spikes_but_not_lose_accuracy() -> None:
     wrong = int((run.predictions != labels).sum())
     assert wrong > 0
     row = build_row(
-        "quantized", run, labels, above=above, rule=Rule.CHANGE, limits=Limits(max_drop_points=100)
+        "quantized",
+        run,
+        labels,
+        above=above,
+        rule=Criterion.CHANGE,
+        limits=Limits(max_drop_points=100),
     )
     assert (row.verdict, row.passed) == ("changed by quantization (expected)", True)
     assert row.difference is not None
     assert row.difference.predictions == wrong
     assert row.difference.total_spikes
     assert row.difference.first is None
-    row = build_row("quantized", run, labels, above=above, rule=Rule.CHANGE)
+    row = build_row("quantized", run, labels, above=above, rule=Criterion.CHANGE)
     assert row.verdict == f"FAILED: accuracy fell by {100 * wrong / 8:.2f} points, limit 1"
     # Getting better is no failure.
-    assert build_row("q", run, run.predictions, above=above, rule=Rule.CHANGE).passed
+    assert build_row("q", run, run.predictions, above=above, rule=Criterion.CHANGE).passed
 
 
 def test_a_changed_row_without_traces_shows_spikes_as_not_comparable() -> None:
     blind = dataclasses.replace(make_run(), trace=None)
-    row = build_row("q", blind, LABELS, above=make_run(), rule=Rule.CHANGE)
+    row = build_row("q", blind, LABELS, above=make_run(), rule=Criterion.CHANGE)
     assert row.difference is not None
     assert row.difference.spikes == {"conv": None, "out": None}
     assert row.difference.total_spikes is None
@@ -287,7 +294,7 @@ def test_no_divergence_between_equal_or_untraced_runs() -> None:
 
 
 def test_report_passes_only_if_every_row_does_and_is_plain_data() -> None:
-    good = build_row("a", make_run(), LABELS, energy_pj=Band(1, 2, 3))
+    good = build_row("a", make_run(), LABELS, energy_pj=Interval(1, 2, 3))
     bad = build_row("b", flip(make_run(), "out", 0, 0, 0), LABELS, above=make_run(), order=ORDER)
     skipped = (SkippedStage("Lava", "lava", "no environment", "spikeport backends --install"),)
     report = ParityReport((good,), "ab" * 32, 8, STEPS, {"numpy": "2"}, "demo", skipped)

@@ -85,8 +85,8 @@ def test_two_neurons_by_hand() -> None:
         {"fc": affine([[0.3, -0.7]], 0.1234), "if": integrate_and_fire((1,))}, spikes_in(2)
     )
     made = quantized(source, random_spikes(0, 8, 2), QuantizeConfig(clip_fractions=(1.0,)))
-    part, wire = made.network.by_name["if"], made.network.synapses[0]
-    assert wire.weight.tolist() == [[110, -256]]
+    part, connection = made.network.by_name["if"], made.network.weighted_connections[0]
+    assert connection.weight.tolist() == [[110, -256]]
     assert (part.scale, part.vth) == (365.0, 365)
     assert (part.bias.tolist(), part.bias_exponent) == ([2883], 0)  # 64 * 365 * 0.1234
     report = made.report.connections[0]
@@ -104,8 +104,8 @@ def test_graded_input_shares_the_scale_with_the_weights() -> None:
         "if": integrate_and_fire((2, 4, 4)),
     }
     made = quantized(chain(nodes, source), np.random.default_rng(0).random((4, 1, 4, 4)))
-    wire, part = made.network.synapses[0], made.network.by_name["if"]
-    np.testing.assert_allclose(wire.weight.ravel() * 16.0 / part.scale, [0.5, -0.25])
+    connection, part = made.network.weighted_connections[0], made.network.by_name["if"]
+    np.testing.assert_allclose(connection.weight.ravel() * 16.0 / part.scale, [0.5, -0.25])
     assert made.report.connections[0].scale == part.scale / 16
     assert 0 < made.report.inputs[0].max_error <= 0.5 / 16
 
@@ -116,13 +116,13 @@ def test_wide_inputs_share_the_room_for_sums_with_the_weights(high: int) -> None
     source = Input("input", (60,), Coding.GRADED, 0, high, float(high))
     net = chain({"fc": affine(rng.normal(0, 0.3, (12, 60))), "lif": leaky((12,), 0.5)}, source)
     made = quantized(net, rng.random((40, 60)), QuantizeConfig(weight_bits=4))
-    (got,), (wire,) = made.network.inputs, made.network.synapses
+    (got,), (connection,) = made.network.inputs, made.network.weighted_connections
     halvings = math.log2(high / got.scale)
     assert halvings.is_integer()
     assert got.high == math.ceil(got.scale)
     assert (halvings == 0) == (high == 16)  # then the weights reach their grid's end as it is
     assert got.high >= 16
-    assert len(np.unique(wire.weight)) > 8  # of 15
+    assert len(np.unique(connection.weight)) > 8  # of 15
 
 
 @pytest.mark.parametrize("bits", [8, 4])
@@ -144,7 +144,7 @@ def test_wide_inputs_before_whole_weights_stay_as_they_are() -> None:
     net = chain({"fc": affine(weight), "if": integrate_and_fire((2,), 30_000)}, source)
     made = quantized(net, np.full((4, 12), 127), QuantizeConfig(weight_bits=4)).network
     assert made.inputs == (source,)
-    assert made.synapses[0].weight.tolist() == weight.tolist()
+    assert made.weighted_connections[0].weight.tolist() == weight.tolist()
 
 
 def test_pooled_residual_network_follows_the_float_one() -> None:
@@ -224,7 +224,7 @@ def test_convolutions_along_one_axis_lose_nothing() -> None:
     )
     samples = random_spikes(12, 6, 9, 2, 11)
     made = quantized(source, samples)
-    assert {c.name for c in made.network.synapses if isinstance(c, Conv1d)} == {
+    assert {c.name for c in made.network.weighted_connections if isinstance(c, Conv1d)} == {
         *("stem", "body", "first_to_second"),
     }
     wanted = run_float(source, samples, record=("spikes", "v"))
@@ -255,7 +255,7 @@ def test_recurrent_network() -> None:
     )
     samples = random_spikes(3, 12, 20, 4)
     made = quantized(source, samples)
-    (back,) = (c for c in made.network.synapses if c.name == "back")
+    (back,) = (c for c in made.network.weighted_connections if c.name == "back")
     assert (back.source, back.target, back.delay) == ("lif", "lif", 1)
     counts = run_native(made.network, samples.astype(np.int32)).spike_counts["lif"]
     wanted = run_float(source, samples).spike_counts["lif"]
@@ -390,9 +390,9 @@ def test_report_is_plain_and_provenance_tells_the_settings() -> None:
 def test_dense_and_silent_weights() -> None:
     net = chain({"fc": affine(np.zeros((2, 3)), 0.3), "if": integrate_and_fire((2,))}, spikes_in(3))
     made = quantized(net, random_spikes(0, 4, 3))
-    wire = made.network.synapses[0]
-    assert isinstance(wire, Dense)
-    assert not wire.weight.any()
+    connection = made.network.weighted_connections[0]
+    assert isinstance(connection, Dense)
+    assert not connection.weight.any()
     np.testing.assert_array_equal(
         run_native(made.network, np.ones((1, 3), np.int32)).scores["if"], [[1, 1]]
     )

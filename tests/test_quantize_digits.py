@@ -11,7 +11,7 @@ from spikeport.network import FloatNetwork
 from spikeport.network.network import Reset
 from spikeport.runs import encode_samples
 from spikeport.simulators import run_float, run_native
-from spikeport.trainer import Dataset, TrainConfig, describe, load_digits_split, train
+from spikeport.trainer import Dataset, TrainConfig, as_trained_model, load_digits_split, train
 from tests.quantize_networks import quantized
 
 
@@ -23,7 +23,7 @@ def digits() -> Dataset:
 @pytest.fixture(scope="module", params=list(Reset))
 def trained(request: pytest.FixtureRequest, digits: Dataset) -> FloatNetwork:
     config = TrainConfig(widths=(8, 16), epochs=5, reset=request.param)
-    return export_float(describe(train(config, digits).model))
+    return export_float(as_trained_model(train(config, digits).model))
 
 
 @pytest.mark.parametrize(("bits", "points"), [(8, 1.0), (6, 1.5), (4, 3.0)])

@@ -222,12 +222,12 @@ def test_figures_of_the_report_are_those_of_the_networks(
         first *= 10.0 ** np.linspace(-4, 0, 30)[:, None]
     source, x = two_layers(first, second), samples(seed, 6)
     made = quantized(source, x, QuantizeConfig(bits))
-    wire = made.network.synapses[0]
+    connection = made.network.weighted_connections[0]
     found = of(made.report, "fc1")
-    lost = (first != 0) & (wire.weight == 0)
+    lost = (first != 0) & (connection.weight == 0)
     assert found.zeroed == lost.sum()
     assert found.zeroed_fraction == lost.sum() / np.count_nonzero(first)
-    assert found.emptied == (~wire.weight.any(axis=1)).sum()
+    assert found.emptied == (~connection.weight.any(axis=1)).sum()
     wanted, got = run_float(source, x), run_reference(made.network, x.astype(np.int32))
     for name in ("lif1", "lif2"):
         own, before, after = (

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from spikeport.errors import InputError
 from spikeport.network import DeployedNetwork
 from spikeport.runs import Probe, Run, selection
-from spikeport.simulators import check_neurons, run_native, run_reference, sampled_record
+from spikeport.simulators import check_neurons, run_native, run_reference, sample_probes
 from spikeport.traces import compare_runs
 from tests.strategies import networks, samples_for
 from tests.test_native import ALL, digits_like
@@ -66,7 +66,9 @@ def test_neurons_alone_agree_exactly_where_whole_runs_do(data: st.DataObject) ->
     """A run of other weights: what one neuron hears is as decisive as the whole network."""
     network = data.draw(networks())
     samples = data.draw(samples_for(network))
-    other = with_turned_weights(network, data.draw(st.sampled_from(network.synapses)).name)
+    other = with_turned_weights(
+        network, data.draw(st.sampled_from(network.weighted_connections)).name
+    )
     run = dataclasses.replace(
         run_native(other, samples, record=ALL), network_hash=network.content_hash
     )
@@ -81,7 +83,7 @@ def with_turned_weights(network: DeployedNetwork, name: str) -> DeployedNetwork:
     """One connection's weights each moved on by one place; all stay on the grid."""
     turned = {
         c.name: dataclasses.replace(c, weight=np.roll(c.weight.ravel(), 1).reshape(c.weight.shape))
-        for c in network.synapses
+        for c in network.weighted_connections
         if c.name == name
     }
     return network.replace(connections=tuple(turned.get(c.name, c) for c in network.connections))
@@ -89,7 +91,7 @@ def with_turned_weights(network: DeployedNetwork, name: str) -> DeployedNetwork:
 
 def sampled(count: int = 5) -> tuple[DeployedNetwork, Any, Run]:
     network, samples = digits_like()
-    return network, samples, run_native(network, samples, record=sampled_record(network, count))
+    return network, samples, run_native(network, samples, record=sample_probes(network, count))
 
 
 def test_sampled_neurons_of_a_run_with_a_wrong_weight() -> None:
@@ -97,17 +99,17 @@ def test_sampled_neurons_of_a_run_with_a_wrong_weight() -> None:
     assert check_neurons(network, samples, run).equal
     for name in ("image_to_conv", "conv_to_hidden", "loop", "hidden_to_out"):
         other = with_turned_weights(network, name)
-        wrong = run_native(other, samples, record=sampled_record(network, 5))
+        wrong = run_native(other, samples, record=sample_probes(network, 5))
         wrong = dataclasses.replace(wrong, network_hash=network.content_hash)
         found = check_neurons(network, samples, wrong)
-        target = next(c.target for c in network.synapses if c.name == name)
+        target = next(c.target for c in network.weighted_connections if c.name == name)
         assert {total.population for total in found.totals if total.differing} == {target}
 
 
 def test_sampled_neurons_are_at_the_borders_and_anywhere() -> None:
     network, _ = digits_like()
     for seed in (0, 1):
-        chosen = selection(network, sampled_record(network, 5, seed))
+        chosen = selection(network, sample_probes(network, 5, seed))
         assert all(chosen["spikes", name] is None for name in network.by_name)
         some, few = chosen["u", "conv"], chosen["v", "out"]
         assert some is not None
@@ -119,8 +121,8 @@ def test_sampled_neurons_are_at_the_borders_and_anywhere() -> None:
         )
         assert {(c, y, x) for c in (0, 7) for y in (0, 4, 7) for x in (0, 4, 7)} <= places
         assert len(places) in range(19, 24)
-    assert sampled_record(network, 5, 0) != sampled_record(network, 5, 1)
-    every = selection(network, sampled_record(network, 1000))["u", "hidden"]
+    assert sample_probes(network, 5, 0) != sample_probes(network, 5, 1)
+    every = selection(network, sample_probes(network, 1000))["u", "hidden"]
     assert every is not None
     assert every.flat.tolist() == list(range(20))
 

@@ -10,15 +10,15 @@ import pytest
 from rich.console import Console
 
 from spikeport.energy import (
-    Band,
+    ConnectionInfo,
     EnergyReport,
-    Link,
+    Interval,
     SynapseKind,
-    Wiring,
+    Topology,
     estimate_energy,
     load_profile,
 )
-from spikeport.parity import LadderRow, ParityReport, Rule, SkippedStage, accuracy
+from spikeport.parity import Criterion, LadderRow, ParityReport, SkippedStage, accuracy
 from spikeport.parity.report import Difference
 from spikeport.report.document import SCHEMA, to_json
 from spikeport.report.headline import headline
@@ -40,16 +40,17 @@ CHANGED = "changed by quantization (expected)"
 
 
 def row(
-    stage: str, backend: str, version: str, correct: int, n: int, rule: Rule | None, verdict: str,
+    stage: str, backend: str, version: str, correct: int, n: int,
+    rule: Criterion | None, verdict: str,
     differing: tuple[int, int, int] = (0, 0, 0), answers: int = 0, ties: int | None = None,
     wall_s: float = 0.8,
 ) -> LadderRow:  # fmt: skip
     spikes = {"conv1": 812 * n, "conv2": 604 * n, "out": 31 * n + 7}
     return LadderRow(
         stage=stage, backend=backend, version=version,
-        network_hash="" if rule in (None, Rule.TIES) else HASH,
+        network_hash="" if rule in (None, Criterion.TIES) else HASH,
         accuracy=accuracy(correct, n), spikes=spikes, synaptic_events=61_250 * n,
-        energy_pj=Band(2.1e6, 9.4e6, 21.7e6), rule=rule,
+        energy_pj=Interval(2.1e6, 9.4e6, 21.7e6), rule=rule,
         difference=None if rule is None else Difference(
             n, dict(zip(spikes, differing, strict=True)), answers, 0, (), ties, None),
         verdict=verdict, passed=not verdict.startswith("FAILED"), wall_s=wall_s,
@@ -61,15 +62,16 @@ def ladder() -> ParityReport:
         rows=(
             row("Float, in training", "spikeport trainer", "0.1.0", 354, 360, None,
                 "start of the ladder", wall_s=1.9),
-            row("Float NIR graph", "float", "0.1.0", 354, 360, Rule.TIES,
+            row("Float NIR graph", "float", "0.1.0", 354, 360, Criterion.TIES,
                 "identical but for 3 ties", (2, 1, 0), ties=3),
-            row("Norse", "norse", "1.1.0", 354, 360, Rule.TIES, "identical", ties=0, wall_s=4.1),
-            row("Quantized", "native", "0.1.0", 352, 360, Rule.CHANGE, CHANGED,
+            row("Norse", "norse", "1.1.0", 354, 360, Criterion.TIES, "identical",
+                ties=0, wall_s=4.1),
+            row("Quantized", "native", "0.1.0", 352, 360, Criterion.CHANGE, CHANGED,
                 (9120, 7033, 411), answers=4, wall_s=0.21),
-            row("After NIR write and read", "native", "0.1.0", 352, 360, Rule.EXACT, "identical",
-                wall_s=0.2),
-            row("Lava", "lava", "0.10.0", 32, 32, Rule.EXACT, "identical", wall_s=14.2),
-            row("Scalar reference", "reference", "0.1.0", 4, 4, Rule.EXACT, "identical",
+            row("After NIR write and read", "native", "0.1.0", 352, 360, Criterion.EXACT,
+                "identical", wall_s=0.2),
+            row("Lava", "lava", "0.10.0", 32, 32, Criterion.EXACT, "identical", wall_s=14.2),
+            row("Scalar reference", "reference", "0.1.0", 4, 4, Criterion.EXACT, "identical",
                 wall_s=8.8),
         ),
         network_hash=HASH, samples=360, steps=16,
@@ -82,17 +84,17 @@ def ladder() -> ParityReport:
 def broken() -> ParityReport:
     found = Divergence("conv2", (3, 1, 0), 5, 7, "spikes", (0.0, 1.0), 10)
     verdict = f"FAILED: spikes differ, 12 in 'conv2'; first at {found}"
-    lava = row("Lava", "lava", "0.10.0", 30, 32, Rule.EXACT, verdict, (0, 12, 3), answers=2)
+    lava = row("Lava", "lava", "0.10.0", 30, 32, Criterion.EXACT, verdict, (0, 12, 3), answers=2)
     skipped = SkippedStage("Norse", "norse", "norse is not installed", "pip install norse")
     rows = (*ladder().rows[:5], lava)
     return dataclasses.replace(ladder(), rows=rows, skipped=(skipped,))
 
 
 def estimate() -> EnergyReport:
-    links = {
-        "input_to_conv1": Link(SynapseKind.CONV, "input", "conv1"),
-        "conv1_to_conv2": Link(SynapseKind.CONV, "conv1", "conv2"),
-        "conv2_to_out": Link(SynapseKind.DENSE, "conv2", "out"),
+    connections = {
+        "input_to_conv1": ConnectionInfo(SynapseKind.CONV, "input", "conv1"),
+        "conv1_to_conv2": ConnectionInfo(SynapseKind.CONV, "conv1", "conv2"),
+        "conv2_to_out": ConnectionInfo(SynapseKind.DENSE, "conv2", "out"),
     }
     n, steps, sizes = 360, 16, {"conv1": 1024, "conv2": 512, "out": 10}
     messages = {"input_to_conv1": 420 * n, "conv1_to_conv2": 812 * n, "conv2_to_out": 604 * n}
@@ -108,8 +110,8 @@ def estimate() -> EnergyReport:
         input_events={"input": 420 * n}, messages=messages, synaptic_events=nonzero,
         synaptic_events_all={**nonzero, "conv2_to_out": 6_040 * n},
     )  # fmt: skip
-    wired = Wiring(links, graded_inputs=("input",), macs=250_000)
-    return estimate_energy(wired, counts, load_profile("loihi1"))
+    topology = Topology(connections, graded_inputs=("input",), macs=250_000)
+    return estimate_energy(topology, counts, load_profile("loihi1"))
 
 
 def quantization() -> Section:
@@ -304,7 +306,7 @@ def test_energy_in_the_unit_that_suits(energy_pj: float, text: str) -> None:
 
 
 def test_other_numbers() -> None:
-    assert format_range(Band(5.4e5, 3.2e6, 1.21e7)) == "3.20 (0.54–12.1) µJ"
+    assert format_range(Interval(5.4e5, 3.2e6, 1.21e7)) == "3.20 (0.54–12.1) µJ"
     assert format_time(2.5e6) == "2.50 ms"
     assert format_time(113) == "113 ns"
     assert format_time(14.2e9) == "14.2 s"

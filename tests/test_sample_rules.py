@@ -18,18 +18,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from spikeport import encode_samples, evaluate, export_float, quantize, run, to_chip
+from spikeport import encode_samples, evaluate, export_float, prepare_qat, quantize, run
 from spikeport.errors import InputError
 from spikeport.export import read_nir, write_nir
 from spikeport.export.nir import make_graph
-from spikeport.ladder import LadderConfig, climb
+from spikeport.ladder import LadderConfig, run_ladder
 from spikeport.network import DeployedNetwork, FloatNetwork
 from spikeport.network import network as parts
 from spikeport.network.network import Coding, Input
 from spikeport.runs import SampleSet, check_float_samples, check_samples, same_range, select
 from spikeport.runs.sample_values import SLACK, change
-from spikeport.trainer import LIF, Dataset, TrainConfig, describe, train
-from spikeport.trainer.chip import ChipNetwork, takes
+from spikeport.trainer import LIF, Dataset, TrainConfig, as_trained_model, train
+from spikeport.trainer.chip import QATNetwork, takes
 from spikeport.trainer.config import Architecture
 from spikeport.trainer.data.events import EventFrames
 from spikeport.trainer.diagnosis import diagnose
@@ -72,7 +72,7 @@ def deployed(input: Input) -> DeployedNetwork:
 
 
 def float_graph(input: Input) -> FloatNetwork:
-    return export_float(describe(model(input)))
+    return export_float(as_trained_model(model(input)))
 
 
 def dataset(input: Input, x: NDArray[Any]) -> Dataset:
@@ -86,12 +86,12 @@ ENTRIES: dict[str, Entry] = {
     "run float": lambda i, x: run("float", float_graph(i), x),
     "run norse": lambda i, x: run("norse", float_graph(i), x),
     "evaluate": lambda i, x: evaluate(model(i), x),
-    "evaluate in chip arithmetic": lambda i, x: evaluate(ChipNetwork(deployed(i)), x),
+    "evaluate in chip arithmetic": lambda i, x: evaluate(QATNetwork(deployed(i)), x),
     "quantize": lambda i, x: quantize(float_graph(i), x),
-    "to_chip": lambda i, x: to_chip(model(i), x),
+    "to_chip": lambda i, x: prepare_qat(model(i), x),
     "a network": lambda i, x: model(i)(torch.tensor(np.asarray(x), dtype=torch.float32)),
     "a network in training": lambda i, x: model(i).train()(torch.tensor(np.asarray(x)).float()),
-    "a chip network": lambda i, x: ChipNetwork(deployed(i))(torch.tensor(np.asarray(x)).float()),
+    "a chip network": lambda i, x: QATNetwork(deployed(i))(torch.tensor(np.asarray(x)).float()),
     "a data set": lambda i, x: dataset(i, x),
     "train": lambda i, x: train(
         TrainConfig(architecture=Architecture.MLP, widths=(8,), steps=T, epochs=1), dataset(i, x)
@@ -197,15 +197,15 @@ def _at_shape(entry: str, part: Input, x: NDArray[Any]) -> None:
     tensor = torch.tensor(x).float()
     calls: dict[str, Callable[[], object]] = {
         "encode_samples": lambda: encode_samples((part,), T, x),
-        "run float": lambda: run("float", export_float(describe(net)), x),
-        "run norse": lambda: run("norse", export_float(describe(net)), x),
+        "run float": lambda: run("float", export_float(as_trained_model(net)), x),
+        "run norse": lambda: run("norse", export_float(as_trained_model(net)), x),
         "evaluate": lambda: evaluate(net, x),
-        "evaluate in chip arithmetic": lambda: evaluate(ChipNetwork(chip), x),
-        "quantize": lambda: quantize(export_float(describe(net)), x),
-        "to_chip": lambda: to_chip(net, x),
+        "evaluate in chip arithmetic": lambda: evaluate(QATNetwork(chip), x),
+        "quantize": lambda: quantize(export_float(as_trained_model(net)), x),
+        "to_chip": lambda: prepare_qat(net, x),
         "a network": lambda: net(tensor),
         "a network in training": lambda: net.train()(tensor),
-        "a chip network": lambda: ChipNetwork(chip)(tensor),
+        "a chip network": lambda: QATNetwork(chip)(tensor),
         "a data set": lambda: dataset(part, x),
         "train": lambda: dataset(part, x),
         "diagnose": lambda: diagnose(net, tensor, torch.zeros(len(x), dtype=torch.int64)),
@@ -404,7 +404,7 @@ def test_ranges_are_compared_up_to_a_unit_of_the_coarser() -> None:
     assert same_range(PIXELS, Input("input", (1, 4, 4), Coding.GRADED, 0, 15, 15.0))
     assert same_range(PIXELS, Input("input", (1, 4, 4), Coding.GRADED, 0, 64, 63.75))
     assert not same_range(PIXELS, Input("input", (1, 4, 4), Coding.GRADED, -160, 160, 64.0))
-    chip = ChipNetwork(deployed(Input("input", (1, 4, 4), Coding.GRADED, 0, 64, 63.75)))
+    chip = QATNetwork(deployed(Input("input", (1, 4, 4), Coding.GRADED, 0, 64, 63.75)))
     assert takes(chip, PIXELS)
     assert not takes(chip, Input("input", (1, 4, 4), Coding.GRADED, -160, 160, 64.0))
 
@@ -471,5 +471,5 @@ def test_slow_stages_take_the_first_samples_of_frames_in_time(tmp_path: Path) ->
         "events", frames, y, frames, y, Input("input", (1, 4, 4), Coding.GRADED, 0, 255), 3
     )
     config = LadderConfig(samples=8, reference_samples=3, lava_samples=0)
-    rows = climb(model(data.input), data, tmp_path, config).report.rows
+    rows = run_ladder(model(data.input), data, tmp_path, config).report.rows
     assert {row.stage: row.accuracy.n for row in rows}["scalar reference"] == 3

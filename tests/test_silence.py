@@ -14,8 +14,8 @@ import torch
 from rich.console import Console  # noqa: TID251
 from torch import nn
 
-from spikeport.ladder import LadderConfig, climb, write_ladder
-from spikeport.parity import LadderRow, Limits, ParityReport, Rule, build_row, merge_rows
+from spikeport.ladder import LadderConfig, run_ladder, write_ladder
+from spikeport.parity import Criterion, LadderRow, Limits, ParityReport, build_row, merge_rows
 from spikeport.parity.report import NOTHING_FIRES
 from spikeport.report.headline import headline
 from spikeport.report.html import render_html
@@ -23,7 +23,7 @@ from spikeport.report.silence import silence_notes
 from spikeport.report.terminal import render_terminal
 from spikeport.runs import Run, silent_populations
 from spikeport.trainer import LIF, Dataset, Node, SpikingNetwork, load_digits_split
-from spikeport.workflow import to_chip
+from spikeport.workflow import prepare_qat
 from tests.test_parity import from_spikes, make_run
 
 FEW = LadderConfig(samples=12, calibration=16, reference_samples=1, lava_samples=0)
@@ -91,7 +91,7 @@ def test_a_stage_that_falls_silent_is_named() -> None:
     first = build_row("float", run, LABELS)
     limits = Limits(max_drop_points=101)
     second = build_row(
-        "chip", quiet(run, "conv"), LABELS, above=run, rule=Rule.CHANGE, limits=limits
+        "chip", quiet(run, "conv"), LABELS, above=run, rule=Criterion.CHANGE, limits=limits
     )
     assert second.passed
     notes = silence_notes(ladder(first, second))
@@ -165,8 +165,8 @@ def dead(digits: Dataset) -> SpikingNetwork:
 def test_a_silent_network_gets_an_inconclusive_verdict(
     dead: SpikingNetwork, digits: Dataset, tmp_path: Path
 ) -> None:
-    climbed = write_ladder(dead, digits, tmp_path / "made", FEW, "spikeport ladder")
-    report = climbed.report
+    ladder_run = write_ladder(dead, digits, tmp_path / "made", FEW, "spikeport ladder")
+    report = ladder_run.report
     assert report.dead == tuple(row.stage for row in report.rows)
     assert {row.verdict for row in report.rows} == {NOTHING_FIRES}
     page = (tmp_path / "made" / "report.html").read_text()
@@ -175,9 +175,9 @@ def test_a_silent_network_gets_an_inconclusive_verdict(
         assert "every stage: population" in shown
     assert "agree in" not in page
     assert "No prediction to compare" in page
-    assert climbed.quantization is not None
+    assert ladder_run.quantization is not None
     assert "populations 'lif', 'out' fire on none of the 16 calibration samples" in " ".join(
-        climbed.quantization.warnings
+        ladder_run.quantization.warnings
     )
 
 
@@ -185,11 +185,11 @@ def test_a_silent_chip_network_gets_an_inconclusive_verdict(
     dead: SpikingNetwork, digits: Dataset, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING, "spikeport"):
-        chip = to_chip(dead, digits.train_x[:16])
+        chip = prepare_qat(dead, digits.train_x[:16])
     told = "populations 'lif', 'out' fire on none of the 16 calibration samples"
     assert told in caplog.text
     assert told in " ".join(chip.quantization_warnings)
-    report = climb(chip, digits, tmp_path, FEW).report
+    report = run_ladder(chip, digits, tmp_path, FEW).report
     assert report.dead == tuple(row.stage for row in report.rows)
     assert all(row.silent == ("lif", "out") for row in report.rows)
     assert all(row.silent_outputs == row.accuracy.n for row in report.rows)

@@ -16,11 +16,11 @@ from hypothesis import given, settings
 
 from benchmarks import networks as benchmark
 from spikeport import errors
-from spikeport.backends import Gap, check
+from spikeport.backends import UnsupportedFeature, check
 from spikeport.backends.lava import supervise
 from spikeport.backends.lava.backend import CHUNK_BYTES, TIMEOUT_S
 from spikeport.backends.lava.schedule import CONV_EXACT_SUM, CONV_FIELD_MAX
-from spikeport.backends.registry import LAVA_LACKS
+from spikeport.backends.registry import LAVA_LIMITATIONS
 from spikeport.backends.targets import LOIHI1, LOIHI2
 from spikeport.cli._app import VERBS, app
 from spikeport.network import DeployedNetwork
@@ -39,7 +39,7 @@ from spikeport.trainer import PUBLISHED
 from spikeport.trainer.data.catalogue import NAMES
 from spikeport.trainer.diagnosis.diagnosis import PROBE
 from spikeport.trainer.energy.loss import AIM
-from spikeport.trainer.rules import Rule
+from spikeport.trainer.rules import GradientRule
 from tests.pages import ROOT, Row, match, number, page, table
 from tests.strategies import networks
 from tests.test_check import chain, dense, everything, plain
@@ -170,9 +170,9 @@ CONSTRUCTS = {
 }  # fmt: skip
 
 
-def told(construct: Construct, network: DeployedNetwork, target: str) -> list[Gap]:
+def told(construct: Construct, network: DeployedNetwork, target: str) -> list[UnsupportedFeature]:
     (found,) = check(network, [target])
-    return [gap for gap in found.gaps if re.match(construct.told, gap.construct)]
+    return [gap for gap in found.unsupported if re.match(construct.told, gap.construct)]
 
 
 def nothing_told(cell: str) -> bool:
@@ -207,7 +207,7 @@ def test_the_table_of_what_targets_lack_says_what_check_says(name: str, column: 
 def test_everything_check_reports_has_a_row(network: DeployedNetwork) -> None:
     for column, target in TARGETS.items():
         for one in (network, everything()):
-            for gap in check(one, [target])[0].gaps:
+            for gap in check(one, [target])[0].unsupported:
                 rows = [
                     LACKING[name][column]
                     for name, construct in CONSTRUCTS.items()
@@ -241,12 +241,12 @@ SHORT = {
 
 @pytest.mark.parametrize(
     ("column", "lacks"),
-    [("Lava", LAVA_LACKS), ("Loihi 1", LOIHI1.lacks), ("Loihi 2", LOIHI2.lacks)],
+    [("Lava", LAVA_LIMITATIONS), ("Loihi 1", LOIHI1.limitations), ("Loihi 2", LOIHI2.limitations)],
 )
 def test_what_backends_lists_of_a_target_is_what_the_table_has(
-    column: str, lacks: tuple[str, ...]
+    column: str, limitations: tuple[str, ...]
 ) -> None:
-    listed = {row for words, row in SHORT.items() if re.search(words, "\n".join(lacks))}
+    listed = {row for words, row in SHORT.items() if re.search(words, "\n".join(limitations))}
     cells = {name: row[column] for name, row in LACKING.items()}
     missing = {name for name, cell in cells.items() if not nothing_told(cell)}
     some = {name for name, cell in cells.items() if "more stop" in cell}
@@ -258,7 +258,7 @@ def test_every_field_of_the_row_for_large_convolutions_stops(field: str) -> None
     large = CONV_FIELD_MAX + 1
     value: Any = large if field == "groups" else (large, 1) if field != "padding" else (large, 0)
     found = check(convolved(3 if field == "dilation" else 1, **{field: value}), ["lava"])[0]
-    assert [gap.construct for gap in found.gaps if gap.stops] == [f"{field} {large}"]
+    assert [gap.construct for gap in found.unsupported if gap.stops] == [f"{field} {large}"]
 
 
 def test_the_limits_of_the_table_are_those_of_the_code() -> None:
@@ -267,7 +267,7 @@ def test_the_limits_of_the_table_are_those_of_the_code() -> None:
     for column, one in (("Loihi 1", LOIHI1), ("Loihi 2", LOIHI2)):
         assert number(delays[column]) == one.delay_max
         assert number(neurons[column].removeprefix("told: ")) == one.neurons
-        text = "\n".join(one.lacks)
+        text = "\n".join(one.limitations)
         assert number(match(r"delays beyond .*", text)[0]) == one.delay_max
         assert number(match(r"more than .* neurons", text)[0]) == one.neurons
     assert number(LACKING["refractory time"]["Loihi 1"]) == REFRACTORY_MAX
@@ -338,7 +338,9 @@ def test_every_page_that_is_linked_exists() -> None:
 
 def test_rules() -> None:
     listed = table(page("networks.md"), "rule", "spikes", "gradients")
-    assert {name for row in listed for name in re.findall(r"`(\w+)`", row["rule"])} == set(Rule)
+    assert {name for row in listed for name in re.findall(r"`(\w+)`", row["rule"])} == set(
+        GradientRule
+    )
 
 
 IMAGES: dict[str, tuple[int, int]] = {

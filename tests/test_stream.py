@@ -25,7 +25,7 @@ from spikeport.network.network import (
     ReadoutKind,
     Reset,
 )
-from spikeport.runs import RECORDABLE, EventCounts, Probe, Record, Run, StreamState
+from spikeport.runs import RECORDABLE, EventCounts, Probe, RecordSpec, Run, StreamState
 from spikeport.runs.stream_state import VARIABLES
 from spikeport.simulators import Stream, run_reference
 from tests.strategies import networks, samples_for
@@ -204,7 +204,7 @@ def test_a_chunk_that_fails_changes_nothing() -> None:
 
 def test_probes_narrow_the_trace_of_a_chunk() -> None:
     network, samples = far_delays()
-    record: Record = (Probe("late", ("v",), (1, 6)),)
+    record: RecordSpec = (Probe("late", ("v",), (1, 6)),)
     run = Stream(network, 3).push(chunk_of(network, samples, range(9)), record=record)
     assert run.trace is not None
     assert {name: v.shape for name, v in run.trace.v.items()} == {"late": (9, 3, 2)}

@@ -26,7 +26,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from spikeport.backends import Gap, TargetCheck
+from spikeport.backends import TargetCheck, UnsupportedFeature
 from spikeport.cli import _diagnose, _front, _sweep, _tables, _traces
 from spikeport.cli._app import VERBS
 from spikeport.energy import HardwareProfile
@@ -34,8 +34,8 @@ from spikeport.network import load_network, save_network
 from spikeport.parity import ParityReport
 from spikeport.report import screen, terminal
 from spikeport.report.diagnosis import render_diagnosis
-from spikeport.report.front import draw_front
 from spikeport.report.html import render_html
+from spikeport.report.pareto import draw_pareto_front
 from spikeport.report.terminal import render_energy, render_section, render_terminal
 from spikeport.runs import EventCounts
 from spikeport.text import shown
@@ -427,12 +427,12 @@ def diagnosis() -> Any:
     from spikeport.trainer.diagnosis.diagnosis import Activity
     from spikeport.trainer.diagnosis.independence import Independence
     from spikeport.trainer.diagnosis.shuffle import ShuffleTest
-    from spikeport.trainer.rules import Rule
+    from spikeport.trainer.rules import GradientRule
 
     reached = accuracy(7, 8)
     return Diagnosis(
         steps=2,
-        rule=Rule.RATE_M,
+        rule=GradientRule.RATE_M,
         shuffle=ShuffleTest(reached, reached, reached),
         probed=8,
         activity=tuple(Activity(name, 0.5, 0.1, (0.5, 0.25, 0.25)) for name in ("a", "b")),
@@ -442,15 +442,15 @@ def diagnosis() -> Any:
 
 
 def points() -> list[Any]:
-    from spikeport.energy import Band
+    from spikeport.energy import Interval
     from spikeport.parity import accuracy
-    from spikeport.trainer.pareto import FrontPoint
+    from spikeport.trainer.pareto import ParetoPoint
 
     made: dict[str, Any] = {
         "budget_uj": 5.0, "accuracy": accuracy(7, 8), "spikes": 1.0, "synaptic_events": 2.0,
-        "energy_uj": Band(1.0, 2.0, 3.0), "checkpoint": EVIL,
+        "energy_uj": Interval(1.0, 2.0, 3.0), "checkpoint": EVIL,
     }  # fmt: skip
-    return [FrontPoint(**made)]
+    return [ParetoPoint(**made)]
 
 
 def counts() -> EventCounts:
@@ -505,8 +505,8 @@ def load_network_of_cases() -> Any:
     )  # fmt: skip
 
 
-def all_gaps(tail: str) -> Any:
-    gap = Gap("population 'a'", "a delay", "why", "source", stops=True)
+def all_unsupported(tail: str) -> Any:
+    gap = UnsupportedFeature("population 'a'", "a delay", "why", "source", stops=True)
     return tailed(TargetCheck("t", (gap, dataclasses.replace(gap, stops=False))), tail)
 
 
@@ -525,8 +525,8 @@ TABLES: dict[str, Callable[[], Any]] = {
     "_tables.populations_table": lambda: _tables.populations_table(small_network(EVIL)),
     "_tables.connections_table": lambda: _tables.connections_table(small_network(EVIL)),
     "_tables.backends_table": lambda: _tables.backends_table(backend_rows()),
-    "_tables.lacks_table": lambda: _tables.lacks_table(backend_rows()),
-    "_tables.gaps_table": lambda: _tables.gaps_table(all_gaps(EVIL)),
+    "_tables.lacks_table": lambda: _tables.limitations_table(backend_rows()),
+    "_tables.gaps_table": lambda: _tables.unsupported_table(all_unsupported(EVIL)),
     "_sweep.sweep_table": lambda: _sweep.sweep_table(sweep()),
     "_front._table": lambda: screen.stack(_front._table(points()), EVIL),
     "_diagnose._tables": lambda: screen.stack(*_diagnose._tables(tailed(diagnosis(), EVIL))),
@@ -689,7 +689,7 @@ def with_urls(data: Any, url: str) -> Any:
 
 
 def test_the_picture_of_a_front_is_xml_that_shows_its_title() -> None:
-    picture = draw_front([point.as_dict() for point in points()], EVIL)
+    picture = draw_pareto_front([point.as_dict() for point in points()], EVIL)
     root = ElementTree.fromstring(picture)
     assert {element.tag.rpartition("}")[2] for element in root.iter()} <= {
         *("svg", "rect", "text", "line", "polyline", "circle")

@@ -173,13 +173,13 @@ def test_a_decay_that_is_rounded_loses_at_most_one_spike_in_a_hundred(case: Case
 @given(cases((*HELD, "9/10")))
 def test_training_and_its_file_fire_alike(case: Case) -> None:
     pytest.importorskip("torch")
-    from spikeport.trainer import describe, evaluate
+    from spikeport.trainer import as_trained_model, evaluate
 
     network = trainable(case)
     trained = traced(evaluate(network, case.x.astype(np.float32), ("spikes",)))
     bound = 0 if str(case.keep) in HELD else 0.01
     assert share_lost(case, trained) <= bound
-    graph = export_float(describe(network))
+    graph = export_float(as_trained_model(network))
     with tempfile.TemporaryDirectory() as folder:
         write_nir(graph, Path(folder) / "a.nir")
         again = read_nir(Path(folder) / "a.nir")
@@ -194,10 +194,10 @@ def test_training_and_its_file_fire_alike(case: Case) -> None:
 @given(cases(HELD))
 def test_training_in_chip_arithmetic_starts_from_the_same_spikes(case: Case) -> None:
     pytest.importorskip("torch")
-    from spikeport import to_chip
+    from spikeport import prepare_qat
     from spikeport.trainer import evaluate
 
-    chip = to_chip(trainable(case), case.x.astype(np.float32))
+    chip = prepare_qat(trainable(case), case.x.astype(np.float32))
     run = evaluate(chip, case.x.astype(np.float32), ("spikes",))
     assert share_lost(case, traced(run)) == 0
     deployed = run_native(chip.deployed(), {"input": case.x}, record=("spikes",))
@@ -260,7 +260,7 @@ def test_white_pixels_fire_on_the_chip_as_in_training(
 ) -> None:
     """Neurons directly on the pixels: white, 1.0, is a tie at every step that starts from 0."""
     torch = pytest.importorskip("torch")
-    from spikeport.trainer import LIF, describe, evaluate, from_module, load_dataset
+    from spikeport.trainer import LIF, as_trained_model, evaluate, from_module, load_dataset
 
     data = load_dataset("digits")
     torch.manual_seed(0)
@@ -268,7 +268,7 @@ def test_white_pixels_fire_on_the_chip_as_in_training(
     network = from_module(torch.nn.Sequential(*layers).eval(), data.input, 8)
     x = data.test_x[:200]
     trained = evaluate(network, x, ("spikes",)).trace
-    graph = export_float(describe(network))
+    graph = export_float(as_trained_model(network))
     exported = run_float(graph, x, record=("spikes",)).trace
     made = quantized(graph, x[:64]).network
     chip = run_native(made, encode_samples(made.inputs, 8, x), record=("spikes",)).trace

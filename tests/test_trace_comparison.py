@@ -25,7 +25,7 @@ from spikeport.traces import (
 from spikeport.traces.divergence import VARIABLES
 from spikeport.traces.reader import TraceReader
 from spikeport.traces.writer import write_trace
-from spikeport.workflow import record_to
+from spikeport.workflow import record_trace
 from tests.strategies import networks, samples_for
 from tests.test_probe import chain, inputs
 
@@ -188,9 +188,9 @@ def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
         "others": (network, 1 - inputs()),
     }
     for name, (one, x) in runs.items():
-        record_to(tmp_path / name, one, x)
-    record_to(tmp_path / "u of a", network, inputs(), record=[Probe("a", ("u",))])
-    record_to(tmp_path / "u of b", network, inputs(), record=[Probe("b", ("u",))])
+        record_trace(tmp_path / name, one, x)
+    record_trace(tmp_path / "u of a", network, inputs(), record=[Probe("a", ("u",))])
+    record_trace(tmp_path / "u of b", network, inputs(), record=[Probe("b", ("u",))])
     for name, message in {
         "louder": "network is",
         "longer": "network is",

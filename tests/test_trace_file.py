@@ -23,7 +23,7 @@ from spikeport.traces import open_trace, read_trace, trace_writer
 from spikeport.traces import reader as trace_reader
 from spikeport.traces.header import header_of
 from spikeport.traces.writer import write_trace
-from spikeport.workflow import record_to, trace_chunk
+from spikeport.workflow import record_trace, trace_chunk
 from spikeport.workflow import run as workflow
 from tests.strategies import networks, samples_for
 from tests.test_probe import chain, inputs, probes_for
@@ -89,7 +89,7 @@ def test_recording_in_chunks_equals_one_run(
     whole = run_reference(network, samples, record=RECORDABLE)
     chunk = data.draw(st.integers(1, count + 1))
     done: list[tuple[int, int]] = []
-    run = record_to(
+    run = record_trace(
         folder / "a.h5", network, samples, chunk=chunk, progress=lambda *now: done.append(now)
     )
     header, trace = read_trace(folder / "a.h5")
@@ -119,7 +119,7 @@ def test_memory_is_bounded_by_the_chunk(tmp_path: Path, monkeypatch: pytest.Monk
         return run
 
     monkeypatch.setattr(workflow, "run_backend", spying)
-    record_to(tmp_path / "t.h5", network, x)
+    record_trace(tmp_path / "t.h5", network, x)
     assert max(seen) == 7 * each
     assert len(seen) == 8
     with open_trace(tmp_path / "t.h5") as reader:
@@ -174,7 +174,7 @@ def written(tmp_path: Path) -> Path:
 
 def test_equal_runs_give_equal_files(tmp_path: Path) -> None:
     for name in ("a.h5", "b.h5"):
-        record_to(tmp_path / name, chain(), inputs(9), chunk=4)
+        record_trace(tmp_path / name, chain(), inputs(9), chunk=4)
     assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
 
 
@@ -359,7 +359,7 @@ def test_an_interrupted_or_short_recording_leaves_nothing(tmp_path: Path) -> Non
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        record_to(path, chain(), inputs(), chunk=1, progress=stop)
+        record_trace(path, chain(), inputs(), chunk=1, progress=stop)
     assert path.read_text() == "precious"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -393,11 +393,11 @@ def test_wrong_uses(tmp_path: Path, written: Path, monkeypatch: pytest.MonkeyPat
     with pytest.raises(InputError, match="recorded nothing"):
         write_trace(tmp_path / "x.h5", blind)
     with pytest.raises(InputError, match="nothing is to be recorded"):
-        record_to(tmp_path / "x.h5", network, inputs(), record=())
+        record_trace(tmp_path / "x.h5", network, inputs(), record=())
     with pytest.raises(InputError, match="chunk is 0"):
-        record_to(tmp_path / "x.h5", network, inputs(), chunk=0)
+        record_trace(tmp_path / "x.h5", network, inputs(), chunk=0)
     with pytest.raises(OutputError, match="cannot be written"):
-        record_to(tmp_path / "none" / "x.h5", network, inputs())
+        record_trace(tmp_path / "none" / "x.h5", network, inputs())
     with open_trace(written) as reader, pytest.raises(InputError, match=r"samples 2\.\.4 are not"):
         reader.read(2, 4)
     monkeypatch.setattr(trace_reader, "MAX_READ_BYTES", 100)

@@ -109,11 +109,11 @@ def test_maps_of_one_pixel() -> None:
 
 
 def test_without_batch_norm_one_sample_is_enough() -> None:
-    from spikeport.workflow import to_chip
+    from spikeport.workflow import prepare_qat
 
     few = data(8)
     config = TrainConfig(architecture="mlp", widths=(3,), steps=2, epochs=1)  # type: ignore[arg-type]
     network = build_network(config, INPUT, 2)
     network.eval()
-    chip = to_chip(network, few.train_x[:], QuantizeConfig(weight_bits=4))
+    chip = prepare_qat(network, few.train_x[:], QuantizeConfig(weight_bits=4))
     check_batches(feed(8, 1), chip)

@@ -21,7 +21,7 @@ from spikeport.trainer import (
     LIF,
     Node,
     SpikingNetwork,
-    describe,
+    as_trained_model,
     evaluate,
     evaluate_deployed,
     from_module,
@@ -34,7 +34,7 @@ from spikeport.trainer.loop.optimizer import build_optimizer
 from spikeport.trainer.loop.training import step as training_step
 from spikeport.trainer.measure.metrics import energy_uj
 from spikeport.trainer.network import deployable
-from spikeport.trainer.rules import Rule
+from spikeport.trainer.rules import GradientRule
 from spikeport.workflow import quantize
 from tests.trainer_reference import trained_gradients
 
@@ -118,8 +118,8 @@ def test_one_step_is_the_module_itself() -> None:
     torch.testing.assert_close(from_module(made, INPUT, 1)(x), made(x), rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("rule", Rule)
-def test_gradients_and_statistics_are_those_of_rows(rule: Rule) -> None:
+@pytest.mark.parametrize("rule", GradientRule)
+def test_gradients_and_statistics_are_those_of_rows(rule: GradientRule) -> None:
     network = from_module(module(), INPUT, 4)
     twin = in_rows(network)
     x, y = values(4, 5), torch.arange(5) % 3
@@ -206,13 +206,13 @@ def trained() -> tuple[SpikingNetwork, NDArray[np.float32], NDArray[np.int64]]:
 
 def test_a_trained_network_keeps_its_answers_down_to_the_chip(tmp_path: Path) -> None:
     network, x, y = trained()
-    graph = export_float(describe(network))
+    graph = export_float(as_trained_model(network))
     ours = evaluate(network, x)
     assert (ours.predictions == y).mean() > 0.9
     # A charge that meets its threshold within rounding may fire on one side only.
     assert (run_float(graph, x).predictions == ours.predictions).mean() > 0.99
     chip = quantize(graph, x[:32]).network
-    assert [type(part) for part in chip.synapses[:2]] == [Conv1d, Conv1d]
+    assert [type(part) for part in chip.weighted_connections[:2]] == [Conv1d, Conv1d]
     integers = np.rint(x * 16).astype(np.int64)
     native = run_native(chip, integers)
     assert (native.predictions == y).mean() > 0.9

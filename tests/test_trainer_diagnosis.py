@@ -22,7 +22,7 @@ from spikeport.trainer.diagnosis.shuffle import shuffle_test
 from spikeport.trainer.loop.training import step as training_step
 from spikeport.trainer.network import SpikingNetwork
 from spikeport.trainer.neurons import LIF, Neurons
-from spikeport.trainer.rules import Rule
+from spikeport.trainer.rules import GradientRule
 from tests.trainer_reference import norm_over, over_steps, samples, toy, unrolled_lif
 
 
@@ -34,7 +34,7 @@ def digits() -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 
 @functools.cache
-def trained(kind: str, rule: Rule, steps: int = 4, epochs: int = 6) -> SpikingNetwork:
+def trained(kind: str, rule: GradientRule, steps: int = 4, epochs: int = 6) -> SpikingNetwork:
     """A network for digits after a short training by `rule`, the same for all."""
     x, y, _, _ = digits()
     torch.manual_seed(0)
@@ -61,11 +61,11 @@ def accuracy(scores: Tensor) -> float:
     return float((scores.argmax(1) == digits()[3]).float().mean())
 
 
-@pytest.mark.parametrize("rule", Rule)
-def test_every_rule_learns_digits(rule: Rule) -> None:
+@pytest.mark.parametrize("rule", GradientRule)
+def test_every_rule_learns_digits(rule: GradientRule) -> None:
     """At equal effective learning rates and epochs; one of 360 samples is 0.3 points."""
     found = accuracy(trained("conv", rule).eval()(digits()[2]))
-    reference = accuracy(trained("conv", Rule.BPTT_M).eval()(digits()[2]))
+    reference = accuracy(trained("conv", GradientRule.BPTT_M).eval()(digits()[2]))
     assert found > 0.95
     assert abs(found - reference) <= 0.02
 
@@ -74,15 +74,15 @@ def test_every_rule_learns_digits(rule: Rule) -> None:
 def test_order_of_spikes_in_time_matters_little(kind: str) -> None:
     """As published: 78.32 to 77.72 % on CIFAR-100."""
     _, _, x, y = digits()
-    found = shuffle_test(trained(kind, Rule.RATE_M), x, y)
+    found = shuffle_test(trained(kind, GradientRule.RATE_M), x, y)
     assert found.whole.rate > 0.95
     assert found.whole.rate - min(found.by_neuron.rate, found.by_layer.rate) < 0.02
 
 
 @pytest.mark.parametrize("epochs", [0, 6])
-@pytest.mark.parametrize("rule", [Rule.RATE_M, Rule.RATE_S])
+@pytest.mark.parametrize("rule", [GradientRule.RATE_M, GradientRule.RATE_S])
 @pytest.mark.parametrize("kind", ["conv", "mlp"])
-def test_gradients_point_where_bptt_points(kind: str, rule: Rule, epochs: int) -> None:
+def test_gradients_point_where_bptt_points(kind: str, rule: GradientRule, epochs: int) -> None:
     network = trained(kind, rule, epochs=epochs)
     x, y, _, _ = digits()
     found = agreement(network, x[:128], y[:128], (1, 2, 4, 8))
@@ -103,7 +103,7 @@ def test_agreement_is_the_cosine_of_what_training_gets() -> None:
     assert set(found) == {"conv1", "conv2", "readout", WHOLE}
     for layer, names in (("conv2", ["conv2"]), (WHOLE, ["conv1", "conv2", "readout"])):
         gradients = []
-        for rule in (Rule.RATE_M, Rule.BPTT_M):
+        for rule in (GradientRule.RATE_M, GradientRule.BPTT_M):
             other = copy.deepcopy(network)
             other.rule = rule
             loss = functional.cross_entropy(other(x), y)
@@ -187,9 +187,9 @@ def test_activity_is_what_fires() -> None:
         assert entry.histogram[4] == pytest.approx(float((counts == 4).float().mean()))
 
 
-@pytest.mark.parametrize("rule", [Rule.RATE_M, Rule.BPTT_S])
-def test_diagnosis_changes_nothing_and_is_plain_data(rule: Rule) -> None:
-    network = copy.deepcopy(trained("mlp", Rule.RATE_M)).eval()
+@pytest.mark.parametrize("rule", [GradientRule.RATE_M, GradientRule.BPTT_S])
+def test_diagnosis_changes_nothing_and_is_plain_data(rule: GradientRule) -> None:
+    network = copy.deepcopy(trained("mlp", GradientRule.RATE_M)).eval()
     network.rule = rule
     before = {name: value.clone() for name, value in network.state_dict().items()}
     x, y, _, _ = digits()

@@ -15,7 +15,7 @@ from torch import Tensor
 from spikeport.errors import InputError
 from spikeport.export import QuantizeConfig
 from spikeport.trainer import (
-    ChipNetwork,
+    QATNetwork,
     SpikingNetwork,
     TrainConfig,
     load_checkpoint,
@@ -29,7 +29,7 @@ from spikeport.trainer.data import Dataset
 from spikeport.trainer.loop import EpochRecord
 from spikeport.trainer.loop.distillation import digest, find_teacher
 from spikeport.trainer.loop.step import step
-from spikeport.workflow import to_chip
+from spikeport.workflow import prepare_qat
 
 CONFIG = TrainConfig(widths=(6, 12), steps=4, epochs=3, batch_size=64)
 TAUGHT = dataclasses.replace(
@@ -55,10 +55,10 @@ def checkpoint(digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Pat
     return path
 
 
-def chip(path: Path, data: Dataset) -> ChipNetwork:
+def chip(path: Path, data: Dataset) -> QATNetwork:
     model = load_checkpoint(path).model
     assert isinstance(model, SpikingNetwork)
-    return to_chip(model, data.train_x[:64], QuantizeConfig(weight_bits=4))
+    return prepare_qat(model, data.train_x[:64], QuantizeConfig(weight_bits=4))
 
 
 def gradients(network: torch.nn.Module) -> list[Tensor]:
@@ -182,7 +182,7 @@ def test_teachers_are_told_apart_by_all_that_decides_their_answers(
     model = load_checkpoint(checkpoint).model
     assert isinstance(model, SpikingNetwork)
     made += [
-        to_chip(model, digits.train_x[:64], QuantizeConfig(weight_bits=bits)) for bits in (4, 8)
+        prepare_qat(model, digits.train_x[:64], QuantizeConfig(weight_bits=bits)) for bits in (4, 8)
     ]
     assert len({digest(network) for network in made}) == len(made)
     assert digest(build_network(CONFIG, digits.input, 10)) == digest(made[0])

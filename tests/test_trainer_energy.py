@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from spikeport.energy import (
-    Link,
+    ConnectionInfo,
     SynapseKind,
-    Wiring,
+    Topology,
     builtin_profiles,
     estimate_energy,
     load_profile,
@@ -47,10 +47,10 @@ from spikeport.trainer.loop.resume import best_epoch
 from spikeport.trainer.loop.training import step
 from spikeport.trainer.measure.events import Delivery, FanOut
 from spikeport.trainer.measure.metrics import count_and_price, energy_uj
-from spikeport.trainer.measure.topology import float_wiring
+from spikeport.trainer.measure.topology import float_topology
 from spikeport.trainer.network import deployable
-from spikeport.trainer.network.network import Record
-from spikeport.trainer.rules import Rule
+from spikeport.trainer.network.network import PassRecord
+from spikeport.trainer.rules import GradientRule
 from tests.test_trainer_training import (
     TINY,
     KilledError,
@@ -103,7 +103,9 @@ def networks(draw: st.DrawFn) -> SpikingNetwork:
         for node in nodes:
             if isinstance(node.op, nn.Conv2d | nn.Linear):
                 node.op.weight[torch.rand_like(node.op.weight) < 0.3] = 0.0
-    return SpikingNetwork(input, nodes, draw(st.integers(1, 4)), draw(st.sampled_from(Rule)))
+    return SpikingNetwork(
+        input, nodes, draw(st.integers(1, 4)), draw(st.sampled_from(GradientRule))
+    )
 
 
 def samples(network: SpikingNetwork, count: int, timed: bool) -> Tensor:
@@ -111,9 +113,9 @@ def samples(network: SpikingNetwork, count: int, timed: bool) -> Tensor:
     return x * (torch.rand_like(x) < 0.6)
 
 
-def rates_of(network: SpikingNetwork, x: Tensor, record: Record) -> dict[str, Tensor]:
-    heard = {network.input.name: message_rate(x, network.input.shape)}
-    return heard | dict(record.rates) | dict(record.maxima)
+def rates_of(network: SpikingNetwork, x: Tensor, record: PassRecord) -> dict[str, Tensor]:
+    received = {network.input.name: message_rate(x, network.input.shape)}
+    return received | dict(record.rates) | dict(record.maxima)
 
 
 @settings(max_examples=40, deadline=None)
@@ -125,9 +127,9 @@ def test_energy_of_rates_is_the_estimate_of_the_same_events(
         x = samples(network, count, timed)
         _, record = network.training_pass(x)
         counts, _ = count_and_price(network, x.numpy(), LOIHI)
-    wired = float_wiring(deployable(network))
+    wired_topology = float_topology(deployable(network))
     for profile in PROFILES:
-        report = estimate_energy(wired, counts, profile)
+        report = estimate_energy(wired_topology, counts, profile)
         model = model_of(network, profile)()
         assert model.sizes.keys() == counts.updates.keys()
         energy = model(rates_of(network, x, record), counts.updates)
@@ -151,10 +153,15 @@ def test_a_pass_that_counts_no_updates_is_charged_all_visits() -> None:
 
 
 def small_model() -> EnergyModel:
-    wired = Wiring({"a": Link(SynapseKind.CONV, "x", "p"), "b": Link(SynapseKind.DENSE, "p", "q")})
+    wired_topology = Topology(
+        {
+            "a": ConnectionInfo(SynapseKind.CONV, "x", "p"),
+            "b": ConnectionInfo(SynapseKind.DENSE, "p", "q"),
+        }
+    )
     reach = FanOut(torch.tensor([1, 0, 2]), torch.tensor([2, 1, 2]))
     deliveries = [Delivery("x", "a", reach), Delivery("p", "b", reach)]
-    return energy_model(wired, deliveries, {"x": (3,)}, {"p": (3,), "q": (2,)}, 4, LOIHI)
+    return energy_model(wired_topology, deliveries, {"x": (3,)}, {"p": (3,), "q": (2,)}, 4, LOIHI)
 
 
 def test_energy_by_hand() -> None:
@@ -179,16 +186,16 @@ def test_gradient_of_energy_is_that_of_finite_differences() -> None:
 def test_missing_rates_and_foreign_connections_are_refused() -> None:
     with pytest.raises(InputError, match="energy: source 'p' has no rate"):
         small_model()({"x": torch.ones(1, 3)})
-    link = {"a": Link(SynapseKind.DENSE, "x", "p")}
+    connection = {"a": ConnectionInfo(SynapseKind.DENSE, "x", "p")}
     with pytest.raises(InputError, match="connection 'a' has no deliveries"):
-        energy_model(Wiring(link), [], {"x": (3,)}, {"p": (3,)}, 4, LOIHI)
+        energy_model(Topology(connection), [], {"x": (3,)}, {"p": (3,)}, 4, LOIHI)
     reach = Delivery("y", "a", FanOut(torch.ones(3), torch.ones(3)))
     with pytest.raises(InputError, match="'y' to 'a' is not in the network"):
-        energy_model(Wiring(link), [reach], {"x": (3,)}, {"p": (3,)}, 4, LOIHI)
+        energy_model(Topology(connection), [reach], {"x": (3,)}, {"p": (3,)}, 4, LOIHI)
 
 
-@pytest.mark.parametrize("rule", Rule)
-def test_rates_carry_the_gradient_of_the_rule(rule: Rule) -> None:
+@pytest.mark.parametrize("rule", GradientRule)
+def test_rates_carry_the_gradient_of_the_rule(rule: GradientRule) -> None:
     """Scores of a network that ends in neurons are their rates."""
     torch.manual_seed(0)
     nodes = [
@@ -282,8 +289,10 @@ TIGHT = dataclasses.replace(
 )
 
 
-@pytest.mark.parametrize("rule", [Rule.RATE_M, Rule.BPTT_S])
-def test_a_killed_run_with_a_budget_resumes_to_the_same_bits(tmp_path: Path, rule: Rule) -> None:
+@pytest.mark.parametrize("rule", [GradientRule.RATE_M, GradientRule.BPTT_S])
+def test_a_killed_run_with_a_budget_resumes_to_the_same_bits(
+    tmp_path: Path, rule: GradientRule
+) -> None:
     config = dataclasses.replace(TIGHT, rule=rule)
     data, path = tiny_data(), tmp_path / "run.safetensors"
     start = train(dataclasses.replace(TINY, epochs=2), data).model
@@ -398,6 +407,6 @@ def test_energy_of_an_estimate_is_that_of_count_and_price() -> None:
     assert counts is not None
     assert counts.total("synaptic_events") > 0
     priced, report = count_and_price(network, x, LOIHI)
-    again = estimate_energy(float_wiring(deployable(network)), priced, LOIHI)
+    again = estimate_energy(float_topology(deployable(network)), priced, LOIHI)
     assert energy_uj(network, x, LOIHI) == again.dynamic.nominal / len(x) / 1e6
     assert report.dynamic == again.dynamic

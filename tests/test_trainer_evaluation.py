@@ -20,7 +20,7 @@ from spikeport.network import (
     TrainedModel,
 )
 from spikeport.network.network import Coding, Input, Reset
-from spikeport.trainer import LIF, Node, SpikingNetwork, describe, evaluate, mlp, small_conv
+from spikeport.trainer import LIF, Node, SpikingNetwork, as_trained_model, evaluate, mlp, small_conv
 
 INPUT = Input("input", (1, 5, 6), Coding.GRADED, 0, 16, scale=16.0)
 
@@ -214,7 +214,7 @@ def test_description_is_the_whole_network(kind: str, reset: Reset) -> None:
     for _ in range(20):
         network.spiking_pass(torch.tensor(x))
     network.eval()
-    model = describe(network)
+    model = as_trained_model(network)
     assert model.input == INPUT
     assert model.steps == network.steps
     assert model.output == "readout"

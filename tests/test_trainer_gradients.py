@@ -15,7 +15,7 @@ from spikeport.trainer.network import SpikingNetwork
 from spikeport.trainer.network.network import Node
 from spikeport.trainer.network.passes import Training, rate_scores, run
 from spikeport.trainer.neurons import LI, LIF, Neurons
-from spikeport.trainer.rules import Rule
+from spikeport.trainer.rules import GradientRule
 from tests.trainer_reference import (
     CLASSES,
     INPUT,
@@ -27,7 +27,7 @@ from tests.trainer_reference import (
     trained_gradients,
 )
 
-RATE_RULES = [rule for rule in Rule if not rule.through_time]
+RATE_RULES = [rule for rule in GradientRule if not rule.through_time]
 
 NEURONS = [
     *(LIF(0.5, 1.0, reset, detach) for reset in Reset for detach in (True, False)),
@@ -36,10 +36,12 @@ NEURONS = [
 ]
 
 
-@pytest.mark.parametrize("rule", [r for r in Rule if r is not Rule.RATE_S_PUBLISHED])
+@pytest.mark.parametrize(
+    "rule", [r for r in GradientRule if r is not GradientRule.RATE_S_PUBLISHED]
+)
 @pytest.mark.parametrize("residual", [False, True])
 @pytest.mark.parametrize("lif", NEURONS, ids=str)
-def test_one_step_is_ordinary_backpropagation(lif: LIF, residual: bool, rule: Rule) -> None:
+def test_one_step_is_ordinary_backpropagation(lif: LIF, residual: bool, rule: GradientRule) -> None:
     network = toy(lif, 1, residual=residual)
     x, y = samples(1, static=True)
     _, expected = bptt(network, x, y)
@@ -56,7 +58,7 @@ def test_one_step_is_ordinary_backpropagation(lif: LIF, residual: bool, rule: Ru
 @pytest.mark.parametrize("steps", [1, 2, 4, 6])
 @pytest.mark.parametrize("lif", NEURONS, ids=str)
 def test_equals_the_equations_in_plain_autograd(
-    lif: LIF, steps: int, static: bool, rule: Rule
+    lif: LIF, steps: int, static: bool, rule: GradientRule
 ) -> None:
     network = toy(lif, steps)
     x, y = samples(steps, static=static)
@@ -66,12 +68,12 @@ def test_equals_the_equations_in_plain_autograd(
         torch.testing.assert_close(found[name], gradient, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("rule", [Rule.BPTT_M, Rule.BPTT_S])
+@pytest.mark.parametrize("rule", [GradientRule.BPTT_M, GradientRule.BPTT_S])
 @pytest.mark.parametrize("static", [True, False], ids=["static", "per_step"])
 @pytest.mark.parametrize("steps", [2, 5])
 @pytest.mark.parametrize("lif", NEURONS, ids=str)
 def test_bptt_equals_autograd_through_the_recurrence(
-    lif: LIF, steps: int, static: bool, rule: Rule
+    lif: LIF, steps: int, static: bool, rule: GradientRule
 ) -> None:
     network = toy(lif, steps, residual=True)
     x, y = samples(steps, static=static)
@@ -100,16 +102,16 @@ def bare(lif: LIF, steps: int) -> SpikingNetwork:
 @pytest.mark.parametrize(
     ("multi", "single", "static"),
     [
-        (Rule.RATE_M, Rule.RATE_S, True),
-        (Rule.RATE_M, Rule.RATE_S, False),
-        (Rule.RATE_M, Rule.RATE_S_PUBLISHED, True),
-        (Rule.BPTT_M, Rule.BPTT_S, True),
-        (Rule.BPTT_M, Rule.BPTT_S, False),
+        (GradientRule.RATE_M, GradientRule.RATE_S, True),
+        (GradientRule.RATE_M, GradientRule.RATE_S, False),
+        (GradientRule.RATE_M, GradientRule.RATE_S_PUBLISHED, True),
+        (GradientRule.BPTT_M, GradientRule.BPTT_S, True),
+        (GradientRule.BPTT_M, GradientRule.BPTT_S, False),
     ],
 )
 @pytest.mark.parametrize("lif", NEURONS, ids=str)
 def test_without_batch_norm_both_modes_are_one(
-    lif: LIF, static: bool, multi: Rule, single: Rule
+    lif: LIF, static: bool, multi: GradientRule, single: GradientRule
 ) -> None:
     network = bare(lif, 5)
     x, y = samples(5, static=static)
@@ -124,9 +126,9 @@ def test_the_published_single_step_differs_by_its_batch_norm_and_its_input() -> 
     """Traps 2 to 4: last mean, last variance with eps twice, last frame."""
     network = toy(LIF(0.2, 1.0, Reset.SUBTRACT), 4)
     x, y = samples(4, static=False)
-    network.rule = Rule.RATE_S
+    network.rule = GradientRule.RATE_S
     _, averaged = network.spiking_pass(x)
-    network.rule = Rule.RATE_S_PUBLISHED
+    network.rule = GradientRule.RATE_S_PUBLISHED
     _, published = network.spiking_pass(x)
     currents = torch.stack([network.layers["conv1"](step) for step in x])
     variance, mean = torch.var_mean(currents, (1, 3, 4), correction=0)
@@ -135,17 +137,17 @@ def test_the_published_single_step_differs_by_its_batch_norm_and_its_input() -> 
     close(averaged.norms["norm1"].scale, torch.rsqrt(variance + 1e-5).mean(0))
     close(published.norms["norm1"].mean, mean[-1])
     close(published.norms["norm1"].scale, torch.rsqrt(variance[-1] + 2e-5))
-    ours = trained_gradients(network, x, y, Rule.RATE_S)
-    theirs = trained_gradients(network, x, y, Rule.RATE_S_PUBLISHED)
+    ours = trained_gradients(network, x, y, GradientRule.RATE_S)
+    theirs = trained_gradients(network, x, y, GradientRule.RATE_S_PUBLISHED)
     apart = max(float((ours[n] - theirs[n]).norm() / ours[n].norm()) for n in ours if "conv" in n)
     assert apart > 0.02
 
 
-@pytest.mark.parametrize("rule", [Rule.RATE_M, Rule.RATE_S])
+@pytest.mark.parametrize("rule", [GradientRule.RATE_M, GradientRule.RATE_S])
 @pytest.mark.parametrize("steps", [2, 4, 6])
 @pytest.mark.parametrize("reset", Reset)
 def test_points_where_backpropagation_through_time_points(
-    reset: Reset, steps: int, rule: Rule
+    reset: Reset, steps: int, rule: GradientRule
 ) -> None:
     network = toy(LIF(0.5, 1.0, reset), steps)
     x, y = samples(steps, static=True)
@@ -160,12 +162,12 @@ def test_points_where_backpropagation_through_time_points(
             assert cosine >= 0.95, name
 
 
-@pytest.mark.parametrize("rule", [Rule.RATE_M, Rule.RATE_S])
+@pytest.mark.parametrize("rule", [GradientRule.RATE_M, GradientRule.RATE_S])
 @pytest.mark.parametrize("static", [True, False], ids=["static", "per_step"])
 @pytest.mark.parametrize("reset", Reset)
 @pytest.mark.parametrize("build", ["toy", "residual", "small_conv", "mlp"])
 def test_rate_pass_gives_the_spike_pass_scores(
-    build: str, reset: Reset, static: bool, rule: Rule
+    build: str, reset: Reset, static: bool, rule: GradientRule
 ) -> None:
     lif, steps = LIF(0.5, 1.0, reset), 6
     match build:
@@ -187,8 +189,10 @@ def test_rate_pass_gives_the_spike_pass_scores(
     assert torch.equal(network.rate_pass(x, record)[0], scores)
 
 
-@pytest.mark.parametrize("rule", [r for r in Rule if r is not Rule.RATE_S_PUBLISHED])
-def test_static_input_equals_the_same_input_at_every_step(rule: Rule) -> None:
+@pytest.mark.parametrize(
+    "rule", [r for r in GradientRule if r is not GradientRule.RATE_S_PUBLISHED]
+)
+def test_static_input_equals_the_same_input_at_every_step(rule: GradientRule) -> None:
     x, y = samples(4, static=True)
     repeated = x.expand(4, *x.shape).contiguous()
     found = []
@@ -201,10 +205,10 @@ def test_static_input_equals_the_same_input_at_every_step(rule: Rule) -> None:
 
 
 @pytest.mark.parametrize("momentum", [0.1, None])
-@pytest.mark.parametrize("rule", Rule)
+@pytest.mark.parametrize("rule", GradientRule)
 @pytest.mark.parametrize("static", [True, False], ids=["static", "per_step"])
 def test_running_statistics_move_by_the_spike_sequence(
-    static: bool, rule: Rule, momentum: float | None
+    static: bool, rule: GradientRule, momentum: float | None
 ) -> None:
     """Once by all steps together, or once by each step; never by the rate pass."""
     steps = 4
@@ -232,8 +236,8 @@ def test_running_statistics_move_by_the_spike_sequence(
         assert torch.equal(value, before[name])
 
 
-@pytest.mark.parametrize("rule", Rule)
-def test_rate_gradients_are_divided_by_the_steps_and_the_loss_is_not(rule: Rule) -> None:
+@pytest.mark.parametrize("rule", GradientRule)
+def test_rate_gradients_are_divided_by_the_steps_and_the_loss_is_not(rule: GradientRule) -> None:
     network = toy(LIF(), 6)
     x, y = samples(6, static=True)
     found = trained_gradients(network, x, y, rule)
@@ -247,9 +251,11 @@ def test_rate_gradients_are_divided_by_the_steps_and_the_loss_is_not(rule: Rule)
         torch.testing.assert_close(factor * found[name], gradient, rtol=1e-12, atol=1e-14)
 
 
-@pytest.mark.parametrize("rule", [Rule.RATE_M, Rule.RATE_S, Rule.BPTT_M, Rule.BPTT_S])
+@pytest.mark.parametrize(
+    "rule", [GradientRule.RATE_M, GradientRule.RATE_S, GradientRule.BPTT_M, GradientRule.BPTT_S]
+)
 @pytest.mark.parametrize("steps", [1, 3])
-def test_output_neurons_answer_with_their_spikes(steps: int, rule: Rule) -> None:
+def test_output_neurons_answer_with_their_spikes(steps: int, rule: GradientRule) -> None:
     """Spike-count readout: the scores are counts / T, differentiable by the rule."""
     network = toy(LIF(), steps)
     nodes = [*network.nodes, Node("out", ("readout",), LIF(0.8, 0.3))]
@@ -268,9 +274,11 @@ def test_output_neurons_answer_with_their_spikes(steps: int, rule: Rule) -> None
         assert torch.cosine_similarity(ours, theirs, dim=0) > 0.9
 
 
-@pytest.mark.parametrize("rule", [Rule.RATE_M, Rule.RATE_S, Rule.BPTT_M, Rule.BPTT_S])
+@pytest.mark.parametrize(
+    "rule", [GradientRule.RATE_M, GradientRule.RATE_S, GradientRule.BPTT_M, GradientRule.BPTT_S]
+)
 @pytest.mark.parametrize("decay", [1.0, 0.5])
-def test_an_integrator_answers_with_its_last_membrane(decay: float, rule: Rule) -> None:
+def test_an_integrator_answers_with_its_last_membrane(decay: float, rule: GradientRule) -> None:
     """v_T = sum over t of decay^(T - t) x_t."""
     steps = 5
     network = toy(LIF(), steps)
@@ -290,7 +298,7 @@ def test_an_integrator_answers_with_its_last_membrane(decay: float, rule: Rule) 
             outputs.extend(out)
         return out
 
-    inner.rule = Rule.BPTT_S if rule.single_step else Rule.BPTT_M
+    inner.rule = GradientRule.BPTT_S if rule.single_step else GradientRule.BPTT_M
     layers = Training(inner)
     run(inner, inner.time_major(x), keep)
     expected = (torch.stack(outputs) * powers[:, None, None]).sum(0)

@@ -11,20 +11,22 @@ from torch.nn import functional
 
 from spikeport.errors import InputError
 from spikeport.network.network import Coding, Input, Reset
-from spikeport.trainer.description import describe
+from spikeport.trainer.description import as_trained_model
 from spikeport.trainer.network import SpikingNetwork, deployable
 from spikeport.trainer.network.deployment import spike_only
 from spikeport.trainer.network.network import Node
 from spikeport.trainer.network.passes import Training, run
 from spikeport.trainer.neurons import LIF
-from spikeport.trainer.rules import Rule
+from spikeport.trainer.rules import GradientRule
 from tests.trainer_reference import gradients
 
 INPUT = Input("input", (2, 8, 8), Coding.GRADED, -64, 64, scale=8.0)
-RULES = [Rule.RATE_M, Rule.RATE_S, Rule.BPTT_M, Rule.BPTT_S]
+RULES = [GradientRule.RATE_M, GradientRule.RATE_S, GradientRule.BPTT_M, GradientRule.BPTT_S]
 
 
-def chain(*ops: nn.Module, steps: int = 4, rule: Rule = Rule.RATE_M) -> SpikingNetwork:
+def chain(
+    *ops: nn.Module, steps: int = 4, rule: GradientRule = GradientRule.RATE_M
+) -> SpikingNetwork:
     """Layers one after another, named by their place, float64."""
     nodes, source = [], INPUT.name
     for place, op in enumerate(ops):
@@ -33,7 +35,7 @@ def chain(*ops: nn.Module, steps: int = 4, rule: Rule = Rule.RATE_M) -> SpikingN
     return SpikingNetwork(INPUT, nodes, steps, rule).double()
 
 
-def pooled(rule: Rule = Rule.RATE_M, steps: int = 4) -> SpikingNetwork:
+def pooled(rule: GradientRule = GradientRule.RATE_M, steps: int = 4) -> SpikingNetwork:
     torch.manual_seed(0)
     return chain(
         nn.Conv2d(2, 3, 3, padding=1),
@@ -58,8 +60,8 @@ def weight_of(network: SpikingNetwork, layer: str) -> Tensor:
     return weight
 
 
-@pytest.mark.parametrize("rule", [Rule.RATE_M, Rule.RATE_S])
-def test_rates_behind_a_max_pool_are_rates_of_maxima(rule: Rule) -> None:
+@pytest.mark.parametrize("rule", [GradientRule.RATE_M, GradientRule.RATE_S])
+def test_rates_behind_a_max_pool_are_rates_of_maxima(rule: GradientRule) -> None:
     """And not maxima of rates, which are smaller where neurons of a window take turns."""
     network, x = pooled(rule), images(4, 5)
     _, record = network.spiking_pass(x)
@@ -90,7 +92,7 @@ def test_rates_behind_a_max_pool_are_rates_of_maxima(rule: Rule) -> None:
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_dropout_keeps_one_mask_for_all_steps_and_both_passes(rule: Rule) -> None:
+def test_dropout_keeps_one_mask_for_all_steps_and_both_passes(rule: GradientRule) -> None:
     torch.manual_seed(0)
     network = chain(
         nn.Conv2d(2, 16, 3), LIF(0.5, 0.1), nn.Dropout(0.5), nn.Linear(576, 3), rule=rule
@@ -131,7 +133,7 @@ def test_a_network_without_neurons_is_its_mean_over_time() -> None:
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_layers_may_be_shared(rule: Rule) -> None:
+def test_layers_may_be_shared(rule: GradientRule) -> None:
     """One convolution and one LIF used twice gather both gradients."""
     torch.manual_seed(0)
     conv, lif, head = nn.Conv2d(2, 2, 3, padding=1), LIF(0.5, 0.3), nn.Linear(128, 3)
@@ -151,10 +153,14 @@ def test_switching_the_rule_needs_nothing_else() -> None:
         network.rule = rule
         found[rule] = gradients(network, network(x).pow(2).sum())["layers.layer0.weight"]
     flat = {rule: gradient.flatten() for rule, gradient in found.items()}
-    torch.testing.assert_close(flat[Rule.RATE_M], flat[Rule.RATE_S])  # no batch norm here
-    torch.testing.assert_close(flat[Rule.BPTT_M], flat[Rule.BPTT_S])
-    assert torch.cosine_similarity(flat[Rule.RATE_M], flat[Rule.BPTT_M], dim=0) > 0.8
-    assert not torch.allclose(flat[Rule.RATE_M], flat[Rule.BPTT_M])
+    torch.testing.assert_close(
+        flat[GradientRule.RATE_M], flat[GradientRule.RATE_S]
+    )  # no batch norm here
+    torch.testing.assert_close(flat[GradientRule.BPTT_M], flat[GradientRule.BPTT_S])
+    assert (
+        torch.cosine_similarity(flat[GradientRule.RATE_M], flat[GradientRule.BPTT_M], dim=0) > 0.8
+    )
+    assert not torch.allclose(flat[GradientRule.RATE_M], flat[GradientRule.BPTT_M])
 
 
 def test_an_unknown_rule_is_refused() -> None:
@@ -203,7 +209,9 @@ def test_the_deployable_network_answers_the_same_without_what_a_chip_lacks() -> 
     assert isinstance(ones, nn.Conv2d)
     assert (ones.groups, ones.kernel_size, ones.stride, ones.padding) == (6, (3, 3), (2, 2), (1, 1))
     assert spike_only(network)
-    assert [layer.name for layer in describe(network).layers] == [node.name for node in chip.nodes]
+    assert [layer.name for layer in as_trained_model(network).layers] == [
+        node.name for node in chip.nodes
+    ]
 
 
 def test_one_to_one_connections_have_few_groups() -> None:
@@ -275,7 +283,7 @@ def test_one_to_one_connections_have_few_groups() -> None:
 )
 def test_what_a_chip_cannot_express_is_named(nodes: list[Node], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        describe(SpikingNetwork(INPUT, nodes, 2))
+        as_trained_model(SpikingNetwork(INPUT, nodes, 2))
 
 
 @pytest.mark.parametrize(

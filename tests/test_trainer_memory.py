@@ -15,12 +15,12 @@ from torch.utils._pytree import tree_leaves
 from spikeport.network.network import Coding, Input
 from spikeport.trainer.models import PUBLISHED, small_conv
 from spikeport.trainer.network import SpikingNetwork
-from spikeport.trainer.rules import Rule
+from spikeport.trainer.rules import GradientRule
 
-RATE_RULES = [rule for rule in Rule if not rule.through_time]
+RATE_RULES = [rule for rule in GradientRule if not rule.through_time]
 
 
-def network(name: str, steps: int, rule: Rule) -> SpikingNetwork:
+def network(name: str, steps: int, rule: GradientRule) -> SpikingNetwork:
     torch.manual_seed(0)
     input = Input("input", (3, 16, 16), Coding.GRADED, -64, 64, scale=8.0)
     if name == "small_conv":
@@ -56,18 +56,18 @@ def saved_bytes(net: SpikingNetwork, x: Tensor) -> int:
 @pytest.mark.parametrize("rule", RATE_RULES)
 @pytest.mark.parametrize("name", ["small_conv", "vgg11", "resnet18"])
 def test_bytes_saved_for_backward_do_not_grow_with_the_steps(
-    name: str, rule: Rule, timed: bool
+    name: str, rule: GradientRule, timed: bool
 ) -> None:
     few, many = (saved_bytes(network(name, n, rule), samples(n, timed)) for n in (2, 16))
     assert few == many > 10_000
 
 
-@pytest.mark.parametrize("rule", [Rule.BPTT_M, Rule.BPTT_S])
+@pytest.mark.parametrize("rule", [GradientRule.BPTT_M, GradientRule.BPTT_S])
 @pytest.mark.parametrize("name", ["small_conv", "vgg11", "resnet18"])
-def test_bytes_saved_by_bptt_grow_with_the_steps(name: str, rule: Rule) -> None:
+def test_bytes_saved_by_bptt_grow_with_the_steps(name: str, rule: GradientRule) -> None:
     few, many = (saved_bytes(network(name, n, rule), samples(n, True)) for n in (2, 16))
     assert 7.5 < many / few <= 8
-    rate = saved_bytes(network(name, 16, Rule.RATE_M), samples(16, True))
+    rate = saved_bytes(network(name, 16, GradientRule.RATE_M), samples(16, True))
     assert many > 12 * rate
 
 
@@ -97,7 +97,7 @@ class Memory(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return out
 
 
-def memory(name: str, steps: int, rule: Rule) -> Memory:
+def memory(name: str, steps: int, rule: GradientRule) -> Memory:
     net, x = network(name, steps, rule), samples(steps, False)
     found = Memory()
     with found:
@@ -106,9 +106,11 @@ def memory(name: str, steps: int, rule: Rule) -> Memory:
     return found
 
 
-@pytest.mark.parametrize("rule", [Rule.RATE_S, Rule.RATE_S_PUBLISHED])
+@pytest.mark.parametrize("rule", [GradientRule.RATE_S, GradientRule.RATE_S_PUBLISHED])
 @pytest.mark.parametrize("name", ["vgg11", "resnet18"])
-def test_single_step_mode_holds_nothing_that_grows_with_the_steps(name: str, rule: Rule) -> None:
+def test_single_step_mode_holds_nothing_that_grows_with_the_steps(
+    name: str, rule: GradientRule
+) -> None:
     few, many = (memory(name, steps, rule) for steps in (2, 12))
     assert few.largest == many.largest
     assert few.peak == many.peak
@@ -117,8 +119,10 @@ def test_single_step_mode_holds_nothing_that_grows_with_the_steps(name: str, rul
 @pytest.mark.parametrize("name", ["vgg11", "resnet18"])
 def test_multi_step_mode_holds_few_tensors_of_all_steps_at_once(name: str) -> None:
     """Four of its largest layer at most, beside weights and gradients; BPTT holds all layers."""
-    rate, through_time = (memory(name, 12, rule) for rule in (Rule.RATE_M, Rule.BPTT_M))
+    rate, through_time = (
+        memory(name, 12, rule) for rule in (GradientRule.RATE_M, GradientRule.BPTT_M)
+    )
     assert rate.largest == 12 * 4 * (4 * 16 * 16) * 4
-    still = memory(name, 1, Rule.RATE_M).peak
+    still = memory(name, 1, GradientRule.RATE_M).peak
     assert rate.peak <= still + 4 * rate.largest
     assert through_time.peak > 2 * rate.peak

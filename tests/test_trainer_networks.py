@@ -16,14 +16,14 @@ from spikeport.export import QuantizeConfig, export_float
 from spikeport.network.network import Coding, Input, ReadoutKind, Reset
 from spikeport.simulators import run_float, run_native
 from spikeport.simulators.ties import compare_float
-from spikeport.trainer import describe, evaluate, evaluate_deployed
+from spikeport.trainer import as_trained_model, evaluate, evaluate_deployed
 from spikeport.trainer.measure.metrics import energy_uj
 from spikeport.trainer.models import PUBLISHED, mlp, published_lif, small_conv, with_readout
-from spikeport.trainer.network import Record, SpikingNetwork
+from spikeport.trainer.network import PassRecord, SpikingNetwork
 from spikeport.trainer.network.deployment import spike_only
 from spikeport.trainer.network.passes import rate_scores
 from spikeport.trainer.neurons import LI, LIF, BatchNorm
-from spikeport.trainer.rules import Rule
+from spikeport.trainer.rules import GradientRule
 from spikeport.workflow import quantize
 from tests.trainer_reference import bptt, trained_gradients
 
@@ -117,9 +117,11 @@ def test_weights_begin_as_published() -> None:
     assert 0.9 * bound < float(conv.weight.detach().abs().max()) <= bound
 
 
-@pytest.mark.parametrize("rule", [Rule.RATE_M, Rule.RATE_S, Rule.BPTT_M, Rule.BPTT_S])
+@pytest.mark.parametrize(
+    "rule", [GradientRule.RATE_M, GradientRule.RATE_S, GradientRule.BPTT_M, GradientRule.BPTT_S]
+)
 @pytest.mark.parametrize("name", NETWORKS)
-def test_one_step_is_ordinary_backpropagation(name: str, rule: Rule) -> None:
+def test_one_step_is_ordinary_backpropagation(name: str, rule: GradientRule) -> None:
     network = tiny(name, 1)
     x, y = images(network), torch.arange(6) % 4
     scores, expected = bptt(network, x, y)
@@ -132,16 +134,16 @@ def test_one_step_is_ordinary_backpropagation(name: str, rule: Rule) -> None:
 
 
 @pytest.mark.parametrize("timed", [False, True], ids=["static", "per_step"])
-@pytest.mark.parametrize("rule", [Rule.RATE_M, Rule.RATE_S])
+@pytest.mark.parametrize("rule", [GradientRule.RATE_M, GradientRule.RATE_S])
 @pytest.mark.parametrize("name", NETWORKS)
-def test_rate_pass_gives_the_spike_pass_scores(name: str, rule: Rule, timed: bool) -> None:
+def test_rate_pass_gives_the_spike_pass_scores(name: str, rule: GradientRule, timed: bool) -> None:
     network = tiny(name, 3).float()
     network.rule = rule
     x = images(network, timed=timed).float()
     scores, record = network.spiking_pass(x)
     assert 0.02 < record.firing_rate < 0.9
     assert float(scores.std()) > 0.02
-    if rule is Rule.RATE_S and name == "preact_resnet34":
+    if rule is GradientRule.RATE_S and name == "preact_resnet34":
         # batch norms of changing statistics follow its last neurons
         apart = rate_scores(network, x, record)[0].detach() - scores
         assert float(apart.abs().max()) > 1e-3
@@ -159,7 +161,7 @@ def test_maps_of_the_rate_pass_may_be_taken_from_the_spike_pass(name: str, timed
     maps = {node.name for node in network.nodes if isinstance(node.op, nn.Conv2d | nn.Linear)}
     assert record.sums.keys() == maps
 
-    def gradients(record: Record) -> dict[str, torch.Tensor]:
+    def gradients(record: PassRecord) -> dict[str, torch.Tensor]:
         network.zero_grad()
         given = x.clone().requires_grad_()
         scores, _ = network.rate_pass(given, record)
@@ -199,7 +201,7 @@ def test_the_exported_graph_spikes_as_the_network_does(name: str) -> None:
     network = finished(name)
     x = images(network).numpy()
     ours = evaluate(network, x, ("spikes", "v_charged"))
-    graph = export_float(describe(network))
+    graph = export_float(as_trained_model(network))
     theirs = run_float(graph, x, record=("spikes",))
     assert ours.spike_counts.keys() == theirs.spike_counts.keys()
     active = [name for name, count in ours.spike_counts.items() if count.any()]
@@ -215,7 +217,9 @@ def test_the_exported_graph_spikes_as_the_network_does(name: str) -> None:
 def test_the_quantized_network_runs_the_same_everywhere(name: str) -> None:
     network = finished(name)
     x = images(network).numpy()
-    made = quantize(export_float(describe(network)), x, QuantizeConfig(clip_fractions=(1.0,)))
+    made = quantize(
+        export_float(as_trained_model(network)), x, QuantizeConfig(clip_fractions=(1.0,))
+    )
     chip = np.rint(x * 8).astype(np.int32)
     native = run_native(made.network, chip, record=("spikes",))
     inner = evaluate_deployed(made.network, chip, ("spikes",))
@@ -239,7 +243,7 @@ def test_readouts_deploy(neurons: LIF | LI) -> None:
     x = images(network, 40)
     scores = network(x).numpy()
     assert scores.std() > 0.01
-    graph = export_float(describe(network))
+    graph = export_float(as_trained_model(network))
     exported = run_float(graph, x.numpy()).scores["output"]
     counts = 3 if isinstance(neurons, LIF) else 1  # T
     np.testing.assert_allclose(exported, counts * scores, rtol=1e-4, atol=1e-5)
@@ -259,7 +263,7 @@ def test_energy_of_a_network_in_training_is_that_of_its_chip(name: str) -> None:
     if name == "preact_resnet34":
         assert energy_uj(network, x, load_profile("loihi1")) is None
         return
-    graph = export_float(describe(network))
+    graph = export_float(as_trained_model(network))
     chip = quantize(graph, x, QuantizeConfig(clip_fractions=(1.0,))).network
     counts = run_native(chip, np.rint(x * 8).astype(np.int32)).counts
     assert counts is not None
@@ -273,7 +277,7 @@ def test_preact_resnet_says_why_it_does_not_deploy() -> None:
     network = tiny("preact_resnet34", 2)
     assert not spike_only(network)
     with pytest.raises(InputError) as caught:
-        describe(network)
+        as_trained_model(network)
     reasons = str(caught.value)
     assert "cannot be deployed, 5 rule(s) broken" in reasons
     assert "layer 'stem_pool': takes the maximum of 'stem_norm', only a max-pool" in reasons

@@ -25,7 +25,7 @@ from spikeport.trainer import (
 from spikeport.trainer.data import Feed
 from spikeport.trainer.data.batches import check_shares
 from spikeport.trainer.loop.checkpoint import best_path
-from spikeport.trainer.rules import Rule
+from spikeport.trainer.rules import GradientRule
 from tests.test_trainer_training import TINY, KilledError, killing_after, tiny_data
 
 ROOT = Path(__file__).parent.parent
@@ -38,12 +38,13 @@ SAMPLES = 57
 SCRIPT = """
 from pathlib import Path
 from spikeport.trainer.ranks import process_group
-from tests.test_trainer_ranks import CONFIG, SAMPLES, TAUGHT, Rule, by, teacher, tiny_data, train
+from tests.test_trainer_ranks import CONFIG, SAMPLES, TAUGHT, GradientRule
+from tests.test_trainer_ranks import by, teacher, tiny_data, train
 {body}
 """
 BY_EVERY_RULE = """
 with process_group("cpu"):
-    for rule in Rule:
+    for rule in GradientRule:
         path = Path({folder!r}, f"{{rule}}.safetensors")
         train(by(rule), tiny_data(SAMPLES), checkpoint=path, minutes=0)
     path = Path({folder!r}, "taught.safetensors")
@@ -54,7 +55,7 @@ train(CONFIG, tiny_data(SAMPLES), checkpoint={path!r}, resume=True, minutes=0)
 """
 
 
-def by(rule: Rule) -> TrainConfig:
+def by(rule: GradientRule) -> TrainConfig:
     return dataclasses.replace(CONFIG, rule=rule)
 
 
@@ -96,8 +97,8 @@ def assert_same(path: Path, alone: TrainingResult) -> None:
     assert len(load_checkpoint(best_path(path)).history) == alone.best_epoch
 
 
-@pytest.mark.parametrize("rule", Rule)
-def test_two_processes_train_as_one(shared: Path, rule: Rule) -> None:
+@pytest.mark.parametrize("rule", GradientRule)
+def test_two_processes_train_as_one(shared: Path, rule: GradientRule) -> None:
     alone = train(by(rule), tiny_data(SAMPLES))
     assert_same(shared / f"{rule}.safetensors", alone)
     first, last = build_network(by(rule), alone.model.input, 4), alone.model
@@ -117,7 +118,7 @@ def test_no_two_rules_train_alike(shared: Path) -> None:
     """So that the comparison above is five comparisons."""
     weights = [
         load_checkpoint(shared / f"{rule}.safetensors").model.state_dict()["layers.conv1.weight"]
-        for rule in Rule
+        for rule in GradientRule
     ]
     for place, one in enumerate(weights):
         assert all(float((one - other).abs().max()) > 1e-3 for other in weights[:place])

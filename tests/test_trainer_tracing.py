@@ -16,9 +16,9 @@ from torch.nn import functional
 import spikeport.trainer
 from spikeport.errors import InputError
 from spikeport.network.network import Coding, Input, Reset
-from spikeport.trainer import describe, from_module, load_digits_split
+from spikeport.trainer import as_trained_model, from_module, load_digits_split
 from spikeport.trainer.neurons import LI, LIF
-from spikeport.trainer.rules import Rule
+from spikeport.trainer.rules import GradientRule
 from tests.trainer_reference import bptt, trained_gradients
 
 INPUT = Input("image", (3, 12, 12), Coding.GRADED, -64, 64, scale=8.0)
@@ -122,9 +122,11 @@ def test_one_step_of_the_network_is_the_module_itself(name: str) -> None:
     torch.testing.assert_close(network(x), module(x), rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("rule", [Rule.RATE_M, Rule.RATE_S, Rule.BPTT_M, Rule.BPTT_S])
+@pytest.mark.parametrize(
+    "rule", [GradientRule.RATE_M, GradientRule.RATE_S, GradientRule.BPTT_M, GradientRule.BPTT_S]
+)
 @pytest.mark.parametrize("name", MODULES)
-def test_so_are_its_gradients(name: str, rule: Rule) -> None:
+def test_so_are_its_gradients(name: str, rule: GradientRule) -> None:
     module = made(name)
     for layer in module.modules():
         if isinstance(layer, nn.Dropout | nn.Dropout2d):
@@ -143,13 +145,13 @@ def test_so_are_its_gradients(name: str, rule: Rule) -> None:
 
 
 def test_several_steps_are_bptts() -> None:
-    network = from_module(made("mean"), INPUT, steps=4, rule=Rule.BPTT_M)
+    network = from_module(made("mean"), INPUT, steps=4, rule=GradientRule.BPTT_M)
     drop = network.layers["drop"]
     assert isinstance(drop, nn.Dropout)
     drop.p = 0.0
     x, y = torch.randn(4, 5, *INPUT.shape).double(), torch.arange(5) % 3
     scores, expected = bptt(network, x, y)
-    found = trained_gradients(network, x, y, Rule.BPTT_M)
+    found = trained_gradients(network, x, y, GradientRule.BPTT_M)
     for name, gradient in expected.items():
         torch.testing.assert_close(found[name], gradient, rtol=0, atol=1e-12)
     torch.testing.assert_close(network(x), scores, rtol=0, atol=1e-12)
@@ -162,7 +164,7 @@ def test_layers_are_shared_and_named() -> None:
     assert {id(p) for p in network.parameters()} == {id(p) for p in module.parameters()}
     assert network.layers["blocks_1_shortcut_0"] is module.get_submodule("blocks.1.shortcut.0")
     assert network.output == "fc"
-    assert [layer.name for layer in describe(network).layers][-1] == "fc"
+    assert [layer.name for layer in as_trained_model(network).layers][-1] == "fc"
 
 
 def test_what_does_not_lead_to_the_output_is_left_out() -> None:

@@ -27,10 +27,10 @@ from spikeport.trainer import (
     Dataset,
     EpochRecord,
     TrainConfig,
+    TrainingCallbacks,
     TrainingResult,
-    Watch,
+    as_trained_model,
     build_network,
-    describe,
     evaluate,
     load_checkpoint,
     load_digits_split,
@@ -43,7 +43,7 @@ from spikeport.trainer.data import Feed
 from spikeport.trainer.data.dataset import hold_out
 from spikeport.trainer.data.events import Binning, EventFrames
 from spikeport.trainer.data.pixels import PixelGrid, Pixels
-from spikeport.trainer.loop import Progress
+from spikeport.trainer.loop import EpochProgress
 from spikeport.trainer.loop.checkpoint import best_path
 from spikeport.trainer.loop.finite import check_finite
 from spikeport.trainer.loop.training import step
@@ -143,17 +143,17 @@ class KilledError(Exception):
     """Stands for a process that ends between two epochs or batches."""
 
 
-def killing_after(batches: int) -> Watch:
+def killing_after(batches: int) -> TrainingCallbacks:
     """Ends a run when so many batches are done, before the checkpoint that would follow."""
     seen = 0
 
-    def batch(epoch: int, progress: Progress, count: int) -> None:
+    def batch(epoch: int, progress: EpochProgress, count: int) -> None:
         nonlocal seen
         seen += 1
         if seen > batches:
             raise KilledError
 
-    return Watch(batch=batch)
+    return TrainingCallbacks(batch=batch)
 
 
 BRIGHT = dataclasses.replace(
@@ -180,7 +180,7 @@ def test_a_run_killed_within_an_epoch_resumes_to_the_same_bits(
     assert whole.best is not None
     assert resumed.best is not None
     assert_same_weights(dict(resumed.best.state_dict()), dict(whole.best.state_dict()))
-    assert load_checkpoint(path).progress == Progress()
+    assert load_checkpoint(path).progress == EpochProgress()
 
 
 def test_samples_change_from_epoch_to_epoch_and_only_as_asked() -> None:
@@ -255,7 +255,7 @@ def test_energy_is_that_of_the_deployed_network_within_rounding() -> None:
     data = load_digits_split()
     config = TrainConfig("mlp", widths=(32,), steps=4, epochs=3)  # type: ignore[arg-type]
     result = train(config, data)
-    graph = export_float(describe(result.model))
+    graph = export_float(as_trained_model(result.model))
     network = quantize(graph, data.train_x[:128]).network
     samples = encode_samples(network.inputs, network.steps, data.train_x[:PROBE])
     counts = run_native(network, samples).counts

@@ -16,7 +16,7 @@ from spikeport.trainer.loop.training import step as training_step
 from spikeport.trainer.network import SpikingNetwork
 from spikeport.trainer.network.network import Node
 from spikeport.trainer.neurons import LIF
-from spikeport.trainer.rules import Rule
+from spikeport.trainer.rules import GradientRule
 
 INPUT = Input("input", (2, 6, 6), Coding.GRADED, -64, 64, scale=16.0)
 CLASSES = 3
@@ -125,7 +125,7 @@ def gradients(network: SpikingNetwork, loss: Tensor) -> dict[str, Tensor]:
 
 
 def trained_gradients(
-    network: SpikingNetwork, x: Tensor, y: Tensor, rule: Rule = Rule.RATE_M
+    network: SpikingNetwork, x: Tensor, y: Tensor, rule: GradientRule = GradientRule.RATE_M
 ) -> dict[str, Tensor]:
     """What the trainer leaves in .grad after one step."""
     network.rule = rule
@@ -171,19 +171,21 @@ def straight_through_lif(lif: LIF, currents: Tensor, c: Tensor) -> Tensor:
     return rate + (c - c.detach()) * gain
 
 
-def straight_through_norm(layer: nn.BatchNorm2d, xs: Tensor, c: Tensor, rule: Rule) -> Tensor:
+def straight_through_norm(
+    layer: nn.BatchNorm2d, xs: Tensor, c: Tensor, rule: GradientRule
+) -> Tensor:
     """Value from the sequence's statistics, gradient as if they were those of c (1.3).
 
     k = 1 / sqrt(variance + eps) and the mean are one for the whole sequence, or time means of each
     step's own, or what the published code makes of them (traps 2 and 3).
     """
-    if rule is Rule.RATE_M:
+    if rule is GradientRule.RATE_M:
         mean = xs.mean((0, 1, 3, 4))
         k = 1 / torch.sqrt(xs.var((0, 1, 3, 4), correction=0) + layer.eps)
     else:
         means, variances = xs.mean((1, 3, 4)), xs.var((1, 3, 4), correction=0)
         mean, k = means.mean(0), (1 / torch.sqrt(variances + layer.eps)).mean(0)
-        if rule is Rule.RATE_S_PUBLISHED:
+        if rule is GradientRule.RATE_S_PUBLISHED:
             mean, k = means[-1], 1 / torch.sqrt(variances[-1] + 2 * layer.eps)
     mean, spread = mean.detach().view(1, -1, 1, 1), (k**-2).detach().view(1, -1, 1, 1)
     own_mean = c.mean((0, 2, 3), keepdim=True)
@@ -194,11 +196,13 @@ def straight_through_norm(layer: nn.BatchNorm2d, xs: Tensor, c: Tensor, rule: Ru
     return layer.weight.view(1, -1, 1, 1) * h + layer.bias.view(1, -1, 1, 1)
 
 
-def plain_rate(network: SpikingNetwork, x: Tensor, y: Tensor, rule: Rule) -> dict[str, Tensor]:
+def plain_rate(
+    network: SpikingNetwork, x: Tensor, y: Tensor, rule: GradientRule
+) -> dict[str, Tensor]:
     """A rate-based rule on the toy; gradient of CE / T, at the spiking network's mean output."""
     xs = over_steps(network, x)
     layer = dict(network.layers.items())
-    c = xs[-1] if rule is Rule.RATE_S_PUBLISHED else xs.mean(0)
+    c = xs[-1] if rule is GradientRule.RATE_S_PUBLISHED else xs.mean(0)
     for index in (1, 2):
         conv, norm, lif = layer[f"conv{index}"], layer[f"norm{index}"], layer[f"lif{index}"]
         assert isinstance(norm, nn.BatchNorm2d)

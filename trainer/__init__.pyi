@@ -1,4 +1,4 @@
-from .chip import ChipNetwork as ChipNetwork
+from .chip import QATNetwork as QATNetwork
 from .config import TrainConfig as TrainConfig
 from .config import build_network as build_network
 from .data import Augment as Augment
@@ -7,13 +7,13 @@ from .data import Dataset as Dataset
 from .data import load_dataset as load_dataset
 from .data import load_digits_split as load_digits_split
 from .data import load_npz as load_npz
-from .description import describe as describe
+from .description import as_trained_model as as_trained_model
 from .diagnosis import Diagnosis as Diagnosis
 from .diagnosis import diagnose as diagnose
 from .loop import Checkpoint as Checkpoint
 from .loop import EpochRecord as EpochRecord
+from .loop import TrainingCallbacks as TrainingCallbacks
 from .loop import TrainingResult as TrainingResult
-from .loop import Watch as Watch
 from .loop import load_checkpoint as load_checkpoint
 from .loop import save_checkpoint as save_checkpoint
 from .loop import train as train
@@ -29,8 +29,8 @@ from .network import from_module as from_module
 from .network.network import Node as Node
 from .neurons import LI as LI
 from .neurons import LIF as LIF
-from .pareto import FrontPoint as FrontPoint
-from .pareto import train_front as train_front
+from .pareto import ParetoPoint as ParetoPoint
+from .pareto import train_pareto_front as train_pareto_front
 from .recipe import Recipe as Recipe
 from .recipe import load_recipe as load_recipe
-from .rules import Rule as Rule
+from .rules import GradientRule as GradientRule

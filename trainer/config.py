@@ -18,7 +18,7 @@ from spikeport.trainer.data import Augment
 from spikeport.trainer.models import PUBLISHED, mlp, small_conv
 from spikeport.trainer.network import SpikingNetwork
 from spikeport.trainer.neurons import LIF
-from spikeport.trainer.rules import Rule
+from spikeport.trainer.rules import GradientRule
 
 
 class Architecture(StrEnum):
@@ -70,11 +70,11 @@ class TrainConfig:
         steps: T.
         decay, v_threshold, reset, detach_reset, strict: see `LIF`; the publication fires on
             v >= v_threshold, which is `strict = false`.
-        rule: which gradient (see `Rule`).
+        rule: which gradient (see `GradientRule`).
         momentum: of SGD.
         weight_decay: on the weights of convolutions and linear layers only.
         weight_bits: 2 to 8: train in the chip's own arithmetic, with so many bits per weight (see
-            `ChipNetwork`); needs a trained network to start from. None: in floats.
+            `QATNetwork`); needs a trained network to start from. None: in floats.
         augment: random changes of training samples.
         validation: share of the training samples of each class that is held out, to choose the
             best epoch by; test samples never decide anything.
@@ -107,7 +107,7 @@ class TrainConfig:
     reset: Reset = Reset.ZERO
     detach_reset: bool = True
     strict: bool = True
-    rule: Rule = Rule.RATE_M
+    rule: GradientRule = GradientRule.RATE_M
     epochs: int = 30
     batch_size: int = 64
     lr: float = 0.3
@@ -132,7 +132,7 @@ class TrainConfig:
         kinds: dict[str, type[StrEnum]] = {
             "architecture": Architecture,
             "reset": Reset,
-            "rule": Rule,
+            "rule": GradientRule,
             "optimizer": Optimizer,
             "precision": Precision,
         }
@@ -176,7 +176,7 @@ class TrainConfig:
             raise InputError(f"training: distillation is {self.distillation}, must lie in 0..1")
         if self.weight_bits is not None:
             integer("training: weight_bits", self.weight_bits, 2, WEIGHT_BITS)
-            if self.rule is not Rule.RATE_M:
+            if self.rule is not GradientRule.RATE_M:
                 raise InputError(
                     f"training: rule is '{self.rule}', with weight_bits it must be 'rate_m'"
                 )

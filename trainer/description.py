@@ -17,21 +17,21 @@ from spikeport.network import (
     LinearLayer,
     TrainedModel,
 )
-from spikeport.trainer.chip import AnyNetwork, ChipNetwork
+from spikeport.trainer.chip import AnyNetwork, QATNetwork
 from spikeport.trainer.network import deployable
 from spikeport.trainer.network.layers import pair
 from spikeport.trainer.network.network import Node
 from spikeport.trainer.neurons import LI, LIF
 
 
-def describe(network: AnyNetwork) -> TrainedModel:
+def as_trained_model(network: AnyNetwork) -> TrainedModel:
     """Copy the layers and weights of the network that a chip runs to float64 arrays; names stay.
 
     Raises:
         InputError: lists every layer that neurons and weighted connections cannot express; or the
             network computes in chip integers already.
     """
-    if isinstance(network, ChipNetwork):
+    if isinstance(network, QATNetwork):
         raise InputError("network: is in chip arithmetic, `deployed()` gives its integers")
     layers = tuple(_layer(node) for node in deployable(network).nodes)
     return TrainedModel(network.input, layers, network.output, network.steps)

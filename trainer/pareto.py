@@ -9,13 +9,13 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from spikeport.energy import Band, HardwareProfile, load_profile
+from spikeport.energy import HardwareProfile, Interval, load_profile
 from spikeport.errors import InputError
 from spikeport.parity import Accuracy, accuracy
 from spikeport.trainer.chip import AnyNetwork
 from spikeport.trainer.config import TrainConfig
 from spikeport.trainer.data import Dataset
-from spikeport.trainer.loop import Start, Watch, load_checkpoint, train
+from spikeport.trainer.loop import Start, TrainingCallbacks, load_checkpoint, train
 from spikeport.trainer.loop.checkpoint import best_path
 from spikeport.trainer.measure import measure_accuracy
 from spikeport.trainer.measure.metrics import SPREAD, count_and_price, spread
@@ -25,7 +25,7 @@ UNBOUNDED = "unbounded"
 
 
 @dataclass(frozen=True, slots=True)
-class FrontPoint:
+class ParetoPoint:
     """A trained network, measured on test samples.
 
     Attributes:
@@ -41,7 +41,7 @@ class FrontPoint:
     accuracy: Accuracy
     spikes: float
     synaptic_events: float
-    energy_uj: Band
+    energy_uj: Interval
 
     @property
     def met(self) -> bool | None:
@@ -64,7 +64,7 @@ class FrontPoint:
         }
 
 
-def train_front(
+def train_pareto_front(
     config: TrainConfig,
     data: Dataset,
     budgets_uj: Sequence[float],
@@ -72,8 +72,8 @@ def train_front(
     *,
     start: Start | None = None,
     teacher: Start | None = None,
-    watch: Callable[[str], Watch] = lambda name: Watch(),
-) -> Iterator[FrontPoint]:
+    watch: Callable[[str], TrainingCallbacks] = lambda name: TrainingCallbacks(),
+) -> Iterator[ParetoPoint]:
     """Train and measure one network per budget; yields the start, then each as it is done.
 
     Checkpoints in `folder` that are finished are measured only, others are gone on with.
@@ -94,7 +94,7 @@ def train_front(
         if list(budgets_uj).count(budget) > 1:
             raise InputError(f"front: budget {budget:g} µJ is asked for twice")
 
-    def trained(name: str, budget: float | None, start: Start | None) -> FrontPoint:
+    def trained(name: str, budget: float | None, start: Start | None) -> ParetoPoint:
         path = folder / _file(name)
         asked = dataclasses.replace(config, energy_budget_uj=budget)
         result = train(
@@ -119,11 +119,11 @@ def train_front(
         yield trained(_name(budget), budget, start)
 
 
-def front_files(budgets_uj: Sequence[float], *, started: bool) -> list[str]:
-    """Names of the checkpoints that `train_front` writes, those of the best epochs included.
+def pareto_files(budgets_uj: Sequence[float], *, started: bool) -> list[str]:
+    """Names of the checkpoints that `train_pareto_front` writes, those of the best epochs included.
 
     Args:
-        started: whether `train_front` is given a start.
+        started: whether `train_pareto_front` is given a start.
     """
     names = [*([] if started else [UNBOUNDED]), *map(_name, budgets_uj)]
     files = [_file(name) for name in names]
@@ -144,7 +144,7 @@ def measure(
     budget_uj: float | None,
     data: Dataset,
     profile: HardwareProfile,
-) -> FrontPoint:
+) -> ParetoPoint:
     """What a network reaches and spends on test samples.
 
     Raises:
@@ -152,7 +152,7 @@ def measure(
     """
     counts, report = count_and_price(network, spread(data.test_x, SPREAD), profile)
     rate = measure_accuracy(network, data.test_x, data.test_y)
-    return FrontPoint(
+    return ParetoPoint(
         checkpoint=None if path is None else str(path),
         budget_uj=budget_uj,
         accuracy=accuracy(round(rate * len(data.test_x)), len(data.test_x)),

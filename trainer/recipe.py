@@ -27,7 +27,7 @@ from spikeport.network.part_rules import integer
 from spikeport.storage import nearest, parse_toml, read_text
 from spikeport.trainer.config import Optimizer, TrainConfig
 from spikeport.trainer.data import DataConfig
-from spikeport.trainer.rules import Rule
+from spikeport.trainer.rules import GradientRule
 from spikeport.trainer.settings import read_settings
 
 
@@ -78,7 +78,7 @@ class Recipe:
         """The configuration of the stage in chip arithmetic, with so many bits per weight."""
         return dataclasses.replace(
             self.training,
-            rule=Rule.RATE_M,
+            rule=GradientRule.RATE_M,
             compile=False,
             weight_bits=bits,
             epochs=self.chip.epochs,

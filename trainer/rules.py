@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 
-class Rule(StrEnum):
+class GradientRule(StrEnum):
     """Rate-based backpropagation or backpropagation through time (BPTT), in two modes each.
 
     Multi-step (M): each layer runs all T steps before the next; batch norm takes its statistics
@@ -26,12 +26,12 @@ class Rule(StrEnum):
     @property
     def single_step(self) -> bool:
         """Whether the network runs step by step."""
-        return self not in (Rule.RATE_M, Rule.BPTT_M)
+        return self not in (GradientRule.RATE_M, GradientRule.BPTT_M)
 
     @property
     def through_time(self) -> bool:
         """Whether gradients go back through the steps."""
-        return self in (Rule.BPTT_M, Rule.BPTT_S)
+        return self in (GradientRule.BPTT_M, GradientRule.BPTT_S)
 
     def gradient_scale(self, steps: int) -> float:
         """What to multiply a loss by before `backward()`: 1/T for the rate-based rules, else 1.

@@ -19,7 +19,7 @@ from spikeport.errors import BackendUnavailableError, InputError, OutputError
 from spikeport.network import DeployedNetwork
 from spikeport.network.network import ReadoutKind
 from spikeport.runs import (
-    Record,
+    RecordSpec,
     Run,
     Samples,
     Trace,
@@ -36,7 +36,7 @@ TIMEOUT_S = 1800.0
 CHUNK_BYTES = 1 << 28
 """Memory for the inputs and recordings of one Lava run; more samples go into further runs."""
 
-Progress = Callable[[int, int], None]
+SampleProgress = Callable[[int, int], None]
 """Called with (samples done, samples in all)."""
 
 
@@ -50,7 +50,7 @@ class _Task:
     at_once: int
     times: Schedule
     trace: Trace
-    record: Record
+    record: RecordSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +67,9 @@ def run_lava(
     network: DeployedNetwork,
     samples: Samples,
     *,
-    record: Record = (),
+    record: RecordSpec = (),
     timeout_s: float = TIMEOUT_S,
-    progress: Progress | None = None,
+    progress: SampleProgress | None = None,
 ) -> Run:
     """Run a network on integer samples with lava-nc's fixed-point process models.
 
@@ -95,9 +95,9 @@ def run_lava(
 def run_many(
     pairs: Sequence[tuple[DeployedNetwork, Samples]],
     *,
-    record: Record = (),
+    record: RecordSpec = (),
     timeout_s: float = TIMEOUT_S,
-    progress: Progress | None = None,
+    progress: SampleProgress | None = None,
 ) -> list[Run]:
     """Several networks with their samples, one after the other in one worker; see `run_lava`."""
     if not timeout_s > 0:
@@ -122,7 +122,7 @@ def run_many(
     ]
 
 
-def _task(network: DeployedNetwork, samples: Samples, record: Record) -> _Task:
+def _task(network: DeployedNetwork, samples: Samples, record: RecordSpec) -> _Task:
     arrays = check_samples(network.inputs, network.steps, samples)
     count = sample_count(network.inputs, arrays)
     trace = empty_trace(network, count, {*record_items(record), "spikes"})

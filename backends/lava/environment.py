@@ -39,7 +39,7 @@ class LavaStatus(NamedTuple):
 
     version: str | None
     reason: str = ""
-    remedy: str = ""
+    fix: str = ""
 
 
 def lava_python() -> Path | None:
@@ -93,7 +93,7 @@ def require_lava() -> tuple[Path, str]:
     """
     status, python = lava_status(), lava_python()
     if status.version is None or python is None:
-        raise BackendUnavailableError(f"backend 'lava': {status.reason}; to mend: {status.remedy}")
+        raise BackendUnavailableError(f"backend 'lava': {status.reason}; to fix: {status.fix}")
     return python, status.version
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from spikeport.backends import Gap
+from spikeport.backends import UnsupportedFeature
 from spikeport.backends.bounds import sum_bound
 from spikeport.backends.depths import depths, waits
 from spikeport.backends.lava.schedule import (
@@ -14,12 +14,18 @@ from spikeport.backends.lava.schedule import (
     obstacles,
 )
 from spikeport.network import DeployedNetwork
-from spikeport.network.network import BiasInjection, Convolution, Population, Reset, Synapses
+from spikeport.network.network import (
+    BiasInjection,
+    Convolution,
+    Population,
+    Reset,
+    WeightedConnection,
+)
 
 LIF = "lava-nc 0.10.0, proc/lif/models.py"
 
 
-def lava_gaps(network: DeployedNetwork) -> tuple[Gap, ...]:
+def lava_unsupported(network: DeployedNetwork) -> tuple[UnsupportedFeature, ...]:
     """All that keeps a network from running on Lava, and each part that needs a process of ours."""
     found = obstacles(network)
     for population in network.populations:
@@ -28,7 +34,7 @@ def lava_gaps(network: DeployedNetwork) -> tuple[Gap, ...]:
             found.append(_own(label, needed, "LIFReset", "SampleLIF", LIF))
     depth, _ = depths(network, cost)
     times = Schedule(depth, waits(network, depth, cost))
-    for part in network.synapses:
+    for part in network.weighted_connections:
         label = f"connection '{part.name}'"
         stock, source = ("Conv", CONV) if isinstance(part, Convolution) else ("Dense", CONNECTIONS)
         if isinstance(part, Convolution):
@@ -57,7 +63,7 @@ def own_neurons(network: DeployedNetwork, population: Population) -> list[str]:
     return [what for what, needed in found.items() if needed]
 
 
-def needs_delay_line(times: Schedule, part: Synapses) -> bool:
+def needs_delay_line(times: Schedule, part: WeightedConnection) -> bool:
     """Whether messages must wait, or those of a sample's last steps must not reach the next."""
     return times.delay[part.name] > 0 or part.delay > 0
 
@@ -71,5 +77,7 @@ def own_convolution(network: DeployedNetwork, part: Convolution) -> list[str]:
     return [what for what, needed in found.items() if needed]
 
 
-def _own(label: str, needed: str, stock: str, own: str, source: str) -> Gap:
-    return Gap(label, needed, f"not in Lava's {stock}, runs on Spikeport's {own}", source)
+def _own(label: str, needed: str, stock: str, own: str, source: str) -> UnsupportedFeature:
+    return UnsupportedFeature(
+        label, needed, f"not in Lava's {stock}, runs on Spikeport's {own}", source
+    )

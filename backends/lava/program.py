@@ -36,15 +36,15 @@ from spikeport.network.network import (
     Reset,
     Shape,
     SumPool2d,
-    Synapses,
+    WeightedConnection,
 )
-from spikeport.runs import Record, selection
+from spikeport.runs import RecordSpec, selection
 
 Port = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
+class LavaProcess:
     """One Lava process: the part of the network that it is, its class, what it is made with."""
 
     part: str
@@ -73,7 +73,7 @@ class Program:
     """Everything that Lava's worker needs for one run of N samples."""
 
     chip_steps: int
-    nodes: Mapping[str, Node]
+    nodes: Mapping[str, LavaProcess]
     edges: Sequence[tuple[Port, Port]]
     recordings: Sequence[Recording]
 
@@ -101,19 +101,19 @@ def build_program(
     times: Schedule,
     samples: Mapping[str, NDArray[Any]],
     count: int,
-    record: Record,
+    record: RecordSpec,
     folder: Path,
 ) -> Program:
     """The processes that run `count` checked samples and record into `folder`.
 
     Spikes are always recorded, u and v of the whole populations that `record` names.
     """
-    nodes: dict[str, Node] = {}
+    nodes: dict[str, LavaProcess] = {}
     edges: list[tuple[Port, Port]] = []
     recordings: list[Recording] = []
     by_name = {part.name: part for part in network.inputs}
     for part in network.inputs:
-        if any(c.source == part.name for c in network.synapses):
+        if any(c.source == part.name for c in network.weighted_connections):
             label = f"input '{part.name}'"
             nodes[part.name] = _source(label, network, part, samples[part.name], lead=0)
     for population in network.populations:
@@ -127,7 +127,7 @@ def build_program(
             label = f"bias injection '{injection.name}'"
             nodes[injection.name] = _source(label, network, given, samples[given.name], lead=depth)
             edges.append(((injection.name, "s_out"), (population.name, "bias_in")))
-    for connection in network.synapses:
+    for connection in network.weighted_connections:
         chain = _chain(network, times, connection)
         nodes |= {name: node for name, node, _, _ in chain}
         start = (connection.source, "s_out")
@@ -139,7 +139,7 @@ def build_program(
 
 
 def _recordings(
-    network: DeployedNetwork, population: Population, record: Record, count: int
+    network: DeployedNetwork, population: Population, record: RecordSpec, count: int
 ) -> list[Recording]:
     frames = count * network.steps
     wanted = [Recording(population.name, "spikes", frames, "uint8")]
@@ -158,7 +158,7 @@ def _recordings(
 
 def _neurons(
     network: DeployedNetwork, population: Population, depth: int, tapes: list[dict[str, Any]]
-) -> Node:
+) -> LavaProcess:
     part = f"population '{population.name}'"
     fields: dict[str, Any] = {
         "shape": population.shape[::-1],
@@ -173,13 +173,13 @@ def _neurons(
     }
     arrays = {"bias_mant": population.bias.T}
     if not own_neurons(network, population):
-        return Node(part, "RecordedLIF", fields, arrays)
+        return LavaProcess(part, "RecordedLIF", fields, arrays)
     own = {
         "v_init": population.v_init,
         "subtract": population.reset is Reset.SUBTRACT,
         "refractory": population.refractory,
     }
-    return Node(part, "SampleLIF", fields | own, arrays)
+    return LavaProcess(part, "SampleLIF", fields | own, arrays)
 
 
 def _tape(
@@ -196,17 +196,17 @@ def _tape(
 
 def _source(
     label: str, network: DeployedNetwork, part: Input, values: NDArray[Any], lead: int
-) -> Node:
+) -> LavaProcess:
     """A static sample is held for T steps; timed ones go frame by frame, sample after sample."""
     static = values.ndim == 1 + len(part.shape)
     frames = values if static else values.swapaxes(0, 1).reshape(-1, *part.shape)
     hold = network.steps if static else 1
-    return Node(label, "Source", {"hold": hold, "lead": lead}, {"values": _reversed(frames)})
+    return LavaProcess(label, "Source", {"hold": hold, "lead": lead}, {"values": _reversed(frames)})
 
 
 def _chain(
-    network: DeployedNetwork, times: Schedule, part: Synapses
-) -> list[tuple[str, Node, str, str]]:
+    network: DeployedNetwork, times: Schedule, part: WeightedConnection
+) -> list[tuple[str, LavaProcess, str, str]]:
     """Processes from source to target: (name, node, in port, out port)."""
     chain = []
     label = f"connection '{part.name}'"
@@ -219,7 +219,7 @@ def _chain(
             "period": network.steps,
             "offset": times.depth[part.source],
         }
-        node = Node(f"delay line of {label}", "DelayLine", fields)
+        node = LavaProcess(f"delay line of {label}", "DelayLine", fields)
         chain.append((f"{part.name}.delay", node, "s_in", "a_out"))
     if part.pool is not None:
         node = _pool(f"sum-pool of {label}", part.pool, shape)
@@ -229,7 +229,7 @@ def _chain(
     return chain
 
 
-def _weights(network: DeployedNetwork, part: Synapses, shape: Shape) -> Node:
+def _weights(network: DeployedNetwork, part: WeightedConnection, shape: Shape) -> LavaProcess:
     """The connection itself, from a source (after its pool) of `shape`."""
     label = f"connection '{part.name}'"
     fields: dict[str, Any] = {
@@ -240,7 +240,7 @@ def _weights(network: DeployedNetwork, part: Synapses, shape: Shape) -> Node:
     if not isinstance(part, Convolution):
         target = network.by_name[part.target].shape
         weights = part.weight[np.ix_(_lava_order(target), _lava_order(shape))]
-        return Node(label, "Dense", fields, {"weights": weights})
+        return LavaProcess(label, "Dense", fields, {"weights": weights})
     kind = "WideConv" if own_convolution(network, part) else "Conv"
     if isinstance(part, Conv1d):
         part, shape = part.as_conv2d(), (shape[0], 1, shape[1])
@@ -252,10 +252,10 @@ def _weights(network: DeployedNetwork, part: Synapses, shape: Shape) -> Node:
         "groups": part.groups,
     }
     flipped = part.weight[:, :, ::-1, ::-1].transpose(0, 3, 2, 1)
-    return Node(label, kind, fields, {"weight": flipped})
+    return LavaProcess(label, kind, fields, {"weight": flipped})
 
 
-def _pool(label: str, pool: SumPool2d, shape: Shape) -> Node:
+def _pool(label: str, pool: SumPool2d, shape: Shape) -> LavaProcess:
     channels, height, width = pool.output_shape(shape)
     rows, columns = (
         pooled_index(size, kernel, stride, padding)
@@ -268,7 +268,7 @@ def _pool(label: str, pool: SumPool2d, shape: Shape) -> Node:
     window = window + np.arange(shape[0])[:, None, None]
     inside = (columns[None, None] >= 0) & (rows[None, :, None] >= 0)
     window = np.where(inside, window, -1)
-    return Node(
+    return LavaProcess(
         label, "SumPool", {"windows": channels * height * width}, {"window": window.T.ravel()}
     )
 

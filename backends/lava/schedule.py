@@ -10,13 +10,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from spikeport.backends import Gap
+from spikeport.backends import UnsupportedFeature
 from spikeport.backends.bounds import sum_bound
-from spikeport.backends.depths import cycle_gap, depths, waits
+from spikeport.backends.depths import depths, unsupported_cycle, waits
 from spikeport.backends.unsupported import refusal
 from spikeport.errors import InputError
 from spikeport.network import DeployedNetwork
-from spikeport.network.network import Coding, Convolution, Input, Synapses
+from spikeport.network.network import Coding, Convolution, Input, WeightedConnection
 
 CONNECTIONS = "lava-nc 0.10.0, proc/dense/models.py"
 CONV = "lava-nc 0.10.0, proc/conv/models.py"
@@ -52,25 +52,25 @@ def schedule(network: DeployedNetwork) -> Schedule:
     return Schedule(depth, waits(network, depth, cost))
 
 
-def obstacles(network: DeployedNetwork) -> list[Gap]:
+def obstacles(network: DeployedNetwork) -> list[UnsupportedFeature]:
     """Everything that keeps a network from running on Lava; nothing if it can."""
-    found = [gap for part in network.synapses for gap in _conv_obstacles(network, part)]
+    found = [gap for part in network.weighted_connections for gap in _conv_obstacles(network, part)]
     _, cycles = depths(network, cost)
-    return found + [cycle_gap(cycle, cost, "Lava", CONNECTIONS) for cycle in cycles]
+    return found + [unsupported_cycle(cycle, cost, "Lava", CONNECTIONS) for cycle in cycles]
 
 
-def cost(part: Synapses) -> int:
+def cost(part: WeightedConnection) -> int:
     """Lava steps that a connection takes."""
     return 1 if part.pool is None else 2
 
 
-def is_graded(network: DeployedNetwork, part: Synapses) -> bool:
+def is_graded(network: DeployedNetwork, part: WeightedConnection) -> bool:
     """Whether a connection's weights meet integers rather than spikes."""
     source = network.sources[part.source]
     return part.pool is not None or (isinstance(source, Input) and source.coding is Coding.GRADED)
 
 
-def _conv_obstacles(network: DeployedNetwork, part: Synapses) -> list[Gap]:
+def _conv_obstacles(network: DeployedNetwork, part: WeightedConnection) -> list[UnsupportedFeature]:
     if not isinstance(part, Convolution):
         return []
     found = []
@@ -85,8 +85,8 @@ def _conv_obstacles(network: DeployedNetwork, part: Synapses) -> list[Gap]:
     for field, value in fields.items():
         if value > CONV_FIELD_MAX:
             why = f"Lava's Conv holds at most {CONV_FIELD_MAX}"
-            found.append(Gap(label, f"{field} {value}", why, CONV, stops=True))
+            found.append(UnsupportedFeature(label, f"{field} {value}", why, CONV, stops=True))
     if (bound := sum_bound(network, part)) >= CONV_EXACT_SUM:
         why = f"Lava's float64 is exact below {CONV_EXACT_SUM}"
-        found.append(Gap(label, f"sums of up to {bound}", why, CONV, stops=True))
+        found.append(UnsupportedFeature(label, f"sums of up to {bound}", why, CONV, stops=True))
     return found

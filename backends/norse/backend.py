@@ -27,13 +27,13 @@ import numpy as np
 from spikeport.errors import BackendUnavailableError, InputError
 from spikeport.export.nir import make_graph
 from spikeport.export.nir.fields import SPIKING, kind, label, make_node, node_values
-from spikeport.export.nir.graph import check_inputs, schedule, sources_of
+from spikeport.export.nir.graph import check_inputs, compute_order, sources_of
 from spikeport.export.nir.portable import portable
 from spikeport.network import FloatNetwork
 from spikeport.network.network import Reset
 from spikeport.network.part_rules import fail
 from spikeport.runs import (
-    Record,
+    RecordSpec,
     Run,
     Samples,
     Trace,
@@ -59,7 +59,7 @@ def norse_status() -> tuple[str | None, str, str]:
     return importlib.metadata.version("norse"), "", ""
 
 
-def run_norse(network: FloatNetwork, samples: Samples, *, record: Record = ("spikes",)) -> Run:
+def run_norse(network: FloatNetwork, samples: Samples, *, record: RecordSpec = ("spikes",)) -> Run:
     """Run `network` in Norse, in float64.
 
     Args:
@@ -73,9 +73,9 @@ def run_norse(network: FloatNetwork, samples: Samples, *, record: Record = ("spi
         InputError: Norse would run another network; the message names the node and the reason.
         BackendUnavailableError: Norse is not installed, or broke.
     """
-    version, reason, remedy = norse_status()
+    version, reason, fix = norse_status()
     if version is None:
-        raise BackendUnavailableError(f"norse: {reason}; {remedy}")
+        raise BackendUnavailableError(f"norse: {reason}; {fix}")
     record = check_names(record, ("spikes", "v"), " in norse")
     graph = make_graph(network.graph.nodes, network.graph.edges, network.dt_s)
     check_inputs(graph, network.inputs)
@@ -229,7 +229,7 @@ def _check_order(
 ) -> None:
     """Norse walks depth first, which runs the end of a skip path before its second branch."""
     place = {name: run_order.index(a) if a in run_order else -1 for name, a in alias.items()}
-    feedback = schedule(graph, network.dt_s).feedback
+    feedback = compute_order(graph, network.dt_s).feedback
     for source, target in graph.edges:
         forward = (source, target) not in feedback
         if -1 in (place[source], place[target]) or (place[source] < place[target]) != forward:

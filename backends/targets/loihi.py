@@ -11,12 +11,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from spikeport.backends import Gap
+from spikeport.backends import UnsupportedFeature
 from spikeport.backends.bounds import sum_bound
-from spikeport.backends.depths import cycle_gap, depths, waits
+from spikeport.backends.depths import depths, unsupported_cycle, waits
 from spikeport.network import DeployedNetwork
 from spikeport.network.fixed_point import ACTIVATION_SHIFT, BIAS_MANTISSA_MIN, DECAY_UNITY
-from spikeport.network.network import BiasInjection, Coding, Input, Population, Reset, Synapses
+from spikeport.network.network import (
+    BiasInjection,
+    Coding,
+    Input,
+    Population,
+    Reset,
+    WeightedConnection,
+)
 
 LIF = "lava-nc 0.10.0, proc/lif/models.py"
 DELAYS = "lava-nc 0.10.0, proc/dense/process.py"
@@ -51,7 +58,7 @@ class Chip:
     neurons_source: str
     sum_bits: int | None
     exponent_on_weight: bool
-    lacks: tuple[str, ...]
+    limitations: tuple[str, ...]
 
 
 LOIHI1: Chip = Chip(
@@ -64,7 +71,7 @@ LOIHI1: Chip = Chip(
     neurons_source=DAVIES,
     sum_bits=21,
     exponent_on_weight=True,
-    lacks=(
+    limitations=(
         "graded spikes",
         "reset by subtraction",
         "sums before a negative weight exponent: it shifts each weight",
@@ -87,7 +94,7 @@ LOIHI2: Chip = Chip(
     neurons_source=WIKICHIP,
     sum_bits=None,
     exponent_on_weight=False,
-    lacks=(
+    limitations=(
         "reset by subtraction, rest, decay_u 0, decay_v 4096 in the stock neuron: by microcode",
         "delays beyond 63 steps, those that balance paths of unequal depth included",
         "cycles shorter in delay than in steps",
@@ -97,23 +104,27 @@ LOIHI2: Chip = Chip(
 )
 
 
-def loihi_gaps(network: DeployedNetwork, chip: Chip) -> tuple[Gap, ...]:
+def loihi_unsupported(network: DeployedNetwork, chip: Chip) -> tuple[UnsupportedFeature, ...]:
     """Every construct of `network` that `chip` does not have."""
     return (
-        *(gap for part in network.inputs for gap in _input_gaps(part, chip)),
-        *(gap for part in network.populations for gap in _neuron_gaps(part, chip)),
-        *(_injection_gap(part) for part in network.connections if isinstance(part, BiasInjection)),
-        *(gap for part in network.synapses for gap in _weight_gaps(part, chip)),
-        *_sum_gaps(network, chip),
-        *_time_gaps(network, chip),
-        *_size_gaps(network, chip),
+        *(gap for part in network.inputs for gap in _unsupported_inputs(part, chip)),
+        *(gap for part in network.populations for gap in _unsupported_neurons(part, chip)),
+        *(
+            _unsupported_injection(part)
+            for part in network.connections
+            if isinstance(part, BiasInjection)
+        ),
+        *(gap for part in network.weighted_connections for gap in _unsupported_weights(part, chip)),
+        *_unsupported_sums(network, chip),
+        *_unsupported_timing(network, chip),
+        *_unsupported_sizes(network, chip),
     )
 
 
-def _input_gaps(part: Input, chip: Chip) -> Iterator[Gap]:
+def _unsupported_inputs(part: Input, chip: Chip) -> Iterator[UnsupportedFeature]:
     spikes = part.low >= 0 and part.high <= 1
     if part.coding is Coding.GRADED and not (spikes or chip.graded):
-        yield Gap(
+        yield UnsupportedFeature(
             f"input '{part.name}'",
             f"graded spikes of {part.low}..{part.high}",
             "a spike carries no value there; feed spikes, or a bias per step",
@@ -122,7 +133,7 @@ def _input_gaps(part: Input, chip: Chip) -> Iterator[Gap]:
         )
 
 
-def _neuron_gaps(part: Population, chip: Chip) -> Iterator[Gap]:
+def _unsupported_neurons(part: Population, chip: Chip) -> Iterator[UnsupportedFeature]:
     label = f"population '{part.name}'"
     if part.reset is Reset.SUBTRACT:
         why = (
@@ -130,20 +141,24 @@ def _neuron_gaps(part: Population, chip: Chip) -> Iterator[Gap]:
             if chip.microcode
             else ("its neurons reset to 0, and no public way to do otherwise is known")
         )
-        yield Gap(label, "reset by subtraction", why, LIF, stops=not chip.microcode)
+        yield UnsupportedFeature(label, "reset by subtraction", why, LIF, stops=not chip.microcode)
     if part.v_init:
-        yield Gap(label, f"v_init {part.v_init}", f"{HOST} before each sample", LIF)
+        yield UnsupportedFeature(label, f"v_init {part.v_init}", f"{HOST} before each sample", LIF)
     for name, value, unreachable, register in (
         ("decay_u", part.decay_u, 0, "dsOffset at 0, which Lava and nengo-loihi leave at 1"),
         ("decay_v", part.decay_v, DECAY_UNITY, "dmOffset at 1, which Lava leaves at 0"),
     ):
         if value == unreachable:
             why = MICROCODE if chip.microcode else f"needs the register {register}"
-            yield Gap(label, f"{name} {value}", f"beyond the stock 12 bits; {why}", LIF)
+            yield UnsupportedFeature(
+                label, f"{name} {value}", f"beyond the stock 12 bits; {why}", LIF
+            )
     if part.refractory and chip.microcode:
-        yield Gap(label, f"{part.refractory} steps of rest after a spike", MICROCODE, LIF)
+        yield UnsupportedFeature(
+            label, f"{part.refractory} steps of rest after a spike", MICROCODE, LIF
+        )
     if not chip.microcode and (part.bias == BIAS_MANTISSA_MIN).any():
-        yield Gap(
+        yield UnsupportedFeature(
             label,
             f"a bias mantissa of {BIAS_MANTISSA_MIN}",
             "Lava allows -4096..4095, nengo-loihi -4095..4095",
@@ -151,17 +166,19 @@ def _neuron_gaps(part: Population, chip: Chip) -> Iterator[Gap]:
         )
 
 
-def _injection_gap(part: BiasInjection) -> Gap:
-    return Gap(f"population '{part.target}'", "a bias per step", f"{HOST} in each step", LIF)
+def _unsupported_injection(part: BiasInjection) -> UnsupportedFeature:
+    return UnsupportedFeature(
+        f"population '{part.target}'", "a bias per step", f"{HOST} in each step", LIF
+    )
 
 
-def _weight_gaps(part: Synapses, chip: Chip) -> Iterator[Gap]:
+def _unsupported_weights(part: WeightedConnection, chip: Chip) -> Iterator[UnsupportedFeature]:
     label = f"connection '{part.name}'"
     if not chip.exponent_on_weight or part.exponent >= 0:
         return
     lossy = int(np.count_nonzero(part.weight % (1 << -part.exponent)))
     if lossy:
-        yield Gap(
+        yield UnsupportedFeature(
             label,
             f"weight exponent {part.exponent}",
             f"it shifts each weight there, not their sum, and {lossy} of {part.weight.size} "
@@ -171,21 +188,21 @@ def _weight_gaps(part: Synapses, chip: Chip) -> Iterator[Gap]:
         )
     if part.exponent == -8:
         why = "brian2_loihi allows -8..7, nengo-loihi -7..7"
-        yield Gap(label, "weight exponent -8", why, NENGO)
+        yield UnsupportedFeature(label, "weight exponent -8", why, NENGO)
 
 
-def _sum_gaps(network: DeployedNetwork, chip: Chip) -> Iterator[Gap]:
+def _unsupported_sums(network: DeployedNetwork, chip: Chip) -> Iterator[UnsupportedFeature]:
     if chip.sum_bits is None:
         return
     largest = (1 << (chip.sum_bits - ACTIVATION_SHIFT)) - 1
     for population in network.populations:
         bound = sum(
             _shifted(sum_bound(network, c), c.exponent)
-            for c in network.synapses
+            for c in network.weighted_connections
             if c.target == population.name
         )
         if bound > largest:
-            yield Gap(
+            yield UnsupportedFeature(
                 f"population '{population.name}'",
                 f"sums of up to {bound} in a step",
                 f"its accumulator of {chip.sum_bits} bits and sign wraps beyond {largest}",
@@ -197,18 +214,18 @@ def _shifted(value: int, exponent: int) -> int:
     return value << exponent if exponent >= 0 else value >> -exponent
 
 
-def _one(_: Synapses) -> int:
+def _one(_: WeightedConnection) -> int:
     """Chip steps of a connection; a sum-pool is folded into its weights."""
     return 1
 
 
-def _time_gaps(network: DeployedNetwork, chip: Chip) -> Iterator[Gap]:
+def _unsupported_timing(network: DeployedNetwork, chip: Chip) -> Iterator[UnsupportedFeature]:
     depth, cycles = depths(network, _one)
-    yield from (cycle_gap(cycle, _one, "the chip", DELAYS) for cycle in cycles)
+    yield from (unsupported_cycle(cycle, _one, "the chip", DELAYS) for cycle in cycles)
     for name, wait in waits(network, depth, _one).items():
         if wait > chip.delay_max:
             why = f"a synapse waits at most {chip.delay_max}"
-            yield Gap(
+            yield UnsupportedFeature(
                 f"connection '{name}'",
                 f"a wait of {wait} steps",
                 why,
@@ -217,8 +234,8 @@ def _time_gaps(network: DeployedNetwork, chip: Chip) -> Iterator[Gap]:
             )
 
 
-def _size_gaps(network: DeployedNetwork, chip: Chip) -> Iterator[Gap]:
+def _unsupported_sizes(network: DeployedNetwork, chip: Chip) -> Iterator[UnsupportedFeature]:
     neurons = sum(part.size for part in network.populations)
     if neurons > chip.neurons:
         why = f"one chip has {chip.neurons}, so that it takes several"
-        yield Gap("the network", f"{neurons} neurons", why, chip.neurons_source)
+        yield UnsupportedFeature("the network", f"{neurons} neurons", why, chip.neurons_source)

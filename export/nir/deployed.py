@@ -36,7 +36,7 @@ from spikeport.network.network import (
     Convolution,
     Population,
     Shape,
-    Synapses,
+    WeightedConnection,
 )
 from spikeport.network.part_rules import fail
 
@@ -143,7 +143,12 @@ class _View:
         return current, part.name, gain_u, gain_v
 
     def _synapses(
-        self, part: Synapses, target: Population, entry: str, unit: float, bias: Array | None
+        self,
+        part: WeightedConnection,
+        target: Population,
+        entry: str,
+        unit: float,
+        bias: Array | None,
     ) -> None:
         source = self.network.sources[part.source]
         factor = unit * 2.0**part.exponent

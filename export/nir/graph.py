@@ -22,7 +22,7 @@ Edge = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Schedule:
+class ComputeOrder:
     """When each node computes.
 
     Attributes:
@@ -37,7 +37,7 @@ class Schedule:
     delays: frozenset[str]
 
 
-def schedule(graph: nir.NIRGraph, dt_s: float) -> Schedule:
+def compute_order(graph: nir.NIRGraph, dt_s: float) -> ComputeOrder:
     """Sort a flat graph topologically.
 
     Raises:
@@ -78,7 +78,7 @@ def schedule(graph: nir.NIRGraph, dt_s: float) -> Schedule:
     for name in graph.nodes:
         if name not in seen:
             fail(f"{label(name, graph.nodes[name])} is not reached from any Input: missing edge")
-    return Schedule(tuple(reversed(done)), frozenset(feedback), delays)
+    return ComputeOrder(tuple(reversed(done)), frozenset(feedback), delays)
 
 
 def check_edges(graph: nir.NIRGraph) -> list[Edge]:
@@ -141,7 +141,7 @@ def infer_shapes(graph: nir.NIRGraph, dt_s: float) -> dict[str, Shape]:
     Raises:
         InputError: shapes do not meet; the message names the node.
     """
-    plan = schedule(graph, dt_s)
+    plan = compute_order(graph, dt_s)
     feeds = sources_of(graph)
     follow: dict[str, list[Any]] = {name: [] for name in graph.nodes}
     for source, target in graph.edges:

@@ -16,7 +16,7 @@ from spikeport.network.network import (
     Population,
     ReadoutKind,
     Reset,
-    Synapses,
+    WeightedConnection,
 )
 
 
@@ -31,7 +31,7 @@ class Layout:
     """
 
     spatial: frozenset[str]
-    carriers: Mapping[str, Synapses]
+    carriers: Mapping[str, WeightedConnection]
     reached: frozenset[str]
 
     def keeps_conv(self, part: Convolution) -> bool:
@@ -61,7 +61,7 @@ def lay_out(network: DeployedNetwork) -> Layout:
     return Layout(frozenset(spatial), carriers, frozenset(reached))
 
 
-def _flattens(part: Synapses | BiasInjection, spatial: set[str]) -> bool:
+def _flattens(part: WeightedConnection | BiasInjection, spatial: set[str]) -> bool:
     match part:
         case Dense():
             return True
@@ -77,7 +77,7 @@ def _type_checks(part: Convolution) -> bool:
     return bool((sides[0] - sides[-1]) % 2 == 0)
 
 
-def _bias_carrier(network: DeployedNetwork, part: Population) -> Synapses | None:
+def _bias_carrier(network: DeployedNetwork, part: Population) -> WeightedConnection | None:
     """The connection whose map can carry the bias: undelayed, straight into v, of fitting shape."""
     if part.decay_u < DECAY_UNITY or not part.bias.any():
         return None

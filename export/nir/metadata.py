@@ -14,7 +14,7 @@ from typing import Any
 from spikeport.errors import InputError, SpikeportError
 from spikeport.export.nir.fields import Shape
 from spikeport.network import DeployedNetwork, FloatNetwork
-from spikeport.network.canonical import describe
+from spikeport.network.canonical import canonical_form
 from spikeport.network.file import load_built
 from spikeport.network.network import Input, Reset
 from spikeport.network.part_rules import MAX_STEPS, choice, fail, integer
@@ -36,7 +36,7 @@ def deployed_metadata(
     network: DeployedNetwork, view: FloatNetwork, notes: tuple[str, ...]
 ) -> dict[str, Any]:
     """Graph metadata of a deployed network, whose float view is `view`."""
-    data, arrays = describe(network)
+    data, arrays = canonical_form(network)
     header = {
         "kind": "deployed",
         **_run_facts(view),

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeport.errors import InputError
-from spikeport.network.network import Conv1d, Conv2d, Dense, Shape, SumPool2d, Synapses
+from spikeport.network.network import Conv1d, Conv2d, Dense, Shape, SumPool2d, WeightedConnection
 
 MAX_ENTRIES = 2**28
 """1 GiB in float32."""
@@ -25,7 +25,7 @@ def check_entries(subject: str, rows: int, columns: int) -> None:
         )
 
 
-def connection_matrix(part: Synapses, source: Shape) -> NDArray[np.float64]:
+def connection_matrix(part: WeightedConnection, source: Shape) -> NDArray[np.float64]:
     """Mantissas of a connection, its pool included, as (N_target, N_source)."""
     if isinstance(part, Conv1d):
         return connection_matrix(part.as_conv2d(), (source[0], 1, source[1]))

@@ -54,7 +54,7 @@ ChipSimulator = Callable[..., Run]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class FloatAnswer:
+class FloatActivity:
     """What a population of the float network did on the calibration samples.
 
     Attributes:
@@ -66,7 +66,7 @@ class FloatAnswer:
     """
 
     spikes: NDArray[np.uint8]
-    answer: Array
+    output: Array
     peak_u: float
     peak_v: float
     highest: float
@@ -99,13 +99,13 @@ class Calibrated:
     saturated: int
 
 
-def float_answers(
+def float_activity(
     network: FloatNetwork, lowered: LoweredNetwork, samples: Samples, run_float: FloatSimulator
-) -> tuple[dict[str, FloatAnswer], Run]:
+) -> tuple[dict[str, FloatActivity], Run]:
     """The target answer of each population on `samples`, and the run of the float network."""
     run = run_float(_traceable(network, lowered), samples, record=("spikes", "v", "v_charged"))
     trace = run.trace or Trace()
-    answers: dict[str, FloatAnswer] = {}
+    activity: dict[str, FloatActivity] = {}
     for part in lowered.populations:
         v = np.asarray(trace.v[part.name], np.float64)
         charged = np.asarray(trace.v_charged.get(part.name, v), np.float64)
@@ -113,15 +113,15 @@ def float_answers(
         u = charged - part.keep_v * before - part.bias
         silent = part.threshold is None
         spikes = np.zeros(v.shape, np.uint8) if silent else trace.spikes[part.name]
-        answers[part.name] = FloatAnswer(
+        activity[part.name] = FloatActivity(
             spikes=spikes,
-            answer=v[-1] if silent else spikes.sum(axis=0, dtype=np.float64),
+            output=v[-1] if silent else spikes.sum(axis=0, dtype=np.float64),
             peak_u=float(np.abs(u).max()),
             peak_v=float(np.abs(charged).max()),
             highest=max(float(charged.max()), 0.0),
             ties=0 if part.threshold is None else _ties(charged, part.threshold),
         )
-    return answers, replace(run, trace=None)
+    return activity, replace(run, trace=None)
 
 
 def _ties(charged: Array, threshold: float) -> int:
@@ -150,7 +150,7 @@ def _traceable(network: FloatNetwork, lowered: LoweredNetwork) -> FloatNetwork:
 def calibrate(
     lowered: LoweredNetwork,
     inputs: Mapping[str, NDArray[Any]],
-    answers: Mapping[str, FloatAnswer],
+    activity: Mapping[str, FloatActivity],
     run_chip: ChipSimulator,
     *,
     weight_bits: int,
@@ -167,7 +167,7 @@ def calibrate(
     seen: dict[str, NDArray[Any]] = dict(inputs)
     chosen = []
     for part in lowered.populations:
-        wanted = answers[part.name]
+        wanted = activity[part.name]
         first = candidates(
             lowered,
             part,
@@ -177,7 +177,7 @@ def calibrate(
             clip_fractions=clip_fractions,
             ties=wanted.ties > 0,
         )
-        run = partial(_alone, lowered, part, seen, answers, run_chip, weight_bits)
+        run = partial(_alone, lowered, part, seen, activity, run_chip, weight_bits)
         best = _best(map(run, first))
         if search_wider and (best is None or does_poorly(lowered, part, best, wanted, weight_bits)):
             more = map(run, wider_candidates(lowered, part, first, weight_bits))
@@ -204,7 +204,7 @@ def does_poorly(
     lowered: LoweredNetwork,
     part: FloatPopulation,
     made: Calibrated,
-    wanted: FloatAnswer,
+    wanted: FloatActivity,
     bits: int,
 ) -> bool:
     """Whether answers are far off, most weights were rounded to zero, or vth is only a few units.
@@ -212,12 +212,16 @@ def does_poorly(
     The last two count even if the error on the calibration samples happens to be small.
     """
     limit = coarse_share(bits)
-    wires = {wire.name: wire for wire in made.connections if not isinstance(wire, BiasInjection)}
-    away = [zeroed_fraction(w.weight, wires[w.name].weight) for w in lowered.incoming(part.name)]
+    adapted = {
+        connection.name: connection
+        for connection in made.connections
+        if not isinstance(connection, BiasInjection)
+    }
+    away = [zeroed_fraction(w.weight, adapted[w.name].weight) for w in lowered.incoming(part.name)]
     return (
         max(away, default=0.0) > limit
         or made.population.vth <= FEW_UNITS
-        or relative_error(made.rms_error, wanted.answer) > limit
+        or relative_error(made.rms_error, wanted.output) > limit
     )
 
 
@@ -225,17 +229,17 @@ def _alone(
     lowered: LoweredNetwork,
     part: FloatPopulation,
     seen: Mapping[str, NDArray[Any]],
-    answers: Mapping[str, FloatAnswer],
+    activity: Mapping[str, FloatActivity],
     run_chip: ChipSimulator,
     weight_bits: int,
     candidate: Candidate,
 ) -> Calibrated:
     """Round one population and run it on given spikes; a source behind it sends float ones."""
-    wires: list[Connection] = [
+    adapted: list[Connection] = [
         round_connection(c, candidate.scale / lowered.source_scale(c.source), weight_bits)
         for c in lowered.incoming(part.name)
     ]
-    wires += [BiasInjection(i.source, i.target, i.name) for i in lowered.injected(part.name)]
+    adapted += [BiasInjection(i.source, i.target, i.name) for i in lowered.injected(part.name)]
     population = round_population(
         part,
         candidate.scale,
@@ -244,37 +248,40 @@ def _alone(
         ties=candidate.ties,
         injected_exponent=candidate.injected_exponent,
     )
-    sources = _sources(lowered, {c.source for c in wires})
-    aside = {c.source: f"from_{i}" for i, c in enumerate(wires)}
+    sources = _sources(lowered, {c.source for c in adapted})
+    aside = {c.source: f"from_{i}" for i, c in enumerate(adapted)}
     network = DeployedNetwork(
         inputs=tuple(replace(source, name=aside[source.name]) for source in sources),
         populations=(replace(population, name="alone"),),
         connections=tuple(
             replace(c, source=aside[c.source], target="alone", name=f"connection_{i}")
-            for i, c in enumerate(wires)
+            for i, c in enumerate(adapted)
         ),
         readouts=(Readout("alone", ReadoutKind.MEMBRANE),),
         steps=lowered.steps,
     )
     samples = SampleSet(
-        {aside[s.name]: seen[s.name] if s.name in seen else answers[s.name].spikes for s in sources}
+        {
+            aside[s.name]: seen[s.name] if s.name in seen else activity[s.name].spikes
+            for s in sources
+        }
     )
     trace = run_chip(network, samples, record=("spikes", "u", "v")).trace or Trace()
     spikes, u, v = trace.spikes["alone"], trace.u["alone"], trace.v["alone"]
     if part.threshold is None:
-        answer = v[-1] / (STATE_PER_WEIGHT * candidate.scale)
+        output = v[-1] / (STATE_PER_WEIGHT * candidate.scale)
     else:
-        answer = spikes.sum(axis=0, dtype=np.float64)
+        output = spikes.sum(axis=0, dtype=np.float64)
     return Calibrated(
         population=population,
-        connections=tuple(wires),
+        connections=tuple(adapted),
         candidate=candidate,
         tried=1,
         spikes=spikes,
         spike_mismatches=(
-            0 if part.threshold is None else int((spikes != answers[part.name].spikes).sum())
+            0 if part.threshold is None else int((spikes != activity[part.name].spikes).sum())
         ),
-        rms_error=float(np.sqrt(np.mean((answer - answers[part.name].answer) ** 2))),
+        rms_error=float(np.sqrt(np.mean((output - activity[part.name].output) ** 2))),
         peak_u=int(np.abs(u).max()),
         peak_v=int(np.abs(v).max()),
         saturated=int((np.abs(v) >= STATE_MAX).sum()),

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from spikeport.errors import InputError
 from spikeport.export.nir.shapes import conv_padding, conv_sides
-from spikeport.network.geometry import Pair, window_count
+from spikeport.network.geometry import IntPair, window_count
 from spikeport.network.network import Shape, SumPool2d
 
 Array = NDArray[np.float64]
@@ -34,9 +34,9 @@ class Folded:
     bias: Array
     shape: Shape
     direct: bool
-    stride: Pair = (1, 1)
-    padding: Pair = (0, 0)
-    dilation: Pair = (1, 1)
+    stride: IntPair = (1, 1)
+    padding: IntPair = (0, 0)
+    dilation: IntPair = (1, 1)
     groups: int = 1
     pool: SumPool2d | None = None
 
@@ -221,7 +221,7 @@ def _broadcast(name: str, bias: Array, shape: Shape) -> Array:
         ) from None
 
 
-def _pair(value: Any) -> Pair:
+def _pair(value: Any) -> IntPair:
     first, second = np.broadcast_to(np.asarray(value), (2,))
     return int(first), int(second)
 
@@ -234,7 +234,7 @@ def _padding(name: str, node: Any) -> tuple[int, ...]:
     return tuple(before for before, _ in sides)
 
 
-def _rows_and_columns(first: int, *sides: int) -> Pair:
+def _rows_and_columns(first: int, *sides: int) -> IntPair:
     """A number along each of two axes; `first` along the rows of a convolution that has one."""
     rows, columns = (first, *sides)[-2:]
     return rows, columns

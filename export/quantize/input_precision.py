@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from spikeport.errors import InputError
-from spikeport.export.quantize.calibrate import ChipSimulator, FloatAnswer, calibrate
+from spikeport.export.quantize.calibrate import ChipSimulator, FloatActivity, calibrate
 from spikeport.export.quantize.lowered import FloatConnection, FloatPopulation, LoweredNetwork
 from spikeport.export.quantize.rounding import round_weights, settle
 from spikeport.export.quantize.rounding_loss import coarse_share, zeroed_fraction
@@ -22,9 +22,9 @@ COARSEST = 8
 """An input keeps at least this many steps."""
 
 
-def shared_room(
+def share_precision(
     lowered: LoweredNetwork,
-    answers: Mapping[str, FloatAnswer],
+    activity: Mapping[str, FloatActivity],
     floats: SampleSet,
     run_chip: ChipSimulator,
     *,
@@ -49,7 +49,11 @@ def shared_room(
     chosen = lowered.inputs
 
     def error(part: Input, inputs: tuple[Input, ...]) -> float:
-        behind = {wire.target for wire in lowered.connections if wire.source == part.name}
+        behind = {
+            connection.target
+            for connection in lowered.connections
+            if connection.source == part.name
+        }
         first = [target for target in lowered.populations if target.name in behind]
         sent = round_samples(inputs, floats)
         network = replace(lowered, inputs=inputs, populations=tuple(first))
@@ -57,7 +61,7 @@ def shared_room(
             made = calibrate(
                 network,
                 sent,
-                answers,
+                activity,
                 run_chip,
                 weight_bits=weight_bits,
                 clip_fractions=clip_fractions,
@@ -72,8 +76,8 @@ def shared_room(
     for part in lowered.inputs:
         if part.coding is not Coding.GRADED:
             continue
-        met = _met(part, lowered, answers, weight_bits)
-        halvings = {min((_halvings(part, one, answers, weight_bits) for one in met), default=0)}
+        met = _met(part, lowered, activity, weight_bits)
+        halvings = {min((_halvings(part, one, activity, weight_bits) for one in met), default=0)}
         if search_wider and any(_starved(part, one, weight_bits) for one in met):
             halvings |= set(range(max(_reach(part) // COARSEST, 1).bit_length()))
         if halvings == {0}:
@@ -110,27 +114,27 @@ class _Met:
     """
 
     target: FloatPopulation
-    wire: FloatConnection
+    connection: FloatConnection
     unclipped: Candidate | None
 
 
 def _met(
-    part: Input, lowered: LoweredNetwork, answers: Mapping[str, FloatAnswer], bits: int
+    part: Input, lowered: LoweredNetwork, activity: Mapping[str, FloatActivity], bits: int
 ) -> list[_Met]:
     populations = {target.name: target for target in lowered.populations}
     found = []
-    for wire in lowered.connections:
-        if wire.source == part.name:
-            target = populations[wire.target]
+    for connection in lowered.connections:
+        if connection.source == part.name:
+            target = populations[connection.target]
             fitting = candidates(
                 lowered,
                 target,
-                peak_u=answers[wire.target].peak_u,
-                peak_v=answers[wire.target].peak_v,
+                peak_u=activity[connection.target].peak_u,
+                peak_v=activity[connection.target].peak_v,
                 weight_bits=bits,
                 clip_fractions=(1.0,),
             )
-            found.append(_Met(target, wire, fitting[0] if fitting else None))
+            found.append(_Met(target, connection, fitting[0] if fitting else None))
     return found
 
 
@@ -138,19 +142,19 @@ def _starved(part: Input, met: _Met, bits: int) -> bool:
     """Whether the largest of its weights leave most others nothing."""
     if met.unclipped is None:
         return True
-    weight = met.wire.weight
+    weight = met.connection.weight
     rounded = round_weights(settle(weight * (met.unclipped.scale / part.scale)), bits)
     return zeroed_fraction(weight, rounded) > coarse_share(bits)
 
 
-def _halvings(part: Input, met: _Met, answers: Mapping[str, FloatAnswer], bits: int) -> int:
+def _halvings(part: Input, met: _Met, activity: Mapping[str, FloatActivity], bits: int) -> int:
     """How often it would have the input halved."""
     if met.unclipped is None:
         return 0
-    scaled = settle(met.wire.weight * (met.unclipped.scale / part.scale))
+    scaled = settle(met.connection.weight * (met.unclipped.scale / part.scale))
     rounded = round_weights(scaled, bits)
-    answer = answers[met.target.name]
-    bound = largest_allowed(met.target, peak_u=answer.peak_u, peak_v=answer.peak_v)
+    output = activity[met.target.name]
+    bound = largest_allowed(met.target, peak_u=output.peak_u, peak_v=output.peak_v)
     if 2 * met.unclipped.scale <= bound or np.array_equal(rounded, scaled):
         return 0
     _, high, step = fx.weight_grid(mixed=fx.is_mixed(rounded), bits=bits)

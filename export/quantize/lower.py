@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from spikeport.errors import InputError
 from spikeport.export.nir import make_graph
 from spikeport.export.nir.flatten import safe_names
-from spikeport.export.nir.graph import delay_steps, schedule, sources_of
+from spikeport.export.nir.graph import compute_order, delay_steps, sources_of
 from spikeport.export.quantize.fold import MAPS, Folded, fold
 from spikeport.export.quantize.lowered import (
     FloatConnection,
@@ -102,7 +102,7 @@ class _Build:
 
     def __post_init__(self) -> None:
         graph = self.network.graph
-        plan = schedule(graph, self.network.dt_s)
+        plan = compute_order(graph, self.network.dt_s)
         self.nodes, self.order, self.feedback = graph.nodes, plan.order, plan.feedback
         self.feeds = sources_of(graph)
         self.inputs = {part.name: part for part in self.network.inputs}

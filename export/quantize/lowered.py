@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport.network.geometry import Pair
+from spikeport.network.geometry import IntPair
 from spikeport.network.network import Input, Readout, Reset, Shape, SumPool2d
 
 Array = NDArray[np.float64]
@@ -59,9 +59,9 @@ class FloatConnection:
     source: str
     target: str
     weight: Array
-    stride: Pair = (1, 1)
-    padding: Pair = (0, 0)
-    dilation: Pair = (1, 1)
+    stride: IntPair = (1, 1)
+    padding: IntPair = (0, 0)
+    dilation: IntPair = (1, 1)
     groups: int = 1
     pool: SumPool2d | None = None
     delay: int = 0

@@ -16,12 +16,12 @@ from spikeport.export.nir.plausibility import implausible
 from spikeport.export.quantize.calibrate import (
     Calibrated,
     ChipSimulator,
-    FloatAnswer,
+    FloatActivity,
     FloatSimulator,
     calibrate,
-    float_answers,
+    float_activity,
 )
-from spikeport.export.quantize.input_precision import shared_room
+from spikeport.export.quantize.input_precision import share_precision
 from spikeport.export.quantize.lower import lower
 from spikeport.export.quantize.lowered import LoweredNetwork
 from spikeport.export.quantize.report import (
@@ -112,7 +112,7 @@ def quantize(
         decay      round(4096 (1 - dt/tau kept))
 
     Graded inputs give up low bits where the weights behind them need the room more (see
-    `shared_room`). Equal arguments give an equal network: nothing is drawn at random.
+    `share_precision`). Equal arguments give an equal network: nothing is drawn at random.
 
     Warnings are logged and stored in `report.warnings`.
 
@@ -133,16 +133,16 @@ def quantize(
     for part in network.inputs:
         check_scale(part, floats[part.name])
     lowered = lower(network)
-    answers, wanted = float_answers(network, lowered, floats, run_float)
+    activity, wanted = float_activity(network, lowered, floats, run_float)
     options: Any = {
         "weight_bits": config.weight_bits,
         "clip_fractions": config.clip_fractions or (),
         "search_wider": bool(config.search_wider),
     }
-    inputs = shared_room(lowered, answers, floats, run_chip, **options)
+    inputs = share_precision(lowered, activity, floats, run_chip, **options)
     lowered = replace(lowered, inputs=inputs)
     integers = round_samples(inputs, floats)
-    made = calibrate(lowered, integers, answers, run_chip, **options)
+    made = calibrate(lowered, integers, activity, run_chip, **options)
     deployed = DeployedNetwork(
         inputs=inputs,
         populations=tuple(part.population for part in made),
@@ -157,7 +157,7 @@ def quantize(
         },
     )
     got = run_chip(deployed, integers)
-    report = _report(lowered, made, answers, floats, integers.changes, wanted, got)
+    report = _report(lowered, made, activity, floats, integers.changes, wanted, got)
     for warning in report.warnings:
         _log.warning("%s", warning)
     odd = implausible(network.graph, network.dt_s)  # already logged when the file was read
@@ -167,23 +167,23 @@ def quantize(
 def _report(
     lowered: LoweredNetwork,
     made: tuple[Calibrated, ...],
-    answers: Mapping[str, FloatAnswer],
+    activity: Mapping[str, FloatActivity],
     floats: SampleSet,
     changes: Sequence[Change],
     wanted: Run,
     got: Run,
 ) -> QuantizationReport:
     populations = tuple(
-        report_population(real, part, answers[real.name], lowered, got)
+        report_population(real, part, activity[real.name], lowered, got)
         for real, part in zip(lowered.populations, made, strict=True)
     )
     rounded = {c.name: (c, part.population.scale) for part in made for c in part.connections}
     connections = []
     for real in lowered.connections:
-        wire, scale = rounded[real.name]
-        if not isinstance(wire, BiasInjection):
+        connection, scale = rounded[real.name]
+        if not isinstance(connection, BiasInjection):
             scale /= lowered.source_scale(real.source)
-            connections.append(report_connection(real, wire, scale))
+            connections.append(report_connection(real, connection, scale))
     clipped = {found.input: found.clipped for found in floats.changes}
     inputs = tuple(
         report_input(part, floats[part.name], clipped.get(part.name, 0)) for part in lowered.inputs

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport.export.quantize.calibrate import Calibrated, FloatAnswer
+from spikeport.export.quantize.calibrate import Calibrated, FloatActivity
 from spikeport.export.quantize.lowered import FloatConnection, FloatPopulation, LoweredNetwork
 from spikeport.export.quantize.rounding import STATE_PER_WEIGHT, settle, tie_bias
 from spikeport.export.quantize.rounding_loss import (
@@ -20,7 +20,7 @@ from spikeport.export.quantize.rounding_loss import (
     zeroed_fraction,
 )
 from spikeport.network import fixed_point as fx
-from spikeport.network.network import BiasInjection, Coding, Input, Synapses
+from spikeport.network.network import BiasInjection, Coding, Input, WeightedConnection
 from spikeport.runs import Agreement, Run
 
 
@@ -199,7 +199,9 @@ def report_input(part: Input, values: NDArray[Any], clipped: int) -> InputReport
     )
 
 
-def report_connection(real: FloatConnection, made: Synapses, scale: float) -> ConnectionReport:
+def report_connection(
+    real: FloatConnection, made: WeightedConnection, scale: float
+) -> ConnectionReport:
     """Compare one connection with what it was made of."""
     error = (made.weight - settle(real.weight * scale)) / scale
     mixed = bool((real.weight < 0).any() and (real.weight > 0).any())
@@ -229,7 +231,7 @@ def report_connection(real: FloatConnection, made: Synapses, scale: float) -> Co
 def report_population(
     real: FloatPopulation,
     made: Calibrated,
-    wanted: FloatAnswer,
+    wanted: FloatActivity,
     lowered: LoweredNetwork,
     run: Run,
 ) -> PopulationReport:
@@ -273,8 +275,8 @@ def report_population(
         v_peak=made.peak_v / fx.STATE_MAX,
         saturated=made.saturated,
         rms_error=made.rms_error,
-        relative_error=relative_error(made.rms_error, wanted.answer),
-        float_mean=float(np.abs(wanted.answer).mean()),
+        relative_error=relative_error(made.rms_error, wanted.output),
+        float_mean=float(np.abs(wanted.output).mean()),
         activity=(
             None
             if real.threshold is None
@@ -284,7 +286,7 @@ def report_population(
 
 
 def _activity(
-    real: FloatPopulation, threshold: float, wanted: FloatAnswer, run: Run, spike_mismatches: int
+    real: FloatPopulation, threshold: float, wanted: FloatActivity, run: Run, spike_mismatches: int
 ) -> Activity:
     before = wanted.spikes.sum(axis=(0, 1), dtype=np.int64)
     after = run.spike_counts[real.name]
@@ -307,12 +309,12 @@ def activation_bound(made: Calibrated, lowered: LoweredNetwork) -> int:
     """Largest |u| in weight units that weights, input ranges and decay_u allow."""
     ranges = {i.name: (i.low, i.high) for i in lowered.inputs if i.coding is not Coding.SPIKES}
     total = 0
-    for wire in made.connections:
-        if isinstance(wire, BiasInjection):
+    for connection in made.connections:
+        if isinstance(connection, BiasInjection):
             continue
-        low, high = ranges.get(wire.source, (0, 1))
-        area = int(np.prod(wire.pool.kernel_size)) if wire.pool else 1
-        rows = wire.weight.astype(np.int64).reshape(wire.weight.shape[0], -1)
+        low, high = ranges.get(connection.source, (0, 1))
+        area = int(np.prod(connection.pool.kernel_size)) if connection.pool else 1
+        rows = connection.weight.astype(np.int64).reshape(connection.weight.shape[0], -1)
         up, down = np.maximum(rows, 0).sum(axis=1), np.minimum(rows, 0).sum(axis=1)
         most = np.maximum(np.abs(up * high + down * low), np.abs(up * low + down * high))
         total += area * int(most.max())

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from spikeport.export.quantize.lowered import FloatConnection, FloatPopulation
 from spikeport.network import fixed_point as fx
-from spikeport.network.network import Conv1d, Conv2d, Dense, Population, Reset, Synapses
+from spikeport.network.network import Conv1d, Conv2d, Dense, Population, Reset, WeightedConnection
 
 Array = NDArray[np.float64]
 STATE_PER_WEIGHT = 1 << fx.ACTIVATION_SHIFT
@@ -195,14 +195,14 @@ def round_population(
     )
 
 
-def round_connection(part: FloatConnection, scale: float, bits: int) -> Synapses:
+def round_connection(part: FloatConnection, scale: float, bits: int) -> WeightedConnection:
     """A connection in chip integers; `scale` is weight units per unit of weight."""
     return integer_connection(part, round_weights(part.weight * scale, bits), bits)
 
 
 def integer_connection(
     part: FloatConnection, weight: NDArray[np.int16], bits: int = fx.WEIGHT_BITS
-) -> Synapses:
+) -> WeightedConnection:
     """The same map with integer weights."""
     if weight.ndim == 2:
         return Dense(

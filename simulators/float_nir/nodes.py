@@ -60,7 +60,7 @@ class NodeKernel:
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class Semantics:
     """What NIR leaves open."""
 
     dt_s: float
@@ -79,18 +79,18 @@ def integrator_gain(r: Any, dt_s: float) -> Array:
     return np.where(np.isclose(r, 1.0, rtol=1e-9, atol=0), 1.0, r * dt_s)
 
 
-def node_kernel(name: str, node: Any, rules: Rules) -> NodeKernel:
+def node_kernel(name: str, node: Any, semantics: Semantics) -> NodeKernel:
     """The step of any node but Input and Delay, constants worked out in `rules.dtype`."""
     match node:
         case nir.Output():
             return _stateless(lambda x: x)
         case nir.Affine() | nir.Linear():
-            return _stateless(_affine(node, rules))
+            return _stateless(_affine(node, semantics))
         case nir.Scale():
-            scale = rules.dtype(node.scale)
+            scale = semantics.dtype(node.scale)
             return _stateless(lambda x: x * scale)
         case nir.Conv1d() | nir.Conv2d():
-            return _stateless(_conv(node, rules))
+            return _stateless(_conv(node, semantics))
         case nir.SumPool2d():
             return _stateless(_pool(node, 1))
         case nir.AvgPool2d():
@@ -98,10 +98,10 @@ def node_kernel(name: str, node: Any, rules: Rules) -> NodeKernel:
         case nir.Flatten():
             return _stateless(_flatten(node))
         case nir.Threshold():
-            threshold = np.asarray(node.threshold, rules.dtype)
-            return NodeKernel(0, lambda state, x: (_heaviside(x, threshold, rules), state))
+            threshold = np.asarray(node.threshold, semantics.dtype)
+            return NodeKernel(0, lambda state, x: (_heaviside(x, threshold, semantics), state))
         case nir.I() | nir.IF() | nir.LI() | nir.LIF() | nir.CubaLI() | nir.CubaLIF():
-            return _neuron(node, rules)
+            return _neuron(node, semantics)
         case _:
             raise InputError(f"{label(name, node)}: cannot be simulated")
 
@@ -110,23 +110,23 @@ def _stateless(apply: Callable[[Array], Array]) -> NodeKernel:
     return NodeKernel(0, lambda state, x: (Emission(apply(x)), state))
 
 
-def _heaviside(x: Array, threshold: Array, rules: Rules) -> Emission:
-    fired = x > threshold if rules.strict else x >= threshold
-    return Emission(fired.astype(rules.dtype), v_charged=x)
+def _heaviside(x: Array, threshold: Array, semantics: Semantics) -> Emission:
+    fired = x > threshold if semantics.strict else x >= threshold
+    return Emission(fired.astype(semantics.dtype), v_charged=x)
 
 
-def _affine(node: Any, rules: Rules) -> Callable[[Array], Array]:
-    weight = np.asarray(node.weight, rules.dtype)
-    bias = np.asarray(getattr(node, "bias", 0.0), rules.dtype)
+def _affine(node: Any, semantics: Semantics) -> Callable[[Array], Array]:
+    weight = np.asarray(node.weight, semantics.dtype)
+    bias = np.asarray(getattr(node, "bias", 0.0), semantics.dtype)
     if weight.ndim == 2:
         return lambda x: x @ weight.T + bias
     return lambda x: np.einsum("...oi,b...i->b...o", weight, x) + bias
 
 
-def _conv(node: nir.Conv1d | nir.Conv2d, rules: Rules) -> Callable[[Array], Array]:
-    weight = np.asarray(node.weight, rules.dtype)
+def _conv(node: nir.Conv1d | nir.Conv2d, semantics: Semantics) -> Callable[[Array], Array]:
+    weight = np.asarray(node.weight, semantics.dtype)
     groups, axes = int(node.groups), weight.ndim - 2
-    bias = np.asarray(node.bias, rules.dtype).reshape(-1, *(1,) * axes)
+    bias = np.asarray(node.bias, semantics.dtype).reshape(-1, *(1,) * axes)
     stride, dilation = conv_sides(node, "stride"), conv_sides(node, "dilation")
     border = ((0, 0), (0, 0), *conv_padding(node))
     reach = tuple(d * (k - 1) + 1 for d, k in zip(dilation, weight.shape[2:], strict=True))
@@ -168,23 +168,25 @@ def _flatten(node: nir.Flatten) -> Callable[[Array], Array]:
     return apply
 
 
-def _neuron(node: Any, rules: Rules) -> NodeKernel:
+def _neuron(node: Any, semantics: Semantics) -> NodeKernel:
     def constant(value: Any) -> Array:
-        return np.asarray(value, rules.dtype)
+        return np.asarray(value, semantics.dtype)
 
     def rate(tau: Any) -> Array:
-        return constant(rules.dt_s * (1 / np.asarray(tau, np.float64)))
+        return constant(semantics.dt_s * (1 / np.asarray(tau, np.float64)))
 
     charge: Callable[[Array, Array], Array]
     if isinstance(node, nir.I | nir.IF):
-        gain = constant(integrator_gain(node.r, rules.dt_s))
+        gain = constant(integrator_gain(node.r, semantics.dt_s))
         charge = lambda v, x: v + gain * x  # noqa: E731
     else:
         k = rate(node.tau if isinstance(node, nir.LI | nir.LIF) else node.tau_mem)
         r, leak = constant(node.r), constant(node.v_leak)
         charge = lambda v, x: v + k * (r * x + leak - v)  # noqa: E731
 
-    membrane = _spiking(node, rules, charge) if hasattr(node, "v_threshold") else _silent(charge)
+    membrane = (
+        _spiking(node, semantics, charge) if hasattr(node, "v_threshold") else _silent(charge)
+    )
     if not isinstance(node, nir.CubaLI | nir.CubaLIF):
         return NodeKernel(1, membrane)
     k_syn, w_in = rate(node.tau_syn), constant(node.w_in)
@@ -205,15 +207,15 @@ def _silent(charge: Callable[[Array, Array], Array]) -> Step:
     return step
 
 
-def _spiking(node: Any, rules: Rules, charge: Callable[[Array, Array], Array]) -> Step:
-    threshold = np.asarray(node.v_threshold, rules.dtype)
-    resting = np.asarray(node.v_reset, rules.dtype)
+def _spiking(node: Any, semantics: Semantics, charge: Callable[[Array, Array], Array]) -> Step:
+    threshold = np.asarray(node.v_threshold, semantics.dtype)
+    resting = np.asarray(node.v_reset, semantics.dtype)
 
     def step(state: State, x: Array) -> tuple[Emission, State]:
         charged = charge(state[0], x)
-        fired = charged > threshold if rules.strict else charged >= threshold
-        after = resting if rules.reset is Reset.ZERO else charged - threshold
+        fired = charged > threshold if semantics.strict else charged >= threshold
+        after = resting if semantics.reset is Reset.ZERO else charged - threshold
         v = np.where(fired, after, charged)
-        return Emission(fired.astype(rules.dtype), v, charged), (v,)
+        return Emission(fired.astype(semantics.dtype), v, charged), (v,)
 
     return step

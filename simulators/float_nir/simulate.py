@@ -15,17 +15,17 @@ from numpy.typing import NDArray
 from spikeport.export.nir import make_graph
 from spikeport.export.nir.fields import INTEGRATING, SPIKING, kind, label
 from spikeport.export.nir.graph import (
-    Schedule,
+    ComputeOrder,
     check_inputs,
+    compute_order,
     delay_steps,
     infer_shapes,
-    schedule,
     sources_of,
 )
 from spikeport.network import FloatNetwork
 from spikeport.network.part_rules import fail
 from spikeport.runs import (
-    Record,
+    RecordSpec,
     Run,
     Samples,
     Trace,
@@ -34,7 +34,7 @@ from spikeport.runs import (
     check_names,
     sample_count,
 )
-from spikeport.simulators.float_nir.nodes import Emission, NodeKernel, Rules, State, node_kernel
+from spikeport.simulators.float_nir.nodes import Emission, NodeKernel, Semantics, State, node_kernel
 from spikeport.simulators.results import spikeport_version
 
 Array = NDArray[Any]
@@ -46,7 +46,7 @@ def run_float(
     network: FloatNetwork,
     samples: Samples,
     *,
-    record: Record = (),
+    record: RecordSpec = (),
     dtype: type[np.float64] | type[np.float32] = np.float64,
 ) -> Run:
     """Simulate a float network; the equations are in `float_nir.nodes`.
@@ -110,7 +110,7 @@ class _Simulation:
 
     network: FloatNetwork
     graph: nir.NIRGraph
-    plan: Schedule
+    plan: ComputeOrder
     feeds: Mapping[str, tuple[str, ...]]
     shapes: Mapping[str, tuple[int, ...]]
     kernels: Mapping[str, NodeKernel]
@@ -129,11 +129,11 @@ class _Simulation:
         arrays: Mapping[str, Array],
         dtype: type[np.floating[Any]],
     ) -> _Simulation:
-        plan, feeds = schedule(graph, network.dt_s), sources_of(graph)
+        plan, feeds = compute_order(graph, network.dt_s), sources_of(graph)
         shapes = infer_shapes(graph, network.dt_s)
-        rules = Rules(network.dt_s, network.reset, network.strict, dtype)
+        semantics = Semantics(network.dt_s, network.reset, network.strict, dtype)
         kernels = {
-            name: node_kernel(name, node, rules)
+            name: node_kernel(name, node, semantics)
             for name, node in graph.nodes.items()
             if not isinstance(node, nir.Input | nir.Delay)
         }

@@ -12,26 +12,33 @@ from numpy.typing import NDArray
 from spikeport.network import DeployedNetwork
 from spikeport.runs import StreamState
 from spikeport.simulators.native.layout import channels_first, channels_last
-from spikeport.simulators.native.streams import Stream
+from spikeport.simulators.native.messages import MessageBuffer
 
 Own = Mapping[str, Mapping[str, NDArray[Any]]]
 """Per variable of `stream_state.OWN` and population, (B, N)."""
 
 
 def take_over(
-    state: StreamState, network: DeployedNetwork, own: Own, heard: Mapping[str, Stream]
+    state: StreamState,
+    network: DeployedNetwork,
+    own: Own,
+    received_from: Mapping[str, MessageBuffer],
 ) -> None:
     """Fill what neurons keep, and the rows before the first block of each stream."""
     for variable, arrays in own.items():
         for name, values in getattr(state, variable).items():
             arrays[name][:] = channels_last(values, network.by_name[name].shape)
     for name, sent in state.sent.items():
-        rows = channels_last(sent, heard[name].shape)
-        heard[name].messages[:, : len(rows), : rows.shape[2]] = rows.swapaxes(0, 1)
+        rows = channels_last(sent, received_from[name].shape)
+        received_from[name].messages[:, : len(rows), : rows.shape[2]] = rows.swapaxes(0, 1)
 
 
 def hand_on(
-    state: StreamState, network: DeployedNetwork, own: Own, heard: Mapping[str, Stream], last: int
+    state: StreamState,
+    network: DeployedNetwork,
+    own: Own,
+    received_from: Mapping[str, MessageBuffer],
+    last: int,
 ) -> StreamState:
     """The state after a chunk that began with `state`; its last block had `last` steps."""
     tables: dict[str, Any] = {
@@ -44,7 +51,7 @@ def hand_on(
     sent = {}
     for name, before in state.sent.items():
         part = network.sources[name]
-        rows = heard[name].messages[:, last : last + len(before), : part.size]
+        rows = received_from[name].messages[:, last : last + len(before), : part.size]
         sent[name] = channels_first(rows.swapaxes(0, 1).copy(), part.shape)
     return replace(state, step=state.step + network.steps, sent=sent, **tables)
 

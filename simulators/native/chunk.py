@@ -19,11 +19,11 @@ from spikeport.runs import StreamState, Trace
 from spikeport.simulators.native.carry import Own, hand_on, take_over
 from spikeport.simulators.native.kernels import tally
 from spikeport.simulators.native.layout import channels_first
+from spikeport.simulators.native.messages import enter_block
 from spikeport.simulators.native.plan import Plan
 from spikeport.simulators.native.population import run_steps
 from spikeport.simulators.native.replay import Spikes
 from spikeport.simulators.native.state import State, initial_state
-from spikeport.simulators.native.streams import enter_block
 from spikeport.simulators.results import keep
 
 Sent = Mapping[tuple[str, int], NDArray[np.int64]]
@@ -69,7 +69,7 @@ def run_chunk(
     state = initial_state(network, plan, inputs, block, trace, recorded)
     kept: Own = {"u": state.u, "v": state.v, "rest": state.rest}
     if before is not None:
-        take_over(before, network, kept, state.heard)
+        take_over(before, network, kept, state.received_from)
     counts = _no_counts(state)
     order = plan.components
     if recorded is not None:
@@ -77,7 +77,9 @@ def run_chunk(
     last = 0
     for begin in range(0, network.steps, block):
         now = range(begin, min(begin + block, network.steps))
-        for stream in {id(s): s for s in (*state.heard.values(), *state.own.values())}.values():
+        for stream in {
+            id(s): s for s in (*state.received_from.values(), *state.own.values())
+        }.values():
             enter_block(stream, now.start, now.stop, last)
         last = len(now)
         for members, by_step in order:
@@ -91,7 +93,7 @@ def run_chunk(
                 shown = channels_first(fired.swapaxes(0, 1), part.shape)
                 keep(trace, name, slice(begin, now.stop), spikes=shown)
         for (name, delay), count in counts.items():
-            stream = state.own.get(name, state.heard[name])
+            stream = state.own.get(name, state.received_from[name])
             stop = min(now.stop, network.steps - delay)
             few = np.empty(count.shape[1], np.uint8)
             tally(stream.messages, stream.before, stream.before + stop - begin, few, count)
@@ -110,7 +112,7 @@ def run_chunk(
             for r in network.readouts
         },
         updates=state.updates,
-        state=None if before is None else hand_on(before, network, kept, state.heard, last),
+        state=None if before is None else hand_on(before, network, kept, state.received_from, last),
     )
 
 
@@ -120,9 +122,9 @@ def _no_counts(state: State) -> _Counts:
     counts: _Counts = {}
     single = {r.population for r in network.readouts if r.kind is ReadoutKind.SPIKES}
     for name, part in network.sources.items():
-        if state.heard[name].static or state.heard[name].graded:
+        if state.received_from[name].static or state.received_from[name].graded:
             continue
-        delays = {c.delay for c in network.synapses if c.source == name}
+        delays = {c.delay for c in network.weighted_connections if c.source == name}
         for delay in {0} | delays:
             rows = state.samples if delay == 0 and name in single else 1
             counts[name, delay] = np.zeros((rows, part.size), np.int64)

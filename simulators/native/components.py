@@ -14,7 +14,7 @@ def components(network: DeployedNetwork) -> list[tuple[Component, bool]]:
     Delays count as connections like any other: a component needs nothing that comes later.
     """
     targets: dict[str, set[str]] = {name: set() for name in network.order}
-    for c in network.synapses:
+    for c in network.weighted_connections:
         if c.source in targets:
             targets[c.source].add(c.target)
     reached = {name: _reachable(targets, name) for name in targets}

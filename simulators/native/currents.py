@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeport.network import DeployedNetwork
-from spikeport.network.network import Synapses
-from spikeport.simulators.native.events import rooms_for
+from spikeport.network.network import WeightedConnection
+from spikeport.simulators.native.connection_tables import LaidOut
+from spikeport.simulators.native.events import buffers_for
 from spikeport.simulators.native.kernels import RECEIVED, Int32, deliver_spikes, deliver_values
+from spikeport.simulators.native.messages import MessageBuffer
 from spikeport.simulators.native.plan import Plan
-from spikeport.simulators.native.streams import Stream
-from spikeport.simulators.native.wiring import Wiring
 
 PIECE = 1 << 17
 """Currents at once, unless one sample's of one step are more."""
@@ -37,25 +37,25 @@ def piece_size(size: int, steps: int, samples: int) -> tuple[int, int]:
 
 
 def constant_currents(
-    network: DeployedNetwork, plan: Plan, heard: Mapping[str, Stream], name: str
+    network: DeployedNetwork, plan: Plan, received_from: Mapping[str, MessageBuffer], name: str
 ) -> Constant:
     """What static inputs give a population; each from the step of its delay on."""
     constant = []
     for c in plan.incoming[name]:
-        stream = heard[c.source]
+        stream = received_from[c.source]
         if stream.static:
             samples = len(stream.messages)
             current = np.empty((1, samples, network.by_name[name].size), np.int32)
-            _deliver(plan.wirings[c.name], stream, 0, 0, current, fresh=True)
+            _deliver(plan.laid_out[c.name], stream, 0, 0, current, fresh=True)
             constant.append((c.delay, current))
     return constant
 
 
 def summed(
     plan: Plan,
-    heard: Mapping[str, Stream],
+    received_from: Mapping[str, MessageBuffer],
     constant: Constant,
-    connections: Sequence[Synapses],
+    connections: Sequence[WeightedConnection],
     steps: range,
     origin: int,
     samples: slice,
@@ -87,40 +87,46 @@ def summed(
     for delay, values in constant:
         current[max(delay - steps.start, 0) :] += values[:, samples]
     for c in connections:
-        stream = heard[c.source]
+        stream = received_from[c.source]
         first = stream.before + steps.start - c.delay - origin
-        _deliver(plan.wirings[c.name], stream, first, samples.start, current, fresh=fresh)
+        _deliver(plan.laid_out[c.name], stream, first, samples.start, current, fresh=fresh)
         fresh = False
     return current
 
 
 def _deliver(
-    wiring: Wiring, stream: Stream, first: int, first_sample: int, current: Int32, *, fresh: bool
+    laid_out: LaidOut,
+    stream: MessageBuffer,
+    first: int,
+    first_sample: int,
+    current: Int32,
+    *,
+    fresh: bool,
 ) -> None:
     """Add what messages of steps first.. give, or set it where `fresh`."""
     steps, count, _ = current.shape
-    if stream.graded and wiring.exact_products:
+    if stream.graded and laid_out.exact_products:
         now = stream.messages[first_sample : first_sample + count, first : first + steps]
         if np.count_nonzero(now) >= _PRODUCTS_FROM * now.size:
-            multiply(now.swapaxes(0, 1), wiring, current, fresh=fresh)
+            multiply(now.swapaxes(0, 1), laid_out, current, fresh=fresh)
             return
     deliver = deliver_values if stream.graded else deliver_spikes
     deliver(
         stream.messages,
         first,
         first_sample,
-        wiring.tables,
-        rooms_for(wiring.tables),
+        laid_out.tables,
+        buffers_for(laid_out.tables),
         fresh,
         current,
         np.empty(RECEIVED, np.int32),
     )
 
 
-def multiply(messages: NDArray[Any], wiring: Wiring, current: Int32, *, fresh: bool) -> None:
-    """As `_deliver`, as a product in float32 that `wire` has proved exact."""
-    tables = wiring.tables
-    total = (messages.astype(np.float32) @ wiring.factors).astype(np.int32)
+def multiply(messages: NDArray[Any], laid_out: LaidOut, current: Int32, *, fresh: bool) -> None:
+    """As `_deliver`, as a product in float32 that `lay_out` has proved exact."""
+    tables = laid_out.tables
+    total = (messages.astype(np.float32) @ laid_out.factors).astype(np.int32)
     total <<= np.int32(tables.scale + max(tables.exponent, 0))
     total >>= np.int32(max(-tables.exponent, 0))
     if fresh:

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeport.simulators.native.compiled import part
+from spikeport.simulators.native.connection_tables import Tables
 from spikeport.simulators.native.vectors import MASK, bit_count, lowest_bit, nonzero_mask, shift_8
-from spikeport.simulators.native.wiring import Tables
 
 Int32 = NDArray[np.int32]
 Rows = NDArray[np.uint32]
@@ -26,7 +26,7 @@ _ONE, _EIGHT = np.uint64(1), np.uint64(8)
 _MASK = np.uint64(MASK)
 
 
-class Rooms(NamedTuple):
+class Buffers(NamedTuple):
     """Arrays in which lists of one step's events are made; compiled loops make none themselves.
 
     Attributes:
@@ -47,7 +47,7 @@ class Rooms(NamedTuple):
     total: Int32
 
 
-def rooms_for(tables: Tables) -> Rooms:
+def buffers_for(tables: Tables) -> Buffers:
     """Rooms for a connection."""
     neurons = tables.cells * tables.cell_size + SLACK
     pooled = (len(tables.pool_start) - 1) * tables.groups
@@ -57,7 +57,7 @@ def rooms_for(tables: Tables) -> Rooms:
     if pooled:
         seen, seen_values = np.empty_like(ids), np.empty_like(values)
         seen_first = np.empty(pooled + 1, np.int32)
-    return Rooms(
+    return Buffers(
         ids,
         values,
         first,
@@ -151,9 +151,9 @@ def _divide(ids: Rows, n: int, cell_size: int, first: Int32) -> None:
 
 
 @part
-def pool_events(tables: Tables, rooms: Rooms, graded: bool) -> None:
+def pool_events(tables: Tables, buffers: Buffers, graded: bool) -> None:
     """Events of the pooled source: a pooled neuron is listed once for each that it is a sum of."""
-    first, pooled_first, groups = rooms.first, rooms.seen_first, tables.groups
+    first, pooled_first, groups = buffers.first, buffers.seen_first, tables.groups
     m = 0
     pooled_first[0] = 0
     for p in range(tables.pool_start.size - 1):
@@ -161,21 +161,21 @@ def pool_events(tables: Tables, rooms: Rooms, graded: bool) -> None:
             for k in range(tables.pool_start[p], tables.pool_start[p + 1]):
                 e, stop = first[tables.pool_cell[k] + g], first[tables.pool_cell[k] + g + 1]
                 if graded:
-                    _copy_values(rooms.values, e, stop, rooms.seen_values, m)
-                m = _append(rooms.ids, e, stop, np.uint32(tables.pool_base[k]), rooms.seen, m)
+                    _copy_values(buffers.values, e, stop, buffers.seen_values, m)
+                m = _append(buffers.ids, e, stop, np.uint32(tables.pool_base[k]), buffers.seen, m)
             pooled_first[p * groups + g + 1] = m
 
 
 @part
-def rows_of(tables: Tables, rooms: Rooms, place: int, group: int, graded: bool) -> int:
+def rows_of(tables: Tables, buffers: Buffers, place: int, group: int, graded: bool) -> int:
     """Make the rows of the table that add up at a target position; returns how many."""
-    first = rooms.seen_first
+    first = buffers.seen_first
     m = 0
     for k in range(tables.start[place], tables.start[place + 1]):
         e, stop = first[tables.cell[k] + group], first[tables.cell_stop[k] + group]
         if graded:
-            _copy_values(rooms.seen_values, e, stop, rooms.factors, m)
-        m = _append(rooms.seen, e, stop, np.uint32(tables.base[k]), rooms.rows, m)
+            _copy_values(buffers.seen_values, e, stop, buffers.factors, m)
+        m = _append(buffers.seen, e, stop, np.uint32(tables.base[k]), buffers.rows, m)
     return m
 
 

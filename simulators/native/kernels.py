@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeport.simulators.native.compiled import kernel, part
+from spikeport.simulators.native.connection_tables import Tables
 from spikeport.simulators.native.events import (
     BAND,
-    Rooms,
+    Buffers,
     list_spikes,
     list_values,
     pool_events,
@@ -25,7 +26,6 @@ from spikeport.simulators.native.events import (
 from spikeport.simulators.native.neurons import neuron_loop
 from spikeport.simulators.native.sums import add_products, add_rows
 from spikeport.simulators.native.vectors import LANES
-from spikeport.simulators.native.wiring import Tables
 
 Int32 = NDArray[np.int32]
 
@@ -35,18 +35,18 @@ _BYTE_MAX = 255
 
 
 @part
-def _list(messages: NDArray[Any], sample: int, step: int, tables: Tables, rooms: Rooms) -> Any:
+def _list(messages: NDArray[Any], sample: int, step: int, tables: Tables, buffers: Buffers) -> Any:
     """List the spikes of one step of one sample, and pool them; returns how many."""
-    n = list_spikes(messages[sample, step], tables.cell_size, rooms.ids, rooms.first)
+    n = list_spikes(messages[sample, step], tables.cell_size, buffers.ids, buffers.first)
     if n > 0 and tables.pool_start.size > 1:
-        pool_events(tables, rooms, False)
+        pool_events(tables, buffers, False)
     return n
 
 
-def _hear(graded: bool) -> Callable[..., None]:
+def _receive(graded: bool) -> Callable[..., None]:
     def hear(
         tables: Tables,
-        rooms: Rooms,
+        buffers: Buffers,
         unit: int,
         stop: int,
         low: int,
@@ -61,14 +61,23 @@ def _hear(graded: bool) -> Callable[..., None]:
         place, group = unit // tables.groups, unit % tables.groups
         at = 0
         while unit < stop:
-            m = rows_of(tables, rooms, place, group, graded)
+            m = rows_of(tables, buffers, place, group, graded)
             if m > 0 or fresh:
                 if graded:
                     add_products(
-                        tables, rooms.rows, rooms.factors, m, low, high, fresh, rooms.total, to, at
+                        tables,
+                        buffers.rows,
+                        buffers.factors,
+                        m,
+                        low,
+                        high,
+                        fresh,
+                        buffers.total,
+                        to,
+                        at,
                     )
                 else:
-                    add_rows(tables, rooms.rows, m, low, high, fresh, rooms.total, to, at)
+                    add_rows(tables, buffers.rows, m, low, high, fresh, buffers.total, to, at)
             at += high - low
             unit += 1
             group += 1
@@ -79,7 +88,7 @@ def _hear(graded: bool) -> Callable[..., None]:
     return part(hear)
 
 
-hear_spikes, hear_values = _hear(graded=False), _hear(graded=True)
+receive_spikes, receive_values = _receive(graded=False), _receive(graded=True)
 
 
 def _deliver(graded: bool) -> Callable[..., None]:
@@ -88,7 +97,7 @@ def _deliver(graded: bool) -> Callable[..., None]:
         first: int,
         first_sample: int,
         tables: Tables,
-        rooms: Rooms,
+        buffers: Buffers,
         fresh: bool,
         current: Int32,
         received: Int32,
@@ -106,11 +115,13 @@ def _deliver(graded: bool) -> Callable[..., None]:
                 # As an expression both would be compiled, each for the wrong type.
                 if graded:
                     row = messages[first_sample + b, first + t]
-                    n = list_values(row, tables.cell_size, rooms.ids, rooms.first, rooms.values)
+                    n = list_values(
+                        row, tables.cell_size, buffers.ids, buffers.first, buffers.values
+                    )
                     if n > 0 and tables.pool_start.size > 1:
-                        pool_events(tables, rooms, True)
+                        pool_events(tables, buffers, True)
                 else:
-                    n = _list(messages, first_sample + b, first + t, tables, rooms)
+                    n = _list(messages, first_sample + b, first + t, tables, buffers)
                 if n == 0:
                     if fresh:
                         target[:] = 0
@@ -121,9 +132,9 @@ def _deliver(graded: bool) -> Callable[..., None]:
                         high = min(low + BAND, width)
                         begin, end = unit * width + low, (stop - 1) * width + high
                         if graded:
-                            hear_values(tables, rooms, unit, stop, low, high, True, received)
+                            receive_values(tables, buffers, unit, stop, low, high, True, received)
                         else:
-                            hear_spikes(tables, rooms, unit, stop, low, high, True, received)
+                            receive_spikes(tables, buffers, unit, stop, low, high, True, received)
                         for i in range(end - begin):
                             if fresh:
                                 target[begin + i] = received[i]
@@ -143,15 +154,15 @@ def advance(memoryless: bool, short: bool, biased: bool, rests: bool) -> Callabl
 
     def run(
         messages: NDArray[np.uint8],
-        heard_first: int,
+        first_message: int,
         tables: Tables,
-        rooms: Rooms,
-        hears: bool,
+        buffers: Buffers,
+        receives: bool,
         also_messages: NDArray[np.uint8],
         also_first: int,
         also_tables: Tables,
-        also_rooms: Rooms,
-        hears_also: bool,
+        also_buffers: Buffers,
+        receives_also: bool,
         earlier: Int32,
         adds: bool,
         received: Int32,
@@ -174,8 +185,8 @@ def advance(memoryless: bool, short: bool, biased: bool, rests: bool) -> Callabl
     ) -> int:
         """Run `steps` steps of samples first_sample.. of a population.
 
-        What a neuron receives is, where `hears`, the current of a connection from spikes, of
-        messages[b, heard_first + t]; where `hears_also`, of one more, of the same or narrower
+        What a neuron receives is, where `receives`, the current of a connection from spikes, of
+        messages[b, heard_first + t]; where `receives_also`, of one more, of the same or narrower
         units; and where `adds` `earlier` (steps or 1, samples, N). Changes u, v and rest (B, N) and
         writes spikes[b, first + t]. `bias` is (steps or 1, B or 1, N) and is not looked at unless
         `biased`. `received` is room for a band of currents and the lanes behind it. `u_after` and
@@ -184,7 +195,7 @@ def advance(memoryless: bool, short: bool, biased: bool, rests: bool) -> Callabl
         """
         size = u.shape[1]
         units, width = (tables.start.size - 1) * tables.groups, tables.width
-        if not hears:
+        if not receives:
             units, width = 1, size
         at_once = max(BAND // width, 1)
         touched = 0
@@ -192,10 +203,10 @@ def advance(memoryless: bool, short: bool, biased: bool, rests: bool) -> Callabl
             at = first_sample + b
             for t in range(steps):
                 n, also = np.int64(0), np.int64(0)
-                if hears:
-                    n = _list(messages, at, heard_first + t, tables, rooms)
-                if hears_also:
-                    also = _list(also_messages, at, also_first + t, also_tables, also_rooms)
+                if receives:
+                    n = _list(messages, at, first_message + t, tables, buffers)
+                if receives_also:
+                    also = _list(also_messages, at, also_first + t, also_tables, also_buffers)
                 before = earlier[min(t, earlier.shape[0] - 1), min(b, earlier.shape[1] - 1)]
                 added = bias[min(t, bias.shape[0] - 1), min(at, bias.shape[1] - 1)]
                 fired = spikes[at, first + t]
@@ -211,12 +222,14 @@ def advance(memoryless: bool, short: bool, biased: bool, rests: bool) -> Callabl
                             for i in range(end - begin):
                                 received[i] = 0
                         if n > 0:
-                            hear_spikes(tables, rooms, unit, stop, low, high, not adds, received)
+                            receive_spikes(
+                                tables, buffers, unit, stop, low, high, not adds, received
+                            )
                         if also > 0:
                             narrow, only = also_tables.width, (unit, stop, low, high)
                             if narrow < width:
                                 only = (begin // narrow, end // narrow, 0, narrow)
-                            hear_spikes(also_tables, also_rooms, *only, False, received)
+                            receive_spikes(also_tables, also_buffers, *only, False, received)
                         touched += neuron_loop(
                             received[: end - begin],
                             added[begin:end],
@@ -264,8 +277,8 @@ def tally(
             for i in range(size):
                 few[i] = 0
             for t in range(begin, min(begin + _BYTE_MAX, stop)):
-                heard = spikes[b, t]
+                received_from = spikes[b, t]
                 for i in range(size):
-                    few[i] += heard[i]
+                    few[i] += received_from[i]
             for i in range(size):
                 row[i] += few[i]

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from spikeport.network import DeployedNetwork
 from spikeport.network.fixed_point import ACTIVATION_SHIFT, STATE_WRAP
-from spikeport.network.network import BiasInjection, Coding, Input, Population, Synapses
+from spikeport.network.network import BiasInjection, Coding, Input, Population, WeightedConnection
 from spikeport.runs import longest_delay
 from spikeport.simulators.counts import PerNeuron, fan_out
 from spikeport.simulators.native.components import Component, components
+from spikeport.simulators.native.connection_tables import LaidOut, lay_out
 from spikeport.simulators.native.layout import channels_last, padded
-from spikeport.simulators.native.wiring import Wiring, wire
 
 _MOST_SAMPLES = 128
 _WITHIN = STATE_WRAP >> ACTIVATION_SHIFT
@@ -39,9 +39,9 @@ class Plan:
     """
 
     components: list[tuple[Component, bool]]
-    wirings: Mapping[str, Wiring]
+    laid_out: Mapping[str, LaidOut]
     reached: Mapping[str, tuple[PerNeuron, PerNeuron]]
-    incoming: Mapping[str, list[Synapses]]
+    incoming: Mapping[str, list[WeightedConnection]]
     bias: Mapping[str, NDArray[np.int32]]
     injections: Mapping[str, list[str]]
     within: frozenset[str]
@@ -60,21 +60,24 @@ def plan_of(network: DeployedNetwork) -> Plan:
 
 def make_plan(network: DeployedNetwork) -> Plan:
     """Prepare a network."""
-    wirings, reached = {}, {}
-    for c in network.synapses:
+    laid_out, reached = {}, {}
+    for c in network.weighted_connections:
         source = network.sources[c.source]
         reached[c.name] = fan_out(c, source.shape)
-        wirings[c.name] = wire(
+        laid_out[c.name] = lay_out(
             c,
             source.shape,
             network.by_name[c.target].shape,
             largest=max(abs(source.low), abs(source.high)) if isinstance(source, Input) else 1,
         )
     return Plan(
-        [(members, _by_step(network, wirings, members)) for members, _ in components(network)],
-        wirings,
+        [(members, _by_step(network, laid_out, members)) for members, _ in components(network)],
+        laid_out,
         reached,
-        {name: [c for c in network.synapses if c.target == name] for name in network.order},
+        {
+            name: [c for c in network.weighted_connections if c.target == name]
+            for name in network.order
+        },
         {
             p.name: np.array(channels_last(p.bias_current, p.shape).reshape(1, 1, -1), order="C")
             for p in network.populations
@@ -91,18 +94,19 @@ def make_plan(network: DeployedNetwork) -> Plan:
         frozenset(
             name
             for name in network.order
-            if sum(wirings[c.name].bound for c in network.synapses if c.target == name) < _WITHIN
+            if sum(laid_out[c.name].bound for c in network.weighted_connections if c.target == name)
+            < _WITHIN
         ),
     )
 
 
-def _by_step(network: DeployedNetwork, wirings: Mapping[str, Wiring], members: Component) -> bool:
+def _by_step(network: DeployedNetwork, laid_out: Mapping[str, LaidOut], members: Component) -> bool:
     """Whether members of a component wait for each other, or one for itself more than once.
 
     The loop over a population's neurons can follow one connection of small weights from itself.
     """
-    inner = [c for c in network.synapses if c.source in members and c.target in members]
-    return len(members) > 1 or len(inner) > 1 or not all(wirings[c.name].small for c in inner)
+    inner = [c for c in network.weighted_connections if c.source in members and c.target in members]
+    return len(members) > 1 or len(inner) > 1 or not all(laid_out[c.name].small for c in inner)
 
 
 def is_graded(source: Input | Population) -> bool:

@@ -9,19 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeport.network.fixed_point import DECAY_UNITY
-from spikeport.network.network import Population, Reset, Synapses, threshold_state
+from spikeport.network.network import Population, Reset, WeightedConnection, threshold_state
 from spikeport.runs import Trace
+from spikeport.simulators.native.connection_tables import NOTHING, Tables
 from spikeport.simulators.native.currents import PIECE, piece_size, summed
-from spikeport.simulators.native.events import BAND, Rooms, rooms_for
+from spikeport.simulators.native.events import BAND, Buffers, buffers_for
 from spikeport.simulators.native.kernels import Int32, advance
 from spikeport.simulators.native.layout import channels_first, channels_last
 from spikeport.simulators.native.plan import Plan
 from spikeport.simulators.native.state import State
-from spikeport.simulators.native.wiring import NOTHING, Tables
 from spikeport.simulators.results import keep
 
 _SHORT = 16
-_NO_ROOMS = rooms_for(NOTHING)
+_NO_ROOMS = buffers_for(NOTHING)
 _NO_CURRENT = np.zeros((1, 1, 1), np.int32)
 _NOT_KEPT = np.empty((0, 0, 0), np.int32)
 
@@ -30,8 +30,8 @@ def run_steps(state: State, name: str, now: range, origin: int) -> None:
     """Run one population through the steps `now` of the block that begins at `origin`."""
     part, own = state.network.by_name[name], state.own[name]
     u, v, rest, trace = state.u[name], state.v[name], state.rest[name], state.trace
-    heard, others = _split(state, name)
-    first, second = (_part(state, name, c) for c in (*heard, None, None)[:2])
+    received_from, others = _split(state, name)
+    first, second = (_part(state, name, c) for c in (*received_from, None, None)[:2])
     bias = _bias(state, name, now, origin)
     run = _loop(state.plan, part, biased=bias is not None)
     constant = state.constant[name]
@@ -44,7 +44,7 @@ def run_steps(state: State, name: str, now: range, origin: int) -> None:
             piece = range(begin, min(begin + steps, now.stop))
             current = summed(
                 state.plan,
-                state.heard,
+                state.received_from,
                 constant,
                 others,
                 piece,
@@ -64,13 +64,13 @@ def run_steps(state: State, name: str, now: range, origin: int) -> None:
                     first.messages,
                     first.before + turn.start - origin,
                     first.tables,
-                    first.rooms,
-                    bool(heard),
+                    first.buffers,
+                    bool(received_from),
                     second.messages,
                     second.before + turn.start - origin,
                     second.tables,
-                    second.rooms,
-                    len(heard) > 1,
+                    second.buffers,
+                    len(received_from) > 1,
                     _NO_CURRENT if current is None else _of_turn(current, at, len(turn)),
                     current is not None,
                     state.received,
@@ -118,39 +118,41 @@ class _Part(NamedTuple):
     messages: NDArray[Any]
     before: int
     tables: Tables
-    rooms: Rooms
+    buffers: Buffers
 
 
-def _part(state: State, name: str, connection: Synapses | None) -> _Part:
+def _part(state: State, name: str, connection: WeightedConnection | None) -> _Part:
     """A connection that the loop of population `name` adds up, or what stands for none."""
     if connection is None:
         return _Part(state.own[name].messages, 0, NOTHING, _NO_ROOMS)
-    tables = state.plan.wirings[connection.name].tables
-    if connection.name not in state.rooms:
-        state.rooms[connection.name] = rooms_for(tables)
-    stream = state.heard[connection.source]
+    tables = state.plan.laid_out[connection.name].tables
+    if connection.name not in state.buffers:
+        state.buffers[connection.name] = buffers_for(tables)
+    stream = state.received_from[connection.source]
     before = stream.before - connection.delay
-    return _Part(stream.messages, before, tables, state.rooms[connection.name])
+    return _Part(stream.messages, before, tables, state.buffers[connection.name])
 
 
-def _split(state: State, name: str) -> tuple[list[Synapses], list[Synapses]]:
+def _split(state: State, name: str) -> tuple[list[WeightedConnection], list[WeightedConnection]]:
     """Up to two connections from spikes that the neurons' own loop adds up, and the others.
 
     What a population hears of itself is among them: the loop has just made those spikes.
     """
-    moving = [c for c in state.plan.incoming[name] if not state.heard[c.source].static]
+    moving = [c for c in state.plan.incoming[name] if not state.received_from[c.source].static]
     chosen = [
         c
         for c in sorted(moving, key=lambda c: c.source != name)
-        if state.plan.wirings[c.name].small and not state.heard[c.source].graded
+        if state.plan.laid_out[c.name].small and not state.received_from[c.source].graded
     ]
-    heard = chosen[:1]
+    received_from = chosen[:1]
     for c in chosen[1:]:
-        pair = sorted((heard[0], c), key=lambda c: -state.plan.wirings[c.name].tables.width)
-        if _side_by_side(*(state.plan.wirings[c.name].tables.width for c in pair)):
-            heard = pair
+        pair = sorted(
+            (received_from[0], c), key=lambda c: -state.plan.laid_out[c.name].tables.width
+        )
+        if _side_by_side(*(state.plan.laid_out[c.name].tables.width for c in pair)):
+            received_from = pair
             break
-    return heard, [c for c in moving if c not in heard]
+    return received_from, [c for c in moving if c not in received_from]
 
 
 def _side_by_side(wide: int, narrow: int) -> bool:
@@ -180,7 +182,7 @@ def _bias(state: State, name: str, now: range, origin: int) -> Int32 | None:
         return state.plan.bias.get(name)
     mantissa = channels_last(part.bias, part.shape).reshape(1, 1, -1)
     for source in state.plan.injections[name]:
-        stream = state.heard[source]
+        stream = state.received_from[source]
         first = stream.before + now.start - origin
         taken = slice(None) if stream.static else slice(first, first + len(now))
         mantissa = mantissa + stream.messages[:, taken].swapaxes(0, 1)

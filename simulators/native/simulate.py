@@ -16,7 +16,7 @@ from spikeport.errors import InputError
 from spikeport.network import DeployedNetwork
 from spikeport.network.network import Input
 from spikeport.runs import (
-    Record,
+    RecordSpec,
     Run,
     Samples,
     StreamState,
@@ -42,7 +42,7 @@ def run_native(
     network: DeployedNetwork,
     samples: Samples,
     *,
-    record: Record = (),
+    record: RecordSpec = (),
     threads: int | None = None,
     recorded: Spikes | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -162,7 +162,7 @@ def run_plan(
         spikes={name: int(sent[name, 0].sum()) for name in network.by_name},
         updates=updates,
         input_events={part.name: int(messages(part.name, 0).sum()) for part in network.inputs},
-        delivered={c.name: messages(c.source, c.delay) for c in network.synapses},
+        delivered={c.name: messages(c.source, c.delay) for c in network.weighted_connections},
         reached=plan.reached,
     )
     run = assembled_run(

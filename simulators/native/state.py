@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from spikeport.network import DeployedNetwork
 from spikeport.runs import Trace
 from spikeport.simulators.native.currents import Constant, constant_currents, piece_size
-from spikeport.simulators.native.events import Rooms
+from spikeport.simulators.native.events import Buffers
 from spikeport.simulators.native.kernels import RECEIVED, Int32
+from spikeport.simulators.native.messages import MessageBuffer, make_buffer
 from spikeport.simulators.native.plan import Plan
 from spikeport.simulators.native.replay import Spikes
-from spikeport.simulators.native.streams import Stream, make_stream
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +32,8 @@ class State:
     network: DeployedNetwork
     plan: Plan
     samples: int
-    heard: Mapping[str, Stream]
-    own: Mapping[str, Stream]
+    received_from: Mapping[str, MessageBuffer]
+    own: Mapping[str, MessageBuffer]
     u: Mapping[str, Int32]
     v: Mapping[str, Int32]
     rest: Mapping[str, NDArray[np.uint8]]
@@ -41,7 +41,7 @@ class State:
     updates: dict[str, int]
     scratch: Int32
     received: Int32
-    rooms: dict[str, Rooms]
+    buffers: dict[str, Buffers]
     trace: Trace
 
 
@@ -56,14 +56,14 @@ def initial_state(
     """All neurons before step 0; for the arguments see `chunk.run_chunk`."""
     samples = inputs[network.inputs[0].name].shape[-1 - len(network.inputs[0].shape)]
     given = {**inputs, **(recorded or {})}
-    heard = {
-        name: make_stream(network, part, given.get(name), samples, block)
+    received_from = {
+        name: make_buffer(network, part, given.get(name), samples, block)
         for name, part in network.sources.items()
     }
-    own = {name: heard[name] for name in network.order}
+    own = {name: received_from[name] for name in network.order}
     if recorded is not None:
         own = {
-            name: make_stream(network, network.by_name[name], None, samples, block)
+            name: make_buffer(network, network.by_name[name], None, samples, block)
             for name in network.order
         }
     pieces = ((part.size, *piece_size(part.size, block, samples)) for part in network.populations)
@@ -71,7 +71,7 @@ def initial_state(
         network=network,
         plan=plan,
         samples=samples,
-        heard=heard,
+        received_from=received_from,
         own=own,
         u={p.name: np.zeros((samples, p.size), np.int32) for p in network.populations},
         v={p.name: np.full((samples, p.size), p.v_init, np.int32) for p in network.populations},
@@ -79,10 +79,12 @@ def initial_state(
             p.name: np.zeros((samples, p.size if p.refractory else 0), np.uint8)
             for p in network.populations
         },
-        constant={name: constant_currents(network, plan, heard, name) for name in network.order},
+        constant={
+            name: constant_currents(network, plan, received_from, name) for name in network.order
+        },
         updates=dict.fromkeys(network.order, 0),
         scratch=np.empty(max(size * steps * count for size, steps, count in pieces), np.int32),
         received=np.empty(RECEIVED, np.int32),
-        rooms={},
+        buffers={},
         trace=trace,
     )

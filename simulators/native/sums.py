@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from spikeport.network.fixed_point import STATE_BITS, STATE_WRAP
 from spikeport.simulators.native.compiled import part
+from spikeport.simulators.native.connection_tables import Tables
 from spikeport.simulators.native.vectors import (
     add_products_16,
     add_products_64,
@@ -22,7 +23,6 @@ from spikeport.simulators.native.vectors import (
     sum_rows_128,
     sum_rows_256,
 )
-from spikeport.simulators.native.wiring import Tables
 
 Int32 = NDArray[np.int32]
 Rows = NDArray[np.uint32]

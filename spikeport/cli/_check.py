@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from spikeport.cli import _io
-from spikeport.cli._tables import gaps_table
+from spikeport.cli._tables import unsupported_table
 from spikeport.errors import CheckFailedError
 from spikeport.report.screen import plain
 
@@ -36,7 +36,9 @@ def check(
         "targets": [{**dataclasses.asdict(one), "runs": one.runs} for one in found],
     }
     shown = [
-        gaps_table(one) if one.gaps else plain(f"{one.target}: lacks nothing", "italic")
+        unsupported_table(one)
+        if one.unsupported
+        else plain(f"{one.target}: lacks nothing", "italic")
         for one in found
     ]
     _io.emit(as_json, data, *shown)

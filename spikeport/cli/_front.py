@@ -17,8 +17,8 @@ from spikeport.storage import make_folder, parse_json, write_text
 from spikeport.text import quoted
 
 if TYPE_CHECKING:
-    from spikeport.trainer.chip import ChipNetwork
-    from spikeport.trainer.pareto import FrontPoint
+    from spikeport.trainer.chip import QATNetwork
+    from spikeport.trainer.pareto import ParetoPoint
 
 
 def front(
@@ -42,12 +42,12 @@ def front(
     command again goes on where it stopped. With --bits all are trained in chip arithmetic.
     """
     from spikeport.cli._training import chip_start, watching
-    from spikeport.report.front import draw_front
+    from spikeport.report.pareto import draw_pareto_front
     from spikeport.report.units import parse_energy
     from spikeport.storage import parse_change
     from spikeport.trainer.data import load_dataset
     from spikeport.trainer.measure.metrics import spread
-    from spikeport.trainer.pareto import front_files, train_front
+    from spikeport.trainer.pareto import pareto_files, train_pareto_front
     from spikeport.trainer.ranks import process_group, share
     from spikeport.trainer.recipe import load_recipe
 
@@ -57,7 +57,7 @@ def front(
     chosen = load_recipe(recipe, asked)
     config = chosen.training if bits is None else chosen.on_chip(bits)
     limits = [parse_energy(text, "--budgets") / 1e6 for text in budgets.split(",")]
-    written = ("front.json", "front.svg", *front_files(limits, started=start is not None))
+    written = ("front.json", "front.svg", *pareto_files(limits, started=start is not None))
     _io.check_out_folder(out, written, recipe, chosen.data.name, start, teacher)
     document: dict[str, Any] = {
         "recipe": recipe,
@@ -70,19 +70,19 @@ def front(
         if first:
             _check_same(out, document)
         data = load_dataset(chosen.data, config.steps)
-        begin: Path | ChipNetwork | None = start
+        begin: Path | QATNetwork | None = start
         if bits is not None:
             begin = chip_start(start, bits, spread(data.train_x, chosen.chip.calibration))
         points = []
         watch = stack.enter_context(watching(config.epochs, None, lines and first, first))
-        for point in train_front(
+        for point in train_pareto_front(
             config, data, limits, out, start=begin, teacher=teacher or start, watch=lambda _: watch
         ):
             points.append(point)
             if first:
                 found = {**document, "points": [each.as_dict() for each in points]}
                 write_text(out / "front.json", json.dumps(found, indent=2) + "\n")
-                write_text(out / "front.svg", draw_front(found["points"], chosen.title))
+                write_text(out / "front.svg", draw_pareto_front(found["points"], chosen.title))
     if first:
         _io.emit(as_json, {**document, "points": [p.as_dict() for p in points]}, _table(points))
 
@@ -106,7 +106,7 @@ def _check_same(folder: Path, document: dict[str, Any]) -> None:
             )
 
 
-def _table(points: Sequence[FrontPoint]) -> Table:
+def _table(points: Sequence[ParetoPoint]) -> Table:
     table = Table("Accuracy and dynamic energy per sample")
     table.add_column("budget µJ")
     for name in ("accuracy %", "spikes", "synaptic events", "energy µJ, low .. nominal .. high"):

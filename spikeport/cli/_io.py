@@ -155,14 +155,14 @@ def open_network(path: Path, foreign: Foreign | None = None) -> DeployedNetwork 
             return read_nir(path, **(foreign or Foreign()).given())
         case ".safetensors":
             from spikeport.export.float_graph import export_float
-            from spikeport.trainer.chip import ChipNetwork
-            from spikeport.trainer.description import describe
+            from spikeport.trainer.chip import QATNetwork
+            from spikeport.trainer.description import as_trained_model
             from spikeport.trainer.loop import load_checkpoint
 
             model = load_checkpoint(path).model
-            if isinstance(model, ChipNetwork):
+            if isinstance(model, QATNetwork):
                 return model.deployed()
-            return export_float(describe(model))
+            return export_float(as_trained_model(model))
         case suffix:
             raise InputError(f"{path}: suffix '{suffix}', must be .spikeport, .nir or .safetensors")
 

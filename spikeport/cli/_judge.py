@@ -39,7 +39,7 @@ def compare(
 
     Exit code 1 names the first spike, or with --trace the first value, that differs.
     """
-    from spikeport.parity import LadderRow, Rule, build_row
+    from spikeport.parity import Criterion, LadderRow, build_row
     from spikeport.traces import TraceComparison, compare_runs
 
     if trace and network.suffix not in _traces.NETWORK_SUFFIXES:
@@ -62,7 +62,7 @@ def compare(
     compared: dict[str, TraceComparison] = {}
     runs = _runs(stages, x, RECORDABLE if trace else ("spikes",), timeout)
     for (stage, _, _), run in zip(stages, runs, strict=True):
-        rule = Rule.EXACT
+        rule = Criterion.EXACT
         rows.append(
             build_row(stage, run, dataset.test_y, above=above, rule=rule, order=opened.order)
         )

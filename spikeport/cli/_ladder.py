@@ -44,7 +44,7 @@ def ladder(
     from spikeport.export.quantize import QuantizeConfig
     from spikeport.ladder import LadderConfig, write_ladder
     from spikeport.ladder.folder import FILES
-    from spikeport.trainer.chip import ChipNetwork
+    from spikeport.trainer.chip import QATNetwork
     from spikeport.trainer.loop import load_checkpoint
 
     if network.suffix != ".safetensors":
@@ -61,16 +61,16 @@ def ladder(
     dataset = _io.open_data(data, model.steps, changes)
     command = ["spikeport", "ladder", str(network), "--data", data]
     command += (word for change in changes or () for word in ("--set", change))
-    command += () if isinstance(model, ChipNetwork) else ("--bits", str(bits))
+    command += () if isinstance(model, QATNetwork) else ("--bits", str(bits))
     command += () if samples is None else ("--samples", str(samples))
     command += ("--lava-samples", str(lava_samples))
     command += ("--reference-samples", str(reference_samples))
     with _io.progress("ladder") as update:
-        climbed = write_ladder(model, dataset, out, config, shlex.join(command), update)
-    finish(climbed, out, as_json)
+        ladder_run = write_ladder(model, dataset, out, config, shlex.join(command), update)
+    finish(ladder_run, out, as_json)
 
 
-def finish(climbed: Ladder, out: Path, as_json: bool) -> None:
+def finish(ladder_run: Ladder, out: Path, as_json: bool) -> None:
     """Show a ladder whose files are in `out`.
 
     Raises:
@@ -82,9 +82,9 @@ def finish(climbed: Ladder, out: Path, as_json: bool) -> None:
         _io.echo_json(out / "ladder.json")
     else:
         _io.show(
-            render_terminal(climbed.report, climbed.deployed_energy),
+            render_terminal(ladder_run.report, ladder_run.deployed_energy),
             f"Report: {out / 'report.html'}   data: {out / 'ladder.json'}",
         )
-    if not climbed.report.passed:
-        failed = [row.stage for row in climbed.report.rows if not row.passed]
+    if not ladder_run.report.passed:
+        failed = [row.stage for row in ladder_run.report.rows if not row.passed]
         raise CheckFailedError(f"ladder: failed at {', '.join(failed)}")

@@ -12,7 +12,7 @@ from spikeport.cli._tables import (
     backends_table,
     connections_table,
     facts_table,
-    lacks_table,
+    limitations_table,
     populations_table,
 )
 from spikeport.network import DeployedNetwork, FloatNetwork
@@ -29,11 +29,13 @@ def inspect(
     """Show what a network file holds."""
     network = _io.open_network(file, _io.Foreign(dt, steps, reset, strict))
     if isinstance(network, DeployedNetwork):
-        from spikeport.network.canonical import describe
+        from spikeport.network.canonical import canonical_form
 
         facts = _deployed_facts(network)
         tables = (populations_table(network), connections_table(network))
-        _io.emit(as_json, {**facts, **describe(network)[0]}, facts_table(str(file), facts), *tables)
+        _io.emit(
+            as_json, {**facts, **canonical_form(network)[0]}, facts_table(str(file), facts), *tables
+        )
         return
     facts = _float_facts(network)
     _io.emit(as_json, facts, facts_table(str(file), facts))
@@ -54,12 +56,12 @@ def backends(as_json: _io.Json = False) -> None:
                 "takes": backend.takes,
                 "version": status.version,
                 "reason": status.reason,
-                "remedy": status.remedy,
-                "lacks": list(backend.lacks),
+                "remedy": status.fix,
+                "lacks": list(backend.limitations),
             }
         )
-    chips = [{"name": chip.name, "lacks": list(chip.lacks)} for chip in CHIPS.values()]
-    shown = backends_table(rows), lacks_table([*rows, *chips])
+    chips = [{"name": chip.name, "lacks": list(chip.limitations)} for chip in CHIPS.values()]
+    shown = backends_table(rows), limitations_table([*rows, *chips])
     _io.emit(as_json, {"backends": rows, "chips": chips}, *shown)
 
 
@@ -69,7 +71,7 @@ def _deployed_facts(network: DeployedNetwork) -> dict[str, Any]:
         "content_hash": network.content_hash,
         "steps": network.steps,
         "neurons": sum(part.size for part in network.populations),
-        "weights_stored": sum(part.weight.size for part in network.synapses),
+        "weights_stored": sum(part.weight.size for part in network.weighted_connections),
         "inputs": ", ".join(
             f"{i.name} {i.shape} {i.coding} {i.low}..{i.high}" for i in network.inputs
         ),

@@ -92,7 +92,7 @@ def backends_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     return table
 
 
-def lacks_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+def limitations_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     """Features that backends and chips do not support natively."""
     table = Table("Not supported natively (`spikeport check NETWORK` checks one network)")
     table.add_column("name")
@@ -102,13 +102,13 @@ def lacks_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     return table
 
 
-def gaps_table(found: TargetCheck) -> Table:
+def unsupported_table(found: TargetCheck) -> Table:
     """What one target lacks of a network."""
     verdict = "runs it, though it lacks" if found.runs else "CANNOT RUN IT, it lacks"
     table = Table(f"{found.target}: {verdict}")
     for name in ("part", "construct", "why", "source"):
         table.add_column(name)
-    for gap in found.gaps:
+    for gap in found.unsupported:
         style = "bold red" if gap.stops else ""
         table.add_row(gap.part, gap.construct, gap.why, gap.source, style=style)
     return table

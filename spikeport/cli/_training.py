@@ -13,16 +13,22 @@ from spikeport.energy import load_profile
 from spikeport.errors import InputError
 from spikeport.export.quantize import QuantizeConfig
 from spikeport.runs import Samples
-from spikeport.trainer.chip import ChipNetwork
+from spikeport.trainer.chip import QATNetwork
 from spikeport.trainer.data import Dataset, load_dataset
-from spikeport.trainer.loop import EpochRecord, Progress, TrainingResult, Watch, load_checkpoint
+from spikeport.trainer.loop import (
+    EpochProgress,
+    EpochRecord,
+    TrainingCallbacks,
+    TrainingResult,
+    load_checkpoint,
+)
 from spikeport.trainer.loop import train as run_training
 from spikeport.trainer.loop.checkpoint import written_paths
 from spikeport.trainer.measure import measure_accuracy
 from spikeport.trainer.measure.metrics import SPREAD, energy_uj, spread
 from spikeport.trainer.ranks import process_group, share
 from spikeport.trainer.recipe import Recipe, load_recipe
-from spikeport.workflow import to_chip
+from spikeport.workflow import prepare_qat
 
 
 def run_recipe(
@@ -47,7 +53,7 @@ def run_recipe(
         _io.check_out("--out", path, _io.CHECKPOINT, *inputs)
     with process_group(config.device):
         data = load_dataset(recipe.data, config.steps)
-        begin: Path | ChipNetwork | None = start
+        begin: Path | QATNetwork | None = start
         if bits is not None and not resume:
             begin = chip_start(start, bits, spread(data.train_x, recipe.chip.calibration))
         first = share()[0] == 0
@@ -67,14 +73,14 @@ def run_recipe(
     return facts if first else None
 
 
-def chip_start(start: Path | None, bits: int, samples: Samples) -> ChipNetwork:
+def chip_start(start: Path | None, bits: int, samples: Samples) -> QATNetwork:
     """The --from network in chip arithmetic."""
     if start is None:
         raise InputError(f"--bits {bits}: needs --from CHECKPOINT, a network trained in floats")
     model = load_checkpoint(start).model
-    if isinstance(model, ChipNetwork):
+    if isinstance(model, QATNetwork):
         return model
-    return to_chip(model, samples, QuantizeConfig(weight_bits=bits), static=True)
+    return prepare_qat(model, samples, QuantizeConfig(weight_bits=bits), static=True)
 
 
 def describe_epoch(record: EpochRecord, epochs: int) -> str:
@@ -92,7 +98,7 @@ def describe_epoch(record: EpochRecord, epochs: int) -> str:
 
 
 @contextmanager
-def watching(epochs: int, log: Path | None, lines: bool, bar: bool) -> Iterator[Watch]:
+def watching(epochs: int, log: Path | None, lines: bool, bar: bool) -> Iterator[TrainingCallbacks]:
     """Show a run on terminals, in lines and in TensorBoard, as far as asked."""
     with ExitStack() as stack:
         update = stack.enter_context(_io.progress("training")) if bar else lambda *_: None
@@ -108,14 +114,14 @@ def watching(epochs: int, log: Path | None, lines: bool, bar: bool) -> Iterator[
             if lines:
                 sys.stderr.write(describe_epoch(record, epochs) + "\n")
 
-        def batch(number: int, progress: Progress, count: int) -> None:
+        def batch(number: int, progress: EpochProgress, count: int) -> None:
             text = (
                 f"epoch {number}/{epochs}, loss {progress.loss:.3f}, "
                 f"{100 * progress.accuracy:.1f} %, {progress.firing_rate:.3f} spikes"
             )
             update(text, (number - 1) * count + progress.batches, epochs * count)
 
-        yield Watch(epoch, batch)
+        yield TrainingCallbacks(epoch, batch)
 
 
 def _facts(recipe: Recipe, result: TrainingResult, data: Dataset, out: Path) -> dict[str, Any]:

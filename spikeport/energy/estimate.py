@@ -21,17 +21,17 @@ import dataclasses
 import math
 from collections.abc import Mapping
 
-from spikeport.energy.interval import LEVELS, ZERO, Band
+from spikeport.energy.interval import LEVELS, ZERO, Interval
 from spikeport.energy.profile import HardwareProfile
 from spikeport.energy.report import EnergyReport, Term
-from spikeport.energy.topology import SynapseKind, Wiring, wiring
+from spikeport.energy.topology import SynapseKind, Topology, topology_of
 from spikeport.errors import InputError
 from spikeport.network import DeployedNetwork
 from spikeport.runs import Counts, EventCounts
 
 
 def estimate_energy(
-    network: DeployedNetwork | Wiring, counts: EventCounts, profile: HardwareProfile
+    network: DeployedNetwork | Topology, counts: EventCounts, profile: HardwareProfile
 ) -> EnergyReport:
     """Price the counts of a run; a float stage is priced alike where its parts bear these names.
 
@@ -39,21 +39,21 @@ def estimate_energy(
         InputError: the counts are of no samples or steps, or their connections and populations
             are not those of the network.
     """
-    wired = wiring(network) if isinstance(network, DeployedNetwork) else network
-    _check(wired, counts)
+    topology = topology_of(network) if isinstance(network, DeployedNetwork) else network
+    _check(topology, counts)
     cores = {
         name: math.ceil(visits / (counts.samples * counts.steps) / profile.neurons_per_core)
         for name, visits in counts.visits.items()
     }
     chips = math.ceil(sum(cores.values()) / profile.cores)
-    terms, unpriced = _dynamic_terms(wired, counts, profile)
-    time_ns = _computing_time(wired, counts, profile, cores, chips)
+    terms, unpriced = _dynamic_terms(topology, counts, profile)
+    time_ns = _computing_time(topology, counts, profile, cores, chips)
     if profile.static_mw is not None:
-        static = profile.static_mw.band * time_ns * chips
+        static = profile.static_mw.interval * time_ns * chips
         terms.append(Term("static power", profile.static_mw.what, None, {"chip": static}))
     else:
         unpriced.append("static power")
-    unpriced += [f"writing of biases by the host ('{name}')" for name in wired.injections]
+    unpriced += [f"writing of biases by the host ('{name}')" for name in topology.injections]
     mac = profile.int8_mac_pj
     report = EnergyReport(
         profile=profile,
@@ -62,108 +62,116 @@ def estimate_energy(
         chips=chips,
         terms=tuple(terms),
         time_ns=time_ns,
-        int8_ann=mac.band * (wired.macs * counts.samples) if mac and wired.macs else None,
-        assumptions=_assumptions(profile, wired),
+        int8_ann=mac.interval * (topology.macs * counts.samples) if mac and topology.macs else None,
+        assumptions=_assumptions(profile, topology),
         unpriced=(*unpriced, *profile.unpriced),
         warnings=(),
     )
-    return dataclasses.replace(report, warnings=_warnings(report, wired))
+    return dataclasses.replace(report, warnings=_warnings(report, topology))
 
 
-def _check(wired: Wiring, counts: EventCounts) -> None:
+def _check(topology: Topology, counts: EventCounts) -> None:
     if counts.samples < 1 or counts.steps < 1:
         raise InputError(
             f"energy: the counts are of {counts.samples} samples and {counts.steps} steps, "
             "needs at least one of each"
         )
     for name in counts.messages:
-        if name not in wired.links and name not in wired.injections:
+        if name not in topology.connections and name not in topology.injections:
             raise InputError(f"energy: connection '{name}' has counts but is not in the network")
-    for name, link in wired.links.items():
+    for name, connection in topology.connections.items():
         if name not in counts.messages:
             raise InputError(f"energy: connection '{name}' has no counts")
-        if not counts.visits.get(link.target):
-            raise InputError(f"energy: population '{link.target}' has no counts")
+        if not counts.visits.get(connection.target):
+            raise InputError(f"energy: population '{connection.target}' has no counts")
 
 
 def _dynamic_terms(
-    wired: Wiring, counts: EventCounts, profile: HardwareProfile
+    topology: Topology, counts: EventCounts, profile: HardwareProfile
 ) -> tuple[list[Term], list[str]]:
     """The terms that events cause, and the names of those that the profile has no price for."""
     terms: list[Term] = []
     unpriced: list[str] = []
 
-    def add(name: str, events: Mapping[str, Band], key: str) -> None:
+    def add(name: str, events: Mapping[str, Interval], key: str) -> None:
         if (price := profile.energy_pj.get(key)) is None:
             unpriced.append(name)
             return
-        each = price.band
+        each = price.interval
         if key == "packet" and (hop := profile.energy_pj.get("hop")) and profile.hops_per_packet:
-            each += hop.band * profile.hops_per_packet.band
+            each += hop.interval * profile.hops_per_packet.interval
         energies = {part: number * each for part, number in events.items()}
-        terms.append(Term(name, price.what, sum(events.values(), Band.same(0)), energies))
+        terms.append(Term(name, price.what, sum(events.values(), Interval.same(0)), energies))
 
     for kind in SynapseKind:
-        stored = [name for name, link in wired.links.items() if link.kind is kind]
+        stored = [
+            name for name, connection in topology.connections.items() if connection.kind is kind
+        ]
         if stored:
             events = {name: _synaptic_events(name, kind, counts, profile) for name in stored}
             add(f"synapses, {kind}", events, f"synapse_{kind}")
-    add("neuron visits", _bands(counts.visits), "visit")
-    add("neuron updates", _bands(counts.updates), "update")
-    add("spike generation", _bands(counts.spikes), "fire")
-    add("routing", _bands({name: counts.messages[name] for name in wired.links}), "packet")
+    add("neuron visits", _intervals(counts.visits), "visit")
+    add("neuron updates", _intervals(counts.updates), "update")
+    add("spike generation", _intervals(counts.spikes), "fire")
+    add(
+        "routing",
+        _intervals({name: counts.messages[name] for name in topology.connections}),
+        "packet",
+    )
     return terms, unpriced
 
 
 def _computing_time(
-    wired: Wiring,
+    topology: Topology,
     counts: EventCounts,
     profile: HardwareProfile,
     cores: Mapping[str, int],
     chips: int,
-) -> Band:
+) -> Interval:
     """Time of the whole run, ns; the model is in the module docstring."""
-    each = {key: price.band for key, price in profile.time_ns.items()}
+    each = {key: price.interval for key, price in profile.time_ns.items()}
 
-    def spent(key: str, number: Band) -> Band:
+    def spent(key: str, number: Interval) -> Interval:
         return number * each.get(key, ZERO)
 
     busy = {
-        name: spent("visit", Band.same(counts.visits[name]))
-        + spent("update", Band.same(counts.updates[name]))
-        + spent("fire", Band.same(counts.spikes[name]))
+        name: spent("visit", Interval.same(counts.visits[name]))
+        + spent("update", Interval.same(counts.updates[name]))
+        + spent("fire", Interval.same(counts.spikes[name]))
         for name in cores
     }
-    for name, link in wired.links.items():
-        messages = Band.same(counts.messages[name])
-        events = _synaptic_events(name, link.kind, counts, profile)
-        busy[link.target] += spent(f"synapse_{link.kind}", events) + spent("receive", messages)
-        if link.source in busy:
-            busy[link.source] += spent("packet", messages)
+    for name, connection in topology.connections.items():
+        messages = Interval.same(counts.messages[name])
+        events = _synaptic_events(name, connection.kind, counts, profile)
+        busy[connection.target] += spent(f"synapse_{connection.kind}", events) + spent(
+            "receive", messages
+        )
+        if connection.source in busy:
+            busy[connection.source] += spent("packet", messages)
     spread = [busy[name] * (1 / cores[name]) for name in busy]
-    work = Band(
-        low=sum(band.low for band in busy.values()) / (profile.cores * chips),
-        nominal=max(band.nominal for band in spread),
-        high=sum(band.high for band in spread),
+    work = Interval(
+        low=sum(interval.low for interval in busy.values()) / (profile.cores * chips),
+        nominal=max(interval.nominal for interval in spread),
+        high=sum(interval.high for interval in spread),
     )
-    return work + spent("barrier", Band.same(counts.steps * counts.samples))
+    return work + spent("barrier", Interval.same(counts.steps * counts.samples))
 
 
 def _synaptic_events(
     name: str, kind: SynapseKind, counts: EventCounts, profile: HardwareProfile
-) -> Band:
+) -> Interval:
     """Events of a connection at each level, with or without those on stored zeros."""
     nonzero, stored = counts.synaptic_events[name], counts.synaptic_events_all[name]
-    return Band(*(profile.charged(kind, level, nonzero, stored) for level in LEVELS))
+    return Interval(*(profile.charged(kind, level, nonzero, stored) for level in LEVELS))
 
 
-def _bands(counts: Counts) -> dict[str, Band]:
-    return {name: Band.same(number) for name, number in counts.items()}
+def _intervals(counts: Counts) -> dict[str, Interval]:
+    return {name: Interval.same(number) for name, number in counts.items()}
 
 
-def _assumptions(profile: HardwareProfile, wired: Wiring) -> tuple[str, ...]:
+def _assumptions(profile: HardwareProfile, topology: Topology) -> tuple[str, ...]:
     found = []
-    kinds = {link.kind for link in wired.links.values()}
+    kinds = {connection.kind for connection in topology.connections.values()}
     for kind in (kind for kind in SynapseKind if kind in kinds):
         rule = profile.counts_zeros[kind]
         charged = " and ".join(level for level in LEVELS if rule.at(level)) or "no"
@@ -186,7 +194,7 @@ def _assumptions(profile: HardwareProfile, wired: Wiring) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _warnings(report: EnergyReport, wired: Wiring) -> tuple[str, ...]:
+def _warnings(report: EnergyReport, topology: Topology) -> tuple[str, ...]:
     profile = report.profile
     overhead = _overhead(report)
     found = [overhead] if overhead else []
@@ -194,11 +202,11 @@ def _warnings(report: EnergyReport, wired: Wiring) -> tuple[str, ...]:
         found += [
             f"Input '{name}' carries graded values, which {profile.title} cannot send as spikes: "
             "priced as one packet per non-zero value."
-            for name in wired.graded_inputs
+            for name in topology.graded_inputs
         ]
     found += [
         f"The readout takes the membrane of '{name}': reading it off the chip is not priced."
-        for name in wired.membrane_readouts
+        for name in topology.membrane_readouts
     ]
     if report.chips > 1:
         found.append(f"Needs at least {report.chips} chips; links between them are not priced.")

@@ -8,7 +8,7 @@ LEVELS = ("low", "nominal", "high")
 
 
 @dataclass(frozen=True, slots=True)
-class Band:
+class Interval:
     """A quantity at the three levels; sums and products are taken level by level."""
 
     low: float
@@ -16,20 +16,20 @@ class Band:
     high: float
 
     @classmethod
-    def same(cls, value: float) -> Band:
+    def same(cls, value: float) -> Interval:
         """The same value at every level."""
         return cls(value, value, value)
 
-    def __add__(self, other: Band) -> Band:
-        return Band(self.low + other.low, self.nominal + other.nominal, self.high + other.high)
+    def __add__(self, other: Interval) -> Interval:
+        return Interval(self.low + other.low, self.nominal + other.nominal, self.high + other.high)
 
-    def __mul__(self, factor: Band | float) -> Band:
-        by = factor if isinstance(factor, Band) else Band.same(factor)
-        return Band(self.low * by.low, self.nominal * by.nominal, self.high * by.high)
+    def __mul__(self, factor: Interval | float) -> Interval:
+        by = factor if isinstance(factor, Interval) else Interval.same(factor)
+        return Interval(self.low * by.low, self.nominal * by.nominal, self.high * by.high)
 
     def as_dict(self) -> dict[str, float]:
         """Level to value."""
         return {"low": self.low, "nominal": self.nominal, "high": self.high}
 
 
-ZERO = Band(0.0, 0.0, 0.0)
+ZERO = Interval(0.0, 0.0, 0.0)

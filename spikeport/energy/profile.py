@@ -16,7 +16,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TypeVar
 
-from spikeport.energy.interval import LEVELS, Band
+from spikeport.energy.interval import LEVELS, Interval
 from spikeport.energy.topology import SynapseKind
 from spikeport.errors import InputError
 from spikeport.storage import nearest, parse_toml, read_text
@@ -88,9 +88,9 @@ class Price:
         return constant
 
     @property
-    def band(self) -> Band:
+    def interval(self) -> Interval:
         """The bare values."""
-        return Band(self.low.value, self.nominal.value, self.high.value)
+        return Interval(self.low.value, self.nominal.value, self.high.value)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from spikeport.energy.interval import LEVELS, ZERO, Band
+from spikeport.energy.interval import LEVELS, ZERO, Interval
 from spikeport.energy.profile import HardwareProfile
 
 
@@ -16,11 +16,11 @@ class Term:
 
     name: str
     what: str
-    events: Band | None
-    by_part: Mapping[str, Band]
+    events: Interval | None
+    by_part: Mapping[str, Interval]
 
     @property
-    def energy(self) -> Band:
+    def energy(self) -> Interval:
         """Sum over the parts, pJ."""
         return sum(self.by_part.values(), ZERO)
 
@@ -31,7 +31,7 @@ class Term:
             "what": self.what,
             "events": self.events.as_dict() if self.events else None,
             "energy": self.energy.as_dict(),
-            "by_part": {name: band.as_dict() for name, band in self.by_part.items()},
+            "by_part": {name: interval.as_dict() for name, interval in self.by_part.items()},
         }
 
 
@@ -52,33 +52,33 @@ class EnergyReport:
     steps: int
     chips: int
     terms: tuple[Term, ...]
-    time_ns: Band
-    int8_ann: Band | None
+    time_ns: Interval
+    int8_ann: Interval | None
     assumptions: tuple[str, ...]
     unpriced: tuple[str, ...]
     warnings: tuple[str, ...]
 
     @property
-    def dynamic(self) -> Band:
+    def dynamic(self) -> Interval:
         """All terms that events cause."""
         return sum((term.energy for term in self.terms if term.events is not None), ZERO)
 
     @property
-    def static(self) -> Band:
+    def static(self) -> Interval:
         """Static power times computing time."""
         return sum((term.energy for term in self.terms if term.events is None), ZERO)
 
     @property
-    def total(self) -> Band:
+    def total(self) -> Interval:
         """Dynamic and static."""
         return self.dynamic + self.static
 
     @property
-    def total_per_sample(self) -> Band:
+    def total_per_sample(self) -> Interval:
         """`total` divided by the samples."""
         return self.per_sample(self.total)
 
-    def per_sample(self, energy: Band) -> Band:
+    def per_sample(self, energy: Interval) -> Interval:
         """An energy of the run divided by its samples."""
         return energy * (1 / self.samples)
 

@@ -22,7 +22,7 @@ class SynapseKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
+class ConnectionInfo:
     """A connection that carries weights."""
 
     kind: SynapseKind
@@ -31,7 +31,7 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True)
-class Wiring:
+class Topology:
     """Made by `wiring` from a deployed network, or by hand for a float one.
 
     Attributes:
@@ -41,24 +41,24 @@ class Wiring:
         macs: multiply-accumulates of one pass through the same layers as an ordinary network.
     """
 
-    links: Mapping[str, Link]
+    connections: Mapping[str, ConnectionInfo]
     injections: tuple[str, ...] = ()
     graded_inputs: tuple[str, ...] = ()
     membrane_readouts: tuple[str, ...] = ()
     macs: int = 0
 
 
-def wiring(network: DeployedNetwork) -> Wiring:
+def topology_of(network: DeployedNetwork) -> Topology:
     """What pricing needs to know of `network`."""
     sizes = {part.name: part.size for part in network.populations}
-    return Wiring(
-        links={
-            part.name: Link(
+    return Topology(
+        connections={
+            part.name: ConnectionInfo(
                 SynapseKind.CONV if isinstance(part, Convolution) else SynapseKind.DENSE,
                 part.source,
                 part.target,
             )
-            for part in network.synapses
+            for part in network.weighted_connections
         },
         injections=tuple(c.name for c in network.connections if isinstance(c, BiasInjection)),
         graded_inputs=tuple(i.name for i in network.inputs if i.coding is Coding.GRADED),
@@ -66,5 +66,5 @@ def wiring(network: DeployedNetwork) -> Wiring:
             r.population for r in network.readouts if r.kind is ReadoutKind.MEMBRANE
         ),
         # Every target neuron reads one kernel or one row of weights.
-        macs=sum(sizes[part.target] * part.weight[0].size for part in network.synapses),
+        macs=sum(sizes[part.target] * part.weight[0].size for part in network.weighted_connections),
     )

@@ -2,4 +2,4 @@ from .demo import run_demo as run_demo
 from .folder import write_ladder as write_ladder
 from .stages import Ladder as Ladder
 from .stages import LadderConfig as LadderConfig
-from .stages import climb as climb
+from .stages import run_ladder as run_ladder

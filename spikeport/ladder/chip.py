@@ -21,7 +21,7 @@ from spikeport.export.nir import read_nir, write_nir
 from spikeport.network import DeployedNetwork, save_network
 from spikeport.parity import LadderRow, SkippedStage, build_row, merge_rows
 from spikeport.runs import EventCounts, Run, check_float_samples, encode_samples, merge_counts
-from spikeport.trainer.chip import ChipNetwork
+from spikeport.trainer.chip import QATNetwork
 from spikeport.trainer.data import Dataset
 from spikeport.trainer.measure import evaluate
 from spikeport.workflow import trace_chunk
@@ -35,7 +35,7 @@ Rows = tuple[tuple[LadderRow, ...], dict[str, EnergyReport], tuple[SkippedStage,
 
 
 def chip_rows(
-    model: ChipNetwork,
+    model: QATNetwork,
     data: Dataset,
     folder: Path,
     *,
@@ -94,7 +94,7 @@ def chip_rows(
         progress(stage, 0, 0)
         status = backend(name).status()
         if status.version is None:
-            skipped.append(SkippedStage(stage, name, status.reason, status.remedy))
+            skipped.append(SkippedStage(stage, name, status.reason, status.fix))
             continue
         x = check_float_samples(
             network.inputs, network.steps, data.test_x[: min(count, total)], static=True

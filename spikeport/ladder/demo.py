@@ -12,7 +12,7 @@ from spikeport.trainer.config import TrainConfig
 from spikeport.trainer.data import load_digits_split
 from spikeport.trainer.loop import EpochRecord, train
 
-Progress = Callable[[str, int, int], None]
+StageProgress = Callable[[str, int, int], None]
 """(what is being done, steps done, steps in all)."""
 
 STAGES = 9
@@ -24,7 +24,7 @@ def run_demo(
     training: TrainConfig | None = None,
     ladder: LadderConfig | None = None,
     resume: bool = False,
-    progress: Progress = lambda what, done, total: None,
+    progress: StageProgress = lambda what, done, total: None,
 ) -> Ladder:
     """Train on digits and climb the ladder.
 
@@ -57,6 +57,6 @@ def run_demo(
     checkpoint = folder / "model.safetensors"
     result = train(config, data, trained, checkpoint=checkpoint, resume=resume)
     command = f"spikeport demo --epochs {config.epochs} --seed {config.seed}"
-    climbed = write_ladder(result.model, data, folder, ladder, command, climbing)
+    ladder_run = write_ladder(result.model, data, folder, ladder, command, climbing)
     progress("report", total, total)
-    return climbed
+    return ladder_run

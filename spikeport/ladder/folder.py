@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from spikeport.ladder.stages import Ladder, LadderConfig, Progress, climb
+from spikeport.ladder.stages import Ladder, LadderConfig, StageProgress, run_ladder
 from spikeport.report.document import to_json
 from spikeport.report.html import render_html
 from spikeport.report.quantization import quantization_sections
@@ -23,19 +23,19 @@ def write_ladder(
     folder: Path,
     config: LadderConfig | None,
     command: str,
-    progress: Progress = lambda stage, done, total: None,
+    progress: StageProgress = lambda stage, done, total: None,
 ) -> Ladder:
-    """`climb`, then write `report.html` and `ladder.json` beside the networks.
+    """`run_ladder`, then write `report.html` and `ladder.json` beside the networks.
 
     Args:
         command: what a user types to get this again.
     """
     make_folder(folder)
-    climbed = climb(model, data, folder, config, progress)
-    climbed = replace(climbed, report=replace(climbed.report, command=command))
-    made = climbed.quantization
+    ladder_run = run_ladder(model, data, folder, config, progress)
+    ladder_run = replace(ladder_run, report=replace(ladder_run.report, command=command))
+    made = ladder_run.quantization
     sections = () if made is None else quantization_sections(made.as_dict())
-    page = render_html(climbed.report, climbed.deployed_energy, sections)
+    page = render_html(ladder_run.report, ladder_run.deployed_energy, sections)
     write_text(folder / "report.html", page)
-    write_text(folder / "ladder.json", to_json(climbed.report, climbed.energy, sections))
-    return climbed
+    write_text(folder / "ladder.json", to_json(ladder_run.report, ladder_run.energy, sections))
+    return ladder_run

@@ -26,7 +26,15 @@ from spikeport.export.quantize import QuantizationReport, QuantizeConfig
 from spikeport.ladder.chip import DEPLOYED as CHIP_DEPLOYED
 from spikeport.ladder.chip import LEFT_OUT, chip_rows
 from spikeport.network import DeployedNetwork, FloatNetwork, save_network
-from spikeport.parity import LadderRow, Limits, ParityReport, Rule, SkippedStage, Ties, build_row
+from spikeport.parity import (
+    Criterion,
+    LadderRow,
+    Limits,
+    ParityReport,
+    SkippedStage,
+    Ties,
+    build_row,
+)
 from spikeport.runs import (
     Run,
     SampleSet,
@@ -37,14 +45,14 @@ from spikeport.runs import (
 )
 from spikeport.simulators.float_counts import float_counts
 from spikeport.simulators.ties import compare_float
-from spikeport.trainer.chip import AnyNetwork, ChipNetwork
+from spikeport.trainer.chip import AnyNetwork, QATNetwork
 from spikeport.trainer.data import Dataset
-from spikeport.trainer.description import describe
+from spikeport.trainer.description import as_trained_model
 from spikeport.trainer.measure import evaluate, evaluate_deployed
 from spikeport.trainer.network import SpikingNetwork
 from spikeport.workflow import quantize
 
-Progress = Callable[[str, int, int], None]
+StageProgress = Callable[[str, int, int], None]
 """Told (stage, samples done, samples in all): (stage, 0, 0) before it runs, more if it is slow."""
 DEPLOYED = "quantized, native"
 TIE_TOLERANCE = 1e-9
@@ -106,12 +114,12 @@ class Ladder:
         }
 
 
-def climb(
+def run_ladder(
     model: AnyNetwork,
     data: Dataset,
     folder: Path,
     config: LadderConfig | None = None,
-    progress: Progress = lambda stage, done, total: None,
+    progress: StageProgress = lambda stage, done, total: None,
 ) -> Ladder:
     """Take a trained network through every stage and compare.
 
@@ -127,15 +135,15 @@ def climb(
     """
     config = config or LadderConfig()
     check_classes(f"data set '{data.name}'", data.classes, model.classes)
-    if isinstance(model, ChipNetwork):
-        return _climb_chip(model, data, folder, config, progress)
-    write_nir(export_float(describe(model)), folder / "float.nir")
+    if isinstance(model, QATNetwork):
+        return _run_qat_ladder(model, data, folder, config, progress)
+    write_nir(export_float(as_trained_model(model)), folder / "float.nir")
     graph = read_nir(folder / "float.nir")
     assert isinstance(graph, FloatNetwork)  # it was written as one
     progress("quantization", 0, 0)
     made = quantize(graph, data.train_x[: config.calibration], config.quantize, static=True)
     save_network(made.network, folder / "network.spikeport")
-    climber = _Climber(graph, made.network, data, config, progress)
+    climber = _LadderRun(graph, made.network, data, config, progress)
     climber.float_stages(model)
     climber.integer_stages(folder / "deployed.nir")
     report = ParityReport(
@@ -149,8 +157,8 @@ def climb(
     return Ladder(report, climber.energy, made.report, made.network)
 
 
-def _climb_chip(
-    model: ChipNetwork, data: Dataset, folder: Path, config: LadderConfig, progress: Progress
+def _run_qat_ladder(
+    model: QATNetwork, data: Dataset, folder: Path, config: LadderConfig, progress: StageProgress
 ) -> Ladder:
     rows, energy, skipped = chip_rows(
         model,
@@ -185,7 +193,7 @@ def environment() -> dict[str, str]:
     return found
 
 
-class _Climber:
+class _LadderRun:
     """Runs stage after stage, keeping the run above to compare with."""
 
     def __init__(
@@ -194,7 +202,7 @@ class _Climber:
         network: DeployedNetwork,
         data: Dataset,
         config: LadderConfig,
-        progress: Progress,
+        progress: StageProgress,
     ) -> None:
         self.graph, self.network = graph, network
         self.config, self.progress = config, progress
@@ -229,16 +237,16 @@ class _Climber:
         x = encode_samples(self.network.inputs, self.network.steps, self.x)
         if self._starts(DEPLOYED):
             run = run_backend("native", self.network, x, record=("spikes",))
-            self._row(DEPLOYED, run, Rule.CHANGE)
+            self._row(DEPLOYED, run, Criterion.CHANGE)
         if self._starts("quantized, in the trainer"):
             run = evaluate_deployed(self.network, x, ("spikes",))
-            self._row("quantized, in the trainer", run, Rule.EXACT)
+            self._row("quantized, in the trainer", run, Criterion.EXACT)
         write_nir(self.network, path)
         again = read_nir(path)
         assert isinstance(again, DeployedNetwork)  # it was written as one
         if self._starts("after NIR write and read"):
             run = run_backend("native", again, x, record=("spikes",))
-            self._row("after NIR write and read", run, Rule.EXACT)
+            self._row("after NIR write and read", run, Criterion.EXACT)
         for stage, name, count in (
             ("scalar reference", "reference", self.config.reference_samples),
             ("Lava", "lava", self.config.lava_samples),
@@ -251,13 +259,13 @@ class _Climber:
             ):
                 # Native once more on just these samples, so that event counts compare too.
                 self.above = run_backend("native", again, first, record=("spikes",))
-                self._row(stage, done, Rule.EXACT)
+                self._row(stage, done, Criterion.EXACT)
 
     def _starts(self, stage: str, name: str = "native") -> bool:
         self.progress(stage, 0, 0)
         status = backend(name).status()
         if status.version is None:
-            self.skipped.append(SkippedStage(stage, name, status.reason, status.remedy))
+            self.skipped.append(SkippedStage(stage, name, status.reason, status.fix))
         return status.version is not None
 
     def _attempt(self, stage: str, name: str, *arguments: Any, record: Sequence[str]) -> Run | None:
@@ -277,9 +285,9 @@ class _Climber:
             graph = run if run.trace is not None and run.trace.v_charged else self.above
             found = compare_float(self.above, run, self.graph, tolerance, graph)
             ties = Ties(at_threshold=found.at_threshold, unexplained=found.unexplained)
-        self._row(stage, run, Rule.TIES, ties)
+        self._row(stage, run, Criterion.TIES, ties)
 
-    def _row(self, stage: str, run: Run, rule: Rule, ties: Ties | None = None) -> None:
+    def _row(self, stage: str, run: Run, rule: Criterion, ties: Ties | None = None) -> None:
         assert run.counts is not None  # every stage of the ladder counts
         self.energy[stage] = estimate_energy(self.network, run.counts, self.profile)
         row = build_row(

@@ -16,7 +16,7 @@ from .parts import ReadoutKind as ReadoutKind
 from .parts import Reset as Reset
 from .parts import Shape as Shape
 from .parts import SumPool2d as SumPool2d
-from .parts import Synapses as Synapses
+from .parts import WeightedConnection as WeightedConnection
 from .parts import threshold_state as threshold_state
 from .trained_model import AvgPoolLayer as AvgPoolLayer
 from .trained_model import BatchNormLayer as BatchNormLayer

@@ -20,7 +20,7 @@ OPTIONAL: Mapping[str, bool] = {"optional": True}
 later, so that hashes of networks without it remain."""
 
 
-def describe(network: DeployedNetwork) -> tuple[dict[str, Any], Arrays]:
+def canonical_form(network: DeployedNetwork) -> tuple[dict[str, Any], Arrays]:
     """Split a network into plain JSON data and its arrays (named `part.field`)."""
     arrays: Arrays = {}
     data: dict[str, Any] = {"steps": network.steps}
@@ -31,7 +31,7 @@ def describe(network: DeployedNetwork) -> tuple[dict[str, Any], Arrays]:
 
 def content_bytes(network: DeployedNetwork) -> bytes:
     """The canonical form as bytes; equal networks give equal bytes."""
-    return canonical_bytes(*describe(network))
+    return canonical_bytes(*canonical_form(network))
 
 
 def canonical_bytes(data: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> bytes:

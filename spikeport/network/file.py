@@ -11,7 +11,7 @@ from typing import Any
 
 from spikeport.errors import InputError, SpikeportError
 from spikeport.network import network as parts
-from spikeport.network.canonical import Arrays, describe
+from spikeport.network.canonical import Arrays, canonical_form
 from spikeport.network.network import DeployedNetwork, SumPool2d
 from spikeport.storage import Format, check_count, check_elements, read_tensors, write_tensors
 from spikeport.storage.limits import MAX_PARTS
@@ -43,7 +43,7 @@ def save_network(network: DeployedNetwork, path: str | os.PathLike[str]) -> None
     Raises:
         OutputError: the file cannot be written; what stood there before is unharmed.
     """
-    data, arrays = describe(network)
+    data, arrays = canonical_form(network)
     header = {
         "content_hash": network.content_hash,
         "provenance": dict(network.provenance),

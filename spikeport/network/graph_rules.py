@@ -18,7 +18,7 @@ from spikeport.network.parts import (
     Conv1d,
     Dense,
     Input,
-    Synapses,
+    WeightedConnection,
 )
 from spikeport.text import quoted
 
@@ -104,7 +104,7 @@ def _injection(net: DeployedNetwork, part: BiasInjection) -> None:
         )
 
 
-def _synapses(part: Synapses, source: tuple[int, ...], target: tuple[int, ...]) -> None:
+def _synapses(part: WeightedConnection, source: tuple[int, ...], target: tuple[int, ...]) -> None:
     subject = f"connection '{part.name}'"
     if part.pool is not None:
         if len(source) != 3:

@@ -42,7 +42,7 @@ from spikeport.network.parts import ReadoutKind as ReadoutKind
 from spikeport.network.parts import Reset as Reset
 from spikeport.network.parts import Shape as Shape
 from spikeport.network.parts import SumPool2d as SumPool2d
-from spikeport.network.parts import Synapses as Synapses
+from spikeport.network.parts import WeightedConnection as WeightedConnection
 from spikeport.network.parts import threshold_state as threshold_state
 
 _PARTS: Mapping[str, tuple[type, ...]] = {
@@ -122,7 +122,7 @@ class DeployedNetwork:
         return self._by_target.get(population, ())
 
     @property
-    def synapses(self) -> tuple[Synapses, ...]:
+    def weighted_connections(self) -> tuple[WeightedConnection, ...]:
         """Connections that carry weights."""
         return tuple(c for c in self.connections if not isinstance(c, BiasInjection))
 

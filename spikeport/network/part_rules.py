@@ -15,7 +15,7 @@ from spikeport.network import fixed_point as fx
 from spikeport.text import quoted
 
 if TYPE_CHECKING:
-    from spikeport.network.parts import Input, Population, SumPool2d, Synapses
+    from spikeport.network.parts import Input, Population, SumPool2d, WeightedConnection
 
 MAX_SIZE = 2**31 - 1
 """Neurons along one axis, samples or classes."""
@@ -230,7 +230,7 @@ def pool(part: SumPool2d) -> None:
             fail(f"sum-pool: padding {padding} must be smaller than the kernel {kernel}")
 
 
-def weight(part: Synapses, dims: int) -> NDArray[np.int16]:
+def weight(part: WeightedConnection, dims: int) -> NDArray[np.int16]:
     """Mantissas with the right number of axes, on the chip's grid."""
     subject = f"connection '{part.name}'"
     settle(part, subject, weight_bits=(1, fx.WEIGHT_BITS))
@@ -251,7 +251,7 @@ def weight(part: Synapses, dims: int) -> NDArray[np.int16]:
     return array
 
 
-def connection(part: Synapses) -> None:
+def connection(part: WeightedConnection) -> None:
     """Scalars of a connection within what the chip expresses."""
     subject = f"connection '{part.name}'"
     settle(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from spikeport.network import part_rules as rules
 from spikeport.network.canonical import OPTIONAL
 from spikeport.network.fixed_point import ACTIVATION_SHIFT, DECAY_UNITY, WEIGHT_BITS
-from spikeport.network.geometry import Pair, window_count
+from spikeport.network.geometry import IntPair, window_count
 
 Shape = tuple[int, ...]
 
@@ -132,9 +132,9 @@ class SumPool2d:
     The pool and the linear map behind it are one linear map, so it costs no step and no spike.
     """
 
-    kernel_size: Pair
-    stride: Pair
-    padding: Pair = (0, 0)
+    kernel_size: IntPair
+    stride: IntPair
+    padding: IntPair = (0, 0)
 
     def __post_init__(self) -> None:
         for name in ("kernel_size", "stride", "padding"):
@@ -190,9 +190,9 @@ class Conv2d:
     source: str
     target: str
     weight: NDArray[np.int16]
-    stride: Pair = (1, 1)
-    padding: Pair = (0, 0)
-    dilation: Pair = (1, 1)
+    stride: IntPair = (1, 1)
+    padding: IntPair = (0, 0)
+    dilation: IntPair = (1, 1)
     groups: int = 1
     exponent: int = 0
     weight_bits: int = WEIGHT_BITS
@@ -294,8 +294,8 @@ class BiasInjection:
 
 
 Convolution = Conv1d | Conv2d
-Synapses = Dense | Conv1d | Conv2d
-Connection = Synapses | BiasInjection
+WeightedConnection = Dense | Conv1d | Conv2d
+Connection = WeightedConnection | BiasInjection
 
 
 @dataclass(frozen=True, slots=True)

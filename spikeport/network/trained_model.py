@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport.network.geometry import Pair
+from spikeport.network.geometry import IntPair
 from spikeport.network.network import Input, Reset
 
 Array = NDArray[np.float64]
@@ -26,9 +26,9 @@ class ConvLayer:
     inputs: tuple[str, ...]
     weight: Array
     bias: Array | None
-    stride: Pair = (1, 1)
-    padding: Pair = (0, 0)
-    dilation: Pair = (1, 1)
+    stride: IntPair = (1, 1)
+    padding: IntPair = (0, 0)
+    dilation: IntPair = (1, 1)
     groups: int = 1
 
 
@@ -61,9 +61,9 @@ class AvgPoolLayer:
 
     name: str
     inputs: tuple[str, ...]
-    kernel_size: Pair
-    stride: Pair
-    padding: Pair = (0, 0)
+    kernel_size: IntPair
+    stride: IntPair
+    padding: IntPair = (0, 0)
 
 
 @dataclass(frozen=True, slots=True)

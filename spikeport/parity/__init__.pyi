@@ -1,9 +1,9 @@
 from .drift import Drift as Drift
 from .drift import Limits as Limits
 from .merge import merge_rows as merge_rows
+from .report import Criterion as Criterion
 from .report import LadderRow as LadderRow
 from .report import ParityReport as ParityReport
-from .report import Rule as Rule
 from .report import SkippedStage as SkippedStage
 from .report import Ties as Ties
 from .report import build_row as build_row

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from spikeport.energy import Band
+from spikeport.energy import Interval
 from spikeport.errors import InputError
 from spikeport.parity.drift import Drift, Limits, drift, drift_problem
 from spikeport.parity.statistics import Accuracy, accuracy
@@ -32,7 +32,7 @@ NOTHING_FIRES = "no neuron fires: inconclusive"
 """Verdict of a stage that passes only because there are no spikes to compare."""
 
 
-class Rule(StrEnum):
+class Criterion(StrEnum):
     """What a row may differ in from the row above it."""
 
     EXACT = "exact"
@@ -103,8 +103,8 @@ class LadderRow:
     accuracy: Accuracy
     spikes: Mapping[str, int]
     synaptic_events: int | None
-    energy_pj: Band | None
-    rule: Rule | None
+    energy_pj: Interval | None
+    rule: Criterion | None
     difference: Difference | None
     verdict: str
     passed: bool
@@ -132,7 +132,7 @@ class SkippedStage:
     stage: str
     backend: str
     reason: str
-    remedy: str = ""
+    fix: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,12 +174,12 @@ def build_row(
     labels: ArrayLike,
     *,
     above: Run | None = None,
-    rule: Rule = Rule.EXACT,
+    rule: Criterion = Criterion.EXACT,
     order: Sequence[str] = (),
     ties: Ties | None = None,
     training: Run | None = None,
     limits: Limits | None = None,
-    energy_pj: Band | None = None,
+    energy_pj: Interval | None = None,
 ) -> LadderRow:
     """One row of the ladder, judged by `rule` against the run `above` it.
 
@@ -215,13 +215,13 @@ def build_row(
             right[:shared].sum()
         )
         match rule:
-            case Rule.EXACT:
+            case Criterion.EXACT:
                 problem = _exact_problem(run, above, difference)
-            case Rule.TIES:
+            case Criterion.TIES:
                 problem = _ties_problem(difference, ties) or _bound_problem(
                     difference, above, extra_errors, limits
                 )
-            case Rule.CHANGE:
+            case Criterion.CHANGE:
                 problem = _change_problem(100 * extra_errors / shared, limits.max_drop_points)
         problem = problem or ("" if moved is None else drift_problem(moved, limits))
         passed = not problem
@@ -250,14 +250,18 @@ def build_row(
 
 
 def _compare(
-    stage: str, run: Run, above: Run, rule: Rule, order: Sequence[str], ties: Ties | None
+    stage: str, run: Run, above: Run, rule: Criterion, order: Sequence[str], ties: Ties | None
 ) -> Difference:
     names = [*above.spike_counts, *(n for n in run.spike_counts if n not in above.spike_counts)]
-    if rule is Rule.CHANGE:  # A float graph may leave its readout implicit: compare what both have.
+    if (
+        rule is Criterion.CHANGE
+    ):  # A float graph may leave its readout implicit: compare what both have.
         names = [name for name in above.spike_counts if name in run.spike_counts]
     shared = min(run.samples, above.samples)
     spikes = {name: _differing_spikes(run, above, name, shared) for name in names}
-    if rule is not Rule.CHANGE and (missing := [n for n, count in spikes.items() if count is None]):
+    if rule is not Criterion.CHANGE and (
+        missing := [n for n, count in spikes.items() if count is None]
+    ):
         raise InputError(
             f"stage '{stage}': the spikes of '{missing[0]}' cannot be compared with the stage "
             f"above ({rule} rule): both runs need a trace of it, of one size and one T"
@@ -267,9 +271,11 @@ def _compare(
         spikes=spikes,
         predictions=int((run.predictions[:shared] != above.predictions[:shared]).sum()),
         scores=_differing_scores(run, above, shared),
-        counts=_unequal_counts(run.counts, above.counts) if rule is Rule.EXACT else (),
+        counts=_unequal_counts(run.counts, above.counts) if rule is Criterion.EXACT else (),
         ties=ties.at_threshold if ties else None,
-        first=first_divergence(above, run, order, ("spikes",)) if rule is not Rule.CHANGE else None,
+        first=first_divergence(above, run, order, ("spikes",))
+        if rule is not Criterion.CHANGE
+        else None,
     )
 
 
@@ -364,8 +370,8 @@ def _change_problem(drop_points: float, limit: float) -> str:
     return ""
 
 
-def _verdict(rule: Rule, found: Difference) -> str:
-    if rule is Rule.CHANGE:
+def _verdict(rule: Criterion, found: Difference) -> str:
+    if rule is Criterion.CHANGE:
         return "changed by quantization (expected)"
     if not found.total_spikes:
         return "identical"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from spikeport.parity import LadderRow, ParityReport, Rule
+from spikeport.parity import Criterion, LadderRow, ParityReport
 
 
 def headline(report: ParityReport) -> str:
@@ -25,7 +25,7 @@ def headline(report: ParityReport) -> str:
 
 def exact_rows(report: ParityReport) -> tuple[LadderRow, ...]:
     """Rows that must equal the row above them in every spike."""
-    return tuple(row for row in report.rows if row.rule is Rule.EXACT)
+    return tuple(row for row in report.rows if row.rule is Criterion.EXACT)
 
 
 def chip_row(report: ParityReport) -> LadderRow:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from spikeport.energy import LEVELS, Band, EnergyReport, HardwareProfile
+from spikeport.energy import LEVELS, EnergyReport, HardwareProfile, Interval
 from spikeport.parity import ParityReport
 from spikeport.report.headline import chip_row, exact_rows, headline
 from spikeport.report.plots import interval_chart
@@ -71,14 +71,14 @@ def _energy_view(name: str, estimate: EnergyReport) -> dict[str, Any]:
             ("Total, with static power", _bars(terms, each(estimate.total))),
         ],
         "parts": [
-            (entry["term"].name, part, each(band))
+            (entry["term"].name, part, each(interval))
             for entry in dynamic
-            for part, band in entry["term"].by_part.items()
+            for part, interval in entry["term"].by_part.items()
         ],
     }
 
 
-def _bars(entries: Sequence[Mapping[str, Any]], total: Band) -> list[dict[str, Any]]:
+def _bars(entries: Sequence[Mapping[str, Any]], total: Interval) -> list[dict[str, Any]]:
     """Per level its sum and the width in per cent of each part; the widest bar fills the track."""
     longest = max(total.as_dict().values()) or 1.0
     return [

@@ -32,7 +32,7 @@ def render_terminal(
     parts += [
         assemble(
             (f"{stage.stage}: ", "bold"), f"not run: {stage.reason}",
-            f". Mend it with: {stage.remedy}" if stage.remedy else "",
+            f". To fix: {stage.fix}" if stage.fix else "",
             style="yellow",
         )
         for stage in report.skipped
@@ -143,8 +143,8 @@ def _energy(estimate: EnergyReport) -> Table:
     rows = [(term.name, term.energy) for term in estimate.terms] + totals
     if estimate.int8_ann is not None:
         rows.append(("for comparison: int8 ANN", estimate.int8_ann))
-    for label, band in rows:
-        values = estimate.per_sample(band).as_dict().values()
+    for label, interval in rows:
+        values = estimate.per_sample(interval).as_dict().values()
         table.add_row(
             label,
             *(format_energy(value) for value in values),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 
-from spikeport.energy import Band
+from spikeport.energy import Interval
 from spikeport.errors import InputError
 
 _ENERGY_UNITS = (("J", 1e12), ("mJ", 1e9), ("µJ", 1e6), ("nJ", 1e3), ("pJ", 1.0))
@@ -38,7 +38,7 @@ def parse_energy(text: str, subject: str) -> float:
     return number * size
 
 
-def format_range(energy_pj: Band) -> str:
+def format_range(energy_pj: Interval) -> str:
     """'3.20 (0.54 to 9.10) µJ': nominal, low and high in the unit of the nominal value."""
     unit, size = _unit(energy_pj.nominal)
     low, nominal, high = (_digits(v / size) for v in energy_pj.as_dict().values())

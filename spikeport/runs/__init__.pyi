@@ -10,7 +10,7 @@ from .predictions import describe_outputs as describe_outputs
 from .predictions import silent_populations as silent_populations
 from .probe import RECORDABLE as RECORDABLE
 from .probe import Probe as Probe
-from .probe import Record as Record
+from .probe import RecordSpec as RecordSpec
 from .probe import check_names as check_names
 from .probe import parse_probe as parse_probe
 from .probe import record_items as record_items

@@ -45,17 +45,17 @@ class Probe:
         object.__setattr__(self, "neurons", flat)
 
 
-Record = str | Probe | Collection[str | Probe]
+RecordSpec = str | Probe | Collection[str | Probe]
 """What to record: a plain name means that variable of every population. What is asked for twice is
 recorded once. A single name or probe needs no list."""
 
 
-def record_items(record: Record) -> tuple[str | Probe, ...]:
+def record_items(record: RecordSpec) -> tuple[str | Probe, ...]:
     """`record` as a tuple; a string is a single item."""
     return (record,) if isinstance(record, str | Probe) else tuple(record)
 
 
-def check_names(record: Record, known: Collection[str], where: str = "") -> tuple[str, ...]:
+def check_names(record: RecordSpec, known: Collection[str], where: str = "") -> tuple[str, ...]:
     """`record` as a tuple of names, all of which must be `known`.
 
     Args:
@@ -75,7 +75,7 @@ Selection = dict[tuple[str, str], Chosen | None]
 """Per (variable, population) that is recorded, its chosen neurons; None for all."""
 
 
-def selection(network: DeployedNetwork, record: Record) -> Selection:
+def selection(network: DeployedNetwork, record: RecordSpec) -> Selection:
     """What `record` means for `network`, in the order of RECORDABLE and of the populations.
 
     Raises:
@@ -120,7 +120,7 @@ def parse_probe(text: str) -> Probe:
     return Probe(population, variables, tuple(neurons))
 
 
-def _probes(network: DeployedNetwork, record: Record) -> list[Probe]:
+def _probes(network: DeployedNetwork, record: RecordSpec) -> list[Probe]:
     probes: list[Probe] = []
     for item in record_items(record):
         if isinstance(item, Probe):

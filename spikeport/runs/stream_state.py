@@ -47,7 +47,7 @@ class StreamState:
 
 
 @dataclass(frozen=True, slots=True)
-class _Room:
+class _Slot:
     """The array of one variable of one part: what it must be, and what it holds at step 0."""
 
     shape: Shape
@@ -65,8 +65,8 @@ def first_state(network: DeployedNetwork, samples: int) -> StreamState:
     """
     rules.integer("stream: samples", samples, 1, _MANY)
     arrays: dict[str, dict[str, NDArray[Any]]] = {variable: {} for variable in VARIABLES}
-    for (variable, name), room in _rooms(network, samples).items():
-        arrays[variable][name] = np.full(room.shape, room.initial, room.dtype)
+    for (variable, name), slot in _slots(network, samples).items():
+        arrays[variable][name] = np.full(slot.shape, slot.initial, slot.dtype)
     return frozen(StreamState(network.content_hash, samples, 0, **arrays))
 
 
@@ -84,13 +84,13 @@ def check_state(network: DeployedNetwork, state: StreamState) -> None:
         )
     rules.integer("stream state: samples", state.samples, 1, _MANY)
     rules.integer("stream state: step", state.step, 0, _MANY)
-    rooms = _rooms(network, state.samples)
+    slots = _slots(network, state.samples)
     found = {(key, name): array for key in VARIABLES for name, array in getattr(state, key).items()}
-    for key in sorted(rooms.keys() ^ found.keys()):
-        problem = "is missing" if key in rooms else "is unknown to the network"
+    for key in sorted(slots.keys() ^ found.keys()):
+        problem = "is missing" if key in slots else "is unknown to the network"
         raise InputError(f"stream state: {key[0]} of '{key[1]}' {problem}")
-    for (variable, name), room in rooms.items():
-        _check_array(f"stream state: {variable} of '{name}'", found[variable, name], room)
+    for (variable, name), slot in slots.items():
+        _check_array(f"stream state: {variable} of '{name}'", found[variable, name], slot)
     for name, sent in state.sent.items():
         if sent[: max(len(sent) - state.step, 0)].any():
             raise InputError(
@@ -101,7 +101,7 @@ def check_state(network: DeployedNetwork, state: StreamState) -> None:
 
 def longest_delay(network: DeployedNetwork, source: str) -> int:
     """Steps for which messages of a source must be kept."""
-    return max((c.delay for c in network.synapses if c.source == source), default=0)
+    return max((c.delay for c in network.weighted_connections if c.source == source), default=0)
 
 
 def select_samples(state: StreamState, chosen: slice) -> StreamState:
@@ -142,20 +142,20 @@ def _samples_axis(variable: str) -> int:
     return int(variable == "sent")
 
 
-def _rooms(network: DeployedNetwork, samples: int) -> dict[tuple[str, str], _Room]:
+def _slots(network: DeployedNetwork, samples: int) -> dict[tuple[str, str], _Slot]:
     """Per variable and part."""
-    rooms = {}
+    slots = {}
     for part in network.populations:
         shape = (samples, *part.shape)
-        rooms["u", part.name] = _Room(shape, np.int32, _INT32.min, _INT32.max)
-        rooms["v", part.name] = _Room(shape, np.int32, -STATE_MAX, STATE_MAX, part.v_init)
+        slots["u", part.name] = _Slot(shape, np.int32, _INT32.min, _INT32.max)
+        slots["v", part.name] = _Slot(shape, np.int32, -STATE_MAX, STATE_MAX, part.v_init)
         if part.refractory:
-            rooms["rest", part.name] = _Room(shape, np.uint8, 0, part.refractory)
+            slots["rest", part.name] = _Slot(shape, np.uint8, 0, part.refractory)
     for name, source in network.sources.items():
         if delay := longest_delay(network, name):
             shape = (delay, samples, *source.shape)
-            rooms["sent", name] = _Room(shape, *_sent_by(source))
-    return rooms
+            slots["sent", name] = _Slot(shape, *_sent_by(source))
+    return slots
 
 
 def _sent_by(source: Input | Population) -> tuple[type[np.integer], int, int]:
@@ -165,11 +165,11 @@ def _sent_by(source: Input | Population) -> tuple[type[np.integer], int, int]:
     return np.int32, min(source.low, 0), max(source.high, 0)
 
 
-def _check_array(subject: str, array: NDArray[Any], room: _Room) -> None:
-    if array.dtype != room.dtype or array.shape != room.shape:
+def _check_array(subject: str, array: NDArray[Any], slot: _Slot) -> None:
+    if array.dtype != slot.dtype or array.shape != slot.shape:
         raise InputError(
-            f"{subject} is {array.dtype} {array.shape}, must be {np.dtype(room.dtype)} {room.shape}"
+            f"{subject} is {array.dtype} {array.shape}, must be {np.dtype(slot.dtype)} {slot.shape}"
         )
     low, high = int(array.min()), int(array.max())
-    if low < room.low or high > room.high:
-        raise InputError(f"{subject} spans {low}..{high}, must lie in {room.low}..{room.high}")
+    if low < slot.low or high > slot.high:
+        raise InputError(f"{subject} spans {low}..{high}, must lie in {slot.low}..{slot.high}")

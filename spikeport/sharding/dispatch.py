@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from spikeport.errors import BackendUnavailableError, SpikeportError
 from spikeport.network import DeployedNetwork
-from spikeport.network.canonical import describe
+from spikeport.network.canonical import canonical_form
 from spikeport.runs import Run
 from spikeport.sharding.cluster import WORKERS_S, require_dask
 from spikeport.sharding.task import rebuild, run_shard
@@ -74,7 +74,7 @@ def dispatch(
                 shard = shards[index]
                 if sent is None or sent[0] != shard.network:
                     key = f"spikeport-network-{token}-{shard.network}"
-                    parts = describe(networks[shard.network])
+                    parts = canonical_form(networks[shard.network])
                     sent = shard.network, _submit(client, key, rebuild, *parts)
                 asked = (sent[1], backend, shard.samples, tuple(record), version, timeout_s)
                 key = f"spikeport-shard-{token}-{index}"

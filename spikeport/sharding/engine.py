@@ -15,7 +15,7 @@ from spikeport.backends import backend as find_backend
 from spikeport.errors import InputError
 from spikeport.network import DeployedNetwork
 from spikeport.runs import (
-    Record,
+    RecordSpec,
     Run,
     Samples,
     check_samples,
@@ -31,7 +31,7 @@ from spikeport.sharding.store import load_shard, open_store, save_shard, shard_k
 SHARD = 128
 """Samples per shard; a constant, so that a second run cuts alike wherever it runs."""
 
-Progress = Callable[[int, int], None]
+SampleProgress = Callable[[int, int], None]
 
 
 def run_sharded(
@@ -42,10 +42,10 @@ def run_sharded(
     address: str | None = None,
     workers: int | None = None,
     shard: int = SHARD,
-    record: Record = (),
+    record: RecordSpec = (),
     folder: str | os.PathLike[str] | None = None,
     timeout_s: float | None = None,
-    progress: Progress | None = None,
+    progress: SampleProgress | None = None,
 ) -> Run:
     """Run a network on a backend in shards over Dask; equal to one process in every number.
 
@@ -92,10 +92,10 @@ def run_sweep(
     address: str | None = None,
     workers: int | None = None,
     shard: int = SHARD,
-    record: Record = (),
+    record: RecordSpec = (),
     folder: str | os.PathLike[str] | None = None,
     timeout_s: float | None = None,
-    progress: Progress | None = None,
+    progress: SampleProgress | None = None,
 ) -> list[Run]:
     """Several networks, each with its samples, on the same workers; see `run_sharded`."""
     for name, value in (("shard", shard), ("workers", workers)):

@@ -60,7 +60,7 @@ def save_shard(folder: Path, key: str, run: Run) -> None:
     Raises:
         OutputError: the file cannot be written.
     """
-    data, arrays = _take_apart(run)
+    data, arrays = _to_tensors(run)
     header = {"key": key, "run": data, "digest": _digest(key, data, arrays)}
     write_bytes(folder / f"{key}{SUFFIX}", pack(header, arrays, FORMAT))
 
@@ -78,7 +78,7 @@ def load_shard(folder: Path, key: str) -> Run | None:
         header, arrays = unpack(path, "is truncated or not a shard", FORMAT)
         if header["key"] != key or header["digest"] != _digest(key, header["run"], arrays):
             raise ValueError("its content is not what was written")
-        return _put_together(header["run"], arrays)
+        return _from_tensors(header["run"], arrays)
     except (InputError, ValueError, KeyError, TypeError, AttributeError) as error:
         _log.warning("%s: damaged (%s); its shard is computed again", path, error)
         return None
@@ -88,7 +88,7 @@ def _digest(key: str, data: dict[str, Any], arrays: Arrays) -> str:
     return digest({"key": key, "run": data}, arrays)
 
 
-def _take_apart(run: Run) -> tuple[dict[str, Any], Arrays]:
+def _to_tensors(run: Run) -> tuple[dict[str, Any], Arrays]:
     groups = {"scores": run.scores, "spike_counts": run.spike_counts}
     if run.trace is not None:
         for kind in _TRACED:
@@ -101,7 +101,7 @@ def _take_apart(run: Run) -> tuple[dict[str, Any], Arrays]:
     return data, named
 
 
-def _put_together(data: dict[str, Any], arrays: Arrays) -> Run:
+def _from_tensors(data: dict[str, Any], arrays: Arrays) -> Run:
     groups = {
         group: {name: arrays[f"{group}/{name}"] for name in names}
         for group, names in data["groups"].items()

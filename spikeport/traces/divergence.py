@@ -45,7 +45,7 @@ class Divergence:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Pair:
+class PairedVariable:
     """One variable of one population in both traces, on the neurons and samples that both have.
 
     Attributes:
@@ -96,7 +96,7 @@ def first_divergence(
     return found
 
 
-def paired(a: Run | Trace, b: Run | Trace, population: str, variable: str) -> Pair | None:
+def paired(a: Run | Trace, b: Run | Trace, population: str, variable: str) -> PairedVariable | None:
     """What both have traced of a variable of a population, or None."""
     one, other = _traced(a, population, variable), _traced(b, population, variable)
     if one is None or other is None:
@@ -108,11 +108,11 @@ def paired(a: Run | Trace, b: Run | Trace, population: str, variable: str) -> Pa
     first, second = first[:, :samples], second[:, :samples]
     if some is None and others is None:
         same = first.shape[2] == second.shape[2]
-        return Pair(first, second, np.arange(first.shape[2]), shape) if same else None
+        return PairedVariable(first, second, np.arange(first.shape[2]), shape) if same else None
     here = np.arange(first.shape[2]) if some is None else some
     there = np.arange(second.shape[2]) if others is None else others
     flat, i, j = np.intersect1d(here, there, assume_unique=True, return_indices=True)
-    return Pair(first[..., i], second[..., j], flat, shape) if len(flat) else None
+    return PairedVariable(first[..., i], second[..., j], flat, shape) if len(flat) else None
 
 
 def number(value: float) -> str:

@@ -1,4 +1,4 @@
-from .chip_training import to_chip as to_chip
+from .qat import prepare_qat as prepare_qat
 from .run import quantize as quantize
-from .run import record_to as record_to
+from .run import record_trace as record_trace
 from .run import trace_chunk as trace_chunk

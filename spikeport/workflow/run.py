@@ -18,7 +18,7 @@ from spikeport.export.quantize import quantize as quantize_with
 from spikeport.network import DeployedNetwork, FloatNetwork
 from spikeport.runs import (
     RECORDABLE,
-    Record,
+    RecordSpec,
     Run,
     Samples,
     check_float_samples,
@@ -34,7 +34,7 @@ from spikeport.traces import trace_writer
 from spikeport.traces.header import header_of
 
 RECORD_BYTES = 256 * 2**20
-"""Traces that `record_to` holds at once, where it can tell their size beforehand."""
+"""Traces that `record_trace` holds at once, where it can tell their size beforehand."""
 FLOAT_CHUNK = 32
 
 
@@ -71,13 +71,13 @@ def quantize(
     )
 
 
-def record_to(
+def record_trace(
     path: str | os.PathLike[str],
     network: DeployedNetwork | FloatNetwork,
     samples: Samples,
     *,
     backend: str = "native",
-    record: Record = RECORDABLE,
+    record: RecordSpec = RECORDABLE,
     chunk: int | None = None,
     timeout_s: float | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
@@ -161,7 +161,7 @@ def _further(
     progress(before + done, count)
 
 
-def trace_chunk(network: DeployedNetwork | FloatNetwork, record: Record) -> int:
+def trace_chunk(network: DeployedNetwork | FloatNetwork, record: RecordSpec) -> int:
     """Samples whose traces take about RECORD_BYTES; a fixed number for a float graph."""
     if not isinstance(network, DeployedNetwork):
         return FLOAT_CHUNK

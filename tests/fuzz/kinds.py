@@ -45,7 +45,7 @@ from spikeport.trainer import (
     load_checkpoint,
     save_checkpoint,
 )
-from spikeport.trainer.chip import ChipNetwork
+from spikeport.trainer.chip import QATNetwork
 from spikeport.trainer.data import load_npz
 from spikeport.trainer.data.events import Binning
 from spikeport.trainer.data.files import read_cifar, read_idx
@@ -164,7 +164,7 @@ def chip_checkpoint() -> Checkpoint:
         4,
     )
     config = TrainConfig(steps=4, weight_bits=8)
-    return Checkpoint(ChipNetwork(template), config, 3, "toy", "abc")
+    return Checkpoint(QATNetwork(template), config, 3, "toy", "abc")
 
 
 def read_all(path: Path) -> Any:

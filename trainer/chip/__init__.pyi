@@ -1,5 +1,5 @@
-from .checkpoint import put_together as put_together
-from .checkpoint import take_apart as take_apart
+from .checkpoint import from_tensors as from_tensors
+from .checkpoint import to_tensors as to_tensors
 from .network import AnyNetwork as AnyNetwork
-from .network import ChipNetwork as ChipNetwork
+from .network import QATNetwork as QATNetwork
 from .network import takes as takes

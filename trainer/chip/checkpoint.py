@@ -1,4 +1,4 @@
-"""A `ChipNetwork` as JSON and tensors of a checkpoint, and back."""
+"""A `QATNetwork` as JSON and tensors of a checkpoint, and back."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import torch
 from torch import Tensor
 
 from spikeport.errors import InputError
-from spikeport.network.canonical import describe
+from spikeport.network.canonical import canonical_form
 from spikeport.network.file import load_built
-from spikeport.trainer.chip.network import ChipNetwork
+from spikeport.trainer.chip.network import QATNetwork
 
 PREFIX = "chip."
 _MASTERS = ("weights", "biases")
 _KEYS = ("network", "provenance", "frozen", "mean_scores", "content_hash")
 
 
-def take_apart(network: ChipNetwork) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def to_tensors(network: QATNetwork) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """What is not in its parameters: the integers it began with, and a hash of today's."""
-    data, arrays = describe(network.template)
+    data, arrays = canonical_form(network.template)
     document = {
         "network": data,
         "provenance": dict(network.template.provenance),
@@ -31,14 +31,14 @@ def take_apart(network: ChipNetwork) -> tuple[dict[str, Any], dict[str, Tensor]]
     return document, {f"{PREFIX}{name}": torch.tensor(array) for name, array in arrays.items()}
 
 
-def put_together(
+def from_tensors(
     document: Mapping[str, Any], tensors: Mapping[str, Tensor]
-) -> tuple[ChipNetwork, set[str]]:
+) -> tuple[QATNetwork, set[str]]:
     """The network, with its masters among `tensors`, and the names of the tensors it began with.
 
     Raises:
         InputError: the integers break a rule, or do not belong to the masters.
-        KeyError, TypeError, AttributeError, ValueError: the document is not one of `take_apart`.
+        KeyError, TypeError, AttributeError, ValueError: the document is not one of `to_tensors`.
     """
     arrays = {
         name.removeprefix(PREFIX): value.numpy()
@@ -58,7 +58,7 @@ def put_together(
         raise InputError(f"chip: mean_scores is {mean_scores!r}, must be true or false")
     if not isinstance(frozen, list) or not all(isinstance(name, str) for name in frozen):
         raise InputError(f"chip: frozen is {frozen!r}, must be a list of names")
-    network = ChipNetwork(
+    network = QATNetwork(
         load_built(document["network"], arrays, document["provenance"]),
         **masters,
         frozen=frozen,

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from spikeport.errors import InputError
 from spikeport.network import fixed_point as fx
-from spikeport.network.network import Population, Synapses
+from spikeport.network.network import Population, WeightedConnection
 from spikeport.trainer.chip.kernels import round_rows
 from spikeport.trainer.neurons.steps import share_out
 
@@ -33,7 +33,7 @@ class Grid:
     unit: float
 
     @staticmethod
-    def of(connection: Synapses, source_scale: float, target: Population) -> Grid:
+    def of(connection: WeightedConnection, source_scale: float, target: Population) -> Grid:
         """The grid of a connection's bits and signs; these it keeps."""
         weight = connection.weight
         mixed = fx.is_mixed(weight)

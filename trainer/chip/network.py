@@ -1,4 +1,4 @@
-"""`ChipNetwork`: training in the chip's own arithmetic; what is trained is what is deployed.
+"""`QATNetwork`: training in the chip's own arithmetic; what is trained is what is deployed.
 
 The spiking pass runs a `DeployedNetwork` exactly: integer weights on the grid, 12-bit decays,
 integer thresholds and biases, wrapping and saturation. It needs no gradients; the rate pass takes
@@ -28,25 +28,25 @@ from spikeport.network.network import (
     Input,
     Population,
     ReadoutKind,
-    Synapses,
+    WeightedConnection,
 )
 from spikeport.runs import same_range
 from spikeport.trainer.chip import passes as chip_passes
 from spikeport.trainer.chip.grid import Grid, bias_integers
-from spikeport.trainer.network import Record, SpikingNetwork, check_input, time_major
-from spikeport.trainer.rules import Rule
+from spikeport.trainer.network import PassRecord, SpikingNetwork, check_input, time_major
+from spikeport.trainer.rules import GradientRule
 
 Reals = Mapping[str, NDArray[np.floating[Any]]]
 
 
-class ChipNetwork(nn.Module):
+class QATNetwork(nn.Module):
     """A deployed network whose weights and biases are trained, as an ordinary module.
 
     Like a `SpikingNetwork` it gives scores (B, N) of samples in float units; they are those of the
     chip in training and in evaluation alike. Names of layers are those of populations.
 
     Attributes:
-        quantization_warnings: warnings of the quantization in `to_chip`, if it made this network.
+        quantization_warnings: warnings of the quantization in `prepare_qat`, if that made it.
 
     Args:
         deployed: where to begin. Scales, thresholds, decays and the sign of matrices stay.
@@ -59,7 +59,7 @@ class ChipNetwork(nn.Module):
         InputError: lists all that this training cannot do.
     """
 
-    rule = Rule.RATE_M
+    rule = GradientRule.RATE_M
     quantization_warnings: tuple[str, ...] = ()
 
     def __init__(
@@ -82,7 +82,7 @@ class ChipNetwork(nn.Module):
         scales = {part.name: part.scale for part in deployed.inputs}
         self.grids = {
             part.name: Grid.of(part, scales.get(part.source, 1.0), deployed.by_name[part.target])
-            for part in deployed.synapses
+            for part in deployed.weighted_connections
         }
         given = weights or {}
         self.weights = nn.ParameterDict(
@@ -91,7 +91,7 @@ class ChipNetwork(nn.Module):
                     _tensor(given.get(part.name, part.weight * self.grids[part.name].unit)),
                     requires_grad=part.name not in self.frozen,
                 )
-                for part in deployed.synapses
+                for part in deployed.weighted_connections
             }
         )
         self.biases = nn.ParameterDict(
@@ -131,9 +131,11 @@ class ChipNetwork(nn.Module):
         """Whether a membrane readout is a mean over time."""
         return self.mean_scores and self.template.by_name[self.output].decay_v == 0
 
-    def incoming(self, population: str) -> tuple[Synapses, ...]:
+    def incoming(self, population: str) -> tuple[WeightedConnection, ...]:
         """Connections into a population."""
-        return tuple(part for part in self.template.synapses if part.target == population)
+        return tuple(
+            part for part in self.template.weighted_connections if part.target == population
+        )
 
     @property
     def layer_names(self) -> tuple[str, ...]:
@@ -162,7 +164,7 @@ class ChipNetwork(nn.Module):
         check_input(self.input, self.steps, x)
         return self.training_pass(x)[0] if self.training else self.inference(x)
 
-    def training_pass(self, x: Tensor) -> tuple[Tensor, Record]:
+    def training_pass(self, x: Tensor) -> tuple[Tensor, PassRecord]:
         """Scores (B, N), differentiable, and the record of the pass."""
         whole = self.integers()
         messages = self.messages(x)
@@ -213,12 +215,12 @@ class ChipNetwork(nn.Module):
             populations.append(replace(part, bias=bias, bias_exponent=exponent))
         connections = [
             replace(part, weight=whole.weights[part.name].cpu().contiguous().numpy())
-            for part in self.template.synapses
+            for part in self.template.weighted_connections
         ]
         return self.template.replace(populations=tuple(populations), connections=tuple(connections))
 
 
-AnyNetwork: TypeAlias = SpikingNetwork | ChipNetwork
+AnyNetwork: TypeAlias = SpikingNetwork | QATNetwork
 """What the training loop trains."""
 
 
@@ -262,9 +264,9 @@ def _shared(network: DeployedNetwork, part: Population, given: NDArray[Any] | No
     """The bias in real units: one per channel behind convolutions alone, else one per neuron."""
     unit = part.scale * (1 << fx.ACTIVATION_SHIFT)
     values = np.asarray(part.bias_current / unit if given is None else given, np.float64)
-    incoming: tuple[Synapses, ...] = network.incoming(part.name)  # type: ignore[assignment]
+    incoming: tuple[WeightedConnection, ...] = network.incoming(part.name)  # type: ignore[assignment]
     per_channel = values.reshape(len(values), -1)[:, :1].reshape(-1, *[1] * (values.ndim - 1))
-    kernels = bool(incoming) and all(isinstance(wire, Convolution) for wire in incoming)
+    kernels = bool(incoming) and all(isinstance(connection, Convolution) for connection in incoming)
     if kernels and np.array_equal(np.broadcast_to(per_channel, values.shape), values):
         values = per_channel
     return _tensor(values)

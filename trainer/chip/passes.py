@@ -1,4 +1,4 @@
-"""The passes of a `ChipNetwork`: spikes in exact integers, rates on the values they stand for."""
+"""The passes of a `QATNetwork`: spikes in exact integers, rates on the values they stand for."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from torch import Tensor
 
 from spikeport.errors import InputError
 from spikeport.network import fixed_point as fx
-from spikeport.network.network import Convolution, Population, Synapses
+from spikeport.network.network import Convolution, Population, WeightedConnection
 from spikeport.trainer.chip.neurons import ChipSteps, run_population
 from spikeport.trainer.chip.sums import weighted
 from spikeport.trainer.measure.deployed import weighted_sum
-from spikeport.trainer.network import Record
+from spikeport.trainer.network import PassRecord
 from spikeport.trainer.network.layers import with_value
 from spikeport.trainer.neurons import rate_rule
 
 if TYPE_CHECKING:
-    from spikeport.trainer.chip.network import ChipNetwork
+    from spikeport.trainer.chip.network import QATNetwork
 
 EXACT_FLOAT32 = 2**24
 """Below this every whole number, and so every partial sum of them, is exact in float32."""
@@ -45,17 +45,17 @@ class Integers:
     biases: Mapping[str, tuple[Tensor, int]]
 
 
-Watch = Callable[[str, ChipSteps], None]
+StepObserver = Callable[[str, ChipSteps], None]
 """Told what each population did, in the order of computation."""
 
 
 @torch.no_grad()
 def spiking_pass(
-    network: ChipNetwork,
+    network: QATNetwork,
     whole: Integers,
     messages: Tensor,
-    watch: Watch = lambda name, ran: None,
-) -> Record:
+    watch: StepObserver = lambda name, ran: None,
+) -> PassRecord:
     """Run the chip on messages (1 or T, B, *shape); everything is exact.
 
     Raises:
@@ -78,19 +78,19 @@ def spiking_pass(
                 continue
             sent[name], rates[name], gains[name] = ran.spikes, ran.rate, ran.gain
     scores = rates[network.output].flatten(1) if scores is None else scores
-    return Record(scores, rates, gains, {}, {}, {}, updates)
+    return PassRecord(scores, rates, gains, {}, {}, {}, updates)
 
 
 def rate_pass(
-    network: ChipNetwork, whole: Integers, messages: Tensor, record: Record
-) -> tuple[Tensor, Record]:
+    network: QATNetwork, whole: Integers, messages: Tensor, record: PassRecord
+) -> tuple[Tensor, PassRecord]:
     """The chip's scores (B, N), differentiable in the masters, and the record with such rates."""
     scores, rates = rate_scores(network, whole, messages, record)
     return with_value(scores, record.scores), replace(record, rates=rates)
 
 
 def rate_scores(
-    network: ChipNetwork, whole: Integers, messages: Tensor, record: Record
+    network: QATNetwork, whole: Integers, messages: Tensor, record: PassRecord
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Scores (B, N) and rates (B, *shape) of one pass on mean messages, differentiable.
 
@@ -105,10 +105,12 @@ def rate_scores(
         mantissa, exponent = whole.biases[name]
         value = mantissa * (2**exponent / (part.scale * (1 << fx.ACTIVATION_SHIFT)))
         total = with_value(network.biases[name], value)
-        for wire in network.incoming(name):
-            value = whole.weights[wire.name] * network.grids[wire.name].unit
-            weight = with_value(network.weights[wire.name], value)
-            total = total + weighted_sum(wire, weight, sent[wire.source]).view(-1, *part.shape)
+        for connection in network.incoming(name):
+            value = whole.weights[connection.name] * network.grids[connection.name].unit
+            weight = with_value(network.weights[connection.name], value)
+            total = total + weighted_sum(connection, weight, sent[connection.source]).view(
+                -1, *part.shape
+            )
         if name == network.output and network.reads_membrane:
             kept = 1 - part.decay_v / fx.DECAY_UNITY
             steps = 1 if network.counts_per_step else sum(kept**k for k in range(template.steps))
@@ -117,33 +119,35 @@ def rate_scores(
     return rates[network.output].flatten(1), rates
 
 
-def _score_unit(network: ChipNetwork, part: Population) -> float:
+def _score_unit(network: QATNetwork, part: Population) -> float:
     """Float units of the score per unit of the readout's v."""
     steps = network.steps if network.counts_per_step else 1
     return 1 / (part.scale * (1 << fx.ACTIVATION_SHIFT) * steps)
 
 
 def _current(
-    network: ChipNetwork, part: Population, whole: Integers, sent: Mapping[str, Tensor]
+    network: QATNetwork, part: Population, whole: Integers, sent: Mapping[str, Tensor]
 ) -> Tensor:
     """Summed weights that a population receives, (T or 1, B, *shape), whole numbers."""
-    wires = network.incoming(part.name)
-    bounds = [_bound(network, wire, whole.reach[wire.name]) for wire in wires]
-    for wire, bound in zip(wires, bounds, strict=True):
-        limit = WRAP_CONV if isinstance(wire, Convolution) else EXACT_FLOAT64
+    connections = network.incoming(part.name)
+    bounds = [
+        _bound(network, connection, whole.reach[connection.name]) for connection in connections
+    ]
+    for connection, bound in zip(connections, bounds, strict=True):
+        limit = WRAP_CONV if isinstance(connection, Convolution) else EXACT_FLOAT64
         if bound >= limit:
             raise InputError(
-                f"connection '{wire.name}': a weighted sum could reach {bound:.3g}, must stay "
-                f"below {limit} to be exact"
+                f"connection '{connection.name}': a weighted sum could reach {bound:.3g}, "
+                f"must stay below {limit} to be exact"
             )
     device = next(iter(sent.values())).device
     # other devices choose among algorithms that round, such as Winograd's
     single = sum(bounds) < EXACT_FLOAT32 and device.type == "cpu"
     kind = torch.float32 if single else torch.float64
     total: Tensor | None = None
-    for wire in wires:
-        grid, weight = network.grids[wire.name], whole.weights[wire.name]
-        got = weighted(wire, grid, weight, sent[wire.source], kind)
+    for connection in connections:
+        grid, weight = network.grids[connection.name], whole.weights[connection.name]
+        got = weighted(connection, grid, weight, sent[connection.source], kind)
         got = got.view(*got.shape[:2], *part.shape)
         total = got if total is None else total + got
     if total is None:  # bias alone drives it
@@ -151,9 +155,9 @@ def _current(
     return total
 
 
-def _bound(network: ChipNetwork, wire: Synapses, reach: int) -> int:
+def _bound(network: QATNetwork, connection: WeightedConnection, reach: int) -> int:
     """What no weighted sum of a connection exceeds in magnitude."""
-    source = network.template.sources[wire.source]
+    source = network.template.sources[connection.source]
     largest = max(abs(getattr(source, "low", 0)), abs(getattr(source, "high", 1)))
-    pooled = 1 if wire.pool is None else int(np.prod(wire.pool.kernel_size))
+    pooled = 1 if connection.pool is None else int(np.prod(connection.pool.kernel_size))
     return int(largest * pooled * reach)

@@ -12,7 +12,7 @@ import functools
 import torch
 from torch import Tensor
 
-from spikeport.network.network import Conv2d, Synapses
+from spikeport.network.network import Conv2d, WeightedConnection
 from spikeport.trainer.chip.grid import Grid
 from spikeport.trainer.chip.kernels import sum_windows
 from spikeport.trainer.measure.deployed import weighted_sum
@@ -23,7 +23,7 @@ MOST = 255
 
 
 def weighted(
-    wire: Synapses, grid: Grid, weight: Tensor, messages: Tensor, kind: torch.dtype
+    connection: WeightedConnection, grid: Grid, weight: Tensor, messages: Tensor, kind: torch.dtype
 ) -> Tensor:
     """W pool(s) of messages (K, B, *source) as (K, B, ...), whole numbers.
 
@@ -33,52 +33,52 @@ def weighted(
         kind: floating point in which every partial sum is exact.
     """
     rows = messages.flatten(0, 1)
-    if _in_bytes(wire, grid, rows):
-        assert isinstance(wire, Conv2d)
-        total = _convolve_bytes(wire, weight, _pooled(wire, rows))
+    if _in_bytes(connection, grid, rows):
+        assert isinstance(connection, Conv2d)
+        total = _convolve_bytes(connection, weight, _pooled(connection, rows))
     else:
-        total = weighted_sum(wire, weight.to(kind), rows.to(kind))
+        total = weighted_sum(connection, weight.to(kind), rows.to(kind))
     return total.view(*messages.shape[:2], *total.shape[1:])
 
 
-def _in_bytes(wire: Synapses, grid: Grid, rows: Tensor) -> bool:
-    if rows.dtype is not torch.uint8 or not isinstance(wire, Conv2d) or wire.groups > 1:
+def _in_bytes(connection: WeightedConnection, grid: Grid, rows: Tensor) -> bool:
+    if rows.dtype is not torch.uint8 or not isinstance(connection, Conv2d) or connection.groups > 1:
         return False
-    if not _safe(wire):
+    if not _safe(connection):
         return False
-    if wire.pool is not None:
-        area = wire.pool.kernel_size[0] * wire.pool.kernel_size[1]
+    if connection.pool is not None:
+        area = connection.pool.kernel_size[0] * connection.pool.kernel_size[1]
         inner = rows.is_contiguous(memory_format=torch.channels_last)
-        if any(wire.pool.padding) or area > MOST or not inner:
+        if any(connection.pool.padding) or area > MOST or not inner:
             return False
     return grid.step % 2 == 0 and byte_products()
 
 
-def _safe(wire: Conv2d) -> bool:
+def _safe(connection: Conv2d) -> bool:
     """Whether oneDNN (of torch 2.13) computes such a convolution rightly.
 
     It crashes where a window may lie in the padding alone, and is wrong for some of one channel.
     """
-    reach = zip(wire.padding, wire.dilation, wire.weight.shape[2:], strict=True)
-    return wire.weight.shape[1] > 1 and all(p <= d * (k - 1) for p, d, k in reach)
+    reach = zip(connection.padding, connection.dilation, connection.weight.shape[2:], strict=True)
+    return connection.weight.shape[1] > 1 and all(p <= d * (k - 1) for p, d, k in reach)
 
 
-def _pooled(wire: Conv2d, rows: Tensor) -> Tensor:
+def _pooled(connection: Conv2d, rows: Tensor) -> Tensor:
     """Sums of windows of spikes (R, C, H, W), uint8, channels innermost."""
-    if wire.pool is None:
+    if connection.pool is None:
         return rows.contiguous(memory_format=torch.channels_last)
-    channels, height, width = wire.pool.output_shape(tuple(rows.shape[1:]))
+    channels, height, width = connection.pool.output_shape(tuple(rows.shape[1:]))
     out = rows.new_empty((len(rows), height, width, channels))
     arrays = rows.permute(0, 2, 3, 1).numpy(), out.numpy()
-    (kh, kw), (sh, sw) = wire.pool.kernel_size, wire.pool.stride
+    (kh, kw), (sh, sw) = connection.pool.kernel_size, connection.pool.stride
     share_out(len(rows), 1, rows.numel(), lambda a, b: sum_windows(*arrays, kh, kw, sh, sw, a, b))
     return out.permute(0, 3, 1, 2)
 
 
-def _convolve_bytes(wire: Conv2d, weight: Tensor, rows: Tensor) -> Tensor:
+def _convolve_bytes(connection: Conv2d, weight: Tensor, rows: Tensor) -> Tensor:
     """The convolution of uint8 (R, C, H, W) with even weights, float32."""
     halves = (weight >> 1).to(torch.int8)
-    return _onednn(rows, halves, wire.stride, wire.padding, wire.dilation, 2.0)
+    return _onednn(rows, halves, connection.stride, connection.padding, connection.dilation, 2.0)
 
 
 def _onednn(

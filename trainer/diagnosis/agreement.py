@@ -13,7 +13,7 @@ from torch.nn import functional
 from spikeport.errors import InputError
 from spikeport.trainer.network import SpikingNetwork
 from spikeport.trainer.network.layers import Map
-from spikeport.trainer.rules import Rule
+from spikeport.trainer.rules import GradientRule
 
 WHOLE = "all weights"
 """Name that stands for the whole network among its layers."""
@@ -50,7 +50,11 @@ def agreement(
         InputError: x has fewer steps than asked for.
     """
     single = network.rule.single_step
-    rules = (Rule.RATE_S, Rule.BPTT_S) if single else (Rule.RATE_M, Rule.BPTT_M)
+    rules = (
+        (GradientRule.RATE_S, GradientRule.BPTT_S)
+        if single
+        else (GradientRule.RATE_M, GradientRule.BPTT_M)
+    )
     timed = x.ndim == 2 + len(network.input.shape)
     found = []
     for count in steps:
@@ -67,7 +71,7 @@ def agreement(
 
 
 def _gradients(
-    network: SpikingNetwork, x: Tensor, y: Tensor, steps: int, rule: Rule
+    network: SpikingNetwork, x: Tensor, y: Tensor, steps: int, rule: GradientRule
 ) -> dict[str, Tensor]:
     """Of the weights of convolutions and linear layers, by layer; the loss whole."""
     nodes = copy.deepcopy(network.nodes)

@@ -22,12 +22,12 @@ from torch import Tensor
 
 from spikeport.errors import InputError
 from spikeport.runs import check_labels
-from spikeport.trainer.chip import AnyNetwork, ChipNetwork
+from spikeport.trainer.chip import AnyNetwork, QATNetwork
 from spikeport.trainer.diagnosis.agreement import STEPS, Agreement, agreement
 from spikeport.trainer.diagnosis.independence import Independence, independence
 from spikeport.trainer.diagnosis.shuffle import ShuffleTest, shuffle_test
 from spikeport.trainer.network import SpikingNetwork, check_input
-from spikeport.trainer.rules import Rule
+from spikeport.trainer.rules import GradientRule
 
 PROBE = 64
 """Samples that gradients are compared on."""
@@ -61,7 +61,7 @@ class Diagnosis:
     """
 
     steps: int
-    rule: Rule
+    rule: GradientRule
     shuffle: ShuffleTest
     probed: int
     activity: tuple[Activity, ...]
@@ -93,7 +93,7 @@ def diagnose(
         InputError: samples do not fit the network, or have fewer steps than asked for; or it
             computes in chip integers, through which BPTT has no gradient.
     """
-    if isinstance(network, ChipNetwork):
+    if isinstance(network, QATNetwork):
         raise InputError("diagnose: the network is in chip arithmetic, take the float one before")
     x, y = torch.asarray(x, copy=True), torch.asarray(y, copy=True)
     check_input(network.input, network.steps, x)
@@ -120,7 +120,7 @@ def diagnose(
 def activity(network: SpikingNetwork, x: Tensor) -> tuple[Activity, ...]:
     """Firing of every LIF layer in a training pass on x (B, *shape) or (T, B, *shape)."""
     network = copy.deepcopy(network).train()
-    network.rule = Rule.RATE_S if network.rule.single_step else Rule.RATE_M
+    network.rule = GradientRule.RATE_S if network.rule.single_step else GradientRule.RATE_M
     _, record = network.spiking_pass(x)
     found = []
     for layer, rate in record.rates.items():

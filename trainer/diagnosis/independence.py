@@ -25,7 +25,7 @@ from spikeport.trainer.network.network import Node
 from spikeport.trainer.network.passes import Training, run
 from spikeport.trainer.neurons import LIF, charge_and_fire
 from spikeport.trainer.neurons.steps import reset_slope, surrogate
-from spikeport.trainer.rules import Rule
+from spikeport.trainer.rules import GradientRule
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Independence:
 def independence(network: SpikingNetwork, x: Tensor, y: Tensor) -> tuple[Independence, ...]:
     """What the two assumptions of the module docstring cost, layer by layer."""
     network = copy.deepcopy(network).train()
-    network.rule = Rule.BPTT_M
+    network.rule = GradientRule.BPTT_M
     layers = Training(network)
     seen: list[tuple[Node, Tensor, Tensor]] = []
 

@@ -24,9 +24,9 @@ from spikeport.parity import Accuracy, accuracy
 from spikeport.trainer.measure.evaluation import samples_at_once
 from spikeport.trainer.network import SpikingNetwork
 from spikeport.trainer.network.network import Node
-from spikeport.trainer.network.passes import integrate, run, still
+from spikeport.trainer.network.passes import apply_stateless, integrate, run
 from spikeport.trainer.neurons import LI, LIF, Neurons
-from spikeport.trainer.rules import Rule
+from spikeport.trainer.rules import GradientRule
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ def shuffled_scores(
         together: by layer, else by neuron.
     """
     network = copy.deepcopy(network).eval()
-    network.rule = Rule.RATE_M  # all steps of a layer at once
+    network.rule = GradientRule.RATE_M  # all steps of a layer at once
 
     def apply(node: Node, given: Tensor, steps: int) -> Tensor:
         match node.op:
@@ -84,7 +84,7 @@ def shuffled_scores(
                 return _shuffled(spikes, generator, together)
             case LI():
                 return integrate(node, given, steps, {})
-        return still(node, given)
+        return apply_stateless(node, given)
 
     return run(network, network.time_major(x), apply)
 

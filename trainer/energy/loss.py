@@ -27,15 +27,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from spikeport.energy import HardwareProfile, Wiring, wiring
+from spikeport.energy import HardwareProfile, Topology, topology_of
 from spikeport.errors import InputError
-from spikeport.trainer.chip import AnyNetwork, ChipNetwork
+from spikeport.trainer.chip import AnyNetwork, QATNetwork
 from spikeport.trainer.config import TrainConfig
 from spikeport.trainer.energy.model import EnergyModel, energy_model, message_rate
 from spikeport.trainer.measure.chip_evaluation import fan_outs
 from spikeport.trainer.measure.events import Delivery
-from spikeport.trainer.measure.topology import float_wiring, populations, routes, unbiased
-from spikeport.trainer.network import Record, SpikingNetwork, deployable
+from spikeport.trainer.measure.topology import float_topology, paths, populations, unbiased
+from spikeport.trainer.network import PassRecord, SpikingNetwork, deployable
 from spikeport.trainer.ranks import sum_over_ranks
 
 AIM = 0.97
@@ -59,7 +59,7 @@ class EnergyLoss:
     penalty: float
     budget_uj: float | None
 
-    def __call__(self, network: AnyNetwork, x: Tensor, record: Record, part: float) -> Tensor:
+    def __call__(self, network: AnyNetwork, x: Tensor, record: PassRecord, part: float) -> Tensor:
         """A term with the gradient of the above, in µJ times a slope; its value has no meaning.
 
         Args:
@@ -68,12 +68,12 @@ class EnergyLoss:
             part: share of the batch that they are; gradients are summed over processes.
         """
         model = self.model()
-        heard = {network.input.name: _heard(network, x)}
-        energy = part * model(heard | dict(record.rates) | dict(record.maxima), record.updates)
+        received = {network.input.name: _received(network, x)}
+        energy = part * model(received | dict(record.rates) | dict(record.maxima), record.updates)
         slope = self.penalty / model.ceiling_uj
         if self.budget_uj is not None:
             aim = AIM * self.budget_uj
-            silent = part * model.silent_uj(heard, record.updates)
+            silent = part * model.silent_uj(received, record.updates)
             spent, fixed = sum_over_ranks(torch.stack([energy.detach(), silent])).tolist()
             room = max(aim - fixed, LEAST * aim)
             excess = math.log(max((spent - fixed) / room, 1.0))
@@ -105,8 +105,8 @@ def energy_loss(
     if config.energy_budget_uj is not None:
         x = torch.tensor(samples)
         made = model()
-        heard = {network.input.name: _heard(network, x)}
-        floor = float(made.silent_uj(heard, dict.fromkeys(_unbiased(network), 0)))
+        received = {network.input.name: _received(network, x)}
+        floor = float(made.silent_uj(received, dict.fromkeys(_unbiased(network), 0)))
         if config.energy_budget_uj <= floor:
             raise InputError(
                 f"training: energy_budget_uj is {config.energy_budget_uj:g}, but without one spike "
@@ -116,15 +116,15 @@ def energy_loss(
     return EnergyLoss(model, config.energy_penalty, config.energy_budget_uj)
 
 
-def _heard(network: AnyNetwork, x: Tensor) -> Tensor:
+def _received(network: AnyNetwork, x: Tensor) -> Tensor:
     """Messages per step of the input, as the network rounds it."""
-    sent = network.messages(x) if isinstance(network, ChipNetwork) else x
+    sent = network.messages(x) if isinstance(network, QATNetwork) else x
     return message_rate(sent, network.input.shape)
 
 
 def _unbiased(network: AnyNetwork) -> tuple[str, ...]:
     """Neurons that can rest without messages."""
-    if not isinstance(network, ChipNetwork):
+    if not isinstance(network, QATNetwork):
         return unbiased(deployable(network))
     biases = network.integers().biases
     return tuple(name for name, (mantissa, _) in biases.items() if not bool(mantissa.any()))
@@ -138,12 +138,15 @@ def model_of(network: AnyNetwork, profile: HardwareProfile) -> Callable[[], Ener
     Raises:
         InputError: lists every layer that neurons and weighted connections cannot express.
     """
-    wired, make = (
+    wired_topology, make = (
         _chip_maker(network, profile)
-        if isinstance(network, ChipNetwork)
+        if isinstance(network, QATNetwork)
         else _float_maker(network, profile)
     )
-    if any(profile.charged(link.kind, "nominal", True, False) for link in wired.links.values()):
+    if any(
+        profile.charged(link.kind, "nominal", True, False)
+        for link in wired_topology.connections.values()
+    ):
         return make
     made = make()
     return lambda: made
@@ -151,9 +154,9 @@ def model_of(network: AnyNetwork, profile: HardwareProfile) -> Callable[[], Ener
 
 def _float_maker(
     network: SpikingNetwork, profile: HardwareProfile
-) -> tuple[Wiring, Callable[[], EnergyModel]]:
+) -> tuple[Topology, Callable[[], EnergyModel]]:
     chip = deployable(network)
-    wired, ways = float_wiring(chip), routes(chip)
+    wired_topology, ways = float_topology(chip), paths(chip)
     input = {chip.input.name: chip.input.shape}
 
     def make() -> EnergyModel:
@@ -161,22 +164,26 @@ def _float_maker(
             Delivery(way.source, way.connection.name, way.reached(chip.shapes[way.source]))
             for way in ways
         ]
-        return energy_model(wired, deliveries, input, populations(chip), chip.steps, profile)
+        return energy_model(
+            wired_topology, deliveries, input, populations(chip), chip.steps, profile
+        )
 
-    return wired, make
+    return wired_topology, make
 
 
 def _chip_maker(
-    network: ChipNetwork, profile: HardwareProfile
-) -> tuple[Wiring, Callable[[], EnergyModel]]:
+    network: QATNetwork, profile: HardwareProfile
+) -> tuple[Topology, Callable[[], EnergyModel]]:
     template = network.template
-    wired = wiring(template)
+    wired_topology = topology_of(template)
     input = {network.input.name: network.input.shape}
     shapes = {part.name: part.shape for part in template.populations}
 
     def make() -> EnergyModel:
         reached = fan_outs(network)
-        deliveries = [Delivery(c.source, c.name, reached[c.name]) for c in template.synapses]
-        return energy_model(wired, deliveries, input, shapes, template.steps, profile)
+        deliveries = [
+            Delivery(c.source, c.name, reached[c.name]) for c in template.weighted_connections
+        ]
+        return energy_model(wired_topology, deliveries, input, shapes, template.steps, profile)
 
-    return wired, make
+    return wired_topology, make

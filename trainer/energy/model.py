@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from spikeport.energy import HardwareProfile, Wiring
+from spikeport.energy import HardwareProfile, Topology
 from spikeport.errors import InputError
 from spikeport.network.network import Shape
 from spikeport.trainer.measure.events import Delivery
@@ -103,7 +103,7 @@ class EnergyModel:
 
 
 def energy_model(
-    wired: Wiring,
+    wired_topology: Topology,
     deliveries: Iterable[Delivery],
     inputs: Mapping[str, Shape],
     populations: Mapping[str, Shape],
@@ -125,12 +125,12 @@ def energy_model(
         packet += price.get("hop", 0.0) * profile.hops_per_packet.nominal.value
     costs = {name: torch.tensor(price.get("fire", 0.0)).double() for name in populations}
     costs |= {name: torch.zeros(shape, dtype=torch.float64) for name, shape in inputs.items()}
-    bare = set(wired.links)
+    bare = set(wired_topology.connections)
     for delivery in deliveries:
         name, source = delivery.connection, delivery.source
-        if name not in wired.links or source not in costs:
+        if name not in wired_topology.connections or source not in costs:
             raise InputError(f"energy: '{source}' to '{name}' is not in the network")
-        reached, link = delivery.reached, wired.links[name]
+        reached, link = delivery.reached, wired_topology.connections[name]
         synapses = profile.charged(link.kind, "nominal", reached.nonzero, reached.stored)
         each = price.get(f"synapse_{link.kind}", 0.0)
         costs[source] = costs[source].to(synapses.device) + (each * synapses.double() + packet)

@@ -1,9 +1,9 @@
 from .checkpoint import Checkpoint as Checkpoint
+from .checkpoint import EpochProgress as EpochProgress
 from .checkpoint import EpochRecord as EpochRecord
-from .checkpoint import Progress as Progress
 from .checkpoint import load_checkpoint as load_checkpoint
 from .checkpoint import save_checkpoint as save_checkpoint
 from .start import Start as Start
+from .training import TrainingCallbacks as TrainingCallbacks
 from .training import TrainingResult as TrainingResult
-from .training import Watch as Watch
 from .training import train as train

@@ -28,7 +28,7 @@ from spikeport.network.part_rules import MAX_SIZE, integer
 from spikeport.storage import check_count, check_elements, write_bytes
 from spikeport.storage.limits import MAX_PARTS
 from spikeport.storage.tensors import DIGEST, check_digest, pack, unpack, with_digest
-from spikeport.trainer.chip import AnyNetwork, ChipNetwork, put_together, take_apart
+from spikeport.trainer.chip import AnyNetwork, QATNetwork, from_tensors, to_tensors
 from spikeport.trainer.config import TrainConfig, build_network
 from spikeport.trainer.loop.optimizer import KEPT
 from spikeport.trainer.network import SpikingNetwork
@@ -64,7 +64,7 @@ class EpochRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class EpochProgress:
     """An epoch so far: sums over the samples that have passed.
 
     Attributes:
@@ -115,7 +115,7 @@ class Checkpoint:
     fingerprint: str
     history: tuple[EpochRecord, ...] = ()
     optimizer: Mapping[str, Tensor] = field(default_factory=dict)
-    progress: Progress = Progress()
+    progress: EpochProgress = EpochProgress()
     teacher: str | None = None
 
 
@@ -150,8 +150,8 @@ def save_checkpoint(path: str | PathLike[str], checkpoint: Checkpoint) -> None:
     }
     tensors = {f"network.{name}": value for name, value in checkpoint.model.state_dict().items()}
     tensors |= checkpoint.optimizer
-    if isinstance(checkpoint.model, ChipNetwork):
-        document["chip"], integers = take_apart(checkpoint.model)
+    if isinstance(checkpoint.model, QATNetwork):
+        document["chip"], integers = to_tensors(checkpoint.model)
         tensors |= integers
     arrays = {name: value.detach().cpu().contiguous().numpy() for name, value in tensors.items()}
     write_bytes(path, pack(with_digest(document, arrays), arrays))
@@ -208,7 +208,7 @@ class _Description:
     data: str
     fingerprint: str
     history: tuple[EpochRecord, ...]
-    progress: Progress = Progress()
+    progress: EpochProgress = EpochProgress()
     teacher: str | None = None
     chip: dict[str, Any] | None = None
 
@@ -251,7 +251,7 @@ def _network(known: _Description, tensors: Mapping[str, Tensor]) -> tuple[AnyNet
     if known.chip is None:
         with torch.device("meta"):
             return build_network(known.config, input, known.classes), set()
-    network, used = put_together(known.chip, tensors)
+    network, used = from_tensors(known.chip, tensors)
     if network.input != input:
         raise InputError("its input is not that of its integers")
     return network, used

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from spikeport.errors import InputError
-from spikeport.trainer.chip import AnyNetwork, ChipNetwork, takes
+from spikeport.trainer.chip import AnyNetwork, QATNetwork, takes
 from spikeport.trainer.config import TrainConfig
 from spikeport.trainer.data import Dataset
 from spikeport.trainer.loop.start import Start, network_of
@@ -94,7 +94,7 @@ def check_learns(config: TrainConfig, network: AnyNetwork, teacher: Teacher | No
 
 def digest(network: AnyNetwork) -> str:
     """Of all that decides a network's answers."""
-    if isinstance(network, ChipNetwork):
+    if isinstance(network, QATNetwork):
         return network.deployed().content_hash
     found = hashlib.sha256(f"{network.input} {network.steps} {network.nodes}".encode())
     for name, value in network.state_dict().items():

@@ -7,10 +7,10 @@ from torch import Tensor
 
 from spikeport.errors import InputError
 from spikeport.trainer.chip import AnyNetwork
-from spikeport.trainer.network import Record
+from spikeport.trainer.network import PassRecord
 
 
-def check_finite(network: AnyNetwork, loss: Tensor, record: Record, epoch: int) -> None:
+def check_finite(network: AnyNetwork, loss: Tensor, record: PassRecord, epoch: int) -> None:
     """Stop before the weights take a step that is not finite; `epoch` counts from 0.
 
     A NaN charge never spikes, so it can hide behind a finite loss; its gradient cannot.
@@ -29,7 +29,7 @@ def check_finite(network: AnyNetwork, loss: Tensor, record: Record, epoch: int) 
     )
 
 
-def _origin(network: AnyNetwork, loss: Tensor, record: Record) -> tuple[str, str]:
+def _origin(network: AnyNetwork, loss: Tensor, record: PassRecord) -> tuple[str, str]:
     for name in network.layer_names:
         if not record.finite(name):
             return "activation", name

@@ -12,7 +12,7 @@ from spikeport.errors import InputError
 from spikeport.network.network import Input
 from spikeport.runs import check_classes, float_range, same_range
 from spikeport.storage import check_output
-from spikeport.trainer.chip import AnyNetwork, ChipNetwork, takes
+from spikeport.trainer.chip import AnyNetwork, QATNetwork, takes
 from spikeport.trainer.config import TrainConfig, build_network
 from spikeport.trainer.data import Dataset
 from spikeport.trainer.loop.checkpoint import load_checkpoint, written_paths
@@ -35,13 +35,13 @@ def first_network(config: TrainConfig, data: Dataset, start: Start | None) -> An
     given = None if start is None else network_of(start)
     if given is not None:
         check_classes(f"{subject}: data set '{data.name}'", data.classes, given.classes)
-    if isinstance(given, ChipNetwork):
+    if isinstance(given, QATNetwork):
         _check_chip(subject, given, config, data)
         return copy.deepcopy(given)
     if config.weight_bits is not None:
         raise InputError(
             f"training: weight_bits is {config.weight_bits}; training in chip arithmetic starts "
-            "from a ChipNetwork (`to_chip` of a trained network)"
+            "from a ChipNetwork (`prepare_qat` of a trained network)"
         )
     network = build_network(config, data.input, data.classes)
     if given is not None:
@@ -68,9 +68,11 @@ def network_of(start: Start) -> AnyNetwork:
     return start if isinstance(start, AnyNetwork) else load_checkpoint(start).model
 
 
-def _check_chip(subject: str, given: ChipNetwork, config: TrainConfig, data: Dataset) -> None:
-    wires = given.template.synapses
-    bits = {wire.weight_bits for wire in wires if wire.name not in given.frozen}
+def _check_chip(subject: str, given: QATNetwork, config: TrainConfig, data: Dataset) -> None:
+    connections = given.template.weighted_connections
+    bits = {
+        connection.weight_bits for connection in connections if connection.name not in given.frozen
+    }
     if {config.weight_bits} != bits:
         raise InputError(
             f"{subject}: has weights of {', '.join(map(str, sorted(bits)))} bits in chip "
@@ -97,10 +99,10 @@ def _take_over(subject: str, network: SpikingNetwork, given: SpikingNetwork) -> 
     wanted, state = network.state_dict(), given.state_dict()
     for name in wanted | state:
         if name not in state or name not in wanted:
-            lacks = "has no" if name not in state else "has a"
+            verdict = "has no" if name not in state else "has a"
             rule = "which" if name not in state else "which no layer of"
             raise InputError(
-                f"{subject}: {lacks} tensor '{name}', {rule} the network to train needs"
+                f"{subject}: {verdict} tensor '{name}', {rule} the network to train needs"
             )
         shapes = tuple(state[name].shape), tuple(wanted[name].shape)
         if shapes[0] != shapes[1]:

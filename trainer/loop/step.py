@@ -11,9 +11,9 @@ from torch.nn import functional
 from spikeport.trainer.chip import AnyNetwork
 from spikeport.trainer.energy import EnergyLoss
 from spikeport.trainer.loop.distillation import Teacher
-from spikeport.trainer.network import Record
+from spikeport.trainer.network import PassRecord
 
-Forward = Callable[[Tensor], tuple[Tensor, Record]]
+Forward = Callable[[Tensor], tuple[Tensor, PassRecord]]
 """Differentiable scores (B, N) and the spike pass's record of samples."""
 
 
@@ -25,7 +25,7 @@ def step(
     forward: Forward | None = None,
     energy: EnergyLoss | None = None,
     teacher: Teacher | None = None,
-) -> tuple[Tensor, Tensor, Record]:
+) -> tuple[Tensor, Tensor, PassRecord]:
     """One forward and backward pass; returns loss, scores (B, N) and the spike pass's record.
 
     The gradient is scaled as the network's rule has it (1/T), the loss returned is not; it is the

@@ -30,8 +30,8 @@ from spikeport.trainer.device import choose_device, compiled, place, torch_threa
 from spikeport.trainer.energy import EnergyLoss, energy_loss
 from spikeport.trainer.loop.checkpoint import (
     Checkpoint,
+    EpochProgress,
     EpochRecord,
-    Progress,
     best_path,
     load_checkpoint,
     save_checkpoint,
@@ -69,7 +69,7 @@ class TrainingResult:
 
 
 @dataclass(frozen=True, slots=True)
-class Watch:
+class TrainingCallbacks:
     """Whom to tell of a run while it goes on.
 
     Attributes:
@@ -79,13 +79,13 @@ class Watch:
     """
 
     epoch: Callable[[EpochRecord], None] = lambda record: None
-    batch: Callable[[int, Progress, int], None] = lambda epoch, progress, count: None
+    batch: Callable[[int, EpochProgress, int], None] = lambda epoch, progress, count: None
 
 
 def train(
     config: TrainConfig,
     data: Dataset,
-    progress: Callable[[EpochRecord], None] | Watch | None = None,
+    progress: Callable[[EpochRecord], None] | TrainingCallbacks | None = None,
     *,
     checkpoint: str | PathLike[str] | None = None,
     resume: bool = False,
@@ -97,7 +97,7 @@ def train(
     """Train on the training samples only, for a fixed number of epochs.
 
     Args:
-        progress: called after every epoch, or a `Watch`.
+        progress: called after every epoch, or a `TrainingCallbacks`.
         checkpoint: file written before the first epoch and after every one. The best epoch by
             validation is kept beside it (`best_path`).
         resume: go on from `checkpoint`; the weights at the end are those of a run that was never
@@ -106,7 +106,7 @@ def train(
         workers: threads that fetch batches ahead; by default as many as pay.
         start: a network, or a checkpoint's path, whose weights and running statistics training
             starts from instead of random ones; a run that is resumed is past its start. With
-            `weight_bits` it must be a `ChipNetwork`.
+            `weight_bits` it must be a `QATNetwork`.
         teacher: a trained network, or a checkpoint's path, to learn from with `distillation`; in a
             run that is resumed too.
 
@@ -119,7 +119,11 @@ def train(
             nothing; no chip can run a network that shall keep an energy budget, or none within it.
         OutputError: the checkpoint cannot be written.
     """
-    watch = progress if isinstance(progress, Watch) else Watch(progress or Watch().epoch)
+    watch = (
+        progress
+        if isinstance(progress, TrainingCallbacks)
+        else TrainingCallbacks(progress or TrainingCallbacks().epoch)
+    )
     with torch_threads(config.threads), process_group(config.device):
         run = _begin(config, data, checkpoint, resume, workers, start, teacher)
         while len(run.state.history) < config.epochs:
@@ -214,7 +218,7 @@ def _begin(
     return run
 
 
-def _epoch(run: _Run, watch: Watch, minutes: float | None) -> _Run:
+def _epoch(run: _Run, watch: TrainingCallbacks, minutes: float | None) -> _Run:
     """Train to the end of the epoch that `run` stands in."""
     config, network, done = run.state.config, run.state.model, run.state.progress
     epoch = len(run.state.history)
@@ -226,7 +230,7 @@ def _epoch(run: _Run, watch: Watch, minutes: float | None) -> _Run:
     for x, y, whole in run.feed.epoch(epoch, done.batches, run.workers):
         run.optimizer.zero_grad()
         loss, hits, rate = _update(run, x, y, whole, epoch)
-        done = Progress(
+        done = EpochProgress(
             batches=done.batches + 1,
             samples=done.samples + whole,
             loss_sum=done.loss_sum + loss * whole,
@@ -242,7 +246,7 @@ def _epoch(run: _Run, watch: Watch, minutes: float | None) -> _Run:
         epoch + 1, done.loss, done.accuracy, done.firing_rate, lr, done.seconds,
         _validate(run), energy_uj(network, run.data.train_x[:PROBE], run.profile),
     )  # fmt: skip
-    run = _with(run, history=(*run.state.history, record), progress=Progress())
+    run = _with(run, history=(*run.state.history, record), progress=EpochProgress())
     run = _keep_best(run)
     run.save()
     watch.epoch(record)
@@ -284,7 +288,9 @@ def _keep_best(run: _Run) -> _Run:
     return dataclasses.replace(run, best=copy.deepcopy(run.state.model))
 
 
-def _with(run: _Run, *, progress: Progress, history: tuple[EpochRecord, ...] | None = None) -> _Run:
+def _with(
+    run: _Run, *, progress: EpochProgress, history: tuple[EpochRecord, ...] | None = None
+) -> _Run:
     """`run` with its state brought up to date."""
     state = dataclasses.replace(
         run.state,

@@ -9,9 +9,9 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from spikeport.network.network import Synapses
+from spikeport.network.network import WeightedConnection
 from spikeport.runs import (
-    Record,
+    RecordSpec,
     Run,
     Samples,
     Trace,
@@ -21,7 +21,7 @@ from spikeport.runs import (
     select,
 )
 from spikeport.simulators.results import assembled_run
-from spikeport.trainer.chip import ChipNetwork
+from spikeport.trainer.chip import QATNetwork
 from spikeport.trainer.chip.neurons import ChipSteps
 from spikeport.trainer.chip.passes import spiking_pass
 from spikeport.trainer.measure.deployed import weighted_sum
@@ -30,16 +30,17 @@ from spikeport.trainer.measure.events import FanOut, Tally, fan_out
 BATCH = 256
 
 
-def fan_outs(network: ChipNetwork) -> dict[str, FanOut]:
+def fan_outs(network: QATNetwork) -> dict[str, FanOut]:
     """Synapses that each source neuron reaches, by connection, of the integers of this moment."""
     weights = network.integers().weights
     return {
-        wire.name: _fan_out(network, wire, weights[wire.name]) for wire in network.template.synapses
+        connection.name: _fan_out(network, connection, weights[connection.name])
+        for connection in network.template.weighted_connections
     }
 
 
 @torch.no_grad()
-def evaluate_chip(network: ChipNetwork, samples: Samples, record: Record = ()) -> Run:
+def evaluate_chip(network: QATNetwork, samples: Samples, record: RecordSpec = ()) -> Run:
     """Run the chip as the spiking pass of training does, and count its events.
 
     Everything equals what a simulator makes of `network.deployed()`, integer for integer.
@@ -60,9 +61,9 @@ def evaluate_chip(network: ChipNetwork, samples: Samples, record: Record = ()) -
     last, kept = [], defaultdict(list)
 
     def deliver(source: str, values: Tensor, repeats: int = 1) -> None:
-        for wire in deployed.synapses:
-            if wire.source == source:
-                tally.deliver(wire.name, values, reached[wire.name], repeats)
+        for connection in deployed.weighted_connections:
+            if connection.source == source:
+                tally.deliver(connection.name, values, reached[connection.name], repeats)
 
     def watch(name: str, ran: ChipSteps) -> None:
         tally.updates[name] += ran.updates
@@ -91,21 +92,24 @@ def evaluate_chip(network: ChipNetwork, samples: Samples, record: Record = ()) -
             network.steps,
             {part.name: part.size for part in deployed.populations},
             [network.input.name],
-            [wire.name for wire in deployed.synapses],
+            [connection.name for connection in deployed.weighted_connections],
         ),
         trace=Trace({k: torch.cat(v, 1).numpy() for k, v in kept.items()}) if record else None,
         wall_s=time.perf_counter() - started,
     )
 
 
-def _fan_out(network: ChipNetwork, wire: Synapses, weight: Tensor) -> FanOut:
+def _fan_out(network: QATNetwork, connection: WeightedConnection, weight: Tensor) -> FanOut:
     """Only sums over all outputs matter, so the outputs of each group become one."""
-    source = network.template.sources[wire.source].shape
-    groups = getattr(wire, "groups", 1)
+    source = network.template.sources[connection.source].shape
+    groups = getattr(connection, "groups", 1)
     masks = weight != 0, torch.ones_like(weight, dtype=torch.bool)
     summed = (
         mask.reshape(groups, -1, *mask.shape[1:]).sum(1, dtype=torch.float64) for mask in masks
     )
     return FanOut(
-        *(fan_out(partial(weighted_sum, wire, each), source, weight.device) for each in summed)
+        *(
+            fan_out(partial(weighted_sum, connection, each), source, weight.device)
+            for each in summed
+        )
     )

@@ -31,11 +31,11 @@ from spikeport.network.network import (
     ReadoutKind,
     Reset,
     Shape,
-    Synapses,
+    WeightedConnection,
     threshold_state,
 )
 from spikeport.runs import (
-    Record,
+    RecordSpec,
     Run,
     Samples,
     at_step,
@@ -52,7 +52,7 @@ EXACT = 2**53
 
 
 @torch.no_grad()
-def evaluate_deployed(network: DeployedNetwork, samples: Samples, record: Record = ()) -> Run:
+def evaluate_deployed(network: DeployedNetwork, samples: Samples, record: RecordSpec = ()) -> Run:
     """Run a deployed network on integer samples; equals the simulators bit for bit.
 
     Args:
@@ -68,7 +68,7 @@ def evaluate_deployed(network: DeployedNetwork, samples: Samples, record: Record
     count = sample_count(network.inputs, arrays)
     trace = empty_trace(network, count, record)
     started = time.perf_counter()
-    links = {c.name: _link(network, c) for c in network.synapses}
+    links = {c.name: _link(network, c) for c in network.weighted_connections}
     tally = Tally()
     fired = {p.name: torch.zeros((count, *p.shape), dtype=torch.int64) for p in network.populations}
     charge = {name: torch.zeros_like(zero) for name, zero in fired.items()}
@@ -99,7 +99,7 @@ def evaluate_deployed(network: DeployedNetwork, samples: Samples, record: Record
             network.steps,
             {part.name: part.size for part in network.populations},
             [part.name for part in network.inputs],
-            [part.name for part in network.synapses],
+            [part.name for part in network.weighted_connections],
         ),
         trace=trace if record else None,
         wall_s=time.perf_counter() - started,
@@ -110,7 +110,7 @@ def evaluate_deployed(network: DeployedNetwork, samples: Samples, record: Record
 class _Link:
     """A connection's weights as float64 and the fan-out of its source."""
 
-    connection: Synapses
+    connection: WeightedConnection
     weight: Tensor
     reached: FanOut
 
@@ -125,7 +125,7 @@ class _State:
     rest: Tensor
 
 
-def _link(network: DeployedNetwork, connection: Synapses) -> _Link:
+def _link(network: DeployedNetwork, connection: WeightedConnection) -> _Link:
     weight = torch.tensor(connection.weight, dtype=torch.float64)
     source = network.sources[connection.source]
     largest = max(abs(getattr(source, "low", 0)), abs(getattr(source, "high", 1)))
@@ -143,7 +143,7 @@ def _link(network: DeployedNetwork, connection: Synapses) -> _Link:
     return _Link(connection, weight, reached)
 
 
-def weighted_sum(connection: Synapses, weight: Tensor, messages: Tensor) -> Tensor:
+def weighted_sum(connection: WeightedConnection, weight: Tensor, messages: Tensor) -> Tensor:
     """W pool(s) of messages (B, *source), before any wrapping."""
     if (pool := connection.pool) is not None:
         if any(pool.padding):

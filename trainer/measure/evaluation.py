@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from spikeport.runs import (
-    Record,
+    RecordSpec,
     Run,
     Samples,
     Trace,
@@ -22,16 +22,16 @@ from spikeport.runs import (
     select,
 )
 from spikeport.simulators.results import spikeport_version
-from spikeport.trainer.chip import AnyNetwork, ChipNetwork
+from spikeport.trainer.chip import AnyNetwork, QATNetwork
 from spikeport.trainer.measure.chip_evaluation import evaluate_chip
 from spikeport.trainer.measure.events import FanOut, Tally
-from spikeport.trainer.measure.topology import Route, routes
+from spikeport.trainer.measure.topology import Path, paths
 from spikeport.trainer.network import SpikingNetwork, deployable
 from spikeport.trainer.network.layers import Map
 from spikeport.trainer.network.network import Node
-from spikeport.trainer.network.passes import integrate, run, still
+from spikeport.trainer.network.passes import apply_stateless, integrate, run
 from spikeport.trainer.neurons import LI, LIF, charge_and_fire
-from spikeport.trainer.rules import Rule
+from spikeport.trainer.rules import GradientRule
 
 RECORDABLE = ("spikes", "v_charged")
 BATCH = 256
@@ -40,12 +40,12 @@ LARGEST = 1 << 24
 
 
 @torch.no_grad()
-def evaluate(network: AnyNetwork, samples: Samples, record: Record = ()) -> Run:
+def evaluate(network: AnyNetwork, samples: Samples, record: RecordSpec = ()) -> Run:
     """Run inference of the `deployable` network and count its events.
 
     Scores are the network's, (B, N). Populations are the LIF layers, connections the convolutions
     and linear layers, under their own names. An update is a neuron-step in which v or the current
-    (bias and batch norm included) was not zero. A `ChipNetwork` is run by `evaluate_chip`.
+    (bias and batch norm included) was not zero. A `QATNetwork` is run by `evaluate_chip`.
 
     Args:
         samples: float units, (B, *shape) presented at every step, or (T, B, *shape).
@@ -55,17 +55,17 @@ def evaluate(network: AnyNetwork, samples: Samples, record: Record = ()) -> Run:
         InputError: samples do not fit the declared input of the network, a name in `record` is
             unknown, or the network holds what neurons and weighted connections cannot express.
     """
-    if isinstance(network, ChipNetwork):
+    if isinstance(network, QATNetwork):
         return evaluate_chip(network, samples, record)
     record = check_names(record, RECORDABLE)
     network = deployable(network)
-    network.rule = Rule.RATE_M
+    network.rule = GradientRule.RATE_M
     inputs = (network.input,)
     arrays = check_float_samples(inputs, network.steps, samples)
     count = sample_count(inputs, arrays)
     dtype = next(network.parameters()).dtype
     started = time.perf_counter()
-    meter = _Meter(network.steps, routes(network), record)
+    meter = _Meter(network.steps, paths(network), record)
     scores = []
     batch = samples_at_once(network)
     for first in range(0, count, batch):
@@ -104,10 +104,10 @@ class _Meter:
     """Runs the layers of a network and measures what passes through them."""
 
     steps: int
-    routes: Sequence[Route]
+    paths: Sequence[Path]
     record: Collection[str]
     tally: Tally = field(default_factory=Tally)
-    reached: dict[Route, FanOut] = field(default_factory=dict)
+    reached: dict[Path, FanOut] = field(default_factory=dict)
     fired: dict[str, Tensor] = field(default_factory=dict)
     kept: dict[str, dict[str, list[Tensor]]] = field(
         default_factory=lambda: {kind: defaultdict(list) for kind in RECORDABLE}
@@ -124,7 +124,7 @@ class _Meter:
         if isinstance(node.op, LI):
             return integrate(node, x, steps, {})
         if not isinstance(node.op, LIF):
-            return still(node, x)
+            return apply_stateless(node, x)
         passed = charge_and_fire(node.op, x, self.steps)
         before, charged, spikes = map(torch.stack, zip(*passed, strict=True))
         name = node.name
@@ -149,7 +149,7 @@ class _Meter:
         )
 
     def _send(self, source: str, values: Tensor, repeats: int = 1) -> None:
-        for route in (found for found in self.routes if found.source == source):
-            if route not in self.reached:
-                self.reached[route] = route.reached(values.shape[2:])
-            self.tally.deliver(route.connection.name, values, self.reached[route], repeats)
+        for path in (found for found in self.paths if found.source == source):
+            if path not in self.reached:
+                self.reached[path] = path.reached(values.shape[2:])
+            self.tally.deliver(path.connection.name, values, self.reached[path], repeats)

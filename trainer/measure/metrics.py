@@ -14,12 +14,12 @@ from spikeport.energy import EnergyReport, HardwareProfile, estimate_energy
 from spikeport.errors import InputError
 from spikeport.runs import EventCounts, check_float_samples, check_labels, encode_samples
 from spikeport.simulators import run_native
-from spikeport.trainer.chip import AnyNetwork, ChipNetwork
+from spikeport.trainer.chip import AnyNetwork, QATNetwork
 from spikeport.trainer.data import Augment
 from spikeport.trainer.data.batches import default_workers, slices
 from spikeport.trainer.data.dataset import Indices, SampleArray
 from spikeport.trainer.measure.evaluation import evaluate
-from spikeport.trainer.measure.topology import float_wiring
+from spikeport.trainer.measure.topology import float_topology
 from spikeport.trainer.network import SpikingNetwork, deployable
 from spikeport.trainer.ranks import share, sum_over_ranks
 
@@ -78,7 +78,7 @@ def count_and_price(
         InputError: no chip can run the network.
     """
     network = copy.deepcopy(network).cpu() if _on_accelerator(network) else network
-    if isinstance(network, ChipNetwork):
+    if isinstance(network, QATNetwork):
         deployed = network.deployed()
         counts = run_native(
             deployed, encode_samples(deployed.inputs, deployed.steps, samples, static=True)
@@ -90,7 +90,7 @@ def count_and_price(
     counts = evaluate(network, known).counts
     assert counts is not None  # evaluate always counts
     counts = _with_readout(network, counts)
-    return counts, estimate_energy(float_wiring(network), counts, profile)
+    return counts, estimate_energy(float_topology(network), counts, profile)
 
 
 def spread(x: SampleArray, count: int) -> NDArray[np.float32]:

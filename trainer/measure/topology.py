@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from spikeport.energy import Link, SynapseKind, Wiring
+from spikeport.energy import ConnectionInfo, SynapseKind, Topology
 from spikeport.network.network import Coding, Shape
 from spikeport.trainer.measure.events import FanOut, fan_out
 from spikeport.trainer.network import Node, SpikingNetwork
@@ -18,7 +18,7 @@ from spikeport.trainer.neurons import LIF
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Route:
+class Path:
     """From neurons or an input through pools to a convolution or linear layer."""
 
     source: str
@@ -53,17 +53,17 @@ class Route:
         return FanOut(*(fan_out(synapses, source, weight.device) for synapses in maps))
 
 
-def routes(network: SpikingNetwork) -> tuple[Route, ...]:
+def paths(network: SpikingNetwork) -> tuple[Path, ...]:
     """Every way from neurons or the input of a deployable network to a connection."""
     nodes = {node.name: node for node in network.nodes}
-    found: list[Route] = []
+    found: list[Path] = []
 
     def trace(connection: Node, name: str, pools: tuple[nn.AvgPool2d, ...]) -> None:
         if name in nodes and isinstance(pool := nodes[name].op, nn.AvgPool2d):
             for source in nodes[name].inputs:
                 trace(connection, source, (pool, *pools))
         else:
-            found.append(Route(name, connection, pools))
+            found.append(Path(name, connection, pools))
 
     for node in network.nodes:
         if isinstance(node.op, Map):
@@ -72,15 +72,15 @@ def routes(network: SpikingNetwork) -> tuple[Route, ...]:
     return tuple(found)
 
 
-def float_wiring(network: SpikingNetwork) -> Wiring:
+def float_topology(network: SpikingNetwork) -> Topology:
     """Connections between the neurons of a deployable network, under the layers' names."""
-    sources = {route.connection.name: route.source for route in routes(network)}
+    sources = {route.connection.name: route.source for route in paths(network)}
     targets: dict[str, str] = {}
     for node in reversed(network.nodes):
         ends = node.name if isinstance(node.op, LIF) else targets.get(node.name, network.output)
         targets |= dict.fromkeys(node.inputs, ends)
-    links = {
-        node.name: Link(
+    connections = {
+        node.name: ConnectionInfo(
             SynapseKind.DENSE if isinstance(node.op, nn.Linear) else SynapseKind.CONV,
             sources[node.name],
             targets.get(node.name, network.output),
@@ -89,7 +89,7 @@ def float_wiring(network: SpikingNetwork) -> Wiring:
         if isinstance(node.op, Map)
     }
     graded = (network.input.name,) if network.input.coding is Coding.GRADED else ()
-    return Wiring(links, graded_inputs=graded)
+    return Topology(connections, graded_inputs=graded)
 
 
 def populations(network: SpikingNetwork) -> dict[str, Shape]:

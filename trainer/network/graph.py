@@ -77,7 +77,7 @@ def check_nodes(input: Input, nodes: Sequence[Node], steps: int) -> dict[str, Sh
     return shapes
 
 
-def still_nodes(nodes: Sequence[Node]) -> tuple[Node, ...]:
+def stateless_nodes(nodes: Sequence[Node]) -> tuple[Node, ...]:
     """Those without neurons before them: a constant input gives them constant outputs."""
     moving: set[str] = set()
     for node in nodes:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from spikeport.errors import InputError
-from spikeport.network.geometry import Pair, window_count
+from spikeport.network.geometry import IntPair, window_count
 from spikeport.network.network import Shape
 from spikeport.trainer.neurons import LI, LIF
 
@@ -164,7 +164,7 @@ def output_shape(name: str, op: Op, given: Shape) -> Shape:
     return given
 
 
-def pair(value: int | tuple[int, ...]) -> Pair:
+def pair(value: int | tuple[int, ...]) -> IntPair:
     """PyTorch's one or two sizes as two."""
     height, width = _sides(value, 2)
     return (height, width)

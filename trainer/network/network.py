@@ -23,8 +23,8 @@ from spikeport.trainer.network.graph import Node as Node
 from spikeport.trainer.network.graph import check_nodes
 from spikeport.trainer.network.input_check import check_input, time_major
 from spikeport.trainer.network.layers import Map
-from spikeport.trainer.network.passes import Record as Record
-from spikeport.trainer.rules import Rule
+from spikeport.trainer.network.passes import PassRecord as PassRecord
+from spikeport.trainer.rules import GradientRule
 
 
 class SpikingNetwork(nn.Module):
@@ -46,13 +46,17 @@ class SpikingNetwork(nn.Module):
     """
 
     def __init__(
-        self, input: Input, nodes: Sequence[Node], steps: int, rule: Rule = Rule.RATE_M
+        self,
+        input: Input,
+        nodes: Sequence[Node],
+        steps: int,
+        rule: GradientRule = GradientRule.RATE_M,
     ) -> None:
         super().__init__()
         self.input = input
         self.nodes = tuple(nodes)
         self.steps = steps
-        self.rule = choice("network: rule", Rule, rule)
+        self.rule = choice("network: rule", GradientRule, rule)
         self.shapes = check_nodes(input, nodes, steps)
         self.layers = nn.ModuleDict({node.name: node.op for node in nodes})
 
@@ -94,7 +98,7 @@ class SpikingNetwork(nn.Module):
         check_input(self.input, self.steps, x)
         return self.training_pass(x)[0] if self.training else self.inference(x)
 
-    def training_pass(self, x: Tensor) -> tuple[Tensor, Record]:
+    def training_pass(self, x: Tensor) -> tuple[Tensor, PassRecord]:
         """Scores (B, N) and the record of the pass; scores, rates and maxima are differentiable.
 
         Their gradients are those of the rule.
@@ -104,11 +108,11 @@ class SpikingNetwork(nn.Module):
         _, record = self.spiking_pass(x)
         return self.rate_pass(x, record)
 
-    def spiking_pass(self, x: Tensor) -> tuple[Tensor, Record]:
+    def spiking_pass(self, x: Tensor) -> tuple[Tensor, PassRecord]:
         """Scores (B, N) of the spiking network in training, without gradients, and its record."""
         return passes.spiking_pass(self, x)
 
-    def rate_pass(self, x: Tensor, record: Record) -> tuple[Tensor, Record]:
+    def rate_pass(self, x: Tensor, record: PassRecord) -> tuple[Tensor, PassRecord]:
         """The scores of `record`, and itself, differentiable: the layers once, on mean inputs."""
         return passes.rate_pass(self, x, record)
 

@@ -3,7 +3,7 @@
 Rate-based training runs the *spiking pass* without gradients, then the *rate pass* on the mean
 input with them. Its gradients of scores and rates equal those of backpropagation through time
 under the method's independence assumption; memory for them does not grow with T. A spiking pass in
-other arithmetic may stand in for this one: all that the rate pass takes from it is its `Record`.
+other arithmetic may stand in for this one: all the rate pass takes from it is its `PassRecord`.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from spikeport.trainer.network.graph import Node, still_nodes, walk
+from spikeport.trainer.network.graph import Node, stateless_nodes, walk
 from spikeport.trainer.network.layers import Map, map_with_value, over_time, stateless, with_value
 from spikeport.trainer.neurons import LI, LIF, Neurons, rate_rule
 from spikeport.trainer.neurons.batch_norm import SequenceNorm, Statistics, normalize, rate_norm
 from spikeport.trainer.neurons.steps import through_time
-from spikeport.trainer.rules import Rule
+from spikeport.trainer.rules import GradientRule
 
 if TYPE_CHECKING:
     from spikeport.trainer.network.network import SpikingNetwork
@@ -30,7 +30,7 @@ Apply = Callable[[Node, Tensor, int], Tensor]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Record:
+class PassRecord:
     """What a spiking pass hands to the rate pass, by layer name.
 
     Rates and maxima are differentiable in the record of a whole training pass, by its rule.
@@ -71,21 +71,21 @@ class Record:
 
 
 @torch.no_grad()
-def spiking_pass(network: SpikingNetwork, x: Tensor) -> tuple[Tensor, Record]:
+def spiking_pass(network: SpikingNetwork, x: Tensor) -> tuple[Tensor, PassRecord]:
     """Scores (B, N) and the record; updates running statistics."""
     layers = Training(network)
     scores = run(network, network.time_major(x), layers)
     return scores, layers.record(scores)
 
 
-def through_time_pass(network: SpikingNetwork, x: Tensor) -> tuple[Tensor, Record]:
+def through_time_pass(network: SpikingNetwork, x: Tensor) -> tuple[Tensor, PassRecord]:
     """Scores (B, N) that back-propagate through time, and the record; as `spiking_pass`."""
     layers = Training(network)
     scores = run(network, network.time_major(x), layers)
     return scores, layers.record(scores.detach())
 
 
-def rate_pass(network: SpikingNetwork, x: Tensor, record: Record) -> tuple[Tensor, Record]:
+def rate_pass(network: SpikingNetwork, x: Tensor, record: PassRecord) -> tuple[Tensor, PassRecord]:
     """The scores of the spiking pass, (B, N), with the gradient of `rate_scores`; and `record`
     with rates and maxima that have theirs.
 
@@ -100,7 +100,7 @@ def rate_pass(network: SpikingNetwork, x: Tensor, record: Record) -> tuple[Tenso
 
 
 def rate_scores(
-    network: SpikingNetwork, x: Tensor, record: Record
+    network: SpikingNetwork, x: Tensor, record: PassRecord
 ) -> tuple[Tensor, Mapping[str, Tensor]]:
     """The layers once, on mean inputs (B, ...): scores (B, N), rates and maxima, differentiable.
 
@@ -111,7 +111,7 @@ def rate_scores(
 
 
 def _rate_values(
-    network: SpikingNetwork, x: Tensor, record: Record, sums: Mapping[str, Tensor]
+    network: SpikingNetwork, x: Tensor, record: PassRecord, sums: Mapping[str, Tensor]
 ) -> tuple[Tensor, Mapping[str, Tensor]]:
     """`rate_scores`, with the outputs of maps that are in `sums` taken from there."""
 
@@ -133,7 +133,7 @@ def _rate_values(
         return stateless(node.op, c)
 
     x = network.time_major(x)
-    mean = x[-1] if network.rule is Rule.RATE_S_PUBLISHED else x.mean(0)
+    mean = x[-1] if network.rule is GradientRule.RATE_S_PUBLISHED else x.mean(0)
     wanted = {network.output, *record.rates, *record.maxima}
     values = walk(network.nodes, {network.input.name: mean}, apply, wanted)
     return values[network.output].flatten(1), values
@@ -152,12 +152,12 @@ def inference(network: SpikingNetwork, x: Tensor) -> Tensor:
             return neurons[node.name].advance(x, steps)
         if isinstance(node.op, LI):
             return integrate(node, x, steps, membranes)
-        return still(node, x)
+        return apply_stateless(node, x)
 
     return run(network, network.time_major(x), apply)
 
 
-def still(node: Node, x: Tensor) -> Tensor:
+def apply_stateless(node: Node, x: Tensor) -> Tensor:
     """A layer without neurons as inference runs it, (K, B, ...)."""
     match node.op:
         case nn.BatchNorm1d() | nn.BatchNorm2d():
@@ -178,7 +178,7 @@ def run(network: SpikingNetwork, x: Tensor, apply: Apply) -> Tensor:
     """Scores (B, N) of x (T or 1, B, ...), all steps at once or step by step as the rule has it."""
     total, output = network.steps, network.output
     span = 1 if network.rule.single_step else total
-    before = still_nodes(network.nodes) if len(x) == 1 else ()
+    before = stateless_nodes(network.nodes) if len(x) == 1 else ()
     known = {network.input.name, *(node.name for node in before)}
     behind = [node for node in network.nodes if node.name not in known]
     needed = {name for node in behind for name in node.inputs} | {output}
@@ -245,17 +245,17 @@ class Training:
         y = over_time(op, x)
         # in bfloat16 the mean of rounded sums would be another
         exact = not torch.is_autocast_enabled(x.device.type)
-        if isinstance(op, Map) and self._rule is Rule.RATE_M and exact:
+        if isinstance(op, Map) and self._rule is GradientRule.RATE_M and exact:
             self._sums[name] = y.mean(0)
         return y
 
-    def record(self, scores: Tensor) -> Record:
+    def record(self, scores: Tensor) -> PassRecord:
         """What the pass has left."""
         rates, gains = dict(self._rates), {}
         for name, layer in self._neurons.items():
             rates[name], gains[name] = layer.recorded()
         norms = {name: norm.recorded() for name, norm in self._norms.items()}
-        return Record(scores, rates, gains, norms, self._masks, self._maxima, sums=self._sums)
+        return PassRecord(scores, rates, gains, norms, self._masks, self._maxima, sums=self._sums)
 
     def _add(self, means: dict[str, Tensor], name: str, y: Tensor, steps: int) -> None:
         """Add y (K or 1, B, ...), which stands for `steps` steps, to a time mean."""

@@ -16,7 +16,7 @@ from spikeport.trainer.network.graph import Node
 from spikeport.trainer.network.layers import output_shape, unsupported
 from spikeport.trainer.network.network import SpikingNetwork
 from spikeport.trainer.neurons import LI, LIF
-from spikeport.trainer.rules import Rule
+from spikeport.trainer.rules import GradientRule
 
 _SUMS = (operator.add, operator.iadd, torch.add)
 _SIZES = (getattr, operator.getitem, "size")
@@ -24,7 +24,7 @@ _SIZES = (getattr, operator.getitem, "size")
 
 
 def from_module(
-    module: nn.Module, input: Input, steps: int, rule: Rule = Rule.RATE_M
+    module: nn.Module, input: Input, steps: int, rule: GradientRule = GradientRule.RATE_M
 ) -> SpikingNetwork:
     """A network of the module's own layers; they are not copied, so an optimizer keeps them.
 

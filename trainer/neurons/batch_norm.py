@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from spikeport.errors import InputError
 from spikeport.trainer.ranks import count_over_ranks, mean_over_ranks, share
-from spikeport.trainer.rules import Rule
+from spikeport.trainer.rules import GradientRule
 
 BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d
 
@@ -38,7 +38,7 @@ class SequenceNorm:
     RATE_S_PUBLISHED the mean of the last step is kept, and its 1 / sqrt(variance + 2 eps).
     """
 
-    def __init__(self, norm: BatchNorm, steps: int, rule: Rule) -> None:
+    def __init__(self, norm: BatchNorm, steps: int, rule: GradientRule) -> None:
         self.norm = norm
         self._rule = rule
         self._updates = steps if rule.single_step else 1
@@ -51,7 +51,7 @@ class SequenceNorm:
         count = count_over_ranks(steps * x[0].numel() // x.shape[2] // repeats, x.device)
         for _ in range(repeats):
             update_running(self.norm, now, count)
-        if self._rule is Rule.RATE_S_PUBLISHED:
+        if self._rule is GradientRule.RATE_S_PUBLISHED:
             again = torch.rsqrt(now.scale**-2 + self.norm.eps)
             self._sums = Statistics(now.mean * self._updates, again * self._updates)
         elif self._sums is None:

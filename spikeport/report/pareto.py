@@ -20,11 +20,11 @@ INK, MUTE, LINE, BAR, DOT, START = "#1c2024", "#666d75", "#e4e2dc", "#6fb1d6", "
 Point = Mapping[str, Any]
 
 
-def draw_front(points: Sequence[Point], title: str) -> str:
+def draw_pareto_front(points: Sequence[Point], title: str) -> str:
     """SVG of accuracy (with its interval) over dynamic energy per sample (nominal, low to high).
 
     Args:
-        points: at least one, as `FrontPoint.as_dict` gives them.
+        points: at least one, as `ParetoPoint.as_dict` gives them.
     """
     axes = _Axes(points)
     body = [

@@ -9,20 +9,20 @@ from spikeport.export.quantize import QuantizeConfig
 from spikeport.export.quantize.lower import lower
 from spikeport.export.quantize.rounding import tie_bias
 from spikeport.runs import Samples
-from spikeport.trainer.chip import ChipNetwork
-from spikeport.trainer.description import describe
+from spikeport.trainer.chip import QATNetwork
+from spikeport.trainer.description import as_trained_model
 from spikeport.trainer.network import SpikingNetwork, deployable
 from spikeport.trainer.neurons import LI
 from spikeport.workflow.run import quantize
 
 
-def to_chip(
+def prepare_qat(
     model: SpikingNetwork,
     samples: Samples,
     config: QuantizeConfig | None = None,
     *,
     static: bool = False,
-) -> ChipNetwork:
+) -> QATNetwork:
     """Fold batch norms, quantize, and keep the real weights as masters of the integers.
 
     Scales are searched on calibration samples, as `quantize` does, and kept in training; but
@@ -37,7 +37,7 @@ def to_chip(
     Raises:
         InputError: the network cannot be deployed, or not trained so; every reason is listed.
     """
-    graph = export_float(describe(model))
+    graph = export_float(as_trained_model(model))
     config = replace(config or QuantizeConfig(), search_wider=False)
     made = quantize(graph, samples, config, static=static)
     real = lower(replace(graph, inputs=made.network.inputs))
@@ -46,7 +46,7 @@ def to_chip(
         for node in deployable(model).nodes
         if any(not p.requires_grad for p in node.op.parameters())
     }
-    network = ChipNetwork(
+    network = QATNetwork(
         made.network,
         weights={c.name: c.weight for c in real.connections},
         biases={

@@ -16,7 +16,7 @@ from spikeport.simulators.native.plan import is_graded
 
 
 @dataclass(frozen=True, slots=True)
-class Stream:
+class MessageBuffer:
     """Messages in the inner order.
 
     Attributes:
@@ -35,13 +35,13 @@ class Stream:
     source: NDArray[Any] | None
 
 
-def make_stream(
+def make_buffer(
     network: DeployedNetwork,
     part: Input | Population,
     source: NDArray[Any] | None,
     samples: int,
     block: int,
-) -> Stream:
+) -> MessageBuffer:
     """A stream before step 0, filled if it is static."""
     graded = is_graded(part)
     static = source is not None and source.ndim == 1 + len(part.shape)
@@ -52,7 +52,7 @@ def make_stream(
     )
     messages[:, :before] = 0
     messages[:, :, part.size :] = 0
-    stream = Stream(
+    stream = MessageBuffer(
         messages=messages,
         before=before,
         static=static,
@@ -66,7 +66,7 @@ def make_stream(
     return stream
 
 
-def enter_block(stream: Stream, begin: int, stop: int, last: int) -> None:
+def enter_block(stream: MessageBuffer, begin: int, stop: int, last: int) -> None:
     """Go on from a block of `last` steps to steps begin..stop - 1."""
     if stream.static:
         return

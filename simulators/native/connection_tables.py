@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from spikeport.network.fixed_point import STATE_WRAP
 from spikeport.network.geometry import pooled_index, taps_per_position
-from spikeport.network.network import Conv1d, Conv2d, Dense, Shape, SumPool2d, Synapses
+from spikeport.network.network import Conv1d, Conv2d, Dense, Shape, SumPool2d, WeightedConnection
 from spikeport.simulators.native.layout import channels_last
 from spikeport.simulators.native.vectors import LANES
 
@@ -78,7 +78,7 @@ NOTHING = Tables(*(_NO_INDEX,) * 7, np.zeros((1, LANES[-1]), np.int8), 1, 1, 1, 
 
 
 @dataclass(frozen=True)
-class Wiring:
+class LaidOut:
     """A connection laid out.
 
     Attributes:
@@ -102,9 +102,9 @@ class Wiring:
         return self.tables.table[:, : self.tables.width].astype(np.float32)
 
 
-def wire(
-    connection: Synapses, source_shape: Shape, target_shape: Shape, *, largest: int = 1
-) -> Wiring:
+def lay_out(
+    connection: WeightedConnection, source_shape: Shape, target_shape: Shape, *, largest: int = 1
+) -> LaidOut:
     """Lay out one connection from messages of magnitudes up to `largest`."""
     if isinstance(connection, Conv1d):
         connection, source_shape = connection.as_conv2d(), (source_shape[0], 1, source_shape[1])
@@ -155,7 +155,7 @@ def wire(
     exact = isinstance(connection, Dense) and pool is None and most < _FLOAT32_EXACT
     exponent = connection.exponent
     bound = most << exponent if exponent >= 0 else (most >> -exponent) + 1
-    return Wiring(tables, bound, exact_products=exact)
+    return LaidOut(tables, bound, exact_products=exact)
 
 
 def _without_zeros(weight: NDArray[np.int16]) -> tuple[NDArray[np.int16], int]:
