@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from spikeport.network import DeployedNetwork
-from spikeport.network.network import Input, WeightedConnection
+from spikeport.network import DeployedNetwork, Input, WeightedConnection
 
 POOL_SUM = 2**31
 """No pooled sum is beyond this: they are int32."""

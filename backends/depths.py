@@ -10,8 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 from spikeport.backends.unsupported import UnsupportedFeature
-from spikeport.network import DeployedNetwork
-from spikeport.network.network import WeightedConnection
+from spikeport.network import DeployedNetwork, WeightedConnection
 
 Cost = Callable[[WeightedConnection], int]
 """Chip steps that a connection takes."""

@@ -8,9 +8,8 @@ from collections.abc import Callable, Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport.network import DeployedNetwork
+from spikeport.network import DeployedNetwork, Population, Readout
 from spikeport.network.fixed_point import ACTIVATION_SHIFT, DECAY_UNITY, VTH_MAX
-from spikeport.network.network import Population, Readout
 from spikeport.simulators import run_native
 
 Spikes = NDArray[np.uint8]

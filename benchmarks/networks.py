@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport.network import DeployedNetwork
-from spikeport.network.network import (
+from spikeport.network import (
     Connection,
     Conv2d,
     Dense,
+    DeployedNetwork,
     Input,
     Population,
     Readout,

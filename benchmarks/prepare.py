@@ -17,8 +17,7 @@ from benchmarks.calibrate import calibrated
 from benchmarks.networks import CASES, Case, random_spikes
 from benchmarks.stored import store
 from spikeport.backends.lava.schedule import schedule
-from spikeport.network import DeployedNetwork
-from spikeport.network.network import WeightedConnection
+from spikeport.network import DeployedNetwork, WeightedConnection
 from spikeport.runs import EventCounts
 from spikeport.simulators import run_native
 from spikeport.simulators.counts import fan_out

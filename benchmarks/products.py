@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.table import print_table
-from spikeport.network.network import Dense
+from spikeport.network import Dense
 from spikeport.simulators.native.connection_tables import lay_out
 from spikeport.simulators.native.currents import multiply
 from spikeport.simulators.native.events import buffers_for

@@ -17,9 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from benchmarks.engines import Run, Variant
-from spikeport.network import DeployedNetwork
+from spikeport.network import Conv2d, DeployedNetwork, Population, WeightedConnection
 from spikeport.network.fixed_point import DECAY_UNITY
-from spikeport.network.network import Conv2d, Population, WeightedConnection
 
 DT_S = 0.001
 

@@ -28,7 +28,7 @@ from torch.nn import functional
 
 from benchmarks.children import ChildError, answer, exit_on_terminate
 from benchmarks.table import print_table
-from spikeport.network.network import Coding, Input
+from spikeport.network import Coding, Input
 from spikeport.storage import write_text
 from spikeport.trainer.chip import AnyNetwork, QATNetwork
 from spikeport.trainer.chip.passes import spiking_pass

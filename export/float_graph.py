@@ -23,6 +23,7 @@ from typing import Any
 import nir
 import numpy as np
 
+from spikeport.checks import fail
 from spikeport.export.batch_norm import WeightAndBias, fold_batch_norm, weight_and_bias
 from spikeport.export.nir import make_graph
 from spikeport.export.nir.fields import Shape
@@ -37,10 +38,9 @@ from spikeport.network import (
     LIFLayer,
     LILayer,
     LinearLayer,
+    Reset,
     TrainedModel,
 )
-from spikeport.network.network import Reset
-from spikeport.network.part_rules import fail
 
 DEFAULT_DT_S = 1e-4
 """snnTorch 1.0.0 imports NIR with this fixed time step; only dt / tau matters to the others."""

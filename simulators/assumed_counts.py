@@ -17,10 +17,9 @@ from typing import Any
 
 import numpy as np
 
+from spikeport.checks import MAX_SIZE, integer
 from spikeport.errors import InputError
-from spikeport.network import DeployedNetwork
-from spikeport.network.network import Coding
-from spikeport.network.part_rules import MAX_SIZE, integer
+from spikeport.network import Coding, DeployedNetwork
 from spikeport.runs import EventCounts
 from spikeport.simulators.counts import event_counts, fan_out
 from spikeport.storage import parse_json

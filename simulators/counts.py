@@ -16,17 +16,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport.network import DeployedNetwork
-from spikeport.network.geometry import pooled_index, taps_per_position
-from spikeport.network.network import (
+from spikeport.network import (
     Conv1d,
     Conv2d,
     Dense,
+    DeployedNetwork,
     Input,
     Shape,
     SumPool2d,
     WeightedConnection,
 )
+from spikeport.network.geometry import pooled_index, taps_per_position
 from spikeport.runs import Counts, EventCounts
 
 PerNeuron = NDArray[np.int64]

@@ -16,20 +16,12 @@ from itertools import product
 
 import numpy as np
 
-from spikeport.network import DeployedNetwork
-from spikeport.network.fixed_point import (
-    ACTIVATION_SHIFT,
-    DECAY_BITS,
-    DECAY_UNITY,
-    STATE_BITS,
-    STATE_MAX,
-    STATE_WRAP,
-)
-from spikeport.network.network import (
+from spikeport.network import (
     BiasInjection,
     Conv1d,
     Convolution,
     Dense,
+    DeployedNetwork,
     Population,
     ReadoutKind,
     Reset,
@@ -37,6 +29,14 @@ from spikeport.network.network import (
     SumPool2d,
     WeightedConnection,
     threshold_state,
+)
+from spikeport.network.fixed_point import (
+    ACTIVATION_SHIFT,
+    DECAY_BITS,
+    DECAY_UNITY,
+    STATE_BITS,
+    STATE_MAX,
+    STATE_WRAP,
 )
 from spikeport.runs import (
     EventCounts,

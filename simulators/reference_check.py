@@ -19,8 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeport.errors import InputError
-from spikeport.network import DeployedNetwork
-from spikeport.network.network import BiasInjection, Population, Shape, WeightedConnection
+from spikeport.network import BiasInjection, DeployedNetwork, Population, Shape, WeightedConnection
 from spikeport.runs import Chosen, Probe, Run, Samples, Trace, check_samples, sample_count
 from spikeport.simulators.reference import (
     Synapse,

@@ -13,10 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spikeport import checks
 from spikeport.errors import InputError
-from spikeport.network import DeployedNetwork
-from spikeport.network import part_rules as rules
-from spikeport.network.network import Input
+from spikeport.network import DeployedNetwork, Input
 from spikeport.runs import (
     RecordSpec,
     Run,
@@ -136,6 +135,6 @@ def _chunk_steps(inputs: Sequence[Input], chunk: Samples, steps: int | None) -> 
     if len(set(found.values())) > 1:
         told = ", ".join(f"{name} {count}" for name, count in found.items())
         raise InputError(f"stream: steps of the chunk differ: {told}; must be the same")
-    return rules.integer(
-        "stream: steps of the chunk", next(iter(found.values())), 1, rules.MAX_STEPS
+    return checks.integer(
+        "stream: steps of the chunk", next(iter(found.values())), 1, checks.MAX_STEPS
     )

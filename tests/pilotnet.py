@@ -12,13 +12,13 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from spikeport.network import DeployedNetwork
-from spikeport.network.network import (
+from spikeport.network import (
     BiasInjection,
     Coding,
     Connection,
     Conv2d,
     Dense,
+    DeployedNetwork,
     Input,
     Population,
     Readout,

@@ -13,9 +13,7 @@ import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from spikeport.network import DeployedNetwork
-from spikeport.network import fixed_point as fx
-from spikeport.network.network import (
+from spikeport.network import (
     BiasInjection,
     Coding,
     Connection,
@@ -23,6 +21,7 @@ from spikeport.network.network import (
     Conv2d,
     Convolution,
     Dense,
+    DeployedNetwork,
     Input,
     Population,
     Readout,
@@ -31,6 +30,7 @@ from spikeport.network.network import (
     Shape,
     SumPool2d,
 )
+from spikeport.network import fixed_point as fx
 from spikeport.runs import SampleSet
 
 EXPONENTS = range(fx.WEIGHT_EXPONENT_MIN, fx.WEIGHT_EXPONENT_MAX + 1)

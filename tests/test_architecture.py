@@ -11,15 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spikeport.network import DeployedNetwork, save_network
-from spikeport.network.network import Dense, Input, Population, Readout
+from spikeport.network import Dense, DeployedNetwork, Input, Population, Readout, save_network
 
 ROOT = Path(__file__).parent.parent
 FOLDERS = ("trainer", "export", "simulators", "backends", "spikeport")
 APPLICATION = tuple(
     f"spikeport.{room}" for room in ("workflow", "ladder", "report", "sharding", "cli")
 )
-CORE = ("network", "runs", "traces", "energy", "parity", "storage", "errors", "text")
+CORE = ("checks", "network", "runs", "traces", "energy", "parity", "storage", "errors", "text")
 FORBIDDEN = {
     "core": ("spikeport.trainer", "spikeport.export", "spikeport.simulators", "spikeport.backends"),
     "export": ("spikeport.trainer", "spikeport.simulators", "spikeport.backends"),

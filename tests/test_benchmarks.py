@@ -23,8 +23,7 @@ from benchmarks.simulators import share_of_limit
 from benchmarks.stored import load, load_facts, store
 from benchmarks.table import print_headline, print_rows, si
 from spikeport.backends.norse import norse_status
-from spikeport.network import DeployedNetwork
-from spikeport.network.network import SumPool2d
+from spikeport.network import DeployedNetwork, SumPool2d
 from spikeport.simulators import run_native, run_reference
 
 

@@ -21,18 +21,19 @@ from spikeport.backends.target_check import list_targets
 from spikeport.backends.targets import LOIHI1
 from spikeport.energy import load_profile
 from spikeport.errors import InputError
-from spikeport.network import DeployedNetwork, save_network
-from spikeport.network.network import (
+from spikeport.network import (
     BiasInjection,
     Coding,
     Conv2d,
     Dense,
+    DeployedNetwork,
     Input,
     Population,
     Readout,
     Reset,
     SumPool2d,
     WeightedConnection,
+    save_network,
 )
 from spikeport.simulators import run_reference
 from tests.strategies import networks
@@ -355,11 +356,12 @@ def test_command_line(
     assert [one["target"] for one in told["targets"]] == [one.target for one in expected]
     for one, found in zip(told["targets"], expected, strict=True):
         assert one["runs"] == found.runs
-        assert [gap["construct"] for gap in one["gaps"]] == [
+        assert [gap["construct"] for gap in one["unsupported"]] == [
             gap.construct for gap in found.unsupported
         ]
         assert all(
-            gap.keys() == {"part", "construct", "why", "source", "stops"} for gap in one["gaps"]
+            one_key.keys() == {"part", "construct", "why", "source", "stops"}
+            for one_key in one["unsupported"]
         )
     code, out, err = run(hard, "--target", "native", "-t", "reference")
     assert (code, err) == (0, "")
@@ -376,7 +378,7 @@ def test_command_line(
 def test_backends_tell_what_they_lack(capsys: pytest.CaptureFixture[str]) -> None:
     assert call(["backends", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
-    limitations = {one["name"]: one["lacks"] for one in told["backends"] + told["chips"]}
+    limitations = {one["name"]: one["limitations"] for one in told["backends"] + told["chips"]}
     assert set(limitations) == {"float", "norse"} | set(list_targets())
     assert limitations["native"] == limitations["reference"] == []
     assert all(limitations[name] for name in ("norse", "lava", "loihi1", "loihi2"))

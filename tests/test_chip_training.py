@@ -22,12 +22,11 @@ from torch.nn import functional
 from spikeport.energy import estimate_energy, load_profile
 from spikeport.errors import InputError
 from spikeport.export import QuantizeConfig, export_float
-from spikeport.network import DeployedNetwork
-from spikeport.network import fixed_point as fx
-from spikeport.network.network import (
+from spikeport.network import (
     Coding,
     Conv2d,
     Dense,
+    DeployedNetwork,
     Input,
     Population,
     Readout,
@@ -35,6 +34,7 @@ from spikeport.network.network import (
     Reset,
     SumPool2d,
 )
+from spikeport.network import fixed_point as fx
 from spikeport.runs import Run, SampleSet, Trace, encode_samples
 from spikeport.simulators import run_native, run_reference
 from spikeport.trainer import (

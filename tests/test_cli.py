@@ -127,7 +127,7 @@ def test_backends_are_listed(spikeport: Spikeport) -> None:
     assert code == 0
     rows = {row["name"]: row for row in json.loads(out)["backends"]}
     assert set(rows) == {"float", "norse", "native", "reference", "lava"}
-    assert all(row["version"] or (row["reason"] and row["remedy"]) for row in rows.values())
+    assert all(row["version"] or (row["reason"] and row["fix"]) for row in rows.values())
 
 
 def test_tables_for_people(spikeport: Spikeport, folder: Path) -> None:

@@ -14,10 +14,9 @@ import numpy as np
 import pytest
 
 from spikeport import assumed_counts, estimate_energy, load_profile, run_native
+from spikeport import network as parts
 from spikeport.errors import InputError
-from spikeport.network import DeployedNetwork, load_network, save_network
-from spikeport.network import network as parts
-from spikeport.network.network import Coding, Input
+from spikeport.network import Coding, DeployedNetwork, Input, load_network, save_network
 from spikeport.simulators import load_counts
 from tests.test_cli import call, one_line
 

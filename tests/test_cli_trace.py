@@ -11,8 +11,15 @@ import pytest
 
 from spikeport.backends.lava import lava_status
 from spikeport.cli import _judge
-from spikeport.network import DeployedNetwork, save_network
-from spikeport.network.network import Coding, Dense, Input, Population, Readout
+from spikeport.network import (
+    Coding,
+    Dense,
+    DeployedNetwork,
+    Input,
+    Population,
+    Readout,
+    save_network,
+)
 from spikeport.runs import RECORDABLE, Run
 from spikeport.simulators import run_native
 from spikeport.traces import read_trace

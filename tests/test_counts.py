@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from numpy.typing import NDArray
 
-from spikeport.network import DeployedNetwork
-from spikeport.network.network import (
+from spikeport.network import (
     Conv1d,
     Conv2d,
     Dense,
+    DeployedNetwork,
     Input,
     Population,
     Readout,

@@ -21,14 +21,14 @@ from spikeport.energy import (
 )
 from spikeport.energy.profile import CountsZeros
 from spikeport.errors import InputError
-from spikeport.network import DeployedNetwork
-from spikeport.network.network import (
+from spikeport.network import (
     BiasInjection,
     Coding,
     Conv1d,
     Conv2d,
     Convolution,
     Dense,
+    DeployedNetwork,
     Input,
     Population,
     Readout,

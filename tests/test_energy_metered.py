@@ -23,8 +23,7 @@ from spikeport.energy import (
     estimate_energy,
     load_profile,
 )
-from spikeport.network import DeployedNetwork
-from spikeport.network.network import Dense, Input, Population, Readout
+from spikeport.network import Dense, DeployedNetwork, Input, Population, Readout
 from spikeport.runs import EventCounts
 from spikeport.simulators import run_native
 from tests.pilotnet import FILE, pilotnet

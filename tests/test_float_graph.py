@@ -12,13 +12,15 @@ from spikeport.export.float_graph import export_float
 from spikeport.network import (
     AvgPoolLayer,
     BatchNormLayer,
+    Coding,
     ConvLayer,
+    Input,
     Layer,
     LIFLayer,
     LinearLayer,
+    Reset,
     TrainedModel,
 )
-from spikeport.network.network import Coding, Input, Reset
 from spikeport.simulators import run_float
 
 PIXELS = Input("pixels", (1, 8, 8), Coding.GRADED, 0, 255, 255.0)

@@ -11,8 +11,7 @@ import pytest
 
 from spikeport.errors import InputError
 from spikeport.export.nir import make_graph, read_nir
-from spikeport.network import FloatNetwork
-from spikeport.network.network import Coding, Input, Reset
+from spikeport.network import Coding, FloatNetwork, Input, Reset
 from spikeport.runs import Run
 from spikeport.simulators import run_float
 

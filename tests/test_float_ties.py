@@ -8,8 +8,7 @@ import pytest
 
 from spikeport.errors import InputError
 from spikeport.export.nir import make_graph
-from spikeport.network import FloatNetwork
-from spikeport.network.network import Coding, Input
+from spikeport.network import Coding, FloatNetwork, Input
 from spikeport.runs import Run, Trace
 from spikeport.simulators import run_float
 from spikeport.simulators.ties import compare_float

@@ -10,11 +10,10 @@ import pytest
 import torch
 
 from spikeport import evaluate, evaluate_deployed, record_trace, run, run_sharded
+from spikeport import network as parts
 from spikeport.errors import InputError
-from spikeport.network import DeployedNetwork, load_network, save_network
+from spikeport.network import Coding, DeployedNetwork, load_network, save_network
 from spikeport.network import fixed_point as fx
-from spikeport.network import network as parts
-from spikeport.network.network import Coding
 from spikeport.runs import Probe
 from spikeport.simulators import Stream, run_native, run_reference
 from spikeport.trainer import LIF

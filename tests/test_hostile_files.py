@@ -24,12 +24,21 @@ import safetensors.numpy
 import torch
 from safetensors.torch import save
 
+from spikeport.checks import MAX_STEPS
 from spikeport.energy import load_profile
 from spikeport.errors import InputError
 from spikeport.export import read_nir, write_nir
-from spikeport.network import DeployedNetwork, FloatNetwork, load_network, save_network
-from spikeport.network.network import Conv2d, Dense, Input, Population, Readout
-from spikeport.network.part_rules import MAX_STEPS
+from spikeport.network import (
+    Conv2d,
+    Dense,
+    DeployedNetwork,
+    FloatNetwork,
+    Input,
+    Population,
+    Readout,
+    load_network,
+    save_network,
+)
 from spikeport.runs import load_state
 from spikeport.sharding.store import load_shard
 from spikeport.storage import check_seal, parse_change, parse_json, sealed

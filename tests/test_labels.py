@@ -13,8 +13,15 @@ import pytest
 from spikeport.cli import main
 from spikeport.errors import InputError
 from spikeport.ladder import run_ladder
-from spikeport.network import DeployedNetwork, save_network
-from spikeport.network.network import Coding, Dense, Input, Population, Readout
+from spikeport.network import (
+    Coding,
+    Dense,
+    DeployedNetwork,
+    Input,
+    Population,
+    Readout,
+    save_network,
+)
 from spikeport.runs import check_classes, check_labels, output_count
 from spikeport.trainer import (
     TrainConfig,

@@ -15,7 +15,7 @@ from spikeport.backends.lava import lava_status
 from spikeport.errors import BackendUnavailableError, InputError
 from spikeport.export import QuantizeConfig
 from spikeport.ladder import LadderConfig, run_demo, run_ladder
-from spikeport.network.network import Reset
+from spikeport.network import Reset
 from spikeport.parity import Limits
 from spikeport.report.html import render_html
 from spikeport.trainer import LIF, Dataset, Node, SpikingNetwork, TrainConfig, load_digits_split

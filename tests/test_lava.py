@@ -27,14 +27,13 @@ from spikeport.backends.lava.environment import lava_python
 from spikeport.backends.lava.program import build_program
 from spikeport.backends.lava.schedule import schedule
 from spikeport.errors import BackendUnavailableError, InputError
-from spikeport.network import DeployedNetwork
-from spikeport.network.fixed_point import PAYLOAD_MAX, PAYLOAD_MIN, STATE_MAX
-from spikeport.network.network import (
+from spikeport.network import (
     BiasInjection,
     Coding,
     Conv1d,
     Conv2d,
     Dense,
+    DeployedNetwork,
     Input,
     Population,
     Readout,
@@ -42,6 +41,7 @@ from spikeport.network.network import (
     Reset,
     SumPool2d,
 )
+from spikeport.network.fixed_point import PAYLOAD_MAX, PAYLOAD_MIN, STATE_MAX
 from spikeport.runs import Run, SampleSet, check_samples
 from spikeport.simulators import run_native
 from spikeport.traces import compare_files

@@ -21,8 +21,7 @@ from spikeport.backends.lava.environment import VARIABLE, lava_python
 from spikeport.backends.lava.worker.naming import part_of
 from spikeport.backends.lava.worker.sweep import SHARED_MEMORY, processes
 from spikeport.errors import BackendUnavailableError, CheckFailedError, OutputError
-from spikeport.network import DeployedNetwork, save_network
-from spikeport.network.network import Dense, Input, Population, Readout
+from spikeport.network import Dense, DeployedNetwork, Input, Population, Readout, save_network
 
 NAME = "spikeport-lava-"
 LAVA = lava_python()

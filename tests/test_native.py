@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from spikeport.errors import CheckFailedError, InputError
-from spikeport.network import DeployedNetwork
-from spikeport.network.network import (
+from spikeport.network import (
     Coding,
     Conv1d,
     Conv2d,
     Dense,
+    DeployedNetwork,
     Input,
     Population,
     Readout,

@@ -13,7 +13,7 @@ from spikeport.simulators.native.compiled import kernel
 
 SMALL_RUN = """
 import numpy as np
-from spikeport.network.network import Dense, DeployedNetwork, Input, Population, Readout
+from spikeport.network import Dense, DeployedNetwork, Input, Population, Readout
 from spikeport.simulators.native import run_native
 network = DeployedNetwork(
     (Input("x", (1,)),), (Population("p", (1,), vth=1),),

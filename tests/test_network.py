@@ -8,14 +8,13 @@ import numpy as np
 import pytest
 
 from spikeport.errors import InputError
-from spikeport.network import DeployedNetwork
-from spikeport.network.canonical import canonical_form
-from spikeport.network.network import (
+from spikeport.network import (
     BiasInjection,
     Coding,
     Conv1d,
     Conv2d,
     Dense,
+    DeployedNetwork,
     Input,
     Population,
     Readout,
@@ -82,9 +81,9 @@ def test_a_refractory_time_of_none_is_no_part_of_the_hash() -> None:
         for part in (awake, resting)
     ]
     assert networks[0] != networks[1]
-    described, _ = canonical_form(networks[0])
+    described, _ = networks[0].canonical_form()
     assert "refractory" not in described["populations"][0]
-    assert canonical_form(networks[1])[0]["populations"][0]["refractory"] == 1
+    assert networks[1].canonical_form()[0]["populations"][0]["refractory"] == 1
 
 
 def test_arrays_are_frozen_copies() -> None:

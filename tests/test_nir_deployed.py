@@ -16,13 +16,13 @@ from spikeport.export.nir import read_nir, write_nir
 from spikeport.export.nir.deployed import float_view
 from spikeport.export.nir.layout import view_notes
 from spikeport.export.nir.unroll import connection_matrix, pool_matrix
-from spikeport.network import DeployedNetwork, FloatNetwork
-from spikeport.network.fixed_point import VTH_MAX
-from spikeport.network.network import (
+from spikeport.network import (
     Coding,
     Conv1d,
     Conv2d,
     Dense,
+    DeployedNetwork,
+    FloatNetwork,
     Input,
     Population,
     Readout,
@@ -30,6 +30,7 @@ from spikeport.network.network import (
     Reset,
     SumPool2d,
 )
+from spikeport.network.fixed_point import VTH_MAX
 from spikeport.runs import SampleSet
 from spikeport.simulators import run_float, run_native
 from tests.strategies import networks, samples_for

@@ -16,8 +16,7 @@ from spikeport.export.nir import make_graph, read_nir, write_nir
 from spikeport.export.nir.flatten import safe_names
 from spikeport.export.nir.graph import difference
 from spikeport.export.nir.reader import IntegratorGain
-from spikeport.network import FloatNetwork
-from spikeport.network.network import Coding, Input, Reset
+from spikeport.network import Coding, FloatNetwork, Input, Reset
 from spikeport.storage import hdf5 as hdf5_file
 
 DT = 1e-4

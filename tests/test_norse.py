@@ -14,8 +14,15 @@ from spikeport.backends.norse import norse_status, run_norse
 from spikeport.errors import BackendUnavailableError, InputError
 from spikeport.export.float_graph import export_float
 from spikeport.export.nir import make_graph, read_nir, write_nir
-from spikeport.network import FloatNetwork, LIFLayer, LinearLayer, TrainedModel
-from spikeport.network.network import Coding, Input, Reset
+from spikeport.network import (
+    Coding,
+    FloatNetwork,
+    Input,
+    LIFLayer,
+    LinearLayer,
+    Reset,
+    TrainedModel,
+)
 from spikeport.simulators import run_float
 from spikeport.simulators.ties import compare_float
 from tests.test_float_graph import conv_model, series_model

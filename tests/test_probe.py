@@ -14,8 +14,7 @@ from spikeport.backends import run as run_backend
 from spikeport.backends.lava import lava_status, run_lava
 from spikeport.errors import InputError
 from spikeport.export.nir import make_graph
-from spikeport.network import DeployedNetwork, FloatNetwork
-from spikeport.network.network import Dense, Input, Population, Readout
+from spikeport.network import Dense, DeployedNetwork, FloatNetwork, Input, Population, Readout
 from spikeport.runs import RECORDABLE, Chosen, Probe, Run, Trace, parse_probe, selection
 from spikeport.simulators import run_native, run_reference
 from spikeport.simulators.results import empty_trace

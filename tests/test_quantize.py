@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from spikeport.errors import InputError
 from spikeport.export.quantize import QuantizeConfig
+from spikeport.network import BiasInjection, Coding, Conv1d, Conv2d, Dense, Input, Reset
 from spikeport.network import fixed_point as fx
-from spikeport.network.network import BiasInjection, Coding, Conv1d, Conv2d, Dense, Input, Reset
 from spikeport.runs import encode_samples
 from spikeport.simulators import run_float, run_native
 from spikeport.simulators.float_counts import float_counts

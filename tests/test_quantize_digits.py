@@ -7,8 +7,7 @@ import pytest
 
 from spikeport.export.float_graph import export_float
 from spikeport.export.quantize import QuantizeConfig
-from spikeport.network import FloatNetwork
-from spikeport.network.network import Reset
+from spikeport.network import FloatNetwork, Reset
 from spikeport.runs import encode_samples
 from spikeport.simulators import run_float, run_native
 from spikeport.trainer import Dataset, TrainConfig, as_trained_model, load_digits_split, train

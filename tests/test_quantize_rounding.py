@@ -16,8 +16,8 @@ from spikeport.export.quantize.rounding import (
     round_threshold,
     round_weights,
 )
+from spikeport.network import Reset
 from spikeport.network import fixed_point as fx
-from spikeport.network.network import Reset
 
 BITS = st.integers(2, 8)
 weights = hnp.arrays(

@@ -20,9 +20,8 @@ from spikeport.export.nir.plausibility import ceiling, implausible
 from spikeport.export.quantize import QuantizationReport, QuantizationResult, QuantizeConfig
 from spikeport.export.quantize.lower import lower
 from spikeport.export.quantize.rounding_loss import FEW_UNITS, coarse_share
-from spikeport.network import FloatNetwork
+from spikeport.network import Coding, FloatNetwork, Input, Reset
 from spikeport.network import fixed_point as fx
-from spikeport.network.network import Coding, Input, Reset
 from spikeport.report.quantization import quantization_sections
 from spikeport.report.terminal import render_section
 from spikeport.runs import compare_outputs, encode_samples

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 from spikeport.errors import InputError
-from spikeport.network import DeployedNetwork
-from spikeport.network.network import (
+from spikeport.network import (
     BiasInjection,
     Coding,
     Conv1d,
     Conv2d,
     Convolution,
     Dense,
+    DeployedNetwork,
     Input,
     Population,
     Readout,

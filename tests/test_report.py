@@ -255,7 +255,7 @@ def test_terminal_fits_100_columns_and_tells_the_same() -> None:
 def test_terminal_says_what_failed_and_what_did_not_run() -> None:
     text = " ".join(terminal(broken()).split())
     assert "Lava: FAILED: spikes differ, 12 in 'conv2'; first at sample 5, step 7" in text
-    assert "Norse: not run: norse is not installed. Mend it with: pip install norse" in text
+    assert "Norse: not run: norse is not installed. To fix: pip install norse" in text
     assert "Parity broken at the stage 'Lava'" in text
 
 

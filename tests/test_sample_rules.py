@@ -19,13 +19,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from spikeport import encode_samples, evaluate, export_float, prepare_qat, quantize, run
+from spikeport import network as parts
 from spikeport.errors import InputError
 from spikeport.export import read_nir, write_nir
 from spikeport.export.nir import make_graph
 from spikeport.ladder import LadderConfig, run_ladder
-from spikeport.network import DeployedNetwork, FloatNetwork
-from spikeport.network import network as parts
-from spikeport.network.network import Coding, Input
+from spikeport.network import Coding, DeployedNetwork, FloatNetwork, Input
 from spikeport.runs import SampleSet, check_float_samples, check_samples, same_range, select
 from spikeport.runs.sample_values import SLACK, change
 from spikeport.trainer import LIF, Dataset, TrainConfig, as_trained_model, train

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from spikeport.errors import InputError
-from spikeport.network.network import Coding, Input
+from spikeport.network import Coding, Input
 from spikeport.runs import (
     at_step,
     check_float_samples,

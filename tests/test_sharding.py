@@ -26,8 +26,16 @@ from hypothesis import strategies as st
 
 from spikeport.backends import run as run_backend
 from spikeport.errors import BackendUnavailableError, InputError, OutputError
-from spikeport.network import DeployedNetwork, save_network
-from spikeport.network.network import Coding, Dense, Input, Population, Readout, ReadoutKind
+from spikeport.network import (
+    Coding,
+    Dense,
+    DeployedNetwork,
+    Input,
+    Population,
+    Readout,
+    ReadoutKind,
+    save_network,
+)
 from spikeport.runs import Run
 from spikeport.sharding import cluster, dispatch, run_sharded, run_sweep
 from spikeport.sharding.store import load_shard, save_shard

@@ -23,18 +23,18 @@ from spikeport.backends.lava.schedule import CONV_EXACT_SUM, CONV_FIELD_MAX
 from spikeport.backends.registry import LAVA_LIMITATIONS
 from spikeport.backends.targets import LOIHI1, LOIHI2
 from spikeport.cli._app import VERBS, app
-from spikeport.network import DeployedNetwork
-from spikeport.network.fixed_point import REFRACTORY_MAX, WEIGHT_BITS
-from spikeport.network.network import (
+from spikeport.network import (
     BiasInjection,
     Coding,
     Conv2d,
+    DeployedNetwork,
     Input,
     Population,
     Readout,
     Reset,
     SumPool2d,
 )
+from spikeport.network.fixed_point import REFRACTORY_MAX, WEIGHT_BITS
 from spikeport.trainer import PUBLISHED
 from spikeport.trainer.data.catalogue import NAMES
 from spikeport.trainer.diagnosis.diagnosis import PROBE
@@ -240,7 +240,7 @@ SHORT = {
 
 
 @pytest.mark.parametrize(
-    ("column", "lacks"),
+    ("column", "limitations"),
     [("Lava", LAVA_LIMITATIONS), ("Loihi 1", LOIHI1.limitations), ("Loihi 2", LOIHI2.limitations)],
 )
 def test_what_backends_lists_of_a_target_is_what_the_table_has(

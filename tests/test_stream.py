@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from spikeport.errors import InputError
-from spikeport.network import DeployedNetwork
-from spikeport.network.network import (
+from spikeport.network import (
     BiasInjection,
     Coding,
     Dense,
+    DeployedNetwork,
     Input,
     Population,
     Readout,

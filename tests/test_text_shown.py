@@ -477,8 +477,11 @@ def sweep() -> list[dict[str, Any]]:
 
 
 def backend_rows() -> list[dict[str, Any]]:
-    row = dict.fromkeys(("name", "what", "takes", "reason", "remedy"), EVIL)
-    return [{**row, "version": "", "lacks": [EVIL]}, {**row, "version": EVIL, "lacks": []}]
+    row = dict.fromkeys(("name", "what", "takes", "reason", "fix"), EVIL)
+    return [
+        {**row, "version": "", "limitations": [EVIL]},
+        {**row, "version": EVIL, "limitations": []},
+    ]
 
 
 def small_network(tail: str) -> Any:
@@ -496,8 +499,7 @@ def small_network(tail: str) -> Any:
 
 
 def load_network_of_cases() -> Any:
-    from spikeport.network import DeployedNetwork
-    from spikeport.network.network import Dense, Input, Population, Readout
+    from spikeport.network import Dense, DeployedNetwork, Input, Population, Readout
 
     return DeployedNetwork(
         (Input("x", (4,)),), (Population("p", (3,), vth=1),),
@@ -525,8 +527,8 @@ TABLES: dict[str, Callable[[], Any]] = {
     "_tables.populations_table": lambda: _tables.populations_table(small_network(EVIL)),
     "_tables.connections_table": lambda: _tables.connections_table(small_network(EVIL)),
     "_tables.backends_table": lambda: _tables.backends_table(backend_rows()),
-    "_tables.lacks_table": lambda: _tables.limitations_table(backend_rows()),
-    "_tables.gaps_table": lambda: _tables.unsupported_table(all_unsupported(EVIL)),
+    "_tables.limitations_table": lambda: _tables.limitations_table(backend_rows()),
+    "_tables.unsupported_table": lambda: _tables.unsupported_table(all_unsupported(EVIL)),
     "_sweep.sweep_table": lambda: _sweep.sweep_table(sweep()),
     "_front._table": lambda: screen.stack(_front._table(points()), EVIL),
     "_diagnose._tables": lambda: screen.stack(*_diagnose._tables(tailed(diagnosis(), EVIL))),

@@ -22,8 +22,15 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from spikeport.export import QuantizeConfig, export_float, read_nir, write_nir
-from spikeport.network import FloatNetwork, LIFLayer, LinearLayer, TrainedModel
-from spikeport.network.network import Coding, Input, Reset
+from spikeport.network import (
+    Coding,
+    FloatNetwork,
+    Input,
+    LIFLayer,
+    LinearLayer,
+    Reset,
+    TrainedModel,
+)
 from spikeport.runs import encode_samples
 from spikeport.simulators import run_float, run_native
 from tests.quantize_networks import DT, affine, chain, quantized, spikes_in

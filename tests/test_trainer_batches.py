@@ -14,7 +14,7 @@ from torch import nn
 
 from spikeport.errors import InputError
 from spikeport.export import QuantizeConfig
-from spikeport.network.network import Coding, Input
+from spikeport.network import Coding, Input
 from spikeport.trainer import LIF, Dataset, Node, SpikingNetwork, TrainConfig, build_network, train
 from spikeport.trainer.data import Augment, Feed
 from spikeport.trainer.data.batches import check_batches

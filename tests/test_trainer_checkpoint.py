@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from spikeport.errors import InputError, OutputError
-from spikeport.network.network import Coding, Input, Reset
+from spikeport.network import Coding, Input, Reset
 from spikeport.trainer import (
     LIF,
     Checkpoint,

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from spikeport.energy import load_profile
 from spikeport.errors import InputError
 from spikeport.export import export_float, read_nir, write_nir
-from spikeport.network.network import Coding, Conv1d, Input, Reset
+from spikeport.network import Coding, Conv1d, Input, Reset
 from spikeport.simulators import run_float, run_native, run_reference
 from spikeport.trainer import (
     LIF,

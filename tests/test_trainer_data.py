@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from spikeport.errors import InputError
-from spikeport.network.network import Coding, Input
+from spikeport.network import Coding, Input
 from spikeport.runs import encode_samples
 from spikeport.trainer import Dataset, load_dataset, load_digits_split, load_npz
 

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spikeport.errors import BackendUnavailableError, InputError
-from spikeport.network.network import Coding, Input
+from spikeport.network import Coding, Input
 from spikeport.runs import encode_samples
 from spikeport.trainer import DataConfig, load_dataset
 from spikeport.trainer.data.dataset import SampleArray, hold_out

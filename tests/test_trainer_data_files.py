@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from spikeport.errors import InputError
-from spikeport.network.network import Coding, Input
+from spikeport.network import Coding, Input
 from spikeport.runs import encode_samples
 from spikeport.trainer import DataConfig, load_dataset
 from spikeport.trainer.data.files import read_cifar, read_idx

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spikeport.errors import InputError
-from spikeport.network.network import Coding, Input
+from spikeport.network import Coding, Input
 from spikeport.runs import encode_samples
 from spikeport.trainer import DataConfig, load_dataset, load_npz
 from spikeport.trainer.data.layout import Layout, channels_first

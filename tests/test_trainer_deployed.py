@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from spikeport.errors import InputError
-from spikeport.network import DeployedNetwork
-from spikeport.network.network import (
+from spikeport.network import (
     Coding,
     Conv2d,
     Dense,
+    DeployedNetwork,
     Input,
     Population,
     Readout,

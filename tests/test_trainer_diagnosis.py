@@ -13,7 +13,7 @@ from torch.nn import functional
 from torch.nn.grad import conv2d_weight
 
 from spikeport.errors import InputError
-from spikeport.network.network import Reset
+from spikeport.network import Reset
 from spikeport.trainer import diagnose, load_digits_split, mlp, small_conv
 from spikeport.trainer.diagnosis.agreement import WHOLE, agreement
 from spikeport.trainer.diagnosis.diagnosis import PROBE, activity

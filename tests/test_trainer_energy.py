@@ -23,7 +23,7 @@ from spikeport.energy import (
 )
 from spikeport.energy.profile import CountsZeros
 from spikeport.errors import InputError
-from spikeport.network.network import Coding, Input
+from spikeport.network import Coding, Input
 from spikeport.trainer import (
     LI,
     LIF,

@@ -14,12 +14,14 @@ from spikeport.errors import InputError
 from spikeport.network import (
     AvgPoolLayer,
     BatchNormLayer,
+    Coding,
     ConvLayer,
+    Input,
     LIFLayer,
     LinearLayer,
+    Reset,
     TrainedModel,
 )
-from spikeport.network.network import Coding, Input, Reset
 from spikeport.trainer import LIF, Node, SpikingNetwork, as_trained_model, evaluate, mlp, small_conv
 
 INPUT = Input("input", (1, 5, 6), Coding.GRADED, 0, 16, scale=16.0)

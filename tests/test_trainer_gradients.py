@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from spikeport.errors import InputError
-from spikeport.network.network import Reset
+from spikeport.network import Reset
 from spikeport.trainer.loop.training import step as training_step
 from spikeport.trainer.models import mlp, small_conv
 from spikeport.trainer.network import SpikingNetwork

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from spikeport.errors import InputError
-from spikeport.network.network import Coding, Input, Reset
+from spikeport.network import Coding, Input, Reset
 from spikeport.trainer.description import as_trained_model
 from spikeport.trainer.network import SpikingNetwork, deployable
 from spikeport.trainer.network.deployment import spike_only

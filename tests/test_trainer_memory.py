@@ -12,7 +12,7 @@ from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from spikeport.network.network import Coding, Input
+from spikeport.network import Coding, Input
 from spikeport.trainer.models import PUBLISHED, small_conv
 from spikeport.trainer.network import SpikingNetwork
 from spikeport.trainer.rules import GradientRule

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from spikeport.energy import estimate_energy, load_profile
 from spikeport.errors import InputError
 from spikeport.export import QuantizeConfig, export_float
-from spikeport.network.network import Coding, Input, ReadoutKind, Reset
+from spikeport.network import Coding, Input, ReadoutKind, Reset
 from spikeport.simulators import run_float, run_native
 from spikeport.simulators.ties import compare_float
 from spikeport.trainer import as_trained_model, evaluate, evaluate_deployed

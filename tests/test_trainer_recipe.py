@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from spikeport.errors import InputError
-from spikeport.network.network import Reset
+from spikeport.network import Reset
 from spikeport.storage import parse_change
 from spikeport.trainer import Augment, DataConfig, TrainConfig, load_dataset, load_recipe
 from spikeport.trainer.config import Architecture

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from spikeport.network.network import Reset
+from spikeport.network import Reset
 from spikeport.trainer.neurons import LIF, Neurons, charge_and_fire
 from spikeport.trainer.neurons.kernels import BLOCK, record_steps
 from spikeport.trainer.neurons.steps import through_time

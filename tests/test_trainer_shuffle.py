@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from spikeport.network.network import Coding, Input
+from spikeport.network import Coding, Input
 from spikeport.trainer.diagnosis.shuffle import shuffle_test, shuffled_scores
 from spikeport.trainer.network import SpikingNetwork
 from spikeport.trainer.network.network import Node

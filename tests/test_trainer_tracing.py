@@ -15,7 +15,7 @@ from torch.nn import functional
 
 import spikeport.trainer
 from spikeport.errors import InputError
-from spikeport.network.network import Coding, Input, Reset
+from spikeport.network import Coding, Input, Reset
 from spikeport.trainer import as_trained_model, from_module, load_digits_split
 from spikeport.trainer.neurons import LI, LIF
 from spikeport.trainer.rules import GradientRule

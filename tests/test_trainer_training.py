@@ -19,7 +19,7 @@ import torch
 from spikeport.energy import estimate_energy, load_profile
 from spikeport.errors import InputError
 from spikeport.export import export_float
-from spikeport.network.network import Coding, Input, Reset
+from spikeport.network import Coding, Input, Reset
 from spikeport.runs import encode_samples
 from spikeport.simulators import run_native
 from spikeport.trainer import (

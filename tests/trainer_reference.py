@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from spikeport.network.network import Coding, Input, Reset
+from spikeport.network import Coding, Input, Reset
 from spikeport.trainer.loop.training import step as training_step
 from spikeport.trainer.network import SpikingNetwork
 from spikeport.trainer.network.network import Node

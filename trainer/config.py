@@ -10,10 +10,10 @@ from typing import ClassVar
 
 import torch
 
+from spikeport.checks import choice, integer
 from spikeport.errors import InputError
+from spikeport.network import Input, Reset
 from spikeport.network.fixed_point import WEIGHT_BITS
-from spikeport.network.network import Input, Reset
-from spikeport.network.part_rules import choice, integer
 from spikeport.trainer.data import Augment
 from spikeport.trainer.models import PUBLISHED, mlp, small_conv
 from spikeport.trainer.network import SpikingNetwork

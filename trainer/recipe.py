@@ -22,8 +22,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, ClassVar
 
+from spikeport.checks import integer
 from spikeport.errors import InputError
-from spikeport.network.part_rules import integer
 from spikeport.storage import nearest, parse_toml, read_text
 from spikeport.trainer.config import Optimizer, TrainConfig
 from spikeport.trainer.data import DataConfig

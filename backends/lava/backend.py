@@ -16,8 +16,7 @@ from spikeport.backends.lava.program import Program, Recording, build_program, i
 from spikeport.backends.lava.schedule import Schedule, schedule
 from spikeport.backends.lava.supervise import run_worker
 from spikeport.errors import BackendUnavailableError, InputError, OutputError
-from spikeport.network import DeployedNetwork
-from spikeport.network.network import ReadoutKind
+from spikeport.network import DeployedNetwork, ReadoutKind
 from spikeport.runs import (
     RecordSpec,
     Run,

@@ -13,10 +13,10 @@ from spikeport.backends.lava.schedule import (
     cost,
     obstacles,
 )
-from spikeport.network import DeployedNetwork
-from spikeport.network.network import (
+from spikeport.network import (
     BiasInjection,
     Convolution,
+    DeployedNetwork,
     Population,
     Reset,
     WeightedConnection,

@@ -24,12 +24,10 @@ from spikeport.backends.lava.notes import (
     own_neurons,
 )
 from spikeport.backends.lava.schedule import Schedule, is_graded
-from spikeport.network import DeployedNetwork
-from spikeport.network.fixed_point import PAYLOAD_BITS
-from spikeport.network.geometry import pooled_index
-from spikeport.network.network import (
+from spikeport.network import (
     Conv1d,
     Convolution,
+    DeployedNetwork,
     Input,
     Population,
     ReadoutKind,
@@ -38,6 +36,8 @@ from spikeport.network.network import (
     SumPool2d,
     WeightedConnection,
 )
+from spikeport.network.fixed_point import PAYLOAD_BITS
+from spikeport.network.geometry import pooled_index
 from spikeport.runs import RecordSpec, selection
 
 Port = tuple[str, str]

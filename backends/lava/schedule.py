@@ -15,8 +15,7 @@ from spikeport.backends.bounds import sum_bound
 from spikeport.backends.depths import depths, unsupported_cycle, waits
 from spikeport.backends.unsupported import refusal
 from spikeport.errors import InputError
-from spikeport.network import DeployedNetwork
-from spikeport.network.network import Coding, Convolution, Input, WeightedConnection
+from spikeport.network import Coding, Convolution, DeployedNetwork, Input, WeightedConnection
 
 CONNECTIONS = "lava-nc 0.10.0, proc/dense/models.py"
 CONV = "lava-nc 0.10.0, proc/conv/models.py"

@@ -24,14 +24,13 @@ from typing import TYPE_CHECKING, Any
 import nir
 import numpy as np
 
+from spikeport.checks import fail
 from spikeport.errors import BackendUnavailableError, InputError
 from spikeport.export.nir import make_graph
 from spikeport.export.nir.fields import SPIKING, kind, label, make_node, node_values
 from spikeport.export.nir.graph import check_inputs, compute_order, sources_of
 from spikeport.export.nir.portable import portable
-from spikeport.network import FloatNetwork
-from spikeport.network.network import Reset
-from spikeport.network.part_rules import fail
+from spikeport.network import FloatNetwork, Reset
 from spikeport.runs import (
     RecordSpec,
     Run,

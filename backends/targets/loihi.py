@@ -14,16 +14,16 @@ import numpy as np
 from spikeport.backends import UnsupportedFeature
 from spikeport.backends.bounds import sum_bound
 from spikeport.backends.depths import depths, unsupported_cycle, waits
-from spikeport.network import DeployedNetwork
-from spikeport.network.fixed_point import ACTIVATION_SHIFT, BIAS_MANTISSA_MIN, DECAY_UNITY
-from spikeport.network.network import (
+from spikeport.network import (
     BiasInjection,
     Coding,
+    DeployedNetwork,
     Input,
     Population,
     Reset,
     WeightedConnection,
 )
+from spikeport.network.fixed_point import ACTIVATION_SHIFT, BIAS_MANTISSA_MIN, DECAY_UNITY
 
 LIF = "lava-nc 0.10.0, proc/lif/models.py"
 DELAYS = "lava-nc 0.10.0, proc/dense/process.py"

@@ -24,21 +24,22 @@ import nir
 import numpy as np
 from numpy.typing import NDArray
 
+from spikeport.checks import fail
 from spikeport.export.float_graph import DEFAULT_DT_S
 from spikeport.export.nir.graph import Edge, make_graph
 from spikeport.export.nir.layout import common_reset, lay_out, never_spikes
 from spikeport.export.nir.unroll import check_entries, connection_matrix
-from spikeport.network import DeployedNetwork, FloatNetwork
-from spikeport.network.fixed_point import ACTIVATION_SHIFT, DECAY_UNITY
-from spikeport.network.network import (
+from spikeport.network import (
     BiasInjection,
     Conv1d,
     Convolution,
+    DeployedNetwork,
+    FloatNetwork,
     Population,
     Shape,
     WeightedConnection,
 )
-from spikeport.network.part_rules import fail
+from spikeport.network.fixed_point import ACTIVATION_SHIFT, DECAY_UNITY
 
 Array = NDArray[np.float64]
 

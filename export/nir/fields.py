@@ -14,7 +14,7 @@ import nir
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport.network.part_rules import MAX_SIDE, MAX_SIZE, check_unmasked, fail
+from spikeport.checks import MAX_SIDE, MAX_SIZE, check_unmasked, fail
 from spikeport.text import quoted
 
 Shape = tuple[int, ...]

@@ -8,11 +8,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from spikeport.checks import fail
 from spikeport.errors import InputError
 from spikeport.export.nir.fields import Shape, make_node
 from spikeport.export.nir.graph import Edge
 from spikeport.export.nir.hdf5 import RawGraph, RawNode
-from spikeport.network.part_rules import fail
 from spikeport.storage import check_count
 from spikeport.storage.limits import MAX_EDGES, MAX_PARTS
 

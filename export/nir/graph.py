@@ -12,10 +12,10 @@ import nir
 import numpy as np
 from numpy.typing import NDArray
 
+from spikeport.checks import MAX_STEPS, fail
 from spikeport.export.nir.fields import NODE_TYPES, Shape, kind, label, make_node, node_values
 from spikeport.export.nir.shapes import input_shape, output_shape
-from spikeport.network.network import Input
-from spikeport.network.part_rules import MAX_STEPS, fail
+from spikeport.network import Input
 from spikeport.storage import check_elements
 
 Edge = tuple[str, str]

@@ -14,8 +14,8 @@ from typing import Any
 
 import h5py
 
+from spikeport.checks import fail
 from spikeport.export.nir.fields import NODE_TYPES
-from spikeport.network.part_rules import fail
 from spikeport.storage import check_count
 from spikeport.storage.hdf5 import Budget, check_data, child, load, members, reading
 from spikeport.storage.limits import MAX_DEPTH, MAX_EDGES, MAX_NAME, MAX_PARTS

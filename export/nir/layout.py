@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from spikeport.network import DeployedNetwork
-from spikeport.network.fixed_point import DECAY_UNITY, VTH_MAX
-from spikeport.network.network import (
+from spikeport.network import (
     BiasInjection,
     Conv1d,
     Conv2d,
     Convolution,
     Dense,
+    DeployedNetwork,
     Population,
     ReadoutKind,
     Reset,
     WeightedConnection,
 )
+from spikeport.network.fixed_point import DECAY_UNITY, VTH_MAX
 
 
 @dataclass(frozen=True, slots=True)

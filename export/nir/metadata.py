@@ -11,13 +11,11 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from spikeport.checks import MAX_STEPS, choice, fail, integer
 from spikeport.errors import InputError, SpikeportError
 from spikeport.export.nir.fields import Shape
-from spikeport.network import DeployedNetwork, FloatNetwork
-from spikeport.network.canonical import canonical_form
+from spikeport.network import DeployedNetwork, FloatNetwork, Input, Reset
 from spikeport.network.file import load_built
-from spikeport.network.network import Input, Reset
-from spikeport.network.part_rules import MAX_STEPS, choice, fail, integer
 from spikeport.storage import parse_json
 from spikeport.text import quoted
 
@@ -36,7 +34,7 @@ def deployed_metadata(
     network: DeployedNetwork, view: FloatNetwork, notes: tuple[str, ...]
 ) -> dict[str, Any]:
     """Graph metadata of a deployed network, whose float view is `view`."""
-    data, arrays = canonical_form(network)
+    data, arrays = network.canonical_form()
     header = {
         "kind": "deployed",
         **_run_facts(view),

@@ -11,7 +11,7 @@ import numpy as np
 
 from spikeport.export.quantize.lowered import FloatPopulation, LoweredNetwork
 from spikeport.export.quantize.neuron_dynamics import NEURONS, neuron_dynamics
-from spikeport.network.network import Coding
+from spikeport.network import Coding
 
 SHORTEST, LONGEST = 1 - 1e-6, 1e4
 """Time constants in steps: below 1 the state oscillates, above 1e4 the decay is below 1/8192."""

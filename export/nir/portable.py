@@ -15,9 +15,9 @@ import nir
 import numpy as np
 from numpy.typing import NDArray
 
+from spikeport.checks import MAX_SIDE, integer, pair
 from spikeport.errors import InputError
 from spikeport.export.nir.fields import label
-from spikeport.network.part_rules import MAX_SIDE, integer, pair
 from spikeport.storage import parse_json
 
 KEY = "spikeport"

@@ -11,6 +11,7 @@ from typing import Any
 import nir
 import numpy as np
 
+from spikeport.checks import fail
 from spikeport.errors import InputError
 from spikeport.export.nir.deployed import float_view
 from spikeport.export.nir.flatten import FlatGraph, flatten
@@ -20,9 +21,7 @@ from spikeport.export.nir.isolated import read_isolated
 from spikeport.export.nir.metadata import ARRAYS, KEY, deployed_network, header_of, run_facts
 from spikeport.export.nir.plausibility import implausible
 from spikeport.export.nir.portable import restore
-from spikeport.network import DeployedNetwork, FloatNetwork
-from spikeport.network.network import Input, Reset
-from spikeport.network.part_rules import fail
+from spikeport.network import DeployedNetwork, FloatNetwork, Input, Reset
 from spikeport.text import quoted
 
 _log = logging.getLogger(__name__)

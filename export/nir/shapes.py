@@ -13,9 +13,9 @@ from typing import Any
 import nir
 import numpy as np
 
+from spikeport.checks import fail
 from spikeport.export.nir.fields import NODE_TYPES, Shape, label, node_values
 from spikeport.network.geometry import window_count
-from spikeport.network.part_rules import fail
 
 
 def output_shape(name: str, node: Any, given: Shape | None) -> Shape:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeport.errors import InputError
-from spikeport.network.network import Conv1d, Conv2d, Dense, Shape, SumPool2d, WeightedConnection
+from spikeport.network import Conv1d, Conv2d, Dense, Shape, SumPool2d, WeightedConnection
 
 MAX_ENTRIES = 2**28
 """1 GiB in float32."""

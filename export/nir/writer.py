@@ -8,6 +8,7 @@ from typing import Any
 
 import nir
 
+from spikeport.checks import fail
 from spikeport.export.float_graph import DEFAULT_DT_S
 from spikeport.export.nir.deployed import float_view
 from spikeport.export.nir.flatten import SAFE_NAME
@@ -16,7 +17,6 @@ from spikeport.export.nir.layout import view_notes
 from spikeport.export.nir.metadata import deployed_metadata, float_metadata
 from spikeport.export.nir.portable import portable
 from spikeport.network import DeployedNetwork, FloatNetwork
-from spikeport.network.part_rules import fail
 from spikeport.storage import sealed, write_bytes
 from spikeport.text import quoted
 

@@ -31,17 +31,18 @@ from spikeport.export.quantize.rounding_loss import (
     zeroed_fraction,
 )
 from spikeport.export.quantize.scales import Candidate, candidates, no_scale, wider_candidates
-from spikeport.network import DeployedNetwork, FloatNetwork
-from spikeport.network.fixed_point import STATE_MAX, STATE_WRAP
-from spikeport.network.network import (
+from spikeport.network import (
     BiasInjection,
     Coding,
     Connection,
+    DeployedNetwork,
+    FloatNetwork,
     Input,
     Population,
     Readout,
     ReadoutKind,
 )
+from spikeport.network.fixed_point import STATE_MAX, STATE_WRAP
 from spikeport.runs import Run, Samples, SampleSet, Trace
 
 Array = NDArray[np.float64]

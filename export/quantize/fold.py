@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from spikeport.errors import InputError
 from spikeport.export.nir.shapes import conv_padding, conv_sides
+from spikeport.network import Shape, SumPool2d
 from spikeport.network.geometry import IntPair, window_count
-from spikeport.network.network import Shape, SumPool2d
 
 Array = NDArray[np.float64]
 Complain = Callable[[str], None]

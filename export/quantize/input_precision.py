@@ -14,8 +14,8 @@ from spikeport.export.quantize.lowered import FloatConnection, FloatPopulation, 
 from spikeport.export.quantize.rounding import round_weights, settle
 from spikeport.export.quantize.rounding_loss import coarse_share, zeroed_fraction
 from spikeport.export.quantize.scales import Candidate, candidates, largest_allowed
+from spikeport.network import Coding, Input
 from spikeport.network import fixed_point as fx
-from spikeport.network.network import Coding, Input
 from spikeport.runs import SampleSet, round_samples
 
 COARSEST = 8

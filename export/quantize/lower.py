@@ -29,8 +29,7 @@ from spikeport.export.quantize.neuron_dynamics import (
     neuron_dynamics,
     neuron_shape,
 )
-from spikeport.network import FloatNetwork
-from spikeport.network.network import Coding, Input, Readout, ReadoutKind, Shape
+from spikeport.network import Coding, FloatNetwork, Input, Readout, ReadoutKind, Shape
 from spikeport.text import quoted
 
 Array = NDArray[np.float64]

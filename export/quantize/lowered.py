@@ -18,8 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from spikeport.network import Input, Readout, Reset, Shape, SumPool2d
 from spikeport.network.geometry import IntPair
-from spikeport.network.network import Input, Readout, Reset, Shape, SumPool2d
 
 Array = NDArray[np.float64]
 

@@ -32,9 +32,8 @@ from spikeport.export.quantize.report import (
 )
 from spikeport.export.quantize.report_warnings import input_warnings, summarize, warnings
 from spikeport.export.quantize.rounding_loss import COARSE_BITS
-from spikeport.network import DeployedNetwork, FloatNetwork
+from spikeport.network import BiasInjection, DeployedNetwork, FloatNetwork
 from spikeport.network.fixed_point import WEIGHT_BITS
-from spikeport.network.network import BiasInjection
 from spikeport.runs import (
     Run,
     Samples,

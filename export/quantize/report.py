@@ -19,8 +19,8 @@ from spikeport.export.quantize.rounding_loss import (
     zeroed,
     zeroed_fraction,
 )
+from spikeport.network import BiasInjection, Coding, Input, WeightedConnection
 from spikeport.network import fixed_point as fx
-from spikeport.network.network import BiasInjection, Coding, Input, WeightedConnection
 from spikeport.runs import Agreement, Run
 
 

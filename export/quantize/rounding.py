@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from spikeport.export.quantize.lowered import FloatConnection, FloatPopulation
+from spikeport.network import Conv1d, Conv2d, Dense, Population, Reset, WeightedConnection
 from spikeport.network import fixed_point as fx
-from spikeport.network.network import Conv1d, Conv2d, Dense, Population, Reset, WeightedConnection
 
 Array = NDArray[np.float64]
 STATE_PER_WEIGHT = 1 << fx.ACTIVATION_SHIFT

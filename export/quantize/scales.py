@@ -25,8 +25,8 @@ from spikeport.export.quantize.rounding import (
     round_weights,
     settle,
 )
+from spikeport.network import Reset
 from spikeport.network import fixed_point as fx
-from spikeport.network.network import Reset
 
 _HALF_RANGE = 1 << (fx.STATE_BITS - 2 - fx.ACTIVATION_SHIFT)
 """Half of what u and v hold, in weight units: room for samples that calibration did not see."""

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from spikeport.errors import InputError
 from spikeport.export.nir.fields import label
 from spikeport.export.nir.shapes import conv_padding, conv_sides
-from spikeport.network.network import Reset
+from spikeport.network import Reset
 
 Array = NDArray[Any]
 State = tuple[Array, ...]

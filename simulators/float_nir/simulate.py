@@ -12,6 +12,7 @@ import nir
 import numpy as np
 from numpy.typing import NDArray
 
+from spikeport.checks import fail
 from spikeport.export.nir import make_graph
 from spikeport.export.nir.fields import INTEGRATING, SPIKING, kind, label
 from spikeport.export.nir.graph import (
@@ -23,7 +24,6 @@ from spikeport.export.nir.graph import (
     sources_of,
 )
 from spikeport.network import FloatNetwork
-from spikeport.network.part_rules import fail
 from spikeport.runs import (
     RecordSpec,
     Run,

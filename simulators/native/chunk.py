@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport.network import DeployedNetwork
-from spikeport.network.network import ReadoutKind
+from spikeport.network import DeployedNetwork, ReadoutKind
 from spikeport.runs import StreamState, Trace
 from spikeport.simulators.native.carry import Own, hand_on, take_over
 from spikeport.simulators.native.kernels import tally

@@ -24,9 +24,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from spikeport.network import Conv1d, Conv2d, Dense, Shape, SumPool2d, WeightedConnection
 from spikeport.network.fixed_point import STATE_WRAP
 from spikeport.network.geometry import pooled_index, taps_per_position
-from spikeport.network.network import Conv1d, Conv2d, Dense, Shape, SumPool2d, WeightedConnection
 from spikeport.simulators.native.layout import channels_last
 from spikeport.simulators.native.vectors import LANES
 

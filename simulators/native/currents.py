@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport.network import DeployedNetwork
-from spikeport.network.network import WeightedConnection
+from spikeport.network import DeployedNetwork, WeightedConnection
 from spikeport.simulators.native.connection_tables import LaidOut
 from spikeport.simulators.native.events import buffers_for
 from spikeport.simulators.native.kernels import RECEIVED, Int32, deliver_spikes, deliver_values

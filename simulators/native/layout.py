@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport.network.network import Shape
+from spikeport.network import Shape
 from spikeport.simulators.native.vectors import MASK
 
 

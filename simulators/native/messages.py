@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport.network import DeployedNetwork
-from spikeport.network.network import Input, Population, Shape
+from spikeport.network import DeployedNetwork, Input, Population, Shape
 from spikeport.runs import longest_delay
 from spikeport.simulators.native.layout import channels_last, padded
 from spikeport.simulators.native.plan import is_graded

@@ -10,9 +10,15 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport.network import DeployedNetwork
+from spikeport.network import (
+    BiasInjection,
+    Coding,
+    DeployedNetwork,
+    Input,
+    Population,
+    WeightedConnection,
+)
 from spikeport.network.fixed_point import ACTIVATION_SHIFT, STATE_WRAP
-from spikeport.network.network import BiasInjection, Coding, Input, Population, WeightedConnection
 from spikeport.runs import longest_delay
 from spikeport.simulators.counts import PerNeuron, fan_out
 from spikeport.simulators.native.components import Component, components

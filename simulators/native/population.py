@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from spikeport.network import Population, Reset, WeightedConnection, threshold_state
 from spikeport.network.fixed_point import DECAY_UNITY
-from spikeport.network.network import Population, Reset, WeightedConnection, threshold_state
 from spikeport.runs import Trace
 from spikeport.simulators.native.connection_tables import NOTHING, Tables
 from spikeport.simulators.native.currents import PIECE, piece_size, summed

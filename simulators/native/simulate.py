@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeport.errors import InputError
-from spikeport.network import DeployedNetwork
-from spikeport.network.network import Input
+from spikeport.network import DeployedNetwork, Input
 from spikeport.runs import (
     RecordSpec,
     Run,

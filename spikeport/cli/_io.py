@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from spikeport.checks import choice
 from spikeport.errors import InputError
-from spikeport.network import DeployedNetwork, FloatNetwork
-from spikeport.network.network import Input, Reset
-from spikeport.network.part_rules import choice
+from spikeport.network import DeployedNetwork, FloatNetwork, Input, Reset
 from spikeport.runs import (
     SampleSet,
     check_classes,

@@ -29,12 +29,13 @@ def inspect(
     """Show what a network file holds."""
     network = _io.open_network(file, _io.Foreign(dt, steps, reset, strict))
     if isinstance(network, DeployedNetwork):
-        from spikeport.network.canonical import canonical_form
-
         facts = _deployed_facts(network)
         tables = (populations_table(network), connections_table(network))
         _io.emit(
-            as_json, {**facts, **canonical_form(network)[0]}, facts_table(str(file), facts), *tables
+            as_json,
+            {**facts, **network.canonical_form()[0]},
+            facts_table(str(file), facts),
+            *tables,
         )
         return
     facts = _float_facts(network)
@@ -56,11 +57,11 @@ def backends(as_json: _io.Json = False) -> None:
                 "takes": backend.takes,
                 "version": status.version,
                 "reason": status.reason,
-                "remedy": status.fix,
-                "lacks": list(backend.limitations),
+                "fix": status.fix,
+                "limitations": list(backend.limitations),
             }
         )
-    chips = [{"name": chip.name, "lacks": list(chip.limitations)} for chip in CHIPS.values()]
+    chips = [{"name": chip.name, "limitations": list(chip.limitations)} for chip in CHIPS.values()]
     shown = backends_table(rows), limitations_table([*rows, *chips])
     _io.emit(as_json, {"backends": rows, "chips": chips}, *shown)
 

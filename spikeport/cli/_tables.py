@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from spikeport.network import DeployedNetwork
-from spikeport.network.network import BiasInjection
+from spikeport.network import BiasInjection, DeployedNetwork
 from spikeport.report.screen import Table, lines, plain
 from spikeport.runs import EventCounts
 
@@ -87,7 +86,7 @@ def backends_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     for name in ("name", "what it is", "takes", "version, or why not"):
         table.add_column(name)
     for row in rows:
-        broken = lines([row["reason"], plain(row["remedy"], "bold")])
+        broken = lines([row["reason"], plain(row["fix"], "bold")])
         table.add_row(row["name"], row["what"], row["takes"], row["version"] or broken)
     return table
 
@@ -98,7 +97,7 @@ def limitations_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     table.add_column("name")
     table.add_column("lacks")
     for row in rows:
-        table.add_row(row["name"], lines(row["lacks"] or ["nothing"]))
+        table.add_row(row["name"], lines(row["limitations"] or ["nothing"]))
     return table
 
 

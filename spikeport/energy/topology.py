@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from spikeport.network import DeployedNetwork
-from spikeport.network.network import BiasInjection, Coding, Convolution, ReadoutKind
+from spikeport.network import BiasInjection, Coding, Convolution, DeployedNetwork, ReadoutKind
 
 
 class SynapseKind(StrEnum):

@@ -10,10 +10,13 @@ import os
 from typing import Any
 
 from spikeport.errors import InputError, SpikeportError
-from spikeport.network import network as parts
-from spikeport.network.canonical import Arrays, canonical_form
-from spikeport.network.network import DeployedNetwork, SumPool2d
+from spikeport.network.connections import BiasInjection, Conv1d, Conv2d, Dense, SumPool2d
+from spikeport.network.inputs import Input
+from spikeport.network.network import DeployedNetwork
+from spikeport.network.population import Population
+from spikeport.network.readout import Readout
 from spikeport.storage import Format, check_count, check_elements, read_tensors, write_tensors
+from spikeport.storage.canonical import Arrays
 from spikeport.storage.limits import MAX_PARTS
 
 FORMAT = Format(
@@ -23,16 +26,7 @@ FORMAT = Format(
 SUFFIX = ".spikeport"
 _TYPES = {
     kind.__name__: kind
-    for kind in (
-        parts.Input,
-        parts.Population,
-        parts.Dense,
-        parts.Conv1d,
-        parts.Conv2d,
-        parts.BiasInjection,
-        parts.Readout,
-        parts.SumPool2d,
-    )
+    for kind in (Input, Population, Dense, Conv1d, Conv2d, BiasInjection, Readout, SumPool2d)
 }
 _GROUPS = ("inputs", "populations", "connections", "readouts")
 
@@ -43,7 +37,7 @@ def save_network(network: DeployedNetwork, path: str | os.PathLike[str]) -> None
     Raises:
         OutputError: the file cannot be written; what stood there before is unharmed.
     """
-    data, arrays = canonical_form(network)
+    data, arrays = network.canonical_form()
     header = {
         "content_hash": network.content_hash,
         "provenance": dict(network.provenance),

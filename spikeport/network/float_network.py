@@ -6,9 +6,10 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from spikeport import checks
 from spikeport.errors import InputError
-from spikeport.network import part_rules as rules
-from spikeport.network.network import Input, Reset
+from spikeport.network.inputs import Input
+from spikeport.network.population import Reset
 
 if TYPE_CHECKING:
     import nir
@@ -42,10 +43,10 @@ class FloatNetwork:
     def __post_init__(self) -> None:
         if not (math.isfinite(self.dt_s) and self.dt_s > 0):
             raise InputError(f"dt_s is {self.dt_s}, must be positive seconds")
-        steps = rules.whole("network: steps (T)", self.steps, 1, rules.MAX_STEPS)
+        steps = checks.whole("network: steps (T)", self.steps, 1, checks.MAX_STEPS)
         object.__setattr__(self, "steps", steps)
         if not isinstance(self.strict, bool):
             raise InputError(f"strict is {self.strict!r}, must be true or false")
-        object.__setattr__(self, "reset", rules.choice("network: reset", Reset, self.reset))
+        object.__setattr__(self, "reset", checks.choice("network: reset", Reset, self.reset))
         inputs = (self.inputs,) if isinstance(self.inputs, Input) else tuple(self.inputs)
         object.__setattr__(self, "inputs", inputs)

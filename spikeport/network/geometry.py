@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+Shape = tuple[int, ...]
 IntPair = tuple[int, int]
 
 

@@ -22,29 +22,31 @@ spike in step t, v moves again once t + refractory_period < step); its refractor
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
-from spikeport.network import graph_rules as rules
-from spikeport.network.canonical import content_bytes, sha256
-from spikeport.network.parts import BiasInjection as BiasInjection
-from spikeport.network.parts import Coding as Coding
-from spikeport.network.parts import Connection as Connection
-from spikeport.network.parts import Conv1d as Conv1d
-from spikeport.network.parts import Conv2d as Conv2d
-from spikeport.network.parts import Convolution as Convolution
-from spikeport.network.parts import Dense as Dense
-from spikeport.network.parts import Input as Input
-from spikeport.network.parts import Population as Population
-from spikeport.network.parts import Readout as Readout
-from spikeport.network.parts import ReadoutKind as ReadoutKind
-from spikeport.network.parts import Reset as Reset
-from spikeport.network.parts import Shape as Shape
-from spikeport.network.parts import SumPool2d as SumPool2d
-from spikeport.network.parts import WeightedConnection as WeightedConnection
-from spikeport.network.parts import threshold_state as threshold_state
+from spikeport.checks import MAX_STEPS, fail, texts, whole
+from spikeport.network import fixed_point as fx
+from spikeport.network.connections import (
+    BiasInjection,
+    Connection,
+    Conv1d,
+    Conv2d,
+    Dense,
+    WeightedConnection,
+    check_shapes,
+)
+from spikeport.network.inputs import Coding, Input
+from spikeport.network.population import Population
+from spikeport.network.readout import Readout
+from spikeport.storage.canonical import Arrays, canonical_bytes, part_form, sha256
+from spikeport.text import quoted
 
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 _PARTS: Mapping[str, tuple[type, ...]] = {
     "inputs": (Input,),
     "populations": (Population,),
@@ -81,23 +83,34 @@ class DeployedNetwork:
 
     def __post_init__(self) -> None:
         for name, kinds in _PARTS.items():
-            given = rules.parts_of(f"network: {name}", getattr(self, name), kinds)
+            given = _parts_of(f"network: {name}", getattr(self, name), kinds)
             if name != "readouts":
                 given = tuple(sorted(given, key=lambda part: part.name))
             object.__setattr__(self, name, given)
         object.__setattr__(self, "provenance", dict(self.provenance))
-        rules.network(self)
-        rules.order(self)
+        _check(self)
+        _order(self)
 
     @cached_property
     def content_hash(self) -> str:
         """SHA-256 of the canonical form, without provenance."""
-        return sha256(content_bytes(self))
+        return sha256(self._content_bytes())
+
+    def canonical_form(self) -> tuple[dict[str, Any], Arrays]:
+        """Plain JSON data and arrays (named `part.field`), the same for equal networks."""
+        arrays: Arrays = {}
+        data: dict[str, Any] = {"steps": self.steps}
+        for group in _PARTS:
+            data[group] = [part_form(part, arrays) for part in getattr(self, group)]
+        return data, arrays
+
+    def _content_bytes(self) -> bytes:
+        return canonical_bytes(*self.canonical_form())
 
     @cached_property
     def order(self) -> tuple[str, ...]:
         """Population names so that every delay-free connection points forward."""
-        return rules.order(self)
+        return _order(self)
 
     @cached_property
     def sources(self) -> Mapping[str, Input | Population]:
@@ -133,7 +146,7 @@ class DeployedNetwork:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, DeployedNetwork):
             return NotImplemented
-        return self is other or content_bytes(self) == content_bytes(other)
+        return self is other or self._content_bytes() == other._content_bytes()
 
     def __hash__(self) -> int:
         return hash(self.content_hash)
@@ -144,3 +157,107 @@ class DeployedNetwork:
             f"DeployedNetwork({len(self.populations)} populations, {neurons} neurons, "
             f"{len(self.connections)} connections, T={self.steps}, {self.content_hash[:12]})"
         )
+
+
+def _parts_of(subject: str, given: Any, kinds: tuple[type, ...]) -> tuple[Any, ...]:
+    """The parts of a field, in order; a single part may be given without a tuple."""
+    if isinstance(given, kinds):
+        return (given,)
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        fail(f"{subject} is {given!r}, must be {_names(kinds)}")
+    parts = tuple(given)
+    for part in parts:
+        if not isinstance(part, kinds):
+            fail(f"{subject} holds {part!r}, must be {_names(kinds)}")
+    return parts
+
+
+def _names(kinds: tuple[type, ...]) -> str:
+    return " or ".join(kind.__name__ for kind in kinds)
+
+
+def _check(net: DeployedNetwork) -> None:
+    """Names unique and safe, ends known, shapes meeting, T and readouts sensible."""
+    object.__setattr__(net, "steps", whole("network: steps (T)", net.steps, 1, MAX_STEPS))
+    texts("network: provenance", net.provenance)
+    parts = (*net.inputs, *net.populations, *net.connections)
+    for name, count in Counter(part.name for part in parts).items():
+        if not _NAME.fullmatch(name):
+            fail(f"name {quoted(name)} must be 1 to 64 letters, digits or '_', not a digit first")
+        if count > 1:
+            fail(f"name '{name}' is used {count} times, names must be unique")
+    for what, group in (("input", net.inputs), ("population", net.populations)):
+        if not group:
+            fail(f"network: has no {what}, needs at least one")
+    for part in net.connections:
+        _ends(net, part)
+    if not net.readouts:
+        fail("network: has no readout, needs at least one")
+    for name, count in Counter(readout.population for readout in net.readouts).items():
+        if count > 1:
+            fail(f"readout: population '{name}' is read {count} times, once is the rule")
+    for readout in net.readouts:
+        if readout.population not in net.by_name:
+            fail(f"readout: population '{readout.population}' does not exist")
+
+
+def _ends(net: DeployedNetwork, part: Connection) -> None:
+    subject = f"connection '{part.name}'"
+    if part.source not in net.sources:
+        fail(f"{subject}: source '{part.source}' does not exist")
+    if part.target not in net.by_name:
+        fail(f"{subject}: target '{part.target}' is not a population")
+    source, target = net.sources[part.source], net.by_name[part.target]
+    injected = isinstance(source, Input) and source.coding is Coding.BIAS
+    if isinstance(part, BiasInjection):
+        if not injected:
+            fail(f"{subject}: a bias injection needs an input of coding 'bias' as its source")
+        _injection(net, part)
+        return
+    if injected:
+        fail(f"{subject}: input '{part.source}' has coding 'bias', which crosses no synapses")
+    check_shapes(part, source.shape, target.shape)
+
+
+def _injection(net: DeployedNetwork, part: BiasInjection) -> None:
+    source, target = net.sources[part.source], net.by_name[part.target]
+    subject = f"connection '{part.name}'"
+    if source.shape != target.shape:
+        fail(f"{subject}: input shape {source.shape} must equal the target's {target.shape}")
+    feeds = [c for c in net.connections if c.target == part.target and isinstance(c, BiasInjection)]
+    inputs = {i.name: i for i in net.inputs}
+    low = int(target.bias.min()) + sum(inputs[c.source].low for c in feeds)
+    high = int(target.bias.max()) + sum(inputs[c.source].high for c in feeds)
+    if low < fx.BIAS_MANTISSA_MIN or high > fx.BIAS_MANTISSA_MAX:
+        fail(
+            f"{subject}: bias mantissas of '{part.target}' could span {low}..{high}, must lie in "
+            f"{fx.BIAS_MANTISSA_MIN}..{fx.BIAS_MANTISSA_MAX} (13 bits)"
+        )
+
+
+def _order(net: DeployedNetwork) -> tuple[str, ...]:
+    """Topological order over delay-free connections, by name where free to choose."""
+    needs: dict[str, set[str]] = {part.name: set() for part in net.populations}
+    feeds: dict[str, set[str]] = {part.name: set() for part in net.populations}
+    for c in net.connections:
+        if getattr(c, "delay", 0) == 0 and c.source in needs:
+            needs[c.target].add(c.source)
+            feeds[c.source].add(c.target)
+    done: list[str] = []
+    ready = sorted(name for name, sources in needs.items() if not sources)
+    while ready:
+        done += ready
+        freed = []
+        for name in ready:
+            for target in feeds[name]:
+                needs[target].discard(name)
+                if not needs[target]:
+                    freed.append(target)
+        ready = sorted(freed)
+    if waiting := needs.keys() - set(done):
+        names = ", ".join(f"'{n}'" for n in sorted(waiting))
+        fail(
+            f"network: delay-free connections form a cycle at or upstream of {names}; "
+            "every cycle needs a connection with delay >= 1"
+        )
+    return tuple(done)

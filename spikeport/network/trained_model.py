@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeport.network.geometry import IntPair
-from spikeport.network.network import Input, Reset
+from spikeport.network.inputs import Input
+from spikeport.network.population import Reset
 
 Array = NDArray[np.float64]
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from spikeport.checks import integers
 from spikeport.errors import InputError
 from spikeport.network import DeployedNetwork
-from spikeport.network.part_rules import integers
 from spikeport.runs.run import Chosen
 
 RECORDABLE = ("spikes", "u", "v")

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from spikeport.checks import as_array
 from spikeport.errors import InputError
-from spikeport.network.network import Input
-from spikeport.network.part_rules import as_array
+from spikeport.network import Input
 from spikeport.runs.sample_axes import check_batch_axis, is_static
 from spikeport.runs.sample_values import Change, change, check_range, encoded, float_range
 

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from spikeport.errors import InputError
 from spikeport.network import DeployedNetwork
-from spikeport.network.canonical import digest
 from spikeport.runs.stream_state import VARIABLES, StreamState, check_state, frozen
 from spikeport.storage import Format, read_tensors, write_tensors
+from spikeport.storage.canonical import digest
 
 FORMAT = Format(
     *("spikeport.stream", 1, "Spikeport stream state", "save_state"), ("state", "content_hash")

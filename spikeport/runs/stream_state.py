@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spikeport import checks
 from spikeport.errors import InputError
-from spikeport.network import DeployedNetwork
-from spikeport.network import part_rules as rules
+from spikeport.network import Coding, DeployedNetwork, Input, Population, Shape
 from spikeport.network.fixed_point import STATE_MAX
-from spikeport.network.network import Coding, Input, Population, Shape
 
 OWN = ("u", "v", "rest")
 """What neurons keep, as against the messages under way."""
@@ -63,7 +62,7 @@ def first_state(network: DeployedNetwork, samples: int) -> StreamState:
     Raises:
         InputError: `samples` is below 1.
     """
-    rules.integer("stream: samples", samples, 1, _MANY)
+    checks.integer("stream: samples", samples, 1, _MANY)
     arrays: dict[str, dict[str, NDArray[Any]]] = {variable: {} for variable in VARIABLES}
     for (variable, name), slot in _slots(network, samples).items():
         arrays[variable][name] = np.full(slot.shape, slot.initial, slot.dtype)
@@ -82,8 +81,8 @@ def check_state(network: DeployedNetwork, state: StreamState) -> None:
             f"stream state: is of network {str(state.network_hash)[:12]}, not of "
             f"{network.content_hash[:12]}"
         )
-    rules.integer("stream state: samples", state.samples, 1, _MANY)
-    rules.integer("stream state: step", state.step, 0, _MANY)
+    checks.integer("stream state: samples", state.samples, 1, _MANY)
+    checks.integer("stream state: step", state.step, 0, _MANY)
     slots = _slots(network, state.samples)
     found = {(key, name): array for key in VARIABLES for name, array in getattr(state, key).items()}
     for key in sorted(slots.keys() ^ found.keys()):

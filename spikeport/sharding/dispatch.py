@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from spikeport.errors import BackendUnavailableError, SpikeportError
 from spikeport.network import DeployedNetwork
-from spikeport.network.canonical import canonical_form
 from spikeport.runs import Run
 from spikeport.sharding.cluster import WORKERS_S, require_dask
 from spikeport.sharding.task import rebuild, run_shard
@@ -74,7 +73,7 @@ def dispatch(
                 shard = shards[index]
                 if sent is None or sent[0] != shard.network:
                     key = f"spikeport-network-{token}-{shard.network}"
-                    parts = canonical_form(networks[shard.network])
+                    parts = networks[shard.network].canonical_form()
                     sent = shard.network, _submit(client, key, rebuild, *parts)
                 asked = (sent[1], backend, shard.samples, tuple(record), version, timeout_s)
                 key = f"spikeport-shard-{token}-{index}"

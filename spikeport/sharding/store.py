@@ -16,10 +16,10 @@ from typing import Any
 from numpy.typing import NDArray
 
 from spikeport.errors import InputError
-from spikeport.network.canonical import Arrays, digest
 from spikeport.runs import EventCounts, Run, Trace
 from spikeport.simulators.results import spikeport_version
 from spikeport.storage import make_folder, write_bytes
+from spikeport.storage.canonical import Arrays, digest
 from spikeport.storage.tensors import pack, unpack
 
 FORMAT = "spikeport.shard"

@@ -11,10 +11,10 @@ from spikeport.backends import run as run_backend
 from spikeport.backends import timed
 from spikeport.errors import BackendUnavailableError
 from spikeport.network import DeployedNetwork
-from spikeport.network.canonical import Arrays
 from spikeport.network.file import build
 from spikeport.runs import Run
 from spikeport.simulators.results import spikeport_version
+from spikeport.storage.canonical import Arrays
 
 OPTIONS: Mapping[str, Mapping[str, Any]] = {"native": {"threads": 1}}
 """The cluster already has a worker thread per core."""

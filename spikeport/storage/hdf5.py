@@ -17,8 +17,8 @@ from typing import Any
 
 import h5py
 
+from spikeport.checks import fail
 from spikeport.errors import InputError
-from spikeport.network.part_rules import fail
 from spikeport.storage.files import replacing
 from spikeport.storage.hdf5_seal import check_seal, seal
 from spikeport.storage.limits import (

@@ -11,7 +11,7 @@ import os
 from io import FileIO
 from pathlib import Path
 
-from spikeport.network.part_rules import fail
+from spikeport.checks import fail
 
 _HEAD = b"\nspikeport sha256 "
 SIZE = len(_HEAD) + 64 + 1

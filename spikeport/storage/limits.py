@@ -6,7 +6,7 @@ allocated. The limits are meant for hostile files; no honest file comes near the
 
 from __future__ import annotations
 
-from spikeport.network.part_rules import fail
+from spikeport.checks import fail
 
 FREE_BYTES = 64 * 2**20
 """A file may always unpack to this size; to more only up to MAX_RATIO times its own size."""

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 
 from spikeport.errors import InputError
-from spikeport.network.canonical import Arrays, digest
+from spikeport.storage.canonical import Arrays, digest
 from spikeport.storage.files import write_bytes
 from spikeport.storage.strict_json import parse_json
 from spikeport.text import quoted

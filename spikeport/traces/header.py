@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spikeport.checks import MAX_SIZE, integer, texts
 from spikeport.errors import InputError
-from spikeport.network.part_rules import MAX_SIZE, integer, texts
 from spikeport.runs import RECORDABLE, Chosen, Run
 from spikeport.storage import parse_json
 from spikeport.text import quoted

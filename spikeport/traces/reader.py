@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport.network.part_rules import fail
+from spikeport.checks import fail
 from spikeport.runs import RECORDABLE, Chosen, Trace
 from spikeport.storage import check_count, check_seal, run_isolated
 from spikeport.storage.hdf5 import Budget, check_plain, child, load, naming

@@ -19,17 +19,20 @@ from PIL import Image
 from spikeport.energy import builtin_profiles, load_profile
 from spikeport.errors import InputError
 from spikeport.export import read_nir, write_nir
-from spikeport.network import DeployedNetwork, FloatNetwork, load_network, save_network
-from spikeport.network.network import (
+from spikeport.network import (
     BiasInjection,
     Coding,
     Conv2d,
     Dense,
+    DeployedNetwork,
+    FloatNetwork,
     Input,
     Population,
     Readout,
     Reset,
     SumPool2d,
+    load_network,
+    save_network,
 )
 from spikeport.runs import check_samples, load_state, save_state
 from spikeport.sharding.store import SUFFIX, load_shard, save_shard

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from spikeport.errors import InputError
-from spikeport.network.canonical import canonical_form
 from spikeport.network.file import load_built
 from spikeport.trainer.chip.network import QATNetwork
 
@@ -20,7 +19,7 @@ _KEYS = ("network", "provenance", "frozen", "mean_scores", "content_hash")
 
 def to_tensors(network: QATNetwork) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """What is not in its parameters: the integers it began with, and a hash of today's."""
-    data, arrays = canonical_form(network.template)
+    data, arrays = network.template.canonical_form()
     document = {
         "network": data,
         "provenance": dict(network.template.provenance),

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from spikeport.errors import InputError
+from spikeport.network import Population, WeightedConnection
 from spikeport.network import fixed_point as fx
-from spikeport.network.network import Population, WeightedConnection
 from spikeport.trainer.chip.kernels import round_rows
 from spikeport.trainer.neurons.steps import share_out
 

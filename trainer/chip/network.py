@@ -20,16 +20,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from spikeport.errors import InputError
-from spikeport.network import DeployedNetwork
-from spikeport.network import fixed_point as fx
-from spikeport.network.network import (
+from spikeport.network import (
     BiasInjection,
     Convolution,
+    DeployedNetwork,
     Input,
     Population,
     ReadoutKind,
     WeightedConnection,
 )
+from spikeport.network import fixed_point as fx
 from spikeport.runs import same_range
 from spikeport.trainer.chip import passes as chip_passes
 from spikeport.trainer.chip.grid import Grid, bias_integers

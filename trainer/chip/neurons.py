@@ -20,8 +20,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from spikeport.network import Population, Reset
 from spikeport.network import fixed_point as fx
-from spikeport.network.network import Population, Reset
 from spikeport.trainer.chip.kernels import record_chip_steps
 from spikeport.trainer.neurons.steps import Order, share_out
 

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from spikeport.errors import InputError
+from spikeport.network import Convolution, Population, WeightedConnection
 from spikeport.network import fixed_point as fx
-from spikeport.network.network import Convolution, Population, WeightedConnection
 from spikeport.trainer.chip.neurons import ChipSteps, run_population
 from spikeport.trainer.chip.sums import weighted
 from spikeport.trainer.measure.deployed import weighted_sum

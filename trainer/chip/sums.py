@@ -12,7 +12,7 @@ import functools
 import torch
 from torch import Tensor
 
-from spikeport.network.network import Conv2d, WeightedConnection
+from spikeport.network import Conv2d, WeightedConnection
 from spikeport.trainer.chip.grid import Grid
 from spikeport.trainer.chip.kernels import sum_windows
 from spikeport.trainer.measure.deployed import weighted_sum

@@ -17,9 +17,9 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from spikeport.checks import integer
 from spikeport.errors import InputError
-from spikeport.network.network import Shape
-from spikeport.network.part_rules import integer
+from spikeport.network import Shape
 from spikeport.trainer.data.autoaugment import auto_augment
 from spikeport.trainer.data.dataset import Key
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from spikeport.errors import InputError
-from spikeport.network.network import Input
+from spikeport.network import Input
 from spikeport.trainer.data.augment import Augment, augment, draws
 from spikeport.trainer.data.dataset import Indices, Key, SampleArray, Stored
 from spikeport.trainer.neurons import BatchNorm

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeport.errors import BackendUnavailableError, InputError
-from spikeport.network.network import Coding, Input
+from spikeport.network import Coding, Input
 from spikeport.storage import nearest
 from spikeport.trainer.data.config import DataConfig, data_config
 from spikeport.trainer.data.dataset import Dataset, Stored, share_of_classes

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from os import PathLike
 from typing import Any, ClassVar
 
+from spikeport.checks import choice, integer
 from spikeport.errors import BackendUnavailableError, InputError
-from spikeport.network.network import Coding
-from spikeport.network.part_rules import choice, integer
+from spikeport.network import Coding
 from spikeport.trainer.data.events import Binning, Slicing
 from spikeport.trainer.data.layout import Layout
 from spikeport.trainer.data.pixels import PixelGrid

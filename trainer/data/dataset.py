@@ -14,9 +14,9 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from spikeport.checks import as_array
 from spikeport.errors import InputError
-from spikeport.network.network import Input
-from spikeport.network.part_rules import as_array
+from spikeport.network import Input
 from spikeport.runs import batch_shape, check_range, check_scale
 from spikeport.runs.sample_axes import guess
 

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spikeport.checks import MAX_SIDE, choice, integer
 from spikeport.errors import InputError
-from spikeport.network.network import Coding, Input, Shape
-from spikeport.network.part_rules import MAX_SIDE, choice, integer
+from spikeport.network import Coding, Input, Shape
 from spikeport.trainer.data.dataset import Gathered, Indices, Key
 
 MAX_COUNT = 255

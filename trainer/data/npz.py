@@ -30,9 +30,9 @@ from numpy.lib import format as npy
 from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
+from spikeport.checks import MAX_SIDE, integer
 from spikeport.errors import InputError
-from spikeport.network.network import Shape
-from spikeport.network.part_rules import MAX_SIDE, integer
+from spikeport.network import Shape
 from spikeport.storage import check_bytes
 from spikeport.storage.limits import BYTES_PER_EVENT, COUNTING_BYTES, FREE_FRAME_BYTES
 from spikeport.trainer.data.dataset import Dataset, hold_out

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from spikeport.checks import integer
 from spikeport.errors import InputError
-from spikeport.network.network import Coding, Input
-from spikeport.network.part_rules import integer
+from spikeport.network import Coding, Input
 from spikeport.trainer.data.dataset import Gathered, Indices, Key
 
 NORMALIZED_SCALE = 64

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeport.errors import BackendUnavailableError, InputError
-from spikeport.network.network import Shape
+from spikeport.network import Shape
 from spikeport.trainer.data.dataset import Dataset, Indices, hold_out
 from spikeport.trainer.data.events import Binning, EventFrames, Recording, bin_recordings
 from spikeport.trainer.data.hidden_files import is_hidden

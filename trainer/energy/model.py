@@ -22,7 +22,7 @@ from torch import Tensor
 
 from spikeport.energy import HardwareProfile, Topology
 from spikeport.errors import InputError
-from spikeport.network.network import Shape
+from spikeport.network import Shape
 from spikeport.trainer.measure.events import Delivery
 
 PJ_PER_UJ = 1e6

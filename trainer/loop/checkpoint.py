@@ -21,11 +21,11 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
+from spikeport.checks import MAX_SIZE, integer
 from spikeport.errors import InputError
-from spikeport.network.canonical import Arrays
-from spikeport.network.network import Input
-from spikeport.network.part_rules import MAX_SIZE, integer
+from spikeport.network import Input
 from spikeport.storage import check_count, check_elements, write_bytes
+from spikeport.storage.canonical import Arrays
 from spikeport.storage.limits import MAX_PARTS
 from spikeport.storage.tensors import DIGEST, check_digest, pack, unpack, with_digest
 from spikeport.trainer.chip import AnyNetwork, QATNetwork, from_tensors, to_tensors

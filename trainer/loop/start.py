@@ -9,7 +9,7 @@ from os import PathLike
 from typing import TypeAlias
 
 from spikeport.errors import InputError
-from spikeport.network.network import Input
+from spikeport.network import Input
 from spikeport.runs import check_classes, float_range, same_range
 from spikeport.storage import check_output
 from spikeport.trainer.chip import AnyNetwork, QATNetwork, takes

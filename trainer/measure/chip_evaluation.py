@@ -9,7 +9,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from spikeport.network.network import WeightedConnection
+from spikeport.network import WeightedConnection
 from spikeport.runs import (
     RecordSpec,
     Run,

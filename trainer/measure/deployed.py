@@ -21,12 +21,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from spikeport.errors import InputError
-from spikeport.network import DeployedNetwork
-from spikeport.network import fixed_point as fx
-from spikeport.network.network import (
+from spikeport.network import (
     BiasInjection,
     Conv1d,
     Convolution,
+    DeployedNetwork,
     Population,
     ReadoutKind,
     Reset,
@@ -34,6 +33,7 @@ from spikeport.network.network import (
     WeightedConnection,
     threshold_state,
 )
+from spikeport.network import fixed_point as fx
 from spikeport.runs import (
     RecordSpec,
     Run,

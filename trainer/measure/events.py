@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from spikeport.network.network import Shape
+from spikeport.network import Shape
 from spikeport.runs import EventCounts
 
 

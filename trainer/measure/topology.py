@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from spikeport.energy import ConnectionInfo, SynapseKind, Topology
-from spikeport.network.network import Coding, Shape
+from spikeport.network import Coding, Shape
 from spikeport.trainer.measure.events import FanOut, fan_out
 from spikeport.trainer.network import Node, SpikingNetwork
 from spikeport.trainer.network.layers import Map, Norm

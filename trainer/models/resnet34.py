@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from torch import nn
 
-from spikeport.network.network import Input
+from spikeport.network import Input
 from spikeport.trainer.models.sketch import Sketch, published_lif
 from spikeport.trainer.network import SpikingNetwork
 from spikeport.trainer.neurons import LIF

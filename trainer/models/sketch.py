@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from spikeport.errors import InputError
-from spikeport.network.network import Input, Reset, Shape
+from spikeport.network import Input, Reset, Shape
 from spikeport.trainer.network import Node, SpikingNetwork
 from spikeport.trainer.network.layers import Op, output_shape
 from spikeport.trainer.neurons import LI, LIF

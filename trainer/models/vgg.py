@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from spikeport.network.network import Input
+from spikeport.network import Input
 from spikeport.trainer.models.sketch import Sketch, published_lif
 from spikeport.trainer.network import SpikingNetwork
 from spikeport.trainer.neurons import LIF

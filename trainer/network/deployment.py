@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from spikeport.errors import InputError
-from spikeport.network.network import Reset
+from spikeport.network import Reset
 from spikeport.trainer.network.graph import Node
 from spikeport.trainer.network.layers import Map, Norm, pair
 from spikeport.trainer.network.network import SpikingNetwork

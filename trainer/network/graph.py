@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from spikeport.errors import InputError
-from spikeport.network.network import Input, Shape
+from spikeport.network import Input, Shape
 from spikeport.trainer.network.layers import Op, output_shape, unsupported
 from spikeport.trainer.neurons import LI, LIF
 

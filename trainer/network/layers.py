@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from spikeport.errors import InputError
+from spikeport.network import Shape
 from spikeport.network.geometry import IntPair, window_count
-from spikeport.network.network import Shape
 from spikeport.trainer.neurons import LI, LIF
 
 Convolution = nn.Conv1d | nn.Conv2d

@@ -16,8 +16,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from spikeport.network.network import Input
-from spikeport.network.part_rules import choice
+from spikeport.checks import choice
+from spikeport.network import Input
 from spikeport.trainer.network import passes
 from spikeport.trainer.network.graph import Node as Node
 from spikeport.trainer.network.graph import check_nodes

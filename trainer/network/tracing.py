@@ -11,7 +11,7 @@ from torch import fx, nn
 from torch.nn import functional
 
 from spikeport.errors import InputError
-from spikeport.network.network import Input, Shape
+from spikeport.network import Input, Shape
 from spikeport.trainer.network.graph import Node
 from spikeport.trainer.network.layers import output_shape, unsupported
 from spikeport.trainer.network.network import SpikingNetwork

@@ -23,9 +23,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from spikeport.checks import choice
 from spikeport.errors import InputError
-from spikeport.network.network import Reset
-from spikeport.network.part_rules import choice
+from spikeport.network import Reset
 from spikeport.trainer.neurons.steps import through_time
 
 

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from spikeport.network.network import Reset
+from spikeport.network import Reset
 from spikeport.trainer.neurons.kernels import (
     BLOCK,
     back_steps,

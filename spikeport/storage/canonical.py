@@ -6,32 +6,15 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-if TYPE_CHECKING:
-    from spikeport.network.network import DeployedNetwork
 
 Arrays = dict[str, NDArray[Any]]
 OPTIONAL: Mapping[str, bool] = {"optional": True}
 """Metadata of a field that stays out of the canonical form while it has its default: one that came
 later, so that hashes of networks without it remain."""
-
-
-def canonical_form(network: DeployedNetwork) -> tuple[dict[str, Any], Arrays]:
-    """Split a network into plain JSON data and its arrays (named `part.field`)."""
-    arrays: Arrays = {}
-    data: dict[str, Any] = {"steps": network.steps}
-    for group in ("inputs", "populations", "connections", "readouts"):
-        data[group] = [_part(part, arrays) for part in getattr(network, group)]
-    return data, arrays
-
-
-def content_bytes(network: DeployedNetwork) -> bytes:
-    """The canonical form as bytes; equal networks give equal bytes."""
-    return canonical_bytes(*canonical_form(network))
 
 
 def canonical_bytes(data: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> bytes:
@@ -63,7 +46,8 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _part(part: Any, arrays: Arrays) -> dict[str, Any]:
+def part_form(part: Any, arrays: Arrays) -> dict[str, Any]:
+    """One part as plain JSON data; its arrays are added to `arrays` as `part.field`."""
     data: dict[str, Any] = {"type": type(part).__name__}
     for item in dataclasses.fields(part):
         value = getattr(part, item.name)
@@ -72,7 +56,7 @@ def _part(part: Any, arrays: Arrays) -> dict[str, Any]:
         if isinstance(value, np.ndarray):
             arrays[f"{part.name}.{item.name}"] = value
         elif dataclasses.is_dataclass(value):
-            data[item.name] = _part(value, arrays)
+            data[item.name] = part_form(value, arrays)
         else:
             data[item.name] = value
     return data

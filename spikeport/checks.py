@@ -1,21 +1,17 @@
-"""The rules that each part of a `DeployedNetwork` keeps by itself, each with its one error."""
+"""Checks of values that users and files give, each with its one error."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from spikeport.errors import InputError
-from spikeport.network import fixed_point as fx
 from spikeport.text import quoted
-
-if TYPE_CHECKING:
-    from spikeport.network.parts import Input, Population, SumPool2d, WeightedConnection
 
 MAX_SIZE = 2**31 - 1
 """Neurons along one axis, samples or classes."""
@@ -109,36 +105,13 @@ def pair(subject: str, value: Any) -> tuple[int, int]:
     return (side(subject, sides[0]), side(subject, sides[1]))
 
 
-def scale(part: Input | Population) -> None:
-    """Check that the scale is positive and finite; store it as a Python number."""
+def scale(part: Any) -> None:
+    """Check that the scale of a named part is positive and finite; store it as a Python number."""
     value = _plain(part.scale)
     real = isinstance(value, int | float) and not isinstance(value, bool)
     if not (real and math.isfinite(value) and value > 0):
         fail(f"'{part.name}': scale is {value!r}, must be positive and finite")
     object.__setattr__(part, "scale", value)
-
-
-def input_range(part: Input) -> None:
-    """Check that low..high of an input fits its coding.
-
-    The default is 0..1 for spikes and every mantissa for a bias; graded inputs have none.
-    """
-    limits = {
-        "spikes": (0, 1),
-        "graded": (fx.PAYLOAD_MIN, fx.PAYLOAD_MAX),
-        "bias": (fx.BIAS_MANTISSA_MIN, fx.BIAS_MANTISSA_MAX),
-    }[part.coding]
-    subject = f"input '{part.name}' ({part.coding})"
-    for name, end in zip(("low", "high"), limits, strict=True):
-        if getattr(part, name) is None:
-            if part.coding == "graded":
-                fail(
-                    f"{subject}: {name} is missing; graded inputs must state their range low..high"
-                )
-            object.__setattr__(part, name, end)
-    settle(part, subject, low=limits, high=limits)
-    if part.low > part.high:
-        fail(f"input '{part.name}': low {part.low} is above high {part.high}")
 
 
 def check_unmasked(subject: str, value: Any) -> None:
@@ -186,85 +159,3 @@ def integers(subject: str, value: ArrayLike, dtype: type[np.integer]) -> NDArray
     frozen = np.array(array, dtype=dtype, order="C")
     frozen.setflags(write=False)
     return frozen
-
-
-def bias(name: str, value: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.int32]:
-    """Mantissas, broadcast from a scalar, one per neuron."""
-    array = integers(f"population '{name}': bias", value, np.int32)
-    if array.shape not in ((), shape):
-        fail(f"population '{name}': bias has shape {array.shape}, must be {shape}")
-    full = np.array(np.broadcast_to(array, shape))
-    low, high = fx.BIAS_MANTISSA_MIN, fx.BIAS_MANTISSA_MAX
-    if full.min() < low or full.max() > high:
-        worst = full.min() if full.min() < low else full.max()
-        fail(f"population '{name}': bias mantissa {worst} must lie in {low}..{high} (13 bits)")
-    full.setflags(write=False)
-    return full
-
-
-def population(part: Population) -> None:
-    """Scalars of a population within their register widths."""
-    subject = f"population '{part.name}'"
-    settle(
-        part,
-        subject,
-        decay_u=(0, fx.DECAY_UNITY),
-        decay_v=(0, fx.DECAY_UNITY),
-        vth=(0, fx.VTH_MAX),
-        bias_exponent=(0, fx.BIAS_EXPONENT_MAX),
-        v_init=(-fx.STATE_MAX, fx.STATE_MAX),
-        refractory=(0, fx.REFRACTORY_MAX),
-    )
-    scale(part)
-
-
-def pool(part: SumPool2d) -> None:
-    """Windows that do not overlap: otherwise a spike would reach one synapse along two ways."""
-    for kernel, stride, padding in zip(part.kernel_size, part.stride, part.padding, strict=True):
-        if kernel < 1 or stride < kernel:
-            fail(
-                f"sum-pool: kernel {kernel} with stride {stride}: windows must not overlap "
-                "(stride >= kernel >= 1)"
-            )
-        if padding >= kernel:
-            fail(f"sum-pool: padding {padding} must be smaller than the kernel {kernel}")
-
-
-def weight(part: WeightedConnection, dims: int) -> NDArray[np.int16]:
-    """Mantissas with the right number of axes, on the chip's grid."""
-    subject = f"connection '{part.name}'"
-    settle(part, subject, weight_bits=(1, fx.WEIGHT_BITS))
-    bits = part.weight_bits
-    array = integers(f"{subject}: weight", part.weight, np.int16)
-    if array.ndim != dims or 0 in array.shape:
-        fail(f"{subject}: weight has shape {array.shape}, must have {dims} non-empty axes")
-    wrong = fx.off_grid(array, bits)
-    if wrong.any():
-        index = tuple(int(i) for i in np.argwhere(wrong)[0])
-        mixed = fx.is_mixed(array)
-        low, high, step = fx.weight_grid(mixed=mixed, bits=bits)
-        signs = "mixed signs" if mixed else "one sign, as magnitudes"
-        fail(
-            f"{subject}: weight {array[index]} at {index} is off the {bits}-bit grid for {signs} "
-            f"({low}..{high} in steps of {step}); {int(wrong.sum())} of {array.size} are off"
-        )
-    return array
-
-
-def connection(part: WeightedConnection) -> None:
-    """Scalars of a connection within what the chip expresses."""
-    subject = f"connection '{part.name}'"
-    settle(
-        part,
-        subject,
-        exponent=(fx.WEIGHT_EXPONENT_MIN, fx.WEIGHT_EXPONENT_MAX),
-        delay=(0, fx.DELAY_MAX),
-    )
-    if hasattr(part, "groups"):
-        settle(part, subject, groups=(1, part.weight.shape[0]))
-        groups = part.groups
-        if part.weight.shape[0] % groups:
-            fail(f"{subject}: groups {groups} must divide {part.weight.shape[0]} output channels")
-        for name in ("stride", "dilation"):
-            if np.min(getattr(part, name)) < 1:
-                fail(f"{subject}: {name} {getattr(part, name)} must be at least 1")
