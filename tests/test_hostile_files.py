@@ -588,7 +588,7 @@ def test_a_seal_is_the_digest_of_all_before_it(tmp_path: Path) -> None:
     assert path.read_bytes() == sealed(b"content")
     assert check_seal(path)
     path.write_bytes(b"Content" + path.read_bytes()[7:])
-    with pytest.raises(InputError, match="does not have the digest it states: it was changed"):
+    with pytest.raises(InputError, match="does not match its stored digest: it was changed"):
         check_seal(path)
 
 

@@ -389,9 +389,9 @@ BAD: dict[str, tuple[Damage, str]] = {
     "version number": (_set("version", 1), r"NIR version is np.int64\(1\)"),
     "soft link": (_soft, "'/node/nodes/n0' is a SoftLink, links are refused"),
     "external link": (_external, "'/node/nodes/n0/weight' is a ExternalLink"),
-    "hard-link loop": (_loop, "linked twice"),
-    "external storage": (_outside, "keeps its data outside of the file"),
-    "virtual data": (_virtual, "keeps its data outside of the file"),
+    "hard-link loop": (_loop, "linked more than once"),
+    "external storage": (_outside, "stores its data outside of the file"),
+    "virtual data": (_virtual, "stores its data outside of the file"),
     "compression bomb": (_bomb, "declares 800000000 bytes .* more than 256 times its size"),
     "giant": (_giant, "declares 4398046511104 bytes"),
     "deep nesting": (_deep, "nested deeper than 16"),
@@ -463,7 +463,7 @@ def test_size_limits_can_be_met(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     path = tmp_path / "a.nir"
     write_nir(around(FLAT, nir.Affine(np.zeros((300, 5)), np.zeros(300))), path)
     monkeypatch.setattr(hdf5_file, "MAX_OBJECTS", 5)
-    with pytest.raises(InputError, match="holds more than 5 objects"):
+    with pytest.raises(InputError, match="contains more than 5 objects"):
         read_nir(path, isolate=False)
     monkeypatch.setattr(hdf5_file, "MAX_OBJECTS", 1000)
     monkeypatch.setattr(hdf5_file, "MAX_TOTAL_BYTES", 12000)
