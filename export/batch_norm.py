@@ -21,7 +21,9 @@ def weight_and_bias(layer: ConvLayer | LinearLayer) -> WeightAndBias:
     bias = np.zeros(weight.shape[0]) if layer.bias is None else np.asarray(layer.bias, np.float64)
     for field, values in (("weight", weight), ("bias", bias)):
         if not np.isfinite(values).all():
-            raise InputError(f"layer '{layer.name}': {field} holds NaN or infinity, must be finite")
+            raise InputError(
+                f"layer '{layer.name}': {field} contains NaN or infinity, must be finite"
+            )
     return weight, bias
 
 
@@ -55,5 +57,5 @@ def _statistic(norm: BatchNormLayer, name: str, layer: str, channels: int) -> Ar
             f"but '{layer}' gives {channels} channels"
         )
     if not np.isfinite(values).all():
-        raise InputError(f"layer '{norm.name}': {name} holds NaN or infinity, must be finite")
+        raise InputError(f"layer '{norm.name}': {name} contains NaN or infinity, must be finite")
     return values

@@ -116,7 +116,7 @@ def test_front_trains_one_network_per_budget_and_goes_on(
     assert not (tmp_path / "other" / "unbounded.safetensors").exists()
     code, _, err = spikeport(*command, "--budgets", "9uJ,9000nJ")
     assert code == 2
-    assert "budget 9 µJ is asked for twice" in one_line(err)
+    assert "budget 9 µJ is given twice" in one_line(err)
 
 
 @pytest.mark.parametrize(

@@ -355,7 +355,7 @@ def test_archives_that_are_encrypted_or_use_another_compression(
     tmp_path: Path, place: int, value: int
 ) -> None:
     path = spoiled_zip(made("images", tmp_path), place, value)
-    assert "is no readable .npz file" in refused(load_npz, path)
+    assert "is not a readable .npz file" in refused(load_npz, path)
 
 
 def test_bombs_of_zip_gzip_and_png(tmp_path: Path) -> None:

@@ -293,7 +293,7 @@ def test_every_violation_is_listed_at_once() -> None:
         "node 'lif1': v_reset is 0.25, the chip resets to 0 only",
         "node 'lif1': tau is 0.0005 s, shorter than the step dt 0.001 s",
         "node 'if2': v_threshold spans 1..2, must be one value for the whole layer",
-        "node 'fc2': weight holds NaN or infinity, must be finite",
+        "node 'fc2': weight contains NaN or infinity, must be finite",
         "node 'gate': Threshold has no counterpart on the chip",
     ):
         assert part in message

@@ -375,7 +375,7 @@ BAD: dict[str, tuple[Damage, str]] = {
     "tau zero": (_first_tau(0), r"node 'n1' \(LIF\): tau is 0.0, must be positive"),
     "tau negative": (_first_tau(-1), r"tau is -1.0, must be positive"),
     "tau infinite": (_first_tau(np.inf), r"tau is inf, must be positive"),
-    "NaN weight": (_set("node/nodes/n0/weight", np.full((3, 5), np.nan)), "weight holds NaN"),
+    "NaN weight": (_set("node/nodes/n0/weight", np.full((3, 5), np.nan)), "weight contains NaN"),
     "shapes of a neuron": (_set(f"{LIF_GROUP}/r", np.ones(4)), "fields differ in shape"),
     "width": (_set("node/nodes/n0/weight", np.ones((3, 6))), r"\(Affine\): expects shape \(6,"),
     "bias": (_set("node/nodes/n0/bias", np.ones(6)), r"'n0' \(Affine\): bias has shape \(6,\)"),

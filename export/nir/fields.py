@@ -34,7 +34,7 @@ def real(subject: str, value: Any) -> NDArray[Any]:
     kept = array.dtype.kind == "f" and array.dtype.itemsize in (4, 8)
     array = np.array(array, dtype=array.dtype.newbyteorder("=") if kept else np.float64, order="C")
     if not np.isfinite(array).all():
-        fail(f"{subject} holds NaN or infinity, must be finite")
+        fail(f"{subject} contains NaN or infinity, must be finite")
     return array
 
 

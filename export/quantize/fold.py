@@ -208,7 +208,7 @@ def _channels(name: str, factor: Array) -> Array:
 def _finite(name: str, field: str, values: Any) -> Array:
     array = np.asarray(values, np.float64)
     if not np.isfinite(array).all():
-        raise _UnfoldableError(f"node '{name}': {field} holds NaN or infinity, must be finite")
+        raise _UnfoldableError(f"node '{name}': {field} contains NaN or infinity, must be finite")
     return array
 
 

@@ -100,7 +100,7 @@ def _check_ends(part: Input, x: NDArray[Any], subject: str, clip: bool) -> int:
         return 0
     lowest, highest = float(x.min()), float(x.max())
     if not (np.isfinite(lowest) and np.isfinite(highest)):
-        raise InputError(f"{subject} holds NaN or infinity, must be finite")
+        raise InputError(f"{subject} contains NaN or infinity, must be finite")
     clipped = 0
     if lowest * part.scale < part.low - 0.5 or highest * part.scale > part.high + 0.5:
         clipped = _beyond(part, x)
