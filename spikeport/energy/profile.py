@@ -9,7 +9,7 @@ format of synapses it also states at which levels events on zero weights are cha
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib import resources
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from spikeport.energy.interval import LEVELS, Interval
+from spikeport.energy.terms import TERMS, EnergyTerm, energy_keys, time_keys
 from spikeport.energy.topology import SynapseKind
 from spikeport.errors import InputError
 from spikeport.storage import nearest, parse_toml, read_text
@@ -25,8 +26,6 @@ from spikeport.storage.toml_table import Table
 T = TypeVar("T")
 
 SCHEMA = 1
-ENERGIES = ("synapse_dense", "synapse_conv", "visit", "update", "fire", "packet", "hop")
-TIMES = ("synapse_dense", "synapse_conv", "visit", "update", "fire", "packet", "receive", "barrier")
 TOP_KEYS = (
     *("schema", "name", "title", "cores", "neurons_per_core", "graded_payloads", "unpriced"),
     *("counts_zeros", "sources", "energy_pj", "time_ns", "static_mw", "hops_per_packet"),
@@ -113,8 +112,8 @@ class HardwareProfile:
 
     Attributes:
         counts_zeros: by storage format; a profile file may give one rule for all of them.
-        energy_pj: per event, a subset of ENERGIES; what is missing is unpriced.
-        time_ns: per event, a subset of TIMES.
+        energy_pj: per event, by the keys of the energy terms; what is missing is unpriced.
+        time_ns: per event, by the same keys, `receive` (a message) and `barrier` (a step).
         static_mw: power of one chip that computes nothing.
         hops_per_packet: assumed mesh distance while no mapping is known.
         int8_mac_pj: an int8 multiply-accumulate with its operand reads, for comparison.
@@ -140,6 +139,16 @@ class HardwareProfile:
     def charged(self, kind: SynapseKind, level: str, nonzero: T, stored: T) -> T:
         """`nonzero` or `stored`, whichever `level` charges for synapses stored as `kind`."""
         return stored if self.counts_zeros[kind].at(level) else nonzero
+
+    def pj_per_event(self, term: EnergyTerm) -> Interval | None:
+        """What an event of `term` costs, with the hops of its packet; None where it is unpriced."""
+        if (price := self.energy_pj.get(term.price)) is None:
+            return None
+        each = price.interval
+        hop = self.energy_pj.get(term.per_hop) if term.per_hop else None
+        if hop is not None and self.hops_per_packet is not None:
+            each += hop.interval * self.hops_per_packet.interval
+        return each
 
     def prices(self) -> Iterator[tuple[str, str, Price]]:
         """Every price as (name, unit, price)."""
@@ -188,8 +197,8 @@ def load_profile(name_or_path: str | Path) -> HardwareProfile:
     return parse_profile(text, f"profile '{path}'")
 
 
-def parse_profile(text: str, subject: str) -> HardwareProfile:
-    """A profile from TOML text; `subject` begins every error message."""
+def parse_profile(text: str, subject: str, terms: Sequence[EnergyTerm] = TERMS) -> HardwareProfile:
+    """A profile from TOML text with prices for `terms`; `subject` begins every error message."""
     raw = parse_toml(text, subject)
     top = Table(raw, subject, TOP_KEYS)
     if (schema := top.take("schema", int)) != SCHEMA:
@@ -203,8 +212,8 @@ def parse_profile(text: str, subject: str) -> HardwareProfile:
         neurons_per_core=top.take("neurons_per_core", int),
         graded_payloads=top.take("graded_payloads", bool),
         counts_zeros=_counts_zeros(top),
-        energy_pj=_prices(top.table("energy_pj", ENERGIES), sources),
-        time_ns=_prices(top.table("time_ns", TIMES), sources),
+        energy_pj=_prices(top.table("energy_pj", energy_keys(terms)), sources),
+        time_ns=_prices(top.table("time_ns", time_keys(terms)), sources),
         static_mw=_optional_price(top, "static_mw", sources),
         hops_per_packet=_optional_price(top, "hops_per_packet", sources),
         int8_mac_pj=_optional_price(top, "int8_mac_pj", sources),
