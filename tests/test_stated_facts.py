@@ -417,7 +417,7 @@ def test_numbers_of_training() -> None:
     text = page("training.md")
     assert match(r"only where a batch spends more than (\d+) % of it", text)[1] == f"{AIM:.0%}"[:-1]
     assert f"\n- 2 to {WEIGHT_BITS} bits." in text
-    assert f"all else of the first {PROBE}." in page("diagnosis.md")
+    assert f"everything else on the first {PROBE}." in page("diagnosis.md")
 
 
 def test_every_data_set_is_listed() -> None:
