@@ -13,19 +13,8 @@ import numpy as np
 import pytest
 
 from spikeport.network import Dense, DeployedNetwork, Input, Population, Readout, save_network
-from tests.helpers.layout import ROOT, sources
+from tests.helpers.layout import APPLICATION, CORE, FORBIDDEN, ROOT, sources
 
-APPLICATION = tuple(
-    f"spikeport.{room}" for room in ("workflow", "ladder", "report", "sharding", "cli")
-)
-CORE = ("checks", "network", "runs", "traces", "energy", "parity", "storage", "errors", "text")
-FORBIDDEN = {
-    "core": ("spikeport.trainer", "spikeport.export", "spikeport.simulators", "spikeport.backends"),
-    "export": ("spikeport.trainer", "spikeport.simulators", "spikeport.backends"),
-    "simulators": ("spikeport.trainer", "spikeport.backends"),
-    "trainer": ("spikeport.export", "spikeport.backends"),
-    "backends": ("spikeport.trainer",),
-}
 TORCH_ALLOWED = ("trainer/", "backends/norse")
 LAVA_ALLOWED = ("backends/lava/worker",)
 

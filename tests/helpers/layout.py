@@ -8,6 +8,19 @@ ROOT = Path(__file__).parent.parent.parent
 
 FOLDERS = ("trainer", "export", "simulators", "backends", "spikeport")
 
+APPLICATION = tuple(
+    f"spikeport.{room}" for room in ("workflow", "ladder", "report", "sharding", "cli")
+)
+CORE = ("checks", "network", "runs", "traces", "energy", "parity", "storage", "errors", "text")
+FORBIDDEN = {
+    "core": ("spikeport.trainer", "spikeport.export", "spikeport.simulators", "spikeport.backends"),
+    "export": ("spikeport.trainer", "spikeport.simulators", "spikeport.backends"),
+    "simulators": ("spikeport.trainer", "spikeport.backends"),
+    "trainer": ("spikeport.export", "spikeport.backends"),
+    "backends": ("spikeport.trainer",),
+}
+"""Layers that a layer may not import; none but the application imports the application."""
+
 
 def sources() -> list[Path]:
     return sorted(
