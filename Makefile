@@ -19,6 +19,12 @@ test: $(SETUP) check
 quick: $(SETUP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.quick $(QUICK)
 
+# Slow. Compiled kernels and what runs in other processes (Lava's worker, most verbs) count as missed.
+coverage: $(SETUP)
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadfile $(ALONE:%=--ignore=%) \
+	  --cov --cov-report=
+	OMP_NUM_THREADS=1 $(BIN)/pytest $(ALONE) --cov --cov-append --cov-report=term
+
 check: .venv/.ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

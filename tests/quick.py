@@ -27,8 +27,9 @@ CORE = (
     *("exactness", "text", "profile", "stated_results"),
 )
 """Test modules that always run."""
-READERS = ("stated_facts", "stated_results", "docs", "packaging", "readme")
-"""Test modules that read pages, the Makefile and pyproject.toml."""
+READERS = ("architecture_page", "docs", "examples", "packaging", "readme", "stated_facts",
+           "stated_results")  # fmt: skip
+"""Test modules that read pages, notebooks, the Makefile and pyproject.toml."""
 ALONE = ("lava_faults", "lava_surroundings")
 """Test modules beside which no other Lava may run: `make test` runs them alone."""
 
@@ -86,7 +87,9 @@ def changes(since: str) -> frozenset[Path]:
 
 def select(changed: frozenset[Path]) -> Selection:
     """The core, changed test modules, then the others by their distance from what changed."""
-    texts = any(path.suffix in (".md", ".toml") or path.name == "Makefile" for path in changed)
+    texts = any(
+        path.suffix in (".md", ".toml", ".ipynb") or path.name == "Makefile" for path in changed
+    )
     ranked: dict[Path, tuple[int, str]] = {}
     held = sorted((ROOT / "tests").glob("test_*.py"))
     for path in held:
