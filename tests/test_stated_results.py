@@ -11,7 +11,7 @@ import statistics
 import pytest
 
 from spikeport.trainer.measure.metrics import SPREAD
-from tests.pages import Row, match, number, page, percentages, rounded, table
+from tests.helpers.pages import Row, match, number, page, percentages, rounded, table
 
 README, RESULTS, BENCHMARKS = page("README.md"), page("results.md"), page("benchmarks.md")
 FLOATS = table(RESULTS, "data", "command", "T", "test accuracy")
