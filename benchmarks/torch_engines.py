@@ -177,7 +177,7 @@ def engine(name: str) -> Callable[[DeployedNetwork, NDArray[np.uint8], int], Run
 def _by_steps(
     layers: Iterable[Layer], source: str, inputs: Tensor, wanted: frozenset[str]
 ) -> dict[str, Tensor]:
-    """Run all layers in every step; return spikes (B, ...) of `wanted` populations, summed over T."""
+    """Run all layers in every step; return spikes (B, ...) of `wanted` populations, summed."""
     previous: dict[str, Tensor] = {}
     sums: dict[str, Tensor] = {}
     for given in inputs:

@@ -76,7 +76,7 @@ def test_a_missing_environment_says_how_to_mend_it(monkeypatch: pytest.MonkeyPat
     assert reason == "/nowhere/bin/python is not an executable interpreter"
     assert fix == "python -m spikeport.backends.lava.environment .venv-lava"
     with pytest.raises(
-        BackendUnavailableError, match=r"not an executable.*to mend: python -m"
+        BackendUnavailableError, match=r"not an executable.*to fix: python -m"
     ) as e:
         run_lava(network(), samples())
     assert e.value.exit_code == 3
