@@ -16,7 +16,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 PEERS_VARIABLE = "SPIKEPORT_PEERS_PYTHON"
 PEERS_FOLDER = ".venv-peers"
-REMEDY = (
+FIX = (
     f"python3 -m venv {PEERS_FOLDER} && {PEERS_FOLDER}/bin/python -m pip install --no-deps "
     "--requirement benchmarks/requirements.txt"
 )

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.children import (
-    REMEDY,
+    FIX,
     ChildError,
     answer,
     child,
@@ -166,7 +166,7 @@ def _missing(simulators: Iterable[str]) -> Iterable[tuple[str, str]]:
     """Simulators that cannot run here, with a command that fixes it."""
     for name in simulators:
         if name in FLOAT_PEERS and not has_module(peers_python(), name):
-            yield name, f"not installed; to fix: {REMEDY}"
+            yield name, f"not installed; to fix: {FIX}"
         if name == "lava":
             from spikeport.backends.lava import lava_status
 

@@ -436,7 +436,7 @@ def test_files_that_are_no_nir(content: bytes | None, tmp_path: Path) -> None:
 
 def test_a_bare_node_is_no_graph(tmp_path: Path) -> None:
     nir.write(tmp_path / "a.nir", nir.I(values(5)))
-    with pytest.raises(InputError, match="holds a single I node, must hold a NIRGraph"):
+    with pytest.raises(InputError, match="contains a single I node, must contain a NIRGraph"):
         read_nir(tmp_path / "a.nir", dt_s=DT, steps=2)
 
 

@@ -135,7 +135,7 @@ def test_probes_narrow_the_trace_of_a_chunk() -> None:
             lambda c: {n: a[0] for n, a in c.items()},
             None,
             r"input 'drive' has shape \(3, 12\), read as \(B, 12\) for every step; give "
-            r"\(T, B, 12\) or say how many steps",
+            r"\(T, B, 12\) or specify the number of steps",
         ),
         (
             lambda c: {n: a[0, 0] for n, a in c.items()},
