@@ -44,11 +44,15 @@ KINDS: Mapping[str, tuple[str, ...]] = {
     "spikeport.stream 1": ("*.state",),
     "spikeport.shard 1": ("*.shard",),
     "checkpoint 2": ("*.safetensors",),
-    "energy profile 1": ("profile.toml",),
+    "schema 1": ("profile.toml",),
+    "schema 2": (),  # target files, which are later than the fixtures
     "spikeport.report/1": (),  # never read
     UNVERSIONED: ("recipe.toml", "front/front.json", "counts.json", "images.npz"),
 }
-"""Every format that the code names, with its version, and the fixtures that have it."""
+"""Every format that the code names, with its version, and the fixtures that have it.
+
+A new one, or a new version, needs a fixture or the reason why it has none.
+"""
 
 
 @dataclass(frozen=True)
@@ -476,7 +480,7 @@ def formats() -> Iterator[str]:
             if isinstance(schema := found.get("SCHEMA"), str):
                 yield schema
             elif schema is not None:
-                yield f"energy profile {schema}"
+                yield f"schema {schema}"
             elif "VERSION" in found:
                 known = [found[key] for key in ("FORMAT", "KIND", "KEY") if key in found]
                 assert known, f"{path}: VERSION of what?"
@@ -502,7 +506,7 @@ def test_every_kind_is_in_the_fixtures(written: Written) -> None:
         *(f"{key}.shard" for key in written.facts["shards"]),
         *(f"{name}{best}.safetensors" for name in CHECKPOINTS for best in ("", ".best")),
         *(name for name in names if name.startswith("front/")),
-        *KINDS["energy profile 1"],
+        *KINDS["schema 1"],
         *KINDS[UNVERSIONED],
     }
     assert set(names) <= read
