@@ -1,4 +1,4 @@
-"""What each target lacks: every rule at its limit and beyond it, all gaps at once."""
+"""What each target does not support: every rule at its limit and beyond it, all at once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from spikeport.backends.bounds import sum_bound
 from spikeport.backends.lava.environment import VARIABLE
 from spikeport.backends.lava.schedule import schedule
 from spikeport.backends.target_check import list_targets
-from spikeport.backends.targets import LOIHI1
+from spikeport.backends.targets import load_target
 from spikeport.energy import load_profile
 from spikeport.errors import InputError
 from spikeport.network import (
@@ -32,6 +32,7 @@ from spikeport.network import (
     SumPool2d,
     save_network,
 )
+from spikeport.plugins import PluginKind, plugins
 from spikeport.simulators import run_reference
 from tests.helpers.command import call
 from tests.helpers.strategies import networks
@@ -39,14 +40,14 @@ from tests.helpers.target_networks import chain, dense, everything, plain
 
 
 def unsupported(network: DeployedNetwork, target: str) -> dict[str, bool]:
-    """What `target` lacks, in words, and whether that stops the network."""
+    """What `target` does not support, in words, and whether that stops the network."""
     (found,) = check(network, [target])
     assert found.target == target
-    assert all(gap.source and gap.why for gap in found.unsupported)
-    return {f"{gap.part}: {gap.construct}": gap.stops for gap in found.unsupported}
+    assert all(feature.source and feature.why for feature in found.unsupported)
+    return {f"{feature.part}: {feature.construct}": feature.stops for feature in found.unsupported}
 
 
-def test_every_target_has_a_plain_network() -> None:
+def test_every_target_supports_a_plain_network() -> None:
     found = check(plain())
     assert [one.target for one in found] == ["native", "reference", "lava", "loihi1", "loihi2"]
     assert all(one.unsupported == () and one.runs for one in found)
@@ -231,8 +232,9 @@ def test_a_network_beyond_one_chip() -> None:
 
 def test_the_chip_is_that_of_the_energy_profile() -> None:
     profile = load_profile("loihi1")
-    assert profile.cores * profile.neurons_per_core == LOIHI1.neurons
-    assert profile.graded_payloads == LOIHI1.graded
+    limits = load_target(plugins(PluginKind.TARGET)["loihi1"]).limits
+    assert profile.cores * profile.neurons_per_core == limits["neurons"].value
+    assert profile.graded_payloads == limits["graded_payloads"].value
 
 
 @settings(max_examples=100, deadline=None)
@@ -246,12 +248,16 @@ def test_any_network(network: DeployedNetwork) -> None:
     else:
         with pytest.raises(InputError) as caught:
             schedule(network)
-        assert all((str(gap) in str(caught.value)) == gap.stops for gap in lava.unsupported)
+        assert all(
+            (str(feature) in str(caught.value)) == feature.stops for feature in lava.unsupported
+        )
     parts = [*network.inputs, *network.populations, *network.connections]
     for one in found.values():
         assert len(set(one.unsupported)) == len(one.unsupported)
-        for gap in one.unsupported:
-            assert gap.part == "the network" or any(f"'{p.name}'" in gap.part for p in parts)
+        for feature in one.unsupported:
+            assert feature.part == "the network" or any(
+                f"'{p.name}'" in feature.part for p in parts
+            )
 
 
 def test_all_gaps_are_told_at_once() -> None:
@@ -304,8 +310,8 @@ def test_command_line(
     assert [one["target"] for one in told["targets"]] == [one.target for one in expected]
     for one, found in zip(told["targets"], expected, strict=True):
         assert one["runs"] == found.runs
-        assert [gap["construct"] for gap in one["unsupported"]] == [
-            gap.construct for gap in found.unsupported
+        assert [feature["construct"] for feature in one["unsupported"]] == [
+            feature.construct for feature in found.unsupported
         ]
         assert all(
             one_key.keys() == {"part", "construct", "why", "source", "stops"}
@@ -313,17 +319,19 @@ def test_command_line(
         )
     code, out, err = run(hard, "--target", "native", "-t", "reference")
     assert (code, err) == (0, "")
-    assert out == "native: lacks nothing\nreference: lacks nothing\n"
+    assert out == "".join(
+        f"{name}: supports every feature of this network\n" for name in ("native", "reference")
+    )
     code, out, _ = run(hard, "--target", "loihi1")
     assert code == 1
-    assert "loihi1: CANNOT RUN IT, it lacks" in out
+    assert "loihi1: CANNOT RUN IT; unsupported:" in out
     assert max(len(line.rstrip()) for line in out.splitlines()) <= 100
     code, _, err = run(easy, "--target", "brain")
     assert (code, err.count("\n")) == (2, 1)
     assert "target 'brain' is unknown" in err
 
 
-def test_backends_tell_what_they_lack(capsys: pytest.CaptureFixture[str]) -> None:
+def test_backends_tell_what_targets_do_not_support(capsys: pytest.CaptureFixture[str]) -> None:
     assert call(["backends", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     limitations = {one["name"]: one["limitations"] for one in told["backends"] + told["chips"]}

@@ -19,13 +19,14 @@ from spikeport.backends.lava import backend as lava_backend
 from spikeport.backends.lava import (
     create_environment,
     lava_status,
-    lava_unsupported,
     run_lava,
     run_many,
 )
 from spikeport.backends.lava.environment import lava_python
+from spikeport.backends.lava.limitations import LIMITATIONS
 from spikeport.backends.lava.program import build_program
 from spikeport.backends.lava.schedule import schedule
+from spikeport.backends.limitation import find_unsupported
 from spikeport.errors import BackendUnavailableError, InputError
 from spikeport.network import (
     BiasInjection,
@@ -635,7 +636,7 @@ def test_sums_beyond_float64_are_refused() -> None:
 
 def test_what_is_not_stock_is_said() -> None:
     rng = np.random.default_rng(0)
-    assert lava_unsupported(stock(rng)[0]) == ()
+    assert find_unsupported(stock(rng)[0], LIMITATIONS) == ()
     network = DeployedNetwork(
         (Input("x", (1, 4, 4)), Input("b", (3,), Coding.BIAS, -5, 5)),
         (
@@ -653,7 +654,7 @@ def test_what_is_not_stock_is_said() -> None:
         (Readout("z", ReadoutKind.MEMBRANE),),
         steps=3,
     )
-    found = lava_unsupported(network)
+    found = find_unsupported(network, LIMITATIONS)
     assert [str(gap) for gap in found] == [
         "population 'o' has reset by subtraction: not in Lava's LIFReset, runs on Spikeport's "
         "SampleLIF",

@@ -159,9 +159,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
     title = json.dumps(NAME)
     training = 'architecture = "mlp"\nwidths = [8]\nsteps = 2\nepochs = 1'
     found.recipe.write_text(f'title = {title}\n[data]\nname = "digits"\n[training]\n{training}\n')
-    price = (resources.files("spikeport") / "energy" / "profiles" / "loihi1.toml").read_text(
-        "utf-8"
-    )
+    price = (
+        resources.files("spikeport") / "backends" / "targets" / "loihi1" / "target.toml"
+    ).read_text("utf-8")
     price = re.sub(r"^(title|name) = .*", lambda line: f"{line[1]} = {title}", price, flags=re.M)
     price = re.sub(r"^url = .*", 'url = "javascript:alert(1)"', price, flags=re.M)
     found.profile.write_text(price, "utf-8")

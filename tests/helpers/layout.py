@@ -11,7 +11,19 @@ FOLDERS = ("trainer", "export", "simulators", "backends", "spikeport")
 APPLICATION = tuple(
     f"spikeport.{room}" for room in ("workflow", "ladder", "report", "sharding", "cli")
 )
-CORE = ("checks", "network", "runs", "traces", "energy", "parity", "storage", "errors", "text")
+CORE = (
+    "checks",
+    "plugins",
+    "hardware",
+    "network",
+    "runs",
+    "traces",
+    "energy",
+    "parity",
+    "storage",
+    "errors",
+    "text",
+)
 FORBIDDEN = {
     "core": ("spikeport.trainer", "spikeport.export", "spikeport.simulators", "spikeport.backends"),
     "export": ("spikeport.trainer", "spikeport.simulators", "spikeport.backends"),

@@ -26,7 +26,7 @@ def dense(source: str, target: str, *shape: int, value: int = 2, **more: Any) ->
 
 
 def plain(steps: int = 3, **population: Any) -> DeployedNetwork:
-    """One population that every target has by itself, changed by `population`."""
+    """One population that every target supports natively, changed by `population`."""
     return DeployedNetwork(
         (Input("x", (5,)),),
         (Population("a", (4,), vth=9, **population),),
