@@ -115,8 +115,8 @@ def test_other_versions_and_broken_descriptions_are_refused(path: Path) -> None:
             {"kind": "checkpoint", "version": 2, "config": {"steps": 0}},
             r"description is invalid: training: steps \(T\) is 0",
         ),
-        ({"kind": "checkpoint", "version": 2, "config": {"colour": 1}}, "description is broken"),
-        ({"kind": "checkpoint", "version": 2, "config": 3}, "description is broken"),
+        ({"kind": "checkpoint", "version": 2, "config": {"colour": 1}}, "description is invalid"),
+        ({"kind": "checkpoint", "version": 2, "config": 3}, "description is invalid"),
     ]:
         save_file({"a": torch.zeros(2)}, path, {"spikeport": json.dumps(document)})
         with pytest.raises(InputError, match=message):

@@ -121,7 +121,7 @@ def test_what_falls_outside_of_the_window_is_counted(
     path = tmp_path / "own.npz"
     whole = write_events(path)
     data = load_dataset(path, 2, window_us=100)
-    lines = [line for line in caplog.messages if "left out" in line]
+    lines = [line for line in caplog.messages if "are dropped" in line]
     for part, kept, line in zip(("train", "test"), (data.train_x, data.test_x), lines, strict=True):
         total = len(whole[f"{part}_t"])
         late = total - int(counts(kept).sum())

@@ -58,7 +58,7 @@ def test_no_bytes_break_the_idx_reader(tmp_path_factory: Any, data: bytes, dims:
         (idx_bytes(random_bytes(2, 2, 2))[:-1], "8 bytes, but contains only 7"),
         (idx_bytes(random_bytes(2, 2, 2)) + b"x", "8 bytes, but contains more"),
         (struct.pack(">HBB3I", 0, 8, 3, 2**31, 2**31, 2**31), "the limit is 4294967296"),
-        (struct.pack(">HBB3I", 0, 8, 3, 2**10, 2**10, 2**10), "but holds only 0"),
+        (struct.pack(">HBB3I", 0, 8, 3, 2**10, 2**10, 2**10), "but contains only 0"),
     ],
 )
 @pytest.mark.parametrize("packed", [False, True])

@@ -113,7 +113,7 @@ def test_folders_that_do_not_fit_together(tmp_path: Path, caplog: pytest.LogCapt
     with pytest.raises(InputError, match=r"val/Cat: class is not .* did you mean 'cat'"):
         load(tmp_path)
     os.rename(tmp_path / "train", tmp_path / "Training")
-    with pytest.raises(InputError, match="it holds folders 'Training', 'test', 'val'"):
+    with pytest.raises(InputError, match="it contains folders 'Training', 'test', 'val'"):
         load(tmp_path)
 
 

@@ -176,5 +176,5 @@ def test_of_sets_published_in_random_order_the_first_are_taken(tmp_path: Path) -
         load_dataset(DataConfig("cifar10", folder=str(tmp_path)))
     text = str(raised.value)
     assert "data_batch_3.bin: cannot be read: No such file" in text
-    assert "hold 4 training samples; to use only these: --set data.train_samples=4" in text
+    assert "contain 4 training samples; to use only these: --set data.train_samples=4" in text
     assert "--set data.train_samples=4" in text

@@ -97,7 +97,7 @@ def test_idx_files_with_a_dot_and_without_a_part(tmp_path: Path) -> None:
     (raw / "t10k-images.idx3-ubyte").rename(raw / "t10k.zip")
     text = refusal("mnist", tmp_path)
     assert "t10k-images-idx3-ubyte: does not exist, nor t10k-images-idx3-ubyte.gz" in text
-    assert "raw holds t10k-labels-idx1-ubyte, t10k.zip, train-images-idx3-ubyte" in text
+    assert "raw contains t10k-labels-idx1-ubyte, t10k.zip, train-images-idx3-ubyte" in text
 
 
 @pytest.mark.parametrize(
@@ -126,4 +126,4 @@ def test_a_single_array_instead_of_an_npz_file(tmp_path: Path) -> None:
     np.savez(tmp_path / "images.npz", images=np.zeros(3), labels=np.zeros(3))
     text = refusal(str(tmp_path / "images.npz"), tmp_path)
     assert "has no array 'x_train'" in text
-    assert "it holds images, labels" in text
+    assert "it contains images, labels" in text
