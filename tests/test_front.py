@@ -105,7 +105,7 @@ def test_front_trains_one_network_per_budget_and_goes_on(
     start = out / "unbounded.safetensors"
     code, _, err = spikeport(*command, "--budgets", "9uJ", "--from", start)
     assert code == 2
-    assert "front.json: was made with start None, cannot continue with" in one_line(err)
+    assert "front.json: was created with start None, cannot continue with" in one_line(err)
     code, text, _ = spikeport(
         *("front", "digits", "-o", tmp_path / "other", *SMALL, "--json", "--budgets", "9uJ"),
         *("--from", start),
@@ -125,7 +125,7 @@ def test_a_damaged_front_is_one_error(spikeport: Spikeport, tmp_path: Path, text
     (tmp_path / "front.json").write_text(text)
     code, _, err = spikeport("front", "digits", "-o", tmp_path, *SMALL, "--budgets", "9uJ")
     assert code == 2
-    assert "front.json: is no front of this program" in one_line(err)
+    assert "front.json: is not a front of this program" in one_line(err)
 
 
 def point(budget: float | None, energy: float, accuracy: float, **changes: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`front`: accuracy against energy, one network trained per budget."""
+"""`front`: accuracy versus energy, with one trained network per budget."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 def front(
     budgets: Annotated[
-        str, typer.Option(metavar="ENERGIES", help="Per sample, joined by commas: 10uJ,5uJ,800nJ.")
+        str, typer.Option(metavar="ENERGIES", help="Per sample, comma-separated: 10uJ,5uJ,800nJ.")
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write; made if missing.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Output folder; created if missing.")],
     recipe: _io.RecipeName = "digits",
     changes: _io.Changes = None,
     start: _io.Start = None,
@@ -35,11 +35,12 @@ def front(
     lines: _io.Lines = False,
     as_json: _io.Json = False,
 ) -> None:
-    """Train one network per energy budget and draw accuracy against energy.
+    """Train one network per energy budget and plot accuracy against energy.
 
-    All start from one network, --from or one trained first without a budget. The folder gets a
-    checkpoint per budget, front.json and the picture front.svg, renewed after each; the same
-    command again goes on where it stopped. With --bits all are trained in chip arithmetic.
+    All start from the same network, --from or one that is first trained without a budget. The
+    folder receives a checkpoint per budget, front.json and the plot front.svg, updated after each;
+    running the same command again continues where it stopped. With --bits all are trained in chip
+    arithmetic.
     """
     from spikeport.cli._training import chip_start, watching
     from spikeport.report.pareto import draw_pareto_front
@@ -88,7 +89,7 @@ def front(
 
 
 def _check_same(folder: Path, document: dict[str, Any]) -> None:
-    """Make the folder, or see that what stands there is the same front's."""
+    """Create the folder, or check that its contents belong to the same front."""
     make_folder(folder)
     path = folder / "front.json"
     if not path.exists():
@@ -97,11 +98,11 @@ def _check_same(folder: Path, document: dict[str, Any]) -> None:
         found = parse_json(path.read_text("utf-8"))
         before = {key: found[key] for key in document}
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: is no front of this program: {error}") from error
+        raise InputError(f"{path}: is not a front of this program: {error}") from error
     for key, value in document.items():
         if before[key] != value:
             raise InputError(
-                f"{path}: was made with {key} {quoted(before[key])}, cannot continue with "
+                f"{path}: was created with {key} {quoted(before[key])}, cannot continue with "
                 f"{quoted(value)}; choose another --out"
             )
 

@@ -1,4 +1,4 @@
-"""`compare` and `energy`: the verbs that judge."""
+"""`compare` and `energy`: the verbs that judge networks."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from spikeport.runs import RECORDABLE, EventCounts, Run, Samples
 
 def compare(
     network: Annotated[
-        Path, typer.Argument(help=".spikeport, .nir with chip integers, or with --trace a trace.")
+        Path, typer.Argument(help="Deployed network (.spikeport or .nir); with --trace, a trace.")
     ],
     other: Annotated[
-        Path | None, typer.Argument(help="A second file that must hold the same.")
+        Path | None, typer.Argument(help="A second file that must contain the same.")
     ] = None,
     backends: Annotated[
-        str, typer.Option("--backends", "-b", help="Joined by commas, each against the first.")
+        str, typer.Option("--backends", "-b", help="Comma-separated, each compared with the first.")
     ] = "native,reference",
     data: _io.Data = "digits",
     changes: _io.DataChanges = None,
@@ -35,9 +35,9 @@ def compare(
     timeout: _shards.Timeout = None,
     as_json: _io.Json = False,
 ) -> None:
-    """Run a chip network on several backends; every spike, score and count must be equal.
+    """Run a deployed network on several backends; all spikes, scores and counts must be equal.
 
-    Exit code 1 names the first spike, or with --trace the first value, that differs.
+    Exit code 1 with the first spike, or with --trace the first value, that differs.
     """
     from spikeport.parity import Criterion, LadderRow, build_row
     from spikeport.traces import TraceComparison, compare_runs
@@ -69,7 +69,7 @@ def compare(
         if trace and above is not None:
             compared[stage] = compare_runs(above, run, opened.order)
         above = above or run
-    table = Table("Compared, spike for spike")
+    table = Table("Comparison, spike for spike")
     for name in ("stage", "n", "accuracy", "spikes differ", "scores differ", "verdict"):
         table.add_column(name)
     for row in rows:
@@ -101,7 +101,7 @@ def _runs(
     record: Sequence[str],
     timeout_s: float | None,
 ) -> Iterator[Run]:
-    """The run of each (stage, backend, network), with a progress bar over all of them."""
+    """The runs of all (stage, backend, network), with a progress bar over all of them."""
     from spikeport.backends import run, timed
 
     with _io.progress("compare") as update:
@@ -112,7 +112,7 @@ def _runs(
 
 
 def energy(
-    network: Annotated[Path, typer.Argument(help=".spikeport, or .nir with chip integers.")],
+    network: Annotated[Path, typer.Argument(help="Deployed network (.spikeport or .nir).")],
     data: _io.Data = "digits",
     changes: _io.DataChanges = None,
     samples: _io.Count = None,
@@ -125,7 +125,7 @@ def energy(
     ] = None,
     counts: Annotated[
         Path | None,
-        typer.Option(help="Instead of data: event counts (.json) that `run --json` printed."),
+        typer.Option(help="Instead of data: event counts (.json) printed by `run --json`."),
     ] = None,
     profile: Annotated[str, typer.Option(help="A built-in profile, or a .toml file.")] = "loihi1",
     as_json: _io.Json = False,
@@ -133,13 +133,13 @@ def energy(
     """Estimate energy from event counts: low, nominal and high.
 
     Event counts come from a native run on the data, from --counts, or from --activity, which
-    assumes that all neurons of a part are equally active and are updated in every step.
+    assumes that all neurons of a part are equally active and are updated at every step.
     """
     from spikeport.energy import estimate_energy, load_profile
     from spikeport.report.terminal import render_energy
 
     if activity is not None and counts is not None:
-        raise InputError(f"energy: --activity {activity} and --counts exclude each other, give one")
+        raise InputError(f"energy: --activity {activity} and --counts exclude each other; use one")
     opened = _io.open_deployed(network)
     prices = load_profile(profile)
     events = _events(opened, activity, counts)

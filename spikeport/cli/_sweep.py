@@ -1,4 +1,4 @@
-"""The table that `run` shows for several networks."""
+"""The table printed by `run` for several networks."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def sweep_rows(
     profile = load_profile(PROFILE)
     rows = []
     for path, network, run in zip(paths, networks, runs, strict=True):
-        assert run.counts is not None  # every backend of deployed networks counts
+        assert run.counts is not None  # all backends of deployed networks count events
         reached = accuracy(int((run.predictions == labels).sum()), run.samples)
         energy = estimate_energy(network, run.counts, profile).total_per_sample
         rows.append(
@@ -52,8 +52,8 @@ def sweep_rows(
 
 
 def sweep_table(rows: Sequence[dict[str, Any]]) -> Table:
-    """One line per network."""
-    table = Table(f"Networks compared, per sample; energy estimated for {PROFILE}")
+    """One row per network."""
+    table = Table(f"Comparison of networks, per sample; energy estimated for {PROFILE}")
     table.add_column("network")
     for name in ("accuracy %", "spikes", "synaptic events", "energy nJ, low .. nominal .. high"):
         table.add_column(name, justify="right")

@@ -1,4 +1,4 @@
-"""What `train` does with a recipe: run it, show how it goes, and tell what it reached."""
+"""`train` with a recipe: run it, show its progress, and report the results."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def run_recipe(
     log: Path | None,
     lines: bool,
 ) -> dict[str, Any] | None:
-    """Train and test; returns what to show, None in all processes but the first."""
+    """Train and test; return the results to show, None in all processes but the first."""
     recipe = load_recipe(name, changes)
     config = recipe.training if bits is None else recipe.on_chip(bits)
     for path in written_paths(out, config):
@@ -99,7 +99,7 @@ def describe_epoch(record: EpochRecord, epochs: int) -> str:
 
 @contextmanager
 def watching(epochs: int, log: Path | None, lines: bool, bar: bool) -> Iterator[TrainingCallbacks]:
-    """Show a run on terminals, in lines and in TensorBoard, as far as asked."""
+    """Show a run on terminals, in lines and in TensorBoard, as requested."""
     with ExitStack() as stack:
         update = stack.enter_context(_io.progress("training")) if bar else lambda *_: None
         write = None
