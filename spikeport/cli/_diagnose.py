@@ -32,7 +32,7 @@ def diagnose(
     ] = None,
     as_json: _io.Json = False,
 ) -> None:
-    """Measure firing, gradients compared with BPTT, independence, and the time-shuffle test.
+    """Measure firing, gradients versus BPTT, independence and the time-shuffle test.
 
     Accuracies are computed on all samples, gradients and firing on the first 64. The page is
     self-contained.

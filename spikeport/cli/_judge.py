@@ -35,7 +35,7 @@ def compare(
     timeout: _shards.Timeout = None,
     as_json: _io.Json = False,
 ) -> None:
-    """Run a deployed network on several backends; all spikes, scores and counts must be equal.
+    """Compare backends on a deployed network: all spikes, scores and counts must be equal.
 
     Exit code 1 with the first spike, or with --trace the first value, that differs.
     """

@@ -31,7 +31,7 @@ def ladder(
     timeout: _shards.Timeout = None,
     as_json: _io.Json = False,
 ) -> None:
-    """Take a trained network through all stages up to Lava; compare each with the previous one.
+    """Take a trained network through all stages up to Lava and compare them one by one.
 
     For a network trained in chip arithmetic, every spike must be equal, starting from training.
     Writes the network's files, report.html and ladder.json. Exit code 1 if any stage fails.
