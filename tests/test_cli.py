@@ -18,7 +18,7 @@ import pytest
 import safetensors.numpy
 
 from spikeport.cli import main
-from spikeport.network import load_network, save_network
+from spikeport.network import lif, lif_populations, load_network, save_network
 from spikeport.trainer import load_checkpoint
 from spikeport.trainer.loop.distillation import digest
 
@@ -98,7 +98,7 @@ def test_compare_fails_on_another_network(
 ) -> None:
     network = load_network(folder / "m.spikeport")
     hidden, *others = network.populations
-    louder = replace(hidden, vth=hidden.vth // 2)
+    louder = replace(lif(hidden), vth=lif(hidden).vth // 2)
     other = tmp_path / "other.spikeport"
     save_network(network.replace(populations=(louder, *others)), other)
     code, _, err = spikeport("compare", folder / "m.spikeport", other, "-b", "native")
@@ -250,7 +250,7 @@ def test_a_nir_file_from_elsewhere_needs_dt_and_steps(spikeport: Spikeport, tmp_
     assert code == 0
     network = load_network(chip)
     assert network.steps == 5
-    assert all(part.reset == "subtract" for part in network.populations)
+    assert all(part.reset == "subtract" for part in lif_populations(network.populations))
     assert json.loads(out)["content_hash"] == network.content_hash
     for option, comparison in (("--strict", ">"), ("--no-strict", ">=")):
         _, out, _ = spikeport("inspect", foreign, *given, option, "--json")

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spikeport.errors import InputError
+from spikeport.network import lif
 from spikeport.parity import build_row
 from spikeport.runs import RECORDABLE, Probe, Run, Trace
 from spikeport.simulators import run_native
@@ -45,7 +46,7 @@ def changed(run: Run, *places: Place) -> Run:
         flat = array.reshape(*array.shape[:2], -1)
         value = flat[step, sample, neuron]
         flat[step, sample, neuron] = 1 - value if variable == "spikes" else value + 1
-    return dataclasses.replace(run, trace=Trace(**tables, neurons=run.trace.neurons))
+    return dataclasses.replace(run, trace=Trace.of(tables, run.trace.neurons))
 
 
 def through_files(folder: Path, a: Run, b: Run, order: tuple[str, ...]) -> TraceComparison:
@@ -177,7 +178,7 @@ def test_traces_of_chosen_neurons_cannot_be_judged_spike_for_spike() -> None:
 def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
     network = chain()
     louder = network.replace(
-        populations=(dataclasses.replace(network.by_name["a"], vth=91), network.by_name["b"])
+        populations=(dataclasses.replace(lif(network.by_name["a"]), vth=91), network.by_name["b"])
     )
     longer = network.replace(steps=7)
     runs = {

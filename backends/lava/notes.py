@@ -5,6 +5,7 @@ from __future__ import annotations
 from spikeport.backends import UnsupportedFeature
 from spikeport.backends.bounds import sum_bound
 from spikeport.backends.depths import depths, waits
+from spikeport.backends.lava.neurons import lava_neurons
 from spikeport.backends.lava.schedule import (
     CONNECTIONS,
     CONV,
@@ -13,16 +14,7 @@ from spikeport.backends.lava.schedule import (
     cost,
     obstacles,
 )
-from spikeport.network import (
-    BiasInjection,
-    Convolution,
-    DeployedNetwork,
-    Population,
-    Reset,
-    WeightedConnection,
-)
-
-LIF = "lava-nc 0.10.0, proc/lif/models.py"
+from spikeport.network import Convolution, DeployedNetwork, WeightedConnection
 
 
 def lava_unsupported(network: DeployedNetwork) -> tuple[UnsupportedFeature, ...]:
@@ -30,8 +22,9 @@ def lava_unsupported(network: DeployedNetwork) -> tuple[UnsupportedFeature, ...]
     found = obstacles(network)
     for population in network.populations:
         label = f"population '{population.name}'"
-        for needed in own_neurons(network, population):
-            found.append(_own(label, needed, "LIFReset", "SampleLIF", LIF))
+        made = lava_neurons(network, population)
+        for needed in made.unsupported:
+            found.append(_own(label, needed, made.stock, made.kind, made.source))
     depth, _ = depths(network, cost)
     times = Schedule(depth, waits(network, depth, cost))
     for part in network.weighted_connections:
@@ -45,22 +38,6 @@ def lava_unsupported(network: DeployedNetwork) -> tuple[UnsupportedFeature, ...]
             needed = f"a wait of {wait} steps, cut at each sample's end"
             found.append(_own(label, needed, stock, "DelayLine", source))
     return tuple(found)
-
-
-def injections(network: DeployedNetwork, population: str) -> list[BiasInjection]:
-    """Bias injections into a population."""
-    return [c for c in network.incoming(population) if isinstance(c, BiasInjection)]
-
-
-def own_neurons(network: DeployedNetwork, population: Population) -> list[str]:
-    """What Lava's LIFReset does not have of a population's dynamics; empty if it has all."""
-    found = {
-        "reset by subtraction": population.reset is Reset.SUBTRACT,
-        f"v_init {population.v_init}": population.v_init != 0,
-        "a bias per step": bool(injections(network, population.name)),
-        f"{population.refractory} steps of rest after a spike": population.refractory > 0,
-    }
-    return [what for what, needed in found.items() if needed]
 
 
 def needs_delay_line(times: Schedule, part: WeightedConnection) -> bool:

@@ -15,6 +15,7 @@ from spikeport.backends import UnsupportedFeature
 from spikeport.backends.bounds import sum_bound
 from spikeport.backends.depths import depths, unsupported_cycle, waits
 from spikeport.network import (
+    AnyPopulation,
     BiasInjection,
     Coding,
     DeployedNetwork,
@@ -133,8 +134,28 @@ def _unsupported_inputs(part: Input, chip: Chip) -> Iterator[UnsupportedFeature]
         )
 
 
-def _unsupported_neurons(part: Population, chip: Chip) -> Iterator[UnsupportedFeature]:
+def _unsupported_neurons(part: AnyPopulation, chip: Chip) -> Iterator[UnsupportedFeature]:
+    """What the chip lacks of a population, whatever its model."""
     label = f"population '{part.name}'"
+    if isinstance(part, Population):
+        yield from _unsupported_lif(label, part, chip)
+    else:
+        why = MICROCODE if chip.microcode else "its neurons are LIF, and cannot be programmed"
+        yield UnsupportedFeature(
+            label, f"{part.MODEL} neurons", why, DAVIES, stops=not chip.microcode
+        )
+    if part.v_init:
+        yield UnsupportedFeature(label, f"v_init {part.v_init}", f"{HOST} before each sample", LIF)
+    if not chip.microcode and (part.bias == BIAS_MANTISSA_MIN).any():
+        yield UnsupportedFeature(
+            label,
+            f"a bias mantissa of {BIAS_MANTISSA_MIN}",
+            "Lava allows -4096..4095, nengo-loihi -4095..4095",
+            NENGO,
+        )
+
+
+def _unsupported_lif(label: str, part: Population, chip: Chip) -> Iterator[UnsupportedFeature]:
     if part.reset is Reset.SUBTRACT:
         why = (
             f"the stock neuron resets to 0; this {MICROCODE}"
@@ -142,8 +163,6 @@ def _unsupported_neurons(part: Population, chip: Chip) -> Iterator[UnsupportedFe
             else ("its neurons reset to 0, and no public way to do otherwise is known")
         )
         yield UnsupportedFeature(label, "reset by subtraction", why, LIF, stops=not chip.microcode)
-    if part.v_init:
-        yield UnsupportedFeature(label, f"v_init {part.v_init}", f"{HOST} before each sample", LIF)
     for name, value, unreachable, register in (
         ("decay_u", part.decay_u, 0, "dsOffset at 0, which Lava and nengo-loihi leave at 1"),
         ("decay_v", part.decay_v, DECAY_UNITY, "dmOffset at 1, which Lava leaves at 0"),
@@ -156,13 +175,6 @@ def _unsupported_neurons(part: Population, chip: Chip) -> Iterator[UnsupportedFe
     if part.refractory and chip.microcode:
         yield UnsupportedFeature(
             label, f"{part.refractory} steps of rest after a spike", MICROCODE, LIF
-        )
-    if not chip.microcode and (part.bias == BIAS_MANTISSA_MIN).any():
-        yield UnsupportedFeature(
-            label,
-            f"a bias mantissa of {BIAS_MANTISSA_MIN}",
-            "Lava allows -4096..4095, nengo-loihi -4095..4095",
-            NENGO,
         )
 
 
