@@ -33,6 +33,7 @@ from spikeport.network import (
     ReadoutKind,
     Reset,
     SumPool2d,
+    require_lif_populations,
 )
 from spikeport.network import fixed_point as fx
 from spikeport.runs import Run, SampleSet, Trace, encode_samples
@@ -122,7 +123,7 @@ def plain(network: DeployedNetwork) -> DeployedNetwork:
     return network.replace(
         populations=tuple(
             dataclasses.replace(part, decay_u=fx.DECAY_UNITY, refractory=0)
-            for part in network.populations
+            for part in require_lif_populations(network.populations)
         )
     )
 

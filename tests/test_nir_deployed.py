@@ -29,6 +29,7 @@ from spikeport.network import (
     ReadoutKind,
     Reset,
     SumPool2d,
+    require_lif_populations,
 )
 from spikeport.network.fixed_point import VTH_MAX
 from spikeport.runs import SampleSet
@@ -66,7 +67,7 @@ def test_without_decays_the_view_fires_as_the_integers_do(data: st.DataObject) -
             dataclasses.replace(
                 p, decay_u=4096, decay_v=0, reset=reset, vth=p.vth % 300, refractory=0
             )
-            for p in network.populations
+            for p in require_lif_populations(network.populations)
         )
     )
     samples = data.draw(samples_for(network))

@@ -34,7 +34,7 @@ def check(probed: Run, whole: Run, record: list[str | Probe], network: DeployedN
                 expected.setdefault((item, part.name), set()).update(range(part.size))
             elif item.population == part.name:
                 some = range(part.size) if item.neurons is None else item.neurons
-                for variable in item.variables:
+                for variable in item.variables or RECORDABLE:
                     expected.setdefault((variable, part.name), set()).update(some)
     for variable in RECORDABLE:
         for part in network.populations:
@@ -140,7 +140,7 @@ def test_wrong_probes_are_refused(make: Any, message: str) -> None:
 
 
 def test_probes_are_written_on_one_line() -> None:
-    assert parse_probe("lif1") == Probe("lif1", ("spikes", "u", "v"))
+    assert parse_probe("lif1") == Probe("lif1")
     assert parse_probe("lif1:spikes,v") == Probe("lif1", ("spikes", "v"))
     assert parse_probe("lif1:v:0,4-6,5") == Probe("lif1", ("v",), (0, 4, 5, 6))
 

@@ -267,4 +267,4 @@ class _Tally:
             item: {name: np.stack(steps) for name, steps in per_node.items() if steps}
             for item, per_node in self.traced.items()
         }
-        return Trace(**stacked, neurons={})
+        return Trace.of(stacked)

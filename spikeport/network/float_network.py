@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from spikeport import checks
 from spikeport.errors import InputError
 from spikeport.network.inputs import Input
-from spikeport.network.population import Reset
+from spikeport.network.neurons.lif import Reset
 
 if TYPE_CHECKING:
     import nir
