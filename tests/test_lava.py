@@ -660,7 +660,7 @@ def test_what_is_not_stock_is_said() -> None:
         "SampleLIF",
         "population 'o' has v_init 7: not in Lava's LIFReset, runs on Spikeport's SampleLIF",
         "population 'o' has a bias per step: not in Lava's LIFReset, runs on Spikeport's SampleLIF",
-        "population 'z' has 5 steps of rest after a spike: not in Lava's LIFReset, runs on "
+        "population 'z' has 5 refractory steps after a spike: not in Lava's LIFReset, runs on "
         "Spikeport's SampleLIF",
         "connection 'skip' has a wait of 1 steps, cut at each sample's end: not in Lava's Dense, "
         "runs on Spikeport's DelayLine",

@@ -144,7 +144,7 @@ CONSTRUCTS = {
     ),
     "`v_init` other than 0": Construct("v_init", partial(plain, v_init=-1)),
     "refractory time": Construct(
-        "[0-9]+ steps of rest", partial(plain, refractory=REFRACTORY_MAX)
+        "[0-9]+ refractory steps", partial(plain, refractory=REFRACTORY_MAX)
     ),
     "bias per step": Construct("a bias per step", with_injection),
     "`decay_u` 0": Construct("decay_u 0", partial(plain, decay_u=0)),
