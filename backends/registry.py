@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from spikeport.backends.unsupported import UnsupportedFeature
 from spikeport.errors import InputError
-from spikeport.network import DeployedNetwork, FloatNetwork
+from spikeport.network import DeployedNetwork
 from spikeport.runs import Probe, RecordSpec, Run, Samples, record_items
+
+if TYPE_CHECKING:
+    from spikeport.export.nir import FloatNetwork
 
 Takes = Literal["deployed", "float"]
 LAVA_LIMITATIONS = (

@@ -12,11 +12,14 @@ from .errors import CheckFailedError as CheckFailedError
 from .errors import InputError as InputError
 from .errors import OutputError as OutputError
 from .errors import SpikeportError as SpikeportError
+from .export import FloatNetwork as FloatNetwork
 from .export import QuantizationReport as QuantizationReport
 from .export import QuantizationResult as QuantizationResult
 from .export import QuantizeConfig as QuantizeConfig
 from .export import export_float as export_float
 from .export import read_nir as read_nir
+from .export import read_nir_deployed as read_nir_deployed
+from .export import read_nir_float as read_nir_float
 from .export import write_nir as write_nir
 from .ladder import Ladder as Ladder
 from .ladder import LadderConfig as LadderConfig
@@ -29,7 +32,6 @@ from .network import Conv1d as Conv1d
 from .network import Conv2d as Conv2d
 from .network import Dense as Dense
 from .network import DeployedNetwork as DeployedNetwork
-from .network import FloatNetwork as FloatNetwork
 from .network import Input as Input
 from .network import Population as Population
 from .network import Readout as Readout

@@ -22,7 +22,7 @@ from spikeport.network import (
     Readout,
     save_network,
 )
-from spikeport.runs import check_classes, check_labels, output_count
+from spikeport.runs import check_classes, check_labels
 from spikeport.trainer import (
     TrainConfig,
     as_trained_model,
@@ -141,7 +141,7 @@ def test_functions_check_labels_alike(tmp_path: Path) -> None:
     config = TrainConfig(architecture="mlp", widths=(5,), steps=T)  # type: ignore[arg-type]
     data = load_dataset(data_set(tmp_path, OUTPUTS + 1))
     network = build_network(config, data.input, OUTPUTS)
-    assert network.classes == output_count(exported(network)) == OUTPUTS
+    assert network.classes == exported(network).output_count == OUTPUTS
     with pytest.raises(InputError, match="accuracy: label 4, the network has 4 outputs"):
         measure_accuracy(network, data.test_x, data.test_y)
     measure_accuracy(network, data.test_x, data.test_y, np.flatnonzero(data.test_y < OUTPUTS))

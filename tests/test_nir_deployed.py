@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from spikeport.errors import InputError
-from spikeport.export.nir import read_nir, write_nir
+from spikeport.export.nir import FloatNetwork, read_nir, write_nir
 from spikeport.export.nir.deployed import float_view
 from spikeport.export.nir.layout import view_notes
 from spikeport.export.nir.unroll import connection_matrix, pool_matrix
@@ -22,7 +22,6 @@ from spikeport.network import (
     Conv2d,
     Dense,
     DeployedNetwork,
-    FloatNetwork,
     Input,
     Population,
     Readout,

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from spikeport.export.float_graph import export_float
+from spikeport.export.nir import FloatNetwork
 from spikeport.export.quantize import QuantizeConfig
-from spikeport.network import FloatNetwork, Reset
+from spikeport.network import Reset
 from spikeport.runs import encode_samples
 from spikeport.simulators import run_float, run_native
 from spikeport.trainer import Dataset, TrainConfig, as_trained_model, load_digits_split, train

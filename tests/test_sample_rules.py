@@ -22,9 +22,9 @@ from spikeport import encode_samples, evaluate, export_float, prepare_qat, quant
 from spikeport import network as parts
 from spikeport.errors import InputError
 from spikeport.export import read_nir, write_nir
-from spikeport.export.nir import make_graph
+from spikeport.export.nir import FloatNetwork, check_graph
 from spikeport.ladder import LadderConfig, run_ladder
-from spikeport.network import Coding, DeployedNetwork, FloatNetwork, Input
+from spikeport.network import Coding, DeployedNetwork, Input
 from spikeport.runs import SampleSet, check_float_samples, check_samples, same_range, select
 from spikeport.runs.sample_values import SLACK, change
 from spikeport.trainer import LIF, Dataset, TrainConfig, as_trained_model, train
@@ -425,7 +425,7 @@ def test_inputs_of_a_foreign_file_are_assumed(tmp_path: Any) -> None:
         "n": nir.IF(np.ones(2), np.ones(2), np.zeros(2)),
         "out": nir.Output({"output": np.array([2])}),
     }
-    graph = make_graph(nodes, [("x", "n"), ("n", "out")], 1e-3)
+    graph = check_graph(nodes, [("x", "n"), ("n", "out")], 1e-3).graph
     path, ours = tmp_path / "foreign.nir", tmp_path / "ours.nir"
     nir.write(path, graph)
     opened = read_nir(path, dt_s=1e-3, steps=4)

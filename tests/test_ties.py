@@ -22,9 +22,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from spikeport.export import QuantizeConfig, export_float, read_nir, write_nir
+from spikeport.export.nir import FloatNetwork
 from spikeport.network import (
     Coding,
-    FloatNetwork,
     Input,
     LIFLayer,
     LinearLayer,

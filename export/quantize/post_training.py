@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from spikeport.errors import InputError
+from spikeport.export.nir import FloatNetwork
 from spikeport.export.nir.plausibility import implausible
 from spikeport.export.quantize.calibrate import (
     Calibrated,
@@ -32,7 +33,7 @@ from spikeport.export.quantize.report import (
 )
 from spikeport.export.quantize.report_warnings import input_warnings, summarize, warnings
 from spikeport.export.quantize.rounding_loss import COARSE_BITS
-from spikeport.network import BiasInjection, DeployedNetwork, FloatNetwork
+from spikeport.network import BiasInjection, DeployedNetwork
 from spikeport.network.fixed_point import WEIGHT_BITS
 from spikeport.runs import (
     Run,

@@ -14,14 +14,13 @@ import typer
 
 from spikeport.checks import choice
 from spikeport.errors import InputError
-from spikeport.network import DeployedNetwork, FloatNetwork, Input, Reset
+from spikeport.network import DeployedNetwork, Input, Reset
 from spikeport.runs import (
     SampleSet,
     check_classes,
     check_float_samples,
     encode_samples,
     float_range,
-    output_count,
     same_range,
 )
 from spikeport.storage import check_output, parse_change
@@ -29,6 +28,7 @@ from spikeport.storage import check_output, parse_change
 _log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
+    from spikeport.export.nir import FloatNetwork
     from spikeport.report.screen import Renderable
     from spikeport.trainer.data import Dataset
 
@@ -205,7 +205,7 @@ def data_for(
     """As `open_data`, and compare its classes with the network's outputs (`check_classes`)."""
     data = open_data(name, network.steps, changes)
     subject = f"data set '{data.name}'"
-    check_classes(subject, data.classes, output_count(network), labels_used=labels_used)
+    check_classes(subject, data.classes, network.output_count, labels_used=labels_used)
     return data
 
 

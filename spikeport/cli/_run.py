@@ -15,7 +15,7 @@ from spikeport.cli._tables import counts_table, facts_table
 from spikeport.errors import InputError
 from spikeport.network import DeployedNetwork
 from spikeport.parity import accuracy
-from spikeport.runs import check_labels, describe_outputs, output_count
+from spikeport.runs import check_labels, describe_outputs
 
 
 def run(
@@ -107,7 +107,7 @@ def _run_several(
     networks = [_io.open_deployed(path) for path in paths]
     dataset = _io.data_for(networks[0], data, changes)
     for path, network in zip(paths, networks, strict=True):
-        check_labels(str(path), dataset.classes - 1, output_count(network))
+        check_labels(str(path), dataset.classes - 1, network.output_count)
     labels = dataset.test_y[:samples]
     pairs = [(network, _io.chip_samples(network, dataset, samples, clip)) for network in networks]
     rows = sweep_rows(paths, networks, _shards.compute(backend, pairs, asked), labels)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,7 +15,10 @@ from spikeport.cli._tables import (
     limitations_table,
     populations_table,
 )
-from spikeport.network import DeployedNetwork, FloatNetwork
+from spikeport.network import DeployedNetwork
+
+if TYPE_CHECKING:
+    from spikeport.export.nir import FloatNetwork
 
 
 def inspect(

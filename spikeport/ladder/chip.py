@@ -17,8 +17,8 @@ from spikeport.backends import backend, timed
 from spikeport.backends import run as run_backend
 from spikeport.energy import EnergyReport, estimate_energy, load_profile
 from spikeport.errors import InputError
-from spikeport.export.nir import read_nir, write_nir
-from spikeport.network import DeployedNetwork, save_network
+from spikeport.export.nir import read_nir_deployed, write_nir
+from spikeport.network import save_network
 from spikeport.parity import LadderRow, SkippedStage, build_row, merge_rows
 from spikeport.runs import EventCounts, Run, check_float_samples, encode_samples, merge_counts
 from spikeport.trainer.chip import QATNetwork
@@ -56,8 +56,7 @@ def chip_rows(
     network = model.deployed()
     save_network(network, folder / "network.spikeport")
     write_nir(network, folder / "deployed.nir")
-    again = read_nir(folder / "deployed.nir")
-    assert isinstance(again, DeployedNetwork)  # it was written as one
+    again = read_nir_deployed(folder / "deployed.nir")
     total = len(data.test_y) if samples is None else min(samples, len(data.test_y))
     parts: dict[str, list[LadderRow]] = defaultdict(list)
     counts: dict[str, list[EventCounts]] = defaultdict(list)

@@ -21,11 +21,11 @@ from spikeport.backends import run as run_backend
 from spikeport.energy import EnergyReport, estimate_energy, load_profile
 from spikeport.errors import InputError
 from spikeport.export.float_graph import export_float
-from spikeport.export.nir import read_nir, write_nir
+from spikeport.export.nir import FloatNetwork, read_nir_deployed, read_nir_float, write_nir
 from spikeport.export.quantize import QuantizationReport, QuantizeConfig
 from spikeport.ladder.chip import DEPLOYED as CHIP_DEPLOYED
 from spikeport.ladder.chip import LEFT_OUT, chip_rows
-from spikeport.network import DeployedNetwork, FloatNetwork, save_network
+from spikeport.network import DeployedNetwork, save_network
 from spikeport.parity import (
     Criterion,
     LadderRow,
@@ -138,8 +138,7 @@ def run_ladder(
     if isinstance(model, QATNetwork):
         return _run_qat_ladder(model, data, folder, config, progress)
     write_nir(export_float(as_trained_model(model)), folder / "float.nir")
-    graph = read_nir(folder / "float.nir")
-    assert isinstance(graph, FloatNetwork)  # it was written as one
+    graph = read_nir_float(folder / "float.nir")
     progress("quantization", 0, 0)
     made = quantize(graph, data.train_x[: config.calibration], config.quantize, static=True)
     save_network(made.network, folder / "network.spikeport")
@@ -242,8 +241,7 @@ class _LadderRun:
             run = evaluate_deployed(self.network, x, ("spikes",))
             self._row("quantized, in the trainer", run, Criterion.EXACT)
         write_nir(self.network, path)
-        again = read_nir(path)
-        assert isinstance(again, DeployedNetwork)  # it was written as one
+        again = read_nir_deployed(path)
         if self._starts("after NIR write and read"):
             run = run_backend("native", again, x, record=("spikes",))
             self._row("after NIR write and read", run, Criterion.EXACT)

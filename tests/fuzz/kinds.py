@@ -19,13 +19,13 @@ from PIL import Image
 from spikeport.energy import builtin_profiles, load_profile
 from spikeport.errors import InputError
 from spikeport.export import read_nir, write_nir
+from spikeport.export.nir import FloatNetwork
 from spikeport.network import (
     BiasInjection,
     Coding,
     Conv2d,
     Dense,
     DeployedNetwork,
-    FloatNetwork,
     Input,
     Population,
     Readout,
