@@ -191,14 +191,14 @@ def test_lava_is_compared_in_u_and_v_too(spikeport: Spikeport, chip: Path) -> No
 def test_a_wrong_state_fails_although_every_spike_is_equal(
     spikeport: Spikeport, chip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from spikeport.backends import registry
+    from spikeport import backends
 
     def broken(name: str, *arguments: object, **options: object) -> Run:
         run = honest(name, *arguments, **options)  # type: ignore[arg-type]
         return changed(run, ("v", "out", 2, 1, 3)) if name == "reference" else run
 
-    honest = registry.run
-    monkeypatch.setattr(registry, "run", broken)
+    honest = backends.run
+    monkeypatch.setattr(backends, "run", broken)
     assert _judge  # its import of run is made at call time
     code, out, err = spikeport("compare", chip, "-b", "native,reference", "--trace")
     assert code == 1

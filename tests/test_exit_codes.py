@@ -43,7 +43,7 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], None]:
         def load_network(path: Path) -> NoReturn:
             raise error
 
-        monkeypatch.setattr("spikeport.network.file.load_network", load_network)
+        monkeypatch.setattr("spikeport.network.load_network", load_network)
 
     return arrange
 
