@@ -51,7 +51,7 @@ to 2.4e-7): more than the rounding error of k I, less than any other difference 
 Maps = dict[str, WeightAndBias]
 
 
-def export_float(model: TrainedModel, dt_s: float = DEFAULT_DT_S) -> FloatNetwork:
+def export_model(model: TrainedModel, dt_s: float = DEFAULT_DT_S) -> FloatNetwork:
     """The model's function as a NIR graph.
 
     v <- decay v + x becomes LIF with tau = dt / (1 - decay) and r = 1, its membrane in units of

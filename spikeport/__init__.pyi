@@ -16,11 +16,9 @@ from .export import FloatNetwork as FloatNetwork
 from .export import QuantizationReport as QuantizationReport
 from .export import QuantizationResult as QuantizationResult
 from .export import QuantizeConfig as QuantizeConfig
-from .export import export_float as export_float
 from .export import read_nir as read_nir
 from .export import read_nir_deployed as read_nir_deployed
 from .export import read_nir_float as read_nir_float
-from .export import write_nir as write_nir
 from .ladder import Ladder as Ladder
 from .ladder import LadderConfig as LadderConfig
 from .ladder import run_ladder as run_ladder
@@ -88,7 +86,6 @@ from .trainer import SpikingNetwork as SpikingNetwork
 from .trainer import TrainConfig as TrainConfig
 from .trainer import TrainingCallbacks as TrainingCallbacks
 from .trainer import TrainingResult as TrainingResult
-from .trainer import as_trained_model as as_trained_model
 from .trainer import diagnose as diagnose
 from .trainer import evaluate as evaluate
 from .trainer import evaluate_deployed as evaluate_deployed
@@ -100,6 +97,9 @@ from .trainer import measure_accuracy as measure_accuracy
 from .trainer import save_checkpoint as save_checkpoint
 from .trainer import train as train
 from .trainer import train_pareto_front as train_pareto_front
+from .workflow import export_float as export_float
+from .workflow import open_network as open_network
 from .workflow import prepare_qat as prepare_qat
 from .workflow import quantize as quantize
 from .workflow import record_trace as record_trace
+from .workflow import write_nir as write_nir

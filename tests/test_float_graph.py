@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from spikeport.errors import InputError
-from spikeport.export.float_graph import export_float
 from spikeport.network import (
     AvgPoolLayer,
     BatchNormLayer,
@@ -22,6 +21,7 @@ from spikeport.network import (
     TrainedModel,
 )
 from spikeport.simulators import run_float
+from spikeport.workflow import export_float
 
 PIXELS = Input("pixels", (1, 8, 8), Coding.GRADED, 0, 255, 255.0)
 

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from spikeport.errors import InputError
-from spikeport.export.nir import FloatNetwork, graph, read_nir_float, write_nir
+from spikeport.export.nir import FloatNetwork, graph, read_nir_float
 from spikeport.network import Input
 from spikeport.simulators import run_float
+from spikeport.workflow import write_nir
 from tests.quantize_networks import (
     DT,
     affine,

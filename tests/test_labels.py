@@ -25,7 +25,6 @@ from spikeport.network import (
 from spikeport.runs import check_classes, check_labels
 from spikeport.trainer import (
     TrainConfig,
-    as_trained_model,
     build_network,
     load_dataset,
     measure_accuracy,
@@ -150,9 +149,9 @@ def test_functions_check_labels_alike(tmp_path: Path) -> None:
 
 
 def exported(network: Any) -> Any:
-    from spikeport.export import export_float
+    from spikeport.workflow import export_float
 
-    return export_float(as_trained_model(network))
+    return export_float(network)
 
 
 def test_the_rule_itself(caplog: pytest.LogCaptureFixture) -> None:

@@ -18,13 +18,13 @@ from spikeport.export.nir import (
     read_nir,
     read_nir_deployed,
     read_nir_float,
-    write_nir,
 )
 from spikeport.export.nir.flatten import safe_names
 from spikeport.export.nir.graph import difference
 from spikeport.export.nir.reader import IntegratorGain
 from spikeport.network import Coding, Input, Reset
 from spikeport.storage import hdf5 as hdf5_file
+from spikeport.workflow import write_nir
 from tests.fuzz.kinds import chip
 
 DT = 1e-4

@@ -12,8 +12,7 @@ import pytest
 
 from spikeport.backends.norse import norse_status, run_norse
 from spikeport.errors import BackendUnavailableError, InputError
-from spikeport.export.float_graph import export_float
-from spikeport.export.nir import FloatNetwork, check_graph, read_nir, write_nir
+from spikeport.export.nir import FloatNetwork, check_graph, read_nir
 from spikeport.network import (
     Coding,
     Input,
@@ -24,6 +23,7 @@ from spikeport.network import (
 )
 from spikeport.simulators import run_float
 from spikeport.simulators.ties import compare_float
+from spikeport.workflow import export_float, write_nir
 from tests.test_float_graph import conv_model, series_model
 
 pytestmark = pytest.mark.skipif(norse_status()[0] is None, reason=norse_status()[1] or "present")

@@ -21,7 +21,7 @@ from spikeport.storage import sealed, write_bytes
 from spikeport.text import quoted
 
 
-def write_nir(
+def write_nir_file(
     network: FloatNetwork | DeployedNetwork,
     path: str | os.PathLike[str],
     *,

@@ -91,7 +91,7 @@ class QuantizationResult:
     report: QuantizationReport
 
 
-def quantize(
+def quantize_with(
     network: FloatNetwork,
     samples: Samples,
     *,

@@ -142,28 +142,10 @@ def check_out_folder(folder: Path, names: Iterable[str], *inputs: str | Path | N
 
 
 def open_network(path: Path, foreign: Foreign | None = None) -> DeployedNetwork | FloatNetwork:
-    """A network from a .spikeport, .nir or checkpoint (.safetensors) file, told by its suffix."""
-    match path.suffix:
-        case ".spikeport":
-            from spikeport.network import load_network
+    """As `workflow.open_network`."""
+    from spikeport.workflow import open_network as open_file
 
-            return load_network(path)
-        case ".nir":
-            from spikeport.export.nir import read_nir
-
-            return read_nir(path, **(foreign or Foreign()).given())
-        case ".safetensors":
-            from spikeport.export.float_graph import export_float
-            from spikeport.trainer.chip import QATNetwork
-            from spikeport.trainer.description import as_trained_model
-            from spikeport.trainer.loop import load_checkpoint
-
-            model = load_checkpoint(path).model
-            if isinstance(model, QATNetwork):
-                return model.deployed()
-            return export_float(as_trained_model(model))
-        case suffix:
-            raise InputError(f"{path}: suffix '{suffix}', must be .spikeport, .nir or .safetensors")
+    return open_file(path, **(foreign or Foreign()).given())
 
 
 def open_deployed(path: Path) -> DeployedNetwork:

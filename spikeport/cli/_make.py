@@ -168,7 +168,8 @@ def export(
     as_json: _io.Json = False,
 ) -> None:
     """Write a network as NIR (.nir); chip integers travel along as metadata."""
-    from spikeport.export.nir import read_nir, write_nir
+    from spikeport.export import read_nir
+    from spikeport.workflow import write_nir
 
     _io.check_out("--out", out, _io.NIR, network)
     opened = _io.open_network(network, _io.Foreign(dt, steps, reset, strict))

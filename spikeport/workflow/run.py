@@ -14,8 +14,7 @@ from spikeport.backends import run as run_backend
 from spikeport.backends import timed
 from spikeport.errors import BackendUnavailableError, InputError
 from spikeport.export.nir import FloatNetwork
-from spikeport.export.quantize import QuantizationResult, QuantizeConfig
-from spikeport.export.quantize import quantize as quantize_with
+from spikeport.export.quantize import QuantizationResult, QuantizeConfig, quantize_with
 from spikeport.network import DeployedNetwork
 from spikeport.runs import (
     RECORDABLE,
