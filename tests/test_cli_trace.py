@@ -24,10 +24,8 @@ from spikeport.runs import RECORDABLE, Run
 from spikeport.simulators import run_native
 from spikeport.traces import read_trace
 from spikeport.traces.writer import write_trace
-from tests.test_cli import Spikeport, one_line, spikeport
-from tests.test_trace_comparison import changed
-
-assert spikeport  # a fixture
+from tests.helpers.command import Spikeport, one_line
+from tests.helpers.run_comparison import changed
 
 
 def network() -> DeployedNetwork:

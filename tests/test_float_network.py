@@ -15,7 +15,7 @@ from spikeport.export.nir import FloatNetwork, graph, read_nir_float
 from spikeport.network import Input
 from spikeport.simulators import run_float
 from spikeport.workflow import write_nir
-from tests.quantize_networks import (
+from tests.helpers.quantize_networks import (
     DT,
     affine,
     chain,

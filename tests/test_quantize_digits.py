@@ -12,7 +12,7 @@ from spikeport.runs import encode_samples
 from spikeport.simulators import run_float, run_native
 from spikeport.trainer import Dataset, TrainConfig, load_digits_split, train
 from spikeport.workflow import export_float
-from tests.quantize_networks import quantized
+from tests.helpers.quantize_networks import quantized
 
 
 @pytest.fixture(scope="module")

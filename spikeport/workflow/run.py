@@ -14,7 +14,11 @@ from spikeport.backends import run as run_backend
 from spikeport.backends import timed
 from spikeport.errors import BackendUnavailableError, InputError
 from spikeport.export.nir import FloatNetwork
-from spikeport.export.quantize import QuantizationResult, QuantizeConfig, quantize_with
+from spikeport.export.quantize import (
+    QuantizationResult,
+    QuantizeConfig,
+    quantize_float_network,
+)
 from spikeport.network import DeployedNetwork
 from spikeport.runs import (
     RECORDABLE,
@@ -60,7 +64,7 @@ def quantize(
     """
     from spikeport.simulators import run_float, run_native
 
-    return quantize_with(
+    return quantize_float_network(
         network,
         samples,
         run_float=run_float,

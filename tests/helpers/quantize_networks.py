@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from spikeport.export.nir import FloatNetwork
-from spikeport.export.quantize import QuantizationResult, QuantizeConfig, quantize_with
+from spikeport.export.quantize import QuantizationResult, QuantizeConfig, quantize_float_network
 from spikeport.network import Coding, Input, Reset
 from spikeport.runs import Samples
 from spikeport.simulators import run_float, run_native
@@ -74,4 +74,6 @@ def spikes_in(size: int | tuple[int, ...]) -> Input:
 def quantized(
     source: FloatNetwork, samples: Samples, config: QuantizeConfig | None = None
 ) -> QuantizationResult:
-    return quantize_with(source, samples, run_float=run_float, run_chip=run_native, config=config)
+    return quantize_float_network(
+        source, samples, run_float=run_float, run_chip=run_native, config=config
+    )
