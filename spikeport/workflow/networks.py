@@ -11,7 +11,9 @@ from spikeport.network import DeployedNetwork, TrainedModel, load_network
 
 if TYPE_CHECKING:  # Opening a .spikeport file needs neither nir nor torch.
     from spikeport.export import FloatNetwork
-    from spikeport.trainer import Checkpoint, QATNetwork, SpikingNetwork, TrainingResult
+    from spikeport.trainer.chip import QATNetwork
+    from spikeport.trainer.loop import Checkpoint, TrainingResult
+    from spikeport.trainer.network import SpikingNetwork
 
     Trained: TypeAlias = SpikingNetwork | QATNetwork | Checkpoint | TrainingResult | TrainedModel
     """A trained network, or what holds one; of a `TrainingResult` the last epoch's."""
