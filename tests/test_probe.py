@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from spikeport.backends import run as run_backend
 from spikeport.backends.lava import lava_status, run_lava
 from spikeport.errors import InputError
-from spikeport.export.nir import make_graph
-from spikeport.network import Dense, DeployedNetwork, FloatNetwork, Input, Population, Readout
+from spikeport.export.nir import FloatNetwork, check_graph
+from spikeport.network import Dense, DeployedNetwork, Input, Population, Readout
 from spikeport.runs import RECORDABLE, Chosen, Probe, Run, Trace, parse_probe, selection
 from spikeport.simulators import run_native, run_reference
 from spikeport.simulators.results import empty_trace
@@ -151,7 +151,7 @@ def test_float_graphs_are_recorded_whole() -> None:
         "lif": nir.IF(np.ones(3), np.ones(3)),
         "output": nir.Output({"output": np.array([3])}),
     }
-    made = make_graph(nodes, [("input", "lif"), ("lif", "output")], 1e-3)
+    made = check_graph(nodes, [("input", "lif"), ("lif", "output")], 1e-3).graph
     network = FloatNetwork(made, 1e-3, 4, (Input("input", (3,)),))
     with pytest.raises(InputError, match="records whole float graphs, probes are for chip ones"):
         run_backend("float", network, np.ones((1, 3)), record=[Probe("lif")])
