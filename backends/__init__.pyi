@@ -1,5 +1,5 @@
-from .backend import Backend as Backend
-from .backend import Status as Status
+from .description import Backend as Backend
+from .description import Status as Status
 from .limitation import Limitation as Limitation
 from .limitation import UnsupportedFeature as UnsupportedFeature
 from .registry import backend as backend
