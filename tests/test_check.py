@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,6 @@ from spikeport.errors import InputError
 from spikeport.network import (
     BiasInjection,
     Coding,
-    Conv2d,
     Dense,
     DeployedNetwork,
     Input,
@@ -32,28 +30,13 @@ from spikeport.network import (
     Readout,
     Reset,
     SumPool2d,
-    WeightedConnection,
     save_network,
 )
 from spikeport.plugins import PluginKind, plugins
 from spikeport.simulators import run_reference
-from tests.strategies import networks
-from tests.test_cli import call
-
-
-def dense(source: str, target: str, *shape: int, value: int = 2, **more: Any) -> Dense:
-    return Dense(source, target, np.full(shape, value, np.int16), **more)
-
-
-def plain(steps: int = 3, **population: Any) -> DeployedNetwork:
-    """One population that every target supports natively, changed by `population`."""
-    return DeployedNetwork(
-        (Input("x", (5,)),),
-        (Population("a", (4,), vth=9, **population),),
-        (dense("x", "a", 4, 5),),
-        (Readout("a"),),
-        steps,
-    )
+from tests.helpers.command import call
+from tests.helpers.strategies import networks
+from tests.helpers.target_networks import chain, dense, everything, plain
 
 
 def unsupported(network: DeployedNetwork, target: str) -> dict[str, bool]:
@@ -199,22 +182,6 @@ def test_the_bound_of_a_sum_is_reached(data: st.DataObject) -> None:
     assert np.abs(sums).max() == sum_bound(network, connection)
 
 
-def chain(length: int, **skip: Any) -> DeployedNetwork:
-    """Populations in a row, and a connection from the first to the last."""
-    names = [f"p{index:03d}" for index in range(length)]
-    return DeployedNetwork(
-        (Input("x", (1,)),),
-        tuple(Population(name, (1,), vth=1) for name in names),
-        (
-            dense("x", names[0], 1, 1),
-            *(dense(a, b, 1, 1) for a, b in pairwise(names)),
-            dense(names[0], names[-1], 1, 1, name="skip", **skip),
-        ),
-        (Readout(names[-1]),),
-        2,
-    )
-
-
 @pytest.mark.parametrize(
     ("length", "delay", "wait"), [(64, 0, 62), (65, 0, 63), (66, 0, 64), (3, 61, 62), (3, 62, 63)]
 )
@@ -291,25 +258,6 @@ def test_any_network(network: DeployedNetwork) -> None:
             assert feature.part == "the network" or any(
                 f"'{p.name}'" in feature.part for p in parts
             )
-
-
-def everything() -> DeployedNetwork:
-    kernel: list[WeightedConnection] = [
-        Conv2d("x", "a", np.full((1, 1, 131, 1), 2, np.int16), exponent=-2, name="wide"),
-        dense("a", "a", 20, 20, delay=1, name="loop"),
-        dense("a", "b", 3, 20),
-        dense("b", "a", 20, 3, delay=1, name="back"),
-    ]
-    return DeployedNetwork(
-        (Input("x", (1, 140, 2), Coding.GRADED, -9, 9), Input("b_in", (3,), Coding.BIAS, -5, 5)),
-        (
-            Population("a", (1, 10, 2), vth=9, reset=Reset.SUBTRACT, v_init=7),
-            Population("b", (3,), vth=9, decay_u=0),
-        ),
-        (*kernel, BiasInjection("b_in", "b")),
-        (Readout("b"),),
-        3,
-    )
 
 
 def test_all_unsupported_features_are_told_at_once() -> None:

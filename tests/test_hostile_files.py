@@ -218,6 +218,7 @@ def test_nodes_that_expand_small_files(tmp_path: Path, node: str) -> None:
     assert ("elements" in message) if node != "delay" else ("delay is 1e+34 steps" in message)
 
 
+@pytest.mark.slow
 def test_a_gigabyte_chunk_for_a_small_shape(tmp_path: Path) -> None:
     path = tmp_path / "a.nir"
     write(path, scalar_lif((5,)))
@@ -562,7 +563,7 @@ def test_no_flipped_bit_goes_unnoticed(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in KINDS if name.endswith("0.1.0")])
-def test_files_of_0_1_0_still_read(name: str, tmp_path: Path) -> None:
+def test_files_without_digest_or_seal_read_the_same(name: str, tmp_path: Path) -> None:
     new, old = name.removesuffix(" 0.1.0"), tmp_path / "old"
     old.mkdir()
     kind = KINDS[name]

@@ -47,7 +47,7 @@ from spikeport.runs import Run, SampleSet, check_samples
 from spikeport.simulators import run_native
 from spikeport.traces import compare_files
 from spikeport.workflow import record_trace
-from tests.strategies import networks, samples_for
+from tests.helpers.strategies import networks, samples_for
 
 Case = tuple[DeployedNetwork, dict[str, NDArray[Any]]]
 
@@ -406,6 +406,7 @@ def assert_same(lava: Run, native: Run) -> None:
     np.testing.assert_array_equal(lava.predictions, native.predictions)
 
 
+@pytest.mark.slow
 @needs_lava
 @pytest.mark.parametrize("name", CASES)
 def test_random_networks_equal_native(name: str, lava_runs: dict[str, Run]) -> None:

@@ -7,7 +7,7 @@ import sys
 import zipfile
 from pathlib import Path
 
-from tests.test_architecture import FOLDERS, ROOT, sources
+from tests.helpers.layout import FOLDERS, ROOT, sources
 
 
 def test_wheel_holds_everything_under_one_name(tmp_path: Path) -> None:

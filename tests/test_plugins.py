@@ -20,8 +20,8 @@ from spikeport.errors import BackendUnavailableError, InputError
 from spikeport.hardware import target_text
 from spikeport.network import save_network
 from spikeport.plugins import OWN, Plugin, PluginKind
-from tests.test_check import plain
-from tests.test_cli import call
+from tests.helpers.command import call
+from tests.helpers.target_networks import plain
 
 ROOT = Path(__file__).parent.parent
 OWN_TARGETS = ["native", "reference", "lava", "loihi1", "loihi2"]

@@ -41,9 +41,10 @@ from spikeport.trainer.data.catalogue import NAMES
 from spikeport.trainer.diagnosis.diagnosis import PROBE
 from spikeport.trainer.energy.loss import AIM
 from spikeport.trainer.rules import GradientRule
-from tests.pages import ROOT, Row, match, number, page, table
-from tests.strategies import networks
-from tests.test_check import chain, dense, everything, plain
+from tests.helpers.layout import ROOT
+from tests.helpers.pages import Row, match, number, page, table
+from tests.helpers.strategies import networks
+from tests.helpers.target_networks import chain, dense, everything, plain
 
 README, CHECK, LAVA = page("README.md"), page("check.md"), page("lava.md")
 CHIPS = {name: load_target(one) for name, one in plugins(PluginKind.TARGET).items()}
@@ -417,7 +418,7 @@ def test_numbers_of_training() -> None:
     text = page("training.md")
     assert match(r"only where a batch spends more than (\d+) % of it", text)[1] == f"{AIM:.0%}"[:-1]
     assert f"\n- 2 to {WEIGHT_BITS} bits." in text
-    assert f"all else of the first {PROBE}." in page("diagnosis.md")
+    assert f"everything else on the first {PROBE}." in page("diagnosis.md")
 
 
 def test_every_data_set_is_listed() -> None:

@@ -10,12 +10,13 @@ format of synapses a profile also states at which levels events on zero weights 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from spikeport.energy.interval import LEVELS, Interval
+from spikeport.energy.terms import TERMS, EnergyTerm, energy_keys, time_keys
 from spikeport.energy.topology import SynapseKind
 from spikeport.errors import InputError
 from spikeport.hardware import Basis, Source, parse_target, read_sources, source_of, target_text
@@ -27,8 +28,6 @@ from spikeport.storage.toml_table import Table
 T = TypeVar("T")
 
 SCHEMA = 1
-ENERGIES = ("synapse_dense", "synapse_conv", "visit", "update", "fire", "packet", "hop")
-TIMES = ("synapse_dense", "synapse_conv", "visit", "update", "fire", "packet", "receive", "barrier")
 PRICES_KEYS = (
     *("unpriced", "counts_zeros", "energy_pj", "time_ns", "static_mw", "hops_per_packet"),
     *("int8_mac_pj", "host_step_us"),
@@ -89,8 +88,8 @@ class HardwareProfile:
 
     Attributes:
         counts_zeros: by storage format; a profile file may give one rule for all of them.
-        energy_pj: per event, a subset of ENERGIES; what is missing is unpriced.
-        time_ns: per event, a subset of TIMES.
+        energy_pj: per event, by the keys of the energy terms; what is missing is unpriced.
+        time_ns: per event, by the same keys, `receive` (a message) and `barrier` (a step).
         static_mw: power of one chip that computes nothing.
         hops_per_packet: assumed mesh distance while no mapping is known.
         int8_mac_pj: an int8 multiply-accumulate with its operand reads, for comparison.
@@ -116,6 +115,16 @@ class HardwareProfile:
     def charged(self, kind: SynapseKind, level: str, nonzero: T, stored: T) -> T:
         """`nonzero` or `stored`, whichever `level` charges for synapses stored as `kind`."""
         return stored if self.counts_zeros[kind].at(level) else nonzero
+
+    def pj_per_event(self, term: EnergyTerm) -> Interval | None:
+        """What an event of `term` costs, with the hops of its packet; None where it is unpriced."""
+        if (price := self.energy_pj.get(term.price)) is None:
+            return None
+        each = price.interval
+        hop = self.energy_pj.get(term.per_hop) if term.per_hop else None
+        if hop is not None and self.hops_per_packet is not None:
+            each += hop.interval * self.hops_per_packet.interval
+        return each
 
     def prices(self) -> Iterator[tuple[str, str, Price]]:
         """Every price as (name, unit, price)."""
@@ -162,10 +171,14 @@ def load_profile(name_or_path: str | Path) -> HardwareProfile:
     return parse_profile(text, f"profile '{path}'")
 
 
-def parse_profile(text: str, subject: str) -> HardwareProfile:
-    """A profile from TOML text, a target's or of prices only; `subject` begins every error."""
+def parse_profile(text: str, subject: str, terms: Sequence[EnergyTerm] = TERMS) -> HardwareProfile:
+    """A profile with prices for `terms`, from the TOML text of a target or of prices only.
+
+    `subject` begins every error message.
+    """
     raw = parse_toml(text, subject)
-    profile = _of_target(raw, subject) if raw.get("schema") == TARGET_SCHEMA else _of(raw, subject)
+    read = _of_target if raw.get("schema") == TARGET_SCHEMA else _of
+    profile = read(raw, subject, terms)
     for name, count in (("cores", profile.cores), ("neurons_per_core", profile.neurons_per_core)):
         if count < 1:
             raise InputError(f"{subject}: {name} is {count}, must be at least 1")
@@ -173,7 +186,7 @@ def parse_profile(text: str, subject: str) -> HardwareProfile:
     return profile
 
 
-def _of(raw: Mapping[str, Any], subject: str) -> HardwareProfile:
+def _of(raw: Mapping[str, Any], subject: str, terms: Sequence[EnergyTerm]) -> HardwareProfile:
     """A profile from a file of prices only."""
     top = Table(raw, subject, TOP_KEYS)
     if (schema := top.take("schema", int)) != SCHEMA:
@@ -186,11 +199,13 @@ def _of(raw: Mapping[str, Any], subject: str) -> HardwareProfile:
         cores=top.take("cores", int),
         neurons_per_core=top.take("neurons_per_core", int),
         graded_payloads=top.take("graded_payloads", bool),
-        **_priced(top, read_sources(top.table("sources"))),
+        **_priced(top, read_sources(top.table("sources")), terms),
     )
 
 
-def _of_target(raw: Mapping[str, Any], subject: str) -> HardwareProfile:
+def _of_target(
+    raw: Mapping[str, Any], subject: str, terms: Sequence[EnergyTerm]
+) -> HardwareProfile:
     """A profile from the file of a target."""
     target = parse_target(raw, subject)
     if target.prices is None:
@@ -205,16 +220,18 @@ def _of_target(raw: Mapping[str, Any], subject: str) -> HardwareProfile:
         cores=limits["cores"].value,
         neurons_per_core=limits["neurons_per_core"].value,
         graded_payloads=bool(limits["graded_payloads"].value),
-        **_priced(Table(target.prices, f"{subject}: prices", PRICES_KEYS), target.sources),
+        **_priced(Table(target.prices, f"{subject}: prices", PRICES_KEYS), target.sources, terms),
     )
 
 
-def _priced(table: Table, sources: Mapping[str, Source]) -> dict[str, Any]:
+def _priced(
+    table: Table, sources: Mapping[str, Source], terms: Sequence[EnergyTerm]
+) -> dict[str, Any]:
     """The fields of a profile that are prices."""
     return {
         "counts_zeros": _counts_zeros(table),
-        "energy_pj": _prices(table.table("energy_pj", ENERGIES), sources),
-        "time_ns": _prices(table.table("time_ns", TIMES), sources),
+        "energy_pj": _prices(table.table("energy_pj", energy_keys(terms)), sources),
+        "time_ns": _prices(table.table("time_ns", time_keys(terms)), sources),
         "static_mw": _optional_price(table, "static_mw", sources),
         "hops_per_packet": _optional_price(table, "hops_per_packet", sources),
         "int8_mac_pj": _optional_price(table, "int8_mac_pj", sources),
