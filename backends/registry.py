@@ -47,7 +47,8 @@ def load_backend(plugin: Plugin) -> Backend:
     """
     found = plugin.load()
     if not isinstance(found, Backend):
-        raise plugin.broken(f"'{plugin.reference}' is a {type(found).__name__}, must be a Backend")
+        kind = type(found).__name__
+        raise plugin.broken(f"'{plugin.reference}' is of type {kind}, must be a Backend")
     if found.name != plugin.name:
         raise plugin.broken(f"calls itself '{found.name}', must be '{plugin.name}'")
     if found.takes not in get_args(Takes):
