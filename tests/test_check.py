@@ -261,7 +261,7 @@ def test_any_network(network: DeployedNetwork) -> None:
             )
 
 
-def test_all_gaps_are_told_at_once() -> None:
+def test_all_unsupported_features_are_told_at_once() -> None:
     network = everything()
     assert unsupported(network, "lava") == {
         "connection 'wide': kernel 131": True,

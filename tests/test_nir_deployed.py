@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from spikeport.errors import InputError
-from spikeport.export.nir import read_nir, write_nir
+from spikeport.export.nir import FloatNetwork, read_nir
 from spikeport.export.nir.deployed import float_view
 from spikeport.export.nir.layout import view_notes
 from spikeport.export.nir.unroll import connection_matrix, pool_matrix
@@ -22,7 +22,6 @@ from spikeport.network import (
     Conv2d,
     Dense,
     DeployedNetwork,
-    FloatNetwork,
     Input,
     Population,
     Readout,
@@ -34,6 +33,7 @@ from spikeport.network import (
 from spikeport.network.fixed_point import VTH_MAX
 from spikeport.runs import SampleSet
 from spikeport.simulators import run_float, run_native
+from spikeport.workflow import write_nir
 from tests.helpers.strategies import networks, samples_for
 
 QUICK = settings(

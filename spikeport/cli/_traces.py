@@ -9,12 +9,13 @@ import typer
 
 from spikeport.cli import _io
 from spikeport.errors import CheckFailedError, InputError
-from spikeport.network import DeployedNetwork, FloatNetwork
+from spikeport.network import DeployedNetwork
 from spikeport.report.screen import Renderable, Table, plain
 from spikeport.runs import RecordSpec, Run, Samples, parse_probe
 from spikeport.traces.divergence import number
 
 if TYPE_CHECKING:
+    from spikeport.export.nir import FloatNetwork
     from spikeport.traces import TraceComparison
 
 NETWORK_SUFFIXES = (".spikeport", ".nir", ".safetensors")

@@ -8,7 +8,6 @@ from .connections import SumPool2d as SumPool2d
 from .connections import WeightedConnection as WeightedConnection
 from .file import load_network as load_network
 from .file import save_network as save_network
-from .float_network import FloatNetwork as FloatNetwork
 from .geometry import Shape as Shape
 from .inputs import Coding as Coding
 from .inputs import Input as Input

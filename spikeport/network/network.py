@@ -123,6 +123,11 @@ class DeployedNetwork:
             found.setdefault(part.target, []).append(part)
         return {target: tuple(parts) for target, parts in found.items()}
 
+    @property
+    def output_count(self) -> int:
+        """Number of outputs that predictions are made from, those of the first readout."""
+        return self.by_name[self.readouts[0].population].size
+
     def incoming(self, population: str) -> tuple[Connection, ...]:
         """Connections that end in `population`."""
         return self._by_target.get(population, ())

@@ -13,12 +13,13 @@ from typing import Any
 from spikeport.backends import run as run_backend
 from spikeport.backends import timed
 from spikeport.errors import BackendUnavailableError, InputError
+from spikeport.export.nir import FloatNetwork
 from spikeport.export.quantize import (
     QuantizationResult,
     QuantizeConfig,
     quantize_float_network,
 )
-from spikeport.network import DeployedNetwork, FloatNetwork
+from spikeport.network import DeployedNetwork
 from spikeport.runs import (
     RecordSpec,
     Run,
