@@ -227,7 +227,7 @@ def test_usage_errors(spikeport: Spikeport, folder: Path) -> None:
     assert "backend 'brain' is unknown, must be one of float, norse, native" in one_line(err)
     code, _, err = spikeport("run", folder / "m.spikeport", "-b", "norse")
     assert code == 2
-    assert "takes a float network, this one is deployed" in one_line(err)
+    assert "runs float networks, this one is deployed" in one_line(err)
     for verb in (("run",), ("run", "--trace", "t.h5")):
         code, _, err = spikeport(*verb, folder / "m.spikeport", "--timeout", 5)
         assert code == 2

@@ -153,5 +153,5 @@ def test_float_graphs_are_recorded_whole() -> None:
     }
     made = check_graph(nodes, [("input", "lif"), ("lif", "output")], 1e-3).graph
     network = FloatNetwork(made, 1e-3, 4, (Input("input", (3,)),))
-    with pytest.raises(InputError, match="records whole float graphs, probes are for chip ones"):
+    with pytest.raises(InputError, match="records whole float graphs; probes need deployed"):
         run_backend("float", network, np.ones((1, 3)), record=[Probe("lif")])
