@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NoReturn, get_args
 
-from spikeport.backends.backend import Backend, Status, Takes
+from spikeport.backends.interface import Backend, Status, Takes
 from spikeport.errors import BackendUnavailableError, InputError
 from spikeport.network import DeployedNetwork, FloatNetwork
 from spikeport.plugins import Plugin, PluginKind, plugins
