@@ -12,7 +12,7 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeport.simulators.native.compiled import kernel
+from spikeport.simulators.native.lif import LIFDynamics, LIFState
 from spikeport.simulators.native.neurons import neuron_loop
 from spikeport.simulators.native.vectors import sum_rows_256
 
@@ -30,6 +31,8 @@ CHOSEN = 1 << 15
 NEURONS = 1024
 SIDE = 1536
 COPY_BYTES = 256 << 20
+_DYNAMICS = LIFDynamics(0, 3072, 6400, subtract=False, refractory=0)
+_VARIANT = (True, True, False)
 
 
 Add = Callable[[NDArray[Any], NDArray[np.int64], NDArray[np.int32]], None]
@@ -70,30 +73,12 @@ def add_rows_in_registers(
 
 @kernel
 def advance_neurons(
-    received: NDArray[np.int32],
-    u: NDArray[np.int32],
-    v: NDArray[np.int32],
-    fired: NDArray[np.uint8],
-    steps: int,
+    received: NDArray[np.int32], state: LIFState, fired: NDArray[np.uint8], steps: int
 ) -> None:
     """Steps of LIF neurons without bias, whose state stays in the nearest cache."""
     for _ in range(steps):
         neuron_loop(
-            received,
-            received,
-            u,
-            v,
-            fired,
-            fired,
-            4096,
-            1024,
-            6400,
-            False,
-            0,
-            True,
-            True,
-            False,
-            False,
+            *(state, _DYNAMICS, _VARIANT, False), *(0, 0, received.size), received, received, fired
         )
 
 
@@ -137,14 +122,13 @@ def neuron_steps(threads: int, repeats: int) -> float:
     """Steps of LIF neurons per second."""
     rng = np.random.default_rng(0)
     received = rng.integers(-100, 120, NEURONS).astype(np.int32)
+    zeros = np.zeros((1, NEURONS), np.int32)
     states = [
-        (np.zeros(NEURONS, np.int32), np.zeros(NEURONS, np.int32), np.zeros(NEURONS, np.uint8))
-        for _ in range(threads)
+        LIFState(zeros.copy(), zeros.copy(), np.zeros((1, 0), np.uint8)) for _ in range(threads)
     ]
 
-    def run(state: Sequence[NDArray[Any]]) -> None:
-        u, v, fired = state
-        advance_neurons(received, u, v, fired, CHOSEN)
+    def run(state: LIFState) -> None:
+        advance_neurons(received, state, np.empty(NEURONS, np.uint8), CHOSEN)
 
     with ThreadPoolExecutor(threads) as pool:
         seconds = _median(lambda: list(pool.map(run, states)), repeats)

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from spikeport.errors import InputError
-from spikeport.export.nir import make_graph, read_nir
-from spikeport.network import Coding, FloatNetwork, Input, Reset
+from spikeport.export.nir import FloatNetwork, check_graph, read_nir
+from spikeport.network import Coding, Input, Reset
 from spikeport.runs import Run
 from spikeport.simulators import run_float
 
@@ -22,7 +22,7 @@ F = np.float64
 def network(
     nodes: dict[str, Any], edges: list[tuple[str, str]], steps: int = 6, **options: Any
 ) -> FloatNetwork:
-    graph = make_graph(nodes, edges, DT)
+    graph = check_graph(nodes, edges, DT).graph
     inputs = tuple(
         Input(n, tuple(node.input_type["input"]), Coding.GRADED, -(2**20), 2**20, 2.0**16)
         for n, node in graph.inputs.items()

@@ -161,11 +161,11 @@ def test_a_stream_has_at_least_one_sample_and_a_state_of_its_network() -> None:
 
 
 def with_array(state: StreamState, variable: str, name: str, array: Any) -> StreamState:
-    tables = {key: dict(getattr(state, key)) for key in VARIABLES}
+    tables = {key: dict(state[key]) for key in VARIABLES}
     tables[variable].pop(name, None)
     if array is not None:
         tables[variable][name] = array
-    return StreamState(state.network_hash, state.samples, state.step, **tables)
+    return state.with_tables(tables)
 
 
 @pytest.mark.parametrize(

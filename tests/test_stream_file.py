@@ -30,7 +30,7 @@ from tests.helpers.streams import assert_one_long_run, chunk_of, far_delays
 def assert_same(a: StreamState, b: StreamState) -> None:
     assert (a.network_hash, a.samples, a.step) == (b.network_hash, b.samples, b.step)
     for variable in VARIABLES:
-        one, other = getattr(a, variable), getattr(b, variable)
+        one, other = a[variable], b[variable]
         assert one.keys() == other.keys()
         for name, array in one.items():
             assert array.dtype == other[name].dtype

@@ -14,14 +14,13 @@ from torch import Tensor, nn
 
 from spikeport.energy import load_profile
 from spikeport.errors import InputError
-from spikeport.export import export_float, read_nir, write_nir
+from spikeport.export import read_nir
 from spikeport.network import Coding, Conv1d, Input, Reset
 from spikeport.simulators import run_float, run_native, run_reference
 from spikeport.trainer import (
     LIF,
     Node,
     SpikingNetwork,
-    as_trained_model,
     evaluate,
     evaluate_deployed,
     from_module,
@@ -35,7 +34,7 @@ from spikeport.trainer.loop.training import step as training_step
 from spikeport.trainer.measure.metrics import energy_uj
 from spikeport.trainer.network import deployable
 from spikeport.trainer.rules import GradientRule
-from spikeport.workflow import quantize
+from spikeport.workflow import export_float, quantize, write_nir
 from tests.helpers.trainer_reference import trained_gradients
 
 INPUT = Input("input", (3, 12), Coding.GRADED, -64, 64, scale=8.0)
@@ -206,7 +205,7 @@ def trained() -> tuple[SpikingNetwork, NDArray[np.float32], NDArray[np.int64]]:
 
 def test_a_trained_network_keeps_its_answers_down_to_the_chip(tmp_path: Path) -> None:
     network, x, y = trained()
-    graph = export_float(as_trained_model(network))
+    graph = export_float(network)
     ours = evaluate(network, x)
     assert (ours.predictions == y).mean() > 0.9
     # A charge that meets its threshold within rounding may fire on one side only.

@@ -26,7 +26,7 @@ FORMAT = "spikeport.shard"
 VERSION = 1
 SUFFIX = ".shard"
 _PLAIN = ("backend", "version", "network_hash", "samples", "steps", "wall_s")
-_TRACED = ("spikes", "u", "v", "v_charged")
+_TRACE = "trace."
 _log = logging.getLogger(__name__)
 
 
@@ -91,8 +91,7 @@ def _digest(key: str, data: dict[str, Any], arrays: Arrays) -> str:
 def _to_tensors(run: Run) -> tuple[dict[str, Any], Arrays]:
     groups = {"scores": run.scores, "spike_counts": run.spike_counts}
     if run.trace is not None:
-        for kind in _TRACED:
-            groups[f"trace.{kind}"] = getattr(run.trace, kind)
+        groups |= {f"{_TRACE}{name}": table for name, table in run.trace.tables.items()}
     data = {name: getattr(run, name) for name in _PLAIN}
     data["counts"] = None if run.counts is None else dataclasses.asdict(run.counts)
     # Names in their order: the first of the scores is the one that predicts.
@@ -106,13 +105,15 @@ def _from_tensors(data: dict[str, Any], arrays: Arrays) -> Run:
         group: {name: arrays[f"{group}/{name}"] for name in names}
         for group, names in data["groups"].items()
     }
-    trace: dict[str, Any] = {
-        kind: groups[f"trace.{kind}"] for kind in _TRACED if f"trace.{kind}" in groups
+    trace = {
+        group.removeprefix(_TRACE): table
+        for group, table in groups.items()
+        if group.startswith(_TRACE)
     }
     return Run(
         **{name: data[name] for name in _PLAIN},
         scores=groups["scores"],
         spike_counts=groups["spike_counts"],
         counts=None if data["counts"] is None else EventCounts(**data["counts"]),
-        trace=Trace(**trace) if trace else None,
+        trace=Trace.of(trace) if trace else None,
     )

@@ -138,7 +138,7 @@ def _compare(
                 key = variable, population
                 pair = paired(a, b, population, variable)
                 if pair is None:
-                    if any(population in getattr(trace, variable) for trace in (a, b)):
+                    if any(population in trace[variable] for trace in (a, b)):
                         alone[key] = None
                     continue
                 compared[key] = compared.get(key, 0) + pair.a.size

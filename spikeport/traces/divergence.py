@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spikeport.network import RECORDABLE_STATE
 from spikeport.runs import Run, Trace
 
-VARIABLES = ("u", "v", "spikes")
+VARIABLES = (*RECORDABLE_STATE, "spikes")
+"""Causes before consequences: a spike follows from the state."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +24,7 @@ class Divergence:
     Attributes:
         neuron: index within the population, one number per axis of its shape in the first run.
         step: logical step, from 0.
-        variable: 'u', 'v' (both at the end of the step) or 'spikes'.
+        variable: a state variable such as 'u' or 'v' (at the end of the step), or 'spikes'.
         values: in the first run and in the second.
         flat: the neuron's index in C order.
     """
@@ -125,7 +127,7 @@ def _traced(
 ) -> tuple[NDArray[Any], NDArray[np.int64] | None, tuple[int, ...]] | None:
     """Values (T, B, K), which neurons (None for all), and the population's shape."""
     trace = run.trace if isinstance(run, Run) else run
-    array = None if trace is None else getattr(trace, variable).get(population)
+    array = None if trace is None else trace[variable].get(population)
     if trace is None or array is None:
         return None
     some = trace.neurons.get((variable, population))

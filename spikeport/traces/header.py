@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from spikeport.checks import MAX_SIZE, integer, texts
 from spikeport.errors import InputError
-from spikeport.runs import RECORDABLE, Chosen, Run
+from spikeport.runs import KNOWN_VARIABLES, Chosen, Run, Trace
 from spikeport.storage import parse_json
 from spikeport.text import quoted
 
@@ -63,7 +63,7 @@ class TraceHeader:
             for size in shape:
                 integer(f"trace: shape {shape} of '{name}': size", size, 1, MAX_SIZE)
         for variable, population in self.recorded:
-            if variable not in RECORDABLE or population not in self.shapes:
+            if variable not in KNOWN_VARIABLES or population not in self.shapes:
                 raise InputError(f"trace: {variable} of '{population}' cannot be recorded")
         if not self.recorded or len(set(self.recorded)) != len(self.recorded):
             raise InputError(f"trace: recorded is {self.recorded}, needs entries, each once")
@@ -112,8 +112,8 @@ def header_of(
     Raises:
         InputError: the run has recorded nothing, or has names that cannot stand in a file.
     """
-    tables = {name: getattr(run.trace, name, {}) for name in RECORDABLE}
-    neurons = {} if run.trace is None else run.trace.neurons
+    trace = run.trace or Trace()
+    tables = {name: trace[name] for name in KNOWN_VARIABLES}
     recorded = tuple((variable, name) for variable, table in tables.items() for name in table)
     shapes = {name: tuple(counts.shape) for name, counts in run.spike_counts.items()}
     for variable, name in recorded:
@@ -128,7 +128,7 @@ def header_of(
         steps=run.steps,
         shapes={name: shapes[name] for name in names},
         recorded=recorded,
-        neurons=neurons,
+        neurons=trace.neurons,
         provenance=provenance or {},
     )
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeport.checks import fail
-from spikeport.runs import RECORDABLE, Chosen, Trace
+from spikeport.runs import Chosen, Trace
 from spikeport.storage import check_count, check_seal, run_isolated
 from spikeport.storage.hdf5 import Budget, check_plain, child, load, naming
 from spikeport.storage.limits import (
@@ -91,7 +91,7 @@ class TraceReader:
                 f"samples {first}..{stop} are {size} bytes, limit {MAX_READ_BYTES}: read fewer at "
                 "a time"
             )
-        fields: dict[str, dict[str, NDArray[Any]]] = {name: {} for name in RECORDABLE}
+        tables: dict[str, dict[str, NDArray[Any]]] = {key[0]: {} for key in self.header.recorded}
         for variable, population in self.header.recorded:
             flat = (
                 self._spikes(population, first, stop)
@@ -100,8 +100,8 @@ class TraceReader:
             )
             if self.header.chosen(variable, population) is None:
                 flat = flat.reshape(*flat.shape[:2], *self.header.shapes[population])
-            fields[variable][population] = np.ascontiguousarray(flat)
-        return Trace(**fields, neurons=self.header.neurons)
+            tables[variable][population] = np.ascontiguousarray(flat)
+        return Trace.of(tables, self.header.neurons)
 
     def _spikes(self, population: str, first: int, stop: int) -> NDArray[np.uint8]:
         """Dense spikes, (T, stop - first, K), from few events at a time."""

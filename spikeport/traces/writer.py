@@ -6,7 +6,7 @@ Layout, for T steps, B samples and the K recorded neurons of a population:
     spikes/NAME/count   (B,) spikes in each sample
     spikes/NAME/step    one entry per spike, sorted by sample, step and neuron
     spikes/NAME/neuron  its flat index in the population
-    u/NAME/values       (B, T, K); v likewise
+    u/NAME/values       (B, T, K); v and further state variables likewise
     .../NAME/neurons    (K,) flat indices, only where neurons were chosen
 
 Integers are as small as their range allows, everything is compressed.
@@ -134,7 +134,7 @@ class TraceWriter:
 
     def _part(self, trace: Trace, variable: str, population: str) -> NDArray[Any]:
         """Values as (b, T, K)."""
-        array = getattr(trace, variable).get(population)
+        array = trace[variable].get(population)
         width = self.header.width(variable, population)
         subject = f"trace: {variable} of '{population}'"
         if array is None:

@@ -140,12 +140,11 @@ class _Meter:
 
     def trace(self) -> Trace:
         """What was recorded, (T, B, *shape)."""
-        return Trace(
-            **{
+        return Trace.of(
+            {
                 kind: {name: torch.cat(parts, dim=1).numpy() for name, parts in kept.items()}
                 for kind, kept in self.kept.items()
-            },
-            neurons={},
+            }
         )
 
     def _send(self, source: str, values: Tensor, repeats: int = 1) -> None:
