@@ -445,7 +445,7 @@ def test_a_checkpoint_whose_masters_were_changed_is_refused(
         return str(caught.value)
 
     name = "network.weights.conv1"
-    assert "masters round to network" in refusal({name: tensors[name] + 0.3})
+    assert "master weights round to network" in refusal({name: tensors[name] + 0.3})
     assert "NaN or infinity" in refusal({"exp_avg.weights.conv1": tensors[name] * torch.nan})
     document = json.loads(metadata["spikeport"])
     document["config"]["weight_bits"] = None

@@ -231,10 +231,10 @@ def test_usage_errors(spikeport: Spikeport, folder: Path) -> None:
     for verb in (("run",), ("run", "--trace", "t.h5")):
         code, _, err = spikeport(*verb, folder / "m.spikeport", "--timeout", 5)
         assert code == 2
-        assert "--timeout 5: native: takes none here, only lava does" in one_line(err)
+        assert "--timeout 5: native: no time limit here, only lava has one" in one_line(err)
     code, _, err = spikeport("compare", folder / "m.spikeport", "--timeout", 5)
     assert code == 2
-    assert "--timeout 5: native, reference: takes none here" in one_line(err)
+    assert "--timeout 5: native, reference: no time limit here" in one_line(err)
     code, _, err = spikeport("energy", folder / "m.nir")
     assert code == 2
     assert "`spikeport quantize` makes it a chip network" in one_line(err)

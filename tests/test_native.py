@@ -403,10 +403,10 @@ def test_replay_names_the_flipped_spike() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda r: r | {"ghost": r["out"]}, "'ghost' is no population of the network"),
+        (lambda r: r | {"ghost": r["out"]}, "'ghost' is not a population of the network"),
         (lambda r: {"out": r["out"], "conv": r["conv"]}, "population 'hidden' is missing"),
         (lambda r: r | {"out": r["out"][1:]}, r"'out' has shape \(11, 40, 10\), must be \(12, 40"),
-        (lambda r: r | {"out": r["out"] + 1}, "'out' holds values other than 0 and 1"),
+        (lambda r: r | {"out": r["out"] + 1}, "'out' has values other than 0 and 1"),
     ],
 )
 def test_a_record_that_does_not_fit_is_an_error(

@@ -424,7 +424,7 @@ def test_clip_fractions_out_of_range(fractions: tuple[float, ...]) -> None:
 
 def test_bad_calibration_samples() -> None:
     net = chain({"fc": affine([[1.0, 0.5]]), "if": integrate_and_fire((1,))}, spikes_in(2))
-    with pytest.raises(InputError, match="holds NaN or infinity"):
+    with pytest.raises(InputError, match="contains NaN or infinity"):
         quantized(net, np.array([[np.nan, 0.0]]))
     with pytest.raises(InputError, match=r"data set is empty \(B = 0\)"):
         quantized(net, np.zeros((0, 2)))

@@ -148,7 +148,7 @@ def test_foreign_states_are_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"a\.state: stream state: u of 'x' is unknown"):
         load_state(path, network)
     save_network(network, path)
-    with pytest.raises(InputError, match="is safetensors, but not a Spikeport stream state"):
+    with pytest.raises(InputError, match="is a safetensors file, but not a Spikeport stream state"):
         load_state(path, network)
     with pytest.raises(InputError, match="no such file"):
         load_state(tmp_path / "nothing", network)

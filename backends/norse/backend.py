@@ -45,7 +45,7 @@ from spikeport.runs import (
 if TYPE_CHECKING:
     import torch
 
-REMEDY = "pip install '.[norse]'"
+FIX = "pip install '.[norse]'"
 SUPPORTED = ("Input", "Output", "Affine", "Linear", "Conv1d", "Conv2d", "SumPool2d", "Flatten",
              "IF", "LIF", "CubaLIF")  # fmt: skip
 
@@ -54,7 +54,7 @@ def norse_status() -> tuple[str | None, str, str]:
     """Version of Norse, or None with the reason why it cannot run and the command that mends it."""
     for package in ("torch", "norse", "nirtorch"):
         if importlib.util.find_spec(package) is None:
-            return None, f"{package} is not installed", REMEDY
+            return None, f"{package} is not installed", FIX
     return importlib.metadata.version("norse"), "", ""
 
 

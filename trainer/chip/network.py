@@ -156,7 +156,7 @@ class QATNetwork(nn.Module):
 
     @property
     def gradient_scale(self) -> float:
-        """What to multiply a loss by before `backward()`."""
+        """Factor by which to multiply a loss before `backward()`."""
         return self.rule.gradient_scale(self.steps)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -31,12 +31,12 @@ def fire(part: Population, charged: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def wrap(x: Tensor, bits: int) -> Tensor:
-    """Two's complement of `bits` bits; exact for |x| < 2^62."""
+    """Wrap to two's complement of `bits` bits; exact for |x| < 2^62."""
     half = 1 << (bits - 1)
     return ((x + half) & ((1 << bits) - 1)) - half
 
 
 def _decay(state: Tensor, decay: int) -> Tensor:
-    """The kept part, truncated toward zero."""
+    """The remaining part, truncated toward zero."""
     kept = state * (fx.DECAY_UNITY - decay)
     return kept.sign() * (kept.abs() >> fx.DECAY_BITS)
