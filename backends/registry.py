@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NoReturn, get_args
+from typing import TYPE_CHECKING, Any, NoReturn, get_args
 
-from spikeport.backends.description import Backend, Status, Takes
+from spikeport.backends.interface import Backend, Status, Takes
 from spikeport.errors import BackendUnavailableError, InputError
-from spikeport.network import DeployedNetwork, FloatNetwork
+from spikeport.network import DeployedNetwork
 from spikeport.plugins import Plugin, PluginKind, plugins
 from spikeport.runs import Probe, RecordSpec, Run, Samples, record_items
+
+if TYPE_CHECKING:
+    from spikeport.export.nir import FloatNetwork
 
 
 def list_backends() -> dict[str, Backend]:

@@ -30,6 +30,7 @@ from spikeport.network import (
     Readout,
     Reset,
     SumPool2d,
+    require_lif,
     save_network,
 )
 from spikeport.plugins import PluginKind, plugins
@@ -82,7 +83,7 @@ def test_dynamics(
     change: dict[str, Any], construct: str, stops: tuple[bool | None, bool | None, bool | None]
 ) -> None:
     network = plain()
-    population = replace(network.populations[0], **change)
+    population = replace(require_lif(network.populations[0]), **change)
     changed = network.replace(populations=(population,))
     for target, stop in zip(("lava", "loihi1", "loihi2"), stops, strict=True):
         expected = {} if stop is None else {f"population 'a': {construct}": stop}

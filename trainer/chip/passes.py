@@ -66,7 +66,7 @@ def spiking_pass(
     scores: Tensor | None = None
     with torch.autocast(messages.device.type, enabled=False):
         for name in template.order:
-            part = template.by_name[name]
+            part = network.populations[name]
             current = _current(network, part, whole, sent)
             mantissa, exponent = whole.biases[name]
             bias = (mantissa * 2**exponent).expand(part.shape)
@@ -101,7 +101,7 @@ def rate_scores(
     sent = {network.input.name: messages.mean(0) / network.input.scale}
     rates: dict[str, Tensor] = {}
     for name in template.order:
-        part = template.by_name[name]
+        part = network.populations[name]
         mantissa, exponent = whole.biases[name]
         value = mantissa * (2**exponent / (part.scale * (1 << fx.ACTIVATION_SHIFT)))
         total = with_value(network.biases[name], value)

@@ -3,10 +3,11 @@
 With `net.train()` a network is an ordinary module whose scores are differentiable by its `rule`:
 
     loss = cross_entropy(net(x), y)
-    (loss * net.gradient_scale).backward()    # 1/T for rate-based rules; the logged loss is whole
+    (loss * net.gradient_scale).backward()    # 1/T for rate-based rules; log the unscaled loss
 
-Inside, activations are (K, B, ...) for K steps at once, or (1, B, ...) where they do not change
-over the steps: what stands before the first neurons is then computed once.
+Internally, activations are (K, B, ...) for K steps at once, or (1, B, ...) if they are constant
+over
+the steps: layers before the first neurons are then computed only once.
 """
 
 from __future__ import annotations
@@ -30,19 +31,19 @@ from spikeport.trainer.rules import GradientRule
 class SpikingNetwork(nn.Module):
     """A graph of layers run for T steps.
 
-    Scores (B, N) are the time mean of the last layer: of its spikes if it is an `LIF` (spike
-    counts over T), of its outputs if it is a linear map; if it is an `LI`, its last membrane.
+    Scores (B, N) are the mean over time of the last layer: of its spikes if it is an `LIF` (spike
+    counts divided by T), of its outputs if it is a linear layer; of an `LI`, the last membrane.
 
     Attributes:
-        input: shape, coding and scale of the input; nodes name it as `input.name`.
-        nodes: in an order in which each one's inputs come first.
+        input: shape, coding and scale of the input; nodes refer to it as `input.name`.
+        nodes: in topological order.
         steps: T.
-        rule: which gradient training mode gives; may be changed at any time.
+        rule: the gradient computed in training mode; may be changed at any time.
         shapes: of the input and of every layer's output, without time and batch.
 
     Raises:
         InputError: names clash, an input is unknown, shapes do not fit, or a layer has an option
-            that no spiking network can have.
+            that is not supported in spiking networks.
     """
 
     def __init__(
@@ -72,12 +73,12 @@ class SpikingNetwork(nn.Module):
 
     @property
     def gradient_scale(self) -> float:
-        """What to multiply a loss by before `backward()`."""
+        """Factor by which to multiply a loss before `backward()`."""
         return self.rule.gradient_scale(self.steps)
 
     @property
     def layer_names(self) -> tuple[str, ...]:
-        """Layers, in the order of computation."""
+        """Names of the layers, in order of computation."""
         return tuple(node.name for node in self.nodes)
 
     def parameters_of(self, layer: str) -> list[Tensor]:
@@ -85,7 +86,7 @@ class SpikingNetwork(nn.Module):
         return list(self.layers[layer].parameters())
 
     def weight_parameters(self) -> list[Tensor]:
-        """What weight decay acts on: the weights of convolutions and linear layers."""
+        """Parameters subject to weight decay: the weights of convolutions and linear layers."""
         return [op.weight for op in self.layers.values() if isinstance(op, Map)]
 
     def forward(self, x: Tensor) -> Tensor:
@@ -93,7 +94,7 @@ class SpikingNetwork(nn.Module):
 
         Raises:
             InputError: x has another shape, or values that the declared input does not accept:
-                beyond its range, or fractions for an input of spikes.
+                out of range, or fractional for a spike input.
         """
         check_input(self.input, self.steps, x)
         return self.training_pass(x)[0] if self.training else self.inference(x)
@@ -109,11 +110,11 @@ class SpikingNetwork(nn.Module):
         return self.rate_pass(x, record)
 
     def spiking_pass(self, x: Tensor) -> tuple[Tensor, PassRecord]:
-        """Scores (B, N) of the spiking network in training, without gradients, and its record."""
+        """Run the spiking network in training mode without gradients; return scores and record."""
         return passes.spiking_pass(self, x)
 
     def rate_pass(self, x: Tensor, record: PassRecord) -> tuple[Tensor, PassRecord]:
-        """The scores of `record`, and itself, differentiable: the layers once, on mean inputs."""
+        """Make the scores and rates of `record` differentiable: run the layers on mean inputs."""
         return passes.rate_pass(self, x, record)
 
     def inference(self, x: Tensor) -> Tensor:
@@ -121,5 +122,5 @@ class SpikingNetwork(nn.Module):
         return passes.inference(self, x)
 
     def time_major(self, x: Tensor) -> Tensor:
-        """(B, *shape) as (1, B, *shape); (T, B, *shape) as it is."""
+        """(B, *shape) as (1, B, *shape); (T, B, *shape) unchanged."""
         return time_major(self.input, self.steps, x)

@@ -1,9 +1,9 @@
-"""The passes through a spiking network: spiking, rate, through time, inference.
+"""The passes through a spiking network: spiking, rate, BPTT, inference.
 
 Rate-based training runs the *spiking pass* without gradients, then the *rate pass* on the mean
-input with them. Its gradients of scores and rates equal those of backpropagation through time
-under the method's independence assumption; memory for them does not grow with T. A spiking pass in
-other arithmetic may stand in for this one: all the rate pass takes from it is its `PassRecord`.
+input with gradients. Its gradients of scores and rates equal those of backpropagation through time
+under the independence assumptions of the method; their memory does not grow with T. A spiking pass
+in other arithmetic can be used instead: the rate pass needs only its `PassRecord`.
 """
 
 from __future__ import annotations
@@ -26,25 +26,25 @@ if TYPE_CHECKING:
     from spikeport.trainer.network.network import SpikingNetwork
 
 Apply = Callable[[Node, Tensor, int], Tensor]
-"""(layer, summed input (K or 1, B, ...), how many steps it stands for) -> output."""
+"""(layer, summed input (K or 1, B, ...), number of steps it covers) -> output."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PassRecord:
-    """What a spiking pass hands to the rate pass, by layer name.
+    """What a spiking pass leaves for the rate pass, by layer name.
 
-    Rates and maxima are differentiable in the record of a whole training pass, by its rule.
+    In the record of a complete training pass, rates and maxima are differentiable by its rule.
 
     Attributes:
         scores: of the spiking network, (B, N).
         rates: r of the LIF layers, (B, ...).
-        gains: g of the LIF layers, (B, ...); empty where gradients went through time.
+        gains: g of the LIF layers, (B, ...); empty if gradients went through time.
         norms: of the batch norms.
         masks: of the dropouts, (B, ...), one for all steps.
-        maxima: time means of the max-pools' outputs, (B, ...).
-        sums: time means of what convolutions and linear layers gave, (B, ...), where they are kept.
-        updates: neuron-steps, over all samples, in which the state could change; by those layers
-            whose pass has counted them.
+        maxima: means over time of the outputs of max-pools, (B, ...).
+        sums: means over time of the outputs of convolutions and linear layers, (B, ...), if kept.
+        updates: neuron-steps, over all samples, in which the state could change; only for layers
+            whose pass counts them.
     """
 
     scores: Tensor
@@ -63,7 +63,7 @@ class PassRecord:
         return spikes / max(1, sum(rate.numel() for rate in self.rates.values()))
 
     def finite(self, name: str) -> bool:
-        """Whether nothing that was recorded of a layer is NaN or infinite."""
+        """Whether all recorded values of a layer are finite."""
         seen = [self.gains[name]] if name in self.gains else []
         if name in self.norms:
             seen += [self.norms[name].mean, self.norms[name].scale]
@@ -72,14 +72,14 @@ class PassRecord:
 
 @torch.no_grad()
 def spiking_pass(network: SpikingNetwork, x: Tensor) -> tuple[Tensor, PassRecord]:
-    """Scores (B, N) and the record; updates running statistics."""
+    """Run the spiking network; return scores (B, N) and the record; updates running statistics."""
     layers = Training(network)
     scores = run(network, network.time_major(x), layers)
     return scores, layers.record(scores)
 
 
 def through_time_pass(network: SpikingNetwork, x: Tensor) -> tuple[Tensor, PassRecord]:
-    """Scores (B, N) that back-propagate through time, and the record; as `spiking_pass`."""
+    """Like `spiking_pass`, but differentiable by backpropagation through time."""
     layers = Training(network)
     scores = run(network, network.time_major(x), layers)
     return scores, layers.record(scores.detach())
@@ -87,10 +87,10 @@ def through_time_pass(network: SpikingNetwork, x: Tensor) -> tuple[Tensor, PassR
 
 def rate_pass(network: SpikingNetwork, x: Tensor, record: PassRecord) -> tuple[Tensor, PassRecord]:
     """The scores of the spiking pass, (B, N), with the gradient of `rate_scores`; and `record`
-    with rates and maxima that have theirs.
+    with rates and maxima made differentiable.
 
-    A linear map of mean spikes is the mean of those of spikes: where the spiking pass has kept it,
-    the map is not computed again.
+    A linear layer applied to mean spikes gives the mean of its outputs: if the spiking pass has
+    kept that mean, it is not computed again.
     """
     scores, values = _rate_values(network, x, record, record.sums)
     rates, maxima = (
@@ -102,10 +102,11 @@ def rate_pass(network: SpikingNetwork, x: Tensor, record: PassRecord) -> tuple[T
 def rate_scores(
     network: SpikingNetwork, x: Tensor, record: PassRecord
 ) -> tuple[Tensor, Mapping[str, Tensor]]:
-    """The layers once, on mean inputs (B, ...): scores (B, N), rates and maxima, differentiable.
+    """Run the layers once on mean inputs (B, ...): differentiable scores (B, N), rates and maxima.
 
-    The scores equal the spiking pass's but for rounding, unless batch norms of changing statistics
-    (single-step mode) or a leaky `LI` follow the last neurons; rates and maxima are the record's.
+    The scores equal those of the spiking pass up to rounding, unless batch norms with varying
+    statistics (single-step mode) or a leaky `LI` follow the last neurons; rates and maxima are
+    those of the record.
     """
     return _rate_values(network, x, record, {})
 
@@ -113,7 +114,7 @@ def rate_scores(
 def _rate_values(
     network: SpikingNetwork, x: Tensor, record: PassRecord, sums: Mapping[str, Tensor]
 ) -> tuple[Tensor, Mapping[str, Tensor]]:
-    """`rate_scores`, with the outputs of maps that are in `sums` taken from there."""
+    """`rate_scores`, reusing the layer outputs in `sums`."""
 
     def apply(node: Node, c: Tensor) -> Tensor:
         match node.op:
@@ -158,7 +159,7 @@ def inference(network: SpikingNetwork, x: Tensor) -> Tensor:
 
 
 def apply_stateless(node: Node, x: Tensor) -> Tensor:
-    """A layer without neurons as inference runs it, (K, B, ...)."""
+    """Apply a layer without neurons as in inference, (K, B, ...)."""
     match node.op:
         case nn.BatchNorm1d() | nn.BatchNorm2d():
             return normalize(node.op, x)
@@ -168,14 +169,14 @@ def apply_stateless(node: Node, x: Tensor) -> Tensor:
 
 
 def integrate(node: Node, x: Tensor, steps: int, membranes: dict[str, Tensor]) -> Tensor:
-    """v (1, B, ...) of an `LI` after `steps` more steps; kept in `membranes`."""
+    """v (1, B, ...) of an `LI` after `steps` more steps; stored in `membranes`."""
     assert isinstance(node.op, LI)
     v = membranes[node.name] = node.op.after(x, steps, membranes.get(node.name))
     return v[None]
 
 
 def run(network: SpikingNetwork, x: Tensor, apply: Apply) -> Tensor:
-    """Scores (B, N) of x (T or 1, B, ...), all steps at once or step by step as the rule has it."""
+    """Scores (B, N) of x (T or 1, B, ...), all at once or step by step as the rule requires."""
     total, output = network.steps, network.output
     span = 1 if network.rule.single_step else total
     before = stateless_nodes(network.nodes) if len(x) == 1 else ()
@@ -202,7 +203,7 @@ def run(network: SpikingNetwork, x: Tensor, apply: Apply) -> Tensor:
 
 
 class Training:
-    """Every layer in the middle of a training sample: what it carries from step to step."""
+    """The state of every layer during a training sample."""
 
     def __init__(self, network: SpikingNetwork) -> None:
         self._rule, self._steps = network.rule, network.steps
@@ -215,7 +216,7 @@ class Training:
         self._sums: dict[str, Tensor] = {}
 
     def __call__(self, node: Node, x: Tensor, steps: int) -> Tensor:
-        """One layer on the next `steps` steps."""
+        """Apply one layer to the next `steps` steps."""
         name, op = node.name, node.op
         match op:
             case LIF():
@@ -243,14 +244,14 @@ class Training:
                 self._add(self._maxima, name, y, steps)
                 return y
         y = over_time(op, x)
-        # in bfloat16 the mean of rounded sums would be another
+        # in bfloat16 the mean of rounded sums would differ
         exact = not torch.is_autocast_enabled(x.device.type)
         if isinstance(op, Map) and self._rule is GradientRule.RATE_M and exact:
             self._sums[name] = y.mean(0)
         return y
 
     def record(self, scores: Tensor) -> PassRecord:
-        """What the pass has left."""
+        """The record of the pass."""
         rates, gains = dict(self._rates), {}
         for name, layer in self._neurons.items():
             rates[name], gains[name] = layer.recorded()
@@ -258,6 +259,6 @@ class Training:
         return PassRecord(scores, rates, gains, norms, self._masks, self._maxima, sums=self._sums)
 
     def _add(self, means: dict[str, Tensor], name: str, y: Tensor, steps: int) -> None:
-        """Add y (K or 1, B, ...), which stands for `steps` steps, to a time mean."""
+        """Add y (K or 1, B, ...), which covers `steps` steps, to a mean over time."""
         part = y.mean(0, dtype=torch.promote_types(y.dtype, torch.float32)) * (steps / self._steps)
         means[name] = means[name] + part if name in means else part

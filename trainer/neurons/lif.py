@@ -3,12 +3,12 @@
 One step (lambda = decay, theta = v_threshold, x the input of the step):
 
     u_t = lambda v_{t-1} + x_t        s_t = 1[u_t > theta]
-    v_t = 0 where s_t = 1 else u_t    (reset zero)
+    v_t = 0 if s_t = 1 else u_t       (reset zero)
     v_t = u_t - theta s_t             (reset subtract)
 
-`>` is the comparison of NIR and of Loihi; `strict=False` fires on u_t >= theta, as published.
+`>` is the comparison of NIR and of Loihi; `strict=False` fires on u_t >= theta, as in the paper.
 
-A spiking pass keeps r = mean s_t and g = mean rho_t ds_t/du_t, where rho_1 = 1 and
+The spiking pass computes r = mean s_t and g = mean rho_t ds_t/du_t, where rho_1 = 1 and
 rho_{t+1} = 1 + rho_t lambda dv_t/du_t is the response of u to a constant input.
 
 Source: rate-based backpropagation, Yu et al., NeurIPS 2024, arXiv 2410.11488.
@@ -30,15 +30,15 @@ from spikeport.trainer.neurons.steps import through_time
 
 
 class LIF(nn.Module):
-    """A layer of neurons; it holds parameters only, no state, so one may serve many layers.
+    """A layer of neurons; it has parameters only, no state, so it can be used for several layers.
 
-    Called by itself it takes one step from rest, with the surrogate's gradient.
+    Called directly, it takes one step from rest, with the surrogate gradient.
 
     Attributes:
         decay: lambda in [0, 1]; 1 is an integrate-and-fire neuron.
         v_threshold: theta > 0.
-        detach_reset: gradients ignore that a spike resets v through s_t (v itself still counts).
-        strict: a membrane equal to the threshold stays silent; otherwise it fires.
+        detach_reset: gradients do not go through s_t in the reset of v (they do go through v).
+        strict: a membrane equal to the threshold does not fire; otherwise it does.
         alpha: steepness of the surrogate ds/du = alpha z (1 - z), z = sigmoid(alpha (u - theta)).
 
     Raises:
@@ -67,7 +67,7 @@ class LIF(nn.Module):
         self.strict = strict
 
     def fires(self, u: Tensor, out: Tensor | None = None) -> Tensor:
-        """Mask of the membranes that fire, boolean or as 0 and 1 in `out`."""
+        """Mask of the membranes that fire, as booleans or as 0 and 1 in `out`."""
         compare = torch.gt if self.strict else torch.ge
         return compare(u, self.v_threshold, out=out)
 
@@ -83,10 +83,10 @@ class LIF(nn.Module):
 
 
 class LI(nn.Module):
-    """A leaky integrator that never spikes: v_t = decay v_{t-1} + x_t; its last v is the score.
+    """A leaky integrator that never spikes: v_t = decay v_{t-1} + x_t; its final v is the score.
 
     Raises:
-        InputError: decay lies outside 0..1.
+        InputError: decay is not in 0..1.
     """
 
     def __init__(self, decay: float = 1.0) -> None:
@@ -123,7 +123,7 @@ def charge_and_fire(
 
 
 def rate_rule(current: Tensor, rate: Tensor, gain: Tensor) -> Tensor:
-    """The neuron in the rate pass: value r whatever the current, gradient g; (B, ...)."""
+    """The neuron in the rate pass: value r for any current, gradient g; (B, ...)."""
     out: Tensor = _RateRule.apply(current, rate, gain)  # type: ignore[no-untyped-call]
     return out
 

@@ -1,7 +1,7 @@
-"""Running the neurons of a layer: without gradients and recording, or with them through time.
+"""Run the neurons of a layer: without gradients while recording, or with gradients through time.
 
-Currents are (K, B, ...) for K steps or (1, B, ...) where constant; spikes come back as (K, B, ...)
-in the same memory order. float32 on the CPU runs in the compiled loops, all else in torch's own
+Currents are (K, B, ...) for K steps or (1, B, ...) if constant; spikes are returned as (K, B, ...)
+in the same memory order. float32 on the CPU uses the compiled loops, everything else torch's
 operations; both give the same spikes.
 """
 
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 
 _NO_SUMS = np.empty((2, 0), np.float32)
 _SHARED = 1 << 19
-"""Neuron-steps that are worth a thread of their own."""
+"""Number of neuron-steps that justify a separate thread."""
 
 
 class Neurons:
-    """A layer of neurons in the middle of a sample of `steps` steps; starts at rest."""
+    """A layer of neurons during a sample of `steps` steps; starts at rest."""
 
     def __init__(self, lif: LIF, steps: int, *, record: bool) -> None:
         self.lif = lif
@@ -60,7 +60,7 @@ class Neurons:
 
     def recorded(self) -> tuple[Tensor, Tensor]:
         """r = mean s_t and g = mean rho_t ds_t/du_t after all steps, both (B, ...)."""
-        assert self._order is not None  # advance() has been called
+        assert self._order is not None  # advance() comes first
         assert self._log is not None
         rate, gain = (self._order.restore(x[None] / self.steps)[0] for x in self._log.sums())
         return rate, gain
@@ -70,7 +70,7 @@ class _Log:
     """v, rho and the sums of s and rho ds/du of N neurons, after the steps so far.
 
     Args:
-        whole: one single call takes all steps, so that the compiled loop need keep the sums only.
+        whole: a single call covers all steps, so the compiled loop only needs to keep the sums.
     """
 
     def __init__(self, lif: LIF, x: Tensor, *, whole: bool) -> None:
@@ -84,7 +84,7 @@ class _Log:
         self._state = x.new_empty(shape)
 
     def advance(self, x: Tensor, spikes: Tensor) -> None:
-        """Write the spikes (T, N) of T more steps."""
+        """Write the spikes (T, N) of the next T steps."""
         if not _compiled(x):
             self._step(x, spikes)
         else:
@@ -128,9 +128,9 @@ class _Log:
 
 
 def through_time(lif: LIF, current: Tensor, steps: int, v: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Spikes (steps, B, ...) and the last v (B, ...), differentiable in current and first v.
+    """Spikes (steps, B, ...) and final v (B, ...), differentiable in current and initial v.
 
-    Backward is that of the recurrence with the surrogate ds/du; only u_t is saved for it.
+    The backward pass is that of the recurrence with the surrogate ds/du; only u_t is saved for it.
     """
     order = Order.of(current)
     x = order.rows(current)
@@ -140,7 +140,7 @@ def through_time(lif: LIF, current: Tensor, steps: int, v: Tensor | None) -> tup
 
 
 class _ThroughTime(torch.autograd.Function):
-    """On rows: x (T, N), or (1, N) where constant; spikes (T, N); v (N,)."""
+    """Operates on rows: x (T, N), or (1, N) if constant; spikes (T, N); v (N,)."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, v: Tensor, lif: LIF, steps: int) -> tuple[Tensor, Tensor]:
@@ -161,7 +161,7 @@ class _ThroughTime(torch.autograd.Function):
 
 
 def fire(lif: LIF, x: Tensor, spikes: Tensor, v: Tensor, charged: Tensor | None) -> None:
-    """`lif_kernels.fire_steps` on any tensors."""
+    """`kernels.fire_steps` for any tensors."""
     if _compiled(x):
         kept = spikes[:0] if charged is None else charged
         arrays = x.numpy(), spikes.numpy(), kept.numpy(), v.numpy(), _constants(lif)
@@ -176,7 +176,7 @@ def fire(lif: LIF, x: Tensor, spikes: Tensor, v: Tensor, charged: Tensor | None)
 
 
 def back(lif: LIF, charged: Tensor, of_spikes: Tensor, of_v: Tensor, of_current: Tensor) -> None:
-    """`lif_kernels.back_steps` on any tensors."""
+    """`kernels.back_steps` for any tensors."""
     if _compiled(charged):
         rows = charged.numpy(), of_spikes.numpy(), of_v.numpy(), of_current.numpy()
         constants = _constants(lif)
@@ -198,7 +198,7 @@ def surrogate(lif: LIF, u: Tensor) -> Tensor:
 
 
 def reset_slope(lif: LIF, u: Tensor, s: Tensor, slope: Tensor) -> Tensor:
-    """dv_t/du_t: 1 - s or 1, less what a gradient through s_t sees of the reset."""
+    """dv_t/du_t: 1 - s or 1, minus the gradient through s_t in the reset, if there is one."""
     match lif.reset, lif.detach_reset:
         case Reset.ZERO, True:
             return 1 - s
@@ -210,9 +210,9 @@ def reset_slope(lif: LIF, u: Tensor, s: Tensor, slope: Tensor) -> Tensor:
 
 
 def _constants(lif: LIF) -> NDArray[np.float32]:
-    """What the compiled loops know of a neuron."""
+    """Parameters of a neuron for the compiled loops."""
     zero, live = lif.reset is Reset.ZERO, not lif.detach_reset
-    lowest = np.float32(lif.v_threshold)  # of the membranes that fire
+    lowest = np.float32(lif.v_threshold)  # the smallest membrane that fires
     if lif.strict:
         lowest = np.nextafter(lowest, np.float32(np.inf))
     return np.array([lif.decay, lif.v_threshold, lif.alpha, zero, live, lowest], np.float32)
@@ -223,7 +223,7 @@ def _scratch() -> NDArray[np.float32]:
 
 
 def _compiled(x: Tensor) -> bool:
-    """Whether the compiled loops take x; torch.compile makes loops of its own of torch's steps."""
+    """Whether the compiled loops support x; torch.compile compiles torch's operations itself."""
     kind = x.device.type == "cpu" and x.dtype is torch.float32
     return kind and not torch.compiler.is_compiling()
 
@@ -234,10 +234,10 @@ def _share(steps: Tensor, run: Callable[[int, int], None]) -> None:
 
 
 def share_out(size: int, unit: int, work: int, run: Callable[[int, int], None]) -> None:
-    """Call `run(begin, end)` on all of `size`, in whole units, by threads where that pays.
+    """Call `run(begin, end)` on all of `size`, in whole units, in threads if that is faster.
 
     Args:
-        work: neuron-steps in all.
+        work: total number of neuron-steps.
     """
     units = -(-size // unit)
     threads = min(torch.get_num_threads(), work // _SHARED, units)
@@ -251,7 +251,7 @@ def share_out(size: int, unit: int, work: int, run: Callable[[int, int], None]) 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """How (K, B, ...) lies in memory, to see it as rows (K, N) without copying.
+    """Memory layout of (K, B, ...), for viewing it as rows (K, N) without copying.
 
     Attributes:
         shape: without K.
@@ -262,13 +262,13 @@ class Order:
 
     @staticmethod
     def of(x: Tensor) -> Order:
-        """The order of x, (K, B, ...)."""
+        """The layout of x, (K, B, ...)."""
         one = x[0]
         last = one.ndim == 4 and not one.is_contiguous()
         return Order(one.shape, last and one.is_contiguous(memory_format=torch.channels_last))
 
     def rows(self, x: Tensor) -> Tensor:
-        """(K, B, *shape) as (K, N), copied only if it lies otherwise; float32 at least."""
+        """(K, B, *shape) as (K, N), copied only if its layout differs; float32 or wider."""
         x = x if x.dtype in (torch.float32, torch.float64) else x.float()
         return (x.movedim(2, -1) if self.channels_last else x).reshape(len(x), -1).contiguous()
 
