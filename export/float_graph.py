@@ -27,7 +27,7 @@ from spikeport.checks import fail
 from spikeport.export.batch_norm import WeightAndBias, fold_batch_norm, weight_and_bias
 from spikeport.export.nir import make_graph
 from spikeport.export.nir.fields import Shape
-from spikeport.export.nir.graph import Edge
+from spikeport.export.nir.graph import DEFAULT_DT_S, Edge
 from spikeport.export.nir.shapes import output_shape
 from spikeport.network import (
     AvgPoolLayer,
@@ -41,9 +41,6 @@ from spikeport.network import (
     Reset,
     TrainedModel,
 )
-
-DEFAULT_DT_S = 1e-4
-"""snnTorch 1.0.0 imports NIR with this fixed time step; only dt / tau matters to the others."""
 
 TIE_STEPS = 2
 """How far a threshold is moved away from values that tie with it, in float32 steps (relative 1.2e-7

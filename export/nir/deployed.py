@@ -25,8 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeport.checks import fail
-from spikeport.export.float_graph import DEFAULT_DT_S
-from spikeport.export.nir.graph import Edge, make_graph
+from spikeport.export.nir.graph import DEFAULT_DT_S, Edge, make_graph
 from spikeport.export.nir.layout import common_reset, lay_out, never_spikes
 from spikeport.export.nir.unroll import check_entries, connection_matrix
 from spikeport.network import (

@@ -9,10 +9,9 @@ from typing import Any
 import nir
 
 from spikeport.checks import fail
-from spikeport.export.float_graph import DEFAULT_DT_S
 from spikeport.export.nir.deployed import float_view
 from spikeport.export.nir.flatten import SAFE_NAME
-from spikeport.export.nir.graph import check_inputs, make_graph
+from spikeport.export.nir.graph import DEFAULT_DT_S, check_inputs, make_graph
 from spikeport.export.nir.layout import view_notes
 from spikeport.export.nir.metadata import deployed_metadata, float_metadata
 from spikeport.export.nir.portable import portable

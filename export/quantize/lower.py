@@ -16,18 +16,18 @@ from spikeport.errors import InputError
 from spikeport.export.nir import make_graph
 from spikeport.export.nir.flatten import safe_names
 from spikeport.export.nir.graph import compute_order, delay_steps, sources_of
+from spikeport.export.nir.neuron_dynamics import (
+    NEURONS,
+    Dynamics,
+    neuron_dynamics,
+    neuron_shape,
+)
 from spikeport.export.quantize.fold import MAPS, Folded, fold
 from spikeport.export.quantize.lowered import (
     FloatConnection,
     FloatInjection,
     FloatPopulation,
     LoweredNetwork,
-)
-from spikeport.export.quantize.neuron_dynamics import (
-    NEURONS,
-    Dynamics,
-    neuron_dynamics,
-    neuron_shape,
 )
 from spikeport.network import Coding, FloatNetwork, Input, Readout, ReadoutKind, Shape
 from spikeport.text import quoted
