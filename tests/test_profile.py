@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 
 from spikeport.energy import LEVELS, HardwareProfile, SynapseKind, builtin_profiles, load_profile
-from spikeport.energy.profile import Basis, CountsZeros, parse_profile
+from spikeport.energy.profile import CountsZeros, parse_profile
 from spikeport.energy.terms import TERMS, energy_keys, time_keys
 from spikeport.errors import InputError
+from spikeport.hardware import Basis
 
-LOIHI1 = (
-    Path(__file__).parents[1] / "spikeport" / "energy" / "profiles" / "loihi1.toml"
-).read_text("utf-8")
+LOIHI1 = (Path(__file__).parent / "files" / "0.1.0" / "profile.toml").read_text("utf-8")
+"""A profile as in version 0.1.0: prices only."""
 
 
 def edited(old: str, new: str) -> HardwareProfile:

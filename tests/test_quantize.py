@@ -21,7 +21,7 @@ from spikeport.network import fixed_point as fx
 from spikeport.runs import encode_samples
 from spikeport.simulators import run_float, run_native
 from spikeport.simulators.float_counts import float_counts
-from tests.quantize_networks import (
+from tests.helpers.quantize_networks import (
     DT,
     affine,
     chain,

@@ -50,7 +50,7 @@ from spikeport.trainer.measure.metrics import count_and_price, energy_uj
 from spikeport.trainer.measure.topology import float_topology
 from spikeport.trainer.network import PassRecord, deployable
 from spikeport.trainer.rules import GradientRule
-from tests.test_trainer_training import (
+from tests.helpers.training import (
     TINY,
     KilledError,
     assert_same_weights,

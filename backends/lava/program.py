@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport.backends.lava.notes import (
+from spikeport.backends.lava.limitations import (
     injections,
     needs_delay_line,
     own_convolution,

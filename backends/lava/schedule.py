@@ -13,7 +13,7 @@ import numpy as np
 from spikeport.backends import UnsupportedFeature
 from spikeport.backends.bounds import sum_bound
 from spikeport.backends.depths import depths, unsupported_cycle, waits
-from spikeport.backends.unsupported import refusal
+from spikeport.backends.limitation import refusal
 from spikeport.errors import InputError
 from spikeport.network import Coding, Convolution, DeployedNetwork, Input, WeightedConnection
 
@@ -53,7 +53,7 @@ def schedule(network: DeployedNetwork) -> Schedule:
 
 def obstacles(network: DeployedNetwork) -> list[UnsupportedFeature]:
     """Everything that keeps a network from running on Lava; nothing if it can."""
-    found = [gap for part in network.weighted_connections for gap in _conv_obstacles(network, part)]
+    found = [one for part in network.weighted_connections for one in _conv_obstacles(network, part)]
     _, cycles = depths(network, cost)
     return found + [unsupported_cycle(cycle, cost, "Lava", CONNECTIONS) for cycle in cycles]
 
