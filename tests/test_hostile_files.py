@@ -563,7 +563,7 @@ def test_no_flipped_bit_goes_unnoticed(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in KINDS if name.endswith("0.1.0")])
-def test_files_of_0_1_0_still_read(name: str, tmp_path: Path) -> None:
+def test_files_without_digest_or_seal_read_the_same(name: str, tmp_path: Path) -> None:
     new, old = name.removesuffix(" 0.1.0"), tmp_path / "old"
     old.mkdir()
     kind = KINDS[name]

@@ -23,6 +23,7 @@ from spikeport.trainer.chip import AnyNetwork, QATNetwork, takes
 from spikeport.trainer.config import TrainConfig
 from spikeport.trainer.data import Dataset
 from spikeport.trainer.loop.start import Start, network_of
+from spikeport.trainer.network import SpikingNetwork
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,6 +37,10 @@ class Teacher:
     network: AnyNetwork
     weight: float
     digest: str
+
+    def answers_to(self, digest: str | None) -> bool:
+        """Whether `digest`, which may come from a checkpoint of 0.1.0, is that of this network."""
+        return digest in (self.digest, _digest_0_1_0(self.network))
 
     @torch.no_grad()
     def targets(self, x: Tensor, y: Tensor) -> Tensor:
@@ -96,7 +101,19 @@ def digest(network: AnyNetwork) -> str:
     """Of all that decides a network's answers."""
     if isinstance(network, QATNetwork):
         return network.deployed().content_hash
-    found = hashlib.sha256(f"{network.input} {network.steps} {network.nodes}".encode())
+    return _digest(network, f"{network.input} {network.steps} {network.nodes}")
+
+
+def _digest_0_1_0(network: AnyNetwork) -> str:
+    """The digest that 0.1.0 gave, whose neurons all fired on >= without saying so."""
+    if isinstance(network, QATNetwork):
+        return digest(network)
+    text = f"{network.input} {network.steps} {network.nodes}"
+    return _digest(network, text.replace(", strict=False", ""))
+
+
+def _digest(network: SpikingNetwork, text: str) -> str:
+    found = hashlib.sha256(text.encode())
     for name, value in network.state_dict().items():
         found.update(f"{name} {value.dtype}".encode())
         found.update(value.detach().cpu().contiguous().numpy().tobytes())

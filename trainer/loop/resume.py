@@ -11,12 +11,13 @@ from spikeport.trainer.chip import AnyNetwork, takes
 from spikeport.trainer.config import TrainConfig
 from spikeport.trainer.data import Dataset
 from spikeport.trainer.loop.checkpoint import Checkpoint, EpochRecord, best_path, load_checkpoint
+from spikeport.trainer.loop.distillation import Teacher
 
 
 def check_same_run(
-    path: str, state: Checkpoint, config: TrainConfig, data: Dataset, teacher: str | None = None
+    path: str, state: Checkpoint, config: TrainConfig, data: Dataset, teacher: Teacher | None
 ) -> None:
-    """Refuse a checkpoint of another configuration, of other data, or of another teacher's digest.
+    """Refuse a checkpoint of another configuration, of other data, or of another teacher.
 
     Raises:
         InputError: naming what differs.
@@ -33,7 +34,8 @@ def check_same_run(
             f"{path}: was trained on other data ('{state.data}'), cannot continue with "
             f"'{data.name}'"
         )
-    if state.teacher != teacher:
+    same = state.teacher is None if teacher is None else teacher.answers_to(state.teacher)
+    if not same:
         raise InputError(f"{path}: was trained with another teacher, cannot continue with this one")
 
 

@@ -166,7 +166,6 @@ def _begin(
     if path is not None:
         check_not_written(config, path, (start, teacher))
     taught = find_teacher(config, data, teacher)
-    by = None if taught is None else taught.digest
     profile = load_profile(config.energy_profile)
     check_augment(config.augment, data.train_x, data.input)
     kept: Indices = np.arange(len(data.train_x))
@@ -178,11 +177,12 @@ def _begin(
         if path is None:
             raise InputError("training: resume needs a checkpoint path")
         state = load_checkpoint(path)
-        check_same_run(str(path), state, config, data, by)
+        check_same_run(str(path), state, config, data, taught)
         best = load_best(path, state)
     else:
         network = first_network(config, data, start)
         check_learns(config, network, taught)
+        by = None if taught is None else taught.digest
         state = Checkpoint(network, config, data.classes, data.name, data.fingerprint, teacher=by)
     device = choose_device(config.device)
     for network in (state.model, *([] if taught is None else [taught.network])):
