@@ -40,6 +40,7 @@ from spikeport.network import (
     LinearLayer,
     Reset,
     TrainedModel,
+    normalized_map,
 )
 
 TIE_STEPS = 2
@@ -128,8 +129,8 @@ def _fold_norms(layers: Iterable[Layer]) -> tuple[Maps, dict[str, str]]:
             maps[layer.name] = weight_and_bias(layer)
             linear[layer.name] = layer
         elif isinstance(layer, BatchNormLayer):
-            source = layer.inputs[0]
-            if len(layer.inputs) != 1 or source not in maps or readers.count(source) != 1:
+            source = normalized_map(layer.inputs, maps)
+            if source is None or readers.count(source) != 1:
                 fail(
                     f"layer '{layer.name}' (batch norm) must follow one conv or linear layer that "
                     f"feeds nothing else, is fed by {list(layer.inputs)}"

@@ -8,9 +8,8 @@ from typing import Any
 
 import nir
 
-from spikeport.checks import fail
+from spikeport.checks import NAME_RULE, fail, is_name
 from spikeport.export.nir.deployed import float_view
-from spikeport.export.nir.flatten import SAFE_NAME
 from spikeport.export.nir.graph import DEFAULT_DT_S, check_inputs, make_graph
 from spikeport.export.nir.layout import view_notes
 from spikeport.export.nir.metadata import deployed_metadata, float_metadata
@@ -48,11 +47,8 @@ def write_nir(
     graph = make_graph(view.graph.nodes, view.graph.edges, view.dt_s)
     check_inputs(graph, view.inputs)
     for name in graph.nodes:
-        if not SAFE_NAME.fullmatch(name):
-            fail(
-                f"node {quoted(name)}: name must be 1 to 64 letters, digits or '_', not a digit "
-                "first"
-            )
+        if not is_name(name):
+            fail(f"node {quoted(name)}: name must be {NAME_RULE}")
     write_bytes(path, _bytes(graph, metadata))
 
 

@@ -12,6 +12,7 @@ import nir
 import numpy as np
 from numpy.typing import NDArray
 
+from spikeport.checks import NAME_RULE, is_name
 from spikeport.errors import InputError
 from spikeport.export.nir import make_graph
 from spikeport.export.nir.flatten import safe_names
@@ -126,11 +127,8 @@ def _check_inputs(build: _Build) -> None:
     for name, node in sorted(build.nodes.items()):
         if isinstance(node, nir.Input) and name not in build.inputs:
             build.complain(f"node '{name}': an Input whose coding and range are not given")
-        if not (name.isascii() and name.isidentifier() and len(name) <= 64):
-            build.complain(
-                f"node {quoted(name)}: name must be 1 to 64 letters, digits or '_', not a digit "
-                "first"
-            )
+        if not is_name(name):
+            build.complain(f"node {quoted(name)}: name must be {NAME_RULE}")
     for name in build.inputs:
         if not isinstance(build.nodes.get(name), nir.Input):
             build.complain(f"input '{name}': the graph has no such Input node")
