@@ -45,7 +45,12 @@ def estimate_energy(
     *,
     table: Sequence[EnergyTerm] = TERMS,
 ) -> EnergyReport:
-    """Price the counts of a run; a float stage is priced alike where its parts bear these names.
+    """Price the counts of a run.
+
+    A float run works too if its populations and connections have the same names.
+
+    Args:
+        table: the terms of dynamic energy.
 
     Raises:
         InputError: the counts are of no samples or steps, or their connections and populations
