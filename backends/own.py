@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from spikeport.backends.backend import Backend, Status
+from spikeport.backends.interface import Backend, Status
 from spikeport.runs import Run, Samples
 
 

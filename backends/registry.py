@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NoReturn, get_args
+from typing import TYPE_CHECKING, Any, NoReturn, get_args
 
-from spikeport.backends.backend import Backend, Status, Takes
+from spikeport.backends.interface import Backend, Status, Takes
 from spikeport.errors import BackendUnavailableError, InputError
-from spikeport.network import DeployedNetwork, FloatNetwork
+from spikeport.network import DeployedNetwork
 from spikeport.plugins import Plugin, PluginKind, plugins
 from spikeport.runs import Probe, RecordSpec, Run, Samples, record_items
+
+if TYPE_CHECKING:
+    from spikeport.export.nir import FloatNetwork
 
 
 def list_backends() -> dict[str, Backend]:
@@ -44,7 +47,8 @@ def load_backend(plugin: Plugin) -> Backend:
     """
     found = plugin.load()
     if not isinstance(found, Backend):
-        raise plugin.broken(f"'{plugin.reference}' is a {type(found).__name__}, must be a Backend")
+        kind = type(found).__name__
+        raise plugin.broken(f"'{plugin.reference}' is of type {kind}, must be a Backend")
     if found.name != plugin.name:
         raise plugin.broken(f"calls itself '{found.name}', must be '{plugin.name}'")
     if found.takes not in get_args(Takes):

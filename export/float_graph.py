@@ -25,7 +25,7 @@ import numpy as np
 
 from spikeport.checks import fail
 from spikeport.export.batch_norm import WeightAndBias, fold_batch_norm, weight_and_bias
-from spikeport.export.nir import make_graph
+from spikeport.export.nir import FloatNetwork
 from spikeport.export.nir.fields import Shape
 from spikeport.export.nir.graph import DEFAULT_DT_S, Edge
 from spikeport.export.nir.shapes import output_shape
@@ -33,7 +33,6 @@ from spikeport.network import (
     AvgPoolLayer,
     BatchNormLayer,
     ConvLayer,
-    FloatNetwork,
     Layer,
     LIFLayer,
     LILayer,
@@ -50,7 +49,7 @@ to 2.4e-7): more than the rounding error of k I, less than any other difference 
 Maps = dict[str, WeightAndBias]
 
 
-def export_float(model: TrainedModel, dt_s: float = DEFAULT_DT_S) -> FloatNetwork:
+def export_model(model: TrainedModel, dt_s: float = DEFAULT_DT_S) -> FloatNetwork:
     """The model's function as a NIR graph.
 
     v <- decay v + x becomes LIF with tau = dt / (1 - decay) and r = 1, its membrane in units of
@@ -73,7 +72,7 @@ def export_float(model: TrainedModel, dt_s: float = DEFAULT_DT_S) -> FloatNetwor
     maps, stands_for = _fold_norms(model.layers)
     plan = _Plan(model, layers, maps, stands_for, dt_s)
     nodes, edges = _build(plan)
-    graph = make_graph(nodes, edges, dt_s)
+    graph = nir.NIRGraph(nodes, edges, type_check=False)
     reset = _common(model.layers, "reset", Reset.ZERO)
     strict = _common(model.layers, "strict", True)
     return FloatNetwork(graph, dt_s, model.steps, (model.input,), reset, strict)

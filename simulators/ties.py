@@ -15,8 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeport.errors import InputError
-from spikeport.export.nir.graph import compute_order
-from spikeport.network import FloatNetwork
+from spikeport.export.nir import FloatNetwork
 from spikeport.runs import Run
 from spikeport.traces import Divergence
 
@@ -69,7 +68,7 @@ def compare_float(
             differ in size.
     """
     membranes = membranes or a
-    nodes = [n for n in compute_order(network.graph, network.dt_s).order if n in a.spike_counts]
+    nodes = [n for n in network.checked.plan.order if n in a.spike_counts]
     apart = {name: _apart(a, b, name) for name in nodes}
     if not nodes:
         raise InputError("compare: the network has no node that spikes")

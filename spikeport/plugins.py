@@ -86,7 +86,7 @@ class Plugin:
         entry = importlib.metadata.EntryPoint(self.name, self.reference, self.kind.group)
         try:
             return entry.load()
-        except Exception as error:  # Whatever importing another package's code raises.
+        except (Exception, SystemExit) as error:  # Whatever another package's code raises.
             if not self.distribution:
                 raise
             raise self.broken(f"cannot be imported ({_told(error)})") from error
@@ -114,6 +114,8 @@ class Plugin:
 
     def failed(self, error: Exception) -> BackendUnavailableError:
         """The error of a plugin whose code raised `error`."""
+        if isinstance(error, SpikeportError):
+            return self.broken(str(error).removeprefix(f"{self}: "))
         return self.broken(f"failed ({_told(error)})")
 
 
@@ -149,5 +151,5 @@ def _registered() -> Mapping[PluginKind, Mapping[str, Plugin]]:
     return found
 
 
-def _told(error: Exception) -> str:
+def _told(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"

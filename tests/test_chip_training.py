@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from spikeport.energy import estimate_energy, load_profile
 from spikeport.errors import InputError
-from spikeport.export import QuantizeConfig, export_float
+from spikeport.export import QuantizeConfig
 from spikeport.network import (
     Coding,
     Conv2d,
@@ -33,6 +33,7 @@ from spikeport.network import (
     ReadoutKind,
     Reset,
     SumPool2d,
+    require_lif_populations,
 )
 from spikeport.network import fixed_point as fx
 from spikeport.runs import Run, SampleSet, Trace, encode_samples
@@ -45,7 +46,6 @@ from spikeport.trainer import (
     QATNetwork,
     SpikingNetwork,
     TrainConfig,
-    as_trained_model,
     evaluate,
     load_checkpoint,
     load_digits_split,
@@ -61,7 +61,7 @@ from spikeport.trainer.energy.loss import model_of
 from spikeport.trainer.energy.model import message_rate
 from spikeport.trainer.loop.start import first_network
 from spikeport.trainer.measure.metrics import count_and_price, energy_uj
-from spikeport.workflow import prepare_qat, quantize
+from spikeport.workflow import export_float, prepare_qat, quantize
 from tests.helpers.strategies import networks, samples_for
 
 CONFIG = TrainConfig(widths=(6, 12), steps=4, epochs=4, batch_size=32)
@@ -97,7 +97,7 @@ def test_training_starts_from_scales_that_leave_outliers_their_range(
     model, x = copy.deepcopy(trained), digits.train_x[:64]
     with torch.no_grad():
         model.weight_parameters()[-1].view(-1)[0] *= 300
-    graph, config = export_float(as_trained_model(model)), QuantizeConfig(weight_bits=4)
+    graph, config = export_float(model), QuantizeConfig(weight_bits=4)
     narrow = quantize(graph, x, dataclasses.replace(config, search_wider=False)).network
     assert quantize(graph, x, config).network.content_hash != narrow.content_hash
     assert prepare_qat(model, x, config).template.content_hash == narrow.content_hash
@@ -121,7 +121,7 @@ def plain(network: DeployedNetwork) -> DeployedNetwork:
     return network.replace(
         populations=tuple(
             dataclasses.replace(part, decay_u=fx.DECAY_UNITY, refractory=0)
-            for part in network.populations
+            for part in require_lif_populations(network.populations)
         )
     )
 
@@ -444,7 +444,7 @@ def test_a_checkpoint_whose_masters_were_changed_is_refused(
         return str(caught.value)
 
     name = "network.weights.conv1"
-    assert "masters round to network" in refusal({name: tensors[name] + 0.3})
+    assert "master weights round to network" in refusal({name: tensors[name] + 0.3})
     assert "NaN or infinity" in refusal({"exp_avg.weights.conv1": tensors[name] * torch.nan})
     document = json.loads(metadata["spikeport"])
     document["config"]["weight_bits"] = None

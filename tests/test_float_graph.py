@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from spikeport.errors import InputError
-from spikeport.export.float_graph import export_float
 from spikeport.network import (
     AvgPoolLayer,
     BatchNormLayer,
@@ -20,6 +19,7 @@ from spikeport.network import (
     TrainedModel,
 )
 from spikeport.simulators import run_float
+from spikeport.workflow import export_float
 from tests.helpers.float_models import PIXELS, conv_model, series_model
 
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from spikeport.errors import InputError
-from spikeport.export.nir import make_graph
-from spikeport.network import Coding, FloatNetwork, Input
+from spikeport.export.nir import FloatNetwork, check_graph
+from spikeport.network import Coding, Input
 from spikeport.runs import Run, Trace
 from spikeport.simulators import run_float
 from spikeport.simulators.ties import compare_float
@@ -25,7 +25,10 @@ def network() -> FloatNetwork:
     }
     edges = [("x", "a"), ("a", "w"), ("w", "b"), ("b", "out")]
     return FloatNetwork(
-        make_graph(nodes, edges, 1e-3), 1e-3, 8, (Input("x", (2,), Coding.GRADED, 0, 2048, 1024.0),)
+        check_graph(nodes, edges, 1e-3).graph,
+        1e-3,
+        8,
+        (Input("x", (2,), Coding.GRADED, 0, 2048, 1024.0),),
     )
 
 

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from spikeport.errors import InputError
-from spikeport.export.nir import read_nir, write_nir
+from spikeport.export.nir import FloatNetwork, read_nir
 from spikeport.export.nir.deployed import float_view
 from spikeport.export.nir.layout import view_notes
 from spikeport.export.nir.unroll import connection_matrix, pool_matrix
@@ -22,17 +22,18 @@ from spikeport.network import (
     Conv2d,
     Dense,
     DeployedNetwork,
-    FloatNetwork,
     Input,
     Population,
     Readout,
     ReadoutKind,
     Reset,
     SumPool2d,
+    require_lif_populations,
 )
 from spikeport.network.fixed_point import VTH_MAX
 from spikeport.runs import SampleSet
 from spikeport.simulators import run_float, run_native
+from spikeport.workflow import write_nir
 from tests.helpers.strategies import networks, samples_for
 
 QUICK = settings(
@@ -66,7 +67,7 @@ def test_without_decays_the_view_fires_as_the_integers_do(data: st.DataObject) -
             dataclasses.replace(
                 p, decay_u=4096, decay_v=0, reset=reset, vth=p.vth % 300, refractory=0
             )
-            for p in network.populations
+            for p in require_lif_populations(network.populations)
         )
     )
     samples = data.draw(samples_for(network))

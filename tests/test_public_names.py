@@ -8,10 +8,12 @@ import pkgutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import spikeport
+import spikeport.backends
 
 ROOT = Path(__file__).parent.parent
 STUBS = sorted(
@@ -53,9 +55,10 @@ def test_stub_and_run_time_agree(stub: Path) -> None:
         module.no_such_name  # noqa: B018
 
 
-def test_no_public_name_hides_a_module() -> None:
-    modules = {module.name for module in pkgutil.iter_modules(spikeport.__path__)}
-    assert not modules & set(dir(spikeport))
+@pytest.mark.parametrize("package", [spikeport, spikeport.backends])
+def test_no_public_name_hides_a_module(package: Any) -> None:
+    modules = {module.name for module in pkgutil.iter_modules(package.__path__)}
+    assert not modules & set(package.__all__)
 
 
 def test_star_import() -> None:

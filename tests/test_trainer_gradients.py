@@ -348,7 +348,7 @@ def test_the_comparison_decides_whether_a_charge_that_meets_the_threshold_spikes
     ("nodes", "message"),
     [
         ([], "network: has no layers"),
-        ([Node("a", ("x",), nn.Linear(2, 2))], "layer 'a': input 'x' is no earlier layer"),
+        ([Node("a", ("x",), nn.Linear(2, 2))], "layer 'a': input 'x' is not an earlier layer"),
         ([Node("a", (), nn.Linear(2, 2))], "layer 'a': has no inputs"),
         ([Node("input", ("input",), LIF())], "layer 'input': the name is used twice"),
         (
@@ -365,7 +365,7 @@ def test_the_comparison_decides_whether_a_charge_that_meets_the_threshold_spikes
         ),
         (
             [Node("a", ("input",), nn.ReLU())],  # type: ignore[arg-type]
-            "layer 'a': ReLU is no layer",
+            "layer 'a': ReLU is not a layer",
         ),
     ],
 )

@@ -126,7 +126,7 @@ def _task(network: DeployedNetwork, samples: Samples, record: RecordSpec) -> _Ta
     count = sample_count(network.inputs, arrays)
     trace = empty_trace(network, count, {*record_items(record), "spikes"})
     times = schedule(network)
-    bytes_each = 1 + 4 * len([kind for kind in (trace.u, trace.v) if kind])
+    bytes_each = 1 + 4 * len([name for name, table in trace.tables.items() if table][1:])
     neurons = sum(part.size for part in network.populations)
     messages = sum(part.size for part in network.inputs)
     per_sample = network.steps * (bytes_each * neurons + 4 * messages)

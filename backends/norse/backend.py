@@ -19,6 +19,7 @@ import importlib.metadata
 import importlib.util
 import time
 import warnings
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
 import nir
@@ -26,11 +27,10 @@ import numpy as np
 
 from spikeport.checks import fail
 from spikeport.errors import BackendUnavailableError, InputError
-from spikeport.export.nir import make_graph
+from spikeport.export.nir import CheckedGraph, FloatNetwork
 from spikeport.export.nir.fields import SPIKING, kind, label, make_node, node_values
-from spikeport.export.nir.graph import check_inputs, compute_order, sources_of
 from spikeport.export.nir.portable import portable
-from spikeport.network import FloatNetwork, Reset
+from spikeport.network import Reset
 from spikeport.runs import (
     RecordSpec,
     Run,
@@ -45,7 +45,7 @@ from spikeport.runs import (
 if TYPE_CHECKING:
     import torch
 
-REMEDY = "pip install '.[norse]'"
+FIX = "pip install '.[norse]'"
 SUPPORTED = ("Input", "Output", "Affine", "Linear", "Conv1d", "Conv2d", "SumPool2d", "Flatten",
              "IF", "LIF", "CubaLIF")  # fmt: skip
 
@@ -54,7 +54,7 @@ def norse_status() -> tuple[str | None, str, str]:
     """Version of Norse, or None with the reason why it cannot run and the command that mends it."""
     for package in ("torch", "norse", "nirtorch"):
         if importlib.util.find_spec(package) is None:
-            return None, f"{package} is not installed", REMEDY
+            return None, f"{package} is not installed", FIX
     return importlib.metadata.version("norse"), "", ""
 
 
@@ -76,13 +76,13 @@ def run_norse(network: FloatNetwork, samples: Samples, *, record: RecordSpec = (
     if version is None:
         raise BackendUnavailableError(f"norse: {reason}; {fix}")
     record = check_names(record, ("spikes", "v"), " in norse")
-    graph = make_graph(network.graph.nodes, network.graph.edges, network.dt_s)
-    check_inputs(graph, network.inputs)
+    checked = network.checked
+    graph = checked.graph
     check_supported(graph, network.reset)
     arrays = check_float_samples(network.inputs, network.steps, samples)
     start = time.perf_counter()
     try:
-        outputs, potentials = _execute(network, graph, arrays)
+        outputs, potentials = _execute(network, checked, arrays)
     except (RuntimeError, TypeError, AttributeError, KeyError) as error:
         raise BackendUnavailableError(f"norse {version} broke: {error!r}") from error
     wall_s = time.perf_counter() - start
@@ -93,7 +93,7 @@ def run_norse(network: FloatNetwork, samples: Samples, *, record: RecordSpec = (
         network_hash="",
         samples=sample_count(network.inputs, arrays),
         steps=network.steps,
-        scores=_scores(graph, outputs),
+        scores=_scores(checked, outputs),
         spike_counts={n: s.sum(axis=(0, 1), dtype=np.int64) for n, s in spikes.items()},
         counts=None,
         trace=Trace(
@@ -129,11 +129,12 @@ def check_supported(graph: nir.NIRGraph, reset: Reset) -> None:
 
 
 def _execute(
-    network: FloatNetwork, graph: nir.NIRGraph, arrays: dict[str, Any]
+    network: FloatNetwork, checked: CheckedGraph, arrays: dict[str, Any]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Outputs of all nodes and v of the neurons, arrays (T, B, ...)."""
     import torch
 
+    graph = checked.graph
     alias = {name: f"node{index}" for index, name in enumerate(graph.nodes)}
     with warnings.catch_warnings():
         # torch.jit.script and nirtorch.load, which Norse calls, are deprecated
@@ -144,7 +145,7 @@ def _execute(
         method = reset_subtract if network.reset is Reset.SUBTRACT else reset_value
         translated = _translated(network, graph, alias)
         module = norse.torch.from_nir(translated, reset_method=method, dt=network.dt_s)
-    _check_order(network, graph, alias, [node.name for node in module.execution_order])
+    _check_order(checked, alias, [node.name for node in module.execution_order])
     (part,) = network.inputs
     values = torch.tensor(arrays[part.name])
     outputs: dict[str, list[Any]] = {name: [] for name in graph.nodes}
@@ -214,22 +215,21 @@ def _along_rows(node: nir.Conv1d) -> nir.Conv2d:
 
 
 def _tensors(node: Any) -> Any:
-    """Float arrays of the node as float64 tensors, in place."""
+    """A copy of the node with its float arrays as float64 tensors."""
     import torch
 
+    node = copy(node)
     for field, value in node_values(node).items():
         if isinstance(value, np.ndarray) and value.dtype.kind == "f":
             setattr(node, field, torch.from_numpy(value.astype(np.float64)))
     return node
 
 
-def _check_order(
-    network: FloatNetwork, graph: nir.NIRGraph, alias: dict[str, str], run_order: list[str]
-) -> None:
+def _check_order(checked: CheckedGraph, alias: dict[str, str], run_order: list[str]) -> None:
     """Norse walks depth first, which runs the end of a skip path before its second branch."""
     place = {name: run_order.index(a) if a in run_order else -1 for name, a in alias.items()}
-    feedback = compute_order(graph, network.dt_s).feedback
-    for source, target in graph.edges:
+    feedback = checked.plan.feedback
+    for source, target in checked.graph.edges:
         forward = (source, target) not in feedback
         if -1 in (place[source], place[target]) or (place[source] < place[target]) != forward:
             raise InputError(
@@ -242,11 +242,10 @@ def _spikes(graph: nir.NIRGraph, name: str) -> bool:
     return kind(graph.nodes[name]) in SPIKING
 
 
-def _scores(graph: nir.NIRGraph, outputs: dict[str, Any]) -> dict[str, Any]:
+def _scores(checked: CheckedGraph, outputs: dict[str, Any]) -> dict[str, Any]:
     scores = {}
-    feeds = sources_of(graph)
-    for name in sorted(graph.outputs):
+    for name in sorted(checked.graph.outputs):
         steps = outputs[name].reshape(*outputs[name].shape[:2], -1)
-        counted = all(_spikes(graph, source) for source in feeds[name])
+        counted = all(_spikes(checked.graph, source) for source in checked.sources[name])
         scores[name] = steps.sum(axis=0).astype(np.int64) if counted else steps.mean(axis=0)
     return scores

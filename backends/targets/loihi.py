@@ -11,19 +11,42 @@ from collections.abc import Iterator
 from spikeport.backends import Limitation, UnsupportedFeature
 from spikeport.backends.depths import depths, unsupported_cycle, waits
 from spikeport.hardware import Limits
-from spikeport.network import BiasInjection, DeployedNetwork, Reset, WeightedConnection
+from spikeport.network import (
+    BiasInjection,
+    DeployedNetwork,
+    Population,
+    Reset,
+    WeightedConnection,
+)
 from spikeport.network.fixed_point import DECAY_UNITY
 
+DAVIES = "M. Davies et al., IEEE Micro 38(1), 2018"
 LIF = "lava-nc 0.10.0, proc/lif/models.py"
 STEPS = "lava-nc 0.10.0, proc/dense/process.py"
 HOST = "a host, or a program on the chip's processors, must write it"
+
+
+def lif_parts(network: DeployedNetwork) -> tuple[Population, ...]:
+    """Populations of LIF neurons."""
+    return tuple(part for part in network.populations if isinstance(part, Population))
+
+
+def other_neurons(
+    network: DeployedNetwork, why: str, *, stops: bool
+) -> Iterator[UnsupportedFeature]:
+    """Populations of other neuron models."""
+    for part in network.populations:
+        if not isinstance(part, Population):
+            yield UnsupportedFeature(
+                f"population '{part.name}'", f"{part.MODEL} neurons", why, DAVIES, stops=stops
+            )
 
 
 def reset_by_subtraction(
     network: DeployedNetwork, why: str, *, stops: bool
 ) -> Iterator[UnsupportedFeature]:
     """Populations whose reset is not that of the stock neuron."""
-    for part in network.populations:
+    for part in lif_parts(network):
         if part.reset is Reset.SUBTRACT:
             label = f"population '{part.name}'"
             yield UnsupportedFeature(label, "reset by subtraction", why, LIF, stops=stops)
@@ -33,7 +56,7 @@ def extreme_decays(
     network: DeployedNetwork, decay_u: str, decay_v: str
 ) -> Iterator[UnsupportedFeature]:
     """Populations whose decays the stock neuron's 12 bits do not reach, and what each takes."""
-    for part in network.populations:
+    for part in lif_parts(network):
         for name, value, unreachable, takes in (
             ("decay_u", part.decay_u, 0, decay_u),
             ("decay_v", part.decay_v, DECAY_UNITY, decay_v),

@@ -64,7 +64,7 @@ def _limitations(found: Any) -> tuple[Limitation, ...]:
     listed = tuple(found)
     for one in listed:
         if not isinstance(one, Limitation):
-            raise TypeError(f"limitations() gave a {type(one).__name__}, must be a Limitation")
+            raise TypeError(f"limitations() gave {type(one).__name__}, must give Limitation")
     return listed
 
 

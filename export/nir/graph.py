@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -37,6 +38,35 @@ class ComputeOrder:
     order: tuple[str, ...]
     feedback: frozenset[Edge]
     delays: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CheckedGraph:
+    """A flat graph that keeps every rule, with what checking it worked out.
+
+    Attributes:
+        graph: every shape is filled in, every array read-only.
+        plan: the order in which its nodes compute.
+        sources: the nodes that feed each node, sorted by name.
+        shapes: of what each node gives, without a batch axis.
+    """
+
+    graph: nir.NIRGraph
+    dt_s: float
+    plan: ComputeOrder
+    sources: Mapping[str, tuple[str, ...]]
+    shapes: Mapping[str, Shape]
+    _contents: tuple[Any, ...]
+
+    def holds(self, graph: nir.NIRGraph, dt_s: float) -> bool:
+        """Whether it is `graph` that was checked, for steps of `dt_s`, and nothing in it replaced.
+
+        No array is read: their values cannot have changed.
+        """
+        if graph is not self.graph or dt_s != self.dt_s:
+            return False
+        now = _contents(graph)
+        return len(now) == len(self._contents) and all(map(operator.is_, now, self._contents))
 
 
 def compute_order(graph: nir.NIRGraph, dt_s: float) -> ComputeOrder:
@@ -137,14 +167,56 @@ def delay_steps(node: nir.Delay, dt_s: float) -> NDArray[np.int64]:
     return steps.astype(np.int64)
 
 
-def infer_shapes(graph: nir.NIRGraph, dt_s: float) -> dict[str, Shape]:
+def check_graph(
+    nodes: Mapping[str, Any],
+    edges: Iterable[Edge],
+    dt_s: float,
+    file_bytes: int | None = None,
+) -> CheckedGraph:
+    """A checked flat graph with every shape filled in; nodes are copied, edges sorted.
+
+    Args:
+        file_bytes: size of the file that the graph was read from. A file may store one number for
+            a whole layer of neurons; `file_limits.check_elements` bounds its expansion.
+
+    Raises:
+        InputError: a node, an edge or a shape breaks a rule.
+    """
+    fresh = {name: make_node(name, kind(node), node_values(node)) for name, node in nodes.items()}
+    draft = nir.NIRGraph(fresh, sorted(edges), type_check=False)
+    plan, sources = compute_order(draft, dt_s), sources_of(draft)
+    shapes = _infer_shapes(draft, plan, sources)
+    if file_bytes is not None:
+        check_elements("graph", sum(prod(shape) for shape in shapes.values()), file_bytes)
+    for name, node in fresh.items():
+        given = shapes[sources[name][0]] if sources[name] else None
+        _fill(name, fresh, node, given, shapes[name])
+    graph = nir.NIRGraph(fresh, draft.edges, type_check=False)
+    contents = _contents(graph)
+    for value in contents:
+        if isinstance(value, np.ndarray):
+            value.flags.writeable = False
+    return CheckedGraph(graph, dt_s, plan, sources, shapes, contents)
+
+
+def _contents(graph: nir.NIRGraph) -> tuple[Any, ...]:
+    """All names, nodes, fields and edges: the same objects where nothing was replaced."""
+    found: list[Any] = []
+    for name, node in graph.nodes.items():
+        found += (name, node, *node_values(node).values())
+    for edge in graph.edges:
+        found += edge
+    return tuple(found)
+
+
+def _infer_shapes(
+    graph: nir.NIRGraph, plan: ComputeOrder, sources: Mapping[str, tuple[str, ...]]
+) -> dict[str, Shape]:
     """Output shape of every node.
 
     Raises:
         InputError: shapes do not meet; the message names the node.
     """
-    plan = compute_order(graph, dt_s)
-    feeds = sources_of(graph)
     follow: dict[str, list[Any]] = {name: [] for name in graph.nodes}
     for source, target in graph.edges:
         follow[source].append(graph.nodes[target])
@@ -157,41 +229,13 @@ def infer_shapes(graph: nir.NIRGraph, dt_s: float) -> dict[str, Shape]:
         if isinstance(node, nir.Input):
             shapes[name] = input_shape(name, node, follow[name])
             continue
-        known = [s for s in feeds[name] if (s, name) not in plan.feedback]
+        known = [s for s in sources[name] if (s, name) not in plan.feedback]
         shapes[name] = output_shape(name, node, _common(name, node, known, shapes))
-    for name, sources in feeds.items():
-        if sources:
-            shape = _common(name, graph.nodes[name], sources, shapes)
+    for name, fed_by in sources.items():
+        if fed_by:
+            shape = _common(name, graph.nodes[name], fed_by, shapes)
             output_shape(name, graph.nodes[name], shape)
     return shapes
-
-
-def make_graph(
-    nodes: Mapping[str, Any],
-    edges: Iterable[Edge],
-    dt_s: float,
-    metadata: Mapping[str, Any] | None = None,
-    file_bytes: int | None = None,
-) -> nir.NIRGraph:
-    """A checked flat graph with every shape filled in; nodes are copied, edges sorted.
-
-    Args:
-        file_bytes: size of the file that the graph was read from. A file may store one number for
-            a whole layer of neurons; `file_limits.check_elements` bounds its expansion.
-
-    Raises:
-        InputError: a node, an edge or a shape breaks a rule.
-    """
-    fresh = {name: make_node(name, kind(node), node_values(node)) for name, node in nodes.items()}
-    draft = nir.NIRGraph(fresh, sorted(edges), type_check=False)
-    shapes = infer_shapes(draft, dt_s)
-    if file_bytes is not None:
-        check_elements("graph", sum(prod(shape) for shape in shapes.values()), file_bytes)
-    feeds = sources_of(draft)
-    for name, node in fresh.items():
-        given = shapes[feeds[name][0]] if feeds[name] else None
-        _fill(name, fresh, node, given, shapes[name])
-    return nir.NIRGraph(fresh, draft.edges, metadata=dict(metadata or {}), type_check=False)
 
 
 def difference(first: nir.NIRGraph, second: nir.NIRGraph) -> str | None:

@@ -14,7 +14,8 @@ from typing import Any
 from spikeport.checks import MAX_STEPS, choice, fail, integer
 from spikeport.errors import InputError, SpikeportError
 from spikeport.export.nir.fields import Shape
-from spikeport.network import DeployedNetwork, FloatNetwork, Input, Reset
+from spikeport.export.nir.float_network import FloatNetwork
+from spikeport.network import DeployedNetwork, Input, Reset
 from spikeport.network.file import load_built
 from spikeport.storage import parse_json
 from spikeport.text import quoted

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from enum import StrEnum
 from typing import Any
 
@@ -15,13 +16,14 @@ from spikeport.checks import fail
 from spikeport.errors import InputError
 from spikeport.export.nir.deployed import float_view
 from spikeport.export.nir.flatten import FlatGraph, flatten
-from spikeport.export.nir.graph import check_inputs, difference, infer_shapes, make_graph
-from spikeport.export.nir.hdf5 import read_raw
+from spikeport.export.nir.float_network import FloatNetwork
+from spikeport.export.nir.graph import CheckedGraph, check_graph, difference
+from spikeport.export.nir.hdf5 import RawGraph, read_raw
 from spikeport.export.nir.isolated import read_isolated
 from spikeport.export.nir.metadata import ARRAYS, KEY, deployed_network, header_of, run_facts
 from spikeport.export.nir.plausibility import implausible
 from spikeport.export.nir.portable import restore
-from spikeport.network import DeployedNetwork, FloatNetwork, Input, Reset
+from spikeport.network import DeployedNetwork, Input, Reset
 from spikeport.text import quoted
 
 _log = logging.getLogger(__name__)
@@ -52,6 +54,8 @@ def read_nir(
 ) -> FloatNetwork | DeployedNetwork:
     """Read a NIR file: the deployed network where the file carries its integers, else the graph.
 
+    Where only one of them will do, call `read_nir_float` or `read_nir_deployed`.
+
     Nested graphs become flat and unsafe names safe (`nir_flatten`). A NIR file states neither dt
     nor T nor the reset; files that Spikeport wrote do, in their metadata, and arguments given
     here go before it.
@@ -69,29 +73,85 @@ def read_nir(
             (the message names it); dt or T is missing; or the float view was changed by another
             tool, so that the integers are stale.
     """
-    raw = (read_isolated if isolate else read_raw)(path, KEY)
-    file_bytes = os.path.getsize(path)
     given = {"dt_s": dt_s, "steps": steps, "reset": reset, "strict": strict, "inputs": inputs}
     given = {name: value for name, value in given.items() if value is not None}
-    try:
+    raw = (read_isolated if isolate else read_raw)(path, KEY)
+    file_bytes = os.path.getsize(path)
+    with _reading(path):
         header = header_of(raw.metadata)
         if header is not None and header["kind"] == "deployed":
             if given:
                 fail(f"arguments {sorted(given)}: the file carries a deployed network with its own")
-            network = deployed_network(header, raw.metadata.get(ARRAYS, {}))
-            view = float_view(network, float(header["dt_s"]))
-            drawn, _ = _graph(flatten(raw), view.dt_s, file_bytes)
-            if (found := difference(drawn, view.graph)) is not None:
-                fail(
-                    f"{found}: the float graph was changed after writing, so the integers in its "
-                    f"metadata are stale; remove metadata '{KEY}' to read the graph alone"
-                )
-            return network
+            return _deployed_network(header, raw, file_bytes)
         return _float_network(flatten(raw), header, given, integrator_gain, file_bytes)
+
+
+def read_nir_float(
+    path: str | os.PathLike[str],
+    *,
+    dt_s: float | None = None,
+    steps: int | None = None,
+    reset: Reset | None = None,
+    strict: bool | None = None,
+    inputs: Sequence[Input] | None = None,
+    integrator_gain: IntegratorGain = IntegratorGain.NIR,
+    isolate: bool = True,
+) -> FloatNetwork:
+    """As `read_nir`, for a file that holds a float graph.
+
+    Raises:
+        InputError: as `read_nir`, or the file carries a deployed network.
+    """
+    network = read_nir(
+        path,
+        dt_s=dt_s,
+        steps=steps,
+        reset=reset,
+        strict=strict,
+        inputs=inputs,
+        integrator_gain=integrator_gain,
+        isolate=isolate,
+    )
+    if isinstance(network, DeployedNetwork):
+        fail(f"{path}: carries a deployed network, must be a float graph; see `read_nir_deployed`")
+    return network
+
+
+def read_nir_deployed(path: str | os.PathLike[str], *, isolate: bool = True) -> DeployedNetwork:
+    """The deployed network of a NIR file that `write_nir` wrote.
+
+    Raises:
+        InputError: as `read_nir`, or the file holds a float graph only.
+    """
+    raw = (read_isolated if isolate else read_raw)(path, KEY)
+    with _reading(path):
+        header = header_of(raw.metadata)
+        if header is None or header["kind"] != "deployed":
+            fail("a float graph without chip integers; see `read_nir_float`")
+        return _deployed_network(header, raw, os.path.getsize(path))
+
+
+@contextmanager
+def _reading(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Errors name the file."""
+    try:
+        yield
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     except MemoryError as error:
         raise InputError(f"{path}: reading it needs more memory than is available") from error
+
+
+def _deployed_network(header: dict[str, Any], raw: RawGraph, file_bytes: int) -> DeployedNetwork:
+    network = deployed_network(header, raw.metadata.get(ARRAYS, {}))
+    view = float_view(network, float(header["dt_s"]))
+    drawn = _checked(flatten(raw), view.dt_s, file_bytes).graph
+    if (found := difference(drawn, view.graph)) is not None:
+        fail(
+            f"{found}: the float graph was changed after writing, so the integers in its "
+            f"metadata are stale; remove metadata '{KEY}' to read the graph alone"
+        )
+    return network
 
 
 def _float_network(
@@ -110,26 +170,27 @@ def _float_network(
         for node in flat.nodes.values():
             if isinstance(node, nir.IF | nir.I):
                 node.r = np.where(node.r == 1, node.r, node.r / dt_s)
-    graph, shapes = _graph(flat, dt_s, file_bytes)
+    checked = _checked(flat, dt_s, file_bytes)
     facts: dict[str, Any] = {"reset": Reset.ZERO, "strict": True}
     if header is not None:
-        facts = run_facts(header, shapes)
+        facts = run_facts(header, checked.shapes)
     facts |= given
     facts["inputs_assumed"] = facts.get("inputs_assumed", False) and "inputs" not in given
     if "steps" not in facts:
         fail("no number of steps in the file, NIR has no field for it: give steps (--steps), T")
     if "inputs" not in facts:
-        facts["inputs"] = tuple(Input(name, shapes[name]) for name in sorted(graph.inputs))
+        facts["inputs"] = tuple(
+            Input(name, checked.shapes[name]) for name in sorted(checked.graph.inputs)
+        )
         facts["inputs_assumed"] = True
-    check_inputs(graph, facts["inputs"])
-    for oddity in implausible(graph, dt_s):
+    network = FloatNetwork(checked.graph, **facts, _checked=checked)
+    for oddity in implausible(network.graph, dt_s):
         _log.warning("%s", oddity)
-    return FloatNetwork(graph, **facts)
+    return network
 
 
-def _graph(flat: FlatGraph, dt_s: float, file_bytes: int) -> tuple[nir.NIRGraph, dict[str, Any]]:
+def _checked(flat: FlatGraph, dt_s: float, file_bytes: int) -> CheckedGraph:
     nodes = {name: restore(name, node) for name, node in flat.nodes.items()}
-    graph = make_graph(nodes, flat.edges, dt_s, file_bytes=file_bytes)
-    shapes = infer_shapes(graph, dt_s)
-    flat.check_ports(shapes)
-    return graph, shapes
+    checked = check_graph(nodes, flat.edges, dt_s, file_bytes)
+    flat.check_ports(checked.shapes)
+    return checked

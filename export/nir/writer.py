@@ -10,16 +10,17 @@ import nir
 
 from spikeport.checks import NAME_RULE, fail, is_name
 from spikeport.export.nir.deployed import float_view
-from spikeport.export.nir.graph import DEFAULT_DT_S, check_inputs, make_graph
+from spikeport.export.nir.float_network import FloatNetwork
+from spikeport.export.nir.graph import DEFAULT_DT_S
 from spikeport.export.nir.layout import view_notes
 from spikeport.export.nir.metadata import deployed_metadata, float_metadata
 from spikeport.export.nir.portable import portable
-from spikeport.network import DeployedNetwork, FloatNetwork
+from spikeport.network import DeployedNetwork
 from spikeport.storage import sealed, write_bytes
 from spikeport.text import quoted
 
 
-def write_nir(
+def write_nir_file(
     network: FloatNetwork | DeployedNetwork,
     path: str | os.PathLike[str],
     *,
@@ -44,8 +45,7 @@ def write_nir(
         if dt_s is not None:
             fail(f"dt_s is {dt_s}: a float network has its own time step, {network.dt_s}")
         view, metadata = network, float_metadata(network)
-    graph = make_graph(view.graph.nodes, view.graph.edges, view.dt_s)
-    check_inputs(graph, view.inputs)
+    graph = view.checked.graph
     for name in graph.nodes:
         if not is_name(name):
             fail(f"node {quoted(name)}: name must be {NAME_RULE}")

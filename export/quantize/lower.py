@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from spikeport.checks import NAME_RULE, is_name
 from spikeport.errors import InputError
-from spikeport.export.nir import make_graph
+from spikeport.export.nir import FloatNetwork
 from spikeport.export.nir.flatten import safe_names
-from spikeport.export.nir.graph import compute_order, delay_steps, sources_of
+from spikeport.export.nir.graph import delay_steps
 from spikeport.export.nir.neuron_dynamics import (
     NEURONS,
     Dynamics,
@@ -30,7 +30,7 @@ from spikeport.export.quantize.lowered import (
     FloatPopulation,
     LoweredNetwork,
 )
-from spikeport.network import Coding, FloatNetwork, Input, Readout, ReadoutKind, Shape
+from spikeport.network import Coding, Input, Readout, ReadoutKind, Shape
 from spikeport.text import quoted
 
 Array = NDArray[np.float64]
@@ -47,14 +47,8 @@ def lower(network: FloatNetwork) -> LoweredNetwork:
     Raises:
         InputError: lists everything in the graph that the chip cannot express.
     """
-    refusal = None
-    try:
-        graph = make_graph(network.graph.nodes, network.graph.edges, network.dt_s)
-        network = replace(network, graph=graph)
-    except InputError as error:  # it names the first broken rule; what follows lists them all
-        refusal = error
     build = _Build(network)
-    _check_inputs(build)
+    _check_names(build)
     for name in build.order:
         if name in build.dynamics:
             _add_neurons(build, name)
@@ -66,8 +60,6 @@ def lower(network: FloatNetwork) -> LoweredNetwork:
             f"network: cannot be deployed, {len(build.complaints)} rule(s) broken:",
             *(f"- {reason}" for reason in build.complaints),
         )
-    if refusal is not None:
-        raise refusal
     return LoweredNetwork(
         inputs=network.inputs,
         populations=tuple(build.populations),
@@ -89,7 +81,7 @@ class _Build:
     nodes: dict[str, Any] = field(init=False)
     order: tuple[str, ...] = field(init=False)
     feedback: frozenset[tuple[str, str]] = field(init=False)
-    feeds: dict[str, tuple[str, ...]] = field(init=False)
+    feeds: Mapping[str, tuple[str, ...]] = field(init=False)
     inputs: dict[str, Input] = field(init=False)
     shapes: dict[str, Shape] = field(init=False)
     dynamics: dict[str, Dynamics] = field(init=False)
@@ -101,10 +93,10 @@ class _Build:
     notes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        graph = self.network.graph
-        plan = compute_order(graph, self.network.dt_s)
+        checked = self.network.checked
+        graph, plan = checked.graph, checked.plan
         self.nodes, self.order, self.feedback = graph.nodes, plan.order, plan.feedback
-        self.feeds = sources_of(graph)
+        self.feeds = checked.sources
         self.inputs = {part.name: part for part in self.network.inputs}
         neurons = {n: node for n, node in graph.nodes.items() if isinstance(node, NEURONS)}
         self.shapes = {name: part.shape for name, part in self.inputs.items()}
@@ -123,15 +115,10 @@ class _Build:
             self.notes.append(fact)
 
 
-def _check_inputs(build: _Build) -> None:
-    for name, node in sorted(build.nodes.items()):
-        if isinstance(node, nir.Input) and name not in build.inputs:
-            build.complain(f"node '{name}': an Input whose coding and range are not given")
+def _check_names(build: _Build) -> None:
+    for name in sorted(build.nodes):
         if not is_name(name):
             build.complain(f"node {quoted(name)}: name must be {NAME_RULE}")
-    for name in build.inputs:
-        if not isinstance(build.nodes.get(name), nir.Input):
-            build.complain(f"input '{name}': the graph has no such Input node")
 
 
 def _add_neurons(build: _Build, name: str) -> None:

@@ -13,17 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeport.checks import fail
-from spikeport.export.nir import make_graph
+from spikeport.export.nir import FloatNetwork
 from spikeport.export.nir.fields import INTEGRATING, SPIKING, kind, label
-from spikeport.export.nir.graph import (
-    ComputeOrder,
-    check_inputs,
-    compute_order,
-    delay_steps,
-    infer_shapes,
-    sources_of,
-)
-from spikeport.network import FloatNetwork
+from spikeport.export.nir.graph import CheckedGraph, ComputeOrder, delay_steps
 from spikeport.runs import (
     RecordSpec,
     Run,
@@ -67,12 +59,11 @@ def run_float(
         InputError: the graph or the samples break a rule, or an Output mixes those three kinds.
     """
     record = check_names(record, RECORDABLE)
-    checked = make_graph(network.graph.nodes, network.graph.edges, network.dt_s)
-    check_inputs(checked, network.inputs)
+    checked = network.checked
     arrays = check_float_samples(network.inputs, network.steps, samples)
     simulation = _Simulation.of(network, checked, arrays, dtype)
     start = time.perf_counter()
-    tally = _Tally(checked, simulation.shapes, record)
+    tally = _Tally(checked, record)
     for step in range(network.steps):
         tally.add(simulation.advance(step))
     return Run(
@@ -125,12 +116,11 @@ class _Simulation:
     @staticmethod
     def of(
         network: FloatNetwork,
-        graph: nir.NIRGraph,
+        checked: CheckedGraph,
         arrays: Mapping[str, Array],
         dtype: type[np.floating[Any]],
     ) -> _Simulation:
-        plan, feeds = compute_order(graph, network.dt_s), sources_of(graph)
-        shapes = infer_shapes(graph, network.dt_s)
+        graph, plan, feeds, shapes = checked.graph, checked.plan, checked.sources, checked.shapes
         semantics = Semantics(network.dt_s, network.reset, network.strict, dtype)
         kernels = {
             name: node_kernel(name, node, semantics)
@@ -217,13 +207,11 @@ class _Simulation:
 class _Tally:
     """What is kept of a run: counts, scores, and the trace that was asked for."""
 
-    def __init__(
-        self, graph: nir.NIRGraph, shapes: Mapping[str, tuple[int, ...]], record: Sequence[str]
-    ) -> None:
+    def __init__(self, checked: CheckedGraph, record: Sequence[str]) -> None:
+        graph, shapes = checked.graph, checked.shapes
         kinds = {name: kind(node) for name, node in graph.nodes.items()}
-        feeds = sources_of(graph)
         self.readout = {
-            name: output_kind(graph, name, feeds[name]) for name in sorted(graph.outputs)
+            name: output_kind(graph, name, checked.sources[name]) for name in sorted(graph.outputs)
         }
         self.totals: dict[str, Array] = {}
         self.spike_counts = {
@@ -267,4 +255,4 @@ class _Tally:
             item: {name: np.stack(steps) for name, steps in per_node.items() if steps}
             for item, per_node in self.traced.items()
         }
-        return Trace(**stacked, neurons={})
+        return Trace.of(stacked)

@@ -8,7 +8,8 @@ From the call to the innermost loop:
     population   some steps of one population: what its loop adds up itself, and what others add
     currents     the others: static input once, integers by rows or by a matrix product
     kernels      the loops: list events, sum their rows, advance the neurons of a band
-    events, sums, neurons, vectors     the compiled parts of these loops
+    events, sums, vectors     the compiled parts of these loops
+    neurons, lif, registers   the compiled step of each neuron model
     plan, wiring, layout, components   what is prepared once for a network
     replay       spikes recorded elsewhere instead of the computed ones
 """

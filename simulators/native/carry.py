@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,23 +10,24 @@ from numpy.typing import NDArray
 
 from spikeport.network import DeployedNetwork
 from spikeport.runs import StreamState
+from spikeport.runs.stream_state import OWN
 from spikeport.simulators.native.layout import channels_first, channels_last
 from spikeport.simulators.native.messages import MessageBuffer
 
-Own = Mapping[str, Mapping[str, NDArray[Any]]]
-"""Per variable of `stream_state.OWN` and population, (B, N)."""
+Neurons = Mapping[str, Any]
+"""Per population, a NamedTuple of its state variables, (B, N)."""
 
 
 def take_over(
     state: StreamState,
     network: DeployedNetwork,
-    own: Own,
+    neurons: Neurons,
     received_from: Mapping[str, MessageBuffer],
 ) -> None:
     """Fill what neurons keep, and the rows before the first block of each stream."""
-    for variable, arrays in own.items():
-        for name, values in getattr(state, variable).items():
-            arrays[name][:] = channels_last(values, network.by_name[name].shape)
+    for variable in OWN:
+        for name, values in state[variable].items():
+            getattr(neurons[name], variable)[:] = channels_last(values, network.by_name[name].shape)
     for name, sent in state.sent.items():
         rows = channels_last(sent, received_from[name].shape)
         received_from[name].messages[:, : len(rows), : rows.shape[2]] = rows.swapaxes(0, 1)
@@ -36,24 +36,24 @@ def take_over(
 def hand_on(
     state: StreamState,
     network: DeployedNetwork,
-    own: Own,
+    neurons: Neurons,
     received_from: Mapping[str, MessageBuffer],
     last: int,
 ) -> StreamState:
     """The state after a chunk that began with `state`; its last block had `last` steps."""
-    tables: dict[str, Any] = {
+    tables = {
         variable: {
-            name: channels_first(arrays[name], network.by_name[name].shape)
-            for name in getattr(state, variable)
+            name: channels_first(getattr(neurons[name], variable), network.by_name[name].shape)
+            for name in state[variable]
         }
-        for variable, arrays in own.items()
+        for variable in OWN
     }
     sent = {}
     for name, before in state.sent.items():
         part = network.sources[name]
         rows = received_from[name].messages[:, last : last + len(before), : part.size]
         sent[name] = channels_first(rows.swapaxes(0, 1).copy(), part.shape)
-    return replace(state, step=state.step + network.steps, sent=sent, **tables)
+    return state.with_tables({**tables, "sent": sent}, step=state.step + network.steps)
 
 
 def still_arriving(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from spikeport.network import DeployedNetwork, ReadoutKind
 from spikeport.runs import StreamState, Trace
-from spikeport.simulators.native.carry import Own, hand_on, take_over
+from spikeport.simulators.native.carry import hand_on, take_over
 from spikeport.simulators.native.kernels import tally
 from spikeport.simulators.native.layout import channels_first
 from spikeport.simulators.native.messages import enter_block
@@ -66,9 +66,8 @@ def run_chunk(
         before: state of these samples to go on from, instead of that before step 0.
     """
     state = initial_state(network, plan, inputs, block, trace, recorded)
-    kept: Own = {"u": state.u, "v": state.v, "rest": state.rest}
     if before is not None:
-        take_over(before, network, kept, state.received_from)
+        take_over(before, network, state.neurons, state.received_from)
     counts = _no_counts(state)
     order = plan.components
     if recorded is not None:
@@ -105,13 +104,15 @@ def run_chunk(
             r.population: channels_first(
                 counts[r.population, 0]
                 if r.kind is ReadoutKind.SPIKES
-                else state.v[r.population].astype(np.int64),
+                else state.neurons[r.population].v.astype(np.int64),
                 network.by_name[r.population].shape,
             )
             for r in network.readouts
         },
         updates=state.updates,
-        state=None if before is None else hand_on(before, network, kept, state.received_from, last),
+        state=None
+        if before is None
+        else hand_on(before, network, state.neurons, state.received_from, last),
     )
 
 

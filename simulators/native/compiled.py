@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
 
 import numba
+from numba.extending import overload
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -37,6 +38,28 @@ def kernel(function: Callable[P, R]) -> Callable[P, R]:
 def array_kernel(function: Callable[P, R]) -> Callable[P, R]:
     """A `kernel` that may make arrays."""
     return _cached(function, {**_OPTIONS, "_nrt": True})
+
+
+def chosen_by_type(
+    choices: Callable[[], Mapping[type[Any], Callable[..., Any]]], *, argument: int
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Let compiled code call, instead of a function, the `part` that the type of a tuple asks for.
+
+    Args:
+        choices: per NamedTuple class, the part; asked for while a kernel is compiled.
+        argument: place of the tuple among the arguments.
+    """
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        options: Any = {**_OPTIONS, "forceinline": True}
+
+        def choose(*kinds: Any) -> Any:
+            return choices()[kinds[argument].instance_class].py_func  # type: ignore[attr-defined]
+
+        overload(function, jit_options=options, strict=False)(choose)
+        return function
+
+    return decorate
 
 
 def _cached(function: Callable[P, R], options: dict[str, Any]) -> Callable[P, R]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -148,54 +148,57 @@ deliver_spikes = kernel(_deliver(graded=False))
 deliver_values = kernel(_deliver(graded=True))
 
 
+class Afferent(NamedTuple):
+    """A connection from spikes that the loop of its target adds up.
+
+    Attributes:
+        present: whether there is one at all.
+        messages: of its source.
+        first: the row of `messages` that arrives in the first step.
+    """
+
+    present: bool
+    messages: NDArray[np.uint8]
+    first: int
+    tables: Tables
+    buffers: Buffers
+
+
 @functools.cache
-def advance(memoryless: bool, short: bool, biased: bool, rests: bool) -> Callable[..., int]:
-    """The compiled loop over neurons of a kind; see `neuron_loop`."""
+def advance(variant: tuple[bool, ...], biased: bool) -> Callable[..., int]:
+    """The compiled loop over neurons of a kind; see `neurons.neuron_loop`."""
 
     def run(
-        messages: NDArray[np.uint8],
-        first_message: int,
-        tables: Tables,
-        buffers: Buffers,
-        receives: bool,
-        also_messages: NDArray[np.uint8],
-        also_first: int,
-        also_tables: Tables,
-        also_buffers: Buffers,
-        receives_also: bool,
-        earlier: Int32,
+        one: Afferent,
+        other: Afferent,
         adds: bool,
+        earlier: Int32,
         received: Int32,
         bias: Int32,
-        u: Int32,
-        v: Int32,
-        rest: NDArray[np.uint8],
+        state: Any,
+        dynamics: Any,
         spikes: NDArray[np.uint8],
         steps: int,
         first: int,
         first_sample: int,
         samples: int,
-        decay_u: int,
-        decay_v: int,
-        threshold: int,
-        subtract: bool,
-        refractory: int,
-        u_after: Int32,
-        v_after: Int32,
+        recorded: tuple[Int32, ...],
+        after: tuple[Int32, ...],
     ) -> int:
         """Run `steps` steps of samples first_sample.. of a population.
 
-        What a neuron receives is, where `receives`, the current of a connection from spikes, of
-        messages[b, heard_first + t]; where `receives_also`, of one more, of the same or narrower
-        units; and where `adds` `earlier` (steps or 1, samples, N). Changes u, v and rest (B, N) and
-        writes spikes[b, first + t]. `bias` is (steps or 1, B or 1, N) and is not looked at unless
-        `biased`. `received` is room for a band of currents and the lanes behind it. `u_after` and
-        `v_after` (steps, samples, N) receive u and v after each step, unless they have no steps.
-        Returns the number of neuron-steps in which u, v, current or bias was not zero.
+        What a neuron receives is the currents of `one` and `other`, where present (`other` is of
+        the same or narrower units), and where `adds` `earlier` (steps or 1, samples, N). Changes
+        the arrays of `state`, (B, N), and writes spikes[b, first + t]. `bias` is (steps or 1,
+        B or 1, N) and is not looked at unless `biased`. `received` is room for a band of currents
+        and the lanes behind it. Each of `after` (steps, samples, N) receives that of the `recorded`
+        state variables, (B, N), after each step, unless it has no steps. Returns the number of
+        neuron-steps in which the state could change.
         """
-        size = u.shape[1]
+        size = recorded[0].shape[1]
+        tables, also_tables = one.tables, other.tables
         units, width = (tables.start.size - 1) * tables.groups, tables.width
-        if not receives:
+        if not one.present:
             units, width = 1, size
         at_once = max(BAND // width, 1)
         touched = 0
@@ -203,10 +206,10 @@ def advance(memoryless: bool, short: bool, biased: bool, rests: bool) -> Callabl
             at = first_sample + b
             for t in range(steps):
                 n, also = np.int64(0), np.int64(0)
-                if receives:
-                    n = _list(messages, at, first_message + t, tables, buffers)
-                if receives_also:
-                    also = _list(also_messages, at, also_first + t, also_tables, also_buffers)
+                if one.present:
+                    n = _list(one.messages, at, one.first + t, tables, one.buffers)
+                if other.present:
+                    also = _list(other.messages, at, other.first + t, also_tables, other.buffers)
                 before = earlier[min(t, earlier.shape[0] - 1), min(b, earlier.shape[1] - 1)]
                 added = bias[min(t, bias.shape[0] - 1), min(at, bias.shape[1] - 1)]
                 fired = spikes[at, first + t]
@@ -223,36 +226,30 @@ def advance(memoryless: bool, short: bool, biased: bool, rests: bool) -> Callabl
                                 received[i] = 0
                         if n > 0:
                             receive_spikes(
-                                tables, buffers, unit, stop, low, high, not adds, received
+                                tables, one.buffers, unit, stop, low, high, not adds, received
                             )
                         if also > 0:
                             narrow, only = also_tables.width, (unit, stop, low, high)
                             if narrow < width:
                                 only = (begin // narrow, end // narrow, 0, narrow)
-                            receive_spikes(also_tables, also_buffers, *only, False, received)
+                            receive_spikes(also_tables, other.buffers, *only, False, received)
                         touched += neuron_loop(
+                            state,
+                            dynamics,
+                            variant,
+                            biased,
+                            at,
+                            begin,
+                            end,
                             received[: end - begin],
                             added[begin:end],
-                            u[at, begin:end],
-                            v[at, begin:end],
-                            rest[at, begin:end],
                             fired[begin:end],
-                            decay_u,
-                            decay_v,
-                            threshold,
-                            subtract,
-                            refractory,
-                            memoryless,
-                            short,
-                            biased,
-                            rests,
                         )
-                if u_after.shape[0] > 0:
-                    for i in range(size):
-                        u_after[t, b, i] = u[at, i]
-                if v_after.shape[0] > 0:
-                    for i in range(size):
-                        v_after[t, b, i] = v[at, i]
+                for k in range(len(after)):
+                    kept, values = after[k], recorded[k]
+                    if kept.shape[0] > 0:
+                        for i in range(size):
+                            kept[t, b, i] = values[at, i]
         return touched
 
     return kernel(run)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport.network import DeployedNetwork, Input, Population, Shape
+from spikeport.network import AnyPopulation, DeployedNetwork, Input, Shape
 from spikeport.runs import longest_delay
 from spikeport.simulators.native.layout import channels_last, padded
 from spikeport.simulators.native.plan import is_graded
@@ -36,7 +36,7 @@ class MessageBuffer:
 
 def make_buffer(
     network: DeployedNetwork,
-    part: Input | Population,
+    part: Input | AnyPopulation,
     source: NDArray[Any] | None,
     samples: int,
     block: int,

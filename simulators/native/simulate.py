@@ -31,7 +31,7 @@ from spikeport.simulators.native.carry import still_arriving
 from spikeport.simulators.native.chunk import Chunk, run_chunk
 from spikeport.simulators.native.plan import Plan, cut, plan_of
 from spikeport.simulators.native.replay import Spikes, check_recorded, check_replayed
-from spikeport.simulators.results import RECORDABLE, assembled_run, empty_trace, narrowed
+from spikeport.simulators.results import assembled_run, empty_trace, narrowed
 
 MEMORY_BYTES = 64 << 20
 """State and input copies of the samples computed at once; more gains no speed."""
@@ -190,13 +190,11 @@ def _each(
 
 def _view(trace: Trace, chosen: slice) -> Trace:
     """Views of the samples `chosen` of a trace."""
-    return Trace(
-        **{
-            kind: {name: array[:, chosen] for name, array in getattr(trace, kind).items()}
-            for kind in RECORDABLE
-        },
-        neurons=trace.neurons,
-    )
+    tables = {
+        variable: {name: array[:, chosen] for name, array in table.items()}
+        for variable, table in trace.tables.items()
+    }
+    return Trace.of(tables, trace.neurons)
 
 
 def _thread_count(wanted: int | None) -> int:

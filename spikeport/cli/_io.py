@@ -14,14 +14,13 @@ import typer
 
 from spikeport.checks import choice
 from spikeport.errors import InputError
-from spikeport.network import DeployedNetwork, FloatNetwork, Input, Reset
+from spikeport.network import DeployedNetwork, Input, Reset
 from spikeport.runs import (
     SampleSet,
     check_classes,
     check_float_samples,
     encode_samples,
     float_range,
-    output_count,
     same_range,
 )
 from spikeport.storage import check_output, parse_change
@@ -29,6 +28,7 @@ from spikeport.storage import check_output, parse_change
 _log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
+    from spikeport.export.nir import FloatNetwork
     from spikeport.report.screen import Renderable
     from spikeport.trainer.data import Dataset
 
@@ -143,28 +143,10 @@ def check_out_folder(folder: Path, names: Iterable[str], *inputs: str | Path | N
 
 
 def open_network(path: Path, foreign: Foreign | None = None) -> DeployedNetwork | FloatNetwork:
-    """A network from a .spikeport, .nir or checkpoint (.safetensors) file, told by its suffix."""
-    match path.suffix:
-        case ".spikeport":
-            from spikeport.network import load_network
+    """As `workflow.open_network`."""
+    from spikeport.workflow import open_network as open_file
 
-            return load_network(path)
-        case ".nir":
-            from spikeport.export.nir import read_nir
-
-            return read_nir(path, **(foreign or Foreign()).given())
-        case ".safetensors":
-            from spikeport.export.float_graph import export_float
-            from spikeport.trainer.chip import QATNetwork
-            from spikeport.trainer.description import as_trained_model
-            from spikeport.trainer.loop import load_checkpoint
-
-            model = load_checkpoint(path).model
-            if isinstance(model, QATNetwork):
-                return model.deployed()
-            return export_float(as_trained_model(model))
-        case suffix:
-            raise InputError(f"{path}: suffix '{suffix}', must be .spikeport, .nir or .safetensors")
+    return open_file(path, **(foreign or Foreign()).given())
 
 
 def open_deployed(path: Path) -> DeployedNetwork:
@@ -206,7 +188,7 @@ def data_for(
     """As `open_data`, and compare its classes with the network's outputs (`check_classes`)."""
     data = open_data(name, network.steps, changes)
     subject = f"data set '{data.name}'"
-    check_classes(subject, data.classes, output_count(network), labels_used=labels_used)
+    check_classes(subject, data.classes, network.output_count, labels_used=labels_used)
     return data
 
 

@@ -68,9 +68,11 @@ def train(
     processes share every batch. With --bits what is trained is the integer network itself, by the
     recipe's table [chip]; the checkpoint then holds that network, as .spikeport files do.
     """
-    from spikeport.cli._training import run_recipe
+    from spikeport.cli._training import check_checkpoint, check_start, watching
     from spikeport.report.units import parse_energy
     from spikeport.storage import parse_change
+    from spikeport.trainer.recipe import load_recipe
+    from spikeport.workflow import run_recipe
 
     stage = "training" if bits is None else "chip"
     given: dict[str, Any] = {
@@ -94,20 +96,24 @@ def train(
     }
     asked = {key: value for key, value in given.items() if value is not None}
     asked |= dict(parse_change(change) for change in changes or ())
-    facts = run_recipe(
-        recipe,
-        asked,
+    chosen = load_recipe(recipe, asked)
+    config = chosen.training if bits is None else chosen.on_chip(bits)
+    inputs = (recipe, chosen.data.name, config.energy_profile, start, teacher or start)
+    check_checkpoint(out, config, *inputs)
+    check_start(None if resume else bits, start)
+    result = run_recipe(
+        chosen,
         out,
-        resume,
         start=start,
         teacher=teacher or start,
         bits=bits,
+        resume=resume,
         minutes=minutes,
         workers=workers,
-        log=tensorboard,
-        lines=lines,
+        watch=watching(config.epochs, tensorboard, lines),
     )
-    if facts is not None:
+    if result.rank == 0:
+        facts = result.as_dict()
         _io.emit(as_json, facts, facts_table("Trained", facts))
 
 
@@ -168,7 +174,8 @@ def export(
     as_json: _io.Json = False,
 ) -> None:
     """Write a network as NIR (.nir); chip integers travel along as metadata."""
-    from spikeport.export.nir import read_nir, write_nir
+    from spikeport.export import read_nir
+    from spikeport.workflow import write_nir
 
     _io.check_out("--out", out, _io.NIR, network)
     opened = _io.open_network(network, _io.Foreign(dt, steps, reset, strict))

@@ -9,12 +9,13 @@ import typer
 
 from spikeport.cli import _io
 from spikeport.errors import CheckFailedError, InputError
-from spikeport.network import DeployedNetwork, FloatNetwork
+from spikeport.network import DeployedNetwork
 from spikeport.report.screen import Renderable, Table, plain
-from spikeport.runs import RECORDABLE, RecordSpec, Run, Samples, parse_probe
+from spikeport.runs import RecordSpec, Run, Samples, parse_probe
 from spikeport.traces.divergence import number
 
 if TYPE_CHECKING:
+    from spikeport.export.nir import FloatNetwork
     from spikeport.traces import TraceComparison
 
 NETWORK_SUFFIXES = (".spikeport", ".nir", ".safetensors")
@@ -52,8 +53,7 @@ def record(
     """Run and write the trace of what the probes choose, by default of everything."""
     from spikeport.workflow import record_trace
 
-    everything = RECORDABLE if isinstance(network, DeployedNetwork) else ("spikes", "v")
-    wanted: RecordSpec = [parse_probe(text) for text in probes] if probes else everything
+    wanted: RecordSpec | None = [parse_probe(text) for text in probes] if probes else None
     with _io.progress("recording") as update:
         return record_trace(
             path,

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
+from spikeport.ladder.config import LadderConfig
 from spikeport.ladder.folder import write_ladder
-from spikeport.ladder.stages import Ladder, LadderConfig
+from spikeport.ladder.run import Ladder, StageProgress
+from spikeport.ladder.stages import stages_of
 from spikeport.storage import make_folder
 from spikeport.trainer.config import TrainConfig
 from spikeport.trainer.data import load_digits_split
 from spikeport.trainer.loop import EpochRecord, train
+from spikeport.trainer.network import SpikingNetwork
 
-StageProgress = Callable[[str, int, int], None]
-"""(what is being done, steps done, steps in all)."""
-
-STAGES = 9
+STEPS = 1 + len(stages_of(SpikingNetwork))
+"""Quantization, and every stage of the ladder."""
 
 
 def run_demo(
@@ -37,7 +37,7 @@ def run_demo(
     make_folder(folder)
     config = training or TrainConfig()
     data = load_digits_split()
-    total = config.epochs + STAGES
+    total = config.epochs + STEPS
     done = 0
 
     def trained(record: EpochRecord) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from spikeport.ladder.stages import Ladder, LadderConfig, StageProgress, run_ladder
+from spikeport.ladder.config import LadderConfig
+from spikeport.ladder.run import Ladder, StageProgress, run_ladder
+from spikeport.ladder.stages import LadderNetwork
 from spikeport.report.document import to_json
 from spikeport.report.html import render_html
 from spikeport.report.quantization import quantization_sections
 from spikeport.storage import make_folder, write_text
-from spikeport.trainer.chip import AnyNetwork
 from spikeport.trainer.data import Dataset
 
 FILES = ("float.nir", "network.spikeport", "deployed.nir", "report.html", "ladder.json")
@@ -18,7 +19,7 @@ FILES = ("float.nir", "network.spikeport", "deployed.nir", "report.html", "ladde
 
 
 def write_ladder(
-    model: AnyNetwork,
+    model: LadderNetwork,
     data: Dataset,
     folder: Path,
     config: LadderConfig | None,

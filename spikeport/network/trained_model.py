@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from spikeport.network.geometry import IntPair
 from spikeport.network.inputs import Input
-from spikeport.network.population import Reset
+from spikeport.network.neurons.lif import Reset
 
 Array = NDArray[np.float64]
 

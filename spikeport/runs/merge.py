@@ -15,9 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeport.errors import InputError
-from spikeport.runs.run import EventCounts, Run, Trace
-
-Arrays = Mapping[str, NDArray[Any]]
+from spikeport.runs.run import Arrays, EventCounts, Run, Trace
 
 
 def merge_runs(runs: Sequence[Run]) -> Run:
@@ -82,14 +80,9 @@ def _merge_traces(traces: Sequence[Trace | None]) -> Trace | None:
         return None
     if len(known) < len(traces):
         raise InputError("merge: some runs have a trace, some do not, must be all or none")
-    return Trace(
-        **{
-            field.name: _joined(field.name, [getattr(trace, field.name) for trace in known], axis=1)
-            for field in dataclasses.fields(Trace)
-            if field.name != "neurons"
-        },
-        neurons=known[0].neurons,
-    )
+    variables = dict.fromkeys(name for trace in known for name in trace.tables)
+    tables = {name: _joined(name, [trace[name] for trace in known], axis=1) for name in variables}
+    return Trace.of(tables, known[0].neurons)
 
 
 def _joined(what: str, parts: Sequence[Arrays], axis: int) -> dict[str, NDArray[Any]]:

@@ -10,6 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 Counts = Mapping[str, int]
+Arrays = Mapping[str, NDArray[Any]]
+"""By population."""
+_TRACED = ("spikes", "u", "v", "v_charged")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,9 +23,9 @@ class EventCounts:
         samples, steps: B and T.
         spikes: per population, spikes emitted.
         visits: per population, neuron-steps: N * T * B.
-        updates: per population, neuron-steps in which u, v, the summed input or the bias was not
-            zero before the update, so that the state could change; resting (refractory) neurons
-            count like all others, for u goes on.
+        updates: per population, neuron-steps in which the state could change: for LIF neurons
+            those in which u, v, the summed input or the bias was not zero before the update;
+            refractory ones count like all others, since u keeps evolving.
         input_events: per input, non-zero values presented (binary or graded messages).
         messages: per connection, non-zero source messages that it delivered within the sample.
         synaptic_events: per connection, messages times the non-zero weights each one reaches.
@@ -68,6 +71,7 @@ class Trace:
         spikes: uint8, 1 where the neuron fired in that logical step.
         u, v: state at the end of the step, after reset (int32 in integer simulators).
         v_charged: v before the reset; kept by float simulators, to tell ties at the threshold.
+        further: per state variable that only some neuron models have, the same as u and v.
     """
 
     spikes: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
@@ -75,6 +79,28 @@ class Trace:
     v: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     v_charged: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     neurons: Mapping[tuple[str, str], Chosen] = field(default_factory=dict)
+    further: Mapping[str, Arrays] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls, tables: Mapping[str, Arrays], neurons: Mapping[tuple[str, str], Chosen] | None = None
+    ) -> Trace:
+        """A trace of `tables`: per variable, its arrays by population."""
+        named = {name: tables[name] for name in _TRACED if name in tables}
+        further = {name: table for name, table in tables.items() if name not in _TRACED and table}
+        return cls(**named, neurons=neurons or {}, further=further)
+
+    def __getitem__(self, variable: str) -> Arrays:
+        """What was recorded of a variable, by population."""
+        if variable in _TRACED:
+            found: Arrays = getattr(self, variable)
+            return found
+        return self.further.get(variable, {})
+
+    @property
+    def tables(self) -> dict[str, Arrays]:
+        """Per variable, its arrays by population."""
+        return {name: self[name] for name in (*_TRACED, *self.further)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,8 +28,8 @@ def save_state(state: StreamState, path: str | os.PathLike[str]) -> None:
     facts = {name: getattr(state, name) for name in _FACTS}
     arrays = {
         f"{variable}.{name}": array
-        for variable in VARIABLES
-        for name, array in getattr(state, variable).items()
+        for variable, table in state.tables.items()
+        for name, array in table.items()
     }
     header = {"state": facts, "content_hash": digest(facts, arrays)}
     write_tensors(path, FORMAT, header, arrays)
@@ -55,7 +55,7 @@ def load_state(path: str | os.PathLike[str], network: DeployedNetwork) -> Stream
         raise InputError(f"{path}: bad header ({error!r})") from error
     if header.get("content_hash") != digest(facts, arrays):
         raise InputError(f"{path}: does not have the content hash it states: it was changed")
-    state = StreamState(**{**facts, **tables})
+    state = StreamState.of(tables, **facts)
     try:
         check_state(network, state)
     except InputError as error:

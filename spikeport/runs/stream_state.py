@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from spikeport import checks
 from spikeport.errors import InputError
-from spikeport.network import Coding, DeployedNetwork, Input, Population, Shape
-from spikeport.network.fixed_point import STATE_MAX
+from spikeport.network import STATE_VARIABLES, AnyPopulation, Coding, DeployedNetwork, Input, Shape
+from spikeport.runs.run import Arrays
 
-OWN = ("u", "v", "rest")
+OWN = tuple(STATE_VARIABLES)
 """What neurons keep, as against the messages under way."""
 VARIABLES = (*OWN, "sent")
-_INT32 = np.iinfo(np.int32)
+_NAMED = ("u", "v", "rest", "sent")
 _MANY = 2**63 - 1
 
 
@@ -34,6 +34,7 @@ class StreamState:
         sent: per source of a delayed connection its messages of the last D steps, oldest first,
             (D, B, *shape), D being the longest of the delays; zeros before step 0. Spikes are
             uint8, graded messages int32.
+        further: per state variable that only some neuron models have, the same as u and v.
     """
 
     network_hash: str
@@ -43,6 +44,34 @@ class StreamState:
     v: Mapping[str, NDArray[np.int32]]
     rest: Mapping[str, NDArray[np.uint8]]
     sent: Mapping[str, NDArray[Any]]
+    further: Mapping[str, Arrays] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, tables: Mapping[str, Arrays], **facts: Any) -> StreamState:
+        """A state of `tables`: per variable, its arrays by population or source."""
+        return cls(**facts, **_fields(tables))
+
+    def with_tables(self, tables: Mapping[str, Arrays], **facts: Any) -> StreamState:
+        """The same with other arrays and, as given, other facts."""
+        return replace(self, **facts, **_fields(tables))
+
+    def __getitem__(self, variable: str) -> Arrays:
+        """The arrays of a variable, by population or source."""
+        if variable in _NAMED:
+            found: Arrays = getattr(self, variable)
+            return found
+        return self.further.get(variable, {})
+
+    @property
+    def tables(self) -> dict[str, Arrays]:
+        """Per variable, its arrays by population or source."""
+        return {name: self[name] for name in (*_NAMED, *self.further)}
+
+
+def _fields(tables: Mapping[str, Arrays]) -> dict[str, Any]:
+    """The fields of a `StreamState` that hold `tables`."""
+    further = {name: table for name, table in tables.items() if name not in _NAMED and table}
+    return {**{name: tables[name] for name in _NAMED}, "further": further}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +95,8 @@ def first_state(network: DeployedNetwork, samples: int) -> StreamState:
     arrays: dict[str, dict[str, NDArray[Any]]] = {variable: {} for variable in VARIABLES}
     for (variable, name), slot in _slots(network, samples).items():
         arrays[variable][name] = np.full(slot.shape, slot.initial, slot.dtype)
-    return frozen(StreamState(network.content_hash, samples, 0, **arrays))
+    facts = {"network_hash": network.content_hash, "samples": samples, "step": 0}
+    return frozen(StreamState.of(arrays, **facts))
 
 
 def check_state(network: DeployedNetwork, state: StreamState) -> None:
@@ -84,7 +114,9 @@ def check_state(network: DeployedNetwork, state: StreamState) -> None:
     checks.integer("stream state: samples", state.samples, 1, _MANY)
     checks.integer("stream state: step", state.step, 0, _MANY)
     slots = _slots(network, state.samples)
-    found = {(key, name): array for key in VARIABLES for name, array in getattr(state, key).items()}
+    found = {
+        (key, name): array for key, table in state.tables.items() for name, array in table.items()
+    }
     for key in sorted(slots.keys() ^ found.keys()):
         problem = "is missing" if key in slots else "is unknown to the network"
         raise InputError(f"stream state: {key[0]} of '{key[1]}' {problem}")
@@ -105,34 +137,32 @@ def longest_delay(network: DeployedNetwork, source: str) -> int:
 
 def select_samples(state: StreamState, chosen: slice) -> StreamState:
     """Views of the samples `chosen` of a state."""
-    tables: dict[str, Any] = {
+    tables = {
         key: {
             name: array[(slice(None),) * _samples_axis(key) + (chosen,)]
-            for name, array in getattr(state, key).items()
+            for name, array in table.items()
         }
-        for key in VARIABLES
+        for key, table in state.tables.items()
     }
-    return replace(state, samples=len(range(state.samples)[chosen]), **tables)
+    return state.with_tables(tables, samples=len(range(state.samples)[chosen]))
 
 
 def side_by_side(states: Sequence[StreamState]) -> StreamState:
     """One state of the samples of several, which are at the same step."""
-    tables: dict[str, Any] = {
+    tables = {
         key: {
-            name: np.concatenate(
-                [getattr(state, key)[name] for state in states], _samples_axis(key)
-            )
-            for name in getattr(states[0], key)
+            name: np.concatenate([state[key][name] for state in states], _samples_axis(key))
+            for name in table
         }
-        for key in VARIABLES
+        for key, table in states[0].tables.items()
     }
-    return frozen(replace(states[0], samples=sum(state.samples for state in states), **tables))
+    return frozen(states[0].with_tables(tables, samples=sum(state.samples for state in states)))
 
 
 def frozen(state: StreamState) -> StreamState:
     """The same, its arrays read-only from now on."""
-    for variable in VARIABLES:
-        for array in getattr(state, variable).values():
+    for table in state.tables.values():
+        for array in table.values():
             array.setflags(write=False)
     return state
 
@@ -145,11 +175,10 @@ def _slots(network: DeployedNetwork, samples: int) -> dict[tuple[str, str], _Slo
     """Per variable and part."""
     slots = {}
     for part in network.populations:
-        shape = (samples, *part.shape)
-        slots["u", part.name] = _Slot(shape, np.int32, _INT32.min, _INT32.max)
-        slots["v", part.name] = _Slot(shape, np.int32, -STATE_MAX, STATE_MAX, part.v_init)
-        if part.refractory:
-            slots["rest", part.name] = _Slot(shape, np.uint8, 0, part.refractory)
+        for r in part.registers:
+            if r.kept:
+                shape, dtype = (samples, *part.shape), r.variable.dtype
+                slots[r.variable.name, part.name] = _Slot(shape, dtype, r.low, r.high, r.initial)
     for name, source in network.sources.items():
         if delay := longest_delay(network, name):
             shape = (delay, samples, *source.shape)
@@ -157,9 +186,9 @@ def _slots(network: DeployedNetwork, samples: int) -> dict[tuple[str, str], _Slo
     return slots
 
 
-def _sent_by(source: Input | Population) -> tuple[type[np.integer], int, int]:
+def _sent_by(source: Input | AnyPopulation) -> tuple[type[np.integer], int, int]:
     """Type and range of what a source sends; nothing, that is 0, is always possible."""
-    if isinstance(source, Population) or source.coding is Coding.SPIKES:
+    if not isinstance(source, Input) or source.coding is Coding.SPIKES:
         return np.uint8, 0, 1
     return np.int32, min(source.low, 0), max(source.high, 0)
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from spikeport.export.float_graph import export_float
 from spikeport.export.quantize import QuantizeConfig
 from spikeport.export.quantize.lower import lower
 from spikeport.export.quantize.rounding import tie_bias
+from spikeport.network import require_lif
 from spikeport.runs import Samples
 from spikeport.trainer.chip import QATNetwork
-from spikeport.trainer.description import as_trained_model
 from spikeport.trainer.network import SpikingNetwork, deployable
 from spikeport.trainer.neurons import LI
+from spikeport.workflow.networks import export_float
 from spikeport.workflow.run import quantize
 
 
@@ -37,7 +37,7 @@ def prepare_qat(
     Raises:
         InputError: the network cannot be deployed, or not trained so; every reason is listed.
     """
-    graph = export_float(as_trained_model(model))
+    graph = export_float(model)
     config = replace(config or QuantizeConfig(), search_wider=False)
     made = quantize(graph, samples, config, static=static)
     real = lower(replace(graph, inputs=made.network.inputs))
@@ -50,7 +50,7 @@ def prepare_qat(
         made.network,
         weights={c.name: c.weight for c in real.connections},
         biases={
-            part.name: part.bias + tie_bias(part, made.network.by_name[part.name])
+            part.name: part.bias + tie_bias(part, require_lif(made.network.by_name[part.name]))
             for part in real.populations
         },
         frozen=[c.name for c in real.connections if c.name in frozen],

@@ -13,19 +13,20 @@ from typing import Any
 from spikeport.backends import run as run_backend
 from spikeport.backends import timed
 from spikeport.errors import BackendUnavailableError, InputError
+from spikeport.export.nir import FloatNetwork
 from spikeport.export.quantize import (
     QuantizationResult,
     QuantizeConfig,
     quantize_float_network,
 )
-from spikeport.network import DeployedNetwork, FloatNetwork
+from spikeport.network import DeployedNetwork
 from spikeport.runs import (
-    RECORDABLE,
     RecordSpec,
     Run,
     Samples,
     check_float_samples,
     check_samples,
+    everything,
     merge_runs,
     record_items,
     sample_count,
@@ -39,6 +40,8 @@ from spikeport.traces.header import header_of
 RECORD_BYTES = 256 * 2**20
 """Traces that `record_trace` holds at once, where it can tell their size beforehand."""
 FLOAT_CHUNK = 32
+FLOAT_RECORD = ("spikes", "v")
+"""Everything that is recorded of a float network by default."""
 
 
 def quantize(
@@ -80,7 +83,7 @@ def record_trace(
     samples: Samples,
     *,
     backend: str = "native",
-    record: RecordSpec = RECORDABLE,
+    record: RecordSpec | None = None,
     chunk: int | None = None,
     timeout_s: float | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
@@ -93,7 +96,7 @@ def record_trace(
 
     Args:
         samples: (B, *shape) or (T, B, *shape); integers for a DeployedNetwork, else float units.
-        record: plain names for all populations, or `Probe`s.
+        record: plain names for all populations, or `Probe`s; by default everything.
         chunk: samples to run at once; by default as many as keep the trace below RECORD_BYTES.
         timeout_s: wall-clock limit of all of it; looked at between chunks, and all the time by a
             slow backend (Lava).
@@ -106,6 +109,8 @@ def record_trace(
             than `timeout_s`.
         OutputError: the file cannot be written; what stood there before is unharmed.
     """
+    if record is None:
+        record = everything(network) if isinstance(network, DeployedNetwork) else FLOAT_RECORD
     record = record_items(record)
     if not record:
         raise InputError("record: nothing is to be recorded, needs a variable or a probe")

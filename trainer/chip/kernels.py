@@ -1,7 +1,7 @@
 """Compiled steps of the chip's neurons that also record what the rate pass needs.
 
-States are the chip's integers (equations: `spikeport.network`), held as int32. Beside them rho and
-the sums of s and rho ds/du run in float32, as in `neurons.kernels`, with ds/du in units of the
+States are the chip's integers (equations: `network.neurons.lif`), held as int32. Beside them rho
+and the sums of s and rho ds/du run in float32, as in `neurons.kernels`, with ds/du in units of the
 threshold. Arrays are (T, B, N) in memory order; a current of one row is constant. A block of
 neurons of one sample runs through all steps while it is cached.
 """
@@ -13,14 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport.network.fixed_point import (
-    ACTIVATION_SHIFT,
-    DECAY_BITS,
-    DECAY_UNITY,
-    STATE_MAX,
-    STATE_WRAP,
-)
 from spikeport.simulators.native.compiled import array_kernel, part
+from spikeport.simulators.native.lif import charge
 from spikeport.trainer.neurons.kernels import BLOCK, surrogate_slope
 
 Floats = NDArray[np.float32]
@@ -31,10 +25,6 @@ _ZERO, _ONE = np.float32(0), np.float32(1)
 _ROUND = np.float32(1.5 * 2**23)
 """Added and taken off again, it leaves the nearest whole number."""
 _NO, _YES = np.int32(0), np.int32(1)
-_SHIFT = np.int32(ACTIVATION_SHIFT)
-_M, _TURN = np.int32(STATE_WRAP), np.int32(2 * STATE_WRAP)
-_MIN, _MAX = np.int32(-STATE_MAX), np.int32(STATE_MAX)
-_LOW, _BITS = np.int32(DECAY_UNITY - 1), np.int32(DECAY_BITS)
 
 
 @part
@@ -54,18 +44,8 @@ def _step(ints: Ints, floats: Floats, size: int, whole: Ints, real: Floats) -> i
         bias = ints[i + 3 * BLOCK]
         active = np.int32(np.int32(v | a) | np.int32(ints[i + 2 * BLOCK] | bias))
         found = np.int32(found + (_YES if active != _NO else _NO))
-        u = np.int32(a << _SHIFT)
-        down, up = _TURN if u > _M else _NO, _TURN if u <= -_M else _NO
-        u = np.int32(np.int32(u - down) + up)
+        u, y = charge(a, _NO, v, bias, _NO, keep, False, False)
         ints[i + 2 * BLOCK] = u
-        # tz(v keep, 12) in 32 bits: |v| < 2^23, so both products stay below 2^24
-        size_v = abs(v)
-        high, low = np.int32(size_v >> _BITS), np.int32(size_v & _LOW)
-        kept = np.int32(np.int32(high * keep) + np.int32(np.int32(low * keep) >> _BITS))
-        kept = np.int32(-kept) if v < _NO else kept
-        y = np.int32(np.int32(kept + u) + bias)
-        y = _MIN if y < _MIN else y
-        y = _MAX if y > _MAX else y
         distance = np.int32(y - threshold)
         fires = distance > _NO
         s = _ONE if fires else _ZERO

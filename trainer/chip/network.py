@@ -28,6 +28,7 @@ from spikeport.network import (
     Population,
     ReadoutKind,
     WeightedConnection,
+    require_lif_populations,
 )
 from spikeport.network import fixed_point as fx
 from spikeport.runs import same_range
@@ -81,10 +82,13 @@ class QATNetwork(nn.Module):
                 *(f"- {reason}" for reason in complaints),
             )
         self.template = deployed
+        self.populations = {
+            part.name: part for part in require_lif_populations(deployed.populations)
+        }
         self.frozen, self.mean_scores = frozenset(frozen), mean_scores
         scales = {part.name: part.scale for part in deployed.inputs}
         self.grids = {
-            part.name: Grid.of(part, scales.get(part.source, 1.0), deployed.by_name[part.target])
+            part.name: Grid.of(part, scales.get(part.source, 1.0), self.populations[part.target])
             for part in deployed.weighted_connections
         }
         given = weights or {}
@@ -100,7 +104,7 @@ class QATNetwork(nn.Module):
         self.biases = nn.ParameterDict(
             {
                 part.name: nn.Parameter(_shared(deployed, part, (biases or {}).get(part.name)))
-                for part in deployed.populations
+                for part in self.populations.values()
             }
         )
 
@@ -132,7 +136,7 @@ class QATNetwork(nn.Module):
     @property
     def counts_per_step(self) -> bool:
         """Whether a membrane readout is a mean over time."""
-        return self.mean_scores and self.template.by_name[self.output].decay_v == 0
+        return self.mean_scores and self.populations[self.output].decay_v == 0
 
     def incoming(self, population: str) -> tuple[WeightedConnection, ...]:
         """Connections into a population."""
@@ -155,7 +159,7 @@ class QATNetwork(nn.Module):
 
     @property
     def gradient_scale(self) -> float:
-        """What to multiply a loss by before `backward()`."""
+        """Factor by which to multiply a loss before `backward()`."""
         return self.rule.gradient_scale(self.steps)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -193,7 +197,7 @@ class QATNetwork(nn.Module):
                 raise InputError(f"connection '{name}': {error}") from None
         biases = {
             part.name: bias_integers(self.biases[part.name], part.scale)
-            for part in self.template.populations
+            for part in self.populations.values()
         }
         return Integers(self.grids, weights, reach, biases)
 
@@ -213,7 +217,7 @@ class QATNetwork(nn.Module):
         """The network that a chip runs: equal, spike for spike, to what this one computes."""
         whole = self.integers()
         populations = []
-        for part in self.template.populations:
+        for part in self.populations.values():
             mantissa, exponent = whole.biases[part.name]
             bias = mantissa.expand(part.shape).cpu().numpy().astype(np.int32)
             populations.append(replace(part, bias=bias, bias_exponent=exponent))
@@ -245,7 +249,7 @@ def spiking_pass(
     scores: Tensor | None = None
     with torch.autocast(messages.device.type, enabled=False):
         for name in template.order:
-            part = template.by_name[name]
+            part = network.populations[name]
             current = received(template, part, whole, sent)
             mantissa, exponent = whole.biases[name]
             bias = (mantissa * 2**exponent).expand(part.shape)
@@ -272,7 +276,7 @@ def rate_scores(
     sent = {network.input.name: messages.mean(0) / network.input.scale}
     rates: dict[str, Tensor] = {}
     for name in template.order:
-        part = template.by_name[name]
+        part = network.populations[name]
         mantissa, exponent = whole.biases[name]
         value = mantissa * (2**exponent / (part.scale * (1 << fx.ACTIVATION_SHIFT)))
         total = with_value(network.biases[name], value)
@@ -326,6 +330,9 @@ def _complaints(network: DeployedNetwork) -> Iterator[str]:
             yield f"{subject}: exponent is {part.exponent}, must be 0"
     for population in network.populations:
         subject = f"population '{population.name}'"
+        if not isinstance(population, Population):
+            yield f"{subject}: neurons are {population.MODEL}, must be LIF"
+            continue
         if population.decay_u != fx.DECAY_UNITY:
             yield f"{subject}: decay_u is {population.decay_u}, must be {fx.DECAY_UNITY} (no CUBA)"
         if population.refractory:

@@ -1,7 +1,7 @@
 """The chip's neurons run and recorded for rate-based training: exact states, real-valued gains.
 
-Membranes, thresholds and decays are the chip's integers (`spikeport.network`). Beside them runs the
-recording of the rate-based rule, in real membrane units: x = v / (64 S) with S weight units per
+Membranes, thresholds and decays are the chip's integers (`network.neurons.lif`). Beside them runs
+the recording of the rate-based rule, in real membrane units: x = v / (64 S) with S weight units per
 unit, theta = vth / S, lambda = 1 - decay_v / 4096,
 
     r = (1/T) sum s_t                        g = (1/T) sum rho_t ds_t/dx_t
@@ -20,9 +20,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from spikeport.network import Population, Reset
+from spikeport.network import Population, Reset, threshold_state
 from spikeport.network import fixed_point as fx
 from spikeport.trainer.chip.kernels import record_chip_steps
+from spikeport.trainer.neurons.integer import charge, fire
 from spikeport.trainer.neurons.rows import Order, share_out
 
 ALPHA = 4.0
@@ -82,7 +83,7 @@ def _compiled(part: Population, bias: Tensor, current: Tensor, steps: int) -> Ro
     sums = torch.empty((2, batch, size))
     last = torch.empty((batch, size), dtype=torch.int32)
     updates = np.empty(batch, np.int64)
-    keep, threshold = fx.DECAY_UNITY - part.decay_v, part.vth << fx.ACTIVATION_SHIFT
+    keep, threshold = fx.DECAY_UNITY - part.decay_v, threshold_state(part)
     whole = np.array([keep, threshold, part.reset is Reset.ZERO], np.int32)
     real = np.array([keep / fx.DECAY_UNITY, 1 / max(threshold, 64), ALPHA], np.float32)
     outputs = spikes.numpy(), sums.numpy(), last.numpy()
@@ -93,8 +94,7 @@ def _compiled(part: Population, bias: Tensor, current: Tensor, steps: int) -> Ro
 
 def _stepwise(part: Population, bias: Tensor, current: Tensor, steps: int) -> Rows:
     """The same in torch's operations, on int64."""
-    keep, threshold = fx.DECAY_UNITY - part.decay_v, part.vth << fx.ACTIVATION_SHIFT
-    zero = part.reset is Reset.ZERO
+    keep, threshold = fx.DECAY_UNITY - part.decay_v, threshold_state(part)
     v = torch.full_like(current[0], part.v_init, dtype=torch.int64)
     u = torch.zeros_like(v)
     rho = torch.ones_like(v, dtype=torch.float32)
@@ -103,17 +103,11 @@ def _stepwise(part: Population, bias: Tensor, current: Tensor, steps: int) -> Ro
     for t in range(steps):
         a = current[min(t, len(current) - 1)].to(torch.int64)
         updates += int(((u != 0) | (v != 0) | (a != 0) | (bias != 0)).sum())
-        u = a << fx.ACTIVATION_SHIFT
-        u -= 2 * fx.STATE_WRAP * (u > fx.STATE_WRAP)
-        u += 2 * fx.STATE_WRAP * (u <= -fx.STATE_WRAP)
-        kept = torch.div(v * keep, fx.DECAY_UNITY, rounding_mode="trunc")
-        y = (kept + u + bias).clamp(-fx.STATE_MAX, fx.STATE_MAX)
-        distance = y - threshold
-        s = distance > 0
-        z = torch.sigmoid(ALPHA * (distance.float() / max(threshold, 64)))
+        u, charged = charge(part, u, v, a, bias)
+        s, v = fire(part, charged)
+        z = torch.sigmoid(ALPHA * ((charged - threshold).float() / max(threshold, 64)))
         sums[0] += s
         sums[1] += rho * (ALPHA * z * (1 - z))
-        rho = 1 + keep / fx.DECAY_UNITY * (~s if zero else 1) * rho
-        v = torch.where(s, 0 if zero else distance, y)
+        rho = 1 + keep / fx.DECAY_UNITY * (~s if part.reset is Reset.ZERO else 1) * rho
         fired.append(s.to(torch.uint8))
     return torch.stack(fired), sums, v.to(torch.int32), updates

@@ -3,15 +3,15 @@
 With `net.train()` a network is an ordinary module whose scores are differentiable by its `rule`:
 
     loss = cross_entropy(net(x), y)
-    (loss * net.gradient_scale).backward()    # 1/T for rate-based rules; the logged loss is whole
+    (loss * net.gradient_scale).backward()    # 1/T for rate-based rules; log the unscaled loss
 
 Rate-based training runs the *spiking pass* without gradients, then the *rate pass* on the mean
-input with them. Its gradients of scores and rates equal those of backpropagation through time
-under the method's independence assumption; memory for them does not grow with T. A spiking pass in
-other arithmetic may stand in for this one: all the rate pass takes from it is its `PassRecord`.
+input with gradients. Its gradients of scores and rates equal those of backpropagation through time
+under the independence assumptions of the method; their memory does not grow with T. A spiking pass
+in other arithmetic can be used instead: the rate pass needs only its `PassRecord`.
 
-Inside, activations are (K, B, ...) for K steps at once, or (1, B, ...) where they do not change
-over the steps: what stands before the first neurons is then computed once.
+Internally, activations are (K, B, ...) for K steps at once, or (1, B, ...) if they are constant
+over the steps: layers before the first neurons are then computed only once.
 """
 
 from __future__ import annotations
@@ -35,25 +35,25 @@ from spikeport.trainer.neurons.batch_norm import rate_norm
 from spikeport.trainer.rules import GradientRule
 
 Apply = Callable[[Node, Tensor, int], Tensor]
-"""(layer, summed input (K or 1, B, ...), how many steps it stands for) -> output."""
+"""(layer, summed input (K or 1, B, ...), number of steps it covers) -> output."""
 
 
 class SpikingNetwork(nn.Module):
     """A graph of layers run for T steps.
 
-    Scores (B, N) are the time mean of the last layer: of its spikes if it is an `LIF` (spike
-    counts over T), of its outputs if it is a linear map; if it is an `LI`, its last membrane.
+    Scores (B, N) are the mean over time of the last layer: of its spikes if it is an `LIF` (spike
+    counts divided by T), of its outputs if it is a linear layer; of an `LI`, the last membrane.
 
     Attributes:
-        input: shape, coding and scale of the input; nodes name it as `input.name`.
-        nodes: in an order in which each one's inputs come first.
+        input: shape, coding and scale of the input; nodes refer to it as `input.name`.
+        nodes: in topological order.
         steps: T.
-        rule: which gradient training mode gives; may be changed at any time.
+        rule: the gradient computed in training mode; may be changed at any time.
         shapes: of the input and of every layer's output, without time and batch.
 
     Raises:
         InputError: names clash, an input is unknown, shapes do not fit, or a layer has an option
-            that no spiking network can have.
+            that is not supported in spiking networks.
     """
 
     def __init__(
@@ -83,12 +83,12 @@ class SpikingNetwork(nn.Module):
 
     @property
     def gradient_scale(self) -> float:
-        """What to multiply a loss by before `backward()`."""
+        """Factor by which to multiply a loss before `backward()`."""
         return self.rule.gradient_scale(self.steps)
 
     @property
     def layer_names(self) -> tuple[str, ...]:
-        """Layers, in the order of computation."""
+        """Names of the layers, in order of computation."""
         return tuple(node.name for node in self.nodes)
 
     def parameters_of(self, layer: str) -> list[Tensor]:
@@ -96,7 +96,7 @@ class SpikingNetwork(nn.Module):
         return list(self.layers[layer].parameters())
 
     def weight_parameters(self) -> list[Tensor]:
-        """What weight decay acts on: the weights of convolutions and linear layers."""
+        """Parameters subject to weight decay: the weights of convolutions and linear layers."""
         return [op.weight for op in self.layers.values() if isinstance(op, Map)]
 
     def forward(self, x: Tensor) -> Tensor:
@@ -104,7 +104,7 @@ class SpikingNetwork(nn.Module):
 
         Raises:
             InputError: x has another shape, or values that the declared input does not accept:
-                beyond its range, or fractions for an input of spikes.
+                out of range, or fractional for a spike input.
         """
         check_input(self.input, self.steps, x)
         return self.training_pass(x)[0] if self.training else self.inference(x)
@@ -123,7 +123,7 @@ class SpikingNetwork(nn.Module):
 
     @torch.no_grad()
     def spiking_pass(self, x: Tensor) -> tuple[Tensor, PassRecord]:
-        """Scores (B, N) of the spiking network in training, without gradients, and its record.
+        """Run the spiking network in training mode without gradients; return scores and record.
 
         Updates running statistics.
         """
@@ -132,11 +132,10 @@ class SpikingNetwork(nn.Module):
         return scores, layers.record(scores)
 
     def rate_pass(self, x: Tensor, record: PassRecord) -> tuple[Tensor, PassRecord]:
-        """The scores of `record`, and itself, differentiable: the layers once, on mean inputs.
+        """Make the scores and rates of `record` differentiable: run the layers on mean inputs.
 
-        Scores have the gradient of `rate_scores`, rates and maxima theirs. A linear map of mean
-        spikes is the mean of those of spikes: where the spiking pass has kept it, the map is not
-        computed again.
+        Scores get the gradient of `rate_scores`. A linear layer applied to mean spikes gives the
+        mean of its outputs: if the spiking pass has kept that mean, it is not computed again.
         """
         scores, values = _rate_values(self, x, record, record.sums)
         rates, maxima = (
@@ -162,12 +161,12 @@ class SpikingNetwork(nn.Module):
         return run(self, self.time_major(x), apply)
 
     def time_major(self, x: Tensor) -> Tensor:
-        """(B, *shape) as (1, B, *shape); (T, B, *shape) as it is."""
+        """(B, *shape) as (1, B, *shape); (T, B, *shape) unchanged."""
         return time_major(self.input, self.steps, x)
 
 
 def run(network: SpikingNetwork, x: Tensor, apply: Apply) -> Tensor:
-    """Scores (B, N) of x (T or 1, B, ...), all steps at once or step by step as the rule has it."""
+    """Scores (B, N) of x (T or 1, B, ...), all at once or step by step as the rule requires."""
     total, output = network.steps, network.output
     span = 1 if network.rule.single_step else total
     before = stateless_nodes(network.nodes) if len(x) == 1 else ()
@@ -196,10 +195,11 @@ def run(network: SpikingNetwork, x: Tensor, apply: Apply) -> Tensor:
 def rate_scores(
     network: SpikingNetwork, x: Tensor, record: PassRecord
 ) -> tuple[Tensor, Mapping[str, Tensor]]:
-    """The layers once, on mean inputs (B, ...): scores (B, N), rates and maxima, differentiable.
+    """Run the layers once on mean inputs (B, ...): differentiable scores (B, N), rates and maxima.
 
-    The scores equal the spiking pass's but for rounding, unless batch norms of changing statistics
-    (single-step mode) or a leaky `LI` follow the last neurons; rates and maxima are the record's.
+    The scores equal those of the spiking pass up to rounding, unless batch norms with varying
+    statistics (single-step mode) or a leaky `LI` follow the last neurons; rates and maxima are
+    those of the record.
     """
     return _rate_values(network, x, record, {})
 
@@ -207,7 +207,7 @@ def rate_scores(
 def _rate_values(
     network: SpikingNetwork, x: Tensor, record: PassRecord, sums: Mapping[str, Tensor]
 ) -> tuple[Tensor, Mapping[str, Tensor]]:
-    """`rate_scores`, with the outputs of maps that are in `sums` taken from there."""
+    """`rate_scores`, reusing the layer outputs in `sums`."""
 
     def apply(node: Node, c: Tensor) -> Tensor:
         match node.op:

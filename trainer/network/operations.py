@@ -11,7 +11,7 @@ from spikeport.trainer.network.layers import Map, Op
 
 
 def stateless(op: Op, x: Tensor) -> Tensor:
-    """A convolution, linear layer, pool or sum on (B, ...)."""
+    """Apply a convolution, linear layer, pool or sum to (B, ...)."""
     return op(x.flatten(1) if isinstance(op, nn.Linear) else x)  # type: ignore[no-any-return]
 
 

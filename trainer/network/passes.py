@@ -19,20 +19,20 @@ from spikeport.trainer.rules import GradientRule
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PassRecord:
-    """What a spiking pass hands to the rate pass, by layer name.
+    """What a spiking pass leaves for the rate pass, by layer name.
 
-    Rates and maxima are differentiable in the record of a whole training pass, by its rule.
+    In the record of a complete training pass, rates and maxima are differentiable by its rule.
 
     Attributes:
         scores: of the spiking network, (B, N).
         rates: r of the LIF layers, (B, ...).
-        gains: g of the LIF layers, (B, ...); empty where gradients went through time.
+        gains: g of the LIF layers, (B, ...); empty if gradients went through time.
         norms: of the batch norms.
         masks: of the dropouts, (B, ...), one for all steps.
-        maxima: time means of the max-pools' outputs, (B, ...).
-        sums: time means of what convolutions and linear layers gave, (B, ...), where they are kept.
-        updates: neuron-steps, over all samples, in which the state could change; by those layers
-            whose pass has counted them.
+        maxima: means over time of the outputs of max-pools, (B, ...).
+        sums: means over time of the outputs of convolutions and linear layers, (B, ...), if kept.
+        updates: neuron-steps, over all samples, in which the state could change; only for layers
+            whose pass counts them.
     """
 
     scores: Tensor
@@ -51,7 +51,7 @@ class PassRecord:
         return spikes / max(1, sum(rate.numel() for rate in self.rates.values()))
 
     def finite(self, name: str) -> bool:
-        """Whether nothing that was recorded of a layer is NaN or infinite."""
+        """Whether all recorded values of a layer are finite."""
         seen = [self.gains[name]] if name in self.gains else []
         if name in self.norms:
             seen += [self.norms[name].mean, self.norms[name].scale]
@@ -59,7 +59,7 @@ class PassRecord:
 
 
 def apply_stateless(node: Node, x: Tensor) -> Tensor:
-    """A layer without neurons as inference runs it, (K, B, ...)."""
+    """Apply a layer without neurons as in inference, (K, B, ...)."""
     match node.op:
         case nn.BatchNorm1d() | nn.BatchNorm2d():
             return normalize(node.op, x)
@@ -69,14 +69,14 @@ def apply_stateless(node: Node, x: Tensor) -> Tensor:
 
 
 def integrate(node: Node, x: Tensor, steps: int, membranes: dict[str, Tensor]) -> Tensor:
-    """v (1, B, ...) of an `LI` after `steps` more steps; kept in `membranes`."""
+    """v (1, B, ...) of an `LI` after `steps` more steps; stored in `membranes`."""
     assert isinstance(node.op, LI)
     v = membranes[node.name] = node.op.after(x, steps, membranes.get(node.name))
     return v[None]
 
 
 class Training:
-    """Every layer in the middle of a training sample: what it carries from step to step."""
+    """The state of every layer during a training sample."""
 
     def __init__(self, rule: GradientRule, steps: int) -> None:
         self._rule, self._steps = rule, steps
@@ -89,7 +89,7 @@ class Training:
         self._sums: dict[str, Tensor] = {}
 
     def __call__(self, node: Node, x: Tensor, steps: int) -> Tensor:
-        """One layer on the next `steps` steps."""
+        """Apply one layer to the next `steps` steps."""
         name, op = node.name, node.op
         match op:
             case LIF():
@@ -117,14 +117,14 @@ class Training:
                 self._add(self._maxima, name, y, steps)
                 return y
         y = over_time(op, x)
-        # in bfloat16 the mean of rounded sums would be another
+        # in bfloat16 the mean of rounded sums would differ
         exact = not torch.is_autocast_enabled(x.device.type)
         if isinstance(op, Map) and self._rule is GradientRule.RATE_M and exact:
             self._sums[name] = y.mean(0)
         return y
 
     def record(self, scores: Tensor) -> PassRecord:
-        """What the pass has left."""
+        """The record of the pass."""
         rates, gains = dict(self._rates), {}
         for name, layer in self._neurons.items():
             rates[name], gains[name] = layer.recorded()
@@ -132,6 +132,6 @@ class Training:
         return PassRecord(scores, rates, gains, norms, self._masks, self._maxima, sums=self._sums)
 
     def _add(self, means: dict[str, Tensor], name: str, y: Tensor, steps: int) -> None:
-        """Add y (K or 1, B, ...), which stands for `steps` steps, to a time mean."""
+        """Add y (K or 1, B, ...), which covers `steps` steps, to a mean over time."""
         part = y.mean(0, dtype=torch.promote_types(y.dtype, torch.float32)) * (steps / self._steps)
         means[name] = means[name] + part if name in means else part

@@ -1,18 +1,18 @@
-"""The leaky integrate-and-fire neuron: the layer, its steps and gradients, and its rate rule.
+"""The leaky integrate-and-fire neuron: its layer, its steps and gradients, and its rate rule.
 
 One step (lambda = decay, theta = v_threshold, x the input of the step):
 
     u_t = lambda v_{t-1} + x_t        s_t = 1[u_t > theta]
-    v_t = 0 where s_t = 1 else u_t    (reset zero)
+    v_t = 0 if s_t = 1 else u_t       (reset zero)
     v_t = u_t - theta s_t             (reset subtract)
 
-`>` is the comparison of NIR and of Loihi; `strict=False` fires on u_t >= theta, as published.
+`>` is the comparison of NIR and of Loihi; `strict=False` fires on u_t >= theta, as in the paper.
 
-A spiking pass keeps r = mean s_t and g = mean rho_t ds_t/du_t, where rho_1 = 1 and
+The spiking pass computes r = mean s_t and g = mean rho_t ds_t/du_t, where rho_1 = 1 and
 rho_{t+1} = 1 + rho_t lambda dv_t/du_t is the response of u to a constant input.
 
-Currents are (K, B, ...) for K steps or (1, B, ...) where constant; spikes come back as (K, B, ...)
-in the same memory order. float32 on the CPU runs in the compiled loops, all else in torch's own
+Currents are (K, B, ...) for K steps or (1, B, ...) if constant; spikes are returned as (K, B, ...)
+in the same memory order. float32 on the CPU uses the compiled loops, everything else torch's
 operations; both give the same spikes.
 
 Source: rate-based backpropagation, Yu et al., NeurIPS 2024, arXiv 2410.11488.
@@ -39,15 +39,15 @@ _NO_SUMS = np.empty((2, 0), np.float32)
 
 
 class LIF(nn.Module):
-    """A layer of neurons; it holds parameters only, no state, so one may serve many layers.
+    """A layer of neurons; it has parameters only, no state, so it can be used for several layers.
 
-    Called by itself it takes one step from rest, with the surrogate's gradient.
+    Called directly, it takes one step from rest, with the surrogate gradient.
 
     Attributes:
         decay: lambda in [0, 1]; 1 is an integrate-and-fire neuron.
         v_threshold: theta > 0.
-        detach_reset: gradients ignore that a spike resets v through s_t (v itself still counts).
-        strict: a membrane equal to the threshold stays silent; otherwise it fires.
+        detach_reset: gradients do not go through s_t in the reset of v (they do go through v).
+        strict: a membrane equal to the threshold does not fire; otherwise it does.
         alpha: steepness of the surrogate ds/du = alpha z (1 - z), z = sigmoid(alpha (u - theta)).
 
     Raises:
@@ -76,7 +76,7 @@ class LIF(nn.Module):
         self.strict = strict
 
     def fires(self, u: Tensor, out: Tensor | None = None) -> Tensor:
-        """Mask of the membranes that fire, boolean or as 0 and 1 in `out`."""
+        """Mask of the membranes that fire, as booleans or as 0 and 1 in `out`."""
         compare = torch.gt if self.strict else torch.ge
         return compare(u, self.v_threshold, out=out)
 
@@ -92,10 +92,10 @@ class LIF(nn.Module):
 
 
 class LI(nn.Module):
-    """A leaky integrator that never spikes: v_t = decay v_{t-1} + x_t; its last v is the score.
+    """A leaky integrator that never spikes: v_t = decay v_{t-1} + x_t; its final v is the score.
 
     Raises:
-        InputError: decay lies outside 0..1.
+        InputError: decay is not in 0..1.
     """
 
     def __init__(self, decay: float = 1.0) -> None:
@@ -137,7 +137,7 @@ def charge_and_fire(
 
 
 def rate_rule(current: Tensor, rate: Tensor, gain: Tensor) -> Tensor:
-    """The neuron in the rate pass: value r whatever the current, gradient g; (B, ...)."""
+    """The neuron in the rate pass: value r for any current, gradient g; (B, ...)."""
     out: Tensor = _RateRule.apply(current, rate, gain)  # type: ignore[no-untyped-call]
     return out
 
@@ -155,7 +155,7 @@ class _RateRule(torch.autograd.Function):
 
 
 class Neurons:
-    """A layer of neurons in the middle of a sample of `steps` steps; starts at rest."""
+    """A layer of neurons during a sample of `steps` steps; starts at rest."""
 
     def __init__(self, lif: LIF, steps: int, *, record: bool) -> None:
         self.lif = lif
@@ -181,7 +181,7 @@ class Neurons:
 
     def recorded(self) -> tuple[Tensor, Tensor]:
         """r = mean s_t and g = mean rho_t ds_t/du_t after all steps, both (B, ...)."""
-        assert self._order is not None  # advance() has been called
+        assert self._order is not None  # advance() comes first
         assert self._log is not None
         rate, gain = (self._order.restore(x[None] / self.steps)[0] for x in self._log.sums())
         return rate, gain
@@ -191,7 +191,7 @@ class _Log:
     """v, rho and the sums of s and rho ds/du of N neurons, after the steps so far.
 
     Args:
-        whole: one single call takes all steps, so that the compiled loop need keep the sums only.
+        whole: a single call covers all steps, so the compiled loop only needs to keep the sums.
     """
 
     def __init__(self, lif: LIF, x: Tensor, *, whole: bool) -> None:
@@ -205,7 +205,7 @@ class _Log:
         self._state = x.new_empty(shape)
 
     def advance(self, x: Tensor, spikes: Tensor) -> None:
-        """Write the spikes (T, N) of T more steps."""
+        """Write the spikes (T, N) of the next T steps."""
         if not _compiled(x):
             self._step(x, spikes)
         else:
@@ -249,9 +249,9 @@ class _Log:
 
 
 def through_time(lif: LIF, current: Tensor, steps: int, v: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Spikes (steps, B, ...) and the last v (B, ...), differentiable in current and first v.
+    """Spikes (steps, B, ...) and final v (B, ...), differentiable in current and initial v.
 
-    Backward is that of the recurrence with the surrogate ds/du; only u_t is saved for it.
+    The backward pass is that of the recurrence with the surrogate ds/du; only u_t is saved for it.
     """
     order = Order.of(current)
     x = order.rows(current)
@@ -261,7 +261,7 @@ def through_time(lif: LIF, current: Tensor, steps: int, v: Tensor | None) -> tup
 
 
 class _ThroughTime(torch.autograd.Function):
-    """On rows: x (T, N), or (1, N) where constant; spikes (T, N); v (N,)."""
+    """Operates on rows: x (T, N), or (1, N) if constant; spikes (T, N); v (N,)."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, v: Tensor, lif: LIF, steps: int) -> tuple[Tensor, Tensor]:
@@ -282,7 +282,7 @@ class _ThroughTime(torch.autograd.Function):
 
 
 def fire(lif: LIF, x: Tensor, spikes: Tensor, v: Tensor, charged: Tensor | None) -> None:
-    """`kernels.fire_steps` on any tensors."""
+    """`kernels.fire_steps` for any tensors."""
     if _compiled(x):
         kept = spikes[:0] if charged is None else charged
         arrays = x.numpy(), spikes.numpy(), kept.numpy(), v.numpy(), _constants(lif)
@@ -297,7 +297,7 @@ def fire(lif: LIF, x: Tensor, spikes: Tensor, v: Tensor, charged: Tensor | None)
 
 
 def back(lif: LIF, charged: Tensor, of_spikes: Tensor, of_v: Tensor, of_current: Tensor) -> None:
-    """`kernels.back_steps` on any tensors."""
+    """`kernels.back_steps` for any tensors."""
     if _compiled(charged):
         rows = charged.numpy(), of_spikes.numpy(), of_v.numpy(), of_current.numpy()
         constants = _constants(lif)
@@ -319,7 +319,7 @@ def surrogate(lif: LIF, u: Tensor) -> Tensor:
 
 
 def reset_slope(lif: LIF, u: Tensor, s: Tensor, slope: Tensor) -> Tensor:
-    """dv_t/du_t: 1 - s or 1, less what a gradient through s_t sees of the reset."""
+    """dv_t/du_t: 1 - s or 1, minus the gradient through s_t in the reset, if there is one."""
     match lif.reset, lif.detach_reset:
         case Reset.ZERO, True:
             return 1 - s
@@ -331,9 +331,9 @@ def reset_slope(lif: LIF, u: Tensor, s: Tensor, slope: Tensor) -> Tensor:
 
 
 def _constants(lif: LIF) -> NDArray[np.float32]:
-    """What the compiled loops know of a neuron."""
+    """Parameters of a neuron for the compiled loops."""
     zero, live = lif.reset is Reset.ZERO, not lif.detach_reset
-    lowest = np.float32(lif.v_threshold)  # of the membranes that fire
+    lowest = np.float32(lif.v_threshold)  # the smallest membrane that fires
     if lif.strict:
         lowest = np.nextafter(lowest, np.float32(np.inf))
     return np.array([lif.decay, lif.v_threshold, lif.alpha, zero, live, lowest], np.float32)
@@ -344,7 +344,7 @@ def _scratch() -> NDArray[np.float32]:
 
 
 def _compiled(x: Tensor) -> bool:
-    """Whether the compiled loops take x; torch.compile makes loops of its own of torch's steps."""
+    """Whether the compiled loops support x; torch.compile compiles torch's operations itself."""
     kind = x.device.type == "cpu" and x.dtype is torch.float32
     return kind and not torch.compiler.is_compiling()
 

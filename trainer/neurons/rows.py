@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 
 _SHARED = 1 << 19
-"""Neuron-steps that are worth a thread of their own."""
+"""Number of neuron-steps that justify a separate thread."""
 
 
 def share_out(size: int, unit: int, work: int, run: Callable[[int, int], None]) -> None:
-    """Call `run(begin, end)` on all of `size`, in whole units, by threads where that pays.
+    """Call `run(begin, end)` on all of `size`, in whole units, in threads if that is faster.
 
     Args:
-        work: neuron-steps in all.
+        work: total number of neuron-steps.
     """
     units = -(-size // unit)
     threads = min(torch.get_num_threads(), work // _SHARED, units)
@@ -31,7 +31,7 @@ def share_out(size: int, unit: int, work: int, run: Callable[[int, int], None]) 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """How (K, B, ...) lies in memory, to see it as rows (K, N) without copying.
+    """Memory layout of (K, B, ...), for viewing it as rows (K, N) without copying.
 
     Attributes:
         shape: without K.
@@ -42,13 +42,13 @@ class Order:
 
     @staticmethod
     def of(x: Tensor) -> Order:
-        """The order of x, (K, B, ...)."""
+        """The layout of x, (K, B, ...)."""
         one = x[0]
         last = one.ndim == 4 and not one.is_contiguous()
         return Order(one.shape, last and one.is_contiguous(memory_format=torch.channels_last))
 
     def rows(self, x: Tensor) -> Tensor:
-        """(K, B, *shape) as (K, N), copied only if it lies otherwise; float32 at least."""
+        """(K, B, *shape) as (K, N), copied only if its layout differs; float32 or wider."""
         x = x if x.dtype in (torch.float32, torch.float64) else x.float()
         return (x.movedim(2, -1) if self.channels_last else x).reshape(len(x), -1).contiguous()
 

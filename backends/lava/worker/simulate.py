@@ -159,15 +159,14 @@ def build(program: dict[str, Any], arrays: Any) -> dict[str, Any]:
     from lava.proc.conv.process import Conv
     from lava.proc.dense.process import Dense
 
-    from .models.processes import DelayLine, RecordedLIF, SampleLIF, WideConv
+    from .models import processes
 
     kinds: dict[str, Any] = {
+        **vars(processes),
         "Source": source,
         "SumPool": sum_pool,
-        **{
-            kind.__name__: kind
-            for kind in (Conv, Dense, DelayLine, RecordedLIF, SampleLIF, WideConv)
-        },
+        "Conv": Conv,
+        "Dense": Dense,
     }
     made: dict[str, Any] = {}
     for name, node in program["nodes"].items():

@@ -14,6 +14,7 @@ from spikeport.hardware import Limit, Limits
 from spikeport.network import Coding, DeployedNetwork
 from spikeport.network.fixed_point import ACTIVATION_SHIFT
 
+NEURONS = "its neurons are LIF, and cannot be programmed"
 RESET = "its neurons reset to 0, and no public way to do otherwise is known"
 DECAY_U = "needs the register dsOffset at 0, which Lava and nengo-loihi leave at 1"
 DECAY_V = "needs the register dmOffset at 1, which Lava leaves at 0"
@@ -25,6 +26,7 @@ def limitations(limits: Limits) -> tuple[Limitation, ...]:
     sums, shifts = limits["sum_bits"], limits["exponent_shifts_weights"]
     return (
         Limitation("graded spikes", partial(_graded, limit=limits["graded_payloads"])),
+        Limitation("neurons other than LIF", partial(loihi.other_neurons, why=NEURONS, stops=True)),
         Limitation(
             "reset by subtraction", partial(loihi.reset_by_subtraction, why=RESET, stops=True)
         ),

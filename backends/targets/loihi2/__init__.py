@@ -16,8 +16,8 @@ def limitations(limits: Limits) -> tuple[Limitation, ...]:
     """Everything that the chip does not support natively."""
     return (
         Limitation(
-            "reset by subtraction, refractory time, decay_u 0, decay_v 4096 in the stock neuron: "
-            "by microcode",
+            "neurons other than LIF, reset by subtraction, refractory time, decay_u 0, decay_v "
+            "4096 in the stock neuron: by microcode",
             _beyond_the_stock_neuron,
         ),
         *loihi.shared(limits),
@@ -27,8 +27,9 @@ def limitations(limits: Limits) -> tuple[Limitation, ...]:
 def _beyond_the_stock_neuron(network: DeployedNetwork) -> Iterator[UnsupportedFeature]:
     reset = f"the stock neuron resets to 0; this {MICROCODE}"
     yield from loihi.reset_by_subtraction(network, reset, stops=False)
+    yield from loihi.other_neurons(network, MICROCODE, stops=False)
     yield from loihi.extreme_decays(network, MICROCODE, MICROCODE)
-    for part in network.populations:
+    for part in loihi.lif_parts(network):
         if part.refractory:
             yield UnsupportedFeature(
                 f"population '{part.name}'",

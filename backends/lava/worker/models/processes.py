@@ -29,8 +29,8 @@ class RecordedLIF(LIFReset):
     A process of its own for each recording would cost three messages a step, and reading a buffer
     through Lava's own Var.get about 25 us for each value.
 
-    `tapes` hold what ("spikes", "u", "v" or "end", v at each sample's end) and the arguments of
-    `Tape`; `depth` is the Lava step before the population's first.
+    `tapes` hold what ("spikes", a state variable, or "end", v at each sample's end) and the
+    arguments of `Tape`; `depth` is the Lava step before the population's first.
     """
 
     def __init__(self, *, tapes: Any, depth: int, **stock: Any) -> None:
@@ -44,11 +44,7 @@ class PyRecordedLIF(PyLifResetModelBitAcc):
 
     def __init__(self, proc_params: Any) -> None:
         super().__init__(proc_params)
-        self.depth = proc_params["depth"]
-        self.tapes = [
-            (tape["what"], Tape(tuple(tape["shape"]), **tape["how"]))
-            for tape in proc_params["tapes"]
-        ]
+        self.tapes = Tapes(proc_params)
 
     def reset_voltage(self, spike_vector: Any) -> None:
         self.fired = spike_vector
@@ -56,9 +52,7 @@ class PyRecordedLIF(PyLifResetModelBitAcc):
 
     def run_spk(self) -> None:
         super().run_spk()
-        state = {"spikes": self.fired, "u": self.u, "v": self.v, "end": self.v}
-        for what, tape in self.tapes:
-            tape.keep(self.time_step - self.depth, state[what])
+        self.tapes.keep(self.time_step, spikes=self.fired, u=self.u, v=self.v)
 
 
 class SampleLIF(RecordedLIF):
@@ -112,6 +106,22 @@ class PySampleLIF(PyRecordedLIF):
             self.v[spike_vector] -= self.effective_vth
         else:
             super().reset_voltage(spike_vector)
+
+
+class Tapes:
+    """The tapes of a population; "end" takes v."""
+
+    def __init__(self, proc_params: Any) -> None:
+        self.depth = proc_params["depth"]
+        self.tapes = [
+            (tape["what"], Tape(tuple(tape["shape"]), **tape["how"]))
+            for tape in proc_params["tapes"]
+        ]
+
+    def keep(self, time_step: int, **state: Any) -> None:
+        state["end"] = state["v"]
+        for what, tape in self.tapes:
+            tape.keep(time_step - self.depth, state[what])
 
 
 class Tape:
