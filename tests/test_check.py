@@ -69,7 +69,7 @@ def test_an_unknown_target() -> None:
     [
         ({"reset": Reset.SUBTRACT}, "reset by subtraction", (False, True, False)),
         ({"v_init": -1}, "v_init -1", (False, False, False)),
-        ({"refractory": 63}, "63 steps of rest after a spike", (False, None, False)),
+        ({"refractory": 63}, "63 refractory steps after a spike", (False, None, False)),
         ({"decay_u": 0}, "decay_u 0", (None, False, False)),
         ({"decay_u": 1}, "decay_u 1", (None, None, None)),
         ({"decay_v": 4096}, "decay_v 4096", (None, False, False)),

@@ -173,7 +173,7 @@ def test_empty_data_and_wrong_shape(
         (("--steps", "0"), "steps (T) is 0"),
         (("--lr", "nan"), "lr is nan"),
         (("--reset", "soft"), "'soft', must be one of 'zero', 'subtract'"),
-        (("--widths", "a"), "must be integers"),
+        (("--widths", "a"), "must be comma-separated integers"),
         (("--data", "nowhere.npz"), "nowhere.npz"),
     ],
 )
@@ -227,7 +227,7 @@ def test_usage_errors(spikeport: Spikeport, folder: Path) -> None:
     assert "backend 'brain' is unknown, must be one of float, norse, native" in one_line(err)
     code, _, err = spikeport("run", folder / "m.spikeport", "-b", "norse")
     assert code == 2
-    assert "takes a float network, this one is deployed" in one_line(err)
+    assert "runs float networks, this one is deployed" in one_line(err)
     for verb in (("run",), ("run", "--trace", "t.h5")):
         code, _, err = spikeport(*verb, folder / "m.spikeport", "--timeout", 5)
         assert code == 2
@@ -237,7 +237,7 @@ def test_usage_errors(spikeport: Spikeport, folder: Path) -> None:
     assert "--timeout 5: native, reference: no time limit here" in one_line(err)
     code, _, err = spikeport("energy", folder / "m.nir")
     assert code == 2
-    assert "`spikeport quantize` makes it a chip network" in one_line(err)
+    assert "use `spikeport quantize` to deploy it" in one_line(err)
 
 
 def test_missing_lava_is_said_with_its_remedy(

@@ -245,7 +245,7 @@ def test_no_folder_for_temporary_files(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_damaged_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, harm: str) -> None:
     script = f'"$LAVA" "$@"; code=$?; [ "$3" = run ] && {harm}; exit $code'
     monkeypatch.setenv(VARIABLE, wrapper(tmp_path, script))
-    with pytest.raises(BackendUnavailableError, match="ended well, but left a result that is dam"):
+    with pytest.raises(BackendUnavailableError, match="finished, but left a damaged result"):
         run_lava(network(), samples())
 
 

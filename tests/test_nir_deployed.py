@@ -201,7 +201,7 @@ def test_other_tools_carry_the_integers_along(tmp_path: Path) -> None:
     write_nir(network, tmp_path / "a.nir", dt_s=1e-3)
     nir.write(tmp_path / "b.nir", nir.read(tmp_path / "a.nir"))
     assert read_nir(tmp_path / "b.nir") == network
-    with pytest.raises(InputError, match="carries a deployed network"):
+    with pytest.raises(InputError, match="contains a deployed network"):
         read_nir(tmp_path / "b.nir", steps=3)
 
 

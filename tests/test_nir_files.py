@@ -497,5 +497,5 @@ def test_typed_readers_refuse_the_other_kind(tmp_path: Path) -> None:
     assert read_nir_deployed(tmp_path / "deployed.nir") == chip()
     with pytest.raises(InputError, match=r"float\.nir: a float graph without chip integers"):
         read_nir_deployed(tmp_path / "float.nir", isolate=False)
-    with pytest.raises(InputError, match=r"deployed\.nir: carries a deployed network"):
+    with pytest.raises(InputError, match=r"deployed\.nir: contains a deployed network"):
         read_nir_float(tmp_path / "deployed.nir", isolate=False)

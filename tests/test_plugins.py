@@ -169,7 +169,7 @@ def test_a_target_without_prices_is_refused_with_its_reason(install: Install) ->
         ("raise SystemExit(0)", r"cannot be imported \(SystemExit: 0\)"),
         ("x = 1", r"cannot be imported \(AttributeError: .*'THEIRS'"),
         ("THEIRS = 3", "'theirs_pkg:THEIRS' is of type int, must be a Backend"),
-        (SOUND.replace('Backend("theirs"', 'Backend("other"'), "calls itself 'other', must be"),
+        (SOUND.replace('Backend("theirs"', 'Backend("other"'), "is named 'other', must be"),
         (SOUND.replace('"deployed"', '"chips"'), "takes 'chips', must be one of deployed, float"),
     ],
 )
@@ -197,7 +197,7 @@ def test_a_broken_backend_is_named_and_breaks_nothing_else(
     caplog.clear()
     assert [one.target for one in check(plain())] == OWN_TARGETS
     assert [record.getMessage() for record in caplog.records] == [
-        f"check: left out: {row['reason']}; to fix: {row['fix']}"
+        f"check: skipped: {row['reason']}; to fix: {row['fix']}"
     ]
 
 
@@ -244,7 +244,7 @@ def test_a_broken_target_is_named_and_breaks_nothing_else(
     caplog.clear()
     assert [one.target for one in check(plain())] == OWN_TARGETS
     assert [record.getMessage() for record in caplog.records] == [
-        f"check: left out: {row['reason']}; to fix: {row['fix']}"
+        f"check: skipped: {row['reason']}; to fix: {row['fix']}"
     ]
     assert call(["backends"]) == 0
     assert "pip uninstall theirs" in " ".join(capsys.readouterr().out.replace("│", " ").split())
@@ -257,7 +257,7 @@ def test_a_limitation_that_fails_on_a_network_is_told(
     with pytest.raises(BackendUnavailableError, match=r"'theirs-chip'.*failed \(AttributeError"):
         check(plain(), ["theirs-chip"])
     assert [one.target for one in check(plain())] == OWN_TARGETS
-    assert "left out: target 'theirs-chip'" in caplog.text
+    assert "skipped: target 'theirs-chip'" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -284,7 +284,7 @@ def test_a_name_that_is_taken_is_an_error(
     ):
         with pytest.raises(InputError) as caught:
             use()
-        assert f"(package 'theirs'): this name is {owner} already; " in str(caught.value)
+        assert f"(package 'theirs'): this name is already {owner}; " in str(caught.value)
         assert str(caught.value).endswith("to fix: pip uninstall theirs")
     assert call(["backends"]) == 2
     assert capsys.readouterr().err.count("\n") == 1

@@ -125,9 +125,9 @@ def test_what_is_asked_for_twice_is_kept_once() -> None:
         (lambda: Probe("a", ("w",)), "'w' cannot be recorded, only spikes, u, v"),
         (lambda: Probe("a", ("v",), ()), "neurons (), needs at least one"),
         (lambda: Probe("a", ("v",), (-1,)), "neurons (-1,), needs at least one, from 0 on"),
-        (lambda: selection(chain(), [Probe("c")]), "'c' is no population of the network, it has a"),
+        (lambda: selection(chain(), [Probe("c")]), "'c' is not a population of the network"),
         (lambda: selection(chain(), [Probe("b", ("v",), (8,))]), "neuron 8 of 'b', which has 8"),
-        (lambda: parse_probe("a:v:x"), "'x' is no neuron, must be like 3 or 3-8"),
+        (lambda: parse_probe("a:v:x"), "'x' is not a neuron, must be like 3 or 3-8"),
         (lambda: parse_probe("a:v:3-"), "'3-' is no neuron"),
         (lambda: parse_probe("a:v:5-4"), "needs at least one"),
         (lambda: parse_probe("a:"), "'' cannot be recorded"),
@@ -153,5 +153,5 @@ def test_float_graphs_are_recorded_whole() -> None:
     }
     made = check_graph(nodes, [("input", "lif"), ("lif", "output")], 1e-3).graph
     network = FloatNetwork(made, 1e-3, 4, (Input("input", (3,)),))
-    with pytest.raises(InputError, match="records whole float graphs, probes are for chip ones"):
+    with pytest.raises(InputError, match="records whole float graphs; probes need deployed"):
         run_backend("float", network, np.ones((1, 3)), record=[Probe("lif")])

@@ -30,7 +30,6 @@ FORMATS = {
     "stream state": (stream_file.FORMAT.name, stream_file.FORMAT.version),
     "target": ("schema", target_file.SCHEMA),
     "hardware profile": ("schema", profile.SCHEMA),
-    "target": ("schema", target_file.SCHEMA),
     "report": tuple(document.SCHEMA.split("/")),
 }
 

@@ -504,7 +504,7 @@ def test_command_line(scheduler: str, tmp_path: Path, capsys: pytest.CaptureFixt
     for arguments, message in (
         ((chips[0], "--shard", 5), "--shard 5: needs --dask"),
         ((chips[0], "--resume-folder", "x"), "--resume-folder x: needs --dask"),
-        ((*chips, "--trace", "t.npz"), "--trace t.npz: takes one network"),
+        ((*chips, "--trace", "t.npz"), "--trace t.npz: needs a single network"),
     ):
         code, _, err = run(*arguments)
         assert code == 2

@@ -106,7 +106,7 @@ def test_a_chunk_that_fails_changes_nothing() -> None:
     chunk = chunk_of(network, samples, range(5, 9))
     with pytest.raises(InputError, match=r"must lie in 0\.\.1"):
         stream.push(chunk | {"events": chunk["events"] + 1})
-    with pytest.raises(InputError, match="'nobody' is no population"):
+    with pytest.raises(InputError, match="'nobody' is not a population"):
         stream.push(chunk, record=(Probe("nobody"),))
     assert stream.state is before
 

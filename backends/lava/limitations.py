@@ -1,4 +1,4 @@
-"""What a network needs of Lava beyond the processes that lava-nc 0.10.0 has; see docs/lava.md."""
+"""Features for which lava-nc 0.10.0 has no process; see docs/lava.md."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from spikeport.network import Convolution, DeployedNetwork, WeightedConnection
 
 
 def needs_delay_line(times: Schedule, part: WeightedConnection) -> bool:
-    """Whether messages must wait, or those of a sample's last steps must not reach the next."""
+    """Whether messages must be delayed, or those of a sample's last steps kept from the next."""
     return times.delay[part.name] > 0 or part.delay > 0
 
 
 def own_convolution(network: DeployedNetwork, part: Convolution) -> list[str]:
-    """What Lava's Conv does not support of a convolution; empty if nothing."""
+    """Features of a convolution that Lava's Conv does not support; empty if there are none."""
     found = {
         f"weight exponent {part.exponent}": part.exponent != 0,
         "sums beyond 32 bits": sum_bound(network, part) >= CONV_STOCK_SUM,
@@ -69,7 +69,7 @@ def _own(label: str, needed: str, stock: str, own: str, source: str) -> Unsuppor
 
 LIMITATIONS = (
     Limitation(
-        f"cycles shorter in delay than in steps, kernels beyond {CONV_FIELD_MAX}, "
+        f"cycles with less delay than steps, kernels beyond {CONV_FIELD_MAX}, "
         f"sums of 2^{CONV_EXACT_SUM.bit_length() - 1}: refused",
         obstacles,
     ),

@@ -1,7 +1,7 @@
-"""Limitations that Loihi 1 and Loihi 2 share.
+"""Limitations common to Loihi 1 and Loihi 2.
 
-Nobody here has run a Loihi board: every rule names the published source that it rests on. How many
-cores a network takes, and with them axons and synapse memory per core, is not judged here.
+They were not tested on a Loihi board: every rule names the published source that it is based on.
+The number of cores that a network takes, and axons and synapse memory per core, are not checked.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def reset_by_subtraction(
 def extreme_decays(
     network: DeployedNetwork, decay_u: str, decay_v: str
 ) -> Iterator[UnsupportedFeature]:
-    """Populations whose decays the stock neuron's 12 bits do not reach, and what each takes."""
+    """Populations with decays beyond the 12 bits of the stock neuron, and how to set each."""
     for part in lif_parts(network):
         for name, value, unreachable, takes in (
             ("decay_u", part.decay_u, 0, decay_u),
@@ -67,7 +67,7 @@ def extreme_decays(
 
 
 def shared(limits: Limits) -> tuple[Limitation, ...]:
-    """What either chip does not support: delays, cycles, size, and what a host must do."""
+    """What both chips do not support: delays, cycles, size, and what a host must do."""
     delay_max, neurons = limits["delay_max"], limits["neurons"]
 
     def waiting(network: DeployedNetwork) -> Iterator[UnsupportedFeature]:
@@ -77,7 +77,7 @@ def shared(limits: Limits) -> tuple[Limitation, ...]:
                 yield UnsupportedFeature(
                     f"connection '{name}'",
                     f"a wait of {wait} steps",
-                    f"a synapse waits at most {delay_max.value}",
+                    f"a synapse can delay by at most {delay_max.value}",
                     delay_max.citation,
                     stops=True,
                 )
@@ -85,23 +85,23 @@ def shared(limits: Limits) -> tuple[Limitation, ...]:
     def size(network: DeployedNetwork) -> Iterator[UnsupportedFeature]:
         number = sum(part.size for part in network.populations)
         if number > neurons.value:
-            why = f"one chip has {neurons.value}, so that it takes several"
+            why = f"one chip has {neurons.value}, so it needs several chips"
             yield UnsupportedFeature("the network", f"{number} neurons", why, neurons.citation)
 
     return (
         Limitation(
-            f"delays beyond {delay_max.value} steps, those that balance paths of unequal depth "
-            "included",
+            f"delays beyond {delay_max.value} steps, including those that balance paths of unequal "
+            "depth",
             waiting,
         ),
-        Limitation("cycles shorter in delay than in steps", _short_cycles),
+        Limitation("cycles with less delay than steps", _short_cycles),
         Limitation(f"more than {neurons.value:,} neurons: on several chips", size),
         Limitation("v_init, a bias per step, zeroed state for each sample: by a host", _host),
     )
 
 
 def _one(_: WeightedConnection) -> int:
-    """Chip steps of a connection; a sum-pool is folded into its weights."""
+    """Chip steps of a connection; a sum-pool is merged into its weights."""
     return 1
 
 

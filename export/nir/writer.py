@@ -1,4 +1,4 @@
-"""Writing NIR files that any NIR reader understands."""
+"""Write NIR files that any NIR reader can read."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ def write_nir_file(
     *,
     dt_s: float | None = None,
 ) -> None:
-    """Write a network as NIR, whole or not at all.
+    """Write a network as NIR, completely or not at all.
 
-    A deployed network is written as its float view, which any NIR reader runs, with its integers
-    in the metadata, so that `read_nir` gives the same network back.
+    A deployed network is written as its float view, which any NIR reader can run, with its integers
+    in the metadata, so that `read_nir` returns the same network.
 
     Args:
         dt_s: time step of the float view of a deployed network, default 1e-4.
 
     Raises:
         InputError: the graph breaks a rule, or a node's name is not safe in other tools.
-        OutputError: the file cannot be written; what stood there before is unharmed.
+        OutputError: the file cannot be written; an existing file is unharmed.
     """
     if isinstance(network, DeployedNetwork):
         view = float_view(network, DEFAULT_DT_S if dt_s is None else dt_s)
@@ -53,7 +53,7 @@ def write_nir_file(
 
 
 def _bytes(graph: nir.NIRGraph, metadata: dict[str, Any]) -> bytes:
-    """The file in memory, so that HDF5 never meets a full disk."""
+    """The file as bytes, so that HDF5 never encounters a full disk."""
     nodes = {name: portable(node) for name, node in graph.nodes.items()}
     buffer = io.BytesIO()
     nir.write(buffer, nir.NIRGraph(nodes, graph.edges, metadata=metadata, type_check=False))

@@ -61,7 +61,8 @@ def evaluate_deployed(network: DeployedNetwork, samples: Samples, record: Record
 
     Raises:
         InputError: samples do not fit the network, `record` contains an unknown name, a population
-            not of LIF neurons, or a weighted sum could leave the range in which float64 is exact.
+            does not consist of LIF neurons, or a weighted sum could exceed the exact range of
+            float64.
     """
     record = record_items(record)
     require_lif_populations(network.populations, WHERE)

@@ -1,4 +1,4 @@
-"""LIF neurons of the chip on tensors: the step of `network.neurons.lif` in torch.
+"""The integer step of the chip's LIF neurons (`network.neurons.lif`) on torch tensors.
 
 All numbers are int64 with explicit wrapping to int32.
 """
@@ -23,7 +23,7 @@ def charge(
 
 
 def fire(part: Population, charged: Tensor) -> tuple[Tensor, Tensor]:
-    """Which neurons spike (bool), and v after their reset."""
+    """Which neurons spike (bool), and v after the reset."""
     threshold = threshold_state(part)
     spikes = charged > threshold
     v = charged - threshold * spikes if part.reset is Reset.SUBTRACT else charged * ~spikes

@@ -1,4 +1,4 @@
-"""What Loihi 2 does not support, by the limits in `target.toml`."""
+"""What Loihi 2 does not support, based on the limits in `target.toml`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from spikeport.backends.targets import loihi
 from spikeport.hardware import Limits
 from spikeport.network import DeployedNetwork
 
-MICROCODE = "needs microcode of its own"
+MICROCODE = "needs custom microcode"
 
 
 def limitations(limits: Limits) -> tuple[Limitation, ...]:
@@ -33,7 +33,7 @@ def _beyond_the_stock_neuron(network: DeployedNetwork) -> Iterator[UnsupportedFe
         if part.refractory:
             yield UnsupportedFeature(
                 f"population '{part.name}'",
-                f"{part.refractory} steps of rest after a spike",
+                f"{part.refractory} refractory steps after a spike",
                 MICROCODE,
                 loihi.LIF,
             )

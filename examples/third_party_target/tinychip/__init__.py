@@ -1,4 +1,4 @@
-"""What tinychip does not support, by the limits in `target.toml`; the chip is fictional."""
+"""What tinychip does not support, based on the limits in `target.toml`; the chip is fictional."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def limitations(limits: Limits) -> list[Limitation]:
         Limitation("graded spikes", partial(_graded, limit=limits["graded_payloads"])),
         Limitation(f"more than {neurons.value} neurons", partial(_neurons, limit=neurons)),
         Limitation(
-            "reset to zero: by another program for its neurons",
+            "reset to zero: with a different neuron program",
             partial(_reset, limit=limits["reset_to_zero"]),
         ),
         Limitation(
@@ -51,10 +51,10 @@ def _neurons(network: DeployedNetwork, limit: Limit) -> Iterator[UnsupportedFeat
 
 
 def _reset(network: DeployedNetwork, limit: Limit) -> Iterator[UnsupportedFeature]:
-    """Something that runs all the same: `stops` stays False."""
+    """A feature that can be run with a workaround, so `stops` is False."""
     for part in network.populations:
         if part.reset is Reset.ZERO:
-            label, why = f"population '{part.name}'", "its neurons need another program"
+            label, why = f"population '{part.name}'", "needs a different neuron program"
             yield UnsupportedFeature(label, "reset to zero", why, limit.citation)
 
 
@@ -80,7 +80,10 @@ def _weight_bits(network: DeployedNetwork, limit: Limit) -> Iterator[Unsupported
 def _delays(network: DeployedNetwork, limit: Limit) -> Iterator[UnsupportedFeature]:
     for part in network.weighted_connections:
         if part.delay > limit.value:
-            label, why = f"connection '{part.name}'", f"a synapse waits at most {limit.value} steps"
+            label, why = (
+                f"connection '{part.name}'",
+                f"a synapse can delay by at most {limit.value}",
+            )
             yield UnsupportedFeature(
                 label, f"a delay of {part.delay}", why, limit.citation, stops=True
             )
