@@ -32,7 +32,7 @@ from benchmarks.table import print_table
 from spikeport.network import Coding, Input
 from spikeport.storage import write_text
 from spikeport.trainer.chip import AnyNetwork, QATNetwork
-from spikeport.trainer.chip.passes import spiking_pass
+from spikeport.trainer.chip.network import spiking_pass
 from spikeport.trainer.models import PUBLISHED, published_lif, small_conv
 from spikeport.trainer.network import SpikingNetwork
 from spikeport.trainer.rules import GradientRule

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import Any, NoReturn, TypeVar
@@ -20,12 +21,20 @@ MAX_SIDE = 2**15
 MAX_STEPS = 2**31 - 1
 """Largest T, the number of logical steps per sample."""
 
+NAME_RULE = "1 to 64 letters, digits or '_', not a digit first"
+"""The names that parts of a network may have."""
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 _Kind = TypeVar("_Kind", bound=StrEnum)
 
 
 def fail(message: str) -> NoReturn:
     """Raise an InputError with this message."""
     raise InputError(message)
+
+
+def is_name(name: str) -> bool:
+    """Whether `name` keeps NAME_RULE."""
+    return _NAME.fullmatch(name) is not None
 
 
 def integer(subject: str, value: Any, low: int, high: int) -> int:

@@ -54,13 +54,12 @@ from spikeport.trainer import (
     train,
 )
 from spikeport.trainer.chip.grid import Grid, bias_integers
+from spikeport.trainer.chip.network import rate_scores, spiking_pass
 from spikeport.trainer.chip.neurons import _stepwise, run_population
-from spikeport.trainer.chip.passes import rate_scores, spiking_pass
-from spikeport.trainer.chip.sums import weighted
+from spikeport.trainer.chip.sums import weighted, weighted_sum
 from spikeport.trainer.energy.loss import model_of
 from spikeport.trainer.energy.model import message_rate
 from spikeport.trainer.loop.start import first_network
-from spikeport.trainer.measure.deployed import weighted_sum
 from spikeport.trainer.measure.metrics import count_and_price, energy_uj
 from spikeport.workflow import export_float, prepare_qat, quantize
 from tests.helpers.strategies import networks, samples_for

@@ -18,8 +18,7 @@ from spikeport.runs import Probe
 from spikeport.simulators import Stream, run_native, run_reference
 from spikeport.trainer import LIF
 from spikeport.trainer.chip import QATNetwork
-from spikeport.trainer.network import SpikingNetwork
-from spikeport.trainer.network.network import Node
+from spikeport.trainer.network import Node, SpikingNetwork
 
 untyped: Any = parts  # accepts values of undeclared types, as users pass them
 BiasInjection = untyped.BiasInjection

@@ -32,8 +32,7 @@ from spikeport.trainer.chip import QATNetwork, takes
 from spikeport.trainer.config import Architecture
 from spikeport.trainer.data.events import EventFrames
 from spikeport.trainer.diagnosis import diagnose
-from spikeport.trainer.network import SpikingNetwork
-from spikeport.trainer.network.network import Node
+from spikeport.trainer.network import Node, SpikingNetwork
 from spikeport.workflow import write_nir
 
 untyped: Any = parts  # accepts values of undeclared types, as users pass them

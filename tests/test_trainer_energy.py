@@ -48,8 +48,7 @@ from spikeport.trainer.loop.training import step
 from spikeport.trainer.measure.events import Delivery, FanOut
 from spikeport.trainer.measure.metrics import count_and_price, energy_uj
 from spikeport.trainer.measure.topology import float_topology
-from spikeport.trainer.network import deployable
-from spikeport.trainer.network.network import PassRecord
+from spikeport.trainer.network import PassRecord, deployable
 from spikeport.trainer.rules import GradientRule
 from tests.helpers.training import (
     TINY,

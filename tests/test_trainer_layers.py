@@ -12,10 +12,10 @@ from torch.nn import functional
 from spikeport.errors import InputError
 from spikeport.network import Coding, Input, Reset
 from spikeport.trainer.description import as_trained_model
-from spikeport.trainer.network import SpikingNetwork, deployable
+from spikeport.trainer.network import Node, SpikingNetwork, deployable
 from spikeport.trainer.network.deployment import spike_only
-from spikeport.trainer.network.network import Node
-from spikeport.trainer.network.passes import Training, run
+from spikeport.trainer.network.network import run
+from spikeport.trainer.network.passes import Training
 from spikeport.trainer.neurons import LIF
 from spikeport.trainer.rules import GradientRule
 from tests.helpers.trainer_reference import gradients
@@ -72,7 +72,7 @@ def test_rates_behind_a_max_pool_are_rates_of_maxima(rule: GradientRule) -> None
         seen[node.name] = torch.cat([seen[node.name], out]) if node.name in seen else out
         return out
 
-    layers = Training(network)
+    layers = Training(network.rule, network.steps)
     run(network, x, keep)
     expected = seen["layer2"].mean(0)
     torch.testing.assert_close(record.maxima["layer2"], expected)
@@ -106,7 +106,7 @@ def test_dropout_keeps_one_mask_for_all_steps_and_both_passes(rule: GradientRule
             spikes.extend(zip(value, out, strict=True))  # type: ignore[arg-type]
         return out
 
-    layers = Training(network)
+    layers = Training(network.rule, network.steps)
     record = layers.record(run(network, x, keep))
     mask = record.masks["layer2"]
     assert set(mask.flatten().tolist()) == {0.0, 2.0}

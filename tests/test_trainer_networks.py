@@ -21,7 +21,7 @@ from spikeport.trainer.measure.metrics import energy_uj
 from spikeport.trainer.models import PUBLISHED, mlp, published_lif, small_conv, with_readout
 from spikeport.trainer.network import PassRecord, SpikingNetwork
 from spikeport.trainer.network.deployment import spike_only
-from spikeport.trainer.network.passes import rate_scores
+from spikeport.trainer.network.network import rate_scores
 from spikeport.trainer.neurons import LI, LIF, BatchNorm
 from spikeport.trainer.rules import GradientRule
 from spikeport.workflow import export_float, quantize

@@ -18,9 +18,8 @@ from spikeport.network import (
     TrainedModel,
 )
 from spikeport.trainer.chip import AnyNetwork, QATNetwork
-from spikeport.trainer.network import deployable
+from spikeport.trainer.network import Node, deployable
 from spikeport.trainer.network.layers import pair
-from spikeport.trainer.network.network import Node
 from spikeport.trainer.neurons import LI, LIF
 
 

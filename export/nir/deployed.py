@@ -25,9 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeport.checks import fail
-from spikeport.export.float_graph import DEFAULT_DT_S
 from spikeport.export.nir.float_network import FloatNetwork
-from spikeport.export.nir.graph import Edge
+from spikeport.export.nir.graph import DEFAULT_DT_S, Edge
 from spikeport.export.nir.layout import common_reset, lay_out, never_spikes, view_populations
 from spikeport.export.nir.unroll import check_entries, connection_matrix
 from spikeport.network import (

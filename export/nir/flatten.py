@@ -8,15 +8,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from spikeport.checks import fail
+from spikeport.checks import fail, is_name
 from spikeport.errors import InputError
 from spikeport.export.nir.fields import Shape, make_node
 from spikeport.export.nir.graph import Edge
 from spikeport.export.nir.hdf5 import RawGraph, RawNode
 from spikeport.storage import check_count
 from spikeport.storage.limits import MAX_EDGES, MAX_PARTS
-
-SAFE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 
 
 @dataclass(slots=True)
@@ -85,7 +83,7 @@ def flatten(raw: RawGraph) -> FlatGraph:
 
 def safe_names(names: Iterable[str]) -> dict[str, str]:
     """A unique safe name for each name; safe names are unchanged."""
-    given = sorted(names, key=lambda name: (SAFE_NAME.fullmatch(name) is None, name))
+    given = sorted(names, key=lambda name: (not is_name(name), name))
     made: dict[str, str] = {}
     taken: set[str] = set()
     counts: Counter[str] = Counter()

@@ -8,11 +8,10 @@ from typing import Any
 
 import nir
 
-from spikeport.checks import fail
-from spikeport.export.float_graph import DEFAULT_DT_S
+from spikeport.checks import NAME_RULE, fail, is_name
 from spikeport.export.nir.deployed import float_view
-from spikeport.export.nir.flatten import SAFE_NAME
 from spikeport.export.nir.float_network import FloatNetwork
+from spikeport.export.nir.graph import DEFAULT_DT_S
 from spikeport.export.nir.layout import view_notes
 from spikeport.export.nir.metadata import deployed_metadata, float_metadata
 from spikeport.export.nir.portable import portable
@@ -48,11 +47,8 @@ def write_nir_file(
         view, metadata = network, float_metadata(network)
     graph = view.checked.graph
     for name in graph.nodes:
-        if not SAFE_NAME.fullmatch(name):
-            fail(
-                f"node {quoted(name)}: name must be 1 to 64 letters, digits or '_', not a digit "
-                "first"
-            )
+        if not is_name(name):
+            fail(f"node {quoted(name)}: name must be {NAME_RULE}")
     write_bytes(path, _bytes(graph, metadata))
 
 

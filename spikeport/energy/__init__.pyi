@@ -8,7 +8,7 @@ from .report import EnergyReport as EnergyReport
 from .terms import TERMS as TERMS
 from .terms import EnergyTerm as EnergyTerm
 from .terms import EventKind as EventKind
-from .terms import Place as Place
+from .terms import EventScope as EventScope
 from .topology import ConnectionInfo as ConnectionInfo
 from .topology import SynapseKind as SynapseKind
 from .topology import Topology as Topology

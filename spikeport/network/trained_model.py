@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass
 
 import numpy as np
@@ -110,3 +111,11 @@ class TrainedModel:
     layers: tuple[Layer, ...]
     output: str
     steps: int
+
+
+def normalized_map(inputs: tuple[str, ...], maps: Container[str]) -> str | None:
+    """The conv or linear layer, one of `maps`, that a batch norm with these inputs follows.
+
+    None if it follows none or several: then it cannot be folded into weights.
+    """
+    return inputs[0] if len(inputs) == 1 and inputs[0] in maps else None

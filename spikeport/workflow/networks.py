@@ -32,7 +32,8 @@ def export_float(network: Trained, dt_s: float | None = None) -> FloatNetwork:
         InputError: lists every layer without an exact counterpart; or the network is a QAT
             network, which has no float form.
     """
-    from spikeport.export.float_graph import DEFAULT_DT_S, export_model
+    from spikeport.export.float_graph import export_model
+    from spikeport.export.nir.graph import DEFAULT_DT_S
 
     if not isinstance(network, TrainedModel):
         from spikeport.trainer.description import as_trained_model

@@ -24,7 +24,7 @@ from spikeport.network import Population, Reset, threshold_state
 from spikeport.network import fixed_point as fx
 from spikeport.trainer.chip.kernels import record_chip_steps
 from spikeport.trainer.neurons.integer import charge, fire
-from spikeport.trainer.neurons.steps import Order, share_out
+from spikeport.trainer.neurons.rows import Order, share_out
 
 ALPHA = 4.0
 """Steepness of the surrogate, as in `LIF`, in units of the threshold."""

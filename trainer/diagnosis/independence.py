@@ -19,12 +19,12 @@ from torch.nn import functional
 from torch.nn.grad import conv1d_weight, conv2d_weight
 
 from spikeport.trainer.diagnosis.agreement import cosine
-from spikeport.trainer.network import SpikingNetwork
+from spikeport.trainer.network import Node, SpikingNetwork
 from spikeport.trainer.network.layers import Map
-from spikeport.trainer.network.network import Node
-from spikeport.trainer.network.passes import Training, run
+from spikeport.trainer.network.network import run
+from spikeport.trainer.network.passes import Training
 from spikeport.trainer.neurons import LIF, charge_and_fire
-from spikeport.trainer.neurons.steps import reset_slope, surrogate
+from spikeport.trainer.neurons.lif import reset_slope, surrogate
 from spikeport.trainer.rules import GradientRule
 
 
@@ -47,7 +47,7 @@ def independence(network: SpikingNetwork, x: Tensor, y: Tensor) -> tuple[Indepen
     """Measure the error of both assumptions (see the module docstring), layer by layer."""
     network = copy.deepcopy(network).train()
     network.rule = GradientRule.BPTT_M
-    layers = Training(network)
+    layers = Training(network.rule, network.steps)
     seen: list[tuple[Node, Tensor, Tensor]] = []
 
     def watch(node: Node, given: Tensor, steps: int) -> Tensor:

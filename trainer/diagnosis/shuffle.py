@@ -22,9 +22,9 @@ from torch import Tensor
 
 from spikeport.parity import Accuracy, accuracy
 from spikeport.trainer.measure.evaluation import samples_at_once
-from spikeport.trainer.network import SpikingNetwork
-from spikeport.trainer.network.network import Node
-from spikeport.trainer.network.passes import apply_stateless, integrate, run
+from spikeport.trainer.network import Node, SpikingNetwork
+from spikeport.trainer.network.network import run
+from spikeport.trainer.network.passes import apply_stateless, integrate
 from spikeport.trainer.neurons import LI, LIF, Neurons
 from spikeport.trainer.rules import GradientRule
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from spikeport.energy import TERMS, EnergyTerm, EventKind, HardwareProfile, Place, Topology
+from spikeport.energy import TERMS, EnergyTerm, EventKind, EventScope, HardwareProfile, Topology
 from spikeport.errors import InputError
 from spikeport.network import Shape
 from spikeport.trainer.measure.events import Delivery
@@ -142,7 +142,7 @@ def energy_model(
         synapses = profile.charged(storage, "nominal", reached.nonzero, reached.stored).double()
         cost = torch.zeros_like(synapses)
         for term, each in prices.items():
-            if term.events.place is Place.CONNECTION and term.covers(storage):
+            if term.events.scope is EventScope.CONNECTION and term.covers(storage):
                 cost += each * (synapses if term.events is EventKind.SYNAPTIC_EVENTS else 1)
         costs[source] = costs[source].to(cost.device) + cost
         bare.discard(name)

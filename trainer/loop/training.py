@@ -130,7 +130,7 @@ def train(
         return _result(run)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class _Run:
     """State of a run; the network in `state` and the optimizer change in place."""
 
@@ -198,19 +198,19 @@ def _begin(
     if config.compile:
         forward = compiled(forward)
     run = _Run(
-        state,
-        data,
-        feed,
-        held_out,
-        optimizer,
-        forward,
-        device,
-        path,
-        workers,
-        best,
-        profile,
-        energy,
-        taught,
+        state=state,
+        data=data,
+        feed=feed,
+        held_out=held_out,
+        optimizer=optimizer,
+        forward=forward,
+        device=device,
+        path=path,
+        workers=workers,
+        best=best,
+        profile=profile,
+        energy=energy,
+        teacher=taught,
     )
     if not resume:
         run.save()

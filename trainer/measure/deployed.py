@@ -18,12 +18,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
 from spikeport.errors import InputError
 from spikeport.network import (
     BiasInjection,
-    Conv1d,
     Convolution,
     DeployedNetwork,
     Population,
@@ -44,6 +42,7 @@ from spikeport.runs import (
     select,
 )
 from spikeport.simulators.results import empty_trace, keep, spikeport_version
+from spikeport.trainer.chip.sums import weighted_sum
 from spikeport.trainer.measure.events import FanOut, Tally, fan_out
 from spikeport.trainer.neurons.integer import charge, fire, wrap
 
@@ -144,30 +143,6 @@ def _link(network: DeployedNetwork, connection: WeightedConnection) -> _Link:
         fan_out(partial(weighted_sum, connection, torch.ones_like(weight)), source.shape),
     )
     return _Link(connection, weight, reached)
-
-
-def weighted_sum(connection: WeightedConnection, weight: Tensor, messages: Tensor) -> Tensor:
-    """W pool(s) of messages (B, *source), before any wrapping."""
-    if (pool := connection.pool) is not None:
-        if any(pool.padding):
-            rows, columns = pool.padding
-            # avg_pool2d refuses a padding above half the kernel
-            messages = functional.pad(messages, (columns, columns, rows, rows))
-        messages = functional.avg_pool2d(
-            messages, pool.kernel_size, pool.stride, divisor_override=1
-        )
-    if not isinstance(connection, Convolution):
-        return functional.linear(messages.flatten(1), weight)
-    convolve = functional.conv1d if isinstance(connection, Conv1d) else functional.conv2d
-    return convolve(
-        messages,
-        weight,
-        None,
-        connection.stride,
-        connection.padding,
-        connection.dilation,
-        connection.groups,
-    )
 
 
 def _current(link: _Link, messages: Tensor, target: Shape) -> Tensor:

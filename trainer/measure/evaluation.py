@@ -26,10 +26,10 @@ from spikeport.trainer.chip import AnyNetwork, QATNetwork
 from spikeport.trainer.measure.chip_evaluation import evaluate_chip
 from spikeport.trainer.measure.events import FanOut, Tally
 from spikeport.trainer.measure.topology import Path, paths
-from spikeport.trainer.network import SpikingNetwork, deployable
+from spikeport.trainer.network import Node, SpikingNetwork, deployable
 from spikeport.trainer.network.layers import Map
-from spikeport.trainer.network.network import Node
-from spikeport.trainer.network.passes import apply_stateless, integrate, run
+from spikeport.trainer.network.network import run
+from spikeport.trainer.network.passes import apply_stateless, integrate
 from spikeport.trainer.neurons import LI, LIF, charge_and_fire
 from spikeport.trainer.rules import GradientRule
 

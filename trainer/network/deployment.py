@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from spikeport.errors import InputError
-from spikeport.network import Reset
+from spikeport.network import Reset, normalized_map
 from spikeport.trainer.network.graph import Node
 from spikeport.trainer.network.layers import Map, Norm, pair
 from spikeport.trainer.network.network import SpikingNetwork
@@ -70,6 +70,7 @@ def one_to_one(source: str, target: str) -> str:
 
 def _complaints(network: SpikingNetwork) -> Iterator[str]:
     ops = {node.name: node.op for node in network.nodes}
+    maps = {name for name, op in ops.items() if isinstance(op, Map)}
     if not isinstance(network.nodes[-1].op, Map | Norm | LIF | LI):
         yield (
             f"layer '{network.output}': scores must be read from neurons or a weighted sum, "
@@ -90,7 +91,7 @@ def _complaints(network: SpikingNetwork) -> Iterator[str]:
                     "neuron in their window does)"
                 )
         elif isinstance(node.op, Norm):
-            if len(node.inputs) != 1 or not isinstance(ops.get(node.inputs[0]), Map):
+            if normalized_map(node.inputs, maps) is None:
                 yield f"{subject}: a batch norm must follow one convolution or linear layer"
         elif _carries(node) and (analog := _analog(network, node)):
             yield (

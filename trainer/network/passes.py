@@ -1,32 +1,20 @@
-"""The passes through a spiking network: spiking, rate, BPTT, inference.
-
-Rate-based training runs the *spiking pass* without gradients, then the *rate pass* on the mean
-input with gradients. Its gradients of scores and rates equal those of backpropagation through time
-under the independence assumptions of the method; their memory does not grow with T. A spiking pass
-in other arithmetic can be used instead: the rate pass needs only its `PassRecord`.
-"""
+"""What layers do and keep while a pass runs, and the record that a spiking pass hands on."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
-from spikeport.trainer.network.graph import Node, stateless_nodes, walk
-from spikeport.trainer.network.layers import Map, map_with_value, over_time, stateless, with_value
-from spikeport.trainer.neurons import LI, LIF, Neurons, rate_rule
-from spikeport.trainer.neurons.batch_norm import SequenceNorm, Statistics, normalize, rate_norm
-from spikeport.trainer.neurons.steps import through_time
+from spikeport.trainer.network.graph import Node
+from spikeport.trainer.network.layers import Map
+from spikeport.trainer.network.operations import over_time
+from spikeport.trainer.neurons import LI, LIF, Neurons
+from spikeport.trainer.neurons.batch_norm import SequenceNorm, Statistics, normalize
+from spikeport.trainer.neurons.lif import through_time
 from spikeport.trainer.rules import GradientRule
-
-if TYPE_CHECKING:
-    from spikeport.trainer.network.network import SpikingNetwork
-
-Apply = Callable[[Node, Tensor, int], Tensor]
-"""(layer, summed input (K or 1, B, ...), number of steps it covers) -> output."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,94 +58,6 @@ class PassRecord:
         return all(bool(torch.isfinite(values).all()) for values in seen)
 
 
-@torch.no_grad()
-def spiking_pass(network: SpikingNetwork, x: Tensor) -> tuple[Tensor, PassRecord]:
-    """Run the spiking network; return scores (B, N) and the record; updates running statistics."""
-    layers = Training(network)
-    scores = run(network, network.time_major(x), layers)
-    return scores, layers.record(scores)
-
-
-def through_time_pass(network: SpikingNetwork, x: Tensor) -> tuple[Tensor, PassRecord]:
-    """Like `spiking_pass`, but differentiable by backpropagation through time."""
-    layers = Training(network)
-    scores = run(network, network.time_major(x), layers)
-    return scores, layers.record(scores.detach())
-
-
-def rate_pass(network: SpikingNetwork, x: Tensor, record: PassRecord) -> tuple[Tensor, PassRecord]:
-    """The scores of the spiking pass, (B, N), with the gradient of `rate_scores`; and `record`
-    with rates and maxima made differentiable.
-
-    A linear layer applied to mean spikes gives the mean of its outputs: if the spiking pass has
-    kept that mean, it is not computed again.
-    """
-    scores, values = _rate_values(network, x, record, record.sums)
-    rates, maxima = (
-        {name: values[name] for name in part} for part in (record.rates, record.maxima)
-    )
-    return with_value(scores, record.scores), replace(record, rates=rates, maxima=maxima)
-
-
-def rate_scores(
-    network: SpikingNetwork, x: Tensor, record: PassRecord
-) -> tuple[Tensor, Mapping[str, Tensor]]:
-    """Run the layers once on mean inputs (B, ...): differentiable scores (B, N), rates and maxima.
-
-    The scores equal those of the spiking pass up to rounding, unless batch norms with varying
-    statistics (single-step mode) or a leaky `LI` follow the last neurons; rates and maxima are
-    those of the record.
-    """
-    return _rate_values(network, x, record, {})
-
-
-def _rate_values(
-    network: SpikingNetwork, x: Tensor, record: PassRecord, sums: Mapping[str, Tensor]
-) -> tuple[Tensor, Mapping[str, Tensor]]:
-    """`rate_scores`, reusing the layer outputs in `sums`."""
-
-    def apply(node: Node, c: Tensor) -> Tensor:
-        match node.op:
-            case LIF():
-                return rate_rule(c, record.rates[node.name], record.gains[node.name])
-            case LI():
-                return c * sum(node.op.decay**k for k in range(network.steps))
-            case nn.BatchNorm1d() | nn.BatchNorm2d():
-                return rate_norm(node.op, c, record.norms[node.name])
-            case nn.Dropout() | nn.Dropout2d():
-                return c * record.masks[node.name]
-            case nn.MaxPool2d():
-                # the maximum of rates is not the rate of maxima
-                return with_value(node.op(c), record.maxima[node.name])
-        if isinstance(node.op, Map) and node.name in sums:
-            return map_with_value(node.op, c, sums[node.name])
-        return stateless(node.op, c)
-
-    x = network.time_major(x)
-    mean = x[-1] if network.rule is GradientRule.RATE_S_PUBLISHED else x.mean(0)
-    wanted = {network.output, *record.rates, *record.maxima}
-    values = walk(network.nodes, {network.input.name: mean}, apply, wanted)
-    return values[network.output].flatten(1), values
-
-
-@torch.no_grad()
-def inference(network: SpikingNetwork, x: Tensor) -> Tensor:
-    """Scores (B, N) with running statistics."""
-    neurons: dict[str, Neurons] = {}
-    membranes: dict[str, Tensor] = {}
-
-    def apply(node: Node, x: Tensor, steps: int) -> Tensor:
-        if isinstance(node.op, LIF):
-            if node.name not in neurons:
-                neurons[node.name] = Neurons(node.op, network.steps, record=False)
-            return neurons[node.name].advance(x, steps)
-        if isinstance(node.op, LI):
-            return integrate(node, x, steps, membranes)
-        return apply_stateless(node, x)
-
-    return run(network, network.time_major(x), apply)
-
-
 def apply_stateless(node: Node, x: Tensor) -> Tensor:
     """Apply a layer without neurons as in inference, (K, B, ...)."""
     match node.op:
@@ -175,38 +75,11 @@ def integrate(node: Node, x: Tensor, steps: int, membranes: dict[str, Tensor]) -
     return v[None]
 
 
-def run(network: SpikingNetwork, x: Tensor, apply: Apply) -> Tensor:
-    """Scores (B, N) of x (T or 1, B, ...), all at once or step by step as the rule requires."""
-    total, output = network.steps, network.output
-    span = 1 if network.rule.single_step else total
-    before = stateless_nodes(network.nodes) if len(x) == 1 else ()
-    known = {network.input.name, *(node.name for node in before)}
-    behind = [node for node in network.nodes if node.name not in known]
-    needed = {name for node in behind for name in node.inputs} | {output}
-    constant = walk(
-        before,
-        {network.input.name: x},
-        lambda node, value: apply(node, value, total),
-        known & needed,
-    )
-    scores: Tensor | None = None
-    for begin in range(0, total, span):
-        given = constant if len(x) == 1 else {network.input.name: x[begin : begin + span]}
-        out = walk(behind, given, lambda node, value: apply(node, value, span), {output})[output]
-        if isinstance(network.nodes[-1].op, LI):
-            scores = out[-1]
-        else:
-            mean = out.mean(0) * (span / total)
-            scores = mean if scores is None else scores + mean
-    assert scores is not None  # there is at least one step
-    return scores.flatten(1)
-
-
 class Training:
     """The state of every layer during a training sample."""
 
-    def __init__(self, network: SpikingNetwork) -> None:
-        self._rule, self._steps = network.rule, network.steps
+    def __init__(self, rule: GradientRule, steps: int) -> None:
+        self._rule, self._steps = rule, steps
         self._neurons: dict[str, Neurons] = {}
         self._membranes: dict[str, Tensor] = {}
         self._rates: dict[str, Tensor] = {}
