@@ -268,7 +268,7 @@ def test_unsafe_names_are_not_written(tmp_path: Path) -> None:
 
 def test_inputs_must_be_those_of_the_graph() -> None:
     network = around(*NODES["Affine"])
-    with pytest.raises(InputError, match=r"inputs: the graph has .*given are {'x'"):
+    with pytest.raises(InputError, match=r"inputs: the graph has .*but {'x'"):
         FloatNetwork(network.graph, DT, 3, (Input("x", FLAT),))
 
 
