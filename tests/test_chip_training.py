@@ -117,7 +117,7 @@ def assert_equal_runs(ours: Run, theirs: Run) -> None:
 
 
 def plain(network: DeployedNetwork) -> DeployedNetwork:
-    """The same without synaptic filters and rests, which this training does not know."""
+    """The same without synaptic filters and refractory time, which this training refuses."""
     return network.replace(
         populations=tuple(
             dataclasses.replace(part, decay_u=fx.DECAY_UNITY, refractory=0)
@@ -313,7 +313,7 @@ def test_its_gradients_are_those_of_the_float_network(digits: Dataset) -> None:
         theirs = model.layers[name].weight.grad
         assert isinstance(ours, Tensor)
         assert isinstance(theirs, Tensor)
-        if name == "dense":  # the mean over each window lies in the weights behind it
+        if name == "dense":  # the mean over each window is part of the weights after it
             theirs = theirs * 4
         assert functional.cosine_similarity(ours.flatten(), theirs.flatten(), 0) > 0.98
         assert float(ours.norm() / theirs.norm()) == pytest.approx(1, abs=0.1)
@@ -604,8 +604,8 @@ def test_energy_in_training_follows_weights_that_round_to_zero(
     nonzero: list[int] = []
     for _ in range(2):
         record = network.training_pass(x)[1]
-        heard = {"input": message_rate(network.messages(x), network.input.shape)}
-        seen = float(model()(heard | dict(record.rates), record.updates).detach())
+        sent = {"input": message_rate(network.messages(x), network.input.shape)}
+        seen = float(model()(sent | dict(record.rates), record.updates).detach())
         deployed = network.deployed()
         run = run_native(deployed, encode_samples(deployed.inputs, 4, digits.train_x[:32]))
         assert run.counts is not None
@@ -629,9 +629,9 @@ def test_an_energy_budget_in_chip_arithmetic(trained: SpikingNetwork, digits: Da
     # what training takes for its energy is what the deployed network is priced at
     x = torch.tensor(digits.train_x[:64])
     record = start.train().training_pass(x)[1]
-    heard = {"input": message_rate(start.messages(x), start.input.shape)}
+    sent = {"input": message_rate(start.messages(x), start.input.shape)}
     model = model_of(start, profile)()
-    seen = model(heard | dict(record.rates), record.updates)
+    seen = model(sent | dict(record.rates), record.updates)
     assert float(seen.detach()) == pytest.approx(spent, rel=1e-6)
     deployed = start.deployed()
     run = run_native(deployed, encode_samples(deployed.inputs, 4, digits.train_x[:64]))

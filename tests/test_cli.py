@@ -240,7 +240,7 @@ def test_usage_errors(spikeport: Spikeport, folder: Path) -> None:
     assert "use `spikeport quantize` to deploy it" in one_line(err)
 
 
-def test_missing_lava_is_said_with_its_remedy(
+def test_missing_lava_is_reported_with_its_fix(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # In a process of its own: the status is asked once per process.

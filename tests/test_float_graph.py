@@ -141,7 +141,7 @@ def _linear(name: str, source: str, size: tuple[int, int]) -> LinearLayer:
             "lif",
             r"'pool' \(average pool\) must feed conv or linear layers.*feeds \['lif'\]",
         ),
-        ((LIFLayer("lif", ("pixels",), 0.5, 1, Reset.ZERO),), "lif", "'lif' .*fed by 'pixels'"),
+        ((LIFLayer("lif", ("pixels",), 0.5, 1, Reset.ZERO),), "lif", "'lif' .*receives 'pixels'"),
         (
             (_linear("a", "pixels", (3, 64)), LIFLayer("lif", ("a",), 1.5, 1, Reset.ZERO)),
             "lif",

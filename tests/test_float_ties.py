@@ -66,7 +66,7 @@ def test_other_differences_are_not_explained() -> None:
     assert found.first.sample == 1
 
 
-def test_a_difference_behind_the_tolerance_is_no_tie() -> None:
+def test_a_difference_beyond_the_tolerance_is_not_a_tie() -> None:
     x = np.array([[0.3, 0.5]])
     assert compare_float(run(x - 1e-6), run(x, strict=False), network()).unexplained > 0
     assert compare_float(run(x - 1e-6), run(x, strict=False), network(), 1e-5).unexplained == 0

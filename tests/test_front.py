@@ -80,7 +80,7 @@ def test_bad_energy_options(
     assert os.listdir(tmp_path) == []
 
 
-def test_front_trains_one_network_per_budget_and_goes_on(
+def test_front_trains_one_network_per_budget_and_resumes(
     spikeport: Spikeport, tmp_path: Path
 ) -> None:
     out = tmp_path / "front"

@@ -671,7 +671,7 @@ def test_what_is_not_stock_is_said() -> None:
 
 
 @pytest.mark.parametrize("seconds", [0, -1, float("nan")])
-def test_a_limit_that_is_none(seconds: float) -> None:
+def test_invalid_time_limits(seconds: float) -> None:
     with pytest.raises(InputError, match="must be above 0"):
         run_lava(*CASES["dense-0"], timeout_s=seconds)
 

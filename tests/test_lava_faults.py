@@ -69,7 +69,7 @@ def once_running(act: Callable[[], None]) -> Callable[[int, int], None]:
     return progress
 
 
-def test_a_missing_environment_says_how_to_mend_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_environment_says_how_to_fix_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, "/nowhere/bin/python")
     version, reason, fix = lava_status()
     assert version is None

@@ -298,7 +298,7 @@ def test_every_violation_is_listed_at_once() -> None:
     assert message.count("\n  - ") == 5
 
 
-def test_maps_in_a_row_and_pool_behind_a_map() -> None:
+def test_maps_in_a_row_and_pool_after_a_map() -> None:
     with pytest.raises(InputError, match="node 'b': a second linear map without neurons"):
         lower(chain({"a": affine([[1.0]]), "b": affine([[1.0]])}, spikes_in(1)))
     pool = nir.SumPool2d(np.array([2, 2]), np.array([2, 2]), np.array([0, 0]))

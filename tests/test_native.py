@@ -279,7 +279,7 @@ def test_samples_and_steps_are_cut_to_fit() -> None:
 @pytest.mark.parametrize("reset", Reset)
 @pytest.mark.parametrize("refractory", [1, 5, 63])
 def test_refractory_neurons_run_as_specified(refractory: int, reset: Reset) -> None:
-    """Many rests that end, in one block and step by step; a population that does not rest hears."""
+    """Many refractory periods that end, in one block and step by step; their target has none."""
     rng = np.random.default_rng(8)
 
     def even(*shape: int) -> NDArray[np.int16]:

@@ -268,7 +268,7 @@ def test_unsafe_names_are_not_written(tmp_path: Path) -> None:
 
 def test_inputs_must_be_those_of_the_graph() -> None:
     network = around(*NODES["Affine"])
-    with pytest.raises(InputError, match=r"inputs: the graph has .*given are {'x'"):
+    with pytest.raises(InputError, match=r"inputs: the graph has .*but {'x'"):
         FloatNetwork(network.graph, DT, 3, (Input("x", FLAT),))
 
 
@@ -435,7 +435,7 @@ def test_bad_files_give_one_clear_error(case: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", b"\x89HDF\r\n\x1a\n" + bytes(40), None])
-def test_files_that_are_no_nir(content: bytes | None, tmp_path: Path) -> None:
+def test_files_that_are_not_nir(content: bytes | None, tmp_path: Path) -> None:
     path = tmp_path / "a.nir"
     if content is not None:
         path.write_bytes(content)

@@ -293,7 +293,9 @@ def test_a_name_that_is_taken_is_an_error(
 def test_two_packages_with_one_name_are_an_error(install: Install) -> None:
     install(SOUND, BACKEND)
     install(SOUND, BACKEND.replace("theirs_pkg", "others_pkg"), package="others")
-    with pytest.raises(InputError, match=r"this name is the backend 'theirs' \(package '\w+'\)"):
+    with pytest.raises(
+        InputError, match=r"this name is already the backend 'theirs' \(package '\w+'\)"
+    ):
         list_backends()
 
 

@@ -46,7 +46,7 @@ def test_every_format_stands_with_its_version() -> None:
 def test_writers_are_public() -> None:
     for row in table(CHANGELOG, "file", "written by", "stated as", "version"):
         for name in re.findall(r"\w+", row["written by"]):
-            assert name == "people" or hasattr(spikeport, name), name
+            assert name == "users" or hasattr(spikeport, name), name
 
 
 def test_renamed_names() -> None:

@@ -182,7 +182,7 @@ def with_array(state: StreamState, variable: str, name: str, array: Any) -> Stre
         ("sent", "events", np.ones((62, 3, 2, 3, 3), np.uint8), "messages from before step 0"),
     ],
 )
-def test_states_that_are_none(variable: str, name: str, array: Any, message: str) -> None:
+def test_invalid_states(variable: str, name: str, array: Any, message: str) -> None:
     network, samples = far_delays()
     stream = Stream(network, 3)
     stream.push(chunk_of(network, samples, range(10)))

@@ -1,4 +1,4 @@
-"""A stream that was ended goes on from its file as if nothing had happened."""
+"""A stream that was ended resumes from its file as if nothing had happened."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def assert_same(a: StreamState, b: StreamState) -> None:
 
 @settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
-def test_a_stream_goes_on_from_its_file(data: st.DataObject, tmp_path: Path) -> None:
+def test_a_stream_resumes_from_its_file(data: st.DataObject, tmp_path: Path) -> None:
     network = data.draw(networks()).replace(steps=8)
     samples = data.draw(samples_for(network))
     whole = run_reference(network, samples, record=ALL)

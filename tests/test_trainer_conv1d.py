@@ -162,7 +162,7 @@ def test_weights_along_one_axis_decay_too() -> None:
     assert [p.shape for p in decayed["params"]] == [(4, 3, 3), (4, 2, 3), (3, 24)]
 
 
-def test_neurons_behind_neurons_get_a_connection_of_one_tap() -> None:
+def test_neurons_after_neurons_get_a_connection_of_one_tap() -> None:
     nodes = [
         Node("conv", ("input",), nn.Conv1d(3, 6, 1)),
         Node("one", ("conv",), LIF(0.5, 0.1)),

@@ -1,4 +1,4 @@
-"""Training towards a teacher's answers: the loss, and runs that stop and go on."""
+"""Training towards a teacher's answers: the loss, and resuming runs."""
 
 from __future__ import annotations
 

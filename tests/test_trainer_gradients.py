@@ -87,11 +87,11 @@ def test_bptt_equals_autograd_through_the_recurrence(
 def bare(lif: LIF, steps: int) -> SpikingNetwork:
     """The residual toy without its batch norms, with weights that make it fire."""
     network = toy(lif, steps, residual=True)
-    behind = {"norm1": "conv1", "norm2": "conv2"}
+    folded = {"norm1": "conv1", "norm2": "conv2"}
     nodes = [
-        Node(node.name, tuple(behind.get(name, name) for name in node.inputs), node.op)
+        Node(node.name, tuple(folded.get(name, name) for name in node.inputs), node.op)
         for node in network.nodes
-        if node.name not in behind
+        if node.name not in folded
     ]
     for node in nodes:
         if isinstance(node.op, nn.Conv2d):

@@ -61,7 +61,7 @@ def weight_of(network: SpikingNetwork, layer: str) -> Tensor:
 
 
 @pytest.mark.parametrize("rule", [GradientRule.RATE_M, GradientRule.RATE_S])
-def test_rates_behind_a_max_pool_are_rates_of_maxima(rule: GradientRule) -> None:
+def test_rates_after_a_max_pool_are_rates_of_maxima(rule: GradientRule) -> None:
     """And not maxima of rates, which are smaller where neurons of a window take turns."""
     network, x = pooled(rule), images(4, 5)
     _, record = network.spiking_pass(x)

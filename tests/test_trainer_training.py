@@ -128,7 +128,7 @@ BRIGHT = dataclasses.replace(
 def test_a_run_killed_within_an_epoch_resumes_to_the_same_bits(
     tmp_path: Path, batches: int, stored: bool
 ) -> None:
-    """Three batches make an epoch; changes of samples go on where they were."""
+    """Three batches make an epoch; augmentation resumes where it was."""
     data, path = (tiny_pixels() if stored else tiny_data()), tmp_path / "run.safetensors"
     whole = train(BRIGHT, data, workers=0)
     with pytest.raises(KilledError):

@@ -1,4 +1,4 @@
-"""Flat graphs of NIR nodes: checks, the order in which they compute, shapes, equality."""
+"""Flat graphs of NIR nodes: checks, order of computation, shapes, equality."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from spikeport.storage import check_elements
 
 Edge = tuple[str, str]
 DEFAULT_DT_S = 1e-4
-"""snnTorch 1.0.0 imports NIR with this fixed time step; only dt / tau matters to the others."""
+"""snnTorch 1.0.0 imports NIR with this fixed time step; the others only depend on dt / tau."""
 
 
 @dataclass(frozen=True, slots=True)
 class ComputeOrder:
-    """When each node computes.
+    """The order in which nodes compute.
 
     Attributes:
         order: every node once; each delay-free edge points forward.
-        feedback: edges that close a cycle and so deliver the output of the step before: the back
-            edges of a depth-first walk from the Input nodes that takes names in order.
-        delays: Delay nodes of at least one step; they break a cycle by themselves.
+        feedback: edges that close a cycle and therefore deliver the output of the previous step:
+            the back edges of a depth-first search from the Input nodes in order of name.
+        delays: Delay nodes of at least one step; they break cycles without feedback edges.
     """
 
     order: tuple[str, ...]
@@ -42,13 +42,13 @@ class ComputeOrder:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CheckedGraph:
-    """A flat graph that keeps every rule, with what checking it worked out.
+    """A flat graph that satisfies all rules, with the results of checking it.
 
     Attributes:
-        graph: every shape is filled in, every array read-only.
+        graph: all shapes are filled in, all arrays read-only.
         plan: the order in which its nodes compute.
-        sources: the nodes that feed each node, sorted by name.
-        shapes: of what each node gives, without a batch axis.
+        sources: the source nodes of each node, sorted by name.
+        shapes: of the output of each node, without a batch axis.
     """
 
     graph: nir.NIRGraph
@@ -59,9 +59,9 @@ class CheckedGraph:
     _contents: tuple[Any, ...]
 
     def holds(self, graph: nir.NIRGraph, dt_s: float) -> bool:
-        """Whether it is `graph` that was checked, for steps of `dt_s`, and nothing in it replaced.
+        """Whether this is the result of checking `graph` with `dt_s`, with nothing replaced since.
 
-        No array is read: their values cannot have changed.
+        Arrays are not compared, because their values cannot have changed.
         """
         if graph is not self.graph or dt_s != self.dt_s:
             return False
@@ -73,7 +73,7 @@ def compute_order(graph: nir.NIRGraph, dt_s: float) -> ComputeOrder:
     """Sort a flat graph topologically.
 
     Raises:
-        InputError: an edge names a missing node or occurs twice, or a node hangs loose.
+        InputError: an edge names a missing node or occurs twice, or a node has a loose end.
     """
     edges = check_edges(graph)
     delays = frozenset(
@@ -138,17 +138,17 @@ def check_edges(graph: nir.NIRGraph) -> list[Edge]:
 
 
 def check_inputs(graph: nir.NIRGraph, inputs: Sequence[Input]) -> None:
-    """Each Input node of a checked graph has its `Input`, of the same shape."""
+    """Check that each Input node of a checked graph has its `Input`, of the same shape."""
     declared = {part.name: part.shape for part in inputs}
     drawn = {
         name: tuple(int(n) for n in node.input_type["input"]) for name, node in graph.inputs.items()
     }
     if declared != drawn:
-        fail(f"inputs: the graph has {drawn}, given are {declared}")
+        fail(f"inputs: the graph has {drawn}, but {declared} were given")
 
 
 def sources_of(graph: nir.NIRGraph) -> dict[str, tuple[str, ...]]:
-    """Names of the nodes that feed each node, in order."""
+    """Names of the source nodes of each node, in order."""
     found: dict[str, list[str]] = {name: [] for name in graph.nodes}
     for source, target in graph.edges:
         found[target].append(source)
@@ -156,7 +156,7 @@ def sources_of(graph: nir.NIRGraph) -> dict[str, tuple[str, ...]]:
 
 
 def delay_steps(node: nir.Delay, dt_s: float) -> NDArray[np.int64]:
-    """Whole steps per neuron: round(delay / dt).
+    """Number of whole steps per neuron: round(delay / dt).
 
     Raises:
         InputError: a delay exceeds MAX_STEPS.
@@ -173,11 +173,11 @@ def check_graph(
     dt_s: float,
     file_bytes: int | None = None,
 ) -> CheckedGraph:
-    """A checked flat graph with every shape filled in; nodes are copied, edges sorted.
+    """Build a checked flat graph with all shapes filled in; nodes are copied, edges sorted.
 
     Args:
         file_bytes: size of the file that the graph was read from. A file may store one number for
-            a whole layer of neurons; `file_limits.check_elements` bounds its expansion.
+            a whole layer of neurons; `limits.check_elements` bounds its expansion.
 
     Raises:
         InputError: a node, an edge or a shape breaks a rule.
@@ -200,7 +200,7 @@ def check_graph(
 
 
 def _contents(graph: nir.NIRGraph) -> tuple[Any, ...]:
-    """All names, nodes, fields and edges: the same objects where nothing was replaced."""
+    """All names, nodes, fields and edges; the same objects if nothing was replaced."""
     found: list[Any] = []
     for name, node in graph.nodes.items():
         found += (name, node, *node_values(node).values())
@@ -215,7 +215,7 @@ def _infer_shapes(
     """Output shape of every node.
 
     Raises:
-        InputError: shapes do not meet; the message names the node.
+        InputError: shapes do not match; the message names the node.
     """
     follow: dict[str, list[Any]] = {name: [] for name in graph.nodes}
     for source, target in graph.edges:
@@ -239,9 +239,10 @@ def _infer_shapes(
 
 
 def difference(first: nir.NIRGraph, second: nir.NIRGraph) -> str | None:
-    """The first way in which two flat graphs differ, None where they are equal.
+    """The first difference between two flat graphs, None if they are equal.
 
-    Types, fields, data types and edges count; the order of nodes and edges and metadata do not.
+    Types, fields, data types and edges are compared; the order of nodes and edges and metadata are
+    not.
     """
     for name in sorted({*first.nodes, *second.nodes}):
         if name not in first.nodes or name not in second.nodes:
@@ -261,7 +262,7 @@ def difference(first: nir.NIRGraph, second: nir.NIRGraph) -> str | None:
 
 
 def _fill(name: str, nodes: dict[str, Any], node: Any, given: Shape | None, made: Shape) -> None:
-    """Write the inferred shapes where NIR keeps them."""
+    """Store the inferred shapes in the fields that NIR has for them."""
     if NODE_TYPES[kind(node)].elementwise and made != np.shape(
         next(iter(node_values(node).values()))
     ):

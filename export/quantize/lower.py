@@ -1,4 +1,4 @@
-"""Lowering: a flat NIR graph becomes populations and connections, still in real numbers."""
+"""Lowering: convert a flat NIR graph to populations and connections, still in real numbers."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ Route = tuple[str, ...]
 
 
 def lower(network: FloatNetwork) -> LoweredNetwork:
-    """Populations and connections of a float network, without any rounding.
+    """Convert a float network to populations and connections, without any rounding.
 
-    Populations take the names of the neuron nodes, connections those of the maps. A map that ends
-    in an Output becomes an integrating population named after the Output, read by its membrane.
-    A feedback edge and a Delay node delay the connection they lie on.
+    Populations are named after the neuron nodes, connections after the maps. A map that ends in an
+    Output becomes an integrating population named after the Output and read by its membrane.
+    Feedback edges and Delay nodes delay the connections they are part of.
 
     Raises:
         InputError: lists everything in the graph that the chip cannot express.
@@ -75,7 +75,7 @@ def lower(network: FloatNetwork) -> LoweredNetwork:
 
 @dataclass(slots=True)
 class _Build:
-    """A network in the making; collects every complaint before giving up."""
+    """A network under construction; collects all complaints before giving up."""
 
     network: FloatNetwork
     nodes: dict[str, Any] = field(init=False)
@@ -128,7 +128,7 @@ def _add_neurons(build: _Build, name: str) -> None:
     if dynamics.keep_u > 0 and offset.any():
         build.complain(
             f"node '{name}': a bias of up to {np.abs(offset).max():g} enters through the "
-            "synaptic filter tau_syn, the chip adds a bias behind it"
+            "synaptic filter tau_syn, but the chip adds a bias after it"
         )
     build.populations.append(
         FloatPopulation(
@@ -143,7 +143,7 @@ def _add_neurons(build: _Build, name: str) -> None:
 
 
 def _add_readout(build: _Build, name: str) -> None:
-    """Read neurons as they are; integrate whatever else arrives."""
+    """Read neurons directly; integrate everything else."""
     match build.feeds[name]:
         case (source,) if source in build.dynamics:
             spiking = build.dynamics[source].threshold is not None
@@ -169,7 +169,7 @@ def _check_membranes(build: _Build) -> None:
 
 
 def _connect(build: _Build, target: str, gain: Array | None) -> Array | None:
-    """Add all that leads into `target`; returns the sum of biases, None if nothing leads there."""
+    """Add everything that leads into `target`; return the sum of biases, None if nothing does."""
     biases: dict[Route, Array] = {}
     for source, *between in _routes(build, target, ()):
         middle = tuple(between)
@@ -187,8 +187,8 @@ def _connect(build: _Build, target: str, gain: Array | None) -> Array | None:
         biases[behind] = folded.bias
         if folded.bias.any() and _delay(build, (*behind, target)):
             build.note(
-                f"node '{behind[0]}': its bias acts from the first step on, "
-                "in the float graph it comes late by the delay behind it"
+                f"node '{behind[0]}': its bias acts from the first step on, but in the float graph "
+                "it is late by the delay after it"
             )
         build.connections.append(
             FloatConnection(
@@ -213,7 +213,7 @@ def _connect(build: _Build, target: str, gain: Array | None) -> Array | None:
 def _inject(build: _Build, source: str, target: str, folded: Folded) -> None:
     if not folded.direct or folded.pool is not None:
         build.complain(
-            f"input '{source}': coding 'bias' goes one to one into neurons, "
+            f"input '{source}': coding 'bias' must go one to one into neurons, "
             f"but a map or pool leads from it to '{target}'"
         )
         return
@@ -230,10 +230,10 @@ def _inject(build: _Build, source: str, target: str, folded: Folded) -> None:
 
 
 def _routes(build: _Build, node: str, behind: Route) -> Iterator[Route]:
-    """Every way from an Input or neurons to `node`: the source, then the nodes between."""
+    """All paths from an Input or neurons to `node`: the source, then the nodes in between."""
     for source in build.feeds[node]:
         if source in behind:
-            build.complain(f"node '{source}': lies on a cycle without neurons")
+            build.complain(f"node '{source}': is on a cycle without neurons")
         elif isinstance(build.nodes[source], (*NEURONS, nir.Input)):
             yield (source, *behind)
         else:
@@ -241,7 +241,7 @@ def _routes(build: _Build, node: str, behind: Route) -> Iterator[Route]:
 
 
 def _delay(build: _Build, steps: Route) -> int:
-    """Steps lost along consecutive nodes: feedback edges and Delay nodes."""
+    """Total delay of consecutive nodes in steps: feedback edges and Delay nodes."""
     delay = sum(edge in build.feedback for edge in pairwise(steps))
     for name in steps:
         if isinstance(build.nodes[name], nir.Delay):
@@ -256,7 +256,7 @@ def _delay(build: _Build, steps: Route) -> int:
 
 
 def _named_apart(connections: list[FloatConnection]) -> tuple[FloatConnection, ...]:
-    """A map that serves several pairs becomes several connections, each with its own name."""
+    """Split a map between several pairs into several connections, each with its own name."""
     count = Counter(c.name for c in connections)
     long = [
         f"{c.name}_{c.source}_to_{c.target}" if count[c.name] > 1 else c.name for c in connections

@@ -1,8 +1,8 @@
-"""Master weights and biases in real units, and the integers on the chip's grid that they stand for.
+"""Master weights and biases in real units, and the integers on the chip's grid that represent them.
 
 A weight w of a connection into a population of scale S, from a source of `s` integers per float
 unit (1 for neurons), is the integer W = round(S w / s) on the legal grid of its matrix; the value
-that computes is W s / S. A bias b is round(64 S b / 2^e) 2^e in units of v.
+used in computation is W s / S. A bias b is round(64 S b / 2^e) 2^e in units of v.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from spikeport.trainer.neurons.rows import share_out
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """The integers that a connection's weights may be: `low`, `low` + `step`, ..., `high`.
+    """The possible integer weights of a connection: `low`, `low` + `step`, ..., `high`.
 
     Attributes:
         unit: real units per weight unit, s / S.
@@ -35,7 +35,7 @@ class Grid:
 
     @staticmethod
     def of(connection: WeightedConnection, source_scale: float, target: Population) -> Grid:
-        """The grid of a connection's bits and signs; these it keeps."""
+        """The grid for the bits and the sign mode of a connection, both of which stay fixed."""
         weight = connection.weight
         mixed = fx.is_mixed(weight)
         low, high, step = fx.weight_grid(mixed=mixed, bits=connection.weight_bits)
@@ -47,11 +47,11 @@ class Grid:
     def integers(self, master: Tensor) -> tuple[Tensor, int]:
         """W of master weights (M, ...), int16, and the largest sum of |W| over one of M rows.
 
-        Masters beyond the grid's ends are moved to them, so that no weight is out of a gradient's
-        reach.
+        Master weights beyond the ends of the grid are clipped in place, so that gradients can
+        still move every weight.
 
         Raises:
-            InputError: a master is NaN.
+            InputError: a master weight is NaN.
         """
         pitch = self.unit * self.step
         ends = self.low * self.unit, self.high * self.unit
@@ -78,7 +78,7 @@ class Grid:
         if broken:
             raise InputError("a weight is NaN, must be finite")
         if self.low == -fx.WEIGHT_END and not positive:
-            whole.clamp_min_(-self.high)  # of one sign alone, a matrix ends one step earlier
+            whole.clamp_min_(-self.high)  # with a single sign, the grid ends one step earlier
             largest = _largest(whole)
         return whole, largest
 
@@ -89,7 +89,7 @@ def _largest(whole: Tensor) -> int:
 
 @torch.no_grad()
 def bias_integers(master: Tensor, scale: float) -> tuple[Tensor, int]:
-    """Mantissas of a bias in real units, and their exponent: the smallest that holds them."""
+    """Mantissas of a bias in real units, and the smallest exponent that can hold them."""
     state = master * (scale * (1 << fx.ACTIVATION_SHIFT))
     exponent = fx.bias_exponent(float(state.abs().max()))
     mantissa = (state / 2**exponent).round_()
@@ -98,7 +98,7 @@ def bias_integers(master: Tensor, scale: float) -> tuple[Tensor, int]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Integers:
-    """What the chip holds.
+    """The integers on the chip.
 
     Attributes:
         grids: by connection.

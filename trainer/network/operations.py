@@ -1,4 +1,4 @@
-"""Applying layers without state, and values whose gradient is that of another computation."""
+"""Apply layers without state, and attach the gradient of one computation to another's value."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What layers do and keep while a pass runs, and the record that a spiking pass hands on."""
+"""What layers do and store during a pass, and the record that a spiking pass returns."""
 
 from __future__ import annotations
 

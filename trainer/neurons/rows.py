@@ -1,4 +1,4 @@
-"""Activations as rows of neurons, without copying, and threads that share the neurons of a row."""
+"""View activations as rows of neurons without copying, and divide the neurons among threads."""
 
 from __future__ import annotations
 
