@@ -49,9 +49,9 @@ def populations_table(network: DeployedNetwork) -> Table:
     table = Table("Populations")
     for name in ("name", "shape", *columns):
         table.add_column(name)
-    for part, row in zip(parts, rows, strict=True):
+    for name, part, row in zip(network.order, parts, rows, strict=True):
         shape = "x".join(map(str, part.shape))
-        table.add_row(part.name, shape, *(row.get(name, "") for name in columns))
+        table.add_row(name, shape, *(row.get(column, "") for column in columns))
     return table
 
 
