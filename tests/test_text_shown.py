@@ -429,8 +429,8 @@ def tailed(data: Any, tail: str) -> Any:
 
 def diagnosis() -> Any:
     from spikeport.parity import accuracy
-    from spikeport.trainer.diagnosis import Agreement, Diagnosis
-    from spikeport.trainer.diagnosis.diagnosis import Activity
+    from spikeport.trainer.diagnosis import Diagnosis, GradientAgreement
+    from spikeport.trainer.diagnosis.diagnosis import LayerActivity
     from spikeport.trainer.diagnosis.independence import Independence
     from spikeport.trainer.diagnosis.shuffle import ShuffleTest
     from spikeport.trainer.rules import GradientRule
@@ -441,8 +441,10 @@ def diagnosis() -> Any:
         rule=GradientRule.RATE_M,
         shuffle=ShuffleTest(reached, reached, reached),
         probed=8,
-        activity=tuple(Activity(name, 0.5, 0.1, (0.5, 0.25, 0.25)) for name in ("a", "b")),
-        agreement=tuple(Agreement(n, k, 2, 0.9, 1.1) for k, n in enumerate(("all", "a", "b"))),
+        activity=tuple(LayerActivity(name, 0.5, 0.1, (0.5, 0.25, 0.25)) for name in ("a", "b")),
+        agreement=tuple(
+            GradientAgreement(n, k, 2, 0.9, 1.1) for k, n in enumerate(("all", "a", "b"))
+        ),
         independence=tuple(Independence(name, "neurons", 0.1, 0.9) for name in ("a", "b")),
     )
 
