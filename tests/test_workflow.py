@@ -30,12 +30,12 @@ def deployed(weight: int = 4) -> DeployedNetwork:
     matrix = np.full((3, 6), weight, np.int16)
     matrix[1, ::2] = -2
     return DeployedNetwork(
-        Input("x", (6,), Coding.SPIKES),
-        Population("out", (3,), vth=8, decay_v=1024),
-        Dense("x", "out", matrix),
-        Readout("out"),
+        (Input("x", (6,), Coding.SPIKES),),
+        (Population("out", (3,), vth=8, decay_v=1024),),
+        (Dense("x", "out", matrix),),
+        (Readout("out"),),
         steps=5,
-    )  # type: ignore[arg-type]
+    )
 
 
 def test_equal_backends_compare_without_a_problem() -> None:
