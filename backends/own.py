@@ -42,5 +42,5 @@ NATIVE = Backend(
     one_thread={"threads": 1},
 )
 REFERENCE = Backend(
-    "reference", "chip integers, scalar: the spec", "deployed", _status, _run_reference
+    "reference", "chip integers, scalar: the specification", "deployed", _status, _run_reference
 )

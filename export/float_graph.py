@@ -27,7 +27,7 @@ from spikeport.checks import fail
 from spikeport.export.batch_norm import WeightAndBias, fold_batch_norm, weight_and_bias
 from spikeport.export.nir import FloatNetwork
 from spikeport.export.nir.fields import Shape
-from spikeport.export.nir.graph import Edge
+from spikeport.export.nir.graph import DEFAULT_DT_S, Edge
 from spikeport.export.nir.shapes import output_shape
 from spikeport.network import (
     AvgPoolLayer,
@@ -39,10 +39,8 @@ from spikeport.network import (
     LinearLayer,
     Reset,
     TrainedModel,
+    normalized_map,
 )
-
-DEFAULT_DT_S = 1e-4
-"""snnTorch 1.0.0 imports NIR with this fixed time step; only dt / tau matters to the others."""
 
 TIE_STEPS = 2
 """How far a threshold is moved away from values that tie with it, in float32 steps (relative 1.2e-7
@@ -130,8 +128,8 @@ def _fold_norms(layers: Iterable[Layer]) -> tuple[Maps, dict[str, str]]:
             maps[layer.name] = weight_and_bias(layer)
             linear[layer.name] = layer
         elif isinstance(layer, BatchNormLayer):
-            source = layer.inputs[0]
-            if len(layer.inputs) != 1 or source not in maps or readers.count(source) != 1:
+            source = normalized_map(layer.inputs, maps)
+            if source is None or readers.count(source) != 1:
                 fail(
                     f"layer '{layer.name}' (batch norm) must follow one conv or linear layer that "
                     f"feeds nothing else, is fed by {list(layer.inputs)}"

@@ -33,6 +33,7 @@ from spikeport.network import (
     ReadoutKind,
     Reset,
     SumPool2d,
+    require_lif_populations,
 )
 from spikeport.network import fixed_point as fx
 from spikeport.runs import Run, SampleSet, Trace, encode_samples
@@ -53,13 +54,12 @@ from spikeport.trainer import (
     train,
 )
 from spikeport.trainer.chip.grid import Grid, bias_integers
+from spikeport.trainer.chip.network import rate_scores, spiking_pass
 from spikeport.trainer.chip.neurons import _stepwise, run_population
-from spikeport.trainer.chip.passes import rate_scores, spiking_pass
-from spikeport.trainer.chip.sums import weighted
+from spikeport.trainer.chip.sums import weighted, weighted_sum
 from spikeport.trainer.energy.loss import model_of
 from spikeport.trainer.energy.model import message_rate
 from spikeport.trainer.loop.start import first_network
-from spikeport.trainer.measure.deployed import weighted_sum
 from spikeport.trainer.measure.metrics import count_and_price, energy_uj
 from spikeport.workflow import export_float, prepare_qat, quantize
 from tests.helpers.strategies import networks, samples_for
@@ -121,7 +121,7 @@ def plain(network: DeployedNetwork) -> DeployedNetwork:
     return network.replace(
         populations=tuple(
             dataclasses.replace(part, decay_u=fx.DECAY_UNITY, refractory=0)
-            for part in network.populations
+            for part in require_lif_populations(network.populations)
         )
     )
 
@@ -444,7 +444,7 @@ def test_a_checkpoint_whose_masters_were_changed_is_refused(
         return str(caught.value)
 
     name = "network.weights.conv1"
-    assert "masters round to network" in refusal({name: tensors[name] + 0.3})
+    assert "master weights round to network" in refusal({name: tensors[name] + 0.3})
     assert "NaN or infinity" in refusal({"exp_avg.weights.conv1": tensors[name] * torch.nan})
     document = json.loads(metadata["spikeport"])
     document["config"]["weight_bits"] = None

@@ -81,7 +81,7 @@ def test_probes_choose(spikeport: Spikeport, chip: Path) -> None:
     assert trace.u["hidden"].shape == (7, 5, 4)
     for arguments, message in (
         (("--probe", "out"), "needs --trace FILE"),
-        (("--trace", path, "--probe", "in"), "'in' is no population of the network"),
+        (("--trace", path, "--probe", "in"), "'in' is not a population of the network"),
         (("--trace", path, "--probe", "out:w"), "'w' cannot be recorded"),
         (("--trace", path, "--probe", "out:v:10"), "neuron 10 of 'out', which has 10"),
     ):

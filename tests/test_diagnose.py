@@ -75,7 +75,7 @@ def test_terminal_gets_tables(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["-T", "1,x"], "--steps is '1,x', must be integers joined by commas"),
+        (["-T", "1,x"], "--steps is '1,x', must be comma-separated integers"),
         (["-T", "0"], "steps (T) is 0, must be at least 1"),
         (["-o", "missing/d.html"], "missing/d.html: cannot be written"),
     ],

@@ -237,7 +237,7 @@ def test_bad_graphs_are_named() -> None:
         network(nodes, [("input", "lif"), ("input", "out")])
     with pytest.raises(InputError, match=r"edge .* is given 2 times"):
         network(nodes, [("input", "lif"), ("input", "lif"), ("lif", "out")])
-    with pytest.raises(InputError, match=r"\(Affine\): expects shape \(2,\), is given \(1,\)"):
+    with pytest.raises(InputError, match=r"\(Affine\): expects shape \(2,\), received \(1,\)"):
         chain(nir.Affine(np.ones((1, 2)), np.ones(1)))
     with pytest.raises(InputError, match="bias has shape"):
         chain(nir.Affine(np.ones((1, 1)), np.ones(3)))

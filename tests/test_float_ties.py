@@ -75,7 +75,7 @@ def test_a_difference_behind_the_tolerance_is_no_tie() -> None:
 def test_missing_traces_are_named() -> None:
     x = np.array([[0.3, 0.5]])
     bare = replace(run(x), trace=Trace())
-    with pytest.raises(InputError, match="'float' has not recorded spikes of 'a'"):
+    with pytest.raises(InputError, match="'float' did not record spikes of 'a'"):
         compare_float(bare, run(x), network())
     fewer = run(np.array([[0.3, 0.5], [0.1, 0.2]]))
     with pytest.raises(InputError, match=r"'a' has spikes \(8, 1, 2\) and \(8, 2, 2\)"):

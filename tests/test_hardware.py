@@ -15,10 +15,10 @@ from spikeport.storage import parse_toml
 
 TARGETS = plugins(PluginKind.TARGET)
 LOIHI1 = target_text(TARGETS["loihi1"])
-OLD = (Path(__file__).parent / "files" / "0.1.0" / "profile.toml").read_text("utf-8")
+OLD = (Path(__file__).parent / "files" / "prices_only.toml").read_text("utf-8")
 
 
-def test_prices_of_loihi_1_are_those_of_version_0_1_0() -> None:
+def test_prices_of_loihi_1_are_those_of_the_file_before_targets() -> None:
     assert load_profile("loihi1") == parse_profile(OLD, "old")
 
 

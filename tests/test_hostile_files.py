@@ -356,7 +356,7 @@ def test_archives_that_are_encrypted_or_use_another_compression(
     tmp_path: Path, place: int, value: int
 ) -> None:
     path = spoiled_zip(made("images", tmp_path), place, value)
-    assert "is no readable .npz file" in refused(load_npz, path)
+    assert "is not a readable .npz file" in refused(load_npz, path)
 
 
 def test_bombs_of_zip_gzip_and_png(tmp_path: Path) -> None:
@@ -589,7 +589,7 @@ def test_a_seal_is_the_digest_of_all_before_it(tmp_path: Path) -> None:
     assert path.read_bytes() == sealed(b"content")
     assert check_seal(path)
     path.write_bytes(b"Content" + path.read_bytes()[7:])
-    with pytest.raises(InputError, match="does not have the digest it states: it was changed"):
+    with pytest.raises(InputError, match="does not match its stored digest: it was changed"):
         check_seal(path)
 
 

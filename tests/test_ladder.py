@@ -145,7 +145,7 @@ def test_slow_stages_may_be_left_out(digits: Dataset, tmp_path: Path, bits: int 
     assert report.passed
     assert not {"scalar reference", "Lava"} & verdicts(report).keys()
     left_out = [part for part in report.skipped if part.stage in ("scalar reference", "Lava")]
-    assert [part.reason for part in left_out] == ["no samples were asked for"] * 2
+    assert [part.reason for part in left_out] == ["no samples were requested"] * 2
 
 
 @pytest.mark.parametrize(

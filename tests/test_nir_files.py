@@ -384,7 +384,7 @@ BAD: dict[str, tuple[Damage, str]] = {
     "tau zero": (_first_tau(0), r"node 'n1' \(LIF\): tau is 0.0, must be positive"),
     "tau negative": (_first_tau(-1), r"tau is -1.0, must be positive"),
     "tau infinite": (_first_tau(np.inf), r"tau is inf, must be positive"),
-    "NaN weight": (_set("node/nodes/n0/weight", np.full((3, 5), np.nan)), "weight holds NaN"),
+    "NaN weight": (_set("node/nodes/n0/weight", np.full((3, 5), np.nan)), "weight contains NaN"),
     "shapes of a neuron": (_set(f"{LIF_GROUP}/r", np.ones(4)), "fields differ in shape"),
     "width": (_set("node/nodes/n0/weight", np.ones((3, 6))), r"\(Affine\): expects shape \(6,"),
     "bias": (_set("node/nodes/n0/bias", np.ones(6)), r"'n0' \(Affine\): bias has shape \(6,\)"),
@@ -398,9 +398,9 @@ BAD: dict[str, tuple[Damage, str]] = {
     "version number": (_set("version", 1), r"NIR version is np.int64\(1\)"),
     "soft link": (_soft, "'/node/nodes/n0' is a SoftLink, links are refused"),
     "external link": (_external, "'/node/nodes/n0/weight' is a ExternalLink"),
-    "hard-link loop": (_loop, "linked twice"),
-    "external storage": (_outside, "keeps its data outside of the file"),
-    "virtual data": (_virtual, "keeps its data outside of the file"),
+    "hard-link loop": (_loop, "linked more than once"),
+    "external storage": (_outside, "stores its data outside of the file"),
+    "virtual data": (_virtual, "stores its data outside of the file"),
     "compression bomb": (_bomb, "declares 800000000 bytes .* more than 256 times its size"),
     "giant": (_giant, "declares 4398046511104 bytes"),
     "deep nesting": (_deep, "nested deeper than 16"),
@@ -445,7 +445,7 @@ def test_files_that_are_no_nir(content: bytes | None, tmp_path: Path) -> None:
 
 def test_a_bare_node_is_no_graph(tmp_path: Path) -> None:
     nir.write(tmp_path / "a.nir", nir.I(values(5)))
-    with pytest.raises(InputError, match="holds a single I node, must hold a NIRGraph"):
+    with pytest.raises(InputError, match="contains a single I node, must contain a NIRGraph"):
         read_nir(tmp_path / "a.nir", dt_s=DT, steps=2)
 
 
@@ -472,7 +472,7 @@ def test_size_limits_can_be_met(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     path = tmp_path / "a.nir"
     write_nir(around(FLAT, nir.Affine(np.zeros((300, 5)), np.zeros(300))), path)
     monkeypatch.setattr(hdf5_file, "MAX_OBJECTS", 5)
-    with pytest.raises(InputError, match="holds more than 5 objects"):
+    with pytest.raises(InputError, match="contains more than 5 objects"):
         read_nir(path, isolate=False)
     monkeypatch.setattr(hdf5_file, "MAX_OBJECTS", 1000)
     monkeypatch.setattr(hdf5_file, "MAX_TOTAL_BYTES", 12000)
@@ -497,5 +497,5 @@ def test_typed_readers_refuse_the_other_kind(tmp_path: Path) -> None:
     assert read_nir_deployed(tmp_path / "deployed.nir") == chip()
     with pytest.raises(InputError, match=r"float\.nir: a float graph without chip integers"):
         read_nir_deployed(tmp_path / "float.nir", isolate=False)
-    with pytest.raises(InputError, match=r"deployed\.nir: carries a deployed network"):
+    with pytest.raises(InputError, match=r"deployed\.nir: contains a deployed network"):
         read_nir_float(tmp_path / "deployed.nir", isolate=False)

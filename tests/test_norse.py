@@ -166,7 +166,7 @@ SIDES = [np.array([2, 2])] * 2
         (feed_forward(nir.Scale(full(1))), r"node 'n' \(Scale\): Norse drops"),
         (
             feed_forward(nir.IF(full(1), full(1), full(0)), reset=Reset.SUBTRACT),
-            r"node 'n' \(IF\): Norse's IF resets to zero only",
+            r"node 'n' \(IF\): Norse's IF can only reset to zero",
         ),
         (feed_forward(nir.AvgPool2d(*SIDES, np.array([0, 0])), (1, 4, 4)), "AvgPool2d.* drops"),
         (feed_forward(nir.SumPool2d(*SIDES, np.array([1, 0])), (1, 4, 4)), "has padding"),
@@ -196,7 +196,7 @@ def test_skip_paths_are_refused() -> None:
         "out": nir.Output({"output": np.array([4])}),
     }
     edges = [("input", "a"), ("input", "b"), ("a", "n"), ("b", "n"), ("n", "out")]
-    with pytest.raises(InputError, match="Norse would run the graph in another order"):
+    with pytest.raises(InputError, match="Norse would run the graph in a different order"):
         run_norse(graph(nodes, edges), np.ones((1, 4)))
 
 

@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 
 from spikeport.errors import InputError
 from spikeport.export.nir import FloatNetwork
-from spikeport.export.nir.plausibility import ceiling, implausible
+from spikeport.export.nir.plausibility import implausible
 from spikeport.export.quantize import QuantizationReport, QuantizationResult, QuantizeConfig
 from spikeport.export.quantize.lower import lower
+from spikeport.export.quantize.lowered import ceiling
 from spikeport.export.quantize.rounding_loss import FEW_UNITS, coarse_share
 from spikeport.network import Coding, Input, Reset
 from spikeport.network import fixed_point as fx

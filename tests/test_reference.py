@@ -25,8 +25,10 @@ from spikeport.network import (
     Reset,
     SumPool2d,
 )
+from spikeport.network.neurons.lif import neuron_step
+from spikeport.network.registers import decayed, int32
 from spikeport.simulators import run_reference
-from spikeport.simulators.reference import connection_current, decayed, int32, neuron_step, synapses
+from spikeport.simulators.reference import connection_current, synapses
 
 M = 2**23
 MEMORYLESS = Population("p", (1,), vth=131071)

@@ -32,8 +32,7 @@ from spikeport.trainer.chip import QATNetwork, takes
 from spikeport.trainer.config import Architecture
 from spikeport.trainer.data.events import EventFrames
 from spikeport.trainer.diagnosis import diagnose
-from spikeport.trainer.network import SpikingNetwork
-from spikeport.trainer.network.network import Node
+from spikeport.trainer.network import Node, SpikingNetwork
 from spikeport.workflow import write_nir
 
 untyped: Any = parts  # accepts values of undeclared types, as users pass them
@@ -143,7 +142,7 @@ def test_values_beyond_the_declared_range_are_refused(
 @pytest.mark.parametrize("entry", ENTRIES)
 def test_fractions_for_an_input_of_spikes_are_refused(entry: str) -> None:
     skip_without_norse(entry)
-    with pytest.raises(InputError, match=r"lie between 0 and 1 .* declared as spikes"):
+    with pytest.raises(InputError, match=r"are between 0 and 1 .* declared as spikes"):
         ENTRIES[entry](SPIKES, GREY)
 
 
@@ -356,7 +355,7 @@ def test_one_sample_without_a_batch_axis(entry: str, caplog: pytest.LogCaptureFi
     ENTRIES[entry](SPIKES, np.broadcast_to(EVENTS[:T], (T, *EVENTS[:T].shape)))
     assert not about_samples(caplog)
     ENTRIES[entry](PIXELS, GREY[:T])
-    assert "taken as 5 samples shown at every step; one sample of 5 steps is x[:, None]" in (
+    assert "read as 5 samples presented at every step; one sample of 5 steps is x[:, None]" in (
         caplog.text
     )
 

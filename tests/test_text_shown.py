@@ -30,7 +30,7 @@ from spikeport.backends import TargetCheck, UnsupportedFeature
 from spikeport.cli import _diagnose, _front, _judge, _sweep, _tables, _traces
 from spikeport.cli._app import VERBS
 from spikeport.energy import HardwareProfile
-from spikeport.network import load_network, save_network
+from spikeport.network import load_network, require_lif, save_network
 from spikeport.parity import ParityReport
 from spikeport.report import screen, terminal
 from spikeport.report.diagnosis import render_diagnosis
@@ -181,7 +181,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
     network = network.replace(provenance={**network.provenance, EVIL: EVIL})
     save_network(network, found.chip)
     first, *rest = network.populations
-    louder = dataclasses.replace(first, vth=first.vth // 2)
+    louder = dataclasses.replace(require_lif(first), vth=require_lif(first).vth // 2)
     save_network(network.replace(populations=(louder, *rest)), found.other)
     traced = ["run", str(found.chip), "--data", str(found.data), "--trace", str(found.trace)]
     assert call([*traced, "-n", "2"]) == 0

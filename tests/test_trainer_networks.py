@@ -21,7 +21,7 @@ from spikeport.trainer.measure.metrics import energy_uj
 from spikeport.trainer.models import PUBLISHED, mlp, published_lif, small_conv, with_readout
 from spikeport.trainer.network import PassRecord, SpikingNetwork
 from spikeport.trainer.network.deployment import spike_only
-from spikeport.trainer.network.passes import rate_scores
+from spikeport.trainer.network.network import rate_scores
 from spikeport.trainer.neurons import LI, LIF, BatchNorm
 from spikeport.trainer.rules import GradientRule
 from spikeport.workflow import export_float, quantize
@@ -280,7 +280,7 @@ def test_preact_resnet_says_why_it_does_not_deploy() -> None:
     reasons = str(caught.value)
     assert "cannot be deployed, 5 rule(s) broken" in reasons
     assert "layer 'stem_pool': takes the maximum of 'stem_norm', only a max-pool" in reasons
-    assert "layer 's2b1_skip': is fed by the analog values of" in reasons
-    assert "layer 'average': is fed by the analog values of" in reasons
+    assert "layer 's2b1_skip': receives analog values from" in reasons
+    assert "layer 'average': receives analog values from" in reasons
     with pytest.raises(InputError, match="5 rule"):
         evaluate(network, images(network).numpy())

@@ -7,8 +7,7 @@ from torch import Tensor, nn
 
 from spikeport.network import Coding, Input
 from spikeport.trainer.diagnosis.shuffle import shuffle_test, shuffled_scores
-from spikeport.trainer.network import SpikingNetwork
-from spikeport.trainer.network.network import Node
+from spikeport.trainer.network import Node, SpikingNetwork
 from spikeport.trainer.neurons import LI, LIF
 
 INPUT = Input("input", (6,), Coding.GRADED, -64, 64, scale=16.0)

@@ -191,7 +191,9 @@ def test_a_missing_or_foreign_best_epoch_is_not_resumed_from(tmp_path: Path) -> 
     train(config, tiny_data(), checkpoint=path)
     untrained = dataclasses.replace(load_checkpoint(path), history=())
     save_checkpoint(best_path(path), untrained)
-    with pytest.raises(InputError, match=r"best\.safetensors: holds epoch 0, the best one is"):
+    with pytest.raises(
+        InputError, match=r"best\.safetensors: contains epoch 0, but the best one is"
+    ):
         train(config, tiny_data(), checkpoint=path, resume=True)
     best_path(path).unlink()
     with pytest.raises(InputError, match=r"run\.best\.safetensors: does not exist"):
@@ -279,7 +281,7 @@ def test_a_compiler_that_fails_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_the_data_cannot_undergo_is_refused() -> None:
     for augment, message in (
         (Augment(auto_augment=True), "auto_augment is for colour images"),
-        (Augment(resized_crop=True), "resized_crop is for images from folders"),
+        (Augment(resized_crop=True), "resized_crop needs images from folders"),
     ):
         with pytest.raises(InputError, match=message):
             train(dataclasses.replace(TINY, augment=augment), tiny_data())

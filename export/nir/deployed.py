@@ -25,10 +25,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeport.checks import fail
-from spikeport.export.float_graph import DEFAULT_DT_S
 from spikeport.export.nir.float_network import FloatNetwork
-from spikeport.export.nir.graph import Edge
-from spikeport.export.nir.layout import common_reset, lay_out, never_spikes
+from spikeport.export.nir.graph import DEFAULT_DT_S, Edge
+from spikeport.export.nir.layout import common_reset, lay_out, never_spikes, view_populations
 from spikeport.export.nir.unroll import check_entries, connection_matrix
 from spikeport.network import (
     BiasInjection,
@@ -48,7 +47,7 @@ def float_view(network: DeployedNetwork, dt_s: float = DEFAULT_DT_S) -> FloatNet
     """`network` in float units; only what reaches a readout is in it.
 
     Raises:
-        InputError: dt_s is not positive.
+        InputError: dt_s is not positive, or a population is of neurons that NIR does not have.
     """
     if not 0 < dt_s < np.inf:
         fail(f"dt_s is {dt_s}, must be positive seconds")
@@ -75,7 +74,7 @@ class _View:
         """Nodes and edges of everything that reaches an Output."""
         for part in self.network.inputs:
             self.nodes[part.name] = nir.Input({"input": np.array(part.shape)})
-        for population in self.network.populations:
+        for population in view_populations(self.network):
             self._population(population)
         feeds: dict[str, list[str]] = {}
         for source, target in self.edges:

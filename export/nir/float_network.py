@@ -1,4 +1,4 @@
-"""The float network: a checked NIR graph and what NIR cannot say about it."""
+"""The float network: a checked NIR graph and what NIR cannot express about it."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from spikeport.network import Input, Reset
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FloatNetwork:
-    """A network in float units, ready to simulate, to write or to quantize.
+    """A network in float units, ready to be simulated, written or quantized.
 
     One step of a node is forward Euler with step `dt_s`, e.g. LIF
-    v <- v + dt/tau (v_leak - v + r I); a spike where v > v_threshold, or v >= v_threshold where
+    v <- v + dt/tau (v_leak - v + r I); a spike if v > v_threshold, or v >= v_threshold if
     `strict` is false; then v <- v_reset (ZERO) or v <- v - v_threshold (SUBTRACT), in the same
-    step. IF and I add r dt I, except that r = 1 is a gain of 1 per step, as most tools have it.
+    step. IF and I add r dt I, except that r = 1 is a gain of 1 per step, as in most tools.
 
-    The graph is checked here, once. `graph` is a checked copy of the one that is given: flat, with
-    every shape filled in and read-only arrays. To change a network, make another one:
+    The graph is checked once, at construction. `graph` is a checked copy of the given one: flat,
+    with all shapes filled in and read-only arrays. To change a network, create another one:
     `dataclasses.replace(network, graph=changed)`.
 
     Attributes:
         graph: flat, node names unique; NIR's own names and units (seconds).
         steps: T.
         reset, strict: what NIR leaves open; `strict` is NIR's documented comparison.
-        inputs: one per Input node of the graph, how its float values become chip integers.
+        inputs: one per Input node of the graph: how its float values become chip integers.
         inputs_assumed: the inputs were not declared; `read_nir` assumed 0/1 spikes.
 
     Raises:
@@ -47,7 +47,7 @@ class FloatNetwork:
     strict: bool = True
     inputs_assumed: bool = False
     _checked: CheckedGraph | None = field(default=None, repr=False)
-    """Of `graph`, by whoever checked it before; ignored if it is another graph's."""
+    """Result of an earlier check of `graph`; ignored if it belongs to another graph."""
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.dt_s) and self.dt_s > 0):
@@ -68,22 +68,22 @@ class FloatNetwork:
 
     @property
     def checked(self) -> CheckedGraph:
-        """The graph with what checking it worked out: order, sources and shapes.
+        """The graph with the results of checking it: order, sources and shapes.
 
         Raises:
-            InputError: nodes, edges or fields of `graph` were replaced since.
+            InputError: nodes, edges or fields of `graph` were replaced afterwards.
         """
         assert self._checked is not None  # see __post_init__
         if not self._checked.holds(self.graph, self.dt_s):
             fail(
-                "network: its graph was changed after it was checked; make another network of it: "
+                "network: its graph was changed after it was checked; create another network: "
                 "dataclasses.replace(network, graph=network.graph)"
             )
         return self._checked
 
     @property
     def output_count(self) -> int:
-        """Number of outputs that predictions are made from, those of the first Output node."""
+        """Number of outputs used for predictions, those of the first Output node."""
         checked = self.checked
         first = next(n for n, node in checked.graph.nodes.items() if isinstance(node, nir.Output))
         return prod(checked.shapes[first])

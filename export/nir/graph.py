@@ -20,6 +20,8 @@ from spikeport.network import Input
 from spikeport.storage import check_elements
 
 Edge = tuple[str, str]
+DEFAULT_DT_S = 1e-4
+"""snnTorch 1.0.0 imports NIR with this fixed time step; only dt / tau matters to the others."""
 
 
 @dataclass(frozen=True, slots=True)

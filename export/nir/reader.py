@@ -1,4 +1,4 @@
-"""Reading NIR files, our own and anybody's."""
+"""Read NIR files, Spikeport's own and those of other tools."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ _log = logging.getLogger(__name__)
 
 
 class IntegratorGain(StrEnum):
-    """What `r` of IF and I means in a foreign file.
+    """Meaning of `r` of IF and I in a file from another tool.
 
-    NIR: r = 1 is a gain of 1 per step, as Norse, snnTorch and Sinabs read it; any other r is
-        r dt, as NIR's equation dv/dt = r I says.
-    PER_STEP: every r is the gain of one step, whatever dt is.
+    NIR: r = 1 is a gain of 1 per step, as interpreted by Norse, snnTorch and Sinabs; any other r
+        means r dt, as in NIR's equation dv/dt = r I.
+    PER_STEP: every r is the gain per step, independent of dt.
     """
 
     NIR = "nir"
@@ -52,24 +52,24 @@ def read_nir(
     integrator_gain: IntegratorGain = IntegratorGain.NIR,
     isolate: bool = True,
 ) -> FloatNetwork | DeployedNetwork:
-    """Read a NIR file: the deployed network where the file carries its integers, else the graph.
+    """Read a NIR file: the deployed network if the file contains its integers, else the graph.
 
-    Where only one of them will do, call `read_nir_float` or `read_nir_deployed`.
+    If only one of them is acceptable, call `read_nir_float` or `read_nir_deployed`.
 
-    Nested graphs become flat and unsafe names safe (`nir_flatten`). A NIR file states neither dt
-    nor T nor the reset; files that Spikeport wrote do, in their metadata, and arguments given
-    here go before it.
+    Nested graphs are flattened and unsafe names made safe (`flatten`). NIR files do not state dt, T
+    or the reset; files written by Spikeport do, in their metadata, but arguments given here take
+    precedence.
 
     Args:
-        dt_s, steps: needed for a file from elsewhere. NIR's times are seconds.
-        reset, strict: default ZERO and true, as NIR documents.
+        dt_s, steps: required for a file from another tool. NIR's times are seconds.
+        reset, strict: default ZERO and true, as documented by NIR.
         inputs: default 0/1 spikes for every Input node, because NIR does not describe input values;
             required for any other input (see `FloatNetwork.inputs_assumed`).
         isolate: read the HDF5 in a separate process (about 0.4 s), because a damaged file can hang
             or crash libhdf5. Set it to False only for a file that is known to be intact.
 
     Raises:
-        InputError: no such file, foreign, damaged or hostile; a node, field or edge breaks a rule
+        InputError: no such file, not NIR, damaged or hostile; a node, field or edge breaks a rule
             (the message names it); dt or T is missing; or the float view was changed by another
             tool, so that the integers are stale.
     """
@@ -81,7 +81,9 @@ def read_nir(
         header = header_of(raw.metadata)
         if header is not None and header["kind"] == "deployed":
             if given:
-                fail(f"arguments {sorted(given)}: the file carries a deployed network with its own")
+                fail(
+                    f"arguments {sorted(given)}: the file contains a deployed network with its own"
+                )
             return _deployed_network(header, raw, file_bytes)
         return _float_network(flatten(raw), header, given, integrator_gain, file_bytes)
 
@@ -97,10 +99,10 @@ def read_nir_float(
     integrator_gain: IntegratorGain = IntegratorGain.NIR,
     isolate: bool = True,
 ) -> FloatNetwork:
-    """As `read_nir`, for a file that holds a float graph.
+    """Like `read_nir`, for a file that contains a float graph.
 
     Raises:
-        InputError: as `read_nir`, or the file carries a deployed network.
+        InputError: as for `read_nir`, or the file contains a deployed network.
     """
     network = read_nir(
         path,
@@ -113,15 +115,15 @@ def read_nir_float(
         isolate=isolate,
     )
     if isinstance(network, DeployedNetwork):
-        fail(f"{path}: carries a deployed network, must be a float graph; see `read_nir_deployed`")
+        fail(f"{path}: contains a deployed network, must be a float graph; see `read_nir_deployed`")
     return network
 
 
 def read_nir_deployed(path: str | os.PathLike[str], *, isolate: bool = True) -> DeployedNetwork:
-    """The deployed network of a NIR file that `write_nir` wrote.
+    """Read the deployed network of a NIR file written by `write_nir`.
 
     Raises:
-        InputError: as `read_nir`, or the file holds a float graph only.
+        InputError: as for `read_nir`, or the file contains only a float graph.
     """
     raw = (read_isolated if isolate else read_raw)(path, KEY)
     with _reading(path):
@@ -133,7 +135,7 @@ def read_nir_deployed(path: str | os.PathLike[str], *, isolate: bool = True) -> 
 
 @contextmanager
 def _reading(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Errors name the file."""
+    """Convert errors in the block to errors that name the file."""
     try:
         yield
     except InputError as error:
@@ -163,7 +165,7 @@ def _float_network(
 ) -> FloatNetwork:
     dt_s = given.get("dt_s", header and header["dt_s"])
     if dt_s is None:
-        fail("no time step in the file, NIR has no field for it: give dt_s (--dt), in seconds")
+        fail("no time step in the file (NIR has no field for it): give dt_s (--dt), in seconds")
     if not (isinstance(dt_s, float | int) and 0 < dt_s < np.inf):
         fail(f"dt_s is {quoted(dt_s)}, must be positive seconds")
     if header is None and gain is IntegratorGain.PER_STEP:
@@ -177,7 +179,7 @@ def _float_network(
     facts |= given
     facts["inputs_assumed"] = facts.get("inputs_assumed", False) and "inputs" not in given
     if "steps" not in facts:
-        fail("no number of steps in the file, NIR has no field for it: give steps (--steps), T")
+        fail("no number of steps in the file (NIR has no field for it): give steps (--steps)")
     if "inputs" not in facts:
         facts["inputs"] = tuple(
             Input(name, checked.shapes[name]) for name in sorted(checked.graph.inputs)

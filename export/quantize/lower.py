@@ -12,22 +12,23 @@ import nir
 import numpy as np
 from numpy.typing import NDArray
 
+from spikeport.checks import NAME_RULE, is_name
 from spikeport.errors import InputError
 from spikeport.export.nir import FloatNetwork
 from spikeport.export.nir.flatten import safe_names
 from spikeport.export.nir.graph import delay_steps
+from spikeport.export.nir.neuron_dynamics import (
+    NEURONS,
+    Dynamics,
+    neuron_dynamics,
+    neuron_shape,
+)
 from spikeport.export.quantize.fold import MAPS, Folded, fold
 from spikeport.export.quantize.lowered import (
     FloatConnection,
     FloatInjection,
     FloatPopulation,
     LoweredNetwork,
-)
-from spikeport.export.quantize.neuron_dynamics import (
-    NEURONS,
-    Dynamics,
-    neuron_dynamics,
-    neuron_shape,
 )
 from spikeport.network import Coding, Input, Readout, ReadoutKind, Shape
 from spikeport.text import quoted
@@ -116,11 +117,8 @@ class _Build:
 
 def _check_names(build: _Build) -> None:
     for name in sorted(build.nodes):
-        if not (name.isascii() and name.isidentifier() and len(name) <= 64):
-            build.complain(
-                f"node {quoted(name)}: name must be 1 to 64 letters, digits or '_', not a digit "
-                "first"
-            )
+        if not is_name(name):
+            build.complain(f"node {quoted(name)}: name must be {NAME_RULE}")
 
 
 def _add_neurons(build: _Build, name: str) -> None:

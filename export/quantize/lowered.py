@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport.network import Input, Readout, Reset, Shape, SumPool2d
+from spikeport.network import Coding, Input, Readout, Reset, Shape, SumPool2d
 from spikeport.network.geometry import IntPair
 
 Array = NDArray[np.float64]
@@ -106,3 +106,29 @@ class LoweredNetwork:
     def source_scale(self, name: str) -> float:
         """Integers per float unit of what `name` sends: an input's own scale, 1 for neurons."""
         return {part.name: part.scale for part in self.inputs}.get(name, 1.0)
+
+
+def ceiling(lowered: LoweredNetwork, part: FloatPopulation) -> float:
+    """Upper bound on the membrane of `part`: every excitatory input at its maximum, always."""
+    ranges = {
+        source.name: (source.low / source.scale, source.high / source.scale)
+        for source in lowered.inputs
+        if source.coding is not Coding.SPIKES
+    }
+    drive = 0.0
+    for connection in lowered.incoming(part.name):
+        low, high = ranges.get(connection.source, (0.0, 1.0))
+        area = float(np.prod(connection.pool.kernel_size)) if connection.pool else 1.0
+        rows = connection.weight.reshape(len(connection.weight), -1)
+        most = np.maximum(rows * low, rows * high).sum(axis=1).max()
+        drive += area * max(float(most), 0.0)
+    current = drive * _times(part.keep_u, lowered.steps)
+    current += max(float(part.bias.max()), 0.0)
+    for injection in lowered.injected(part.name):
+        current += injection.gain * max(ranges[injection.source][1], 0.0)
+    return current * _times(part.keep_v, lowered.steps)
+
+
+def _times(keep: float, steps: int) -> float:
+    """1 + keep + ... + keep^(T - 1)."""
+    return float(steps) if keep == 1 else (1 - keep**steps) / (1 - keep)

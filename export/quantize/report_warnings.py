@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from spikeport.export.nir.plausibility import ceiling
-from spikeport.export.quantize.lowered import LoweredNetwork
+from spikeport.export.quantize.lowered import LoweredNetwork, ceiling
 from spikeport.export.quantize.report import (
     ConnectionReport,
     InputReport,

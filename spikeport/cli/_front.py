@@ -1,4 +1,4 @@
-"""`front`: accuracy against energy, one network trained per budget."""
+"""`front`: accuracy versus energy, with one trained network per budget."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 def front(
     budgets: Annotated[
-        str, typer.Option(metavar="ENERGIES", help="Per sample, joined by commas: 10uJ,5uJ,800nJ.")
+        str, typer.Option(metavar="ENERGIES", help="Per sample, comma-separated: 10uJ,5uJ,800nJ.")
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write; made if missing.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Output folder; created if missing.")],
     recipe: _io.RecipeName = "digits",
     changes: _io.Changes = None,
     start: _io.Start = None,
@@ -29,11 +29,12 @@ def front(
     lines: _io.Lines = False,
     as_json: _io.Json = False,
 ) -> None:
-    """Train one network per energy budget and draw accuracy against energy.
+    """Train one network per energy budget and plot accuracy against energy.
 
-    All start from one network, --from or one trained first without a budget. The folder gets a
-    checkpoint per budget, front.json and the picture front.svg, renewed after each; the same
-    command again goes on where it stopped. With --bits all are trained in chip arithmetic.
+    All start from the same network, --from or one that is first trained without a budget. The
+    folder receives a checkpoint per budget, front.json and the plot front.svg, updated after each;
+    running the same command again continues where it stopped. With --bits all are trained in chip
+    arithmetic.
     """
     from spikeport.cli._training import check_start, watching
     from spikeport.report.units import parse_energy

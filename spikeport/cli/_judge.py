@@ -1,4 +1,4 @@
-"""`compare` and `energy`: the verbs that judge."""
+"""`compare` and `energy`: the verbs that judge networks."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 def compare(
     network: Annotated[
-        Path, typer.Argument(help=".spikeport, .nir with chip integers, or with --trace a trace.")
+        Path, typer.Argument(help="Deployed network (.spikeport or .nir); with --trace, a trace.")
     ],
     other: Annotated[
-        Path | None, typer.Argument(help="A second file that must hold the same.")
+        Path | None, typer.Argument(help="A second file that must contain the same.")
     ] = None,
     backends: Annotated[
-        str, typer.Option("--backends", "-b", help="Joined by commas, each against the first.")
+        str, typer.Option("--backends", "-b", help="Comma-separated, each compared with the first.")
     ] = "native,reference",
     data: _io.Data = "digits",
     changes: _io.DataChanges = None,
@@ -37,9 +37,9 @@ def compare(
     timeout: _shards.Timeout = None,
     as_json: _io.Json = False,
 ) -> None:
-    """Run a chip network on several backends; every spike, score and count must be equal.
+    """Compare backends on a deployed network: all spikes, scores and counts must be equal.
 
-    Exit code 1 names the first spike, or with --trace the first value, that differs.
+    Exit code 1 with the first spike, or with --trace the first value, that differs.
     """
     from spikeport.workflow import compare_backends
 
@@ -76,7 +76,7 @@ def compare(
 
 
 def _comparison_table(rows: Sequence[LadderRow]) -> Table:
-    table = Table("Compared, spike for spike")
+    table = Table("Comparison, spike for spike")
     for name in ("stage", "n", "accuracy", "spikes differ", "scores differ", "verdict"):
         table.add_column(name)
     for row in rows:
@@ -88,7 +88,7 @@ def _comparison_table(rows: Sequence[LadderRow]) -> Table:
 
 
 def energy(
-    network: Annotated[Path, typer.Argument(help=".spikeport, or .nir with chip integers.")],
+    network: Annotated[Path, typer.Argument(help="Deployed network (.spikeport or .nir).")],
     data: _io.Data = "digits",
     changes: _io.DataChanges = None,
     samples: _io.Count = None,
@@ -101,7 +101,7 @@ def energy(
     ] = None,
     counts: Annotated[
         Path | None,
-        typer.Option(help="Instead of data: event counts (.json) that `run --json` printed."),
+        typer.Option(help="Instead of data: event counts (.json) printed by `run --json`."),
     ] = None,
     profile: Annotated[str, typer.Option(help="A built-in profile, or a .toml file.")] = "loihi1",
     as_json: _io.Json = False,
@@ -109,13 +109,13 @@ def energy(
     """Estimate energy from event counts: low, nominal and high.
 
     Event counts come from a native run on the data, from --counts, or from --activity, which
-    assumes that all neurons of a part are equally active and are updated in every step.
+    assumes that all neurons of a part are equally active and are updated at every step.
     """
     from spikeport.energy import estimate_energy, load_profile
     from spikeport.report.terminal import render_energy
 
     if activity is not None and counts is not None:
-        raise InputError(f"energy: --activity {activity} and --counts exclude each other, give one")
+        raise InputError(f"energy: --activity {activity} and --counts exclude each other; use one")
     opened = _io.open_deployed(network)
     prices = load_profile(profile)
     events = _events(opened, activity, counts)

@@ -23,7 +23,7 @@ def run(
         list[Path],
         typer.Argument(
             metavar="NETWORK...",
-            help=".spikeport, .nir or checkpoint; of several chip networks, a table.",
+            help=".spikeport, .nir or checkpoint; for several deployed networks, prints a table.",
         ),
     ],
     backend: Annotated[
@@ -44,9 +44,9 @@ def run(
     """Run a network on a backend over test samples; show accuracy, spikes and events."""
     asked = _shards.Asked(dask, shard, resume_folder, timeout)
     if probe and trace is None:
-        raise InputError(f"--probe {probe[0]}: chooses what --trace writes, needs --trace FILE")
+        raise InputError(f"--probe {probe[0]}: selects what --trace writes, needs --trace FILE")
     if trace is not None and (len(networks) > 1 or asked != _shards.Asked(timeout_s=timeout)):
-        raise InputError(f"--trace {trace}: takes one network and no --dask")
+        raise InputError(f"--trace {trace}: needs a single network and no --dask")
     if len(networks) > 1:
         _run_several(networks, backend or "native", data, changes, samples, clip, asked, as_json)
         return

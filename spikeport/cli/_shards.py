@@ -1,4 +1,4 @@
-"""Running in this process, or in shards over Dask: what `run` does with its --dask options."""
+"""Run networks in this process, or in shards over Dask: the --dask options of `run`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Dask = Annotated[
         "--dask",
         metavar="ADDRESS",
         help="Run shards on the workers of this Dask scheduler; it, its workers and anyone who "
-        "can reach them can run code as you. `local` starts one private worker per core.",
+        "can connect to them can run code as you. `local` starts one private worker per core.",
     ),
 ]
 ShardSize = Annotated[
@@ -28,14 +28,12 @@ ShardSize = Annotated[
 ]
 ResumeFolder = Annotated[
     Path | None,
-    typer.Option(
-        "--resume-folder", help="With --dask: keep finished shards here, take those found here."
-    ),
+    typer.Option("--resume-folder", help="With --dask: save finished shards here, and reuse them."),
 ]
 
 
 Timeout = Annotated[
-    float | None, typer.Option(min=0.001, help="Seconds; for backends that take minutes.")
+    float | None, typer.Option(min=0.001, help="Time limit in seconds, for slow backends.")
 ]
 
 
@@ -76,13 +74,13 @@ def running(backend: str, asked: Asked) -> Iterator[dict[str, Any]]:
 
 
 def check_timeout(backends: Sequence[str], timeout_s: float | None) -> None:
-    """Refuse a --timeout that no backend would keep."""
+    """Refuse a --timeout that no backend would respect."""
     from spikeport.backends import backend, list_backends
 
     if timeout_s is not None and not any(backend(name).timed for name in backends):
         names = ", ".join(dict.fromkeys(backends))
         timed = [one.name for one in list_backends().values() if one.timed]
         raise InputError(
-            f"--timeout {timeout_s:g}: {names}: takes none here, only {' and '.join(timed)} "
-            f"{'does' if len(timed) == 1 else 'do'}"
+            f"--timeout {timeout_s:g}: {names}: no time limit here, only {' and '.join(timed)} "
+            f"{'has' if len(timed) == 1 else 'have'} one"
         )

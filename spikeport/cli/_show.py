@@ -1,4 +1,4 @@
-"""`inspect` and `backends`: the verbs that only look."""
+"""`inspect` and `backends`: the verbs that show information."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def inspect(
     strict: _io.Strict = None,
     as_json: _io.Json = False,
 ) -> None:
-    """Show what a network file holds."""
+    """Show the contents of a network file."""
     from spikeport.workflow import inspect_network
 
     network = _io.open_network(file, _io.Foreign(dt, steps, reset, strict))
@@ -39,7 +39,7 @@ def inspect(
 
 
 def backends(as_json: _io.Json = False) -> None:
-    """List every backend, with its version or how to fix it, and what targets do not support."""
+    """List backends, how to fix missing ones, and features that targets do not support."""
     from spikeport.backends import list_backends, status_of
     from spikeport.backends.targets import list_chips
 

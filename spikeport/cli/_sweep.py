@@ -1,4 +1,4 @@
-"""The table that `run` shows for several networks."""
+"""The table printed by `run` for several networks."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from spikeport.workflow import PROFILE
 
 
 def sweep_table(rows: Sequence[dict[str, Any]]) -> Table:
-    """One line per network."""
-    table = Table(f"Networks compared, per sample; energy estimated for {PROFILE}")
+    """One row per network."""
+    table = Table(f"Comparison of networks, per sample; energy estimated for {PROFILE}")
     table.add_column("network")
     for name in ("accuracy %", "spikes", "synaptic events", "energy nJ, low .. nominal .. high"):
         table.add_column(name, justify="right")

@@ -1,4 +1,4 @@
-"""What `train` and `front` share: checks of options, and how a training run is shown."""
+"""Shared by `train` and `front`: check options, and show the progress of training."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from spikeport.trainer.ranks import share
 
 
 def check_checkpoint(out: Path, config: TrainConfig, *inputs: str | Path | None) -> None:
-    """Refuse a checkpoint that cannot be written, before anything is computed for it."""
+    """Refuse a checkpoint that cannot be written, before any computation."""
     for path in written_paths(out, config):
         _io.check_out("--out", path, _io.CHECKPOINT, *inputs)
 
 
 def check_start(bits: int | None, start: Path | None) -> None:
-    """Training in chip arithmetic needs a network to start from."""
+    """Check that a start is given for training in chip arithmetic."""
     if bits is not None and start is None:
         raise InputError(f"--bits {bits}: needs --from CHECKPOINT, a network trained in floats")
 
@@ -43,9 +43,9 @@ def describe_epoch(record: EpochRecord, epochs: int) -> str:
 
 @contextmanager
 def watching(epochs: int, log: Path | None, lines: bool) -> Iterator[TrainingCallbacks]:
-    """Show a run on terminals, in lines and in TensorBoard, as far as asked.
+    """Show a run on terminals, in lines and in TensorBoard, as requested.
 
-    Of several processes only the first one shows anything.
+    With several processes, only the first one shows anything.
     """
     first = share()[0] == 0
     lines = lines and first

@@ -11,7 +11,7 @@ from .report import Term as Term
 from .terms import TERMS as TERMS
 from .terms import EnergyTerm as EnergyTerm
 from .terms import EventKind as EventKind
-from .terms import Place as Place
+from .terms import EventScope as EventScope
 from .topology import ConnectionInfo as ConnectionInfo
 from .topology import SynapseKind as SynapseKind
 from .topology import Topology as Topology

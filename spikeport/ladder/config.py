@@ -1,4 +1,4 @@
-"""How far a ladder goes."""
+"""Sample counts and limits of a parity ladder."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from spikeport.parity import Limits
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class LadderConfig:
-    """How far each stage goes.
+    """Sample counts, calibration and limits of a ladder.
 
     Attributes:
-        samples: held-out samples of the fast stages, None for all.
-        calibration: training samples that choose the quantizer's scales.
-        reference_samples, lava_samples: of the slow stages, from the first on; 0 leaves one out.
+        samples: number of held-out samples for the fast stages, None for all.
+        calibration: number of training samples used to choose the quantization scales.
+        reference_samples, lava_samples: number of first samples for the slow stages; 0 skips one.
         limits: how much accuracy and spike counts may change by quantization and by ties.
-        timeout_s: wall-clock limit of a stage on a slow backend (Lava); None leaves it its own.
+        timeout_s: wall-clock limit of a stage on a slow backend (Lava); None for its default.
     """
 
     samples: int | None = None

@@ -1,4 +1,4 @@
-"""The demonstration: digits from training to Lava, with a report of what was kept."""
+"""The demonstration: digits from training to Lava, with a report."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def run_demo(
     resume: bool = False,
     progress: StageProgress = lambda what, done, total: None,
 ) -> Ladder:
-    """Train on digits and climb the ladder.
+    """Train on digits and run the parity ladder.
 
     Writes to `folder`: `model.safetensors`, `float.nir`, `network.spikeport`, `deployed.nir`,
-    `report.html` and `ladder.json`, each whole or not at all.
+    `report.html` and `ladder.json`, each completely or not at all.
 
     Args:
-        resume: go on from the folder's checkpoint instead of training anew.
+        resume: continue from the checkpoint in the folder instead of training from scratch.
     """
     make_folder(folder)
     config = training or TrainConfig()

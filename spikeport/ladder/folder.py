@@ -1,4 +1,4 @@
-"""The ladder as a folder: the networks it was made of, a page to read and data to compute with."""
+"""The results folder of a ladder: its networks, an HTML page and JSON."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def write_ladder(
     command: str,
     progress: StageProgress = lambda stage, done, total: None,
 ) -> Ladder:
-    """`run_ladder`, then write `report.html` and `ladder.json` beside the networks.
+    """Call `run_ladder`, then write `report.html` and `ladder.json` to the same folder.
 
     Args:
-        command: what a user types to get this again.
+        command: the command that reproduces this.
     """
     make_folder(folder)
     ladder_run = run_ladder(model, data, folder, config, progress)

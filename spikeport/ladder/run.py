@@ -1,4 +1,4 @@
-"""The parity ladder: one network through every stage, each compared with the one above."""
+"""The parity ladder: one network through all stages, each compared with the previous one."""
 
 from __future__ import annotations
 
@@ -61,18 +61,18 @@ from spikeport.trainer.network import SpikingNetwork
 from spikeport.workflow import export_float, quantize, trace_chunk, write_nir
 
 StageProgress = Callable[[str, int, int], None]
-"""Told (stage, samples done, samples in all): (stage, 0, 0) before it runs, more if it is slow."""
-LEFT_OUT = "no samples were asked for"
+"""Called with (stage, samples done, total samples): (stage, 0, 0) at the start, more if slow."""
+LEFT_OUT = "no samples were requested"
 PACKAGES = ("numpy", "numba", "nir", "torch", "norse")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Ladder:
-    """The report of a ladder, and what it was made of.
+    """The report of a ladder, and the results it is based on.
 
     Attributes:
-        energy: the estimate of every stage, by its name.
-        quantization: None of a network that is in chip arithmetic from the start.
+        energy: the estimate of every stage, by name.
+        quantization: None for a network that was in chip arithmetic from the start.
     """
 
     report: ParityReport
@@ -82,7 +82,7 @@ class Ladder:
 
     @property
     def deployed_energy(self) -> dict[str, EnergyReport]:
-        """The estimate of the deployed network on all samples, the one to show."""
+        """The estimate of the deployed network on all samples, which is the one to show."""
         return {name: self.energy[name] for name in (QUANTIZED, DEPLOYED) if name in self.energy}
 
 
@@ -93,17 +93,17 @@ def run_ladder(
     config: LadderConfig | None = None,
     progress: StageProgress = lambda stage, done, total: None,
 ) -> Ladder:
-    """Take a network through every stage that its kind has, and compare.
+    """Run a network through all stages for its kind, and compare them.
 
-    Writes `float.nir` (of float networks), `network.spikeport` and `deployed.nir` to `folder`. A
+    Writes `float.nir` (for float networks), `network.spikeport` and `deployed.nir` to `folder`. A
     stage whose backend cannot run here is listed as skipped, with the reason and the fix. A
     network in chip arithmetic, a QAT network or a deployed one, has no float stages and is not
-    quantized again; from a network that was not trained here the stages of training are missing.
+    quantized again; for a network that was not trained here, the training stages are missing.
 
     Raises:
         InputError: the network cannot be exported or quantized, or has too few outputs for the
             classes of the data.
-        BackendUnavailableError: a backend broke while it ran, or took too long.
+        BackendUnavailableError: a backend failed while running, or took too long.
         CheckFailedError: Lava's spikes do not follow from the integer dynamics.
     """
     config = config or LadderConfig()
@@ -142,7 +142,7 @@ def run_ladder(
 
 
 def environment() -> dict[str, str]:
-    """Versions of everything that takes part."""
+    """Versions of all software involved."""
     found = {"python": platform.python_version()}
     for package in ("spikeport", *PACKAGES):
         with contextlib.suppress(PackageNotFoundError):
@@ -153,9 +153,9 @@ def environment() -> dict[str, str]:
 
 
 class _Climb:
-    """Runs stage after stage, keeping the run above and that of training to compare with.
+    """Runs stage after stage, keeping the previous run and that of training for comparison.
 
-    Integer networks go through in parts, so that whole test sets fit in memory.
+    Integer networks are run on the samples in parts, so that whole test sets fit in memory.
     """
 
     def __init__(
@@ -167,7 +167,7 @@ class _Climb:
         self.at_once = (
             trace_chunk(forms.deployed, SPIKES) if forms.graph is None else max(self.total, 1)
         )
-        # Nothing changes such a network on purpose, so the limits of quantization are not its own.
+        # Nothing changes such a network on purpose, so the quantization limits do not apply.
         self.limits = Limits() if forms.graph is None else config.limits
         self.rows: dict[str, list[LadderRow]] = defaultdict(list)
         self.counts: dict[str, list[EventCounts]] = defaultdict(list)
@@ -188,9 +188,9 @@ class _Climb:
                     self.training = above
 
     def run_slow(self, stages: list[Stage]) -> None:
-        """Run the stages on their few samples, each beside native on just these."""
+        """Run the stages on their few samples, each compared with native on the same samples."""
         for stage in stages:
-            assert stage.samples is not None  # what makes a stage slow
+            assert stage.samples is not None  # which is what makes a stage slow
             if not (count := min(stage.samples(self.config), self.total)):
                 self._skip(stage, LEFT_OUT)
                 continue
@@ -198,7 +198,7 @@ class _Climb:
             if (run := self._run(stage, part, 0)) is None:
                 continue
             if self.forms.trained is not None and self.at_once < self.total:
-                self.training = run_trained(self.forms, part)  # The one kept is of the last part.
+                self.training = run_trained(self.forms, part)  # the stored one is of the last part
             self._add(stage, run, part, run_native(self.forms, part), 0)
 
     def results(self) -> tuple[tuple[LadderRow, ...], dict[str, EnergyReport]]:
@@ -222,7 +222,7 @@ class _Climb:
         return Part(floats, integers)
 
     def _run(self, stage: Stage, part: Part, first: int) -> Run | None:
-        """Run a stage; one whose backend cannot run this network here is skipped and says why."""
+        """Run a stage; skip it with a reason if its backend cannot run this network here."""
         self.progress(stage.title, first, self.total if self.at_once < self.total else 0)
         status = backend(stage.backend).status()
         if status.version is None:
@@ -233,7 +233,7 @@ class _Climb:
         try:
             return stage.run(self.forms, part, **options)
         except InputError as error:
-            if stage.backend == "native":  # It runs every network.
+            if stage.backend == "native":  # which can run every network
                 raise
             self._skip(stage, str(error))
             return None
@@ -242,17 +242,17 @@ class _Climb:
         self.skipped[stage.title] = SkippedStage(stage.title, stage.backend, reason, fix)
 
     def _add(self, stage: Stage, run: Run, part: Part, above: Run | None, first: int) -> Run:
-        """Add the row of a run and return the run, with the events counted if it did not."""
+        """Add the row of a run; return the run, with its events counted if they were not."""
         ties: Ties | None = None
         if stage.criterion is Criterion.TIES:
             assert self.forms.graph is not None  # such stages run it
             run = dataclasses.replace(run, counts=float_counts(self.forms.graph, part.floats, run))
             if above is not None:
-                # Membranes of the graph may be in other units than in training.
+                # The graph's membranes may have other units than in training.
                 graph = run if run.trace is not None and run.trace.v_charged else above
                 found = compare_float(above, run, self.forms.graph, stage.tolerance, graph)
                 ties = Ties(at_threshold=found.at_threshold, unexplained=found.unexplained)
-        assert run.counts is not None  # every backend of deployed networks counts
+        assert run.counts is not None  # all backends of deployed networks count events
         self.counts[stage.title].append(run.counts)
         self.rows[stage.title].append(
             build_row(

@@ -1,4 +1,4 @@
-"""The stages of the parity ladder, as one table: each is compared with the one above it."""
+"""The stages of the parity ladder as one table; each is compared with the previous one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from spikeport.trainer.measure import evaluate, evaluate_deployed
 from spikeport.trainer.network import SpikingNetwork
 
 LadderNetwork = SpikingNetwork | QATNetwork | FloatNetwork | DeployedNetwork
-"""What a ladder may begin with."""
+"""Networks that a ladder can start from."""
 SPIKES = ("spikes",)
 TIE_TOLERANCE = 1e-9
 TRAINING_TOLERANCE = 1e-5
@@ -26,13 +26,13 @@ TRAINING_TOLERANCE = 1e-5
 
 @dataclass(frozen=True, slots=True)
 class Forms:
-    """One network in all the forms that the stages run.
+    """One network in all forms used by the stages.
 
     Attributes:
-        trained: None for a network from elsewhere.
-        graph: as `float.nir` holds it; None for a network that has no float form.
-        deployed: as `network.spikeport` holds it.
-        read_back: as `deployed.nir` holds it.
+        trained: None for a network that was not trained here.
+        graph: as stored in `float.nir`; None for a network without a float form.
+        deployed: as stored in `network.spikeport`.
+        read_back: as stored in `deployed.nir`.
     """
 
     trained: AnyNetwork | None
@@ -43,7 +43,7 @@ class Forms:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Consecutive samples, in float units and as the chip's integers."""
+    """Consecutive samples, in float units and as chip integers."""
 
     floats: SampleSet
     integers: SampleSet
@@ -51,17 +51,17 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One rung.
+    """One stage of the ladder.
 
     Attributes:
-        networks: which ladders have this stage, by the network that they begin with.
+        networks: types of starting networks whose ladders have this stage.
         run: (forms, samples, options of the backend) -> Run with a trace of spikes.
-        criterion: what may differ from the run above.
-        backend: the one it needs; a stage whose backend is not installed is skipped, as is one
-            whose backend refuses this network.
+        criterion: how the run may differ from the previous one.
+        backend: the required backend; the stage is skipped if it is not installed or refuses
+            this network.
         is_training: whether later stages are also compared with this one.
         tolerance: for TIES, relative to the threshold.
-        samples: how many of the first samples a slow stage runs, None for all. A slow stage is
+        samples: number of first samples for a slow stage, None for all. A slow stage is
             compared with native on these samples.
     """
 
@@ -83,7 +83,7 @@ def run_trained(forms: Forms, part: Part) -> Run:
 
 
 def run_native(forms: Forms, part: Part) -> Run:
-    """The network as it is read back, on native."""
+    """The network after NIR write and read, on native."""
     return run_backend("native", forms.read_back, part.integers, record=SPIKES)
 
 
@@ -154,5 +154,5 @@ STAGES = (
 
 
 def stages_of(network: type[LadderNetwork]) -> tuple[Stage, ...]:
-    """The stages of a ladder that begins with such a network."""
+    """The stages of a ladder that starts from such a network."""
     return tuple(stage for stage in STAGES if issubclass(network, stage.networks))

@@ -12,9 +12,18 @@ from .geometry import Shape as Shape
 from .inputs import Coding as Coding
 from .inputs import Input as Input
 from .network import DeployedNetwork as DeployedNetwork
-from .population import Population as Population
-from .population import Reset as Reset
-from .population import threshold_state as threshold_state
+from .neurons import MODELS as MODELS
+from .neurons import RECORDABLE_STATE as RECORDABLE_STATE
+from .neurons import SHARED_STATE as SHARED_STATE
+from .neurons import STATE_VARIABLES as STATE_VARIABLES
+from .neurons import AnyPopulation as AnyPopulation
+from .neurons import Population as Population
+from .neurons import Register as Register
+from .neurons import Reset as Reset
+from .neurons import StateVariable as StateVariable
+from .neurons import require_lif as require_lif
+from .neurons import require_lif_populations as require_lif_populations
+from .neurons import threshold_state as threshold_state
 from .readout import Readout as Readout
 from .readout import ReadoutKind as ReadoutKind
 from .trained_model import AvgPoolLayer as AvgPoolLayer
@@ -25,3 +34,4 @@ from .trained_model import LIFLayer as LIFLayer
 from .trained_model import LILayer as LILayer
 from .trained_model import LinearLayer as LinearLayer
 from .trained_model import TrainedModel as TrainedModel
+from .trained_model import normalized_map as normalized_map

@@ -13,7 +13,7 @@ from spikeport.errors import InputError, SpikeportError
 from spikeport.network.connections import BiasInjection, Conv1d, Conv2d, Dense, SumPool2d
 from spikeport.network.inputs import Input
 from spikeport.network.network import DeployedNetwork
-from spikeport.network.population import Population
+from spikeport.network.neurons.registry import MODELS
 from spikeport.network.readout import Readout
 from spikeport.storage import Format, check_count, check_elements, read_tensors, write_tensors
 from spikeport.storage.canonical import Arrays
@@ -24,9 +24,10 @@ FORMAT = Format(
     ("content_hash", "provenance", "network"),
 )
 SUFFIX = ".spikeport"
-_TYPES = {
-    kind.__name__: kind
-    for kind in (Input, Population, Dense, Conv1d, Conv2d, BiasInjection, Readout, SumPool2d)
+_PARTS = (Input, Dense, Conv1d, Conv2d, BiasInjection, Readout, SumPool2d)
+_TYPES: dict[str, type[Any]] = {
+    **{kind.__name__: kind for kind in _PARTS},
+    **{model.__name__: model for model in MODELS},
 }
 _GROUPS = ("inputs", "populations", "connections", "readouts")
 

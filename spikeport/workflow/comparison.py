@@ -1,4 +1,4 @@
-"""One network on several backends: every spike, score and count must be equal."""
+"""Run one network on several backends: all spikes, scores and counts must be equal."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from spikeport.runs import RECORDABLE, Run, Samples
 from spikeport.traces import TraceComparison, compare_runs
 
 StageProgress = Callable[[str, int, int], None]
-"""Told (stage, samples done, samples in all): (stage, 0, 0) before it runs, more if it is slow."""
+"""Called with (stage, samples done, total samples): (stage, 0, 0) at the start, more if slow."""
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Runs compared with the first of them.
+    """Several runs, each compared with the first.
 
     Attributes:
         rows: one per run, the first without a difference.
-        traces: of u, v and spikes, by the name of the row; empty unless asked for.
+        traces: of u, v and spikes, by the name of the row; empty unless requested.
     """
 
     rows: tuple[LadderRow, ...]
@@ -36,7 +36,7 @@ class Comparison:
 
     @property
     def problem(self) -> str | None:
-        """The first row that differs, and where; None where all are equal."""
+        """The first difference and its row; None if all are equal."""
         for row in self.rows:
             diverged = self.traces[row.stage].first if row.stage in self.traces else None
             if diverged is not None:
@@ -70,13 +70,13 @@ def compare_backends(
     Args:
         samples: integers, as for `run`.
         labels: the class of each sample.
-        others: by name, networks that must hold the same; they run on the first backend.
-        trace: compare u and v of every step too.
+        others: by name, networks that must be equivalent; they run on the first backend.
+        trace: also compare u and v at every step.
         timeout_s: wall-clock limit of each run on a slow backend (Lava).
 
     Raises:
         InputError: fewer than two runs; an unknown backend, or one that cannot run the network.
-        BackendUnavailableError: a backend is not installed, broke, or took too long.
+        BackendUnavailableError: a backend is not installed, failed, or took too long.
     """
     first = backends[0] if backends else "native"
     stages = [(name, name, network) for name in backends]

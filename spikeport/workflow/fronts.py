@@ -1,4 +1,4 @@
-"""The Pareto front of a recipe as a folder: a checkpoint per budget, the numbers, the picture."""
+"""The Pareto front of a recipe as a folder: a checkpoint per budget, the numbers, the plot."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ FILES = ("front.json", "front.svg")
 
 @dataclass(frozen=True, slots=True)
 class ParetoFront:
-    """Networks of one recipe under different energy budgets, all from one start.
+    """Networks of one recipe with different energy budgets, all from the same start.
 
     Attributes:
         recipe: its name.
-        start: the checkpoint they started from; None where one was trained first.
-        weight_bits: of chip arithmetic; None of networks in floats.
+        start: the checkpoint they started from; None if one was trained first.
+        weight_bits: in chip arithmetic; None for float networks.
         points: the start, then one per budget.
         rank: which of the processes this is; only the first one, 0, writes the files.
     """
@@ -57,10 +57,10 @@ class ParetoFront:
         }
 
     def check_same(self, folder: Path) -> None:
-        """Make the folder, or see that what stands there belongs to the same front.
+        """Create the folder, or check that its contents belong to the same front.
 
         Raises:
-            InputError: it is another front's, or not a front at all.
+            InputError: it contains another front, or something else.
         """
         make_folder(folder)
         path = folder / "front.json"
@@ -71,11 +71,11 @@ class ParetoFront:
             found = parse_json(path.read_text("utf-8"))
             before = {key: found[key] for key in document}
         except (ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{path}: is no front of this program: {error}") from error
+            raise InputError(f"{path}: is not a front of this program: {error}") from error
         for key, value in document.items():
             if before[key] != value:
                 raise InputError(
-                    f"{path}: was made with {key} {quoted(before[key])}, cannot continue with "
+                    f"{path}: was created with {key} {quoted(before[key])}, cannot continue with "
                     f"{quoted(value)}; choose another --out"
                 )
 
@@ -87,10 +87,10 @@ class ParetoFront:
 
 
 def front_files(budgets_uj: Sequence[float], *, started: bool) -> tuple[str, ...]:
-    """Names of all files that `write_pareto_front` writes.
+    """Names of all files written by `write_pareto_front`.
 
     Args:
-        started: whether it is given a start.
+        started: whether a start is given.
     """
     return (*FILES, *pareto_files(budgets_uj, started=started))
 
@@ -106,23 +106,23 @@ def write_pareto_front(
     teacher: Start | None = None,
     watch: AbstractContextManager[TrainingCallbacks] | None = None,
 ) -> ParetoFront:
-    """Train one network per energy budget and draw accuracy against energy.
+    """Train one network per energy budget and plot accuracy against energy.
 
-    The folder gets a checkpoint per budget, `front.json` and the picture `front.svg`, renewed after
-    each; a call with the same arguments continues where one stopped.
+    The folder receives a checkpoint per budget, `front.json` and the plot `front.svg`, updated
+    after each; calling again with the same arguments continues where it stopped.
 
     Args:
-        name: of the recipe, noted in `front.json`.
+        name: of the recipe, stored in `front.json`.
         budgets_uj: dynamic energies per sample, µJ.
-        bits: train in chip arithmetic, with so many bits per weight; needs a start.
+        bits: train in chip arithmetic with this number of bits per weight; needs a start.
         start: checkpoint that all start from; by default one that is first trained without a
             budget.
         teacher: see `train`.
-        watch: gives the callbacks for the training, and ends with it.
+        watch: context manager that yields the callbacks for training.
 
     Raises:
-        InputError: as `train_pareto_front`; `bits` without a start; or the folder holds the front
-            of other arguments.
+        InputError: as for `train_pareto_front`; `bits` without a start; or the folder contains the
+            front of other arguments.
     """
     folder = Path(folder)
     config = recipe.training if bits is None else recipe.on_chip(bits)

@@ -1,4 +1,4 @@
-"""What a network holds, in a few facts."""
+"""The main facts about a network."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class DeployedFacts:
 
     Attributes:
         steps: T.
-        weights_stored: of all connections, kernels counted once.
+        weights_stored: over all connections, counting kernels once.
     """
 
     content_hash: str
@@ -50,7 +50,7 @@ class FloatFacts:
     Attributes:
         steps: T.
         comparison: of a membrane with its threshold, `>` or `>=`.
-        inputs_assumed: the file does not declare them.
+        inputs_assumed: they are not declared in the file.
         nodes: NIR's type by name.
         edges: (source, target), sorted.
     """
@@ -80,7 +80,7 @@ class FloatFacts:
 
 
 def inspect_network(network: DeployedNetwork | FloatNetwork) -> DeployedFacts | FloatFacts:
-    """The facts of a network, as `spikeport inspect` shows them."""
+    """The facts about a network, as shown by `spikeport inspect`."""
     if isinstance(network, DeployedNetwork):
         return DeployedFacts(
             content_hash=network.content_hash,

@@ -1,4 +1,4 @@
-"""Networks from one form to the next, whichever layer knows the form: open, export, write."""
+"""Open, export and write networks, converting between their forms."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:  # Opening a .spikeport file needs neither nir nor torch.
     from spikeport.trainer.network import SpikingNetwork
 
     Trained: TypeAlias = SpikingNetwork | QATNetwork | Checkpoint | TrainingResult | TrainedModel
-    """A trained network, or what holds one; of a `TrainingResult` the last epoch's."""
+    """A trained network, or an object with one; of a `TrainingResult`, that of the last epoch."""
 
 
 def export_float(network: Trained, dt_s: float | None = None) -> FloatNetwork:
-    """The function of a trained network as a NIR graph in float units.
+    """Convert a trained network to a NIR graph in float units that computes the same function.
 
     Batch norms are folded and average pools become sums; the comparison with the threshold is that
     of training.
@@ -32,7 +32,8 @@ def export_float(network: Trained, dt_s: float | None = None) -> FloatNetwork:
         InputError: lists every layer without an exact counterpart; or the network is a QAT
             network, which has no float form.
     """
-    from spikeport.export.float_graph import DEFAULT_DT_S, export_model
+    from spikeport.export.float_graph import export_model
+    from spikeport.export.nir.graph import DEFAULT_DT_S
 
     if not isinstance(network, TrainedModel):
         from spikeport.trainer.description import as_trained_model
@@ -47,18 +48,18 @@ def write_nir(
     *,
     dt_s: float | None = None,
 ) -> None:
-    """Write a network as NIR, whole or not at all.
+    """Write a network as NIR, completely or not at all.
 
-    A trained network is exported first; of a QAT network the deployed one is written. A deployed
-    network is written as its float view, which any NIR reader runs, with its integers in the
-    metadata, so that `read_nir` gives the same network back.
+    A trained network is exported first; for a QAT network the deployed network is written. A
+    deployed network is written as its float view, which any NIR reader can run, with its integers
+    in the metadata, so that `read_nir` returns the same network.
 
     Args:
-        dt_s: time step of the graph, default 1e-4; a float network has its own.
+        dt_s: time step of the graph, default 1e-4; a float network already has one.
 
     Raises:
         InputError: the network cannot be exported, or a node's name is not safe in other tools.
-        OutputError: the file cannot be written; what stood there before is unharmed.
+        OutputError: the file cannot be written; an existing file is unharmed.
     """
     from spikeport.export import FloatNetwork, write_nir_file
 
@@ -69,15 +70,15 @@ def write_nir(
 
 
 def open_network(path: str | os.PathLike[str], **foreign: Any) -> DeployedNetwork | FloatNetwork:
-    """A network from a .spikeport, .nir or checkpoint (.safetensors) file, told by its suffix.
+    """Open a network from a .spikeport, .nir or checkpoint (.safetensors) file, by its suffix.
 
-    A checkpoint gives the float network, or the deployed one of a QAT network.
+    A checkpoint gives the float network, or for a QAT network the deployed one.
 
     Args:
-        foreign: what a NIR file from elsewhere does not say, as for `read_nir`.
+        foreign: what a NIR file from another tool does not state, as for `read_nir`.
 
     Raises:
-        InputError: another suffix, or the file cannot be read as what it names.
+        InputError: another suffix, or the file cannot be read as the kind its suffix names.
     """
     match Path(path).suffix:
         case ".spikeport":
@@ -97,7 +98,7 @@ def open_network(path: str | os.PathLike[str], **foreign: Any) -> DeployedNetwor
 
 
 def _exported(network: Trained, dt_s: float | None) -> FloatNetwork | DeployedNetwork:
-    """The network in the form in which files of networks hold it."""
+    """The network in the form in which network files store it."""
     if not isinstance(network, TrainedModel):
         from spikeport.trainer.chip import QATNetwork
 

@@ -1,4 +1,4 @@
-"""Run a recipe: train, if asked for in chip arithmetic, and measure what was reached."""
+"""Run a recipe: train, optionally in chip arithmetic, and measure the result."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from spikeport.workflow.qat import prepare_qat
 
 @dataclass(frozen=True, slots=True)
 class BudgetResult:
-    """An energy budget, and what test samples take.
+    """An energy budget, and the energy on test samples.
 
     Attributes:
-        test_uj, best_test_uj: dynamic energy per sample, nominal; of the last epoch, and of the
-            best one by validation if there is one. None of a network that no chip can run.
+        test_uj, best_test_uj: nominal dynamic energy per sample, for the last epoch, and for the
+            best one by validation if there is one. None for a network that no chip can run.
         met: whether the best epoch (the last one without validation) keeps the budget.
     """
 
@@ -53,16 +53,16 @@ class BudgetResult:
 
 @dataclass(frozen=True, slots=True)
 class RecipeResult:
-    """What a recipe gave.
+    """The result of a recipe.
 
     Attributes:
-        checkpoint: where the network lies.
+        checkpoint: path of the network.
         training: the network of the last epoch, of the best one, and the history.
-        test_accuracy, best_test_accuracy: on all test samples; of the last epoch, and of the best
+        test_accuracy, best_test_accuracy: on all test samples, for the last epoch, and for the best
             one by validation if there is one.
         budget: None without an energy budget.
-        published_percent: the accuracy that the recipe's source states for its method and T.
-        rank: which of the processes this is; only the first one, 0, has something to tell.
+        published_percent: the accuracy reported by the recipe's source for its method and T.
+        rank: which of the processes this is; only the first one, 0, has results.
     """
 
     recipe: Recipe
@@ -115,17 +115,17 @@ def run_recipe(
     workers: int | None = None,
     watch: AbstractContextManager[TrainingCallbacks] | None = None,
 ) -> RecipeResult:
-    """Train the network of a recipe on its data and test it; started by torchrun, in processes.
+    """Train the network of a recipe on its data and test it; supports several processes (torchrun).
 
     Args:
-        checkpoint: where to write the network, after every epoch.
-        bits: train `start` on in chip arithmetic, with so many bits per weight, as the recipe's
-            table [chip] says.
+        checkpoint: file to which the network is written, after every epoch.
+        bits: continue training `start` in chip arithmetic with this number of bits per weight,
+            using the recipe's table [chip].
         start, teacher, resume, minutes, workers: see `train`.
-        watch: gives the callbacks for the training, and ends with it.
+        watch: context manager that yields the callbacks for training.
 
     Raises:
-        InputError: as `load_dataset` and `train`; or `bits` without a start.
+        InputError: as for `load_dataset` and `train`; or `bits` without a start.
     """
     config = recipe.training if bits is None else recipe.on_chip(bits)
     with process_group(config.device):
@@ -163,11 +163,11 @@ def run_recipe(
 
 
 def qat_start(start: Start | None, bits: int, samples: Samples) -> QATNetwork:
-    """The network that training in chip arithmetic starts from.
+    """The network from which training in chip arithmetic starts.
 
     Args:
-        start: a QAT network is taken as it is; another is quantized.
-        samples: some hundred training samples, to choose scales with.
+        start: a QAT network is used unchanged; any other is quantized.
+        samples: a few hundred training samples for choosing scales.
 
     Raises:
         InputError: no start, or one that cannot be quantized.

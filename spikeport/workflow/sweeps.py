@@ -1,4 +1,4 @@
-"""Several networks on the same samples: what each reaches and what it spends."""
+"""Several networks on the same samples: accuracy, spikes and energy of each."""
 
 from __future__ import annotations
 
@@ -66,18 +66,18 @@ def run_networks(
     timeout_s: float | None = None,
     progress: Callable[[str, int, int], None] = lambda text, done, total: None,
 ) -> list[Run]:
-    """Run each network of `pairs` on its samples, here or in shards over Dask.
+    """Run each network of `pairs` on its samples, in this process or in shards over Dask.
 
     Args:
         dask: address of a scheduler, `local` for private workers on this machine, None for this
             process.
         shard, folder: with `dask`, see `run_sharded`.
         timeout_s: wall-clock limit of each run on a slow backend.
-        progress: called with (text, samples done, samples in all).
+        progress: called with (text, samples done, total samples).
 
     Raises:
-        InputError: `shard` or `folder` without `dask`; or as `run`.
-        BackendUnavailableError: as `run` and `run_sharded`.
+        InputError: `shard` or `folder` without `dask`; or as for `run`.
+        BackendUnavailableError: as for `run` and `run_sharded`.
     """
     if dask is None:
         for name, value in (("shard", shard), ("folder", folder)):
@@ -106,16 +106,16 @@ def sweep(
     profile: HardwareProfile | str = PROFILE,
     **options: Any,
 ) -> tuple[SweepRow, ...]:
-    """Run several networks, each on its integers of the same samples, and price their events.
+    """Run several networks, each on the same samples in its own integers, and price their events.
 
     Args:
         networks: by name.
         labels: the class of each sample.
-        options: of `run_networks`.
+        options: as for `run_networks`.
 
     Raises:
-        InputError: a label without an output; or as `run_networks`.
-        BackendUnavailableError: as `run_networks`.
+        InputError: a label without an output; or as for `run_networks`.
+        BackendUnavailableError: as for `run_networks`.
     """
     truth = np.asarray(labels)
     for name, (network, _) in networks.items():
@@ -124,7 +124,7 @@ def sweep(
     prices = load_profile(profile) if isinstance(profile, str) else profile
     rows = []
     for (name, (network, _)), run in zip(networks.items(), runs, strict=True):
-        assert run.counts is not None  # every backend of deployed networks counts
+        assert run.counts is not None  # all backends of deployed networks count events
         right = int((run.predictions == truth[: run.samples]).sum())
         rows.append(
             SweepRow(

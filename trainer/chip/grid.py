@@ -7,6 +7,7 @@ that computes is W s / S. A bias b is round(64 S b / 2^e) 2^e in units of v.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -16,7 +17,7 @@ from spikeport.errors import InputError
 from spikeport.network import Population, WeightedConnection
 from spikeport.network import fixed_point as fx
 from spikeport.trainer.chip.kernels import round_rows
-from spikeport.trainer.neurons.steps import share_out
+from spikeport.trainer.neurons.rows import share_out
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,3 +94,20 @@ def bias_integers(master: Tensor, scale: float) -> tuple[Tensor, int]:
     exponent = fx.bias_exponent(float(state.abs().max()))
     mantissa = (state / 2**exponent).round_()
     return mantissa.clamp_(fx.BIAS_MANTISSA_MIN, fx.BIAS_MANTISSA_MAX), exponent
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Integers:
+    """What the chip holds.
+
+    Attributes:
+        grids: by connection.
+        weights: by connection, int16.
+        reach: by connection, the largest sum of |W| over the weights into one neuron.
+        biases: mantissas and their exponent by population.
+    """
+
+    grids: Mapping[str, Grid]
+    weights: Mapping[str, Tensor]
+    reach: Mapping[str, int]
+    biases: Mapping[str, tuple[Tensor, int]]

@@ -46,7 +46,7 @@ def neuron_dynamics(name: str, node: Any, dt_s: float, complain: Callable[[str],
             complain(f"node '{name}': {field} is empty, needs one value per neuron")
             return 1.0
         if not np.isfinite(values).all():
-            complain(f"node '{name}': {field} holds NaN or infinity, must be finite")
+            complain(f"node '{name}': {field} contains NaN or infinity, must be finite")
         elif np.ptp(values) > 1e-9 * np.abs(values).max():
             complain(
                 f"node '{name}': {field} spans {values.min():g}..{values.max():g}, "
@@ -69,7 +69,7 @@ def neuron_dynamics(name: str, node: Any, dt_s: float, complain: Callable[[str],
     def each(field: str) -> Array:
         values = np.asarray(getattr(node, field), np.float64)
         if not np.isfinite(values).all():
-            complain(f"node '{name}': {field} holds NaN or infinity, must be finite")
+            complain(f"node '{name}': {field} contains NaN or infinity, must be finite")
             return np.zeros_like(values)
         return values
 
