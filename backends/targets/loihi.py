@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from spikeport.backends import Limitation, UnsupportedFeature
 from spikeport.backends.depths import depths, unsupported_cycle, waits
-from spikeport.hardware import Limits
+from spikeport.hardware import ChipLimits
 from spikeport.network import (
     BiasInjection,
     DeployedNetwork,
@@ -66,7 +66,7 @@ def extreme_decays(
                 yield UnsupportedFeature(f"population '{part.name}'", f"{name} {value}", why, LIF)
 
 
-def shared(limits: Limits) -> tuple[Limitation, ...]:
+def shared(limits: ChipLimits) -> tuple[Limitation, ...]:
     """What both chips do not support: delays, cycles, size, and what a host must do."""
     delay_max, neurons = limits["delay_max"], limits["neurons"]
 

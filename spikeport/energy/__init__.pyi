@@ -1,10 +1,13 @@
 from .estimate import estimate_energy as estimate_energy
 from .interval import LEVELS as LEVELS
 from .interval import Interval as Interval
+from .profile import Constant as Constant
 from .profile import HardwareProfile as HardwareProfile
+from .profile import Price as Price
 from .profile import builtin_profiles as builtin_profiles
 from .profile import load_profile as load_profile
 from .report import EnergyReport as EnergyReport
+from .report import Term as Term
 from .terms import TERMS as TERMS
 from .terms import EnergyTerm as EnergyTerm
 from .terms import EventKind as EventKind
