@@ -451,7 +451,7 @@ def test_a_checkpoint_whose_masters_were_changed_is_refused(
     assert "weight_bits is None" in refusal({}, document)
     document = json.loads(metadata["spikeport"])
     del document["chip"]["frozen"]
-    assert "description is broken" in refusal({}, document)
+    assert "description is invalid" in refusal({}, document)
 
 
 def test_what_cannot_be_trained_so_is_listed() -> None:

@@ -302,7 +302,9 @@ def test_maps_in_a_row_and_pool_after_a_map() -> None:
     with pytest.raises(InputError, match="node 'b': a second linear map without neurons"):
         lower(chain({"a": affine([[1.0]]), "b": affine([[1.0]])}, spikes_in(1)))
     pool = nir.SumPool2d(np.array([2, 2]), np.array([2, 2]), np.array([0, 0]))
-    with pytest.raises(InputError, match="node 'pool': a pool must stand alone in front"):
+    with pytest.raises(
+        InputError, match="node 'pool': a pool must be the only node before its map"
+    ):
         lower(
             chain(
                 {

@@ -155,7 +155,7 @@ def test_teachers_that_cannot_answer(digits: Dataset, checkpoint: Path) -> None:
         train_x=digits.train_x[:].reshape(-1, 1, 4, 16),
         test_x=digits.test_x[:].reshape(-1, 1, 4, 16),
     )
-    assert f"{checkpoint}: takes Input(" in refusal(config, wide, checkpoint)
+    assert f"{checkpoint}: expects Input(" in refusal(config, wide, checkpoint)
     more = dataclasses.replace(digits, classes=11)
     assert refusal(config, more, checkpoint) == (f"{checkpoint}: has 10 classes, the data has 11")
     other = build_network(CONFIG, digits.input, 3)

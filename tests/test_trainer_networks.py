@@ -279,7 +279,7 @@ def test_preact_resnet_says_why_it_does_not_deploy() -> None:
         as_trained_model(network)
     reasons = str(caught.value)
     assert "cannot be deployed, 5 rule(s) broken" in reasons
-    assert "layer 'stem_pool': takes the maximum of 'stem_norm', only a max-pool" in reasons
+    assert "layer 'stem_pool': takes the maximum of 'stem_norm', but only a max-pool" in reasons
     assert "layer 's2b1_skip': receives analog values from" in reasons
     assert "layer 'average': receives analog values from" in reasons
     with pytest.raises(InputError, match="5 rule"):

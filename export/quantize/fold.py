@@ -1,4 +1,4 @@
-"""Folding one route through a NIR graph, neuron to neuron, into one linear map and a bias."""
+"""Fold a path through a NIR graph, from neurons to neurons, into one linear map and a bias."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Folded:
     Attributes:
         weight, stride, padding, dilation: as those of a `FloatConnection`.
         shape: of y.
-        direct: no map on the route; `weight` is then an identity times factors.
+        direct: no map on the path; `weight` is then an identity times factors.
     """
 
     weight: Array
@@ -42,30 +42,30 @@ class Folded:
 
 
 class _UnfoldableError(Exception):
-    """The route holds something that one linear map cannot be."""
+    """The path cannot be expressed as one linear map."""
 
 
 def fold(
-    route: tuple[tuple[str, Any], ...], source: Shape, gain: Array | None, complain: Complain
+    path: tuple[tuple[str, Any], ...], source: Shape, gain: Array | None, complain: Complain
 ) -> Folded | None:
-    """Fold the named nodes of `route`, in order from a source of shape `source`.
+    """Fold the named nodes of `path`, in order from a source of shape `source`.
 
     Args:
         gain: factor per target neuron, or None for an Output.
-        complain: called with each reason why there is no such map; the result is then None.
+        complain: called with the reason if there is no such map; the result is then None.
     """
     try:
-        return _fold(route, source, gain)
+        return _fold(path, source, gain)
     except (_UnfoldableError, InputError) as reason:
         complain(str(reason))
         return None
 
 
-def _fold(route: tuple[tuple[str, Any], ...], source: Shape, gain: Array | None) -> Folded:
+def _fold(path: tuple[tuple[str, Any], ...], source: Shape, gain: Array | None) -> Folded:
     shape, factor, bias = source, np.ones(source), np.zeros(source)
     pool: SumPool2d | None = None
     folded: Folded | None = None
-    for name, node in route:
+    for name, node in path:
         match node:
             case nir.Scale():
                 values = np.asarray(node.scale, np.float64)
@@ -81,8 +81,8 @@ def _fold(route: tuple[tuple[str, Any], ...], source: Shape, gain: Array | None)
             case nir.SumPool2d() | nir.AvgPool2d():
                 if folded is not None or pool is not None:
                     raise _UnfoldableError(
-                        f"node '{name}': a pool must stand alone in front of its map, "
-                        "right behind neurons or an input"
+                        f"node '{name}': a pool must be the only node before its map, "
+                        "directly after neurons or an input"
                     )
                 pool, factor = _pool(name, node, shape, factor)
                 shape = factor.shape
@@ -100,7 +100,7 @@ def _fold(route: tuple[tuple[str, Any], ...], source: Shape, gain: Array | None)
                 raise _UnfoldableError(
                     f"node '{name}': {type(node).__name__} has no counterpart on the chip"
                 )
-    name = route[-1][0] if route else "direct edge"
+    name = path[-1][0] if path else "direct edge"
     if gain is not None:
         factor, bias = factor * gain, bias * gain
     if folded is None:
@@ -178,7 +178,7 @@ def _pool(name: str, node: Any, shape: Shape, factor: Array) -> tuple[SumPool2d,
 
 
 def _rows(name: str, weight: Array, factor: Array) -> Array:
-    """A factor per output as a factor per row of `weight`."""
+    """Convert a factor per output to a factor per row of `weight`."""
     if weight.ndim == 2:
         return factor.reshape(-1, 1)
     return _channels(name, factor).reshape(-1, *(1,) * factor.ndim)
@@ -189,7 +189,7 @@ def _channels(name: str, factor: Array) -> Array:
     flat = factor.reshape(len(factor), -1)
     if not np.allclose(flat, flat[:, :1], rtol=1e-9, atol=0):
         raise _UnfoldableError(
-            f"node '{name}': factors differ within a channel, one kernel serves them all"
+            f"node '{name}': factors differ within a channel, but its kernel is shared"
         )
     return flat[:, 0].copy()
 
@@ -200,14 +200,14 @@ def _pair(value: Any) -> IntPair:
 
 
 def _padding(name: str, node: Any) -> tuple[int, ...]:
-    """The same zeros on both sides, as the chip's convolution has them."""
+    """Padding with equal zeros on both sides, as in the chip's convolution."""
     sides = conv_padding(node)
     if any(before != after for before, after in sides):
-        raise _UnfoldableError(f"node '{name}': padding 'same' needs kernels of odd reach")
+        raise _UnfoldableError(f"node '{name}': padding 'same' needs kernels of odd size")
     return tuple(before for before, _ in sides)
 
 
 def _rows_and_columns(first: int, *sides: int) -> IntPair:
-    """A number along each of two axes; `first` along the rows of a convolution that has one."""
+    """A number for each of two axes; with one axis, `first` is used for the rows."""
     rows, columns = (first, *sides)[-2:]
     return rows, columns

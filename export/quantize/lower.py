@@ -34,7 +34,7 @@ from spikeport.network import Coding, Input, Readout, ReadoutKind, Shape
 from spikeport.text import quoted
 
 Array = NDArray[np.float64]
-Route = tuple[str, ...]
+NodePath = tuple[str, ...]
 
 
 def lower(network: FloatNetwork) -> LoweredNetwork:
@@ -170,8 +170,8 @@ def _check_membranes(build: _Build) -> None:
 
 def _connect(build: _Build, target: str, gain: Array | None) -> Array | None:
     """Add everything that leads into `target`; return the sum of biases, None if nothing does."""
-    biases: dict[Route, Array] = {}
-    for source, *between in _routes(build, target, ()):
+    biases: dict[NodePath, Array] = {}
+    for source, *between in _paths(build, target, ()):
         middle = tuple(between)
         if source not in build.shapes:
             continue
@@ -183,16 +183,16 @@ def _connect(build: _Build, target: str, gain: Array | None) -> Array | None:
             _inject(build, source, target, folded)
             continue
         maps = [i for i, name in enumerate(middle) if isinstance(build.nodes[name], MAPS)]
-        behind = middle[maps[0] :] if maps else (source, *middle)
-        biases[behind] = folded.bias
-        if folded.bias.any() and _delay(build, (*behind, target)):
+        biased = middle[maps[0] :] if maps else (source, *middle)
+        biases[biased] = folded.bias
+        if folded.bias.any() and _delay(build, (*biased, target)):
             build.note(
-                f"node '{behind[0]}': its bias acts from the first step on, but in the float graph "
+                f"node '{biased[0]}': its bias acts from the first step on, but in the float graph "
                 "it is late by the delay after it"
             )
         build.connections.append(
             FloatConnection(
-                name=behind[0] if maps else f"{source}_to_{target}",
+                name=biased[0] if maps else f"{source}_to_{target}",
                 source=source,
                 target=target,
                 weight=folded.weight,
@@ -229,18 +229,18 @@ def _inject(build: _Build, source: str, target: str, folded: Folded) -> None:
     build.injections.append(FloatInjection(name, source, target, float(gains[0])))
 
 
-def _routes(build: _Build, node: str, behind: Route) -> Iterator[Route]:
+def _paths(build: _Build, node: str, after: NodePath) -> Iterator[NodePath]:
     """All paths from an Input or neurons to `node`: the source, then the nodes in between."""
     for source in build.feeds[node]:
-        if source in behind:
+        if source in after:
             build.complain(f"node '{source}': is on a cycle without neurons")
         elif isinstance(build.nodes[source], (*NEURONS, nir.Input)):
-            yield (source, *behind)
+            yield (source, *after)
         else:
-            yield from _routes(build, source, (source, *behind))
+            yield from _paths(build, source, (source, *after))
 
 
-def _delay(build: _Build, steps: Route) -> int:
+def _delay(build: _Build, steps: NodePath) -> int:
     """Total delay of consecutive nodes in steps: feedback edges and Delay nodes."""
     delay = sum(edge in build.feedback for edge in pairwise(steps))
     for name in steps:

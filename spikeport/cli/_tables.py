@@ -1,4 +1,4 @@
-"""Tables for the terminal, made of plain values."""
+"""Tables for the terminal, built from plain values."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def populations_table(network: DeployedNetwork) -> Table:
 
 
 def _dynamics(part: AnyPopulation) -> dict[str, str]:
-    """The fields of a population but its name, shape and scale, by column."""
+    """The fields of a population except name, shape and scale, by column."""
     names = [item.name for item in dataclasses.fields(part)]  # type: ignore[arg-type]
     shown = {name: str(getattr(part, name)) for name in names}
     shown["bias"] = f"{part.bias.min()}..{part.bias.max()} << {part.bias_exponent}"
@@ -86,7 +86,7 @@ def connections_table(network: DeployedNetwork) -> Table:
 def backends_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     """Backends with version, or reason and fix."""
     table = Table("Backends")
-    for name in ("name", "what it is", "takes", "version, or why not"):
+    for name in ("name", "description", "networks", "version, or reason"):
         table.add_column(name)
     for row in rows:
         broken = lines([row["reason"], plain(row["fix"], "bold")])
