@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport.network import DeployedNetwork, Population, Readout, lif
+from spikeport.network import DeployedNetwork, Population, Readout, as_lif
 from spikeport.network.fixed_point import ACTIVATION_SHIFT, DECAY_UNITY, VTH_MAX
 from spikeport.simulators import run_native
 
@@ -26,7 +26,7 @@ def calibrated(network: DeployedNetwork, spikes: Spikes, rate: float) -> Deploye
     """
     done: list[Population] = []
     for name in network.order:
-        part = lif(network.by_name[name])
+        part = as_lif(network.by_name[name])
         alone = all(c.source != name for c in network.incoming(name))
         rate_of = _from_current if alone else _from_runs
         vth = _least_threshold(rate_of(network, done, part, spikes), rate)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from benchmarks.engines import Run, Variant
-from spikeport.network import Conv2d, DeployedNetwork, Population, WeightedConnection, lif
+from spikeport.network import Conv2d, DeployedNetwork, Population, WeightedConnection, as_lif
 from spikeport.network.fixed_point import DECAY_UNITY
 
 DT_S = 0.001
@@ -152,7 +152,7 @@ def engine(name: str) -> Callable[[DeployedNetwork, NDArray[np.uint8], int], Run
 
     def build(network: DeployedNetwork, spikes: NDArray[np.uint8], threads: int) -> Run:
         torch.set_num_threads(threads)
-        layers = [_layer(network, lif(network.by_name[n]), NEURONS[name]) for n in network.order]
+        layers = [_layer(network, as_lif(network.by_name[n]), NEURONS[name]) for n in network.order]
         source = network.inputs[0].name
         output = network.readouts[0].population
         inputs = torch.from_numpy(spikes).to(torch.float32)

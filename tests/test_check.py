@@ -33,7 +33,7 @@ from spikeport.network import (
     Reset,
     SumPool2d,
     WeightedConnection,
-    lif,
+    as_lif,
     save_network,
 )
 from spikeport.simulators import run_reference
@@ -99,7 +99,7 @@ def test_dynamics(
     change: dict[str, Any], construct: str, stops: tuple[bool | None, bool | None, bool | None]
 ) -> None:
     network = plain()
-    population = replace(lif(network.populations[0]), **change)
+    population = replace(as_lif(network.populations[0]), **change)
     changed = network.replace(populations=(population,))
     for target, stop in zip(("lava", "loihi1", "loihi2"), stops, strict=True):
         expected = {} if stop is None else {f"population 'a': {construct}": stop}

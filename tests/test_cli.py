@@ -18,7 +18,7 @@ import pytest
 import safetensors.numpy
 
 from spikeport.cli import main
-from spikeport.network import lif, lif_populations, load_network, save_network
+from spikeport.network import as_lif, lif_populations, load_network, save_network
 from spikeport.trainer import load_checkpoint
 from spikeport.trainer.loop.distillation import digest
 
@@ -98,7 +98,7 @@ def test_compare_fails_on_another_network(
 ) -> None:
     network = load_network(folder / "m.spikeport")
     hidden, *others = network.populations
-    louder = replace(lif(hidden), vth=lif(hidden).vth // 2)
+    louder = replace(as_lif(hidden), vth=as_lif(hidden).vth // 2)
     other = tmp_path / "other.spikeport"
     save_network(network.replace(populations=(louder, *others)), other)
     code, _, err = spikeport("compare", folder / "m.spikeport", other, "-b", "native")

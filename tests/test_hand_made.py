@@ -12,7 +12,7 @@ import torch
 from spikeport import evaluate, evaluate_deployed, record_trace, run, run_sharded
 from spikeport import network as parts
 from spikeport.errors import InputError
-from spikeport.network import Coding, DeployedNetwork, lif, load_network, save_network
+from spikeport.network import Coding, DeployedNetwork, as_lif, load_network, save_network
 from spikeport.network import fixed_point as fx
 from spikeport.runs import Probe
 from spikeport.simulators import Stream, run_native, run_reference
@@ -95,7 +95,7 @@ def test_whole_numbers_of_any_kind(kind: str, tmp_path: Any) -> None:
     )
     plain = network()
     assert made.replace(inputs=plain.inputs, populations=plain.populations) == plain
-    part = lif(made.populations[0])
+    part = as_lif(made.populations[0])
     values = (made.steps, part.vth, part.decay_v, part.v_init, made.inputs[0].high, *part.shape)
     assert [type(value) for value in values] == [int] * len(values)
     save_network(made, tmp_path / "n.spikeport")

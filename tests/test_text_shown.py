@@ -30,7 +30,7 @@ from spikeport.backends import TargetCheck, UnsupportedFeature
 from spikeport.cli import _diagnose, _front, _sweep, _tables, _traces
 from spikeport.cli._app import VERBS
 from spikeport.energy import HardwareProfile
-from spikeport.network import lif, load_network, save_network
+from spikeport.network import as_lif, load_network, save_network
 from spikeport.parity import ParityReport
 from spikeport.report import screen, terminal
 from spikeport.report.diagnosis import render_diagnosis
@@ -181,7 +181,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
     network = network.replace(provenance={**network.provenance, EVIL: EVIL})
     save_network(network, found.chip)
     first, *rest = network.populations
-    louder = dataclasses.replace(lif(first), vth=lif(first).vth // 2)
+    louder = dataclasses.replace(as_lif(first), vth=as_lif(first).vth // 2)
     save_network(network.replace(populations=(louder, *rest)), found.other)
     traced = ["run", str(found.chip), "--data", str(found.data), "--trace", str(found.trace)]
     assert call([*traced, "-n", "2"]) == 0

@@ -16,7 +16,7 @@ from spikeport.network import (
     ReadoutKind,
     Reset,
     WeightedConnection,
-    lif,
+    as_lif,
     lif_populations,
 )
 from spikeport.network.fixed_point import DECAY_UNITY, VTH_MAX
@@ -137,7 +137,7 @@ def _resets(network: DeployedNetwork) -> set[Reset]:
 def never_spikes(network: DeployedNetwork, name: str) -> bool:
     """A population that is only read by its membrane, with the highest threshold there is."""
     return (
-        lif(network.by_name[name], VIEW).vth == VTH_MAX
+        as_lif(network.by_name[name], VIEW).vth == VTH_MAX
         and all(c.source != name for c in network.connections)
         and all(r.kind is ReadoutKind.MEMBRANE for r in network.readouts if r.population == name)
     )

@@ -22,7 +22,7 @@ from .neurons import Population as Population
 from .neurons import Register as Register
 from .neurons import Reset as Reset
 from .neurons import StateVariable as StateVariable
-from .neurons import lif as lif
+from .neurons import as_lif as as_lif
 from .neurons import lif_populations as lif_populations
 from .neurons import threshold_state as threshold_state
 from .readout import Readout as Readout

@@ -8,7 +8,7 @@ from spikeport.export.float_graph import export_float
 from spikeport.export.quantize import QuantizeConfig
 from spikeport.export.quantize.lower import lower
 from spikeport.export.quantize.rounding import tie_bias
-from spikeport.network import lif
+from spikeport.network import as_lif
 from spikeport.runs import Samples
 from spikeport.trainer.chip import QATNetwork
 from spikeport.trainer.description import as_trained_model
@@ -51,7 +51,7 @@ def prepare_qat(
         made.network,
         weights={c.name: c.weight for c in real.connections},
         biases={
-            part.name: part.bias + tie_bias(part, lif(made.network.by_name[part.name]))
+            part.name: part.bias + tie_bias(part, as_lif(made.network.by_name[part.name]))
             for part in real.populations
         },
         frozen=[c.name for c in real.connections if c.name in frozen],

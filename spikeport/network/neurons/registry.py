@@ -25,7 +25,7 @@ SHARED_STATE = tuple(
 """Those that every model has."""
 
 
-def lif(part: AnyPopulation, where: str = "here") -> Population:
+def as_lif(part: AnyPopulation, where: str = "here") -> Population:
     """The population, which must be one of LIF neurons.
 
     Args:
@@ -42,5 +42,5 @@ def lif(part: AnyPopulation, where: str = "here") -> Population:
 
 
 def lif_populations(parts: Iterable[AnyPopulation], where: str = "here") -> tuple[Population, ...]:
-    """The populations, all of which must be of LIF neurons; see `lif`."""
-    return tuple(lif(part, where) for part in parts)
+    """The populations, all of which must be of LIF neurons; see `as_lif`."""
+    return tuple(as_lif(part, where) for part in parts)
