@@ -13,7 +13,7 @@ from spikeport.cli._tables import (
     connections_table,
     facts_table,
     limitations_table,
-    populations_table,
+    populations_tables,
 )
 from spikeport.network import DeployedNetwork, FloatNetwork
 
@@ -30,7 +30,7 @@ def inspect(
     network = _io.open_network(file, _io.Foreign(dt, steps, reset, strict))
     if isinstance(network, DeployedNetwork):
         facts = _deployed_facts(network)
-        tables = (populations_table(network), connections_table(network))
+        tables = (*populations_tables(network), connections_table(network))
         _io.emit(
             as_json,
             {**facts, **network.canonical_form()[0]},

@@ -39,20 +39,20 @@ def counts_table(counts: EventCounts) -> Table:
     return table
 
 
-def populations_table(network: DeployedNetwork) -> Table:
-    """Dynamics of each population, in chip integers."""
+def populations_tables(network: DeployedNetwork) -> list[Table]:
+    """Dynamics of each population, in chip integers; a table for each neuron model."""
     parts = [network.by_name[name] for name in network.order]
-    rows = [_dynamics(part) for part in parts]
-    if len({part.MODEL for part in parts}) > 1:
-        rows = [{"model": part.MODEL, **row} for part, row in zip(parts, rows, strict=True)]
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    table = Table("Populations")
-    for name in ("name", "shape", *columns):
-        table.add_column(name)
-    for part, row in zip(parts, rows, strict=True):
-        shape = "x".join(map(str, part.shape))
-        table.add_row(part.name, shape, *(row.get(name, "") for name in columns))
-    return table
+    models = list(dict.fromkeys(part.MODEL for part in parts))
+    tables = []
+    for model in models:
+        table = Table("Populations" if len(models) == 1 else f"Populations of {model} neurons")
+        rows = [(part, _dynamics(part)) for part in parts if part.MODEL == model]
+        for name in ("name", "shape", *rows[0][1]):
+            table.add_column(name)
+        for part, row in rows:
+            table.add_row(part.name, "x".join(map(str, part.shape)), *row.values())
+        tables.append(table)
+    return tables
 
 
 def _dynamics(part: AnyPopulation) -> dict[str, str]:
