@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeport.errors import InputError
+from spikeport.export.nir import FloatNetwork
 from spikeport.export.quantize.lower import lower
 from spikeport.export.quantize.lowered import FloatConnection
 from spikeport.export.quantize.rounding import integer_connection
-from spikeport.network import FloatNetwork, Reset, Shape
+from spikeport.network import Reset, Shape
 from spikeport.runs import EventCounts, Run, Samples, check_float_samples
 from spikeport.simulators.counts import PerNeuron, fan_out, input_messages
 

@@ -159,7 +159,7 @@ class _Tally:
     synaptic_events_all: Counter[str] = field(default_factory=Counter)
 
     def event_counts(self, network: DeployedNetwork, samples: int) -> EventCounts:
-        """The counts, with a zero for every part that saw no event."""
+        """The counts, including a zero for every part without events."""
         names = {
             "inputs": [part.name for part in network.inputs],
             "populations": [part.name for part in network.populations],

@@ -1,4 +1,4 @@
-"""Parts of a `Run` that every integer simulator makes in the same way."""
+"""Parts of a `Run` that are built in the same way by all integer simulators."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ from spikeport.runs import EventCounts, RecordSpec, Run, Trace, selection
 
 
 def empty_trace(network: DeployedNetwork, samples: int, record: RecordSpec) -> Trace:
-    """A trace of zeros with room for what `record` asks for, and for nothing else.
+    """A trace of zeros with arrays for everything selected by `record`, and nothing else.
 
     Raises:
-        InputError: `record` names what the network does not have or what cannot be recorded.
+        InputError: `record` contains something the network does not have or that cannot be
+            recorded.
     """
     tables: dict[str, dict[str, NDArray[Any]]] = defaultdict(dict)
     chosen = selection(network, record)
@@ -33,7 +34,7 @@ def empty_trace(network: DeployedNetwork, samples: int, record: RecordSpec) -> T
 
 
 def keep(trace: Trace, population: str, at: Any, **values: ArrayLike) -> None:
-    """Store values of a population where the trace has room for them.
+    """Store values of a population in the arrays of the trace, if it has any for them.
 
     Args:
         at: index into the leading axes of its arrays: a step, a slice of steps, (step, sample).
@@ -52,7 +53,7 @@ def keep(trace: Trace, population: str, at: Any, **values: ArrayLike) -> None:
 
 
 def narrowed(trace: Trace, network: DeployedNetwork, record: RecordSpec) -> Trace:
-    """What `record` asks for of a trace that holds at least that."""
+    """The part of a trace that `record` selects; the trace must contain at least that."""
     tables: dict[str, dict[str, NDArray[Any]]] = defaultdict(dict)
     chosen = selection(network, record)
     for key, some in chosen.items():
@@ -76,10 +77,10 @@ def assembled_run(
     wall_s: float,
     network_hash: str | None = None,
 ) -> Run:
-    """The `Run` of a simulator of this package.
+    """Build the `Run` of a simulator of this package.
 
     Args:
-        network_hash: where it is not that of `network`, which only has other steps.
+        network_hash: if it is not that of `network`, which then differs only in its steps.
         scores: per readout population, (B, N).
         fired: per population, spikes of each neuron over all samples, any shape.
     """

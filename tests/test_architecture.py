@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,31 +13,11 @@ import numpy as np
 import pytest
 
 from spikeport.network import Dense, DeployedNetwork, Input, Population, Readout, save_network
+from tests.helpers.import_graph import Imports, circles, import_graph, rooms
+from tests.helpers.layout import APPLICATION, CORE, FORBIDDEN, ROOT, sources
 
-ROOT = Path(__file__).parent.parent
-FOLDERS = ("trainer", "export", "simulators", "backends", "spikeport")
-APPLICATION = tuple(
-    f"spikeport.{room}" for room in ("workflow", "ladder", "report", "sharding", "cli")
-)
-CORE = ("checks", "network", "runs", "traces", "energy", "parity", "storage", "errors", "text")
-FORBIDDEN = {
-    "core": ("spikeport.trainer", "spikeport.export", "spikeport.simulators", "spikeport.backends"),
-    "export": ("spikeport.trainer", "spikeport.simulators", "spikeport.backends"),
-    "simulators": ("spikeport.trainer", "spikeport.backends"),
-    "trainer": ("spikeport.export", "spikeport.backends"),
-    "backends": ("spikeport.trainer",),
-}
 TORCH_ALLOWED = ("trainer/", "backends/norse")
 LAVA_ALLOWED = ("backends/lava/worker",)
-
-
-def sources() -> list[Path]:
-    return sorted(
-        path
-        for folder in FOLDERS
-        for path in (ROOT / folder).rglob("*.py")
-        if not any(parent.is_symlink() for parent in path.parents)
-    )
 
 
 def layer(path: Path) -> str:
@@ -82,6 +63,43 @@ def test_imports_point_one_way(path: Path) -> None:
             assert relative.startswith(LAVA_ALLOWED), f"{relative} imports {name}"
 
 
+CIRCLES: dict[frozenset[str], str] = {}
+"""Circles of modules or rooms that are accepted, with the reason."""
+
+
+@pytest.mark.parametrize("counted", Imports)
+def test_imports_form_no_circle(counted: Imports) -> None:
+    """Neither at run time nor in type-only imports, neither between modules nor between rooms."""
+    graph = import_graph(sources(), ROOT, counted)
+    assert graph["spikeport.energy.estimate"] >= {"spikeport.energy.terms", "spikeport.runs.run"}
+    found = circles(graph) | circles(rooms(graph))
+    assert found <= set(CIRCLES), [sorted(circle) for circle in found - set(CIRCLES)]
+    if counted is Imports.ALL:
+        assert found == set(CIRCLES), "no longer a circle, so not an exception"
+
+
+def test_circles_are_found(tmp_path: Path) -> None:
+    files = {
+        "spikeport/__init__.py": "",
+        "spikeport/a/__init__.py": "",
+        "spikeport/a/__init__.pyi": "from .one import First as First",
+        "spikeport/a/one.py": "class First: ...",
+        "spikeport/a/two.py": "from spikeport.b.three import late",
+        "spikeport/b/__init__.py": "",
+        "spikeport/b/three.py": "def late():\n    from spikeport.a import First",
+        "spikeport/b/four.py": "import spikeport.b.five",
+        "spikeport/b/five.py": "if TYPE_CHECKING:\n    from spikeport.b.four import X",
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    every = import_graph(tmp_path.rglob("*.py"), tmp_path, Imports.ALL)
+    assert circles(every) == {frozenset({"spikeport.b.four", "spikeport.b.five"})}
+    assert circles(rooms(every)) == {frozenset({"spikeport.a", "spikeport.b"})}
+    run = import_graph(tmp_path.rglob("*.py"), tmp_path, Imports.RUN)
+    assert not circles(run) | circles(rooms(run))
+
+
 @pytest.mark.parametrize("path", sources(), ids=lambda p: str(p.relative_to(ROOT)))
 def test_modules_stay_small(path: Path) -> None:
     assert len(path.read_text().splitlines()) <= 450
@@ -120,6 +138,18 @@ def test_running_a_network_on_ones_own_images_needs_no_torch(tmp_path: Path) -> 
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_test_modules_do_not_import_each_other() -> None:
+    """Nor do the scripts that they run: what several need stands in tests/helpers or conftest."""
+    sharing = re.compile(r"(from|import) +(tests)?\.test_|from (tests|\.) +import .*\btest_")
+    found = {
+        f"{path.relative_to(ROOT)}: {line.strip()}"
+        for path in (ROOT / "tests").rglob("*.py")
+        for line in path.read_text().splitlines()
+        if sharing.search(line)
+    }
+    assert found == set()
 
 
 WRITERS = {

@@ -15,8 +15,8 @@ from spikeport.report.diagnosis import render_diagnosis
 from spikeport.report.plots import Values, histogram, line_chart, nice_ticks
 from spikeport.trainer import Diagnosis, TrainConfig, diagnose, load_digits_split, train
 from spikeport.trainer.diagnosis.diagnosis import Activity
-from tests.test_cli import call
-from tests.test_report import Page
+from tests.helpers.command import call
+from tests.helpers.reports import Page
 
 STEPS = (1, 4)
 
@@ -75,7 +75,7 @@ def test_terminal_gets_tables(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["-T", "1,x"], "--steps is '1,x', must be integers joined by commas"),
+        (["-T", "1,x"], "--steps is '1,x', must be comma-separated integers"),
         (["-T", "0"], "steps (T) is 0, must be at least 1"),
         (["-o", "missing/d.html"], "missing/d.html: cannot be written"),
     ],

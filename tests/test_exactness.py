@@ -16,8 +16,8 @@ from benchmarks.networks import Case, dense_chain
 from benchmarks.scaling import Series
 from spikeport.runs import Run
 from spikeport.simulators import run_native
-from tests.test_benchmarks import NETWORKS, residual
-from tests.test_trace_comparison import changed
+from tests.helpers.benchmark_networks import NETWORKS, residual
+from tests.helpers.run_comparison import changed
 
 
 @pytest.fixture(autouse=True)
@@ -85,4 +85,4 @@ def _one_more(scores: Mapping[str, Any]) -> dict[str, Any]:
 def test_unknown_networks_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         exactness.main(["--networks", "small,vast"])
-    assert "vast unknown, must be of small, maps, grown" in capsys.readouterr().err
+    assert "unknown: vast; choose from small, maps, grown" in capsys.readouterr().err

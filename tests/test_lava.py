@@ -19,13 +19,14 @@ from spikeport.backends.lava import backend as lava_backend
 from spikeport.backends.lava import (
     create_environment,
     lava_status,
-    lava_unsupported,
     run_lava,
     run_many,
 )
 from spikeport.backends.lava.environment import lava_python
+from spikeport.backends.lava.limitations import LIMITATIONS
 from spikeport.backends.lava.program import build_program
 from spikeport.backends.lava.schedule import schedule
+from spikeport.backends.limitation import find_unsupported
 from spikeport.errors import BackendUnavailableError, InputError
 from spikeport.network import (
     BiasInjection,
@@ -46,7 +47,7 @@ from spikeport.runs import Run, SampleSet, check_samples
 from spikeport.simulators import run_native
 from spikeport.traces import compare_files
 from spikeport.workflow import record_trace
-from tests.strategies import networks, samples_for
+from tests.helpers.strategies import networks, samples_for
 
 Case = tuple[DeployedNetwork, dict[str, NDArray[Any]]]
 
@@ -405,6 +406,7 @@ def assert_same(lava: Run, native: Run) -> None:
     np.testing.assert_array_equal(lava.predictions, native.predictions)
 
 
+@pytest.mark.slow
 @needs_lava
 @pytest.mark.parametrize("name", CASES)
 def test_random_networks_equal_native(name: str, lava_runs: dict[str, Run]) -> None:
@@ -611,9 +613,9 @@ def test_everything_that_lava_cannot_run_is_listed_at_once() -> None:
     with pytest.raises(InputError, match="cannot run this network") as caught:
         run_lava(network, {"x": np.zeros((1, 1, 140, 2), int), "g": np.zeros((1, 1, 10, 2), int)})
     message = str(caught.value)
-    assert "connection 'x_to_b' has kernel 131: Lava's Conv holds at most 127" in message
-    assert "connection 'line_to_line' has stride 128: Lava's Conv holds at most 127" in message
-    assert "connection 'line_to_line' has padding 129: Lava's Conv holds at most 127" in message
+    assert "connection 'x_to_b' has kernel 131: Lava's Conv allows at most 127" in message
+    assert "connection 'line_to_line' has stride 128: Lava's Conv allows at most 127" in message
+    assert "connection 'line_to_line' has padding 129: Lava's Conv allows at most 127" in message
     assert "has a delay of 1: it takes Lava 2 steps" in message
     assert "cycle 'c' -> 'd' -> 'c'" in message or "cycle 'd' -> 'c' -> 'd'" in message
     assert "cycle 'e' -> 'e' over 'e_to_e' has a delay of 1: it takes Lava 2 steps" in message
@@ -634,7 +636,7 @@ def test_sums_beyond_float64_are_refused() -> None:
 
 def test_what_is_not_stock_is_said() -> None:
     rng = np.random.default_rng(0)
-    assert lava_unsupported(stock(rng)[0]) == ()
+    assert find_unsupported(stock(rng)[0], LIMITATIONS) == ()
     network = DeployedNetwork(
         (Input("x", (1, 4, 4)), Input("b", (3,), Coding.BIAS, -5, 5)),
         (
@@ -652,13 +654,13 @@ def test_what_is_not_stock_is_said() -> None:
         (Readout("z", ReadoutKind.MEMBRANE),),
         steps=3,
     )
-    found = lava_unsupported(network)
+    found = find_unsupported(network, LIMITATIONS)
     assert [str(gap) for gap in found] == [
         "population 'o' has reset by subtraction: not in Lava's LIFReset, runs on Spikeport's "
         "SampleLIF",
         "population 'o' has v_init 7: not in Lava's LIFReset, runs on Spikeport's SampleLIF",
         "population 'o' has a bias per step: not in Lava's LIFReset, runs on Spikeport's SampleLIF",
-        "population 'z' has 5 steps of rest after a spike: not in Lava's LIFReset, runs on "
+        "population 'z' has 5 refractory steps after a spike: not in Lava's LIFReset, runs on "
         "Spikeport's SampleLIF",
         "connection 'skip' has a wait of 1 steps, cut at each sample's end: not in Lava's Dense, "
         "runs on Spikeport's DelayLine",
@@ -669,7 +671,7 @@ def test_what_is_not_stock_is_said() -> None:
 
 
 @pytest.mark.parametrize("seconds", [0, -1, float("nan")])
-def test_a_limit_that_is_none(seconds: float) -> None:
+def test_invalid_time_limits(seconds: float) -> None:
     with pytest.raises(InputError, match="must be above 0"):
         run_lava(*CASES["dense-0"], timeout_s=seconds)
 

@@ -10,88 +10,21 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from spikeport.backends.lava import create_environment, lava_status, run_lava
 from spikeport.backends.lava.environment import VARIABLE, lava_python
 from spikeport.backends.lava.worker.naming import part_of
-from spikeport.backends.lava.worker.sweep import SHARED_MEMORY, processes
+from spikeport.backends.lava.worker.sweep import processes
 from spikeport.errors import BackendUnavailableError, CheckFailedError, OutputError
-from spikeport.network import Dense, DeployedNetwork, Input, Population, Readout, save_network
+from tests.helpers.lava import LONG, needs_lava, network, run_command, samples
+from tests.helpers.leftovers import NAME, command_of, running, segments
 
-NAME = "spikeport-lava-"
+pytestmark = pytest.mark.usefixtures("temporary")
 LAVA = lava_python()
-needs_lava = pytest.mark.skipif(
-    lava_status().version is None, reason=f"no Lava: {lava_status().reason}"
-)
-
-
-def network(steps: int = 20) -> DeployedNetwork:
-    weight = np.full((30, 30), 64, np.int16)
-    return DeployedNetwork(
-        (Input("x", (30,)),),
-        (Population("a", (30,), vth=50),),
-        (Dense("x", "a", weight),),
-        (Readout("a"),),
-        steps,
-    )
-
-
-def samples(count: int = 3) -> np.ndarray[tuple[int, int], np.dtype[np.int32]]:
-    return np.ones((count, 30), np.int32)
-
-
-LONG = samples(5000)
-"""Minutes of Lava's time."""
-
-
-def segments() -> set[str]:
-    return {entry.name for entry in SHARED_MEMORY.iterdir()}
-
-
-def leaked(before: set[str]) -> set[str]:
-    """Segments that are new and that no process uses (another Lava may run on this machine)."""
-    used = set()
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with contextlib.suppress(OSError):
-                maps = (entry / "maps").read_text()
-                used |= {Path(line).name for line in maps.splitlines() if "/dev/shm/" in line}
-    return {s for s in segments() - before - used if s.startswith((NAME, "psm_", "sem.mp-"))}
-
-
-def running(folder: Path) -> list[int]:
-    """Processes that were started with `folder` as TMPDIR and still run."""
-    mark, found = f"TMPDIR={folder}".encode(), []
-    for entry in Path("/proc").iterdir():
-        try:
-            environment = (entry / "environ").read_bytes() if entry.name.isdigit() else b""
-        except OSError:
-            continue
-        if mark in environment.split(b"\0"):
-            found.append(int(entry.name))
-    return found
-
-
-@pytest.fixture(autouse=True)
-def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder for temporary files; after the test it, memory and the process table are clean."""
-    folder = tmp_path / "temporary"
-    folder.mkdir()
-    monkeypatch.setenv("TMPDIR", str(folder))
-    monkeypatch.setattr("tempfile.tempdir", None)
-    before = segments()
-    yield folder
-    assert running(folder) == []
-    deadline = time.monotonic() + 5
-    while leaked(before) and time.monotonic() < deadline:
-        time.sleep(0.2)
-    assert leaked(before) == set()
-    assert list(folder.iterdir()) == []
 
 
 def wrapper(tmp_path: Path, script: str) -> str:
@@ -124,13 +57,6 @@ def worker_processes() -> dict[str, int]:
     return found
 
 
-def command_of(pid: int) -> list[str]:
-    """What a process was started with; nothing if it is gone."""
-    with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/cmdline").read_text().split("\0")
-    return []
-
-
 def once_running(act: Callable[[], None]) -> Callable[[int, int], None]:
     """A progress function that acts when the first samples are through."""
     acted: list[bool] = []
@@ -143,15 +69,13 @@ def once_running(act: Callable[[], None]) -> Callable[[int, int], None]:
     return progress
 
 
-def test_a_missing_environment_says_how_to_mend_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_environment_says_how_to_fix_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, "/nowhere/bin/python")
     version, reason, fix = lava_status()
     assert version is None
     assert reason == "/nowhere/bin/python is not an executable interpreter"
     assert fix == "python -m spikeport.backends.lava.environment .venv-lava"
-    with pytest.raises(
-        BackendUnavailableError, match=r"not an executable.*to mend: python -m"
-    ) as e:
+    with pytest.raises(BackendUnavailableError, match=r"not an executable.*to fix: python -m") as e:
         run_lava(network(), samples())
     assert e.value.exit_code == 3
 
@@ -187,7 +111,7 @@ def test_a_killed_worker(victim: str) -> None:
         os.kill(worker_processes()[victim], signal.SIGKILL)
 
     with pytest.raises(
-        BackendUnavailableError, match="worker was killed by signal 9; it said last: nothing"
+        BackendUnavailableError, match="worker was killed by signal 9; last output: nothing"
     ) as error:
         run_lava(network(), LONG, progress=once_running(kill), timeout_s=60)
     assert error.value.exit_code == 3
@@ -204,7 +128,7 @@ def test_a_killed_process_of_lava_is_named(victim: str) -> None:
         assert set(found) == {"guard", "Lava's main process", *PARTS}
         os.kill(found[victim], signal.SIGKILL)
 
-    said = f"worker failed; it said last:\n  {victim} was killed by signal 9 .SIGKILL; out of mem"
+    said = f"worker failed; last output:\n  {victim} was killed by signal 9 .SIGKILL; out of mem"
     with pytest.raises(BackendUnavailableError, match=said) as error:
         run_lava(network(), LONG, progress=once_running(kill), timeout_s=60)
     assert error.value.exit_code == 3
@@ -228,7 +152,7 @@ def test_a_worker_that_hangs(victim: str, monkeypatch: pytest.MonkeyPatch) -> No
 
 @needs_lava
 def test_a_slow_worker_is_not_called_stuck() -> None:
-    said = r"took longer than 6 s and was stopped, [1-9]\d* of .* done; it was getting on"
+    said = r"took longer than 6 s and was stopped, [1-9]\d* of .* done; it was making progress"
     with pytest.raises(BackendUnavailableError, match=said):
         run_lava(network(), LONG, timeout_s=6)
 
@@ -282,7 +206,7 @@ def test_a_model_that_raises_on_a_full_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(VARIABLE, wrapper(tmp_path, 'ulimit -f 64; exec "$LAVA" "$@"'))
-    said = r"worker failed; it said last:(.|\n)*in run_spk(.|\n)*OSError: .* File too large"
+    said = r"worker failed; last output:(.|\n)*in run_spk(.|\n)*OSError: .* File too large"
     with pytest.raises(BackendUnavailableError, match=said) as error:
         run_lava(network(), samples(80))
     assert error.value.exit_code == 3
@@ -321,7 +245,7 @@ def test_no_folder_for_temporary_files(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_damaged_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, harm: str) -> None:
     script = f'"$LAVA" "$@"; code=$?; [ "$3" = run ] && {harm}; exit $code'
     monkeypatch.setenv(VARIABLE, wrapper(tmp_path, script))
-    with pytest.raises(BackendUnavailableError, match="ended well, but left a result that is dam"):
+    with pytest.raises(BackendUnavailableError, match="finished, but left a damaged result"):
         run_lava(network(), samples())
 
 
@@ -344,7 +268,7 @@ def test_spikeport_killed_while_lava_runs(temporary: Path, tmp_path: Path) -> No
     script = tmp_path / "long.py"
     script.write_text(
         f"import sys; sys.path.insert(0, {str(Path(__file__).parent.parent)!r})\n"
-        "from tests.test_lava_faults import LONG, network\n"
+        "from tests.helpers.lava import LONG, network\n"
         "from spikeport.backends.lava import run_lava\n"
         "run_lava(network(), LONG, progress=lambda done, all: print(done, flush=True))\n"
     )
@@ -366,21 +290,6 @@ def test_spikeport_killed_while_lava_runs(temporary: Path, tmp_path: Path) -> No
 def long_run(tmp_path: Path) -> list[str]:
     """`spikeport run` on Lava that takes minutes."""
     return run_command(tmp_path, steps=20, count=5000)
-
-
-def run_command(tmp_path: Path, *, steps: int, count: int) -> list[str]:
-    """`spikeport run` on Lava; all ten neurons of 'a' spike in every step."""
-    chip, images = tmp_path / "chip.spikeport", tmp_path / "images.npz"
-    weight = np.full((10, 64), 64, np.int16)
-    parts = (Population("a", (10,), vth=50),), (Dense("x", "a", weight),), (Readout("a"),)
-    save_network(DeployedNetwork((Input("x", (1, 8, 8)),), *parts, steps=steps), chip)
-    held = max(count, 10)  # one of each class
-    pixels, labels = np.full((held, 8, 8), 255, np.uint8), np.arange(held) % 10
-    np.savez(images, x_train=pixels, y_train=labels, x_test=pixels, y_test=labels)
-    script = "from spikeport.cli import main; main()"
-    command = [sys.executable, "-c", script, "run", chip, "-b", "lava", "--data", images]
-    command += ["-n", count]
-    return [str(part) for part in command]
 
 
 def wait_for_lava(folder: Path) -> None:

@@ -25,7 +25,7 @@ from spikeport.network import (
     Reset,
     SumPool2d,
     WeightedConnection,
-    lif_populations,
+    require_lif_populations,
 )
 from spikeport.network.registers import decayed
 from spikeport.runs import Run
@@ -35,9 +35,9 @@ from spikeport.simulators.native.components import components
 from spikeport.simulators.native.plan import cut
 from spikeport.simulators.native.registers import decayed as compiled_decayed
 from spikeport.simulators.native.registers import decayed_short
-from tests.strategies import networks, samples_for
+from tests.helpers.networks import ALL, digits_like
+from tests.helpers.strategies import networks, samples_for
 
-ALL = ("spikes", "u", "v")
 EVEN = np.arange(-18, 20, 2, dtype=np.int16)
 
 
@@ -59,6 +59,7 @@ def assert_equal(actual: Run, expected: Run) -> None:
                 assert np.array_equal(getattr(actual.trace, kind)[name], values), (kind, name)
 
 
+@pytest.mark.slow
 @settings(
     deadline=None,
     max_examples=600,
@@ -109,7 +110,7 @@ def test_random_networks_hold_every_construct() -> None:
     def collect(network: DeployedNetwork) -> None:
         found.update({type(part).__name__ for part in network.connections})
         found.update({f"{len(part.shape)} axes" for part in network.populations})
-        found.update({part.reset for part in lif_populations(network.populations)})
+        found.update({part.reset for part in require_lif_populations(network.populations)})
         found.update({part.coding for part in network.inputs})
         found["pool"] += any(part.pool is not None for part in network.weighted_connections)
         found["delay"] += any(part.delay > 0 for part in network.weighted_connections)
@@ -275,36 +276,10 @@ def test_samples_and_steps_are_cut_to_fit() -> None:
     assert cut(network, timed, memory_bytes=10**9, share=40, replay=False) == (40, 12)
 
 
-def digits_like() -> tuple[DeployedNetwork, NDArray[np.int64]]:
-    """A convolutional network with a pool, recurrence and both resets, and 40 samples."""
-    rng = np.random.default_rng(5)
-
-    def even(*shape: int) -> NDArray[np.int16]:
-        return rng.integers(-30, 30, shape, np.int16) * np.int16(2)
-
-    network = DeployedNetwork(
-        inputs=(Input("image", (1, 8, 8), Coding.GRADED, 0, 16),),
-        populations=(
-            Population("conv", (8, 8, 8), vth=500),
-            Population("hidden", (20,), vth=200, decay_u=1024, decay_v=100, reset=Reset.SUBTRACT),
-            Population("out", (10,), vth=100, reset=Reset.SUBTRACT),
-        ),
-        connections=(
-            Conv2d("image", "conv", even(8, 1, 3, 3), padding=(1, 1)),
-            Dense("conv", "hidden", even(20, 128), pool=SumPool2d((2, 2), (2, 2))),
-            Dense("hidden", "hidden", even(20, 20), delay=1, exponent=-1, name="loop"),
-            Dense("hidden", "out", even(10, 20)),
-        ),
-        readouts=(Readout("out"),),
-        steps=12,
-    )
-    return network, rng.integers(0, 17, (40, 1, 8, 8))
-
-
 @pytest.mark.parametrize("reset", Reset)
 @pytest.mark.parametrize("refractory", [1, 5, 63])
 def test_refractory_neurons_run_as_specified(refractory: int, reset: Reset) -> None:
-    """Many rests that end, in one block and step by step; a population that does not rest hears."""
+    """Many refractory periods that end, in one block and step by step; their target has none."""
     rng = np.random.default_rng(8)
 
     def even(*shape: int) -> NDArray[np.int16]:
@@ -428,10 +403,10 @@ def test_replay_names_the_flipped_spike() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda r: r | {"ghost": r["out"]}, "'ghost' is no population of the network"),
+        (lambda r: r | {"ghost": r["out"]}, "'ghost' is not a population of the network"),
         (lambda r: {"out": r["out"], "conv": r["conv"]}, "population 'hidden' is missing"),
         (lambda r: r | {"out": r["out"][1:]}, r"'out' has shape \(11, 40, 10\), must be \(12, 40"),
-        (lambda r: r | {"out": r["out"] + 1}, "'out' holds values other than 0 and 1"),
+        (lambda r: r | {"out": r["out"] + 1}, "'out' has values other than 0 and 1"),
     ],
 )
 def test_a_record_that_does_not_fit_is_an_error(

@@ -9,43 +9,15 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from spikeport.energy import Interval
 from spikeport.errors import InputError
 from spikeport.parity import Criterion, Drift, Limits, ParityReport, SkippedStage, Ties, build_row
-from spikeport.runs import EventCounts, Run, Trace
+from spikeport.runs import Run, Trace
 from spikeport.traces import first_divergence
+from tests.helpers.made_runs import STEPS, from_spikes, make_run
 
-SHAPES: dict[str, tuple[int, ...]] = {"conv": (2, 3, 3), "out": (4,)}
 ORDER = ("conv", "out")
-STEPS = 6
-
-
-def make_run(seed: int = 0, samples: int = 8, backend: str = "native") -> Run:
-    rng = np.random.default_rng(seed)
-    spikes = {
-        name: (rng.random((STEPS, 8, *shape)) < 0.3).astype(np.uint8)[:, :samples]
-        for name, shape in SHAPES.items()
-    }
-    return from_spikes(spikes, backend=backend)
-
-
-def from_spikes(spikes: dict[str, NDArray[np.uint8]], backend: str = "native") -> Run:
-    samples = spikes["out"].shape[1]
-    totals = {name: int(s.sum()) for name, s in spikes.items()}
-    counts = EventCounts(
-        samples=samples, steps=STEPS, spikes=totals, visits={"conv": 1}, updates={"conv": 1},
-        input_events={}, messages={"conv_to_out": totals["conv"]},
-        synaptic_events={"conv_to_out": 4 * totals["conv"]},
-        synaptic_events_all={"conv_to_out": 4 * totals["conv"]},
-    )  # fmt: skip
-    return Run(
-        backend=backend, version="1", network_hash="ab" * 32, samples=samples, steps=STEPS,
-        scores={"out": spikes["out"].sum(axis=0, dtype=np.int32)},
-        spike_counts={n: s.sum(axis=(0, 1), dtype=np.int64) for n, s in spikes.items()},
-        counts=counts, trace=Trace(spikes=spikes), wall_s=0.5,
-    )  # fmt: skip
 
 
 def flip(run: Run, population: str, *index: int) -> Run:
@@ -115,7 +87,7 @@ def test_exact_fails_on_scores_counts_or_another_network_too() -> None:
     assert good.counts is not None
     scores = dataclasses.replace(good, scores={"out": good.scores["out"] + 1})
     row = build_row("x", scores, LABELS, above=good)
-    assert row.verdict == "FAILED: 32 scores differ although every spike is equal"
+    assert row.verdict == "FAILED: 32 scores differ although all spikes are equal"
     renamed = dataclasses.replace(good, scores={"conv": good.scores["out"]})
     assert "readouts differ" in build_row("x", renamed, LABELS, above=good).verdict
     updates = dataclasses.replace(good.counts, updates={"conv": 2})
@@ -123,7 +95,7 @@ def test_exact_fails_on_scores_counts_or_another_network_too() -> None:
     assert row.verdict == "FAILED: event counts differ: updates"
     other = dataclasses.replace(good, network_hash="cd" * 32)
     row = build_row("x", other, LABELS, above=good)
-    assert row.verdict == "FAILED: another network: cdcdcdcdcdcd against abababababab"
+    assert row.verdict == "FAILED: different network: cdcdcdcdcdcd against abababababab"
 
 
 def test_counts_a_backend_does_not_make_are_not_compared() -> None:
@@ -142,7 +114,7 @@ def test_a_strict_rule_without_traces_is_refused(rule: Criterion) -> None:
     longer = make_run()
     assert longer.trace is not None
     doubled = {n: np.concatenate([s, s]) for n, s in longer.trace.spikes.items()}
-    with pytest.raises(InputError, match="of one size and one T"):
+    with pytest.raises(InputError, match="with the same size and T"):
         build_row("x", from_spikes(doubled), LABELS, above=longer, rule=rule)
 
 
@@ -196,8 +168,8 @@ def test_ties_allow_only_what_the_analysis_explains() -> None:
         return row.verdict, row.passed
 
     assert judge(None, above) == ("identical", True)
-    assert judge(Ties(1, 0)) == ("identical but for 1 tie", True)
-    assert judge(Ties(2, 0)) == ("identical but for 2 ties", True)
+    assert judge(Ties(1, 0)) == ("identical except for 1 tie", True)
+    assert judge(Ties(2, 0)) == ("identical except for 2 ties", True)
     for ties in (None, Ties(1, 1), Ties(0, 0)):
         verdict, passed = judge(ties)
         assert not passed

@@ -13,28 +13,14 @@ from hypothesis import strategies as st
 from spikeport.backends import run as run_backend
 from spikeport.backends.lava import lava_status, run_lava
 from spikeport.errors import InputError
-from spikeport.export.nir import make_graph
-from spikeport.network import Dense, DeployedNetwork, FloatNetwork, Input, Population, Readout
+from spikeport.export.nir import FloatNetwork, check_graph
+from spikeport.network import Dense, DeployedNetwork, Input, Population, Readout
 from spikeport.runs import RECORDABLE, Chosen, Probe, Run, Trace, parse_probe, selection
 from spikeport.simulators import run_native, run_reference
 from spikeport.simulators.results import empty_trace
 from spikeport.trainer import evaluate_deployed
-from tests.strategies import networks, samples_for
-
-
-@st.composite
-def probes_for(draw: st.DrawFn, network: DeployedNetwork) -> list[str | Probe]:
-    record: list[str | Probe] = []
-    for _ in range(draw(st.integers(1, 4))):
-        if draw(st.booleans()) and draw(st.booleans()):
-            record.append(draw(st.sampled_from(RECORDABLE)))
-            continue
-        part = draw(st.sampled_from(network.populations))
-        variables = tuple(draw(st.lists(st.sampled_from(RECORDABLE), min_size=1, max_size=3)))
-        index = st.integers(0, part.size - 1)
-        neurons = draw(st.none() | st.lists(index, min_size=1, max_size=5).map(tuple))
-        record.append(Probe(part.name, variables, neurons))
-    return record
+from tests.helpers.probes import chain, inputs, probes_for
+from tests.helpers.strategies import networks, samples_for
 
 
 def check(probed: Run, whole: Run, record: list[str | Probe], network: DeployedNetwork) -> None:
@@ -82,26 +68,6 @@ def test_every_simulator_records_what_probes_choose(data: st.DataObject) -> None
     assert whole.trace is not None
     replayed = run_native(network, samples, record=record, recorded=whole.trace.spikes)
     check(replayed, whole, record, network)
-
-
-def chain() -> DeployedNetwork:
-    """in (2, 3, 3) -> a (40,) -> b (2, 2, 2)."""
-    rng = np.random.default_rng(1)
-
-    def dense(source: str, target: str, shape: tuple[int, int]) -> Dense:
-        return Dense(source, target, (2 * rng.integers(-60, 100, shape)).astype(np.int16))
-
-    return DeployedNetwork(
-        inputs=(Input("x", (2, 3, 3)),),
-        populations=(Population("a", (40,), vth=90), Population("b", (2, 2, 2), vth=200)),
-        connections=(dense("x", "a", (40, 18)), dense("a", "b", (8, 40))),
-        readouts=(Readout("b"),),
-        steps=6,
-    )
-
-
-def inputs(samples: int = 3) -> Any:
-    return (np.random.default_rng(2).random((samples, 2, 3, 3)) < 0.5).astype(np.int32)
 
 
 @pytest.mark.skipif(lava_status()[0] is None, reason="needs Lava")
@@ -159,9 +125,9 @@ def test_what_is_asked_for_twice_is_kept_once() -> None:
         (lambda: Probe("a", ("w",)), "'w' cannot be recorded, only spikes, u, v"),
         (lambda: Probe("a", ("v",), ()), "neurons (), needs at least one"),
         (lambda: Probe("a", ("v",), (-1,)), "neurons (-1,), needs at least one, from 0 on"),
-        (lambda: selection(chain(), [Probe("c")]), "'c' is no population of the network, it has a"),
+        (lambda: selection(chain(), [Probe("c")]), "'c' is not a population of the network"),
         (lambda: selection(chain(), [Probe("b", ("v",), (8,))]), "neuron 8 of 'b', which has 8"),
-        (lambda: parse_probe("a:v:x"), "'x' is no neuron, must be like 3 or 3-8"),
+        (lambda: parse_probe("a:v:x"), "'x' is not a neuron, must be like 3 or 3-8"),
         (lambda: parse_probe("a:v:3-"), "'3-' is no neuron"),
         (lambda: parse_probe("a:v:5-4"), "needs at least one"),
         (lambda: parse_probe("a:"), "'' cannot be recorded"),
@@ -185,7 +151,7 @@ def test_float_graphs_are_recorded_whole() -> None:
         "lif": nir.IF(np.ones(3), np.ones(3)),
         "output": nir.Output({"output": np.array([3])}),
     }
-    made = make_graph(nodes, [("input", "lif"), ("lif", "output")], 1e-3)
+    made = check_graph(nodes, [("input", "lif"), ("lif", "output")], 1e-3).graph
     network = FloatNetwork(made, 1e-3, 4, (Input("input", (3,)),))
-    with pytest.raises(InputError, match="records whole float graphs, probes are for chip ones"):
+    with pytest.raises(InputError, match="records whole float graphs; probes need deployed"):
         run_backend("float", network, np.ones((1, 3)), record=[Probe("lif")])

@@ -11,8 +11,6 @@ from pathlib import Path
 
 import pytest
 
-import spikeport
-
 ROOT = Path(__file__).parent.parent
 STUBS = sorted(
     path.relative_to(ROOT)
@@ -53,9 +51,11 @@ def test_stub_and_run_time_agree(stub: Path) -> None:
         module.no_such_name  # noqa: B018
 
 
-def test_no_public_name_hides_a_module() -> None:
-    modules = {module.name for module in pkgutil.iter_modules(spikeport.__path__)}
-    assert not modules & set(dir(spikeport))
+@pytest.mark.parametrize("stub", STUBS, ids=package)
+def test_no_public_name_is_that_of_a_module(stub: Path) -> None:
+    """The import of a module would replace the public name by the module."""
+    held = importlib.import_module(package(stub)).__path__
+    assert not {module.name for module in pkgutil.iter_modules(held)} & set(declared(stub))
 
 
 def test_star_import() -> None:

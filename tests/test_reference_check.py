@@ -16,9 +16,9 @@ from spikeport.network import DeployedNetwork
 from spikeport.runs import Probe, Run, selection
 from spikeport.simulators import check_neurons, run_native, run_reference, sample_probes
 from spikeport.traces import compare_runs
-from tests.strategies import networks, samples_for
-from tests.test_native import ALL, digits_like
-from tests.test_trace_comparison import changed
+from tests.helpers.networks import ALL, digits_like
+from tests.helpers.run_comparison import changed
+from tests.helpers.strategies import networks, samples_for
 
 often = settings(
     deadline=None,
@@ -63,7 +63,7 @@ def test_one_wrong_value_is_found_where_it_stands(data: st.DataObject, variable:
 @often
 @given(data=st.data())
 def test_neurons_alone_agree_exactly_where_whole_runs_do(data: st.DataObject) -> None:
-    """A run of other weights: what one neuron hears is as decisive as the whole network."""
+    """A run of other weights: the inputs of one neuron are as decisive as the whole network."""
     network = data.draw(networks())
     samples = data.draw(samples_for(network))
     other = with_turned_weights(

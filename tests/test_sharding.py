@@ -41,35 +41,17 @@ from spikeport.sharding import cluster, dispatch, run_sharded, run_sweep
 from spikeport.sharding.store import load_shard, save_shard
 from spikeport.simulators import run_native, run_reference
 from spikeport.storage import scratch
-from tests.strategies import networks, samples_for
-from tests.test_cli import call
-from tests.test_lava_faults import leaked, needs_lava, segments
-from tests.test_merge import RECORD, assert_same
+from tests.helpers.command import call
+from tests.helpers.lava import needs_lava
+from tests.helpers.leftovers import leaked, segments
+from tests.helpers.networks import small_network
+from tests.helpers.run_comparison import RECORD, assert_same
+from tests.helpers.strategies import networks, samples_for
 
 SAMPLES = 60
 
 # Dask warns in its own threads when a busy machine is slow; there it would be an error.
 pytestmark = pytest.mark.filterwarnings("ignore:Creating scratch directories is taking")
-
-
-def small_network(seed: int = 0, steps: int = 4) -> DeployedNetwork:
-    rng = np.random.default_rng(seed)
-    layers = (("hidden", 24, "pixels", 64), ("output", 10, "hidden", 24))
-    return DeployedNetwork(
-        inputs=(Input("pixels", (1, 8, 8), Coding.GRADED, 0, 255),),
-        populations=tuple(
-            Population(
-                name, (size,), vth=300, decay_u=4096, decay_v=128, bias=np.zeros(size, np.int32)
-            )
-            for name, size, _, _ in layers
-        ),
-        connections=tuple(
-            Dense(source, name, (rng.integers(-60, 64, (size, width)) * 2).astype(np.int16))
-            for name, size, source, width in layers
-        ),
-        readouts=(Readout("output", ReadoutKind.SPIKES),),
-        steps=steps,
-    )
 
 
 NETWORK = small_network()
@@ -152,6 +134,7 @@ def test_workers_one_killed_equal_one_process(workers: int, backend: str, tmp_pa
             assert_same(run, whole)
 
 
+@pytest.mark.slow
 @needs_lava
 def test_lava_in_shards_one_worker_killed_equals_one_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -178,7 +161,7 @@ def test_shards_that_end_their_workers(tmp_path: Path, monkeypatch: pytest.Monke
     python.write_text("#!/bin/sh\nkill -9 $PPID\n")
     python.chmod(0o755)
     monkeypatch.setenv("SPIKEPORT_LAVA_PYTHON", str(python))
-    said = r"samples 0 to 59 ended every worker that ran them.*\(now 60\)"
+    said = r"samples 0 to 59 killed every worker that ran them.*\(now 60\)"
     with (
         dask.config.set({"distributed.scheduler.allowed-failures": 0}),
         pytest.raises(BackendUnavailableError, match=said),
@@ -426,7 +409,7 @@ def test_workers_that_leave_for_good(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(dispatch, "WORKERS_S", 0.5)
     with (
         somebody_elses(1, tmp_path) as (address, process),
-        pytest.raises(BackendUnavailableError, match=r"all workers are gone, and for 0\.5 s none"),
+        pytest.raises(BackendUnavailableError, match=r"are gone, and none came back for 0\.5 s"),
     ):
         run_sharded(
             small_network(steps=100),
@@ -485,7 +468,7 @@ def test_a_scheduler_lost_before_a_finished_shard_was_fetched(
         ({"timeout_s": 0}, "timeout_s is 0"),
         ({"timeout_s": float("nan")}, "timeout_s is nan"),
         ({"backend": "brain"}, "'brain' is unknown"),
-        ({"backend": "float"}, "takes a float network"),
+        ({"backend": "float"}, "runs float networks"),
     ],
 )
 def test_bad_options(options: dict[str, Any], message: str) -> None:
@@ -521,7 +504,7 @@ def test_command_line(scheduler: str, tmp_path: Path, capsys: pytest.CaptureFixt
     for arguments, message in (
         ((chips[0], "--shard", 5), "--shard 5: needs --dask"),
         ((chips[0], "--resume-folder", "x"), "--resume-folder x: needs --dask"),
-        ((*chips, "--trace", "t.npz"), "--trace t.npz: takes one network"),
+        ((*chips, "--trace", "t.npz"), "--trace t.npz: needs a single network"),
     ):
         code, _, err = run(*arguments)
         assert code == 2

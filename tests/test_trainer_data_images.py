@@ -16,8 +16,7 @@ from spikeport.runs import encode_samples
 from spikeport.trainer import DataConfig, load_dataset, load_npz
 from spikeport.trainer.data.layout import Layout, channels_first
 from spikeport.trainer.data.pixels import PixelGrid, Pixels
-from tests.test_trainer_data import write_npz
-from tests.test_trainer_data_files import random_bytes, write_idx_set
+from tests.helpers.data_files import random_bytes, write_idx_set, write_npz
 
 
 def images(*shape: int, top: int = 255) -> Any:
@@ -158,7 +157,7 @@ def test_a_test_part_on_another_scale_is_warned_about(
     (line,) = caplog.messages
     assert line.startswith("data set 'images': test_x: the brightest value is 1 of 255")
     with pytest.raises(
-        InputError, match=r"train_x holds the value .* must be at most 1, its full_scale"
+        InputError, match=r"train_x has the value .* must be at most 1, its full_scale"
     ):
         load_dataset(path, full_scale=1)
 

@@ -19,7 +19,7 @@ from spikeport.network import Coding, Input, Reset
 from spikeport.trainer import as_trained_model, from_module, load_digits_split
 from spikeport.trainer.neurons import LI, LIF
 from spikeport.trainer.rules import GradientRule
-from tests.trainer_reference import bptt, trained_gradients
+from tests.helpers.trainer_reference import bptt, trained_gradients
 
 INPUT = Input("image", (3, 12, 12), Coding.GRADED, -64, 64, scale=8.0)
 SOFT = LIF(0.2, 1.0, Reset.SUBTRACT)
@@ -213,20 +213,20 @@ def scaled() -> Around:
 @pytest.mark.parametrize(
     ("module", "message"),
     [
-        (Around(lambda x: x, nn.ReLU()), "layer 'layer': ReLU is no layer"),
-        (Around(lambda x: x, nn.GroupNorm(2, 4)), "layer 'layer': GroupNorm is no layer"),
+        (Around(lambda x: x, nn.ReLU()), "layer 'layer': ReLU is not a layer"),
+        (Around(lambda x: x, nn.GroupNorm(2, 4)), "layer 'layer': GroupNorm is not a layer"),
         (Around(lambda x: x, nn.AdaptiveAvgPool2d(2)), r"'layer': must average \(C, H, W\) to one"),
-        (Around(lambda x: x, nn.Linear(7, 2)), "'layer': expects 7 features, is given 400"),
+        (Around(lambda x: x, nn.Linear(7, 2)), "'layer': expects 7 features, received 400"),
         (Around(lambda x: x, nn.Flatten(2)), "'layer': must flatten all but the batch"),
-        (Around(lambda x: x, nn.BatchNorm1d(4)), "'layer': BatchNorm1d is given shape"),
-        (Around(functional.relu), "layer 'relu': relu is no operation.*LIF for an activation"),
-        (Around(torch.sigmoid), "layer 'sigmoid': sigmoid is no operation"),
+        (Around(lambda x: x, nn.BatchNorm1d(4)), "'layer': BatchNorm1d received shape"),
+        (Around(functional.relu), "layer 'relu': relu is not supported.*LIF for an activation"),
+        (Around(torch.sigmoid), "layer 'sigmoid': sigmoid is not supported"),
         (Around(lambda x: x + 1), "layer 'add': takes .*must take outputs of layers"),
         (Around(lambda x: x.view(2, -1, 5)), "layer 'view': must flatten all but the batch"),
         (Around(lambda x: x.mean(1)), r"layer 'mean': must average \(C, H, W\) to one"),
         (Around(lambda x: x if x.sum() > 0 else -x), "module Around: cannot be traced"),
         (Pair(), "module Pair: must return one tensor"),
-        (scaled(), "layer 'scale': only layers may hold tensors"),
+        (scaled(), "layer 'scale': only layers may own tensors"),
         (Two(), "module Two: has a second argument 'y', must have one"),
         (nn.Sequential(nn.Conv2d(3, 2, 3), LI(), nn.Conv2d(2, 2, 3)), "'_1': LI never spikes"),
     ],

@@ -18,7 +18,6 @@ import torch
 
 from spikeport.energy import estimate_energy, load_profile
 from spikeport.errors import InputError
-from spikeport.export import export_float
 from spikeport.network import Coding, Input, Reset
 from spikeport.runs import encode_samples
 from spikeport.simulators import run_native
@@ -27,9 +26,6 @@ from spikeport.trainer import (
     Dataset,
     EpochRecord,
     TrainConfig,
-    TrainingCallbacks,
-    TrainingResult,
-    as_trained_model,
     build_network,
     evaluate,
     load_checkpoint,
@@ -48,25 +44,18 @@ from spikeport.trainer.loop.checkpoint import best_path
 from spikeport.trainer.loop.finite import check_finite
 from spikeport.trainer.loop.training import step
 from spikeport.trainer.measure.metrics import PROBE
-from spikeport.workflow import quantize
+from spikeport.workflow import export_float, quantize
+from tests.helpers.training import (
+    LONG,
+    TINY,
+    KilledError,
+    assert_same_weights,
+    killing_after,
+    state,
+    tiny_data,
+)
 
-TINY = TrainConfig(widths=(3, 4), steps=3, epochs=3, batch_size=16, seed=2)
-
-LONG = dataclasses.replace(TINY, epochs=30)
 ROOT = Path(__file__).parent.parent
-
-
-def tiny_data(count: int = 50) -> Dataset:
-    """Which quadrant of an 4x4 image is bright."""
-    rng = np.random.default_rng(0)
-    labels = rng.integers(0, 4, count)
-    x = rng.random((count, 1, 4, 4)) * 0.3
-    for i, label in enumerate(labels):
-        row, column = divmod(int(label), 2)
-        x[i, 0, 2 * row : 2 * row + 2, 2 * column : 2 * column + 2] += 0.6
-    input = Input("input", (1, 4, 4), Coding.GRADED, 0, 16, scale=16.0)
-    x = np.rint(x * 16) / 16
-    return Dataset("quadrants", x, labels, x, labels, input, 4)  # type: ignore[arg-type]
 
 
 def tiny_pixels() -> Dataset:
@@ -76,16 +65,6 @@ def tiny_pixels() -> Dataset:
     grid = PixelGrid()
     x = Pixels(codes, grid.table(1))
     return dataclasses.replace(data, train_x=x, test_x=x, input=grid.input((1, 4, 4)))
-
-
-def state(result: TrainingResult) -> dict[str, torch.Tensor]:
-    return dict(result.model.state_dict())
-
-
-def assert_same_weights(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> None:
-    assert a.keys() == b.keys()
-    for name in a:
-        assert torch.equal(a[name], b[name]), name
 
 
 def losses(history: tuple[EpochRecord, ...]) -> list[float]:
@@ -139,23 +118,6 @@ def test_training_leaves_global_state_alone() -> None:
     assert torch.get_num_threads() == threads
 
 
-class KilledError(Exception):
-    """Stands for a process that ends between two epochs or batches."""
-
-
-def killing_after(batches: int) -> TrainingCallbacks:
-    """Ends a run when so many batches are done, before the checkpoint that would follow."""
-    seen = 0
-
-    def batch(epoch: int, progress: EpochProgress, count: int) -> None:
-        nonlocal seen
-        seen += 1
-        if seen > batches:
-            raise KilledError
-
-    return TrainingCallbacks(batch=batch)
-
-
 BRIGHT = dataclasses.replace(
     TINY, augment=Augment(crop_padding=1, flip=True, roll=1, cutout=2), validation=0.2
 )
@@ -166,7 +128,7 @@ BRIGHT = dataclasses.replace(
 def test_a_run_killed_within_an_epoch_resumes_to_the_same_bits(
     tmp_path: Path, batches: int, stored: bool
 ) -> None:
-    """Three batches make an epoch; changes of samples go on where they were."""
+    """Three batches make an epoch; augmentation resumes where it was."""
     data, path = (tiny_pixels() if stored else tiny_data()), tmp_path / "run.safetensors"
     whole = train(BRIGHT, data, workers=0)
     with pytest.raises(KilledError):
@@ -229,7 +191,9 @@ def test_a_missing_or_foreign_best_epoch_is_not_resumed_from(tmp_path: Path) -> 
     train(config, tiny_data(), checkpoint=path)
     untrained = dataclasses.replace(load_checkpoint(path), history=())
     save_checkpoint(best_path(path), untrained)
-    with pytest.raises(InputError, match=r"best\.safetensors: holds epoch 0, the best one is"):
+    with pytest.raises(
+        InputError, match=r"best\.safetensors: contains epoch 0, but the best one is"
+    ):
         train(config, tiny_data(), checkpoint=path, resume=True)
     best_path(path).unlink()
     with pytest.raises(InputError, match=r"run\.best\.safetensors: does not exist"):
@@ -255,7 +219,7 @@ def test_energy_is_that_of_the_deployed_network_within_rounding() -> None:
     data = load_digits_split()
     config = TrainConfig("mlp", widths=(32,), steps=4, epochs=3)  # type: ignore[arg-type]
     result = train(config, data)
-    graph = export_float(as_trained_model(result.model))
+    graph = export_float(result.model)
     network = quantize(graph, data.train_x[:128]).network
     samples = encode_samples(network.inputs, network.steps, data.train_x[:PROBE])
     counts = run_native(network, samples).counts
@@ -317,7 +281,7 @@ def test_a_compiler_that_fails_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_the_data_cannot_undergo_is_refused() -> None:
     for augment, message in (
         (Augment(auto_augment=True), "auto_augment is for colour images"),
-        (Augment(resized_crop=True), "resized_crop is for images from folders"),
+        (Augment(resized_crop=True), "resized_crop needs images from folders"),
     ):
         with pytest.raises(InputError, match=message):
             train(dataclasses.replace(TINY, augment=augment), tiny_data())
@@ -351,8 +315,9 @@ def test_a_killed_run_resumes_to_the_same_bits(tmp_path: Path, after: int) -> No
 def test_a_process_killed_outright_resumes_to_the_same_bits(tmp_path: Path) -> None:
     path = tmp_path / "run.safetensors"
     script = (
-        "import sys, dataclasses\n"
-        "from tests.test_trainer_training import LONG, tiny_data, train\n"
+        "import sys\n"
+        "from spikeport.trainer import train\n"
+        "from tests.helpers.training import LONG, tiny_data\n"
         "train(LONG, tiny_data(), checkpoint=sys.argv[1], minutes=0)\n"
     )
     with subprocess.Popen([sys.executable, "-c", script, str(path)], cwd=ROOT) as process:

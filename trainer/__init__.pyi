@@ -24,9 +24,9 @@ from .models import PUBLISHED as PUBLISHED
 from .models import mlp as mlp
 from .models import small_conv as small_conv
 from .models import with_readout as with_readout
+from .network import Node as Node
 from .network import SpikingNetwork as SpikingNetwork
 from .network import from_module as from_module
-from .network.network import Node as Node
 from .neurons import LI as LI
 from .neurons import LIF as LIF
 from .pareto import ParetoPoint as ParetoPoint

@@ -1,4 +1,4 @@
-"""How each neuron model runs on Lava: by which process, made with what."""
+"""The Lava process for each neuron model, and its parameters."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class LavaNeurons:
 
     Attributes:
         kind: its class in the worker.
-        fields: what it is made with, beside what every population's process is.
-        unsupported: what Lava's own process does not have of these dynamics.
-        stock: Lava's own process, and `source` where that is known from.
+        fields: its parameters, besides those common to all populations.
+        unsupported: features of the dynamics that Lava's own process does not support.
+        stock: Lava's own process, and `source`, where this is documented.
     """
 
     kind: str
@@ -45,7 +45,7 @@ def _lif(part: Population, injected: bool) -> LavaNeurons:
         "reset by subtraction": part.reset is Reset.SUBTRACT,
         f"v_init {part.v_init}": part.v_init != 0,
         "a bias per step": injected,
-        f"{part.refractory} steps of rest after a spike": part.refractory > 0,
+        f"{part.refractory} refractory steps after a spike": part.refractory > 0,
     }
     unsupported = tuple(what for what, needed in found.items() if needed)
     if not unsupported:

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spikeport.backends.lava.limitations import needs_delay_line, own_convolution
 from spikeport.backends.lava.neurons import injections, lava_neurons
-from spikeport.backends.lava.notes import needs_delay_line, own_convolution
 from spikeport.backends.lava.schedule import Schedule, is_graded
 from spikeport.network import (
     AnyPopulation,

@@ -1,6 +1,6 @@
-"""Lava's time: when each population runs, and what Lava cannot run at all.
+"""Timing on Lava: when each population runs, and what Lava cannot run at all.
 
-Every connection costs Lava one step, two with a sum-pool, which is a process of its own.
+Every connection costs Lava one step, or two with a sum-pool, which is a separate process.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ import numpy as np
 from spikeport.backends import UnsupportedFeature
 from spikeport.backends.bounds import sum_bound
 from spikeport.backends.depths import depths, unsupported_cycle, waits
-from spikeport.backends.unsupported import refusal
+from spikeport.backends.limitation import refusal
 from spikeport.errors import InputError
 from spikeport.network import Coding, Convolution, DeployedNetwork, Input, WeightedConnection
 
 CONNECTIONS = "lava-nc 0.10.0, proc/dense/models.py"
 CONV = "lava-nc 0.10.0, proc/conv/models.py"
 CONV_FIELD_MAX = 127
-"""Lava's Conv keeps kernel size, stride, padding, dilation and groups in int8."""
+"""Lava's Conv stores kernel size, stride, padding, dilation and groups in int8."""
 CONV_STOCK_SUM = 2**31
-"""Lava's Conv casts its sums from float64 to int32 before it wraps them to 24 bits."""
+"""Lava's Conv casts its sums from float64 to int32 before wrapping them to 24 bits."""
 CONV_EXACT_SUM = 2**53
 
 
@@ -35,7 +35,7 @@ class Schedule:
 
     @property
     def last(self) -> int:
-        """Steps by which the deepest population lags."""
+        """Number of steps by which the deepest population lags."""
         return max(self.depth.values())
 
 
@@ -43,7 +43,7 @@ def schedule(network: DeployedNetwork) -> Schedule:
     """Depths and delay lines of a network.
 
     Raises:
-        InputError: Lava cannot run it; the message lists every construct that is in the way.
+        InputError: Lava cannot run it; the message lists every construct that prevents it.
     """
     if message := refusal("backend 'lava'", obstacles(network)):
         raise InputError(message)
@@ -52,19 +52,19 @@ def schedule(network: DeployedNetwork) -> Schedule:
 
 
 def obstacles(network: DeployedNetwork) -> list[UnsupportedFeature]:
-    """Everything that keeps a network from running on Lava; nothing if it can."""
-    found = [gap for part in network.weighted_connections for gap in _conv_obstacles(network, part)]
+    """Everything that prevents a network from running on Lava; empty if nothing does."""
+    found = [one for part in network.weighted_connections for one in _conv_obstacles(network, part)]
     _, cycles = depths(network, cost)
     return found + [unsupported_cycle(cycle, cost, "Lava", CONNECTIONS) for cycle in cycles]
 
 
 def cost(part: WeightedConnection) -> int:
-    """Lava steps that a connection takes."""
+    """Number of Lava steps that a connection takes."""
     return 1 if part.pool is None else 2
 
 
 def is_graded(network: DeployedNetwork, part: WeightedConnection) -> bool:
-    """Whether a connection's weights meet integers rather than spikes."""
+    """Whether a connection multiplies its weights by integers rather than spikes."""
     source = network.sources[part.source]
     return part.pool is not None or (isinstance(source, Input) and source.coding is Coding.GRADED)
 
@@ -83,7 +83,7 @@ def _conv_obstacles(network: DeployedNetwork, part: WeightedConnection) -> list[
     }
     for field, value in fields.items():
         if value > CONV_FIELD_MAX:
-            why = f"Lava's Conv holds at most {CONV_FIELD_MAX}"
+            why = f"Lava's Conv allows at most {CONV_FIELD_MAX}"
             found.append(UnsupportedFeature(label, f"{field} {value}", why, CONV, stops=True))
     if (bound := sum_bound(network, part)) >= CONV_EXACT_SUM:
         why = f"Lava's float64 is exact below {CONV_EXACT_SUM}"

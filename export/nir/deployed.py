@@ -25,8 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeport.checks import fail
-from spikeport.export.float_graph import DEFAULT_DT_S
-from spikeport.export.nir.graph import Edge, make_graph
+from spikeport.export.nir.float_network import FloatNetwork
+from spikeport.export.nir.graph import DEFAULT_DT_S, Edge
 from spikeport.export.nir.layout import common_reset, lay_out, never_spikes, view_populations
 from spikeport.export.nir.unroll import check_entries, connection_matrix
 from spikeport.network import (
@@ -34,7 +34,6 @@ from spikeport.network import (
     Conv1d,
     Convolution,
     DeployedNetwork,
-    FloatNetwork,
     Population,
     Shape,
     WeightedConnection,
@@ -53,8 +52,9 @@ def float_view(network: DeployedNetwork, dt_s: float = DEFAULT_DT_S) -> FloatNet
     if not 0 < dt_s < np.inf:
         fail(f"dt_s is {dt_s}, must be positive seconds")
     view = _View(network, dt_s)
-    graph = make_graph(*view.build(), dt_s)
-    inputs = tuple(part for part in network.inputs if part.name in graph.nodes)
+    nodes, edges = view.build()
+    graph = nir.NIRGraph(nodes, edges, type_check=False)
+    inputs = tuple(part for part in network.inputs if part.name in nodes)
     return FloatNetwork(graph, dt_s, network.steps, inputs, common_reset(network), strict=True)
 
 

@@ -16,8 +16,8 @@ from spikeport.network import (
     ReadoutKind,
     Reset,
     WeightedConnection,
-    as_lif,
-    lif_populations,
+    require_lif,
+    require_lif_populations,
 )
 from spikeport.network.fixed_point import DECAY_UNITY, VTH_MAX
 
@@ -49,7 +49,7 @@ def view_populations(network: DeployedNetwork) -> tuple[Population, ...]:
     Raises:
         InputError: a population is of another neuron model.
     """
-    return lif_populations(network.populations, VIEW)
+    return require_lif_populations(network.populations, VIEW)
 
 
 def lay_out(network: DeployedNetwork) -> Layout:
@@ -137,7 +137,7 @@ def _resets(network: DeployedNetwork) -> set[Reset]:
 def never_spikes(network: DeployedNetwork, name: str) -> bool:
     """A population that is only read by its membrane, with the highest threshold there is."""
     return (
-        as_lif(network.by_name[name], VIEW).vth == VTH_MAX
+        require_lif(network.by_name[name], VIEW).vth == VTH_MAX
         and all(c.source != name for c in network.connections)
         and all(r.kind is ReadoutKind.MEMBRANE for r in network.readouts if r.population == name)
     )

@@ -68,14 +68,7 @@ def _fold(route: tuple[tuple[str, Any], ...], source: Shape, gain: Array | None)
     for name, node in route:
         match node:
             case nir.Scale():
-                values = _finite(name, "scale", node.scale)
-                if values.size > 1 and values.shape != shape:
-                    raise _UnfoldableError(
-                        f"node '{name}': scale has shape {values.shape}, its input {shape}"
-                    )
-                values = np.broadcast_to(
-                    values.reshape(-1)[0] if values.size == 1 else values, shape
-                )
+                values = np.asarray(node.scale, np.float64)
                 factor, bias = factor * values, bias * values
             case nir.Flatten():
                 if folded is not None and len(shape) > 1:
@@ -109,10 +102,6 @@ def _fold(route: tuple[tuple[str, Any], ...], source: Shape, gain: Array | None)
                 )
     name = route[-1][0] if route else "direct edge"
     if gain is not None:
-        if gain.shape != shape:
-            raise _UnfoldableError(
-                f"node '{name}': gives shape {shape}, its neurons have {gain.shape}"
-            )
         factor, bias = factor * gain, bias * gain
     if folded is None:
         return _identity(factor, shape, pool)
@@ -130,15 +119,15 @@ def _fold(route: tuple[tuple[str, Any], ...], source: Shape, gain: Array | None)
 
 
 def _map(name: str, node: Any, shape: Shape, factor: Array, pool: SumPool2d | None) -> Folded:
-    weight = _finite(name, "weight", node.weight)
-    offset = _finite(name, "bias", getattr(node, "bias", 0.0))
+    weight = np.asarray(node.weight, np.float64)
+    offset = np.asarray(getattr(node, "bias", 0.0), np.float64)
     if not isinstance(node, nir.Conv1d | nir.Conv2d):
         if weight.ndim != 2 or weight.shape[1] != int(np.prod(shape)):
             raise _UnfoldableError(
                 f"node '{name}': weight has shape {weight.shape}, its input is {shape}"
             )
         made: Shape = (weight.shape[0],)
-        bias = _broadcast(name, offset, made)
+        bias = np.broadcast_to(offset, made)
         return Folded(weight * factor.reshape(1, -1), bias, made, direct=False, pool=pool)
     groups = int(node.groups)
     if weight.ndim != 1 + len(shape) or weight.shape[1] * groups != shape[0]:
@@ -155,7 +144,7 @@ def _map(name: str, node: Any, shape: Shape, factor: Array, pool: SumPool2d | No
     made = (weight.shape[0], *(window_count(*side) for side in sides))
     return Folded(
         weight=grouped.reshape(weight.shape),
-        bias=_broadcast(name, offset.reshape(-1, *axes) if offset.ndim == 1 else offset, made),
+        bias=np.broadcast_to(offset.reshape(-1, *axes), made),
         shape=made,
         direct=False,
         stride=_rows_and_columns(1, *stride),
@@ -203,22 +192,6 @@ def _channels(name: str, factor: Array) -> Array:
             f"node '{name}': factors differ within a channel, one kernel serves them all"
         )
     return flat[:, 0].copy()
-
-
-def _finite(name: str, field: str, values: Any) -> Array:
-    array = np.asarray(values, np.float64)
-    if not np.isfinite(array).all():
-        raise _UnfoldableError(f"node '{name}': {field} holds NaN or infinity, must be finite")
-    return array
-
-
-def _broadcast(name: str, bias: Array, shape: Shape) -> Array:
-    try:
-        return np.broadcast_to(bias, shape)
-    except ValueError:
-        raise _UnfoldableError(
-            f"node '{name}': bias has shape {bias.shape}, needs {shape}"
-        ) from None
 
 
 def _pair(value: Any) -> IntPair:

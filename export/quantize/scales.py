@@ -1,8 +1,8 @@
 """Candidate scales of a population: the largest that fits, some that clip, or a lossless one.
 
-Mild clipping is always tried. Outliers need more: one weight 300 times the others leaves them only
-a few integers, and clipping it to a hundredth gives a better result. Such scales are tried only
-where the others do poorly.
+Mild clipping is always tried. Outliers need more: one weight 300 times larger than the others
+leaves them only a few integers, and clipping it to a hundredth gives a better result. Such scales
+are tried only if the others have large errors.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeport.errors import InputError
+from spikeport.export.quantize.config import QuantizeConfig
 from spikeport.export.quantize.lowered import FloatInjection, FloatPopulation, LoweredNetwork
 from spikeport.export.quantize.rounding import (
     STATE_PER_WEIGHT,
@@ -29,7 +30,7 @@ from spikeport.network import Reset
 from spikeport.network import fixed_point as fx
 
 _HALF_RANGE = 1 << (fx.STATE_BITS - 2 - fx.ACTIVATION_SHIFT)
-"""Half of what u and v hold, in weight units: room for samples that calibration did not see."""
+"""Half of the range of u and v, in weight units: a margin for samples not seen in calibration."""
 _SILENT_WEIGHTS = 256.0
 """Threshold in weight units of a population whose weights are all zero."""
 _FINER = 1.5
@@ -43,10 +44,10 @@ class Candidate:
     """A scale to try.
 
     Attributes:
-        injected_exponent: of the bias, where an injected input dictates it.
+        injected_exponent: exponent of the bias, if an injected input determines it.
         ties: see `rounding.round_population`.
-        lossless: nothing but leaks is rounded.
-        reach: fraction of the largest weight that the grid reaches; 1 where no weight is clipped.
+        lossless: only leaks are rounded.
+        reach: fraction of the largest weight that the grid covers; 1 if no weight is clipped.
     """
 
     scale: float
@@ -62,44 +63,43 @@ def candidates(
     *,
     peak_u: float,
     peak_v: float,
-    weight_bits: int,
-    clip_fractions: tuple[float, ...],
+    config: QuantizeConfig,
     ties: bool = False,
 ) -> tuple[Candidate, ...]:
     """Scales for `part`, best guess first; empty if each puts the threshold below one unit.
 
-    If some scale puts all its weights, biases and the threshold on the chip's grid, the best such
-    scale is the only one (see `_lossless`): then nothing is lost. Else they are `fit / f` for each
-    clip fraction f, where `fit` is the largest scale that clips no weight, lowered to a whole
-    threshold (the threshold is then exact) and bounded by what vth, bias, u and v can hold.
+    If some scale puts all weights, biases and the threshold on the chip's grid, the best such scale
+    is the only one (see `_lossless`), because nothing is lost. Otherwise they are `fit / f` for
+    each clip fraction f, where `fit` is the largest scale that clips no weight, lowered to a whole
+    threshold (the threshold is then exact) and limited by the ranges of vth, bias, u and v.
 
     Args:
-        ties: whether membranes equalled the threshold on calibration; each scale is then tried
-            with and without a bias that keeps them on their side.
+        ties: whether membranes equalled the threshold in calibration; each scale is then tried
+            with and without a bias that keeps them on the correct side.
 
     Raises:
         InputError: no scale fits an injected input; the message names the two.
     """
     bound = largest_allowed(part, peak_u=peak_u, peak_v=peak_v)
     weights = _weights(lowered, part)
-    fit = _fit(weights, weight_bits)
+    fit = _fit(weights, config)
     if math.isinf(fit):
         fit = _SILENT_WEIGHTS / (part.threshold or max(peak_v, 1e-9))
     injected = lowered.injected(part.name)
     if injected:
         found: tuple[Candidate, ...] = (_dictated(lowered, part, injected[0], min(fit, bound)),)
-    elif lossless := _lossless(weights, part, min(fit, bound), weight_bits, lowered.reset):
+    elif lossless := _lossless(weights, part, min(fit, bound), config, lowered.reset):
         first = Candidate(lossless, ties=int(not lowered.strict), lossless=True)
         missed = _rounding_of_leaks(part, lossless, peak_u, peak_v) if ties else 0
         powers = (1 << k for k in range(missed.bit_length()))
         return (first, *(replace(first, ties=n) for n in powers if n > first.ties))
     else:
-        found = _whole(part, fit, (min(fit / f, bound) for f in clip_fractions))
+        found = _whole(part, fit, (min(fit / f, bound) for f in config.fractions))
     return (*found, *(replace(one, ties=1) for one in found if ties and not lowered.strict))
 
 
 def _rounding_of_leaks(part: FloatPopulation, scale: float, peak_u: float, peak_v: float) -> int:
-    """Error of v per step, in its units, as leaks are whole multiples of 1/4096 and truncate."""
+    """Error of v per step, in its units, because leaks are multiples of 1/4096 and truncate."""
     missed = 0.0
     for keep, peak in ((part.keep_u, peak_u), (part.keep_v, peak_v)):
         kept = 1 - round_decay(keep) / fx.DECAY_UNITY
@@ -108,14 +108,17 @@ def _rounding_of_leaks(part: FloatPopulation, scale: float, peak_u: float, peak_
 
 
 def wider_candidates(
-    lowered: LoweredNetwork, part: FloatPopulation, tried: tuple[Candidate, ...], weight_bits: int
+    lowered: LoweredNetwork,
+    part: FloatPopulation,
+    tried: tuple[Candidate, ...],
+    config: QuantizeConfig,
 ) -> tuple[Candidate, ...]:
-    """Larger scales than those `tried`, up to where the median weight reaches the grid's end.
+    """Larger scales than those `tried`, up to where the median weight reaches the end of the grid.
 
-    They clip weights, and perhaps biases and states; calibration decides whether that helps.
+    They clip weights, and possibly biases and states; calibration decides whether that helps.
     """
     weights = _weights(lowered, part)
-    fit = _fit(weights, weight_bits)
+    fit = _fit(weights, config)
     if lowered.injected(part.name) or math.isinf(fit) or any(c.lossless for c in tried):
         return ()
     median = [np.median(np.abs(w[w != 0])) for w in weights if w.any()]
@@ -130,13 +133,13 @@ def wider_candidates(
     return _whole(part, fit, np.geomspace(start, top, count + 1)[1:])
 
 
-def no_scale(lowered: LoweredNetwork, part: FloatPopulation, weight_bits: int) -> InputError:
+def no_scale(lowered: LoweredNetwork, part: FloatPopulation, config: QuantizeConfig) -> InputError:
     """The error for a population whose threshold is below one weight unit at every scale."""
-    fit = _fit(_weights(lowered, part), weight_bits)
+    fit = _fit(_weights(lowered, part), config)
     return InputError(
         f"population '{part.name}': threshold {part.threshold:g} is below one weight unit at the "
         f"largest possible scale {min(fit, _bias_limit(part)):g}; its weights or biases are too "
-        "large for it"
+        "large in comparison"
     )
 
 
@@ -145,8 +148,8 @@ def _weights(lowered: LoweredNetwork, part: FloatPopulation) -> list[NDArray[np.
     return [c.weight / lowered.source_scale(c.source) for c in lowered.incoming(part.name)]
 
 
-def _fit(weights: list[NDArray[np.float64]], bits: int) -> float:
-    return min((largest_scale(w, bits) for w in weights), default=math.inf)
+def _fit(weights: list[NDArray[np.float64]], config: QuantizeConfig) -> float:
+    return min((largest_scale(w, config) for w in weights), default=math.inf)
 
 
 def largest_allowed(part: FloatPopulation, *, peak_u: float, peak_v: float) -> float:
@@ -166,7 +169,7 @@ def _bias_limit(part: FloatPopulation) -> float:
 
 
 def _whole(part: FloatPopulation, fit: float, scales: Iterable[float]) -> tuple[Candidate, ...]:
-    """Scales lowered to a whole threshold, without those for which that would be 0."""
+    """Scales lowered to a whole threshold, without those for which it would be 0."""
     if part.threshold is not None:
         whole = (math.floor(float(settle(scale * part.threshold))) for scale in scales)
         scales = (units / part.threshold for units in whole if units >= 1)
@@ -177,16 +180,16 @@ def _lossless(
     weights: list[NDArray[np.float64]],
     part: FloatPopulation,
     most: float,
-    bits: int,
+    config: QuantizeConfig,
     reset: Reset,
 ) -> float | None:
     """The best scale up to `most` at which nothing needs rounding.
 
-    Weights fall on the grid and biases on whole weight units. Without a partial leak, v takes whole
+    Weights are on the grid and biases are whole weight units. Without a partial leak, v takes whole
     units only, any threshold is exact, and the largest scale is best; with reset by subtraction the
-    threshold must be whole as well. A partial leak takes v between whole units: then scales with a
-    whole threshold come first and, if it keeps n/8, among those down to half of the largest the one
-    whose integers share the most factors of two, so that most steps of leak are exact.
+    threshold must be whole as well. With a partial leak, v takes values between whole units: scales
+    with a whole threshold are then preferred and, if it keeps n/8, among those down to half of the
+    largest the one whose integers share the most factors of two, so that most leak steps are exact.
     """
     levels = [np.unique(w) for w in weights if w.any()]
     if not levels:
@@ -196,9 +199,9 @@ def _lossless(
     best: tuple[tuple[bool, int], float] | None = None
     first = levels[0]
     mixed = bool(first[0] < 0 < first[-1])
-    low, high, step = fx.weight_grid(mixed=mixed, bits=bits)
+    low, high, step = fx.weight_grid(mixed=mixed, bits=config.weight_bits)
     largest = float(np.abs(first).max())
-    probe = first[:: max(1, first.size // 32)]  # tells most scales apart at little cost
+    probe = first[:: max(1, first.size // 32)]  # rejects most scales at little cost
     for mantissa in range(max(-low, high), 0, -step):
         scale = mantissa / largest
         if scale > most * (1 + 1e-12):
@@ -216,7 +219,7 @@ def _lossless(
             continue
         if (settle(scale * probe) % 1).any():
             continue
-        if not all((settle(scale * w) == round_weights(scale * w, bits)).all() for w in levels):
+        if not all((settle(scale * w) == round_weights(scale * w, config)).all() for w in levels):
             continue
         rank = threshold % 1 == 0, 0
         if binary and rank[0]:
@@ -237,7 +240,7 @@ def _dictated(
     fits = [e for e in range(fx.BIAS_EXPONENT_MAX + 1) if unit * 2**e <= most]
     if not fits:
         raise InputError(
-            f"input '{source.name}': scale {source.scale:g} as bias of '{part.name}' asks for "
+            f"input '{source.name}': scale {source.scale:g} as bias of '{part.name}' requires "
             f"{unit:g} weight units per membrane unit, at most {most:g} fit; lower its scale"
         )
     return Candidate(unit * 2 ** fits[-1], fits[-1])

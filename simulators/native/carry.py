@@ -1,4 +1,4 @@
-"""What a chunk of steps takes over from the one before it and hands on, in the inner order."""
+"""State carried from one chunk of steps to the next, in the internal order of neurons."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ Neurons = Mapping[str, Any]
 """Per population, a NamedTuple of its state variables, (B, N)."""
 
 
-def take_over(
+def restore_state(
     state: StreamState,
     network: DeployedNetwork,
     neurons: Neurons,
     received_from: Mapping[str, MessageBuffer],
 ) -> None:
-    """Fill what neurons keep, and the rows before the first block of each stream."""
+    """Initialise the state of neurons, and the messages before the first block of each buffer."""
     for variable in OWN:
         for name, values in state[variable].items():
             getattr(neurons[name], variable)[:] = channels_last(values, network.by_name[name].shape)
@@ -33,14 +33,14 @@ def take_over(
         received_from[name].messages[:, : len(rows), : rows.shape[2]] = rows.swapaxes(0, 1)
 
 
-def hand_on(
+def state_after(
     state: StreamState,
     network: DeployedNetwork,
     neurons: Neurons,
     received_from: Mapping[str, MessageBuffer],
     last: int,
 ) -> StreamState:
-    """The state after a chunk that began with `state`; its last block had `last` steps."""
+    """The state after a chunk that started with `state` and whose last block had `last` steps."""
     tables = {
         variable: {
             name: channels_first(getattr(neurons[name], variable), network.by_name[name].shape)
@@ -59,7 +59,7 @@ def hand_on(
 def still_arriving(
     state: StreamState | None, source: str, steps: int, delay: int
 ) -> NDArray[np.int64] | int:
-    """Messages per neuron of before a chunk of `steps` that arrive within it after `delay`."""
+    """Messages per neuron sent before a chunk of `steps` that arrive within it after `delay`."""
     if state is None or delay == 0:
         return 0
     sent = state.sent[source]

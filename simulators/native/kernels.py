@@ -1,7 +1,7 @@
-"""The compiled loops: messages into currents, and currents into spikes.
+"""The compiled loops: from messages to currents, and from currents to spikes.
 
-Arrays of messages are (B, steps, N padded to whole masks) bytes, or int32 where graded; of
-currents (steps, B of the piece, N_target). All loops go through non-zero messages only.
+Arrays of messages are (B, steps, N padded to whole masks) bytes, or int32 if graded; arrays of
+currents are (steps, samples, N_target). All loops process non-zero messages only.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from spikeport.simulators.native.vectors import LANES
 Int32 = NDArray[np.int32]
 
 RECEIVED = BAND + LANES[-1]
-"""Size of the room for currents of a band and the lanes behind it."""
+"""Size of the buffer for the currents of a tile, including the lanes after it."""
 _BYTE_MAX = 255
 
 
 @part
 def _list(messages: NDArray[Any], sample: int, step: int, tables: Tables, buffers: Buffers) -> Any:
-    """List the spikes of one step of one sample, and pool them; returns how many."""
+    """List and pool the spikes of one step of one sample; return their number."""
     n = list_spikes(messages[sample, step], tables.cell_size, buffers.ids, buffers.first)
     if n > 0 and tables.pool_start.size > 1:
         pool_events(tables, buffers, False)
@@ -44,7 +44,7 @@ def _list(messages: NDArray[Any], sample: int, step: int, tables: Tables, buffer
 
 
 def _receive(graded: bool) -> Callable[..., None]:
-    def hear(
+    def receive(
         tables: Tables,
         buffers: Buffers,
         unit: int,
@@ -54,7 +54,7 @@ def _receive(graded: bool) -> Callable[..., None]:
         fresh: bool,
         to: Int32,
     ) -> None:
-        """Currents of columns low..high - 1 of units unit..stop - 1, into or onto `to`.
+        """Write or add the currents of columns low..high - 1 of units unit..stop - 1 to `to`.
 
         A unit is one group of channels at one position.
         """
@@ -85,7 +85,7 @@ def _receive(graded: bool) -> Callable[..., None]:
                 group = 0
                 place += 1
 
-    return part(hear)
+    return part(receive)
 
 
 receive_spikes, receive_values = _receive(graded=False), _receive(graded=True)
@@ -102,17 +102,17 @@ def _deliver(graded: bool) -> Callable[..., None]:
         current: Int32,
         received: Int32,
     ) -> None:
-        """Add the current of one connection to `current`, or set it where `fresh`.
+        """Add the current of one connection to `current`, or overwrite it if `fresh`.
 
         Reads messages[first_sample + b, first + t] for every t and b of `current`. `received` is
-        room for a band of currents and the lanes behind it.
+        a buffer for the currents of a tile and the lanes after it.
         """
         units, width = (tables.start.size - 1) * tables.groups, tables.width
         at_once = max(BAND // width, 1)
         for t in range(current.shape[0]):
             for b in range(current.shape[1]):
                 target = current[t, b]
-                # As an expression both would be compiled, each for the wrong type.
+                # As one expression, both would be compiled, each for the wrong type.
                 if graded:
                     row = messages[first_sample + b, first + t]
                     n = list_values(
@@ -149,10 +149,10 @@ deliver_values = kernel(_deliver(graded=True))
 
 
 class Afferent(NamedTuple):
-    """A connection from spikes that the loop of its target adds up.
+    """A connection from spikes that is added up in the loop of its target.
 
     Attributes:
-        present: whether there is one at all.
+        present: whether there is such a connection.
         messages: of its source.
         first: the row of `messages` that arrives in step 0 of the block.
     """
@@ -188,13 +188,13 @@ def advance(variant: tuple[bool, ...], biased: bool) -> Callable[..., int]:
     ) -> int:
         """Run steps passed..passed + steps - 1 of the block, of samples first_sample...
 
-        What a neuron receives is the currents of `one` and `other`, where present (`other` is of
-        the same or narrower units), and where `adds` `earlier` (steps or 1, samples, N). Changes
-        the arrays of `state`, (B, N), and writes spikes[b, first + step]. `bias` is (steps or 1,
-        B or 1, N) and is not looked at unless `biased`. `received` is room for a band of currents
-        and the lanes behind it. Each of `after` (steps, samples, N) receives that of the `recorded`
-        state variables, (B, N), after each step, unless it has no steps. Returns the number of
-        neuron-steps in which the state could change.
+        The input of a neuron is the sum of the currents of `one` and `other`, if present (`other`
+        has units of the same size or smaller), and of `earlier` (steps or 1, samples, N) if
+        `adds`. Updates the arrays of `state`, (B, N), and writes spikes[b, first + step]. `bias` is
+        (steps or 1, B or 1, N) and only used if `biased`. `received` is a buffer for the currents
+        of a tile and the lanes after it. Each array of `after` (steps, samples, N) receives the
+        corresponding `recorded` state variable, (B, N), after each step, unless it has no steps.
+        Returns the number of neuron-steps in which the state could change.
         """
         size = recorded[0].shape[1]
         tables, also_tables = one.tables, other.tables
@@ -268,7 +268,7 @@ def tally(
 ) -> None:
     """Add spikes (B, steps, padded N) of steps first..stop - 1 to `count`, (B, N) or (1, N).
 
-    `few` is room for (N,).
+    `few` is a buffer of shape (N,).
     """
     size = few.size
     for b in range(spikes.shape[0]):

@@ -20,7 +20,7 @@ _SHORT = 16
 
 
 class LIFState(NamedTuple):
-    """The state variables of `Population`, (B, N); (B, 0) where one is not kept."""
+    """The state variables of `Population`, (B, N); (B, 0) if one is not kept."""
 
     u: Int32
     v: Int32
@@ -49,10 +49,10 @@ def lif_dynamics(population: Population) -> LIFDynamics:
 
 
 def lif_variant(population: Population, within: bool) -> tuple[bool, bool, bool]:
-    """What the step is compiled for: (memoryless, short, rests).
+    """Compile-time constants of the step: (memoryless, short, refractory).
 
-    `memoryless` says that nothing of u is kept and that it never wraps, `short` that the kept part
-    of v is a multiple of 1/256, `rests` that neurons are refractory after a spike.
+    `memoryless` means that u has no memory and never wraps, `short` that the remaining part of v is
+    a multiple of 1/256, `refractory` that neurons are refractory after a spike.
 
     Args:
         within: the summed input can never wrap u.
@@ -90,7 +90,7 @@ def lif_loop(
     fired: NDArray[np.uint8],
 ) -> int:
     """One step of neurons begin..end - 1 of a sample; see `neurons.neuron_loop`."""
-    memoryless, short, rests = variant
+    memoryless, short, refractory = variant
     u, v = state.u[sample, begin:end], state.v[sample, begin:end]
     rest = state.rest[sample, begin:end]
     keep_u, keep_v = np.int32(dynamics.keep_u), np.int32(dynamics.keep_v)
@@ -104,7 +104,7 @@ def lif_loop(
         found = np.int32(found + np.int32(np.int32(np.int32(x | y) | a | c) != _ZERO))
         x, y = charge(a, x, y, c, keep_u, keep_v, memoryless, short)
         spike = y > limit
-        if rests:
+        if refractory:
             left = rest[i]
             spike = spike and left == 0
             y = y if left == 0 else v[i]

@@ -1,4 +1,4 @@
-"""The compiled neuron models, and which one a population needs."""
+"""The compiled neuron models, and the one that a population needs."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ Int32 = NDArray[np.int32]
 
 @dataclass(frozen=True, slots=True)
 class CompiledModel:
-    """A neuron model as the compiled loops run it.
+    """A neuron model in the compiled loops.
 
     Attributes:
         state: NamedTuple of its state variables, in the order of the model's STATE.
-        constants: NamedTuple of what `dynamics` gives.
+        constants: NamedTuple returned by `dynamics`.
         dynamics: constants of a population.
         variant: compile-time constants of a population, given whether its input can never wrap u.
-        loop: the compiled step of a stretch of neurons; see `neuron_loop`.
+        loop: the compiled step of consecutive neurons; see `neuron_loop`.
     """
 
     state: type[Any]
@@ -62,7 +62,7 @@ def initial_neurons(population: AnyPopulation, samples: int) -> Any:
 
 
 def recorded_state(population: AnyPopulation, state: Any) -> dict[str, Int32]:
-    """The arrays of those state variables that traces can hold, by name."""
+    """The arrays of the state variables that traces can record, by name."""
     return {
         variable.name: values
         for variable, values in zip(population.STATE, state, strict=True)
@@ -83,16 +83,16 @@ def neuron_loop(
     added: Int32,
     fired: NDArray[np.uint8],
 ) -> int:
-    """One step of neurons begin..end - 1 of a sample, by the model that `dynamics` belongs to.
+    """One step of neurons begin..end - 1 of a sample, for the model that `dynamics` belongs to.
 
     Args:
-        state: changed in place.
-        variant, biased: constants of the caller; `biased` says whether there is a bias current.
+        state: updated in place.
+        variant, biased: compile-time constants; `biased` says whether there is a bias current.
         received: summed input (end - begin,).
-        added: bias current (end - begin,), not looked at unless `biased`.
-        fired: gets 1 where a neuron spiked, (end - begin,).
+        added: bias current (end - begin,), only used if `biased`.
+        fired: set to 1 where a neuron spiked, (end - begin,).
 
     Returns:
-        How many of the neurons could have changed their state; see `EventCounts.updates`.
+        The number of neurons whose state could have changed; see `EventCounts.updates`.
     """
     raise NotImplementedError

@@ -1,4 +1,4 @@
-"""Compiled arithmetic of the chip's registers; `network.registers` says the same in Python."""
+"""Compiled arithmetic of the chip's registers; the Python version is `network.registers`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def decayed(x: Any, keep: Any) -> Any:
     """tz(x * keep, 12) for any int32 x and 0 <= keep <= 4096, in 32 bits.
 
     With x = 4096 h + l, 0 <= l < 4096: floor(x * keep / 4096) = h * keep + floor(l * keep / 4096),
-    and rounding toward zero adds 4095 / 4096 under the floor where x < 0. No term needs more than
+    and rounding toward zero adds 4095 / 4096 under the floor if x < 0. No term needs more than
     32 bits, as |h| <= 2^19 and l * keep + 4095 < 2^25.
     """
     high, low = np.int32(x >> _BITS), np.int32(x & _LOW)
@@ -37,7 +37,7 @@ def decayed(x: Any, keep: Any) -> Any:
 
 @part
 def decayed_short(x: Any, keep: Any) -> Any:
-    """The same for |x| < 2^23 and keep = 16 k, of which x * k needs no more than 32 bits."""
+    """The same for |x| < 2^23 and keep = 16 k, for which x * k needs at most 32 bits."""
     product = np.int32(x * np.int32(keep >> _SHORT))
     rounding = np.int32(np.int32(product >> _SIGN) & _SHORT_LOW)
     return np.int32(np.int32(product + rounding) >> _SHORT_BITS)
@@ -45,13 +45,13 @@ def decayed_short(x: Any, keep: Any) -> Any:
 
 @part
 def wrapped_once(u: Any) -> Any:
-    """u into (-M, M], M = 2^23, by one turn at most."""
+    """Wrap u into (-M, M], M = 2^23, at most once."""
     down, up = _TURN if u > _M else _ZERO, _TURN if u <= -_M else _ZERO
     return np.int32(np.int32(u - down) + up)
 
 
 @part
 def saturated(v: Any) -> Any:
-    """v within +-(M - 1)."""
+    """Clip v to +-(M - 1)."""
     v = _MIN if v < _MIN else v
     return _MAX if v > _MAX else v

@@ -1,4 +1,4 @@
-"""Everything that changes while a chunk of samples runs."""
+"""Everything that changes while a chunk of samples is running."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ class Loop:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """A chunk under way: per population the arrays of its neurons, (B, N).
+    """The state of a chunk: per population the arrays of its neurons, (B, N).
 
     Attributes:
-        received_from: per source, what connections carry.
-        own: per population, what it computes; the same streams unless in a replay.
+        received_from: per source, the messages carried by connections.
+        own: per population, the messages it computes; the same buffers except in a replay.
         neurons: per population, the state variables of its model; see `initial_neurons`.
         loops: per population that has run.
     """
@@ -72,7 +72,7 @@ def initial_state(
     trace: Trace,
     recorded: Spikes | None,
 ) -> State:
-    """All neurons before step 0; for the arguments see `chunk.run_chunk`."""
+    """The state before step 0; for the arguments see `chunk.run_chunk`."""
     samples = inputs[network.inputs[0].name].shape[-1 - len(network.inputs[0].shape)]
     given = {**inputs, **(recorded or {})}
     received_from = {

@@ -1,4 +1,4 @@
-"""`check`: what each target lacks of a network."""
+"""`check`: features of a network that targets do not support."""
 
 from __future__ import annotations
 
@@ -15,17 +15,19 @@ from spikeport.report.screen import plain
 
 
 def check(
-    network: Annotated[Path, typer.Argument(help=".spikeport, or .nir with chip integers.")],
+    network: Annotated[Path, typer.Argument(help="Deployed network (.spikeport or .nir).")],
     target: Annotated[
         list[str] | None,
-        typer.Option("--target", "-t", help="A backend, `loihi1` or `loihi2`; may be given again."),
+        typer.Option(
+            "--target", "-t", help="A backend or chip from `spikeport backends`; repeatable."
+        ),
     ] = None,
     as_json: _io.Json = False,
 ) -> None:
-    """Tell for each target every construct of a chip network that it does not have by itself.
+    """List the features of a deployed network that each target does not support natively.
 
-    Nothing is run. Of the chips only the arithmetic is judged, not how many cores a network takes.
-    Exit code 1 where one of the targets cannot run the network.
+    Nothing is run. For chips only the arithmetic is checked, not how many cores a network takes.
+    Exit code 1 if one of the targets cannot run the network.
     """
     from spikeport.backends import check as check_network
 
@@ -38,7 +40,7 @@ def check(
     shown = [
         unsupported_table(one)
         if one.unsupported
-        else plain(f"{one.target}: lacks nothing", "italic")
+        else plain(f"{one.target}: supports every feature of this network", "italic")
         for one in found
     ]
     _io.emit(as_json, data, *shown)

@@ -5,6 +5,10 @@ from .profile import HardwareProfile as HardwareProfile
 from .profile import builtin_profiles as builtin_profiles
 from .profile import load_profile as load_profile
 from .report import EnergyReport as EnergyReport
+from .terms import TERMS as TERMS
+from .terms import EnergyTerm as EnergyTerm
+from .terms import EventKind as EventKind
+from .terms import EventScope as EventScope
 from .topology import ConnectionInfo as ConnectionInfo
 from .topology import SynapseKind as SynapseKind
 from .topology import Topology as Topology

@@ -8,7 +8,6 @@ from .connections import SumPool2d as SumPool2d
 from .connections import WeightedConnection as WeightedConnection
 from .file import load_network as load_network
 from .file import save_network as save_network
-from .float_network import FloatNetwork as FloatNetwork
 from .geometry import Shape as Shape
 from .inputs import Coding as Coding
 from .inputs import Input as Input
@@ -22,8 +21,8 @@ from .neurons import Population as Population
 from .neurons import Register as Register
 from .neurons import Reset as Reset
 from .neurons import StateVariable as StateVariable
-from .neurons import as_lif as as_lif
-from .neurons import lif_populations as lif_populations
+from .neurons import require_lif as require_lif
+from .neurons import require_lif_populations as require_lif_populations
 from .neurons import threshold_state as threshold_state
 from .readout import Readout as Readout
 from .readout import ReadoutKind as ReadoutKind
@@ -35,3 +34,4 @@ from .trained_model import LIFLayer as LIFLayer
 from .trained_model import LILayer as LILayer
 from .trained_model import LinearLayer as LinearLayer
 from .trained_model import TrainedModel as TrainedModel
+from .trained_model import normalized_map as normalized_map

@@ -14,14 +14,13 @@ and does with it what its model says: `neurons/lif.py` and the others of `neuron
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from spikeport.checks import MAX_STEPS, fail, texts, whole
+from spikeport.checks import MAX_STEPS, NAME_RULE, fail, is_name, texts, whole
 from spikeport.network import fixed_point as fx
 from spikeport.network.connections import (
     BiasInjection,
@@ -39,7 +38,6 @@ from spikeport.network.readout import Readout
 from spikeport.storage.canonical import Arrays, canonical_bytes, part_form, sha256
 from spikeport.text import quoted
 
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 _PARTS: Mapping[str, tuple[type, ...]] = {
     "inputs": (Input,),
     "populations": MODELS,
@@ -123,6 +121,11 @@ class DeployedNetwork:
             found.setdefault(part.target, []).append(part)
         return {target: tuple(parts) for target, parts in found.items()}
 
+    @property
+    def output_count(self) -> int:
+        """Number of outputs that predictions are made from, those of the first readout."""
+        return self.by_name[self.readouts[0].population].size
+
     def incoming(self, population: str) -> tuple[Connection, ...]:
         """Connections that end in `population`."""
         return self._by_target.get(population, ())
@@ -175,8 +178,8 @@ def _check(net: DeployedNetwork) -> None:
     texts("network: provenance", net.provenance)
     parts = (*net.inputs, *net.populations, *net.connections)
     for name, count in Counter(part.name for part in parts).items():
-        if not _NAME.fullmatch(name):
-            fail(f"name {quoted(name)} must be 1 to 64 letters, digits or '_', not a digit first")
+        if not is_name(name):
+            fail(f"name {quoted(name)} must be {NAME_RULE}")
         if count > 1:
             fail(f"name '{name}' is used {count} times, names must be unique")
     for what, group in (("input", net.inputs), ("population", net.populations)):

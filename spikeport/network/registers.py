@@ -1,4 +1,4 @@
-"""Python integers as the chip's registers hold them: the scalar arithmetic of the specification.
+"""Scalar arithmetic of the chip's registers, on Python integers: part of the specification.
 
 Source: lava-nc 0.10.0, `lava/proc/lif/models.py` (PyLifModelBitAcc).
 """
@@ -21,18 +21,18 @@ def wrapped(x: int, bits: int) -> int:
 
 
 def int32(x: int) -> int:
-    """x as an int32 register holds it."""
+    """x as stored in an int32 register."""
     return wrapped(x, 32)
 
 
 def decayed(state: int, decay: int) -> int:
-    """tz(state * (4096 - decay), 12): the kept part of a state, truncated toward zero."""
+    """tz(state * (4096 - decay), 12): the remaining part of a state, truncated toward zero."""
     product = state * (DECAY_UNITY - decay)
     return int32(product >> DECAY_BITS if product >= 0 else -(-product >> DECAY_BITS))
 
 
 def wrapped_once(u: int) -> int:
-    """u into (-M, M], M = 2^23, by one turn at most: an overload of more stays beyond 24 bits."""
+    """Wrap u into (-M, M], M = 2^23, at most once: after a larger overflow it exceeds 24 bits."""
     if u > STATE_WRAP:
         return u - 2 * STATE_WRAP
     if u <= -STATE_WRAP:

@@ -1,4 +1,4 @@
-"""A diagnosis of rate-based training as one HTML page that needs nothing else."""
+"""The diagnosis of rate-based training as one self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ KINDS = {
 
 
 def render_diagnosis(found: Diagnosis, facts: Mapping[str, str] | None = None) -> str:
-    """One page: firing, gradients over depth, independence, the time-shuffle test.
+    """Render one page: firing, gradients over depth, independence, the time-shuffle test.
 
     Args:
-        facts: what was diagnosed and by what, shown at the end.
+        facts: what was diagnosed and with which versions, shown at the end.
 
     Raises:
         BackendUnavailableError: jinja2 is not installed.
@@ -53,9 +53,9 @@ def render_diagnosis(found: Diagnosis, facts: Mapping[str, str] | None = None) -
         errors=_errors(found),
         shuffles=interval_chart(
             [
-                ("as it is", shuffle.whole),
-                ("every neuron by itself", shuffle.by_neuron),
-                ("layer by layer", shuffle.by_layer),
+                ("unshuffled", shuffle.whole),
+                ("shuffled by neuron", shuffle.by_neuron),
+                ("shuffled by layer", shuffle.by_layer),
             ]
         ),
         published=PUBLISHED_SHUFFLES,
@@ -67,8 +67,8 @@ def _headline(own: Agreement | None) -> str:
     if own is None or not math.isfinite(own.cosine):
         return "Rate-based training, layer by layer"
     return (
-        f"At T = {own.steps} rate-based gradients have a cosine of {own.cosine:.3f} "
-        "with those through time"
+        f"At T = {own.steps}, rate-based and BPTT gradients have a cosine similarity of "
+        f"{own.cosine:.3f}"
     )
 
 

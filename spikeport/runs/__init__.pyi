@@ -1,6 +1,5 @@
 from .labels import check_classes as check_classes
 from .labels import check_labels as check_labels
-from .labels import output_count as output_count
 from .merge import merge_counts as merge_counts
 from .merge import merge_runs as merge_runs
 from .predictions import Agreement as Agreement

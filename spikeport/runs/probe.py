@@ -1,4 +1,4 @@
-"""What a run records: variables of all populations, of some, or of some of their neurons."""
+"""Selection of what a run records: variables of all or some populations, or of some neurons."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from spikeport.network import RECORDABLE_STATE, SHARED_STATE, AnyPopulation, Dep
 from spikeport.runs.run import Chosen
 
 KNOWN_VARIABLES = ("spikes", *RECORDABLE_STATE)
-"""Everything that can be recorded of some neuron model."""
+"""Everything that can be recorded for some neuron model."""
 RECORDABLE = ("spikes", *SHARED_STATE)
-"""What can be recorded of every neuron model."""
+"""What can be recorded for every neuron model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +23,12 @@ class Probe:
     """Variables of one population to record.
 
     Attributes:
-        variables: any of "spikes", "u" and "v", and of the further state variables of its neuron
+        variables: any of "spikes", "u" and "v", and of the other state variables of its neuron
             model; None for all.
         neurons: flat indices (C order) within the population; None for all.
 
     Raises:
-        InputError: a variable is unknown, or there are no neurons, or none at an index.
+        InputError: a variable is unknown, no neurons are given, or an index is invalid.
     """
 
     population: str
@@ -51,8 +51,8 @@ class Probe:
 
 
 RecordSpec = str | Probe | Collection[str | Probe]
-"""What to record: a plain name means that variable of every population that has it. What is asked
-for twice is recorded once. A single name or probe needs no list."""
+"""What to record: a plain name means that variable of every population that has it. Duplicates are
+recorded once. A single name or probe needs no list."""
 
 
 def recordable(part: AnyPopulation) -> tuple[str, ...]:
@@ -61,7 +61,7 @@ def recordable(part: AnyPopulation) -> tuple[str, ...]:
 
 
 def everything(network: DeployedNetwork) -> tuple[str, ...]:
-    """All that can be recorded of a network, in the order of KNOWN_VARIABLES."""
+    """Everything that can be recorded of a network, in the order of KNOWN_VARIABLES."""
     found = {name for part in network.populations for name in recordable(part)}
     return tuple(name for name in KNOWN_VARIABLES if name in found)
 
@@ -75,7 +75,7 @@ def check_names(record: RecordSpec, known: Collection[str], where: str = "") -> 
     """`record` as a tuple of names, all of which must be `known`.
 
     Args:
-        where: of the error message, such as " in norse".
+        where: context for the error message, such as " in norse".
 
     Raises:
         InputError: an item is not a known name.
@@ -88,14 +88,14 @@ def check_names(record: RecordSpec, known: Collection[str], where: str = "") -> 
 
 
 Selection = dict[tuple[str, str], Chosen | None]
-"""Per (variable, population) that is recorded, its chosen neurons; None for all."""
+"""Per recorded (variable, population), the selected neurons; None for all."""
 
 
 def selection(network: DeployedNetwork, record: RecordSpec) -> Selection:
-    """What `record` means for `network`, in the order of KNOWN_VARIABLES and of the populations.
+    """Resolve `record` for `network`, in the order of KNOWN_VARIABLES and of the populations.
 
     Raises:
-        InputError: a name, population or neuron that is not there.
+        InputError: a name, population or neuron does not exist.
     """
     found: dict[tuple[str, str], set[int] | None] = {}
     for probe in _probes(network, record):
@@ -115,10 +115,11 @@ def selection(network: DeployedNetwork, record: RecordSpec) -> Selection:
 
 
 def parse_probe(text: str) -> Probe:
-    """A probe written as POPULATION[:VARIABLES[:NEURONS]]: `lif1`, `lif1:spikes,v`, `out:v:0,4-7`.
+    """Parse a probe of the form POPULATION[:VARIABLES[:NEURONS]]: `lif1`, `lif1:spikes,v`,
+    `out:v:0,4-7`.
 
     Raises:
-        InputError: it is written otherwise, or breaks a rule of `Probe`.
+        InputError: it has another form, or breaks a rule of `Probe`.
     """
     population, *rest = text.split(":")
     variables = tuple(rest[0].split(",")) if rest else None
@@ -129,7 +130,7 @@ def parse_probe(text: str) -> Probe:
         first, dash, last = part.partition("-")
         if not first.isdecimal() or (dash and not last.isdecimal()):
             raise InputError(
-                f"probe '{text}': '{part}' is no neuron, must be like 3 or 3-8; the form is "
+                f"probe '{text}': '{part}' is not a neuron, must be like 3 or 3-8; the form is "
                 "POPULATION[:VARIABLES[:NEURONS]]"
             )
         neurons.update(range(int(first), int(last or first) + 1))
@@ -153,7 +154,7 @@ def _probes(network: DeployedNetwork, record: RecordSpec) -> list[Probe]:
     for probe in probes:
         if probe.population not in network.by_name:
             raise InputError(
-                f"record: '{probe.population}' is no population of the network, it has "
+                f"record: '{probe.population}' is not a population of the network, it has "
                 f"{', '.join(network.by_name)}"
             )
         part = network.by_name[probe.population]

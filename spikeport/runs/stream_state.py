@@ -1,4 +1,4 @@
-"""What a network keeps from one chunk of a stream to the next."""
+"""The state that a network carries from one chunk of a stream to the next."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from spikeport.network import STATE_VARIABLES, AnyPopulation, Coding, DeployedNe
 from spikeport.runs.run import Arrays
 
 OWN = tuple(STATE_VARIABLES)
-"""What neurons keep, as against the messages under way."""
+"""State of neurons, in contrast to messages in transit."""
 VARIABLES = (*OWN, "sent")
 _NAMED = ("u", "v", "rest", "sent")
 _MANY = 2**63 - 1
@@ -23,18 +23,18 @@ _MANY = 2**63 - 1
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StreamState:
-    """B samples of a network after some logical steps; all that later steps depend on.
+    """B samples of a network after some logical steps; everything that later steps depend on.
 
     Attributes:
         network_hash: content hash of the network.
         samples: B.
-        step: logical steps that are done.
+        step: number of completed logical steps.
         u, v: per population (B, *shape), int32.
-        rest: per population with a refractory time, steps of rest left, uint8.
-        sent: per source of a delayed connection its messages of the last D steps, oldest first,
-            (D, B, *shape), D being the longest of the delays; zeros before step 0. Spikes are
+        rest: per population with a refractory time, refractory steps left, uint8.
+        sent: per source of a delayed connection, its messages of the last D steps, oldest first,
+            (D, B, *shape), where D is the longest delay; zeros before step 0. Spikes are
             uint8, graded messages int32.
-        further: per state variable that only some neuron models have, the same as u and v.
+        further: state variables that only some neuron models have, in the same form as u and v.
     """
 
     network_hash: str
@@ -48,11 +48,11 @@ class StreamState:
 
     @classmethod
     def of(cls, tables: Mapping[str, Arrays], **facts: Any) -> StreamState:
-        """A state of `tables`: per variable, its arrays by population or source."""
+        """Build a state from `tables`: per variable, its arrays by population or source."""
         return cls(**facts, **_fields(tables))
 
     def with_tables(self, tables: Mapping[str, Arrays], **facts: Any) -> StreamState:
-        """The same with other arrays and, as given, other facts."""
+        """A copy with other arrays and, if given, other facts."""
         return replace(self, **facts, **_fields(tables))
 
     def __getitem__(self, variable: str) -> Arrays:
@@ -69,14 +69,14 @@ class StreamState:
 
 
 def _fields(tables: Mapping[str, Arrays]) -> dict[str, Any]:
-    """The fields of a `StreamState` that hold `tables`."""
+    """The fields of a `StreamState` with the content of `tables`."""
     further = {name: table for name, table in tables.items() if name not in _NAMED and table}
     return {**{name: tables[name] for name in _NAMED}, "further": further}
 
 
 @dataclass(frozen=True, slots=True)
 class _Slot:
-    """The array of one variable of one part: what it must be, and what it holds at step 0."""
+    """Required type, shape, range and initial value of one variable of one part."""
 
     shape: Shape
     dtype: type[np.integer]
@@ -100,11 +100,11 @@ def first_state(network: DeployedNetwork, samples: int) -> StreamState:
 
 
 def check_state(network: DeployedNetwork, state: StreamState) -> None:
-    """Check that a state is one of `network`.
+    """Check that a state belongs to `network`.
 
     Raises:
-        InputError: it is of another network; an array is missing, unknown, of wrong type or shape
-            or out of range; there are messages from before step 0.
+        InputError: it belongs to another network; an array is missing, unknown, of wrong type or
+            shape or out of range; there are messages from before step 0.
     """
     if state.network_hash != network.content_hash:
         raise InputError(
@@ -125,13 +125,13 @@ def check_state(network: DeployedNetwork, state: StreamState) -> None:
     for name, sent in state.sent.items():
         if sent[: max(len(sent) - state.step, 0)].any():
             raise InputError(
-                f"stream state: sent of '{name}' has messages from before step 0, the state is "
-                f"that after {state.step} steps"
+                f"stream state: sent of '{name}' has messages from before step 0, but the state is "
+                f"after {state.step} steps"
             )
 
 
 def longest_delay(network: DeployedNetwork, source: str) -> int:
-    """Steps for which messages of a source must be kept."""
+    """Number of steps for which messages of a source must be kept."""
     return max((c.delay for c in network.weighted_connections if c.source == source), default=0)
 
 
@@ -148,7 +148,7 @@ def select_samples(state: StreamState, chosen: slice) -> StreamState:
 
 
 def side_by_side(states: Sequence[StreamState]) -> StreamState:
-    """One state of the samples of several, which are at the same step."""
+    """Combine the samples of several states, which are at the same step."""
     tables = {
         key: {
             name: np.concatenate([state[key][name] for state in states], _samples_axis(key))
@@ -160,7 +160,7 @@ def side_by_side(states: Sequence[StreamState]) -> StreamState:
 
 
 def frozen(state: StreamState) -> StreamState:
-    """The same, its arrays read-only from now on."""
+    """The same state with read-only arrays."""
     for table in state.tables.values():
         for array in table.values():
             array.setflags(write=False)
@@ -187,7 +187,7 @@ def _slots(network: DeployedNetwork, samples: int) -> dict[tuple[str, str], _Slo
 
 
 def _sent_by(source: Input | AnyPopulation) -> tuple[type[np.integer], int, int]:
-    """Type and range of what a source sends; nothing, that is 0, is always possible."""
+    """Type and range of the values a source sends; 0, no message, is always possible."""
     if not isinstance(source, Input) or source.coding is Coding.SPIKES:
         return np.uint8, 0, 1
     return np.int32, min(source.low, 0), max(source.high, 0)

@@ -1,4 +1,4 @@
-"""What the workers do: rebuild a network once, run it on one shard of samples."""
+"""The work done by workers: rebuild a network once, run it on one shard of samples."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from spikeport.backends import backend as find_backend
 from spikeport.backends import run as run_backend
 from spikeport.backends import timed
 from spikeport.errors import BackendUnavailableError
@@ -16,12 +17,9 @@ from spikeport.runs import Run
 from spikeport.simulators.results import spikeport_version
 from spikeport.storage.canonical import Arrays
 
-OPTIONS: Mapping[str, Mapping[str, Any]] = {"native": {"threads": 1}}
-"""The cluster already has a worker thread per core."""
-
 
 def rebuild(data: dict[str, Any], arrays: Arrays) -> DeployedNetwork:
-    """The network that `network_hash.describe` took apart, checked anew."""
+    """Rebuild a network from its canonical form and check it."""
     return build(data, arrays, {})
 
 
@@ -33,10 +31,10 @@ def run_shard(
     version: str,
     timeout_s: float | None,
 ) -> Run:
-    """Run one shard; it depends on nothing else and leaves nothing, so it may run twice.
+    """Run one shard; it has no side effects and no other dependencies, so it may run twice.
 
     Args:
-        timeout_s: limit of a backend that takes one.
+        timeout_s: time limit, for backends that accept one.
 
     Raises:
         BackendUnavailableError: this worker has another version of Spikeport than `version`.
@@ -45,5 +43,6 @@ def run_shard(
         raise BackendUnavailableError(
             f"dask: a worker has Spikeport {spikeport_version()}, must have {version} as here"
         )
-    options = {**OPTIONS.get(backend, {}), **timed(backend, timeout_s)}
+    # The cluster already uses one worker thread per core.
+    options = {**find_backend(backend).one_thread, **timed(backend, timeout_s)}
     return run_backend(backend, network, samples, record=record, **options)

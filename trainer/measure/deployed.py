@@ -1,8 +1,8 @@
-"""The quantized network as training sees it: chip arithmetic on tensors, `evaluate_deployed`.
+"""Run a deployed network in torch: chip arithmetic on tensors, `evaluate_deployed`.
 
-A second formulation of a deployed network's equations, whole batches at a time and with its own
-event counts. Weighted sums are taken in float64, exact because every partial sum is an integer
-below 2^53 (checked from the weights and the largest message); all else is int64 with explicit
+A second implementation of a deployed network's equations, for whole batches and with its own
+event counts. Weighted sums are computed in float64, exact because every partial sum is an integer
+below 2^53 (checked from the weights and the largest message); the rest is int64 with explicit
 wrapping to int32.
 """
 
@@ -18,19 +18,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
 from spikeport.errors import InputError
 from spikeport.network import (
     BiasInjection,
-    Conv1d,
     Convolution,
     DeployedNetwork,
     Population,
     ReadoutKind,
     Shape,
     WeightedConnection,
-    lif_populations,
+    require_lif_populations,
 )
 from spikeport.network import fixed_point as fx
 from spikeport.runs import (
@@ -44,6 +42,7 @@ from spikeport.runs import (
     select,
 )
 from spikeport.simulators.results import empty_trace, keep, spikeport_version
+from spikeport.trainer.chip.sums import weighted_sum
 from spikeport.trainer.measure.events import FanOut, Tally, fan_out
 from spikeport.trainer.neurons.integer import charge, fire, wrap
 
@@ -54,18 +53,19 @@ WHERE = "in torch"
 
 @torch.no_grad()
 def evaluate_deployed(network: DeployedNetwork, samples: Samples, record: RecordSpec = ()) -> Run:
-    """Run a deployed network on integer samples; equals the simulators bit for bit.
+    """Run a deployed network on integer samples; the result equals the simulators bit for bit.
 
     Args:
         samples: per input (B, *shape), presented at every step, or (T, B, *shape).
         record: which of "spikes", "u" and "v" to keep in `Run.trace`, or `Probe`s.
 
     Raises:
-        InputError: samples do not fit the network, what `record` names is unknown, a population is
-            not of LIF neurons, or a weighted sum could leave the range in which float64 is exact.
+        InputError: samples do not fit the network, `record` contains an unknown name, a population
+            does not consist of LIF neurons, or a weighted sum could exceed the exact range of
+            float64.
     """
     record = record_items(record)
-    lif_populations(network.populations, WHERE)
+    require_lif_populations(network.populations, WHERE)
     arrays = check_samples(network.inputs, network.steps, samples)
     count = sample_count(network.inputs, arrays)
     trace = empty_trace(network, count, record)
@@ -110,7 +110,7 @@ def evaluate_deployed(network: DeployedNetwork, samples: Samples, record: Record
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Link:
-    """A connection's weights as float64 and the fan-out of its source."""
+    """The weights of a connection as float64, and the fan-out of its source."""
 
     connection: WeightedConnection
     weight: Tensor
@@ -119,7 +119,7 @@ class _Link:
 
 @dataclass(frozen=True, slots=True)
 class _State:
-    """Spikes, u, v and the steps of rest left after a step, int64 within int32, (B, *shape)."""
+    """Spikes, u, v and remaining refractory steps after a step, int64 within int32, (B, *shape)."""
 
     spikes: Tensor
     u: Tensor
@@ -145,32 +145,8 @@ def _link(network: DeployedNetwork, connection: WeightedConnection) -> _Link:
     return _Link(connection, weight, reached)
 
 
-def weighted_sum(connection: WeightedConnection, weight: Tensor, messages: Tensor) -> Tensor:
-    """W pool(s) of messages (B, *source), before any wrapping."""
-    if (pool := connection.pool) is not None:
-        if any(pool.padding):
-            rows, columns = pool.padding
-            # avg_pool2d itself refuses a padding above half the kernel
-            messages = functional.pad(messages, (columns, columns, rows, rows))
-        messages = functional.avg_pool2d(
-            messages, pool.kernel_size, pool.stride, divisor_override=1
-        )
-    if not isinstance(connection, Convolution):
-        return functional.linear(messages.flatten(1), weight)
-    convolve = functional.conv1d if isinstance(connection, Conv1d) else functional.conv2d
-    return convolve(
-        messages,
-        weight,
-        None,
-        connection.stride,
-        connection.padding,
-        connection.dilation,
-        connection.groups,
-    )
-
-
 def _current(link: _Link, messages: Tensor, target: Shape) -> Tensor:
-    """What the target neurons receive, (B, *target): the sum wraps, then the exponent acts."""
+    """Input of the target neurons, (B, *target): the sum wraps, then the exponent is applied."""
     total = weighted_sum(link.connection, link.weight, messages.double()).to(torch.int64)
     if isinstance(link.connection, Convolution):
         total = wrap(total, fx.STATE_BITS)
@@ -188,7 +164,7 @@ def _steps(
 ) -> Iterator[dict[str, _State]]:
     """Yield the state of every population after each step of one batch, counting its events."""
     size = sample_count(network.inputs, arrays)
-    populations = {part.name: part for part in lif_populations(network.populations, WHERE)}
+    populations = {part.name: part for part in require_lif_populations(network.populations, WHERE)}
     states = {name: _rest(part, size) for name, part in populations.items()}
     sent: dict[str, list[Tensor]] = {name: [] for name in network.sources}
     for step in range(network.steps):

@@ -1,4 +1,4 @@
-"""LIF neurons of the chip on tensors: the step of `network.neurons.lif` in torch.
+"""The integer step of the chip's LIF neurons (`network.neurons.lif`) on torch tensors.
 
 All numbers are int64 with explicit wrapping to int32.
 """
@@ -23,7 +23,7 @@ def charge(
 
 
 def fire(part: Population, charged: Tensor) -> tuple[Tensor, Tensor]:
-    """Which neurons spike (bool), and v after their reset."""
+    """Which neurons spike (bool), and v after the reset."""
     threshold = threshold_state(part)
     spikes = charged > threshold
     v = charged - threshold * spikes if part.reset is Reset.SUBTRACT else charged * ~spikes
@@ -31,12 +31,12 @@ def fire(part: Population, charged: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def wrap(x: Tensor, bits: int) -> Tensor:
-    """Two's complement of `bits` bits; exact for |x| < 2^62."""
+    """Wrap to two's complement of `bits` bits; exact for |x| < 2^62."""
     half = 1 << (bits - 1)
     return ((x + half) & ((1 << bits) - 1)) - half
 
 
 def _decay(state: Tensor, decay: int) -> Tensor:
-    """The kept part, truncated toward zero."""
+    """The remaining part, truncated toward zero."""
     kept = state * (fx.DECAY_UNITY - decay)
     return kept.sign() * (kept.abs() >> fx.DECAY_BITS)

@@ -1,6 +1,6 @@
-"""Neuron models: one module each, with everything that makes one differ from another.
+"""Neuron models: one module per model, with everything specific to it.
 
-`AnyPopulation` says what a model provides, `registry` lists the models.
+`AnyPopulation` defines what a model provides, `registry` lists the models.
 """
 
 import lazy_loader

@@ -8,5 +8,5 @@ from .registry import MODELS as MODELS
 from .registry import RECORDABLE_STATE as RECORDABLE_STATE
 from .registry import SHARED_STATE as SHARED_STATE
 from .registry import STATE_VARIABLES as STATE_VARIABLES
-from .registry import as_lif as as_lif
-from .registry import lif_populations as lif_populations
+from .registry import require_lif as require_lif
+from .registry import require_lif_populations as require_lif_populations

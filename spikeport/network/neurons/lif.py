@@ -1,20 +1,20 @@
-"""LIF neurons, current-based: the stock neurons of Loihi.
+"""Current-based LIF neurons, the stock neurons of Loihi.
 
 One step, all in int32, wrapping modulo 2^32, with tz(x, k) = sign(x) * (|x| >> k), summed input a
 and M = 2^23:
 
     u <- wrap24(tz(u * (4096 - decay_u), 12) + (a << 6))
     v <- clip(tz(v * (4096 - decay_v), 12) + u + (bias << bias_exponent))
-    spike where v > vth << 6, then v <- 0 (reset zero) or v <- v - (vth << 6) (reset subtract)
+    spike if v > vth << 6, then v <- 0 (reset zero) or v <- v - (vth << 6) (reset subtract)
 
-u wraps into (-M, M], once at most; v saturates at +-(M - 1).
+u wraps into (-M, M], at most once; v saturates at +-(M - 1).
 
-In the `refractory` steps after that of a spike a neuron rests: u goes on, v stays as the reset left
-it (even above the threshold), and there is no spike. So it is in Lava's LIFRefractory, which has a
-float model only (lava-nc 0.10.0, `lava/proc/lif/models.py`, PyLifRefractoryModelFloat: after a
-spike in step t, v moves again once t + refractory_period < step); its refractory_period is
-`refractory`. Loihi 1 counts one more, 1 for none (brian2_loihi `refractory` 1..64, nengo-loihi
-`refract_delay`). No neuron rests at the start of a sample.
+In the `refractory` steps after a spike, the neuron is refractory: u keeps evolving, v is held at
+its reset value (even above the threshold), and there is no spike. This is the behaviour of Lava's
+LIFRefractory, which has a float model only (lava-nc 0.10.0, `lava/proc/lif/models.py`,
+PyLifRefractoryModelFloat: after a spike in step t, v moves again once t + refractory_period <
+step); its refractory_period is `refractory`. Loihi 1 counts one more, with 1 for none (brian2_loihi
+`refractory` 1..64, nengo-loihi `refract_delay`). No neuron is refractory at the start of a sample.
 
 Source: lava-nc 0.10.0, `lava/proc/lif/models.py` (PyLifModelBitAcc).
 """
@@ -46,7 +46,7 @@ REST = StateVariable("rest", "refractory steps left", np.uint8, recordable=False
 
 
 class Reset(StrEnum):
-    """What a spike does to v."""
+    """Effect of a spike on v."""
 
     ZERO = "zero"
     SUBTRACT = "subtract"
@@ -54,20 +54,20 @@ class Reset(StrEnum):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Population:
-    """LIF neurons that share their dynamics; the equations are those of this module.
+    """LIF neurons with the same dynamics; for the equations see the module docstring.
 
-    A spike resets v within the same step, so traces show v after the reset. Before each sample u is
-    0 and v is v_init; nothing else resets a neuron.
+    A spike resets v within the same step, so traces show v after the reset. At the start of each
+    sample u is 0 and v is v_init; nothing else resets a neuron.
 
     Attributes:
         shape: (N,), (C, L) or (C, H, W).
-        decay_u, decay_v: in 1/4096, 0 keeps all, 4096 keeps nothing. (Lava's du is decay_u - 1.)
+        decay_u, decay_v: in 1/4096; 0 keeps everything, 4096 nothing. (Lava's du is decay_u - 1.)
         vth: threshold mantissa, 17 bits; a spike needs v > vth << 6.
         bias: mantissa per neuron, 13 bits signed, int32; a scalar is broadcast.
-        bias_exponent: 0..7; bias << bias_exponent is added to v every step.
+        bias_exponent: 0..7; bias << bias_exponent is added to v at every step.
         reset: ZERO sets v to 0 after a spike, SUBTRACT subtracts vth << 6.
         v_init: v at the start of every sample.
-        refractory: steps of rest after a spike, 0..63.
+        refractory: refractory steps after a spike, 0..63.
         scale: weight units (v >> 6) per unit of the float membrane, for reporting.
     """
 
@@ -107,12 +107,12 @@ class Population:
 
     @property
     def bias_current(self) -> NDArray[np.int32]:
-        """What is added to v every step: bias << bias_exponent, shape `shape`."""
+        """Added to v at every step: bias << bias_exponent, shape `shape`."""
         return self.bias << np.int32(self.bias_exponent)
 
     @property
     def registers(self) -> tuple[Register, ...]:
-        """The state variables as this population holds them, in the order of STATE."""
+        """The state variables of this population, in the order of STATE."""
         return (
             Register(U, 0, *fx.INT32),
             Register(V, self.v_init, -fx.STATE_MAX, fx.STATE_MAX),
@@ -126,7 +126,7 @@ class Population:
         return (u, v, rest), spike
 
     def may_move(self, state: State, received: int, bias: int) -> bool:
-        """Whether u, v, the summed input or the bias is not zero: a resting neuron's u goes on."""
+        """Whether u, v, the summed input or the bias is not zero; u evolves even if refractory."""
         u, v, _ = state
         return (u, v, received, bias) != (0, 0, 0, 0)
 
@@ -134,9 +134,9 @@ class Population:
 def neuron_step(
     population: Population, u: int, v: int, rest: int, a: int, b: int
 ) -> tuple[int, int, int, bool]:
-    """One step of one neuron with summed input a and bias current b: u, v, rest, and spike.
+    """One step of one neuron with summed input a and bias current b; return u, v, rest and spike.
 
-    `rest` is how many steps of rest are left.
+    `rest` is the number of refractory steps left.
     """
     u = integrated_current(u, population.decay_u, a)
     if rest > 0:
@@ -151,5 +151,5 @@ def neuron_step(
 
 
 def threshold_state(population: Population) -> int:
-    """The value v must exceed to spike: vth << 6."""
+    """The value that v must exceed to spike: vth << 6."""
     return population.vth << ACTIVATION_SHIFT

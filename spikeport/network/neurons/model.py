@@ -1,4 +1,4 @@
-"""What a neuron model provides, and what its populations have in common."""
+"""The interface of neuron models, and checks common to all of them."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ State = tuple[int, ...]
 
 @dataclass(frozen=True, slots=True)
 class StateVariable:
-    """A number that each neuron of a model keeps from step to step.
+    """A state variable that each neuron of a model keeps from step to step.
 
     Attributes:
-        name: in traces, probes, stream states and their files.
+        name: as used in traces, probes, stream states and their files.
         meaning: one line, with the unit.
         dtype: of its arrays.
-        recordable: whether traces and probes can hold it.
+        recordable: whether traces and probes can record it.
     """
 
     name: str
@@ -36,12 +36,12 @@ class StateVariable:
 
 @dataclass(frozen=True, slots=True)
 class Register:
-    """A state variable as the neurons of one population hold it.
+    """A state variable in the neurons of one population.
 
     Attributes:
         initial: value at the start of every sample.
-        low, high: what it can hold.
-        kept: whether it can ever differ from `initial`; if not, it is stored nowhere.
+        low, high: range of its values.
+        kept: whether it can ever differ from `initial`; if not, it is not stored.
     """
 
     variable: StateVariable
@@ -52,17 +52,17 @@ class Register:
 
 
 class AnyPopulation(Protocol):
-    """Neurons that share their dynamics, of any model.
+    """Neurons with the same dynamics, of any model.
 
-    Each model is a frozen dataclass whose name is the type that files state.
+    Each model is a frozen dataclass whose class name is its type name in files.
 
     Attributes:
         MODEL: name of the model in messages.
         STATE: its state variables; `u` and `v` are always among them.
         RANGES: lowest and highest value of each integer field.
-        NIR_NODES: NIR nodes that can express such neurons; none if NIR has no such neuron.
+        NIR_NODES: NIR nodes that can express such neurons; empty if there are none.
         bias: mantissa per neuron, 13 bits signed, int32.
-        bias_exponent: bias << bias_exponent is added to v every step.
+        bias_exponent: bias << bias_exponent is added to v at every step.
         v_init: v at the start of every sample.
         scale: weight units (v >> 6) per unit of the float membrane, for reporting.
     """
@@ -92,12 +92,12 @@ class AnyPopulation(Protocol):
 
     @property
     def bias_current(self) -> NDArray[np.int32]:
-        """What is added to v every step: bias << bias_exponent, shape `shape`."""
+        """Added to v at every step: bias << bias_exponent, shape `shape`."""
         ...
 
     @property
     def registers(self) -> tuple[Register, ...]:
-        """The state variables as this population holds them, in the order of STATE."""
+        """The state variables of this population, in the order of STATE."""
         ...
 
     def step(self, state: State, received: int, bias: int) -> tuple[State, bool]:
@@ -119,7 +119,7 @@ class AnyPopulation(Protocol):
 
 
 def check_population(part: Any, ranges: Mapping[str, tuple[int, int]]) -> None:
-    """Check the fields of a population in the making and store them in their canonical types."""
+    """Check the fields of a population under construction and convert them to canonical types."""
     subject = f"population '{part.name}'"
     object.__setattr__(part, "shape", checks.shape(part.name, part.shape))
     object.__setattr__(part, "bias", _bias(subject, part.bias, part.shape))

@@ -1,4 +1,4 @@
-"""The neuron models of deployed networks, and what follows from their list."""
+"""The list of neuron models of deployed networks, and everything derived from it."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from spikeport.network.neurons.lif import Population
 from spikeport.network.neurons.model import AnyPopulation, StateVariable
 
 MODELS: tuple[type[AnyPopulation], ...] = (Population,)
-"""Every model; a new one is complete once it stands here."""
+"""All models; a new model is complete once it is listed here."""
 
 STATE_VARIABLES: dict[str, StateVariable] = {
     variable.name: variable for model in MODELS for variable in model.STATE
 }
-"""State variables of any model by name; a name means the same in all that have it."""
+"""State variables of all models by name; a name means the same in all models that have it."""
 
 RECORDABLE_STATE = tuple(name for name, variable in STATE_VARIABLES.items() if variable.recordable)
-"""State variables of any model that traces and probes can hold."""
+"""State variables of all models that traces and probes can record."""
 
 SHARED_STATE = tuple(
     name for name in RECORDABLE_STATE if all(name in (v.name for v in m.STATE) for m in MODELS)
 )
-"""Those that every model has."""
+"""State variables common to all models."""
 
 
-def as_lif(part: AnyPopulation, where: str = "here") -> Population:
-    """The population, which must be one of LIF neurons.
+def require_lif(part: AnyPopulation, where: str = "here") -> Population:
+    """Return the population if it consists of LIF neurons.
 
     Args:
-        where: of the error message, such as "in training".
+        where: context for the error message, such as "in training".
 
     Raises:
         InputError: its neurons are of another model.
@@ -41,6 +41,8 @@ def as_lif(part: AnyPopulation, where: str = "here") -> Population:
     return part
 
 
-def lif_populations(parts: Iterable[AnyPopulation], where: str = "here") -> tuple[Population, ...]:
-    """The populations, all of which must be of LIF neurons; see `as_lif`."""
-    return tuple(as_lif(part, where) for part in parts)
+def require_lif_populations(
+    parts: Iterable[AnyPopulation], where: str = "here"
+) -> tuple[Population, ...]:
+    """Return the populations if all consist of LIF neurons; see `require_lif`."""
+    return tuple(require_lif(part, where) for part in parts)

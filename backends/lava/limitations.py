@@ -1,0 +1,87 @@
+"""Features for which lava-nc 0.10.0 has no process; see docs/lava.md."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from spikeport.backends import Limitation, UnsupportedFeature
+from spikeport.backends.bounds import sum_bound
+from spikeport.backends.depths import depths, waits
+from spikeport.backends.lava.neurons import lava_neurons
+from spikeport.backends.lava.schedule import (
+    CONNECTIONS,
+    CONV,
+    CONV_EXACT_SUM,
+    CONV_FIELD_MAX,
+    CONV_STOCK_SUM,
+    Schedule,
+    cost,
+    obstacles,
+)
+from spikeport.network import Convolution, DeployedNetwork, WeightedConnection
+
+
+def needs_delay_line(times: Schedule, part: WeightedConnection) -> bool:
+    """Whether messages must be delayed, or those of a sample's last steps kept from the next."""
+    return times.delay[part.name] > 0 or part.delay > 0
+
+
+def own_convolution(network: DeployedNetwork, part: Convolution) -> list[str]:
+    """Features of a convolution that Lava's Conv does not support; empty if there are none."""
+    found = {
+        f"weight exponent {part.exponent}": part.exponent != 0,
+        "sums beyond 32 bits": sum_bound(network, part) >= CONV_STOCK_SUM,
+    }
+    return [what for what, needed in found.items() if needed]
+
+
+def _own_neurons(network: DeployedNetwork) -> Iterator[UnsupportedFeature]:
+    for population in network.populations:
+        made = lava_neurons(network, population)
+        for needed in made.unsupported:
+            label = f"population '{population.name}'"
+            yield _own(label, needed, made.stock, made.kind, made.source)
+
+
+def _delay_line(network: DeployedNetwork) -> Iterator[UnsupportedFeature]:
+    depth, _ = depths(network, cost)
+    times = Schedule(depth, waits(network, depth, cost))
+    for part in network.weighted_connections:
+        stock, source = ("Conv", CONV) if isinstance(part, Convolution) else ("Dense", CONNECTIONS)
+        wait = times.delay[part.name]
+        if wait >= 0 and needs_delay_line(times, part):  # Below 0 it closes a cycle of `obstacles`.
+            needed = f"a wait of {wait} steps, cut at each sample's end"
+            yield _own(f"connection '{part.name}'", needed, stock, "DelayLine", source)
+
+
+def _wide_conv(network: DeployedNetwork) -> Iterator[UnsupportedFeature]:
+    for part in network.weighted_connections:
+        if isinstance(part, Convolution):
+            for needed in own_convolution(network, part):
+                yield _own(f"connection '{part.name}'", needed, "Conv", "WideConv", CONV)
+
+
+def _own(label: str, needed: str, stock: str, own: str, source: str) -> UnsupportedFeature:
+    return UnsupportedFeature(
+        label, needed, f"not in Lava's {stock}, runs on Spikeport's {own}", source
+    )
+
+
+LIMITATIONS = (
+    Limitation(
+        f"cycles with less delay than steps, kernels beyond {CONV_FIELD_MAX}, "
+        f"sums of 2^{CONV_EXACT_SUM.bit_length() - 1}: refused",
+        obstacles,
+    ),
+    Limitation(
+        "reset by subtraction, refractory time, v_init, a bias per step: our SampleLIF",
+        _own_neurons,
+    ),
+    Limitation(
+        "delays, skip paths of unequal depth, recurrence between samples: our DelayLine",
+        _delay_line,
+    ),
+    Limitation(
+        "weight exponents and sums beyond 32 bits of convolutions: our WideConv", _wide_conv
+    ),
+)
