@@ -532,7 +532,7 @@ TABLES: dict[str, Callable[[], Any]] = {
     "terminal._notes": lambda: terminal._notes(tailed(estimate(), EVIL)),
     "_tables.facts_table": lambda: _tables.facts_table(EVIL, {f"{EVIL}_": EVIL}),
     "_tables.counts_table": lambda: _tables.counts_table(tailed(counts(), EVIL)),
-    "_tables.populations_table": lambda: _tables.populations_table(small_network(EVIL)),
+    "_tables.populations_tables": lambda: _tables.populations_tables(small_network(EVIL))[0],
     "_tables.connections_table": lambda: _tables.connections_table(small_network(EVIL)),
     "_tables.backends_table": lambda: _tables.backends_table(backend_rows()),
     "_tables.limitations_table": lambda: _tables.limitations_table(backend_rows()),

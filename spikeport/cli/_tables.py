@@ -39,20 +39,20 @@ def counts_table(counts: EventCounts) -> Table:
     return table
 
 
-def populations_table(network: DeployedNetwork) -> Table:
-    """Dynamics of each population, in chip integers."""
-    parts = [network.by_name[name] for name in network.order]
-    rows = [_dynamics(part) for part in parts]
-    if len({part.MODEL for part in parts}) > 1:
-        rows = [{"model": part.MODEL, **row} for part, row in zip(parts, rows, strict=True)]
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    table = Table("Populations")
-    for name in ("name", "shape", *columns):
-        table.add_column(name)
-    for name, part, row in zip(network.order, parts, rows, strict=True):
-        shape = "x".join(map(str, part.shape))
-        table.add_row(name, shape, *(row.get(column, "") for column in columns))
-    return table
+def populations_tables(network: DeployedNetwork) -> list[Table]:
+    """Dynamics of each population, in chip integers; a table for each neuron model."""
+    parts = {name: network.by_name[name] for name in network.order}
+    models = list(dict.fromkeys(part.MODEL for part in parts.values()))
+    tables = []
+    for model in models:
+        table = Table("Populations" if len(models) == 1 else f"Populations of {model} neurons")
+        rows = {name: _dynamics(part) for name, part in parts.items() if model == part.MODEL}
+        for column in ("name", "shape", *next(iter(rows.values()))):
+            table.add_column(column)
+        for name, row in rows.items():
+            table.add_row(name, "x".join(map(str, parts[name].shape)), *row.values())
+        tables.append(table)
+    return tables
 
 
 def _dynamics(part: AnyPopulation) -> dict[str, str]:
