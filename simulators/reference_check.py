@@ -19,11 +19,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeport.errors import InputError
-from spikeport.network import BiasInjection, DeployedNetwork, Population, Shape, WeightedConnection
+from spikeport.network import (
+    DeployedNetwork,
+    Population,
+    Shape,
+    Synapse,
+    WeightedConnection,
+    afferents,
+)
 from spikeport.runs import Chosen, Probe, Run, Samples, Trace, check_samples, sample_count
 from spikeport.simulators.reference import (
-    Synapse,
-    afferents,
     bias_current,
     connection_current,
     int32,
@@ -140,13 +145,12 @@ def _recomputed(
     values = np.empty((3, network.steps, samples, len(neurons)), np.int64)
     for k, neuron in enumerate(neurons.tolist()):
         mantissa = np.full((network.steps, samples), part.bias.flat[neuron], np.int64)
+        for injection in network.injections_into(part.name):
+            mantissa += messages[injection.source][..., neuron]
         received = []
-        for c in network.incoming(part.name):
-            if isinstance(c, BiasInjection):
-                mantissa += messages[c.source][..., neuron]
-            else:
-                synapses = list(afferents(c, network.sources[c.source].shape, neuron))
-                received.append((c, _totals(synapses, messages[c.source], c.delay)))
+        for c in network.weighted_into(part.name):
+            synapses = list(afferents(c, network.sources[c.source].shape, neuron))
+            received.append((c, _totals(synapses, messages[c.source], c.delay)))
         for sample in range(samples):
             totals = [(c, total[:, sample].tolist()) for c, total in received]
             states = list(_states(part, totals, mantissa[:, sample].tolist()))

@@ -60,7 +60,7 @@ from spikeport.trainer.chip.sums import weighted
 from spikeport.trainer.energy.loss import model_of
 from spikeport.trainer.energy.model import message_rate
 from spikeport.trainer.loop.start import first_network
-from spikeport.trainer.measure.deployed import weighted_sum
+from spikeport.trainer.measure.connections import weighted_sum
 from spikeport.trainer.measure.metrics import count_and_price, energy_uj
 from spikeport.workflow import prepare_qat, quantize
 from tests.strategies import networks, samples_for

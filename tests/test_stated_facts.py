@@ -19,7 +19,7 @@ from spikeport import errors
 from spikeport.backends import UnsupportedFeature, check
 from spikeport.backends.lava import supervise
 from spikeport.backends.lava.backend import CHUNK_BYTES, TIMEOUT_S
-from spikeport.backends.lava.schedule import CONV_EXACT_SUM, CONV_FIELD_MAX
+from spikeport.backends.lava.connections import CONV_EXACT_SUM, CONV_FIELD_MAX
 from spikeport.backends.registry import LAVA_LIMITATIONS
 from spikeport.backends.targets import LOIHI1, LOIHI2
 from spikeport.cli._app import VERBS, app

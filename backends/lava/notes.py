@@ -3,24 +3,10 @@
 from __future__ import annotations
 
 from spikeport.backends import UnsupportedFeature
-from spikeport.backends.bounds import sum_bound
 from spikeport.backends.depths import depths, waits
-from spikeport.backends.lava.schedule import (
-    CONNECTIONS,
-    CONV,
-    CONV_STOCK_SUM,
-    Schedule,
-    cost,
-    obstacles,
-)
-from spikeport.network import (
-    BiasInjection,
-    Convolution,
-    DeployedNetwork,
-    Population,
-    Reset,
-    WeightedConnection,
-)
+from spikeport.backends.lava.connections import lava_kind
+from spikeport.backends.lava.schedule import Schedule, cost, obstacles
+from spikeport.network import DeployedNetwork, Population, Reset, WeightedConnection
 
 LIF = "lava-nc 0.10.0, proc/lif/models.py"
 
@@ -36,20 +22,14 @@ def lava_unsupported(network: DeployedNetwork) -> tuple[UnsupportedFeature, ...]
     times = Schedule(depth, waits(network, depth, cost))
     for part in network.weighted_connections:
         label = f"connection '{part.name}'"
-        stock, source = ("Conv", CONV) if isinstance(part, Convolution) else ("Dense", CONNECTIONS)
-        if isinstance(part, Convolution):
-            for needed in own_convolution(network, part):
-                found.append(_own(label, needed, "Conv", "WideConv", CONV))
+        kind = lava_kind(part)
+        for needed in kind.own(network, part):
+            found.append(_own(label, needed, kind.stock, f"Wide{kind.stock}", kind.source))
         wait = times.delay[part.name]
         if wait >= 0 and needs_delay_line(times, part):  # Below 0 it closes a cycle of `obstacles`.
             needed = f"a wait of {wait} steps, cut at each sample's end"
-            found.append(_own(label, needed, stock, "DelayLine", source))
+            found.append(_own(label, needed, kind.stock, "DelayLine", kind.source))
     return tuple(found)
-
-
-def injections(network: DeployedNetwork, population: str) -> list[BiasInjection]:
-    """Bias injections into a population."""
-    return [c for c in network.incoming(population) if isinstance(c, BiasInjection)]
 
 
 def own_neurons(network: DeployedNetwork, population: Population) -> list[str]:
@@ -57,7 +37,7 @@ def own_neurons(network: DeployedNetwork, population: Population) -> list[str]:
     found = {
         "reset by subtraction": population.reset is Reset.SUBTRACT,
         f"v_init {population.v_init}": population.v_init != 0,
-        "a bias per step": bool(injections(network, population.name)),
+        "a bias per step": bool(network.injections_into(population.name)),
         f"{population.refractory} steps of rest after a spike": population.refractory > 0,
     }
     return [what for what, needed in found.items() if needed]
@@ -66,15 +46,6 @@ def own_neurons(network: DeployedNetwork, population: Population) -> list[str]:
 def needs_delay_line(times: Schedule, part: WeightedConnection) -> bool:
     """Whether messages must wait, or those of a sample's last steps must not reach the next."""
     return times.delay[part.name] > 0 or part.delay > 0
-
-
-def own_convolution(network: DeployedNetwork, part: Convolution) -> list[str]:
-    """What Lava's Conv does not have of a convolution; empty if it has all."""
-    found = {
-        f"weight exponent {part.exponent}": part.exponent != 0,
-        "sums beyond 32 bits": sum_bound(network, part) >= CONV_STOCK_SUM,
-    }
-    return [what for what, needed in found.items() if needed]
 
 
 def _own(label: str, needed: str, stock: str, own: str, source: str) -> UnsupportedFeature:

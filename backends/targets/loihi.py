@@ -109,11 +109,7 @@ def loihi_unsupported(network: DeployedNetwork, chip: Chip) -> tuple[Unsupported
     return (
         *(gap for part in network.inputs for gap in _unsupported_inputs(part, chip)),
         *(gap for part in network.populations for gap in _unsupported_neurons(part, chip)),
-        *(
-            _unsupported_injection(part)
-            for part in network.connections
-            if isinstance(part, BiasInjection)
-        ),
+        *(_unsupported_injection(part) for part in network.injections),
         *(gap for part in network.weighted_connections for gap in _unsupported_weights(part, chip)),
         *_unsupported_sums(network, chip),
         *_unsupported_timing(network, chip),

@@ -125,7 +125,7 @@ def _part(state: State, name: str, connection: WeightedConnection | None) -> _Pa
     """A connection that the loop of population `name` adds up, or what stands for none."""
     if connection is None:
         return _Part(state.own[name].messages, 0, NOTHING, _NO_ROOMS)
-    tables = state.plan.laid_out[connection.name].tables
+    tables = _tables(state, connection)
     if connection.name not in state.buffers:
         state.buffers[connection.name] = buffers_for(tables)
     stream = state.received_from[connection.source]
@@ -142,17 +142,23 @@ def _split(state: State, name: str) -> tuple[list[WeightedConnection], list[Weig
     chosen = [
         c
         for c in sorted(moving, key=lambda c: c.source != name)
-        if state.plan.laid_out[c.name].small and not state.received_from[c.source].graded
+        if state.plan.deliveries[c.name].loop_tables is not None
+        and not state.received_from[c.source].graded
     ]
     received_from = chosen[:1]
     for c in chosen[1:]:
-        pair = sorted(
-            (received_from[0], c), key=lambda c: -state.plan.laid_out[c.name].tables.width
-        )
-        if _side_by_side(*(state.plan.laid_out[c.name].tables.width for c in pair)):
+        pair = sorted((received_from[0], c), key=lambda c: -_tables(state, c).width)
+        if _side_by_side(*(_tables(state, c).width for c in pair)):
             received_from = pair
             break
     return received_from, [c for c in moving if c not in received_from]
+
+
+def _tables(state: State, connection: WeightedConnection) -> Tables:
+    """Tables of a connection that the neurons' own loop adds up."""
+    tables = state.plan.deliveries[connection.name].loop_tables
+    assert tables is not None  # _split takes no other
+    return tables
 
 
 def _side_by_side(wide: int, narrow: int) -> bool:

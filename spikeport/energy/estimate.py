@@ -22,9 +22,9 @@ import math
 from collections.abc import Mapping
 
 from spikeport.energy.interval import LEVELS, ZERO, Interval
-from spikeport.energy.profile import HardwareProfile
+from spikeport.energy.profile import HardwareProfile, SynapseKind
 from spikeport.energy.report import EnergyReport, Term
-from spikeport.energy.topology import SynapseKind, Topology, topology_of
+from spikeport.energy.topology import Topology, topology_of
 from spikeport.errors import InputError
 from spikeport.network import DeployedNetwork
 from spikeport.runs import Counts, EventCounts

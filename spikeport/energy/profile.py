@@ -17,16 +17,28 @@ from pathlib import Path
 from typing import TypeVar
 
 from spikeport.energy.interval import LEVELS, Interval
-from spikeport.energy.topology import SynapseKind
 from spikeport.errors import InputError
 from spikeport.storage import nearest, parse_toml, read_text
 from spikeport.storage.toml_table import Table
 
 T = TypeVar("T")
 
+
+class SynapseKind(StrEnum):
+    """Storage format of a connection, which determines what an event on it costs.
+
+    DENSE stores a row of weights per source neuron, zeros included; CONV one kernel that all
+    positions share.
+    """
+
+    DENSE = "dense"
+    CONV = "conv"
+
+
 SCHEMA = 1
-ENERGIES = ("synapse_dense", "synapse_conv", "visit", "update", "fire", "packet", "hop")
-TIMES = ("synapse_dense", "synapse_conv", "visit", "update", "fire", "packet", "receive", "barrier")
+SYNAPSES = tuple(f"synapse_{kind}" for kind in SynapseKind)
+ENERGIES = (*SYNAPSES, "visit", "update", "fire", "packet", "hop")
+TIMES = (*SYNAPSES, "visit", "update", "fire", "packet", "receive", "barrier")
 TOP_KEYS = (
     *("schema", "name", "title", "cores", "neurons_per_core", "graded_payloads", "unpriced"),
     *("counts_zeros", "sources", "energy_pj", "time_ns", "static_mw", "hops_per_packet"),

@@ -6,16 +6,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from spikeport.errors import InputError
-from spikeport.network import Convolution, Population, WeightedConnection
+from spikeport.network import Population, WeightedConnection
 from spikeport.network import fixed_point as fx
 from spikeport.trainer.chip.neurons import ChipSteps, run_population
 from spikeport.trainer.chip.sums import weighted
-from spikeport.trainer.measure.deployed import weighted_sum
+from spikeport.trainer.measure.connections import weighted_sum
 from spikeport.trainer.network import PassRecord
 from spikeport.trainer.network.layers import with_value
 from spikeport.trainer.neurons import rate_rule
@@ -26,8 +25,8 @@ if TYPE_CHECKING:
 EXACT_FLOAT32 = 2**24
 """Below this every whole number, and so every partial sum of them, is exact in float32."""
 EXACT_FLOAT64 = 2**53
-WRAP_CONV = 2**23
-"""Lava's convolutions wrap their sums here."""
+WRAP = 2**23
+"""Sums of a connection that `wraps` do so here."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -134,7 +133,7 @@ def _current(
         _bound(network, connection, whole.reach[connection.name]) for connection in connections
     ]
     for connection, bound in zip(connections, bounds, strict=True):
-        limit = WRAP_CONV if isinstance(connection, Convolution) else EXACT_FLOAT64
+        limit = WRAP if connection.wraps else EXACT_FLOAT64
         if bound >= limit:
             raise InputError(
                 f"connection '{connection.name}': a weighted sum could reach {bound:.3g}, "
@@ -157,7 +156,6 @@ def _current(
 
 def _bound(network: QATNetwork, connection: WeightedConnection, reach: int) -> int:
     """What no weighted sum of a connection exceeds in magnitude."""
-    source = network.template.sources[connection.source]
-    largest = max(abs(getattr(source, "low", 0)), abs(getattr(source, "high", 1)))
-    pooled = 1 if connection.pool is None else int(np.prod(connection.pool.kernel_size))
-    return int(largest * pooled * reach)
+    low, high = network.template.message_range(connection.source)
+    area = 1 if connection.pool is None else connection.pool.area
+    return max(-low, high) * area * reach

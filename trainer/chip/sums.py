@@ -8,14 +8,15 @@ no sum reaches 2^24, and float64 below 2^53.
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from spikeport.network import Conv2d, WeightedConnection
+from spikeport.network import WeightedConnection
 from spikeport.trainer.chip.grid import Grid
 from spikeport.trainer.chip.kernels import sum_windows
-from spikeport.trainer.measure.deployed import weighted_sum
+from spikeport.trainer.measure.connections import torch_kind, weighted_sum
 from spikeport.trainer.neurons.steps import share_out
 
 MOST = 255
@@ -34,7 +35,6 @@ def weighted(
     """
     rows = messages.flatten(0, 1)
     if _in_bytes(connection, grid, rows):
-        assert isinstance(connection, Conv2d)
         total = _convolve_bytes(connection, weight, _pooled(connection, rows))
     else:
         total = weighted_sum(connection, weight.to(kind), rows.to(kind))
@@ -42,7 +42,7 @@ def weighted(
 
 
 def _in_bytes(connection: WeightedConnection, grid: Grid, rows: Tensor) -> bool:
-    if rows.dtype is not torch.uint8 or not isinstance(connection, Conv2d) or connection.groups > 1:
+    if rows.dtype is not torch.uint8 or not torch_kind(connection).in_bytes:
         return False
     if not _safe(connection):
         return False
@@ -54,16 +54,19 @@ def _in_bytes(connection: WeightedConnection, grid: Grid, rows: Tensor) -> bool:
     return grid.step % 2 == 0 and byte_products()
 
 
-def _safe(connection: Conv2d) -> bool:
+def _safe(connection: Any) -> bool:
     """Whether oneDNN (of torch 2.13) computes such a convolution rightly.
 
     It crashes where a window may lie in the padding alone, and is wrong for some of one channel.
+    Groups are not tried.
     """
+    if connection.groups > 1:
+        return False
     reach = zip(connection.padding, connection.dilation, connection.weight.shape[2:], strict=True)
     return connection.weight.shape[1] > 1 and all(p <= d * (k - 1) for p, d, k in reach)
 
 
-def _pooled(connection: Conv2d, rows: Tensor) -> Tensor:
+def _pooled(connection: Any, rows: Tensor) -> Tensor:
     """Sums of windows of spikes (R, C, H, W), uint8, channels innermost."""
     if connection.pool is None:
         return rows.contiguous(memory_format=torch.channels_last)
@@ -75,7 +78,7 @@ def _pooled(connection: Conv2d, rows: Tensor) -> Tensor:
     return out.permute(0, 3, 1, 2)
 
 
-def _convolve_bytes(connection: Conv2d, weight: Tensor, rows: Tensor) -> Tensor:
+def _convolve_bytes(connection: Any, weight: Tensor, rows: Tensor) -> Tensor:
     """The convolution of uint8 (R, C, H, W) with even weights, float32."""
     halves = (weight >> 1).to(torch.int8)
     return _onednn(rows, halves, connection.stride, connection.padding, connection.dilation, 2.0)

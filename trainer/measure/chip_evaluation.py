@@ -24,7 +24,7 @@ from spikeport.simulators.results import assembled_run
 from spikeport.trainer.chip import QATNetwork
 from spikeport.trainer.chip.neurons import ChipSteps
 from spikeport.trainer.chip.passes import spiking_pass
-from spikeport.trainer.measure.deployed import weighted_sum
+from spikeport.trainer.measure.connections import weighted_sum
 from spikeport.trainer.measure.events import FanOut, Tally, fan_out
 
 BATCH = 256

@@ -14,23 +14,19 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
 from spikeport.errors import InputError
 from spikeport.network import (
-    BiasInjection,
-    Conv1d,
-    Convolution,
     DeployedNetwork,
     Population,
     ReadoutKind,
     Reset,
     Shape,
     WeightedConnection,
+    largest_sum,
     threshold_state,
 )
 from spikeport.network import fixed_point as fx
@@ -45,6 +41,7 @@ from spikeport.runs import (
     select,
 )
 from spikeport.simulators.results import empty_trace, keep, spikeport_version
+from spikeport.trainer.measure.connections import weighted_sum
 from spikeport.trainer.measure.events import FanOut, Tally, fan_out
 
 BATCH = 256
@@ -128,9 +125,9 @@ class _State:
 def _link(network: DeployedNetwork, connection: WeightedConnection) -> _Link:
     weight = torch.tensor(connection.weight, dtype=torch.float64)
     source = network.sources[connection.source]
-    largest = max(abs(getattr(source, "low", 0)), abs(getattr(source, "high", 1)))
-    pooled = 1 if connection.pool is None else int(np.prod(connection.pool.kernel_size))
-    bound = largest * pooled * float(weight.abs().flatten(1).sum(1).max())
+    low, high = network.message_range(connection.source)
+    largest = max(-low, high)
+    bound = largest_sum(connection, -largest, largest)
     if bound >= EXACT:
         raise InputError(
             f"connection '{connection.name}': a weighted sum could reach {bound:.3g}, "
@@ -143,34 +140,10 @@ def _link(network: DeployedNetwork, connection: WeightedConnection) -> _Link:
     return _Link(connection, weight, reached)
 
 
-def weighted_sum(connection: WeightedConnection, weight: Tensor, messages: Tensor) -> Tensor:
-    """W pool(s) of messages (B, *source), before any wrapping."""
-    if (pool := connection.pool) is not None:
-        if any(pool.padding):
-            rows, columns = pool.padding
-            # avg_pool2d itself refuses a padding above half the kernel
-            messages = functional.pad(messages, (columns, columns, rows, rows))
-        messages = functional.avg_pool2d(
-            messages, pool.kernel_size, pool.stride, divisor_override=1
-        )
-    if not isinstance(connection, Convolution):
-        return functional.linear(messages.flatten(1), weight)
-    convolve = functional.conv1d if isinstance(connection, Conv1d) else functional.conv2d
-    return convolve(
-        messages,
-        weight,
-        None,
-        connection.stride,
-        connection.padding,
-        connection.dilation,
-        connection.groups,
-    )
-
-
 def _current(link: _Link, messages: Tensor, target: Shape) -> Tensor:
     """What the target neurons receive, (B, *target): the sum wraps, then the exponent acts."""
     total = weighted_sum(link.connection, link.weight, messages.double()).to(torch.int64)
-    if isinstance(link.connection, Convolution):
+    if link.connection.wraps:
         total = _wrap(total, fx.STATE_BITS)
     exponent = link.connection.exponent
     total = _wrap(total, 32)
@@ -197,10 +170,10 @@ def _steps(
             population, before = network.by_name[name], states[name]
             received = torch.zeros_like(before.v)
             mantissa = torch.tensor(population.bias, dtype=torch.int64).expand_as(received)
-            for connection in network.incoming(name):
-                if isinstance(connection, BiasInjection):
-                    mantissa = mantissa + sent[connection.source][step]
-                elif step >= connection.delay:
+            for injection in network.injections_into(name):
+                mantissa = mantissa + sent[injection.source][step]
+            for connection in network.weighted_into(name):
+                if step >= connection.delay:
                     link = links[connection.name]
                     messages = sent[connection.source][step - connection.delay]
                     tally.deliver(connection.name, messages, link.reached)

@@ -1,0 +1,68 @@
+"""Connections of deployed networks on tensors: what each kind is in torch, and `weighted_sum`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+from torch.nn import functional
+
+from spikeport.network import Conv1d, Conv2d, Dense, WeightedConnection
+
+
+@dataclass(frozen=True, slots=True)
+class TorchKind:
+    """A kind of connection in torch.
+
+    Attributes:
+        apply: the map, of a connection, weights in place of its own and (pooled) messages.
+        in_bytes: whether torch has 8-bit products for it.
+    """
+
+    apply: Callable[[Any, Tensor, Tensor], Tensor]
+    in_bytes: bool = False
+
+
+def _linear(connection: Dense, weight: Tensor, messages: Tensor) -> Tensor:
+    return functional.linear(messages.flatten(1), weight)
+
+
+def _conv1d(connection: Conv1d, weight: Tensor, messages: Tensor) -> Tensor:
+    sides = connection.stride, connection.padding, connection.dilation
+    return functional.conv1d(messages, weight, None, *sides, connection.groups)
+
+
+def _conv2d(connection: Conv2d, weight: Tensor, messages: Tensor) -> Tensor:
+    sides = connection.stride, connection.padding, connection.dilation
+    return functional.conv2d(messages, weight, None, *sides, connection.groups)
+
+
+_KINDS: Mapping[type[WeightedConnection], TorchKind] = {
+    Dense: TorchKind(_linear),
+    Conv1d: TorchKind(_conv1d),
+    Conv2d: TorchKind(_conv2d, in_bytes=True),
+}
+
+
+def torch_kind(connection: WeightedConnection) -> TorchKind:
+    """What a connection is in torch."""
+    return _KINDS[type(connection)]
+
+
+def weighted_sum(connection: WeightedConnection, weight: Tensor, messages: Tensor) -> Tensor:
+    """W pool(s) of messages (B, *source), before any wrapping.
+
+    Args:
+        weight: in place of the connection's own, of the same shape.
+    """
+    if (pool := connection.pool) is not None:
+        if any(pool.padding):
+            rows, columns = pool.padding
+            # avg_pool2d itself refuses a padding above half the kernel
+            messages = functional.pad(messages, (columns, columns, rows, rows))
+        messages = functional.avg_pool2d(
+            messages, pool.kernel_size, pool.stride, divisor_override=1
+        )
+    return torch_kind(connection).apply(connection, weight, messages)
