@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SETUP := .venv/.ready .venv-lava/.ready
 
-.PHONY: demo test check bench setup clean
+.PHONY: demo test quick check coverage bench setup clean
 demo: $(SETUP)
 	$(BIN)/spikeport demo --out demo
 
@@ -13,6 +13,17 @@ ALONE := tests/test_lava_faults.py tests/test_lava_surroundings.py
 test: $(SETUP) check
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadfile $(ALONE:%=--ignore=%)
 	OMP_NUM_THREADS=1 $(BIN)/pytest $(ALONE)
+
+# The tests of what changed and a core set, within a minute; says what it leaves out.
+# For example: make quick QUICK='--since HEAD~3 -x'
+quick: $(SETUP)
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.quick $(QUICK)
+
+# Slow. Compiled kernels and what runs in other processes (Lava's worker, most verbs) count as missed.
+coverage: $(SETUP)
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadfile $(ALONE:%=--ignore=%) \
+	  --cov --cov-report=
+	OMP_NUM_THREADS=1 $(BIN)/pytest $(ALONE) --cov --cov-append --cov-report=term
 
 check: .venv/.ready
 	$(BIN)/ruff check .

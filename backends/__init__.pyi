@@ -1,7 +1,11 @@
+from .backend import Backend as Backend
+from .backend import Status as Status
+from .limitation import Limitation as Limitation
+from .limitation import UnsupportedFeature as UnsupportedFeature
 from .registry import backend as backend
 from .registry import list_backends as list_backends
 from .registry import run as run
+from .registry import status_of as status_of
 from .registry import timed as timed
 from .target_check import TargetCheck as TargetCheck
 from .target_check import check as check
-from .unsupported import UnsupportedFeature as UnsupportedFeature

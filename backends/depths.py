@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
-from spikeport.backends.unsupported import UnsupportedFeature
+from spikeport.backends.limitation import UnsupportedFeature
 from spikeport.network import DeployedNetwork, WeightedConnection
 
 Cost = Callable[[WeightedConnection], int]

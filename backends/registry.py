@@ -1,109 +1,66 @@
-"""The one list of backends: what each is, whether it can run here, and how to run it."""
+"""Backends by name: which there are, and running a network on one."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, NoReturn, get_args
 
-from spikeport.backends.unsupported import UnsupportedFeature
-from spikeport.errors import InputError
+from spikeport.backends.backend import Backend, Status, Takes
+from spikeport.errors import BackendUnavailableError, InputError
 from spikeport.network import DeployedNetwork, FloatNetwork
+from spikeport.plugins import Plugin, PluginKind, plugins
 from spikeport.runs import Probe, RecordSpec, Run, Samples, record_items
-
-Takes = Literal["deployed", "float"]
-LAVA_LIMITATIONS = (
-    "reset by subtraction, refractory time, v_init, a bias per step: our SampleLIF",
-    "delays, skip paths of unequal depth, recurrence between samples: our DelayLine",
-    "weight exponents and sums beyond 32 bits of convolutions: our WideConv",
-    "cycles shorter in delay than in steps, kernels beyond 127, sums of 2^53: refused",
-)
-NORSE_LIMITATIONS = (
-    "nodes other than Affine, Linear, Conv1d, Conv2d, SumPool2d, Flatten, IF, LIF and CubaLIF",
-    "skip paths; r other than 1; v_leak, v_reset: refused, since Norse would change them",
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Status:
-    """Whether a backend can run here.
-
-    Attributes:
-        version: None where it cannot run; then `reason` says why and `fix` is the command
-            that mends it.
-    """
-
-    version: str | None
-    reason: str = ""
-    fix: str = ""
-
-
-class Runner(Protocol):
-    """Runs a network on samples: integers for a deployed network, float units for a graph."""
-
-    def __call__(self, network: Any, samples: Samples, *, record: Any = ..., **options: Any) -> Run:
-        """Run `network` on `samples`."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Backend:
-    """One place where a network can run.
-
-    Attributes:
-        gaps: what a network asks for that the place does not have by itself.
-        lacks: the same for any network, and how it is made up for.
-        slow: takes minutes, so `run` knows `timeout_s` and `progress(done, total)`.
-    """
-
-    name: str
-    what: str
-    takes: Takes
-    status: Callable[[], Status]
-    run: Runner
-    unsupported: Callable[[Any], tuple[UnsupportedFeature, ...]] = lambda network: ()
-    limitations: tuple[str, ...] = ()
-    slow: bool = False
 
 
 def list_backends() -> dict[str, Backend]:
-    """Every backend by name, in the order of the ladder."""
-    listed = (
-        Backend("float", "NIR graph in float64, forward Euler", "float", _own, _run_float),
-        Backend(
-            "norse",
-            "NIR graph in Norse, the independent check",
-            "float",
-            _norse,
-            _run_norse,
-            limitations=NORSE_LIMITATIONS,
-        ),
-        Backend("native", "chip integers, batched and compiled", "deployed", _own, _run_native),
-        Backend("reference", "chip integers, scalar: the spec", "deployed", _own, _run_reference),
-        Backend(
-            "lava",
-            "Intel's Lava, bit-accurate, in a worker process",
-            "deployed",
-            _lava,
-            _run_lava,
-            unsupported=_lava_unsupported,
-            limitations=LAVA_LIMITATIONS,
-            slow=True,
-        ),
-    )
-    return {backend.name: backend for backend in listed}
+    """Every backend by name, in the order of the ladder, then those of other packages.
+
+    One that cannot be loaded is listed as a backend that cannot run, with the reason.
+
+    Raises:
+        InputError: a package registers a name that is taken.
+    """
+    return {name: _or_broken(plugin) for name, plugin in plugins(PluginKind.BACKEND).items()}
 
 
 def backend(name: str) -> Backend:
-    """The backend of that name.
+    """The backend of that name; one that cannot be loaded is a backend that cannot run.
 
     Raises:
-        InputError: there is none; the message lists all.
+        InputError: there is none (the message lists all), or a package registers a name that is
+            taken.
     """
-    known = list_backends()
+    known = plugins(PluginKind.BACKEND)
     if name not in known:
         raise InputError(f"backend '{name}' is unknown, must be one of {', '.join(known)}")
-    return known[name]
+    return _or_broken(known[name])
+
+
+def load_backend(plugin: Plugin) -> Backend:
+    """The backend that is registered as `plugin`.
+
+    Raises:
+        BackendUnavailableError: it cannot be imported, or is not a backend of that name.
+    """
+    found = plugin.load()
+    if not isinstance(found, Backend):
+        raise plugin.broken(f"'{plugin.reference}' is a {type(found).__name__}, must be a Backend")
+    if found.name != plugin.name:
+        raise plugin.broken(f"calls itself '{found.name}', must be '{plugin.name}'")
+    if found.takes not in get_args(Takes):
+        raise plugin.broken(f"takes '{found.takes}', must be one of {', '.join(get_args(Takes))}")
+    return found
+
+
+def status_of(chosen: Backend) -> Status:
+    """Whether a backend can run here; one whose own answer fails cannot."""
+    plugin = plugins(PluginKind.BACKEND)[chosen.name]
+    if not plugin.distribution:
+        return chosen.status()
+    try:
+        return chosen.status()
+    except Exception as error:  # Whatever another package's code raises.
+        return Status(None, plugin.reason(plugin.failed(error)), plugin.fix)
 
 
 def run(
@@ -122,7 +79,7 @@ def run(
 
     Raises:
         InputError: unknown backend, or one that takes the other kind of network.
-        BackendUnavailableError: it is not installed, or broke while it ran.
+        BackendUnavailableError: it is not installed, cannot be loaded, or broke while it ran.
     """
     chosen = backend(name)
     kind = "deployed" if isinstance(network, DeployedNetwork) else "float"
@@ -137,67 +94,31 @@ def run(
 def timed(
     name: str, timeout_s: float | None, progress: Callable[[int, int], None] | None = None
 ) -> dict[str, Any]:
-    """Options of `run` that give a backend a time limit and a progress function, if it is slow.
+    """Options of `run` that give a backend a time limit and a progress function, if it has them.
 
     Args:
         timeout_s: None leaves the backend its own limit.
         progress: called with (samples done, samples in all).
     """
-    if not backend(name).slow:
+    if not backend(name).timed:
         return {}
     limit = {} if timeout_s is None else {"timeout_s": timeout_s}
     return {"progress": progress, **limit}
 
 
-def _own() -> Status:
-    from importlib.metadata import version
-
-    return Status(version("spikeport"))
-
-
-def _norse() -> Status:
-    from spikeport.backends.norse import norse_status
-
-    return Status(*norse_status())
+def _or_broken(plugin: Plugin) -> Backend:
+    try:
+        return load_backend(plugin)
+    except BackendUnavailableError as error:
+        return _broken(plugin, error)
 
 
-def _lava() -> Status:
-    from spikeport.backends.lava import lava_status
+def _broken(plugin: Plugin, error: BackendUnavailableError) -> Backend:
+    """What stands for a backend that cannot be loaded."""
 
-    return Status(*lava_status())
+    def refuse(network: Any, samples: Samples, **options: Any) -> NoReturn:
+        raise error
 
-
-def _lava_unsupported(network: Any) -> tuple[UnsupportedFeature, ...]:
-    from spikeport.backends.lava import lava_unsupported
-
-    return lava_unsupported(network)
-
-
-def _run_float(network: Any, samples: Samples, **options: Any) -> Run:
-    from spikeport.simulators import run_float
-
-    return run_float(network, samples, **options)
-
-
-def _run_norse(network: Any, samples: Samples, **options: Any) -> Run:
-    from spikeport.backends.norse import run_norse
-
-    return run_norse(network, samples, **options)
-
-
-def _run_native(network: Any, samples: Samples, **options: Any) -> Run:
-    from spikeport.simulators import run_native
-
-    return run_native(network, samples, **options)
-
-
-def _run_reference(network: Any, samples: Samples, **options: Any) -> Run:
-    from spikeport.simulators import run_reference
-
-    return run_reference(network, samples, **options)
-
-
-def _run_lava(network: Any, samples: Samples, **options: Any) -> Run:
-    from spikeport.backends.lava import run_lava
-
-    return run_lava(network, samples, **options)
+    what = f"of package '{plugin.distribution}', broken"
+    status = Status(None, plugin.reason(error), plugin.fix)
+    return Backend(plugin.name, what, "deployed", lambda: status, refuse)

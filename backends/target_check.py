@@ -1,27 +1,28 @@
-"""`check`: what each target lacks of a network, told before anything runs."""
+"""`check`: what each target does not support of a network, told before anything runs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
-from spikeport.backends.registry import list_backends
-from spikeport.backends.targets import LOIHI1, LOIHI2, loihi_unsupported
-from spikeport.backends.unsupported import UnsupportedFeature
-from spikeport.errors import InputError
+from spikeport.backends.limitation import Limitation, UnsupportedFeature, find_unsupported
+from spikeport.backends.registry import list_backends, load_backend
+from spikeport.backends.targets import load_target
+from spikeport.errors import BackendUnavailableError, InputError
 from spikeport.network import DeployedNetwork
+from spikeport.plugins import Plugin, PluginKind, plugins
 
-CHIPS = {chip.name: chip for chip in (LOIHI1, LOIHI2)}
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class TargetCheck:
-    """What one target lacks of a network.
+    """What one target does not support of a network.
 
     Attributes:
         target: a backend, or a chip.
-        gaps: all of them; empty where the target has everything by itself.
+        unsupported: all of it; empty where the target supports everything natively.
     """
 
     target: str
@@ -30,29 +31,60 @@ class TargetCheck:
     @property
     def runs(self) -> bool:
         """Whether nothing stops the network from running there."""
-        return not any(gap.stops for gap in self.unsupported)
+        return not any(feature.stops for feature in self.unsupported)
 
 
 def check(
     network: DeployedNetwork, targets: Sequence[str] | None = None
 ) -> tuple[TargetCheck, ...]:
-    """Tell for each target every construct of `network` that it lacks; nothing is started.
+    """Tell for each target every feature of `network` that it does not support natively.
+
+    Nothing is started.
 
     Args:
-        targets: of `list_targets`, all by default.
+        targets: of `list_targets`; all by default, where a broken one of another package is
+            logged as a warning and left out.
 
     Raises:
-        InputError: a target is unknown; the message lists all.
+        InputError: a target is unknown (the message lists all), or a package registers a name
+            that is taken.
+        BackendUnavailableError: a target that was asked for cannot be loaded.
     """
-    known = list_targets()
-    chosen = tuple(known) if targets is None else tuple(dict.fromkeys(targets))
-    for name in chosen:
-        if name not in known:
-            raise InputError(f"target '{name}' is unknown, must be one of {', '.join(known)}")
-    return tuple(TargetCheck(name, known[name](network)) for name in chosen)
+    if targets is None:
+        found = (_attempt(network, name) for name in list_targets())
+        return tuple(one for one in found if one is not None)
+    return tuple(_check(network, name) for name in dict.fromkeys(targets))
 
 
-def list_targets() -> Mapping[str, Callable[[DeployedNetwork], tuple[UnsupportedFeature, ...]]]:
-    """What finds the gaps of a chip network on each target: backends that run it, and chips."""
-    backends = {b.name: b.unsupported for b in list_backends().values() if b.takes == "deployed"}
-    return backends | {name: partial(loihi_unsupported, chip=chip) for name, chip in CHIPS.items()}
+def list_targets() -> tuple[str, ...]:
+    """Names of all targets of a deployed network: backends that run it, then chips."""
+    backends = (one.name for one in list_backends().values() if one.takes == "deployed")
+    return (*backends, *plugins(PluginKind.TARGET))
+
+
+def _attempt(network: DeployedNetwork, name: str) -> TargetCheck | None:
+    try:
+        return _check(network, name)
+    except BackendUnavailableError as error:
+        log.warning("check: left out: %s", error)
+        return None
+
+
+def _check(network: DeployedNetwork, name: str) -> TargetCheck:
+    plugin, limitations = _limitations(name)
+    try:
+        return TargetCheck(name, find_unsupported(network, limitations))
+    except Exception as error:  # Whatever another package's code raises.
+        if not plugin.distribution:
+            raise
+        raise plugin.failed(error) from error
+
+
+def _limitations(name: str) -> tuple[Plugin, tuple[Limitation, ...]]:
+    if (chip := plugins(PluginKind.TARGET).get(name)) is not None:
+        return chip, load_target(chip).limitations
+    if (plugin := plugins(PluginKind.BACKEND).get(name)) is not None:
+        backend = load_backend(plugin)
+        if backend.takes == "deployed":
+            return plugin, backend.limitations
+    raise InputError(f"target '{name}' is unknown, must be one of {', '.join(list_targets())}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,31 +13,10 @@ import numpy as np
 import pytest
 
 from spikeport.network import Dense, DeployedNetwork, Input, Population, Readout, save_network
+from tests.helpers.layout import APPLICATION, CORE, FORBIDDEN, ROOT, sources
 
-ROOT = Path(__file__).parent.parent
-FOLDERS = ("trainer", "export", "simulators", "backends", "spikeport")
-APPLICATION = tuple(
-    f"spikeport.{room}" for room in ("workflow", "ladder", "report", "sharding", "cli")
-)
-CORE = ("checks", "network", "runs", "traces", "energy", "parity", "storage", "errors", "text")
-FORBIDDEN = {
-    "core": ("spikeport.trainer", "spikeport.export", "spikeport.simulators", "spikeport.backends"),
-    "export": ("spikeport.trainer", "spikeport.simulators", "spikeport.backends"),
-    "simulators": ("spikeport.trainer", "spikeport.backends"),
-    "trainer": ("spikeport.export", "spikeport.backends"),
-    "backends": ("spikeport.trainer",),
-}
 TORCH_ALLOWED = ("trainer/", "backends/norse")
 LAVA_ALLOWED = ("backends/lava/worker",)
-
-
-def sources() -> list[Path]:
-    return sorted(
-        path
-        for folder in FOLDERS
-        for path in (ROOT / folder).rglob("*.py")
-        if not any(parent.is_symlink() for parent in path.parents)
-    )
 
 
 def layer(path: Path) -> str:
@@ -120,6 +100,18 @@ def test_running_a_network_on_ones_own_images_needs_no_torch(tmp_path: Path) -> 
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_test_modules_do_not_import_each_other() -> None:
+    """Nor do the scripts that they run: what several need stands in tests/helpers or conftest."""
+    sharing = re.compile(r"(from|import) +(tests)?\.test_|from (tests|\.) +import .*\btest_")
+    found = {
+        f"{path.relative_to(ROOT)}: {line.strip()}"
+        for path in (ROOT / "tests").rglob("*.py")
+        for line in path.read_text().splitlines()
+        if sharing.search(line)
+    }
+    assert found == set()
 
 
 WRITERS = {

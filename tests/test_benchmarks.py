@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,33 +16,15 @@ from benchmarks.calibrate import calibrated
 from benchmarks.children import ChildError, ChildTimeoutError, answer, child
 from benchmarks.engines import Variant, engine
 from benchmarks.measure import timed
-from benchmarks.networks import Sketch, dense_chain, random_spikes, recurrent
+from benchmarks.networks import random_spikes
 from benchmarks.prepare import facts
 from benchmarks.simulators import share_of_limit
 from benchmarks.stored import load, load_facts, store
 from benchmarks.table import print_headline, print_rows, si
 from spikeport.backends.norse import norse_status
-from spikeport.network import DeployedNetwork, SumPool2d
+from spikeport.network import DeployedNetwork
 from spikeport.simulators import run_native, run_reference
-
-
-def residual(steps: int = 5) -> DeployedNetwork:
-    """A pool, a strided and a one-to-one shortcut, on 8x8."""
-    sketch = Sketch()
-    stem = sketch.conv(sketch.input((3, 8, 8)), "stem", 4, pool=SumPool2d((2, 2), (2, 2)))
-    same = sketch.conv(stem, "same", 4)
-    sketch.shortcut(stem, same, 1)
-    half = sketch.conv(same, "half", 6, stride=2)
-    sketch.shortcut(same, half, 2)
-    end = sketch.dense(half, "output", 10, pool=SumPool2d((2, 2), (2, 2)))
-    return sketch.network(end, steps)
-
-
-NETWORKS: Mapping[str, Callable[[], DeployedNetwork]] = {
-    "dense": partial(dense_chain, 40, 30, 10, steps=8),
-    "recurrent": partial(recurrent, 30, 24, 8, steps=12),
-    "residual": residual,
-}
+from tests.helpers.benchmark_networks import NETWORKS
 
 
 def prepared(name: str, activity: float = 0.2) -> tuple[DeployedNetwork, Any]:

@@ -38,6 +38,7 @@ def test_the_chips_pass_is_timed_beside_the_float_one() -> None:
     assert found["saved_bytes"] < 1.2 * row(GradientRule.RATE_M, 2)["saved_bytes"]
 
 
+@pytest.mark.slow
 def test_a_row_is_measured_in_a_process_of_its_own() -> None:
     job = JOB | {"rule": "rate_m", "steps": 2, "threads": 1}
     found = answer(

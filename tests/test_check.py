@@ -1,10 +1,9 @@
-"""What each target lacks: every rule at its limit and beyond it, all gaps at once."""
+"""What each target does not support: every rule at its limit and beyond it, all at once."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +17,12 @@ from spikeport.backends.bounds import sum_bound
 from spikeport.backends.lava.environment import VARIABLE
 from spikeport.backends.lava.schedule import schedule
 from spikeport.backends.target_check import list_targets
-from spikeport.backends.targets import LOIHI1
+from spikeport.backends.targets import load_target
 from spikeport.energy import load_profile
 from spikeport.errors import InputError
 from spikeport.network import (
     BiasInjection,
     Coding,
-    Conv2d,
     Dense,
     DeployedNetwork,
     Input,
@@ -32,38 +30,24 @@ from spikeport.network import (
     Readout,
     Reset,
     SumPool2d,
-    WeightedConnection,
     save_network,
 )
+from spikeport.plugins import PluginKind, plugins
 from spikeport.simulators import run_reference
-from tests.strategies import networks
-from tests.test_cli import call
-
-
-def dense(source: str, target: str, *shape: int, value: int = 2, **more: Any) -> Dense:
-    return Dense(source, target, np.full(shape, value, np.int16), **more)
-
-
-def plain(steps: int = 3, **population: Any) -> DeployedNetwork:
-    """One population that every target has by itself, changed by `population`."""
-    return DeployedNetwork(
-        (Input("x", (5,)),),
-        (Population("a", (4,), vth=9, **population),),
-        (dense("x", "a", 4, 5),),
-        (Readout("a"),),
-        steps,
-    )
+from tests.helpers.command import call
+from tests.helpers.strategies import networks
+from tests.helpers.target_networks import chain, dense, everything, plain
 
 
 def unsupported(network: DeployedNetwork, target: str) -> dict[str, bool]:
-    """What `target` lacks, in words, and whether that stops the network."""
+    """What `target` does not support, in words, and whether that stops the network."""
     (found,) = check(network, [target])
     assert found.target == target
-    assert all(gap.source and gap.why for gap in found.unsupported)
-    return {f"{gap.part}: {gap.construct}": gap.stops for gap in found.unsupported}
+    assert all(feature.source and feature.why for feature in found.unsupported)
+    return {f"{feature.part}: {feature.construct}": feature.stops for feature in found.unsupported}
 
 
-def test_every_target_has_a_plain_network() -> None:
+def test_every_target_supports_a_plain_network() -> None:
     found = check(plain())
     assert [one.target for one in found] == ["native", "reference", "lava", "loihi1", "loihi2"]
     assert all(one.unsupported == () and one.runs for one in found)
@@ -198,22 +182,6 @@ def test_the_bound_of_a_sum_is_reached(data: st.DataObject) -> None:
     assert np.abs(sums).max() == sum_bound(network, connection)
 
 
-def chain(length: int, **skip: Any) -> DeployedNetwork:
-    """Populations in a row, and a connection from the first to the last."""
-    names = [f"p{index:03d}" for index in range(length)]
-    return DeployedNetwork(
-        (Input("x", (1,)),),
-        tuple(Population(name, (1,), vth=1) for name in names),
-        (
-            dense("x", names[0], 1, 1),
-            *(dense(a, b, 1, 1) for a, b in pairwise(names)),
-            dense(names[0], names[-1], 1, 1, name="skip", **skip),
-        ),
-        (Readout(names[-1]),),
-        2,
-    )
-
-
 @pytest.mark.parametrize(
     ("length", "delay", "wait"), [(64, 0, 62), (65, 0, 63), (66, 0, 64), (3, 61, 62), (3, 62, 63)]
 )
@@ -264,8 +232,9 @@ def test_a_network_beyond_one_chip() -> None:
 
 def test_the_chip_is_that_of_the_energy_profile() -> None:
     profile = load_profile("loihi1")
-    assert profile.cores * profile.neurons_per_core == LOIHI1.neurons
-    assert profile.graded_payloads == LOIHI1.graded
+    limits = load_target(plugins(PluginKind.TARGET)["loihi1"]).limits
+    assert profile.cores * profile.neurons_per_core == limits["neurons"].value
+    assert profile.graded_payloads == limits["graded_payloads"].value
 
 
 @settings(max_examples=100, deadline=None)
@@ -279,31 +248,16 @@ def test_any_network(network: DeployedNetwork) -> None:
     else:
         with pytest.raises(InputError) as caught:
             schedule(network)
-        assert all((str(gap) in str(caught.value)) == gap.stops for gap in lava.unsupported)
+        assert all(
+            (str(feature) in str(caught.value)) == feature.stops for feature in lava.unsupported
+        )
     parts = [*network.inputs, *network.populations, *network.connections]
     for one in found.values():
         assert len(set(one.unsupported)) == len(one.unsupported)
-        for gap in one.unsupported:
-            assert gap.part == "the network" or any(f"'{p.name}'" in gap.part for p in parts)
-
-
-def everything() -> DeployedNetwork:
-    kernel: list[WeightedConnection] = [
-        Conv2d("x", "a", np.full((1, 1, 131, 1), 2, np.int16), exponent=-2, name="wide"),
-        dense("a", "a", 20, 20, delay=1, name="loop"),
-        dense("a", "b", 3, 20),
-        dense("b", "a", 20, 3, delay=1, name="back"),
-    ]
-    return DeployedNetwork(
-        (Input("x", (1, 140, 2), Coding.GRADED, -9, 9), Input("b_in", (3,), Coding.BIAS, -5, 5)),
-        (
-            Population("a", (1, 10, 2), vth=9, reset=Reset.SUBTRACT, v_init=7),
-            Population("b", (3,), vth=9, decay_u=0),
-        ),
-        (*kernel, BiasInjection("b_in", "b")),
-        (Readout("b"),),
-        3,
-    )
+        for feature in one.unsupported:
+            assert feature.part == "the network" or any(
+                f"'{p.name}'" in feature.part for p in parts
+            )
 
 
 def test_all_gaps_are_told_at_once() -> None:
@@ -356,8 +310,8 @@ def test_command_line(
     assert [one["target"] for one in told["targets"]] == [one.target for one in expected]
     for one, found in zip(told["targets"], expected, strict=True):
         assert one["runs"] == found.runs
-        assert [gap["construct"] for gap in one["unsupported"]] == [
-            gap.construct for gap in found.unsupported
+        assert [feature["construct"] for feature in one["unsupported"]] == [
+            feature.construct for feature in found.unsupported
         ]
         assert all(
             one_key.keys() == {"part", "construct", "why", "source", "stops"}
@@ -365,17 +319,19 @@ def test_command_line(
         )
     code, out, err = run(hard, "--target", "native", "-t", "reference")
     assert (code, err) == (0, "")
-    assert out == "native: lacks nothing\nreference: lacks nothing\n"
+    assert out == "".join(
+        f"{name}: supports every feature of this network\n" for name in ("native", "reference")
+    )
     code, out, _ = run(hard, "--target", "loihi1")
     assert code == 1
-    assert "loihi1: CANNOT RUN IT, it lacks" in out
+    assert "loihi1: CANNOT RUN IT; unsupported:" in out
     assert max(len(line.rstrip()) for line in out.splitlines()) <= 100
     code, _, err = run(easy, "--target", "brain")
     assert (code, err.count("\n")) == (2, 1)
     assert "target 'brain' is unknown" in err
 
 
-def test_backends_tell_what_they_lack(capsys: pytest.CaptureFixture[str]) -> None:
+def test_backends_tell_what_targets_do_not_support(capsys: pytest.CaptureFixture[str]) -> None:
     assert call(["backends", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     limitations = {one["name"]: one["limitations"] for one in told["backends"] + told["chips"]}

@@ -63,7 +63,7 @@ from spikeport.trainer.loop.start import first_network
 from spikeport.trainer.measure.connections import weighted_sum
 from spikeport.trainer.measure.metrics import count_and_price, energy_uj
 from spikeport.workflow import prepare_qat, quantize
-from tests.strategies import networks, samples_for
+from tests.helpers.strategies import networks, samples_for
 
 CONFIG = TrainConfig(widths=(6, 12), steps=4, epochs=4, batch_size=32)
 CHIP = dataclasses.replace(

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,52 +16,10 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from spikeport.cli import main
 from spikeport.network import load_network, save_network
 from spikeport.trainer import load_checkpoint
 from spikeport.trainer.loop.distillation import digest
-
-Spikeport = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small trained network as checkpoint, NIR graph and chip network, made by the verbs."""
-    made = tmp_path_factory.mktemp("cli")
-    model, graph, chip = (made / n for n in ("m.safetensors", "m.nir", "m.spikeport"))
-    command = ["train", "--model", "mlp", "--widths", "16", "-T", "4", "--epochs", "2", "-o"]
-    assert call([*command, str(model)]) == 0
-    assert call(["export", str(model), "-o", str(graph)]) == 0
-    assert call(["quantize", str(graph), "-o", str(chip), "--calibration", "32"]) == 0
-    return made
-
-
-@pytest.fixture
-def spikeport(capsys: pytest.CaptureFixture[str]) -> Spikeport:
-    def run(*arguments: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        code = call([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
-
-
-def call(arguments: list[str]) -> int:
-    before = sys.argv
-    sys.argv = ["spikeport", *arguments]
-    try:
-        main()
-    except SystemExit as stop:
-        return int(stop.code or 0)
-    finally:
-        sys.argv = before
-    return 0
-
-
-def one_line(text: str) -> str:
-    (line,) = text.strip().splitlines()
-    return line
+from tests.helpers.command import Spikeport, one_line
 
 
 def test_run_gives_json_for_programs(spikeport: Spikeport, folder: Path) -> None:
@@ -293,6 +250,7 @@ def test_missing_lava_is_said_with_its_remedy(
     assert "spikeport.backends.lava.environment" in one_line(done.stderr)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "command",
     [

@@ -18,7 +18,7 @@ from spikeport import network as parts
 from spikeport.errors import InputError
 from spikeport.network import Coding, DeployedNetwork, Input, load_network, save_network
 from spikeport.simulators import load_counts
-from tests.test_cli import call, one_line
+from tests.helpers.command import call, one_line
 
 untyped: Any = parts  # accepts values of undeclared types, as users pass them
 BiasInjection = untyped.BiasInjection

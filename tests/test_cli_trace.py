@@ -24,10 +24,8 @@ from spikeport.runs import RECORDABLE, Run
 from spikeport.simulators import run_native
 from spikeport.traces import read_trace
 from spikeport.traces.writer import write_trace
-from tests.test_cli import Spikeport, one_line, spikeport
-from tests.test_trace_comparison import changed
-
-assert spikeport  # a fixture
+from tests.helpers.command import Spikeport, one_line
+from tests.helpers.run_comparison import changed
 
 
 def network() -> DeployedNetwork:
@@ -191,14 +189,14 @@ def test_lava_is_compared_in_u_and_v_too(spikeport: Spikeport, chip: Path) -> No
 def test_a_wrong_state_fails_although_every_spike_is_equal(
     spikeport: Spikeport, chip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from spikeport.backends import registry
+    from spikeport import backends
 
     def broken(name: str, *arguments: object, **options: object) -> Run:
         run = honest(name, *arguments, **options)  # type: ignore[arg-type]
         return changed(run, ("v", "out", 2, 1, 3)) if name == "reference" else run
 
-    honest = registry.run
-    monkeypatch.setattr(registry, "run", broken)
+    honest = backends.run
+    monkeypatch.setattr(backends, "run", broken)
     assert _judge  # its import of run is made at call time
     code, out, err = spikeport("compare", chip, "-b", "native,reference", "--trace")
     assert code == 1

@@ -25,7 +25,7 @@ from spikeport.network import (
 from spikeport.runs import EventCounts
 from spikeport.simulators import run_native, run_reference
 from spikeport.simulators.reference import synapses
-from tests.strategies import networks
+from tests.helpers.strategies import networks
 
 
 def counted(

@@ -15,8 +15,8 @@ from spikeport.report.diagnosis import render_diagnosis
 from spikeport.report.plots import Values, histogram, line_chart, nice_ticks
 from spikeport.trainer import Diagnosis, TrainConfig, diagnose, load_digits_split, train
 from spikeport.trainer.diagnosis.diagnosis import Activity
-from tests.test_cli import call
-from tests.test_report import Page
+from tests.helpers.command import call
+from tests.helpers.reports import Page
 
 STEPS = (1, 4)
 

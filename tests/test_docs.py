@@ -9,9 +9,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 PAGE = Path(__file__).parent.parent / "docs" / "deployed.md"
 
 
+@pytest.mark.slow
 def test_examples_run_in_order(tmp_path: Path) -> None:
     examples = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(), re.S | re.M)
     assert len(examples) == 4

@@ -35,7 +35,7 @@ from spikeport.network import (
 )
 from spikeport.runs import EventCounts
 from spikeport.simulators import run_native
-from tests.strategies import networks, samples_for
+from tests.helpers.strategies import networks, samples_for
 
 LOIHI1 = load_profile("loihi1")
 

@@ -26,7 +26,7 @@ from spikeport.energy import (
 from spikeport.network import Dense, DeployedNetwork, Input, Population, Readout
 from spikeport.runs import EventCounts
 from spikeport.simulators import run_native
-from tests.pilotnet import FILE, pilotnet
+from tests.helpers.pilotnet import FILE, pilotnet
 
 LOIHI1 = load_profile("loihi1")
 SHARED = os.environ.get("SPIKEPORT_DATA")

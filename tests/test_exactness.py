@@ -16,8 +16,8 @@ from benchmarks.networks import Case, dense_chain
 from benchmarks.scaling import Series
 from spikeport.runs import Run
 from spikeport.simulators import run_native
-from tests.test_benchmarks import NETWORKS, residual
-from tests.test_trace_comparison import changed
+from tests.helpers.benchmark_networks import NETWORKS, residual
+from tests.helpers.run_comparison import changed
 
 
 @pytest.fixture(autouse=True)

@@ -18,10 +18,9 @@ import pytest
 from spikeport.errors import CheckFailedError
 from spikeport.network import save_network
 from spikeport.simulators.results import spikeport_version
-from tests.test_cli import Spikeport, folder, one_line, spikeport
-from tests.test_lava_faults import network
+from tests.helpers.command import Spikeport, one_line
+from tests.helpers.lava import network
 
-__all__ = ["folder", "spikeport"]
 COMMAND = [sys.executable, "-c", "from spikeport.cli import main; main()"]
 
 
@@ -43,7 +42,7 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], None]:
         def load_network(path: Path) -> NoReturn:
             raise error
 
-        monkeypatch.setattr("spikeport.network.file.load_network", load_network)
+        monkeypatch.setattr("spikeport.network.load_network", load_network)
 
     return arrange
 
@@ -210,6 +209,7 @@ LOST = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", LOST)
 def test_from_a_current_folder_that_was_deleted(folder: Path, tmp_path: Path, words: str) -> None:
     for path in folder.iterdir():

@@ -17,7 +17,7 @@ from spikeport.cli import main
 from spikeport.errors import InputError
 from spikeport.network import save_network
 from spikeport.trainer import load_checkpoint
-from tests.test_lava_faults import network
+from tests.helpers.lava import network
 
 ROOT = Path(__file__).parent.parent
 TABLE = ROOT / "docs" / "faults.md"
@@ -58,6 +58,7 @@ def test_every_fault_names_a_test_and_every_row_is_whole() -> None:
         assert "`test_" in cells[1], row
 
 
+@pytest.mark.slow
 def test_a_full_disk_stops_the_demo(tmp_path: Path) -> None:
     limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (2048, 2048)); "
     command = [sys.executable, "-c", limit + COMMAND[-1], "demo", "--epochs", "1", "-o"]
@@ -78,6 +79,7 @@ def test_a_full_disk_behind_standard_output(tmp_path: Path, options: list[str]) 
     assert done.stderr == "spikeport: standard output: No space left on device\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_training_ended_from_outside_goes_on(
     tmp_path: Path,

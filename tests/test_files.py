@@ -21,7 +21,7 @@ from spikeport.errors import InputError, OutputError
 from spikeport.storage import check_output, write_bytes, write_text
 from spikeport.storage.files import SUFFIX, replacing
 from spikeport.storage.hdf5 import writing
-from tests.test_lava_surroundings import in_mounts, needs_mounts
+from tests.helpers.mounts import in_mounts, needs_mounts
 
 LARGE = 4 << 20
 

@@ -13,8 +13,7 @@ import pytest
 from spikeport.errors import InputError
 from spikeport.report.pareto import draw_pareto_front
 from spikeport.report.units import parse_energy
-from tests.test_cli import Spikeport, one_line
-from tests.test_cli import spikeport as spikeport
+from tests.helpers.command import Spikeport, one_line
 
 CHANGES = {"architecture": "mlp", "widths": [24, 48], "steps": 2, "epochs": 2, "v_threshold": 0.5}
 SMALL = [part for k, v in CHANGES.items() for part in ("--set", f"training.{k}={v}")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from tests.fuzz.driver import HANG_S, PEAK_BYTES, Summary, fuzz
 from tests.fuzz.fingerprints import fingerprint
@@ -13,6 +14,7 @@ ISOLATED = ("float NIR 0.1.0", "deployed NIR 0.1.0", "trace 0.1.0")
 """Each of these files is read in a separate process, which takes a while to start."""
 
 
+@pytest.mark.slow
 def test_damaged_files_of_every_kind() -> None:
     counts = {kind: 4 if kind in ISOLATED else 15 for kind in KINDS}
     found = fuzz((kind, seed) for kind, count in counts.items() for seed in range(count))

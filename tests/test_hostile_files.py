@@ -218,6 +218,7 @@ def test_nodes_that_expand_small_files(tmp_path: Path, node: str) -> None:
     assert ("elements" in message) if node != "delay" else ("delay is 1e+34 steps" in message)
 
 
+@pytest.mark.slow
 def test_a_gigabyte_chunk_for_a_small_shape(tmp_path: Path) -> None:
     path = tmp_path / "a.nir"
     write(path, scalar_lif((5,)))

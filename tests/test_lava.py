@@ -19,13 +19,14 @@ from spikeport.backends.lava import backend as lava_backend
 from spikeport.backends.lava import (
     create_environment,
     lava_status,
-    lava_unsupported,
     run_lava,
     run_many,
 )
 from spikeport.backends.lava.environment import lava_python
+from spikeport.backends.lava.limitations import LIMITATIONS
 from spikeport.backends.lava.program import build_program
 from spikeport.backends.lava.schedule import schedule
+from spikeport.backends.limitation import find_unsupported
 from spikeport.errors import BackendUnavailableError, InputError
 from spikeport.network import (
     BiasInjection,
@@ -46,7 +47,7 @@ from spikeport.runs import Run, SampleSet, check_samples
 from spikeport.simulators import run_native
 from spikeport.traces import compare_files
 from spikeport.workflow import record_trace
-from tests.strategies import networks, samples_for
+from tests.helpers.strategies import networks, samples_for
 
 Case = tuple[DeployedNetwork, dict[str, NDArray[Any]]]
 
@@ -405,6 +406,7 @@ def assert_same(lava: Run, native: Run) -> None:
     np.testing.assert_array_equal(lava.predictions, native.predictions)
 
 
+@pytest.mark.slow
 @needs_lava
 @pytest.mark.parametrize("name", CASES)
 def test_random_networks_equal_native(name: str, lava_runs: dict[str, Run]) -> None:
@@ -634,7 +636,7 @@ def test_sums_beyond_float64_are_refused() -> None:
 
 def test_what_is_not_stock_is_said() -> None:
     rng = np.random.default_rng(0)
-    assert lava_unsupported(stock(rng)[0]) == ()
+    assert find_unsupported(stock(rng)[0], LIMITATIONS) == ()
     network = DeployedNetwork(
         (Input("x", (1, 4, 4)), Input("b", (3,), Coding.BIAS, -5, 5)),
         (
@@ -652,7 +654,7 @@ def test_what_is_not_stock_is_said() -> None:
         (Readout("z", ReadoutKind.MEMBRANE),),
         steps=3,
     )
-    found = lava_unsupported(network)
+    found = find_unsupported(network, LIMITATIONS)
     assert [str(gap) for gap in found] == [
         "population 'o' has reset by subtraction: not in Lava's LIFReset, runs on Spikeport's "
         "SampleLIF",

@@ -158,6 +158,7 @@ def test_the_command_of_the_readme_makes_lava_found(
     assert lava_status().version == "0.10.0"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["venv", "pip", "ensurepip"])
 def test_making_an_environment_runs_no_module_of_the_current_folder(
     places: dict[str, Path], monkeypatch: pytest.MonkeyPatch, name: str

@@ -10,88 +10,21 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from spikeport.backends.lava import create_environment, lava_status, run_lava
 from spikeport.backends.lava.environment import VARIABLE, lava_python
 from spikeport.backends.lava.worker.naming import part_of
-from spikeport.backends.lava.worker.sweep import SHARED_MEMORY, processes
+from spikeport.backends.lava.worker.sweep import processes
 from spikeport.errors import BackendUnavailableError, CheckFailedError, OutputError
-from spikeport.network import Dense, DeployedNetwork, Input, Population, Readout, save_network
+from tests.helpers.lava import LONG, needs_lava, network, run_command, samples
+from tests.helpers.leftovers import NAME, command_of, running, segments
 
-NAME = "spikeport-lava-"
+pytestmark = pytest.mark.usefixtures("temporary")
 LAVA = lava_python()
-needs_lava = pytest.mark.skipif(
-    lava_status().version is None, reason=f"no Lava: {lava_status().reason}"
-)
-
-
-def network(steps: int = 20) -> DeployedNetwork:
-    weight = np.full((30, 30), 64, np.int16)
-    return DeployedNetwork(
-        (Input("x", (30,)),),
-        (Population("a", (30,), vth=50),),
-        (Dense("x", "a", weight),),
-        (Readout("a"),),
-        steps,
-    )
-
-
-def samples(count: int = 3) -> np.ndarray[tuple[int, int], np.dtype[np.int32]]:
-    return np.ones((count, 30), np.int32)
-
-
-LONG = samples(5000)
-"""Minutes of Lava's time."""
-
-
-def segments() -> set[str]:
-    return {entry.name for entry in SHARED_MEMORY.iterdir()}
-
-
-def leaked(before: set[str]) -> set[str]:
-    """Segments that are new and that no process uses (another Lava may run on this machine)."""
-    used = set()
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with contextlib.suppress(OSError):
-                maps = (entry / "maps").read_text()
-                used |= {Path(line).name for line in maps.splitlines() if "/dev/shm/" in line}
-    return {s for s in segments() - before - used if s.startswith((NAME, "psm_", "sem.mp-"))}
-
-
-def running(folder: Path) -> list[int]:
-    """Processes that were started with `folder` as TMPDIR and still run."""
-    mark, found = f"TMPDIR={folder}".encode(), []
-    for entry in Path("/proc").iterdir():
-        try:
-            environment = (entry / "environ").read_bytes() if entry.name.isdigit() else b""
-        except OSError:
-            continue
-        if mark in environment.split(b"\0"):
-            found.append(int(entry.name))
-    return found
-
-
-@pytest.fixture(autouse=True)
-def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder for temporary files; after the test it, memory and the process table are clean."""
-    folder = tmp_path / "temporary"
-    folder.mkdir()
-    monkeypatch.setenv("TMPDIR", str(folder))
-    monkeypatch.setattr("tempfile.tempdir", None)
-    before = segments()
-    yield folder
-    assert running(folder) == []
-    deadline = time.monotonic() + 5
-    while leaked(before) and time.monotonic() < deadline:
-        time.sleep(0.2)
-    assert leaked(before) == set()
-    assert list(folder.iterdir()) == []
 
 
 def wrapper(tmp_path: Path, script: str) -> str:
@@ -122,13 +55,6 @@ def worker_processes() -> dict[str, int]:
         if (named := part_of(pid)) is not None:
             found[named[0]] = pid
     return found
-
-
-def command_of(pid: int) -> list[str]:
-    """What a process was started with; nothing if it is gone."""
-    with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/cmdline").read_text().split("\0")
-    return []
 
 
 def once_running(act: Callable[[], None]) -> Callable[[int, int], None]:
@@ -344,7 +270,7 @@ def test_spikeport_killed_while_lava_runs(temporary: Path, tmp_path: Path) -> No
     script = tmp_path / "long.py"
     script.write_text(
         f"import sys; sys.path.insert(0, {str(Path(__file__).parent.parent)!r})\n"
-        "from tests.test_lava_faults import LONG, network\n"
+        "from tests.helpers.lava import LONG, network\n"
         "from spikeport.backends.lava import run_lava\n"
         "run_lava(network(), LONG, progress=lambda done, all: print(done, flush=True))\n"
     )
@@ -366,21 +292,6 @@ def test_spikeport_killed_while_lava_runs(temporary: Path, tmp_path: Path) -> No
 def long_run(tmp_path: Path) -> list[str]:
     """`spikeport run` on Lava that takes minutes."""
     return run_command(tmp_path, steps=20, count=5000)
-
-
-def run_command(tmp_path: Path, *, steps: int, count: int) -> list[str]:
-    """`spikeport run` on Lava; all ten neurons of 'a' spike in every step."""
-    chip, images = tmp_path / "chip.spikeport", tmp_path / "images.npz"
-    weight = np.full((10, 64), 64, np.int16)
-    parts = (Population("a", (10,), vth=50),), (Dense("x", "a", weight),), (Readout("a"),)
-    save_network(DeployedNetwork((Input("x", (1, 8, 8)),), *parts, steps=steps), chip)
-    held = max(count, 10)  # one of each class
-    pixels, labels = np.full((held, 8, 8), 255, np.uint8), np.arange(held) % 10
-    np.savez(images, x_train=pixels, y_train=labels, x_test=pixels, y_test=labels)
-    script = "from spikeport.cli import main; main()"
-    command = [sys.executable, "-c", script, "run", chip, "-b", "lava", "--data", images]
-    command += ["-n", count]
-    return [str(part) for part in command]
 
 
 def wait_for_lava(folder: Path) -> None:

@@ -16,32 +16,11 @@ import pytest
 
 from spikeport.backends.lava import run_lava
 from spikeport.simulators import run_native
-from tests.test_lava_faults import (
-    LONG,
-    command_of,
-    leaked,
-    needs_lava,
-    network,
-    run_command,
-    running,
-    samples,
-    segments,
-    temporary,  # noqa: F401 (used by every test: its folder is TMPDIR)
-)
+from tests.helpers.lava import LONG, needs_lava, network, run_command, samples
+from tests.helpers.leftovers import command_of, leaked, running, segments
+from tests.helpers.mounts import in_mounts, needs_mounts
 
-MOUNTS = ["unshare", "--mount", "--map-root-user"]
-"""A process with mounts of its own, which need no rights."""
-
-
-def can_mount() -> bool:
-    try:
-        command = [*MOUNTS, "mount", "-t", "tmpfs", "none", "/mnt"]
-        return subprocess.run(command, capture_output=True).returncode == 0
-    except OSError:
-        return False
-
-
-needs_mounts = pytest.mark.skipif(not can_mount(), reason="no mount namespaces here")
+pytestmark = pytest.mark.usefixtures("temporary")
 
 
 @pytest.fixture
@@ -104,17 +83,6 @@ def test_a_current_folder_that_is_gone(short_run: list[str], tmp_path: Path) -> 
     done = subprocess.run(command, capture_output=True, text=True, cwd=gone)
     assert (done.returncode, done.stderr) == (0, "")
     ran(done.stdout)
-
-
-def in_mounts(mounts: str, command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
-    """Run `command` in `folder` after the shell commands `mounts`, of which nobody else knows."""
-    script = f'set -e; {mounts}; cd "$FOLDER"; exec "$@"'
-    return subprocess.run(
-        [*MOUNTS, "sh", "-c", script, "sh", *command],
-        capture_output=True,
-        text=True,
-        env=os.environ | {"FOLDER": str(folder)},
-    )
 
 
 @needs_lava

@@ -9,7 +9,7 @@ import pytest
 from spikeport.errors import InputError
 from spikeport.export.quantize.lower import lower
 from spikeport.network import Coding, Input, ReadoutKind, SumPool2d
-from tests.quantize_networks import (
+from tests.helpers.quantize_networks import (
     DT,
     affine,
     chain,

@@ -6,7 +6,6 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,27 +13,8 @@ from hypothesis import strategies as st
 from spikeport.errors import InputError
 from spikeport.runs import Run, Trace, check_samples, merge_runs, sample_count, select
 from spikeport.simulators import run_reference
-from tests.strategies import networks, samples_for
-
-RECORD = ("spikes", "u", "v")
-
-
-def assert_same(left: Run, right: Run) -> None:
-    """Equal in every integer, in types and in the order of their parts; not in wall time."""
-    for name in ("backend", "version", "network_hash", "samples", "steps", "counts"):
-        assert getattr(left, name) == getattr(right, name)
-    pairs: list[tuple[Any, Any]] = [
-        (left.scores, right.scores),
-        (left.spike_counts, right.spike_counts),
-    ]
-    assert (left.trace is None) == (right.trace is None)
-    if left.trace and right.trace:
-        pairs += [(getattr(left.trace, kind), getattr(right.trace, kind)) for kind in RECORD]
-    for a, b in pairs:
-        assert list(a) == list(b)
-        for name in a:
-            assert a[name].dtype == b[name].dtype
-            np.testing.assert_array_equal(a[name], b[name], strict=True)
+from tests.helpers.run_comparison import RECORD, assert_same
+from tests.helpers.strategies import networks, samples_for
 
 
 @st.composite

@@ -33,9 +33,9 @@ from spikeport.simulators.native.components import components
 from spikeport.simulators.native.neurons import _decayed, _decayed_short
 from spikeport.simulators.native.plan import cut
 from spikeport.simulators.reference import decayed
-from tests.strategies import networks, samples_for
+from tests.helpers.networks import ALL, digits_like
+from tests.helpers.strategies import networks, samples_for
 
-ALL = ("spikes", "u", "v")
 EVEN = np.arange(-18, 20, 2, dtype=np.int16)
 
 
@@ -57,6 +57,7 @@ def assert_equal(actual: Run, expected: Run) -> None:
                 assert np.array_equal(getattr(actual.trace, kind)[name], values), (kind, name)
 
 
+@pytest.mark.slow
 @settings(
     deadline=None,
     max_examples=600,
@@ -269,32 +270,6 @@ def test_samples_and_steps_are_cut_to_fit() -> None:
         assert used <= memory or (samples, steps) == (1, 1)
         assert steps == 12 or samples == 1
     assert cut(network, timed, memory_bytes=10**9, share=40, replay=False) == (40, 12)
-
-
-def digits_like() -> tuple[DeployedNetwork, NDArray[np.int64]]:
-    """A convolutional network with a pool, recurrence and both resets, and 40 samples."""
-    rng = np.random.default_rng(5)
-
-    def even(*shape: int) -> NDArray[np.int16]:
-        return rng.integers(-30, 30, shape, np.int16) * np.int16(2)
-
-    network = DeployedNetwork(
-        inputs=(Input("image", (1, 8, 8), Coding.GRADED, 0, 16),),
-        populations=(
-            Population("conv", (8, 8, 8), vth=500),
-            Population("hidden", (20,), vth=200, decay_u=1024, decay_v=100, reset=Reset.SUBTRACT),
-            Population("out", (10,), vth=100, reset=Reset.SUBTRACT),
-        ),
-        connections=(
-            Conv2d("image", "conv", even(8, 1, 3, 3), padding=(1, 1)),
-            Dense("conv", "hidden", even(20, 128), pool=SumPool2d((2, 2), (2, 2))),
-            Dense("hidden", "hidden", even(20, 20), delay=1, exponent=-1, name="loop"),
-            Dense("hidden", "out", even(10, 20)),
-        ),
-        readouts=(Readout("out"),),
-        steps=12,
-    )
-    return network, rng.integers(0, 17, (40, 1, 8, 8))
 
 
 @pytest.mark.parametrize("reset", Reset)

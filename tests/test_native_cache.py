@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from spikeport.simulators.native import compiled
 from spikeport.simulators.native.compiled import kernel
 
@@ -35,6 +37,7 @@ def run_with_cache(folder: Path) -> str:
     return result.stdout.strip()
 
 
+@pytest.mark.slow
 def test_a_damaged_compiler_cache_does_no_harm(tmp_path: Path) -> None:
     good = tmp_path / "good"
     assert run_with_cache(good) == "7"

@@ -21,20 +21,7 @@ from spikeport.network import (
     Reset,
     SumPool2d,
 )
-
-
-def small(**changes: Any) -> DeployedNetwork:
-    fields: dict[str, Any] = {
-        "inputs": (Input("pixels", (1, 6, 6), Coding.GRADED, 0, 16),),
-        "populations": (Population("hidden", (2, 6, 6), vth=9), Population("out", (3,), vth=5)),
-        "connections": (
-            Conv2d("pixels", "hidden", np.full((2, 1, 3, 3), 7), padding=(1, 1)),
-            Dense("hidden", "out", np.full((3, 18), -2), pool=SumPool2d((2, 2), (2, 2))),
-        ),
-        "readouts": (Readout("out"),),
-        "steps": 4,
-    }
-    return DeployedNetwork(**{**fields, **changes})
+from tests.helpers.networks import small
 
 
 def sequence(shape: tuple[int, ...]) -> DeployedNetwork:

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from spikeport.errors import InputError, OutputError
 from spikeport.network import DeployedNetwork, load_network, save_network
-from tests.strategies import networks
-from tests.test_network import small
+from tests.helpers.networks import small
+from tests.helpers.strategies import networks
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))

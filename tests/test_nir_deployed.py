@@ -33,7 +33,7 @@ from spikeport.network import (
 from spikeport.network.fixed_point import VTH_MAX
 from spikeport.runs import SampleSet
 from spikeport.simulators import run_float, run_native
-from tests.strategies import networks, samples_for
+from tests.helpers.strategies import networks, samples_for
 
 QUICK = settings(
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow,

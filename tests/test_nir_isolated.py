@@ -17,7 +17,7 @@ from spikeport.export.nir.hdf5 import RawGraph, RawNode, read_raw
 from spikeport.export.nir.isolated import read_isolated
 from spikeport.export.nir.metadata import KEY
 from spikeport.storage import hdf5_seal, isolated_read
-from tests.test_network import small
+from tests.helpers.networks import small
 
 
 @pytest.fixture

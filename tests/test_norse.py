@@ -25,7 +25,7 @@ from spikeport.network import (
 )
 from spikeport.simulators import run_float
 from spikeport.simulators.ties import compare_float
-from tests.test_float_graph import conv_model, series_model
+from tests.helpers.float_models import conv_model, series_model
 
 pytestmark = pytest.mark.skipif(norse_status()[0] is None, reason=norse_status()[1] or "present")
 

@@ -12,10 +12,9 @@ from spikeport.errors import InputError
 from spikeport.network import save_network
 from spikeport.trainer import TrainConfig, load_digits_split, train
 from spikeport.trainer.config import Architecture
-from tests.test_cli import Spikeport, folder, one_line, spikeport
-from tests.test_lava_faults import network
+from tests.helpers.command import Spikeport, one_line
+from tests.helpers.lava import network
 
-__all__ = ["folder", "spikeport"]
 SMALL = ("--model", "mlp", "--widths", "16", "-T", "4", "--epochs", "2")
 VALID = ("--set", "training.validation=0.2")
 RECIPE = 'title = "r"\n[data]\nname = "digits"\n'

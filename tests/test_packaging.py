@@ -7,7 +7,7 @@ import sys
 import zipfile
 from pathlib import Path
 
-from tests.test_architecture import FOLDERS, ROOT, sources
+from tests.helpers.layout import FOLDERS, ROOT, sources
 
 
 def test_wheel_holds_everything_under_one_name(tmp_path: Path) -> None:
@@ -26,7 +26,7 @@ def test_wheel_holds_everything_under_one_name(tmp_path: Path) -> None:
         assert str(inside) in names
     data = (
         *(
-            "energy/profiles/loihi1.toml",
+            "backends/targets/loihi1/target.toml",
             "py.typed",
             "__init__.pyi",
             "backends/lava/requirements.txt",

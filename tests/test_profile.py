@@ -5,12 +5,13 @@ from pathlib import Path
 import pytest
 
 from spikeport.energy import LEVELS, HardwareProfile, SynapseKind, builtin_profiles, load_profile
-from spikeport.energy.profile import ENERGIES, TIMES, Basis, CountsZeros, parse_profile
+from spikeport.energy.profile import CountsZeros, parse_profile
+from spikeport.energy.terms import TERMS, energy_keys, time_keys
 from spikeport.errors import InputError
+from spikeport.hardware import Basis
 
-LOIHI1 = (
-    Path(__file__).parents[1] / "spikeport" / "energy" / "profiles" / "loihi1.toml"
-).read_text("utf-8")
+LOIHI1 = (Path(__file__).parent / "files" / "0.1.0" / "profile.toml").read_text("utf-8")
+"""A profile as in version 0.1.0: prices only."""
 
 
 def edited(old: str, new: str) -> HardwareProfile:
@@ -21,8 +22,8 @@ def edited(old: str, new: str) -> HardwareProfile:
 def test_loihi1_prices_every_event_and_says_what_it_does_not() -> None:
     profile = load_profile("loihi1")
     assert "loihi1" in builtin_profiles()
-    assert set(profile.energy_pj) == set(ENERGIES)
-    assert set(profile.time_ns) == set(TIMES)
+    assert set(profile.energy_pj) == set(energy_keys(TERMS))
+    assert set(profile.time_ns) == set(time_keys(TERMS))
     assert {name for name, _, _ in profile.prices()} >= {"static", "hops_per_packet", "int8_mac"}
     assert len(profile.unpriced) >= 4
     assert not profile.graded_payloads

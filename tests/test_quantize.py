@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import ast
+import dataclasses
 import itertools
 import json
 import math
+from pathlib import Path
 from typing import Any
 
 import nir
@@ -18,7 +21,7 @@ from spikeport.network import fixed_point as fx
 from spikeport.runs import encode_samples
 from spikeport.simulators import run_float, run_native
 from spikeport.simulators.float_counts import float_counts
-from tests.quantize_networks import (
+from tests.helpers.quantize_networks import (
     DT,
     affine,
     chain,
@@ -431,3 +434,21 @@ def test_bias_input_with_too_large_a_scale() -> None:
     net = chain({"lif": leaky((1,), 0.5)}, source)
     with pytest.raises(InputError, match=r"input 'input': scale 1e\+06 as bias of 'lif'"):
         quantized(net, np.array([[0.004]]))
+
+
+def test_options_are_handed_down_as_one_value() -> None:
+    """A further option takes a field, and a reader where it applies: no signature names one."""
+    folder = Path(__file__).parent.parent / "export" / "quantize"
+    options = {field.name for field in dataclasses.fields(QuantizeConfig)}
+    functions = [
+        node
+        for path in folder.glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.FunctionDef)
+    ]
+    taking = [f for f in functions if "config" in {arg.arg for arg in f.args.args}]
+    assert {"calibrate", "share_precision", "round_connection"} <= {f.name for f in taking}
+    for function in functions:
+        names = {arg.arg for arg in (*function.args.args, *function.args.kwonlyargs)}
+        assert not names & options, f"{function.name} takes an option by itself"
+        assert function.args.kwarg is None, f"{function.name} takes any option"

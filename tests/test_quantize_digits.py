@@ -11,7 +11,7 @@ from spikeport.network import FloatNetwork, Reset
 from spikeport.runs import encode_samples
 from spikeport.simulators import run_float, run_native
 from spikeport.trainer import Dataset, TrainConfig, as_trained_model, load_digits_split, train
-from tests.quantize_networks import quantized
+from tests.helpers.quantize_networks import quantized
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
+from spikeport.export.quantize import QuantizeConfig
 from spikeport.export.quantize.lowered import FloatPopulation
 from spikeport.export.quantize.rounding import (
     largest_scale,
@@ -31,10 +32,10 @@ weights = hnp.arrays(
 def test_unclipped_weights_are_within_half_a_grid_step(
     weight: NDArray[np.float64], bits: int
 ) -> None:
-    scale = largest_scale(weight, bits)
+    scale = largest_scale(weight, QuantizeConfig(bits))
     if not np.isfinite(scale) or scale > 1e6:
         return
-    made = round_weights(weight * scale, bits)
+    made = round_weights(weight * scale, QuantizeConfig(bits))
     assert not fx.off_grid(made, bits).any()
     step = fx.weight_grid(mixed=bool(weight.min() < 0 < weight.max()), bits=bits)[2]
     assert np.abs(made - weight * scale).max() <= step / 2 + 1e-9
@@ -45,7 +46,7 @@ def test_any_scale_gives_legal_weights_nearest_to_the_real_ones(
     weight: NDArray[np.float64], bits: int, scale: float
 ) -> None:
     scaled = weight * scale
-    made = round_weights(scaled, bits)
+    made = round_weights(scaled, QuantizeConfig(bits))
     assert not fx.off_grid(made, bits).any()
     low, high, step = fx.weight_grid(mixed=fx.is_mixed(made), bits=bits)
     sign = 1 if made.max() > 0 else -1
@@ -55,12 +56,21 @@ def test_any_scale_gives_legal_weights_nearest_to_the_real_ones(
 
 
 def test_weights_by_hand() -> None:
-    assert round_weights(np.array([109.5, -255.5, 3.1, 300.0]), 8).tolist() == [110, -256, 4, 254]
-    assert round_weights(np.array([109.5, 3.1, 300.0]), 8).tolist() == [110, 3, 255]
-    assert round_weights(-np.array([109.4, 3.1, 300.0]), 8).tolist() == [-109, -3, -255]
-    assert round_weights(np.array([100.0, -20.0]), 4).tolist() == [96, -32]
+    assert round_weights(np.array([109.5, -255.5, 3.1, 300.0]), QuantizeConfig(8)).tolist() == [
+        110,
+        -256,
+        4,
+        254,
+    ]
+    assert round_weights(np.array([109.5, 3.1, 300.0]), QuantizeConfig(8)).tolist() == [110, 3, 255]
+    assert round_weights(-np.array([109.4, 3.1, 300.0]), QuantizeConfig(8)).tolist() == [
+        -109,
+        -3,
+        -255,
+    ]
+    assert round_weights(np.array([100.0, -20.0]), QuantizeConfig(4)).tolist() == [96, -32]
     # -0.4 rounds to zero, what is left has one sign and the finer grid
-    assert round_weights(np.array([99.0, -0.4]), 8).tolist() == [99, 0]
+    assert round_weights(np.array([99.0, -0.4]), QuantizeConfig(8)).tolist() == [99, 0]
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,8 @@ from spikeport.report.quantization import quantization_sections
 from spikeport.report.terminal import render_section
 from spikeport.runs import compare_outputs, encode_samples
 from spikeport.simulators import run_float, run_native, run_reference
-from tests.quantize_networks import (
+from tests.helpers.command import call
+from tests.helpers.quantize_networks import (
     affine,
     chain,
     conv,
@@ -35,7 +36,6 @@ from tests.quantize_networks import (
     quantized,
     spikes_in,
 )
-from tests.test_cli import call
 
 Array = NDArray[np.float64]
 NARROW = QuantizeConfig(search_wider=False)

@@ -29,6 +29,7 @@ def run(command: list[str], workplace: Path) -> subprocess.CompletedProcess[str]
     )
 
 
+@pytest.mark.slow
 def test_python_examples_run_in_order(workplace: Path) -> None:
     examples = blocks("python")
     assert len(examples) >= 3
@@ -36,6 +37,7 @@ def test_python_examples_run_in_order(workplace: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_command_examples_run_in_order(workplace: Path) -> None:
     (script,) = blocks("sh")
     for line in script.strip().splitlines():

@@ -16,9 +16,9 @@ from spikeport.network import DeployedNetwork
 from spikeport.runs import Probe, Run, selection
 from spikeport.simulators import check_neurons, run_native, run_reference, sample_probes
 from spikeport.traces import compare_runs
-from tests.strategies import networks, samples_for
-from tests.test_native import ALL, digits_like
-from tests.test_trace_comparison import changed
+from tests.helpers.networks import ALL, digits_like
+from tests.helpers.run_comparison import changed
+from tests.helpers.strategies import networks, samples_for
 
 often = settings(
     deadline=None,

@@ -41,35 +41,17 @@ from spikeport.sharding import cluster, dispatch, run_sharded, run_sweep
 from spikeport.sharding.store import load_shard, save_shard
 from spikeport.simulators import run_native, run_reference
 from spikeport.storage import scratch
-from tests.strategies import networks, samples_for
-from tests.test_cli import call
-from tests.test_lava_faults import leaked, needs_lava, segments
-from tests.test_merge import RECORD, assert_same
+from tests.helpers.command import call
+from tests.helpers.lava import needs_lava
+from tests.helpers.leftovers import leaked, segments
+from tests.helpers.networks import small_network
+from tests.helpers.run_comparison import RECORD, assert_same
+from tests.helpers.strategies import networks, samples_for
 
 SAMPLES = 60
 
 # Dask warns in its own threads when a busy machine is slow; there it would be an error.
 pytestmark = pytest.mark.filterwarnings("ignore:Creating scratch directories is taking")
-
-
-def small_network(seed: int = 0, steps: int = 4) -> DeployedNetwork:
-    rng = np.random.default_rng(seed)
-    layers = (("hidden", 24, "pixels", 64), ("output", 10, "hidden", 24))
-    return DeployedNetwork(
-        inputs=(Input("pixels", (1, 8, 8), Coding.GRADED, 0, 255),),
-        populations=tuple(
-            Population(
-                name, (size,), vth=300, decay_u=4096, decay_v=128, bias=np.zeros(size, np.int32)
-            )
-            for name, size, _, _ in layers
-        ),
-        connections=tuple(
-            Dense(source, name, (rng.integers(-60, 64, (size, width)) * 2).astype(np.int16))
-            for name, size, source, width in layers
-        ),
-        readouts=(Readout("output", ReadoutKind.SPIKES),),
-        steps=steps,
-    )
 
 
 NETWORK = small_network()
@@ -152,6 +134,7 @@ def test_workers_one_killed_equal_one_process(workers: int, backend: str, tmp_pa
             assert_same(run, whole)
 
 
+@pytest.mark.slow
 @needs_lava
 def test_lava_in_shards_one_worker_killed_equals_one_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -20,7 +20,7 @@ import pytest
 from spikeport.export import write_nir
 from spikeport.network import save_network
 from spikeport.sharding import cluster
-from tests.test_sharding import small_network
+from tests.helpers.networks import small_network
 
 pytestmark = pytest.mark.filterwarnings("ignore:Creating scratch directories is taking")
 
@@ -86,6 +86,7 @@ def identity(address: str, security: Any) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow
 def test_local_workers_refuse_other_clients(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -24,7 +24,7 @@ from spikeport.report.terminal import render_terminal
 from spikeport.runs import Run, silent_populations
 from spikeport.trainer import LIF, Dataset, Node, SpikingNetwork, load_digits_split
 from spikeport.workflow import prepare_qat
-from tests.test_parity import from_spikes, make_run
+from tests.helpers.made_runs import from_spikes, make_run
 
 FEW = LadderConfig(samples=12, calibration=16, reference_samples=1, lava_samples=0)
 LABELS = np.zeros(8, np.int64)

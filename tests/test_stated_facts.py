@@ -16,12 +16,12 @@ from hypothesis import given, settings
 
 from benchmarks import networks as benchmark
 from spikeport import errors
-from spikeport.backends import UnsupportedFeature, check
+from spikeport.backends import Limitation, UnsupportedFeature, check
 from spikeport.backends.lava import supervise
 from spikeport.backends.lava.backend import CHUNK_BYTES, TIMEOUT_S
 from spikeport.backends.lava.connections import CONV_EXACT_SUM, CONV_FIELD_MAX
-from spikeport.backends.registry import LAVA_LIMITATIONS
-from spikeport.backends.targets import LOIHI1, LOIHI2
+from spikeport.backends.lava.limitations import LIMITATIONS
+from spikeport.backends.targets import Target, load_target
 from spikeport.cli._app import VERBS, app
 from spikeport.network import (
     BiasInjection,
@@ -35,21 +35,29 @@ from spikeport.network import (
     SumPool2d,
 )
 from spikeport.network.fixed_point import REFRACTORY_MAX, WEIGHT_BITS
+from spikeport.plugins import PluginKind, plugins
 from spikeport.trainer import PUBLISHED
 from spikeport.trainer.data.catalogue import NAMES
 from spikeport.trainer.diagnosis.diagnosis import PROBE
 from spikeport.trainer.energy.loss import AIM
 from spikeport.trainer.rules import GradientRule
-from tests.pages import ROOT, Row, match, number, page, table
-from tests.strategies import networks
-from tests.test_check import chain, dense, everything, plain
+from tests.helpers.layout import ROOT
+from tests.helpers.pages import Row, match, number, page, table
+from tests.helpers.strategies import networks
+from tests.helpers.target_networks import chain, dense, everything, plain
 
 README, CHECK, LAVA = page("README.md"), page("check.md"), page("lava.md")
+CHIPS = {name: load_target(one) for name, one in plugins(PluginKind.TARGET).items()}
+LOIHI1, LOIHI2 = CHIPS["loihi1"], CHIPS["loihi2"]
 TARGETS = {"Lava": "lava", "Loihi 1": "loihi1", "Loihi 2": "loihi2"}
-LACKING = {row["construct"]: row for row in table(CHECK, "construct", *TARGETS)}
+UNSUPPORTED = {row["construct"]: row for row in table(CHECK, "construct", *TARGETS)}
 
 
 # ------------------------------------------------------------------------------- docs/check.md
+
+
+def limit(chip: Target, name: str) -> int:
+    return chip.limits[name].value
 
 
 def with_graded(low: int, high: int) -> DeployedNetwork:
@@ -160,19 +168,21 @@ CONSTRUCTS = {
     "delays; paths of unequal depth, balanced by delays": Construct(
         "a wait of",
         partial(chain, 3, delay=61),
-        lambda target: chain({"loihi1": LOIHI1, "loihi2": LOIHI2}[target].delay_max + 3),
+        lambda target: chain(limit(CHIPS[target], "delay_max") + 3),
     ),
     "cycle with less delay than steps": Construct("a delay of", short_cycle),
     "kernel, stride, padding, dilation or groups above 127": Construct(
         "(kernel|stride|padding|dilation|groups) ", partial(convolved, CONV_FIELD_MAX + 1)
     ),
-    "more neurons than a chip": Construct("[0-9]+ neurons", partial(of_size, LOIHI2.neurons + 1)),
+    "more neurons than a chip": Construct(
+        "[0-9]+ neurons", partial(of_size, limit(LOIHI2, "neurons") + 1)
+    ),
 }  # fmt: skip
 
 
 def told(construct: Construct, network: DeployedNetwork, target: str) -> list[UnsupportedFeature]:
     (found,) = check(network, [target])
-    return [gap for gap in found.unsupported if re.match(construct.told, gap.construct)]
+    return [feature for feature in found.unsupported if re.match(construct.told, feature.construct)]
 
 
 def nothing_told(cell: str) -> bool:
@@ -180,26 +190,26 @@ def nothing_told(cell: str) -> bool:
 
 
 def test_the_table_has_the_constructs_that_are_tried() -> None:
-    assert set(LACKING) == set(CONSTRUCTS)
+    assert set(UNSUPPORTED) == set(CONSTRUCTS)
 
 
 @pytest.mark.parametrize("column", TARGETS)
 @pytest.mark.parametrize("name", CONSTRUCTS)
-def test_the_table_of_what_targets_lack_says_what_check_says(name: str, column: str) -> None:
-    construct, cell, target = CONSTRUCTS[name], LACKING[name][column], TARGETS[column]
+def test_the_table_says_what_check_says(name: str, column: str) -> None:
+    construct, cell, target = CONSTRUCTS[name], UNSUPPORTED[name][column], TARGETS[column]
     found = told(construct, construct.within(), target)
-    for gap in found:
-        tool = match(r"lava-nc|Davies|nengo-loihi|brian2_loihi|WikiChip", gap.source)[0]
-        assert tool in LACKING[name]["source"] or "see the next row" in cell
+    for feature in found:
+        tool = match(r"lava-nc|Davies|nengo-loihi|brian2_loihi|WikiChip", feature.source)[0]
+        assert tool in UNSUPPORTED[name]["source"] or "see the next row" in cell
     if nothing_told(cell):
         assert found == []
     else:
         assert found
-        assert all(gap.stops == cell.startswith("stops") for gap in found)
+        assert all(feature.stops == cell.startswith("stops") for feature in found)
     if "more stop" in cell:
         assert construct.beyond is not None
         beyond = construct.beyond(target)
-        assert any(gap.stops for gap in told(construct, beyond, target))
+        assert any(feature.stops for feature in told(construct, beyond, target))
 
 
 @settings(max_examples=60, deadline=None)
@@ -207,15 +217,15 @@ def test_the_table_of_what_targets_lack_says_what_check_says(name: str, column: 
 def test_everything_check_reports_has_a_row(network: DeployedNetwork) -> None:
     for column, target in TARGETS.items():
         for one in (network, everything()):
-            for gap in check(one, [target])[0].unsupported:
+            for feature in check(one, [target])[0].unsupported:
                 rows = [
-                    LACKING[name][column]
+                    UNSUPPORTED[name][column]
                     for name, construct in CONSTRUCTS.items()
-                    if re.match(construct.told, gap.construct)
+                    if re.match(construct.told, feature.construct)
                 ]
                 assert any(
                     not nothing_told(cell) or "more stop" in cell or "see" in cell for cell in rows
-                ), gap
+                ), feature
 
 
 SHORT = {
@@ -241,16 +251,27 @@ SHORT = {
 
 @pytest.mark.parametrize(
     ("column", "limitations"),
-    [("Lava", LAVA_LIMITATIONS), ("Loihi 1", LOIHI1.limitations), ("Loihi 2", LOIHI2.limitations)],
+    [("Lava", LIMITATIONS), ("Loihi 1", LOIHI1.limitations), ("Loihi 2", LOIHI2.limitations)],
 )
 def test_what_backends_lists_of_a_target_is_what_the_table_has(
-    column: str, limitations: tuple[str, ...]
+    column: str, limitations: tuple[Limitation, ...]
 ) -> None:
-    listed = {row for words, row in SHORT.items() if re.search(words, "\n".join(limitations))}
-    cells = {name: row[column] for name, row in LACKING.items()}
+    text = "\n".join(one.text for one in limitations)
+    listed = {row for words, row in SHORT.items() if re.search(words, text)}
+    cells = {name: row[column] for name, row in UNSUPPORTED.items()}
     missing = {name for name, cell in cells.items() if not nothing_told(cell)}
     some = {name for name, cell in cells.items() if "more stop" in cell}
     assert listed == missing | some
+
+
+@pytest.mark.parametrize("column", TARGETS)
+def test_every_limitation_is_one_that_a_network_of_the_table_meets(column: str) -> None:
+    target = TARGETS[column]
+    limitations = LIMITATIONS if target == "lava" else CHIPS[target].limitations
+    tried = [one.within() for one in CONSTRUCTS.values()]
+    tried += [one.beyond(target) for one in CONSTRUCTS.values() if one.beyond and target in CHIPS]
+    for one in limitations:
+        assert any(list(one.find(network)) for network in tried), one.text
 
 
 @pytest.mark.parametrize("field", ["stride", "padding", "dilation", "groups"])
@@ -258,27 +279,46 @@ def test_every_field_of_the_row_for_large_convolutions_stops(field: str) -> None
     large = CONV_FIELD_MAX + 1
     value: Any = large if field == "groups" else (large, 1) if field != "padding" else (large, 0)
     found = check(convolved(3 if field == "dilation" else 1, **{field: value}), ["lava"])[0]
-    assert [gap.construct for gap in found.unsupported if gap.stops] == [f"{field} {large}"]
+    assert [feature.construct for feature in found.unsupported if feature.stops] == [
+        f"{field} {large}"
+    ]
 
 
 def test_the_limits_of_the_table_are_those_of_the_code() -> None:
-    delays = LACKING["delays; paths of unequal depth, balanced by delays"]
-    neurons = LACKING["more neurons than a chip"]
+    delays = UNSUPPORTED["delays; paths of unequal depth, balanced by delays"]
+    neurons = UNSUPPORTED["more neurons than a chip"]
     for column, one in (("Loihi 1", LOIHI1), ("Loihi 2", LOIHI2)):
-        assert number(delays[column]) == one.delay_max
-        assert number(neurons[column].removeprefix("told: ")) == one.neurons
-        text = "\n".join(one.limitations)
-        assert number(match(r"delays beyond .*", text)[0]) == one.delay_max
-        assert number(match(r"more than .* neurons", text)[0]) == one.neurons
-    assert number(LACKING["refractory time"]["Loihi 1"]) == REFRACTORY_MAX
-    assert f"above {CONV_FIELD_MAX}" in "".join(LACKING)
+        assert number(delays[column]) == limit(one, "delay_max")
+        assert number(neurons[column].removeprefix("told: ")) == limit(one, "neurons")
+        text = "\n".join(listed.text for listed in one.limitations)
+        assert number(match(r"delays beyond .*", text)[0]) == limit(one, "delay_max")
+        assert number(match(r"more than .* neurons", text)[0]) == limit(one, "neurons")
+    assert number(UNSUPPORTED["refractory time"]["Loihi 1"]) == REFRACTORY_MAX
+    assert f"above {CONV_FIELD_MAX}" in "".join(UNSUPPORTED)
     assert match(r"2\^(\d+) and more stop", CHECK)[1] == str(CONV_EXACT_SUM.bit_length() - 1)
-    sums = LACKING["sums that can exceed 2^15 - 1 in a step"]["Loihi 1"]
-    assert f"accumulator of {LOIHI1.sum_bits} bits and sign" in sums
-    assert LOIHI1.sum_bits == 15 + 6
+    sums = UNSUPPORTED["sums that can exceed 2^15 - 1 in a step"]["Loihi 1"]
+    assert f"accumulator of {limit(LOIHI1, 'sum_bits')} bits and sign" in sums
+    assert limit(LOIHI1, "sum_bits") == 15 + 6
 
 
 # -------------------------------------------------------------------------------- docs/lava.md
+
+
+def test_processes_of_ours_are_those_of_the_code() -> None:
+    """The limitations, the rows of both pages and what `check` says name the same processes."""
+    ours = set(re.findall(r"our (\w+)", "\n".join(one.text for one in LIMITATIONS)))
+    rows = table(LAVA, "construct", "Lava process", "whose")
+    listed = {row["Lava process"].split("`")[1] for row in rows if row["whose"] == "ours"}
+    cells = [row["Lava"].removeprefix("Spikeport's ") for row in UNSUPPORTED.values()]
+    made = {match(r"runs on Spikeport's (\w+)", one.why)[1] for one in workarounds()}
+    assert ours == listed == made
+    assert ours == {cell.split("`")[1] for cell in cells if cell.startswith("`")}
+
+
+def workarounds() -> list[UnsupportedFeature]:
+    tried = [one.within() for one in CONSTRUCTS.values()]
+    found = [feature for one in tried for feature in check(one, ["lava"])[0].unsupported]
+    return [feature for feature in found if not feature.stops]
 
 
 def test_limits_of_lava() -> None:
@@ -378,7 +418,7 @@ def test_numbers_of_training() -> None:
     text = page("training.md")
     assert match(r"only where a batch spends more than (\d+) % of it", text)[1] == f"{AIM:.0%}"[:-1]
     assert f"\n- 2 to {WEIGHT_BITS} bits." in text
-    assert f"all else of the first {PROBE}." in page("diagnosis.md")
+    assert f"everything else on the first {PROBE}." in page("diagnosis.md")
 
 
 def test_every_data_set_is_listed() -> None:

@@ -11,7 +11,7 @@ import statistics
 import pytest
 
 from spikeport.trainer.measure.metrics import SPREAD
-from tests.pages import Row, match, number, page, percentages, rounded, table
+from tests.helpers.pages import Row, match, number, page, percentages, rounded, table
 
 README, RESULTS, BENCHMARKS = page("README.md"), page("results.md"), page("benchmarks.md")
 FLOATS = table(RESULTS, "data", "command", "T", "test accuracy")
@@ -175,7 +175,7 @@ def test_where_the_limit_is_met() -> None:
 
 def test_the_limit_of_a_training_step_is_that_of_its_convolutions() -> None:
     limits = {steps: f"{3 * steps / (steps + 2):.1f}" for steps in (8, 16)}
-    stated = match(r"by that ([\d.]+) at T = 8, ([\d.]+) at T = 16", BENCHMARKS)
+    stated = match(r"a factor of ([\d.]+) at T = 8, ([\d.]+) at T = 16", BENCHMARKS)
     assert stated.groups() == (limits[8], limits[16])
     rows = table(BENCHMARKS, "network", "step M", "exact pass over float pass")
     shares = [number(row["exact pass over float pass"]) for row in rows if row["T"] == "1"]

@@ -22,9 +22,9 @@ from spikeport.network import save_network
 from spikeport.runs import StreamState, load_state, save_state
 from spikeport.runs.stream_state import VARIABLES
 from spikeport.simulators import Stream, run_reference
-from tests.strategies import networks, samples_for
-from tests.test_native import ALL, digits_like
-from tests.test_stream import assert_one_long_run, chunk_of, far_delays
+from tests.helpers.networks import ALL, digits_like
+from tests.helpers.strategies import networks, samples_for
+from tests.helpers.streams import assert_one_long_run, chunk_of, far_delays
 
 
 def assert_same(a: StreamState, b: StreamState) -> None:

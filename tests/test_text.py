@@ -191,7 +191,7 @@ def test_only_pages_are_linked_to(url: str, links: bool) -> None:
 
 def test_numbers_of_a_profile_beyond_floats(tmp_path: Path) -> None:
     root = Path(__file__).parent.parent
-    text = (root / "spikeport" / "energy" / "profiles" / "loihi1.toml").read_text()
+    text = (root / "backends" / "targets" / "loihi1" / "target.toml").read_text()
     line = next(line for line in text.splitlines() if line.startswith("value = "))
     with pytest.raises(InputError, match="value' is an integer beyond 64 bits"):
         parse_profile(text.replace(line, f"value = 0x{'f' * 5000}", 1), "p")

@@ -39,8 +39,8 @@ from spikeport.report.pareto import draw_pareto_front
 from spikeport.report.terminal import render_energy, render_section, render_terminal
 from spikeport.runs import EventCounts
 from spikeport.text import shown
-from tests.test_cli import call
-from tests.test_report import broken, estimate, ladder, quantization
+from tests.helpers.command import call
+from tests.helpers.reports import broken, estimate, ladder, quantization
 
 ROOT = Path(__file__).parent.parent / "spikeport"
 EVIL = (
@@ -159,9 +159,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
     title = json.dumps(NAME)
     training = 'architecture = "mlp"\nwidths = [8]\nsteps = 2\nepochs = 1'
     found.recipe.write_text(f'title = {title}\n[data]\nname = "digits"\n[training]\n{training}\n')
-    price = (resources.files("spikeport") / "energy" / "profiles" / "loihi1.toml").read_text(
-        "utf-8"
-    )
+    price = (
+        resources.files("spikeport") / "backends" / "targets" / "loihi1" / "target.toml"
+    ).read_text("utf-8")
     price = re.sub(r"^(title|name) = .*", lambda line: f"{line[1]} = {title}", price, flags=re.M)
     price = re.sub(r"^url = .*", 'url = "javascript:alert(1)"', price, flags=re.M)
     found.profile.write_text(price, "utf-8")
@@ -275,7 +275,13 @@ def test_every_verb_has_cases(files: Files, tmp_path: Path) -> None:
     ids=["terminal", "pipe", "json"],
     indirect=["capture"],
 )
-@pytest.mark.parametrize("verb", [verb.__name__ for verb in VERBS])
+@pytest.mark.parametrize(
+    "verb",
+    [
+        pytest.param(verb.__name__, marks=[pytest.mark.slow] if verb.__name__ == "demo" else [])
+        for verb in VERBS
+    ],
+)
 def test_every_verb_prints_names_as_text(
     verb: str,
     as_json: bool,

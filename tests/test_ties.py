@@ -33,7 +33,7 @@ from spikeport.network import (
 )
 from spikeport.runs import encode_samples
 from spikeport.simulators import run_float, run_native
-from tests.quantize_networks import DT, affine, chain, quantized, spikes_in
+from tests.helpers.quantize_networks import DT, affine, chain, quantized, spikes_in
 
 if TYPE_CHECKING:
     from spikeport.trainer import SpikingNetwork
@@ -176,6 +176,7 @@ def test_a_decay_that_is_rounded_loses_at_most_one_spike_in_a_hundred(case: Case
     assert share_lost(case, on_chip(graph, case)) <= 0.01
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None)
 @given(cases((*HELD, "9/10")))
 def test_training_and_its_file_fire_alike(case: Case) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from spikeport.errors import InputError
 from spikeport.parity import build_row
-from spikeport.runs import RECORDABLE, Probe, Run, Trace
+from spikeport.runs import RECORDABLE, Probe, Run
 from spikeport.simulators import run_native
 from spikeport.traces import (
     Divergence,
@@ -26,26 +26,9 @@ from spikeport.traces.divergence import VARIABLES
 from spikeport.traces.reader import TraceReader
 from spikeport.traces.writer import write_trace
 from spikeport.workflow import record_trace
-from tests.strategies import networks, samples_for
-from tests.test_probe import chain, inputs
-
-Place = tuple[str, str, int, int, int]
-"""(variable, population, step, sample, flat neuron)."""
-
-
-def changed(run: Run, *places: Place) -> Run:
-    """The run with one value more at each place; a spike is inverted."""
-    assert run.trace is not None
-    tables = {
-        name: {key: np.array(array) for key, array in getattr(run.trace, name).items()}
-        for name in RECORDABLE
-    }
-    for variable, population, step, sample, neuron in places:
-        array = tables[variable][population]
-        flat = array.reshape(*array.shape[:2], -1)
-        value = flat[step, sample, neuron]
-        flat[step, sample, neuron] = 1 - value if variable == "spikes" else value + 1
-    return dataclasses.replace(run, trace=Trace(**tables, neurons=run.trace.neurons))
+from tests.helpers.probes import chain, inputs
+from tests.helpers.run_comparison import Place, changed
+from tests.helpers.strategies import networks, samples_for
 
 
 def through_files(folder: Path, a: Run, b: Run, order: tuple[str, ...]) -> TraceComparison:

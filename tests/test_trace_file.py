@@ -25,8 +25,8 @@ from spikeport.traces.header import header_of
 from spikeport.traces.writer import write_trace
 from spikeport.workflow import record_trace, trace_chunk
 from spikeport.workflow import run as workflow
-from tests.strategies import networks, samples_for
-from tests.test_probe import chain, inputs, probes_for
+from tests.helpers.probes import chain, inputs, probes_for
+from tests.helpers.strategies import networks, samples_for
 
 
 def same(a: Trace, b: Trace) -> None:
@@ -178,6 +178,7 @@ def test_equal_runs_give_equal_files(tmp_path: Path) -> None:
     assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
 
 
+@pytest.mark.slow
 def test_every_truncation_is_one_clear_error(written: Path) -> None:
     data = written.read_bytes()
     for size in [*range(0, len(data), len(data) // 60), len(data) - 1]:

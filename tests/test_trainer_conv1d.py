@@ -36,7 +36,7 @@ from spikeport.trainer.measure.metrics import energy_uj
 from spikeport.trainer.network import deployable
 from spikeport.trainer.rules import GradientRule
 from spikeport.workflow import quantize
-from tests.trainer_reference import trained_gradients
+from tests.helpers.trainer_reference import trained_gradients
 
 INPUT = Input("input", (3, 12), Coding.GRADED, -64, 64, scale=8.0)
 SOFT = LIF(0.5, 0.6, Reset.SUBTRACT)

@@ -16,6 +16,7 @@ from spikeport.errors import InputError
 from spikeport.network import Coding, Input
 from spikeport.runs import encode_samples
 from spikeport.trainer import Dataset, load_dataset, load_digits_split, load_npz
+from tests.helpers.data_files import pixels, write_npz
 
 FLAT = Input("input", (2,), Coding.GRADED, 0, 4, scale=4.0)
 
@@ -58,22 +59,6 @@ def test_npz_images_of_every_layout(tmp_path: Path, shape: tuple[int, ...]) -> N
 
 def test_load_dataset_knows_digits() -> None:
     assert load_dataset("digits").name == "digits"
-
-
-def pixels(*shape: int) -> Any:
-    return np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
-
-
-def write_npz(folder: Path, **changes: Any) -> Path:
-    arrays: dict[str, Any] = {
-        "x_train": pixels(6, 4, 5),
-        "y_train": np.array([0, 1, 2, 0, 1, 2]),
-        "x_test": pixels(3, 4, 5),
-        "y_test": np.array([0, 1, 2]),
-    } | changes
-    path = folder / "images.npz"
-    np.savez(path, **{name: value for name, value in arrays.items() if value is not None})
-    return path
 
 
 @pytest.mark.parametrize(

@@ -20,15 +20,7 @@ from spikeport.runs import encode_samples
 from spikeport.trainer import DataConfig, load_dataset
 from spikeport.trainer.data.dataset import SampleArray, hold_out
 from spikeport.trainer.data.events import Binning, EventFrames, Recording, Slicing, bin_recordings
-
-SENSOR = (2, 4, 6)
-
-
-def recording(seed: int, count: int, last: int = 1000) -> Recording:
-    rng = np.random.default_rng(seed)
-    t = np.sort(rng.integers(0, last, count)).astype(np.uint32)
-    x, y, p = (rng.integers(0, size, count).astype(np.uint8) for size in SENSOR[::-1])
-    return Recording(x, y, p, t)
+from tests.helpers.data_files import SENSOR, recording, write_events
 
 
 def frame_of(events: Recording, i: int, binning: Binning) -> int:
@@ -186,20 +178,6 @@ def test_recordings_of_years_are_refused(t: list[int]) -> None:
 def test_frames_beyond_memory_are_refused_before_any_is_made() -> None:
     with pytest.raises(InputError, match="a smaller `size` or fewer steps need less"):
         bin_recordings("set", [], 10**6, (2, 1000, 1000), Binning(10))
-
-
-def write_events(path: Path, *, test: bool = True, **changes: Any) -> dict[str, Any]:
-    arrays: dict[str, Any] = {}
-    for part, count in (("train", 10), ("test", 4))[: 2 if test else 1]:
-        events = [recording(i + count, 20 + i) for i in range(count)]
-        for name in "xypt":
-            arrays[f"{part}_{name}"] = np.concatenate([getattr(e, name) for e in events])
-        arrays[f"{part}_offsets"] = np.cumsum([0, *(len(e.t) for e in events)])
-        arrays[f"{part}_labels"] = np.arange(count) % 2
-    arrays["sensor"] = np.array(SENSOR)
-    arrays |= changes
-    np.savez(path, **{name: value for name, value in arrays.items() if value is not None})
-    return arrays
 
 
 def test_events_of_ones_own(tmp_path: Path) -> None:
@@ -423,6 +401,7 @@ def test_without_tonic_event_sets_say_so(tmp_path: Path, monkeypatch: pytest.Mon
 SHARED = os.environ.get("SPIKEPORT_DATA")
 
 
+@pytest.mark.slow
 @pytest.mark.data
 @pytest.mark.skipif(SHARED is None, reason="SPIKEPORT_DATA names no data folder")
 def test_real_recordings_are_split_and_counted_whole() -> None:

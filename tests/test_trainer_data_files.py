@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 from PIL import Image
 
 from spikeport.errors import InputError
@@ -23,34 +22,7 @@ from spikeport.trainer import DataConfig, load_dataset
 from spikeport.trainer.data.files import read_cifar, read_idx
 from spikeport.trainer.data.folder import FolderImages, decode
 from spikeport.trainer.data.pixels import PixelGrid, Pixels
-
-
-def random_bytes(*shape: int, top: int = 256) -> NDArray[np.uint8]:
-    return np.random.default_rng(len(shape)).integers(0, top, shape).astype(np.uint8)
-
-
-def idx_bytes(array: NDArray[np.uint8]) -> bytes:
-    head = struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape)
-    return head + array.tobytes()
-
-
-def write_idx_set(folder: Path, images: Any, labels: Any, *, packed: bool = False) -> None:
-    """The four files of MNIST; the first half is for training."""
-    folder.mkdir(parents=True)
-    half = len(images) // 2
-    for part, chosen in (("train", slice(half)), ("t10k", slice(half, None))):
-        for kind, array in (("images-idx3", images[chosen]), ("labels-idx1", labels[chosen])):
-            path = folder / f"{part}-{kind}-ubyte"
-            if packed:
-                path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(idx_bytes(array)))
-            else:
-                path.write_bytes(idx_bytes(array))
-
-
-def write_cifar(path: Path, images: NDArray[np.uint8], *labels: NDArray[np.uint8]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    records = [*(label[:, None] for label in labels), images.reshape(len(images), -1)]
-    path.write_bytes(np.concatenate(records, axis=1).tobytes())
+from tests.helpers.data_files import idx_bytes, random_bytes, write_cifar, write_idx_set
 
 
 @pytest.mark.parametrize("packed", [False, True])

@@ -16,8 +16,7 @@ from spikeport.runs import encode_samples
 from spikeport.trainer import DataConfig, load_dataset, load_npz
 from spikeport.trainer.data.layout import Layout, channels_first
 from spikeport.trainer.data.pixels import PixelGrid, Pixels
-from tests.test_trainer_data import write_npz
-from tests.test_trainer_data_files import random_bytes, write_idx_set
+from tests.helpers.data_files import random_bytes, write_idx_set, write_npz
 
 
 def images(*shape: int, top: int = 255) -> Any:

@@ -15,9 +15,14 @@ from spikeport.errors import InputError
 from spikeport.trainer import DataConfig, load_dataset, load_npz
 from spikeport.trainer.data.dataset import share_of_classes
 from spikeport.trainer.data.labels import class_count
-from tests.test_trainer_data import pixels, write_npz
-from tests.test_trainer_data_events import write_events
-from tests.test_trainer_data_files import random_bytes, write_cifar, write_idx_set
+from tests.helpers.data_files import (
+    pixels,
+    random_bytes,
+    write_cifar,
+    write_events,
+    write_idx_set,
+    write_npz,
+)
 
 ODD_LABELS = [
     (np.array([0, -1, 1, 0, 1, 0]), "holds label -1, must lie in 0..1 (sample 1)"),

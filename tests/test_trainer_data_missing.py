@@ -12,7 +12,7 @@ from spikeport.trainer import DataConfig, load_dataset
 from spikeport.trainer.data.catalogue import CIFAR_SETS, IDX_SETS
 from spikeport.trainer.data.missing import ALIASES
 from spikeport.trainer.data.tonic import EVENT_SETS
-from tests.test_trainer_data_files import random_bytes, write_idx_set
+from tests.helpers.data_files import random_bytes, write_idx_set
 
 
 def refusal(name: str, root: Path) -> str:

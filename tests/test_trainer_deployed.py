@@ -23,7 +23,7 @@ from spikeport.network import (
 from spikeport.runs import Run
 from spikeport.simulators import run_native, run_reference
 from spikeport.trainer import evaluate_deployed
-from tests.strategies import networks, samples_for
+from tests.helpers.strategies import networks, samples_for
 
 RECORD = ("spikes", "u", "v")
 

@@ -23,7 +23,7 @@ from spikeport.trainer.loop.training import step as training_step
 from spikeport.trainer.network import SpikingNetwork
 from spikeport.trainer.neurons import LIF, Neurons
 from spikeport.trainer.rules import GradientRule
-from tests.trainer_reference import norm_over, over_steps, samples, toy, unrolled_lif
+from tests.helpers.trainer_reference import norm_over, over_steps, samples, toy, unrolled_lif
 
 
 @functools.cache

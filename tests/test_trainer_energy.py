@@ -51,7 +51,7 @@ from spikeport.trainer.measure.topology import float_topology
 from spikeport.trainer.network import deployable
 from spikeport.trainer.network.network import PassRecord
 from spikeport.trainer.rules import GradientRule
-from tests.test_trainer_training import (
+from tests.helpers.training import (
     TINY,
     KilledError,
     assert_same_weights,

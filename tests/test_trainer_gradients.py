@@ -16,7 +16,7 @@ from spikeport.trainer.network.network import Node
 from spikeport.trainer.network.passes import Training, rate_scores, run
 from spikeport.trainer.neurons import LI, LIF, Neurons
 from spikeport.trainer.rules import GradientRule
-from tests.trainer_reference import (
+from tests.helpers.trainer_reference import (
     CLASSES,
     INPUT,
     bptt,

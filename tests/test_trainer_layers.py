@@ -18,7 +18,7 @@ from spikeport.trainer.network.network import Node
 from spikeport.trainer.network.passes import Training, run
 from spikeport.trainer.neurons import LIF
 from spikeport.trainer.rules import GradientRule
-from tests.trainer_reference import gradients
+from tests.helpers.trainer_reference import gradients
 
 INPUT = Input("input", (2, 8, 8), Coding.GRADED, -64, 64, scale=8.0)
 RULES = [GradientRule.RATE_M, GradientRule.RATE_S, GradientRule.BPTT_M, GradientRule.BPTT_S]

@@ -25,7 +25,7 @@ from spikeport.trainer.network.passes import rate_scores
 from spikeport.trainer.neurons import LI, LIF, BatchNorm
 from spikeport.trainer.rules import GradientRule
 from spikeport.workflow import quantize
-from tests.trainer_reference import bptt, trained_gradients
+from tests.helpers.trainer_reference import bptt, trained_gradients
 
 NETWORKS = ("mlp", "small_conv", *PUBLISHED)
 DEPLOYABLE = [name for name in NETWORKS if name != "preact_resnet34"]
@@ -213,6 +213,7 @@ def test_the_exported_graph_spikes_as_the_network_does(name: str) -> None:
     assert spike_only(network)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DEPLOYABLE)
 def test_the_quantized_network_runs_the_same_everywhere(name: str) -> None:
     network = finished(name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import subprocess
 import sys
@@ -13,33 +12,22 @@ import pytest
 import torch
 
 from spikeport.errors import InputError
-from spikeport.trainer import (
-    Augment,
-    SpikingNetwork,
-    TrainConfig,
-    TrainingResult,
-    build_network,
-    load_checkpoint,
-    train,
-)
+from spikeport.trainer import Augment, TrainingResult, build_network, load_checkpoint, train
 from spikeport.trainer.data import Feed
 from spikeport.trainer.data.batches import check_shares
 from spikeport.trainer.loop.checkpoint import best_path
 from spikeport.trainer.rules import GradientRule
-from tests.test_trainer_training import TINY, KilledError, killing_after, tiny_data
+from tests.helpers.ranks import CONFIG, SAMPLES, TAUGHT, by, teacher
+from tests.helpers.training import KilledError, killing_after, tiny_data
 
 ROOT = Path(__file__).parent.parent
-CONFIG = dataclasses.replace(
-    TINY, epochs=2, batch_size=20, validation=0.25, v_threshold=0.2, energy_budget_uj=0.046
-)
-TAUGHT = dataclasses.replace(CONFIG, distillation=0.7)
-SAMPLES = 57
-"""Of 43 to train on, the last batch of an epoch has shares of two and one."""
 SCRIPT = """
 from pathlib import Path
+from spikeport.trainer import train
 from spikeport.trainer.ranks import process_group
-from tests.test_trainer_ranks import CONFIG, SAMPLES, TAUGHT, GradientRule
-from tests.test_trainer_ranks import by, teacher, tiny_data, train
+from spikeport.trainer.rules import GradientRule
+from tests.helpers.ranks import CONFIG, SAMPLES, TAUGHT, by, teacher
+from tests.helpers.training import tiny_data
 {body}
 """
 BY_EVERY_RULE = """
@@ -53,16 +41,6 @@ with process_group("cpu"):
 GOING_ON = """
 train(CONFIG, tiny_data(SAMPLES), checkpoint={path!r}, resume=True, minutes=0)
 """
-
-
-def by(rule: GradientRule) -> TrainConfig:
-    return dataclasses.replace(CONFIG, rule=rule)
-
-
-def teacher() -> SpikingNetwork:
-    """Untrained: its answers are not the labels."""
-    config = dataclasses.replace(CONFIG, seed=7)
-    return build_network(config, tiny_data(SAMPLES).input, 4)
 
 
 def torchrun(folder: Path, body: str) -> None:
@@ -97,6 +75,7 @@ def assert_same(path: Path, alone: TrainingResult) -> None:
     assert len(load_checkpoint(best_path(path)).history) == alone.best_epoch
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", GradientRule)
 def test_two_processes_train_as_one(shared: Path, rule: GradientRule) -> None:
     alone = train(by(rule), tiny_data(SAMPLES))
@@ -124,6 +103,7 @@ def test_no_two_rules_train_alike(shared: Path) -> None:
         assert all(float((one - other).abs().max()) > 1e-3 for other in weights[:place])
 
 
+@pytest.mark.slow
 def test_what_one_process_began_two_go_on_with(tmp_path: Path) -> None:
     """In the middle of an epoch."""
     path, data = tmp_path / "two.safetensors", tiny_data(SAMPLES)

@@ -18,7 +18,7 @@ from spikeport.network import Reset
 from spikeport.trainer.neurons import LIF, Neurons, charge_and_fire
 from spikeport.trainer.neurons.kernels import BLOCK, record_steps
 from spikeport.trainer.neurons.steps import through_time
-from tests.trainer_reference import unrolled_lif
+from tests.helpers.trainer_reference import unrolled_lif
 
 SHAPES = [(3,), (2, 4), (3, 2, 5, 5), (1, 1, 2, 2), (2, 3, 41, 57)]
 """(B, ...); the last one fills more than one block of neurons, the last of them in part."""

@@ -19,7 +19,7 @@ from spikeport.network import Coding, Input, Reset
 from spikeport.trainer import as_trained_model, from_module, load_digits_split
 from spikeport.trainer.neurons import LI, LIF
 from spikeport.trainer.rules import GradientRule
-from tests.trainer_reference import bptt, trained_gradients
+from tests.helpers.trainer_reference import bptt, trained_gradients
 
 INPUT = Input("image", (3, 12, 12), Coding.GRADED, -64, 64, scale=8.0)
 SOFT = LIF(0.2, 1.0, Reset.SUBTRACT)

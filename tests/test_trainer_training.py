@@ -27,8 +27,6 @@ from spikeport.trainer import (
     Dataset,
     EpochRecord,
     TrainConfig,
-    TrainingCallbacks,
-    TrainingResult,
     as_trained_model,
     build_network,
     evaluate,
@@ -49,24 +47,17 @@ from spikeport.trainer.loop.finite import check_finite
 from spikeport.trainer.loop.training import step
 from spikeport.trainer.measure.metrics import PROBE
 from spikeport.workflow import quantize
+from tests.helpers.training import (
+    LONG,
+    TINY,
+    KilledError,
+    assert_same_weights,
+    killing_after,
+    state,
+    tiny_data,
+)
 
-TINY = TrainConfig(widths=(3, 4), steps=3, epochs=3, batch_size=16, seed=2)
-
-LONG = dataclasses.replace(TINY, epochs=30)
 ROOT = Path(__file__).parent.parent
-
-
-def tiny_data(count: int = 50) -> Dataset:
-    """Which quadrant of an 4x4 image is bright."""
-    rng = np.random.default_rng(0)
-    labels = rng.integers(0, 4, count)
-    x = rng.random((count, 1, 4, 4)) * 0.3
-    for i, label in enumerate(labels):
-        row, column = divmod(int(label), 2)
-        x[i, 0, 2 * row : 2 * row + 2, 2 * column : 2 * column + 2] += 0.6
-    input = Input("input", (1, 4, 4), Coding.GRADED, 0, 16, scale=16.0)
-    x = np.rint(x * 16) / 16
-    return Dataset("quadrants", x, labels, x, labels, input, 4)  # type: ignore[arg-type]
 
 
 def tiny_pixels() -> Dataset:
@@ -76,16 +67,6 @@ def tiny_pixels() -> Dataset:
     grid = PixelGrid()
     x = Pixels(codes, grid.table(1))
     return dataclasses.replace(data, train_x=x, test_x=x, input=grid.input((1, 4, 4)))
-
-
-def state(result: TrainingResult) -> dict[str, torch.Tensor]:
-    return dict(result.model.state_dict())
-
-
-def assert_same_weights(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> None:
-    assert a.keys() == b.keys()
-    for name in a:
-        assert torch.equal(a[name], b[name]), name
 
 
 def losses(history: tuple[EpochRecord, ...]) -> list[float]:
@@ -137,23 +118,6 @@ def test_training_leaves_global_state_alone() -> None:
     train(dataclasses.replace(TINY, epochs=1), tiny_data())
     assert torch.equal(torch.rand(3), expected)
     assert torch.get_num_threads() == threads
-
-
-class KilledError(Exception):
-    """Stands for a process that ends between two epochs or batches."""
-
-
-def killing_after(batches: int) -> TrainingCallbacks:
-    """Ends a run when so many batches are done, before the checkpoint that would follow."""
-    seen = 0
-
-    def batch(epoch: int, progress: EpochProgress, count: int) -> None:
-        nonlocal seen
-        seen += 1
-        if seen > batches:
-            raise KilledError
-
-    return TrainingCallbacks(batch=batch)
 
 
 BRIGHT = dataclasses.replace(
@@ -351,8 +315,9 @@ def test_a_killed_run_resumes_to_the_same_bits(tmp_path: Path, after: int) -> No
 def test_a_process_killed_outright_resumes_to_the_same_bits(tmp_path: Path) -> None:
     path = tmp_path / "run.safetensors"
     script = (
-        "import sys, dataclasses\n"
-        "from tests.test_trainer_training import LONG, tiny_data, train\n"
+        "import sys\n"
+        "from spikeport.trainer import train\n"
+        "from tests.helpers.training import LONG, tiny_data\n"
         "train(LONG, tiny_data(), checkpoint=sys.argv[1], minutes=0)\n"
     )
     with subprocess.Popen([sys.executable, "-c", script, str(path)], cwd=ROOT) as process:

@@ -3,4 +3,3 @@ from .backend import run_many as run_many
 from .environment import LavaStatus as LavaStatus
 from .environment import create_environment as create_environment
 from .environment import lava_status as lava_status
-from .notes import lava_unsupported as lava_unsupported

@@ -39,14 +39,14 @@ class LavaKind:
         source: where that is defined.
         process: the process for a map from one shape to another.
         obstacles: what keeps such a connection from running at all.
-        own: what the stock process does not have of it, so that it runs on one of ours.
+        wide: what the stock process does not support of it, so that it runs on our WideConv.
     """
 
     stock: str
     source: str
     process: Callable[[DeployedNetwork, Any, Shape, Shape], Made]
     obstacles: Callable[[DeployedNetwork, Any], list[UnsupportedFeature]] = lambda network, part: []
-    own: Callable[[DeployedNetwork, Any], list[str]] = lambda network, part: []
+    wide: Callable[[DeployedNetwork, Any], list[str]] = lambda network, part: []
 
 
 def _dense(network: DeployedNetwork, part: Dense, shape: Shape, target: Shape) -> Made:
@@ -63,7 +63,7 @@ def _conv2d(network: DeployedNetwork, part: Conv2d, shape: Shape, target: Shape)
         "groups": part.groups,
     }
     flipped = part.weight[:, :, ::-1, ::-1].transpose(0, 3, 2, 1)
-    kind = "WideConv" if _own_convolution(network, part) else "Conv"
+    kind = "WideConv" if _wide_conv(network, part) else "Conv"
     return kind, fields, {"weight": flipped}
 
 
@@ -91,7 +91,7 @@ def _conv_obstacles(network: DeployedNetwork, part: Conv1d | Conv2d) -> list[Uns
     return found
 
 
-def _own_convolution(network: DeployedNetwork, part: Conv1d | Conv2d) -> list[str]:
+def _wide_conv(network: DeployedNetwork, part: Conv1d | Conv2d) -> list[str]:
     found = {
         f"weight exponent {part.exponent}": part.exponent != 0,
         "sums beyond 32 bits": sum_bound(network, part) >= CONV_STOCK_SUM,
@@ -101,8 +101,8 @@ def _own_convolution(network: DeployedNetwork, part: Conv1d | Conv2d) -> list[st
 
 _KINDS: Mapping[type[WeightedConnection], LavaKind] = {
     Dense: LavaKind("Dense", CONNECTIONS, _dense),
-    Conv1d: LavaKind("Conv", CONV, _conv1d, _conv_obstacles, _own_convolution),
-    Conv2d: LavaKind("Conv", CONV, _conv2d, _conv_obstacles, _own_convolution),
+    Conv1d: LavaKind("Conv", CONV, _conv1d, _conv_obstacles, _wide_conv),
+    Conv2d: LavaKind("Conv", CONV, _conv2d, _conv_obstacles, _wide_conv),
 }
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeport.backends.lava.connections import lava_kind
-from spikeport.backends.lava.notes import needs_delay_line, own_neurons
+from spikeport.backends.lava.limitations import needs_delay_line, own_neurons
 from spikeport.backends.lava.schedule import Schedule, is_graded
 from spikeport.network import (
     DeployedNetwork,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from spikeport.backends import UnsupportedFeature
 from spikeport.backends.depths import depths, unsupported_cycle, waits
 from spikeport.backends.lava.connections import CONNECTIONS, lava_kind
-from spikeport.backends.unsupported import refusal
+from spikeport.backends.limitation import refusal
 from spikeport.errors import InputError
 from spikeport.network import Coding, DeployedNetwork, Input, WeightedConnection
 

@@ -1,4 +1,7 @@
-"""Chips that a network can be checked against: what each cannot do, construct by construct."""
+"""Chips that a network can be checked against; each is a folder.
+
+Its `target.toml` holds limits and prices, its module turns the limits into `Limitation`s.
+"""
 
 import lazy_loader
 

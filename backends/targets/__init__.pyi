@@ -1,3 +1,3 @@
-from .loihi import LOIHI1 as LOIHI1
-from .loihi import LOIHI2 as LOIHI2
-from .loihi import loihi_unsupported as loihi_unsupported
+from .target import Target as Target
+from .target import list_chips as list_chips
+from .target import load_target as load_target

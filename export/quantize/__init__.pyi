@@ -1,4 +1,4 @@
+from .config import QuantizeConfig as QuantizeConfig
 from .post_training import QuantizationResult as QuantizationResult
-from .post_training import QuantizeConfig as QuantizeConfig
-from .post_training import quantize as quantize
+from .post_training import quantize_float_network as quantize_float_network
 from .report import QuantizationReport as QuantizationReport

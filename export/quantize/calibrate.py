@@ -17,6 +17,7 @@ import nir
 import numpy as np
 from numpy.typing import NDArray
 
+from spikeport.export.quantize.config import QuantizeConfig
 from spikeport.export.quantize.lowered import FloatPopulation, LoweredNetwork
 from spikeport.export.quantize.rounding import (
     STATE_PER_WEIGHT,
@@ -154,15 +155,13 @@ def calibrate(
     inputs: Mapping[str, NDArray[Any]],
     activity: Mapping[str, FloatActivity],
     run_chip: ChipSimulator,
-    *,
-    weight_bits: int,
-    clip_fractions: tuple[float, ...],
-    search_wider: bool,
+    config: QuantizeConfig,
 ) -> tuple[Calibrated, ...]:
     """Round every population with the best of its candidate scales.
 
+    With `config.search_wider`, `wider_candidates` are tried too where the others do poorly.
+
     Args:
-        search_wider: also try `wider_candidates` where the other scales do poorly.
         inputs: calibration samples as the chip's integers.
         answers: of the float network, per population.
     """
@@ -175,17 +174,18 @@ def calibrate(
             part,
             peak_u=wanted.peak_u,
             peak_v=wanted.peak_v,
-            weight_bits=weight_bits,
-            clip_fractions=clip_fractions,
+            config=config,
             ties=wanted.ties > 0,
         )
-        run = partial(_alone, lowered, part, seen, activity, run_chip, weight_bits)
+        run = partial(_alone, lowered, part, seen, activity, run_chip, config)
         best = _best(map(run, first))
-        if search_wider and (best is None or does_poorly(lowered, part, best, wanted, weight_bits)):
-            more = map(run, wider_candidates(lowered, part, first, weight_bits))
+        if config.search_wider and (
+            best is None or does_poorly(lowered, part, best, wanted, config)
+        ):
+            more = map(run, wider_candidates(lowered, part, first, config))
             best = _best((one for one in more if one.peak_u <= STATE_WRAP // 2), best)
         if best is None:
-            raise no_scale(lowered, part, weight_bits)
+            raise no_scale(lowered, part, config)
         seen[part.name] = best.spikes
         chosen.append(best)
     return tuple(chosen)
@@ -207,13 +207,13 @@ def does_poorly(
     part: FloatPopulation,
     made: Calibrated,
     wanted: FloatActivity,
-    bits: int,
+    config: QuantizeConfig,
 ) -> bool:
     """Whether answers are far off, most weights were rounded to zero, or vth is only a few units.
 
     The last two count even if the error on the calibration samples happens to be small.
     """
-    limit = coarse_share(bits)
+    limit = coarse_share(config.weight_bits)
     adapted = {connection.name: connection for connection in weighted_among(made.connections)}
     away = [zeroed_fraction(w.weight, adapted[w.name].weight) for w in lowered.incoming(part.name)]
     return (
@@ -229,12 +229,12 @@ def _alone(
     seen: Mapping[str, NDArray[Any]],
     activity: Mapping[str, FloatActivity],
     run_chip: ChipSimulator,
-    weight_bits: int,
+    config: QuantizeConfig,
     candidate: Candidate,
 ) -> Calibrated:
     """Round one population and run it on given spikes; a source behind it sends float ones."""
     adapted: list[Connection] = [
-        round_connection(c, candidate.scale / lowered.source_scale(c.source), weight_bits)
+        round_connection(c, candidate.scale / lowered.source_scale(c.source), config)
         for c in lowered.incoming(part.name)
     ]
     adapted += [BiasInjection(i.source, i.target, i.name) for i in lowered.injected(part.name)]

@@ -10,6 +10,7 @@ import numpy as np
 
 from spikeport.errors import InputError
 from spikeport.export.quantize.calibrate import ChipSimulator, FloatActivity, calibrate
+from spikeport.export.quantize.config import QuantizeConfig
 from spikeport.export.quantize.lowered import FloatConnection, FloatPopulation, LoweredNetwork
 from spikeport.export.quantize.rounding import round_weights, settle
 from spikeport.export.quantize.rounding_loss import coarse_share, zeroed_fraction
@@ -27,10 +28,7 @@ def share_precision(
     activity: Mapping[str, FloatActivity],
     floats: SampleSet,
     run_chip: ChipSimulator,
-    *,
-    weight_bits: int,
-    clip_fractions: tuple[float, ...],
-    search_wider: bool,
+    config: QuantizeConfig,
 ) -> tuple[Input, ...]:
     """The inputs, with graded ones made coarser where that lowers the calibration error.
 
@@ -58,15 +56,7 @@ def share_precision(
         sent = round_samples(inputs, floats)
         network = replace(lowered, inputs=inputs, populations=tuple(first))
         try:
-            made = calibrate(
-                network,
-                sent,
-                activity,
-                run_chip,
-                weight_bits=weight_bits,
-                clip_fractions=clip_fractions,
-                search_wider=search_wider,
-            )
+            made = calibrate(network, sent, activity, run_chip, config)
         except (
             InputError
         ):  # no scale fits; if that holds for every option, `calibrate` raises this again
@@ -76,9 +66,9 @@ def share_precision(
     for part in lowered.inputs:
         if part.coding is not Coding.GRADED:
             continue
-        met = _met(part, lowered, activity, weight_bits)
-        halvings = {min((_halvings(part, one, activity, weight_bits) for one in met), default=0)}
-        if search_wider and any(_starved(part, one, weight_bits) for one in met):
+        met = _met(part, lowered, activity, config)
+        halvings = {min((_halvings(part, one, activity, config) for one in met), default=0)}
+        if config.search_wider and any(_starved(part, one, config) for one in met):
             halvings |= set(range(max(_reach(part) // COARSEST, 1).bit_length()))
         if halvings == {0}:
             continue
@@ -119,7 +109,10 @@ class _Met:
 
 
 def _met(
-    part: Input, lowered: LoweredNetwork, activity: Mapping[str, FloatActivity], bits: int
+    part: Input,
+    lowered: LoweredNetwork,
+    activity: Mapping[str, FloatActivity],
+    config: QuantizeConfig,
 ) -> list[_Met]:
     populations = {target.name: target for target in lowered.populations}
     found = []
@@ -131,33 +124,34 @@ def _met(
                 target,
                 peak_u=activity[connection.target].peak_u,
                 peak_v=activity[connection.target].peak_v,
-                weight_bits=bits,
-                clip_fractions=(1.0,),
+                config=replace(config, clip_fractions=(1.0,)),
             )
             found.append(_Met(target, connection, fitting[0] if fitting else None))
     return found
 
 
-def _starved(part: Input, met: _Met, bits: int) -> bool:
+def _starved(part: Input, met: _Met, config: QuantizeConfig) -> bool:
     """Whether the largest of its weights leave most others nothing."""
     if met.unclipped is None:
         return True
     weight = met.connection.weight
-    rounded = round_weights(settle(weight * (met.unclipped.scale / part.scale)), bits)
-    return zeroed_fraction(weight, rounded) > coarse_share(bits)
+    rounded = round_weights(settle(weight * (met.unclipped.scale / part.scale)), config)
+    return zeroed_fraction(weight, rounded) > coarse_share(config.weight_bits)
 
 
-def _halvings(part: Input, met: _Met, activity: Mapping[str, FloatActivity], bits: int) -> int:
+def _halvings(
+    part: Input, met: _Met, activity: Mapping[str, FloatActivity], config: QuantizeConfig
+) -> int:
     """How often it would have the input halved."""
     if met.unclipped is None:
         return 0
     scaled = settle(met.connection.weight * (met.unclipped.scale / part.scale))
-    rounded = round_weights(scaled, bits)
+    rounded = round_weights(scaled, config)
     output = activity[met.target.name]
     bound = largest_allowed(met.target, peak_u=output.peak_u, peak_v=output.peak_v)
     if 2 * met.unclipped.scale <= bound or np.array_equal(rounded, scaled):
         return 0
-    _, high, step = fx.weight_grid(mixed=fx.is_mixed(rounded), bits=bits)
+    _, high, step = fx.weight_grid(mixed=fx.is_mixed(rounded), bits=config.weight_bits)
     largest = float(np.abs(scaled).max())
     even = math.log2(max(_reach(part) * step / largest, 1)) / 2
     room = math.log2(max(2 * high / largest, 1))  # large ones may be clipped by half

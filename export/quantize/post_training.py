@@ -7,11 +7,9 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
-from typing import Any
 
 import numpy as np
 
-from spikeport.errors import InputError
 from spikeport.export.nir.plausibility import implausible
 from spikeport.export.quantize.calibrate import (
     Calibrated,
@@ -21,6 +19,7 @@ from spikeport.export.quantize.calibrate import (
     calibrate,
     float_activity,
 )
+from spikeport.export.quantize.config import QuantizeConfig
 from spikeport.export.quantize.input_precision import share_precision
 from spikeport.export.quantize.lower import lower
 from spikeport.export.quantize.lowered import LoweredNetwork
@@ -31,9 +30,7 @@ from spikeport.export.quantize.report import (
     report_population,
 )
 from spikeport.export.quantize.report_warnings import input_warnings, summarize, warnings
-from spikeport.export.quantize.rounding_loss import COARSE_BITS
 from spikeport.network import DeployedNetwork, FloatNetwork, weighted_among
-from spikeport.network.fixed_point import WEIGHT_BITS
 from spikeport.runs import (
     Run,
     Samples,
@@ -48,39 +45,6 @@ from spikeport.runs.sample_values import Change
 
 _log = logging.getLogger(__name__)
 
-CLIP_FRACTIONS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
-COARSE_FRACTIONS = (0.4, 0.3, 0.25, 0.2, 0.15)
-
-
-@dataclass(frozen=True, slots=True)
-class QuantizeConfig:
-    """How to round.
-
-    Attributes:
-        weight_bits: 2..8 per weight, the sign included where a matrix has both signs.
-        clip_fractions: scales to try, as the fraction of the largest weight that the grid still
-            reaches; weights beyond are clipped. 1 clips nothing. By default 1 to 0.5, with few bits
-            down to 0.15: of a coarse grid more is lost between its values than beyond its ends.
-        search_wider: if these leave spike counts far off, most weights rounded to zero or a
-            threshold of a few units, also try smaller fractions, down to where half of the weights
-            are clipped. Default: true unless `clip_fractions` are given.
-    """
-
-    weight_bits: int = WEIGHT_BITS
-    clip_fractions: tuple[float, ...] | None = None
-    search_wider: bool | None = None
-
-    def __post_init__(self) -> None:
-        if self.search_wider is None:
-            object.__setattr__(self, "search_wider", self.clip_fractions is None)
-        default = CLIP_FRACTIONS + COARSE_FRACTIONS * (self.weight_bits <= COARSE_BITS)
-        given = default if self.clip_fractions is None else tuple(self.clip_fractions)
-        object.__setattr__(self, "clip_fractions", given)
-        if self.weight_bits not in range(2, WEIGHT_BITS + 1):
-            raise InputError(f"weight_bits is {self.weight_bits}, must lie in 2..{WEIGHT_BITS}")
-        if not given or not all(0 < f <= 1 for f in given):
-            raise InputError(f"clip_fractions is {given}, must be numbers in (0, 1]")
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class QuantizationResult:
@@ -90,7 +54,7 @@ class QuantizationResult:
     report: QuantizationReport
 
 
-def quantize(
+def quantize_float_network(
     network: FloatNetwork,
     samples: Samples,
     *,
@@ -133,15 +97,10 @@ def quantize(
         check_scale(part, floats[part.name])
     lowered = lower(network)
     activity, wanted = float_activity(network, lowered, floats, run_float)
-    options: Any = {
-        "weight_bits": config.weight_bits,
-        "clip_fractions": config.clip_fractions or (),
-        "search_wider": bool(config.search_wider),
-    }
-    inputs = share_precision(lowered, activity, floats, run_chip, **options)
+    inputs = share_precision(lowered, activity, floats, run_chip, config)
     lowered = replace(lowered, inputs=inputs)
     integers = round_samples(inputs, floats)
-    made = calibrate(lowered, integers, activity, run_chip, **options)
+    made = calibrate(lowered, integers, activity, run_chip, config)
     deployed = DeployedNetwork(
         inputs=inputs,
         populations=tuple(part.population for part in made),

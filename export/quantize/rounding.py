@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from spikeport.export.quantize.config import QuantizeConfig
 from spikeport.export.quantize.lowered import FloatConnection, FloatPopulation
 from spikeport.network import Conv1d, Conv2d, Dense, Population, Reset, WeightedConnection
 from spikeport.network import fixed_point as fx
@@ -34,7 +35,7 @@ def round_decay(keep: float) -> int:
     return int(np.rint(fx.DECAY_UNITY * (1 - keep)))
 
 
-def round_weights(scaled: Array, bits: int) -> NDArray[np.int16]:
+def round_weights(scaled: Array, config: QuantizeConfig) -> NDArray[np.int16]:
     """Nearest values on the legal grid, clipped to its ends.
 
     The grid depends on the signs present *after* rounding: where all weights of one sign round to
@@ -44,23 +45,23 @@ def round_weights(scaled: Array, bits: int) -> NDArray[np.int16]:
         scaled: weights in weight units.
     """
     mixed = bool((scaled < 0).any() and (scaled > 0).any())
-    rounded = _nearest(scaled, mixed, bits)
+    rounded = _nearest(scaled, mixed, config)
     if mixed and not fx.is_mixed(rounded):
-        rounded = _nearest(scaled, False, bits)
+        rounded = _nearest(scaled, False, config)
     return rounded
 
 
-def _nearest(scaled: Array, mixed: bool, bits: int) -> NDArray[np.int16]:
-    low, high, step = fx.weight_grid(mixed=mixed, bits=bits)
+def _nearest(scaled: Array, mixed: bool, config: QuantizeConfig) -> NDArray[np.int16]:
+    low, high, step = fx.weight_grid(mixed=mixed, bits=config.weight_bits)
     sign = -1 if not mixed and -scaled.min() > scaled.max() else 1
     nearest = sign * np.clip(np.rint(sign * scaled / step) * step, low, high)
     return np.asarray(nearest, np.int16)
 
 
-def largest_scale(weight: Array, bits: int) -> float:
+def largest_scale(weight: Array, config: QuantizeConfig) -> float:
     """Largest factor that leaves `weight` unclipped; infinite where all weights are zero."""
     mixed = bool((weight < 0).any() and (weight > 0).any())
-    low, high, _ = fx.weight_grid(mixed=mixed, bits=bits)
+    low, high, _ = fx.weight_grid(mixed=mixed, bits=config.weight_bits)
     down = -low if mixed else high
     with np.errstate(divide="ignore", over="ignore"):
         return float(min(high / np.maximum(weight.max(), 0), down / np.maximum(-weight.min(), 0)))
@@ -195,9 +196,11 @@ def round_population(
     )
 
 
-def round_connection(part: FloatConnection, scale: float, bits: int) -> WeightedConnection:
+def round_connection(
+    part: FloatConnection, scale: float, config: QuantizeConfig
+) -> WeightedConnection:
     """A connection in chip integers; `scale` is weight units per unit of weight."""
-    return integer_connection(part, round_weights(part.weight * scale, bits), bits)
+    return integer_connection(part, round_weights(part.weight * scale, config), config.weight_bits)
 
 
 def integer_connection(

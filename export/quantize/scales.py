@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeport.errors import InputError
+from spikeport.export.quantize.config import QuantizeConfig
 from spikeport.export.quantize.lowered import FloatInjection, FloatPopulation, LoweredNetwork
 from spikeport.export.quantize.rounding import (
     STATE_PER_WEIGHT,
@@ -62,8 +63,7 @@ def candidates(
     *,
     peak_u: float,
     peak_v: float,
-    weight_bits: int,
-    clip_fractions: tuple[float, ...],
+    config: QuantizeConfig,
     ties: bool = False,
 ) -> tuple[Candidate, ...]:
     """Scales for `part`, best guess first; empty if each puts the threshold below one unit.
@@ -82,19 +82,19 @@ def candidates(
     """
     bound = largest_allowed(part, peak_u=peak_u, peak_v=peak_v)
     weights = _weights(lowered, part)
-    fit = _fit(weights, weight_bits)
+    fit = _fit(weights, config)
     if math.isinf(fit):
         fit = _SILENT_WEIGHTS / (part.threshold or max(peak_v, 1e-9))
     injected = lowered.injected(part.name)
     if injected:
         found: tuple[Candidate, ...] = (_dictated(lowered, part, injected[0], min(fit, bound)),)
-    elif lossless := _lossless(weights, part, min(fit, bound), weight_bits, lowered.reset):
+    elif lossless := _lossless(weights, part, min(fit, bound), config, lowered.reset):
         first = Candidate(lossless, ties=int(not lowered.strict), lossless=True)
         missed = _rounding_of_leaks(part, lossless, peak_u, peak_v) if ties else 0
         powers = (1 << k for k in range(missed.bit_length()))
         return (first, *(replace(first, ties=n) for n in powers if n > first.ties))
     else:
-        found = _whole(part, fit, (min(fit / f, bound) for f in clip_fractions))
+        found = _whole(part, fit, (min(fit / f, bound) for f in config.fractions))
     return (*found, *(replace(one, ties=1) for one in found if ties and not lowered.strict))
 
 
@@ -108,14 +108,17 @@ def _rounding_of_leaks(part: FloatPopulation, scale: float, peak_u: float, peak_
 
 
 def wider_candidates(
-    lowered: LoweredNetwork, part: FloatPopulation, tried: tuple[Candidate, ...], weight_bits: int
+    lowered: LoweredNetwork,
+    part: FloatPopulation,
+    tried: tuple[Candidate, ...],
+    config: QuantizeConfig,
 ) -> tuple[Candidate, ...]:
     """Larger scales than those `tried`, up to where the median weight reaches the grid's end.
 
     They clip weights, and perhaps biases and states; calibration decides whether that helps.
     """
     weights = _weights(lowered, part)
-    fit = _fit(weights, weight_bits)
+    fit = _fit(weights, config)
     if lowered.injected(part.name) or math.isinf(fit) or any(c.lossless for c in tried):
         return ()
     median = [np.median(np.abs(w[w != 0])) for w in weights if w.any()]
@@ -130,9 +133,9 @@ def wider_candidates(
     return _whole(part, fit, np.geomspace(start, top, count + 1)[1:])
 
 
-def no_scale(lowered: LoweredNetwork, part: FloatPopulation, weight_bits: int) -> InputError:
+def no_scale(lowered: LoweredNetwork, part: FloatPopulation, config: QuantizeConfig) -> InputError:
     """The error for a population whose threshold is below one weight unit at every scale."""
-    fit = _fit(_weights(lowered, part), weight_bits)
+    fit = _fit(_weights(lowered, part), config)
     return InputError(
         f"population '{part.name}': threshold {part.threshold:g} is below one weight unit at the "
         f"largest possible scale {min(fit, _bias_limit(part)):g}; its weights or biases are too "
@@ -145,8 +148,8 @@ def _weights(lowered: LoweredNetwork, part: FloatPopulation) -> list[NDArray[np.
     return [c.weight / lowered.source_scale(c.source) for c in lowered.incoming(part.name)]
 
 
-def _fit(weights: list[NDArray[np.float64]], bits: int) -> float:
-    return min((largest_scale(w, bits) for w in weights), default=math.inf)
+def _fit(weights: list[NDArray[np.float64]], config: QuantizeConfig) -> float:
+    return min((largest_scale(w, config) for w in weights), default=math.inf)
 
 
 def largest_allowed(part: FloatPopulation, *, peak_u: float, peak_v: float) -> float:
@@ -177,7 +180,7 @@ def _lossless(
     weights: list[NDArray[np.float64]],
     part: FloatPopulation,
     most: float,
-    bits: int,
+    config: QuantizeConfig,
     reset: Reset,
 ) -> float | None:
     """The best scale up to `most` at which nothing needs rounding.
@@ -196,7 +199,7 @@ def _lossless(
     best: tuple[tuple[bool, int], float] | None = None
     first = levels[0]
     mixed = bool(first[0] < 0 < first[-1])
-    low, high, step = fx.weight_grid(mixed=mixed, bits=bits)
+    low, high, step = fx.weight_grid(mixed=mixed, bits=config.weight_bits)
     largest = float(np.abs(first).max())
     probe = first[:: max(1, first.size // 32)]  # tells most scales apart at little cost
     for mantissa in range(max(-low, high), 0, -step):
@@ -216,7 +219,7 @@ def _lossless(
             continue
         if (settle(scale * probe) % 1).any():
             continue
-        if not all((settle(scale * w) == round_weights(scale * w, bits)).all() for w in levels):
+        if not all((settle(scale * w) == round_weights(scale * w, config)).all() for w in levels):
             continue
         rank = threshold % 1 == 0, 0
         if binary and rank[0]:

@@ -1,4 +1,4 @@
-"""`check`: what each target lacks of a network."""
+"""`check`: what each target does not support of a network."""
 
 from __future__ import annotations
 
@@ -18,11 +18,13 @@ def check(
     network: Annotated[Path, typer.Argument(help=".spikeport, or .nir with chip integers.")],
     target: Annotated[
         list[str] | None,
-        typer.Option("--target", "-t", help="A backend, `loihi1` or `loihi2`; may be given again."),
+        typer.Option(
+            "--target", "-t", help="A backend or chip of `spikeport backends`; may be repeated."
+        ),
     ] = None,
     as_json: _io.Json = False,
 ) -> None:
-    """Tell for each target every construct of a chip network that it does not have by itself.
+    """Tell for each target every feature of a deployed network that it does not support natively.
 
     Nothing is run. Of the chips only the arithmetic is judged, not how many cores a network takes.
     Exit code 1 where one of the targets cannot run the network.
@@ -38,7 +40,7 @@ def check(
     shown = [
         unsupported_table(one)
         if one.unsupported
-        else plain(f"{one.target}: lacks nothing", "italic")
+        else plain(f"{one.target}: supports every feature of this network", "italic")
         for one in found
     ]
     _io.emit(as_json, data, *shown)

@@ -85,6 +85,7 @@ Teacher = Annotated[
         "--teacher", metavar="CHECKPOINT", help="Whose answers `distillation` means; else --from."
     ),
 ]
+WeightBits = Annotated[int, typer.Option("--bits", help="Bits per weight when quantizing, 2 to 8.")]
 ChipBits = Annotated[
     int | None,
     typer.Option(

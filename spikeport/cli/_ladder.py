@@ -29,9 +29,7 @@ def ladder(
     reference_samples: Annotated[
         int, typer.Option(min=0, help="Test samples for the scalar reference; 0: without.")
     ] = 4,
-    bits: Annotated[
-        int, typer.Option(help="Bits per weight, 2 to 8, where floats are to be quantized.")
-    ] = 8,
+    bits: _io.WeightBits = 8,
     timeout: _shards.Timeout = None,
     as_json: _io.Json = False,
 ) -> None:

@@ -116,7 +116,7 @@ def quantize(
     out: _io.Out,
     data: _io.Data = "digits",
     changes: _io.DataChanges = None,
-    bits: Annotated[int, typer.Option(help="Bits per weight, 2 to 8.")] = 8,
+    bits: _io.WeightBits = 8,
     calibration: Annotated[
         int, typer.Option(min=1, help="Training samples that choose the scales.")
     ] = 256,

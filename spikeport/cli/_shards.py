@@ -73,11 +73,15 @@ def compute(backend: str, pairs: Sequence[tuple[Any, Any]], asked: Asked) -> lis
 
 def check_timeout(backends: Sequence[str], timeout_s: float | None) -> None:
     """Refuse a --timeout that no backend would keep."""
-    from spikeport.backends import backend
+    from spikeport.backends import backend, list_backends
 
-    if timeout_s is not None and not any(backend(name).slow for name in backends):
+    if timeout_s is not None and not any(backend(name).timed for name in backends):
         names = ", ".join(dict.fromkeys(backends))
-        raise InputError(f"--timeout {timeout_s:g}: {names}: takes none here, only lava does")
+        timed = [one.name for one in list_backends().values() if one.timed]
+        raise InputError(
+            f"--timeout {timeout_s:g}: {names}: takes none here, only {' and '.join(timed)} "
+            f"{'does' if len(timed) == 1 else 'do'}"
+        )
 
 
 def _one_process(name: str, pairs: Sequence[tuple[Any, Any]], timeout_s: float | None) -> list[Run]:

@@ -43,13 +43,13 @@ def inspect(
 
 
 def backends(as_json: _io.Json = False) -> None:
-    """List every backend: its version, or why it cannot run and what mends that; what it lacks."""
-    from spikeport.backends import list_backends
-    from spikeport.backends.target_check import CHIPS
+    """List every backend, with its version or how to fix it, and what targets do not support."""
+    from spikeport.backends import list_backends, status_of
+    from spikeport.backends.targets import list_chips
 
-    rows = []
+    rows: list[dict[str, Any]] = []
     for backend in list_backends().values():
-        status = backend.status()
+        status = status_of(backend)
         rows.append(
             {
                 "name": backend.name,
@@ -58,11 +58,24 @@ def backends(as_json: _io.Json = False) -> None:
                 "version": status.version,
                 "reason": status.reason,
                 "fix": status.fix,
-                "limitations": list(backend.limitations),
+                "limitations": [str(one) for one in backend.limitations],
             }
         )
-    chips = [{"name": chip.name, "limitations": list(chip.limitations)} for chip in CHIPS.values()]
-    shown = backends_table(rows), limitations_table([*rows, *chips])
+    chips: list[dict[str, Any]] = [
+        {
+            "name": chip.name,
+            "title": chip.title,
+            "reason": chip.reason,
+            "fix": chip.fix,
+            "limitations": [str(one) for one in chip.limitations],
+        }
+        for chip in list_chips()
+    ]
+    listed = [
+        {**chip, "limitations": [chip["reason"], chip["fix"]]} if chip["reason"] else chip
+        for chip in chips
+    ]
+    shown = backends_table(rows), limitations_table([*rows, *listed])
     _io.emit(as_json, {"backends": rows, "chips": chips}, *shown)
 
 

@@ -82,7 +82,7 @@ def _weights_row(part: WeightedConnection) -> tuple[str, ...]:
 
 
 def backends_table(rows: Sequence[Mapping[str, Any]]) -> Table:
-    """Backends with version, or reason and remedy."""
+    """Backends with version, or reason and fix."""
     table = Table("Backends")
     for name in ("name", "what it is", "takes", "version, or why not"):
         table.add_column(name)
@@ -96,19 +96,19 @@ def limitations_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     """Features that backends and chips do not support natively."""
     table = Table("Not supported natively (`spikeport check NETWORK` checks one network)")
     table.add_column("name")
-    table.add_column("lacks")
+    table.add_column("unsupported")
     for row in rows:
         table.add_row(row["name"], lines(row["limitations"] or ["nothing"]))
     return table
 
 
 def unsupported_table(found: TargetCheck) -> Table:
-    """What one target lacks of a network."""
-    verdict = "runs it, though it lacks" if found.runs else "CANNOT RUN IT, it lacks"
-    table = Table(f"{found.target}: {verdict}")
+    """What one target does not support of a network."""
+    verdict = "runs it, with workarounds for" if found.runs else "CANNOT RUN IT; unsupported"
+    table = Table(f"{found.target}: {verdict}:")
     for name in ("part", "construct", "why", "source"):
         table.add_column(name)
-    for gap in found.unsupported:
-        style = "bold red" if gap.stops else ""
-        table.add_row(gap.part, gap.construct, gap.why, gap.source, style=style)
+    for one in found.unsupported:
+        style = "bold red" if one.stops else ""
+        table.add_row(one.part, one.construct, one.why, one.source, style=style)
     return table

@@ -2,10 +2,14 @@ from .estimate import estimate_energy as estimate_energy
 from .interval import LEVELS as LEVELS
 from .interval import Interval as Interval
 from .profile import HardwareProfile as HardwareProfile
-from .profile import SynapseKind as SynapseKind
 from .profile import builtin_profiles as builtin_profiles
 from .profile import load_profile as load_profile
 from .report import EnergyReport as EnergyReport
+from .terms import TERMS as TERMS
+from .terms import EnergyTerm as EnergyTerm
+from .terms import EventKind as EventKind
+from .terms import Place as Place
+from .terms import SynapseKind as SynapseKind
 from .topology import ConnectionInfo as ConnectionInfo
 from .topology import Topology as Topology
 from .topology import topology_of as topology_of

@@ -7,7 +7,7 @@ message and connection, until a mapping says more) and t the chip's own computin
 the events on non-zero weights, plus those on stored zeros at the levels at which the profile
 charges them for that storage format (`HardwareProfile.charged`). Each price has a low, a nominal
 and a high value; the report carries terms, sources, assumptions, what it leaves out and when not to
-trust it. Units: pJ, ns, mW (1 pJ = 1 mW ns).
+trust it. Units: pJ, ns, mW (1 pJ = 1 mW ns). The dynamic terms are the rows of `TERMS`.
 
 t = (time of one barrier) * steps + work, where n_p, the time population p needs for its share, is
 spread over the ceil(N_p / neurons per core) cores that p fills. Work is: low, the sum of n_p spread
@@ -19,11 +19,20 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from spikeport.energy.interval import LEVELS, ZERO, Interval
-from spikeport.energy.profile import HardwareProfile, SynapseKind
+from spikeport.energy.profile import HardwareProfile
 from spikeport.energy.report import EnergyReport, Term
+from spikeport.energy.terms import (
+    STATIC_COLOUR,
+    STATIC_POWER,
+    TERMS,
+    EnergyTerm,
+    EventKind,
+    Place,
+    SynapseKind,
+)
 from spikeport.energy.topology import Topology, topology_of
 from spikeport.errors import InputError
 from spikeport.network import DeployedNetwork
@@ -31,7 +40,11 @@ from spikeport.runs import Counts, EventCounts
 
 
 def estimate_energy(
-    network: DeployedNetwork | Topology, counts: EventCounts, profile: HardwareProfile
+    network: DeployedNetwork | Topology,
+    counts: EventCounts,
+    profile: HardwareProfile,
+    *,
+    table: Sequence[EnergyTerm] = TERMS,
 ) -> EnergyReport:
     """Price the counts of a run; a float stage is priced alike where its parts bear these names.
 
@@ -46,13 +59,14 @@ def estimate_energy(
         for name, visits in counts.visits.items()
     }
     chips = math.ceil(sum(cores.values()) / profile.cores)
-    terms, unpriced = _dynamic_terms(topology, counts, profile)
-    time_ns = _computing_time(topology, counts, profile, cores, chips)
+    terms, unpriced = _dynamic_terms(topology, counts, profile, table)
+    time_ns = _computing_time(topology, counts, profile, cores, chips, table)
     if profile.static_mw is not None:
         static = profile.static_mw.interval * time_ns * chips
-        terms.append(Term("static power", profile.static_mw.what, None, {"chip": static}))
+        what = profile.static_mw.what
+        terms.append(Term(STATIC_POWER, what, None, {"chip": static}, STATIC_COLOUR))
     else:
-        unpriced.append("static power")
+        unpriced.append(STATIC_POWER)
     unpriced += [f"writing of biases by the host ('{name}')" for name in topology.injections]
     mac = profile.int8_mac_pj
     report = EnergyReport(
@@ -87,38 +101,44 @@ def _check(topology: Topology, counts: EventCounts) -> None:
 
 
 def _dynamic_terms(
-    topology: Topology, counts: EventCounts, profile: HardwareProfile
+    topology: Topology, counts: EventCounts, profile: HardwareProfile, table: Sequence[EnergyTerm]
 ) -> tuple[list[Term], list[str]]:
     """The terms that events cause, and the names of those that the profile has no price for."""
     terms: list[Term] = []
     unpriced: list[str] = []
-
-    def add(name: str, events: Mapping[str, Interval], key: str) -> None:
-        if (price := profile.energy_pj.get(key)) is None:
-            unpriced.append(name)
-            return
-        each = price.interval
-        if key == "packet" and (hop := profile.energy_pj.get("hop")) and profile.hops_per_packet:
-            each += hop.interval * profile.hops_per_packet.interval
+    stored = {connection.kind for connection in topology.connections.values()}
+    for term in table:
+        if term.storage is not None and term.storage not in stored:
+            continue
+        each = profile.pj_per_event(term)
+        if each is None:
+            unpriced.append(term.title)
+            continue
+        events = _events(term, topology, counts, profile)
         energies = {part: number * each for part, number in events.items()}
-        terms.append(Term(name, price.what, sum(events.values(), Interval.same(0)), energies))
-
-    for kind in SynapseKind:
-        stored = [
-            name for name, connection in topology.connections.items() if connection.kind is kind
-        ]
-        if stored:
-            events = {name: _synaptic_events(name, kind, counts, profile) for name in stored}
-            add(f"synapses, {kind}", events, f"synapse_{kind}")
-    add("neuron visits", _intervals(counts.visits), "visit")
-    add("neuron updates", _intervals(counts.updates), "update")
-    add("spike generation", _intervals(counts.spikes), "fire")
-    add(
-        "routing",
-        _intervals({name: counts.messages[name] for name in topology.connections}),
-        "packet",
-    )
+        total = sum(events.values(), Interval.same(0))
+        what = profile.energy_pj[term.price].what
+        terms.append(Term(term.title, what, total, energies, term.colour))
     return terms, unpriced
+
+
+def _events(
+    term: EnergyTerm, topology: Topology, counts: EventCounts, profile: HardwareProfile
+) -> dict[str, Interval]:
+    """Events of a term by part: connections, populations or inputs."""
+    counted: Counts = getattr(counts, term.events)
+    if term.events.place is not Place.CONNECTION:
+        return {name: Interval.same(number) for name, number in counted.items()}
+    covered = {n: c.kind for n, c in topology.connections.items() if term.covers(c.kind)}
+    if term.events is not EventKind.SYNAPTIC_EVENTS:
+        return {name: Interval.same(counted[name]) for name in covered}
+    stored = counts.synaptic_events_all
+    return {
+        name: Interval(
+            *(profile.charged(kind, level, counted[name], stored[name]) for level in LEVELS)
+        )
+        for name, kind in covered.items()
+    }
 
 
 def _computing_time(
@@ -127,27 +147,35 @@ def _computing_time(
     profile: HardwareProfile,
     cores: Mapping[str, int],
     chips: int,
+    table: Sequence[EnergyTerm],
 ) -> Interval:
-    """Time of the whole run, ns; the model is in the module docstring."""
+    """Time of the whole run, ns; the model is in the module docstring.
+
+    Messages take their time at the source of a connection, all other events where they arrive.
+    """
     each = {key: price.interval for key, price in profile.time_ns.items()}
 
     def spent(key: str, number: Interval) -> Interval:
         return number * each.get(key, ZERO)
 
-    busy = {
-        name: spent("visit", Interval.same(counts.visits[name]))
-        + spent("update", Interval.same(counts.updates[name]))
-        + spent("fire", Interval.same(counts.spikes[name]))
-        for name in cores
-    }
+    counted = [(term, _events(term, topology, counts, profile)) for term in table]
+    busy = dict.fromkeys(cores, ZERO)
+    for term, events in counted:
+        if term.events.place is Place.POPULATION:
+            for name in busy:
+                busy[name] += spent(term.price, events[name])
     for name, connection in topology.connections.items():
-        messages = Interval.same(counts.messages[name])
-        events = _synaptic_events(name, connection.kind, counts, profile)
-        busy[connection.target] += spent(f"synapse_{connection.kind}", events) + spent(
-            "receive", messages
-        )
+        at_source = at_target = ZERO
+        for term, events in counted:
+            if term.events.place is Place.CONNECTION and name in events:
+                if term.events is EventKind.MESSAGES:
+                    at_source += spent(term.price, events[name])
+                else:
+                    at_target += spent(term.price, events[name])
+        at_target += spent("receive", Interval.same(counts.messages[name]))
+        busy[connection.target] += at_target
         if connection.source in busy:
-            busy[connection.source] += spent("packet", messages)
+            busy[connection.source] += at_source
     spread = [busy[name] * (1 / cores[name]) for name in busy]
     work = Interval(
         low=sum(interval.low for interval in busy.values()) / (profile.cores * chips),
@@ -155,18 +183,6 @@ def _computing_time(
         high=sum(interval.high for interval in spread),
     )
     return work + spent("barrier", Interval.same(counts.steps * counts.samples))
-
-
-def _synaptic_events(
-    name: str, kind: SynapseKind, counts: EventCounts, profile: HardwareProfile
-) -> Interval:
-    """Events of a connection at each level, with or without those on stored zeros."""
-    nonzero, stored = counts.synaptic_events[name], counts.synaptic_events_all[name]
-    return Interval(*(profile.charged(kind, level, nonzero, stored) for level in LEVELS))
-
-
-def _intervals(counts: Counts) -> dict[str, Interval]:
-    return {name: Interval.same(number) for name, number in counts.items()}
 
 
 def _assumptions(profile: HardwareProfile, topology: Topology) -> tuple[str, ...]:

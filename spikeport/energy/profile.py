@@ -1,80 +1,42 @@
 """Hardware profiles: what one event costs on a chip, every number with its source.
 
-A profile is a TOML file. Each price stands as three constants, low, nominal and high, and each
-constant names the source it came from; `profiles/loihi1.toml` shows the format. For each storage
-format of synapses it also states at which levels events on zero weights are charged;
+A profile is the `[prices]` of a target's `target.toml` (`spikeport.hardware`), or a TOML file of
+prices only. Each price stands as three constants, low, nominal and high, and each constant names
+the source it came from; `backends/targets/loihi1/target.toml` shows the format. For each storage
+format of synapses a profile also states at which levels events on zero weights are charged;
 `HardwareProfile.charged` applies that rule, to estimates and to training alike.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
-from importlib import resources
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from spikeport.energy.interval import LEVELS, Interval
+from spikeport.energy.terms import TERMS, EnergyTerm, SynapseKind, energy_keys, time_keys
 from spikeport.errors import InputError
+from spikeport.hardware import Basis, Source, parse_target, read_sources, source_of, target_text
+from spikeport.hardware.target_file import SCHEMA as TARGET_SCHEMA
+from spikeport.plugins import OWN, PluginKind, plugins
 from spikeport.storage import nearest, parse_toml, read_text
 from spikeport.storage.toml_table import Table
 
 T = TypeVar("T")
 
-
-class SynapseKind(StrEnum):
-    """Storage format of a connection, which determines what an event on it costs.
-
-    DENSE stores a row of weights per source neuron, zeros included; CONV one kernel that all
-    positions share.
-    """
-
-    DENSE = "dense"
-    CONV = "conv"
-
-
 SCHEMA = 1
-SYNAPSES = tuple(f"synapse_{kind}" for kind in SynapseKind)
-ENERGIES = (*SYNAPSES, "visit", "update", "fire", "packet", "hop")
-TIMES = (*SYNAPSES, "visit", "update", "fire", "packet", "receive", "barrier")
-TOP_KEYS = (
-    *("schema", "name", "title", "cores", "neurons_per_core", "graded_payloads", "unpriced"),
-    *("counts_zeros", "sources", "energy_pj", "time_ns", "static_mw", "hops_per_packet"),
+PRICES_KEYS = (
+    *("unpriced", "counts_zeros", "energy_pj", "time_ns", "static_mw", "hops_per_packet"),
     *("int8_mac_pj", "host_step_us"),
 )
-SOURCE_KEYS = ("citation", "url", "basis", "conditions", "includes_static")
+DESIGN = ("cores", "neurons_per_core", "graded_payloads")
+"""Properties of the chip that pricing needs; limits of a target."""
+TOP_KEYS = ("schema", "name", "title", "sources", *DESIGN, *PRICES_KEYS)
 PRICE_KEYS = ("what", *LEVELS)
 CONSTANT_KEYS = ("value", "source")
 ZEROS_KEYS = (*LEVELS, "reason")
-
-
-class Basis(StrEnum):
-    """How a source came to its numbers."""
-
-    SIMULATED = "simulated"
-    MEASURED = "measured"
-    FITTED = "fitted"
-    DERIVED = "derived"
-    ASSUMED = "assumed"
-    ALL_IN = "all-in"
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """Where numbers come from, and under what conditions they hold.
-
-    Attributes:
-        includes_static: whether leakage is already inside the numbers.
-    """
-
-    key: str
-    citation: str
-    url: str
-    basis: Basis
-    conditions: str
-    includes_static: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,14 +81,18 @@ class CountsZeros:
         return bool(getattr(self, level))
 
 
+NO_RULE = CountsZeros(low=True, nominal=True, high=True, reason="The profile states no rule.")
+
+
 @dataclass(frozen=True, slots=True)
 class HardwareProfile:
     """Prices of one chip.
 
     Attributes:
-        counts_zeros: by storage format; a profile file may give one rule for all of them.
-        energy_pj: per event, a subset of ENERGIES; what is missing is unpriced.
-        time_ns: per event, a subset of TIMES.
+        counts_zeros: by storage format; a profile file may give one rule for all of them, and
+            leave out formats without a price.
+        energy_pj: per event, by the keys of the energy terms; what is missing is unpriced.
+        time_ns: per event, by the same keys, `receive` (a message) and `barrier` (a step).
         static_mw: power of one chip that computes nothing.
         hops_per_packet: assumed mesh distance while no mapping is known.
         int8_mac_pj: an int8 multiply-accumulate with its operand reads, for comparison.
@@ -153,6 +119,16 @@ class HardwareProfile:
         """`nonzero` or `stored`, whichever `level` charges for synapses stored as `kind`."""
         return stored if self.counts_zeros[kind].at(level) else nonzero
 
+    def pj_per_event(self, term: EnergyTerm) -> Interval | None:
+        """What an event of `term` costs, with the hops of its packet; None where it is unpriced."""
+        if (price := self.energy_pj.get(term.price)) is None:
+            return None
+        each = price.interval
+        hop = self.energy_pj.get(term.per_hop) if term.per_hop else None
+        if hop is not None and self.hops_per_packet is not None:
+            each += hop.interval * self.hops_per_packet.interval
+        return each
+
     def prices(self) -> Iterator[tuple[str, str, Price]]:
         """Every price as (name, unit, price)."""
         yield from ((name, "pJ", price) for name, price in self.energy_pj.items())
@@ -167,29 +143,27 @@ class HardwareProfile:
 
 
 def builtin_profiles() -> tuple[str, ...]:
-    """Names that `load_profile` knows without a path."""
-    folder = resources.files("spikeport") / "energy" / "profiles"
-    names = (entry.name for entry in folder.iterdir())
-    return tuple(sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml")))
+    """Names of Spikeport's own targets that have prices."""
+    own = (plugins(PluginKind.TARGET)[name] for name in OWN[PluginKind.TARGET])
+    return tuple(one.name for one in own if "prices" in parse_toml(target_text(one), str(one)))
 
 
 def load_profile(name_or_path: str | Path) -> HardwareProfile:
-    """Read a built-in profile by name, or any profile by path.
+    """Read the prices of a target by its name, or any profile by path.
 
     Raises:
-        InputError: no such profile; not TOML; an unknown or missing key; a price without source;
-            another price or static power beside an all-in constant.
+        InputError: no such profile; a target without prices; not TOML; an unknown or missing key;
+            a price without source; another price or static power beside an all-in constant.
+        BackendUnavailableError: the entry point of another package's target is broken.
     """
-    known = builtin_profiles()
-    if str(name_or_path) in known:
-        text = (
-            resources.files("spikeport") / "energy" / "profiles" / f"{name_or_path}.toml"
-        ).read_text("utf-8")
-        return parse_profile(text, f"profile '{name_or_path}'")
+    targets = plugins(PluginKind.TARGET)
+    if (target := targets.get(str(name_or_path))) is not None:
+        return parse_profile(target_text(target), f"profile '{target.name}'")
     path = Path(name_or_path)
     try:
         text = read_text(path)
     except FileNotFoundError:
+        known = (*builtin_profiles(), *(one.name for one in targets.values() if one.distribution))
         hint = nearest(str(name_or_path), known)
         raise InputError(
             f"profile '{name_or_path}': no such file, and no built-in profile "
@@ -200,38 +174,84 @@ def load_profile(name_or_path: str | Path) -> HardwareProfile:
     return parse_profile(text, f"profile '{path}'")
 
 
-def parse_profile(text: str, subject: str) -> HardwareProfile:
-    """A profile from TOML text; `subject` begins every error message."""
+def parse_profile(text: str, subject: str, terms: Sequence[EnergyTerm] = TERMS) -> HardwareProfile:
+    """A profile with prices for `terms`, from the TOML text of a target or of prices only.
+
+    `subject` begins every error message.
+    """
     raw = parse_toml(text, subject)
-    top = Table(raw, subject, TOP_KEYS)
-    if (schema := top.take("schema", int)) != SCHEMA:
-        raise InputError(f"{subject}: schema is {schema}, this version reads {SCHEMA}")
-    listed = top.table("sources")
-    sources = {key: _source(key, listed.table(key, SOURCE_KEYS)) for key in listed}
-    profile = HardwareProfile(
-        name=top.take("name", str),
-        title=top.take("title", str),
-        cores=top.take("cores", int),
-        neurons_per_core=top.take("neurons_per_core", int),
-        graded_payloads=top.take("graded_payloads", bool),
-        counts_zeros=_counts_zeros(top),
-        energy_pj=_prices(top.table("energy_pj", ENERGIES), sources),
-        time_ns=_prices(top.table("time_ns", TIMES), sources),
-        static_mw=_optional_price(top, "static_mw", sources),
-        hops_per_packet=_optional_price(top, "hops_per_packet", sources),
-        int8_mac_pj=_optional_price(top, "int8_mac_pj", sources),
-        host_step_us=(
-            _constant(top.table("host_step_us", CONSTANT_KEYS), sources)
-            if "host_step_us" in top
-            else None
-        ),
-        unpriced=tuple(str(entry) for entry in top.take("unpriced", list)),
-    )
+    read = _of_target if raw.get("schema") == TARGET_SCHEMA else _of
+    profile = read(raw, subject, terms)
     for name, count in (("cores", profile.cores), ("neurons_per_core", profile.neurons_per_core)):
         if count < 1:
             raise InputError(f"{subject}: {name} is {count}, must be at least 1")
     _refuse_double_counting(profile, subject)
     return profile
+
+
+def _of(raw: Mapping[str, Any], subject: str, terms: Sequence[EnergyTerm]) -> HardwareProfile:
+    """A profile from a file of prices only."""
+    top = Table(raw, subject, TOP_KEYS)
+    if (schema := top.take("schema", int)) != SCHEMA:
+        raise InputError(
+            f"{subject}: schema is {schema}, this version reads {SCHEMA} and {TARGET_SCHEMA}"
+        )
+    return HardwareProfile(
+        name=top.take("name", str),
+        title=top.take("title", str),
+        cores=top.take("cores", int),
+        neurons_per_core=top.take("neurons_per_core", int),
+        graded_payloads=top.take("graded_payloads", bool),
+        **_priced(top, read_sources(top.table("sources")), terms),
+    )
+
+
+def _of_target(
+    raw: Mapping[str, Any], subject: str, terms: Sequence[EnergyTerm]
+) -> HardwareProfile:
+    """A profile from the file of a target."""
+    target = parse_target(raw, subject)
+    if target.prices is None:
+        raise InputError(
+            f"{subject}: {target.title} has no prices: {target.no_prices}; price on another "
+            f"target ({', '.join(builtin_profiles())}) or with a profile of your own"
+        )
+    limits = target.limits
+    return HardwareProfile(
+        name=target.name,
+        title=target.title,
+        cores=limits["cores"].value,
+        neurons_per_core=limits["neurons_per_core"].value,
+        graded_payloads=bool(limits["graded_payloads"].value),
+        **_priced(Table(target.prices, f"{subject}: prices", PRICES_KEYS), target.sources, terms),
+    )
+
+
+def _priced(
+    table: Table, sources: Mapping[str, Source], terms: Sequence[EnergyTerm]
+) -> dict[str, Any]:
+    """The fields of a profile that are prices."""
+    energy_pj = _prices(table.table("energy_pj", energy_keys(terms)), sources)
+    time_ns = _prices(table.table("time_ns", time_keys(terms)), sources)
+    priced = {
+        term.storage
+        for term in terms
+        if term.storage is not None and (term.price in energy_pj or term.price in time_ns)
+    }
+    return {
+        "counts_zeros": _counts_zeros(table, priced),
+        "energy_pj": energy_pj,
+        "time_ns": time_ns,
+        "static_mw": _optional_price(table, "static_mw", sources),
+        "hops_per_packet": _optional_price(table, "hops_per_packet", sources),
+        "int8_mac_pj": _optional_price(table, "int8_mac_pj", sources),
+        "host_step_us": (
+            _constant(table.table("host_step_us", CONSTANT_KEYS), sources)
+            if "host_step_us" in table
+            else None
+        ),
+        "unpriced": tuple(str(entry) for entry in table.take("unpriced", list)),
+    }
 
 
 def _refuse_double_counting(profile: HardwareProfile, subject: str) -> None:
@@ -257,27 +277,11 @@ def _refuse_double_counting(profile: HardwareProfile, subject: str) -> None:
                 )
 
 
-def _source(key: str, table: Table) -> Source:
-    text = {name: table.take(name, str) for name in ("citation", "url", "conditions")}
-    for name in ("citation", "conditions"):
-        if not text[name].strip():
-            raise InputError(f"{table.subject}: '{name}' is empty")
-    basis = table.take("basis", str)
-    if basis not in list(Basis):
-        raise InputError(f"{table.subject}: basis '{basis}' must be one of {', '.join(Basis)}")
-    return Source(
-        key=key, basis=Basis(basis), includes_static=table.take("includes_static", bool), **text
-    )
-
-
 def _constant(table: Table, sources: Mapping[str, Source]) -> Constant:
     value = table.number("value")
     if not (math.isfinite(value) and value >= 0):
         raise InputError(f"{table.subject}: value is {value}, must be finite and not negative")
-    key = table.take("source", str)
-    if key not in sources:
-        raise InputError(f"{table.subject}: source '{key}' is unknown{nearest(key, sources)}")
-    return Constant(value, sources[key])
+    return Constant(value, source_of(table, sources))
 
 
 def _price(table: Table, sources: Mapping[str, Source]) -> Price:
@@ -293,12 +297,17 @@ def _prices(table: Table, sources: Mapping[str, Source]) -> dict[str, Price]:
     return {key: _price(table.table(key, PRICE_KEYS), sources) for key in table}
 
 
-def _counts_zeros(top: Table) -> dict[SynapseKind, CountsZeros]:
-    """One rule per storage format or, as in version 0.1.0, one for all of them."""
+def _counts_zeros(top: Table, priced: Collection[SynapseKind]) -> dict[SynapseKind, CountsZeros]:
+    """One rule for each storage format that has a price or, as in version 0.1.0, one for all."""
     key = "counts_zeros"
     if any(kind in top.table(key) for kind in SynapseKind):
         forms = top.table(key, SynapseKind)
-        return {kind: _zeros_rule(forms.table(kind, ZEROS_KEYS)) for kind in SynapseKind}
+        return {
+            kind: _zeros_rule(forms.table(kind, ZEROS_KEYS))
+            if kind in priced or kind in forms
+            else NO_RULE
+            for kind in SynapseKind
+        }
     return dict.fromkeys(SynapseKind, _zeros_rule(top.table(key, ZEROS_KEYS)))
 
 

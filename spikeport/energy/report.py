@@ -12,12 +12,18 @@ from spikeport.energy.profile import HardwareProfile
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """One summand: its events (None for static power) and its energy in pJ, by part."""
+    """One summand: its events (None for static power) and its energy in pJ, by part.
+
+    Attributes:
+        what: what the price is charged for.
+        colour: class of the report's style sheet.
+    """
 
     name: str
     what: str
     events: Interval | None
     by_part: Mapping[str, Interval]
+    colour: str
 
     @property
     def energy(self) -> Interval:

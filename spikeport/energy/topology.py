@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from spikeport.energy.profile import SynapseKind
+from spikeport.energy.terms import SynapseKind
 from spikeport.network import Coding, DeployedNetwork, ReadoutKind
 
 

@@ -54,7 +54,7 @@ def _energy_view(name: str, estimate: EnergyReport) -> dict[str, Any]:
     """Energies per sample, and the stacked bars of each level."""
     each = estimate.per_sample
     terms: list[dict[str, Any]] = [
-        {"term": term, "energy": each(term.energy), "colour": _colour(term.name)}
+        {"term": term, "energy": each(term.energy), "colour": term.colour}
         for term in estimate.terms
     ]
     dynamic = [entry for entry in terms if entry["term"].events is not None]
@@ -96,20 +96,6 @@ def _bars(entries: Sequence[Mapping[str, Any]], total: Interval) -> list[dict[st
         }
         for level in LEVELS
     ]
-
-
-_COLOURS = {
-    "synapses, dense": "c1",
-    "synapses, conv": "c2",
-    "neuron visits": "c3",
-    "neuron updates": "c4",
-    "spike generation": "c5",
-    "routing": "c6",
-}
-
-
-def _colour(term: str) -> str:
-    return _COLOURS.get(term, "c7")
 
 
 def _profile_view(profile: HardwareProfile) -> dict[str, Any]:

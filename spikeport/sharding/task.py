@@ -7,6 +7,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from spikeport.backends import backend as find_backend
 from spikeport.backends import run as run_backend
 from spikeport.backends import timed
 from spikeport.errors import BackendUnavailableError
@@ -15,9 +16,6 @@ from spikeport.network.file import build
 from spikeport.runs import Run
 from spikeport.simulators.results import spikeport_version
 from spikeport.storage.canonical import Arrays
-
-OPTIONS: Mapping[str, Mapping[str, Any]] = {"native": {"threads": 1}}
-"""The cluster already has a worker thread per core."""
 
 
 def rebuild(data: dict[str, Any], arrays: Arrays) -> DeployedNetwork:
@@ -45,5 +43,6 @@ def run_shard(
         raise BackendUnavailableError(
             f"dask: a worker has Spikeport {spikeport_version()}, must have {version} as here"
         )
-    options = {**OPTIONS.get(backend, {}), **timed(backend, timeout_s)}
+    # The cluster already has a worker thread per core.
+    options = {**find_backend(backend).one_thread, **timed(backend, timeout_s)}
     return run_backend(backend, network, samples, record=record, **options)

@@ -57,6 +57,10 @@ class Table:
                 f"{self.subject}: '{key}' is {quoted(value)}, must fit a 64-bit float"
             ) from None
 
+    def flag_or_integer(self, key: str) -> int:
+        """The value of a required key that is an integer, or true or false."""
+        return self.take(key, bool if isinstance(self._raw.get(key), bool) else int)
+
     def table(self, key: str, known: Iterable[str] | None = None) -> Table:
         """The table under `key`; where `known` is None it may hold any key."""
         inner = self.take(key, dict)

@@ -13,8 +13,11 @@ from typing import Any
 from spikeport.backends import run as run_backend
 from spikeport.backends import timed
 from spikeport.errors import BackendUnavailableError, InputError
-from spikeport.export.quantize import QuantizationResult, QuantizeConfig
-from spikeport.export.quantize import quantize as quantize_with
+from spikeport.export.quantize import (
+    QuantizationResult,
+    QuantizeConfig,
+    quantize_float_network,
+)
 from spikeport.network import DeployedNetwork, FloatNetwork
 from spikeport.runs import (
     RECORDABLE,
@@ -60,7 +63,7 @@ def quantize(
     """
     from spikeport.simulators import run_float, run_native
 
-    return quantize_with(
+    return quantize_float_network(
         network,
         samples,
         run_float=run_float,

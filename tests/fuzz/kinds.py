@@ -243,7 +243,9 @@ def _profile(path: Path) -> None:
 
     name = builtin_profiles()[0]
     path.write_text(
-        (resources.files("spikeport") / "energy" / "profiles" / f"{name}.toml").read_text("utf-8")
+        (resources.files("spikeport") / "backends" / "targets" / name / "target.toml").read_text(
+            "utf-8"
+        )
     )
 
 

@@ -6,21 +6,22 @@ the messages per step of neuron i of source s, N neurons and U updates of popula
     E = T sum_si r_si c_si + sum_p (e_visit T N_p + e_update U_p)
     c_si = e_fire + sum over connections (e_syn fan-out_i + e_packet + hops e_hop)
 
-For an input there is no e_fire. Fan-outs are those that the nominal level charges for each storage
-format (`HardwareProfile.charged`), so they change when weights become zero. This is
-`estimate_energy(...).dynamic.nominal / samples` for counts that follow from the same rates.
+with the terms of `TERMS`. For an input there is no e_fire. Fan-outs are those that the nominal
+level charges for each storage format (`HardwareProfile.charged`), so they change when weights
+become zero. This is `estimate_energy(...).dynamic.nominal / samples` for counts that follow from
+the same rates.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from spikeport.energy import HardwareProfile, Topology
+from spikeport.energy import TERMS, EnergyTerm, EventKind, HardwareProfile, Place, Topology
 from spikeport.errors import InputError
 from spikeport.network import Shape
 from spikeport.trainer.measure.events import Delivery
@@ -109,31 +110,41 @@ def energy_model(
     populations: Mapping[str, Shape],
     steps: int,
     profile: HardwareProfile,
+    table: Sequence[EnergyTerm] = TERMS,
 ) -> EnergyModel:
     """Prices of every event of a network of T = `steps`.
 
     Args:
         deliveries: every source of every connection, with fan-outs.
         inputs, populations: shapes by name; populations that never spike belong here too.
+        table: the terms to add up.
 
     Raises:
         InputError: a connection is without deliveries, or a delivery without connection or source.
     """
-    price = {key: found.nominal.value for key, found in profile.energy_pj.items()}
-    packet = price.get("packet", 0.0)
-    if "packet" in price and profile.hops_per_packet is not None:
-        packet += price.get("hop", 0.0) * profile.hops_per_packet.nominal.value
-    costs = {name: torch.tensor(price.get("fire", 0.0)).double() for name in populations}
-    costs |= {name: torch.zeros(shape, dtype=torch.float64) for name, shape in inputs.items()}
+    found = {term: profile.pj_per_event(term) for term in table}
+    prices = {term: each.nominal for term, each in found.items() if each is not None}
+
+    def per(kind: EventKind) -> float:
+        return sum(each for term, each in prices.items() if term.events is kind)
+
+    costs = {name: torch.tensor(per(EventKind.SPIKES)).double() for name in populations}
+    costs |= {
+        name: torch.full(shape, per(EventKind.INPUT_EVENTS), dtype=torch.float64)
+        for name, shape in inputs.items()
+    }
     bare = set(wired_topology.connections)
     for delivery in deliveries:
         name, source = delivery.connection, delivery.source
         if name not in wired_topology.connections or source not in costs:
             raise InputError(f"energy: '{source}' to '{name}' is not in the network")
-        reached, link = delivery.reached, wired_topology.connections[name]
-        synapses = profile.charged(link.kind, "nominal", reached.nonzero, reached.stored)
-        each = price.get(f"synapse_{link.kind}", 0.0)
-        costs[source] = costs[source].to(synapses.device) + (each * synapses.double() + packet)
+        reached, storage = delivery.reached, wired_topology.connections[name].kind
+        synapses = profile.charged(storage, "nominal", reached.nonzero, reached.stored).double()
+        cost = torch.zeros_like(synapses)
+        for term, each in prices.items():
+            if term.events.place is Place.CONNECTION and term.covers(storage):
+                cost += each * (synapses if term.events is EventKind.SYNAPTIC_EVENTS else 1)
+        costs[source] = costs[source].to(cost.device) + cost
         bare.discard(name)
     if bare:
         raise InputError(f"energy: connection '{min(bare)}' has no deliveries")
@@ -142,8 +153,8 @@ def energy_model(
         message_pj=costs,
         inputs=tuple(inputs),
         sizes={name: math.prod(shape) for name, shape in populations.items()},
-        visit_pj=price.get("visit", 0.0),
-        update_pj=price.get("update", 0.0),
+        visit_pj=per(EventKind.VISITS),
+        update_pj=per(EventKind.UPDATES),
     )
 
 

@@ -10,7 +10,7 @@ import nir
 import numpy as np
 from numpy.typing import ArrayLike
 
-from spikeport.export.quantize import QuantizationResult, QuantizeConfig, quantize
+from spikeport.export.quantize import QuantizationResult, QuantizeConfig, quantize_float_network
 from spikeport.network import Coding, FloatNetwork, Input, Reset
 from spikeport.runs import Samples
 from spikeport.simulators import run_float, run_native
@@ -73,4 +73,6 @@ def spikes_in(size: int | tuple[int, ...]) -> Input:
 def quantized(
     source: FloatNetwork, samples: Samples, config: QuantizeConfig | None = None
 ) -> QuantizationResult:
-    return quantize(source, samples, run_float=run_float, run_chip=run_native, config=config)
+    return quantize_float_network(
+        source, samples, run_float=run_float, run_chip=run_native, config=config
+    )

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from decimal import ROUND_HALF_UP, Decimal
-from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
+from tests.helpers.layout import ROOT
+
 Row = dict[str, str]
 
 

@@ -1,0 +1,38 @@
+"""Norse as a backend."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from spikeport.backends import Backend, Limitation, Status
+from spikeport.runs import Run, Samples
+
+
+def _status() -> Status:
+    from spikeport.backends.norse import norse_status
+
+    return Status(*norse_status())
+
+
+def _run(network: Any, samples: Samples, **options: Any) -> Run:
+    from spikeport.backends.norse import run_norse
+
+    return run_norse(network, samples, **options)
+
+
+NORSE = Backend(
+    "norse",
+    "NIR graph in Norse, the independent check",
+    "float",
+    _status,
+    _run,
+    limitations=(
+        Limitation(
+            "nodes other than Affine, Linear, Conv1d, Conv2d, SumPool2d, Flatten, IF, LIF and "
+            "CubaLIF"
+        ),
+        Limitation(
+            "skip paths; r other than 1; v_leak, v_reset: refused, since Norse would change them"
+        ),
+    ),
+)

@@ -1,0 +1,46 @@
+"""Spikeport's own simulators as backends."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from spikeport.backends.backend import Backend, Status
+from spikeport.runs import Run, Samples
+
+
+def _status() -> Status:
+    from importlib.metadata import version
+
+    return Status(version("spikeport"))
+
+
+def _run_float(network: Any, samples: Samples, **options: Any) -> Run:
+    from spikeport.simulators import run_float
+
+    return run_float(network, samples, **options)
+
+
+def _run_native(network: Any, samples: Samples, **options: Any) -> Run:
+    from spikeport.simulators import run_native
+
+    return run_native(network, samples, **options)
+
+
+def _run_reference(network: Any, samples: Samples, **options: Any) -> Run:
+    from spikeport.simulators import run_reference
+
+    return run_reference(network, samples, **options)
+
+
+FLOAT = Backend("float", "NIR graph in float64, forward Euler", "float", _status, _run_float)
+NATIVE = Backend(
+    "native",
+    "chip integers, batched and compiled",
+    "deployed",
+    _status,
+    _run_native,
+    one_thread={"threads": 1},
+)
+REFERENCE = Backend(
+    "reference", "chip integers, scalar: the spec", "deployed", _status, _run_reference
+)

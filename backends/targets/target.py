@@ -1,0 +1,77 @@
+"""`Target`: a chip, loaded from its folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from spikeport.backends.limitation import Limitation
+from spikeport.errors import SpikeportError
+from spikeport.hardware import Limits, read_target
+from spikeport.plugins import Plugin, PluginKind, plugins
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A chip that a network can be checked against.
+
+    Attributes:
+        limits: the numbers of its `target.toml`.
+        limitations: what it does not support natively.
+        reason, fix: where it cannot be loaded, why, and what fixes that; then it has neither
+            limits nor limitations.
+    """
+
+    name: str
+    title: str = ""
+    limits: Limits = field(default_factory=lambda: Limits("", {}))
+    limitations: tuple[Limitation, ...] = ()
+    reason: str = ""
+    fix: str = ""
+
+
+def list_chips() -> tuple[Target, ...]:
+    """Every chip; one of another package that cannot be loaded says why.
+
+    Raises:
+        InputError: a package registers a name that is taken.
+    """
+    return tuple(_or_broken(plugin) for plugin in plugins(PluginKind.TARGET).values())
+
+
+def load_target(plugin: Plugin) -> Target:
+    """The chip that is registered as `plugin`.
+
+    Its package has a function `limitations(limits: Limits) -> Iterable[Limitation]`.
+
+    Raises:
+        BackendUnavailableError: its package cannot be imported, its `target.toml` cannot be read,
+            or its function is missing or fails.
+    """
+    module = plugin.load()
+    if not callable(limitations := getattr(module, "limitations", None)):
+        raise plugin.broken(f"'{plugin.reference}' has no function 'limitations'")
+    try:
+        file = read_target(plugin)
+        return Target(file.name, file.title, file.limits, _limitations(limitations(file.limits)))
+    except Exception as error:  # Whatever another package's code raises.
+        if not plugin.distribution:
+            raise
+        raise plugin.failed(error) from error
+
+
+def _limitations(found: Any) -> tuple[Limitation, ...]:
+    listed = tuple(found)
+    for one in listed:
+        if not isinstance(one, Limitation):
+            raise TypeError(f"limitations() gave a {type(one).__name__}, must be a Limitation")
+    return listed
+
+
+def _or_broken(plugin: Plugin) -> Target:
+    try:
+        return load_target(plugin)
+    except SpikeportError as error:
+        if not plugin.distribution:
+            raise
+        return Target(plugin.name, reason=plugin.reason(error), fix=plugin.fix)

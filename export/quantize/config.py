@@ -1,0 +1,47 @@
+"""`QuantizeConfig`: every option of quantization, handed down whole to where each one is used."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from spikeport.errors import InputError
+from spikeport.export.quantize.rounding_loss import COARSE_BITS
+from spikeport.network.fixed_point import WEIGHT_BITS
+
+CLIP_FRACTIONS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
+COARSE_FRACTIONS = (0.4, 0.3, 0.25, 0.2, 0.15)
+
+
+@dataclass(frozen=True, slots=True)
+class QuantizeConfig:
+    """How to round.
+
+    Attributes:
+        weight_bits: 2..8 per weight, the sign included where a matrix has both signs.
+        clip_fractions: scales to try, as the fraction of the largest weight that the grid still
+            reaches; weights beyond are clipped. 1 clips nothing. By default 1 to 0.5, with few bits
+            down to 0.15: of a coarse grid more is lost between its values than beyond its ends.
+        search_wider: if these leave spike counts far off, most weights rounded to zero or a
+            threshold of a few units, also try smaller fractions, down to where half of the weights
+            are clipped. Default: true unless `clip_fractions` are given.
+    """
+
+    weight_bits: int = WEIGHT_BITS
+    clip_fractions: tuple[float, ...] | None = None
+    search_wider: bool | None = None
+
+    @property
+    def fractions(self) -> tuple[float, ...]:
+        """`clip_fractions`, with the default where none were given."""
+        return self.clip_fractions or ()
+
+    def __post_init__(self) -> None:
+        if self.search_wider is None:
+            object.__setattr__(self, "search_wider", self.clip_fractions is None)
+        default = CLIP_FRACTIONS + COARSE_FRACTIONS * (self.weight_bits <= COARSE_BITS)
+        given = default if self.clip_fractions is None else tuple(self.clip_fractions)
+        object.__setattr__(self, "clip_fractions", given)
+        if self.weight_bits not in range(2, WEIGHT_BITS + 1):
+            raise InputError(f"weight_bits is {self.weight_bits}, must lie in 2..{WEIGHT_BITS}")
+        if not given or not all(0 < f <= 1 for f in given):
+            raise InputError(f"clip_fractions is {given}, must be numbers in (0, 1]")

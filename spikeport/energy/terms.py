@@ -1,0 +1,105 @@
+"""The terms of dynamic energy: which events each one counts, its price, its colour in reports.
+
+This table is all that there is to know of a term. Estimates, the energy loss in training, tables,
+charts and the keys that a profile may price follow from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class SynapseKind(StrEnum):
+    """Storage format of a connection, which determines what an event on it costs.
+
+    DENSE stores a row of weights per source neuron, zeros included; CONV one kernel that all
+    positions share.
+    """
+
+    DENSE = "dense"
+    CONV = "conv"
+
+
+class Place(StrEnum):
+    """A part of a network that events are counted for."""
+
+    POPULATION = "population"
+    INPUT = "input"
+    CONNECTION = "connection"
+
+
+class EventKind(StrEnum):
+    """What is counted, by the name of its field in `EventCounts`.
+
+    Synaptic events form an interval: those on non-zero weights, plus those on stored zeros at the
+    levels at which the profile charges them. All other counts are the same at each level.
+    """
+
+    VISITS = "visits"
+    UPDATES = "updates"
+    SPIKES = "spikes"
+    INPUT_EVENTS = "input_events"
+    MESSAGES = "messages"
+    SYNAPTIC_EVENTS = "synaptic_events"
+
+    @property
+    def place(self) -> Place:
+        """What each count belongs to."""
+        return _PLACES.get(self, Place.CONNECTION)
+
+
+_PLACES = {
+    EventKind.VISITS: Place.POPULATION,
+    EventKind.UPDATES: Place.POPULATION,
+    EventKind.SPIKES: Place.POPULATION,
+    EventKind.INPUT_EVENTS: Place.INPUT,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class EnergyTerm:
+    """Events times a price.
+
+    Attributes:
+        price: key of the price per event in a profile's tables `energy_pj` and `time_ns`.
+        colour: class of the report's style sheet.
+        storage: count only connections stored so; None counts all of them.
+        per_hop: key of a price that is added for every hop of a packet, if there is one.
+    """
+
+    title: str
+    events: EventKind
+    price: str
+    colour: str
+    storage: SynapseKind | None = None
+    per_hop: str | None = None
+
+    def covers(self, storage: SynapseKind) -> bool:
+        """Whether events of connections stored so belong to this term."""
+        return self.storage in (None, storage)
+
+
+TERMS = (
+    EnergyTerm(
+        "synapses, dense", EventKind.SYNAPTIC_EVENTS, "synapse_dense", "c1", SynapseKind.DENSE
+    ),
+    EnergyTerm("synapses, conv", EventKind.SYNAPTIC_EVENTS, "synapse_conv", "c2", SynapseKind.CONV),
+    EnergyTerm("neuron visits", EventKind.VISITS, "visit", "c3"),
+    EnergyTerm("neuron updates", EventKind.UPDATES, "update", "c4"),
+    EnergyTerm("spike generation", EventKind.SPIKES, "fire", "c5"),
+    EnergyTerm("routing", EventKind.MESSAGES, "packet", "c6", per_hop="hop"),
+)
+STATIC_POWER, STATIC_COLOUR = "static power", "c7"
+
+
+def energy_keys(terms: Iterable[EnergyTerm]) -> tuple[str, ...]:
+    """Keys that a profile may price in pJ."""
+    keys = [term.price for term in terms]
+    return (*keys, *(term.per_hop for term in terms if term.per_hop is not None))
+
+
+def time_keys(terms: Iterable[EnergyTerm]) -> tuple[str, ...]:
+    """Keys that a profile may price in ns."""
+    return (*(term.price for term in terms), "receive", "barrier")

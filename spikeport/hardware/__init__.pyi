@@ -1,0 +1,11 @@
+from .limits import Limit as Limit
+from .limits import Limits as Limits
+from .sources import SOURCE_KEYS as SOURCE_KEYS
+from .sources import Basis as Basis
+from .sources import Source as Source
+from .sources import read_sources as read_sources
+from .sources import source_of as source_of
+from .target_file import TargetFile as TargetFile
+from .target_file import parse_target as parse_target
+from .target_file import read_target as read_target
+from .target_file import target_text as target_text

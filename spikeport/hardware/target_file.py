@@ -1,0 +1,105 @@
+"""`target.toml`: the limits and the prices of one chip, every number with its source.
+
+    schema = 2
+    name = "mychip"
+    title = "My chip, 22 nm"
+
+    [limits]
+    neurons = { value = 4096, source = "datasheet", verified = true }
+
+    [sources.datasheet]
+    citation = "..."
+    url = "..."
+    basis = "published"
+    conditions = "..."
+    includes_static = false
+
+    [prices]  # or, at the top: no_prices = "why there are none"
+    ...
+
+`backends/targets/loihi1/target.toml` shows all of it. What `[prices]` holds is for
+`spikeport.energy` to read; there, `cores`, `neurons_per_core` and `graded_payloads` must be limits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from spikeport.errors import InputError
+from spikeport.hardware.limits import Limits, read_limits
+from spikeport.hardware.sources import Source, read_sources
+from spikeport.plugins import Plugin
+from spikeport.storage import parse_toml, read_text
+from spikeport.storage.toml_table import Table
+
+SCHEMA = 2
+"""Schema 1 is a file of prices only, as in version 0.1.0."""
+FILE = "target.toml"
+TOP_KEYS = ("schema", "name", "title", "limits", "sources", "prices", "no_prices")
+
+
+@dataclass(frozen=True, slots=True)
+class TargetFile:
+    """What a `target.toml` holds.
+
+    Attributes:
+        prices: not checked yet; None where there are none, and `no_prices` says why.
+    """
+
+    name: str
+    title: str
+    limits: Limits
+    sources: Mapping[str, Source]
+    prices: Mapping[str, Any] | None
+    no_prices: str
+
+
+def target_text(plugin: Plugin) -> str:
+    """The text of a registered target's `target.toml`; its code is not imported.
+
+    Raises:
+        InputError: the file is missing or cannot be read.
+        BackendUnavailableError: the target's entry point does not name a package.
+    """
+    path = plugin.folder() / FILE
+    try:
+        return read_text(path)
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{plugin}: '{path}' cannot be read: {error}") from error
+
+
+def read_target(plugin: Plugin) -> TargetFile:
+    """The file of a registered target.
+
+    Raises:
+        InputError: it cannot be read or breaks a rule, or is that of another target.
+        BackendUnavailableError: the target's entry point does not name a package.
+    """
+    file = parse_target(parse_toml(target_text(plugin), str(plugin)), str(plugin))
+    if file.name != plugin.name:
+        raise InputError(f"{plugin}: {FILE} has the name '{file.name}', must be '{plugin.name}'")
+    return file
+
+
+def parse_target(raw: Mapping[str, Any], subject: str) -> TargetFile:
+    """A target from parsed TOML; `subject` begins every error message.
+
+    Raises:
+        InputError: an unknown or missing key, a limit without source, prices and `no_prices`.
+    """
+    top = Table(raw, subject, TOP_KEYS)
+    if (schema := top.take("schema", int)) != SCHEMA:
+        raise InputError(f"{subject}: schema is {schema}, a target's is {SCHEMA}")
+    if ("prices" in top) == ("no_prices" in top):
+        raise InputError(f"{subject}: must have either [prices] or no_prices, the reason for none")
+    sources = read_sources(top.table("sources"))
+    return TargetFile(
+        name=top.take("name", str),
+        title=top.take("title", str),
+        limits=read_limits(top.table("limits"), sources),
+        sources=sources,
+        prices=top.take("prices", dict) if "prices" in top else None,
+        no_prices="" if "prices" in top else top.take("no_prices", str),
+    )

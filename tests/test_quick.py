@@ -1,0 +1,64 @@
+"""What `make quick` selects."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.layout import ROOT
+from tests.quick import ALONE, CORE, READERS, defining, described, nearest, select
+
+
+def module(name: str) -> Path:
+    return ROOT / "tests" / f"test_{name}.py"
+
+
+def test_names_are_followed_through_stubs_to_the_module_that_defines_them() -> None:
+    assert defining("spikeport", "Dense") == defining("spikeport.network", "Dense")
+    assert defining("spikeport", "Dense") == ROOT / "spikeport/network/connections.py"
+    assert defining("spikeport.export", "read_nir") == ROOT / "export/nir/reader.py"
+    assert defining("numpy", "array") is None
+
+
+def test_the_core_comes_first_then_what_is_nearest() -> None:
+    changed = ROOT / "export/nir/shapes.py"
+    chosen = [path.stem.removeprefix("test_") for path in select(frozenset({changed})).chosen]
+    assert set(chosen[: len(CORE)]) == set(CORE)
+    after = [nearest(module(name), frozenset({changed})) or 0 for name in chosen[len(CORE) :]]
+    assert after == sorted(after)
+    assert {"nir_files", "float_nir"} <= set(chosen)
+    assert "scratch" not in chosen
+
+
+@pytest.mark.parametrize(
+    ("changed", "test"),
+    [
+        ("tests/test_scratch.py", "scratch"),
+        ("tests/helpers/mounts.py", "files"),
+        ("spikeport/energy/profiles/loihi1.toml", "energy"),
+        ("docs/check.md", "stated_facts"),
+        ("pyproject.toml", "packaging"),
+    ],
+)
+def test_each_kind_of_file_leads_to_its_tests(changed: str, test: str) -> None:
+    assert module(test) in select(frozenset({ROOT / changed})).chosen
+    assert module(test) not in select(frozenset()).chosen
+
+
+def test_what_is_left_out_is_named() -> None:
+    changed = frozenset({module("lava_faults")})
+    selection = select(changed)
+    assert set(selection.chosen) | set(selection.left_out) == set(
+        (ROOT / "tests").glob("test_*.py")
+    )
+    (line,) = (x for x in described(selection, changed).splitlines() if "left out (" in x)
+    assert set(ALONE) <= set(line.split(": ")[1].split(", "))
+
+
+def test_named_modules_exist() -> None:
+    for name in (*CORE, *READERS, *ALONE):
+        assert module(name).exists()
+    makefile = (ROOT / "Makefile").read_text()
+    (alone,) = (line for line in makefile.splitlines() if line.startswith("ALONE :="))
+    assert alone.split(":= ")[1].split() == [f"tests/test_{name}.py" for name in ALONE]
