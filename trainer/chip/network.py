@@ -31,6 +31,7 @@ from spikeport.network import fixed_point as fx
 from spikeport.runs import same_range
 from spikeport.trainer.chip import passes as chip_passes
 from spikeport.trainer.chip.grid import Grid, bias_integers
+from spikeport.trainer.measure.connections import torch_kind
 from spikeport.trainer.network import PassRecord, SpikingNetwork, check_input, time_major
 from spikeport.trainer.rules import GradientRule
 
@@ -242,6 +243,8 @@ def _complaints(network: DeployedNetwork) -> Iterator[str]:
         )
     for part in network.weighted_connections:
         subject = f"connection '{part.name}'"
+        if not torch_kind(part).trained:
+            yield f"{subject}: is {type(part).__name__}, whose weights cannot be trained"
         if part.delay:
             yield f"{subject}: delay is {part.delay}, must be 0 (no recurrence)"
         if part.exponent:

@@ -19,10 +19,12 @@ class TorchKind:
     Attributes:
         apply: the map, of a connection, weights in place of its own and (pooled) messages.
         in_bytes: whether torch has 8-bit products for it.
+        trained: whether its weights can be trained in chip arithmetic.
     """
 
     apply: Callable[[Any, Tensor, Tensor], Tensor]
     in_bytes: bool = False
+    trained: bool = True
 
 
 def _linear(connection: Dense, weight: Tensor, messages: Tensor) -> Tensor:
