@@ -1,8 +1,8 @@
 """What each kind of connection is in lava-nc 0.10.0: `lava_kind`.
 
 Lava's arrays run (W, H, C), the reverse of ours, so every array is transposed whole, and the
-columns and rows of a Dense are permuted to match. Lava convolves where we correlate: kernels are
-flipped. Its convolutions run along two axes; one along a single axis has a height of 1.
+columns and rows of a Dense or Sparse are permuted to match. Lava convolves where we correlate:
+kernels are flipped. Its convolutions run along two axes; one along a single axis has a height of 1.
 """
 
 from __future__ import annotations
@@ -16,12 +16,21 @@ from numpy.typing import NDArray
 
 from spikeport.backends import UnsupportedFeature
 from spikeport.backends.bounds import sum_bound
-from spikeport.network import Conv1d, Conv2d, Dense, DeployedNetwork, Shape, WeightedConnection
+from spikeport.network import (
+    Conv1d,
+    Conv2d,
+    Dense,
+    DeployedNetwork,
+    Shape,
+    Sparse,
+    WeightedConnection,
+)
 
 Made = tuple[str, dict[str, Any], dict[str, NDArray[Any]]]
 """Kind of a process, its fields and its arrays."""
 
 CONNECTIONS = "lava-nc 0.10.0, proc/dense/models.py"
+SPARSE = "lava-nc 0.10.0, proc/sparse/models.py"
 CONV = "lava-nc 0.10.0, proc/conv/models.py"
 CONV_FIELD_MAX = 127
 """Lava's Conv keeps kernel size, stride, padding, dilation and groups in int8."""
@@ -52,6 +61,18 @@ class LavaKind:
 def _dense(network: DeployedNetwork, part: Dense, shape: Shape, target: Shape) -> Made:
     weights = part.weight[np.ix_(lava_order(target), lava_order(shape))]
     return "Dense", {}, {"weights": weights}
+
+
+def _sparse(network: DeployedNetwork, part: Sparse, shape: Shape, target: Shape) -> Made:
+    rows = np.argsort(lava_order(target))[part.rows]
+    columns = np.argsort(lava_order(shape))[part.indices]
+    order = np.lexsort((columns, rows))
+    arrays: dict[str, NDArray[Any]] = {
+        "weights": part.weight[order].astype(np.int32),
+        "indices": columns[order],
+        "indptr": np.searchsorted(rows[order], np.arange(len(part.indptr))),
+    }
+    return "Sparse", {"columns": part.columns}, arrays
 
 
 def _conv2d(network: DeployedNetwork, part: Conv2d, shape: Shape, target: Shape) -> Made:
@@ -101,6 +122,7 @@ def _wide_conv(network: DeployedNetwork, part: Conv1d | Conv2d) -> list[str]:
 
 _KINDS: Mapping[type[WeightedConnection], LavaKind] = {
     Dense: LavaKind("Dense", CONNECTIONS, _dense),
+    Sparse: LavaKind("Sparse", SPARSE, _sparse),
     Conv1d: LavaKind("Conv", CONV, _conv1d, _conv_obstacles, _wide_conv),
     Conv2d: LavaKind("Conv", CONV, _conv2d, _conv_obstacles, _wide_conv),
 }

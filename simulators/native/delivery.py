@@ -14,6 +14,7 @@ from spikeport.network import (
     Conv2d,
     Dense,
     Shape,
+    Sparse,
     WeightedConnection,
     largest_sum,
 )
@@ -26,6 +27,7 @@ from spikeport.simulators.native.connection_tables import (
 )
 from spikeport.simulators.native.events import buffers_for
 from spikeport.simulators.native.kernels import RECEIVED, Int32, deliver_spikes, deliver_values
+from spikeport.simulators.native.scatter import scatter
 
 _PRODUCTS_FROM = 0.5
 """Share of non-zero integers from which a matrix product beats adding rows times integers.
@@ -133,6 +135,7 @@ def _by_rows(lay_out: Callable[[Any, Shape, Shape, int], LaidOut]) -> _Prepare:
 
 _KINDS: Mapping[type[WeightedConnection], _Prepare] = {
     Dense: _by_rows(lay_out_dense),
+    Sparse: scatter,
     Conv1d: _by_rows(lay_out_conv1d),
     Conv2d: _by_rows(lay_out_conv2d),
 }

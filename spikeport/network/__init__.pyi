@@ -13,6 +13,7 @@ from .connections.linear_map import fan_out as fan_out
 from .connections.linear_map import largest_sum as largest_sum
 from .connections.linear_map import weighted_shape as weighted_shape
 from .connections.pool import SumPool2d as SumPool2d
+from .connections.sparse import Sparse as Sparse
 from .file import load_network as load_network
 from .file import save_network as save_network
 from .float_network import FloatNetwork as FloatNetwork

@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
-from spikeport.network import Conv1d, Conv2d, Dense, WeightedConnection
+from spikeport.network import Conv1d, Conv2d, Dense, Sparse, WeightedConnection
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,17 @@ def _linear(connection: Dense, weight: Tensor, messages: Tensor) -> Tensor:
     return functional.linear(messages.flatten(1), weight)
 
 
+def _sparse(connection: Sparse, weight: Tensor, messages: Tensor) -> Tensor:
+    rows, columns = torch.tensor(connection.rows), torch.tensor(connection.indices)
+    place = torch.stack([rows, columns.long()]).to(weight.device)
+    shape = (len(connection.indptr) - 1, connection.columns)
+    matrix = torch.sparse_coo_tensor(
+        place, weight, shape, is_coalesced=True, check_invariants=False
+    )
+    total: Tensor = torch.sparse.mm(matrix, messages.flatten(1).T).T
+    return total
+
+
 def _conv1d(connection: Conv1d, weight: Tensor, messages: Tensor) -> Tensor:
     sides = connection.stride, connection.padding, connection.dilation
     return functional.conv1d(messages, weight, None, *sides, connection.groups)
@@ -43,6 +55,7 @@ def _conv2d(connection: Conv2d, weight: Tensor, messages: Tensor) -> Tensor:
 
 _KINDS: Mapping[type[WeightedConnection], TorchKind] = {
     Dense: TorchKind(_linear),
+    Sparse: TorchKind(_sparse, trained=False),
     Conv1d: TorchKind(_conv1d),
     Conv2d: TorchKind(_conv2d, in_bytes=True),
 }

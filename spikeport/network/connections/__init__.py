@@ -11,8 +11,9 @@ from spikeport.network.connections.base import WeightedConnection
 from spikeport.network.connections.bias import BiasInjection
 from spikeport.network.connections.convolution import Conv1d, Conv2d
 from spikeport.network.connections.dense import Dense
+from spikeport.network.connections.sparse import Sparse
 
-KINDS: tuple[type[WeightedConnection], ...] = (Dense, Conv1d, Conv2d)
+KINDS: tuple[type[WeightedConnection], ...] = (Dense, Conv1d, Conv2d, Sparse)
 Connection = WeightedConnection | BiasInjection
 
 
