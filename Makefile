@@ -1,4 +1,4 @@
-# `make demo` and `make test` set up what is missing, then run. Nothing has to be activated.
+# `make demo` and `make test` set up what is missing first. No environment has to be activated.
 PYTHON ?= python3
 BIN := .venv/bin
 SETUP := .venv/.ready .venv-lava/.ready
@@ -7,19 +7,19 @@ SETUP := .venv/.ready .venv-lava/.ready
 demo: $(SETUP)
 	$(BIN)/spikeport demo --out demo
 
-# A process per core, each with one thread: the tests of a file stay together. Those that look for
-# what a killed Lava leaves in shared memory run alone, so that no other Lava is there meanwhile.
+# One process per core, each with one thread; the tests of a file stay together. Those that look for
+# what a killed Lava leaves in shared memory run alone, without another Lava at the same time.
 ALONE := tests/test_lava_faults.py tests/test_lava_surroundings.py
 test: $(SETUP) check
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadfile $(ALONE:%=--ignore=%)
 	OMP_NUM_THREADS=1 $(BIN)/pytest $(ALONE)
 
-# The tests of what changed and a core set, within a minute; says what it leaves out.
+# The tests of what changed and a core set, within a minute; lists what it skips.
 # For example: make quick QUICK='--since HEAD~3 -x'
 quick: $(SETUP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.quick $(QUICK)
 
-# Slow. Compiled kernels and what runs in other processes (Lava's worker, most verbs) count as missed.
+# Slow. Compiled kernels and code in other processes (Lava's worker, most verbs) count as missed.
 coverage: $(SETUP)
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadfile $(ALONE:%=--ignore=%) \
 	  --cov --cov-report=
@@ -36,7 +36,7 @@ bench: $(SETUP) .venv-peers/.ready
 
 setup: $(SETUP)
 
-# Remade when the requirements change; an interrupted set-up leaves no .ready and starts anew.
+# Rebuilt when the requirements change; an interrupted set-up leaves no .ready and is repeated.
 .venv/.ready: pyproject.toml constraints.txt
 	rm -f $@
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -49,7 +49,7 @@ setup: $(SETUP)
 	$(BIN)/python -m spikeport.backends.lava.environment .venv-lava
 	touch $@
 
-# The list is complete, so nothing unpinned gets in.
+# The list is complete, so that nothing unpinned is installed.
 .venv-peers/.ready: benchmarks/requirements.txt
 	rm -f $@
 	test -x .venv-peers/bin/python || $(PYTHON) -m venv .venv-peers

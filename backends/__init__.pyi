@@ -1,5 +1,5 @@
-from .backend import Backend as Backend
-from .backend import Status as Status
+from .interface import Backend as Backend
+from .interface import Status as Status
 from .limitation import Limitation as Limitation
 from .limitation import UnsupportedFeature as UnsupportedFeature
 from .registry import backend as backend

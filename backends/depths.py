@@ -1,7 +1,7 @@
-"""When each population runs where every connection costs steps, as on Lava and on the chip.
+"""Timing of populations if every connection costs steps, as on Lava and on the chip.
 
 A population of depth k takes logical step t at chip step k + t. A connection of logical delay d
-must hold its messages back for depth(target) + d - depth(source) - cost >= 0 steps.
+must delay its messages by depth(target) + d - depth(source) - cost >= 0 steps.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from spikeport.backends.limitation import UnsupportedFeature
 from spikeport.network import DeployedNetwork, WeightedConnection
 
 Cost = Callable[[WeightedConnection], int]
-"""Chip steps that a connection takes."""
+"""Number of chip steps that a connection takes."""
 Cycle = Sequence[WeightedConnection]
 
 
 def depths(network: DeployedNetwork, cost: Cost) -> tuple[dict[str, int], list[Cycle]]:
-    """Longest paths from the inputs, and the cycles that make them endless.
+    """Longest paths from the inputs, and the cycles that make them infinite.
 
-    Where there are such cycles, depths are those of a network in which they had delays enough.
+    If there are such cycles, depths are those of a network in which their delays were sufficient.
     """
     slack: Counter[str] = Counter()
     cycles: list[Cycle] = []
@@ -33,7 +33,7 @@ def depths(network: DeployedNetwork, cost: Cost) -> tuple[dict[str, int], list[C
 
 
 def waits(network: DeployedNetwork, depth: Mapping[str, int], cost: Cost) -> dict[str, int]:
-    """Chip steps for which each connection holds its messages back, by its name."""
+    """Chip steps by which each connection must delay its messages, by its name."""
     return {
         part.name: depth[part.target] + part.delay - depth[part.source] - cost(part)
         for part in network.weighted_connections
@@ -41,7 +41,7 @@ def waits(network: DeployedNetwork, depth: Mapping[str, int], cost: Cost) -> dic
 
 
 def unsupported_cycle(cycle: Cycle, cost: Cost, target: str, source: str) -> UnsupportedFeature:
-    """A cycle whose delay is shorter than the steps it takes."""
+    """A cycle whose delay is shorter than the number of steps it takes."""
     names = " -> ".join(f"'{part.source}'" for part in [*cycle, cycle[0]])
     over = ", ".join(f"'{part.name}'" for part in cycle)
     delay, steps = sum(part.delay for part in cycle), sum(cost(part) for part in cycle)
@@ -54,7 +54,7 @@ def unsupported_cycle(cycle: Cycle, cost: Cost, target: str, source: str) -> Uns
 def _longest(
     network: DeployedNetwork, length: Callable[[WeightedConnection], int]
 ) -> tuple[dict[str, int], Cycle]:
-    """Longest paths, or a cycle of positive length that makes them endless."""
+    """Longest paths, or a cycle of positive length that makes them infinite."""
     depth = dict.fromkeys(network.sources, 0)
     reached_by: dict[str, WeightedConnection] = {}
     for _ in range(len(network.populations) + 1):

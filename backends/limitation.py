@@ -1,4 +1,4 @@
-"""What a target does not support: in general (`Limitation`), and in a network."""
+"""Features that a target does not support: in general (`Limitation`), and in a given network."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ class UnsupportedFeature:
     """A feature of one part of a network that a target does not support natively.
 
     Attributes:
-        part: what has it, "population 'lif1'".
+        part: the part that has it, "population 'lif1'".
         construct: the feature with its value, "a delay of 63".
-        why: the target's limit, or what it takes to run it there all the same.
-        source: where that is known from.
-        stops: the network cannot run there as it is; else it can, by what `why` says.
+        why: the target's limit, or how it can be run there nevertheless.
+        source: where this is documented.
+        stops: the network cannot run there unchanged; otherwise it can, as described by `why`.
     """
 
     part: str
@@ -31,7 +31,7 @@ class UnsupportedFeature:
 
 
 Find = Callable[[DeployedNetwork], Iterable[UnsupportedFeature]]
-"""Every feature of a network that falls under a limitation."""
+"""All features of a network that fall under a limitation."""
 
 
 def _refused_when_run(_: DeployedNetwork) -> Iterable[UnsupportedFeature]:
@@ -40,12 +40,12 @@ def _refused_when_run(_: DeployedNetwork) -> Iterable[UnsupportedFeature]:
 
 @dataclass(frozen=True, slots=True)
 class Limitation:
-    """One thing that a target does not support natively.
+    """A feature that a target does not support natively.
 
     Attributes:
-        text: the limitation, and what is done about it: a line of `spikeport backends`.
-        find: where a network meets it, for `spikeport check`; a backend of float graphs, which
-            `check` does not take, has none.
+        text: the limitation and its workaround: a line of `spikeport backends`.
+        find: finds it in a network, for `spikeport check`; not needed for backends of float graphs,
+            which `check` does not accept.
     """
 
     text: str
@@ -58,11 +58,11 @@ class Limitation:
 def find_unsupported(
     network: DeployedNetwork, limitations: Iterable[Limitation]
 ) -> tuple[UnsupportedFeature, ...]:
-    """Every feature of `network` that meets one of a target's limitations."""
+    """All features of `network` that fall under one of a target's limitations."""
     return tuple(feature for one in limitations for feature in one.find(network))
 
 
 def refusal(target: str, unsupported: Iterable[UnsupportedFeature]) -> str:
-    """One message with all that stops a network, empty if nothing does."""
+    """One message with everything that prevents a network from running; empty if nothing does."""
     stopping = "; ".join(str(feature) for feature in unsupported if feature.stops)
     return f"{target} cannot run this network: {stopping}" if stopping else ""

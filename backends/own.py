@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from spikeport.backends.backend import Backend, Status
+from spikeport.backends.interface import Backend, Status
 from spikeport.runs import Run, Samples
 
 
@@ -42,5 +42,5 @@ NATIVE = Backend(
     one_thread={"threads": 1},
 )
 REFERENCE = Backend(
-    "reference", "chip integers, scalar: the spec", "deployed", _status, _run_reference
+    "reference", "chip integers, scalar: the specification", "deployed", _status, _run_reference
 )

@@ -1,24 +1,27 @@
-"""Backends by name: which there are, and running a network on one."""
+"""Backends by name: list them, and run a network on one."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NoReturn, get_args
+from typing import TYPE_CHECKING, Any, NoReturn, get_args
 
-from spikeport.backends.backend import Backend, Status, Takes
+from spikeport.backends.interface import Backend, Status, Takes
 from spikeport.errors import BackendUnavailableError, InputError
-from spikeport.network import DeployedNetwork, FloatNetwork
+from spikeport.network import DeployedNetwork
 from spikeport.plugins import Plugin, PluginKind, plugins
 from spikeport.runs import Probe, RecordSpec, Run, Samples, record_items
 
+if TYPE_CHECKING:
+    from spikeport.export.nir import FloatNetwork
+
 
 def list_backends() -> dict[str, Backend]:
-    """Every backend by name, in the order of the ladder, then those of other packages.
+    """All backends by name, in the order of the ladder, followed by those of other packages.
 
     One that cannot be loaded is listed as a backend that cannot run, with the reason.
 
     Raises:
-        InputError: a package registers a name that is taken.
+        InputError: a package registers a name that is already used.
     """
     return {name: _or_broken(plugin) for name, plugin in plugins(PluginKind.BACKEND).items()}
 
@@ -28,7 +31,7 @@ def backend(name: str) -> Backend:
 
     Raises:
         InputError: there is none (the message lists all), or a package registers a name that is
-            taken.
+            already used.
     """
     known = plugins(PluginKind.BACKEND)
     if name not in known:
@@ -37,29 +40,30 @@ def backend(name: str) -> Backend:
 
 
 def load_backend(plugin: Plugin) -> Backend:
-    """The backend that is registered as `plugin`.
+    """Load the backend registered as `plugin`.
 
     Raises:
         BackendUnavailableError: it cannot be imported, or is not a backend of that name.
     """
     found = plugin.load()
     if not isinstance(found, Backend):
-        raise plugin.broken(f"'{plugin.reference}' is a {type(found).__name__}, must be a Backend")
+        kind = type(found).__name__
+        raise plugin.broken(f"'{plugin.reference}' is of type {kind}, must be a Backend")
     if found.name != plugin.name:
-        raise plugin.broken(f"calls itself '{found.name}', must be '{plugin.name}'")
+        raise plugin.broken(f"is named '{found.name}', must be '{plugin.name}'")
     if found.takes not in get_args(Takes):
         raise plugin.broken(f"takes '{found.takes}', must be one of {', '.join(get_args(Takes))}")
     return found
 
 
 def status_of(chosen: Backend) -> Status:
-    """Whether a backend can run here; one whose own answer fails cannot."""
+    """Whether a backend can run here; one whose status check fails cannot."""
     plugin = plugins(PluginKind.BACKEND)[chosen.name]
     if not plugin.distribution:
         return chosen.status()
     try:
         return chosen.status()
-    except Exception as error:  # Whatever another package's code raises.
+    except Exception as error:  # The code of another package may raise anything.
         return Status(None, plugin.reason(plugin.failed(error)), plugin.fix)
 
 
@@ -75,30 +79,32 @@ def run(
 
     Args:
         samples: (B, *shape) or (T, B, *shape); integers for a DeployedNetwork, else float units.
-        record: any of "spikes", "u" and "v"; for a DeployedNetwork `Probe`s too.
+        record: any of "spikes", "u" and "v"; for a DeployedNetwork also `Probe`s.
 
     Raises:
-        InputError: unknown backend, or one that takes the other kind of network.
-        BackendUnavailableError: it is not installed, cannot be loaded, or broke while it ran.
+        InputError: unknown backend, or one for the other kind of network.
+        BackendUnavailableError: it is not installed, cannot be loaded, or failed while running.
     """
     chosen = backend(name)
     kind = "deployed" if isinstance(network, DeployedNetwork) else "float"
     if chosen.takes != kind:
-        raise InputError(f"backend '{name}' takes a {chosen.takes} network, this one is {kind}")
+        raise InputError(f"backend '{name}' runs {chosen.takes} networks, this one is {kind}")
     record = record_items(record)
     if kind == "float" and any(isinstance(item, Probe) for item in record):
-        raise InputError(f"backend '{name}' records whole float graphs, probes are for chip ones")
+        raise InputError(
+            f"backend '{name}' records whole float graphs; probes need deployed networks"
+        )
     return chosen.run(network, samples, record=record, **options)
 
 
 def timed(
     name: str, timeout_s: float | None, progress: Callable[[int, int], None] | None = None
 ) -> dict[str, Any]:
-    """Options of `run` that give a backend a time limit and a progress function, if it has them.
+    """Options that give the `run` of a backend a time limit and a progress function, if supported.
 
     Args:
-        timeout_s: None leaves the backend its own limit.
-        progress: called with (samples done, samples in all).
+        timeout_s: None for the default of the backend.
+        progress: called with (samples done, total samples).
     """
     if not backend(name).timed:
         return {}
@@ -114,7 +120,7 @@ def _or_broken(plugin: Plugin) -> Backend:
 
 
 def _broken(plugin: Plugin, error: BackendUnavailableError) -> Backend:
-    """What stands for a backend that cannot be loaded."""
+    """A placeholder for a backend that cannot be loaded."""
 
     def refuse(network: Any, samples: Samples, **options: Any) -> NoReturn:
         raise error

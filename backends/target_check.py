@@ -1,4 +1,4 @@
-"""`check`: what each target does not support of a network, told before anything runs."""
+"""`check`: list what each target does not support of a network, before anything runs."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class TargetCheck:
-    """What one target does not support of a network.
+    """Features of a network that one target does not support.
 
     Attributes:
         target: a backend, or a chip.
-        unsupported: all of it; empty where the target supports everything natively.
+        unsupported: all such features; empty if the target supports everything natively.
     """
 
     target: str
@@ -37,18 +37,18 @@ class TargetCheck:
 def check(
     network: DeployedNetwork, targets: Sequence[str] | None = None
 ) -> tuple[TargetCheck, ...]:
-    """Tell for each target every feature of `network` that it does not support natively.
+    """List for each target every feature of `network` that it does not support natively.
 
     Nothing is started.
 
     Args:
-        targets: of `list_targets`; all by default, where a broken one of another package is
-            logged as a warning and left out.
+        targets: names from `list_targets`; by default all, except that broken ones of other
+            packages are logged as warnings and skipped.
 
     Raises:
         InputError: a target is unknown (the message lists all), or a package registers a name
-            that is taken.
-        BackendUnavailableError: a target that was asked for cannot be loaded.
+            that is already used.
+        BackendUnavailableError: a requested target cannot be loaded.
     """
     if targets is None:
         found = (_attempt(network, name) for name in list_targets())
@@ -57,7 +57,7 @@ def check(
 
 
 def list_targets() -> tuple[str, ...]:
-    """Names of all targets of a deployed network: backends that run it, then chips."""
+    """Names of all targets for deployed networks: backends that run them, then chips."""
     backends = (one.name for one in list_backends().values() if one.takes == "deployed")
     return (*backends, *plugins(PluginKind.TARGET))
 
@@ -66,7 +66,7 @@ def _attempt(network: DeployedNetwork, name: str) -> TargetCheck | None:
     try:
         return _check(network, name)
     except BackendUnavailableError as error:
-        log.warning("check: left out: %s", error)
+        log.warning("check: skipped: %s", error)
         return None
 
 
@@ -74,7 +74,7 @@ def _check(network: DeployedNetwork, name: str) -> TargetCheck:
     plugin, limitations = _limitations(name)
     try:
         return TargetCheck(name, find_unsupported(network, limitations))
-    except Exception as error:  # Whatever another package's code raises.
+    except Exception as error:  # The code of another package may raise anything.
         if not plugin.distribution:
             raise
         raise plugin.failed(error) from error

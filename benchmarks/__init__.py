@@ -1,5 +1,5 @@
-"""Speed and memory of the native simulator beside other simulators and the machine's limits.
+"""Speed and memory of the native simulator, compared with other simulators and machine limits.
 
-`python -m benchmarks.simulators` compares, `python -m benchmarks.scaling` shows how cost grows.
+`python -m benchmarks.simulators` compares, `python -m benchmarks.scaling` shows how the cost grows.
 Nothing here is part of the installed package.
 """

@@ -1,4 +1,4 @@
-"""Thresholds that give every population of a network a wanted rate."""
+"""Choose thresholds so that every population of a network fires at a given rate."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport.network import DeployedNetwork, Population, Readout
+from spikeport.network import DeployedNetwork, Population, Readout, require_lif
 from spikeport.network.fixed_point import ACTIVATION_SHIFT, DECAY_UNITY, VTH_MAX
 from spikeport.simulators import run_native
 
@@ -16,9 +16,9 @@ Spikes = NDArray[np.uint8]
 
 
 def calibrated(network: DeployedNetwork, spikes: Spikes, rate: float) -> DeployedNetwork:
-    """`network` with thresholds under which each population fires at about `rate`.
+    """`network` with thresholds at which each population fires at about `rate`.
 
-    Populations are taken in order, each hearing those that are done.
+    Populations are handled in order, so that the inputs of each are already calibrated.
 
     Args:
         spikes: input (T, B, *shape), a few samples.
@@ -26,7 +26,7 @@ def calibrated(network: DeployedNetwork, spikes: Spikes, rate: float) -> Deploye
     """
     done: list[Population] = []
     for name in network.order:
-        part = network.by_name[name]
+        part = require_lif(network.by_name[name])
         alone = all(c.source != name for c in network.incoming(name))
         rate_of = _from_current if alone else _from_runs
         vth = _least_threshold(rate_of(network, done, part, spikes), rate)
@@ -37,7 +37,7 @@ def calibrated(network: DeployedNetwork, spikes: Spikes, rate: float) -> Deploye
 def _from_current(
     network: DeployedNetwork, done: Iterable[Population], part: Population, spikes: Spikes
 ) -> Callable[[int], float]:
-    """Rate by threshold, from what `part` hears: v where it keeps nothing and never fires."""
+    """Rate by threshold, from the input of `part`: its v if it has no memory and never fires."""
     probe = dataclasses.replace(part, vth=VTH_MAX, decay_v=DECAY_UNITY)
     trace = run_native(_up_to(network, done, probe), spikes, record=("v",), threads=1).trace
     received = trace.v[part.name] >> ACTIVATION_SHIFT if trace else np.zeros(0)
@@ -59,7 +59,7 @@ def _from_current(
 def _from_runs(
     network: DeployedNetwork, done: Iterable[Population], part: Population, spikes: Spikes
 ) -> Callable[[int], float]:
-    """Rate by threshold of a population that hears itself: one run for each."""
+    """Rate by threshold of a population with feedback to itself: one run for each threshold."""
 
     def rate(vth: int) -> float:
         tried = _up_to(network, done, dataclasses.replace(part, vth=vth))
@@ -72,7 +72,7 @@ def _from_runs(
 def _up_to(
     network: DeployedNetwork, done: Iterable[Population], part: Population
 ) -> DeployedNetwork:
-    """The network of the populations that are done and `part`, which is read."""
+    """The network of the calibrated populations and `part`, which is read out."""
     populations = (*done, part)
     chosen = {p.name for p in network.inputs} | {p.name for p in populations}
     connections = tuple(c for c in network.connections if {c.source, c.target} <= chosen)
@@ -82,7 +82,7 @@ def _up_to(
 
 
 def _least_threshold(rate_of: Callable[[int], float], rate: float) -> int:
-    """The least threshold whose rate is not above `rate`."""
+    """The lowest threshold at which the rate does not exceed `rate`."""
     low, high = 0, VTH_MAX
     while low < high:
         middle = (low + high) // 2

@@ -1,4 +1,4 @@
-"""Starting one measurement in a process of its own, with a thread setting and a time limit."""
+"""Run a measurement in a separate process, with a given number of threads and a time limit."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 PEERS_VARIABLE = "SPIKEPORT_PEERS_PYTHON"
 PEERS_FOLDER = ".venv-peers"
-REMEDY = (
+FIX = (
     f"python3 -m venv {PEERS_FOLDER} && {PEERS_FOLDER}/bin/python -m pip install --no-deps "
     "--requirement benchmarks/requirements.txt"
 )
 GRACE_S = 10.0
-"""Seconds in which a child may end what it started (Lava's worker) before it is killed."""
+"""Seconds in which a child may stop what it started (Lava's worker) before it is killed."""
 
 
 class ChildError(Exception):
@@ -33,8 +33,8 @@ class ChildTimeoutError(ChildError):
 
 
 def peers_python() -> Path:
-    """The interpreter of the other frameworks: from SPIKEPORT_PEERS_PYTHON, `.venv-peers`, or this
-    one where there is neither."""
+    """The interpreter for the other frameworks: from SPIKEPORT_PEERS_PYTHON, else `.venv-peers`,
+    else the current one."""
     if named := os.environ.get(PEERS_VARIABLE):
         return Path(named)
     made = ROOT / PEERS_FOLDER / "bin" / "python"
@@ -42,7 +42,7 @@ def peers_python() -> Path:
 
 
 def has_module(python: Path, module: str) -> bool:
-    """Whether an interpreter finds a module."""
+    """Whether an interpreter can find a module."""
     code = f"import importlib.util, sys; sys.exit(importlib.util.find_spec({module!r}) is None)"
     return subprocess.run([str(python), "-c", code], cwd=ROOT, env=_variables(1)).returncode == 0
 
@@ -50,10 +50,10 @@ def has_module(python: Path, module: str) -> bool:
 def child(
     python: Path | str, module: str, arguments: Sequence[str], *, threads: int, limit_s: float
 ) -> str:
-    """Run `python -m module arguments` in the repository; returns the last line of its stdout.
+    """Run `python -m module arguments` in the repository; return the last line of its stdout.
 
     Raises:
-        ChildTimeoutError: it took longer than `limit_s` and was killed with all it started.
+        ChildTimeoutError: it took longer than `limit_s` and was killed with everything it started.
         ChildError: it failed.
     """
     process = subprocess.Popen(
@@ -83,7 +83,7 @@ def child(
 
 
 def answer(python: Path | str, module: str, arguments: Sequence[str], **how: Any) -> dict[str, Any]:
-    """As `child`, its last line being a JSON object."""
+    """Like `child`, for a last line that is a JSON object."""
     found: dict[str, Any] = json.loads(child(python, module, arguments, **how))
     return found
 
@@ -107,13 +107,13 @@ def measure(
         "cap_s": cap_s,
         "spawned": time.time(),
     }
-    # Lava's worker has a time limit of its own, after which it is swept away
+    # Lava's worker has its own time limit, after which it is stopped
     limit_s = cap_s + 60 if simulator == "lava" else cap_s
     return answer(python, "benchmarks.measure", [json.dumps(job)], threads=threads, limit_s=limit_s)
 
 
 def exit_on_terminate() -> None:
-    """Make SIGTERM an exception, so that everything started is ended on the way out."""
+    """Turn SIGTERM into an exception, so that everything started is ended on exit."""
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
 
 

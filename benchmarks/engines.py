@@ -1,7 +1,8 @@
-"""The simulators of the main environment behind one shape: build once, then run a batch at a time.
+"""A common interface to the simulators: build once, then run one batch at a time.
 
-An engine is made from a network and all its input, then `run(variant)` takes every sample through
-the network and returns the spikes of each population. A variant says how: batch size, order.
+An engine is created from a network and its complete input; `run(variant)` then simulates all
+samples and returns the number of spikes of each population. A variant gives batch size and loop
+order.
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ Spikes = NDArray[np.uint8]
 
 
 class Variant(NamedTuple):
-    """How a simulator is used; the fastest of a few is taken.
+    """How a simulator is used; the fastest of a few variants is measured.
 
     Attributes:
-        batch: samples side by side.
-        order: "steps" (every layer each step), "layers" (every step of a layer, then the next) or
-            "" where the simulator decides.
+        batch: samples per batch.
+        order: "steps" (all layers in each step), "layers" (all steps of a layer, then the next) or
+            "" if the simulator decides.
     """
 
     batch: int
@@ -32,19 +33,19 @@ class Variant(NamedTuple):
 
 
 Run = Callable[[Variant, bool], Mapping[str, int]]
-"""One run of all samples; spikes per population if the second argument asks for them."""
+"""Runs all samples; returns spikes per population if the second argument is true."""
 
 
 class Engine(Protocol):
-    """Makes a network ready to run."""
+    """Prepares a network for running."""
 
     def __call__(self, network: DeployedNetwork, spikes: Spikes, threads: int) -> Run:
-        """Build everything that is built once."""
+        """Build everything that only needs to be built once."""
         ...
 
 
 def native(network: DeployedNetwork, spikes: Spikes, threads: int) -> Run:
-    """Chip integers; the call as a user makes it, checks and event counts included."""
+    """Chip integers; called as a user would call it, with checks and event counts."""
     from spikeport.simulators import run_native
 
     def run(variant: Variant, count: bool) -> Mapping[str, int]:
@@ -75,7 +76,7 @@ def float_nir(network: DeployedNetwork, spikes: Spikes, threads: int) -> Run:
 
 
 def engine(name: str) -> Engine:
-    """The engine of that name; those of other frameworks live in `benchmarks.torch_engines`."""
+    """The engine of that name; those of other frameworks are in `benchmarks.torch_engines`."""
     own: Mapping[str, Engine] = {"native": native, "float": float_nir}
     if name in own:
         return own[name]

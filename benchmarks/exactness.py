@@ -1,10 +1,10 @@
-"""Whether native equals the scalar specification on the networks of the benchmarks.
+"""Check that native equals the scalar specification on the benchmark networks.
 
 `python -m benchmarks.exactness [--networks mlp,neurons] [--neurons 64] [--json FILE]`
 
-Small networks are compared whole on one sample. On all networks, neurons of every population are
-computed anew by the specification from the messages that native recorded, on every sample; and a
-run that records nothing, as it is timed, must give the scores and counts of the recorded one. Exits
+Small networks are compared completely, on one sample. On all networks, selected neurons of every
+population are recomputed by the specification from the messages that native recorded, on every
+sample; and a run without recording, as used for timing, must give the same scores and counts. Exits
 with 1 if anything differs.
 """
 
@@ -45,10 +45,10 @@ class Row:
     """One comparison.
 
     Attributes:
-        neurons: how many were checked, of all populations together.
+        neurons: number of neurons checked, over all populations.
         neuron_steps: neurons * T * B; u, v and spike were compared in each.
-        differing: values that differ: u, v, spikes, and scores and counts of the plain run.
-        first: what differs first, empty if nothing does.
+        differing: number of differing values: u, v, spikes, and scores and counts of the plain run.
+        first: the first difference, empty if there is none.
     """
 
     whole: bool
@@ -61,7 +61,7 @@ class Row:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Compare, print and write; returns the exit code."""
+    """Compare, print and write; return the exit code."""
     chosen = _parser().parse_args(arguments)
     rows: list[tuple[str, float, Row]] = []
     for name, activity in _wanted(chosen.networks):
@@ -83,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def compare_whole(network: DeployedNetwork, spikes: Spikes) -> Row:
-    """Every number of a run against the specification's."""
+    """Compare all results of a run with those of the specification."""
     started = time.perf_counter()
     run = run_native(network, spikes, record=RECORDABLE)
     expected = run_reference(network, spikes, record=RECORDABLE)
@@ -92,7 +92,7 @@ def compare_whole(network: DeployedNetwork, spikes: Spikes) -> Row:
 
 
 def compare_sampled(network: DeployedNetwork, spikes: Spikes, neurons: int, threads: int) -> Row:
-    """Some neurons of every population against the specification's (`check_neurons`)."""
+    """Compare some neurons of every population with the specification (`check_neurons`)."""
     started = time.perf_counter()
     run = run_native(network, spikes, record=sample_probes(network, neurons), threads=threads)
     plain = run_native(network, spikes, threads=threads)
@@ -101,7 +101,7 @@ def compare_sampled(network: DeployedNetwork, spikes: Spikes, neurons: int, thre
 
 
 def unequal(a: Run, b: Run) -> int:
-    """Scores, spikes per neuron and event counts that differ between two runs."""
+    """Number of scores, spike counts and event counts that differ between two runs."""
     pairs = [*_pairs(a.scores, b.scores), *_pairs(a.spike_counts, b.spike_counts)]
     return sum(int(np.count_nonzero(x != y)) for x, y in pairs) + int(a.counts != b.counts)
 
@@ -155,15 +155,15 @@ def _parser() -> argparse.ArgumentParser:
         wanted = text.split(",")
         if unknown := sorted(set(wanted) - set(known)):
             raise argparse.ArgumentTypeError(
-                f"{', '.join(unknown)} unknown, must be of {', '.join(known)}"
+                f"unknown: {', '.join(unknown)}; choose from {', '.join(known)}"
             )
         return wanted
 
     parser = argparse.ArgumentParser(prog="python -m benchmarks.exactness", description=__doc__)
     parser.add_argument("--networks", type=names, default=list(known))
-    parser.add_argument("--neurons", type=int, default=64, help="of each population, at random")
+    parser.add_argument("--neurons", type=int, default=64, help="random neurons per population")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--json", type=Path, help="file to write")
+    parser.add_argument("--json", type=Path, help="output file")
     return parser
 
 

@@ -1,8 +1,8 @@
-"""Child process: what this machine can do at best, measured by small loops of the same kind.
+"""Child process: measure the peak rates of this machine with small loops of the same kind.
 
-A simulator of integer networks adds rows of weights for events or multiplies matrices, so these
-two rates, from caches, are the limits of synapses; memory bandwidth is that of what does not fit in
-them. Steps of neurons are measured apart.
+A simulator of integer networks adds rows of weights for events or multiplies matrices, so these two
+rates, from cache, limit the processing of synapses; memory bandwidth limits what does not fit in
+cache. Neuron updates are measured separately.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeport.simulators.native.compiled import kernel
+from spikeport.simulators.native.lif import LIFDynamics, LIFState
 from spikeport.simulators.native.neurons import neuron_loop
 from spikeport.simulators.native.vectors import sum_rows_256
 
@@ -30,6 +31,8 @@ CHOSEN = 1 << 15
 NEURONS = 1024
 SIDE = 1536
 COPY_BYTES = 256 << 20
+_DYNAMICS = LIFDynamics(0, 3072, 6400, subtract=False, refractory=0)
+_VARIANT = (True, True, False)
 
 
 Add = Callable[[NDArray[Any], NDArray[np.int64], NDArray[np.int32]], None]
@@ -37,7 +40,7 @@ Add = Callable[[NDArray[Any], NDArray[np.int64], NDArray[np.int32]], None]
 
 @kernel
 def add_rows(table: NDArray[Any], chosen: NDArray[np.int64], total: NDArray[np.int32]) -> None:
-    """Add the chosen rows of a table to `total`, as events add weights to currents."""
+    """Add the chosen rows of a table to `total`, like weights added to currents for events."""
     for index in chosen:
         row = table[index]
         for i in range(total.size):
@@ -48,7 +51,7 @@ def add_rows(table: NDArray[Any], chosen: NDArray[np.int64], total: NDArray[np.i
 def add_rows_by_four(
     table: NDArray[Any], chosen: NDArray[np.int64], total: NDArray[np.int32]
 ) -> None:
-    """The same for four rows at once, so that sums are loaded and stored less often."""
+    """The same for four rows at a time, so that sums are loaded and stored less often."""
     for k in range(0, chosen.size, 4):
         a, b = table[chosen[k]], table[chosen[k + 1]]
         c, d = table[chosen[k + 2]], table[chosen[k + 3]]
@@ -60,7 +63,7 @@ def add_rows_by_four(
 def add_rows_in_registers(
     table: NDArray[Any], chosen: NDArray[np.int64], total: NDArray[np.int32]
 ) -> None:
-    """The same by vectors that hold int16 sums over 256 rows."""
+    """The same with vector registers that hold int16 sums of 256 rows."""
     none = np.int32(0)
     for first in range(0, chosen.size, 256):
         for low in range(0, total.size, 256):
@@ -70,37 +73,19 @@ def add_rows_in_registers(
 
 @kernel
 def advance_neurons(
-    received: NDArray[np.int32],
-    u: NDArray[np.int32],
-    v: NDArray[np.int32],
-    fired: NDArray[np.uint8],
-    steps: int,
+    received: NDArray[np.int32], state: LIFState, fired: NDArray[np.uint8], steps: int
 ) -> None:
-    """Steps of LIF neurons without bias, whose state stays in the nearest cache."""
+    """Update LIF neurons without bias, with their state in the nearest cache."""
     for _ in range(steps):
         neuron_loop(
-            received,
-            received,
-            u,
-            v,
-            fired,
-            fired,
-            4096,
-            1024,
-            6400,
-            False,
-            0,
-            True,
-            True,
-            False,
-            False,
+            *(state, _DYNAMICS, _VARIANT, False), *(0, 0, received.size), received, received, fired
         )
 
 
 def limits(threads: int, repeats: int) -> dict[str, float]:
     """Rates in 1/s: additions of weights, multiply-adds of matrix products, bytes moved.
 
-    int8 products are measured where torch is installed, since NumPy has none.
+    int8 products are only measured if torch is installed, since NumPy has none.
     """
     found = {
         f"{how.__name__}_{kind}": _row_adds(how, np.dtype(kind), threads, repeats)
@@ -134,17 +119,16 @@ def _row_adds(add: Add, kind: np.dtype[Any], threads: int, repeats: int) -> floa
 
 
 def neuron_steps(threads: int, repeats: int) -> float:
-    """Steps of LIF neurons per second."""
+    """LIF neuron updates per second."""
     rng = np.random.default_rng(0)
     received = rng.integers(-100, 120, NEURONS).astype(np.int32)
+    zeros = np.zeros((1, NEURONS), np.int32)
     states = [
-        (np.zeros(NEURONS, np.int32), np.zeros(NEURONS, np.int32), np.zeros(NEURONS, np.uint8))
-        for _ in range(threads)
+        LIFState(zeros.copy(), zeros.copy(), np.zeros((1, 0), np.uint8)) for _ in range(threads)
     ]
 
-    def run(state: Sequence[NDArray[Any]]) -> None:
-        u, v, fired = state
-        advance_neurons(received, u, v, fired, CHOSEN)
+    def run(state: LIFState) -> None:
+        advance_neurons(received, state, np.empty(NEURONS, np.uint8), CHOSEN)
 
     with ThreadPoolExecutor(threads) as pool:
         seconds = _median(lambda: list(pool.map(run, states)), repeats)
@@ -161,7 +145,7 @@ def _int8_products(threads: int, repeats: int) -> float:
 
 
 def _median(run: Callable[[], object], repeats: int) -> float:
-    """Median seconds after a first, untimed call."""
+    """Median of the seconds after an untimed first call."""
     run()
     found = []
     for _ in range(repeats):

@@ -1,7 +1,7 @@
-"""Child process: measure one simulator on one prepared network and print what was found as JSON.
+"""Child process: measure one simulator on one prepared network and print the results as JSON.
 
-Each measurement has a process of its own, so that its peak memory is its own and its first result
-shows what starting costs.
+Each measurement has a separate process, so that its peak memory is its own and its first result
+includes the start-up time.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from benchmarks.engines import Variant, engine
 from benchmarks.stored import load, load_facts
 
 TIMED_S = 0.2
-"""One timing lasts at least this long."""
+"""Minimum duration of one timing in seconds."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Job:
-    """What a child measures.
+    """One measurement by a child process.
 
     Attributes:
-        variants: if several, each is timed once and nothing else is done.
-        cap_s: seconds for all of it.
+        variants: if there are several, each is timed once and nothing else is done.
+        cap_s: time limit for all of it in seconds.
         spawned: time.time() just before the process was started.
     """
 
@@ -46,7 +46,7 @@ class Job:
 
 
 def main(text: str) -> None:
-    """Do the job written in `text`; the last line of stdout is the answer."""
+    """Run the job described by `text`; the last line of stdout is the result."""
     exit_on_terminate()
     job = Job(**json.loads(text))
     if hasattr(os, "sched_setaffinity"):
@@ -80,7 +80,7 @@ def _engine(job: Job) -> dict[str, Any]:
 
 
 def timed(run: Callable[[], object], budget_s: float, repeats: int) -> list[float]:
-    """Seconds of one call, `repeats` times; fewer if `budget_s` is spent."""
+    """Seconds per call, `repeats` times; fewer if `budget_s` is used up."""
     started = time.perf_counter()
     run()
     once = time.perf_counter() - started
@@ -95,15 +95,15 @@ def timed(run: Callable[[], object], budget_s: float, repeats: int) -> list[floa
 
 
 def _difference(found: Mapping[str, int], native: Mapping[str, int]) -> float:
-    """Spikes of all populations relative to native's, less 1."""
+    """Spikes of all populations relative to native's, minus 1."""
     return sum(found.values()) / max(sum(native.values()), 1) - 1
 
 
 def _lava(job: Job) -> dict[str, Any]:
-    """Lava's cost of one more sample-step: the difference of a long and a short run.
+    """Cost of one more sample-step on Lava: the difference between a long and a short run.
 
-    Where one sample already lasts long, its Lava steps are counted, the pipeline's included, and
-    its time holds Lava's start. A sample that is not done at the end of the time gives a bound.
+    If one sample already takes long, its Lava steps are counted instead, including those of the
+    pipeline, and its time includes Lava's start-up. A sample that does not finish gives a bound.
     """
     from spikeport.backends.lava import run_lava
     from spikeport.errors import BackendUnavailableError

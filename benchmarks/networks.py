@@ -1,6 +1,6 @@
-"""The networks of the comparison, as `DeployedNetwork`s with seeded random weights.
+"""The benchmark networks, as `DeployedNetwork`s with seeded random weights.
 
-Every neuron is LIF: v <- v - v/4 + W s, a spike where v > vth, then v <- 0. Thresholds are set by
+All neurons are LIF: v <- v - v/4 + W s, a spike if v > vth, then v <- 0. Thresholds are set by
 `calibrate`, so that every population fires at about the rate of the input.
 """
 
@@ -28,15 +28,15 @@ DECAY_V = 1024
 SEED = 20241123
 INPUT = "input"
 _VGG = ((64,), (128, 256), (512, 512), (512,), (512, 512))
-"""Channels of VGG-11's convolutions for 32x32 images; 2x2 pools between the groups and at the
-end, where they take the sum of each channel."""
+"""Channels of VGG-11's convolutions for 32x32 images; with 2x2 pools between the groups and a
+global sum per channel at the end."""
 _RESNET = ((64, 1), (128, 2), (256, 2), (512, 2))
-"""Channels and first stride of the four stages of two blocks each of ResNet-18."""
+"""Channels and first stride of the four stages of ResNet-18, with two blocks each."""
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A network of the comparison.
+    """A benchmark network.
 
     Attributes:
         samples: B of one timed run.
@@ -59,7 +59,7 @@ def dense_chain(*sizes: int, steps: int) -> DeployedNetwork:
 
 
 def recurrent(inputs: int, hidden: int, outputs: int, steps: int) -> DeployedNetwork:
-    """A hidden layer that hears itself one step later."""
+    """A hidden layer with feedback to itself, delayed by one step."""
     sketch = Sketch()
     source = sketch.dense(sketch.input((inputs,)), "hidden", hidden)
     sketch.connections.append(
@@ -69,7 +69,7 @@ def recurrent(inputs: int, hidden: int, outputs: int, steps: int) -> DeployedNet
 
 
 def vgg11(steps: int) -> DeployedNetwork:
-    """VGG-11 on 32x32x3; a pool is folded into the connection behind it."""
+    """VGG-11 on 32x32x3; each pool is part of the connection after it."""
     sketch = Sketch()
     source = sketch.input((3, 32, 32))
     halved = SumPool2d((2, 2), (2, 2))
@@ -96,7 +96,7 @@ def resnet18(steps: int) -> DeployedNetwork:
 
 @dataclass
 class Sketch:
-    """A network in the making; thresholds are still 0."""
+    """A network under construction; thresholds are still 0."""
 
     rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(SEED))
     inputs: list[Input] = field(default_factory=list)
@@ -109,7 +109,7 @@ class Sketch:
         return INPUT
 
     def dense(self, source: str, name: str, size: int, pool: SumPool2d | None = None) -> str:
-        """Add a population that hears every (pooled) neuron of `source`."""
+        """Add a population that receives from every (pooled) neuron of `source`."""
         shape = self.shape(source)
         seen = int(np.prod(shape if pool is None else pool.output_shape(shape)))
         self.populations.append(Population(name, (size,), vth=0, decay_v=DECAY_V))
@@ -125,7 +125,7 @@ class Sketch:
         stride: int = 1,
         pool: SumPool2d | None = None,
     ) -> str:
-        """Add a population behind a 3x3 convolution with padding 1."""
+        """Add a population after a 3x3 convolution with padding 1."""
         shape = self.shape(source)
         part = Conv2d(
             source,
@@ -141,9 +141,9 @@ class Sketch:
         return name
 
     def shortcut(self, source: str, target: str, stride: int) -> None:
-        """Join two populations by a 1x1 convolution, or one to one if they have one shape.
+        """Connect two populations by a 1x1 convolution, or one to one if they have the same shape.
 
-        One to one is 64 groups with a diagonal each, since Lava holds at most 127 groups.
+        One to one means 64 groups with a diagonal each, because Lava allows at most 127 groups.
         """
         before, after = self.shape(source)[0], self.shape(target)[0]
         if stride == 1:
@@ -174,7 +174,7 @@ class Sketch:
         return next(part.shape for part in parts if part.name == name)
 
     def network(self, output: str, steps: int) -> DeployedNetwork:
-        """The network so far, answering with the spikes of `output`."""
+        """The network so far, read out by the spikes of `output`."""
         return DeployedNetwork(
             tuple(self.inputs),
             tuple(self.populations),

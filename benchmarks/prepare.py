@@ -1,4 +1,4 @@
-"""Child process: make a network and its input once, for every simulator to read.
+"""Child process: create a network and its input once, for every simulator to read.
 
 `python -m benchmarks.prepare CASE ACTIVITY full|quick FOLDER`
 """
@@ -42,7 +42,7 @@ def prepared(
 
 
 def facts(network: DeployedNetwork, counts: EventCounts) -> dict[str, Any]:
-    """What the table needs to know; events and products are per sample and step."""
+    """The facts needed for the table; events and products are per sample and step."""
     sample_steps = counts.samples * counts.steps
     products = {c.name: _products(network, c) for c in network.weighted_connections}
     return {

@@ -1,7 +1,7 @@
-"""At which activity a matrix product beats adding rows of weights: what native's choice rests on.
+"""The activity above which a matrix product beats adding rows of weights: basis of native's choice.
 
-`python -m benchmarks.products`: seconds of adding rows over those of the float32 product, for
-dense connections of three sizes. Above 1 the product is quicker.
+`python -m benchmarks.products`: time of adding rows divided by that of the float32 product, for
+dense connections of three sizes. Above 1 the product is faster.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ STEPS, SAMPLES, REPEATS = 8, 8, 7
 
 
 def rows(sources: int, targets: int, graded: bool) -> Iterator[str]:
-    """The ratio for each share of non-zero messages."""
+    """The ratio for each fraction of non-zero messages."""
     rng = np.random.default_rng(0)
     weight = (2 * rng.integers(-20, 21, (targets, sources))).astype(np.int16)
     dense = Dense("a", "b", weight)

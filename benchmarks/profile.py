@@ -1,10 +1,10 @@
-"""Where native's time goes on the networks of the comparison, on one thread.
+"""Where native spends its time on the benchmark networks, on one thread.
 
 `python -m benchmarks.profile [--networks mlp,deep] [--activity 2,10]`
 
-Columns are percent of a run: the loops over events and neurons, of which `neurons` is what their
-neurons would take alone at the machine's rate; counting spikes; copying input; arrays made; checks
-of the input; and Python in between.
+Columns are percent of a run: the loops over events and neurons, of which `neurons` is the time that
+the neurons alone would take at the machine's peak rate; counting spikes; copying input; allocating
+arrays; checking input; and Python in between.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ REPEATS = 5
 COLUMNS = ("network", "input", "us per sample-step", "loops", "neurons", "counts", "copies",
            "arrays", "checks", "python")  # fmt: skip
 CALLERS = {"loops": ("run_steps", "_deliver"), "counts": ("run_chunk",)}
-"""Kernels by the functions that call them."""
+"""Kernels, by the functions that call them."""
 OWN = {"copies": "enter_block", "arrays": "initial_state", "checks": "check_samples"}
 
 
@@ -74,7 +74,7 @@ def _profiled(network: DeployedNetwork, spikes: NDArray[np.uint8]) -> tuple[floa
 
 
 def _called(stats: Stats, caller: str) -> float:
-    """Seconds in compiled kernels that `caller` calls."""
+    """Seconds spent in compiled kernels called by `caller`."""
     found = 0.0
     for (file, _, name), (_, _, _, _, callers) in stats.stats.items():  # type: ignore[attr-defined]
         if name == "call" and file.endswith("compiled.py"):
@@ -83,7 +83,7 @@ def _called(stats: Stats, caller: str) -> float:
 
 
 def _spent(stats: Stats, function: str) -> float:
-    """Seconds in a function and what it calls."""
+    """Seconds spent in a function, including the functions it calls."""
     known = stats.stats  # type: ignore[attr-defined]
     return float(sum(x[3] for (_, _, name), x in known.items() if name == function))
 

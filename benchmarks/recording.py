@@ -1,4 +1,4 @@
-"""What recording costs in a native run.
+"""The cost of recording in a native run.
 
 `python -m benchmarks.recording [--steps 100000] [--samples 1]`
 """
@@ -17,7 +17,7 @@ SIZES = (64, 32, 10)
 
 
 def main() -> None:
-    """Print the seconds of a run that records nothing and of runs that record."""
+    """Print the seconds of a run without recording and of runs with recording."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=100_000)
     parser.add_argument("--samples", type=int, default=1)

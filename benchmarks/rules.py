@@ -1,10 +1,10 @@
-"""Rate-based training beside BPTT: test accuracy after equal epochs, from equal starts.
+"""Rate-based training versus BPTT: test accuracy after equal epochs, from equal starts.
 
 `python -m benchmarks.rules mnist [--set KEY=VALUE ...] [--rules ...] [--seeds 0 1 2] --out FOLDER`
 
-Every rule trains the same network on the same batches of the same recipe; a seed decides initial
-weights, order and augmentation of all of them. Each run leaves a line of JSON in the folder; the
-same command again goes on with what is missing.
+Every rule trains the same network on the same batches of the same recipe; a seed determines initial
+weights, order and augmentation for all of them. Each run writes a line of JSON to the folder;
+running the same command again continues with the missing runs.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def measure(
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Train what is missing, print the table."""
+    """Train what is missing and print the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.rules", description=__doc__)
     parser.add_argument("recipe")
     parser.add_argument("--set", dest="changes", action="append", default=[], metavar="KEY=VALUE")
@@ -62,7 +62,7 @@ def main(arguments: Sequence[str]) -> int:
         "--rules", nargs="+", type=GradientRule, default=RULES, choices=list(GradientRule)
     )
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--out", type=Path, required=True, help="folder of the results")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the results")
     chosen = parser.parse_args(arguments)
     changes = dict(parse_change(change) for change in chosen.changes)
     chosen.out.mkdir(parents=True, exist_ok=True)
@@ -74,7 +74,7 @@ def main(arguments: Sequence[str]) -> int:
                 write_text(path, json.dumps(measure(chosen.recipe, changes, rule, seed)) + "\n")
             rows.append(json.loads(path.read_text()))
             if (rows[-1]["recipe"], rows[-1]["changes"]) != (chosen.recipe, changes):
-                sys.exit(f"{path}: is of another recipe or other changes, take another --out")
+                sys.exit(f"{path}: is from another recipe or other changes; choose another --out")
             print(f"{rule} seed {seed}: {100 * rows[-1]['test_accuracy']:.2f} %", file=sys.stderr)
     print_table(COLUMNS, list(cells(rows)))
     print(NOTES)
@@ -82,7 +82,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def cells(rows: Sequence[Mapping[str, Any]]) -> Iterator[list[str]]:
-    """Lines of the table, one per rule."""
+    """Rows of the table, one per rule."""
     found = {(row["rule"], row["seed"]): 100 * row["test_accuracy"] for row in rows}
     for rule in dict.fromkeys(row["rule"] for row in rows):
         mine = [row for row in rows if row["rule"] == rule]

@@ -2,8 +2,8 @@
 
 `python -m benchmarks.scaling [--quick] [--threads 2] [--json FILE]`
 
-In each series one size grows and the rest stays; cost is linear where the last column, seconds per
-synaptic event relative to the first row of the series, does not grow.
+In each series one size grows and the others are fixed; the cost is linear if the last column,
+seconds per synaptic event relative to the first row of the series, does not grow.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ COLUMNS = ("series", "size", "neurons", "synapses", "sample-steps", "events", "s
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """A growing size.
+    """A series of growing size.
 
     Attributes:
-        build: network and samples of a size.
-        sizes: the first `quick` of them with --quick.
+        build: network and samples for a size.
+        sizes: with --quick only the first `quick` of them are used.
     """
 
     build: Callable[[int], tuple[DeployedNetwork, int]]
@@ -73,12 +73,14 @@ SERIES = {
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Measure, print and write; returns the exit code."""
+    """Measure, print and write; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scaling", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="without the largest size of each")
+    parser.add_argument(
+        "--quick", action="store_true", help="without the largest size of each series"
+    )
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--json", type=Path, help="file to write")
+    parser.add_argument("--json", type=Path, help="output file")
     parser.add_argument("--store", nargs=3, metavar=STORE, help=argparse.SUPPRESS)
     chosen = parser.parse_args(arguments)
     if chosen.store:
@@ -98,7 +100,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _row(name: str, size: int, threads: int, repeats: int) -> dict[str, Any]:
-    """One size: built in one process, run in another, whose peak memory is thus the run's."""
+    """One size: built in one process and run in another, so that the peak memory is the run's."""
     row: dict[str, Any] = {"series": name, "size": size}
     with tempfile.TemporaryDirectory(prefix="spikeport-benchmark-") as place:
         try:

@@ -1,4 +1,4 @@
-"""The same networks, inputs and steps on native, Lava and three float frameworks.
+"""Run the same networks, inputs and steps on native, Lava and three float frameworks.
 
 `python -m benchmarks.simulators [--quick] [--networks mlp,vgg11] [--activity 2,10] [--json FILE]`
 """
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.children import (
-    REMEDY,
+    FIX,
     ChildError,
     answer,
     child,
@@ -35,7 +35,7 @@ PREPARE_S = 1800.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, print and write; returns the exit code."""
+    """Measure, print and write; return the exit code."""
     chosen = _parser().parse_args(arguments)
     exit_on_terminate()
     threads, repeats = chosen.threads, chosen.repeats or (3 if chosen.quick else 7)
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     activities = chosen.activity or ([10.0] if chosen.quick else [2.0, 10.0, 30.0])
     missing = dict(_missing(chosen.simulators))
     for name, reason in missing.items():
-        print(f"{name} is left out: {reason}")
+        print(f"{name} is skipped: {reason}")
     limits = answer(
         sys.executable, "benchmarks.machine", [str(threads), str(repeats)],
         threads=threads, limit_s=PREPARE_S,
@@ -94,7 +94,7 @@ def _measured(
     repeats: int,
     cap_s: float,
 ) -> dict[str, Any]:
-    """One row: the best way to use a simulator found in one process, measured in another."""
+    """One row: the best way to use a simulator, found in one process and measured in another."""
     python = peers_python() if name in FLOAT_PEERS else Path(sys.executable)
 
     def ask(variants: Sequence[Sequence[Any]]) -> dict[str, Any]:
@@ -119,7 +119,7 @@ def _measured(
 
 
 def _variants(name: str, samples: int, quick: bool) -> list[tuple[int, str]]:
-    """(Samples side by side, order) to try; native and Lava decide for themselves."""
+    """(Batch size, order) to try; native and Lava choose their own."""
     if name in ("native", "lava"):
         return [(samples, "")]
     parts = (1,) if quick else (1, 4, 16)
@@ -135,13 +135,13 @@ def share_of_limit(
     *,
     neurons: bool = False,
 ) -> float:
-    """The least seconds that the synapses of a sample-step can take, over those taken.
+    """The shortest time for the synapses of a sample-step, divided by the measured time.
 
-    Each connection is free to add rows of weights for its events or to multiply matrices,
-    whichever is quicker at the machine's best rate.
+    Each connection may add rows of weights for its events or multiply matrices, whichever is faster
+    at the machine's peak rate.
 
     Args:
-        neurons: add the least seconds that the neurons can take.
+        neurons: include the shortest time for the neurons.
     """
     adds = max(rate for name, rate in limits.items() if name.startswith("add_rows"))
     products = max(rate for name, rate in limits.items() if name.startswith("products"))
@@ -163,10 +163,10 @@ def _prepare(
 
 
 def _missing(simulators: Iterable[str]) -> Iterable[tuple[str, str]]:
-    """Simulators that cannot run here, with the command that mends it."""
+    """Simulators that cannot run here, with a command that fixes it."""
     for name in simulators:
         if name in FLOAT_PEERS and not has_module(peers_python(), name):
-            yield name, f"not installed; to mend: {REMEDY}"
+            yield name, f"not installed; to fix: {FIX}"
         if name == "lava":
             from spikeport.backends.lava import lava_status
 
@@ -189,7 +189,7 @@ def _parser() -> argparse.ArgumentParser:
             wanted = text.split(",")
             if unknown := sorted(set(wanted) - set(known)):
                 raise argparse.ArgumentTypeError(
-                    f"{', '.join(unknown)} unknown, must be of {', '.join(known)}"
+                    f"unknown: {', '.join(unknown)}; choose from {', '.join(known)}"
                 )
             return wanted
 
@@ -202,11 +202,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--quick", action="store_true", help="short runs, 10 %% only")
     parser.add_argument("--networks", type=names(NETWORKS), default=list(NETWORKS))
     parser.add_argument("--simulators", type=names(SIMULATORS), default=list(SIMULATORS))
-    parser.add_argument("--activity", type=percents, help="input spikes in percent: 2,10,30")
+    parser.add_argument("--activity", type=percents, help="input activity in percent: 2,10,30")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int)
-    parser.add_argument("--cap", type=float, help="seconds for one measurement")
-    parser.add_argument("--json", type=Path, help="file to write")
+    parser.add_argument("--cap", type=float, help="time limit per measurement in seconds")
+    parser.add_argument("--json", type=Path, help="output file")
     return parser
 
 

@@ -1,6 +1,7 @@
-"""What a second process costs before it computes: its kernels are compiled already.
+"""The start-up cost of a process whose kernels are already compiled.
 
-`python -m benchmarks.startup`: wall and processor seconds, the least of five runs after a first.
+`python -m benchmarks.startup`: wall-clock and processor seconds, minimum of five runs after a
+first.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The folder in which a prepared network and its input wait for every simulator."""
+"""The folder that stores a prepared network and its input for all simulators."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NETWORK, _SPIKES, _FACTS = "network.spikeport", "spikes.npy", "facts.json"
 def store(
     folder: Path, network: DeployedNetwork, spikes: NDArray[np.uint8], facts: Mapping[str, Any]
 ) -> None:
-    """Write a network, its input (T, B, *shape) and what is known of both."""
+    """Write a network, its input (T, B, *shape) and facts about both."""
     save_network(network, folder / _NETWORK)
     np.save(folder / _SPIKES, spikes)
     (folder / _FACTS).write_text(json.dumps(facts), encoding="utf-8")
@@ -31,6 +31,6 @@ def load(folder: Path) -> tuple[DeployedNetwork, NDArray[np.uint8]]:
 
 
 def load_facts(folder: Path) -> dict[str, Any]:
-    """What is known of both."""
+    """The facts about both."""
     found: dict[str, Any] = json.loads((folder / _FACTS).read_text(encoding="utf-8"))
     return found

@@ -1,4 +1,4 @@
-"""What the benchmarks print."""
+"""Printed output of the benchmarks."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ COLUMNS = (
 )  # fmt: skip
 
 NOTES = """
-sample-steps/s  median of the repeats; Lava: cost of one more sample, its start not counted
+sample-steps/s  median of the repeats; Lava: cost of one more sample, without start-up
 events/s        synaptic events that native counts for these spikes, the same for every row
-of limit        least time for the synapses by the machine's rates above over the time taken
-with neurons    the same with the least time for the neurons added
+of limit        shortest time for the synapses at the rates above, divided by the measured time
+with neurons    the same, including the shortest time for the neurons
 peak memory     of the process, input included; Lava: its largest process
-start-up        from starting Python to the first result, less one steady run
+start-up        from starting Python to the first result, minus one steady run
 used as         the best of several batch sizes and orders; Lava takes one sample at a time
 """.strip()
 
 
 def machine_lines(limits: Mapping[str, float], threads: int) -> list[str]:
-    """The machine's limits."""
+    """The machine's limits as text."""
     units = {"memory_bytes": "GB/s"}
     return [f"machine, {threads} threads:"] + [
         f"  {name:24} {rate / 1e9:8.1f} {units.get(name, 'G/s')}" for name, rate in limits.items()
@@ -50,7 +50,7 @@ def print_rows(
 
 
 def print_headline(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Native against the others, network by network, and the geometric means."""
+    """Compare native with the others, network by network, and print the geometric means."""
     print("\nnative's throughput relative to the others, in this run")
     cells, means = [], []
     for network, activity in dict.fromkeys((r["network"], r["activity_percent"]) for r in rows):
@@ -86,7 +86,7 @@ def print_headline(rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def print_table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Columns as wide as their widest cell, the first left, the others right."""
+    """Print columns as wide as their widest cell, the first left-aligned, the others right."""
     lines = [titles, *rows]
     widths = [max(len(line[i]) for line in lines) for i in range(len(titles))]
     for line in lines:
@@ -126,7 +126,7 @@ def _use(row: Mapping[str, Any]) -> str:
 
 
 def _ratio(native: Mapping[str, Any], row: Mapping[str, Any]) -> tuple[float | None, bool]:
-    """How many times faster native is; whether it is a lower bound only."""
+    """How many times faster native is, and whether this is only a lower bound."""
     rate = row.get("sample_steps_per_s") or row.get("at_most_per_s")
     if not rate or "sample_steps_per_s" not in native:
         return None, False

@@ -1,8 +1,8 @@
-"""The same networks in Norse, snnTorch and SpikingJelly, made from the same integer weights.
+"""The same networks in Norse, snnTorch and SpikingJelly, built from the same integer weights.
 
-One executor walks the populations; connections are torch's own Linear, Conv2d and AvgPool2d, and
-each framework gives its neuron. v is in weight units: a spike where v > vth, then v <- 0. Only the
-truncation of v to integers is missing, so spikes agree but for a few near the threshold.
+One executor runs the populations; connections are torch's Linear, Conv2d and AvgPool2d, and each
+framework provides its neuron. v is in weight units: a spike if v > vth, then v <- 0. Only the
+truncation of v to integers is missing, so spikes agree except for a few near the threshold.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from benchmarks.engines import Run, Variant
-from spikeport.network import Conv2d, DeployedNetwork, Population, WeightedConnection
+from spikeport.network import Conv2d, DeployedNetwork, Population, WeightedConnection, require_lif
 from spikeport.network.fixed_point import DECAY_UNITY
 
 DT_S = 0.001
 
 
 class Neuron(Protocol):
-    """A population of one framework; it keeps its state.
+    """A population of one framework, including its state.
 
     Attributes:
-        gain: factor on the current that gives the framework's own update the wanted v.
+        gain: factor on the current for which the framework's update gives the required v.
     """
 
     gain: float
 
     def reset(self) -> None:
-        """Forget the sample."""
+        """Clear the state after a sample."""
 
     def step(self, current: Tensor) -> Tensor:
         """Spikes (B, ...) of one step."""
@@ -127,7 +127,7 @@ NEURONS: Mapping[str, Callable[[float, int], Neuron]] = {
 
 
 class Times(nn.Module):
-    """A one-to-one connection of equal weights, which frameworks write as a plain factor."""
+    """A one-to-one connection with equal weights, as the plain factor used by frameworks."""
 
     def __init__(self, factor: float) -> None:
         super().__init__()
@@ -140,7 +140,7 @@ class Times(nn.Module):
 
 @dataclass(frozen=True)
 class Layer:
-    """A population and what it hears: (source, delay, module)."""
+    """A population and its inputs: (source, delay, module)."""
 
     name: str
     received: tuple[tuple[str, int, nn.Module], ...]
@@ -152,7 +152,9 @@ def engine(name: str) -> Callable[[DeployedNetwork, NDArray[np.uint8], int], Run
 
     def build(network: DeployedNetwork, spikes: NDArray[np.uint8], threads: int) -> Run:
         torch.set_num_threads(threads)
-        layers = [_layer(network, network.by_name[n], NEURONS[name]) for n in network.order]
+        layers = [
+            _layer(network, require_lif(network.by_name[n]), NEURONS[name]) for n in network.order
+        ]
         source = network.inputs[0].name
         output = network.readouts[0].population
         inputs = torch.from_numpy(spikes).to(torch.float32)
@@ -177,7 +179,7 @@ def engine(name: str) -> Callable[[DeployedNetwork, NDArray[np.uint8], int], Run
 def _by_steps(
     layers: Iterable[Layer], source: str, inputs: Tensor, wanted: frozenset[str]
 ) -> dict[str, Tensor]:
-    """Every layer in every step; spikes (B, ...) of the wanted populations, summed over T."""
+    """Run all layers in every step; return spikes (B, ...) of `wanted` populations, summed."""
     previous: dict[str, Tensor] = {}
     sums: dict[str, Tensor] = {}
     for given in inputs:
@@ -190,7 +192,7 @@ def _by_steps(
                     received = module(spikes)
                     current = received if current is None else current + received
             if current is None:
-                raise ValueError(f"population '{layer.name}' hears nothing in the first step")
+                raise ValueError(f"population '{layer.name}' has no input in the first step")
             now[layer.name] = layer.neuron.step(current)
         for name in wanted:
             sums[name] = sums[name] + now[name] if name in sums else now[name]
@@ -201,7 +203,7 @@ def _by_steps(
 def _by_layers(
     layers: Iterable[Layer], source: str, inputs: Tensor, wanted: frozenset[str]
 ) -> dict[str, Tensor]:
-    """All steps of a layer before the next; what a layer hears of itself is added step by step."""
+    """Run all steps of a layer before the next; feedback to itself is added step by step."""
     emitted = {source: inputs}
     for layer in layers:
         current: Tensor | None = None
@@ -213,7 +215,7 @@ def _by_layers(
             received = module(emitted[name].flatten(0, 1)).unflatten(0, inputs.shape[:2])
             current = received if current is None else current + received
         if current is None:
-            raise ValueError(f"population '{layer.name}' hears nothing but itself")
+            raise ValueError(f"population '{layer.name}' receives only from itself")
         if not loops:
             emitted[layer.name] = layer.neuron.sequence(current)
             continue
@@ -271,7 +273,7 @@ def _holding(module: nn.Linear | nn.Conv2d, weight: Tensor) -> nn.Module:
 
 
 def _one_to_one(part: Conv2d) -> float | None:
-    """The weight of a 1x1 convolution that joins each channel to itself alone, else None."""
+    """The weight of a 1x1 convolution that connects each channel only to itself, otherwise None."""
     outputs, inputs, *kernel = part.weight.shape
     if kernel != [1, 1] or part.stride != (1, 1) or outputs != inputs * part.groups:
         return None

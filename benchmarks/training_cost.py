@@ -1,13 +1,14 @@
-"""What a training step costs as T grows: both modes of the rate-based rule, beside BPTT.
+"""Cost of a training step as T grows: both modes of the rate-based rule, compared with BPTT.
 
 `python -m benchmarks.training_cost [--quick] [--networks ...] [--steps ...] [--json FILE]`
 
-Each row is measured in a process of its own. A step is forward, backward and the optimizer's; all
-rules share layers, fused neuron loops, batches and memory order (channels last). "vs BPTT" is the
-time of the BPTT step of the same mode over that of the row: both are timed in turn, in one process,
-so that what else a machine does tells little. `chip` trains the quantized network in its own
-integers, beside BPTT of the network it came from; its spiking pass is timed in turn with the float
-one in the same way.
+Each row is measured in a separate process. A step is forward, backward and optimizer; all rules
+share layers, fused neuron loops, batches and memory format (channels last). "vs BPTT" is the time
+of the
+BPTT step of the same mode divided by that of the row: both are timed alternately in one process, so
+that other load on the machine has little effect. `chip` trains the quantized network in its own
+integers and is compared with BPTT of the original network; its spiking pass is timed alternately
+with the float one in the same way.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from benchmarks.table import print_table
 from spikeport.network import Coding, Input
 from spikeport.storage import write_text
 from spikeport.trainer.chip import AnyNetwork, QATNetwork
-from spikeport.trainer.chip.passes import spiking_pass
+from spikeport.trainer.chip.network import spiking_pass
 from spikeport.trainer.models import PUBLISHED, published_lif, small_conv
 from spikeport.trainer.network import SpikingNetwork
 from spikeport.trainer.rules import GradientRule
@@ -54,9 +55,9 @@ COLUMNS = (
 )  # fmt: skip
 NOTES = """
 step         seconds of forward, backward and optimizer, median of the repeats
-saved        what autograd holds for backward, without weights and the batch
-peak memory  of the process (or device) above what network, batch and optimizer take
-spiking pass the chip's exact integer pass over the float pass, without gradients
+saved        size of what autograd keeps for the backward pass, without weights and the batch
+peak memory  of the process (or device), beyond network, batch and optimizer
+spiking pass the chip's exact integer pass relative to the float pass, without gradients
 """.strip()
 
 
@@ -70,7 +71,7 @@ def build(name: str, steps: int) -> SpikingNetwork:
 
 
 def measure(job: Mapping[str, Any]) -> dict[str, Any]:
-    """One row, in this process."""
+    """Measure one row in this process."""
     torch.set_num_threads(job["threads"])
     device = torch.device(job["device"])
     built = build(job["network"], job["steps"]).to(device).train()
@@ -87,7 +88,7 @@ def measure(job: Mapping[str, Any]) -> dict[str, Any]:
     x = x.contiguous(memory_format=torch.channels_last)
     y = torch.randint(CLASSES, (job["batch"],), device=device)
     step = stepper(net, device, compiled=job["compile"])
-    # a step of one sample makes gradients, momentum and compiled loops, all there from then on
+    # a first step of one sample creates gradients, momentum and compiled loops, which then persist
     step(x[:1].repeat(2, 1, 1, 1), y[:1].repeat(2))
     before = _memory(device)
     saved = saved_bytes(net, x, y)
@@ -109,11 +110,11 @@ def measure(job: Mapping[str, Any]) -> dict[str, Any]:
 
 
 Step = Callable[[Tensor, Tensor], tuple[float, float, float]]
-"""Seconds of a whole step on a batch, of its forward and of its backward part."""
+"""Seconds of a whole step on a batch, of its forward part and of its backward part."""
 
 
 def stepper(net: AnyNetwork, device: torch.device, *, compiled: bool) -> Step:
-    """Training steps of a network, by an optimizer of its own."""
+    """Training steps of a network with a separate optimizer."""
     optimizer = torch.optim.SGD(net.parameters(), lr=1e-3, momentum=0.9)
     forward: Callable[[Tensor], Tensor] = torch.compile(net) if compiled else net
 
@@ -131,7 +132,7 @@ def stepper(net: AnyNetwork, device: torch.device, *, compiled: bool) -> Step:
 
 
 def bptt_of(rule: str) -> str:
-    """The rule through time that a row is compared with: of the same mode."""
+    """The BPTT rule that a row is compared with: the one of the same mode."""
     return str(
         GradientRule.BPTT_S
         if rule != CHIP and GradientRule(rule).single_step
@@ -147,7 +148,7 @@ def bptt_ratio(
     batch: tuple[Tensor, Tensor],
     repeats: int,
 ) -> float:
-    """Seconds of `other`, while `net` trains by `peer`, over those of `step`; median of turns."""
+    """Seconds of `other`, with `net` trained by `peer`, over those of `step`; median of repeats."""
     own, ratios = net.rule, []
     for _ in range(repeats + 1):
         seconds = step(*batch)[0]
@@ -158,7 +159,7 @@ def bptt_ratio(
 
 
 def on_chip(net: SpikingNetwork, x: Tensor) -> QATNetwork:
-    """The network with statistics of these samples, in 8-bit weights."""
+    """The network with batch-norm statistics of these samples, with 8-bit weights."""
     for _ in range(3):
         net.spiking_pass(x)
     chip = prepare_qat(net.eval(), x[:4].numpy())
@@ -169,7 +170,7 @@ def on_chip(net: SpikingNetwork, x: Tensor) -> QATNetwork:
 def spiking_passes(
     net: SpikingNetwork, chip: AnyNetwork, x: Tensor, repeats: int
 ) -> dict[str, float]:
-    """Seconds of the float and the integer spiking pass, in turn; the median of their ratios."""
+    """Seconds of the float and the integer spiking pass, alternating, and their median ratio."""
     assert isinstance(chip, QATNetwork)
     times = []
     for _ in range(2 * repeats + 1):
@@ -186,7 +187,7 @@ def spiking_passes(
 
 
 def saved_bytes(net: AnyNetwork, x: Tensor, y: Tensor) -> int:
-    """Bytes that autograd holds for backward, each block of memory once."""
+    """Bytes that autograd keeps for the backward pass, counting each block of memory once."""
     blocks: dict[int, int] = {}
     known = {t.untyped_storage().data_ptr() for t in (x, *net.parameters(), *net.buffers())}
 
@@ -204,7 +205,7 @@ def saved_bytes(net: AnyNetwork, x: Tensor, y: Tensor) -> int:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Measure, print and write; returns the exit code."""
+    """Measure, print and write; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.training_cost", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="T up to 4 only")
     parser.add_argument("--networks", nargs="+", choices=BATCHES, default=list(BATCHES))
@@ -212,19 +213,21 @@ def main(arguments: Sequence[str]) -> int:
         "--rules", nargs="+", choices=[*map(str, GradientRule), CHIP], default=RULES
     )
     parser.add_argument("--steps", nargs="+", type=int, help="values of T")
-    parser.add_argument("--batch", type=int, help="samples per step (64 for small_conv, else 8)")
+    parser.add_argument(
+        "--batch", type=int, help="samples per step (default 64 for small_conv, else 8)"
+    )
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--compile", action="store_true", help="let torch compile the network")
-    parser.add_argument("--json", type=Path, help="file to write")
+    parser.add_argument("--json", type=Path, help="output file")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     chosen = parser.parse_args(arguments)
     if chosen.child:
         print("\n" + json.dumps(measure(json.loads(chosen.child))))
         return 0
     exit_on_terminate()
-    # torch then asks for huge pages: large tensors are made without thousands of page faults
+    # torch then requests huge pages, which avoids thousands of page faults for large tensors
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     rows = []
     for name in chosen.networks:
@@ -262,7 +265,7 @@ def _measured(job: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def cells(rows: Sequence[Mapping[str, Any]]) -> Iterator[list[str]]:
-    """Lines of the table, one per row."""
+    """Rows of the table."""
     for row in rows:
         name = [row["network"], row["rule"], str(row["steps"])]
         if "failed" in row:
@@ -284,7 +287,7 @@ def _now(device: torch.device) -> float:
 
 
 def _memory(device: torch.device) -> int:
-    """Bytes in use now; from here on the peak is counted."""
+    """Bytes in use now; the peak is counted from here on."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         return torch.cuda.memory_allocated(device)
@@ -299,7 +302,7 @@ def _peak(device: torch.device) -> int:
 
 
 def _status(name: str) -> int:
-    """A size in bytes from the kernel's account of this process."""
+    """A size in bytes from the kernel's status of this process."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return 1024 * int(next(line.split()[1] for line in lines if line.startswith(f"{name}:")))
 

@@ -1,4 +1,4 @@
-"""Export: float graphs out of trained models, quantization, NIR in and out."""
+"""Export: float graphs from trained models, quantization, reading and writing NIR."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""Folding batch normalisation into the linear map in front of it."""
+"""Fold batch normalisation into the preceding linear layer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ WeightAndBias = tuple[Array, Array]
 
 
 def weight_and_bias(layer: ConvLayer | LinearLayer) -> WeightAndBias:
-    """Weight and bias of a layer in float64; zeros where it has no bias.
+    """Weight and bias of a layer in float64; the bias is zero if it has none.
 
     Raises:
         InputError: a value is NaN or infinite.
@@ -21,18 +21,20 @@ def weight_and_bias(layer: ConvLayer | LinearLayer) -> WeightAndBias:
     bias = np.zeros(weight.shape[0]) if layer.bias is None else np.asarray(layer.bias, np.float64)
     for field, values in (("weight", weight), ("bias", bias)):
         if not np.isfinite(values).all():
-            raise InputError(f"layer '{layer.name}': {field} holds NaN or infinity, must be finite")
+            raise InputError(
+                f"layer '{layer.name}': {field} contains NaN or infinity, must be finite"
+            )
     return weight, bias
 
 
 def fold_batch_norm(layer: ConvLayer | LinearLayer, norm: BatchNormLayer) -> WeightAndBias:
-    """Weight and bias of the one map that equals `layer` and then `norm` in evaluation mode.
+    """Weight and bias of the linear map equal to `layer` followed by `norm` in evaluation mode.
 
     W' = W gamma / sqrt(variance + eps), b' = beta + (b - mean) gamma / sqrt(variance + eps),
     per output channel, in float64.
 
     Raises:
-        InputError: the statistics have another number of channels or are not usable.
+        InputError: the statistics have a different number of channels or are invalid.
     """
     weight, bias = weight_and_bias(layer)
     gamma, beta, mean, variance = (
@@ -52,8 +54,8 @@ def _statistic(norm: BatchNormLayer, name: str, layer: str, channels: int) -> Ar
     if values.shape != (channels,):
         raise InputError(
             f"layer '{norm.name}': {name} has shape {values.shape}, "
-            f"but '{layer}' gives {channels} channels"
+            f"but '{layer}' has {channels} output channels"
         )
     if not np.isfinite(values).all():
-        raise InputError(f"layer '{norm.name}': {name} holds NaN or infinity, must be finite")
+        raise InputError(f"layer '{norm.name}': {name} contains NaN or infinity, must be finite")
     return values

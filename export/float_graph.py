@@ -1,10 +1,10 @@
-"""A trained model as a NIR graph that every framework runs alike.
+"""Convert a trained model to a NIR graph that all frameworks interpret in the same way.
 
-What frameworks disagree on is left out of the graph: they ignore `r`, so r = 1; some lack
-BatchNorm, AvgPool2d or LI nodes, so the first is folded, the second is a SumPool2d whose 1/area
-goes into the weights after it, and a linear readout is a plain Affine before the Output, whose
-score is the mean over time. Folding is done in float64; arrays are float32, which every framework
-loads.
+The graph avoids everything that frameworks interpret differently: they ignore `r`, so r = 1; some
+lack BatchNorm, AvgPool2d or LI nodes, so the first is folded, the second is a SumPool2d whose
+1/area is included in the following weights, and a linear readout is a plain Affine before the
+Output, with the mean over time as its score. Folding is done in float64; arrays are float32, which
+all frameworks can load.
 
 Rounding must not decide whether a membrane that equals its threshold (a tie) fires. The charge of a
 LIF node is v + k (I - v) with k = dt / tau, so the weights before it would have to be multiplied by
@@ -25,35 +25,33 @@ import numpy as np
 
 from spikeport.checks import fail
 from spikeport.export.batch_norm import WeightAndBias, fold_batch_norm, weight_and_bias
-from spikeport.export.nir import make_graph
+from spikeport.export.nir import FloatNetwork
 from spikeport.export.nir.fields import Shape
-from spikeport.export.nir.graph import Edge
+from spikeport.export.nir.graph import DEFAULT_DT_S, Edge
 from spikeport.export.nir.shapes import output_shape
 from spikeport.network import (
     AvgPoolLayer,
     BatchNormLayer,
     ConvLayer,
-    FloatNetwork,
     Layer,
     LIFLayer,
     LILayer,
     LinearLayer,
     Reset,
     TrainedModel,
+    normalized_map,
 )
 
-DEFAULT_DT_S = 1e-4
-"""snnTorch 1.0.0 imports NIR with this fixed time step; only dt / tau matters to the others."""
-
 TIE_STEPS = 2
-"""How far a threshold is moved away from values that tie with it, in float32 steps (relative 1.2e-7
-to 2.4e-7): more than the rounding error of k I, less than any other difference in float32."""
+"""Number of float32 steps (relative 1.2e-7 to 2.4e-7) by which a threshold is moved away from
+values
+that tie with it: more than the rounding error of k I, less than any other difference in float32."""
 
 Maps = dict[str, WeightAndBias]
 
 
-def export_float(model: TrainedModel, dt_s: float = DEFAULT_DT_S) -> FloatNetwork:
-    """The model's function as a NIR graph.
+def export_model(model: TrainedModel, dt_s: float = DEFAULT_DT_S) -> FloatNetwork:
+    """Convert a model to a NIR graph that computes the same function.
 
     v <- decay v + x becomes LIF with tau = dt / (1 - decay) and r = 1, its membrane in units of
     g (1 - decay) (see above); the weights before LI are multiplied by 1 / (1 - decay), so that its
@@ -64,8 +62,8 @@ def export_float(model: TrainedModel, dt_s: float = DEFAULT_DT_S) -> FloatNetwor
         dt_s: time step in seconds, rounded to float32.
 
     Raises:
-        InputError: the model holds what has no exact counterpart, such as an average pool that
-            feeds something other than one linear map; the message names the layer.
+        InputError: the model contains something without an exact counterpart, such as an average
+            pool that feeds something other than one linear layer; the message names the layer.
     """
     if not dt_s > 0:
         fail(f"dt_s is {dt_s}, must be positive seconds")
@@ -75,7 +73,7 @@ def export_float(model: TrainedModel, dt_s: float = DEFAULT_DT_S) -> FloatNetwor
     maps, stands_for = _fold_norms(model.layers)
     plan = _Plan(model, layers, maps, stands_for, dt_s)
     nodes, edges = _build(plan)
-    graph = make_graph(nodes, edges, dt_s)
+    graph = nir.NIRGraph(nodes, edges, type_check=False)
     reset = _common(model.layers, "reset", Reset.ZERO)
     strict = _common(model.layers, "strict", True)
     return FloatNetwork(graph, dt_s, model.steps, (model.input,), reset, strict)
@@ -83,7 +81,7 @@ def export_float(model: TrainedModel, dt_s: float = DEFAULT_DT_S) -> FloatNetwor
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """The model with batch norms folded; `stands_for` names the map behind a batch norm."""
+    """The model with batch norms folded; `stands_for` maps a batch norm to the layer before it."""
 
     model: TrainedModel
     layers: dict[str, Layer]
@@ -131,11 +129,11 @@ def _fold_norms(layers: Iterable[Layer]) -> tuple[Maps, dict[str, str]]:
             maps[layer.name] = weight_and_bias(layer)
             linear[layer.name] = layer
         elif isinstance(layer, BatchNormLayer):
-            source = layer.inputs[0]
-            if len(layer.inputs) != 1 or source not in maps or readers.count(source) != 1:
+            source = normalized_map(layer.inputs, maps)
+            if source is None or readers.count(source) != 1:
                 fail(
                     f"layer '{layer.name}' (batch norm) must follow one conv or linear layer that "
-                    f"feeds nothing else, is fed by {list(layer.inputs)}"
+                    f"feeds nothing else, but its inputs are {list(layer.inputs)}"
                 )
             maps[source] = fold_batch_norm(linear[source], layer)
             stands_for[layer.name] = source
@@ -143,11 +141,11 @@ def _fold_norms(layers: Iterable[Layer]) -> tuple[Maps, dict[str, str]]:
 
 
 def _common(layers: Iterable[Layer], field: str, default: Any) -> Any:
-    """The value of `field` that all LIF layers share."""
+    """The value of `field`, which all LIF layers must share."""
     found = {getattr(layer, field): layer.name for layer in layers if isinstance(layer, LIFLayer)}
     if len(found) > 1:
         names = ", ".join(f"'{name}' {value}" for value, name in found.items())
-        fail(f"model: layers differ in {field} ({names}), a float network has one")
+        fail(f"model: layers differ in {field} ({names}), but a float network has only one")
     return next(iter(found), default)
 
 
@@ -183,7 +181,7 @@ def _build(plan: _Plan) -> tuple[dict[str, Any], list[Edge]]:
                     if source not in plan.maps:
                         kind = type(layer).__name__.removesuffix("Layer")
                         fail(
-                            f"layer '{layer.name}' ({kind}): fed by '{source}', only conv and "
+                            f"layer '{layer.name}' ({kind}): receives '{source}'; only conv and "
                             "linear layers can carry its gain"
                         )
                 add(layer.name, _neuron(plan, layer, shapes[sources[0]]), sources)
@@ -205,7 +203,7 @@ def _tau(layer: LIFLayer | LILayer, dt_s: float) -> np.float32:
 
 
 def _charge(layer: LIFLayer | LILayer, dt_s: float) -> float:
-    """k, the gain from input to v per step: dt / tau with the tau that is written, or 1 for IF."""
+    """k, the gain from input to v per step: dt / tau with tau as written, or 1 for IF."""
     return 1.0 if layer.decay == 1 else dt_s / float(_tau(layer, dt_s))
 
 
@@ -228,14 +226,12 @@ def _threshold(layer: LIFLayer, dt_s: float) -> np.float32:
 
 
 def _arrays(plan: _Plan, name: str) -> tuple[Any, Any]:
-    """Weight and bias with the gain of the neurons behind and the 1/area of the pools in front."""
+    """Weight and bias, including the gain of following neurons and 1/area of preceding pools."""
     gains = {_gain(reader, plan.dt_s) for reader in plan.consumers(name)}
     if plan.output == name:
         gains.add(1.0)
     if len(gains) > 1:
-        fail(
-            f"layer '{name}' feeds layers of different gain {sorted(gains)}, needs a copy for each"
-        )
+        fail(f"layer '{name}' feeds layers of different gain {sorted(gains)}, use a copy for each")
     sources = [plan.layers.get(source) for source in plan.inputs(plan.layers[name])]
     areas = {
         int(np.prod(source.kernel_size)) if isinstance(source, AvgPoolLayer) else 1
@@ -276,7 +272,7 @@ def _sum_pool(plan: _Plan, layer: AvgPoolLayer) -> nir.SumPool2d:
         names = [reader.name for reader in readers]
         fail(
             f"layer '{layer.name}' (average pool) must feed conv or linear layers, whose weights "
-            f"take its 1/area; feeds {names}"
+            f"include its 1/area, but feeds {names}"
         )
     return nir.SumPool2d(
         *(np.array(getattr(layer, f)) for f in ("kernel_size", "stride", "padding"))

@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeport.errors import InputError
+from spikeport.export.nir import FloatNetwork
 from spikeport.export.quantize.lower import lower
 from spikeport.export.quantize.lowered import FloatConnection
 from spikeport.export.quantize.rounding import integer_connection
-from spikeport.network import FloatNetwork, PerNeuron, Reset, Shape, fan_out
+from spikeport.network import PerNeuron, Reset, Shape, fan_out
 from spikeport.runs import EventCounts, Run, Samples, check_float_samples
 from spikeport.simulators.counts import input_messages
 

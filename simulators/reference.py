@@ -1,8 +1,9 @@
 """The specification: a `DeployedNetwork` executed scalar by scalar on Python integers.
 
 Slow on purpose. Every other simulator must equal it in every spike, u, v and event count.
-Equations and their order as in lava-nc 0.10.0: `lava/proc/lif/models.py` (PyLifModelBitAcc),
-`lava/proc/dense/models.py` (PyDenseModelBitAcc), `lava/proc/conv/models.py` (PyConvModelFixed).
+What a neuron does with its input is said by its model (`network/neurons`). Equations of
+connections and their order as in lava-nc 0.10.0: `lava/proc/dense/models.py` (PyDenseModelBitAcc),
+`lava/proc/conv/models.py` (PyConvModelFixed).
 """
 
 from __future__ import annotations
@@ -10,31 +11,24 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from spikeport.network import (
+    AnyPopulation,
     DeployedNetwork,
-    Population,
     ReadoutKind,
-    Reset,
     Shape,
     Synapse,
     WeightedConnection,
     afferents,
-    threshold_state,
     weighted_shape,
 )
-from spikeport.network.fixed_point import (
-    ACTIVATION_SHIFT,
-    DECAY_BITS,
-    DECAY_UNITY,
-    STATE_BITS,
-    STATE_MAX,
-    STATE_WRAP,
-)
+from spikeport.network.fixed_point import STATE_BITS
+from spikeport.network.neurons.model import State
+from spikeport.network.registers import int32, wrapped
 from spikeport.runs import (
     EventCounts,
     RecordSpec,
@@ -50,52 +44,6 @@ _Sent = dict[str, list[list[int]]]
 """Per source, for each logical step so far, the message of each of its neurons."""
 
 
-def wrapped(x: int, bits: int) -> int:
-    """The two's complement number of `bits` bits that equals x modulo 2^bits."""
-    half = 1 << (bits - 1)
-    return (x + half) % (1 << bits) - half
-
-
-def int32(x: int) -> int:
-    """x as an int32 register holds it."""
-    return wrapped(x, 32)
-
-
-def decayed(state: int, decay: int) -> int:
-    """tz(state * (4096 - decay), 12): the kept part of a state, truncated toward zero."""
-    product = state * (DECAY_UNITY - decay)
-    return int32(product >> DECAY_BITS if product >= 0 else -(-product >> DECAY_BITS))
-
-
-def wrapped_once(u: int) -> int:
-    """u into (-M, M], M = 2^23, by one turn at most: an overload of more stays beyond 24 bits."""
-    if u > STATE_WRAP:
-        return u - 2 * STATE_WRAP
-    if u <= -STATE_WRAP:
-        return u + 2 * STATE_WRAP
-    return u
-
-
-def neuron_step(
-    population: Population, u: int, v: int, rest: int, a: int, b: int
-) -> tuple[int, int, int, bool]:
-    """One step of one neuron with summed input a and bias current b: u, v, rest, and spike.
-
-    `rest` is how many steps of rest are left.
-    """
-    u = wrapped_once(int32(decayed(u, population.decay_u) + int32(a << ACTIVATION_SHIFT)))
-    if rest > 0:
-        return u, v, rest - 1, False
-    v = int32(decayed(v, population.decay_v) + u + b)
-    v = max(-STATE_MAX, min(STATE_MAX, v))
-    threshold = threshold_state(population)
-    spike = v > threshold
-    if spike:
-        v = 0 if population.reset is Reset.ZERO else v - threshold
-        rest = population.refractory
-    return u, v, rest, spike
-
-
 def connection_current(connection: WeightedConnection, total: int) -> int:
     """What one target neuron receives from the sum of its weights times messages."""
     total = int32(total)
@@ -106,7 +54,18 @@ def connection_current(connection: WeightedConnection, total: int) -> int:
     return total >> -connection.exponent
 
 
-def bias_current(population: Population, mantissa: int) -> int:
+def initial_state(population: AnyPopulation) -> State:
+    """What a neuron holds before step 0."""
+    return tuple(register.initial for register in population.registers)
+
+
+def recorded_state(population: AnyPopulation, states: Sequence[State]) -> dict[str, list[int]]:
+    """Per state variable that traces can hold, its values in some neurons."""
+    columns = zip(population.STATE, zip(*states, strict=True), strict=True)
+    return {variable.name: list(values) for variable, values in columns if variable.recordable}
+
+
+def bias_current(population: AnyPopulation, mantissa: int) -> int:
     """What a mantissa adds to v in one step."""
     return int32(mantissa << population.bias_exponent)
 
@@ -134,7 +93,7 @@ class _Tally:
     synaptic_events_all: Counter[str] = field(default_factory=Counter)
 
     def event_counts(self, network: DeployedNetwork, samples: int) -> EventCounts:
-        """The counts, with a zero for every part that saw no event."""
+        """The counts, including a zero for every part without events."""
         names = {
             "inputs": [part.name for part in network.inputs],
             "populations": [part.name for part in network.populations],
@@ -172,9 +131,7 @@ def run_reference(network: DeployedNetwork, samples: Samples, *, record: RecordS
     charge = {p.name: np.zeros((count, p.size), np.int64) for p in network.populations}
 
     for sample in range(count):
-        u = {p.name: [0] * p.size for p in network.populations}
-        v = {p.name: [p.v_init] * p.size for p in network.populations}
-        rest = {p.name: [0] * p.size for p in network.populations}
+        states = {p.name: [initial_state(p)] * p.size for p in network.populations}
         sent: _Sent = {name: [] for name in network.sources}
         for t in range(network.steps):
             for part in network.inputs:
@@ -184,12 +141,12 @@ def run_reference(network: DeployedNetwork, samples: Samples, *, record: RecordS
             for name in network.order:
                 population = network.by_name[name]
                 a, b = _summed(network, population, sent, t, reached, tally)
-                spikes = _population_step(population, u[name], v[name], rest[name], a, b, tally)
+                spikes = _population_step(population, states[name], a, b, tally)
                 sent[name].append(spikes)
                 fired[name][sample] += spikes
-                keep(trace, name, (t, sample), spikes=spikes, u=u[name], v=v[name])
-        for name, now in v.items():
-            charge[name][sample] = now
+                now = recorded_state(population, states[name])
+                keep(trace, name, (t, sample), spikes=spikes, **now)
+                charge[name][sample] = now["v"]
 
     return assembled_run(
         "reference",
@@ -207,7 +164,7 @@ def run_reference(network: DeployedNetwork, samples: Samples, *, record: RecordS
 
 def _summed(
     network: DeployedNetwork,
-    population: Population,
+    population: AnyPopulation,
     sent: _Sent,
     t: int,
     reached: Mapping[str, list[list[Synapse]]],
@@ -249,21 +206,15 @@ def _received(
 
 
 def _population_step(
-    population: Population,
-    u: list[int],
-    v: list[int],
-    rest: list[int],
-    a: list[int],
-    b: list[int],
-    tally: _Tally,
+    population: AnyPopulation, states: list[State], a: list[int], b: list[int], tally: _Tally
 ) -> list[int]:
-    """Step every neuron, changing u, v and the steps of rest left in place; returns the spikes."""
+    """Step every neuron, changing `states` in place; returns the spikes."""
     spikes = [0] * population.size
-    for i in range(population.size):
+    for i, state in enumerate(states):
         tally.visits[population.name] += 1
-        if (u[i], v[i], a[i], b[i]) != (0, 0, 0, 0):
+        if population.may_move(state, a[i], b[i]):
             tally.updates[population.name] += 1
-        u[i], v[i], rest[i], spike = neuron_step(population, u[i], v[i], rest[i], a[i], b[i])
+        states[i], spike = population.step(state, a[i], b[i])
         if spike:
             tally.spikes[population.name] += 1
             spikes[i] = 1

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from itertools import product
 from typing import Any
@@ -20,19 +21,30 @@ from numpy.typing import NDArray
 
 from spikeport.errors import InputError
 from spikeport.network import (
+    AnyPopulation,
     DeployedNetwork,
-    Population,
     Shape,
     Synapse,
     WeightedConnection,
     afferents,
 )
-from spikeport.runs import Chosen, Probe, Run, Samples, Trace, check_samples, sample_count
+from spikeport.network.neurons.model import State
+from spikeport.network.registers import int32
+from spikeport.runs import (
+    Chosen,
+    Probe,
+    Run,
+    Samples,
+    Trace,
+    check_samples,
+    recordable,
+    sample_count,
+)
 from spikeport.simulators.reference import (
     bias_current,
     connection_current,
-    int32,
-    neuron_step,
+    initial_state,
+    recorded_state,
 )
 from spikeport.traces import TraceComparison, compare_runs
 
@@ -41,7 +53,7 @@ _Messages = Mapping[str, NDArray[Any]]
 
 
 def sample_probes(network: DeployedNetwork, count: int, seed: int = 0) -> tuple[Probe, ...]:
-    """What a run must record for `check_neurons`: every spike, and u and v of some neurons.
+    """What a run must record for `check_neurons`: every spike, and the state of some neurons.
 
     Of each population these are `count` random ones and those at borders: its first and last; in a
     feature map (C, H, W) corners, middles of sides and centre of the first and the last channel.
@@ -52,7 +64,7 @@ def sample_probes(network: DeployedNetwork, count: int, seed: int = 0) -> tuple[
         for part in network.populations
         for probe in (
             Probe(part.name, ("spikes",)),
-            Probe(part.name, ("u", "v"), _some_neurons(part.shape, count, rng)),
+            Probe(part.name, recordable(part)[1:], _some_neurons(part.shape, count, rng)),
         )
     )
 
@@ -89,27 +101,26 @@ def check_neurons(network: DeployedNetwork, samples: Samples, run: Run) -> Trace
         raise InputError(f"check: {count} samples are given, the run is of {run.samples}")
     trace = run.trace or Trace()
     messages = _messages(network, arrays, trace)
-    fields: dict[str, dict[str, NDArray[Any]]] = {"u": {}, "v": {}, "spikes": {}}
+    tables: dict[str, dict[str, NDArray[Any]]] = defaultdict(dict)
     neurons = {}
     for part in network.populations:
         chosen = _recorded(trace, part)
         if chosen is None:
             continue
-        values = _recomputed(network, part, chosen.flat, messages)
-        for variable, array in zip(fields, values, strict=True):
-            fields[variable][part.name] = array
+        for variable, array in _recomputed(network, part, chosen.flat, messages).items():
+            tables[variable][part.name] = array
             neurons[variable, part.name] = chosen
     if not neurons:
-        raise InputError("check: the run has recorded u and v of no neuron")
-    expected = dataclasses.replace(run, trace=Trace(**fields, neurons=neurons))
+        raise InputError("check: the run has recorded the state of no neuron")
+    expected = dataclasses.replace(run, trace=Trace.of(tables, neurons))
     return compare_runs(run, expected, network.order)
 
 
-def _recorded(trace: Trace, part: Population) -> Chosen | None:
-    """Neurons of a population whose u or v was recorded."""
+def _recorded(trace: Trace, part: AnyPopulation) -> Chosen | None:
+    """Neurons of a population whose state was recorded."""
     flat: set[int] = set()
-    for variable in ("u", "v"):
-        if part.name in getattr(trace, variable):
+    for variable in recordable(part)[1:]:
+        if part.name in trace[variable]:
             some = trace.neurons.get((variable, part.name))
             flat |= set(range(part.size) if some is None else some.flat.tolist())
     return Chosen(np.array(sorted(flat), np.int64), part.shape) if flat else None
@@ -133,16 +144,17 @@ def _messages(
 
 
 def _recomputed(
-    network: DeployedNetwork, part: Population, neurons: NDArray[np.int64], messages: _Messages
-) -> NDArray[np.int64]:
-    """u, v and spikes of some neurons of a population: (3, T, B, K)."""
+    network: DeployedNetwork, part: AnyPopulation, neurons: NDArray[np.int64], messages: _Messages
+) -> dict[str, NDArray[np.int64]]:
+    """State and spikes of some neurons of a population, each (T, B, K)."""
     for c in network.incoming(part.name):
         if c.source not in messages:
             raise InputError(
                 f"check: '{part.name}' hears '{c.source}', whose spikes were not recorded whole"
             )
     samples = next(iter(messages.values())).shape[1]
-    values = np.empty((3, network.steps, samples, len(neurons)), np.int64)
+    shape = (network.steps, samples, len(neurons))
+    values = {name: np.empty(shape, np.int64) for name in recordable(part)}
     for k, neuron in enumerate(neurons.tolist()):
         mantissa = np.full((network.steps, samples), part.bias.flat[neuron], np.int64)
         for injection in network.injections_into(part.name):
@@ -153,8 +165,10 @@ def _recomputed(
             received.append((c, _totals(synapses, messages[c.source], c.delay)))
         for sample in range(samples):
             totals = [(c, total[:, sample].tolist()) for c, total in received]
-            states = list(_states(part, totals, mantissa[:, sample].tolist()))
-            values[:, :, sample, k] = np.array(states, np.int64).T
+            states, spikes = zip(*_steps(part, totals, mantissa[:, sample].tolist()), strict=True)
+            found = {**recorded_state(part, states), "spikes": spikes}
+            for name, column in found.items():
+                values[name][:, sample, k] = column
     return values
 
 
@@ -172,14 +186,14 @@ def _totals(synapses: list[Synapse], messages: NDArray[Any], delay: int) -> NDAr
     return totals
 
 
-def _states(
-    part: Population, received: list[tuple[WeightedConnection, list[int]]], mantissa: list[int]
-) -> Iterator[tuple[int, int, bool]]:
-    """u, v and spike of one neuron after each step of one sample."""
-    u, v, rest = 0, part.v_init, 0
+def _steps(
+    part: AnyPopulation, received: list[tuple[WeightedConnection, list[int]]], mantissa: list[int]
+) -> Iterator[tuple[State, bool]]:
+    """State and spike of one neuron after each step of one sample."""
+    state = initial_state(part)
     for t, m in enumerate(mantissa):
         a = 0
         for connection, totals in received:
             a = int32(a + connection_current(connection, totals[t]))
-        u, v, rest, spike = neuron_step(part, u, v, rest, a, bias_current(part, m))
-        yield u, v, spike
+        state, spike = part.step(state, a, bias_current(part, m))
+        yield state, spike

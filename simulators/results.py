@@ -1,9 +1,10 @@
-"""Parts of a `Run` that every integer simulator makes in the same way."""
+"""Parts of a `Run` that are built in the same way by all integer simulators."""
 
 from __future__ import annotations
 
 import functools
 import math
+from collections import defaultdict
 from collections.abc import Mapping
 from importlib import metadata
 from typing import Any
@@ -12,35 +13,35 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from spikeport.network import DeployedNetwork
-from spikeport.runs import RECORDABLE as RECORDABLE
 from spikeport.runs import EventCounts, RecordSpec, Run, Trace, selection
 
 
 def empty_trace(network: DeployedNetwork, samples: int, record: RecordSpec) -> Trace:
-    """A trace of zeros with room for what `record` asks for, and for nothing else.
+    """A trace of zeros with arrays for everything selected by `record`, and nothing else.
 
     Raises:
-        InputError: `record` names what the network does not have or what cannot be recorded.
+        InputError: `record` contains something the network does not have or that cannot be
+            recorded.
     """
-    fields: dict[str, dict[str, NDArray[Any]]] = {name: {} for name in RECORDABLE}
+    tables: dict[str, dict[str, NDArray[Any]]] = defaultdict(dict)
     chosen = selection(network, record)
     for (variable, population), some in chosen.items():
         shape = network.by_name[population].shape if some is None else some.flat.shape
         kind = np.uint8 if variable == "spikes" else np.int32
-        fields[variable][population] = np.zeros((network.steps, samples, *shape), kind)
+        tables[variable][population] = np.zeros((network.steps, samples, *shape), kind)
     neurons = {key: some for key, some in chosen.items() if some is not None}
-    return Trace(**fields, neurons=neurons)
+    return Trace.of(tables, neurons)
 
 
 def keep(trace: Trace, population: str, at: Any, **values: ArrayLike) -> None:
-    """Store values of a population where the trace has room for them.
+    """Store values of a population in the arrays of the trace, if it has any for them.
 
     Args:
         at: index into the leading axes of its arrays: a step, a slice of steps, (step, sample).
-        values: `spikes`, `u` and `v` of the whole population, of any shape with the same order.
+        values: variables of the whole population, of any shape with the same order.
     """
     for variable, array in values.items():
-        kept = getattr(trace, variable).get(population)
+        kept = trace[variable].get(population)
         if kept is None:
             continue
         room, some = kept[at], trace.neurons.get((variable, population))
@@ -52,17 +53,17 @@ def keep(trace: Trace, population: str, at: Any, **values: ArrayLike) -> None:
 
 
 def narrowed(trace: Trace, network: DeployedNetwork, record: RecordSpec) -> Trace:
-    """What `record` asks for of a trace that holds at least that."""
-    fields: dict[str, dict[str, NDArray[Any]]] = {name: {} for name in RECORDABLE}
+    """The part of a trace that `record` selects; the trace must contain at least that."""
+    tables: dict[str, dict[str, NDArray[Any]]] = defaultdict(dict)
     chosen = selection(network, record)
     for key, some in chosen.items():
         variable, population = key
-        array = getattr(trace, variable)[population]
+        array = trace[variable][population]
         if some is not None and key not in trace.neurons:
             array = array.reshape(*array.shape[:2], -1)[..., some.flat]
-        fields[variable][population] = array
+        tables[variable][population] = array
     neurons = {key: some for key, some in chosen.items() if some is not None}
-    return Trace(**fields, neurons=neurons)
+    return Trace.of(tables, neurons)
 
 
 def assembled_run(
@@ -76,10 +77,10 @@ def assembled_run(
     wall_s: float,
     network_hash: str | None = None,
 ) -> Run:
-    """The `Run` of a simulator of this package.
+    """Build the `Run` of a simulator of this package.
 
     Args:
-        network_hash: where it is not that of `network`, which only has other steps.
+        network_hash: if it is not that of `network`, which then differs only in its steps.
         scores: per readout population, (B, N).
         fired: per population, spikes of each neuron over all samples, any shape.
     """

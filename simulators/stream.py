@@ -1,7 +1,7 @@
-"""A network that is never started anew: chunk after chunk, the result of one long run.
+"""Run a network on a continuous stream of chunks; the result equals one long run.
 
-`run_reference` on all chunks joined is the specification. Summed counts, joined traces and the
-membrane at the end are equal to its integers however the steps are cut into chunks.
+The specification is `run_reference` on all chunks concatenated. Summed counts, concatenated traces
+and the final membrane are equal to its integers however the steps are split into chunks.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ from spikeport.simulators.results import empty_trace
 
 
 class Stream:
-    """Runs chunks of any number of steps through a network, going on where the last one ended.
+    """Runs chunks of any number of steps through a network, each continuing from the previous one.
 
-    The network's own T plays no part.
+    The network's own T is ignored.
 
     Attributes:
-        network: what runs.
-        state: all that later steps depend on; a frozen value that may be kept, saved
-            (`save_state`) and given to another stream.
+        network: the network to run.
+        state: everything that later steps depend on; a frozen value that can be kept, saved
+            (`save_state`) and passed to another stream.
     """
 
     def __init__(
@@ -55,12 +55,12 @@ class Stream:
         """Prepare the network.
 
         Args:
-            samples: B, streams side by side that know nothing of each other.
-            state: where to go on, instead of step 0 of `samples`.
+            samples: B, the number of independent parallel streams.
+            state: state to continue from, instead of starting at step 0 with `samples`.
             threads, memory_bytes: see `run_native`.
 
         Raises:
-            InputError: `samples` is below 1, or the state is none of this network.
+            InputError: `samples` is below 1, or the state does not belong to this network.
         """
         if state is None:
             state = first_state(network, samples)
@@ -72,20 +72,20 @@ class Stream:
         self._plan, self._cut = plan_of(network), network
 
     def push(self, chunk: Samples, *, steps: int | None = None, record: RecordSpec = ()) -> Run:
-        """Run the next steps; on an error the state stays as it was.
+        """Run the next steps; if an error is raised, the state is unchanged.
 
         Args:
             chunk: per input (T, B, *shape), or (B, *shape) to be presented at every step.
-            steps: T of the chunk, needed where no input tells it.
+            steps: T of the chunk, needed if no input determines it.
             record: see `run_native`.
 
         Returns:
             The run of these steps: its scores are their spikes, or the membrane after them; counts
-            and trace are theirs alone.
+            and trace cover only these steps.
 
         Raises:
             InputError: the chunk does not fit the network or the stream, its inputs differ in T,
-                or what `record` names is unknown.
+                or `record` contains an unknown name.
         """
         inputs = self.network.inputs
         steps = _chunk_steps(inputs, chunk, steps)
@@ -110,7 +110,7 @@ class Stream:
         return dataclasses.replace(run, trace=trace) if record else run
 
     def _in_time(self, part: Input, array: NDArray[Any], steps: int) -> NDArray[Any]:
-        """Static values as those of each step where a delay lets them meet earlier chunks."""
+        """Expand static values to all steps if a delay makes them overlap with earlier chunks."""
         if array.ndim == 1 + len(part.shape) and longest_delay(self.network, part.name):
             return np.broadcast_to(array, (steps, *array.shape))
         return array
@@ -130,7 +130,7 @@ def _chunk_steps(inputs: Sequence[Input], chunk: Samples, steps: int | None) -> 
         raise InputError(
             f"stream: input '{part.name}' has shape {np.shape(arrays[part.name])}, read as "
             f"{batch_shape('B', part.shape)} for every step; give {batch_shape('T, B', part.shape)}"
-            " or say how many steps"
+            " or specify the number of steps"
         )
     if len(set(found.values())) > 1:
         told = ", ".join(f"{name} {count}" for name, count in found.items())

@@ -1,8 +1,8 @@
-"""Whether two float runs of one graph differ only where a membrane stood at its threshold.
+"""Check whether two float runs of a graph differ only where a membrane equals its threshold.
 
 Float sums depend on the order of their terms, so two correct simulators may disagree about a
-membrane that equals its threshold but for rounding. From then on a sample may differ anywhere,
-so the first difference of each sample decides.
+membrane that equals its threshold up to rounding. From then on a sample may differ anywhere, so
+only the first difference of each sample is tested.
 """
 
 from __future__ import annotations
@@ -15,25 +15,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeport.errors import InputError
-from spikeport.export.nir.graph import compute_order
-from spikeport.network import FloatNetwork
+from spikeport.export.nir import FloatNetwork
 from spikeport.runs import Run
 from spikeport.traces import Divergence
 
 DEFAULT_TOLERANCE = 1e-9
-"""Relative to the threshold; rounding in float64 stays orders of magnitude below it."""
+"""Relative to the threshold; rounding in float64 is orders of magnitude smaller."""
 
 
 @dataclass(frozen=True, slots=True)
 class FloatComparison:
-    """Differing spikes of two runs and how many of them a tie at the threshold explains.
+    """Differing spikes of two runs, and how many of them are explained by a tie at the threshold.
 
     Attributes:
-        differing: spikes that differ, per neuron node.
-        samples_with_ties: samples whose first difference is a tie.
-        at_threshold: neurons that tied there, all samples together.
-        unexplained: differing spikes in the other samples that differ.
-        first: the first difference; the unexplained one where there is any.
+        differing: number of differing spikes, per neuron node.
+        samples_with_ties: number of samples whose first difference is a tie.
+        at_threshold: number of neurons with such ties, over all samples.
+        unexplained: number of differing spikes in the other differing samples.
+        first: the first difference; the first unexplained one, if there is any.
     """
 
     differing: Mapping[str, int]
@@ -44,7 +43,7 @@ class FloatComparison:
 
     @property
     def differing_spikes(self) -> int:
-        """Of all nodes together."""
+        """Differing spikes of all nodes together."""
         return sum(self.differing.values())
 
 
@@ -57,7 +56,7 @@ def compare_float(
 ) -> FloatComparison:
     """Compare the spikes of two runs of `network` on the same samples.
 
-    A sample's first difference lies in its earliest step that differs, there in the first node
+    The first difference of a sample is in its earliest differing step, and there in the first node
     in order of computation. It is a tie if each neuron that differs there has
     |v_charged - v_threshold| <= tolerance * max(1, |v_threshold|) in run `membranes`.
 
@@ -69,7 +68,7 @@ def compare_float(
             differ in size.
     """
     membranes = membranes or a
-    nodes = [n for n in compute_order(network.graph, network.dt_s).order if n in a.spike_counts]
+    nodes = [n for n in network.checked.plan.order if n in a.spike_counts]
     apart = {name: _apart(a, b, name) for name in nodes}
     if not nodes:
         raise InputError("compare: the network has no node that spikes")
@@ -105,7 +104,7 @@ def _apart(a: Run, b: Run, name: str) -> NDArray[np.bool_]:
 def _traced(run: Run, what: str, name: str) -> NDArray[Any]:
     array = None if run.trace is None else getattr(run.trace, what).get(name)
     if array is None:
-        raise InputError(f"compare: the run on '{run.backend}' has not recorded {what} of '{name}'")
+        raise InputError(f"compare: the run on '{run.backend}' did not record {what} of '{name}'")
     flat: NDArray[Any] = array.reshape(*array.shape[:2], -1)
     return flat
 

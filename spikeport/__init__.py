@@ -1,7 +1,7 @@
 """Spikeport: spiking networks from training to neuromorphic simulators, exactly.
 
-The public names stand in `__init__.pyi`. Each is loaded when it is first used, so `import
-spikeport` is light, and torch is needed only by what trains.
+The public names are listed in `__init__.pyi`. Each is loaded on first use, so `import spikeport` is
+fast, and torch is needed only for training.
 """
 
 import lazy_loader

@@ -1,8 +1,9 @@
-"""Checks of values that users and files give, each with its one error."""
+"""Checks of values from users and files; each check raises one clear error."""
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import Any, NoReturn, TypeVar
@@ -14,18 +15,26 @@ from spikeport.errors import InputError
 from spikeport.text import quoted
 
 MAX_SIZE = 2**31 - 1
-"""Neurons along one axis, samples or classes."""
+"""Neurons along one axis, samples, or classes."""
 MAX_SIDE = 2**15
 """Kernels, strides and the sides of images."""
 MAX_STEPS = 2**31 - 1
 """Largest T, the number of logical steps per sample."""
 
+NAME_RULE = "1 to 64 letters, digits or '_', not a digit first"
+"""The names that parts of a network may have."""
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 _Kind = TypeVar("_Kind", bound=StrEnum)
 
 
 def fail(message: str) -> NoReturn:
-    """Raise the one error of a broken rule."""
+    """Raise an InputError with this message."""
     raise InputError(message)
+
+
+def is_name(name: str) -> bool:
+    """Whether `name` keeps NAME_RULE."""
+    return _NAME.fullmatch(name) is not None
 
 
 def integer(subject: str, value: Any, low: int, high: int) -> int:
@@ -38,7 +47,7 @@ def integer(subject: str, value: Any, low: int, high: int) -> int:
 
 
 def whole(subject: str, value: Any, low: int, high: int) -> int:
-    """As `integer`, for parts made by hand: floats with whole values and 0-d arrays count too."""
+    """Like `integer`, but also accept floats with whole values and 0-d arrays."""
     number = _plain(value)
     if isinstance(number, float) and number.is_integer():
         number = int(number)
@@ -46,21 +55,21 @@ def whole(subject: str, value: Any, low: int, high: int) -> int:
 
 
 def settle(part: Any, subject: str, **limits: tuple[int, int]) -> None:
-    """Check integer fields of a frozen part and store them as plain `int`."""
+    """Check integer fields of a frozen dataclass and store them as plain `int`."""
     for name, (low, high) in limits.items():
         value = whole(f"{subject}: {name}", getattr(part, name), low, high)
         object.__setattr__(part, name, value)
 
 
 def _plain(value: Any) -> Any:
-    """Convert NumPy scalars and 0-d arrays or tensors to Python numbers; keep all else."""
+    """Convert NumPy scalars and 0-d arrays or tensors to Python numbers; keep everything else."""
     if getattr(value, "ndim", None) == 0 and callable(item := getattr(value, "item", None)):
         value = item()
     return float(value) if isinstance(value, np.floating) else value
 
 
 def _axes(subject: str, value: Any) -> tuple[Any, ...] | None:
-    """One value per axis; None if a single number stands for all axes."""
+    """One value per axis; None if a single number applies to all axes."""
     if isinstance(_plain(value), int | float):
         return None
     if isinstance(value, str) or not isinstance(value, Iterable):
@@ -69,14 +78,14 @@ def _axes(subject: str, value: Any) -> tuple[Any, ...] | None:
 
 
 def texts(subject: str, value: Mapping[Any, Any]) -> None:
-    """Check that a mapping has strings as keys and values, as files store them."""
+    """Check that a mapping has strings as keys and values, as required by file formats."""
     for name, text in value.items():
         if not (isinstance(name, str) and isinstance(text, str)):
             fail(f"{subject}: {name!r} is {text!r}, must map strings to strings")
 
 
 def choice(subject: str, kinds: type[_Kind], value: Any) -> _Kind:
-    """A member of an enumeration, given as such or by its value."""
+    """A member of an enumeration, given as the member or by its value."""
     try:
         return kinds(value)
     except ValueError:
@@ -93,12 +102,12 @@ def shape(name: str, value: Any) -> tuple[int, ...]:
 
 
 def side(subject: str, value: Any) -> int:
-    """A non-negative integer that counts along one axis."""
+    """A non-negative size or position along one axis."""
     return whole(subject, value, 0, MAX_SIDE)
 
 
 def pair(subject: str, value: Any) -> tuple[int, int]:
-    """Two non-negative integers; one integer stands for both."""
+    """Two non-negative integers; a single integer is used twice."""
     sides = _axes(subject, value) or (value, value)
     if len(sides) != 2:
         fail(f"{subject} is {sides}, must be one or two integers")
@@ -117,7 +126,7 @@ def scale(part: Any) -> None:
 def check_unmasked(subject: str, value: Any) -> None:
     """Refuse masked values: NumPy drops masks."""
     if not isinstance(value, np.ndarray) or type(value) is np.ndarray:
-        return  # without importing numpy.ma, which takes long
+        return  # avoid importing numpy.ma, which is slow
     if np.ma.is_masked(value):
         fail(f"{subject}: some values are masked and the mask would be lost; fill them first")
 
@@ -126,7 +135,8 @@ def as_array(subject: str, value: Any) -> NDArray[Any]:
     """Convert user input (numbers, lists, arrays, tensors) to an array.
 
     Raises:
-        InputError: it is ragged or otherwise not an array, or masked: NumPy would drop the mask.
+        InputError: it is ragged or otherwise not an array, or is masked (NumPy would drop the
+            mask).
     """
     check_unmasked(subject, value)
     if callable(detach := getattr(value, "detach", None)):
@@ -138,7 +148,7 @@ def as_array(subject: str, value: Any) -> NDArray[Any]:
 
 
 def integers(subject: str, value: ArrayLike, dtype: type[np.integer]) -> NDArray[Any]:
-    """A read-only C-ordered integer array of `dtype`; fractions are refused, never rounded."""
+    """A read-only C-ordered integer array of `dtype`; fractional values are refused."""
     array = as_array(subject, value)
     if array.dtype.kind == "f":
         if not np.isfinite(array).all():

@@ -2,7 +2,7 @@
 
 Any other exception that reaches the command line is a bug and has its own exit code.
 
-Every message names the subject, its value and the rule that it broke.
+Every message names the subject, its value and the rule it breaks.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ class SpikeportError(Exception):
 
 
 class InputError(SpikeportError, ValueError):
-    """A value, file or data set that a user gave does not keep a rule (exit code 2)."""
+    """A value, file or data set given by the user breaks a rule (exit code 2)."""
 
 
 class OutputError(SpikeportError, OSError):
-    """A result could not be written; what stood there before is unharmed (exit code 2)."""
+    """A result could not be written; an existing file is unharmed (exit code 2)."""
 
 
 class CheckFailedError(SpikeportError):
@@ -50,6 +50,6 @@ class CheckFailedError(SpikeportError):
 
 
 class BackendUnavailableError(SpikeportError):
-    """A backend is missing, or broke while it ran (exit code 3)."""
+    """A backend is missing, or failed while running (exit code 3)."""
 
     exit_code = 3

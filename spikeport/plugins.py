@@ -1,6 +1,6 @@
-"""The one table of backends and targets: Spikeport's own, and those that other packages register.
+"""The table of backends and targets: Spikeport's own, and those registered by other packages.
 
-A package adds one by an entry point in its `pyproject.toml`, and nothing is changed here:
+A package adds one by an entry point in its `pyproject.toml`, without any change here:
 
     [project.entry-points."spikeport.backends"]
     mychip-emulator = "mypackage.emulator:BACKEND"  # a `spikeport.backends.Backend`
@@ -8,7 +8,7 @@ A package adds one by an entry point in its `pyproject.toml`, and nothing is cha
     [project.entry-points."spikeport.targets"]
     mychip = "mypackage.mychip"  # a package with `target.toml` and `limitations(limits)`
 
-The table holds names and references only: nothing is imported before someone asks for it.
+The table contains names and references only: nothing is imported until it is used.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ OWN: Mapping[PluginKind, Mapping[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Plugin:
-    """A registered backend or target, not imported yet.
+    """A registered backend or target that is not imported yet.
 
     Attributes:
         reference: "module" or "module:attribute", as in an entry point.
@@ -73,12 +73,12 @@ class Plugin:
 
     @property
     def fix(self) -> str:
-        """The commands that deal with a broken one."""
+        """Commands that may fix it if it is broken."""
         package = self.distribution
         return f"pip install --upgrade {package}, or: pip uninstall {package}" if package else ""
 
     def load(self) -> Any:
-        """Import what the reference names.
+        """Import the object that the reference names.
 
         Raises:
             BackendUnavailableError: another package's code cannot be imported.
@@ -86,13 +86,13 @@ class Plugin:
         entry = importlib.metadata.EntryPoint(self.name, self.reference, self.kind.group)
         try:
             return entry.load()
-        except Exception as error:  # Whatever importing another package's code raises.
+        except (Exception, SystemExit) as error:  # The code of another package may raise anything.
             if not self.distribution:
                 raise
             raise self.broken(f"cannot be imported ({_told(error)})") from error
 
     def folder(self) -> Path:
-        """The folder of the package that the reference names, found without importing it.
+        """The folder of the referenced package, found without importing it.
 
         Raises:
             BackendUnavailableError: there is none.
@@ -105,23 +105,26 @@ class Plugin:
         raise self.broken(f"its entry point '{self.reference}' does not name a package's folder")
 
     def broken(self, reason: str) -> BackendUnavailableError:
-        """The error of a plugin that cannot be used."""
+        """The error for a plugin that cannot be used."""
         return BackendUnavailableError(f"{self}: {reason}; to fix: {self.fix}")
 
     def reason(self, error: SpikeportError) -> str:
-        """What an error of `broken` says, without the fix."""
+        """The message of an error of `broken`, without the fix."""
         return str(error).removesuffix(f"; to fix: {self.fix}")
 
     def failed(self, error: Exception) -> BackendUnavailableError:
-        """The error of a plugin whose code raised `error`."""
+        """The error for a plugin whose code raised `error`."""
+        if isinstance(error, SpikeportError):
+            return self.broken(str(error).removeprefix(f"{self}: "))
         return self.broken(f"failed ({_told(error)})")
 
 
 def plugins(kind: PluginKind) -> Mapping[str, Plugin]:
-    """Everything registered as `kind`, by name: Spikeport's own first, then others by name.
+    """Everything registered as `kind`, by name: Spikeport's own first, then others in order of
+    name.
 
     Raises:
-        InputError: a package registers a name that is taken.
+        InputError: a package registers a name that is already used.
     """
     return _registered()[kind]
 
@@ -132,7 +135,7 @@ def _registered() -> Mapping[PluginKind, Mapping[str, Plugin]]:
         kind: {name: Plugin(kind, name, reference) for name, reference in own.items()}
         for kind, own in OWN.items()
     }
-    # Backends and targets share their names, since `check` takes either.
+    # Backends and targets share one namespace, because `check` accepts either.
     taken = {plugin.name: plugin for own in found.values() for plugin in own.values()}
     installed = importlib.metadata.entry_points()
     for kind in PluginKind:
@@ -142,12 +145,12 @@ def _registered() -> Mapping[PluginKind, Mapping[str, Plugin]]:
             if (other := taken.setdefault(plugin.name, plugin)) is not plugin:
                 owner = f"the {other}" if other.distribution else f"Spikeport's own {other.kind}"
                 raise InputError(
-                    f"{plugin}: this name is {owner} already; names of backends and targets must "
+                    f"{plugin}: this name is already {owner}; names of backends and targets must "
                     f"differ; to fix: pip uninstall {package}"
                 )
             found[kind][plugin.name] = plugin
     return found
 
 
-def _told(error: Exception) -> str:
+def _told(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"

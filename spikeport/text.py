@@ -1,8 +1,8 @@
 """Make untrusted text (names, paths, values, output of other programs) safe to display.
 
-Text is shown verbatim, except for characters that are not printable on a line. They are escaped as
-in a Python string (`\\x1b`, `\\n`, `\\u202e`), so that they cannot control a terminal, start a new
-line, or hide or reorder the text around them.
+Text is shown verbatim, except for characters that cannot be printed within a line. They are escaped
+as in a Python string (`\\x1b`, `\\n`, `\\u202e`), so that they cannot control a terminal, start a
+new line, or hide or reorder the text around them.
 """
 
 from __future__ import annotations

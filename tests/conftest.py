@@ -12,16 +12,6 @@ from tests.helpers.command import Spikeport, call
 from tests.helpers.leftovers import leaked, running, segments
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--until", type=float, help="start no test after this time (Unix seconds)")
-
-
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    until: float | None = item.config.getoption("--until")
-    if until is not None and time.time() > until:
-        pytest.skip(f"left out, the time is up: {item.path.name}")
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small trained network as checkpoint, NIR graph and chip network, made by the verbs."""

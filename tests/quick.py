@@ -2,8 +2,8 @@
 
 A change is what differs from the merge base with `main`, committed or not. A test module is as far
 from a changed module as there are imports between them; names are followed through the stubs of
-packages to the modules that define them. Tests that are slow, reach no change, or have not started
-when the time is up are left out, and what is left out is named.
+packages to the modules that define them. The core always runs. Of the rest, tests that are slow,
+far from every change, or not started when the time is up are left out, and these are named.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import pytest
+
 from tests.helpers.layout import FOLDERS, ROOT, sources
 
 CORE = (
@@ -32,6 +34,8 @@ READERS = ("architecture_page", "docs", "examples", "packaging", "readme", "stat
 """Test modules that read pages, notebooks, the Makefile and pyproject.toml."""
 ALONE = ("lava_faults", "lava_surroundings")
 """Test modules beside which no other Lava may run: `make test` runs them alone."""
+NEAR = 24
+"""So many test modules, the nearest, run beside the core and those that changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +62,23 @@ def main() -> int:
     sys.stdout.flush()
     if arguments.list:
         return 0
-    command = [sys.executable, "-m", "pytest", "-q", "-m", "not slow", "--until", str(until)]
+    command = [sys.executable, "-m", "pytest", "-q", "-m", "not slow"]
+    command += ["-p", "tests.quick", "--until", str(until)]
     command += ["--numprocesses", "2", "--dist", "loadfile", "--no-loadscope-reorder", *options]
     command += [str(path.relative_to(ROOT)) for path in selection.chosen]
     return subprocess.run(command, cwd=ROOT).returncode
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """As a plugin of pytest (`-p tests.quick`), this module ends a run in time."""
+    parser.addoption("--until", type=float, help="start no test after this time (Unix seconds)")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a test that is not of the core when the time is up."""
+    late = time.time() > item.config.getoption("--until")
+    if late and item.path.stem.removeprefix("test_") not in CORE:
+        pytest.skip(f"left out, the time is up: {item.path.name}")
 
 
 def git(*arguments: str) -> list[str]:
@@ -105,9 +122,11 @@ def select(changed: frozenset[Path]) -> Selection:
         elif texts and name in READERS:
             ranked[path] = (1, "reads pages and settings")
     chosen = sorted(ranked, key=lambda path: (ranked[path][0], path))
+    for path in [path for path in chosen if ranked[path][0] > 0][NEAR:]:
+        chosen.remove(path)
     return Selection(
         {path: ranked[path][1] for path in chosen},
-        tuple(path for path in held if path not in ranked),
+        tuple(path for path in held if path not in chosen),
     )
 
 
@@ -118,7 +137,7 @@ def described(selection: Selection, changed: frozenset[Path]) -> str:
         (
             f"{len(changed)} changed files; {len(selection.chosen)} test modules, in this order:",
             *(f"  {path.stem}: {why}" for path, why in selection.chosen.items()),
-            f"left out (they import no change, or must run alone): {names or 'none'}",
+            f"left out (far from every change, or to be run alone): {names or 'none'}",
             "left out everywhere: tests marked slow, and what has not started when the time is up;",
             "`make test` runs everything\n",
         )

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from spikeport.network import Dense, DeployedNetwork, Input, Population, Readout, save_network
+from tests.helpers.import_graph import Imports, circles, import_graph, rooms
 from tests.helpers.layout import APPLICATION, CORE, FORBIDDEN, ROOT, sources
 
 TORCH_ALLOWED = ("trainer/", "backends/norse")
@@ -60,6 +61,43 @@ def test_imports_point_one_way(path: Path) -> None:
             assert relative == "spikeport/report/screen.py", f"{relative} imports {name}"
         if top == "lava":
             assert relative.startswith(LAVA_ALLOWED), f"{relative} imports {name}"
+
+
+CIRCLES: dict[frozenset[str], str] = {}
+"""Circles of modules or rooms that are accepted, with the reason."""
+
+
+@pytest.mark.parametrize("counted", Imports)
+def test_imports_form_no_circle(counted: Imports) -> None:
+    """Neither at run time nor in type-only imports, neither between modules nor between rooms."""
+    graph = import_graph(sources(), ROOT, counted)
+    assert graph["spikeport.energy.estimate"] >= {"spikeport.energy.terms", "spikeport.runs.run"}
+    found = circles(graph) | circles(rooms(graph))
+    assert found <= set(CIRCLES), [sorted(circle) for circle in found - set(CIRCLES)]
+    if counted is Imports.ALL:
+        assert found == set(CIRCLES), "no longer a circle, so not an exception"
+
+
+def test_circles_are_found(tmp_path: Path) -> None:
+    files = {
+        "spikeport/__init__.py": "",
+        "spikeport/a/__init__.py": "",
+        "spikeport/a/__init__.pyi": "from .one import First as First",
+        "spikeport/a/one.py": "class First: ...",
+        "spikeport/a/two.py": "from spikeport.b.three import late",
+        "spikeport/b/__init__.py": "",
+        "spikeport/b/three.py": "def late():\n    from spikeport.a import First",
+        "spikeport/b/four.py": "import spikeport.b.five",
+        "spikeport/b/five.py": "if TYPE_CHECKING:\n    from spikeport.b.four import X",
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    every = import_graph(tmp_path.rglob("*.py"), tmp_path, Imports.ALL)
+    assert circles(every) == {frozenset({"spikeport.b.four", "spikeport.b.five"})}
+    assert circles(rooms(every)) == {frozenset({"spikeport.a", "spikeport.b"})}
+    run = import_graph(tmp_path.rglob("*.py"), tmp_path, Imports.RUN)
+    assert not circles(run) | circles(rooms(run))
 
 
 @pytest.mark.parametrize("path", sources(), ids=lambda p: str(p.relative_to(ROOT)))

@@ -11,7 +11,7 @@ from tests.helpers.layout import APPLICATION, CORE, FOLDERS, FORBIDDEN, ROOT
 from tests.helpers.pages import page, table
 
 PAGE = page("architecture.md")
-LAYERS = {row["layer"]: row for row in table(PAGE, "layer", "rooms", "may import")}
+LAYERS = {row["layer"]: row for row in table(PAGE, "layer", "packages", "may import")}
 MARKED = sorted(set(re.findall(r"`([^`\n]+)`", PAGE)))
 NAMES = [text for text in MARKED if re.fullmatch(r"spikeport(\.\w+)+", text)]
 PATHS = [text for text in MARKED if "/" in text or text.endswith((".py", ".md", ".pyi", ".toml"))]
@@ -22,11 +22,11 @@ def words(cell: str) -> set[str]:
 
 
 def test_rooms_of_each_layer() -> None:
-    assert words(LAYERS["core"]["rooms"]) == {f"spikeport.{room}" for room in CORE}
-    assert words(LAYERS["application"]["rooms"]) == set(APPLICATION)
+    assert words(LAYERS["core"]["packages"]) == {f"spikeport.{room}" for room in CORE}
+    assert words(LAYERS["application"]["packages"]) == set(APPLICATION)
     others = set(LAYERS) - {"core", "application"}
     assert others == set(FOLDERS) - {"spikeport"}
-    assert all(words(LAYERS[name]["rooms"]) == {f"spikeport.{name}"} for name in others)
+    assert all(words(LAYERS[name]["packages"]) == {f"spikeport.{name}"} for name in others)
 
 
 @pytest.mark.parametrize("layer", LAYERS)

@@ -42,5 +42,5 @@ def test_bad_statistics_are_named() -> None:
         fold_batch_norm(layer, bn)
     with pytest.raises(InputError, match=r"'bn': variance \+ eps is -1"):
         fold_batch_norm(layer, replace(norm(5), variance=-np.ones(5), eps=0.0))
-    with pytest.raises(InputError, match="'fc': weight holds NaN"):
+    with pytest.raises(InputError, match="'fc': weight contains NaN"):
         fold_batch_norm(replace(layer, weight=layer.weight * np.nan), norm(5))

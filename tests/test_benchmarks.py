@@ -37,7 +37,7 @@ def prepared(name: str, activity: float = 0.2) -> tuple[DeployedNetwork, Any]:
 @pytest.mark.parametrize("name", NETWORKS)
 def test_populations_fire_at_the_wanted_rate(name: str, activity: float) -> None:
     network = NETWORKS[name]()
-    # a population that hears itself jumps from rate to rate as its threshold rises
+    # a population with feedback to itself jumps from rate to rate as its threshold rises
     tolerance = 0.05 if name == "recurrent" else 0.02
     spikes = random_spikes(network, 16, activity)
     counts = run_native(calibrated(network, spikes, activity), spikes).counts
@@ -97,7 +97,7 @@ def test_a_stored_network_comes_back(tmp_path: Path) -> None:
     assert load_facts(tmp_path) == {"title": "small"}
 
 
-def test_products_of_a_pooled_connection_are_those_behind_the_pool() -> None:
+def test_products_of_a_pooled_connection_are_those_after_the_pool() -> None:
     network, spikes = prepared("residual")
     counts = run_native(network, spikes).counts
     assert counts is not None

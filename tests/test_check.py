@@ -30,6 +30,7 @@ from spikeport.network import (
     Readout,
     Reset,
     SumPool2d,
+    require_lif,
     save_network,
 )
 from spikeport.plugins import PluginKind, plugins
@@ -68,7 +69,7 @@ def test_an_unknown_target() -> None:
     [
         ({"reset": Reset.SUBTRACT}, "reset by subtraction", (False, True, False)),
         ({"v_init": -1}, "v_init -1", (False, False, False)),
-        ({"refractory": 63}, "63 steps of rest after a spike", (False, None, False)),
+        ({"refractory": 63}, "63 refractory steps after a spike", (False, None, False)),
         ({"decay_u": 0}, "decay_u 0", (None, False, False)),
         ({"decay_u": 1}, "decay_u 1", (None, None, None)),
         ({"decay_v": 4096}, "decay_v 4096", (None, False, False)),
@@ -82,7 +83,7 @@ def test_dynamics(
     change: dict[str, Any], construct: str, stops: tuple[bool | None, bool | None, bool | None]
 ) -> None:
     network = plain()
-    population = replace(network.populations[0], **change)
+    population = replace(require_lif(network.populations[0]), **change)
     changed = network.replace(populations=(population,))
     for target, stop in zip(("lava", "loihi1", "loihi2"), stops, strict=True):
         expected = {} if stop is None else {f"population 'a': {construct}": stop}
@@ -260,7 +261,7 @@ def test_any_network(network: DeployedNetwork) -> None:
             )
 
 
-def test_all_gaps_are_told_at_once() -> None:
+def test_all_unsupported_features_are_told_at_once() -> None:
     network = everything()
     assert unsupported(network, "lava") == {
         "connection 'wide': kernel 131": True,

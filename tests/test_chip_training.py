@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from spikeport.energy import estimate_energy, load_profile
 from spikeport.errors import InputError
-from spikeport.export import QuantizeConfig, export_float
+from spikeport.export import QuantizeConfig
 from spikeport.network import (
     Coding,
     Conv2d,
@@ -33,6 +33,7 @@ from spikeport.network import (
     ReadoutKind,
     Reset,
     SumPool2d,
+    require_lif_populations,
 )
 from spikeport.network import fixed_point as fx
 from spikeport.runs import Run, SampleSet, Trace, encode_samples
@@ -45,7 +46,6 @@ from spikeport.trainer import (
     QATNetwork,
     SpikingNetwork,
     TrainConfig,
-    as_trained_model,
     evaluate,
     load_checkpoint,
     load_digits_split,
@@ -54,15 +54,14 @@ from spikeport.trainer import (
     train,
 )
 from spikeport.trainer.chip.grid import Grid, bias_integers
+from spikeport.trainer.chip.network import rate_scores, spiking_pass
 from spikeport.trainer.chip.neurons import _stepwise, run_population
-from spikeport.trainer.chip.passes import rate_scores, spiking_pass
-from spikeport.trainer.chip.sums import weighted
+from spikeport.trainer.chip.sums import weighted, weighted_sum
 from spikeport.trainer.energy.loss import model_of
 from spikeport.trainer.energy.model import message_rate
 from spikeport.trainer.loop.start import first_network
-from spikeport.trainer.measure.connections import weighted_sum
 from spikeport.trainer.measure.metrics import count_and_price, energy_uj
-from spikeport.workflow import prepare_qat, quantize
+from spikeport.workflow import export_float, prepare_qat, quantize
 from tests.helpers.strategies import networks, samples_for
 
 CONFIG = TrainConfig(widths=(6, 12), steps=4, epochs=4, batch_size=32)
@@ -98,7 +97,7 @@ def test_training_starts_from_scales_that_leave_outliers_their_range(
     model, x = copy.deepcopy(trained), digits.train_x[:64]
     with torch.no_grad():
         model.weight_parameters()[-1].view(-1)[0] *= 300
-    graph, config = export_float(as_trained_model(model)), QuantizeConfig(weight_bits=4)
+    graph, config = export_float(model), QuantizeConfig(weight_bits=4)
     narrow = quantize(graph, x, dataclasses.replace(config, search_wider=False)).network
     assert quantize(graph, x, config).network.content_hash != narrow.content_hash
     assert prepare_qat(model, x, config).template.content_hash == narrow.content_hash
@@ -118,11 +117,11 @@ def assert_equal_runs(ours: Run, theirs: Run) -> None:
 
 
 def plain(network: DeployedNetwork) -> DeployedNetwork:
-    """The same without synaptic filters and rests, which this training does not know."""
+    """The same without synaptic filters and refractory time, which this training refuses."""
     return network.replace(
         populations=tuple(
             dataclasses.replace(part, decay_u=fx.DECAY_UNITY, refractory=0)
-            for part in network.populations
+            for part in require_lif_populations(network.populations)
         )
     )
 
@@ -314,7 +313,7 @@ def test_its_gradients_are_those_of_the_float_network(digits: Dataset) -> None:
         theirs = model.layers[name].weight.grad
         assert isinstance(ours, Tensor)
         assert isinstance(theirs, Tensor)
-        if name == "dense":  # the mean over each window lies in the weights behind it
+        if name == "dense":  # the mean over each window is part of the weights after it
             theirs = theirs * 4
         assert functional.cosine_similarity(ours.flatten(), theirs.flatten(), 0) > 0.98
         assert float(ours.norm() / theirs.norm()) == pytest.approx(1, abs=0.1)
@@ -445,14 +444,14 @@ def test_a_checkpoint_whose_masters_were_changed_is_refused(
         return str(caught.value)
 
     name = "network.weights.conv1"
-    assert "masters round to network" in refusal({name: tensors[name] + 0.3})
+    assert "master weights round to network" in refusal({name: tensors[name] + 0.3})
     assert "NaN or infinity" in refusal({"exp_avg.weights.conv1": tensors[name] * torch.nan})
     document = json.loads(metadata["spikeport"])
     document["config"]["weight_bits"] = None
     assert "weight_bits is None" in refusal({}, document)
     document = json.loads(metadata["spikeport"])
     del document["chip"]["frozen"]
-    assert "description is broken" in refusal({}, document)
+    assert "description is invalid" in refusal({}, document)
 
 
 def test_what_cannot_be_trained_so_is_listed() -> None:
@@ -605,8 +604,8 @@ def test_energy_in_training_follows_weights_that_round_to_zero(
     nonzero: list[int] = []
     for _ in range(2):
         record = network.training_pass(x)[1]
-        heard = {"input": message_rate(network.messages(x), network.input.shape)}
-        seen = float(model()(heard | dict(record.rates), record.updates).detach())
+        sent = {"input": message_rate(network.messages(x), network.input.shape)}
+        seen = float(model()(sent | dict(record.rates), record.updates).detach())
         deployed = network.deployed()
         run = run_native(deployed, encode_samples(deployed.inputs, 4, digits.train_x[:32]))
         assert run.counts is not None
@@ -630,9 +629,9 @@ def test_an_energy_budget_in_chip_arithmetic(trained: SpikingNetwork, digits: Da
     # what training takes for its energy is what the deployed network is priced at
     x = torch.tensor(digits.train_x[:64])
     record = start.train().training_pass(x)[1]
-    heard = {"input": message_rate(start.messages(x), start.input.shape)}
+    sent = {"input": message_rate(start.messages(x), start.input.shape)}
     model = model_of(start, profile)()
-    seen = model(heard | dict(record.rates), record.updates)
+    seen = model(sent | dict(record.rates), record.updates)
     assert float(seen.detach()) == pytest.approx(spent, rel=1e-6)
     deployed = start.deployed()
     run = run_native(deployed, encode_samples(deployed.inputs, 4, digits.train_x[:64]))

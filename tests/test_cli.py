@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from spikeport.network import load_network, save_network
+from spikeport.network import load_network, require_lif, require_lif_populations, save_network
 from spikeport.trainer import load_checkpoint
 from spikeport.trainer.loop.distillation import digest
 from tests.helpers.command import Spikeport, one_line
@@ -55,7 +55,7 @@ def test_compare_fails_on_another_network(
 ) -> None:
     network = load_network(folder / "m.spikeport")
     hidden, *others = network.populations
-    louder = replace(hidden, vth=hidden.vth // 2)
+    louder = replace(require_lif(hidden), vth=require_lif(hidden).vth // 2)
     other = tmp_path / "other.spikeport"
     save_network(network.replace(populations=(louder, *others)), other)
     code, _, err = spikeport("compare", folder / "m.spikeport", other, "-b", "native")
@@ -173,7 +173,7 @@ def test_empty_data_and_wrong_shape(
         (("--steps", "0"), "steps (T) is 0"),
         (("--lr", "nan"), "lr is nan"),
         (("--reset", "soft"), "'soft', must be one of 'zero', 'subtract'"),
-        (("--widths", "a"), "must be integers"),
+        (("--widths", "a"), "must be comma-separated integers"),
         (("--data", "nowhere.npz"), "nowhere.npz"),
     ],
 )
@@ -188,7 +188,7 @@ def test_bad_training_options(
 
 def test_a_nir_file_from_elsewhere_needs_dt_and_steps(spikeport: Spikeport, tmp_path: Path) -> None:
     ones = np.ones(4, np.float32)
-    lif = nir.LIF(tau=2e-3 * ones, r=ones, v_leak=0 * ones, v_threshold=ones)
+    lif_node = nir.LIF(tau=2e-3 * ones, r=ones, v_leak=0 * ones, v_threshold=ones)
     weight = np.ones((4, 64), np.float32)
     nodes = (
         nir.Input({"input": np.array([1, 8, 8])}),
@@ -196,7 +196,9 @@ def test_a_nir_file_from_elsewhere_needs_dt_and_steps(spikeport: Spikeport, tmp_
         nir.Linear(weight),
     )
     foreign = tmp_path / "foreign.nir"
-    nir.write(foreign, nir.NIRGraph.from_list(*nodes, lif, nir.Output({"output": np.array([4])})))
+    nir.write(
+        foreign, nir.NIRGraph.from_list(*nodes, lif_node, nir.Output({"output": np.array([4])}))
+    )
     code, _, err = spikeport("inspect", foreign)
     assert code == 2
     assert "no time step in the file" in one_line(err)
@@ -207,7 +209,7 @@ def test_a_nir_file_from_elsewhere_needs_dt_and_steps(spikeport: Spikeport, tmp_
     assert code == 0
     network = load_network(chip)
     assert network.steps == 5
-    assert all(part.reset == "subtract" for part in network.populations)
+    assert all(part.reset == "subtract" for part in require_lif_populations(network.populations))
     assert json.loads(out)["content_hash"] == network.content_hash
     for option, comparison in (("--strict", ">"), ("--no-strict", ">=")):
         _, out, _ = spikeport("inspect", foreign, *given, option, "--json")
@@ -225,20 +227,20 @@ def test_usage_errors(spikeport: Spikeport, folder: Path) -> None:
     assert "backend 'brain' is unknown, must be one of float, norse, native" in one_line(err)
     code, _, err = spikeport("run", folder / "m.spikeport", "-b", "norse")
     assert code == 2
-    assert "takes a float network, this one is deployed" in one_line(err)
+    assert "runs float networks, this one is deployed" in one_line(err)
     for verb in (("run",), ("run", "--trace", "t.h5")):
         code, _, err = spikeport(*verb, folder / "m.spikeport", "--timeout", 5)
         assert code == 2
-        assert "--timeout 5: native: takes none here, only lava does" in one_line(err)
+        assert "--timeout 5: native: no time limit here, only lava has one" in one_line(err)
     code, _, err = spikeport("compare", folder / "m.spikeport", "--timeout", 5)
     assert code == 2
-    assert "--timeout 5: native, reference: takes none here" in one_line(err)
+    assert "--timeout 5: native, reference: no time limit here" in one_line(err)
     code, _, err = spikeport("energy", folder / "m.nir")
     assert code == 2
-    assert "`spikeport quantize` makes it a chip network" in one_line(err)
+    assert "use `spikeport quantize` to deploy it" in one_line(err)
 
 
-def test_missing_lava_is_said_with_its_remedy(
+def test_missing_lava_is_reported_with_its_fix(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # In a process of its own: the status is asked once per process.

@@ -197,7 +197,7 @@ def test_titles_stand_in_the_table_alone() -> None:
 def test_the_documentation_lists_the_rows() -> None:
     page = (ROOT / "docs" / "energy.md").read_text("utf-8")
     rows = [
-        f"| {term.title} | {term.events.replace('_', ' ')} per {term.events.place} "
+        f"| {term.title} | {term.events.replace('_', ' ')} per {term.events.scope} "
         f"| `{term.price}`{f' + hops × `{term.per_hop}`' if term.per_hop else ''} |"
         for term in TERMS
     ]

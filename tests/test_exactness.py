@@ -85,4 +85,4 @@ def _one_more(scores: Mapping[str, Any]) -> dict[str, Any]:
 def test_unknown_networks_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         exactness.main(["--networks", "small,vast"])
-    assert "vast unknown, must be of small, maps, grown" in capsys.readouterr().err
+    assert "unknown: vast; choose from small, maps, grown" in capsys.readouterr().err

@@ -70,7 +70,7 @@ def test_a_full_disk_stops_the_demo(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("options", [[], ["--json"]])
-def test_a_full_disk_behind_standard_output(tmp_path: Path, options: list[str]) -> None:
+def test_standard_output_to_a_full_disk(tmp_path: Path, options: list[str]) -> None:
     save_network(network(), tmp_path / "n.spikeport")
     command = [*COMMAND, "inspect", str(tmp_path / "n.spikeport"), *options]
     with open("/dev/full", "w") as full:
@@ -81,7 +81,7 @@ def test_a_full_disk_behind_standard_output(tmp_path: Path, options: list[str]) 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_training_ended_from_outside_goes_on(
+def test_training_ended_from_outside_resumes(
     tmp_path: Path,
     number: signal.Signals,
     capsys: pytest.CaptureFixture[str],

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from spikeport.errors import InputError
-from spikeport.export.float_graph import export_float
 from spikeport.network import (
     AvgPoolLayer,
     BatchNormLayer,
@@ -20,6 +19,7 @@ from spikeport.network import (
     TrainedModel,
 )
 from spikeport.simulators import run_float
+from spikeport.workflow import export_float
 from tests.helpers.float_models import PIXELS, conv_model, series_model
 
 
@@ -141,7 +141,7 @@ def _linear(name: str, source: str, size: tuple[int, int]) -> LinearLayer:
             "lif",
             r"'pool' \(average pool\) must feed conv or linear layers.*feeds \['lif'\]",
         ),
-        ((LIFLayer("lif", ("pixels",), 0.5, 1, Reset.ZERO),), "lif", "'lif' .*fed by 'pixels'"),
+        ((LIFLayer("lif", ("pixels",), 0.5, 1, Reset.ZERO),), "lif", "'lif' .*receives 'pixels'"),
         (
             (_linear("a", "pixels", (3, 64)), LIFLayer("lif", ("a",), 1.5, 1, Reset.ZERO)),
             "lif",

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from spikeport.errors import InputError
-from spikeport.export.nir import make_graph, read_nir
-from spikeport.network import Coding, FloatNetwork, Input, Reset
+from spikeport.export.nir import FloatNetwork, check_graph, read_nir
+from spikeport.network import Coding, Input, Reset
 from spikeport.runs import Run
 from spikeport.simulators import run_float
 
@@ -22,7 +22,7 @@ F = np.float64
 def network(
     nodes: dict[str, Any], edges: list[tuple[str, str]], steps: int = 6, **options: Any
 ) -> FloatNetwork:
-    graph = make_graph(nodes, edges, DT)
+    graph = check_graph(nodes, edges, DT).graph
     inputs = tuple(
         Input(n, tuple(node.input_type["input"]), Coding.GRADED, -(2**20), 2**20, 2.0**16)
         for n, node in graph.inputs.items()
@@ -237,7 +237,7 @@ def test_bad_graphs_are_named() -> None:
         network(nodes, [("input", "lif"), ("input", "out")])
     with pytest.raises(InputError, match=r"edge .* is given 2 times"):
         network(nodes, [("input", "lif"), ("input", "lif"), ("lif", "out")])
-    with pytest.raises(InputError, match=r"\(Affine\): expects shape \(2,\), is given \(1,\)"):
+    with pytest.raises(InputError, match=r"\(Affine\): expects shape \(2,\), received \(1,\)"):
         chain(nir.Affine(np.ones((1, 2)), np.ones(1)))
     with pytest.raises(InputError, match="bias has shape"):
         chain(nir.Affine(np.ones((1, 1)), np.ones(3)))

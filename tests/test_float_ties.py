@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from spikeport.errors import InputError
-from spikeport.export.nir import make_graph
-from spikeport.network import Coding, FloatNetwork, Input
+from spikeport.export.nir import FloatNetwork, check_graph
+from spikeport.network import Coding, Input
 from spikeport.runs import Run, Trace
 from spikeport.simulators import run_float
 from spikeport.simulators.ties import compare_float
@@ -25,7 +25,10 @@ def network() -> FloatNetwork:
     }
     edges = [("x", "a"), ("a", "w"), ("w", "b"), ("b", "out")]
     return FloatNetwork(
-        make_graph(nodes, edges, 1e-3), 1e-3, 8, (Input("x", (2,), Coding.GRADED, 0, 2048, 1024.0),)
+        check_graph(nodes, edges, 1e-3).graph,
+        1e-3,
+        8,
+        (Input("x", (2,), Coding.GRADED, 0, 2048, 1024.0),),
     )
 
 
@@ -63,7 +66,7 @@ def test_other_differences_are_not_explained() -> None:
     assert found.first.sample == 1
 
 
-def test_a_difference_behind_the_tolerance_is_no_tie() -> None:
+def test_a_difference_beyond_the_tolerance_is_not_a_tie() -> None:
     x = np.array([[0.3, 0.5]])
     assert compare_float(run(x - 1e-6), run(x, strict=False), network()).unexplained > 0
     assert compare_float(run(x - 1e-6), run(x, strict=False), network(), 1e-5).unexplained == 0
@@ -72,7 +75,7 @@ def test_a_difference_behind_the_tolerance_is_no_tie() -> None:
 def test_missing_traces_are_named() -> None:
     x = np.array([[0.3, 0.5]])
     bare = replace(run(x), trace=Trace())
-    with pytest.raises(InputError, match="'float' has not recorded spikes of 'a'"):
+    with pytest.raises(InputError, match="'float' did not record spikes of 'a'"):
         compare_float(bare, run(x), network())
     fewer = run(np.array([[0.3, 0.5], [0.1, 0.2]]))
     with pytest.raises(InputError, match=r"'a' has spikes \(8, 1, 2\) and \(8, 2, 2\)"):

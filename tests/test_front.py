@@ -65,7 +65,7 @@ def test_train_tells_whether_the_budget_is_kept(spikeport: Spikeport, tmp_path: 
             ("--energy-budget", "5"),
             "--energy-budget is '5', must be a number above 0 with its unit",
         ),
-        (("--energy-budget", "1nJ"), "energy_budget_uj is 0.001, but without one spike"),
+        (("--energy-budget", "1nJ"), "energy_budget_uj is 0.001, but without spikes"),
         (("--energy-penalty", "-1"), "energy_penalty is -1.0, must be at least 0"),
         (("--energy-profile", "loihi9"), "did you mean 'loihi1'"),
         (("--from", "nowhere.safetensors"), "nowhere.safetensors: does not exist"),
@@ -80,7 +80,7 @@ def test_bad_energy_options(
     assert os.listdir(tmp_path) == []
 
 
-def test_front_trains_one_network_per_budget_and_goes_on(
+def test_front_trains_one_network_per_budget_and_resumes(
     spikeport: Spikeport, tmp_path: Path
 ) -> None:
     out = tmp_path / "front"
@@ -105,7 +105,7 @@ def test_front_trains_one_network_per_budget_and_goes_on(
     start = out / "unbounded.safetensors"
     code, _, err = spikeport(*command, "--budgets", "9uJ", "--from", start)
     assert code == 2
-    assert "front.json: was made with start None, cannot continue with" in one_line(err)
+    assert "front.json: was created with start None, cannot continue with" in one_line(err)
     code, text, _ = spikeport(
         *("front", "digits", "-o", tmp_path / "other", *SMALL, "--json", "--budgets", "9uJ"),
         *("--from", start),
@@ -115,7 +115,7 @@ def test_front_trains_one_network_per_budget_and_goes_on(
     assert not (tmp_path / "other" / "unbounded.safetensors").exists()
     code, _, err = spikeport(*command, "--budgets", "9uJ,9000nJ")
     assert code == 2
-    assert "budget 9 µJ is asked for twice" in one_line(err)
+    assert "budget 9 µJ is given twice" in one_line(err)
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_a_damaged_front_is_one_error(spikeport: Spikeport, tmp_path: Path, text
     (tmp_path / "front.json").write_text(text)
     code, _, err = spikeport("front", "digits", "-o", tmp_path, *SMALL, "--budgets", "9uJ")
     assert code == 2
-    assert "front.json: is no front of this program" in one_line(err)
+    assert "front.json: is not a front of this program" in one_line(err)
 
 
 def point(budget: float | None, energy: float, accuracy: float, **changes: Any) -> dict[str, Any]:

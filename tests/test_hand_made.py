@@ -12,14 +12,13 @@ import torch
 from spikeport import evaluate, evaluate_deployed, record_trace, run, run_sharded
 from spikeport import network as parts
 from spikeport.errors import InputError
-from spikeport.network import Coding, DeployedNetwork, load_network, save_network
+from spikeport.network import Coding, DeployedNetwork, load_network, require_lif, save_network
 from spikeport.network import fixed_point as fx
 from spikeport.runs import Probe
 from spikeport.simulators import Stream, run_native, run_reference
 from spikeport.trainer import LIF
 from spikeport.trainer.chip import QATNetwork
-from spikeport.trainer.network import SpikingNetwork
-from spikeport.trainer.network.network import Node
+from spikeport.trainer.network import Node, SpikingNetwork
 
 untyped: Any = parts  # accepts values of undeclared types, as users pass them
 BiasInjection = untyped.BiasInjection
@@ -95,7 +94,7 @@ def test_whole_numbers_of_any_kind(kind: str, tmp_path: Any) -> None:
     )
     plain = network()
     assert made.replace(inputs=plain.inputs, populations=plain.populations) == plain
-    part = made.populations[0]
+    part = require_lif(made.populations[0])
     values = (made.steps, part.vth, part.decay_v, part.v_init, made.inputs[0].high, *part.shape)
     assert [type(value) for value in values] == [int] * len(values)
     save_network(made, tmp_path / "n.spikeport")

@@ -16,10 +16,10 @@ from spikeport.storage import parse_toml
 
 TARGETS = plugins(PluginKind.TARGET)
 LOIHI1 = target_text(TARGETS["loihi1"])
-OLD = (Path(__file__).parent / "files" / "0.1.0" / "profile.toml").read_text("utf-8")
+OLD = (Path(__file__).parent / "files" / "prices_only.toml").read_text("utf-8")
 
 
-def test_prices_of_loihi_1_are_those_of_version_0_1_0() -> None:
+def test_prices_of_loihi_1_are_those_of_the_file_before_targets() -> None:
     now, then = load_profile("loihi1"), parse_profile(OLD, "old")
     since = SynapseKind.SPARSE
     energies, times = ({**prices} for prices in (now.energy_pj, now.time_ns))
@@ -51,7 +51,7 @@ def test_loihi_2_has_limits_and_no_prices() -> None:
         load_profile("loihi2")
     assert str(caught.value) == (
         "profile 'loihi2': Intel Loihi 2 has no prices: no energy per event of Loihi 2 has been "
-        "published (metered networks give totals only, and its makers state speeds relative to "
+        "published (metered networks give totals only, and Intel states speeds relative to "
         "Loihi 1); price on another target (loihi1) or with a profile of your own"
     )
 

@@ -22,10 +22,9 @@ from spikeport.network import (
     Readout,
     save_network,
 )
-from spikeport.runs import check_classes, check_labels, output_count
+from spikeport.runs import check_classes, check_labels
 from spikeport.trainer import (
     TrainConfig,
-    as_trained_model,
     build_network,
     load_dataset,
     measure_accuracy,
@@ -141,7 +140,7 @@ def test_functions_check_labels_alike(tmp_path: Path) -> None:
     config = TrainConfig(architecture="mlp", widths=(5,), steps=T)  # type: ignore[arg-type]
     data = load_dataset(data_set(tmp_path, OUTPUTS + 1))
     network = build_network(config, data.input, OUTPUTS)
-    assert network.classes == output_count(exported(network)) == OUTPUTS
+    assert network.classes == exported(network).output_count == OUTPUTS
     with pytest.raises(InputError, match="accuracy: label 4, the network has 4 outputs"):
         measure_accuracy(network, data.test_x, data.test_y)
     measure_accuracy(network, data.test_x, data.test_y, np.flatnonzero(data.test_y < OUTPUTS))
@@ -150,9 +149,9 @@ def test_functions_check_labels_alike(tmp_path: Path) -> None:
 
 
 def exported(network: Any) -> Any:
-    from spikeport.export import export_float
+    from spikeport.workflow import export_float
 
-    return export_float(as_trained_model(network))
+    return export_float(network)
 
 
 def test_the_rule_itself(caplog: pytest.LogCaptureFixture) -> None:

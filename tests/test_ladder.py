@@ -15,12 +15,13 @@ from spikeport.backends.lava import lava_status
 from spikeport.errors import BackendUnavailableError, InputError
 from spikeport.export import QuantizeConfig
 from spikeport.ladder import LadderConfig, run_demo, run_ladder
+from spikeport.ladder.stages import stages_of
 from spikeport.network import Reset
 from spikeport.parity import Limits
 from spikeport.report.html import render_html
 from spikeport.trainer import LIF, Dataset, Node, SpikingNetwork, TrainConfig, load_digits_split
 from spikeport.trainer.chip import AnyNetwork
-from spikeport.workflow import prepare_qat
+from spikeport.workflow import export_float, prepare_qat
 
 LOOSE = Limits(max_drop_points=100.0, max_spike_change=100.0)
 """Untrained networks on few samples may change arbitrarily, except between exact stages."""
@@ -144,7 +145,7 @@ def test_slow_stages_may_be_left_out(digits: Dataset, tmp_path: Path, bits: int 
     assert report.passed
     assert not {"scalar reference", "Lava"} & verdicts(report).keys()
     left_out = [part for part in report.skipped if part.stage in ("scalar reference", "Lava")]
-    assert [part.reason for part in left_out] == ["no samples were asked for"] * 2
+    assert [part.reason for part in left_out] == ["no samples were requested"] * 2
 
 
 @pytest.mark.parametrize(
@@ -156,16 +157,59 @@ def test_numbers_that_must_be_positive(name: str, value: float) -> None:
 
 
 def test_float_counts_are_those_of_the_trainer(digits: Dataset, tmp_path: Path) -> None:
-    from spikeport.export import export_float
     from spikeport.simulators.float_counts import float_counts
-    from spikeport.trainer import as_trained_model, evaluate
+    from spikeport.trainer import evaluate
 
     model, x = residual(Reset.SUBTRACT), digits.test_x[:8]
     run = evaluate(model, x, ("spikes", "v_charged"))
-    counted = float_counts(export_float(as_trained_model(model)), x, run)
+    counted = float_counts(export_float(model), x, run)
     assert run.counts is not None
     for kind in ("messages", "synaptic_events", "synaptic_events_all", "input_events"):
         assert getattr(counted, kind) == getattr(run.counts, kind)
     assert {n: counted.spikes[n] for n in run.counts.spikes} == run.counts.spikes
     spiking = np.array([counted.updates[name] for name in run.counts.updates])
     assert (spiking <= [run.counts.visits[name] for name in run.counts.updates]).all()
+
+
+def test_networks_from_elsewhere_climb_the_stages_that_they_have(
+    digits: Dataset, tmp_path: Path
+) -> None:
+    graph = export_float(residual(Reset.ZERO))
+    config = replace(FEW, samples=8, lava_samples=0, limits=LOOSE)
+    (tmp_path / "float").mkdir()
+    (tmp_path / "deployed").mkdir()
+    climbed = run_ladder(graph, digits, tmp_path / "float", config)
+    skipped = {stage.stage for stage in climbed.report.skipped}
+    assert climbed.report.passed
+    assert [*verdicts(climbed.report)] == [
+        stage.title
+        for stage in stages_of(SpikingNetwork)
+        if not stage.is_training and stage.title not in skipped
+    ]
+    again = run_ladder(climbed.network, digits, tmp_path / "deployed", config)
+    assert [*verdicts(again.report)] == [
+        "deployed, native",
+        "after NIR write and read",
+        "scalar reference",
+    ]
+    assert again.quantization is None
+    assert again.deployed_energy.keys() == {"deployed, native"}
+    assert again.network == climbed.network
+    assert not (tmp_path / "deployed" / "float.nir").exists()
+
+
+def test_parts_add_up_to_the_whole(
+    digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = prepare_qat(residual(Reset.ZERO), digits.train_x[:32])
+    config = replace(FEW, samples=16, reference_samples=3, lava_samples=0)
+    told: list[tuple[str, int, int]] = []
+    whole = run_ladder(model, digits, tmp_path, config)
+    monkeypatch.setattr("spikeport.ladder.run.trace_chunk", lambda network, record: 5)
+    parts = run_ladder(model, digits, tmp_path, config, lambda *step: told.append(step))
+    assert len(parts.report.rows) == 4
+    for one, other in zip(parts.report.rows, whole.report.rows, strict=True):
+        assert replace(one, wall_s=0.0) == replace(other, wall_s=0.0)
+    assert parts.energy == whole.energy
+    first = [done for stage, done, total in told if stage == "deployed, native" and total == 16]
+    assert first == [0, 5, 10, 15]

@@ -613,9 +613,9 @@ def test_everything_that_lava_cannot_run_is_listed_at_once() -> None:
     with pytest.raises(InputError, match="cannot run this network") as caught:
         run_lava(network, {"x": np.zeros((1, 1, 140, 2), int), "g": np.zeros((1, 1, 10, 2), int)})
     message = str(caught.value)
-    assert "connection 'x_to_b' has kernel 131: Lava's Conv holds at most 127" in message
-    assert "connection 'line_to_line' has stride 128: Lava's Conv holds at most 127" in message
-    assert "connection 'line_to_line' has padding 129: Lava's Conv holds at most 127" in message
+    assert "connection 'x_to_b' has kernel 131: Lava's Conv allows at most 127" in message
+    assert "connection 'line_to_line' has stride 128: Lava's Conv allows at most 127" in message
+    assert "connection 'line_to_line' has padding 129: Lava's Conv allows at most 127" in message
     assert "has a delay of 1: it takes Lava 2 steps" in message
     assert "cycle 'c' -> 'd' -> 'c'" in message or "cycle 'd' -> 'c' -> 'd'" in message
     assert "cycle 'e' -> 'e' over 'e_to_e' has a delay of 1: it takes Lava 2 steps" in message
@@ -660,7 +660,7 @@ def test_what_is_not_stock_is_said() -> None:
         "SampleLIF",
         "population 'o' has v_init 7: not in Lava's LIFReset, runs on Spikeport's SampleLIF",
         "population 'o' has a bias per step: not in Lava's LIFReset, runs on Spikeport's SampleLIF",
-        "population 'z' has 5 steps of rest after a spike: not in Lava's LIFReset, runs on "
+        "population 'z' has 5 refractory steps after a spike: not in Lava's LIFReset, runs on "
         "Spikeport's SampleLIF",
         "connection 'skip' has a wait of 1 steps, cut at each sample's end: not in Lava's Dense, "
         "runs on Spikeport's DelayLine",
@@ -671,7 +671,7 @@ def test_what_is_not_stock_is_said() -> None:
 
 
 @pytest.mark.parametrize("seconds", [0, -1, float("nan")])
-def test_a_limit_that_is_none(seconds: float) -> None:
+def test_invalid_time_limits(seconds: float) -> None:
     with pytest.raises(InputError, match="must be above 0"):
         run_lava(*CASES["dense-0"], timeout_s=seconds)
 

@@ -69,15 +69,13 @@ def once_running(act: Callable[[], None]) -> Callable[[int, int], None]:
     return progress
 
 
-def test_a_missing_environment_says_how_to_mend_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_environment_says_how_to_fix_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, "/nowhere/bin/python")
     version, reason, fix = lava_status()
     assert version is None
     assert reason == "/nowhere/bin/python is not an executable interpreter"
     assert fix == "python -m spikeport.backends.lava.environment .venv-lava"
-    with pytest.raises(
-        BackendUnavailableError, match=r"not an executable.*to mend: python -m"
-    ) as e:
+    with pytest.raises(BackendUnavailableError, match=r"not an executable.*to fix: python -m") as e:
         run_lava(network(), samples())
     assert e.value.exit_code == 3
 
@@ -113,7 +111,7 @@ def test_a_killed_worker(victim: str) -> None:
         os.kill(worker_processes()[victim], signal.SIGKILL)
 
     with pytest.raises(
-        BackendUnavailableError, match="worker was killed by signal 9; it said last: nothing"
+        BackendUnavailableError, match="worker was killed by signal 9; last output: nothing"
     ) as error:
         run_lava(network(), LONG, progress=once_running(kill), timeout_s=60)
     assert error.value.exit_code == 3
@@ -130,7 +128,7 @@ def test_a_killed_process_of_lava_is_named(victim: str) -> None:
         assert set(found) == {"guard", "Lava's main process", *PARTS}
         os.kill(found[victim], signal.SIGKILL)
 
-    said = f"worker failed; it said last:\n  {victim} was killed by signal 9 .SIGKILL; out of mem"
+    said = f"worker failed; last output:\n  {victim} was killed by signal 9 .SIGKILL; out of mem"
     with pytest.raises(BackendUnavailableError, match=said) as error:
         run_lava(network(), LONG, progress=once_running(kill), timeout_s=60)
     assert error.value.exit_code == 3
@@ -154,7 +152,7 @@ def test_a_worker_that_hangs(victim: str, monkeypatch: pytest.MonkeyPatch) -> No
 
 @needs_lava
 def test_a_slow_worker_is_not_called_stuck() -> None:
-    said = r"took longer than 6 s and was stopped, [1-9]\d* of .* done; it was getting on"
+    said = r"took longer than 6 s and was stopped, [1-9]\d* of .* done; it was making progress"
     with pytest.raises(BackendUnavailableError, match=said):
         run_lava(network(), LONG, timeout_s=6)
 
@@ -208,7 +206,7 @@ def test_a_model_that_raises_on_a_full_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(VARIABLE, wrapper(tmp_path, 'ulimit -f 64; exec "$LAVA" "$@"'))
-    said = r"worker failed; it said last:(.|\n)*in run_spk(.|\n)*OSError: .* File too large"
+    said = r"worker failed; last output:(.|\n)*in run_spk(.|\n)*OSError: .* File too large"
     with pytest.raises(BackendUnavailableError, match=said) as error:
         run_lava(network(), samples(80))
     assert error.value.exit_code == 3
@@ -247,7 +245,7 @@ def test_no_folder_for_temporary_files(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_damaged_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, harm: str) -> None:
     script = f'"$LAVA" "$@"; code=$?; [ "$3" = run ] && {harm}; exit $code'
     monkeypatch.setenv(VARIABLE, wrapper(tmp_path, script))
-    with pytest.raises(BackendUnavailableError, match="ended well, but left a result that is dam"):
+    with pytest.raises(BackendUnavailableError, match="finished, but left a damaged result"):
         run_lava(network(), samples())
 
 

@@ -1,4 +1,4 @@
-"""Lava in unfriendly surroundings: no room, closed streams, odd folders, other runs beside it."""
+"""Lava in unfriendly surroundings: no space, closed streams, odd folders, concurrent runs."""
 
 from __future__ import annotations
 

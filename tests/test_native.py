@@ -25,14 +25,16 @@ from spikeport.network import (
     Reset,
     SumPool2d,
     WeightedConnection,
+    require_lif_populations,
 )
+from spikeport.network.registers import decayed
 from spikeport.runs import Run
 from spikeport.simulators import run_native, run_reference
 from spikeport.simulators.native import population
 from spikeport.simulators.native.components import components
-from spikeport.simulators.native.neurons import _decayed, _decayed_short
 from spikeport.simulators.native.plan import cut
-from spikeport.simulators.reference import decayed
+from spikeport.simulators.native.registers import decayed as compiled_decayed
+from spikeport.simulators.native.registers import decayed_short
 from tests.helpers.networks import ALL, digits_like
 from tests.helpers.strategies import networks, samples_for
 
@@ -108,14 +110,16 @@ def test_random_networks_hold_every_construct() -> None:
     def collect(network: DeployedNetwork) -> None:
         found.update({type(part).__name__ for part in network.connections})
         found.update({f"{len(part.shape)} axes" for part in network.populations})
-        found.update({part.reset for part in network.populations})
+        found.update({part.reset for part in require_lif_populations(network.populations)})
         found.update({part.coding for part in network.inputs})
         found["pool"] += any(part.pool is not None for part in network.weighted_connections)
         found["delay"] += any(part.delay > 0 for part in network.weighted_connections)
         found["groups"] += any(
             getattr(part, "groups", 1) > 1 for part in network.weighted_connections
         )
-        found["refractory"] += any(part.refractory > 0 for part in network.populations)
+        found["refractory"] += any(
+            r.variable.name == "rest" and r.kept for p in network.populations for r in p.registers
+        )
         found["v_init"] += any(part.v_init != 0 for part in network.populations)
         found["recurrence"] += any(recurrent for _, recurrent in components(network))
 
@@ -241,7 +245,7 @@ def test_grouped_convolutions_run_as_specified(
 )
 @settings(deadline=None, max_examples=1000)
 def test_decay_in_32_bits_is_the_specified_one(state: int, decay: int) -> None:
-    assert _decayed(np.int32(state), np.int32(4096 - decay)) == decayed(state, decay)
+    assert compiled_decayed(np.int32(state), np.int32(4096 - decay)) == decayed(state, decay)
 
 
 @given(
@@ -251,7 +255,7 @@ def test_decay_in_32_bits_is_the_specified_one(state: int, decay: int) -> None:
 @settings(deadline=None, max_examples=1000)
 def test_short_decay_of_24_bits_is_the_specified_one(state: int, sixteenths: int) -> None:
     keep = np.int32(16 * sixteenths)
-    assert _decayed_short(np.int32(state), keep) == decayed(state, 4096 - 16 * sixteenths)
+    assert decayed_short(np.int32(state), keep) == decayed(state, 4096 - 16 * sixteenths)
 
 
 def test_components_are_cycles_in_an_order_that_serves_every_delay() -> None:
@@ -292,7 +296,7 @@ def test_samples_and_steps_are_cut_to_fit() -> None:
 @pytest.mark.parametrize("reset", Reset)
 @pytest.mark.parametrize("refractory", [1, 5, 63])
 def test_refractory_neurons_run_as_specified(refractory: int, reset: Reset) -> None:
-    """Many rests that end, in one block and step by step; a population that does not rest hears."""
+    """Many refractory periods that end, in one block and step by step; their target has none."""
     rng = np.random.default_rng(8)
 
     def even(*shape: int) -> NDArray[np.int16]:
@@ -416,10 +420,10 @@ def test_replay_names_the_flipped_spike() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda r: r | {"ghost": r["out"]}, "'ghost' is no population of the network"),
+        (lambda r: r | {"ghost": r["out"]}, "'ghost' is not a population of the network"),
         (lambda r: {"out": r["out"], "conv": r["conv"]}, "population 'hidden' is missing"),
         (lambda r: r | {"out": r["out"][1:]}, r"'out' has shape \(11, 40, 10\), must be \(12, 40"),
-        (lambda r: r | {"out": r["out"] + 1}, "'out' holds values other than 0 and 1"),
+        (lambda r: r | {"out": r["out"] + 1}, "'out' has values other than 0 and 1"),
     ],
 )
 def test_a_record_that_does_not_fit_is_an_error(

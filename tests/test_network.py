@@ -62,10 +62,10 @@ def test_hash_is_stable_over_versions() -> None:
 
 def test_a_refractory_time_of_none_is_no_part_of_the_hash() -> None:
     awake = Population("p", (3,), vth=5, refractory=0)
-    resting = Population("p", (3,), vth=5, refractory=1)
+    refractory = Population("p", (3,), vth=5, refractory=1)
     networks = [
         DeployedNetwork((Input("x", (2,)),), (part,), (), (Readout("p"),), 4)
-        for part in (awake, resting)
+        for part in (awake, refractory)
     ]
     assert networks[0] != networks[1]
     described, _ = networks[0].canonical_form()

@@ -57,7 +57,7 @@ def test_foreign_and_future_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file"):
         load_network(path)
     path.write_bytes(safetensors.numpy.save({"a": np.zeros(3)}))
-    with pytest.raises(InputError, match="is safetensors, but not a Spikeport network"):
+    with pytest.raises(InputError, match="is a safetensors file, but not a Spikeport network"):
         load_network(path)
     header = json.dumps({"format": "spikeport.network", "version": 2})
     path.write_bytes(safetensors.numpy.save({"a": np.zeros(3)}, metadata={"spikeport": header}))

@@ -12,12 +12,20 @@ import numpy as np
 import pytest
 
 from spikeport.errors import InputError, OutputError
-from spikeport.export.nir import make_graph, read_nir, write_nir
+from spikeport.export.nir import (
+    FloatNetwork,
+    check_graph,
+    read_nir,
+    read_nir_deployed,
+    read_nir_float,
+)
 from spikeport.export.nir.flatten import safe_names
 from spikeport.export.nir.graph import difference
 from spikeport.export.nir.reader import IntegratorGain
-from spikeport.network import Coding, FloatNetwork, Input, Reset
+from spikeport.network import Coding, Input, Reset
 from spikeport.storage import hdf5 as hdf5_file
+from spikeport.workflow import write_nir
+from tests.fuzz.kinds import chip
 
 DT = 1e-4
 RNG = np.random.default_rng(0)
@@ -80,7 +88,7 @@ def around(shape: tuple[int, ...], *nodes: Any) -> FloatNetwork:
     names = ["input", *(f"n{i}" for i in range(len(nodes))), "output"]
     ends = nir.Input({"input": np.array(shape)}), nir.Output({"output": None})
     every = dict(zip(names, (ends[0], *nodes, ends[1]), strict=True))
-    graph = make_graph(every, itertools.pairwise(names), DT)
+    graph = check_graph(every, itertools.pairwise(names), DT).graph
     inputs = (Input("input", shape, Coding.GRADED, -3, 200, 7.5),)
     return FloatNetwork(graph, DT, 12, inputs, Reset.SUBTRACT, strict=False)
 
@@ -107,7 +115,9 @@ def test_difference_sees_every_field() -> None:
     network = around(shape, node).graph
     for field in ("tau_syn", "tau_mem", "r", "v_leak", "v_threshold", "v_reset", "w_in"):
         other = around(shape, node).graph
-        getattr(other.nodes["n0"], field)[2] += 1e-3
+        changed = getattr(other.nodes["n0"], field).copy()
+        changed[2] += 1e-3
+        setattr(other.nodes["n0"], field, changed)
         assert difference(network, other) == f"node 'n0' (CubaLIF): field '{field}' differs"
     wider = around(shape, node).graph
     wider.nodes["n0"].r = wider.nodes["n0"].r.astype(np.float64)
@@ -171,7 +181,7 @@ def test_batch_axes_left_in_an_input_go(
 ) -> None:
     ends = nir.Input({"input": np.array(declared)}), nir.Output({"output": None})
     nodes = {"input": ends[0], "n0": node, "output": ends[1]}
-    graph = make_graph(nodes, [("input", "n0"), ("n0", "output")], DT)
+    graph = check_graph(nodes, [("input", "n0"), ("n0", "output")], DT).graph
     assert tuple(graph.nodes["input"].input_type["input"]) == shape
 
 
@@ -249,18 +259,17 @@ def test_names_are_made_safe_and_stay_unique() -> None:
 def test_unsafe_names_are_not_written(tmp_path: Path) -> None:
     nodes = around(*NODES["Affine"]).graph.nodes
     renamed = {"a.b" if name == "n0" else name: node for name, node in nodes.items()}
-    graph = make_graph(renamed, [("input", "a.b"), ("a.b", "output")], DT)
+    graph = check_graph(renamed, [("input", "a.b"), ("a.b", "output")], DT).graph
     network = FloatNetwork(graph, DT, 3, (Input("input", FLAT),))
     with pytest.raises(InputError, match=r"node 'a\.b': name must be"):
         write_nir(network, tmp_path / "a.nir")
     assert not (tmp_path / "a.nir").exists()
 
 
-def test_inputs_must_be_those_of_the_graph(tmp_path: Path) -> None:
+def test_inputs_must_be_those_of_the_graph() -> None:
     network = around(*NODES["Affine"])
-    wrong = FloatNetwork(network.graph, DT, 3, (Input("x", FLAT),))
-    with pytest.raises(InputError, match=r"inputs: the graph has .*given are {'x'"):
-        write_nir(wrong, tmp_path / "a.nir")
+    with pytest.raises(InputError, match=r"inputs: the graph has .*but {'x'"):
+        FloatNetwork(network.graph, DT, 3, (Input("x", FLAT),))
 
 
 def test_writing_harms_no_file(tmp_path: Path) -> None:
@@ -375,7 +384,7 @@ BAD: dict[str, tuple[Damage, str]] = {
     "tau zero": (_first_tau(0), r"node 'n1' \(LIF\): tau is 0.0, must be positive"),
     "tau negative": (_first_tau(-1), r"tau is -1.0, must be positive"),
     "tau infinite": (_first_tau(np.inf), r"tau is inf, must be positive"),
-    "NaN weight": (_set("node/nodes/n0/weight", np.full((3, 5), np.nan)), "weight holds NaN"),
+    "NaN weight": (_set("node/nodes/n0/weight", np.full((3, 5), np.nan)), "weight contains NaN"),
     "shapes of a neuron": (_set(f"{LIF_GROUP}/r", np.ones(4)), "fields differ in shape"),
     "width": (_set("node/nodes/n0/weight", np.ones((3, 6))), r"\(Affine\): expects shape \(6,"),
     "bias": (_set("node/nodes/n0/bias", np.ones(6)), r"'n0' \(Affine\): bias has shape \(6,\)"),
@@ -389,9 +398,9 @@ BAD: dict[str, tuple[Damage, str]] = {
     "version number": (_set("version", 1), r"NIR version is np.int64\(1\)"),
     "soft link": (_soft, "'/node/nodes/n0' is a SoftLink, links are refused"),
     "external link": (_external, "'/node/nodes/n0/weight' is a ExternalLink"),
-    "hard-link loop": (_loop, "linked twice"),
-    "external storage": (_outside, "keeps its data outside of the file"),
-    "virtual data": (_virtual, "keeps its data outside of the file"),
+    "hard-link loop": (_loop, "linked more than once"),
+    "external storage": (_outside, "stores its data outside of the file"),
+    "virtual data": (_virtual, "stores its data outside of the file"),
     "compression bomb": (_bomb, "declares 800000000 bytes .* more than 256 times its size"),
     "giant": (_giant, "declares 4398046511104 bytes"),
     "deep nesting": (_deep, "nested deeper than 16"),
@@ -426,7 +435,7 @@ def test_bad_files_give_one_clear_error(case: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", b"\x89HDF\r\n\x1a\n" + bytes(40), None])
-def test_files_that_are_no_nir(content: bytes | None, tmp_path: Path) -> None:
+def test_files_that_are_not_nir(content: bytes | None, tmp_path: Path) -> None:
     path = tmp_path / "a.nir"
     if content is not None:
         path.write_bytes(content)
@@ -436,7 +445,7 @@ def test_files_that_are_no_nir(content: bytes | None, tmp_path: Path) -> None:
 
 def test_a_bare_node_is_no_graph(tmp_path: Path) -> None:
     nir.write(tmp_path / "a.nir", nir.I(values(5)))
-    with pytest.raises(InputError, match="holds a single I node, must hold a NIRGraph"):
+    with pytest.raises(InputError, match="contains a single I node, must contain a NIRGraph"):
         read_nir(tmp_path / "a.nir", dt_s=DT, steps=2)
 
 
@@ -463,7 +472,7 @@ def test_size_limits_can_be_met(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     path = tmp_path / "a.nir"
     write_nir(around(FLAT, nir.Affine(np.zeros((300, 5)), np.zeros(300))), path)
     monkeypatch.setattr(hdf5_file, "MAX_OBJECTS", 5)
-    with pytest.raises(InputError, match="holds more than 5 objects"):
+    with pytest.raises(InputError, match="contains more than 5 objects"):
         read_nir(path, isolate=False)
     monkeypatch.setattr(hdf5_file, "MAX_OBJECTS", 1000)
     monkeypatch.setattr(hdf5_file, "MAX_TOTAL_BYTES", 12000)
@@ -478,3 +487,15 @@ def test_reading_leaves_the_file_alone(tmp_path: Path) -> None:
     os.chmod(path, 0o444)
     read_nir(path, isolate=False)
     assert path.read_bytes() == before
+
+
+def test_typed_readers_refuse_the_other_kind(tmp_path: Path) -> None:
+    network = around(*NODES["LIF"])
+    write_nir(network, tmp_path / "float.nir")
+    write_nir(chip(), tmp_path / "deployed.nir")
+    assert difference(read_nir_float(tmp_path / "float.nir").graph, network.graph) is None
+    assert read_nir_deployed(tmp_path / "deployed.nir") == chip()
+    with pytest.raises(InputError, match=r"float\.nir: a float graph without chip integers"):
+        read_nir_deployed(tmp_path / "float.nir", isolate=False)
+    with pytest.raises(InputError, match=r"deployed\.nir: contains a deployed network"):
+        read_nir_float(tmp_path / "deployed.nir", isolate=False)

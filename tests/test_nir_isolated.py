@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 
 from spikeport.errors import InputError
-from spikeport.export import read_nir, write_nir
+from spikeport.export import read_nir
 from spikeport.export.nir.hdf5 import RawGraph, RawNode, read_raw
 from spikeport.export.nir.isolated import read_isolated
 from spikeport.export.nir.metadata import KEY
 from spikeport.storage import hdf5_seal, isolated_read
+from spikeport.workflow import write_nir
 from tests.helpers.networks import small
 
 

@@ -12,11 +12,9 @@ import pytest
 
 from spikeport.backends.norse import norse_status, run_norse
 from spikeport.errors import BackendUnavailableError, InputError
-from spikeport.export.float_graph import export_float
-from spikeport.export.nir import make_graph, read_nir, write_nir
+from spikeport.export.nir import FloatNetwork, check_graph, read_nir
 from spikeport.network import (
     Coding,
-    FloatNetwork,
     Input,
     LIFLayer,
     LinearLayer,
@@ -25,6 +23,7 @@ from spikeport.network import (
 )
 from spikeport.simulators import run_float
 from spikeport.simulators.ties import compare_float
+from spikeport.workflow import export_float, write_nir
 from tests.helpers.float_models import conv_model, series_model
 
 pytestmark = pytest.mark.skipif(norse_status()[0] is None, reason=norse_status()[1] or "present")
@@ -107,7 +106,7 @@ def test_flatten_of_a_series_keeps_its_axes(ends: tuple[int, int]) -> None:
 
 
 def graph(nodes: dict[str, Any], edges: list[tuple[str, str]], **options: Any) -> FloatNetwork:
-    made = make_graph(nodes, edges, DT)
+    made = check_graph(nodes, edges, DT).graph
     inputs = tuple(
         Input(n, tuple(node.input_type["input"]), Coding.GRADED, -(2**18), 2**18, 2.0**16)
         for n, node in made.inputs.items()
@@ -167,7 +166,7 @@ SIDES = [np.array([2, 2])] * 2
         (feed_forward(nir.Scale(full(1))), r"node 'n' \(Scale\): Norse drops"),
         (
             feed_forward(nir.IF(full(1), full(1), full(0)), reset=Reset.SUBTRACT),
-            r"node 'n' \(IF\): Norse's IF resets to zero only",
+            r"node 'n' \(IF\): Norse's IF can only reset to zero",
         ),
         (feed_forward(nir.AvgPool2d(*SIDES, np.array([0, 0])), (1, 4, 4)), "AvgPool2d.* drops"),
         (feed_forward(nir.SumPool2d(*SIDES, np.array([1, 0])), (1, 4, 4)), "has padding"),
@@ -197,7 +196,7 @@ def test_skip_paths_are_refused() -> None:
         "out": nir.Output({"output": np.array([4])}),
     }
     edges = [("input", "a"), ("input", "b"), ("a", "n"), ("b", "n"), ("n", "out")]
-    with pytest.raises(InputError, match="Norse would run the graph in another order"):
+    with pytest.raises(InputError, match="Norse would run the graph in a different order"):
         run_norse(graph(nodes, edges), np.ones((1, 4)))
 
 

@@ -87,7 +87,7 @@ def test_exact_fails_on_scores_counts_or_another_network_too() -> None:
     assert good.counts is not None
     scores = dataclasses.replace(good, scores={"out": good.scores["out"] + 1})
     row = build_row("x", scores, LABELS, above=good)
-    assert row.verdict == "FAILED: 32 scores differ although every spike is equal"
+    assert row.verdict == "FAILED: 32 scores differ although all spikes are equal"
     renamed = dataclasses.replace(good, scores={"conv": good.scores["out"]})
     assert "readouts differ" in build_row("x", renamed, LABELS, above=good).verdict
     updates = dataclasses.replace(good.counts, updates={"conv": 2})
@@ -95,7 +95,7 @@ def test_exact_fails_on_scores_counts_or_another_network_too() -> None:
     assert row.verdict == "FAILED: event counts differ: updates"
     other = dataclasses.replace(good, network_hash="cd" * 32)
     row = build_row("x", other, LABELS, above=good)
-    assert row.verdict == "FAILED: another network: cdcdcdcdcdcd against abababababab"
+    assert row.verdict == "FAILED: different network: cdcdcdcdcdcd against abababababab"
 
 
 def test_counts_a_backend_does_not_make_are_not_compared() -> None:
@@ -114,7 +114,7 @@ def test_a_strict_rule_without_traces_is_refused(rule: Criterion) -> None:
     longer = make_run()
     assert longer.trace is not None
     doubled = {n: np.concatenate([s, s]) for n, s in longer.trace.spikes.items()}
-    with pytest.raises(InputError, match="of one size and one T"):
+    with pytest.raises(InputError, match="with the same size and T"):
         build_row("x", from_spikes(doubled), LABELS, above=longer, rule=rule)
 
 
@@ -168,8 +168,8 @@ def test_ties_allow_only_what_the_analysis_explains() -> None:
         return row.verdict, row.passed
 
     assert judge(None, above) == ("identical", True)
-    assert judge(Ties(1, 0)) == ("identical but for 1 tie", True)
-    assert judge(Ties(2, 0)) == ("identical but for 2 ties", True)
+    assert judge(Ties(1, 0)) == ("identical except for 1 tie", True)
+    assert judge(Ties(2, 0)) == ("identical except for 2 ties", True)
     for ties in (None, Ties(1, 1), Ties(0, 0)):
         verdict, passed = judge(ties)
         assert not passed

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from spikeport.backends import run as run_backend
 from spikeport.backends.lava import lava_status, run_lava
 from spikeport.errors import InputError
-from spikeport.export.nir import make_graph
-from spikeport.network import Dense, DeployedNetwork, FloatNetwork, Input, Population, Readout
+from spikeport.export.nir import FloatNetwork, check_graph
+from spikeport.network import Dense, DeployedNetwork, Input, Population, Readout
 from spikeport.runs import RECORDABLE, Chosen, Probe, Run, Trace, parse_probe, selection
 from spikeport.simulators import run_native, run_reference
 from spikeport.simulators.results import empty_trace
@@ -34,7 +34,7 @@ def check(probed: Run, whole: Run, record: list[str | Probe], network: DeployedN
                 expected.setdefault((item, part.name), set()).update(range(part.size))
             elif item.population == part.name:
                 some = range(part.size) if item.neurons is None else item.neurons
-                for variable in item.variables:
+                for variable in item.variables or RECORDABLE:
                     expected.setdefault((variable, part.name), set()).update(some)
     for variable in RECORDABLE:
         for part in network.populations:
@@ -125,9 +125,9 @@ def test_what_is_asked_for_twice_is_kept_once() -> None:
         (lambda: Probe("a", ("w",)), "'w' cannot be recorded, only spikes, u, v"),
         (lambda: Probe("a", ("v",), ()), "neurons (), needs at least one"),
         (lambda: Probe("a", ("v",), (-1,)), "neurons (-1,), needs at least one, from 0 on"),
-        (lambda: selection(chain(), [Probe("c")]), "'c' is no population of the network, it has a"),
+        (lambda: selection(chain(), [Probe("c")]), "'c' is not a population of the network"),
         (lambda: selection(chain(), [Probe("b", ("v",), (8,))]), "neuron 8 of 'b', which has 8"),
-        (lambda: parse_probe("a:v:x"), "'x' is no neuron, must be like 3 or 3-8"),
+        (lambda: parse_probe("a:v:x"), "'x' is not a neuron, must be like 3 or 3-8"),
         (lambda: parse_probe("a:v:3-"), "'3-' is no neuron"),
         (lambda: parse_probe("a:v:5-4"), "needs at least one"),
         (lambda: parse_probe("a:"), "'' cannot be recorded"),
@@ -140,7 +140,7 @@ def test_wrong_probes_are_refused(make: Any, message: str) -> None:
 
 
 def test_probes_are_written_on_one_line() -> None:
-    assert parse_probe("lif1") == Probe("lif1", ("spikes", "u", "v"))
+    assert parse_probe("lif1") == Probe("lif1")
     assert parse_probe("lif1:spikes,v") == Probe("lif1", ("spikes", "v"))
     assert parse_probe("lif1:v:0,4-6,5") == Probe("lif1", ("v",), (0, 4, 5, 6))
 
@@ -151,7 +151,7 @@ def test_float_graphs_are_recorded_whole() -> None:
         "lif": nir.IF(np.ones(3), np.ones(3)),
         "output": nir.Output({"output": np.array([3])}),
     }
-    made = make_graph(nodes, [("input", "lif"), ("lif", "output")], 1e-3)
+    made = check_graph(nodes, [("input", "lif"), ("lif", "output")], 1e-3).graph
     network = FloatNetwork(made, 1e-3, 4, (Input("input", (3,)),))
-    with pytest.raises(InputError, match="records whole float graphs, probes are for chip ones"):
+    with pytest.raises(InputError, match="records whole float graphs; probes need deployed"):
         run_backend("float", network, np.ones((1, 3)), record=[Probe("lif")])

@@ -10,8 +10,8 @@ from spikeport.energy.terms import TERMS, energy_keys, time_keys
 from spikeport.errors import InputError
 from spikeport.hardware import Basis
 
-LOIHI1 = (Path(__file__).parent / "files" / "0.1.0" / "profile.toml").read_text("utf-8")
-"""A profile as in version 0.1.0: prices only."""
+LOIHI1 = (Path(__file__).parent / "files" / "prices_only.toml").read_text("utf-8")
+"""A file of prices only: the schema of version 0.1.0."""
 
 
 def edited(old: str, new: str) -> HardwareProfile:

@@ -16,7 +16,16 @@ from hypothesis import strategies as st
 
 from spikeport.errors import InputError
 from spikeport.export.quantize import QuantizeConfig
-from spikeport.network import BiasInjection, Coding, Conv1d, Conv2d, Dense, Input, Reset
+from spikeport.network import (
+    BiasInjection,
+    Coding,
+    Conv1d,
+    Conv2d,
+    Dense,
+    Input,
+    Reset,
+    require_lif,
+)
 from spikeport.network import fixed_point as fx
 from spikeport.runs import encode_samples
 from spikeport.simulators import run_float, run_native
@@ -88,7 +97,7 @@ def test_two_neurons_by_hand() -> None:
         {"fc": affine([[0.3, -0.7]], 0.1234), "if": integrate_and_fire((1,))}, spikes_in(2)
     )
     made = quantized(source, random_spikes(0, 8, 2), QuantizeConfig(clip_fractions=(1.0,)))
-    part, connection = made.network.by_name["if"], made.network.weighted_connections[0]
+    part, connection = require_lif(made.network.by_name["if"]), made.network.weighted_connections[0]
     assert connection.weight.tolist() == [[110, -256]]
     assert (part.scale, part.vth) == (365.0, 365)
     assert (part.bias.tolist(), part.bias_exponent) == ([2883], 0)  # 64 * 365 * 0.1234
@@ -289,7 +298,7 @@ def test_cuba_and_membrane_readout() -> None:
     )
     samples = random_spikes(5, 16, 20, 4)
     made = quantized(source, samples)
-    part = made.network.by_name["cuba"]
+    part = require_lif(made.network.by_name["cuba"])
     assert (part.decay_u, part.decay_v) == (1024, 819)
     run = run_native(made.network, samples.astype(np.int32))
     assert run.spike_counts["cuba"].sum() > 50
@@ -320,7 +329,7 @@ def test_scale_gives_way_to_the_widest_register() -> None:
         chain({"fc": tiny, "if": integrate_and_fire((1,), 1.0)}, spikes_in(2)),
         random_spikes(0, 4, 2),
     )
-    assert high.network.by_name["if"].vth <= fx.VTH_MAX
+    assert require_lif(high.network.by_name["if"]).vth <= fx.VTH_MAX
     assert "is limited by" in high.report.warnings[0]
     steep = affine(np.array([[1.0, -1.0]]), 1000.0)
     biased = quantized(
@@ -415,7 +424,7 @@ def test_clip_fractions_out_of_range(fractions: tuple[float, ...]) -> None:
 
 def test_bad_calibration_samples() -> None:
     net = chain({"fc": affine([[1.0, 0.5]]), "if": integrate_and_fire((1,))}, spikes_in(2))
-    with pytest.raises(InputError, match="holds NaN or infinity"):
+    with pytest.raises(InputError, match="contains NaN or infinity"):
         quantized(net, np.array([[np.nan, 0.0]]))
     with pytest.raises(InputError, match=r"data set is empty \(B = 0\)"):
         quantized(net, np.zeros((0, 2)))

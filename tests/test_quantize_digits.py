@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from spikeport.export.float_graph import export_float
+from spikeport.export.nir import FloatNetwork
 from spikeport.export.quantize import QuantizeConfig
-from spikeport.network import FloatNetwork, Reset
+from spikeport.network import Reset
 from spikeport.runs import encode_samples
 from spikeport.simulators import run_float, run_native
-from spikeport.trainer import Dataset, TrainConfig, as_trained_model, load_digits_split, train
+from spikeport.trainer import Dataset, TrainConfig, load_digits_split, train
+from spikeport.workflow import export_float
 from tests.helpers.quantize_networks import quantized
 
 
@@ -22,7 +23,7 @@ def digits() -> Dataset:
 @pytest.fixture(scope="module", params=list(Reset))
 def trained(request: pytest.FixtureRequest, digits: Dataset) -> FloatNetwork:
     config = TrainConfig(widths=(8, 16), epochs=5, reset=request.param)
-    return export_float(as_trained_model(train(config, digits).model))
+    return export_float(train(config, digits).model)
 
 
 @pytest.mark.parametrize(("bits", "points"), [(8, 1.0), (6, 1.5), (4, 3.0)])

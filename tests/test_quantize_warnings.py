@@ -16,11 +16,13 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from spikeport.errors import InputError
-from spikeport.export.nir.plausibility import ceiling, implausible
+from spikeport.export.nir import FloatNetwork
+from spikeport.export.nir.plausibility import implausible
 from spikeport.export.quantize import QuantizationReport, QuantizationResult, QuantizeConfig
 from spikeport.export.quantize.lower import lower
+from spikeport.export.quantize.lowered import ceiling
 from spikeport.export.quantize.rounding_loss import FEW_UNITS, coarse_share
-from spikeport.network import Coding, FloatNetwork, Input, Reset
+from spikeport.network import Coding, Input, Reset
 from spikeport.network import fixed_point as fx
 from spikeport.report.quantization import quantization_sections
 from spikeport.report.terminal import render_section

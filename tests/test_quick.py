@@ -36,7 +36,7 @@ def test_the_core_comes_first_then_what_is_nearest() -> None:
     [
         ("tests/test_scratch.py", "scratch"),
         ("tests/helpers/mounts.py", "files"),
-        ("spikeport/energy/profiles/loihi1.toml", "energy"),
+        ("backends/targets/loihi1/target.toml", "check"),
         ("docs/check.md", "stated_facts"),
         ("pyproject.toml", "packaging"),
     ],

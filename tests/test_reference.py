@@ -24,8 +24,10 @@ from spikeport.network import (
     Reset,
     SumPool2d,
 )
+from spikeport.network.neurons.lif import neuron_step
+from spikeport.network.registers import decayed, int32
 from spikeport.simulators import run_reference
-from spikeport.simulators.reference import connection_current, decayed, int32, neuron_step, synapses
+from spikeport.simulators.reference import connection_current, synapses
 
 M = 2**23
 MEMORYLESS = Population("p", (1,), vth=131071)
@@ -148,7 +150,7 @@ def test_resets() -> None:
 
 
 def test_a_neuron_rests_after_a_spike() -> None:
-    """Two steps of rest: v = 100 fires in every third step and stays where the reset left it."""
+    """Two refractory steps: v = 100 fires in every third step and stays where the reset left it."""
     zero = one_neuron(7, vth=1, bias=np.array([100]), refractory=2)
     assert traced(zero, [[0]], "spikes") == [1, 0, 0, 1, 0, 0, 1]
     assert traced(zero, [[0]], "v") == [0] * 7
@@ -163,7 +165,7 @@ def test_a_neuron_rests_after_a_spike() -> None:
     assert traced(decaying, [[0]], "v") == [36, 36, 36, 54]
 
 
-def test_the_current_goes_on_at_rest() -> None:
+def test_the_current_evolves_while_refractory() -> None:
     # u: 128, 64, 32, 16; the 64 of the step at rest is lost to v, which then sums 32 and 16.
     network = one_neuron(4, vth=1, decay_u=2048, refractory=1)
     pulse = np.array([1, 0, 0, 0]).reshape(4, 1, 1)
@@ -181,7 +183,7 @@ def test_rest_ends_with_the_sample_and_none_begins_with_one() -> None:
 
 def test_a_neuron_at_rest_counts_as_updated_if_anything_moves() -> None:
     pulse = np.array([1, 1, 0, 0]).reshape(4, 1, 1)
-    # Step 1 has input and u, step 2 still u; in step 3 all is zero, though it rests.
+    # Step 1 has input and u, step 2 still u; in step 3 all is zero, though it is refractory.
     counts = run_reference(one_neuron(4, vth=1, refractory=5), pulse).counts
     assert counts is not None
     assert (counts.updates["p"], counts.visits["p"], counts.spikes["p"]) == (3, 4, 1)

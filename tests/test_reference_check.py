@@ -63,7 +63,7 @@ def test_one_wrong_value_is_found_where_it_stands(data: st.DataObject, variable:
 @often
 @given(data=st.data())
 def test_neurons_alone_agree_exactly_where_whole_runs_do(data: st.DataObject) -> None:
-    """A run of other weights: what one neuron hears is as decisive as the whole network."""
+    """A run of other weights: the inputs of one neuron are as decisive as the whole network."""
     network = data.draw(networks())
     samples = data.draw(samples_for(network))
     other = with_turned_weights(

@@ -21,19 +21,19 @@ from numpy.typing import NDArray
 from spikeport import encode_samples, evaluate, export_float, prepare_qat, quantize, run
 from spikeport import network as parts
 from spikeport.errors import InputError
-from spikeport.export import read_nir, write_nir
-from spikeport.export.nir import make_graph
+from spikeport.export import read_nir
+from spikeport.export.nir import FloatNetwork, check_graph
 from spikeport.ladder import LadderConfig, run_ladder
-from spikeport.network import Coding, DeployedNetwork, FloatNetwork, Input
+from spikeport.network import Coding, DeployedNetwork, Input
 from spikeport.runs import SampleSet, check_float_samples, check_samples, same_range, select
 from spikeport.runs.sample_values import SLACK, change
-from spikeport.trainer import LIF, Dataset, TrainConfig, as_trained_model, train
+from spikeport.trainer import LIF, Dataset, TrainConfig, train
 from spikeport.trainer.chip import QATNetwork, takes
 from spikeport.trainer.config import Architecture
 from spikeport.trainer.data.events import EventFrames
 from spikeport.trainer.diagnosis import diagnose
-from spikeport.trainer.network import SpikingNetwork
-from spikeport.trainer.network.network import Node
+from spikeport.trainer.network import Node, SpikingNetwork
+from spikeport.workflow import write_nir
 
 untyped: Any = parts  # accepts values of undeclared types, as users pass them
 BiasInjection = untyped.BiasInjection
@@ -71,7 +71,7 @@ def deployed(input: Input) -> DeployedNetwork:
 
 
 def float_graph(input: Input) -> FloatNetwork:
-    return export_float(as_trained_model(model(input)))
+    return export_float(model(input))
 
 
 def dataset(input: Input, x: NDArray[Any]) -> Dataset:
@@ -142,7 +142,7 @@ def test_values_beyond_the_declared_range_are_refused(
 @pytest.mark.parametrize("entry", ENTRIES)
 def test_fractions_for_an_input_of_spikes_are_refused(entry: str) -> None:
     skip_without_norse(entry)
-    with pytest.raises(InputError, match=r"lie between 0 and 1 .* declared as spikes"):
+    with pytest.raises(InputError, match=r"are between 0 and 1 .* declared as spikes"):
         ENTRIES[entry](SPIKES, GREY)
 
 
@@ -196,11 +196,11 @@ def _at_shape(entry: str, part: Input, x: NDArray[Any]) -> None:
     tensor = torch.tensor(x).float()
     calls: dict[str, Callable[[], object]] = {
         "encode_samples": lambda: encode_samples((part,), T, x),
-        "run float": lambda: run("float", export_float(as_trained_model(net)), x),
-        "run norse": lambda: run("norse", export_float(as_trained_model(net)), x),
+        "run float": lambda: run("float", export_float(net), x),
+        "run norse": lambda: run("norse", export_float(net), x),
         "evaluate": lambda: evaluate(net, x),
         "evaluate in chip arithmetic": lambda: evaluate(QATNetwork(chip), x),
-        "quantize": lambda: quantize(export_float(as_trained_model(net)), x),
+        "quantize": lambda: quantize(export_float(net), x),
         "to_chip": lambda: prepare_qat(net, x),
         "a network": lambda: net(tensor),
         "a network in training": lambda: net.train()(tensor),
@@ -355,7 +355,7 @@ def test_one_sample_without_a_batch_axis(entry: str, caplog: pytest.LogCaptureFi
     ENTRIES[entry](SPIKES, np.broadcast_to(EVENTS[:T], (T, *EVENTS[:T].shape)))
     assert not about_samples(caplog)
     ENTRIES[entry](PIXELS, GREY[:T])
-    assert "taken as 5 samples shown at every step; one sample of 5 steps is x[:, None]" in (
+    assert "read as 5 samples presented at every step; one sample of 5 steps is x[:, None]" in (
         caplog.text
     )
 
@@ -425,7 +425,7 @@ def test_inputs_of_a_foreign_file_are_assumed(tmp_path: Any) -> None:
         "n": nir.IF(np.ones(2), np.ones(2), np.zeros(2)),
         "out": nir.Output({"output": np.array([2])}),
     }
-    graph = make_graph(nodes, [("x", "n"), ("n", "out")], 1e-3)
+    graph = check_graph(nodes, [("x", "n"), ("n", "out")], 1e-3).graph
     path, ours = tmp_path / "foreign.nir", tmp_path / "ours.nir"
     nir.write(path, graph)
     opened = read_nir(path, dt_s=1e-3, steps=4)

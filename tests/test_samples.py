@@ -52,7 +52,7 @@ def test_encoding_rounds_and_clips() -> None:
         (np.zeros((3, 5, 1, 2, 2), int), "have 3 steps, the network has T = 4"),
         (np.full((1, 1, 2, 2), 17), r"values span 17\.\.17, must lie in 0\.\.16"),
         (np.zeros((1, 1, 2, 2)), "type float64, must be integers"),
-        ({"pixel": np.zeros((1, 1, 2, 2), int)}, "'pixel' is no input"),
+        ({"pixel": np.zeros((1, 1, 2, 2), int)}, "'pixel' is not an input"),
         ({}, "input 'pixels' is missing"),
     ],
 )
@@ -68,7 +68,7 @@ def test_unequal_and_unnamed_inputs() -> None:
             1,
             {"pixels": np.zeros((2, 1, 2, 2), int), "events": np.zeros((3, 3), int)},
         )
-    with pytest.raises(InputError, match="one array given, the network has inputs 'pixels'"):
+    with pytest.raises(InputError, match="got a single array, but the network has inputs 'pixels'"):
         check_samples((PIXELS, EVENTS), 1, np.zeros((2, 3), int))
 
 

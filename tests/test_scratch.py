@@ -86,7 +86,7 @@ def test_a_keeper_that_was_killed(place: Path) -> None:
 
 def test_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", "/nowhere")
-    with pytest.raises(OutputError, match=r"/nowhere: no folder .* can be made: No such file"):
+    with pytest.raises(OutputError, match=r"/nowhere: no folder .* can be created: No such file"):
         scratch_folder("s-").__enter__()
 
 

@@ -17,9 +17,9 @@ import distributed
 import psutil
 import pytest
 
-from spikeport.export import write_nir
 from spikeport.network import save_network
 from spikeport.sharding import cluster
+from spikeport.workflow import write_nir
 from tests.helpers.networks import small_network
 
 pytestmark = pytest.mark.filterwarnings("ignore:Creating scratch directories is taking")

@@ -20,7 +20,7 @@ from spikeport.backends.lava.backend import run_many
 from spikeport.energy import estimate_energy, load_profile, topology_of
 from spikeport.energy.profile import parse_profile
 from spikeport.errors import InputError
-from spikeport.export import read_nir, write_nir
+from spikeport.export import read_nir, write_nir_file
 from spikeport.export.nir.deployed import float_view
 from spikeport.network import (
     Coding,
@@ -403,7 +403,7 @@ def test_nir_shows_a_linear_with_zeros_and_gives_the_same_network_back(tmp_path:
     network = twin(digits_like()[0], zeros=0.1)
     assert sum(isinstance(part, Sparse) for part in network.connections) == 3
     path = tmp_path / "n.nir"
-    write_nir(network, path)
+    write_nir_file(network, path)
     got = read_nir(path)
     assert isinstance(got, DeployedNetwork)
     assert got == network

@@ -144,7 +144,7 @@ CONSTRUCTS = {
     ),
     "`v_init` other than 0": Construct("v_init", partial(plain, v_init=-1)),
     "refractory time": Construct(
-        "[0-9]+ steps of rest", partial(plain, refractory=REFRACTORY_MAX)
+        "[0-9]+ refractory steps", partial(plain, refractory=REFRACTORY_MAX)
     ),
     "bias per step": Construct("a bias per step", with_injection),
     "`decay_u` 0": Construct("decay_u 0", partial(plain, decay_u=0)),
@@ -152,7 +152,7 @@ CONSTRUCTS = {
     "bias mantissa -4096": Construct(
         "a bias mantissa", partial(plain, bias=np.array(-4096))
     ),
-    "weight exponent below 0, weights that it would cut": Construct(
+    "weight exponent below 0, weights that would lose bits": Construct(
         "weight exponent", partial(with_weights, 3, -1)
     ),
     "weight exponent -8": Construct("weight exponent -8", partial(with_weights, 0, -8)),
@@ -237,13 +237,13 @@ SHORT = {
     "decay_u 0": "`decay_u` 0",
     "decay_v 4096": "`decay_v` 4096",
     "bias mantissa of -4096": "bias mantissa -4096",
-    "negative weight exponent": "weight exponent below 0, weights that it would cut",
+    "negative weight exponent": "weight exponent below 0, weights that would lose bits",
     "weight exponent -8": "weight exponent -8",
     "weight exponents": "weight exponent of a convolution",
     "sums beyond": "sums of a convolution beyond 32 bits",
     "sums beyond 21 bits": "sums that can exceed 2^15 - 1 in a step",
     "delays": "delays; paths of unequal depth, balanced by delays",
-    "cycles shorter": "cycle with less delay than steps",
+    "cycles with less": "cycle with less delay than steps",
     "kernels beyond 127": "kernel, stride, padding, dilation or groups above 127",
     "neurons: on several chips": "more neurons than a chip",
 }
@@ -289,7 +289,7 @@ def test_the_limits_of_the_table_are_those_of_the_code() -> None:
     neurons = UNSUPPORTED["more neurons than a chip"]
     for column, one in (("Loihi 1", LOIHI1), ("Loihi 2", LOIHI2)):
         assert number(delays[column]) == limit(one, "delay_max")
-        assert number(neurons[column].removeprefix("told: ")) == limit(one, "neurons")
+        assert number(neurons[column].removeprefix("reported: ")) == limit(one, "neurons")
         text = "\n".join(listed.text for listed in one.limitations)
         assert number(match(r"delays beyond .*", text)[0]) == limit(one, "delay_max")
         assert number(match(r"more than .* neurons", text)[0]) == limit(one, "neurons")

@@ -106,7 +106,7 @@ def test_a_chunk_that_fails_changes_nothing() -> None:
     chunk = chunk_of(network, samples, range(5, 9))
     with pytest.raises(InputError, match=r"must lie in 0\.\.1"):
         stream.push(chunk | {"events": chunk["events"] + 1})
-    with pytest.raises(InputError, match="'nobody' is no population"):
+    with pytest.raises(InputError, match="'nobody' is not a population"):
         stream.push(chunk, record=(Probe("nobody"),))
     assert stream.state is before
 
@@ -129,13 +129,13 @@ def test_probes_narrow_the_trace_of_a_chunk() -> None:
         (lambda c: {n: a[0] for n, a in c.items()}, 0, "steps of the chunk is 0, must lie in 1"),
         (lambda c: {n: a[:, :2] for n, a in c.items()}, None, "2 samples, the stream runs 3"),
         (lambda c: {"events": c["events"]}, None, "input 'drive' is missing"),
-        (lambda c: c["events"], None, "one array given, the network has inputs"),
-        (lambda c: c | {"other": c["sound"]}, None, "'other' is no input of the network"),
+        (lambda c: c["events"], None, "got a single array, but the network has inputs"),
+        (lambda c: c | {"other": c["sound"]}, None, "'other' is not an input of the network"),
         (
             lambda c: {n: a[0] for n, a in c.items()},
             None,
             r"input 'drive' has shape \(3, 12\), read as \(B, 12\) for every step; give "
-            r"\(T, B, 12\) or say how many steps",
+            r"\(T, B, 12\) or specify the number of steps",
         ),
         (
             lambda c: {n: a[0, 0] for n, a in c.items()},
@@ -161,11 +161,11 @@ def test_a_stream_has_at_least_one_sample_and_a_state_of_its_network() -> None:
 
 
 def with_array(state: StreamState, variable: str, name: str, array: Any) -> StreamState:
-    tables = {key: dict(getattr(state, key)) for key in VARIABLES}
+    tables = {key: dict(state[key]) for key in VARIABLES}
     tables[variable].pop(name, None)
     if array is not None:
         tables[variable][name] = array
-    return StreamState(state.network_hash, state.samples, state.step, **tables)
+    return state.with_tables(tables)
 
 
 @pytest.mark.parametrize(
@@ -182,7 +182,7 @@ def with_array(state: StreamState, variable: str, name: str, array: Any) -> Stre
         ("sent", "events", np.ones((62, 3, 2, 3, 3), np.uint8), "messages from before step 0"),
     ],
 )
-def test_states_that_are_none(variable: str, name: str, array: Any, message: str) -> None:
+def test_invalid_states(variable: str, name: str, array: Any, message: str) -> None:
     network, samples = far_delays()
     stream = Stream(network, 3)
     stream.push(chunk_of(network, samples, range(10)))

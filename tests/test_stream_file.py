@@ -1,4 +1,4 @@
-"""A stream that was ended goes on from its file as if nothing had happened."""
+"""A stream that was ended resumes from its file as if nothing had happened."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from tests.helpers.streams import assert_one_long_run, chunk_of, far_delays
 def assert_same(a: StreamState, b: StreamState) -> None:
     assert (a.network_hash, a.samples, a.step) == (b.network_hash, b.samples, b.step)
     for variable in VARIABLES:
-        one, other = getattr(a, variable), getattr(b, variable)
+        one, other = a[variable], b[variable]
         assert one.keys() == other.keys()
         for name, array in one.items():
             assert array.dtype == other[name].dtype
@@ -39,7 +39,7 @@ def assert_same(a: StreamState, b: StreamState) -> None:
 
 @settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
-def test_a_stream_goes_on_from_its_file(data: st.DataObject, tmp_path: Path) -> None:
+def test_a_stream_resumes_from_its_file(data: st.DataObject, tmp_path: Path) -> None:
     network = data.draw(networks()).replace(steps=8)
     samples = data.draw(samples_for(network))
     whole = run_reference(network, samples, record=ALL)
@@ -148,7 +148,7 @@ def test_foreign_states_are_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"a\.state: stream state: u of 'x' is unknown"):
         load_state(path, network)
     save_network(network, path)
-    with pytest.raises(InputError, match="is safetensors, but not a Spikeport stream state"):
+    with pytest.raises(InputError, match="is a safetensors file, but not a Spikeport stream state"):
         load_state(path, network)
     with pytest.raises(InputError, match="no such file"):
         load_state(tmp_path / "nothing", network)

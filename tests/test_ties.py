@@ -21,10 +21,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from spikeport.export import QuantizeConfig, export_float, read_nir, write_nir
+from spikeport.export import QuantizeConfig, read_nir
+from spikeport.export.nir import FloatNetwork
 from spikeport.network import (
     Coding,
-    FloatNetwork,
     Input,
     LIFLayer,
     LinearLayer,
@@ -33,6 +33,7 @@ from spikeport.network import (
 )
 from spikeport.runs import encode_samples
 from spikeport.simulators import run_float, run_native
+from spikeport.workflow import export_float, write_nir
 from tests.helpers.quantize_networks import DT, affine, chain, quantized, spikes_in
 
 if TYPE_CHECKING:
@@ -181,13 +182,13 @@ def test_a_decay_that_is_rounded_loses_at_most_one_spike_in_a_hundred(case: Case
 @given(cases((*HELD, "9/10")))
 def test_training_and_its_file_fire_alike(case: Case) -> None:
     pytest.importorskip("torch")
-    from spikeport.trainer import as_trained_model, evaluate
+    from spikeport.trainer import evaluate
 
     network = trainable(case)
     trained = traced(evaluate(network, case.x.astype(np.float32), ("spikes",)))
     bound = 0 if str(case.keep) in HELD else 0.01
     assert share_lost(case, trained) <= bound
-    graph = export_float(as_trained_model(network))
+    graph = export_float(network)
     with tempfile.TemporaryDirectory() as folder:
         write_nir(graph, Path(folder) / "a.nir")
         again = read_nir(Path(folder) / "a.nir")
@@ -268,7 +269,7 @@ def test_white_pixels_fire_on_the_chip_as_in_training(
 ) -> None:
     """Neurons directly on the pixels: white, 1.0, is a tie at every step that starts from 0."""
     torch = pytest.importorskip("torch")
-    from spikeport.trainer import LIF, as_trained_model, evaluate, from_module, load_dataset
+    from spikeport.trainer import LIF, evaluate, from_module, load_dataset
 
     data = load_dataset("digits")
     torch.manual_seed(0)
@@ -276,7 +277,7 @@ def test_white_pixels_fire_on_the_chip_as_in_training(
     network = from_module(torch.nn.Sequential(*layers).eval(), data.input, 8)
     x = data.test_x[:200]
     trained = evaluate(network, x, ("spikes",)).trace
-    graph = export_float(as_trained_model(network))
+    graph = export_float(network)
     exported = run_float(graph, x, record=("spikes",)).trace
     made = quantized(graph, x[:64]).network
     chip = run_native(made, encode_samples(made.inputs, 8, x), record=("spikes",)).trace

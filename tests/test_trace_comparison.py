@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spikeport.errors import InputError
+from spikeport.network import require_lif
 from spikeport.parity import build_row
 from spikeport.runs import RECORDABLE, Probe, Run
 from spikeport.simulators import run_native
@@ -160,7 +161,10 @@ def test_traces_of_chosen_neurons_cannot_be_judged_spike_for_spike() -> None:
 def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
     network = chain()
     louder = network.replace(
-        populations=(dataclasses.replace(network.by_name["a"], vth=91), network.by_name["b"])
+        populations=(
+            dataclasses.replace(require_lif(network.by_name["a"]), vth=91),
+            network.by_name["b"],
+        )
     )
     longer = network.replace(steps=7)
     runs = {

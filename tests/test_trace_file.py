@@ -272,27 +272,28 @@ def silent(file: h5py.File) -> None:
 
 
 FAULTS: dict[str, tuple[Callable[[h5py.File], None], str]] = {
-    "no header": (lambda f: f.__delitem__("header"), "holds no trace header"),
-    "text header": (lambda f: rewrite(f, "header", "{}"), "holds no trace header"),
+    "no header": (lambda f: f.__delitem__("header"), "contains no trace header"),
+    "text header": (lambda f: rewrite(f, "header", "{}"), "contains no trace header"),
     "not JSON": (lambda f: rewrite(f, "header", np.zeros(9, np.uint8)), "damaged header"),
     "foreign": (lambda f: header(f, format="other"), "not a Spikeport trace"),
     "later version": (lambda f: header(f, version=2), "format version 2, this Spikeport reads 1"),
     "bad samples": (lambda f: header(f, samples="3"), "samples is '3', must be an integer"),
     "other samples": (lambda f: header(f, samples=4), "count has shape"),
-    "bad backend": (lambda f: header(f, backend=3), "must be texts"),
+    "bad backend": (lambda f: header(f, backend=3), "must be strings"),
     "no shapes": (lambda f: header(f, shapes=3), "damaged header"),
     "other shape": (lambda f: header(f, shapes={"a": [41], "b": [2, 2, 2]}), "has shape"),
     "unknown": (lambda f: header(f, recorded=[["w", "a"]]), "'a' cannot be recorded"),
-    "nothing": (lambda f: header(f, recorded=[]), "needs entries"),
+    "nothing": (lambda f: header(f, recorded=[]), "must have entries"),
     "missing": (lambda f: f.__delitem__("u/a"), "'/u/a' is missing"),
     "no values": (lambda f: f.__delitem__("u/a/values"), "'/u/a/values' is missing"),
     "external link": (elsewhere, "links are refused"),
     "soft link": (soft, "links are refused"),
-    "one object twice": (twice, "linked twice"),
+    "one object twice": (twice, "linked more than once"),
     "virtual": (virtual, "outside of the file"),
-    "event twice": (repeat, "not in order, or twice there"),
+    "event twice": (repeat, "out of order or duplicated"),
     "late event": (
-        lambda f: rewrite(f, "spikes/a/step", f["spikes/a/step"][:] + 6), "lies outside"
+        lambda f: rewrite(f, "spikes/a/step", f["spikes/a/step"][:] + 6),
+        "is outside of the recorded range",
     ),
     "signed": (
         lambda f: rewrite(f, "spikes/a/step", f["spikes/a/step"][:].astype(np.int8)),
@@ -374,10 +375,10 @@ def change(trace: Trace, **fields: Any) -> Trace:
     [
         (lambda t: change(t, u={}), "u of 'a' is missing"),
         (lambda t: change(t, u={"a": t.u["a"][:5]}), "header has T = 6 and 40 neurons"),
-        (lambda t: change(t, spikes={n: s * 2 for n, s in t.spikes.items()}), "spikes are 0 or 1"),
+        (lambda t: change(t, spikes={n: s * 2 for n, s in t.spikes.items()}), "must be 0 or 1"),
         (
             lambda t: change(t, neurons={("u", "a"): Chosen(np.arange(40), (40,))}),
-            "of other neurons",
+            "for other neurons",
         ),
     ],
 )
@@ -393,7 +394,7 @@ def test_wrong_uses(tmp_path: Path, written: Path, monkeypatch: pytest.MonkeyPat
     blind = run_native(network, inputs())
     with pytest.raises(InputError, match="recorded nothing"):
         write_trace(tmp_path / "x.h5", blind)
-    with pytest.raises(InputError, match="nothing is to be recorded"):
+    with pytest.raises(InputError, match="nothing selected"):
         record_trace(tmp_path / "x.h5", network, inputs(), record=())
     with pytest.raises(InputError, match="chunk is 0"):
         record_trace(tmp_path / "x.h5", network, inputs(), chunk=0)

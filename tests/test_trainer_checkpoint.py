@@ -86,37 +86,37 @@ def test_state_of_the_optimizer_is_optional(tmp_path: Path) -> None:
 def test_missing_file_and_folder(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="gone: does not exist"):
         load_checkpoint(tmp_path / "gone")
-    with pytest.raises(InputError, match="is no file"):
+    with pytest.raises(InputError, match="is not a file"):
         load_checkpoint(tmp_path)
 
 
 @pytest.mark.parametrize("length", [0, 4, 100, 2000, -1])
 def test_truncated_files_are_refused(path: Path, length: int) -> None:
     path.write_bytes(path.read_bytes()[:length])
-    with pytest.raises(InputError, match=r"net\.safetensors: is truncated or no safetensors file"):
+    with pytest.raises(InputError, match=r"net\.safetensors: is truncated, not a safetensors file"):
         load_checkpoint(path)
 
 
 def test_foreign_files_are_refused(path: Path) -> None:
     path.write_bytes(b"PK" + bytes(1000))
-    with pytest.raises(InputError, match="is truncated or no safetensors file"):
+    with pytest.raises(InputError, match="is truncated, not a safetensors file"):
         load_checkpoint(path)
     save_file({"a": torch.zeros(2)}, path)
-    with pytest.raises(InputError, match="is a safetensors file, but no Spikeport checkpoint"):
+    with pytest.raises(InputError, match="is a safetensors file, but not a Spikeport checkpoint"):
         load_checkpoint(path)
 
 
 def test_other_versions_and_broken_descriptions_are_refused(path: Path) -> None:
     for document, message in [
         ({"kind": "checkpoint", "version": 99}, "checkpoint version 99, this program reads 2"),
-        ({"kind": "network", "version": 2}, "no Spikeport checkpoint"),
-        ({"kind": "checkpoint", "version": 2}, "description is broken: 'config'"),
+        ({"kind": "network", "version": 2}, "not a Spikeport checkpoint"),
+        ({"kind": "checkpoint", "version": 2}, "description is invalid: 'config'"),
         (
             {"kind": "checkpoint", "version": 2, "config": {"steps": 0}},
-            r"description is broken: training: steps \(T\) is 0",
+            r"description is invalid: training: steps \(T\) is 0",
         ),
-        ({"kind": "checkpoint", "version": 2, "config": {"colour": 1}}, "description is broken"),
-        ({"kind": "checkpoint", "version": 2, "config": 3}, "description is broken"),
+        ({"kind": "checkpoint", "version": 2, "config": {"colour": 1}}, "description is invalid"),
+        ({"kind": "checkpoint", "version": 2, "config": 3}, "description is invalid"),
     ]:
         save_file({"a": torch.zeros(2)}, path, {"spikeport": json.dumps(document)})
         with pytest.raises(InputError, match=message):
@@ -146,7 +146,7 @@ WEIGHT = "network.layers.conv1.weight"
 @pytest.mark.parametrize(
     ("name", "tensor", "message"),
     [
-        (WEIGHT, torch.full((2, 1, 3, 3), torch.nan), f"'{WEIGHT}' holds NaN or infinity"),
+        (WEIGHT, torch.full((2, 1, 3, 3), torch.nan), f"'{WEIGHT}' contains NaN or infinity"),
         (WEIGHT, torch.zeros(2, 1, 3, 2), r"\(2, 1, 3, 2\), must be torch.float32 \(2, 1, 3, 3\)"),
         (WEIGHT, torch.zeros(2, 1, 3, 3).double(), "is torch.float64 .* must be torch.float32"),
         (WEIGHT, None, f"'{WEIGHT}' is missing"),
@@ -156,7 +156,11 @@ WEIGHT = "network.layers.conv1.weight"
             None,
             "'momentum_buffer.layers.norm1.bias' is missing",
         ),
-        ("network.layers.norm1.running_var", torch.full((2,), torch.inf), "holds NaN or infinity"),
+        (
+            "network.layers.norm1.running_var",
+            torch.full((2,), torch.inf),
+            "contains NaN or infinity",
+        ),
     ],
 )
 def test_wrong_tensors_are_refused(

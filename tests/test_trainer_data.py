@@ -66,15 +66,15 @@ def test_load_dataset_knows_digits() -> None:
     [
         ({"y_test": None}, "images.npz: has no array 'y_test'"),
         ({"x_train": pixels(6, 4, 5) / 255}, "x_train has type float64, must be uint8"),
-        ({"x_train": np.full((6, 4, 5), np.nan)}, "x_train holds NaN or infinity"),
+        ({"x_train": np.full((6, 4, 5), np.nan)}, "x_train contains NaN or infinity"),
         ({"x_train": pixels(6)}, r"x_train has shape \(6,\), must be"),
         ({"x_train": pixels(0, 4, 5), "y_train": np.zeros(0, int)}, "x_train .* it is empty"),
         ({"x_test": pixels(0, 4, 5), "y_test": np.zeros(0, int)}, "x_test .* it is empty"),
         ({"x_test": pixels(3, 4, 4)}, r"test_x has shape \(3, 1, 4, 4\), must be"),
         ({"y_train": np.array([0, 1])}, r"train_y has shape \(2,\), must be \(6,\)"),
         ({"y_train": np.zeros(6)}, "train_y has type float64, must be integers"),
-        ({"y_test": np.array([0, 1, 3])}, "test_y holds label 3, must lie in 0..2"),
-        ({"y_train": np.array([0, -1, 2, 0, 1, 2])}, "train_y holds label -1, must lie in 0..2"),
+        ({"y_test": np.array([0, 1, 3])}, "test_y has label 3, must lie in 0..2"),
+        ({"y_train": np.array([0, -1, 2, 0, 1, 2])}, "train_y has label -1, must lie in 0..2"),
         ({"y_train": np.zeros(6, int)}, "1 classes, needs at least two"),
     ],
 )
@@ -90,10 +90,10 @@ def test_missing_truncated_and_foreign_files(tmp_path: Path) -> None:
         load_npz(tmp_path / "none.npz")
     whole = write_npz(tmp_path)
     (tmp_path / "short.npz").write_bytes(whole.read_bytes()[:200])
-    with pytest.raises(InputError, match=r"short\.npz: is no readable \.npz file"):
+    with pytest.raises(InputError, match=r"short\.npz: is not a readable \.npz file"):
         load_npz(tmp_path / "short.npz")
     (tmp_path / "text.npz").write_text("hello")
-    with pytest.raises(InputError, match=r"text\.npz: is no readable \.npz file"):
+    with pytest.raises(InputError, match=r"text\.npz: is not a readable \.npz file"):
         load_npz(tmp_path / "text.npz")
     np.save(tmp_path / "one.npy", np.zeros(3))
     with pytest.raises(InputError, match=r"one\.npy: is a single array"):
@@ -120,7 +120,7 @@ def test_a_header_is_not_believed_beyond_what_the_file_holds(tmp_path: Path) -> 
 
 def test_pickled_objects_are_not_loaded(tmp_path: Path) -> None:
     path = write_npz(tmp_path, x_train=np.array([{"a": 1}], dtype=object))
-    with pytest.raises(InputError, match="is no readable"):
+    with pytest.raises(InputError, match="is not a readable"):
         load_npz(path)
 
 
@@ -128,12 +128,12 @@ def test_pickled_objects_are_not_loaded(tmp_path: Path) -> None:
     ("changes", "message"),
     [
         ({"train_x": np.zeros((0, 2)), "train_y": np.zeros(0, int)}, r"train_x is empty \(N = 0\)"),
-        ({"train_x": np.array([[0.0, np.nan]])}, "train_x holds NaN or infinity"),
-        ({"test_x": np.array([[0.0, np.inf]])}, "test_x holds NaN or infinity"),
+        ({"train_x": np.array([[0.0, np.nan]])}, "train_x contains NaN or infinity"),
+        ({"test_x": np.array([[0.0, np.inf]])}, "test_x contains NaN or infinity"),
         ({"train_x": np.array([[0.0, 1.5]])}, r"train_x spans 0\.\.6 in units of 1/4"),
         ({"train_x": np.array([["a", "b"]])}, "train_x has type <U1, must be numbers"),
         ({"test_x": np.zeros((1, 3))}, r"test_x has shape \(1, 3\), must be \(N, 2\)"),
-        ({"test_y": np.array([2])}, "test_y holds label 2, must lie in 0..1"),
+        ({"test_y": np.array([2])}, "test_y has label 2, must lie in 0..1"),
     ],
 )
 def test_wrong_data_is_one_clear_error(changes: dict[str, Any], message: str) -> None:

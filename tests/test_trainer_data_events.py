@@ -73,7 +73,7 @@ def test_many_events_in_one_place_are_capped_not_wrapped() -> None:
     [
         ({"x": np.array([0, 6])}, "set: recording 0: x is 6, must lie in 0..5"),
         ({"p": np.array([-1, 0])}, "set: recording 0: p is -1, must lie in 0..1"),
-        ({"t": np.array([5, 4])}, "set: recording 0: event 1 is earlier than the one before"),
+        ({"t": np.array([5, 4])}, "set: recording 0: event 1 is earlier than the previous one"),
     ],
 )
 def test_wrong_events_are_refused(change: dict[str, Any], message: str) -> None:
@@ -121,7 +121,7 @@ def test_what_falls_outside_of_the_window_is_counted(
     path = tmp_path / "own.npz"
     whole = write_events(path)
     data = load_dataset(path, 2, window_us=100)
-    lines = [line for line in caplog.messages if "left out" in line]
+    lines = [line for line in caplog.messages if "are dropped" in line]
     for part, kept, line in zip(("train", "test"), (data.train_x, data.test_x), lines, strict=True):
         total = len(whole[f"{part}_t"])
         late = total - int(counts(kept).sum())
@@ -135,10 +135,10 @@ def test_recordings_without_events(tmp_path: Path, caplog: pytest.LogCaptureFixt
     offsets = np.array([0, 0, 0, *[245] * 8])
     write_events(path, train_offsets=offsets, train_t=np.arange(245))
     load_dataset(path, 5, slicing="count")
-    assert "own.npz: train: 9 of 10 recordings hold no event" in caplog.text
+    assert "own.npz: train: 9 of 10 recordings contain no event" in caplog.text
     none: dict[str, Any] = {f"train_{name}": np.zeros(0, np.uint8) for name in "xypt"}
     write_events(path, **none, train_offsets=np.zeros(11, int))
-    with pytest.raises(InputError, match="train: none of 10 recordings holds an event"):
+    with pytest.raises(InputError, match="train: none of 10 recordings contains an event"):
         load_dataset(path, 5)
 
 
@@ -160,7 +160,7 @@ def test_what_a_frame_cannot_count_is_counted(caplog: pytest.LogCaptureFixture) 
     events = Recording(same, same, same, same.astype(np.uint32))
     bin_recordings("set", [events], 1, SENSOR, Binning(1))
     assert caplog.messages == [
-        "set: 45 of 300 events are left out: a pixel counts at most 255 per frame"
+        "set: 45 of 300 events are dropped: a pixel counts at most 255 per frame"
     ]
     caplog.clear()
     bin_recordings("set", [events], 1, SENSOR, Binning(1, coding=Coding.SPIKES))
@@ -176,7 +176,7 @@ def test_recordings_of_years_are_refused(t: list[int]) -> None:
 
 
 def test_frames_beyond_memory_are_refused_before_any_is_made() -> None:
-    with pytest.raises(InputError, match="a smaller `size` or fewer steps need less"):
+    with pytest.raises(InputError, match="use a smaller `size` or fewer steps"):
         bin_recordings("set", [], 10**6, (2, 1000, 1000), Binning(10))
 
 
@@ -195,7 +195,7 @@ def test_events_of_ones_own(tmp_path: Path) -> None:
     spikes = load_dataset(DataConfig(str(path), coding=Coding.SPIKES), 5)
     assert spikes.input == Input("input", SENSOR, Coding.SPIKES, 0, 1, scale=1.0)
     assert data.fingerprint != spikes.fingerprint
-    with pytest.raises(InputError, match="events need a number of steps"):
+    with pytest.raises(InputError, match="needs the number of steps"):
         load_dataset(path)
 
 

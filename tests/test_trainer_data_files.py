@@ -55,10 +55,10 @@ def test_no_bytes_break_the_idx_reader(tmp_path_factory: Any, data: bytes, dims:
         (b"", "begins with nothing, an IDX file of bytes in 3 dimensions begins with 00000803"),
         (idx_bytes(random_bytes(3)), "begins with 00000801"),
         (idx_bytes(random_bytes(2, 2, 2))[:10], "ends within its header of 16 bytes"),
-        (idx_bytes(random_bytes(2, 2, 2))[:-1], "8 bytes, but holds only 7"),
-        (idx_bytes(random_bytes(2, 2, 2)) + b"x", "8 bytes, but holds more"),
+        (idx_bytes(random_bytes(2, 2, 2))[:-1], "8 bytes, but contains only 7"),
+        (idx_bytes(random_bytes(2, 2, 2)) + b"x", "8 bytes, but contains more"),
         (struct.pack(">HBB3I", 0, 8, 3, 2**31, 2**31, 2**31), "the limit is 4294967296"),
-        (struct.pack(">HBB3I", 0, 8, 3, 2**10, 2**10, 2**10), "but holds only 0"),
+        (struct.pack(">HBB3I", 0, 8, 3, 2**10, 2**10, 2**10), "but contains only 0"),
     ],
 )
 @pytest.mark.parametrize("packed", [False, True])
@@ -83,7 +83,7 @@ def test_damaged_compression_and_missing_files(tmp_path: Path) -> None:
 def test_a_compressed_file_is_not_inflated_beyond_what_it_declares(tmp_path: Path) -> None:
     path = tmp_path / "bomb.gz"
     path.write_bytes(gzip.compress(idx_bytes(random_bytes(1, 2, 2)) + bytes(2**27)))
-    with pytest.raises(InputError, match=r"declares .* 4 bytes, but holds more"):
+    with pytest.raises(InputError, match=r"declares .* 4 bytes, but contains more"):
         read_idx(path, 3)
 
 
@@ -141,7 +141,7 @@ def test_what_is_missing_is_said_with_the_expected_places(
     monkeypatch.setenv("SPIKEPORT_DATA", str(tmp_path / "env"))
     with pytest.raises(InputError, match="env/data/cifar-10-batches-bin; nothing"):
         load_dataset("cifar10")
-    with pytest.raises(InputError, match=r"'mnits': no such name .* did you mean 'mnist'"):
+    with pytest.raises(InputError, match=r"'mnits': not a known name .* did you mean 'mnist'"):
         load_dataset("mnits")
     write_idx_set(tmp_path / "env/data/MNIST/raw", random_bytes(4, 3, 3), random_bytes(4, top=10))
     assert len(load_dataset("mnist").train_x) == 2
@@ -174,7 +174,7 @@ def test_normalised_images_are_on_the_grid_of_the_chip() -> None:
     ("changes", "message"),
     [
         ({"levels": 1}, "data: levels is 1"),
-        ({"levels": 4, "mean": [0.5], "std": [0.5]}, "levels is 4, cannot be given beside mean"),
+        ({"levels": 4, "mean": [0.5], "std": [0.5]}, "levels is 4, cannot be combined with mean"),
         ({"mean": [0.5]}, "mean has 1 and std 0 channels"),
         ({"mean": [0.5], "std": [0.0]}, "std is .*0.0.*, must be positive"),
         ({"mean": [float("nan")], "std": [1.0]}, "mean is .*nan.*, must be finite"),
@@ -182,7 +182,7 @@ def test_normalised_images_are_on_the_grid_of_the_chip() -> None:
         ({"train_samples": 3}, "train_samples is 3, data set 'mnist' has 2 to train on"),
         ({"train_samples": -1}, "train_samples is -1"),
         ({"test": 1.0}, "data: test is 1.0, must lie between 0 and 1"),
-        ({"coding": "bias"}, "coding is 'bias', events are fed as"),
+        ({"coding": "bias"}, "coding is 'bias', must be 'graded' or 'spikes'"),
         ({"slicing": "space"}, "slicing is 'space', must be one of 'time', 'count'"),
     ],
 )
@@ -268,12 +268,12 @@ def test_faults_of_image_folders(tmp_path: Path) -> None:
     broken = tmp_path / "train/cat/1.png"
     for content in (broken.read_bytes()[:200], b"text"):
         broken.write_bytes(content)
-        with pytest.raises(InputError, match=r"cat/1\.png: is missing or no readable image"):
+        with pytest.raises(InputError, match=r"cat/1\.png: is missing or not a readable image"):
             decode(broken, 8, None)
     (tmp_path / "val" / "cow").mkdir()
-    with pytest.raises(InputError, match="val/cow: class is not among those of train"):
+    with pytest.raises(InputError, match="val/cow: class is not one of those in train"):
         load_dataset(DataConfig(str(tmp_path), size=8))
-    with pytest.raises(InputError, match=r"must hold folders train/CLASS and val/CLASS"):
+    with pytest.raises(InputError, match=r"must contain folders train/CLASS and val/CLASS"):
         load_dataset(DataConfig(str(tmp_path / "train"), size=8))
 
 

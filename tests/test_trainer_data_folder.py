@@ -108,12 +108,12 @@ def test_folders_that_do_not_fit_together(tmp_path: Path, caplog: pytest.LogCapt
     write_classes(tmp_path)
     (tmp_path / "test").mkdir()
     load(tmp_path)
-    assert "tested on 'val', 'test' is not used" in caplog.text
+    assert "'val' is used for testing, 'test' is ignored" in caplog.text
     os.rename(tmp_path / "val/cat", tmp_path / "val/Cat")
     with pytest.raises(InputError, match=r"val/Cat: class is not .* did you mean 'cat'"):
         load(tmp_path)
     os.rename(tmp_path / "train", tmp_path / "Training")
-    with pytest.raises(InputError, match="it holds folders 'Training', 'test', 'val'"):
+    with pytest.raises(InputError, match="it contains folders 'Training', 'test', 'val'"):
         load(tmp_path)
 
 
@@ -207,8 +207,12 @@ def test_a_colour_key_for_transparency_is_refused(tmp_path: Path) -> None:
     [
         (grey(0.5, np.float32), {}, r"of mode F \(floats\), whose full scale is unknown"),
         (grey(70000, np.int32), {}, r"of mode I \(signed or 32-bit integers\), whose full scale"),
-        (Image.new("LAB", (8, 8)), {}, "of mode LAB, must be grey or colour"),
-        (grey(1), {"save_all": True, "append_images": [grey(2)]}, "holds 2 images, must hold one"),
+        (Image.new("LAB", (8, 8)), {}, "of mode LAB, must be 8-bit grey or colour"),
+        (
+            grey(1),
+            {"save_all": True, "append_images": [grey(2)]},
+            "contains 2 images, must contain one",
+        ),
     ],
 )
 def test_modes_without_a_known_scale_are_refused(
@@ -237,14 +241,14 @@ def test_a_stated_full_scale_is_honoured(tmp_path: Path, image: Image.Image, sca
     codes = decode(path, 8, None, scale)
     assert set(codes.flatten().tolist()) == {round(255 * value / scale)}
     if scale > 1:
-        with pytest.raises(InputError, match=r"a\.tiff: (pixels span|has pixels of 8 bits)"):
+        with pytest.raises(InputError, match=r"a\.tiff: (pixels span|has 8-bit pixels)"):
             decode(path, 8, None, int(value / 2) or 256)
 
 
 def test_bytes_have_no_full_scale_of_16_bits_and_nan_is_no_pixel(tmp_path: Path) -> None:
     path = tmp_path / "a.tiff"
     grey(3).save(path)
-    with pytest.raises(InputError, match="has pixels of 8 bits, full_scale is 4095"):
+    with pytest.raises(InputError, match="has 8-bit pixels, but full_scale is 4095"):
         decode(path, 8, None, 4095)
     for value in (np.nan, -1.0, np.inf):
         grey(value, np.float32).save(path)

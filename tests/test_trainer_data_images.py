@@ -157,7 +157,7 @@ def test_a_test_part_on_another_scale_is_warned_about(
     (line,) = caplog.messages
     assert line.startswith("data set 'images': test_x: the brightest value is 1 of 255")
     with pytest.raises(
-        InputError, match=r"train_x holds the value .* must be at most 1, its full_scale"
+        InputError, match=r"train_x has the value .* must be at most 1, its full_scale"
     ):
         load_dataset(path, full_scale=1)
 

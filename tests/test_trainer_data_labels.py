@@ -25,16 +25,16 @@ from tests.helpers.data_files import (
 )
 
 ODD_LABELS = [
-    (np.array([0, -1, 1, 0, 1, 0]), "holds label -1, must lie in 0..1 (sample 1)"),
-    (np.array([-1, -1, -1, -1, -1, -1]), "holds label -1, must lie in 0..0 (sample 0)"),
+    (np.array([0, -1, 1, 0, 1, 0]), "has label -1, must lie in 0..1 (sample 1)"),
+    (np.array([-1, -1, -1, -1, -1, -1]), "has label -1, must lie in 0..0 (sample 0)"),
     (
         np.array([0, 1, 10**6, 0, 1, 0]),
-        "holds label 1000000 (sample 2), but only 3 of the labels 0..1000000",
+        "has label 1000000 (sample 2), but only 3 of the labels 0..1000000",
     ),
-    (np.array([0, 1, 2**63, 0, 1, 0], np.uint64), "holds label 9223372036854775808 (sample 2)"),
+    (np.array([0, 1, 2**63, 0, 1, 0], np.uint64), "has label 9223372036854775808 (sample 2)"),
     (
         np.array([0, 255, 0, 255, 0, 255]),
-        "holds label 255 (sample 1), but only 2 of the labels 0..255 occur",
+        "has label 255 (sample 1), but only 2 of the labels 0..255 occur",
     ),
     (np.array([100, 101, 102, 100, 101, 102]), "only 3 of the labels 0..102 occur"),
     (np.array([0, 0.5, 1, 0, 1, 0]), "float64"),
@@ -176,5 +176,5 @@ def test_of_sets_published_in_random_order_the_first_are_taken(tmp_path: Path) -
         load_dataset(DataConfig("cifar10", folder=str(tmp_path)))
     text = str(raised.value)
     assert "data_batch_3.bin: cannot be read: No such file" in text
-    assert "hold 4 training samples; to use only these: --set data.train_samples=4" in text
+    assert "contain 4 training samples; to use only these: --set data.train_samples=4" in text
     assert "--set data.train_samples=4" in text

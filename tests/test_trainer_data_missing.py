@@ -34,15 +34,15 @@ def test_every_set_has_names_to_look_for() -> None:
         ("cifar10", "cifar-10-python.tar.gz", ", the Python version"),
         ("cifar10", "cifar-10-batches-mat/", ", the Matlab version: the binary version is needed"),
         ("cifar10", "cifar-10-binary.tar.gz", ": unpack it"),
-        ("cifar10", "CIFAR10/", ", which holds nothing"),
+        ("cifar10", "CIFAR10/", ", which contains nothing"),
         ("cifar100", "cifar-100-python/", "(cifar-100-binary.tar.gz)"),
         ("mnist", "mnist.pkl.gz", ", a pickle: pickles are never read"),
-        ("mnist", "MNIST/processed/", ", which holds processed"),
+        ("mnist", "MNIST/processed/", ", which contains processed"),
         ("mnist", "train-images-idx3-ubyte.gz", ": it belongs in a folder 'mnist'"),
         ("mnist", "MNIST.zip", ": unpack it"),
         ("fashion-mnist", "fashion-mnist.zip", ": unpack it"),
         ("nmnist", "N-MNIST.zip", ": unpack it"),
-        ("nmnist", "nmnist/Train/", ", which holds Train"),
+        ("nmnist", "nmnist/Train/", ", which contains Train"),
         ("dvs-gesture", "DVS Gesture dataset.7z", ": unpack it"),
         ("dvs-gesture", "ibmGestureTrain.tar.gz", ": unpack it"),
         ("cifar10-dvs", "CIFAR10DVS.zip", ": unpack it"),
@@ -97,7 +97,7 @@ def test_idx_files_with_a_dot_and_without_a_part(tmp_path: Path) -> None:
     (raw / "t10k-images.idx3-ubyte").rename(raw / "t10k.zip")
     text = refusal("mnist", tmp_path)
     assert "t10k-images-idx3-ubyte: does not exist, nor t10k-images-idx3-ubyte.gz" in text
-    assert "raw holds t10k-labels-idx1-ubyte, t10k.zip, train-images-idx3-ubyte" in text
+    assert "raw contains t10k-labels-idx1-ubyte, t10k.zip, train-images-idx3-ubyte" in text
 
 
 @pytest.mark.parametrize(
@@ -126,4 +126,4 @@ def test_a_single_array_instead_of_an_npz_file(tmp_path: Path) -> None:
     np.savez(tmp_path / "images.npz", images=np.zeros(3), labels=np.zeros(3))
     text = refusal(str(tmp_path / "images.npz"), tmp_path)
     assert "has no array 'x_train'" in text
-    assert "it holds images, labels" in text
+    assert "it contains images, labels" in text

@@ -114,7 +114,7 @@ def test_agreement_is_the_cosine_of_what_training_gets() -> None:
         assert found[layer].cosine == pytest.approx(float(cosine))
         ratio = gradients[0].norm() / gradients[1].norm()
         assert found[layer].ratio == pytest.approx(float(ratio))
-    with pytest.raises(InputError, match="5 steps asked for, the samples have 4"):
+    with pytest.raises(InputError, match="5 steps requested, the samples have 4"):
         agreement(network, x, y, (5,))
 
 
@@ -227,7 +227,7 @@ def test_a_network_that_passes_nothing_on_is_null_in_json() -> None:
 def test_what_does_not_fit_is_refused() -> None:
     network = toy(LIF(0.5, 1.0), 2).float()
     x, y = samples(2, static=True)
-    with pytest.raises(InputError, match="diagnose: 5 samples and 4 labels, must be as many"):
+    with pytest.raises(InputError, match="diagnose: 5 samples but 4 labels, must be equal"):
         diagnose(network, x.float(), y[:4])
     with pytest.raises(InputError, match="diagnose: label 3, the network has 3 outputs"):
         diagnose(network, x.float(), torch.full_like(y, 3))

@@ -1,4 +1,4 @@
-"""Training towards a teacher's answers: the loss, and runs that stop and go on."""
+"""Training towards a teacher's answers: the loss, and resuming runs."""
 
 from __future__ import annotations
 
@@ -155,11 +155,9 @@ def test_teachers_that_cannot_answer(digits: Dataset, checkpoint: Path) -> None:
         train_x=digits.train_x[:].reshape(-1, 1, 4, 16),
         test_x=digits.test_x[:].reshape(-1, 1, 4, 16),
     )
-    assert f"{checkpoint}: takes Input(" in refusal(config, wide, checkpoint)
+    assert f"{checkpoint}: expects Input(" in refusal(config, wide, checkpoint)
     more = dataclasses.replace(digits, classes=11)
-    assert refusal(config, more, checkpoint) == (
-        f"{checkpoint}: tells 10 classes apart, the data has 11"
-    )
+    assert refusal(config, more, checkpoint) == (f"{checkpoint}: has 10 classes, the data has 11")
     other = build_network(CONFIG, digits.input, 3)
     assert "teacher: tells 3 classes apart" in refusal(config, digits, other.eval())
     with pytest.raises(InputError, match=r"distillation is 1.5, must lie in 0..1"):

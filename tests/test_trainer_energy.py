@@ -48,8 +48,7 @@ from spikeport.trainer.loop.training import step
 from spikeport.trainer.measure.events import Delivery, FanOut
 from spikeport.trainer.measure.metrics import count_and_price, energy_uj
 from spikeport.trainer.measure.topology import float_topology
-from spikeport.trainer.network import deployable
-from spikeport.trainer.network.network import PassRecord
+from spikeport.trainer.network import PassRecord, deployable
 from spikeport.trainer.rules import GradientRule
 from tests.helpers.training import (
     TINY,
@@ -349,7 +348,7 @@ def test_budgets_that_cannot_be_kept_are_refused_before_training() -> None:
     data = tiny_data()
     with pytest.raises(
         InputError,
-        match=r"energy_budget_uj is 0\.02, but without one spike .* takes 0\.0\d+ µJ .*\(loihi1\)",
+        match=r"energy_budget_uj is 0\.02, but without spikes .* takes 0\.0\d+ µJ .*\(loihi1\)",
     ):
         train(dataclasses.replace(TINY, energy_budget_uj=0.02), data)
     with pytest.raises(InputError, match=r"no built-in profile .*did you mean 'loihi1'"):

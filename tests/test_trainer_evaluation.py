@@ -130,7 +130,7 @@ def test_layers_without_neurons_between_them_cannot_be_counted() -> None:
         Node("b", ("a",), nn.Conv2d(1, 1, 1)),
     ]
     network = SpikingNetwork(INPUT, nodes, 1).eval()
-    with pytest.raises(InputError, match="layer 'b': is fed by the analog values of 'a'"):
+    with pytest.raises(InputError, match="layer 'b': receives analog values from 'a'"):
         evaluate(network, np.zeros((1, 1, 5, 6)))
 
 
@@ -139,7 +139,7 @@ def test_layers_without_neurons_between_them_cannot_be_counted() -> None:
     [
         (np.zeros((0, 1, 5, 6)), "the data set is empty"),
         (np.zeros((3, 5, 6)), r"samples have shape \(3, 5, 6\)"),
-        (np.full((1, 1, 5, 6), np.nan), "holds NaN or infinity"),
+        (np.full((1, 1, 5, 6), np.nan), "contains NaN or infinity"),
     ],
 )
 def test_bad_samples_are_refused(samples: NDArray[np.float64], message: str) -> None:

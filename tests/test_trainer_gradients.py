@@ -11,9 +11,9 @@ from spikeport.errors import InputError
 from spikeport.network import Reset
 from spikeport.trainer.loop.training import step as training_step
 from spikeport.trainer.models import mlp, small_conv
-from spikeport.trainer.network import SpikingNetwork
-from spikeport.trainer.network.network import Node
-from spikeport.trainer.network.passes import Training, rate_scores, run
+from spikeport.trainer.network import Node, SpikingNetwork
+from spikeport.trainer.network.network import rate_scores, run
+from spikeport.trainer.network.passes import Training
 from spikeport.trainer.neurons import LI, LIF, Neurons
 from spikeport.trainer.rules import GradientRule
 from tests.helpers.trainer_reference import (
@@ -87,11 +87,11 @@ def test_bptt_equals_autograd_through_the_recurrence(
 def bare(lif: LIF, steps: int) -> SpikingNetwork:
     """The residual toy without its batch norms, with weights that make it fire."""
     network = toy(lif, steps, residual=True)
-    behind = {"norm1": "conv1", "norm2": "conv2"}
+    folded = {"norm1": "conv1", "norm2": "conv2"}
     nodes = [
-        Node(node.name, tuple(behind.get(name, name) for name in node.inputs), node.op)
+        Node(node.name, tuple(folded.get(name, name) for name in node.inputs), node.op)
         for node in network.nodes
-        if node.name not in behind
+        if node.name not in folded
     ]
     for node in nodes:
         if isinstance(node.op, nn.Conv2d):
@@ -299,7 +299,7 @@ def test_an_integrator_answers_with_its_last_membrane(decay: float, rule: Gradie
         return out
 
     inner.rule = GradientRule.BPTT_S if rule.single_step else GradientRule.BPTT_M
-    layers = Training(inner)
+    layers = Training(inner.rule, inner.steps)
     run(inner, inner.time_major(x), keep)
     expected = (torch.stack(outputs) * powers[:, None, None]).sum(0)
     torch.testing.assert_close(scores, expected, rtol=0, atol=1e-12)
@@ -348,7 +348,7 @@ def test_the_comparison_decides_whether_a_charge_that_meets_the_threshold_spikes
     ("nodes", "message"),
     [
         ([], "network: has no layers"),
-        ([Node("a", ("x",), nn.Linear(2, 2))], "layer 'a': input 'x' is no earlier layer"),
+        ([Node("a", ("x",), nn.Linear(2, 2))], "layer 'a': input 'x' is not an earlier layer"),
         ([Node("a", (), nn.Linear(2, 2))], "layer 'a': has no inputs"),
         ([Node("input", ("input",), LIF())], "layer 'input': the name is used twice"),
         (
@@ -365,7 +365,7 @@ def test_the_comparison_decides_whether_a_charge_that_meets_the_threshold_spikes
         ),
         (
             [Node("a", ("input",), nn.ReLU())],  # type: ignore[arg-type]
-            "layer 'a': ReLU is no layer",
+            "layer 'a': ReLU is not a layer",
         ),
     ],
 )

@@ -12,10 +12,10 @@ from torch.nn import functional
 from spikeport.errors import InputError
 from spikeport.network import Coding, Input, Reset
 from spikeport.trainer.description import as_trained_model
-from spikeport.trainer.network import SpikingNetwork, deployable
+from spikeport.trainer.network import Node, SpikingNetwork, deployable
 from spikeport.trainer.network.deployment import spike_only
-from spikeport.trainer.network.network import Node
-from spikeport.trainer.network.passes import Training, run
+from spikeport.trainer.network.network import run
+from spikeport.trainer.network.passes import Training
 from spikeport.trainer.neurons import LIF
 from spikeport.trainer.rules import GradientRule
 from tests.helpers.trainer_reference import gradients
@@ -61,7 +61,7 @@ def weight_of(network: SpikingNetwork, layer: str) -> Tensor:
 
 
 @pytest.mark.parametrize("rule", [GradientRule.RATE_M, GradientRule.RATE_S])
-def test_rates_behind_a_max_pool_are_rates_of_maxima(rule: GradientRule) -> None:
+def test_rates_after_a_max_pool_are_rates_of_maxima(rule: GradientRule) -> None:
     """And not maxima of rates, which are smaller where neurons of a window take turns."""
     network, x = pooled(rule), images(4, 5)
     _, record = network.spiking_pass(x)
@@ -72,7 +72,7 @@ def test_rates_behind_a_max_pool_are_rates_of_maxima(rule: GradientRule) -> None
         seen[node.name] = torch.cat([seen[node.name], out]) if node.name in seen else out
         return out
 
-    layers = Training(network)
+    layers = Training(network.rule, network.steps)
     run(network, x, keep)
     expected = seen["layer2"].mean(0)
     torch.testing.assert_close(record.maxima["layer2"], expected)
@@ -106,7 +106,7 @@ def test_dropout_keeps_one_mask_for_all_steps_and_both_passes(rule: GradientRule
             spikes.extend(zip(value, out, strict=True))  # type: ignore[arg-type]
         return out
 
-    layers = Training(network)
+    layers = Training(network.rule, network.steps)
     record = layers.record(run(network, x, keep))
     mask = record.masks["layer2"]
     assert set(mask.flatten().tolist()) == {0.0, 2.0}
@@ -244,7 +244,7 @@ def test_one_to_one_connections_have_few_groups() -> None:
                 Node("pool", ("conv",), nn.MaxPool2d(2)),
                 Node("out", ("pool",), nn.Linear(18, 2)),
             ],
-            "'pool': takes the maximum of 'conv', only a max-pool right behind one LIF",
+            "'pool': takes the maximum of 'conv', but only a max-pool directly after one LIF",
         ),
         (
             [
@@ -252,7 +252,7 @@ def test_one_to_one_connections_have_few_groups() -> None:
                 Node("sum", ("conv",), nn.Identity()),
                 Node("out", ("sum",), nn.Linear(72, 2)),
             ],
-            "'out': is fed by the analog values of 'conv', connections carry spikes only",
+            "'out': receives analog values from 'conv', but connections carry spikes only",
         ),
         (
             [
@@ -261,7 +261,7 @@ def test_one_to_one_connections_have_few_groups() -> None:
                 Node("again", ("pool",), nn.AvgPool2d(2)),
                 Node("out", ("again",), nn.Linear(8, 2)),
             ],
-            "'again': is fed by the analog values of 'pool'",
+            "'again': receives analog values from 'pool'",
         ),
         (
             [
@@ -273,11 +273,11 @@ def test_one_to_one_connections_have_few_groups() -> None:
         ),
         (
             [Node("lif", ("input",), LIF()), Node("out", ("lif", "lif"), nn.Linear(128, 2))],
-            "'out': hears 'lif', 'lif', twice the same; double its weights",
+            "'out': receives 'lif', 'lif', the same input twice; double the weights",
         ),
         (
             [Node("lif", ("input",), LIF()), Node("out", ("lif",), nn.AvgPool2d(2))],
-            "'out': scores are read from neurons or a weighted sum, not from AvgPool2d",
+            "'out': scores must be read from neurons or a weighted sum, not from AvgPool2d",
         ),
     ],
 )
@@ -290,17 +290,20 @@ def test_what_a_chip_cannot_express_is_named(nodes: list[Node], message: str) ->
     ("nodes", "message"),
     [
         ([Node("a-b", ("input",), LIF())], "layer 'a-b': the name must be letters, digits"),
-        ([Node("values", ("input",), LIF())], "layer 'values': torch.nn.ModuleDict uses this name"),
-        ([Node("a", ("input",), nn.Conv2d(3, 2, 3))], "layer 'a': expects 3 channels, is given 2"),
-        ([Node("a", ("input",), nn.Linear(3, 2))], "layer 'a': expects 3 features, is given 128"),
+        (
+            [Node("values", ("input",), LIF())],
+            "layer 'values': the name is reserved by torch.nn.ModuleDict",
+        ),
+        ([Node("a", ("input",), nn.Conv2d(3, 2, 3))], "layer 'a': expects 3 channels, received 2"),
+        ([Node("a", ("input",), nn.Linear(3, 2))], "layer 'a': expects 3 features, received 128"),
         ([Node("a", ("input",), nn.AvgPool2d(9))], "layer 'a': its window does not fit into"),
-        ([Node("a", ("input",), nn.BatchNorm1d(2))], "layer 'a': BatchNorm1d is given shape"),
+        ([Node("a", ("input",), nn.BatchNorm1d(2))], "layer 'a': BatchNorm1d received shape"),
         (
             [
                 Node("a", ("input",), nn.Linear(128, 4)),
                 Node("b", ("a",), nn.Conv2d(4, 2, 1)),
             ],
-            r"layer 'b': needs an input \(C, H, W\), is given \(4,\)",
+            r"layer 'b': needs an input \(C, H, W\), received \(4,\)",
         ),
         (
             [
@@ -311,7 +314,7 @@ def test_what_a_chip_cannot_express_is_named(nodes: list[Node], message: str) ->
         ),
         (
             [Node("a", ("input",), nn.AvgPool2d(3, 1, 1, count_include_pad=False))],
-            "layer 'a': an average pool must count its padding",
+            "layer 'a': an average pool must include padding",
         ),
         ([Node("a", ("input",), nn.MaxPool2d(3, ceil_mode=True))], "layer 'a': a max-pool must"),
     ],

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from spikeport.energy import estimate_energy, load_profile
 from spikeport.errors import InputError
-from spikeport.export import QuantizeConfig, export_float
+from spikeport.export import QuantizeConfig
 from spikeport.network import Coding, Input, ReadoutKind, Reset
 from spikeport.simulators import run_float, run_native
 from spikeport.simulators.ties import compare_float
@@ -21,10 +21,10 @@ from spikeport.trainer.measure.metrics import energy_uj
 from spikeport.trainer.models import PUBLISHED, mlp, published_lif, small_conv, with_readout
 from spikeport.trainer.network import PassRecord, SpikingNetwork
 from spikeport.trainer.network.deployment import spike_only
-from spikeport.trainer.network.passes import rate_scores
+from spikeport.trainer.network.network import rate_scores
 from spikeport.trainer.neurons import LI, LIF, BatchNorm
 from spikeport.trainer.rules import GradientRule
-from spikeport.workflow import quantize
+from spikeport.workflow import export_float, quantize
 from tests.helpers.trainer_reference import bptt, trained_gradients
 
 NETWORKS = ("mlp", "small_conv", *PUBLISHED)
@@ -201,7 +201,7 @@ def test_the_exported_graph_spikes_as_the_network_does(name: str) -> None:
     network = finished(name)
     x = images(network).numpy()
     ours = evaluate(network, x, ("spikes", "v_charged"))
-    graph = export_float(as_trained_model(network))
+    graph = export_float(network)
     theirs = run_float(graph, x, record=("spikes",))
     assert ours.spike_counts.keys() == theirs.spike_counts.keys()
     active = [name for name, count in ours.spike_counts.items() if count.any()]
@@ -218,9 +218,7 @@ def test_the_exported_graph_spikes_as_the_network_does(name: str) -> None:
 def test_the_quantized_network_runs_the_same_everywhere(name: str) -> None:
     network = finished(name)
     x = images(network).numpy()
-    made = quantize(
-        export_float(as_trained_model(network)), x, QuantizeConfig(clip_fractions=(1.0,))
-    )
+    made = quantize(export_float(network), x, QuantizeConfig(clip_fractions=(1.0,)))
     chip = np.rint(x * 8).astype(np.int32)
     native = run_native(made.network, chip, record=("spikes",))
     inner = evaluate_deployed(made.network, chip, ("spikes",))
@@ -244,7 +242,7 @@ def test_readouts_deploy(neurons: LIF | LI) -> None:
     x = images(network, 40)
     scores = network(x).numpy()
     assert scores.std() > 0.01
-    graph = export_float(as_trained_model(network))
+    graph = export_float(network)
     exported = run_float(graph, x.numpy()).scores["output"]
     counts = 3 if isinstance(neurons, LIF) else 1  # T
     np.testing.assert_allclose(exported, counts * scores, rtol=1e-4, atol=1e-5)
@@ -264,7 +262,7 @@ def test_energy_of_a_network_in_training_is_that_of_its_chip(name: str) -> None:
     if name == "preact_resnet34":
         assert energy_uj(network, x, load_profile("loihi1")) is None
         return
-    graph = export_float(as_trained_model(network))
+    graph = export_float(network)
     chip = quantize(graph, x, QuantizeConfig(clip_fractions=(1.0,))).network
     counts = run_native(chip, np.rint(x * 8).astype(np.int32)).counts
     assert counts is not None
@@ -281,8 +279,8 @@ def test_preact_resnet_says_why_it_does_not_deploy() -> None:
         as_trained_model(network)
     reasons = str(caught.value)
     assert "cannot be deployed, 5 rule(s) broken" in reasons
-    assert "layer 'stem_pool': takes the maximum of 'stem_norm', only a max-pool" in reasons
-    assert "layer 's2b1_skip': is fed by the analog values of" in reasons
-    assert "layer 'average': is fed by the analog values of" in reasons
+    assert "layer 'stem_pool': takes the maximum of 'stem_norm', but only a max-pool" in reasons
+    assert "layer 's2b1_skip': receives analog values from" in reasons
+    assert "layer 'average': receives analog values from" in reasons
     with pytest.raises(InputError, match="5 rule"):
         evaluate(network, images(network).numpy())

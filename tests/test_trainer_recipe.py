@@ -112,7 +112,7 @@ def test_a_change_needs_key_and_value(text: str) -> None:
         ({"training.augment.cutout": -1}, "augment: cutout is -1"),
         ({"training.architecture": "vgg11"}, r"widths is \[24, 48\], vgg11 takes one number"),
         ({"data.levels": 1}, "data: levels is 1"),
-        ({"title.x": 1}, "'title.x' cannot be set, 'title' is no table"),
+        ({"title.x": 1}, "'title.x' cannot be set, 'title' is not a table"),
         ({"data": 3}, "'data' is 3: input should be an object"),
     ],
 )

@@ -17,7 +17,7 @@ from torch import Tensor
 from spikeport.network import Reset
 from spikeport.trainer.neurons import LIF, Neurons, charge_and_fire
 from spikeport.trainer.neurons.kernels import BLOCK, record_steps
-from spikeport.trainer.neurons.steps import through_time
+from spikeport.trainer.neurons.lif import through_time
 from tests.helpers.trainer_reference import unrolled_lif
 
 SHAPES = [(3,), (2, 4), (3, 2, 5, 5), (1, 1, 2, 2), (2, 3, 41, 57)]

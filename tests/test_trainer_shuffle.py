@@ -7,8 +7,7 @@ from torch import Tensor, nn
 
 from spikeport.network import Coding, Input
 from spikeport.trainer.diagnosis.shuffle import shuffle_test, shuffled_scores
-from spikeport.trainer.network import SpikingNetwork
-from spikeport.trainer.network.network import Node
+from spikeport.trainer.network import Node, SpikingNetwork
 from spikeport.trainer.neurons import LI, LIF
 
 INPUT = Input("input", (6,), Coding.GRADED, -64, 64, scale=16.0)
@@ -45,7 +44,7 @@ def test_counts_of_the_last_neurons_stay() -> None:
         torch.testing.assert_close(shuffled(net, x, together=together), net(x))
 
 
-def test_neurons_behind_hear_the_same_spikes_at_other_times() -> None:
+def test_downstream_neurons_receive_the_same_spikes_at_other_times() -> None:
     """A leak makes the last membrane depend on when they came."""
     net, x = network(identity(6), LIF(0.5, 1.0), identity(6), LI(0.9)), frames(200)
     whole = net(x)

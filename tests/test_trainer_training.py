@@ -18,7 +18,6 @@ import torch
 
 from spikeport.energy import estimate_energy, load_profile
 from spikeport.errors import InputError
-from spikeport.export import export_float
 from spikeport.network import Coding, Input, Reset
 from spikeport.runs import encode_samples
 from spikeport.simulators import run_native
@@ -27,7 +26,6 @@ from spikeport.trainer import (
     Dataset,
     EpochRecord,
     TrainConfig,
-    as_trained_model,
     build_network,
     evaluate,
     load_checkpoint,
@@ -46,7 +44,7 @@ from spikeport.trainer.loop.checkpoint import best_path
 from spikeport.trainer.loop.finite import check_finite
 from spikeport.trainer.loop.training import step
 from spikeport.trainer.measure.metrics import PROBE
-from spikeport.workflow import quantize
+from spikeport.workflow import export_float, quantize
 from tests.helpers.training import (
     LONG,
     TINY,
@@ -130,7 +128,7 @@ BRIGHT = dataclasses.replace(
 def test_a_run_killed_within_an_epoch_resumes_to_the_same_bits(
     tmp_path: Path, batches: int, stored: bool
 ) -> None:
-    """Three batches make an epoch; changes of samples go on where they were."""
+    """Three batches make an epoch; augmentation resumes where it was."""
     data, path = (tiny_pixels() if stored else tiny_data()), tmp_path / "run.safetensors"
     whole = train(BRIGHT, data, workers=0)
     with pytest.raises(KilledError):
@@ -193,7 +191,9 @@ def test_a_missing_or_foreign_best_epoch_is_not_resumed_from(tmp_path: Path) -> 
     train(config, tiny_data(), checkpoint=path)
     untrained = dataclasses.replace(load_checkpoint(path), history=())
     save_checkpoint(best_path(path), untrained)
-    with pytest.raises(InputError, match=r"best\.safetensors: holds epoch 0, the best one is"):
+    with pytest.raises(
+        InputError, match=r"best\.safetensors: contains epoch 0, but the best one is"
+    ):
         train(config, tiny_data(), checkpoint=path, resume=True)
     best_path(path).unlink()
     with pytest.raises(InputError, match=r"run\.best\.safetensors: does not exist"):
@@ -219,7 +219,7 @@ def test_energy_is_that_of_the_deployed_network_within_rounding() -> None:
     data = load_digits_split()
     config = TrainConfig("mlp", widths=(32,), steps=4, epochs=3)  # type: ignore[arg-type]
     result = train(config, data)
-    graph = export_float(as_trained_model(result.model))
+    graph = export_float(result.model)
     network = quantize(graph, data.train_x[:128]).network
     samples = encode_samples(network.inputs, network.steps, data.train_x[:PROBE])
     counts = run_native(network, samples).counts
@@ -281,7 +281,7 @@ def test_a_compiler_that_fails_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_the_data_cannot_undergo_is_refused() -> None:
     for augment, message in (
         (Augment(auto_augment=True), "auto_augment is for colour images"),
-        (Augment(resized_crop=True), "resized_crop is for images from folders"),
+        (Augment(resized_crop=True), "resized_crop needs images from folders"),
     ):
         with pytest.raises(InputError, match=message):
             train(dataclasses.replace(TINY, augment=augment), tiny_data())

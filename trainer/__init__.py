@@ -7,7 +7,7 @@ import lazy_loader
 from spikeport.errors import BackendUnavailableError
 
 EXTRA = ("torch", "pydantic", "PIL")
-"""What the extra `training` installs. Data sets can be read without torch."""
+"""Packages installed by the extra `training`. Data sets can be read without torch."""
 
 _load, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 

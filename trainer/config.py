@@ -1,4 +1,4 @@
-"""`TrainConfig`: everything that decides a training run, besides its data."""
+"""`TrainConfig`: everything that determines a training run, except its data."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ class Architecture(StrEnum):
 
 
 LAYERED = (Architecture.CONV, Architecture.MLP)
-"""Networks whose every layer has a width of its own."""
+"""Networks in which every layer has its own width."""
 
 
 class Precision(StrEnum):
-    """What convolutions, linear layers and what follows on them compute in.
+    """Number format of convolutions, linear layers and the layers after them.
 
-    In bfloat16 membranes too have 8 bits of precision; weights, statistics and the loss stay
-    float32, and so does inference, but for a teacher's answers.
+    In bfloat16, membranes also have 8 bits of precision; weights, statistics and the loss stay
+    float32, as does inference, except for a teacher's outputs.
     """
 
     FLOAT32 = "float32"
@@ -52,7 +52,7 @@ class Precision(StrEnum):
 
 
 class Optimizer(StrEnum):
-    """How weights follow their gradients: SGD with momentum, or AdamW."""
+    """The optimizer: SGD with momentum, or AdamW."""
 
     SGD = "sgd"
     ADAMW = "adamw"
@@ -60,38 +60,38 @@ class Optimizer(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class TrainConfig:
-    """Network, neurons and optimizer (learning rate on a cosine from `lr` to 0, per epoch).
+    """Network, neurons and optimizer (cosine learning rate from `lr` to 0, set per epoch).
 
     The defaults are the demo's recipe for scikit-learn's digits.
 
     Attributes:
         widths: channels per convolution (conv), hidden sizes (mlp), or for all other networks the
-            channels of the first convolution, from which the others follow.
+            channels of the first convolution, which determine the others.
         steps: T.
-        decay, v_threshold, reset, detach_reset, strict: see `LIF`; the publication fires on
-            v >= v_threshold, which is `strict = false`.
-        rule: which gradient (see `GradientRule`).
+        decay, v_threshold, reset, detach_reset, strict: see `LIF`; the paper fires on
+            v >= v_threshold, i.e. `strict = false`.
+        rule: the gradient (see `GradientRule`).
         momentum: of SGD.
         weight_decay: on the weights of convolutions and linear layers only.
-        weight_bits: 2 to 8: train in the chip's own arithmetic, with so many bits per weight (see
-            `QATNetwork`); needs a trained network to start from. None: in floats.
+        weight_bits: 2 to 8: train in chip arithmetic with this number of bits per weight (see
+            `QATNetwork`); needs a trained network to start from. None: train in floats.
         augment: random changes of training samples.
-        validation: share of the training samples of each class that is held out, to choose the
-            best epoch by; test samples never decide anything.
-        seed: decides initial weights, the order of the samples, their changes and which are held
-            out; the same seed and threads give the same weights, bit for bit.
-        threads: of torch's operators. Small networks gain nothing from more, and lose much on a
+        validation: share of the training samples of each class that is held out to select the
+            best epoch; test samples are never used for selection.
+        seed: determines initial weights, sample order, augmentation and held-out samples; the same
+            seed and number of threads give the same weights, bit for bit.
+        threads: number of torch threads. Small networks gain nothing from more, and lose much on a
             busy machine.
         device: where torch computes: cpu, cuda.
         channels_last: keep images with the channels innermost.
         energy_penalty: weight of energy in the loss, as a share of what the network would spend
-            if every neuron fired at every step; 0.1 is little, 10 much.
-        energy_budget_uj: dynamic energy per sample, µJ, that the network is trained to keep; None
-            for any.
-        energy_profile: whose prices energy has: name of a built-in profile, or path of a file.
-        distillation: share of the loss, 0 to 1, that is the cross-entropy to the answers of a
-            teacher in place of the labels (see `distilling`).
-        compile: let torch compile the passes; takes a minute or more, and a C++ compiler.
+            if every neuron fired at every step; 0.1 is little, 10 is much.
+        energy_budget_uj: dynamic energy per sample, µJ, that the network must not exceed; None
+            for no budget.
+        energy_profile: source of the energy prices: name of a built-in profile, or path of a file.
+        distillation: share of the loss, 0 to 1, in which the outputs of a teacher replace the
+            labels in the cross-entropy (see `distillation`).
+        compile: let torch compile the passes; takes a minute or more, and needs a C++ compiler.
 
     Raises:
         InputError: a value is out of its range.
@@ -190,12 +190,12 @@ class TrainConfig:
         return LIF(self.decay, self.v_threshold, *options, strict=self.strict)
 
     def learning_rate(self, epoch: int) -> float:
-        """Of an epoch counted from 0: lr (1 + cos(pi epoch / epochs)) / 2."""
+        """Learning rate of an epoch counted from 0: lr (1 + cos(pi epoch / epochs)) / 2."""
         return self.lr * (1 + math.cos(math.pi * epoch / self.epochs)) / 2
 
 
 def build_network(config: TrainConfig, input: Input, classes: int) -> SpikingNetwork:
-    """The untrained network of `config`; initial weights follow from its seed alone."""
+    """Build the untrained network of `config`; initial weights depend only on its seed."""
     lif = config.lif()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)

@@ -1,4 +1,4 @@
-"""A trained network as plain NumPy, for the export."""
+"""Convert a trained network to plain NumPy arrays for export."""
 
 from __future__ import annotations
 
@@ -18,21 +18,20 @@ from spikeport.network import (
     TrainedModel,
 )
 from spikeport.trainer.chip import AnyNetwork, QATNetwork
-from spikeport.trainer.network import deployable
+from spikeport.trainer.network import Node, deployable
 from spikeport.trainer.network.layers import pair
-from spikeport.trainer.network.network import Node
 from spikeport.trainer.neurons import LI, LIF
 
 
 def as_trained_model(network: AnyNetwork) -> TrainedModel:
-    """Copy the layers and weights of the network that a chip runs to float64 arrays; names stay.
+    """Copy the layers and weights of the deployable network to float64 arrays under their names.
 
     Raises:
-        InputError: lists every layer that neurons and weighted connections cannot express; or the
-            network computes in chip integers already.
+        InputError: lists every layer that cannot be expressed as neurons and weighted connections;
+            or the network already computes in chip integers.
     """
     if isinstance(network, QATNetwork):
-        raise InputError("network: is in chip arithmetic, `deployed()` gives its integers")
+        raise InputError("network: is in chip arithmetic; use `deployed()` to get its integers")
     layers = tuple(_layer(node) for node in deployable(network).nodes)
     return TrainedModel(network.input, layers, network.output, network.steps)
 
@@ -73,7 +72,7 @@ def _layer(node: Node) -> Layer:
         case LI():
             return LILayer(name, inputs, op.decay)
         case nn.BatchNorm1d() | nn.BatchNorm2d():
-            assert op.running_mean is not None  # SpikingNetwork admits no other norms
+            assert op.running_mean is not None  # SpikingNetwork accepts no other norms
             assert op.running_var is not None
             gamma, beta = _array(op.weight), _array(op.bias)
             mean, variance = _array(op.running_mean), _array(op.running_var)

@@ -1,4 +1,4 @@
-"""Where and how torch computes: the device of this process, its threads, compiled passes."""
+"""Device, threads and compiled passes of torch in this process."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Out = TypeVar("Out")
 
 
 def choose_device(name: str) -> torch.device:
-    """The device of this process; each of several has an accelerator of its own.
+    """The device of this process; with several processes, each has its own accelerator.
 
     Raises:
         InputError: torch does not know it, or cannot use it here.
@@ -32,17 +32,17 @@ def choose_device(name: str) -> torch.device:
 
 
 def place(network: nn.Module, device: torch.device, *, channels_last: bool) -> None:
-    """Move a network to a device, and its images to channels innermost."""
+    """Move a network to a device; with `channels_last`, store channels innermost."""
     network.to(device)
     if channels_last:
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def compiled(forward: Callable[[Tensor], Out]) -> Callable[[Tensor], Out]:
-    """`forward` as torch compiles it, at the first call and for each new size of a batch.
+    """`forward` compiled by torch, on the first call and for each new batch size.
 
     Raises:
-        InputError: by the function returned, where torch cannot compile.
+        InputError: raised by the returned function if torch cannot compile.
     """
     fast = torch.compile(forward)
 
@@ -62,7 +62,7 @@ def compiled(forward: Callable[[Tensor], Out]) -> Callable[[Tensor], Out]:
 
 @contextmanager
 def torch_threads(count: int) -> Iterator[None]:
-    """Let torch use so many threads within the block."""
+    """Let torch use this number of threads within the block."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:

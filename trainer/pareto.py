@@ -1,4 +1,4 @@
-"""The accuracy-energy front of a recipe: one network per energy budget, all from one start."""
+"""The Pareto front of accuracy and energy: one network per energy budget, from the same start."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from spikeport.trainer.measure import measure_accuracy
 from spikeport.trainer.measure.metrics import SPREAD, count_and_price, spread
 
 UNBOUNDED = "unbounded"
-"""Name of the network that was trained without a budget."""
+"""Name of the network trained without a budget."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class ParetoPoint:
     """A trained network, measured on test samples.
 
     Attributes:
-        checkpoint: where it lies; None of a start that was handed in.
+        checkpoint: its path; None for a start that was passed in.
         budget_uj: per sample, None for the start.
         accuracy: on all test samples.
         spikes, synaptic_events: per sample.
@@ -45,7 +45,7 @@ class ParetoPoint:
 
     @property
     def met(self) -> bool | None:
-        """Whether the nominal estimate is within the budget; None without one."""
+        """Whether the nominal estimate is within the budget; None without a budget."""
         return None if self.budget_uj is None else self.energy_uj.nominal <= self.budget_uj
 
     def as_dict(self) -> dict[str, Any]:
@@ -74,25 +74,25 @@ def train_pareto_front(
     teacher: Start | None = None,
     watch: Callable[[str], TrainingCallbacks] = lambda name: TrainingCallbacks(),
 ) -> Iterator[ParetoPoint]:
-    """Train and measure one network per budget; yields the start, then each as it is done.
+    """Train and measure one network per budget; yield the start, then each network when done.
 
-    Checkpoints in `folder` that are finished are measured only, others are gone on with.
+    Finished checkpoints in `folder` are only evaluated; unfinished ones are resumed.
 
     Args:
-        config: of every network, but for the budget.
+        config: for every network, apart from the budget.
         budgets_uj: dynamic energies per sample, µJ.
         start: network or checkpoint from which all start; by default one that is first trained
             without a budget, as `folder`/unbounded.safetensors.
         teacher: see `train`.
-        watch: whom to tell of the training of each, by its name.
+        watch: returns the callbacks for the training of each network, by its name.
 
     Raises:
-        InputError: as `train`; or a budget is asked for twice.
+        InputError: as for `train`; or a budget is given twice.
     """
     folder, profile = Path(folder), load_profile(config.energy_profile)
     for budget in budgets_uj:
         if list(budgets_uj).count(budget) > 1:
-            raise InputError(f"front: budget {budget:g} µJ is asked for twice")
+            raise InputError(f"front: budget {budget:g} µJ is given twice")
 
     def trained(name: str, budget: float | None, start: Start | None) -> ParetoPoint:
         path = folder / _file(name)
@@ -120,7 +120,7 @@ def train_pareto_front(
 
 
 def pareto_files(budgets_uj: Sequence[float], *, started: bool) -> list[str]:
-    """Names of the checkpoints that `train_pareto_front` writes, those of the best epochs included.
+    """Names of the checkpoints that `train_pareto_front` writes, including those of best epochs.
 
     Args:
         started: whether `train_pareto_front` is given a start.
@@ -145,7 +145,7 @@ def measure(
     data: Dataset,
     profile: HardwareProfile,
 ) -> ParetoPoint:
-    """What a network reaches and spends on test samples.
+    """Measure accuracy, spikes and energy of a network on test samples.
 
     Raises:
         InputError: no chip can run the network.

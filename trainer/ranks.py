@@ -1,4 +1,4 @@
-"""Training in several processes (torchrun): who this one is, and sums over all of them."""
+"""Training in several processes (torchrun): the rank of this one, and sums over all of them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor, distributed, nn
 
 @contextmanager
 def process_group(device: str) -> Iterator[None]:
-    """Join the other processes where torchrun started this one; else change nothing."""
+    """Join the other processes if torchrun started this one; otherwise do nothing."""
     if "TORCHELASTIC_RUN_ID" not in os.environ or distributed.is_initialized():
         yield
         return
@@ -24,14 +24,14 @@ def process_group(device: str) -> Iterator[None]:
 
 
 def share() -> tuple[int, int]:
-    """(rank, number of processes); (0, 1) alone."""
+    """(rank, number of processes); (0, 1) for a single process."""
     if not (distributed.is_available() and distributed.is_initialized()):
         return (0, 1)
     return (distributed.get_rank(), distributed.get_world_size())
 
 
 def sum_over_ranks(value: Tensor) -> Tensor:
-    """The sum of every process's `value`, the same on all; `value` itself alone.
+    """The sum of `value` over all processes, the same on each; `value` itself for a single process.
 
     Not differentiable; `value` may be overwritten.
     """
@@ -41,12 +41,12 @@ def sum_over_ranks(value: Tensor) -> Tensor:
 
 
 def count_over_ranks(count: int, device: torch.device) -> int:
-    """The sum of every process's `count`."""
+    """The sum of `count` over all processes."""
     return count if share()[1] == 1 else int(sum_over_ranks(torch.tensor(count, device=device)))
 
 
 def mean_over_ranks(means: Tensor, count: int) -> Tensor:
-    """The mean over all processes of `means` over `count` values each; `means` itself alone."""
+    """The mean over all processes of `means` over `count` values each."""
     if share()[1] == 1:
         return means
     total = torch.cat([means.flatten() * count, means.new_tensor([count])])
@@ -55,7 +55,7 @@ def mean_over_ranks(means: Tensor, count: int) -> Tensor:
 
 
 def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:
-    """Replace gradients by their sum over all processes, in one message."""
+    """Replace gradients by their sum over all processes, in a single message."""
     if share()[1] == 1:
         return
     gradients = [p.grad for p in parameters if p.grad is not None]

@@ -1,4 +1,4 @@
-"""Recipes: a whole experiment in one TOML file, checked strictly.
+"""Recipes: complete experiments, each in one strictly checked TOML file.
 
     title = "MNIST, a small convolutional network, T = 4"
     [data]                    # DataConfig
@@ -6,11 +6,11 @@
     [training]                # TrainConfig
     steps = 4
     augment = { crop_padding = 2 }
-    [chip]                    # ChipStage, for training on in chip arithmetic
+    [chip]                    # ChipStage, for continued training in chip arithmetic
     epochs = 2
 
-What a recipe leaves out has the defaults of `DataConfig` and `TrainConfig`. Those that come with
-Spikeport lie in `recipes/`.
+Settings that a recipe omits have the defaults of `DataConfig` and `TrainConfig`. The built-in
+recipes are in `recipes/`.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ from spikeport.trainer.settings import read_settings
 
 @dataclass(frozen=True, slots=True)
 class ChipStage:
-    """How a trained network is trained on in chip arithmetic; all else is as before.
+    """How training continues in chip arithmetic; all other settings are unchanged.
 
-    AdamW by default: batch norms are folded then, and gradients of layers differ in size.
+    AdamW by default: batch norms are folded at this stage, and gradients differ in size by layer.
 
     Attributes:
         distillation: see `TrainConfig`; the teacher is the network that this stage starts from.
-        calibration: training samples that choose the scales of the integers.
+        calibration: number of training samples used to choose the scales of the integers.
     """
 
     __pydantic_config__: ClassVar[Mapping[str, str]] = {"extra": "forbid"}
@@ -60,9 +60,9 @@ class Recipe:
     """One experiment.
 
     Attributes:
-        title: what it is, in a line.
+        title: a one-line description.
         source: where it was published.
-        published: accuracies in percent by method and T, to compare with: {"rate_m": {"4": 95.6}}.
+        published: accuracies in percent by method and T, for comparison: {"rate_m": {"4": 95.6}}.
     """
 
     __pydantic_config__: ClassVar[Mapping[str, str]] = {"extra": "forbid"}
@@ -75,7 +75,7 @@ class Recipe:
     published: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     def on_chip(self, bits: int) -> TrainConfig:
-        """The configuration of the stage in chip arithmetic, with so many bits per weight."""
+        """The configuration of the stage in chip arithmetic with `bits` bits per weight."""
         return dataclasses.replace(
             self.training,
             rule=GradientRule.RATE_M,
@@ -90,20 +90,20 @@ class Recipe:
 
 
 def builtin_recipes() -> tuple[str, ...]:
-    """Names that `load_recipe` knows without a path."""
+    """Names of the built-in recipes."""
     names = (entry.name for entry in _folder().iterdir())
     return tuple(sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml")))
 
 
 def load_recipe(name_or_path: str | Path, changes: Mapping[str, Any] | None = None) -> Recipe:
-    """A built-in recipe by name, or any by path.
+    """Load a built-in recipe by name, or any recipe by path.
 
     Args:
-        changes: values by dotted key, which take the place of the file's: {"training.steps": 2}.
+        changes: values by dotted key that override those of the file: {"training.steps": 2}.
 
     Raises:
         InputError: no such recipe; not TOML; an unknown key (the nearest known one is named); a
-            value of wrong type or out of its range.
+            value of the wrong type or out of its range.
     """
     name = str(name_or_path)
     if name.removesuffix(".toml") in builtin_recipes() and not Path(name).is_file():
@@ -123,7 +123,7 @@ def load_recipe(name_or_path: str | Path, changes: Mapping[str, Any] | None = No
 
 
 def parse_recipe(text: str, subject: str, changes: Mapping[str, Any] | None = None) -> Recipe:
-    """A recipe from TOML text; `subject` begins every error message."""
+    """Parse a recipe from TOML text; `subject` begins every error message."""
     return read_settings(Recipe, parse_toml(text, subject), subject, changes)
 
 

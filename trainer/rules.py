@@ -1,4 +1,4 @@
-"""The training rules: which gradient a network in training mode gives."""
+"""The training rules: the gradient that a network computes in training mode."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ class GradientRule(StrEnum):
 
     Multi-step (M): each layer runs all T steps before the next; batch norm takes its statistics
     over all steps. Single-step (S): the network runs step by step; batch norm normalises each step
-    by itself, and memory does not grow with T.
+    separately, and memory does not grow with T.
 
-    RATE_S averages the batch norms' statistics over time, as the paper says.
-    RATE_S_PUBLISHED does what the authors' code does instead: the rate pass takes the mean and
-    1 / sqrt(variance + 2 eps) of the last step, and for its input the last step's, not the mean.
+    RATE_S averages the statistics of batch norms over time, as described in the paper.
+    RATE_S_PUBLISHED does what the authors' code does instead: the rate pass uses the mean and
+    1 / sqrt(variance + 2 eps) of the last step, and the input of the last step instead of the mean.
     """
 
     RATE_M = "rate_m"
@@ -30,12 +30,12 @@ class GradientRule(StrEnum):
 
     @property
     def through_time(self) -> bool:
-        """Whether gradients go back through the steps."""
+        """Whether gradients are propagated through time."""
         return self in (GradientRule.BPTT_M, GradientRule.BPTT_S)
 
     def gradient_scale(self, steps: int) -> float:
-        """What to multiply a loss by before `backward()`: 1/T for the rate-based rules, else 1.
+        """Factor for a loss before `backward()`: 1/T for the rate-based rules, otherwise 1.
 
-        The paper's rule, under which learning rates are given; the logged loss is not scaled.
+        This is the paper's factor, for which learning rates are given; the logged loss is unscaled.
         """
         return 1.0 if self.through_time else 1 / steps

@@ -36,10 +36,10 @@ def read_settings(
             raise InputError(f"{subject}: '{key}' is {quoted(value)}, must be UTF-8, as in TOML")
         _set(raw, subject, key, value)
     try:
-        # As JSON, because strict mode then accepts names of enumerations and lists.
+        # As JSON, because strict mode then accepts lists and names of enumeration members.
         text = json.dumps(raw, default=str)
     except ValueError as error:  # an integer of thousands of digits
-        raise InputError(f"{subject}: holds a value that cannot be read: {error}") from error
+        raise InputError(f"{subject}: contains a value that cannot be read: {error}") from error
     try:
         return TypeAdapter(kind).validate_json(text, strict=True)
     except ValidationError as error:
@@ -52,12 +52,12 @@ def _set(raw: dict[str, Any], subject: str, key: str, value: Any) -> None:
     for part in tables:
         table = table.setdefault(part, {})
         if not isinstance(table, dict):
-            raise InputError(f"{subject}: '{key}' cannot be set, '{part}' is no table")
+            raise InputError(f"{subject}: '{key}' cannot be set, '{part}' is not a table")
     table[name] = value
 
 
 def _refuse(kind: type[Any], subject: str, error: ValidationError) -> NoReturn:
-    """Raise the first fault as an `InputError`."""
+    """Raise the first error as an `InputError`."""
     fault = error.errors()[0]
     key = ".".join(str(part) for part in fault["loc"])
     if fault["type"] == "unexpected_keyword_argument":
@@ -74,7 +74,7 @@ def _refuse(kind: type[Any], subject: str, error: ValidationError) -> NoReturn:
 
 
 def _hint(kind: type[Any], key: str) -> str:
-    """A hint at the nearest known key, or at the same key in another table."""
+    """Suggest the nearest known key, or the same key in another table."""
     known = list(_keys(kind))
     table, dot, name = key.rpartition(".")
     beside = [k for k in known if k.startswith(table + dot) and k.count(".") == key.count(".")]
@@ -83,7 +83,7 @@ def _hint(kind: type[Any], key: str) -> str:
 
 
 def _keys(kind: type[Any], prefix: str = "") -> Iterator[str]:
-    """Dotted keys of a dataclass and of those within it."""
+    """Dotted keys of a dataclass and its nested dataclasses."""
     hints = get_type_hints(kind)
     for part in dataclasses.fields(kind):
         yield prefix + part.name

@@ -1,4 +1,4 @@
-"""Intel's Lava as a backend: its own environment, a worker process, files in and files out."""
+"""Intel's Lava as a backend: a separate environment and worker process that exchange files."""
 
 import lazy_loader
 

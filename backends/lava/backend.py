@@ -33,15 +33,15 @@ from spikeport.storage import scratch_folder
 
 TIMEOUT_S = 1800.0
 CHUNK_BYTES = 1 << 28
-"""Memory for the inputs and recordings of one Lava run; more samples go into further runs."""
+"""Memory for the inputs and recordings of one Lava run; more samples are run afterwards."""
 
 SampleProgress = Callable[[int, int], None]
-"""Called with (samples done, samples in all)."""
+"""Called with (samples done, total samples)."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Task:
-    """A network, its checked samples, and how many of these go into one Lava run."""
+    """A network, its checked samples, and the number of samples per Lava run."""
 
     network: DeployedNetwork
     samples: Mapping[str, NDArray[Any]]
@@ -72,14 +72,14 @@ def run_lava(
 ) -> Run:
     """Run a network on integer samples with lava-nc's fixed-point process models.
 
-    The event counts are those that native finds for exactly the spikes that Lava gave.
+    Event counts are those of native for exactly the spikes that Lava computed.
 
     Args:
         samples: per input (B, *shape), presented at every step, or (T, B, *shape).
         record: which of "spikes", "u" and "v" to keep in `Run.trace`, or `Probe`s.
-        timeout_s: wall-clock limit; Lava takes about 1 ms per step and connection. A Lava that
-            does nothing for a minute is ended before.
-        progress: called with (samples done, samples in all).
+        timeout_s: wall-clock limit; Lava takes about 1 ms per step and connection. A worker that
+            does nothing for a minute is stopped earlier.
+        progress: called with (samples done, total samples).
 
     Raises:
         InputError: samples do not fit, or Lava cannot run the network (every reason is listed).
@@ -98,13 +98,13 @@ def run_many(
     timeout_s: float = TIMEOUT_S,
     progress: SampleProgress | None = None,
 ) -> list[Run]:
-    """Several networks with their samples, one after the other in one worker; see `run_lava`."""
+    """Run several networks on their samples, in sequence, in one worker; see `run_lava`."""
     if not timeout_s > 0:
         raise InputError(f"backend 'lava': timeout_s is {timeout_s}, must be above 0")
     tasks = [_task(network, samples, record) for network, samples in pairs]
     python, version = require_lava()
     total = sum(task.count for task in tasks)
-    # Its name is also the mark of the worker's shared memory.
+    # Its name also marks the worker's shared memory.
     with scratch_folder("spikeport-lava-") as folder:
         jobs = _write_jobs(tasks, folder)
         steps = sum(job.program.chip_steps for job in jobs)
@@ -126,7 +126,7 @@ def _task(network: DeployedNetwork, samples: Samples, record: RecordSpec) -> _Ta
     count = sample_count(network.inputs, arrays)
     trace = empty_trace(network, count, {*record_items(record), "spikes"})
     times = schedule(network)
-    bytes_each = 1 + 4 * len([kind for kind in (trace.u, trace.v) if kind])
+    bytes_each = 1 + 4 * len([name for name, table in trace.tables.items() if table][1:])
     neurons = sum(part.size for part in network.populations)
     messages = sum(part.size for part in network.inputs)
     per_sample = network.steps * (bytes_each * neurons + 4 * messages)
@@ -157,14 +157,14 @@ def _write_jobs(tasks: Sequence[_Task], folder: Path) -> list[_Job]:
 
 
 def _read_job(job: _Job) -> tuple[slice, dict[Recording, NDArray[Any]], float]:
-    """Recordings in our order and the seconds the run took."""
+    """Recordings in our order and the duration of the run in seconds."""
     try:
         text = (job.folder / "done.json").read_text(encoding="utf-8")
         wall_s = float(json.loads(text)["wall_s"])
         found = {r: _read_recording(job, r) for r in job.program.recordings}
     except (OSError, EOFError, ValueError, KeyError) as error:
         raise BackendUnavailableError(
-            f"backend 'lava': its worker ended well, but left a result that is damaged: {error}"
+            f"backend 'lava': its worker finished, but left a damaged result: {error}"
         ) from error
     return job.chosen, found, wall_s
 
@@ -177,7 +177,7 @@ def _read_recording(job: _Job, recording: Recording) -> NDArray[Any]:
     if (frames.shape, frames.dtype) != expected:
         raise ValueError(f"{path.name} is {frames.shape} {frames.dtype}, must be {expected}")
     if recording.what == "spikes" and frames.max() > 1:
-        raise ValueError(f"{path.name} holds {frames.max()}, spikes are 0 or 1")
+        raise ValueError(f"{path.name} contains {frames.max()}, spikes are 0 or 1")
     return in_our_order(frames, shape, job.chosen.stop - job.chosen.start)
 
 

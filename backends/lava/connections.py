@@ -33,9 +33,9 @@ CONNECTIONS = "lava-nc 0.10.0, proc/dense/models.py"
 SPARSE = "lava-nc 0.10.0, proc/sparse/models.py"
 CONV = "lava-nc 0.10.0, proc/conv/models.py"
 CONV_FIELD_MAX = 127
-"""Lava's Conv keeps kernel size, stride, padding, dilation and groups in int8."""
+"""Lava's Conv stores kernel size, stride, padding, dilation and groups in int8."""
 CONV_STOCK_SUM = 2**31
-"""Lava's Conv casts its sums from float64 to int32 before it wraps them to 24 bits."""
+"""Lava's Conv casts its sums from float64 to int32 before wrapping them to 24 bits."""
 CONV_EXACT_SUM = 2**53
 
 
@@ -104,7 +104,7 @@ def _conv_obstacles(network: DeployedNetwork, part: Conv1d | Conv2d) -> list[Uns
     }
     for field, value in fields.items():
         if value > CONV_FIELD_MAX:
-            why = f"Lava's Conv holds at most {CONV_FIELD_MAX}"
+            why = f"Lava's Conv allows at most {CONV_FIELD_MAX}"
             found.append(UnsupportedFeature(label, f"{field} {value}", why, CONV, stops=True))
     if (bound := sum_bound(network, part)) >= CONV_EXACT_SUM:
         why = f"Lava's float64 is exact below {CONV_EXACT_SUM}"

@@ -1,11 +1,11 @@
-"""Where Lava lives: an environment of its own, found, asked and made here.
+"""The separate environment of Lava: find it, query it and create it.
 
-lava-nc 0.10.0 admits Python 3.10 only. Its unmodified wheel runs on 3.11 to 3.13 with the import
-shim in `worker/simulate.py`. `python -m spikeport.backends.lava.environment PATH` makes the
-environment and records its path, unless it is found anyway.
+lava-nc 0.10.0 supports Python 3.10 only. Its unmodified wheel runs on 3.11 to 3.13 with the import
+shim in `worker/simulate.py`. `python -m spikeport.backends.lava.environment PATH` creates the
+environment and records its path, unless it is found without.
 
-Nothing in the current folder is run implicitly: a folder that was downloaded, or that others can
-write to, may contain someone else's interpreter under that name.
+Nothing in the current folder is run implicitly: a downloaded folder, or one that others can write
+to, may contain someone else's interpreter under that name.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ VARIABLE = "SPIKEPORT_LAVA_PYTHON"
 FOLDER = ".venv-lava"
 PYTHON = Path("bin") / "python"
 RECORD = Path("share") / "spikeport" / "lava-python"
-"""File with the path of Lava's interpreter, relative to the prefix of the running environment."""
+"""File with the path of Lava's interpreter, relative to the prefix of the current environment."""
 HERE = Path(__file__).resolve().parent
 REQUIREMENTS = HERE / "requirements.txt"
-REMEDY = f"python -m spikeport.backends.lava.environment {FOLDER}"
+FIX = f"python -m spikeport.backends.lava.environment {FOLDER}"
 NEWEST_PYTHON = (3, 13)
-"""The newest Python that the pinned packages are built for; Lava runs on 3.11 to 3.13."""
+"""The newest Python supported by the pinned packages; Lava runs on 3.11 to 3.13."""
 
 
 class LavaStatus(NamedTuple):
-    """Lava's version, or None with the reason and the command that mends it."""
+    """Lava's version, or None with the reason and a command that fixes it."""
 
     version: str | None
     reason: str = ""
@@ -43,8 +43,8 @@ class LavaStatus(NamedTuple):
 
 
 def lava_python() -> Path | None:
-    """Lava's interpreter: from SPIKEPORT_LAVA_PYTHON, else the one recorded in the running
-    environment, else `.venv-lava` in the repository of this source or next to the running
+    """Lava's interpreter: from SPIKEPORT_LAVA_PYTHON, else the one recorded in the current
+    environment, else `.venv-lava` in the repository of this source or next to the current
     environment; None if there is none."""
     if named := os.environ.get(VARIABLE):
         return Path(named).absolute()
@@ -76,12 +76,12 @@ def _in(place: Path) -> Path | None:
 
 
 def lava_status() -> LavaStatus:
-    """Ask Lava's interpreter for Lava's version, once per interpreter and process."""
+    """Query Lava's interpreter for Lava's version, once per interpreter and process."""
     if sys.platform != "linux":
         return LavaStatus(None, f"the Lava backend needs Linux, this is {sys.platform}", "none")
     python = lava_python()
     if python is None:
-        return LavaStatus(None, f"no environment '{FOLDER}' found, {VARIABLE} is not set", REMEDY)
+        return LavaStatus(None, f"no environment '{FOLDER}' found, {VARIABLE} is not set", FIX)
     return _ask(python)
 
 
@@ -89,7 +89,7 @@ def require_lava() -> tuple[Path, str]:
     """Lava's interpreter and version.
 
     Raises:
-        BackendUnavailableError: with the reason and the command that mends it.
+        BackendUnavailableError: with the reason and a command that fixes it.
     """
     status, python = lava_status(), lava_python()
     if status.version is None or python is None:
@@ -98,11 +98,11 @@ def require_lava() -> tuple[Path, str]:
 
 
 def create_environment(path: str | os.PathLike[str]) -> Path:
-    """Make Lava's environment at `path`, unless it stands there and works; returns its Python.
+    """Create Lava's environment at `path`, unless a working one exists; return its interpreter.
 
     Raises:
         BackendUnavailableError: this Python is too new, or an installation step failed.
-        InputError: `path` holds something else, which would be deleted.
+        InputError: `path` contains something else, which would be deleted.
     """
     folder = Path(path).absolute()
     python = folder / PYTHON
@@ -112,7 +112,7 @@ def create_environment(path: str | os.PathLike[str]) -> Path:
         raise BackendUnavailableError(
             f"backend 'lava': Python {sys.version_info[0]}.{sys.version_info[1]} is not supported "
             f"by lava-nc {_pinned_version()} and its dependencies, the newest is "
-            f"{'.'.join(map(str, NEWEST_PYTHON))}; make the environment with an older Python and "
+            f"{'.'.join(map(str, NEWEST_PYTHON))}; create the environment with an older Python and "
             f"set {VARIABLE} to its interpreter"
         )
     _check_free(folder)
@@ -126,23 +126,23 @@ def create_environment(path: str | os.PathLike[str]) -> Path:
 
 
 def _check_free(folder: Path) -> None:
-    """Refuse a symbolic link, and a folder that is not a virtual environment, finished or not."""
+    """Refuse a symbolic link, and a folder that is not a virtual environment, complete or not."""
     if folder.is_symlink():
         raise InputError(
-            f"{folder}: is a symbolic link to a place without a working Lava, which would be "
-            "emptied; give the folder itself or remove the link"
+            f"{folder}: is a symbolic link to a folder without a working Lava, which would be "
+            "emptied; use the folder itself or remove the link"
         )
     if folder.is_dir() and not (folder / "pyvenv.cfg").is_file():
         others = sorted(set(os.listdir(folder)) - {"bin", "include", "lib", "lib64"})
         if others:
             raise InputError(
-                f"{folder}: holds '{others[0]}' and is not a virtual environment; it would be "
+                f"{folder}: contains '{others[0]}' and is not a virtual environment; it would be "
                 "emptied, choose a new folder"
             )
 
 
 def record_environment(python: Path) -> str:
-    """Make sure that `lava_python` finds this interpreter; return how, for the user."""
+    """Make sure that `lava_python` finds this interpreter; return a message for the user."""
     found = lava_python()
     if found is not None and found.parent.exists() and found.parent.samefile(python.parent):
         return "it is found automatically"
@@ -158,11 +158,11 @@ def record_environment(python: Path) -> str:
 
 
 def worker_environment() -> dict[str, str]:
-    """Variables for Lava's interpreter: it finds the worker and nothing of this environment."""
+    """Variables for Lava's interpreter, so that it finds only the worker and its own packages."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
     return kept | {
         "PYTHONPATH": str(HERE),
-        "PYTHONSAFEPATH": "1",  # Else modules in the current folder come before all others.
+        "PYTHONSAFEPATH": "1",  # Otherwise modules in the current folder would take precedence.
         "PYTHONNOUSERSITE": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
         "OMP_NUM_THREADS": "1",
@@ -178,7 +178,7 @@ def _pinned_version() -> str:
 @cache
 def _ask(python: Path) -> LavaStatus:
     if not os.access(python, os.X_OK):
-        return LavaStatus(None, f"{python} is not an executable interpreter", REMEDY)
+        return LavaStatus(None, f"{python} is not an executable interpreter", FIX)
     try:
         answer = subprocess.run(
             [str(python), "-m", "worker", "version"],
@@ -189,12 +189,12 @@ def _ask(python: Path) -> LavaStatus:
             timeout=120,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        return LavaStatus(None, f"{python} cannot be asked for Lava: {error}", REMEDY)
+        return LavaStatus(None, f"{python} cannot be queried for Lava: {error}", FIX)
     if answer.returncode < 0:
         name = signal.Signals(-answer.returncode).name
-        return LavaStatus(None, f"{python} was killed by {name} while it imported Lava", REMEDY)
+        return LavaStatus(None, f"{python} was killed by {name} while it imported Lava", FIX)
     if answer.returncode:
-        return LavaStatus(None, f"{python} cannot import Lava: {_last_line(answer.stderr)}", REMEDY)
+        return LavaStatus(None, f"{python} cannot import Lava: {_last_line(answer.stderr)}", FIX)
     return LavaStatus(answer.stdout.strip())
 
 
@@ -207,11 +207,11 @@ def _step(command: list[str]) -> None:
 
 
 def _last_line(text: str) -> str:
-    return text.strip().rpartition("\n")[2] or "it said nothing"
+    return text.strip().rpartition("\n")[2] or "it printed nothing"
 
 
 def main(arguments: list[str]) -> int:
-    """Make the environment at the one path given; returns the exit code."""
+    """Create the environment at the given path; return the exit code."""
     if len(arguments) != 1:
         sys.stderr.write("usage: python -m spikeport.backends.lava.environment PATH\n")
         return 2

@@ -1,4 +1,4 @@
-"""What a network needs of Lava beyond the processes that lava-nc 0.10.0 has; see docs/lava.md."""
+"""Features for which lava-nc 0.10.0 has no process; see docs/lava.md."""
 
 from __future__ import annotations
 
@@ -7,32 +7,22 @@ from collections.abc import Iterator
 from spikeport.backends import Limitation, UnsupportedFeature
 from spikeport.backends.depths import depths, waits
 from spikeport.backends.lava.connections import CONV_EXACT_SUM, CONV_FIELD_MAX, lava_kind
+from spikeport.backends.lava.neurons import lava_neurons
 from spikeport.backends.lava.schedule import Schedule, cost, obstacles
-from spikeport.network import DeployedNetwork, Population, Reset, WeightedConnection
-
-LIF = "lava-nc 0.10.0, proc/lif/models.py"
-
-
-def own_neurons(network: DeployedNetwork, population: Population) -> list[str]:
-    """What Lava's LIFReset does not support of a population's dynamics; empty if nothing."""
-    found = {
-        "reset by subtraction": population.reset is Reset.SUBTRACT,
-        f"v_init {population.v_init}": population.v_init != 0,
-        "a bias per step": bool(network.injections_into(population.name)),
-        f"{population.refractory} steps of rest after a spike": population.refractory > 0,
-    }
-    return [what for what, needed in found.items() if needed]
+from spikeport.network import DeployedNetwork, WeightedConnection
 
 
 def needs_delay_line(times: Schedule, part: WeightedConnection) -> bool:
-    """Whether messages must wait, or those of a sample's last steps must not reach the next."""
+    """Whether messages must be delayed, or those of a sample's last steps kept from the next."""
     return times.delay[part.name] > 0 or part.delay > 0
 
 
-def _sample_lif(network: DeployedNetwork) -> Iterator[UnsupportedFeature]:
+def _own_neurons(network: DeployedNetwork) -> Iterator[UnsupportedFeature]:
     for population in network.populations:
-        for needed in own_neurons(network, population):
-            yield _own(f"population '{population.name}'", needed, "LIFReset", "SampleLIF", LIF)
+        made = lava_neurons(network, population)
+        for needed in made.unsupported:
+            label = f"population '{population.name}'"
+            yield _own(label, needed, made.stock, made.kind, made.source)
 
 
 def _delay_line(network: DeployedNetwork) -> Iterator[UnsupportedFeature]:
@@ -60,12 +50,13 @@ def _own(label: str, needed: str, stock: str, own: str, source: str) -> Unsuppor
 
 LIMITATIONS = (
     Limitation(
-        f"cycles shorter in delay than in steps, kernels beyond {CONV_FIELD_MAX}, "
+        f"cycles with less delay than steps, kernels beyond {CONV_FIELD_MAX}, "
         f"sums of 2^{CONV_EXACT_SUM.bit_length() - 1}: refused",
         obstacles,
     ),
     Limitation(
-        "reset by subtraction, refractory time, v_init, a bias per step: our SampleLIF", _sample_lif
+        "reset by subtraction, refractory time, v_init, a bias per step: our SampleLIF",
+        _own_neurons,
     ),
     Limitation(
         "delays, skip paths of unequal depth, recurrence between samples: our DelayLine",

@@ -16,20 +16,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeport.backends.lava.connections import lava_kind
-from spikeport.backends.lava.limitations import needs_delay_line, own_neurons
+from spikeport.backends.lava.limitations import needs_delay_line
+from spikeport.backends.lava.neurons import lava_neurons
 from spikeport.backends.lava.schedule import Schedule, is_graded
 from spikeport.network import (
+    AnyPopulation,
     DeployedNetwork,
     Input,
-    Population,
     ReadoutKind,
-    Reset,
     Shape,
     SumPool2d,
     WeightedConnection,
 )
 from spikeport.network.fixed_point import PAYLOAD_BITS
-from spikeport.runs import RecordSpec, selection
+from spikeport.runs import RecordSpec, recordable, selection
 
 Port = tuple[str, str]
 
@@ -46,7 +46,11 @@ class LavaProcess:
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """A file of `frames` frames that Lava leaves: "spikes", "u", "v", or "end", v at step T."""
+    """A file of `frames` frames that Lava leaves.
+
+    Attributes:
+        what: "spikes", a state variable, or "end", v at step T.
+    """
 
     population: str
     what: str
@@ -97,7 +101,7 @@ def build_program(
 ) -> Program:
     """The processes that run `count` checked samples and record into `folder`.
 
-    Spikes are always recorded, u and v of the whole populations that `record` names.
+    Spikes are always recorded, state of the whole populations that `record` names.
     """
     nodes: dict[str, LavaProcess] = {}
     edges: list[tuple[Port, Port]] = []
@@ -130,14 +134,14 @@ def build_program(
 
 
 def _recordings(
-    network: DeployedNetwork, population: Population, record: RecordSpec, count: int
+    network: DeployedNetwork, population: AnyPopulation, record: RecordSpec, count: int
 ) -> list[Recording]:
     frames = count * network.steps
     wanted = [Recording(population.name, "spikes", frames, "uint8")]
     chosen = selection(network, record)
     wanted += [
         Recording(population.name, what, frames, "int32")
-        for what in "uv"
+        for what in recordable(population)[1:]
         if (what, population.name) in chosen
     ]
     if any(
@@ -148,33 +152,24 @@ def _recordings(
 
 
 def _neurons(
-    network: DeployedNetwork, population: Population, depth: int, tapes: list[dict[str, Any]]
+    network: DeployedNetwork, population: AnyPopulation, depth: int, tapes: list[dict[str, Any]]
 ) -> LavaProcess:
-    part = f"population '{population.name}'"
+    made = lava_neurons(network, population)
     fields: dict[str, Any] = {
         "shape": population.shape[::-1],
-        "du": population.decay_u - 1,
-        "dv": population.decay_v,
-        "vth": population.vth,
         "bias_exp": population.bias_exponent,
         "reset_interval": network.steps,
         "reset_offset": depth + 1,
         "tapes": tapes,
         "depth": depth,
+        **made.fields,
     }
     arrays = {"bias_mant": population.bias.T}
-    if not own_neurons(network, population):
-        return LavaProcess(part, "RecordedLIF", fields, arrays)
-    own = {
-        "v_init": population.v_init,
-        "subtract": population.reset is Reset.SUBTRACT,
-        "refractory": population.refractory,
-    }
-    return LavaProcess(part, "SampleLIF", fields | own, arrays)
+    return LavaProcess(f"population '{population.name}'", made.kind, fields, arrays)
 
 
 def _tape(
-    network: DeployedNetwork, population: Population, wish: Recording, folder: Path
+    network: DeployedNetwork, population: AnyPopulation, wish: Recording, folder: Path
 ) -> dict[str, Any]:
     how = {
         "file": str(folder / f"{wish.name}.npy"),

@@ -1,6 +1,6 @@
-"""Lava's time: when each population runs, and what Lava cannot run at all.
+"""Timing on Lava: when each population runs, and what Lava cannot run at all.
 
-Every connection costs Lava one step, two with a sum-pool, which is a process of its own.
+Every connection costs Lava one step, or two with a sum-pool, which is a separate process.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Schedule:
 
     @property
     def last(self) -> int:
-        """Steps by which the deepest population lags."""
+        """Number of steps by which the deepest population lags."""
         return max(self.depth.values())
 
 
@@ -33,7 +33,7 @@ def schedule(network: DeployedNetwork) -> Schedule:
     """Depths and delay lines of a network.
 
     Raises:
-        InputError: Lava cannot run it; the message lists every construct that is in the way.
+        InputError: Lava cannot run it; the message lists every construct that prevents it.
     """
     if message := refusal("backend 'lava'", obstacles(network)):
         raise InputError(message)
@@ -42,7 +42,7 @@ def schedule(network: DeployedNetwork) -> Schedule:
 
 
 def obstacles(network: DeployedNetwork) -> list[UnsupportedFeature]:
-    """Everything that keeps a network from running on Lava; nothing if it can."""
+    """Everything that prevents a network from running on Lava; empty if nothing does."""
     found = [
         obstacle
         for part in network.weighted_connections
@@ -53,11 +53,11 @@ def obstacles(network: DeployedNetwork) -> list[UnsupportedFeature]:
 
 
 def cost(part: WeightedConnection) -> int:
-    """Lava steps that a connection takes."""
+    """Number of Lava steps that a connection takes."""
     return 1 if part.pool is None else 2
 
 
 def is_graded(network: DeployedNetwork, part: WeightedConnection) -> bool:
-    """Whether a connection's weights meet integers rather than spikes."""
+    """Whether a connection multiplies its weights by integers rather than spikes."""
     source = network.sources[part.source]
     return part.pool is not None or (isinstance(source, Input) and source.coding is Coding.GRADED)

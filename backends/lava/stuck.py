@@ -1,7 +1,7 @@
-"""Which of Lava's processes hangs: read from the kernel and from the processes' own stacks.
+"""Find the Lava process that hangs, from the kernel and from the stacks of the processes.
 
-In a Lava that hangs, all processes but one wait for a message. The one that does not is stopped,
-blocked or busy: it is the stuck one. Where all wait, a message was lost.
+If Lava hangs, all processes but one wait for a message. The one that does not is stopped, blocked
+or busy, and is the one that is stuck. If all of them wait, a message was lost.
 """
 
 from __future__ import annotations
@@ -20,33 +20,33 @@ ANSWER_S = 1.0
 STATES = {"T": "stopped by a signal", "t": "stopped by a debugger", "D": "waiting for a disk"}
 WAITING = "waiting for a message"
 CHANNEL = "pypychannel.py"
-"""Lava's file in which a process waits for others."""
+"""The file of Lava in which a process waits for others."""
 IDLE = "select"
-"""The function in it in which a process has nothing to do until the next step."""
+"""The function in that file in which a process has nothing to do until the next step."""
 OUTERMOST = "_run_module_as_main"
-"""The last function of every stack: the worker is started by `python -m`."""
+"""The last function of every stack: the worker is started with `python -m`."""
 _FRAME = re.compile(r'  File "(.*)", line (\d+) in (.*)')
 SHOWN = 6
 
 
 def describe_stuck(session: int) -> str:
-    """What the processes of a worker's session do that do not wait, and who waits for a message.
+    """Describe the processes of a worker's session that are busy, and those that wait for messages.
 
-    Every process is asked for its stack; call this only for a session that will be ended.
+    Every process is asked for its stack; call this only for a session that is about to be ended.
     """
     states = {pid: state for pid, state in processes(session).items() if pid != session}
     parts = {pid: found for pid in states if (found := part_of(pid)) is not None}
     stacks = _ask({pid: file for pid, (_, file) in parts.items() if states[pid] not in STATES})
     stuck, waiting = [], []
     for pid, state in sorted(states.items()):
-        part = parts[pid][0] if pid in parts else "a process of Lava's own"
-        # A process without a name takes no part in the steps.
+        part = parts[pid][0] if pid in parts else "an internal process of Lava"
+        # A process without a name does not take part in the steps.
         doing = STATES.get(state) or (_doing(stacks.get(pid)) if pid in parts else "")
         if doing == WAITING:
             waiting += [] if part == SERVICE else [part]
         elif doing:
             stuck.append(f"{part} ({doing})")
-    said = [f"stuck: {_listed(stuck)}" if stuck else "no process of Lava's was busy"]
+    said = [f"stuck: {_listed(stuck)}" if stuck else "no Lava process was busy"]
     if waiting:
         said.append(f"{WAITING}: {_listed(waiting)}")
     return "; ".join(said)
@@ -69,7 +69,7 @@ def _ask(files: Mapping[int, Path]) -> dict[int, str]:
 
 
 def _doing(stack: str | None) -> str:
-    """WAITING, "" where there is nothing to do until the next step, or where the process is."""
+    """WAITING, "" if idle until the next step, otherwise the position of the process."""
     frames = _FRAME.findall(stack or "")
     if not frames:
         return "does not answer"

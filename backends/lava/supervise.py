@@ -1,4 +1,4 @@
-"""One run of the worker process: started in a session of its own, timed, and always swept away."""
+"""Run the worker process once, in a separate session with a time limit, and clean up after it."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from spikeport.errors import BackendUnavailableError
 
 POLL_S = 0.02
 LOOK_S = 1.0
-"""Seconds between two looks at the processor time that the worker has used."""
+"""Seconds between two checks of the worker's processor time."""
 MOVING_S = 3.0
-"""A worker whose step count changed in this time is slow, not stuck."""
+"""A worker whose step count changed within this time is slow, not stuck."""
 IDLE_LOOKS = 60
 IDLE_TICKS = 5
-"""A worker is hung if it uses less of it than this many ticks of 10 ms over so many looks. Looks
-are counted and not seconds, since all of Spikeport may have been suspended meanwhile."""
+"""A worker is hung if it uses less than this many ticks of 10 ms over that many checks. Checks are
+counted instead of seconds, because all of Spikeport may have been suspended meanwhile."""
 SHOWN_LINES = 12
 LOG_BYTES = 1 << 16
 
@@ -39,15 +39,15 @@ def run_worker(
 ) -> None:
     """Run the worker on `folder`/job0 ... until it ends, fails, hangs or takes `timeout_s`.
 
-    Whatever happens, Ctrl-C included, no process and no shared-memory segment of it remains.
+    Whatever happens, including Ctrl-C, no process and no shared-memory segment of it remains.
 
     Args:
         steps: Lava steps of all jobs.
-        report: called with the Lava steps done.
+        report: called with the number of Lava steps done.
 
     Raises:
-        BackendUnavailableError: it failed, was killed, hung or took too long; with what its
-            processes did, or its last lines.
+        BackendUnavailableError: it failed, was killed, hung or took too long; the message says what
+            its processes were doing, or contains its last lines.
     """
     with _memory_file("log") as log, _memory_file("progress") as counter:
         command = [str(python), "-m", "worker", "run", folder.name, str(jobs), str(counter)]
@@ -55,7 +55,7 @@ def run_worker(
             command,
             cwd=folder,
             env=worker_environment(),
-            stdin=subprocess.PIPE,  # Its end tells the worker that this process is gone.
+            stdin=subprocess.PIPE,  # Its end tells the worker that this process has ended.
             stdout=log,
             stderr=log,
             pass_fds=[counter],
@@ -64,7 +64,7 @@ def run_worker(
         try:
             why, moving = _wait(process.pid, timeout_s, counter, report)
             if why:
-                doing = "it was getting on" if moving else describe_stuck(process.pid)
+                doing = "it was making progress" if moving else describe_stuck(process.pid)
         finally:
             sweep(process.pid, folder.name)
             process.communicate()
@@ -81,13 +81,13 @@ def run_worker(
 def _wait(
     pid: int, timeout_s: float, counter: int, report: Callable[[int], None]
 ) -> tuple[str, bool]:
-    """Wait for the worker's end; if that does not come, what is wrong and whether it moves on."""
+    """Wait for the worker to end; otherwise return what is wrong and whether it makes progress."""
     next_look = moved = time.monotonic()
     deadline = next_look + timeout_s
     looks: deque[int] = deque(maxlen=IDLE_LOOKS + 1)
     reported = None
     while True:
-        # Seen but not yet reaped: until then no other session can get this one's number.
+        # Observed but not yet reaped: until then no other session can have this id.
         ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         if (done := _read(counter)) != reported:
             report(done)
@@ -106,15 +106,15 @@ def _wait(
 
 
 def _read(counter: int) -> int:
-    """Lava steps done."""
+    """Number of Lava steps done."""
     return int.from_bytes(os.pread(counter, 8, 0), "little")
 
 
 @contextmanager
 def _memory_file(name: str) -> Iterator[int]:
-    """A file without a disk: it cannot be full, and unlike a pipe it never blocks its writer."""
+    """A file in memory: it cannot fill a disk, and unlike a pipe it never blocks its writer."""
     with open(os.memfd_create(f"spikeport-lava-{name}"), "wb") as file:
-        # Above the standard streams, whose numbers are free where those are closed.
+        # Numbered above the standard streams, whose numbers are free if those are closed.
         descriptor = fcntl.fcntl(file, fcntl.F_DUPFD_CLOEXEC, 3)
     try:
         yield descriptor
@@ -127,4 +127,4 @@ def _failure(how: str, log: int) -> BackendUnavailableError:
     text = os.pread(log, LOG_BYTES, max(0, size - LOG_BYTES)).decode("utf-8", "replace")
     lines = text.strip().splitlines()[-SHOWN_LINES:]
     said = "" if lines else " nothing"
-    return BackendUnavailableError(f"backend 'lava': its worker {how}; it said last:{said}", *lines)
+    return BackendUnavailableError(f"backend 'lava': its worker {how}; last output:{said}", *lines)

@@ -1,4 +1,4 @@
-"""Norse as a backend: a NIR graph run by other people's code, to check an export."""
+"""Norse as a backend: run a NIR graph in an independent implementation, to check an export."""
 
 import lazy_loader
 

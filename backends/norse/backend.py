@@ -1,16 +1,16 @@
-"""Running a NIR graph in Norse: the check of an export by other people's code.
+"""Run a NIR graph in Norse, an independent implementation, to check an export.
 
-Norse 1.1.0 changes some graphs without a word: it drops AvgPool2d, LI and every type that it does
-not know, ignores `r` outside of CubaLIF and the padding of SumPool2d, never reads v_reset, starts
-v at v_leak, and merges batches in Flatten. Whatever it would change is refused here, or written
-so that it is kept:
+Norse 1.1.0 silently changes some graphs: it drops AvgPool2d, LI and all types that it does not
+know, ignores `r` outside of CubaLIF and the padding of SumPool2d, never reads v_reset, starts v at
+v_leak, and merges batches in Flatten. A graph that it would change is refused here, or rewritten so
+that its meaning is kept:
 
-- nodes get neutral names, for generated or looked-up names come from files;
-- Flatten counts the batch axis that Norse has and NIR has not;
-- LIF with reset by subtraction is a CubaLIF with tau_syn = dt, the only neuron that takes a reset;
-- v >= threshold is v > the next float64 below, since Norse compares with `>`;
-- (C, L) is (C, 1, L) throughout and Conv1d, which Norse drops, a Conv2d along its rows;
-- arrays are float64 tensors, which Norse takes as they are; NumPy arrays it would round to float32.
+- nodes get neutral names, because generated and looked-up names come from files;
+- Flatten counts the batch axis, which Norse has and NIR does not;
+- LIF with reset by subtraction is a CubaLIF with tau_syn = dt, the only neuron with that option;
+- v >= threshold is v > the next lower float64, because Norse compares with `>`;
+- (C, L) is (C, 1, L) throughout, and Conv1d, which Norse drops, is a Conv2d along the rows;
+- arrays are float64 tensors, which Norse uses unchanged; it would round NumPy arrays to float32.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import importlib.metadata
 import importlib.util
 import time
 import warnings
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
 import nir
@@ -26,11 +27,10 @@ import numpy as np
 
 from spikeport.checks import fail
 from spikeport.errors import BackendUnavailableError, InputError
-from spikeport.export.nir import make_graph
+from spikeport.export.nir import CheckedGraph, FloatNetwork
 from spikeport.export.nir.fields import SPIKING, kind, label, make_node, node_values
-from spikeport.export.nir.graph import check_inputs, compute_order, sources_of
 from spikeport.export.nir.portable import portable
-from spikeport.network import FloatNetwork, Reset
+from spikeport.network import Reset
 from spikeport.runs import (
     RecordSpec,
     Run,
@@ -45,16 +45,16 @@ from spikeport.runs import (
 if TYPE_CHECKING:
     import torch
 
-REMEDY = "pip install '.[norse]'"
+FIX = "pip install '.[norse]'"
 SUPPORTED = ("Input", "Output", "Affine", "Linear", "Conv1d", "Conv2d", "SumPool2d", "Flatten",
              "IF", "LIF", "CubaLIF")  # fmt: skip
 
 
 def norse_status() -> tuple[str | None, str, str]:
-    """Version of Norse, or None with the reason why it cannot run and the command that mends it."""
+    """Version of Norse, or None with the reason why it cannot run and a command that fixes it."""
     for package in ("torch", "norse", "nirtorch"):
         if importlib.util.find_spec(package) is None:
-            return None, f"{package} is not installed", REMEDY
+            return None, f"{package} is not installed", FIX
     return importlib.metadata.version("norse"), "", ""
 
 
@@ -62,27 +62,27 @@ def run_norse(network: FloatNetwork, samples: Samples, *, record: RecordSpec = (
     """Run `network` in Norse, in float64.
 
     Args:
-        samples: (B, *shape) shown at every step, or (T, B, *shape).
+        samples: (B, *shape) presented at every step, or (T, B, *shape).
         record: "spikes" and "v" (after reset), per neuron node.
 
     Returns:
-        As `run_float`.
+        As for `run_float`.
 
     Raises:
-        InputError: Norse would run another network; the message names the node and the reason.
-        BackendUnavailableError: Norse is not installed, or broke.
+        InputError: Norse would run a different network; the message names the node and the reason.
+        BackendUnavailableError: Norse is not installed, or failed.
     """
     version, reason, fix = norse_status()
     if version is None:
         raise BackendUnavailableError(f"norse: {reason}; {fix}")
     record = check_names(record, ("spikes", "v"), " in norse")
-    graph = make_graph(network.graph.nodes, network.graph.edges, network.dt_s)
-    check_inputs(graph, network.inputs)
+    checked = network.checked
+    graph = checked.graph
     check_supported(graph, network.reset)
     arrays = check_float_samples(network.inputs, network.steps, samples)
     start = time.perf_counter()
     try:
-        outputs, potentials = _execute(network, graph, arrays)
+        outputs, potentials = _execute(network, checked, arrays)
     except (RuntimeError, TypeError, AttributeError, KeyError) as error:
         raise BackendUnavailableError(f"norse {version} broke: {error!r}") from error
     wall_s = time.perf_counter() - start
@@ -93,7 +93,7 @@ def run_norse(network: FloatNetwork, samples: Samples, *, record: RecordSpec = (
         network_hash="",
         samples=sample_count(network.inputs, arrays),
         steps=network.steps,
-        scores=_scores(graph, outputs),
+        scores=_scores(checked, outputs),
         spike_counts={n: s.sum(axis=(0, 1), dtype=np.int64) for n, s in spikes.items()},
         counts=None,
         trace=Trace(
@@ -117,23 +117,24 @@ def check_supported(graph: nir.NIRGraph, reset: Reset) -> None:
             fail(f"{subject}: r is not 1, which Norse ignores; scale the weights instead")
         for field in ("v_leak", "v_reset"):
             if np.any(getattr(node, field, 0)):
-                fail(f"{subject}: {field} is not 0, which Norse treats otherwise")
+                fail(f"{subject}: {field} is not 0, which Norse treats differently")
         if isinstance(node, nir.IF) and reset is Reset.SUBTRACT:
-            fail(f"{subject}: Norse's IF resets to zero only, this network subtracts")
+            fail(f"{subject}: Norse's IF can only reset to zero, this network subtracts")
         if isinstance(node, nir.SumPool2d) and np.any(node.padding):
             fail(f"{subject}: has padding, which Norse ignores")
         if isinstance(node, nir.Affine | nir.Linear) and node.weight.ndim != 2:
-            fail(f"{subject}: weight has {node.weight.ndim} axes, Norse takes 2")
+            fail(f"{subject}: weight has {node.weight.ndim} axes, Norse supports 2")
     if len(graph.inputs) != 1:
-        fail(f"graph: has {len(graph.inputs)} Input nodes, Norse runs one only")
+        fail(f"graph: has {len(graph.inputs)} Input nodes, Norse supports only one")
 
 
 def _execute(
-    network: FloatNetwork, graph: nir.NIRGraph, arrays: dict[str, Any]
+    network: FloatNetwork, checked: CheckedGraph, arrays: dict[str, Any]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Outputs of all nodes and v of the neurons, arrays (T, B, ...)."""
     import torch
 
+    graph = checked.graph
     alias = {name: f"node{index}" for index, name in enumerate(graph.nodes)}
     with warnings.catch_warnings():
         # torch.jit.script and nirtorch.load, which Norse calls, are deprecated
@@ -144,7 +145,7 @@ def _execute(
         method = reset_subtract if network.reset is Reset.SUBTRACT else reset_value
         translated = _translated(network, graph, alias)
         module = norse.torch.from_nir(translated, reset_method=method, dt=network.dt_s)
-    _check_order(network, graph, alias, [node.name for node in module.execution_order])
+    _check_order(checked, alias, [node.name for node in module.execution_order])
     (part,) = network.inputs
     values = torch.tensor(arrays[part.name])
     outputs: dict[str, list[Any]] = {name: [] for name in graph.nodes}
@@ -166,12 +167,12 @@ def _execute(
 
 
 def _stacked(node: Any, steps: list[Any]) -> Any:
-    """What a node gave in every step, (T, B, *shape)."""
+    """Outputs of a node in all steps, (T, B, *shape)."""
     return np.reshape(steps, (len(steps), len(steps[0]), *node.output_type["output"]))
 
 
 def _membrane(state: Any) -> torch.Tensor:
-    """v of a cell's state, the last of the two states of a CubaLIF."""
+    """v in the state of a cell, the last of the two states of a CubaLIF."""
     while not hasattr(state, "v"):
         state = state[-1]
     v: torch.Tensor = state.v
@@ -185,7 +186,7 @@ def _translated(network: FloatNetwork, graph: nir.NIRGraph, alias: dict[str, str
 
 
 def _kept(node: Any, network: FloatNetwork) -> Any:
-    """The node in the form in which Norse keeps its meaning."""
+    """The node in the form in which Norse preserves its meaning."""
     if isinstance(node, nir.Flatten):
         # (B, C, L) is (B, C, 1, L) here
         batched = (0, 1, 3) if len(node.input_type["input"]) == 2 else (0, 1, 2, 3)
@@ -214,26 +215,25 @@ def _along_rows(node: nir.Conv1d) -> nir.Conv2d:
 
 
 def _tensors(node: Any) -> Any:
-    """Float arrays of the node as float64 tensors, in place."""
+    """A copy of the node with its float arrays as float64 tensors."""
     import torch
 
+    node = copy(node)
     for field, value in node_values(node).items():
         if isinstance(value, np.ndarray) and value.dtype.kind == "f":
             setattr(node, field, torch.from_numpy(value.astype(np.float64)))
     return node
 
 
-def _check_order(
-    network: FloatNetwork, graph: nir.NIRGraph, alias: dict[str, str], run_order: list[str]
-) -> None:
-    """Norse walks depth first, which runs the end of a skip path before its second branch."""
+def _check_order(checked: CheckedGraph, alias: dict[str, str], run_order: list[str]) -> None:
+    """Norse traverses depth first, which runs the end of a skip path before its second branch."""
     place = {name: run_order.index(a) if a in run_order else -1 for name, a in alias.items()}
-    feedback = compute_order(graph, network.dt_s).feedback
-    for source, target in graph.edges:
+    feedback = checked.plan.feedback
+    for source, target in checked.graph.edges:
         forward = (source, target) not in feedback
         if -1 in (place[source], place[target]) or (place[source] < place[target]) != forward:
             raise InputError(
-                f"edge ({source!r}, {target!r}): Norse would run the graph in another order "
+                f"edge ({source!r}, {target!r}): Norse would run the graph in a different order "
                 "(skip paths are not supported there)"
             )
 
@@ -242,11 +242,10 @@ def _spikes(graph: nir.NIRGraph, name: str) -> bool:
     return kind(graph.nodes[name]) in SPIKING
 
 
-def _scores(graph: nir.NIRGraph, outputs: dict[str, Any]) -> dict[str, Any]:
+def _scores(checked: CheckedGraph, outputs: dict[str, Any]) -> dict[str, Any]:
     scores = {}
-    feeds = sources_of(graph)
-    for name in sorted(graph.outputs):
+    for name in sorted(checked.graph.outputs):
         steps = outputs[name].reshape(*outputs[name].shape[:2], -1)
-        counted = all(_spikes(graph, source) for source in feeds[name])
+        counted = all(_spikes(checked.graph, source) for source in checked.sources[name])
         scores[name] = steps.sum(axis=0).astype(np.int64) if counted else steps.mean(axis=0)
     return scores

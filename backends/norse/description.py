@@ -32,7 +32,7 @@ NORSE = Backend(
             "CubaLIF"
         ),
         Limitation(
-            "skip paths; r other than 1; v_leak, v_reset: refused, since Norse would change them"
+            "skip paths; r other than 1; v_leak, v_reset: refused, because Norse would change them"
         ),
     ),
 )

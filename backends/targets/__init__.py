@@ -1,6 +1,6 @@
 """Chips that a network can be checked against; each is a folder.
 
-Its `target.toml` holds limits and prices, its module turns the limits into `Limitation`s.
+Its `target.toml` contains limits and prices, its module converts the limits to `Limitation`s.
 """
 
 import lazy_loader

@@ -1,7 +1,7 @@
-"""Limitations that Loihi 1 and Loihi 2 share.
+"""Limitations common to Loihi 1 and Loihi 2.
 
-Nobody here has run a Loihi board: every rule names the published source that it rests on. How many
-cores a network takes, and with them axons and synapse memory per core, is not judged here.
+They were not tested on a Loihi board: every rule names the published source that it is based on.
+The number of cores that a network takes, and axons and synapse memory per core, are not checked.
 """
 
 from __future__ import annotations
@@ -10,20 +10,37 @@ from collections.abc import Iterator
 
 from spikeport.backends import Limitation, UnsupportedFeature
 from spikeport.backends.depths import depths, unsupported_cycle, waits
-from spikeport.hardware import Limits
-from spikeport.network import DeployedNetwork, Reset, WeightedConnection
+from spikeport.hardware import ChipLimits
+from spikeport.network import DeployedNetwork, Population, Reset, WeightedConnection
 from spikeport.network.fixed_point import DECAY_UNITY
 
+DAVIES = "M. Davies et al., IEEE Micro 38(1), 2018"
 LIF = "lava-nc 0.10.0, proc/lif/models.py"
 STEPS = "lava-nc 0.10.0, proc/dense/process.py"
 HOST = "a host, or a program on the chip's processors, must write it"
+
+
+def lif_parts(network: DeployedNetwork) -> tuple[Population, ...]:
+    """Populations of LIF neurons."""
+    return tuple(part for part in network.populations if isinstance(part, Population))
+
+
+def other_neurons(
+    network: DeployedNetwork, why: str, *, stops: bool
+) -> Iterator[UnsupportedFeature]:
+    """Populations of other neuron models."""
+    for part in network.populations:
+        if not isinstance(part, Population):
+            yield UnsupportedFeature(
+                f"population '{part.name}'", f"{part.MODEL} neurons", why, DAVIES, stops=stops
+            )
 
 
 def reset_by_subtraction(
     network: DeployedNetwork, why: str, *, stops: bool
 ) -> Iterator[UnsupportedFeature]:
     """Populations whose reset is not that of the stock neuron."""
-    for part in network.populations:
+    for part in lif_parts(network):
         if part.reset is Reset.SUBTRACT:
             label = f"population '{part.name}'"
             yield UnsupportedFeature(label, "reset by subtraction", why, LIF, stops=stops)
@@ -32,8 +49,8 @@ def reset_by_subtraction(
 def extreme_decays(
     network: DeployedNetwork, decay_u: str, decay_v: str
 ) -> Iterator[UnsupportedFeature]:
-    """Populations whose decays the stock neuron's 12 bits do not reach, and what each takes."""
-    for part in network.populations:
+    """Populations with decays beyond the 12 bits of the stock neuron, and how to set each."""
+    for part in lif_parts(network):
         for name, value, unreachable, takes in (
             ("decay_u", part.decay_u, 0, decay_u),
             ("decay_v", part.decay_v, DECAY_UNITY, decay_v),
@@ -43,8 +60,8 @@ def extreme_decays(
                 yield UnsupportedFeature(f"population '{part.name}'", f"{name} {value}", why, LIF)
 
 
-def shared(limits: Limits) -> tuple[Limitation, ...]:
-    """What either chip does not support: delays, cycles, size, and what a host must do."""
+def shared(limits: ChipLimits) -> tuple[Limitation, ...]:
+    """What both chips do not support: delays, cycles, size, and what a host must do."""
     delay_max, neurons = limits["delay_max"], limits["neurons"]
 
     def waiting(network: DeployedNetwork) -> Iterator[UnsupportedFeature]:
@@ -54,7 +71,7 @@ def shared(limits: Limits) -> tuple[Limitation, ...]:
                 yield UnsupportedFeature(
                     f"connection '{name}'",
                     f"a wait of {wait} steps",
-                    f"a synapse waits at most {delay_max.value}",
+                    f"a synapse can delay by at most {delay_max.value}",
                     delay_max.citation,
                     stops=True,
                 )
@@ -62,23 +79,23 @@ def shared(limits: Limits) -> tuple[Limitation, ...]:
     def size(network: DeployedNetwork) -> Iterator[UnsupportedFeature]:
         number = sum(part.size for part in network.populations)
         if number > neurons.value:
-            why = f"one chip has {neurons.value}, so that it takes several"
+            why = f"one chip has {neurons.value}, so it needs several chips"
             yield UnsupportedFeature("the network", f"{number} neurons", why, neurons.citation)
 
     return (
         Limitation(
-            f"delays beyond {delay_max.value} steps, those that balance paths of unequal depth "
-            "included",
+            f"delays beyond {delay_max.value} steps, including those that balance paths of unequal "
+            "depth",
             waiting,
         ),
-        Limitation("cycles shorter in delay than in steps", _short_cycles),
+        Limitation("cycles with less delay than steps", _short_cycles),
         Limitation(f"more than {neurons.value:,} neurons: on several chips", size),
         Limitation("v_init, a bias per step, zeroed state for each sample: by a host", _host),
     )
 
 
 def _one(_: WeightedConnection) -> int:
-    """Chip steps of a connection; a sum-pool is folded into its weights."""
+    """Chip steps of a connection; a sum-pool is merged into its weights."""
     return 1
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from spikeport.backends.limitation import Limitation
 from spikeport.errors import SpikeportError
-from spikeport.hardware import Limits, read_target
+from spikeport.hardware import ChipLimits, read_target
 from spikeport.plugins import Plugin, PluginKind, plugins
 
 
@@ -18,31 +18,31 @@ class Target:
     Attributes:
         limits: the numbers of its `target.toml`.
         limitations: what it does not support natively.
-        reason, fix: where it cannot be loaded, why, and what fixes that; then it has neither
-            limits nor limitations.
+        reason, fix: if it cannot be loaded, the reason and a command that fixes it; it then has
+            neither limits nor limitations.
     """
 
     name: str
     title: str = ""
-    limits: Limits = field(default_factory=lambda: Limits("", {}))
+    limits: ChipLimits = field(default_factory=lambda: ChipLimits("", {}))
     limitations: tuple[Limitation, ...] = ()
     reason: str = ""
     fix: str = ""
 
 
 def list_chips() -> tuple[Target, ...]:
-    """Every chip; one of another package that cannot be loaded says why.
+    """All chips; one of another package that cannot be loaded states the reason.
 
     Raises:
-        InputError: a package registers a name that is taken.
+        InputError: a package registers a name that is already used.
     """
     return tuple(_or_broken(plugin) for plugin in plugins(PluginKind.TARGET).values())
 
 
 def load_target(plugin: Plugin) -> Target:
-    """The chip that is registered as `plugin`.
+    """Load the chip registered as `plugin`.
 
-    Its package has a function `limitations(limits: Limits) -> Iterable[Limitation]`.
+    Its package has a function `limitations(limits: ChipLimits) -> Iterable[Limitation]`.
 
     Raises:
         BackendUnavailableError: its package cannot be imported, its `target.toml` cannot be read,
@@ -54,7 +54,7 @@ def load_target(plugin: Plugin) -> Target:
     try:
         file = read_target(plugin)
         return Target(file.name, file.title, file.limits, _limitations(limitations(file.limits)))
-    except Exception as error:  # Whatever another package's code raises.
+    except Exception as error:  # The code of another package may raise anything.
         if not plugin.distribution:
             raise
         raise plugin.failed(error) from error
@@ -64,7 +64,7 @@ def _limitations(found: Any) -> tuple[Limitation, ...]:
     listed = tuple(found)
     for one in listed:
         if not isinstance(one, Limitation):
-            raise TypeError(f"limitations() gave a {type(one).__name__}, must be a Limitation")
+            raise TypeError(f"limitations() gave {type(one).__name__}, must give Limitation")
     return listed
 
 

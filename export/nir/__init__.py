@@ -1,4 +1,4 @@
-"""NIR graphs: reading and writing files, checks, shapes and the order of computation."""
+"""NIR graphs: reading and writing files, checks, shapes and order of computation."""
 
 import lazy_loader
 

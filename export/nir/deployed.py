@@ -26,13 +26,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeport.checks import fail
-from spikeport.export.float_graph import DEFAULT_DT_S
-from spikeport.export.nir.graph import Edge, make_graph
-from spikeport.export.nir.layout import common_reset, lay_out, never_spikes
+from spikeport.export.nir.float_network import FloatNetwork
+from spikeport.export.nir.graph import DEFAULT_DT_S, Edge
+from spikeport.export.nir.layout import common_reset, lay_out, never_spikes, view_populations
 from spikeport.export.nir.maps import check_entries, spatial_node
 from spikeport.network import (
     DeployedNetwork,
-    FloatNetwork,
     Population,
     Shape,
     WeightedConnection,
@@ -48,13 +47,14 @@ def float_view(network: DeployedNetwork, dt_s: float = DEFAULT_DT_S) -> FloatNet
     """`network` in float units; only what reaches a readout is in it.
 
     Raises:
-        InputError: dt_s is not positive.
+        InputError: dt_s is not positive, or a population is of neurons that NIR does not have.
     """
     if not 0 < dt_s < np.inf:
         fail(f"dt_s is {dt_s}, must be positive seconds")
     view = _View(network, dt_s)
-    graph = make_graph(*view.build(), dt_s)
-    inputs = tuple(part for part in network.inputs if part.name in graph.nodes)
+    nodes, edges = view.build()
+    graph = nir.NIRGraph(nodes, edges, type_check=False)
+    inputs = tuple(part for part in network.inputs if part.name in nodes)
     return FloatNetwork(graph, dt_s, network.steps, inputs, common_reset(network), strict=True)
 
 
@@ -74,7 +74,7 @@ class _View:
         """Nodes and edges of everything that reaches an Output."""
         for part in self.network.inputs:
             self.nodes[part.name] = nir.Input({"input": np.array(part.shape)})
-        for population in self.network.populations:
+        for population in view_populations(self.network):
             self._population(population)
         feeds: dict[str, list[str]] = {}
         for source, target in self.edges:

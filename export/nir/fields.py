@@ -1,7 +1,7 @@
-"""The NIR nodes that Spikeport knows, as one table: each field with the rule it keeps.
+"""The NIR nodes supported by Spikeport, as one table: each field with its rule.
 
-Reading a file and checking a graph in memory go through the same table, so no type and no field
-can be forgotten in one of them.
+Reading a file and checking a graph in memory use the same table, so no type and no field can be
+forgotten in one of them.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ Parse = Callable[[str, Any], Any]
 
 
 def label(name: str, node: Any) -> str:
-    """How messages name a node: `node 'lif1' (LIF)`."""
+    """How messages refer to a node: `node 'lif1' (LIF)`."""
     return f"node '{name}' ({type(node).__name__})"
 
 
 def real(subject: str, value: Any) -> NDArray[Any]:
-    """Finite numbers; float32 and float64 stay, all else becomes float64."""
+    """Finite numbers; float32 and float64 are kept, other types become float64."""
     array = np.asarray(value)
     if array.dtype.kind not in "fiub":
         fail(f"{subject} has type {array.dtype}, must be numbers")
     kept = array.dtype.kind == "f" and array.dtype.itemsize in (4, 8)
     array = np.array(array, dtype=array.dtype.newbyteorder("=") if kept else np.float64, order="C")
     if not np.isfinite(array).all():
-        fail(f"{subject} holds NaN or infinity, must be finite")
+        fail(f"{subject} contains NaN or infinity, must be finite")
     return array
 
 
@@ -82,7 +82,7 @@ def integer(low: int) -> Parse:
 
 
 def pair(low: int) -> Parse:
-    """Two integers, at least `low`; one stands for both."""
+    """Two integers, at least `low`; a single integer is used twice."""
 
     def parse(subject: str, value: Any) -> tuple[int, int]:
         array = np.atleast_1d(np.asarray(value))
@@ -97,7 +97,7 @@ def pair(low: int) -> Parse:
 
 
 def pair_array(low: int) -> Parse:
-    """As `pair`, in the array form that NIR gives pooling nodes."""
+    """Like `pair`, in the array form that NIR uses for pooling nodes."""
 
     def parse(subject: str, value: Any) -> NDArray[np.int64]:
         return np.array(pair(low)(subject, value), np.int64)
@@ -106,7 +106,7 @@ def pair_array(low: int) -> Parse:
 
 
 def padding(numbers: Parse) -> Parse:
-    """What `numbers` takes, or "same" or "valid"."""
+    """The values accepted by `numbers`, or "same" or "valid"."""
 
     def parse(subject: str, value: Any) -> Any:
         if not isinstance(value, str | bytes):
@@ -120,7 +120,7 @@ def padding(numbers: Parse) -> Parse:
 
 
 def shape(subject: str, value: Any) -> NDArray[np.int64] | None:
-    """Sizes without a batch axis; None and an empty shape mean that nothing is declared."""
+    """Sizes without a batch axis; None and an empty shape mean that none is declared."""
     array = np.asarray([] if value is None else value).reshape(-1)
     if array.size == 0:
         return None
@@ -131,7 +131,7 @@ def shape(subject: str, value: Any) -> NDArray[np.int64] | None:
 
 @dataclass(frozen=True, slots=True)
 class NodeType:
-    """One NIR node: its fields in a file, those that may be absent, and its neuron parameters."""
+    """One type of NIR node: its fields in a file, the optional ones, and its neuron parameters."""
 
     make: Callable[..., Any]
     fields: Mapping[str, Parse]
@@ -188,12 +188,12 @@ INTEGRATING = ("I", "LI", "CubaLI")
 
 
 def kind(node: Any) -> str:
-    """NIR's name of a node's type."""
+    """NIR's name for the type of a node."""
     return type(node).__name__
 
 
 def make_node(name: str, type_name: str, values: Mapping[str, Any]) -> Any:
-    """A checked NIR node; neuron parameters are broadcast to one shape.
+    """Create a checked NIR node; neuron parameters are broadcast to one shape.
 
     Raises:
         InputError: type or field is unknown, a field is missing or breaks its rule; the message
@@ -208,7 +208,7 @@ def make_node(name: str, type_name: str, values: Mapping[str, Any]) -> Any:
     subject = f"node '{name}' ({type_name})"
     for field in values:
         if field not in spec.fields:
-            fail(f"{subject}: unknown field '{field}', has {', '.join(spec.fields)}")
+            fail(f"{subject}: unknown field '{field}', known are {', '.join(spec.fields)}")
         check_unmasked(f"{subject}: {field}", values[field])
     for field in spec.fields:
         if values.get(field) is None and field not in spec.optional and field != "shape":
@@ -224,7 +224,7 @@ def make_node(name: str, type_name: str, values: Mapping[str, Any]) -> Any:
 
 
 def node_values(node: Any) -> dict[str, Any]:
-    """The fields of a node in memory as a file holds them."""
+    """The fields of a node in memory, in the form used in files."""
     match kind(node):
         case "Input":
             return {"shape": node.input_type["input"]}
@@ -241,7 +241,7 @@ def node_values(node: Any) -> dict[str, Any]:
 def _broadcast(subject: str, values: dict[str, Any]) -> dict[str, Any]:
     shapes = {field: array.shape for field, array in values.items() if array.shape != ()}
     if len(set(shapes.values())) > 1:
-        fail(f"{subject}: fields differ in shape: {shapes}; all must share the layer's shape")
+        fail(f"{subject}: fields differ in shape: {shapes}; all must have the layer's shape")
     target = next(iter(shapes.values()), ())
     if 0 in target:
         fail(f"{subject}: fields have shape {target}, must not be empty")
@@ -256,6 +256,6 @@ def _construct(spec: NodeType, values: dict[str, Any]) -> Any:
     if spec.make is nir.Flatten:
         return nir.Flatten({"input": None}, values["start_dim"], values["end_dim"])
     if spec.make in (nir.Conv1d, nir.Conv2d):
-        # nir 1.0.8 would infer wrong types for grouped and non-square kernels from it
+        # nir 1.0.8 would infer wrong types from it for grouped and non-square kernels
         values["input_shape"] = None
     return spec.make(**values)

@@ -1,4 +1,4 @@
-"""Nested NIR graphs as one flat graph with safe names."""
+"""Convert nested NIR graphs to one flat graph with safe names."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from spikeport.checks import fail
+from spikeport.checks import fail, is_name
 from spikeport.errors import InputError
 from spikeport.export.nir.fields import Shape, make_node
 from spikeport.export.nir.graph import Edge
@@ -16,15 +16,13 @@ from spikeport.export.nir.hdf5 import RawGraph, RawNode
 from spikeport.storage import check_count
 from spikeport.storage.limits import MAX_EDGES, MAX_PARTS
 
-SAFE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
-
 
 @dataclass(slots=True)
 class FlatGraph:
-    """Nodes and edges under safe names, and what nested Input and Output nodes declared.
+    """Nodes and edges under safe names, and the declarations of nested Input and Output nodes.
 
     Attributes:
-        ports: (what, the shape it declares, the nodes whose output passes through it).
+        ports: (what, its declared shape, the nodes whose output passes through it).
     """
 
     nodes: dict[str, Any] = field(default_factory=dict)
@@ -32,21 +30,21 @@ class FlatGraph:
     ports: list[tuple[str, Shape, tuple[str, ...]]] = field(default_factory=list)
 
     def check_ports(self, shapes: Mapping[str, Shape]) -> None:
-        """Nested Input and Output nodes declare the shape that passes through them."""
+        """Check the shapes declared by nested Input and Output nodes."""
         for what, declared, sources in self.ports:
             for source in sources:
                 if declared and shapes[source] != declared:
-                    fail(f"{what} declares shape {declared}, is given {shapes[source]}")
+                    fail(f"{what} declares shape {declared}, received {shapes[source]}")
 
 
 def flatten(raw: RawGraph) -> FlatGraph:
-    """Dissolve subgraphs: `sub.lif` becomes node `sub_lif`, their Input and Output nodes go.
+    """Inline subgraphs: `sub.lif` becomes node `sub_lif`; their Input and Output nodes are removed.
 
-    Names keep letters, digits and "_", all else becomes "_": importers write names into
+    Names keep letters, digits and "_", everything else becomes "_": importers write names into
     generated code, and Spikeport's own networks allow no others.
 
     Raises:
-        InputError: an edge names a missing node, or a subgraph has not one Input and one Output.
+        InputError: an edge names a missing node, or a subgraph lacks a unique Input or Output.
     """
     nodes: dict[str, RawNode] = {}
     edges: list[Edge] = []
@@ -84,8 +82,8 @@ def flatten(raw: RawGraph) -> FlatGraph:
 
 
 def safe_names(names: Iterable[str]) -> dict[str, str]:
-    """A unique safe name for each name; safe ones stay as they are."""
-    given = sorted(names, key=lambda name: (SAFE_NAME.fullmatch(name) is None, name))
+    """A unique safe name for each name; safe names are unchanged."""
+    given = sorted(names, key=lambda name: (not is_name(name), name))
     made: dict[str, str] = {}
     taken: set[str] = set()
     counts: Counter[str] = Counter()
@@ -106,7 +104,7 @@ def _collect(graph: RawGraph, prefix: str, nodes: dict[str, RawNode], edges: lis
     for name, node in graph.nodes.items():
         path = f"{prefix}{name}"
         if path in nodes:
-            fail(f"node '{path}' is there twice")
+            fail(f"node '{path}' is defined twice")
         if isinstance(node, RawGraph):
             inner[name] = node
             _collect(node, f"{path}.", nodes, edges)

@@ -1,7 +1,8 @@
-"""Flat graphs of NIR nodes: checks, the order in which they compute, shapes, equality."""
+"""Flat graphs of NIR nodes: checks, order of computation, shapes, equality."""
 
 from __future__ import annotations
 
+import operator
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,17 +20,19 @@ from spikeport.network import Input
 from spikeport.storage import check_elements
 
 Edge = tuple[str, str]
+DEFAULT_DT_S = 1e-4
+"""snnTorch 1.0.0 imports NIR with this fixed time step; the others only depend on dt / tau."""
 
 
 @dataclass(frozen=True, slots=True)
 class ComputeOrder:
-    """When each node computes.
+    """The order in which nodes compute.
 
     Attributes:
         order: every node once; each delay-free edge points forward.
-        feedback: edges that close a cycle and so deliver the output of the step before: the back
-            edges of a depth-first walk from the Input nodes that takes names in order.
-        delays: Delay nodes of at least one step; they break a cycle by themselves.
+        feedback: edges that close a cycle and therefore deliver the output of the previous step:
+            the back edges of a depth-first search from the Input nodes in order of name.
+        delays: Delay nodes of at least one step; they break cycles without feedback edges.
     """
 
     order: tuple[str, ...]
@@ -37,11 +40,40 @@ class ComputeOrder:
     delays: frozenset[str]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class CheckedGraph:
+    """A flat graph that satisfies all rules, with the results of checking it.
+
+    Attributes:
+        graph: all shapes are filled in, all arrays read-only.
+        plan: the order in which its nodes compute.
+        sources: the source nodes of each node, sorted by name.
+        shapes: of the output of each node, without a batch axis.
+    """
+
+    graph: nir.NIRGraph
+    dt_s: float
+    plan: ComputeOrder
+    sources: Mapping[str, tuple[str, ...]]
+    shapes: Mapping[str, Shape]
+    _contents: tuple[Any, ...]
+
+    def holds(self, graph: nir.NIRGraph, dt_s: float) -> bool:
+        """Whether this is the result of checking `graph` with `dt_s`, with nothing replaced since.
+
+        Arrays are not compared, because their values cannot have changed.
+        """
+        if graph is not self.graph or dt_s != self.dt_s:
+            return False
+        now = _contents(graph)
+        return len(now) == len(self._contents) and all(map(operator.is_, now, self._contents))
+
+
 def compute_order(graph: nir.NIRGraph, dt_s: float) -> ComputeOrder:
     """Sort a flat graph topologically.
 
     Raises:
-        InputError: an edge names a missing node or occurs twice, or a node hangs loose.
+        InputError: an edge names a missing node or occurs twice, or a node has a loose end.
     """
     edges = check_edges(graph)
     delays = frozenset(
@@ -106,17 +138,17 @@ def check_edges(graph: nir.NIRGraph) -> list[Edge]:
 
 
 def check_inputs(graph: nir.NIRGraph, inputs: Sequence[Input]) -> None:
-    """Each Input node of a checked graph has its `Input`, of the same shape."""
+    """Check that each Input node of a checked graph has its `Input`, of the same shape."""
     declared = {part.name: part.shape for part in inputs}
     drawn = {
         name: tuple(int(n) for n in node.input_type["input"]) for name, node in graph.inputs.items()
     }
     if declared != drawn:
-        fail(f"inputs: the graph has {drawn}, given are {declared}")
+        fail(f"inputs: the graph has {drawn}, but {declared} were given")
 
 
 def sources_of(graph: nir.NIRGraph) -> dict[str, tuple[str, ...]]:
-    """Names of the nodes that feed each node, in order."""
+    """Names of the source nodes of each node, in order."""
     found: dict[str, list[str]] = {name: [] for name in graph.nodes}
     for source, target in graph.edges:
         found[target].append(source)
@@ -124,7 +156,7 @@ def sources_of(graph: nir.NIRGraph) -> dict[str, tuple[str, ...]]:
 
 
 def delay_steps(node: nir.Delay, dt_s: float) -> NDArray[np.int64]:
-    """Whole steps per neuron: round(delay / dt).
+    """Number of whole steps per neuron: round(delay / dt).
 
     Raises:
         InputError: a delay exceeds MAX_STEPS.
@@ -135,14 +167,56 @@ def delay_steps(node: nir.Delay, dt_s: float) -> NDArray[np.int64]:
     return steps.astype(np.int64)
 
 
-def infer_shapes(graph: nir.NIRGraph, dt_s: float) -> dict[str, Shape]:
+def check_graph(
+    nodes: Mapping[str, Any],
+    edges: Iterable[Edge],
+    dt_s: float,
+    file_bytes: int | None = None,
+) -> CheckedGraph:
+    """Build a checked flat graph with all shapes filled in; nodes are copied, edges sorted.
+
+    Args:
+        file_bytes: size of the file that the graph was read from. A file may store one number for
+            a whole layer of neurons; `limits.check_elements` bounds its expansion.
+
+    Raises:
+        InputError: a node, an edge or a shape breaks a rule.
+    """
+    fresh = {name: make_node(name, kind(node), node_values(node)) for name, node in nodes.items()}
+    draft = nir.NIRGraph(fresh, sorted(edges), type_check=False)
+    plan, sources = compute_order(draft, dt_s), sources_of(draft)
+    shapes = _infer_shapes(draft, plan, sources)
+    if file_bytes is not None:
+        check_elements("graph", sum(prod(shape) for shape in shapes.values()), file_bytes)
+    for name, node in fresh.items():
+        given = shapes[sources[name][0]] if sources[name] else None
+        _fill(name, fresh, node, given, shapes[name])
+    graph = nir.NIRGraph(fresh, draft.edges, type_check=False)
+    contents = _contents(graph)
+    for value in contents:
+        if isinstance(value, np.ndarray):
+            value.flags.writeable = False
+    return CheckedGraph(graph, dt_s, plan, sources, shapes, contents)
+
+
+def _contents(graph: nir.NIRGraph) -> tuple[Any, ...]:
+    """All names, nodes, fields and edges; the same objects if nothing was replaced."""
+    found: list[Any] = []
+    for name, node in graph.nodes.items():
+        found += (name, node, *node_values(node).values())
+    for edge in graph.edges:
+        found += edge
+    return tuple(found)
+
+
+def _infer_shapes(
+    graph: nir.NIRGraph, plan: ComputeOrder, sources: Mapping[str, tuple[str, ...]]
+) -> dict[str, Shape]:
     """Output shape of every node.
 
     Raises:
-        InputError: shapes do not meet; the message names the node.
+        InputError: shapes do not match; the message names the node.
     """
-    plan = compute_order(graph, dt_s)
-    feeds = sources_of(graph)
     follow: dict[str, list[Any]] = {name: [] for name in graph.nodes}
     for source, target in graph.edges:
         follow[source].append(graph.nodes[target])
@@ -155,47 +229,20 @@ def infer_shapes(graph: nir.NIRGraph, dt_s: float) -> dict[str, Shape]:
         if isinstance(node, nir.Input):
             shapes[name] = input_shape(name, node, follow[name])
             continue
-        known = [s for s in feeds[name] if (s, name) not in plan.feedback]
+        known = [s for s in sources[name] if (s, name) not in plan.feedback]
         shapes[name] = output_shape(name, node, _common(name, node, known, shapes))
-    for name, sources in feeds.items():
-        if sources:
-            shape = _common(name, graph.nodes[name], sources, shapes)
+    for name, fed_by in sources.items():
+        if fed_by:
+            shape = _common(name, graph.nodes[name], fed_by, shapes)
             output_shape(name, graph.nodes[name], shape)
     return shapes
 
 
-def make_graph(
-    nodes: Mapping[str, Any],
-    edges: Iterable[Edge],
-    dt_s: float,
-    metadata: Mapping[str, Any] | None = None,
-    file_bytes: int | None = None,
-) -> nir.NIRGraph:
-    """A checked flat graph with every shape filled in; nodes are copied, edges sorted.
-
-    Args:
-        file_bytes: size of the file that the graph was read from. A file may store one number for
-            a whole layer of neurons; `file_limits.check_elements` bounds its expansion.
-
-    Raises:
-        InputError: a node, an edge or a shape breaks a rule.
-    """
-    fresh = {name: make_node(name, kind(node), node_values(node)) for name, node in nodes.items()}
-    draft = nir.NIRGraph(fresh, sorted(edges), type_check=False)
-    shapes = infer_shapes(draft, dt_s)
-    if file_bytes is not None:
-        check_elements("graph", sum(prod(shape) for shape in shapes.values()), file_bytes)
-    feeds = sources_of(draft)
-    for name, node in fresh.items():
-        given = shapes[feeds[name][0]] if feeds[name] else None
-        _fill(name, fresh, node, given, shapes[name])
-    return nir.NIRGraph(fresh, draft.edges, metadata=dict(metadata or {}), type_check=False)
-
-
 def difference(first: nir.NIRGraph, second: nir.NIRGraph) -> str | None:
-    """The first way in which two flat graphs differ, None where they are equal.
+    """The first difference between two flat graphs, None if they are equal.
 
-    Types, fields, data types and edges count; the order of nodes and edges and metadata do not.
+    Types, fields, data types and edges are compared; the order of nodes and edges and metadata are
+    not.
     """
     for name in sorted({*first.nodes, *second.nodes}):
         if name not in first.nodes or name not in second.nodes:
@@ -215,7 +262,7 @@ def difference(first: nir.NIRGraph, second: nir.NIRGraph) -> str | None:
 
 
 def _fill(name: str, nodes: dict[str, Any], node: Any, given: Shape | None, made: Shape) -> None:
-    """Write the inferred shapes where NIR keeps them."""
+    """Store the inferred shapes in the fields that NIR has for them."""
     if NODE_TYPES[kind(node)].elementwise and made != np.shape(
         next(iter(node_values(node).values()))
     ):

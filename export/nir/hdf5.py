@@ -1,7 +1,7 @@
-"""Reading the HDF5 of a NIR file that anybody may have written.
+"""Read the HDF5 of an untrusted NIR file.
 
-nir's own reader follows links to other files and inflates whatever a file declares. This one
-reads by `spikeport.storage.hdf5` and opens nothing but the types and fields that NIR knows.
+nir's own reader follows links to other files and decompresses whatever a file declares. This one
+uses `spikeport.storage.hdf5` and reads only the types and fields that NIR defines.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _VERSION = re.compile(r"[01]\.")
 
 @dataclass(frozen=True, slots=True)
 class RawNode:
-    """A node as the file holds it, before any rule but the size limits was checked."""
+    """A node as stored in the file, before any check except the size limits."""
 
     type: str
     fields: Mapping[str, Any]
@@ -35,7 +35,7 @@ class RawNode:
 
 @dataclass(frozen=True, slots=True)
 class RawGraph:
-    """A graph as the file holds it; nodes may be graphs."""
+    """A graph as stored in the file; its nodes may be graphs."""
 
     nodes: Mapping[str, RawNode | RawGraph]
     edges: tuple[tuple[str, str], ...]
@@ -43,26 +43,26 @@ class RawGraph:
 
 
 def read_raw(path: str | os.PathLike[str], metadata_key: str) -> RawGraph:
-    """The graph in a NIR file, nothing interpreted; of metadata only what `metadata_key` begins.
+    """Read the graph of a NIR file without interpretation; metadata only under `metadata_key`.
 
     Raises:
         InputError: no such file, not HDF5, damaged, not NIR, or it breaks a limit or a rule;
-            the message names the file and the place in it.
+            the message names the file and the position in it.
     """
     with reading(path, "NIR") as file:
         budget = Budget(os.path.getsize(path))
         _check_version(file, budget)
         root = child(file, "node", budget)
         if not isinstance(root, h5py.Group):
-            fail("holds no group 'node', so it is no NIR file")
+            fail("contains no group 'node', so it is not a NIR file")
         graph = _graph_or_node(root, budget, metadata_key, 0)
     if isinstance(graph, RawNode):
-        fail(f"{path}: holds a single {graph.type} node, must hold a NIRGraph")
+        fail(f"{path}: contains a single {graph.type} node, must contain a NIRGraph")
     return graph
 
 
 def _check_version(file: h5py.File, budget: Budget) -> None:
-    """Files of 0.x and 1.x differ only in what may be absent; older ones state no version."""
+    """Files of 0.x and 1.x differ only in optional fields; older ones state no version."""
     item = child(file, "version", budget)
     version = None if item is None else load(item, budget)
     if version is not None and not (isinstance(version, str) and _VERSION.match(version)):
@@ -119,7 +119,7 @@ def _edges(group: h5py.Group, budget: Budget) -> tuple[tuple[str, str], ...]:
     if not text or item.ndim != 2 or item.shape[1] != 2:
         fail(f"'{item.name}' has shape {item.shape} of {item.dtype}, must be N x 2 names")
     check_count(f"'{item.name}'", len(item), MAX_EDGES)
-    # few at a time: each entry may point to the same, very long text
+    # a few at a time: each entry may point to the same, very long text
     blocks = (item[row : row + 16] for row in range(0, len(item), 16))
     return tuple((_name(item.name, a), _name(item.name, b)) for rows in blocks for a, b in rows)
 

@@ -22,10 +22,10 @@ Arrays = dict[str, NDArray[Any]]
 
 
 def read_isolated(path: str | os.PathLike[str], metadata_key: str) -> RawGraph:
-    """As `read_raw`, in another process: nothing in the file can stop or crash this one.
+    """Like `read_raw`, in another process, so that no file can hang or crash this one.
 
     Raises:
-        InputError: as `read_raw`; or reading crashed or ran out of time.
+        InputError: as for `read_raw`; or the child crashed or exceeded its time limit.
     """
     with naming(path, "NIR"):
         check_seal(path)
@@ -36,15 +36,15 @@ def read_isolated(path: str | os.PathLike[str], metadata_key: str) -> RawGraph:
 
 
 def write_raw(path: str, metadata_key: str) -> None:
-    """In the child process: read the file and write its content to standard output."""
+    """Run in the child process: read the file and write its content to standard output."""
     raw = read_raw(path, metadata_key)
     arrays: Arrays = {}
-    text = json.dumps(_plain(raw, arrays))  # ASCII, so the first zero byte ends it
+    text = json.dumps(_plain(raw, arrays))  # ASCII, so the first zero byte terminates it
     sys.stdout.buffer.write(text.encode("ascii") + b"\0" + safetensors.numpy.save(arrays))
 
 
 def _plain(value: Any, arrays: Arrays) -> Any:
-    """JSON data; each kind is a list of its name and its content, arrays go to `arrays`."""
+    """JSON data; each value is a list of its kind and content, arrays are added to `arrays`."""
     match value:
         case str():
             return ["text", value]

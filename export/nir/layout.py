@@ -11,8 +11,12 @@ from spikeport.network import (
     ReadoutKind,
     Reset,
     WeightedConnection,
+    require_lif,
+    require_lif_populations,
 )
 from spikeport.network.fixed_point import DECAY_UNITY, VTH_MAX
+
+VIEW = "in a float view"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +38,18 @@ class Layout:
         return _stays_spatial(part, self.spatial)
 
 
+def view_populations(network: DeployedNetwork) -> tuple[Population, ...]:
+    """The populations, of which the float view can show LIF neurons only: NIR has no others.
+
+    Raises:
+        InputError: a population is of another neuron model.
+    """
+    return require_lif_populations(network.populations, VIEW)
+
+
 def lay_out(network: DeployedNetwork) -> Layout:
     """Decide; a population is spatial if convolutions of spatial sources are all that feeds it."""
-    found = {p.name: _bias_carrier(network, p) for p in network.populations}
+    found = {p.name: _bias_carrier(network, p) for p in view_populations(network)}
     carriers = {name: carrier for name, carrier in found.items() if carrier is not None}
     reached = {part.name for part in network.inputs}
     while more := {c.target for c in network.connections if c.source in reached} - reached:
@@ -88,7 +101,7 @@ def view_notes(network: DeployedNetwork) -> tuple[str, ...]:
     ]
     notes += [
         f"'{p.name}': rests {p.refractory} steps after a spike, in the view it does not"
-        for p in network.populations
+        for p in view_populations(network)
         if p.refractory and not never_spikes(network, p.name)
     ]
     for readout in network.readouts:
@@ -103,13 +116,13 @@ def common_reset(network: DeployedNetwork) -> Reset:
 
 
 def _resets(network: DeployedNetwork) -> set[Reset]:
-    return {p.reset for p in network.populations if not never_spikes(network, p.name)}
+    return {p.reset for p in view_populations(network) if not never_spikes(network, p.name)}
 
 
 def never_spikes(network: DeployedNetwork, name: str) -> bool:
     """A population that is only read by its membrane, with the highest threshold there is."""
     return (
-        network.by_name[name].vth == VTH_MAX
+        require_lif(network.by_name[name], VIEW).vth == VTH_MAX
         and all(c.source != name for c in network.connections)
         and all(r.kind is ReadoutKind.MEMBRANE for r in network.readouts if r.population == name)
     )

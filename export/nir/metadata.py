@@ -1,7 +1,7 @@
-"""What a NIR graph cannot say, as JSON in its metadata under the key `spikeport`.
+"""Facts that NIR cannot express, as JSON in the graph's metadata under the key `spikeport`.
 
-For a float network: dt, T, reset, comparison and input codings. For a deployed network: all of
-its integers, so that reading gives the very same network; their arrays lie beside the JSON.
+For a float network: dt, T, reset, comparison and input codings. For a deployed network: all its
+integers, so that reading gives exactly the same network; their arrays are stored next to the JSON.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from typing import Any
 from spikeport.checks import MAX_STEPS, choice, fail, integer
 from spikeport.errors import InputError, SpikeportError
 from spikeport.export.nir.fields import Shape
-from spikeport.network import DeployedNetwork, FloatNetwork, Input, Reset
+from spikeport.export.nir.float_network import FloatNetwork
+from spikeport.network import DeployedNetwork, Input, Reset
 from spikeport.network.file import load_built
 from spikeport.storage import parse_json
 from spikeport.text import quoted
@@ -47,7 +48,7 @@ def deployed_metadata(
 
 
 def header_of(metadata: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Our header, None where the file has none.
+    """Our header, None if the file has none.
 
     Raises:
         InputError: it is damaged or of an unknown version.
@@ -72,7 +73,7 @@ def header_of(metadata: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def run_facts(header: Mapping[str, Any], shapes: Mapping[str, Shape]) -> dict[str, Any]:
-    """dt_s, steps, reset, strict and inputs as arguments of `FloatNetwork`, types unconverted.
+    """dt_s, steps, reset, strict and inputs as arguments of `FloatNetwork`, types not converted.
 
     Raises:
         InputError: one is missing, unknown, of another type or out of range.
@@ -100,10 +101,10 @@ def run_facts(header: Mapping[str, Any], shapes: Mapping[str, Shape]) -> dict[st
 
 
 def deployed_network(header: Mapping[str, Any], arrays: Any) -> DeployedNetwork:
-    """The network whose integers the metadata holds.
+    """The network whose integers are stored in the metadata.
 
     Raises:
-        InputError: they are damaged, or do not give the hash that the file states.
+        InputError: they are damaged, or do not match the hash stated in the file.
     """
     try:
         network = load_built(header["network"], dict(arrays), header["provenance"])

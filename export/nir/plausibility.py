@@ -9,9 +9,7 @@ from __future__ import annotations
 import nir
 import numpy as np
 
-from spikeport.export.quantize.lowered import FloatPopulation, LoweredNetwork
-from spikeport.export.quantize.neuron_dynamics import NEURONS, neuron_dynamics
-from spikeport.network import Coding
+from spikeport.export.nir.neuron_dynamics import NEURONS, neuron_dynamics
 
 SHORTEST, LONGEST = 1 - 1e-6, 1e4
 """Time constants in steps: below 1 the state oscillates, above 1e4 the decay is below 1/8192."""
@@ -42,29 +40,3 @@ def implausible(graph: nir.NIRGraph, dt_s: float) -> tuple[str, ...]:
                 f"{gain.max():.3g} per step of dt = {dt_s:g} s, usually 0.01 to 1; is dt right?"
             )
     return tuple(found)
-
-
-def ceiling(lowered: LoweredNetwork, part: FloatPopulation) -> float:
-    """Upper bound on the membrane of `part`: every excitatory input at its maximum, always."""
-    ranges = {
-        source.name: (source.low / source.scale, source.high / source.scale)
-        for source in lowered.inputs
-        if source.coding is not Coding.SPIKES
-    }
-    drive = 0.0
-    for connection in lowered.incoming(part.name):
-        low, high = ranges.get(connection.source, (0.0, 1.0))
-        area = float(np.prod(connection.pool.kernel_size)) if connection.pool else 1.0
-        rows = connection.weight.reshape(len(connection.weight), -1)
-        most = np.maximum(rows * low, rows * high).sum(axis=1).max()
-        drive += area * max(float(most), 0.0)
-    current = drive * _times(part.keep_u, lowered.steps)
-    current += max(float(part.bias.max()), 0.0)
-    for injection in lowered.injected(part.name):
-        current += injection.gain * max(ranges[injection.source][1], 0.0)
-    return current * _times(part.keep_v, lowered.steps)
-
-
-def _times(keep: float, steps: int) -> float:
-    """1 + keep + ... + keep^(T - 1)."""
-    return float(steps) if keep == 1 else (1 - keep**steps) / (1 - keep)

@@ -1,8 +1,8 @@
-"""Convolutions in the form that nir 1.0.8 can type-check, and back.
+"""Convert convolutions to the form that nir 1.0.8 can type-check, and back.
 
-nir infers shapes as if every convolution had one group and a square kernel. In files a grouped
-convolution is therefore the ungrouped one with zeros between the groups, and a kernel that is not
-square is padded with zeros to a square one. What it was is kept in the node's metadata, and
+nir infers shapes as if every convolution had one group and a square kernel. In files, a grouped
+convolution is therefore stored ungrouped with zeros between the groups, and a kernel that is not
+square is padded with zeros to a square one. The original form is stored in the node's metadata, and
 reading restores it exactly.
 """
 
@@ -25,10 +25,11 @@ CONVOLUTIONS = (nir.Conv1d, nir.Conv2d)
 
 
 def portable(node: Any) -> Any:
-    """`node`, or for a convolution an equal one of one group and, where possible, a square kernel.
+    """`node`; a convolution becomes an equal one with one group and, if possible, a square kernel.
 
-    Sides of odd difference (2 x 3) stay: the zeros would have to lie on one side only, and NIR's
-    padding has no sides. nir reads such a node with `type_check=False` only.
+    Kernels whose sides differ by an odd number (2 x 3) are not padded: the zeros would be on one
+    side only, which NIR's padding cannot express. nir reads such a node only with
+    `type_check=False`.
     """
     if not isinstance(node, CONVOLUTIONS):
         return node
@@ -55,7 +56,7 @@ def portable(node: Any) -> Any:
 
 
 def restore(name: str, node: Any) -> Any:
-    """Undo `portable` as the node's metadata tells.
+    """Undo `portable` according to the node's metadata.
 
     Raises:
         InputError: the metadata is damaged, or the weights no longer have the zeros.
@@ -85,8 +86,8 @@ def restore(name: str, node: Any) -> Any:
         raise InputError(f"{label(name, node)}: damaged metadata ({error})") from error
     if not np.array_equal(again.weight, node.weight) or again.padding != node.padding:
         raise InputError(
-            f"{label(name, node)}: its weight was changed after writing where its {was} "
-            "leaves only zeros"
+            f"{label(name, node)}: its weight was changed after writing in places where its {was} "
+            "must be zero"
         )
     return restored
 
@@ -104,7 +105,7 @@ def _grown(padding: tuple[int, int], grow: list[int], dilation: Any) -> tuple[in
 
 
 def _spread(weight: NDArray[Any], groups: int) -> NDArray[Any]:
-    """(O, I / g, ...) to (O, I, ...), zeros where a group does not reach."""
+    """(O, I / g, ...) to (O, I, ...), with zeros outside of the groups."""
     out, inner = weight.shape[:2]
     full = np.zeros((out, inner * groups, *weight.shape[2:]), weight.dtype)
     for group, rows in enumerate(np.split(np.arange(out), groups)):

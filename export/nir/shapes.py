@@ -1,7 +1,7 @@
-"""The shape that each NIR node makes of its input.
+"""Output shapes of NIR nodes.
 
-Worked out here rather than by nir, whose 1.0.8 is wrong for grouped convolutions and for kernels
-that are not square. No shape has a batch axis.
+They are not computed by nir, whose version 1.0.8 is wrong for grouped convolutions and for kernels
+that are not square. No shape includes a batch axis.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from spikeport.network.geometry import window_count
 
 
 def output_shape(name: str, node: Any, given: Shape | None) -> Shape:
-    """Shape that `node`, which is no Input, makes of an input of shape `given` (None: unknown)."""
+    """Output shape of `node`, not an Input, for an input of shape `given` (None: unknown)."""
     subject = label(name, node)
     match node:
         case nir.Output():
@@ -52,10 +52,10 @@ def output_shape(name: str, node: Any, given: Shape | None) -> Shape:
 
 
 def input_shape(name: str, node: nir.Input, targets: Iterable[Any]) -> Shape:
-    """Sizes that an Input declares.
+    """Shape declared by an Input.
 
-    Leading axes of one beyond what `targets`, the nodes behind it, take are batch and time axes
-    left in.
+    Leading axes of size one that `targets`, the nodes after it, do not have are leftover batch and
+    time axes.
     """
     subject = label(name, node)
     if (value := node.input_type["input"]) is None:
@@ -76,7 +76,7 @@ def conv_sides(node: nir.Conv1d | nir.Conv2d, field: str) -> tuple[int, ...]:
 
 
 def conv_padding(node: nir.Conv1d | nir.Conv2d) -> tuple[tuple[int, int], ...]:
-    """Zeros (before, after) along each axis; "same" puts the odd one after."""
+    """Zeros (before, after) along each axis; "same" puts an odd one after."""
     kernel = np.shape(node.weight)[2:]
     if node.padding == "same":
         sides = zip(conv_sides(node, "dilation"), kernel, strict=True)
@@ -88,11 +88,11 @@ def conv_padding(node: nir.Conv1d | nir.Conv2d) -> tuple[tuple[int, int], ...]:
 
 def _meet(subject: str, expected: Shape, given: Shape | None) -> None:
     if given is not None and tuple(expected) != tuple(given):
-        fail(f"{subject}: expects shape {tuple(expected)}, is given {tuple(given)}")
+        fail(f"{subject}: expects shape {tuple(expected)}, received {tuple(given)}")
 
 
 def _axes(node: Any) -> int:
-    """Axes of what a node takes, 0 if it takes any."""
+    """Number of axes of a node's input, 0 if it accepts any."""
     match node:
         case nir.Affine() | nir.Linear():
             return np.ndim(node.weight) - 1
@@ -106,7 +106,7 @@ def _axes(node: Any) -> int:
 
 
 def _output(subject: str, node: nir.Output, given: Shape) -> Shape:
-    """An Output declares what it is given; leading axes of one are batch and time axes left in."""
+    """Check the shape of an Output; leading axes of size one are leftover batch and time axes."""
     declared = node.output_type["output"]
     if declared is not None and len(declared):
         shape = tuple(int(n) for n in declared)
@@ -128,7 +128,7 @@ def _conv(subject: str, node: nir.Conv1d | nir.Conv2d, given: Shape | None) -> S
         fail(f"{subject}: bias has shape {np.shape(node.bias)}, must be {weight.shape[:1]}")
     fits = given is not None and len(given) == weight.ndim - 1
     if given and fits and given[0] != weight.shape[1] * groups:
-        fail(f"{subject}: expects {weight.shape[1] * groups} channels, is given {given[0]}")
+        fail(f"{subject}: expects {weight.shape[1] * groups} channels, received {given[0]}")
     if given and fits and node.padding == "same":
         return (weight.shape[0], *given[1:])
     padding = [side[0] for side in conv_padding(node)]
@@ -146,7 +146,7 @@ def _windows(
 ) -> Shape:
     if given is None or len(given) != 1 + len(kernel):
         axes = "(C, L)" if len(kernel) == 1 else "(C, H, W)"
-        fail(f"{subject}: expects shape {axes}, is given {given}")
+        fail(f"{subject}: expects shape {axes}, received {given}")
     sides = zip(given[1:], kernel, stride, padding, dilation, strict=True)
     made = tuple(window_count(*side) for side in sides)
     if min(made) < 1:

@@ -1,4 +1,4 @@
-"""Writing NIR files that any NIR reader understands."""
+"""Write NIR files that any NIR reader can read."""
 
 from __future__ import annotations
 
@@ -8,36 +8,35 @@ from typing import Any
 
 import nir
 
-from spikeport.checks import fail
-from spikeport.export.float_graph import DEFAULT_DT_S
+from spikeport.checks import NAME_RULE, fail, is_name
 from spikeport.export.nir.deployed import float_view
-from spikeport.export.nir.flatten import SAFE_NAME
-from spikeport.export.nir.graph import check_inputs, make_graph
+from spikeport.export.nir.float_network import FloatNetwork
+from spikeport.export.nir.graph import DEFAULT_DT_S
 from spikeport.export.nir.layout import view_notes
 from spikeport.export.nir.metadata import deployed_metadata, float_metadata
 from spikeport.export.nir.portable import portable
-from spikeport.network import DeployedNetwork, FloatNetwork
+from spikeport.network import DeployedNetwork
 from spikeport.storage import sealed, write_bytes
 from spikeport.text import quoted
 
 
-def write_nir(
+def write_nir_file(
     network: FloatNetwork | DeployedNetwork,
     path: str | os.PathLike[str],
     *,
     dt_s: float | None = None,
 ) -> None:
-    """Write a network as NIR, whole or not at all.
+    """Write a network as NIR, completely or not at all.
 
-    A deployed network is written as its float view, which any NIR reader runs, with its integers
-    in the metadata, so that `read_nir` gives the same network back.
+    A deployed network is written as its float view, which any NIR reader can run, with its integers
+    in the metadata, so that `read_nir` returns the same network.
 
     Args:
         dt_s: time step of the float view of a deployed network, default 1e-4.
 
     Raises:
         InputError: the graph breaks a rule, or a node's name is not safe in other tools.
-        OutputError: the file cannot be written; what stood there before is unharmed.
+        OutputError: the file cannot be written; an existing file is unharmed.
     """
     if isinstance(network, DeployedNetwork):
         view = float_view(network, DEFAULT_DT_S if dt_s is None else dt_s)
@@ -46,19 +45,15 @@ def write_nir(
         if dt_s is not None:
             fail(f"dt_s is {dt_s}: a float network has its own time step, {network.dt_s}")
         view, metadata = network, float_metadata(network)
-    graph = make_graph(view.graph.nodes, view.graph.edges, view.dt_s)
-    check_inputs(graph, view.inputs)
+    graph = view.checked.graph
     for name in graph.nodes:
-        if not SAFE_NAME.fullmatch(name):
-            fail(
-                f"node {quoted(name)}: name must be 1 to 64 letters, digits or '_', not a digit "
-                "first"
-            )
+        if not is_name(name):
+            fail(f"node {quoted(name)}: name must be {NAME_RULE}")
     write_bytes(path, _bytes(graph, metadata))
 
 
 def _bytes(graph: nir.NIRGraph, metadata: dict[str, Any]) -> bytes:
-    """The file in memory, so that HDF5 never meets a full disk."""
+    """The file as bytes, so that HDF5 never encounters a full disk."""
     nodes = {name: portable(node) for name, node in graph.nodes.items()}
     buffer = io.BytesIO()
     nir.write(buffer, nir.NIRGraph(nodes, graph.edges, metadata=metadata, type_check=False))

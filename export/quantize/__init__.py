@@ -1,6 +1,6 @@
 """Post-training quantization: lower a float network, calibrate it on samples, round it.
 
-The report says what rounding did to every part.
+The report states the effect of rounding on every part.
 """
 
 import lazy_loader

@@ -17,6 +17,7 @@ import nir
 import numpy as np
 from numpy.typing import NDArray
 
+from spikeport.export.nir import FloatNetwork
 from spikeport.export.quantize.config import QuantizeConfig
 from spikeport.export.quantize.lowered import FloatPopulation, LoweredNetwork
 from spikeport.export.quantize.rounding import (
@@ -37,7 +38,6 @@ from spikeport.network import (
     Coding,
     Connection,
     DeployedNetwork,
-    FloatNetwork,
     Input,
     Population,
     Readout,
@@ -139,14 +139,16 @@ def _traceable(network: FloatNetwork, lowered: LoweredNetwork) -> FloatNetwork:
     It takes the name of the population that integrates there on the chip.
     """
     nodes, edges = dict(network.graph.nodes), list(network.graph.edges)
-    for part in lowered.populations:
-        if isinstance(network.graph.nodes[part.name], nir.Output):
-            end = f"{part.name}_"
-            while end in nodes:
-                end += "_"
-            nodes[part.name] = nir.I(r=np.ones(part.shape))
-            nodes[end] = nir.Output({"output": np.array(part.shape)})
-            edges.append((part.name, end))
+    implicit = [p for p in lowered.populations if isinstance(nodes[p.name], nir.Output)]
+    if not implicit:
+        return network
+    for part in implicit:
+        end = f"{part.name}_"
+        while end in nodes:
+            end += "_"
+        nodes[part.name] = nir.I(r=np.ones(part.shape))
+        nodes[end] = nir.Output({"output": np.array(part.shape)})
+        edges.append((part.name, end))
     return replace(network, graph=nir.NIRGraph(nodes, edges, type_check=False))
 
 

@@ -1,4 +1,4 @@
-"""`QuantizeConfig`: every option of quantization, handed down whole to where each one is used."""
+"""`QuantizeConfig`: all options of quantization in one value."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ COARSE_FRACTIONS = (0.4, 0.3, 0.25, 0.2, 0.15)
 
 @dataclass(frozen=True, slots=True)
 class QuantizeConfig:
-    """How to round.
+    """Options of rounding.
 
     Attributes:
-        weight_bits: 2..8 per weight, the sign included where a matrix has both signs.
+        weight_bits: 2..8 per weight, including the sign if a matrix has both signs.
         clip_fractions: scales to try, as the fraction of the largest weight that the grid still
-            reaches; weights beyond are clipped. 1 clips nothing. By default 1 to 0.5, with few bits
-            down to 0.15: of a coarse grid more is lost between its values than beyond its ends.
-        search_wider: if these leave spike counts far off, most weights rounded to zero or a
-            threshold of a few units, also try smaller fractions, down to where half of the weights
-            are clipped. Default: true unless `clip_fractions` are given.
+            covers; larger weights are clipped. 1 clips nothing. By default 1 to 0.5, with few bits
+            down to 0.15: on a coarse grid more is lost between its values than beyond its ends.
+        search_wider: if these leave large errors in the spike counts, most weights rounded to zero
+            or a threshold of a few units, also try smaller fractions, down to where half of the
+            weights are clipped. Default: true unless `clip_fractions` are given.
     """
 
     weight_bits: int = WEIGHT_BITS
@@ -32,7 +32,7 @@ class QuantizeConfig:
 
     @property
     def fractions(self) -> tuple[float, ...]:
-        """`clip_fractions`, with the default where none were given."""
+        """`clip_fractions`, or the default if none were given."""
         return self.clip_fractions or ()
 
     def __post_init__(self) -> None:

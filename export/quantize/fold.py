@@ -1,4 +1,4 @@
-"""Folding one route through a NIR graph, neuron to neuron, into one linear map and a bias."""
+"""Fold a path through a NIR graph, from neurons to neurons, into one linear map and a bias."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Folded:
     Attributes:
         weight, stride, padding, dilation: as those of a `FloatConnection`.
         shape: of y.
-        direct: no map on the route; `weight` is then an identity times factors.
+        direct: no map on the path; `weight` is then an identity times factors.
     """
 
     weight: Array
@@ -42,40 +42,33 @@ class Folded:
 
 
 class _UnfoldableError(Exception):
-    """The route holds something that one linear map cannot be."""
+    """The path cannot be expressed as one linear map."""
 
 
 def fold(
-    route: tuple[tuple[str, Any], ...], source: Shape, gain: Array | None, complain: Complain
+    path: tuple[tuple[str, Any], ...], source: Shape, gain: Array | None, complain: Complain
 ) -> Folded | None:
-    """Fold the named nodes of `route`, in order from a source of shape `source`.
+    """Fold the named nodes of `path`, in order from a source of shape `source`.
 
     Args:
         gain: factor per target neuron, or None for an Output.
-        complain: called with each reason why there is no such map; the result is then None.
+        complain: called with the reason if there is no such map; the result is then None.
     """
     try:
-        return _fold(route, source, gain)
+        return _fold(path, source, gain)
     except (_UnfoldableError, InputError) as reason:
         complain(str(reason))
         return None
 
 
-def _fold(route: tuple[tuple[str, Any], ...], source: Shape, gain: Array | None) -> Folded:
+def _fold(path: tuple[tuple[str, Any], ...], source: Shape, gain: Array | None) -> Folded:
     shape, factor, bias = source, np.ones(source), np.zeros(source)
     pool: SumPool2d | None = None
     folded: Folded | None = None
-    for name, node in route:
+    for name, node in path:
         match node:
             case nir.Scale():
-                values = _finite(name, "scale", node.scale)
-                if values.size > 1 and values.shape != shape:
-                    raise _UnfoldableError(
-                        f"node '{name}': scale has shape {values.shape}, its input {shape}"
-                    )
-                values = np.broadcast_to(
-                    values.reshape(-1)[0] if values.size == 1 else values, shape
-                )
+                values = np.asarray(node.scale, np.float64)
                 factor, bias = factor * values, bias * values
             case nir.Flatten():
                 if folded is not None and len(shape) > 1:
@@ -88,8 +81,8 @@ def _fold(route: tuple[tuple[str, Any], ...], source: Shape, gain: Array | None)
             case nir.SumPool2d() | nir.AvgPool2d():
                 if folded is not None or pool is not None:
                     raise _UnfoldableError(
-                        f"node '{name}': a pool must stand alone in front of its map, "
-                        "right behind neurons or an input"
+                        f"node '{name}': a pool must be the only node before its map, "
+                        "directly after neurons or an input"
                     )
                 pool, factor = _pool(name, node, shape, factor)
                 shape = factor.shape
@@ -107,12 +100,8 @@ def _fold(route: tuple[tuple[str, Any], ...], source: Shape, gain: Array | None)
                 raise _UnfoldableError(
                     f"node '{name}': {type(node).__name__} has no counterpart on the chip"
                 )
-    name = route[-1][0] if route else "direct edge"
+    name = path[-1][0] if path else "direct edge"
     if gain is not None:
-        if gain.shape != shape:
-            raise _UnfoldableError(
-                f"node '{name}': gives shape {shape}, its neurons have {gain.shape}"
-            )
         factor, bias = factor * gain, bias * gain
     if folded is None:
         return _identity(factor, shape, pool)
@@ -130,15 +119,15 @@ def _fold(route: tuple[tuple[str, Any], ...], source: Shape, gain: Array | None)
 
 
 def _map(name: str, node: Any, shape: Shape, factor: Array, pool: SumPool2d | None) -> Folded:
-    weight = _finite(name, "weight", node.weight)
-    offset = _finite(name, "bias", getattr(node, "bias", 0.0))
+    weight = np.asarray(node.weight, np.float64)
+    offset = np.asarray(getattr(node, "bias", 0.0), np.float64)
     if not isinstance(node, nir.Conv1d | nir.Conv2d):
         if weight.ndim != 2 or weight.shape[1] != int(np.prod(shape)):
             raise _UnfoldableError(
                 f"node '{name}': weight has shape {weight.shape}, its input is {shape}"
             )
         made: Shape = (weight.shape[0],)
-        bias = _broadcast(name, offset, made)
+        bias = np.broadcast_to(offset, made)
         return Folded(weight * factor.reshape(1, -1), bias, made, direct=False, pool=pool)
     groups = int(node.groups)
     if weight.ndim != 1 + len(shape) or weight.shape[1] * groups != shape[0]:
@@ -155,7 +144,7 @@ def _map(name: str, node: Any, shape: Shape, factor: Array, pool: SumPool2d | No
     made = (weight.shape[0], *(window_count(*side) for side in sides))
     return Folded(
         weight=grouped.reshape(weight.shape),
-        bias=_broadcast(name, offset.reshape(-1, *axes) if offset.ndim == 1 else offset, made),
+        bias=np.broadcast_to(offset.reshape(-1, *axes), made),
         shape=made,
         direct=False,
         stride=_rows_and_columns(1, *stride),
@@ -189,7 +178,7 @@ def _pool(name: str, node: Any, shape: Shape, factor: Array) -> tuple[SumPool2d,
 
 
 def _rows(name: str, weight: Array, factor: Array) -> Array:
-    """A factor per output as a factor per row of `weight`."""
+    """Convert a factor per output to a factor per row of `weight`."""
     if weight.ndim == 2:
         return factor.reshape(-1, 1)
     return _channels(name, factor).reshape(-1, *(1,) * factor.ndim)
@@ -200,25 +189,9 @@ def _channels(name: str, factor: Array) -> Array:
     flat = factor.reshape(len(factor), -1)
     if not np.allclose(flat, flat[:, :1], rtol=1e-9, atol=0):
         raise _UnfoldableError(
-            f"node '{name}': factors differ within a channel, one kernel serves them all"
+            f"node '{name}': factors differ within a channel, but its kernel is shared"
         )
     return flat[:, 0].copy()
-
-
-def _finite(name: str, field: str, values: Any) -> Array:
-    array = np.asarray(values, np.float64)
-    if not np.isfinite(array).all():
-        raise _UnfoldableError(f"node '{name}': {field} holds NaN or infinity, must be finite")
-    return array
-
-
-def _broadcast(name: str, bias: Array, shape: Shape) -> Array:
-    try:
-        return np.broadcast_to(bias, shape)
-    except ValueError:
-        raise _UnfoldableError(
-            f"node '{name}': bias has shape {bias.shape}, needs {shape}"
-        ) from None
 
 
 def _pair(value: Any) -> IntPair:
@@ -227,14 +200,14 @@ def _pair(value: Any) -> IntPair:
 
 
 def _padding(name: str, node: Any) -> tuple[int, ...]:
-    """The same zeros on both sides, as the chip's convolution has them."""
+    """Padding with equal zeros on both sides, as in the chip's convolution."""
     sides = conv_padding(node)
     if any(before != after for before, after in sides):
-        raise _UnfoldableError(f"node '{name}': padding 'same' needs kernels of odd reach")
+        raise _UnfoldableError(f"node '{name}': padding 'same' needs kernels of odd size")
     return tuple(before for before, _ in sides)
 
 
 def _rows_and_columns(first: int, *sides: int) -> IntPair:
-    """A number along each of two axes; `first` along the rows of a convolution that has one."""
+    """A number for each of two axes; with one axis, `first` is used for the rows."""
     rows, columns = (first, *sides)[-2:]
     return rows, columns

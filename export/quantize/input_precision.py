@@ -1,4 +1,4 @@
-"""Room that graded inputs and the weights behind them share in the chip's 24-bit sums."""
+"""Split the chip's 24-bit sums between the precision of inputs and of weights."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from spikeport.network import fixed_point as fx
 from spikeport.runs import SampleSet, round_samples
 
 COARSEST = 8
-"""An input keeps at least this many steps."""
+"""Minimum number of steps that an input keeps."""
 
 
 def share_precision(
@@ -30,15 +30,16 @@ def share_precision(
     run_chip: ChipSimulator,
     config: QuantizeConfig,
 ) -> tuple[Input, ...]:
-    """The inputs, with graded ones made coarser where that lowers the calibration error.
+    """Reduce the precision of graded inputs where that lowers the calibration error.
 
-    Sums of weights times inputs must fit the chip's 24 bits, so wide inputs leave small integers to
-    the weights. An input that reaches up to X, before weights of up to W in steps of d, is halved
-    k times: W doubles k times as X halves, and X 2^-k = W 2^k / d is where both lose alike, unless
-    the weights' grid ends before. That holds for pixels; event counts, most of which are 1, would
-    be lost. So both options are calibrated, and the one with the smaller error is kept. If outliers
-    leave most weights only a few integers, every number of halvings is tried, because clipping the
-    outliers makes room.
+    Sums of weights times inputs must fit in the chip's 24 bits, so wide inputs leave only small
+    integers for the weights. An input with values up to X, multiplied by weights up to W in steps
+    of
+    d, is halved k times: W doubles k times as X halves, and at X 2^-k = W 2^k / d both lose
+    equally, unless the grid of the weights ends before. This works for pixels; event counts, most
+    of which are 1, would be lost. So both options are calibrated, and the one with the smaller
+    error is kept. If outliers leave only a few integers for most weights, every number of halvings
+    is tried, because clipping the outliers frees precision.
 
     Args:
         answers: of the float network, per population.
@@ -59,7 +60,7 @@ def share_precision(
             made = calibrate(network, sent, activity, run_chip, config)
         except (
             InputError
-        ):  # no scale fits; if that holds for every option, `calibrate` raises this again
+        ):  # no scale fits; if that is true for every option, `calibrate` raises this again
             return math.inf
         return sum(found.rms_error**2 for found in made)
 
@@ -97,7 +98,7 @@ def _reach(part: Input) -> int:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Met:
-    """A connection that an input meets.
+    """A connection from an input.
 
     Attributes:
         unclipped: the scale that clips nothing, if one fits.
@@ -131,7 +132,7 @@ def _met(
 
 
 def _starved(part: Input, met: _Met, config: QuantizeConfig) -> bool:
-    """Whether the largest of its weights leave most others nothing."""
+    """Whether its largest weights leave too few integers for most others."""
     if met.unclipped is None:
         return True
     weight = met.connection.weight
@@ -142,7 +143,7 @@ def _starved(part: Input, met: _Met, config: QuantizeConfig) -> bool:
 def _halvings(
     part: Input, met: _Met, activity: Mapping[str, FloatActivity], config: QuantizeConfig
 ) -> int:
-    """How often it would have the input halved."""
+    """The number of halvings of the input that this connection prefers."""
     if met.unclipped is None:
         return 0
     scaled = settle(met.connection.weight * (met.unclipped.scale / part.scale))

@@ -1,9 +1,9 @@
-"""Lowering: a flat NIR graph becomes populations and connections, still in real numbers."""
+"""Lowering: convert a flat NIR graph to populations and connections, still in real numbers."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
@@ -12,10 +12,17 @@ import nir
 import numpy as np
 from numpy.typing import NDArray
 
+from spikeport.checks import NAME_RULE, is_name
 from spikeport.errors import InputError
-from spikeport.export.nir import make_graph
+from spikeport.export.nir import FloatNetwork
 from spikeport.export.nir.flatten import safe_names
-from spikeport.export.nir.graph import compute_order, delay_steps, sources_of
+from spikeport.export.nir.graph import delay_steps
+from spikeport.export.nir.neuron_dynamics import (
+    NEURONS,
+    Dynamics,
+    neuron_dynamics,
+    neuron_shape,
+)
 from spikeport.export.quantize.fold import MAPS, Folded, fold
 from spikeport.export.quantize.lowered import (
     FloatConnection,
@@ -23,37 +30,25 @@ from spikeport.export.quantize.lowered import (
     FloatPopulation,
     LoweredNetwork,
 )
-from spikeport.export.quantize.neuron_dynamics import (
-    NEURONS,
-    Dynamics,
-    neuron_dynamics,
-    neuron_shape,
-)
-from spikeport.network import Coding, FloatNetwork, Input, Readout, ReadoutKind, Shape
+from spikeport.network import Coding, Input, Readout, ReadoutKind, Shape
 from spikeport.text import quoted
 
 Array = NDArray[np.float64]
-Route = tuple[str, ...]
+NodePath = tuple[str, ...]
 
 
 def lower(network: FloatNetwork) -> LoweredNetwork:
-    """Populations and connections of a float network, without any rounding.
+    """Convert a float network to populations and connections, without any rounding.
 
-    Populations take the names of the neuron nodes, connections those of the maps. A map that ends
-    in an Output becomes an integrating population named after the Output, read by its membrane.
-    A feedback edge and a Delay node delay the connection they lie on.
+    Populations are named after the neuron nodes, connections after the maps. A map that ends in an
+    Output becomes an integrating population named after the Output and read by its membrane.
+    Feedback edges and Delay nodes delay the connections they are part of.
 
     Raises:
         InputError: lists everything in the graph that the chip cannot express.
     """
-    refusal = None
-    try:
-        graph = make_graph(network.graph.nodes, network.graph.edges, network.dt_s)
-        network = replace(network, graph=graph)
-    except InputError as error:  # it names the first broken rule; what follows lists them all
-        refusal = error
     build = _Build(network)
-    _check_inputs(build)
+    _check_names(build)
     for name in build.order:
         if name in build.dynamics:
             _add_neurons(build, name)
@@ -65,8 +60,6 @@ def lower(network: FloatNetwork) -> LoweredNetwork:
             f"network: cannot be deployed, {len(build.complaints)} rule(s) broken:",
             *(f"- {reason}" for reason in build.complaints),
         )
-    if refusal is not None:
-        raise refusal
     return LoweredNetwork(
         inputs=network.inputs,
         populations=tuple(build.populations),
@@ -82,13 +75,13 @@ def lower(network: FloatNetwork) -> LoweredNetwork:
 
 @dataclass(slots=True)
 class _Build:
-    """A network in the making; collects every complaint before giving up."""
+    """A network under construction; collects all complaints before giving up."""
 
     network: FloatNetwork
     nodes: dict[str, Any] = field(init=False)
     order: tuple[str, ...] = field(init=False)
     feedback: frozenset[tuple[str, str]] = field(init=False)
-    feeds: dict[str, tuple[str, ...]] = field(init=False)
+    feeds: Mapping[str, tuple[str, ...]] = field(init=False)
     inputs: dict[str, Input] = field(init=False)
     shapes: dict[str, Shape] = field(init=False)
     dynamics: dict[str, Dynamics] = field(init=False)
@@ -100,10 +93,10 @@ class _Build:
     notes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        graph = self.network.graph
-        plan = compute_order(graph, self.network.dt_s)
+        checked = self.network.checked
+        graph, plan = checked.graph, checked.plan
         self.nodes, self.order, self.feedback = graph.nodes, plan.order, plan.feedback
-        self.feeds = sources_of(graph)
+        self.feeds = checked.sources
         self.inputs = {part.name: part for part in self.network.inputs}
         neurons = {n: node for n, node in graph.nodes.items() if isinstance(node, NEURONS)}
         self.shapes = {name: part.shape for name, part in self.inputs.items()}
@@ -122,18 +115,10 @@ class _Build:
             self.notes.append(fact)
 
 
-def _check_inputs(build: _Build) -> None:
-    for name, node in sorted(build.nodes.items()):
-        if isinstance(node, nir.Input) and name not in build.inputs:
-            build.complain(f"node '{name}': an Input whose coding and range are not given")
-        if not (name.isascii() and name.isidentifier() and len(name) <= 64):
-            build.complain(
-                f"node {quoted(name)}: name must be 1 to 64 letters, digits or '_', not a digit "
-                "first"
-            )
-    for name in build.inputs:
-        if not isinstance(build.nodes.get(name), nir.Input):
-            build.complain(f"input '{name}': the graph has no such Input node")
+def _check_names(build: _Build) -> None:
+    for name in sorted(build.nodes):
+        if not is_name(name):
+            build.complain(f"node {quoted(name)}: name must be {NAME_RULE}")
 
 
 def _add_neurons(build: _Build, name: str) -> None:
@@ -143,7 +128,7 @@ def _add_neurons(build: _Build, name: str) -> None:
     if dynamics.keep_u > 0 and offset.any():
         build.complain(
             f"node '{name}': a bias of up to {np.abs(offset).max():g} enters through the "
-            "synaptic filter tau_syn, the chip adds a bias behind it"
+            "synaptic filter tau_syn, but the chip adds a bias after it"
         )
     build.populations.append(
         FloatPopulation(
@@ -158,7 +143,7 @@ def _add_neurons(build: _Build, name: str) -> None:
 
 
 def _add_readout(build: _Build, name: str) -> None:
-    """Read neurons as they are; integrate whatever else arrives."""
+    """Read neurons directly; integrate everything else."""
     match build.feeds[name]:
         case (source,) if source in build.dynamics:
             spiking = build.dynamics[source].threshold is not None
@@ -184,9 +169,9 @@ def _check_membranes(build: _Build) -> None:
 
 
 def _connect(build: _Build, target: str, gain: Array | None) -> Array | None:
-    """Add all that leads into `target`; returns the sum of biases, None if nothing leads there."""
-    biases: dict[Route, Array] = {}
-    for source, *between in _routes(build, target, ()):
+    """Add everything that leads into `target`; return the sum of biases, None if nothing does."""
+    biases: dict[NodePath, Array] = {}
+    for source, *between in _paths(build, target, ()):
         middle = tuple(between)
         if source not in build.shapes:
             continue
@@ -198,16 +183,16 @@ def _connect(build: _Build, target: str, gain: Array | None) -> Array | None:
             _inject(build, source, target, folded)
             continue
         maps = [i for i, name in enumerate(middle) if isinstance(build.nodes[name], MAPS)]
-        behind = middle[maps[0] :] if maps else (source, *middle)
-        biases[behind] = folded.bias
-        if folded.bias.any() and _delay(build, (*behind, target)):
+        biased = middle[maps[0] :] if maps else (source, *middle)
+        biases[biased] = folded.bias
+        if folded.bias.any() and _delay(build, (*biased, target)):
             build.note(
-                f"node '{behind[0]}': its bias acts from the first step on, "
-                "in the float graph it comes late by the delay behind it"
+                f"node '{biased[0]}': its bias acts from the first step on, but in the float graph "
+                "it is late by the delay after it"
             )
         build.connections.append(
             FloatConnection(
-                name=behind[0] if maps else f"{source}_to_{target}",
+                name=biased[0] if maps else f"{source}_to_{target}",
                 source=source,
                 target=target,
                 weight=folded.weight,
@@ -228,7 +213,7 @@ def _connect(build: _Build, target: str, gain: Array | None) -> Array | None:
 def _inject(build: _Build, source: str, target: str, folded: Folded) -> None:
     if not folded.direct or folded.pool is not None:
         build.complain(
-            f"input '{source}': coding 'bias' goes one to one into neurons, "
+            f"input '{source}': coding 'bias' must go one to one into neurons, "
             f"but a map or pool leads from it to '{target}'"
         )
         return
@@ -244,19 +229,19 @@ def _inject(build: _Build, source: str, target: str, folded: Folded) -> None:
     build.injections.append(FloatInjection(name, source, target, float(gains[0])))
 
 
-def _routes(build: _Build, node: str, behind: Route) -> Iterator[Route]:
-    """Every way from an Input or neurons to `node`: the source, then the nodes between."""
+def _paths(build: _Build, node: str, after: NodePath) -> Iterator[NodePath]:
+    """All paths from an Input or neurons to `node`: the source, then the nodes in between."""
     for source in build.feeds[node]:
-        if source in behind:
-            build.complain(f"node '{source}': lies on a cycle without neurons")
+        if source in after:
+            build.complain(f"node '{source}': is on a cycle without neurons")
         elif isinstance(build.nodes[source], (*NEURONS, nir.Input)):
-            yield (source, *behind)
+            yield (source, *after)
         else:
-            yield from _routes(build, source, (source, *behind))
+            yield from _paths(build, source, (source, *after))
 
 
-def _delay(build: _Build, steps: Route) -> int:
-    """Steps lost along consecutive nodes: feedback edges and Delay nodes."""
+def _delay(build: _Build, steps: NodePath) -> int:
+    """Total delay of consecutive nodes in steps: feedback edges and Delay nodes."""
     delay = sum(edge in build.feedback for edge in pairwise(steps))
     for name in steps:
         if isinstance(build.nodes[name], nir.Delay):
@@ -271,7 +256,7 @@ def _delay(build: _Build, steps: Route) -> int:
 
 
 def _named_apart(connections: list[FloatConnection]) -> tuple[FloatConnection, ...]:
-    """A map that serves several pairs becomes several connections, each with its own name."""
+    """Split a map between several pairs into several connections, each with its own name."""
     count = Counter(c.name for c in connections)
     long = [
         f"{c.name}_{c.source}_to_{c.target}" if count[c.name] > 1 else c.name for c in connections

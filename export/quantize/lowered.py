@@ -1,14 +1,14 @@
-"""A float network in the chip's shape: populations and connections, still in real numbers.
+"""A float network in the form of the chip: populations and connections, still in real numbers.
 
 One logical step of a population, before any rounding:
 
     a = sum over connections of W s + sum over injections of gain x
     u <- keep_u u + a
     v <- keep_v v + u + bias
-    spike where v > threshold (or >=), then v <- 0 or v <- v - threshold
+    spike if v > threshold (or >=), then v <- 0 or v <- v - threshold
 
-Time steps, resistances, leak potentials, pools and `Scale` nodes are folded in already, so every
-number here has one integer counterpart on the chip.
+Time steps, resistances, leak potentials, pools and `Scale` nodes are already folded in, so every
+number here has exactly one integer counterpart on the chip.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport.network import Input, Readout, Reset, Shape, SumPool2d
+from spikeport.network import Coding, Input, Readout, Reset, Shape, SumPool2d
 from spikeport.network.geometry import IntPair
 
 Array = NDArray[np.float64]
@@ -26,11 +26,11 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FloatPopulation:
-    """Neurons that share their dynamics (equations: module docstring).
+    """Neurons with the same dynamics (equations: module docstring).
 
     Attributes:
-        bias: per neuron, added to v every step.
-        threshold: None where the population integrates and never spikes (a membrane readout).
+        bias: per neuron, added to v at every step.
+        threshold: None if the population integrates and never spikes (a membrane readout).
     """
 
     name: str
@@ -69,7 +69,7 @@ class FloatConnection:
 
 @dataclass(frozen=True, slots=True)
 class FloatInjection:
-    """An input of coding BIAS that reaches v one to one, `gain` membrane units per input unit."""
+    """An input of coding BIAS added to v one to one, `gain` membrane units per input unit."""
 
     name: str
     source: str
@@ -79,10 +79,10 @@ class FloatInjection:
 
 @dataclass(frozen=True, slots=True)
 class LoweredNetwork:
-    """The parts of a `DeployedNetwork` in real numbers, populations in the order of computation.
+    """The parts of a `DeployedNetwork` in real numbers, with populations in topological order.
 
     Attributes:
-        notes: where the chip will differ from the float graph by construction.
+        notes: where the chip differs from the float graph by construction.
     """
 
     inputs: tuple[Input, ...]
@@ -104,5 +104,31 @@ class LoweredNetwork:
         return tuple(i for i in self.injections if i.target == population)
 
     def source_scale(self, name: str) -> float:
-        """Integers per float unit of what `name` sends: an input's own scale, 1 for neurons."""
+        """Integers per float unit of the values sent by `name`: an input's scale, 1 for neurons."""
         return {part.name: part.scale for part in self.inputs}.get(name, 1.0)
+
+
+def ceiling(lowered: LoweredNetwork, part: FloatPopulation) -> float:
+    """Upper bound on the membrane of `part`: all excitatory inputs at their maximum throughout."""
+    ranges = {
+        source.name: (source.low / source.scale, source.high / source.scale)
+        for source in lowered.inputs
+        if source.coding is not Coding.SPIKES
+    }
+    drive = 0.0
+    for connection in lowered.incoming(part.name):
+        low, high = ranges.get(connection.source, (0.0, 1.0))
+        area = float(np.prod(connection.pool.kernel_size)) if connection.pool else 1.0
+        rows = connection.weight.reshape(len(connection.weight), -1)
+        most = np.maximum(rows * low, rows * high).sum(axis=1).max()
+        drive += area * max(float(most), 0.0)
+    current = drive * _times(part.keep_u, lowered.steps)
+    current += max(float(part.bias.max()), 0.0)
+    for injection in lowered.injected(part.name):
+        current += injection.gain * max(ranges[injection.source][1], 0.0)
+    return current * _times(part.keep_v, lowered.steps)
+
+
+def _times(keep: float, steps: int) -> float:
+    """1 + keep + ... + keep^(T - 1)."""
+    return float(steps) if keep == 1 else (1 - keep**steps) / (1 - keep)

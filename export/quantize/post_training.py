@@ -10,6 +10,7 @@ from importlib.metadata import version
 
 import numpy as np
 
+from spikeport.export.nir import FloatNetwork
 from spikeport.export.nir.plausibility import implausible
 from spikeport.export.quantize.calibrate import (
     Calibrated,
@@ -30,7 +31,7 @@ from spikeport.export.quantize.report import (
     report_population,
 )
 from spikeport.export.quantize.report_warnings import input_warnings, summarize, warnings
-from spikeport.network import DeployedNetwork, FloatNetwork, weighted_among
+from spikeport.network import DeployedNetwork, weighted_among
 from spikeport.runs import (
     Run,
     Samples,

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from spikeport.export.nir.plausibility import ceiling
-from spikeport.export.quantize.lowered import LoweredNetwork
+from spikeport.export.quantize.lowered import LoweredNetwork, ceiling
 from spikeport.export.quantize.report import (
     ConnectionReport,
     InputReport,
@@ -17,19 +16,19 @@ from spikeport.runs import Agreement, Outputs
 from spikeport.runs.sample_values import COARSE, Change
 
 CLIPPED_FRACTION, COARSE_CLIPPED_FRACTION = 0.01, 0.05
-"""Share of clipped weights worth a warning; with up to 4 bits clipping is normal."""
+"""Share of clipped weights that causes a warning; with up to 4 bits, clipping is normal."""
 DEEP_CLIPPING = 0.15
-"""A grid that reaches a smaller fraction of the largest weight was chosen because of outliers."""
+"""If the grid covers a smaller fraction of the largest weight, outliers are the reason."""
 HALF_GRID = 128
-"""Weights that all stay below this do not use all of their bits."""
+"""Weights that all stay below this value do not use all of their bits."""
 FAR_OFF = 0.5
-"""Relative error of spike counts worth a warning, unless `coarse_share` is larger."""
+"""Relative error of spike counts that causes a warning, unless `coarse_share` is larger."""
 SILENCED_FRACTION = 0.1
 TIES = 0.01
-"""Ties and spike mismatches worth a warning, as a fraction of a population's spikes."""
+"""Ties and spike mismatches that cause a warning, as a fraction of a population's spikes."""
 AGREEMENT = 0.9
 ENOUGH = 10
-"""Number of samples that should include more than one class."""
+"""Number of samples that should contain more than one class."""
 
 
 def summarize(found: Agreement) -> str:
@@ -63,7 +62,7 @@ def input_warnings(inputs: Sequence[InputReport], changes: Sequence[Change]) -> 
     """Warnings about the inputs: clipped samples and coarse integers.
 
     Args:
-        changes: what rounding to the chip's integers changed in the samples.
+        changes: made in the samples by rounding to the chip's integers.
     """
     for part, found in zip(inputs, changes, strict=True):
         if part.clipped:
@@ -150,7 +149,7 @@ def _of_activity(
 def _reach(lowered: LoweredNetwork, name: str, peak: float) -> str:
     """How close to its threshold a silent population comes, and how close it could come."""
     part = next(part for part in lowered.populations if part.name == name)
-    assert part.threshold is not None  # without one it is not among those that fire
+    assert part.threshold is not None  # only populations with a threshold can fire
     most = ceiling(lowered, part) / part.threshold
     text = f"the membrane of '{name}' reaches {100 * peak:.2g} % of its threshold"
     if most < 1:

@@ -1,4 +1,4 @@
-"""Rounding real parameters to chip integers, given the scale of a population.
+"""Round real parameters to chip integers, given the scale of a population.
 
 The scale S is the number of weight units (v >> 6) per unit of the float membrane; a state v in
 chip units is 64 S times the float one.
@@ -24,7 +24,7 @@ covers the two float32 steps by which an export moves thresholds off their ties.
 
 
 def settle(values: ArrayLike) -> Array:
-    """Numbers that are whole but for float32 noise, made whole; others unchanged."""
+    """Round numbers that are whole up to float32 noise; others are unchanged."""
     exact = np.asarray(values, np.float64)
     whole = np.rint(exact)
     return np.where(np.abs(exact - whole) <= _NOISE * np.maximum(np.abs(exact), 1), whole, exact)
@@ -38,8 +38,8 @@ def round_decay(keep: float) -> int:
 def round_weights(scaled: Array, config: QuantizeConfig) -> NDArray[np.int16]:
     """Nearest values on the legal grid, clipped to its ends.
 
-    The grid depends on the signs present *after* rounding: where all weights of one sign round to
-    zero, the rest is rounded again on the finer grid of a single sign.
+    The grid depends on the signs present *after* rounding: if all weights of one sign round to
+    zero, the others are rounded again on the finer grid of a single sign.
 
     Args:
         scaled: weights in weight units.
@@ -59,7 +59,7 @@ def _nearest(scaled: Array, mixed: bool, config: QuantizeConfig) -> NDArray[np.i
 
 
 def largest_scale(weight: Array, config: QuantizeConfig) -> float:
-    """Largest factor that leaves `weight` unclipped; infinite where all weights are zero."""
+    """Largest factor that leaves `weight` unclipped; infinite if all weights are zero."""
     mixed = bool((weight < 0).any() and (weight > 0).any())
     low, high, _ = fx.weight_grid(mixed=mixed, bits=config.weight_bits)
     down = -low if mixed else high
@@ -68,7 +68,7 @@ def largest_scale(weight: Array, config: QuantizeConfig) -> float:
 
 
 def bias_exponent(state: Array) -> int:
-    """Smallest exponent at which 13-bit mantissas hold a bias in chip units, at most 7."""
+    """Smallest exponent at which 13-bit mantissas can hold a bias in chip units, at most 7."""
     return fx.bias_exponent(float(np.abs(state).max()))
 
 
@@ -81,10 +81,11 @@ def round_bias(state: Array, exponent: int) -> NDArray[np.int32]:
 def round_threshold(scaled: float, *, strict: bool, whole: bool) -> int:
     """vth for a real rule v > scaled (strict) or v >= scaled, in weight units.
 
-    The chip spikes where v > vth << 6. The largest state that must stay silent is
-    floor(64 scaled), or ceil(64 scaled) - 1 where equality spikes too. If v only takes whole
-    weight units, its floor to whole units is exact: v >= x becomes vth = ceil(x) - 1. If v also
-    takes fractions (a decay or a bias leaves them), no vth is exact and the nearest one is taken.
+    The chip spikes if v > vth << 6. The largest state that must stay silent is floor(64 scaled), or
+    ceil(64 scaled) - 1 if equality spikes too. If v only takes whole weight units, its floor to
+    whole
+    units is exact: v >= x becomes vth = ceil(x) - 1. If v also takes fractions (because of a decay
+    or a bias), no vth is exact and the nearest one is used.
     """
     state = STATE_PER_WEIGHT * float(settle(scaled))
     silent = np.floor(state) if strict else np.ceil(state) - 1
@@ -113,12 +114,12 @@ def _firing(
 ) -> _Firing:
     """Express v > scaled (strict) or v >= scaled as the chip's v > vth << 6.
 
-    If v holds whole units only, v >= N is v > N - 1. Otherwise v is raised slightly: once, by its
-    initial value, if nothing leaks and a spike subtracts; else by a bias at every step, whose
-    effect a leak limits to bias / (1 - keep). If that limit is a whole unit or more, or if nothing
-    leaks and a spike resets to zero, the threshold is lowered by one unit instead. With a bias of
+    If v takes whole units only, v >= N is v > N - 1. Otherwise v is raised slightly: once, by its
+    initial value, if there is no leak and a spike subtracts; else by a bias at every step, whose
+    effect a leak limits to bias / (1 - keep). If that limit is a whole unit or more, or if there is
+    no leak and a spike resets to zero, the threshold is lowered by one unit instead. With a bias of
     1, ties fire exactly as long as the leak is exact: if the true state E stays on a grid under the
-    leak, the chip holds E + e with 1 <= e <= 1 / (1 - keep), because floor(keep (E + e)) + 1 does
+    leak, the chip has E + e with 1 <= e <= 1 / (1 - keep), because floor(keep (E + e)) + 1 does
     too. A rounded leak needs a larger bias; for `>` the bias is negative.
     """
     subtract = reset is Reset.SUBTRACT and decay_v < fx.DECAY_UNITY
@@ -137,7 +138,7 @@ def _firing(
 
 
 def tie_bias(part: FloatPopulation, made: Population) -> Array:
-    """The bias that rounding added to a population for its ties, in float membrane units."""
+    """The bias that rounding added to a population because of ties, in float membrane units."""
     unit = STATE_PER_WEIGHT * made.scale
     plain = round_bias(settle(unit * part.bias), made.bias_exponent) << made.bias_exponent
     return np.asarray((made.bias_current - plain) / unit, np.float64)
@@ -152,15 +153,15 @@ def round_population(
     ties: int = 0,
     injected_exponent: int | None = None,
 ) -> Population:
-    """A population in chip integers.
+    """Round a population to chip integers.
 
-    Reset by subtraction subtracts vth, so vth must then be the rounded threshold itself and not one
-    less. See `_firing` for v >= threshold.
+    Reset by subtraction subtracts vth, so in that case vth must be the rounded threshold itself and
+    not one less. See `_firing` for v >= threshold.
 
     Args:
-        ties: bias, in units of v per step, that moves membranes at the threshold to the side that
-            the comparison asks for; 0 if no membrane equals the threshold.
-        injected_exponent: of the bias, where an injected input dictates it.
+        ties: bias, in units of v per step, that moves membranes at the threshold to the side
+            required by the comparison; 0 if no membrane equals the threshold.
+        injected_exponent: exponent of the bias, if an injected input determines it.
     """
     state = settle(STATE_PER_WEIGHT * scale * part.bias)
     injected = injected_exponent is not None
@@ -199,7 +200,7 @@ def round_population(
 def round_connection(
     part: FloatConnection, scale: float, config: QuantizeConfig
 ) -> WeightedConnection:
-    """A connection in chip integers; `scale` is weight units per unit of weight."""
+    """Round a connection to chip integers; `scale` is weight units per unit of weight."""
     return integer_connection(part, round_weights(part.weight * scale, config), config.weight_bits)
 
 

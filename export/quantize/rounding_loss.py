@@ -1,4 +1,4 @@
-"""When rounding has cost a population enough to try other scales and to warn about it.
+"""Limits on rounding errors above which other scales are tried and a warning is issued.
 
 The search for scales and the warnings share these limits.
 """
@@ -15,9 +15,9 @@ FEW_UNITS = 8
 
 
 def coarse_share(bits: int) -> float:
-    """Limit on the share of weights rounded to zero, and on the relative error of the answer.
+    """Limit on the share of weights rounded to zero, and on the relative error of the target.
 
-    0.25 + 2^(1 - bits): with 2 bits half of normally distributed weights become zero anyway.
+    0.25 + 2^(1 - bits): with 2 bits, half of normally distributed weights become zero anyway.
     """
     return 0.25 + 2.0 ** (1 - bits)
 

@@ -1,8 +1,8 @@
 """Candidate scales of a population: the largest that fits, some that clip, or a lossless one.
 
-Mild clipping is always tried. Outliers need more: one weight 300 times the others leaves them only
-a few integers, and clipping it to a hundredth gives a better result. Such scales are tried only
-where the others do poorly.
+Mild clipping is always tried. Outliers need more: one weight 300 times larger than the others
+leaves them only a few integers, and clipping it to a hundredth gives a better result. Such scales
+are tried only if the others have large errors.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from spikeport.network import Reset
 from spikeport.network import fixed_point as fx
 
 _HALF_RANGE = 1 << (fx.STATE_BITS - 2 - fx.ACTIVATION_SHIFT)
-"""Half of what u and v hold, in weight units: room for samples that calibration did not see."""
+"""Half of the range of u and v, in weight units: a margin for samples not seen in calibration."""
 _SILENT_WEIGHTS = 256.0
 """Threshold in weight units of a population whose weights are all zero."""
 _FINER = 1.5
@@ -44,10 +44,10 @@ class Candidate:
     """A scale to try.
 
     Attributes:
-        injected_exponent: of the bias, where an injected input dictates it.
+        injected_exponent: exponent of the bias, if an injected input determines it.
         ties: see `rounding.round_population`.
-        lossless: nothing but leaks is rounded.
-        reach: fraction of the largest weight that the grid reaches; 1 where no weight is clipped.
+        lossless: only leaks are rounded.
+        reach: fraction of the largest weight that the grid covers; 1 if no weight is clipped.
     """
 
     scale: float
@@ -68,14 +68,14 @@ def candidates(
 ) -> tuple[Candidate, ...]:
     """Scales for `part`, best guess first; empty if each puts the threshold below one unit.
 
-    If some scale puts all its weights, biases and the threshold on the chip's grid, the best such
-    scale is the only one (see `_lossless`): then nothing is lost. Else they are `fit / f` for each
-    clip fraction f, where `fit` is the largest scale that clips no weight, lowered to a whole
-    threshold (the threshold is then exact) and bounded by what vth, bias, u and v can hold.
+    If some scale puts all weights, biases and the threshold on the chip's grid, the best such scale
+    is the only one (see `_lossless`), because nothing is lost. Otherwise they are `fit / f` for
+    each clip fraction f, where `fit` is the largest scale that clips no weight, lowered to a whole
+    threshold (the threshold is then exact) and limited by the ranges of vth, bias, u and v.
 
     Args:
-        ties: whether membranes equalled the threshold on calibration; each scale is then tried
-            with and without a bias that keeps them on their side.
+        ties: whether membranes equalled the threshold in calibration; each scale is then tried
+            with and without a bias that keeps them on the correct side.
 
     Raises:
         InputError: no scale fits an injected input; the message names the two.
@@ -99,7 +99,7 @@ def candidates(
 
 
 def _rounding_of_leaks(part: FloatPopulation, scale: float, peak_u: float, peak_v: float) -> int:
-    """Error of v per step, in its units, as leaks are whole multiples of 1/4096 and truncate."""
+    """Error of v per step, in its units, because leaks are multiples of 1/4096 and truncate."""
     missed = 0.0
     for keep, peak in ((part.keep_u, peak_u), (part.keep_v, peak_v)):
         kept = 1 - round_decay(keep) / fx.DECAY_UNITY
@@ -113,9 +113,9 @@ def wider_candidates(
     tried: tuple[Candidate, ...],
     config: QuantizeConfig,
 ) -> tuple[Candidate, ...]:
-    """Larger scales than those `tried`, up to where the median weight reaches the grid's end.
+    """Larger scales than those `tried`, up to where the median weight reaches the end of the grid.
 
-    They clip weights, and perhaps biases and states; calibration decides whether that helps.
+    They clip weights, and possibly biases and states; calibration decides whether that helps.
     """
     weights = _weights(lowered, part)
     fit = _fit(weights, config)
@@ -139,7 +139,7 @@ def no_scale(lowered: LoweredNetwork, part: FloatPopulation, config: QuantizeCon
     return InputError(
         f"population '{part.name}': threshold {part.threshold:g} is below one weight unit at the "
         f"largest possible scale {min(fit, _bias_limit(part)):g}; its weights or biases are too "
-        "large for it"
+        "large in comparison"
     )
 
 
@@ -169,7 +169,7 @@ def _bias_limit(part: FloatPopulation) -> float:
 
 
 def _whole(part: FloatPopulation, fit: float, scales: Iterable[float]) -> tuple[Candidate, ...]:
-    """Scales lowered to a whole threshold, without those for which that would be 0."""
+    """Scales lowered to a whole threshold, without those for which it would be 0."""
     if part.threshold is not None:
         whole = (math.floor(float(settle(scale * part.threshold))) for scale in scales)
         scales = (units / part.threshold for units in whole if units >= 1)
@@ -185,11 +185,11 @@ def _lossless(
 ) -> float | None:
     """The best scale up to `most` at which nothing needs rounding.
 
-    Weights fall on the grid and biases on whole weight units. Without a partial leak, v takes whole
+    Weights are on the grid and biases are whole weight units. Without a partial leak, v takes whole
     units only, any threshold is exact, and the largest scale is best; with reset by subtraction the
-    threshold must be whole as well. A partial leak takes v between whole units: then scales with a
-    whole threshold come first and, if it keeps n/8, among those down to half of the largest the one
-    whose integers share the most factors of two, so that most steps of leak are exact.
+    threshold must be whole as well. With a partial leak, v takes values between whole units: scales
+    with a whole threshold are then preferred and, if it keeps n/8, among those down to half of the
+    largest the one whose integers share the most factors of two, so that most leak steps are exact.
     """
     levels = [np.unique(w) for w in weights if w.any()]
     if not levels:
@@ -201,7 +201,7 @@ def _lossless(
     mixed = bool(first[0] < 0 < first[-1])
     low, high, step = fx.weight_grid(mixed=mixed, bits=config.weight_bits)
     largest = float(np.abs(first).max())
-    probe = first[:: max(1, first.size // 32)]  # tells most scales apart at little cost
+    probe = first[:: max(1, first.size // 32)]  # rejects most scales at little cost
     for mantissa in range(max(-low, high), 0, -step):
         scale = mantissa / largest
         if scale > most * (1 + 1e-12):
@@ -240,7 +240,7 @@ def _dictated(
     fits = [e for e in range(fx.BIAS_EXPONENT_MAX + 1) if unit * 2**e <= most]
     if not fits:
         raise InputError(
-            f"input '{source.name}': scale {source.scale:g} as bias of '{part.name}' asks for "
+            f"input '{source.name}': scale {source.scale:g} as bias of '{part.name}' requires "
             f"{unit:g} weight units per membrane unit, at most {most:g} fit; lower its scale"
         )
     return Candidate(unit * 2 ** fits[-1], fits[-1])

@@ -1,4 +1,4 @@
-"""Simulating a `FloatNetwork` with NIR's own semantics, in NumPy."""
+"""Simulation of a `FloatNetwork` with the semantics of NIR, in NumPy."""
 
 from spikeport.simulators.float_nir.simulate import run_float as run_float
 

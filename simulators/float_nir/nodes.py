@@ -6,7 +6,7 @@ Neurons (forward Euler, k = dt / tau, state zero at the start of a sample):
     LI, LIF    v <- v + k (r I + v_leak - v)
     CubaLI(F)  i <- i + k_syn (w_in x - i); v <- v + k_mem (r i + v_leak - v), the new i first
 
-A spike where v > v_threshold (>= if not strict), then in the same step v <- v_reset or
+A spike if v > v_threshold (>= if not strict), then in the same step v <- v_reset or
 v <- v - v_threshold.
 """
 
@@ -32,7 +32,7 @@ State = tuple[Array, ...]
 
 @dataclass(frozen=True, slots=True)
 class Emission:
-    """What a node gives in one step; v and v_charged (before reset) where it has a membrane."""
+    """Output of a node in one step; v and v_charged (before reset) if it has a membrane."""
 
     out: Array
     v: Array | None = None
@@ -44,10 +44,10 @@ Step = Callable[[State, Array], tuple[Emission, State]]
 
 @dataclass(frozen=True, slots=True)
 class NodeKernel:
-    """A node ready to step: how many state arrays of its shape it keeps, and its step.
+    """A node ready to run: the number of its state arrays, and its step function.
 
     Attributes:
-        linear: stateless, so that an input that never changes need be mapped once only.
+        linear: stateless, so that a constant input needs to be mapped only once.
     """
 
     states: int
@@ -55,13 +55,13 @@ class NodeKernel:
 
     @property
     def linear(self) -> bool:
-        """Whether the node keeps no state."""
+        """Whether the node has no state."""
         return self.states == 0
 
 
 @dataclass(frozen=True, slots=True)
 class Semantics:
-    """What NIR leaves open."""
+    """Semantics that NIR leaves open."""
 
     dt_s: float
     reset: Reset
@@ -70,17 +70,17 @@ class Semantics:
 
 
 def integrator_gain(r: Any, dt_s: float) -> Array:
-    """Gain of one step of I and IF.
+    """Gain of I and IF per step.
 
-    NIR's equation dv/dt = r I gives r dt, yet Norse, snnTorch and Sinabs read r = 1 as a gain of
-    1 per step. So r = 1 is 1 per step here, and every other r is r dt, as the equation says.
+    NIR's equation dv/dt = r I gives r dt, but Norse, snnTorch and Sinabs interpret r = 1 as a gain
+    of 1 per step. So r = 1 means 1 per step here, and any other r means r dt, as in the equation.
     """
     r = np.asarray(r, np.float64)
     return np.where(np.isclose(r, 1.0, rtol=1e-9, atol=0), 1.0, r * dt_s)
 
 
 def node_kernel(name: str, node: Any, semantics: Semantics) -> NodeKernel:
-    """The step of any node but Input and Delay, constants worked out in `rules.dtype`."""
+    """The step of any node except Input and Delay, with constants computed in `rules.dtype`."""
     match node:
         case nir.Output():
             return _stateless(lambda x: x)

@@ -1,4 +1,4 @@
-"""Running a NIR graph by forward Euler, all samples at once."""
+"""Simulate a NIR graph by forward Euler, all samples at once."""
 
 from __future__ import annotations
 
@@ -13,17 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeport.checks import fail
-from spikeport.export.nir import make_graph
+from spikeport.export.nir import FloatNetwork
 from spikeport.export.nir.fields import INTEGRATING, SPIKING, kind, label
-from spikeport.export.nir.graph import (
-    ComputeOrder,
-    check_inputs,
-    compute_order,
-    delay_steps,
-    infer_shapes,
-    sources_of,
-)
-from spikeport.network import FloatNetwork
+from spikeport.export.nir.graph import CheckedGraph, ComputeOrder, delay_steps
 from spikeport.runs import (
     RecordSpec,
     Run,
@@ -51,28 +43,27 @@ def run_float(
 ) -> Run:
     """Simulate a float network; the equations are in `float_nir.nodes`.
 
-    Several edges into a node sum. An edge that closes a cycle delivers what its source gave in
-    the step before and nothing at t = 0: where the source is a recurrent Affine its bias is
-    missing in the first step, as in Norse and nirtorch.
+    Several edges into a node are summed. An edge that closes a cycle delivers the output of its
+    source in the previous step, and nothing at t = 0: if the source is a recurrent Affine, its bias
+    is missing in the first step, as in Norse and nirtorch.
 
     Args:
-        samples: (B, *shape) shown at every step, or (T, B, *shape); per input if several.
-        record: what the trace holds, per neuron node and Threshold, arrays (T, B, *shape).
+        samples: (B, *shape) presented at every step, or (T, B, *shape); per input if several.
+        record: variables to trace, per neuron node and Threshold, arrays (T, B, *shape).
 
     Returns:
-        Scores per Output node, shape (B, N): spike counts behind neurons that spike, the last v
-        behind integrators, else the time mean of a linear map.
+        Scores per Output node, shape (B, N): spike counts after neurons that spike, the last v
+        after integrators, otherwise the mean over time of a linear map.
 
     Raises:
-        InputError: the graph or the samples break a rule, or an Output mixes those three kinds.
+        InputError: the samples break a rule, or an Output mixes these three kinds.
     """
     record = check_names(record, RECORDABLE)
-    checked = make_graph(network.graph.nodes, network.graph.edges, network.dt_s)
-    check_inputs(checked, network.inputs)
+    checked = network.checked
     arrays = check_float_samples(network.inputs, network.steps, samples)
     simulation = _Simulation.of(network, checked, arrays, dtype)
     start = time.perf_counter()
-    tally = _Tally(checked, simulation.shapes, record)
+    tally = _Tally(checked, record)
     for step in range(network.steps):
         tally.add(simulation.advance(step))
     return Run(
@@ -90,7 +81,7 @@ def run_float(
 
 
 def output_kind(graph: nir.NIRGraph, name: str, sources: Sequence[str]) -> str:
-    """What an Output reads: "spikes", "membrane" or "mean"."""
+    """The kind of an Output: "spikes", "membrane" or "mean"."""
     kinds = {
         "spikes"
         if (source := kind(graph.nodes[s])) in SPIKING
@@ -106,7 +97,7 @@ def output_kind(graph: nir.NIRGraph, name: str, sources: Sequence[str]) -> str:
 
 @dataclass(slots=True)
 class _Simulation:
-    """A graph in mid-run."""
+    """The state of a running graph."""
 
     network: FloatNetwork
     graph: nir.NIRGraph
@@ -125,12 +116,11 @@ class _Simulation:
     @staticmethod
     def of(
         network: FloatNetwork,
-        graph: nir.NIRGraph,
+        checked: CheckedGraph,
         arrays: Mapping[str, Array],
         dtype: type[np.floating[Any]],
     ) -> _Simulation:
-        plan, feeds = compute_order(graph, network.dt_s), sources_of(graph)
-        shapes = infer_shapes(graph, network.dt_s)
+        graph, plan, feeds, shapes = checked.graph, checked.plan, checked.sources, checked.shapes
         semantics = Semantics(network.dt_s, network.reset, network.strict, dtype)
         kernels = {
             name: node_kernel(name, node, semantics)
@@ -169,7 +159,7 @@ class _Simulation:
         )
 
     def advance(self, step: int) -> dict[str, Emission]:
-        """What every node gives at `step`."""
+        """The outputs of all nodes at `step`."""
         now: dict[str, Emission] = {}
         for name in self.plan.order:
             node = self.graph.nodes[name]
@@ -191,7 +181,7 @@ class _Simulation:
         return now
 
     def _summed(self, name: str, now: Mapping[str, Emission]) -> Array:
-        """Sum over the edges into a node; feedback brings the step before, nothing at first."""
+        """Sum over the edges into a node; feedback edges carry the previous step, first nothing."""
         total: Array | None = None
         for source in self.feeds[name]:
             fed_back = (source, name) in self.plan.feedback
@@ -205,7 +195,7 @@ class _Simulation:
         return total
 
     def _delayed(self, name: str, node: nir.Delay) -> Array:
-        """Outputs of `delay` steps ago, per neuron; zero before the first."""
+        """Outputs of `delay` steps ago, per neuron; zero before the first step."""
         steps = delay_steps(node, self.network.dt_s) - (name in self.plan.delays)
         out = np.zeros((self.batch, *self.shapes[name]), self.dtype)
         for count in np.unique(steps):
@@ -215,15 +205,13 @@ class _Simulation:
 
 
 class _Tally:
-    """What is kept of a run: counts, scores, and the trace that was asked for."""
+    """Results of a run: counts, scores, and the requested trace."""
 
-    def __init__(
-        self, graph: nir.NIRGraph, shapes: Mapping[str, tuple[int, ...]], record: Sequence[str]
-    ) -> None:
+    def __init__(self, checked: CheckedGraph, record: Sequence[str]) -> None:
+        graph, shapes = checked.graph, checked.shapes
         kinds = {name: kind(node) for name, node in graph.nodes.items()}
-        feeds = sources_of(graph)
         self.readout = {
-            name: output_kind(graph, name, feeds[name]) for name in sorted(graph.outputs)
+            name: output_kind(graph, name, checked.sources[name]) for name in sorted(graph.outputs)
         }
         self.totals: dict[str, Array] = {}
         self.spike_counts = {
@@ -238,7 +226,7 @@ class _Tally:
         }
 
     def add(self, step: Mapping[str, Emission]) -> None:
-        """Take in one step."""
+        """Add one step."""
         for name, counts in self.spike_counts.items():
             counts += step[name].out.sum(axis=0).astype(np.int64)
         for name, readout in self.readout.items():
@@ -252,7 +240,7 @@ class _Tally:
                     steps.append(value.astype(np.uint8) if item == "spikes" else value)
 
     def scores(self, steps: int) -> dict[str, Array]:
-        """Per Output, shape (B, N)."""
+        """Scores per Output, shape (B, N)."""
         made = {}
         for name, readout in self.readout.items():
             total = self.totals[name].reshape(len(self.totals[name]), -1)
@@ -267,4 +255,4 @@ class _Tally:
             item: {name: np.stack(steps) for name, steps in per_node.items() if steps}
             for item, per_node in self.traced.items()
         }
-        return Trace(**stacked, neurons={})
+        return Trace.of(stacked)

@@ -1,16 +1,17 @@
 """The fast simulator: batched, event-driven, compiled; bit for bit the reference.
 
-From the call to the innermost loop:
+From the call down to the innermost loop:
 
-    simulate     chunks of samples over threads, and the `Run` made of what they leave
-    chunk        steps of a chunk in blocks, layer by layer; cycles step by step
-    state        what changes while a chunk runs; streams: its messages
-    population   some steps of one population: what its loop adds up itself, and what others add
-    currents     the others: static input once, integers by rows or by a matrix product
-    kernels      the loops: list events, sum their rows, advance the neurons of a band
-    events, sums, neurons, vectors     the compiled parts of these loops
-    plan, wiring, layout, components   what is prepared once for a network
-    replay       spikes recorded elsewhere instead of the computed ones
+    simulate     chunks of samples in several threads, and the resulting `Run`
+    chunk        the steps of a chunk in blocks, layer by layer; cycles step by step
+    state        everything that changes while a chunk runs; messages: its message buffers
+    population   some steps of one population: inputs added by its own loop or beforehand
+    currents     inputs added beforehand: static input once, integers by rows or matrix products
+    kernels      the loops: list events, sum their rows, advance the neurons of a tile
+    events, sums, vectors     compiled parts of these loops
+    neurons, lif, registers   the compiled step of each neuron model
+    plan, connection_tables, layout, components   what is prepared once per network
+    replay       use spikes recorded elsewhere instead of the computed ones
 """
 
 from spikeport.simulators.native.simulate import run_native as run_native

@@ -1,9 +1,8 @@
-"""What a chunk of steps takes over from the one before it and hands on, in the inner order."""
+"""State carried from one chunk of steps to the next, in the internal order of neurons."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,55 +10,56 @@ from numpy.typing import NDArray
 
 from spikeport.network import DeployedNetwork
 from spikeport.runs import StreamState
+from spikeport.runs.stream_state import OWN
 from spikeport.simulators.native.layout import channels_first, channels_last
 from spikeport.simulators.native.messages import MessageBuffer
 
-Own = Mapping[str, Mapping[str, NDArray[Any]]]
-"""Per variable of `stream_state.OWN` and population, (B, N)."""
+Neurons = Mapping[str, Any]
+"""Per population, a NamedTuple of its state variables, (B, N)."""
 
 
-def take_over(
+def restore_state(
     state: StreamState,
     network: DeployedNetwork,
-    own: Own,
+    neurons: Neurons,
     received_from: Mapping[str, MessageBuffer],
 ) -> None:
-    """Fill what neurons keep, and the rows before the first block of each stream."""
-    for variable, arrays in own.items():
-        for name, values in getattr(state, variable).items():
-            arrays[name][:] = channels_last(values, network.by_name[name].shape)
+    """Initialise the state of neurons, and the messages before the first block of each buffer."""
+    for variable in OWN:
+        for name, values in state[variable].items():
+            getattr(neurons[name], variable)[:] = channels_last(values, network.by_name[name].shape)
     for name, sent in state.sent.items():
         rows = channels_last(sent, received_from[name].shape)
         received_from[name].messages[:, : len(rows), : rows.shape[2]] = rows.swapaxes(0, 1)
 
 
-def hand_on(
+def state_after(
     state: StreamState,
     network: DeployedNetwork,
-    own: Own,
+    neurons: Neurons,
     received_from: Mapping[str, MessageBuffer],
     last: int,
 ) -> StreamState:
-    """The state after a chunk that began with `state`; its last block had `last` steps."""
-    tables: dict[str, Any] = {
+    """The state after a chunk that started with `state` and whose last block had `last` steps."""
+    tables = {
         variable: {
-            name: channels_first(arrays[name], network.by_name[name].shape)
-            for name in getattr(state, variable)
+            name: channels_first(getattr(neurons[name], variable), network.by_name[name].shape)
+            for name in state[variable]
         }
-        for variable, arrays in own.items()
+        for variable in OWN
     }
     sent = {}
     for name, before in state.sent.items():
         part = network.sources[name]
         rows = received_from[name].messages[:, last : last + len(before), : part.size]
         sent[name] = channels_first(rows.swapaxes(0, 1).copy(), part.shape)
-    return replace(state, step=state.step + network.steps, sent=sent, **tables)
+    return state.with_tables({**tables, "sent": sent}, step=state.step + network.steps)
 
 
 def still_arriving(
     state: StreamState | None, source: str, steps: int, delay: int
 ) -> NDArray[np.int64] | int:
-    """Messages per neuron of before a chunk of `steps` that arrive within it after `delay`."""
+    """Messages per neuron sent before a chunk of `steps` that arrive within it after `delay`."""
     if state is None or delay == 0:
         return 0
     sent = state.sent[source]

@@ -1,7 +1,7 @@
 """T steps of as many samples as are computed at once.
 
-Steps are run in blocks. Within a block a population that lies on no cycle runs through all its
-steps at once; those on common cycles take turns step by step.
+Steps are run in blocks. Within a block, a population that is not on a cycle runs all its steps at
+once; those on common cycles alternate step by step.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from spikeport.network import DeployedNetwork, ReadoutKind
 from spikeport.runs import StreamState, Trace
-from spikeport.simulators.native.carry import Own, hand_on, take_over
+from spikeport.simulators.native.carry import restore_state, state_after
 from spikeport.simulators.native.kernels import tally
 from spikeport.simulators.native.layout import channels_first
 from spikeport.simulators.native.messages import enter_block
@@ -26,21 +26,21 @@ from spikeport.simulators.native.state import State, initial_state
 from spikeport.simulators.results import keep
 
 Sent = Mapping[tuple[str, int], NDArray[np.int64]]
-"""By source and delay d, how often each neuron fired in steps 0..T - 1 - d, shape of the source."""
+"""By source and delay d: spikes of each neuron in steps 0..T - 1 - d, shape of the source."""
 
 _Counts = dict[tuple[str, int], NDArray[np.int64]]
-"""The same in the inner order: (1, N), or (B, N) where it is read out."""
+"""The same in the internal order: (1, N), or (B, N) if it is read out."""
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """What is left of a chunk.
+    """The result of a chunk.
 
     Attributes:
-        sent: spikes of populations and of inputs that have some for each step.
+        sent: spikes of populations, and of inputs with separate values for each step.
         scores: per readout population, (B, *shape).
         updates: per population, see `EventCounts`.
-        state: after the last step, where one was given.
+        state: after the last step, if an initial state was given.
     """
 
     sent: Sent
@@ -58,17 +58,16 @@ def run_chunk(
     recorded: Spikes | None,
     before: StreamState | None = None,
 ) -> Chunk:
-    """Run all samples of `inputs` side by side and fill `trace` with what it has room for.
+    """Run all samples of `inputs` together and fill the arrays of `trace`.
 
     Args:
-        block: steps to run at once.
+        block: number of steps to run at once.
         recorded: spikes that connections carry instead of the computed ones.
-        before: state of these samples to go on from, instead of that before step 0.
+        before: state of these samples to continue from, instead of starting at step 0.
     """
     state = initial_state(network, plan, inputs, block, trace, recorded)
-    kept: Own = {"u": state.u, "v": state.v, "rest": state.rest}
     if before is not None:
-        take_over(before, network, kept, state.received_from)
+        restore_state(before, network, state.neurons, state.received_from)
     counts = _no_counts(state)
     order = plan.components
     if recorded is not None:
@@ -105,18 +104,20 @@ def run_chunk(
             r.population: channels_first(
                 counts[r.population, 0]
                 if r.kind is ReadoutKind.SPIKES
-                else state.v[r.population].astype(np.int64),
+                else state.neurons[r.population].v.astype(np.int64),
                 network.by_name[r.population].shape,
             )
             for r in network.readouts
         },
         updates=state.updates,
-        state=None if before is None else hand_on(before, network, kept, state.received_from, last),
+        state=None
+        if before is None
+        else state_after(before, network, state.neurons, state.received_from, last),
     )
 
 
 def _no_counts(state: State) -> _Counts:
-    """Zeros for every source of spikes and every delay that its messages cross."""
+    """Zeros for every source of spikes and every delay of its connections."""
     network = state.network
     counts: _Counts = {}
     single = {r.population for r in network.readouts if r.kind is ReadoutKind.SPIKES}

@@ -1,19 +1,20 @@
 """numba's compiler behind typed decorators.
 
-Compiled code counts no references and makes no arrays (numba's `_nrt=False`): counting costs more
-than most of these loops do. Arrays are therefore made by their callers, or in a kernel that is an
-`array_kernel`.
+Compiled code counts no references and allocates no arrays (numba's `_nrt=False`): reference
+counting costs more than most of these loops. Arrays are therefore allocated by the callers, or by a
+kernel that is an `array_kernel`.
 """
 
 from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
 
 import numba
+from numba.extending import overload
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -21,26 +22,48 @@ _OPTIONS: dict[str, Any] = {"nogil": True, "_nrt": False, "error_model": "numpy"
 
 
 def part(function: Callable[P, R]) -> Callable[P, R]:
-    """Compile `function` into each kernel that calls it."""
+    """Inline `function` into each kernel that calls it."""
     return cast(Callable[P, R], numba.njit(**_OPTIONS, forceinline=True)(function))
 
 
 def kernel(function: Callable[P, R]) -> Callable[P, R]:
-    """Compile `function` at its first call, kept on disk if possible; it runs without the GIL.
+    """Compile `function` on its first call, cached on disk if possible; it releases the GIL.
 
-    A kernel itself raises nothing, so an exception of a call comes from the disk cache: the disk
-    is full or a file is damaged. Then, and where no folder can hold a cache, it does without.
+    A kernel itself raises nothing, so an exception during a call comes from the disk cache: the
+    disk is full or a file is damaged. Then, or if no folder can hold a cache, no cache is used.
     """
     return _cached(function, _OPTIONS)
 
 
 def array_kernel(function: Callable[P, R]) -> Callable[P, R]:
-    """A `kernel` that may make arrays."""
+    """A `kernel` that may allocate arrays."""
     return _cached(function, {**_OPTIONS, "_nrt": True})
 
 
+def chosen_by_type(
+    choices: Callable[[], Mapping[type[Any], Callable[..., Any]]], *, argument: int
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Dispatch a call in compiled code to the `part` that belongs to the type of an argument.
+
+    Args:
+        choices: the part for each NamedTuple class; called while a kernel is compiled.
+        argument: position of the tuple among the arguments.
+    """
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        options: Any = {**_OPTIONS, "forceinline": True}
+
+        def choose(*kinds: Any) -> Any:
+            return choices()[kinds[argument].instance_class].py_func  # type: ignore[attr-defined]
+
+        overload(function, jit_options=options, strict=False)(choose)
+        return function
+
+    return decorate
+
+
 def _cached(function: Callable[P, R], options: dict[str, Any]) -> Callable[P, R]:
-    # numba names the file after the function and looks at no other source than its own module's.
+    # numba names the file after the function and tracks only the source of its own module.
     function.__qualname__ = f"{function.__qualname__}_{_sources()}"
     uncached = cast(Callable[P, R], numba.njit(**options)(function))
     try:
@@ -62,7 +85,7 @@ def _cached(function: Callable[P, R], options: dict[str, Any]) -> Callable[P, R]
 
 @functools.cache
 def _sources() -> str:
-    """Digest of this package's sources: parts of all modules are compiled into a kernel."""
+    """Digest of this package's sources, because parts of all modules are compiled into a kernel."""
     digest = hashlib.sha256()
     for path in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(path.read_bytes())

@@ -5,13 +5,13 @@ from __future__ import annotations
 from spikeport.network import DeployedNetwork
 
 Component = tuple[str, ...]
-"""Populations that lie on common cycles, in evaluation order; one alone if on none."""
+"""Populations on common cycles, in evaluation order; a single one if it is on none."""
 
 
 def components(network: DeployedNetwork) -> list[tuple[Component, bool]]:
     """Strongly connected components, sources first, and whether each is recurrent.
 
-    Delays count as connections like any other: a component needs nothing that comes later.
+    Delays make no difference to connections: a component needs nothing from later components.
     """
     targets: dict[str, set[str]] = {name: set() for name in network.order}
     for c in network.weighted_connections:
@@ -37,7 +37,7 @@ def components(network: DeployedNetwork) -> list[tuple[Component, bool]]:
 
 
 def _reachable(targets: dict[str, set[str]], start: str) -> set[str]:
-    """Populations that a path of at least one connection leads to."""
+    """Populations that can be reached by a path of at least one connection."""
     seen: set[str] = set()
     open_ends = [start]
     while open_ends:

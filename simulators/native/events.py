@@ -1,7 +1,8 @@
-"""Compiled parts that turn messages of one source in one step into rows of a connection's table.
+"""Compiled functions that convert one source's messages of one step to rows of a connection's
+table.
 
-An event is a message that is not zero. Events are listed by neuron, ascending, and divided into
-the cells of `wiring`; what one target position hears is then a few stretches of that list.
+An event is a non-zero message. Events are listed by neuron in ascending order and divided into the
+cells of `connection_tables`; the input of one target position is then a few slices of that list.
 """
 
 from __future__ import annotations
@@ -19,21 +20,22 @@ Int32 = NDArray[np.int32]
 Rows = NDArray[np.uint32]
 
 BAND = 1024
-"""Neurons whose currents are summed and used while they are in the nearest cache."""
+"""Number of neurons whose currents are summed and used while they are in the nearest cache."""
 SLACK = MASK + 8
-"""Entries behind the end of a list that may be overwritten."""
+"""Number of entries after the end of a list that may be overwritten."""
 _ONE, _EIGHT = np.uint64(1), np.uint64(8)
 _MASK = np.uint64(MASK)
 
 
 class Buffers(NamedTuple):
-    """Arrays in which lists of one step's events are made; compiled loops make none themselves.
+    """Preallocated arrays for lists of one step's events; compiled loops allocate none themselves.
 
     Attributes:
         ids, values, first: events of the source.
-        seen, seen_values, seen_first: the same behind the pool; of the source if there is none.
-        rows, factors: rows of the table that are to be added, and what they are multiplied by.
-        total: their sum, where it is not final.
+        seen, seen_values, seen_first: the same after the pool; those of the source if there is
+            none.
+        rows, factors: rows of the table to be added, and their factors.
+        total: their sum, if it is not final.
     """
 
     ids: Rows
@@ -48,7 +50,7 @@ class Buffers(NamedTuple):
 
 
 def buffers_for(tables: Tables) -> Buffers:
-    """Rooms for a connection."""
+    """Allocate the buffers for a connection."""
     neurons = tables.cells * tables.cell_size + SLACK
     pooled = (len(tables.pool_start) - 1) * tables.groups
     ids, values = np.empty(neurons, np.uint32), np.empty(neurons, np.int32)
@@ -70,15 +72,15 @@ def buffers_for(tables: Tables) -> Buffers:
     )
 
 
-# Indices are unsigned: numba then need not ask whether they count from the end.
+# Indices are unsigned, so that numba does not check for indices counted from the end.
 
 
 @part
 def _take(mask: Any, at: Any, ids: Rows, n: Any) -> Any:
-    """Append the places of the bits of `mask`, counted from `at`; returns the new end of `ids`."""
+    """Append the positions of the set bits of `mask`, plus `at`; return the new end of `ids`."""
     stop = n + np.uint64(bit_count(mask))
     while n < stop:
-        # Eight at once whether or not there are so many: a branch for each would cost more.
+        # Always eight at a time: a branch for each would cost more.
         for j in range(8):
             ids[n + np.uint64(j)] = np.uint32(at + lowest_bit(mask))
             mask &= mask - _ONE
@@ -88,9 +90,9 @@ def _take(mask: Any, at: Any, ids: Rows, n: Any) -> Any:
 
 @part
 def list_spikes(row: NDArray[np.uint8], cell_size: int, ids: Rows, first: Int32) -> Any:
-    """List the neurons that spike; first[c]..first[c + 1] - 1 are those of cell c.
+    """List the neurons that spike; those of cell c are at first[c]..first[c + 1] - 1.
 
-    `row` is padded with zeros to whole masks. Returns how many there are.
+    `row` is padded with zeros to whole masks. Returns the number of events.
     """
     cells = first.size - 1
     n, at = np.uint64(0), np.uint64(0)
@@ -125,7 +127,7 @@ def list_spikes(row: NDArray[np.uint8], cell_size: int, ids: Rows, first: Int32)
 
 @part
 def list_values(row: Int32, cell_size: int, ids: Rows, first: Int32, values: Int32) -> Any:
-    """As `list_spikes`, for messages that are integers; `values` become theirs."""
+    """Like `list_spikes`, for integer messages; `values` receives their values."""
     n = np.uint64(0)
     for i in range(row.size):
         ids[n] = np.uint32(i)
@@ -137,7 +139,7 @@ def list_values(row: Int32, cell_size: int, ids: Rows, first: Int32, values: Int
 
 @part
 def _divide(ids: Rows, n: int, cell_size: int, first: Int32) -> None:
-    """first[c]..first[c + 1] - 1 become the entries of `ids` within cell c."""
+    """Set first[c]..first[c + 1] - 1 to the range of entries of `ids` within cell c."""
     cells = first.size - 1
     e = 0
     end = 0
@@ -152,7 +154,7 @@ def _divide(ids: Rows, n: int, cell_size: int, first: Int32) -> None:
 
 @part
 def pool_events(tables: Tables, buffers: Buffers, graded: bool) -> None:
-    """Events of the pooled source: a pooled neuron is listed once for each that it is a sum of."""
+    """List the events of the pooled source: once for each source event in a pooled neuron's sum."""
     first, pooled_first, groups = buffers.first, buffers.seen_first, tables.groups
     m = 0
     pooled_first[0] = 0
@@ -168,7 +170,7 @@ def pool_events(tables: Tables, buffers: Buffers, graded: bool) -> None:
 
 @part
 def rows_of(tables: Tables, buffers: Buffers, place: int, group: int, graded: bool) -> int:
-    """Make the rows of the table that add up at a target position; returns how many."""
+    """List the rows of the table to be added at a target position; return their number."""
     first = buffers.seen_first
     m = 0
     for k in range(tables.start[place], tables.start[place + 1]):
@@ -181,10 +183,10 @@ def rows_of(tables: Tables, buffers: Buffers, place: int, group: int, graded: bo
 
 @part
 def _append(ids: Rows, first: int, stop: int, shift: Any, to: Rows, at: int) -> int:
-    """Copy ids[first:stop] + shift to to[at:]; returns the new end of `to`.
+    """Copy ids[first:stop] + shift to to[at:]; return the new end of `to`.
 
-    Eight are copied whether or not there are so many: few stretches hold more, and a loop that
-    mostly turns once is one that processors foresee.
+    Always copies eight at a time: few slices are longer, and a loop that usually runs once is easy
+    for branch predictors.
     """
     e, m = first, at
     while True:

@@ -1,14 +1,14 @@
-"""The compiled loops: messages into currents, and currents into spikes.
+"""The compiled loops: from messages to currents, and from currents to spikes.
 
-Arrays of messages are (B, steps, N padded to whole masks) bytes, or int32 where graded; of
-currents (steps, B of the piece, N_target). All loops go through non-zero messages only.
+Arrays of messages are (B, steps, N padded to whole masks) bytes, or int32 if graded; arrays of
+currents are (steps, samples, N_target). All loops process non-zero messages only.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,13 +30,13 @@ from spikeport.simulators.native.vectors import LANES
 Int32 = NDArray[np.int32]
 
 RECEIVED = BAND + LANES[-1]
-"""Size of the room for currents of a band and the lanes behind it."""
+"""Size of the buffer for the currents of a tile, including the lanes after it."""
 _BYTE_MAX = 255
 
 
 @part
 def _list(messages: NDArray[Any], sample: int, step: int, tables: Tables, buffers: Buffers) -> Any:
-    """List the spikes of one step of one sample, and pool them; returns how many."""
+    """List and pool the spikes of one step of one sample; return their number."""
     n = list_spikes(messages[sample, step], tables.cell_size, buffers.ids, buffers.first)
     if n > 0 and tables.pool_start.size > 1:
         pool_events(tables, buffers, False)
@@ -44,7 +44,7 @@ def _list(messages: NDArray[Any], sample: int, step: int, tables: Tables, buffer
 
 
 def _receive(graded: bool) -> Callable[..., None]:
-    def hear(
+    def receive(
         tables: Tables,
         buffers: Buffers,
         unit: int,
@@ -54,7 +54,7 @@ def _receive(graded: bool) -> Callable[..., None]:
         fresh: bool,
         to: Int32,
     ) -> None:
-        """Currents of columns low..high - 1 of units unit..stop - 1, into or onto `to`.
+        """Write or add the currents of columns low..high - 1 of units unit..stop - 1 to `to`.
 
         A unit is one group of channels at one position.
         """
@@ -85,7 +85,7 @@ def _receive(graded: bool) -> Callable[..., None]:
                 group = 0
                 place += 1
 
-    return part(hear)
+    return part(receive)
 
 
 receive_spikes, receive_values = _receive(graded=False), _receive(graded=True)
@@ -102,17 +102,17 @@ def _deliver(graded: bool) -> Callable[..., None]:
         current: Int32,
         received: Int32,
     ) -> None:
-        """Add the current of one connection to `current`, or set it where `fresh`.
+        """Add the current of one connection to `current`, or overwrite it if `fresh`.
 
         Reads messages[first_sample + b, first + t] for every t and b of `current`. `received` is
-        room for a band of currents and the lanes behind it.
+        a buffer for the currents of a tile and the lanes after it.
         """
         units, width = (tables.start.size - 1) * tables.groups, tables.width
         at_once = max(BAND // width, 1)
         for t in range(current.shape[0]):
             for b in range(current.shape[1]):
                 target = current[t, b]
-                # As an expression both would be compiled, each for the wrong type.
+                # As one expression, both would be compiled, each for the wrong type.
                 if graded:
                     row = messages[first_sample + b, first + t]
                     n = list_values(
@@ -148,54 +148,57 @@ deliver_spikes = kernel(_deliver(graded=False))
 deliver_values = kernel(_deliver(graded=True))
 
 
+class Afferent(NamedTuple):
+    """A connection from spikes that is added up in the loop of its target.
+
+    Attributes:
+        present: whether there is such a connection.
+        messages: of its source.
+        first: the row of `messages` that arrives in the first step.
+    """
+
+    present: bool
+    messages: NDArray[np.uint8]
+    first: int
+    tables: Tables
+    buffers: Buffers
+
+
 @functools.cache
-def advance(memoryless: bool, short: bool, biased: bool, rests: bool) -> Callable[..., int]:
-    """The compiled loop over neurons of a kind; see `neuron_loop`."""
+def advance(variant: tuple[bool, ...], biased: bool) -> Callable[..., int]:
+    """The compiled loop over neurons of a kind; see `neurons.neuron_loop`."""
 
     def run(
-        messages: NDArray[np.uint8],
-        first_message: int,
-        tables: Tables,
-        buffers: Buffers,
-        receives: bool,
-        also_messages: NDArray[np.uint8],
-        also_first: int,
-        also_tables: Tables,
-        also_buffers: Buffers,
-        receives_also: bool,
-        earlier: Int32,
+        one: Afferent,
+        other: Afferent,
         adds: bool,
+        earlier: Int32,
         received: Int32,
         bias: Int32,
-        u: Int32,
-        v: Int32,
-        rest: NDArray[np.uint8],
+        state: Any,
+        dynamics: Any,
         spikes: NDArray[np.uint8],
         steps: int,
         first: int,
         first_sample: int,
         samples: int,
-        decay_u: int,
-        decay_v: int,
-        threshold: int,
-        subtract: bool,
-        refractory: int,
-        u_after: Int32,
-        v_after: Int32,
+        recorded: tuple[Int32, ...],
+        after: tuple[Int32, ...],
     ) -> int:
         """Run `steps` steps of samples first_sample.. of a population.
 
-        What a neuron receives is, where `receives`, the current of a connection from spikes, of
-        messages[b, heard_first + t]; where `receives_also`, of one more, of the same or narrower
-        units; and where `adds` `earlier` (steps or 1, samples, N). Changes u, v and rest (B, N) and
-        writes spikes[b, first + t]. `bias` is (steps or 1, B or 1, N) and is not looked at unless
-        `biased`. `received` is room for a band of currents and the lanes behind it. `u_after` and
-        `v_after` (steps, samples, N) receive u and v after each step, unless they have no steps.
-        Returns the number of neuron-steps in which u, v, current or bias was not zero.
+        The input of a neuron is the sum of the currents of `one` and `other`, if present (`other`
+        has units of the same size or smaller), and of `earlier` (steps or 1, samples, N) if
+        `adds`. Updates the arrays of `state`, (B, N), and writes spikes[b, first + t]. `bias` is
+        (steps or 1, B or 1, N) and only used if `biased`. `received` is a buffer for the currents
+        of a tile and the lanes after it. Each array of `after` (steps, samples, N) receives the
+        corresponding `recorded` state variable, (B, N), after each step, unless it has no steps.
+        Returns the number of neuron-steps in which the state could change.
         """
-        size = u.shape[1]
+        size = recorded[0].shape[1]
+        tables, also_tables = one.tables, other.tables
         units, width = (tables.start.size - 1) * tables.groups, tables.width
-        if not receives:
+        if not one.present:
             units, width = 1, size
         at_once = max(BAND // width, 1)
         touched = 0
@@ -203,10 +206,10 @@ def advance(memoryless: bool, short: bool, biased: bool, rests: bool) -> Callabl
             at = first_sample + b
             for t in range(steps):
                 n, also = np.int64(0), np.int64(0)
-                if receives:
-                    n = _list(messages, at, first_message + t, tables, buffers)
-                if receives_also:
-                    also = _list(also_messages, at, also_first + t, also_tables, also_buffers)
+                if one.present:
+                    n = _list(one.messages, at, one.first + t, tables, one.buffers)
+                if other.present:
+                    also = _list(other.messages, at, other.first + t, also_tables, other.buffers)
                 before = earlier[min(t, earlier.shape[0] - 1), min(b, earlier.shape[1] - 1)]
                 added = bias[min(t, bias.shape[0] - 1), min(at, bias.shape[1] - 1)]
                 fired = spikes[at, first + t]
@@ -223,36 +226,30 @@ def advance(memoryless: bool, short: bool, biased: bool, rests: bool) -> Callabl
                                 received[i] = 0
                         if n > 0:
                             receive_spikes(
-                                tables, buffers, unit, stop, low, high, not adds, received
+                                tables, one.buffers, unit, stop, low, high, not adds, received
                             )
                         if also > 0:
                             narrow, only = also_tables.width, (unit, stop, low, high)
                             if narrow < width:
                                 only = (begin // narrow, end // narrow, 0, narrow)
-                            receive_spikes(also_tables, also_buffers, *only, False, received)
+                            receive_spikes(also_tables, other.buffers, *only, False, received)
                         touched += neuron_loop(
+                            state,
+                            dynamics,
+                            variant,
+                            biased,
+                            at,
+                            begin,
+                            end,
                             received[: end - begin],
                             added[begin:end],
-                            u[at, begin:end],
-                            v[at, begin:end],
-                            rest[at, begin:end],
                             fired[begin:end],
-                            decay_u,
-                            decay_v,
-                            threshold,
-                            subtract,
-                            refractory,
-                            memoryless,
-                            short,
-                            biased,
-                            rests,
                         )
-                if u_after.shape[0] > 0:
-                    for i in range(size):
-                        u_after[t, b, i] = u[at, i]
-                if v_after.shape[0] > 0:
-                    for i in range(size):
-                        v_after[t, b, i] = v[at, i]
+                for k in range(len(after)):
+                    kept, values = after[k], recorded[k]
+                    if kept.shape[0] > 0:
+                        for i in range(size):
+                            kept[t, b, i] = values[at, i]
         return touched
 
     return kernel(run)
@@ -268,7 +265,7 @@ def tally(
 ) -> None:
     """Add spikes (B, steps, padded N) of steps first..stop - 1 to `count`, (B, N) or (1, N).
 
-    `few` is room for (N,).
+    `few` is a buffer of shape (N,).
     """
     size = few.size
     for b in range(spikes.shape[0]):

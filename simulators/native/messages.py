@@ -1,4 +1,4 @@
-"""Messages of one source over a block of steps and those before it that a delay still needs."""
+"""Messages of one source over a block of steps, and earlier ones still needed because of delays."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport.network import DeployedNetwork, Input, Population, Shape
+from spikeport.network import AnyPopulation, DeployedNetwork, Input, Shape
 from spikeport.runs import longest_delay
 from spikeport.simulators.native.layout import channels_last, padded
 from spikeport.simulators.native.plan import is_graded
@@ -16,13 +16,13 @@ from spikeport.simulators.native.plan import is_graded
 
 @dataclass(frozen=True, slots=True)
 class MessageBuffer:
-    """Messages in the inner order.
+    """Messages in the internal order.
 
     Attributes:
-        messages: (B, before + block, padded N) bytes, or (.., N) int32 where graded; of a static
-            input (B, 1, ..). The steps of a sample are neighbours, as loops go through them.
-        before: steps kept from before the block, the longest delay; zeros before step 0.
-        source: what the block is filled from, (T, B, *shape), if it is not computed.
+        messages: (B, before + block, padded N) bytes, or (.., N) int32 if graded; for a static
+            input (B, 1, ..). The steps of a sample are adjacent in memory, as loops access them.
+        before: steps kept from before the block (the longest delay); zeros before step 0.
+        source: the input to fill the block from, (T, B, *shape), if it is not computed.
     """
 
     messages: NDArray[Any]
@@ -36,12 +36,12 @@ class MessageBuffer:
 
 def make_buffer(
     network: DeployedNetwork,
-    part: Input | Population,
+    part: Input | AnyPopulation,
     source: NDArray[Any] | None,
     samples: int,
     block: int,
 ) -> MessageBuffer:
-    """A stream before step 0, filled if it is static."""
+    """Create a buffer for the time before step 0; static input is filled in."""
     graded = is_graded(part)
     static = source is not None and source.ndim == 1 + len(part.shape)
     before = 0 if static else longest_delay(network, part.name)
@@ -66,7 +66,7 @@ def make_buffer(
 
 
 def enter_block(stream: MessageBuffer, begin: int, stop: int, last: int) -> None:
-    """Go on from a block of `last` steps to steps begin..stop - 1."""
+    """Advance from a block of `last` steps to steps begin..stop - 1."""
     if stream.static:
         return
     if stream.before:

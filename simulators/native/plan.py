@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeport.network import (
+    AnyPopulation,
     Coding,
     DeployedNetwork,
     Input,
     PerNeuron,
-    Population,
     WeightedConnection,
     fan_out,
 )
@@ -24,6 +24,7 @@ from spikeport.runs import longest_delay
 from spikeport.simulators.native.components import Component, components
 from spikeport.simulators.native.delivery import Delivery, delivery
 from spikeport.simulators.native.layout import channels_last, padded
+from spikeport.simulators.native.neurons import compiled_model
 
 _MOST_SAMPLES = 128
 _WITHIN = STATE_WRAP >> ACTIVATION_SHIFT
@@ -40,8 +41,8 @@ class Plan:
         reached: per such connection, the synapses that a message reaches: `fan_out`.
         incoming: per population, connections with weights.
         bias: per population that has any, its own bias current, (1, 1, N).
-        within: populations whose summed input can never wrap u.
         injections: per population, the inputs that change its bias.
+        dynamics, variants: per population, the constants of its compiled step.
     """
 
     components: list[tuple[Component, bool]]
@@ -50,7 +51,8 @@ class Plan:
     incoming: Mapping[str, list[WeightedConnection]]
     bias: Mapping[str, NDArray[np.int32]]
     injections: Mapping[str, list[str]]
-    within: frozenset[str]
+    dynamics: Mapping[str, Any]
+    variants: Mapping[str, tuple[bool, ...]]
 
 
 _PLANS: WeakKeyDictionary[DeployedNetwork, Plan] = WeakKeyDictionary()
@@ -85,12 +87,17 @@ def make_plan(network: DeployedNetwork) -> Plan:
             name: [injection.source for injection in network.injections_into(name)]
             for name in network.order
         },
-        frozenset(
-            name
-            for name in network.order
-            if sum(deliveries[c.name].bound for c in network.weighted_into(name)) < _WITHIN
-        ),
+        {p.name: compiled_model(p).dynamics(p) for p in network.populations},
+        {
+            p.name: compiled_model(p).variant(p, _reach(network, deliveries, p.name) < _WITHIN)
+            for p in network.populations
+        },
     )
+
+
+def _reach(network: DeployedNetwork, deliveries: Mapping[str, Delivery], name: str) -> int:
+    """The largest magnitude of the summed input of a population."""
+    return sum(deliveries[c.name].bound for c in network.weighted_into(name))
 
 
 def _by_step(
@@ -105,7 +112,7 @@ def _by_step(
     return len(members) > 1 or len(inner) > 1 or apart
 
 
-def is_graded(source: Input | Population) -> bool:
+def is_graded(source: Input | AnyPopulation) -> bool:
     """Whether messages of a source are integers rather than 0 and 1."""
     return isinstance(source, Input) and source.coding is not Coding.SPIKES
 
@@ -126,8 +133,9 @@ def cut(
     fixed, per_step = 0, 0
     for part in network.sources.values():
         copies, item = 1, 4 if is_graded(part) else 1
-        if isinstance(part, Population):
-            fixed += (8 + (part.refractory > 0)) * part.size
+        if not isinstance(part, Input):
+            kept = (r.variable for r in part.registers if r.kept)
+            fixed += sum(np.dtype(variable.dtype).itemsize for variable in kept) * part.size
             copies += replay
         elif inputs[part.name].ndim == 1 + len(part.shape):
             fixed += item * part.size

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
-
 import numpy as np
-from numpy.typing import NDArray
 
-from spikeport.network import Population, Reset, WeightedConnection, threshold_state
-from spikeport.network.fixed_point import DECAY_UNITY
-from spikeport.runs import Trace
+from spikeport.network import AnyPopulation, WeightedConnection
+from spikeport.runs import Trace, recordable
 from spikeport.simulators.native.connection_tables import NOTHING, Tables
 from spikeport.simulators.native.currents import PIECE, piece_size, summed
-from spikeport.simulators.native.events import BAND, Buffers, buffers_for
-from spikeport.simulators.native.kernels import Int32, advance
+from spikeport.simulators.native.events import BAND, buffers_for
+from spikeport.simulators.native.kernels import Afferent, Int32, advance
 from spikeport.simulators.native.layout import channels_first, channels_last
-from spikeport.simulators.native.plan import Plan
+from spikeport.simulators.native.neurons import recorded_state
 from spikeport.simulators.native.state import State
 from spikeport.simulators.results import keep
 
-_SHORT = 16
 _NO_ROOMS = buffers_for(NOTHING)
 _NO_CURRENT = np.zeros((1, 1, 1), np.int32)
 _NOT_KEPT = np.empty((0, 0, 0), np.int32)
@@ -28,12 +22,13 @@ _NOT_KEPT = np.empty((0, 0, 0), np.int32)
 
 def run_steps(state: State, name: str, now: range, origin: int) -> None:
     """Run one population through the steps `now` of the block that begins at `origin`."""
-    part, own = state.network.by_name[name], state.own[name]
-    u, v, rest, trace = state.u[name], state.v[name], state.rest[name], state.trace
+    part, trace = state.network.by_name[name], state.trace
+    neurons, own = state.neurons[name], state.own[name]
     received_from, others = _split(state, name)
-    first, second = (_part(state, name, c) for c in (*received_from, None, None)[:2])
+    first, second = (_afferent(state, name, c) for c in (*received_from, None, None)[:2])
     bias = _bias(state, name, now, origin)
-    run = _loop(state.plan, part, biased=bias is not None)
+    run = advance(state.plan.variants[name], bias is not None)
+    dynamics, recorded = state.plan.dynamics[name], recorded_state(part, neurons)
     constant = state.constant[name]
     steps, count = len(now), state.samples
     if others or len(constant) > 1 or (constant and constant[0][0] > now.start):
@@ -55,41 +50,28 @@ def run_steps(state: State, name: str, now: range, origin: int) -> None:
             )
             for turn in _turns(trace, part, piece, samples.stop - samples.start):
                 at, since = turn.start - piece.start, turn.start - now.start
+                passed = turn.start - origin
                 shape = (len(turn), samples.stop - samples.start, part.size)
                 after = {
-                    variable: np.empty(shape, np.int32) if name in kept else _NOT_KEPT
-                    for variable, kept in (("u", trace.u), ("v", trace.v))
+                    variable: np.empty(shape, np.int32) if name in trace[variable] else _NOT_KEPT
+                    for variable in recordable(part)[1:]
                 }
                 state.updates[name] += run(
-                    first.messages,
-                    first.before + turn.start - origin,
-                    first.tables,
-                    first.buffers,
-                    bool(received_from),
-                    second.messages,
-                    second.before + turn.start - origin,
-                    second.tables,
-                    second.buffers,
-                    len(received_from) > 1,
-                    _NO_CURRENT if current is None else _of_turn(current, at, len(turn)),
+                    first._replace(first=first.first + passed),
+                    second._replace(first=second.first + passed),
                     current is not None,
+                    _NO_CURRENT if current is None else _of_turn(current, at, len(turn)),
                     state.received,
                     _NO_CURRENT if bias is None else _of_turn(bias, since, len(turn)),
-                    u,
-                    v,
-                    rest,
+                    neurons,
+                    dynamics,
                     own.messages,
                     len(turn),
-                    own.before + turn.start - origin,
+                    own.before + passed,
                     sample,
                     samples.stop - sample,
-                    part.decay_u,
-                    part.decay_v,
-                    threshold_state(part),
-                    part.reset is Reset.SUBTRACT,
-                    part.refractory,
-                    after["u"],
-                    after["v"],
+                    recorded,
+                    tuple(after.values()),
                 )
                 shown = {
                     variable: channels_first(values, part.shape)
@@ -99,9 +81,9 @@ def run_steps(state: State, name: str, now: range, origin: int) -> None:
                 keep(trace, name, (slice(turn.start, turn.stop), samples), **shown)
 
 
-def _turns(trace: Trace, part: Population, steps: range, samples: int) -> list[range]:
-    """All steps at once; pieces of PIECE values at most if u or v is recorded after each step."""
-    if part.name not in trace.u and part.name not in trace.v:
+def _turns(trace: Trace, part: AnyPopulation, steps: range, samples: int) -> list[range]:
+    """All steps at once; pieces of PIECE values at most if state is recorded after each step."""
+    if not any(part.name in trace[variable] for variable in recordable(part)[1:]):
         return [steps]
     at_once = max(PIECE // (part.size * samples), 1)
     return [steps[first : first + at_once] for first in range(0, len(steps), at_once)]
@@ -112,25 +94,19 @@ def _of_turn(values: Int32, first: int, steps: int) -> Int32:
     return values[first : first + steps] if len(values) > 1 else values
 
 
-class _Part(NamedTuple):
-    """A connection as the loop takes it: step 0 of the block is messages[:, before]."""
+def _afferent(state: State, name: str, connection: WeightedConnection | None) -> Afferent:
+    """A connection that the loop of population `name` adds up, or what stands for none.
 
-    messages: NDArray[Any]
-    before: int
-    tables: Tables
-    buffers: Buffers
-
-
-def _part(state: State, name: str, connection: WeightedConnection | None) -> _Part:
-    """A connection that the loop of population `name` adds up, or what stands for none."""
+    Its `first` is the row that arrives in step 0 of the block.
+    """
     if connection is None:
-        return _Part(state.own[name].messages, 0, NOTHING, _NO_ROOMS)
+        return Afferent(False, state.own[name].messages, 0, NOTHING, _NO_ROOMS)
     tables = _tables(state, connection)
     if connection.name not in state.buffers:
         state.buffers[connection.name] = buffers_for(tables)
     stream = state.received_from[connection.source]
-    before = stream.before - connection.delay
-    return _Part(stream.messages, before, tables, state.buffers[connection.name])
+    first = stream.before - connection.delay
+    return Afferent(True, stream.messages, first, tables, state.buffers[connection.name])
 
 
 def _split(state: State, name: str) -> tuple[list[WeightedConnection], list[WeightedConnection]]:
@@ -164,18 +140,6 @@ def _tables(state: State, connection: WeightedConnection) -> Tables:
 def _side_by_side(wide: int, narrow: int) -> bool:
     """Whether units of two widths fill the same bands of neurons."""
     return wide == narrow or (wide <= BAND and wide % narrow == 0)
-
-
-def _loop(plan: Plan, part: Population, *, biased: bool) -> Callable[..., int]:
-    """The loop compiled for the kind of a population."""
-    if part.refractory:
-        return advance(memoryless=False, short=False, biased=biased, rests=True)
-    return advance(
-        memoryless=part.decay_u == DECAY_UNITY and part.name in plan.within,
-        short=part.decay_v % _SHORT == 0,
-        biased=biased,
-        rests=False,
-    )
 
 
 def _bias(state: State, name: str, now: range, origin: int) -> Int32 | None:

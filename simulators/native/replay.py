@@ -1,4 +1,4 @@
-"""Replay of spikes that another simulator recorded, and the check that they are ours too."""
+"""Check that spikes recorded by another simulator equal those computed from them."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ Spikes = Mapping[str, NDArray[np.uint8]]
 
 
 def check_recorded(network: DeployedNetwork, samples: int, recorded: Spikes) -> Spikes:
-    """Recorded spikes as uint8, one array for each population.
+    """Check recorded spikes and return them as uint8, one array per population.
 
     Raises:
         InputError: a population is missing or unknown, an array has a wrong shape or other values.
     """
     for name in recorded:
         if name not in network.by_name:
-            raise InputError(f"recorded spikes: '{name}' is no population of the network")
+            raise InputError(f"recorded spikes: '{name}' is not a population of the network")
     for part in network.populations:
         if part.name not in recorded:
             raise InputError(f"recorded spikes: population '{part.name}' is missing")
@@ -32,14 +32,14 @@ def check_recorded(network: DeployedNetwork, samples: int, recorded: Spikes) -> 
                 f"recorded spikes: '{part.name}' has shape {array.shape}, must be {shape}"
             )
         if not np.isin(array, (0, 1)).all():
-            raise InputError(f"recorded spikes: '{part.name}' holds values other than 0 and 1")
+            raise InputError(f"recorded spikes: '{part.name}' has values other than 0 and 1")
     return {name: array.astype(np.uint8, copy=False) for name, array in recorded.items()}
 
 
 def check_replayed(network: DeployedNetwork, computed: Spikes, recorded: Spikes) -> None:
     """Check that every population computed exactly the spikes that were recorded for it.
 
-    Since connections carried the recorded ones, a population that differs is itself at fault.
+    Since connections carried the recorded spikes, a population that differs is itself wrong.
 
     Raises:
         CheckFailedError: names the first population in evaluation order that differs.

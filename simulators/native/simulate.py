@@ -31,10 +31,10 @@ from spikeport.simulators.native.carry import still_arriving
 from spikeport.simulators.native.chunk import Chunk, run_chunk
 from spikeport.simulators.native.plan import Plan, cut, plan_of
 from spikeport.simulators.native.replay import Spikes, check_recorded, check_replayed
-from spikeport.simulators.results import RECORDABLE, assembled_run, empty_trace, narrowed
+from spikeport.simulators.results import assembled_run, empty_trace, narrowed
 
 MEMORY_BYTES = 64 << 20
-"""State and input copies of the samples computed at once; more gains no speed."""
+"""Memory for state and input copies of the samples computed at once; more is not faster."""
 
 
 def run_native(
@@ -47,21 +47,22 @@ def run_native(
     progress: Callable[[int, int], None] | None = None,
     memory_bytes: int = MEMORY_BYTES,
 ) -> Run:
-    """Run a network on integer samples; equal to `run_reference` in every number.
+    """Run a network on integer samples; all results equal those of `run_reference`.
 
     Args:
         samples: per input (B, *shape), presented at every step, or (T, B, *shape).
         record: which of "spikes", "u" and "v" to keep in `Run.trace`, or `Probe`s.
-        threads: how many samples' chunks run at once, one per core if None; changes no result.
-        recorded: per population the spikes (T, B, *shape) that were observed elsewhere. Then
-            connections carry these, each population computes its own spikes from them, and the
-            run is valid only if all are the recorded ones: its counts are those of the record.
+        threads: number of sample chunks to run at once, one per core if None; does not affect
+            results.
+        recorded: per population, spikes (T, B, *shape) that were observed elsewhere. Connections
+            then carry these, each population computes its own spikes from them, and the run is
+            valid only if all are equal, so that its counts are those of the recorded spikes.
         progress: called with (samples done, samples in all).
-        memory_bytes: samples are computed in chunks that need about this much beside the results.
+        memory_bytes: samples are computed in chunks that need about this much besides the results.
 
     Raises:
-        InputError: samples or recorded spikes do not fit the network, what `record` names is
-            unknown, or `threads` is below 1.
+        InputError: samples or recorded spikes do not fit the network, `record` contains an unknown
+            name, or `threads` is below 1.
         CheckFailedError: a population computes other spikes than the recorded ones.
     """
     named = record_items(record)
@@ -101,15 +102,15 @@ def run_plan(
     progress: Callable[[int, int], None] | None = None,
     memory_bytes: int = MEMORY_BYTES,
 ) -> tuple[Run, StreamState | None]:
-    """As `run_native`, of a network made ready, on checked samples.
+    """Like `run_native`, for a prepared network and checked samples.
 
     Args:
-        trace: to be filled with what it has room for.
-        plan: of the network, or of one that differs in its steps only.
-        before: state to go on from, instead of that before step 0.
+        trace: its arrays are filled.
+        plan: of the network, or of one that differs only in its steps.
+        before: state to continue from, instead of starting at step 0.
 
     Returns:
-        The run, which knows nothing of the trace, and the state after it if one was given.
+        The run, without its trace, and the state after it if one was given.
     """
     started = time.perf_counter()
     count = sample_count(network.inputs, arrays)
@@ -180,7 +181,7 @@ def run_plan(
 def _each(
     threads: int, run_part: Callable[[slice], Chunk], parts: Sequence[slice]
 ) -> Iterator[Chunk]:
-    """The chunks in order, several at once."""
+    """The chunks in order, several of them computed at once."""
     if min(threads, len(parts)) == 1:
         yield from map(run_part, parts)
         return
@@ -190,17 +191,15 @@ def _each(
 
 def _view(trace: Trace, chosen: slice) -> Trace:
     """Views of the samples `chosen` of a trace."""
-    return Trace(
-        **{
-            kind: {name: array[:, chosen] for name, array in getattr(trace, kind).items()}
-            for kind in RECORDABLE
-        },
-        neurons=trace.neurons,
-    )
+    tables = {
+        variable: {name: array[:, chosen] for name, array in table.items()}
+        for variable, table in trace.tables.items()
+    }
+    return Trace.of(tables, trace.neurons)
 
 
 def _thread_count(wanted: int | None) -> int:
-    """The number asked for, or that of the cores this process may use."""
+    """The requested number, or the number of cores available to this process."""
     if wanted is None:
         return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
     if wanted < 1:

@@ -1,4 +1,4 @@
-"""Everything that changes while a chunk of samples runs."""
+"""Everything that changes while a chunk of samples is running."""
 
 from __future__ import annotations
 
@@ -15,18 +15,19 @@ from spikeport.simulators.native.currents import Constant, constant_currents, pi
 from spikeport.simulators.native.events import Buffers
 from spikeport.simulators.native.kernels import RECEIVED, Int32
 from spikeport.simulators.native.messages import MessageBuffer, make_buffer
+from spikeport.simulators.native.neurons import initial_neurons
 from spikeport.simulators.native.plan import Plan
 from spikeport.simulators.native.replay import Spikes
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """A chunk under way: per population the arrays of its neurons, (B, N).
+    """The state of a chunk: per population the arrays of its neurons, (B, N).
 
     Attributes:
-        heard: per source, what connections carry.
-        own: per population, what it computes; the same streams unless in a replay.
-        rest: steps of rest left; (B, 0) where there is no refractory time.
+        received_from: per source, the messages carried by connections.
+        own: per population, the messages it computes; the same buffers except in a replay.
+        neurons: per population, the state variables of its model; see `initial_neurons`.
     """
 
     network: DeployedNetwork
@@ -34,9 +35,7 @@ class State:
     samples: int
     received_from: Mapping[str, MessageBuffer]
     own: Mapping[str, MessageBuffer]
-    u: Mapping[str, Int32]
-    v: Mapping[str, Int32]
-    rest: Mapping[str, NDArray[np.uint8]]
+    neurons: Mapping[str, Any]
     constant: Mapping[str, Constant]
     updates: dict[str, int]
     scratch: Int32
@@ -53,7 +52,7 @@ def initial_state(
     trace: Trace,
     recorded: Spikes | None,
 ) -> State:
-    """All neurons before step 0; for the arguments see `chunk.run_chunk`."""
+    """The state before step 0; for the arguments see `chunk.run_chunk`."""
     samples = inputs[network.inputs[0].name].shape[-1 - len(network.inputs[0].shape)]
     given = {**inputs, **(recorded or {})}
     received_from = {
@@ -73,12 +72,7 @@ def initial_state(
         samples=samples,
         received_from=received_from,
         own=own,
-        u={p.name: np.zeros((samples, p.size), np.int32) for p in network.populations},
-        v={p.name: np.full((samples, p.size), p.v_init, np.int32) for p in network.populations},
-        rest={
-            p.name: np.zeros((samples, p.size if p.refractory else 0), np.uint8)
-            for p in network.populations
-        },
+        neurons={p.name: initial_neurons(p, samples) for p in network.populations},
         constant={
             name: constant_currents(network, plan, received_from, name) for name in network.order
         },

@@ -1,7 +1,7 @@
-"""Compiled parts that sum rows of a connection's table into currents.
+"""Compiled functions that add rows of a connection's table to currents.
 
-Sums are int32 that wrap: numba computes in int64, and casting drops the high bits. Rows are summed
-in int16 where `Tables.exact_rows` proves that nothing is lost.
+Sums are int32 that wrap: numba computes in int64, and casting drops the high bits. Rows are added
+in int16 if `Tables.exact_rows` proves that nothing is lost.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ def add_rows(
     tables: Tables, rows: Rows, count: int, low: int, high: int, fresh: bool, total: Int32,
     to: Int32, at: int,
 ) -> None:  # fmt: skip
-    """Currents of columns low..high - 1 of `count` rows, into or onto to[at:].
+    """Write or add the sum of `count` rows, columns low..high - 1, to to[at:].
 
-    Whole lanes are written: behind column `high` of the last ones there are zeros.
+    Whole lanes are written; columns of the last lanes beyond `high` are zero.
     """
     exact, right = tables.exact_rows, np.int32(max(-tables.exponent, 0))
     left = np.int32(tables.scale + max(tables.exponent, 0))
     columns = tables.table.shape[1] if high == tables.width else high
-    # Shifts to the right are not those of parts of a sum.
+    # Right shifts do not distribute over partial sums.
     final = not tables.wraps and (right == 0 or count <= exact)
     into, place = (to, at) if final else (total, 0)
     onto = final and not fresh
@@ -64,7 +64,7 @@ def add_products(
     tables: Tables, rows: Rows, values: Int32, count: int, low: int, high: int, fresh: bool,
     total: Int32, to: Int32, at: int,
 ) -> None:  # fmt: skip
-    """As `add_rows`, of rows times values."""
+    """Like `add_rows`, for rows multiplied by values."""
     columns = tables.table.shape[1] if high == tables.width else high
     zero = np.int32(0)
     column = low
@@ -97,7 +97,7 @@ def _sum_rows(
     left: Any,
     right: Any,
 ) -> None:
-    """The widest vectors that fit, one after the other."""
+    """Use the widest vectors that fit, one after the other."""
     column = low
     while column < high:
         wide, place = high - column, at + column - low
@@ -120,7 +120,7 @@ def _sum_rows(
 
 @part
 def _finish(tables: Tables, total: Int32, size: int, fresh: bool, to: Int32, at: int) -> None:
-    """((total << scale), wrapped to 24 bits) << exponent, into or onto `to`."""
+    """Write or add ((total << scale), wrapped to 24 bits) << exponent to `to`."""
     right = np.int32(max(-tables.exponent, 0))
     left = np.int32(max(tables.exponent, 0))
     for i in range(size):

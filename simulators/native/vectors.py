@@ -1,8 +1,8 @@
-"""Vector instructions that numba has no words for, written as LLVM vectors of any length.
+"""Vector instructions not available in numba, written as LLVM vectors of any length.
 
-LLVM maps them to what the processor has (AVX-512, AVX2, NEON, ...); all are exact in integers.
-Sums of rows are held in registers over all their rows, which is what a loop over an array of sums
-cannot be made to do.
+LLVM maps them to the processor's instructions (AVX-512, AVX2, NEON, ...); all are exact for
+integers. Sums of rows are kept in registers over all rows, which compilers do not achieve for a
+loop over an array of sums.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from numba.extending import intrinsic
 LANES = (256, 128, 64, 32, 16)
 """Widths of `sum_rows_N`; rows must be padded to the smallest."""
 MASK = 64
-"""Bytes that `nonzero_mask` looks at."""
+"""Number of bytes examined by `nonzero_mask`."""
 
 _I16, _I32, _I64 = ir.IntType(16), ir.IntType(32), ir.IntType(64)
 
 
 def _instruction(function: Callable[..., Any]) -> Callable[..., Any]:
-    """What `function` describes, to be called from compiled code without the first argument."""
+    """Make an intrinsic of `function`; compiled code calls it without the first argument."""
     return cast(Callable[..., Any], intrinsic(function))
 
 
@@ -34,7 +34,7 @@ def _data(context: Any, builder: Any, kind: Any, array: Any) -> Any:
 
 @_instruction
 def nonzero_mask(typing: Any, array: Any, at: Any) -> Any:
-    """Bit i tells whether array[at + i], bytes, is not zero, for i in 0..63, as uint64."""
+    """Bit i of the result is set if array[at + i], a byte, is not zero, for i in 0..63; uint64."""
 
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         place = builder.gep(_data(context, builder, array, args[0]), [args[1]])
@@ -48,7 +48,7 @@ def nonzero_mask(typing: Any, array: Any, at: Any) -> Any:
 
 @_instruction
 def lowest_bit(typing: Any, mask: Any) -> Any:
-    """Place of the lowest bit of a uint64; 64 if there is none."""
+    """Position of the lowest set bit of a uint64; 64 if there is none."""
 
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return builder.cttz(args[0], ir.Constant(ir.IntType(1), 0))
@@ -58,7 +58,7 @@ def lowest_bit(typing: Any, mask: Any) -> Any:
 
 @_instruction
 def bit_count(typing: Any, mask: Any) -> Any:
-    """Number of bits of a uint64."""
+    """Number of set bits of a uint64."""
 
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return builder.ctpop(args[0])
@@ -87,7 +87,7 @@ def shift_8(typing: Any, source: Any, at: Any, shift: Any, to: Any, place: Any) 
 
 
 def _spread(builder: Any, single: Any, vector: Any) -> Any:
-    """A vector that holds one value everywhere."""
+    """A vector with the same value in every lane."""
     undefined = ir.Constant(vector, ir.Undefined)
     lane = builder.insert_element(undefined, single, ir.Constant(_I32, 0))
     everywhere = ir.Constant(ir.VectorType(_I32, vector.count), None)
@@ -97,9 +97,9 @@ def _spread(builder: Any, single: Any, vector: Any) -> Any:
 def _sum_rows(lanes: int, weighted: bool) -> Callable[..., None]:
     """sum_rows(table, column, rows, first, stop, values, to, at, onto, left, right).
 
-    to[at : at + lanes] becomes, or grows by where `onto`, (sum << left) >> right of the sum over k
-    in first..stop - 1 of table[rows[k], column : column + lanes], in int16; where `weighted`, of
-    that times values[k], in int32. Shifts are those of int32.
+    Sets to[at : at + lanes], or adds to it if `onto`, to (sum << left) >> right of the sum over k
+    in first..stop - 1 of table[rows[k], column : column + lanes], in int16; if `weighted`, each row
+    is multiplied by values[k], in int32. Shifts are those of int32.
     """
 
     @_instruction
@@ -158,7 +158,7 @@ def _sum_rows(lanes: int, weighted: bool) -> Callable[..., None]:
             wide = builder.ashr(wide, _spread(builder, args[10], result))
             old = builder.load(target, align=4)
             none = ir.Constant(result, None)
-            # A select of whole vectors: what is not wanted is not added.
+            # A select of whole vectors: unwanted lanes are not added.
             builder.store(builder.add(wide, builder.select(args[8], old, none)), target, align=4)
             return context.get_dummy_value()
 

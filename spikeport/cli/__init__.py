@@ -1,4 +1,4 @@
-"""The command line: each verb a thin call to a public function."""
+"""The command line: each verb is a thin call to a public function."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _SHORT = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)
 def main() -> None:
     """Entry point of `spikeport`.
 
-    Exit codes: 0 fine, 1 a parity or limit check failed, 2 bad usage or input, or an output that
+    Exit codes: 0 success, 1 a parity or limit check failed, 2 bad usage or input, or an output that
     cannot be written, 3 backend unavailable, 70 a bug in Spikeport, 130 interrupted, 141 broken
     pipe on standard output.
     """
@@ -35,8 +35,8 @@ def main() -> None:
         with _interrupts_end():
             _open_streams()
             _leave_lost_folder()
-            # Otherwise numba reads both from .numba_config.yaml in the current folder, and with
-            # them what it unpickles and imports.
+            # Otherwise numba reads both from .numba_config.yaml in the current folder, which would
+            # decide what it unpickles and imports.
             for name in ("NUMBA_CACHE_DIR", "NUMBA_CACHE_LOCATOR_CLASSES"):
                 os.environ.setdefault(name, "")
             show_warnings()
@@ -55,7 +55,7 @@ def _exit_code(app: object) -> int:
         app()
     except SystemExit as stop:
         if isinstance(stop.__context__, BrokenPipeError):
-            # typer and rich turn a broken pipe into this; rich also redirects standard output.
+            # typer and rich convert a broken pipe to this; rich also redirects standard output.
             if os.path.samestat(output, os.fstat(1)):
                 return _unforeseen(stop.__context__)
             return READER_GONE
@@ -71,7 +71,7 @@ def _exit_code(app: object) -> int:
 
 
 def _unforeseen(error: BaseException) -> int:
-    """Report an unexpected exception: a problem of the machine, or else a bug."""
+    """Report an unexpected exception: a problem of the machine, or otherwise a bug."""
     text = str(error) or type(error).__name__
     if _is_memory(error):
         _say(one_line(f"out of memory: {text}; use fewer samples or a machine with more"))
@@ -79,7 +79,7 @@ def _unforeseen(error: BaseException) -> int:
     if isinstance(error, OSError):
         if isinstance(error, BrokenPipeError) and _reader_gone():
             return READER_GONE
-        # Files have messages of their own, so this is the terminal, the pipe or a full disk there.
+        # Errors of files have their own messages, so this is the terminal, the pipe or a full disk.
         subject = error.filename or ("standard output" if error.errno in _FULL else None)
         if subject is not None or error.errno in _SHORT:
             reason = error.strerror or text
@@ -90,7 +90,7 @@ def _unforeseen(error: BaseException) -> int:
 
 
 def _is_memory(error: BaseException) -> bool:
-    """Whether memory ran out; torch has exceptions of its own for that."""
+    """Whether memory ran out; torch has its own exceptions for that."""
     return (
         isinstance(error, MemoryError)
         or type(error).__name__ == "OutOfMemoryError"
@@ -127,7 +127,7 @@ def _write(text: str) -> None:
 
 
 def _settle(code: int) -> int:
-    """Flush standard output, so that Python has nothing to complain about when it exits."""
+    """Flush standard output, so that Python does not report an error on exit."""
     try:
         sys.stdout.flush()
     except BrokenPipeError:
@@ -143,7 +143,7 @@ def _settle(code: int) -> int:
 
 
 def _discard(number: int) -> None:
-    """Redirect a standard stream, including what it has buffered, to the null device."""
+    """Redirect a standard stream, including its buffered output, to the null device."""
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, number)
     os.close(null)
@@ -159,8 +159,8 @@ def _reader_gone() -> bool:
 
 @contextmanager
 def _interrupts_end() -> Iterator[None]:
-    """Within the block, Ctrl-C ends the process at once: there is nothing to clean up yet, and an
-    interrupted import may turn KeyboardInterrupt into another exception."""
+    """Within the block, Ctrl-C ends the process immediately: there is nothing to clean up yet, and
+    an interrupted import may turn KeyboardInterrupt into another exception."""
     if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         yield
         return
@@ -185,7 +185,7 @@ def _leave_lost_folder() -> None:
 
 def _open_streams() -> None:
     """Connect closed standard streams (`>&-`) to the null device, because the next files opened
-    would get their numbers; and escape characters that the encoding of a stream lacks."""
+    would get their numbers; escape characters that the encoding of a stream does not have."""
     for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
         if getattr(sys, name) is None:
             os.dup2(os.open(os.devnull, os.O_RDWR), number)

@@ -1,4 +1,4 @@
-"""`check`: what each target does not support of a network."""
+"""`check`: features of a network that targets do not support."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from spikeport.report.screen import plain
 
 
 def check(
-    network: Annotated[Path, typer.Argument(help=".spikeport, or .nir with chip integers.")],
+    network: Annotated[Path, typer.Argument(help="Deployed network (.spikeport or .nir).")],
     target: Annotated[
         list[str] | None,
         typer.Option(
-            "--target", "-t", help="A backend or chip of `spikeport backends`; may be repeated."
+            "--target", "-t", help="A backend or chip from `spikeport backends`; repeatable."
         ),
     ] = None,
     as_json: _io.Json = False,
 ) -> None:
-    """Tell for each target every feature of a deployed network that it does not support natively.
+    """List the features of a deployed network that each target does not support natively.
 
-    Nothing is run. Of the chips only the arithmetic is judged, not how many cores a network takes.
-    Exit code 1 where one of the targets cannot run the network.
+    Nothing is run. For chips only the arithmetic is checked, not how many cores a network takes.
+    Exit code 1 if one of the targets cannot run the network.
     """
     from spikeport.backends import check as check_network
 

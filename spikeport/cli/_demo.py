@@ -1,4 +1,4 @@
-"""`demo`: the whole chain on real digits."""
+"""`demo`: the complete toolchain on real digits."""
 
 from __future__ import annotations
 
@@ -12,21 +12,19 @@ from spikeport.cli._ladder import finish
 
 
 def demo(
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for what it makes.")] = Path(
-        "demo"
-    ),
+    out: Annotated[Path, typer.Option("--out", "-o", help="Output folder.")] = Path("demo"),
     epochs: Annotated[int | None, typer.Option(help="Training epochs.")] = None,
     seed: Annotated[int, typer.Option(help="Same seed, same result.")] = 0,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the folder's checkpoint.")
+        bool, typer.Option("--resume", help="Continue from the checkpoint in the folder.")
     ] = False,
     timeout: _shards.Timeout = None,
     as_json: _io.Json = False,
 ) -> None:
     """Train on digits, quantize, exchange as NIR, run everywhere, compare and price.
 
-    Ends with the parity ladder; report.html and ladder.json lie in the folder beside every
-    network file. Exit code 1 if any stage lost what it must keep.
+    Ends with the parity ladder; report.html and ladder.json are written to the folder together with
+    all network files. Exit code 1 if any stage fails.
     """
     from spikeport.ladder import LadderConfig, run_demo
     from spikeport.trainer.config import TrainConfig

@@ -1,4 +1,4 @@
-"""`diagnose`: how faithful rate-based gradients are of a network that was trained."""
+"""`diagnose`: how accurate rate-based gradients are for a trained network."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def diagnose(
     checkpoint: Annotated[Path, typer.Argument(help="Checkpoint (.safetensors).")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Page to write.")] = Path(
+    out: Annotated[Path, typer.Option("--out", "-o", help="HTML page to write.")] = Path(
         "diagnosis.html"
     ),
     data: _io.Data = "digits",
@@ -28,14 +28,14 @@ def diagnose(
     samples: _io.Count = 1000,
     steps: Annotated[
         str | None,
-        typer.Option("--steps", "-T", help="Compare gradients at these, by default 1,2,4,8."),
+        typer.Option("--steps", "-T", help="Values of T for gradients (default 1,2,4,8)."),
     ] = None,
     as_json: _io.Json = False,
 ) -> None:
-    """Measure firing, gradients beside those through time, independence and the time-shuffle test.
+    """Measure firing, gradients versus BPTT, independence and the time-shuffle test.
 
-    Accuracies are of all the samples, gradients and firing of the first 64. The page needs no
-    other file.
+    Accuracies are computed on all samples, gradients and firing on the first 64. The page is
+    self-contained.
     """
     from spikeport.report.diagnosis import render_diagnosis
     from spikeport.storage import write_text
@@ -67,13 +67,13 @@ def diagnose(
 
 
 def _tables(found: Diagnosis) -> Iterator[Table]:
-    shuffle = Table("Accuracy, with spikes in random order over time")
+    shuffle = Table("Accuracy, with spikes shuffled over time")
     for name in ("", "accuracy", "95 %", "n"):
         shuffle.add_column(name, justify="left" if name == "" else "right")
     for name, reached in (
-        ("as it is", found.shuffle.whole),
-        ("every neuron by itself", found.shuffle.by_neuron),
-        ("layer by layer", found.shuffle.by_layer),
+        ("unshuffled", found.shuffle.whole),
+        ("shuffled by neuron", found.shuffle.by_neuron),
+        ("shuffled by layer", found.shuffle.by_layer),
     ):
         spread = f"{100 * reached.low:.2f}..{100 * reached.high:.2f}"
         shuffle.add_row(name, f"{100 * reached.rate:.2f} %", spread, str(reached.n))
@@ -85,7 +85,7 @@ def _tables(found: Diagnosis) -> Iterator[Table]:
         firing.add_row(entry.layer, f"{entry.rate:.4f}", f"{100 * entry.silent:.1f}")
     yield firing
     steps = sorted({entry.steps for entry in found.agreement})
-    cosines = Table("Cosine (ratio of norms) of rate-based gradients and those through time")
+    cosines = Table("Cosine (ratio of norms) between rate-based and BPTT gradients")
     cosines.add_column("weights of")
     for count in steps:
         cosines.add_column(f"T = {count}", justify="right")
@@ -95,7 +95,7 @@ def _tables(found: Diagnosis) -> Iterator[Table]:
         cosines.add_row(layer, *(f"{entry.cosine:.4f} ({entry.ratio:.3f})" for entry in row))
     yield cosines
     errors = Table("Error of assuming independence over time")
-    for name in ("layer", "assumption of"):
+    for name in ("layer", "assumption"):
         errors.add_column(name)
     for name in ("error", "cosine"):
         errors.add_column(name, justify="right")

@@ -1,31 +1,25 @@
-"""`front`: accuracy against energy, one network trained per budget."""
+"""`front`: accuracy versus energy, with one trained network per budget."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from spikeport.cli import _io
-from spikeport.errors import InputError
 from spikeport.report.screen import Table
-from spikeport.storage import make_folder, parse_json, write_text
-from spikeport.text import quoted
 
 if TYPE_CHECKING:
-    from spikeport.trainer.chip import QATNetwork
     from spikeport.trainer.pareto import ParetoPoint
 
 
 def front(
     budgets: Annotated[
-        str, typer.Option(metavar="ENERGIES", help="Per sample, joined by commas: 10uJ,5uJ,800nJ.")
+        str, typer.Option(metavar="ENERGIES", help="Per sample, comma-separated: 10uJ,5uJ,800nJ.")
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write; made if missing.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Output folder; created if missing.")],
     recipe: _io.RecipeName = "digits",
     changes: _io.Changes = None,
     start: _io.Start = None,
@@ -35,21 +29,18 @@ def front(
     lines: _io.Lines = False,
     as_json: _io.Json = False,
 ) -> None:
-    """Train one network per energy budget and draw accuracy against energy.
+    """Train one network per energy budget and plot accuracy against energy.
 
-    All start from one network, --from or one trained first without a budget. The folder gets a
-    checkpoint per budget, front.json and the picture front.svg, renewed after each; the same
-    command again goes on where it stopped. With --bits all are trained in chip arithmetic.
+    All start from the same network, --from or one that is first trained without a budget. The
+    folder receives a checkpoint per budget, front.json and the plot front.svg, updated after each;
+    running the same command again continues where it stopped. With --bits all are trained in chip
+    arithmetic.
     """
-    from spikeport.cli._training import chip_start, watching
-    from spikeport.report.pareto import draw_pareto_front
+    from spikeport.cli._training import check_start, watching
     from spikeport.report.units import parse_energy
     from spikeport.storage import parse_change
-    from spikeport.trainer.data import load_dataset
-    from spikeport.trainer.measure.metrics import spread
-    from spikeport.trainer.pareto import pareto_files, train_pareto_front
-    from spikeport.trainer.ranks import process_group, share
     from spikeport.trainer.recipe import load_recipe
+    from spikeport.workflow import front_files, write_pareto_front
 
     asked = dict(parse_change(change) for change in changes or ())
     if energy_profile is not None:
@@ -57,53 +48,21 @@ def front(
     chosen = load_recipe(recipe, asked)
     config = chosen.training if bits is None else chosen.on_chip(bits)
     limits = [parse_energy(text, "--budgets") / 1e6 for text in budgets.split(",")]
-    written = ("front.json", "front.svg", *pareto_files(limits, started=start is not None))
+    written = front_files(limits, started=start is not None)
     _io.check_out_folder(out, written, recipe, chosen.data.name, start, teacher)
-    document: dict[str, Any] = {
-        "recipe": recipe,
-        "start": None if start is None else str(start),
-        "weight_bits": bits,
-        "energy_profile": config.energy_profile,
-    }
-    with process_group(config.device), ExitStack() as stack:
-        first = share()[0] == 0
-        if first:
-            _check_same(out, document)
-        data = load_dataset(chosen.data, config.steps)
-        begin: Path | QATNetwork | None = start
-        if bits is not None:
-            begin = chip_start(start, bits, spread(data.train_x, chosen.chip.calibration))
-        points = []
-        watch = stack.enter_context(watching(config.epochs, None, lines and first, first))
-        for point in train_pareto_front(
-            config, data, limits, out, start=begin, teacher=teacher or start, watch=lambda _: watch
-        ):
-            points.append(point)
-            if first:
-                found = {**document, "points": [each.as_dict() for each in points]}
-                write_text(out / "front.json", json.dumps(found, indent=2) + "\n")
-                write_text(out / "front.svg", draw_pareto_front(found["points"], chosen.title))
-    if first:
-        _io.emit(as_json, {**document, "points": [p.as_dict() for p in points]}, _table(points))
-
-
-def _check_same(folder: Path, document: dict[str, Any]) -> None:
-    """Make the folder, or see that what stands there is the same front's."""
-    make_folder(folder)
-    path = folder / "front.json"
-    if not path.exists():
-        return
-    try:
-        found = parse_json(path.read_text("utf-8"))
-        before = {key: found[key] for key in document}
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: is no front of this program: {error}") from error
-    for key, value in document.items():
-        if before[key] != value:
-            raise InputError(
-                f"{path}: was made with {key} {quoted(before[key])}, cannot continue with "
-                f"{quoted(value)}; choose another --out"
-            )
+    check_start(bits, start)
+    found = write_pareto_front(
+        chosen,
+        recipe,
+        limits,
+        out,
+        bits=bits,
+        start=start,
+        teacher=teacher or start,
+        watch=watching(config.epochs, None, lines),
+    )
+    if found.rank == 0:
+        _io.emit(as_json, found.as_dict(), _table(found.points))
 
 
 def _table(points: Sequence[ParetoPoint]) -> Table:

@@ -1,4 +1,4 @@
-"""What the verbs share: opening networks and data, printing tables or JSON."""
+"""Shared by the verbs: open networks and data, print tables or JSON."""
 
 from __future__ import annotations
 
@@ -14,14 +14,13 @@ import typer
 
 from spikeport.checks import choice
 from spikeport.errors import InputError
-from spikeport.network import DeployedNetwork, FloatNetwork, Input, Reset
+from spikeport.network import DeployedNetwork, Input, Reset
 from spikeport.runs import (
     SampleSet,
     check_classes,
     check_float_samples,
     encode_samples,
     float_range,
-    output_count,
     same_range,
 )
 from spikeport.storage import check_output, parse_change
@@ -29,6 +28,7 @@ from spikeport.storage import check_output, parse_change
 _log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
+    from spikeport.export.nir import FloatNetwork
     from spikeport.report.screen import Renderable
     from spikeport.trainer.data import Dataset
 
@@ -47,49 +47,50 @@ DataChanges = Annotated[
 ]
 Out = Annotated[Path, typer.Option("--out", "-o", help="File to write.")]
 Dt = Annotated[
-    float | None, typer.Option("--dt", help="Seconds per step of a NIR file from elsewhere.")
+    float | None, typer.Option("--dt", help="Time step in seconds, for NIR files of other tools.")
 ]
 Steps = Annotated[
-    int | None, typer.Option("--steps", "-T", help="T for a NIR file from elsewhere.")
+    int | None,
+    typer.Option("--steps", "-T", help="Number of steps T, for NIR files of other tools."),
 ]
 ResetName = Annotated[
-    str | None, typer.Option("--reset", help="`zero` or `subtract`, for a NIR file from elsewhere.")
+    str | None, typer.Option("--reset", help="`zero` or `subtract`, for NIR files of other tools.")
 ]
 Strict = Annotated[
     bool | None,
     typer.Option(
         "--strict/--no-strict",
-        help="For a NIR file from another tool: neurons fire if v > threshold, as NIR documents, "
+        help="For NIR files of other tools: neurons fire if v > threshold, as NIR documents, "
         "or also if v equals it (--no-strict).",
     ),
 ]
-RecipeName = Annotated[
-    str, typer.Argument(help="Name of a recipe that comes with Spikeport, or a .toml file.")
-]
+RecipeName = Annotated[str, typer.Argument(help="Name of a built-in recipe, or a .toml file.")]
 Changes = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Change a value: training.steps=2."),
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a setting: training.steps=2."),
 ]
 EnergyPrices = Annotated[
     str | None,
-    typer.Option("--energy-profile", help="Whose prices: a built-in name, or a .toml file."),
+    typer.Option("--energy-profile", help="Energy prices: a built-in profile, or a .toml file."),
 ]
 Lines = Annotated[bool, typer.Option("--lines", help="Print a line per epoch on standard error.")]
 Start = Annotated[
     Path | None,
-    typer.Option("--from", metavar="CHECKPOINT", help="Start from the weights of this one."),
+    typer.Option("--from", metavar="CHECKPOINT", help="Start from the weights of this checkpoint."),
 ]
 Teacher = Annotated[
     Path | None,
     typer.Option(
-        "--teacher", metavar="CHECKPOINT", help="Whose answers `distillation` means; else --from."
+        "--teacher",
+        metavar="CHECKPOINT",
+        help="Distillation teacher (default: the --from network).",
     ),
 ]
 WeightBits = Annotated[int, typer.Option("--bits", help="Bits per weight when quantizing, 2 to 8.")]
 ChipBits = Annotated[
     int | None,
     typer.Option(
-        "--bits", help="Train the --from network on in chip arithmetic, 2 to 8 bits per weight."
+        "--bits", help="Train the --from network in chip arithmetic, 2 to 8 bits per weight."
     ),
 ]
 Count = Annotated[
@@ -97,13 +98,13 @@ Count = Annotated[
 ]
 
 Clip = Annotated[
-    bool, typer.Option("--clip", help="Clip values beyond the range that the network declares.")
+    bool, typer.Option("--clip", help="Clip values beyond the range declared by the network.")
 ]
 
 
 @dataclass(frozen=True, slots=True)
 class Foreign:
-    """What a NIR file from elsewhere does not say; None where not given."""
+    """Facts missing in NIR files of other tools; None if not given."""
 
     dt_s: float | None = None
     steps: int | None = None
@@ -120,7 +121,7 @@ class Foreign:
 
 CHIP, NIR, CHECKPOINT = (".spikeport",), (".nir",), (".safetensors",)
 PAGE, TRACE = (".html", ".htm"), (".h5", ".hdf5")
-"""Suffixes of each kind of output."""
+"""Suffixes for each kind of output."""
 
 
 def check_out(option: str, out: Path, suffixes: Iterable[str], *inputs: str | Path | None) -> None:
@@ -136,47 +137,29 @@ def check_out(option: str, out: Path, suffixes: Iterable[str], *inputs: str | Pa
 
 
 def check_out_folder(folder: Path, names: Iterable[str], *inputs: str | Path | None) -> None:
-    """As `check_out`, for output files with these names in `folder`."""
+    """Like `check_out`, for output files with these names in `folder`."""
     if folder.is_dir():
         for name in names:
             check_out("--out", folder / name, (), *inputs)
 
 
 def open_network(path: Path, foreign: Foreign | None = None) -> DeployedNetwork | FloatNetwork:
-    """A network from a .spikeport, .nir or checkpoint (.safetensors) file, told by its suffix."""
-    match path.suffix:
-        case ".spikeport":
-            from spikeport.network import load_network
+    """Like `workflow.open_network`."""
+    from spikeport.workflow import open_network as open_file
 
-            return load_network(path)
-        case ".nir":
-            from spikeport.export.nir import read_nir
-
-            return read_nir(path, **(foreign or Foreign()).given())
-        case ".safetensors":
-            from spikeport.export.float_graph import export_float
-            from spikeport.trainer.chip import QATNetwork
-            from spikeport.trainer.description import as_trained_model
-            from spikeport.trainer.loop import load_checkpoint
-
-            model = load_checkpoint(path).model
-            if isinstance(model, QATNetwork):
-                return model.deployed()
-            return export_float(as_trained_model(model))
-        case suffix:
-            raise InputError(f"{path}: suffix '{suffix}', must be .spikeport, .nir or .safetensors")
+    return open_file(path, **(foreign or Foreign()).given())
 
 
 def open_deployed(path: Path) -> DeployedNetwork:
-    """As `open_network`, refusing a float graph."""
+    """Like `open_network`, refusing a float graph."""
     network = open_network(path)
     if not isinstance(network, DeployedNetwork):
-        raise InputError(f"{path}: is a float graph; `spikeport quantize` makes it a chip network")
+        raise InputError(f"{path}: is a float graph; use `spikeport quantize` to deploy it")
     return network
 
 
 def open_data(name: str, steps: int, changes: Sequence[str] | None = None) -> Dataset:
-    """A data set by name or path, or as a recipe (.toml) describes it.
+    """Load a data set by name, by path, or as described by a recipe (.toml).
 
     Args:
         steps: T, for events.
@@ -203,10 +186,10 @@ def data_for(
     *,
     labels_used: bool = True,
 ) -> Dataset:
-    """As `open_data`, and compare its classes with the network's outputs (`check_classes`)."""
+    """Like `open_data`; also compares its classes with the network's outputs (`check_classes`)."""
     data = open_data(name, network.steps, changes)
     subject = f"data set '{data.name}'"
-    check_classes(subject, data.classes, output_count(network), labels_used=labels_used)
+    check_classes(subject, data.classes, network.output_count, labels_used=labels_used)
     return data
 
 
@@ -231,7 +214,7 @@ def float_samples(
 
 
 def declared(network: FloatNetwork, data: Dataset) -> FloatNetwork:
-    """The network, with the data set's input (and a warning) if its own was not declared."""
+    """The network, with the input of the data set (and a warning) if its own is not declared."""
     if not network.inputs_assumed or len(network.inputs) != 1:
         _compare_ranges(network.inputs, data)
         return network
@@ -247,7 +230,7 @@ def declared(network: FloatNetwork, data: Dataset) -> FloatNetwork:
 
 
 def input_facts(samples: SampleSet) -> dict[str, str]:
-    """What encoding changed in the samples, as rows of a table; empty for nothing."""
+    """Changes made by encoding the samples, as table rows; empty if there are none."""
     changed = [change for change in samples.changes if change.clipped or change.rounded]
     return {f"input_{change.input}": str(change) for change in changed}
 
@@ -257,7 +240,7 @@ def _compare_ranges(inputs: Sequence[Input], data: Dataset) -> None:
     if len(inputs) == 1 and not same_range(inputs[0], data.input):
         ranges = [f"{low:g}..{high:g}" for low, high in map(float_range, (inputs[0], data.input))]
         _log.warning(
-            "input '%s': declares values of %s, data set '%s' has %s; was the network made for "
+            "input '%s': declares values of %s, data set '%s' has %s; was the network trained on "
             "other data, or with other levels, mean and std (give its recipe as --data)?",
             inputs[0].name, ranges[0], data.name, ranges[1],
         )  # fmt: skip
@@ -268,11 +251,11 @@ def numbers(option: str, text: str) -> tuple[int, ...]:
     try:
         return tuple(int(part) for part in text.split(","))
     except ValueError:
-        raise InputError(f"{option} is '{text}', must be integers joined by commas") from None
+        raise InputError(f"{option} is '{text}', must be comma-separated integers") from None
 
 
 def emit(as_json: bool, data: Mapping[str, Any], *parts: Renderable) -> None:
-    """Print the result: JSON on one stream for programs, tables for people."""
+    """Print the result: as JSON, or as tables."""
     if as_json:
         typer.echo(json.dumps(data, indent=2))
     else:
@@ -285,14 +268,14 @@ def echo_json(path: Path) -> None:
 
 
 def show(*parts: Renderable) -> None:
-    """Print tables and lines for people."""
+    """Print tables and lines."""
     from spikeport.report import screen
 
     screen.show(*parts)
 
 
 def progress(text: str) -> AbstractContextManager[Callable[[str, int, int], None]]:
-    """A progress bar on standard error, on terminals only; gives `update(text, done, total)`."""
+    """A progress bar on standard error, on terminals only; yields `update(text, done, total)`."""
     from spikeport.report import screen
 
     return screen.progress(text)

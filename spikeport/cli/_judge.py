@@ -1,12 +1,11 @@
-"""`compare` and `energy`: the verbs that judge."""
+"""`compare` and `energy`: the verbs that judge networks."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,18 +13,21 @@ from spikeport.cli import _io, _shards, _traces
 from spikeport.errors import CheckFailedError, InputError
 from spikeport.network import DeployedNetwork
 from spikeport.report.screen import Table
-from spikeport.runs import RECORDABLE, EventCounts, Run, Samples
+from spikeport.runs import EventCounts, Samples
+
+if TYPE_CHECKING:
+    from spikeport.parity import LadderRow
 
 
 def compare(
     network: Annotated[
-        Path, typer.Argument(help=".spikeport, .nir with chip integers, or with --trace a trace.")
+        Path, typer.Argument(help="Deployed network (.spikeport or .nir); with --trace, a trace.")
     ],
     other: Annotated[
-        Path | None, typer.Argument(help="A second file that must hold the same.")
+        Path | None, typer.Argument(help="A second file that must contain the same.")
     ] = None,
     backends: Annotated[
-        str, typer.Option("--backends", "-b", help="Joined by commas, each against the first.")
+        str, typer.Option("--backends", "-b", help="Comma-separated, each compared with the first.")
     ] = "native,reference",
     data: _io.Data = "digits",
     changes: _io.DataChanges = None,
@@ -35,12 +37,11 @@ def compare(
     timeout: _shards.Timeout = None,
     as_json: _io.Json = False,
 ) -> None:
-    """Run a chip network on several backends; every spike, score and count must be equal.
+    """Compare backends on a deployed network: all spikes, scores and counts must be equal.
 
-    Exit code 1 names the first spike, or with --trace the first value, that differs.
+    Exit code 1 with the first spike, or with --trace the first value, that differs.
     """
-    from spikeport.parity import Criterion, LadderRow, build_row
-    from spikeport.traces import TraceComparison, compare_runs
+    from spikeport.workflow import compare_backends
 
     if trace and network.suffix not in _traces.NETWORK_SUFFIXES:
         _traces.compare_trace_files(network, other, as_json)
@@ -48,28 +49,34 @@ def compare(
     opened = _io.open_deployed(network)
     dataset = _io.data_for(opened, data, changes)
     x = _io.chip_samples(opened, dataset, samples, clip)
-    stages: list[tuple[str, str, DeployedNetwork]] = [
-        (name, name, opened) for name in backends.split(",") if name
-    ]
-    if other is not None:
-        first = stages[0][1] if stages else "native"
-        stages.append((f"{first}, {other.name}", first, _io.open_deployed(other)))
-    if len(stages) < 2:
+    names = [name for name in backends.split(",") if name]
+    others = {} if other is None else {other.name: _io.open_deployed(other)}
+    if len(names) + len(others) < 2:
         raise InputError(f"compare: --backends is '{backends}', needs two, or a second file")
-    _shards.check_timeout([name for _, name, _ in stages], timeout)
-    rows: list[LadderRow] = []
-    above: Run | None = None
-    compared: dict[str, TraceComparison] = {}
-    runs = _runs(stages, x, RECORDABLE if trace else ("spikes",), timeout)
-    for (stage, _, _), run in zip(stages, runs, strict=True):
-        rule = Criterion.EXACT
-        rows.append(
-            build_row(stage, run, dataset.test_y, above=above, rule=rule, order=opened.order)
+    _shards.check_timeout(names or ["native"], timeout)
+    with _io.progress("compare") as update:
+        found = compare_backends(
+            opened,
+            x,
+            dataset.test_y,
+            names,
+            others=others,
+            trace=trace,
+            timeout_s=timeout,
+            progress=update,
         )
-        if trace and above is not None:
-            compared[stage] = compare_runs(above, run, opened.order)
-        above = above or run
-    table = Table("Compared, spike for spike")
+    shown = [
+        part
+        for stage, traces in found.traces.items()
+        for part in _traces.comparison_tables(traces, found.rows[0].stage, stage)
+    ]
+    _io.emit(as_json, found.as_dict(), _comparison_table(found.rows), *shown)
+    if found.problem is not None:
+        raise CheckFailedError(f"compare: {found.problem}")
+
+
+def _comparison_table(rows: Sequence[LadderRow]) -> Table:
+    table = Table("Comparison, spike for spike")
     for name in ("stage", "n", "accuracy", "spikes differ", "scores differ", "verdict"):
         table.add_column(name)
     for row in rows:
@@ -77,42 +84,11 @@ def compare(
         differing = [str(found.total_spikes), str(found.scores)] if found else ["", ""]
         reached = f"{100 * row.accuracy.rate:.2f} %"
         table.add_row(row.stage, str(row.accuracy.n), reached, *differing, row.verdict)
-    result: dict[str, Any] = {"rows": [dataclasses.asdict(row) for row in rows]}
-    if trace:
-        result["traces"] = {stage: found.as_dict() for stage, found in compared.items()}
-    shown = [
-        part
-        for stage, found in compared.items()
-        for part in _traces.comparison_tables(found, rows[0].stage, stage)
-    ]
-    _io.emit(as_json, result, table, *shown)
-    for row in rows:
-        diverged = compared[row.stage].first if row.stage in compared else None
-        if diverged is not None:
-            verdict = "FAILED: spikes are equal, states are not" if row.passed else row.verdict
-            raise CheckFailedError(f"compare: {row.stage}: {verdict}; first value at {diverged}")
-        if not row.passed:
-            raise CheckFailedError(f"compare: {row.stage}: {row.verdict}")
-
-
-def _runs(
-    stages: Sequence[tuple[str, str, DeployedNetwork]],
-    samples: Samples,
-    record: Sequence[str],
-    timeout_s: float | None,
-) -> Iterator[Run]:
-    """The run of each (stage, backend, network), with a progress bar over all of them."""
-    from spikeport.backends import run, timed
-
-    with _io.progress("compare") as update:
-        for stage, name, network in stages:
-            update(stage, 0, 0)
-            options = timed(name, timeout_s, partial(update, stage))
-            yield run(name, network, samples, record=record, **options)
+    return table
 
 
 def energy(
-    network: Annotated[Path, typer.Argument(help=".spikeport, or .nir with chip integers.")],
+    network: Annotated[Path, typer.Argument(help="Deployed network (.spikeport or .nir).")],
     data: _io.Data = "digits",
     changes: _io.DataChanges = None,
     samples: _io.Count = None,
@@ -125,7 +101,7 @@ def energy(
     ] = None,
     counts: Annotated[
         Path | None,
-        typer.Option(help="Instead of data: event counts (.json) that `run --json` printed."),
+        typer.Option(help="Instead of data: event counts (.json) printed by `run --json`."),
     ] = None,
     profile: Annotated[str, typer.Option(help="A built-in profile, or a .toml file.")] = "loihi1",
     as_json: _io.Json = False,
@@ -133,13 +109,13 @@ def energy(
     """Estimate energy from event counts: low, nominal and high.
 
     Event counts come from a native run on the data, from --counts, or from --activity, which
-    assumes that all neurons of a part are equally active and are updated in every step.
+    assumes that all neurons of a part are equally active and are updated at every step.
     """
     from spikeport.energy import estimate_energy, load_profile
     from spikeport.report.terminal import render_energy
 
     if activity is not None and counts is not None:
-        raise InputError(f"energy: --activity {activity} and --counts exclude each other, give one")
+        raise InputError(f"energy: --activity {activity} and --counts exclude each other; use one")
     opened = _io.open_deployed(network)
     prices = load_profile(profile)
     events = _events(opened, activity, counts)

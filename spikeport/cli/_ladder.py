@@ -1,4 +1,4 @@
-"""`ladder`: a network of one's own through every stage."""
+"""`ladder`: take your own network through every stage."""
 
 from __future__ import annotations
 
@@ -16,28 +16,25 @@ if TYPE_CHECKING:
 
 
 def ladder(
-    network: Annotated[Path, typer.Argument(help="Checkpoint (.safetensors) that `train` wrote.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for what it makes.")] = Path(
-        "ladder"
-    ),
+    network: Annotated[Path, typer.Argument(help="Checkpoint (.safetensors) written by `train`.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Output folder.")] = Path("ladder"),
     data: _io.Data = "digits",
     changes: _io.DataChanges = None,
     samples: _io.Count = None,
     lava_samples: Annotated[
-        int, typer.Option(min=0, help="Test samples for Lava, which is slow; 0: without.")
+        int, typer.Option(min=0, help="Test samples for Lava, which is slow; 0 to skip.")
     ] = 32,
     reference_samples: Annotated[
-        int, typer.Option(min=0, help="Test samples for the scalar reference; 0: without.")
+        int, typer.Option(min=0, help="Test samples for the scalar reference; 0 to skip.")
     ] = 4,
     bits: _io.WeightBits = 8,
     timeout: _shards.Timeout = None,
     as_json: _io.Json = False,
 ) -> None:
-    """Take a trained network through every stage up to Lava and compare each with the one above.
+    """Take a trained network through all stages up to Lava and compare them one by one.
 
-    Of a network that was trained in chip arithmetic every spike must be equal, from training on.
-    Writes the network's files and report.html and ladder.json. Exit code 1 if any stage lost what
-    it must keep.
+    For a network trained in chip arithmetic, every spike must be equal, starting from training.
+    Writes the network's files, report.html and ladder.json. Exit code 1 if any stage fails.
     """
     from spikeport.export.quantize import QuantizeConfig
     from spikeport.ladder import LadderConfig, write_ladder
@@ -46,7 +43,7 @@ def ladder(
     from spikeport.trainer.loop import load_checkpoint
 
     if network.suffix != ".safetensors":
-        raise InputError(f"{network}: must be a checkpoint (.safetensors) that `train` wrote")
+        raise InputError(f"{network}: must be a checkpoint (.safetensors) written by `train`")
     _io.check_out_folder(out, FILES, network, data)
     config = LadderConfig(
         samples=samples,

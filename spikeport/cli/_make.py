@@ -18,7 +18,7 @@ def train(
     recipe: _io.RecipeName = "digits",
     changes: _io.Changes = None,
     data: Annotated[
-        str | None, typer.Option(help="Instead of the recipe's: a name, .npz file or folder.")
+        str | None, typer.Option(help="Override the recipe's data: a name, .npz file or folder.")
     ] = None,
     model: Annotated[str | None, typer.Option(help="Architecture: `conv`, `mlp`, ...")] = None,
     widths: Annotated[
@@ -29,12 +29,14 @@ def train(
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training samples.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Samples per update.")] = None,
-    lr: Annotated[float | None, typer.Option(help="Learning rate at the start.")] = None,
-    weight_decay: Annotated[float | None, typer.Option(help="On weights only.")] = None,
-    decay: Annotated[float | None, typer.Option(help="Lambda: what v keeps per step.")] = None,
+    lr: Annotated[float | None, typer.Option(help="Initial learning rate.")] = None,
+    weight_decay: Annotated[float | None, typer.Option(help="Applies to weights only.")] = None,
+    decay: Annotated[
+        float | None, typer.Option(help="Lambda: fraction of v kept per step.")
+    ] = None,
     reset: Annotated[str | None, typer.Option(help="`zero` or `subtract`.")] = None,
     energy_budget: Annotated[
-        str | None, typer.Option(metavar="ENERGY", help="Per sample: 5uJ, 800nJ.")
+        str | None, typer.Option(metavar="ENERGY", help="Energy budget per sample: 5uJ, 800nJ.")
     ] = None,
     energy_penalty: Annotated[
         float | None, typer.Option(help="Weight of relative energy in the loss.")
@@ -42,35 +44,38 @@ def train(
     energy_profile: _io.EnergyPrices = None,
     bits: _io.ChipBits = None,
     seed: Annotated[int | None, typer.Option(help="Same seed, same weights.")] = None,
-    threads: Annotated[int | None, typer.Option(help="Of torch.")] = None,
+    threads: Annotated[int | None, typer.Option(help="Number of torch threads.")] = None,
     start: _io.Start = None,
     teacher: _io.Teacher = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from --out where a run stopped.")
+        bool, typer.Option("--resume", help="Continue from the checkpoint in --out.")
     ] = False,
     minutes: Annotated[
-        float | None, typer.Option(min=0, help="Write the checkpoint within epochs too, so often.")
+        float | None, typer.Option(min=0, help="Also save every MINUTES within an epoch.")
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(min=0, help="Threads that fetch samples ahead.")
+        int | None, typer.Option(min=0, help="Number of threads that prefetch samples.")
     ] = None,
     tensorboard: Annotated[
-        Path | None, typer.Option(help="Folder for TensorBoard's log, a line per epoch.")
+        Path | None, typer.Option(help="Folder for a TensorBoard log, one entry per epoch.")
     ] = None,
     lines: _io.Lines = False,
     as_json: _io.Json = False,
 ) -> None:
     """Train a spiking network by rate-based backpropagation; write a checkpoint.
 
-    The other options are short for --set. The checkpoint (.safetensors) is rewritten after every
-    epoch, whole or not at all; --resume goes on from it to the same weights, bit for bit. With
-    validation the best epoch lies beside it (.best.safetensors). With torchrun --no-python,
-    processes share every batch. With --bits what is trained is the integer network itself, by the
-    recipe's table [chip]; the checkpoint then holds that network, as .spikeport files do.
+    The other options are shortcuts for --set. The checkpoint (.safetensors) is rewritten after
+    every epoch, completely or not at all; --resume continues from it to the same weights, bit for
+    bit. With validation, the best epoch is saved next to it (.best.safetensors). With torchrun
+    --no-python, processes share every batch. With --bits, training uses the integer network itself
+    and the recipe's table [chip]; the checkpoint then contains that network, like a .spikeport
+    file.
     """
-    from spikeport.cli._training import run_recipe
+    from spikeport.cli._training import check_checkpoint, check_start, watching
     from spikeport.report.units import parse_energy
     from spikeport.storage import parse_change
+    from spikeport.trainer.recipe import load_recipe
+    from spikeport.workflow import run_recipe
 
     stage = "training" if bits is None else "chip"
     given: dict[str, Any] = {
@@ -94,20 +99,24 @@ def train(
     }
     asked = {key: value for key, value in given.items() if value is not None}
     asked |= dict(parse_change(change) for change in changes or ())
-    facts = run_recipe(
-        recipe,
-        asked,
+    chosen = load_recipe(recipe, asked)
+    config = chosen.training if bits is None else chosen.on_chip(bits)
+    inputs = (recipe, chosen.data.name, config.energy_profile, start, teacher or start)
+    check_checkpoint(out, config, *inputs)
+    check_start(None if resume else bits, start)
+    result = run_recipe(
+        chosen,
         out,
-        resume,
         start=start,
         teacher=teacher or start,
         bits=bits,
+        resume=resume,
         minutes=minutes,
         workers=workers,
-        log=tensorboard,
-        lines=lines,
+        watch=watching(config.epochs, tensorboard, lines),
     )
-    if facts is not None:
+    if result.rank == 0:
+        facts = result.as_dict()
         _io.emit(as_json, facts, facts_table("Trained", facts))
 
 
@@ -118,7 +127,7 @@ def quantize(
     changes: _io.DataChanges = None,
     bits: _io.WeightBits = 8,
     calibration: Annotated[
-        int, typer.Option(min=1, help="Training samples that choose the scales.")
+        int, typer.Option(min=1, help="Number of training samples used to choose the scales.")
     ] = 256,
     clip: _io.Clip = False,
     dt: _io.Dt = None,
@@ -137,7 +146,7 @@ def quantize(
     float_network = _io.open_network(network, _io.Foreign(dt, steps, reset, strict))
     if isinstance(float_network, DeployedNetwork):
         raise InputError(
-            f"{network}: holds chip integers already; `spikeport export` writes them to a file"
+            f"{network}: already contains chip integers; use `spikeport export` to write them"
         )
     dataset = _io.data_for(float_network, data, changes, labels_used=False)
     float_network = _io.declared(float_network, dataset)
@@ -167,8 +176,9 @@ def export(
     strict: _io.Strict = None,
     as_json: _io.Json = False,
 ) -> None:
-    """Write a network as NIR (.nir); chip integers travel along as metadata."""
-    from spikeport.export.nir import read_nir, write_nir
+    """Write a network as NIR (.nir); chip integers are stored as metadata."""
+    from spikeport.export import read_nir
+    from spikeport.workflow import write_nir
 
     _io.check_out("--out", out, _io.NIR, network)
     opened = _io.open_network(network, _io.Foreign(dt, steps, reset, strict))

@@ -10,12 +10,12 @@ from typing import Annotated
 import typer
 
 from spikeport.cli import _io, _shards, _traces
-from spikeport.cli._sweep import sweep_rows, sweep_table
+from spikeport.cli._sweep import sweep_table
 from spikeport.cli._tables import counts_table, facts_table
 from spikeport.errors import InputError
 from spikeport.network import DeployedNetwork
 from spikeport.parity import accuracy
-from spikeport.runs import check_labels, describe_outputs, output_count
+from spikeport.runs import check_labels, describe_outputs
 
 
 def run(
@@ -23,7 +23,7 @@ def run(
         list[Path],
         typer.Argument(
             metavar="NETWORK...",
-            help=".spikeport, .nir or checkpoint; of several chip networks, a table.",
+            help=".spikeport, .nir or checkpoint; for several deployed networks, prints a table.",
         ),
     ],
     backend: Annotated[
@@ -44,9 +44,9 @@ def run(
     """Run a network on a backend over test samples; show accuracy, spikes and events."""
     asked = _shards.Asked(dask, shard, resume_folder, timeout)
     if probe and trace is None:
-        raise InputError(f"--probe {probe[0]}: chooses what --trace writes, needs --trace FILE")
+        raise InputError(f"--probe {probe[0]}: selects what --trace writes, needs --trace FILE")
     if trace is not None and (len(networks) > 1 or asked != _shards.Asked(timeout_s=timeout)):
-        raise InputError(f"--trace {trace}: takes one network and no --dask")
+        raise InputError(f"--trace {trace}: needs a single network and no --dask")
     if len(networks) > 1:
         _run_several(networks, backend or "native", data, changes, samples, clip, asked, as_json)
         return
@@ -104,11 +104,17 @@ def _run_several(
     asked: _shards.Asked,
     as_json: bool,
 ) -> None:
+    from spikeport.workflow import sweep
+
     networks = [_io.open_deployed(path) for path in paths]
     dataset = _io.data_for(networks[0], data, changes)
     for path, network in zip(paths, networks, strict=True):
-        check_labels(str(path), dataset.classes - 1, output_count(network))
-    labels = dataset.test_y[:samples]
-    pairs = [(network, _io.chip_samples(network, dataset, samples, clip)) for network in networks]
-    rows = sweep_rows(paths, networks, _shards.compute(backend, pairs, asked), labels)
-    _io.emit(as_json, {"networks": rows}, sweep_table(rows))
+        check_labels(str(path), dataset.classes - 1, network.output_count)
+    pairs = {
+        str(path): (network, _io.chip_samples(network, dataset, samples, clip))
+        for path, network in zip(paths, networks, strict=True)
+    }
+    with _shards.running(backend, asked) as options:
+        rows = sweep(pairs, dataset.test_y[:samples], backend=backend, **options)
+    found = [row.as_dict() for row in rows]
+    _io.emit(as_json, {"networks": found}, sweep_table(found))

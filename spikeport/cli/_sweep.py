@@ -1,59 +1,17 @@
-"""The table that `run` shows for several networks."""
+"""The table printed by `run` for several networks."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from numpy.typing import NDArray
-
-from spikeport.energy import estimate_energy, load_profile
-from spikeport.network import DeployedNetwork
-from spikeport.parity import accuracy
 from spikeport.report.screen import Table
-from spikeport.runs import Run
-
-PROFILE = "loihi1"
-
-
-def sweep_rows(
-    paths: Sequence[Path],
-    networks: Sequence[DeployedNetwork],
-    runs: Sequence[Run],
-    labels: NDArray[Any],
-) -> list[dict[str, Any]]:
-    """Per network: accuracy with its interval; spikes, synaptic events and energy per sample."""
-    profile = load_profile(PROFILE)
-    rows = []
-    for path, network, run in zip(paths, networks, runs, strict=True):
-        assert run.counts is not None  # every backend of deployed networks counts
-        reached = accuracy(int((run.predictions == labels).sum()), run.samples)
-        energy = estimate_energy(network, run.counts, profile).total_per_sample
-        rows.append(
-            {
-                "network": str(path),
-                "content_hash": run.network_hash,
-                "backend": f"{run.backend} {run.version}",
-                "samples": run.samples,
-                "accuracy": reached.rate,
-                "accuracy_low": reached.low,
-                "accuracy_high": reached.high,
-                "spikes": run.counts.total("spikes") / run.samples,
-                "synaptic_events": run.counts.total("synaptic_events") / run.samples,
-                "energy_pj": {
-                    "low": energy.low,
-                    "nominal": energy.nominal,
-                    "high": energy.high,
-                },
-            }
-        )
-    return rows
+from spikeport.workflow import PROFILE
 
 
 def sweep_table(rows: Sequence[dict[str, Any]]) -> Table:
-    """One line per network."""
-    table = Table(f"Networks compared, per sample; energy estimated for {PROFILE}")
+    """One row per network."""
+    table = Table(f"Comparison of networks, per sample; energy estimated for {PROFILE}")
     table.add_column("network")
     for name in ("accuracy %", "spikes", "synaptic events", "energy nJ, low .. nominal .. high"):
         table.add_column(name, justify="right")

@@ -1,11 +1,12 @@
-"""Tables for the terminal, made of plain values."""
+"""Tables for the terminal, built from plain values."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from spikeport.network import DeployedNetwork, WeightedConnection
+from spikeport.network import AnyPopulation, DeployedNetwork, WeightedConnection
 from spikeport.report.screen import Table, lines, plain
 from spikeport.runs import EventCounts
 
@@ -40,26 +41,28 @@ def counts_table(counts: EventCounts) -> Table:
 
 def populations_table(network: DeployedNetwork) -> Table:
     """Dynamics of each population, in chip integers."""
+    parts = [network.by_name[name] for name in network.order]
+    rows = [_dynamics(part) for part in parts]
+    if len({part.MODEL for part in parts}) > 1:
+        rows = [{"model": part.MODEL, **row} for part, row in zip(parts, rows, strict=True)]
+    columns = list(dict.fromkeys(name for row in rows for name in row))
     table = Table("Populations")
-    for name in (
-        "name",
-        "shape",
-        "vth",
-        "decay u",
-        "decay v",
-        "bias",
-        "reset",
-        "v init",
-        "refractory",
-    ):
+    for name in ("name", "shape", *columns):
         table.add_column(name)
-    for name in network.order:
-        part = network.by_name[name]
-        bias = f"{part.bias.min()}..{part.bias.max()} << {part.bias_exponent}"
-        decays, ends = (part.decay_u, part.decay_v), (part.reset, part.v_init, part.refractory)
-        numbers = (part.vth, *decays, bias, *ends)
-        table.add_row(name, "x".join(map(str, part.shape)), *map(str, numbers))
+    for name, part, row in zip(network.order, parts, rows, strict=True):
+        shape = "x".join(map(str, part.shape))
+        table.add_row(name, shape, *(row.get(column, "") for column in columns))
     return table
+
+
+def _dynamics(part: AnyPopulation) -> dict[str, str]:
+    """The fields of a population except name, shape and scale, by column."""
+    names = [item.name for item in dataclasses.fields(part)]  # type: ignore[arg-type]
+    shown = {name: str(getattr(part, name)) for name in names}
+    shown["bias"] = f"{part.bias.min()}..{part.bias.max()} << {part.bias_exponent}"
+    for name in ("name", "shape", "bias_exponent", "scale"):
+        del shown[name]
+    return {name.replace("_", " "): text for name, text in shown.items()}
 
 
 def connections_table(network: DeployedNetwork) -> Table:
@@ -84,7 +87,7 @@ def _weights_row(part: WeightedConnection) -> tuple[str, ...]:
 def backends_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     """Backends with version, or reason and fix."""
     table = Table("Backends")
-    for name in ("name", "what it is", "takes", "version, or why not"):
+    for name in ("name", "description", "networks", "version, or reason"):
         table.add_column(name)
     for row in rows:
         broken = lines([row["reason"], plain(row["fix"], "bold")])

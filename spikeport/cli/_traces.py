@@ -1,4 +1,4 @@
-"""What `run` and `compare` do with traces."""
+"""Traces in `run` and `compare`."""
 
 from __future__ import annotations
 
@@ -9,34 +9,33 @@ import typer
 
 from spikeport.cli import _io
 from spikeport.errors import CheckFailedError, InputError
-from spikeport.network import DeployedNetwork, FloatNetwork
+from spikeport.network import DeployedNetwork
 from spikeport.report.screen import Renderable, Table, plain
-from spikeport.runs import RECORDABLE, RecordSpec, Run, Samples, parse_probe
+from spikeport.runs import RecordSpec, Run, Samples, parse_probe
 from spikeport.traces.divergence import number
 
 if TYPE_CHECKING:
+    from spikeport.export.nir import FloatNetwork
     from spikeport.traces import TraceComparison
 
 NETWORK_SUFFIXES = (".spikeport", ".nir", ".safetensors")
 TraceFile = Annotated[
     Path | None,
-    typer.Option(
-        "--trace", help="Write spikes, u and v per step to this file (HDF5, .h5), as it runs."
-    ),
+    typer.Option("--trace", help="Write spikes, u and v of every step to this file (HDF5, .h5)."),
 ]
 Probes = Annotated[
     list[str] | None,
     typer.Option(
         "--probe",
         help="Trace only this, POPULATION[:VARIABLES[:NEURONS]], like lif1:spikes,v or "
-        "out:v:0,4-7; may be given again.",
+        "out:v:0,4-7; repeatable.",
     ),
 ]
 Traces = Annotated[
     bool,
     typer.Option(
         "--trace",
-        help="Compare u and v too. Given two files of `run --trace`, compare those.",
+        help="Compare u and v too. With two files of `run --trace`, compare those.",
     ),
 ]
 
@@ -49,11 +48,10 @@ def record(
     probes: list[str] | None,
     timeout_s: float | None,
 ) -> Run:
-    """Run and write the trace of what the probes choose, by default of everything."""
+    """Run and write the trace of what the probes select, by default of everything."""
     from spikeport.workflow import record_trace
 
-    everything = RECORDABLE if isinstance(network, DeployedNetwork) else ("spikes", "v")
-    wanted: RecordSpec = [parse_probe(text) for text in probes] if probes else everything
+    wanted: RecordSpec | None = [parse_probe(text) for text in probes] if probes else None
     with _io.progress("recording") as update:
         return record_trace(
             path,
@@ -80,10 +78,10 @@ def compare_trace_files(first: Path, second: Path | None, as_json: bool) -> None
 
 
 def comparison_tables(found: TraceComparison, first: str, second: str) -> list[Renderable]:
-    """How much differs, and the first neuron that does in the steps up to it.
+    """How much differs, and the first neuron that does, in the steps up to the difference.
 
     Args:
-        first, second: what to call the two.
+        first, second: names of the two.
     """
     totals = Table()
     for name in ("population", "variable"):
@@ -94,9 +92,9 @@ def comparison_tables(found: TraceComparison, first: str, second: str) -> list[R
         counts = f"{total.compared:,}", f"{total.differing:,}"
         style = "bold red" if total.differing else ""
         totals.add_row(total.population, total.variable, *counts, style=style)
-    shown: list[Renderable] = [_heading(f"{second} against {first}, value for value"), totals]
+    shown: list[Renderable] = [_heading(f"{second} against {first}, value by value"), totals]
     if found.uncompared:
-        shown.append(plain(f"Not compared, since only one has it: {', '.join(found.uncompared)}"))
+        shown.append(plain(f"Not compared, only in one of them: {', '.join(found.uncompared)}"))
     if (at := found.first) is not None:
         index = f" ({', '.join(map(str, at.neuron))})" if len(at.neuron) > 1 else ""
         shown += (
@@ -105,13 +103,13 @@ def comparison_tables(found: TraceComparison, first: str, second: str) -> list[R
                 f"sample {at.sample}, step {at.step}, {at.variable}"
             ),
             _context_table(found),
-            plain(f"On the left {first}, on the right {second}."),
+            plain(f"Left: {first}; right: {second}."),
         )
     return shown
 
 
 def _heading(text: str) -> Renderable:
-    # Not a table's title, which wraps at the width of a narrow table.
+    # Not a table title, because a title wraps at the width of a narrow table.
     return plain(text, "italic")
 
 

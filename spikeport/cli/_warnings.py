@@ -17,8 +17,8 @@ class _Lines(logging.Handler):
 
 
 def show_warnings() -> None:
-    """Print log records and warnings as plain text; existing log handlers are kept instead."""
-    # The handler needs the level too: Dask's loggers have lower ones than the root logger.
+    """Print log records and warnings as plain text; existing log handlers take precedence."""
+    # The handler needs the level too: Dask's loggers have lower levels than the root logger.
     logging.basicConfig(level=logging.WARNING, handlers=[_Lines(logging.WARNING)])
     warnings.formatwarning = _format
 

@@ -30,7 +30,7 @@ from spikeport.energy.terms import (
     TERMS,
     EnergyTerm,
     EventKind,
-    Place,
+    EventScope,
     SynapseKind,
 )
 from spikeport.energy.topology import Topology, topology_of
@@ -46,7 +46,12 @@ def estimate_energy(
     *,
     table: Sequence[EnergyTerm] = TERMS,
 ) -> EnergyReport:
-    """Price the counts of a run; a float stage is priced alike where its parts bear these names.
+    """Price the counts of a run.
+
+    A float run works too if its populations and connections have the same names.
+
+    Args:
+        table: the terms of dynamic energy.
 
     Raises:
         InputError: the counts are of no samples or steps, or their connections and populations
@@ -127,7 +132,7 @@ def _events(
 ) -> dict[str, Interval]:
     """Events of a term by part: connections, populations or inputs."""
     counted: Counts = getattr(counts, term.events)
-    if term.events.place is not Place.CONNECTION:
+    if term.events.scope is not EventScope.CONNECTION:
         return {name: Interval.same(number) for name, number in counted.items()}
     covered = {n: c.kind for n, c in topology.connections.items() if term.covers(c.kind)}
     if term.events is not EventKind.SYNAPTIC_EVENTS:
@@ -161,13 +166,13 @@ def _computing_time(
     counted = [(term, _events(term, topology, counts, profile)) for term in table]
     busy = dict.fromkeys(cores, ZERO)
     for term, events in counted:
-        if term.events.place is Place.POPULATION:
+        if term.events.scope is EventScope.POPULATION:
             for name in busy:
                 busy[name] += spent(term.price, events[name])
     for name, connection in topology.connections.items():
         at_source = at_target = ZERO
         for term, events in counted:
-            if term.events.place is Place.CONNECTION and name in events:
+            if term.events.scope is EventScope.CONNECTION and name in events:
                 if term.events is EventKind.MESSAGES:
                     at_source += spent(term.price, events[name])
                 else:

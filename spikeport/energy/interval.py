@@ -9,7 +9,7 @@ LEVELS = ("low", "nominal", "high")
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A quantity at the three levels; sums and products are taken level by level."""
+    """A quantity at three levels; sums and products are computed level by level."""
 
     low: float
     nominal: float
@@ -17,7 +17,7 @@ class Interval:
 
     @classmethod
     def same(cls, value: float) -> Interval:
-        """The same value at every level."""
+        """The same value at all levels."""
         return cls(value, value, value)
 
     def __add__(self, other: Interval) -> Interval:

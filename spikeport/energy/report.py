@@ -1,4 +1,4 @@
-"""`EnergyReport`: what an energy estimate says, and everything one must know to judge it."""
+"""`EnergyReport`: an energy estimate, with everything needed to judge it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Term:
     """One summand: its events (None for static power) and its energy in pJ, by part.
 
     Attributes:
-        what: what the price is charged for.
+        what: what the price is for.
         colour: class of the report's style sheet.
     """
 
@@ -46,11 +46,11 @@ class EnergyReport:
     """The estimate for a whole run of `samples` samples; every energy in pJ.
 
     Attributes:
-        chips: the fewest chips whose cores hold every population.
+        chips: minimum number of chips whose cores hold all populations.
         time_ns: computing time of the run on the chip, without a host.
         int8_ann: the same layers once per sample, as an int8 network on a digital accelerator.
-        assumptions, unpriced, warnings: what was taken for granted, what is left out, and what
-            makes the figure doubtful for this network.
+        assumptions, unpriced, warnings: what was assumed, what is not included, and what makes the
+            figure doubtful for this network.
     """
 
     profile: HardwareProfile
@@ -66,7 +66,7 @@ class EnergyReport:
 
     @property
     def dynamic(self) -> Interval:
-        """All terms that events cause."""
+        """All terms caused by events."""
         return sum((term.energy for term in self.terms if term.events is not None), ZERO)
 
     @property

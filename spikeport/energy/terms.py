@@ -23,7 +23,7 @@ class SynapseKind(StrEnum):
     SPARSE = "sparse"
 
 
-class Place(StrEnum):
+class EventScope(StrEnum):
     """A part of a network that events are counted for."""
 
     POPULATION = "population"
@@ -46,16 +46,18 @@ class EventKind(StrEnum):
     SYNAPTIC_EVENTS = "synaptic_events"
 
     @property
-    def place(self) -> Place:
+    def scope(self) -> EventScope:
         """What each count belongs to."""
-        return _PLACES.get(self, Place.CONNECTION)
+        return _SCOPES[self]
 
 
-_PLACES = {
-    EventKind.VISITS: Place.POPULATION,
-    EventKind.UPDATES: Place.POPULATION,
-    EventKind.SPIKES: Place.POPULATION,
-    EventKind.INPUT_EVENTS: Place.INPUT,
+_SCOPES = {
+    EventKind.VISITS: EventScope.POPULATION,
+    EventKind.UPDATES: EventScope.POPULATION,
+    EventKind.SPIKES: EventScope.POPULATION,
+    EventKind.INPUT_EVENTS: EventScope.INPUT,
+    EventKind.MESSAGES: EventScope.CONNECTION,
+    EventKind.SYNAPTIC_EVENTS: EventScope.CONNECTION,
 }
 
 

@@ -1,6 +1,6 @@
-"""What is known of chips, as data: limits and sources.
+"""Facts about chips as data: limits and sources.
 
-The `target.toml` of each target holds its limits and its prices; this room reads the file and the
+The `target.toml` of each target contains its limits and prices; this package reads the file and the
 limits, `spikeport.energy` the prices.
 """
 

@@ -18,8 +18,8 @@ class Limit:
     """One limit.
 
     Attributes:
-        value: an integer, or true or false for what a chip has or does not have.
-        verified: whether it was read in the source itself, not in what others say of it.
+        value: an integer, or true or false for a feature that a chip has or does not have.
+        verified: whether it was checked in the source itself, not only in secondary sources.
     """
 
     value: int
@@ -28,13 +28,13 @@ class Limit:
 
     @property
     def citation(self) -> str:
-        """Where it is known from."""
+        """Citation of its source."""
         return self.source.citation
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """All limits of a chip by name; which ones there are is up to the chip.
+class ChipLimits:
+    """All limits of a chip by name; their names depend on the chip.
 
     Attributes:
         subject: begins every error message.
@@ -50,20 +50,20 @@ class Limits:
         """The limit of that name.
 
         Raises:
-            InputError: there is none; the nearest name is given.
+            InputError: there is none; the nearest name is suggested.
         """
         if name not in self.by_name:
             raise InputError(f"{self.subject}: '{name}' is missing{nearest(name, self.by_name)}")
         return self.by_name[name]
 
 
-def read_limits(listed: Table, sources: Mapping[str, Source]) -> Limits:
-    """The table `limits` of a target's TOML file.
+def read_limits(listed: Table, sources: Mapping[str, Source]) -> ChipLimits:
+    """Read the table `limits` of a target's TOML file.
 
     Raises:
         InputError: a limit without value, source or `verified`.
     """
-    return Limits(
+    return ChipLimits(
         listed.subject, {name: _limit(listed.table(name, LIMIT_KEYS), sources) for name in listed}
     )
 

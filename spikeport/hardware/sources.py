@@ -1,4 +1,4 @@
-"""Where the numbers of a chip come from."""
+"""Sources of the numbers about a chip."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SOURCE_KEYS = ("citation", "url", "basis", "conditions", "includes_static")
 
 
 class Basis(StrEnum):
-    """How a source came to its numbers."""
+    """How a source obtained its numbers."""
 
     SIMULATED = "simulated"
     MEASURED = "measured"
@@ -28,10 +28,10 @@ class Basis(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where numbers come from, and under what conditions they hold.
+    """Where numbers come from, and the conditions under which they hold.
 
     Attributes:
-        includes_static: whether leakage is already inside the numbers.
+        includes_static: whether the numbers already include leakage.
     """
 
     key: str
@@ -43,7 +43,7 @@ class Source:
 
 
 def read_sources(listed: Table) -> dict[str, Source]:
-    """The table `sources` of a TOML file, by key.
+    """Read the table `sources` of a TOML file, by key.
 
     Raises:
         InputError: an unknown or missing key; an empty citation; no conditions.
@@ -52,7 +52,7 @@ def read_sources(listed: Table) -> dict[str, Source]:
 
 
 def source_of(table: Table, sources: Mapping[str, Source]) -> Source:
-    """The source that a constant's table names.
+    """The source named in a constant's table.
 
     Raises:
         InputError: it is missing or unknown.

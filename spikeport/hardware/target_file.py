@@ -17,8 +17,8 @@
     [prices]  # or, at the top: no_prices = "why there are none"
     ...
 
-`backends/targets/loihi1/target.toml` shows all of it. What `[prices]` holds is for
-`spikeport.energy` to read; there, `cores`, `neurons_per_core` and `graded_payloads` must be limits.
+For a complete example see `backends/targets/loihi1/target.toml`. `[prices]` is read by
+`spikeport.energy`; it requires the limits `cores`, `neurons_per_core` and `graded_payloads`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from spikeport.errors import InputError
-from spikeport.hardware.limits import Limits, read_limits
+from spikeport.hardware.limits import ChipLimits, read_limits
 from spikeport.hardware.sources import Source, read_sources
 from spikeport.plugins import Plugin
 from spikeport.storage import parse_toml, read_text
@@ -42,15 +42,15 @@ TOP_KEYS = ("schema", "name", "title", "limits", "sources", "prices", "no_prices
 
 @dataclass(frozen=True, slots=True)
 class TargetFile:
-    """What a `target.toml` holds.
+    """The content of a `target.toml`.
 
     Attributes:
-        prices: not checked yet; None where there are none, and `no_prices` says why.
+        prices: not checked yet; None if there are none, in which case `no_prices` gives the reason.
     """
 
     name: str
     title: str
-    limits: Limits
+    limits: ChipLimits
     sources: Mapping[str, Source]
     prices: Mapping[str, Any] | None
     no_prices: str
@@ -71,10 +71,10 @@ def target_text(plugin: Plugin) -> str:
 
 
 def read_target(plugin: Plugin) -> TargetFile:
-    """The file of a registered target.
+    """Read the file of a registered target.
 
     Raises:
-        InputError: it cannot be read or breaks a rule, or is that of another target.
+        InputError: it cannot be read, breaks a rule, or is that of another target.
         BackendUnavailableError: the target's entry point does not name a package.
     """
     file = parse_target(parse_toml(target_text(plugin), str(plugin)), str(plugin))
@@ -84,7 +84,7 @@ def read_target(plugin: Plugin) -> TargetFile:
 
 
 def parse_target(raw: Mapping[str, Any], subject: str) -> TargetFile:
-    """A target from parsed TOML; `subject` begins every error message.
+    """Read a target from parsed TOML; `subject` begins every error message.
 
     Raises:
         InputError: an unknown or missing key, a limit without source, prices and `no_prices`.

@@ -1,21 +1,21 @@
-"""The demonstration: digits from training to Lava, with a report of what was kept."""
+"""The demonstration: digits from training to Lava, with a report."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
+from spikeport.ladder.config import LadderConfig
 from spikeport.ladder.folder import write_ladder
-from spikeport.ladder.stages import Ladder, LadderConfig
+from spikeport.ladder.run import Ladder, StageProgress
+from spikeport.ladder.stages import stages_of
 from spikeport.storage import make_folder
 from spikeport.trainer.config import TrainConfig
 from spikeport.trainer.data import load_digits_split
 from spikeport.trainer.loop import EpochRecord, train
+from spikeport.trainer.network import SpikingNetwork
 
-StageProgress = Callable[[str, int, int], None]
-"""(what is being done, steps done, steps in all)."""
-
-STAGES = 9
+STEPS = 1 + len(stages_of(SpikingNetwork))
+"""Quantization, and every stage of the ladder."""
 
 
 def run_demo(
@@ -26,18 +26,18 @@ def run_demo(
     resume: bool = False,
     progress: StageProgress = lambda what, done, total: None,
 ) -> Ladder:
-    """Train on digits and climb the ladder.
+    """Train on digits and run the parity ladder.
 
     Writes to `folder`: `model.safetensors`, `float.nir`, `network.spikeport`, `deployed.nir`,
-    `report.html` and `ladder.json`, each whole or not at all.
+    `report.html` and `ladder.json`, each completely or not at all.
 
     Args:
-        resume: go on from the folder's checkpoint instead of training anew.
+        resume: continue from the checkpoint in the folder instead of training from scratch.
     """
     make_folder(folder)
     config = training or TrainConfig()
     data = load_digits_split()
-    total = config.epochs + STAGES
+    total = config.epochs + STEPS
     done = 0
 
     def trained(record: EpochRecord) -> None:

@@ -1,16 +1,17 @@
-"""The ladder as a folder: the networks it was made of, a page to read and data to compute with."""
+"""The results folder of a ladder: its networks, an HTML page and JSON."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
 
-from spikeport.ladder.stages import Ladder, LadderConfig, StageProgress, run_ladder
+from spikeport.ladder.config import LadderConfig
+from spikeport.ladder.run import Ladder, StageProgress, run_ladder
+from spikeport.ladder.stages import LadderNetwork
 from spikeport.report.document import to_json
 from spikeport.report.html import render_html
 from spikeport.report.quantization import quantization_sections
 from spikeport.storage import make_folder, write_text
-from spikeport.trainer.chip import AnyNetwork
 from spikeport.trainer.data import Dataset
 
 FILES = ("float.nir", "network.spikeport", "deployed.nir", "report.html", "ladder.json")
@@ -18,17 +19,17 @@ FILES = ("float.nir", "network.spikeport", "deployed.nir", "report.html", "ladde
 
 
 def write_ladder(
-    model: AnyNetwork,
+    model: LadderNetwork,
     data: Dataset,
     folder: Path,
     config: LadderConfig | None,
     command: str,
     progress: StageProgress = lambda stage, done, total: None,
 ) -> Ladder:
-    """`run_ladder`, then write `report.html` and `ladder.json` beside the networks.
+    """Call `run_ladder`, then write `report.html` and `ladder.json` to the same folder.
 
     Args:
-        command: what a user types to get this again.
+        command: the command that reproduces this.
     """
     make_folder(folder)
     ladder_run = run_ladder(model, data, folder, config, progress)

@@ -1,4 +1,4 @@
-"""The networks: `DeployedNetwork` and its parts, the float network, the trained model as NumPy.
+"""Networks: `DeployedNetwork` and its parts, and the trained model as NumPy.
 
 Nothing here runs a network or needs torch.
 """

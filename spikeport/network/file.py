@@ -7,7 +7,6 @@ The arrays are plain tensors; everything else is JSON in the safetensors header 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from typing import Any
 
 from spikeport.errors import InputError, SpikeportError
@@ -16,7 +15,7 @@ from spikeport.network.connections.bias import BiasInjection
 from spikeport.network.connections.pool import SumPool2d
 from spikeport.network.inputs import Input
 from spikeport.network.network import DeployedNetwork
-from spikeport.network.population import Population
+from spikeport.network.neurons.registry import MODELS
 from spikeport.network.readout import Readout
 from spikeport.storage import Format, check_count, check_elements, read_tensors, write_tensors
 from spikeport.storage.canonical import Arrays, array_fields
@@ -27,8 +26,10 @@ FORMAT = Format(
     ("content_hash", "provenance", "network"),
 )
 SUFFIX = ".spikeport"
-_TYPES: Mapping[str, type[Any]] = {
-    kind.__name__: kind for kind in (Input, Population, *KINDS, BiasInjection, Readout, SumPool2d)
+_PARTS: tuple[type[Any], ...] = (Input, *KINDS, BiasInjection, Readout, SumPool2d)
+_TYPES: dict[str, type[Any]] = {
+    **{kind.__name__: kind for kind in _PARTS},
+    **{model.__name__: model for model in MODELS},
 }
 _GROUPS = ("inputs", "populations", "connections", "readouts")
 

@@ -1,6 +1,6 @@
-"""Loihi's fixed-point number formats, as Lava's process models compute with them.
+"""Loihi's fixed-point number formats, as used in Lava's process models.
 
-Every quantity is an int32 that wraps modulo 2^32; the 24-bit state formats are laid on top.
+Every quantity is an int32 that wraps modulo 2^32, with the 24-bit state formats on top.
 Source: lava-nc 0.10.0, `lava/proc/lif/models.py` (PyLifModelBitAcc), `lava/proc/dense/models.py`
 (PyDenseModelBitAcc), `lava/proc/conv/models.py` (PyConvModelFixed), `lava/utils/weightutils.py`.
 """
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 DECAY_BITS = 12
 DECAY_UNITY = 1 << DECAY_BITS
-"""Decays are in 1/4096: a state keeps (4096 - decay) / 4096 of itself each step."""
+"""Decays are in 1/4096: a state keeps (4096 - decay) / 4096 of its value each step."""
 
 STATE_BITS = 24
 STATE_WRAP = 1 << (STATE_BITS - 1)
@@ -20,7 +20,7 @@ STATE_WRAP = 1 << (STATE_BITS - 1)
 STATE_MAX = STATE_WRAP - 1
 
 ACTIVATION_SHIFT = 6
-"""Synaptic sums and thresholds are shifted left by 6 bits to line up with u and v."""
+"""Synaptic sums and thresholds are shifted left by 6 bits to match the units of u and v."""
 
 VTH_MAX = (1 << 17) - 1
 BIAS_MANTISSA_MIN = -(1 << 12)
@@ -28,7 +28,7 @@ BIAS_MANTISSA_MAX = (1 << 12) - 1
 BIAS_EXPONENT_MAX = 7
 WEIGHT_BITS = 8
 WEIGHT_END = 256
-"""No weight reaches further from zero."""
+"""Largest magnitude of a weight."""
 WEIGHT_EXPONENT_MIN = -8
 WEIGHT_EXPONENT_MAX = 7
 DELAY_MAX = 62
@@ -41,11 +41,11 @@ PAYLOAD_MIN = -(1 << (PAYLOAD_BITS - 1))
 
 
 def weight_grid(*, mixed: bool, bits: int = WEIGHT_BITS) -> tuple[int, int, int]:
-    """Smallest and largest magnitude-signed value and the step of a weight matrix's legal grid.
+    """Lowest and highest value and step of the legal grid of a weight matrix.
 
     A matrix of one sign has `bits` of magnitude: 0, k, 2k, ... <= 255 with k = 2^(8 - bits).
-    A matrix of mixed signs gives one bit to the sign: -256, ..., 256 - k with k = 2^(9 - bits).
-    For an inhibitory matrix the returned range holds for the negated weights.
+    In a matrix of mixed signs, one bit is the sign: -256, ..., 256 - k with k = 2^(9 - bits).
+    For an inhibitory matrix the returned range applies to the negated weights.
 
     Source: `lava/utils/weightutils.py`, clip_weights and truncate_weights.
     """
@@ -55,12 +55,12 @@ def weight_grid(*, mixed: bool, bits: int = WEIGHT_BITS) -> tuple[int, int, int]
 
 
 def is_mixed(weight: NDArray[np.integer]) -> bool:
-    """Whether a weight array holds both signs, which costs it its lowest bit."""
+    """Whether a weight array has both signs, which costs its lowest bit."""
     return bool(weight.size) and bool(weight.min() < 0 < weight.max())
 
 
 def off_grid(weight: NDArray[np.integer], bits: int) -> NDArray[np.bool_]:
-    """Which weights the chip could not store as they are: out of range or between grid values."""
+    """Mask of weights that the chip cannot store exactly: out of range or between grid values."""
     mixed = is_mixed(weight)
     wide = weight.astype(np.int64)
     if not mixed and weight.size and weight.min() < 0:
@@ -71,6 +71,6 @@ def off_grid(weight: NDArray[np.integer], bits: int) -> NDArray[np.bool_]:
 
 
 def bias_exponent(largest: float) -> int:
-    """Smallest exponent at which 13-bit mantissas hold `largest` units of v, at most 7."""
+    """Smallest exponent at which 13-bit mantissas can hold `largest` units of v, at most 7."""
     fits = (e for e in range(BIAS_EXPONENT_MAX) if largest / 2**e <= BIAS_MANTISSA_MAX)
     return next(fits, BIAS_EXPONENT_MAX)

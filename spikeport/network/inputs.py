@@ -12,7 +12,7 @@ from spikeport.network.geometry import Shape
 
 
 class Coding(StrEnum):
-    """How an input enters: 0/1 spikes, signed integer payloads, or a bias per neuron."""
+    """How an input is presented: 0/1 spikes, signed integer payloads, or a bias per neuron."""
 
     SPIKES = "spikes"
     GRADED = "graded"
@@ -54,7 +54,7 @@ class Input:
 
 
 def _check_range(part: Input) -> None:
-    """Check that low..high of an input fits its coding.
+    """Check that the range low..high of an input fits its coding.
 
     The default is 0..1 for spikes and every mantissa for a bias; graded inputs have none.
     """

@@ -1,35 +1,26 @@
 """`DeployedNetwork`: the frozen integer network that every later stage derives from.
 
 A graph of populations joined by connections, all in the integers of a Loihi core. Logical time:
-a spike of step t crosses a connection of delay d and acts at step t + d. One step of a population
-(all in int32, wrapping modulo 2^32; tz(x, k) = sign(x) * (|x| >> k)):
+a spike of step t crosses a connection of delay d and acts at step t + d. In each step a neuron
+receives (all in int32, wrapping modulo 2^32)
 
     a = sum over connections of ((W * s) << exponent)
-    u <- wrap24(tz(u * (4096 - decay_u), 12) + (a << 6))
-    v <- clip(tz(v * (4096 - decay_v), 12) + u + (bias << bias_exponent))
-    spike where v > vth << 6, then v <- 0 (reset zero) or v <- v - (vth << 6) (reset subtract)
 
-In the `refractory` steps after that of a spike a neuron rests: u goes on, v stays as the reset left
-it (even above the threshold), and there is no spike. So it is in Lava's LIFRefractory, which has a
-float model only (lava-nc 0.10.0, `lava/proc/lif/models.py`, PyLifRefractoryModelFloat: after a
-spike in step t, v moves again once t + refractory_period < step); its refractory_period is
-`refractory`. Loihi 1 counts one more, 1 for none (brian2_loihi `refractory` 1..64, nengo-loihi
-`refract_delay`). No neuron rests at the start of a sample.
+and does with it what its model says: `neurons/lif.py` and the others of `neurons.registry`.
 
-`simulators/reference.py` says this scalar by scalar and is the specification.
+`simulators/reference.py` runs this scalar by scalar and is the specification.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from spikeport.checks import MAX_STEPS, fail, texts, whole
+from spikeport.checks import MAX_STEPS, NAME_RULE, fail, is_name, texts, whole
 from spikeport.network import fixed_point as fx
 from spikeport.network.connections import (
     KINDS,
@@ -41,15 +32,15 @@ from spikeport.network.connections.base import WeightedConnection
 from spikeport.network.connections.bias import BiasInjection
 from spikeport.network.connections.linear_map import check_shapes
 from spikeport.network.inputs import Coding, Input
-from spikeport.network.population import Population
+from spikeport.network.neurons.model import AnyPopulation
+from spikeport.network.neurons.registry import MODELS
 from spikeport.network.readout import Readout
 from spikeport.storage.canonical import Arrays, canonical_bytes, part_form, sha256
 from spikeport.text import quoted
 
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 _PARTS: Mapping[str, tuple[type, ...]] = {
     "inputs": (Input,),
-    "populations": (Population,),
+    "populations": MODELS,
     "connections": (*KINDS, BiasInjection),
     "readouts": (Readout,),
 }
@@ -75,7 +66,7 @@ class DeployedNetwork:
     """
 
     inputs: tuple[Input, ...]
-    populations: tuple[Population, ...]
+    populations: tuple[AnyPopulation, ...]
     connections: tuple[Connection, ...]
     readouts: tuple[Readout, ...]
     steps: int
@@ -113,13 +104,13 @@ class DeployedNetwork:
         return _order(self)
 
     @cached_property
-    def sources(self) -> Mapping[str, Input | Population]:
+    def sources(self) -> Mapping[str, Input | AnyPopulation]:
         """Everything that a connection may start from, by name."""
-        parts: tuple[Input | Population, ...] = (*self.inputs, *self.populations)
+        parts: tuple[Input | AnyPopulation, ...] = (*self.inputs, *self.populations)
         return {part.name: part for part in parts}
 
     @cached_property
-    def by_name(self) -> Mapping[str, Population]:
+    def by_name(self) -> Mapping[str, AnyPopulation]:
         """Populations by name."""
         return {part.name: part for part in self.populations}
 
@@ -129,6 +120,11 @@ class DeployedNetwork:
         for part in self.connections:
             found.setdefault(part.target, []).append(part)
         return {target: tuple(parts) for target, parts in found.items()}
+
+    @property
+    def output_count(self) -> int:
+        """Number of outputs that predictions are made from, those of the first readout."""
+        return self.by_name[self.readouts[0].population].size
 
     def incoming(self, population: str) -> tuple[Connection, ...]:
         """Connections that end in `population`."""
@@ -200,8 +196,8 @@ def _check(net: DeployedNetwork) -> None:
     texts("network: provenance", net.provenance)
     parts = (*net.inputs, *net.populations, *net.connections)
     for name, count in Counter(part.name for part in parts).items():
-        if not _NAME.fullmatch(name):
-            fail(f"name {quoted(name)} must be 1 to 64 letters, digits or '_', not a digit first")
+        if not is_name(name):
+            fail(f"name {quoted(name)} must be {NAME_RULE}")
         if count > 1:
             fail(f"name '{name}' is used {count} times, names must be unique")
     for what, group in (("input", net.inputs), ("population", net.populations)):

@@ -1,4 +1,4 @@
-"""Readouts of a `DeployedNetwork`: what it answers with."""
+"""Readouts of a `DeployedNetwork`: the values it outputs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class ReadoutKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Readout:
-    """What the network answers with: one score per neuron of `population`."""
+    """An output of the network: one score per neuron of `population`."""
 
     population: str
     kind: ReadoutKind = ReadoutKind.SPIKES

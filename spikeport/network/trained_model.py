@@ -1,7 +1,8 @@
-"""A trained model as plain NumPy: what the trainer hands to the export, without torch."""
+"""A trained model as plain NumPy: passed from the trainer to the export, without torch."""
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,14 +10,14 @@ from numpy.typing import NDArray
 
 from spikeport.network.geometry import IntPair
 from spikeport.network.inputs import Input
-from spikeport.network.population import Reset
+from spikeport.network.neurons.lif import Reset
 
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ConvLayer:
-    """Cross-correlation along two axes or one, where stride, padding and dilation count columns.
+    """Cross-correlation along two axes, or along one, where the options apply to columns.
 
     Attributes:
         weight: (C_out, C_in / groups, KH, KW) or (C_out, C_in / groups, K).
@@ -69,10 +70,10 @@ class AvgPoolLayer:
 
 @dataclass(frozen=True, slots=True)
 class LIFLayer:
-    """v <- decay v + sum of inputs; spike where v > v_threshold; reset. Decay 1 is IF.
+    """v <- decay v + sum of inputs; spike if v > v_threshold; reset. Decay 1 is IF.
 
     Attributes:
-        strict: false where v >= v_threshold spikes.
+        strict: false if v >= v_threshold spikes.
     """
 
     name: str
@@ -97,12 +98,12 @@ Layer = ConvLayer | LinearLayer | BatchNormLayer | AvgPoolLayer | LIFLayer | LIL
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainedModel:
-    """Layers in an order in which each one's inputs come first; a layer sums its inputs.
+    """Layers in topological order; a layer adds up its inputs.
 
     Attributes:
-        input: shape, coding and scale of the network input; layers name it as `input.name`.
+        input: shape, coding and scale of the network input; layers refer to it as `input.name`.
         output: name of the last layer: an LIFLayer (scores are spike counts), an LILayer (its
-            last v) or a linear map (scores are its time mean).
+            last v) or a linear layer (scores are its mean over time).
         steps: T.
     """
 
@@ -110,3 +111,11 @@ class TrainedModel:
     layers: tuple[Layer, ...]
     output: str
     steps: int
+
+
+def normalized_map(inputs: tuple[str, ...], maps: Container[str]) -> str | None:
+    """The conv or linear layer, one of `maps`, that a batch norm with these inputs follows.
+
+    None if it follows none or several: then it cannot be folded into weights.
+    """
+    return inputs[0] if len(inputs) == 1 and inputs[0] in maps else None

@@ -1,4 +1,4 @@
-"""Comparing the stages that one network goes through: accuracy, spikes and energy per stage.
+"""Comparison of the stages of a ladder: accuracy, spikes and energy per stage.
 
 Also the limits within which a stage passes.
 """

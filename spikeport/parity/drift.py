@@ -1,7 +1,7 @@
 """Drift of a ladder stage from training, in accuracy and spike counts.
 
-Losses that are small from stage to stage can add up. Each stage is therefore also compared with
-training, on the samples that both have run.
+Small losses between stages can add up. Each stage is therefore also compared with training, on the
+samples that both have run.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Limits:
 
     Attributes:
         max_drop_points: accuracy, in percentage points, that a stage may lose against training and,
-            if it changes the network on purpose, against the stage above.
+            if it changes the network on purpose, against the previous stage.
         max_spike_change: relative change of a population's spike count against training.
         max_tie_points: accuracy, in percentage points, that ties may cost.
         max_tie_share: fraction of all spikes that may differ in a stage that allows ties only.

@@ -1,4 +1,4 @@
-"""Rows of a ladder that was climbed in parts, joined: memory need not hold all traces at once."""
+"""Merge ladder rows of consecutive samples, so that memory need not hold all traces at once."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from spikeport.parity.statistics import accuracy
 
 
 def merge_rows(rows: Sequence[LadderRow]) -> LadderRow:
-    """One row of the samples of all `rows`, which are of one stage and follow one another.
+    """Merge rows of one stage that cover consecutive samples.
 
     Counts are added up. The row passes if all do; its verdict is that of the first row that failed,
-    else of the first row in which anything fires.
-    The energy per sample is the mean over samples, where all have one.
+    otherwise that of the first row in which any neuron fires.
+    The energy per sample is the mean over samples, if all rows have one.
     """
     failed = [row for row in rows if not row.passed]
     first = [*failed, *(row for row in rows if not row.dead), *rows][0]

@@ -1,4 +1,4 @@
-"""The parity ladder: one row per stage, each compared with the stage above it.
+"""The parity ladder: one row per stage, each compared with the previous stage.
 
 Rules. EXACT: every spike, score and event count is equal. TIES: spikes may differ only where the
 membrane equals the threshold within float rounding, and only up to limits on the share of differing
@@ -6,8 +6,8 @@ spikes and on the change of accuracy. CHANGE: the stage changes the network on p
 are shown, and the loss of accuracy is limited. Every stage is also compared with training (see
 `drift`).
 
-Rows may be of different sample counts (a slow simulator runs fewer): all comparisons are made on
-the first `compared` samples, which both have.
+Rows may have different sample counts (a slow simulator runs fewer): all comparisons are made on the
+first `compared` samples, which both rows have.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ NOTHING_FIRES = "no neuron fires: inconclusive"
 
 
 class Criterion(StrEnum):
-    """What a row may differ in from the row above it."""
+    """How a row may differ from the previous row."""
 
     EXACT = "exact"
     TIES = "ties"
@@ -42,7 +42,7 @@ class Criterion(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Ties:
-    """What an analysis of differing float spikes found.
+    """Result of analysing the differing spikes of two float runs.
 
     Attributes:
         at_threshold: differences that begin with a membrane at the threshold.
@@ -55,15 +55,15 @@ class Ties:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """How a stage differs from the one above, on the first `compared` samples.
+    """How a stage differs from the previous one, on the first `compared` samples.
 
     Attributes:
-        spikes: per population, differing spikes; None where they cannot be compared.
+        spikes: per population, differing spikes; None if they cannot be compared.
         predictions: differing predictions.
-        scores: differing scores; None where they are not of one kind.
+        scores: differing scores; None if they are of different kinds.
         counts: names of event counts that are unequal.
-        ties: as found by the analysis that was handed in.
-        first: the first differing spike, in words a user can look up.
+        ties: result of the tie analysis, if one was made.
+        first: the first differing spike, as text.
     """
 
     compared: int
@@ -76,24 +76,24 @@ class Difference:
 
     @property
     def total_spikes(self) -> int | None:
-        """Differing spikes of all populations, None where any cannot be compared."""
+        """Differing spikes of all populations, None if any cannot be compared."""
         known = [count for count in self.spikes.values() if count is not None]
         return sum(known) if len(known) == len(self.spikes) else None
 
 
 @dataclass(frozen=True, slots=True)
 class LadderRow:
-    """One stage.
+    """One stage of the ladder.
 
     Attributes:
-        spikes: per population, all `accuracy.n` samples together.
-        synaptic_events: on non-zero weights, None where the backend cannot count.
-        energy_pj: per sample, an estimate.
-        difference: to the stage above, None for the first row.
+        spikes: per population, summed over all `accuracy.n` samples.
+        synaptic_events: on non-zero weights, None if the backend does not count them.
+        energy_pj: estimate per sample.
+        difference: from the previous stage, None for the first row.
         drift: from training; None for training itself.
         silent: populations that never fire.
         silent_outputs, tied_outputs: samples without a decided class, because every score is 0 or
-            the highest one is shared; their prediction is the lowest tied index.
+            several share the highest; their prediction is the lowest tied index.
     """
 
     stage: str
@@ -116,7 +116,7 @@ class LadderRow:
 
     @property
     def dead(self) -> bool:
-        """Whether nothing fires at all, so that equality proves nothing."""
+        """Whether no neuron fires at all, so that equality proves nothing."""
         return bool(self.silent) and not any(self.spikes.values())
 
     @property
@@ -127,7 +127,7 @@ class LadderRow:
 
 @dataclass(frozen=True, slots=True)
 class SkippedStage:
-    """A stage that could not run here: why, and the command that mends it, if one does."""
+    """A stage that could not run: the reason, and a command that fixes it, if there is one."""
 
     stage: str
     backend: str
@@ -141,8 +141,8 @@ class ParityReport:
 
     Attributes:
         samples, steps: of the full evaluation: n and T.
-        environment: versions of everything that took part.
-        command: what a user types to get this report again.
+        environment: versions of all software involved.
+        command: the command that produces this report.
     """
 
     rows: tuple[LadderRow, ...]
@@ -155,12 +155,12 @@ class ParityReport:
 
     @property
     def passed(self) -> bool:
-        """Whether every row that ran kept its rule."""
+        """Whether every row that ran passed."""
         return bool(self.rows) and all(row.passed for row in self.rows)
 
     @property
     def dead(self) -> tuple[str, ...]:
-        """Stages in which nothing fires."""
+        """Stages in which no neuron fires."""
         return tuple(row.stage for row in self.rows if row.dead)
 
     def as_dict(self) -> dict[str, Any]:
@@ -181,16 +181,15 @@ def build_row(
     limits: Limits | None = None,
     energy_pj: Interval | None = None,
 ) -> LadderRow:
-    """One row of the ladder, judged by `rule` against the run `above` it.
+    """Build one row of the ladder, judged by `rule` against the previous run `above`.
 
     Args:
         labels: class of each sample, at least as many as the run has samples.
         above: None for the first row.
-        order: populations in topological order, to name the first divergence; by default as the
-            run lists them.
-        ties: for TIES, what the analysis of differing spikes found.
-        training: the run of the network as it was trained; None if `run` is that run or if there is
-            none.
+        order: populations in topological order, to name the first divergence; by default the order
+            of the run.
+        ties: for TIES, the result of analysing the differing spikes.
+        training: the run of the network as trained; None if `run` is that run or if there is none.
         limits: how much a stage may lose.
         energy_pj: per sample.
 
@@ -263,8 +262,8 @@ def _compare(
         missing := [n for n, count in spikes.items() if count is None]
     ):
         raise InputError(
-            f"stage '{stage}': the spikes of '{missing[0]}' cannot be compared with the stage "
-            f"above ({rule} rule): both runs need a trace of it, of one size and one T"
+            f"stage '{stage}': the spikes of '{missing[0]}' cannot be compared with the previous "
+            f"stage ({rule} rule): both runs need a trace of it, with the same size and T"
         )
     return Difference(
         compared=shared,
@@ -306,7 +305,7 @@ def _differing_scores(run: Run, above: Run, shared: int) -> int | None:
 
 
 def _unequal_counts(a: EventCounts | None, b: EventCounts | None) -> tuple[str, ...]:
-    """Names of unequal counts; a count that one of the backends leaves empty is not compared."""
+    """Names of unequal counts; a count that one of the backends lacks is not compared."""
     if a is None or b is None or a.samples != b.samples:
         return ()
     names = [part.name for part in dataclasses.fields(EventCounts)]
@@ -320,14 +319,14 @@ def _unequal_counts(a: EventCounts | None, b: EventCounts | None) -> tuple[str, 
 
 def _exact_problem(run: Run, above: Run, found: Difference) -> str:
     if run.network_hash != above.network_hash:
-        return f"another network: {run.network_hash[:12]} against {above.network_hash[:12]}"
+        return f"different network: {run.network_hash[:12]} against {above.network_hash[:12]}"
     if found.total_spikes:
         worst = ", ".join(f"{n} in '{name}'" for name, n in found.spikes.items() if n)
         return f"spikes differ, {worst}; first at {found.first}"
     if found.scores is None:
         return "the readouts differ in name or size"
     if found.scores:
-        return f"{found.scores} scores differ although every spike is equal"
+        return f"{found.scores} scores differ although all spikes are equal"
     if found.counts:
         return f"event counts differ: {', '.join(found.counts)}"
     return ""
@@ -375,4 +374,4 @@ def _verdict(rule: Criterion, found: Difference) -> str:
         return "changed by quantization (expected)"
     if not found.total_spikes:
         return "identical"
-    return f"identical but for {found.ties} tie{'' if found.ties == 1 else 's'}"
+    return f"identical except for {found.ties} tie{'' if found.ties == 1 else 's'}"

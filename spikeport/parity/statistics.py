@@ -1,4 +1,4 @@
-"""Accuracy with the interval that its sample size allows."""
+"""Accuracy with the confidence interval that its sample size allows."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from spikeport.errors import InputError
 
 @dataclass(frozen=True, slots=True)
 class Accuracy:
-    """Correct answers out of n, with the 95 % Wilson interval [low, high] of the true rate."""
+    """Correct predictions out of n, with the 95 % Wilson interval [low, high] of the true rate."""
 
     correct: int
     n: int
@@ -51,7 +51,7 @@ def wilson_interval(correct: int, n: int, confidence: float = 0.95) -> tuple[flo
     middle = p + z * z / (2 * n)
     half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
     scale = 1 + z * z / n
-    # At 0 and at n correct one end is exact; rounding would leave it a hair off.
+    # At 0 and at n correct, one end is exact; rounding would leave it slightly off.
     low = 0.0 if correct == 0 else max(0.0, (middle - half) / scale)
     high = 1.0 if correct == n else min(1.0, (middle + half) / scale)
     return low, high

@@ -1,1 +1,1 @@
-"""Showing a parity ladder, its energy estimates or a diagnosis: terminal, HTML page, JSON."""
+"""Reports of parity ladders, energy estimates and diagnoses: terminal, HTML page, JSON."""

@@ -1,4 +1,4 @@
-"""A diagnosis of rate-based training as one HTML page that needs nothing else."""
+"""The diagnosis of rate-based training as one self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from spikeport.report.plots import Chart, Values, histogram, interval_chart, lin
 from spikeport.report.templates import render
 
 if TYPE_CHECKING:
-    from spikeport.trainer.diagnosis import Agreement, Diagnosis
+    from spikeport.trainer.diagnosis import Diagnosis, GradientAgreement
 
 PUBLISHED_SHUFFLES = (
     ("CIFAR-100, ResNet-18, T = 4", 0.7832, 0.7772),
@@ -24,10 +24,10 @@ KINDS = {
 
 
 def render_diagnosis(found: Diagnosis, facts: Mapping[str, str] | None = None) -> str:
-    """One page: firing, gradients over depth, independence, the time-shuffle test.
+    """Render one page: firing, gradients over depth, independence, the time-shuffle test.
 
     Args:
-        facts: what was diagnosed and by what, shown at the end.
+        facts: what was diagnosed and with which versions, shown at the end.
 
     Raises:
         BackendUnavailableError: jinja2 is not installed.
@@ -53,9 +53,9 @@ def render_diagnosis(found: Diagnosis, facts: Mapping[str, str] | None = None) -
         errors=_errors(found),
         shuffles=interval_chart(
             [
-                ("as it is", shuffle.whole),
-                ("every neuron by itself", shuffle.by_neuron),
-                ("layer by layer", shuffle.by_layer),
+                ("unshuffled", shuffle.whole),
+                ("shuffled by neuron", shuffle.by_neuron),
+                ("shuffled by layer", shuffle.by_layer),
             ]
         ),
         published=PUBLISHED_SHUFFLES,
@@ -63,17 +63,17 @@ def render_diagnosis(found: Diagnosis, facts: Mapping[str, str] | None = None) -
     )
 
 
-def _headline(own: Agreement | None) -> str:
+def _headline(own: GradientAgreement | None) -> str:
     if own is None or not math.isfinite(own.cosine):
         return "Rate-based training, layer by layer"
     return (
-        f"At T = {own.steps} rate-based gradients have a cosine of {own.cosine:.3f} "
-        "with those through time"
+        f"At T = {own.steps}, rate-based and BPTT gradients have a cosine similarity of "
+        f"{own.cosine:.3f}"
     )
 
 
 def _over_depth(
-    what: str, entries: Iterable[Agreement], value: Callable[[Agreement], float]
+    what: str, entries: Iterable[GradientAgreement], value: Callable[[GradientAgreement], float]
 ) -> Chart:
     entries = tuple(entries)
     places = list(dict.fromkeys(entry.layer for entry in entries))

@@ -1,4 +1,4 @@
-"""The report as JSON, for programs."""
+"""The report as machine-readable JSON."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ def to_json(
     energy: Mapping[str, EnergyReport] | None = None,
     sections: Sequence[Section] = (),
 ) -> str:
-    """JSON text with keys in a fixed order; `schema` changes whenever a key's meaning does.
+    """JSON text with keys in a fixed order; `schema` changes whenever the meaning of a key does.
 
     Args:
-        energy: estimates by the name they are shown under.
+        energy: estimates by the names under which they are shown.
         sections: further tables, such as the quantization report.
     """
     document = {

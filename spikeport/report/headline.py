@@ -6,7 +6,7 @@ from spikeport.parity import Criterion, LadderRow, ParityReport
 
 
 def headline(report: ParityReport) -> str:
-    """What a reader should take away, before any table."""
+    """The main result, shown before any table."""
     failed = [row.stage for row in report.rows if not row.passed]
     if not report.rows:
         return "Nothing was run"
@@ -20,15 +20,15 @@ def headline(report: ParityReport) -> str:
         return "Every integer stage that ran is identical, spike for spike"
     if exact_rows(report):
         return "Nothing lost: every integer stage is identical, spike for spike"
-    return "Every stage kept its rule"
+    return "Every stage passed"
 
 
 def exact_rows(report: ParityReport) -> tuple[LadderRow, ...]:
-    """Rows that must equal the row above them in every spike."""
+    """Rows that must equal the previous row in every spike."""
     return tuple(row for row in report.rows if row.rule is Criterion.EXACT)
 
 
 def chip_row(report: ParityReport) -> LadderRow:
-    """The last row that saw the most samples: what the chip's integers achieve."""
+    """The last of the rows with the most samples: the result of the chip's integers."""
     most = max(row.accuracy.n for row in report.rows)
     return [row for row in report.rows if row.accuracy.n == most][-1]

@@ -1,4 +1,4 @@
-"""The report as one HTML page that needs nothing else: no script, no font, no other file."""
+"""The report as one self-contained HTML page: no scripts, fonts or other files."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def render_html(
     *,
     title: str = "Spikeport parity report",
 ) -> str:
-    """One page: verdict, ladder, accuracy, spikes, energy with its sources, versions, command.
+    """Render one page: verdict, ladder, accuracy, spikes, energy, sources, versions, command.
 
     Args:
-        energy: estimates by the name they are shown under.
+        energy: estimates by the names under which they are shown.
         sections: further tables, such as the quantization report.
 
     Raises:
@@ -79,7 +79,7 @@ def _energy_view(name: str, estimate: EnergyReport) -> dict[str, Any]:
 
 
 def _bars(entries: Sequence[Mapping[str, Any]], total: Interval) -> list[dict[str, Any]]:
-    """Per level its sum and the width in per cent of each part; the widest bar fills the track."""
+    """Per level, its sum and the width of each part in percent; the widest bar fills the track."""
     longest = max(total.as_dict().values()) or 1.0
     return [
         {
@@ -99,7 +99,7 @@ def _bars(entries: Sequence[Mapping[str, Any]], total: Interval) -> list[dict[st
 
 
 def _profile_view(profile: HardwareProfile) -> dict[str, Any]:
-    """Every constant with the number of its source, and the numbered sources."""
+    """All constants with the numbers of their sources, and the numbered sources."""
     sources = {
         price.at(level).source.key: price.at(level).source
         for _, _, price in profile.prices()

@@ -1,4 +1,4 @@
-"""The accuracy-energy front as one SVG picture that needs nothing else."""
+"""The Pareto front of accuracy and energy as one self-contained SVG image."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from spikeport.text import shown
 WIDTH, HEIGHT = 760, 440
 LEFT, RIGHT, TOP, BOTTOM = 64, 28, 84, 66
 LONGEST = 62
-"""Characters of the title that fit beside each other."""
+"""Number of characters of the title that fit on one line."""
 FONT = "system-ui, 'Segoe UI', Roboto, 'Liberation Sans', sans-serif"
 INK, MUTE, LINE, BAR, DOT, START = "#1c2024", "#666d75", "#e4e2dc", "#6fb1d6", "#21618c", "#d98a1f"
 
@@ -24,7 +24,7 @@ def draw_pareto_front(points: Sequence[Point], title: str) -> str:
     """SVG of accuracy (with its interval) over dynamic energy per sample (nominal, low to high).
 
     Args:
-        points: at least one, as `ParetoPoint.as_dict` gives them.
+        points: at least one, as returned by `ParetoPoint.as_dict`.
     """
     axes = _Axes(points)
     body = [
@@ -45,7 +45,7 @@ def draw_pareto_front(points: Sequence[Point], title: str) -> str:
 
 
 class _Axes:
-    """Where an energy (logarithmic) and an accuracy (linear) lie in the picture."""
+    """Maps energy (logarithmic) and accuracy (linear) to positions in the image."""
 
     def __init__(self, points: Sequence[Point]) -> None:
         energies = [value for point in points for value in point["energy_uj"].values() if value > 0]
@@ -78,14 +78,14 @@ def _grid(axes: _Axes) -> Iterator[str]:
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """1, 2 and 5 times powers of ten, or 1.5 steps where those are too few."""
+    """1, 2 and 5 times powers of ten, or steps of 1.5 if those are too few."""
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     found = [m * 10.0**p for p in powers for m in (1, 2, 5) if low <= m * 10.0**p <= high]
     return found if len(found) > 1 else [low * (high / low) ** (k / 3) for k in range(4)]
 
 
 def _trail(axes: _Axes, points: Sequence[Point]) -> Iterator[str]:
-    """The front: every network that none beats in both accuracy and energy."""
+    """The Pareto front: every network that no other beats in both accuracy and energy."""
     best = -1.0
     kept = []
     for point in sorted(points, key=lambda p: (p["energy_uj"]["nominal"], -p["accuracy"])):
@@ -99,7 +99,7 @@ def _trail(axes: _Axes, points: Sequence[Point]) -> Iterator[str]:
 
 
 def _mark(axes: _Axes, point: Point) -> Iterator[str]:
-    """Intervals of a network, its budget as a tick below, and the network itself."""
+    """The intervals of a network, its budget as a tick on the axis, and the network itself."""
     energy = point["energy_uj"]
     x, y = axes.x(energy["nominal"]), axes.y(point["accuracy"])
     ends = (axes.x(max(value, axes.low_uj)) for value in (energy["low"], energy["high"]))
@@ -118,7 +118,7 @@ def _mark(axes: _Axes, point: Point) -> Iterator[str]:
 
 
 def _labels(axes: _Axes, points: Sequence[Point]) -> Iterator[str]:
-    """What each network is, above it or below, where no other label stands."""
+    """The name of each network above or below its mark, where no other label is."""
     taken: list[tuple[float, float]] = []
     for point in sorted(points, key=lambda p: p["energy_uj"]["nominal"]):
         x = axes.x(point["energy_uj"]["nominal"])
@@ -138,7 +138,7 @@ def _name(point: Point) -> str:
 def _legend(samples: int) -> str:
     return (
         f"Accuracy on {samples} test samples, 95 % intervals. Energy: estimate, low to high. "
-        "Strokes on the axis: budgets."
+        "Ticks on the axis: budgets."
     )
 
 
@@ -147,7 +147,7 @@ def _shortened(title: str) -> str:
 
 
 def _short(energy_uj: float) -> str:
-    """'3.2 µJ', '10 µJ': digits as needed."""
+    """'3.2 µJ', '10 µJ': as many digits as needed."""
     number, unit = format_energy(energy_uj * 1e6).split(" ")
     return f"{number.rstrip('0').rstrip('.') if '.' in number else number} {unit}"
 

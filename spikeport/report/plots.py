@@ -1,4 +1,4 @@
-"""Plots as plain geometry; `plots.html.j2` draws them as SVG in the colours of the page."""
+"""Plot geometry as plain data; `plots.html.j2` draws it as SVG in the colours of the page."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from itertools import pairwise
 from spikeport.parity import Accuracy
 
 Values = Sequence[float | None]
-"""One for each place on the horizontal axis; None where there is none."""
+"""One value for each place on the horizontal axis; None if there is none."""
 
 WIDTH, HEIGHT = 760.0, 250.0
 LEFT, RIGHT, TOP = 52.0, 16.0, 12.0
 LABELS = 24
-"""At most so many labels stand on the horizontal axis."""
+"""Maximum number of labels on the horizontal axis."""
 COLOURS = ("c1", "c3", "c5", "c2", "c6", "c4", "c7")
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One series: dots, and a line through them."""
+    """One series: dots connected by a line."""
 
     name: str
     colour: str
@@ -31,13 +31,13 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """Lines over named places, in SVG units; y runs downwards.
+    """Lines over named places, in SVG units; y points downwards.
 
     Attributes:
-        summary: the chart in words.
+        summary: description of the chart in words.
         ticks: (y, text) of the vertical axis.
         labels: (x, text) of the horizontal axis.
-        level: y of the line that all would lie on, if there is one.
+        level: y of a horizontal reference line, if there is one.
     """
 
     summary: str
@@ -62,8 +62,8 @@ def line_chart(
     """A chart of `series` over `places`.
 
     Args:
-        what: the quantity, for those who cannot see it.
-        include: values that the vertical axis reaches to anyhow.
+        what: name of the quantity, for screen readers.
+        include: values that the vertical axis must include.
     """
     known = [value for values in series.values() for value in values if value is not None]
     edges = [*known, *include, *([] if level is None else [level])] or [0.0, 1.0]
@@ -113,7 +113,7 @@ def nice_ticks(low: float, high: float) -> tuple[float, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Bars:
-    """A small histogram: (x, y, width, height, text) of each bar in a box."""
+    """A small histogram: (x, y, width, height, text) of each bar within a box."""
 
     width: float
     height: float
@@ -121,7 +121,7 @@ class Bars:
 
 
 def histogram(shares: Sequence[float], highest: float) -> Bars:
-    """Shares of the counts 0, 1, 2, ...; a bar of `highest` is as high as the box."""
+    """Histogram of the counts 0, 1, 2, ...; a bar of `highest` is as high as the box."""
     width, height = 190.0, 44.0
     edges = [width * k / len(shares) for k in range(len(shares) + 1)]
     gap = min(1.5, edges[1] / 4)
@@ -135,7 +135,7 @@ def histogram(shares: Sequence[float], highest: float) -> Bars:
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """An accuracy on the axis of an `IntervalChart`, in per cent of its width."""
+    """An accuracy on the axis of an `IntervalChart`, in percent of its width."""
 
     name: str
     accuracy: Accuracy
@@ -146,7 +146,7 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class IntervalChart:
-    """Accuracies with their 95 % intervals; ticks are (place in per cent, text)."""
+    """Accuracies with their 95 % intervals; ticks are (position in percent, text)."""
 
     ticks: tuple[tuple[float, str], ...]
     rows: tuple[Interval, ...]

@@ -56,7 +56,7 @@ def quantization_sections(report: Mapping[str, Any]) -> tuple[Section, ...]:
         f"{report['summary']} Scale: weight units per membrane unit, the best of those tried. "
         "vth: in weight units; the largest weight is 256. Silent: neurons that never fire. "
         "At threshold: neuron-steps with a float membrane exactly at the threshold. Error: of the "
-        "spike counts, or of the membrane if it is only read out.",
+        "spike counts, or of the membrane if only the membrane is read out.",
     )
     return (
         replace(activity, warnings=tuple(report["warnings"])),

@@ -1,7 +1,7 @@
 """Terminal output through `rich`: tables and text in which every string is shown literally.
 
-There is no markup, no emoji codes, no highlighting and no control characters
-(`spikeport.text.shown`). All other modules print through this one; a ruff rule bans rich elsewhere.
+Markup, emoji codes, highlighting and control characters have no effect (`spikeport.text.shown`).
+All other modules print through this one; a ruff rule bans rich elsewhere.
 """
 
 from __future__ import annotations

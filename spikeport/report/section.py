@@ -1,4 +1,4 @@
-"""A further table of a report, such as what quantization did to each layer."""
+"""An additional table of a report, such as the effect of quantization on each layer."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ Cell = str | int | float | None
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A titled table; None is a value that does not apply.
+    """A titled table; None marks a value that does not apply.
 
     Attributes:
-        warnings: points that a reader should check, one sentence each.
+        warnings: points to check, one sentence each.
     """
 
     title: str
@@ -28,14 +28,14 @@ class Section:
 
     @property
     def numeric(self) -> tuple[bool, ...]:
-        """Per column whether all that stands in it is numbers."""
+        """Per column, whether all its values are numbers."""
         return tuple(
             all(isinstance(row[k], int | float | None) for row in self.rows)
             for k in range(len(self.columns))
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain data for JSON: rows as objects; infinity and NaN, which JSON lacks, as null."""
+        """Plain data for JSON: rows as objects; infinity and NaN, unknown to JSON, as null."""
         finite = [
             [None if isinstance(v, float) and not math.isfinite(v) else v for v in row]
             for row in self.rows
@@ -49,13 +49,13 @@ class Section:
 
 
 def section_of(title: str, rows: Sequence[Mapping[str, Any]], note: str = "") -> Section:
-    """A section out of dictionaries; columns in the order in which keys first appear."""
+    """Build a section from dictionaries; columns are in order of first appearance of their keys."""
     columns = tuple(dict.fromkeys(key for row in rows for key in row))
     return Section(title, columns, tuple(tuple(row.get(c) for c in columns) for row in rows), note)
 
 
 def cell_text(value: Cell) -> str:
-    """A cell as shown: thousands set apart, floats to four digits, a dash for None."""
+    """The text of a cell: thousands separators, floats with four digits, a dash for None."""
     match value:
         case None:
             return "–"

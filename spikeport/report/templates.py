@@ -18,7 +18,7 @@ from spikeport.text import shown
 
 
 def render(template: str, **values: Any) -> str:
-    """A page of this package out of its template.
+    """Render a template of this package.
 
     Raises:
         BackendUnavailableError: jinja2 is not installed.
@@ -50,5 +50,5 @@ def render(template: str, **values: Any) -> str:
 
 
 def _shown(value: Any) -> Any:
-    """A value as the page shows it; the output of macros is safe already."""
+    """A value as shown on the page; the output of macros is already safe."""
     return shown(value) if isinstance(value, str) and not hasattr(value, "__html__") else value

@@ -46,13 +46,13 @@ def render_terminal(
 
 
 def render_energy(name: str, estimate: EnergyReport) -> Renderable:
-    """The terms of one estimate with its range, warnings and what it leaves out."""
+    """The terms of one estimate with its range, its warnings and what it does not include."""
     title = f"Energy per sample, {name} on {estimate.profile.title}: an estimate"
     return stack(plain(title, "bold"), _energy(estimate), _notes(estimate))
 
 
 def render_section(section: Section) -> Renderable:
-    """A further table with its note."""
+    """An additional table with its note."""
     table = Table(section.title, framed=False)
     for column in section.columns:
         table.add_column(column)
@@ -67,8 +67,8 @@ def _ladder(report: ParityReport) -> Table:
     table = Table(title, framed=False, tight=True)
     table.add_column("Stage")
     table.add_column("Accuracy [95 %]", no_wrap=True)
-    for name in ("n", "Spikes differ", "Answers differ"):
-        table.add_column(name, justify="right", max_width=7)
+    for name, width in (("n", 7), ("Spikes differ", 7), ("Predictions differ", 11)):
+        table.add_column(name, justify="right", max_width=width)
     table.add_column(lines(["Energy per sample", "(an estimate)"]), no_wrap=True)
     table.add_column("Verdict", max_width=20)
     for row in report.rows:
@@ -78,7 +78,7 @@ def _ladder(report: ParityReport) -> Table:
             f"{format_percent(row.accuracy.rate)} [{low:.1f}, {high:.1f}]",
             str(row.accuracy.n),
             _differing_spikes(row),
-            _differing_answers(row),
+            _differing_predictions(row),
             "–" if row.energy_pj is None else format_range(row.energy_pj),
             plain(row.verdict if row.passed else "FAILED", _style(row)),
         )
@@ -86,14 +86,14 @@ def _ladder(report: ParityReport) -> Table:
 
 
 def _differing_spikes(row: LadderRow) -> str:
-    """Differing spikes of all populations; empty in the first row, a dash where unknown."""
+    """Differing spikes of all populations; empty in the first row, a dash if unknown."""
     if row.difference is None:
         return ""
     total = row.difference.total_spikes
     return "–" if total is None else format_count(total)
 
 
-def _differing_answers(row: LadderRow) -> str:
+def _differing_predictions(row: LadderRow) -> str:
     """Differing predictions; a dash if no sample has a decided class."""
     if row.difference is None:
         return ""
@@ -155,5 +155,5 @@ def _energy(estimate: EnergyReport) -> Table:
 
 def _notes(estimate: EnergyReport) -> Renderable:
     notes = [f"! {warning}" for warning in estimate.warnings]
-    notes.append(f"Not priced: {', '.join(estimate.unpriced)}.")
+    notes.append(f"Not included: {', '.join(estimate.unpriced)}.")
     return lines([*notes, ""], "dim")

@@ -1,4 +1,4 @@
-"""Numbers as people read and write them."""
+"""Format and parse numbers with units."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _ENERGY_UNITS = (("J", 1e12), ("mJ", 1e9), ("µJ", 1e6), ("nJ", 1e3), ("pJ", 1.0
 
 
 def format_energy(energy_pj: float) -> str:
-    """Three digits in the unit that suits: 35.5 pJ, 1.20 µJ."""
+    """Three digits in a suitable unit: 35.5 pJ, 1.20 µJ."""
     unit, size = _unit(energy_pj)
     return f"{_digits(energy_pj / size)} {unit}"
 
@@ -21,7 +21,7 @@ def parse_energy(text: str, subject: str) -> float:
     """pJ of '5uJ', '1.2 µJ', '800nJ'; a unit is required, u stands for µ.
 
     Raises:
-        InputError: beginning with `subject`.
+        InputError: the text is not an energy; the message begins with `subject`.
     """
     sizes = dict(_ENERGY_UNITS)
     found = re.fullmatch(r"\s*([-+.\deE]+?)\s*([a-zA-Zµμ]+)\s*", text)
@@ -59,7 +59,7 @@ def format_change(share: float | None) -> str:
 
 
 def format_count(number: float) -> str:
-    """Thousands set apart; a mean keeps one decimal below a thousand."""
+    """An integer with thousands separators; a mean below a thousand keeps one decimal."""
     whole = number == int(number) or abs(number) >= 1000
     return f"{number:,.0f}" if whole else f"{number:,.1f}"
 

@@ -1,6 +1,6 @@
-"""What goes into a run and what comes out: samples, probes, `Run`, counts, stream states.
+"""Inputs and results of runs: samples, probes, `Run`, counts, stream states.
 
-Every simulator and backend speaks these types.
+All simulators and backends use these types.
 """
 
 import lazy_loader

@@ -1,6 +1,5 @@
 from .labels import check_classes as check_classes
 from .labels import check_labels as check_labels
-from .labels import output_count as output_count
 from .merge import merge_counts as merge_counts
 from .merge import merge_runs as merge_runs
 from .predictions import Agreement as Agreement
@@ -8,12 +7,15 @@ from .predictions import Outputs as Outputs
 from .predictions import compare_outputs as compare_outputs
 from .predictions import describe_outputs as describe_outputs
 from .predictions import silent_populations as silent_populations
+from .probe import KNOWN_VARIABLES as KNOWN_VARIABLES
 from .probe import RECORDABLE as RECORDABLE
 from .probe import Probe as Probe
 from .probe import RecordSpec as RecordSpec
 from .probe import check_names as check_names
+from .probe import everything as everything
 from .probe import parse_probe as parse_probe
 from .probe import record_items as record_items
+from .probe import recordable as recordable
 from .probe import selection as selection
 from .run import Chosen as Chosen
 from .run import Counts as Counts

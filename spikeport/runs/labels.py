@@ -3,22 +3,10 @@
 from __future__ import annotations
 
 import logging
-from math import prod
 
 from spikeport.errors import InputError
-from spikeport.network import DeployedNetwork, FloatNetwork
 
 _log = logging.getLogger(__name__)
-
-
-def output_count(network: DeployedNetwork | FloatNetwork) -> int:
-    """Number of outputs that predictions are made from, those of the first readout."""
-    if isinstance(network, DeployedNetwork):
-        return network.by_name[network.readouts[0].population].size
-    import nir
-
-    first = next(node for node in network.graph.nodes.values() if isinstance(node, nir.Output))
-    return int(prod(first.output_type["output"].tolist()))
 
 
 def check_labels(subject: str, highest: int, outputs: int) -> None:

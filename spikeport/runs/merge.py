@@ -1,8 +1,8 @@
-"""`merge_runs`: one run of all samples out of runs of their parts.
+"""`merge_runs`: combine runs of parts of the samples into one run.
 
 For runs i = 1 ... k of one network with B_i samples each, B = sum of B_i: scores and traces follow
-one another along B in the order given; spikes and event counts are sums, in exact integers. State
-is zeroed for each sample, so the merged run is the one that a single process would have made.
+concatenated along B in the given order; spikes and event counts are sums, in exact integers. State
+is zeroed for each sample, so the merged run equals that of a single process.
 """
 
 from __future__ import annotations
@@ -15,13 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeport.errors import InputError
-from spikeport.runs.run import EventCounts, Run, Trace
-
-Arrays = Mapping[str, NDArray[Any]]
+from spikeport.runs.run import Arrays, EventCounts, Run, Trace
 
 
 def merge_runs(runs: Sequence[Run]) -> Run:
-    """One run of the samples of all `runs`, in their order; `wall_s` is the sum.
+    """Merge the samples of all `runs`, in their order; `wall_s` is the sum.
 
     Scores have shape (B, N), traces (T, B, *population shape), spike counts that of the population.
 
@@ -54,7 +52,7 @@ def merge_counts(counts: Sequence[EventCounts]) -> EventCounts:
     """The counts of all samples together.
 
     Raises:
-        InputError: they are not of the same parts.
+        InputError: they are not for the same parts.
     """
     sums: dict[str, Any] = {
         field.name: {
@@ -82,14 +80,9 @@ def _merge_traces(traces: Sequence[Trace | None]) -> Trace | None:
         return None
     if len(known) < len(traces):
         raise InputError("merge: some runs have a trace, some do not, must be all or none")
-    return Trace(
-        **{
-            field.name: _joined(field.name, [getattr(trace, field.name) for trace in known], axis=1)
-            for field in dataclasses.fields(Trace)
-            if field.name != "neurons"
-        },
-        neurons=known[0].neurons,
-    )
+    variables = dict.fromkeys(name for trace in known for name in trace.tables)
+    tables = {name: _joined(name, [trace[name] for trace in known], axis=1) for name in variables}
+    return Trace.of(tables, known[0].neurons)
 
 
 def _joined(what: str, parts: Sequence[Arrays], axis: int) -> dict[str, NDArray[Any]]:
@@ -101,7 +94,7 @@ def _by_name(what: str, parts: Sequence[Mapping[str, Any]]) -> list[tuple[str, l
     for part in parts[1:]:
         if part.keys() != parts[0].keys():
             raise InputError(
-                f"merge: {what} are of {', '.join(sorted(part)) or 'nothing'} and of "
-                f"{', '.join(sorted(parts[0])) or 'nothing'}, must be of the same parts"
+                f"merge: {what} are for {', '.join(sorted(part)) or 'nothing'} and for "
+                f"{', '.join(sorted(parts[0])) or 'nothing'}, must be for the same parts"
             )
     return [(name, [part[name] for part in parts]) for name in parts[0]]

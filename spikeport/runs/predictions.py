@@ -1,4 +1,4 @@
-"""Which predictions of a run are decided: agreement between silent or tied outputs proves nothing.
+"""Decided, silent and tied predictions: agreement between silent or tied outputs proves nothing.
 
 The prediction is argmax(scores), the lowest index on ties. Silent outputs therefore "predict" class
 0, and tied outputs the lowest of the tied classes.
@@ -24,7 +24,7 @@ class Outputs:
     Attributes:
         decided: one score is higher than all others.
         silent: every score is 0.
-        tied: two or more outputs share the highest score, and it is not the case that all are 0.
+        tied: two or more outputs share the highest score, and not all scores are 0.
         classes: number of distinct predictions among the decided samples.
     """
 
@@ -94,7 +94,7 @@ def decided(run: Run) -> NDArray[np.bool_]:
 
 
 def silent_populations(run: Run) -> tuple[str, ...]:
-    """Populations that never fire; where the membrane is read out, it must stay at 0 as well."""
+    """Populations that never fire; if the membrane is read out, it must stay at 0 as well."""
     return tuple(
         name
         for name, counts in run.spike_counts.items()

@@ -1,4 +1,4 @@
-"""What a backend gives back: `Run`, its `EventCounts` and its optional `Trace`."""
+"""The result of a backend: `Run`, with its `EventCounts` and optional `Trace`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 Counts = Mapping[str, int]
+Arrays = Mapping[str, NDArray[Any]]
+"""By population."""
+_TRACED = ("spikes", "u", "v", "v_charged")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,13 +23,13 @@ class EventCounts:
         samples, steps: B and T.
         spikes: per population, spikes emitted.
         visits: per population, neuron-steps: N * T * B.
-        updates: per population, neuron-steps in which u, v, the summed input or the bias was not
-            zero before the update, so that the state could change; resting (refractory) neurons
-            count like all others, for u goes on.
+        updates: per population, neuron-steps in which the state could change: for LIF neurons
+            those in which u, v, the summed input or the bias was not zero before the update;
+            refractory ones count like all others, since u keeps evolving.
         input_events: per input, non-zero values presented (binary or graded messages).
-        messages: per connection, non-zero source messages that it delivered within the sample.
-        synaptic_events: per connection, messages times the non-zero weights each one reaches.
-        synaptic_events_all: the same on all stored weights, zeros included.
+        messages: per connection, non-zero source messages delivered within the sample.
+        synaptic_events: per connection, messages times the non-zero weights that each reaches.
+        synaptic_events_all: the same for all stored weights, including zeros.
     """
 
     samples: int
@@ -46,7 +49,7 @@ class EventCounts:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Chosen:
-    """Some neurons of a population.
+    """Selected neurons of a population.
 
     Attributes:
         flat: their indices in C order, ascending.
@@ -59,15 +62,16 @@ class Chosen:
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """Per step and sample; every array has shape (T, B, *population shape).
+    """Recorded variables; every array has shape (T, B, *population shape).
 
-    Where only some neurons were recorded it is (T, B, K), and `neurons` tells which.
+    If only some neurons were recorded, the shape is (T, B, K), and `neurons` lists them.
 
     Attributes:
-        neurons: per (variable, population), the K chosen neurons; all where there is no entry.
-        spikes: uint8, 1 where the neuron fired in that logical step.
+        neurons: per (variable, population), the K selected neurons; all if there is no entry.
+        spikes: uint8, 1 if the neuron fired in that logical step.
         u, v: state at the end of the step, after reset (int32 in integer simulators).
-        v_charged: v before the reset; kept by float simulators, to tell ties at the threshold.
+        v_charged: v before the reset; recorded by float simulators, to detect ties.
+        further: state variables that only some neuron models have, in the same form as u and v.
     """
 
     spikes: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
@@ -75,6 +79,28 @@ class Trace:
     v: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     v_charged: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     neurons: Mapping[tuple[str, str], Chosen] = field(default_factory=dict)
+    further: Mapping[str, Arrays] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls, tables: Mapping[str, Arrays], neurons: Mapping[tuple[str, str], Chosen] | None = None
+    ) -> Trace:
+        """Build a trace from `tables`: per variable, its arrays by population."""
+        named = {name: tables[name] for name in _TRACED if name in tables}
+        further = {name: table for name, table in tables.items() if name not in _TRACED and table}
+        return cls(**named, neurons=neurons or {}, further=further)
+
+    def __getitem__(self, variable: str) -> Arrays:
+        """The recorded values of a variable, by population."""
+        if variable in _TRACED:
+            found: Arrays = getattr(self, variable)
+            return found
+        return self.further.get(variable, {})
+
+    @property
+    def tables(self) -> dict[str, Arrays]:
+        """Per variable, its arrays by population."""
+        return {name: self[name] for name in (*_TRACED, *self.further)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +108,12 @@ class Run:
     """One run of one network on B samples.
 
     Attributes:
-        backend, version: who computed it.
+        backend, version: what computed it.
         network_hash: content hash of the network, empty for a float graph.
         scores: per readout population, shape (B, N): spike counts, or v after step T.
         spike_counts: per population, spikes per neuron over all samples, shape of the population.
-        counts: None where a backend cannot count.
-        wall_s: seconds spent computing, without loading and checking.
+        counts: None if a backend does not count events.
+        wall_s: computing time in seconds, without loading and checking.
     """
 
     backend: str

@@ -1,4 +1,4 @@
-"""Axes of samples: (B, *shape), shown at every step, or (T, B, *shape)."""
+"""Axes of samples: (B, *shape), presented at every step, or (T, B, *shape)."""
 
 from __future__ import annotations
 
@@ -65,22 +65,22 @@ def guess(shape: Sequence[int], given: Sequence[int]) -> str:
 
 
 def check_batch_axis(part: Input, steps: int, count: int) -> None:
-    """Check for samples (B, *shape) with B = T, which may be one sample of T steps instead.
+    """Check samples (B, *shape) with B = T, which might be one sample of T steps instead.
 
     Spikes rarely repeat at every step, so for them the caller must say which is meant. Graded
-    values often do, so for them a warning is logged.
+    values often do, so for them only a warning is logged.
 
     Raises:
-        InputError: B = T for an input of spikes.
+        InputError: B = T for a spike input.
     """
     if count != steps or steps == 1:
         return
     shape = batch_shape(str(steps), part.shape)
     ways = (
-        f"one sample of {steps} steps is x[:, None]; {steps} samples shown at every step are "
+        f"one sample of {steps} steps is x[:, None]; {steps} samples presented at every step are "
         f"np.broadcast_to(x, ({steps}, *x.shape)), or x with static=True in encode_samples"
     )
     subject = f"input '{part.name}': samples have shape {shape}, and T is {steps}"
     if part.coding is Coding.SPIKES:
         raise InputError(f"{subject}: is that one sample, or {steps}? {ways}")
-    _log.warning("%s: taken as %d samples shown at every step; %s", subject, steps, ways)
+    _log.warning("%s: read as %d samples presented at every step; %s", subject, steps, ways)

@@ -1,13 +1,13 @@
-"""Which values an input accepts: one rule for training, calibration and every run.
+"""The values an input accepts: one rule for training, calibration and every run.
 
 An input declares integers low..high, which are x * scale for its float values x. A value is in
 range if the nearest integer lies in low..high. Values out of range are an error unless clipping is
-requested; clipped values are counted. Values between integers are rounded on the way to the chip:
+requested; clipped values are counted. Values between integers are rounded for the chip:
 
-- spikes are 0 or 1, so fractions are an error;
+- spikes are 0 or 1, so fractional values are an error;
 - graded values and biases are rounded and counted. If rounding changes them by more than COARSE
-  (relative rms), the scale does not suit them: an error for a declared input, a warning where only
-  the chip's own input is coarse.
+  (relative rms), the scale is unsuitable: an error for a declared input, a warning if only the
+  chip's input is coarse.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ from spikeport.network import Coding, Input
 _log = logging.getLogger(__name__)
 
 SLACK = 1e-3
-"""In integer units: smaller differences are float32 noise and do not count as rounding."""
+"""In integer units: smaller differences are float32 noise and are not counted as rounding."""
 COARSE = 0.25
 """Relative rms change by rounding above which a scale is too coarse for the values."""
 BLOCK = 2**16
-"""Number of values processed at once, few enough to stay in the cache."""
+"""Number of values processed at once, small enough to stay in cache."""
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What encoding as the chip's integers changes in the values of one input.
+    """The changes made by encoding the values of one input as chip integers.
 
     Attributes:
         values: number of values.
-        clipped: values beyond the declared range.
-        rounded: values within the range that lie between two integers.
+        clipped: number of values beyond the declared range.
+        rounded: number of values within the range that are between two integers.
         rounding: rms change by rounding / rms value, within the range.
     """
 
@@ -82,10 +82,10 @@ def check_range(
     Args:
         x: values in float units.
         subject: what the error message calls them.
-        clip: accept values beyond the range, because they will be clipped.
+        clip: accept values beyond the range, which will be clipped later.
 
     Raises:
-        InputError: NaN, infinity, beyond the range, or fractions where spikes are declared.
+        InputError: NaN, infinity, out of range, or fractional although declared as spikes.
     """
     subject = subject or f"input '{part.name}'"
     clipped = _check_ends(part, x, subject, clip)
@@ -95,12 +95,12 @@ def check_range(
 
 
 def _check_ends(part: Input, x: NDArray[Any], subject: str, clip: bool) -> int:
-    """The part of `check_range` that the lowest and the highest value tell."""
+    """The part of `check_range` that depends only on the lowest and the highest value."""
     if not x.size:
         return 0
     lowest, highest = float(x.min()), float(x.max())
     if not (np.isfinite(lowest) and np.isfinite(highest)):
-        raise InputError(f"{subject} holds NaN or infinity, must be finite")
+        raise InputError(f"{subject} contains NaN or infinity, must be finite")
     clipped = 0
     if lowest * part.scale < part.low - 0.5 or highest * part.scale > part.high + 0.5:
         clipped = _beyond(part, x)
@@ -110,11 +110,11 @@ def _check_ends(part: Input, x: NDArray[Any], subject: str, clip: bool) -> int:
 
 
 def _check_whole(part: Input, x: NDArray[Any], subject: str, found: Change) -> None:
-    """The part of `check_range` that is for spikes alone."""
+    """The part of `check_range` that applies only to spikes."""
     if between := found.rounded:
         lowest, highest = float(x.min()), float(x.max())
         raise InputError(
-            f"{subject}: {between:,} of {x.size:,} values lie between 0 and 1 (they span "
+            f"{subject}: {between:,} of {x.size:,} values are between 0 and 1 (they span "
             f"{lowest:g}..{highest:g}), but the input is declared as spikes, which are 0 or 1; "
             "declare it as graded: Input(name, shape, 'graded', low, high, scale), with integers "
             "low..high = x * scale"
@@ -122,7 +122,7 @@ def _check_whole(part: Input, x: NDArray[Any], subject: str, found: Change) -> N
 
 
 def check_scale(part: Input, x: NDArray[Any], subject: str | None = None) -> None:
-    """Refuse a declared scale that does not suit the values.
+    """Refuse a declared scale that is unsuitable for the values.
 
     Raises:
         InputError: rounding to the declared integers changes the values by more than COARSE.
@@ -135,7 +135,7 @@ def check_scale(part: Input, x: NDArray[Any], subject: str | None = None) -> Non
 def encoded(
     part: Input, x: NDArray[Any], *, clip: bool = False
 ) -> tuple[NDArray[np.int32], Change]:
-    """Encode `x` as the chip's integers; also return what encoding changed.
+    """Encode `x` as chip integers; also return the changes made by encoding.
 
     A warning is logged if the grid is coarse.
 
@@ -154,7 +154,7 @@ def encoded(
 
 
 def change(part: Input, x: NDArray[Any], made: NDArray[np.int32] | None = None) -> Change:
-    """What clip(round(x * scale), low, high) changes in `x`; the integers are stored in `made`."""
+    """Changes made by clip(round(x * scale), low, high); the integers are stored in `made`."""
     flat = x.reshape(-1)
     target = None if made is None else made.reshape(-1)
     clipped = rounded = 0
@@ -192,8 +192,8 @@ def _out_of_range(part: Input, subject: str, x: NDArray[Any], clipped: int) -> s
     )
     if x.dtype.kind in "iu" and part.scale != 1 and part.low <= x.min() and x.max() <= part.high:
         return (
-            f"{text}; divide them by the input's scale of {part.scale:g} (only a chip network "
-            "takes such integers directly)"
+            f"{text}; divide them by the input's scale of {part.scale:g} (only a deployed network "
+            "accepts such integers directly)"
         )
     return f"{text}; scale them as for training, or clip them: np.clip(x, {low:g}, {high:g})"
 

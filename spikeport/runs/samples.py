@@ -1,4 +1,4 @@
-"""Checking the samples that a user hands to a simulator."""
+"""Check the samples passed to a simulator."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from spikeport.runs.sample_axes import check_batch_axis, is_static
 from spikeport.runs.sample_values import Change, change, check_range, encoded, float_range
 
 Samples = ArrayLike | Mapping[str, ArrayLike]
-"""One array where there is one input, else one per input name. Shape (B, *shape) is presented at
-every step; (T, B, *shape) has its own values for each step."""
+"""One array if there is one input, otherwise one per input name. Shape (B, *shape) is presented at
+every step; (T, B, *shape) has separate values for each step."""
 
 
 class SampleSet(dict[str, NDArray[Any]]):
-    """Checked arrays by input name; the meaning of their axes is settled and not checked again.
+    """Checked arrays by input name; the meaning of their axes is known and not checked again.
 
     Attributes:
-        changes: what encoding changed, per encoded input.
+        changes: changes made by encoding, per encoded input.
     """
 
     def __init__(
@@ -42,15 +42,15 @@ def check_samples(
     widen: bool = True,
     static: bool = False,
 ) -> SampleSet:
-    """Check integer samples against the inputs of a network; returns int32 arrays, C order.
+    """Check integer samples against the inputs of a network; return int32 arrays in C order.
 
     Args:
-        widen: without it arrays come back as they were given, which copies nothing.
+        widen: convert to int32; if false, arrays are returned as given, without copying.
         static: the samples are (B, *shape), even if B = T.
 
     Raises:
         InputError: empty, of wrong shape or type, out of the declared range, of unequal B,
-            or an input is missing or unknown; or spikes (B, *shape) with B = T, which may also be
+            or an input is missing or unknown; or spikes (B, *shape) with B = T, which might also be
             one sample of T steps (see `sample_axes.check_batch_axis`).
     """
     shaped = _shaped(inputs, steps, samples, static)
@@ -65,13 +65,13 @@ def check_float_samples(
     static: bool = False,
     clip: bool = False,
 ) -> SampleSet:
-    """As `check_samples`, for samples in float units; returns float64 arrays.
+    """Like `check_samples`, for samples in float units; returns float64 arrays.
 
     Args:
         clip: clip values beyond the declared range instead of refusing them.
 
     Raises:
-        InputError: as `check_samples` and `sample_values.check_range`.
+        InputError: as for `check_samples` and `sample_values.check_range`.
     """
     arrays = SampleSet()
     for part, array in _shaped(inputs, steps, samples, static):
@@ -93,7 +93,7 @@ def encode_samples(
     static: bool = False,
     clip: bool = False,
 ) -> SampleSet:
-    """Float samples as the chip's integers: clip(round(x * scale), low, high), int32.
+    """Encode float samples as chip integers: clip(round(x * scale), low, high), int32.
 
     Args:
         static: the samples are (B, *shape), even if B = T.
@@ -103,8 +103,8 @@ def encode_samples(
         Arrays by input name; `changes` has the numbers of clipped and rounded values.
 
     Raises:
-        InputError: the samples do not fit, lie beyond the declared range, or are fractions where
-            spikes are declared.
+        InputError: the samples do not fit, exceed the declared range, or are fractional although
+            the input is declared as spikes.
     """
     made = SampleSet()
     for part, array in _shaped(inputs, steps, samples, static):
@@ -118,7 +118,7 @@ def encode_samples(
 def round_samples(inputs: Sequence[Input], floats: Mapping[str, NDArray[Any]]) -> SampleSet:
     """Encode checked float samples for `inputs`, which may be coarser than the declared ones.
 
-    As `encode_samples`, without its checks and warnings.
+    Like `encode_samples`, without its checks and warnings.
     """
     made = SampleSet()
     for part in inputs:
@@ -170,12 +170,12 @@ def _shaped(
     if not isinstance(samples, Mapping):
         if len(inputs) != 1:
             names = ", ".join(f"'{part.name}'" for part in inputs)
-            raise InputError(f"samples: one array given, the network has inputs {names}")
+            raise InputError(f"samples: got a single array, but the network has inputs {names}")
         samples = {inputs[0].name: samples}
     known = {part.name for part in inputs}
     for name in samples:
         if name not in known:
-            raise InputError(f"samples: '{name}' is no input of the network ({sorted(known)})")
+            raise InputError(f"samples: '{name}' is not an input of the network ({sorted(known)})")
     shaped, timed = [], False
     for part in inputs:
         if part.name not in samples:
@@ -197,7 +197,7 @@ def _shaped(
 def _integers(part: Input, array: NDArray[Any], widen: bool) -> NDArray[Any]:
     if array.dtype.kind not in "iub":
         raise InputError(
-            f"input '{part.name}': type {array.dtype}, must be integers (encode_samples makes them)"
+            f"input '{part.name}': type {array.dtype}, must be integers (use encode_samples)"
         )
     low, high = int(array.min()), int(array.max())
     if low < part.low or high > part.high:

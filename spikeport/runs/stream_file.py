@@ -20,27 +20,27 @@ _FACTS = ("network_hash", "samples", "step")
 
 
 def save_state(state: StreamState, path: str | os.PathLike[str]) -> None:
-    """Write `state` to `path`, whole or not at all.
+    """Write `state` to `path`, completely or not at all.
 
     Raises:
-        OutputError: the file cannot be written; what stood there before is unharmed.
+        OutputError: the file cannot be written; an existing file is unharmed.
     """
     facts = {name: getattr(state, name) for name in _FACTS}
     arrays = {
         f"{variable}.{name}": array
-        for variable in VARIABLES
-        for name, array in getattr(state, variable).items()
+        for variable, table in state.tables.items()
+        for name, array in table.items()
     }
     header = {"state": facts, "content_hash": digest(facts, arrays)}
     write_tensors(path, FORMAT, header, arrays)
 
 
 def load_state(path: str | os.PathLike[str], network: DeployedNetwork) -> StreamState:
-    """Read the state of `network` that `save_state` wrote.
+    """Read a state of `network` written by `save_state`.
 
     Raises:
-        InputError: the file is missing, damaged, foreign, of an unknown version, or its state is
-            none of `network`.
+        InputError: the file is missing, damaged, of another kind or unknown version, or its state
+            does not belong to `network`.
     """
     header, arrays = read_tensors(path, FORMAT)
     tables: dict[str, dict[str, NDArray[Any]]] = {variable: {} for variable in VARIABLES}
@@ -54,8 +54,8 @@ def load_state(path: str | os.PathLike[str], network: DeployedNetwork) -> Stream
     except (KeyError, TypeError) as error:
         raise InputError(f"{path}: bad header ({error!r})") from error
     if header.get("content_hash") != digest(facts, arrays):
-        raise InputError(f"{path}: does not have the content hash it states: it was changed")
-    state = StreamState(**{**facts, **tables})
+        raise InputError(f"{path}: does not match its stored content hash: it was changed")
+    state = StreamState.of(tables, **facts)
     try:
         check_state(network, state)
     except InputError as error:

@@ -1,9 +1,9 @@
-"""What a network keeps from one chunk of a stream to the next."""
+"""The state that a network carries from one chunk of a stream to the next."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -11,29 +11,30 @@ from numpy.typing import NDArray
 
 from spikeport import checks
 from spikeport.errors import InputError
-from spikeport.network import Coding, DeployedNetwork, Input, Population, Shape
-from spikeport.network.fixed_point import STATE_MAX
+from spikeport.network import STATE_VARIABLES, AnyPopulation, Coding, DeployedNetwork, Input, Shape
+from spikeport.runs.run import Arrays
 
-OWN = ("u", "v", "rest")
-"""What neurons keep, as against the messages under way."""
+OWN = tuple(STATE_VARIABLES)
+"""State of neurons, in contrast to messages in transit."""
 VARIABLES = (*OWN, "sent")
-_INT32 = np.iinfo(np.int32)
+_NAMED = ("u", "v", "rest", "sent")
 _MANY = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StreamState:
-    """B samples of a network after some logical steps; all that later steps depend on.
+    """B samples of a network after some logical steps; everything that later steps depend on.
 
     Attributes:
         network_hash: content hash of the network.
         samples: B.
-        step: logical steps that are done.
+        step: number of completed logical steps.
         u, v: per population (B, *shape), int32.
-        rest: per population with a refractory time, steps of rest left, uint8.
-        sent: per source of a delayed connection its messages of the last D steps, oldest first,
-            (D, B, *shape), D being the longest of the delays; zeros before step 0. Spikes are
+        rest: per population with a refractory time, refractory steps left, uint8.
+        sent: per source of a delayed connection, its messages of the last D steps, oldest first,
+            (D, B, *shape), where D is the longest delay; zeros before step 0. Spikes are
             uint8, graded messages int32.
+        further: state variables that only some neuron models have, in the same form as u and v.
     """
 
     network_hash: str
@@ -43,11 +44,39 @@ class StreamState:
     v: Mapping[str, NDArray[np.int32]]
     rest: Mapping[str, NDArray[np.uint8]]
     sent: Mapping[str, NDArray[Any]]
+    further: Mapping[str, Arrays] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, tables: Mapping[str, Arrays], **facts: Any) -> StreamState:
+        """Build a state from `tables`: per variable, its arrays by population or source."""
+        return cls(**facts, **_fields(tables))
+
+    def with_tables(self, tables: Mapping[str, Arrays], **facts: Any) -> StreamState:
+        """A copy with other arrays and, if given, other facts."""
+        return replace(self, **facts, **_fields(tables))
+
+    def __getitem__(self, variable: str) -> Arrays:
+        """The arrays of a variable, by population or source."""
+        if variable in _NAMED:
+            found: Arrays = getattr(self, variable)
+            return found
+        return self.further.get(variable, {})
+
+    @property
+    def tables(self) -> dict[str, Arrays]:
+        """Per variable, its arrays by population or source."""
+        return {name: self[name] for name in (*_NAMED, *self.further)}
+
+
+def _fields(tables: Mapping[str, Arrays]) -> dict[str, Any]:
+    """The fields of a `StreamState` with the content of `tables`."""
+    further = {name: table for name, table in tables.items() if name not in _NAMED and table}
+    return {**{name: tables[name] for name in _NAMED}, "further": further}
 
 
 @dataclass(frozen=True, slots=True)
 class _Slot:
-    """The array of one variable of one part: what it must be, and what it holds at step 0."""
+    """Required type, shape, range and initial value of one variable of one part."""
 
     shape: Shape
     dtype: type[np.integer]
@@ -66,15 +95,16 @@ def first_state(network: DeployedNetwork, samples: int) -> StreamState:
     arrays: dict[str, dict[str, NDArray[Any]]] = {variable: {} for variable in VARIABLES}
     for (variable, name), slot in _slots(network, samples).items():
         arrays[variable][name] = np.full(slot.shape, slot.initial, slot.dtype)
-    return frozen(StreamState(network.content_hash, samples, 0, **arrays))
+    facts = {"network_hash": network.content_hash, "samples": samples, "step": 0}
+    return frozen(StreamState.of(arrays, **facts))
 
 
 def check_state(network: DeployedNetwork, state: StreamState) -> None:
-    """Check that a state is one of `network`.
+    """Check that a state belongs to `network`.
 
     Raises:
-        InputError: it is of another network; an array is missing, unknown, of wrong type or shape
-            or out of range; there are messages from before step 0.
+        InputError: it belongs to another network; an array is missing, unknown, of wrong type or
+            shape or out of range; there are messages from before step 0.
     """
     if state.network_hash != network.content_hash:
         raise InputError(
@@ -84,7 +114,9 @@ def check_state(network: DeployedNetwork, state: StreamState) -> None:
     checks.integer("stream state: samples", state.samples, 1, _MANY)
     checks.integer("stream state: step", state.step, 0, _MANY)
     slots = _slots(network, state.samples)
-    found = {(key, name): array for key in VARIABLES for name, array in getattr(state, key).items()}
+    found = {
+        (key, name): array for key, table in state.tables.items() for name, array in table.items()
+    }
     for key in sorted(slots.keys() ^ found.keys()):
         problem = "is missing" if key in slots else "is unknown to the network"
         raise InputError(f"stream state: {key[0]} of '{key[1]}' {problem}")
@@ -93,46 +125,44 @@ def check_state(network: DeployedNetwork, state: StreamState) -> None:
     for name, sent in state.sent.items():
         if sent[: max(len(sent) - state.step, 0)].any():
             raise InputError(
-                f"stream state: sent of '{name}' has messages from before step 0, the state is "
-                f"that after {state.step} steps"
+                f"stream state: sent of '{name}' has messages from before step 0, but the state is "
+                f"after {state.step} steps"
             )
 
 
 def longest_delay(network: DeployedNetwork, source: str) -> int:
-    """Steps for which messages of a source must be kept."""
+    """Number of steps for which messages of a source must be kept."""
     return max((c.delay for c in network.weighted_connections if c.source == source), default=0)
 
 
 def select_samples(state: StreamState, chosen: slice) -> StreamState:
     """Views of the samples `chosen` of a state."""
-    tables: dict[str, Any] = {
+    tables = {
         key: {
             name: array[(slice(None),) * _samples_axis(key) + (chosen,)]
-            for name, array in getattr(state, key).items()
+            for name, array in table.items()
         }
-        for key in VARIABLES
+        for key, table in state.tables.items()
     }
-    return replace(state, samples=len(range(state.samples)[chosen]), **tables)
+    return state.with_tables(tables, samples=len(range(state.samples)[chosen]))
 
 
 def side_by_side(states: Sequence[StreamState]) -> StreamState:
-    """One state of the samples of several, which are at the same step."""
-    tables: dict[str, Any] = {
+    """Combine the samples of several states, which are at the same step."""
+    tables = {
         key: {
-            name: np.concatenate(
-                [getattr(state, key)[name] for state in states], _samples_axis(key)
-            )
-            for name in getattr(states[0], key)
+            name: np.concatenate([state[key][name] for state in states], _samples_axis(key))
+            for name in table
         }
-        for key in VARIABLES
+        for key, table in states[0].tables.items()
     }
-    return frozen(replace(states[0], samples=sum(state.samples for state in states), **tables))
+    return frozen(states[0].with_tables(tables, samples=sum(state.samples for state in states)))
 
 
 def frozen(state: StreamState) -> StreamState:
-    """The same, its arrays read-only from now on."""
-    for variable in VARIABLES:
-        for array in getattr(state, variable).values():
+    """The same state with read-only arrays."""
+    for table in state.tables.values():
+        for array in table.values():
             array.setflags(write=False)
     return state
 
@@ -145,11 +175,10 @@ def _slots(network: DeployedNetwork, samples: int) -> dict[tuple[str, str], _Slo
     """Per variable and part."""
     slots = {}
     for part in network.populations:
-        shape = (samples, *part.shape)
-        slots["u", part.name] = _Slot(shape, np.int32, _INT32.min, _INT32.max)
-        slots["v", part.name] = _Slot(shape, np.int32, -STATE_MAX, STATE_MAX, part.v_init)
-        if part.refractory:
-            slots["rest", part.name] = _Slot(shape, np.uint8, 0, part.refractory)
+        for r in part.registers:
+            if r.kept:
+                shape, dtype = (samples, *part.shape), r.variable.dtype
+                slots[r.variable.name, part.name] = _Slot(shape, dtype, r.low, r.high, r.initial)
     for name, source in network.sources.items():
         if delay := longest_delay(network, name):
             shape = (delay, samples, *source.shape)
@@ -157,9 +186,9 @@ def _slots(network: DeployedNetwork, samples: int) -> dict[tuple[str, str], _Slo
     return slots
 
 
-def _sent_by(source: Input | Population) -> tuple[type[np.integer], int, int]:
-    """Type and range of what a source sends; nothing, that is 0, is always possible."""
-    if isinstance(source, Population) or source.coding is Coding.SPIKES:
+def _sent_by(source: Input | AnyPopulation) -> tuple[type[np.integer], int, int]:
+    """Type and range of the values a source sends; 0, no message, is always possible."""
+    if not isinstance(source, Input) or source.coding is Coding.SPIKES:
         return np.uint8, 0, 1
     return np.int32, min(source.low, 0), max(source.high, 0)
 

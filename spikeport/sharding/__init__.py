@@ -1,4 +1,4 @@
-"""Evaluations and sweeps in shards over Dask distributed; equal to one process in every number."""
+"""Evaluations and sweeps in shards over Dask; every number equals that of a single process."""
 
 from spikeport.sharding.engine import SHARD as SHARD
 from spikeport.sharding.engine import run_sharded as run_sharded

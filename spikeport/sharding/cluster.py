@@ -1,9 +1,9 @@
-"""Where shards run: worker processes of our own on this machine, or a Dask scheduler at an address.
+"""Where shards run: local worker processes, or a Dask scheduler at an address.
 
-Dask's processes exchange pickled objects, so anyone who can send one can run code. Giving an
-address therefore trusts its scheduler, its workers and everyone who can reach them like local code.
-Worker processes of our own listen on this machine only and use mutual TLS, with a key that is made
-for the run and lies in a folder that other users cannot enter.
+Dask processes exchange pickled objects, so anyone who can send one can run code. Giving an address
+therefore means trusting its scheduler, its workers and everyone who can reach them like local code.
+Local worker processes listen on this machine only and use mutual TLS, with a key that is generated
+for the run and stored in a folder that other users cannot access.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from spikeport.storage import scratch_folder
 
 CONNECT_S = 4.0
 WORKERS_S = 30.0
-"""How long to wait for a first worker, and while there is none at all."""
+"""How long to wait for the first worker, and whenever there are no workers."""
 
 
 def require_dask() -> Any:
-    """The module `distributed`.
+    """Import `distributed`.
 
     Raises:
         BackendUnavailableError: it is not installed.
@@ -45,17 +45,17 @@ def require_dask() -> Any:
 
 @contextmanager
 def connected(address: str | None, workers: int | None, shards: int) -> Iterator[Any]:
-    """A Dask client of the scheduler at `address`, or of a local cluster that ends with it.
+    """A Dask client of the scheduler at `address`, or of a local cluster that ends with the block.
 
     Args:
         workers: processes of the local cluster, one per core if None, never more than `shards`.
 
     Raises:
-        InputError: `address` is none.
-        BackendUnavailableError: no Dask here, nobody answers at `address`, it has no workers, or
-            the processes cannot be started.
+        InputError: `address` is invalid.
+        BackendUnavailableError: Dask is not installed, no scheduler answers at `address`, it has no
+            workers, or the processes cannot be started.
     """
-    # Every loss is told by an error of ours; Dask would add a traceback for each connection.
+    # Every loss raises one of our errors; Dask would log a traceback for each connection.
     with require_dask().utils.silence_logging_cmgr(logging.CRITICAL):
         if address is None:
             with _local_cluster(workers, shards) as cluster, _client(cluster) as client:
@@ -80,7 +80,7 @@ def _remote(address: str) -> Iterator[Any]:
 
 
 def _check_address(address: str) -> None:
-    """Ask who is there, for whose answer a Client by itself would wait without a limit."""
+    """Ask what listens at the address; a Client would wait for the answer without a time limit."""
     distributed = require_dask()
 
     async def ask() -> None:
@@ -98,11 +98,11 @@ def _check_address(address: str) -> None:
         ) from error
     except OSError as error:
         raise _nobody(address, error) from error
-    # In a thread, since the caller may have an event loop of its own.
+    # In a thread, because the caller may be running an event loop.
     with ThreadPoolExecutor(1) as thread:
         try:
             thread.submit(lambda: asyncio.run(asyncio.wait_for(ask(), 2 * CONNECT_S))).result()
-        except Exception as error:  # Whatever Dask makes of what another program sends it.
+        except Exception as error:  # Dask may raise anything if another program answers.
             raise _nobody(address, error) from error
 
 
@@ -140,7 +140,7 @@ def _local_cluster(workers: int | None, shards: int) -> Iterator[Any]:
         folder = str(scratch)
         try:
             security = _credentials(scratch)
-            with _deaf_to_interrupts():
+            with _ignoring_interrupts():
                 cluster = require_dask().LocalCluster(
                     n_workers=min(workers or CPU_COUNT, shards),
                     threads_per_worker=1,
@@ -148,9 +148,10 @@ def _local_cluster(workers: int | None, shards: int) -> Iterator[Any]:
                     host="127.0.0.1",
                     security=security,
                     # The HTTP server cannot be turned off, but serves nothing without routes; port
-                    # 0 is any free port.
+                    # 0 means any free port.
                     dashboard_address="127.0.0.1:0",
-                    # Zero is no limit: at one, Dask pauses workers for good instead of failing.
+                    # Zero means no limit: with one, Dask pauses workers for good instead of
+                    # failing.
                     memory_limit=0,
                     local_directory=folder,
                     scheduler_kwargs={"local_directory": folder, "dashboard": False},
@@ -160,7 +161,7 @@ def _local_cluster(workers: int | None, shards: int) -> Iterator[Any]:
         except (OSError, RuntimeError) as error:
             raise BackendUnavailableError(
                 f"dask: the local workers did not start ({error}); a script that calls this "
-                "needs `if __name__ == '__main__':` around what it does"
+                "needs `if __name__ == '__main__':` around its top-level code"
             ) from error
         with cluster:
             yield cluster
@@ -203,12 +204,12 @@ def _without_current_folder() -> Iterator[None]:
 
 
 @contextmanager
-def _deaf_to_interrupts() -> Iterator[None]:
-    """Threads and processes started inside never see SIGINT; this thread does so afterwards.
+def _ignoring_interrupts() -> Iterator[None]:
+    """Threads and processes started in the block never receive SIGINT; this thread does later.
 
-    Ctrl-C reaches every process of the terminal: here it ends the run, which ends the workers.
+    Ctrl-C reaches every process of the terminal: here it ends the run, which then ends the workers.
     """
-    # Starting the tracker unblocks SIGINT in whichever thread needs it first.
+    # Start the tracker first: it unblocks SIGINT in the thread that starts it.
     resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:

@@ -1,4 +1,4 @@
-"""Handing shards to the workers of a Dask client and taking their runs back as they finish."""
+"""Send shards to the workers of a Dask client and collect their runs as they finish."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from spikeport.sharding.task import rebuild, run_shard
 from spikeport.simulators.results import spikeport_version
 
 AHEAD = 2
-"""Shards handed out per worker thread: one runs, one waits. The others stay here, so that neither
-scheduler nor workers hold more samples than they need."""
+"""Shards submitted per worker thread: one runs, one waits. The others are held back, so that
+neither the scheduler nor the workers hold more samples than they need."""
 POLL_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Shard:
-    """Some samples of one of the networks.
+    """Some of the samples of one network.
 
     Attributes:
-        network: its place in the list of networks.
-        first, count: which samples of that network, along B.
-        samples: per input, checked.
+        network: index in the list of networks.
+        first, count: range of the samples of that network, along B.
+        samples: per input, already checked.
     """
 
     network: int
@@ -48,18 +48,18 @@ def dispatch(
     record: Sequence[str],
     timeout_s: float | None = None,
 ) -> Iterator[tuple[int, Run]]:
-    """Run all shards on the workers of `client`; yields (its key, its run) as each finishes.
+    """Run all shards on the workers of `client`; yield (key, run) as each finishes.
 
-    A network goes to the scheduler once, and to each worker once. It is a task of its own, so one
-    that was lost with its worker is made again.
+    A network is sent to the scheduler once, and to each worker once. It is a separate task, so Dask
+    recomputes it if it is lost with its worker.
 
     Args:
-        timeout_s: wall-clock limit of all shards together.
+        timeout_s: wall-clock limit for all shards together.
 
     Raises:
-        SpikeportError: the first error of a shard, as the backend raised it there.
+        SpikeportError: the first error of a shard, as raised by the backend.
         BackendUnavailableError: workers or scheduler are gone, a shard failed in another way, or
-            the time is over.
+            the time limit was exceeded.
     """
     token, version = uuid.uuid4().hex, spikeport_version()
     limit = _Limit(timeout_s, sum(shard.count for shard in shards.values()))
@@ -67,7 +67,7 @@ def dispatch(
     pending: dict[Any, int] = {}
     sent: tuple[int, Any] | None = None
     while waiting or pending:
-        with _told_if_lost():
+        with _scheduler_errors():
             room = AHEAD * max(1, sum(client.nthreads().values())) - len(pending)
             for index in [waiting.pop() for _ in range(min(max(room, 0), len(waiting)))]:
                 shard = shards[index]
@@ -93,7 +93,7 @@ def dispatch(
 
 @dataclass(slots=True)
 class _Limit:
-    """A time limit, and how far the run has come."""
+    """A time limit, and the progress of the run."""
 
     timeout_s: float | None
     total: int
@@ -109,16 +109,16 @@ class _Limit:
 
 
 def _submit(client: Any, key: str, task: Callable[..., Any], *arguments: Any) -> Any:
-    """Send a task to the scheduler; arguments go by value, futures among them by reference."""
+    """Send a task to the scheduler; arguments are passed by value, futures by reference."""
     import dask
 
-    # Dask would advise to scatter what is large, but that is lost with the worker that holds it.
+    # Dask suggests scattering large arguments, but those are lost with the worker that holds them.
     with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 PiB"}):
         return client.submit(task, *arguments, key=key)
 
 
 def _wait(client: Any, futures: Sequence[Any], limit: _Limit) -> set[Any]:
-    """Those that have finished, at least one of them."""
+    """Wait until at least one future has finished; return those that have."""
     wait = require_dask().wait
     deadline = time.monotonic() + WORKERS_S
     while True:
@@ -131,34 +131,34 @@ def _wait(client: Any, futures: Sequence[Any], limit: _Limit) -> set[Any]:
                 deadline = time.monotonic() + WORKERS_S
             elif time.monotonic() > deadline:
                 raise BackendUnavailableError(
-                    f"dask: all workers are gone, and for {WORKERS_S:g} s none came back"
+                    f"dask: all workers are gone, and none came back for {WORKERS_S:g} s"
                 ) from None
         else:
             return finished
 
 
 def _result(future: Any, shard: Shard) -> Run:
-    """The run of a finished shard, computed again if it was lost with its worker meanwhile."""
+    """The run of a finished shard, recomputed by Dask if it was lost with its worker."""
     which = f"samples {shard.first} to {shard.first + shard.count - 1}"
-    with _told_if_lost():
+    with _scheduler_errors():
         try:
             run: Run = future.result()
         except SpikeportError:
             raise
         except require_dask().KilledWorker as error:
             raise BackendUnavailableError(
-                f"dask: {which} ended every worker that ran them; if memory was short, take "
+                f"dask: {which} killed every worker that ran them; if memory was short, use "
                 f"fewer samples per shard (now {shard.count}) or fewer workers"
             ) from error
         except Exception as error:
-            if future.status != "error":  # It did not fail: fetching its run did.
+            if future.status != "error":  # The shard did not fail, but fetching its run did.
                 raise
             raise BackendUnavailableError(f"dask: {which} failed on a worker: {error!r}") from error
     return run
 
 
 @contextmanager
-def _told_if_lost() -> Iterator[None]:
+def _scheduler_errors() -> Iterator[None]:
     from concurrent.futures import CancelledError
 
     try:
@@ -167,5 +167,5 @@ def _told_if_lost() -> Iterator[None]:
         raise
     except (CancelledError, OSError) as error:
         raise BackendUnavailableError(
-            f"dask: the scheduler was lost on the way ({error})"
+            f"dask: the scheduler was lost during the run ({error})"
         ) from error

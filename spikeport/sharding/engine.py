@@ -1,8 +1,8 @@
-"""`run_sharded` and `run_sweep`: samples cut along B, a Dask worker per shard, one merged run.
+"""`run_sharded` and `run_sweep`: split samples along B, run a Dask task per shard, merge the runs.
 
 Every sample starts from zeroed state and all sums are exact integers, so results depend neither on
 the size of the shards nor on the workers, their order, or how often one is killed: Dask gives the
-shards of a lost worker to another one, and a shard that runs twice gives the same.
+shards of a lost worker to another one, and running a shard twice gives the same result.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from spikeport.sharding.dispatch import Shard, dispatch
 from spikeport.sharding.store import load_shard, open_store, save_shard, shard_key
 
 SHARD = 128
-"""Samples per shard; a constant, so that a second run cuts alike wherever it runs."""
+"""Samples per shard; a constant, so that a second run is split identically on any machine."""
 
 SampleProgress = Callable[[int, int], None]
 
@@ -47,29 +47,29 @@ def run_sharded(
     timeout_s: float | None = None,
     progress: SampleProgress | None = None,
 ) -> Run:
-    """Run a network on a backend in shards over Dask; equal to one process in every number.
+    """Run a network on a backend in shards over Dask; every number equals that of one process.
 
-    Only `wall_s` differs: it is the computing time of all shards together.
+    Only `wall_s` differs: it is the total computing time of all shards.
 
     Args:
         samples: per input (B, *shape), presented at every step, or (T, B, *shape).
-        backend: one that takes a deployed network.
-        address: of a Dask scheduler ("tcp://host:8786"), whose workers have this Spikeport; it
-            is trusted like code that runs here. None starts processes on this machine and ends
+        backend: one that runs deployed networks.
+        address: of a Dask scheduler ("tcp://host:8786") whose workers have the same version of
+            Spikeport; it is trusted like local code. None starts processes on this machine and ends
             them; a script then needs `if __name__ == "__main__":`, as with multiprocessing.
-        workers: processes on this machine, one per core if None; of no effect with an address.
+        workers: number of local processes, one per core if None; ignored with an address.
         shard: samples per shard.
-        record: which of "spikes", "u" and "v" to keep in `Run.trace`, of all populations.
-        folder: finished shards are written here, and those found here are not run again. A
+        record: which of "spikes", "u" and "v" to keep in `Run.trace`, for all populations.
+        folder: finished shards are written here, and shards found here are not run again. A
             damaged file is logged as a warning and its shard run again.
-        timeout_s: wall-clock limit of the shards that are run; those that were finished in it
-            stand in `folder`.
-        progress: called with (samples done, samples in all), those found in `folder` included.
+        timeout_s: wall-clock limit for running the shards; those that finish in time are kept in
+            `folder`.
+        progress: called with (samples done, total samples), including those found in `folder`.
 
     Raises:
-        InputError: samples, backend, `workers` or `shard` do not fit.
+        InputError: samples, backend, `workers` or `shard` are invalid.
         BackendUnavailableError: Dask is not installed, cannot be reached or was lost, or the
-            backend cannot run on its workers, or it took longer than `timeout_s`.
+            backend cannot run on its workers, or the run exceeded `timeout_s`.
         OutputError: a shard cannot be written to `folder`.
     """
     return run_sweep(
@@ -97,7 +97,7 @@ def run_sweep(
     timeout_s: float | None = None,
     progress: SampleProgress | None = None,
 ) -> list[Run]:
-    """Several networks, each with its samples, on the same workers; see `run_sharded`."""
+    """Run several networks, each with its samples, on the same workers; see `run_sharded`."""
     for name, value in (("shard", shard), ("workers", workers)):
         if value is not None and value < 1:
             raise InputError(f"{name} is {value}, must be at least 1")
@@ -105,12 +105,12 @@ def run_sweep(
         raise InputError(f"timeout_s is {timeout_s}, must be above 0")
     names = [item for item in record_items(record) if isinstance(item, str)]
     if len(names) < len(record_items(record)):
-        raise InputError("record: shards keep whole populations, not Probes of chosen neurons")
+        raise InputError("record: shards record whole populations, not Probes of selected neurons")
     if find_backend(backend).takes != "deployed":
-        raise InputError(f"backend '{backend}' takes a float network, shards need a deployed one")
+        raise InputError(f"backend '{backend}' runs float networks, shards need a deployed network")
     for network, _ in pairs:
         if not isinstance(network, DeployedNetwork):
-            raise InputError("shards need a deployed network, this one is float")
+            raise InputError("shards need a deployed network, not a float network")
     shards = [
         part
         for index, (network, samples) in enumerate(pairs)

@@ -1,8 +1,8 @@
-"""Finished shards on disk: one safetensors file each, named by what was computed.
+"""Finished shards on disk: one safetensors file each, named after its computation.
 
 The key is a SHA-256 over network, backend, version, what is recorded, and the samples themselves.
-So a file is only ever taken for the very same computation, however the samples were cut, and a
-folder may serve many runs.
+A file is therefore only reused for exactly the same computation, however the samples were split,
+and a folder may serve many runs.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ FORMAT = "spikeport.shard"
 VERSION = 1
 SUFFIX = ".shard"
 _PLAIN = ("backend", "version", "network_hash", "samples", "steps", "wall_s")
-_TRACED = ("spikes", "u", "v", "v_charged")
+_TRACE = "trace."
 _log = logging.getLogger(__name__)
 
 
 def shard_key(
     network_hash: str, backend: str, samples: Mapping[str, NDArray[Any]], record: Sequence[str]
 ) -> str:
-    """Hex digest that names the result of running `samples`."""
+    """Hex digest that identifies the result of running `samples`."""
     asked = {
         "format": f"{FORMAT} {VERSION}",
         "network": network_hash,
@@ -45,17 +45,17 @@ def shard_key(
 
 
 def open_store(folder: Path) -> Path:
-    """The folder, made if it is not there.
+    """Return the folder, created if it does not exist.
 
     Raises:
-        OutputError: it cannot be made.
+        OutputError: it cannot be created.
     """
     make_folder(folder)
     return folder
 
 
 def save_shard(folder: Path, key: str, run: Run) -> None:
-    """Write the run of one shard, whole or not at all.
+    """Write the run of one shard, completely or not at all.
 
     Raises:
         OutputError: the file cannot be written.
@@ -68,7 +68,7 @@ def save_shard(folder: Path, key: str, run: Run) -> None:
 def load_shard(folder: Path, key: str) -> Run | None:
     """The run stored under `key`; None if there is none.
 
-    A damaged file counts as none, with a warning in the log: its shard is computed again and
+    A damaged file is treated as missing, with a warning in the log: its shard is computed again and
     the file replaced.
     """
     path = folder / f"{key}{SUFFIX}"
@@ -91,11 +91,10 @@ def _digest(key: str, data: dict[str, Any], arrays: Arrays) -> str:
 def _to_tensors(run: Run) -> tuple[dict[str, Any], Arrays]:
     groups = {"scores": run.scores, "spike_counts": run.spike_counts}
     if run.trace is not None:
-        for kind in _TRACED:
-            groups[f"trace.{kind}"] = getattr(run.trace, kind)
+        groups |= {f"{_TRACE}{name}": table for name, table in run.trace.tables.items()}
     data = {name: getattr(run, name) for name in _PLAIN}
     data["counts"] = None if run.counts is None else dataclasses.asdict(run.counts)
-    # Names in their order: the first of the scores is the one that predicts.
+    # The order of the names matters: predictions come from the first of the scores.
     data["groups"] = {group: list(arrays) for group, arrays in groups.items()}
     named = {f"{g}/{n}": array for g, arrays in groups.items() for n, array in arrays.items()}
     return data, named
@@ -106,13 +105,15 @@ def _from_tensors(data: dict[str, Any], arrays: Arrays) -> Run:
         group: {name: arrays[f"{group}/{name}"] for name in names}
         for group, names in data["groups"].items()
     }
-    trace: dict[str, Any] = {
-        kind: groups[f"trace.{kind}"] for kind in _TRACED if f"trace.{kind}" in groups
+    trace = {
+        group.removeprefix(_TRACE): table
+        for group, table in groups.items()
+        if group.startswith(_TRACE)
     }
     return Run(
         **{name: data[name] for name in _PLAIN},
         scores=groups["scores"],
         spike_counts=groups["spike_counts"],
         counts=None if data["counts"] is None else EventCounts(**data["counts"]),
-        trace=Trace(**trace) if trace else None,
+        trace=Trace.of(trace) if trace else None,
     )

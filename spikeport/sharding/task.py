@@ -1,4 +1,4 @@
-"""What the workers do: rebuild a network once, run it on one shard of samples."""
+"""The work done by workers: rebuild a network once, run it on one shard of samples."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from spikeport.storage.canonical import Arrays
 
 
 def rebuild(data: dict[str, Any], arrays: Arrays) -> DeployedNetwork:
-    """The network that `network_hash.describe` took apart, checked anew."""
+    """Rebuild a network from its canonical form and check it."""
     return build(data, arrays, {})
 
 
@@ -31,10 +31,10 @@ def run_shard(
     version: str,
     timeout_s: float | None,
 ) -> Run:
-    """Run one shard; it depends on nothing else and leaves nothing, so it may run twice.
+    """Run one shard; it has no side effects and no other dependencies, so it may run twice.
 
     Args:
-        timeout_s: limit of a backend that takes one.
+        timeout_s: time limit, for backends that accept one.
 
     Raises:
         BackendUnavailableError: this worker has another version of Spikeport than `version`.
@@ -43,6 +43,6 @@ def run_shard(
         raise BackendUnavailableError(
             f"dask: a worker has Spikeport {spikeport_version()}, must have {version} as here"
         )
-    # The cluster already has a worker thread per core.
+    # The cluster already uses one worker thread per core.
     options = {**find_backend(backend).one_thread, **timed(backend, timeout_s)}
     return run_backend(backend, network, samples, record=record, **options)

@@ -1,4 +1,4 @@
-"""Files, safely: written whole or not at all, read within limits, never by pickle."""
+"""Safe file access: atomic writes, reads within limits, and never pickle."""
 
 import lazy_loader
 

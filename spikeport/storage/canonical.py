@@ -1,4 +1,4 @@
-"""The canonical form of a network: JSON text and named arrays, the same for equal networks."""
+"""The canonical form of a network: JSON text and named arrays, identical for equal networks."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 Arrays = dict[str, NDArray[Any]]
 OPTIONAL: Mapping[str, bool] = {"optional": True}
-"""Metadata of a field that stays out of the canonical form while it has its default: one that came
-later, so that hashes of networks without it remain."""
+"""Field metadata: leave the field out of the canonical form while it has its default value. For
+fields that were added later, so that hashes of networks without them do not change."""
 
 
 def canonical_bytes(data: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> bytes:
-    """JSON data and named arrays as bytes; equal ones give equal bytes."""
+    """Serialize JSON data and named arrays; equal inputs give equal bytes."""
     return b"".join(_pieces(data, arrays))
 
 
@@ -42,7 +42,7 @@ def _pieces(
 
 
 def sha256(data: bytes) -> str:
-    """Hex digest."""
+    """Hex digest of `data`."""
     return hashlib.sha256(data).hexdigest()
 
 
@@ -52,7 +52,7 @@ def array_fields(kind: type[Any]) -> tuple[str, ...]:
 
 
 def part_form(part: Any, arrays: Arrays) -> dict[str, Any]:
-    """One part as plain JSON data; its arrays are added to `arrays` as `part.field`."""
+    """One part as plain JSON data; its arrays are added to `arrays` under `part.field`."""
     data: dict[str, Any] = {"type": type(part).__name__}
     for item in dataclasses.fields(part):
         value = getattr(part, item.name)

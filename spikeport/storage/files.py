@@ -1,7 +1,7 @@
 """Atomic file output: a full disk or a killed process leaves the previous file intact.
 
 Every output goes through `replacing`. Symbolic links are followed: the target is replaced, the
-link stays. A replaced file keeps its permissions, and its owner where this process may set it;
+link remains. A replaced file keeps its permissions, and its owner if this process may set it;
 other hard links to it keep the old content. Devices, FIFOs, sockets and write-protected files are
 refused.
 """
@@ -23,7 +23,8 @@ from spikeport.errors import InputError, OutputError
 
 SUFFIX = ".spikeport.tmp"
 LONG_NAME = 200
-"""Longest name, in bytes, that a temporary file repeats (file systems allow 255); else a digest."""
+"""Longest file name, in bytes, that the name of its temporary file repeats (file systems allow
+255); a longer name is replaced by its digest."""
 _KINDS = {
     stat.S_IFIFO: "a FIFO",
     stat.S_IFSOCK: "a socket",
@@ -37,18 +38,18 @@ KNOWN = (
 """Suffixes of the files that Spikeport writes or reads."""
 DESCRIPTORS = Path("/proc/self/fd")
 _NO_UNNAMED = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL)
-"""What open() says where the file system, or the kernel, has no unnamed files."""
+"""Error codes of open() if the file system or the kernel does not support unnamed files."""
 
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[FileIO]:
-    """Give a new file to write to; on success it takes the place of `path`.
+    """Open a new file for writing that atomically replaces `path` on success.
 
-    That is atomic and its bytes are on disk before, so a reader sees either the old file or the
-    whole new one. While it is written the file has no name (open(2), O_TMPFILE), so a killed
-    process leaves nothing. Only for the moment of taking the place, or all the time where the
-    file system has no unnamed files, it is `.NAME.*.spikeport.tmp` beside `path`; one that a
-    killed process has left is removed by the next who writes `path`.
+    Its bytes are on disk before the replacement, so a reader sees either the old file or the
+    complete new one. While being written the file has no name (open(2), O_TMPFILE), so a killed
+    process leaves nothing behind. Only at the moment of replacement, or throughout if the file
+    system does not support unnamed files, it is called `.NAME.*.spikeport.tmp` in the same folder;
+    such a file left by a killed process is removed by the next process that writes `path`.
 
     Raises:
         OutputError: the folder is missing or not writable, the disk is full, or the existing file
@@ -84,11 +85,11 @@ def check_output(
     suffixes: Iterable[str] = (),
     inputs: Iterable[str | os.PathLike[str]] = (),
 ) -> None:
-    """Refuse an unsuitable output path before anything is computed for it.
+    """Refuse an unsuitable output path before any computation.
 
     Args:
-        suffixes: of this kind of file; if given, suffixes of other kinds are refused.
-        inputs: files that must not be overwritten, under any name; missing ones are ignored.
+        suffixes: of this kind of file; if given, the suffixes of other kinds are refused.
+        inputs: files that must not be overwritten, under any name; missing files are ignored.
 
     Raises:
         InputError: it is one of the inputs, or has the suffix of another kind of file.
@@ -116,7 +117,7 @@ def check_output(
 
 
 def _target(path: Path) -> Path:
-    """The path of the file itself: of the target if `path` is a symbolic link."""
+    """The path of the file itself: the target if `path` is a symbolic link."""
     return Path(os.path.realpath(path)) if path.is_symlink() else path
 
 
@@ -127,7 +128,7 @@ def _replaceable(path: Path) -> os.stat_result | None:
         OSError: it must not be replaced.
     """
     try:
-        # Not by os.readlink: the kernel refuses to follow links planted in shared folders.
+        # Not os.readlink: the kernel refuses to follow links planted in shared folders.
         found = os.stat(path)
     except FileNotFoundError:
         return None
@@ -167,7 +168,7 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 
 
 def _unnamed(folder: Path) -> FileIO | None:
-    """A file without a name in `folder`, in use; None where there is no such thing."""
+    """A file without a name in `folder`, marked as in use; None if that is not supported."""
     if not hasattr(os, "O_TMPFILE") or not DESCRIPTORS.is_dir():
         return None
     try:
@@ -181,23 +182,23 @@ def _unnamed(folder: Path) -> FileIO | None:
 
 
 def _named(path: Path) -> FileIO:
-    """A new file at `path`, in use."""
+    """A new file at `path`, marked as in use."""
     while True:
         file = FileIO(path, "x+")
         _use(file)
-        if path.exists():  # Else another process took it for a left one before it was in use.
+        if path.exists():  # Otherwise another process removed it before it was marked as in use.
             return file
         file.close()
 
 
 def _link(file: FileIO, path: Path) -> None:
-    """Give an unnamed file its name; once it had one it cannot be given another."""
-    # The folder counts for nothing here, but only with one does Python follow symbolic links.
+    """Give an unnamed file its name; this works only once."""
+    # The folder has no effect here, but Python follows symbolic links only if one is given.
     os.link(DESCRIPTORS / str(file.fileno()), path, src_dir_fd=file.fileno(), follow_symlinks=True)
 
 
 def _use(file: FileIO) -> None:
-    """Mark `file` as one in use, until it is closed or its process ends."""
+    """Mark `file` as in use until it is closed or its process ends."""
     with contextlib.suppress(OSError):  # Some network file systems have no locks.
         fcntl.flock(file, fcntl.LOCK_EX)
 
@@ -212,7 +213,7 @@ def _prefix(target: Path) -> str:
 def _clear(target: Path) -> None:
     """Remove the temporary files of `target` that no process is using.
 
-    Anything but a regular file is left alone: someone else put it there.
+    Anything but a regular file is left alone, because Spikeport did not create it.
     """
     found: list[str] = []
     with contextlib.suppress(OSError), os.scandir(target.parent) as entries:
@@ -237,10 +238,10 @@ def _opened(path: str) -> FileIO:
 
 
 def make_folder(folder: Path) -> None:
-    """Make it, with those above it.
+    """Create a folder and its parents.
 
     Raises:
-        OutputError: it cannot be made.
+        OutputError: it cannot be created.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)

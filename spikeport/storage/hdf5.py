@@ -1,6 +1,6 @@
-"""HDF5 files that anybody may have written, read safely; and written so that no fault harms.
+"""Read untrusted HDF5 files safely, and write HDF5 files so that no fault damages existing ones.
 
-Only plain data stored in the file itself are read, with the usual compression and declared sizes
+Only plain data stored in the file itself is read, with the usual compression and declared sizes
 within `file_limits`; hard links are visited once. Written files are sealed (see `hdf5_seal`).
 """
 
@@ -42,7 +42,7 @@ _FILTERS = {
 
 @dataclass(slots=True)
 class Budget:
-    """What a file may still use up."""
+    """Memory and objects that a file may still use."""
 
     file_bytes: int
     bytes: int = 0
@@ -63,22 +63,22 @@ class Budget:
             )
 
     def visit(self, where: str, item: Any) -> None:
-        """Account for an object, which must not have been met before."""
+        """Account for an object that must not have been visited before."""
         info = h5py.h5o.get_info(item.id)
         key = (info.fileno, info.addr)
         if key in self.seen:
-            fail(f"{where} is linked twice, every object must have one place")
+            fail(f"{where} is linked more than once; every object must have a single path")
         self.seen.add(key)
         if len(self.seen) > MAX_OBJECTS:
-            fail(f"{where}: the file holds more than {MAX_OBJECTS} objects")
+            fail(f"{where}: the file contains more than {MAX_OBJECTS} objects")
 
 
 @contextmanager
 def reading(path: str | os.PathLike[str], what: str) -> Iterator[h5py.File]:
-    """Open an HDF5 file to read it.
+    """Open an HDF5 file for reading.
 
     Raises:
-        InputError: as `naming`, or the file is sealed and was modified afterwards.
+        InputError: as for `naming`, or the file is sealed and was modified afterwards.
     """
     with naming(path, what):
         check_seal(path)
@@ -88,13 +88,13 @@ def reading(path: str | os.PathLike[str], what: str) -> Iterator[h5py.File]:
 
 @contextmanager
 def naming(path: str | os.PathLike[str], what: str) -> Iterator[None]:
-    """Every fault of reading within the block becomes one error that names the file.
+    """Convert every error while reading within the block to one error that names the file.
 
     Args:
-        what: what the file should hold, for the message.
+        what: what the file should contain, for the message.
 
     Raises:
-        InputError: no such file, not HDF5, damaged, or a rule was found broken.
+        InputError: no such file, not HDF5, damaged, or it breaks a rule.
     """
     if not Path(path).is_file():
         raise InputError(f"{path}: no such file")
@@ -110,12 +110,12 @@ def naming(path: str | os.PathLike[str], what: str) -> Iterator[None]:
 
 @contextmanager
 def writing(path: str | os.PathLike[str]) -> Iterator[tuple[h5py.File, Callable[[], None]]]:
-    """A new HDF5 file that takes the place of `path` when all of it is on disk.
+    """Open a new HDF5 file that replaces `path` once all of it is on disk.
 
-    Yields the file and a function that raises if the disk has failed so far.
+    Yields the file and a function that raises if a write has failed so far.
 
     Raises:
-        OutputError: the file cannot be written; what stood there before is unharmed.
+        OutputError: the file cannot be written; an existing file is unharmed.
     """
     with replacing(path) as raw:
         disk = _Disk(raw)
@@ -126,9 +126,9 @@ def writing(path: str | os.PathLike[str]) -> Iterator[tuple[h5py.File, Callable[
 
 
 class _Disk:
-    """A file as h5py wants it, whose write errors are kept until they are asked for.
+    """A file object for h5py that stores write errors until they are checked.
 
-    HDF5 cannot close a file that a full disk has failed; such a process dies at its end.
+    HDF5 cannot close a file after a write failed on a full disk; the process would abort on exit.
     """
 
     def __init__(self, raw: FileIO) -> None:
@@ -165,20 +165,20 @@ class _Disk:
         return size
 
     def flush(self) -> None:
-        """Nothing is buffered here."""
+        """Nothing to do: writes are not buffered."""
 
 
 def members(
     group: h5py.Group, budget: Budget, wanted: Callable[[str], bool] = lambda _: True
 ) -> Iterator[tuple[str, Any]]:
-    """The members of a group by name, of those that are `wanted`; see `child`."""
+    """The members of a group that are `wanted`, by name; see `child`."""
     for name in group:
         if wanted(name):
             yield name, child(group, name, budget)
 
 
 def child(group: h5py.Group, name: str, budget: Budget) -> Any:
-    """A member of a group, None where it has none; never one that lies elsewhere."""
+    """A member of a group, None if there is none; links to other places are refused."""
     link = group.get(name, getlink=True)
     if link is None:
         return None
@@ -193,17 +193,17 @@ def child(group: h5py.Group, name: str, budget: Budget) -> Any:
 
 
 def load(item: Any, budget: Budget) -> Any:
-    """Value of a dataset: an array, or one text as `str`."""
+    """Value of a dataset: an array, or a single string as `str`."""
     if not check_data(item, budget):
         return item[()]
     if item.shape != ():
-        fail(f"'{item.name}' has shape {item.shape}, must be one text")
+        fail(f"'{item.name}' has shape {item.shape}, must be a single string")
     value = item[()]
     return value.decode("utf-8") if isinstance(value, bytes) else value
 
 
 def check_data(item: Any, budget: Budget) -> bool:
-    """Refuse a dataset that is not plain data or beyond the budget; whether it is text."""
+    """Refuse a dataset that is not plain data or exceeds the budget; return whether it is text."""
     text = check_plain(item)
     each = item.dtype.itemsize if not text or item.dtype.kind != "O" else MAX_NAME
     budget.take(f"'{item.name}'", prod(item.shape) * each)
@@ -211,12 +211,12 @@ def check_data(item: Any, budget: Budget) -> bool:
 
 
 def check_plain(item: Any) -> bool:
-    """Refuse a dataset that is not numbers or text within the file; whether it is text."""
+    """Refuse a dataset that is not numbers or text within the file; return whether it is text."""
     where = f"'{item.name}'"
     if not isinstance(item, h5py.Dataset):
         fail(f"{where} is a group, must be a value")
     if item.is_virtual or item.external:
-        fail(f"{where} keeps its data outside of the file, which is refused")
+        fail(f"{where} stores its data outside of the file, which is refused")
     plist = item.id.get_create_plist()
     for index in range(plist.get_nfilters()):
         if (code := plist.get_filter(index)[0]) not in _FILTERS:

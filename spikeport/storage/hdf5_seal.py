@@ -1,7 +1,7 @@
 """The seal of an HDF5 file: a SHA-256 digest appended to the file.
 
 HDF5 ignores bytes past its own end of file, so every HDF5 reader still opens a sealed file. A tool
-that modifies the file in place truncates the seal; the file then counts as one without a seal.
+that modifies the file in place truncates the seal; the file is then treated as unsealed.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def check_seal(path: str | os.PathLike[str]) -> bool:
             digest.update(piece)
             left -= len(piece)
     if tail != _seal_of(digest.hexdigest()):
-        fail("does not have the digest it states: it was changed after writing, or is damaged")
+        fail("does not match its stored digest: it was changed after writing, or is damaged")
     return True
 
 

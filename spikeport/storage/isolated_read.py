@@ -18,7 +18,7 @@ from spikeport.errors import InputError
 
 SECONDS = 3
 SECONDS_PER_BYTE = 1 / 1e6
-"""CPU time limit, excluding start-up: twice what a file of many small objects needs."""
+"""CPU time limit, excluding start-up: twice the time needed for a file of many small objects."""
 _START_S = 60
 """Wall-clock time allowed for starting the process on a busy machine."""
 _REFUSED = 2
@@ -31,7 +31,7 @@ def run_isolated(path: str | os.PathLike[str], entry: str, arguments: Sequence[s
         entry: `module:function`, called with `path` and `arguments`.
 
     Raises:
-        InputError: raised by the function; or the child crashed or ran out of time.
+        InputError: as raised by the function; or the child crashed or exceeded its time limit.
     """
     path = Path(path)
     if not path.is_file():
@@ -39,8 +39,8 @@ def run_isolated(path: str | os.PathLike[str], entry: str, arguments: Sequence[s
     limit = int(SECONDS + path.stat().st_size * SECONDS_PER_BYTE)
     command = [sys.executable, "-P", "-c", f"from {__name__} import main; main()"]
     command += [entry, str(limit), str(path), *arguments]
-    # Without the current directory, which may hold anyone's modules or no longer exist, and without
-    # the names of import hooks.
+    # Without the current directory, which may contain anyone's modules or no longer exist, and
+    # without the names of import hooks.
     places = [*filter(os.path.isabs, sys.path), str(Path(__file__).absolute().parents[2])]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(places)}
     try:

@@ -1,7 +1,7 @@
 """Limits on what the files that Spikeport reads may declare.
 
 Sizes that a file declares are compared with the size of the file itself before any memory is
-allocated. The limits are meant for hostile files; no honest file comes near them.
+allocated. The limits are meant for hostile files; no legitimate file comes near them.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from spikeport.checks import fail
 
 FREE_BYTES = 64 * 2**20
-"""A file may always unpack to this size; to more only up to MAX_RATIO times its own size."""
+"""A file may always unpack to this size; beyond that, only up to MAX_RATIO times its own size."""
 MAX_RATIO = 256
 MAX_DATASET_BYTES = 2 * 2**30
 MAX_TOTAL_BYTES = 4 * 2**30
@@ -35,7 +35,7 @@ FREE_SAMPLE_BYTES = 256 * 2**20
 FREE_TRACE_BYTES = 2 * 2**30
 TRACE_RATIO = 4096
 """Dense size of all samples of a trace: at most FREE_TRACE_BYTES, or this many bytes per byte of
-the file. A trace is read in parts; the limit bounds the time that takes."""
+the file. A trace is read in parts; the limit bounds the time this takes."""
 FREE_FRAME_BYTES = 512 * 2**20
 BYTES_PER_EVENT = 1024
 """Memory for the frames that event recordings are binned into: at most FREE_FRAME_BYTES, or this
@@ -81,7 +81,7 @@ def check_count(where: str, count: int, limit: int) -> None:
     """Refuse a count above `limit`.
 
     Raises:
-        InputError: it is above.
+        InputError: the count exceeds the limit.
     """
     if count > limit:
         fail(f"{where}: there are {count}, the limit is {limit}")

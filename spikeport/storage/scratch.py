@@ -1,8 +1,8 @@
-"""A folder for temporary files which is gone with the process that asked for it.
+"""A temporary folder that is removed when the process that requested it ends.
 
-That process cannot remove it where it is killed outright. So another one makes and removes it:
-this file, run as a program, which needs nothing but the standard library. It sits in a session of
-its own, where no Ctrl-C reaches it, and waits for the end of its standard input.
+A process that is killed outright cannot remove its own folder. A helper process therefore creates
+and removes it: this file, run as a program that needs only the standard library. It runs in a
+separate session, which no Ctrl-C reaches, and waits for the end of its standard input.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from pathlib import Path
 ORDERLY = "ended"
 POLL_S = 0.1
 QUIET_LOOKS = 10
-"""Looks in a row without the folder after which nobody can be left who makes it again."""
+"""Number of consecutive checks that find no folder, after which no process can recreate it."""
 LOOKS = 600
 
 
 @contextmanager
 def scratch_folder(prefix: str) -> Iterator[Path]:
-    """A new folder whose name begins with `prefix`; it is gone whatever ends this process.
+    """Create a folder whose name begins with `prefix`; it is removed however this process ends.
 
     Raises:
-        OutputError: it cannot be made.
+        OutputError: it cannot be created.
     """
     from spikeport.errors import OutputError
 
@@ -40,22 +40,22 @@ def scratch_folder(prefix: str) -> Iterator[Path]:
         stderr=subprocess.PIPE,
         start_new_session=True,
     ) as keeper:
-        assert keeper.stdin is not None  # asked for above, as are the next two
+        assert keeper.stdin is not None  # requested above, as are stdout and stderr
         assert keeper.stdout is not None
         assert keeper.stderr is not None
         if not (name := keeper.stdout.readline().rstrip(b"\n")):
             said = keeper.stderr.read().decode("utf-8", "replace").strip().rpartition("\n")[2]
-            raise OutputError(f"{place}: no folder for temporary files can be made: {said}")
+            raise OutputError(f"{place}: no folder for temporary files can be created: {said}")
         folder = Path(place) / name.decode("ascii")
         try:
             yield folder
         finally:
             keeper.communicate(ORDERLY.encode("ascii"))
-            shutil.rmtree(folder, ignore_errors=True)  # If the keeper itself was killed.
+            shutil.rmtree(folder, ignore_errors=True)  # in case the helper itself was killed
 
 
 def keep_folder(place: str, prefix: str) -> None:
-    """Make the folder, say its name, and remove it when the other end of standard input is gone."""
+    """Create the folder, print its name, and remove it when standard input is closed."""
     try:
         folder = Path(tempfile.mkdtemp(prefix=prefix, dir=place))
     except OSError as error:

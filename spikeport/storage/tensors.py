@@ -36,10 +36,10 @@ class Format:
     """A kind of file.
 
     Attributes:
-        name, version: what its header states.
-        what: for messages, as "Spikeport network".
+        name, version: as stated in the header.
+        what: the kind in messages, such as "Spikeport network".
         writer: name of the function that writes it.
-        keys: the other keys of its header.
+        keys: the remaining keys of the header.
     """
 
     name: str
@@ -55,10 +55,10 @@ def write_tensors(
     header: Mapping[str, Any],
     arrays: Mapping[str, NDArray[Any]],
 ) -> None:
-    """Write arrays and header to `path`, whole or not at all.
+    """Write arrays and header to `path`, completely or not at all.
 
     Raises:
-        OutputError: the file cannot be written; what stood there before is unharmed.
+        OutputError: the file cannot be written; an existing file is unharmed.
     """
     stated = {"format": kind.name, "version": kind.version, **header}
     write_bytes(path, pack(with_digest(stated, arrays), arrays))
@@ -75,7 +75,7 @@ def read_tensors(path: str | os.PathLike[str], kind: Format) -> tuple[dict[str, 
         f"not a {kind.what} file, or damaged; expected what {kind.writer} writes",
     )
     if not isinstance(header, dict) or header.get("format") != kind.name:
-        raise InputError(f"{path}: is safetensors, but not a {kind.what}")
+        raise InputError(f"{path}: is a safetensors file, but not a {kind.what}")
     version = header.get("version")
     if version != kind.version or isinstance(version, bool):
         raise InputError(
@@ -103,7 +103,8 @@ def unpack(path: str | os.PathLike[str], refusal: str, key: str = KEY) -> tuple[
         refusal: the error message for a file that is damaged or not safetensors.
 
     Raises:
-        InputError: no such file, not safetensors, damaged, or a tensor of a type that NumPy lacks.
+        InputError: no such file, not safetensors, damaged, or a tensor type that NumPy does not
+            have.
     """
     path = Path(path)
     if not path.is_file():

@@ -1,4 +1,4 @@
-"""Reading TOML tables strictly: unknown keys, missing keys and wrong types are errors."""
+"""Read TOML tables strictly: unknown keys, missing keys and wrong types are errors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 class Table:
-    """A table whose keys are all known; values are taken out of it with their type checked.
+    """A table with known keys only; values are taken out with their type checked.
 
     Raises:
         InputError: a key that is not in `known`; the message begins with `subject` and names the
@@ -37,7 +37,7 @@ class Table:
         return iter(self._raw)
 
     def take(self, key: str, kind: type[T]) -> T:
-        """The value of a required key, of type `kind`; true is no integer."""
+        """The value of a required key, of type `kind`; true is not an integer."""
         if key not in self._raw:
             raise InputError(f"{self.subject}: key '{key}' is missing")
         value = self._raw[key]
@@ -48,7 +48,7 @@ class Table:
         return value
 
     def number(self, key: str) -> float:
-        """The value of a required key that may be written as an integer or a float."""
+        """The value of a required key that may be an integer or a float."""
         value = self._raw.get(key)
         try:
             return float(value) if type(value) is int else self.take(key, float)
@@ -62,19 +62,19 @@ class Table:
         return self.take(key, bool if isinstance(self._raw.get(key), bool) else int)
 
     def table(self, key: str, known: Iterable[str] | None = None) -> Table:
-        """The table under `key`; where `known` is None it may hold any key."""
+        """The table under `key`; any key is allowed if `known` is None."""
         inner = self.take(key, dict)
         return Table(inner, f"{self.subject}: {key}", inner if known is None else known)
 
 
 def nearest(key: str, known: Iterable[str]) -> str:
-    """The end of an error message that names the known key most like `key`, or nothing."""
+    """The end of an error message that suggests the known key most like `key`; may be empty."""
     match = difflib.get_close_matches(key, list(known), n=1, cutoff=0.5)
     return f"; did you mean '{match[0]}'?" if match else ""
 
 
 def parse_change(text: str) -> tuple[str, Any]:
-    """Split `key=value`; the value is parsed as TOML, or else taken as a plain string.
+    """Split `key=value`; the value is parsed as TOML, or taken as a plain string if that fails.
 
     Raises:
         InputError: there is no `=`.

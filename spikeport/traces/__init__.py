@@ -1,6 +1,7 @@
-"""Recorded spikes and states on disk.
+"""Recorded spikes and neuron states on disk.
 
-Trace files of any length, read in parts, and compared down to the first difference.
+Trace files of any length, read in parts, and the search for the first difference between two
+traces.
 """
 
 import lazy_loader

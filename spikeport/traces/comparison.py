@@ -1,4 +1,4 @@
-"""Two traces compared whole: the first difference, what led to it, and how much differs."""
+"""Compare two complete traces: the first difference, its context, and how much differs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Key = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """One step of the neuron that diverges: per traced variable its value in either trace."""
+    """One step of the diverging neuron: the value of each traced variable in both traces."""
 
     step: int
     values: Mapping[str, tuple[float, float]]
@@ -34,7 +34,7 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class Total:
-    """How many values of a variable of a population were compared, and how many differ."""
+    """How many values of one variable of a population were compared, and how many differ."""
 
     population: str
     variable: str
@@ -44,13 +44,13 @@ class Total:
 
 @dataclass(frozen=True, slots=True)
 class TraceComparison:
-    """What comparing two traces found.
+    """The result of comparing two traces.
 
     Attributes:
-        first: see `first_divergence`; None where all is equal.
-        context: the neuron of `first` in the steps up to it.
+        first: see `first_divergence`; None if all values are equal.
+        context: the diverging neuron in the steps up to `first`.
         totals: per population in topological order, then per variable.
-        uncompared: "u of 'lif1'" and so on: what only one of the two has recorded.
+        uncompared: "u of 'lif1'" and so on: what only one of the two traces contains.
     """
 
     samples: int
@@ -62,7 +62,7 @@ class TraceComparison:
 
     @property
     def equal(self) -> bool:
-        """Whether every value that was compared is the same."""
+        """Whether all compared values are equal."""
         return self.first is None
 
     def as_dict(self) -> dict[str, Any]:
@@ -77,7 +77,7 @@ def compare_runs(a: Run, b: Run, order: Sequence[str]) -> TraceComparison:
         order: populations in topological order.
 
     Raises:
-        InputError: they differ in B or T, or have traced nothing in common.
+        InputError: they differ in B or T, or have no traced variable in common.
     """
     for name in ("samples", "steps"):
         _same(name, getattr(a, name), getattr(b, name))
@@ -86,11 +86,11 @@ def compare_runs(a: Run, b: Run, order: Sequence[str]) -> TraceComparison:
 
 
 def compare_files(a: str | os.PathLike[str], b: str | os.PathLike[str]) -> TraceComparison:
-    """Compare two trace files, a part at a time.
+    """Compare two trace files, part by part.
 
     Raises:
-        InputError: a file cannot be read; they are not of one network, B, T and the same samples;
-            or they have nothing in common.
+        InputError: a file cannot be read; the files differ in network, B, T or samples; or they
+            have nothing in common.
     """
     with open_trace(a) as one, open_trace(b) as other:
         _check_alike(one.header, other.header)
@@ -126,7 +126,7 @@ def _blocks(a: TraceReader, b: TraceReader) -> Iterable[tuple[int, Trace, Trace]
 def _compare(
     blocks: Iterable[tuple[int, Trace, Trace]], order: Sequence[str], samples: int, steps: int
 ) -> TraceComparison:
-    """Compare pairs of traces of further samples, each with the number of its first sample."""
+    """Compare pairs of traces of consecutive samples, each with the number of its first sample."""
     found: Divergence | None = None
     context: tuple[Moment, ...] = ()
     compared: dict[Key, int] = {}
@@ -138,7 +138,7 @@ def _compare(
                 key = variable, population
                 pair = paired(a, b, population, variable)
                 if pair is None:
-                    if any(population in getattr(trace, variable) for trace in (a, b)):
+                    if any(population in trace[variable] for trace in (a, b)):
                         alone[key] = None
                     continue
                 compared[key] = compared.get(key, 0) + pair.a.size

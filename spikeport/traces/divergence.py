@@ -1,4 +1,4 @@
-"""Where two runs of the same samples first part ways."""
+"""The first difference between two runs on the same samples."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spikeport.network import RECORDABLE_STATE
 from spikeport.runs import Run, Trace
 
-VARIABLES = ("u", "v", "spikes")
+VARIABLES = (*RECORDABLE_STATE, "spikes")
+"""Causes before consequences: a spike follows from the state."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +24,7 @@ class Divergence:
     Attributes:
         neuron: index within the population, one number per axis of its shape in the first run.
         step: logical step, from 0.
-        variable: 'u', 'v' (both at the end of the step) or 'spikes'.
+        variable: a state variable such as 'u' or 'v' (at the end of the step), or 'spikes'.
         values: in the first run and in the second.
         flat: the neuron's index in C order.
     """
@@ -63,12 +65,12 @@ class PairedVariable:
 def first_divergence(
     a: Run | Trace, b: Run | Trace, order: Sequence[str], variables: Sequence[str] = VARIABLES
 ) -> Divergence | None:
-    """The first difference between two traces, or None where they agree.
+    """The first difference between two traces, or None if they agree.
 
-    First means: earliest step, then population in `order`, then variable in the order given, then
-    sample and neuron. That is a cause and not a consequence, if `order` is topological: samples
-    know nothing of each other, and nothing before that step differs in any of them. What only one
-    of the runs has traced is not compared, and neither are samples that only one has run.
+    First means: earliest step, then population in `order`, then variable in the given order, then
+    sample and neuron. If `order` is topological, this is a cause and not a consequence: samples are
+    independent, and nothing differs in any of them before that step. Variables that only one of the
+    runs traced, and samples that only one of them has, are not compared.
     """
     found: Divergence | None = None
     for population in order:
@@ -76,7 +78,7 @@ def first_divergence(
             pair = paired(a, b, population, variable)
             if pair is None:
                 continue
-            # Steps after the one that is found already need no look.
+            # Steps after the earliest difference found so far need not be searched.
             unequal = pair.a[: found and found.step] != pair.b[: found and found.step]
             steps = unequal.any(axis=(1, 2))
             if not steps.any():
@@ -97,7 +99,7 @@ def first_divergence(
 
 
 def paired(a: Run | Trace, b: Run | Trace, population: str, variable: str) -> PairedVariable | None:
-    """What both have traced of a variable of a population, or None."""
+    """What both runs traced of a variable of a population, or None."""
     one, other = _traced(a, population, variable), _traced(b, population, variable)
     if one is None or other is None:
         return None
@@ -116,7 +118,7 @@ def paired(a: Run | Trace, b: Run | Trace, population: str, variable: str) -> Pa
 
 
 def number(value: float) -> str:
-    """A value of a trace in few words: integers whole, others in 9 digits."""
+    """A traced value as short text: integers in full, others with 9 digits."""
     return f"{value:.0f}" if float(value).is_integer() else f"{value:.9g}"
 
 
@@ -125,7 +127,7 @@ def _traced(
 ) -> tuple[NDArray[Any], NDArray[np.int64] | None, tuple[int, ...]] | None:
     """Values (T, B, K), which neurons (None for all), and the population's shape."""
     trace = run.trace if isinstance(run, Run) else run
-    array = None if trace is None else getattr(trace, variable).get(population)
+    array = None if trace is None else trace[variable].get(population)
     if trace is None or array is None:
         return None
     some = trace.neurons.get((variable, population))

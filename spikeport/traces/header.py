@@ -1,4 +1,4 @@
-"""What a trace file says about itself."""
+"""The header of a trace file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from spikeport.checks import MAX_SIZE, integer, texts
 from spikeport.errors import InputError
-from spikeport.runs import RECORDABLE, Chosen, Run
+from spikeport.runs import KNOWN_VARIABLES, Chosen, Run, Trace
 from spikeport.storage import parse_json
 from spikeport.text import quoted
 
@@ -27,17 +27,17 @@ _NAME = re.compile(r"[^/\x00]{1,256}")
 
 @dataclass(frozen=True, slots=True)
 class TraceHeader:
-    """Who ran what, and what was recorded.
+    """What was run and recorded.
 
     Attributes:
-        backend, backend_version: who computed it.
+        backend, backend_version: what computed the trace.
         network_hash: content hash of the network, empty for a float graph.
-        samples_hash: of what was presented (`samples.samples_hash`), empty where not known.
+        samples_hash: of the presented samples (`samples.samples_hash`), empty if unknown.
         samples, steps: B and T.
         shapes: of the populations, in topological order.
-        recorded: (variable, population) of everything in the trace.
-        neurons: where only some were recorded; the file keeps them beside the values.
-        provenance: free text facts.
+        recorded: (variable, population) for everything in the trace.
+        neurons: where only some neurons were recorded; the file stores them next to the values.
+        provenance: free-text facts.
     """
 
     backend: str
@@ -63,10 +63,10 @@ class TraceHeader:
             for size in shape:
                 integer(f"trace: shape {shape} of '{name}': size", size, 1, MAX_SIZE)
         for variable, population in self.recorded:
-            if variable not in RECORDABLE or population not in self.shapes:
+            if variable not in KNOWN_VARIABLES or population not in self.shapes:
                 raise InputError(f"trace: {variable} of '{population}' cannot be recorded")
         if not self.recorded or len(set(self.recorded)) != len(self.recorded):
-            raise InputError(f"trace: recorded is {self.recorded}, needs entries, each once")
+            raise InputError(f"trace: recorded is {self.recorded}, must have entries, each once")
 
     @property
     def order(self) -> tuple[str, ...]:
@@ -74,12 +74,12 @@ class TraceHeader:
         return tuple(self.shapes)
 
     def chosen(self, variable: str, population: str) -> NDArray[np.int64] | None:
-        """Flat indices of the recorded neurons; None for all."""
+        """Flat indices of the recorded neurons; None if all were recorded."""
         found = self.neurons.get((variable, population))
         return None if found is None else found.flat
 
     def width(self, variable: str, population: str) -> int:
-        """K, how many neurons are recorded."""
+        """K, the number of recorded neurons."""
         flat = self.chosen(variable, population)
         return prod(self.shapes[population]) if flat is None else len(flat)
 
@@ -95,7 +95,7 @@ class TraceHeader:
         }
 
     def to_json(self) -> str:
-        """The header as the file keeps it."""
+        """The header as stored in the file."""
         return json.dumps({"format": FORMAT, "version": VERSION, **self.facts()})
 
 
@@ -107,13 +107,13 @@ def header_of(
     samples_hash: str = "",
     provenance: Mapping[str, str] | None = None,
 ) -> TraceHeader:
-    """Header for `samples` samples recorded as those of `run` were.
+    """The header for `samples` samples recorded in the same way as `run`.
 
     Raises:
-        InputError: the run has recorded nothing, or has names that cannot stand in a file.
+        InputError: the run recorded nothing, or has names that cannot be stored in a file.
     """
-    tables = {name: getattr(run.trace, name, {}) for name in RECORDABLE}
-    neurons = {} if run.trace is None else run.trace.neurons
+    trace = run.trace or Trace()
+    tables = {name: trace[name] for name in KNOWN_VARIABLES}
     recorded = tuple((variable, name) for variable, table in tables.items() for name in table)
     shapes = {name: tuple(counts.shape) for name, counts in run.spike_counts.items()}
     for variable, name in recorded:
@@ -128,16 +128,16 @@ def header_of(
         steps=run.steps,
         shapes={name: shapes[name] for name in names},
         recorded=recorded,
-        neurons=neurons,
+        neurons=trace.neurons,
         provenance=provenance or {},
     )
 
 
 def parse_header(data: bytes) -> TraceHeader:
-    """The header that `TraceHeader.to_json` wrote, still without chosen neurons.
+    """Parse what `TraceHeader.to_json` wrote, without the selected neurons.
 
     Raises:
-        InputError: it is damaged, foreign or of an unknown version.
+        InputError: it is damaged, of another kind or of an unknown version.
     """
     try:
         found = parse_json(data)
@@ -148,7 +148,7 @@ def parse_header(data: bytes) -> TraceHeader:
             raise InputError(f"format version {quoted(version)}, this Spikeport reads {VERSION}")
         texts = {name: found[name] for name in _TEXTS}
         if not all(isinstance(text, str) for text in texts.values()):
-            raise InputError(f"damaged header: {texts} must be texts")
+            raise InputError(f"damaged header: {texts} must be strings")
         if unknown := found.keys() - {*_TEXTS, *_OTHERS}:
             raise InputError(f"damaged header: unknown key {min(unknown)[:40]!r}")
         return TraceHeader(

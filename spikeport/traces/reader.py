@@ -1,4 +1,4 @@
-"""Reading traces: files that `trace_file` wrote, or anybody else, in parts that fit in memory."""
+"""Read trace files, including untrusted ones, in parts that fit in memory."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeport.checks import fail
-from spikeport.runs import RECORDABLE, Chosen, Trace
+from spikeport.runs import Chosen, Trace
 from spikeport.storage import check_count, check_seal, run_isolated
 from spikeport.storage.hdf5 import Budget, check_plain, child, load, naming
 from spikeport.storage.limits import (
@@ -32,17 +32,17 @@ from spikeport.traces.header import TraceHeader, parse_header
 
 WHAT = "Spikeport trace"
 MAX_READ_BYTES = 8 * 2**30
-"""Dense arrays that one call of `read` may make."""
+"""Largest size of the dense arrays that one call of `read` may create."""
 BLOCK_BYTES = 64 * 2**20
 _EVENTS = 2**20
 
 
 @dataclass(frozen=True, slots=True)
 class TraceReader:
-    """An open trace file; made by `open_trace`.
+    """An open trace file; created by `open_trace`.
 
     Attributes:
-        starts: per population with spikes, where the events of each sample begin, (B + 1,).
+        starts: per population with spikes, the index of the first event of each sample, (B + 1,).
     """
 
     path: str
@@ -61,20 +61,20 @@ class TraceReader:
             return self._read(first, self.header.samples if stop is None else stop)
 
     def blocks(self, block_bytes: int = BLOCK_BYTES) -> Iterator[tuple[int, int]]:
-        """Ranges (first, stop) of samples, one after the other, of about `block_bytes` each."""
+        """Consecutive ranges (first, stop) of samples, of about `block_bytes` each."""
         count = max(1, block_bytes // self.bytes_per_sample)
         for first in range(0, self.header.samples, count):
             yield first, min(first + count, self.header.samples)
 
     @property
     def parts(self) -> Iterator[Any]:
-        """Every dataset that is read only when it is needed."""
+        """All datasets that are read only on demand."""
         for group in self._groups.values():
             yield from (item for name, item in group.items() if name not in ("count", "neurons"))
 
     @property
     def bytes_per_sample(self) -> int:
-        """What a sample takes as dense arrays."""
+        """Size of one sample as dense arrays."""
         total = 0
         for variable, population in self.header.recorded:
             group = self._groups[variable, population]
@@ -91,7 +91,7 @@ class TraceReader:
                 f"samples {first}..{stop} are {size} bytes, limit {MAX_READ_BYTES}: read fewer at "
                 "a time"
             )
-        fields: dict[str, dict[str, NDArray[Any]]] = {name: {} for name in RECORDABLE}
+        tables: dict[str, dict[str, NDArray[Any]]] = {key[0]: {} for key in self.header.recorded}
         for variable, population in self.header.recorded:
             flat = (
                 self._spikes(population, first, stop)
@@ -100,11 +100,11 @@ class TraceReader:
             )
             if self.header.chosen(variable, population) is None:
                 flat = flat.reshape(*flat.shape[:2], *self.header.shapes[population])
-            fields[variable][population] = np.ascontiguousarray(flat)
-        return Trace(**fields, neurons=self.header.neurons)
+            tables[variable][population] = np.ascontiguousarray(flat)
+        return Trace.of(tables, self.header.neurons)
 
     def _spikes(self, population: str, first: int, stop: int) -> NDArray[np.uint8]:
-        """Dense spikes, (T, stop - first, K), from few events at a time."""
+        """Dense spikes, (T, stop - first, K), built from a limited number of events at a time."""
         header, group = self.header, self._groups["spikes", population]
         width, starts = header.width("spikes", population), self.starts[population]
         chosen = header.chosen("spikes", population)
@@ -117,11 +117,11 @@ class TraceReader:
                 place = np.searchsorted(chosen, neuron).clip(max=width - 1)
                 neuron = np.where(chosen[place] == neuron, place, width)
             if not ((step >= 0) & (step < header.steps) & (neuron >= 0) & (neuron < width)).all():
-                fail(f"spikes of '{population}': an event lies outside of what was recorded")
+                fail(f"spikes of '{population}': an event is outside of the recorded range")
             sample = np.searchsorted(starts, np.arange(begin, end), side="right") - 1 - first
             key = (sample * header.steps + step) * width + neuron
             if (np.diff(key, prepend=last) <= 0).any():
-                fail(f"spikes of '{population}': events are not in order, or twice there")
+                fail(f"spikes of '{population}': events are out of order or duplicated")
             last = key[-1]
             spikes[step, sample, neuron] = 1
         return spikes
@@ -164,10 +164,10 @@ def _open(path: str | os.PathLike[str]) -> Iterator[TraceReader]:
 
 
 def read_trace(path: str | os.PathLike[str]) -> tuple[TraceHeader, Trace]:
-    """Header and whole trace of a file; `open_trace` reads long ones in parts.
+    """Header and complete trace of a file; use `open_trace` to read long ones in parts.
 
     Raises:
-        InputError: as `open_trace` and `TraceReader.read`.
+        InputError: as for `open_trace` and `TraceReader.read`.
     """
     with open_trace(path) as reader:
         return reader.header, reader.read()
@@ -177,7 +177,7 @@ def _reader(path: str, file: h5py.File) -> TraceReader:
     budget = Budget(os.path.getsize(path))
     raw = child(file, "header", budget)
     if raw is None or check_plain(raw) or raw.dtype != np.uint8 or raw.ndim != 1:
-        fail("holds no trace header, so it is no Spikeport trace")
+        fail("contains no trace header, so it is not a Spikeport trace")
     header = parse_header(load(raw, budget).tobytes())
     check_count("recorded", len(header.recorded), 4 * MAX_PARTS)
     groups: dict[tuple[str, str], dict[str, Any]] = {}

@@ -1,15 +1,15 @@
-"""Traces on disk: one HDF5 file for a run of any length, written in parts.
+"""Write traces to one HDF5 file, part by part, for runs of any length.
 
 Layout, for T steps, B samples and the K recorded neurons of a population:
 
-    header            JSON (UTF-8 bytes): format, version, who ran what, what is recorded
+    header            JSON (UTF-8 bytes): format, version, what was run and recorded
     spikes/NAME/count   (B,) spikes in each sample
     spikes/NAME/step    one entry per spike, sorted by sample, step and neuron
     spikes/NAME/neuron  its flat index in the population
-    u/NAME/values       (B, T, K); v likewise
-    .../NAME/neurons    (K,) flat indices, only where neurons were chosen
+    u/NAME/values       (B, T, K); v and further state variables likewise
+    .../NAME/neurons    (K,) flat indices, only if neurons were selected
 
-Integers are as small as their range allows, everything is compressed.
+Integers have the smallest type for their range; everything is compressed.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from spikeport.traces.header import TraceHeader, header_of
 
 _CHUNK = 2**16
 _VALUES = 2**24
-"""Looked through for spikes at once."""
+"""Number of values searched for spikes at once."""
 _PACKED: Mapping[str, Any] = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
 
 
@@ -42,14 +42,14 @@ def write_trace(
     order: Sequence[str] = (),
     provenance: Mapping[str, str] | None = None,
 ) -> None:
-    """Write the trace of a run, whole or not at all.
+    """Write the trace of a run, completely or not at all.
 
     Args:
         order: populations in topological order; by default as the run lists them.
 
     Raises:
-        InputError: the run has no trace, or a name that cannot stand in a file.
-        OutputError: the file cannot be written; what stood there before is unharmed.
+        InputError: the run has no trace, or a name that cannot be stored in a file.
+        OutputError: the file cannot be written; an existing file is unharmed.
     """
     if run.trace is None:
         raise InputError(f"{path}: the run on '{run.backend}' recorded nothing")
@@ -60,11 +60,11 @@ def write_trace(
 
 @contextmanager
 def trace_writer(path: str | os.PathLike[str]) -> Iterator[TraceWriter]:
-    """Write a trace in parts; the file appears when all of its samples have been given.
+    """Write a trace in parts; the file appears once all of its samples have been appended.
 
     Raises:
-        InputError: a part does not hold what the header says, or the samples are not B in all.
-        OutputError: the file cannot be written; what stood there before is unharmed.
+        InputError: a part does not match the header, or the number of samples is not B.
+        OutputError: the file cannot be written; an existing file is unharmed.
     """
     with writing(path) as (file, check):
         writer = TraceWriter(file, check)
@@ -73,7 +73,7 @@ def trace_writer(path: str | os.PathLike[str]) -> Iterator[TraceWriter]:
 
 
 class TraceWriter:
-    """A trace file in the making, by `trace_writer`: `begin` once, then `append`."""
+    """Writes a trace file: call `begin` once, then `append`; created by `trace_writer`."""
 
     def __init__(self, file: h5py.File, check: Callable[[], None]) -> None:
         self._file, self._check, self._done = file, check, 0
@@ -81,13 +81,13 @@ class TraceWriter:
 
     @property
     def header(self) -> TraceHeader:
-        """What `begin` was given."""
+        """The header passed to `begin`."""
         if self._header is None:
-            raise InputError("trace: nothing was begun")
+            raise InputError("trace: call begin() before appending samples")
         return self._header
 
     def begin(self, header: TraceHeader) -> None:
-        """Announce what will be appended."""
+        """Start the file with its header."""
         self._header = header
         self._file["header"] = np.frombuffer(header.to_json().encode(), np.uint8)
         for variable, population in header.recorded:
@@ -95,7 +95,7 @@ class TraceWriter:
         self._check()
 
     def _make_group(self, variable: str, population: str) -> None:
-        """Make the group; values wait for the type that the first part has."""
+        """Create the group; its dataset is created when the type of the first part is known."""
         group = self._file.create_group(f"{variable}/{population}")
         if (flat := self.header.chosen(variable, population)) is not None:
             group["neurons"] = flat.astype(_smallest(prod(self.header.shapes[population])))
@@ -110,7 +110,7 @@ class TraceWriter:
             group.create_dataset(name, (0,), kind, maxshape=(None,), chunks=(_CHUNK,), **_PACKED)
 
     def append(self, trace: Trace) -> None:
-        """Add the samples of one part, after checking all of it."""
+        """Append the samples of one part, after checking all of it."""
         parts = {key: self._part(trace, *key) for key in self.header.recorded}
         counts = {len(array) for array in parts.values()}
         if len(counts) != 1 or not 0 < max(counts) <= self.header.samples - self._done:
@@ -134,7 +134,7 @@ class TraceWriter:
 
     def _part(self, trace: Trace, variable: str, population: str) -> NDArray[Any]:
         """Values as (b, T, K)."""
-        array = getattr(trace, variable).get(population)
+        array = trace[variable].get(population)
         width = self.header.width(variable, population)
         subject = f"trace: {variable} of '{population}'"
         if array is None:
@@ -149,9 +149,9 @@ class TraceWriter:
         if not np.array_equal(
             [] if given is None else given.flat, [] if announced is None else announced
         ):
-            raise InputError(f"{subject} is of other neurons than the header's")
+            raise InputError(f"{subject} is for other neurons than those in the header")
         if variable == "spikes" and array.size and not 0 <= array.min() <= array.max() <= 1:
-            raise InputError(f"{subject} holds {array.min()}..{array.max()}, spikes are 0 or 1")
+            raise InputError(f"{subject} has values {array.min()}..{array.max()}, must be 0 or 1")
         flat: NDArray[Any] = array.reshape(*array.shape[:2], -1).swapaxes(0, 1)
         return flat
 
@@ -177,7 +177,9 @@ class TraceWriter:
             group.create_dataset("values", shape, values.dtype, chunks=chunk, **_PACKED)
         stored = group["values"]
         if stored.dtype != values.dtype:
-            raise InputError(f"trace: {group.name} was {stored.dtype}, now it is {values.dtype}")
+            raise InputError(
+                f"trace: {group.name} had type {stored.dtype}, now it is {values.dtype}"
+            )
         stored[self._done : self._done + len(values)] = values
 
 
@@ -187,7 +189,7 @@ def _smallest(limit: int) -> np.dtype[Any]:
 
 
 def _chunk_shape(samples: int, steps: int, width: int) -> tuple[int, int, int]:
-    """About _CHUNK values, of few samples."""
+    """A chunk of about _CHUNK values, of few samples."""
     k = min(width, _CHUNK)
     t = min(steps, max(1, _CHUNK // k))
     return min(samples, max(1, _CHUNK // (t * k))), t, k

@@ -1,18 +1,18 @@
-"""From a trained network to one that goes on training in the chip's own arithmetic."""
+"""Prepare a trained network for training in chip arithmetic."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from spikeport.export.float_graph import export_float
 from spikeport.export.quantize import QuantizeConfig
 from spikeport.export.quantize.lower import lower
 from spikeport.export.quantize.rounding import tie_bias
+from spikeport.network import require_lif
 from spikeport.runs import Samples
 from spikeport.trainer.chip import QATNetwork
-from spikeport.trainer.description import as_trained_model
 from spikeport.trainer.network import SpikingNetwork, deployable
 from spikeport.trainer.neurons import LI
+from spikeport.workflow.networks import export_float
 from spikeport.workflow.run import quantize
 
 
@@ -23,21 +23,22 @@ def prepare_qat(
     *,
     static: bool = False,
 ) -> QATNetwork:
-    """Fold batch norms, quantize, and keep the real weights as masters of the integers.
+    """Fold batch norms, quantize, and keep the real weights as float master weights.
 
-    Scales are searched on calibration samples, as `quantize` does, and kept in training; but
-    outliers are not clipped further than `clip_fractions` say, because training needs the range of
-    a grid more than rounding does. The warnings of `quantize` are logged and stored as
+    Scales are searched on calibration samples, as in `quantize`, and kept in training; but outliers
+    are not clipped beyond `clip_fractions`, because training depends more on the range of the grid
+    than rounding does. The warnings of `quantize` are logged and stored in
     `quantization_warnings`.
 
     Args:
-        samples: some hundred training samples in float units.
+        samples: a few hundred training samples in float units.
         static: the samples are (B, *shape), even if B = T.
 
     Raises:
-        InputError: the network cannot be deployed, or not trained so; every reason is listed.
+        InputError: the network cannot be deployed, or not trained in this way; every reason is
+            listed.
     """
-    graph = export_float(as_trained_model(model))
+    graph = export_float(model)
     config = replace(config or QuantizeConfig(), search_wider=False)
     made = quantize(graph, samples, config, static=static)
     real = lower(replace(graph, inputs=made.network.inputs))
@@ -50,7 +51,7 @@ def prepare_qat(
         made.network,
         weights={c.name: c.weight for c in real.connections},
         biases={
-            part.name: part.bias + tie_bias(part, made.network.by_name[part.name])
+            part.name: part.bias + tie_bias(part, require_lif(made.network.by_name[part.name]))
             for part in real.populations
         },
         frozen=[c.name for c in real.connections if c.name in frozen],

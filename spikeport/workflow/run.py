@@ -1,4 +1,4 @@
-"""Functions that join layers which do not know each other."""
+"""High-level functions that combine quantization, backends and traces."""
 
 from __future__ import annotations
 
@@ -13,19 +13,20 @@ from typing import Any
 from spikeport.backends import run as run_backend
 from spikeport.backends import timed
 from spikeport.errors import BackendUnavailableError, InputError
+from spikeport.export.nir import FloatNetwork
 from spikeport.export.quantize import (
     QuantizationResult,
     QuantizeConfig,
     quantize_float_network,
 )
-from spikeport.network import DeployedNetwork, FloatNetwork
+from spikeport.network import DeployedNetwork
 from spikeport.runs import (
-    RECORDABLE,
     RecordSpec,
     Run,
     Samples,
     check_float_samples,
     check_samples,
+    everything,
     merge_runs,
     record_items,
     sample_count,
@@ -37,8 +38,10 @@ from spikeport.traces import trace_writer
 from spikeport.traces.header import header_of
 
 RECORD_BYTES = 256 * 2**20
-"""Traces that `record_trace` holds at once, where it can tell their size beforehand."""
+"""Size of the traces that `record_trace` holds at once, if it can be known beforehand."""
 FLOAT_CHUNK = 32
+FLOAT_RECORD = ("spikes", "v")
+"""Everything that is recorded for a float network by default."""
 
 
 def quantize(
@@ -52,14 +55,14 @@ def quantize(
     """Round a float network to chip integers, calibrated with our own simulators.
 
     Args:
-        samples: calibration samples in float units, (B, *shape) or (T, B, *shape); some hundred
+        samples: calibration samples in float units, (B, *shape) or (T, B, *shape); a few hundred
             training samples are enough.
         static: the samples are (B, *shape), even if B = T.
         clip: clip samples beyond the declared input range instead of refusing them.
 
     Raises:
-        InputError: the graph holds what the chip cannot do (every reason is listed), or the
-            samples do not fit the inputs as declared.
+        InputError: the graph contains something the chip cannot do (every reason is listed), or
+            the samples do not fit the declared inputs.
     """
     from spikeport.simulators import run_float, run_native
 
@@ -80,35 +83,38 @@ def record_trace(
     samples: Samples,
     *,
     backend: str = "native",
-    record: RecordSpec = RECORDABLE,
+    record: RecordSpec | None = None,
     chunk: int | None = None,
     timeout_s: float | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
     **options: Any,
 ) -> Run:
-    """Run a network and write its trace to a file as it goes; memory does not grow with B.
+    """Run a network and write its trace to a file during the run; memory does not grow with B.
 
-    The file is that of `trace_file`, and appears when all samples are done. It and the run, whose
-    trace is left out, are the same whatever `chunk` is.
+    The file is a trace file and appears when all samples are done. The file, and the returned run
+    (without the trace), do not depend on `chunk`.
 
     Args:
         samples: (B, *shape) or (T, B, *shape); integers for a DeployedNetwork, else float units.
-        record: plain names for all populations, or `Probe`s.
-        chunk: samples to run at once; by default as many as keep the trace below RECORD_BYTES.
-        timeout_s: wall-clock limit of all of it; looked at between chunks, and all the time by a
+        record: plain names for all populations, or `Probe`s; by default everything.
+        chunk: number of samples to run at once; by default chosen so that their trace stays below
+            RECORD_BYTES.
+        timeout_s: wall-clock limit for the whole run; checked between chunks, and continuously by a
             slow backend (Lava).
-        progress: called with (samples done, samples in all).
-        options: further ones of the backend.
+        progress: called with (samples done, total samples).
+        options: further options of the backend.
 
     Raises:
-        InputError: the samples, `record` or `chunk` do not fit.
-        BackendUnavailableError: the backend is not installed, broke while it ran, or took longer
+        InputError: the samples, `record` or `chunk` are invalid.
+        BackendUnavailableError: the backend is not installed, failed while running, or took longer
             than `timeout_s`.
-        OutputError: the file cannot be written; what stood there before is unharmed.
+        OutputError: the file cannot be written; an existing file is unharmed.
     """
+    if record is None:
+        record = everything(network) if isinstance(network, DeployedNetwork) else FLOAT_RECORD
     record = record_items(record)
     if not record:
-        raise InputError("record: nothing is to be recorded, needs a variable or a probe")
+        raise InputError("record: nothing selected, needs a variable or a probe")
     if chunk is not None and chunk < 1:
         raise InputError(f"chunk is {chunk} samples, must be at least 1")
     deployed = isinstance(network, DeployedNetwork)
@@ -146,7 +152,7 @@ def record_trace(
 def _time_left(
     backend: str, timeout_s: float | None, started: float, done: int, count: int
 ) -> float | None:
-    """Seconds for the samples that are not done yet; None where there is no limit."""
+    """Seconds left for the remaining samples; None if there is no limit."""
     if timeout_s is None or not done:
         return timeout_s
     left = timeout_s - (time.monotonic() - started)
@@ -165,7 +171,7 @@ def _further(
 
 
 def trace_chunk(network: DeployedNetwork | FloatNetwork, record: RecordSpec) -> int:
-    """Samples whose traces take about RECORD_BYTES; a fixed number for a float graph."""
+    """Number of samples whose traces take about RECORD_BYTES; a constant for a float graph."""
     if not isinstance(network, DeployedNetwork):
         return FLOAT_CHUNK
     each = 0

@@ -18,14 +18,14 @@ from PIL import Image
 
 from spikeport.energy import builtin_profiles, load_profile
 from spikeport.errors import InputError
-from spikeport.export import read_nir, write_nir
+from spikeport.export import read_nir
+from spikeport.export.nir import FloatNetwork
 from spikeport.network import (
     BiasInjection,
     Coding,
     Conv2d,
     Dense,
     DeployedNetwork,
-    FloatNetwork,
     Input,
     Population,
     Readout,
@@ -57,6 +57,7 @@ from spikeport.trainer.data.folder import load_folder
 from spikeport.trainer.data.npz import load_events
 from spikeport.trainer.data.pixels import PixelGrid
 from spikeport.trainer.recipe import load_recipe
+from spikeport.workflow import write_nir
 
 Read = Callable[[Path], Any]
 

@@ -19,7 +19,7 @@ def page(name: str) -> str:
 def table(text: str, *columns: str) -> list[Row]:
     """Rows of the one table whose header has all of `columns`, without bold and code marks.
 
-    An empty first cell means the one above, as where a row goes on with the same data.
+    An empty first cell means the one above, as in rows that continue with the same data.
     """
     (found,) = (rows for header, rows in _tables(text) if set(columns) <= set(header))
     return found

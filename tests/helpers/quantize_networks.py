@@ -10,8 +10,9 @@ import nir
 import numpy as np
 from numpy.typing import ArrayLike
 
+from spikeport.export.nir import FloatNetwork
 from spikeport.export.quantize import QuantizationResult, QuantizeConfig, quantize_float_network
-from spikeport.network import Coding, FloatNetwork, Input, Reset
+from spikeport.network import Coding, Input, Reset
 from spikeport.runs import Samples
 from spikeport.simulators import run_float, run_native
 

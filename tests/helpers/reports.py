@@ -49,7 +49,7 @@ def ladder() -> ParityReport:
             row("Float, in training", "spikeport trainer", "0.1.0", 354, 360, None,
                 "start of the ladder", wall_s=1.9),
             row("Float NIR graph", "float", "0.1.0", 354, 360, Criterion.TIES,
-                "identical but for 3 ties", (2, 1, 0), ties=3),
+                "identical except for 3 ties", (2, 1, 0), ties=3),
             row("Norse", "norse", "1.1.0", 354, 360, Criterion.TIES, "identical",
                 ties=0, wall_s=4.1),
             row("Quantized", "native", "0.1.0", 352, 360, Criterion.CHANGE, CHANGED,

@@ -46,4 +46,4 @@ def changed(run: Run, *places: Place) -> Run:
         flat = array.reshape(*array.shape[:2], -1)
         value = flat[step, sample, neuron]
         flat[step, sample, neuron] = 1 - value if variable == "spikes" else value + 1
-    return dataclasses.replace(run, trace=Trace(**tables, neurons=run.trace.neurons))
+    return dataclasses.replace(run, trace=Trace.of(tables, run.trace.neurons))

@@ -212,7 +212,7 @@ class _Build:
         return (int(rng.integers(1, 4)), int(rng.integers(1, 6)), int(rng.integers(1, 6)))
 
     def pool(self, shape: Shape) -> tuple[SumPool2d | None, Shape]:
-        """A pool for a source of `shape`, if one is wanted and fits, and the shape behind it."""
+        """A pool for a source of `shape`, if one is wanted and fits, and the shape after it."""
         if not self.pools or len(shape) < 3 or self.rng.random() < 0.6:
             return None, shape
         kernel = self.rng.integers(1, 4, 2)

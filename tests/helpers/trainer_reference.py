@@ -13,8 +13,7 @@ from torch.nn import functional
 
 from spikeport.network import Coding, Input, Reset
 from spikeport.trainer.loop.training import step as training_step
-from spikeport.trainer.network import SpikingNetwork
-from spikeport.trainer.network.network import Node
+from spikeport.trainer.network import Node, SpikingNetwork
 from spikeport.trainer.neurons import LIF
 from spikeport.trainer.rules import GradientRule
 

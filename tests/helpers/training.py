@@ -40,7 +40,7 @@ def assert_same_weights(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) 
 
 
 class KilledError(Exception):
-    """Stands for a process that ends between two epochs or batches."""
+    """Simulates a process that ends between two epochs or batches."""
 
 
 def killing_after(batches: int) -> TrainingCallbacks:

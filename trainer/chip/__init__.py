@@ -1,4 +1,4 @@
-"""Quantization-aware training in the chip's own arithmetic: what is trained is what is deployed."""
+"""Quantization-aware training in chip arithmetic: the trained network is the deployed network."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""A `QATNetwork` as JSON and tensors of a checkpoint, and back."""
+"""Convert a `QATNetwork` to the JSON and tensors of a checkpoint, and back."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _KEYS = ("network", "provenance", "frozen", "mean_scores", "content_hash")
 
 
 def to_tensors(network: QATNetwork) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """What is not in its parameters: the integers it began with, and a hash of today's."""
+    """The state besides its parameters: the initial integers, and a hash of the current ones."""
     data, arrays = network.template.canonical_form()
     document = {
         "network": data,
@@ -33,11 +33,12 @@ def to_tensors(network: QATNetwork) -> tuple[dict[str, Any], dict[str, Tensor]]:
 def from_tensors(
     document: Mapping[str, Any], tensors: Mapping[str, Tensor]
 ) -> tuple[QATNetwork, set[str]]:
-    """The network, with its masters among `tensors`, and the names of the tensors it began with.
+    """Rebuild the network with its master weights from `tensors`; also return the used tensor
+    names.
 
     Raises:
-        InputError: the integers break a rule, or do not belong to the masters.
-        KeyError, TypeError, AttributeError, ValueError: the document is not one of `to_tensors`.
+        InputError: the integers break a rule, or do not belong to the master weights.
+        KeyError, TypeError, AttributeError, ValueError: the document was not made by `to_tensors`.
     """
     arrays = {
         name.removeprefix(PREFIX): value.numpy()
@@ -65,7 +66,7 @@ def from_tensors(
     )
     if (found := network.deployed().content_hash) != document["content_hash"]:
         raise InputError(
-            f"its masters round to network {found[:12]}, but "
+            f"its master weights round to network {found[:12]}, but "
             f"{str(document['content_hash'])[:12]} was trained"
         )
     return network, {f"{PREFIX}{name}" for name in arrays}

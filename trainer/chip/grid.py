@@ -1,12 +1,13 @@
-"""Master weights and biases in real units, and the integers on the chip's grid that they stand for.
+"""Master weights and biases in real units, and the integers on the chip's grid that represent them.
 
 A weight w of a connection into a population of scale S, from a source of `s` integers per float
 unit (1 for neurons), is the integer W = round(S w / s) on the legal grid of its matrix; the value
-that computes is W s / S. A bias b is round(64 S b / 2^e) 2^e in units of v.
+used in computation is W s / S. A bias b is round(64 S b / 2^e) 2^e in units of v.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -16,12 +17,12 @@ from spikeport.errors import InputError
 from spikeport.network import Population, WeightedConnection
 from spikeport.network import fixed_point as fx
 from spikeport.trainer.chip.kernels import round_rows
-from spikeport.trainer.neurons.steps import share_out
+from spikeport.trainer.neurons.rows import share_out
 
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """The integers that a connection's weights may be: `low`, `low` + `step`, ..., `high`.
+    """The possible integer weights of a connection: `low`, `low` + `step`, ..., `high`.
 
     Attributes:
         unit: real units per weight unit, s / S.
@@ -34,7 +35,7 @@ class Grid:
 
     @staticmethod
     def of(connection: WeightedConnection, source_scale: float, target: Population) -> Grid:
-        """The grid of a connection's bits and signs; these it keeps."""
+        """The grid for the bits and the sign mode of a connection, both of which stay fixed."""
         weight = connection.weight
         mixed = fx.is_mixed(weight)
         low, high, step = fx.weight_grid(mixed=mixed, bits=connection.weight_bits)
@@ -46,11 +47,11 @@ class Grid:
     def integers(self, master: Tensor) -> tuple[Tensor, int]:
         """W of master weights (M, ...), int16, and the largest sum of |W| over one of M rows.
 
-        Masters beyond the grid's ends are moved to them, so that no weight is out of a gradient's
-        reach.
+        Master weights beyond the ends of the grid are clipped in place, so that gradients can
+        still move every weight.
 
         Raises:
-            InputError: a master is NaN.
+            InputError: a master weight is NaN.
         """
         pitch = self.unit * self.step
         ends = self.low * self.unit, self.high * self.unit
@@ -77,7 +78,7 @@ class Grid:
         if broken:
             raise InputError("a weight is NaN, must be finite")
         if self.low == -fx.WEIGHT_END and not positive:
-            whole.clamp_min_(-self.high)  # of one sign alone, a matrix ends one step earlier
+            whole.clamp_min_(-self.high)  # with a single sign, the grid ends one step earlier
             largest = _largest(whole)
         return whole, largest
 
@@ -88,8 +89,25 @@ def _largest(whole: Tensor) -> int:
 
 @torch.no_grad()
 def bias_integers(master: Tensor, scale: float) -> tuple[Tensor, int]:
-    """Mantissas of a bias in real units, and their exponent: the smallest that holds them."""
+    """Mantissas of a bias in real units, and the smallest exponent that can hold them."""
     state = master * (scale * (1 << fx.ACTIVATION_SHIFT))
     exponent = fx.bias_exponent(float(state.abs().max()))
     mantissa = (state / 2**exponent).round_()
     return mantissa.clamp_(fx.BIAS_MANTISSA_MIN, fx.BIAS_MANTISSA_MAX), exponent
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Integers:
+    """The integers on the chip.
+
+    Attributes:
+        grids: by connection.
+        weights: by connection, int16.
+        reach: by connection, the largest sum of |W| over the weights into one neuron.
+        biases: mantissas and their exponent by population.
+    """
+
+    grids: Mapping[str, Grid]
+    weights: Mapping[str, Tensor]
+    reach: Mapping[str, int]
+    biases: Mapping[str, tuple[Tensor, int]]

@@ -1,9 +1,9 @@
 """Compiled steps of the chip's neurons that also record what the rate pass needs.
 
-States are the chip's integers (equations: `spikeport.network`), held as int32. Beside them rho and
-the sums of s and rho ds/du run in float32, as in `neurons.kernels`, with ds/du in units of the
-threshold. Arrays are (T, B, N) in memory order; a current of one row is constant. A block of
-neurons of one sample runs through all steps while it is cached.
+States are the chip's integers (equations: `network.neurons.lif`), stored as int32. In addition, rho
+and the sums of s and rho ds/du are computed in float32, as in `neurons.kernels`, with ds/du in
+units of the threshold. Arrays are (T, B, N) in memory order; a current with one row is constant. A
+block of neurons of one sample runs all steps while it is in cache.
 """
 
 from __future__ import annotations
@@ -13,14 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport.network.fixed_point import (
-    ACTIVATION_SHIFT,
-    DECAY_BITS,
-    DECAY_UNITY,
-    STATE_MAX,
-    STATE_WRAP,
-)
 from spikeport.simulators.native.compiled import array_kernel, part
+from spikeport.simulators.native.lif import charge
 from spikeport.trainer.neurons.kernels import BLOCK, surrogate_slope
 
 Floats = NDArray[np.float32]
@@ -29,21 +23,17 @@ Bytes = NDArray[np.uint8]
 
 _ZERO, _ONE = np.float32(0), np.float32(1)
 _ROUND = np.float32(1.5 * 2**23)
-"""Added and taken off again, it leaves the nearest whole number."""
+"""Adding and subtracting this number rounds to the nearest whole number."""
 _NO, _YES = np.int32(0), np.int32(1)
-_SHIFT = np.int32(ACTIVATION_SHIFT)
-_M, _TURN = np.int32(STATE_WRAP), np.int32(2 * STATE_WRAP)
-_MIN, _MAX = np.int32(-STATE_MAX), np.int32(STATE_MAX)
-_LOW, _BITS = np.int32(DECAY_UNITY - 1), np.int32(DECAY_BITS)
 
 
 @part
 def _step(ints: Ints, floats: Floats, size: int, whole: Ints, real: Floats) -> int:
-    """One step of a block; returns how many neurons found a state, input or bias not zero.
+    """One step of a block; return the number of neurons with a non-zero state, input or bias.
 
-    `ints` holds v, the summed input, u and the bias current, a block each; `floats` holds rho, the
-    sums of s and rho ds/du, and the spikes. `whole` is (kept part of v in 1/4096, threshold, 1 for
-    a reset to zero), `real` (kept part, 1 / threshold, alpha).
+    `ints` holds v, the summed input, u and the bias current, one block each; `floats` holds rho,
+    the sums of s and rho ds/du, and the spikes. `whole` is (remaining part of v in 1/4096,
+    threshold, 1 for reset to zero), `real` (remaining part, 1 / threshold, alpha).
     """
     keep, threshold, zero = whole[0], whole[1], whole[2]
     decay, per_threshold, alpha = real[0], real[1], real[2]
@@ -54,18 +44,8 @@ def _step(ints: Ints, floats: Floats, size: int, whole: Ints, real: Floats) -> i
         bias = ints[i + 3 * BLOCK]
         active = np.int32(np.int32(v | a) | np.int32(ints[i + 2 * BLOCK] | bias))
         found = np.int32(found + (_YES if active != _NO else _NO))
-        u = np.int32(a << _SHIFT)
-        down, up = _TURN if u > _M else _NO, _TURN if u <= -_M else _NO
-        u = np.int32(np.int32(u - down) + up)
+        u, y = charge(a, _NO, v, bias, _NO, keep, False, False)
         ints[i + 2 * BLOCK] = u
-        # tz(v keep, 12) in 32 bits: |v| < 2^23, so both products stay below 2^24
-        size_v = abs(v)
-        high, low = np.int32(size_v >> _BITS), np.int32(size_v & _LOW)
-        kept = np.int32(np.int32(high * keep) + np.int32(np.int32(low * keep) >> _BITS))
-        kept = np.int32(-kept) if v < _NO else kept
-        y = np.int32(np.int32(kept + u) + bias)
-        y = _MIN if y < _MIN else y
-        y = _MAX if y > _MAX else y
         distance = np.int32(y - threshold)
         fires = distance > _NO
         s = _ONE if fires else _ZERO
@@ -99,10 +79,10 @@ def record_chip_steps(
     Args:
         current: summed weights (T or 1, B, N), whole numbers within int32.
         bias: bias current (N,) in units of v.
-        spikes: gets s, (T, B, N).
-        sums: gets the sums over steps of s and of rho ds/du, (2, B, N).
-        last: gets the last v, (B, N).
-        updates: gets the neuron-steps that found something, (B,).
+        spikes: receives s, (T, B, N).
+        sums: receives the sums over steps of s and of rho ds/du, (2, B, N).
+        last: receives the last v, (B, N).
+        updates: receives the number of neuron-steps that count as updates, (B,).
         whole, real: constants of the neurons, see `_step`.
     """
     ints, floats = np.empty(4 * BLOCK, np.int32), np.empty(4 * BLOCK, np.float32)
@@ -172,13 +152,13 @@ def round_rows(
     begin: int,
     end: int,
 ) -> None:
-    """Weights on the grid of `chip_grid`, rows `begin` to `end` of (M, N), in one sweep.
+    """Round rows `begin` to `end` of (M, N) to the weight grid (see `grid`) in a single pass.
 
     Args:
-        master: real weights; those beyond `low` and `high` are moved there.
-        whole: gets `step` times the nearest whole number of `pitch`, ties to even.
-        sums: gets of each row the sum of positive ones, that of the others' magnitudes, and how
-            many are NaN; (3, M).
+        master: float master weights; those beyond `low` and `high` are clipped in place.
+        whole: receives `step` times the nearest whole number of `pitch`, ties to even.
+        sums: receives for each row the sum of the positive weights, that of the magnitudes of the
+            others, and the number of NaNs; (3, M).
     """
     least, most, each = np.float32(low), np.float32(high), np.float32(pitch)
     for row in range(begin, end):

@@ -5,12 +5,12 @@ integer thresholds and biases, wrapping and saturation. It needs no gradients; t
 its recorded rates and gains, and goes straight through the rounding to float master weights. Its
 scores are those of the chip, in float units.
 
-Source: equations in `chip_neurons` and `chip_grid`; the rule is that of Yu et al., NeurIPS 2024.
+Source: equations in `chip.neurons` and `chip.grid`; the rule is that of Yu et al., NeurIPS 2024.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, TypeAlias
 
@@ -26,13 +26,17 @@ from spikeport.network import (
     Population,
     ReadoutKind,
     WeightedConnection,
+    require_lif_populations,
 )
 from spikeport.network import fixed_point as fx
 from spikeport.runs import same_range
-from spikeport.trainer.chip import passes as chip_passes
-from spikeport.trainer.chip.grid import Grid, bias_integers
-from spikeport.trainer.measure.connections import torch_kind
+from spikeport.trainer.chip.connections import torch_kind
+from spikeport.trainer.chip.grid import Grid, Integers, bias_integers
+from spikeport.trainer.chip.neurons import ChipSteps, run_population
+from spikeport.trainer.chip.sums import received, weighted_sum
 from spikeport.trainer.network import PassRecord, SpikingNetwork, check_input, time_major
+from spikeport.trainer.network.operations import with_value
+from spikeport.trainer.neurons import rate_rule
 from spikeport.trainer.rules import GradientRule
 
 Reals = Mapping[str, NDArray[np.floating[Any]]]
@@ -77,10 +81,13 @@ class QATNetwork(nn.Module):
                 *(f"- {reason}" for reason in complaints),
             )
         self.template = deployed
+        self.populations = {
+            part.name: part for part in require_lif_populations(deployed.populations)
+        }
         self.frozen, self.mean_scores = frozenset(frozen), mean_scores
         scales = {part.name: part.scale for part in deployed.inputs}
         self.grids = {
-            part.name: Grid.of(part, scales.get(part.source, 1.0), deployed.by_name[part.target])
+            part.name: Grid.of(part, scales.get(part.source, 1.0), self.populations[part.target])
             for part in deployed.weighted_connections
         }
         given = weights or {}
@@ -96,7 +103,7 @@ class QATNetwork(nn.Module):
         self.biases = nn.ParameterDict(
             {
                 part.name: nn.Parameter(_shared(deployed, part, (biases or {}).get(part.name)))
-                for part in deployed.populations
+                for part in self.populations.values()
             }
         )
 
@@ -128,7 +135,7 @@ class QATNetwork(nn.Module):
     @property
     def counts_per_step(self) -> bool:
         """Whether a membrane readout is a mean over time."""
-        return self.mean_scores and self.template.by_name[self.output].decay_v == 0
+        return self.mean_scores and self.populations[self.output].decay_v == 0
 
     def incoming(self, population: str) -> tuple[WeightedConnection, ...]:
         """Connections into a population."""
@@ -149,7 +156,7 @@ class QATNetwork(nn.Module):
 
     @property
     def gradient_scale(self) -> float:
-        """What to multiply a loss by before `backward()`."""
+        """Factor by which to multiply a loss before `backward()`."""
         return self.rule.gradient_scale(self.steps)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -165,14 +172,15 @@ class QATNetwork(nn.Module):
         """Scores (B, N), differentiable, and the record of the pass."""
         whole = self.integers()
         messages = self.messages(x)
-        record = chip_passes.spiking_pass(self, whole, messages)
-        return chip_passes.rate_pass(self, whole, messages, record)
+        record = spiking_pass(self, whole, messages)
+        scores, rates = rate_scores(self, whole, messages, record)
+        return with_value(scores, record.scores), replace(record, rates=rates)
 
     def inference(self, x: Tensor) -> Tensor:
         """Scores (B, N) of the chip, without gradients."""
-        return chip_passes.spiking_pass(self, self.integers(), self.messages(x)).scores
+        return spiking_pass(self, self.integers(), self.messages(x)).scores
 
-    def integers(self) -> chip_passes.Integers:
+    def integers(self) -> Integers:
         """What the masters stand for at this moment.
 
         Raises:
@@ -186,9 +194,9 @@ class QATNetwork(nn.Module):
                 raise InputError(f"connection '{name}': {error}") from None
         biases = {
             part.name: bias_integers(self.biases[part.name], part.scale)
-            for part in self.template.populations
+            for part in self.populations.values()
         }
-        return chip_passes.Integers(weights, reach, biases)
+        return Integers(self.grids, weights, reach, biases)
 
     def messages(self, x: Tensor) -> Tensor:
         """The integers that the chip is sent for x: (1 or T, B, *shape), in floating point.
@@ -206,7 +214,7 @@ class QATNetwork(nn.Module):
         """The network that a chip runs: equal, spike for spike, to what this one computes."""
         whole = self.integers()
         populations = []
-        for part in self.template.populations:
+        for part in self.populations.values():
             mantissa, exponent = whole.biases[part.name]
             bias = mantissa.expand(part.shape).cpu().numpy().astype(np.int32)
             populations.append(replace(part, bias=bias, bias_exponent=exponent))
@@ -215,6 +223,78 @@ class QATNetwork(nn.Module):
             for part in self.template.weighted_connections
         ]
         return self.template.replace(populations=tuple(populations), connections=tuple(connections))
+
+
+StepObserver = Callable[[str, ChipSteps], None]
+"""Told what each population did, in the order of computation."""
+
+
+@torch.no_grad()
+def spiking_pass(
+    network: QATNetwork,
+    whole: Integers,
+    messages: Tensor,
+    watch: StepObserver = lambda name, ran: None,
+) -> PassRecord:
+    """Run the chip on messages (1 or T, B, *shape); everything is exact.
+
+    Raises:
+        InputError: a weighted sum could leave the range in which it is exact.
+    """
+    template, sent = network.template, {network.input.name: messages}
+    rates, gains, updates = {}, {}, {}
+    scores: Tensor | None = None
+    with torch.autocast(messages.device.type, enabled=False):
+        for name in template.order:
+            part = network.populations[name]
+            current = received(template, part, whole, sent)
+            mantissa, exponent = whole.biases[name]
+            bias = (mantissa * 2**exponent).expand(part.shape)
+            ran = run_population(part, bias, current, template.steps)
+            updates[name] = ran.updates
+            watch(name, ran)
+            if name == network.output and network.reads_membrane:
+                scores = (ran.last.double() * _score_unit(network, part)).flatten(1).float()
+                continue
+            sent[name], rates[name], gains[name] = ran.spikes, ran.rate, ran.gain
+    scores = rates[network.output].flatten(1) if scores is None else scores
+    return PassRecord(scores, rates, gains, {}, {}, {}, updates)
+
+
+def rate_scores(
+    network: QATNetwork, whole: Integers, messages: Tensor, record: PassRecord
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Scores (B, N) and rates (B, *shape) of one pass on mean messages, differentiable.
+
+    c = W r + b with the values that the integers stand for, neurons by the rate rule. The scores
+    equal the chip's but for rounding in floats, unless a readout is leaky or saturates.
+    """
+    template = network.template
+    sent = {network.input.name: messages.mean(0) / network.input.scale}
+    rates: dict[str, Tensor] = {}
+    for name in template.order:
+        part = network.populations[name]
+        mantissa, exponent = whole.biases[name]
+        value = mantissa * (2**exponent / (part.scale * (1 << fx.ACTIVATION_SHIFT)))
+        total = with_value(network.biases[name], value)
+        for connection in network.incoming(name):
+            value = whole.weights[connection.name] * network.grids[connection.name].unit
+            weight = with_value(network.weights[connection.name], value)
+            total = total + weighted_sum(connection, weight, sent[connection.source]).view(
+                -1, *part.shape
+            )
+        if name == network.output and network.reads_membrane:
+            kept = 1 - part.decay_v / fx.DECAY_UNITY
+            steps = 1 if network.counts_per_step else sum(kept**k for k in range(template.steps))
+            return (total * steps).flatten(1), rates
+        sent[name] = rates[name] = rate_rule(total, record.rates[name], record.gains[name])
+    return rates[network.output].flatten(1), rates
+
+
+def _score_unit(network: QATNetwork, part: Population) -> float:
+    """Float units of the score per unit of the readout's v."""
+    steps = network.steps if network.counts_per_step else 1
+    return 1 / (part.scale * (1 << fx.ACTIVATION_SHIFT) * steps)
 
 
 AnyNetwork: TypeAlias = SpikingNetwork | QATNetwork
@@ -251,6 +331,9 @@ def _complaints(network: DeployedNetwork) -> Iterator[str]:
             yield f"{subject}: exponent is {part.exponent}, must be 0"
     for population in network.populations:
         subject = f"population '{population.name}'"
+        if not isinstance(population, Population):
+            yield f"{subject}: neurons are {population.MODEL}, must be LIF"
+            continue
         if population.decay_u != fx.DECAY_UNITY:
             yield f"{subject}: decay_u is {population.decay_u}, must be {fx.DECAY_UNITY} (no CUBA)"
         if population.refractory:

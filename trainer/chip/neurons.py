@@ -1,14 +1,14 @@
-"""The chip's neurons run and recorded for rate-based training: exact states, real-valued gains.
+"""Run the chip's neurons and record them for rate-based training: exact states, real-valued gains.
 
-Membranes, thresholds and decays are the chip's integers (`spikeport.network`). Beside them runs the
-recording of the rate-based rule, in real membrane units: x = v / (64 S) with S weight units per
-unit, theta = vth / S, lambda = 1 - decay_v / 4096,
+Membranes, thresholds and decays are the chip's integers (`network.neurons.lif`). In addition, the
+quantities of the rate-based rule are recorded in real membrane units: x = v / (64 S) with S weight
+units per unit, theta = vth / S, lambda = 1 - decay_v / 4096,
 
     r = (1/T) sum s_t                        g = (1/T) sum rho_t ds_t/dx_t
     ds/dx = (alpha / theta) z (1 - z),       z = sigmoid(alpha (x / theta - 1))
     rho_1 = 1, rho_{t+1} = 1 + rho_t lambda (1 - s_t)   (reset to zero; no factor if subtracted)
 
-float32 or float64 sums on the CPU run in the compiled loop, all else in torch's own operations;
+float32 or float64 sums on the CPU use the compiled loop, everything else torch's operations;
 both give the same states.
 """
 
@@ -20,24 +20,25 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from spikeport.network import Population, Reset
+from spikeport.network import Population, Reset, threshold_state
 from spikeport.network import fixed_point as fx
 from spikeport.trainer.chip.kernels import record_chip_steps
-from spikeport.trainer.neurons.steps import Order, share_out
+from spikeport.trainer.neurons.integer import charge, fire
+from spikeport.trainer.neurons.rows import Order, share_out
 
 ALPHA = 4.0
-"""Steepness of the surrogate, as `LIF` has it, in units of the threshold."""
+"""Steepness of the surrogate, as in `LIF`, in units of the threshold."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ChipSteps:
-    """What a population did.
+    """The record of a population.
 
     Attributes:
         spikes: (T, B, *shape), uint8.
         rate, gain: r and g, (B, *shape).
         last: v after the last step, int32 (B, *shape).
-        updates: neuron-steps in which u, v, summed input or bias was not zero beforehand.
+        updates: neuron-steps in which u, v, summed input or bias was not zero before the update.
     """
 
     spikes: Tensor
@@ -49,7 +50,7 @@ class ChipSteps:
 
 @torch.no_grad()
 def run_population(part: Population, bias: Tensor, current: Tensor, steps: int) -> ChipSteps:
-    """Run neurons that keep nothing of u for a whole sample.
+    """Run neurons without memory of u for a whole sample.
 
     Args:
         bias: bias current in units of v, whole numbers, (*shape).
@@ -82,7 +83,7 @@ def _compiled(part: Population, bias: Tensor, current: Tensor, steps: int) -> Ro
     sums = torch.empty((2, batch, size))
     last = torch.empty((batch, size), dtype=torch.int32)
     updates = np.empty(batch, np.int64)
-    keep, threshold = fx.DECAY_UNITY - part.decay_v, part.vth << fx.ACTIVATION_SHIFT
+    keep, threshold = fx.DECAY_UNITY - part.decay_v, threshold_state(part)
     whole = np.array([keep, threshold, part.reset is Reset.ZERO], np.int32)
     real = np.array([keep / fx.DECAY_UNITY, 1 / max(threshold, 64), ALPHA], np.float32)
     outputs = spikes.numpy(), sums.numpy(), last.numpy()
@@ -92,9 +93,8 @@ def _compiled(part: Population, bias: Tensor, current: Tensor, steps: int) -> Ro
 
 
 def _stepwise(part: Population, bias: Tensor, current: Tensor, steps: int) -> Rows:
-    """The same in torch's operations, on int64."""
-    keep, threshold = fx.DECAY_UNITY - part.decay_v, part.vth << fx.ACTIVATION_SHIFT
-    zero = part.reset is Reset.ZERO
+    """The same with torch's operations, on int64."""
+    keep, threshold = fx.DECAY_UNITY - part.decay_v, threshold_state(part)
     v = torch.full_like(current[0], part.v_init, dtype=torch.int64)
     u = torch.zeros_like(v)
     rho = torch.ones_like(v, dtype=torch.float32)
@@ -103,17 +103,11 @@ def _stepwise(part: Population, bias: Tensor, current: Tensor, steps: int) -> Ro
     for t in range(steps):
         a = current[min(t, len(current) - 1)].to(torch.int64)
         updates += int(((u != 0) | (v != 0) | (a != 0) | (bias != 0)).sum())
-        u = a << fx.ACTIVATION_SHIFT
-        u -= 2 * fx.STATE_WRAP * (u > fx.STATE_WRAP)
-        u += 2 * fx.STATE_WRAP * (u <= -fx.STATE_WRAP)
-        kept = torch.div(v * keep, fx.DECAY_UNITY, rounding_mode="trunc")
-        y = (kept + u + bias).clamp(-fx.STATE_MAX, fx.STATE_MAX)
-        distance = y - threshold
-        s = distance > 0
-        z = torch.sigmoid(ALPHA * (distance.float() / max(threshold, 64)))
+        u, charged = charge(part, u, v, a, bias)
+        s, v = fire(part, charged)
+        z = torch.sigmoid(ALPHA * ((charged - threshold).float() / max(threshold, 64)))
         sums[0] += s
         sums[1] += rho * (ALPHA * z * (1 - z))
-        rho = 1 + keep / fx.DECAY_UNITY * (~s if zero else 1) * rho
-        v = torch.where(s, 0 if zero else distance, y)
+        rho = 1 + keep / fx.DECAY_UNITY * (~s if part.reset is Reset.ZERO else 1) * rho
         fired.append(s.to(torch.uint8))
     return torch.stack(fired), sums, v.to(torch.int32), updates

@@ -8,19 +8,71 @@ no sum reaches 2^24, and float64 below 2^53.
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-from spikeport.network import WeightedConnection
-from spikeport.trainer.chip.grid import Grid
+from spikeport.errors import InputError
+from spikeport.network import DeployedNetwork, Population, WeightedConnection
+from spikeport.trainer.chip.connections import torch_kind
+from spikeport.trainer.chip.grid import Grid, Integers
 from spikeport.trainer.chip.kernels import sum_windows
-from spikeport.trainer.measure.connections import torch_kind, weighted_sum
-from spikeport.trainer.neurons.steps import share_out
+from spikeport.trainer.neurons.rows import share_out
 
+EXACT_FLOAT32 = 2**24
+"""Below this every whole number, and so every partial sum of them, is exact in float32."""
+EXACT_FLOAT64 = 2**53
+WRAP = 2**23
+"""Sums of a connection that `wraps` do so here."""
 MOST = 255
 """Messages of 8 bits reach up to here."""
+
+
+def received(
+    network: DeployedNetwork, part: Population, whole: Integers, sent: Mapping[str, Tensor]
+) -> Tensor:
+    """What all connections deliver to a population, (T or 1, B, *shape), whole numbers.
+
+    Args:
+        sent: messages by source, (T or 1, B, *source).
+
+    Raises:
+        InputError: a weighted sum could leave the range in which it is exact.
+    """
+    connections = network.weighted_into(part.name)
+    bounds = [
+        _bound(network, connection, whole.reach[connection.name]) for connection in connections
+    ]
+    for connection, bound in zip(connections, bounds, strict=True):
+        limit = WRAP if connection.wraps else EXACT_FLOAT64
+        if bound >= limit:
+            raise InputError(
+                f"connection '{connection.name}': a weighted sum could reach {bound:.3g}, "
+                f"must stay below {limit} to be exact"
+            )
+    device = next(iter(sent.values())).device
+    # other devices choose among algorithms that round, such as Winograd's
+    single = sum(bounds) < EXACT_FLOAT32 and device.type == "cpu"
+    kind = torch.float32 if single else torch.float64
+    total: Tensor | None = None
+    for connection in connections:
+        grid, weight = whole.grids[connection.name], whole.weights[connection.name]
+        got = weighted(connection, grid, weight, sent[connection.source], kind)
+        got = got.view(*got.shape[:2], *part.shape)
+        total = got if total is None else total + got
+    if total is None:  # bias alone drives it
+        total = torch.zeros((1, next(iter(sent.values())).shape[1], *part.shape), device=device)
+    return total
+
+
+def _bound(network: DeployedNetwork, connection: WeightedConnection, reach: int) -> int:
+    """What no weighted sum of a connection exceeds in magnitude."""
+    low, high = network.message_range(connection.source)
+    area = 1 if connection.pool is None else connection.pool.area
+    return max(-low, high) * area * reach
 
 
 def weighted(
@@ -39,6 +91,23 @@ def weighted(
     else:
         total = weighted_sum(connection, weight.to(kind), rows.to(kind))
     return total.view(*messages.shape[:2], *total.shape[1:])
+
+
+def weighted_sum(connection: WeightedConnection, weight: Tensor, messages: Tensor) -> Tensor:
+    """W pool(s) of messages (B, *source), before any wrapping.
+
+    Args:
+        weight: in place of the connection's own, of the same shape.
+    """
+    if (pool := connection.pool) is not None:
+        if any(pool.padding):
+            rows, columns = pool.padding
+            # avg_pool2d itself refuses a padding above half the kernel
+            messages = functional.pad(messages, (columns, columns, rows, rows))
+        messages = functional.avg_pool2d(
+            messages, pool.kernel_size, pool.stride, divisor_override=1
+        )
+    return torch_kind(connection).apply(connection, weight, messages)
 
 
 def _in_bytes(connection: WeightedConnection, grid: Grid, rows: Tensor) -> bool:

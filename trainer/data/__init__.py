@@ -1,4 +1,4 @@
-"""Labelled data for training and testing: published sets, images, events, a user's own files."""
+"""Labelled data for training and testing: published data sets, images, events, your own files."""
 
 import lazy_loader
 

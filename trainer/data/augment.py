@@ -1,11 +1,11 @@
 """Random changes of training samples: crops, flips, AutoAugment, Cutout, shifts of events.
 
-They act on bytes, before normalisation, in the order of the fields of `Augment`. Everything random
-about a sample follows from the seed, the epoch and its index alone, so a batch is the same however
-it is split over processes, fetched by threads or resumed.
+They are applied to bytes, before normalisation, in the order of the fields of `Augment`. The
+randomness of a sample depends only on the seed, the epoch and its index, so a batch is the same
+however it is split over processes, fetched by threads or resumed.
 
 Sources: crop and flip, He et al., arXiv 1512.03385; Cutout, DeVries & Taylor, arXiv 1708.04552;
-the order and the events' flip and roll, Yu et al., arXiv 2410.11488 and their code.
+the order and the flip and roll of events, Yu et al., arXiv 2410.11488 and their code.
 """
 
 from __future__ import annotations
@@ -29,15 +29,16 @@ DRAWS = 12
 
 @dataclass(frozen=True, slots=True)
 class Augment:
-    """Which random changes to make; by default none.
+    """Which random changes to apply; none by default.
 
     Attributes:
-        resized_crop: of images from folders, take a random part instead of the centre.
-        crop_padding: cut the full size out of the image with so many black pixels around it.
-        flip: mirror left and right, every other time.
-        roll: shift around the borders by up to so many pixels, down and right.
+        resized_crop: for images from folders, use a random part instead of the centre.
+        crop_padding: crop the original size at random from the image padded by this many black
+            pixels on each side.
+        flip: mirror horizontally with probability 1/2.
+        roll: shift cyclically by up to this many pixels, vertically and horizontally.
         auto_augment: the policy found for CIFAR-10 (see `autoaugment`).
-        cutout: side of a square, its centre anywhere in the image, that is made black.
+        cutout: side of a square, centred anywhere in the image, that is set to black.
     """
 
     __pydantic_config__: ClassVar[Mapping[str, str]] = {"extra": "forbid"}
@@ -55,14 +56,14 @@ class Augment:
 
     @property
     def changes(self) -> bool:
-        """Whether anything but `resized_crop`, which is made in reading, is asked for."""
+        """Whether any change is enabled, except `resized_crop`, which is applied while reading."""
         return self != Augment(resized_crop=self.resized_crop)
 
     def check(self, sample: Shape) -> None:
-        """Refuse what samples of this shape cannot undergo.
+        """Refuse changes that cannot be applied to samples of this shape.
 
         Raises:
-            InputError: samples are no images, or not in colour for AutoAugment.
+            InputError: samples are not images, or not in colour for AutoAugment.
         """
         if self.changes and len(sample) != 3:
             raise InputError(f"augment: samples have shape {sample}, images (C, H, W) are needed")
@@ -73,16 +74,17 @@ class Augment:
 
 
 def draws(key: Key, count: int) -> NDArray[np.float32]:
-    """The random numbers in [0, 1) of an epoch, (count, DRAWS), a row for each sample."""
+    """The random numbers in [0, 1) of an epoch, (count, DRAWS), one row per sample."""
     return np.random.default_rng((*key, 1)).random((count, DRAWS), np.float32)
 
 
 def augment(config: Augment, raw: NDArray[Any], u: NDArray[np.float32]) -> NDArray[Any]:
-    """Samples after their random changes.
+    """Apply the random changes to samples.
 
     Args:
-        raw: (B, ..., H, W); left as it is. Leading axes of a sample (T, C) change alike.
-        u: their rows of `draws`.
+        raw: (B, ..., H, W); not modified. All leading axes of a sample (T, C) change in the same
+            way.
+        u: the rows of `draws` for these samples.
     """
     if config.crop_padding:
         raw = _crop(raw, config.crop_padding, u[:, 0:2])
@@ -99,7 +101,7 @@ def augment(config: Augment, raw: NDArray[Any], u: NDArray[np.float32]) -> NDArr
 
 
 def _whole(u: NDArray[np.float32], count: int) -> NDArray[np.int64]:
-    """Whole numbers 0..count - 1, equally likely."""
+    """Integers 0..count - 1, equally likely."""
     return np.minimum((u * count).astype(np.int64), count - 1)
 
 

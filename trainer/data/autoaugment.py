@@ -1,8 +1,8 @@
 """The AutoAugment policy found for CIFAR-10 (Cubuk et al., CVPR 2019, arXiv 1805.09501).
 
 One of 25 pairs of operations is drawn for each image, and each of the two is applied with its own
-probability. Operations are Pillow's, to the bit; all but two are written out for arrays, which
-takes a third of the time. Where an operation has a direction, both are equally likely.
+probability. Operations are bit-identical to Pillow's; all but two are reimplemented for arrays,
+which takes a third of the time. If an operation has a direction, both are equally likely.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ Colour: TypeAlias = NDArray[np.uint8]
 """One image, (3, H, W)."""
 
 FILL = 128
-"""Grey of what comes in from outside of the image."""
+"""Grey value of pixels from outside the image."""
 GREY = np.arange(256)
 
-# (probability, operation, magnitude 0..9) twice, from the paper's appendix.
+# Two operations (probability, operation, magnitude 0..9) each, from the paper's appendix.
 POLICY = (
     ((0.1, "invert", 7), (0.2, "contrast", 6)),
     ((0.7, "rotate", 2), (0.3, "translate_x", 9)),
@@ -55,7 +55,8 @@ def auto_augment(images: NDArray[np.uint8], u: NDArray[np.float32]) -> NDArray[n
     """Apply the policy to images (B, 3, H, W).
 
     Args:
-        u: (B, 5) in [0, 1): the pair, then for each of its operations whether and which way.
+        u: (B, 5) in [0, 1): selects the pair and, for each operation, whether and in which
+            direction.
     """
     out = images.copy()
     for row, (which, *chances) in enumerate(u.tolist()):
@@ -74,7 +75,7 @@ def _invert(x: Colour, m: float, sign: float) -> Colour:
 
 
 def _solarize(x: Colour, m: float, sign: float) -> Colour:
-    """Invert what is as bright as 256 (1 - m)."""
+    """Invert pixels of at least 256 (1 - m)."""
     return np.where(x < 256 * (1 - m), x, 255 - x)
 
 
@@ -125,7 +126,7 @@ def _sharpness(x: Colour, m: float, sign: float) -> Colour:
 
 
 def _blend(base: Colour, x: Colour, factor: float) -> Colour:
-    """base + factor (x - base), clipped and cut off, in single precision as Pillow has it."""
+    """base + factor (x - base), clipped and truncated, in single precision as in Pillow."""
     start = base.astype(np.float32)
     mixed = start + np.float32(factor) * (x.astype(np.float32) - start)
     return np.clip(mixed, 0, 255).astype(np.uint8)
@@ -137,7 +138,7 @@ def _luminance(x: Colour) -> Colour:
 
 
 def _smooth(x: Colour) -> Colour:
-    """Mean over 3x3 with five-fold centre, 13 in all, rounded; the border stays."""
+    """Mean over 3x3 with weight 5 at the centre (sum 13), rounded; the border is unchanged."""
     wide = x.astype(np.int32)
     rows = wide[:, :-2] + wide[:, 1:-1] + wide[:, 2:]
     total = rows[..., :-2] + rows[..., 1:-1] + rows[..., 2:] + 4 * wide[:, 1:-1, 1:-1]
@@ -155,7 +156,7 @@ def _translate_y(x: Colour, m: float, sign: float) -> Colour:
 
 
 def _shift(x: Colour, offset: float, axis: int) -> Colour:
-    """Pixel i becomes the one at i + offset, nearest neighbour."""
+    """Replace pixel i by the one at i + offset, nearest neighbour."""
     size = x.shape[axis]
     source = np.floor(np.arange(size) + 0.5 + offset).astype(np.int64)
     moved = np.take(x, np.clip(source, 0, size - 1), axis)

@@ -1,7 +1,7 @@
-"""Batches of training samples: in an order of their own each epoch, changed, fetched ahead.
+"""Batches of training samples: shuffled each epoch, augmented, prefetched.
 
-A batch follows from seed, epoch, position and configuration alone. Threads that fetch ahead and
-processes that share a batch change nothing of it.
+A batch depends only on seed, epoch, position and configuration, not on the number of threads that
+prefetch or of processes that share a batch.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ MOST_WORKERS = 8
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Feed:
-    """Samples, their labels, and what is done to them on the way to the network.
+    """Samples, their labels, and how they are processed for the network.
 
     Attributes:
         kept: indices of the samples to train on.
-        share: (r, n): of each batch only samples r, r + n, ... for process r of n.
+        share: (r, n): process r of n uses samples r, r + n, ... of each batch.
     """
 
     x: SampleArray
@@ -50,11 +50,11 @@ class Feed:
         return -(-len(self.kept) // self.batch_size)
 
     def epoch(self, epoch: int, first: int, workers: int) -> Iterator[tuple[Tensor, Tensor, int]]:
-        """Yield samples, labels and the size of the whole batch, from batch `first` on.
+        """Yield samples, labels and the size of the whole batch, starting with batch `first`.
 
         Args:
             epoch: counted from 0.
-            workers: threads that fetch ahead; 0 fetches when asked.
+            workers: number of prefetching threads; 0 fetches on demand.
         """
         key = (self.seed, epoch)
         order = self.kept[np.random.default_rng(key).permutation(len(self.kept))]
@@ -78,16 +78,16 @@ class Feed:
 
 
 def check_augment(config: Augment, x: SampleArray, input: Input) -> None:
-    """Refuse changes that these samples cannot undergo.
+    """Refuse augmentations that cannot be applied to these samples.
 
     Raises:
-        InputError: see `Augment.check`; AutoAugment of floats; crops of what is no file.
+        InputError: see `Augment.check`; AutoAugment of floats; resized crops of data in memory.
     """
     config.check(input.shape)
     if config.auto_augment and not isinstance(x, Stored):
-        raise InputError("augment: auto_augment works on bytes, this data set holds floats")
+        raise InputError("augment: auto_augment works on bytes, this data set contains floats")
     if config.resized_crop and not hasattr(x, "files"):
-        raise InputError("augment: resized_crop is for images from folders; others have one size")
+        raise InputError("augment: resized_crop needs images from folders; others have one size")
 
 
 def check_batches(feed: Feed, network: nn.Module) -> None:
@@ -111,7 +111,7 @@ def check_shares(feed: Feed) -> None:
     if (smallest := min(size, len(feed.kept) % size or size)) < ranks:
         raise InputError(
             f"training: the smallest batch of an epoch has {smallest} of {len(feed.kept)} samples, "
-            f"{ranks} processes need one each; another batch_size or number of processes may do"
+            f"{ranks} processes need one each; use another batch_size or number of processes"
         )
 
 
@@ -120,7 +120,7 @@ def _check_batch_norm(feed: Feed, network: nn.Module) -> None:
 
     A single sample is normalised by its own statistics: an offset common to all pixels is lost, a
     layer without pixels or steps outputs a constant, and inference uses other statistics. Processes
-    that share a batch share its statistics, so only the size of the whole batch counts.
+    that share a batch share its statistics, so only the size of the whole batch matters.
     """
     norms = [name for name, part in network.named_modules() if isinstance(part, BatchNorm)]
     total = len(feed.kept)
@@ -140,7 +140,7 @@ def _check_batch_norm(feed: Feed, network: nn.Module) -> None:
 
 
 def default_workers(x: SampleArray, config: Augment, threads: int) -> int:
-    """As many threads as pay: none where fetching costs next to nothing, else spare cores."""
+    """Number of useful threads: none if fetching is almost free, otherwise the spare cores."""
     if not (config.auto_augment or hasattr(x, "files")):
         return 0
     return min(MOST_WORKERS, max(1, (os.cpu_count() or 1) - threads))
@@ -149,7 +149,7 @@ def default_workers(x: SampleArray, config: Augment, threads: int) -> int:
 def slices(
     x: SampleArray, y: NDArray[np.int64], chosen: Indices, size: int, workers: int = 0
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield chosen samples as they are, and their labels, `size` at a time."""
+    """Yield selected samples unchanged, and their labels, `size` at a time."""
     parts = [chosen[first : first + size] for first in range(0, len(chosen), size)]
     for part, values in zip(parts, _ahead(x.__getitem__, parts, workers), strict=True):
         yield torch.from_numpy(np.ascontiguousarray(values)), torch.from_numpy(y[part])
@@ -158,7 +158,7 @@ def slices(
 def _ahead(
     fetch: Callable[[Indices], NDArray[Any]], shares: Sequence[Indices], workers: int
 ) -> Iterator[NDArray[Any]]:
-    """`map(fetch, shares)`, with up to two batches per thread under way."""
+    """`map(fetch, shares)`, with up to two batches per thread in progress."""
     if not workers:
         yield from map(fetch, shares)
         return

@@ -1,4 +1,4 @@
-"""Every data set by its name, and where its files are looked for. Nothing is downloaded."""
+"""All data sets by name, and where their files are expected. Nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -58,9 +58,9 @@ def load_dataset(
     steps: int | None = None,
     **changes: Any,
 ) -> Dataset:
-    """A data set by its name, path or description.
+    """Load a data set given by name, path or description.
 
-    Anything left out, guessed or suspicious is logged as a warning: ignored files, events outside
+    Anything dropped, guessed or suspicious is logged as a warning: ignored files, events outside
     the window, classes without samples, channels-last images, pixels far below full scale.
 
     Args:
@@ -70,7 +70,7 @@ def load_dataset(
     Raises:
         InputError: unknown name; files are missing (the message says where they should be) or
             damaged; a setting does not fit the data.
-        BackendUnavailableError: a package that reads this data is not installed.
+        BackendUnavailableError: a package needed to read this data is not installed.
     """
     config = data_config(source, changes)
     data = _load(config, steps)
@@ -81,9 +81,10 @@ def load_dataset(
 
 
 def load_digits_split(seed: int = 0) -> Dataset:
-    """scikit-learn's 1797 handwritten digits, 1x8x8, stratified into 1437 and 360 held out.
+    """scikit-learn's 1797 handwritten digits, 1x8x8, stratified into 1437 for training and 360 held
+    out.
 
-    Pixels 0..16 are fed as x = pixel / 16 at every step. `seed` decides the split.
+    Pixels 0..16 are presented as x = pixel / 16 at every step. `seed` determines the split.
 
     Raises:
         BackendUnavailableError: scikit-learn is not installed.
@@ -159,7 +160,7 @@ def _idx_file(home: Path, stem: str, dimensions: int) -> Path:
         if path.is_file():
             return path
     raise InputError(
-        f"{tried[0]}: does not exist, nor {tried[1].name}; {home} holds {describe_folder(home)}"
+        f"{tried[0]}: does not exist, nor {tried[1].name}; {home} contains {describe_folder(home)}"
     )
 
 
@@ -175,8 +176,8 @@ def _cifar_set(config: DataConfig) -> Dataset:
             break
         if count and not (home / batch).exists():
             raise InputError(
-                f"{home / batch}: cannot be read: No such file or directory; the files before it "
-                f"hold {count} training samples; to use only these: "
+                f"{home / batch}: cannot be read: No such file or directory; the preceding files "
+                f"contain {count} training samples; to use only these: "
                 f"--set data.train_samples={count}"
             )
         x, y = read_cifar(home / batch, label_bytes=label_bytes, classes=classes)
@@ -213,7 +214,7 @@ def _subset(data: Dataset, config: DataConfig) -> Dataset:
 
 def _needed(name: str, steps: int | None) -> int:
     if steps is None:
-        raise InputError(f"data set '{name}': events need a number of steps (T) to be counted into")
+        raise InputError(f"data set '{name}': needs the number of steps (T) to count events into")
     return steps
 
 
@@ -226,7 +227,7 @@ def _roots(config: DataConfig) -> tuple[Path, ...]:
 
 
 def _find(config: DataConfig, candidates: Sequence[str]) -> Path:
-    """The first of these files or folders that is there."""
+    """The first of these files or folders that exists."""
     roots = _roots(config)
     tried = [root / name for root in roots for name in candidates]
     for path in tried:
@@ -234,13 +235,13 @@ def _find(config: DataConfig, candidates: Sequence[str]) -> Path:
             return path
     raise InputError(
         f"data set '{config.name}': found at none of {', '.join(map(str, tried))}; nothing is "
-        f"downloaded: put the published files there, or say where they are ({FOLDER_VARIABLE}, "
+        f"downloaded: put the published files there, or specify their folder ({FOLDER_VARIABLE}, "
         f"or `folder` in the recipe's [data]){explain_missing(config.name, roots)}"
     )
 
 
 def _path(config: DataConfig) -> Path:
-    """A file or folder named by its path, alone or within where data sets lie."""
+    """A file or folder given by its path, alone or within the folders of data sets."""
     for root in (Path(), *_roots(config)):
         if (path := root / config.name).exists():
             return path
@@ -249,6 +250,6 @@ def _path(config: DataConfig) -> Path:
         hint = f"; found {other}, which {describe_file(other)}" if other.exists() else ""
         raise InputError(f"{config.name}: does not exist{hint}")
     raise InputError(
-        f"data set '{config.name}': no such name ({', '.join(NAMES)}), .npz file or folder"
+        f"data set '{config.name}': not a known name ({', '.join(NAMES)}), .npz file or folder"
         f"{nearest(config.name, NAMES)}"
     )

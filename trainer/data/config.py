@@ -26,10 +26,10 @@ class DataConfig:
 
     Attributes:
         name: a name such as `digits` or `mnist`, an .npz file, or a folder of images.
-        folder: where data sets lie; by default what SPIKEPORT_DATA names, its subfolder `data`,
-            or `data` here.
-        test: share of the samples of each class that is held out as test samples, for sets
-            without an official test part; digits always hold out 360.
+        folder: the folder that contains data sets; by default that of SPIKEPORT_DATA, its subfolder
+            `data`, or `./data`.
+        test: share of the samples of each class that is held out as test samples, for data sets
+            without an official test split; digits always hold out 360.
         split_seed: seed for drawing the test samples and `train_samples`.
         train_samples: number of training samples to use (0 for all), drawn by `split_seed` in
             proportion to class sizes. MNIST, Fashion-MNIST and CIFAR are published in random order:
@@ -38,8 +38,8 @@ class DataConfig:
         full_scale: the pixel value of white (1.0), 1 for images of 0 and 1; 0 means 255, or 65535
             for 16-bit image files.
         layout: axes of images in .npz files (see `Layout`).
-        slicing, window_us, size, coding: see `Binning`; `size` is also the side of images that
-            come from folders.
+        slicing, window_us, size, coding: see `Binning`; `size` is also the side of images from
+            folders.
     """
 
     __pydantic_config__: ClassVar[Mapping[str, str]] = {"extra": "forbid"}
@@ -72,22 +72,22 @@ class DataConfig:
         self.binning(1)
 
     def grid(self) -> PixelGrid:
-        """How grey levels become float values, on a full scale of 255."""
+        """Mapping from grey levels to float values, on a full scale of 255."""
         return PixelGrid(self.levels, self.mean, self.std)
 
     def byte_grid(self) -> PixelGrid:
-        """How bytes become float values, on the configured full scale."""
+        """Mapping from bytes to float values, on the configured full scale."""
         return dataclasses.replace(self.grid(), full_scale=self.full_scale)
 
     def binning(self, steps: int) -> Binning:
-        """How events become frames."""
+        """Mapping from events to frames."""
         return Binning(steps, self.slicing, self.window_us, self.size, self.coding)
 
     def check_used(self, used: Collection[str]) -> None:
         """Refuse settings that this data set does not use.
 
         Raises:
-            InputError: one of them does not have its default value.
+            InputError: one of them has a value other than its default.
         """
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
@@ -102,10 +102,10 @@ class DataConfig:
 def data_config(
     source: str | PathLike[str] | DataConfig, changes: Mapping[str, Any] | None = None
 ) -> DataConfig:
-    """The description of a data set, given by name, by path or as a `DataConfig`.
+    """The description of a data set given by name, by path or as a `DataConfig`.
 
     Args:
-        changes: settings that override its own.
+        changes: settings that override those of `source`.
 
     Raises:
         InputError: an unknown setting (the nearest known one is named), a value of the wrong type

@@ -1,7 +1,8 @@
-"""`Dataset`: labelled samples for training and for testing, and what both must keep.
+"""`Dataset`: labelled samples for training and testing, and the rules they must satisfy.
 
-Small sets are float arrays. Others stay bytes in memory or files on disk and become float units
-batch by batch (`Stored`); indexing either kind gives what a network takes.
+Small data sets are float arrays. Others stay bytes in memory or files on disk and are converted to
+float units batch by batch (`Stored`); indexing either kind gives the values that a network
+receives.
 """
 
 from __future__ import annotations
@@ -22,14 +23,14 @@ from spikeport.runs.sample_axes import guess
 
 Indices: TypeAlias = NDArray[np.integer[Any]]
 Key: TypeAlias = tuple[int, int]
-"""Seed and epoch, which with the index of a sample decide everything random about it."""
+"""Seed and epoch, which together with the index of a sample determine its random changes."""
 
 
 class SampleArray(Protocol):
-    """Samples by their index, as an array gives them: `x[:256]` are the first 256.
+    """Samples accessed by index like an array: `x[:256]` are the first 256.
 
-    A slice or an integer array chooses B samples and gives float32 (B, *shape), or (T, B, *shape)
-    where a sample has its own values for each step. `np.asarray` gives all of them.
+    A slice or an integer array selects B samples and returns float32 (B, *shape), or (T, B, *shape)
+    if a sample has separate values for each step. `np.asarray` returns all samples.
     """
 
     def __len__(self) -> int: ...
@@ -41,11 +42,11 @@ class SampleArray(Protocol):
 
 @runtime_checkable
 class Stored(SampleArray, Protocol):
-    """Samples that are kept in a smaller form than float32."""
+    """Samples stored in a smaller form than float32."""
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
-        """As the network's input has it."""
+        """The shape of one sample, as in the network's input."""
         ...
 
     def bounds(self) -> tuple[float, float]:
@@ -53,24 +54,24 @@ class Stored(SampleArray, Protocol):
         ...
 
     def raw(self, index: Indices, key: Key | None = None) -> NDArray[np.uint8]:
-        """Chosen samples as kept, (B, ...); with `key`, what is left to chance follows from it."""
+        """Selected samples as stored, (B, ...); `key` determines any random changes."""
         ...
 
     def floats(self, raw: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """What the network takes of raw samples."""
+        """Convert raw samples to the values that the network receives."""
         ...
 
     def take(self, index: slice | Indices) -> Stored:
-        """A data set of the chosen samples only."""
+        """A data set with only the selected samples."""
         ...
 
     def digest(self) -> bytes:
-        """SHA-256 that tells these samples from others."""
+        """SHA-256 that identifies these samples."""
         ...
 
 
 class Gathered:
-    """Indexing for `Stored` samples, by its `raw` and `floats`."""
+    """Indexing for `Stored` samples, based on `raw` and `floats`."""
 
     __slots__ = ()
 
@@ -86,7 +87,7 @@ class Gathered:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Training and held-out samples in float units, with how they become chip integers.
+    """Training and held-out samples in float units, and their mapping to chip integers.
 
     Attributes:
         train_x, test_x: an array of numbers, shape (N, *input.shape), finite, made float32 and
@@ -95,7 +96,7 @@ class Dataset:
         input: coding, range and scale; x * scale must lie in low..high.
 
     Raises:
-        InputError: empty, of wrong shape or type, NaN, out of range, or a label out of range.
+        InputError: empty, wrong shape or type, NaN, out of range, or a label out of range.
     """
 
     name: str
@@ -118,7 +119,7 @@ class Dataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of the training samples and labels, to tell data sets apart on resuming."""
+        """SHA-256 of the training samples and labels, to identify the data set on resuming."""
         x = self.train_x
         if isinstance(x, Stored):
             digest = hashlib.sha256(repr((len(x), self.classes)).encode() + x.digest())
@@ -131,10 +132,10 @@ class Dataset:
 
 
 def hold_out(labels: NDArray[np.int64], fraction: float, seed: int) -> tuple[Indices, Indices]:
-    """Indices that are kept and those held out, both rising; of each class about `fraction`.
+    """Sorted indices to keep and to hold out; about `fraction` of each class is held out.
 
     Raises:
-        InputError: `fraction` leaves no sample on one side.
+        InputError: `fraction` leaves one side without samples.
     """
     total = round(fraction * len(labels))
     if not 0 < total < len(labels):
@@ -148,13 +149,13 @@ def hold_out(labels: NDArray[np.int64], fraction: float, seed: int) -> tuple[Ind
 def share_of_classes(labels: NDArray[np.int64], count: int, seed: int) -> Indices:
     """Sorted indices of `count` samples, drawn by `seed` in proportion to class sizes.
 
-    Of a class with n of the N samples, floor or ceil of n count / N are chosen.
+    For a class with n of the N samples, floor or ceil of n count / N are chosen.
     """
     return np.flatnonzero(_drawn(labels, count / len(labels), count, seed))
 
 
 def _drawn(labels: NDArray[np.int64], fraction: float, total: int, seed: int) -> NDArray[np.bool_]:
-    """Mark `total` samples, of each class `fraction` rounded down or up."""
+    """Mark `total` samples, `fraction` of each class rounded down or up."""
     classes, sizes = np.unique(labels, return_counts=True)
     counts = np.floor(fraction * sizes).astype(np.int64)
     rest = np.argsort(counts - fraction * sizes, kind="stable")[: total - counts.sum()]
@@ -204,7 +205,7 @@ def _labels(subject: str, value: Any, count: int, classes: int) -> NDArray[np.in
         raise InputError(f"{subject} has shape {y.shape}, must be ({count},), one per sample")
     if y.min() < 0 or y.max() >= classes:
         worst = y.min() if y.min() < 0 else y.max()
-        raise InputError(f"{subject} holds label {worst}, must lie in 0..{classes - 1}")
+        raise InputError(f"{subject} has label {worst}, must lie in 0..{classes - 1}")
     frozen = np.array(y, np.int64)
     frozen.setflags(write=False)
     return frozen

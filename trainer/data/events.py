@@ -26,7 +26,7 @@ _log = logging.getLogger(__name__)
 
 
 class Slicing(StrEnum):
-    """What the frames of a recording have alike: their duration or their number of events."""
+    """What all frames of a recording have in common: their duration or their number of events."""
 
     TIME = "time"
     COUNT = "count"
@@ -34,11 +34,11 @@ class Slicing(StrEnum):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Recording:
-    """Events of one sample in order of time, flat arrays of one length.
+    """Events of one sample sorted by time, as flat arrays of equal length.
 
     Attributes:
-        x, y: column and row, from 0; y is None for sensors in one dimension.
-        p: channel, 0 (OFF) or 1 (ON), None where there is but one.
+        x, y: column and row, from 0; y is None for one-dimensional sensors.
+        p: channel, 0 (OFF) or 1 (ON), None if there is only one.
         t: microseconds.
     """
 
@@ -50,19 +50,19 @@ class Recording:
 
 @dataclass(frozen=True, slots=True)
 class Binning:
-    """How recordings become frames.
+    """How events are counted into frames.
 
-    Event i of n, at t_i, falls into frame floor((t_i - t_0) T / (t_last - t_0 + 1)) of T where
-    frames are equally long, floor(i T / n) where they hold equally many events, and
-    floor((t_i - t_0) / window_us) where a window is given: later events are then dropped. Time
-    counts from the first event of each recording, so any clock will do.
+    Event i of n, at t_i, is assigned to frame floor((t_i - t_0) T / (t_last - t_0 + 1)) of T for
+    frames of equal duration, to floor(i T / n) for frames with equal numbers of events, and to
+    floor((t_i - t_0) / window_us) if a window is given; later events are then dropped. Time is
+    measured from the first event of each recording, so any clock works.
 
     Attributes:
         steps: T.
         window_us: fixed duration of a frame, 0 for none.
         size: H and W (or length) to which positions are reduced, x * size // W; 0 keeps them.
-            Events that meet in a pixel add up.
-        coding: `graded` feeds counts up to 255, `spikes` whether there was an event at all.
+            Events that fall into the same pixel are added up.
+        coding: `graded` presents counts up to 255, `spikes` whether there was any event.
     """
 
     steps: int
@@ -79,21 +79,21 @@ class Binning:
         coding = choice("data: coding", Coding, self.coding)
         object.__setattr__(self, "coding", coding)
         if coding is Coding.BIAS:
-            raise InputError("data: coding is 'bias', events are fed as 'graded' or 'spikes'")
+            raise InputError("data: coding is 'bias', must be 'graded' or 'spikes' for events")
 
     def shape(self, sensor: Shape) -> Shape:
-        """Of a frame from a sensor of shape (C, H, W) or (N,)."""
+        """Shape of a frame from a sensor of shape (C, H, W) or (N,)."""
         if not self.size:
             return sensor
         return (self.size,) if len(sensor) == 1 else (sensor[0], self.size, self.size)
 
     def input(self, sensor: Shape) -> Input:
-        """The network input of such frames; x = count."""
+        """The network input for such frames; x = count."""
         high = 1 if self.coding is Coding.SPIKES else MAX_COUNT
         return Input("input", self.shape(sensor), self.coding, 0, high, scale=1.0)
 
     def frame_of(self, t: NDArray[Any]) -> NDArray[np.int64]:
-        """Frame of each event; T and above for those that are dropped."""
+        """Frame of each event; T and above for events that are dropped."""
         if not len(t):
             return np.zeros(0, np.int64)
         times = t.astype(np.int64)
@@ -116,7 +116,7 @@ class EventFrames(Gathered):
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
-        """Of one frame."""
+        """Shape of one frame."""
         return self.counts.shape[2:]
 
     def bounds(self) -> tuple[float, float]:
@@ -124,7 +124,7 @@ class EventFrames(Gathered):
         return 0.0, float(self.counts.max(initial=0))
 
     def raw(self, index: Indices, key: Key | None = None) -> NDArray[np.uint8]:
-        """(B, T, *sample_shape) counts; nothing is left to chance."""
+        """(B, T, *sample_shape) counts; there are no random changes."""
         return self.counts[index]
 
     def floats(self, raw: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -132,7 +132,7 @@ class EventFrames(Gathered):
         return np.ascontiguousarray(raw.swapaxes(0, 1), np.float32)
 
     def take(self, index: slice | Indices) -> EventFrames:
-        """A data set of the chosen samples only."""
+        """A data set with only the selected samples."""
         return EventFrames(self.counts[index])
 
     def digest(self) -> bytes:
@@ -147,21 +147,21 @@ def bin_recordings(
 ) -> EventFrames:
     """Count the events of `count` recordings into frames.
 
-    Counts above 255 (or 1 for spike coding) are capped. Warnings are logged for events left out
-    (too late for the window, or capped) and for recordings and frames without events.
+    Counts above 255 (or 1 for spike coding) are capped. Warnings are logged for dropped events (too
+    late for the window, or capped) and for recordings and frames without events.
 
     Args:
         sensor: (C, H, W) or (N,), with events within it.
 
     Raises:
-        InputError: an event lies outside of the sensor or is earlier than the one before, there are
-            no events, or the frames would take more than MAX_BYTES.
+        InputError: an event is outside of the sensor or earlier than its predecessor, there are no
+            events, or the frames would take more than MAX_BYTES.
     """
     shape = binning.shape(sensor)
     if (size := count * binning.steps * prod(shape)) > MAX_BYTES:
         raise InputError(
             f"{subject}: {count} recordings of {binning.steps} frames of {shape} take {size} "
-            f"bytes, the limit is {MAX_BYTES}; a smaller `size` or fewer steps need less"
+            f"bytes, the limit is {MAX_BYTES}; use a smaller `size` or fewer steps"
         )
     frames = np.zeros((count, binning.steps, *shape), np.uint8)
     cap = 1 if binning.coding is Coding.SPIKES else MAX_COUNT
@@ -181,7 +181,7 @@ def bin_recordings(
 
 @dataclass(slots=True)
 class _Loss:
-    """Events lost by counting them into frames, over all recordings."""
+    """Events lost in counting them into frames, over all recordings."""
 
     recordings: int = 0
     empty: int = 0
@@ -197,27 +197,27 @@ class _Loss:
         self.capped += capped
 
     def warn(self, subject: str, frames: NDArray[np.uint8], binning: Binning) -> None:
-        """Log a warning for everything that was left out.
+        """Log a warning for all events that were dropped.
 
         Raises:
-            InputError: no recording holds an event.
+            InputError: no recording contains an event.
         """
         if not self.events:
-            raise InputError(f"{subject}: none of {self.recordings} recordings holds an event")
+            raise InputError(f"{subject}: none of {self.recordings} recordings contains an event")
         if self.empty:
             _log.warning(
-                "%s: %d of %d recordings hold no event", subject, self.empty, self.recordings
+                "%s: %d of %d recordings contain no event", subject, self.empty, self.recordings
             )
         if self.late:
             _log.warning(
-                "%s: %d of %d events (%.3g %%) are left out: they come later than T x window_us = "
+                "%s: %d of %d events (%.3g %%) are dropped: they come later than T x window_us = "
                 "%d x %d us after the first event of their recording",
                 subject, self.late, self.events, 100 * self.late / self.events,
                 binning.steps, binning.window_us,
             )  # fmt: skip
         if self.capped and binning.coding is Coding.GRADED:
             _log.warning(
-                "%s: %d of %d events are left out: a pixel counts at most %d per frame",
+                "%s: %d of %d events are dropped: a pixel counts at most %d per frame",
                 subject, self.capped, self.events, MAX_COUNT,
             )  # fmt: skip
         used = np.flatnonzero(frames.any(axis=(0, *range(2, frames.ndim))))
@@ -232,7 +232,7 @@ def _cells(subject: str, events: Recording, sensor: Shape, shape: Shape) -> NDAr
     """Flat index of each event within a frame of `shape`."""
     if (back := events.t[1:] < events.t[:-1]).any():
         raise InputError(
-            f"{subject}: event {int(np.argmax(back)) + 1} is earlier than the one before"
+            f"{subject}: event {int(np.argmax(back)) + 1} is earlier than the previous one"
         )
     if len(events.t) and (span := int(events.t[-1]) - int(events.t[0])) >= MAX_SPAN_US:
         raise InputError(

@@ -1,6 +1,7 @@
-"""Readers for the files that image data sets are published in: IDX, and CIFAR's binary format.
+"""Readers for the published file formats of image data sets: IDX, and CIFAR's binary format.
 
-Both trust nothing: sizes are checked against what the file declares before memory is taken.
+Both treat files as untrusted: declared sizes are checked against the file before memory is
+allocated.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ CIFAR_PIXELS = 3 * 32 * 32
 
 
 def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
-    """An array of bytes from an IDX file, plain or compressed (.gz).
+    """Read an array of bytes from an IDX file, plain or compressed (.gz).
 
     The file is a magic number 0x0000 08 dd, dd sizes as big-endian uint32, then the bytes in C
     order (LeCun's MNIST page).
@@ -53,27 +54,27 @@ def _idx(path: Path, file: BinaryIO | gzip.GzipFile, dimensions: int) -> NDArray
     count = math.prod(shape)
     if count > MAX_BYTES:
         raise InputError(f"{path}: declares {shape}, {count} bytes, the limit is {MAX_BYTES}")
-    # A bounded read: what the header declares is not allocated before it is there.
+    # A bounded read: nothing is allocated for bytes that are declared but not present.
     data, file_bytes = bytearray(), path.stat().st_size
     while len(data) <= count and (part := file.read(min(count + 1 - len(data), 2**24))):
         data += part
         check_bytes(f"{path}: {shape}", len(data), file_bytes)
     if len(data) != count:
         found = f"only {len(data)}" if len(data) < count else "more"
-        raise InputError(f"{path}: declares {shape}, {count} bytes, but holds {found}")
+        raise InputError(f"{path}: declares {shape}, {count} bytes, but contains {found}")
     return np.frombuffer(bytes(data), np.uint8).reshape(shape)
 
 
 def read_cifar(
     path: Path, *, label_bytes: int = 1, classes: int = 10
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Images (N, 3, 32, 32) and labels from a file of CIFAR's binary format.
+    """Read images (N, 3, 32, 32) and labels from a file in CIFAR's binary format.
 
-    A record is `label_bytes` label bytes, the last of which counts (CIFAR-100 has the coarse one
-    before it), and 3072 pixel bytes: red, green and blue planes in row order.
+    A record has `label_bytes` label bytes, of which the last one is used (CIFAR-100 has the coarse
+    label before it), and 3072 pixel bytes: red, green and blue planes in row order.
 
     Raises:
-        InputError: missing, no whole number of records, or a label out of range.
+        InputError: missing, not a whole number of records, or a label out of range.
     """
     record = label_bytes + CIFAR_PIXELS
     try:
@@ -92,7 +93,7 @@ def read_cifar(
         first = int(np.argmax(labels >= classes))
         raise InputError(
             f"{path}: record {first} has label {labels[first]}, must lie in 0..{classes - 1}; "
-            "is it another data set's file?"
+            "is this file from another data set?"
         )
     return np.ascontiguousarray(records[:, label_bytes:]).reshape(-1, 3, 32, 32), labels
 

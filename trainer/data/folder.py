@@ -1,4 +1,4 @@
-"""Images in one folder per class, as ImageNet is laid out; read when they are needed."""
+"""Images in one folder per class, in the layout of ImageNet; read on demand."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from spikeport.trainer.data.pixels import PixelGrid, pixel_values, warn_if_dark
 
 HELD_OUT = ("val", "test")
 EVALUATION_MARGIN = 256 / 224
-"""The shorter side is made this much longer than the centre crop (256 for 224)."""
+"""The shorter side is resized to this multiple of the centre crop (256 for 224)."""
 CROP_AREA = (0.08, 1.0)
 CROP_RATIO = (3 / 4, 4 / 3)
 CROP_TRIES = 10
 LOOKED_AT = 16
-"""Number of images of each part that are opened when a data set is loaded."""
+"""Number of images of each split that are opened when a data set is loaded."""
 _log = logging.getLogger(__name__)
 
 Box = tuple[float, float, float, float]
@@ -39,10 +39,10 @@ Box = tuple[float, float, float, float]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FolderImages(Gathered):
-    """Image files, decoded to RGB of `size` x `size` by whoever asks for them.
+    """Image files, decoded on demand to RGB of `size` x `size`.
 
-    With a key a random part of the image is taken (Szegedy et al., arXiv 1409.4842: 8 to 100 % of
-    its area, aspect 3/4 to 4/3) and resized; without one the centre after resizing.
+    With a key, a random part of the image (Szegedy et al., arXiv 1409.4842: 8 to 100 % of its area,
+    aspect 3/4 to 4/3) is resized; without one, the image is resized and its centre cropped.
 
     Attributes:
         table: float value of each byte, where 255 is full scale.
@@ -71,7 +71,7 @@ class FolderImages(Gathered):
         """(B, 3, size, size) bytes.
 
         Raises:
-            InputError: a file is missing, truncated or no image.
+            InputError: a file is missing, truncated or not an image.
         """
         out = np.empty((len(index), *self.sample_shape), np.uint8)
         for row, number in enumerate(index.tolist()):
@@ -85,7 +85,7 @@ class FolderImages(Gathered):
         return pixel_values(self.table, raw)
 
     def take(self, index: slice | Indices) -> FolderImages:
-        """A data set of the chosen samples only."""
+        """A data set with only the selected samples."""
         chosen = np.arange(len(self))[index] if isinstance(index, slice) else index
         return dataclasses.replace(self, files=tuple(self.files[i] for i in chosen.tolist()))
 
@@ -99,14 +99,14 @@ class FolderImages(Gathered):
             except OSError as error:
                 raise unreadable(self.root / name, error) from error
             line = f"{name} {size}\n"
-            digest.update(line.encode("utf-8", "surrogateescape"))  # as the file system has it
+            digest.update(line.encode("utf-8", "surrogateescape"))  # as stored in the file system
         return digest.digest()
 
 
 def load_folder(
     root: str | os.PathLike[str], size: int, grid: PixelGrid, full_scale: int = 0
 ) -> Dataset:
-    """Images in `root`/train/CLASS/ and `root`/val/CLASS/ (or test/); classes in order of name.
+    """Load images in `root`/train/CLASS/ and `root`/val/CLASS/ (or test/); classes sorted by name.
 
     Hidden entries and files without an image suffix are ignored and counted in a warning.
 
@@ -114,7 +114,7 @@ def load_folder(
         full_scale: the pixel value of white; 0 means 255, or 65535 for 16-bit files.
 
     Raises:
-        InputError: a folder is missing, a class has no images to train on, a held-out class is
+        InputError: a folder is missing, a class has no training images, a held-out class is
             unknown, or one of the images that are opened cannot be used.
     """
     root = Path(root)
@@ -124,19 +124,19 @@ def load_folder(
     if not held or not (root / "train").is_dir():
         found = ", ".join(sorted(f"'{e.name}'" for e in root.iterdir() if e.is_dir())[:8])
         raise InputError(
-            f"data set '{root}': must hold folders train/CLASS and val/CLASS (or test/CLASS) "
-            f"with images in them; it holds {f'folders {found}' if found else 'no folder'}"
+            f"data set '{root}': must contain folders train/CLASS and val/CLASS (or test/CLASS) "
+            f"with images; it contains {f'folders {found}' if found else 'no folder'}"
         )
     ignored: Counter[str] = Counter()
     if len(held) > 1:
-        _log.warning("data set '%s': tested on '%s', '%s' is not used", root, *held)
+        _log.warning("data set '%s': '%s' is used for testing, '%s' is ignored", root, *held)
     classes = _classes(root / "train", ignored)
     parts = []
     for part in ("train", held[0]):
         for name in _classes(root / part, ignored) if part != "train" else ():
             if name not in classes:
                 raise InputError(
-                    f"{root / part / name}: class is not among those of train"
+                    f"{root / part / name}: class is not one of those in train"
                     f"{nearest(name, classes)}"
                 )
         files, labels = [], []
@@ -181,10 +181,10 @@ def _open_some(images: FolderImages) -> None:
 def decode(
     path: Path, size: int, rng: np.random.Generator | None, full_scale: int = 0
 ) -> NDArray[np.uint8]:
-    """One image file as (3, size, size): a random part, or the centre where `rng` is None."""
+    """Decode an image file to (3, size, size): a random part, or the centre if `rng` is None."""
     with opened(path) as found:
         image = to_rgb(path, found, full_scale)
-    # The centre crop of the image resized so that its shorter side is a margin longer.
+    # The centre crop after resizing the image so that its shorter side is a margin longer.
     inner = min(image.size) * size / round(size * EVALUATION_MARGIN)
     box = _square(image, inner) if rng is None else _random_part(image, rng)
     cut = image.resize((size, size), Image.Resampling.BILINEAR, box=box)

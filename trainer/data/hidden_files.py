@@ -10,10 +10,10 @@ LEFTOVERS = frozenset(
         *("system volume information", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"),
     }
 )
-"""In lower case. Names that start with a dot count as hidden as well."""
+"""In lower case. Names that start with a dot are hidden as well."""
 
 
 def is_hidden(path: str) -> bool:
-    """Whether any component of a relative path is such a name."""
+    """Whether any component of a relative path is hidden."""
     parts = PurePath(path).parts
     return any(part.startswith(".") or part.lower() in LEFTOVERS for part in parts)

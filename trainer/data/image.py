@@ -1,4 +1,4 @@
-"""Image files as 8-bit RGB: every pixel mode is scaled from its full scale or refused by name."""
+"""Read image files as 8-bit RGB: pixels are scaled from their full scale, or refused by name."""
 
 from __future__ import annotations
 
@@ -26,28 +26,28 @@ FAULTS = (
     *(ArithmeticError, RuntimeError, MemoryError, struct.error, zlib.error),
     *(Image.DecompressionBombError, Image.DecompressionBombWarning),
 )
-"""Exceptions of Pillow for damaged images."""
+"""Exceptions that Pillow raises for damaged images."""
 BITS_TAG, PHOTOMETRIC_TAG, WHITE_IS_ZERO = 258, 262, 0
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[Image.Image]:
-    """Open an image file; any failure to read it within the block is one error that names it.
+    """Open an image file; any failure to read it within the block becomes one error that names it.
 
     Raises:
-        InputError: missing, unreadable, or of several images (an animation, pages).
+        InputError: missing, unreadable, or a file with several images (an animation, pages).
     """
     try:
         with Image.open(path) as image:
             check_count(f"{path}: pixels", image.width * image.height, MAX_PIXELS)
-            # In MPO files, which phones write, the first image is the picture.
+            # In MPO files, as written by phones, the first image is the photograph.
             if (count := getattr(image, "n_frames", 1)) > 1 and image.format != "MPO":
-                raise InputError(f"{path}: holds {count} images, must hold one")
+                raise InputError(f"{path}: contains {count} images, must contain one")
             yield image
     except InputError:
         raise
     except FAULTS as error:
-        raise InputError(f"{path}: is missing or no readable image: {error}") from error
+        raise InputError(f"{path}: is missing or not a readable image: {error}") from error
 
 
 def to_rgb(path: Path, image: Image.Image, full_scale: int = 0) -> Image.Image:
@@ -65,8 +65,7 @@ def to_rgb(path: Path, image: Image.Image, full_scale: int = 0) -> Image.Image:
         return _from_deep(path, image, full_scale)
     if image.mode not in BYTE_MODES:
         raise InputError(
-            f"{path}: has pixels of mode {image.mode}, must be grey or colour of 8 bits, or grey "
-            "of 16 bits"
+            f"{path}: has pixels of mode {image.mode}, must be 8-bit grey or colour, or 16-bit grey"
         )
     if image.has_transparency_data:
         image = image.convert("RGBA")
@@ -78,7 +77,7 @@ def to_rgb(path: Path, image: Image.Image, full_scale: int = 0) -> Image.Image:
         return image
     pixels = np.asarray(image)
     if full_scale > 255:
-        raise InputError(f"{path}: has pixels of 8 bits, full_scale is {full_scale}")
+        raise InputError(f"{path}: has 8-bit pixels, but full_scale is {full_scale}")
     return Image.fromarray(_on_bytes(path, pixels, full_scale))
 
 
@@ -99,7 +98,7 @@ def _from_deep(path: Path, image: Image.Image, full_scale: int) -> Image.Image:
 
 
 def _deep(path: Path, image: Image.Image, full_scale: int) -> tuple[NDArray[Any], int]:
-    """Pixel values, higher for brighter ones, and their full scale."""
+    """Pixel values, with higher values for brighter pixels, and their full scale."""
     tags: Any = getattr(image, "tag_v2", {})
     bits = int(tags.get(BITS_TAG, (16,))[0])
     if full_scale:

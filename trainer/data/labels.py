@@ -30,12 +30,12 @@ def class_count(subject: str, labels: NDArray[Any]) -> int:
     if lowest < 0:
         first = int(np.argmax(labels < 0))
         raise InputError(
-            f"{subject} holds label {lowest}, must lie in 0..{max(highest, 0)} (sample {first})"
+            f"{subject} has label {lowest}, must lie in 0..{max(highest, 0)} (sample {first})"
         )
     if highest + 1 > 2 * len(found):
         first = int(np.argmax(labels == found[-1]))
         raise InputError(
-            f"{subject} holds label {highest} (sample {first}), but only {len(found)} of the "
+            f"{subject} has label {highest} (sample {first}), but only {len(found)} of the "
             f"labels 0..{highest} occur; number the classes from 0 without gaps"
         )
     return highest + 1

@@ -1,4 +1,4 @@
-"""Image layout: channels first, (N, C, H, W), as networks take it, or last, (N, H, W, C)."""
+"""Image layout: channels first, (N, C, H, W), as networks expect, or last, (N, H, W, C)."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _log = logging.getLogger(__name__)
 
 
 class Layout(StrEnum):
-    """Where the channels of images (N, ., ., .) are.
+    """Position of the channel axis in images (N, ., ., .).
 
     `auto` decides by the shape. An axis looks like channels if it has 1 to 4 entries, if it is
-    shorter than the other two, and if those two are equal (square images). Images are
-    channels-first if more of these signs hold for the first axis than for the last,
+    shorter than the other two, and if those two are equal (square images). Images are read as
+    channels-first if more of these criteria hold for the first axis than for the last, and as
     channels-last, with a warning, if at least two more hold for the last one; otherwise the
-    shape is ambiguous and an error.
+    shape is ambiguous, which is an error.
     """
 
     AUTO = "auto"
@@ -31,10 +31,10 @@ class Layout(StrEnum):
 
 
 def channels_first(subject: str, x: NDArray[Any], layout: Layout) -> NDArray[Any]:
-    """Convert images in either layout to (N, C, H, W); arrays of other ranks stay as they are.
+    """Convert images in either layout to (N, C, H, W); arrays of other ranks are unchanged.
 
     Raises:
-        InputError: the shape is ambiguous: either axis may hold the channels.
+        InputError: the shape is ambiguous: either axis may be the channels.
     """
     if x.ndim != 4 or x.shape[1:] == (1, 1, 1):
         return x
@@ -67,5 +67,5 @@ def _layout_of(subject: str, shape: tuple[int, ...]) -> Layout:
 
 
 def _signs(channels: int, height: int, width: int) -> int:
-    """Number of signs that an axis holds the channels, 0 to 3."""
+    """Number of criteria, 0 to 3, by which an axis looks like channels."""
     return (channels in IMAGE_CHANNELS) + (height == width) + (channels < min(height, width))

@@ -25,7 +25,7 @@ SHOWN = 4
 
 
 def explain_missing(name: str, roots: Sequence[Path]) -> str:
-    """The tail of the error message: entries that look like the data set, and why they do not work.
+    """The end of the error message: entries that look like the data set, and why they are unusable.
 
     Empty if nothing looks like it.
     """
@@ -71,7 +71,7 @@ def _reason(name: str, entry: Path) -> str:
         return f", the Matlab version: the binary version is needed ({_binary(name)})"
     if lower.endswith(ARCHIVES) and entry.is_file():
         return ": unpack it"
-    return f", which holds {describe_folder(entry)}" if entry.is_dir() else ""
+    return f", which contains {describe_folder(entry)}" if entry.is_dir() else ""
 
 
 def describe_folder(folder: Path) -> str:

@@ -1,13 +1,13 @@
-"""Data of one's own from .npz files: images, or events.
+"""Your own data in .npz files: images or events.
 
 Images: `x_train`, `y_train`, `x_test`, `y_test`; uint8 of shape (N, H, W), (N, C, H, W) or (N, F)
 and integer labels from 0. (N, H, W, C) is accepted too (see `Layout`).
 
-Events: flat arrays over all recordings of a part, `train_x`, `train_y` (positions), `train_p`
+Events: flat arrays over all recordings of a split, `train_x`, `train_y` (positions), `train_p`
 (0 OFF, 1 ON), `train_t` (microseconds), with `train_offsets` (recording i is
-offsets[i]:offsets[i + 1]) and `train_labels`; the same with `test_`, or without it a share of each
-class is held out. Sensors in one dimension have neither `_y` nor `_p`. `sensor`, (C, H, W) or (N,),
-may be given; else the largest positions decide.
+offsets[i]:offsets[i + 1]) and `train_labels`; likewise with `test_`, otherwise a share of each
+class is held out. One-dimensional sensors have neither `_y` nor `_p`. `sensor`, (C, H, W) or (N,),
+is optional; by default it follows from the largest positions.
 """
 
 from __future__ import annotations
@@ -55,13 +55,13 @@ IMAGES = ("x_train", "y_train", "x_test", "y_test")
 def load_npz(
     path: str | PathLike[str], grid: PixelGrid | None = None, layout: Layout = Layout.AUTO
 ) -> Dataset:
-    """Images of one's own, fed at every step as `grid` says (by default pixel / 255).
+    """Load your own images, presented at every step on `grid` (by default pixel / 255).
 
     Warnings are logged for classes without samples, for images read as channels-last, and for bytes
     below half of full scale if `grid` does not state the full scale.
 
     Raises:
-        InputError: the file is missing, truncated or foreign, or its data break a rule.
+        InputError: the file is missing, truncated or of another kind, or its data break a rule.
     """
     data = load_images(Path(path), grid or PixelGrid(), layout)
     warn_of_empty_classes(data)
@@ -69,7 +69,7 @@ def load_npz(
 
 
 def load_images(path: Path, grid: PixelGrid, layout: Layout) -> Dataset:
-    """As `load_npz`, without warnings about classes that have no samples."""
+    """Like `load_npz`, without warnings about classes that have no samples."""
     arrays = read_npz(path, IMAGES)
     parts = [_pixels(path.stem, key, arrays[key], layout) for key in ("x_train", "x_test")]
     train_y, test_y = arrays["y_train"], arrays["y_test"]
@@ -84,7 +84,7 @@ def image_dataset(
     classes: int,
     grid: PixelGrid,
 ) -> Dataset:
-    """A data set of images (N, C, H, W), (N, H, W) or (N, F), kept as bytes, and their labels."""
+    """A data set of images (N, C, H, W), (N, H, W) or (N, F), stored as bytes, and their labels."""
     codes = [x[:, None] if x.ndim == 3 else x for x, _ in (train, test)]
     for part, x in zip(("train_x", "test_x"), codes, strict=True):
         grid.check_brightest(f"data set '{name}': {part}", int(x.max(initial=0)))
@@ -98,14 +98,14 @@ def image_dataset(
 def load_events(
     path: str | PathLike[str], binning: Binning, test: float = 0.2, seed: int = 0
 ) -> Dataset:
-    """Event recordings of one's own, counted into frames.
+    """Load your own event recordings as frames of event counts.
 
     Args:
-        test: share of each class that is held out where the file has no test part.
-        seed: decides which.
+        test: share of each class to hold out if the file has no test split.
+        seed: for selecting the held-out samples.
 
     Raises:
-        InputError: the file is missing, truncated or foreign, or its data break a rule.
+        InputError: the file is missing, truncated or of another kind, or its data break a rule.
     """
     path = Path(path)
     with_test = "test_offsets" in stored_names(path)
@@ -122,7 +122,7 @@ def load_events(
 
 
 def holds_events(path: Path) -> bool:
-    """Whether an .npz file is one of events."""
+    """Whether an .npz file contains events."""
     return "train_offsets" in stored_names(path)
 
 
@@ -133,17 +133,17 @@ def stored_names(path: Path) -> tuple[str, ...]:
 
 
 def read_npz(path: Path, keys: Sequence[str]) -> dict[str, NDArray[Any]]:
-    """The arrays of these names, none of them pickled, all of them of the size they declare.
+    """Read the named arrays; none may be pickled, and each must have its declared size.
 
     Raises:
-        InputError: the file is missing or damaged, lacks an array, or is larger than MAX_BYTES.
+        InputError: the file is missing or damaged, an array is missing, or it exceeds MAX_BYTES.
     """
     with _opened(path) as file:
         missing = [key for key in keys if key not in file]
         if missing:
             raise InputError(
                 f"{path}: has no array '{missing[0]}', needs {', '.join(keys)}; "
-                f"it holds {', '.join(file.files) or 'no array'}"
+                f"it contains {', '.join(file.files) or 'no array'}"
             )
         assert file.zip is not None  # it is open
         size = sum(file.zip.getinfo(f"{key}.npy").file_size for key in keys)
@@ -154,21 +154,21 @@ def read_npz(path: Path, keys: Sequence[str]) -> dict[str, NDArray[Any]]:
 
 
 def _array(path: Path, file: NpzFile, key: str) -> NDArray[Any]:
-    """One array, whose header is believed only as far as the archive holds bytes for it."""
+    """One array; its declared size is trusted only up to the number of bytes in the archive."""
     assert file.zip is not None  # it is open
     with file.zip.open(f"{key}.npy") as member:
         major, _ = npy.read_magic(member)
         shape, _, dtype = HEADERS[major](member)
     declared = prod(shape) * dtype.itemsize
     if min(shape, default=1) < 0 or declared > file.zip.getinfo(f"{key}.npy").file_size:
-        raise InputError(f"{path}: '{key}' declares {declared} bytes, more than there are")
+        raise InputError(f"{path}: '{key}' declares {declared} bytes, more than it contains")
     array: NDArray[Any] = file[key]
     return array
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[NpzFile]:
-    """An .npz file; every fault of reading it within the block becomes one error that names it."""
+    """Open an .npz file; any error while reading it within the block becomes one that names it."""
     try:
         with path.open("rb") as stream:
             file = np.load(stream, allow_pickle=False)
@@ -182,13 +182,13 @@ def _opened(path: Path) -> Iterator[NpzFile]:
     except MemoryError as error:
         raise InputError(f"{path}: reading it needs more memory than is available") from error
     except FAULTS as error:
-        raise InputError(f"{path}: is no readable .npz file: {error}") from error
+        raise InputError(f"{path}: is not a readable .npz file: {error}") from error
 
 
 def _pixels(name: str, key: str, x: NDArray[Any], layout: Layout) -> NDArray[np.uint8]:
     subject = f"data set '{name}': {key}"
     if x.dtype.kind == "f" and not np.isfinite(x).all():
-        raise InputError(f"{subject} holds NaN or infinity, must be uint8 pixels")
+        raise InputError(f"{subject} contains NaN or infinity, must be uint8 pixels")
     if x.dtype != np.uint8:
         raise InputError(f"{subject} has type {x.dtype}, must be uint8 pixels (0..255)")
     if x.ndim not in (2, 3, 4):
@@ -239,7 +239,9 @@ def _binned(
             "one more than labels, and at least one label"
         )
     if offsets[0] != 0 or offsets[-1] != events or (np.diff(offsets) < 0).any():
-        raise InputError(f"{path}: {part}_offsets must rise from 0 to {events}, the events")
+        raise InputError(
+            f"{path}: {part}_offsets must rise from 0 to {events}, the number of events"
+        )
 
     cells = binning.steps * prod(binning.shape(sensor))
     frames = (len(labels) + COUNTING_BYTES) * cells
@@ -247,7 +249,7 @@ def _binned(
         raise InputError(
             f"{path}: {part}: {len(labels)} recordings of {binning.steps} frames of "
             f"{binning.shape(sensor)} take {frames} bytes, the limit for {events} events is "
-            f"{limit}; a smaller `size` or fewer steps need less"
+            f"{limit}; use a smaller `size` or fewer steps"
         )
 
     def recordings() -> Iterator[Recording]:

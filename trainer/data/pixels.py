@@ -1,4 +1,4 @@
-"""Images kept as bytes, and the grid of float values that a network and a chip see of them."""
+"""Images stored as bytes, and the grid of float values presented to a network and a chip."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class PixelGrid:
-    """How bytes p become float values x; white is p = F, the full scale.
+    """Mapping from bytes p to float values x; white is p = F, the full scale.
 
-    Plain: x = round(p L / F) / L with L = min(levels - 1, F), fed to the chip as 0..L.
+    Plain: x = round(p L / F) / L with L = min(levels - 1, F), presented to the chip as 0..L.
     Normalised, per channel: x = (p / F - mean) / std, rounded to multiples of 1/64, so that the
-    integers a chip gets are exactly what was trained on.
+    integers on the chip are exactly the values used in training.
 
     Attributes:
-        levels: grey levels kept, 2 to 256; fewer leave more room for weights on a chip.
-        mean, std: of each channel, both empty for none.
-        full_scale: F, 1 to 255; 0 if it is not stated, which means 255.
+        levels: grey levels kept, 2 to 256; fewer levels leave more bits for weights on a chip.
+        mean, std: of each channel, both empty for no normalisation.
+        full_scale: F, 1 to 255; 0 if unspecified, which means 255.
     """
 
     levels: int = 256
@@ -45,10 +45,10 @@ class PixelGrid:
         integer("data: full_scale of bytes", self.full_scale, 0, 255)
         if len(self.mean) != len(self.std):
             raise InputError(
-                f"data: mean has {len(self.mean)} and std {len(self.std)} channels, must be alike"
+                f"data: mean has {len(self.mean)} and std {len(self.std)} channels, must be equal"
             )
         if self.mean and self.levels != 256:
-            raise InputError(f"data: levels is {self.levels}, cannot be given beside mean and std")
+            raise InputError(f"data: levels is {self.levels}, cannot be combined with mean and std")
         if not all(map(math.isfinite, self.mean)):
             raise InputError(f"data: mean is {list(self.mean)}, must be finite")
         if not all(math.isfinite(s) and s > 0 for s in self.std):
@@ -56,33 +56,32 @@ class PixelGrid:
 
     @property
     def white(self) -> int:
-        """F, the byte that is white."""
+        """F, the value of a white byte."""
         return self.full_scale or 255
 
     @property
     def top(self) -> int:
-        """L, the integer that is white on the chip."""
+        """L, the integer value of white on the chip."""
         return min(self.levels - 1, self.white)
 
     def check_brightest(self, subject: str, brightest: int) -> None:
-        """Warn if bytes stay below half of a full scale that is not stated.
+        """Warn if bytes stay below half of an unspecified full scale.
 
         Raises:
             InputError: `brightest` is above the full scale.
         """
         if brightest > self.white:
             raise InputError(
-                f"{subject} holds the value {brightest}, must be at most {self.white}, its "
-                "full_scale"
+                f"{subject} has the value {brightest}, must be at most {self.white}, its full_scale"
             )
         if not self.full_scale:
             warn_if_dark(subject, brightest, self.white)
 
     def table(self, channels: int) -> NDArray[np.float32]:
-        """Value of each byte per channel, (1, 256) where all channels are alike.
+        """Value of each byte per channel, (1, 256) if all channels are the same.
 
         Raises:
-            InputError: mean and std are of another number of channels.
+            InputError: mean and std have a different number of channels.
         """
         grey = np.minimum(np.arange(256), self.white)
         if not self.mean:
@@ -98,7 +97,7 @@ class PixelGrid:
         return np.asarray(units / NORMALIZED_SCALE, np.float32)
 
     def input(self, shape: Sequence[int]) -> Input:
-        """The network input of images of this shape."""
+        """The network input for images of this shape."""
         if not self.mean:
             top = self.top
             return Input("input", tuple(shape), Coding.GRADED, 0, top, scale=float(top))
@@ -138,7 +137,7 @@ class Pixels(Gathered):
         return float(self.table.min()), float(self.table.max())
 
     def raw(self, index: Indices, key: Key | None = None) -> NDArray[np.uint8]:
-        """(B, *sample_shape) bytes; nothing is left to chance."""
+        """(B, *sample_shape) bytes; there are no random changes."""
         return self.codes[index]
 
     def floats(self, raw: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -146,7 +145,7 @@ class Pixels(Gathered):
         return pixel_values(self.table, raw)
 
     def take(self, index: slice | Indices) -> Pixels:
-        """A data set of the chosen samples only."""
+        """A data set with only the selected samples."""
         return Pixels(self.codes[index], self.table)
 
     def digest(self) -> bytes:
@@ -158,7 +157,7 @@ class Pixels(Gathered):
 
 
 def pixel_values(table: NDArray[np.float32], raw: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Look grey levels up, channel by channel where there is a row for each."""
+    """Look up grey levels, channel by channel if there is a row for each."""
     if len(table) == 1:
         plain: NDArray[np.float32] = table[0][raw]
         return plain
@@ -169,7 +168,7 @@ def pixel_values(table: NDArray[np.float32], raw: NDArray[np.uint8]) -> NDArray[
 
 
 def warn_if_dark(subject: str, brightest: float, white: int) -> None:
-    """Warn if pixels stay below half of a full scale that is not stated."""
+    """Warn if pixels stay below half of an unspecified full scale."""
     if not brightest:
         _log.warning("%s: every pixel is 0", subject)
     elif 2 * brightest < white:

@@ -1,6 +1,7 @@
-"""Published event data sets, read by tonic from folders that are already there.
+"""Published event data sets, read by tonic from existing folders.
 
-Nothing is downloaded: tonic's own check, which would, is replaced by one that says what is missing.
+Nothing is downloaded: tonic's own check, which would download missing files, is replaced by one
+that reports them.
 """
 
 from __future__ import annotations
@@ -26,12 +27,12 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class EventSet:
-    """A data set that tonic reads.
+    """An event data set that tonic can read.
 
     Attributes:
-        reader: tonic's class, also the name of the folder that it looks into.
-        train, test: files that must be there, within that folder; `test` None where the set has
-            no official split.
+        reader: tonic's class, also the name of the folder that it reads.
+        train, test: files that must exist within that folder; `test` is None if the data set has no
+            official split.
     """
 
     reader: str
@@ -54,16 +55,16 @@ EVENT_SETS = {
 def load_event_set(
     name: str, folder: Path, binning: Binning, test: float = 0.1, seed: int = 0
 ) -> Dataset:
-    """One of EVENT_SETS, counted into frames.
+    """Load one of EVENT_SETS as frames of event counts.
 
     Args:
-        folder: holds the folder that the reader looks into: `folder`/NMNIST/Train/0/00002.bin.
-        test: share of each class that is held out where there is no official split.
-        seed: decides which.
+        folder: contains the folder that the reader expects: `folder`/NMNIST/Train/0/00002.bin.
+        test: share of each class to hold out if there is no official split.
+        seed: for selecting the held-out samples.
 
     Raises:
         InputError: files are missing (the message says where they should be), or damaged.
-        BackendUnavailableError: tonic, or what it needs for this set, is not installed.
+        BackendUnavailableError: tonic, or a package it needs for this data set, is not installed.
     """
     known = EVENT_SETS[name]
     home = folder / known.reader
@@ -99,7 +100,7 @@ def _part(
                 events, label = opened[number]
             except ModuleNotFoundError as error:
                 raise _missing(str(error.name)) from error
-            except Exception as error:  # tonic lets through whatever a damaged file raises
+            except Exception as error:  # tonic does not catch the errors of damaged files
                 raise InputError(f"data set '{name}': {where}: cannot be read: {error}") from error
             labels[row] = int(label)
             yield _recording(events, known.sensor)
@@ -109,7 +110,7 @@ def _part(
 
 
 def _open(known: EventSet, folder: Path, train: bool) -> Any:
-    """tonic's reader with its check for files switched off, so that it cannot download."""
+    """tonic's reader with its file check disabled, so that it cannot download."""
     try:
         import tonic.datasets
     except ModuleNotFoundError as error:
@@ -132,7 +133,7 @@ def _order(name: str, opened: Any) -> Indices:
 
 
 def _recording(events: Any, sensor: Shape) -> Recording:
-    """tonic's events in order of time."""
+    """tonic's events, sorted by time."""
     events = events[np.argsort(events["t"], kind="stable")]
     if len(sensor) == 1:
         return Recording(events["x"], None, None, events["t"])

@@ -1,4 +1,4 @@
-"""How faithful rate-based gradients are for a network and its data."""
+"""How accurate rate-based gradients are for a network and its data."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""Rate-based gradients beside those of backpropagation through time, layer by layer."""
+"""Compare rate-based gradients with those of backpropagation through time, layer by layer."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from spikeport.trainer.network.layers import Map
 from spikeport.trainer.rules import GradientRule
 
 WHOLE = "all weights"
-"""Name that stands for the whole network among its layers."""
+"""Name used for the whole network in the list of layers."""
 STEPS = (1, 2, 4, 8)
 
 
 @dataclass(frozen=True, slots=True)
-class Agreement:
-    """Two gradients of a layer's weight: rate-based, and through time in the same mode.
+class GradientAgreement:
+    """Comparison of two gradients of a layer's weights: rate-based and BPTT, in the same mode.
 
     Attributes:
-        depth: place of the layer among those with weights, from 1; 0 for all weights together.
+        depth: position of the layer among those with weights, from 1; 0 for all weights together.
         steps: T.
-        ratio: of their norms, the rate-based one not divided by T.
+        ratio: of their norms; the rate-based gradient is not divided by T.
     """
 
     layer: str
@@ -39,15 +39,15 @@ class Agreement:
 
 def agreement(
     network: SpikingNetwork, x: Tensor, y: Tensor, steps: Iterable[int] = STEPS
-) -> tuple[Agreement, ...]:
-    """Rate-based gradients of the cross-entropy beside those through time, for several T.
+) -> tuple[GradientAgreement, ...]:
+    """Compare rate-based gradients of the cross-entropy with those of BPTT, for several T.
 
     Args:
-        x: (B, *shape), or (T, B, *shape) of which the first steps are taken.
+        x: (B, *shape), or (T, B, *shape), of which the first steps are used.
         y: classes (B,).
 
     Raises:
-        InputError: x has fewer steps than asked for.
+        InputError: x has fewer steps than requested.
     """
     single = network.rule.single_step
     rules = (
@@ -59,21 +59,21 @@ def agreement(
     found = []
     for count in steps:
         if timed and count > len(x):
-            raise InputError(f"agreement: {count} steps asked for, the samples have {len(x)}")
+            raise InputError(f"agreement: {count} steps requested, the samples have {len(x)}")
         part = x[:count] if timed else x
         ours, theirs = (_gradients(network, part, y, count, rule) for rule in rules)
         whole = [torch.cat([g.flatten() for g in gs.values()]) for gs in (ours, theirs)]
         pairs = {WHOLE: whole} | {layer: [ours[layer], theirs[layer]] for layer in ours}
         for depth, (layer, (one, two)) in enumerate(pairs.items()):
             ratio = float(one.norm() / two.norm())
-            found.append(Agreement(layer, depth, count, cosine(one, two), ratio))
+            found.append(GradientAgreement(layer, depth, count, cosine(one, two), ratio))
     return tuple(found)
 
 
 def _gradients(
     network: SpikingNetwork, x: Tensor, y: Tensor, steps: int, rule: GradientRule
 ) -> dict[str, Tensor]:
-    """Of the weights of convolutions and linear layers, by layer; the loss whole."""
+    """Gradients of weights of convolutions and linear layers, by layer; the loss is unscaled."""
     nodes = copy.deepcopy(network.nodes)
     changed = SpikingNetwork(network.input, nodes, steps, rule).train()
     weights = {n.name: n.op.weight for n in nodes if isinstance(n.op, Map)}
@@ -82,5 +82,5 @@ def _gradients(
 
 
 def cosine(one: Tensor, two: Tensor) -> float:
-    """Of the angle between two tensors of equal shape; 0 where one is zero."""
+    """Cosine of the angle between two tensors of equal shape; 0 if one is zero."""
     return float(functional.cosine_similarity(one.flatten(), two.flatten(), dim=0))

@@ -1,8 +1,8 @@
-"""How well rate-based gradients stand for those through time, on a user's own network and data.
+"""How well rate-based gradients approximate those of BPTT, on your own network and data.
 
-`activity` is what fires, `agreement` compares the two gradients, `independence` measures what the
-assumptions behind one of them cost, `shuffle` what the order of spikes is worth. Networks are
-copied, so nothing here changes them.
+`activity` measures firing, `agreement` compares the two gradients, `independence` measures the
+error of the assumptions behind the rate-based one, `shuffle` how much the order of spikes matters.
+Networks are copied, so they are not modified.
 
 Source: Yu et al., NeurIPS 2024, arXiv 2410.11488.
 """
@@ -23,18 +23,18 @@ from torch import Tensor
 from spikeport.errors import InputError
 from spikeport.runs import check_labels
 from spikeport.trainer.chip import AnyNetwork, QATNetwork
-from spikeport.trainer.diagnosis.agreement import STEPS, Agreement, agreement
+from spikeport.trainer.diagnosis.agreement import STEPS, GradientAgreement, agreement
 from spikeport.trainer.diagnosis.independence import Independence, independence
 from spikeport.trainer.diagnosis.shuffle import ShuffleTest, shuffle_test
 from spikeport.trainer.network import SpikingNetwork, check_input
 from spikeport.trainer.rules import GradientRule
 
 PROBE = 64
-"""Samples that gradients are compared on."""
+"""Number of samples on which gradients are compared."""
 
 
 @dataclass(frozen=True, slots=True)
-class Activity:
+class LayerActivity:
     """Spikes of a layer of neurons over a batch.
 
     Attributes:
@@ -51,25 +51,25 @@ class Activity:
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """All of it; plain data.
+    """The complete diagnosis as plain data.
 
     Attributes:
         steps: T of the network.
-        rule: that it is trained by; gradients are compared in the same mode.
+        rule: its training rule; gradients are compared in the same mode.
         shuffle: over all samples.
-        probed: so many of them, the first, gave all that follows.
+        probed: number of samples, the first ones, used for everything else.
     """
 
     steps: int
     rule: GradientRule
     shuffle: ShuffleTest
     probed: int
-    activity: tuple[Activity, ...]
-    agreement: tuple[Agreement, ...]
+    activity: tuple[LayerActivity, ...]
+    agreement: tuple[GradientAgreement, ...]
     independence: tuple[Independence, ...]
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON; what is not finite (as where a layer has no gradient) as null."""
+        """Plain data for JSON; non-finite values (such as of a layer without gradient) as null."""
         plain: dict[str, Any] = _finite(asdict(self))
         return plain
 
@@ -80,26 +80,26 @@ def diagnose(
     y: Tensor | NDArray[np.int64],
     steps: Iterable[int] | None = None,
 ) -> Diagnosis:
-    """How faithful the rate-based view is of this network on these samples.
+    """Measure how accurate the rate-based approximation is for this network on these samples.
 
     Args:
-        x: (B, *shape) or (T, B, *shape). Accuracies are of all of them; gradients and firing, whose
-            memory grows with samples and steps, of the first `PROBE`.
+        x: (B, *shape) or (T, B, *shape). Accuracies are computed on all samples; gradients and
+            firing, whose memory grows with samples and steps, on the first `PROBE`.
         y: classes (B,).
-        steps: values of T at which gradients are compared; by default those of `STEPS` that the
-            samples allow, and the network's own.
+        steps: values of T for which gradients are compared; by default those of `STEPS` that the
+            samples allow, and that of the network.
 
     Raises:
-        InputError: samples do not fit the network, or have fewer steps than asked for; or it
-            computes in chip integers, through which BPTT has no gradient.
+        InputError: samples do not fit the network, or have fewer steps than requested; or the
+            network computes in chip integers, for which BPTT has no gradient.
     """
     if isinstance(network, QATNetwork):
-        raise InputError("diagnose: the network is in chip arithmetic, take the float one before")
+        raise InputError("diagnose: the network is in chip arithmetic; use the float network")
     x, y = torch.asarray(x, copy=True), torch.asarray(y, copy=True)
     check_input(network.input, network.steps, x)
     timed = network.time_major(x)
     if not len(y) or timed.shape[1] != len(y):
-        raise InputError(f"diagnose: {timed.shape[1]} samples and {len(y)} labels, must be as many")
+        raise InputError(f"diagnose: {timed.shape[1]} samples but {len(y)} labels, must be equal")
     check_labels("diagnose", int(y.max()), network.classes)
     if steps is None:
         most = network.steps if len(timed) > 1 else max(STEPS)
@@ -117,7 +117,7 @@ def diagnose(
     )
 
 
-def activity(network: SpikingNetwork, x: Tensor) -> tuple[Activity, ...]:
+def activity(network: SpikingNetwork, x: Tensor) -> tuple[LayerActivity, ...]:
     """Firing of every LIF layer in a training pass on x (B, *shape) or (T, B, *shape)."""
     network = copy.deepcopy(network).train()
     network.rule = GradientRule.RATE_S if network.rule.single_step else GradientRule.RATE_M
@@ -127,7 +127,7 @@ def activity(network: SpikingNetwork, x: Tensor) -> tuple[Activity, ...]:
         counts = (rate * network.steps).round().long()
         shares = torch.bincount(counts.flatten(), minlength=network.steps + 1) / counts.numel()
         silent = float((counts == 0).all(0).float().mean())
-        found.append(Activity(layer, float(rate.mean()), silent, tuple(shares.tolist())))
+        found.append(LayerActivity(layer, float(rate.mean()), silent, tuple(shares.tolist())))
     return tuple(found)
 
 

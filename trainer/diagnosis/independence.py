@@ -1,4 +1,4 @@
-"""What rate-based backpropagation's assumptions of independence over time cost, layer by layer.
+"""The error of rate-based backpropagation's independence assumptions, layer by layer.
 
     neurons  E_t[delta_t e_t] = E_t[delta_t] E_t[e_t],  e_t = rho_t ds_t/du_t, delta_t = dL/ds_t
     weights  E_t[delta_t s_t^T] = E_t[delta_t] E_t[s_t]^T,  delta_t = dL/dx_t of a weighted sum x_t
@@ -19,22 +19,22 @@ from torch.nn import functional
 from torch.nn.grad import conv1d_weight, conv2d_weight
 
 from spikeport.trainer.diagnosis.agreement import cosine
-from spikeport.trainer.network import SpikingNetwork
+from spikeport.trainer.network import Node, SpikingNetwork
 from spikeport.trainer.network.layers import Map
-from spikeport.trainer.network.network import Node
-from spikeport.trainer.network.passes import Training, run
+from spikeport.trainer.network.network import run
+from spikeport.trainer.network.passes import Training
 from spikeport.trainer.neurons import LIF, charge_and_fire
-from spikeport.trainer.neurons.steps import reset_slope, surrogate
+from spikeport.trainer.neurons.lif import reset_slope, surrogate
 from spikeport.trainer.rules import GradientRule
 
 
 @dataclass(frozen=True, slots=True)
 class Independence:
-    """The mean of products over time, and the product of means that stands for it.
+    """The mean over time of a product, compared with the product of the means.
 
     Attributes:
         kind: "neurons" or "weights" (module docstring).
-        error: norm of their difference over the norm of the first.
+        error: norm of their difference divided by the norm of the former.
     """
 
     layer: str
@@ -44,10 +44,10 @@ class Independence:
 
 
 def independence(network: SpikingNetwork, x: Tensor, y: Tensor) -> tuple[Independence, ...]:
-    """What the two assumptions of the module docstring cost, layer by layer."""
+    """Measure the error of both assumptions (see the module docstring), layer by layer."""
     network = copy.deepcopy(network).train()
     network.rule = GradientRule.BPTT_M
-    layers = Training(network)
+    layers = Training(network.rule, network.steps)
     seen: list[tuple[Node, Tensor, Tensor]] = []
 
     def watch(node: Node, given: Tensor, steps: int) -> Tensor:
@@ -63,13 +63,13 @@ def independence(network: SpikingNetwork, x: Tensor, y: Tensor) -> tuple[Indepen
     found = []
     for node, given, out in seen:
         delta = out.grad
-        if delta is None:  # it does not lead to the scores
+        if delta is None:  # it does not contribute to the scores
             continue
         if isinstance(node.op, LIF):
             kind, response = "neurons", responses(node.op, given)
             joint, apart = (delta * response).mean(0), delta.mean(0) * response.mean(0)
         else:
-            assert isinstance(node.op, Map)  # watch() keeps no others
+            assert isinstance(node.op, Map)  # watch() stores no others
             kind = "weights"
             joint = _products(node.op, given.flatten(0, 1), delta.flatten(0, 1)) / len(given)
             apart = _products(node.op, given.mean(0), delta.mean(0))
@@ -89,7 +89,7 @@ def responses(lif: LIF, current: Tensor) -> Tensor:
 
 
 def _products(op: Map, given: Tensor, delta: Tensor) -> Tensor:
-    """Sum over samples of delta s^T: the gradient of the weight, (N, ...) both."""
+    """Sum over samples of delta s^T: the gradient of the weight, with N as leading axis."""
     if isinstance(op, nn.Linear):
         return delta.T @ given.flatten(1)
     weight = conv1d_weight if isinstance(op, nn.Conv1d) else conv2d_weight

@@ -1,15 +1,15 @@
-"""The time-shuffle test: what a network still knows when the order of its spikes is lost.
+"""The time-shuffle test: accuracy when the temporal order of spikes is destroyed.
 
-A network that computes with rates alone should not mind in which order the spikes of a neuron come.
-Inference is run with the spikes of every LIF layer put in random order over the T steps before the
-next layer gets them, so that counts stay and times do not. The input is left as it is. Two orders:
+A network that computes with rates alone should not depend on the order of a neuron's spikes.
+Inference is run with the spikes of every LIF layer randomly permuted over the T steps before they
+reach the next layer, so that counts are preserved but times are not. The input is not shuffled. Two
+variants:
 
-- by neuron: every neuron of every sample has an order of its own, so that which neurons fire
-  together is lost too;
-- by layer: all neurons of a layer share one order, drawn anew for each sample.
+- by neuron: every neuron of every sample has its own permutation, which also destroys synchrony;
+- by layer: all neurons of a layer share one permutation, drawn separately for each sample.
 
 Published: 78.32 to 77.72 % (CIFAR-100, ResNet-18, T = 4) and 76.50 to 74.69 % (CIFAR10-DVS), Yu et
-al., NeurIPS 2024, arXiv 2410.11488. Which of the two orders that is, is not known here.
+al., NeurIPS 2024, arXiv 2410.11488. The paper does not say which of the two variants was used.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from torch import Tensor
 
 from spikeport.parity import Accuracy, accuracy
 from spikeport.trainer.measure.evaluation import samples_at_once
-from spikeport.trainer.network import SpikingNetwork
-from spikeport.trainer.network.network import Node
-from spikeport.trainer.network.passes import apply_stateless, integrate, run
+from spikeport.trainer.network import Node, SpikingNetwork
+from spikeport.trainer.network.network import run
+from spikeport.trainer.network.passes import apply_stateless, integrate
 from spikeport.trainer.neurons import LI, LIF, Neurons
 from spikeport.trainer.rules import GradientRule
 
 
 @dataclass(frozen=True, slots=True)
 class ShuffleTest:
-    """Accuracies of inference as it is and with spikes in random order over time.
+    """Accuracies of inference with unshuffled spikes and with spikes shuffled over time.
 
     Attributes:
-        whole: nothing shuffled.
+        whole: without shuffling.
         by_neuron, by_layer: see the module's docstring.
     """
 
@@ -44,7 +44,7 @@ class ShuffleTest:
 
 
 def shuffle_test(network: SpikingNetwork, x: Tensor, y: Tensor, seed: int = 0) -> ShuffleTest:
-    """Classify samples (B, *shape) or (T, B, *shape) of classes y (B,) in all three ways.
+    """Classify samples (B, *shape) or (T, B, *shape) with classes y (B,) in all three ways.
 
     Memory does not grow with B.
 
@@ -69,10 +69,10 @@ def shuffle_test(network: SpikingNetwork, x: Tensor, y: Tensor, seed: int = 0) -
 def shuffled_scores(
     network: SpikingNetwork, x: Tensor, generator: torch.Generator, *, together: bool = False
 ) -> Tensor:
-    """Scores (B, N) of inference with spikes in random order over time.
+    """Scores (B, N) of inference with spikes shuffled over time.
 
     Args:
-        together: by layer, else by neuron.
+        together: shuffle by layer, otherwise by neuron.
     """
     network = copy.deepcopy(network).eval()
     network.rule = GradientRule.RATE_M  # all steps of a layer at once
@@ -90,7 +90,7 @@ def shuffled_scores(
 
 
 def _shuffled(spikes: Tensor, generator: torch.Generator, together: bool) -> Tensor:
-    """Spikes (T, B, ...) with their steps in random order."""
+    """Spikes (T, B, ...) with their steps randomly permuted."""
     shape = spikes.shape
     drawn = (*shape[:2], *[1] * (len(shape) - 2)) if together else shape
     order = torch.rand(drawn, generator=generator).argsort(0).to(spikes.device)

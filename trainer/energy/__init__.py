@@ -1,4 +1,4 @@
-"""Energy as a differentiable function of firing rates, and as a part of the loss."""
+"""Energy as a differentiable function of firing rates, and as part of the loss."""
 
 import lazy_loader
 

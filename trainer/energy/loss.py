@@ -1,19 +1,20 @@
-"""Energy as part of the loss: a penalty on it, and a budget.
+"""Energy as part of the loss: a penalty, and a budget.
 
     L = CE + penalty E / E_ceiling + WEIGHT h(ln((E - E_silent) / (aim - E_silent)))
 
-E is the batch's mean energy per sample (`EnergyModel`) and E_ceiling what the same network would
-spend if every neuron sent a message at every step, so that the penalty has no unit and means the
-same for every network and profile. aim is AIM times the budget, E_silent what is spent without any
-spike: what spikes take is compared with what they may take. The logarithm makes halving it as dear
-from anywhere, so that a start far above the budget does not silence the network at once. h is zero
-within the aim, rises as a parabola up to SOFT and has slope 1 from there: steep enough to keep a
-budget, and gentle where it is nearly kept, so that a run settles there. Nothing here has a state;
-runs resume bit for bit.
+E is the mean energy per sample of the batch (`EnergyModel`) and E_ceiling what the same network
+would spend if every neuron sent a message at every step, so that the penalty is dimensionless and
+means the same for every network and profile. aim is AIM times the budget, E_silent the energy
+without any
+spike: the energy of spikes is compared with what is left for them. With the logarithm, halving the
+energy costs the same from any starting point, so that a start far above the budget does not silence
+the network at once. h is zero within the aim, a parabola up to SOFT and has slope 1 from there:
+steep enough to enforce a budget, and gentle when it is almost met, so that training settles there.
+Nothing here has state; runs resume bit for bit.
 
-E counts the training pass: neurons as batch statistics and dropout make them fire, and with T N
-updates where the pass has not counted them. What the trained network spends on other samples
-differs by some per cent; AIM leaves room for that.
+E counts the training pass: neurons as they fire with batch statistics and dropout, and T N updates
+if the pass does not count them. The trained network's energy on other samples differs by a few
+percent; AIM leaves a margin for that.
 """
 
 from __future__ import annotations
@@ -42,17 +43,17 @@ AIM = 0.97
 WEIGHT = 2.0
 SOFT = 0.2
 LEAST = 0.01
-"""Share of the aim that spikes may take at least, where silent neurons seem to need it all."""
+"""Minimum share of the aim for spikes, even if silent neurons seem to need all of it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EnergyLoss:
-    """What energy adds to the loss.
+    """The energy terms of the loss.
 
     Attributes:
-        model: of the network with its weights as they are when it is called.
+        model: returns the energy model of the network for its current weights.
         penalty: weight of E / E_ceiling.
-        budget_uj: per sample; None for none.
+        budget_uj: per sample; None for no budget.
     """
 
     model: Callable[[], EnergyModel]
@@ -60,12 +61,13 @@ class EnergyLoss:
     budget_uj: float | None
 
     def __call__(self, network: AnyNetwork, x: Tensor, record: PassRecord, part: float) -> Tensor:
-        """A term with the gradient of the above, in µJ times a slope; its value has no meaning.
+        """A term with the gradient of the loss above, in µJ times a slope; its value is
+        meaningless.
 
         Args:
             x: samples of this process.
             record: with differentiable rates and maxima.
-            part: share of the batch that they are; gradients are summed over processes.
+            part: their share of the batch; gradients are summed over processes.
         """
         model = self.model()
         received = {network.input.name: _received(network, x)}
@@ -87,7 +89,7 @@ def energy_loss(
     profile: HardwareProfile,
     samples: NDArray[np.float32],
 ) -> EnergyLoss | None:
-    """The energy terms that `config` asks for, None without any.
+    """The energy terms required by `config`, None if there are none.
 
     Args:
         samples: some of the training samples, (B, *shape) or (T, B, *shape).
@@ -109,21 +111,21 @@ def energy_loss(
         floor = float(made.silent_uj(received, dict.fromkeys(_unbiased(network), 0)))
         if config.energy_budget_uj <= floor:
             raise InputError(
-                f"training: energy_budget_uj is {config.energy_budget_uj:g}, but without one spike "
+                f"training: energy_budget_uj is {config.energy_budget_uj:g}, but without spikes "
                 f"the network takes {floor:.3g} µJ per sample ({profile.name}) for its input and "
-                "visits of its neurons; fewer steps or smaller widths take less"
+                "neuron visits; use fewer steps or smaller widths"
             )
     return EnergyLoss(model, config.energy_penalty, config.energy_budget_uj)
 
 
 def _received(network: AnyNetwork, x: Tensor) -> Tensor:
-    """Messages per step of the input, as the network rounds it."""
+    """Messages per step of the input, rounded as the network rounds it."""
     sent = network.messages(x) if isinstance(network, QATNetwork) else x
     return message_rate(sent, network.input.shape)
 
 
 def _unbiased(network: AnyNetwork) -> tuple[str, ...]:
-    """Neurons that can rest without messages."""
+    """Populations that stay idle without messages."""
     if not isinstance(network, QATNetwork):
         return unbiased(deployable(network))
     biases = network.integers().biases
@@ -131,12 +133,12 @@ def _unbiased(network: AnyNetwork) -> tuple[str, ...]:
 
 
 def model_of(network: AnyNetwork, profile: HardwareProfile) -> Callable[[], EnergyModel]:
-    """Gives the energy model of a network as its weights are.
+    """Return a function that gives the energy model of a network for its current weights.
 
-    It is made once if the zero weights of every connection are charged, else at every call.
+    The model is built once if the zero weights of every connection are charged, else at every call.
 
     Raises:
-        InputError: lists every layer that neurons and weighted connections cannot express.
+        InputError: lists every layer that cannot be expressed as neurons and weighted connections.
     """
     wired_topology, make = (
         _chip_maker(network, profile)

@@ -6,10 +6,10 @@ the messages per step of neuron i of source s, N neurons and U updates of popula
     E = T sum_si r_si c_si + sum_p (e_visit T N_p + e_update U_p)
     c_si = e_fire + sum over connections (e_syn fan-out_i + e_packet + hops e_hop)
 
-with the terms of `TERMS`. For an input there is no e_fire. Fan-outs are those that the nominal
-level charges for each storage format (`HardwareProfile.charged`), so they change when weights
-become zero. This is `estimate_energy(...).dynamic.nominal / samples` for counts that follow from
-the same rates.
+with the terms of `TERMS`. For an input there is no e_fire. Fan-outs are those charged at the
+nominal level for each storage format (`HardwareProfile.charged`), so they change when weights
+become zero. The result equals `estimate_energy(...).dynamic.nominal / samples` for counts that
+follow from the same rates.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from spikeport.energy import TERMS, EnergyTerm, EventKind, HardwareProfile, Place, Topology
+from spikeport.energy import TERMS, EnergyTerm, EventKind, EventScope, HardwareProfile, Topology
 from spikeport.errors import InputError
 from spikeport.network import Shape
 from spikeport.trainer.measure.events import Delivery
@@ -31,13 +31,13 @@ PJ_PER_UJ = 1e6
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EnergyModel:
-    """What events cost in one network on one chip; called with rates.
+    """Prices of the events of one network on one chip; called with rates.
 
     Attributes:
         steps: T.
-        message_pj: c by source, float64 of the source's shape, or a single value where the neurons
+        message_pj: c by source, float64 of the source's shape, or a single value if the neurons
             reach no synapses.
-        inputs: which sources are inputs.
+        inputs: the sources that are inputs.
         sizes: neurons per population.
         visit_pj, update_pj: prices per neuron and step.
     """
@@ -52,14 +52,14 @@ class EnergyModel:
     def __call__(
         self, rates: Mapping[str, Tensor], updates: Mapping[str, int] | None = None
     ) -> Tensor:
-        """Mean dynamic energy per sample, µJ, float64 without dimensions; differentiable in rates.
+        """Mean dynamic energy per sample, µJ, a float64 scalar that is differentiable in rates.
 
         Args:
             rates: by source, messages per neuron and step, (B, *shape): spikes, or the share of
-                values that are not zero (`message_rate`). Populations that reach no synapses may
-                be left out if they do not spike, as a readout of membranes.
-            updates: neuron-steps over all B samples, by population; where one is not given, all
-                its T N B visits count. That is exact wherever every neuron has a bias.
+                non-zero values (`message_rate`). Populations that reach no synapses may be omitted
+                if they do not spike, such as a membrane readout.
+            updates: neuron-steps over all B samples, by population; where none is given, all
+                T N B visits count, which is exact if every neuron has a bias.
 
         Raises:
             InputError: a source that reaches synapses has no rate.
@@ -73,7 +73,7 @@ class EnergyModel:
     def silent_uj(
         self, rates: Mapping[str, Tensor], updates: Mapping[str, int] | None = None
     ) -> Tensor:
-        """As above if no neuron spiked: messages of inputs, visits and updates."""
+        """The same if no neuron spiked: messages of inputs, visits and updates."""
         return self._total_uj(rates, self.inputs, updates or {})
 
     @property
@@ -97,7 +97,7 @@ class EnergyModel:
         return (self.steps * spent / samples + self._neurons_pj(samples, updates)) / PJ_PER_UJ
 
     def _neurons_pj(self, samples: int, updates: Mapping[str, int]) -> float:
-        """Of visits and updates, per sample."""
+        """Energy of visits and updates, per sample."""
         visits = {name: self.steps * size for name, size in self.sizes.items()}
         updated = sum(updates.get(name, samples * visits[name]) for name in visits)
         return self.visit_pj * sum(visits.values()) + self.update_pj * updated / samples
@@ -112,15 +112,15 @@ def energy_model(
     profile: HardwareProfile,
     table: Sequence[EnergyTerm] = TERMS,
 ) -> EnergyModel:
-    """Prices of every event of a network of T = `steps`.
+    """Build the energy model of a network with T = `steps`.
 
     Args:
-        deliveries: every source of every connection, with fan-outs.
+            deliveries: every source of every connection, with fan-outs.
         inputs, populations: shapes by name; populations that never spike belong here too.
         table: the terms to add up.
 
     Raises:
-        InputError: a connection is without deliveries, or a delivery without connection or source.
+        InputError: a connection has no deliveries, or a delivery no connection or source.
     """
     found = {term: profile.pj_per_event(term) for term in table}
     prices = {term: each.nominal for term, each in found.items() if each is not None}
@@ -142,7 +142,7 @@ def energy_model(
         synapses = profile.charged(storage, "nominal", reached.nonzero, reached.stored).double()
         cost = torch.zeros_like(synapses)
         for term, each in prices.items():
-            if term.events.place is Place.CONNECTION and term.covers(storage):
+            if term.events.scope is EventScope.CONNECTION and term.covers(storage):
                 cost += each * (synapses if term.events is EventKind.SYNAPTIC_EVENTS else 1)
         costs[source] = costs[source].to(cost.device) + cost
         bare.discard(name)
@@ -159,6 +159,6 @@ def energy_model(
 
 
 def message_rate(x: Tensor, shape: Shape) -> Tensor:
-    """Messages per step of an input of `shape`: (B, *shape) of samples (B, ...) or (T, B, ...)."""
+    """Messages per step of an input of `shape`: (B, *shape) for samples (B, ...) or (T, B, ...)."""
     present = (x != 0).to(torch.float32)
     return present.mean(0) if x.ndim > len(shape) + 1 else present

@@ -1,4 +1,4 @@
-"""The training loop: starting and resuming a run, steps, checkpoints and logs."""
+"""The training loop: starting and resuming a run, training steps, checkpoints and logs."""
 
 import lazy_loader
 

@@ -1,9 +1,9 @@
-"""Checkpoints: weights, optimizer state and everything needed to go on, in one safetensors file.
+"""Checkpoints: weights, optimizer state and everything needed to resume, in one safetensors file.
 
-Tensors are `network.<state name>`, those of the optimizer as `<kind>.<parameter name>`, and, of a
-network in chip arithmetic, `chip.<part>` of the integers that its masters stand for. The header's
-metadata holds one JSON document under "spikeport", with a digest of itself and of all tensors.
-No pickle. Files are replaced atomically.
+Tensors are named `network.<state name>` and, for the optimizer, `<kind>.<parameter name>`; a
+network in chip arithmetic also has `chip.<part>`, the integers that its master weights represent.
+The metadata of the header contains one JSON document under "spikeport", with a digest of itself and
+of all tensors. No pickle. Files are replaced atomically.
 """
 
 from __future__ import annotations
@@ -39,16 +39,16 @@ VERSION = 2
 
 @dataclass(frozen=True, slots=True)
 class EpochRecord:
-    """What one epoch of training saw.
+    """Statistics of one training epoch.
 
     Attributes:
         epoch: counted from 1.
         loss: mean cross-entropy, not divided by T.
-        accuracy: on the training samples as they passed, in training mode.
+        accuracy: on the training samples, measured during training (in training mode).
         firing_rate: spikes per neuron and step.
         seconds: wall-clock time of the epoch, without validation.
-        valid_accuracy: on the training samples held out, None where there are none.
-        energy_uj: estimate per sample on the chip (see `measuring`), None where it cannot be had.
+        valid_accuracy: on the held-out training samples, None if there are none.
+        energy_uj: estimate per sample on the chip (see `metrics`), None if it cannot be estimated.
     """
 
     __pydantic_config__: ClassVar[Mapping[str, str]] = {"extra": "forbid"}
@@ -65,11 +65,11 @@ class EpochRecord:
 
 @dataclass(frozen=True, slots=True)
 class EpochProgress:
-    """An epoch so far: sums over the samples that have passed.
+    """Progress within an epoch: sums over the samples so far.
 
     Attributes:
-        batches: done, so many also stand in the epoch's order.
-        loss_sum, hits, rate_sum: over `samples`; the last is of spikes per neuron and step.
+        batches: number of completed batches, which is also the position in the epoch's order.
+        loss_sum, hits, rate_sum: over `samples`; the last is a sum of spikes per neuron and step.
     """
 
     __pydantic_config__: ClassVar[Mapping[str, str]] = {"extra": "forbid"}
@@ -88,7 +88,7 @@ class EpochProgress:
 
     @property
     def accuracy(self) -> float:
-        """Share of hits so far."""
+        """Training accuracy so far."""
         return self.hits / max(self.samples, 1)
 
     @property
@@ -105,7 +105,7 @@ class Checkpoint:
         data: name of the data set.
         fingerprint: `Dataset.fingerprint` of the data it was trained on.
         optimizer: its state, "kind.parameter name" (see `optimizer`), empty before the first step.
-        teacher: digest of the network that answered beside the labels, None if none did.
+        teacher: digest of the distillation teacher, None if there is none.
     """
 
     model: AnyNetwork
@@ -120,18 +120,18 @@ class Checkpoint:
 
 
 def best_path(path: str | PathLike[str]) -> Path:
-    """Where the best epoch by validation is kept: m.best.safetensors beside m.safetensors."""
+    """Path of the best epoch's checkpoint by validation: m.best.safetensors for m.safetensors."""
     path = Path(path)
     return path.with_name(f"{path.stem}.best{path.suffix}")
 
 
 def written_paths(path: str | PathLike[str], config: TrainConfig) -> tuple[Path, ...]:
-    """The checkpoints that training writes: its own, and the best one where there is validation."""
+    """The checkpoints that training writes: its own, and the best one if there is validation."""
     return (Path(path), best_path(path)) if config.validation else (Path(path),)
 
 
 def save_checkpoint(path: str | PathLike[str], checkpoint: Checkpoint) -> None:
-    """Write a checkpoint; an existing file is replaced whole or left alone.
+    """Write a checkpoint; an existing file is replaced completely or left unchanged.
 
     Raises:
         OutputError: the folder is missing or not writable, or the disk is full.
@@ -161,8 +161,8 @@ def load_checkpoint(path: str | PathLike[str]) -> Checkpoint:
     """Read a checkpoint and rebuild its network, in evaluation mode.
 
     Raises:
-        InputError: missing, truncated, modified or foreign file; its description breaks a rule; a
-            tensor is missing, unknown, of wrong shape or not finite.
+        InputError: the file is missing, truncated, modified or of another kind; its description
+            breaks a rule; a tensor is missing, unknown, of wrong shape or not finite.
     """
     path = Path(path)
     header, arrays = _read(path)
@@ -171,7 +171,7 @@ def load_checkpoint(path: str | PathLike[str]) -> Checkpoint:
         known = _described(header)
         network, integers = _network(known, tensors)
     except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
-        raise InputError(f"{path}: the checkpoint's description is broken: {error}") from error
+        raise InputError(f"{path}: the checkpoint's description is invalid: {error}") from error
     state = network.state_dict()
     expected = {f"network.{name}": value for name, value in state.items()}
     expected |= _optimizer_state(known.config, network, tensors)
@@ -179,7 +179,7 @@ def load_checkpoint(path: str | PathLike[str]) -> Checkpoint:
     check_digest(path, header, arrays)
     if isinstance(network, SpikingNetwork):
         check_elements(f"{path}: network", _size(network), path.stat().st_size)
-    # The tensors themselves, not copies: one in floats has none of its own.
+    # The tensors themselves, not copies: a float network was built without storage.
     network.load_state_dict({name: tensors[f"network.{name}"] for name in state}, assign=True)
     return Checkpoint(
         network.eval(),
@@ -225,7 +225,7 @@ def _reader() -> TypeAdapter[_Description]:
 def _described(header: Mapping[str, Any]) -> _Description:
     rest = {key: value for key, value in header.items() if key != DIGEST}
     if isinstance(config := rest.get("config"), dict):
-        # Files of 0.1.0 do not state the comparison: it was >=.
+        # Files written by 0.1.0 do not state the comparison: it was >=.
         rest["config"] = {"strict": False, **config}
     try:
         return _reader().validate_json(json.dumps(rest), strict=True)
@@ -238,15 +238,15 @@ def _described(header: Mapping[str, Any]) -> _Description:
 
 
 def _network(known: _Description, tensors: Mapping[str, Tensor]) -> tuple[AnyNetwork, set[str]]:
-    """The network, and the names of the tensors that it has consumed.
+    """Build the network; return it with the names of the tensors it uses.
 
-    A float network has shapes only (torch's meta device), so that its tensors can be compared with
-    those of the file before memory is allocated.
+    A float network is built on torch's meta device (shapes only), so that its tensors can be
+    compared with those of the file before memory is allocated.
     """
     input = Input(**known.input)
     if (known.chip is None) != (known.config.weight_bits is None):
         raise InputError(
-            f"weight_bits is {known.config.weight_bits}, which does not match its tensors"
+            f"weight_bits is {known.config.weight_bits}, which does not match the tensors"
         )
     if known.chip is None:
         with torch.device("meta"):
@@ -265,7 +265,7 @@ def _size(network: SpikingNetwork) -> int:
 def _optimizer_state(
     config: TrainConfig, network: AnyNetwork, tensors: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
-    """What a step of the optimizer leaves behind, if there was one."""
+    """The tensors of the optimizer's state, if it has taken a step."""
     trained = {name: p for name, p in network.named_parameters() if p.requires_grad}
     expected = {
         f"{kind}.{name}": torch.zeros(()) if kind == "step" else parameter
@@ -277,10 +277,10 @@ def _optimizer_state(
 
 def _read(path: Path) -> tuple[dict[str, Any], Arrays]:
     if not path.is_file():
-        raise InputError(f"{path}: does not exist or is no file")
-    header, arrays = unpack(path, "is truncated or no safetensors file, or its header is damaged")
+        raise InputError(f"{path}: does not exist or is not a file")
+    header, arrays = unpack(path, "is truncated, not a safetensors file, or has a damaged header")
     if not isinstance(header, dict) or header.get("kind") != KIND:
-        raise InputError(f"{path}: is a safetensors file, but no Spikeport checkpoint")
+        raise InputError(f"{path}: is a safetensors file, but not a Spikeport checkpoint")
     if header.get("version") != VERSION:
         raise InputError(
             f"{path}: checkpoint version {header.get('version')}, this program reads {VERSION}"
@@ -302,4 +302,4 @@ def _check_tensors(
                 f"{value.dtype} {tuple(value.shape)}"
             )
         if not torch.isfinite(found).all():
-            raise InputError(f"{path}: tensor '{name}' holds NaN or infinity, must be finite")
+            raise InputError(f"{path}: tensor '{name}' contains NaN or infinity, must be finite")

@@ -1,10 +1,12 @@
-"""Distillation: training towards what a trained network answers, beside the labels.
+"""Distillation: train towards the outputs of a trained network in addition to the labels.
 
     L = CE(scores, (1 - a) onehot(y) + a softmax(teacher's scores))
 
-with a the `distillation` of a configuration. Where a network is trained on after its weights were
-rounded, the one that it came from says more of a changed sample than its label does: labels alone
-are soon fitted too well. Hinton, Vinyals & Dean, arXiv 1503.02531; for weights of few bits
+where a is the `distillation` of a configuration. When training continues after weights were
+rounded,
+the network it started from is a useful teacher: its soft targets carry more information about an
+augmented sample than the hard label, and labels alone are soon overfitted. Hinton, Vinyals & Dean,
+arXiv 1503.02531; for weights of few bits
 Mishra & Marr, arXiv 1711.05852.
 """
 
@@ -23,25 +25,30 @@ from spikeport.trainer.chip import AnyNetwork, QATNetwork, takes
 from spikeport.trainer.config import TrainConfig
 from spikeport.trainer.data import Dataset
 from spikeport.trainer.loop.start import Start, network_of
+from spikeport.trainer.network import SpikingNetwork
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Teacher:
-    """A network that stays as it is, and how much its answers weigh.
+    """A fixed network whose outputs serve as targets, and the weight of these targets.
 
     Attributes:
-        digest: tells it from other networks.
+        digest: identifies the network.
     """
 
     network: AnyNetwork
     weight: float
     digest: str
 
+    def answers_to(self, digest: str | None) -> bool:
+        """Whether `digest`, which may come from a checkpoint of 0.1.0, is that of this network."""
+        return digest in (self.digest, _digest_0_1_0(self.network))
+
     @torch.no_grad()
     def targets(self, x: Tensor, y: Tensor) -> Tensor:
-        """Class probabilities (B, N) to train towards, of samples and their labels.
+        """Target class probabilities (B, N) for samples and their labels.
 
-        The teacher computes in the precision of the pass around it.
+        The teacher computes in the precision of the surrounding pass.
         """
         scores = self.network.inference(x)
         soft = scores.to(torch.promote_types(scores.dtype, torch.float32)).softmax(1)
@@ -49,10 +56,10 @@ class Teacher:
 
 
 def find_teacher(config: TrainConfig, data: Dataset, given: Start | None) -> Teacher | None:
-    """The teacher that `config` asks for, None if it asks for none.
+    """The teacher that `config` requires, None if it requires none.
 
     Raises:
-        InputError: there is none, or it answers to other samples or with other classes.
+        InputError: it is not given, or its input or classes do not match the data.
     """
     if not config.distillation:
         return None
@@ -64,23 +71,21 @@ def find_teacher(config: TrainConfig, data: Dataset, given: Start | None) -> Tea
     network = copy.deepcopy(network_of(given)).cpu().eval().requires_grad_(requires_grad=False)
     subject = "teacher" if isinstance(given, AnyNetwork) else str(given)
     if not takes(network, data.input):
-        raise InputError(f"{subject}: takes {network.input}, the samples are {data.input}")
+        raise InputError(f"{subject}: expects {network.input}, the samples are {data.input}")
     try:
         answer = network.inference(torch.tensor(data.train_x[:1]))
     except InputError as error:
         raise InputError(f"{subject}: {error}") from None
     if answer.shape[1] != data.classes:
-        raise InputError(
-            f"{subject}: tells {answer.shape[1]} classes apart, the data has {data.classes}"
-        )
+        raise InputError(f"{subject}: has {answer.shape[1]} classes, the data has {data.classes}")
     return Teacher(network, config.distillation, digest(network))
 
 
 def check_learns(config: TrainConfig, network: AnyNetwork, teacher: Teacher | None) -> None:
-    """Refuse a teacher that can teach nothing.
+    """Refuse a teacher from which nothing can be learned.
 
     Raises:
-        InputError: it is the network that training begins with, and the loss is its answers alone.
+        InputError: it is the network that training starts from, and the loss uses its outputs only.
     """
     asked = config.energy_penalty or config.energy_budget_uj is not None
     if teacher is None or config.distillation < 1 or asked:
@@ -88,15 +93,27 @@ def check_learns(config: TrainConfig, network: AnyNetwork, teacher: Teacher | No
     if teacher.digest == digest(network):
         raise InputError(
             "teacher: is the network that training starts from, which with distillation 1 leaves "
-            "nothing to learn; name another teacher or take less distillation"
+            "nothing to learn; use another teacher or a lower distillation"
         )
 
 
 def digest(network: AnyNetwork) -> str:
-    """Of all that decides a network's answers."""
+    """Hash of everything that determines a network's outputs."""
     if isinstance(network, QATNetwork):
         return network.deployed().content_hash
-    found = hashlib.sha256(f"{network.input} {network.steps} {network.nodes}".encode())
+    return _digest(network, f"{network.input} {network.steps} {network.nodes}")
+
+
+def _digest_0_1_0(network: AnyNetwork) -> str:
+    """The digest that 0.1.0 gave, whose neurons all fired on >= without saying so."""
+    if isinstance(network, QATNetwork):
+        return digest(network)
+    text = f"{network.input} {network.steps} {network.nodes}"
+    return _digest(network, text.replace(", strict=False", ""))
+
+
+def _digest(network: SpikingNetwork, text: str) -> str:
+    found = hashlib.sha256(text.encode())
     for name, value in network.state_dict().items():
         found.update(f"{name} {value.dtype}".encode())
         found.update(value.detach().cpu().contiguous().numpy().tobytes())

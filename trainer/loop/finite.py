@@ -1,4 +1,4 @@
-"""Stopping a training run that is no longer finite, with the layer in which it began."""
+"""Stop training when values are no longer finite, and name the layer where this began."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from spikeport.trainer.network import PassRecord
 
 
 def check_finite(network: AnyNetwork, loss: Tensor, record: PassRecord, epoch: int) -> None:
-    """Stop before the weights take a step that is not finite; `epoch` counts from 0.
+    """Stop before a step with non-finite values is applied; `epoch` counts from 0.
 
-    A NaN charge never spikes, so it can hide behind a finite loss; its gradient cannot.
+    A NaN membrane never spikes, so it can be hidden by a finite loss, but not by its gradient.
 
     Raises:
-        InputError: naming the layer in which it began.
+        InputError: names the layer in which it began.
     """
     gradients = [p.grad for p in network.parameters() if p.grad is not None]
     norm = torch.stack([gradient.abs().max() for gradient in gradients]).sum()

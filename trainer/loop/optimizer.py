@@ -14,14 +14,14 @@ KEPT = {
     Optimizer.SGD: ("momentum_buffer",),
     Optimizer.ADAMW: ("exp_avg", "exp_avg_sq", "step"),
 }
-"""What torch keeps of each parameter from step to step."""
+"""The state that torch keeps for each parameter between steps."""
 
 
 def build_optimizer(
     config: TrainConfig, network: AnyNetwork, state: Mapping[str, Tensor]
 ) -> torch.optim.Optimizer:
-    """The optimizer of `config`, going on from `state`; weight decay only on weights, not on
-    biases and batch norms.
+    """Build the optimizer of `config`, continuing from `state`; weight decay applies to weights,
+    not to biases and batch norms.
     """
     trained = [p for p in network.parameters() if p.requires_grad]
     known = {id(parameter) for parameter in network.weight_parameters()}
@@ -40,14 +40,14 @@ def build_optimizer(
     for name, parameter in network.named_parameters():
         for kind in KEPT[config.optimizer]:
             if (value := state.get(f"{kind}.{name}")) is not None:
-                # a count of steps stays where torch keeps it, on the CPU
+                # the step count stays where torch keeps it, on the CPU
                 device = value.device if kind == "step" else parameter.device
                 optimizer.state[parameter][kind] = value.to(device, copy=True)
     return optimizer
 
 
 def state_of(network: AnyNetwork, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """What `build_optimizer` goes on from: "kind.parameter name"; empty before the first step."""
+    """The state that `build_optimizer` continues from: "kind.parameter name"; may be empty."""
     return {
         f"{kind}.{name}": value
         for name, parameter in network.named_parameters()

@@ -1,4 +1,4 @@
-"""Going on from a checkpoint: only with the same run, and with its best epoch beside it."""
+"""Resume from a checkpoint: check that it belongs to the same run, and find its best epoch."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from spikeport.trainer.chip import AnyNetwork, takes
 from spikeport.trainer.config import TrainConfig
 from spikeport.trainer.data import Dataset
 from spikeport.trainer.loop.checkpoint import Checkpoint, EpochRecord, best_path, load_checkpoint
+from spikeport.trainer.loop.distillation import Teacher
 
 
 def check_same_run(
-    path: str, state: Checkpoint, config: TrainConfig, data: Dataset, teacher: str | None = None
+    path: str, state: Checkpoint, config: TrainConfig, data: Dataset, teacher: Teacher | None
 ) -> None:
-    """Refuse a checkpoint of another configuration, of other data, or of another teacher's digest.
+    """Refuse a checkpoint with another configuration, data set, or teacher.
 
     Raises:
-        InputError: naming what differs.
+        InputError: names the difference.
     """
     for field in dataclasses.fields(TrainConfig):
         saved, asked = getattr(state.config, field.name), getattr(config, field.name)
@@ -33,7 +34,8 @@ def check_same_run(
             f"{path}: was trained on other data ('{state.data}'), cannot continue with "
             f"'{data.name}'"
         )
-    if state.teacher != teacher:
+    same = state.teacher is None if teacher is None else teacher.answers_to(state.teacher)
+    if not same:
         raise InputError(f"{path}: was trained with another teacher, cannot continue with this one")
 
 
@@ -41,7 +43,7 @@ def load_best(path: str | PathLike[str], state: Checkpoint) -> AnyNetwork | None
     """The network of the best epoch so far, None without validation.
 
     Raises:
-        InputError: its file is missing or of another run.
+        InputError: its file is missing or belongs to another run.
     """
     epoch = best_epoch(state.history, state.config.energy_budget_uj)
     if epoch is None:
@@ -49,16 +51,16 @@ def load_best(path: str | PathLike[str], state: Checkpoint) -> AnyNetwork | None
     best = load_checkpoint(best_path(path))
     if len(best.history) < epoch:
         raise InputError(
-            f"{best_path(path)}: holds epoch {len(best.history)}, the best one is {epoch}; it is "
-            "of another run"
+            f"{best_path(path)}: contains epoch {len(best.history)}, but the best one is {epoch}; "
+            "it belongs to another run"
         )
     return best.model
 
 
 def best_epoch(history: tuple[EpochRecord, ...], budget_uj: float | None = None) -> int | None:
-    """The epoch that was best by validation, the first of equals, counted from 1.
+    """The best epoch by validation, counted from 1; the first one on ties.
 
-    With an energy budget the best of those within it, or the one that spends least.
+    With an energy budget, the best epoch within the budget, or the one with the lowest energy.
     """
     rated = [(*_rating(record, budget_uj), -record.epoch) for record in history]
     return -max(rated)[2] if history and history[0].valid_accuracy is not None else None

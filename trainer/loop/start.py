@@ -1,4 +1,4 @@
-"""The network that a run begins with."""
+"""The network that a training run starts from."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from spikeport.trainer.network import SpikingNetwork
 _log = logging.getLogger(__name__)
 
 Start: TypeAlias = AnyNetwork | str | PathLike[str]
-"""A network, or the path of a checkpoint that holds one."""
+"""A network, or the path of a checkpoint that contains one."""
 
 
 def first_network(config: TrainConfig, data: Dataset, start: Start | None) -> AnyNetwork:
     """An untrained network, or one with the weights and running statistics of `start`.
 
     Raises:
-        InputError: `start` is of another architecture, has too few outputs for the classes, or
-            computes in other arithmetic than `config.weight_bits` says.
+        InputError: `start` has another architecture, too few outputs for the classes, or an
+            arithmetic that does not match `config.weight_bits`.
     """
     subject = "start" if isinstance(start, AnyNetwork | None) else str(start)
     given = None if start is None else network_of(start)
@@ -41,7 +41,7 @@ def first_network(config: TrainConfig, data: Dataset, start: Start | None) -> An
     if config.weight_bits is not None:
         raise InputError(
             f"training: weight_bits is {config.weight_bits}; training in chip arithmetic starts "
-            "from a ChipNetwork (`prepare_qat` of a trained network)"
+            "from a QATNetwork (`prepare_qat` of a trained network)"
         )
     network = build_network(config, data.input, data.classes)
     if given is not None:
@@ -56,7 +56,7 @@ def check_not_written(
     """Refuse to overwrite the checkpoint of the start or of the teacher.
 
     Args:
-        path: of the checkpoint that the run writes.
+        path: of the checkpoint that the run will write.
     """
     inputs = [each for each in given if isinstance(each, str | PathLike)]
     for written in written_paths(path, config):
@@ -64,7 +64,7 @@ def check_not_written(
 
 
 def network_of(start: Start) -> AnyNetwork:
-    """The network itself."""
+    """Load the network if `start` is a path."""
     return start if isinstance(start, AnyNetwork) else load_checkpoint(start).model
 
 
@@ -76,17 +76,17 @@ def _check_chip(subject: str, given: QATNetwork, config: TrainConfig, data: Data
     if {config.weight_bits} != bits:
         raise InputError(
             f"{subject}: has weights of {', '.join(map(str, sorted(bits)))} bits in chip "
-            f"arithmetic, weight_bits is {config.weight_bits}"
+            f"arithmetic, but weight_bits is {config.weight_bits}"
         )
     if not (takes(given, data.input) and given.steps == config.steps):
         raise InputError(
-            f"{subject}: takes {given.input} and {given.steps} steps, training has {data.input} "
+            f"{subject}: expects {given.input} and {given.steps} steps, training has {data.input} "
             f"and {config.steps}"
         )
 
 
 def _compare_ranges(subject: str, seen: Input, data: Dataset) -> None:
-    """Warn if the weights were trained on another range of values than that of the data."""
+    """Warn if the start was trained on another range of values than that of the data."""
     if not same_range(seen, data.input):
         _log.warning(
             "%s: was trained on values of %g..%g, data set '%s' has %g..%g",
@@ -95,7 +95,7 @@ def _compare_ranges(subject: str, seen: Input, data: Dataset) -> None:
 
 
 def _take_over(subject: str, network: SpikingNetwork, given: SpikingNetwork) -> None:
-    """Give `network` the state of `given`; names the first tensor that does not fit."""
+    """Copy the state of `given` to `network`; an error names the first tensor that does not fit."""
     wanted, state = network.state_dict(), given.state_dict()
     for name in wanted | state:
         if name not in state or name not in wanted:

@@ -14,7 +14,7 @@ from spikeport.trainer.loop.distillation import Teacher
 from spikeport.trainer.network import PassRecord
 
 Forward = Callable[[Tensor], tuple[Tensor, PassRecord]]
-"""Differentiable scores (B, N) and the spike pass's record of samples."""
+"""Maps samples to differentiable scores (B, N) and the record of the spiking pass."""
 
 
 def step(
@@ -26,16 +26,16 @@ def step(
     energy: EnergyLoss | None = None,
     teacher: Teacher | None = None,
 ) -> tuple[Tensor, Tensor, PassRecord]:
-    """One forward and backward pass; returns loss, scores (B, N) and the spike pass's record.
+    """Run one forward and backward pass; return loss, scores (B, N) and the spiking pass's record.
 
-    The gradient is scaled as the network's rule has it (1/T), the loss returned is not; it is the
-    cross-entropy alone. Of a batch that is shared by several processes, `whole` is the size, and
-    loss and gradient are this process's part.
+    The gradient is scaled as required by the network's rule (1/T); the returned loss is not, and
+    does not include energy. If several processes share a batch, `whole` is its size, and loss and
+    gradient are the part of this process.
 
     Args:
-        forward: stands for `training_pass` of the network, as torch has compiled it.
-        energy: adds its gradient.
-        teacher: has its say beside the labels, in the loss returned too.
+        forward: used instead of the network's `training_pass`, such as a compiled version of it.
+        energy: an energy loss; only its gradient is added.
+        teacher: adds a distillation term, which is included in the returned loss.
     """
     scores, record = (forward or network.training_pass)(x)
     wide = scores.to(torch.promote_types(scores.dtype, torch.float32))

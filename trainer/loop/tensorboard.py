@@ -1,4 +1,4 @@
-"""A run's epochs as TensorBoard shows them."""
+"""TensorBoard logs of training epochs."""
 
 from __future__ import annotations
 

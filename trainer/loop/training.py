@@ -1,8 +1,8 @@
 """The training loop.
 
-A run is decided by its configuration and data: batches, changes of samples and learning rates
-follow from seed, epoch and position, so that what a checkpoint keeps is all there is to go on from.
-With torchrun each process takes its share of every batch, and gradients, statistics of batch norm
+A run is determined by its configuration and data: batches, augmentation and learning rates follow
+from seed, epoch and position, so a checkpoint contains everything needed to resume.
+With torchrun, each process handles its share of every batch, and gradients, batch-norm statistics
 and sums are those of the whole batch.
 """
 
@@ -50,11 +50,11 @@ from spikeport.trainer.ranks import process_group, share, sum_gradients, sum_ove
 
 @dataclass(frozen=True, slots=True)
 class TrainingResult:
-    """A trained network, in evaluation mode, and what its epochs saw.
+    """A trained network, in evaluation mode, and the statistics of its epochs.
 
     Attributes:
-        model: after the last epoch.
-        best: after the epoch that was best by validation, None without validation.
+        model: the network after the last epoch.
+        best: the network after the best epoch by validation, None without validation.
     """
 
     model: AnyNetwork
@@ -64,18 +64,18 @@ class TrainingResult:
 
     @property
     def best_epoch(self) -> int | None:
-        """The epoch that was best by validation; see `resuming.best_epoch`."""
+        """The best epoch by validation; see `resume.best_epoch`."""
         return best_epoch(self.history, self.config.energy_budget_uj)
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingCallbacks:
-    """Whom to tell of a run while it goes on.
+    """Callbacks called during training.
 
     Attributes:
         epoch: called after every epoch.
-        batch: called after every batch with the epoch, counted from 1, what it has seen so far,
-            and batches per epoch.
+        batch: called after every batch with the epoch (counted from 1), its progress, and the
+            number of batches per epoch.
     """
 
     epoch: Callable[[EpochRecord], None] = lambda record: None
@@ -98,25 +98,24 @@ def train(
 
     Args:
         progress: called after every epoch, or a `TrainingCallbacks`.
-        checkpoint: file written before the first epoch and after every one. The best epoch by
-            validation is kept beside it (`best_path`).
-        resume: go on from `checkpoint`; the weights at the end are those of a run that was never
-            interrupted, bit for bit.
-        minutes: write the checkpoint within epochs too, when so much time has passed.
-        workers: threads that fetch batches ahead; by default as many as pay.
-        start: a network, or a checkpoint's path, whose weights and running statistics training
-            starts from instead of random ones; a run that is resumed is past its start. With
+        checkpoint: file written before the first epoch and after every epoch. The best epoch by
+            validation is saved next to it (`best_path`).
+        resume: continue from `checkpoint`; the final weights equal those of an uninterrupted run,
+            bit for bit.
+        minutes: also write the checkpoint within epochs, at this interval.
+        workers: number of threads that prefetch batches; chosen automatically by default.
+        start: a network, or the path of a checkpoint, whose weights and running statistics training
+            starts from instead of random ones; not used again when a run is resumed. With
             `weight_bits` it must be a `QATNetwork`.
-        teacher: a trained network, or a checkpoint's path, to learn from with `distillation`; in a
-            run that is resumed too.
-
+        teacher: a trained network, or the path of a checkpoint, to learn from with `distillation`;
+            needed again when a run is resumed.
     Raises:
-        InputError: loss, statistics or gradients became NaN or infinite; the checkpoint to write
-            is that of `start` or `teacher`; nothing to resume from,
-            or it belongs to another configuration or data set; the data cannot undergo the
-            configured changes; batches are too small for batch norm or for the processes; `start`
-            is of another architecture; the teacher is missing, answers to other data or can teach
-            nothing; no chip can run a network that shall keep an energy budget, or none within it.
+        InputError: loss, statistics or gradients became NaN or infinite; the checkpoint to write is
+            that of `start` or `teacher`; there is nothing to resume from, or it belongs to another
+            configuration or data set; the data do not support the configured augmentation; batches
+            are too small for batch norm or for the number of processes; `start` has another
+            architecture; the teacher is missing, is for other data or has nothing to teach; no chip
+            can run the network although an energy budget is set, or the budget cannot be met.
         OutputError: the checkpoint cannot be written.
     """
     watch = (
@@ -131,9 +130,9 @@ def train(
         return _result(run)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class _Run:
-    """A run under way; the network in `state` and the optimizer change, all else is replaced."""
+    """State of a run; the network in `state` and the optimizer change in place."""
 
     state: Checkpoint
     data: Dataset
@@ -166,7 +165,6 @@ def _begin(
     if path is not None:
         check_not_written(config, path, (start, teacher))
     taught = find_teacher(config, data, teacher)
-    by = None if taught is None else taught.digest
     profile = load_profile(config.energy_profile)
     check_augment(config.augment, data.train_x, data.input)
     kept: Indices = np.arange(len(data.train_x))
@@ -178,11 +176,12 @@ def _begin(
         if path is None:
             raise InputError("training: resume needs a checkpoint path")
         state = load_checkpoint(path)
-        check_same_run(str(path), state, config, data, by)
+        check_same_run(str(path), state, config, data, taught)
         best = load_best(path, state)
     else:
         network = first_network(config, data, start)
         check_learns(config, network, taught)
+        by = None if taught is None else taught.digest
         state = Checkpoint(network, config, data.classes, data.name, data.fingerprint, teacher=by)
     device = choose_device(config.device)
     for network in (state.model, *([] if taught is None else [taught.network])):
@@ -199,19 +198,19 @@ def _begin(
     if config.compile:
         forward = compiled(forward)
     run = _Run(
-        state,
-        data,
-        feed,
-        held_out,
-        optimizer,
-        forward,
-        device,
-        path,
-        workers,
-        best,
-        profile,
-        energy,
-        taught,
+        state=state,
+        data=data,
+        feed=feed,
+        held_out=held_out,
+        optimizer=optimizer,
+        forward=forward,
+        device=device,
+        path=path,
+        workers=workers,
+        best=best,
+        profile=profile,
+        energy=energy,
+        teacher=taught,
     )
     if not resume:
         run.save()
@@ -219,7 +218,7 @@ def _begin(
 
 
 def _epoch(run: _Run, watch: TrainingCallbacks, minutes: float | None) -> _Run:
-    """Train to the end of the epoch that `run` stands in."""
+    """Train to the end of the current epoch."""
     config, network, done = run.state.config, run.state.model, run.state.progress
     epoch = len(run.state.history)
     lr = config.learning_rate(epoch)
@@ -254,7 +253,7 @@ def _epoch(run: _Run, watch: TrainingCallbacks, minutes: float | None) -> _Run:
 
 
 def _update(run: _Run, x: Tensor, y: Tensor, whole: int, epoch: int) -> tuple[float, int, float]:
-    """One step of the optimizer; returns loss, hits and summed firing rate of the whole batch."""
+    """Take one optimizer step; return loss, hits and summed firing rate of the whole batch."""
     config, network = run.state.config, run.state.model
     x, y = x.to(run.device), y.to(run.device)
     if config.channels_last and x.ndim == 4:
@@ -278,12 +277,12 @@ def _validate(run: _Run) -> float | None:
 
 
 def _keep_best(run: _Run) -> _Run:
-    """Keep a copy if the last epoch is the best so far, in memory and beside the checkpoint."""
+    """If the last epoch is the best so far, keep a copy in memory and next to the checkpoint."""
     budget = run.state.config.energy_budget_uj
     if best_epoch(run.state.history, budget) != len(run.state.history):
         return run
     if run.path is not None and share()[0] == 0:
-        # Before the checkpoint itself, which must not name a best epoch that is not there.
+        # Before the checkpoint itself, which must not refer to a best epoch that does not exist.
         save_checkpoint(best_path(run.path), run.state)
     return dataclasses.replace(run, best=copy.deepcopy(run.state.model))
 
@@ -291,7 +290,7 @@ def _keep_best(run: _Run) -> _Run:
 def _with(
     run: _Run, *, progress: EpochProgress, history: tuple[EpochRecord, ...] | None = None
 ) -> _Run:
-    """`run` with its state brought up to date."""
+    """`run` with its state updated."""
     state = dataclasses.replace(
         run.state,
         history=run.state.history if history is None else history,
@@ -302,7 +301,7 @@ def _with(
 
 
 def _result(run: _Run) -> TrainingResult:
-    """Networks on the CPU, in torch's ordinary memory format."""
+    """The result, with networks on the CPU in torch's default memory format."""
     for network in filter(None, (run.state.model, run.best)):
         network.to("cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
     return TrainingResult(run.state.model, run.state.config, run.state.history, run.best)

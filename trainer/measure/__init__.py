@@ -1,4 +1,4 @@
-"""Networks in training, run and measured: accuracy, event counts and energy as on the chip."""
+"""Measure networks in training: accuracy, event counts and energy as on the chip."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""A network in chip arithmetic, run and measured as training runs it: `evaluate_chip`."""
+"""Run and measure a network in chip arithmetic as in training: `evaluate_chip`."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from spikeport.runs import (
 )
 from spikeport.simulators.results import assembled_run
 from spikeport.trainer.chip import QATNetwork
+from spikeport.trainer.chip.network import spiking_pass
 from spikeport.trainer.chip.neurons import ChipSteps
-from spikeport.trainer.chip.passes import spiking_pass
-from spikeport.trainer.measure.connections import weighted_sum
+from spikeport.trainer.chip.sums import weighted_sum
 from spikeport.trainer.measure.events import FanOut, Tally, fan_out
 
 BATCH = 256
 
 
 def fan_outs(network: QATNetwork) -> dict[str, FanOut]:
-    """Synapses that each source neuron reaches, by connection, of the integers of this moment."""
+    """Synapses reached by each source neuron, per connection, for the current integer weights."""
     weights = network.integers().weights
     return {
         connection.name: _fan_out(network, connection, weights[connection.name])
@@ -41,16 +41,16 @@ def fan_outs(network: QATNetwork) -> dict[str, FanOut]:
 
 @torch.no_grad()
 def evaluate_chip(network: QATNetwork, samples: Samples, record: RecordSpec = ()) -> Run:
-    """Run the chip as the spiking pass of training does, and count its events.
+    """Run the spiking pass of training in chip arithmetic, and count its events.
 
-    Everything equals what a simulator makes of `network.deployed()`, integer for integer.
+    The result equals a simulation of `network.deployed()`, integer for integer.
 
     Args:
         samples: float units, (B, *shape) presented at every step, or (T, B, *shape).
-        record: may hold "spikes", to be kept in `Run.trace`.
+        record: may contain "spikes", to be kept in `Run.trace`.
 
     Raises:
-        InputError: samples do not fit the network, or a name in `record` is another one.
+        InputError: samples do not fit the network, or `record` contains another name.
     """
     record = check_names(record, ("spikes",))
     deployed, whole, reached = network.deployed(), network.integers(), fan_outs(network)
@@ -100,7 +100,7 @@ def evaluate_chip(network: QATNetwork, samples: Samples, record: RecordSpec = ()
 
 
 def _fan_out(network: QATNetwork, connection: WeightedConnection, weight: Tensor) -> FanOut:
-    """Only sums over all outputs matter, so the outputs of each group become one."""
+    """Fan-out of a connection; the outputs of each group are summed, as only sums matter."""
     source = network.template.sources[connection.source].shape
     groups = getattr(connection, "groups", 1)
     masks = weight != 0, torch.ones_like(weight, dtype=torch.bool)

@@ -1,8 +1,8 @@
-"""The quantized network as training sees it: chip arithmetic on tensors, `evaluate_deployed`.
+"""Run a deployed network in torch: chip arithmetic on tensors, `evaluate_deployed`.
 
-A second formulation of `spikeport.network`'s equations, whole batches at a time and with its own
-event counts. Weighted sums are taken in float64, exact because every partial sum is an integer
-below 2^53 (checked from the weights and the largest message); all else is int64 with explicit
+A second implementation of a deployed network's equations, for whole batches and with its own
+event counts. Weighted sums are computed in float64, exact because every partial sum is an integer
+below 2^53 (checked from the weights and the largest message); the rest is int64 with explicit
 wrapping to int32.
 """
 
@@ -23,11 +23,10 @@ from spikeport.network import (
     DeployedNetwork,
     Population,
     ReadoutKind,
-    Reset,
     Shape,
     WeightedConnection,
     largest_sum,
-    threshold_state,
+    require_lif_populations,
 )
 from spikeport.network import fixed_point as fx
 from spikeport.runs import (
@@ -41,26 +40,30 @@ from spikeport.runs import (
     select,
 )
 from spikeport.simulators.results import empty_trace, keep, spikeport_version
-from spikeport.trainer.measure.connections import weighted_sum
+from spikeport.trainer.chip.sums import weighted_sum
 from spikeport.trainer.measure.events import FanOut, Tally, fan_out
+from spikeport.trainer.neurons.integer import charge, fire, wrap
 
 BATCH = 256
 EXACT = 2**53
+WHERE = "in torch"
 
 
 @torch.no_grad()
 def evaluate_deployed(network: DeployedNetwork, samples: Samples, record: RecordSpec = ()) -> Run:
-    """Run a deployed network on integer samples; equals the simulators bit for bit.
+    """Run a deployed network on integer samples; the result equals the simulators bit for bit.
 
     Args:
         samples: per input (B, *shape), presented at every step, or (T, B, *shape).
         record: which of "spikes", "u" and "v" to keep in `Run.trace`, or `Probe`s.
 
     Raises:
-        InputError: samples do not fit the network, what `record` names is unknown, or a weighted
-            sum could leave the range in which float64 is exact.
+        InputError: samples do not fit the network, `record` contains an unknown name, a population
+            does not consist of LIF neurons, or a weighted sum could exceed the exact range of
+            float64.
     """
     record = record_items(record)
+    require_lif_populations(network.populations, WHERE)
     arrays = check_samples(network.inputs, network.steps, samples)
     count = sample_count(network.inputs, arrays)
     trace = empty_trace(network, count, record)
@@ -105,7 +108,7 @@ def evaluate_deployed(network: DeployedNetwork, samples: Samples, record: Record
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Link:
-    """A connection's weights as float64 and the fan-out of its source."""
+    """The weights of a connection as float64, and the fan-out of its source."""
 
     connection: WeightedConnection
     weight: Tensor
@@ -114,7 +117,7 @@ class _Link:
 
 @dataclass(frozen=True, slots=True)
 class _State:
-    """Spikes, u, v and the steps of rest left after a step, int64 within int32, (B, *shape)."""
+    """Spikes, u, v and remaining refractory steps after a step, int64 within int32, (B, *shape)."""
 
     spikes: Tensor
     u: Tensor
@@ -141,14 +144,14 @@ def _link(network: DeployedNetwork, connection: WeightedConnection) -> _Link:
 
 
 def _current(link: _Link, messages: Tensor, target: Shape) -> Tensor:
-    """What the target neurons receive, (B, *target): the sum wraps, then the exponent acts."""
+    """Input of the target neurons, (B, *target): the sum wraps, then the exponent is applied."""
     total = weighted_sum(link.connection, link.weight, messages.double()).to(torch.int64)
     if link.connection.wraps:
-        total = _wrap(total, fx.STATE_BITS)
+        total = wrap(total, fx.STATE_BITS)
     exponent = link.connection.exponent
-    total = _wrap(total, 32)
+    total = wrap(total, 32)
     shifted = total << exponent if exponent >= 0 else total >> -exponent
-    return _wrap(shifted, 32).view(-1, *target)
+    return wrap(shifted, 32).view(-1, *target)
 
 
 def _steps(
@@ -159,7 +162,8 @@ def _steps(
 ) -> Iterator[dict[str, _State]]:
     """Yield the state of every population after each step of one batch, counting its events."""
     size = sample_count(network.inputs, arrays)
-    states = {part.name: _rest(part, size) for part in network.populations}
+    populations = {part.name: part for part in require_lif_populations(network.populations, WHERE)}
+    states = {name: _rest(part, size) for name, part in populations.items()}
     sent: dict[str, list[Tensor]] = {name: [] for name in network.sources}
     for step in range(network.steps):
         for part in network.inputs:
@@ -167,7 +171,7 @@ def _steps(
             sent[part.name].append(values)
             tally.input_events[part.name] += int((values != 0).sum())
         for name in network.order:
-            population, before = network.by_name[name], states[name]
+            population, before = populations[name], states[name]
             received = torch.zeros_like(before.v)
             mantissa = torch.tensor(population.bias, dtype=torch.int64).expand_as(received)
             for injection in network.injections_into(name):
@@ -177,8 +181,8 @@ def _steps(
                     link = links[connection.name]
                     messages = sent[connection.source][step - connection.delay]
                     tally.deliver(connection.name, messages, link.reached)
-                    received = _wrap(received + _current(link, messages, population.shape), 32)
-            bias = _wrap(mantissa << population.bias_exponent, 32)
+                    received = wrap(received + _current(link, messages, population.shape), 32)
+            bias = wrap(mantissa << population.bias_exponent, 32)
             active = (before.u != 0) | (before.v != 0) | (received != 0) | (bias != 0)
             tally.updates[name] += int(active.sum())
             states[name] = _neuron_step(population, before, received, bias)
@@ -193,28 +197,10 @@ def _rest(population: Population, size: int) -> _State:
 
 
 def _neuron_step(population: Population, before: _State, received: Tensor, bias: Tensor) -> _State:
-    """Spikes and state after one step; equations: `spikeport.network`."""
-    u = _decay(before.u, population.decay_u) + _wrap(received << fx.ACTIVATION_SHIFT, 32)
-    u = _wrap(u, 32)
-    turn = 2 * fx.STATE_WRAP
-    u = u - turn * (u > fx.STATE_WRAP).long() + turn * (u <= -fx.STATE_WRAP).long()
-    v = _wrap(_decay(before.v, population.decay_v) + u + bias, 32)
+    """Spikes and state after one step."""
+    u, charged = charge(population, before.u, before.v, received, bias)
     awake = before.rest == 0
-    v = v.clamp(-fx.STATE_MAX, fx.STATE_MAX).where(awake, before.v)
-    threshold = threshold_state(population)
-    spikes = (v > threshold) & awake
+    fired, v = fire(population, charged)
+    spikes = fired & awake
     rest = (before.rest - 1).clamp(min=0).masked_fill(spikes, population.refractory)
-    v = v.masked_fill(spikes, 0) if population.reset is Reset.ZERO else v - threshold * spikes
-    return _State(spikes.long(), u, v, rest)
-
-
-def _decay(state: Tensor, decay: int) -> Tensor:
-    """The kept part, truncated toward zero."""
-    kept = state * (fx.DECAY_UNITY - decay)
-    return kept.sign() * (kept.abs() >> fx.DECAY_BITS)
-
-
-def _wrap(x: Tensor, bits: int) -> Tensor:
-    """Two's complement of `bits` bits; exact for |x| < 2^62."""
-    half = 1 << (bits - 1)
-    return ((x + half) & ((1 << bits) - 1)) - half
+    return _State(spikes.long(), u, v.where(awake, before.v), rest)

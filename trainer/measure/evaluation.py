@@ -1,4 +1,4 @@
-"""The float network as training sees it, run and measured: `evaluate`."""
+"""Run and measure a float network as in training: `evaluate`."""
 
 from __future__ import annotations
 
@@ -26,34 +26,35 @@ from spikeport.trainer.chip import AnyNetwork, QATNetwork
 from spikeport.trainer.measure.chip_evaluation import evaluate_chip
 from spikeport.trainer.measure.events import FanOut, Tally
 from spikeport.trainer.measure.topology import Path, paths
-from spikeport.trainer.network import SpikingNetwork, deployable
+from spikeport.trainer.network import Node, SpikingNetwork, deployable
 from spikeport.trainer.network.layers import Map
-from spikeport.trainer.network.network import Node
-from spikeport.trainer.network.passes import apply_stateless, integrate, run
+from spikeport.trainer.network.network import run
+from spikeport.trainer.network.passes import apply_stateless, integrate
 from spikeport.trainer.neurons import LI, LIF, charge_and_fire
 from spikeport.trainer.rules import GradientRule
 
 RECORDABLE = ("spikes", "v_charged")
 BATCH = 256
 LARGEST = 1 << 24
-"""Values of one layer over all steps of a batch: 64 MiB in float32."""
+"""Number of values of one layer over all steps of a batch: 64 MiB in float32."""
 
 
 @torch.no_grad()
 def evaluate(network: AnyNetwork, samples: Samples, record: RecordSpec = ()) -> Run:
     """Run inference of the `deployable` network and count its events.
 
-    Scores are the network's, (B, N). Populations are the LIF layers, connections the convolutions
-    and linear layers, under their own names. An update is a neuron-step in which v or the current
-    (bias and batch norm included) was not zero. A `QATNetwork` is run by `evaluate_chip`.
+    Scores are those of the network, (B, N). Populations are the LIF layers, connections the
+    convolutions and linear layers, under their own names. An update is a neuron-step in which v or
+    the current (including bias and batch norm) was not zero. A `QATNetwork` is run by
+    `evaluate_chip`.
 
     Args:
         samples: float units, (B, *shape) presented at every step, or (T, B, *shape).
         record: which of "spikes" and "v_charged" to keep in `Run.trace`.
 
     Raises:
-        InputError: samples do not fit the declared input of the network, a name in `record` is
-            unknown, or the network holds what neurons and weighted connections cannot express.
+        InputError: samples do not fit the declared input of the network, `record` contains an
+            unknown name, or the network cannot be expressed as neurons and weighted connections.
     """
     if isinstance(network, QATNetwork):
         return evaluate_chip(network, samples, record)
@@ -94,14 +95,14 @@ def evaluate(network: AnyNetwork, samples: Samples, record: RecordSpec = ()) -> 
 
 
 def samples_at_once(network: SpikingNetwork) -> int:
-    """How many samples go through all layers and steps together, so that memory is bounded."""
+    """Number of samples to process together, so that memory is bounded."""
     largest = network.steps * max(math.prod(shape) for shape in network.shapes.values())
     return max(1, min(BATCH, LARGEST // largest))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Meter:
-    """Runs the layers of a network and measures what passes through them."""
+    """Runs the layers of a network and measures their activity."""
 
     steps: int
     paths: Sequence[Path]
@@ -120,7 +121,7 @@ class _Meter:
         self._send(name, x, repeats)
 
     def apply(self, node: Node, x: Tensor, steps: int) -> Tensor:
-        """One layer on (1 or T, B, ...)."""
+        """Apply one layer to (1 or T, B, ...)."""
         if isinstance(node.op, LI):
             return integrate(node, x, steps, {})
         if not isinstance(node.op, LIF):
@@ -139,13 +140,12 @@ class _Meter:
         return spikes
 
     def trace(self) -> Trace:
-        """What was recorded, (T, B, *shape)."""
-        return Trace(
-            **{
+        """The recorded values, (T, B, *shape)."""
+        return Trace.of(
+            {
                 kind: {name: torch.cat(parts, dim=1).numpy() for name, parts in kept.items()}
                 for kind, kept in self.kept.items()
-            },
-            neurons={},
+            }
         )
 
     def _send(self, source: str, values: Tensor, repeats: int = 1) -> None:

@@ -1,8 +1,8 @@
-"""Event counts measured on the trainer's own tensors, apart from the simulators' code.
+"""Event counts measured on the trainer's tensors, independently of the simulators.
 
-Synapses that a message of one source neuron reaches are counted with the linear map itself: with
-all weights set to 1, the sum of its outputs is linear in its input, and its gradient with respect
-to one source neuron is that neuron's fan-out, exact at every border.
+The synapses that a message of a source neuron reaches are counted with the linear map itself: with
+all weights set to 1, the sum of its outputs is linear in its input, and the gradient with respect
+to a source neuron is the fan-out of that neuron, exact at every border.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from spikeport.runs import EventCounts
 def fan_out(
     unit_map: Callable[[Tensor], Tensor], source: Shape, device: torch.device | str = "cpu"
 ) -> Tensor:
-    """Synapses per source neuron, int64 of shape `source`; `unit_map` maps (1, *source)."""
+    """Synapses per source neuron, int64 of shape `source`; `unit_map` takes (1, *source)."""
     with torch.enable_grad():
         x = torch.zeros((1, *source), dtype=torch.float64, device=device, requires_grad=True)
         (reached,) = torch.autograd.grad(unit_map(x).sum(), x)
@@ -30,7 +30,7 @@ def fan_out(
 
 @dataclass(frozen=True, slots=True)
 class FanOut:
-    """Synapses that each source neuron reaches: with a weight that is not zero, and all."""
+    """Synapses reached by each source neuron: with a non-zero weight, and in total."""
 
     nonzero: Tensor
     stored: Tensor
@@ -38,7 +38,7 @@ class FanOut:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Delivery:
-    """That a connection delivers the messages of a source, and the synapses each one reaches."""
+    """Delivery of a source's messages over a connection, and the synapses each message reaches."""
 
     source: str
     connection: str
@@ -72,7 +72,7 @@ class Tally:
         inputs: Collection[str],
         connections: Collection[str],
     ) -> EventCounts:
-        """The counts, with a zero for every part that saw no event."""
+        """The counts, including a zero for every part without events."""
 
         def complete(counter: Counter[str], names: Collection[str]) -> dict[str, int]:
             return {name: counter[name] for name in names}

@@ -1,4 +1,4 @@
-"""What a network in training reaches and spends: accuracy, and an estimate of its energy."""
+"""Accuracy and estimated energy of a network in training."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from spikeport.trainer.ranks import share, sum_over_ranks
 
 BATCH = 256
 PROBE = 32
-"""Training samples that the energy estimate of an epoch is made from."""
+"""Number of training samples used to estimate the energy of an epoch."""
 SPREAD = 1024
-"""Test samples that the energy of a trained network is counted on, at most."""
+"""Maximum number of test samples used to count the events of a trained network."""
 
 
 def measure_accuracy(
     network: AnyNetwork, x: SampleArray, y: NDArray[np.int64], chosen: Indices | None = None
 ) -> float:
-    """Share of the samples (of those `chosen`) that inference classifies correctly.
+    """Share of the samples (or of those `chosen`) that inference classifies correctly.
 
     Memory does not grow with their number. Processes share the work.
 
@@ -58,10 +58,10 @@ def measure_accuracy(
 def energy_uj(
     network: AnyNetwork, samples: NDArray[np.float32], profile: HardwareProfile
 ) -> float | None:
-    """Dynamic energy per sample, nominal prices, µJ; None where it cannot be counted."""
+    """Dynamic energy per sample at nominal prices, µJ; None if it cannot be counted."""
     try:
         _, report = count_and_price(network, samples, profile)
-    except InputError:  # no chip can run it
+    except InputError:  # no chip can run this network
         return None
     return report.dynamic.nominal / report.samples / 1e6
 
@@ -69,10 +69,10 @@ def energy_uj(
 def count_and_price(
     network: AnyNetwork, samples: NDArray[np.float32], profile: HardwareProfile
 ) -> tuple[EventCounts, EnergyReport]:
-    """Events of inference, those of a linear readout's neurons included, and their energy.
+    """Events of inference, including those of a linear readout's neurons, and their energy.
 
     Args:
-        samples: (B, *shape) or (T, B, *shape); some dozens give two digits.
+        samples: (B, *shape) or (T, B, *shape); a few dozen give two digits.
 
     Raises:
         InputError: no chip can run the network.
@@ -104,7 +104,7 @@ def _on_accelerator(network: AnyNetwork) -> bool:
 
 
 def _with_readout(network: SpikingNetwork, counts: EventCounts) -> EventCounts:
-    """Counts with the neurons that a linear readout becomes on the chip: they never rest."""
+    """Add the neurons that a linear readout becomes on the chip, which are always updated."""
     if network.output in counts.visits:
         return counts
     size = counts.samples * counts.steps * math.prod(network.shapes[network.output])

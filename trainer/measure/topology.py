@@ -1,4 +1,4 @@
-"""How the network of a chip is wired, for counting and pricing the events of one in training."""
+"""Topology of the deployed form of a network in training, for counting and pricing its events."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from spikeport.trainer.neurons import LIF
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Path:
-    """From neurons or an input through pools to a convolution or linear layer."""
+    """A path from neurons or an input through pools to a convolution or linear layer."""
 
     source: str
     connection: Node
     pools: tuple[nn.AvgPool2d, ...]
 
     def reached(self, source: Shape) -> FanOut:
-        """Synapses per neuron of the source, which has shape `source`, with weights as they are."""
+        """Synapses per neuron of the source, which has shape `source`, for the current weights."""
         op = self.connection.op
         assert isinstance(op, Map)  # routes() ends at no other
         groups = 1 if isinstance(op, nn.Linear) else op.groups
@@ -43,7 +43,7 @@ class Path:
             return convolve(x, synapses, None, op.stride, op.padding, op.dilation, op.groups)
 
         def per_group(present: Tensor) -> Tensor:
-            """Only sums over all outputs matter, so each group's outputs become one."""
+            """Sum the outputs of each group, because only sums over all outputs matter."""
             outputs = present.view(groups, -1, *present.shape[1:])
             return outputs.sum(1, dtype=torch.float64)
 
@@ -54,7 +54,7 @@ class Path:
 
 
 def paths(network: SpikingNetwork) -> tuple[Path, ...]:
-    """Every way from neurons or the input of a deployable network to a connection."""
+    """All paths from neurons or the input of a deployable network to a connection."""
     nodes = {node.name: node for node in network.nodes}
     found: list[Path] = []
 
@@ -73,7 +73,7 @@ def paths(network: SpikingNetwork) -> tuple[Path, ...]:
 
 
 def float_topology(network: SpikingNetwork) -> Topology:
-    """Connections between the neurons of a deployable network, under the layers' names."""
+    """Connections between the neurons of a deployable network, named after the layers."""
     sources = {route.connection.name: route.source for route in paths(network)}
     targets: dict[str, str] = {}
     for node in reversed(network.nodes):
@@ -93,13 +93,13 @@ def float_topology(network: SpikingNetwork) -> Topology:
 
 
 def populations(network: SpikingNetwork) -> dict[str, Shape]:
-    """Neurons of a deployable network by layer: LIF layers, and what a linear readout becomes."""
+    """Neurons of a deployable network by layer: LIF layers, and those of a linear readout."""
     neurons = [node.name for node in network.nodes if isinstance(node.op, LIF)]
     return {name: network.shapes[name] for name in dict.fromkeys([*neurons, network.output])}
 
 
 def unbiased(network: SpikingNetwork) -> tuple[str, ...]:
-    """LIF layers of a deployable network that no bias reaches: without messages they can rest."""
+    """LIF layers of a deployable network that no bias reaches: without messages they stay idle."""
     biased = {
         node.name
         for node in network.nodes

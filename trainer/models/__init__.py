@@ -19,4 +19,4 @@ PUBLISHED = {
         vgg11, dvs_net, resnet18, resnet19, resnet20, resnet56, sew_resnet34, preact_resnet34
     )
 }  # fmt: skip
-"""By name; each is called as (input, classes, steps, lif, width=...)."""
+"""Published networks by name; call each as (input, classes, steps, lif, width=...)."""

@@ -1,6 +1,6 @@
-"""Residual networks for CIFAR: ResNet-18 and -19 of the spiking literature, ResNet-20 and -56.
+"""Residual networks for CIFAR: ResNet-18 and -19 of the SNN literature, ResNet-20 and -56.
 
-A block is conv-BN-LIF-conv-BN, plus the block's input (through a 1x1 conv-BN where the shape
+A block is conv-BN-LIF-conv-BN, plus the block's input (through a 1x1 conv-BN if the shape
 changes), then LIF; so every connection carries spikes. Convolutions have no bias.
 
 Sources: Yu et al., NeurIPS 2024, and their code (18, 19); He et al., CVPR 2016, section 4.2
@@ -47,7 +47,7 @@ def resnet20(
 def resnet56(
     input: Input, classes: int, steps: int, lif: LIF | None = None, *, width: int = 16
 ) -> SpikingNetwork:
-    """As `resnet20`, with nine blocks in each stage."""
+    """Like `resnet20`, with nine blocks in each stage."""
     sketch = Sketch(input, lif or published_lif())
     return _finished(sketch, _stages(sketch, width, (9, 9, 9)), classes, steps)
 

@@ -1,8 +1,8 @@
-"""The two ResNet-34 for ImageNet: SEW, all spikes, and PreAct, whose shortcuts are analog.
+"""Two ResNet-34 for ImageNet: SEW, with spikes only, and PreAct, with analog shortcuts.
 
 Both: conv7x7 stride 2 of 64 (`width`) and BN, max-pool 3x3 stride 2, stages of 64, 128, 256, 512
-with 3, 4, 6, 3 blocks, global average, linear. Convolutions have biases and begin as Kaiming
-normal by fan-out. Source: Yu et al., NeurIPS 2024, and their code.
+with 3, 4, 6, 3 blocks, global average, linear. Convolutions have biases and Kaiming-normal initial
+weights (fan-out). Source: Yu et al., NeurIPS 2024, and their code.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def sew_resnet34(
 ) -> SpikingNetwork:
     """Spike-element-wise ResNet-34, ADD: conv-BN-LIF twice, plus the block's input.
 
-    Where the shape changes the shortcut is conv1x1-BN-LIF. LIF stands before the max-pool.
+    If the shape changes, the shortcut is conv1x1-BN-LIF. A LIF layer precedes the max-pool.
     """
     sketch = Sketch(input, lif or published_lif())
     source = sketch.conv("stem", input.name, width, 7, 2, bias=True)
@@ -37,8 +37,9 @@ def preact_resnet34(
 ) -> SpikingNetwork:
     """Pre-activation ResNet-34: LIF-conv-BN twice, plus the block's input.
 
-    Not spike-only: sums of weighted inputs go from block to block without neurons, and where the
-    shape changes a conv1x1-BN acts on them; so it trains, but no neuromorphic chip runs it.
+    Not spike-only: weighted sums pass from block to block without neurons in between, and a
+    conv1x1-BN acts on them if the shape changes. It can be trained, but not run on a neuromorphic
+    chip.
     """
     sketch = Sketch(input, lif or published_lif())
     source = _max_pool(sketch, sketch.conv("stem", input.name, width, 7, 2, bias=True))

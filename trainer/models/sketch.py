@@ -1,4 +1,4 @@
-"""`Sketch`: a network in the making."""
+"""`Sketch`: builds a network layer by layer."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from spikeport.trainer.neurons import LI, LIF
 
 
 def published_lif() -> LIF:
-    """The published neuron: lambda 0.2, fires at theta = 1, soft and detached reset."""
+    """The neuron of the paper: lambda 0.2, theta = 1, soft and detached reset."""
     return LIF(0.2, 1.0, Reset.SUBTRACT, strict=False)
 
 
 def with_readout(network: SpikingNetwork, neurons: LIF | LI) -> SpikingNetwork:
-    """The network with neurons behind its last layer, its layers shared.
+    """Append neurons to the last layer of a network; the other layers are shared.
 
-    Scores are then spike counts over T (`LIF`) or the last membrane (`LI`), not a time mean.
+    Scores are then spike counts over T (`LIF`) or the last membrane (`LI`), not a mean over time.
     """
     node = Node("readout_neurons", (network.output,), neurons)
     nodes = [*network.nodes, node]
@@ -28,10 +28,10 @@ def with_readout(network: SpikingNetwork, neurons: LIF | LI) -> SpikingNetwork:
 
 
 class Sketch:
-    """Layers so far; each method adds some and returns the name of the last.
+    """The layers so far; each method adds some and returns the name of the last one.
 
     Raises:
-        InputError: a layer does not fit the shape it is given.
+        InputError: a layer does not fit the shape of its input.
     """
 
     def __init__(self, input: Input, lif: LIF) -> None:
@@ -41,13 +41,13 @@ class Sketch:
         self.shapes: dict[str, Shape] = {input.name: input.shape}
 
     def add(self, name: str, op: Op, *sources: str) -> str:
-        """Any layer."""
+        """Add any layer."""
         self.shapes[name] = output_shape(name, op, self.shapes[sources[0]])
         self.nodes.append(Node(name, sources, op))
         return name
 
     def norm(self, name: str, source: str) -> str:
-        """A batch norm."""
+        """Add a batch norm."""
         channels, *image = self.shapes[source]
         return self.add(name, (nn.BatchNorm2d if image else nn.BatchNorm1d)(channels), source)
 
@@ -61,23 +61,23 @@ class Sketch:
         *,
         bias: bool = False,
     ) -> str:
-        """A convolution with padding kernel // 2, and its batch norm `name`_norm."""
+        """Add a convolution with padding kernel // 2, and its batch norm `name`_norm."""
         conv = nn.Conv2d(
             self.image(source)[0], channels, kernel, stride, padding=kernel // 2, bias=bias
         )
         return self.norm(f"{name}_norm", self.add(name, conv, source))
 
     def neurons(self, name: str, *sources: str) -> str:
-        """LIF neurons on the sum of `sources`."""
+        """Add LIF neurons on the sum of `sources`."""
         return self.add(name, self.lif, *sources)
 
     def global_average(self, name: str, source: str) -> str:
-        """The mean of each channel."""
+        """Add the mean of each channel."""
         _, height, width = self.image(source)
         return self.add(name, nn.AvgPool2d((height, width)), source)
 
     def linear(self, name: str, source: str, size: int) -> str:
-        """A linear layer with bias."""
+        """Add a linear layer with bias."""
         inputs = 1
         for side in self.shapes[source]:
             inputs *= side
@@ -87,7 +87,7 @@ class Sketch:
         """The shape (C, H, W) of `source`.
 
         Raises:
-            InputError: it is none.
+            InputError: it has another number of axes.
         """
         shape = self.shapes[source]
         if len(shape) != 3:
@@ -97,5 +97,5 @@ class Sketch:
         return shape
 
     def network(self, steps: int) -> SpikingNetwork:
-        """The network so far."""
+        """Build the network of the layers added so far."""
         return SpikingNetwork(self.input, self.nodes, steps)

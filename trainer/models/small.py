@@ -17,7 +17,7 @@ from spikeport.trainer.neurons import LIF
 def mlp(
     input: Input, classes: int, hidden: Sequence[int], steps: int, lif: LIF | None = None
 ) -> SpikingNetwork:
-    """linear-BN-LIF per hidden size, then a linear readout whose time mean is the scores."""
+    """linear-BN-LIF per hidden size, then a linear readout whose mean over time is the scores."""
     sketch = Sketch(input, lif or LIF())
     source = input.name
     for index, width in enumerate(hidden, start=1):
@@ -34,7 +34,7 @@ def small_conv(
     """conv3x3-BN-LIF per channel count, a 2x2 average pool before all but the first, readout.
 
     Raises:
-        InputError: the input is no image, or too small for that many pools.
+        InputError: the input is not an image, or too small for that many pools.
     """
     sketch = Sketch(input, lif or LIF())
     source = input.name

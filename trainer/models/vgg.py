@@ -1,4 +1,4 @@
-"""VGG-11 for CIFAR, and the network for event cameras that the paper calls VGG-11 too.
+"""VGG-11 for CIFAR, and the network for event cameras that the paper also calls VGG-11.
 
 Source: Yu et al., NeurIPS 2024; layers and initial weights as in their code.
 """
@@ -25,10 +25,10 @@ def vgg11(
     """64, A, 128, 256, A, 512, 512, A, 512, A, 512, 512, global average, linear.
 
     Numbers are channels of conv3x3 (bias)-BN-LIF, A is a 2x2 average pool; `width` is the first.
-    Weights begin as N(0, 0.5^2), biases as 0.
+    Initial weights are drawn from N(0, 0.5^2), biases are 0.
 
     Raises:
-        InputError: the input is no image, or smaller than 16 x 16.
+        InputError: the input is not an image, or smaller than 16 x 16.
     """
     sketch = Sketch(input, lif or published_lif())
     source = _features(sketch, _VGG11, width)
@@ -38,7 +38,7 @@ def vgg11(
 def dvs_net(
     input: Input, classes: int, steps: int, lif: LIF | None = None, *, width: int = 64
 ) -> SpikingNetwork:
-    """64, 128, A, 256, 256, A, 512, 512, A, 512, 512, A, linear; as `vgg11`, for 2 x 48 x 48."""
+    """64, 128, A, 256, 256, A, 512, 512, A, 512, 512, A, linear; like `vgg11`, for 2 x 48 x 48."""
     sketch = Sketch(input, lif or published_lif())
     return _finished(sketch, _features(sketch, _DVS, width), classes, steps)
 
@@ -61,6 +61,6 @@ def _finished(sketch: Sketch, source: str, classes: int, steps: int) -> SpikingN
     for node in sketch.nodes:
         if isinstance(node.op, nn.Conv2d | nn.Linear):
             nn.init.normal_(node.op.weight, 0, 0.5)
-            assert node.op.bias is not None  # both are made with one
+            assert node.op.bias is not None  # both layers have one
             nn.init.zeros_(node.op.bias)
     return sketch.network(steps)

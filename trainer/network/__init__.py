@@ -1,6 +1,6 @@
 """`SpikingNetwork`: torch layers and neurons as one graph, and the passes through it.
 
-Also the ways to make one (from a torch module) and to simplify it for a chip.
+Also its construction from a torch module, and its simplification for deployment.
 """
 
 import lazy_loader

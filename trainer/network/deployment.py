@@ -1,7 +1,7 @@
-"""The network that a chip runs: the same function in neurons and weighted connections only.
+"""Rewrite a network as neurons and weighted connections only, as a chip needs it.
 
-Sums and dropouts vanish, neurons that hear others without weights get a one-to-one connection,
-and a max-pool of spikes becomes neurons that fire when any of their window does.
+Sums and dropouts are removed, unweighted neuron-to-neuron edges become one-to-one connections, and
+a max-pool of spikes becomes neurons that fire if any neuron in their window does.
 """
 
 from __future__ import annotations
@@ -12,21 +12,21 @@ import torch
 from torch import nn
 
 from spikeport.errors import InputError
-from spikeport.network import Reset
+from spikeport.network import Reset, normalized_map
 from spikeport.trainer.network.graph import Node
 from spikeport.trainer.network.layers import Map, Norm, pair
 from spikeport.trainer.network.network import SpikingNetwork
 from spikeport.trainer.neurons import LI, LIF
 
 MAX_GROUPS = 64
-"""Lava holds at most 127 groups, so one-to-one kernels hold a diagonal per group."""
+"""Lava allows at most 127 groups; with more channels, one-to-one kernels are diagonal per group."""
 
 
 def deployable(network: SpikingNetwork) -> SpikingNetwork:
-    """An equal network in which every connection has weights; layers are shared, not copied.
+    """An equivalent network in which every connection has weights; layers are shared, not copied.
 
     Raises:
-        InputError: lists every layer that neurons and weighted connections cannot express.
+        InputError: lists every layer that cannot be expressed as neurons and weighted connections.
     """
     complaints = list(_complaints(network))
     if complaints:
@@ -47,7 +47,7 @@ def deployable(network: SpikingNetwork) -> SpikingNetwork:
                 stands_for[node.name] = inputs
             case nn.MaxPool2d():
                 any_of = Node(f"{node.name}_any", inputs, _ones(network, node))
-                # Half a spike lies between none and one, whatever the comparison.
+                # Half a spike is between none and one for either comparison.
                 fires = LIF(0.0, 0.5, reset, strict=strict)
                 nodes += [any_of, Node(node.name, (any_of.name,), fires)]
             case LIF() | LI():
@@ -59,39 +59,43 @@ def deployable(network: SpikingNetwork) -> SpikingNetwork:
 
 
 def spike_only(network: SpikingNetwork) -> bool:
-    """Whether all connections behind the first neurons carry spikes, or sums of them."""
+    """Whether all connections after the first neurons carry spikes, or sums of spikes."""
     return not any(_analog(network, node) for node in network.nodes if _carries(node))
 
 
 def one_to_one(source: str, target: str) -> str:
-    """Name of the connection that joins two layers of neurons without weights of its own."""
+    """Name of the one-to-one connection between two layers of neurons."""
     return f"{source}_to_{target}"
 
 
 def _complaints(network: SpikingNetwork) -> Iterator[str]:
     ops = {node.name: node.op for node in network.nodes}
+    maps = {name for name, op in ops.items() if isinstance(op, Map)}
     if not isinstance(network.nodes[-1].op, Map | Norm | LIF | LI):
         yield (
-            f"layer '{network.output}': scores are read from neurons or a weighted sum, "
+            f"layer '{network.output}': scores must be read from neurons or a weighted sum, "
             f"not from {type(network.nodes[-1].op).__name__}"
         )
     for node in network.nodes:
         subject = f"layer '{node.name}'"
         if len(set(node.inputs)) < len(node.inputs):
-            yield f"{subject}: hears {_listed(node.inputs)}, twice the same; double its weights"
+            yield (
+                f"{subject}: receives {_listed(node.inputs)}, the same input twice; double the "
+                "weights"
+            )
         if isinstance(node.op, nn.MaxPool2d):
             if len(node.inputs) != 1 or not isinstance(ops.get(node.inputs[0]), LIF):
                 yield (
-                    f"{subject}: takes the maximum of {_listed(node.inputs)}, only a max-pool "
-                    "right behind one LIF layer can be made of neurons (firing when any of a "
-                    "window does)"
+                    f"{subject}: takes the maximum of {_listed(node.inputs)}, but only a max-pool "
+                    "directly after one LIF layer can be built from neurons (which fire if any "
+                    "neuron in their window does)"
                 )
         elif isinstance(node.op, Norm):
-            if len(node.inputs) != 1 or not isinstance(ops.get(node.inputs[0]), Map):
+            if normalized_map(node.inputs, maps) is None:
                 yield f"{subject}: a batch norm must follow one convolution or linear layer"
         elif _carries(node) and (analog := _analog(network, node)):
             yield (
-                f"{subject}: is fed by the analog values of {_listed(analog)}, connections carry "
+                f"{subject}: receives analog values from {_listed(analog)}, but connections carry "
                 "spikes only; put neurons in between"
             )
 
@@ -115,12 +119,12 @@ def _analog(network: SpikingNetwork, node: Node) -> tuple[str, ...]:
         elif not isinstance(before.op, nn.AvgPool2d):
             waiting += reversed(before.inputs)
         elif isinstance(node.op, nn.AvgPool2d):
-            found.append(name)  # one sum-pool can be folded into a connection, not two
+            found.append(name)  # one sum-pool can be merged into a connection, not two
     return tuple(dict.fromkeys(found))
 
 
 def _connected(network: SpikingNetwork, node: Node, inputs: tuple[str, ...]) -> Iterator[Node]:
-    """Neurons, behind a one-to-one connection for each input that is no weighted sum."""
+    """Neurons, preceded by a one-to-one connection for each input that is not a weighted sum."""
     ops = {n.name: n.op for n in network.nodes}
     sources = []
     for name in inputs:
@@ -148,7 +152,7 @@ def _identity(network: SpikingNetwork, name: str) -> Map:
 
 
 def _ones(network: SpikingNetwork, node: Node) -> nn.Conv2d:
-    """The sum of each window of each channel."""
+    """A convolution that sums each window of each channel."""
     assert isinstance(node.op, nn.MaxPool2d)
     channels = network.shapes[node.name][0]
     size, groups = pair(node.op.kernel_size), _groups(channels)

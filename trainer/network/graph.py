@@ -1,4 +1,4 @@
-"""The graph of a spiking network: its nodes, the rules they keep, and walking through them."""
+"""The graph of a spiking network: its nodes, the rules for them, and graph traversal."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def walk(
 ) -> dict[str, Tensor]:
     """Run `nodes` on known `values` with `apply(node, summed input)`.
 
-    Returns the values of `wanted`; others are dropped after their last use.
+    Returns the values of `wanted`; others are freed after their last use.
     """
     nodes, known, wanted = tuple(nodes), dict(values), set(wanted)
     last_use = {name: place for place, node in enumerate(nodes) for name in node.inputs}
@@ -46,7 +46,7 @@ def walk(
 
 
 def check_nodes(input: Input, nodes: Sequence[Node], steps: int) -> dict[str, Shape]:
-    """Shapes of all outputs; refuses a graph that could not be run, with one clear error."""
+    """Check a graph and return the shapes of all outputs; a broken rule is one clear error."""
     if steps < 1:
         raise InputError(f"network: steps (T) is {steps}, must be at least 1")
     if not nodes:
@@ -60,12 +60,12 @@ def check_nodes(input: Input, nodes: Sequence[Node], steps: int) -> dict[str, Sh
         if not (node.name.isascii() and node.name.isidentifier()):
             raise InputError(f"{subject}: the name must be letters, digits and '_'")
         if hasattr(taken, node.name):
-            raise InputError(f"{subject}: torch.nn.ModuleDict uses this name itself, take another")
+            raise InputError(f"{subject}: the name is reserved by torch.nn.ModuleDict, use another")
         if not node.inputs:
             raise InputError(f"{subject}: has no inputs, needs at least one")
         for name in node.inputs:
             if name not in shapes:
-                raise InputError(f"{subject}: input '{name}' is no earlier layer")
+                raise InputError(f"{subject}: input '{name}' is not an earlier layer")
         if problem := unsupported(node.op):
             raise InputError(f"{subject}: {problem}")
         given = {name: shapes[name] for name in node.inputs}
@@ -78,7 +78,7 @@ def check_nodes(input: Input, nodes: Sequence[Node], steps: int) -> dict[str, Sh
 
 
 def stateless_nodes(nodes: Sequence[Node]) -> tuple[Node, ...]:
-    """Those without neurons before them: a constant input gives them constant outputs."""
+    """Nodes without neurons before them: a constant input gives them constant outputs."""
     moving: set[str] = set()
     for node in nodes:
         if isinstance(node.op, LIF | LI) or moving & set(node.inputs):

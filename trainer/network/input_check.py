@@ -24,7 +24,7 @@ def check_input(part: Input, steps: int, x: Tensor) -> None:
 
 
 def _surely_taken(part: Input, x: Tensor) -> bool:
-    """Whether the input takes x as it is, found where x lies: on a GPU copying it takes longer."""
+    """Whether the input accepts x unchanged, checked on x's device to avoid a copy from a GPU."""
     if part.coding is Coding.SPIKES:
         whole = part.scale == 1 and (part.low, part.high) == (0, 1)
         return whole and bool(((x == 0) | (x == 1)).all())
@@ -39,6 +39,6 @@ def time_major(part: Input, steps: int, x: Tensor) -> Tensor:
     """View (B, *shape) as (1, B, *shape); return (T, B, *shape) unchanged.
 
     Raises:
-        InputError: x is neither.
+        InputError: x has neither shape.
     """
     return x[None] if is_static(part, steps, x.shape) else x

@@ -1,50 +1,38 @@
-"""The passes through a spiking network: spiking, rate, through time, inference.
-
-Rate-based training runs the *spiking pass* without gradients, then the *rate pass* on the mean
-input with them. Its gradients of scores and rates equal those of backpropagation through time
-under the method's independence assumption; memory for them does not grow with T. A spiking pass in
-other arithmetic may stand in for this one: all the rate pass takes from it is its `PassRecord`.
-"""
+"""What layers do and store during a pass, and the record that a spiking pass returns."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
-from spikeport.trainer.network.graph import Node, stateless_nodes, walk
-from spikeport.trainer.network.layers import Map, map_with_value, over_time, stateless, with_value
-from spikeport.trainer.neurons import LI, LIF, Neurons, rate_rule
-from spikeport.trainer.neurons.batch_norm import SequenceNorm, Statistics, normalize, rate_norm
-from spikeport.trainer.neurons.steps import through_time
+from spikeport.trainer.network.graph import Node
+from spikeport.trainer.network.layers import Map
+from spikeport.trainer.network.operations import over_time
+from spikeport.trainer.neurons import LI, LIF, Neurons
+from spikeport.trainer.neurons.batch_norm import SequenceNorm, Statistics, normalize
+from spikeport.trainer.neurons.lif import through_time
 from spikeport.trainer.rules import GradientRule
-
-if TYPE_CHECKING:
-    from spikeport.trainer.network.network import SpikingNetwork
-
-Apply = Callable[[Node, Tensor, int], Tensor]
-"""(layer, summed input (K or 1, B, ...), how many steps it stands for) -> output."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PassRecord:
-    """What a spiking pass hands to the rate pass, by layer name.
+    """What a spiking pass leaves for the rate pass, by layer name.
 
-    Rates and maxima are differentiable in the record of a whole training pass, by its rule.
+    In the record of a complete training pass, rates and maxima are differentiable by its rule.
 
     Attributes:
         scores: of the spiking network, (B, N).
         rates: r of the LIF layers, (B, ...).
-        gains: g of the LIF layers, (B, ...); empty where gradients went through time.
+        gains: g of the LIF layers, (B, ...); empty if gradients went through time.
         norms: of the batch norms.
         masks: of the dropouts, (B, ...), one for all steps.
-        maxima: time means of the max-pools' outputs, (B, ...).
-        sums: time means of what convolutions and linear layers gave, (B, ...), where they are kept.
-        updates: neuron-steps, over all samples, in which the state could change; by those layers
-            whose pass has counted them.
+        maxima: means over time of the outputs of max-pools, (B, ...).
+        sums: means over time of the outputs of convolutions and linear layers, (B, ...), if kept.
+        updates: neuron-steps, over all samples, in which the state could change; only for layers
+            whose pass counts them.
     """
 
     scores: Tensor
@@ -63,102 +51,15 @@ class PassRecord:
         return spikes / max(1, sum(rate.numel() for rate in self.rates.values()))
 
     def finite(self, name: str) -> bool:
-        """Whether nothing that was recorded of a layer is NaN or infinite."""
+        """Whether all recorded values of a layer are finite."""
         seen = [self.gains[name]] if name in self.gains else []
         if name in self.norms:
             seen += [self.norms[name].mean, self.norms[name].scale]
         return all(bool(torch.isfinite(values).all()) for values in seen)
 
 
-@torch.no_grad()
-def spiking_pass(network: SpikingNetwork, x: Tensor) -> tuple[Tensor, PassRecord]:
-    """Scores (B, N) and the record; updates running statistics."""
-    layers = Training(network)
-    scores = run(network, network.time_major(x), layers)
-    return scores, layers.record(scores)
-
-
-def through_time_pass(network: SpikingNetwork, x: Tensor) -> tuple[Tensor, PassRecord]:
-    """Scores (B, N) that back-propagate through time, and the record; as `spiking_pass`."""
-    layers = Training(network)
-    scores = run(network, network.time_major(x), layers)
-    return scores, layers.record(scores.detach())
-
-
-def rate_pass(network: SpikingNetwork, x: Tensor, record: PassRecord) -> tuple[Tensor, PassRecord]:
-    """The scores of the spiking pass, (B, N), with the gradient of `rate_scores`; and `record`
-    with rates and maxima that have theirs.
-
-    A linear map of mean spikes is the mean of those of spikes: where the spiking pass has kept it,
-    the map is not computed again.
-    """
-    scores, values = _rate_values(network, x, record, record.sums)
-    rates, maxima = (
-        {name: values[name] for name in part} for part in (record.rates, record.maxima)
-    )
-    return with_value(scores, record.scores), replace(record, rates=rates, maxima=maxima)
-
-
-def rate_scores(
-    network: SpikingNetwork, x: Tensor, record: PassRecord
-) -> tuple[Tensor, Mapping[str, Tensor]]:
-    """The layers once, on mean inputs (B, ...): scores (B, N), rates and maxima, differentiable.
-
-    The scores equal the spiking pass's but for rounding, unless batch norms of changing statistics
-    (single-step mode) or a leaky `LI` follow the last neurons; rates and maxima are the record's.
-    """
-    return _rate_values(network, x, record, {})
-
-
-def _rate_values(
-    network: SpikingNetwork, x: Tensor, record: PassRecord, sums: Mapping[str, Tensor]
-) -> tuple[Tensor, Mapping[str, Tensor]]:
-    """`rate_scores`, with the outputs of maps that are in `sums` taken from there."""
-
-    def apply(node: Node, c: Tensor) -> Tensor:
-        match node.op:
-            case LIF():
-                return rate_rule(c, record.rates[node.name], record.gains[node.name])
-            case LI():
-                return c * sum(node.op.decay**k for k in range(network.steps))
-            case nn.BatchNorm1d() | nn.BatchNorm2d():
-                return rate_norm(node.op, c, record.norms[node.name])
-            case nn.Dropout() | nn.Dropout2d():
-                return c * record.masks[node.name]
-            case nn.MaxPool2d():
-                # the maximum of rates is not the rate of maxima
-                return with_value(node.op(c), record.maxima[node.name])
-        if isinstance(node.op, Map) and node.name in sums:
-            return map_with_value(node.op, c, sums[node.name])
-        return stateless(node.op, c)
-
-    x = network.time_major(x)
-    mean = x[-1] if network.rule is GradientRule.RATE_S_PUBLISHED else x.mean(0)
-    wanted = {network.output, *record.rates, *record.maxima}
-    values = walk(network.nodes, {network.input.name: mean}, apply, wanted)
-    return values[network.output].flatten(1), values
-
-
-@torch.no_grad()
-def inference(network: SpikingNetwork, x: Tensor) -> Tensor:
-    """Scores (B, N) with running statistics."""
-    neurons: dict[str, Neurons] = {}
-    membranes: dict[str, Tensor] = {}
-
-    def apply(node: Node, x: Tensor, steps: int) -> Tensor:
-        if isinstance(node.op, LIF):
-            if node.name not in neurons:
-                neurons[node.name] = Neurons(node.op, network.steps, record=False)
-            return neurons[node.name].advance(x, steps)
-        if isinstance(node.op, LI):
-            return integrate(node, x, steps, membranes)
-        return apply_stateless(node, x)
-
-    return run(network, network.time_major(x), apply)
-
-
 def apply_stateless(node: Node, x: Tensor) -> Tensor:
-    """A layer without neurons as inference runs it, (K, B, ...)."""
+    """Apply a layer without neurons as in inference, (K, B, ...)."""
     match node.op:
         case nn.BatchNorm1d() | nn.BatchNorm2d():
             return normalize(node.op, x)
@@ -168,44 +69,17 @@ def apply_stateless(node: Node, x: Tensor) -> Tensor:
 
 
 def integrate(node: Node, x: Tensor, steps: int, membranes: dict[str, Tensor]) -> Tensor:
-    """v (1, B, ...) of an `LI` after `steps` more steps; kept in `membranes`."""
+    """v (1, B, ...) of an `LI` after `steps` more steps; stored in `membranes`."""
     assert isinstance(node.op, LI)
     v = membranes[node.name] = node.op.after(x, steps, membranes.get(node.name))
     return v[None]
 
 
-def run(network: SpikingNetwork, x: Tensor, apply: Apply) -> Tensor:
-    """Scores (B, N) of x (T or 1, B, ...), all steps at once or step by step as the rule has it."""
-    total, output = network.steps, network.output
-    span = 1 if network.rule.single_step else total
-    before = stateless_nodes(network.nodes) if len(x) == 1 else ()
-    known = {network.input.name, *(node.name for node in before)}
-    behind = [node for node in network.nodes if node.name not in known]
-    needed = {name for node in behind for name in node.inputs} | {output}
-    constant = walk(
-        before,
-        {network.input.name: x},
-        lambda node, value: apply(node, value, total),
-        known & needed,
-    )
-    scores: Tensor | None = None
-    for begin in range(0, total, span):
-        given = constant if len(x) == 1 else {network.input.name: x[begin : begin + span]}
-        out = walk(behind, given, lambda node, value: apply(node, value, span), {output})[output]
-        if isinstance(network.nodes[-1].op, LI):
-            scores = out[-1]
-        else:
-            mean = out.mean(0) * (span / total)
-            scores = mean if scores is None else scores + mean
-    assert scores is not None  # there is at least one step
-    return scores.flatten(1)
-
-
 class Training:
-    """Every layer in the middle of a training sample: what it carries from step to step."""
+    """The state of every layer during a training sample."""
 
-    def __init__(self, network: SpikingNetwork) -> None:
-        self._rule, self._steps = network.rule, network.steps
+    def __init__(self, rule: GradientRule, steps: int) -> None:
+        self._rule, self._steps = rule, steps
         self._neurons: dict[str, Neurons] = {}
         self._membranes: dict[str, Tensor] = {}
         self._rates: dict[str, Tensor] = {}
@@ -215,7 +89,7 @@ class Training:
         self._sums: dict[str, Tensor] = {}
 
     def __call__(self, node: Node, x: Tensor, steps: int) -> Tensor:
-        """One layer on the next `steps` steps."""
+        """Apply one layer to the next `steps` steps."""
         name, op = node.name, node.op
         match op:
             case LIF():
@@ -243,14 +117,14 @@ class Training:
                 self._add(self._maxima, name, y, steps)
                 return y
         y = over_time(op, x)
-        # in bfloat16 the mean of rounded sums would be another
+        # in bfloat16 the mean of rounded sums would differ
         exact = not torch.is_autocast_enabled(x.device.type)
         if isinstance(op, Map) and self._rule is GradientRule.RATE_M and exact:
             self._sums[name] = y.mean(0)
         return y
 
     def record(self, scores: Tensor) -> PassRecord:
-        """What the pass has left."""
+        """The record of the pass."""
         rates, gains = dict(self._rates), {}
         for name, layer in self._neurons.items():
             rates[name], gains[name] = layer.recorded()
@@ -258,6 +132,6 @@ class Training:
         return PassRecord(scores, rates, gains, norms, self._masks, self._maxima, sums=self._sums)
 
     def _add(self, means: dict[str, Tensor], name: str, y: Tensor, steps: int) -> None:
-        """Add y (K or 1, B, ...), which stands for `steps` steps, to a time mean."""
+        """Add y (K or 1, B, ...), which covers `steps` steps, to a mean over time."""
         part = y.mean(0, dtype=torch.promote_types(y.dtype, torch.float32)) * (steps / self._steps)
         means[name] = means[name] + part if name in means else part

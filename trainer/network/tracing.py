@@ -1,4 +1,4 @@
-"""`from_module`: a user's own torch module as a `SpikingNetwork`."""
+"""`from_module`: convert a torch module to a `SpikingNetwork`."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ from spikeport.trainer.rules import GradientRule
 
 _SUMS = (operator.add, operator.iadd, torch.add)
 _SIZES = (getattr, operator.getitem, "size")
-"""Operations on shapes, which only flattening needs."""
+"""Operations on shapes, which are only used for flattening."""
 
 
 def from_module(
     module: nn.Module, input: Input, steps: int, rule: GradientRule = GradientRule.RATE_M
 ) -> SpikingNetwork:
-    """A network of the module's own layers; they are not copied, so an optimizer keeps them.
+    """Build a network from the module's layers, which are shared, so an optimizer remains valid.
 
-    The module is written for one step, as any torch network: x (B, *input.shape) in, scores
-    (B, N) out, with `LIF` where an activation function would stand; called by itself it runs one
-    step. It may hold convolutions along one axis or two, linear layers, average, adaptive average
-    (to one position) and max-pools, batch norms, dropouts, `LIF`, a last `LI`, sums and
-    flattening, pools and the latter also as functions. Layers keep their names, with `_` for `.`.
+    The module is written for one step, like any torch network: it maps x (B, *input.shape) to
+    scores (B, N), with `LIF` in place of an activation function; called directly, it runs one step.
+    It may contain convolutions along one or two axes, linear layers, average, adaptive average (to
+    one position) and max-pools, batch norms, dropouts, `LIF`, a final `LI`, sums and flattening;
+    pools and flattening also as functions. Layers keep their names, with `_` for `.`.
 
     Raises:
-        InputError: the module cannot be traced, or holds what a spiking network cannot; the
+        InputError: the module cannot be traced, or contains something a spiking network cannot; the
             message names the layer.
     """
     title = f"module {type(module).__name__}"
     try:
         graph = _Tracer().trace(module)
-    except Exception as error:  # whatever the module's own code raises
+    except Exception as error:  # the module's own code may raise anything
         raise InputError(
             f"{title}: cannot be traced, its forward must not depend on the values or sizes of "
             f"its input: {error}"
@@ -58,7 +58,7 @@ def from_module(
             case "call_function" | "call_method":
                 build.add_call(node)
             case "get_attr":
-                raise InputError(f"layer '{node.name}': only layers may hold tensors of their own")
+                raise InputError(f"layer '{node.name}': only layers may own tensors")
             case _:
                 (output,) = node.args
                 if output not in build.value_of:
@@ -73,7 +73,7 @@ class _Tracer(fx.Tracer):
 
 
 class _Build:
-    """A network in the making; `value_of` names the layer whose output a traced value is."""
+    """Builds the network; `value_of` maps a traced value to the layer that computes it."""
 
     def __init__(self, module: nn.Module, input: Input) -> None:
         self.module = module
@@ -82,7 +82,7 @@ class _Build:
         self.value_of: dict[Any, str] = {}
 
     def add_module(self, node: fx.Node, op: nn.Module) -> None:
-        """Take over a call of one of the module's layers."""
+        """Add a call of one of the module's layers."""
         match op:
             case nn.Flatten():
                 self._flatten(node, (op.start_dim, op.end_dim) == (1, -1))
@@ -92,7 +92,7 @@ class _Build:
                 self._add(node, op, node.args)
 
     def add_call(self, node: fx.Node) -> None:
-        """Take over an operation that is no layer."""
+        """Add an operation that is not a layer."""
         target: Any = node.target
         options: tuple[Any, ...] = node.args[1:]
         named: dict[str, Any] = node.kwargs
@@ -117,8 +117,8 @@ class _Build:
             self._add(node, nn.MaxPool2d(*options, **named), node.args[:1])
         else:
             raise InputError(
-                f"layer '{node.name}': {getattr(target, '__name__', target)} is no operation that "
-                "a spiking network can hold; use a layer of torch.nn, LIF for an activation"
+                f"layer '{node.name}': {getattr(target, '__name__', target)} is not supported in "
+                "spiking networks; use a layer of torch.nn, or LIF for an activation"
             )
 
     def _add(self, node: fx.Node, op: Any, arguments: tuple[Any, ...]) -> None:
@@ -132,7 +132,7 @@ class _Build:
         self.value_of[node] = node.name
 
     def _flatten(self, node: fx.Node, whole: bool) -> None:
-        """Linear layers flatten by themselves, and all else that may follow does not mind."""
+        """Add no node: linear layers flatten their input, other layers ignore flattening."""
         if not whole:
             raise InputError(f"layer '{node.name}': must flatten all but the batch axis")
         self.value_of[node] = self._source(node)
@@ -142,7 +142,7 @@ class _Build:
         if size not in (1, (1, 1)) or len(shape) != 3:
             raise InputError(
                 f"layer '{node.name}': must average (C, H, W) to one position, "
-                f"is given {shape} and {size}"
+                f"received {shape} and {size}"
             )
         self._add(node, nn.AvgPool2d(shape[1:]), node.args[:1])
 

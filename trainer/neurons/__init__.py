@@ -1,4 +1,4 @@
-"""Neurons in training: leaky integrate-and-fire layers, their compiled steps and rate rules.
+"""Neurons for training: leaky integrate-and-fire layers, their compiled steps and rate rules.
 
 Also batch norm over a spike sequence.
 """

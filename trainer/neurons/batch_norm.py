@@ -1,10 +1,10 @@
 """Batch norm over a spike sequence, and its rule in the rate pass.
 
-y = gamma h + beta, h = k (x - mean), k = 1 / sqrt(variance + eps), per channel. In multi-step mode
-mean and biased variance are those of all steps, samples and positions; in single-step mode each
-step has its own, and the rate pass takes the time means of `mean` and of k. Parameters and running
-statistics live in PyTorch's own `BatchNorm1d` and `BatchNorm2d`. Where torch.distributed runs, all
-statistics are those of all processes together, however many samples each of them holds.
+y = gamma h + beta, h = k (x - mean), k = 1 / sqrt(variance + eps), per channel. In multi-step mode,
+mean and biased variance are taken over all steps, samples and positions; in single-step mode each
+step has its own, and the rate pass uses the means over time of `mean` and of k. Parameters and
+running statistics are those of PyTorch's `BatchNorm1d` and `BatchNorm2d`. With torch.distributed,
+all statistics are taken over all processes together, however many samples each of them has.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ class Statistics:
 
 
 class SequenceNorm:
-    """A batch norm in the middle of a sample of `steps` steps.
+    """A batch norm during a sample of `steps` steps.
 
-    Under a single-step rule each step has statistics of its own. For the rate pass of
-    RATE_S_PUBLISHED the mean of the last step is kept, and its 1 / sqrt(variance + 2 eps).
+    With a single-step rule, each step has its own statistics. For the rate pass of
+    RATE_S_PUBLISHED, the mean and 1 / sqrt(variance + 2 eps) of the last step are kept.
     """
 
     def __init__(self, norm: BatchNorm, steps: int, rule: GradientRule) -> None:
@@ -45,7 +45,7 @@ class SequenceNorm:
         self._sums: Statistics | None = None
 
     def __call__(self, x: Tensor, steps: int) -> Tensor:
-        """y of x, (K, B, C, ...) or (1, B, C, ...) if constant, that stands for `steps` steps."""
+        """y of x, (K, B, C, ...) or (1, B, C, ...) if constant, which covers `steps` steps."""
         y, now = normalize_batch(self.norm, x)
         repeats = steps if self._rule.single_step else 1
         count = count_over_ranks(steps * x[0].numel() // x.shape[2] // repeats, x.device)
@@ -62,16 +62,16 @@ class SequenceNorm:
         return y
 
     def recorded(self) -> Statistics:
-        """What the rate pass normalises with."""
-        assert self._sums is not None  # it has been called
+        """The statistics used by the rate pass."""
+        assert self._sums is not None  # __call__ comes first
         return Statistics(self._sums.mean / self._updates, self._sums.scale / self._updates)
 
 
 def normalize_batch(norm: BatchNorm, x: Tensor) -> tuple[Tensor, Statistics]:
-    """y of x (K, B, C, ...) with its own statistics, differentiable; leaves the running ones.
+    """y of x (K, B, C, ...) with its own statistics, differentiable; running statistics unchanged.
 
     Raises:
-        InputError: there is a single value per channel, which would be normalised to 0.
+        InputError: there is only one value per channel, which would be normalised to 0.
     """
     rows = x.flatten(0, 1)
     if rows.numel() == rows.shape[1] and share()[1] == 1:
@@ -89,7 +89,7 @@ def normalize_batch(norm: BatchNorm, x: Tensor) -> tuple[Tensor, Statistics]:
 
 
 def normalize(norm: BatchNorm, x: Tensor) -> Tensor:
-    """y of x (K, B, C, ...) with the running statistics, as inference does."""
+    """y of x (K, B, C, ...) with the running statistics, as in inference."""
     y = functional.batch_norm(
         x.flatten(0, 1),
         norm.running_mean,
@@ -109,7 +109,7 @@ def update_running(norm: BatchNorm, statistics: Statistics, count: int) -> None:
     As in PyTorch: the variance is the unbiased one, and a momentum of None means the plain
     average of all updates.
     """
-    assert norm.running_mean is not None  # SpikingNetwork admits no other norms
+    assert norm.running_mean is not None  # SpikingNetwork accepts no other norms
     assert norm.running_var is not None
     assert norm.num_batches_tracked is not None
     norm.num_batches_tracked += 1
@@ -124,8 +124,8 @@ def update_running(norm: BatchNorm, statistics: Statistics, count: int) -> None:
 def rate_norm(norm: BatchNorm, c: Tensor, statistics: Statistics) -> Tensor:
     """Batch norm of mean inputs c (B, C, ...) with the statistics of the spike sequence.
 
-    Backward is ordinary batch norm's with them in place of c's own; G upstream, means over
-    samples and positions:
+    The backward pass is that of ordinary batch norm with these statistics instead of those of c;
+    with upstream gradient G, and means over samples and positions:
 
         dbeta = sum G        dgamma = sum G h
         dc = gamma k (G - mean G - (h - mean h) mean(G h))

@@ -1,9 +1,9 @@
-"""Compiled LIF steps on float32 arrays (T, N), all steps of a block of neurons while it is cached.
+"""Compiled LIF steps on float32 arrays (T, N), running all steps of a block of neurons in cache.
 
-Equations: `neurons.lif`. Neurons `begin` to `end` are advanced, so threads can share a
-layer. A current of one row is constant. `lif` is (decay, threshold, alpha, zero, live, lowest),
-where zero is 1 if a spike resets v to zero and 0 if it subtracts; live is 1 if gradients follow the
-reset; lowest is the smallest membrane that fires: the threshold, or the float32 above it.
+Equations: `neurons.lif`. Neurons `begin` to `end` are advanced, so several threads can share a
+layer. A current with one row is constant. `lif` is (decay, threshold, alpha, zero, live, lowest),
+where zero is 1 if a spike resets v to zero and 0 if it subtracts; live is 1 if gradients go through
+the reset; lowest is the smallest membrane that fires: the threshold, or the next float32 above it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from spikeport.simulators.native.compiled import array_kernel, part
 
 Floats = NDArray[np.float32]
 BLOCK = 2048
-"""Neurons at once: the states of a block (32 KiB) stay in L1 or L2 over all steps."""
+"""Neurons per block: the state of a block (32 KiB) stays in L1 or L2 over all steps."""
 
 _ZERO, _ONE, _HALF = np.float32(0), np.float32(1), np.float32(0.5)
 _LOG2_E = np.float32(1.4426950408889634)
@@ -29,7 +29,7 @@ _FLOAT_BIAS, _FLOAT_SHIFT = np.int32(127), np.int32(23)
 
 @part
 def _exp_minus(y: Any) -> Any:
-    """exp(-y) for y >= 0 to 3e-7 relative, in operations that compilers vectorise.
+    """exp(-y) for y >= 0 to 3e-7 relative, using operations that compilers vectorise.
 
     y = n ln 2 - r with |r| <= ln 2 / 2; a Taylor polynomial gives exp(r), an exponent field 2^-n.
     """
@@ -49,12 +49,12 @@ def surrogate_slope(distance: Any, alpha: Any) -> Any:
     return alpha * e / ((_ONE + e) * (_ONE + e))
 
 
-# One scratch array per loop: LLVM vectorises only where few arrays could overlap.
+# One scratch array per loop: LLVM vectorises only if few arrays could overlap.
 
 
 @part
 def _record_step(x: Floats, spikes: Floats, w: Floats, lif: Floats) -> None:
-    """One step of a block; `w` holds v, rho and the sums of s and rho ds/du, a block each."""
+    """One step of a block; `w` holds v, rho and the sums of s and rho ds/du, one block each."""
     decay, threshold, alpha, zero, live = lif[0], lif[1], lif[2], lif[3], lif[4]
     lowest = lif[5]
     for i in range(x.size):
@@ -82,11 +82,12 @@ def record_steps(
     end: int,
     fresh: bool,
 ) -> None:
-    """Spikes (T, N) of T more steps, from and to `state`, (blocks, 4 BLOCK).
+    """Spikes (T, N) of T more steps; reads and updates `state`, (blocks, 4 BLOCK).
 
-    A row of it is v, rho, and the sums of s and of rho ds/du of a block of neurons. `fresh` starts
-    at rest instead. `begin` is the first neuron of a block. Where `sums`, (2, N), is not empty,
-    these are all steps of a sample: it gets the sums, and the one row of `state` is scratch.
+    A row of `state` holds v, rho, and the sums of s and of rho ds/du for a block of neurons. With
+    `fresh`, neurons start from rest instead. `begin` is the first neuron of a block. If `sums`,
+    (2, N), is not empty, the call covers all steps of a sample: `sums` receives the sums, and the
+    only row of `state` is scratch space.
     """
     whole = sums.shape[1] > 0
     for first in range(begin, end, BLOCK):
@@ -135,9 +136,9 @@ def fire_steps(
     begin: int,
     end: int,
 ) -> None:
-    """Spikes and u, both (T, N), of T more steps from `v` (N,), which is changed.
+    """Spikes and u, both (T, N), of T more steps from `v` (N,), which is updated.
 
-    An empty `charged` (0, N) is not kept.
+    u is not stored if `charged` is empty, (0, N).
     """
     keep = charged.shape[0] > 0
     for first in range(begin, end, BLOCK):
@@ -151,7 +152,7 @@ def fire_steps(
 
 @part
 def _back_step(x: Floats, upstream: Floats, w: Floats, lif: Floats) -> None:
-    """Gradient of u_t, in the second block of `w`, from that of s_t and v_t, in the first."""
+    """Gradient of u_t, in the second block of `w`, from those of s_t and v_t, in the first."""
     decay, threshold, alpha, zero, live = lif[0], lif[1], lif[2], lif[3], lif[4]
     lowest = lif[5]
     for i in range(x.size):
@@ -178,7 +179,7 @@ def back_steps(
 ) -> None:
     """Gradient of the current, (T, N), from the gradients of spikes (T, N) and the last v.
 
-    `charged` is u_t. `of_v` (N,) is changed to the gradient of the first v. `w` is scratch,
+    `charged` is u_t. `of_v` (N,) is replaced by the gradient of the first v. `w` is scratch space,
     (4 BLOCK,).
     """
     for first in range(begin, end, BLOCK):

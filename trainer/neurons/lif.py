@@ -1,15 +1,19 @@
-"""The leaky integrate-and-fire neuron as a layer, its steps, and its rule in the rate pass.
+"""The leaky integrate-and-fire neuron: its layer, its steps and gradients, and its rate rule.
 
 One step (lambda = decay, theta = v_threshold, x the input of the step):
 
     u_t = lambda v_{t-1} + x_t        s_t = 1[u_t > theta]
-    v_t = 0 where s_t = 1 else u_t    (reset zero)
+    v_t = 0 if s_t = 1 else u_t       (reset zero)
     v_t = u_t - theta s_t             (reset subtract)
 
-`>` is the comparison of NIR and of Loihi; `strict=False` fires on u_t >= theta, as published.
+`>` is the comparison of NIR and of Loihi; `strict=False` fires on u_t >= theta, as in the paper.
 
-A spiking pass keeps r = mean s_t and g = mean rho_t ds_t/du_t, where rho_1 = 1 and
+The spiking pass computes r = mean s_t and g = mean rho_t ds_t/du_t, where rho_1 = 1 and
 rho_{t+1} = 1 + rho_t lambda dv_t/du_t is the response of u to a constant input.
+
+Currents are (K, B, ...) for K steps or (1, B, ...) if constant; spikes are returned as (K, B, ...)
+in the same memory order. float32 on the CPU uses the compiled loops, everything else torch's
+operations; both give the same spikes.
 
 Source: rate-based backpropagation, Yu et al., NeurIPS 2024, arXiv 2410.11488.
 """
@@ -17,28 +21,33 @@ Source: rate-based backpropagation, Yu et al., NeurIPS 2024, arXiv 2410.11488.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from spikeport.checks import choice
 from spikeport.errors import InputError
 from spikeport.network import Reset
-from spikeport.trainer.neurons.steps import through_time
+from spikeport.trainer.neurons.kernels import BLOCK, back_steps, fire_steps, record_steps
+from spikeport.trainer.neurons.rows import Order, share_out
+
+_NO_SUMS = np.empty((2, 0), np.float32)
 
 
 class LIF(nn.Module):
-    """A layer of neurons; it holds parameters only, no state, so one may serve many layers.
+    """A layer of neurons; it has parameters only, no state, so it can be used for several layers.
 
-    Called by itself it takes one step from rest, with the surrogate's gradient.
+    Called directly, it takes one step from rest, with the surrogate gradient.
 
     Attributes:
         decay: lambda in [0, 1]; 1 is an integrate-and-fire neuron.
         v_threshold: theta > 0.
-        detach_reset: gradients ignore that a spike resets v through s_t (v itself still counts).
-        strict: a membrane equal to the threshold stays silent; otherwise it fires.
+        detach_reset: gradients do not go through s_t in the reset of v (they do go through v).
+        strict: a membrane equal to the threshold does not fire; otherwise it does.
         alpha: steepness of the surrogate ds/du = alpha z (1 - z), z = sigmoid(alpha (u - theta)).
 
     Raises:
@@ -67,7 +76,7 @@ class LIF(nn.Module):
         self.strict = strict
 
     def fires(self, u: Tensor, out: Tensor | None = None) -> Tensor:
-        """Mask of the membranes that fire, boolean or as 0 and 1 in `out`."""
+        """Mask of the membranes that fire, as booleans or as 0 and 1 in `out`."""
         compare = torch.gt if self.strict else torch.ge
         return compare(u, self.v_threshold, out=out)
 
@@ -83,10 +92,10 @@ class LIF(nn.Module):
 
 
 class LI(nn.Module):
-    """A leaky integrator that never spikes: v_t = decay v_{t-1} + x_t; its last v is the score.
+    """A leaky integrator that never spikes: v_t = decay v_{t-1} + x_t; its final v is the score.
 
     Raises:
-        InputError: decay lies outside 0..1.
+        InputError: decay is not in 0..1.
     """
 
     def __init__(self, decay: float = 1.0) -> None:
@@ -110,6 +119,11 @@ class LI(nn.Module):
         return f"decay={self.decay}"
 
 
+def _check_decay(subject: str, decay: float) -> None:
+    if not 0 <= decay <= 1:
+        raise InputError(f"{subject}: decay is {decay}, must lie in 0..1")
+
+
 def charge_and_fire(
     lif: LIF, current: Tensor, steps: int
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
@@ -123,7 +137,7 @@ def charge_and_fire(
 
 
 def rate_rule(current: Tensor, rate: Tensor, gain: Tensor) -> Tensor:
-    """The neuron in the rate pass: value r whatever the current, gradient g; (B, ...)."""
+    """The neuron in the rate pass: value r for any current, gradient g; (B, ...)."""
     out: Tensor = _RateRule.apply(current, rate, gain)  # type: ignore[no-untyped-call]
     return out
 
@@ -140,6 +154,201 @@ class _RateRule(torch.autograd.Function):
         return upstream * gain, None, None
 
 
-def _check_decay(subject: str, decay: float) -> None:
-    if not 0 <= decay <= 1:
-        raise InputError(f"{subject}: decay is {decay}, must lie in 0..1")
+class Neurons:
+    """A layer of neurons during a sample of `steps` steps; starts at rest."""
+
+    def __init__(self, lif: LIF, steps: int, *, record: bool) -> None:
+        self.lif = lif
+        self.steps = steps
+        self._record = record
+        self._order: Order | None = None
+        self._v: Tensor | None = None
+        self._log: _Log | None = None
+
+    @torch.no_grad()
+    def advance(self, current: Tensor, steps: int) -> Tensor:
+        """Spikes (steps, B, ...) of the next steps."""
+        order = self._order = self._order or Order.of(current)
+        x = order.rows(current)
+        spikes = x.new_empty((steps, x.shape[1]))
+        if self._record:
+            self._log = self._log or _Log(self.lif, x, whole=steps == self.steps)
+            self._log.advance(x, spikes)
+        else:
+            self._v = x.new_zeros(x.shape[1]) if self._v is None else self._v
+            fire(self.lif, x, spikes, self._v, None)
+        return order.restore(spikes).to(current.dtype)
+
+    def recorded(self) -> tuple[Tensor, Tensor]:
+        """r = mean s_t and g = mean rho_t ds_t/du_t after all steps, both (B, ...)."""
+        assert self._order is not None  # advance() comes first
+        assert self._log is not None
+        rate, gain = (self._order.restore(x[None] / self.steps)[0] for x in self._log.sums())
+        return rate, gain
+
+
+class _Log:
+    """v, rho and the sums of s and rho ds/du of N neurons, after the steps so far.
+
+    Args:
+        whole: a single call covers all steps, so the compiled loop only needs to keep the sums.
+    """
+
+    def __init__(self, lif: LIF, x: Tensor, *, whole: bool) -> None:
+        self.lif = lif
+        self._size = x.shape[1]
+        self._fresh = True
+        self._whole, self._blocked = (whole, not whole) if _compiled(x) else (False, False)
+        shape = (2 if self._whole else 4, self._size)
+        if self._blocked:
+            shape = (-(-self._size // BLOCK), 4 * BLOCK)
+        self._state = x.new_empty(shape)
+
+    def advance(self, x: Tensor, spikes: Tensor) -> None:
+        """Write the spikes (T, N) of the next T steps."""
+        if not _compiled(x):
+            self._step(x, spikes)
+        else:
+            rows, fresh = (x.numpy(), spikes.numpy()), self._fresh
+            state, constants = self._state.numpy(), _constants(self.lif)
+            if self._whole:
+                _share(
+                    spikes,
+                    lambda a, b: record_steps(
+                        *rows, _scratch()[None], state, constants, a, b, True
+                    ),
+                )
+            else:
+                _share(
+                    spikes,
+                    lambda a, b: record_steps(*rows, state, _NO_SUMS, constants, a, b, fresh),
+                )
+        self._fresh = False
+
+    def sums(self) -> tuple[Tensor, Tensor]:
+        """Both sums, (N,)."""
+        if not self._blocked:
+            return self._state[-2], self._state[-1]
+        blocks = self._state.view(-1, 4, BLOCK)
+        spikes, responses = (blocks[:, row].reshape(-1)[: self._size] for row in (2, 3))
+        return spikes, responses
+
+    def _step(self, x: Tensor, spikes: Tensor) -> None:
+        lif, (v, rho, fired, response) = self.lif, self._state
+        if self._fresh:
+            self._state.zero_()
+            rho.fill_(1)
+        for t in range(len(spikes)):
+            u = torch.add(x[min(t, len(x) - 1)], v, alpha=lif.decay)
+            s = lif.fires(u, out=spikes[t])
+            slope = surrogate(lif, u)
+            fired.add_(s)
+            response.addcmul_(rho, slope)
+            rho.mul_(reset_slope(lif, u, s, slope)).mul_(lif.decay).add_(1)
+            torch.sub(u, s * u if lif.reset is Reset.ZERO else lif.v_threshold * s, out=v)
+
+
+def through_time(lif: LIF, current: Tensor, steps: int, v: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Spikes (steps, B, ...) and final v (B, ...), differentiable in current and initial v.
+
+    The backward pass is that of the recurrence with the surrogate ds/du; only u_t is saved for it.
+    """
+    order = Order.of(current)
+    x = order.rows(current)
+    start = torch.zeros_like(x[0]) if v is None else order.rows(v[None])[0]
+    spikes, last = _ThroughTime.apply(x, start, lif, steps)  # type: ignore[no-untyped-call]
+    return order.restore(spikes).to(current.dtype), order.restore(last[None])[0]
+
+
+class _ThroughTime(torch.autograd.Function):
+    """Operates on rows: x (T, N), or (1, N) if constant; spikes (T, N); v (N,)."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, v: Tensor, lif: LIF, steps: int) -> tuple[Tensor, Tensor]:
+        spikes, charged = (x.new_empty((steps, x.shape[1])) for _ in range(2))
+        last = v.clone()
+        fire(lif, x, spikes, last, charged)
+        ctx.save_for_backward(charged)
+        ctx.lif, ctx.constant = lif, len(x) < steps
+        return spikes, last
+
+    @staticmethod
+    def backward(ctx: Any, of_spikes: Tensor, of_last: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        (charged,) = ctx.saved_tensors
+        of_current, of_v = torch.empty_like(charged), of_last.clone()
+        back(ctx.lif, charged, of_spikes.contiguous(), of_v, of_current)
+        of_x = of_current.sum(0, keepdim=True) if ctx.constant else of_current
+        return of_x, of_v, None, None
+
+
+def fire(lif: LIF, x: Tensor, spikes: Tensor, v: Tensor, charged: Tensor | None) -> None:
+    """`kernels.fire_steps` for any tensors."""
+    if _compiled(x):
+        kept = spikes[:0] if charged is None else charged
+        arrays = x.numpy(), spikes.numpy(), kept.numpy(), v.numpy(), _constants(lif)
+        _share(spikes, lambda a, b: fire_steps(*arrays, a, b))
+        return
+    for t in range(len(spikes)):
+        u = torch.add(x[min(t, len(x) - 1)], v, alpha=lif.decay)
+        s = lif.fires(u, out=spikes[t])
+        if charged is not None:
+            charged[t] = u
+        torch.sub(u, s * u if lif.reset is Reset.ZERO else lif.v_threshold * s, out=v)
+
+
+def back(lif: LIF, charged: Tensor, of_spikes: Tensor, of_v: Tensor, of_current: Tensor) -> None:
+    """`kernels.back_steps` for any tensors."""
+    if _compiled(charged):
+        rows = charged.numpy(), of_spikes.numpy(), of_v.numpy(), of_current.numpy()
+        constants = _constants(lif)
+        _share(charged, lambda a, b: back_steps(*rows, constants, _scratch(), a, b))
+        return
+    for t in reversed(range(len(charged))):
+        u = charged[t]
+        slope = surrogate(lif, u)
+        s = lif.fires(u).to(u.dtype)
+        torch.mul(of_v, reset_slope(lif, u, s, slope), out=of_current[t])
+        of_current[t].addcmul_(of_spikes[t], slope)
+        torch.mul(of_current[t], lif.decay, out=of_v)
+
+
+def surrogate(lif: LIF, u: Tensor) -> Tensor:
+    """ds/du = alpha z (1 - z), z = sigmoid(alpha (u - theta))."""
+    z = torch.sigmoid(lif.alpha * (u - lif.v_threshold))
+    return lif.alpha * z * (1 - z)
+
+
+def reset_slope(lif: LIF, u: Tensor, s: Tensor, slope: Tensor) -> Tensor:
+    """dv_t/du_t: 1 - s or 1, minus the gradient through s_t in the reset, if there is one."""
+    match lif.reset, lif.detach_reset:
+        case Reset.ZERO, True:
+            return 1 - s
+        case Reset.ZERO, False:
+            return 1 - s - u * slope
+        case Reset.SUBTRACT, False:
+            return 1 - lif.v_threshold * slope
+    return torch.ones_like(u)
+
+
+def _constants(lif: LIF) -> NDArray[np.float32]:
+    """Parameters of a neuron for the compiled loops."""
+    zero, live = lif.reset is Reset.ZERO, not lif.detach_reset
+    lowest = np.float32(lif.v_threshold)  # the smallest membrane that fires
+    if lif.strict:
+        lowest = np.nextafter(lowest, np.float32(np.inf))
+    return np.array([lif.decay, lif.v_threshold, lif.alpha, zero, live, lowest], np.float32)
+
+
+def _scratch() -> NDArray[np.float32]:
+    return np.empty(4 * BLOCK, np.float32)
+
+
+def _compiled(x: Tensor) -> bool:
+    """Whether the compiled loops support x; torch.compile compiles torch's operations itself."""
+    kind = x.device.type == "cpu" and x.dtype is torch.float32
+    return kind and not torch.compiler.is_compiling()
+
+
+def _share(steps: Tensor, run: Callable[[int, int], None]) -> None:
+    """`share_out` of all neurons of (T, N)."""
+    share_out(steps.shape[1], BLOCK, steps.numel(), run)

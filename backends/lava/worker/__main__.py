@@ -1,7 +1,7 @@
 """`python -m worker version`, or `python -m worker run TOKEN JOBS PROGRESS_FD` in the run's folder.
 
-The process that is started only stands guard: it forks the one that imports Lava, and waits for its
-end, or for Spikeport's, even by SIGKILL. Then it ends the session and unlinks the segments.
+The started process is only a guard: it forks the one that imports Lava, and waits for the end of
+that one or of Spikeport, even by SIGKILL. Then it ends the session and unlinks the segments.
 """
 
 # ruff: noqa: TID251 (relative imports, since here the package is called `worker`)
@@ -18,7 +18,7 @@ POLL_S = 0.02
 
 
 def main() -> int:
-    """Do what the command line says; returns the exit code."""
+    """Run the command line; return the exit code."""
     match sys.argv[1:]:
         case ["version"]:
             from .simulate import lava_version
@@ -31,26 +31,26 @@ def main() -> int:
 
 
 def guard(token: str, jobs: int, progress: int) -> int:
-    """Run the jobs in a child; returns its exit code, 128 + N for signal N as shells do.
+    """Run the jobs in a child; return its exit code, or 128 + N for signal N, as shells do.
 
-    Spikeport holds the other end of standard input and never writes: it ends when Spikeport does.
-    Then, or at the child's end, nothing that Lava has started is left.
+    Spikeport holds the other end of standard input and never writes: it is closed when Spikeport
+    ends. At that point, or when the child ends, everything that Lava started is removed.
     """
     spikeport = os.getppid()
     child = os.fork()
     if child == 0:
         from .simulate import run_jobs
 
-        # Lava's runtime stops itself when it is collected, which hangs after an error.
+        # Lava's runtime stops itself when garbage-collected, which hangs after an error.
         os._exit(run_jobs(token, jobs, progress))
     code = 1
-    # A process that Spikeport forked meanwhile holds that end too: so look at the parent as well.
+    # A process that Spikeport forked meanwhile also holds that end, so check the parent as well.
     while os.getppid() == spikeport and not select.select([0], [], [], POLL_S)[0]:
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
             code = os.waitstatus_to_exitcode(status)
             break
-    # The parent may be a script around this interpreter, which has yet to give the code on.
+    # The parent may be a script around this interpreter, which still has to pass on the exit code.
     sweep(os.getsid(0), token, spare=(os.getpid(), os.getppid()))
     return code if code >= 0 else 128 - code
 

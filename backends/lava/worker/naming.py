@@ -1,4 +1,4 @@
-"""Lava's processes known by the parts of the network that they run, and asked what they do."""
+"""Name Lava's processes after the parts of the network they run, and get their stacks."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ ASK = signal.SIGUSR1
 
 
 def announce(part: str) -> None:
-    """Name this process, and let ASK write its Python stack into the memory file of that name.
+    """Name this process, and let ASK write its Python stack to the memory file of that name.
 
-    The name can so be read in /proc/PID/fd, also where the process is stopped.
+    The name can be read in /proc/PID/fd, even if the process is stopped.
     """
     file = os.memfd_create(MARK + part)
     faulthandler.register(ASK, file, all_threads=False)
@@ -26,7 +26,7 @@ def announce(part: str) -> None:
 
 
 def part_of(pid: int) -> tuple[str, Path] | None:
-    """The part that a process has announced, and the file that takes its stack."""
+    """The part that a process has announced, and the file that receives its stack."""
     with contextlib.suppress(OSError):
         for entry in Path(f"/proc/{pid}/fd").iterdir():
             with contextlib.suppress(OSError):
@@ -37,9 +37,9 @@ def part_of(pid: int) -> tuple[str, Path] | None:
 
 
 def name_processes(parts: dict[int, str]) -> None:
-    """Have every process that Lava will start named, here in `parts` by its process id.
+    """Have every process that Lava will start named, and recorded in `parts` by its process id.
 
-    A process of the network is named by the entry "part" of its parameters.
+    The name of a process of the network is the entry "part" of its parameters.
     """
     from lava.magma.runtime.message_infrastructure.multiprocessing import MultiProcessing
 

@@ -1,4 +1,4 @@
-"""Builds each job's Lava processes from its files, runs them, and reports how far it is."""
+"""Build each job's Lava processes from its files, run them, and report progress."""
 
 # ruff: noqa: TID251 (relative imports, since here the package is called `worker`)
 
@@ -32,14 +32,14 @@ HINTS = {"SIGKILL": "; out of memory?", "SIGBUS": "; no room in /dev/shm?"}
 
 
 class ProcessLost(Exception):  # noqa: N818
-    """One of Lava's own processes ended, for which Lava itself would wait for ever."""
+    """One of Lava's own processes ended, for which Lava itself would wait forever."""
 
 
 def import_lava() -> None:
     """Make lava-nc 0.10.0 work on Python 3.11 and later and with NumPy 2.
 
-    The first refuse dataclass defaults without a hash, which `var_model` has eight of. NumPy 2
-    computes int8 with Python integers in int8: Lava's Conv, which keeps its geometry as int8,
+    Python 3.11 refuses dataclass defaults without a hash, of which `var_model` has eight. NumPy 2
+    computes int8 with Python integers in int8: Lava's Conv, which stores its geometry as int8,
     would overflow at 128 channels or pixels.
     """
     stock = dataclasses.dataclass
@@ -64,7 +64,7 @@ def import_lava() -> None:
 
 
 def lava_version() -> str:
-    """Version of the Lava that this interpreter can really import."""
+    """Version of Lava that this interpreter can actually import."""
     import_lava()
     from .models import processes  # noqa: F401
 
@@ -72,10 +72,10 @@ def lava_version() -> str:
 
 
 def run_jobs(token: str, jobs: int, progress: int) -> int:
-    """Run job0 ... in the current folder; returns the exit code and prints what went wrong.
+    """Run job0 ... in the current folder; return the exit code and print what went wrong.
 
-    Lava's shared-memory segments are named `token`-*. The steps done so far stand as eight bytes
-    in the file descriptor `progress`.
+    Lava's shared-memory segments are named `token`-*. The number of steps done is written as eight
+    bytes to the file descriptor `progress`.
     """
     keep_together(token)
     announce("Lava's main process")
@@ -97,7 +97,7 @@ def run_jobs(token: str, jobs: int, progress: int) -> int:
 
 
 def run_job(folder: Path, parts: dict[int, str], progress: int, done: int) -> int:
-    """Run one job and leave `done.json`; returns the steps done after it."""
+    """Run one job and write `done.json`; return the number of steps done after it."""
     from lava.magma.core.run_configs import Loihi2SimCfg
 
     started = time.perf_counter()
@@ -126,7 +126,7 @@ def run_job(folder: Path, parts: dict[int, str], progress: int, done: int) -> in
 
 
 def slices(anchor: Any, total: int) -> Iterator[int]:
-    """Run `total` steps in slices of about SLICE_S; yields the steps run so far."""
+    """Run `total` steps in slices of about SLICE_S; yield the number of steps run so far."""
     from lava.magma.core.run_conditions import RunSteps
 
     ran, steps = 0, 1
@@ -141,9 +141,9 @@ def slices(anchor: Any, total: int) -> Iterator[int]:
 
 
 def connected(program: dict[str, Any]) -> list[set[str]]:
-    """Names of the processes of each connected part that holds a population.
+    """Names of the processes of each connected component that contains a population.
 
-    Lava runs what hangs together with the process that is run, and nothing else.
+    Lava runs only the processes that are connected with the one that is run.
     """
     parts: list[set[str]] = [{name} for name in program["nodes"]]
     for edge in program["edges"]:
@@ -159,15 +159,14 @@ def build(program: dict[str, Any], arrays: Any) -> dict[str, Any]:
     from lava.proc.conv.process import Conv
     from lava.proc.dense.process import Dense
 
-    from .models.processes import DelayLine, RecordedLIF, SampleLIF, WideConv
+    from .models import processes
 
     kinds: dict[str, Any] = {
+        **vars(processes),
         "Source": source,
         "Sparse": sparse,
-        **{
-            kind.__name__: kind
-            for kind in (Conv, Dense, DelayLine, RecordedLIF, SampleLIF, WideConv)
-        },
+        "Conv": Conv,
+        "Dense": Dense,
     }
     made: dict[str, Any] = {}
     for name, node in program["nodes"].items():
@@ -200,8 +199,9 @@ def sparse(*, weights: Any, indices: Any, indptr: Any, columns: int, **options: 
 
 
 def keep_together(token: str) -> None:
-    """Let what multiprocessing makes be found and removed: name its shared memory after `token`,
-    put its sockets into the current folder (relative, as their paths are short by law)."""
+    """Make everything that multiprocessing creates easy to find and remove: name shared memory
+    after `token`, put sockets into the current folder (with relative paths, as these must be
+    short)."""
     multiprocessing.shared_memory._make_filename = (  # type: ignore[attr-defined]
         lambda: f"/{token}-{secrets.token_hex(8)}"
     )
@@ -212,7 +212,7 @@ def raise_if_lost(parts: Mapping[int, str], *_: Any) -> None:
     """On SIGCHLD: raise if a child was killed or failed; the child is left to be reaped.
 
     Args:
-        parts: what each of the network's processes is, by process id.
+        parts: the part of the network that each process runs, by process id.
     """
     for pid in (*parts, None):
         kind, number = (os.P_ALL, 0) if pid is None else (os.P_PID, pid)
@@ -220,7 +220,7 @@ def raise_if_lost(parts: Mapping[int, str], *_: Any) -> None:
             ended = os.waitid(kind, number, os.WEXITED | os.WNOHANG | os.WNOWAIT)
             if ended is None or (ended.si_code == os.CLD_EXITED and ended.si_status == 0):
                 continue
-            part = parts.get(ended.si_pid, "a process of Lava's own")
+            part = parts.get(ended.si_pid, "an internal process of Lava")
             if ended.si_code == os.CLD_EXITED:
                 raise ProcessLost(f"{part} ended with exit code {ended.si_status}")
             name = signal.Signals(ended.si_status).name
@@ -229,7 +229,7 @@ def raise_if_lost(parts: Mapping[int, str], *_: Any) -> None:
 
 
 def model_errors(process: Any) -> str:
-    """Tracebacks of the process models that raised, which Lava itself only logs."""
+    """Tracebacks of process models that raised, which Lava itself only logs."""
     actors = process.runtime._messaging_infrastructure.actors
     found = [actor.exception[1] for actor in actors if actor.exception]
     return "a process model raised\n" + "\n".join(found)

@@ -1,4 +1,4 @@
-"""Leaving nothing behind: every process of a session, every shared-memory segment of a run."""
+"""Clean up: end every process of a session and unlink every shared-memory segment of a run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _STATE, _SESSION, _TIMES = 0, 3, slice(11, 15)
 
 
 def sweep(session: int, token: str, spare: Container[int] = ()) -> None:
-    """Kill every process of `session` but `spare`, then unlink the segments named `token`-*."""
+    """Kill every process of `session` except `spare`, then unlink the segments named `token`-*."""
     while running := [pid for pid in processes(session) if pid not in spare]:
         for pid in running:
             with contextlib.suppress(ProcessLookupError):
@@ -26,13 +26,13 @@ def sweep(session: int, token: str, spare: Container[int] = ()) -> None:
 
 
 def processes(session: int) -> dict[int, str]:
-    """Process ids of a session that still run, with their state (R, S, D, T, ...); those that
-    only wait to be reaped are left out."""
+    """Ids of the processes of a session that still run, with their state (R, S, D, T, ...);
+    zombies are left out."""
     return {pid: fields[_STATE].decode() for pid, fields in _stats(session)}
 
 
 def busy_ticks(session: int) -> int:
-    """Processor time of a session but for its leader, in clock ticks; ended processes included
+    """Processor time of a session without its leader, in clock ticks; ended processes are included
     once they are reaped."""
     return sum(
         int(ticks) for pid, fields in _stats(session) if pid != session for ticks in fields[_TIMES]

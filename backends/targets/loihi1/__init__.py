@@ -1,4 +1,4 @@
-"""What Loihi 1 does not support, by the limits in `target.toml`."""
+"""What Loihi 1 does not support, based on the limits in `target.toml`."""
 
 from __future__ import annotations
 
@@ -10,21 +10,23 @@ import numpy as np
 from spikeport.backends import Limitation, UnsupportedFeature
 from spikeport.backends.bounds import sum_bound
 from spikeport.backends.targets import loihi
-from spikeport.hardware import Limit, Limits
+from spikeport.hardware import ChipLimits, Limit
 from spikeport.network import Coding, DeployedNetwork
 from spikeport.network.fixed_point import ACTIVATION_SHIFT
 
-RESET = "its neurons reset to 0, and no public way to do otherwise is known"
+NEURONS = "its neurons are LIF, and cannot be programmed"
+RESET = "its neurons reset to 0, and no other way has been published"
 DECAY_U = "needs the register dsOffset at 0, which Lava and nengo-loihi leave at 1"
 DECAY_V = "needs the register dmOffset at 1, which Lava leaves at 0"
 
 
-def limitations(limits: Limits) -> tuple[Limitation, ...]:
+def limitations(limits: ChipLimits) -> tuple[Limitation, ...]:
     """Everything that the chip does not support natively."""
     bias, exponent = limits["bias_mantissa_min"], limits["weight_exponent_min"]
     sums, shifts = limits["sum_bits"], limits["exponent_shifts_weights"]
     return (
         Limitation("graded spikes", partial(_graded, limit=limits["graded_payloads"])),
+        Limitation("neurons other than LIF", partial(loihi.other_neurons, why=NEURONS, stops=True)),
         Limitation(
             "reset by subtraction", partial(loihi.reset_by_subtraction, why=RESET, stops=True)
         ),
@@ -54,7 +56,7 @@ def _graded(network: DeployedNetwork, limit: Limit) -> Iterator[UnsupportedFeatu
             yield UnsupportedFeature(
                 f"input '{part.name}'",
                 f"graded spikes of {part.low}..{part.high}",
-                "a spike carries no value there; feed spikes, or a bias per step",
+                "a spike carries no value there; use spikes, or a bias per step",
                 limit.citation,
                 stops=True,
             )
@@ -63,7 +65,7 @@ def _graded(network: DeployedNetwork, limit: Limit) -> Iterator[UnsupportedFeatu
 def _disputed(
     network: DeployedNetwork, bias: Limit, exponent: Limit
 ) -> Iterator[UnsupportedFeature]:
-    """What Lava or brian2_loihi allow and nengo-loihi does not."""
+    """Values that Lava or brian2_loihi allow and nengo-loihi does not."""
     for part in network.populations:
         if (part.bias < bias.value).any():
             yield UnsupportedFeature(
@@ -91,7 +93,7 @@ def _cut_weights(network: DeployedNetwork, limit: Limit) -> Iterator[Unsupported
                 f"connection '{part.name}'",
                 f"weight exponent {part.exponent}",
                 f"it shifts each weight there, not their sum, and {lossy} of {part.weight.size} "
-                f"weights are no multiple of {unit}",
+                f"weights are not a multiple of {unit}",
                 limit.citation,
                 stops=True,
             )

@@ -1,4 +1,4 @@
-"""What Loihi 2 does not support, by the limits in `target.toml`."""
+"""What Loihi 2 does not support, based on the limits in `target.toml`."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from collections.abc import Iterator
 
 from spikeport.backends import Limitation, UnsupportedFeature
 from spikeport.backends.targets import loihi
-from spikeport.hardware import Limits
+from spikeport.hardware import ChipLimits
 from spikeport.network import DeployedNetwork
 
-MICROCODE = "needs microcode of its own"
+MICROCODE = "needs custom microcode"
 
 
-def limitations(limits: Limits) -> tuple[Limitation, ...]:
+def limitations(limits: ChipLimits) -> tuple[Limitation, ...]:
     """Everything that the chip does not support natively."""
     return (
         Limitation(
-            "reset by subtraction, refractory time, decay_u 0, decay_v 4096 in the stock neuron: "
-            "by microcode",
+            "neurons other than LIF, reset by subtraction, refractory time, decay_u 0, decay_v "
+            "4096 in the stock neuron: by microcode",
             _beyond_the_stock_neuron,
         ),
         *loihi.shared(limits),
@@ -27,12 +27,13 @@ def limitations(limits: Limits) -> tuple[Limitation, ...]:
 def _beyond_the_stock_neuron(network: DeployedNetwork) -> Iterator[UnsupportedFeature]:
     reset = f"the stock neuron resets to 0; this {MICROCODE}"
     yield from loihi.reset_by_subtraction(network, reset, stops=False)
+    yield from loihi.other_neurons(network, MICROCODE, stops=False)
     yield from loihi.extreme_decays(network, MICROCODE, MICROCODE)
-    for part in network.populations:
+    for part in loihi.lif_parts(network):
         if part.refractory:
             yield UnsupportedFeature(
                 f"population '{part.name}'",
-                f"{part.refractory} steps of rest after a spike",
+                f"{part.refractory} refractory steps after a spike",
                 MICROCODE,
                 loihi.LIF,
             )

@@ -24,13 +24,13 @@ from numpy.lib import format as npy_format
 
 
 class RecordedLIF(LIFReset):
-    """LIFReset that also writes what it did to files; of its dynamics, nothing is ours.
+    """LIFReset that also records to files; its dynamics are entirely Lava's.
 
-    A process of its own for each recording would cost three messages a step, and reading a buffer
-    through Lava's own Var.get about 25 us for each value.
+    A separate process for each recording would cost three messages per step, and reading a buffer
+    through Lava's own Var.get about 25 us per value.
 
-    `tapes` hold what ("spikes", "u", "v" or "end", v at each sample's end) and the arguments of
-    `Tape`; `depth` is the Lava step before the population's first.
+    Each of `tapes` has a name ("spikes", a state variable, or "end", v at the end of each sample)
+    and the arguments of `Tape`; `depth` is the Lava step before the population's first.
     """
 
     def __init__(self, *, tapes: Any, depth: int, **stock: Any) -> None:
@@ -44,11 +44,7 @@ class PyRecordedLIF(PyLifResetModelBitAcc):
 
     def __init__(self, proc_params: Any) -> None:
         super().__init__(proc_params)
-        self.depth = proc_params["depth"]
-        self.tapes = [
-            (tape["what"], Tape(tuple(tape["shape"]), **tape["how"]))
-            for tape in proc_params["tapes"]
-        ]
+        self.tapes = Tapes(proc_params)
 
     def reset_voltage(self, spike_vector: Any) -> None:
         self.fired = spike_vector
@@ -56,14 +52,12 @@ class PyRecordedLIF(PyLifResetModelBitAcc):
 
     def run_spk(self) -> None:
         super().run_spk()
-        state = {"spikes": self.fired, "u": self.u, "v": self.v, "end": self.v}
-        for what, tape in self.tapes:
-            tape.keep(self.time_step - self.depth, state[what])
+        self.tapes.keep(self.time_step, spikes=self.fired, u=self.u, v=self.v)
 
 
 class SampleLIF(RecordedLIF):
-    """RecordedLIF that can also start at v_init, reset by subtraction, rest after a spike and take
-    a bias per step; everything else is LIFReset's own."""
+    """RecordedLIF that can also start at v_init, reset by subtraction, be refractory after a spike
+    and take a bias per step; everything else is LIFReset's own."""
 
     def __init__(self, *, v_init: int, subtract: bool, refractory: int, **stock: Any) -> None:
         super().__init__(**stock)
@@ -82,12 +76,12 @@ class PySampleLIF(PyRecordedLIF):
         super().__init__(proc_params)
         self.v_init = proc_params["v_init"]
         self.subtract = proc_params["subtract"]
-        # As in Lava's PyLifRefractoryModelFloat: the last step of rest, and v rests until then.
+        # As in Lava's PyLifRefractoryModelFloat: the last refractory step; v is held until then.
         self.refractory_period = proc_params["refractory"]
         self.refractory_period_end = np.zeros(proc_params["shape"], np.int64)
 
     def scale_bias(self) -> None:
-        # LIFReset calls this right after it has reset u and v, before it integrates.
+        # LIFReset calls this directly after resetting u and v, before integrating.
         if self.time_step % self.reset_interval == self.reset_offset:
             self.v[:] = self.v_init
             self.refractory_period_end[:] = 0
@@ -114,9 +108,25 @@ class PySampleLIF(PyRecordedLIF):
             super().reset_voltage(spike_vector)
 
 
+class Tapes:
+    """The recordings of a population; "end" records v."""
+
+    def __init__(self, proc_params: Any) -> None:
+        self.depth = proc_params["depth"]
+        self.tapes = [
+            (tape["what"], Tape(tuple(tape["shape"]), **tape["how"]))
+            for tape in proc_params["tapes"]
+        ]
+
+    def keep(self, time_step: int, **state: Any) -> None:
+        state["end"] = state["v"]
+        for what, tape in self.tapes:
+            tape.keep(time_step - self.depth, state[what])
+
+
 class Tape:
-    """Keeps the last of every `every` steps, counted from 1; once it holds `frames`, writes them
-    to `file` (.npy, shape (frames, *shape))."""
+    """Records the last of every `every` steps, counted from 1; once it has `frames` of them, writes
+    them to `file` (.npy, shape (frames, *shape))."""
 
     def __init__(self, shape: Any, *, file: str, dtype: str, frames: int, every: int) -> None:
         self.file, self.every = file, every
@@ -128,7 +138,7 @@ class Tape:
             return
         self.kept[frame - 1] = values
         if frame == len(self.kept):
-            # Not np.save: it hides why a file could not be written.
+            # Not np.save, which hides why a file could not be written.
             with open(self.file, "wb") as file:
                 header = npy_format.header_data_from_array_1_0(self.kept)
                 npy_format.write_array_header_1_0(file, header)
@@ -136,7 +146,7 @@ class Tape:
 
 
 class WideConv(Conv):
-    """Conv whose weight exponent acts and whose sums may exceed 32 bits before they wrap to 24."""
+    """Conv with a weight exponent, and sums that may exceed 32 bits before they wrap to 24."""
 
 
 class PyWideConv(PyConvModelFixed):
@@ -150,9 +160,10 @@ class PyWideConv(PyConvModelFixed):
 
 
 class DelayLine(AbstractProcess):
-    """Passes messages on `delay` steps later, and only those of each sample's first `kept` steps.
+    """Delays messages by `delay` steps, and passes on only those of each sample's first `kept`
+    steps.
 
-    `offset` is the depth of its source: step t of the samples reaches it at offset + t.
+    `offset` is the depth of its source: step t of the samples arrives at offset + t.
     """
 
     def __init__(self, *, shape: Any, delay: int, kept: int, period: int, offset: int) -> None:

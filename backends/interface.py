@@ -1,4 +1,4 @@
-"""`Backend`: how a place where networks run describes itself."""
+"""`Backend`: the interface of a backend."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Status:
     """Whether a backend can run here.
 
     Attributes:
-        version: None where it cannot run; then `reason` says why and `fix` is the command
-            that fixes it.
+        version: None if it cannot run; `reason` then says why and `fix` is a command that fixes
+            it.
     """
 
     version: str | None
@@ -36,17 +36,17 @@ class Runner(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """One place where a network can run.
+    """A place where a network can run.
 
-    The module that holds it is imported by every verb that lists backends, so `status` and `run`
-    should import what is heavy when they are called.
+    Its module is imported by every verb that lists backends, so heavy imports belong inside
+    `status` and `run`.
 
     Attributes:
-        name: as it is registered (`spikeport.plugins`).
+        name: the name under which it is registered (`spikeport.plugins`).
         takes: deployed networks (chip integers), or NIR graphs in float units.
         limitations: what it does not support natively.
-        timed: it takes minutes, so `run` has the options `timeout_s` and `progress(done, total)`.
-        one_thread: options of `run` with which it uses one thread, if it would use more.
+        timed: it is slow, so `run` has the options `timeout_s` and `progress(done, total)`.
+        one_thread: options with which `run` uses a single thread, if it would use more.
     """
 
     name: str

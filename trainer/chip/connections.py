@@ -1,4 +1,4 @@
-"""Connections of deployed networks on tensors: what each kind is in torch, and `weighted_sum`."""
+"""What each kind of connection of a deployed network is in torch."""
 
 from __future__ import annotations
 
@@ -64,20 +64,3 @@ _KINDS: Mapping[type[WeightedConnection], TorchKind] = {
 def torch_kind(connection: WeightedConnection) -> TorchKind:
     """What a connection is in torch."""
     return _KINDS[type(connection)]
-
-
-def weighted_sum(connection: WeightedConnection, weight: Tensor, messages: Tensor) -> Tensor:
-    """W pool(s) of messages (B, *source), before any wrapping.
-
-    Args:
-        weight: in place of the connection's own, of the same shape.
-    """
-    if (pool := connection.pool) is not None:
-        if any(pool.padding):
-            rows, columns = pool.padding
-            # avg_pool2d itself refuses a padding above half the kernel
-            messages = functional.pad(messages, (columns, columns, rows, rows))
-        messages = functional.avg_pool2d(
-            messages, pool.kernel_size, pool.stride, divisor_override=1
-        )
-    return torch_kind(connection).apply(connection, weight, messages)

@@ -1,4 +1,4 @@
-"""NIR neuron nodes as one forward-Euler step: what the chip's two decays and one gain must be."""
+"""NIR neuron nodes as one forward-Euler step with the two decays and the gain of the chip."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 _FLOAT32 = 1e-7
-"""Relative error of a time constant that was written as float32."""
+"""Relative error of a time constant stored as float32."""
 NEURONS = (nir.LIF, nir.LI, nir.IF, nir.I, nir.CubaLIF, nir.CubaLI)
 
 
@@ -28,16 +28,16 @@ class Dynamics:
 
 
 def neuron_shape(node: Any) -> tuple[int, ...]:
-    """Shape of a neuron node, as its parameters have it."""
+    """Shape of a neuron node, given by its parameters."""
     return np.shape(node.r)
 
 
 def neuron_dynamics(name: str, node: Any, dt_s: float, complain: Callable[[str], None]) -> Dynamics:
-    """Forward Euler with step `dt_s`; calls `complain` for all that the chip cannot express.
+    """Forward Euler with step `dt_s`; calls `complain` for everything the chip cannot express.
 
     LIF, LI     v <- v + dt/tau (v_leak - v + r I)
     CubaLIF, -LI  the same on tau_mem, driven by I <- I + dt/tau_syn (w_in x - I), new I first
-    IF, I       v <- v + r dt I, but r = 1 and r = 1/dt both mean 1 per step, as tools write them
+    IF, I       v <- v + r dt I, but r = 1 and r = 1/dt both mean 1 per step, as written by tools
     """
 
     def uniform(field: str) -> float:
@@ -46,7 +46,7 @@ def neuron_dynamics(name: str, node: Any, dt_s: float, complain: Callable[[str],
             complain(f"node '{name}': {field} is empty, needs one value per neuron")
             return 1.0
         if not np.isfinite(values).all():
-            complain(f"node '{name}': {field} holds NaN or infinity, must be finite")
+            complain(f"node '{name}': {field} contains NaN or infinity, must be finite")
         elif np.ptp(values) > 1e-9 * np.abs(values).max():
             complain(
                 f"node '{name}': {field} spans {values.min():g}..{values.max():g}, "
@@ -69,7 +69,7 @@ def neuron_dynamics(name: str, node: Any, dt_s: float, complain: Callable[[str],
     def each(field: str) -> Array:
         values = np.asarray(getattr(node, field), np.float64)
         if not np.isfinite(values).all():
-            complain(f"node '{name}': {field} holds NaN or infinity, must be finite")
+            complain(f"node '{name}': {field} contains NaN or infinity, must be finite")
             return np.zeros_like(values)
         return values
 

@@ -1,0 +1,56 @@
+"""The Lava process for each neuron model, and its parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from spikeport.network import AnyPopulation, DeployedNetwork, Population, Reset
+
+LIF = "lava-nc 0.10.0, proc/lif/models.py"
+
+
+@dataclass(frozen=True, slots=True)
+class LavaNeurons:
+    """The process of a population.
+
+    Attributes:
+        kind: its class in the worker.
+        fields: its parameters, besides those common to all populations.
+        unsupported: features of the dynamics that Lava's own process does not support.
+        stock: Lava's own process, and `source`, where this is documented.
+    """
+
+    kind: str
+    fields: Mapping[str, Any]
+    unsupported: tuple[str, ...]
+    stock: str
+    source: str
+
+
+def lava_neurons(network: DeployedNetwork, population: AnyPopulation) -> LavaNeurons:
+    """The process of a population of `network`."""
+    return _MODELS[type(population)](population, bool(network.injections_into(population.name)))
+
+
+def _lif(part: Population, injected: bool) -> LavaNeurons:
+    fields = {"du": part.decay_u - 1, "dv": part.decay_v, "vth": part.vth}
+    found = {
+        "reset by subtraction": part.reset is Reset.SUBTRACT,
+        f"v_init {part.v_init}": part.v_init != 0,
+        "a bias per step": injected,
+        f"{part.refractory} refractory steps after a spike": part.refractory > 0,
+    }
+    unsupported = tuple(what for what, needed in found.items() if needed)
+    if not unsupported:
+        return LavaNeurons("RecordedLIF", fields, (), "LIFReset", LIF)
+    own = {
+        "v_init": part.v_init,
+        "subtract": part.reset is Reset.SUBTRACT,
+        "refractory": part.refractory,
+    }
+    return LavaNeurons("SampleLIF", fields | own, unsupported, "LIFReset", LIF)
+
+
+_MODELS: dict[type[AnyPopulation], Callable[[Any, bool], LavaNeurons]] = {Population: _lif}

@@ -1,0 +1,89 @@
+"""The float network: a checked NIR graph and what NIR cannot express about it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from math import prod
+
+import nir
+
+from spikeport import checks
+from spikeport.checks import fail
+from spikeport.errors import InputError
+from spikeport.export.nir.graph import CheckedGraph, check_graph, check_inputs
+from spikeport.network import Input, Reset
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FloatNetwork:
+    """A network in float units, ready to be simulated, written or quantized.
+
+    One step of a node is forward Euler with step `dt_s`, e.g. LIF
+    v <- v + dt/tau (v_leak - v + r I); a spike if v > v_threshold, or v >= v_threshold if
+    `strict` is false; then v <- v_reset (ZERO) or v <- v - v_threshold (SUBTRACT), in the same
+    step. IF and I add r dt I, except that r = 1 is a gain of 1 per step, as in most tools.
+
+    The graph is checked once, at construction. `graph` is a checked copy of the given one: flat,
+    with all shapes filled in and read-only arrays. To change a network, create another one:
+    `dataclasses.replace(network, graph=changed)`.
+
+    Attributes:
+        graph: flat, node names unique; NIR's own names and units (seconds).
+        steps: T.
+        reset, strict: what NIR leaves open; `strict` is NIR's documented comparison.
+        inputs: one per Input node of the graph: how its float values become chip integers.
+        inputs_assumed: the inputs were not declared; `read_nir` assumed 0/1 spikes.
+
+    Raises:
+        InputError: a node, an edge, a shape, an input or a value breaks a rule.
+    """
+
+    graph: nir.NIRGraph
+    dt_s: float
+    steps: int
+    inputs: tuple[Input, ...]
+    reset: Reset = Reset.ZERO
+    strict: bool = True
+    inputs_assumed: bool = False
+    _checked: CheckedGraph | None = field(default=None, repr=False)
+    """Result of an earlier check of `graph`; ignored if it belongs to another graph."""
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.dt_s) and self.dt_s > 0):
+            raise InputError(f"dt_s is {self.dt_s}, must be positive seconds")
+        steps = checks.whole("network: steps (T)", self.steps, 1, checks.MAX_STEPS)
+        object.__setattr__(self, "steps", steps)
+        if not isinstance(self.strict, bool):
+            raise InputError(f"strict is {self.strict!r}, must be true or false")
+        object.__setattr__(self, "reset", checks.choice("network: reset", Reset, self.reset))
+        inputs = (self.inputs,) if isinstance(self.inputs, Input) else tuple(self.inputs)
+        object.__setattr__(self, "inputs", inputs)
+        known = self._checked
+        if known is None or not known.holds(self.graph, self.dt_s):
+            known = check_graph(self.graph.nodes, self.graph.edges, self.dt_s)
+            object.__setattr__(self, "graph", known.graph)
+            object.__setattr__(self, "_checked", known)
+        check_inputs(known.graph, inputs)
+
+    @property
+    def checked(self) -> CheckedGraph:
+        """The graph with the results of checking it: order, sources and shapes.
+
+        Raises:
+            InputError: nodes, edges or fields of `graph` were replaced afterwards.
+        """
+        assert self._checked is not None  # see __post_init__
+        if not self._checked.holds(self.graph, self.dt_s):
+            fail(
+                "network: its graph was changed after it was checked; create another network: "
+                "dataclasses.replace(network, graph=network.graph)"
+            )
+        return self._checked
+
+    @property
+    def output_count(self) -> int:
+        """Number of outputs used for predictions, those of the first Output node."""
+        checked = self.checked
+        first = next(n for n, node in checked.graph.nodes.items() if isinstance(node, nir.Output))
+        return prod(checked.shapes[first])

@@ -1,0 +1,40 @@
+"""Sample counts and limits of a parity ladder."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from spikeport.errors import InputError
+from spikeport.export import QuantizeConfig
+from spikeport.parity import Limits
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class LadderConfig:
+    """Sample counts, calibration and limits of a ladder.
+
+    Attributes:
+        samples: number of held-out samples for the fast stages, None for all.
+        calibration: number of training samples used to choose the quantization scales.
+        reference_samples, lava_samples: number of first samples for the slow stages; 0 skips one.
+        limits: how much accuracy and spike counts may change by quantization and by ties.
+        timeout_s: wall-clock limit of a stage on a slow backend (Lava); None for its default.
+    """
+
+    samples: int | None = None
+    calibration: int = 256
+    reference_samples: int = 4
+    lava_samples: int = 32
+    limits: Limits = dataclasses.field(default_factory=Limits)
+    timeout_s: float | None = None
+    profile: str = "loihi1"
+    quantize: QuantizeConfig = dataclasses.field(default_factory=QuantizeConfig)
+
+    def __post_init__(self) -> None:
+        least = {"samples": 1, "calibration": 1, "reference_samples": 0, "lava_samples": 0}
+        for name, fewest in least.items():
+            value = getattr(self, name)
+            if value is not None and value < fewest:
+                raise InputError(f"ladder: {name} is {value}, must be at least {fewest}")
+        if self.timeout_s is not None and not self.timeout_s > 0:
+            raise InputError(f"ladder: timeout_s is {self.timeout_s}, must be above 0")

@@ -1,0 +1,270 @@
+"""The parity ladder: one network through all stages, each compared with the previous one."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import platform
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from spikeport.backends import backend, timed
+from spikeport.energy import EnergyReport, estimate_energy, load_profile
+from spikeport.errors import InputError
+from spikeport.export import (
+    FloatNetwork,
+    QuantizationReport,
+    read_nir_deployed,
+    read_nir_float,
+)
+from spikeport.ladder.config import LadderConfig
+from spikeport.ladder.stages import (
+    DEPLOYED,
+    QUANTIZED,
+    SPIKES,
+    Forms,
+    LadderNetwork,
+    Part,
+    Stage,
+    run_native,
+    run_trained,
+    stages_of,
+)
+from spikeport.network import DeployedNetwork, save_network
+from spikeport.parity import (
+    Criterion,
+    LadderRow,
+    Limits,
+    ParityReport,
+    SkippedStage,
+    Ties,
+    build_row,
+    merge_rows,
+)
+from spikeport.runs import (
+    EventCounts,
+    Run,
+    check_classes,
+    check_float_samples,
+    encode_samples,
+    merge_counts,
+)
+from spikeport.simulators.float_counts import float_counts
+from spikeport.simulators.ties import compare_float
+from spikeport.trainer.chip import QATNetwork
+from spikeport.trainer.data import Dataset
+from spikeport.trainer.network import SpikingNetwork
+from spikeport.workflow import export_float, quantize, trace_chunk, write_nir
+
+StageProgress = Callable[[str, int, int], None]
+"""Called with (stage, samples done, total samples): (stage, 0, 0) at the start, more if slow."""
+LEFT_OUT = "no samples were requested"
+PACKAGES = ("numpy", "numba", "nir", "torch", "norse")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Ladder:
+    """The report of a ladder, and the results it is based on.
+
+    Attributes:
+        energy: the estimate of every stage, by name.
+        quantization: None for a network that was in chip arithmetic from the start.
+    """
+
+    report: ParityReport
+    energy: Mapping[str, EnergyReport]
+    quantization: QuantizationReport | None
+    network: DeployedNetwork
+
+    @property
+    def deployed_energy(self) -> dict[str, EnergyReport]:
+        """The estimate of the deployed network on all samples, which is the one to show."""
+        return {name: self.energy[name] for name in (QUANTIZED, DEPLOYED) if name in self.energy}
+
+
+def run_ladder(
+    model: LadderNetwork,
+    data: Dataset,
+    folder: Path,
+    config: LadderConfig | None = None,
+    progress: StageProgress = lambda stage, done, total: None,
+) -> Ladder:
+    """Run a network through all stages for its kind, and compare them.
+
+    Writes `float.nir` (for float networks), `network.spikeport` and `deployed.nir` to `folder`. A
+    stage whose backend cannot run here is listed as skipped, with the reason and the fix. A
+    network in chip arithmetic, a QAT network or a deployed one, has no float stages and is not
+    quantized again; for a network that was not trained here, the training stages are missing.
+
+    Raises:
+        InputError: the network cannot be exported or quantized, or has too few outputs for the
+            classes of the data.
+        BackendUnavailableError: a backend failed while running, or took too long.
+        CheckFailedError: Lava's spikes do not follow from the integer dynamics.
+    """
+    config = config or LadderConfig()
+    if isinstance(model, SpikingNetwork | QATNetwork):
+        trained, outputs = model, model.classes
+    else:
+        trained, outputs = None, model.output_count
+    check_classes(f"data set '{data.name}'", data.classes, outputs)
+    graph, quantization = None, None
+    if isinstance(model, SpikingNetwork | FloatNetwork):
+        float_network = export_float(model) if isinstance(model, SpikingNetwork) else model
+        write_nir(float_network, folder / "float.nir")
+        graph = read_nir_float(folder / "float.nir")
+        progress("quantization", 0, 0)
+        made = quantize(graph, data.train_x[: config.calibration], config.quantize, static=True)
+        deployed, quantization = made.network, made.report
+    else:
+        deployed = model.deployed() if isinstance(model, QATNetwork) else model
+    save_network(deployed, folder / "network.spikeport")
+    write_nir(deployed, folder / "deployed.nir")
+    forms = Forms(trained, graph, deployed, read_nir_deployed(folder / "deployed.nir"))
+    climb = _Climb(forms, data, config, progress)
+    stages = stages_of(type(model))
+    climb.run_fast([stage for stage in stages if stage.samples is None])
+    climb.run_slow([stage for stage in stages if stage.samples is not None])
+    rows, energy = climb.results()
+    report = ParityReport(
+        rows=rows,
+        network_hash=deployed.content_hash,
+        samples=climb.total,
+        steps=deployed.steps,
+        environment=environment(),
+        skipped=tuple(climb.skipped.values()),
+    )
+    return Ladder(report, energy, quantization, deployed)
+
+
+def environment() -> dict[str, str]:
+    """Versions of all software involved."""
+    found = {"python": platform.python_version()}
+    for package in ("spikeport", *PACKAGES):
+        with contextlib.suppress(PackageNotFoundError):
+            found[package] = version(package)
+    if lava := backend("lava").status().version:
+        found["lava-nc"] = lava
+    return found
+
+
+class _Climb:
+    """Runs stage after stage, keeping the previous run and that of training for comparison.
+
+    Integer networks are run on the samples in parts, so that whole test sets fit in memory.
+    """
+
+    def __init__(
+        self, forms: Forms, data: Dataset, config: LadderConfig, progress: StageProgress
+    ) -> None:
+        self.forms, self.data, self.config, self.progress = forms, data, config, progress
+        self.profile = load_profile(config.profile)
+        self.total = len(data.test_y[: config.samples])
+        self.at_once = (
+            trace_chunk(forms.deployed, SPIKES) if forms.graph is None else max(self.total, 1)
+        )
+        # Nothing changes such a network on purpose, so the quantization limits do not apply.
+        self.limits = Limits() if forms.graph is None else config.limits
+        self.rows: dict[str, list[LadderRow]] = defaultdict(list)
+        self.counts: dict[str, list[EventCounts]] = defaultdict(list)
+        self.skipped: dict[str, SkippedStage] = {}
+        self.training: Run | None = None
+
+    def run_fast(self, stages: list[Stage]) -> None:
+        """Run the stages on all samples, part by part."""
+        for first in range(0, max(self.total, 1), self.at_once):
+            part = self._part(first, min(first + self.at_once, self.total))
+            above: Run | None = None
+            self.training = None
+            for stage in stages:
+                if (run := self._run(stage, part, first)) is None:
+                    continue
+                above = self._add(stage, run, part, above, first)
+                if stage.is_training:
+                    self.training = above
+
+    def run_slow(self, stages: list[Stage]) -> None:
+        """Run the stages on their few samples, each compared with native on the same samples."""
+        for stage in stages:
+            assert stage.samples is not None  # which is what makes a stage slow
+            if not (count := min(stage.samples(self.config), self.total)):
+                self._skip(stage, LEFT_OUT)
+                continue
+            part = self._part(0, count)
+            if (run := self._run(stage, part, 0)) is None:
+                continue
+            if self.forms.trained is not None and self.at_once < self.total:
+                self.training = run_trained(self.forms, part)  # the stored one is of the last part
+            self._add(stage, run, part, run_native(self.forms, part), 0)
+
+    def results(self) -> tuple[tuple[LadderRow, ...], dict[str, EnergyReport]]:
+        """The rows, and the energy by stage."""
+        energy = {
+            title: estimate_energy(self.forms.deployed, merge_counts(found), self.profile)
+            for title, found in self.counts.items()
+        }
+        rows = (
+            dataclasses.replace(merge_rows(found), energy_pj=energy[title].total_per_sample)
+            for title, found in self.rows.items()
+        )
+        return tuple(rows), energy
+
+    def _part(self, first: int, end: int) -> Part:
+        network = self.forms.graph or self.forms.deployed
+        floats = check_float_samples(
+            network.inputs, network.steps, self.data.test_x[first:end], static=True
+        )
+        integers = encode_samples(self.forms.deployed.inputs, network.steps, floats)
+        return Part(floats, integers)
+
+    def _run(self, stage: Stage, part: Part, first: int) -> Run | None:
+        """Run a stage; skip it with a reason if its backend cannot run this network here."""
+        self.progress(stage.title, first, self.total if self.at_once < self.total else 0)
+        status = backend(stage.backend).status()
+        if status.version is None:
+            self._skip(stage, status.reason, status.fix)
+            return None
+        told = partial(self.progress, stage.title)
+        options: dict[str, Any] = timed(stage.backend, self.config.timeout_s, told)
+        try:
+            return stage.run(self.forms, part, **options)
+        except InputError as error:
+            if stage.backend == "native":  # which can run every network
+                raise
+            self._skip(stage, str(error))
+            return None
+
+    def _skip(self, stage: Stage, reason: str, fix: str = "") -> None:
+        self.skipped[stage.title] = SkippedStage(stage.title, stage.backend, reason, fix)
+
+    def _add(self, stage: Stage, run: Run, part: Part, above: Run | None, first: int) -> Run:
+        """Add the row of a run; return the run, with its events counted if they were not."""
+        ties: Ties | None = None
+        if stage.criterion is Criterion.TIES:
+            assert self.forms.graph is not None  # such stages run it
+            run = dataclasses.replace(run, counts=float_counts(self.forms.graph, part.floats, run))
+            if above is not None:
+                # The graph's membranes may have other units than in training.
+                graph = run if run.trace is not None and run.trace.v_charged else above
+                found = compare_float(above, run, self.forms.graph, stage.tolerance, graph)
+                ties = Ties(at_threshold=found.at_threshold, unexplained=found.unexplained)
+        assert run.counts is not None  # all backends of deployed networks count events
+        self.counts[stage.title].append(run.counts)
+        self.rows[stage.title].append(
+            build_row(
+                stage.title,
+                run,
+                self.data.test_y[first : first + run.samples],
+                above=above,
+                rule=stage.criterion,
+                order=self.forms.deployed.order,
+                ties=ties,
+                training=self.training,
+                limits=self.limits,
+            )
+        )
+        return run

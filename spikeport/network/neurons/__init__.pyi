@@ -1,0 +1,12 @@
+from .lif import Population as Population
+from .lif import Reset as Reset
+from .lif import threshold_state as threshold_state
+from .model import AnyPopulation as AnyPopulation
+from .model import Register as Register
+from .model import StateVariable as StateVariable
+from .registry import MODELS as MODELS
+from .registry import RECORDABLE_STATE as RECORDABLE_STATE
+from .registry import SHARED_STATE as SHARED_STATE
+from .registry import STATE_VARIABLES as STATE_VARIABLES
+from .registry import require_lif as require_lif
+from .registry import require_lif_populations as require_lif_populations

@@ -1,0 +1,100 @@
+"""Run one network on several backends: all spikes, scores and counts must be equal."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from numpy.typing import ArrayLike
+
+from spikeport.backends import run as run_backend
+from spikeport.backends import timed
+from spikeport.errors import InputError
+from spikeport.network import DeployedNetwork
+from spikeport.parity import Criterion, LadderRow, build_row
+from spikeport.runs import RECORDABLE, Run, Samples
+from spikeport.traces import TraceComparison, compare_runs
+
+StageProgress = Callable[[str, int, int], None]
+"""Called with (stage, samples done, total samples): (stage, 0, 0) at the start, more if slow."""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Several runs, each compared with the first.
+
+    Attributes:
+        rows: one per run, the first without a difference.
+        traces: of u, v and spikes, by the name of the row; empty unless requested.
+    """
+
+    rows: tuple[LadderRow, ...]
+    traces: Mapping[str, TraceComparison] = field(default_factory=dict)
+
+    @property
+    def problem(self) -> str | None:
+        """The first difference and its row; None if all are equal."""
+        for row in self.rows:
+            diverged = self.traces[row.stage].first if row.stage in self.traces else None
+            if diverged is not None:
+                verdict = "FAILED: spikes are equal, states are not" if row.passed else row.verdict
+                return f"{row.stage}: {verdict}; first value at {diverged}"
+            if not row.passed:
+                return f"{row.stage}: {row.verdict}"
+        return None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        data: dict[str, Any] = {"rows": [dataclasses.asdict(row) for row in self.rows]}
+        if self.traces:
+            data["traces"] = {stage: found.as_dict() for stage, found in self.traces.items()}
+        return data
+
+
+def compare_backends(
+    network: DeployedNetwork,
+    samples: Samples,
+    labels: ArrayLike,
+    backends: Sequence[str] = ("native", "reference"),
+    *,
+    others: Mapping[str, DeployedNetwork] | None = None,
+    trace: bool = False,
+    timeout_s: float | None = None,
+    progress: StageProgress = lambda stage, done, total: None,
+) -> Comparison:
+    """Run a network on several backends and compare each with the first.
+
+    Args:
+        samples: integers, as for `run`.
+        labels: the class of each sample.
+        others: by name, networks that must be equivalent; they run on the first backend.
+        trace: also compare u and v at every step.
+        timeout_s: wall-clock limit of each run on a slow backend (Lava).
+
+    Raises:
+        InputError: fewer than two runs; an unknown backend, or one that cannot run the network.
+        BackendUnavailableError: a backend is not installed, failed, or took too long.
+    """
+    first = backends[0] if backends else "native"
+    stages = [(name, name, network) for name in backends]
+    stages += [(f"{first}, {name}", first, other) for name, other in (others or {}).items()]
+    if len(stages) < 2:
+        raise InputError(f"compare: backends are {list(backends)}, needs two, or another network")
+    record = RECORDABLE if trace else ("spikes",)
+    rows: list[LadderRow] = []
+    traces: dict[str, TraceComparison] = {}
+    above: Run | None = None
+    for stage, name, one in stages:
+        progress(stage, 0, 0)
+        options = timed(name, timeout_s, partial(progress, stage))
+        run = run_backend(name, one, samples, record=record, **options)
+        rows.append(
+            build_row(stage, run, labels, above=above, rule=Criterion.EXACT, order=network.order)
+        )
+        if trace and above is not None:
+            traces[stage] = compare_runs(above, run, network.order)
+        above = above or run
+    return Comparison(tuple(rows), traces)

@@ -1,0 +1,107 @@
+"""The main facts about a network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from spikeport.network import DeployedNetwork, Input, Readout
+
+if TYPE_CHECKING:
+    from spikeport.export import FloatNetwork
+
+
+@dataclass(frozen=True, slots=True)
+class DeployedFacts:
+    """Facts of a deployed network.
+
+    Attributes:
+        steps: T.
+        weights_stored: over all connections, counting kernels once.
+    """
+
+    content_hash: str
+    steps: int
+    neurons: int
+    weights_stored: int
+    inputs: tuple[Input, ...]
+    readouts: tuple[Readout, ...]
+    provenance: Mapping[str, str]
+
+    def as_dict(self) -> dict[str, Any]:
+        """One line of text or one number per fact."""
+        return {
+            "kind": "chip integers (deployed)",
+            "content_hash": self.content_hash,
+            "steps": self.steps,
+            "neurons": self.neurons,
+            "weights_stored": self.weights_stored,
+            "inputs": _inputs(self.inputs),
+            "readouts": ", ".join(f"{r.population} ({r.kind})" for r in self.readouts),
+            **{f"provenance: {key}": value for key, value in self.provenance.items()},
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class FloatFacts:
+    """Facts of a float network.
+
+    Attributes:
+        steps: T.
+        comparison: of a membrane with its threshold, `>` or `>=`.
+        inputs_assumed: they are not declared in the file.
+        nodes: NIR's type by name.
+        edges: (source, target), sorted.
+    """
+
+    steps: int
+    dt_s: float
+    reset: str
+    comparison: str
+    inputs: tuple[Input, ...]
+    inputs_assumed: bool
+    nodes: Mapping[str, str]
+    edges: tuple[tuple[str, str], ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """One line of text or one number per fact."""
+        assumed = " (assumed, not stated in the file)" if self.inputs_assumed else ""
+        return {
+            "kind": "NIR graph (float)",
+            "steps": self.steps,
+            "dt_s": self.dt_s,
+            "reset": self.reset,
+            "comparison": self.comparison,
+            "inputs": _inputs(self.inputs) + assumed,
+            "nodes": ", ".join(f"{name}:{kind}" for name, kind in self.nodes.items()),
+            "edges": ", ".join(f"{a}->{b}" for a, b in self.edges),
+        }
+
+
+def inspect_network(network: DeployedNetwork | FloatNetwork) -> DeployedFacts | FloatFacts:
+    """The facts about a network, as shown by `spikeport inspect`."""
+    if isinstance(network, DeployedNetwork):
+        return DeployedFacts(
+            content_hash=network.content_hash,
+            steps=network.steps,
+            neurons=sum(part.size for part in network.populations),
+            weights_stored=sum(part.weight.size for part in network.weighted_connections),
+            inputs=network.inputs,
+            readouts=network.readouts,
+            provenance=network.provenance,
+        )
+    return FloatFacts(
+        steps=network.steps,
+        dt_s=network.dt_s,
+        reset=str(network.reset),
+        comparison=">" if network.strict else ">=",
+        inputs=network.inputs,
+        inputs_assumed=network.inputs_assumed,
+        nodes={name: type(node).__name__ for name, node in network.graph.nodes.items()},
+        edges=tuple(sorted(network.graph.edges)),
+    )
+
+
+def _inputs(parts: Iterable[Input]) -> str:
+    return ", ".join(f"{i.name} {i.shape} {i.coding} {i.low}..{i.high}" for i in parts)

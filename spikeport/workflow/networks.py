@@ -1,0 +1,113 @@
+"""Open, export and write networks, converting between their forms."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from spikeport.errors import InputError
+from spikeport.network import DeployedNetwork, TrainedModel
+
+if TYPE_CHECKING:  # Opening a .spikeport file needs neither nir nor torch.
+    from spikeport.export import FloatNetwork
+    from spikeport.trainer.chip import QATNetwork
+    from spikeport.trainer.loop import Checkpoint, TrainingResult
+    from spikeport.trainer.network import SpikingNetwork
+
+    Trained: TypeAlias = SpikingNetwork | QATNetwork | Checkpoint | TrainingResult | TrainedModel
+    """A trained network, or an object with one; of a `TrainingResult`, that of the last epoch."""
+
+
+def export_float(network: Trained, dt_s: float | None = None) -> FloatNetwork:
+    """Convert a trained network to a NIR graph in float units that computes the same function.
+
+    Batch norms are folded and average pools become sums; the comparison with the threshold is that
+    of training.
+
+    Args:
+        dt_s: time step in seconds, rounded to float32, default 1e-4; only dt / tau matters.
+
+    Raises:
+        InputError: lists every layer without an exact counterpart; or the network is a QAT
+            network, which has no float form.
+    """
+    from spikeport.export.float_graph import export_model
+    from spikeport.export.nir.graph import DEFAULT_DT_S
+
+    if not isinstance(network, TrainedModel):
+        from spikeport.trainer.description import as_trained_model
+
+        network = as_trained_model(_model(network))
+    return export_model(network, DEFAULT_DT_S if dt_s is None else dt_s)
+
+
+def write_nir(
+    network: Trained | FloatNetwork | DeployedNetwork,
+    path: str | os.PathLike[str],
+    *,
+    dt_s: float | None = None,
+) -> None:
+    """Write a network as NIR, completely or not at all.
+
+    A trained network is exported first; for a QAT network the deployed network is written. A
+    deployed network is written as its float view, which any NIR reader can run, with its integers
+    in the metadata, so that `read_nir` returns the same network.
+
+    Args:
+        dt_s: time step of the graph, default 1e-4; a float network already has one.
+
+    Raises:
+        InputError: the network cannot be exported, or a node's name is not safe in other tools.
+        OutputError: the file cannot be written; an existing file is unharmed.
+    """
+    from spikeport.export import FloatNetwork, write_nir_file
+
+    if not isinstance(network, FloatNetwork | DeployedNetwork):
+        network = _exported(network, dt_s)
+        dt_s = None if isinstance(network, FloatNetwork) else dt_s
+    write_nir_file(network, path, dt_s=dt_s)
+
+
+def open_network(path: str | os.PathLike[str], **foreign: Any) -> DeployedNetwork | FloatNetwork:
+    """Open a network from a .spikeport, .nir or checkpoint (.safetensors) file, by its suffix.
+
+    A checkpoint gives the float network, or for a QAT network the deployed one.
+
+    Args:
+        foreign: what a NIR file from another tool does not state, as for `read_nir`.
+
+    Raises:
+        InputError: another suffix, or the file cannot be read as the kind its suffix names.
+    """
+    match Path(path).suffix:
+        case ".spikeport":
+            from spikeport.network import load_network
+
+            return load_network(path)
+        case ".nir":
+            from spikeport.export import read_nir
+
+            return read_nir(path, **foreign)
+        case ".safetensors":
+            from spikeport.trainer.loop import load_checkpoint
+
+            return _exported(load_checkpoint(path), None)
+        case suffix:
+            raise InputError(f"{path}: suffix '{suffix}', must be .spikeport, .nir or .safetensors")
+
+
+def _exported(network: Trained, dt_s: float | None) -> FloatNetwork | DeployedNetwork:
+    """The network in the form in which network files store it."""
+    if not isinstance(network, TrainedModel):
+        from spikeport.trainer.chip import QATNetwork
+
+        if isinstance(model := _model(network), QATNetwork):
+            return model.deployed()
+    return export_float(network, dt_s)
+
+
+def _model(network: SpikingNetwork | QATNetwork | Checkpoint | TrainingResult) -> Any:
+    from spikeport.trainer.loop import Checkpoint, TrainingResult
+
+    return network.model if isinstance(network, Checkpoint | TrainingResult) else network

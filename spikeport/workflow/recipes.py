@@ -1,0 +1,199 @@
+"""Run a recipe: train, optionally in chip arithmetic, and measure the result."""
+
+from __future__ import annotations
+
+import os
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+from spikeport.energy import load_profile
+from spikeport.errors import InputError
+from spikeport.export.quantize import QuantizeConfig
+from spikeport.runs import Samples
+from spikeport.trainer.chip import QATNetwork
+from spikeport.trainer.data import Dataset, load_dataset
+from spikeport.trainer.loop import Start, TrainingCallbacks, TrainingResult, train
+from spikeport.trainer.loop.start import network_of
+from spikeport.trainer.measure import measure_accuracy
+from spikeport.trainer.measure.metrics import SPREAD, energy_uj, spread
+from spikeport.trainer.ranks import process_group, share
+from spikeport.trainer.recipe import Recipe
+from spikeport.workflow.qat import prepare_qat
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetResult:
+    """An energy budget, and the energy on test samples.
+
+    Attributes:
+        test_uj, best_test_uj: nominal dynamic energy per sample, for the last epoch, and for the
+            best one by validation if there is one. None for a network that no chip can run.
+        met: whether the best epoch (the last one without validation) keeps the budget.
+    """
+
+    profile: str
+    budget_uj: float
+    test_uj: float | None
+    best_test_uj: float | None
+    has_best: bool
+    met: bool
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        best = {"best_test_energy_uj_per_sample": self.best_test_uj} if self.has_best else {}
+        return {
+            "energy_profile": self.profile,
+            "energy_budget_uj": self.budget_uj,
+            "test_energy_uj_per_sample": self.test_uj,
+            **best,
+            "energy_budget_met": self.met,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class RecipeResult:
+    """The result of a recipe.
+
+    Attributes:
+        checkpoint: path of the network.
+        training: the network of the last epoch, of the best one, and the history.
+        test_accuracy, best_test_accuracy: on all test samples, for the last epoch, and for the best
+            one by validation if there is one.
+        budget: None without an energy budget.
+        published_percent: the accuracy reported by the recipe's source for its method and T.
+        rank: which of the processes this is; only the first one, 0, has results.
+    """
+
+    recipe: Recipe
+    checkpoint: str
+    training: TrainingResult
+    test_accuracy: float
+    test_samples: int
+    best_test_accuracy: float | None
+    budget: BudgetResult | None
+    published_percent: float | None
+    rank: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        history = self.training.history
+        facts: dict[str, Any] = {
+            "checkpoint": self.checkpoint,
+            "recipe": self.recipe.title,
+            "epochs": len(history),
+            "loss": history[-1].loss,
+            "train_accuracy": history[-1].accuracy,
+            "spikes_per_neuron_step": history[-1].firing_rate,
+            "energy_uj_per_sample": history[-1].energy_uj,
+            "test_accuracy": self.test_accuracy,
+            "test_samples": self.test_samples,
+        }
+        if self.training.best is not None:
+            best = history[(self.training.best_epoch or 1) - 1]
+            facts |= {
+                "best_epoch_by_validation": best.epoch,
+                "best_validation_accuracy": best.valid_accuracy,
+                "best_test_accuracy": self.best_test_accuracy,
+            }
+        if self.budget is not None:
+            facts |= self.budget.as_dict()
+        if self.published_percent is not None:
+            facts["published_percent"] = self.published_percent
+        return facts | {"seconds": round(sum(record.seconds for record in history), 1)}
+
+
+def run_recipe(
+    recipe: Recipe,
+    checkpoint: str | os.PathLike[str],
+    *,
+    bits: int | None = None,
+    start: Start | None = None,
+    teacher: Start | None = None,
+    resume: bool = False,
+    minutes: float | None = None,
+    workers: int | None = None,
+    watch: AbstractContextManager[TrainingCallbacks] | None = None,
+) -> RecipeResult:
+    """Train the network of a recipe on its data and test it; supports several processes (torchrun).
+
+    Args:
+        checkpoint: file to which the network is written, after every epoch.
+        bits: continue training `start` in chip arithmetic with this number of bits per weight,
+            using the recipe's table [chip].
+        start, teacher, resume, minutes, workers: see `train`.
+        watch: context manager that yields the callbacks for training.
+
+    Raises:
+        InputError: as for `load_dataset` and `train`; or `bits` without a start.
+    """
+    config = recipe.training if bits is None else recipe.on_chip(bits)
+    with process_group(config.device):
+        data = load_dataset(recipe.data, config.steps)
+        if bits is not None and not resume:
+            start = qat_start(start, bits, spread(data.train_x, recipe.chip.calibration))
+        with watch or nullcontext(TrainingCallbacks()) as callbacks:
+            result = train(
+                config,
+                data,
+                callbacks,
+                checkpoint=checkpoint,
+                resume=resume,
+                minutes=minutes,
+                workers=workers,
+                start=start,
+                teacher=teacher,
+            )
+        published = recipe.published.get(config.rule, {}).get(str(config.steps))
+        return RecipeResult(
+            recipe=recipe,
+            checkpoint=os.fspath(checkpoint),
+            training=result,
+            test_accuracy=measure_accuracy(result.model, data.test_x, data.test_y),
+            test_samples=len(data.test_x),
+            best_test_accuracy=(
+                None
+                if result.best is None
+                else measure_accuracy(result.best, data.test_x, data.test_y)
+            ),
+            budget=_budget(result, data),
+            published_percent=published,
+            rank=share()[0],
+        )
+
+
+def qat_start(start: Start | None, bits: int, samples: Samples) -> QATNetwork:
+    """The network from which training in chip arithmetic starts.
+
+    Args:
+        start: a QAT network is used unchanged; any other is quantized.
+        samples: a few hundred training samples for choosing scales.
+
+    Raises:
+        InputError: no start, or one that cannot be quantized.
+    """
+    if start is None:
+        raise InputError(f"bits {bits}: needs a start, a network trained in floats")
+    model = network_of(start)
+    if isinstance(model, QATNetwork):
+        return model
+    return prepare_qat(model, samples, QuantizeConfig(weight_bits=bits), static=True)
+
+
+def _budget(result: TrainingResult, data: Dataset) -> BudgetResult | None:
+    config = result.config
+    if config.energy_budget_uj is None:
+        return None
+    profile = load_profile(config.energy_profile)
+    samples = spread(data.test_x, SPREAD)
+    last = energy_uj(result.model, samples, profile)
+    best = None if result.best is None else energy_uj(result.best, samples, profile)
+    decides = last if result.best is None else best
+    return BudgetResult(
+        profile=profile.name,
+        budget_uj=config.energy_budget_uj,
+        test_uj=last,
+        best_test_uj=best,
+        has_best=result.best is not None,
+        met=decides is not None and decides <= config.energy_budget_uj,
+    )

@@ -1,0 +1,156 @@
+"""The example package, installed as a user would: Spikeport knows its chip and its backend."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from spikeport.network import (
+    Coding,
+    DeployedNetwork,
+    Input,
+    Population,
+    Readout,
+    Reset,
+    save_network,
+)
+from tests.helpers.target_networks import dense
+
+ROOT = Path(__file__).parent.parent
+EXAMPLE = ROOT / "examples" / "third_party_target"
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder into which pip, which reaches no network here, has installed the example."""
+    folder = tmp_path_factory.mktemp("example")
+    shutil.copytree(EXAMPLE, folder / "source")
+    subprocess.run(
+        [sys.executable, "-m", "pip", "install", "--no-deps", "--no-build-isolation", "--no-index",
+         "--disable-pip-version-check", "--target", folder / "site", folder / "source"],
+        check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    return folder / "site"
+
+
+def spikeport(site: Path, *arguments: object) -> tuple[int, str, str]:
+    done = subprocess.run(
+        [sys.executable, "-c", "from spikeport.cli import main; main()", *map(str, arguments)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(site)])},
+        capture_output=True, text=True,
+    )  # fmt: skip
+    return done.returncode, done.stdout, done.stderr
+
+
+def network(reset: Reset = Reset.SUBTRACT, bits: int = 4) -> DeployedNetwork:
+    """A network that tinychip supports natively, unless it is changed."""
+    return DeployedNetwork(
+        (Input("x", (8,)),),
+        (Population("a", (4,), vth=9, reset=reset),),
+        (dense("x", "a", 4, 8, value=32, weight_bits=bits),),
+        (Readout("a"),),
+        2,
+    )
+
+
+def too_large() -> DeployedNetwork:
+    """What tinychip cannot run, for five reasons."""
+    return DeployedNetwork(
+        (Input("x", (129,), Coding.GRADED, 0, 3),),
+        (Population("a", (257,), vth=9),),
+        (dense("x", "a", 257, 129, delay=8),),
+        (Readout("a"),),
+        2,
+    )
+
+
+def saved(network: DeployedNetwork, folder: Path) -> Path:
+    save_network(network, folder / "n.spikeport")
+    return folder / "n.spikeport"
+
+
+def test_backends_lists_the_chip_and_the_backend(site: Path) -> None:
+    code, out, err = spikeport(site, "backends", "--json")
+    assert (code, err) == (0, "")
+    told = json.loads(out)
+    (backend,) = (one for one in told["backends"] if one["name"] == "tinychip-emulator")
+    assert backend["version"] == "0.1.0"
+    (chip,) = (one for one in told["chips"] if one["name"] == "tinychip")
+    assert chip["title"] == "tinychip (fictional)"
+    assert {"more than 256 neurons", "weights of more than 4 bits"} <= set(chip["limitations"])
+    code, out, err = spikeport(site, "backends")
+    assert (code, err) == (0, "")
+    assert "tinychip-emulator" in out
+    assert "more than 256 neurons" in out
+
+
+def test_check_judges_by_the_limits_of_the_chip(site: Path, tmp_path: Path) -> None:
+    code, out, err = spikeport(site, "check", saved(network(), tmp_path), "--target", "tinychip")
+    assert (code, out, err) == (0, "tinychip: supports every feature of this network\n", "")
+    path = saved(too_large(), tmp_path)
+    code, out, err = spikeport(site, "check", path, "--target", "tinychip", "--json")
+    assert (code, err) == (1, f"spikeport: check: {path}: cannot run on tinychip\n")
+    (told,) = json.loads(out)["targets"]
+    assert [(one["construct"], one["stops"]) for one in told["unsupported"]] == [
+        ("graded spikes of 0..3", True),
+        ("257 neurons", True),
+        ("reset to zero", False),
+        ("129 synapses per neuron", True),
+        ("weights of 8 bits", True),
+        ("a delay of 8", True),
+    ]
+    assert {one["source"] for one in told["unsupported"]} == {"Invented for this example"}
+
+
+def test_check_of_every_target_includes_it(site: Path, tmp_path: Path) -> None:
+    path = saved(network(reset=Reset.ZERO), tmp_path)
+    code, out, err = spikeport(site, "check", path, "--json")
+    assert (code, err) == (0, "")
+    told = {one["target"]: one["unsupported"] for one in json.loads(out)["targets"]}
+    assert list(told) == [
+        *("native", "reference", "lava", "tinychip-emulator", "loihi1", "loihi2", "tinychip")
+    ]
+    assert [one["construct"] for one in told["tinychip"]] == ["reset to zero"]
+    assert told["tinychip-emulator"] == told["tinychip"]
+
+
+def test_its_backend_runs_deployed_networks(site: Path, tmp_path: Path) -> None:
+    images = tmp_path / "x.npz"
+    pixels, labels = np.full((6, 8), 255, np.uint8), np.arange(6) % 4
+    np.savez(images, x_train=pixels, y_train=labels, x_test=pixels, y_test=labels)
+    path = saved(network(), tmp_path)
+    backends = "native,tinychip-emulator"
+    code, out, err = spikeport(site, "compare", path, "-b", backends, "--data", images, "--json")
+    assert code == 0, err
+    code, out, err = spikeport(
+        site, "run", path, "--backend", "tinychip-emulator", "--data", images, "--json"
+    )
+    assert code == 0, err
+    assert json.loads(out)["backend"] == "tinychip-emulator 0.1.0"
+    path = saved(network(bits=8), tmp_path)
+    code, _, err = spikeport(site, "run", path, "-b", "tinychip-emulator", "--data", images)
+    assert code == 2
+    assert err == (
+        "spikeport: backend 'tinychip-emulator' cannot run this: connection 'x_to_a' has weights "
+        "of 8 bits: it stores 4 bits\n"
+    )
+
+
+def test_the_chip_has_no_prices(site: Path, tmp_path: Path) -> None:
+    path = saved(network(), tmp_path)
+    code, _, err = spikeport(site, "energy", path, "--activity", "0.1", "--profile", "tinychip")
+    assert code == 2
+    assert "tinychip (fictional) has no prices: the chip is fictional; price on another" in err
+
+
+def test_without_the_package_nothing_knows_the_chip(tmp_path: Path) -> None:
+    code, _, err = spikeport(tmp_path, "check", saved(network(), tmp_path), "-t", "tinychip")
+    assert code == 2
+    assert "target 'tinychip' is unknown" in err
