@@ -451,7 +451,7 @@ def test_events_are_priced_by_stored_synapses() -> None:
 
 def test_a_profile_without_a_price_for_it_leaves_it_unpriced() -> None:
     """As profiles are that were written before there were sparse connections."""
-    path = Path(__file__).parent / "files" / "0.1.0" / "profile.toml"
+    path = Path(__file__).parent / "files" / "prices_only.toml"
     profile = parse_profile(path.read_text("utf-8"), "profile 'older'")
     network = one_layer(small())
     counts = run_native(network, np.ones((2, 4), np.uint8)).counts
