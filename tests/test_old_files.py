@@ -142,7 +142,9 @@ def check(want: Any, found: Any, where: str, rounding: float = 0.0) -> None:
             check(value, getattr(found, name), f"{where}.{name}", rounding)
         for field in dataclasses.fields(found):
             if field.name not in want:
-                assert getattr(found, field.name) == field.default, f"{where}.{field.name}"
+                made = field.default_factory
+                default = field.default if made is dataclasses.MISSING else made()
+                assert getattr(found, field.name) == default, f"{where}.{field.name}"
     elif isinstance(want, Mapping):
         names = {"/".join(key) if isinstance(key, tuple) else key: key for key in found}
         assert names.keys() == want.keys(), where
