@@ -43,6 +43,7 @@ from .network import Population as Population
 from .network import Readout as Readout
 from .network import ReadoutKind as ReadoutKind
 from .network import Reset as Reset
+from .network import Sparse as Sparse
 from .network import SumPool2d as SumPool2d
 from .network import load_network as load_network
 from .network import save_network as save_network

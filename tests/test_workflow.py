@@ -156,5 +156,5 @@ def test_a_front_leaves_its_files(tmp_path: Path) -> None:
     assert [point.budget_uj for point in front.points] == [None, 0.5]
     assert json.loads((tmp_path / "front.json").read_text()) == front.as_dict()
     assert (tmp_path / "front.svg").read_text().startswith("<svg")
-    with pytest.raises(InputError, match="was made with recipe 'digits', cannot continue"):
+    with pytest.raises(InputError, match="was created with recipe 'digits', cannot continue"):
         spikeport.write_pareto_front(recipe, "mine", [0.5], tmp_path)

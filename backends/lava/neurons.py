@@ -9,7 +9,6 @@ from typing import Any
 from spikeport.network import (
     AnyPopulation,
     ATRLIFPopulation,
-    BiasInjection,
     DeployedNetwork,
     Population,
     Reset,
@@ -38,14 +37,9 @@ class LavaNeurons:
     source: str
 
 
-def injections(network: DeployedNetwork, population: str) -> list[BiasInjection]:
-    """Bias injections into a population."""
-    return [c for c in network.incoming(population) if isinstance(c, BiasInjection)]
-
-
 def lava_neurons(network: DeployedNetwork, population: AnyPopulation) -> LavaNeurons:
     """The process of a population of `network`."""
-    return _MODELS[type(population)](population, bool(injections(network, population.name)))
+    return _MODELS[type(population)](population, bool(network.injections_into(population.name)))
 
 
 def _lif(part: Population, injected: bool) -> LavaNeurons:

@@ -11,13 +11,7 @@ from collections.abc import Iterator
 from spikeport.backends import Limitation, UnsupportedFeature
 from spikeport.backends.depths import depths, unsupported_cycle, waits
 from spikeport.hardware import ChipLimits
-from spikeport.network import (
-    BiasInjection,
-    DeployedNetwork,
-    Population,
-    Reset,
-    WeightedConnection,
-)
+from spikeport.network import DeployedNetwork, Population, Reset, WeightedConnection
 from spikeport.network.fixed_point import DECAY_UNITY
 
 DAVIES = "M. Davies et al., IEEE Micro 38(1), 2018"
@@ -117,7 +111,6 @@ def _host(network: DeployedNetwork) -> Iterator[UnsupportedFeature]:
             yield UnsupportedFeature(
                 label, f"v_init {part.v_init}", f"{HOST} before each sample", LIF
             )
-    for connection in network.connections:
-        if isinstance(connection, BiasInjection):
-            label = f"population '{connection.target}'"
-            yield UnsupportedFeature(label, "a bias per step", f"{HOST} in each step", LIF)
+    for injection in network.injections:
+        label = f"population '{injection.target}'"
+        yield UnsupportedFeature(label, "a bias per step", f"{HOST} in each step", LIF)

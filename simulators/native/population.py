@@ -6,7 +6,7 @@ import numpy as np
 
 from spikeport.network import AnyPopulation, WeightedConnection
 from spikeport.runs import Trace
-from spikeport.simulators.native.connection_tables import NOTHING
+from spikeport.simulators.native.connection_tables import NOTHING, Tables
 from spikeport.simulators.native.currents import PIECE, piece_size, summed
 from spikeport.simulators.native.events import BAND, buffers_for
 from spikeport.simulators.native.kernels import Afferent, Int32, advance
@@ -110,7 +110,7 @@ def _afferent(state: State, name: str, connection: WeightedConnection | None) ->
     """A connection that the loop of population `name` adds up, or what stands for none."""
     if connection is None:
         return Afferent(False, state.own[name].messages, 0, NOTHING, _NO_ROOMS)
-    tables = state.plan.laid_out[connection.name].tables
+    tables = _tables(state, connection)
     if connection.name not in state.buffers:
         state.buffers[connection.name] = buffers_for(tables)
     stream = state.received_from[connection.source]
@@ -127,17 +127,23 @@ def _split(state: State, name: str) -> tuple[list[WeightedConnection], list[Weig
     chosen = [
         c
         for c in sorted(moving, key=lambda c: c.source != name)
-        if state.plan.laid_out[c.name].small and not state.received_from[c.source].graded
+        if state.plan.deliveries[c.name].loop_tables is not None
+        and not state.received_from[c.source].graded
     ]
     received_from = chosen[:1]
     for c in chosen[1:]:
-        pair = sorted(
-            (received_from[0], c), key=lambda c: -state.plan.laid_out[c.name].tables.width
-        )
-        if _side_by_side(*(state.plan.laid_out[c.name].tables.width for c in pair)):
+        pair = sorted((received_from[0], c), key=lambda c: -_tables(state, c).width)
+        if _side_by_side(*(_tables(state, c).width for c in pair)):
             received_from = pair
             break
     return received_from, [c for c in moving if c not in received_from]
+
+
+def _tables(state: State, connection: WeightedConnection) -> Tables:
+    """Tables of a connection that the neurons' own loop adds up."""
+    tables = state.plan.deliveries[connection.name].loop_tables
+    assert tables is not None  # _split takes no other
+    return tables
 
 
 def _side_by_side(wide: int, narrow: int) -> bool:

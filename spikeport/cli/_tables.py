@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from spikeport.network import AnyPopulation, BiasInjection, DeployedNetwork
+from spikeport.network import AnyPopulation, DeployedNetwork, WeightedConnection
 from spikeport.report.screen import Table, lines, plain
 from spikeport.runs import EventCounts
 
@@ -70,17 +70,18 @@ def connections_table(network: DeployedNetwork) -> Table:
     table = Table("Connections")
     for name in ("name", "kind", "from", "to", "weights", "range", "exp", "bits", "delay", "pool"):
         table.add_column(name)
+    weights = {part.name: _weights_row(part) for part in network.weighted_connections}
     for part in network.connections:
         kind = type(part).__name__
-        if isinstance(part, BiasInjection):
-            table.add_row(part.name, kind, part.source, part.target)
-            continue
-        pool = "x".join(map(str, part.pool.kernel_size)) if part.pool else ""
-        shape = "x".join(map(str, part.weight.shape))
-        spread = f"{part.weight.min()}..{part.weight.max()}"
-        numbers = (shape, spread, part.exponent, part.weight_bits, part.delay, pool)
-        table.add_row(part.name, kind, part.source, part.target, *map(str, numbers))
+        table.add_row(part.name, kind, part.source, part.target, *weights.get(part.name, ()))
     return table
+
+
+def _weights_row(part: WeightedConnection) -> tuple[str, ...]:
+    pool = "x".join(map(str, part.pool.kernel_size)) if part.pool else ""
+    spread = f"{part.weight.min()}..{part.weight.max()}"
+    numbers = (part.exponent, part.weight_bits, part.delay)
+    return (part.extent, spread, *map(str, numbers), pool)
 
 
 def backends_table(rows: Sequence[Mapping[str, Any]]) -> Table:

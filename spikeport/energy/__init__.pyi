@@ -12,7 +12,7 @@ from .terms import TERMS as TERMS
 from .terms import EnergyTerm as EnergyTerm
 from .terms import EventKind as EventKind
 from .terms import EventScope as EventScope
+from .terms import SynapseKind as SynapseKind
 from .topology import ConnectionInfo as ConnectionInfo
-from .topology import SynapseKind as SynapseKind
 from .topology import Topology as Topology
 from .topology import topology_of as topology_of
