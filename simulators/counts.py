@@ -1,4 +1,4 @@
-"""Exact event counts out of how many messages each source neuron delivered.
+"""Exact event counts from the number of messages that each source neuron delivered.
 
 A message is one non-zero value (a spike or a graded payload) of one source neuron in one step. It
 reaches the same synapses every time, so synaptic events are
@@ -36,7 +36,7 @@ _BYTE_MAX = 255
 def fan_out(connection: WeightedConnection, source_shape: Shape) -> tuple[PerNeuron, PerNeuron]:
     """Synapses that a message of each source neuron reaches: (non-zero, stored).
 
-    Both have `source_shape`. A neuron that the pool or the stride leaves unread reaches none.
+    Both have `source_shape`. A neuron skipped by the pool or the stride reaches none.
     """
     pool = connection.pool
     shape = source_shape if pool is None else pool.output_shape(source_shape)
@@ -53,7 +53,7 @@ def fan_out(connection: WeightedConnection, source_shape: Shape) -> tuple[PerNeu
 def _reached(
     connection: WeightedConnection, shape: Shape, present: NDArray[np.bool_] | None
 ) -> PerNeuron:
-    """Synapses that each neuron of `shape` reaches: those of `present` (as the weight), or all."""
+    """Synapses reached by each neuron of `shape`: those of `present` (like the weight), or all."""
     weight = connection.weight
     match connection:
         case Dense():
@@ -87,7 +87,7 @@ def _reached(
 
 
 def _marked(present: NDArray[np.bool_]) -> PerNeuron:
-    """Marks per column, summed in bytes as far as they hold them."""
+    """Number of marks per column, summed in bytes while these suffice."""
     total = np.zeros(present.shape[1], np.int64)
     for row in range(0, len(present), _BYTE_MAX):
         total += present[row : row + _BYTE_MAX].sum(axis=0, dtype=np.uint8)
@@ -95,7 +95,7 @@ def _marked(present: NDArray[np.bool_]) -> PerNeuron:
 
 
 def _in_front_of_pool(pool: SumPool2d, source_shape: Shape, reached: PerNeuron) -> PerNeuron:
-    """What each source neuron reaches, given what each pooled sum reaches."""
+    """Synapses reached by each source neuron, given those of each pooled sum."""
     rows, columns = (
         pooled_index(*axis)
         for axis in zip(source_shape[1:], pool.kernel_size, pool.stride, pool.padding, strict=True)

@@ -1,4 +1,4 @@
-"""What the float view of a deployed network has to decide before it can be drawn."""
+"""Layout of the float view of a deployed network: shapes, biases and reset."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ VIEW = "in a float view"
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Which parts of a network take which form.
+    """The form of each part of a network in its float view.
 
     Attributes:
         spatial: inputs and populations that are (C, L) or (C, H, W) in the view; the rest is flat.
         carriers: per population with a bias, the connection whose map can carry it, if any.
-        reached: inputs, and populations to which a path leads from an input.
+        reached: inputs, and populations with a path from an input.
     """
 
     spatial: frozenset[str]
@@ -39,12 +39,12 @@ class Layout:
     reached: frozenset[str]
 
     def keeps_conv(self, part: Convolution) -> bool:
-        """Whether a convolution stays one, or becomes a matrix."""
+        """Whether a convolution remains one rather than becoming a matrix."""
         return part.source in self.spatial and _type_checks(part)
 
 
 def view_populations(network: DeployedNetwork) -> tuple[Population, ...]:
-    """The populations, of which the float view can show LIF neurons only: NIR has no others.
+    """The populations, all of LIF neurons, the only model of a float view in NIR.
 
     Raises:
         InputError: a population is of another neuron model.
@@ -53,7 +53,7 @@ def view_populations(network: DeployedNetwork) -> tuple[Population, ...]:
 
 
 def lay_out(network: DeployedNetwork) -> Layout:
-    """Decide; a population is spatial if convolutions of spatial sources are all that feeds it."""
+    """Choose a layout; a population is spatial if fed only by convolutions of spatial sources."""
     found = {p.name: _bias_carrier(network, p) for p in view_populations(network)}
     carriers = {name: carrier for name, carrier in found.items() if carrier is not None}
     reached = {part.name for part in network.inputs}
@@ -85,13 +85,13 @@ def _flattens(part: WeightedConnection | BiasInjection, spatial: set[str]) -> bo
 
 
 def _type_checks(part: Convolution) -> bool:
-    """Whether nir can type-check the kernel in the form that `nir_portable` gives it."""
+    """Whether nir can type-check the kernel in the form written by `nir_portable`."""
     sides = part.weight.shape[2:]
     return bool((sides[0] - sides[-1]) % 2 == 0)
 
 
 def _bias_carrier(network: DeployedNetwork, part: Population) -> WeightedConnection | None:
-    """The connection whose map can carry the bias: undelayed, straight into v, of fitting shape."""
+    """The connection whose map can carry the bias: no delay, directly into v, matching shape."""
     if part.decay_u < DECAY_UNITY or not part.bias.any():
         return None
     by_channel = part.bias.reshape(part.shape[0], -1)
@@ -105,7 +105,7 @@ def _bias_carrier(network: DeployedNetwork, part: Population) -> WeightedConnect
 
 
 def view_notes(network: DeployedNetwork) -> tuple[str, ...]:
-    """Where the float view is only near the network, beside integer arithmetic."""
+    """Approximations of the float view other than integer arithmetic, one sentence each."""
     notes = []
     if len(_resets(network)) > 1:
         notes.append(f"populations differ in reset; the view resets by {common_reset(network)}")
@@ -115,7 +115,7 @@ def view_notes(network: DeployedNetwork) -> tuple[str, ...]:
         if p.v_init
     ]
     notes += [
-        f"'{p.name}': rests {p.refractory} steps after a spike, in the view it does not"
+        f"'{p.name}': is refractory for {p.refractory} steps after a spike, in the view it is not"
         for p in view_populations(network)
         if p.refractory and not never_spikes(network, p.name)
     ]
@@ -126,7 +126,7 @@ def view_notes(network: DeployedNetwork) -> tuple[str, ...]:
 
 
 def common_reset(network: DeployedNetwork) -> Reset:
-    """The one reset of a float network: SUBTRACT where all that can spike subtract."""
+    """The reset of the float network: SUBTRACT if all populations that can spike subtract."""
     return Reset.SUBTRACT if _resets(network) == {Reset.SUBTRACT} else Reset.ZERO
 
 
@@ -135,7 +135,7 @@ def _resets(network: DeployedNetwork) -> set[Reset]:
 
 
 def never_spikes(network: DeployedNetwork, name: str) -> bool:
-    """A population that is only read by its membrane, with the highest threshold there is."""
+    """Whether a population has the highest threshold and only its membrane is read."""
     return (
         require_lif(network.by_name[name], VIEW).vth == VTH_MAX
         and all(c.source != name for c in network.connections)

@@ -1,4 +1,4 @@
-"""What a population receives beside the connection that its own loop adds up."""
+"""Input currents of a population from connections that are not summed in its own loop."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _PRODUCTS_FROM = 0.5
 """Share of non-zero integers from which a matrix product beats adding rows times integers.
 
 Measured by `benchmarks/products.py`. Rows of spikes need no multiplication: adding all of them is
-quicker than the product, so that there is no share for spikes.
+faster than the product, so there is no such share for spikes.
 """
 
 Constant = list[tuple[int, Int32]]
@@ -38,7 +38,7 @@ def piece_size(size: int, steps: int, samples: int) -> tuple[int, int]:
 def constant_currents(
     network: DeployedNetwork, plan: Plan, received_from: Mapping[str, MessageBuffer], name: str
 ) -> Constant:
-    """What static inputs give a population; each from the step of its delay on."""
+    """Currents from static inputs into a population, each starting at the step of its delay."""
     constant = []
     for c in plan.incoming[name]:
         stream = received_from[c.source]
@@ -63,14 +63,14 @@ def summed(
 ) -> Int32 | None:
     """Summed input of `steps` for some samples, (steps, B', N).
 
-    None where it is nothing, and (1, B', N) where it is the same in every step.
+    None if it is zero, and (1, B', N) if it is the same in every step.
 
     Args:
-        constant: what static inputs give.
+        constant: currents from static inputs.
         connections: those from other sources.
-        origin: first step of the present block.
+        origin: first step of the current block.
         size: N.
-        scratch: room for the sums.
+        scratch: buffer for the sums.
     """
     if not connections:
         if not constant:
@@ -102,7 +102,7 @@ def _deliver(
     *,
     fresh: bool,
 ) -> None:
-    """Add what messages of steps first.. give, or set it where `fresh`."""
+    """Add the currents of messages from step `first` on, or assign them if `fresh`."""
     steps, count, _ = current.shape
     if stream.graded and laid_out.exact_products:
         now = stream.messages[first_sample : first_sample + count, first : first + steps]
@@ -123,7 +123,7 @@ def _deliver(
 
 
 def multiply(messages: NDArray[Any], laid_out: LaidOut, current: Int32, *, fresh: bool) -> None:
-    """As `_deliver`, as a product in float32 that `lay_out` has proved exact."""
+    """Like `_deliver`, by a float32 product that `lay_out` has found to be exact."""
     tables = laid_out.tables
     total = (messages.astype(np.float32) @ laid_out.factors).astype(np.int32)
     total <<= np.int32(tables.scale + max(tables.exponent, 0))

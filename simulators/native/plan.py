@@ -1,4 +1,4 @@
-"""What is prepared once for a network, and how a run is cut to fit in memory."""
+"""Preparations made once per network, and the division of a run to fit in memory."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _WITHIN = STATE_WRAP >> ACTIVATION_SHIFT
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is prepared for a network. It must not hold the network: see `plan_of`.
+    """Preparations for one network, to which they must not hold a reference: see `plan_of`.
 
     Attributes:
         components: see `components.components`, and whether their members take turns step by
@@ -59,7 +59,7 @@ _PLANS: WeakKeyDictionary[DeployedNetwork, Plan] = WeakKeyDictionary()
 
 
 def plan_of(network: DeployedNetwork) -> Plan:
-    """The plan of a network; it is kept as long as the network, which never changes."""
+    """The plan of a network, kept for the lifetime of the network, which is immutable."""
     plan = _PLANS.get(network)
     if plan is None:
         plan = _PLANS[network] = make_plan(network)
@@ -113,9 +113,10 @@ def _reach(network: DeployedNetwork, laid_out: Mapping[str, LaidOut], name: str)
 
 
 def _by_step(network: DeployedNetwork, laid_out: Mapping[str, LaidOut], members: Component) -> bool:
-    """Whether members of a component wait for each other, or one for itself more than once.
+    """Whether a component must be run step by step.
 
-    The loop over a population's neurons can follow one connection of small weights from itself.
+    It must if its members depend on each other, or one on itself more than once: the loop over a
+    population's neurons can follow one recurrent connection of small weights.
     """
     inner = [c for c in network.weighted_connections if c.source in members and c.target in members]
     return len(members) > 1 or len(inner) > 1 or not all(laid_out[c.name].small for c in inner)

@@ -1,8 +1,8 @@
-"""Weighted sums of what the chip's populations are sent, exact in every way they are computed.
+"""Weighted sums of the messages to the populations of a chip, exact on every path.
 
-Convolutions of spikes run as 8-bit products into 32-bit sums where the processor has instructions
-for them (oneDNN, through torch): three to four times as fast as float32, which is exact too while
-no sum reaches 2^24, and float64 below 2^53.
+Convolutions of spikes run as 8-bit products with 32-bit sums if the processor has instructions for
+them (oneDNN, through torch): three to four times as fast as float32, which is also exact while no
+sum reaches 2^24, as is float64 below 2^53.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ EXACT_FLOAT64 = 2**53
 WRAP_CONV = 2**23
 """Lava's convolutions wrap their sums here."""
 MOST = 255
-"""Messages of 8 bits reach up to here."""
+"""Largest 8-bit message."""
 
 
 def received(
     network: DeployedNetwork, part: Population, whole: Integers, sent: Mapping[str, Tensor]
 ) -> Tensor:
-    """What all connections deliver to a population, (T or 1, B, *shape), whole numbers.
+    """Summed input of a population from all connections, (T or 1, B, *shape), whole numbers.
 
     Args:
         sent: messages by source, (T or 1, B, *source).
@@ -75,7 +75,7 @@ def received(
 
 
 def _bound(network: DeployedNetwork, connection: WeightedConnection, reach: int) -> int:
-    """What no weighted sum of a connection exceeds in magnitude."""
+    """Upper bound of the magnitude of a connection's weighted sums."""
     source = network.sources[connection.source]
     largest = max(abs(getattr(source, "low", 0)), abs(getattr(source, "high", 1)))
     pooled = 1 if connection.pool is None else int(np.prod(connection.pool.kernel_size))
@@ -139,9 +139,10 @@ def _in_bytes(connection: WeightedConnection, grid: Grid, rows: Tensor) -> bool:
 
 
 def _safe(connection: Conv2d) -> bool:
-    """Whether oneDNN (of torch 2.13) computes such a convolution rightly.
+    """Whether oneDNN (of torch 2.13) computes such a convolution correctly.
 
-    It crashes where a window may lie in the padding alone, and is wrong for some of one channel.
+    It crashes if a window can be entirely in the padding, and is wrong for some convolutions of one
+    channel.
     """
     reach = zip(connection.padding, connection.dilation, connection.weight.shape[2:], strict=True)
     return connection.weight.shape[1] > 1 and all(p <= d * (k - 1) for p, d, k in reach)
