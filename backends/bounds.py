@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from spikeport.network import DeployedNetwork, Input, WeightedConnection
+from spikeport.network import DeployedNetwork, WeightedConnection, largest_sum
 
 POOL_SUM = 2**31
 """Limit of pooled sums, which are int32."""
@@ -15,9 +13,8 @@ def sum_bound(network: DeployedNetwork, part: WeightedConnection) -> int:
 
     The sum over the neuron's weights of |w|, times the largest message.
     """
-    source = network.sources[part.source]
-    message = max(-source.low, source.high) if isinstance(source, Input) else 1
-    if part.pool is not None:
-        message *= int(np.prod(part.pool.kernel_size))
-    weights = np.abs(part.weight.astype(np.int64)).reshape(len(part.weight), -1).sum(axis=1)
-    return min(message, POOL_SUM) * int(weights.max())
+    low, high = network.message_range(part.source)
+    message = max(-low, high)
+    bound = largest_sum(part, -message, message)
+    pooled = message if part.pool is None else message * part.pool.area
+    return bound if pooled <= POOL_SUM else bound // pooled * POOL_SUM

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,10 +16,9 @@ from benchmarks.calibrate import calibrated
 from benchmarks.networks import CASES, Case, random_spikes
 from benchmarks.stored import store
 from spikeport.backends.lava.schedule import schedule
-from spikeport.network import DeployedNetwork, WeightedConnection
+from spikeport.network import DeployedNetwork, WeightedConnection, weighted_shape
 from spikeport.runs import EventCounts
 from spikeport.simulators import run_native
-from spikeport.simulators.counts import fan_out
 
 CALIBRATION_SAMPLES = 4
 
@@ -65,11 +63,8 @@ def facts(network: DeployedNetwork, counts: EventCounts) -> dict[str, Any]:
 
 def _products(network: DeployedNetwork, part: WeightedConnection) -> int:
     """Multiplications of a connection in one step if every (pooled) source were multiplied."""
-    shape = network.sources[part.source].shape
-    if part.pool is not None:
-        shape = part.pool.output_shape(shape)
-        part = dataclasses.replace(part, pool=None)
-    return int(fan_out(part, shape)[1].sum())
+    shape = weighted_shape(part, network.sources[part.source].shape)
+    return int(part.reached(shape)[1].sum())
 
 
 if __name__ == "__main__":

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.table import print_table
-from spikeport.network import Dense
-from spikeport.simulators.native.connection_tables import lay_out
-from spikeport.simulators.native.currents import multiply
+from spikeport.network import Dense, largest_sum
+from spikeport.simulators.native.connection_tables import lay_out_dense
+from spikeport.simulators.native.delivery import multiply
 from spikeport.simulators.native.events import buffers_for
 from spikeport.simulators.native.kernels import RECEIVED, deliver_spikes, deliver_values
 from spikeport.simulators.native.layout import padded
@@ -33,7 +33,8 @@ def rows(sources: int, targets: int, graded: bool) -> Iterator[str]:
     """The ratio for each fraction of non-zero messages."""
     rng = np.random.default_rng(0)
     weight = (2 * rng.integers(-20, 21, (targets, sources))).astype(np.int16)
-    wiring = lay_out(Dense("a", "b", weight), (sources,), (targets,), largest=LARGEST)
+    dense = Dense("a", "b", weight)
+    wiring = lay_out_dense(dense, (sources,), (targets,), largest_sum(dense, 0, LARGEST))
     rooms, received = buffers_for(wiring.tables), np.empty(RECEIVED, np.int32)
     current = np.empty((STEPS, SAMPLES, targets), np.int32)
     deliver = deliver_values if graded else deliver_spikes
@@ -45,11 +46,11 @@ def rows(sources: int, targets: int, graded: bool) -> Iterator[str]:
         else:
             filling = ((0, 0), (0, 0), (0, padded(sources) - sources))
             messages = np.pad(chosen.astype(np.uint8), filling)
-        dense = messages[:, :, :sources].swapaxes(0, 1)
+        whole = messages[:, :, :sources].swapaxes(0, 1)
         added = _seconds(
             partial(deliver, messages, 0, 0, wiring.tables, rooms, True, current, received)
         )
-        multiplied = _seconds(partial(multiply, dense, wiring, current, fresh=True))
+        multiplied = _seconds(partial(multiply, whole, wiring, current, fresh=True))
         yield f"{added / multiplied:.2f}"
 
 

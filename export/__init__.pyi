@@ -1,9 +1,13 @@
 from .float_graph import export_model as export_model
 from .nir import FloatNetwork as FloatNetwork
+from .nir import IntegratorGain as IntegratorGain
 from .nir import read_nir as read_nir
 from .nir import read_nir_deployed as read_nir_deployed
 from .nir import read_nir_float as read_nir_float
 from .nir import write_nir_file as write_nir_file
+from .quantize import ConnectionReport as ConnectionReport
+from .quantize import InputReport as InputReport
+from .quantize import PopulationReport as PopulationReport
 from .quantize import QuantizationReport as QuantizationReport
 from .quantize import QuantizationResult as QuantizationResult
 from .quantize import QuantizeConfig as QuantizeConfig

@@ -12,9 +12,9 @@ from spikeport.export.nir import FloatNetwork
 from spikeport.export.quantize.lower import lower
 from spikeport.export.quantize.lowered import FloatConnection
 from spikeport.export.quantize.rounding import integer_connection
-from spikeport.network import Reset, Shape
+from spikeport.network import PerNeuron, Reset, Shape, fan_out
 from spikeport.runs import EventCounts, Run, Samples, check_float_samples
-from spikeport.simulators.counts import PerNeuron, fan_out, input_messages
+from spikeport.simulators.counts import input_messages
 
 
 def float_counts(network: FloatNetwork, samples: Samples, run: Run) -> EventCounts:

@@ -3,8 +3,8 @@
 Activity is the share of neurons that send a message (a spike or a non-zero value) per step. It is
 assumed to be the same for all neurons of a part and for all steps, so that a neuron sends
 activity * T messages per sample; those that arrive within T steps count. The synapses that a
-message reaches follow exactly from weights, strides and padding (`simulators.counts`). Every neuron
-is assumed to be updated in every step.
+message reaches follow exactly from weights, strides and padding (`spikeport.network.fan_out`).
+Every neuron is assumed to be updated in every step.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ import numpy as np
 
 from spikeport.checks import MAX_SIZE, integer
 from spikeport.errors import InputError
-from spikeport.network import Coding, DeployedNetwork
+from spikeport.network import Coding, DeployedNetwork, fan_out
 from spikeport.runs import EventCounts
-from spikeport.simulators.counts import event_counts, fan_out
+from spikeport.simulators.counts import event_counts
 from spikeport.storage import parse_json
 
 SAMPLES = 1000

@@ -11,23 +11,20 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import product
 
 import numpy as np
 
 from spikeport.network import (
     AnyPopulation,
-    BiasInjection,
-    Conv1d,
-    Convolution,
-    Dense,
     DeployedNetwork,
     ReadoutKind,
     Shape,
-    SumPool2d,
+    Synapse,
     WeightedConnection,
+    afferents,
+    weighted_shape,
 )
 from spikeport.network.fixed_point import STATE_BITS
 from spikeport.network.neurons.model import State
@@ -43,9 +40,6 @@ from spikeport.runs import (
 )
 from spikeport.simulators.results import assembled_run, empty_trace, keep
 
-Synapse = tuple[int, int]
-"""(neuron at the other end, weight mantissa)."""
-
 _Sent = dict[str, list[list[int]]]
 """Per source, for each logical step so far, the message of each of its neurons."""
 
@@ -53,7 +47,7 @@ _Sent = dict[str, list[list[int]]]
 def connection_current(connection: WeightedConnection, total: int) -> int:
     """Current into a target neuron from the sum of its weights times messages."""
     total = int32(total)
-    if isinstance(connection, Convolution):
+    if connection.wraps:
         total = wrapped(total, STATE_BITS)
     if connection.exponent >= 0:
         return int32(total << connection.exponent)
@@ -79,71 +73,11 @@ def bias_current(population: AnyPopulation, mantissa: int) -> int:
 def synapses(connection: WeightedConnection, source_shape: Shape) -> list[list[Synapse]]:
     """Every stored synapse of each source neuron, including zero weights."""
     reached: list[list[Synapse]] = [[] for _ in range(math.prod(source_shape))]
-    for target in range(_target_size(connection, _seen(connection, source_shape))):
+    made = connection.output_shape(weighted_shape(connection, source_shape))
+    for target in range(math.prod(made)):
         for neuron, weight in afferents(connection, source_shape, target):
             reached[neuron].append((target, weight))
     return reached
-
-
-def afferents(
-    connection: WeightedConnection, source_shape: Shape, target: int
-) -> Iterator[Synapse]:
-    """Every stored synapse onto one target neuron, including zero weights."""
-    shape = _seen(connection, source_shape)
-    for position, weight in _weighted(connection, shape, target):
-        if connection.pool is None:
-            yield position, weight
-        else:
-            for neuron in _window(connection.pool, position, source_shape, shape):
-                yield neuron, weight
-
-
-def _seen(connection: WeightedConnection, source_shape: Shape) -> Shape:
-    """Shape of the source behind the pool, if there is one."""
-    pool = connection.pool
-    return source_shape if pool is None else pool.output_shape(source_shape)
-
-
-def _target_size(connection: WeightedConnection, shape: Shape) -> int:
-    """Number of target neurons for a possibly pooled source of `shape`."""
-    if isinstance(connection, Dense):
-        return len(connection.weight)
-    return math.prod(connection.output_shape(shape))
-
-
-def _weighted(
-    connection: WeightedConnection, shape: Shape, target: int
-) -> Iterator[tuple[int, int]]:
-    """(position in the possibly pooled source of `shape`, weight) for one target neuron."""
-    if isinstance(connection, Dense):
-        yield from enumerate(connection.weight[target].tolist())
-        return
-    o, *place = (int(i) for i in np.unravel_index(target, connection.output_shape(shape)))
-    first = o // (len(connection.weight) // connection.groups) * connection.weight.shape[1]
-    if isinstance(connection, Conv1d):
-        (ox,), (_, length) = place, shape
-        for (i, k), weight in np.ndenumerate(connection.weight[o]):
-            x = ox * connection.stride - connection.padding + k * connection.dilation
-            if 0 <= x < length:
-                yield (first + i) * length + x, int(weight)
-        return
-    (oy, ox), (_, height, width) = place, shape
-    for (i, ky, kx), weight in np.ndenumerate(connection.weight[o]):
-        y = oy * connection.stride[0] - connection.padding[0] + ky * connection.dilation[0]
-        x = ox * connection.stride[1] - connection.padding[1] + kx * connection.dilation[1]
-        if 0 <= y < height and 0 <= x < width:
-            yield ((first + i) * height + y) * width + x, int(weight)
-
-
-def _window(pool: SumPool2d, position: int, source_shape: Shape, shape: Shape) -> Iterator[int]:
-    """The source neurons that the pooled sum at `position` adds up."""
-    c, oy, ox = (int(i) for i in np.unravel_index(position, shape))
-    _, height, width = source_shape
-    for ky, kx in product(range(pool.kernel_size[0]), range(pool.kernel_size[1])):
-        y = oy * pool.stride[0] - pool.padding[0] + ky
-        x = ox * pool.stride[1] - pool.padding[1] + kx
-        if 0 <= y < height and 0 <= x < width:
-            yield (c * height + y) * width + x
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,11 +173,11 @@ def _summed(
     """Summed input a and bias current b of each neuron in logical step t."""
     a = [0] * population.size
     mantissa = population.bias.ravel().tolist()
-    for connection in network.incoming(population.name):
-        if isinstance(connection, BiasInjection):
-            injected = sent[connection.source][t]
-            mantissa = [m + x for m, x in zip(mantissa, injected, strict=True)]
-        elif t >= connection.delay:
+    for injection in network.injections_into(population.name):
+        injected = sent[injection.source][t]
+        mantissa = [m + x for m, x in zip(mantissa, injected, strict=True)]
+    for connection in network.weighted_into(population.name):
+        if t >= connection.delay:
             messages = sent[connection.source][t - connection.delay]
             current = _received(connection, reached[connection.name], messages, len(a), tally)
             a = [int32(x + y) for x, y in zip(a, current, strict=True)]

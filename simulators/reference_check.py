@@ -22,10 +22,11 @@ from numpy.typing import NDArray
 from spikeport.errors import InputError
 from spikeport.network import (
     AnyPopulation,
-    BiasInjection,
     DeployedNetwork,
     Shape,
+    Synapse,
     WeightedConnection,
+    afferents,
 )
 from spikeport.network.neurons.model import State
 from spikeport.network.registers import int32
@@ -40,8 +41,6 @@ from spikeport.runs import (
     sample_count,
 )
 from spikeport.simulators.reference import (
-    Synapse,
-    afferents,
     bias_current,
     connection_current,
     initial_state,
@@ -158,13 +157,12 @@ def _recomputed(
     values = {name: np.empty(shape, np.int64) for name in recordable(part)}
     for k, neuron in enumerate(neurons.tolist()):
         mantissa = np.full((network.steps, samples), part.bias.flat[neuron], np.int64)
+        for injection in network.injections_into(part.name):
+            mantissa += messages[injection.source][..., neuron]
         received = []
-        for c in network.incoming(part.name):
-            if isinstance(c, BiasInjection):
-                mantissa += messages[c.source][..., neuron]
-            else:
-                synapses = list(afferents(c, network.sources[c.source].shape, neuron))
-                received.append((c, _totals(synapses, messages[c.source], c.delay)))
+        for c in network.weighted_into(part.name):
+            synapses = list(afferents(c, network.sources[c.source].shape, neuron))
+            received.append((c, _totals(synapses, messages[c.source], c.delay)))
         for sample in range(samples):
             totals = [(c, total[:, sample].tolist()) for c, total in received]
             states, spikes = zip(*_steps(part, totals, mantissa[:, sample].tolist()), strict=True)

@@ -20,10 +20,10 @@ from spikeport.network import (
     Shape,
     SumPool2d,
     WeightedConnection,
+    fan_out,
 )
 from spikeport.runs import EventCounts
 from spikeport.simulators import run_native, run_reference
-from spikeport.simulators.counts import fan_out
 from spikeport.simulators.reference import synapses
 from tests.helpers.strategies import networks
 

@@ -14,7 +14,7 @@ import torch
 from spikeport.report.diagnosis import render_diagnosis
 from spikeport.report.plots import Values, histogram, line_chart, nice_ticks
 from spikeport.trainer import Diagnosis, TrainConfig, diagnose, load_digits_split, train
-from spikeport.trainer.diagnosis.diagnosis import Activity
+from spikeport.trainer.diagnosis.diagnosis import LayerActivity
 from tests.helpers.command import call
 from tests.helpers.reports import Page
 
@@ -126,7 +126,7 @@ def test_what_is_not_finite_leaves_a_gap(found: Diagnosis) -> None:
     html = render_diagnosis(broken)
     assert html.count("<circle") == render_diagnosis(found).count("<circle") - 2
     nothing = dataclasses.replace(
-        found, agreement=(), independence=(), activity=(Activity("lif", 0.0, 1.0, (1.0, 0.0)),)
+        found, agreement=(), independence=(), activity=(LayerActivity("lif", 0.0, 1.0, (1.0, 0.0)),)
     )
     assert "Rate-based training, layer by layer" in Page(render_diagnosis(nothing)).text
 

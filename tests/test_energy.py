@@ -26,7 +26,6 @@ from spikeport.network import (
     Coding,
     Conv1d,
     Conv2d,
-    Convolution,
     Dense,
     DeployedNetwork,
     Input,
@@ -314,7 +313,7 @@ def test_zeros_of_random_networks_are_charged_by_storage_format(data: st.DataObj
     assert set(by_part) == {part.name for part in net.weighted_connections}
     for part in net.weighted_connections:
         nonzero, stored = counts.synaptic_events[part.name], counts.synaptic_events_all[part.name]
-        nominal = nonzero * 24.0 if isinstance(part, Convolution) else stored * 35.5
+        nominal = nonzero * 24.0 if isinstance(part, Conv1d | Conv2d) else stored * 35.5
         expected = (nonzero * 23.6, nominal, stored * 35.5 * 1.25)
         interval = by_part[part.name]
         assert (interval.low, interval.nominal, interval.high) == pytest.approx(expected)

@@ -32,8 +32,8 @@ def test_notebook_runs_and_prints_what_it_shows(
 ) -> None:
     for name in ("IPYTHONDIR", "JUPYTER_RUNTIME_DIR"):
         monkeypatch.setenv(name, str(tmp_path / name))
-    stored = nbformat.read(path, as_version=4)
-    ran = nbformat.read(path, as_version=4)
+    stored = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
+    ran = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
     place = {"metadata": {"path": str(tmp_path)}}
     NotebookClient(ran, timeout=300, kernel_name="python3", resources=place).execute()
     assert any(shown(stored))
@@ -43,7 +43,7 @@ def test_notebook_runs_and_prints_what_it_shows(
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
 def test_stored_outputs_are_light_texts(path: Path) -> None:
     assert path.stat().st_size < LIGHT
-    notebook = nbformat.read(path, as_version=4)
+    notebook = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
     nbformat.validate(notebook)
     for cell in notebook.cells:
         for output in cell.get("outputs", ()):
@@ -54,5 +54,5 @@ def test_every_example_is_listed() -> None:
     text = (EXAMPLES / "README.md").read_text()
     listed = set(re.findall(r"\]\(([^)]+)\)", text))
     entries = {entry.name for entry in EXAMPLES.iterdir() if not entry.name.startswith(("_", "."))}
-    assert {name.rstrip("/") for name in listed} >= entries - {"README.md"}
+    assert {name.split("/")[0] for name in listed} >= entries - {"README.md"}
     assert NOTEBOOKS

@@ -424,7 +424,7 @@ def test_the_random_networks_cover_what_they_should() -> None:
         fired += any(run_native(network, samples).counts.spikes.values())  # type: ignore[union-attr]
     assert kinds == {
         *("Source", "RecordedLIF", "SampleLIF", "Dense", "Conv", "WideConv"),
-        *("SumPool", "DelayLine"),
+        *("Sparse", "DelayLine"),
     }
     assert len(CASES) == PER_FAMILY * len(FAMILIES) + DRAWN
     assert fired >= 24

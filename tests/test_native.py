@@ -158,6 +158,23 @@ def test_many_extreme_weights_sum_exactly(sign: int, activity: float, high: int)
         )
 
 
+def test_sums_of_messages_of_both_signs_wrap_as_specified() -> None:
+    """Weights of both signs add up where the messages have both signs, though none exceeds 1."""
+    weight = np.resize(np.array([254, -256], np.int16), (1, 600))
+    net = DeployedNetwork(
+        (Input("x", (600,), Coding.GRADED, -1, 1),),
+        (Population("p", (1,), vth=9),),
+        (Dense("x", "p", weight),),
+        (Readout("p"),),
+        steps=2,
+    )
+    samples = {"x": np.resize(np.array([1, -1]), (1, 600))}
+    expected = run_reference(net, samples, record=ALL)
+    assert expected.trace is not None
+    assert int(expected.trace.u["p"][0, 0, 0]) < 0  # the sum of 153,000 weight units has wrapped u
+    assert_equal(run_native(net, samples, record=ALL), expected)
+
+
 def test_a_layer_wider_than_a_band_of_rows_runs_as_specified() -> None:
     rng = np.random.default_rng(4)
     weight = rng.integers(-128, 128, (4100, 3), np.int16) * np.int16(2)

@@ -15,7 +15,6 @@ from spikeport.errors import InputError
 from spikeport.export.nir import FloatNetwork, read_nir
 from spikeport.export.nir.deployed import float_view
 from spikeport.export.nir.layout import view_notes
-from spikeport.export.nir.unroll import connection_matrix, pool_matrix
 from spikeport.network import (
     Coding,
     Conv1d,
@@ -28,6 +27,7 @@ from spikeport.network import (
     ReadoutKind,
     Reset,
     SumPool2d,
+    dense_form,
     require_lif_populations,
 )
 from spikeport.network.fixed_point import VTH_MAX
@@ -219,18 +219,18 @@ def test_matrices_of_convolutions_and_pools() -> None:
     image = torch.from_numpy(x)
     pool = SumPool2d((2, 3), (2, 3), (1, 0))
     summed = 6 * torch.nn.functional.avg_pool2d(image[None], (2, 3), (2, 3), (1, 0))
-    np.testing.assert_allclose(pool_matrix(pool, x.shape) @ x.ravel(), summed.ravel().numpy())
+    np.testing.assert_allclose(pool.matrix(x.shape) @ x.ravel(), summed.ravel().numpy())
     weight = (rng.integers(-20, 20, (6, 2, 3, 2)) * 2).astype(np.int16)
     for pooled, source in ((None, image[None]), (pool, summed)):
         part = Conv2d("a", "b", weight, (2, 1), (2, 1), (1, 2), 2, pool=pooled)
         expected = torch.nn.functional.conv2d(
             source, torch.from_numpy(weight).double(), None, (2, 1), (2, 1), (1, 2), 2
         )
-        matrix = connection_matrix(part, x.shape)
+        matrix = dense_form(part, x.shape)
         np.testing.assert_allclose(matrix @ x.ravel(), expected.ravel().numpy(), atol=1e-9)
     line = Conv1d("a", "b", weight[..., 0], 2, 1, 2, 2)
     expected = torch.nn.functional.conv1d(
         image[None, :, 0], torch.from_numpy(weight[..., 0]).double(), None, 2, 1, 2, 2
     )
-    matrix = connection_matrix(line, (4, 8))
+    matrix = dense_form(line, (4, 8))
     np.testing.assert_allclose(matrix @ x[:, 0].ravel(), expected.ravel().numpy(), atol=1e-9)

@@ -47,7 +47,8 @@ def test_low_is_davies_2018_and_nominal_is_sana_fe() -> None:
     assert low["packet"] == 1.7
     nominal = {name: price.nominal.value for name, price in energy.items()}
     assert nominal == {
-        "synapse_dense": 35.5, "synapse_conv": 24.0, "visit": 51.2, "update": 21.6,
+        "synapse_dense": 35.5, "synapse_conv": 24.0, "synapse_sparse": 33.6, "visit": 51.2,
+        "update": 21.6,
         "fire": 69.3, "packet": 111.0, "hop": 4.2,
     }  # fmt: skip
     sources = {price.low.source.key for price in energy.values()}
@@ -61,14 +62,14 @@ def test_high_is_dense_sana_fe_plus_a_quarter() -> None:
             if name == "barrier":  # 29 tiles, 1.8 us
                 assert price.high.value == 1.25 * 1800
                 continue
-            stored = prices["synapse_dense"] if name == "synapse_conv" else price
+            stored = prices["synapse_dense"] if name.startswith("synapse_") else price
             assert price.high.value == pytest.approx(1.25 * stored.nominal.value)
 
 
 def test_zeros_are_charged_by_storage_format() -> None:
     rules = load_profile("loihi1").counts_zeros
     charged = {kind: [level for level in LEVELS if rules[kind].at(level)] for kind in SynapseKind}
-    assert charged == {"dense": ["nominal", "high"], "conv": ["high"]}
+    assert charged == {"dense": ["nominal", "high"], "conv": ["high"], "sparse": [*LEVELS]}
 
 
 ONE_RULE = 'low = false\nnominal = true\nhigh = true\nreason = "as in 0.1.0"\n'

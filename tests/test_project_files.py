@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import tomllib
 from typing import Any
@@ -55,7 +56,13 @@ def test_renamed_names() -> None:
     for row in rows:
         owner, _, old = row["0.1.0"].strip("`").rpartition(".")
         now = row["now"].strip("`").removeprefix(f"{owner}.")
-        place = getattr(spikeport, owner) if owner else spikeport
+        place = (
+            importlib.import_module(owner)
+            if owner.startswith("spikeport")
+            else getattr(spikeport, owner)
+            if owner
+            else spikeport
+        )
         assert not hasattr(place, old), row
         assert hasattr(place, now), row
 

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import ast
 import importlib
+import inspect
 import pkgutil
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+import spikeport
 
 ROOT = Path(__file__).parent.parent
 STUBS = sorted(
@@ -18,6 +23,9 @@ STUBS = sorted(
     for path in (ROOT / folder).rglob("__init__.pyi")
     if not any(parent.is_symlink() for parent in path.parents)
 )
+
+
+TOP = Path("spikeport/__init__.pyi")
 
 
 def package(stub: Path) -> str:
@@ -58,7 +66,78 @@ def test_no_public_name_is_that_of_a_module(stub: Path) -> None:
     assert not {module.name for module in pkgutil.iter_modules(held)} & set(declared(stub))
 
 
-def test_star_import() -> None:
-    script = "from spikeport import *; print(DeployedNetwork.__name__, train.__name__)"
+def test_rooms_are_importable() -> None:
+    rooms = [module.name for module in pkgutil.iter_modules(spikeport.__path__) if module.ispkg]
+    assert {"network", "workflow", "ladder", "trainer", "export", "simulators"} <= set(rooms)
+    for room in rooms:
+        assert importlib.import_module(f"spikeport.{room}").__name__ == f"spikeport.{room}"
+
+
+PUBLIC = sorted({(package(stub), name) for stub in STUBS for name in declared(stub)})
+
+
+def value(module: str, name: str) -> Any:
+    return getattr(importlib.import_module(module), name)
+
+
+def test_every_public_class_and_function_has_a_docstring() -> None:
+    missing = []
+    for module, name in PUBLIC:
+        found = value(module, name)
+        if not (inspect.isclass(found) or inspect.isfunction(found)):
+            continue
+        written = found.__doc__ or ""
+        if not written or written.startswith(f"{name}("):  # Dataclasses make one of the fields.
+            missing.append(f"{module}.{name}")
+    assert not missing
+
+
+def test_no_name_stands_for_two_things() -> None:
+    bound: dict[str, dict[int, list[str]]] = {}
+    for module, name in PUBLIC:
+        bound.setdefault(name, {}).setdefault(id(value(module, name)), []).append(module)
+    assert {name: [*places.values()] for name, places in bound.items() if len(places) > 1} == {}
+
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+NOT_PYTHON = ("network", "trace", "stream", "report", "checkpoint", "target")
+"""`spikeport.trace` and others are names of file formats in some places."""
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_names_in_code_exist(page: Path) -> None:
+    """Every `spikeport.name` in code blocks and backquotes, down to attributes."""
+    quoted = re.findall(r"```python\n(.*?)```|`([^`\n]+)`", page.read_text("utf-8"), re.S)
+    code = "\n".join("".join(parts) for parts in quoted)
+    for path in sorted(set(re.findall(r"(?<![\w./-])spikeport((?:\.[A-Za-z_]\w*)+)(?!/)", code))):
+        names = path.removeprefix(".").split(".")
+        if names in [[name] for name in NOT_PYTHON]:
+            continue
+        found: Any = spikeport
+        for index, name in enumerate(names):
+            if inspect.ismodule(found) and not hasattr(found, name):
+                importlib.import_module(".".join(["spikeport", *names[: index + 1]]))
+            found = getattr(found, name)
+
+
+def test_results_of_public_functions_are_public() -> None:
+    """A class of ours that a function of `spikeport` returns is in `spikeport`, too."""
+    classes = {name for module, name in PUBLIC if inspect.isclass(value(module, name))}
+    returned = {
+        kind
+        for name in declared(TOP)
+        if inspect.isfunction(found := getattr(spikeport, name))
+        for kind in re.findall(r"[A-Z]\w+", str(found.__annotations__.get("return", "")))
+    }
+    assert "Run" in returned
+    assert returned & classes <= set(declared(TOP))
+
+
+def test_star_import_and_completion() -> None:
+    script = (
+        "import spikeport; shown = {n for n in dir(spikeport) if not n.startswith('_')}; "
+        "assert shown >= set(spikeport.__all__); "
+        "from spikeport import *; print(DeployedNetwork.__name__, train.__name__)"
+    )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.stdout == "DeployedNetwork train\n", done.stderr

@@ -15,7 +15,6 @@ from spikeport.network import (
     Coding,
     Conv1d,
     Conv2d,
-    Convolution,
     Dense,
     DeployedNetwork,
     Input,
@@ -127,7 +126,9 @@ def test_a_positive_exponent_and_sums_wrap_in_int32() -> None:
         Conv2d("x", "p", np.ones((1, 1, 1, 1), int), exponent=1),
     ],
 )
-def test_a_convolution_wraps_its_sum_to_24_bits_before_the_exponent(kernel: Convolution) -> None:
+def test_a_convolution_wraps_its_sum_to_24_bits_before_the_exponent(
+    kernel: Conv1d | Conv2d,
+) -> None:
     assert [connection_current(kernel, s) for s in (M - 1, M, -M, -M - 1)] == [
         2 * M - 2,
         -2 * M,

@@ -19,8 +19,8 @@ from spikeport import errors
 from spikeport.backends import Limitation, UnsupportedFeature, check
 from spikeport.backends.lava import supervise
 from spikeport.backends.lava.backend import CHUNK_BYTES, TIMEOUT_S
+from spikeport.backends.lava.connections import CONV_EXACT_SUM, CONV_FIELD_MAX
 from spikeport.backends.lava.limitations import LIMITATIONS
-from spikeport.backends.lava.schedule import CONV_EXACT_SUM, CONV_FIELD_MAX
 from spikeport.backends.targets import Target, load_target
 from spikeport.cli._app import VERBS, app
 from spikeport.network import (

@@ -27,7 +27,7 @@ import numpy as np
 import pytest
 
 from spikeport.backends import TargetCheck, UnsupportedFeature
-from spikeport.cli import _diagnose, _front, _sweep, _tables, _traces
+from spikeport.cli import _diagnose, _front, _judge, _sweep, _tables, _traces
 from spikeport.cli._app import VERBS
 from spikeport.energy import HardwareProfile
 from spikeport.network import load_network, require_lif, save_network
@@ -429,8 +429,8 @@ def tailed(data: Any, tail: str) -> Any:
 
 def diagnosis() -> Any:
     from spikeport.parity import accuracy
-    from spikeport.trainer.diagnosis import Agreement, Diagnosis
-    from spikeport.trainer.diagnosis.diagnosis import Activity
+    from spikeport.trainer.diagnosis import Diagnosis, GradientAgreement
+    from spikeport.trainer.diagnosis.diagnosis import LayerActivity
     from spikeport.trainer.diagnosis.independence import Independence
     from spikeport.trainer.diagnosis.shuffle import ShuffleTest
     from spikeport.trainer.rules import GradientRule
@@ -441,8 +441,10 @@ def diagnosis() -> Any:
         rule=GradientRule.RATE_M,
         shuffle=ShuffleTest(reached, reached, reached),
         probed=8,
-        activity=tuple(Activity(name, 0.5, 0.1, (0.5, 0.25, 0.25)) for name in ("a", "b")),
-        agreement=tuple(Agreement(n, k, 2, 0.9, 1.1) for k, n in enumerate(("all", "a", "b"))),
+        activity=tuple(LayerActivity(name, 0.5, 0.1, (0.5, 0.25, 0.25)) for name in ("a", "b")),
+        agreement=tuple(
+            GradientAgreement(n, k, 2, 0.9, 1.1) for k, n in enumerate(("all", "a", "b"))
+        ),
         independence=tuple(Independence(name, "neurons", 0.1, 0.9) for name in ("a", "b")),
     )
 
@@ -530,12 +532,13 @@ TABLES: dict[str, Callable[[], Any]] = {
     "terminal._notes": lambda: terminal._notes(tailed(estimate(), EVIL)),
     "_tables.facts_table": lambda: _tables.facts_table(EVIL, {f"{EVIL}_": EVIL}),
     "_tables.counts_table": lambda: _tables.counts_table(tailed(counts(), EVIL)),
-    "_tables.populations_table": lambda: _tables.populations_table(small_network(EVIL)),
+    "_tables.populations_tables": lambda: _tables.populations_tables(small_network(EVIL))[0],
     "_tables.connections_table": lambda: _tables.connections_table(small_network(EVIL)),
     "_tables.backends_table": lambda: _tables.backends_table(backend_rows()),
     "_tables.limitations_table": lambda: _tables.limitations_table(backend_rows()),
     "_tables.unsupported_table": lambda: _tables.unsupported_table(all_unsupported(EVIL)),
     "_sweep.sweep_table": lambda: _sweep.sweep_table(sweep()),
+    "_judge._comparison_table": lambda: _judge._comparison_table(tailed(ladder(), EVIL).rows),
     "_front._table": lambda: screen.stack(_front._table(points()), EVIL),
     "_diagnose._tables": lambda: screen.stack(*_diagnose._tables(tailed(diagnosis(), EVIL))),
     "_traces.comparison_tables": lambda: screen.stack(

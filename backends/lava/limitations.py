@@ -5,34 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from spikeport.backends import Limitation, UnsupportedFeature
-from spikeport.backends.bounds import sum_bound
 from spikeport.backends.depths import depths, waits
+from spikeport.backends.lava.connections import CONV_EXACT_SUM, CONV_FIELD_MAX, lava_kind
 from spikeport.backends.lava.neurons import lava_neurons
-from spikeport.backends.lava.schedule import (
-    CONNECTIONS,
-    CONV,
-    CONV_EXACT_SUM,
-    CONV_FIELD_MAX,
-    CONV_STOCK_SUM,
-    Schedule,
-    cost,
-    obstacles,
-)
-from spikeport.network import Convolution, DeployedNetwork, WeightedConnection
+from spikeport.backends.lava.schedule import Schedule, cost, obstacles
+from spikeport.network import DeployedNetwork, WeightedConnection
 
 
 def needs_delay_line(times: Schedule, part: WeightedConnection) -> bool:
     """Whether messages must be delayed, or those of a sample's last steps kept from the next."""
     return times.delay[part.name] > 0 or part.delay > 0
-
-
-def own_convolution(network: DeployedNetwork, part: Convolution) -> list[str]:
-    """Features of a convolution that Lava's Conv does not support; empty if there are none."""
-    found = {
-        f"weight exponent {part.exponent}": part.exponent != 0,
-        "sums beyond 32 bits": sum_bound(network, part) >= CONV_STOCK_SUM,
-    }
-    return [what for what, needed in found.items() if needed]
 
 
 def _own_neurons(network: DeployedNetwork) -> Iterator[UnsupportedFeature]:
@@ -47,18 +29,17 @@ def _delay_line(network: DeployedNetwork) -> Iterator[UnsupportedFeature]:
     depth, _ = depths(network, cost)
     times = Schedule(depth, waits(network, depth, cost))
     for part in network.weighted_connections:
-        stock, source = ("Conv", CONV) if isinstance(part, Convolution) else ("Dense", CONNECTIONS)
-        wait = times.delay[part.name]
+        kind, wait = lava_kind(part), times.delay[part.name]
         if wait >= 0 and needs_delay_line(times, part):  # Below 0 it closes a cycle of `obstacles`.
             needed = f"a wait of {wait} steps, cut at each sample's end"
-            yield _own(f"connection '{part.name}'", needed, stock, "DelayLine", source)
+            yield _own(f"connection '{part.name}'", needed, kind.stock, "DelayLine", kind.source)
 
 
 def _wide_conv(network: DeployedNetwork) -> Iterator[UnsupportedFeature]:
     for part in network.weighted_connections:
-        if isinstance(part, Convolution):
-            for needed in own_convolution(network, part):
-                yield _own(f"connection '{part.name}'", needed, "Conv", "WideConv", CONV)
+        kind = lava_kind(part)
+        for needed in kind.wide(network, part):
+            yield _own(f"connection '{part.name}'", needed, kind.stock, "WideConv", kind.source)
 
 
 def _own(label: str, needed: str, stock: str, own: str, source: str) -> UnsupportedFeature:

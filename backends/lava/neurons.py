@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from spikeport.network import AnyPopulation, BiasInjection, DeployedNetwork, Population, Reset
+from spikeport.network import AnyPopulation, DeployedNetwork, Population, Reset
 
 LIF = "lava-nc 0.10.0, proc/lif/models.py"
 
@@ -29,14 +29,9 @@ class LavaNeurons:
     source: str
 
 
-def injections(network: DeployedNetwork, population: str) -> list[BiasInjection]:
-    """Bias injections into a population."""
-    return [c for c in network.incoming(population) if isinstance(c, BiasInjection)]
-
-
 def lava_neurons(network: DeployedNetwork, population: AnyPopulation) -> LavaNeurons:
     """The process of a population of `network`."""
-    return _MODELS[type(population)](population, bool(injections(network, population.name)))
+    return _MODELS[type(population)](population, bool(network.injections_into(population.name)))
 
 
 def _lif(part: Population, injected: bool) -> LavaNeurons:

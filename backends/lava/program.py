@@ -1,9 +1,7 @@
 """Conversion of a network and its samples to connected Lava processes.
 
-Lava's arrays are (W, H, C), the reverse of ours, so every array is transposed completely, and the
-columns and rows of a Dense are permuted to match. Lava convolves where we correlate, so kernels are
-flipped. Its convolutions have two axes; a 1D convolution has a height of 1. N samples of T steps
-run one after the other; LIFReset clears each population in turn.
+Lava's arrays run (W, H, C), the reverse of ours, so every array is transposed whole. N samples of T
+steps run one after the other; LIFReset clears each population in turn.
 """
 
 from __future__ import annotations
@@ -17,13 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport.backends.lava.limitations import needs_delay_line, own_convolution
-from spikeport.backends.lava.neurons import injections, lava_neurons
+from spikeport.backends.lava.connections import lava_kind
+from spikeport.backends.lava.limitations import needs_delay_line
+from spikeport.backends.lava.neurons import lava_neurons
 from spikeport.backends.lava.schedule import Schedule, is_graded
 from spikeport.network import (
     AnyPopulation,
-    Conv1d,
-    Convolution,
     DeployedNetwork,
     Input,
     ReadoutKind,
@@ -32,7 +29,6 @@ from spikeport.network import (
     WeightedConnection,
 )
 from spikeport.network.fixed_point import PAYLOAD_BITS
-from spikeport.network.geometry import pooled_index
 from spikeport.runs import RecordSpec, recordable, selection
 
 Port = tuple[str, str]
@@ -121,7 +117,7 @@ def build_program(
         tapes = [_tape(network, population, wish, folder) for wish in wanted]
         nodes[population.name] = _neurons(network, population, depth, tapes)
         recordings += wanted
-        for injection in injections(network, population.name):
+        for injection in network.injections_into(population.name):
             given = by_name[injection.source]
             label = f"bias injection '{injection.name}'"
             nodes[injection.name] = _source(label, network, given, samples[given.name], lead=depth)
@@ -221,56 +217,36 @@ def _chain(
 
 def _weights(network: DeployedNetwork, part: WeightedConnection, shape: Shape) -> LavaProcess:
     """The connection itself, from a source (after its pool) of `shape`."""
-    label = f"connection '{part.name}'"
-    fields: dict[str, Any] = {
+    fields = {
         "weight_exp": part.exponent,
         "num_weight_bits": part.weight_bits,
         "num_message_bits": PAYLOAD_BITS if is_graded(network, part) else 0,
     }
-    if not isinstance(part, Convolution):
-        target = network.by_name[part.target].shape
-        weights = part.weight[np.ix_(_lava_order(target), _lava_order(shape))]
-        return LavaProcess(label, "Dense", fields, {"weights": weights})
-    kind = "WideConv" if own_convolution(network, part) else "Conv"
-    if isinstance(part, Conv1d):
-        part, shape = part.as_conv2d(), (shape[0], 1, shape[1])
-    fields |= {
-        "input_shape": shape[::-1],
-        "stride": part.stride[::-1],
-        "padding": part.padding[::-1],
-        "dilation": part.dilation[::-1],
-        "groups": part.groups,
-    }
-    flipped = part.weight[:, :, ::-1, ::-1].transpose(0, 3, 2, 1)
-    return LavaProcess(label, kind, fields, {"weight": flipped})
+    target = network.by_name[part.target].shape
+    kind, own, arrays = lava_kind(part).process(network, part, shape, target)
+    return LavaProcess(f"connection '{part.name}'", kind, fields | own, arrays)
 
 
 def _pool(label: str, pool: SumPool2d, shape: Shape) -> LavaProcess:
     channels, height, width = pool.output_shape(shape)
-    rows, columns = (
-        pooled_index(size, kernel, stride, padding)
-        for size, kernel, stride, padding in zip(
-            shape[1:], pool.kernel_size, pool.stride, pool.padding, strict=True
-        )
-    )
+    rows, columns = pool.windows_of(shape)
     # Flat index in Lava's order (W', H', C).
     window = (columns[None, None] * height + rows[None, :, None]) * channels
     window = window + np.arange(shape[0])[:, None, None]
     inside = (columns[None, None] >= 0) & (rows[None, :, None] >= 0)
-    window = np.where(inside, window, -1)
-    return LavaProcess(
-        label, "SumPool", {"windows": channels * height * width}, {"window": window.T.ravel()}
-    )
+    window = np.where(inside, window, -1).T.ravel()
+    pooled = np.flatnonzero(window >= 0)
+    indices = pooled[np.argsort(window[pooled], kind="stable")]
+    indptr = np.searchsorted(window[indices], np.arange(channels * height * width + 1))
+    ones = np.ones(len(indices), np.int32)
+    fields = {"columns": window.size, "num_message_bits": PAYLOAD_BITS}
+    arrays: dict[str, NDArray[Any]] = {"weights": ones, "indices": indices, "indptr": indptr}
+    return LavaProcess(label, "Sparse", fields, arrays)
 
 
 def _reversed(frames: NDArray[Any]) -> NDArray[Any]:
     """Each frame's axes reversed, the first axis kept."""
     return frames.transpose(0, *range(frames.ndim - 1, 0, -1))
-
-
-def _lava_order(shape: Shape) -> NDArray[np.intp]:
-    """Our flat index of each neuron in Lava's order."""
-    return np.arange(np.prod(shape), dtype=np.intp).reshape(shape).T.ravel()
 
 
 def in_our_order(frames: NDArray[Any], shape: Shape, count: int) -> NDArray[Any]:

@@ -10,14 +10,8 @@ from collections.abc import Iterator
 
 from spikeport.backends import Limitation, UnsupportedFeature
 from spikeport.backends.depths import depths, unsupported_cycle, waits
-from spikeport.hardware import Limits
-from spikeport.network import (
-    BiasInjection,
-    DeployedNetwork,
-    Population,
-    Reset,
-    WeightedConnection,
-)
+from spikeport.hardware import ChipLimits
+from spikeport.network import DeployedNetwork, Population, Reset, WeightedConnection
 from spikeport.network.fixed_point import DECAY_UNITY
 
 DAVIES = "M. Davies et al., IEEE Micro 38(1), 2018"
@@ -66,7 +60,7 @@ def extreme_decays(
                 yield UnsupportedFeature(f"population '{part.name}'", f"{name} {value}", why, LIF)
 
 
-def shared(limits: Limits) -> tuple[Limitation, ...]:
+def shared(limits: ChipLimits) -> tuple[Limitation, ...]:
     """What both chips do not support: delays, cycles, size, and what a host must do."""
     delay_max, neurons = limits["delay_max"], limits["neurons"]
 
@@ -117,7 +111,6 @@ def _host(network: DeployedNetwork) -> Iterator[UnsupportedFeature]:
             yield UnsupportedFeature(
                 label, f"v_init {part.v_init}", f"{HOST} before each sample", LIF
             )
-    for connection in network.connections:
-        if isinstance(connection, BiasInjection):
-            label = f"population '{connection.target}'"
-            yield UnsupportedFeature(label, "a bias per step", f"{HOST} in each step", LIF)
+    for injection in network.injections:
+        label = f"population '{injection.target}'"
+        yield UnsupportedFeature(label, "a bias per step", f"{HOST} in each step", LIF)

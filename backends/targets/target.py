@@ -7,7 +7,7 @@ from typing import Any
 
 from spikeport.backends.limitation import Limitation
 from spikeport.errors import SpikeportError
-from spikeport.hardware import Limits, read_target
+from spikeport.hardware import ChipLimits, read_target
 from spikeport.plugins import Plugin, PluginKind, plugins
 
 
@@ -24,7 +24,7 @@ class Target:
 
     name: str
     title: str = ""
-    limits: Limits = field(default_factory=lambda: Limits("", {}))
+    limits: ChipLimits = field(default_factory=lambda: ChipLimits("", {}))
     limitations: tuple[Limitation, ...] = ()
     reason: str = ""
     fix: str = ""
@@ -42,7 +42,7 @@ def list_chips() -> tuple[Target, ...]:
 def load_target(plugin: Plugin) -> Target:
     """Load the chip registered as `plugin`.
 
-    Its package has a function `limitations(limits: Limits) -> Iterable[Limitation]`.
+    Its package has a function `limitations(limits: ChipLimits) -> Iterable[Limitation]`.
 
     Raises:
         BackendUnavailableError: its package cannot be imported, its `target.toml` cannot be read,

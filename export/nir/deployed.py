@@ -17,6 +17,7 @@ flat in the view, and its outgoing convolutions become matrices (`layout`).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -28,15 +29,14 @@ from spikeport.checks import fail
 from spikeport.export.nir.float_network import FloatNetwork
 from spikeport.export.nir.graph import DEFAULT_DT_S, Edge
 from spikeport.export.nir.layout import common_reset, lay_out, never_spikes, view_populations
-from spikeport.export.nir.unroll import check_entries, connection_matrix
+from spikeport.export.nir.maps import check_entries, spatial_node
 from spikeport.network import (
-    BiasInjection,
-    Conv1d,
-    Convolution,
     DeployedNetwork,
     Population,
     Shape,
     WeightedConnection,
+    dense_form,
+    weighted_shape,
 )
 from spikeport.network.fixed_point import ACTIVATION_SHIFT, DECAY_UNITY
 
@@ -90,8 +90,8 @@ class _View:
         return nodes, [edge for edge in self.edges if edge[1] in kept]
 
     def _population(self, part: Population) -> None:
-        synapses = [c for c in self.network.incoming(part.name) if not isinstance(c, BiasInjection)]
-        injections = [c for c in self.network.incoming(part.name) if isinstance(c, BiasInjection)]
+        synapses = self.network.weighted_into(part.name)
+        injections = self.network.injections_into(part.name)
         bias = part.bias_current / (2**ACTIVATION_SHIFT * part.scale)
         carrier = self.layout.carriers.get(part.name)
         loose = part.name not in self.layout.reached
@@ -155,40 +155,33 @@ class _View:
         factor = unit * 2.0**part.exponent
         if part.source not in self.network.by_name:
             factor *= source.scale
-        conv = part if isinstance(part, Convolution) and self.layout.keeps_conv(part) else None
+        spatial = self.layout.stays_spatial(part)
         shape = self._shape(part.source)
         chain: list[tuple[str, Any]] = []
         unrolled = len(source.shape) > 1 and not self._is_spatial(part.source)
-        unrolled |= isinstance(part, Convolution) and conv is None
+        unrolled |= part.spatial and not spatial
         if part.pool is not None and not unrolled:
             shape = part.pool.output_shape(shape)
             sides = (part.pool.kernel_size, part.pool.stride, part.pool.padding)
             chain.append((self._fresh(f"{part.name}_pool"), nir.SumPool2d(*map(np.array, sides))))
-        if conv is None:
+        if not spatial:
             chain += self._flattened(part.name, shape)
             shape = (int(np.prod(shape)),)
         if part.delay:
             delay = np.full(shape, part.delay * self.dt_s, np.float64)
             chain.append((self._fresh(f"{part.name}_delay"), nir.Delay(delay)))
-        if conv is not None:
-            channels = np.zeros(len(conv.weight))
+        if spatial:
+            channels = np.zeros(target.shape[0])
             if bias is not None:
                 channels = bias.reshape(len(channels), -1)[:, 0]
-            make = nir.Conv1d if isinstance(conv, Conv1d) else nir.Conv2d
-            node = make(
-                None,
-                (conv.weight * factor).astype(np.float32),
-                conv.stride,
-                conv.padding,
-                conv.dilation,
-                conv.groups,
-                channels.astype(np.float32),
-            )
-            chain.append((part.name, node))
+            chain.append((part.name, spatial_node(part, factor, channels)))
             if not self._is_spatial(target.name):
                 chain += self._flattened(f"{part.name}_out", target.shape)
         else:
-            matrix = connection_matrix(part, source.shape) if unrolled else part.weight
+            columns = source.shape if unrolled else weighted_shape(part, source.shape)
+            if part.weight.size < target.size * math.prod(columns):
+                check_entries(f"connection '{part.name}'", target.size, math.prod(columns))
+            matrix = dense_form(part, columns) if unrolled else part.matrix(columns)
             weight = (matrix * factor).astype(np.float32)
             linear = nir.Linear(weight) if bias is None else _affine(weight, bias)
             chain.append((part.name, linear))

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from spikeport.network import (
-    BiasInjection,
-    Conv1d,
-    Conv2d,
-    Convolution,
-    Dense,
     DeployedNetwork,
     Population,
     ReadoutKind,
@@ -38,9 +33,9 @@ class Layout:
     carriers: Mapping[str, WeightedConnection]
     reached: frozenset[str]
 
-    def keeps_conv(self, part: Convolution) -> bool:
-        """Whether a convolution remains one rather than becoming a matrix."""
-        return part.source in self.spatial and _type_checks(part)
+    def stays_spatial(self, part: WeightedConnection) -> bool:
+        """Whether a connection maps feature maps in the view too, or becomes a matrix."""
+        return _stays_spatial(part, self.spatial)
 
 
 def view_populations(network: DeployedNetwork) -> tuple[Population, ...]:
@@ -67,25 +62,17 @@ def lay_out(network: DeployedNetwork) -> Layout:
         and (
             p.name not in reached
             or (p.bias.any() and p.name not in carriers)
-            or any(_flattens(c, spatial) for c in network.incoming(p.name))
+            or not all(_stays_spatial(c, spatial) for c in network.weighted_into(p.name))
         )
     }:
         spatial -= flat
     return Layout(frozenset(spatial), carriers, frozenset(reached))
 
 
-def _flattens(part: WeightedConnection | BiasInjection, spatial: set[str]) -> bool:
-    match part:
-        case Dense():
-            return True
-        case Conv1d() | Conv2d():
-            return part.source not in spatial or not _type_checks(part)
-        case BiasInjection():
-            return False
-
-
-def _type_checks(part: Convolution) -> bool:
-    """Whether nir can type-check the kernel in the form written by `nir_portable`."""
+def _stays_spatial(part: WeightedConnection, spatial: Collection[str]) -> bool:
+    """Whether the source has positions, and NIR can type-check the map, as `portable` writes it."""
+    if not part.spatial or part.source not in spatial:
+        return False
     sides = part.weight.shape[2:]
     return bool((sides[0] - sides[-1]) % 2 == 0)
 
@@ -96,10 +83,8 @@ def _bias_carrier(network: DeployedNetwork, part: Population) -> WeightedConnect
         return None
     by_channel = part.bias.reshape(part.shape[0], -1)
     uniform = len(part.shape) > 1 and bool((by_channel == by_channel[:, :1]).all())
-    for connection in network.incoming(part.name):
-        if isinstance(connection, BiasInjection) or connection.delay:
-            continue
-        if uniform or not isinstance(connection, Convolution):
+    for connection in network.weighted_into(part.name):
+        if not connection.delay and (uniform or not connection.spatial):
             return connection
     return None
 

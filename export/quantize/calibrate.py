@@ -42,6 +42,7 @@ from spikeport.network import (
     Population,
     Readout,
     ReadoutKind,
+    weighted_among,
 )
 from spikeport.network.fixed_point import STATE_MAX, STATE_WRAP
 from spikeport.runs import Run, Samples, SampleSet, Trace
@@ -215,11 +216,7 @@ def does_poorly(
     The last two count even if the error on the calibration samples happens to be small.
     """
     limit = coarse_share(config.weight_bits)
-    adapted = {
-        connection.name: connection
-        for connection in made.connections
-        if not isinstance(connection, BiasInjection)
-    }
+    adapted = {connection.name: connection for connection in weighted_among(made.connections)}
     away = [zeroed_fraction(w.weight, adapted[w.name].weight) for w in lowered.incoming(part.name)]
     return (
         max(away, default=0.0) > limit

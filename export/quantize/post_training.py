@@ -31,7 +31,7 @@ from spikeport.export.quantize.report import (
     report_population,
 )
 from spikeport.export.quantize.report_warnings import input_warnings, summarize, warnings
-from spikeport.network import BiasInjection, DeployedNetwork
+from spikeport.network import DeployedNetwork, weighted_among
 from spikeport.runs import (
     Run,
     Samples,
@@ -136,13 +136,16 @@ def _report(
         report_population(real, part, activity[real.name], lowered, got)
         for real, part in zip(lowered.populations, made, strict=True)
     )
-    rounded = {c.name: (c, part.population.scale) for part in made for c in part.connections}
+    rounded = {
+        connection.name: (connection, part.population.scale)
+        for part in made
+        for connection in weighted_among(part.connections)
+    }
     connections = []
     for real in lowered.connections:
         connection, scale = rounded[real.name]
-        if not isinstance(connection, BiasInjection):
-            scale /= lowered.source_scale(real.source)
-            connections.append(report_connection(real, connection, scale))
+        scale /= lowered.source_scale(real.source)
+        connections.append(report_connection(real, connection, scale))
     clipped = {found.input: found.clipped for found in floats.changes}
     inputs = tuple(
         report_input(part, floats[part.name], clipped.get(part.name, 0)) for part in lowered.inputs

@@ -19,7 +19,7 @@ from spikeport.export.quantize.rounding_loss import (
     zeroed,
     zeroed_fraction,
 )
-from spikeport.network import BiasInjection, Coding, Input, WeightedConnection
+from spikeport.network import Coding, Input, WeightedConnection, largest_sum, weighted_among
 from spikeport.network import fixed_point as fx
 from spikeport.runs import Agreement, Run
 
@@ -311,15 +311,8 @@ def activation_bound(made: Calibrated, lowered: LoweredNetwork) -> int:
     """Largest |u| in weight units that weights, input ranges and decay_u allow."""
     ranges = {i.name: (i.low, i.high) for i in lowered.inputs if i.coding is not Coding.SPIKES}
     total = 0
-    for connection in made.connections:
-        if isinstance(connection, BiasInjection):
-            continue
-        low, high = ranges.get(connection.source, (0, 1))
-        area = int(np.prod(connection.pool.kernel_size)) if connection.pool else 1
-        rows = connection.weight.astype(np.int64).reshape(connection.weight.shape[0], -1)
-        up, down = np.maximum(rows, 0).sum(axis=1), np.minimum(rows, 0).sum(axis=1)
-        most = np.maximum(np.abs(up * high + down * low), np.abs(up * low + down * high))
-        total += area * int(most.max())
+    for connection in weighted_among(made.connections):
+        total += largest_sum(connection, *ranges.get(connection.source, (0, 1)))
     decay = made.population.decay_u
     steps = lowered.steps if decay == 0 else min(lowered.steps, fx.DECAY_UNITY / decay)
     return math.ceil(total * steps)

@@ -24,9 +24,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport.network import Conv1d, Conv2d, Dense, Shape, SumPool2d, WeightedConnection
+from spikeport.network import Conv1d, Conv2d, Dense, Shape, SumPool2d, weighted_shape
 from spikeport.network.fixed_point import STATE_WRAP
-from spikeport.network.geometry import pooled_index, taps_per_position
 from spikeport.simulators.native.layout import channels_last
 from spikeport.simulators.native.vectors import LANES
 
@@ -102,38 +101,71 @@ class LaidOut:
         return self.tables.table[:, : self.tables.width].astype(np.float32)
 
 
-def lay_out(
-    connection: WeightedConnection, source_shape: Shape, target_shape: Shape, *, largest: int = 1
-) -> LaidOut:
-    """Lay out one connection from messages of magnitudes up to `largest`."""
-    if isinstance(connection, Conv1d):
-        connection, source_shape = connection.as_conv2d(), (source_shape[0], 1, source_shape[1])
-    pool = connection.pool
-    shape = source_shape if pool is None else pool.output_shape(source_shape)
+class _Rows(NamedTuple):
+    """What a kind of connection decides: the table, and where in it the taps of positions lie.
+
+    Attributes:
+        channels, positions: of what the weights are applied to.
+        start, cell, base: stretches of one cell each.
+    """
+
+    channels: int
+    positions: int
+    groups: int
+    start: Index
+    cell: Index
+    base: Index
+    table: NDArray[Any]
+
+
+def lay_out_dense(connection: Dense, source: Shape, target: Shape, most: int) -> LaidOut:
+    """Lay out a `Dense` whose sums do not exceed `most`."""
+    shape = weighted_shape(connection, source)
     weight, scale = _without_zeros(connection.weight)
-    low, high = int(weight.min()), int(weight.max())
-    if low >= -128 and high <= 127:
-        weight = weight.astype(np.int8)
-    groups = 1
-    match connection:
-        case Dense():
-            # All pooled positions at once; without a pool a single cell of all neurons.
-            channels, positions = (math.prod(shape), 1) if pool is None else _split(shape)
-            start, cell = np.array([0, positions], np.int32), np.arange(positions, dtype=np.int32)
-            base = np.zeros_like(cell)
-            table = _dense_table(weight, shape, target_shape)
-        case Conv2d():
-            channels, positions = _split(shape)
-            joined = _joined(connection.groups, len(weight) // connection.groups)
-            groups = connection.groups // joined
-            start, cell, tap = _conv2d_taps(connection, shape)
-            base = (tap - cell) * np.int32(channels)
-            table = _conv2d_table(weight, groups, joined)
+    # All pooled positions at once; without a pool a single cell of all neurons.
+    channels, positions = (
+        (math.prod(shape), 1) if connection.pool is None else _channels_and_positions(shape)
+    )
+    start, cell = np.array([0, positions], np.int32), np.arange(positions, dtype=np.int32)
+    table = _dense_table(weight, shape, target)
+    rows = _Rows(channels, positions, 1, start, cell, np.zeros_like(cell), table)
+    exact = connection.pool is None and most < _FLOAT32_EXACT
+    return _laid_out(connection, source, rows, scale, most, exact_products=exact)
+
+
+def lay_out_conv2d(connection: Conv2d, source: Shape, target: Shape, most: int) -> LaidOut:
+    """Lay out a `Conv2d` whose sums do not exceed `most`."""
+    shape = weighted_shape(connection, source)
+    weight, scale = _without_zeros(connection.weight)
+    channels, positions = _channels_and_positions(shape)
+    joined = _joined(connection.groups, len(weight) // connection.groups)
+    groups = connection.groups // joined
+    start, cell, tap = _conv2d_taps(connection, shape)
+    base = (tap - cell) * np.int32(channels)
+    table = _conv2d_table(weight, groups, joined)
+    rows = _Rows(channels, positions, groups, start, cell, base, table)
+    return _laid_out(connection, source, rows, scale, most, exact_products=False)
+
+
+def lay_out_conv1d(connection: Conv1d, source: Shape, target: Shape, most: int) -> LaidOut:
+    """Lay out a `Conv1d` as a `Conv2d` of one row."""
+    flat_source, flat_target = ((shape[0], 1, shape[1]) for shape in (source, target))
+    return lay_out_conv2d(connection.as_conv2d(), flat_source, flat_target, most)
+
+
+def _laid_out(
+    connection: Dense | Conv2d,
+    source: Shape,
+    rows: _Rows,
+    scale: int,
+    most: int,
+    *,
+    exact_products: bool,
+) -> LaidOut:
+    channels, positions, groups, start, cell, base, table = rows
     start, cell, cell_stop, base = _stretches(start, cell, base, groups)
-    pool_start, pool_cell, pool_base = _pool_taps(pool, source_shape)
-    widest = math.prod(pool.kernel_size) if pool is not None else 1
-    most = largest * widest * _largest_sum(weight, signed=largest == 1) << scale
-    width = table.shape[1]
+    pool = connection.pool
+    pool_start, pool_cell, pool_base = _pool_taps(pool, source)
     tables = Tables(
         pool_start=pool_start,
         pool_cell=pool_cell * np.int32(groups),
@@ -143,29 +175,34 @@ def lay_out(
         cell_stop=cell_stop,
         base=base,
         table=_settled(table),
-        width=width,
-        cells=(positions if pool is None else _split(source_shape)[1]) * groups,
+        width=table.shape[1],
+        cells=(positions if pool is None else _channels_and_positions(source)[1]) * groups,
         cell_size=channels // groups,
         groups=groups,
         scale=scale,
-        exact_rows=_INT16_MAX // max(-low, high, 1),
-        wraps=isinstance(connection, Conv2d) and most >= STATE_WRAP,
+        exact_rows=_INT16_MAX // max(-int(table.min()), int(table.max()), 1),
+        wraps=connection.wraps and most >= STATE_WRAP,
         exponent=connection.exponent,
     )
-    exact = isinstance(connection, Dense) and pool is None and most < _FLOAT32_EXACT
-    exponent = connection.exponent
-    bound = most << exponent if exponent >= 0 else (most >> -exponent) + 1
-    return LaidOut(tables, bound, exact_products=exact)
+    return LaidOut(tables, shifted_bound(most, connection.exponent), exact_products)
 
 
-def _without_zeros(weight: NDArray[np.int16]) -> tuple[NDArray[np.int16], int]:
+def shifted_bound(most: int, exponent: int) -> int:
+    """The largest magnitude of a current whose sum does not exceed `most`."""
+    return most << exponent if exponent >= 0 else (most >> -exponent) + 1
+
+
+def _without_zeros(weight: NDArray[np.int16]) -> tuple[NDArray[Any], int]:
     """Weights without the factor of two to some power that all have, and that power.
 
-    Those of mixed signs are even by the rules of their grid.
+    Those of mixed signs are even by the rules of their grid. What then fits one byte becomes int8.
     """
     common = int(np.bitwise_or.reduce(weight, axis=None))
     scale = (common & -common).bit_length() - 1 if common else 0
-    return weight >> np.int16(scale), scale
+    weight = weight >> np.int16(scale)
+    if int(weight.min()) >= -128 and int(weight.max()) <= 127:
+        return weight.astype(np.int8), scale
+    return weight, scale
 
 
 def _settled(table: NDArray[Any]) -> NDArray[Any]:
@@ -210,26 +247,9 @@ def _stretches(
     )
 
 
-def _split(shape: Shape) -> tuple[int, int]:
+def _channels_and_positions(shape: Shape) -> tuple[int, int]:
     """Channels and positions."""
     return shape[0], math.prod(shape[1:])
-
-
-def _largest_sum(weight: NDArray[Any], *, signed: bool) -> int:
-    """The largest magnitude of a sum of some weights of one target.
-
-    Args:
-        signed: messages have one sign, so that weights of one sign add up at most.
-    """
-    per_target = weight.reshape(len(weight), -1)
-    largest = 0
-    for first in range(0, len(per_target), _STRIP):
-        wide = per_target[first : first + _STRIP].astype(np.int32)
-        above = np.maximum(wide, 0).sum(axis=1, dtype=np.int64)
-        below = above - wide.sum(axis=1, dtype=np.int64)
-        sums = np.maximum(above, below) if signed else above + below
-        largest = max(largest, int(sums.max()))
-    return largest
 
 
 def _transposed(matrix: NDArray[Any]) -> NDArray[Any]:
@@ -265,21 +285,12 @@ def _conv2d_taps(connection: Conv2d, shape: Shape) -> tuple[Index, Index, Index]
     """start, source position and kernel tap of each target position, in its order."""
     weight = connection.weight
     _, height, width = connection.output_shape(shape)
-    axes = list(
-        zip(
-            shape[1:],
-            weight.shape[2:],
-            connection.stride,
-            connection.padding,
-            connection.dilation,
-            strict=True,
-        )
-    )
-    rows, columns = (taps_per_position(*axis) for axis in axes)
+    axes = zip(connection.stride, connection.padding, connection.dilation, strict=True)
+    rows, columns = connection.taps(shape)
     y, x, ky, kx = np.nonzero(rows[:, None, :, None] & columns[None, :, None, :])
     out_y, out_x = (
         (at + padding - tap * dilation) // stride
-        for at, tap, (_, _, stride, padding, dilation) in zip((y, x), (ky, kx), axes, strict=True)
+        for at, tap, (stride, padding, dilation) in zip((y, x), (ky, kx), axes, strict=True)
     )
     place, tap, read = out_y * width + out_x, ky * weight.shape[3] + kx, y * shape[2] + x
     order = np.argsort(place, kind="stable")
@@ -292,10 +303,7 @@ def _pool_taps(pool: SumPool2d | None, source_shape: Shape) -> tuple[Index, Inde
     if pool is None:
         nothing = np.zeros(0, np.int32)
         return np.zeros(1, np.int32), nothing, nothing
-    rows, columns = (
-        pooled_index(*axis)
-        for axis in zip(source_shape[1:], pool.kernel_size, pool.stride, pool.padding, strict=True)
-    )
+    rows, columns = pool.windows_of(source_shape)
     _, height, width = pool.output_shape(source_shape)
     inside = (rows >= 0)[:, None] & (columns >= 0)
     windows = np.where(inside, rows[:, None] * width + columns, -1).ravel()

@@ -4,26 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from spikeport.network import DeployedNetwork, WeightedConnection
-from spikeport.simulators.native.connection_tables import LaidOut
-from spikeport.simulators.native.events import buffers_for
-from spikeport.simulators.native.kernels import RECEIVED, Int32, deliver_spikes, deliver_values
+from spikeport.simulators.native.kernels import Int32
 from spikeport.simulators.native.messages import MessageBuffer
 from spikeport.simulators.native.plan import Plan
 
 PIECE = 1 << 17
 """Currents at once, unless one sample's of one step are more."""
-_PRODUCTS_FROM = 0.5
-"""Share of non-zero integers from which a matrix product beats adding rows times integers.
-
-Measured by `benchmarks/products.py`. Rows of spikes need no multiplication: adding all of them is
-faster than the product, so there is no such share for spikes.
-"""
 
 Constant = list[tuple[int, Int32]]
 """Delay and current (B, N) of every connection from a static input."""
@@ -45,7 +35,9 @@ def constant_currents(
         if stream.static:
             samples = len(stream.messages)
             current = np.empty((1, samples, network.by_name[name].size), np.int32)
-            _deliver(plan.laid_out[c.name], stream, 0, 0, current, fresh=True)
+            plan.deliveries[c.name].deliver(
+                stream.messages, 0, 0, current, graded=stream.graded, fresh=True
+            )
             constant.append((c.delay, current))
     return constant
 
@@ -88,47 +80,8 @@ def summed(
     for c in connections:
         stream = received_from[c.source]
         first = stream.before + steps.start - c.delay - origin
-        _deliver(plan.laid_out[c.name], stream, first, samples.start, current, fresh=fresh)
+        plan.deliveries[c.name].deliver(
+            stream.messages, first, samples.start, current, graded=stream.graded, fresh=fresh
+        )
         fresh = False
     return current
-
-
-def _deliver(
-    laid_out: LaidOut,
-    stream: MessageBuffer,
-    first: int,
-    first_sample: int,
-    current: Int32,
-    *,
-    fresh: bool,
-) -> None:
-    """Add the currents of messages from step `first` on, or assign them if `fresh`."""
-    steps, count, _ = current.shape
-    if stream.graded and laid_out.exact_products:
-        now = stream.messages[first_sample : first_sample + count, first : first + steps]
-        if np.count_nonzero(now) >= _PRODUCTS_FROM * now.size:
-            multiply(now.swapaxes(0, 1), laid_out, current, fresh=fresh)
-            return
-    deliver = deliver_values if stream.graded else deliver_spikes
-    deliver(
-        stream.messages,
-        first,
-        first_sample,
-        laid_out.tables,
-        buffers_for(laid_out.tables),
-        fresh,
-        current,
-        np.empty(RECEIVED, np.int32),
-    )
-
-
-def multiply(messages: NDArray[Any], laid_out: LaidOut, current: Int32, *, fresh: bool) -> None:
-    """Like `_deliver`, by a float32 product that `lay_out` has found to be exact."""
-    tables = laid_out.tables
-    total = (messages.astype(np.float32) @ laid_out.factors).astype(np.int32)
-    total <<= np.int32(tables.scale + max(tables.exponent, 0))
-    total >>= np.int32(max(-tables.exponent, 0))
-    if fresh:
-        current[:] = total
-    else:
-        current += total

@@ -154,7 +154,7 @@ class Afferent(NamedTuple):
     Attributes:
         present: whether there is such a connection.
         messages: of its source.
-        first: the row of `messages` that arrives in the first step.
+        first: the row of `messages` that arrives in step 0 of the block.
     """
 
     present: bool
@@ -178,18 +178,19 @@ def advance(variant: tuple[bool, ...], biased: bool) -> Callable[..., int]:
         state: Any,
         dynamics: Any,
         spikes: NDArray[np.uint8],
-        steps: int,
         first: int,
+        passed: int,
+        steps: int,
         first_sample: int,
         samples: int,
         recorded: tuple[Int32, ...],
         after: tuple[Int32, ...],
     ) -> int:
-        """Run `steps` steps of samples first_sample.. of a population.
+        """Run steps passed..passed + steps - 1 of the block, of samples first_sample...
 
         The input of a neuron is the sum of the currents of `one` and `other`, if present (`other`
         has units of the same size or smaller), and of `earlier` (steps or 1, samples, N) if
-        `adds`. Updates the arrays of `state`, (B, N), and writes spikes[b, first + t]. `bias` is
+        `adds`. Updates the arrays of `state`, (B, N), and writes spikes[b, first + step]. `bias` is
         (steps or 1, B or 1, N) and only used if `biased`. `received` is a buffer for the currents
         of a tile and the lanes after it. Each array of `after` (steps, samples, N) receives the
         corresponding `recorded` state variable, (B, N), after each step, unless it has no steps.
@@ -207,12 +208,14 @@ def advance(variant: tuple[bool, ...], biased: bool) -> Callable[..., int]:
             for t in range(steps):
                 n, also = np.int64(0), np.int64(0)
                 if one.present:
-                    n = _list(one.messages, at, one.first + t, tables, one.buffers)
+                    n = _list(one.messages, at, one.first + passed + t, tables, one.buffers)
                 if other.present:
-                    also = _list(other.messages, at, other.first + t, also_tables, other.buffers)
+                    also = _list(
+                        other.messages, at, other.first + passed + t, also_tables, other.buffers
+                    )
                 before = earlier[min(t, earlier.shape[0] - 1), min(b, earlier.shape[1] - 1)]
                 added = bias[min(t, bias.shape[0] - 1), min(at, bias.shape[1] - 1)]
-                fired = spikes[at, first + t]
+                fired = spikes[at, first + passed + t]
                 for unit in range(0, units, at_once):
                     stop = min(unit + at_once, units)
                     for low in range(0, width, BAND):

@@ -61,9 +61,13 @@ def initial_neurons(population: AnyPopulation, samples: int) -> Any:
     )
 
 
-def recorded_state(population: AnyPopulation, state: Any) -> tuple[Int32, ...]:
-    """The arrays of the state variables that traces can record."""
-    return tuple(values for v, values in zip(population.STATE, state, strict=True) if v.recordable)
+def recorded_state(population: AnyPopulation, state: Any) -> dict[str, Int32]:
+    """The arrays of the state variables that traces can record, by name."""
+    return {
+        variable.name: values
+        for variable, values in zip(population.STATE, state, strict=True)
+        if variable.recordable
+    }
 
 
 @chosen_by_type(lambda: {model.constants: model.loop for model in MODELS.values()}, argument=1)

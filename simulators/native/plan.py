@@ -12,17 +12,17 @@ from numpy.typing import NDArray
 
 from spikeport.network import (
     AnyPopulation,
-    BiasInjection,
     Coding,
     DeployedNetwork,
     Input,
+    PerNeuron,
     WeightedConnection,
+    fan_out,
 )
 from spikeport.network.fixed_point import ACTIVATION_SHIFT, STATE_WRAP
 from spikeport.runs import longest_delay
-from spikeport.simulators.counts import PerNeuron, fan_out
 from spikeport.simulators.native.components import Component, components
-from spikeport.simulators.native.connection_tables import LaidOut, lay_out
+from spikeport.simulators.native.delivery import Delivery, delivery
 from spikeport.simulators.native.layout import channels_last, padded
 from spikeport.simulators.native.neurons import compiled_model
 
@@ -37,8 +37,8 @@ class Plan:
     Attributes:
         components: see `components.components`, and whether their members take turns step by
             step.
-        wirings: per connection that carries weights.
-        reached: per such connection, the synapses that a message reaches: `counts.fan_out`.
+        deliveries: per connection that carries weights.
+        reached: per such connection, the synapses that a message reaches: `fan_out`.
         incoming: per population, connections with weights.
         bias: per population that has any, its own bias current, (1, 1, N).
         injections: per population, the inputs that change its bias.
@@ -46,7 +46,7 @@ class Plan:
     """
 
     components: list[tuple[Component, bool]]
-    laid_out: Mapping[str, LaidOut]
+    deliveries: Mapping[str, Delivery]
     reached: Mapping[str, tuple[PerNeuron, PerNeuron]]
     incoming: Mapping[str, list[WeightedConnection]]
     bias: Mapping[str, NDArray[np.int32]]
@@ -68,58 +68,48 @@ def plan_of(network: DeployedNetwork) -> Plan:
 
 def make_plan(network: DeployedNetwork) -> Plan:
     """Prepare a network."""
-    laid_out, reached = {}, {}
+    deliveries, reached = {}, {}
     for c in network.weighted_connections:
-        source = network.sources[c.source]
-        reached[c.name] = fan_out(c, source.shape)
-        laid_out[c.name] = lay_out(
-            c,
-            source.shape,
-            network.by_name[c.target].shape,
-            largest=max(abs(source.low), abs(source.high)) if isinstance(source, Input) else 1,
-        )
+        source, target = network.sources[c.source].shape, network.by_name[c.target].shape
+        reached[c.name] = fan_out(c, source)
+        deliveries[c.name] = delivery(c, source, target, network.message_range(c.source))
     return Plan(
-        [(members, _by_step(network, laid_out, members)) for members, _ in components(network)],
-        laid_out,
+        [(members, _by_step(network, deliveries, members)) for members, _ in components(network)],
+        deliveries,
         reached,
-        {
-            name: [c for c in network.weighted_connections if c.target == name]
-            for name in network.order
-        },
+        {name: list(network.weighted_into(name)) for name in network.order},
         {
             p.name: np.array(channels_last(p.bias_current, p.shape).reshape(1, 1, -1), order="C")
             for p in network.populations
             if p.bias.any()
         },
         {
-            name: [
-                c.source
-                for c in network.connections
-                if isinstance(c, BiasInjection) and c.target == name
-            ]
+            name: [injection.source for injection in network.injections_into(name)]
             for name in network.order
         },
         {p.name: compiled_model(p).dynamics(p) for p in network.populations},
         {
-            p.name: compiled_model(p).variant(p, _reach(network, laid_out, p.name) < _WITHIN)
+            p.name: compiled_model(p).variant(p, _reach(network, deliveries, p.name) < _WITHIN)
             for p in network.populations
         },
     )
 
 
-def _reach(network: DeployedNetwork, laid_out: Mapping[str, LaidOut], name: str) -> int:
+def _reach(network: DeployedNetwork, deliveries: Mapping[str, Delivery], name: str) -> int:
     """The largest magnitude of the summed input of a population."""
-    return sum(laid_out[c.name].bound for c in network.weighted_connections if c.target == name)
+    return sum(deliveries[c.name].bound for c in network.weighted_into(name))
 
 
-def _by_step(network: DeployedNetwork, laid_out: Mapping[str, LaidOut], members: Component) -> bool:
+def _by_step(
+    network: DeployedNetwork, deliveries: Mapping[str, Delivery], members: Component
+) -> bool:
     """Whether a component must be run step by step.
 
-    It must if its members depend on each other, or one on itself more than once: the loop over a
-    population's neurons can follow one recurrent connection of small weights.
+    The loop over a population's neurons can follow one connection from itself if it has tables.
     """
     inner = [c for c in network.weighted_connections if c.source in members and c.target in members]
-    return len(members) > 1 or len(inner) > 1 or not all(laid_out[c.name].small for c in inner)
+    apart = any(deliveries[c.name].loop_tables is None for c in inner)
+    return len(members) > 1 or len(inner) > 1 or apart
 
 
 def is_graded(source: Input | AnyPopulation) -> bool:

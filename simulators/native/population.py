@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from spikeport.network import AnyPopulation, WeightedConnection
-from spikeport.runs import Trace, recordable
-from spikeport.simulators.native.connection_tables import NOTHING
+from spikeport.runs import Trace
+from spikeport.simulators.native.connection_tables import NOTHING, Tables
 from spikeport.simulators.native.currents import PIECE, piece_size, summed
 from spikeport.simulators.native.events import BAND, buffers_for
 from spikeport.simulators.native.kernels import Afferent, Int32, advance
 from spikeport.simulators.native.layout import channels_first, channels_last
 from spikeport.simulators.native.neurons import recorded_state
-from spikeport.simulators.native.state import State
+from spikeport.simulators.native.state import Loop, State
 from spikeport.simulators.results import keep
 
 _NO_ROOMS = buffers_for(NOTHING)
@@ -24,14 +24,13 @@ def run_steps(state: State, name: str, now: range, origin: int) -> None:
     """Run one population through the steps `now` of the block that begins at `origin`."""
     part, trace = state.network.by_name[name], state.trace
     neurons, own = state.neurons[name], state.own[name]
-    received_from, others = _split(state, name)
-    first, second = (_afferent(state, name, c) for c in (*received_from, None, None)[:2])
+    loop = state.loops.get(name) or _loop(state, name)
     bias = _bias(state, name, now, origin)
     run = advance(state.plan.variants[name], bias is not None)
-    dynamics, recorded = state.plan.dynamics[name], recorded_state(part, neurons)
+    recorded = tuple(loop.recorded.values())
     constant = state.constant[name]
     steps, count = len(now), state.samples
-    if others or len(constant) > 1 or (constant and constant[0][0] > now.start):
+    if loop.others or len(constant) > 1 or (constant and constant[0][0] > now.start):
         steps, count = piece_size(part.size, len(now), state.samples)
     for sample in range(0, state.samples, count):
         samples = slice(sample, min(sample + count, state.samples))
@@ -41,33 +40,33 @@ def run_steps(state: State, name: str, now: range, origin: int) -> None:
                 state.plan,
                 state.received_from,
                 constant,
-                others,
+                loop.others,
                 piece,
                 origin,
                 samples,
                 part.size,
                 state.scratch,
             )
-            for turn in _turns(trace, part, piece, samples.stop - samples.start):
+            for turn in _turns(trace, loop, part, piece, samples.stop - samples.start):
                 at, since = turn.start - piece.start, turn.start - now.start
-                passed = turn.start - origin
                 shape = (len(turn), samples.stop - samples.start, part.size)
                 after = {
                     variable: np.empty(shape, np.int32) if name in trace[variable] else _NOT_KEPT
-                    for variable in recordable(part)[1:]
+                    for variable in loop.recorded
                 }
                 state.updates[name] += run(
-                    first._replace(first=first.first + passed),
-                    second._replace(first=second.first + passed),
+                    loop.first,
+                    loop.second,
                     current is not None,
                     _NO_CURRENT if current is None else _of_turn(current, at, len(turn)),
                     state.received,
                     _NO_CURRENT if bias is None else _of_turn(bias, since, len(turn)),
                     neurons,
-                    dynamics,
+                    loop.dynamics,
                     own.messages,
+                    own.before,
+                    turn.start - origin,
                     len(turn),
-                    own.before + passed,
                     sample,
                     samples.stop - sample,
                     recorded,
@@ -81,9 +80,11 @@ def run_steps(state: State, name: str, now: range, origin: int) -> None:
                 keep(trace, name, (slice(turn.start, turn.stop), samples), **shown)
 
 
-def _turns(trace: Trace, part: AnyPopulation, steps: range, samples: int) -> list[range]:
+def _turns(
+    trace: Trace, loop: Loop, part: AnyPopulation, steps: range, samples: int
+) -> list[range]:
     """All steps at once; pieces of PIECE values at most if state is recorded after each step."""
-    if not any(part.name in trace[variable] for variable in recordable(part)[1:]):
+    if not any(part.name in trace[variable] for variable in loop.recorded):
         return [steps]
     at_once = max(PIECE // (part.size * samples), 1)
     return [steps[first : first + at_once] for first in range(0, len(steps), at_once)]
@@ -94,14 +95,22 @@ def _of_turn(values: Int32, first: int, steps: int) -> Int32:
     return values[first : first + steps] if len(values) > 1 else values
 
 
-def _afferent(state: State, name: str, connection: WeightedConnection | None) -> Afferent:
-    """A connection summed in the loop of population `name`, or a placeholder for none.
+def _loop(state: State, name: str) -> Loop:
+    """How to call the loop of a population; kept for its further steps."""
+    part = state.network.by_name[name]
+    received_from, others = _split(state, name)
+    first, second = (_afferent(state, name, c) for c in (*received_from, None, None)[:2])
+    recorded = recorded_state(part, state.neurons[name])
+    loop = Loop(first, second, others, state.plan.dynamics[name], recorded)
+    state.loops[name] = loop
+    return loop
 
-    Its `first` is the row that arrives in step 0 of the block.
-    """
+
+def _afferent(state: State, name: str, connection: WeightedConnection | None) -> Afferent:
+    """A connection that the loop of population `name` adds up, or what stands for none."""
     if connection is None:
         return Afferent(False, state.own[name].messages, 0, NOTHING, _NO_ROOMS)
-    tables = state.plan.laid_out[connection.name].tables
+    tables = _tables(state, connection)
     if connection.name not in state.buffers:
         state.buffers[connection.name] = buffers_for(tables)
     stream = state.received_from[connection.source]
@@ -118,17 +127,23 @@ def _split(state: State, name: str) -> tuple[list[WeightedConnection], list[Weig
     chosen = [
         c
         for c in sorted(moving, key=lambda c: c.source != name)
-        if state.plan.laid_out[c.name].small and not state.received_from[c.source].graded
+        if state.plan.deliveries[c.name].loop_tables is not None
+        and not state.received_from[c.source].graded
     ]
     received_from = chosen[:1]
     for c in chosen[1:]:
-        pair = sorted(
-            (received_from[0], c), key=lambda c: -state.plan.laid_out[c.name].tables.width
-        )
-        if _side_by_side(*(state.plan.laid_out[c.name].tables.width for c in pair)):
+        pair = sorted((received_from[0], c), key=lambda c: -_tables(state, c).width)
+        if _side_by_side(*(_tables(state, c).width for c in pair)):
             received_from = pair
             break
     return received_from, [c for c in moving if c not in received_from]
+
+
+def _tables(state: State, connection: WeightedConnection) -> Tables:
+    """Tables of a connection that the neurons' own loop adds up."""
+    tables = state.plan.deliveries[connection.name].loop_tables
+    assert tables is not None  # _split takes no other
+    return tables
 
 
 def _side_by_side(wide: int, narrow: int) -> bool:

@@ -2,22 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport.network import DeployedNetwork
+from spikeport.network import DeployedNetwork, WeightedConnection
 from spikeport.runs import Trace
 from spikeport.simulators.native.currents import Constant, constant_currents, piece_size
 from spikeport.simulators.native.events import Buffers
-from spikeport.simulators.native.kernels import RECEIVED, Int32
+from spikeport.simulators.native.kernels import RECEIVED, Afferent, Int32
 from spikeport.simulators.native.messages import MessageBuffer, make_buffer
 from spikeport.simulators.native.neurons import initial_neurons
 from spikeport.simulators.native.plan import Plan
 from spikeport.simulators.native.replay import Spikes
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """How the compiled loop of a population is called, the same in all its steps.
+
+    Attributes:
+        first, second: connections that the loop adds up itself.
+        others: those that are added up before it.
+        dynamics: constants of its neurons.
+        recorded: the state variables that traces can hold, by name.
+    """
+
+    first: Afferent
+    second: Afferent
+    others: Sequence[WeightedConnection]
+    dynamics: Any
+    recorded: Mapping[str, Int32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +46,7 @@ class State:
         received_from: per source, the messages carried by connections.
         own: per population, the messages it computes; the same buffers except in a replay.
         neurons: per population, the state variables of its model; see `initial_neurons`.
+        loops: per population that has run.
     """
 
     network: DeployedNetwork
@@ -41,6 +60,7 @@ class State:
     scratch: Int32
     received: Int32
     buffers: dict[str, Buffers]
+    loops: dict[str, Loop]
     trace: Trace
 
 
@@ -80,5 +100,6 @@ def initial_state(
         scratch=np.empty(max(size * steps * count for size, steps, count in pieces), np.int32),
         received=np.empty(RECEIVED, np.int32),
         buffers={},
+        loops={},
         trace=trace,
     )

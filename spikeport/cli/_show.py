@@ -13,7 +13,7 @@ from spikeport.cli._tables import (
     connections_table,
     facts_table,
     limitations_table,
-    populations_table,
+    populations_tables,
 )
 from spikeport.network import DeployedNetwork
 
@@ -34,7 +34,7 @@ def inspect(
     data, tables = facts, [facts_table(str(file), facts)]
     if isinstance(network, DeployedNetwork):
         data = {**facts, **network.canonical_form()[0]}
-        tables += populations_table(network), connections_table(network)
+        tables += [*populations_tables(network), connections_table(network)]
     _io.emit(as_json, data, *tables)
 
 

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from spikeport.network import AnyPopulation, BiasInjection, DeployedNetwork
+from spikeport.network import AnyPopulation, DeployedNetwork, WeightedConnection
 from spikeport.report.screen import Table, lines, plain
 from spikeport.runs import EventCounts
 
@@ -39,20 +39,20 @@ def counts_table(counts: EventCounts) -> Table:
     return table
 
 
-def populations_table(network: DeployedNetwork) -> Table:
-    """Dynamics of each population, in chip integers."""
-    parts = [network.by_name[name] for name in network.order]
-    rows = [_dynamics(part) for part in parts]
-    if len({part.MODEL for part in parts}) > 1:
-        rows = [{"model": part.MODEL, **row} for part, row in zip(parts, rows, strict=True)]
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    table = Table("Populations")
-    for name in ("name", "shape", *columns):
-        table.add_column(name)
-    for part, row in zip(parts, rows, strict=True):
-        shape = "x".join(map(str, part.shape))
-        table.add_row(part.name, shape, *(row.get(name, "") for name in columns))
-    return table
+def populations_tables(network: DeployedNetwork) -> list[Table]:
+    """Dynamics of each population, in chip integers; a table for each neuron model."""
+    parts = {name: network.by_name[name] for name in network.order}
+    models = list(dict.fromkeys(part.MODEL for part in parts.values()))
+    tables = []
+    for model in models:
+        table = Table("Populations" if len(models) == 1 else f"Populations of {model} neurons")
+        rows = {name: _dynamics(part) for name, part in parts.items() if model == part.MODEL}
+        for column in ("name", "shape", *next(iter(rows.values()))):
+            table.add_column(column)
+        for name, row in rows.items():
+            table.add_row(name, "x".join(map(str, parts[name].shape)), *row.values())
+        tables.append(table)
+    return tables
 
 
 def _dynamics(part: AnyPopulation) -> dict[str, str]:
@@ -70,17 +70,18 @@ def connections_table(network: DeployedNetwork) -> Table:
     table = Table("Connections")
     for name in ("name", "kind", "from", "to", "weights", "range", "exp", "bits", "delay", "pool"):
         table.add_column(name)
+    weights = {part.name: _weights_row(part) for part in network.weighted_connections}
     for part in network.connections:
         kind = type(part).__name__
-        if isinstance(part, BiasInjection):
-            table.add_row(part.name, kind, part.source, part.target)
-            continue
-        pool = "x".join(map(str, part.pool.kernel_size)) if part.pool else ""
-        shape = "x".join(map(str, part.weight.shape))
-        spread = f"{part.weight.min()}..{part.weight.max()}"
-        numbers = (shape, spread, part.exponent, part.weight_bits, part.delay, pool)
-        table.add_row(part.name, kind, part.source, part.target, *map(str, numbers))
+        table.add_row(part.name, kind, part.source, part.target, *weights.get(part.name, ()))
     return table
+
+
+def _weights_row(part: WeightedConnection) -> tuple[str, ...]:
+    pool = "x".join(map(str, part.pool.kernel_size)) if part.pool else ""
+    spread = f"{part.weight.min()}..{part.weight.max()}"
+    numbers = (part.exponent, part.weight_bits, part.delay)
+    return (part.extent, spread, *map(str, numbers), pool)
 
 
 def backends_table(rows: Sequence[Mapping[str, Any]]) -> Table:

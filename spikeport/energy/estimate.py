@@ -31,8 +31,9 @@ from spikeport.energy.terms import (
     EnergyTerm,
     EventKind,
     EventScope,
+    SynapseKind,
 )
-from spikeport.energy.topology import SynapseKind, Topology, topology_of
+from spikeport.energy.topology import Topology, topology_of
 from spikeport.errors import InputError
 from spikeport.network import DeployedNetwork
 from spikeport.runs import Counts, EventCounts

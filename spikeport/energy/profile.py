@@ -10,14 +10,13 @@ synapses a profile also states at which levels events on zero weights are charge
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from spikeport.energy.interval import LEVELS, Interval
-from spikeport.energy.terms import TERMS, EnergyTerm, energy_keys, time_keys
-from spikeport.energy.topology import SynapseKind
+from spikeport.energy.terms import TERMS, EnergyTerm, SynapseKind, energy_keys, time_keys
 from spikeport.errors import InputError
 from spikeport.hardware import Basis, Source, parse_target, read_sources, source_of, target_text
 from spikeport.hardware.target_file import SCHEMA as TARGET_SCHEMA
@@ -82,12 +81,16 @@ class CountsZeros:
         return bool(getattr(self, level))
 
 
+NO_RULE = CountsZeros(low=True, nominal=True, high=True, reason="The profile states no rule.")
+
+
 @dataclass(frozen=True, slots=True)
 class HardwareProfile:
     """Prices of one chip.
 
     Attributes:
-        counts_zeros: by storage format; a profile file may give one rule for all of them.
+        counts_zeros: by storage format; a profile file may give one rule for all of them, and
+            leave out formats without a price.
         energy_pj: per event, by the keys of the energy terms; missing ones are unpriced.
         time_ns: per event, by the same keys, `receive` (a message) and `barrier` (a step).
         static_mw: power of one chip that computes nothing.
@@ -229,10 +232,17 @@ def _priced(
     table: Table, sources: Mapping[str, Source], terms: Sequence[EnergyTerm]
 ) -> dict[str, Any]:
     """The fields of a profile that are prices."""
+    energy_pj = _prices(table.table("energy_pj", energy_keys(terms)), sources)
+    time_ns = _prices(table.table("time_ns", time_keys(terms)), sources)
+    priced = {
+        term.storage
+        for term in terms
+        if term.storage is not None and (term.price in energy_pj or term.price in time_ns)
+    }
     return {
-        "counts_zeros": _counts_zeros(table),
-        "energy_pj": _prices(table.table("energy_pj", energy_keys(terms)), sources),
-        "time_ns": _prices(table.table("time_ns", time_keys(terms)), sources),
+        "counts_zeros": _counts_zeros(table, priced),
+        "energy_pj": energy_pj,
+        "time_ns": time_ns,
         "static_mw": _optional_price(table, "static_mw", sources),
         "hops_per_packet": _optional_price(table, "hops_per_packet", sources),
         "int8_mac_pj": _optional_price(table, "int8_mac_pj", sources),
@@ -288,12 +298,17 @@ def _prices(table: Table, sources: Mapping[str, Source]) -> dict[str, Price]:
     return {key: _price(table.table(key, PRICE_KEYS), sources) for key in table}
 
 
-def _counts_zeros(top: Table) -> dict[SynapseKind, CountsZeros]:
-    """One rule per storage format or, as in version 0.1.0, one for all of them."""
+def _counts_zeros(top: Table, priced: Collection[SynapseKind]) -> dict[SynapseKind, CountsZeros]:
+    """One rule for each storage format that has a price or, as in version 0.1.0, one for all."""
     key = "counts_zeros"
     if any(kind in top.table(key) for kind in SynapseKind):
         forms = top.table(key, SynapseKind)
-        return {kind: _zeros_rule(forms.table(kind, ZEROS_KEYS)) for kind in SynapseKind}
+        return {
+            kind: _zeros_rule(forms.table(kind, ZEROS_KEYS))
+            if kind in priced or kind in forms
+            else NO_RULE
+            for kind in SynapseKind
+        }
     return dict.fromkeys(SynapseKind, _zeros_rule(top.table(key, ZEROS_KEYS)))
 
 

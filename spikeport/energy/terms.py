@@ -10,7 +10,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from spikeport.energy.topology import SynapseKind
+
+class SynapseKind(StrEnum):
+    """Storage format of a connection, which determines what an event on it costs.
+
+    DENSE stores a row of weights per source neuron, zeros included; CONV one kernel that all
+    positions share; SPARSE each synapse with the index of its target.
+    """
+
+    DENSE = "dense"
+    CONV = "conv"
+    SPARSE = "sparse"
 
 
 class EventScope(StrEnum):
@@ -79,6 +89,9 @@ TERMS = (
         "synapses, dense", EventKind.SYNAPTIC_EVENTS, "synapse_dense", "c1", SynapseKind.DENSE
     ),
     EnergyTerm("synapses, conv", EventKind.SYNAPTIC_EVENTS, "synapse_conv", "c2", SynapseKind.CONV),
+    EnergyTerm(
+        "synapses, sparse", EventKind.SYNAPTIC_EVENTS, "synapse_sparse", "c8", SynapseKind.SPARSE
+    ),
     EnergyTerm("neuron visits", EventKind.VISITS, "visit", "c3"),
     EnergyTerm("neuron updates", EventKind.UPDATES, "update", "c4"),
     EnergyTerm("spike generation", EventKind.SPIKES, "fire", "c5"),

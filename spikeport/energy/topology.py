@@ -4,20 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 
-from spikeport.network import BiasInjection, Coding, Convolution, DeployedNetwork, ReadoutKind
-
-
-class SynapseKind(StrEnum):
-    """Storage format of a connection, which determines what an event on it costs.
-
-    DENSE stores a row of weights per source neuron, zeros included; CONV one kernel that all
-    positions share.
-    """
-
-    DENSE = "dense"
-    CONV = "conv"
+from spikeport.energy.terms import SynapseKind
+from spikeport.network import Coding, DeployedNetwork, ReadoutKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,18 +41,13 @@ def topology_of(network: DeployedNetwork) -> Topology:
     sizes = {part.name: part.size for part in network.populations}
     return Topology(
         connections={
-            part.name: ConnectionInfo(
-                SynapseKind.CONV if isinstance(part, Convolution) else SynapseKind.DENSE,
-                part.source,
-                part.target,
-            )
+            part.name: ConnectionInfo(SynapseKind(part.storage), part.source, part.target)
             for part in network.weighted_connections
         },
-        injections=tuple(c.name for c in network.connections if isinstance(c, BiasInjection)),
+        injections=tuple(part.name for part in network.injections),
         graded_inputs=tuple(i.name for i in network.inputs if i.coding is Coding.GRADED),
         membrane_readouts=tuple(
             r.population for r in network.readouts if r.kind is ReadoutKind.MEMBRANE
         ),
-        # Every target neuron reads one kernel or one row of weights.
-        macs=sum(sizes[part.target] * part.weight[0].size for part in network.weighted_connections),
+        macs=sum(part.macs(sizes[part.target]) for part in network.weighted_connections),
     )

@@ -1,5 +1,5 @@
+from .limits import ChipLimits as ChipLimits
 from .limits import Limit as Limit
-from .limits import Limits as Limits
 from .sources import SOURCE_KEYS as SOURCE_KEYS
 from .sources import Basis as Basis
 from .sources import Source as Source

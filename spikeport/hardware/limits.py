@@ -33,7 +33,7 @@ class Limit:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class ChipLimits:
     """All limits of a chip by name; their names depend on the chip.
 
     Attributes:
@@ -57,13 +57,13 @@ class Limits:
         return self.by_name[name]
 
 
-def read_limits(listed: Table, sources: Mapping[str, Source]) -> Limits:
+def read_limits(listed: Table, sources: Mapping[str, Source]) -> ChipLimits:
     """Read the table `limits` of a target's TOML file.
 
     Raises:
         InputError: a limit without value, source or `verified`.
     """
-    return Limits(
+    return ChipLimits(
         listed.subject, {name: _limit(listed.table(name, LIMIT_KEYS), sources) for name in listed}
     )
 

@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from spikeport.errors import InputError
-from spikeport.hardware.limits import Limits, read_limits
+from spikeport.hardware.limits import ChipLimits, read_limits
 from spikeport.hardware.sources import Source, read_sources
 from spikeport.plugins import Plugin
 from spikeport.storage import parse_toml, read_text
@@ -50,7 +50,7 @@ class TargetFile:
 
     name: str
     title: str
-    limits: Limits
+    limits: ChipLimits
     sources: Mapping[str, Source]
     prices: Mapping[str, Any] | None
     no_prices: str

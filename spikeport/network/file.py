@@ -10,13 +10,15 @@ import os
 from typing import Any
 
 from spikeport.errors import InputError, SpikeportError
-from spikeport.network.connections import BiasInjection, Conv1d, Conv2d, Dense, SumPool2d
+from spikeport.network.connections import KINDS
+from spikeport.network.connections.bias import BiasInjection
+from spikeport.network.connections.pool import SumPool2d
 from spikeport.network.inputs import Input
 from spikeport.network.network import DeployedNetwork
 from spikeport.network.neurons.registry import MODELS
 from spikeport.network.readout import Readout
 from spikeport.storage import Format, check_count, check_elements, read_tensors, write_tensors
-from spikeport.storage.canonical import Arrays
+from spikeport.storage.canonical import Arrays, array_fields
 from spikeport.storage.limits import MAX_PARTS
 
 FORMAT = Format(
@@ -24,7 +26,7 @@ FORMAT = Format(
     ("content_hash", "provenance", "network"),
 )
 SUFFIX = ".spikeport"
-_PARTS = (Input, Dense, Conv1d, Conv2d, BiasInjection, Readout, SumPool2d)
+_PARTS: tuple[type[Any], ...] = (Input, *KINDS, BiasInjection, Readout, SumPool2d)
 _TYPES: dict[str, type[Any]] = {
     **{kind.__name__: kind for kind in _PARTS},
     **{model.__name__: model for model in MODELS},
@@ -104,9 +106,7 @@ def _build_part(data: dict[str, Any], arrays: Arrays, used: set[str]) -> Any:
     if (pool := fields.get("pool")) is not None:
         fields["pool"] = _pool(pool)
     name = fields.get("name", "")
-    for key in ("weight", "bias"):
-        if key not in kind.__dataclass_fields__:
-            continue
+    for key in array_fields(kind):
         if (array := arrays.get(f"{name}.{key}")) is None:
             raise InputError(f"'{name}': its {key} is missing")
         if key == "bias" and array.shape != fields["shape"]:

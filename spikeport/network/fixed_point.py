@@ -10,6 +10,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+INT32 = (-(1 << 31), (1 << 31) - 1)
+"""Lowest and highest value of a register."""
+
 DECAY_BITS = 12
 DECAY_UNITY = 1 << DECAY_BITS
 """Decays are in 1/4096: a state keeps (4096 - decay) / 4096 of its value each step."""

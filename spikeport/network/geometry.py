@@ -7,6 +7,8 @@ from numpy.typing import NDArray
 
 Shape = tuple[int, ...]
 IntPair = tuple[int, int]
+PerNeuron = NDArray[np.int64]
+"""One count or sum for each neuron."""
 
 
 def window_count(size: int, kernel: int, stride: int, padding: int, dilation: int = 1) -> int:
@@ -36,3 +38,13 @@ def pooled_index(size: int, kernel: int, stride: int, padding: int) -> NDArray[n
     window = position // stride
     inside = (position % stride < kernel) & (window < windows)
     return np.where(inside, window, -1)
+
+
+def taps_of_windows(
+    windows: int, size: int, stride: int, padding: int, offset: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Window positions and the input positions that a tap at `offset` reads there."""
+    position = np.arange(windows)
+    read = position * stride - padding + offset
+    inside = (read >= 0) & (read < size)
+    return position[inside], read[inside]

@@ -24,14 +24,14 @@ from typing import Any
 from spikeport.checks import MAX_STEPS, NAME_RULE, fail, is_name, texts, whole
 from spikeport.network import fixed_point as fx
 from spikeport.network.connections import (
-    BiasInjection,
+    KINDS,
     Connection,
-    Conv1d,
-    Conv2d,
-    Dense,
-    WeightedConnection,
-    check_shapes,
+    injections_among,
+    weighted_among,
 )
+from spikeport.network.connections.base import WeightedConnection
+from spikeport.network.connections.bias import BiasInjection
+from spikeport.network.connections.linear_map import check_shapes
 from spikeport.network.inputs import Coding, Input
 from spikeport.network.neurons.model import AnyPopulation
 from spikeport.network.neurons.registry import MODELS
@@ -42,7 +42,7 @@ from spikeport.text import quoted
 _PARTS: Mapping[str, tuple[type, ...]] = {
     "inputs": (Input,),
     "populations": MODELS,
-    "connections": (Dense, Conv1d, Conv2d, BiasInjection),
+    "connections": (*KINDS, BiasInjection),
     "readouts": (Readout,),
 }
 """The types of parts that each field of a network holds."""
@@ -134,7 +134,25 @@ class DeployedNetwork:
     @property
     def weighted_connections(self) -> tuple[WeightedConnection, ...]:
         """Connections that carry weights."""
-        return tuple(c for c in self.connections if not isinstance(c, BiasInjection))
+        return weighted_among(self.connections)
+
+    @property
+    def injections(self) -> tuple[BiasInjection, ...]:
+        """Connections that write biases."""
+        return injections_among(self.connections)
+
+    def weighted_into(self, population: str) -> tuple[WeightedConnection, ...]:
+        """Connections that carry weights and end in `population`."""
+        return weighted_among(self.incoming(population))
+
+    def injections_into(self, population: str) -> tuple[BiasInjection, ...]:
+        """Connections that write biases of `population`."""
+        return injections_among(self.incoming(population))
+
+    def message_range(self, source: str) -> tuple[int, int]:
+        """Lowest and highest message of an input or a population."""
+        part = self.sources[source]
+        return (part.low, part.high) if isinstance(part, Input) else (0, 1)
 
     def replace(self, **changes: object) -> DeployedNetwork:
         """A copy with some fields changed, checked again."""
@@ -221,7 +239,7 @@ def _injection(net: DeployedNetwork, part: BiasInjection) -> None:
     subject = f"connection '{part.name}'"
     if source.shape != target.shape:
         fail(f"{subject}: input shape {source.shape} must equal the target's {target.shape}")
-    feeds = [c for c in net.connections if c.target == part.target and isinstance(c, BiasInjection)]
+    feeds = [c for c in net.injections if c.target == part.target]
     inputs = {i.name: i for i in net.inputs}
     low = int(target.bias.min()) + sum(inputs[c.source].low for c in feeds)
     high = int(target.bias.max()) + sum(inputs[c.source].high for c in feeds)
@@ -236,8 +254,8 @@ def _order(net: DeployedNetwork) -> tuple[str, ...]:
     """Topological order over delay-free connections, alphabetical among equals."""
     needs: dict[str, set[str]] = {part.name: set() for part in net.populations}
     feeds: dict[str, set[str]] = {part.name: set() for part in net.populations}
-    for c in net.connections:
-        if getattr(c, "delay", 0) == 0 and c.source in needs:
+    for c in net.weighted_connections:
+        if c.delay == 0 and c.source in needs:
             needs[c.target].add(c.source)
             feeds[c.source].add(c.target)
     done: list[str] = []

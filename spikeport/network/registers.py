@@ -5,7 +5,13 @@ Source: lava-nc 0.10.0, `lava/proc/lif/models.py` (PyLifModelBitAcc).
 
 from __future__ import annotations
 
-from spikeport.network.fixed_point import DECAY_BITS, DECAY_UNITY, STATE_WRAP
+from spikeport.network.fixed_point import (
+    ACTIVATION_SHIFT,
+    DECAY_BITS,
+    DECAY_UNITY,
+    STATE_MAX,
+    STATE_WRAP,
+)
 
 
 def wrapped(x: int, bits: int) -> int:
@@ -32,3 +38,13 @@ def wrapped_once(u: int) -> int:
     if u <= -STATE_WRAP:
         return u + 2 * STATE_WRAP
     return u
+
+
+def integrated_current(u: int, decay: int, a: int) -> int:
+    """The synaptic current after a step with summed input a."""
+    return wrapped_once(int32(decayed(u, decay) + int32(a << ACTIVATION_SHIFT)))
+
+
+def integrated_membrane(v: int, decay: int, u: int, b: int) -> int:
+    """The membrane after a step with current u and bias current b, before any reset."""
+    return max(-STATE_MAX, min(STATE_MAX, int32(decayed(v, decay) + u + b)))

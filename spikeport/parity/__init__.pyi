@@ -2,6 +2,7 @@ from .drift import Drift as Drift
 from .drift import Limits as Limits
 from .merge import merge_rows as merge_rows
 from .report import Criterion as Criterion
+from .report import Difference as Difference
 from .report import LadderRow as LadderRow
 from .report import ParityReport as ParityReport
 from .report import SkippedStage as SkippedStage

@@ -10,7 +10,7 @@ from spikeport.report.plots import Chart, Values, histogram, interval_chart, lin
 from spikeport.report.templates import render
 
 if TYPE_CHECKING:
-    from spikeport.trainer.diagnosis import Agreement, Diagnosis
+    from spikeport.trainer.diagnosis import Diagnosis, GradientAgreement
 
 PUBLISHED_SHUFFLES = (
     ("CIFAR-100, ResNet-18, T = 4", 0.7832, 0.7772),
@@ -63,7 +63,7 @@ def render_diagnosis(found: Diagnosis, facts: Mapping[str, str] | None = None) -
     )
 
 
-def _headline(own: Agreement | None) -> str:
+def _headline(own: GradientAgreement | None) -> str:
     if own is None or not math.isfinite(own.cosine):
         return "Rate-based training, layer by layer"
     return (
@@ -73,7 +73,7 @@ def _headline(own: Agreement | None) -> str:
 
 
 def _over_depth(
-    what: str, entries: Iterable[Agreement], value: Callable[[Agreement], float]
+    what: str, entries: Iterable[GradientAgreement], value: Callable[[GradientAgreement], float]
 ) -> Chart:
     entries = tuple(entries)
     places = list(dict.fromkeys(entry.layer for entry in entries))

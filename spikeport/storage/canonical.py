@@ -46,6 +46,11 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+def array_fields(kind: type[Any]) -> tuple[str, ...]:
+    """Names of the fields of a type of part that hold arrays."""
+    return tuple(f.name for f in dataclasses.fields(kind) if str(f.type).startswith("NDArray["))
+
+
 def part_form(part: Any, arrays: Arrays) -> dict[str, Any]:
     """One part as plain JSON data; its arrays are added to `arrays` under `part.field`."""
     data: dict[str, Any] = {"type": type(part).__name__}

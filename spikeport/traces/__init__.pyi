@@ -1,8 +1,12 @@
+from .comparison import Moment as Moment
+from .comparison import Total as Total
 from .comparison import TraceComparison as TraceComparison
 from .comparison import compare_files as compare_files
 from .comparison import compare_runs as compare_runs
 from .divergence import Divergence as Divergence
 from .divergence import first_divergence as first_divergence
+from .header import TraceHeader as TraceHeader
+from .reader import TraceReader as TraceReader
 from .reader import open_trace as open_trace
 from .reader import read_trace as read_trace
 from .writer import trace_writer as trace_writer

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from spikeport.errors import InputError
-from spikeport.network import DeployedNetwork, TrainedModel, load_network
+from spikeport.network import DeployedNetwork, TrainedModel
 
 if TYPE_CHECKING:  # Opening a .spikeport file needs neither nir nor torch.
     from spikeport.export import FloatNetwork
@@ -82,6 +82,8 @@ def open_network(path: str | os.PathLike[str], **foreign: Any) -> DeployedNetwor
     """
     match Path(path).suffix:
         case ".spikeport":
+            from spikeport.network import load_network
+
             return load_network(path)
         case ".nir":
             from spikeport.export import read_nir

@@ -19,7 +19,6 @@ from spikeport.network import (
     Connection,
     Conv1d,
     Conv2d,
-    Convolution,
     Dense,
     DeployedNetwork,
     Input,
@@ -240,7 +239,7 @@ class _Build:
 
     def convolution(
         self, source: str, target: str, shape: Shape, delay: int, pool: SumPool2d | None
-    ) -> Convolution:
+    ) -> Conv1d | Conv2d:
         """One that fits a source of `shape`, along two axes or one."""
         rng, axes = self.rng, len(shape) - 1
         kernel, dilation, padding = rng.integers(1, 4, axes), rng.integers(1, 3, axes), [0] * axes

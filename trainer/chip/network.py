@@ -21,8 +21,6 @@ from torch import Tensor, nn
 
 from spikeport.errors import InputError
 from spikeport.network import (
-    BiasInjection,
-    Convolution,
     DeployedNetwork,
     Input,
     Population,
@@ -32,6 +30,7 @@ from spikeport.network import (
 )
 from spikeport.network import fixed_point as fx
 from spikeport.runs import same_range
+from spikeport.trainer.chip.connections import torch_kind
 from spikeport.trainer.chip.grid import Grid, Integers, bias_integers
 from spikeport.trainer.chip.neurons import ChipSteps, run_population
 from spikeport.trainer.chip.sums import received, weighted_sum
@@ -140,9 +139,7 @@ class QATNetwork(nn.Module):
 
     def incoming(self, population: str) -> tuple[WeightedConnection, ...]:
         """Connections into a population."""
-        return tuple(
-            part for part in self.template.weighted_connections if part.target == population
-        )
+        return self.template.weighted_into(population)
 
     @property
     def layer_names(self) -> tuple[str, ...]:
@@ -319,11 +316,15 @@ def _complaints(network: DeployedNetwork) -> Iterator[str]:
             f"network: {len(network.inputs)} inputs and {len(network.readouts)} readouts, "
             "must be one of each"
         )
-    for part in network.connections:
+    for injection in network.injections:
+        yield (
+            f"connection '{injection.name}': an input of coding 'bias' has no weights to train "
+            "behind it"
+        )
+    for part in network.weighted_connections:
         subject = f"connection '{part.name}'"
-        if isinstance(part, BiasInjection):
-            yield f"{subject}: an input of coding 'bias' has no weights to train behind it"
-            continue
+        if not torch_kind(part).trained:
+            yield f"{subject}: is {type(part).__name__}, whose weights cannot be trained"
         if part.delay:
             yield f"{subject}: delay is {part.delay}, must be 0 (no recurrence)"
         if part.exponent:
@@ -347,9 +348,9 @@ def _shared(network: DeployedNetwork, part: Population, given: NDArray[Any] | No
     """The bias in real units: one per channel after convolutions only, else one per neuron."""
     unit = part.scale * (1 << fx.ACTIVATION_SHIFT)
     values = np.asarray(part.bias_current / unit if given is None else given, np.float64)
-    incoming: tuple[WeightedConnection, ...] = network.incoming(part.name)  # type: ignore[assignment]
+    incoming = network.weighted_into(part.name)
     per_channel = values.reshape(len(values), -1)[:, :1].reshape(-1, *[1] * (values.ndim - 1))
-    kernels = bool(incoming) and all(isinstance(connection, Convolution) for connection in incoming)
+    kernels = bool(incoming) and all(connection.spatial for connection in incoming)
     if kernels and np.array_equal(np.broadcast_to(per_channel, values.shape), values):
         values = per_channel
     return _tensor(values)

@@ -9,21 +9,15 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from spikeport.errors import InputError
-from spikeport.network import (
-    Conv1d,
-    Conv2d,
-    Convolution,
-    DeployedNetwork,
-    Population,
-    WeightedConnection,
-)
+from spikeport.network import DeployedNetwork, Population, WeightedConnection
+from spikeport.trainer.chip.connections import torch_kind
 from spikeport.trainer.chip.grid import Grid, Integers
 from spikeport.trainer.chip.kernels import sum_windows
 from spikeport.trainer.neurons.rows import share_out
@@ -31,8 +25,8 @@ from spikeport.trainer.neurons.rows import share_out
 EXACT_FLOAT32 = 2**24
 """Below this every whole number, and so every partial sum of them, is exact in float32."""
 EXACT_FLOAT64 = 2**53
-WRAP_CONV = 2**23
-"""Lava's convolutions wrap their sums here."""
+WRAP = 2**23
+"""Sums of a connection that `wraps` do so here."""
 MOST = 255
 """Largest 8-bit message."""
 
@@ -48,12 +42,12 @@ def received(
     Raises:
         InputError: a weighted sum could leave the range in which it is exact.
     """
-    connections = [c for c in network.weighted_connections if c.target == part.name]
+    connections = network.weighted_into(part.name)
     bounds = [
         _bound(network, connection, whole.reach[connection.name]) for connection in connections
     ]
     for connection, bound in zip(connections, bounds, strict=True):
-        limit = WRAP_CONV if isinstance(connection, Convolution) else EXACT_FLOAT64
+        limit = WRAP if connection.wraps else EXACT_FLOAT64
         if bound >= limit:
             raise InputError(
                 f"connection '{connection.name}': a weighted sum could reach {bound:.3g}, "
@@ -76,10 +70,9 @@ def received(
 
 def _bound(network: DeployedNetwork, connection: WeightedConnection, reach: int) -> int:
     """Upper bound of the magnitude of a connection's weighted sums."""
-    source = network.sources[connection.source]
-    largest = max(abs(getattr(source, "low", 0)), abs(getattr(source, "high", 1)))
-    pooled = 1 if connection.pool is None else int(np.prod(connection.pool.kernel_size))
-    return int(largest * pooled * reach)
+    low, high = network.message_range(connection.source)
+    area = 1 if connection.pool is None else connection.pool.area
+    return max(-low, high) * area * reach
 
 
 def weighted(
@@ -94,7 +87,6 @@ def weighted(
     """
     rows = messages.flatten(0, 1)
     if _in_bytes(connection, grid, rows):
-        assert isinstance(connection, Conv2d)
         total = _convolve_bytes(connection, weight, _pooled(connection, rows))
     else:
         total = weighted_sum(connection, weight.to(kind), rows.to(kind))
@@ -102,31 +94,24 @@ def weighted(
 
 
 def weighted_sum(connection: WeightedConnection, weight: Tensor, messages: Tensor) -> Tensor:
-    """W pool(s) of messages (B, *source), before any wrapping."""
+    """W pool(s) of messages (B, *source), before any wrapping.
+
+    Args:
+        weight: in place of the connection's own, of the same shape.
+    """
     if (pool := connection.pool) is not None:
         if any(pool.padding):
             rows, columns = pool.padding
-            # avg_pool2d itself refuses a padding above half the kernel
+            # avg_pool2d refuses a padding above half the kernel
             messages = functional.pad(messages, (columns, columns, rows, rows))
         messages = functional.avg_pool2d(
             messages, pool.kernel_size, pool.stride, divisor_override=1
         )
-    if not isinstance(connection, Convolution):
-        return functional.linear(messages.flatten(1), weight)
-    convolve = functional.conv1d if isinstance(connection, Conv1d) else functional.conv2d
-    return convolve(
-        messages,
-        weight,
-        None,
-        connection.stride,
-        connection.padding,
-        connection.dilation,
-        connection.groups,
-    )
+    return torch_kind(connection).apply(connection, weight, messages)
 
 
 def _in_bytes(connection: WeightedConnection, grid: Grid, rows: Tensor) -> bool:
-    if rows.dtype is not torch.uint8 or not isinstance(connection, Conv2d) or connection.groups > 1:
+    if rows.dtype is not torch.uint8 or not torch_kind(connection).in_bytes:
         return False
     if not _safe(connection):
         return False
@@ -138,17 +123,20 @@ def _in_bytes(connection: WeightedConnection, grid: Grid, rows: Tensor) -> bool:
     return grid.step % 2 == 0 and byte_products()
 
 
-def _safe(connection: Conv2d) -> bool:
+def _safe(connection: Any) -> bool:
     """Whether oneDNN (of torch 2.13) computes such a convolution correctly.
 
     It crashes if a window can be entirely in the padding, and is wrong for some convolutions of one
     channel.
+    Groups are not tried.
     """
+    if connection.groups > 1:
+        return False
     reach = zip(connection.padding, connection.dilation, connection.weight.shape[2:], strict=True)
     return connection.weight.shape[1] > 1 and all(p <= d * (k - 1) for p, d, k in reach)
 
 
-def _pooled(connection: Conv2d, rows: Tensor) -> Tensor:
+def _pooled(connection: Any, rows: Tensor) -> Tensor:
     """Sums of windows of spikes (R, C, H, W), uint8, channels innermost."""
     if connection.pool is None:
         return rows.contiguous(memory_format=torch.channels_last)
@@ -160,7 +148,7 @@ def _pooled(connection: Conv2d, rows: Tensor) -> Tensor:
     return out.permute(0, 3, 1, 2)
 
 
-def _convolve_bytes(connection: Conv2d, weight: Tensor, rows: Tensor) -> Tensor:
+def _convolve_bytes(connection: Any, weight: Tensor, rows: Tensor) -> Tensor:
     """The convolution of uint8 (R, C, H, W) with even weights, float32."""
     halves = (weight >> 1).to(torch.int8)
     return _onednn(rows, halves, connection.stride, connection.padding, connection.dilation, 2.0)

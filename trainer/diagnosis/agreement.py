@@ -21,7 +21,7 @@ STEPS = (1, 2, 4, 8)
 
 
 @dataclass(frozen=True, slots=True)
-class Agreement:
+class GradientAgreement:
     """Comparison of two gradients of a layer's weights: rate-based and BPTT, in the same mode.
 
     Attributes:
@@ -39,7 +39,7 @@ class Agreement:
 
 def agreement(
     network: SpikingNetwork, x: Tensor, y: Tensor, steps: Iterable[int] = STEPS
-) -> tuple[Agreement, ...]:
+) -> tuple[GradientAgreement, ...]:
     """Compare rate-based gradients of the cross-entropy with those of BPTT, for several T.
 
     Args:
@@ -66,7 +66,7 @@ def agreement(
         pairs = {WHOLE: whole} | {layer: [ours[layer], theirs[layer]] for layer in ours}
         for depth, (layer, (one, two)) in enumerate(pairs.items()):
             ratio = float(one.norm() / two.norm())
-            found.append(Agreement(layer, depth, count, cosine(one, two), ratio))
+            found.append(GradientAgreement(layer, depth, count, cosine(one, two), ratio))
     return tuple(found)
 
 

@@ -23,7 +23,7 @@ from torch import Tensor
 from spikeport.errors import InputError
 from spikeport.runs import check_labels
 from spikeport.trainer.chip import AnyNetwork, QATNetwork
-from spikeport.trainer.diagnosis.agreement import STEPS, Agreement, agreement
+from spikeport.trainer.diagnosis.agreement import STEPS, GradientAgreement, agreement
 from spikeport.trainer.diagnosis.independence import Independence, independence
 from spikeport.trainer.diagnosis.shuffle import ShuffleTest, shuffle_test
 from spikeport.trainer.network import SpikingNetwork, check_input
@@ -34,7 +34,7 @@ PROBE = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Activity:
+class LayerActivity:
     """Spikes of a layer of neurons over a batch.
 
     Attributes:
@@ -64,8 +64,8 @@ class Diagnosis:
     rule: GradientRule
     shuffle: ShuffleTest
     probed: int
-    activity: tuple[Activity, ...]
-    agreement: tuple[Agreement, ...]
+    activity: tuple[LayerActivity, ...]
+    agreement: tuple[GradientAgreement, ...]
     independence: tuple[Independence, ...]
 
     def as_dict(self) -> dict[str, Any]:
@@ -117,7 +117,7 @@ def diagnose(
     )
 
 
-def activity(network: SpikingNetwork, x: Tensor) -> tuple[Activity, ...]:
+def activity(network: SpikingNetwork, x: Tensor) -> tuple[LayerActivity, ...]:
     """Firing of every LIF layer in a training pass on x (B, *shape) or (T, B, *shape)."""
     network = copy.deepcopy(network).train()
     network.rule = GradientRule.RATE_S if network.rule.single_step else GradientRule.RATE_M
@@ -127,7 +127,7 @@ def activity(network: SpikingNetwork, x: Tensor) -> tuple[Activity, ...]:
         counts = (rate * network.steps).round().long()
         shares = torch.bincount(counts.flatten(), minlength=network.steps + 1) / counts.numel()
         silent = float((counts == 0).all(0).float().mean())
-        found.append(Activity(layer, float(rate.mean()), silent, tuple(shares.tolist())))
+        found.append(LayerActivity(layer, float(rate.mean()), silent, tuple(shares.tolist())))
     return tuple(found)
 
 

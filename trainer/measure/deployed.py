@@ -14,20 +14,18 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from spikeport.errors import InputError
 from spikeport.network import (
-    BiasInjection,
-    Convolution,
     DeployedNetwork,
     Population,
     ReadoutKind,
     Shape,
     WeightedConnection,
+    largest_sum,
     require_lif_populations,
 )
 from spikeport.network import fixed_point as fx
@@ -130,9 +128,9 @@ class _State:
 def _link(network: DeployedNetwork, connection: WeightedConnection) -> _Link:
     weight = torch.tensor(connection.weight, dtype=torch.float64)
     source = network.sources[connection.source]
-    largest = max(abs(getattr(source, "low", 0)), abs(getattr(source, "high", 1)))
-    pooled = 1 if connection.pool is None else int(np.prod(connection.pool.kernel_size))
-    bound = largest * pooled * float(weight.abs().flatten(1).sum(1).max())
+    low, high = network.message_range(connection.source)
+    largest = max(-low, high)
+    bound = largest_sum(connection, -largest, largest)
     if bound >= EXACT:
         raise InputError(
             f"connection '{connection.name}': a weighted sum could reach {bound:.3g}, "
@@ -148,7 +146,7 @@ def _link(network: DeployedNetwork, connection: WeightedConnection) -> _Link:
 def _current(link: _Link, messages: Tensor, target: Shape) -> Tensor:
     """Input of the target neurons, (B, *target): the sum wraps, then the exponent is applied."""
     total = weighted_sum(link.connection, link.weight, messages.double()).to(torch.int64)
-    if isinstance(link.connection, Convolution):
+    if link.connection.wraps:
         total = wrap(total, fx.STATE_BITS)
     exponent = link.connection.exponent
     total = wrap(total, 32)
@@ -176,10 +174,10 @@ def _steps(
             population, before = populations[name], states[name]
             received = torch.zeros_like(before.v)
             mantissa = torch.tensor(population.bias, dtype=torch.int64).expand_as(received)
-            for connection in network.incoming(name):
-                if isinstance(connection, BiasInjection):
-                    mantissa = mantissa + sent[connection.source][step]
-                elif step >= connection.delay:
+            for injection in network.injections_into(name):
+                mantissa = mantissa + sent[injection.source][step]
+            for connection in network.weighted_into(name):
+                if step >= connection.delay:
                     link = links[connection.name]
                     messages = sent[connection.source][step - connection.delay]
                     tally.deliver(connection.name, messages, link.reached)

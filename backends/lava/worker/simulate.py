@@ -164,7 +164,7 @@ def build(program: dict[str, Any], arrays: Any) -> dict[str, Any]:
     kinds: dict[str, Any] = {
         **vars(processes),
         "Source": source,
-        "SumPool": sum_pool,
+        "Sparse": sparse,
         "Conv": Conv,
         "Dense": Dense,
     }
@@ -189,16 +189,13 @@ def source(*, values: Any, hold: int, lead: int) -> Any:
     return RingBuffer(data=np.moveaxis(frames, 0, -1))
 
 
-def sum_pool(*, window: Any, windows: int) -> Any:
-    """Sparse of ones that adds neuron i into `window[i]` of `windows`, or nowhere if that is -1."""
+def sparse(*, weights: Any, indices: Any, indptr: Any, columns: int, **options: Any) -> Any:
+    """Sparse with the weights of a CSR matrix of so many columns."""
     from lava.proc.sparse.process import Sparse
-    from lava.utils.weightutils import SignMode
     from scipy.sparse import csr_matrix  # type: ignore[import-untyped]
 
-    pooled = np.flatnonzero(window >= 0)
-    ones = np.ones(pooled.size, np.int32)
-    weights = csr_matrix((ones, (window[pooled], pooled)), (windows, window.size))
-    return Sparse(weights=weights, num_message_bits=24, sign_mode=SignMode.EXCITATORY)
+    matrix = csr_matrix((weights, indices, indptr), (len(indptr) - 1, columns))
+    return Sparse(weights=matrix, **options)
 
 
 def keep_together(token: str) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from spikeport.backends import Limitation, UnsupportedFeature
 from spikeport.backends.bounds import sum_bound
 from spikeport.backends.targets import loihi
-from spikeport.hardware import Limit, Limits
+from spikeport.hardware import ChipLimits, Limit
 from spikeport.network import Coding, DeployedNetwork
 from spikeport.network.fixed_point import ACTIVATION_SHIFT
 
@@ -20,7 +20,7 @@ DECAY_U = "needs the register dsOffset at 0, which Lava and nengo-loihi leave at
 DECAY_V = "needs the register dmOffset at 1, which Lava leaves at 0"
 
 
-def limitations(limits: Limits) -> tuple[Limitation, ...]:
+def limitations(limits: ChipLimits) -> tuple[Limitation, ...]:
     """Everything that the chip does not support natively."""
     bias, exponent = limits["bias_mantissa_min"], limits["weight_exponent_min"]
     sums, shifts = limits["sum_bits"], limits["exponent_shifts_weights"]

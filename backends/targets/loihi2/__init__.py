@@ -6,13 +6,13 @@ from collections.abc import Iterator
 
 from spikeport.backends import Limitation, UnsupportedFeature
 from spikeport.backends.targets import loihi
-from spikeport.hardware import Limits
+from spikeport.hardware import ChipLimits
 from spikeport.network import DeployedNetwork
 
 MICROCODE = "needs custom microcode"
 
 
-def limitations(limits: Limits) -> tuple[Limitation, ...]:
+def limitations(limits: ChipLimits) -> tuple[Limitation, ...]:
     """Everything that the chip does not support natively."""
     return (
         Limitation(

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from functools import partial
 
 from spikeport.backends import Limitation, UnsupportedFeature
-from spikeport.hardware import Limit, Limits
+from spikeport.hardware import ChipLimits, Limit
 from spikeport.network import Coding, DeployedNetwork, Reset
 
 
-def limitations(limits: Limits) -> list[Limitation]:
+def limitations(limits: ChipLimits) -> list[Limitation]:
     """Everything that the chip does not support natively."""
     neurons, fan_in, bits, delay = (
         limits[name] for name in ("neurons", "fan_in", "weight_bits", "delay_max")

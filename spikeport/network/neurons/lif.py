@@ -35,7 +35,7 @@ from spikeport.network import fixed_point as fx
 from spikeport.network.fixed_point import ACTIVATION_SHIFT, DECAY_UNITY
 from spikeport.network.geometry import Shape
 from spikeport.network.neurons.model import Register, State, StateVariable, check_population
-from spikeport.network.registers import decayed, int32, wrapped_once
+from spikeport.network.registers import integrated_current, integrated_membrane
 from spikeport.storage.canonical import OPTIONAL
 
 U = StateVariable("u", "synaptic current, in units of v", np.int32)
@@ -43,7 +43,6 @@ V = StateVariable(
     "v", "membrane at the end of the step, after a reset; 64 per weight unit", np.int32
 )
 REST = StateVariable("rest", "refractory steps left", np.uint8, recordable=False)
-INT32 = (-(2**31), 2**31 - 1)
 
 
 class Reset(StrEnum):
@@ -115,7 +114,7 @@ class Population:
     def registers(self) -> tuple[Register, ...]:
         """The state variables of this population, in the order of STATE."""
         return (
-            Register(U, 0, *INT32),
+            Register(U, 0, *fx.INT32),
             Register(V, self.v_init, -fx.STATE_MAX, fx.STATE_MAX),
             Register(REST, 0, 0, self.refractory, kept=self.refractory > 0),
         )
@@ -139,11 +138,10 @@ def neuron_step(
 
     `rest` is the number of refractory steps left.
     """
-    u = wrapped_once(int32(decayed(u, population.decay_u) + int32(a << ACTIVATION_SHIFT)))
+    u = integrated_current(u, population.decay_u, a)
     if rest > 0:
         return u, v, rest - 1, False
-    v = int32(decayed(v, population.decay_v) + u + b)
-    v = max(-fx.STATE_MAX, min(fx.STATE_MAX, v))
+    v = integrated_membrane(v, population.decay_v, u, b)
     threshold = threshold_state(population)
     spike = v > threshold
     if spike:

@@ -1,0 +1,138 @@
+"""What each kind of connection is in lava-nc 0.10.0: `lava_kind`.
+
+Lava's arrays run (W, H, C), the reverse of ours, so every array is transposed whole, and the
+columns and rows of a Dense or Sparse are permuted to match. Lava convolves where we correlate:
+kernels are flipped. Its convolutions run along two axes; one along a single axis has a height of 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikeport.backends import UnsupportedFeature
+from spikeport.backends.bounds import sum_bound
+from spikeport.network import (
+    Conv1d,
+    Conv2d,
+    Dense,
+    DeployedNetwork,
+    Shape,
+    Sparse,
+    WeightedConnection,
+)
+
+Made = tuple[str, dict[str, Any], dict[str, NDArray[Any]]]
+"""Kind of a process, its fields and its arrays."""
+
+CONNECTIONS = "lava-nc 0.10.0, proc/dense/models.py"
+SPARSE = "lava-nc 0.10.0, proc/sparse/models.py"
+CONV = "lava-nc 0.10.0, proc/conv/models.py"
+CONV_FIELD_MAX = 127
+"""Lava's Conv stores kernel size, stride, padding, dilation and groups in int8."""
+CONV_STOCK_SUM = 2**31
+"""Lava's Conv casts its sums from float64 to int32 before wrapping them to 24 bits."""
+CONV_EXACT_SUM = 2**53
+
+
+@dataclass(frozen=True, slots=True)
+class LavaKind:
+    """A kind of connection in Lava.
+
+    Attributes:
+        stock: Lava's process for it.
+        source: where that is defined.
+        process: the process for a map from one shape to another.
+        obstacles: what keeps such a connection from running at all.
+        wide: what the stock process does not support of it, so that it runs on our WideConv.
+    """
+
+    stock: str
+    source: str
+    process: Callable[[DeployedNetwork, Any, Shape, Shape], Made]
+    obstacles: Callable[[DeployedNetwork, Any], list[UnsupportedFeature]] = lambda network, part: []
+    wide: Callable[[DeployedNetwork, Any], list[str]] = lambda network, part: []
+
+
+def _dense(network: DeployedNetwork, part: Dense, shape: Shape, target: Shape) -> Made:
+    weights = part.weight[np.ix_(lava_order(target), lava_order(shape))]
+    return "Dense", {}, {"weights": weights}
+
+
+def _sparse(network: DeployedNetwork, part: Sparse, shape: Shape, target: Shape) -> Made:
+    rows = np.argsort(lava_order(target))[part.rows]
+    columns = np.argsort(lava_order(shape))[part.indices]
+    order = np.lexsort((columns, rows))
+    arrays: dict[str, NDArray[Any]] = {
+        "weights": part.weight[order].astype(np.int32),
+        "indices": columns[order],
+        "indptr": np.searchsorted(rows[order], np.arange(len(part.indptr))),
+    }
+    return "Sparse", {"columns": part.columns}, arrays
+
+
+def _conv2d(network: DeployedNetwork, part: Conv2d, shape: Shape, target: Shape) -> Made:
+    fields = {
+        "input_shape": shape[::-1],
+        "stride": part.stride[::-1],
+        "padding": part.padding[::-1],
+        "dilation": part.dilation[::-1],
+        "groups": part.groups,
+    }
+    flipped = part.weight[:, :, ::-1, ::-1].transpose(0, 3, 2, 1)
+    kind = "WideConv" if _wide_conv(network, part) else "Conv"
+    return kind, fields, {"weight": flipped}
+
+
+def _conv1d(network: DeployedNetwork, part: Conv1d, shape: Shape, target: Shape) -> Made:
+    return _conv2d(network, part.as_conv2d(), (shape[0], 1, shape[1]), target)
+
+
+def _conv_obstacles(network: DeployedNetwork, part: Conv1d | Conv2d) -> list[UnsupportedFeature]:
+    found = []
+    label = f"connection '{part.name}'"
+    fields = {
+        "kernel": max(part.weight.shape[2:]),
+        "stride": int(np.max(part.stride)),
+        "padding": int(np.max(part.padding)),
+        "dilation": int(np.max(part.dilation)),
+        "groups": part.groups,
+    }
+    for field, value in fields.items():
+        if value > CONV_FIELD_MAX:
+            why = f"Lava's Conv allows at most {CONV_FIELD_MAX}"
+            found.append(UnsupportedFeature(label, f"{field} {value}", why, CONV, stops=True))
+    if (bound := sum_bound(network, part)) >= CONV_EXACT_SUM:
+        why = f"Lava's float64 is exact below {CONV_EXACT_SUM}"
+        found.append(UnsupportedFeature(label, f"sums of up to {bound}", why, CONV, stops=True))
+    return found
+
+
+def _wide_conv(network: DeployedNetwork, part: Conv1d | Conv2d) -> list[str]:
+    found = {
+        f"weight exponent {part.exponent}": part.exponent != 0,
+        "sums beyond 32 bits": sum_bound(network, part) >= CONV_STOCK_SUM,
+    }
+    return [what for what, needed in found.items() if needed]
+
+
+_KINDS: Mapping[type[WeightedConnection], LavaKind] = {
+    Dense: LavaKind("Dense", CONNECTIONS, _dense),
+    Sparse: LavaKind("Sparse", SPARSE, _sparse),
+    Conv1d: LavaKind("Conv", CONV, _conv1d, _conv_obstacles, _wide_conv),
+    Conv2d: LavaKind("Conv", CONV, _conv2d, _conv_obstacles, _wide_conv),
+}
+
+
+def lava_kind(part: WeightedConnection) -> LavaKind:
+    """What a connection is in Lava."""
+    return _KINDS[type(part)]
+
+
+def lava_order(shape: Shape) -> NDArray[np.intp]:
+    """Our flat index of each neuron in Lava's order."""
+    return np.arange(np.prod(shape), dtype=np.intp).reshape(shape).T.ravel()
