@@ -107,7 +107,7 @@ def _loop(state: State, name: str) -> Loop:
 
 
 def _afferent(state: State, name: str, connection: WeightedConnection | None) -> Afferent:
-    """A connection that the loop of population `name` adds up, or what stands for none."""
+    """A connection summed in the loop of population `name`, or a placeholder for none."""
     if connection is None:
         return Afferent(False, state.own[name].messages, 0, NOTHING, _NO_ROOMS)
     tables = _tables(state, connection)

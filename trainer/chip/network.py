@@ -317,10 +317,7 @@ def _complaints(network: DeployedNetwork) -> Iterator[str]:
             "must be one of each"
         )
     for injection in network.injections:
-        yield (
-            f"connection '{injection.name}': an input of coding 'bias' has no weights to train "
-            "behind it"
-        )
+        yield (f"connection '{injection.name}': an input of coding 'bias' has no weights to train")
     for part in network.weighted_connections:
         subject = f"connection '{part.name}'"
         if not torch_kind(part).trained:
