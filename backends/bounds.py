@@ -1,11 +1,11 @@
-"""How large the sums of a connection can become."""
+"""Upper bounds of the sums of a connection."""
 
 from __future__ import annotations
 
 from spikeport.network import DeployedNetwork, WeightedConnection, largest_sum
 
 POOL_SUM = 2**31
-"""No pooled sum is beyond this: they are int32."""
+"""Limit of pooled sums, which are int32."""
 
 
 def sum_bound(network: DeployedNetwork, part: WeightedConnection) -> int:

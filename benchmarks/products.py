@@ -34,8 +34,8 @@ def rows(sources: int, targets: int, graded: bool) -> Iterator[str]:
     rng = np.random.default_rng(0)
     weight = (2 * rng.integers(-20, 21, (targets, sources))).astype(np.int16)
     dense = Dense("a", "b", weight)
-    wiring = lay_out_dense(dense, (sources,), (targets,), largest_sum(dense, 0, LARGEST))
-    rooms, received = buffers_for(wiring.tables), np.empty(RECEIVED, np.int32)
+    laid_out = lay_out_dense(dense, (sources,), (targets,), largest_sum(dense, 0, LARGEST))
+    buffers, received = buffers_for(laid_out.tables), np.empty(RECEIVED, np.int32)
     current = np.empty((STEPS, SAMPLES, targets), np.int32)
     deliver = deliver_values if graded else deliver_spikes
     for share in SHARES:
@@ -48,9 +48,9 @@ def rows(sources: int, targets: int, graded: bool) -> Iterator[str]:
             messages = np.pad(chosen.astype(np.uint8), filling)
         whole = messages[:, :, :sources].swapaxes(0, 1)
         added = _seconds(
-            partial(deliver, messages, 0, 0, wiring.tables, rooms, True, current, received)
+            partial(deliver, messages, 0, 0, laid_out.tables, buffers, True, current, received)
         )
-        multiplied = _seconds(partial(multiply, whole, wiring, current, fresh=True))
+        multiplied = _seconds(partial(multiply, whole, laid_out, current, fresh=True))
         yield f"{added / multiplied:.2f}"
 
 

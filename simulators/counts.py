@@ -1,4 +1,4 @@
-"""Exact event counts out of how many messages each source neuron delivered.
+"""Exact event counts from the number of messages that each source neuron delivered.
 
 A message is one non-zero value (a spike or a graded payload) of one source neuron in one step. It
 reaches the same synapses every time, so synaptic events are

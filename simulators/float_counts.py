@@ -1,4 +1,4 @@
-"""Event counts of a float run, under the names that its deployed network will have."""
+"""Event counts of a float run, under the names of its deployed network."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from spikeport.simulators.counts import input_messages
 def float_counts(network: FloatNetwork, samples: Samples, run: Run) -> EventCounts:
     """Count the events of a float run from its spikes.
 
-    Populations and connections are those of the lowered network, so the figures stand beside the
-    integer ones. An update is a neuron-step that begins or ends with v != 0, or fires; a readout
-    population that the graph leaves implicit (a linear map into Output) has no v to look at and
-    counts as updated in every step.
+    Populations and connections are those of the lowered network, so the figures can be compared
+    with the integer ones. An update is a neuron-step that begins or ends with v != 0, or fires; a
+    readout population that is implicit in the graph (a linear map into Output) has no trace of v
+    and counts as updated in every step.
 
     Args:
-        samples: what the run saw, in float units.
-        run: with "spikes" and "v" (or "v_charged") in its trace, as `run_float`, `run_norse` and
-            the trainer's `evaluate` give them.
+        samples: those of the run, in float units.
+        run: with "spikes" and "v" (or "v_charged") in its trace, as returned by `run_float`,
+            `run_norse` and the trainer's `evaluate`.
 
     Raises:
         InputError: the trace lacks a population of the graph.
@@ -77,7 +77,7 @@ def _spikes(run: Run, name: str) -> NDArray[np.uint8]:
 
 def _updates(run: Run, name: str, reset: Reset) -> int:
     trace = run.trace
-    assert trace is not None  # _spikes has looked
+    assert trace is not None  # checked by _spikes
     spikes = trace.spikes[name] != 0
     if name in trace.v:
         after: NDArray[Any] = trace.v[name] != 0

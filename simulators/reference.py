@@ -1,7 +1,7 @@
 """The specification: a `DeployedNetwork` executed scalar by scalar on Python integers.
 
-Slow on purpose. Every other simulator must equal it in every spike, u, v and event count.
-What a neuron does with its input is said by its model (`network/neurons`). Equations of
+Deliberately slow. Every other simulator must equal it in every spike, u, v and event count.
+The response of a neuron to its input is defined by its model (`network/neurons`). Equations of
 connections and their order as in lava-nc 0.10.0: `lava/proc/dense/models.py` (PyDenseModelBitAcc),
 `lava/proc/conv/models.py` (PyConvModelFixed).
 """
@@ -45,7 +45,7 @@ _Sent = dict[str, list[list[int]]]
 
 
 def connection_current(connection: WeightedConnection, total: int) -> int:
-    """What one target neuron receives from the sum of its weights times messages."""
+    """Current into a target neuron from the sum of its weights times messages."""
     total = int32(total)
     if connection.wraps:
         total = wrapped(total, STATE_BITS)
@@ -55,23 +55,23 @@ def connection_current(connection: WeightedConnection, total: int) -> int:
 
 
 def initial_state(population: AnyPopulation) -> State:
-    """What a neuron holds before step 0."""
+    """State of a neuron before step 0."""
     return tuple(register.initial for register in population.registers)
 
 
 def recorded_state(population: AnyPopulation, states: Sequence[State]) -> dict[str, list[int]]:
-    """Per state variable that traces can hold, its values in some neurons."""
+    """Values of each traceable state variable in some neurons."""
     columns = zip(population.STATE, zip(*states, strict=True), strict=True)
     return {variable.name: list(values) for variable, values in columns if variable.recordable}
 
 
 def bias_current(population: AnyPopulation, mantissa: int) -> int:
-    """What a mantissa adds to v in one step."""
+    """Current into v per step for a bias mantissa."""
     return int32(mantissa << population.bias_exponent)
 
 
 def synapses(connection: WeightedConnection, source_shape: Shape) -> list[list[Synapse]]:
-    """Every stored synapse, zero weights included, that each source neuron reaches."""
+    """Every stored synapse of each source neuron, including zero weights."""
     reached: list[list[Synapse]] = [[] for _ in range(math.prod(source_shape))]
     made = connection.output_shape(weighted_shape(connection, source_shape))
     for target in range(math.prod(made)):
@@ -117,7 +117,7 @@ def run_reference(network: DeployedNetwork, samples: Samples, *, record: RecordS
         record: which of "spikes", "u" and "v" to keep in `Run.trace`, or `Probe`s.
 
     Raises:
-        InputError: samples do not fit the network, or what `record` names is unknown.
+        InputError: samples do not fit the network, or `record` contains an unknown name.
     """
     arrays = check_samples(network.inputs, network.steps, samples)
     count = sample_count(network.inputs, arrays)

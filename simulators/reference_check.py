@@ -1,10 +1,10 @@
-"""Neurons of a network of any size computed anew by the scalar specification.
+"""Check of sampled neurons, in networks of any size, against the scalar specification.
 
-A whole run of the specification takes minutes for each step of a network with millions of
-synapses. One neuron needs only the messages that it hears, and a record has them: with those given,
-its u, v and spikes follow from `simulators.reference`, scalar by scalar, and must be the recorded
-ones. A neuron that agrees is right if those it hears are, so neurons sampled from every population
-check a whole run.
+A complete run of the specification takes minutes for each step of a network with millions of
+synapses. One neuron needs only the messages that it receives, and these are in the trace: from them
+`simulators.reference` computes its u, v and spikes scalar by scalar, which must equal the recorded
+ones. A neuron that agrees is correct if its sources are, so neurons sampled from every population
+check a complete run.
 """
 
 from __future__ import annotations
@@ -53,10 +53,10 @@ _Messages = Mapping[str, NDArray[Any]]
 
 
 def sample_probes(network: DeployedNetwork, count: int, seed: int = 0) -> tuple[Probe, ...]:
-    """What a run must record for `check_neurons`: every spike, and the state of some neurons.
+    """The probes of a run that `check_neurons` needs: all spikes, and the state of some neurons.
 
     Of each population these are `count` random ones and those at borders: its first and last; in a
-    feature map (C, H, W) corners, middles of sides and centre of the first and the last channel.
+    feature map (C, H, W) corners, edge midpoints and centre of the first and the last channel.
     """
     rng = np.random.default_rng(seed)
     return tuple(
@@ -78,18 +78,18 @@ def _some_neurons(shape: Shape, count: int, rng: np.random.Generator) -> tuple[i
 
 
 def check_neurons(network: DeployedNetwork, samples: Samples, run: Run) -> TraceComparison:
-    """Compare every neuron whose u or v a run has recorded with the specification.
+    """Compare every neuron with a recorded u or v with the specification.
 
     Args:
         samples: those of the run.
-        run: of any backend, with all spikes of each population that such a neuron hears.
+        run: of any backend, with all spikes of the source populations of these neurons.
 
     Returns:
-        The comparison; the specification is the second of the two.
+        The comparison, with the specification as the second run.
 
     Raises:
         InputError: the run is of another network or B, has recorded u and v of no neuron, or
-            lacks spikes that are heard.
+            lacks spikes of a source.
     """
     if run.network_hash != network.content_hash:
         raise InputError(
@@ -129,7 +129,7 @@ def _recorded(trace: Trace, part: AnyPopulation) -> Chosen | None:
 def _messages(
     network: DeployedNetwork, arrays: Mapping[str, NDArray[Any]], trace: Trace
 ) -> _Messages:
-    """What inputs presented and populations sent, as far as it was recorded whole."""
+    """Messages of all inputs, and of the populations whose spikes were all recorded."""
     whole = {
         name: spikes
         for name, spikes in trace.spikes.items()
@@ -150,7 +150,7 @@ def _recomputed(
     for c in network.incoming(part.name):
         if c.source not in messages:
             raise InputError(
-                f"check: '{part.name}' hears '{c.source}', whose spikes were not recorded whole"
+                f"check: not all spikes of '{c.source}', a source of '{part.name}', were recorded"
             )
     samples = next(iter(messages.values())).shape[1]
     shape = (network.steps, samples, len(neurons))

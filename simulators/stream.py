@@ -133,8 +133,8 @@ def _chunk_steps(inputs: Sequence[Input], chunk: Samples, steps: int | None) -> 
             " or specify the number of steps"
         )
     if len(set(found.values())) > 1:
-        told = ", ".join(f"{name} {count}" for name, count in found.items())
-        raise InputError(f"stream: steps of the chunk differ: {told}; must be the same")
+        lengths = ", ".join(f"{name} {count}" for name, count in found.items())
+        raise InputError(f"stream: steps of the chunk differ: {lengths}; must be the same")
     return checks.integer(
         "stream: steps of the chunk", next(iter(found.values())), 1, checks.MAX_STEPS
     )

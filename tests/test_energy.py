@@ -271,7 +271,7 @@ def test_a_profile_without_a_price_lists_the_term_as_unpriced() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"samples": 0}, "0 samples and 10 steps, needs at least one"),
+        ({"samples": 0}, "0 samples and 10 steps, must cover at least one"),
         ({"messages": {"in_to_a": 3, "x": 1}}, "connection 'x' has counts but is not in"),
         ({"messages": {}}, "connection 'in_to_a' has no counts"),
         ({"visits": {}}, "population 'a' has no counts"),

@@ -175,8 +175,8 @@ def test_keyword_spotting_is_beyond_the_chips_own_events_and_the_report_says_so(
     assert report.dynamic.high / PJ_PER_UJ < KWS_DYNAMIC_UJ
     (overhead,) = (text for text in report.warnings if "Overhead-dominated" in text)
     # 96 mW x 337 us x 10 steps
-    assert "A metered step with a host in the loop took 337 µs" in overhead
-    assert "static power alone takes 324 µJ per sample" in overhead
+    assert "A measured step with a host in the loop took 337 µs" in overhead
+    assert "static power alone amounts to 324 µJ per sample" in overhead
     assert any("host computer" in name for name in report.unpriced)
 
 

@@ -143,9 +143,12 @@ def test_whole_arrays_of_any_kind(kind: str) -> None:
         (lambda: Input("x", 2, "bias", 0.5, 3), r"low is 0\.5, must be an integer"),
         (lambda: network().replace(steps=1.5), r"steps \(T\) is 1\.5, must be an integer"),
         (lambda: network().replace(readouts="p"), "readouts is 'p', must be Readout"),
-        (lambda: network().replace(readouts=("p",)), "readouts holds 'p', must be Readout"),
+        (lambda: network().replace(readouts=("p",)), "readouts contains 'p', must be Readout"),
         (lambda: network().replace(inputs=None), "inputs is None, must be Input"),
-        (lambda: network().replace(connections=(None,)), "connections holds None, must be Dense"),
+        (
+            lambda: network().replace(connections=(None,)),
+            "connections contains None, must be Dense",
+        ),
     ],
 )
 def test_fractions_and_other_values_are_named(make: Any, message: str) -> None:

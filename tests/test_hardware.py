@@ -52,7 +52,7 @@ def test_loihi_2_has_limits_and_no_prices() -> None:
     assert str(caught.value) == (
         "profile 'loihi2': Intel Loihi 2 has no prices: no energy per event of Loihi 2 has been "
         "published (metered networks give totals only, and Intel states speeds relative to "
-        "Loihi 1); price on another target (loihi1) or with a profile of your own"
+        "Loihi 1); price on another target (loihi1) or write a profile file"
     )
 
 

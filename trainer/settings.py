@@ -77,9 +77,9 @@ def _hint(kind: type[Any], key: str) -> str:
     """Suggest the nearest known key, or the same key in another table."""
     known = list(_keys(kind))
     table, dot, name = key.rpartition(".")
-    beside = [k for k in known if k.startswith(table + dot) and k.count(".") == key.count(".")]
+    siblings = [k for k in known if k.startswith(table + dot) and k.count(".") == key.count(".")]
     elsewhere = [k for k in known if k.rpartition(".")[2] == name]
-    return f"; did you mean '{elsewhere[0]}'?" if elsewhere else nearest(key, beside)
+    return f"; did you mean '{elsewhere[0]}'?" if elsewhere else nearest(key, siblings)
 
 
 def _keys(kind: type[Any], prefix: str = "") -> Iterator[str]:

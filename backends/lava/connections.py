@@ -1,8 +1,8 @@
-"""What each kind of connection is in lava-nc 0.10.0: `lava_kind`.
+"""`lava_kind`: the lava-nc 0.10.0 process of each kind of connection.
 
-Lava's arrays run (W, H, C), the reverse of ours, so every array is transposed whole, and the
-columns and rows of a Dense or Sparse are permuted to match. Lava convolves where we correlate:
-kernels are flipped. Its convolutions run along two axes; one along a single axis has a height of 1.
+Lava's arrays are (W, H, C), the reverse of ours, so every array is transposed completely, and the
+columns and rows of a Dense or Sparse are permuted to match. Lava convolves where we correlate, so
+kernels are flipped. Its convolutions have two axes; a 1D convolution has a height of 1.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ class LavaKind:
         stock: Lava's process for it.
         source: where that is defined.
         process: the process for a map from one shape to another.
-        obstacles: what keeps such a connection from running at all.
-        wide: what the stock process does not support of it, so that it runs on our WideConv.
+        obstacles: reasons why a connection cannot run at all.
+        wide: reasons why the stock process cannot run it, so that our WideConv is used.
     """
 
     stock: str
@@ -129,7 +129,7 @@ _KINDS: Mapping[type[WeightedConnection], LavaKind] = {
 
 
 def lava_kind(part: WeightedConnection) -> LavaKind:
-    """What a connection is in Lava."""
+    """The Lava process for a connection."""
     return _KINDS[type(part)]
 
 

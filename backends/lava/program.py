@@ -1,4 +1,4 @@
-"""A network and its samples as Lava processes: what each is, and how they are joined.
+"""Conversion of a network and its samples to connected Lava processes.
 
 Lava's arrays run (W, H, C), the reverse of ours, so every array is transposed whole. N samples of T
 steps run one after the other; LIFReset clears each population in turn.
@@ -36,7 +36,7 @@ Port = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class LavaProcess:
-    """One Lava process: the part of the network that it is, its class, what it is made with."""
+    """One Lava process: the part of the network it implements, its class and its arguments."""
 
     part: str
     kind: str
@@ -46,7 +46,7 @@ class LavaProcess:
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """A file of `frames` frames that Lava leaves.
+    """A file of `frames` frames written by Lava.
 
     Attributes:
         what: "spikes", a state variable, or "end", v at step T.
@@ -65,7 +65,7 @@ class Recording:
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """Everything that Lava's worker needs for one run of N samples."""
+    """All data that the Lava worker needs for one run of N samples."""
 
     chip_steps: int
     nodes: Mapping[str, LavaProcess]
@@ -73,7 +73,7 @@ class Program:
     recordings: Sequence[Recording]
 
     def write(self, folder: Path) -> None:
-        """Leave program.json and arrays.npz in `folder`."""
+        """Write program.json and arrays.npz to `folder`."""
         nodes = {
             name: {
                 "part": node.part,
@@ -101,7 +101,7 @@ def build_program(
 ) -> Program:
     """The processes that run `count` checked samples and record into `folder`.
 
-    Spikes are always recorded, state of the whole populations that `record` names.
+    Spikes are always recorded, and state for the complete populations that `record` names.
     """
     nodes: dict[str, LavaProcess] = {}
     edges: list[tuple[Port, Port]] = []

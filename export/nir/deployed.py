@@ -1,9 +1,9 @@
-"""The float view of a `DeployedNetwork`: the same network in float units, as NIR says it.
+"""The float view of a `DeployedNetwork`: the same network in float units, as a NIR graph.
 
-Membranes are v / (64 scale) and inputs x / scale, so the view is what the quantizer started from
-but for rounding. Gains lie in the weights (r = 1, w_in = 1). It cannot show what only integers
-have: truncation, wrap-around and saturation; nor what NIR has no word for (`view_notes`), such as
-a refractory time. A population becomes
+Membranes are v / (64 scale) and inputs x / scale, so the view is the network given to the quantizer
+except for rounding. Gains are part of the weights (r = 1, w_in = 1). The view cannot express
+integer effects (truncation, wrap-around and saturation) nor properties without an equivalent in NIR
+(`view_notes`), such as a refractory time. A population becomes
 
     decay_u = 4096               LIF, or IF where decay_v = 0
     0 < decay_u < 4096           CubaLIF, or LI (u) and then LIF or IF where decay_v = 0 or where
@@ -11,8 +11,8 @@ a refractory time. A population becomes
     decay_u = 0                  I (u) and then LIF or IF
     membrane readout that never spikes: nothing, LI or I, in front of its Output
 
-NIR has no node that makes a (C, H, W) or (C, L) of a flat layer. A population that a dense map
-feeds is flat in the view, and convolutions that leave it become matrices (`nir_layout`).
+NIR has no node that turns a flat layer into (C, H, W) or (C, L). A population fed by a dense map is
+flat in the view, and its outgoing convolutions become matrices (`layout`).
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ Array = NDArray[np.float64]
 
 
 def float_view(network: DeployedNetwork, dt_s: float = DEFAULT_DT_S) -> FloatNetwork:
-    """`network` in float units; only what reaches a readout is in it.
+    """`network` in float units; parts with no path to a readout are left out.
 
     Raises:
-        InputError: dt_s is not positive, or a population is of neurons that NIR does not have.
+        InputError: dt_s is not positive, or NIR does not have the neuron model of a population.
     """
     if not 0 < dt_s < np.inf:
         fail(f"dt_s is {dt_s}, must be positive seconds")
@@ -59,7 +59,7 @@ def float_view(network: DeployedNetwork, dt_s: float = DEFAULT_DT_S) -> FloatNet
 
 
 class _View:
-    """The graph in the making."""
+    """The graph under construction."""
 
     def __init__(self, network: DeployedNetwork, dt_s: float) -> None:
         self.network = network
@@ -71,7 +71,7 @@ class _View:
         self.layout = lay_out(network)
 
     def build(self) -> tuple[dict[str, Any], list[Edge]]:
-        """Nodes and edges of everything that reaches an Output."""
+        """Nodes and edges of all parts with a path to an Output."""
         for part in self.network.inputs:
             self.nodes[part.name] = nir.Input({"input": np.array(part.shape)})
         for population in view_populations(self.network):
@@ -117,7 +117,7 @@ class _View:
         """Add the neurons and their Outputs.
 
         Returns:
-            The node that synapses feed, the one that currents into v feed, the gain of u and of v.
+            The node fed by synapses, the node fed by currents into v, the gains of u and v.
         """
         shape = self._shape(part.name)
         silent = never_spikes(self.network, part.name)
@@ -188,7 +188,7 @@ class _View:
         self._chain(part.source, chain, entry)
 
     def _constant(self, part: Population, bias: Array, membrane: str) -> None:
-        """A constant current: an Affine of zero weights, for NIR has no source of constants."""
+        """A constant current: an Affine of zero weights, as NIR has no source of constants."""
         source = min(self.network.inputs, key=lambda one: one.size)
         check_entries(f"population '{part.name}'", part.size, source.size)
         name = self._fresh(f"{part.name}_bias")
@@ -208,9 +208,9 @@ class _View:
         return flat if len(shape) > 1 else []
 
     def _tau(self, decay: int) -> tuple[float, float]:
-        """tau and the gain 1/k of a state that loses decay / 4096 a step; 0 and 1 if it keeps all.
+        """tau and the gain 1/k of a state that loses decay / 4096 per step; 0 and 1 without a loss.
 
-        The gain is that of tau as it is written, so that its rounding to float32 cancels.
+        The gain is that of tau rounded to float32 as in the file, so that this rounding cancels.
         """
         if decay == 0:
             return 0.0, 1.0
@@ -240,7 +240,7 @@ def _affine(weight: NDArray[np.float32], bias: Array) -> nir.Affine:
 
 
 def _neuron(shape: Shape, tau: float, threshold: float | None, tau_syn: float | None) -> Any:
-    """The NIR neuron for a membrane of time constant tau (0: no leak) and its threshold, if any."""
+    """The NIR neuron with membrane time constant tau (0: no leak) and a threshold, if any."""
 
     def full(value: float) -> NDArray[np.float32]:
         return np.full(shape, value, np.float32)

@@ -1,4 +1,4 @@
-"""What the float view of a deployed network has to decide before it can be drawn."""
+"""Layout of the float view of a deployed network: shapes, biases and reset."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ VIEW = "in a float view"
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Which parts of a network take which form.
+    """The form of each part of a network in its float view.
 
     Attributes:
         spatial: inputs and populations that are (C, L) or (C, H, W) in the view; the rest is flat.
         carriers: per population with a bias, the connection whose map can carry it, if any.
-        reached: inputs, and populations to which a path leads from an input.
+        reached: inputs, and populations with a path from an input.
     """
 
     spatial: frozenset[str]
@@ -39,7 +39,7 @@ class Layout:
 
 
 def view_populations(network: DeployedNetwork) -> tuple[Population, ...]:
-    """The populations, of which the float view can show LIF neurons only: NIR has no others.
+    """The populations, all of LIF neurons, the only model of a float view in NIR.
 
     Raises:
         InputError: a population is of another neuron model.
@@ -48,7 +48,7 @@ def view_populations(network: DeployedNetwork) -> tuple[Population, ...]:
 
 
 def lay_out(network: DeployedNetwork) -> Layout:
-    """Decide; a population is spatial if convolutions of spatial sources are all that feeds it."""
+    """Choose a layout; a population is spatial if fed only by convolutions of spatial sources."""
     found = {p.name: _bias_carrier(network, p) for p in view_populations(network)}
     carriers = {name: carrier for name, carrier in found.items() if carrier is not None}
     reached = {part.name for part in network.inputs}
@@ -78,7 +78,7 @@ def _stays_spatial(part: WeightedConnection, spatial: Collection[str]) -> bool:
 
 
 def _bias_carrier(network: DeployedNetwork, part: Population) -> WeightedConnection | None:
-    """The connection whose map can carry the bias: undelayed, straight into v, of fitting shape."""
+    """The connection whose map can carry the bias: no delay, directly into v, matching shape."""
     if part.decay_u < DECAY_UNITY or not part.bias.any():
         return None
     by_channel = part.bias.reshape(part.shape[0], -1)
@@ -90,7 +90,7 @@ def _bias_carrier(network: DeployedNetwork, part: Population) -> WeightedConnect
 
 
 def view_notes(network: DeployedNetwork) -> tuple[str, ...]:
-    """Where the float view is only near the network, beside integer arithmetic."""
+    """Approximations of the float view other than integer arithmetic, one sentence each."""
     notes = []
     if len(_resets(network)) > 1:
         notes.append(f"populations differ in reset; the view resets by {common_reset(network)}")
@@ -100,7 +100,7 @@ def view_notes(network: DeployedNetwork) -> tuple[str, ...]:
         if p.v_init
     ]
     notes += [
-        f"'{p.name}': rests {p.refractory} steps after a spike, in the view it does not"
+        f"'{p.name}': is refractory for {p.refractory} steps after a spike, in the view it is not"
         for p in view_populations(network)
         if p.refractory and not never_spikes(network, p.name)
     ]
@@ -111,7 +111,7 @@ def view_notes(network: DeployedNetwork) -> tuple[str, ...]:
 
 
 def common_reset(network: DeployedNetwork) -> Reset:
-    """The one reset of a float network: SUBTRACT where all that can spike subtract."""
+    """The reset of the float network: SUBTRACT if all populations that can spike subtract."""
     return Reset.SUBTRACT if _resets(network) == {Reset.SUBTRACT} else Reset.ZERO
 
 
@@ -120,7 +120,7 @@ def _resets(network: DeployedNetwork) -> set[Reset]:
 
 
 def never_spikes(network: DeployedNetwork, name: str) -> bool:
-    """A population that is only read by its membrane, with the highest threshold there is."""
+    """Whether a population has the highest threshold and only its membrane is read."""
     return (
         require_lif(network.by_name[name], VIEW).vth == VTH_MAX
         and all(c.source != name for c in network.connections)

@@ -1,4 +1,4 @@
-"""NIR's node for a map of feature maps; every other connection becomes a Linear of its matrix."""
+"""NIR nodes of maps between feature maps; other connections become a Linear of their matrix."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SPATIAL: Mapping[type[Any], Any] = {Conv1d: nir.Conv1d, Conv2d: nir.Conv2d}
 
 
 def check_entries(subject: str, rows: int, columns: int) -> None:
-    """Refuse a matrix that would not fit into memory.
+    """Raise if a matrix would not fit into memory.
 
     Raises:
         InputError: more than `MAX_ENTRIES`.

@@ -1,9 +1,9 @@
-"""Calibration: choosing the scale of every population by running what it would become.
+"""Calibration: choose the scale of every population by running it in candidate roundings.
 
 Populations are fixed one after another, sources first. For each candidate scale the population is
-rounded and run alone, in the chip's integers, on the spikes that its already rounded sources give;
-the candidate whose answer comes nearest to the float network's is kept. So errors made upstream
-are seen, and where possible made good, downstream.
+rounded and run alone, in chip integers, on the spikes of its already rounded sources; the candidate
+whose output is closest to that of the float network is kept. Downstream populations thus see
+upstream rounding errors and can compensate for them.
 """
 
 from __future__ import annotations
@@ -53,16 +53,16 @@ Array = NDArray[np.float64]
 FloatSimulator = Callable[..., Run]
 """`simulators.float_nir.run_float`: (network, samples, record=...) -> Run with a trace."""
 ChipSimulator = Callable[..., Run]
-"""`simulators.native.run_native`, or another that equals it."""
+"""`simulators.native.run_native`, or an equivalent simulator."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FloatActivity:
-    """What a population of the float network did on the calibration samples.
+    """Activity of a population of the float network on the calibration samples.
 
     Attributes:
         spikes: (T, B, *shape).
-        answer: spike counts, or the final membrane where it never spikes; (B, *shape).
+        answer: spike counts, or the final membrane if it never spikes; (B, *shape).
         peak_u, peak_v: largest magnitudes, in float membrane units.
         highest: largest membrane before any reset, at least 0.
         ties: neuron-steps in which v equalled the threshold, up to float32 noise.
@@ -78,7 +78,7 @@ class FloatActivity:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Calibrated:
-    """A rounded population with its connections, and how it did alone on the samples.
+    """A rounded population with its connections, and its results when run alone on the samples.
 
     Attributes:
         candidate: the chosen scale.
@@ -87,7 +87,7 @@ class Calibrated:
         spike_mismatches: neuron-steps in which the spike differs from the float network's; 0 for a
             population that only integrates.
         peak_u, peak_v: largest magnitudes reached, in chip units.
-        saturated: neuron-steps in which v stood at its limit.
+        saturated: neuron-steps in which v was at its limit.
     """
 
     population: Population
@@ -105,7 +105,7 @@ class Calibrated:
 def float_activity(
     network: FloatNetwork, lowered: LoweredNetwork, samples: Samples, run_float: FloatSimulator
 ) -> tuple[dict[str, FloatActivity], Run]:
-    """The target answer of each population on `samples`, and the run of the float network."""
+    """The reference output of each population on `samples`, and the run of the float network."""
     run = run_float(_traceable(network, lowered), samples, record=("spikes", "v", "v_charged"))
     trace = run.trace or Trace()
     activity: dict[str, FloatActivity] = {}
@@ -129,14 +129,14 @@ def float_activity(
 
 def _ties(charged: Array, threshold: float) -> int:
     ratio = charged / threshold
-    near = ratio[np.abs(ratio - 1) < 1e-3]  # the few that rounding may make equal
+    near = ratio[np.abs(ratio - 1) < 1e-3]  # candidates for equality after rounding
     return int((settle(near) == 1).sum())
 
 
 def _traceable(network: FloatNetwork, lowered: LoweredNetwork) -> FloatNetwork:
-    """The same network with an integrator in front of each Output that reads a linear map.
+    """The same network with an integrator before each Output that reads a linear map.
 
-    It takes the name of the population that integrates there on the chip.
+    The integrator has the name of the population that integrates at this place on the chip.
     """
     nodes, edges = dict(network.graph.nodes), list(network.graph.edges)
     implicit = [p for p in lowered.populations if isinstance(nodes[p.name], nir.Output)]
@@ -159,12 +159,12 @@ def calibrate(
     run_chip: ChipSimulator,
     config: QuantizeConfig,
 ) -> tuple[Calibrated, ...]:
-    """Round every population with the best of its candidate scales.
+    """Round every population at the best of its candidate scales.
 
-    With `config.search_wider`, `wider_candidates` are tried too where the others do poorly.
+    With `config.search_wider`, `wider_candidates` are tried as well if the others do poorly.
 
     Args:
-        inputs: calibration samples as the chip's integers.
+        inputs: calibration samples in chip integers.
         answers: of the float network, per population.
     """
     seen: dict[str, NDArray[Any]] = dict(inputs)
@@ -211,7 +211,7 @@ def does_poorly(
     wanted: FloatActivity,
     config: QuantizeConfig,
 ) -> bool:
-    """Whether answers are far off, most weights were rounded to zero, or vth is only a few units.
+    """Whether the output error is large, most weights are rounded to zero, or vth is a few units.
 
     The last two count even if the error on the calibration samples happens to be small.
     """
@@ -234,7 +234,7 @@ def _alone(
     config: QuantizeConfig,
     candidate: Candidate,
 ) -> Calibrated:
-    """Round one population and run it on given spikes; a source behind it sends float ones."""
+    """Round one population and run it on given spikes; later sources send float ones."""
     adapted: list[Connection] = [
         round_connection(c, candidate.scale / lowered.source_scale(c.source), config)
         for c in lowered.incoming(part.name)
@@ -289,7 +289,7 @@ def _alone(
 
 
 def _sources(lowered: LoweredNetwork, names: Collection[str]) -> list[Input]:
-    """Inputs as they are; spiking populations as inputs of spikes."""
+    """Inputs unchanged; spiking populations as inputs of spikes."""
     given = [part for part in lowered.inputs if part.name in names]
     return given + [
         Input(part.name, part.shape, Coding.SPIKES)

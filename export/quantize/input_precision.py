@@ -48,12 +48,12 @@ def share_precision(
     chosen = lowered.inputs
 
     def error(part: Input, inputs: tuple[Input, ...]) -> float:
-        behind = {
+        readers = {
             connection.target
             for connection in lowered.connections
             if connection.source == part.name
         }
-        first = [target for target in lowered.populations if target.name in behind]
+        first = [target for target in lowered.populations if target.name in readers]
         sent = round_samples(inputs, floats)
         network = replace(lowered, inputs=inputs, populations=tuple(first))
         try:

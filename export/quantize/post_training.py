@@ -1,4 +1,4 @@
-"""Post-training quantization: a float network becomes a `DeployedNetwork` in chip integers."""
+"""Post-training quantization of a float network to a `DeployedNetwork` in chip integers."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class QuantizationResult:
-    """The integer network and what rounding did to it."""
+    """The integer network and the report on its rounding."""
 
     network: DeployedNetwork
     report: QuantizationReport
@@ -65,7 +65,7 @@ def quantize_float_network(
     static: bool = False,
     clip: bool = False,
 ) -> QuantizationResult:
-    """Round a float network to the chip's grid, with scales chosen on calibration samples.
+    """Round a float network to the grid of the chip, with scales chosen on calibration samples.
 
     A population and the connections into it share one scale S, in weight units per unit of the
     float membrane:
@@ -75,8 +75,8 @@ def quantize_float_network(
         bias       round(64 S b) as 13-bit mantissa and the smallest exponent that holds it
         decay      round(4096 (1 - dt/tau kept))
 
-    Graded inputs give up low bits where the weights behind them need the room more (see
-    `share_precision`). Equal arguments give an equal network: nothing is drawn at random.
+    Graded inputs give up low bits where the following weights need the range more (see
+    `share_precision`). Equal arguments give an equal network: nothing is random.
 
     Warnings are logged and stored in `report.warnings`.
 
@@ -88,9 +88,9 @@ def quantize_float_network(
             counts them.
 
     Raises:
-        InputError: the graph holds what the chip cannot express (all of it is listed), a scale
-            that fits does not exist, or the samples are empty, not finite, of wrong shape, or hold
-            values that the declared inputs do not accept (see `sample_values`).
+        InputError: the graph contains something that the chip cannot express (everything is
+            listed), no scale fits, or the samples are empty, not finite, of the wrong shape, or
+            contain values that the declared inputs do not accept (see `sample_values`).
     """
     config = config or QuantizeConfig()
     floats = check_float_samples(network.inputs, network.steps, samples, static=static, clip=clip)

@@ -1,4 +1,4 @@
-"""What rounding did to every part of a network, in figures."""
+"""Report of a quantization: rounding errors and activity of every part of a network."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ class ConnectionReport:
     Attributes:
         scale: integers per float unit of weight.
         exponent: of the accumulated sum.
-        levels: different values in use, of the `2^weight_bits` the grid has.
+        levels: number of different values in use, of the `2^weight_bits` of the grid.
         largest: largest magnitude in use, of 256.
-        clipped: weights beyond the ends of the grid, by more than half a grid step.
+        clipped: weights beyond the ends of the grid by more than half a grid step.
         zeroed: non-zero weights rounded to zero; `zeroed_fraction` of all non-zero weights.
         emptied: target neurons or channels that lost all their weights.
         max_error, rms_error: in float units of the folded weights; float32 noise does not count.
-        sqnr_db: signal power over rounding error power; infinite where nothing was lost.
+        sqnr_db: signal power over rounding error power; infinite if rounding changed nothing.
     """
 
     name: str
@@ -59,17 +59,17 @@ class ConnectionReport:
 
 @dataclass(frozen=True, slots=True)
 class Activity:
-    """Activity of a spiking population on the calibration samples, in both whole networks.
+    """Activity of a spiking population on the calibration samples, in both complete networks.
 
     Attributes:
         float_spikes, spikes: total number of spikes, in floats and in integers.
         float_silent, silent: neurons that never fire.
-        silenced: neurons that fire in the float network but never in integers.
+        silenced: neurons that fire in the float network but not in the integer network.
         float_rate, rate: spikes per neuron and step.
         float_peak: highest membrane in the float network, in units of the threshold.
         ties: neuron-steps in which the membrane equals the threshold in the float network.
         spike_mismatches: neuron-steps in which the spike differs from the float network's, with the
-            population alone on the spikes of its rounded sources.
+            population run alone on the spikes of its rounded sources.
     """
 
     float_spikes: int
@@ -86,28 +86,29 @@ class Activity:
 
 @dataclass(frozen=True, slots=True)
 class PopulationReport:
-    """Rounding of one population, and how it did on the calibration samples.
+    """Rounding of one population, and its results on the calibration samples.
 
     Attributes:
         scale: weight units per float membrane unit.
-        scales_tried: number of scales tried; 1 if nothing is lost or an input dictates the scale.
-        reach: fraction of the largest weight that the grid reaches; 1 clips nothing.
+        scales_tried: number of scales tried; 1 if nothing is lost or an input fixes the scale.
+        reach: end of the grid as a fraction of the largest weight; 1 clips nothing.
         lossless: no weight, bias or threshold had to be rounded.
         threshold: float, None for a population that only integrates.
-        threshold_error: relative; v > vth is v >= vth + 1 on whole weight units, the nearer counts.
+        threshold_error: relative; in whole weight units v > vth is v >= vth + 1, and the closer of
+            the two counts.
         decay_u, decay_v: float fractions lost per step, next to their integers in 1/4096.
         decay_u_error, decay_v_error: absolute errors of these fractions.
         bias_max_error: in float membrane units, without `tie_bias`.
-        tie_bias: offset added to the bias, in float membrane units, to keep membranes at the
-            threshold on the side that the comparison puts them.
-        bias_clipped: mantissas at the end of their range because the bias was beyond it.
+        tie_bias: offset added to the bias, in float membrane units, so that membranes at the
+            threshold compare as in the float network.
+        bias_clipped: mantissas at the end of their range because the bias was out of range.
         activation_bound: largest |sum| of inputs that weights and input ranges allow, in weight
             units; below 2^17 = 131072 u cannot wrap within a step.
-        u_peak, v_peak: largest magnitudes on calibration, as fractions of the range.
-        saturated: neuron-steps on calibration in which v stood at its limit.
+        u_peak, v_peak: largest magnitudes on the calibration samples, as fractions of the range.
+        saturated: neuron-steps on the calibration samples in which v was at its limit.
         rms_error: of the spike count per neuron and sample (or of the final membrane, in float
-            units) against the float network, alone on its rounded sources' spikes.
-        relative_error: rms_error / rms of the float answer.
+            units) against the float network, run alone on the spikes of its rounded sources.
+        relative_error: rms_error / rms of the float output.
         float_mean: mean of that spike count (or |membrane|) in the float network.
         activity: None for a population that only integrates.
     """
@@ -143,7 +144,7 @@ class PopulationReport:
 
 @dataclass(frozen=True, slots=True)
 class InputReport:
-    """Rounding of the calibration samples of an input; errors in its float units.
+    """Rounding of the calibration samples of an input, with errors in its float units.
 
     Attributes:
         clipped: values beyond the declared range that were clipped, as requested.
@@ -158,14 +159,15 @@ class InputReport:
 
 @dataclass(frozen=True, slots=True)
 class QuantizationReport:
-    """All of the above, and how often the whole networks agree.
+    """Rounding of all parts, and the agreement of the complete networks.
 
     Attributes:
-        agreement: fraction of calibration samples with the same prediction in float and integers,
-            silent and tied outputs included, which predict the lowest index.
-        predictions: on how many samples both networks decide, and on how many of them they agree.
+        agreement: fraction of calibration samples with the same prediction in floats and integers,
+            including silent and tied outputs, which predict the lowest index.
+        predictions: the number of samples on which both networks decide, and of those on which
+            they agree.
         summary: the same as a sentence.
-        warnings: what a user should look at, one sentence each.
+        warnings: points that a user should check, one sentence each.
     """
 
     samples: int
@@ -188,7 +190,7 @@ class QuantizationReport:
 
 
 def report_input(part: Input, values: NDArray[Any], clipped: int) -> InputReport:
-    """Compare calibration samples, in float units, with the integers that the chip is sent."""
+    """Compare calibration samples, in float units, with the integers sent to the chip."""
     error = np.clip(np.rint(values * part.scale), part.low, part.high) / part.scale - values
     return InputReport(
         name=part.name,
@@ -202,7 +204,7 @@ def report_input(part: Input, values: NDArray[Any], clipped: int) -> InputReport
 def report_connection(
     real: FloatConnection, made: WeightedConnection, scale: float
 ) -> ConnectionReport:
-    """Compare one connection with what it was made of."""
+    """Compare one rounded connection with its float original."""
     error = (made.weight - settle(real.weight * scale)) / scale
     mixed = bool((real.weight < 0).any() and (real.weight > 0).any())
     _, _, step = fx.weight_grid(mixed=mixed, bits=made.weight_bits)
@@ -238,7 +240,7 @@ def report_population(
     """Compare a rounded population with its float original.
 
     Args:
-        run: the whole integer network on the calibration samples.
+        run: of the complete integer network on the calibration samples.
     """
     part = made.population
     unit = STATE_PER_WEIGHT * part.scale

@@ -1,4 +1,4 @@
-"""numba's compiler behind typed decorators.
+"""Typed decorators for numba's compiler.
 
 Compiled code counts no references and allocates no arrays (numba's `_nrt=False`): reference
 counting costs more than most of these loops. Arrays are therefore allocated by the callers, or by a

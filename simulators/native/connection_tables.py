@@ -1,17 +1,17 @@
-"""Connections laid out so that what one target position receives is a sum of contiguous rows.
+"""Tables of connections: the input of a target position is a sum of contiguous rows.
 
-Dense, Conv1d, Conv2d and the pool in front of them take one form. Neurons are ordered as in
-`layout`; the source falls into cells of `cell_size` neurons (all of them, or one group of channels
-at one position p). Target position q hears through stretches k in start[q]..start[q + 1] - 1 of
-cells:
+Dense, Conv1d, Conv2d and the pool before them have the same form. Neurons are ordered as in
+`layout`; the source is divided into cells of `cell_size` neurons (all of them, or one group of
+channels at one position p). Target position q receives from stretches k of cells, with k in
+start[q]..start[q + 1] - 1:
 
     total[q] = sum over k, over messages s of neurons n in cells cell[k]..cell_stop[k] - 1 of
                s * table[base[k] + n]
 
-A row of the table has the weights to all target channels of the group. A pool comes before that in
-the same form: pooled position q is made of the cells of its taps, whose neurons n become pooled
-neurons pool_base[k] + n. Weights are kept without the power of two that all of them have; nearly
-always they then fit one byte.
+A row of the table holds the weights to all target channels of the group. A preceding pool has the
+same form: pooled position q consists of the cells of its taps, whose neurons n become pooled
+neurons pool_base[k] + n. Weights are stored without their common power of two; they then nearly
+always fit one byte.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class LaidOut:
     Attributes:
         bound: magnitude that no current of it exceeds.
         exact_products: whether float32 holds every partial sum of messages times weights exactly
-            (all are below 2^24), so that a matrix product may stand for the sum of rows.
+            (all are below 2^24), so that a matrix product may replace the sum of rows.
     """
 
     tables: Tables

@@ -1,4 +1,4 @@
-"""What a population receives beside the connection that its own loop adds up."""
+"""Input currents of a population from connections that are not summed in its own loop."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def piece_size(size: int, steps: int, samples: int) -> tuple[int, int]:
 def constant_currents(
     network: DeployedNetwork, plan: Plan, received_from: Mapping[str, MessageBuffer], name: str
 ) -> Constant:
-    """What static inputs give a population; each from the step of its delay on."""
+    """Currents from static inputs into a population, each starting at the step of its delay."""
     constant = []
     for c in plan.incoming[name]:
         stream = received_from[c.source]
@@ -55,14 +55,14 @@ def summed(
 ) -> Int32 | None:
     """Summed input of `steps` for some samples, (steps, B', N).
 
-    None where it is nothing, and (1, B', N) where it is the same in every step.
+    None if it is zero, and (1, B', N) if it is the same in every step.
 
     Args:
-        constant: what static inputs give.
+        constant: currents from static inputs.
         connections: those from other sources.
-        origin: first step of the present block.
+        origin: first step of the current block.
         size: N.
-        scratch: room for the sums.
+        scratch: buffer for the sums.
     """
     if not connections:
         if not constant:

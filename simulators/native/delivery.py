@@ -1,4 +1,4 @@
-"""How each kind of connection turns messages into currents: `Delivery`."""
+"""`Delivery`: conversion of messages to currents for each kind of connection."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _PRODUCTS_FROM = 0.5
 """Share of non-zero integers from which a matrix product beats adding rows times integers.
 
 Measured by `benchmarks/products.py`. Rows of spikes need no multiplication: adding all of them is
-quicker than the product, so that there is no share for spikes.
+faster than the product, so there is no such share for spikes.
 """
 
 
@@ -47,7 +47,7 @@ class Delivery(Protocol):
 
     @property
     def loop_tables(self) -> Tables | None:
-        """Tables from which the neurons' own loop can add up currents of spikes, if there are."""
+        """Tables for summing currents of spikes in the loop over neurons, if any."""
         ...
 
     def deliver(
@@ -60,7 +60,7 @@ class Delivery(Protocol):
         graded: bool,
         fresh: bool,
     ) -> None:
-        """Add the currents of messages to `current` (steps, B, N), or set it where `fresh`.
+        """Add the currents of messages to `current` (steps, B, N), or assign them if `fresh`.
 
         Reads messages[first_sample + b, first + t] for every t and b of `current`.
         """
@@ -113,7 +113,7 @@ class RowSums:
 
 
 def multiply(messages: NDArray[Any], laid_out: LaidOut, current: Int32, *, fresh: bool) -> None:
-    """Currents of `messages` (steps, B, N) as a product in float32 that is known to be exact."""
+    """Currents of `messages` (steps, B, N) by a float32 product known to be exact."""
     tables = laid_out.tables
     total = (messages.astype(np.float32) @ laid_out.factors).astype(np.int32)
     total <<= np.int32(tables.scale + max(tables.exponent, 0))

@@ -1,4 +1,4 @@
-"""What is prepared once for a network, and how a run is cut to fit in memory."""
+"""Preparations made once per network, and the division of a run to fit in memory."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _WITHIN = STATE_WRAP >> ACTIVATION_SHIFT
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is prepared for a network. It must not hold the network: see `plan_of`.
+    """Preparations for one network, to which they must not hold a reference: see `plan_of`.
 
     Attributes:
         components: see `components.components`, and whether their members take turns step by
@@ -59,7 +59,7 @@ _PLANS: WeakKeyDictionary[DeployedNetwork, Plan] = WeakKeyDictionary()
 
 
 def plan_of(network: DeployedNetwork) -> Plan:
-    """The plan of a network; it is kept as long as the network, which never changes."""
+    """The plan of a network, kept for the lifetime of the network, which is immutable."""
     plan = _PLANS.get(network)
     if plan is None:
         plan = _PLANS[network] = make_plan(network)
@@ -103,7 +103,7 @@ def _reach(network: DeployedNetwork, deliveries: Mapping[str, Delivery], name: s
 def _by_step(
     network: DeployedNetwork, deliveries: Mapping[str, Delivery], members: Component
 ) -> bool:
-    """Whether members of a component wait for each other, or one for itself more than once.
+    """Whether a component must be run step by step.
 
     The loop over a population's neurons can follow one connection from itself if it has tables.
     """

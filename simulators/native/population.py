@@ -1,4 +1,4 @@
-"""Some steps of one population: which connections its loop adds up itself, and the loop's call."""
+"""Some steps of one population: the connections summed in its loop, and the call of the loop."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def _loop(state: State, name: str) -> Loop:
 
 
 def _afferent(state: State, name: str, connection: WeightedConnection | None) -> Afferent:
-    """A connection that the loop of population `name` adds up, or what stands for none."""
+    """A connection summed in the loop of population `name`, or a placeholder for none."""
     if connection is None:
         return Afferent(False, state.own[name].messages, 0, NOTHING, _NO_ROOMS)
     tables = _tables(state, connection)
@@ -119,9 +119,9 @@ def _afferent(state: State, name: str, connection: WeightedConnection | None) ->
 
 
 def _split(state: State, name: str) -> tuple[list[WeightedConnection], list[WeightedConnection]]:
-    """Up to two connections from spikes that the neurons' own loop adds up, and the others.
+    """Up to two connections from spikes that are summed in the loop over neurons, and the others.
 
-    What a population hears of itself is among them: the loop has just made those spikes.
+    A recurrent connection is among the former, as its spikes are computed in the same loop.
     """
     moving = [c for c in state.plan.incoming[name] if not state.received_from[c.source].static]
     chosen = [

@@ -1,6 +1,6 @@
 """Delivery along stored synapses: each event adds its source neuron's weights to their targets.
 
-It takes time and memory for synapses that are stored and used, not for those that could be.
+Time and memory grow with the stored synapses and their events, not with the size of the matrix.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Scatter:
 
     @property
     def loop_tables(self) -> None:
-        """There are none: synapses do not come in rows that a vector could add."""
+        """None: synapses are not stored in rows that vector instructions could add."""
         return None
 
     def deliver(
@@ -83,7 +83,7 @@ def scatter(connection: Sparse, source: Shape, target: Shape, most: int) -> Scat
 
 
 def _inner(shape: Shape) -> Int32:
-    """Place of each neuron in the inner order."""
+    """Index of each neuron in the inner order."""
     size = int(np.prod(shape))
     place = np.empty(size, np.int32)
     place[channels_last(np.arange(size).reshape(shape), shape)] = np.arange(size, dtype=np.int32)
@@ -95,7 +95,7 @@ def _add(
     start: NDArray[np.int64], target: Int32, weight: NDArray[np.int16], neuron: Any, value: Any,
     left: int, to: Int32,
 ) -> None:  # fmt: skip
-    """Add what a message of one neuron gives, in int32 that wraps."""
+    """Add the currents of one neuron's message, in wrapping int32."""
     for k in range(start[neuron], start[neuron + 1]):
         given = np.int32(np.int32(np.int32(weight[k]) * value) << np.int32(left))
         to[target[k]] = np.int32(to[target[k]] + given)
@@ -115,9 +115,9 @@ def _scatter(graded: bool) -> Callable[..., None]:
         current: Int32,
         total: Int32,
     ) -> None:
-        """Add currents to `current` (steps, B, N), or set it where `fresh`.
+        """Add currents to `current` (steps, B, N), or assign them if `fresh`.
 
-        `total` is room for the sums of one step, where they are shifted to the right.
+        `total` is a buffer for the sums of one step, used if they are shifted to the right.
         """
         for t in range(current.shape[0]):
             for b in range(current.shape[1]):

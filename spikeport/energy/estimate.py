@@ -1,18 +1,18 @@
-"""Energy of a run from its event counts and a hardware profile: always a range, never one number.
+"""Energy of a run from its event counts and a hardware profile, always as a range.
 
     E = e_syn S + e_visit N T + e_update U + e_fire F + (e_packet + hops e_hop) P + P_static t
 
 with S synaptic events, N T neuron visits, U updates, F spikes, P packets (one destination core per
-message and connection, until a mapping says more) and t the chip's own computing time. S counts
-the events on non-zero weights, plus those on stored zeros at the levels at which the profile
+message and connection as long as no mapping is known) and t the computing time of the chip. S
+counts the events on non-zero weights, plus those on stored zeros at the levels at which the profile
 charges them for that storage format (`HardwareProfile.charged`). Each price has a low, a nominal
-and a high value; the report carries terms, sources, assumptions, what it leaves out and when not to
-trust it. Units: pJ, ns, mW (1 pJ = 1 mW ns). The dynamic terms are the rows of `TERMS`.
+and a high value; the report lists terms, sources, assumptions, omissions and warnings. Units: pJ,
+ns, mW (1 pJ = 1 mW ns). The dynamic terms are the rows of `TERMS`.
 
-t = (time of one barrier) * steps + work, where n_p, the time population p needs for its share, is
-spread over the ceil(N_p / neurons per core) cores that p fills. Work is: low, the sum of n_p spread
-evenly over all cores; nominal, the slowest population, all others beside it; high, one population
-after another. A host in the loop makes real steps longer.
+t = (time of one barrier) * steps + work, where n_p, the time that population p needs for its share,
+is spread over the ceil(N_p / neurons per core) cores that p fills. Work is: low, the sum of n_p
+spread evenly over all cores; nominal, the slowest population with all others in parallel; high, one
+population after another. A host in the loop makes real steps longer.
 """
 
 from __future__ import annotations
@@ -46,15 +46,15 @@ def estimate_energy(
     *,
     table: Sequence[EnergyTerm] = TERMS,
 ) -> EnergyReport:
-    """Price the counts of a run.
+    """Estimate the energy of a run from its event counts.
 
-    A float run works too if its populations and connections have the same names.
+    A float run may be used too if its populations and connections have the same names.
 
     Args:
         table: the terms of dynamic energy.
 
     Raises:
-        InputError: the counts are of no samples or steps, or their connections and populations
+        InputError: the counts cover no samples or no steps, or their connections and populations
             are not those of the network.
     """
     topology = topology_of(network) if isinstance(network, DeployedNetwork) else network
@@ -92,8 +92,8 @@ def estimate_energy(
 def _check(topology: Topology, counts: EventCounts) -> None:
     if counts.samples < 1 or counts.steps < 1:
         raise InputError(
-            f"energy: the counts are of {counts.samples} samples and {counts.steps} steps, "
-            "needs at least one of each"
+            f"energy: the counts cover {counts.samples} samples and {counts.steps} steps, "
+            "must cover at least one of each"
         )
     for name in counts.messages:
         if name not in topology.connections and name not in topology.injections:
@@ -108,7 +108,7 @@ def _check(topology: Topology, counts: EventCounts) -> None:
 def _dynamic_terms(
     topology: Topology, counts: EventCounts, profile: HardwareProfile, table: Sequence[EnergyTerm]
 ) -> tuple[list[Term], list[str]]:
-    """The terms that events cause, and the names of those that the profile has no price for."""
+    """The terms caused by events, and the names of those without a price in the profile."""
     terms: list[Term] = []
     unpriced: list[str] = []
     stored = {connection.kind for connection in topology.connections.values()}
@@ -154,9 +154,9 @@ def _computing_time(
     chips: int,
     table: Sequence[EnergyTerm],
 ) -> Interval:
-    """Time of the whole run, ns; the model is in the module docstring.
+    """Computing time of the whole run in ns, by the model of the module docstring.
 
-    Messages take their time at the source of a connection, all other events where they arrive.
+    Messages take time at the source of a connection, all other events at its target.
     """
     each = {key: price.interval for key, price in profile.time_ns.items()}
 
@@ -202,15 +202,15 @@ def _assumptions(profile: HardwareProfile, topology: Topology) -> tuple[str, ...
     if "packet" in profile.energy_pj:
         found.append(
             "Routing: each message of a connection is one packet to one destination core; a "
-            "layer that is split over several cores sends more."
+            "layer split over several cores causes more."
         )
     if (hops := profile.hops_per_packet) is not None:
         values = ", ".join(f"{hops.at(level).value:g}" for level in LEVELS)
-        found.append(f"Hops per packet: {values} (low, nominal, high), until a mapping is known.")
+        found.append(f"Hops per packet: {values} (low, nominal, high), as no mapping is known.")
     found.append(
-        f"Time: {profile.neurons_per_core} neurons to a core. Low: all work spread evenly over "
+        f"Time: {profile.neurons_per_core} neurons per core. Low: all work spread evenly over "
         "the whole chip; nominal: the slowest population sets the pace; high: one population "
-        "after another. One barrier per step is added, no host."
+        "after another. One barrier per step is added; no host is included."
     )
     return tuple(found)
 
@@ -226,19 +226,19 @@ def _warnings(report: EnergyReport, topology: Topology) -> tuple[str, ...]:
             for name in topology.graded_inputs
         ]
     found += [
-        f"The readout takes the membrane of '{name}': reading it off the chip is not priced."
+        f"The readout uses the membrane of '{name}': reading it off the chip is not included."
         for name in topology.membrane_readouts
     ]
     if report.chips > 1:
-        found.append(f"Needs at least {report.chips} chips; links between them are not priced.")
+        found.append(f"Needs at least {report.chips} chips; traffic between them is not included.")
     total = report.total
     if not total.low <= total.nominal <= total.high:
-        found.append("The price lists cross: for these events the low list is not the cheapest.")
+        found.append("The price lists cross: for these events the low prices are not the cheapest.")
     return tuple(found)
 
 
 def _overhead(report: EnergyReport) -> str:
-    """A warning where dynamic power does not reach static power, else nothing."""
+    """A warning if dynamic power is below static power, else an empty string."""
     static, host = report.profile.static_mw, report.profile.host_step_us
     if static is None or not report.time_ns.nominal:
         return ""
@@ -248,12 +248,12 @@ def _overhead(report: EnergyReport) -> str:
         return ""
     text = (
         f"Overhead-dominated: {dynamic_mw:.3g} mW dynamic against {static_mw:.3g} mW static while "
-        "computing. The length of a step decides the bill, not the events."
+        "computing. The length of a step determines the energy, not the events."
     )
     if host is not None:
         held_uj = static_mw * host.value * report.steps * 1e-3
         text += (
-            f" A metered step with a host in the loop took {host.value:g} µs; at that pace static "
-            f"power alone takes {held_uj:.3g} µJ per sample."
+            f" A measured step with a host in the loop took {host.value:g} µs; at that rate static "
+            f"power alone amounts to {held_uj:.3g} µJ per sample."
         )
     return text

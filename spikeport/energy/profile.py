@@ -1,9 +1,9 @@
 """Hardware profiles: what one event costs on a chip, every number with its source.
 
 A profile is the `[prices]` of a target's `target.toml` (`spikeport.hardware`), or a TOML file of
-prices only. Each price stands as three constants, low, nominal and high, and each constant names
-the source it came from; `backends/targets/loihi1/target.toml` shows the format. For each storage
-format of synapses a profile also states at which levels events on zero weights are charged;
+prices only. Each price consists of three constants, low, nominal and high, and each constant names
+its source; `backends/targets/loihi1/target.toml` shows the format. For each storage format of
+synapses a profile also states at which levels events on zero weights are charged;
 `HardwareProfile.charged` applies that rule, to estimates and to training alike.
 """
 
@@ -41,7 +41,7 @@ ZEROS_KEYS = (*LEVELS, "reason")
 
 @dataclass(frozen=True, slots=True)
 class Constant:
-    """One number of one source."""
+    """A number and its source."""
 
     value: float
     source: Source
@@ -49,7 +49,7 @@ class Constant:
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """A constant at each level, and in words what it is charged for."""
+    """A constant for each level, and a description of what is charged."""
 
     what: str
     low: Constant
@@ -63,7 +63,7 @@ class Price:
 
     @property
     def interval(self) -> Interval:
-        """The bare values."""
+        """The values without their sources."""
         return Interval(self.low.value, self.nominal.value, self.high.value)
 
 
@@ -91,14 +91,15 @@ class HardwareProfile:
     Attributes:
         counts_zeros: by storage format; a profile file may give one rule for all of them, and
             leave out formats without a price.
-        energy_pj: per event, by the keys of the energy terms; what is missing is unpriced.
+        energy_pj: per event, by the keys of the energy terms; missing ones are unpriced.
         time_ns: per event, by the same keys, `receive` (a message) and `barrier` (a step).
         static_mw: power of one chip that computes nothing.
-        hops_per_packet: assumed mesh distance while no mapping is known.
+        hops_per_packet: assumed mesh distance if no mapping is known.
         int8_mac_pj: an int8 multiply-accumulate with its operand reads, for comparison.
         graded_payloads: whether a spike can carry a value.
-        host_step_us: a metered step with a host in the loop, for scale; never added to a total.
-        unpriced: what a real system also pays and this profile has no number for.
+        host_step_us: measured length of a step with a host in the loop, for comparison; never
+            added to a total.
+        unpriced: further costs of a real system for which this profile has no number.
     """
 
     name: str
@@ -120,7 +121,7 @@ class HardwareProfile:
         return stored if self.counts_zeros[kind].at(level) else nonzero
 
     def pj_per_event(self, term: EnergyTerm) -> Interval | None:
-        """What an event of `term` costs, with the hops of its packet; None where it is unpriced."""
+        """Price of an event of `term`, including the hops of its packet; None if unpriced."""
         if (price := self.energy_pj.get(term.price)) is None:
             return None
         each = price.interval
@@ -149,11 +150,11 @@ def builtin_profiles() -> tuple[str, ...]:
 
 
 def load_profile(name_or_path: str | Path) -> HardwareProfile:
-    """Read the prices of a target by its name, or any profile by path.
+    """Read the prices of a target by its name, or any profile by its path.
 
     Raises:
         InputError: no such profile; a target without prices; not TOML; an unknown or missing key;
-            a price without source; another price or static power beside an all-in constant.
+            a price without a source; another price or static power next to an all-in constant.
         BackendUnavailableError: the entry point of another package's target is broken.
     """
     targets = plugins(PluginKind.TARGET)
@@ -175,9 +176,9 @@ def load_profile(name_or_path: str | Path) -> HardwareProfile:
 
 
 def parse_profile(text: str, subject: str, terms: Sequence[EnergyTerm] = TERMS) -> HardwareProfile:
-    """A profile with prices for `terms`, from the TOML text of a target or of prices only.
+    """Parse the TOML text of a target, or of prices only, into a profile with prices for `terms`.
 
-    `subject` begins every error message.
+    Every error message begins with `subject`.
     """
     raw = parse_toml(text, subject)
     read = _of_target if raw.get("schema") == TARGET_SCHEMA else _of
@@ -214,7 +215,7 @@ def _of_target(
     if target.prices is None:
         raise InputError(
             f"{subject}: {target.title} has no prices: {target.no_prices}; price on another "
-            f"target ({', '.join(builtin_profiles())}) or with a profile of your own"
+            f"target ({', '.join(builtin_profiles())}) or write a profile file"
         )
     limits = target.limits
     return HardwareProfile(
@@ -255,7 +256,7 @@ def _priced(
 
 
 def _refuse_double_counting(profile: HardwareProfile, subject: str) -> None:
-    """An all-in constant already holds neurons, routing and, if it says so, leakage."""
+    """Raise if costs that an all-in constant already includes have prices, too."""
     for level in LEVELS:
         charged = {
             name: price.at(level)

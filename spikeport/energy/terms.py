@@ -1,7 +1,7 @@
-"""The terms of dynamic energy: which events each one counts, its price, its colour in reports.
+"""The terms of dynamic energy: the events that each one counts, its price, its colour in reports.
 
-This table is all that there is to know of a term. Estimates, the energy loss in training, tables,
-charts and the keys that a profile may price follow from it.
+This table defines a term completely. Estimates, the energy loss in training, tables, charts and the
+keys that a profile may price follow from it.
 """
 
 from __future__ import annotations
@@ -68,8 +68,8 @@ class EnergyTerm:
     Attributes:
         price: key of the price per event in a profile's tables `energy_pj` and `time_ns`.
         colour: class of the report's style sheet.
-        storage: count only connections stored so; None counts all of them.
-        per_hop: key of a price that is added for every hop of a packet, if there is one.
+        storage: count only connections of this storage format; None counts all of them.
+        per_hop: key of a price that is added for every hop of a packet, if any.
     """
 
     title: str
@@ -80,7 +80,7 @@ class EnergyTerm:
     per_hop: str | None = None
 
     def covers(self, storage: SynapseKind) -> bool:
-        """Whether events of connections stored so belong to this term."""
+        """Whether events of connections of this storage format belong to this term."""
         return self.storage in (None, storage)
 
 

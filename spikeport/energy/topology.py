@@ -20,7 +20,7 @@ class ConnectionInfo:
 
 @dataclass(frozen=True, slots=True)
 class Topology:
-    """Made by `wiring` from a deployed network, or by hand for a float one.
+    """Made by `topology_of` from a deployed network, or by hand for a float one.
 
     Attributes:
         links: connections with weights, by name.
@@ -37,7 +37,7 @@ class Topology:
 
 
 def topology_of(network: DeployedNetwork) -> Topology:
-    """What pricing needs to know of `network`."""
+    """The topology of a deployed network."""
     sizes = {part.name: part.size for part in network.populations}
     return Topology(
         connections={

@@ -228,8 +228,8 @@ class _Climb:
         if status.version is None:
             self._skip(stage, status.reason, status.fix)
             return None
-        told = partial(self.progress, stage.title)
-        options: dict[str, Any] = timed(stage.backend, self.config.timeout_s, told)
+        report = partial(self.progress, stage.title)
+        options: dict[str, Any] = timed(stage.backend, self.config.timeout_s, report)
         try:
             return stage.run(self.forms, part, **options)
         except InputError as error:

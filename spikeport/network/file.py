@@ -1,6 +1,6 @@
-"""One file for one `DeployedNetwork`: safetensors, never pickle, with a format version.
+"""Files of a `DeployedNetwork`: safetensors, never pickle, with a format version.
 
-The arrays are plain tensors; everything else is JSON in the safetensors header under the key
+Arrays are plain tensors; everything else is JSON in the safetensors header under the key
 `spikeport`. The content hash and the digest of the file are stored and checked on reading.
 """
 
@@ -35,10 +35,10 @@ _GROUPS = ("inputs", "populations", "connections", "readouts")
 
 
 def save_network(network: DeployedNetwork, path: str | os.PathLike[str]) -> None:
-    """Write `network` to `path`, whole or not at all.
+    """Write `network` to `path` atomically.
 
     Raises:
-        OutputError: the file cannot be written; what stood there before is unharmed.
+        OutputError: the file cannot be written; an existing file is left unchanged.
     """
     data, arrays = network.canonical_form()
     header = {
@@ -50,11 +50,11 @@ def save_network(network: DeployedNetwork, path: str | os.PathLike[str]) -> None
 
 
 def load_network(path: str | os.PathLike[str]) -> DeployedNetwork:
-    """Read the network that `save_network` wrote.
+    """Read a network written by `save_network`.
 
     Raises:
-        InputError: the file is missing, damaged, foreign, of an unknown version, or breaks a
-            rule of `DeployedNetwork`.
+        InputError: the file is missing, damaged, not a network file, of an unknown version, or
+            breaks a rule of `DeployedNetwork`.
     """
     header, arrays = read_tensors(path, FORMAT)
     try:
@@ -86,7 +86,7 @@ def build(data: dict[str, Any], arrays: Arrays, provenance: dict[str, str]) -> D
 
 
 def load_built(data: dict[str, Any], arrays: Arrays, provenance: dict[str, str]) -> DeployedNetwork:
-    """As `build`, for the content of a file, within `file_limits`."""
+    """Like `build`, for the content of a file, within `file_limits`."""
     network = build(data, arrays, provenance)
     stored = sum(array.nbytes for array in arrays.values())
     check_elements("network: inputs", sum(part.size for part in network.inputs), stored)
@@ -94,7 +94,7 @@ def load_built(data: dict[str, Any], arrays: Arrays, provenance: dict[str, str])
 
 
 def _build_part(data: dict[str, Any], arrays: Arrays, used: set[str]) -> Any:
-    """One part with its arrays, whose names are added to `used`.
+    """Build one part with its arrays and add their names to `used`.
 
     A file stores every array of a part in full, so a part cannot declare more than the file holds.
     """

@@ -1,4 +1,4 @@
-"""Shapes of convolutions and sum-pools, and how many synapses each source neuron reaches."""
+"""Shapes of convolutions and sum-pools, and the number of synapses of each source neuron."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def taps_per_position(
 
 
 def pooled_index(size: int, kernel: int, stride: int, padding: int) -> NDArray[np.int64]:
-    """For each input position the pooling window that holds it, or -1; windows do not overlap."""
+    """For each input position its pooling window, or -1; windows do not overlap."""
     windows = window_count(size, kernel, stride, padding)
     position = np.arange(size, dtype=np.int64) + padding
     window = position // stride

@@ -1,4 +1,4 @@
-"""`DeployedNetwork`: the frozen integer network that every later stage derives from.
+"""`DeployedNetwork`: the frozen integer network from which every later stage is derived.
 
 A graph of populations joined by connections, all in the integers of a Loihi core. Logical time:
 a spike of step t crosses a connection of delay d and acts at step t + d. In each step a neuron
@@ -6,7 +6,8 @@ receives (all in int32, wrapping modulo 2^32)
 
     a = sum over connections of ((W * s) << exponent)
 
-and does with it what its model says: `neurons/lif.py` and the others of `neurons.registry`.
+and updates its state by the equations of its model: `neurons/lif.py` and the others in
+`neurons.registry`.
 
 `simulators/reference.py` runs this scalar by scalar and is the specification.
 """
@@ -49,20 +50,20 @@ _PARTS: Mapping[str, tuple[type, ...]] = {
 
 @dataclass(frozen=True, eq=False)
 class DeployedNetwork:
-    """A spiking network in chip integers; frozen, canonical and comparable exactly.
+    """A spiking network in chip integers: frozen, in canonical form, exactly comparable.
 
-    Inputs, populations and connections are kept sorted by name, whatever order they were given
-    in. Equality and `content_hash` cover everything but `provenance`.
+    Inputs, populations and connections are kept sorted by name, whatever order they are given in.
+    Equality and `content_hash` cover everything but `provenance`.
 
-    A field with a single part may be given without a tuple.
+    A field with a single part may be passed without a tuple.
 
     Attributes:
         steps: T, the logical steps of a sample.
-        readouts: predictions are the argmax of the first one's scores, the lowest index on ties.
-        provenance: free text facts about where the network came from.
+        readouts: the prediction is the argmax of the first one's scores, the lowest index on ties.
+        provenance: free-text facts about the origin of the network.
 
     Raises:
-        InputError: a part breaks a rule; the message names part, value and rule.
+        InputError: a part breaks a rule; the message names the part, its value and the rule.
     """
 
     inputs: tuple[Input, ...]
@@ -105,7 +106,7 @@ class DeployedNetwork:
 
     @cached_property
     def sources(self) -> Mapping[str, Input | AnyPopulation]:
-        """Everything that a connection may start from, by name."""
+        """All possible sources of a connection, by name."""
         parts: tuple[Input | AnyPopulation, ...] = (*self.inputs, *self.populations)
         return {part.name: part for part in parts}
 
@@ -123,7 +124,7 @@ class DeployedNetwork:
 
     @property
     def output_count(self) -> int:
-        """Number of outputs that predictions are made from, those of the first readout."""
+        """Number of outputs of the first readout, from which predictions are made."""
         return self.by_name[self.readouts[0].population].size
 
     def incoming(self, population: str) -> tuple[Connection, ...]:
@@ -154,7 +155,7 @@ class DeployedNetwork:
         return (part.low, part.high) if isinstance(part, Input) else (0, 1)
 
     def replace(self, **changes: object) -> DeployedNetwork:
-        """A copy with some fields changed, checked anew."""
+        """A copy with some fields changed, checked again."""
         return dataclasses.replace(self, **changes)  # type: ignore[arg-type]
 
     def __eq__(self, other: object) -> bool:
@@ -174,7 +175,7 @@ class DeployedNetwork:
 
 
 def _parts_of(subject: str, given: Any, kinds: tuple[type, ...]) -> tuple[Any, ...]:
-    """The parts of a field, in order; a single part may be given without a tuple."""
+    """The parts of a field in their order; a single part may be passed without a tuple."""
     if isinstance(given, kinds):
         return (given,)
     if isinstance(given, str) or not isinstance(given, Iterable):
@@ -182,7 +183,7 @@ def _parts_of(subject: str, given: Any, kinds: tuple[type, ...]) -> tuple[Any, .
     parts = tuple(given)
     for part in parts:
         if not isinstance(part, kinds):
-            fail(f"{subject} holds {part!r}, must be {_names(kinds)}")
+            fail(f"{subject} contains {part!r}, must be {_names(kinds)}")
     return parts
 
 
@@ -191,7 +192,7 @@ def _names(kinds: tuple[type, ...]) -> str:
 
 
 def _check(net: DeployedNetwork) -> None:
-    """Names unique and safe, ends known, shapes meeting, T and readouts sensible."""
+    """Check names, ends and shapes of connections, T and the readouts."""
     object.__setattr__(net, "steps", whole("network: steps (T)", net.steps, 1, MAX_STEPS))
     texts("network: provenance", net.provenance)
     parts = (*net.inputs, *net.populations, *net.connections)
@@ -209,7 +210,7 @@ def _check(net: DeployedNetwork) -> None:
         fail("network: has no readout, needs at least one")
     for name, count in Counter(readout.population for readout in net.readouts).items():
         if count > 1:
-            fail(f"readout: population '{name}' is read {count} times, once is the rule")
+            fail(f"readout: population '{name}' is read {count} times, may be read only once")
     for readout in net.readouts:
         if readout.population not in net.by_name:
             fail(f"readout: population '{readout.population}' does not exist")
@@ -250,7 +251,7 @@ def _injection(net: DeployedNetwork, part: BiasInjection) -> None:
 
 
 def _order(net: DeployedNetwork) -> tuple[str, ...]:
-    """Topological order over delay-free connections, by name where free to choose."""
+    """Topological order over delay-free connections, alphabetical among equals."""
     needs: dict[str, set[str]] = {part.name: set() for part in net.populations}
     feeds: dict[str, set[str]] = {part.name: set() for part in net.populations}
     for c in net.weighted_connections:

@@ -18,7 +18,7 @@ def format_energy(energy_pj: float) -> str:
 
 
 def parse_energy(text: str, subject: str) -> float:
-    """pJ of '5uJ', '1.2 µJ', '800nJ'; a unit is required, u stands for µ.
+    """pJ of '5uJ', '1.2 µJ', '800nJ'; a unit is required, u means µ.
 
     Raises:
         InputError: the text is not an energy; the message begins with `subject`.

@@ -1,9 +1,9 @@
-"""`QATNetwork`: training in the chip's own arithmetic; what is trained is what is deployed.
+"""`QATNetwork`: quantization-aware training in the integer arithmetic of the chip.
 
 The spiking pass runs a `DeployedNetwork` exactly: integer weights on the grid, 12-bit decays,
-integer thresholds and biases, wrapping and saturation. It needs no gradients; the rate pass takes
-its recorded rates and gains, and goes straight through the rounding to float master weights. Its
-scores are those of the chip, in float units.
+integer thresholds and biases, wrapping and saturation. It needs no gradients; the rate pass uses
+its recorded rates and gains, and passes gradients straight through the rounding to float master
+weights. Scores are those of the chip, in float units.
 
 Source: equations in `chip.neurons` and `chip.grid`; the rule is that of Yu et al., NeurIPS 2024.
 """
@@ -45,21 +45,21 @@ Reals = Mapping[str, NDArray[np.floating[Any]]]
 class QATNetwork(nn.Module):
     """A deployed network whose weights and biases are trained, as an ordinary module.
 
-    Like a `SpikingNetwork` it gives scores (B, N) of samples in float units; they are those of the
-    chip in training and in evaluation alike. Names of layers are those of populations.
+    Like a `SpikingNetwork` it maps samples to scores (B, N) in float units; in training as in
+    evaluation these are the scores of the chip. Layers have the names of the populations.
 
     Attributes:
-        quantization_warnings: warnings of the quantization in `prepare_qat`, if that made it.
+        quantization_warnings: warnings of the quantization in `prepare_qat`, if made by it.
 
     Args:
-        deployed: where to begin. Scales, thresholds, decays and the sign of matrices stay.
-        weights, biases: real-valued masters by connection and population, whose rounding `deployed`
-            is; by default its own values.
+        deployed: the starting point. Scales, thresholds, decays and the signs of matrices are kept.
+        weights, biases: real-valued masters by connection and population, of which `deployed` is
+            the rounding; by default its own values.
         frozen: connections whose weights are not trained.
-        mean_scores: whether a membrane that forgets nothing counts per step (a time mean).
+        mean_scores: whether the score of a membrane without leak is its mean over time.
 
     Raises:
-        InputError: lists all that this training cannot do.
+        InputError: the network cannot be trained; the message lists all reasons.
     """
 
     rule = GradientRule.RATE_M
@@ -119,7 +119,7 @@ class QATNetwork(nn.Module):
 
     @property
     def output(self) -> str:
-        """Name of the population whose scores are the network's."""
+        """Name of the population whose scores are those of the network."""
         return self.template.readouts[0].population
 
     @property
@@ -129,7 +129,7 @@ class QATNetwork(nn.Module):
 
     @property
     def reads_membrane(self) -> bool:
-        """Whether scores are the readout's membrane, not its spikes."""
+        """Whether scores are the membrane of the readout rather than its spikes."""
         return self.template.readouts[0].kind is ReadoutKind.MEMBRANE
 
     @property
@@ -147,11 +147,11 @@ class QATNetwork(nn.Module):
         return self.template.order
 
     def parameters_of(self, layer: str) -> list[Tensor]:
-        """Bias of a population, and the weights of what leads into it."""
+        """Bias of a population, and the weights of its incoming connections."""
         return [self.biases[layer], *(self.weights[c.name] for c in self.incoming(layer))]
 
     def weight_parameters(self) -> list[Tensor]:
-        """What weight decay acts on."""
+        """Parameters subject to weight decay."""
         return list(self.weights.values())
 
     @property
@@ -181,7 +181,7 @@ class QATNetwork(nn.Module):
         return spiking_pass(self, self.integers(), self.messages(x)).scores
 
     def integers(self) -> Integers:
-        """What the masters stand for at this moment.
+        """The masters rounded to integers.
 
         Raises:
             InputError: a weight is NaN.
@@ -199,19 +199,19 @@ class QATNetwork(nn.Module):
         return Integers(self.grids, weights, reach, biases)
 
     def messages(self, x: Tensor) -> Tensor:
-        """The integers that the chip is sent for x: (1 or T, B, *shape), in floating point.
+        """The integers sent to the chip for x, (1 or T, B, *shape), in floating point.
 
         Raises:
             InputError: x has another shape.
         """
         x = time_major(self.input, self.steps, x)
-        # in float64 as `encode_samples` does, so that ties fall to the same side
+        # in float64 like `encode_samples`, so that ties are rounded to the same side
         whole = (x.double() * self.input.scale).round_().clamp_(self.input.low, self.input.high)
         return whole.float()
 
     @torch.no_grad()
     def deployed(self) -> DeployedNetwork:
-        """The network that a chip runs: equal, spike for spike, to what this one computes."""
+        """The network to be run on a chip: equal, spike for spike, to this one."""
         whole = self.integers()
         populations = []
         for part in self.populations.values():
@@ -226,7 +226,7 @@ class QATNetwork(nn.Module):
 
 
 StepObserver = Callable[[str, ChipSteps], None]
-"""Told what each population did, in the order of computation."""
+"""Called with the name and the results of each population, in the order of computation."""
 
 
 @torch.no_grad()
@@ -236,7 +236,7 @@ def spiking_pass(
     messages: Tensor,
     watch: StepObserver = lambda name, ran: None,
 ) -> PassRecord:
-    """Run the chip on messages (1 or T, B, *shape); everything is exact.
+    """Run the network exactly as on the chip, on messages (1 or T, B, *shape).
 
     Raises:
         InputError: a weighted sum could leave the range in which it is exact.
@@ -266,8 +266,8 @@ def rate_scores(
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Scores (B, N) and rates (B, *shape) of one pass on mean messages, differentiable.
 
-    c = W r + b with the values that the integers stand for, neurons by the rate rule. The scores
-    equal the chip's but for rounding in floats, unless a readout is leaky or saturates.
+    c = W r + b with the dequantized integers, and neurons by the rate rule. The scores equal those
+    of the chip except for floating-point rounding, unless a readout is leaky or saturates.
     """
     template = network.template
     sent = {network.input.name: messages.mean(0) / network.input.scale}
@@ -298,11 +298,11 @@ def _score_unit(network: QATNetwork, part: Population) -> float:
 
 
 AnyNetwork: TypeAlias = SpikingNetwork | QATNetwork
-"""What the training loop trains."""
+"""Networks that the training loop accepts."""
 
 
 def takes(network: AnyNetwork, input: Input) -> bool:
-    """Whether samples of `input` are what the network takes; a chip may round them further."""
+    """Whether the network accepts samples of `input`; a chip may round them further."""
     own = network.input
     if isinstance(network, SpikingNetwork):
         return own == input
@@ -317,10 +317,7 @@ def _complaints(network: DeployedNetwork) -> Iterator[str]:
             "must be one of each"
         )
     for injection in network.injections:
-        yield (
-            f"connection '{injection.name}': an input of coding 'bias' has no weights to train "
-            "behind it"
-        )
+        yield (f"connection '{injection.name}': an input of coding 'bias' has no weights to train")
     for part in network.weighted_connections:
         subject = f"connection '{part.name}'"
         if not torch_kind(part).trained:
@@ -345,7 +342,7 @@ def _tensor(values: NDArray[Any]) -> Tensor:
 
 
 def _shared(network: DeployedNetwork, part: Population, given: NDArray[Any] | None) -> Tensor:
-    """The bias in real units: one per channel behind convolutions alone, else one per neuron."""
+    """The bias in real units: one per channel after convolutions only, else one per neuron."""
     unit = part.scale * (1 << fx.ACTIVATION_SHIFT)
     values = np.asarray(part.bias_current / unit if given is None else given, np.float64)
     incoming = network.weighted_into(part.name)

@@ -1,8 +1,8 @@
-"""Weighted sums of what the chip's populations are sent, exact in every way they are computed.
+"""Weighted sums of the messages to the populations of a chip, exact on every path.
 
-Convolutions of spikes run as 8-bit products into 32-bit sums where the processor has instructions
-for them (oneDNN, through torch): three to four times as fast as float32, which is exact too while
-no sum reaches 2^24, and float64 below 2^53.
+Convolutions of spikes run as 8-bit products with 32-bit sums if the processor has instructions for
+them (oneDNN, through torch): three to four times as fast as float32, which is also exact while no
+sum reaches 2^24, as is float64 below 2^53.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ EXACT_FLOAT64 = 2**53
 WRAP = 2**23
 """Sums of a connection that `wraps` do so here."""
 MOST = 255
-"""Messages of 8 bits reach up to here."""
+"""Largest 8-bit message."""
 
 
 def received(
     network: DeployedNetwork, part: Population, whole: Integers, sent: Mapping[str, Tensor]
 ) -> Tensor:
-    """What all connections deliver to a population, (T or 1, B, *shape), whole numbers.
+    """Summed input of a population from all connections, (T or 1, B, *shape), whole numbers.
 
     Args:
         sent: messages by source, (T or 1, B, *source).
@@ -69,7 +69,7 @@ def received(
 
 
 def _bound(network: DeployedNetwork, connection: WeightedConnection, reach: int) -> int:
-    """What no weighted sum of a connection exceeds in magnitude."""
+    """Upper bound of the magnitude of a connection's weighted sums."""
     low, high = network.message_range(connection.source)
     area = 1 if connection.pool is None else connection.pool.area
     return max(-low, high) * area * reach
@@ -102,7 +102,7 @@ def weighted_sum(connection: WeightedConnection, weight: Tensor, messages: Tenso
     if (pool := connection.pool) is not None:
         if any(pool.padding):
             rows, columns = pool.padding
-            # avg_pool2d itself refuses a padding above half the kernel
+            # avg_pool2d refuses a padding above half the kernel
             messages = functional.pad(messages, (columns, columns, rows, rows))
         messages = functional.avg_pool2d(
             messages, pool.kernel_size, pool.stride, divisor_override=1
@@ -124,9 +124,10 @@ def _in_bytes(connection: WeightedConnection, grid: Grid, rows: Tensor) -> bool:
 
 
 def _safe(connection: Any) -> bool:
-    """Whether oneDNN (of torch 2.13) computes such a convolution rightly.
+    """Whether oneDNN (of torch 2.13) computes such a convolution correctly.
 
-    It crashes where a window may lie in the padding alone, and is wrong for some of one channel.
+    It crashes if a window can be entirely in the padding, and is wrong for some convolutions of one
+    channel.
     Groups are not tried.
     """
     if connection.groups > 1:

@@ -1,7 +1,7 @@
 """How well rate-based gradients approximate those of BPTT, on your own network and data.
 
 `activity` measures firing, `agreement` compares the two gradients, `independence` measures the
-error of the assumptions behind the rate-based one, `shuffle` how much the order of spikes matters.
+error of the assumptions of the rate-based one, `shuffle` how much the order of spikes matters.
 Networks are copied, so they are not modified.
 
 Source: Yu et al., NeurIPS 2024, arXiv 2410.11488.

@@ -108,7 +108,7 @@ def evaluate_deployed(network: DeployedNetwork, samples: Samples, record: Record
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Link:
-    """The weights of a connection as float64, and the fan-out of its source."""
+    """Float64 weights of a connection, and the fan-out of its source."""
 
     connection: WeightedConnection
     weight: Tensor

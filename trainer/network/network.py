@@ -171,8 +171,8 @@ def run(network: SpikingNetwork, x: Tensor, apply: Apply) -> Tensor:
     span = 1 if network.rule.single_step else total
     before = stateless_nodes(network.nodes) if len(x) == 1 else ()
     known = {network.input.name, *(node.name for node in before)}
-    behind = [node for node in network.nodes if node.name not in known]
-    needed = {name for node in behind for name in node.inputs} | {output}
+    downstream = [node for node in network.nodes if node.name not in known]
+    needed = {name for node in downstream for name in node.inputs} | {output}
     constant = walk(
         before,
         {network.input.name: x},
@@ -182,7 +182,9 @@ def run(network: SpikingNetwork, x: Tensor, apply: Apply) -> Tensor:
     scores: Tensor | None = None
     for begin in range(0, total, span):
         given = constant if len(x) == 1 else {network.input.name: x[begin : begin + span]}
-        out = walk(behind, given, lambda node, value: apply(node, value, span), {output})[output]
+        out = walk(downstream, given, lambda node, value: apply(node, value, span), {output})[
+            output
+        ]
         if isinstance(network.nodes[-1].op, LI):
             scores = out[-1]
         else:

@@ -1,6 +1,6 @@
-"""Connections of a `DeployedNetwork`: a module for each kind, which owns all that varies with it.
+"""Connections of a `DeployedNetwork`, with one module for everything specific to a kind.
 
-`WeightedConnection` says what a kind must have; `KINDS` lists all that carry weights.
+`WeightedConnection` is the interface of a kind; `KINDS` lists all kinds that carry weights.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`WeightedConnection`: what every kind of connection that carries weights has."""
+"""`WeightedConnection`: the interface of all connections that carry weights."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _BYTE_MAX = 255
 
 
 class WeightedConnection(Protocol):
-    """A connection that carries weights: a linear map, after a sum-pool if there is one.
+    """A connection that carries weights: a linear map, optionally after a sum-pool.
 
-    The methods are about the map alone. They take the shape of what the weights are applied to:
-    that of the source, or of its pooled sums. `linear_map` has the same for pool and map together.
+    The methods concern the map alone and take the shape that the weights are applied to: that of
+    the source, or of its pooled sums. `linear_map` covers pool and map together.
 
     Attributes:
-        storage: format in which the chip keeps the weights; names their price in hardware profiles.
+        storage: storage format of the weights on the chip; selects their price in profiles.
         wraps: whether sums wrap to signed 24 bits before the exponent acts, as in Lava's Conv.
         spatial: whether all positions of a feature map share the weights, so that the target has
             positions like the source.
@@ -45,12 +45,12 @@ class WeightedConnection(Protocol):
 
     @property
     def source(self) -> str:
-        """Name of the input or population that sends."""
+        """Name of the presynaptic input or population."""
         ...
 
     @property
     def target(self) -> str:
-        """Name of the population that receives."""
+        """Name of the postsynaptic population."""
         ...
 
     @property
@@ -92,7 +92,7 @@ class WeightedConnection(Protocol):
         ...
 
     def output_shape(self, shape: Shape) -> Shape:
-        """Shape that the weights map `shape` to; (N,) where they leave the target's axes open."""
+        """Shape to which the weights map `shape`; (N,) if they do not determine its axes."""
         ...
 
     def reached(self, shape: Shape) -> tuple[PerNeuron, PerNeuron]:
@@ -104,7 +104,7 @@ class WeightedConnection(Protocol):
         ...
 
     def matrix(self, shape: Shape) -> NDArray[np.int16]:
-        """The map written out, (N_target, N_source)."""
+        """The map as a matrix, (N_target, N_source)."""
         ...
 
     def row_sums(self) -> tuple[PerNeuron, PerNeuron]:
@@ -117,7 +117,7 @@ class WeightedConnection(Protocol):
 
 
 def checked_weights(part: Any, dims: int) -> NDArray[np.int16]:
-    """Mantissas with the right number of axes, on the chip's grid."""
+    """Check the number of axes of the mantissas and that they are on the grid of the chip."""
     subject = f"connection '{part.name}'"
     checks.settle(part, subject, weight_bits=(1, fx.WEIGHT_BITS))
     bits = part.weight_bits
@@ -138,7 +138,7 @@ def checked_weights(part: Any, dims: int) -> NDArray[np.int16]:
 
 
 def check_scalars(part: Any) -> None:
-    """Scalars of a connection within what the chip expresses."""
+    """Check that the scalars of a connection are within the ranges of the chip."""
     checks.settle(
         part,
         f"connection '{part.name}'",
@@ -159,7 +159,7 @@ def signed_row_sums(rows: NDArray[np.int16]) -> tuple[PerNeuron, PerNeuron]:
 
 
 def column_counts(present: NDArray[np.bool_]) -> PerNeuron:
-    """Marks per column, summed in bytes as far as they hold them."""
+    """Number of marks per column, summed in bytes while these suffice."""
     total = np.zeros(present.shape[1], np.int64)
     for row in range(0, len(present), _BYTE_MAX):
         total += present[row : row + _BYTE_MAX].sum(axis=0, dtype=np.uint8)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class BiasInjection:
-    """An input of coding BIAS, one to one, into a population's bias mantissas for each step.
+    """An input of coding BIAS, added one to one to a population's bias mantissas in each step.
 
-    b = (bias + x) << bias_exponent; no synapse is crossed.
+    b = (bias + x) << bias_exponent, without synapses.
     """
 
     source: str

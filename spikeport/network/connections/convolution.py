@@ -1,4 +1,4 @@
-"""`Conv1d` and `Conv2d`: one kernel that all positions of a feature map share."""
+"""`Conv1d` and `Conv2d`: a kernel shared by all positions of a feature map."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class Conv2d:
         return (self.weight.shape[0], height, width)
 
     def taps(self, shape: Shape) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        """Which taps meet which rows, (H, KH), and which columns, (W, KW), at some position."""
+        """Whether a tap meets a row, (H, KH), or a column, (W, KW), at some position."""
         rows, columns = (
             taps_per_position(*axis)
             for axis in zip(
@@ -154,7 +154,7 @@ class Conv2d:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Conv1d:
-    """`Conv2d` along one axis, wrapping alike; for sources (C, L).
+    """`Conv2d` along one axis, with the same wrapping, for sources (C, L).
 
     Attributes:
         weight: mantissas, shape (C_out, C_in / groups, K), on the chip's grid, int16.
@@ -186,7 +186,7 @@ class Conv1d:
 
     @property
     def pool(self) -> None:
-        """There is no sum-pool along one axis, as there is none in NIR."""
+        """None: there is no sum-pool along one axis, as in NIR."""
         return None
 
     @property
@@ -255,7 +255,7 @@ def _first_channel(part: Conv1d | Conv2d, channel: int) -> int:
 
 
 def _check_kernel(part: Conv1d | Conv2d) -> None:
-    """Groups, stride and dilation that a convolution can have."""
+    """Check groups, stride and dilation of a convolution."""
     subject = f"connection '{part.name}'"
     checks.settle(part, subject, groups=(1, part.weight.shape[0]))
     groups = part.groups

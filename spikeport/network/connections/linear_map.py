@@ -14,7 +14,7 @@ from spikeport.network.geometry import PerNeuron, Shape
 
 
 def weighted_shape(connection: WeightedConnection, source: Shape) -> Shape:
-    """Shape of what the weights are applied to: the source, or its pooled sums."""
+    """Shape that the weights are applied to: that of the source, or of its pooled sums."""
     return source if connection.pool is None else connection.pool.output_shape(source)
 
 
@@ -33,7 +33,7 @@ def check_shapes(connection: WeightedConnection, source: Shape, target: Shape) -
 def fan_out(connection: WeightedConnection, source: Shape) -> tuple[PerNeuron, PerNeuron]:
     """Synapses that a message of each source neuron reaches: (non-zero, stored).
 
-    Both have the shape `source`. A neuron that the pool or the stride leaves unread reaches none.
+    Both have the shape `source`. A neuron skipped by the pool or the stride reaches none.
     """
     pool = connection.pool
     if pool is None:
@@ -43,7 +43,7 @@ def fan_out(connection: WeightedConnection, source: Shape) -> tuple[PerNeuron, P
 
 
 def afferents(connection: WeightedConnection, source: Shape, target: int) -> Iterator[Synapse]:
-    """Every stored synapse, zero weights included, through which one target neuron receives."""
+    """Every stored synapse onto one target neuron, including zero weights."""
     for position, weight in connection.row(weighted_shape(connection, source), target):
         if connection.pool is None:
             yield position, weight
@@ -59,9 +59,9 @@ def dense_form(connection: WeightedConnection, source: Shape) -> NDArray[Any]:
 
 
 def largest_sum(connection: WeightedConnection, low: int, high: int) -> int:
-    """The largest magnitude of a neuron's sum over messages that all lie within low..high.
+    """The largest magnitude of a neuron's sum over messages within low..high.
 
-    It is the sum before wrapping and before the exponent.
+    The sum is taken before wrapping and before the exponent.
     """
     above, below = connection.row_sums()
     ends = abs(above * high + below * low), abs(above * low + below * high)

@@ -1,4 +1,4 @@
-"""`SumPool2d`: sums of windows that stand before the weights of a connection."""
+"""`SumPool2d`: sums of windows before the weights of a connection."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from spikeport.network.geometry import (
 class SumPool2d:
     """Sums of non-overlapping windows of the source, taken before the weights.
 
-    The pool and the linear map behind it are one linear map, so it costs no step and no spike.
+    The pool and the following linear map form one linear map, so it costs no step and no spike.
     """
 
     kernel_size: IntPair
@@ -53,7 +53,7 @@ class SumPool2d:
         return (shape[0], height, width)
 
     def window(self, source: Shape, position: int) -> Iterator[int]:
-        """The source neurons that the pooled sum at `position` adds up."""
+        """The source neurons of the pooled sum at `position`."""
         c, oy, ox = (int(i) for i in np.unravel_index(position, self.output_shape(source)))
         _, height, width = source
         for ky, kx in product(range(self.kernel_size[0]), range(self.kernel_size[1])):
@@ -63,7 +63,7 @@ class SumPool2d:
                 yield (c * height + y) * width + x
 
     def windows_of(self, source: Shape) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """For each row and for each column the window that holds it, or -1."""
+        """The window of each row and of each column, or -1."""
         rows, columns = (
             pooled_index(*axis)
             for axis in zip(source[1:], self.kernel_size, self.stride, self.padding, strict=True)
@@ -71,13 +71,13 @@ class SumPool2d:
         return rows, columns
 
     def before(self, source: Shape, reached: PerNeuron) -> PerNeuron:
-        """What each source neuron reaches, given what each pooled sum reaches."""
+        """Synapses reached by each source neuron, given those of each pooled sum."""
         rows, columns = self.windows_of(source)
         inside = (rows >= 0)[:, None] & (columns >= 0)
         return np.where(inside, reached[:, rows[:, None], columns], 0)
 
     def matrix(self, source: Shape) -> NDArray[np.float64]:
-        """Ones where a window (row) holds a source neuron (column)."""
+        """Matrix of ones where a window (row) contains a source neuron (column)."""
         made = self.output_shape(source)
         full = np.zeros((*made, *source))
         channels = np.arange(source[0])
@@ -98,7 +98,7 @@ class SumPool2d:
 
 
 def _check_windows(part: SumPool2d) -> None:
-    """Windows that do not overlap: otherwise a spike would reach one synapse along two ways."""
+    """Check that windows do not overlap: a spike would reach a synapse along two paths."""
     for kernel, stride, padding in zip(part.kernel_size, part.stride, part.padding, strict=True):
         if kernel < 1 or stride < kernel:
             checks.fail(

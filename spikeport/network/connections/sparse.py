@@ -1,4 +1,4 @@
-"""`Sparse`: only the synapses that are stored, as a CSR matrix."""
+"""`Sparse`: a connection that stores only some synapses, as a CSR matrix."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from spikeport.network.geometry import PerNeuron, Shape
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sparse:
-    """Some source neurons to some target neurons; both flattened in C order.
+    """Synapses between some source and some target neurons, both flattened in C order.
 
     Target neuron i has the synapses k in indptr[i]..indptr[i + 1] - 1: from source neuron
     indices[k] with weight[k], as in a CSR matrix (N_target, N_source). A weight of zero is a
     synapse like any other: it is stored, and events on it count among those on stored synapses.
-    `from_matrix` makes one of a matrix.
+    `from_matrix` converts a matrix.
 
     Attributes:
         weight: mantissas of the stored synapses, on the chip's grid, int16.
@@ -67,12 +67,12 @@ class Sparse:
         """A connection with the weights of a matrix (N_target, N_source).
 
         Args:
-            matrix: an array, whose zeros are not stored, or a sparse matrix of SciPy, whose entries
-                all are, those of zero too; duplicate entries are summed.
+            matrix: an array, whose zeros are not stored, or a SciPy sparse matrix, all of whose
+                entries are stored, including zeros; duplicate entries are summed.
             options: exponent, weight_bits, delay, name.
 
         Raises:
-            InputError: it is not a matrix of mantissas on the chip's grid, or stores nothing.
+            InputError: it is not a matrix of mantissas on the grid of the chip, or has no entries.
         """
         subject = f"connection '{options.get('name') or f'{source}_to_{target}'}': matrix"
         if callable(to_csr := getattr(matrix, "tocsr", None)):
@@ -95,7 +95,7 @@ class Sparse:
 
     @property
     def pool(self) -> None:
-        """There is none: a sum-pool can be multiplied into the matrix."""
+        """None: a sum-pool can be multiplied into the matrix."""
         return None
 
     @property
@@ -118,7 +118,7 @@ class Sparse:
             checks.fail(f"connection '{self.name}': matrix has shape {made}, must be {expected}")
 
     def output_shape(self, shape: Shape) -> Shape:
-        """(N_target,): the map does not say how the target is shaped."""
+        """(N_target,): the matrix does not determine the shape of the target."""
         return (len(self.indptr) - 1,)
 
     def reached(self, shape: Shape) -> tuple[PerNeuron, PerNeuron]:
@@ -135,7 +135,7 @@ class Sparse:
         yield from zip(self.indices[stored].tolist(), self.weight[stored].tolist(), strict=True)
 
     def matrix(self, shape: Shape) -> NDArray[np.int16]:
-        """The matrix with its zeros."""
+        """The dense matrix."""
         full = np.zeros((len(self.indptr) - 1, self.columns), np.int16)
         full[self.rows, self.indices] = self.weight
         return full
@@ -155,7 +155,7 @@ class Sparse:
 
 
 def _check_rows(part: Sparse, subject: str) -> None:
-    """Check that indptr and indices describe rows of a matrix, each entry once and in order."""
+    """Check that indptr and indices describe the rows of a matrix, with sorted, unique entries."""
     indices, indptr, stored = part.indices, part.indptr, len(part.weight)
     if len(indices) != stored:
         checks.fail(f"{subject}: {len(indices)} indices for {stored} weights, must be as many")
@@ -169,7 +169,7 @@ def _check_rows(part: Sparse, subject: str) -> None:
         row = int(np.argmax(falls))
         checks.fail(
             f"{subject}: indptr falls from {indptr[row]} to {indptr[row + 1]} in row {row}, must "
-            "never fall"
+            "not decrease"
         )
     low, high = int(indices.min()), int(indices.max())
     if low < 0 or high >= part.columns:
@@ -179,4 +179,4 @@ def _check_rows(part: Sparse, subject: str) -> None:
     disorder[starts[(starts > 0) & (starts < stored)] - 1] = False
     if disorder.any():
         row = int(np.searchsorted(indptr, int(np.argmax(disorder)), side="right")) - 1
-        checks.fail(f"{subject}: indices of row {row} must ascend, each source neuron once")
+        checks.fail(f"{subject}: indices of row {row} must increase, each source neuron only once")
