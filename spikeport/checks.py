@@ -144,8 +144,8 @@ def as_array(subject: str, value: Any) -> NDArray[Any]:
             mask).
     """
     check_unmasked(subject, value)
-    if callable(detach := getattr(value, "detach", None)):
-        value = detach().cpu()  # a torch tensor
+    if callable(getattr(value, "detach", None)):
+        value = value.detach().cpu()  # a torch tensor
     try:
         return np.asarray(value)
     except (TypeError, ValueError, RuntimeError) as error:
