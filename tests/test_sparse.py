@@ -399,7 +399,7 @@ def test_files_hold_all_of_it(network: DeployedNetwork, zeros: float) -> None:
     ("arrays", "columns", "message"),
     [
         ({"indices": [1, 3, 0, 4]}, 4, "indices span 0..4, must lie in 0..3"),
-        ({"indices": [1, 1, 0, 2]}, 4, "indices of row 0 must ascend"),
+        ({"indices": [1, 1, 0, 2]}, 4, "indices of row 0 must increase"),
         ({"indptr": [0, 3, 2, 4]}, 4, "indptr falls from 3 to 2 in row 1"),
         ({"indptr": [0, 2, 4]}, 4, r"matrix has shape \(2, 4\), must be \(3, 4\)"),
         ({"indptr": None}, 4, "'x_to_p': its indptr is missing"),

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from spikeport.network import AnyPopulation, DeployedNetwork, WeightedConnection
+from spikeport.network import AnyPopulation, DeployedNetwork, WeightedConnection, weighted_among
 from spikeport.report.screen import Table, lines, plain
 from spikeport.runs import EventCounts
 
@@ -70,7 +70,7 @@ def connections_table(network: DeployedNetwork) -> Table:
     table = Table("Connections")
     for name in ("name", "kind", "from", "to", "weights", "range", "exp", "bits", "delay", "pool"):
         table.add_column(name)
-    weights = {part.name: _weights_row(part) for part in network.weighted_connections}
+    weights = {part.name: _weights_row(part) for part in weighted_among(network.connections)}
     for part in network.connections:
         kind = type(part).__name__
         table.add_row(part.name, kind, part.source, part.target, *weights.get(part.name, ()))

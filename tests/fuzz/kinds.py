@@ -108,7 +108,7 @@ def chip() -> DeployedNetwork:
             Conv2d("image", "a", weights(3, 2, 3, 3), pool=SumPool2d((2, 2), (2, 2))),
             Dense("a", "b", weights(5, 12), exponent=1),
             Dense("b", "b", weights(5, 5), delay=2, name="again"),
-            Sparse.from_matrix("a", "b", weights(5, 12) * (weights(5, 12) > 9), name="few"),
+            Sparse.from_matrix("a", "b", weights(5, 12) * (weights(5, 12) > 9), name="scarce"),
             BiasInjection("drive", "b"),
         ),
         (Readout("b"),),
