@@ -128,7 +128,7 @@ def test_what_is_asked_for_twice_is_kept_once() -> None:
         (lambda: selection(chain(), [Probe("c")]), "'c' is not a population of the network"),
         (lambda: selection(chain(), [Probe("b", ("v",), (8,))]), "neuron 8 of 'b', which has 8"),
         (lambda: parse_probe("a:v:x"), "'x' is not a neuron, must be like 3 or 3-8"),
-        (lambda: parse_probe("a:v:3-"), "'3-' is no neuron"),
+        (lambda: parse_probe("a:v:3-"), "'3-' is not a neuron"),
         (lambda: parse_probe("a:v:5-4"), "needs at least one"),
         (lambda: parse_probe("a:"), "'' cannot be recorded"),
     ],
