@@ -111,7 +111,7 @@ def check_neurons(network: DeployedNetwork, samples: Samples, run: Run) -> Trace
             tables[variable][part.name] = array
             neurons[variable, part.name] = chosen
     if not neurons:
-        raise InputError("check: the run has recorded the state of no neuron")
+        raise InputError("check: the run has recorded u and v of no neuron")
     expected = dataclasses.replace(run, trace=Trace.of(tables, neurons))
     return compare_runs(run, expected, network.order)
 

@@ -30,6 +30,7 @@ from .ladder import LadderConfig as LadderConfig
 from .ladder import run_demo as run_demo
 from .ladder import run_ladder as run_ladder
 from .ladder import write_ladder as write_ladder
+from .network import ATRLIFPopulation as ATRLIFPopulation
 from .network import BiasInjection as BiasInjection
 from .network import Coding as Coding
 from .network import Connection as Connection

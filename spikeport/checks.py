@@ -84,13 +84,18 @@ def texts(subject: str, value: Mapping[Any, Any]) -> None:
             fail(f"{subject}: {name!r} is {text!r}, must map strings to strings")
 
 
-def choice(subject: str, kinds: type[_Kind], value: Any) -> _Kind:
-    """A member of an enumeration, given as the member or by its value."""
-    try:
-        return kinds(value)
-    except ValueError:
-        allowed = ", ".join(f"'{kind.value}'" for kind in kinds)
+def one_of(subject: str, names: Iterable[str], value: Any) -> str:
+    """A name out of `names`."""
+    names = tuple(names)
+    if not isinstance(value, str) or value not in names:
+        allowed = ", ".join(f"'{name}'" for name in names)
         fail(f"{subject} is {quoted(value)}, must be one of {allowed}")
+    return value
+
+
+def choice(subject: str, kinds: type[_Kind], value: Any) -> _Kind:
+    """A member of an enumeration, given as such or by its value."""
+    return kinds(one_of(subject, [kind.value for kind in kinds], value))
 
 
 def shape(name: str, value: Any) -> tuple[int, ...]:
@@ -139,8 +144,8 @@ def as_array(subject: str, value: Any) -> NDArray[Any]:
             mask).
     """
     check_unmasked(subject, value)
-    if callable(detach := getattr(value, "detach", None)):
-        value = detach().cpu()  # a torch tensor
+    if callable(getattr(value, "detach", None)):
+        value = value.detach().cpu()  # a torch tensor
     try:
         return np.asarray(value)
     except (TypeError, ValueError, RuntimeError) as error:

@@ -17,7 +17,7 @@ PAGE = Path(__file__).parent.parent / "docs" / "deployed.md"
 @pytest.mark.slow
 def test_examples_run_in_order(tmp_path: Path) -> None:
     examples = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(), re.S | re.M)
-    assert len(examples) == 5
+    assert len(examples) == 6
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", "\n".join(examples)],
         cwd=tmp_path,

@@ -61,7 +61,7 @@ def data_set(folder: Path, classes: int, *, top: int = 255) -> Path:
 
 def checkpoint(folder: Path, classes: int) -> Path:
     data = load_dataset(data_set(folder, classes))
-    config = TrainConfig(architecture="mlp", widths=(5,), steps=T, epochs=1)  # type: ignore[arg-type]
+    config = TrainConfig(architecture="mlp", widths=(5,), steps=T, epochs=1)
     network = build_network(config, data.input, classes)
     path = folder / "m.safetensors"
     save_checkpoint(path, Checkpoint(network, config, classes, data.name, data.fingerprint))
@@ -128,7 +128,7 @@ def test_quantize_uses_no_labels_and_warns_only(
 
 def test_training_from_a_network_of_other_classes(tmp_path: Path) -> None:
     path = checkpoint(tmp_path, OUTPUTS)
-    config = TrainConfig(architecture="mlp", widths=(5,), steps=T, epochs=1)  # type: ignore[arg-type]
+    config = TrainConfig(architecture="mlp", widths=(5,), steps=T, epochs=1)
     more, fewer = (load_dataset(data_set(tmp_path, n)) for n in (OUTPUTS + 1, OUTPUTS - 2))
     with pytest.raises(InputError, match=r"m\.safetensors: data set 'classes5': label 4, the net"):
         train(config, more, start=path)
@@ -137,7 +137,7 @@ def test_training_from_a_network_of_other_classes(tmp_path: Path) -> None:
 
 
 def test_functions_check_labels_alike(tmp_path: Path) -> None:
-    config = TrainConfig(architecture="mlp", widths=(5,), steps=T)  # type: ignore[arg-type]
+    config = TrainConfig(architecture="mlp", widths=(5,), steps=T)
     data = load_dataset(data_set(tmp_path, OUTPUTS + 1))
     network = build_network(config, data.input, OUTPUTS)
     assert network.classes == exported(network).output_count == OUTPUTS

@@ -39,7 +39,7 @@ def verdicts(report: object) -> dict[str, str]:
 
 def test_a_short_demo_climbs_to_the_top(tmp_path: Path) -> None:
     told: list[str] = []
-    training = TrainConfig(architecture="mlp", widths=(24,), epochs=3, steps=4)  # type: ignore[arg-type]
+    training = TrainConfig(architecture="mlp", widths=(24,), epochs=3, steps=4)
     ladder = run_demo(
         tmp_path / "made",
         training=training,

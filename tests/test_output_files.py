@@ -11,7 +11,6 @@ import pytest
 from spikeport.errors import InputError
 from spikeport.network import save_network
 from spikeport.trainer import TrainConfig, load_digits_split, train
-from spikeport.trainer.config import Architecture
 from tests.helpers.command import Spikeport, one_line
 from tests.helpers.lava import network
 
@@ -161,9 +160,7 @@ def test_an_output_in_a_folder_that_is_missing_is_refused_before_the_work(
 
 
 def test_the_library_never_overwrites_the_checkpoint_it_starts_from(tmp_path: Path) -> None:
-    config = TrainConfig(
-        architecture=Architecture.MLP, widths=(4,), steps=2, epochs=1, validation=0.2
-    )
+    config = TrainConfig(architecture="mlp", widths=(4,), steps=2, epochs=1, validation=0.2)
     data = load_digits_split()
     path = tmp_path / "m.safetensors"
     train(config, data, checkpoint=path)

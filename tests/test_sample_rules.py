@@ -29,7 +29,6 @@ from spikeport.runs import SampleSet, check_float_samples, check_samples, same_r
 from spikeport.runs.sample_values import SLACK, change
 from spikeport.trainer import LIF, Dataset, TrainConfig, train
 from spikeport.trainer.chip import QATNetwork, takes
-from spikeport.trainer.config import Architecture
 from spikeport.trainer.data.events import EventFrames
 from spikeport.trainer.diagnosis import diagnose
 from spikeport.trainer.network import Node, SpikingNetwork
@@ -93,7 +92,7 @@ ENTRIES: dict[str, Entry] = {
     "a chip network": lambda i, x: QATNetwork(deployed(i))(torch.tensor(np.asarray(x)).float()),
     "a data set": lambda i, x: dataset(i, x),
     "train": lambda i, x: train(
-        TrainConfig(architecture=Architecture.MLP, widths=(8,), steps=T, epochs=1), dataset(i, x)
+        TrainConfig(architecture="mlp", widths=(8,), steps=T, epochs=1), dataset(i, x)
     ),
     "diagnose": lambda i, x: diagnose(
         model(i), torch.tensor(np.asarray(x)).float(), torch.zeros(len(x), dtype=torch.int64)
@@ -454,7 +453,7 @@ def test_warnings_are_logged_not_raised(caplog: pytest.LogCaptureFixture) -> Non
 
 
 def test_a_start_trained_on_another_range_is_warned_about(caplog: pytest.LogCaptureFixture) -> None:
-    config = TrainConfig(architecture=Architecture.MLP, widths=(8,), steps=2, epochs=1)
+    config = TrainConfig(architecture="mlp", widths=(8,), steps=2, epochs=1)
     first = train(config, dataset(PIXELS, GREY)).model
     train(config, dataset(replace(PIXELS, high=15, scale=15.0), GREY), start=first)
     assert not caplog.records

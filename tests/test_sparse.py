@@ -39,9 +39,11 @@ from spikeport.network import (
     load_network,
     save_network,
 )
+from spikeport.network.file import FORMAT
 from spikeport.runs import Probe, Run
 from spikeport.simulators import Stream, run_native, run_reference
 from spikeport.simulators.reference_check import check_neurons, sample_probes
+from spikeport.storage import write_tensors
 from spikeport.trainer import evaluate_deployed
 from spikeport.trainer.chip import QATNetwork
 from tests.helpers.command import call
@@ -391,6 +393,37 @@ def test_files_hold_all_of_it(network: DeployedNetwork, zeros: float) -> None:
         path = Path(folder) / "n.spikeport"
         save_network(sparse, path)
         assert load_network(path) == sparse
+
+
+@pytest.mark.parametrize(
+    ("arrays", "columns", "message"),
+    [
+        ({"indices": [1, 3, 0, 4]}, 4, "indices span 0..4, must lie in 0..3"),
+        ({"indices": [1, 1, 0, 2]}, 4, "indices of row 0 must ascend"),
+        ({"indptr": [0, 3, 2, 4]}, 4, "indptr falls from 3 to 2 in row 1"),
+        ({"indptr": [0, 2, 4]}, 4, r"matrix has shape \(2, 4\), must be \(3, 4\)"),
+        ({"indptr": None}, 4, "'x_to_p': its indptr is missing"),
+        ({"weight": [8, -6]}, 4, "4 indices for 2 weights"),
+        ({}, 2**31 - 1, r"matrix has shape \(3, 2147483647\), must be \(3, 4\)"),
+        ({}, 2**40, "columns is 1099511627776, must lie in 1..2147483647"),
+        ({}, "4", "columns is '4', must be an integer"),
+    ],
+)
+def test_a_file_that_holds_no_csr_matrix_is_refused(
+    arrays: dict[str, list[int] | None], columns: Any, message: str, tmp_path: Path
+) -> None:
+    network, path = one_layer(small()), tmp_path / "n.spikeport"
+    data, held = network.canonical_form()
+    (part,) = data["connections"]
+    part["columns"] = columns
+    for name, values in arrays.items():
+        dtype = held.pop(f"x_to_p.{name}").dtype
+        if values is not None:
+            held[f"x_to_p.{name}"] = np.array(values, dtype)
+    header = {"content_hash": network.content_hash, "provenance": {}, "network": data}
+    write_tensors(path, FORMAT, header, held)
+    with pytest.raises(InputError, match=message):
+        load_network(path)
 
 
 def test_stored_zeros_are_part_of_the_network() -> None:

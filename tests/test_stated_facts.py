@@ -24,6 +24,7 @@ from spikeport.backends.lava.limitations import LIMITATIONS
 from spikeport.backends.targets import Target, load_target
 from spikeport.cli._app import VERBS, app
 from spikeport.network import (
+    ATRLIFPopulation,
     BiasInjection,
     Coding,
     Conv2d,
@@ -62,6 +63,10 @@ def limit(chip: Target, name: str) -> int:
 
 def with_graded(low: int, high: int) -> DeployedNetwork:
     return plain().replace(inputs=(Input("x", (5,), Coding.GRADED, low, high),))
+
+
+def adaptive() -> DeployedNetwork:
+    return plain().replace(populations=(ATRLIFPopulation("a", (4,), theta_0=9),))
 
 
 def with_injection() -> DeployedNetwork:
@@ -146,6 +151,7 @@ CONSTRUCTS = {
     "refractory time": Construct(
         "[0-9]+ refractory steps", partial(plain, refractory=REFRACTORY_MAX)
     ),
+    "ATRLIF neurons": Construct("ATRLIF neurons|zeroed state for each sample", adaptive),
     "bias per step": Construct("a bias per step", with_injection),
     "`decay_u` 0": Construct("decay_u 0", partial(plain, decay_u=0)),
     "`decay_v` 4096": Construct("decay_v 4096", partial(plain, decay_v=4096)),
@@ -233,6 +239,7 @@ SHORT = {
     "reset by subtraction": "reset by subtraction",
     "v_init": "`v_init` other than 0",
     "rest,|refractory time": "refractory time",
+    "ATRLIF neurons|other than LIF": "ATRLIF neurons",
     "a bias per step": "bias per step",
     "decay_u 0": "`decay_u` 0",
     "decay_v 4096": "`decay_v` 4096",

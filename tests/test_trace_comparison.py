@@ -23,7 +23,6 @@ from spikeport.traces import (
     compare_runs,
     first_divergence,
 )
-from spikeport.traces.divergence import VARIABLES
 from spikeport.traces.reader import TraceReader
 from spikeport.traces.writer import write_trace
 from spikeport.workflow import record_trace
@@ -71,7 +70,7 @@ def test_one_changed_value_is_found_exactly(
             range(max(0, place[2] - 3), place[2] + 1)
         )
         for moment in found.context:
-            for variable in VARIABLES:
+            for variable in RECORDABLE:
                 one, two = moment.values[variable]
                 assert (one != two) == (moment.step == place[2] and variable == place[0])
                 array = getattr(run.trace, variable)[part.name][moment.step, place[3]]

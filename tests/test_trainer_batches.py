@@ -82,7 +82,7 @@ def test_training_refuses_batches_of_one_before_it_starts(
     tmp_path: Path, total: int, changes: dict[str, Any], message: str, architecture: str
 ) -> None:
     path = tmp_path / "m.safetensors"
-    config = TrainConfig(architecture=architecture, widths=(3,), steps=2, epochs=1, **changes)  # type: ignore[arg-type]
+    config = TrainConfig(architecture=architecture, widths=(3,), steps=2, epochs=1, **changes)
     with pytest.raises(InputError, match=message):
         train(config, data(total), checkpoint=path)
     assert not path.exists()
@@ -112,7 +112,7 @@ def test_without_batch_norm_one_sample_is_enough() -> None:
     from spikeport.workflow import prepare_qat
 
     few = data(8)
-    config = TrainConfig(architecture="mlp", widths=(3,), steps=2, epochs=1)  # type: ignore[arg-type]
+    config = TrainConfig(architecture="mlp", widths=(3,), steps=2, epochs=1)
     network = build_network(config, INPUT, 2)
     network.eval()
     chip = prepare_qat(network, few.train_x[:], QuantizeConfig(weight_bits=4))

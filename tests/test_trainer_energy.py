@@ -37,7 +37,6 @@ from spikeport.trainer import (
     measure_accuracy,
     train,
 )
-from spikeport.trainer.config import Architecture
 from spikeport.trainer.device import torch_threads
 from spikeport.trainer.energy import EnergyLoss, EnergyModel, energy_loss
 from spikeport.trainer.energy.loss import model_of
@@ -358,7 +357,7 @@ def test_budgets_that_cannot_be_kept_are_refused_before_training() -> None:
     images = Dataset("none", x, np.arange(8) % 2, x, np.arange(8) % 2, colour, 2)
     analog = dataclasses.replace(
         TINY,
-        architecture=Architecture.PREACT_RESNET34,
+        architecture="preact_resnet34",
         widths=(2,),
         energy_budget_uj=1.0,
     )

@@ -91,7 +91,7 @@ def test_demo_recipe_reads_held_out_digits() -> None:
 @pytest.mark.parametrize("reset", Reset)
 def test_a_perceptron_learns_digits(reset: Reset) -> None:
     data = load_digits_split()
-    config = TrainConfig("mlp", widths=(64,), steps=4, epochs=8, reset=reset)  # type: ignore[arg-type]
+    config = TrainConfig("mlp", widths=(64,), steps=4, epochs=8, reset=reset)
     run = evaluate(train(config, data).model, data.test_x)
     assert float((run.predictions == data.test_y).mean()) >= 0.94
 
@@ -217,7 +217,7 @@ def test_events_train_too(tmp_path: Path) -> None:
 
 def test_energy_is_that_of_the_deployed_network_within_rounding() -> None:
     data = load_digits_split()
-    config = TrainConfig("mlp", widths=(32,), steps=4, epochs=3)  # type: ignore[arg-type]
+    config = TrainConfig("mlp", widths=(32,), steps=4, epochs=3)
     result = train(config, data)
     graph = export_float(result.model)
     network = quantize(graph, data.train_x[:128]).network

@@ -16,7 +16,7 @@ from spikeport.trainer.description import as_trained_model
 from spikeport.trainer.neurons import LIF
 
 PIXELS = Input("input", (6,), Coding.GRADED, low=0, high=255, scale=255.0)
-CONFIG = TrainConfig(architecture="mlp", widths=(5,), epochs=1, steps=3)  # type: ignore[arg-type]
+CONFIG = TrainConfig(architecture="mlp", widths=(5,), epochs=1, steps=3)
 
 
 @pytest.fixture

@@ -1,5 +1,4 @@
 from .chip import QATNetwork as QATNetwork
-from .config import Architecture as Architecture
 from .config import Optimizer as Optimizer
 from .config import Precision as Precision
 from .config import TrainConfig as TrainConfig
@@ -33,6 +32,7 @@ from .measure import evaluate as evaluate
 from .measure import evaluate_deployed as evaluate_deployed
 from .measure import measure_accuracy as measure_accuracy
 from .models import PUBLISHED as PUBLISHED
+from .models import Architecture as Architecture
 from .models import mlp as mlp
 from .models import small_conv as small_conv
 from .models import with_readout as with_readout

@@ -10,34 +10,15 @@ from typing import ClassVar
 
 import torch
 
-from spikeport.checks import choice, integer
+from spikeport.checks import choice, integer, one_of
 from spikeport.errors import InputError
 from spikeport.network import Input, Reset
 from spikeport.network.fixed_point import WEIGHT_BITS
 from spikeport.trainer.data import Augment
-from spikeport.trainer.models import PUBLISHED, mlp, small_conv
+from spikeport.trainer.models import ARCHITECTURES
 from spikeport.trainer.network import SpikingNetwork
 from spikeport.trainer.neurons import LIF
 from spikeport.trainer.rules import GradientRule
-
-
-class Architecture(StrEnum):
-    """Which of `spikeport.trainer.models` to build."""
-
-    CONV = "conv"
-    MLP = "mlp"
-    VGG11 = "vgg11"
-    DVS_NET = "dvs_net"
-    RESNET18 = "resnet18"
-    RESNET19 = "resnet19"
-    RESNET20 = "resnet20"
-    RESNET56 = "resnet56"
-    SEW_RESNET34 = "sew_resnet34"
-    PREACT_RESNET34 = "preact_resnet34"
-
-
-LAYERED = (Architecture.CONV, Architecture.MLP)
-"""Networks in which every layer has its own width."""
 
 
 class Precision(StrEnum):
@@ -65,6 +46,7 @@ class TrainConfig:
     The defaults are the demo's recipe for scikit-learn's digits.
 
     Attributes:
+        architecture: a name in `spikeport.trainer.models.ARCHITECTURES`.
         widths: channels per convolution (conv), hidden sizes (mlp), or for all other networks the
             channels of the first convolution, which determine the others.
         steps: T.
@@ -99,7 +81,7 @@ class TrainConfig:
 
     __pydantic_config__: ClassVar[Mapping[str, str]] = {"extra": "forbid"}
 
-    architecture: Architecture = Architecture.CONV
+    architecture: str = "conv"
     widths: tuple[int, ...] = (24, 48)
     steps: int = 8
     decay: float = 0.5
@@ -129,8 +111,8 @@ class TrainConfig:
     weight_bits: int | None = None
 
     def __post_init__(self) -> None:
+        one_of("training: architecture", ARCHITECTURES, self.architecture)
         kinds: dict[str, type[StrEnum]] = {
-            "architecture": Architecture,
             "reset": Reset,
             "rule": GradientRule,
             "optimizer": Optimizer,
@@ -143,7 +125,7 @@ class TrainConfig:
             object.__setattr__(self, "augment", Augment(**self.augment))
         if not self.widths:
             raise InputError("training: widths is empty, needs at least one layer")
-        if self.architecture not in LAYERED and len(self.widths) != 1:
+        if not ARCHITECTURES[self.architecture].layered and len(self.widths) != 1:
             raise InputError(
                 f"training: widths is {list(self.widths)}, {self.architecture} takes one number, "
                 "the channels of its first convolution"
@@ -199,11 +181,10 @@ def build_network(config: TrainConfig, input: Input, classes: int) -> SpikingNet
     lif = config.lif()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        if config.architecture in LAYERED:
-            build = small_conv if config.architecture is Architecture.CONV else mlp
-            network = build(input, classes, config.widths, config.steps, lif)
+        chosen = ARCHITECTURES[config.architecture]
+        if chosen.layered:
+            network = chosen.build(input, classes, config.widths, config.steps, lif)
         else:
-            published = PUBLISHED[config.architecture.value]
-            network = published(input, classes, config.steps, lif, width=config.widths[0])
+            network = chosen.build(input, classes, config.steps, lif, width=config.widths[0])
     network.rule = config.rule
     return network

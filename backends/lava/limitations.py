@@ -55,7 +55,8 @@ LIMITATIONS = (
         obstacles,
     ),
     Limitation(
-        "reset by subtraction, refractory time, v_init, a bias per step: our SampleLIF",
+        "reset by subtraction, refractory time, v_init, a bias per step: our SampleLIF; ATRLIF "
+        "neurons zeroed for each sample: our SampleATRLIF",
         _own_neurons,
     ),
     Limitation(

@@ -6,9 +6,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from spikeport.network import AnyPopulation, DeployedNetwork, Population, Reset
+from spikeport.network import (
+    AnyPopulation,
+    ATRLIFPopulation,
+    DeployedNetwork,
+    Population,
+    Reset,
+)
+from spikeport.network.fixed_point import DECAY_UNITY
 
 LIF = "lava-nc 0.10.0, proc/lif/models.py"
+ATRLIF = "lava-nc 0.10.0, proc/atrlif/models.py"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,4 +61,30 @@ def _lif(part: Population, injected: bool) -> LavaNeurons:
     return LavaNeurons("SampleLIF", fields | own, unsupported, "LIFReset", LIF)
 
 
-_MODELS: dict[type[AnyPopulation], Callable[[Any, bool], LavaNeurons]] = {Population: _lif}
+def _atrlif(part: ATRLIFPopulation, injected: bool) -> LavaNeurons:
+    # Lava's fractions of 4096; it adds 1 to that of the current.
+    decays = {
+        "i": part.decay_u - 1,
+        "v": part.decay_v,
+        "theta": part.decay_theta,
+        "r": part.decay_r,
+    }
+    fields = {
+        **{f"delta_{name}": decay / DECAY_UNITY for name, decay in decays.items()},
+        "theta_0": part.theta_0,
+        "theta_step": part.theta_step,
+        "v_init": part.v_init,
+    }
+    found = {
+        "zeroed state for each sample": True,
+        f"v_init {part.v_init}": part.v_init != 0,
+        "a bias per step": injected,
+    }
+    unsupported = tuple(what for what, needed in found.items() if needed)
+    return LavaNeurons("SampleATRLIF", fields, unsupported, "ATRLIF", ATRLIF)
+
+
+_MODELS: dict[type[AnyPopulation], Callable[[Any, bool], LavaNeurons]] = {
+    Population: _lif,
+    ATRLIFPopulation: _atrlif,
+}

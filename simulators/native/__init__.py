@@ -9,7 +9,7 @@ From the call down to the innermost loop:
     currents     inputs added beforehand: static input once, integers by rows or matrix products
     kernels      the loops: list events, sum their rows, advance the neurons of a tile
     events, sums, vectors     compiled parts of these loops
-    neurons, lif, registers   the compiled step of each neuron model
+    neurons, registers   the compiled step of neurons; a module for each model
     plan, connection_tables, layout, components   what is prepared once per network
     replay       use spikes recorded elsewhere instead of the computed ones
 """

@@ -9,7 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport.network import AnyPopulation, Population
+from spikeport.network import AnyPopulation, ATRLIFPopulation, Population
+from spikeport.simulators.native.atrlif import (
+    ATRLIFDynamics,
+    ATRLIFState,
+    atrlif_dynamics,
+    atrlif_loop,
+    atrlif_variant,
+)
 from spikeport.simulators.native.compiled import chosen_by_type
 from spikeport.simulators.native.lif import (
     LIFDynamics,
@@ -43,6 +50,9 @@ class CompiledModel:
 
 MODELS: dict[type[AnyPopulation], CompiledModel] = {
     Population: CompiledModel(LIFState, LIFDynamics, lif_dynamics, lif_variant, lif_loop),
+    ATRLIFPopulation: CompiledModel(
+        ATRLIFState, ATRLIFDynamics, atrlif_dynamics, atrlif_variant, atrlif_loop
+    ),
 }
 
 

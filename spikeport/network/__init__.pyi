@@ -26,6 +26,7 @@ from .neurons import RECORDABLE_STATE as RECORDABLE_STATE
 from .neurons import SHARED_STATE as SHARED_STATE
 from .neurons import STATE_VARIABLES as STATE_VARIABLES
 from .neurons import AnyPopulation as AnyPopulation
+from .neurons import ATRLIFPopulation as ATRLIFPopulation
 from .neurons import Population as Population
 from .neurons import Register as Register
 from .neurons import Reset as Reset

@@ -125,7 +125,7 @@ def _client(target: Any) -> Iterator[Any]:
 
 @contextmanager
 def _local_cluster(workers: int | None, shards: int) -> Iterator[Any]:
-    import dask
+    import dask.config
     from dask.system import CPU_COUNT
 
     routes: dict[str, list[str]] = {

@@ -110,7 +110,7 @@ class _Limit:
 
 def _submit(client: Any, key: str, task: Callable[..., Any], *arguments: Any) -> Any:
     """Send a task to the scheduler; arguments are passed by value, futures by reference."""
-    import dask
+    import dask.config
 
     # Dask suggests scattering large arguments, but those are lost with the worker that holds them.
     with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 PiB"}):

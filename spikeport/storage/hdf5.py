@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import h5py.h5o
 
 from spikeport.checks import fail
 from spikeport.errors import InputError
@@ -172,7 +173,7 @@ def members(
     group: h5py.Group, budget: Budget, wanted: Callable[[str], bool] = lambda _: True
 ) -> Iterator[tuple[str, Any]]:
     """The members of a group that are `wanted`, by name; see `child`."""
-    for name in group:
+    for name in map(str, group):
         if wanted(name):
             yield name, child(group, name, budget)
 
@@ -182,7 +183,7 @@ def child(group: h5py.Group, name: str, budget: Budget) -> Any:
     link = group.get(name, getlink=True)
     if link is None:
         return None
-    where = f"'{group.name.rstrip('/')}/{name}'"
+    where = f"'{str(group.name).rstrip('/')}/{name}'"
     if len(name) > MAX_NAME:
         fail(f"{where[:80]}...: name has {len(name)} characters, limit {MAX_NAME}")
     if not isinstance(link, h5py.HardLink):

@@ -218,7 +218,7 @@ def _row_bytes(item: h5py.Dataset) -> int:
 def _subgroup(group: h5py.Group, name: str, budget: Budget) -> h5py.Group:
     found = child(group, name, budget)
     if not isinstance(found, h5py.Group):
-        fail(f"'{group.name.rstrip('/')}/{name}' is missing")
+        fail(f"'{str(group.name).rstrip('/')}/{name}' is missing")
     return found
 
 

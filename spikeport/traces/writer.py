@@ -119,7 +119,7 @@ class TraceWriter:
                 f"{self._done}, header has {self.header.samples}"
             )
         for (variable, population), array in parts.items():
-            group = self._file[f"{variable}/{population}"]
+            group: Any = self._file[f"{variable}/{population}"]
             if variable == "spikes":
                 self._spikes(group, array, self.header.chosen(variable, population))
             else:
@@ -155,9 +155,7 @@ class TraceWriter:
         flat: NDArray[Any] = array.reshape(*array.shape[:2], -1).swapaxes(0, 1)
         return flat
 
-    def _spikes(
-        self, group: h5py.Group, spikes: NDArray[Any], chosen: NDArray[np.int64] | None
-    ) -> None:
+    def _spikes(self, group: Any, spikes: NDArray[Any], chosen: NDArray[np.int64] | None) -> None:
         end = self._done + len(spikes)
         group["count"][self._done : end] = np.count_nonzero(spikes, axis=(1, 2))
         at_once = max(1, _VALUES // max(1, spikes[0].size))
@@ -170,7 +168,7 @@ class TraceWriter:
                 values = column if chosen is None or name == "step" else chosen[column]
                 stored[before:] = values
 
-    def _values(self, group: h5py.Group, values: NDArray[Any]) -> None:
+    def _values(self, group: Any, values: NDArray[Any]) -> None:
         if "values" not in group:
             shape = (self.header.samples, *values.shape[1:])
             chunk = _chunk_shape(*shape)

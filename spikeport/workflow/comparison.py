@@ -15,7 +15,7 @@ from spikeport.backends import timed
 from spikeport.errors import InputError
 from spikeport.network import DeployedNetwork
 from spikeport.parity import Criterion, LadderRow, build_row
-from spikeport.runs import RECORDABLE, Run, Samples
+from spikeport.runs import Run, Samples, everything
 from spikeport.traces import TraceComparison, compare_runs
 
 StageProgress = Callable[[str, int, int], None]
@@ -71,7 +71,7 @@ def compare_backends(
         samples: integers, as for `run`.
         labels: the class of each sample.
         others: by name, networks that must be equivalent; they run on the first backend.
-        trace: also compare u and v at every step.
+        trace: also compare u, v and further state variables at every step.
         timeout_s: wall-clock limit of each run on a slow backend (Lava).
 
     Raises:
@@ -83,13 +83,13 @@ def compare_backends(
     stages += [(f"{first}, {name}", first, other) for name, other in (others or {}).items()]
     if len(stages) < 2:
         raise InputError(f"compare: backends are {list(backends)}, needs two, or another network")
-    record = RECORDABLE if trace else ("spikes",)
     rows: list[LadderRow] = []
     traces: dict[str, TraceComparison] = {}
     above: Run | None = None
     for stage, name, one in stages:
         progress(stage, 0, 0)
         options = timed(name, timeout_s, partial(progress, stage))
+        record = everything(one) if trace else ("spikes",)
         run = run_backend(name, one, samples, record=record, **options)
         rows.append(
             build_row(stage, run, labels, above=above, rule=Criterion.EXACT, order=network.order)

@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from spikeport.network import (
+    AnyPopulation,
+    ATRLIFPopulation,
     BiasInjection,
     Coding,
     Connection,
@@ -47,6 +49,7 @@ def networks(
     conv_exponents: Sequence[int] = EXPONENTS,
     max_payloads: Sequence[int] = MAX_PAYLOADS,
     max_steps: int = 6,
+    adaptive: bool = False,
 ) -> DeployedNetwork:
     """A valid network of 1 to 3 populations.
 
@@ -55,6 +58,7 @@ def networks(
             several inputs, residual sums, self loops, longer cycles, delays (some beyond T) and
             injected biases come in too.
         max_payloads: largest magnitudes of graded values to choose from.
+        adaptive: the first population is of ATRLIF neurons, and others may be.
     """
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     build = _Build(rng, draw(st.integers(1, max_steps)), pools, dense_exponents, conv_exponents)
@@ -62,7 +66,7 @@ def networks(
         coding = draw(st.sampled_from([Coding.SPIKES, Coding.GRADED]))
         payload = draw(st.sampled_from(max_payloads)) if coding is Coding.GRADED else 0
         build.add_input(coding, payload, signed=draw(st.booleans()))
-    for _ in range(draw(st.integers(1, 3))):
+    for index in range(draw(st.integers(1, 3))):
         last = len(build.sources) - 1
         source = last if feed_forward else draw(st.integers(0, last))
         build.add_population(
@@ -72,6 +76,7 @@ def networks(
             v_init=v_init and draw(st.booleans()),
             refractory=draw(st.sampled_from([0, 0, 1, 2, fx.REFRACTORY_MAX])),
             delay=0 if feed_forward else draw(st.sampled_from([0, 0, 1, 2, build.steps])),
+            adaptive=adaptive and (index == 0 or draw(st.booleans())),
         )
     if not feed_forward:
         for _ in range(draw(st.integers(0, 3))):
@@ -118,12 +123,12 @@ class _Build:
     dense_exponents: Sequence[int]
     conv_exponents: Sequence[int]
     inputs: list[Input] = field(default_factory=list)
-    populations: list[Population] = field(default_factory=list)
+    populations: list[AnyPopulation] = field(default_factory=list)
     connections: list[Connection] = field(default_factory=list)
 
     @property
-    def sources(self) -> dict[str, Input | Population]:
-        carrying: list[Input | Population] = [
+    def sources(self) -> dict[str, Input | AnyPopulation]:
+        carrying: list[Input | AnyPopulation] = [
             part for part in self.inputs if part.coding is not Coding.BIAS
         ]
         return {part.name: part for part in carrying + self.populations}
@@ -153,6 +158,7 @@ class _Build:
         v_init: bool,
         refractory: int,
         delay: int,
+        adaptive: bool = False,
     ) -> None:
         name = f"population{len(self.populations)}"
         shape = self.sources[source].shape
@@ -167,20 +173,25 @@ class _Build:
         rng = self.rng
         bias = rng.integers(-4096, 4096, target, np.int32) // rng.choice([1, 64, 4096])
         bias *= rng.random(target) < rng.choice([0.0, 0.5])
-        self.populations.append(
-            Population(
-                name,
-                target,
-                vth=int(rng.choice([0, 20, 300, 5000, fx.VTH_MAX])),
-                decay_u=int(rng.choice([0, 1, 1024, 4095, 4096])),
-                decay_v=int(rng.choice([0, 1, 128, 4096])),
-                bias=bias.astype(np.int32),
-                bias_exponent=int(rng.integers(0, 8)),
-                reset=reset,
-                v_init=int(rng.integers(-(2**20), 2**23)) if v_init else 0,
-                refractory=refractory,
+        vth = int(rng.choice([0, 20, 300, 5000, fx.VTH_MAX]))
+        shared: dict[str, Any] = {
+            "decay_u": int(rng.choice([0, 1, 1024, 4095, 4096])),
+            "decay_v": int(rng.choice([0, 1, 128, 4096])),
+            "bias": bias.astype(np.int32),
+            "bias_exponent": int(rng.integers(0, 8)),
+            "v_init": int(rng.integers(-(2**20), 2**23)) if v_init else 0,
+        }
+        if adaptive:
+            theta_0, theta_step = (int(rng.choice([0, 5, 60, 900, 4095])) for _ in range(2))
+            decays: dict[str, Any] = {
+                f"decay_{name}": int(rng.choice([0, 1, 700, 4095, 4096])) for name in ("theta", "r")
+            }
+            part: AnyPopulation = ATRLIFPopulation(
+                name, target, theta_0, theta_step, **decays, **shared
             )
-        )
+        else:
+            part = Population(name, target, vth, reset=reset, refractory=refractory, **shared)
+        self.populations.append(part)
         self.connections.append(connection)
 
     def add_extra(self, delay: int) -> None:

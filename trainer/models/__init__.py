@@ -1,5 +1,8 @@
 """Network architectures: small ones, and those of the published experiments."""
 
+from spikeport.trainer.models.architectures import ARCHITECTURES as ARCHITECTURES
+from spikeport.trainer.models.architectures import PUBLISHED as PUBLISHED
+from spikeport.trainer.models.architectures import Architecture as Architecture
 from spikeport.trainer.models.resnet import resnet18 as resnet18
 from spikeport.trainer.models.resnet import resnet19 as resnet19
 from spikeport.trainer.models.resnet import resnet20 as resnet20
@@ -12,11 +15,3 @@ from spikeport.trainer.models.small import mlp as mlp
 from spikeport.trainer.models.small import small_conv as small_conv
 from spikeport.trainer.models.vgg import dvs_net as dvs_net
 from spikeport.trainer.models.vgg import vgg11 as vgg11
-
-PUBLISHED = {
-    build.__name__: build
-    for build in (
-        vgg11, dvs_net, resnet18, resnet19, resnet20, resnet56, sew_resnet34, preact_resnet34
-    )
-}  # fmt: skip
-"""Published networks by name; call each as (input, classes, steps, lif, width=...)."""

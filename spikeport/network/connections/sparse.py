@@ -75,8 +75,8 @@ class Sparse:
             InputError: it is not a matrix of mantissas on the grid of the chip, or has no entries.
         """
         subject = f"connection '{options.get('name') or f'{source}_to_{target}'}': matrix"
-        if callable(to_csr := getattr(matrix, "tocsr", None)):
-            csr = to_csr()
+        if callable(getattr(matrix, "tocsr", None)):
+            csr: Any = matrix.tocsr()
             rows = np.repeat(np.arange(csr.shape[0]), np.diff(csr.indptr))
             data, columns, shape = csr.data, np.asarray(csr.indices, np.int64), csr.shape
         else:
@@ -88,7 +88,7 @@ class Sparse:
         if np.can_cast(data.dtype, np.int64):
             data = data.astype(np.int64)
         place, entry = np.unique(rows * shape[1] + columns, return_inverse=True)
-        weight = np.zeros(len(place), data.dtype)
+        weight: NDArray[Any] = np.zeros(len(place), data.dtype)
         np.add.at(weight, entry, data)
         indptr = np.searchsorted(place, np.arange(shape[0] + 1) * shape[1])
         return cls(source, target, weight, place % shape[1], indptr, shape[1], **options)

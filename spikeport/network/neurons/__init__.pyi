@@ -1,3 +1,4 @@
+from .atrlif import ATRLIFPopulation as ATRLIFPopulation
 from .lif import Population as Population
 from .lif import Reset as Reset
 from .lif import threshold_state as threshold_state

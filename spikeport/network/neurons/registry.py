@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from spikeport.errors import InputError
+from spikeport.network.neurons.atrlif import ATRLIFPopulation
 from spikeport.network.neurons.lif import Population
 from spikeport.network.neurons.model import AnyPopulation, StateVariable
 
-MODELS: tuple[type[AnyPopulation], ...] = (Population,)
+MODELS: tuple[type[AnyPopulation], ...] = (Population, ATRLIFPopulation)
 """All models; a new model is complete once it is listed here."""
 
 STATE_VARIABLES: dict[str, StateVariable] = {

@@ -16,6 +16,8 @@ from lava.magma.core.process.ports.ports import InPort, OutPort
 from lava.magma.core.process.process import AbstractProcess
 from lava.magma.core.resources import CPU
 from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
+from lava.proc.atrlif.models import PyATRLIFModelFixed
+from lava.proc.atrlif.process import ATRLIF
 from lava.proc.conv.models import PyConvModelFixed
 from lava.proc.conv.process import Conv
 from lava.proc.lif.models import PyLifResetModelBitAcc
@@ -106,6 +108,57 @@ class PySampleLIF(PyRecordedLIF):
             self.v[spike_vector] -= self.effective_vth
         else:
             super().reset_voltage(spike_vector)
+
+
+class SampleATRLIF(ATRLIF):
+    """ATRLIF that starts each sample afresh, at v_init, can take a bias per step, and writes what
+    it did to files as RecordedLIF does; of its dynamics, nothing is ours."""
+
+    def __init__(
+        self,
+        *,
+        v_init: int,
+        reset_interval: int,
+        reset_offset: int,
+        tapes: Any,
+        depth: int,
+        **stock: Any,
+    ) -> None:
+        super().__init__(**stock)
+        self.bias_in = InPort(shape=stock["shape"])
+        self.proc_params["v_init"] = v_init
+        self.proc_params["reset_interval"] = reset_interval
+        self.proc_params["reset_offset"] = reset_offset
+        self.proc_params["tapes"] = tapes
+        self.proc_params["depth"] = depth
+
+
+class PySampleATRLIF(PyATRLIFModelFixed):
+    bias_mant: Any
+    implements_process = SampleATRLIF  # The decorator refuses to change an inherited one.
+    bias_in: Any = LavaPyType(PyInPort.VEC_DENSE, np.int32)
+
+    def __init__(self, proc_params: Any) -> None:
+        super().__init__(proc_params)
+        self.v_init, self.interval = proc_params["v_init"], proc_params["reset_interval"]
+        self.offset = proc_params["reset_offset"] % self.interval
+        self.tapes = Tapes(proc_params)
+
+    def scale_bias(self) -> None:
+        # ATRLIF calls this right after it has received, before it scales theta_0 and integrates.
+        if self.time_step % self.interval == self.offset:
+            self.i[:], self.v[:], self.r[:] = 0, self.v_init, 0
+            self.theta[:] = self.theta_0  # Scaled from the first step on, which does that itself.
+        static = self.bias_mant
+        self.bias_mant = static + self.bias_in.recv()
+        super().scale_bias()
+        self.bias_mant = static
+
+    def run_spk(self) -> None:
+        super().run_spk()
+        self.tapes.keep(
+            self.time_step, spikes=self.s, u=self.i, v=self.v, theta=self.theta, r=self.r
+        )
 
 
 class Tapes:

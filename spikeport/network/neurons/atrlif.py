@@ -1,0 +1,136 @@
+"""ATRLIF neurons: LIF with an adaptive threshold theta and a refractory state r.
+
+One step, all in int32, wrapping modulo 2^32, with tz(x, k) = sign(x) * (|x| >> k), summed input a
+and base = theta_0 << 6:
+
+    u <- wrap24(tz(u * (4096 - decay_u), 12) + (a << 6))
+    v <- clip(tz(v * (4096 - decay_v), 12) + u + (bias << bias_exponent))
+    theta <- tz((theta - base) * (4096 - decay_theta), 12) + base
+    r <- tz(r * (4096 - decay_r), 12)
+    spike where v - r >= theta, then r <- r + 2 theta and theta <- theta + (theta_step << 6)
+
+u and v are those of LIF neurons, but a spike leaves v as it is: r, which it raises, is what keeps
+the neuron from the next one. The comparison is not strict.
+
+Source: lava-nc 0.10.0, `lava/proc/atrlif/models.py` (PyATRLIFModelFixed), bit for bit. Lava states
+decays as fractions: its delta_i is (decay_u - 1) / 4096, the others are decay / 4096. Its theta_0
+and theta_step are 12 bits wide (`precision=12`); that is the range here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikeport.network import fixed_point as fx
+from spikeport.network.fixed_point import ACTIVATION_SHIFT, DECAY_UNITY
+from spikeport.network.geometry import Shape
+from spikeport.network.neurons.lif import U, V
+from spikeport.network.neurons.model import Register, State, StateVariable, check_population
+from spikeport.network.registers import decayed, int32, integrated_current, integrated_membrane
+
+THETA = StateVariable("theta", "threshold after the step and its spike, in units of v", np.int32)
+R = StateVariable("r", "refractory state after the step and its spike, in units of v", np.int32)
+_THETA_MAX = (1 << 12) - 1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ATRLIFPopulation:
+    """ATRLIF neurons that share their dynamics; the equations are those of this module.
+
+    Before each sample u and r are 0, v is v_init and theta is theta_0 << 6; nothing else resets a
+    neuron.
+
+    Attributes:
+        shape: (N,), (C, L) or (C, H, W).
+        theta_0: mantissa of the threshold at rest, 12 bits.
+        theta_step: mantissa of what a spike adds to the threshold, 12 bits.
+        decay_u, decay_v, decay_theta, decay_r: in 1/4096, 0 keeps all, 4096 keeps nothing; that of
+            theta is of its distance from theta_0.
+        bias: mantissa per neuron, 13 bits signed, int32; a scalar is broadcast.
+        bias_exponent: 0..7; bias << bias_exponent is added to v every step.
+        v_init: v at the start of every sample.
+        scale: weight units (v >> 6) per unit of the float membrane, for reporting.
+    """
+
+    MODEL: ClassVar[str] = "ATRLIF"
+    STATE: ClassVar[tuple[StateVariable, ...]] = (U, V, THETA, R)
+    RANGES: ClassVar[Mapping[str, tuple[int, int]]] = {
+        "theta_0": (0, _THETA_MAX),
+        "theta_step": (0, _THETA_MAX),
+        "decay_u": (0, fx.DECAY_UNITY),
+        "decay_v": (0, fx.DECAY_UNITY),
+        "decay_theta": (0, fx.DECAY_UNITY),
+        "decay_r": (0, fx.DECAY_UNITY),
+        "bias_exponent": (0, fx.BIAS_EXPONENT_MAX),
+        "v_init": (-fx.STATE_MAX, fx.STATE_MAX),
+    }
+    NIR_NODES: ClassVar[tuple[str, ...]] = ()
+
+    name: str
+    shape: Shape
+    theta_0: int
+    theta_step: int = 0
+    decay_u: int = DECAY_UNITY
+    decay_v: int = 0
+    decay_theta: int = 0
+    decay_r: int = 0
+    bias: NDArray[np.int32] = field(default_factory=lambda: np.zeros((), np.int32))
+    bias_exponent: int = 0
+    v_init: int = 0
+    scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_population(self, self.RANGES)
+
+    @property
+    def size(self) -> int:
+        """Number of neurons."""
+        return math.prod(self.shape)
+
+    @property
+    def bias_current(self) -> NDArray[np.int32]:
+        """What is added to v every step: bias << bias_exponent, shape `shape`."""
+        return self.bias << np.int32(self.bias_exponent)
+
+    @property
+    def base(self) -> int:
+        """The threshold at rest, in units of v: theta_0 << 6."""
+        return self.theta_0 << ACTIVATION_SHIFT
+
+    @property
+    def registers(self) -> tuple[Register, ...]:
+        """The state variables as this population holds them, in the order of STATE."""
+        return (
+            Register(U, 0, *fx.INT32),
+            Register(V, self.v_init, -fx.STATE_MAX, fx.STATE_MAX),
+            Register(THETA, self.base, *fx.INT32),
+            Register(R, 0, *fx.INT32),
+        )
+
+    def step(self, state: State, received: int, bias: int) -> tuple[State, bool]:
+        """One step of one neuron."""
+        u, v, theta, r = state
+        u = integrated_current(u, self.decay_u, received)
+        v = integrated_membrane(v, self.decay_v, u, bias)
+        theta = int32(decayed(int32(theta - self.base), self.decay_theta) + self.base)
+        r = decayed(r, self.decay_r)
+        spike = int32(v - r) >= theta
+        if spike:
+            r = int32(r + int32(2 * theta))
+            theta = int32(theta + (self.theta_step << ACTIVATION_SHIFT))
+        return (u, v, theta, r), spike
+
+    def may_move(self, state: State, received: int, bias: int) -> bool:
+        """Whether u, v, r, the summed input or the bias is not zero, or theta is not at rest.
+
+        With a threshold of 0 at rest every step counts, since all of them spike.
+        """
+        u, v, theta, r = state
+        still = (u, v, r, received, bias) == (0, 0, 0, 0, 0) and theta == self.base
+        return not still or self.base == 0
