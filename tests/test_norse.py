@@ -203,7 +203,7 @@ def test_skip_paths_are_refused() -> None:
 def test_record_and_samples_are_checked() -> None:
     with pytest.raises(InputError, match="record: 'u' cannot be recorded in norse"):
         run_norse(feed_forward(lif()), np.ones((1, 4)), record=("u",))
-    with pytest.raises(InputError, match="holds NaN"):
+    with pytest.raises(InputError, match="contains NaN"):
         run_norse(feed_forward(lif()), np.full((1, 4), np.nan))
 
 

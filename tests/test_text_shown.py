@@ -30,7 +30,7 @@ from spikeport.backends import TargetCheck, UnsupportedFeature
 from spikeport.cli import _diagnose, _front, _judge, _sweep, _tables, _traces
 from spikeport.cli._app import VERBS
 from spikeport.energy import HardwareProfile
-from spikeport.network import load_network, require_lif, save_network
+from spikeport.network import load_network, require_lif, save_network, weighted_among
 from spikeport.parity import ParityReport
 from spikeport.report import screen, terminal
 from spikeport.report.diagnosis import render_diagnosis
@@ -503,6 +503,7 @@ def small_network(tail: str) -> Any:
         dataclasses.replace(part, source=found[part.source], target=found[part.target])
         for part in network.connections
     ]
+    renamed.weighted_connections = weighted_among(renamed.connections)
     return renamed
 
 

@@ -9,8 +9,8 @@ and base = theta_0 << 6:
     r <- tz(r * (4096 - decay_r), 12)
     spike where v - r >= theta, then r <- r + 2 theta and theta <- theta + (theta_step << 6)
 
-u and v are those of LIF neurons, but a spike leaves v as it is: r, which it raises, is what keeps
-the neuron from the next one. The comparison is not strict.
+u and v are those of LIF neurons, except that a spike does not change v: it raises r, which delays
+the next spike. The comparison is not strict.
 
 Source: lava-nc 0.10.0, `lava/proc/atrlif/models.py` (PyATRLIFModelFixed), bit for bit. Lava states
 decays as fractions: its delta_i is (decay_u - 1) / 4096, the others are decay / 4096. Its theta_0
@@ -49,9 +49,9 @@ class ATRLIFPopulation:
     Attributes:
         shape: (N,), (C, L) or (C, H, W).
         theta_0: mantissa of the threshold at rest, 12 bits.
-        theta_step: mantissa of what a spike adds to the threshold, 12 bits.
-        decay_u, decay_v, decay_theta, decay_r: in 1/4096, 0 keeps all, 4096 keeps nothing; that of
-            theta is of its distance from theta_0.
+        theta_step: mantissa of the increase of the threshold per spike, 12 bits.
+        decay_u, decay_v, decay_theta, decay_r: in 1/4096, 0 keeps all, 4096 keeps nothing; theta
+            decays to theta_0.
         bias: mantissa per neuron, 13 bits signed, int32; a scalar is broadcast.
         bias_exponent: 0..7; bias << bias_exponent is added to v every step.
         v_init: v at the start of every sample.
