@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from spikeport.backends import UnsupportedFeature
+from spikeport.backends.limitation import find_unsupported
+from spikeport.hardware import parse_target
 from spikeport.network import (
+    ATRLIFPopulation,
     Coding,
     DeployedNetwork,
     Input,
     Population,
     Readout,
     Reset,
+    Sparse,
+    afferents,
     save_network,
 )
+from tests.helpers.strategies import networks
 from tests.helpers.target_networks import dense
 
 ROOT = Path(__file__).parent.parent
@@ -71,6 +82,18 @@ def too_large() -> DeployedNetwork:
     )
 
 
+def judged(network: DeployedNetwork) -> tuple[UnsupportedFeature, ...]:
+    """What the rules of the example say, without installing it."""
+    package = EXAMPLE / "tinychip"
+    spec = importlib.util.spec_from_file_location("tinychip_rules", package / "__init__.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    target = parse_target(tomllib.loads((package / "target.toml").read_text()), "tinychip")
+    return find_unsupported(network, module.limitations(target.limits))
+
+
 def saved(network: DeployedNetwork, folder: Path) -> Path:
     save_network(network, folder / "n.spikeport")
     return folder / "n.spikeport"
@@ -107,6 +130,52 @@ def test_check_judges_by_the_limits_of_the_chip(site: Path, tmp_path: Path) -> N
         ("a delay of 8", True),
     ]
     assert {one["source"] for one in told["unsupported"]} == {"Invented for this example"}
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.booleans().flatmap(lambda adaptive: networks(adaptive=adaptive)))
+def test_its_rules_judge_any_network(network: DeployedNetwork) -> None:
+    found = {(one.part, one.construct) for one in judged(network)}
+    assert {part for part, construct in found if construct == "ATRLIF neurons"} == {
+        f"population '{part.name}'"
+        for part in network.populations
+        if isinstance(part, ATRLIFPopulation)
+    }
+    for part in network.weighted_connections:
+        shape = network.sources[part.source].shape
+        if part.pool is None:
+            most = max(
+                len(list(afferents(part, shape, index)))
+                for index in range(network.by_name[part.target].size)
+            )
+            named = (f"connection '{part.name}'", f"{most} synapses per neuron")
+            assert (named in found) == (most > 128)
+
+
+def test_it_counts_the_synapses_of_a_sparse_connection() -> None:
+    matrix = np.zeros((2, 200), int)
+    matrix[0, :5], matrix[1, :130] = 32, 32
+    given = DeployedNetwork(
+        (Input("x", (200,)),),
+        (Population("a", (2,), vth=9, reset=Reset.SUBTRACT),),
+        (Sparse.from_matrix("x", "a", matrix, weight_bits=4),),
+        (Readout("a"),),
+        2,
+    )
+    assert [one.construct for one in judged(given)] == ["130 synapses per neuron"]
+
+
+def test_it_has_no_atrlif_neurons() -> None:
+    given = DeployedNetwork(
+        (Input("x", (8,)),),
+        (ATRLIFPopulation("a", (4,), theta_0=9),),
+        (dense("x", "a", 4, 8, value=32, weight_bits=4),),
+        (Readout("a"),),
+        2,
+    )
+    assert [(one.part, one.construct, one.stops) for one in judged(given)] == [
+        ("population 'a'", "ATRLIF neurons", True)
+    ]
 
 
 def test_check_of_every_target_includes_it(site: Path, tmp_path: Path) -> None:

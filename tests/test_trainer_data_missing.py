@@ -10,7 +10,7 @@ import pytest
 from spikeport.errors import InputError
 from spikeport.trainer import DataConfig, load_dataset
 from spikeport.trainer.data.catalogue import CIFAR_SETS, IDX_SETS
-from spikeport.trainer.data.missing import ALIASES
+from spikeport.trainer.data.missing import ALIASES, explain_missing
 from spikeport.trainer.data.tonic import EVENT_SETS
 from tests.helpers.data_files import random_bytes, write_idx_set
 
@@ -76,6 +76,14 @@ def test_what_was_found_instead_is_named(tmp_path: Path, name: str, found: str, 
 def test_other_sets_are_not_mistaken_for_it(tmp_path: Path, name: str, beside: str) -> None:
     (tmp_path / beside).mkdir()
     assert "; found" not in refusal(name, tmp_path)
+
+
+def test_a_set_without_aliases_is_looked_for_by_its_own_name(tmp_path: Path) -> None:
+    (tmp_path / "New_Set.zip").write_bytes(b"")
+    (tmp_path / "other").mkdir()
+    found = f"; found {tmp_path / 'New_Set.zip'}: unpack it"
+    assert explain_missing("new-set", [tmp_path]) == found
+    assert refusal("newset", tmp_path).startswith("data set 'newset'")
 
 
 def test_a_folder_that_is_missing_or_the_set_itself(tmp_path: Path) -> None:

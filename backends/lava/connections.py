@@ -24,6 +24,7 @@ from spikeport.network import (
     Shape,
     Sparse,
     WeightedConnection,
+    implementation_of,
 )
 
 Made = tuple[str, dict[str, Any], dict[str, NDArray[Any]]]
@@ -120,7 +121,7 @@ def _wide_conv(network: DeployedNetwork, part: Conv1d | Conv2d) -> list[str]:
     return [what for what, needed in found.items() if needed]
 
 
-_KINDS: Mapping[type[WeightedConnection], LavaKind] = {
+KINDS: Mapping[type[WeightedConnection], LavaKind] = {
     Dense: LavaKind("Dense", CONNECTIONS, _dense),
     Sparse: LavaKind("Sparse", SPARSE, _sparse),
     Conv1d: LavaKind("Conv", CONV, _conv1d, _conv_obstacles, _wide_conv),
@@ -130,7 +131,7 @@ _KINDS: Mapping[type[WeightedConnection], LavaKind] = {
 
 def lava_kind(part: WeightedConnection) -> LavaKind:
     """The Lava process for a connection."""
-    return _KINDS[type(part)]
+    return implementation_of(KINDS, part, "in Lava")
 
 
 def lava_order(shape: Shape) -> NDArray[np.intp]:

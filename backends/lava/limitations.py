@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from spikeport.backends import Limitation, UnsupportedFeature
 from spikeport.backends.depths import depths, waits
-from spikeport.backends.lava.connections import CONV_EXACT_SUM, CONV_FIELD_MAX, lava_kind
-from spikeport.backends.lava.neurons import lava_neurons
+from spikeport.backends.lava.connections import CONV_EXACT_SUM, CONV_FIELD_MAX, KINDS, lava_kind
+from spikeport.backends.lava.neurons import MODELS, lava_neurons
 from spikeport.backends.lava.schedule import Schedule, cost, obstacles
 from spikeport.network import DeployedNetwork, WeightedConnection
 
@@ -19,6 +19,8 @@ def needs_delay_line(times: Schedule, part: WeightedConnection) -> bool:
 
 def _own_neurons(network: DeployedNetwork) -> Iterator[UnsupportedFeature]:
     for population in network.populations:
+        if type(population) not in MODELS:  # One of `obstacles`.
+            continue
         made = lava_neurons(network, population)
         for needed in made.unsupported:
             label = f"population '{population.name}'"
@@ -28,7 +30,7 @@ def _own_neurons(network: DeployedNetwork) -> Iterator[UnsupportedFeature]:
 def _delay_line(network: DeployedNetwork) -> Iterator[UnsupportedFeature]:
     depth, _ = depths(network, cost)
     times = Schedule(depth, waits(network, depth, cost))
-    for part in network.weighted_connections:
+    for part in _known(network):
         kind, wait = lava_kind(part), times.delay[part.name]
         if wait >= 0 and needs_delay_line(times, part):  # Below 0 it closes a cycle of `obstacles`.
             needed = f"a wait of {wait} steps, cut at each sample's end"
@@ -36,10 +38,15 @@ def _delay_line(network: DeployedNetwork) -> Iterator[UnsupportedFeature]:
 
 
 def _wide_conv(network: DeployedNetwork) -> Iterator[UnsupportedFeature]:
-    for part in network.weighted_connections:
+    for part in _known(network):
         kind = lava_kind(part)
         for needed in kind.wide(network, part):
             yield _own(f"connection '{part.name}'", needed, kind.stock, "WideConv", kind.source)
+
+
+def _known(network: DeployedNetwork) -> Iterator[WeightedConnection]:
+    """Connections that Lava has a process for; all others are `obstacles`."""
+    return (part for part in network.weighted_connections if type(part) in KINDS)
 
 
 def _own(label: str, needed: str, stock: str, own: str, source: str) -> UnsupportedFeature:

@@ -12,6 +12,7 @@ from spikeport.network import (
     DeployedNetwork,
     Population,
     Reset,
+    implementation_of,
 )
 from spikeport.network.fixed_point import DECAY_UNITY
 
@@ -39,7 +40,8 @@ class LavaNeurons:
 
 def lava_neurons(network: DeployedNetwork, population: AnyPopulation) -> LavaNeurons:
     """The process of a population of `network`."""
-    return _MODELS[type(population)](population, bool(network.injections_into(population.name)))
+    make = implementation_of(MODELS, population, "in Lava")
+    return make(population, bool(network.injections_into(population.name)))
 
 
 def _lif(part: Population, injected: bool) -> LavaNeurons:
@@ -84,7 +86,7 @@ def _atrlif(part: ATRLIFPopulation, injected: bool) -> LavaNeurons:
     return LavaNeurons("SampleATRLIF", fields, unsupported, "ATRLIF", ATRLIF)
 
 
-_MODELS: dict[type[AnyPopulation], Callable[[Any, bool], LavaNeurons]] = {
+MODELS: dict[type[AnyPopulation], Callable[[Any, bool], LavaNeurons]] = {
     Population: _lif,
     ATRLIFPopulation: _atrlif,
 }

@@ -5,12 +5,13 @@ Every connection costs Lava one step, or two with a sum-pool, which is a separat
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from spikeport.backends import UnsupportedFeature
 from spikeport.backends.depths import depths, unsupported_cycle, waits
-from spikeport.backends.lava.connections import CONNECTIONS, lava_kind
+from spikeport.backends.lava.connections import CONNECTIONS, KINDS, lava_kind
+from spikeport.backends.lava.neurons import LIF, MODELS
 from spikeport.backends.limitation import refusal
 from spikeport.errors import InputError
 from spikeport.network import Coding, DeployedNetwork, Input, WeightedConnection
@@ -43,13 +44,24 @@ def schedule(network: DeployedNetwork) -> Schedule:
 
 def obstacles(network: DeployedNetwork) -> list[UnsupportedFeature]:
     """Everything that prevents a network from running on Lava; empty if nothing does."""
-    found = [
-        obstacle
-        for part in network.weighted_connections
-        for obstacle in lava_kind(part).obstacles(network, part)
-    ]
+    found = list(_without_process(network))
+    for part in network.weighted_connections:
+        if type(part) in KINDS:
+            found += lava_kind(part).obstacles(network, part)
     _, cycles = depths(network, cost)
     return found + [unsupported_cycle(cycle, cost, "Lava", CONNECTIONS) for cycle in cycles]
+
+
+def _without_process(network: DeployedNetwork) -> Iterator[UnsupportedFeature]:
+    why = "Lava has no process for it"
+    for population in network.populations:
+        if type(population) not in MODELS:
+            label, model = f"population '{population.name}'", f"{population.MODEL} neurons"
+            yield UnsupportedFeature(label, model, why, LIF, stops=True)
+    for part in network.weighted_connections:
+        if (kind := type(part)) not in KINDS:
+            label = f"connection '{part.name}'"
+            yield UnsupportedFeature(label, f"kind {kind.__name__}", why, CONNECTIONS, stops=True)
 
 
 def cost(part: WeightedConnection) -> int:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeport.errors import InputError
-from spikeport.network import Conv1d, Conv2d
+from spikeport.network import Conv1d, Conv2d, implementation_of
 
 MAX_ENTRIES = 2**28
 """1 GiB in float32."""
@@ -34,7 +34,7 @@ def check_entries(subject: str, rows: int, columns: int) -> None:
 
 def spatial_node(part: Any, factor: float, bias: NDArray[np.float64]) -> Any:
     """The convolution in NIR, with weights times `factor` and a bias for each channel."""
-    return _SPATIAL[type(part)](
+    return implementation_of(_SPATIAL, part, "in NIR")(
         None,
         (part.weight * factor).astype(np.float32),
         part.stride,

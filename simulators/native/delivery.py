@@ -16,6 +16,7 @@ from spikeport.network import (
     Shape,
     Sparse,
     WeightedConnection,
+    implementation_of,
     largest_sum,
 )
 from spikeport.simulators.native.connection_tables import (
@@ -145,6 +146,7 @@ def delivery(
     connection: WeightedConnection, source: Shape, target: Shape, messages: tuple[int, int]
 ) -> Delivery:
     """Prepare a connection for messages within the range `messages`."""
+    prepare = implementation_of(_KINDS, connection, "in the native simulator")
     low, high = messages
     most = largest_sum(connection, min(low, 0), max(high, 0))  # a neuron may also send nothing
-    return _KINDS[type(connection)](connection, source, target, most)
+    return prepare(connection, source, target, most)

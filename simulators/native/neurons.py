@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport.network import AnyPopulation, ATRLIFPopulation, Population
+from spikeport.network import AnyPopulation, ATRLIFPopulation, Population, implementation_of
 from spikeport.simulators.native.atrlif import (
     ATRLIFDynamics,
     ATRLIFState,
@@ -58,7 +58,7 @@ MODELS: dict[type[AnyPopulation], CompiledModel] = {
 
 def compiled_model(population: AnyPopulation) -> CompiledModel:
     """The compiled model of a population."""
-    return MODELS[type(population)]
+    return implementation_of(MODELS, population, "in the native simulator")
 
 
 def initial_neurons(population: AnyPopulation, samples: int) -> Any:

@@ -60,6 +60,7 @@ def ladder(
     command += () if samples is None else ("--samples", str(samples))
     command += ("--lava-samples", str(lava_samples))
     command += ("--reference-samples", str(reference_samples))
+    command += () if timeout is None else ("--timeout", f"{timeout:g}")
     with _io.progress("ladder") as update:
         ladder_run = write_ladder(model, dataset, out, config, shlex.join(command), update)
     finish(ladder_run, out, as_json)

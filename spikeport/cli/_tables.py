@@ -20,7 +20,9 @@ def facts_table(title: str, facts: Mapping[str, Any]) -> Table:
     table.add_column(style="bold")
     table.add_column()
     for name, value in facts.items():
-        text = f"{value:.4f}" if isinstance(value, float) and abs(value) > 1e-3 else str(value)
+        text = str(value)
+        if isinstance(value, float) and value:
+            text = f"{value:.4f}" if abs(value) > 1e-3 else f"{value:.4g}"
         table.add_row(name.replace("_", " "), text)
     return table
 

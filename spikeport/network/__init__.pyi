@@ -18,6 +18,7 @@ from .file import load_network as load_network
 from .file import save_network as save_network
 from .geometry import PerNeuron as PerNeuron
 from .geometry import Shape as Shape
+from .implementation import implementation_of as implementation_of
 from .inputs import Coding as Coding
 from .inputs import Input as Input
 from .network import DeployedNetwork as DeployedNetwork

@@ -10,7 +10,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from spikeport.network import Conv1d, Conv2d, Dense, Sparse, WeightedConnection
+from spikeport.network import (
+    Conv1d,
+    Conv2d,
+    Dense,
+    Sparse,
+    WeightedConnection,
+    implementation_of,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,4 +70,4 @@ _KINDS: Mapping[type[WeightedConnection], TorchKind] = {
 
 def torch_kind(connection: WeightedConnection) -> TorchKind:
     """What a connection is in torch."""
-    return _KINDS[type(connection)]
+    return implementation_of(_KINDS, connection, "in torch")

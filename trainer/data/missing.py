@@ -49,11 +49,16 @@ def _notes(name: str, root: Path) -> Iterator[str]:
 
 
 def _resembles(name: str, entry: str) -> bool:
-    plain = re.sub("[^a-z0-9]", "", entry.lower())
-    begins = [a for a in ALIASES[name] if plain.startswith(a)]
+    plain = _reduced(entry)
+    begins = [a for a in ALIASES.get(name, (_reduced(name),)) if plain.startswith(a)]
     others = [a for n, some in ALIASES.items() if n != name for a in some if plain.startswith(a)]
     # cifar100 starts with cifar10, so the longest matching prefix wins.
     return bool(begins) and max(map(len, begins)) >= max(map(len, others), default=0)
+
+
+def _reduced(text: str) -> str:
+    """Lower-case letters and digits only."""
+    return re.sub("[^a-z0-9]", "", text.lower())
 
 
 def _reason(name: str, entry: Path) -> str:

@@ -115,7 +115,7 @@ def energy_model(
     """Build the energy model of a network with T = `steps`.
 
     Args:
-            deliveries: every source of every connection, with fan-outs.
+        deliveries: every source of every connection, with fan-outs.
         inputs, populations: shapes by name; populations that never spike belong here too.
         table: the terms to add up.
 

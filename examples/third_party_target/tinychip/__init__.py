@@ -7,7 +7,7 @@ from functools import partial
 
 from spikeport.backends import Limitation, UnsupportedFeature
 from spikeport.hardware import ChipLimits, Limit
-from spikeport.network import Coding, DeployedNetwork, Reset
+from spikeport.network import Coding, DeployedNetwork, Population, Reset, weighted_shape
 
 
 def limitations(limits: ChipLimits) -> list[Limitation]:
@@ -18,6 +18,7 @@ def limitations(limits: ChipLimits) -> list[Limitation]:
     return [
         Limitation("graded spikes", partial(_graded, limit=limits["graded_payloads"])),
         Limitation(f"more than {neurons.value} neurons", partial(_neurons, limit=neurons)),
+        Limitation("neurons other than LIF", partial(_other_neurons, limit=neurons)),
         Limitation(
             "reset to zero: with a different neuron program",
             partial(_reset, limit=limits["reset_to_zero"]),
@@ -50,17 +51,28 @@ def _neurons(network: DeployedNetwork, limit: Limit) -> Iterator[UnsupportedFeat
         yield UnsupportedFeature("the network", f"{count} neurons", why, limit.citation, stops=True)
 
 
+def _other_neurons(network: DeployedNetwork, limit: Limit) -> Iterator[UnsupportedFeature]:
+    for part in network.populations:
+        if not isinstance(part, Population):
+            label, why = f"population '{part.name}'", "the chip has LIF neurons only"
+            yield UnsupportedFeature(
+                label, f"{part.MODEL} neurons", why, limit.citation, stops=True
+            )
+
+
 def _reset(network: DeployedNetwork, limit: Limit) -> Iterator[UnsupportedFeature]:
     """A feature that can be run with a workaround, so `stops` is False."""
     for part in network.populations:
-        if part.reset is Reset.ZERO:
+        if isinstance(part, Population) and part.reset is Reset.ZERO:
             label, why = f"population '{part.name}'", "needs a different neuron program"
             yield UnsupportedFeature(label, "reset to zero", why, limit.citation)
 
 
 def _fan_in(network: DeployedNetwork, limit: Limit) -> Iterator[UnsupportedFeature]:
     for part in network.weighted_connections:
-        synapses = part.weight[0].size
+        shape = weighted_shape(part, network.sources[part.source].shape)
+        targets = range(network.by_name[part.target].size)
+        synapses = max(sum(1 for _ in part.row(shape, target)) for target in targets)
         if synapses > limit.value:
             label, why = f"connection '{part.name}'", f"a neuron takes at most {limit.value}"
             yield UnsupportedFeature(

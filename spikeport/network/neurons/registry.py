@@ -10,7 +10,11 @@ from spikeport.network.neurons.lif import Population
 from spikeport.network.neurons.model import AnyPopulation, StateVariable
 
 MODELS: tuple[type[AnyPopulation], ...] = (Population, ATRLIFPopulation)
-"""All models; a new model is complete once it is listed here."""
+"""All models.
+
+Network files, probes, traces and the scalar reference follow from this list; the native simulator
+and Lava have tables of their own and refuse a model that is not in theirs.
+"""
 
 STATE_VARIABLES: dict[str, StateVariable] = {
     variable.name: variable for model in MODELS for variable in model.STATE

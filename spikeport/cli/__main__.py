@@ -1,0 +1,5 @@
+"""`python -m spikeport.cli`."""
+
+from spikeport.cli import main
+
+main()

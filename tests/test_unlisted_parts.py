@@ -1,0 +1,113 @@
+"""A neuron model or kind of connection that a table does not list gets one clear error."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+
+from spikeport.backends.lava import connections as lava_connections
+from spikeport.backends.lava import neurons as lava_neurons
+from spikeport.backends.lava.limitations import LIMITATIONS
+from spikeport.backends.lava.schedule import schedule
+from spikeport.errors import InputError
+from spikeport.export.nir import maps
+from spikeport.network import (
+    MODELS,
+    AnyPopulation,
+    ATRLIFPopulation,
+    DeployedNetwork,
+    Input,
+    Population,
+    Readout,
+    Sparse,
+)
+from spikeport.network.connections import KINDS
+from spikeport.simulators.native import delivery as native_delivery
+from spikeport.simulators.native import neurons as native_neurons
+from spikeport.trainer.chip import connections as torch_connections
+
+
+@dataclass(frozen=True)
+class Izhikevich:
+    """A neuron model that nothing lists."""
+
+    MODEL: ClassVar[str] = "Izhikevich"
+    name: str = "a"
+
+
+@dataclass(frozen=True)
+class LowRank:
+    """A kind of connection that nothing lists."""
+
+    spatial: ClassVar[bool] = True
+    name: str = "x_to_a"
+
+
+def network(part: AnyPopulation | None = None) -> DeployedNetwork:
+    return DeployedNetwork(
+        (Input("x", (3,)),),
+        (part or Population("a", (2,), vth=9),),
+        (Sparse.from_matrix("x", "a", np.full((2, 3), 4)),),
+        (Readout("a"),),
+        2,
+    )
+
+
+NEURONS: dict[str, Callable[[Any], object]] = {
+    "in the native simulator": native_neurons.compiled_model,
+    "in Lava": lambda part: lava_neurons.lava_neurons(network(), part),
+}
+CONNECTIONS: dict[str, Callable[[Any], object]] = {
+    "in the native simulator": lambda part: native_delivery.delivery(part, (3,), (2,), (0, 1)),
+    "in Lava": lava_connections.lava_kind,
+    "in torch": torch_connections.torch_kind,
+    "in NIR": lambda part: maps.spatial_node(part, 1.0, np.zeros(1)),
+}
+
+
+@pytest.mark.parametrize("where", NEURONS)
+def test_an_unlisted_neuron_model_is_named(where: str) -> None:
+    message = f"population 'a' has Izhikevich neurons, which {where} are not supported"
+    with pytest.raises(InputError, match=f"^{message}$"):
+        NEURONS[where](Izhikevich())
+
+
+@pytest.mark.parametrize("where", CONNECTIONS)
+def test_an_unlisted_kind_of_connection_is_named(where: str) -> None:
+    message = f"connection 'x_to_a' is a LowRank, which {where} is not supported"
+    with pytest.raises(InputError, match=f"^{message}$"):
+        CONNECTIONS[where](LowRank())
+
+
+@pytest.mark.parametrize("table", [native_neurons.MODELS, lava_neurons.MODELS])
+def test_every_neuron_model_is_in_every_table(table: Mapping[type[Any], object]) -> None:
+    assert set(table) == set(MODELS)
+
+
+@pytest.mark.parametrize(
+    "table", [native_delivery._KINDS, lava_connections.KINDS, torch_connections._KINDS]
+)
+def test_every_kind_of_connection_is_in_every_table(table: Mapping[type[Any], object]) -> None:
+    assert set(table) == set(KINDS)
+
+
+def test_every_spatial_kind_has_a_nir_node() -> None:
+    assert set(maps._SPATIAL) == {kind for kind in KINDS if kind.spatial}
+
+
+def test_check_lists_what_lava_has_no_process_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(lava_neurons.MODELS, ATRLIFPopulation)
+    monkeypatch.delitem(lava_connections.KINDS, Sparse)
+    given = network(ATRLIFPopulation("a", (2,), theta_0=9))
+    found = [one for limitation in LIMITATIONS for one in limitation.find(given)]
+    assert [(one.part, one.construct, one.stops) for one in found] == [
+        ("population 'a'", "ATRLIF neurons", True),
+        ("connection 'x_to_a'", "kind Sparse", True),
+    ]
+    message = "population 'a' has ATRLIF neurons: Lava has no process for it"
+    with pytest.raises(InputError, match=message):
+        schedule(given)
