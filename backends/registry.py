@@ -78,8 +78,16 @@ def run(
     """Run `network` on the backend called `name`.
 
     Args:
+        name: one of `list_backends`.
         samples: (B, *shape) or (T, B, *shape); integers for a DeployedNetwork, else float units.
-        record: any of "spikes", "u" and "v"; for a DeployedNetwork also `Probe`s.
+        record: any of "spikes", "u", "v" and further state variables of the neuron model, as far as
+            the backend has them; for a DeployedNetwork also `Probe`s.
+        options: passed to the backend, such as `threads` for native or `timeout_s` (in seconds) for
+            Lava.
+
+    Returns:
+        Predictions, scores, spike counts and, as far as the backend provides them, event counts and
+        the trace of what was recorded.
 
     Raises:
         InputError: unknown backend, or one for the other kind of network.

@@ -42,8 +42,12 @@ def check(
     Nothing is started.
 
     Args:
+        network: the network to check.
         targets: names from `list_targets`; by default all, except that broken ones of other
             packages are logged as warnings and skipped.
+
+    Returns:
+        One result per target, in order; each feature has its value, the limit and its source.
 
     Raises:
         InputError: a target is unknown (the message lists all), or a package registers a name

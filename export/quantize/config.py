@@ -21,9 +21,13 @@ class QuantizeConfig:
         clip_fractions: scales to try, as the fraction of the largest weight that the grid still
             covers; larger weights are clipped. 1 clips nothing. By default 1 to 0.5, with few bits
             down to 0.15: on a coarse grid more is lost between its values than beyond its ends.
-        search_wider: if these leave large errors in the spike counts, most weights rounded to zero
-            or a threshold of a few units, also try smaller fractions, down to where half of the
-            weights are clipped. Default: true unless `clip_fractions` are given.
+        search_wider: If the best of these leaves large errors in the spike counts, rounds most
+            weights to zero, or gives a threshold of only a few units, also try smaller fractions,
+            down to where half of the weights are clipped. Default: true unless `clip_fractions` are
+            given.
+
+    Raises:
+        InputError: `weight_bits` is not in 2..8, or `clip_fractions` is empty or not in (0, 1].
     """
 
     weight_bits: int = WEIGHT_BITS

@@ -19,7 +19,10 @@ def check(
     target: Annotated[
         list[str] | None,
         typer.Option(
-            "--target", "-t", help="A backend or chip from `spikeport backends`; repeatable."
+            "--target",
+            "-t",
+            metavar="NAME",
+            help="A backend or chip from `spikeport backends`; repeatable.",
         ),
     ] = None,
     as_json: _io.Json = False,

@@ -12,9 +12,11 @@ from spikeport.cli._ladder import finish
 
 
 def demo(
-    out: Annotated[Path, typer.Option("--out", "-o", help="Output folder.")] = Path("demo"),
-    epochs: Annotated[int | None, typer.Option(help="Training epochs.")] = None,
-    seed: Annotated[int, typer.Option(help="Same seed, same result.")] = 0,
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="FOLDER", help="Output folder.")
+    ] = Path("demo"),
+    epochs: Annotated[int | None, typer.Option(metavar="N", help="Training epochs.")] = None,
+    seed: Annotated[int, typer.Option(metavar="N", help="Same seed, same result.")] = 0,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue from the checkpoint in the folder.")
     ] = False,

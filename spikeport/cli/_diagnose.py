@@ -20,15 +20,21 @@ if TYPE_CHECKING:
 
 def diagnose(
     checkpoint: Annotated[Path, typer.Argument(help="Checkpoint (.safetensors).")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="HTML page to write.")] = Path(
-        "diagnosis.html"
-    ),
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="FILE", help="HTML page to write.")
+    ] = Path("diagnosis.html"),
     data: _io.Data = "digits",
     changes: _io.DataChanges = None,
     samples: _io.Count = 1000,
     steps: Annotated[
         str | None,
-        typer.Option("--steps", "-T", help="Values of T for gradients (default 1,2,4,8)."),
+        typer.Option(
+            "--steps",
+            "-T",
+            metavar="N,...",
+            help="Values of T for which gradients are compared (default: 1,2,4,8 as far as the "
+            "samples allow, and the network's T).",
+        ),
     ] = None,
     as_json: _io.Json = False,
 ) -> None:

@@ -19,7 +19,10 @@ def front(
     budgets: Annotated[
         str, typer.Option(metavar="ENERGIES", help="Per sample, comma-separated: 10uJ,5uJ,800nJ.")
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Output folder; created if missing.")],
+    out: Annotated[
+        Path,
+        typer.Option("--out", "-o", metavar="FOLDER", help="Output folder; created if missing."),
+    ],
     recipe: _io.RecipeName = "digits",
     changes: _io.Changes = None,
     start: _io.Start = None,

@@ -36,7 +36,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables
 Data = Annotated[
     str,
     typer.Option(
-        "--data", help="`digits`, `mnist`, ...; an .npz file; a folder of images; a recipe (.toml)."
+        "--data",
+        metavar="NAME",
+        help="`digits`, `mnist`, ...; an .npz file; a folder of images; a recipe (.toml).",
     ),
 ]
 DataChanges = Annotated[
@@ -45,23 +47,31 @@ DataChanges = Annotated[
         "--set", metavar="data.KEY=VALUE", help="Change a data setting, such as data.full_scale=16."
     ),
 ]
-Out = Annotated[Path, typer.Option("--out", "-o", help="File to write.")]
+Out = Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="File to write.")]
 Dt = Annotated[
-    float | None, typer.Option("--dt", help="Time step in seconds, for NIR files of other tools.")
+    float | None,
+    typer.Option(
+        "--dt", metavar="SECONDS", help="Time step in seconds, for NIR files of other tools."
+    ),
 ]
 Steps = Annotated[
     int | None,
-    typer.Option("--steps", "-T", help="Number of steps T, for NIR files of other tools."),
+    typer.Option(
+        "--steps", "-T", metavar="N", help="Number of steps T, for NIR files of other tools."
+    ),
 ]
 ResetName = Annotated[
-    str | None, typer.Option("--reset", help="`zero` or `subtract`, for NIR files of other tools.")
+    str | None,
+    typer.Option(
+        "--reset", metavar="NAME", help="`zero` or `subtract`, for NIR files of other tools."
+    ),
 ]
 Strict = Annotated[
     bool | None,
     typer.Option(
         "--strict/--no-strict",
-        help="For NIR files of other tools: neurons fire if v > threshold, as NIR documents, "
-        "or also if v equals it (--no-strict).",
+        help="For NIR files of other tools: neurons fire only if v > threshold, as NIR documents "
+        "(default, --strict), or also if v equals it (--no-strict).",
     ),
 ]
 RecipeName = Annotated[str, typer.Argument(help="Name of a built-in recipe, or a .toml file.")]
@@ -71,7 +81,11 @@ Changes = Annotated[
 ]
 EnergyPrices = Annotated[
     str | None,
-    typer.Option("--energy-profile", help="Energy prices: a built-in profile, or a .toml file."),
+    typer.Option(
+        "--energy-profile",
+        metavar="PROFILE",
+        help="Energy prices: a built-in profile, or a .toml file.",
+    ),
 ]
 Lines = Annotated[bool, typer.Option("--lines", help="Print a line per epoch on standard error.")]
 Start = Annotated[
@@ -86,19 +100,28 @@ Teacher = Annotated[
         help="Distillation teacher (default: the --from network).",
     ),
 ]
-WeightBits = Annotated[int, typer.Option("--bits", help="Bits per weight when quantizing, 2 to 8.")]
+WeightBits = Annotated[
+    int, typer.Option("--bits", metavar="N", help="Bits per weight when quantizing, 2 to 8.")
+]
 ChipBits = Annotated[
     int | None,
     typer.Option(
-        "--bits", help="Train the --from network in chip arithmetic, 2 to 8 bits per weight."
+        "--bits",
+        metavar="N",
+        help="Train the --from network in chip arithmetic, 2 to 8 bits per weight.",
     ),
 ]
 Count = Annotated[
-    int | None, typer.Option("--samples", "-n", min=1, help="Use the first N test samples.")
+    int | None,
+    typer.Option("--samples", "-n", min=1, metavar="N", help="Use the first N test samples."),
 ]
 
 Clip = Annotated[
-    bool, typer.Option("--clip", help="Clip values beyond the range declared by the network.")
+    bool,
+    typer.Option(
+        "--clip",
+        help="Clip sample values beyond the network's declared range instead of refusing them.",
+    ),
 ]
 
 

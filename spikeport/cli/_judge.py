@@ -24,10 +24,17 @@ def compare(
         Path, typer.Argument(help="Deployed network (.spikeport or .nir); with --trace, a trace.")
     ],
     other: Annotated[
-        Path | None, typer.Argument(help="A second file that must contain the same.")
+        Path | None,
+        typer.Argument(help="A second network or trace, expected to give identical results."),
     ] = None,
     backends: Annotated[
-        str, typer.Option("--backends", "-b", help="Comma-separated, each compared with the first.")
+        str,
+        typer.Option(
+            "--backends",
+            "-b",
+            metavar="NAMES",
+            help="Backends, comma-separated, each compared with the first.",
+        ),
     ] = "native,reference",
     data: _io.Data = "digits",
     changes: _io.DataChanges = None,
@@ -39,7 +46,7 @@ def compare(
 ) -> None:
     """Compare backends on a deployed network: all spikes, scores and counts must be equal.
 
-    Exit code 1 with the first spike, or with --trace the first value, that differs.
+    Exits with code 1 and reports the first difference: a spike, or with --trace any value.
     """
     from spikeport.workflow import compare_backends
 
@@ -96,14 +103,20 @@ def energy(
     activity: Annotated[
         str | None,
         typer.Option(
-            help="Instead of data: messages per neuron and step, 0.1, or by name: x=0.2,out=0.05."
+            metavar="X",
+            help="Instead of data: messages per neuron and step, 0 to 1, such as 0.1, or one per "
+            "input and population: x=0.2,out=0.05.",
         ),
     ] = None,
     counts: Annotated[
         Path | None,
-        typer.Option(help="Instead of data: event counts (.json) printed by `run --json`."),
+        typer.Option(
+            metavar="FILE", help="Instead of data: event counts (.json) printed by `run --json`."
+        ),
     ] = None,
-    profile: Annotated[str, typer.Option(help="A built-in profile, or a .toml file.")] = "loihi1",
+    profile: Annotated[
+        str, typer.Option(metavar="PROFILE", help="A built-in profile, or a .toml file.")
+    ] = "loihi1",
     as_json: _io.Json = False,
 ) -> None:
     """Estimate energy from event counts: low, nominal and high.

@@ -18,57 +18,84 @@ def train(
     recipe: _io.RecipeName = "digits",
     changes: _io.Changes = None,
     data: Annotated[
-        str | None, typer.Option(help="Override the recipe's data: a name, .npz file or folder.")
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Override the recipe's data: a name, .npz file or folder."
+        ),
     ] = None,
-    model: Annotated[str | None, typer.Option(help="Architecture: `conv`, `mlp`, ...")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Architecture: `conv`, `mlp`, ...; all: docs/networks.md."
+        ),
+    ] = None,
     widths: Annotated[
-        str | None, typer.Option(help="Channels per convolution, or hidden sizes: 24,48.")
+        str | None,
+        typer.Option(metavar="N,...", help="Channels per convolution, or hidden sizes: 24,48."),
     ] = None,
     steps: Annotated[
-        int | None, typer.Option("--steps", "-T", help="Logical steps per sample.")
+        int | None, typer.Option("--steps", "-T", metavar="N", help="Logical steps per sample.")
     ] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the training samples.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Samples per update.")] = None,
-    lr: Annotated[float | None, typer.Option(help="Initial learning rate.")] = None,
-    weight_decay: Annotated[float | None, typer.Option(help="Applies to weights only.")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(metavar="N", help="Passes over the training samples.")
+    ] = None,
+    batch_size: Annotated[int | None, typer.Option(metavar="N", help="Samples per update.")] = None,
+    lr: Annotated[float | None, typer.Option(metavar="X", help="Initial learning rate.")] = None,
+    weight_decay: Annotated[
+        float | None, typer.Option(metavar="X", help="Applies to weights only.")
+    ] = None,
     decay: Annotated[
-        float | None, typer.Option(help="Lambda: fraction of v kept per step.")
+        float | None,
+        typer.Option(
+            metavar="X",
+            help="Lambda: fraction of v kept per step; the chip's decay_v is the fraction lost.",
+        ),
     ] = None,
-    reset: Annotated[str | None, typer.Option(help="`zero` or `subtract`.")] = None,
+    reset: Annotated[str | None, typer.Option(metavar="NAME", help="`zero` or `subtract`.")] = None,
     energy_budget: Annotated[
         str | None, typer.Option(metavar="ENERGY", help="Energy budget per sample: 5uJ, 800nJ.")
     ] = None,
     energy_penalty: Annotated[
-        float | None, typer.Option(help="Weight of relative energy in the loss.")
+        float | None,
+        typer.Option(
+            metavar="X",
+            help="Weight in the loss of energy relative to all neurons firing at every step: 0.1 is "
+            "little, 10 is much.",
+        ),
     ] = None,
     energy_profile: _io.EnergyPrices = None,
     bits: _io.ChipBits = None,
-    seed: Annotated[int | None, typer.Option(help="Same seed, same weights.")] = None,
-    threads: Annotated[int | None, typer.Option(help="Number of torch threads.")] = None,
+    seed: Annotated[int | None, typer.Option(metavar="N", help="Same seed, same weights.")] = None,
+    threads: Annotated[
+        int | None, typer.Option(metavar="N", help="Number of torch threads.")
+    ] = None,
     start: _io.Start = None,
     teacher: _io.Teacher = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue from the checkpoint in --out.")
     ] = False,
     minutes: Annotated[
-        float | None, typer.Option(min=0, help="Also save every MINUTES within an epoch.")
+        float | None,
+        typer.Option(min=0, metavar="MINUTES", help="Also save every MINUTES within an epoch."),
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(min=0, help="Number of threads that prefetch samples.")
+        int | None,
+        typer.Option(min=0, metavar="N", help="Number of threads that prefetch samples."),
     ] = None,
     tensorboard: Annotated[
-        Path | None, typer.Option(help="Folder for a TensorBoard log, one entry per epoch.")
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Folder for a TensorBoard log, one entry per epoch."),
     ] = None,
     lines: _io.Lines = False,
     as_json: _io.Json = False,
 ) -> None:
     """Train a spiking network by rate-based backpropagation; write a checkpoint.
 
-    The other options are shortcuts for --set. The checkpoint (.safetensors) is rewritten after
+    Options that name a hyperparameter are shortcuts for --set. The checkpoint (.safetensors) is rewritten after
     every epoch, completely or not at all; --resume continues from it to the same weights, bit for
-    bit. With validation, the best epoch is saved next to it (.best.safetensors). With torchrun
-    --no-python, processes share every batch. With --bits, training uses the integer network itself
-    and the recipe's table [chip]; the checkpoint then contains that network, like a .spikeport
+    bit. With validation, the best epoch is saved next to it (.best.safetensors). Started by
+    `torchrun --no-python`, several processes share every batch. With --bits,
+    training uses the integer network itself and the recipe's table [chip]; the checkpoint then contains that network, like a .spikeport
     file.
     """
     from spikeport.cli._training import check_checkpoint, check_start, watching
@@ -127,7 +154,10 @@ def quantize(
     changes: _io.DataChanges = None,
     bits: _io.WeightBits = 8,
     calibration: Annotated[
-        int, typer.Option(min=1, help="Number of training samples used to choose the scales.")
+        int,
+        typer.Option(
+            min=1, metavar="N", help="Number of training samples used to choose the scales."
+        ),
     ] = 256,
     clip: _io.Clip = False,
     dt: _io.Dt = None,

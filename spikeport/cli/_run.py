@@ -27,7 +27,13 @@ def run(
         ),
     ],
     backend: Annotated[
-        str | None, typer.Option("--backend", "-b", help="See `spikeport backends`.")
+        str | None,
+        typer.Option(
+            "--backend",
+            "-b",
+            metavar="NAME",
+            help="One of `spikeport backends` (default: native, for float networks float).",
+        ),
     ] = None,
     data: _io.Data = "digits",
     changes: _io.DataChanges = None,

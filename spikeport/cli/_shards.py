@@ -24,16 +24,21 @@ Dask = Annotated[
     ),
 ]
 ShardSize = Annotated[
-    int | None, typer.Option("--shard", min=1, help="With --dask: samples per shard.")
+    int | None, typer.Option("--shard", min=1, metavar="N", help="With --dask: samples per shard.")
 ]
 ResumeFolder = Annotated[
     Path | None,
-    typer.Option("--resume-folder", help="With --dask: save finished shards here, and reuse them."),
+    typer.Option(
+        "--resume-folder",
+        metavar="FOLDER",
+        help="With --dask: save finished shards here, and reuse them.",
+    ),
 ]
 
 
 Timeout = Annotated[
-    float | None, typer.Option(min=0.001, help="Time limit in seconds, for slow backends.")
+    float | None,
+    typer.Option(min=0.001, metavar="SECONDS", help="Time limit in seconds, for slow backends."),
 ]
 
 

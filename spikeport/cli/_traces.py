@@ -21,12 +21,17 @@ if TYPE_CHECKING:
 NETWORK_SUFFIXES = (".spikeport", ".nir", ".safetensors")
 TraceFile = Annotated[
     Path | None,
-    typer.Option("--trace", help="Write spikes, u and v of every step to this file (HDF5, .h5)."),
+    typer.Option(
+        "--trace",
+        metavar="FILE",
+        help="Write spikes, u and v of every step to this file (HDF5, .h5).",
+    ),
 ]
 Probes = Annotated[
     list[str] | None,
     typer.Option(
         "--probe",
+        metavar="PROBE",
         help="Trace only this, POPULATION[:VARIABLES[:NEURONS]], like lif1:spikes,v or "
         "out:v:0,4-7; repeatable.",
     ),

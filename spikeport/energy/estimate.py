@@ -44,19 +44,24 @@ def estimate_energy(
     counts: EventCounts,
     profile: HardwareProfile,
     *,
-    table: Sequence[EnergyTerm] = TERMS,
+    table: Sequence[EnergyTerm] | None = None,
 ) -> EnergyReport:
     """Estimate the energy of a run from its event counts.
 
-    A float run may be used too if its populations and connections have the same names.
-
     Args:
-        table: the terms of dynamic energy.
+        counts: of a run of the network; those of a float run may be used too if its populations and
+            connections have the same names.
+        profile: the prices of a chip, each with its source; see `load_profile`.
+        table: the terms of dynamic energy; None for those of `spikeport.energy.terms`.
+
+    Returns:
+        Energies in pJ for the whole run, as low, nominal and high values.
 
     Raises:
         InputError: the counts cover no samples or no steps, or their connections and populations
             are not those of the network.
     """
+    table = TERMS if table is None else table
     topology = topology_of(network) if isinstance(network, DeployedNetwork) else network
     _check(topology, counts)
     cores = {

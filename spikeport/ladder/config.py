@@ -19,6 +19,11 @@ class LadderConfig:
         reference_samples, lava_samples: number of first samples for the slow stages; 0 skips one.
         limits: how much accuracy and spike counts may change by quantization and by ties.
         timeout_s: wall-clock limit of a stage on a slow backend (Lava); None for its default.
+        profile: source of the energy prices: name of a built-in profile, or path of a file.
+        quantize: options of quantization, for a network that is not yet in chip arithmetic.
+
+    Raises:
+        InputError: a number of samples is too small, or `timeout_s` is not positive.
     """
 
     samples: int | None = None

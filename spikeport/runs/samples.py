@@ -96,6 +96,9 @@ def encode_samples(
     """Encode float samples as chip integers: clip(round(x * scale), low, high), int32.
 
     Args:
+        inputs: of the network; each declares scale, low and high.
+        steps: T, the number of logical time steps of a sample.
+        samples: in float units, per input (B, *shape), presented at every step, or (T, B, *shape).
         static: the samples are (B, *shape), even if B = T.
         clip: clip values beyond the declared range instead of refusing them.
 

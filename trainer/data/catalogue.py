@@ -64,8 +64,13 @@ def load_dataset(
     the window, classes without samples, channels-last images, pixels far below full scale.
 
     Args:
+        source: a name such as "digits" or "mnist", an .npz file, a folder of images, or a
+            `DataConfig`.
         steps: T, needed for event data.
         changes: settings of `DataConfig` by name, such as full_scale=1.
+
+    Returns:
+        Training and test samples with their classes, and the input that a network for them has.
 
     Raises:
         InputError: unknown name; files are missing (the message says where they should be) or

@@ -54,6 +54,8 @@ class TrainingResult:
 
     Attributes:
         model: the network after the last epoch.
+        config: the configuration that it was trained with.
+        history: statistics of each epoch, in order.
         best: the network after the best epoch by validation, None without validation.
     """
 
@@ -97,6 +99,8 @@ def train(
     """Train on the training samples only, for a fixed number of epochs.
 
     Args:
+        config: network, optimizer and length of training.
+        data: the data set; its test samples are not used.
         progress: called after every epoch, or a `TrainingCallbacks`.
         checkpoint: file written before the first epoch and after every epoch. The best epoch by
             validation is saved next to it (`best_path`).
@@ -109,13 +113,20 @@ def train(
             `weight_bits` it must be a `QATNetwork`.
         teacher: a trained network, or the path of a checkpoint, to learn from with `distillation`;
             needed again when a run is resumed.
+
+    Returns:
+        The trained network in evaluation mode, and the statistics of its epochs.
+
     Raises:
-        InputError: loss, statistics or gradients became NaN or infinite; the checkpoint to write is
-            that of `start` or `teacher`; there is nothing to resume from, or it belongs to another
-            configuration or data set; the data do not support the configured augmentation; batches
-            are too small for batch norm or for the number of processes; `start` has another
-            architecture; the teacher is missing, is for other data or has nothing to teach; no chip
-            can run the network although an energy budget is set, or the budget cannot be met.
+        InputError: one of these:
+            - Data: they do not support the configured augmentation; batches are too small for batch
+              norm or for the number of processes.
+            - Start, teacher, checkpoint: `start` has another architecture; the teacher is missing,
+              is for other data or has nothing to teach; there is nothing to resume from, or it
+              belongs to another configuration or data set; the checkpoint to write is that of
+              `start` or `teacher`.
+            - Energy: a budget is set, but no chip can run the network, or it cannot be met.
+            - Training: loss, statistics or gradients became NaN or infinite.
         OutputError: the checkpoint cannot be written.
     """
     watch = (

@@ -39,13 +39,22 @@ _NO_SUMS = np.empty((2, 0), np.float32)
 
 
 class LIF(nn.Module):
-    """A layer of neurons; it has parameters only, no state, so it can be used for several layers.
+    """A layer of leaky integrate-and-fire neurons.
 
-    Called directly, it takes one step from rest, with the surrogate gradient.
+    One step (lambda = decay, theta = v_threshold, x the input of the step):
+
+        u_t = lambda v_{t-1} + x_t        s_t = 1[u_t > theta]
+        v_t = 0 if s_t = 1 else u_t       (reset zero)
+        v_t = u_t - theta s_t             (reset subtract)
+
+    It holds constants, nothing is trained and no state is kept, so one module can be used for
+    several layers. Called directly with a current (B, ...), it takes one step from rest, with the
+    surrogate gradient.
 
     Attributes:
         decay: lambda in [0, 1]; 1 is an integrate-and-fire neuron.
-        v_threshold: theta > 0.
+        v_threshold: theta > 0, in units of v.
+        reset: of v after a spike: ZERO or SUBTRACT.
         detach_reset: gradients do not go through s_t in the reset of v (they do go through v).
         strict: a membrane equal to the threshold does not fire; otherwise it does.
         alpha: steepness of the surrogate ds/du = alpha z (1 - z), z = sigmoid(alpha (u - theta)).
@@ -81,7 +90,14 @@ class LIF(nn.Module):
         return compare(u, self.v_threshold, out=out)
 
     def forward(self, current: Tensor) -> Tensor:
-        """Spikes (B, ...) of one step from rest."""
+        """Spikes of one step from rest.
+
+        Args:
+            current: x, shape (B, ...), in units of v.
+
+        Returns:
+            0 and 1, shape (B, ...).
+        """
         return through_time(self, current[None], 1, None)[0][0]
 
     def extra_repr(self) -> str:
