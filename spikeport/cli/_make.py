@@ -59,8 +59,8 @@ def train(
         float | None,
         typer.Option(
             metavar="X",
-            help="Weight in the loss of energy relative to all neurons firing at every step: 0.1 is "
-            "little, 10 is much.",
+            help="Weight in the loss of energy relative to all neurons firing at every step: 0.1 "
+            "is little, 10 is much.",
         ),
     ] = None,
     energy_profile: _io.EnergyPrices = None,
@@ -91,12 +91,12 @@ def train(
 ) -> None:
     """Train a spiking network by rate-based backpropagation; write a checkpoint.
 
-    Options that name a hyperparameter are shortcuts for --set. The checkpoint (.safetensors) is rewritten after
-    every epoch, completely or not at all; --resume continues from it to the same weights, bit for
-    bit. With validation, the best epoch is saved next to it (.best.safetensors). Started by
-    `torchrun --no-python`, several processes share every batch. With --bits,
-    training uses the integer network itself and the recipe's table [chip]; the checkpoint then contains that network, like a .spikeport
-    file.
+    Options that name a hyperparameter are shortcuts for --set. The checkpoint (.safetensors) is
+    rewritten after every epoch, completely or not at all; --resume continues from it to the same
+    weights, bit for bit. With validation, the best epoch is saved next to it (.best.safetensors).
+    Started by `torchrun --no-python`, several processes share every batch. With --bits, training
+    uses the integer network itself and the recipe's table [chip]; the checkpoint then contains that
+    network, like a .spikeport file.
     """
     from spikeport.cli._training import check_checkpoint, check_start, watching
     from spikeport.report.units import parse_energy
