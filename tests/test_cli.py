@@ -60,7 +60,7 @@ def test_compare_fails_on_another_network(
     save_network(network.replace(populations=(louder, *others)), other)
     code, _, err = spikeport("compare", folder / "m.spikeport", other, "-b", "native")
     assert code == 1
-    assert "native, other.spikeport: FAILED: another network" in one_line(err)
+    assert "native, other.spikeport: FAILED: different network" in one_line(err)
 
 
 def test_energy_is_a_range(spikeport: Spikeport, folder: Path) -> None:

@@ -16,7 +16,7 @@ def module(name: str) -> Path:
 
 def test_names_are_followed_through_stubs_to_the_module_that_defines_them() -> None:
     assert defining("spikeport", "Dense") == defining("spikeport.network", "Dense")
-    assert defining("spikeport", "Dense") == ROOT / "spikeport/network/connections.py"
+    assert defining("spikeport", "Dense") == ROOT / "spikeport/network/connections/dense.py"
     assert defining("spikeport.export", "read_nir") == ROOT / "export/nir/reader.py"
     assert defining("numpy", "array") is None
 

@@ -130,8 +130,8 @@ def test_sampled_neurons_are_at_the_borders_and_anywhere() -> None:
 @pytest.mark.parametrize(
     ("record", "message"),
     [
-        ((), "check: the run has recorded the state of no neuron"),
-        (("spikes",), "check: the run has recorded the state of no neuron"),
+        ((), "check: the run has recorded u and v of no neuron"),
+        (("spikes",), "check: the run has recorded u and v of no neuron"),
         (
             (Probe("hidden", ("u",)), Probe("hidden", ("spikes",))),
             "check: not all spikes of 'conv', a source of 'hidden', were recorded",

@@ -159,7 +159,7 @@ def test_teachers_that_cannot_answer(digits: Dataset, checkpoint: Path) -> None:
     more = dataclasses.replace(digits, classes=11)
     assert refusal(config, more, checkpoint) == (f"{checkpoint}: has 10 classes, the data has 11")
     other = build_network(CONFIG, digits.input, 3)
-    assert "teacher: tells 3 classes apart" in refusal(config, digits, other.eval())
+    assert "teacher: has 3 classes" in refusal(config, digits, other.eval())
     with pytest.raises(InputError, match=r"distillation is 1.5, must lie in 0..1"):
         TrainConfig(distillation=1.5)
 
