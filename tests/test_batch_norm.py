@@ -38,7 +38,9 @@ def test_conv_weights_scale_per_output_channel() -> None:
 
 def test_bad_statistics_are_named() -> None:
     layer, bn = LinearLayer("fc", ("input",), RNG.normal(size=(5, 7)), None), norm(4)
-    with pytest.raises(InputError, match=r"'bn': gamma has shape \(4,\), but 'fc' has 5 output channels"):
+    with pytest.raises(
+        InputError, match=r"'bn': gamma has shape \(4,\), but 'fc' has 5 output channels"
+    ):
         fold_batch_norm(layer, bn)
     with pytest.raises(InputError, match=r"'bn': variance \+ eps is -1"):
         fold_batch_norm(layer, replace(norm(5), variance=-np.ones(5), eps=0.0))

@@ -145,7 +145,7 @@ def test_membrane_readouts() -> None:
     spiking = single(ReadoutKind.MEMBRANE, vth=100, v_init=5, refractory=3)
     assert view_notes(spiking) == (
         "'n': v starts at 5, in the view at 0",
-        "'n': is refractory for 3 steps after a spike, in the view it is not",
+        "'n': rests 3 steps after a spike, in the view it does not",
         "'n': its membrane is read, the view shows its spikes",
     )
 

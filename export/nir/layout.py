@@ -100,7 +100,7 @@ def view_notes(network: DeployedNetwork) -> tuple[str, ...]:
         if p.v_init
     ]
     notes += [
-        f"'{p.name}': is refractory for {p.refractory} steps after a spike, in the view it is not"
+        f"'{p.name}': rests {p.refractory} steps after a spike, in the view it does not"
         for p in view_populations(network)
         if p.refractory and not never_spikes(network, p.name)
     ]
