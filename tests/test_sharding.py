@@ -460,6 +460,30 @@ def test_a_scheduler_lost_before_a_finished_shard_was_fetched(
         run_sharded(NETWORK, PIXELS, address=address, shard=30, progress=lambda *_: process.kill())
 
 
+def test_workers_lost_before_a_finished_shard_was_fetched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clients = []
+
+    def wait_for_all(client: Any, futures: Any, _: Any) -> set[Any]:
+        clients.append(client)
+        with client.as_current():
+            return set(cluster.require_dask().wait(futures).done)
+
+    def retire(*_: object) -> None:
+        print(0, file=process.stdin, flush=True)
+        while clients[0].nthreads():
+            time.sleep(0.05)
+
+    monkeypatch.setattr(dispatch, "_wait", wait_for_all)
+    monkeypatch.setattr(dispatch, "WORKERS_S", 0.5)
+    with (
+        somebody_elses(1, tmp_path) as (address, process),
+        pytest.raises(BackendUnavailableError, match="are gone, and none came back"),
+    ):
+        run_sharded(NETWORK, PIXELS, address=address, shard=30, progress=retire)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from numpy.typing import NDArray
 
@@ -17,6 +17,8 @@ from spikeport.runs import Run
 from spikeport.sharding.cluster import WORKERS_S, require_dask
 from spikeport.sharding.task import rebuild, run_shard
 from spikeport.simulators.results import spikeport_version
+
+T = TypeVar("T")
 
 AHEAD = 2
 """Shards submitted per worker thread: one runs, one waits. The others are held back, so that
@@ -81,7 +83,7 @@ def dispatch(
             finished = _wait(client, tuple(pending), limit)
         for future in finished:
             index = pending.pop(future)
-            run = _result(future, shards[index])
+            run = _result(client, future, shards[index], limit)
             expected = networks[shards[index].network].content_hash
             if run.network_hash != expected:
                 raise BackendUnavailableError(
@@ -120,12 +122,26 @@ def _submit(client: Any, key: str, task: Callable[..., Any], *arguments: Any) ->
 def _wait(client: Any, futures: Sequence[Any], limit: _Limit) -> set[Any]:
     """Wait until at least one future has finished; return those that have."""
     wait = require_dask().wait
+
+    def poll() -> set[Any]:
+        with client.as_current():
+            finished: set[Any] = wait(futures, POLL_S, return_when="FIRST_COMPLETED").done
+        return finished
+
+    return _polled(client, poll, limit)
+
+
+def _polled(client: Any, poll: Callable[[], T], limit: _Limit) -> T:
+    """Call `poll`, which gives up after POLL_S, until it succeeds; workers must be there or return.
+
+    Raises:
+        BackendUnavailableError: all workers are gone, or the time limit is exceeded.
+    """
     deadline = time.monotonic() + WORKERS_S
     while True:
         limit.check()
         try:
-            with client.as_current():
-                finished: set[Any] = wait(futures, POLL_S, return_when="FIRST_COMPLETED").done
+            return poll()
         except TimeoutError:
             if client.nthreads():
                 deadline = time.monotonic() + WORKERS_S
@@ -133,16 +149,24 @@ def _wait(client: Any, futures: Sequence[Any], limit: _Limit) -> set[Any]:
                 raise BackendUnavailableError(
                     f"dask: all workers are gone, and none came back for {WORKERS_S:g} s"
                 ) from None
-        else:
-            return finished
 
 
-def _result(future: Any, shard: Shard) -> Run:
+def _result(client: Any, future: Any, shard: Shard, limit: _Limit) -> Run:
     """The run of a finished shard, recomputed by Dask if it was lost with its worker."""
     which = f"samples {shard.first} to {shard.first + shard.count - 1}"
+
+    def fetch() -> Run:
+        try:
+            run: Run = future.result(timeout=POLL_S)
+        except TimeoutError as error:
+            if future.status == "error":  # The shard's own error, not the end of this poll.
+                raise RuntimeError(f"{error!r}") from error
+            raise
+        return run
+
     with _scheduler_errors():
         try:
-            run: Run = future.result()
+            run = _polled(client, fetch, limit)
         except SpikeportError:
             raise
         except require_dask().KilledWorker as error:
