@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from spikeport.network import (
+    LOIHI,
     AnyPopulation,
     ATRLIFPopulation,
     DeployedNetwork,
     Population,
     Reset,
 )
-from spikeport.network.fixed_point import DECAY_UNITY
 
 LIF = "lava-nc 0.10.0, proc/lif/models.py"
 ATRLIF = "lava-nc 0.10.0, proc/atrlif/models.py"
@@ -70,7 +70,7 @@ def _atrlif(part: ATRLIFPopulation, injected: bool) -> LavaNeurons:
         "r": part.decay_r,
     }
     fields = {
-        **{f"delta_{name}": decay / DECAY_UNITY for name, decay in decays.items()},
+        **{f"delta_{name}": decay / LOIHI.decay_unity for name, decay in decays.items()},
         "theta_0": part.theta_0,
         "theta_step": part.theta_step,
         "v_init": part.v_init,
