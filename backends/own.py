@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from spikeport.backends.arithmetic import OTHER_ARITHMETIC
 from spikeport.backends.interface import Backend, Status
 from spikeport.runs import Run, Samples
 
@@ -39,6 +40,7 @@ NATIVE = Backend(
     "deployed",
     _status,
     _run_native,
+    (OTHER_ARITHMETIC,),
     one_thread={"threads": 1},
 )
 REFERENCE = Backend(

@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport.network import DeployedNetwork, Population, Readout, require_lif
-from spikeport.network.fixed_point import ACTIVATION_SHIFT, DECAY_UNITY, VTH_MAX
+from spikeport.network import LOIHI, DeployedNetwork, Population, Readout, require_lif
 from spikeport.simulators import run_native
 
 Spikes = NDArray[np.uint8]
@@ -38,10 +37,10 @@ def _from_current(
     network: DeployedNetwork, done: Iterable[Population], part: Population, spikes: Spikes
 ) -> Callable[[int], float]:
     """Rate by threshold, from the input of `part`: its v if it has no memory and never fires."""
-    probe = dataclasses.replace(part, vth=VTH_MAX, decay_v=DECAY_UNITY)
+    probe = dataclasses.replace(part, vth=LOIHI.vth_max, decay_v=LOIHI.decay_unity)
     trace = run_native(_up_to(network, done, probe), spikes, record=("v",), threads=1).trace
-    received = trace.v[part.name] >> ACTIVATION_SHIFT if trace else np.zeros(0)
-    keep = np.float32(1 - part.decay_v / DECAY_UNITY)
+    received = trace.v[part.name] >> LOIHI.activation_shift if trace else np.zeros(0)
+    keep = np.float32(1 - part.decay_v / LOIHI.decay_unity)
 
     def rate(vth: int) -> float:
         v = np.zeros(received.shape[1:], np.float32)
@@ -83,7 +82,7 @@ def _up_to(
 
 def _least_threshold(rate_of: Callable[[int], float], rate: float) -> int:
     """The lowest threshold at which the rate does not exceed `rate`."""
-    low, high = 0, VTH_MAX
+    low, high = 0, LOIHI.vth_max
     while low < high:
         middle = (low + high) // 2
         if rate_of(middle) > rate:

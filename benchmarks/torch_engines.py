@@ -17,8 +17,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from benchmarks.engines import Run, Variant
-from spikeport.network import Conv2d, DeployedNetwork, Population, WeightedConnection, require_lif
-from spikeport.network.fixed_point import DECAY_UNITY
+from spikeport.network import (
+    LOIHI,
+    Conv2d,
+    DeployedNetwork,
+    Population,
+    WeightedConnection,
+    require_lif,
+)
 
 DT_S = 0.001
 
@@ -231,7 +237,7 @@ def _by_layers(
 def _layer(
     network: DeployedNetwork, part: Population, neuron: Callable[[float, int], Neuron]
 ) -> Layer:
-    made = neuron(part.decay_v / DECAY_UNITY, part.vth)
+    made = neuron(part.decay_v / LOIHI.decay_unity, part.vth)
     received = []
     for synapses in network.weighted_connections:
         if synapses.target != part.name:

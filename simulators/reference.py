@@ -18,17 +18,18 @@ import numpy as np
 
 from spikeport.network import (
     AnyPopulation,
+    Arithmetic,
     DeployedNetwork,
     ReadoutKind,
     Shape,
     Synapse,
     WeightedConnection,
     afferents,
+    int32,
     weighted_shape,
+    wrapped,
 )
-from spikeport.network.fixed_point import STATE_BITS
 from spikeport.network.neurons.model import State
-from spikeport.network.registers import int32, wrapped
 from spikeport.runs import (
     EventCounts,
     RecordSpec,
@@ -44,19 +45,19 @@ _Sent = dict[str, list[list[int]]]
 """Per source, for each logical step so far, the message of each of its neurons."""
 
 
-def connection_current(connection: WeightedConnection, total: int) -> int:
+def connection_current(connection: WeightedConnection, total: int, arithmetic: Arithmetic) -> int:
     """Current into a target neuron from the sum of its weights times messages."""
     total = int32(total)
     if connection.wraps:
-        total = wrapped(total, STATE_BITS)
+        total = wrapped(total, arithmetic.state_bits)
     if connection.exponent >= 0:
         return int32(total << connection.exponent)
     return total >> -connection.exponent
 
 
-def initial_state(population: AnyPopulation) -> State:
+def initial_state(population: AnyPopulation, arithmetic: Arithmetic) -> State:
     """State of a neuron before step 0."""
-    return tuple(register.initial for register in population.registers)
+    return tuple(register.initial for register in population.registers(arithmetic))
 
 
 def recorded_state(population: AnyPopulation, states: Sequence[State]) -> dict[str, list[int]]:
@@ -131,7 +132,9 @@ def run_reference(network: DeployedNetwork, samples: Samples, *, record: RecordS
     charge = {p.name: np.zeros((count, p.size), np.int64) for p in network.populations}
 
     for sample in range(count):
-        states = {p.name: [initial_state(p)] * p.size for p in network.populations}
+        states = {
+            p.name: [initial_state(p, network.arithmetic)] * p.size for p in network.populations
+        }
         sent: _Sent = {name: [] for name in network.sources}
         for t in range(network.steps):
             for part in network.inputs:
@@ -141,7 +144,7 @@ def run_reference(network: DeployedNetwork, samples: Samples, *, record: RecordS
             for name in network.order:
                 population = network.by_name[name]
                 a, b = _summed(network, population, sent, t, reached, tally)
-                spikes = _population_step(population, states[name], a, b, tally)
+                spikes = _population_step(population, states[name], a, b, tally, network.arithmetic)
                 sent[name].append(spikes)
                 fired[name][sample] += spikes
                 now = recorded_state(population, states[name])
@@ -179,19 +182,20 @@ def _summed(
     for connection in network.weighted_into(population.name):
         if t >= connection.delay:
             messages = sent[connection.source][t - connection.delay]
-            current = _received(connection, reached[connection.name], messages, len(a), tally)
+            totals = _totals(connection, reached[connection.name], messages, len(a), tally)
+            current = [connection_current(connection, x, network.arithmetic) for x in totals]
             a = [int32(x + y) for x, y in zip(a, current, strict=True)]
     return a, [bias_current(population, m) for m in mantissa]
 
 
-def _received(
+def _totals(
     connection: WeightedConnection,
     reached: list[list[Synapse]],
     messages: list[int],
     size: int,
     tally: _Tally,
 ) -> list[int]:
-    """Current into each of `size` target neurons from the source's messages of one step."""
+    """Sum of weights times messages of one step for each of `size` target neurons."""
     totals = [0] * size
     for neuron, message in enumerate(messages):
         if message == 0:
@@ -202,19 +206,24 @@ def _received(
             if weight != 0:
                 tally.synaptic_events[connection.name] += 1
             totals[target] += weight * message
-    return [connection_current(connection, total) for total in totals]
+    return totals
 
 
 def _population_step(
-    population: AnyPopulation, states: list[State], a: list[int], b: list[int], tally: _Tally
+    population: AnyPopulation,
+    states: list[State],
+    a: list[int],
+    b: list[int],
+    tally: _Tally,
+    arithmetic: Arithmetic,
 ) -> list[int]:
     """Step every neuron, changing `states` in place; returns the spikes."""
     spikes = [0] * population.size
     for i, state in enumerate(states):
         tally.visits[population.name] += 1
-        if population.may_move(state, a[i], b[i]):
+        if population.may_move(state, a[i], b[i], arithmetic):
             tally.updates[population.name] += 1
-        states[i], spike = population.step(state, a[i], b[i])
+        states[i], spike = population.step(state, a[i], b[i], arithmetic)
         if spike:
             tally.spikes[population.name] += 1
             spikes[i] = 1

@@ -22,14 +22,15 @@ from numpy.typing import NDArray
 from spikeport.errors import InputError
 from spikeport.network import (
     AnyPopulation,
+    Arithmetic,
     DeployedNetwork,
     Shape,
     Synapse,
     WeightedConnection,
     afferents,
+    int32,
 )
 from spikeport.network.neurons.model import State
-from spikeport.network.registers import int32
 from spikeport.runs import (
     Chosen,
     Probe,
@@ -165,7 +166,9 @@ def _recomputed(
             received.append((c, _totals(synapses, messages[c.source], c.delay)))
         for sample in range(samples):
             totals = [(c, total[:, sample].tolist()) for c, total in received]
-            states, spikes = zip(*_steps(part, totals, mantissa[:, sample].tolist()), strict=True)
+            states, spikes = zip(
+                *_steps(part, totals, mantissa[:, sample].tolist(), network.arithmetic), strict=True
+            )
             found = {**recorded_state(part, states), "spikes": spikes}
             for name, column in found.items():
                 values[name][:, sample, k] = column
@@ -187,13 +190,16 @@ def _totals(synapses: list[Synapse], messages: NDArray[Any], delay: int) -> NDAr
 
 
 def _steps(
-    part: AnyPopulation, received: list[tuple[WeightedConnection, list[int]]], mantissa: list[int]
+    part: AnyPopulation,
+    received: list[tuple[WeightedConnection, list[int]]],
+    mantissa: list[int],
+    arithmetic: Arithmetic,
 ) -> Iterator[tuple[State, bool]]:
     """State and spike of one neuron after each step of one sample."""
-    state = initial_state(part)
+    state = initial_state(part, arithmetic)
     for t, m in enumerate(mantissa):
         a = 0
         for connection, totals in received:
-            a = int32(a + connection_current(connection, totals[t]))
-        state, spike = part.step(state, a, bias_current(part, m))
+            a = int32(a + connection_current(connection, totals[t], arithmetic))
+        state, spike = part.step(state, a, bias_current(part, m), arithmetic)
         yield state, spike

@@ -22,6 +22,7 @@ from spikeport.energy import estimate_energy, load_profile
 from spikeport.errors import InputError
 from spikeport.export import write_nir_file
 from spikeport.network import (
+    LOIHI,
     ATRLIFPopulation,
     Dense,
     DeployedNetwork,
@@ -100,27 +101,30 @@ def test_the_equations_by_hand() -> None:
     part = ATRLIFPopulation(
         "p", (1,), theta_0=10, theta_step=2, decay_v=2048, decay_theta=1024, decay_r=2048
     )
-    state = tuple(register.initial for register in part.registers)
+    state = tuple(register.initial for register in part.registers(LOIHI))
     assert state == (0, 0, 640, 0)
     # v = 64 a = 640, equal to theta: a spike. r = 2 * 640, theta = 640 + 128; v stays.
-    state, spike = part.step(state, 10, 0)
+    state, spike = part.step(state, 10, 0, LOIHI)
     assert (state, spike) == ((640, 640, 768, 1280), True)
     # v = 320 + 640 = 960, r = 640, theta = 640 + 3/4 * 128: 960 - 640 < 736.
-    state, spike = part.step(state, 10, 0)
+    state, spike = part.step(state, 10, 0, LOIHI)
     assert (state, spike) == ((640, 960, 736, 640), False)
     # v = 480 - 64, r = 320, theta = 640 + 3/4 * 96; decays round toward zero.
-    state, spike = part.step(state, -1, 0)
+    state, spike = part.step(state, -1, 0, LOIHI)
     assert (state, spike) == ((-64, 416, 712, 320), False)
-    assert part.step((0, -3, 640 + 3, -3), 0, 0)[0] == (0, -1, 642, -1)
+    assert part.step((0, -3, 640 + 3, -3), 0, 0, LOIHI)[0] == (0, -1, 642, -1)
 
 
 def test_the_refractory_state_and_the_threshold_wrap_like_int32() -> None:
     part = ATRLIFPopulation("p", (1,), theta_0=0, theta_step=4095)
     top = 2**31 - 1
     # v - r = 8388607 - (-2^31) wraps below zero, so that no spike comes of it.
-    assert part.step((0, 2**23 - 1, 5, -(2**31)), 0, 0) == ((0, 2**23 - 1, 5, -(2**31)), False)
+    assert part.step((0, 2**23 - 1, 5, -(2**31)), 0, 0, LOIHI) == (
+        (0, 2**23 - 1, 5, -(2**31)),
+        False,
+    )
     # r + 2 theta and theta + step wrap.
-    state, spike = part.step((0, 10, -top, top), 0, 0)
+    state, spike = part.step((0, 10, -top, top), 0, 0, LOIHI)
     assert spike
     assert state == (0, 10, -top + (4095 << 6), top - 2 * top + 2**32 - 2**32)
 
@@ -141,9 +145,9 @@ def test_updates_are_steps_in_which_something_may_move(
     state: tuple[int, ...], received: int, bias: int, base: int, moves: bool
 ) -> None:
     part = ATRLIFPopulation("p", (1,), theta_0=base, theta_step=3)
-    assert part.may_move(state, received, bias) is moves
+    assert part.may_move(state, received, bias, LOIHI) is moves
     if not moves:
-        assert part.step(state, received, bias) == (state, False)
+        assert part.step(state, received, bias, LOIHI) == (state, False)
 
 
 @pytest.mark.parametrize(
@@ -214,13 +218,13 @@ def test_the_compiled_step_is_the_specification_from_any_state(
     run = stream.push(np.full((1, 1), sent), steps=1, record=everything(network))
     received = ((255 * sent << 7) + 2**31) % 2**32 - 2**31
     bias = int(part.bias_current[0])
-    expected = [part.step(state, received, bias) for state in states]
+    expected = [part.step(state, received, bias, LOIHI) for state in states]
     assert run.trace is not None
     for k, variable in enumerate(part.STATE):
         assert run.trace[variable.name]["p"].ravel().tolist() == [s[k] for s, _ in expected]
     assert run.trace.spikes["p"].ravel().tolist() == [spike for _, spike in expected]
     assert run.counts is not None
-    assert run.counts.updates["p"] == sum(part.may_move(s, received, bias) for s in states)
+    assert run.counts.updates["p"] == sum(part.may_move(s, received, bias, LOIHI) for s in states)
 
 
 @needs_lava
@@ -295,7 +299,7 @@ def test_the_step_is_that_of_lavas_own_model_from_any_state(tmp_path: Path) -> N
         done = subprocess.run(command, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         expected = [
-            part.step(tuple(state), a, b)
+            part.step(tuple(state), a, b, LOIHI)
             for state, a, b in zip(states.T.tolist(), received.tolist(), bias.tolist(), strict=True)
         ]
         with np.load(made) as found:

@@ -23,6 +23,7 @@ from spikeport.energy import estimate_energy, load_profile
 from spikeport.errors import InputError
 from spikeport.export import QuantizeConfig
 from spikeport.network import (
+    LOIHI,
     Coding,
     Conv2d,
     Dense,
@@ -35,7 +36,6 @@ from spikeport.network import (
     SumPool2d,
     require_lif_populations,
 )
-from spikeport.network import fixed_point as fx
 from spikeport.runs import Run, SampleSet, Trace, encode_samples
 from spikeport.simulators import run_native, run_reference
 from spikeport.trainer import (
@@ -120,7 +120,7 @@ def plain(network: DeployedNetwork) -> DeployedNetwork:
     """The same without synaptic filters and refractory time, which this training refuses."""
     return network.replace(
         populations=tuple(
-            dataclasses.replace(part, decay_u=fx.DECAY_UNITY, refractory=0)
+            dataclasses.replace(part, decay_u=LOIHI.decay_unity, refractory=0)
             for part in require_lif_populations(network.populations)
         )
     )
@@ -177,8 +177,8 @@ def test_convolutions_of_spikes_of_any_geometry_are_exact(
 @given(
     seed=st.integers(0, 2**32 - 1),
     reset=st.sampled_from(Reset),
-    decay=st.integers(0, fx.DECAY_UNITY),
-    vth=st.sampled_from([0, 1, 100, 3000, fx.VTH_MAX]),
+    decay=st.integers(0, LOIHI.decay_unity),
+    vth=st.sampled_from([0, 1, 100, 3000, LOIHI.vth_max]),
     size=st.sampled_from([1, 7, 33]),
     reach=st.sampled_from([300, 20_000, 2**19]),
     still=st.booleans(),
@@ -217,7 +217,7 @@ def test_integers_are_always_legal(
 
     def matrix(signs: tuple[int, int]) -> NDArray[np.int16]:
         mixed = signs == (-1, 1)
-        low, high, step = fx.weight_grid(mixed=mixed, bits=bits)
+        low, high, step = LOIHI.weight_grid(mixed=mixed, bits=bits)
         values = rng.integers(0, (high - low) // step + 1, (4, 5)) * step + low
         return (values if signs[1] else -values).astype(np.int16)
 
@@ -228,7 +228,7 @@ def test_integers_are_always_legal(
     master = torch.tensor(spread * matrix(later) * grid.unit, dtype=torch.float32)
     apart = master.repeat_interleave(2, 1)[:, ::2]  # not dense: rounded by torch itself
     whole, largest = grid.integers(master)
-    assert not fx.off_grid(whole.numpy().astype(np.int64), bits).any()
+    assert not LOIHI.off_grid(whole.numpy().astype(np.int64), bits).any()
     assert largest == np.abs(whole.numpy().astype(np.int64)).sum(1).max()
     again, bound = grid.integers(apart)
     assert torch.equal(again, whole)
@@ -268,7 +268,7 @@ def test_biases_take_the_smallest_exponent_that_holds_them() -> None:
     mantissa, exponent = bias_integers(torch.tensor([5.0, 0.01]), 100.0)
     assert (mantissa.tolist(), exponent) == ([4000.0, 8.0], 3)
     mantissa, exponent = bias_integers(torch.tensor([1e6]), 100.0)
-    assert (mantissa.tolist(), exponent) == ([fx.BIAS_MANTISSA_MAX], fx.BIAS_EXPONENT_MAX)
+    assert (mantissa.tolist(), exponent) == ([LOIHI.bias_mantissa_max], LOIHI.bias_exponent_max)
 
 
 def test_gains_are_those_of_the_rule_at_one_neuron() -> None:

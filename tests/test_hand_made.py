@@ -12,8 +12,14 @@ import torch
 from spikeport import evaluate, evaluate_deployed, record_trace, run, run_sharded
 from spikeport import network as parts
 from spikeport.errors import InputError
-from spikeport.network import Coding, DeployedNetwork, load_network, require_lif, save_network
-from spikeport.network import fixed_point as fx
+from spikeport.network import (
+    LOIHI,
+    Coding,
+    DeployedNetwork,
+    load_network,
+    require_lif,
+    save_network,
+)
 from spikeport.runs import Probe
 from spikeport.simulators import Stream, run_native, run_reference
 from spikeport.trainer import LIF
@@ -166,8 +172,8 @@ def test_pairs_and_sides_may_be_any_whole_number() -> None:
 def test_default_ranges_of_inputs() -> None:
     assert (Input("x", (2,)).low, Input("x", (2,)).high) == (0, 1)
     bias = Input("x", (2,), "bias")
-    assert (bias.low, bias.high) == (fx.BIAS_MANTISSA_MIN, fx.BIAS_MANTISSA_MAX)
-    assert Input("x", (2,), Coding.BIAS, low=0).high == fx.BIAS_MANTISSA_MAX
+    assert (bias.low, bias.high) == (LOIHI.bias_mantissa_min, LOIHI.bias_mantissa_max)
+    assert Input("x", (2,), Coding.BIAS, low=0).high == LOIHI.bias_mantissa_max
     for given in ({}, {"low": 0}, {"high": 9}):
         with pytest.raises(InputError, match="graded inputs must state their range"):
             Input("x", (2,), Coding.GRADED, **given)

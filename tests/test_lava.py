@@ -29,6 +29,7 @@ from spikeport.backends.lava.schedule import schedule
 from spikeport.backends.limitation import find_unsupported
 from spikeport.errors import BackendUnavailableError, InputError
 from spikeport.network import (
+    LOIHI,
     BiasInjection,
     Coding,
     Conv1d,
@@ -42,7 +43,6 @@ from spikeport.network import (
     Reset,
     SumPool2d,
 )
-from spikeport.network.fixed_point import PAYLOAD_MAX, PAYLOAD_MIN, STATE_MAX
 from spikeport.runs import Run, SampleSet, check_samples
 from spikeport.simulators import run_native
 from spikeport.traces import compare_files
@@ -277,7 +277,7 @@ def overloaded(rng: Generator) -> Case:
     """The largest payloads and weights: sums beyond 32 bits, u that wraps, v that saturates."""
     return case(
         rng,
-        (Input("x", (2, 5, 5), Coding.GRADED, PAYLOAD_MIN, PAYLOAD_MAX),),
+        (Input("x", (2, 5, 5), Coding.GRADED, LOIHI.payload_min, LOIHI.payload_max),),
         (
             population(rng, "a", 3, 5, 5, decay_v=0),
             population(rng, "d", 6, decay_v=0),
@@ -304,7 +304,7 @@ def injected(rng: Generator) -> Case:
     return case(
         rng,
         (Input("x", (4,)), Input("b", (4,), Coding.BIAS, -500, 900)),
-        (population(rng, "a", 4, v_init=STATE_MAX), population(rng, "o", 4)),
+        (population(rng, "a", 4, v_init=LOIHI.state_max), population(rng, "o", 4)),
         (
             Dense("x", "a", weights(rng, 4, 4)),
             BiasInjection("b", "a"),
@@ -593,7 +593,10 @@ def small(*connections: Any, steps: int = 4) -> DeployedNetwork:
         "a": (1, 140, 2), "b": (1, 10, 2), "c": (3,), "d": (3,), "e": (1, 2, 2), "line": (1, 3),
     }  # fmt: skip
     return DeployedNetwork(
-        (Input("x", (1, 140, 2)), Input("g", (1, 10, 2), Coding.GRADED, PAYLOAD_MIN, PAYLOAD_MAX)),
+        (
+            Input("x", (1, 140, 2)),
+            Input("g", (1, 10, 2), Coding.GRADED, LOIHI.payload_min, LOIHI.payload_max),
+        ),
         tuple(Population(name, shape, vth=5) for name, shape in shapes.items()),
         connections,
         (Readout("c"),),
@@ -624,7 +627,7 @@ def test_everything_that_lava_cannot_run_is_listed_at_once() -> None:
 def test_sums_beyond_float64_are_refused() -> None:
     largest = np.full((1, 2, 125, 125), 255, np.int16)
     network = DeployedNetwork(
-        (Input("x", (2, 16, 16), Coding.GRADED, PAYLOAD_MIN, PAYLOAD_MAX),),
+        (Input("x", (2, 16, 16), Coding.GRADED, LOIHI.payload_min, LOIHI.payload_max),),
         (Population("a", (1, 1, 1), vth=1),),
         (Conv2d("x", "a", largest, padding=(62, 62), pool=SumPool2d((16, 16), (16, 16))),),
         (Readout("a"),),

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from spikeport.errors import CheckFailedError, InputError
 from spikeport.network import (
+    LOIHI,
     Coding,
     Conv1d,
     Conv2d,
@@ -27,7 +28,6 @@ from spikeport.network import (
     WeightedConnection,
     require_lif_populations,
 )
-from spikeport.network.registers import decayed
 from spikeport.runs import Run
 from spikeport.simulators import run_native, run_reference
 from spikeport.simulators.native import population
@@ -118,7 +118,9 @@ def test_random_networks_hold_every_construct() -> None:
             getattr(part, "groups", 1) > 1 for part in network.weighted_connections
         )
         found["refractory"] += any(
-            r.variable.name == "rest" and r.kept for p in network.populations for r in p.registers
+            r.variable.name == "rest" and r.kept
+            for p in network.populations
+            for r in p.registers(LOIHI)
         )
         found["v_init"] += any(part.v_init != 0 for part in network.populations)
         found["recurrence"] += any(recurrent for _, recurrent in components(network))
@@ -245,7 +247,7 @@ def test_grouped_convolutions_run_as_specified(
 )
 @settings(deadline=None, max_examples=1000)
 def test_decay_in_32_bits_is_the_specified_one(state: int, decay: int) -> None:
-    assert compiled_decayed(np.int32(state), np.int32(4096 - decay)) == decayed(state, decay)
+    assert compiled_decayed(np.int32(state), np.int32(4096 - decay)) == LOIHI.decayed(state, decay)
 
 
 @given(
@@ -255,7 +257,7 @@ def test_decay_in_32_bits_is_the_specified_one(state: int, decay: int) -> None:
 @settings(deadline=None, max_examples=1000)
 def test_short_decay_of_24_bits_is_the_specified_one(state: int, sixteenths: int) -> None:
     keep = np.int32(16 * sixteenths)
-    assert decayed_short(np.int32(state), keep) == decayed(state, 4096 - 16 * sixteenths)
+    assert decayed_short(np.int32(state), keep) == LOIHI.decayed(state, 4096 - 16 * sixteenths)
 
 
 def test_components_are_cycles_in_an_order_that_serves_every_delay() -> None:

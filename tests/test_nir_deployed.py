@@ -16,6 +16,7 @@ from spikeport.export.nir import FloatNetwork, read_nir
 from spikeport.export.nir.deployed import float_view
 from spikeport.export.nir.layout import view_notes
 from spikeport.network import (
+    LOIHI,
     Coding,
     Conv1d,
     Conv2d,
@@ -30,7 +31,6 @@ from spikeport.network import (
     dense_form,
     require_lif_populations,
 )
-from spikeport.network.fixed_point import VTH_MAX
 from spikeport.runs import SampleSet
 from spikeport.simulators import run_float, run_native
 from spikeport.workflow import write_nir
@@ -133,7 +133,9 @@ def test_membranes_are_the_integers_in_float_units(
 def test_membrane_readouts() -> None:
     x = np.random.default_rng(1).uniform(-1, 1, (6, 4)).round(1)
     for decay_v, node in ((0, None), (512, nir.LI)):
-        network = single(ReadoutKind.MEMBRANE, vth=VTH_MAX, decay_v=decay_v, bias=np.full(3, 64))
+        network = single(
+            ReadoutKind.MEMBRANE, vth=LOIHI.vth_max, decay_v=decay_v, bias=np.full(3, 64)
+        )
         view = float_view(network)
         assert view_notes(network) == ()
         assert all(isinstance(n, node or nir.Affine) for n in view.graph.nodes.values()
@@ -153,7 +155,7 @@ def test_membrane_readouts() -> None:
 def test_view_of_a_readout_does_not_change_the_reset_of_the_rest() -> None:
     weight = np.full((3, 3), 2, np.int16)
     hidden = Population("h", (3,), vth=5, reset=Reset.SUBTRACT)
-    network = single(vth=VTH_MAX)
+    network = single(vth=LOIHI.vth_max)
     network = DeployedNetwork(
         network.inputs,
         (*network.populations, hidden),

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from spikeport.errors import InputError
 from spikeport.export.quantize import QuantizeConfig
 from spikeport.network import (
+    LOIHI,
     BiasInjection,
     Coding,
     Conv1d,
@@ -26,7 +27,6 @@ from spikeport.network import (
     Reset,
     require_lif,
 )
-from spikeport.network import fixed_point as fx
 from spikeport.runs import encode_samples
 from spikeport.simulators import run_float, run_native
 from spikeport.simulators.float_counts import float_counts
@@ -329,7 +329,7 @@ def test_scale_gives_way_to_the_widest_register() -> None:
         chain({"fc": tiny, "if": integrate_and_fire((1,), 1.0)}, spikes_in(2)),
         random_spikes(0, 4, 2),
     )
-    assert require_lif(high.network.by_name["if"]).vth <= fx.VTH_MAX
+    assert require_lif(high.network.by_name["if"]).vth <= LOIHI.vth_max
     assert "is limited by" in high.report.warnings[0]
     steep = affine(np.array([[1.0, -1.0]]), 1000.0)
     biased = quantized(

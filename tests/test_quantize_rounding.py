@@ -17,8 +17,7 @@ from spikeport.export.quantize.rounding import (
     round_threshold,
     round_weights,
 )
-from spikeport.network import Reset
-from spikeport.network import fixed_point as fx
+from spikeport.network import LOIHI, Reset, is_mixed
 
 BITS = st.integers(2, 8)
 weights = hnp.arrays(
@@ -36,8 +35,8 @@ def test_unclipped_weights_are_within_half_a_grid_step(
     if not np.isfinite(scale) or scale > 1e6:
         return
     made = round_weights(weight * scale, QuantizeConfig(bits))
-    assert not fx.off_grid(made, bits).any()
-    step = fx.weight_grid(mixed=bool(weight.min() < 0 < weight.max()), bits=bits)[2]
+    assert not LOIHI.off_grid(made, bits).any()
+    step = LOIHI.weight_grid(mixed=bool(weight.min() < 0 < weight.max()), bits=bits)[2]
     assert np.abs(made - weight * scale).max() <= step / 2 + 1e-9
 
 
@@ -47,10 +46,10 @@ def test_any_scale_gives_legal_weights_nearest_to_the_real_ones(
 ) -> None:
     scaled = weight * scale
     made = round_weights(scaled, QuantizeConfig(bits))
-    assert not fx.off_grid(made, bits).any()
-    low, high, step = fx.weight_grid(mixed=fx.is_mixed(made), bits=bits)
+    assert not LOIHI.off_grid(made, bits).any()
+    low, high, step = LOIHI.weight_grid(mixed=is_mixed(made), bits=bits)
     sign = 1 if made.max() > 0 else -1
-    legal = np.arange(low, high + 1, step) * (1 if fx.is_mixed(made) else sign)
+    legal = np.arange(low, high + 1, step) * (1 if is_mixed(made) else sign)
     nearest = np.abs(scaled[..., None] - legal).min(axis=-1)
     np.testing.assert_allclose(np.abs(scaled - made), nearest, atol=1e-9)
 
@@ -112,7 +111,7 @@ def test_bias_is_within_half_a_mantissa(state: NDArray[np.float64]) -> None:
     made = round_population(part, 1.0, reset=Reset.ZERO, strict=True)
     assert np.abs(made.bias_current - state).max() <= 2**made.bias_exponent / 2 + 0.01
     if made.bias_exponent:
-        assert np.abs(state).max() / 2 ** (made.bias_exponent - 1) > fx.BIAS_MANTISSA_MAX
+        assert np.abs(state).max() / 2 ** (made.bias_exponent - 1) > LOIHI.bias_mantissa_max
 
 
 def test_bias_is_clipped_to_its_mantissas() -> None:

@@ -22,8 +22,7 @@ from spikeport.export.quantize import QuantizationReport, QuantizationResult, Qu
 from spikeport.export.quantize.lower import lower
 from spikeport.export.quantize.lowered import ceiling
 from spikeport.export.quantize.rounding_loss import FEW_UNITS, coarse_share
-from spikeport.network import Coding, Input, Reset
-from spikeport.network import fixed_point as fx
+from spikeport.network import LOIHI, Coding, Input, Reset
 from spikeport.report.quantization import quantization_sections
 from spikeport.report.terminal import render_section
 from spikeport.runs import compare_outputs, encode_samples
@@ -484,7 +483,7 @@ def test_warnings_are_logged_one_line_each(caplog: pytest.LogCaptureFixture) -> 
 
 
 def test_limits_are_those_of_the_grid() -> None:
-    limits = [coarse_share(bits) for bits in range(2, fx.WEIGHT_BITS + 1)]
+    limits = [coarse_share(bits) for bits in range(2, LOIHI.weight_bits + 1)]
     assert limits == sorted(limits, reverse=True)
     assert limits[0] == 0.75
 

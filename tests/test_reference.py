@@ -11,6 +11,7 @@ import pytest
 
 from spikeport.errors import InputError
 from spikeport.network import (
+    LOIHI,
     BiasInjection,
     Coding,
     Conv1d,
@@ -23,9 +24,9 @@ from spikeport.network import (
     ReadoutKind,
     Reset,
     SumPool2d,
+    int32,
 )
 from spikeport.network.neurons.lif import neuron_step
-from spikeport.network.registers import decayed, int32
 from spikeport.simulators import run_reference
 from spikeport.simulators.reference import connection_current, synapses
 
@@ -79,32 +80,32 @@ def test_the_bias_exponent_shifts_the_mantissa_left() -> None:
     ],
 )
 def test_u_wraps_once(a: int, u: int) -> None:
-    assert neuron_step(MEMORYLESS, 0, 0, 0, a, 0)[0] == u
+    assert neuron_step(MEMORYLESS, 0, 0, 0, a, 0, LOIHI)[0] == u
 
 
 def test_v_saturates_on_both_sides() -> None:
-    assert neuron_step(MEMORYLESS, 0, M - 10, 0, 0, 100) == (0, 0, 0, True)
-    assert neuron_step(MEMORYLESS, 0, -M + 10, 0, 0, -100) == (0, -(M - 1), 0, False)
+    assert neuron_step(MEMORYLESS, 0, M - 10, 0, 0, 100, LOIHI) == (0, 0, 0, True)
+    assert neuron_step(MEMORYLESS, 0, -M + 10, 0, 0, -100, LOIHI) == (0, -(M - 1), 0, False)
     kept = Population("p", (1,), vth=131071, reset=Reset.SUBTRACT)
     # The top threshold is (2^17 - 1) << 6 = M - 64, the saturated v is M - 1: 63 are left.
-    assert neuron_step(kept, 0, M - 10, 0, 0, 100) == (0, 63, 0, True)
+    assert neuron_step(kept, 0, M - 10, 0, 0, 100, LOIHI) == (0, 63, 0, True)
 
 
 def test_an_overloaded_u_beyond_24_bits_saturates_v() -> None:
-    u, v, _, spike = neuron_step(Population("p", (1,), vth=9), 0, 0, 0, -(2**24), 0)
+    u, v, _, spike = neuron_step(Population("p", (1,), vth=9), 0, 0, 0, -(2**24), 0, LOIHI)
     assert (u, v, spike) == (-(2**30) + 2 * M, -(M - 1), False)
 
 
 def test_decay_truncates_toward_zero() -> None:
-    assert [decayed(x, 2048) for x in (3, -3, 1, -1)] == [1, -1, 0, 0]
-    assert [decayed(x, 1) for x in (1, -1, 4096, -4096)] == [0, 0, 4095, -4095]
-    assert [decayed(x, 0) for x in (M, -M)] == [M, -M]
-    assert decayed(M, 4096) == 0
+    assert [LOIHI.decayed(x, 2048) for x in (3, -3, 1, -1)] == [1, -1, 0, 0]
+    assert [LOIHI.decayed(x, 1) for x in (1, -1, 4096, -4096)] == [0, 0, 4095, -4095]
+    assert [LOIHI.decayed(x, 0) for x in (M, -M)] == [M, -M]
+    assert LOIHI.decayed(M, 4096) == 0
 
 
 def test_a_negative_exponent_floors_the_accumulated_sum() -> None:
     halved = Dense("x", "p", np.array([[1, 1]]), exponent=-1)
-    assert [connection_current(halved, total) for total in (3, -3, -1)] == [1, -2, -1]
+    assert [connection_current(halved, total, LOIHI) for total in (3, -3, -1)] == [1, -2, -1]
     # 1 + 1 is halved to 1; two weights halved one by one would have given 0.
     network = DeployedNetwork(
         (Input("x", (2,)),), (MEMORYLESS,), (halved,), (Readout("p"),), steps=1
@@ -114,8 +115,8 @@ def test_a_negative_exponent_floors_the_accumulated_sum() -> None:
 
 def test_a_positive_exponent_and_sums_wrap_in_int32() -> None:
     doubled = Dense("x", "p", np.array([[1]]), exponent=1)
-    assert connection_current(doubled, 2**30) == -(2**31)
-    assert connection_current(doubled, 2**31 + 5) == 10
+    assert connection_current(doubled, 2**30, LOIHI) == -(2**31)
+    assert connection_current(doubled, 2**31 + 5, LOIHI) == 10
     assert int32(2**31) == -(2**31)
 
 
@@ -129,7 +130,7 @@ def test_a_positive_exponent_and_sums_wrap_in_int32() -> None:
 def test_a_convolution_wraps_its_sum_to_24_bits_before_the_exponent(
     kernel: Conv1d | Conv2d,
 ) -> None:
-    assert [connection_current(kernel, s) for s in (M - 1, M, -M, -M - 1)] == [
+    assert [connection_current(kernel, s, LOIHI) for s in (M - 1, M, -M, -M - 1)] == [
         2 * M - 2,
         -2 * M,
         -2 * M,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import tomllib
 from collections.abc import Callable
@@ -24,6 +25,7 @@ from spikeport.backends.lava.limitations import LIMITATIONS
 from spikeport.backends.targets import Target, load_target
 from spikeport.cli._app import VERBS, app
 from spikeport.network import (
+    LOIHI,
     ATRLIFPopulation,
     BiasInjection,
     Coding,
@@ -35,7 +37,6 @@ from spikeport.network import (
     Reset,
     SumPool2d,
 )
-from spikeport.network.fixed_point import REFRACTORY_MAX, WEIGHT_BITS
 from spikeport.plugins import PluginKind, plugins
 from spikeport.trainer import PUBLISHED
 from spikeport.trainer.data.catalogue import NAMES
@@ -67,6 +68,10 @@ def with_graded(low: int, high: int) -> DeployedNetwork:
 
 def adaptive() -> DeployedNetwork:
     return plain().replace(populations=(ATRLIFPopulation("a", (4,), theta_0=9),))
+
+
+def narrower() -> DeployedNetwork:
+    return plain().replace(arithmetic=dataclasses.replace(LOIHI, name="narrow", state_bits=16))
 
 
 def with_injection() -> DeployedNetwork:
@@ -149,7 +154,7 @@ CONSTRUCTS = {
     ),
     "`v_init` other than 0": Construct("v_init", partial(plain, v_init=-1)),
     "refractory time": Construct(
-        "[0-9]+ refractory steps", partial(plain, refractory=REFRACTORY_MAX)
+        "[0-9]+ refractory steps", partial(plain, refractory=LOIHI.refractory_max)
     ),
     "ATRLIF neurons": Construct("ATRLIF neurons|zeroed state for each sample", adaptive),
     "bias per step": Construct("a bias per step", with_injection),
@@ -180,6 +185,7 @@ CONSTRUCTS = {
     "kernel, stride, padding, dilation or groups above 127": Construct(
         "(kernel|stride|padding|dilation|groups) ", partial(convolved, CONV_FIELD_MAX + 1)
     ),
+    "numbers narrower than Loihi's": Construct("arithmetic", narrower),
     "more neurons than a chip": Construct(
         "[0-9]+ neurons", partial(of_size, limit(LOIHI2, "neurons") + 1)
     ),
@@ -252,6 +258,7 @@ SHORT = {
     "delays": "delays; paths of unequal depth, balanced by delays",
     "cycles with less": "cycle with less delay than steps",
     "kernels beyond 127": "kernel, stride, padding, dilation or groups above 127",
+    "widths of numbers": "numbers narrower than Loihi's",
     "neurons: on several chips": "more neurons than a chip",
 }
 
@@ -300,7 +307,7 @@ def test_the_limits_of_the_table_are_those_of_the_code() -> None:
         text = "\n".join(listed.text for listed in one.limitations)
         assert number(match(r"delays beyond .*", text)[0]) == limit(one, "delay_max")
         assert number(match(r"more than .* neurons", text)[0]) == limit(one, "neurons")
-    assert number(UNSUPPORTED["refractory time"]["Loihi 1"]) == REFRACTORY_MAX
+    assert number(UNSUPPORTED["refractory time"]["Loihi 1"]) == LOIHI.refractory_max
     assert f"above {CONV_FIELD_MAX}" in "".join(UNSUPPORTED)
     assert match(r"2\^(\d+) and more stop", CHECK)[1] == str(CONV_EXACT_SUM.bit_length() - 1)
     sums = UNSUPPORTED["sums that can exceed 2^15 - 1 in a step"]["Loihi 1"]
@@ -424,7 +431,7 @@ def test_every_published_network_is_listed() -> None:
 def test_numbers_of_training() -> None:
     text = page("training.md")
     assert match(r"only where a batch spends more than (\d+) % of it", text)[1] == f"{AIM:.0%}"[:-1]
-    assert f"\n- 2 to {WEIGHT_BITS} bits." in text
+    assert f"\n- 2 to {LOIHI.weight_bits} bits." in text
     assert f"everything else on the first {PROBE}." in page("diagnosis.md")
 
 

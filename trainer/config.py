@@ -12,8 +12,7 @@ import torch
 
 from spikeport.checks import choice, integer, one_of
 from spikeport.errors import InputError
-from spikeport.network import Input, Reset
-from spikeport.network.fixed_point import WEIGHT_BITS
+from spikeport.network import LOIHI, Input, Reset
 from spikeport.trainer.data import Augment
 from spikeport.trainer.models import ARCHITECTURES
 from spikeport.trainer.network import SpikingNetwork
@@ -157,7 +156,7 @@ class TrainConfig:
         if not 0 <= self.distillation <= 1:
             raise InputError(f"training: distillation is {self.distillation}, must lie in 0..1")
         if self.weight_bits is not None:
-            integer("training: weight_bits", self.weight_bits, 2, WEIGHT_BITS)
+            integer("training: weight_bits", self.weight_bits, 2, LOIHI.weight_bits)
             if self.rule is not GradientRule.RATE_M:
                 raise InputError(
                     f"training: rule is '{self.rule}', with weight_bits it must be 'rate_m'"

@@ -16,7 +16,7 @@ from spikeport.backends.lava.program import Program, Recording, build_program, i
 from spikeport.backends.lava.schedule import Schedule, schedule
 from spikeport.backends.lava.supervise import run_worker
 from spikeport.errors import BackendUnavailableError, InputError, OutputError
-from spikeport.network import DeployedNetwork, ReadoutKind
+from spikeport.network import DeployedNetwork, ReadoutKind, require_loihi
 from spikeport.runs import (
     RecordSpec,
     Run,
@@ -122,6 +122,7 @@ def run_many(
 
 
 def _task(network: DeployedNetwork, samples: Samples, record: RecordSpec) -> _Task:
+    require_loihi(network, "backend 'lava'")
     arrays = check_samples(network.inputs, network.steps, samples)
     count = sample_count(network.inputs, arrays)
     trace = empty_trace(network, count, {*record_items(record), "spikes"})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from spikeport.backends import Limitation, UnsupportedFeature
+from spikeport.backends.arithmetic import OTHER_ARITHMETIC
 from spikeport.backends.depths import depths, waits
 from spikeport.backends.lava.connections import CONV_EXACT_SUM, CONV_FIELD_MAX, KINDS, lava_kind
 from spikeport.backends.lava.neurons import MODELS, lava_neurons
@@ -56,6 +57,7 @@ def _own(label: str, needed: str, stock: str, own: str, source: str) -> Unsuppor
 
 
 LIMITATIONS = (
+    OTHER_ARITHMETIC,
     Limitation(
         f"cycles with less delay than steps, kernels beyond {CONV_FIELD_MAX}, "
         f"sums of 2^{CONV_EXACT_SUM.bit_length() - 1}: refused",

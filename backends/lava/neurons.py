@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from spikeport.network import (
+    LOIHI,
     AnyPopulation,
     ATRLIFPopulation,
     DeployedNetwork,
@@ -14,7 +15,6 @@ from spikeport.network import (
     Reset,
     implementation_of,
 )
-from spikeport.network.fixed_point import DECAY_UNITY
 
 LIF = "lava-nc 0.10.0, proc/lif/models.py"
 ATRLIF = "lava-nc 0.10.0, proc/atrlif/models.py"
@@ -72,7 +72,7 @@ def _atrlif(part: ATRLIFPopulation, injected: bool) -> LavaNeurons:
         "r": part.decay_r,
     }
     fields = {
-        **{f"delta_{name}": decay / DECAY_UNITY for name, decay in decays.items()},
+        **{f"delta_{name}": decay / LOIHI.decay_unity for name, decay in decays.items()},
         "theta_0": part.theta_0,
         "theta_step": part.theta_step,
         "v_init": part.v_init,

@@ -20,6 +20,7 @@ from spikeport.backends.lava.limitations import needs_delay_line
 from spikeport.backends.lava.neurons import lava_neurons
 from spikeport.backends.lava.schedule import Schedule, is_graded
 from spikeport.network import (
+    LOIHI,
     AnyPopulation,
     DeployedNetwork,
     Input,
@@ -28,7 +29,6 @@ from spikeport.network import (
     SumPool2d,
     WeightedConnection,
 )
-from spikeport.network.fixed_point import PAYLOAD_BITS
 from spikeport.runs import RecordSpec, recordable, selection
 
 Port = tuple[str, str]
@@ -220,7 +220,7 @@ def _weights(network: DeployedNetwork, part: WeightedConnection, shape: Shape) -
     fields = {
         "weight_exp": part.exponent,
         "num_weight_bits": part.weight_bits,
-        "num_message_bits": PAYLOAD_BITS if is_graded(network, part) else 0,
+        "num_message_bits": LOIHI.payload_bits if is_graded(network, part) else 0,
     }
     target = network.by_name[part.target].shape
     kind, own, arrays = lava_kind(part).process(network, part, shape, target)
@@ -239,7 +239,7 @@ def _pool(label: str, pool: SumPool2d, shape: Shape) -> LavaProcess:
     indices = pooled[np.argsort(window[pooled], kind="stable")]
     indptr = np.searchsorted(window[indices], np.arange(channels * height * width + 1))
     ones = np.ones(len(indices), np.int32)
-    fields = {"columns": window.size, "num_message_bits": PAYLOAD_BITS}
+    fields = {"columns": window.size, "num_message_bits": LOIHI.payload_bits}
     arrays: dict[str, NDArray[Any]] = {"weights": ones, "indices": indices, "indptr": indptr}
     return LavaProcess(label, "Sparse", fields, arrays)
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from spikeport.backends import Limitation, UnsupportedFeature
+from spikeport.backends.arithmetic import OTHER_ARITHMETIC
 from spikeport.backends.depths import depths, unsupported_cycle, waits
 from spikeport.hardware import ChipLimits
 from spikeport.network import DeployedNetwork, Population, Reset, WeightedConnection
-from spikeport.network.fixed_point import DECAY_UNITY
 
 DAVIES = "M. Davies et al., IEEE Micro 38(1), 2018"
 LIF = "lava-nc 0.10.0, proc/lif/models.py"
@@ -53,7 +53,7 @@ def extreme_decays(
     for part in lif_parts(network):
         for name, value, unreachable, takes in (
             ("decay_u", part.decay_u, 0, decay_u),
-            ("decay_v", part.decay_v, DECAY_UNITY, decay_v),
+            ("decay_v", part.decay_v, network.arithmetic.decay_unity, decay_v),
         ):
             if value == unreachable:
                 why = f"beyond the stock 12 bits; {takes}"
@@ -83,6 +83,7 @@ def shared(limits: ChipLimits) -> tuple[Limitation, ...]:
             yield UnsupportedFeature("the network", f"{number} neurons", why, neurons.citation)
 
     return (
+        OTHER_ARITHMETIC,
         Limitation(
             f"delays beyond {delay_max.value} steps, including those that balance paths of unequal "
             "depth",

@@ -31,14 +31,15 @@ from spikeport.export.nir.graph import DEFAULT_DT_S, Edge
 from spikeport.export.nir.layout import common_reset, lay_out, never_spikes, view_populations
 from spikeport.export.nir.maps import check_entries, spatial_node
 from spikeport.network import (
+    LOIHI,
     DeployedNetwork,
     Population,
     Shape,
     WeightedConnection,
     dense_form,
+    require_loihi,
     weighted_shape,
 )
-from spikeport.network.fixed_point import ACTIVATION_SHIFT, DECAY_UNITY
 
 Array = NDArray[np.float64]
 
@@ -51,6 +52,7 @@ def float_view(network: DeployedNetwork, dt_s: float = DEFAULT_DT_S) -> FloatNet
     """
     if not 0 < dt_s < np.inf:
         fail(f"dt_s is {dt_s}, must be positive seconds")
+    require_loihi(network, "the float view")
     view = _View(network, dt_s)
     nodes, edges = view.build()
     graph = nir.NIRGraph(nodes, edges, type_check=False)
@@ -92,7 +94,7 @@ class _View:
     def _population(self, part: Population) -> None:
         synapses = self.network.weighted_into(part.name)
         injections = self.network.injections_into(part.name)
-        bias = part.bias_current / (2**ACTIVATION_SHIFT * part.scale)
+        bias = part.bias_current / (2**LOIHI.activation_shift * part.scale)
         carrier = self.layout.carriers.get(part.name)
         loose = part.name not in self.layout.reached
         direct = bool(injections) or loose or (bias.any() and carrier is None)
@@ -102,7 +104,11 @@ class _View:
             self._synapses(synapse, part, entry, gain_u * gain_v / part.scale, carried)
         for injection in injections:
             source = self.network.sources[injection.source]
-            unit = float(2**part.bias_exponent) * source.scale / (2**ACTIVATION_SHIFT * part.scale)
+            unit = (
+                float(2**part.bias_exponent)
+                * source.scale
+                / (2**LOIHI.activation_shift * part.scale)
+            )
             scale = nir.Scale(np.full(source.shape, unit * gain_v, np.float32))
             chain = [(injection.name, scale)]
             if not self._is_spatial(part.name):
@@ -121,7 +127,7 @@ class _View:
         """
         shape = self._shape(part.name)
         silent = never_spikes(self.network, part.name)
-        keeps_u = part.decay_u < DECAY_UNITY and driven
+        keeps_u = part.decay_u < LOIHI.decay_unity and driven
         readouts = [r for r in self.network.readouts if r.population == part.name]
         outputs = [self._fresh(f"output_{part.name}") for _ in readouts]
         if silent and readouts and part.decay_v == 0 and not keeps_u:
@@ -214,7 +220,7 @@ class _View:
         """
         if decay == 0:
             return 0.0, 1.0
-        tau = float(np.float32(self.dt_s * DECAY_UNITY / decay))
+        tau = float(np.float32(self.dt_s * LOIHI.decay_unity / decay))
         return tau, tau / self.dt_s
 
     def _add(self, name: str, node: Any) -> None:

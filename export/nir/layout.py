@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from spikeport.network import (
+    LOIHI,
     DeployedNetwork,
     Population,
     ReadoutKind,
@@ -14,7 +15,6 @@ from spikeport.network import (
     require_lif,
     require_lif_populations,
 )
-from spikeport.network.fixed_point import DECAY_UNITY, VTH_MAX
 
 VIEW = "in a float view"
 
@@ -79,7 +79,7 @@ def _stays_spatial(part: WeightedConnection, spatial: Collection[str]) -> bool:
 
 def _bias_carrier(network: DeployedNetwork, part: Population) -> WeightedConnection | None:
     """The connection whose map can carry the bias: no delay, directly into v, matching shape."""
-    if part.decay_u < DECAY_UNITY or not part.bias.any():
+    if part.decay_u < LOIHI.decay_unity or not part.bias.any():
         return None
     by_channel = part.bias.reshape(part.shape[0], -1)
     uniform = len(part.shape) > 1 and bool((by_channel == by_channel[:, :1]).all())
@@ -122,7 +122,7 @@ def _resets(network: DeployedNetwork) -> set[Reset]:
 def never_spikes(network: DeployedNetwork, name: str) -> bool:
     """Whether a population has the highest threshold and only its membrane is read."""
     return (
-        require_lif(network.by_name[name], VIEW).vth == VTH_MAX
+        require_lif(network.by_name[name], VIEW).vth == network.arithmetic.vth_max
         and all(c.source != name for c in network.connections)
         and all(r.kind is ReadoutKind.MEMBRANE for r in network.readouts if r.population == name)
     )

@@ -34,6 +34,7 @@ from spikeport.export.quantize.rounding_loss import (
 )
 from spikeport.export.quantize.scales import Candidate, candidates, no_scale, wider_candidates
 from spikeport.network import (
+    LOIHI,
     BiasInjection,
     Coding,
     Connection,
@@ -44,7 +45,6 @@ from spikeport.network import (
     ReadoutKind,
     weighted_among,
 )
-from spikeport.network.fixed_point import STATE_MAX, STATE_WRAP
 from spikeport.runs import Run, Samples, SampleSet, Trace
 
 Array = NDArray[np.float64]
@@ -185,7 +185,7 @@ def calibrate(
             best is None or does_poorly(lowered, part, best, wanted, config)
         ):
             more = map(run, wider_candidates(lowered, part, first, config))
-            best = _best((one for one in more if one.peak_u <= STATE_WRAP // 2), best)
+            best = _best((one for one in more if one.peak_u <= LOIHI.state_wrap // 2), best)
         if best is None:
             raise no_scale(lowered, part, config)
         seen[part.name] = best.spikes
@@ -284,7 +284,7 @@ def _alone(
         rms_error=float(np.sqrt(np.mean((output - activity[part.name].output) ** 2))),
         peak_u=int(np.abs(u).max()),
         peak_v=int(np.abs(v).max()),
-        saturated=int((np.abs(v) >= STATE_MAX).sum()),
+        saturated=int((np.abs(v) >= LOIHI.state_max).sum()),
     )
 
 

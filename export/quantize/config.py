@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from spikeport.errors import InputError
 from spikeport.export.quantize.rounding_loss import COARSE_BITS
-from spikeport.network.fixed_point import WEIGHT_BITS
+from spikeport.network import LOIHI
 
 CLIP_FRACTIONS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
 COARSE_FRACTIONS = (0.4, 0.3, 0.25, 0.2, 0.15)
@@ -30,7 +30,7 @@ class QuantizeConfig:
         InputError: `weight_bits` is not in 2..8, or `clip_fractions` is empty or not in (0, 1].
     """
 
-    weight_bits: int = WEIGHT_BITS
+    weight_bits: int = LOIHI.weight_bits
     clip_fractions: tuple[float, ...] | None = None
     search_wider: bool | None = None
 
@@ -45,7 +45,9 @@ class QuantizeConfig:
         default = CLIP_FRACTIONS + COARSE_FRACTIONS * (self.weight_bits <= COARSE_BITS)
         given = default if self.clip_fractions is None else tuple(self.clip_fractions)
         object.__setattr__(self, "clip_fractions", given)
-        if self.weight_bits not in range(2, WEIGHT_BITS + 1):
-            raise InputError(f"weight_bits is {self.weight_bits}, must lie in 2..{WEIGHT_BITS}")
+        if self.weight_bits not in range(2, LOIHI.weight_bits + 1):
+            raise InputError(
+                f"weight_bits is {self.weight_bits}, must lie in 2..{LOIHI.weight_bits}"
+            )
         if not given or not all(0 < f <= 1 for f in given):
             raise InputError(f"clip_fractions is {given}, must be numbers in (0, 1]")

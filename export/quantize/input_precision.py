@@ -15,8 +15,7 @@ from spikeport.export.quantize.lowered import FloatConnection, FloatPopulation, 
 from spikeport.export.quantize.rounding import round_weights, settle
 from spikeport.export.quantize.rounding_loss import coarse_share, zeroed_fraction
 from spikeport.export.quantize.scales import Candidate, candidates, largest_allowed
-from spikeport.network import Coding, Input
-from spikeport.network import fixed_point as fx
+from spikeport.network import LOIHI, Coding, Input, is_mixed
 from spikeport.runs import SampleSet, round_samples
 
 COARSEST = 8
@@ -152,7 +151,7 @@ def _halvings(
     bound = largest_allowed(met.target, peak_u=output.peak_u, peak_v=output.peak_v)
     if 2 * met.unclipped.scale <= bound or np.array_equal(rounded, scaled):
         return 0
-    _, high, step = fx.weight_grid(mixed=fx.is_mixed(rounded), bits=config.weight_bits)
+    _, high, step = LOIHI.weight_grid(mixed=is_mixed(rounded), bits=config.weight_bits)
     largest = float(np.abs(scaled).max())
     even = math.log2(max(_reach(part) * step / largest, 1)) / 2
     room = math.log2(max(2 * high / largest, 1))  # large ones may be clipped by half

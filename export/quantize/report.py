@@ -19,8 +19,7 @@ from spikeport.export.quantize.rounding_loss import (
     zeroed,
     zeroed_fraction,
 )
-from spikeport.network import Coding, Input, WeightedConnection, largest_sum, weighted_among
-from spikeport.network import fixed_point as fx
+from spikeport.network import LOIHI, Coding, Input, WeightedConnection, largest_sum, weighted_among
 from spikeport.runs import Agreement, Run
 
 
@@ -207,7 +206,7 @@ def report_connection(
     """Compare one rounded connection with its float original."""
     error = (made.weight - settle(real.weight * scale)) / scale
     mixed = bool((real.weight < 0).any() and (real.weight > 0).any())
-    _, _, step = fx.weight_grid(mixed=mixed, bits=made.weight_bits)
+    _, _, step = LOIHI.weight_grid(mixed=mixed, bits=made.weight_bits)
     clipped = int((np.abs(error) * scale > step / 2 * (1 + 1e-9)).sum())
     noise = float(np.mean(error**2))
     signal = float(np.mean(real.weight**2))
@@ -245,7 +244,7 @@ def report_population(
     part = made.population
     unit = STATE_PER_WEIGHT * part.scale
     exact = unit * real.bias
-    reach = np.array([fx.BIAS_MANTISSA_MIN, fx.BIAS_MANTISSA_MAX]) << part.bias_exponent
+    reach = np.array([LOIHI.bias_mantissa_min, LOIHI.bias_mantissa_max]) << part.bias_exponent
     half = 2**part.bias_exponent / 2
     moved = tie_bias(real, part)
     missed = 0.0
@@ -264,17 +263,17 @@ def report_population(
         threshold_error=missed,
         decay_u=1 - real.keep_u,
         decay_u_int=part.decay_u,
-        decay_u_error=part.decay_u / fx.DECAY_UNITY - (1 - real.keep_u),
+        decay_u_error=part.decay_u / LOIHI.decay_unity - (1 - real.keep_u),
         decay_v=1 - real.keep_v,
         decay_v_int=part.decay_v,
-        decay_v_error=part.decay_v / fx.DECAY_UNITY - (1 - real.keep_v),
+        decay_v_error=part.decay_v / LOIHI.decay_unity - (1 - real.keep_v),
         bias_exponent=part.bias_exponent,
         bias_max_error=float(np.abs(part.bias_current / unit - real.bias - moved).max()),
         tie_bias=float(moved.flat[np.abs(moved).argmax()]),
         bias_clipped=int(((exact < reach[0] - half) | (exact > reach[1] + half)).sum()),
         activation_bound=activation_bound(made, lowered),
-        u_peak=made.peak_u / fx.STATE_WRAP,
-        v_peak=made.peak_v / fx.STATE_MAX,
+        u_peak=made.peak_u / LOIHI.state_wrap,
+        v_peak=made.peak_v / LOIHI.state_max,
         saturated=made.saturated,
         rms_error=made.rms_error,
         relative_error=relative_error(made.rms_error, wanted.output),
@@ -314,5 +313,5 @@ def activation_bound(made: Calibrated, lowered: LoweredNetwork) -> int:
     for connection in weighted_among(made.connections):
         total += largest_sum(connection, *ranges.get(connection.source, (0, 1)))
     decay = made.population.decay_u
-    steps = lowered.steps if decay == 0 else min(lowered.steps, fx.DECAY_UNITY / decay)
+    steps = lowered.steps if decay == 0 else min(lowered.steps, LOIHI.decay_unity / decay)
     return math.ceil(total * steps)

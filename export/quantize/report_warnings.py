@@ -11,7 +11,7 @@ from spikeport.export.quantize.report import (
     PopulationReport,
 )
 from spikeport.export.quantize.rounding_loss import COARSE_BITS, FEW_UNITS, coarse_share
-from spikeport.network import fixed_point as fx
+from spikeport.network import LOIHI
 from spikeport.runs import Agreement, Outputs
 from spikeport.runs.sample_values import COARSE, Change
 
@@ -184,7 +184,7 @@ def _of_population(p: PopulationReport, connections: Sequence[ConnectionReport])
             f"use {max(c.largest for c in connections)} of 256"
         )
     bits = _bits(connections)
-    half = 2 ** (fx.WEIGHT_BITS - bits)  # of a grid step
+    half = 2 ** (LOIHI.weight_bits - bits)  # of a grid step
     if p.threshold is not None and p.vth <= FEW_UNITS and not p.lossless:
         yield (
             f"{subject}: its threshold is only {p.vth} weight units, so rounding changes a weight "
@@ -206,7 +206,7 @@ def _of_population(p: PopulationReport, connections: Sequence[ConnectionReport])
 
 
 def _bits(connections: Iterable[ConnectionReport]) -> int:
-    return min((c.weight_bits for c in connections), default=fx.WEIGHT_BITS)
+    return min((c.weight_bits for c in connections), default=LOIHI.weight_bits)
 
 
 def _of_registers(p: PopulationReport, subject: str) -> Iterator[str]:
@@ -217,10 +217,10 @@ def _of_registers(p: PopulationReport, subject: str) -> Iterator[str]:
     ):
         if lost > 0 and kept == 0:
             yield f"{subject}: {which} {lost:.2e} is below 1/4096 and vanishes"
-    if p.activation_bound > fx.STATE_WRAP >> fx.ACTIVATION_SHIFT:
+    if p.activation_bound > LOIHI.state_wrap >> LOIHI.activation_shift:
         yield (
             f"{subject}: u can reach {p.activation_bound} weight units in the worst case and "
-            f"wraps beyond {fx.STATE_WRAP >> fx.ACTIVATION_SHIFT}; "
+            f"wraps beyond {LOIHI.state_wrap >> LOIHI.activation_shift}; "
             f"calibration reached {100 * p.u_peak:.0f} % of that"
         )
     if p.saturated:

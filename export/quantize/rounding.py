@@ -13,11 +13,19 @@ from numpy.typing import ArrayLike, NDArray
 
 from spikeport.export.quantize.config import QuantizeConfig
 from spikeport.export.quantize.lowered import FloatConnection, FloatPopulation
-from spikeport.network import Conv1d, Conv2d, Dense, Population, Reset, WeightedConnection
-from spikeport.network import fixed_point as fx
+from spikeport.network import (
+    LOIHI,
+    Conv1d,
+    Conv2d,
+    Dense,
+    Population,
+    Reset,
+    WeightedConnection,
+    is_mixed,
+)
 
 Array = NDArray[np.float64]
-STATE_PER_WEIGHT = 1 << fx.ACTIVATION_SHIFT
+STATE_PER_WEIGHT = 1 << LOIHI.activation_shift
 _NOISE = 4e-7
 """Relative error of parameters that went through float32: closer than this counts as equal. It
 covers the two float32 steps by which an export moves thresholds off their ties."""
@@ -32,7 +40,7 @@ def settle(values: ArrayLike) -> Array:
 
 def round_decay(keep: float) -> int:
     """Decay in 1/4096 of a state that keeps the fraction `keep` per step."""
-    return int(np.rint(fx.DECAY_UNITY * (1 - keep)))
+    return int(np.rint(LOIHI.decay_unity * (1 - keep)))
 
 
 def round_weights(scaled: Array, config: QuantizeConfig) -> NDArray[np.int16]:
@@ -46,13 +54,13 @@ def round_weights(scaled: Array, config: QuantizeConfig) -> NDArray[np.int16]:
     """
     mixed = bool((scaled < 0).any() and (scaled > 0).any())
     rounded = _nearest(scaled, mixed, config)
-    if mixed and not fx.is_mixed(rounded):
+    if mixed and not is_mixed(rounded):
         rounded = _nearest(scaled, False, config)
     return rounded
 
 
 def _nearest(scaled: Array, mixed: bool, config: QuantizeConfig) -> NDArray[np.int16]:
-    low, high, step = fx.weight_grid(mixed=mixed, bits=config.weight_bits)
+    low, high, step = LOIHI.weight_grid(mixed=mixed, bits=config.weight_bits)
     sign = -1 if not mixed and -scaled.min() > scaled.max() else 1
     nearest = sign * np.clip(np.rint(sign * scaled / step) * step, low, high)
     return np.asarray(nearest, np.int16)
@@ -61,7 +69,7 @@ def _nearest(scaled: Array, mixed: bool, config: QuantizeConfig) -> NDArray[np.i
 def largest_scale(weight: Array, config: QuantizeConfig) -> float:
     """Largest factor that leaves `weight` unclipped; infinite if all weights are zero."""
     mixed = bool((weight < 0).any() and (weight > 0).any())
-    low, high, _ = fx.weight_grid(mixed=mixed, bits=config.weight_bits)
+    low, high, _ = LOIHI.weight_grid(mixed=mixed, bits=config.weight_bits)
     down = -low if mixed else high
     with np.errstate(divide="ignore", over="ignore"):
         return float(min(high / np.maximum(weight.max(), 0), down / np.maximum(-weight.min(), 0)))
@@ -69,13 +77,13 @@ def largest_scale(weight: Array, config: QuantizeConfig) -> float:
 
 def bias_exponent(state: Array) -> int:
     """Smallest exponent at which 13-bit mantissas can hold a bias in chip units, at most 7."""
-    return fx.bias_exponent(float(np.abs(state).max()))
+    return LOIHI.bias_exponent_for(float(np.abs(state).max()))
 
 
 def round_bias(state: Array, exponent: int) -> NDArray[np.int32]:
     """Nearest mantissas for a bias in chip units, clipped to 13 bits."""
     mantissa = np.rint(state / 2**exponent)
-    return np.asarray(np.clip(mantissa, fx.BIAS_MANTISSA_MIN, fx.BIAS_MANTISSA_MAX), np.int32)
+    return np.asarray(np.clip(mantissa, LOIHI.bias_mantissa_min, LOIHI.bias_mantissa_max), np.int32)
 
 
 def round_threshold(scaled: float, *, strict: bool, whole: bool) -> int:
@@ -122,7 +130,7 @@ def _firing(
     leak, the chip has E + e with 1 <= e <= 1 / (1 - keep), because floor(keep (E + e)) + 1 does
     too. A rounded leak needs a larger bias; for `>` the bias is negative.
     """
-    subtract = reset is Reset.SUBTRACT and decay_v < fx.DECAY_UNITY
+    subtract = reset is Reset.SUBTRACT and decay_v < LOIHI.decay_unity
     if whole and not subtract:
         return _Firing(round_threshold(scaled, strict=strict, whole=True))
     nearest = round_threshold(scaled, strict=strict or subtract, whole=False)
@@ -131,7 +139,7 @@ def _firing(
         return _Firing(nearest, -offset if decay_v else 0)
     if subtract and decay_v == 0:
         return _Firing(nearest, v_init=int(whole or ties > 0))
-    drift = (offset << exponent) * fx.DECAY_UNITY / decay_v if decay_v else np.inf
+    drift = (offset << exponent) * LOIHI.decay_unity / decay_v if decay_v else np.inf
     if ties and not subtract and drift >= STATE_PER_WEIGHT:
         return _Firing(int(np.ceil(settle(scaled))) - 1)
     return _Firing(nearest, offset)
@@ -168,11 +176,11 @@ def round_population(
     exponent = bias_exponent(state) if injected_exponent is None else injected_exponent
     bias = round_bias(state, exponent)
     decay_u, decay_v = round_decay(part.keep_u), round_decay(part.keep_v)
-    unit = STATE_PER_WEIGHT >> min(exponent, fx.ACTIVATION_SHIFT)
-    whole = {decay_u, decay_v} <= {0, fx.DECAY_UNITY} and not (bias % unit).any()
+    unit = STATE_PER_WEIGHT >> min(exponent, LOIHI.activation_shift)
+    whole = {decay_u, decay_v} <= {0, LOIHI.decay_unity} and not (bias % unit).any()
     whole = whole and (not injected or unit == 1)
     if part.threshold is None:
-        firing = _Firing(fx.VTH_MAX)
+        firing = _Firing(LOIHI.vth_max)
     else:
         firing = _firing(
             scale * part.threshold,
@@ -189,7 +197,7 @@ def round_population(
         vth=firing.vth,
         decay_u=decay_u,
         decay_v=decay_v,
-        bias=np.clip(bias + firing.offset, fx.BIAS_MANTISSA_MIN, fx.BIAS_MANTISSA_MAX),
+        bias=np.clip(bias + firing.offset, LOIHI.bias_mantissa_min, LOIHI.bias_mantissa_max),
         bias_exponent=exponent,
         reset=reset,
         v_init=firing.v_init,
@@ -205,7 +213,7 @@ def round_connection(
 
 
 def integer_connection(
-    part: FloatConnection, weight: NDArray[np.int16], bits: int = fx.WEIGHT_BITS
+    part: FloatConnection, weight: NDArray[np.int16], bits: int = LOIHI.weight_bits
 ) -> WeightedConnection:
     """The same map with integer weights."""
     if weight.ndim == 2:

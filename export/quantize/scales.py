@@ -26,10 +26,9 @@ from spikeport.export.quantize.rounding import (
     round_weights,
     settle,
 )
-from spikeport.network import Reset
-from spikeport.network import fixed_point as fx
+from spikeport.network import LOIHI, Reset
 
-_HALF_RANGE = 1 << (fx.STATE_BITS - 2 - fx.ACTIVATION_SHIFT)
+_HALF_RANGE = 1 << (LOIHI.state_bits - 2 - LOIHI.activation_shift)
 """Half of the range of u and v, in weight units: a margin for samples not seen in calibration."""
 _SILENT_WEIGHTS = 256.0
 """Threshold in weight units of a population whose weights are all zero."""
@@ -102,7 +101,7 @@ def _rounding_of_leaks(part: FloatPopulation, scale: float, peak_u: float, peak_
     """Error of v per step, in its units, because leaks are multiples of 1/4096 and truncate."""
     missed = 0.0
     for keep, peak in ((part.keep_u, peak_u), (part.keep_v, peak_v)):
-        kept = 1 - round_decay(keep) / fx.DECAY_UNITY
+        kept = 1 - round_decay(keep) / LOIHI.decay_unity
         missed += abs(kept - keep) * peak * STATE_PER_WEIGHT * scale + (kept not in (0, 1))
     return math.ceil(missed)
 
@@ -122,9 +121,9 @@ def wider_candidates(
     if lowered.injected(part.name) or math.isinf(fit) or any(c.lossless for c in tried):
         return ()
     median = [np.median(np.abs(w[w != 0])) for w in weights if w.any()]
-    top = fx.WEIGHT_END / float(min(median))
+    top = LOIHI.weight_end / float(min(median))
     if part.threshold is not None:
-        top = min(top, fx.VTH_MAX / part.threshold)
+        top = min(top, LOIHI.vth_max / part.threshold)
     start = max((c.scale for c in tried), default=fit)
     top = min(top, start * _FINER**_MOST)
     if top <= start:
@@ -156,7 +155,7 @@ def largest_allowed(part: FloatPopulation, *, peak_u: float, peak_v: float) -> f
     """Largest scale at which vth and biases fit, and u and v keep half of their range free."""
     limits = [math.inf]
     if part.threshold is not None:
-        limits.append(fx.VTH_MAX / part.threshold)
+        limits.append(LOIHI.vth_max / part.threshold)
     limits.append(_bias_limit(part))
     limits += [_HALF_RANGE / peak for peak in (peak_u, peak_v) if peak > 0]
     return min(limits)
@@ -164,7 +163,7 @@ def largest_allowed(part: FloatPopulation, *, peak_u: float, peak_v: float) -> f
 
 def _bias_limit(part: FloatPopulation) -> float:
     bias = float(np.abs(part.bias).max())
-    reach = fx.BIAS_MANTISSA_MAX << fx.BIAS_EXPONENT_MAX
+    reach = LOIHI.bias_mantissa_max << LOIHI.bias_exponent_max
     return reach / (STATE_PER_WEIGHT * bias) if bias > 0 else math.inf
 
 
@@ -194,12 +193,12 @@ def _lossless(
     levels = [np.unique(w) for w in weights if w.any()]
     if not levels:
         return None
-    leaks = {round_decay(part.keep_u), round_decay(part.keep_v)} - {0, fx.DECAY_UNITY}
-    binary = bool(leaks) and all(8 * decay % fx.DECAY_UNITY == 0 for decay in leaks)
+    leaks = {round_decay(part.keep_u), round_decay(part.keep_v)} - {0, LOIHI.decay_unity}
+    binary = bool(leaks) and all(8 * decay % LOIHI.decay_unity == 0 for decay in leaks)
     best: tuple[tuple[bool, int], float] | None = None
     first = levels[0]
     mixed = bool(first[0] < 0 < first[-1])
-    low, high, step = fx.weight_grid(mixed=mixed, bits=config.weight_bits)
+    low, high, step = LOIHI.weight_grid(mixed=mixed, bits=config.weight_bits)
     largest = float(np.abs(first).max())
     probe = first[:: max(1, first.size // 32)]  # rejects most scales at little cost
     for mantissa in range(max(-low, high), 0, -step):
@@ -237,7 +236,7 @@ def _dictated(
     """An input injected as bias mantissas fixes 64 S gain = input scale * 2^exponent."""
     source = next(i for i in lowered.inputs if i.name == injected.source)
     unit = source.scale / (STATE_PER_WEIGHT * injected.gain)
-    fits = [e for e in range(fx.BIAS_EXPONENT_MAX + 1) if unit * 2**e <= most]
+    fits = [e for e in range(LOIHI.bias_exponent_max + 1) if unit * 2**e <= most]
     if not fits:
         raise InputError(
             f"input '{source.name}': scale {source.scale:g} as bias of '{part.name}' requires "

@@ -7,11 +7,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport.network import ATRLIFPopulation
-from spikeport.network.fixed_point import ACTIVATION_SHIFT, DECAY_UNITY
+from spikeport.network import LOIHI, ATRLIFPopulation
 from spikeport.simulators.native.compiled import part
 from spikeport.simulators.native.lif import charge
 from spikeport.simulators.native.registers import decayed
+
+ACTIVATION_SHIFT = LOIHI.activation_shift
+DECAY_UNITY = LOIHI.decay_unity
 
 Int32 = NDArray[np.int32]
 
@@ -45,7 +47,7 @@ def atrlif_dynamics(population: ATRLIFPopulation) -> ATRLIFDynamics:
         DECAY_UNITY - population.decay_v,
         DECAY_UNITY - population.decay_theta,
         DECAY_UNITY - population.decay_r,
-        population.base,
+        population.base(LOIHI),
         population.theta_step << ACTIVATION_SHIFT,
     )
 

@@ -24,10 +24,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport.network import Conv1d, Conv2d, Dense, Shape, SumPool2d, weighted_shape
-from spikeport.network.fixed_point import STATE_WRAP
+from spikeport.network import LOIHI, Conv1d, Conv2d, Dense, Shape, SumPool2d, weighted_shape
 from spikeport.simulators.native.layout import channels_last
 from spikeport.simulators.native.vectors import LANES
+
+STATE_WRAP = LOIHI.state_wrap
 
 Index = NDArray[np.int32]
 _INT16_MAX = 2**15 - 1

@@ -7,10 +7,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport.network import Population, Reset, threshold_state
-from spikeport.network.fixed_point import ACTIVATION_SHIFT, DECAY_UNITY
+from spikeport.network import LOIHI, Population, Reset, threshold_state
 from spikeport.simulators.native.compiled import part
 from spikeport.simulators.native.registers import decayed, decayed_short, saturated, wrapped_once
+
+ACTIVATION_SHIFT = LOIHI.activation_shift
+DECAY_UNITY = LOIHI.decay_unity
 
 Int32 = NDArray[np.int32]
 
@@ -42,7 +44,7 @@ def lif_dynamics(population: Population) -> LIFDynamics:
     return LIFDynamics(
         DECAY_UNITY - population.decay_u,
         DECAY_UNITY - population.decay_v,
-        threshold_state(population),
+        threshold_state(population, LOIHI),
         population.reset is Reset.SUBTRACT,
         population.refractory,
     )

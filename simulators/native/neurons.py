@@ -9,7 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport.network import AnyPopulation, ATRLIFPopulation, Population, implementation_of
+from spikeport.network import (
+    LOIHI,
+    AnyPopulation,
+    ATRLIFPopulation,
+    Population,
+    implementation_of,
+)
 from spikeport.simulators.native.atrlif import (
     ATRLIFDynamics,
     ATRLIFState,
@@ -66,7 +72,7 @@ def initial_neurons(population: AnyPopulation, samples: int) -> Any:
     return compiled_model(population).state(
         *(
             np.full((samples, population.size if r.kept else 0), r.initial, r.variable.dtype)
-            for r in population.registers
+            for r in population.registers(LOIHI)
         )
     )
 

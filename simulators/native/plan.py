@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeport.network import (
+    LOIHI,
     AnyPopulation,
     Coding,
     DeployedNetwork,
@@ -18,13 +19,16 @@ from spikeport.network import (
     PerNeuron,
     WeightedConnection,
     fan_out,
+    require_loihi,
 )
-from spikeport.network.fixed_point import ACTIVATION_SHIFT, STATE_WRAP
 from spikeport.runs import longest_delay
 from spikeport.simulators.native.components import Component, components
 from spikeport.simulators.native.delivery import Delivery, delivery
 from spikeport.simulators.native.layout import channels_last, padded
 from spikeport.simulators.native.neurons import compiled_model
+
+ACTIVATION_SHIFT = LOIHI.activation_shift
+STATE_WRAP = LOIHI.state_wrap
 
 _MOST_SAMPLES = 128
 _WITHIN = STATE_WRAP >> ACTIVATION_SHIFT
@@ -68,6 +72,7 @@ def plan_of(network: DeployedNetwork) -> Plan:
 
 def make_plan(network: DeployedNetwork) -> Plan:
     """Prepare a network."""
+    require_loihi(network, "the native simulator")
     deliveries, reached = {}, {}
     for c in network.weighted_connections:
         source, target = network.sources[c.source].shape, network.by_name[c.target].shape
@@ -134,7 +139,7 @@ def cut(
     for part in network.sources.values():
         copies, item = 1, 4 if is_graded(part) else 1
         if not isinstance(part, Input):
-            kept = (r.variable for r in part.registers if r.kept)
+            kept = (r.variable for r in part.registers(LOIHI) if r.kept)
             fixed += sum(np.dtype(variable.dtype).itemsize for variable in kept) * part.size
             copies += replay
         elif inputs[part.name].ndim == 1 + len(part.shape):

@@ -1,4 +1,4 @@
-"""Compiled arithmetic of the chip's registers; the Python version is `network.registers`."""
+"""Compiled arithmetic of the chip's registers; the Python version is `network.Arithmetic`."""
 
 from __future__ import annotations
 
@@ -6,8 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from spikeport.network.fixed_point import DECAY_BITS, DECAY_UNITY, STATE_MAX, STATE_WRAP
+from spikeport.network import LOIHI
 from spikeport.simulators.native.compiled import part
+
+DECAY_BITS = LOIHI.decay_bits
+DECAY_UNITY = LOIHI.decay_unity
+STATE_MAX = LOIHI.state_max
+STATE_WRAP = LOIHI.state_wrap
 
 _LOW = np.int32(DECAY_UNITY - 1)
 _BITS = np.int32(DECAY_BITS)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport.network.fixed_point import STATE_BITS, STATE_WRAP
+from spikeport.network import LOIHI
 from spikeport.simulators.native.compiled import part
 from spikeport.simulators.native.connection_tables import Tables
 from spikeport.simulators.native.vectors import (
@@ -23,6 +23,9 @@ from spikeport.simulators.native.vectors import (
     sum_rows_128,
     sum_rows_256,
 )
+
+STATE_BITS = LOIHI.state_bits
+STATE_WRAP = LOIHI.state_wrap
 
 Int32 = NDArray[np.int32]
 Rows = NDArray[np.uint32]

@@ -1,3 +1,10 @@
+from .arithmetic import INT32 as INT32
+from .arithmetic import LOIHI as LOIHI
+from .arithmetic import Arithmetic as Arithmetic
+from .arithmetic import int32 as int32
+from .arithmetic import is_mixed as is_mixed
+from .arithmetic import require_loihi as require_loihi
+from .arithmetic import wrapped as wrapped
 from .connections import Connection as Connection
 from .connections import injections_among as injections_among
 from .connections import weighted_among as weighted_among

@@ -10,6 +10,7 @@ import os
 from typing import Any
 
 from spikeport.errors import InputError, SpikeportError
+from spikeport.network.arithmetic import LOIHI, read_arithmetic
 from spikeport.network.connections import KINDS
 from spikeport.network.connections.bias import BiasInjection
 from spikeport.network.connections.pool import SumPool2d
@@ -72,8 +73,8 @@ def load_network(path: str | os.PathLike[str]) -> DeployedNetwork:
 
 
 def build(data: dict[str, Any], arrays: Arrays, provenance: dict[str, str]) -> DeployedNetwork:
-    """The network that `network_hash.describe` took apart."""
-    if unknown := data.keys() - {"steps", *_GROUPS}:
+    """The network with this `canonical_form`."""
+    if unknown := data.keys() - {"steps", "arithmetic", *_GROUPS}:
         raise InputError(f"network: unknown key {min(unknown)[:40]!r}")
     used: set[str] = set()
     groups = {}
@@ -82,7 +83,10 @@ def build(data: dict[str, Any], arrays: Arrays, provenance: dict[str, str]) -> D
         groups[group] = tuple(_build_part(item, arrays, used) for item in data[group])
     if unknown := arrays.keys() - used:
         raise InputError(f"network: array {min(unknown)[:80]!r} belongs to no part")
-    return DeployedNetwork(steps=data["steps"], provenance=provenance, **groups)
+    arithmetic = read_arithmetic(data["arithmetic"]) if "arithmetic" in data else LOIHI
+    return DeployedNetwork(
+        steps=data["steps"], provenance=provenance, arithmetic=arithmetic, **groups
+    )
 
 
 def load_built(data: dict[str, Any], arrays: Arrays, provenance: dict[str, str]) -> DeployedNetwork:

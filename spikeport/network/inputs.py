@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from spikeport import checks
-from spikeport.network import fixed_point as fx
+from spikeport.network.arithmetic import LOIHI, Arithmetic
 from spikeport.network.geometry import Shape
 
 
@@ -44,7 +44,7 @@ class Input:
         object.__setattr__(self, "shape", checks.shape(self.name, self.shape))
         coding = checks.choice(f"input '{self.name}': coding", Coding, self.coding)
         object.__setattr__(self, "coding", coding)
-        _check_range(self)
+        check_range(self, LOIHI)
         checks.scale(self)
 
     @property
@@ -53,15 +53,15 @@ class Input:
         return math.prod(self.shape)
 
 
-def _check_range(part: Input) -> None:
+def check_range(part: Input, arithmetic: Arithmetic) -> None:
     """Check that the range low..high of an input fits its coding.
 
     The default is 0..1 for spikes and every mantissa for a bias; graded inputs have none.
     """
     limits = {
         "spikes": (0, 1),
-        "graded": (fx.PAYLOAD_MIN, fx.PAYLOAD_MAX),
-        "bias": (fx.BIAS_MANTISSA_MIN, fx.BIAS_MANTISSA_MAX),
+        "graded": (arithmetic.payload_min, arithmetic.payload_max),
+        "bias": (arithmetic.bias_mantissa_min, arithmetic.bias_mantissa_max),
     }[part.coding]
     subject = f"input '{part.name}' ({part.coding})"
     for name, end in zip(("low", "high"), limits, strict=True):

@@ -16,24 +16,25 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from spikeport.checks import MAX_STEPS, NAME_RULE, fail, is_name, texts, whole
-from spikeport.network import fixed_point as fx
+from spikeport.errors import InputError
+from spikeport.network.arithmetic import LOIHI, Arithmetic, check_arithmetic
 from spikeport.network.connections import (
     KINDS,
     Connection,
     injections_among,
     weighted_among,
 )
-from spikeport.network.connections.base import WeightedConnection
+from spikeport.network.connections.base import WeightedConnection, check_weights
 from spikeport.network.connections.bias import BiasInjection
 from spikeport.network.connections.linear_map import check_shapes
-from spikeport.network.inputs import Coding, Input
-from spikeport.network.neurons.model import AnyPopulation
+from spikeport.network.inputs import Coding, Input, check_range
+from spikeport.network.neurons.model import AnyPopulation, check_widths
 from spikeport.network.neurons.registry import MODELS
 from spikeport.network.readout import Readout
 from spikeport.storage.canonical import Arrays, canonical_bytes, part_form, sha256
@@ -61,6 +62,8 @@ class DeployedNetwork:
         steps: T, the logical steps of a sample.
         readouts: the prediction is the argmax of the first one's scores, the lowest index on ties.
         provenance: free-text facts about the origin of the network.
+        arithmetic: widths of its numbers. Only the reference simulator runs others than Loihi's,
+            which may not be wider.
 
     Raises:
         InputError: a part breaks a rule; the message names the part, its value and the rule.
@@ -72,6 +75,7 @@ class DeployedNetwork:
     readouts: tuple[Readout, ...]
     steps: int
     provenance: Mapping[str, str] = field(default_factory=dict)
+    arithmetic: Arithmetic = LOIHI
 
     def __post_init__(self) -> None:
         for name, kinds in _PARTS.items():
@@ -92,6 +96,8 @@ class DeployedNetwork:
         """Plain JSON data and arrays (named `part.field`), the same for equal networks."""
         arrays: Arrays = {}
         data: dict[str, Any] = {"steps": self.steps}
+        if self.arithmetic != LOIHI:
+            data["arithmetic"] = dataclasses.asdict(self.arithmetic)
         for group in _PARTS:
             data[group] = [part_form(part, arrays) for part in getattr(self, group)]
         return data, arrays
@@ -195,6 +201,9 @@ def _check(net: DeployedNetwork) -> None:
     """Check names, ends and shapes of connections, T and the readouts."""
     object.__setattr__(net, "steps", whole("network: steps (T)", net.steps, 1, MAX_STEPS))
     texts("network: provenance", net.provenance)
+    check_arithmetic(net.arithmetic)
+    if net.arithmetic != LOIHI:
+        _check_fit(net)
     parts = (*net.inputs, *net.populations, *net.connections)
     for name, count in Counter(part.name for part in parts).items():
         if not is_name(name):
@@ -214,6 +223,24 @@ def _check(net: DeployedNetwork) -> None:
     for readout in net.readouts:
         if readout.population not in net.by_name:
             fail(f"readout: population '{readout.population}' does not exist")
+
+
+def _check_fit(net: DeployedNetwork) -> None:
+    """Check that all parts fit an arithmetic narrower than Loihi's, which they already fit."""
+    given: tuple[tuple[Callable[..., None], tuple[Any, ...]], ...] = (
+        (check_range, net.inputs),
+        (check_widths, net.populations),
+        (check_weights, net.weighted_connections),
+    )
+    wrong = []
+    for check, parts in given:
+        for part in parts:
+            try:
+                check(part, net.arithmetic)
+            except InputError as error:
+                wrong.append(str(error))
+    if wrong:
+        fail(f"network: does not fit arithmetic '{net.arithmetic.name}': {'; '.join(wrong)}")
 
 
 def _ends(net: DeployedNetwork, part: Connection) -> None:
@@ -243,10 +270,12 @@ def _injection(net: DeployedNetwork, part: BiasInjection) -> None:
     inputs = {i.name: i for i in net.inputs}
     low = int(target.bias.min()) + sum(inputs[c.source].low for c in feeds)
     high = int(target.bias.max()) + sum(inputs[c.source].high for c in feeds)
-    if low < fx.BIAS_MANTISSA_MIN or high > fx.BIAS_MANTISSA_MAX:
+    arithmetic = net.arithmetic
+    least, most = arithmetic.bias_mantissa_min, arithmetic.bias_mantissa_max
+    if low < least or high > most:
         fail(
             f"{subject}: bias mantissas of '{part.target}' could span {low}..{high}, must lie in "
-            f"{fx.BIAS_MANTISSA_MIN}..{fx.BIAS_MANTISSA_MAX} (13 bits)"
+            f"{least}..{most} ({arithmetic.bias_bits} bits)"
         )
 
 

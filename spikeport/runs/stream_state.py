@@ -175,7 +175,7 @@ def _slots(network: DeployedNetwork, samples: int) -> dict[tuple[str, str], _Slo
     """Per variable and part."""
     slots = {}
     for part in network.populations:
-        for r in part.registers:
+        for r in part.registers(network.arithmetic):
             if r.kept:
                 shape, dtype = (samples, *part.shape), r.variable.dtype
                 slots[r.variable.name, part.name] = _Slot(shape, dtype, r.low, r.high, r.initial)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from spikeport.network import (
+    LOIHI,
     AnyPopulation,
     ATRLIFPopulation,
     BiasInjection,
@@ -30,12 +31,12 @@ from spikeport.network import (
     Reset,
     Shape,
     SumPool2d,
+    is_mixed,
 )
-from spikeport.network import fixed_point as fx
 from spikeport.runs import SampleSet
 
-EXPONENTS = range(fx.WEIGHT_EXPONENT_MIN, fx.WEIGHT_EXPONENT_MAX + 1)
-MAX_PAYLOADS = (1, 255, 2**18, fx.PAYLOAD_MAX)
+EXPONENTS = range(LOIHI.weight_exponent_min, LOIHI.weight_exponent_max + 1)
+MAX_PAYLOADS = (1, 255, 2**18, LOIHI.payload_max)
 
 
 @st.composite
@@ -74,7 +75,7 @@ def networks(
             convolution=draw(st.booleans()),
             reset=draw(st.sampled_from(Reset)),
             v_init=v_init and draw(st.booleans()),
-            refractory=draw(st.sampled_from([0, 0, 1, 2, fx.REFRACTORY_MAX])),
+            refractory=draw(st.sampled_from([0, 0, 1, 2, LOIHI.refractory_max])),
             delay=0 if feed_forward else draw(st.sampled_from([0, 0, 1, 2, build.steps])),
             adaptive=adaptive and (index == 0 or draw(st.booleans())),
         )
@@ -144,7 +145,7 @@ class _Build:
 
     def add_input(self, coding: Coding, payload: int, *, signed: bool) -> None:
         name = f"input{len(self.inputs)}"
-        low = -payload - (payload == fx.PAYLOAD_MAX) if signed else 0
+        low = -payload - (payload == LOIHI.payload_max) if signed else 0
         high = 1 if coding is Coding.SPIKES else payload
         low = 0 if coding is Coding.SPIKES else low
         self.inputs.append(Input(name, self.shape(), coding, low, high))
@@ -173,7 +174,7 @@ class _Build:
         rng = self.rng
         bias = rng.integers(-4096, 4096, target, np.int32) // rng.choice([1, 64, 4096])
         bias *= rng.random(target) < rng.choice([0.0, 0.5])
-        vth = int(rng.choice([0, 20, 300, 5000, fx.VTH_MAX]))
+        vth = int(rng.choice([0, 20, 300, 5000, LOIHI.vth_max]))
         shared: dict[str, Any] = {
             "decay_u": int(rng.choice([0, 1, 1024, 4095, 4096])),
             "decay_v": int(rng.choice([0, 1, 128, 4096])),
@@ -208,8 +209,8 @@ class _Build:
     def add_injection(self) -> None:
         """A bias input into one population, within the range that its own bias leaves."""
         part = self.populations[int(self.rng.integers(len(self.populations)))]
-        low = fx.BIAS_MANTISSA_MIN - min(int(part.bias.min()), 0)
-        high = fx.BIAS_MANTISSA_MAX - max(int(part.bias.max()), 0)
+        low = LOIHI.bias_mantissa_min - min(int(part.bias.min()), 0)
+        high = LOIHI.bias_mantissa_max - max(int(part.bias.max()), 0)
         self.inputs.append(Input("injected", part.shape, Coding.BIAS, low, high))
         self.connections.append(BiasInjection("injected", part.name))
 
@@ -280,10 +281,10 @@ class _Build:
         rng = self.rng
         bits = int(rng.choice([8, 8, 8, 5, 3]))
         mixed = bool(rng.random() < 0.6)
-        low, high, step = fx.weight_grid(mixed=mixed, bits=bits)
+        low, high, step = LOIHI.weight_grid(mixed=mixed, bits=bits)
         weight = rng.integers(low // step, high // step, shape, endpoint=True) * step
         weight *= rng.random(shape) < rng.choice([0.5, 1.0])
-        if mixed and not fx.is_mixed(weight):
+        if mixed and not is_mixed(weight):
             # Chance left one sign, whose grid is finer but does not reach -256.
             weight = np.clip(weight, -(256 - step), 256 - step)
         sign = 1 if mixed or rng.random() < 0.5 else -1

@@ -14,8 +14,7 @@ import torch
 from torch import Tensor
 
 from spikeport.errors import InputError
-from spikeport.network import Population, WeightedConnection
-from spikeport.network import fixed_point as fx
+from spikeport.network import LOIHI, Population, WeightedConnection, is_mixed
 from spikeport.trainer.chip.kernels import round_rows
 from spikeport.trainer.neurons.rows import share_out
 
@@ -37,8 +36,8 @@ class Grid:
     def of(connection: WeightedConnection, source_scale: float, target: Population) -> Grid:
         """The grid for the bits and the sign mode of a connection, both of which stay fixed."""
         weight = connection.weight
-        mixed = fx.is_mixed(weight)
-        low, high, step = fx.weight_grid(mixed=mixed, bits=connection.weight_bits)
+        mixed = is_mixed(weight)
+        low, high, step = LOIHI.weight_grid(mixed=mixed, bits=connection.weight_bits)
         if not mixed and weight.size and weight.min() < 0:
             low, high = -high, 0
         return Grid(low, high, step, source_scale / target.scale)
@@ -77,7 +76,7 @@ class Grid:
             positive, largest = bool((whole > 0).any()), _largest(whole)
         if broken:
             raise InputError("a weight is NaN, must be finite")
-        if self.low == -fx.WEIGHT_END and not positive:
+        if self.low == -LOIHI.weight_end and not positive:
             whole.clamp_min_(-self.high)  # with a single sign, the grid ends one step earlier
             largest = _largest(whole)
         return whole, largest
@@ -90,10 +89,10 @@ def _largest(whole: Tensor) -> int:
 @torch.no_grad()
 def bias_integers(master: Tensor, scale: float) -> tuple[Tensor, int]:
     """Mantissas of a bias in real units, and the smallest exponent that can hold them."""
-    state = master * (scale * (1 << fx.ACTIVATION_SHIFT))
-    exponent = fx.bias_exponent(float(state.abs().max()))
+    state = master * (scale * (1 << LOIHI.activation_shift))
+    exponent = LOIHI.bias_exponent_for(float(state.abs().max()))
     mantissa = (state / 2**exponent).round_()
-    return mantissa.clamp_(fx.BIAS_MANTISSA_MIN, fx.BIAS_MANTISSA_MAX), exponent
+    return mantissa.clamp_(LOIHI.bias_mantissa_min, LOIHI.bias_mantissa_max), exponent
 
 
 @dataclass(frozen=True, slots=True, eq=False)

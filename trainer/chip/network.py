@@ -21,14 +21,15 @@ from torch import Tensor, nn
 
 from spikeport.errors import InputError
 from spikeport.network import (
+    LOIHI,
     DeployedNetwork,
     Input,
     Population,
     ReadoutKind,
     WeightedConnection,
     require_lif_populations,
+    require_loihi,
 )
-from spikeport.network import fixed_point as fx
 from spikeport.runs import same_range
 from spikeport.trainer.chip.connections import torch_kind
 from spikeport.trainer.chip.grid import Grid, Integers, bias_integers
@@ -75,6 +76,7 @@ class QATNetwork(nn.Module):
         mean_scores: bool = True,
     ) -> None:
         super().__init__()
+        require_loihi(deployed, "training")
         if complaints := list(_complaints(deployed)):
             raise InputError(
                 "network: cannot be trained on the chip's arithmetic:",
@@ -275,7 +277,7 @@ def rate_scores(
     for name in template.order:
         part = network.populations[name]
         mantissa, exponent = whole.biases[name]
-        value = mantissa * (2**exponent / (part.scale * (1 << fx.ACTIVATION_SHIFT)))
+        value = mantissa * (2**exponent / (part.scale * (1 << LOIHI.activation_shift)))
         total = with_value(network.biases[name], value)
         for connection in network.incoming(name):
             value = whole.weights[connection.name] * network.grids[connection.name].unit
@@ -284,7 +286,7 @@ def rate_scores(
                 -1, *part.shape
             )
         if name == network.output and network.reads_membrane:
-            kept = 1 - part.decay_v / fx.DECAY_UNITY
+            kept = 1 - part.decay_v / LOIHI.decay_unity
             steps = 1 if network.counts_per_step else sum(kept**k for k in range(template.steps))
             return (total * steps).flatten(1), rates
         sent[name] = rates[name] = rate_rule(total, record.rates[name], record.gains[name])
@@ -294,7 +296,7 @@ def rate_scores(
 def _score_unit(network: QATNetwork, part: Population) -> float:
     """Float units of the score per unit of the readout's v."""
     steps = network.steps if network.counts_per_step else 1
-    return 1 / (part.scale * (1 << fx.ACTIVATION_SHIFT) * steps)
+    return 1 / (part.scale * (1 << LOIHI.activation_shift) * steps)
 
 
 AnyNetwork: TypeAlias = SpikingNetwork | QATNetwork
@@ -331,8 +333,9 @@ def _complaints(network: DeployedNetwork) -> Iterator[str]:
         if not isinstance(population, Population):
             yield f"{subject}: neurons are {population.MODEL}, must be LIF"
             continue
-        if population.decay_u != fx.DECAY_UNITY:
-            yield f"{subject}: decay_u is {population.decay_u}, must be {fx.DECAY_UNITY} (no CUBA)"
+        if population.decay_u != LOIHI.decay_unity:
+            need = LOIHI.decay_unity
+            yield f"{subject}: decay_u is {population.decay_u}, must be {need} (no CUBA)"
         if population.refractory:
             yield f"{subject}: refractory is {population.refractory}, must be 0"
 
@@ -343,7 +346,7 @@ def _tensor(values: NDArray[Any]) -> Tensor:
 
 def _shared(network: DeployedNetwork, part: Population, given: NDArray[Any] | None) -> Tensor:
     """The bias in real units: one per channel after convolutions only, else one per neuron."""
-    unit = part.scale * (1 << fx.ACTIVATION_SHIFT)
+    unit = part.scale * (1 << LOIHI.activation_shift)
     values = np.asarray(part.bias_current / unit if given is None else given, np.float64)
     incoming = network.weighted_into(part.name)
     per_channel = values.reshape(len(values), -1)[:, :1].reshape(-1, *[1] * (values.ndim - 1))

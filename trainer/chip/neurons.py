@@ -20,8 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from spikeport.network import Population, Reset, threshold_state
-from spikeport.network import fixed_point as fx
+from spikeport.network import LOIHI, Population, Reset, threshold_state
 from spikeport.trainer.chip.kernels import record_chip_steps
 from spikeport.trainer.neurons.integer import charge, fire
 from spikeport.trainer.neurons.rows import Order, share_out
@@ -83,9 +82,9 @@ def _compiled(part: Population, bias: Tensor, current: Tensor, steps: int) -> Ro
     sums = torch.empty((2, batch, size))
     last = torch.empty((batch, size), dtype=torch.int32)
     updates = np.empty(batch, np.int64)
-    keep, threshold = fx.DECAY_UNITY - part.decay_v, threshold_state(part)
+    keep, threshold = LOIHI.decay_unity - part.decay_v, threshold_state(part, LOIHI)
     whole = np.array([keep, threshold, part.reset is Reset.ZERO], np.int32)
-    real = np.array([keep / fx.DECAY_UNITY, 1 / max(threshold, 64), ALPHA], np.float32)
+    real = np.array([keep / LOIHI.decay_unity, 1 / max(threshold, 64), ALPHA], np.float32)
     outputs = spikes.numpy(), sums.numpy(), last.numpy()
     rows = current.numpy(), bias.numpy(), *outputs, updates, whole, real, part.v_init
     share_out(batch, 1, spikes.numel(), lambda a, b: record_chip_steps(*rows, a, b))
@@ -94,7 +93,7 @@ def _compiled(part: Population, bias: Tensor, current: Tensor, steps: int) -> Ro
 
 def _stepwise(part: Population, bias: Tensor, current: Tensor, steps: int) -> Rows:
     """The same with torch's operations, on int64."""
-    keep, threshold = fx.DECAY_UNITY - part.decay_v, threshold_state(part)
+    keep, threshold = LOIHI.decay_unity - part.decay_v, threshold_state(part, LOIHI)
     v = torch.full_like(current[0], part.v_init, dtype=torch.int64)
     u = torch.zeros_like(v)
     rho = torch.ones_like(v, dtype=torch.float32)
@@ -108,6 +107,6 @@ def _stepwise(part: Population, bias: Tensor, current: Tensor, steps: int) -> Ro
         z = torch.sigmoid(ALPHA * ((charged - threshold).float() / max(threshold, 64)))
         sums[0] += s
         sums[1] += rho * (ALPHA * z * (1 - z))
-        rho = 1 + keep / fx.DECAY_UNITY * (~s if part.reset is Reset.ZERO else 1) * rho
+        rho = 1 + keep / LOIHI.decay_unity * (~s if part.reset is Reset.ZERO else 1) * rho
         fired.append(s.to(torch.uint8))
     return torch.stack(fired), sums, v.to(torch.int32), updates

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from spikeport.errors import InputError
 from spikeport.network import (
+    LOIHI,
     DeployedNetwork,
     Population,
     ReadoutKind,
@@ -27,8 +28,8 @@ from spikeport.network import (
     WeightedConnection,
     largest_sum,
     require_lif_populations,
+    require_loihi,
 )
-from spikeport.network import fixed_point as fx
 from spikeport.runs import (
     RecordSpec,
     Run,
@@ -63,6 +64,7 @@ def evaluate_deployed(network: DeployedNetwork, samples: Samples, record: Record
             float64.
     """
     record = record_items(record)
+    require_loihi(network, "evaluate_deployed")
     require_lif_populations(network.populations, WHERE)
     arrays = check_samples(network.inputs, network.steps, samples)
     count = sample_count(network.inputs, arrays)
@@ -147,7 +149,7 @@ def _current(link: _Link, messages: Tensor, target: Shape) -> Tensor:
     """Input of the target neurons, (B, *target): the sum wraps, then the exponent is applied."""
     total = weighted_sum(link.connection, link.weight, messages.double()).to(torch.int64)
     if link.connection.wraps:
-        total = wrap(total, fx.STATE_BITS)
+        total = wrap(total, LOIHI.state_bits)
     exponent = link.connection.exponent
     total = wrap(total, 32)
     shifted = total << exponent if exponent >= 0 else total >> -exponent

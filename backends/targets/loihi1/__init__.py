@@ -12,7 +12,6 @@ from spikeport.backends.bounds import sum_bound
 from spikeport.backends.targets import loihi
 from spikeport.hardware import ChipLimits, Limit
 from spikeport.network import Coding, DeployedNetwork
-from spikeport.network.fixed_point import ACTIVATION_SHIFT
 
 NEURONS = "its neurons are LIF, and cannot be programmed"
 RESET = "its neurons reset to 0, and no other way has been published"
@@ -100,7 +99,7 @@ def _cut_weights(network: DeployedNetwork, limit: Limit) -> Iterator[Unsupported
 
 
 def _sums(network: DeployedNetwork, limit: Limit) -> Iterator[UnsupportedFeature]:
-    largest = (1 << (limit.value - ACTIVATION_SHIFT)) - 1
+    largest = (1 << (limit.value - network.arithmetic.activation_shift)) - 1
     for population in network.populations:
         bound = sum(
             _shifted(sum_bound(network, c), c.exponent)

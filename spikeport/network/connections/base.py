@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeport import checks
-from spikeport.network import fixed_point as fx
+from spikeport.network.arithmetic import LOIHI, Arithmetic, is_mixed
 from spikeport.network.connections.pool import SumPool2d
 from spikeport.network.geometry import PerNeuron, Shape
 
@@ -119,16 +119,16 @@ class WeightedConnection(Protocol):
 def checked_weights(part: Any, dims: int) -> NDArray[np.int16]:
     """Check the number of axes of the mantissas and that they are on the grid of the chip."""
     subject = f"connection '{part.name}'"
-    checks.settle(part, subject, weight_bits=(1, fx.WEIGHT_BITS))
-    bits = part.weight_bits
+    checks.settle(part, subject, weight_bits=(1, LOIHI.weight_bits))
     array = checks.integers(f"{subject}: weight", part.weight, np.int16)
     if array.ndim != dims or 0 in array.shape:
         checks.fail(f"{subject}: weight has shape {array.shape}, must have {dims} non-empty axes")
-    wrong = fx.off_grid(array, bits)
+    bits = part.weight_bits
+    wrong = LOIHI.off_grid(array, bits)
     if wrong.any():
         index = tuple(int(i) for i in np.argwhere(wrong)[0])
-        mixed = fx.is_mixed(array)
-        low, high, step = fx.weight_grid(mixed=mixed, bits=bits)
+        mixed = is_mixed(array)
+        low, high, step = LOIHI.weight_grid(mixed=mixed, bits=bits)
         signs = "mixed signs" if mixed else "one sign, as magnitudes"
         checks.fail(
             f"{subject}: weight {array[index]} at {index} is off the {bits}-bit grid for {signs} "
@@ -137,14 +137,24 @@ def checked_weights(part: Any, dims: int) -> NDArray[np.int16]:
     return array
 
 
-def check_scalars(part: Any) -> None:
+def check_scalars(part: Any, arithmetic: Arithmetic = LOIHI) -> None:
     """Check that the scalars of a connection are within the ranges of the chip."""
     checks.settle(
         part,
         f"connection '{part.name}'",
-        exponent=(fx.WEIGHT_EXPONENT_MIN, fx.WEIGHT_EXPONENT_MAX),
-        delay=(0, fx.DELAY_MAX),
+        exponent=(arithmetic.weight_exponent_min, arithmetic.weight_exponent_max),
+        delay=(0, arithmetic.delay_max),
     )
+
+
+def check_weights(part: Any, arithmetic: Arithmetic) -> None:
+    """Check that a finished connection is within the ranges of an arithmetic.
+
+    All have the same scale of weights, so `weight_bits` says whether they are on its grid.
+    """
+    subject = f"connection '{part.name}'"
+    checks.settle(part, subject, weight_bits=(1, arithmetic.weight_bits))
+    check_scalars(part, arithmetic)
 
 
 def signed_row_sums(rows: NDArray[np.int16]) -> tuple[PerNeuron, PerNeuron]:

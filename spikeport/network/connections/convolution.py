@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeport import checks
+from spikeport.network.arithmetic import LOIHI
 from spikeport.network.connections.base import (
     Synapse,
     check_scalars,
@@ -19,7 +20,6 @@ from spikeport.network.connections.base import (
     signed_row_sums,
 )
 from spikeport.network.connections.pool import SumPool2d
-from spikeport.network.fixed_point import WEIGHT_BITS
 from spikeport.network.geometry import (
     IntPair,
     PerNeuron,
@@ -52,7 +52,7 @@ class Conv2d:
     dilation: IntPair = (1, 1)
     groups: int = 1
     exponent: int = 0
-    weight_bits: int = WEIGHT_BITS
+    weight_bits: int = LOIHI.weight_bits
     delay: int = 0
     pool: SumPool2d | None = None
     name: str = ""
@@ -172,7 +172,7 @@ class Conv1d:
     dilation: int = 1
     groups: int = 1
     exponent: int = 0
-    weight_bits: int = WEIGHT_BITS
+    weight_bits: int = LOIHI.weight_bits
     delay: int = 0
     name: str = ""
 

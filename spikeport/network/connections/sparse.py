@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeport import checks
+from spikeport.network.arithmetic import LOIHI
 from spikeport.network.connections.base import Synapse, check_scalars, checked_weights
-from spikeport.network.fixed_point import WEIGHT_BITS
 from spikeport.network.geometry import PerNeuron, Shape
 
 
@@ -45,7 +45,7 @@ class Sparse:
     indptr: NDArray[np.int64]
     columns: int
     exponent: int = 0
-    weight_bits: int = WEIGHT_BITS
+    weight_bits: int = LOIHI.weight_bits
     delay: int = 0
     name: str = ""
 

@@ -27,12 +27,10 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport.network import fixed_point as fx
-from spikeport.network.fixed_point import ACTIVATION_SHIFT, DECAY_UNITY
+from spikeport.network.arithmetic import INT32, LOIHI, Arithmetic, int32
 from spikeport.network.geometry import Shape
 from spikeport.network.neurons.lif import U, V
 from spikeport.network.neurons.model import Register, State, StateVariable, check_population
-from spikeport.network.registers import decayed, int32, integrated_current, integrated_membrane
 
 THETA = StateVariable("theta", "threshold after the step and its spike, in units of v", np.int32)
 R = StateVariable("r", "refractory state after the step and its spike, in units of v", np.int32)
@@ -60,23 +58,13 @@ class ATRLIFPopulation:
 
     MODEL: ClassVar[str] = "ATRLIF"
     STATE: ClassVar[tuple[StateVariable, ...]] = (U, V, THETA, R)
-    RANGES: ClassVar[Mapping[str, tuple[int, int]]] = {
-        "theta_0": (0, _THETA_MAX),
-        "theta_step": (0, _THETA_MAX),
-        "decay_u": (0, fx.DECAY_UNITY),
-        "decay_v": (0, fx.DECAY_UNITY),
-        "decay_theta": (0, fx.DECAY_UNITY),
-        "decay_r": (0, fx.DECAY_UNITY),
-        "bias_exponent": (0, fx.BIAS_EXPONENT_MAX),
-        "v_init": (-fx.STATE_MAX, fx.STATE_MAX),
-    }
     NIR_NODES: ClassVar[tuple[str, ...]] = ()
 
     name: str
     shape: Shape
     theta_0: int
     theta_step: int = 0
-    decay_u: int = DECAY_UNITY
+    decay_u: int = LOIHI.decay_unity
     decay_v: int = 0
     decay_theta: int = 0
     decay_r: int = 0
@@ -86,7 +74,21 @@ class ATRLIFPopulation:
     scale: float = 1.0
 
     def __post_init__(self) -> None:
-        check_population(self, self.RANGES)
+        check_population(self)
+
+    @staticmethod
+    def ranges(arithmetic: Arithmetic) -> Mapping[str, tuple[int, int]]:
+        """Lowest and highest value of each integer field."""
+        return {
+            "theta_0": (0, _THETA_MAX),
+            "theta_step": (0, _THETA_MAX),
+            "decay_u": (0, arithmetic.decay_unity),
+            "decay_v": (0, arithmetic.decay_unity),
+            "decay_theta": (0, arithmetic.decay_unity),
+            "decay_r": (0, arithmetic.decay_unity),
+            "bias_exponent": (0, arithmetic.bias_exponent_max),
+            "v_init": (-arithmetic.state_max, arithmetic.state_max),
+        }
 
     @property
     def size(self) -> int:
@@ -98,39 +100,41 @@ class ATRLIFPopulation:
         """What is added to v every step: bias << bias_exponent, shape `shape`."""
         return self.bias << np.int32(self.bias_exponent)
 
-    @property
-    def base(self) -> int:
+    def base(self, arithmetic: Arithmetic) -> int:
         """The threshold at rest, in units of v: theta_0 << 6."""
-        return self.theta_0 << ACTIVATION_SHIFT
+        return self.theta_0 << arithmetic.activation_shift
 
-    @property
-    def registers(self) -> tuple[Register, ...]:
+    def registers(self, arithmetic: Arithmetic) -> tuple[Register, ...]:
         """The state variables as this population holds them, in the order of STATE."""
         return (
-            Register(U, 0, *fx.INT32),
-            Register(V, self.v_init, -fx.STATE_MAX, fx.STATE_MAX),
-            Register(THETA, self.base, *fx.INT32),
-            Register(R, 0, *fx.INT32),
+            Register(U, 0, *INT32),
+            Register(V, self.v_init, -arithmetic.state_max, arithmetic.state_max),
+            Register(THETA, self.base(arithmetic), *INT32),
+            Register(R, 0, *INT32),
         )
 
-    def step(self, state: State, received: int, bias: int) -> tuple[State, bool]:
+    def step(
+        self, state: State, received: int, bias: int, arithmetic: Arithmetic
+    ) -> tuple[State, bool]:
         """One step of one neuron."""
         u, v, theta, r = state
-        u = integrated_current(u, self.decay_u, received)
-        v = integrated_membrane(v, self.decay_v, u, bias)
-        theta = int32(decayed(int32(theta - self.base), self.decay_theta) + self.base)
-        r = decayed(r, self.decay_r)
+        base = self.base(arithmetic)
+        u = arithmetic.integrated_current(u, self.decay_u, received)
+        v = arithmetic.integrated_membrane(v, self.decay_v, u, bias)
+        theta = int32(arithmetic.decayed(int32(theta - base), self.decay_theta) + base)
+        r = arithmetic.decayed(r, self.decay_r)
         spike = int32(v - r) >= theta
         if spike:
             r = int32(r + int32(2 * theta))
-            theta = int32(theta + (self.theta_step << ACTIVATION_SHIFT))
+            theta = int32(theta + (self.theta_step << arithmetic.activation_shift))
         return (u, v, theta, r), spike
 
-    def may_move(self, state: State, received: int, bias: int) -> bool:
+    def may_move(self, state: State, received: int, bias: int, arithmetic: Arithmetic) -> bool:
         """Whether u, v, r, the summed input or the bias is not zero, or theta is not at rest.
 
         With a threshold of 0 at rest every step counts, since all of them spike.
         """
         u, v, theta, r = state
-        still = (u, v, r, received, bias) == (0, 0, 0, 0, 0) and theta == self.base
-        return not still or self.base == 0
+        base = self.base(arithmetic)
+        still = (u, v, r, received, bias) == (0, 0, 0, 0, 0) and theta == base
+        return not still or base == 0

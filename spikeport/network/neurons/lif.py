@@ -31,11 +31,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeport import checks
-from spikeport.network import fixed_point as fx
-from spikeport.network.fixed_point import ACTIVATION_SHIFT, DECAY_UNITY
+from spikeport.network.arithmetic import INT32, LOIHI, Arithmetic
 from spikeport.network.geometry import Shape
 from spikeport.network.neurons.model import Register, State, StateVariable, check_population
-from spikeport.network.registers import integrated_current, integrated_membrane
 from spikeport.storage.canonical import OPTIONAL
 
 U = StateVariable("u", "synaptic current, in units of v", np.int32)
@@ -73,20 +71,12 @@ class Population:
 
     MODEL: ClassVar[str] = "LIF"
     STATE: ClassVar[tuple[StateVariable, ...]] = (U, V, REST)
-    RANGES: ClassVar[Mapping[str, tuple[int, int]]] = {
-        "decay_u": (0, fx.DECAY_UNITY),
-        "decay_v": (0, fx.DECAY_UNITY),
-        "vth": (0, fx.VTH_MAX),
-        "bias_exponent": (0, fx.BIAS_EXPONENT_MAX),
-        "v_init": (-fx.STATE_MAX, fx.STATE_MAX),
-        "refractory": (0, fx.REFRACTORY_MAX),
-    }
     NIR_NODES: ClassVar[tuple[str, ...]] = ("LIF", "IF", "CubaLIF", "LI", "I")
 
     name: str
     shape: Shape
     vth: int
-    decay_u: int = DECAY_UNITY
+    decay_u: int = LOIHI.decay_unity
     decay_v: int = 0
     bias: NDArray[np.int32] = field(default_factory=lambda: np.zeros((), np.int32))
     bias_exponent: int = 0
@@ -96,9 +86,21 @@ class Population:
     scale: float = 1.0
 
     def __post_init__(self) -> None:
-        check_population(self, self.RANGES)
+        check_population(self)
         reset = checks.choice(f"population '{self.name}': reset", Reset, self.reset)
         object.__setattr__(self, "reset", reset)
+
+    @staticmethod
+    def ranges(arithmetic: Arithmetic) -> Mapping[str, tuple[int, int]]:
+        """Lowest and highest value of each integer field."""
+        return {
+            "decay_u": (0, arithmetic.decay_unity),
+            "decay_v": (0, arithmetic.decay_unity),
+            "vth": (0, arithmetic.vth_max),
+            "bias_exponent": (0, arithmetic.bias_exponent_max),
+            "v_init": (-arithmetic.state_max, arithmetic.state_max),
+            "refractory": (0, arithmetic.refractory_max),
+        }
 
     @property
     def size(self) -> int:
@@ -110,39 +112,40 @@ class Population:
         """Added to v at every step: bias << bias_exponent, shape `shape`."""
         return self.bias << np.int32(self.bias_exponent)
 
-    @property
-    def registers(self) -> tuple[Register, ...]:
+    def registers(self, arithmetic: Arithmetic) -> tuple[Register, ...]:
         """The state variables of this population, in the order of STATE."""
         return (
-            Register(U, 0, *fx.INT32),
-            Register(V, self.v_init, -fx.STATE_MAX, fx.STATE_MAX),
+            Register(U, 0, *INT32),
+            Register(V, self.v_init, -arithmetic.state_max, arithmetic.state_max),
             Register(REST, 0, 0, self.refractory, kept=self.refractory > 0),
         )
 
-    def step(self, state: State, received: int, bias: int) -> tuple[State, bool]:
+    def step(
+        self, state: State, received: int, bias: int, arithmetic: Arithmetic
+    ) -> tuple[State, bool]:
         """One step of one neuron; see `neuron_step`."""
         u, v, rest = state
-        u, v, rest, spike = neuron_step(self, u, v, rest, received, bias)
+        u, v, rest, spike = neuron_step(self, u, v, rest, received, bias, arithmetic)
         return (u, v, rest), spike
 
-    def may_move(self, state: State, received: int, bias: int) -> bool:
+    def may_move(self, state: State, received: int, bias: int, arithmetic: Arithmetic) -> bool:
         """Whether u, v, the summed input or the bias is not zero; u evolves even if refractory."""
         u, v, _ = state
         return (u, v, received, bias) != (0, 0, 0, 0)
 
 
 def neuron_step(
-    population: Population, u: int, v: int, rest: int, a: int, b: int
+    population: Population, u: int, v: int, rest: int, a: int, b: int, arithmetic: Arithmetic
 ) -> tuple[int, int, int, bool]:
     """One step of one neuron with summed input a and bias current b; return u, v, rest and spike.
 
     `rest` is the number of refractory steps left.
     """
-    u = integrated_current(u, population.decay_u, a)
+    u = arithmetic.integrated_current(u, population.decay_u, a)
     if rest > 0:
         return u, v, rest - 1, False
-    v = integrated_membrane(v, population.decay_v, u, b)
-    threshold = threshold_state(population)
+    v = arithmetic.integrated_membrane(v, population.decay_v, u, b)
+    threshold = threshold_state(population, arithmetic)
     spike = v > threshold
     if spike:
         v = 0 if population.reset is Reset.ZERO else v - threshold
@@ -150,6 +153,6 @@ def neuron_step(
     return u, v, rest, spike
 
 
-def threshold_state(population: Population) -> int:
+def threshold_state(population: Population, arithmetic: Arithmetic) -> int:
     """The value that v must exceed to spike: vth << 6."""
-    return population.vth << ACTIVATION_SHIFT
+    return population.vth << arithmetic.activation_shift

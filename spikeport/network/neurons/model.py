@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from spikeport import checks
-from spikeport.network import fixed_point as fx
+from spikeport.network.arithmetic import LOIHI, Arithmetic
 from spikeport.network.geometry import Shape
 
 State = tuple[int, ...]
@@ -59,7 +59,6 @@ class AnyPopulation(Protocol):
     Attributes:
         MODEL: name of the model in messages.
         STATE: its state variables; `u` and `v` are always among them.
-        RANGES: lowest and highest value of each integer field.
         NIR_NODES: NIR nodes that can express such neurons; empty if there are none.
         bias: mantissa per neuron, 13 bits signed, int32.
         bias_exponent: bias << bias_exponent is added to v at every step.
@@ -69,7 +68,6 @@ class AnyPopulation(Protocol):
 
     MODEL: ClassVar[str]
     STATE: ClassVar[tuple[StateVariable, ...]]
-    RANGES: ClassVar[Mapping[str, tuple[int, int]]]
     NIR_NODES: ClassVar[tuple[str, ...]]
 
     @property
@@ -95,36 +93,55 @@ class AnyPopulation(Protocol):
         """Added to v at every step: bias << bias_exponent, shape `shape`."""
         ...
 
-    @property
-    def registers(self) -> tuple[Register, ...]:
+    @staticmethod
+    def ranges(arithmetic: Arithmetic) -> Mapping[str, tuple[int, int]]:
+        """Lowest and highest value of each integer field."""
+        ...
+
+    def registers(self, arithmetic: Arithmetic) -> tuple[Register, ...]:
         """The state variables of this population, in the order of STATE."""
         ...
 
-    def step(self, state: State, received: int, bias: int) -> tuple[State, bool]:
+    def step(
+        self, state: State, received: int, bias: int, arithmetic: Arithmetic
+    ) -> tuple[State, bool]:
         """One step of one neuron: the specification, in Python integers.
 
         Args:
             state: before the step.
             received: summed input a.
             bias: bias current.
+            arithmetic: that of the network.
 
         Returns:
             The state after the step, and whether the neuron spiked.
         """
         ...
 
-    def may_move(self, state: State, received: int, bias: int) -> bool:
+    def may_move(self, state: State, received: int, bias: int, arithmetic: Arithmetic) -> bool:
         """Whether such a step could change the state; these steps are counted as updates."""
         ...
 
 
-def check_population(part: Any, ranges: Mapping[str, tuple[int, int]]) -> None:
+def check_population(part: Any) -> None:
     """Check the fields of a population under construction and convert them to canonical types."""
-    subject = f"population '{part.name}'"
     object.__setattr__(part, "shape", checks.shape(part.name, part.shape))
-    object.__setattr__(part, "bias", _bias(subject, part.bias, part.shape))
-    checks.settle(part, subject, **ranges)
+    object.__setattr__(part, "bias", _bias(f"population '{part.name}'", part.bias, part.shape))
+    check_widths(part, LOIHI)
     checks.scale(part)
+
+
+def check_widths(part: Any, arithmetic: Arithmetic) -> None:
+    """Check that the integers of a population are within the ranges of an arithmetic."""
+    subject = f"population '{part.name}'"
+    low, high = arithmetic.bias_mantissa_min, arithmetic.bias_mantissa_max
+    worst = part.bias.min() if part.bias.min() < low else part.bias.max()
+    if not low <= worst <= high:
+        checks.fail(
+            f"{subject}: bias mantissa {worst} must lie in {low}..{high} "
+            f"({arithmetic.bias_bits} bits)"
+        )
+    checks.settle(part, subject, **part.ranges(arithmetic))
 
 
 def _bias(subject: str, value: ArrayLike, shape: Shape) -> NDArray[np.int32]:
@@ -133,9 +150,5 @@ def _bias(subject: str, value: ArrayLike, shape: Shape) -> NDArray[np.int32]:
     if array.shape not in ((), shape):
         checks.fail(f"{subject}: bias has shape {array.shape}, must be {shape}")
     full = np.array(np.broadcast_to(array, shape))
-    low, high = fx.BIAS_MANTISSA_MIN, fx.BIAS_MANTISSA_MAX
-    if full.min() < low or full.max() > high:
-        worst = full.min() if full.min() < low else full.max()
-        checks.fail(f"{subject}: bias mantissa {worst} must lie in {low}..{high} (13 bits)")
     full.setflags(write=False)
     return full

@@ -1,0 +1,22 @@
+"""Numbers of other widths than Loihi's, which only the reference simulator runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from spikeport.backends.limitation import Limitation, UnsupportedFeature
+from spikeport.network import LOIHI, DeployedNetwork
+
+
+def _other(network: DeployedNetwork) -> Iterator[UnsupportedFeature]:
+    if network.arithmetic != LOIHI:
+        yield UnsupportedFeature(
+            "the network",
+            f"arithmetic '{network.arithmetic.name}'",
+            f"its numbers have the widths of '{LOIHI.name}'; the reference simulator runs others",
+            "lava-nc 0.10.0, proc/lif/models.py",
+            stops=True,
+        )
+
+
+OTHER_ARITHMETIC = Limitation("widths of numbers other than Loihi's: refused", _other)
