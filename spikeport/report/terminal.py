@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 
 from spikeport.energy import EnergyReport
 from spikeport.parity import LadderRow, ParityReport
 from spikeport.report.headline import headline
-from spikeport.report.screen import Renderable, Table, assemble, lines, plain, stack
+from spikeport.report.screen import Cell, Renderable, Table, assemble, lines, plain, stack
 from spikeport.report.section import Section, cell_text
 from spikeport.report.silence import silence_notes
 from spikeport.report.units import (
@@ -17,6 +18,7 @@ from spikeport.report.units import (
     format_percent,
     format_range,
 )
+from spikeport.text import shown
 
 
 def render_terminal(
@@ -54,12 +56,23 @@ def render_energy(name: str, estimate: EnergyReport) -> Renderable:
 def render_section(section: Section) -> Renderable:
     """An additional table with its note."""
     table = Table(section.title, framed=False)
-    for column in section.columns:
-        table.add_column(column)
+    for index, (column, numeric) in enumerate(zip(section.columns, section.numeric, strict=True)):
+        if numeric:
+            widest = max((len(cell_text(row[index])) for row in section.rows), default=0)
+            table.add_column(_header(column, widest), justify="right", no_wrap=True)
+        else:
+            table.add_column(column)
     for row in section.rows:
         table.add_row(*(cell_text(cell) for cell in row))
     warnings = [plain(f"! {warning}", "yellow") for warning in section.warnings]
     return stack(table, plain(section.note, "dim"), *warnings)
+
+
+def _header(text: str, width: int) -> Cell:
+    """A header over cells of `width` characters, broken at spaces only."""
+    words = shown(text)  # before wrapping, which would turn control characters into spaces
+    room = max([width, *map(len, words.split())])
+    return lines(textwrap.wrap(words, room, break_long_words=False, break_on_hyphens=False))
 
 
 def _ladder(report: ParityReport) -> Table:
