@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeport.network import (
-    LOIHI,
     AnyPopulation,
     ATRLIFPopulation,
     Population,
+    Register,
     implementation_of,
 )
 from spikeport.simulators.native.atrlif import (
@@ -67,14 +67,19 @@ def compiled_model(population: AnyPopulation) -> CompiledModel:
     return implementation_of(MODELS, population, "in the native simulator")
 
 
-def initial_neurons(population: AnyPopulation, samples: int) -> Any:
+def initial_neurons(
+    population: AnyPopulation, registers: tuple[Register, ...], samples: int
+) -> Any:
     """The state of a population before step 0: a NamedTuple of arrays (B, N)."""
-    return compiled_model(population).state(
-        *(
-            np.full((samples, population.size if r.kept else 0), r.initial, r.variable.dtype)
-            for r in population.registers(LOIHI)
-        )
-    )
+    arrays = []
+    for register in registers:
+        shape = (samples, population.size if register.kept else 0)
+        # np.zeros leaves it to the loop to touch the memory first, if it ever does.
+        array = np.zeros(shape, register.variable.dtype)
+        if register.initial:
+            array[:] = register.initial
+        arrays.append(array)
+    return compiled_model(population).state(*arrays)
 
 
 def recorded_state(population: AnyPopulation, state: Any) -> dict[str, Int32]:

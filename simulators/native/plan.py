@@ -17,6 +17,7 @@ from spikeport.network import (
     DeployedNetwork,
     Input,
     PerNeuron,
+    Register,
     WeightedConnection,
     fan_out,
     require_loihi,
@@ -46,6 +47,7 @@ class Plan:
         incoming: per population, connections with weights.
         bias: per population that has any, its own bias current, (1, 1, N).
         injections: per population, the inputs that change its bias.
+        registers: per population, its state variables with their initial values.
         dynamics, variants: per population, the constants of its compiled step.
     """
 
@@ -55,6 +57,7 @@ class Plan:
     incoming: Mapping[str, list[WeightedConnection]]
     bias: Mapping[str, NDArray[np.int32]]
     injections: Mapping[str, list[str]]
+    registers: Mapping[str, tuple[Register, ...]]
     dynamics: Mapping[str, Any]
     variants: Mapping[str, tuple[bool, ...]]
 
@@ -92,6 +95,7 @@ def make_plan(network: DeployedNetwork) -> Plan:
             name: [injection.source for injection in network.injections_into(name)]
             for name in network.order
         },
+        {p.name: p.registers(LOIHI) for p in network.populations},
         {p.name: compiled_model(p).dynamics(p) for p in network.populations},
         {
             p.name: compiled_model(p).variant(p, _reach(network, deliveries, p.name) < _WITHIN)

@@ -92,7 +92,10 @@ def initial_state(
         samples=samples,
         received_from=received_from,
         own=own,
-        neurons={p.name: initial_neurons(p, samples) for p in network.populations},
+        neurons={
+            p.name: initial_neurons(p, plan.registers[p.name], samples)
+            for p in network.populations
+        },
         constant={
             name: constant_currents(network, plan, received_from, name) for name in network.order
         },

@@ -137,12 +137,12 @@ class DeployedNetwork:
         """Connections that end in `population`."""
         return self._by_target.get(population, ())
 
-    @property
+    @cached_property
     def weighted_connections(self) -> tuple[WeightedConnection, ...]:
         """Connections that carry weights."""
         return weighted_among(self.connections)
 
-    @property
+    @cached_property
     def injections(self) -> tuple[BiasInjection, ...]:
         """Connections that write biases."""
         return injections_among(self.connections)
