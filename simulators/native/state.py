@@ -93,8 +93,7 @@ def initial_state(
         received_from=received_from,
         own=own,
         neurons={
-            p.name: initial_neurons(p, plan.registers[p.name], samples)
-            for p in network.populations
+            p.name: initial_neurons(p, plan.registers[p.name], samples) for p in network.populations
         },
         constant={
             name: constant_currents(network, plan, received_from, name) for name in network.order
