@@ -448,6 +448,7 @@ def read_float() -> FloatNetwork:
         ("9" * 5000, "is too large"),
         ("[" * 3000, "nested too deeply"),
         ('{"a":' * 3000, "nested too deeply"),
+        ("[" * 33 + "]" * 33, "nested too deeply, more than 32 levels"),
         ('{"a": 1, "a": 2}', "duplicate key 'a'"),
         (str(2**65), "is too large"),
         ("{'a': 1}", "Expecting"),

@@ -77,6 +77,8 @@ def test_a_current_folder_that_is_gone(path: Path, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", script, str(path), str(gone)], capture_output=True, text=True
     )
+    if "SystemError: error return without exception set" in done.stderr:
+        pytest.skip("this Python (3.13.0) cannot import NumPy in such a folder")
     assert done.stdout.startswith("DeployedNetwork("), done.stderr
 
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from typing import Any
 
-from spikeport.storage.limits import MAX_INTEGER
+from spikeport.storage.limits import MAX_INTEGER, MAX_NESTING
+
+_BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*+"?|[][{}]', re.DOTALL)
+"""A string, which may lack its end so that no text is searched twice, or a bracket."""
 
 
 def parse_json(text: str | bytes) -> Any:
@@ -16,16 +20,25 @@ def parse_json(text: str | bytes) -> Any:
         ValueError: not JSON, nested too deeply, a duplicate key, or a number outside the range of
             float64 or of 64-bit integers.
     """
-    try:
-        return json.loads(
-            text,
-            parse_constant=_constant,
-            parse_float=_float,
-            parse_int=_integer,
-            object_pairs_hook=_object,
-        )
-    except RecursionError:
-        raise ValueError("is nested too deeply") from None
+    if isinstance(text, bytes):
+        text = text.decode(json.detect_encoding(text), "surrogatepass")
+    _check_nesting(text)
+    return json.loads(
+        text,
+        parse_constant=_constant,
+        parse_float=_float,
+        parse_int=_integer,
+        object_pairs_hook=_object,
+    )
+
+
+def _check_nesting(text: str) -> None:
+    depth = 0
+    for found in _BRACKETS.finditer(text):
+        first = found[0][0]
+        depth += (first in "[{") - (first in "]}")
+        if depth > MAX_NESTING:
+            raise ValueError(f"is nested too deeply, more than {MAX_NESTING} levels")
 
 
 def _constant(text: str) -> float:
