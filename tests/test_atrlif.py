@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from spikeport import check
-from spikeport.backends.lava import lava_status, run_many
+from spikeport.backends.lava import run_many
 from spikeport.backends.lava.environment import lava_python
 from spikeport.backends.lava.schedule import obstacles
 from spikeport.energy import estimate_energy, load_profile
@@ -45,14 +45,12 @@ from spikeport.trainer.chip import QATNetwork
 from spikeport.trainer.measure import evaluate_deployed
 from spikeport.workflow import record_trace
 from tests.helpers.command import call
+from tests.helpers.lava import needs_lava
 from tests.helpers.strategies import networks, samples_for
 
 DECAYS = ("decay_u", "decay_v", "decay_theta", "decay_r")
 INT32 = st.integers(-(2**31), 2**31 - 1)
 SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
-needs_lava = pytest.mark.skipif(
-    lava_status().version is None, reason=f"no Lava: {lava_status().reason}"
-)
 
 
 def example(**changes: Any) -> DeployedNetwork:

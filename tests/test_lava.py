@@ -47,13 +47,10 @@ from spikeport.runs import Run, SampleSet, check_samples
 from spikeport.simulators import run_native
 from spikeport.traces import compare_files
 from spikeport.workflow import record_trace
+from tests.helpers.lava import needs_lava
 from tests.helpers.strategies import networks, samples_for
 
 Case = tuple[DeployedNetwork, dict[str, NDArray[Any]]]
-
-needs_lava = pytest.mark.skipif(
-    lava_status().version is None, reason=f"no Lava: {lava_status().reason}"
-)
 
 
 def weights(rng: Generator, *shape: int, largest: int = 120) -> NDArray[np.int16]:

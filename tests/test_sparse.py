@@ -11,12 +11,13 @@ import nir
 import numpy as np
 import pytest
 import scipy.sparse  # type: ignore[import-untyped]
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from spikeport.backends import check
 from spikeport.backends.lava.backend import run_many
+from spikeport.backends.lava.schedule import obstacles
 from spikeport.energy import estimate_energy, load_profile, topology_of
 from spikeport.energy.profile import parse_profile
 from spikeport.errors import InputError
@@ -236,6 +237,37 @@ def test_lava_runs_it_as_its_own_sparse_process() -> None:
         assert run.counts == expected.counts
         assert expected.counts is not None
         assert min(expected.counts.spikes.values()) > 0
+
+
+@needs_lava
+@settings(
+    deadline=None,
+    max_examples=1,
+    suppress_health_check=list(HealthCheck),
+    phases=[Phase.explicit, Phase.generate],
+)
+@given(st.data())
+def test_random_networks_on_lava(data: st.DataObject) -> None:
+    cases: list[tuple[DeployedNetwork, dict[str, NDArray[Any]]]] = []
+    while len(cases) < 8:
+        network = twin(data.draw(networks(adaptive=len(cases) % 2 == 0, max_steps=10)), zeros=0.2)
+        sparse = any(isinstance(part, Sparse) for part in network.connections)
+        if sparse and not list(obstacles(network)):
+            cases.append((network, data.draw(samples_for(network))))
+    for (network, samples), run in zip(cases, run_many(cases, record=ALL), strict=True):
+        expected = run_reference(network, samples, record=ALL)
+        assert_same_numbers(run, expected)
+        assert run.counts == expected.counts
+
+
+@RELAXED
+@given(data=st.data())
+def test_nir_files_keep_random_networks(data: st.DataObject) -> None:
+    sparse = twin(data.draw(networks()), zeros=0.2)
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "a.nir"
+        write_nir_file(sparse, path)
+        assert read_nir(path, isolate=False) == sparse
 
 
 def test_lava_and_the_chips_support_it() -> None:

@@ -48,8 +48,8 @@ MAX_INTEGER = 2**64
 MAX_TEXT_BYTES = 2**20
 """Size of a TOML file."""
 MAX_NESTING = 32
-"""Nesting depth of TOML tables, and of objects and arrays in JSON (Python's own limit depends on its
-version)."""
+"""Nesting depth of TOML tables, and of objects and arrays in JSON (Python's own limit depends on
+its version)."""
 
 
 def check_bytes(where: str, declared: int, file_bytes: int) -> None:
