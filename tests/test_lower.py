@@ -298,6 +298,12 @@ def test_every_violation_is_listed_at_once() -> None:
     assert message.count("\n  - ") == 5
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_weight_that_is_not_finite_cannot_enter_a_float_network(value: float) -> None:
+    with pytest.raises(InputError, match=r"node 'fc' \(Affine\): weight contains NaN or infinity"):
+        chain({"fc": affine([[1.0, value]])}, spikes_in(2))
+
+
 def test_maps_in_a_row_and_pool_after_a_map() -> None:
     with pytest.raises(InputError, match="node 'b': a second linear map without neurons"):
         lower(chain({"a": affine([[1.0]]), "b": affine([[1.0]])}, spikes_in(1)))
