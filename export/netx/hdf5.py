@@ -14,7 +14,7 @@ from typing import Any
 import h5py
 
 from spikeport.checks import fail
-from spikeport.export.netx.metadata import KEY
+from spikeport.export.netx.metadata import ARRAYS, KEY
 from spikeport.storage import check_count, read_packed, write_packed
 from spikeport.storage.hdf5 import Budget, check_data, child, load, members, reading
 from spikeport.storage.limits import MAX_NAME, MAX_PARTS
@@ -46,11 +46,13 @@ class RawNet:
         layers: in the order of their numbers.
         simulation: the values of the group `simulation`.
         metadata: what Spikeport adds, as JSON; empty in files of other tools.
+        arrays: those that belong to it.
     """
 
     layers: tuple[RawLayer, ...]
     simulation: Mapping[str, Any]
     metadata: str
+    arrays: Mapping[str, Any]
 
 
 def read_isolated(path: str | os.PathLike[str]) -> RawNet:
@@ -91,7 +93,10 @@ def read_raw(path: str | os.PathLike[str]) -> RawNet:
         metadata = "" if item is None else load(item, budget)
         if not isinstance(metadata, str):
             fail(f"'/{KEY}' must be text")
-        return RawNet(tuple(_layer(found[n], budget) for n in numbers), stated, metadata)
+        group = child(file, ARRAYS, budget) if metadata else None
+        arrays = _values(group, budget) if isinstance(group, h5py.Group) else {}
+        read = tuple(_layer(found[number], budget) for number in numbers)
+        return RawNet(read, stated, metadata, arrays)
 
 
 def _layer(group: Any, budget: Budget) -> RawLayer:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from spikeport.checks import MAX_STEPS, fail, shape, whole
 from spikeport.errors import InputError
-from spikeport.export.netx.hdf5 import RawNet, read_isolated, read_raw
+from spikeport.export.netx.hdf5 import RawLayer, RawNet, read_isolated, read_raw
 from spikeport.export.netx.layers import Parts, add_layer
+from spikeport.export.netx.layout import layers_of
+from spikeport.export.netx.metadata import KEY, stored_network
 from spikeport.network import LOIHI, DeployedNetwork, Readout, ReadoutKind
 
 _log = logging.getLogger(__name__)
@@ -56,6 +59,11 @@ def read_netx(
 def _network(
     raw: RawNet, path: Path, steps: int | None, input_shape: Sequence[int] | None
 ) -> DeployedNetwork:
+    if raw.metadata:
+        given = {"steps": steps, "input_shape": input_shape}
+        if given := {name: value for name, value in given.items() if value is not None}:
+            fail(f"arguments {sorted(given)}: the file contains a network with its own")
+        return _stored(raw)
     content = path.read_bytes()
     parts = Parts(len(content))
     steps = _steps(parts, raw, steps)
@@ -95,6 +103,27 @@ def _network(
         steps,
         provenance,
     )
+
+
+def _stored(raw: RawNet) -> DeployedNetwork:
+    """The network that `write_netx` stored, if the layers are still its own."""
+    network = stored_network(raw.metadata, raw.arrays)
+    wanted = layers_of(network)
+    same = len(wanted) == len(raw.layers) and all(map(_equal, wanted, raw.layers))
+    if not same or np.any(np.asarray(raw.simulation.get("tSample")) != network.steps):
+        fail(
+            f"its layers were changed after writing, so the network in '/{KEY}' is stale; remove "
+            f"'/{KEY}' to read the layers alone"
+        )
+    return network
+
+
+def _equal(a: RawLayer, b: RawLayer) -> bool:
+    return a.type == b.type and _same(a.fields, b.fields) and _same(a.neuron, b.neuron)
+
+
+def _same(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
+    return a.keys() == b.keys() and all(np.array_equal(a[name], b[name]) for name in a)
 
 
 def _steps(parts: Parts, raw: RawNet, given: int | None) -> int:
