@@ -12,6 +12,7 @@ import h5py
 import numpy as np
 import pytest
 
+from spikeport.backends.lava import run_lava
 from spikeport.errors import InputError
 from spikeport.export import read_netx
 from spikeport.export.netx.hdf5 import read_isolated, read_raw
@@ -28,6 +29,8 @@ from spikeport.network import (
     Sparse,
 )
 from spikeport.simulators import run_native, run_reference
+from spikeport.trainer import load_dataset
+from tests.helpers.lava import needs_lava
 from tests.helpers.netx import NEURON, conv, dense, write_file
 from tests.helpers.pilotnet import pilotnet
 
@@ -367,3 +370,49 @@ def test_pilotnet_is_read_as_netx_builds_it() -> None:
     for name in network.order:
         assert np.array_equal(np.ravel(ours["spikes"][name]), np.ravel(theirs["spikes"][name]))
     assert ours["spikes"]["layer1"].any()
+
+
+@pytest.mark.slow
+@pytest.mark.data
+@needs_data
+def test_mnist_reaches_its_accuracy() -> None:
+    """Pixels above 127 as constant spikes for 16 steps, all 10,000 test images."""
+    data = load_dataset("mnist", 16)
+    images = (data.test_x[:] * 255 > 127).reshape(-1, 784).astype(int)
+    run = run_native(read_netx(shared("mnist/network.net"), steps=16), images)
+    assert len(images) == 10_000
+    assert (run.predictions == data.test_y).mean() == 0.9487
+
+
+def oxford_events(steps: int) -> Any:
+    """The tutorial's input events (neuron, polarity, ms) as spikes (T, 1, 200)."""
+    neuron, _, time = np.load(shared("oxford/input.npy")).T
+    step, samples = np.round(time).astype(int), np.zeros((steps, 1, 200), int)
+    samples[step[step < steps], 0, neuron[step < steps].astype(int)] = 1
+    return samples
+
+
+@pytest.mark.slow
+@pytest.mark.data
+@needs_data
+@needs_lava
+@pytest.mark.parametrize(
+    ("name", "steps"),
+    [("mnist", 16), ("oxford", 200), ("tiny", 16), ("ntidigits", 60), ("pilotnet_snn", 4)],
+)
+def test_lava_and_native_run_lava_dls_networks_alike(name: str, steps: int) -> None:
+    network = read_netx(shared(f"{name}/network.net"), steps=steps)
+    (part,) = network.inputs
+    if part.coding is Coding.BIAS:
+        samples = RNG.integers(0, 20, (2, *part.shape))
+    elif name == "oxford":
+        samples = oxford_events(steps)
+    else:
+        samples = RNG.integers(0, 2, (steps, 2, *part.shape))
+    ours = run_native(network, samples, record=("spikes",)).trace
+    lava = run_lava(network, samples, record=("spikes",)).trace
+    assert ours is not None
+    assert lava is not None
+    for population in network.order:
+        assert np.array_equal(ours["spikes"][population], lava["spikes"][population])
+    assert ours["spikes"][network.order[0]].any()
