@@ -282,12 +282,15 @@ def test_what_layers_may_not_say_together(tmp_path: Path) -> None:
             read(tmp_path, *layers)
     with pytest.raises(InputError, match=r"input_shape is \(1, 5, 5\), but the file states"):
         read(tmp_path, source, kernel, input_shape=(1, 5, 5))
-    assert read(tmp_path, kernel, input_shape=(1, 5, 5)).inputs[0].shape == (1, 5, 5)
+    for first in (kernel, plain):
+        network = read(tmp_path, first, input_shape=(1, 5, 5))
+        assert network.inputs[0].shape == (1, 5, 5)
+        assert "the input has shape (1, 5, 5), as given" in network.provenance["assumed"]
 
 
 def test_t_has_to_come_from_somewhere(tmp_path: Path) -> None:
     path = write_file(tmp_path / "a.net", dense(mixed(3, 2)), steps=None)
-    with pytest.raises(InputError, match=r"simulation/tSample\): give steps \(--steps\)"):
+    with pytest.raises(InputError, match=r"simulation/tSample\): give steps, or convert"):
         read_netx(path)
 
 

@@ -208,6 +208,9 @@ def test_what_netx_cannot_express(tmp_path: Path) -> None:
     early = [c for name, c in parts.items() if name != "b_to_c"]
     waiting = base.replace(connections=(*early, Dense("b", "c", mixed(3, 6), delay=1)))
     skip = base.replace(connections=(*base.connections, Dense("a", "c", mixed(3, 36), name="skip")))
+    apart = base.replace(populations=(*base.populations, Population("d", (3,), 9)))
+    back = Dense("c", "b", mixed(6, 3), delay=1, name="back")
+    round_trip = base.replace(connections=(*base.connections, back))
     same = [c for name, c in parts.items() if name != "loop"]
     late = base.replace(connections=(*same, Dense("c", "c", mixed(3, 3), delay=2)))
     wide = Dense("x", "a", mixed(3, 32) * np.int16(2), exponent=2)
@@ -232,11 +235,8 @@ def test_what_netx_cannot_express(tmp_path: Path) -> None:
         (Readout("a"),),
         3,
     )
-    fed = drive.replace(
-        populations=(*drive.populations, Population("b", (2,), 9)),
-        connections=(*drive.connections, Dense("b", "a", mixed(2, 2))),
-        readouts=(Readout("a"),),
-    )
+    loop = Dense("a", "a", mixed(2, 2), delay=1)
+    fed = drive.replace(connections=(*drive.connections, loop))
     even = Population("a", (2,), 30, bias_exponent=6)
     for network, message in (
         (population(reset=Reset.SUBTRACT), "population 'c': reset is subtract, must be zero"),
@@ -248,7 +248,9 @@ def test_what_netx_cannot_express(tmp_path: Path) -> None:
         (base.replace(readouts=(Readout("b"),)), "netx gives the output of its last layer only"),
         (pooled, "has a sum-pool, which netx cannot run"),
         (line, "is a Conv1d, which netx does not have"),
-        (skip, "connection 'skip': comes from 'a', but netx runs one chain"),
+        (skip, "'a': goes to 'b', 'c', but netx runs one chain of layers"),
+        (apart, "population 'd': is not in the one chain of layers"),
+        (round_trip, "connection 'back': comes from 'c', but netx runs one chain"),
         (waiting, "recurrent layers only with delay 1 within and 0 in front"),
         (late, "recurrent layers only with delay 1 within"),
         (with_connection(wide), "exponent is 2, but netx reads none"),
@@ -258,7 +260,7 @@ def test_what_netx_cannot_express(tmp_path: Path) -> None:
         (both, "netx cannot add a convolution to other connections"),
         (behind, "netx has no convolution behind a dense layer"),
         (drive, "biases differ, but netx has one for all neurons of an input layer"),
-        (fed, "netx has bias input 'x' in its first layer|receives nothing from"),
+        (fed, "netx has bias input 'x' in its first layer, and nothing else"),
         (drive.replace(populations=(Population("a", (2,), 30),)), "bias_exponent is 0, must be 6"),
         (
             drive.replace(populations=(even,), inputs=(Input("x", (2,), Coding.BIAS, -9, 9, 0.5),)),

@@ -44,7 +44,8 @@ def layers_of(network: DeployedNetwork) -> tuple[RawLayer, ...]:
     if len(network.inputs) > 1:
         fail(f"network: has {len(network.inputs)} inputs, a netx file has one")
     (source,) = network.inputs
-    last = network.order[-1]
+    order = _chain(network, source)
+    last = order[-1]
     if [readout.population for readout in network.readouts] != [last]:
         names = ", ".join(f"'{readout.population}'" for readout in network.readouts)
         fail(f"readouts: {names}, but netx gives the output of its last layer only, here '{last}'")
@@ -53,7 +54,7 @@ def layers_of(network: DeployedNetwork) -> tuple[RawLayer, ...]:
     if source.coding is not Coding.BIAS:
         layers.append(RawLayer("input", {"shape": np.array(source.shape)}, {}))
     spatial = len(source.shape) == 3
-    for name in network.order:
+    for name in order:
         part = by_name[name]
         if before is source and source.coding is Coding.BIAS:
             layers.append(_input_layer(network, source, part))
@@ -65,6 +66,24 @@ def layers_of(network: DeployedNetwork) -> tuple[RawLayer, ...]:
             spatial = made.type == "conv"
         before = part
     return tuple(layers)
+
+
+def _chain(network: DeployedNetwork, source: Input) -> tuple[str, ...]:
+    """The populations in the order of layers, which delays do not change."""
+    order: list[str] = []
+    name = source.name
+    while True:
+        found = {c.target for c in network.connections if c.source == name} - {name, *order}
+        if len(found) > 1:
+            names = ", ".join(f"'{one}'" for one in sorted(found))
+            fail(f"'{name}': goes to {names}, but netx runs one chain of layers")
+        if not found:
+            break
+        (name,) = found
+        order.append(name)
+    if missing := network.by_name.keys() - set(order):
+        fail(f"population '{min(missing)}': is not in the one chain of layers that netx runs")
+    return tuple(order)
 
 
 def _input_layer(network: DeployedNetwork, source: Input, part: Population) -> RawLayer:
@@ -105,8 +124,6 @@ def _layer(
                 f"connection '{c.name}': comes from '{c.source}', but netx runs one chain of "
                 f"layers, in which '{part.name}' receives from '{source.name}'"
             )
-    if not ahead:
-        fail(f"population '{part.name}': receives nothing from '{source.name}', as netx needs")
     for c in weighted:
         if c.pool is not None:
             fail(f"connection '{c.name}': has a sum-pool, which netx cannot run")

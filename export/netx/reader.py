@@ -40,7 +40,8 @@ def read_netx(
 
     Args:
         steps: T; default `simulation/tSample` of the file, if it has one.
-        input_shape: (C, H, W), for a file whose first layer is a convolution.
+        input_shape: (C, H, W), for a file that does not state it and whose first layer is a
+            convolution, or a dense layer whose samples come in this shape.
         isolate: as for `read_nir`.
 
     Raises:
@@ -71,6 +72,8 @@ def _network(
         if raw.layers[0].type == "input":
             fail(f"input_shape is {tuple(input_shape)}, but the file states its own")
         parts.add_input(shape("input_shape", input_shape))
+        parts.flat = raw.layers[0].type.startswith("dense")
+        parts.assumed.append(f"the input has shape {parts.shape}, as given")
     for number, layer in enumerate(raw.layers):
         if layer.type == "average" and number == len(raw.layers) - 1 and parts.populations:
             parts.assumed.append(
@@ -132,5 +135,8 @@ def _steps(parts: Parts, raw: RawNet, given: int | None) -> int:
         return given
     stated = np.asarray(raw.simulation.get("tSample", ()))
     if stated.size != 1:
-        fail("no number of steps in the file (simulation/tSample): give steps (--steps)")
+        fail(
+            "no number of steps in the file (simulation/tSample): give steps, or convert it by "
+            "`spikeport export --steps`"
+        )
     return whole("simulation/tSample", stated.reshape(-1)[0].item(), 1, MAX_STEPS)
