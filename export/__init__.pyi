@@ -1,4 +1,6 @@
 from .float_graph import export_model as export_model
+from .netx import read_netx as read_netx
+from .netx import write_netx as write_netx
 from .nir import FloatNetwork as FloatNetwork
 from .nir import IntegratorGain as IntegratorGain
 from .nir import read_nir as read_nir

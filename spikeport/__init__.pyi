@@ -22,9 +22,11 @@ from .export import PopulationReport as PopulationReport
 from .export import QuantizationReport as QuantizationReport
 from .export import QuantizationResult as QuantizationResult
 from .export import QuantizeConfig as QuantizeConfig
+from .export import read_netx as read_netx
 from .export import read_nir as read_nir
 from .export import read_nir_deployed as read_nir_deployed
 from .export import read_nir_float as read_nir_float
+from .export import write_netx as write_netx
 from .ladder import Ladder as Ladder
 from .ladder import LadderConfig as LadderConfig
 from .ladder import run_demo as run_demo

@@ -10,7 +10,7 @@ from tests.fuzz.fingerprints import fingerprint
 from tests.fuzz.kinds import KINDS
 from tests.fuzz.mutations import damage
 
-ISOLATED = ("float NIR 0.1.0", "deployed NIR 0.1.0", "trace 0.1.0")
+ISOLATED = ("float NIR 0.1.0", "deployed NIR 0.1.0", "foreign netx", "trace 0.1.0")
 """Each of these files is read in a separate process, which takes a while to start."""
 
 

@@ -11,6 +11,7 @@ import pytest
 
 import spikeport
 from spikeport.energy import profile
+from spikeport.export.netx import metadata as netx_metadata
 from spikeport.export.nir import metadata
 from spikeport.hardware import target_file
 from spikeport.network import file as network_file
@@ -27,6 +28,7 @@ FORMATS = {
     "deployed network": (network_file.FORMAT.name, network_file.FORMAT.version),
     "checkpoint": (checkpoint.KIND, checkpoint.VERSION),
     "NIR graph": (metadata.KEY, metadata.VERSION),
+    "netx network": (netx_metadata.KEY, netx_metadata.VERSION),
     "trace": (header.FORMAT, header.VERSION),
     "stream state": (stream_file.FORMAT.name, stream_file.FORMAT.version),
     "target": ("schema", target_file.SCHEMA),

@@ -72,5 +72,5 @@ def test_files_are_opened_by_their_suffix(model: SpikingNetwork, tmp_path: Path)
         assert isinstance(opened, spikeport.FloatNetwork)
         assert difference(opened.graph, graph.graph) is None
     assert spikeport.open_network(str(tmp_path / "a.spikeport")) == deployed
-    with pytest.raises(InputError, match=r"suffix '\.onnx', must be \.spikeport, \.nir or"):
+    with pytest.raises(InputError, match=r"suffix '\.onnx', must be \.spikeport, \.nir, \.net or"):
         spikeport.open_network(tmp_path / "a.onnx")

@@ -15,7 +15,7 @@ from spikeport.report.screen import plain
 
 
 def check(
-    network: Annotated[Path, typer.Argument(help="Deployed network (.spikeport or .nir).")],
+    network: Annotated[Path, typer.Argument(help="Deployed network (.spikeport, .nir or .net).")],
     target: Annotated[
         list[str] | None,
         typer.Option(

@@ -57,7 +57,10 @@ Dt = Annotated[
 Steps = Annotated[
     int | None,
     typer.Option(
-        "--steps", "-T", metavar="N", help="Number of steps T, for NIR files of other tools."
+        "--steps",
+        "-T",
+        metavar="N",
+        help="Number of steps T, for NIR and netx files of other tools.",
     ),
 ]
 ResetName = Annotated[
@@ -127,22 +130,24 @@ Clip = Annotated[
 
 @dataclass(frozen=True, slots=True)
 class Foreign:
-    """Facts missing in NIR files of other tools; None if not given."""
+    """Facts missing in NIR and netx files of other tools; None if not given."""
 
     dt_s: float | None = None
     steps: int | None = None
     reset: str | None = None
     strict: bool | None = None
+    input_shape: tuple[int, ...] | None = None
 
     def given(self) -> dict[str, Any]:
-        """The arguments of `read_nir` that were given."""
+        """The arguments of `read_nir` or `read_netx` that were given."""
         facts: dict[str, Any] = {"dt_s": self.dt_s, "steps": self.steps, "strict": self.strict}
+        facts["input_shape"] = self.input_shape
         if self.reset is not None:
             facts["reset"] = choice("--reset", Reset, self.reset)
         return {name: value for name, value in facts.items() if value is not None}
 
 
-CHIP, NIR, CHECKPOINT = (".spikeport",), (".nir",), (".safetensors",)
+CHIP, NIR, NETX, CHECKPOINT = (".spikeport",), (".nir",), (".net",), (".safetensors",)
 PAGE, TRACE = (".html", ".htm"), (".h5", ".hdf5")
 """Suffixes for each kind of output."""
 

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 def compare(
     network: Annotated[
-        Path, typer.Argument(help="Deployed network (.spikeport or .nir); with --trace, a trace.")
+        Path,
+        typer.Argument(help="Deployed network (.spikeport, .nir or .net); with --trace, a trace."),
     ],
     other: Annotated[
         Path | None,
@@ -95,7 +96,7 @@ def _comparison_table(rows: Sequence[LadderRow]) -> Table:
 
 
 def energy(
-    network: Annotated[Path, typer.Argument(help="Deployed network (.spikeport or .nir).")],
+    network: Annotated[Path, typer.Argument(help="Deployed network (.spikeport, .nir or .net).")],
     data: _io.Data = "digits",
     changes: _io.DataChanges = None,
     samples: _io.Count = None,

@@ -198,23 +198,40 @@ def quantize(
 
 
 def export(
-    network: Annotated[Path, typer.Argument(help="Checkpoint, .spikeport or .nir file.")],
+    network: Annotated[Path, typer.Argument(help="Checkpoint, .spikeport, .nir or .net file.")],
     out: _io.Out,
     dt: _io.Dt = None,
     steps: _io.Steps = None,
     reset: _io.ResetName = None,
     strict: _io.Strict = None,
+    input_shape: Annotated[
+        str | None,
+        typer.Option(metavar="C,H,W", help="Shape of the input, if a netx file does not state it."),
+    ] = None,
     as_json: _io.Json = False,
 ) -> None:
-    """Write a network as NIR (.nir); chip integers are stored as metadata."""
-    from spikeport.export import read_nir
+    """Write a network as NIR (.nir) or, if it has chip integers, for lava-dl's netx (.net).
+
+    Chip integers are stored as metadata, so that both files read back as the same network.
+    """
+    from spikeport.export import write_netx
     from spikeport.workflow import write_nir
 
-    _io.check_out("--out", out, _io.NIR, network)
-    opened = _io.open_network(network, _io.Foreign(dt, steps, reset, strict))
-    write_nir(opened, out)
-    again = read_nir(out)
-    facts: dict[str, object] = {"nir": str(out), "bytes": out.stat().st_size}
+    _io.check_out("--out", out, (*_io.NIR, *_io.NETX), network)
+    sizes = None if input_shape is None else _io.numbers("--input-shape", input_shape)
+    opened = _io.open_network(network, _io.Foreign(dt, steps, reset, strict, sizes))
+    kind = out.suffix.removeprefix(".")
+    if kind == "nir":
+        write_nir(opened, out)
+    elif not isinstance(opened, DeployedNetwork):
+        raise InputError(
+            f"--out {out}: holds chip integers, but {network} is a float network; use "
+            "`spikeport quantize` first"
+        )
+    else:
+        write_netx(opened, out)
+    again = _io.open_network(out)
+    facts: dict[str, object] = {kind: str(out), "bytes": out.stat().st_size}
     if isinstance(opened, DeployedNetwork):
         facts |= {"content_hash": opened.content_hash, "read_back_equal": again == opened}
     _io.emit(as_json, facts, facts_table("Exported", facts))

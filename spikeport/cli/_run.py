@@ -23,7 +23,7 @@ def run(
         list[Path],
         typer.Argument(
             metavar="NETWORK...",
-            help=".spikeport, .nir or checkpoint; for several deployed networks, prints a table.",
+            help=".spikeport, .nir, .net or checkpoint; for several deployed networks, a table.",
         ),
     ],
     backend: Annotated[

@@ -19,7 +19,7 @@ from spikeport.network import DeployedNetwork
 
 
 def inspect(
-    file: Annotated[Path, typer.Argument(help=".spikeport, .nir or checkpoint file.")],
+    file: Annotated[Path, typer.Argument(help=".spikeport, .nir, .net or checkpoint file.")],
     dt: _io.Dt = None,
     steps: _io.Steps = None,
     reset: _io.ResetName = None,

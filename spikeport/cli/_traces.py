@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from spikeport.export.nir import FloatNetwork
     from spikeport.traces import TraceComparison
 
-NETWORK_SUFFIXES = (".spikeport", ".nir", ".safetensors")
+NETWORK_SUFFIXES = (".spikeport", ".nir", ".net", ".safetensors")
 TraceFile = Annotated[
     Path | None,
     typer.Option(

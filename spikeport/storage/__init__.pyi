@@ -8,6 +8,8 @@ from .isolated_read import run_isolated as run_isolated
 from .limits import check_bytes as check_bytes
 from .limits import check_count as check_count
 from .limits import check_elements as check_elements
+from .packed import read_packed as read_packed
+from .packed import write_packed as write_packed
 from .scratch import scratch_folder as scratch_folder
 from .strict_json import parse_json as parse_json
 from .tensors import Format as Format

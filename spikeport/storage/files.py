@@ -32,7 +32,7 @@ _KINDS = {
     stat.S_IFBLK: "a device",
 }
 KNOWN = (
-    *(".spikeport", ".nir", ".safetensors", ".h5", ".hdf5", ".html", ".htm"),
+    *(".spikeport", ".nir", ".net", ".safetensors", ".h5", ".hdf5", ".html", ".htm"),
     *(".json", ".svg", ".toml", ".npz", ".shard"),
 )
 """Suffixes of the files that Spikeport writes or reads."""

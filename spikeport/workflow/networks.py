@@ -70,12 +70,12 @@ def write_nir(
 
 
 def open_network(path: str | os.PathLike[str], **foreign: Any) -> DeployedNetwork | FloatNetwork:
-    """Open a network from a .spikeport, .nir or checkpoint (.safetensors) file, by its suffix.
+    """Open a .spikeport, .nir, .net or checkpoint (.safetensors) file, by its suffix.
 
     A checkpoint gives the float network, or for a QAT network the deployed one.
 
     Args:
-        foreign: what a NIR file from another tool does not state, as for `read_nir`.
+        foreign: what a file from another tool does not state, as for `read_nir` or `read_netx`.
 
     Raises:
         InputError: another suffix, or the file cannot be read as the kind its suffix names.
@@ -88,13 +88,23 @@ def open_network(path: str | os.PathLike[str], **foreign: Any) -> DeployedNetwor
         case ".nir":
             from spikeport.export import read_nir
 
+            if "input_shape" in foreign:
+                raise InputError(f"{path}: argument input_shape: a NIR file states its own shapes")
             return read_nir(path, **foreign)
+        case ".net":
+            from spikeport.export import read_netx
+
+            if stated := sorted(foreign.keys() - {"steps", "input_shape"}):
+                raise InputError(f"{path}: arguments {stated}: a netx file states its own")
+            return read_netx(path, **foreign)
         case ".safetensors":
             from spikeport.trainer.loop import load_checkpoint
 
             return _exported(load_checkpoint(path), None)
         case suffix:
-            raise InputError(f"{path}: suffix '{suffix}', must be .spikeport, .nir or .safetensors")
+            raise InputError(
+                f"{path}: suffix '{suffix}', must be .spikeport, .nir, .net or .safetensors"
+            )
 
 
 def _exported(network: Trained, dt_s: float | None) -> FloatNetwork | DeployedNetwork:

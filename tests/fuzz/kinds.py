@@ -12,13 +12,15 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import h5py
 import nir
 import numpy as np
 from PIL import Image
 
 from spikeport.energy import builtin_profiles, load_profile
 from spikeport.errors import InputError
-from spikeport.export import read_nir
+from spikeport.export import read_netx, read_nir, write_netx
+from spikeport.export.netx.metadata import ARRAYS, KEY
 from spikeport.export.nir import FloatNetwork
 from spikeport.network import (
     BiasInjection,
@@ -323,6 +325,43 @@ def _deployed(path: Path) -> None:
     write_nir(chip(), path)
 
 
+@cache
+def netx_chain() -> DeployedNetwork:
+    """A network that netx can run."""
+    return DeployedNetwork(
+        (Input("image", (2, 8, 8)),),
+        (
+            Population("a", (3, 6, 6), 40, 900, 300),
+            Population("b", (5,), 60, bias=weights(5), bias_exponent=6),
+            Population("c", (4,), 60),
+        ),
+        (
+            Conv2d("image", "a", weights(3, 2, 3, 3)),
+            Dense("a", "b", weights(5, 108)),
+            Dense("b", "b", weights(5, 5), delay=1, name="again"),
+            Dense("b", "c", weights(4, 5), delay=2),
+        ),
+        (Readout("c"),),
+        6,
+    )
+
+
+def _netx(path: Path) -> None:
+    write_netx(netx_chain(), path)
+
+
+def _foreign_netx(path: Path) -> None:
+    """A file of another tool: without a seal, and without what Spikeport adds."""
+    _netx(path)
+    path.write_bytes(path.read_bytes()[:-SIZE])
+    with h5py.File(path, "r+") as file:
+        del file[KEY], file[ARRAYS]
+
+
+def _quick_netx(path: Path) -> Any:
+    return read_netx(path, isolate=False)
+
+
 def _checkpoint(path: Path) -> None:
     save_checkpoint(path, checkpoint(TrainConfig(widths=(2, 3), steps=3, seed=5)))
 
@@ -367,6 +406,8 @@ KINDS: Mapping[str, Kind] = {
     "deployed NIR 0.1.0": Kind(
         "d.nir", unsealed(_deployed), read_nir, "hdf5", False, write_nir, quick=quick
     ),
+    "netx": Kind("n.net", _netx, read_netx, "hdf5", True, write_netx, INSPECT, _quick_netx),
+    "foreign netx": Kind("n.net", _foreign_netx, read_netx, "hdf5", quick=_quick_netx),
     "checkpoint": Kind(
         "c.safetensors", _checkpoint, load_checkpoint, "tensors", True, _save_checkpoint, INSPECT
     ),
