@@ -30,7 +30,7 @@ from spikeport.trainer import (
     train,
 )
 from spikeport.trainer.network import describe, rebuild
-from tests.helpers.own_module import own_network
+from tests.helpers.own_module import CONFIG, own_network
 from tests.helpers.training import (
     TINY,
     KilledError,
@@ -40,7 +40,6 @@ from tests.helpers.training import (
     tiny_data,
 )
 
-CONFIG = dataclasses.replace(TINY, decay=0.5, validation=0.2)
 VALUES = Input("input", (2, 6, 6), Coding.GRADED, 0, 16, 16.0)
 
 
@@ -302,9 +301,8 @@ SEVERAL = """
 import os, sys
 import torch
 from spikeport.trainer import from_module, train
-from tests.helpers.own_module import own_network
+from tests.helpers.own_module import CONFIG, own_network
 from tests.helpers.training import tiny_data
-from tests.test_trainer_own_network import CONFIG
 
 data = tiny_data()
 network = own_network(CONFIG, data.input, seed=CONFIG.seed + int(os.environ["RANK"]))

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import torch
 from torch import Tensor, nn
 
 from spikeport.network import Input
 from spikeport.trainer import SpikingNetwork, TrainConfig, from_module
 from spikeport.trainer.neurons import LIF
+from tests.helpers.training import TINY
+
+CONFIG = dataclasses.replace(TINY, decay=0.5, validation=0.2)
 
 
 class Mine(nn.Module):
