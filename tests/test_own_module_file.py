@@ -9,8 +9,8 @@ import torch
 
 from spikeport.errors import InputError
 from spikeport.trainer import TrainConfig, build_network, load_checkpoint, load_digits_split
+from spikeport.trainer.module_file import network_from_file
 from spikeport.trainer.network import describe
-from spikeport.workflow.own_module import network_from_file
 from tests.helpers.command import call
 
 MODEL = """

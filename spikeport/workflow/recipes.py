@@ -17,9 +17,9 @@ from spikeport.trainer.loop import Start, TrainingCallbacks, TrainingResult, tra
 from spikeport.trainer.loop.start import network_of
 from spikeport.trainer.measure import measure_accuracy
 from spikeport.trainer.measure.metrics import SPREAD, energy_uj, spread
+from spikeport.trainer.module_file import network_from_file
 from spikeport.trainer.ranks import process_group, share
 from spikeport.trainer.recipe import Recipe
-from spikeport.workflow.own_module import network_from_file
 from spikeport.workflow.qat import prepare_qat
 
 
