@@ -115,6 +115,7 @@ from .trainer import Recipe as Recipe
 from .trainer import ShuffleTest as ShuffleTest
 from .trainer import Slicing as Slicing
 from .trainer import SpikingNetwork as SpikingNetwork
+from .trainer import Split as Split
 from .trainer import TrainConfig as TrainConfig
 from .trainer import TrainingCallbacks as TrainingCallbacks
 from .trainer import TrainingResult as TrainingResult
@@ -125,6 +126,7 @@ from .trainer import from_module as from_module
 from .trainer import load_checkpoint as load_checkpoint
 from .trainer import load_dataset as load_dataset
 from .trainer import load_recipe as load_recipe
+from .trainer import make_dataset as make_dataset
 from .trainer import measure_accuracy as measure_accuracy
 from .trainer import save_checkpoint as save_checkpoint
 from .trainer import train as train

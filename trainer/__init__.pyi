@@ -10,9 +10,11 @@ from .data import Dataset as Dataset
 from .data import Layout as Layout
 from .data import PixelGrid as PixelGrid
 from .data import Slicing as Slicing
+from .data import Split as Split
 from .data import load_dataset as load_dataset
 from .data import load_digits_split as load_digits_split
 from .data import load_npz as load_npz
+from .data import make_dataset as make_dataset
 from .description import as_trained_model as as_trained_model
 from .diagnosis import Diagnosis as Diagnosis
 from .diagnosis import GradientAgreement as GradientAgreement

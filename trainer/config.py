@@ -13,6 +13,7 @@ import torch
 from spikeport.checks import choice, integer, one_of
 from spikeport.errors import InputError
 from spikeport.network import LOIHI, Input, Reset
+from spikeport.text import quoted
 from spikeport.trainer.data import Augment
 from spikeport.trainer.models import ARCHITECTURES
 from spikeport.trainer.network import SpikingNetwork
@@ -45,7 +46,9 @@ class TrainConfig:
     The defaults are the demo's recipe for scikit-learn's digits.
 
     Attributes:
-        architecture: a name in `spikeport.trainer.models.ARCHITECTURES`.
+        architecture: a name in `spikeport.trainer.models.ARCHITECTURES`; or FILE.py:CLASS, a torch
+            module of your own, which only `run_recipe` and the command line execute: `train` takes
+            its network from `network`, and loading a checkpoint executes nothing.
         widths: channels per convolution (conv), hidden sizes (mlp), or for all other networks the
             channels of the first convolution, which determine the others.
         steps: T.
@@ -110,7 +113,8 @@ class TrainConfig:
     weight_bits: int | None = None
 
     def __post_init__(self) -> None:
-        one_of("training: architecture", ARCHITECTURES, self.architecture)
+        if not self.own_module:
+            one_of("training: architecture", ARCHITECTURES, self.architecture)
         kinds: dict[str, type[StrEnum]] = {
             "reset": Reset,
             "rule": GradientRule,
@@ -124,7 +128,8 @@ class TrainConfig:
             object.__setattr__(self, "augment", Augment(**self.augment))
         if not self.widths:
             raise InputError("training: widths is empty, needs at least one layer")
-        if not ARCHITECTURES[self.architecture].layered and len(self.widths) != 1:
+        built_in = ARCHITECTURES.get(self.architecture)
+        if built_in is not None and not built_in.layered and len(self.widths) != 1:
             raise InputError(
                 f"training: widths is {list(self.widths)}, {self.architecture} takes one number, "
                 "the channels of its first convolution"
@@ -165,6 +170,11 @@ class TrainConfig:
                 raise InputError("training: compile is true, with weight_bits it must be false")
         self.lif()
 
+    @property
+    def own_module(self) -> bool:
+        """Whether the architecture is FILE.py:CLASS."""
+        return own_module(self.architecture)
+
     def lif(self) -> LIF:
         """The neurons of every layer."""
         options = self.reset, self.detach_reset
@@ -175,8 +185,23 @@ class TrainConfig:
         return self.lr * (1 + math.cos(math.pi * epoch / self.epochs)) / 2
 
 
+def own_module(architecture: object) -> bool:
+    """Whether an architecture is FILE.py:CLASS, a module of the user's own."""
+    file, _, name = str(architecture).rpartition(":")
+    return file.endswith(".py") and name.isidentifier()
+
+
 def build_network(config: TrainConfig, input: Input, classes: int) -> SpikingNetwork:
-    """Build the untrained network of `config`; initial weights depend only on its seed."""
+    """Build the untrained network of `config`; initial weights depend only on its seed.
+
+    Raises:
+        InputError: the architecture is a module of the user's own, or does not fit the input.
+    """
+    if config.own_module:
+        raise InputError(
+            f"training: architecture is {quoted(config.architecture)}, a module of your own: give "
+            "`train` its network, or use `spikeport train` or `run_recipe`"
+        )
     lif = config.lif()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)

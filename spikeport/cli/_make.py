@@ -15,7 +15,12 @@ from spikeport.network import DeployedNetwork, save_network
 
 def train(
     out: _io.Out,
-    recipe: _io.RecipeName = "digits",
+    recipe: Annotated[
+        str,
+        typer.Argument(
+            help="Name of a built-in recipe, a .toml file, or FILE.py:CLASS, your own torch module."
+        ),
+    ] = "digits",
     changes: _io.Changes = None,
     data: Annotated[
         str | None,
@@ -94,6 +99,9 @@ def train(
     Options that name a hyperparameter are shortcuts for --set. The checkpoint (.safetensors) is
     rewritten after every epoch, completely or not at all; --resume continues from it to the same
     weights, bit for bit. With validation, the best epoch is saved next to it (.best.safetensors).
+
+    FILE.py:CLASS, here or as the recipe's `architecture`, executes that file and trains an instance
+    of the class. Its checkpoint contains the graph and executes nothing when it is loaded.
     Started by `torchrun --no-python`, several processes share every batch. With --bits, training
     uses the integer network itself and the recipe's table [chip]; the checkpoint then contains that
     network, like a .spikeport file.
@@ -101,6 +109,7 @@ def train(
     from spikeport.cli._training import check_checkpoint, check_start, watching
     from spikeport.report.units import parse_energy
     from spikeport.storage import parse_change
+    from spikeport.trainer.config import own_module
     from spikeport.trainer.recipe import load_recipe
     from spikeport.workflow import run_recipe
 
@@ -124,11 +133,18 @@ def train(
         "training.seed": seed,
         "training.threads": threads,
     }
+    if own_module(recipe):
+        given["training.architecture"] = recipe
+        recipe, own = "digits", recipe
+        given["title"] = f"{own}, with the default settings"
+        if data is None:
+            raise InputError(f"{own}: needs --data, the samples to train on")
     asked = {key: value for key, value in given.items() if value is not None}
     asked |= dict(parse_change(change) for change in changes or ())
     chosen = load_recipe(recipe, asked)
     config = chosen.training if bits is None else chosen.on_chip(bits)
-    inputs = (recipe, chosen.data.name, config.energy_profile, start, teacher or start)
+    file = config.architecture.rpartition(":")[0] if own_module(config.architecture) else None
+    inputs = (recipe, file, chosen.data.name, config.energy_profile, start, teacher or start)
     check_checkpoint(out, config, *inputs)
     check_start(None if resume else bits, start)
     result = run_recipe(

@@ -17,6 +17,7 @@ from spikeport.trainer.loop import Start, TrainingCallbacks, TrainingResult, tra
 from spikeport.trainer.loop.start import network_of
 from spikeport.trainer.measure import measure_accuracy
 from spikeport.trainer.measure.metrics import SPREAD, energy_uj, spread
+from spikeport.trainer.module_file import network_from_file
 from spikeport.trainer.ranks import process_group, share
 from spikeport.trainer.recipe import Recipe
 from spikeport.workflow.qat import prepare_qat
@@ -117,6 +118,8 @@ def run_recipe(
 ) -> RecipeResult:
     """Train the network of a recipe on its data and test it; supports several processes (torchrun).
 
+    If the recipe's architecture is FILE.py:CLASS, that file is executed.
+
     Args:
         checkpoint: file to which the network is written, after every epoch.
         bits: continue training `start` in chip arithmetic with this number of bits per weight,
@@ -125,7 +128,8 @@ def run_recipe(
         watch: context manager that yields the callbacks for training.
 
     Raises:
-        InputError: as for `load_dataset` and `train`; or `bits` without a start.
+        InputError: as for `load_dataset` and `train`; `bits` without a start; or the file of a
+            module is missing or its code fails.
     """
     config = recipe.training if bits is None else recipe.on_chip(bits)
     with process_group(config.device):
@@ -137,6 +141,7 @@ def run_recipe(
                 config,
                 data,
                 callbacks,
+                network=None if bits is not None else network_from_file(config, data.input),
                 checkpoint=checkpoint,
                 resume=resume,
                 minutes=minutes,

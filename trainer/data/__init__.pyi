@@ -4,8 +4,10 @@ from .catalogue import load_dataset as load_dataset
 from .catalogue import load_digits_split as load_digits_split
 from .config import DataConfig as DataConfig
 from .dataset import Dataset as Dataset
+from .dataset import Split as Split
 from .events import Binning as Binning
 from .events import Slicing as Slicing
 from .layout import Layout as Layout
 from .npz import load_npz as load_npz
+from .own import make_dataset as make_dataset
 from .pixels import PixelGrid as PixelGrid

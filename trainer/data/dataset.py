@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -20,6 +20,9 @@ from spikeport.errors import InputError
 from spikeport.network import Input
 from spikeport.runs import batch_shape, check_range, check_scale
 from spikeport.runs.sample_axes import guess
+
+if TYPE_CHECKING:  # Data sets can be read without torch.
+    import torch
 
 Indices: TypeAlias = NDArray[np.integer[Any]]
 Key: TypeAlias = tuple[int, int]
@@ -85,6 +88,29 @@ class Gathered:
         return self[:].astype(np.float32 if dtype is None else dtype, copy=False)
 
 
+class Split:
+    """One half of a data set for a training loop of your own, as a torch map-style data set.
+
+    `split[i]` is (x, y): a float32 tensor (*shape), or (T, *shape) if samples have separate values
+    for each step, and its class. With a `torch.utils.data.DataLoader`, batches are (B, *shape),
+    which a network takes, or (B, T, *shape), for which it needs `x.movedim(1, 0)`.
+    """
+
+    def __init__(self, x: SampleArray, y: NDArray[np.int64]) -> None:
+        self._x, self._y = x, y
+
+    def __len__(self) -> int:
+        return len(self._y)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        import torch
+
+        place = range(len(self))[index]
+        values = self._x[place : place + 1]
+        axis = values.ndim - len(getattr(self._x, "sample_shape", values.shape[1:])) - 1
+        return torch.tensor(values.take(0, axis)), int(self._y[place])
+
+
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """Training and held-out samples in float units, and their mapping to chip integers.
@@ -116,6 +142,16 @@ class Dataset:
             y = _labels(f"{subject}_y", getattr(self, f"{part}_y"), len(x), self.classes)
             object.__setattr__(self, f"{part}_x", x)
             object.__setattr__(self, f"{part}_y", y)
+
+    @property
+    def train(self) -> Split:
+        """The training samples as pairs of tensors and classes."""
+        return Split(self.train_x, self.train_y)
+
+    @property
+    def test(self) -> Split:
+        """The test samples as pairs of tensors and classes."""
+        return Split(self.test_x, self.test_y)
 
     @cached_property
     def fingerprint(self) -> str:

@@ -2,6 +2,8 @@
 
 Tensors are named `network.<state name>` and, for the optimizer, `<kind>.<parameter name>`; a
 network in chip arithmetic also has `chip.<part>`, the integers that its master weights represent.
+The graph of a network of the user's own is stored as data (`graph_file`) and rebuilt from it; that
+of a built-in one follows from the configuration.
 The metadata of the header contains one JSON document under "spikeport", with a digest of itself and
 of all tensors. No pickle. Files are replaced atomically.
 """
@@ -31,7 +33,7 @@ from spikeport.storage.tensors import DIGEST, check_digest, pack, unpack, with_d
 from spikeport.trainer.chip import AnyNetwork, QATNetwork, from_tensors, to_tensors
 from spikeport.trainer.config import TrainConfig, build_network
 from spikeport.trainer.loop.optimizer import KEPT
-from spikeport.trainer.network import SpikingNetwork
+from spikeport.trainer.network import SpikingNetwork, describe, rebuild
 
 KIND = "checkpoint"
 VERSION = 2
@@ -106,6 +108,7 @@ class Checkpoint:
         fingerprint: `Dataset.fingerprint` of the data it was trained on.
         optimizer: its state, "kind.parameter name" (see `optimizer`), empty before the first step.
         teacher: digest of the distillation teacher, None if there is none.
+        own: the network was given to `train`, so its graph is stored as well.
     """
 
     model: AnyNetwork
@@ -117,6 +120,7 @@ class Checkpoint:
     optimizer: Mapping[str, Tensor] = field(default_factory=dict)
     progress: EpochProgress = EpochProgress()
     teacher: str | None = None
+    own: bool = False
 
 
 def best_path(path: str | PathLike[str]) -> Path:
@@ -150,6 +154,8 @@ def save_checkpoint(path: str | PathLike[str], checkpoint: Checkpoint) -> None:
     }
     tensors = {f"network.{name}": value for name, value in checkpoint.model.state_dict().items()}
     tensors |= checkpoint.optimizer
+    if checkpoint.own and isinstance(checkpoint.model, SpikingNetwork):
+        document["graph"] = describe(checkpoint.model)
     if isinstance(checkpoint.model, QATNetwork):
         document["chip"], integers = to_tensors(checkpoint.model)
         tensors |= integers
@@ -191,6 +197,7 @@ def load_checkpoint(path: str | PathLike[str]) -> Checkpoint:
         {name: tensors[name] for name in expected if not name.startswith("network.")},
         known.progress,
         known.teacher,
+        known.graph is not None,
     )
 
 
@@ -211,10 +218,12 @@ class _Description:
     progress: EpochProgress = EpochProgress()
     teacher: str | None = None
     chip: dict[str, Any] | None = None
+    graph: list[Any] | None = None
 
     def __post_init__(self) -> None:
         integer("classes", self.classes, 1, MAX_SIZE)
         check_count("layers", len(self.config.widths), MAX_PARTS)
+        check_count("layers", len(self.graph or ()), MAX_PARTS)
 
 
 @cache
@@ -248,13 +257,21 @@ def _network(known: _Description, tensors: Mapping[str, Tensor]) -> tuple[AnyNet
         raise InputError(
             f"weight_bits is {known.config.weight_bits}, which does not match the tensors"
         )
+    if known.graph is not None:
+        if known.chip is not None:
+            raise InputError("it has both a graph and integers of the chip")
+        with torch.device("meta"):
+            network = rebuild(known.graph, input, known.config.steps, known.config.rule)
+        if known.classes > network.classes:
+            raise InputError(f"{known.classes} classes, the graph has {network.classes} outputs")
+        return network, set()
     if known.chip is None:
         with torch.device("meta"):
             return build_network(known.config, input, known.classes), set()
-    network, used = from_tensors(known.chip, tensors)
-    if network.input != input:
+    trained, used = from_tensors(known.chip, tensors)
+    if trained.input != input:
         raise InputError("its input is not that of its integers")
-    return network, used
+    return trained, used
 
 
 def _size(network: SpikingNetwork) -> int:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import copy
 import logging
 from collections.abc import Iterable
+from itertools import zip_longest
 from os import PathLike
 from typing import TypeAlias
+
+from torch import distributed
 
 from spikeport.errors import InputError
 from spikeport.network import Input
@@ -15,8 +18,9 @@ from spikeport.storage import check_output
 from spikeport.trainer.chip import AnyNetwork, QATNetwork, takes
 from spikeport.trainer.config import TrainConfig, build_network
 from spikeport.trainer.data import Dataset
-from spikeport.trainer.loop.checkpoint import load_checkpoint, written_paths
-from spikeport.trainer.network import SpikingNetwork
+from spikeport.trainer.loop.checkpoint import Checkpoint, load_checkpoint, written_paths
+from spikeport.trainer.network import SpikingNetwork, deployable, describe
+from spikeport.trainer.ranks import share
 
 _log = logging.getLogger(__name__)
 
@@ -24,12 +28,17 @@ Start: TypeAlias = AnyNetwork | str | PathLike[str]
 """A network, or the path of a checkpoint that contains one."""
 
 
-def first_network(config: TrainConfig, data: Dataset, start: Start | None) -> AnyNetwork:
+def first_network(
+    config: TrainConfig, data: Dataset, start: Start | None, own: SpikingNetwork | None = None
+) -> AnyNetwork:
     """An untrained network, or one with the weights and running statistics of `start`.
+
+    Args:
+        own: the network to train, which is copied, in place of the one that `config` describes.
 
     Raises:
         InputError: `start` has another architecture, too few outputs for the classes, or an
-            arithmetic that does not match `config.weight_bits`.
+            arithmetic that does not match `config.weight_bits`; or see `check_own`.
     """
     subject = "start" if isinstance(start, AnyNetwork | None) else str(start)
     given = None if start is None else network_of(start)
@@ -43,11 +52,79 @@ def first_network(config: TrainConfig, data: Dataset, start: Start | None) -> An
             f"training: weight_bits is {config.weight_bits}; training in chip arithmetic starts "
             "from a QATNetwork (`prepare_qat` of a trained network)"
         )
-    network = build_network(config, data.input, data.classes)
+    if own is None:
+        network = build_network(config, data.input, data.classes)
+    else:
+        network = copy.deepcopy(own).cpu().train()
+        _share_state(network)
     if given is not None:
         _compare_ranges(subject, given.input, data)
         _take_over(subject, network, given)
     return network
+
+
+def check_own(config: TrainConfig, data: Dataset, own: SpikingNetwork) -> None:
+    """Check a network given to `train`, and warn of everything that prevents its deployment.
+
+    Raises:
+        InputError: it contradicts the configuration or the data, or has a layer that a checkpoint
+            cannot describe.
+    """
+    if not isinstance(own, SpikingNetwork):
+        raise InputError(
+            f"network: is a {type(own).__name__}, must be a SpikingNetwork: "
+            "from_module(module, data.input, steps)"
+        )
+    if config.weight_bits is not None:
+        raise InputError(
+            f"network: weight_bits is {config.weight_bits}; training in chip arithmetic starts "
+            "from `start`, a QATNetwork (`prepare_qat` of the trained network), without `network`"
+        )
+    for name, has, asked in (
+        ("steps", own.steps, config.steps),
+        ("rule", own.rule, config.rule),
+    ):
+        if has != asked:
+            raise InputError(f"network: {name} is {has}, the configuration says {asked}")
+    if not takes(own, data.input):
+        raise InputError(
+            f"network: expects {own.input}, data set '{data.name}' has {data.input}; build it for "
+            "the data: from_module(module, data.input, steps)"
+        )
+    check_classes(f"network: data set '{data.name}'", data.classes, own.classes)
+    describe(own)
+    try:
+        deployable(own)
+    except InputError as error:
+        _log.warning("%s", error)
+
+
+def check_same_network(path: str, state: Checkpoint, own: SpikingNetwork | None) -> None:
+    """Refuse to resume a checkpoint with another network than the one it was trained with.
+
+    Raises:
+        InputError: only one of both is a network of the user's own, or their layers differ.
+    """
+    if own is None:
+        if state.own:
+            raise InputError(
+                f"{path}: was trained from a network of your own, pass it again (its weights are "
+                "not used)"
+            )
+        return
+    if not (state.own and isinstance(state.model, SpikingNetwork)):
+        raise InputError(f"{path}: was not trained from a network of your own, cannot continue")
+    for saved, given in zip_longest(describe(state.model), describe(own)):
+        if saved != given:
+            name = (saved or given or {}).get("name")
+            raise InputError(f"{path}: was trained with another network, layer '{name}' differs")
+
+
+def _share_state(network: SpikingNetwork) -> None:
+    """Give all processes the weights of the first: modules may be initialised differently."""
+    if share()[1] > 1:
+        for value in network.state_dict().values():
+            distributed.broadcast(value, 0)
 
 
 def check_not_written(

@@ -40,11 +40,18 @@ from spikeport.trainer.loop.distillation import Teacher, check_learns, find_teac
 from spikeport.trainer.loop.finite import check_finite
 from spikeport.trainer.loop.optimizer import build_optimizer, state_of
 from spikeport.trainer.loop.resume import best_epoch, check_same_run, load_best
-from spikeport.trainer.loop.start import Start, check_not_written, first_network
+from spikeport.trainer.loop.start import (
+    Start,
+    check_not_written,
+    check_own,
+    check_same_network,
+    first_network,
+)
 from spikeport.trainer.loop.step import Forward
 from spikeport.trainer.loop.step import step as step
 from spikeport.trainer.measure import measure_accuracy
 from spikeport.trainer.measure.metrics import PROBE, energy_uj
+from spikeport.trainer.network import SpikingNetwork
 from spikeport.trainer.ranks import process_group, share, sum_gradients, sum_over_ranks
 
 
@@ -89,6 +96,7 @@ def train(
     data: Dataset,
     progress: Callable[[EpochRecord], None] | TrainingCallbacks | None = None,
     *,
+    network: SpikingNetwork | None = None,
     checkpoint: str | PathLike[str] | None = None,
     resume: bool = False,
     minutes: float | None = None,
@@ -102,6 +110,11 @@ def train(
         config: network, optimizer and length of training.
         data: the data set; its test samples are not used.
         progress: called after every epoch, or a `TrainingCallbacks`.
+        network: the network to train, such as that of `from_module`, instead of the built-in one
+            that `config` describes (whose `architecture`, `widths` and neurons are then not used).
+            It is copied, and keeps its weights; a warning lists what prevents its deployment. Its
+            checkpoints contain its graph, so they can be loaded without the module's class;
+            resuming needs it again, for comparison.
         checkpoint: file written before the first epoch and after every epoch. The best epoch by
             validation is saved next to it (`best_path`).
         resume: continue from `checkpoint`; the final weights equal those of an uninterrupted run,
@@ -119,6 +132,8 @@ def train(
 
     Raises:
         InputError: one of these:
+            - Network: its input is not that of the data; its steps or rule are not those of
+              `config`; it has a layer that a checkpoint cannot describe.
             - Data: they do not support the configured augmentation; batches are too small for batch
               norm or for the number of processes.
             - Start, teacher, checkpoint: `start` has another architecture; the teacher is missing,
@@ -135,7 +150,7 @@ def train(
         else TrainingCallbacks(progress or TrainingCallbacks().epoch)
     )
     with torch_threads(config.threads), process_group(config.device):
-        run = _begin(config, data, checkpoint, resume, workers, start, teacher)
+        run = _begin(config, data, network, checkpoint, resume, workers, start, teacher)
         while len(run.state.history) < config.epochs:
             run = _epoch(run, watch, minutes)
         return _result(run)
@@ -167,6 +182,7 @@ class _Run:
 def _begin(
     config: TrainConfig,
     data: Dataset,
+    own: SpikingNetwork | None,
     path: str | PathLike[str] | None,
     resume: bool,
     workers: int | None,
@@ -175,6 +191,8 @@ def _begin(
 ) -> _Run:
     if path is not None:
         check_not_written(config, path, (start, teacher))
+    if own is not None:
+        check_own(config, data, own)
     taught = find_teacher(config, data, teacher)
     profile = load_profile(config.energy_profile)
     check_augment(config.augment, data.train_x, data.input)
@@ -188,12 +206,14 @@ def _begin(
             raise InputError("training: resume needs a checkpoint path")
         state = load_checkpoint(path)
         check_same_run(str(path), state, config, data, taught)
+        check_same_network(str(path), state, own)
         best = load_best(path, state)
     else:
-        network = first_network(config, data, start)
+        network = first_network(config, data, start, own)
         check_learns(config, network, taught)
         by = None if taught is None else taught.digest
-        state = Checkpoint(network, config, data.classes, data.name, data.fingerprint, teacher=by)
+        facts = data.classes, data.name, data.fingerprint
+        state = Checkpoint(network, config, *facts, teacher=by, own=own is not None)
     device = choose_device(config.device)
     for network in (state.model, *([] if taught is None else [taught.network])):
         place(network, device, channels_last=config.channels_last)

@@ -1,0 +1,130 @@
+"""Data sets made of arrays, torch data sets and loaders, and handed out as tensors."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader, TensorDataset
+
+from spikeport.errors import InputError
+from spikeport.network import Coding, Input
+from spikeport.trainer import load_digits_split, make_dataset
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (40, 1, 4, 4), np.uint8)
+LABELS = np.arange(40) % 4
+FLOATS = PIXELS.astype(np.float32) / 255
+
+
+def test_arrays_tensors_sets_and_loaders_give_the_same_data_set() -> None:
+    pairs = TensorDataset(torch.tensor(FLOATS), torch.tensor(LABELS))
+    made = [
+        make_dataset((FLOATS, LABELS), (FLOATS, LABELS)),
+        make_dataset((torch.tensor(FLOATS), torch.tensor(LABELS)), pairs),
+        make_dataset(pairs, pairs),
+        make_dataset(DataLoader(pairs, 7), DataLoader(pairs, 9)),
+        make_dataset(list(zip(FLOATS, LABELS.tolist(), strict=True)), pairs),
+    ]
+    assert len({data.fingerprint for data in made}) == 1
+    for data in made:
+        assert data.input == Input("input", (1, 4, 4), Coding.GRADED, 0, 255, 255.0)
+        np.testing.assert_array_equal(data.test_x, FLOATS)
+
+
+def test_bytes_stay_bytes_and_have_the_values_of_pixels() -> None:
+    data = make_dataset((PIXELS, LABELS))
+    assert len(data.train_x) == 32
+    assert len(data.test_x) == 8
+    assert data.input.high == 255
+    whole = np.concatenate([np.asarray(data.train_x), np.asarray(data.test_x)])
+    np.testing.assert_allclose(np.sort(whole.ravel()), np.sort(FLOATS.ravel()), atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("x", "expected"),
+    [
+        (FLOATS > 0.5, Input("input", (1, 4, 4))),
+        ((FLOATS > 0.5).astype(np.float32), Input("input", (1, 4, 4))),
+        (
+            np.rint(FLOATS * 16) / 16,
+            Input("input", (1, 4, 4), Coding.GRADED, 0, 16, 16.0),
+        ),
+        (
+            np.rint(FLOATS * 8).astype(np.int64) - 3,
+            Input("input", (1, 4, 4), Coding.GRADED, -3, 5, 1.0),
+        ),
+    ],
+)
+def test_the_input_follows_from_the_values(x: np.ndarray, expected: Input) -> None:
+    assert make_dataset((x, LABELS)).input == expected
+
+
+def test_values_that_no_input_follows_from_need_a_declared_one() -> None:
+    x = np.random.default_rng(0).normal(size=(40, 5))
+    with pytest.raises(InputError, match=r"no input follows from the values.*declare one"):
+        make_dataset((x, LABELS))
+    declared = Input("input", (5,), Coding.GRADED, -127, 127, 32.0)
+    assert make_dataset((x, LABELS), input=declared).input == declared
+
+
+def test_fractions_declared_as_spikes_are_refused_with_the_remedy() -> None:
+    with pytest.raises(InputError, match=r"between 0 and 1 .* declare it as graded"):
+        make_dataset((FLOATS, LABELS), input=Input("input", (1, 4, 4)))
+
+
+@pytest.mark.parametrize(
+    ("train", "message"),
+    [
+        (3, "is int, must be a pair"),
+        ([], "is empty"),
+        ([FLOATS[0], FLOATS[1], FLOATS[2]], "must give pairs"),
+        ([(FLOATS[0], 0), (FLOATS[1, 0], 1), (FLOATS[2], 1)], "must be equal"),
+        ((FLOATS[:, 0, 0, 0], LABELS), "must be \\(N, \\*shape\\)"),
+        ((FLOATS, LABELS[:-1]), "40 samples but 39 labels"),
+        ((FLOATS, LABELS - 1), "has label -1"),
+        ((FLOATS, LABELS / 2), "must be integers"),
+        ((FLOATS * np.nan, LABELS), "NaN"),
+        ((FLOATS.astype(str), LABELS), "must be numbers"),
+    ],
+)
+def test_bad_samples_are_one_clear_error(train: object, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        make_dataset(train)
+
+
+def test_one_way_iterators_of_pairs_are_read() -> None:
+    made = make_dataset(zip(FLOATS, LABELS.tolist(), strict=True))
+    assert len(made.train_x) + len(made.test_x) == 40
+    with pytest.raises(InputError, match="is empty"):
+        make_dataset(iter(()))
+
+
+def test_counts_are_logged_and_a_shuffling_loader_is_warned_about(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    pairs = TensorDataset(torch.tensor(FLOATS), torch.tensor(LABELS))
+    with caplog.at_level(logging.INFO):
+        make_dataset(DataLoader(pairs, 8, shuffle=True))
+    assert "32 training and 8 test samples, 4 classes" in caplog.text
+    assert "is a DataLoader that shuffles" in caplog.text
+
+
+def test_splits_are_torch_data_sets() -> None:
+    data = load_digits_split(seed=0)
+    x, y = next(iter(DataLoader(data.train, batch_size=16)))  # type: ignore[arg-type]
+    np.testing.assert_array_equal(x, data.train_x[:16])
+    np.testing.assert_array_equal(y, data.train_y[:16])
+    last, label = data.test[-1]
+    assert last.shape == data.input.shape
+    assert label == data.test_y[-1]
+    with pytest.raises(IndexError):
+        data.test[len(data.test)]
+
+
+def test_bytes_are_handed_out_as_values() -> None:
+    data = make_dataset((PIXELS, LABELS), (PIXELS, LABELS))
+    x, y = data.train[3]
+    np.testing.assert_allclose(x, FLOATS[3], atol=1e-7)
+    assert y == 3

@@ -1,0 +1,63 @@
+"""A network from a class in a Python file of the user's own: `my_model.py:Mine`."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import torch
+from torch import nn
+
+from spikeport.errors import InputError
+from spikeport.network import Input
+from spikeport.trainer.config import TrainConfig
+from spikeport.trainer.network import SpikingNetwork, from_module
+
+
+def network_from_file(config: TrainConfig, input: Input) -> SpikingNetwork | None:
+    """The network of `config.architecture` if that is FILE.py:CLASS, otherwise None.
+
+    The file is executed, and the class is called without arguments; its initial weights follow from
+    `config.seed`. The path is relative to the current folder.
+
+    Raises:
+        InputError: no such file or class, their code fails, or see `from_module`.
+    """
+    if not config.own_module:
+        return None
+    file, _, name = config.architecture.rpartition(":")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        module = _module(Path(file), name)
+    return from_module(module, input, config.steps, config.rule)
+
+
+def _module(path: Path, name: str) -> nn.Module:
+    subject = f"architecture '{path}:{name}'"
+    if not path.is_file():
+        raise InputError(f"{subject}: {path} does not exist or is not a file")
+    try:
+        build = getattr(_executed(path), name, None)
+        if build is None:
+            raise InputError(f"{subject}: the file has no '{name}'")
+        made = build()
+    except InputError:
+        raise
+    except Exception as error:  # the user's code may raise anything
+        raise InputError(f"{subject}: {type(error).__name__}: {error}") from error
+    if not isinstance(made, nn.Module):
+        raise InputError(f"{subject}: gives a {type(made).__name__}, must give a torch.nn.Module")
+    return made
+
+
+def _executed(path: Path) -> ModuleType:
+    """Execute the file as a module of its own, registered as classes and dataclasses need it."""
+    spec = importlib.util.spec_from_file_location(f"_spikeport_user_{path.stem}", path)
+    assert spec is not None  # the suffix is .py
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module

@@ -1,0 +1,230 @@
+"""The graph of a network as plain data, from which it is rebuilt without the code that made it.
+
+One entry per layer: name, inputs, kind (a class of torch.nn, `LIF` or `LI`), the options that its
+constructor takes, and the names of parameters that are not trained. A layer used several times is
+described once; later uses name the first in `same_as`. Weights are stored apart, by state name.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import nn
+
+from spikeport.errors import InputError
+from spikeport.network import Input, Reset
+from spikeport.trainer.network.graph import Node
+from spikeport.trainer.network.network import SpikingNetwork
+from spikeport.trainer.neurons import LI, LIF
+from spikeport.trainer.rules import GradientRule
+
+Check = Callable[[object], bool]
+MOST = 2**31 - 1
+"""Largest size that a layer may state."""
+
+
+def _count(value: object) -> bool:
+    return type(value) is int and 1 <= value <= MOST
+
+
+def _sides(value: object, least: int) -> bool:
+    sides = value if isinstance(value, list) else [value]
+    return 1 <= len(sides) <= 2 and all(type(s) is int and least <= s <= MOST for s in sides)
+
+
+def _window(value: object) -> bool:
+    return _sides(value, 1)
+
+
+def _padding(value: object) -> bool:
+    return _sides(value, 0)
+
+
+def _flag(value: object) -> bool:
+    return isinstance(value, bool)
+
+
+def _real(value: object) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)  # type: ignore[arg-type]
+
+
+def _momentum(value: object) -> bool:
+    return value is None or _real(value)
+
+
+def _reset(value: object) -> bool:
+    return value in tuple(Reset)
+
+
+_CONV: dict[str, Check] = {
+    "in_channels": _count,
+    "out_channels": _count,
+    "kernel_size": _window,
+    "stride": _window,
+    "padding": _padding,
+    "dilation": _window,
+    "groups": _count,
+    "bias": _flag,
+}
+_NORM: dict[str, Check] = {"num_features": _count, "eps": _real, "momentum": _momentum}
+_KINDS: dict[str, tuple[type[nn.Module], dict[str, Check]]] = {
+    "Conv1d": (nn.Conv1d, _CONV),
+    "Conv2d": (nn.Conv2d, _CONV),
+    "Linear": (nn.Linear, {"in_features": _count, "out_features": _count, "bias": _flag}),
+    "BatchNorm1d": (nn.BatchNorm1d, _NORM),
+    "BatchNorm2d": (nn.BatchNorm2d, _NORM),
+    "Dropout": (nn.Dropout, {"p": _real}),
+    "Dropout2d": (nn.Dropout2d, {"p": _real}),
+    "AvgPool2d": (
+        nn.AvgPool2d,
+        {"kernel_size": _window, "stride": _window, "padding": _padding},
+    ),
+    "MaxPool2d": (
+        nn.MaxPool2d,
+        {"kernel_size": _window, "stride": _window, "padding": _padding, "dilation": _window},
+    ),
+    "Identity": (nn.Identity, {}),
+    "LIF": (
+        LIF,
+        {
+            "decay": _real,
+            "v_threshold": _real,
+            "reset": _reset,
+            "detach_reset": _flag,
+            "alpha": _real,
+            "strict": _flag,
+        },
+    ),
+    "LI": (LI, {"decay": _real}),
+}
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+
+
+def describe(network: SpikingNetwork) -> list[dict[str, Any]]:
+    """The layers of a network as plain data for JSON.
+
+    Raises:
+        InputError: names a layer that plain data cannot describe: of a class of the user's own,
+            with hooks or parametrizations, with a parameter shared between layers, or with
+            parameters that are not float32.
+    """
+    first: dict[int, str] = {}
+    owners: dict[int, str] = {}
+    layers: list[dict[str, Any]] = []
+    for node in network.nodes:
+        layer: dict[str, Any] = {"name": node.name, "inputs": list(node.inputs)}
+        op = node.op
+        if id(op) in first:
+            layers.append({**layer, "same_as": first[id(op)]})
+            continue
+        first[id(op)] = node.name
+        _check_plain(node, owners)
+        _, options = _KINDS[type(op).__name__]
+        frozen = [name for name, part in op.named_parameters() if not part.requires_grad]
+        layers.append(
+            {
+                **layer,
+                "kind": type(op).__name__,
+                "options": {name: _option(op, name) for name in options},
+                "frozen": frozen,
+            }
+        )
+    return layers
+
+
+def rebuild(
+    layers: list[Any], input: Input, steps: int, rule: GradientRule = GradientRule.RATE_M
+) -> SpikingNetwork:
+    """The network that `describe` described, with weights still to be loaded.
+
+    Raises:
+        InputError: the description breaks a rule; the message names layer and key.
+    """
+    nodes: list[Node] = []
+    made: dict[str, nn.Module] = {}
+    for place, layer in enumerate(layers):
+        if not isinstance(layer, dict):
+            raise InputError(f"layer {place} is {type(layer).__name__}, must be a table")
+        name, inputs = layer.get("name"), layer.get("inputs")
+        if not isinstance(name, str):
+            raise InputError(f"layer {place} has no name")
+        subject = f"layer '{name[:40]}'"
+        if not isinstance(inputs, list) or not all(isinstance(each, str) for each in inputs):
+            raise InputError(f"{subject}: inputs must be a list of names")
+        _keys(
+            subject,
+            layer,
+            {"name", "inputs", *(("same_as",) if "same_as" in layer else _DESCRIBED)},
+        )
+        if "same_as" in layer:
+            if not isinstance(layer["same_as"], str) or layer["same_as"] not in made:
+                raise InputError(f"{subject}: same_as does not name an earlier layer")
+            op = made[layer["same_as"]]
+        else:
+            op = made[name] = _made(subject, layer)
+        nodes.append(Node(name, tuple(inputs), op))  # type: ignore[arg-type]  # of _KINDS
+    return SpikingNetwork(input, nodes, steps, rule)
+
+
+_DESCRIBED = ("kind", "options", "frozen")
+
+
+def _keys(subject: str, given: Mapping[str, Any], wanted: set[str]) -> None:
+    if wrong := sorted(given.keys() ^ wanted):
+        problem = "is missing" if wrong[0] in wanted else "is unknown"
+        raise InputError(f"{subject}: key '{wrong[0][:40]}' {problem}")
+
+
+def _made(subject: str, layer: Mapping[str, Any]) -> nn.Module:
+    kind, options, frozen = (layer[key] for key in _DESCRIBED)
+    if not isinstance(kind, str) or kind not in _KINDS:
+        raise InputError(f"{subject}: kind {str(kind)[:40]!r} is unknown")
+    build, checks = _KINDS[kind]
+    if not isinstance(options, dict):
+        raise InputError(f"{subject}: options must be a table")
+    _keys(subject, options, set(checks))
+    for name, check in checks.items():
+        if not check(options[name]):
+            raise InputError(f"{subject}: {name} {str(options[name])[:40]!r} is out of range")
+    given = {n: tuple(v) if isinstance(v, list) else v for n, v in options.items()}
+    try:
+        op = build(**given)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise InputError(f"{subject}: {error}") from None
+    parameters = dict(op.named_parameters())
+    if not isinstance(frozen, list) or not all(
+        isinstance(each, str) and each in parameters for each in frozen
+    ):
+        raise InputError(f"{subject}: frozen must be a list of its parameters")
+    for each in frozen:
+        parameters[each].requires_grad = False
+    return op
+
+
+def _option(op: nn.Module, name: str) -> Any:
+    value = op.bias is not None if name == "bias" else getattr(op, name)
+    if isinstance(value, tuple):
+        return [int(side) for side in value]
+    return str(value) if isinstance(value, Reset) else value
+
+
+def _check_plain(node: Node, owners: dict[int, str]) -> None:
+    subject, op = f"layer '{node.name}'", node.op
+    kind = _KINDS.get(type(op).__name__)
+    if kind is None or type(op) is not kind[0]:
+        raise InputError(
+            f"{subject}: is a {type(op).__name__}, which a checkpoint cannot describe; use the "
+            "layer of torch.nn itself, without parametrizations, or spikeport's LIF or LI"
+        )
+    if any(getattr(op, hooks) for hooks in _HOOKS):
+        raise InputError(f"{subject}: has hooks, which passes and checkpoints ignore; remove them")
+    for name, part in op.named_parameters():
+        if owners.setdefault(id(part), node.name) != node.name:
+            raise InputError(
+                f"{subject}: shares its {name} with layer '{owners[id(part)]}'; call one layer "
+                "twice instead"
+            )
+        if str(part.dtype) != "torch.float32":
+            raise InputError(f"{subject}: {name} is {part.dtype}, must be torch.float32")
