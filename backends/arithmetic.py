@@ -13,10 +13,12 @@ def _other(network: DeployedNetwork) -> Iterator[UnsupportedFeature]:
         yield UnsupportedFeature(
             "the network",
             f"arithmetic '{network.arithmetic.name}'",
-            f"its numbers have the widths of '{LOIHI.name}'; the reference simulator runs others",
+            f"the target has the widths of '{LOIHI.name}'; the reference simulator runs others",
             "lava-nc 0.10.0, proc/lif/models.py",
             stops=True,
         )
 
 
-OTHER_ARITHMETIC = Limitation("widths of numbers other than Loihi's: refused", _other)
+OTHER_ARITHMETIC = Limitation(
+    "numbers of other widths than Loihi's, which only the reference simulator runs", _other
+)

@@ -45,7 +45,7 @@ def unsupported_cycle(cycle: Cycle, cost: Cost, target: str, source: str) -> Uns
     names = " -> ".join(f"'{part.source}'" for part in [*cycle, cycle[0]])
     over = ", ".join(f"'{part.name}'" for part in cycle)
     delay, steps = sum(part.delay for part in cycle), sum(cost(part) for part in cycle)
-    why = f"it takes {target} {steps} steps, its delays must add up to as many"
+    why = f"it takes {target} {steps} steps, so its delays must add up to at least {steps}"
     return UnsupportedFeature(
         f"cycle {names} over {over}", f"a delay of {delay}", why, source, stops=True
     )

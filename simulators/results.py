@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from collections import defaultdict
 from collections.abc import Mapping
-from importlib import metadata
 from typing import Any
 
 import numpy as np
@@ -14,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from spikeport.network import DeployedNetwork
 from spikeport.runs import EventCounts, RecordSpec, Run, Trace, selection
+from spikeport.version import __version__
 
 
 def empty_trace(network: DeployedNetwork, samples: int, record: RecordSpec) -> Trace:
@@ -86,7 +85,7 @@ def assembled_run(
     """
     return Run(
         backend=backend,
-        version=spikeport_version(),
+        version=__version__,
         network_hash=network_hash or network.content_hash,
         samples=counts.samples,
         steps=network.steps,
@@ -96,9 +95,3 @@ def assembled_run(
         trace=trace,
         wall_s=wall_s,
     )
-
-
-@functools.cache
-def spikeport_version() -> str:
-    """Version of the installed package."""
-    return metadata.version("spikeport")

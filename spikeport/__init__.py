@@ -1,7 +1,56 @@
 """Spikeport: spiking networks from training to neuromorphic simulators, exactly.
 
-The public names are listed in `__init__.pyi`. Each is loaded on first use, so `import spikeport` is
-fast, and torch is needed only for training.
+The public names are listed below and in `__init__.pyi`. Each is loaded on first use, so
+`import spikeport` is fast, and torch is needed only for training.
+
+Train a network (needs torch):
+    train, train_pareto_front, TrainConfig, TrainingCallbacks, TrainingResult, EpochProgress,
+    EpochRecord, Architecture, Augment, GradientRule, Optimizer, Precision, ParetoPoint
+Data sets:
+    load_dataset, Dataset, DataConfig, Binning, Layout, PixelGrid, Slicing
+Recipes, which describe a whole experiment:
+    load_recipe, run_recipe, Recipe, RecipeResult
+A network in training, or one of your own:
+    SpikingNetwork, from_module, Node, LIF, LI
+Train in chip arithmetic:
+    prepare_qat, QATNetwork, ChipStage
+Measure a trained network:
+    evaluate, evaluate_deployed, measure_accuracy, diagnose, Diagnosis, GradientAgreement,
+    Independence, LayerActivity, ShuffleTest
+Quantize and export:
+    quantize, QuantizeConfig, QuantizationResult, QuantizationReport, ConnectionReport,
+    InputReport, PopulationReport, export_float, FloatNetwork, IntegratorGain
+Build a deployed network by hand:
+    DeployedNetwork, Input, Coding, Population, ATRLIFPopulation, Reset, Connection, Dense,
+    Conv1d, Conv2d, Sparse, SumPool2d, BiasInjection, Readout, ReadoutKind
+Run:
+    run, run_float, run_native, run_reference, run_networks, run_sharded, run_sweep,
+    list_backends, Backend, Stream, StreamState, encode_samples, Samples, SampleSet, Probe,
+    sample_probes
+What a run returns:
+    Run, Trace, EventCounts, Counts, Agreement, merge_runs
+Compare:
+    compare_backends, Comparison, compare_runs, compare_files, TraceComparison, Divergence,
+    check_neurons
+Check what a backend or chip supports:
+    check, TargetCheck, UnsupportedFeature
+The ladder: every stage compared with the previous one:
+    run_ladder, run_demo, LadderConfig, Ladder, LadderRow, ParityReport, Accuracy, Criterion,
+    Difference, Drift, Limits, SkippedStage
+Energy:
+    estimate_energy, EnergyReport, Interval, HardwareProfile, load_profile, assumed_counts,
+    load_counts
+Energy budgets and sweeps:
+    write_pareto_front, ParetoFront, BudgetResult, sweep, SweepRow
+Read, write and inspect files:
+    open_network, inspect_network, FloatFacts, DeployedFacts, load_network, save_network,
+    read_nir, read_nir_deployed, read_nir_float, write_nir, load_checkpoint, save_checkpoint,
+    Checkpoint, load_state, save_state, record_trace, open_trace, read_trace, TraceHeader,
+    TraceReader, write_ladder
+Errors:
+    SpikeportError, InputError, OutputError, BackendUnavailableError, CheckFailedError
+Version:
+    __version__
 """
 
 import lazy_loader

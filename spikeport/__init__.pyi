@@ -131,6 +131,7 @@ from .trainer import measure_accuracy as measure_accuracy
 from .trainer import save_checkpoint as save_checkpoint
 from .trainer import train as train
 from .trainer import train_pareto_front as train_pareto_front
+from .version import __version__ as __version__
 from .workflow import BudgetResult as BudgetResult
 from .workflow import Comparison as Comparison
 from .workflow import DeployedFacts as DeployedFacts

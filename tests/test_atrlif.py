@@ -483,7 +483,7 @@ def test_what_targets_say() -> None:
     constructs = {gap.construct for gap in lava.unsupported if gap.part == "population 'adaptive'"}
     assert constructs == {"zeroed state for each sample", "v_init 3"}
     assert not one.runs
-    assert "population 'adaptive' has ATRLIF neurons: its neurons are LIF" in " ".join(
+    assert "population 'adaptive' has ATRLIF neurons: the chip's neurons are LIF" in " ".join(
         str(gap) for gap in one.unsupported
     )
     assert two.runs

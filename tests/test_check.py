@@ -270,7 +270,7 @@ def test_all_unsupported_features_are_told_at_once() -> None:
         "population 'a': v_init 7": False,
         "population 'b': a bias per step": False,
         "connection 'wide': weight exponent -2": False,
-        "connection 'loop': a wait of 0 steps, cut at each sample's end": False,
+        "connection 'loop': a wait of 0 steps that must not reach into the next sample": False,
     }
     assert unsupported(network, "loihi1") == {
         "input 'x': graded spikes of -9..9": True,

@@ -17,7 +17,7 @@ import pytest
 
 from spikeport.errors import CheckFailedError
 from spikeport.network import save_network
-from spikeport.simulators.results import spikeport_version
+from spikeport.version import __version__
 from tests.helpers.command import Spikeport, one_line
 from tests.helpers.lava import network
 
@@ -71,7 +71,7 @@ def test_an_unexpected_exception_is_reported_as_a_bug(
     assert (code, out) == (70, "")
     assert err.startswith("Traceback (most recent call last):\n")
     last = err.splitlines()[-1]
-    assert last.startswith(f"spikeport: this is a bug in Spikeport {spikeport_version()}: ")
+    assert last.startswith(f"spikeport: this is a bug in Spikeport {__version__}: ")
     assert type(error).__name__ in last
     assert "please report it" in last
 

@@ -68,7 +68,7 @@ def test_loihi_2_has_limits_and_no_prices() -> None:
         ("value = 128,", "value = 1.5,", "'value' is 1.5, must be of type int"),
         ('"nengo_loihi_block", verified = true', '"nengo_loihi_block"', "'verified' is missing"),
         ('source = "brian2_loihi"', 'source = "brian"', "source 'brian' is unknown"),
-        ('basis = "published"', 'basis = "heard"', "basis 'heard' must be one of"),
+        ('basis = "published"', 'basis = "rumour"', "basis 'rumour' must be one of"),
         ('title = "', 'no_prices = "none"\ntitle = "', "must have either"),
     ],
 )

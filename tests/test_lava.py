@@ -630,7 +630,9 @@ def test_sums_beyond_float64_are_refused() -> None:
         (Readout("a"),),
         steps=1,
     )
-    with pytest.raises(InputError, match=r"'x_to_a' has sums of up to .* float64 is exact below"):
+    with pytest.raises(
+        InputError, match=r"'x_to_a' has sums of up to .* float64, which is exact only below"
+    ):
         schedule(network)
 
 
@@ -656,16 +658,19 @@ def test_what_is_not_stock_is_said() -> None:
     )
     found = find_unsupported(network, LIMITATIONS)
     assert [str(gap) for gap in found] == [
-        "population 'o' has reset by subtraction: not in Lava's LIFReset, runs on Spikeport's "
-        "SampleLIF",
-        "population 'o' has v_init 7: not in Lava's LIFReset, runs on Spikeport's SampleLIF",
-        "population 'o' has a bias per step: not in Lava's LIFReset, runs on Spikeport's SampleLIF",
-        "population 'z' has 5 refractory steps after a spike: not in Lava's LIFReset, runs on "
-        "Spikeport's SampleLIF",
-        "connection 'skip' has a wait of 1 steps, cut at each sample's end: not in Lava's Dense, "
-        "runs on Spikeport's DelayLine",
-        "connection 'x_to_a' has weight exponent 1: not in Lava's Conv, runs on Spikeport's "
-        "WideConv",
+        f"{feature}: Lava's {stock} does not support it; it runs on Spikeport's {own}"
+        for feature, stock, own in (
+            ("population 'o' has reset by subtraction", "LIFReset", "SampleLIF"),
+            ("population 'o' has v_init 7", "LIFReset", "SampleLIF"),
+            ("population 'o' has a bias per step", "LIFReset", "SampleLIF"),
+            ("population 'z' has 5 refractory steps after a spike", "LIFReset", "SampleLIF"),
+            (
+                "connection 'skip' has a wait of 1 steps that must not reach into the next sample",
+                "Dense",
+                "DelayLine",
+            ),
+            ("connection 'x_to_a' has weight exponent 1", "Conv", "WideConv"),
+        )
     ]
     assert not any(gap.stops for gap in found)
 

@@ -315,7 +315,7 @@ def test_stream_states_are_written_as_before(sealed: Written, name: str, tmp_pat
 @pytest.fixture
 def as_version_0_1_0(monkeypatch: pytest.MonkeyPatch) -> None:
     """A shard belongs to the version that computed it."""
-    monkeypatch.setattr(store, "spikeport_version", lambda: "0.1.0")
+    monkeypatch.setattr(store, "__version__", "0.1.0")
 
 
 @pytest.mark.usefixtures("as_version_0_1_0")

@@ -9,6 +9,7 @@ import pkgutil
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -54,9 +55,35 @@ def test_stub_and_run_time_agree(stub: Path) -> None:
     assert set(names) <= set(dir(module))
     assert module.__doc__
     for name in names:
-        assert getattr(module, name) is not None
+        found = getattr(module, name)
+        assert found is not None
+        if inspect.isclass(found) or inspect.isfunction(found):
+            assert found.__name__ == name
     with pytest.raises(AttributeError):
         module.no_such_name  # noqa: B018
+
+
+def test_the_overview_holds_every_public_name_once() -> None:
+    lines = (spikeport.__doc__ or "").splitlines()
+    listed = ", ".join(line.strip().rstrip(",") for line in lines if line.startswith("    "))
+    assert sorted(listed.split(", ")) == sorted(declared(TOP))
+    headings = [line for line in lines if line.endswith(":")]
+    assert len(headings) == len(set(headings)) > 10
+
+
+def test_the_version_is_that_of_the_project_files() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert spikeport.__version__ == project["version"]
+    assert f"\nversion: {spikeport.__version__}\n" in (ROOT / "CITATION.cff").read_text()
+
+
+def test_the_version_is_read_when_it_is_asked_for() -> None:
+    script = (
+        "import sys, spikeport; assert 'importlib.metadata' not in sys.modules; "
+        "assert '__version__' in dir(spikeport); print(spikeport.__version__)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stdout == f"{spikeport.__version__}\n", done.stderr
 
 
 @pytest.mark.parametrize("stub", STUBS, ids=package)
@@ -136,7 +163,7 @@ def test_results_of_public_functions_are_public() -> None:
 def test_star_import_and_completion() -> None:
     script = (
         "import spikeport; shown = {n for n in dir(spikeport) if not n.startswith('_')}; "
-        "assert shown >= set(spikeport.__all__); "
+        "assert shown | {'__version__'} == set(spikeport.__all__); "
         "from spikeport import *; print(DeployedNetwork.__name__, train.__name__)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)

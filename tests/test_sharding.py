@@ -422,7 +422,7 @@ def test_workers_that_leave_for_good(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_workers_of_another_version(scheduler: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dispatch, "spikeport_version", lambda: "0.0.1")
+    monkeypatch.setattr(dispatch, "__version__", "0.0.1")
     with pytest.raises(BackendUnavailableError, match=r"must have 0\.0\.1 as here"):
         run_sharded(NETWORK, PIXELS, address=scheduler)
 

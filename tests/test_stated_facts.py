@@ -256,10 +256,10 @@ SHORT = {
     "sums beyond": "sums of a convolution beyond 32 bits",
     "sums beyond 21 bits": "sums that can exceed 2^15 - 1 in a step",
     "delays": "delays; paths of unequal depth, balanced by delays",
-    "cycles with less": "cycle with less delay than steps",
-    "kernels beyond 127": "kernel, stride, padding, dilation or groups above 127",
-    "widths of numbers": "numbers narrower than Loihi's",
-    "neurons: on several chips": "more neurons than a chip",
+    "cycles whose delays add up": "cycle with less delay than steps",
+    "kernel, .* above 127": "kernel, stride, padding, dilation or groups above 127",
+    "numbers of other widths": "numbers narrower than Loihi's",
+    "neurons, which need several chips": "more neurons than a chip",
 }
 
 
@@ -320,7 +320,7 @@ def test_the_limits_of_the_table_are_those_of_the_code() -> None:
 
 def test_processes_of_ours_are_those_of_the_code() -> None:
     """The limitations, the rows of both pages and what `check` says name the same processes."""
-    ours = set(re.findall(r"our (\w+)", "\n".join(one.text for one in LIMITATIONS)))
+    ours = set(re.findall(r"Spikeport's (\w+)", "\n".join(one.text for one in LIMITATIONS)))
     rows = table(LAVA, "construct", "Lava process", "whose")
     listed = {row["Lava process"].split("`")[1] for row in rows if row["whose"] == "ours"}
     cells = [row["Lava"].removeprefix("Spikeport's ") for row in UNSUPPORTED.values()]

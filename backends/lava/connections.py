@@ -108,7 +108,7 @@ def _conv_obstacles(network: DeployedNetwork, part: Conv1d | Conv2d) -> list[Uns
             why = f"Lava's Conv allows at most {CONV_FIELD_MAX}"
             found.append(UnsupportedFeature(label, f"{field} {value}", why, CONV, stops=True))
     if (bound := sum_bound(network, part)) >= CONV_EXACT_SUM:
-        why = f"Lava's float64 is exact below {CONV_EXACT_SUM}"
+        why = f"Lava adds in float64, which is exact only below {CONV_EXACT_SUM}"
         found.append(UnsupportedFeature(label, f"sums of up to {bound}", why, CONV, stops=True))
     return found
 

@@ -34,7 +34,7 @@ def _delay_line(network: DeployedNetwork) -> Iterator[UnsupportedFeature]:
     for part in _known(network):
         kind, wait = lava_kind(part), times.delay[part.name]
         if wait >= 0 and needs_delay_line(times, part):  # Below 0 it closes a cycle of `obstacles`.
-            needed = f"a wait of {wait} steps, cut at each sample's end"
+            needed = f"a wait of {wait} steps that must not reach into the next sample"
             yield _own(f"connection '{part.name}'", needed, kind.stock, "DelayLine", kind.source)
 
 
@@ -52,27 +52,32 @@ def _known(network: DeployedNetwork) -> Iterator[WeightedConnection]:
 
 def _own(label: str, needed: str, stock: str, own: str, source: str) -> UnsupportedFeature:
     return UnsupportedFeature(
-        label, needed, f"not in Lava's {stock}, runs on Spikeport's {own}", source
+        label, needed, f"Lava's {stock} does not support it; it runs on Spikeport's {own}", source
     )
 
 
 LIMITATIONS = (
     OTHER_ARITHMETIC,
     Limitation(
-        f"cycles with less delay than steps, kernels beyond {CONV_FIELD_MAX}, "
-        f"sums of 2^{CONV_EXACT_SUM.bit_length() - 1}: refused",
+        "cycles whose delays add up to fewer steps than they take, convolutions with a kernel, "
+        f"stride, padding, dilation or groups above {CONV_FIELD_MAX}, and convolutions whose sums "
+        f"can reach 2^{CONV_EXACT_SUM.bit_length() - 1}; all of these are refused",
         obstacles,
     ),
     Limitation(
-        "reset by subtraction, refractory time, v_init, a bias per step: our SampleLIF; ATRLIF "
-        "neurons zeroed for each sample: our SampleATRLIF",
+        "reset by subtraction, refractory time, v_init other than 0 and a bias per step, which run "
+        "on Spikeport's SampleLIF; ATRLIF neurons whose state is zeroed for each sample, which run "
+        "on Spikeport's SampleATRLIF",
         _own_neurons,
     ),
     Limitation(
-        "delays, skip paths of unequal depth, recurrence between samples: our DelayLine",
+        "delays, skip paths of unequal depth, and recurrent connections, whose messages must not "
+        "reach the next sample; they run on Spikeport's DelayLine",
         _delay_line,
     ),
     Limitation(
-        "weight exponents and sums beyond 32 bits of convolutions: our WideConv", _wide_conv
+        "convolutions with weight exponents other than 0 or with sums beyond 32 bits, which run on "
+        "Spikeport's WideConv",
+        _wide_conv,
     ),
 )

@@ -29,10 +29,11 @@ NORSE = Backend(
     limitations=(
         Limitation(
             "nodes other than Affine, Linear, Conv1d, Conv2d, SumPool2d, Flatten, IF, LIF and "
-            "CubaLIF"
+            "CubaLIF, because Norse would drop them without an error"
         ),
         Limitation(
-            "skip paths; r other than 1; v_leak, v_reset: refused, because Norse would change them"
+            "skip paths, IF and LIF with r other than 1, and neurons with v_leak or v_reset other "
+            "than 0, because Norse would run a different network"
         ),
     ),
 )

@@ -56,7 +56,7 @@ def extreme_decays(
             ("decay_v", part.decay_v, network.arithmetic.decay_unity, decay_v),
         ):
             if value == unreachable:
-                why = f"beyond the stock 12 bits; {takes}"
+                why = f"the 12 bits of the stock neuron cannot hold it; {takes}"
                 yield UnsupportedFeature(f"population '{part.name}'", f"{name} {value}", why, LIF)
 
 
@@ -71,7 +71,7 @@ def shared(limits: ChipLimits) -> tuple[Limitation, ...]:
                 yield UnsupportedFeature(
                     f"connection '{name}'",
                     f"a wait of {wait} steps",
-                    f"a synapse can delay by at most {delay_max.value}",
+                    f"a synapse can delay a spike by at most {delay_max.value} steps",
                     delay_max.citation,
                     stops=True,
                 )
@@ -89,9 +89,13 @@ def shared(limits: ChipLimits) -> tuple[Limitation, ...]:
             "depth",
             waiting,
         ),
-        Limitation("cycles with less delay than steps", _short_cycles),
-        Limitation(f"more than {neurons.value:,} neurons: on several chips", size),
-        Limitation("v_init, a bias per step, zeroed state for each sample: by a host", _host),
+        Limitation("cycles whose delays add up to fewer steps than they take", _short_cycles),
+        Limitation(f"more than {neurons.value:,} neurons, which need several chips", size),
+        Limitation(
+            "v_init other than 0, a bias per step, and state zeroed for each sample, which a host "
+            "must write",
+            _host,
+        ),
     )
 
 

@@ -27,7 +27,7 @@ from spikeport.runs import (
     sample_count,
 )
 from spikeport.simulators.float_nir.nodes import Emission, NodeKernel, Semantics, State, node_kernel
-from spikeport.simulators.results import spikeport_version
+from spikeport.version import __version__
 
 Array = NDArray[Any]
 
@@ -68,7 +68,7 @@ def run_float(
         tally.add(simulation.advance(step))
     return Run(
         backend="float",
-        version=spikeport_version(),
+        version=__version__,
         network_hash="",
         samples=simulation.batch,
         steps=network.steps,

@@ -100,14 +100,15 @@ def _is_memory(error: BaseException) -> bool:
 
 def _report(error: BaseException) -> None:
     import traceback
-    from importlib.metadata import version
+
+    from spikeport.version import __version__
 
     lines = "".join(traceback.format_exception(error)).splitlines()
     what = traceback.format_exception_only(error)[-1].strip()
     _write("".join(shown(line) + "\n" for line in lines))
     _say(
         one_line(
-            f"this is a bug in Spikeport {version('spikeport')}: {what}; please report it with the "
+            f"this is a bug in Spikeport {__version__}: {what}; please report it with the "
             "traceback above and the command that you ran"
         )
     )

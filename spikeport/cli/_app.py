@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from typing import Annotated, Any
 
 import typer
@@ -18,6 +17,7 @@ from spikeport.cli._make import export, quantize, train
 from spikeport.cli._run import run
 from spikeport.cli._show import backends, inspect
 from spikeport.text import one_line
+from spikeport.version import __version__
 
 USAGE_ERROR: Any = typer.BadParameter.__mro__[1]
 """The base class of typer's usage errors, which typer does not export."""
@@ -46,7 +46,7 @@ app = typer.Typer(
 
 def _version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"spikeport {version('spikeport')}")
+        typer.echo(f"spikeport {__version__}")
         raise typer.Exit
 
 

@@ -13,6 +13,7 @@ import typer
 from spikeport.cli import _io
 from spikeport.report.screen import Table
 from spikeport.runs import check_classes
+from spikeport.version import __version__
 
 if TYPE_CHECKING:
     from spikeport.trainer.diagnosis import Diagnosis
@@ -65,7 +66,7 @@ def diagnose(
         "checkpoint": str(checkpoint),
         "epochs trained": str(len(loaded.history)),
         "data": data,
-        "spikeport": version("spikeport"),
+        "spikeport": __version__,
         "torch": version("torch"),
     }
     write_text(out, render_diagnosis(found, facts))

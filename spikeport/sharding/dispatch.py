@@ -16,7 +16,7 @@ from spikeport.network import DeployedNetwork
 from spikeport.runs import Run
 from spikeport.sharding.cluster import WORKERS_S, require_dask
 from spikeport.sharding.task import rebuild, run_shard
-from spikeport.simulators.results import spikeport_version
+from spikeport.version import __version__
 
 T = TypeVar("T")
 
@@ -63,7 +63,7 @@ def dispatch(
         BackendUnavailableError: workers or scheduler are gone, a shard failed in another way, or
             the time limit was exceeded.
     """
-    token, version = uuid.uuid4().hex, spikeport_version()
+    token, version = uuid.uuid4().hex, __version__
     limit = _Limit(timeout_s, sum(shard.count for shard in shards.values()))
     waiting = sorted(shards, reverse=True)
     pending: dict[Any, int] = {}

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 
 from spikeport.errors import InputError
 from spikeport.runs import EventCounts, Run, Trace
-from spikeport.simulators.results import spikeport_version
 from spikeport.storage import make_folder, write_bytes
 from spikeport.storage.canonical import Arrays, digest
 from spikeport.storage.tensors import pack, unpack
+from spikeport.version import __version__
 
 FORMAT = "spikeport.shard"
 VERSION = 1
@@ -38,7 +38,7 @@ def shard_key(
         "format": f"{FORMAT} {VERSION}",
         "network": network_hash,
         "backend": backend,
-        "spikeport": spikeport_version(),
+        "spikeport": __version__,
         "record": sorted(record),
     }
     return digest(asked, samples)

@@ -14,8 +14,8 @@ from spikeport.errors import BackendUnavailableError
 from spikeport.network import DeployedNetwork
 from spikeport.network.file import build
 from spikeport.runs import Run
-from spikeport.simulators.results import spikeport_version
 from spikeport.storage.canonical import Arrays
+from spikeport.version import __version__
 
 
 def rebuild(data: dict[str, Any], arrays: Arrays) -> DeployedNetwork:
@@ -39,9 +39,9 @@ def run_shard(
     Raises:
         BackendUnavailableError: this worker has another version of Spikeport than `version`.
     """
-    if spikeport_version() != version:
+    if __version__ != version:
         raise BackendUnavailableError(
-            f"dask: a worker has Spikeport {spikeport_version()}, must have {version} as here"
+            f"dask: a worker has Spikeport {__version__}, must have {version} as here"
         )
     # The cluster already uses one worker thread per core.
     options = {**find_backend(backend).one_thread, **timed(backend, timeout_s)}

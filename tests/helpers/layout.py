@@ -23,6 +23,7 @@ CORE = (
     "storage",
     "errors",
     "text",
+    "version",
 )
 FORBIDDEN = {
     "core": ("spikeport.trainer", "spikeport.export", "spikeport.simulators", "spikeport.backends"),

@@ -40,10 +40,11 @@ from spikeport.runs import (
     sample_count,
     select,
 )
-from spikeport.simulators.results import empty_trace, keep, spikeport_version
+from spikeport.simulators.results import empty_trace, keep
 from spikeport.trainer.chip.sums import weighted_sum
 from spikeport.trainer.measure.events import FanOut, Tally, fan_out
 from spikeport.trainer.neurons.integer import charge, fire, wrap
+from spikeport.version import __version__
 
 BATCH = 256
 EXACT = 2**53
@@ -85,7 +86,7 @@ def evaluate_deployed(network: DeployedNetwork, samples: Samples, record: Record
                 keep(trace, name, (step, batch), spikes=spikes, u=u, v=v)
     return Run(
         backend="trainer-integer",
-        version=f"{spikeport_version()} (torch {torch.__version__})",
+        version=f"{__version__} (torch {torch.__version__})",
         network_hash=network.content_hash,
         samples=count,
         steps=network.steps,

@@ -21,7 +21,6 @@ from spikeport.runs import (
     sample_count,
     select,
 )
-from spikeport.simulators.results import spikeport_version
 from spikeport.trainer.chip import AnyNetwork, QATNetwork
 from spikeport.trainer.measure.chip_evaluation import evaluate_chip
 from spikeport.trainer.measure.events import FanOut, Tally
@@ -32,6 +31,7 @@ from spikeport.trainer.network.network import run
 from spikeport.trainer.network.passes import apply_stateless, integrate
 from spikeport.trainer.neurons import LI, LIF, charge_and_fire
 from spikeport.trainer.rules import GradientRule
+from spikeport.version import __version__
 
 RECORDABLE = ("spikes", "v_charged")
 BATCH = 256
@@ -76,7 +76,7 @@ def evaluate(network: AnyNetwork, samples: Samples, record: RecordSpec = ()) -> 
         scores.append(run(network, x, meter.apply))
     return Run(
         backend="trainer",
-        version=f"{spikeport_version()} (torch {torch.__version__})",
+        version=f"{__version__} (torch {torch.__version__})",
         network_hash="",
         samples=count,
         steps=network.steps,

@@ -13,10 +13,10 @@ from spikeport.backends.targets import loihi
 from spikeport.hardware import ChipLimits, Limit
 from spikeport.network import Coding, DeployedNetwork
 
-NEURONS = "its neurons are LIF, and cannot be programmed"
-RESET = "its neurons reset to 0, and no other way has been published"
-DECAY_U = "needs the register dsOffset at 0, which Lava and nengo-loihi leave at 1"
-DECAY_V = "needs the register dmOffset at 1, which Lava leaves at 0"
+NEURONS = "the chip's neurons are LIF and cannot be programmed"
+RESET = "the chip's neurons reset to 0, and no other method has been published"
+DECAY_U = "it needs the register dsOffset at 0, which Lava and nengo-loihi leave at 1"
+DECAY_V = "it needs the register dmOffset at 1, which Lava leaves at 0"
 
 
 def limitations(limits: ChipLimits) -> tuple[Limitation, ...]:
@@ -24,26 +24,37 @@ def limitations(limits: ChipLimits) -> tuple[Limitation, ...]:
     bias, exponent = limits["bias_mantissa_min"], limits["weight_exponent_min"]
     sums, shifts = limits["sum_bits"], limits["exponent_shifts_weights"]
     return (
-        Limitation("graded spikes", partial(_graded, limit=limits["graded_payloads"])),
-        Limitation("neurons other than LIF", partial(loihi.other_neurons, why=NEURONS, stops=True)),
         Limitation(
-            "reset by subtraction", partial(loihi.reset_by_subtraction, why=RESET, stops=True)
+            "graded spikes, because a spike carries no value; use 0/1 spikes or a bias per step",
+            partial(_graded, limit=limits["graded_payloads"]),
         ),
         Limitation(
-            "decay_u 0, decay_v 4096: by registers that Lava and nengo-loihi leave at their "
-            "defaults",
+            "neurons other than LIF, because the chip's neurons cannot be programmed",
+            partial(loihi.other_neurons, why=NEURONS, stops=True),
+        ),
+        Limitation(
+            "reset by subtraction, because the chip's neurons reset to 0",
+            partial(loihi.reset_by_subtraction, why=RESET, stops=True),
+        ),
+        Limitation(
+            "decay_u 0 and decay_v 4096, which need registers that Lava and nengo-loihi leave at "
+            "their defaults",
             partial(loihi.extreme_decays, decay_u=DECAY_U, decay_v=DECAY_V),
         ),
         Limitation(
-            f"a bias mantissa of {bias.value - 1}, weight exponent {exponent.value - 1}: "
-            "published tools disagree",
+            f"a bias mantissa of {bias.value - 1} and weight exponent {exponent.value - 1}, on "
+            "which published tools disagree",
             partial(_disputed, bias=bias, exponent=exponent),
         ),
         Limitation(
-            "sums before a negative weight exponent: it shifts each weight",
+            "weights that lose bits by a negative weight exponent, because it shifts each weight, "
+            "not the sum",
             partial(_cut_weights, limit=shifts),
         ),
-        Limitation(f"sums beyond {sums.value} bits and sign in a step", partial(_sums, limit=sums)),
+        Limitation(
+            f"sums beyond {sums.value} bits and sign in a step, where the accumulator wraps",
+            partial(_sums, limit=sums),
+        ),
         *loihi.shared(limits),
     )
 
@@ -55,7 +66,7 @@ def _graded(network: DeployedNetwork, limit: Limit) -> Iterator[UnsupportedFeatu
             yield UnsupportedFeature(
                 f"input '{part.name}'",
                 f"graded spikes of {part.low}..{part.high}",
-                "a spike carries no value there; use spikes, or a bias per step",
+                "a spike carries no value there; use 0/1 spikes or a bias per step",
                 limit.citation,
                 stops=True,
             )
@@ -91,7 +102,7 @@ def _cut_weights(network: DeployedNetwork, limit: Limit) -> Iterator[Unsupported
             yield UnsupportedFeature(
                 f"connection '{part.name}'",
                 f"weight exponent {part.exponent}",
-                f"it shifts each weight there, not their sum, and {lossy} of {part.weight.size} "
+                f"the chip shifts each weight, not the sum, and {lossy} of {part.weight.size} "
                 f"weights are not a multiple of {unit}",
                 limit.citation,
                 stops=True,
@@ -110,7 +121,7 @@ def _sums(network: DeployedNetwork, limit: Limit) -> Iterator[UnsupportedFeature
             yield UnsupportedFeature(
                 f"population '{population.name}'",
                 f"sums of up to {bound} in a step",
-                f"its accumulator of {limit.value} bits and sign wraps beyond {largest}",
+                f"the chip's accumulator of {limit.value} bits and sign wraps beyond {largest}",
                 limit.citation,
             )
 

@@ -9,15 +9,15 @@ from spikeport.backends.targets import loihi
 from spikeport.hardware import ChipLimits
 from spikeport.network import DeployedNetwork
 
-MICROCODE = "needs custom microcode"
+MICROCODE = "it needs custom microcode"
 
 
 def limitations(limits: ChipLimits) -> tuple[Limitation, ...]:
     """Everything that the chip does not support natively."""
     return (
         Limitation(
-            "neurons other than LIF, reset by subtraction, refractory time, decay_u 0, decay_v "
-            "4096 in the stock neuron: by microcode",
+            "neurons other than LIF, reset by subtraction, refractory time, decay_u 0 and "
+            "decay_v 4096, which need custom microcode",
             _beyond_the_stock_neuron,
         ),
         *loihi.shared(limits),
@@ -25,7 +25,7 @@ def limitations(limits: ChipLimits) -> tuple[Limitation, ...]:
 
 
 def _beyond_the_stock_neuron(network: DeployedNetwork) -> Iterator[UnsupportedFeature]:
-    reset = f"the stock neuron resets to 0; this {MICROCODE}"
+    reset = "the stock neuron resets to 0; another reset needs custom microcode"
     yield from loihi.reset_by_subtraction(network, reset, stops=False)
     yield from loihi.other_neurons(network, MICROCODE, stops=False)
     yield from loihi.extreme_decays(network, MICROCODE, MICROCODE)
