@@ -92,7 +92,8 @@ class HardwareProfile:
         counts_zeros: by storage format; a profile file may give one rule for all of them, and
             leave out formats without a price.
         energy_pj: per event, by the keys of the energy terms; missing ones are unpriced.
-        time_ns: per event, by the same keys, `receive` (a message) and `barrier` (a step).
+        time_ns: per event, by the keys of the terms whose events take time, `receive` (a message)
+            and `barrier` (a step).
         static_mw: power of one chip that computes nothing.
         hops_per_packet: assumed mesh distance if no mapping is known.
         int8_mac_pj: an int8 multiply-accumulate with its operand reads, for comparison.
@@ -232,6 +233,7 @@ def _priced(
     table: Table, sources: Mapping[str, Source], terms: Sequence[EnergyTerm]
 ) -> dict[str, Any]:
     """The fields of a profile that are prices."""
+    _refuse_uncounted(table, terms)
     energy_pj = _prices(table.table("energy_pj", energy_keys(terms)), sources)
     time_ns = _prices(table.table("time_ns", time_keys(terms)), sources)
     priced = {
@@ -253,6 +255,24 @@ def _priced(
         ),
         "unpriced": tuple(str(entry) for entry in table.take("unpriced", list)),
     }
+
+
+def _refuse_uncounted(table: Table, terms: Sequence[EnergyTerm]) -> None:
+    """Raise if a price would not be part of any estimate."""
+    energy_pj, time_ns = table.table("energy_pj"), table.table("time_ns")
+    for term in terms:
+        if term.price in time_ns and not term.timed:
+            raise InputError(
+                f"{table.subject}: time_ns: '{term.price}' is a price per event of an input; "
+                "inputs occupy no core, so their events take no time"
+            )
+        if term.per_hop is not None and term.per_hop in energy_pj:
+            for needed, there in ((term.price, energy_pj), ("hops_per_packet", table)):
+                if needed not in there:
+                    raise InputError(
+                        f"{table.subject}: energy_pj: '{term.per_hop}' is added for every hop of a "
+                        f"'{term.price}', but '{needed}' is missing"
+                    )
 
 
 def _refuse_double_counting(profile: HardwareProfile, subject: str) -> None:
