@@ -73,6 +73,7 @@ def profile(
     table: tuple[EnergyTerm, ...],
     prices: dict[str, float],
     times: Mapping[str, float] = NO_TIMES,
+    basis: str = "assumed",
 ) -> HardwareProfile:
     """Read from TOML, with zeros charged at the nominal and the high level."""
     priced = "\n".join(
@@ -97,7 +98,7 @@ reason = "test"
 [sources.s]
 citation = "nobody"
 url = ""
-basis = "assumed"
+basis = "{basis}"
 conditions = "test"
 includes_static = false
 [time_ns]
@@ -204,6 +205,15 @@ PLAIN = profile(TERMS, PRICES)
 def test_a_price_that_belongs_to_no_row_is_refused() -> None:
     with pytest.raises(InputError, match="unknown key 'further'"):
         profile(TERMS, PRICES | {"further": 7.0})
+
+
+def test_an_all_in_price_stands_beside_others_of_synaptic_events_only() -> None:
+    """What a term counts decides, not the name of its key."""
+    table, prices = (*TERMS, row(EventKind.SYNAPTIC_EVENTS)), {"synapse_dense": 5.0, "further": 7.0}
+    assert set(profile(table, prices, basis="all-in").energy_pj) == set(prices)
+    named = (*TERMS, EnergyTerm(NEW, EventKind.SPIKES, "synapse_fire", "c8"))
+    with pytest.raises(InputError, match=r"'synapse_dense' is an all-in.*so synapse_fire cannot"):
+        profile(named, {"synapse_dense": 5.0, "synapse_fire": 7.0}, basis="all-in")
 
 
 def test_every_row_has_a_colour_of_its_own_in_the_style_sheet() -> None:

@@ -10,13 +10,13 @@ synapses a profile also states at which levels events on zero weights are charge
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from spikeport.energy.interval import LEVELS, Interval
-from spikeport.energy.terms import TERMS, EnergyTerm, SynapseKind, energy_keys, time_keys
+from spikeport.energy.terms import TERMS, EnergyTerm, EventKind, SynapseKind, energy_keys, time_keys
 from spikeport.errors import InputError
 from spikeport.hardware import Basis, Source, parse_target, read_sources, source_of, target_text
 from spikeport.hardware.target_file import SCHEMA as TARGET_SCHEMA
@@ -187,7 +187,7 @@ def parse_profile(text: str, subject: str, terms: Sequence[EnergyTerm] = TERMS) 
     for name, count in (("cores", profile.cores), ("neurons_per_core", profile.neurons_per_core)):
         if count < 1:
             raise InputError(f"{subject}: {name} is {count}, must be at least 1")
-    _refuse_double_counting(profile, subject)
+    _refuse_double_counting(profile, subject, terms)
     return profile
 
 
@@ -275,17 +275,19 @@ def _refuse_uncounted(table: Table, terms: Sequence[EnergyTerm]) -> None:
                     )
 
 
-def _refuse_double_counting(profile: HardwareProfile, subject: str) -> None:
+def _refuse_double_counting(
+    profile: HardwareProfile, subject: str, terms: Iterable[EnergyTerm]
+) -> None:
     """Raise if costs that an all-in constant already includes have prices, too."""
+    synaptic = {term.price for term in terms if term.events is EventKind.SYNAPTIC_EVENTS}
     for level in LEVELS:
         charged = {
             name: price.at(level)
             for name, price in profile.energy_pj.items()
             if price.at(level).value > 0
         }
-        synapses = {name for name in charged if name.startswith("synapse")}
         for name, constant in charged.items():
-            if constant.source.basis is Basis.ALL_IN and (others := set(charged) - synapses):
+            if constant.source.basis is Basis.ALL_IN and (others := set(charged) - synaptic):
                 raise InputError(
                     f"{subject}: {level} '{name}' is an all-in constant ({constant.source.key}), "
                     f"so {', '.join(sorted(others))} cannot be added: they would be counted twice"
