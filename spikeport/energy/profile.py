@@ -26,6 +26,8 @@ from spikeport.storage.toml_table import Table
 
 T = TypeVar("T")
 
+DEFAULT_PROFILE = "loihi1"
+"""Used wherever no profile is chosen."""
 SCHEMA = 1
 PRICES_KEYS = (
     *("unpriced", "counts_zeros", "energy_pj", "time_ns", "static_mw", "hops_per_packet"),
