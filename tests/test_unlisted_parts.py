@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import nir
 import numpy as np
 import pytest
 
@@ -14,7 +15,8 @@ from spikeport.backends.lava import neurons as lava_neurons
 from spikeport.backends.lava.limitations import LIMITATIONS
 from spikeport.backends.lava.schedule import schedule
 from spikeport.errors import InputError
-from spikeport.export.nir import maps
+from spikeport.export.nir import maps, shapes
+from spikeport.export.nir.fields import NODE_TYPES, NodeType, weight
 from spikeport.network import (
     MODELS,
     AnyPopulation,
@@ -81,6 +83,24 @@ def test_an_unlisted_kind_of_connection_is_named(where: str) -> None:
     message = f"connection 'x_to_a' is a LowRank, which {where} is not supported"
     with pytest.raises(InputError, match=f"^{message}$"):
         CONNECTIONS[where](LowRank())
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """A NIR node that is listed, but no rule says what shape it maps to."""
+
+    weight: Any
+
+
+def test_a_nir_node_without_a_rule_for_its_shape_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    node = Embedding(np.ones((2, 3)))
+    with pytest.raises(InputError, match=r"node 'e' \(Embedding\): type is not supported, must be"):
+        shapes.output_shape("e", node, (3,))
+    monkeypatch.setitem(NODE_TYPES, "Embedding", NodeType(Embedding, {"weight": weight(2)}))
+    with pytest.raises(InputError, match=r"^node 'e' \(Embedding\): no rule says what shape it"):
+        shapes.output_shape("e", node, (3,))
+    with pytest.raises(InputError, match=r"^node of type Embedding: no rule says what shape it"):
+        shapes.input_shape("x", nir.Input({"input": np.array([3])}), [node])
 
 
 @pytest.mark.parametrize("table", [native_neurons.MODELS, lava_neurons.MODELS])
