@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from spikeport.backends import Backend, Limitation, Status
+from spikeport.backends.norse.nodes import SUPPORTED
 from spikeport.runs import Run, Samples
 
 
@@ -27,10 +28,7 @@ NORSE = Backend(
     _status,
     _run,
     limitations=(
-        Limitation(
-            "nodes other than Affine, Linear, Conv1d, Conv2d, SumPool2d, Flatten, IF, LIF and "
-            "CubaLIF"
-        ),
+        Limitation(f"nodes other than {', '.join(SUPPORTED[:-1])} and {SUPPORTED[-1]}"),
         Limitation(
             "skip paths; r other than 1; v_leak, v_reset: refused, because Norse would change them"
         ),
