@@ -16,6 +16,7 @@ from spikeport import check
 from spikeport.backends.bounds import sum_bound
 from spikeport.backends.lava.environment import VARIABLE
 from spikeport.backends.lava.schedule import schedule
+from spikeport.backends.norse.nodes import SUPPORTED
 from spikeport.backends.target_check import list_targets
 from spikeport.backends.targets import load_target
 from spikeport.energy import load_profile
@@ -339,3 +340,5 @@ def test_backends_tell_what_targets_do_not_support(capsys: pytest.CaptureFixture
     assert set(limitations) == {"float", "norse"} | set(list_targets())
     assert limitations["reference"] == []
     assert all(limitations[name] for name in ("native", "norse", "lava", "loihi1", "loihi2"))
+    *first, last = SUPPORTED
+    assert limitations["norse"][0] == f"nodes other than {', '.join(first)} and {last}"

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from numpy.typing import NDArray
 
@@ -25,6 +26,7 @@ from spikeport.network import (
 from spikeport.runs import EventCounts
 from spikeport.simulators import run_native, run_reference
 from spikeport.simulators.reference import synapses
+from spikeport.trainer.measure.chip_evaluation import synapses_reached
 from tests.helpers.strategies import networks
 
 
@@ -138,3 +140,6 @@ def test_fan_out_counts_the_synapses_of_the_specification(network: DeployedNetwo
         assert nonzero.shape == stored.shape == shape
         assert stored.ravel().tolist() == [len(targets) for targets in reached]
         assert nonzero.ravel().tolist() == [sum(w != 0 for _, w in ts) for ts in reached]
+        measured = synapses_reached(connection, shape, torch.tensor(connection.weight))
+        np.testing.assert_array_equal(measured.nonzero, nonzero)
+        np.testing.assert_array_equal(measured.stored, stored)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import io
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -52,6 +54,7 @@ COUNTS = EventCounts(
     synaptic_events={"x_to_p": 5},
     synaptic_events_all={"x_to_p": 6},
 )
+NO_TIMES: Mapping[str, float] = {}
 EVENTS = {
     EventKind.VISITS: 8,
     EventKind.UPDATES: 5,
@@ -66,12 +69,18 @@ def row(events: EventKind) -> EnergyTerm:
     return EnergyTerm(NEW, events, "further", "c8")
 
 
-def profile(table: tuple[EnergyTerm, ...], prices: dict[str, float]) -> HardwareProfile:
+def profile(
+    table: tuple[EnergyTerm, ...],
+    prices: dict[str, float],
+    times: Mapping[str, float] = NO_TIMES,
+    basis: str = "assumed",
+) -> HardwareProfile:
     """Read from TOML, with zeros charged at the nominal and the high level."""
     priced = "\n".join(
-        f"[energy_pj.{key}]\nwhat = '{key}'\n"
+        f"[{unit}.{key}]\nwhat = '{key}'\n"
         + "\n".join(f"{level} = {{ value = {value}, source = 's' }}" for level in LEVELS)
-        for key, value in prices.items()
+        for unit, given in (("energy_pj", prices), ("time_ns", times))
+        for key, value in given.items()
     )
     text = f"""
 schema = 1
@@ -89,7 +98,7 @@ reason = "test"
 [sources.s]
 citation = "nobody"
 url = ""
-basis = "assumed"
+basis = "{basis}"
 conditions = "test"
 includes_static = false
 [time_ns]
@@ -117,6 +126,38 @@ def test_a_row_is_priced_by_the_profile_and_estimated(events: EventKind) -> None
     assert found.energy.low == low * 7.0
     without = estimate_energy(TOPOLOGY, COUNTS, with_row(events)[1])
     assert estimate(events).dynamic.nominal == without.dynamic.nominal + found.energy.nominal
+
+
+@pytest.mark.parametrize("events", [kind for kind in EventKind if row(kind).timed])
+def test_a_row_that_is_timed_counts_towards_computing_time(events: EventKind) -> None:
+    topology = Topology(
+        {**TOPOLOGY.connections, "p_to_p": ConnectionInfo(SynapseKind.DENSE, *"pp")}
+    )
+    counts = dataclasses.replace(
+        COUNTS,
+        messages={**COUNTS.messages, "p_to_p": 2},
+        synaptic_events={**COUNTS.synaptic_events, "p_to_p": 4},
+        synaptic_events_all={**COUNTS.synaptic_events_all, "p_to_p": 4},
+    )
+    timed = profile((*TERMS, row(events)), PRICES, {"further": 7.0})
+    # A message takes time in the population that sends it, a synaptic event where it arrives.
+    number = {EventKind.MESSAGES: 2, EventKind.SYNAPTIC_EVENTS: 10}.get(events, EVENTS[events])
+    found = estimate_energy(topology, counts, timed, table=(*TERMS, row(events)))
+    assert found.time_ns.nominal == number * 7.0
+
+
+def test_a_time_of_events_of_an_input_is_refused() -> None:
+    table = (*TERMS, row(EventKind.INPUT_EVENTS))
+    message = "test': time_ns: 'further' is a price per event of an input; inputs occupy no core"
+    with pytest.raises(InputError, match=message):
+        profile(table, PRICES, {"further": 7.0})
+
+
+def test_a_hop_that_would_not_be_counted_is_refused() -> None:
+    with pytest.raises(InputError, match="every hop of a 'packet', but 'hops_per_packet' is mis"):
+        profile(TERMS, PRICES | {"hop": 4.0})
+    with pytest.raises(InputError, match="every hop of a 'packet', but 'packet' is missing"):
+        profile(TERMS, {"hop": 4.0})
 
 
 @pytest.mark.parametrize("events", EventKind)
@@ -164,6 +205,15 @@ PLAIN = profile(TERMS, PRICES)
 def test_a_price_that_belongs_to_no_row_is_refused() -> None:
     with pytest.raises(InputError, match="unknown key 'further'"):
         profile(TERMS, PRICES | {"further": 7.0})
+
+
+def test_an_all_in_price_stands_beside_others_of_synaptic_events_only() -> None:
+    """What a term counts decides, not the name of its key."""
+    table, prices = (*TERMS, row(EventKind.SYNAPTIC_EVENTS)), {"synapse_dense": 5.0, "further": 7.0}
+    assert set(profile(table, prices, basis="all-in").energy_pj) == set(prices)
+    named = (*TERMS, EnergyTerm(NEW, EventKind.SPIKES, "synapse_fire", "c8"))
+    with pytest.raises(InputError, match=r"'synapse_dense' is an all-in.*so synapse_fire cannot"):
+        profile(named, {"synapse_dense": 5.0, "synapse_fire": 7.0}, basis="all-in")
 
 
 def test_every_row_has_a_colour_of_its_own_in_the_style_sheet() -> None:

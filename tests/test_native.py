@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from spikeport.errors import CheckFailedError, InputError
 from spikeport.network import (
     LOIHI,
+    ATRLIFPopulation,
     Coding,
     Conv1d,
     Conv2d,
@@ -30,7 +31,7 @@ from spikeport.network import (
 )
 from spikeport.runs import Run
 from spikeport.simulators import run_native, run_reference
-from spikeport.simulators.native import population
+from spikeport.simulators.native import neurons, population
 from spikeport.simulators.native.components import components
 from spikeport.simulators.native.plan import cut
 from spikeport.simulators.native.registers import decayed as compiled_decayed
@@ -57,6 +58,31 @@ def assert_equal(actual: Run, expected: Run) -> None:
             assert set(getattr(actual.trace, kind)) == set(recorded)
             for name, values in recorded.items():
                 assert np.array_equal(getattr(actual.trace, kind)[name], values), (kind, name)
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        Population("p", (5,), vth=3, decay_v=400, refractory=2),
+        ATRLIFPopulation("p", (5,), theta_0=2, theta_step=3, decay_theta=100),
+    ],
+    ids=lambda part: part.MODEL,
+)
+def test_the_step_of_each_model_is_chosen_by_the_type_of_its_constants(part: Any) -> None:
+    """From Python as in compiled loops, and it makes the step of the specification."""
+    model, registers = neurons.compiled_model(part), part.registers(LOIHI)
+    state = neurons.initial_neurons(part, registers, samples=1)
+    received, fired = np.array([0, 1, 2, 40, -7], np.int32), np.zeros(5, np.uint8)
+    dynamics, variant = model.dynamics(part), model.variant(part, False)
+    rest = (variant, False, 0, 0, 5, received, received, fired)
+    touched = neurons.neuron_loop(state, dynamics, *rest)
+    start = tuple(register.initial for register in registers)
+    assert touched == sum(part.may_move(start, int(a), 0, LOIHI) for a in received)
+    for i, a in enumerate(received):
+        after, spike = part.step(start, int(a), 0, LOIHI)
+        assert (tuple(int(values[0, i]) for values in state), bool(fired[i])) == (after, spike)
+    assert fired.any()
+    assert not fired.all()
 
 
 @pytest.mark.slow

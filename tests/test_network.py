@@ -195,6 +195,19 @@ def test_bias_injection_stays_within_the_mantissa() -> None:
         DeployedNetwork(inputs=(Input("x", (2,), Coding.BIAS, 0, 96),), **parts)
 
 
+def test_every_injection_into_a_population_needs_a_source() -> None:
+    """The check of one injection adds up all of them, so it comes after the ends of all."""
+    inputs = (Input("x", (2,), Coding.BIAS, 0, 9), Input("y", (2,)))
+    for source, message in (
+        ("z", "connection 'z_to_p': source 'z' does not exist"),
+        ("y", "connection 'y_to_p': a bias injection needs an input of coding 'bias'"),
+        ("p", "connection 'p_to_p': a bias injection needs an input of coding 'bias'"),
+    ):
+        injections = (BiasInjection("x", "p", name="a"), BiasInjection(source, "p"))
+        with pytest.raises(InputError, match=message):
+            DeployedNetwork(inputs, (Population("p", (2,), vth=1),), injections, (Readout("p"),), 1)
+
+
 def test_reset_is_given_by_its_name() -> None:
     assert Population("p", (2,), vth=1, reset="subtract").reset is Reset.SUBTRACT  # type: ignore[arg-type]
     with pytest.raises(InputError, match="reset is 'soft', must be one of 'zero', 'subtract'"):

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import nir
 import numpy as np
 import pytest
 
@@ -14,7 +15,9 @@ from spikeport.backends.lava import neurons as lava_neurons
 from spikeport.backends.lava.limitations import LIMITATIONS
 from spikeport.backends.lava.schedule import schedule
 from spikeport.errors import InputError
-from spikeport.export.nir import maps
+from spikeport.export.nir import fields, maps, shapes
+from spikeport.export.nir.fields import NODE_TYPES, NodeType, weight
+from spikeport.export.nir.neuron_dynamics import neuron_dynamics
 from spikeport.network import (
     MODELS,
     AnyPopulation,
@@ -23,12 +26,16 @@ from spikeport.network import (
     Input,
     Population,
     Readout,
+    Reset,
     Sparse,
 )
 from spikeport.network.connections import KINDS
+from spikeport.simulators.float_nir.nodes import Semantics, node_kernel
 from spikeport.simulators.native import delivery as native_delivery
 from spikeport.simulators.native import neurons as native_neurons
 from spikeport.trainer.chip import connections as torch_connections
+
+DT = 1e-3
 
 
 @dataclass(frozen=True)
@@ -81,6 +88,47 @@ def test_an_unlisted_kind_of_connection_is_named(where: str) -> None:
     message = f"connection 'x_to_a' is a LowRank, which {where} is not supported"
     with pytest.raises(InputError, match=f"^{message}$"):
         CONNECTIONS[where](LowRank())
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """A NIR node that is listed, but no rule says what shape it maps to."""
+
+    weight: Any
+
+
+def test_a_nir_node_without_a_rule_for_its_shape_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    node = Embedding(np.ones((2, 3)))
+    with pytest.raises(InputError, match=r"node 'e' \(Embedding\): type is not supported, must be"):
+        shapes.output_shape("e", node, (3,))
+    monkeypatch.setitem(NODE_TYPES, "Embedding", NodeType(Embedding, {"weight": weight(2)}))
+    with pytest.raises(InputError, match=r"^node 'e' \(Embedding\): no rule says what shape it"):
+        shapes.output_shape("e", node, (3,))
+    with pytest.raises(InputError, match=r"^node of type Embedding: no rule says what shape it"):
+        shapes.input_shape("x", nir.Input({"input": np.array([3])}), [node])
+
+
+def test_a_nir_neuron_without_dynamics_is_named() -> None:
+    message = r"^node 'e' \(Embedding\): its dynamics on a chip are not known"
+    with pytest.raises(InputError, match=message):
+        neuron_dynamics("e", Embedding(np.ones(3)), 1e-3, lambda _: None)
+
+
+def test_every_nir_neuron_has_dynamics_and_a_step() -> None:
+    assert set(fields.NEURONS) == {
+        NODE_TYPES[name].make for name in (*fields.SPIKING, *fields.INTEGRATING)
+    } - {nir.Threshold}
+    semantics = Semantics(DT, Reset.ZERO, strict=True, dtype=np.float64)
+    for name in (*fields.SPIKING, *fields.INTEGRATING):
+        values = dict.fromkeys(NODE_TYPES[name].fields, np.ones(3))
+        node = fields.make_node("n", name, values)
+        emission, _ = node_kernel("n", node, semantics).step(
+            (np.zeros((1, 3)),) * 2, np.ones((1, 3))
+        )
+        assert (emission.v is None) == (name == "Threshold")
+        if isinstance(node, fields.NEURONS):
+            dynamics = neuron_dynamics("n", node, DT, lambda _: None)
+            assert (dynamics.threshold is None) == (name in fields.INTEGRATING)
 
 
 @pytest.mark.parametrize("table", [native_neurons.MODELS, lava_neurons.MODELS])

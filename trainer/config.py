@@ -11,6 +11,7 @@ from typing import ClassVar
 import torch
 
 from spikeport.checks import choice, integer, one_of
+from spikeport.energy import DEFAULT_PROFILE
 from spikeport.errors import InputError
 from spikeport.network import LOIHI, Input, Reset
 from spikeport.text import quoted
@@ -107,7 +108,7 @@ class TrainConfig:
     channels_last: bool = False
     energy_penalty: float = 0.0
     energy_budget_uj: float | None = None
-    energy_profile: str = "loihi1"
+    energy_profile: str = DEFAULT_PROFILE
     distillation: float = 0.0
     compile: bool = False
     weight_bits: int | None = None

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 import nir
 import numpy as np
 
+from spikeport.backends.norse.nodes import ENDS, SUPPORTED
 from spikeport.checks import fail
 from spikeport.errors import BackendUnavailableError, InputError
 from spikeport.export.nir import CheckedGraph, FloatNetwork
@@ -46,8 +47,6 @@ if TYPE_CHECKING:
     import torch
 
 FIX = "pip install '.[norse]'"
-SUPPORTED = ("Input", "Output", "Affine", "Linear", "Conv1d", "Conv2d", "SumPool2d", "Flatten",
-             "IF", "LIF", "CubaLIF")  # fmt: skip
 
 
 def norse_status() -> tuple[str | None, str, str]:
@@ -111,7 +110,7 @@ def check_supported(graph: nir.NIRGraph, reset: Reset) -> None:
     """
     for name, node in graph.nodes.items():
         subject = label(name, node)
-        if kind(node) not in SUPPORTED:
+        if kind(node) not in (*ENDS, *SUPPORTED):
             fail(f"{subject}: Norse drops this type without an error")
         if isinstance(node, nir.IF | nir.LIF) and (node.r != 1).any():
             fail(f"{subject}: r is not 1, which Norse ignores; scale the weights instead")

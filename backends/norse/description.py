@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from spikeport.backends import Backend, Limitation, Status
+from spikeport.backends.norse.nodes import SUPPORTED
 from spikeport.runs import Run, Samples
 
 
@@ -28,8 +29,8 @@ NORSE = Backend(
     _run,
     limitations=(
         Limitation(
-            "nodes other than Affine, Linear, Conv1d, Conv2d, SumPool2d, Flatten, IF, LIF and "
-            "CubaLIF, because Norse would drop them without an error"
+            f"nodes other than {', '.join(SUPPORTED[:-1])} and {SUPPORTED[-1]}, because Norse would "
+            "drop them without an error"
         ),
         Limitation(
             "skip paths, IF and LIF with r other than 1, and neurons with v_leak or v_reset other "

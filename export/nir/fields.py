@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import nir
@@ -131,12 +132,23 @@ def shape(subject: str, value: Any) -> NDArray[np.int64] | None:
 
 @dataclass(frozen=True, slots=True)
 class NodeType:
-    """One type of NIR node: its fields in a file, the optional ones, and its neuron parameters."""
+    """One type of NIR node.
 
-    make: Callable[..., Any]
+    Attributes:
+        make: its class.
+        fields: those in a file, each with its rule.
+        optional: fields that a file may leave out.
+        elementwise: it keeps the shape of its input, and its fields have that shape.
+        membrane: it is neurons, which integrate their input.
+        spikes: its output is spikes.
+    """
+
+    make: type[Any]
     fields: Mapping[str, Parse]
     optional: frozenset[str] = frozenset()
     elementwise: bool = False
+    membrane: bool = False
+    spikes: bool = False
 
 
 _R = {"r": real}
@@ -159,6 +171,9 @@ def _conv(axes: int, numbers: Callable[[int], Parse]) -> Mapping[str, Parse]:
     }
 
 
+_neuron = partial(NodeType, elementwise=True, membrane=True, spikes=True)
+_integrator = partial(NodeType, elementwise=True, membrane=True)
+
 NODE_TYPES: Mapping[str, NodeType] = {
     "Input": NodeType(nir.Input, {"shape": shape}),
     "Output": NodeType(nir.Output, {"shape": shape}),
@@ -175,16 +190,20 @@ NODE_TYPES: Mapping[str, NodeType] = {
         frozenset({"input_type"}),
     ),
     "Delay": NodeType(nir.Delay, {"delay": not_negative}, elementwise=True),
-    "Threshold": NodeType(nir.Threshold, {"threshold": real}, elementwise=True),
-    "I": NodeType(nir.I, _R, elementwise=True),
-    "IF": NodeType(nir.IF, {**_R, **_SPIKE}, _RESET, elementwise=True),
-    "LI": NodeType(nir.LI, {"tau": positive, **_R, **_LEAK}, elementwise=True),
-    "LIF": NodeType(nir.LIF, {"tau": positive, **_R, **_LEAK, **_SPIKE}, _RESET, elementwise=True),
-    "CubaLI": NodeType(nir.CubaLI, _CUBA, frozenset({"w_in"}), elementwise=True),
-    "CubaLIF": NodeType(nir.CubaLIF, {**_CUBA, **_SPIKE}, _RESET | {"w_in"}, elementwise=True),
+    "Threshold": NodeType(nir.Threshold, {"threshold": real}, elementwise=True, spikes=True),
+    "I": _integrator(nir.I, _R),
+    "IF": _neuron(nir.IF, {**_R, **_SPIKE}, _RESET),
+    "LI": _integrator(nir.LI, {"tau": positive, **_R, **_LEAK}),
+    "LIF": _neuron(nir.LIF, {"tau": positive, **_R, **_LEAK, **_SPIKE}, _RESET),
+    "CubaLI": _integrator(nir.CubaLI, _CUBA, frozenset({"w_in"})),
+    "CubaLIF": _neuron(nir.CubaLIF, {**_CUBA, **_SPIKE}, _RESET | {"w_in"}),
 }
-SPIKING = ("IF", "LIF", "CubaLIF", "Threshold")
-INTEGRATING = ("I", "LI", "CubaLI")
+SPIKING = frozenset(name for name, spec in NODE_TYPES.items() if spec.spikes)
+"""Nodes whose output is spikes."""
+INTEGRATING = frozenset(n for n, spec in NODE_TYPES.items() if spec.membrane and not spec.spikes)
+"""Neurons whose output is their membrane."""
+NEURONS = tuple(spec.make for spec in NODE_TYPES.values() if spec.membrane)
+"""Classes of neurons, with and without spikes."""
 
 
 def kind(node: Any) -> str:

@@ -10,10 +10,12 @@ import nir
 import numpy as np
 from numpy.typing import NDArray
 
+from spikeport.checks import fail
+from spikeport.export.nir.fields import SPIKING, kind, label
+
 Array = NDArray[np.float64]
 _FLOAT32 = 1e-7
 """Relative error of a time constant stored as float32."""
-NEURONS = (nir.LIF, nir.LI, nir.IF, nir.I, nir.CubaLIF, nir.CubaLI)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,6 +29,16 @@ class Dynamics:
     threshold: float | None
 
 
+def integrator_gain(r: Any, dt_s: float) -> Array:
+    """Gain of I and IF per step.
+
+    NIR's equation dv/dt = r I gives r dt, but Norse, snnTorch and Sinabs interpret r = 1 as a gain
+    of 1 per step. So r = 1 means 1 per step here, and any other r means r dt, as in the equation.
+    """
+    r = np.asarray(r, np.float64)
+    return np.where(np.isclose(r, 1.0, rtol=1e-9, atol=0), 1.0, r * dt_s)
+
+
 def neuron_shape(node: Any) -> tuple[int, ...]:
     """Shape of a neuron node, given by its parameters."""
     return np.shape(node.r)
@@ -37,7 +49,7 @@ def neuron_dynamics(name: str, node: Any, dt_s: float, complain: Callable[[str],
 
     LIF, LI     v <- v + dt/tau (v_leak - v + r I)
     CubaLIF, -LI  the same on tau_mem, driven by I <- I + dt/tau_syn (w_in x - I), new I first
-    IF, I       v <- v + r dt I, but r = 1 and r = 1/dt both mean 1 per step, as written by tools
+    IF, I       v <- v + g I                            g: see `integrator_gain`
     """
 
     def uniform(field: str) -> float:
@@ -74,19 +86,23 @@ def neuron_dynamics(name: str, node: Any, dt_s: float, complain: Callable[[str],
         return values
 
     threshold = None
-    if isinstance(node, nir.LIF | nir.IF | nir.CubaLIF):
+    if kind(node) in SPIKING:
         threshold = uniform("v_threshold")
         if threshold <= 0:
             complain(f"node '{name}': v_threshold is {threshold:g}, must be above 0")
         if (reset := each("v_reset")).any():
             worst = reset.flat[np.abs(reset).argmax()]
             complain(f"node '{name}': v_reset is {worst:g}, the chip resets to 0 only")
-    if isinstance(node, nir.IF | nir.I):
-        r = each("r")
-        gain = np.where(np.isclose(r, 1.0, rtol=1e-9, atol=0), 1.0, r * dt_s)
-        return Dynamics(0.0, 1.0, gain, np.zeros_like(gain), threshold)
-    cuba = isinstance(node, nir.CubaLIF | nir.CubaLI)
-    mem = rate("tau_mem" if cuba else "tau")
-    syn = rate("tau_syn") if cuba else 1.0
-    gain = mem * each("r") * (syn * each("w_in") if cuba else 1.0)
+    match node:
+        case nir.IF() | nir.I():
+            gain = integrator_gain(each("r"), dt_s)
+            return Dynamics(0.0, 1.0, gain, np.zeros_like(gain), threshold)
+        case nir.LIF() | nir.LI():
+            mem, syn = rate("tau"), 1.0
+            gain = mem * each("r")
+        case nir.CubaLIF() | nir.CubaLI():
+            mem, syn = rate("tau_mem"), rate("tau_syn")
+            gain = mem * each("r") * (syn * each("w_in"))
+        case _:
+            fail(f"{label(name, node)}: its dynamics on a chip are not known")
     return Dynamics(1 - syn, 1 - mem, gain, mem * each("v_leak"), threshold)

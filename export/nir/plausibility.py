@@ -9,7 +9,8 @@ from __future__ import annotations
 import nir
 import numpy as np
 
-from spikeport.export.nir.neuron_dynamics import NEURONS, neuron_dynamics
+from spikeport.export.nir.fields import NEURONS
+from spikeport.export.nir.neuron_dynamics import neuron_dynamics
 
 SHORTEST, LONGEST = 1 - 1e-6, 1e4
 """Time constants in steps: below 1 the state oscillates, above 1e4 the decay is below 1/8192."""

@@ -14,7 +14,7 @@ import nir
 import numpy as np
 
 from spikeport.checks import fail
-from spikeport.export.nir.fields import NODE_TYPES, Shape, label, node_values
+from spikeport.export.nir.fields import NODE_TYPES, Shape, kind, label, node_values
 from spikeport.network.geometry import window_count
 
 
@@ -42,10 +42,7 @@ def output_shape(name: str, node: Any, given: Shape | None) -> Shape:
         case nir.Flatten():
             return _flatten(subject, node, given or ())
         case _:
-            values = node_values(node)
-            if not values:
-                fail(f"{subject}: type is not supported, must be one of {', '.join(NODE_TYPES)}")
-            own = np.shape(next(iter(values.values())))
+            own = _elementwise_shape(subject, node)
             if own != ():
                 _meet(subject, own, given)
             return given or own
@@ -91,6 +88,15 @@ def _meet(subject: str, expected: Shape, given: Shape | None) -> None:
         fail(f"{subject}: expects shape {tuple(expected)}, received {tuple(given)}")
 
 
+def _elementwise_shape(subject: str, node: Any) -> Shape:
+    """Shape of the parameters of a node that keeps the shape of its input; () if it takes any."""
+    if kind(node) not in NODE_TYPES:
+        fail(f"{subject}: type is not supported, must be one of {', '.join(NODE_TYPES)}")
+    if not NODE_TYPES[kind(node)].elementwise:
+        fail(f"{subject}: no rule says what shape it maps to")
+    return np.shape(next(iter(node_values(node).values())))
+
+
 def _axes(node: Any) -> int:
     """Number of axes of a node's input, 0 if it accepts any."""
     match node:
@@ -102,7 +108,7 @@ def _axes(node: Any) -> int:
             return 3
         case nir.Output() | nir.Flatten():
             return 0
-    return max((np.ndim(value) for value in node_values(node).values()), default=0)
+    return len(_elementwise_shape(f"node of type {kind(node)}", node))
 
 
 def _output(subject: str, node: nir.Output, given: Shape) -> Shape:

@@ -87,7 +87,7 @@ def _fold(path: tuple[tuple[str, Any], ...], source: Shape, gain: Array | None) 
                 pool, factor = _pool(name, node, shape, factor)
                 shape = factor.shape
                 bias = np.zeros(shape)
-            case nir.Affine() | nir.Linear() | nir.Conv1d() | nir.Conv2d():
+            case _ if isinstance(node, MAPS):
                 if folded is not None:
                     raise _UnfoldableError(
                         f"node '{name}': a second linear map without neurons in between"

@@ -15,14 +15,10 @@ from numpy.typing import NDArray
 from spikeport.checks import NAME_RULE, is_name
 from spikeport.errors import InputError
 from spikeport.export.nir import FloatNetwork
+from spikeport.export.nir.fields import NEURONS
 from spikeport.export.nir.flatten import safe_names
 from spikeport.export.nir.graph import delay_steps
-from spikeport.export.nir.neuron_dynamics import (
-    NEURONS,
-    Dynamics,
-    neuron_dynamics,
-    neuron_shape,
-)
+from spikeport.export.nir.neuron_dynamics import Dynamics, neuron_dynamics, neuron_shape
 from spikeport.export.quantize.fold import MAPS, Folded, fold
 from spikeport.export.quantize.lowered import (
     FloatConnection,

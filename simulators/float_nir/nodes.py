@@ -22,7 +22,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from spikeport.errors import InputError
-from spikeport.export.nir.fields import label
+from spikeport.export.nir.fields import SPIKING, kind, label
+from spikeport.export.nir.neuron_dynamics import integrator_gain
 from spikeport.export.nir.shapes import conv_padding, conv_sides
 from spikeport.network import Reset
 
@@ -67,16 +68,6 @@ class Semantics:
     reset: Reset
     strict: bool
     dtype: type[np.floating[Any]]
-
-
-def integrator_gain(r: Any, dt_s: float) -> Array:
-    """Gain of I and IF per step.
-
-    NIR's equation dv/dt = r I gives r dt, but Norse, snnTorch and Sinabs interpret r = 1 as a gain
-    of 1 per step. So r = 1 means 1 per step here, and any other r means r dt, as in the equation.
-    """
-    r = np.asarray(r, np.float64)
-    return np.where(np.isclose(r, 1.0, rtol=1e-9, atol=0), 1.0, r * dt_s)
 
 
 def node_kernel(name: str, node: Any, semantics: Semantics) -> NodeKernel:
@@ -184,9 +175,7 @@ def _neuron(node: Any, semantics: Semantics) -> NodeKernel:
         r, leak = constant(node.r), constant(node.v_leak)
         charge = lambda v, x: v + k * (r * x + leak - v)  # noqa: E731
 
-    membrane = (
-        _spiking(node, semantics, charge) if hasattr(node, "v_threshold") else _silent(charge)
-    )
+    membrane = _spiking(node, semantics, charge) if kind(node) in SPIKING else _silent(charge)
     if not isinstance(node, nir.CubaLI | nir.CubaLIF):
         return NodeKernel(1, membrane)
     k_syn, w_in = rate(node.tau_syn), constant(node.w_in)

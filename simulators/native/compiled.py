@@ -41,12 +41,14 @@ def array_kernel(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def chosen_by_type(
-    choices: Callable[[], Mapping[type[Any], Callable[..., Any]]], *, argument: int
+    choices: Mapping[type[Any], Callable[..., Any]], *, argument: int
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Dispatch a call in compiled code to the `part` that belongs to the type of an argument.
 
+    The decorated function makes the same choice where it is called from Python.
+
     Args:
-        choices: the part for each NamedTuple class; called while a kernel is compiled.
+        choices: the part for each NamedTuple class.
         argument: position of the tuple among the arguments.
     """
 
@@ -54,7 +56,7 @@ def chosen_by_type(
         options: Any = {**_OPTIONS, "forceinline": True}
 
         def choose(*kinds: Any) -> Any:
-            return choices()[kinds[argument].instance_class].py_func  # type: ignore[attr-defined]
+            return choices[kinds[argument].instance_class].py_func  # type: ignore[attr-defined]
 
         overload(function, jit_options=options, strict=False)(choose)
         return function

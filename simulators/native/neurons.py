@@ -91,7 +91,10 @@ def recorded_state(population: AnyPopulation, state: Any) -> dict[str, Int32]:
     }
 
 
-@chosen_by_type(lambda: {model.constants: model.loop for model in MODELS.values()}, argument=1)
+_LOOPS = {model.constants: model.loop for model in MODELS.values()}
+
+
+@chosen_by_type(_LOOPS, argument=1)
 def neuron_loop(
     state: Any,
     dynamics: Any,
@@ -116,4 +119,5 @@ def neuron_loop(
     Returns:
         The number of neurons whose state could have changed; see `EventCounts.updates`.
     """
-    raise NotImplementedError
+    loop = _LOOPS[type(dynamics)]
+    return loop(state, dynamics, variant, biased, sample, begin, end, received, added, fired)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from spikeport.cli import _io, _shards, _traces
+from spikeport.energy import DEFAULT_PROFILE
 from spikeport.errors import CheckFailedError, InputError
 from spikeport.network import DeployedNetwork
 from spikeport.report.screen import Table
@@ -117,7 +118,7 @@ def energy(
     ] = None,
     profile: Annotated[
         str, typer.Option(metavar="PROFILE", help="A built-in profile, or a .toml file.")
-    ] = "loihi1",
+    ] = DEFAULT_PROFILE,
     as_json: _io.Json = False,
 ) -> None:
     """Estimate energy from event counts: low, nominal and high.

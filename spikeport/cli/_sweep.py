@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from spikeport.energy import DEFAULT_PROFILE
 from spikeport.report.screen import Table
-from spikeport.workflow import PROFILE
 
 
 def sweep_table(rows: Sequence[dict[str, Any]]) -> Table:
     """One row per network."""
-    table = Table(f"Comparison of networks, per sample; energy estimated for {PROFILE}")
+    table = Table(f"Comparison of networks, per sample; energy estimated for {DEFAULT_PROFILE}")
     table.add_column("network")
     for name in ("accuracy %", "spikes", "synaptic events", "energy nJ, low .. nominal .. high"):
         table.add_column(name, justify="right")

@@ -1,6 +1,7 @@
 from .estimate import estimate_energy as estimate_energy
 from .interval import LEVELS as LEVELS
 from .interval import Interval as Interval
+from .profile import DEFAULT_PROFILE as DEFAULT_PROFILE
 from .profile import Constant as Constant
 from .profile import HardwareProfile as HardwareProfile
 from .profile import Price as Price

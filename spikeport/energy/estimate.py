@@ -161,7 +161,8 @@ def _computing_time(
 ) -> Interval:
     """Computing time of the whole run in ns, by the model of the module docstring.
 
-    Messages take time at the source of a connection, all other events at its target.
+    Messages take time at the source of a connection, all other events at its target. An input
+    occupies no core, so that neither its events nor its messages take time at the source.
     """
     each = {key: price.interval for key, price in profile.time_ns.items()}
 

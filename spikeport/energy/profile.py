@@ -10,13 +10,13 @@ synapses a profile also states at which levels events on zero weights are charge
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from spikeport.energy.interval import LEVELS, Interval
-from spikeport.energy.terms import TERMS, EnergyTerm, SynapseKind, energy_keys, time_keys
+from spikeport.energy.terms import TERMS, EnergyTerm, EventKind, SynapseKind, energy_keys, time_keys
 from spikeport.errors import InputError
 from spikeport.hardware import Basis, Source, parse_target, read_sources, source_of, target_text
 from spikeport.hardware.target_file import SCHEMA as TARGET_SCHEMA
@@ -26,6 +26,8 @@ from spikeport.storage.toml_table import Table
 
 T = TypeVar("T")
 
+DEFAULT_PROFILE = "loihi1"
+"""Used wherever no profile is chosen."""
 SCHEMA = 1
 PRICES_KEYS = (
     *("unpriced", "counts_zeros", "energy_pj", "time_ns", "static_mw", "hops_per_packet"),
@@ -92,7 +94,8 @@ class HardwareProfile:
         counts_zeros: by storage format; a profile file may give one rule for all of them, and
             leave out formats without a price.
         energy_pj: per event, by the keys of the energy terms; missing ones are unpriced.
-        time_ns: per event, by the same keys, `receive` (a message) and `barrier` (a step).
+        time_ns: per event, by the keys of the terms whose events take time, `receive` (a message)
+            and `barrier` (a step).
         static_mw: power of one chip that computes nothing.
         hops_per_packet: assumed mesh distance if no mapping is known.
         int8_mac_pj: an int8 multiply-accumulate with its operand reads, for comparison.
@@ -186,7 +189,7 @@ def parse_profile(text: str, subject: str, terms: Sequence[EnergyTerm] = TERMS) 
     for name, count in (("cores", profile.cores), ("neurons_per_core", profile.neurons_per_core)):
         if count < 1:
             raise InputError(f"{subject}: {name} is {count}, must be at least 1")
-    _refuse_double_counting(profile, subject)
+    _refuse_double_counting(profile, subject, terms)
     return profile
 
 
@@ -232,6 +235,7 @@ def _priced(
     table: Table, sources: Mapping[str, Source], terms: Sequence[EnergyTerm]
 ) -> dict[str, Any]:
     """The fields of a profile that are prices."""
+    _refuse_uncounted(table, terms)
     energy_pj = _prices(table.table("energy_pj", energy_keys(terms)), sources)
     time_ns = _prices(table.table("time_ns", time_keys(terms)), sources)
     priced = {
@@ -255,17 +259,37 @@ def _priced(
     }
 
 
-def _refuse_double_counting(profile: HardwareProfile, subject: str) -> None:
+def _refuse_uncounted(table: Table, terms: Sequence[EnergyTerm]) -> None:
+    """Raise if a price would not be part of any estimate."""
+    energy_pj, time_ns = table.table("energy_pj"), table.table("time_ns")
+    for term in terms:
+        if term.price in time_ns and not term.timed:
+            raise InputError(
+                f"{table.subject}: time_ns: '{term.price}' is a price per event of an input; "
+                "inputs occupy no core, so their events take no time"
+            )
+        if term.per_hop is not None and term.per_hop in energy_pj:
+            for needed, there in ((term.price, energy_pj), ("hops_per_packet", table)):
+                if needed not in there:
+                    raise InputError(
+                        f"{table.subject}: energy_pj: '{term.per_hop}' is added for every hop of a "
+                        f"'{term.price}', but '{needed}' is missing"
+                    )
+
+
+def _refuse_double_counting(
+    profile: HardwareProfile, subject: str, terms: Iterable[EnergyTerm]
+) -> None:
     """Raise if costs that an all-in constant already includes have prices, too."""
+    synaptic = {term.price for term in terms if term.events is EventKind.SYNAPTIC_EVENTS}
     for level in LEVELS:
         charged = {
             name: price.at(level)
             for name, price in profile.energy_pj.items()
             if price.at(level).value > 0
         }
-        synapses = {name for name in charged if name.startswith("synapse")}
         for name, constant in charged.items():
-            if constant.source.basis is Basis.ALL_IN and (others := set(charged) - synapses):
+            if constant.source.basis is Basis.ALL_IN and (others := set(charged) - synaptic):
                 raise InputError(
                     f"{subject}: {level} '{name}' is an all-in constant ({constant.source.key}), "
                     f"so {', '.join(sorted(others))} cannot be added: they would be counted twice"

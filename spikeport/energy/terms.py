@@ -66,7 +66,8 @@ class EnergyTerm:
     """Events times a price.
 
     Attributes:
-        price: key of the price per event in a profile's tables `energy_pj` and `time_ns`.
+        price: key of the price per event in a profile's table `energy_pj`, and in `time_ns` if its
+            events take time.
         colour: class of the report's style sheet.
         storage: count only connections of this storage format; None counts all of them.
         per_hop: key of a price that is added for every hop of a packet, if any.
@@ -78,6 +79,11 @@ class EnergyTerm:
     colour: str
     storage: SynapseKind | None = None
     per_hop: str | None = None
+
+    @property
+    def timed(self) -> bool:
+        """Whether its events take time; those of inputs do not, as inputs occupy no core."""
+        return self.events.scope is not EventScope.INPUT
 
     def covers(self, storage: SynapseKind) -> bool:
         """Whether events of connections of this storage format belong to this term."""
@@ -108,4 +114,4 @@ def energy_keys(terms: Iterable[EnergyTerm]) -> tuple[str, ...]:
 
 def time_keys(terms: Iterable[EnergyTerm]) -> tuple[str, ...]:
     """Keys that a profile may price in ns."""
-    return (*(term.price for term in terms), "receive", "barrier")
+    return (*(term.price for term in terms if term.timed), "receive", "barrier")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from spikeport.energy import DEFAULT_PROFILE
 from spikeport.errors import InputError
 from spikeport.export import QuantizeConfig
 from spikeport.parity import Limits
@@ -32,7 +33,7 @@ class LadderConfig:
     lava_samples: int = 32
     limits: Limits = dataclasses.field(default_factory=Limits)
     timeout_s: float | None = None
-    profile: str = "loihi1"
+    profile: str = DEFAULT_PROFILE
     quantize: QuantizeConfig = dataclasses.field(default_factory=QuantizeConfig)
 
     def __post_init__(self) -> None:

@@ -215,6 +215,8 @@ def _check(net: DeployedNetwork) -> None:
             fail(f"network: has no {what}, needs at least one")
     for part in net.connections:
         _ends(net, part)
+    for name in {part.target: None for part in net.injections}:
+        _biases(net, net.by_name[name])
     if not net.readouts:
         fail("network: has no readout, needs at least one")
     for name, count in Counter(readout.population for readout in net.readouts).items():
@@ -254,28 +256,26 @@ def _ends(net: DeployedNetwork, part: Connection) -> None:
     if isinstance(part, BiasInjection):
         if not injected:
             fail(f"{subject}: a bias injection needs an input of coding 'bias' as its source")
-        _injection(net, part)
+        if source.shape != target.shape:
+            fail(f"{subject}: input shape {source.shape} must equal the target's {target.shape}")
         return
     if injected:
         fail(f"{subject}: input '{part.source}' has coding 'bias', which crosses no synapses")
     check_shapes(part, source.shape, target.shape)
 
 
-def _injection(net: DeployedNetwork, part: BiasInjection) -> None:
-    source, target = net.sources[part.source], net.by_name[part.target]
-    subject = f"connection '{part.name}'"
-    if source.shape != target.shape:
-        fail(f"{subject}: input shape {source.shape} must equal the target's {target.shape}")
-    feeds = [c for c in net.injections if c.target == part.target]
-    inputs = {i.name: i for i in net.inputs}
-    low = int(target.bias.min()) + sum(inputs[c.source].low for c in feeds)
-    high = int(target.bias.max()) + sum(inputs[c.source].high for c in feeds)
+def _biases(net: DeployedNetwork, target: AnyPopulation) -> None:
+    """Check that a population's bias mantissas, with all that is injected, fit the chip."""
+    parts = net.injections_into(target.name)
+    ranges = [net.message_range(part.source) for part in parts]
+    low = int(target.bias.min()) + sum(low for low, _ in ranges)
+    high = int(target.bias.max()) + sum(high for _, high in ranges)
     arithmetic = net.arithmetic
     least, most = arithmetic.bias_mantissa_min, arithmetic.bias_mantissa_max
     if low < least or high > most:
         fail(
-            f"{subject}: bias mantissas of '{part.target}' could span {low}..{high}, must lie in "
-            f"{least}..{most} ({arithmetic.bias_bits} bits)"
+            f"connection '{parts[0].name}': bias mantissas of '{target.name}' could span "
+            f"{low}..{high}, must lie in {least}..{most} ({arithmetic.bias_bits} bits)"
         )
 
 

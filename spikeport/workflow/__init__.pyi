@@ -16,7 +16,6 @@ from .recipes import run_recipe as run_recipe
 from .run import quantize as quantize
 from .run import record_trace as record_trace
 from .run import trace_chunk as trace_chunk
-from .sweeps import PROFILE as PROFILE
 from .sweeps import SweepRow as SweepRow
 from .sweeps import run_networks as run_networks
 from .sweeps import sweep as sweep

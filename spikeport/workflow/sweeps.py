@@ -13,13 +13,17 @@ from numpy.typing import ArrayLike
 
 from spikeport.backends import run as run_backend
 from spikeport.backends import timed
-from spikeport.energy import HardwareProfile, Interval, estimate_energy, load_profile
+from spikeport.energy import (
+    DEFAULT_PROFILE,
+    HardwareProfile,
+    Interval,
+    estimate_energy,
+    load_profile,
+)
 from spikeport.errors import InputError
 from spikeport.network import DeployedNetwork
 from spikeport.parity import Accuracy, accuracy
 from spikeport.runs import Run, Samples, check_labels
-
-PROFILE = "loihi1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +107,7 @@ def sweep(
     labels: ArrayLike,
     *,
     backend: str = "native",
-    profile: HardwareProfile | str = PROFILE,
+    profile: HardwareProfile | str = DEFAULT_PROFILE,
     **options: Any,
 ) -> tuple[SweepRow, ...]:
     """Run several networks, each on the same samples in its own integers, and price their events.

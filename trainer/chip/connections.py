@@ -26,11 +26,13 @@ class TorchKind:
 
     Attributes:
         apply: the map, of a connection, weights in place of its own and (pooled) messages.
+        merged: weights with fewer outputs if possible, whose sum is the same for all messages.
         in_bytes: whether torch has 8-bit products for it.
         trained: whether its weights can be trained in chip arithmetic.
     """
 
     apply: Callable[[Any, Tensor, Tensor], Tensor]
+    merged: Callable[[Any, Tensor], Tensor]
     in_bytes: bool = False
     trained: bool = True
 
@@ -50,6 +52,19 @@ def _sparse(connection: Sparse, weight: Tensor, messages: Tensor) -> Tensor:
     return total
 
 
+def _one_row(connection: Dense, weight: Tensor) -> Tensor:
+    return weight.sum(0, keepdim=True, dtype=torch.float64)
+
+
+def _as_stored(connection: Sparse, weight: Tensor) -> Tensor:
+    return weight.to(torch.float64)
+
+
+def _one_channel_per_group(connection: Conv1d | Conv2d, weight: Tensor) -> Tensor:
+    grouped = weight.reshape(connection.groups, -1, *weight.shape[1:])
+    return grouped.sum(1, dtype=torch.float64)
+
+
 def _conv1d(connection: Conv1d, weight: Tensor, messages: Tensor) -> Tensor:
     sides = connection.stride, connection.padding, connection.dilation
     return functional.conv1d(messages, weight, None, *sides, connection.groups)
@@ -61,10 +76,10 @@ def _conv2d(connection: Conv2d, weight: Tensor, messages: Tensor) -> Tensor:
 
 
 _KINDS: Mapping[type[WeightedConnection], TorchKind] = {
-    Dense: TorchKind(_linear),
-    Sparse: TorchKind(_sparse, trained=False),
-    Conv1d: TorchKind(_conv1d),
-    Conv2d: TorchKind(_conv2d, in_bytes=True),
+    Dense: TorchKind(_linear, _one_row),
+    Sparse: TorchKind(_sparse, _as_stored, trained=False),
+    Conv1d: TorchKind(_conv1d, _one_channel_per_group),
+    Conv2d: TorchKind(_conv2d, _one_channel_per_group, in_bytes=True),
 }
 
 

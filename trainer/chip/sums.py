@@ -97,7 +97,7 @@ def weighted_sum(connection: WeightedConnection, weight: Tensor, messages: Tenso
     """W pool(s) of messages (B, *source), before any wrapping.
 
     Args:
-        weight: in place of the connection's own, of the same shape.
+        weight: in place of the connection's own, of the same shape or `merged`.
     """
     if (pool := connection.pool) is not None:
         if any(pool.padding):

@@ -9,7 +9,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from spikeport.network import WeightedConnection
+from spikeport.network import Shape, WeightedConnection
 from spikeport.runs import (
     RecordSpec,
     Run,
@@ -22,6 +22,7 @@ from spikeport.runs import (
 )
 from spikeport.simulators.results import assembled_run
 from spikeport.trainer.chip import QATNetwork
+from spikeport.trainer.chip.connections import torch_kind
 from spikeport.trainer.chip.network import spiking_pass
 from spikeport.trainer.chip.neurons import ChipSteps
 from spikeport.trainer.chip.sums import weighted_sum
@@ -32,10 +33,10 @@ BATCH = 256
 
 def fan_outs(network: QATNetwork) -> dict[str, FanOut]:
     """Synapses reached by each source neuron, per connection, for the current integer weights."""
-    weights = network.integers().weights
+    weights, sources = network.integers().weights, network.template.sources
     return {
-        connection.name: _fan_out(network, connection, weights[connection.name])
-        for connection in network.template.weighted_connections
+        part.name: synapses_reached(part, sources[part.source].shape, weights[part.name])
+        for part in network.template.weighted_connections
     }
 
 
@@ -99,17 +100,18 @@ def evaluate_chip(network: QATNetwork, samples: Samples, record: RecordSpec = ()
     )
 
 
-def _fan_out(network: QATNetwork, connection: WeightedConnection, weight: Tensor) -> FanOut:
-    """Fan-out of a connection; the outputs of each group are summed, as only sums matter."""
-    source = network.template.sources[connection.source].shape
-    groups = getattr(connection, "groups", 1)
+def synapses_reached(connection: WeightedConnection, source: Shape, weight: Tensor) -> FanOut:
+    """Fan-out of a connection with these weights, from as few outputs as possible.
+
+    Only the sum of the outputs matters.
+    """
+    merged = torch_kind(connection).merged
     masks = weight != 0, torch.ones_like(weight, dtype=torch.bool)
-    summed = (
-        mask.reshape(groups, -1, *mask.shape[1:]).sum(1, dtype=torch.float64) for mask in masks
-    )
     return FanOut(
         *(
-            fan_out(partial(weighted_sum, connection, each), source, weight.device)
-            for each in summed
+            fan_out(
+                partial(weighted_sum, connection, merged(connection, mask)), source, mask.device
+            )
+            for mask in masks
         )
     )

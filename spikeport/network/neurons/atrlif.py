@@ -58,7 +58,6 @@ class ATRLIFPopulation:
 
     MODEL: ClassVar[str] = "ATRLIF"
     STATE: ClassVar[tuple[StateVariable, ...]] = (U, V, THETA, R)
-    NIR_NODES: ClassVar[tuple[str, ...]] = ()
 
     name: str
     shape: Shape

@@ -71,7 +71,6 @@ class Population:
 
     MODEL: ClassVar[str] = "LIF"
     STATE: ClassVar[tuple[StateVariable, ...]] = (U, V, REST)
-    NIR_NODES: ClassVar[tuple[str, ...]] = ("LIF", "IF", "CubaLIF", "LI", "I")
 
     name: str
     shape: Shape

@@ -58,7 +58,6 @@ class AnyPopulation(Protocol):
     Attributes:
         MODEL: name of the model in messages.
         STATE: its state variables; `u` and `v` are always among them.
-        NIR_NODES: NIR nodes that can express such neurons; empty if there are none.
         bias: mantissa per neuron, 13 bits signed, int32.
         bias_exponent: bias << bias_exponent is added to v at every step.
         v_init: v at the start of every sample.
@@ -67,7 +66,6 @@ class AnyPopulation(Protocol):
 
     MODEL: ClassVar[str]
     STATE: ClassVar[tuple[StateVariable, ...]]
-    NIR_NODES: ClassVar[tuple[str, ...]]
 
     @property
     def name(self) -> str: ...  # noqa: D102
