@@ -22,8 +22,9 @@ def run(
     networks: Annotated[
         list[Path],
         typer.Argument(
-            metavar="NETWORK...",
-            help=".spikeport, .nir or checkpoint; for several deployed networks, prints a table.",
+            metavar="NETWORK",
+            help="Deployed network (.spikeport or .nir), float network (.nir) or checkpoint; "
+            "several deployed networks are compared in a table.",
         ),
     ],
     backend: Annotated[
@@ -32,7 +33,8 @@ def run(
             "--backend",
             "-b",
             metavar="NAME",
-            help="One of `spikeport backends` (default: native, for float networks float).",
+            help="A backend from `spikeport backends` (default: native, or float for "
+            "float networks).",
         ),
     ] = None,
     data: _io.Data = "digits",
