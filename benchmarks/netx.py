@@ -68,7 +68,14 @@ def compare(case: Case, python: Path, folder: Path) -> dict[str, Any]:
     axes = (*range(len(shape), 0, -1), 0)
     np.save(folder / "input.npy", given.transpose(axes))
     worker = Path(__file__).with_name("netx_worker.py")
-    command = [python, "-I", worker, case.path, folder / "input.npy", folder / "output.npy"]
+    command: list[str | Path] = [
+        python,
+        "-I",
+        worker,
+        case.path,
+        folder / "input.npy",
+        folder / "output.npy",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S, check=False)
     if done.returncode:
         raise SystemExit(f"{case.name}: lava-dl failed: {done.stderr[-2000:]}")

@@ -7,7 +7,7 @@ Train a network (needs torch):
     train, train_pareto_front, TrainConfig, TrainingCallbacks, TrainingResult, EpochProgress,
     EpochRecord, Architecture, Augment, GradientRule, Optimizer, Precision, ParetoPoint
 Data sets:
-    load_dataset, Dataset, DataConfig, Binning, Layout, PixelGrid, Slicing
+    load_dataset, make_dataset, Dataset, Split, DataConfig, Binning, Layout, PixelGrid, Slicing
 Recipes, which describe a whole experiment:
     load_recipe, run_recipe, Recipe, RecipeResult
 A network in training, or one of your own:
@@ -44,9 +44,9 @@ Energy budgets and sweeps:
     write_pareto_front, ParetoFront, BudgetResult, sweep, SweepRow
 Read, write and inspect files:
     open_network, inspect_network, FloatFacts, DeployedFacts, load_network, save_network,
-    read_nir, read_nir_deployed, read_nir_float, write_nir, load_checkpoint, save_checkpoint,
-    Checkpoint, load_state, save_state, record_trace, open_trace, read_trace, TraceHeader,
-    TraceReader, write_ladder
+    read_nir, read_nir_deployed, read_nir_float, write_nir, read_netx, write_netx,
+    load_checkpoint, save_checkpoint, Checkpoint, load_state, save_state, record_trace, open_trace,
+    read_trace, TraceHeader, TraceReader, write_ladder
 Errors:
     SpikeportError, InputError, OutputError, BackendUnavailableError, CheckFailedError
 Version:

@@ -29,8 +29,8 @@ NORSE = Backend(
     _run,
     limitations=(
         Limitation(
-            f"nodes other than {', '.join(SUPPORTED[:-1])} and {SUPPORTED[-1]}, because Norse would "
-            "drop them without an error"
+            f"nodes other than {', '.join(SUPPORTED[:-1])} and {SUPPORTED[-1]}, because Norse "
+            "would drop them without an error"
         ),
         Limitation(
             "skip paths, IF and LIF with r other than 1, and neurons with v_leak or v_reset other "

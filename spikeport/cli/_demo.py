@@ -13,12 +13,17 @@ from spikeport.cli._ladder import finish
 
 def demo(
     out: Annotated[
-        Path, typer.Option("--out", "-o", metavar="FOLDER", help="Output folder.")
+        Path,
+        typer.Option("--out", "-o", metavar="FOLDER", help="Output folder; created if missing."),
     ] = Path("demo"),
-    epochs: Annotated[int | None, typer.Option(metavar="N", help="Training epochs.")] = None,
-    seed: Annotated[int, typer.Option(metavar="N", help="Same seed, same result.")] = 0,
+    epochs: Annotated[
+        int | None, typer.Option(metavar="N", help="Number of training epochs.")
+    ] = None,
+    seed: Annotated[
+        int, typer.Option(metavar="N", help="Random seed; the same seed gives the same result.")
+    ] = 0,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Continue from the checkpoint in the folder.")
+        bool, typer.Option("--resume", help="Continue training from the checkpoint in --out.")
     ] = False,
     timeout: _shards.Timeout = None,
     as_json: _io.Json = False,

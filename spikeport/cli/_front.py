@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 
 def front(
     budgets: Annotated[
-        str, typer.Option(metavar="ENERGIES", help="Per sample, comma-separated: 10uJ,5uJ,800nJ.")
+        str,
+        typer.Option(
+            metavar="ENERGIES",
+            help="Energy budgets per sample, comma-separated, such as 10uJ,5uJ,800nJ.",
+        ),
     ],
     out: Annotated[
         Path,

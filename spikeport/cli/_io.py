@@ -38,13 +38,16 @@ Data = Annotated[
     typer.Option(
         "--data",
         metavar="NAME",
-        help="`digits`, `mnist`, ...; an .npz file; a folder of images; a recipe (.toml).",
+        help="A data set such as `digits` or `mnist`, an .npz file, a folder of images, or a "
+        "recipe (.toml).",
     ),
 ]
 DataChanges = Annotated[
     list[str] | None,
     typer.Option(
-        "--set", metavar="data.KEY=VALUE", help="Change a data setting, such as data.full_scale=16."
+        "--set",
+        metavar="data.KEY=VALUE",
+        help="Change a data setting, such as data.full_scale=16; repeatable.",
     ),
 ]
 Out = Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="File to write.")]
@@ -66,7 +69,9 @@ Steps = Annotated[
 ResetName = Annotated[
     str | None,
     typer.Option(
-        "--reset", metavar="NAME", help="`zero` or `subtract`, for NIR files of other tools."
+        "--reset",
+        metavar="NAME",
+        help="Reset after a spike, `zero` or `subtract`, for NIR files of other tools.",
     ),
 ]
 Strict = Annotated[
@@ -80,7 +85,11 @@ Strict = Annotated[
 RecipeName = Annotated[str, typer.Argument(help="Name of a built-in recipe, or a .toml file.")]
 Changes = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Change a setting: training.steps=2."),
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change a setting of the recipe, such as training.steps=2; repeatable.",
+    ),
 ]
 EnergyPrices = Annotated[
     str | None,
@@ -90,7 +99,7 @@ EnergyPrices = Annotated[
         help="Energy prices: a built-in profile, or a .toml file.",
     ),
 ]
-Lines = Annotated[bool, typer.Option("--lines", help="Print a line per epoch on standard error.")]
+Lines = Annotated[bool, typer.Option("--lines", help="Print one line per epoch to standard error.")]
 Start = Annotated[
     Path | None,
     typer.Option("--from", metavar="CHECKPOINT", help="Start from the weights of this checkpoint."),
@@ -100,11 +109,12 @@ Teacher = Annotated[
     typer.Option(
         "--teacher",
         metavar="CHECKPOINT",
-        help="Distillation teacher (default: the --from network).",
+        help="Network whose outputs are the targets of distillation (default: the --from network).",
     ),
 ]
 WeightBits = Annotated[
-    int, typer.Option("--bits", metavar="N", help="Bits per weight when quantizing, 2 to 8.")
+    int,
+    typer.Option("--bits", metavar="N", help="Number of bits per weight when quantizing, 2 to 8."),
 ]
 ChipBits = Annotated[
     int | None,
@@ -116,7 +126,7 @@ ChipBits = Annotated[
 ]
 Count = Annotated[
     int | None,
-    typer.Option("--samples", "-n", min=1, metavar="N", help="Use the first N test samples."),
+    typer.Option("--samples", "-n", min=1, metavar="N", help="Use only the first N test samples."),
 ]
 
 Clip = Annotated[

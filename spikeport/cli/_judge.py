@@ -34,7 +34,7 @@ def compare(
         typer.Option(
             "--backends",
             "-b",
-            metavar="NAMES",
+            metavar="NAME,...",
             help="Backends, comma-separated, each compared with the first.",
         ),
     ] = "native,reference",
@@ -117,7 +117,8 @@ def energy(
         ),
     ] = None,
     profile: Annotated[
-        str, typer.Option(metavar="PROFILE", help="A built-in profile, or a .toml file.")
+        str,
+        typer.Option(metavar="PROFILE", help="Energy prices: a built-in profile, or a .toml file."),
     ] = DEFAULT_PROFILE,
     as_json: _io.Json = False,
 ) -> None:

@@ -17,15 +17,28 @@ if TYPE_CHECKING:
 
 def ladder(
     network: Annotated[Path, typer.Argument(help="Checkpoint (.safetensors) written by `train`.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Output folder.")] = Path("ladder"),
+    out: Annotated[
+        Path,
+        typer.Option("--out", "-o", metavar="FOLDER", help="Output folder; created if missing."),
+    ] = Path("ladder"),
     data: _io.Data = "digits",
     changes: _io.DataChanges = None,
     samples: _io.Count = None,
     lava_samples: Annotated[
-        int, typer.Option(min=0, help="Test samples for Lava, which is slow; 0 to skip.")
+        int,
+        typer.Option(
+            min=0,
+            metavar="N",
+            help="Number of test samples that Lava runs, which is slow; 0 skips it.",
+        ),
     ] = 32,
     reference_samples: Annotated[
-        int, typer.Option(min=0, help="Test samples for the scalar reference; 0 to skip.")
+        int,
+        typer.Option(
+            min=0,
+            metavar="N",
+            help="Number of test samples that the scalar reference runs; 0 skips it.",
+        ),
     ] = 4,
     bits: _io.WeightBits = 8,
     timeout: _shards.Timeout = None,

@@ -25,40 +25,55 @@ def train(
     data: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME", help="Override the recipe's data: a name, .npz file or folder."
+            metavar="NAME",
+            help="Data instead of the recipe's: a data set, an .npz file or a folder.",
         ),
     ] = None,
     model: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME", help="Architecture: `conv`, `mlp`, ...; all: docs/networks.md."
+            metavar="NAME",
+            help="Architecture, such as `conv` or `mlp`; docs/networks.md lists all.",
         ),
     ] = None,
     widths: Annotated[
         str | None,
-        typer.Option(metavar="N,...", help="Channels per convolution, or hidden sizes: 24,48."),
+        typer.Option(
+            metavar="N,...",
+            help="Channels of each convolution, or sizes of the hidden layers, such as 24,48.",
+        ),
     ] = None,
     steps: Annotated[
-        int | None, typer.Option("--steps", "-T", metavar="N", help="Logical steps per sample.")
+        int | None, typer.Option("--steps", "-T", metavar="N", help="Number of steps T per sample.")
     ] = None,
     epochs: Annotated[
-        int | None, typer.Option(metavar="N", help="Passes over the training samples.")
+        int | None, typer.Option(metavar="N", help="Number of passes over the training samples.")
     ] = None,
-    batch_size: Annotated[int | None, typer.Option(metavar="N", help="Samples per update.")] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(metavar="N", help="Number of samples per update of the weights.")
+    ] = None,
     lr: Annotated[float | None, typer.Option(metavar="X", help="Initial learning rate.")] = None,
     weight_decay: Annotated[
-        float | None, typer.Option(metavar="X", help="Applies to weights only.")
+        float | None,
+        typer.Option(
+            metavar="X",
+            help="Weight decay, applied only to the weights of convolutions and linear layers.",
+        ),
     ] = None,
     decay: Annotated[
         float | None,
         typer.Option(
             metavar="X",
-            help="Lambda: fraction of v kept per step; the chip's decay_v is the fraction lost.",
+            help="Fraction of the membrane potential v kept per step; "
+            "the chip's decay_v is the fraction lost.",
         ),
     ] = None,
-    reset: Annotated[str | None, typer.Option(metavar="NAME", help="`zero` or `subtract`.")] = None,
+    reset: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Reset after a spike, `zero` or `subtract`.")
+    ] = None,
     energy_budget: Annotated[
-        str | None, typer.Option(metavar="ENERGY", help="Energy budget per sample: 5uJ, 800nJ.")
+        str | None,
+        typer.Option(metavar="ENERGY", help="Energy budget per sample, such as 5uJ or 800nJ."),
     ] = None,
     energy_penalty: Annotated[
         float | None,
@@ -70,7 +85,10 @@ def train(
     ] = None,
     energy_profile: _io.EnergyPrices = None,
     bits: _io.ChipBits = None,
-    seed: Annotated[int | None, typer.Option(metavar="N", help="Same seed, same weights.")] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Random seed; the same seed gives the same weights."),
+    ] = None,
     threads: Annotated[
         int | None, typer.Option(metavar="N", help="Number of torch threads.")
     ] = None,
@@ -81,7 +99,11 @@ def train(
     ] = False,
     minutes: Annotated[
         float | None,
-        typer.Option(min=0, metavar="MINUTES", help="Also save every MINUTES within an epoch."),
+        typer.Option(
+            min=0,
+            metavar="MINUTES",
+            help="Also save the checkpoint within an epoch, every MINUTES minutes.",
+        ),
     ] = None,
     workers: Annotated[
         int | None,
@@ -89,7 +111,9 @@ def train(
     ] = None,
     tensorboard: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="Folder for a TensorBoard log, one entry per epoch."),
+        typer.Option(
+            metavar="FOLDER", help="Write a TensorBoard log to this folder, one entry per epoch."
+        ),
     ] = None,
     lines: _io.Lines = False,
     as_json: _io.Json = False,
@@ -164,7 +188,9 @@ def train(
 
 
 def quantize(
-    network: Annotated[Path, typer.Argument(help="Checkpoint (.safetensors) or float .nir.")],
+    network: Annotated[
+        Path, typer.Argument(help="Checkpoint (.safetensors) or float network (.nir).")
+    ],
     out: _io.Out,
     data: _io.Data = "digits",
     changes: _io.DataChanges = None,
@@ -214,7 +240,13 @@ def quantize(
 
 
 def export(
-    network: Annotated[Path, typer.Argument(help="Checkpoint, .spikeport, .nir or .net file.")],
+    network: Annotated[
+        Path,
+        typer.Argument(
+            help="Checkpoint (.safetensors), deployed network (.spikeport or .net) or NIR file "
+            "(.nir)."
+        ),
+    ],
     out: _io.Out,
     dt: _io.Dt = None,
     steps: _io.Steps = None,

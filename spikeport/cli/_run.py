@@ -22,8 +22,9 @@ def run(
     networks: Annotated[
         list[Path],
         typer.Argument(
-            metavar="NETWORK...",
-            help=".spikeport, .nir, .net or checkpoint; for several deployed networks, a table.",
+            metavar="NETWORK",
+            help="Deployed network (.spikeport, .nir or .net), float network (.nir) or checkpoint; "
+            "several deployed networks are compared in a table.",
         ),
     ],
     backend: Annotated[
@@ -32,7 +33,8 @@ def run(
             "--backend",
             "-b",
             metavar="NAME",
-            help="One of `spikeport backends` (default: native, for float networks float).",
+            help="A backend from `spikeport backends` (default: native, or float for "
+            "float networks).",
         ),
     ] = None,
     data: _io.Data = "digits",

@@ -24,7 +24,8 @@ Dask = Annotated[
     ),
 ]
 ShardSize = Annotated[
-    int | None, typer.Option("--shard", min=1, metavar="N", help="With --dask: samples per shard.")
+    int | None,
+    typer.Option("--shard", min=1, metavar="N", help="With --dask: number of samples per shard."),
 ]
 ResumeFolder = Annotated[
     Path | None,
@@ -38,7 +39,9 @@ ResumeFolder = Annotated[
 
 Timeout = Annotated[
     float | None,
-    typer.Option(min=0.001, metavar="SECONDS", help="Time limit in seconds, for slow backends."),
+    typer.Option(
+        min=0.001, metavar="SECONDS", help="Time limit of a backend that has one, such as lava."
+    ),
 ]
 
 

@@ -19,7 +19,13 @@ from spikeport.network import DeployedNetwork
 
 
 def inspect(
-    file: Annotated[Path, typer.Argument(help=".spikeport, .nir, .net or checkpoint file.")],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="Deployed network (.spikeport or .net), NIR file (.nir) or checkpoint "
+            "(.safetensors)."
+        ),
+    ],
     dt: _io.Dt = None,
     steps: _io.Steps = None,
     reset: _io.ResetName = None,

@@ -32,7 +32,7 @@ Probes = Annotated[
     typer.Option(
         "--probe",
         metavar="PROBE",
-        help="Trace only this, POPULATION[:VARIABLES[:NEURONS]], like lif1:spikes,v or "
+        help="Record only this, POPULATION[:VARIABLES[:NEURONS]], such as lif1:spikes,v or "
         "out:v:0,4-7; repeatable.",
     ),
 ]
@@ -40,7 +40,7 @@ Traces = Annotated[
     bool,
     typer.Option(
         "--trace",
-        help="Compare u and v too. With two files of `run --trace`, compare those.",
+        help="Also compare u and v; given two files written by `run --trace`, compare those files.",
     ),
 ]
 
