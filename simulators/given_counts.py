@@ -19,7 +19,7 @@ import numpy as np
 
 from spikeport.checks import MAX_SIZE, integer
 from spikeport.errors import InputError
-from spikeport.network import Coding, DeployedNetwork, fan_out
+from spikeport.network import AnyPopulation, Coding, DeployedNetwork, Input, fan_out
 from spikeport.runs import EventCounts
 from spikeport.simulators.counts import event_counts
 from spikeport.storage import parse_json
@@ -124,8 +124,8 @@ def _per_part(subject: str, given: Any, names: list[str]) -> dict[str, int]:
     return {name: integer(f"{subject} of '{name}'", given[name], 0, MOST) for name in names}
 
 
-def _injected(part: Any) -> bool:
-    return getattr(part, "coding", None) is Coding.BIAS
+def _injected(part: Input | AnyPopulation) -> bool:
+    return isinstance(part, Input) and part.coding is Coding.BIAS
 
 
 def _shares(senders: list[str], activity: float | Mapping[str, float]) -> dict[str, float]:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from spikeport.errors import InputError
 from spikeport.export.nir import FloatNetwork
+from spikeport.export.nir.fields import SPIKING, kind
 from spikeport.runs import Run
 from spikeport.traces import Divergence
 
@@ -113,7 +114,7 @@ def _at_threshold(
     run: Run, network: FloatNetwork, name: str, step: int, sample: int, tolerance: float
 ) -> NDArray[np.bool_]:
     node = network.graph.nodes[name]
-    limit = np.asarray(getattr(node, "v_threshold", getattr(node, "threshold", None)), np.float64)
+    limit = np.asarray(getattr(node, SPIKING[kind(node)]), np.float64)
     charged = _traced(run, "v_charged", name)[step, sample]
     close: NDArray[np.bool_] = np.abs(charged - limit.reshape(-1)) <= tolerance * np.maximum(
         1, np.abs(limit.reshape(-1))

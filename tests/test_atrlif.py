@@ -32,7 +32,16 @@ from spikeport.network import (
     load_network,
     save_network,
 )
-from spikeport.runs import Probe, Run, everything, load_state, merge_runs, parse_probe, save_state
+from spikeport.runs import (
+    Probe,
+    Run,
+    Trace,
+    everything,
+    load_state,
+    merge_runs,
+    parse_probe,
+    save_state,
+)
 from spikeport.simulators import (
     Stream,
     check_neurons,
@@ -330,6 +339,14 @@ def test_a_stream_in_chunks_is_one_long_run(data: st.DataObject) -> None:
         for name, values in table.items():
             parts = [trace[variable][name] for trace in traces if trace is not None]
             np.testing.assert_array_equal(np.concatenate(parts), values)
+
+
+def test_a_variable_that_no_neuron_has_is_refused_by_name() -> None:
+    trace, state = Trace(u={}), Stream(example(), 1).state
+    assert trace["theta"] == trace["v_charged"] == {}
+    for arrays, known in ((trace, "spikes, u, v, v_charged, "), (state, "u, v, rest, sent, ")):
+        with pytest.raises(InputError, match=rf"^variable 'w' is unknown, must be one of {known}"):
+            arrays["w"]
 
 
 def test_a_stream_state_keeps_threshold_and_refractory_state(tmp_path: Path) -> None:

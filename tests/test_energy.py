@@ -268,6 +268,17 @@ def test_a_profile_without_a_price_lists_the_term_as_unpriced() -> None:
     assert report.static == Interval.same(0)
 
 
+def test_a_profile_without_a_time_lists_it_as_unpriced() -> None:
+    times = {key: price for key, price in LOIHI1.time_ns.items() if key not in ("visit", "receive")}
+    sparse = {key: price for key, price in times.items() if key != "synapse_conv"}
+    report = estimate_energy(TINY, COUNTS, dataclasses.replace(LOIHI1, time_ns=sparse))
+    whole = estimate_energy(TINY, COUNTS, LOIHI1)
+    assert report.unpriced == (
+        "time of neuron visits", "time of receiving messages", *whole.unpriced,
+    )  # fmt: skip
+    assert report.time_ns.nominal < whole.time_ns.nominal
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -140,7 +140,7 @@ class NodeType:
         optional: fields that a file may leave out.
         elementwise: it keeps the shape of its input, and its fields have that shape.
         membrane: it is neurons, which integrate their input.
-        spikes: its output is spikes.
+        threshold: the field with its threshold, if its output is spikes.
     """
 
     make: type[Any]
@@ -148,7 +148,7 @@ class NodeType:
     optional: frozenset[str] = frozenset()
     elementwise: bool = False
     membrane: bool = False
-    spikes: bool = False
+    threshold: str | None = None
 
 
 _R = {"r": real}
@@ -171,7 +171,7 @@ def _conv(axes: int, numbers: Callable[[int], Parse]) -> Mapping[str, Parse]:
     }
 
 
-_neuron = partial(NodeType, elementwise=True, membrane=True, spikes=True)
+_neuron = partial(NodeType, elementwise=True, membrane=True, threshold="v_threshold")
 _integrator = partial(NodeType, elementwise=True, membrane=True)
 
 NODE_TYPES: Mapping[str, NodeType] = {
@@ -190,7 +190,9 @@ NODE_TYPES: Mapping[str, NodeType] = {
         frozenset({"input_type"}),
     ),
     "Delay": NodeType(nir.Delay, {"delay": not_negative}, elementwise=True),
-    "Threshold": NodeType(nir.Threshold, {"threshold": real}, elementwise=True, spikes=True),
+    "Threshold": NodeType(
+        nir.Threshold, {"threshold": real}, elementwise=True, threshold="threshold"
+    ),
     "I": _integrator(nir.I, _R),
     "IF": _neuron(nir.IF, {**_R, **_SPIKE}, _RESET),
     "LI": _integrator(nir.LI, {"tau": positive, **_R, **_LEAK}),
@@ -198,9 +200,13 @@ NODE_TYPES: Mapping[str, NodeType] = {
     "CubaLI": _integrator(nir.CubaLI, _CUBA, frozenset({"w_in"})),
     "CubaLIF": _neuron(nir.CubaLIF, {**_CUBA, **_SPIKE}, _RESET | {"w_in"}),
 }
-SPIKING = frozenset(name for name, spec in NODE_TYPES.items() if spec.spikes)
-"""Nodes whose output is spikes."""
-INTEGRATING = frozenset(n for n, spec in NODE_TYPES.items() if spec.membrane and not spec.spikes)
+SPIKING: Mapping[str, str] = {
+    name: spec.threshold for name, spec in NODE_TYPES.items() if spec.threshold is not None
+}
+"""Nodes whose output is spikes, with the field of their threshold."""
+INTEGRATING = frozenset(
+    name for name, spec in NODE_TYPES.items() if spec.membrane and spec.threshold is None
+)
 """Neurons whose output is their membrane."""
 NEURONS = tuple(spec.make for spec in NODE_TYPES.values() if spec.membrane)
 """Classes of neurons, with and without spikes."""
@@ -209,6 +215,12 @@ NEURONS = tuple(spec.make for spec in NODE_TYPES.values() if spec.membrane)
 def kind(node: Any) -> str:
     """NIR's name for the type of a node."""
     return type(node).__name__
+
+
+def time_constants(node: Any) -> tuple[str, ...]:
+    """The fields of a node that are time constants."""
+    fields = NODE_TYPES[kind(node)].fields
+    return tuple(sorted(field for field, parse in fields.items() if parse is positive))
 
 
 def make_node(name: str, type_name: str, values: Mapping[str, Any]) -> Any:

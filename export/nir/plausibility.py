@@ -9,7 +9,7 @@ from __future__ import annotations
 import nir
 import numpy as np
 
-from spikeport.export.nir.fields import NEURONS
+from spikeport.export.nir.fields import NEURONS, time_constants
 from spikeport.export.nir.neuron_dynamics import neuron_dynamics
 
 SHORTEST, LONGEST = 1 - 1e-6, 1e4
@@ -24,8 +24,8 @@ def implausible(graph: nir.NIRGraph, dt_s: float) -> tuple[str, ...]:
     for name, node in graph.nodes.items():
         if not isinstance(node, NEURONS):
             continue
-        for field in ("tau", "tau_mem", "tau_syn"):
-            ratio = np.asarray(getattr(node, field, dt_s), np.float64) / dt_s
+        for field in time_constants(node):
+            ratio = np.asarray(getattr(node, field), np.float64) / dt_s
             if ratio.size and (ratio.min() < SHORTEST or ratio.max() > LONGEST):
                 found.append(
                     f"node '{name}': {field} is {ratio.min():.3g} to {ratio.max():.3g} times dt "

@@ -77,6 +77,7 @@ def estimate_energy(
         terms.append(Term(STATIC_POWER, what, None, {"chip": static}, STATIC_COLOUR))
     else:
         unpriced.append(STATIC_POWER)
+    unpriced += _untimed(topology, profile, table)
     unpriced += [f"writing of biases by the host ('{name}')" for name in topology.injections]
     mac = profile.int8_mac_pj
     report = EnergyReport(
@@ -130,6 +131,20 @@ def _dynamic_terms(
         what = profile.energy_pj[term.price].what
         terms.append(Term(term.title, what, total, energies, term.colour))
     return terms, unpriced
+
+
+def _untimed(
+    topology: Topology, profile: HardwareProfile, table: Sequence[EnergyTerm]
+) -> list[str]:
+    """What takes time, but has no time in the profile."""
+    stored = {connection.kind for connection in topology.connections.values()}
+    taking = {
+        term.price: term.title
+        for term in table
+        if term.timed and (term.storage is None or term.storage in stored)
+    }
+    taking |= {"receive": "receiving messages", "barrier": "barrier synchronisation"}
+    return [f"time of {what}" for key, what in taking.items() if key not in profile.time_ns]
 
 
 def _events(

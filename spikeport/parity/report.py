@@ -120,6 +120,11 @@ class LadderRow:
         return bool(self.silent) and not any(self.spikes.values())
 
     @property
+    def identical(self) -> bool:
+        """Whether its spikes are shown to be those of the previous row, apart from ties."""
+        return self.passed and self.rule in (Criterion.EXACT, Criterion.TIES) and not self.dead
+
+    @property
     def undecided(self) -> bool:
         """Whether no sample has a decided class, so that equal predictions prove nothing."""
         return self.silent_outputs + self.tied_outputs == self.accuracy.n

@@ -116,7 +116,7 @@ def _differing_predictions(row: LadderRow) -> str:
 def _style(row: LadderRow) -> str:
     if not row.passed:
         return "bold red"
-    return "green" if row.verdict.startswith("identical") else ""
+    return "green" if row.identical else ""
 
 
 def _spikes(report: ParityReport) -> Table:
@@ -152,17 +152,13 @@ def _energy(estimate: EnergyReport) -> Table:
     table.add_column("Term")
     for level in ("low", "nominal", "high"):
         table.add_column(level, justify="right")
-    totals = [("dynamic", estimate.dynamic), ("total", estimate.total)]
-    rows = [(term.name, term.energy) for term in estimate.terms] + totals
+    rows = [(term.name, term.energy, "") for term in estimate.terms]
+    rows += [("dynamic", estimate.dynamic, ""), ("total", estimate.total, "bold")]
     if estimate.int8_ann is not None:
-        rows.append(("for comparison: int8 ANN", estimate.int8_ann))
-    for label, interval in rows:
+        rows.append(("for comparison: int8 ANN", estimate.int8_ann, "dim"))
+    for label, interval, style in rows:
         values = estimate.per_sample(interval).as_dict().values()
-        table.add_row(
-            label,
-            *(format_energy(value) for value in values),
-            style="bold" if label == "total" else "dim" if label.startswith("for") else "",
-        )
+        table.add_row(label, *(format_energy(value) for value in values), style=style)
     return table
 
 

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeport.errors import InputError
-from spikeport.runs.run import Arrays, EventCounts, Run, Trace
+from spikeport.runs.by_variable import Arrays
+from spikeport.runs.run import EventCounts, Run, Trace
 
 
 def merge_runs(runs: Sequence[Run]) -> Run:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from spikeport.runs.by_variable import Arrays, ByVariable
+
 Counts = Mapping[str, int]
-Arrays = Mapping[str, NDArray[Any]]
-"""By population."""
-_TRACED = ("spikes", "u", "v", "v_charged")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +60,7 @@ class Chosen:
 
 
 @dataclass(frozen=True, slots=True)
-class Trace:
+class Trace(ByVariable):
     """Recorded variables; every array has shape (T, B, *population shape).
 
     If only some neurons were recorded, the shape is (T, B, K), and `neurons` lists them.
@@ -73,6 +72,8 @@ class Trace:
         v_charged: v before the reset; recorded by float simulators, to detect ties.
         further: state variables that only some neuron models have, in the same form as u and v.
     """
+
+    NAMED: ClassVar[tuple[str, ...]] = ("spikes", "u", "v", "v_charged")
 
     spikes: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
     u: Mapping[str, NDArray[Any]] = field(default_factory=dict)
@@ -86,21 +87,8 @@ class Trace:
         cls, tables: Mapping[str, Arrays], neurons: Mapping[tuple[str, str], Chosen] | None = None
     ) -> Trace:
         """Build a trace from `tables`: per variable, its arrays by population."""
-        named = {name: tables[name] for name in _TRACED if name in tables}
-        further = {name: table for name, table in tables.items() if name not in _TRACED and table}
-        return cls(**named, neurons=neurons or {}, further=further)
-
-    def __getitem__(self, variable: str) -> Arrays:
-        """The recorded values of a variable, by population."""
-        if variable in _TRACED:
-            found: Arrays = getattr(self, variable)
-            return found
-        return self.further.get(variable, {})
-
-    @property
-    def tables(self) -> dict[str, Arrays]:
-        """Per variable, its arrays by population."""
-        return {name: self[name] for name in (*_TRACED, *self.further)}
+        named = {name: tables[name] for name in cls.NAMED if name in tables}
+        return cls(**named, neurons=neurons or {}, further=cls.others(tables))
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -74,9 +74,7 @@ def check_float_samples(
         InputError: as for `check_samples` and `sample_values.check_range`.
     """
     arrays = SampleSet()
-    for part, array in _shaped(inputs, steps, samples, static):
-        if array.dtype.kind not in "iufb":
-            raise InputError(f"input '{part.name}': type {array.dtype}, must be numbers")
+    for part, array in _numbers(inputs, steps, samples, static):
         clipped = check_range(part, array, clip=clip)
         floats = np.ascontiguousarray(array, np.float64)
         arrays[part.name] = np.clip(floats, *float_range(part)) if clipped else floats
@@ -110,9 +108,7 @@ def encode_samples(
             the input is declared as spikes.
     """
     made = SampleSet()
-    for part, array in _shaped(inputs, steps, samples, static):
-        if array.dtype.kind not in "iufb":
-            raise InputError(f"input '{part.name}': type {array.dtype}, must be numbers")
+    for part, array in _numbers(inputs, steps, samples, static):
         made[part.name], found = encoded(part, array, clip=clip)
         made.changes += (found,)
     return made
@@ -195,6 +191,16 @@ def _shaped(
         for part, array in shaped:
             check_batch_axis(part, steps, len(array))
     return shaped
+
+
+def _numbers(
+    inputs: Sequence[Input], steps: int, samples: Samples, static: bool
+) -> Iterator[tuple[Input, NDArray[Any]]]:
+    """Like `_shaped`, of any type of number; each is checked when its turn comes."""
+    for part, array in _shaped(inputs, steps, samples, static):
+        if array.dtype.kind not in "iufb":
+            raise InputError(f"input '{part.name}': type {array.dtype}, must be numbers")
+        yield part, array
 
 
 def _integers(part: Input, array: NDArray[Any], widen: bool) -> NDArray[Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,17 +12,16 @@ from numpy.typing import NDArray
 from spikeport import checks
 from spikeport.errors import InputError
 from spikeport.network import STATE_VARIABLES, AnyPopulation, Coding, DeployedNetwork, Input, Shape
-from spikeport.runs.run import Arrays
+from spikeport.runs.by_variable import Arrays, ByVariable
 
 OWN = tuple(STATE_VARIABLES)
 """State of neurons, in contrast to messages in transit."""
 VARIABLES = (*OWN, "sent")
-_NAMED = ("u", "v", "rest", "sent")
 _MANY = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class StreamState:
+class StreamState(ByVariable):
     """B samples of a network after some logical steps; everything that later steps depend on.
 
     Attributes:
@@ -36,6 +35,8 @@ class StreamState:
             uint8, graded messages int32.
         further: state variables that only some neuron models have, in the same form as u and v.
     """
+
+    NAMED: ClassVar[tuple[str, ...]] = ("u", "v", "rest", "sent")
 
     network_hash: str
     samples: int
@@ -55,23 +56,11 @@ class StreamState:
         """A copy with other arrays and, if given, other facts."""
         return replace(self, **facts, **_fields(tables))
 
-    def __getitem__(self, variable: str) -> Arrays:
-        """The arrays of a variable, by population or source."""
-        if variable in _NAMED:
-            found: Arrays = getattr(self, variable)
-            return found
-        return self.further.get(variable, {})
-
-    @property
-    def tables(self) -> dict[str, Arrays]:
-        """Per variable, its arrays by population or source."""
-        return {name: self[name] for name in (*_NAMED, *self.further)}
-
 
 def _fields(tables: Mapping[str, Arrays]) -> dict[str, Any]:
     """The fields of a `StreamState` with the content of `tables`."""
-    further = {name: table for name, table in tables.items() if name not in _NAMED and table}
-    return {**{name: tables[name] for name in _NAMED}, "further": further}
+    named = {name: tables[name] for name in StreamState.NAMED}
+    return {**named, "further": StreamState.others(tables)}
 
 
 @dataclass(frozen=True, slots=True)

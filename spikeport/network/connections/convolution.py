@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,8 +30,31 @@ from spikeport.network.geometry import (
 )
 
 
+class _Kernel:
+    """What both kinds share; the fields are those of the kind itself."""
+
+    __slots__ = ()
+
+    storage: ClassVar[str] = "conv"
+    wraps: ClassVar[bool] = True
+    spatial: ClassVar[bool] = True
+
+    @property
+    def extent(self: Any) -> str:
+        """Shape of the weights, for tables."""
+        return "x".join(map(str, self.weight.shape))
+
+    def row_sums(self: Any) -> tuple[PerNeuron, PerNeuron]:
+        """Sums of the positive and of the negative weights of each target channel."""
+        return signed_row_sums(self.weight.reshape(len(self.weight), -1))
+
+    def macs(self: Any, targets: int) -> int:
+        """Multiply-accumulates of one pass: every target neuron reads one kernel."""
+        return targets * int(math.prod(self.weight.shape[1:]))
+
+
 @dataclass(frozen=True, slots=True, eq=False)
-class Conv2d:
+class Conv2d(_Kernel):
     """Cross-correlation as in PyTorch and NIR, zero padding.
 
     Its accumulated sum wraps to signed 24 bits before the exponent acts, as in Lava's Conv.
@@ -39,10 +62,6 @@ class Conv2d:
     Attributes:
         weight: mantissas, shape (C_out, C_in / groups, KH, KW), on the chip's grid, int16.
     """
-
-    storage: ClassVar[str] = "conv"
-    wraps: ClassVar[bool] = True
-    spatial: ClassVar[bool] = True
 
     source: str
     target: str
@@ -58,17 +77,7 @@ class Conv2d:
     name: str = ""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "name", self.name or f"{self.source}_to_{self.target}")
-        for name in ("stride", "padding", "dilation"):
-            object.__setattr__(self, name, checks.pair(f"{self.name}: {name}", getattr(self, name)))
-        object.__setattr__(self, "weight", checked_weights(self, dims=4))
-        check_scalars(self)
-        _check_kernel(self)
-
-    @property
-    def extent(self) -> str:
-        """Shape of the weights, for tables."""
-        return "x".join(map(str, self.weight.shape))
+        _settle(self, checks.pair, dims=4)
 
     def check_map(self, shape: Shape, target: Shape) -> None:
         """Check that the kernel maps `shape` to `target`."""
@@ -143,26 +152,14 @@ class Conv2d:
                     full[o, rows, out_w, first + c, columns, in_w] = self.weight[o, c, *offsets]
         return full.reshape(math.prod(made), -1)
 
-    def row_sums(self) -> tuple[PerNeuron, PerNeuron]:
-        """Sums of the positive and of the negative weights of each target channel."""
-        return signed_row_sums(self.weight.reshape(len(self.weight), -1))
-
-    def macs(self, targets: int) -> int:
-        """Multiply-accumulates of one pass: every target neuron reads one kernel."""
-        return targets * math.prod(self.weight.shape[1:])
-
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Conv1d:
+class Conv1d(_Kernel):
     """`Conv2d` along one axis, with the same wrapping, for sources (C, L).
 
     Attributes:
         weight: mantissas, shape (C_out, C_in / groups, K), on the chip's grid, int16.
     """
-
-    storage: ClassVar[str] = "conv"
-    wraps: ClassVar[bool] = True
-    spatial: ClassVar[bool] = True
 
     source: str
     target: str
@@ -177,26 +174,16 @@ class Conv1d:
     name: str = ""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "name", self.name or f"{self.source}_to_{self.target}")
-        for name in ("stride", "padding", "dilation"):
-            object.__setattr__(self, name, checks.side(f"{self.name}: {name}", getattr(self, name)))
-        object.__setattr__(self, "weight", checked_weights(self, dims=3))
-        check_scalars(self)
-        _check_kernel(self)
+        _settle(self, checks.side, dims=3)
+
+    def check_map(self, shape: Shape, target: Shape) -> None:
+        """Check that the kernel maps `shape` to `target`."""
+        _check_map(self, shape, target, "(C, L)")
 
     @property
     def pool(self) -> None:
         """None: there is no sum-pool along one axis, as in NIR."""
         return None
-
-    @property
-    def extent(self) -> str:
-        """Shape of the weights, for tables."""
-        return "x".join(map(str, self.weight.shape))
-
-    def check_map(self, shape: Shape, target: Shape) -> None:
-        """Check that the kernel maps `shape` to `target`."""
-        _check_map(self, shape, target, "(C, L)")
 
     def output_shape(self, shape: Shape) -> Shape:
         """Shape (C_out, L') for a source of shape (C_in, L)."""
@@ -239,14 +226,6 @@ class Conv1d:
         """The convolution unrolled, (N_target, N_source)."""
         return self.as_conv2d().matrix((shape[0], 1, shape[1]))
 
-    def row_sums(self) -> tuple[PerNeuron, PerNeuron]:
-        """Sums of the positive and of the negative weights of each target channel."""
-        return signed_row_sums(self.weight.reshape(len(self.weight), -1))
-
-    def macs(self, targets: int) -> int:
-        """Multiply-accumulates of one pass: every target neuron reads one kernel."""
-        return targets * math.prod(self.weight.shape[1:])
-
 
 def _first_channel(part: Conv1d | Conv2d, channel: int) -> int:
     """The first source channel that a target channel reads."""
@@ -254,8 +233,13 @@ def _first_channel(part: Conv1d | Conv2d, channel: int) -> int:
     return channel // (len(part.weight) // part.groups) * sources
 
 
-def _check_kernel(part: Conv1d | Conv2d) -> None:
-    """Check groups, stride and dilation of a convolution."""
+def _settle(part: Conv1d | Conv2d, side: Callable[[str, Any], Any], dims: int) -> None:
+    """Check a convolution under construction; `side` checks stride, padding and dilation."""
+    object.__setattr__(part, "name", part.name or f"{part.source}_to_{part.target}")
+    for name in ("stride", "padding", "dilation"):
+        object.__setattr__(part, name, side(f"{part.name}: {name}", getattr(part, name)))
+    object.__setattr__(part, "weight", checked_weights(part, dims))
+    check_scalars(part)
     subject = f"connection '{part.name}'"
     checks.settle(part, subject, groups=(1, part.weight.shape[0]))
     groups = part.groups
