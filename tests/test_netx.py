@@ -315,7 +315,7 @@ def test_files_that_are_not_netx(tmp_path: Path) -> None:
     fails("'/layer/0': a layer must be a group", **{"layer/0": 1})
     fails("must be a single text", **{"layer/0/type": np.array([b"dense", b"conv"])})
     fails("is a SoftLink, links are refused", layer=h5py.SoftLink("/elsewhere"))
-    fails("'/spikeport' must be text", **{"layer/0/type": "dense", "spikeport": 3})
+    fails("'/spikeport.netx' must be text", **{"layer/0/type": "dense", "spikeport.netx": 3})
     fails("must be at most 1024 characters", **{"layer/0/type": "x" * 2000})
 
 

@@ -308,10 +308,10 @@ def test_a_file_changed_after_writing_is_refused(tmp_path: Path) -> None:
         with pytest.raises(InputError, match=message):
             read_netx(path, isolate=False)
 
-    changed("'/spikeport' is stale", "layer/0/shape", np.array([5, 5, 2]))
-    changed("'/spikeport' is stale", "simulation/tSample", 8)
-    changed("'/spikeport' is damaged", KEY, "{}")
-    changed("'/spikeport' is damaged: version is 9", KEY, '{"version": 9}')
+    changed("'/spikeport.netx' is stale", "layer/0/shape", np.array([5, 5, 2]))
+    changed("'/spikeport.netx' is stale", "simulation/tSample", 8)
+    changed("'/spikeport.netx' is damaged", KEY, "{}")
+    changed("'/spikeport.netx' is damaged: version is 9", KEY, '{"version": 9}')
     changed("a.bias|content hash", f"{ARRAYS}/a.bias", np.ones((4, 3, 3), np.int32))
     path.write_bytes(content)
     with pytest.raises(InputError, match=r"arguments \['steps'\]: the file contains a network"):

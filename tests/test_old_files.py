@@ -48,6 +48,7 @@ KINDS: Mapping[str, tuple[str, ...]] = {
     "spikeport.shard 1": ("*.shard",),
     "checkpoint 2": ("*.safetensors",),
     "schema 1": ("profile.toml",),
+    "spikeport.netx 1": (),  # later than the fixtures
     "schema 2": (),  # target files, which are later than the fixtures
     "spikeport.report/1": (),  # never read
     UNVERSIONED: ("recipe.toml", "front/front.json", "counts.json", "images.npz"),

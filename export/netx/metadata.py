@@ -17,7 +17,7 @@ from spikeport.network.file import load_built
 from spikeport.storage import parse_json
 from spikeport.text import quoted
 
-KEY = "spikeport"
+KEY = "spikeport.netx"
 ARRAYS = "spikeport_arrays"
 VERSION = 1
 
