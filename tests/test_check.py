@@ -341,4 +341,7 @@ def test_backends_tell_what_targets_do_not_support(capsys: pytest.CaptureFixture
     assert limitations["reference"] == []
     assert all(limitations[name] for name in ("native", "norse", "lava", "loihi1", "loihi2"))
     *first, last = SUPPORTED
-    assert limitations["norse"][0] == f"nodes other than {', '.join(first)} and {last}"
+    assert limitations["norse"][0] == (
+        f"nodes other than {', '.join(first)} and {last}, because Norse would drop them without an "
+        "error"
+    )
