@@ -223,7 +223,7 @@ def test_what_netx_cannot_express(tmp_path: Path) -> None:
     both = base.replace(
         connections=(*base.connections, Dense("image", "a", mixed(36, 50), name="also"))
     )
-    behind = one.replace(
+    after = one.replace(
         populations=(Population("a", (2, 4, 4), 30), Population("b", (2, 3, 3), 9)),
         connections=(Dense("x", "a", mixed(32, 32)), Conv2d("a", "b", mixed(2, 2, 2, 2))),
         readouts=(Readout("b"),),
@@ -250,15 +250,15 @@ def test_what_netx_cannot_express(tmp_path: Path) -> None:
         (line, "is a Conv1d, which netx does not have"),
         (skip, "'a': goes to 'b', 'c', but netx runs one chain of layers"),
         (apart, "population 'd': is not in the one chain of layers"),
-        (round_trip, "connection 'back': comes from 'c', but netx runs one chain"),
-        (waiting, "recurrent layers only with delay 1 within and 0 in front"),
+        (round_trip, "connection 'back': receives from 'c', but netx runs one chain"),
+        (waiting, "recurrent layers only with delay 1 within and 0 into"),
         (late, "recurrent layers only with delay 1 within"),
         (with_connection(wide), "exponent is 2, but netx reads none"),
         (with_connection(Dense("x", "a", mixed(3, 32) * 0)), "no matrix of zeros"),
         (with_connection(Conv2d("x", "a", mixed(3, 2, 2, 2), delay=1)), "delay is 1, netx has"),
         (overlap, "netx has one delay for each synapse"),
         (both, "netx cannot add a convolution to other connections"),
-        (behind, "netx has no convolution behind a dense layer"),
+        (after, "netx has no convolution after a dense layer"),
         (drive, "biases differ, but netx has one for all neurons of an input layer"),
         (fed, "netx has bias input 'x' in its first layer, and nothing else"),
         (drive.replace(populations=(Population("a", (2,), 30),)), "bias_exponent is 0, must be 6"),

@@ -10,7 +10,7 @@ import torch
 from spikeport.errors import InputError
 from spikeport.trainer import TrainConfig, build_network, load_checkpoint, load_digits_split
 from spikeport.trainer.module_file import network_from_file
-from spikeport.trainer.network import describe
+from spikeport.trainer.network import describe_graph
 from tests.helpers.command import call
 
 MODEL = """
@@ -66,7 +66,7 @@ def test_a_recipe_names_the_file(model: Path, tmp_path: Path) -> None:
         f'[training]\narchitecture = "{model}:Mine"\nsteps = 2\nepochs = 1\nbatch_size = 200\n'
     )
     assert call(["train", str(recipe), "--out", str(out)]) == 0
-    layers = [layer["name"] for layer in describe(load_checkpoint(out).model)]  # type: ignore[arg-type]
+    layers = [layer["name"] for layer in describe_graph(load_checkpoint(out).model)]  # type: ignore[arg-type]
     assert layers == ["linear1", "norm1", "lif1", "readout"]
 
 

@@ -29,7 +29,7 @@ from spikeport.trainer import (
     load_checkpoint,
     train,
 )
-from spikeport.trainer.network import describe, rebuild
+from spikeport.trainer.network import describe_graph, rebuild_graph
 from tests.helpers.own_module import CONFIG, own_network
 from tests.helpers.training import (
     TINY,
@@ -107,9 +107,9 @@ def test_checkpoints_load_without_the_class(tmp_path: Path) -> None:
 
 def test_every_layer_is_rebuilt_from_plain_data() -> None:
     network = everything()
-    layers = json.loads(json.dumps(describe(network)))
-    again = rebuild(layers, VALUES, 3)
-    assert describe(again) == describe(network)
+    layers = json.loads(json.dumps(describe_graph(network)))
+    again = rebuild_graph(layers, VALUES, 3)
+    assert describe_graph(again) == describe_graph(network)
     again.load_state_dict(network.state_dict())
     x = torch.randint(0, 17, (5, 2, 6, 6)) / 16
     network.eval(), again.eval()
@@ -294,7 +294,7 @@ def test_broken_descriptions_are_refused(
     change: Callable[[list[Any]], list[Any]], message: str
 ) -> None:
     with torch.device("meta"), pytest.raises(InputError, match=message):
-        rebuild(change(describe(everything())), VALUES, 3)
+        rebuild_graph(change(describe_graph(everything())), VALUES, 3)
 
 
 SEVERAL = """

@@ -86,7 +86,7 @@ class Parts:
     flat: bool = False
 
     def add_input(self, sizes: Shape) -> None:
-        """An input of spikes, in front of the first layer."""
+        """An input of spikes, before the first layer."""
         self.inputs.append(Input("input", sizes))
         self.source, self.shape = "input", sizes
 

@@ -121,7 +121,7 @@ def _layer(
     for c in network.incoming(part.name):
         if c.source not in (source.name, part.name):
             fail(
-                f"connection '{c.name}': comes from '{c.source}', but netx runs one chain of "
+                f"connection '{c.name}': receives from '{c.source}', but netx runs one chain of "
                 f"layers, in which '{part.name}' receives from '{source.name}'"
             )
     for c in weighted:
@@ -144,7 +144,7 @@ def _layer(
         if delays.any() or (later[again != 0] != 1).any():
             fail(
                 f"population '{part.name}': netx runs recurrent layers only with delay 1 within "
-                "and 0 in front of them"
+                "and 0 into them"
             )
         matrices.append(again)
         fields["weight_rec"] = again.astype(np.float32)
@@ -212,7 +212,7 @@ def _convolution(
     if len(parts) > 1 or not isinstance(c, Conv2d):
         fail(f"population '{part.name}': netx cannot add a convolution to other connections")
     if not spatial:
-        fail(f"connection '{c.name}': netx has no convolution behind a dense layer")
+        fail(f"connection '{c.name}': netx has no convolution after a dense layer")
     if c.delay:
         fail(f"connection '{c.name}': delay is {c.delay}, netx has none in convolutions")
     weight = _weights(network, c, c.weight.astype(np.int64))

@@ -32,9 +32,9 @@ def read_netx(
     """Read a netx file (`.net`), lava-dl's HDF5 format.
 
     A layer with neurons becomes the population `layerN`, N being its number in the file. netx
-    needs a step for each layer: what its layer k (from 1) does in step t + k - 1 happens here in
-    step t, and a state that it resets by k steps later is new here in every sample. Different
-    delays within a layer become one sparse connection for each delay.
+    needs a step for each layer: what its layer k (from 1) does in step t + k happens here in step
+    t, and a state that it resets k steps later is new here in every sample. Different delays
+    within a layer become one sparse connection for each delay.
 
     What the file does not state is listed in the provenance, under `assumed`.
 

@@ -33,7 +33,7 @@ from spikeport.storage.tensors import DIGEST, check_digest, pack, unpack, with_d
 from spikeport.trainer.chip import AnyNetwork, QATNetwork, from_tensors, to_tensors
 from spikeport.trainer.config import TrainConfig, build_network
 from spikeport.trainer.loop.optimizer import KEPT
-from spikeport.trainer.network import SpikingNetwork, describe, rebuild
+from spikeport.trainer.network import SpikingNetwork, describe_graph, rebuild_graph
 
 KIND = "checkpoint"
 VERSION = 2
@@ -155,7 +155,7 @@ def save_checkpoint(path: str | PathLike[str], checkpoint: Checkpoint) -> None:
     tensors = {f"network.{name}": value for name, value in checkpoint.model.state_dict().items()}
     tensors |= checkpoint.optimizer
     if checkpoint.own and isinstance(checkpoint.model, SpikingNetwork):
-        document["graph"] = describe(checkpoint.model)
+        document["graph"] = describe_graph(checkpoint.model)
     if isinstance(checkpoint.model, QATNetwork):
         document["chip"], integers = to_tensors(checkpoint.model)
         tensors |= integers
@@ -261,7 +261,7 @@ def _network(known: _Description, tensors: Mapping[str, Tensor]) -> tuple[AnyNet
         if known.chip is not None:
             raise InputError("it has both a graph and integers of the chip")
         with torch.device("meta"):
-            network = rebuild(known.graph, input, known.config.steps, known.config.rule)
+            network = rebuild_graph(known.graph, input, known.config.steps, known.config.rule)
         if known.classes > network.classes:
             raise InputError(f"{known.classes} classes, the graph has {network.classes} outputs")
         return network, set()

@@ -19,7 +19,7 @@ from spikeport.trainer.chip import AnyNetwork, QATNetwork, takes
 from spikeport.trainer.config import TrainConfig, build_network
 from spikeport.trainer.data import Dataset
 from spikeport.trainer.loop.checkpoint import Checkpoint, load_checkpoint, written_paths
-from spikeport.trainer.network import SpikingNetwork, deployable, describe
+from spikeport.trainer.network import SpikingNetwork, deployable, describe_graph
 from spikeport.trainer.ranks import share
 
 _log = logging.getLogger(__name__)
@@ -92,7 +92,7 @@ def check_own(config: TrainConfig, data: Dataset, own: SpikingNetwork) -> None:
             "the data: from_module(module, data.input, steps)"
         )
     check_classes(f"network: data set '{data.name}'", data.classes, own.classes)
-    describe(own)
+    describe_graph(own)
     try:
         deployable(own)
     except InputError as error:
@@ -114,7 +114,7 @@ def check_same_network(path: str, state: Checkpoint, own: SpikingNetwork | None)
         return
     if not (state.own and isinstance(state.model, SpikingNetwork)):
         raise InputError(f"{path}: was not trained from a network of your own, cannot continue")
-    for saved, given in zip_longest(describe(state.model), describe(own)):
+    for saved, given in zip_longest(describe_graph(state.model), describe_graph(own)):
         if saved != given:
             name = (saved or given or {}).get("name")
             raise InputError(f"{path}: was trained with another network, layer '{name}' differs")

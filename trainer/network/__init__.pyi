@@ -1,7 +1,7 @@
 from .deployment import deployable as deployable
 from .graph import Node as Node
-from .graph_file import describe as describe
-from .graph_file import rebuild as rebuild
+from .graph_file import describe_graph as describe_graph
+from .graph_file import rebuild_graph as rebuild_graph
 from .input_check import check_input as check_input
 from .input_check import time_major as time_major
 from .network import SpikingNetwork as SpikingNetwork

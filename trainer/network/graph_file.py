@@ -102,7 +102,7 @@ _KINDS: dict[str, tuple[type[nn.Module], dict[str, Check]]] = {
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
-def describe(network: SpikingNetwork) -> list[dict[str, Any]]:
+def describe_graph(network: SpikingNetwork) -> list[dict[str, Any]]:
     """The layers of a network as plain data for JSON.
 
     Raises:
@@ -134,10 +134,10 @@ def describe(network: SpikingNetwork) -> list[dict[str, Any]]:
     return layers
 
 
-def rebuild(
+def rebuild_graph(
     layers: list[Any], input: Input, steps: int, rule: GradientRule = GradientRule.RATE_M
 ) -> SpikingNetwork:
-    """The network that `describe` described, with weights still to be loaded.
+    """The network that `describe_graph` described, with weights still to be loaded.
 
     Raises:
         InputError: the description breaks a rule; the message names layer and key.
