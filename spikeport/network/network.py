@@ -147,6 +147,17 @@ class DeployedNetwork:
         """Connections that write biases."""
         return injections_among(self.connections)
 
+    @cached_property
+    def _weighted_by_source(self) -> Mapping[str, tuple[WeightedConnection, ...]]:
+        found: dict[str, list[WeightedConnection]] = {}
+        for part in self.weighted_connections:
+            found.setdefault(part.source, []).append(part)
+        return {source: tuple(parts) for source, parts in found.items()}
+
+    def weighted_from(self, source: str) -> tuple[WeightedConnection, ...]:
+        """Connections that carry weights and start at `source`."""
+        return self._weighted_by_source.get(source, ())
+
     def weighted_into(self, population: str) -> tuple[WeightedConnection, ...]:
         """Connections that carry weights and end in `population`."""
         return weighted_among(self.incoming(population))
