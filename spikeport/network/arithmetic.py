@@ -253,6 +253,16 @@ def read_arithmetic(data: object) -> Arithmetic:
     return Arithmetic(**data)
 
 
+def other_arithmetic(given: str, supported: str, where: str) -> str:
+    """Why a network's arithmetic is not that of a chip or a simulator; empty if it is.
+
+    Args:
+        given, supported: names of arithmetics; Loihi's name always means Loihi's widths.
+        where: what has the supported one, such as "the target".
+    """
+    return "" if given == supported else f"{where} has the widths of '{supported}'"
+
+
 def require_loihi(network: HasArithmetic, where: str) -> None:
     """Check that a network has Loihi's arithmetic.
 
@@ -262,7 +272,7 @@ def require_loihi(network: HasArithmetic, where: str) -> None:
     Raises:
         InputError: it has another.
     """
-    if network.arithmetic != LOIHI:
+    if other_arithmetic(network.arithmetic.name, LOIHI.name, where):
         checks.fail(
             f"network: has arithmetic '{network.arithmetic.name}', but {where} supports only "
             f"'{LOIHI.name}'; the reference simulator runs any"
