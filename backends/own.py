@@ -10,9 +10,9 @@ from spikeport.runs import Run, Samples
 
 
 def _status() -> Status:
-    from importlib.metadata import version
+    from spikeport.version import __version__
 
-    return Status(version("spikeport"))
+    return Status(__version__)
 
 
 def _run_float(network: Any, samples: Samples, **options: Any) -> Run:
