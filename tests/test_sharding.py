@@ -409,7 +409,9 @@ def test_workers_that_leave_for_good(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(dispatch, "WORKERS_S", 0.5)
     with (
         somebody_elses(1, tmp_path) as (address, process),
-        pytest.raises(BackendUnavailableError, match=r"are gone, and none came back for 0\.5 s"),
+        pytest.raises(
+            BackendUnavailableError, match=r"all workers are gone, and none came back for 0\.5 s"
+        ),
     ):
         run_sharded(
             small_network(steps=100),
@@ -479,7 +481,7 @@ def test_workers_lost_before_a_finished_shard_was_fetched(
     monkeypatch.setattr(dispatch, "WORKERS_S", 0.5)
     with (
         somebody_elses(1, tmp_path) as (address, process),
-        pytest.raises(BackendUnavailableError, match="are gone, and none came back"),
+        pytest.raises(BackendUnavailableError, match="all workers are gone, and none came back"),
     ):
         run_sharded(NETWORK, PIXELS, address=address, shard=30, progress=retire)
 

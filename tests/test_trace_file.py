@@ -394,7 +394,7 @@ def test_wrong_uses(tmp_path: Path, written: Path, monkeypatch: pytest.MonkeyPat
     blind = run_native(network, inputs())
     with pytest.raises(InputError, match="recorded nothing"):
         write_trace(tmp_path / "x.h5", blind)
-    with pytest.raises(InputError, match="nothing selected"):
+    with pytest.raises(InputError, match="record: nothing selected, needs a variable or a probe"):
         record_trace(tmp_path / "x.h5", network, inputs(), record=())
     with pytest.raises(InputError, match="chunk is 0"):
         record_trace(tmp_path / "x.h5", network, inputs(), chunk=0)

@@ -71,9 +71,11 @@ class Parts:
     """A network in the making, one layer after the other.
 
     Attributes:
-        source: name of the input or population that the next layer receives from.
-        feature_map: whether that is (C, H, W).
+        file_bytes: size of the file.
         assumed: what the file does not state, one sentence each.
+        source: name of the input or population that the next layer receives from.
+        shape: its shape.
+        flat: whether a flatten layer has made a vector of it.
     """
 
     file_bytes: int

@@ -23,7 +23,7 @@ class Topology:
     """Made by `topology_of` from a deployed network, or by hand for a float one.
 
     Attributes:
-        links: connections with weights, by name.
+        connections: those with weights, by name.
         injections: connections that write biases.
         graded_inputs, membrane_readouts: names.
         macs: multiply-accumulates of one pass through the same layers as an ordinary network.
