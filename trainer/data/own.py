@@ -52,7 +52,7 @@ def make_dataset(
 
     Raises:
         InputError: shapes, types, labels or values break a rule of `Dataset`; or no input is given
-            and none follows from the values.
+            and none follows from the values, or from bytes beside values of another type.
     """
     subject = f"data set '{name}'"
     x, y = _read(f"{subject}: train", train)
@@ -68,7 +68,13 @@ def make_dataset(
     (train_x, train_y), (test_x, test_y) = parts
     first: SampleArray = train_x
     second: SampleArray = test_x
-    if input is None and {train_x.dtype, test_x.dtype} == {np.dtype(np.uint8)}:
+    bytes_in = [part.dtype == np.uint8 for part in (train_x, test_x)]
+    if input is None and any(bytes_in) and not all(bytes_in):
+        raise InputError(
+            f"{subject}: train_x has type {train_x.dtype} and test_x {test_x.dtype}, must be uint8 "
+            "(pixels, of which 255 is 1.0) both or neither; or declare the input"
+        )
+    if input is None and all(bytes_in):
         grid, shape = PixelGrid(), train_x.shape[1:]
         brightest = int(max(train_x.max(initial=0), test_x.max(initial=0)))
         grid.check_brightest(f"{subject}: x", brightest)
