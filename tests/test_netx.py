@@ -154,6 +154,11 @@ def test_recurrent_weights_act_a_step_later(tmp_path: Path) -> None:
     layer |= {"delay": np.array([1, 1, 1]), "delay_rec": np.array([2, 2, 2])}
     delays = {c.source: c.delay for c in read(tmp_path, layer).weighted_connections}
     assert delays == {"input": 1, "layer0": 3}
+    layer |= {"delay_rec": np.array([0, 2, 5])}
+    network = read(tmp_path, layer)
+    loops = [c for c in network.weighted_connections if c.source == c.target]
+    assert {c.delay for c in loops} == {1, 3, 6}
+    assert (sum(c.matrix((3,)) * 2.0**c.exponent for c in loops) == back).all()
 
 
 def test_a_last_layer_without_neurons_is_read_by_its_membrane(tmp_path: Path) -> None:
@@ -163,6 +168,13 @@ def test_a_last_layer_without_neurons_is_read_by_its_membrane(tmp_path: Path) ->
     assert network.readouts == (Readout("layer0", ReadoutKind.MEMBRANE),)
     assert network.by_name["layer0"].vth == LOIHI.vth_max  # type: ignore[attr-defined]
     assert "never spike" in network.provenance["assumed"]
+
+
+def test_neurons_of_the_highest_threshold_are_read_by_their_spikes(tmp_path: Path) -> None:
+    layer = {**dense(mixed(3, 2)), "neuron": {**NEURON, "vThMant": LOIHI.vth_max}}
+    network = read(tmp_path, layer)
+    assert network.readouts == (Readout("layer0", ReadoutKind.SPIKES),)
+    assert "never spike" not in network.provenance["assumed"]
 
 
 def test_provenance_names_the_file_and_every_assumption(tmp_path: Path) -> None:
@@ -262,6 +274,7 @@ def test_what_layers_may_not_say_together(tmp_path: Path) -> None:
     flat = {"type": "flatten", "shape": [25]}
     plain = dense(mixed(3, 25))
     average = {"type": "average", "shape": [1]}
+    more = dense(mixed(2, 3))
     kernel = conv(mixed(2, 1, 3, 3), (2, 3, 3))
     pool = {"type": "pool", "shape": [1, 5, 5], "weight": mixed(2, 1, 1, 1), "neuron": NEURON}
     for layers, message in (
@@ -274,6 +287,7 @@ def test_what_layers_may_not_say_together(tmp_path: Path) -> None:
         ((source, source), "only the first layer may be an input"),
         ((source,), "contains no layer with neurons"),
         ((average, plain), "must be the last layer"),
+        ((source, flat, plain, average, more), r"layer/3 \(average\): must be the last layer"),
         ((source, pool), r"weight has shape \(2, 1, 1, 1\), must be \(1, 1, height, width\)"),
         (({**source, "weight": 3},), "has a weight, but no neuron"),
         (({**source, "neuron": NEURON, "weight": -3},), "weight is -3, must lie in 1..4095"),

@@ -76,6 +76,7 @@ class Parts:
         source: name of the input or population that the next layer receives from.
         shape: its shape.
         flat: whether a flatten layer has made a vector of it.
+        silent: whether the neurons of the last layer are said to never spike, as it has none.
     """
 
     file_bytes: int
@@ -86,6 +87,7 @@ class Parts:
     source: str = ""
     shape: Shape = ()
     flat: bool = False
+    silent: bool = False
 
     def add_input(self, sizes: Shape) -> None:
         """An input of spikes, before the first layer."""
@@ -257,7 +259,8 @@ def _population(
     parts: Parts, name: str, where: str, layer: RawLayer, sizes: Shape, bias: Array | np.int64
 ) -> None:
     neuron = layer.neuron
-    if not neuron:
+    parts.silent = not neuron
+    if parts.silent:
         if layer.type not in ("dense", "dense_rec"):
             fail(f"{where}: group 'neuron' is missing")
         neuron = {"type": "CUBA", "iDecay": 0, "vDecay": 4096, "vThMant": LOIHI.vth_max}
