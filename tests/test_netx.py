@@ -331,6 +331,8 @@ def test_files_that_are_not_netx(tmp_path: Path) -> None:
     fails("is a SoftLink, links are refused", layer=h5py.SoftLink("/elsewhere"))
     fails("'/spikeport.netx' must be text", **{"layer/0/type": "dense", "spikeport.netx": 3})
     fails("must be at most 1024 characters", **{"layer/0/type": "x" * 2000})
+    fails("name has 2000 characters, limit 1024", **{f"layer/{'x' * 2000}": 1})
+    fails("'/layer/0/weight' is empty", **{"layer/0/weight": h5py.Empty("f"), "layer/0/type": "a"})
 
 
 # ----------------------------------------------------------------------- networks of lava-dl itself

@@ -36,7 +36,7 @@ from spikeport.network import (
     ReadoutKind,
     save_network,
 )
-from spikeport.runs import Run
+from spikeport.runs import Probe, Run
 from spikeport.sharding import cluster, dispatch, run_sharded, run_sweep
 from spikeport.sharding.store import load_shard, save_shard
 from spikeport.simulators import run_native, run_reference
@@ -495,6 +495,10 @@ def test_workers_lost_before_a_finished_shard_was_fetched(
         ({"timeout_s": float("nan")}, "timeout_s is nan"),
         ({"backend": "brain"}, "'brain' is unknown"),
         ({"backend": "float"}, "runs float networks"),
+        (
+            {"record": [Probe("hidden", ("v",), (1,))]},
+            "record: shards record whole populations, not Probes of selected neurons",
+        ),
     ],
 )
 def test_bad_options(options: dict[str, Any], message: str) -> None:

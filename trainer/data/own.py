@@ -96,7 +96,9 @@ def make_dataset(
 def _read(subject: str, given: Any) -> tuple[NDArray[Any], NDArray[Any]]:
     """All samples and labels, as arrays of the same length or an error."""
     if isinstance(given, tuple | list) and len(given) == 2:
-        x, y = (_array(f"{subject}_{part}", value) for part, value in zip("xy", given, strict=True))
+        x, y = (
+            as_array(f"{subject}_{part}", value) for part, value in zip("xy", given, strict=True)
+        )
     elif _is_loader(given):
         _warn_of_shuffling(subject, given)
         batches = [_pair(subject, batch) for batch in given]
@@ -149,14 +151,7 @@ def _warn_of_shuffling(subject: str, loader: Any) -> None:
 def _pair(subject: str, item: Any) -> tuple[NDArray[Any], NDArray[Any]]:
     if not (isinstance(item, tuple | list) and len(item) == 2):
         raise InputError(f"{subject}: gives {type(item).__name__}, must give pairs (x, label)")
-    return _array(f"{subject}_x", item[0]), _array(f"{subject}_y", item[1])
-
-
-def _array(subject: str, value: Any) -> NDArray[Any]:
-    """An array; tensors may be on any device and may need gradients."""
-    if hasattr(value, "detach"):
-        value = value.detach().cpu()
-    return as_array(subject, value)
+    return as_array(f"{subject}_x", item[0]), as_array(f"{subject}_y", item[1])
 
 
 def _joined(subject: str, parts: Any, join: Any) -> NDArray[Any]:
