@@ -170,11 +170,14 @@ def test_a_last_layer_without_neurons_is_read_by_its_membrane(tmp_path: Path) ->
     assert "never spike" in network.provenance["assumed"]
 
 
-def test_neurons_of_the_highest_threshold_are_read_by_their_spikes(tmp_path: Path) -> None:
+def test_a_last_layer_with_neurons_is_read_by_their_spikes(tmp_path: Path) -> None:
     layer = {**dense(mixed(3, 2)), "neuron": {**NEURON, "vThMant": LOIHI.vth_max}}
     network = read(tmp_path, layer)
     assert network.readouts == (Readout("layer0", ReadoutKind.SPIKES),)
     assert "never spike" not in network.provenance["assumed"]
+    del layer["neuron"]
+    network = read(tmp_path, layer, dense(mixed(4, 3)))
+    assert network.readouts == (Readout("layer1", ReadoutKind.SPIKES),)
 
 
 def test_provenance_names_the_file_and_every_assumption(tmp_path: Path) -> None:

@@ -252,6 +252,8 @@ def test_a_broken_target_is_named_and_breaks_nothing_else(
     install(code, TARGET, toml)
     row = backend_rows(capsys)["theirs-chip"]
     assert row["limitations"] == []
+    assert row["reason"].startswith("target 'theirs-chip' (package 'theirs'): ")
+    assert row["reason"].count("(package 'theirs')") == 1
     assert row["fix"] == "pip install --upgrade theirs, or: pip uninstall theirs"
     message = rf"^target 'theirs-chip' \(package 'theirs'\): .*{reason}.*; to fix: pip install"
     with pytest.raises(BackendUnavailableError, match=message):

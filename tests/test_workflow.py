@@ -104,6 +104,9 @@ def test_a_sweep_says_what_each_network_reaches_and_spends() -> None:
         assert row.energy_pj == estimate.total_per_sample
         assert row.as_dict()["content_hash"] == network.content_hash
     assert rows[0].spikes > rows[1].spikes
+    (row,) = spikeport.sweep({"one": (one, X[:3])}, LABELS)
+    right = spikeport.run("native", one, X[:3]).predictions == LABELS[:3]
+    assert (row.accuracy.correct, row.samples) == (int(right.sum()), 3)
     with pytest.raises(InputError, match="one: label 7, the network has 3 outputs"):
         spikeport.sweep({"one": (one, X)}, [7, 0, 0, 0])
     for shard in (2, 0):
