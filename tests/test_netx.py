@@ -220,6 +220,7 @@ Change = Callable[[dict[str, Any]], Any]
         (lambda d: d.update(weight=np.ones(7)), r"weight has shape \(7,\), must have 3 rows"),
         (lambda d: d.update(shape=[2**30]), "declares 1073741824 elements"),
         (lambda d: d.update(inFeatures=9), "inFeatures is '9', but its weight has 2"),
+        (lambda d: d.update(outFeatures=9), "outFeatures is '9', but its weight has 3"),
         (lambda d: d.update(bias=[1.0, 2.0]), r"bias has shape \(2,\), must have 3 values"),
         (lambda d: d.update(bias=5000.0), "bias mantissa 5000 must lie in -4096..4095"),
         (lambda d: d.update(delay=63), r"delay spans 63..63, must lie in 0..62"),
@@ -237,6 +238,10 @@ Change = Callable[[dict[str, Any]], Any]
         (lambda d: d.update(type=""), "'/layer/0' has no type"),
         (lambda d: d.update(type="dense_rec"), "weight_rec is missing"),
         (lambda d: d.update(type="dense_rec", weight_rec=mixed(2, 2)), "weight_rec has shape"),
+        (
+            lambda d: d.update(type="dense_rec", weight_rec=mixed(3, 2)),
+            r"weight_rec has shape \(3, 2\), must be \(3, 3\)",
+        ),
         (
             lambda d: d.update(type="dense_rec", weight_rec=mixed(3, 3), delay=1),
             "has delays, but no delay_rec",
@@ -256,6 +261,11 @@ def test_what_a_layer_may_not_say(tmp_path: Path, change: Change, message: str) 
         ({"shape": [2, 3, 9]}, r"gives shape \(2, 3, 3\), but 'layer1' has \(2, 3, 9\)"),
         ({"groups": 9}, r"layer/1 \(conv\): groups is 9, must lie in 1..2"),
         ({"inChannels": 4}, "inChannels is '4', but its weight has 1"),
+        ({"outChannels": 4}, "outChannels is '4', but its weight has 2"),
+        (
+            {"weight": mixed(2, 1, 3, 3, 2)},
+            r"weight has shape \(2, 1, 3, 3, 2\), must be \(out, in",
+        ),
         ({"kernelSize": [2, 2]}, r"kernelSize is \(2, 2\), but the weight has shape"),
         ({"stride": [1, 1, 1]}, r"stride is \(?\[?1, 1, 1"),
         ({"delay": 3.0}, "has delays, which netx does not read from a conv layer"),

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from spikeport.errors import InputError, OutputError
 from spikeport.export import read_netx, write_netx
+from spikeport.export.netx.layout import layers_of
 from spikeport.export.netx.metadata import ARRAYS, KEY
 from spikeport.export.netx.synapse import kept_exactly
 from spikeport.network import (
@@ -155,6 +156,11 @@ def test_a_chain_comes_back_and_runs_alike(tmp_path: Path) -> None:
     assert runs_alike(network, path, samples)
 
 
+def test_layers_are_those_that_netx_needs() -> None:
+    types = [layer.type for layer in layers_of(chain())]
+    assert types == ["input", "conv", "flatten", "dense", "dense_rec"]
+
+
 def test_delays_and_a_bias_input_come_back_and_run_alike(tmp_path: Path) -> None:
     weight = mixed(3, 4)
     network = DeployedNetwork(
@@ -264,6 +270,10 @@ def test_what_netx_cannot_express(tmp_path: Path) -> None:
         (huge, "connection 'x_to_a': netx needs a matrix of 10000 x 10000 entries, limit 67108864"),
         (two, "network: has 2 inputs, a netx file has one"),
         (base.replace(readouts=(Readout("b"),)), "netx gives the output of its last layer only"),
+        (
+            base.replace(readouts=(Readout("b"), Readout("c"))),
+            "readouts: 'b', 'c', but netx gives the output of its last layer only, here 'c'",
+        ),
         (pooled, "has a sum-pool, which netx cannot run"),
         (line, "is a Conv1d, which netx does not have"),
         (skip, "'a': goes to 'b', 'c', but netx runs one chain of layers"),

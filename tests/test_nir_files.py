@@ -122,6 +122,16 @@ def test_difference_sees_every_field() -> None:
     wider = around(shape, node).graph
     wider.nodes["n0"].r = wider.nodes["n0"].r.astype(np.float64)
     assert difference(network, wider) == "node 'n0' (CubaLIF): field 'r' differs"
+    further = nir.NIRGraph(network.nodes, [*network.edges, ("n0", "n0")], type_check=False)
+    assert difference(network, further) == "edge ('n0', 'n0') is only in one of them"
+    fewer = nir.NIRGraph(
+        {name: node for name, node in network.nodes.items() if name != "n0"}, [], type_check=False
+    )
+    assert difference(network, fewer) == "node 'n0' is only in one of them"
+    other = nir.NIRGraph(
+        {**network.nodes, "n0": nir.I(r=values(5))}, network.edges, type_check=False
+    )
+    assert difference(network, other) == "node 'n0' is CubaLIF in one and I in the other"
 
 
 def test_kernels_that_nir_cannot_type_check_still_round_trip(tmp_path: Path) -> None:
