@@ -309,7 +309,8 @@ def test_what_layers_may_not_say_together(tmp_path: Path) -> None:
             read(tmp_path, *layers)
     with pytest.raises(InputError, match=r"input_shape is \(1, 5, 5\), but the file states"):
         read(tmp_path, source, kernel, input_shape=(1, 5, 5))
-    for first in (kernel, plain):
+    again = {**plain, "type": "dense_rec", "weight_rec": mixed(3, 3)}
+    for first in (kernel, plain, again):
         network = read(tmp_path, first, input_shape=(1, 5, 5))
         assert network.inputs[0].shape == (1, 5, 5)
         assert "the input has shape (1, 5, 5), as given" in network.provenance["assumed"]
