@@ -119,6 +119,7 @@ from .trainer import Split as Split
 from .trainer import TrainConfig as TrainConfig
 from .trainer import TrainingCallbacks as TrainingCallbacks
 from .trainer import TrainingResult as TrainingResult
+from .trainer import checkpoint_of as checkpoint_of
 from .trainer import diagnose as diagnose
 from .trainer import evaluate as evaluate
 from .trainer import evaluate_deployed as evaluate_deployed

@@ -272,7 +272,7 @@ MODEL = """
 import sys
 import numpy as np
 sys.path.insert(0, sys.argv[1])
-from worker.simulate import import_lava
+from worker.fixes import import_lava
 import_lava()
 from lava.proc.atrlif.models import PyATRLIFModelFixed
 given = np.load(sys.argv[2])

@@ -70,6 +70,8 @@ def test_loihi_2_has_limits_and_no_prices() -> None:
         ('"nengo_loihi_block", verified = true', '"nengo_loihi_block"', "'verified' is missing"),
         ('source = "brian2_loihi"', 'source = "brian"', "source 'brian' is unknown"),
         ('basis = "published"', 'basis = "rumour"', "basis 'rumour' must be one of"),
+        ('arithmetic = "loihi"', "arithmetic = 8", "'arithmetic' is 8, must be of type str"),
+        ('arithmetic = "loihi"', 'arithmetic = "8 bit"', "arithmetic '8 bit' must be 1 to 64 let"),
         ('title = "', 'no_prices = "none"\ntitle = "', "must have either"),
     ],
 )

@@ -202,15 +202,6 @@ def test_networks_from_elsewhere_climb_the_stages_that_they_have(
     assert not (tmp_path / "deployed" / "float.nir").exists()
 
 
-def test_limits_of_quantization_are_not_those_of_a_network_in_integers(
-    digits: Dataset, tmp_path: Path
-) -> None:
-    model = prepare_qat(residual(Reset.ZERO), digits.train_x[:32])
-    config = replace(FEW, samples=8, reference_samples=0, lava_samples=0)
-    impossible = replace(config, limits=Limits(max_drop_points=-101.0))
-    assert run_ladder(model, digits, tmp_path, impossible).report.passed
-
-
 def test_parts_add_up_to_the_whole(
     digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,7 +15,9 @@ import pytest
 from spikeport.backends.lava import run_lava
 from spikeport.errors import InputError
 from spikeport.export import read_netx
+from spikeport.export.netx import reader
 from spikeport.export.netx.hdf5 import read_isolated, read_raw
+from spikeport.export.netx.layers import add_layer
 from spikeport.network import (
     LOIHI,
     BiasInjection,
@@ -29,6 +31,7 @@ from spikeport.network import (
     Sparse,
 )
 from spikeport.simulators import run_native, run_reference
+from spikeport.storage import hdf5
 from spikeport.trainer import load_dataset
 from tests.helpers.lava import needs_lava
 from tests.helpers.netx import NEURON, conv, dense, write_file
@@ -192,6 +195,33 @@ def test_provenance_names_the_file_and_every_assumption(tmp_path: Path) -> None:
     assert network.provenance["source_sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
     for word in ("T is 5, as given", "0/1 spikes", "layer/1 (average): left out", "not theta"):
         assert word in network.provenance["assumed"]
+
+
+@pytest.mark.parametrize("isolate", [False, True])
+def test_digest_and_layers_are_of_one_content(
+    isolate: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_file(tmp_path / "a.net", dense(mixed(3, 5)))
+    known = hashlib.sha256(path.read_bytes()).hexdigest()
+
+    def replaced(*arguments: Any) -> None:
+        write_file(path, dense(mixed(3, 6)))
+        add_layer(*arguments)
+
+    monkeypatch.setattr(reader, "add_layer", replaced)
+    network = read_netx(path, isolate=isolate)
+    assert network.inputs[0].shape == (5,)
+    assert network.provenance["source_sha256"] == known
+
+
+def test_a_file_beyond_all_limits_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_file(tmp_path / "a.net", dense(mixed(3, 5)))
+    monkeypatch.setattr(hdf5, "MAX_TOTAL_BYTES", 1000)
+    message = rf"a\.net: has {path.stat().st_size} bytes, the limit is 1000$"
+    with pytest.raises(InputError, match=message):
+        read_netx(path, isolate=False)
 
 
 def test_both_ways_of_reading_give_the_same(tmp_path: Path) -> None:

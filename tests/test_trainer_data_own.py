@@ -154,6 +154,12 @@ def test_bad_samples_are_one_clear_error(train: object, message: str) -> None:
         make_dataset(train)
 
 
+def test_samples_may_be_lists_of_numbers() -> None:
+    pairs = [(x.tolist(), label) for x, label in zip(FLOATS, LABELS.tolist(), strict=True)]
+    made, known = make_dataset(pairs), make_dataset((FLOATS.astype(float), LABELS))
+    assert made.fingerprint == known.fingerprint
+
+
 def test_one_way_iterators_of_pairs_are_read() -> None:
     made = make_dataset(zip(FLOATS, LABELS.tolist(), strict=True))
     assert len(made.train_x) + len(made.test_x) == 40
@@ -188,3 +194,43 @@ def test_bytes_are_handed_out_as_values() -> None:
     x, y = data.train[3]
     np.testing.assert_allclose(x, FLOATS[3], atol=1e-7)
     assert y == 3
+
+
+FRAMES = np.random.default_rng(1).integers(0, 3, (40, 5, 2, 4, 4))
+
+
+@pytest.mark.parametrize(
+    ("x", "expected"),
+    [
+        (FRAMES > 0, Input("input", (2, 4, 4))),
+        (FRAMES, Input("input", (2, 4, 4), Coding.GRADED, 0, 2, 1.0)),
+        (FRAMES.astype(np.uint8), Input("input", (2, 4, 4), Coding.GRADED, 0, 2, 1.0)),
+        (FRAMES / 2, Input("input", (2, 4, 4), Coding.GRADED, 0, 2, 2.0)),
+        (FRAMES - 1.0, Input("input", (2, 4, 4), Coding.GRADED, -1, 1, 1.0)),
+    ],
+)
+def test_each_step_may_have_its_own_values(x: np.ndarray, expected: Input) -> None:
+    pairs = TensorDataset(torch.tensor(x), torch.tensor(LABELS))
+    made = [
+        make_dataset((x, LABELS), (x, LABELS), steps=5),
+        make_dataset(pairs, pairs, steps=5),
+        make_dataset(DataLoader(pairs, 7), pairs, steps=5),
+    ]
+    assert len({data.fingerprint for data in made}) == 1
+    for data in made:
+        assert data.input == expected
+        np.testing.assert_array_equal(data.train_x[3:6], x[3:6].swapaxes(0, 1))
+        sample, label = data.train[7]
+        np.testing.assert_array_equal(sample, x[7])
+        assert label == LABELS[7]
+
+
+def test_steps_are_those_of_the_values() -> None:
+    with pytest.raises(
+        InputError, match=r"^data set 'data': train_x has shape .*, must be .* with T = 4$"
+    ):
+        make_dataset((FRAMES, LABELS), steps=4)
+    with pytest.raises(InputError, match="between 0 and 1"):
+        make_dataset((FRAMES / 2, LABELS), steps=5, input=Input("input", (2, 4, 4)))
+    with pytest.raises(InputError, match=r"train_x spans 0\.\.2 .*, must lie in 0\.\.1"):
+        make_dataset((FRAMES, LABELS), steps=5, input=Input("i", (2, 4, 4), Coding.GRADED, 0, 1))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 from collections.abc import Mapping, Sequence
@@ -65,8 +64,7 @@ def _network(
         if given := {name: value for name, value in given.items() if value is not None}:
             fail(f"arguments {sorted(given)}: the file contains a network with its own")
         return _stored(raw)
-    content = path.read_bytes()
-    parts = Parts(len(content))
+    parts = Parts(int(raw.file_bytes))
     steps = _steps(parts, raw, steps)
     if input_shape is not None:
         if raw.layers[0].type == "input":
@@ -92,7 +90,7 @@ def _network(
     provenance = {
         "format": "netx",
         "source": path.name,
-        "source_sha256": hashlib.sha256(content).hexdigest(),
+        "source_sha256": raw.sha256,
         "assumed": "; ".join(parts.assumed),
     }
     for one in parts.assumed:

@@ -45,4 +45,4 @@ def _stored(weight: Array, bits: int) -> bool:
     if magnitude.min() < -LOIHI.weight_end or magnitude.max() > LOIHI.weight_end - 1:
         return False
     lost = LOIHI.weight_bits - bits + mixed
-    return bits <= LOIHI.weight_bits and lost >= 0 and not (magnitude % (1 << lost)).any()
+    return bits <= LOIHI.weight_bits and not (magnitude % (1 << lost)).any()

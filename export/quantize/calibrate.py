@@ -21,7 +21,6 @@ from spikeport.export.nir import FloatNetwork
 from spikeport.export.quantize.config import QuantizeConfig
 from spikeport.export.quantize.lowered import FloatPopulation, LoweredNetwork
 from spikeport.export.quantize.rounding import (
-    STATE_PER_WEIGHT,
     round_connection,
     round_population,
     settle,
@@ -269,7 +268,7 @@ def _alone(
     trace = run_chip(network, samples, record=("spikes", "u", "v")).trace or Trace()
     spikes, u, v = trace.spikes["alone"], trace.u["alone"], trace.v["alone"]
     if part.threshold is None:
-        output = v[-1] / (STATE_PER_WEIGHT * candidate.scale)
+        output = v[-1] / (LOIHI.weight_unit * candidate.scale)
     else:
         output = spikes.sum(axis=0, dtype=np.float64)
     return Calibrated(
