@@ -10,11 +10,13 @@ from typing import Any
 import nir
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from spikeport.backends.norse import norse_status, run_norse
 from spikeport.backends.norse.description import NORSE
 from spikeport.errors import BackendUnavailableError, InputError
-from spikeport.export.nir import FloatNetwork, check_graph, read_nir
+from spikeport.export.nir import PRESETS, FloatNetwork, Semantics, check_graph, read_nir
 from spikeport.network import (
     Coding,
     Input,
@@ -113,7 +115,7 @@ def graph(nodes: dict[str, Any], edges: list[tuple[str, str]], **options: Any) -
         Input(n, tuple(node.input_type["input"]), Coding.GRADED, -(2**18), 2**18, 2.0**16)
         for n, node in made.inputs.items()
     )
-    return FloatNetwork(made, DT, 30, inputs, **options)
+    return FloatNetwork(made, DT, 30, inputs, Semantics(**options))
 
 
 def full(value: float, size: int = 4) -> np.ndarray:
@@ -185,7 +187,7 @@ def norse_alone(network: FloatNetwork, x: np.ndarray) -> Any:
     import torch
     from norse.torch.functional.reset import reset_subtract, reset_value
 
-    method = reset_subtract if network.reset is Reset.SUBTRACT else reset_value
+    method = reset_subtract if network.semantics.reset is Reset.SUBTRACT else reset_value
     steps: list[Any] = []
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # of its own, and that arrays are read-only
@@ -310,6 +312,34 @@ def test_every_refusal_is_a_stated_limitation() -> None:
         *("v_leak or v_reset", "SumPool2d with padding", "more than two axes", "nodes other than"),
     ):
         assert stated in text
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.integers(0, 2**20), st.sampled_from(["LIF", "IF"]), st.booleans())
+def test_the_preset_is_what_norse_does(seed: int, kind: str, strict: bool) -> None:
+    """It ignores r, and a membrane starts at v_leak."""
+    rng = np.random.default_rng(seed)
+    threshold, r = rng.uniform(0.2, 0.5, 4), rng.uniform(0.5, 3, 4)
+    node: Any = nir.IF(r, threshold)
+    if kind == "LIF":
+        leak = rng.uniform(-0.3, 0.15, 4)
+        node = nir.LIF(DT * rng.uniform(1.5, 9, 4), r, leak, threshold)
+    rules: dict[str, Any] = PRESETS["norse"].changed(strict=strict).as_dict()
+    assert_same(feed_forward(node, **rules), rng.uniform(-1, 4, (30, 5, 4)))
+
+
+@pytest.mark.parametrize(
+    ("rules", "message"),
+    [
+        ({"discretization": "exponential"}, "discretization is exponential, Norse has only euler"),
+        ({"multiple_spikes": True}, "multiple_spikes is True, Norse has only False"),
+        ({"loop_bias": True}, "loop_bias is True, Norse has only False"),
+        ({"input_gain": "unit"}, "input_gain is unit, Norse scales inputs by dt / tau"),
+    ],
+)
+def test_rules_that_norse_does_not_have_are_refused(rules: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        run_norse(feed_forward(lif(), **rules), np.zeros((1, 4)))
 
 
 def test_a_membrane_at_the_threshold_fires_where_the_comparison_says_so() -> None:

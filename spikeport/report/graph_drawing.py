@@ -19,7 +19,9 @@ from spikeport.report.templates import render
 from spikeport.text import shown
 
 if TYPE_CHECKING:
-    from spikeport.export import FloatNetwork
+    import nir
+
+    from spikeport.export.nir import FloatContents, FloatNetwork
 
 LONGEST = 44
 """Characters of a line of text."""
@@ -27,7 +29,7 @@ NEURONS = ("LIF", "CubaLIF", "IF", "LI", "CubaLI", "I", "Threshold")
 """NIR's nodes with a state or a spike."""
 
 
-def draw_graph(network: DeployedNetwork | FloatNetwork, title: str = "") -> str:
+def draw_graph(network: DeployedNetwork | FloatNetwork | FloatContents, title: str = "") -> str:
     """Draw a network as SVG, sources above targets.
 
     Edges that arrive in a later step (delayed or closing a cycle) are dashed. Several connections
@@ -42,7 +44,7 @@ def draw_graph(network: DeployedNetwork | FloatNetwork, title: str = "") -> str:
     if isinstance(network, DeployedNetwork):
         boxes, arrows = _deployed(network)
     else:
-        boxes, arrows = _float(network)
+        boxes, arrows = _float(network.checked.graph)
     counted = f"{len(boxes)} parts, {len(arrows)} edges"
     return render("graph.svg.j2", drawing=layout(boxes, arrows), title=title or counted)
 
@@ -100,12 +102,12 @@ def _delay(part: Connection) -> int:
     return 0 if isinstance(part, BiasInjection) else part.delay
 
 
-def _float(network: FloatNetwork) -> tuple[list[Box], list[Arrow]]:
+def _float(graph: nir.NIRGraph) -> tuple[list[Box], list[Arrow]]:
     boxes = [
         _box(name, _kind(node), name, f"{type(node).__name__} {_size(_shape(node))}".rstrip())
-        for name, node in network.graph.nodes.items()
+        for name, node in graph.nodes.items()
     ]
-    return boxes, [Arrow(source, target) for source, target in sorted(network.graph.edges)]
+    return boxes, [Arrow(source, target) for source, target in sorted(graph.edges)]
 
 
 def _kind(node: Any) -> str:
