@@ -20,13 +20,19 @@ _FLOAT32 = 1e-7
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Dynamics:
-    """u <- keep_u u + gain I; v <- keep_v v + u + leak; `gain` and `leak` per neuron."""
+    """u <- keep_u u + gain I; v <- keep_v v + u + leak; `gain` and `leak` per neuron.
+
+    Attributes:
+        unit: v here per unit of the node's membrane, per neuron or for all: thresholds that differ
+            become the largest of them, which changes no spike, because all else is linear in v.
+    """
 
     keep_u: float
     keep_v: float
     gain: Array
     leak: Array
     threshold: float | None
+    unit: Array
 
 
 def integrator_gain(r: Any, dt_s: float) -> Array:
@@ -85,18 +91,22 @@ def neuron_dynamics(name: str, node: Any, dt_s: float, complain: Callable[[str],
             return np.zeros_like(values)
         return values
 
-    threshold = None
+    threshold, unit = None, np.ones(())
     if kind(node) in SPIKING:
-        threshold = uniform("v_threshold")
-        if threshold <= 0:
-            complain(f"node '{name}': v_threshold is {threshold:g}, must be above 0")
+        thresholds = each("v_threshold")
+        threshold = float(thresholds.max(initial=0))
+        if not (thresholds > 0).all() or not thresholds.size:
+            worst = thresholds.min(initial=0)
+            complain(f"node '{name}': v_threshold is {worst:g}, must be above 0")
+        elif np.ptp(thresholds) > 1e-9 * threshold:
+            unit = threshold / thresholds
         if (reset := each("v_reset")).any():
             worst = reset.flat[np.abs(reset).argmax()]
             complain(f"node '{name}': v_reset is {worst:g}, the chip resets to 0 only")
     match node:
         case nir.IF() | nir.I():
             gain = integrator_gain(each("r"), dt_s)
-            return Dynamics(0.0, 1.0, gain, np.zeros_like(gain), threshold)
+            return Dynamics(0.0, 1.0, unit * gain, np.zeros_like(gain), threshold, unit)
         case nir.LIF() | nir.LI():
             mem, syn = rate("tau"), 1.0
             gain = mem * each("r")
@@ -105,4 +115,5 @@ def neuron_dynamics(name: str, node: Any, dt_s: float, complain: Callable[[str],
             gain = mem * each("r") * (syn * each("w_in"))
         case _:
             fail(f"{label(name, node)}: its dynamics on a chip are not known")
-    return Dynamics(1 - syn, 1 - mem, gain, mem * each("v_leak"), threshold)
+    leak = mem * each("v_leak")
+    return Dynamics(1 - syn, 1 - mem, unit * gain, unit * leak, threshold, unit)

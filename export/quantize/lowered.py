@@ -31,6 +31,8 @@ class FloatPopulation:
     Attributes:
         bias: per neuron, added to v at every step.
         threshold: None if the population integrates and never spikes (a membrane readout).
+        unit: per neuron, the factor from the membrane of the float graph to this one. It is not 1
+            where the graph has thresholds for each neuron, which are folded into the weights.
     """
 
     name: str
@@ -39,6 +41,7 @@ class FloatPopulation:
     keep_v: float
     bias: Array
     threshold: float | None
+    unit: Array | float = 1.0
 
     @property
     def size(self) -> int:
@@ -83,6 +86,7 @@ class LoweredNetwork:
 
     Attributes:
         notes: where the chip differs from the float graph by construction.
+        rewrites: what was replaced by an exact equivalent, a sentence each.
     """
 
     inputs: tuple[Input, ...]
@@ -94,6 +98,7 @@ class LoweredNetwork:
     reset: Reset
     strict: bool
     notes: tuple[str, ...] = ()
+    rewrites: tuple[str, ...] = ()
 
     def incoming(self, population: str) -> tuple[FloatConnection, ...]:
         """Connections that end in `population`."""
