@@ -15,15 +15,14 @@ from torch.nn import functional
 
 from spikeport.errors import InputError
 from spikeport.network import Shape
-from spikeport.network.composition import (
+from spikeport.network.composition import became, compose
+from spikeport.network.linear_maps import (
     MAX_ENTRIES,
     Elementwise,
     Kernel,
     LinearMap,
     Matrix,
     as_matrix,
-    became,
-    compose,
     convolution,
     flattened,
     sum_pool,

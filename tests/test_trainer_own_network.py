@@ -189,11 +189,13 @@ def test_obstacles_to_deployment_are_warned_about_before_training(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     data = tiny_data()
-    layers = [nn.MaxPool2d(2), nn.Conv2d(1, 2, 1), nn.Conv2d(2, 4, 1), LIF(), nn.Flatten()]
+    padded = [nn.Conv2d(1, 2, 3, padding=1), nn.Conv2d(2, 4, 3, padding=1)]
+    layers = [nn.MaxPool2d(2), *padded, LIF(), LIF(reset="subtract"), nn.Flatten()]  # type: ignore[arg-type]
     network = from_module(nn.Sequential(*layers, nn.Linear(16, 4)), data.input, CONFIG.steps)
     train(dataclasses.replace(CONFIG, epochs=1), data, network=network)
-    assert "cannot be deployed, 2 rule(s) broken" in caplog.text
-    assert "put neurons in between" in caplog.text
+    assert "cannot be deployed, 3 rule(s) broken" in caplog.text
+    for remedy in ("put LIF in front of it", "put neurons in between", "use the same in all LIF"):
+        assert remedy in caplog.text
 
 
 def _hooked(network: SpikingNetwork) -> SpikingNetwork:

@@ -34,6 +34,7 @@ class FloatNetwork:
         reset, strict: what NIR leaves open; `strict` is NIR's documented comparison.
         inputs: one per Input node of the graph: how its float values become chip integers.
         inputs_assumed: the inputs were not declared; `read_nir` assumed 0/1 spikes.
+        rewrites: what became of layers before the graph was made, a sentence each; not in files.
 
     Raises:
         InputError: a node, an edge, a shape, an input or a value breaks a rule.
@@ -46,6 +47,7 @@ class FloatNetwork:
     reset: Reset = Reset.ZERO
     strict: bool = True
     inputs_assumed: bool = False
+    rewrites: tuple[str, ...] = ()
     _checked: CheckedGraph | None = field(default=None, repr=False)
     """Result of an earlier check of `graph`; ignored if it belongs to another graph."""
 

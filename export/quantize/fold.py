@@ -13,22 +13,23 @@ from numpy.typing import NDArray
 from spikeport.errors import InputError
 from spikeport.export.nir.shapes import conv_padding, conv_sides, output_shape
 from spikeport.network import Shape, SumPool2d
-from spikeport.network.composition import (
+from spikeport.network.composition import became, compose, composed_kernel
+from spikeport.network.geometry import IntPair
+from spikeport.network.linear_maps import (
+    FLATTENED,
     Elementwise,
     Kernel,
     LinearMap,
     Matrix,
     as_matrix,
-    became,
-    compose,
-    composed_kernel,
     convolution,
+    diagonal,
+    features,
     flattened,
     sum_pool,
     symmetric,
     uniform,
 )
-from spikeport.network.geometry import IntPair
 
 Array = NDArray[np.float64]
 Complain = Callable[[str], None]
@@ -61,16 +62,6 @@ class Weights:
     groups: int = 1
 
 
-def feature_maps(made: LinearMap) -> Shape | None:
-    """The shape (C, L) or (C, H, W) of the outputs before any flattening; None if there is none."""
-    match made:
-        case Kernel():
-            return made.unflattened
-        case Elementwise() if len(made.source) > 1:
-            return made.source
-    return None
-
-
 def weights(made: LinearMap, shape: Shape) -> Weights:
     """The weights of a map into neurons of `shape`.
 
@@ -88,12 +79,14 @@ def weights(made: LinearMap, shape: Shape) -> Weights:
             _rows_and_columns(1, *kernel.dilation),
             kernel.groups,
         )
-    if isinstance(made, Elementwise) and feature_maps(made) == shape:
+    if isinstance(made, Elementwise) and features(made) == shape:
         per_channel = uniform(made.factor)
         if per_channel is not None:
             weight = per_channel.reshape(-1, *(1,) * len(shape))
             return Weights(weight, groups=len(per_channel))
-    return Weights(as_matrix(made).weight)
+    if isinstance(made, Elementwise):
+        return Weights(diagonal(made).weight)
+    return Weights(as_matrix(made, FLATTENED).weight)
 
 
 def fold(

@@ -19,7 +19,7 @@ from spikeport.export.nir.fields import NEURONS
 from spikeport.export.nir.flatten import safe_names
 from spikeport.export.nir.graph import delay_steps
 from spikeport.export.nir.neuron_dynamics import Dynamics, neuron_dynamics, neuron_shape
-from spikeport.export.quantize.fold import MAPS, Folded, feature_maps, fold, weights
+from spikeport.export.quantize.fold import MAPS, Folded, fold, weights
 from spikeport.export.quantize.lowered import (
     FloatConnection,
     FloatInjection,
@@ -27,7 +27,7 @@ from spikeport.export.quantize.lowered import (
     LoweredNetwork,
 )
 from spikeport.network import Coding, Input, Readout, ReadoutKind, Shape
-from spikeport.network.composition import Elementwise, Kernel
+from spikeport.network.linear_maps import Elementwise, Kernel, features
 from spikeport.text import quoted
 
 Array = NDArray[np.float64]
@@ -67,7 +67,7 @@ def lower(network: FloatNetwork) -> LoweredNetwork:
         reset=network.reset,
         strict=network.strict,
         notes=tuple(build.notes),
-        rewrites=tuple(build.rewrites),
+        rewrites=(*network.rewrites, *build.rewrites),
     )
 
 
@@ -205,7 +205,7 @@ def _connect(build: _Build, target: str, gain: Array | None, shape: Shape) -> tu
                     f"node '{middle[place]}': its bias acts from the first step on, but in the "
                     "float graph it is late by the delay after it"
                 )
-    flat = [feature_maps(folded.map) for _, _, folded in found]
+    flat = [features(folded.map) for _, _, folded in found]
     made = next((maps for maps in flat if maps is not None), shape)
     for source, middle, folded in found:
         _add_connection(build, (source, *middle, target), folded, made)

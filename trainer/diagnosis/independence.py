@@ -22,6 +22,7 @@ from spikeport.trainer.diagnosis.agreement import cosine
 from spikeport.trainer.network import Node, SpikingNetwork
 from spikeport.trainer.network.layers import Map
 from spikeport.trainer.network.network import run
+from spikeport.trainer.network.operations import padded
 from spikeport.trainer.network.passes import Training
 from spikeport.trainer.neurons import LIF, charge_and_fire
 from spikeport.trainer.neurons.lif import reset_slope, surrogate
@@ -93,6 +94,7 @@ def _products(op: Map, given: Tensor, delta: Tensor) -> Tensor:
     if isinstance(op, nn.Linear):
         return delta.T @ given.flatten(1)
     weight = conv1d_weight if isinstance(op, nn.Conv1d) else conv2d_weight
+    given, padding = padded(op, given)
     return weight(  # type: ignore[no-untyped-call, no-any-return]
-        given, op.weight.shape, delta, op.stride, op.padding, op.dilation, op.groups
+        given, op.weight.shape, delta, op.stride, padding, op.dilation, op.groups
     )

@@ -16,6 +16,7 @@ from torch import nn
 from spikeport.errors import InputError
 from spikeport.network import Input, Reset
 from spikeport.trainer.network.graph import Node
+from spikeport.trainer.network.layers import Channels
 from spikeport.trainer.network.network import SpikingNetwork
 from spikeport.trainer.neurons import LI, LIF
 from spikeport.trainer.rules import GradientRule
@@ -42,6 +43,14 @@ def _padding(value: object) -> bool:
     return _sides(value, 0)
 
 
+def _named_padding(value: object) -> bool:
+    return value in ("same", "valid") or _padding(value)
+
+
+def _index(value: object) -> bool:
+    return type(value) is int and 0 <= value <= MOST
+
+
 def _flag(value: object) -> bool:
     return isinstance(value, bool)
 
@@ -63,11 +72,12 @@ _CONV: dict[str, Check] = {
     "out_channels": _count,
     "kernel_size": _window,
     "stride": _window,
-    "padding": _padding,
+    "padding": _named_padding,
     "dilation": _window,
     "groups": _count,
     "bias": _flag,
 }
+_POOL: dict[str, Check] = {"kernel_size": _window, "stride": _window, "padding": _padding}
 _NORM: dict[str, Check] = {"num_features": _count, "eps": _real, "momentum": _momentum}
 _KINDS: dict[str, tuple[type[nn.Module], dict[str, Check]]] = {
     "Conv1d": (nn.Conv1d, _CONV),
@@ -77,15 +87,12 @@ _KINDS: dict[str, tuple[type[nn.Module], dict[str, Check]]] = {
     "BatchNorm2d": (nn.BatchNorm2d, _NORM),
     "Dropout": (nn.Dropout, {"p": _real}),
     "Dropout2d": (nn.Dropout2d, {"p": _real}),
-    "AvgPool2d": (
-        nn.AvgPool2d,
-        {"kernel_size": _window, "stride": _window, "padding": _padding},
-    ),
-    "MaxPool2d": (
-        nn.MaxPool2d,
-        {"kernel_size": _window, "stride": _window, "padding": _padding, "dilation": _window},
-    ),
+    "AvgPool1d": (nn.AvgPool1d, _POOL),
+    "AvgPool2d": (nn.AvgPool2d, _POOL),
+    "MaxPool2d": (nn.MaxPool2d, {**_POOL, "dilation": _window}),
     "Identity": (nn.Identity, {}),
+    "Flatten": (nn.Flatten, {}),
+    "Channels": (Channels, {"start": _index, "stop": _index, "step": _count}),
     "LIF": (
         LIF,
         {
@@ -99,6 +106,8 @@ _KINDS: dict[str, tuple[type[nn.Module], dict[str, Check]]] = {
     ),
     "LI": (LI, {"decay": _real}),
 }
+_OPTIONAL: dict[str, Check] = {"divisor_override": _count}
+"""Options of kinds that have them, described only if they are set."""
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
@@ -127,7 +136,7 @@ def describe_graph(network: SpikingNetwork) -> list[dict[str, Any]]:
             {
                 **layer,
                 "kind": type(op).__name__,
-                "options": {name: _option(op, name) for name in options},
+                "options": {name: _option(op, name) for name in (*options, *_set_options(op))},
                 "frozen": frozen,
             }
         )
@@ -184,6 +193,8 @@ def _made(subject: str, layer: Mapping[str, Any]) -> nn.Module:
     build, checks = _KINDS[kind]
     if not isinstance(options, dict):
         raise InputError(f"{subject}: options must be a table")
+    if build is nn.AvgPool2d:
+        checks = checks | {name: _OPTIONAL[name] for name in options.keys() & _OPTIONAL.keys()}
     _keys(subject, options, set(checks))
     for name, check in checks.items():
         if not check(options[name]):
@@ -201,6 +212,10 @@ def _made(subject: str, layer: Mapping[str, Any]) -> nn.Module:
     for each in frozen:
         parameters[each].requires_grad = False
     return op
+
+
+def _set_options(op: nn.Module) -> list[str]:
+    return [name for name in _OPTIONAL if getattr(op, name, None) is not None]
 
 
 def _option(op: nn.Module, name: str) -> Any:

@@ -6,13 +6,28 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-from spikeport.trainer.network.layers import Map, Op
+from spikeport.trainer.network.layers import Convolution, Map, Op, zeros
 
 
 def stateless(op: Op, x: Tensor) -> Tensor:
     """Apply a convolution, linear layer, pool or sum to (B, ...)."""
+    if isinstance(op, nn.Conv1d | nn.Conv2d) and isinstance(op.padding, str):
+        # torch would warn about uneven padding, which is as exact as any other
+        convolve = functional.conv1d if isinstance(op, nn.Conv1d) else functional.conv2d
+        x, padding = padded(op, x)
+        return convolve(x, op.weight, op.bias, op.stride, padding, op.dilation, op.groups)
     return op(x.flatten(1) if isinstance(op, nn.Linear) else x)  # type: ignore[no-any-return]
+
+
+def padded(op: Convolution, x: Tensor) -> tuple[Tensor, tuple[int, ...]]:
+    """Input and padding for a convolution with as many zeros before as after each axis."""
+    sides = zeros(op)
+    if all(before == after for before, after in sides):
+        return x, tuple(before for before, _ in sides)
+    uneven = [n for side in reversed(sides) for n in side]
+    return functional.pad(x, uneven), (0,) * len(sides)
 
 
 def over_time(op: Op, x: Tensor) -> Tensor:
@@ -45,7 +60,8 @@ def map_with_value(op: Map, x: Tensor, value: Tensor) -> Tensor:
     if isinstance(op, nn.Linear):
         out = _LinearWithValue.apply(x.flatten(1), op.weight, op.bias, value)  # type: ignore[no-untyped-call]
     else:
-        options = op.stride, op.padding, op.dilation, False, (0,) * len(op.stride), op.groups
+        x, padding = padded(op, x)
+        options = op.stride, padding, op.dilation, False, (0,) * len(op.stride), op.groups
         out = _ConvolutionWithValue.apply(x, op.weight, op.bias, value, options)  # type: ignore[no-untyped-call]
     return out
 
