@@ -24,6 +24,7 @@ from spikeport.network.linear_maps import (
     Matrix,
     as_matrix,
     convolution,
+    diagonal,
     flattened,
     sum_pool,
     symmetric,
@@ -225,3 +226,33 @@ def test_what_became_of_layers_is_one_sentence() -> None:
         "'a', 'b' and 'c' became one connection of neurons one to one"
     )
     assert all(a.target == b.source for a, b in pairwise(flat))
+
+
+def test_a_kernel_that_would_be_too_large_is_refused_with_its_remedy() -> None:
+    """Taps far apart, or channels by the thousand, whose composition is no small array."""
+    wide = (1, 1, 4096, 4096)
+    far = convolution(wide[1:], np.ones((1, 1, 2, 2)), (1, 1), ((0, 0),) * 2, (4000, 4000))
+    near = conv(far.target, 2)
+    with pytest.raises(InputError, match="one kernel for both would be too large; as one map"):
+        compose(far, near)
+    each = sum_pool((6000, 2, 2), (1, 1), (1, 1), (0, 0))
+    mixed = convolution(each.target, np.ones((1, 6000, 1, 1)), (1, 1), ((0, 0),) * 2, (1, 1))
+    with pytest.raises(InputError, match="one kernel for both would be too large"):
+        compose(
+            sum_pool((6000, 90, 90), (1, 1), (1, 1), (0, 0)),
+            convolution((6000, 90, 90), mixed.weight, (1, 1), ((0, 0),) * 2, (1, 1)),
+        )
+    uneven = convolution(
+        (1, 9000, 9000), np.ones((1, 1, 2, 2)), (1, 1), ((2999, 3000),) * 2, (5999,) * 2
+    )
+    with pytest.raises(
+        InputError, match="its kernel has 36006000 weights, limit 16777216; use padding"
+    ):
+        symmetric(uneven)
+    with pytest.raises(InputError, match="12000 neurons feed 12000 others one to one, as a matrix"):
+        diagonal(Elementwise((12000,), (12000,), np.ones(12000)))
+    with pytest.raises(InputError, match="factors differ between the positions of a channel; as"):
+        diagonal(Elementwise((1, 80, 80), (6400,), np.ones((1, 80, 80))))
+    tall = Matrix((2**12,), (1, 64, 64), np.ones((2**12, 2**12)), "zeros are padded between them")
+    with pytest.raises(InputError, match="as one map they are a matrix of 8192 x 4096 weights"):
+        compose(tall, conv((1, 64, 64), 1))

@@ -444,3 +444,19 @@ def test_readouts_that_leak_read_composed_maps(kind: Any) -> None:
     x = rng.integers(0, 2, (4, *IMAGE)).astype(np.float64)
     wanted = run_float(graph, x).scores["output"]
     np.testing.assert_allclose(run_lowered(lower(graph), x)["li"][1][-1], wanted, atol=1e-12)
+
+
+def test_ever_more_paths_are_refused_by_name() -> None:
+    """Sums of sums: every stage doubles the number of paths."""
+    nodes: dict[str, Any] = {"start": affine([[1.0]])}
+    edges = [("input", "start")]
+    last = ["start"]
+    for stage in range(20):
+        pair = [f"{side}{stage}" for side in "ab"]
+        nodes |= {name: affine([[1.0]]) for name in pair}
+        edges += [(source, name) for source in last for name in pair]
+        last = pair
+    nodes["if"] = ones((1,))
+    edges += [(name, "if") for name in last] + [("if", "output")]
+    with pytest.raises(InputError, match="node 'if': more than 1000 paths through linear nodes"):
+        lower(network(nodes, edges, [spikes_in(1)]))

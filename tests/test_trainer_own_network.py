@@ -198,6 +198,15 @@ def test_obstacles_to_deployment_are_warned_about_before_training(
         assert remedy in caplog.text
 
 
+def test_rewrites_are_logged_before_training(caplog: pytest.LogCaptureFixture) -> None:
+    data = tiny_data()
+    layers = [nn.Conv2d(1, 2, 3, padding=1), nn.AvgPool2d(2), LIF(), nn.Flatten(), nn.Linear(8, 4)]
+    network = from_module(nn.Sequential(*layers), data.input, CONFIG.steps)
+    with caplog.at_level("INFO", logger="spikeport"):
+        train(dataclasses.replace(CONFIG, epochs=1), data, network=network)
+    assert "on the chip, '_0' and '_1' became one convolution of kernel 4x4" in caplog.text
+
+
 def _hooked(network: SpikingNetwork) -> SpikingNetwork:
     network.layers["conv1"].register_forward_hook(lambda *given: None)
     return network

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Any
 
 import nir
@@ -32,6 +32,8 @@ from spikeport.text import quoted
 
 Array = NDArray[np.float64]
 NodePath = tuple[str, ...]
+MAX_PATHS = 1000
+"""Number of connections into one population that a graph of linear nodes may become."""
 
 
 def lower(network: FloatNetwork) -> LoweredNetwork:
@@ -186,7 +188,14 @@ def _connect(build: _Build, target: str, gain: Array | None, shape: Shape) -> tu
     """
     biases: dict[NodePath, Array] = {}
     found: list[tuple[str, NodePath, Folded]] = []
-    for source, *between in _paths(build, target, ()):
+    paths = list(islice(_paths(build, target, ()), MAX_PATHS + 1))
+    if len(paths) > MAX_PATHS:
+        build.complain(
+            f"node '{target}': more than {MAX_PATHS} paths through linear nodes lead there; put "
+            "neurons in between"
+        )
+        paths = []
+    for source, *between in paths:
         middle = tuple(between)
         if source not in build.shapes:
             continue

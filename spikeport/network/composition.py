@@ -17,7 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeport.network.linear_maps import (
+    LARGE,
     LINEAR,
+    MAX_ENTRIES,
     PADDED,
     UNEVEN,
     Elementwise,
@@ -47,6 +49,7 @@ def compose(first: LinearMap, second: LinearMap) -> LinearMap:
         )
         return Matrix(first.source, second.target, weight, reason)
     if isinstance(first, Matrix):
+        check_entries(math.prod(second.target), math.prod(first.source), first.reason or LINEAR)
         columns = second.apply(first.weight.T.reshape(-1, *second.source))
         weight = np.ascontiguousarray(columns.reshape(len(columns), -1).T)
         return Matrix(first.source, second.target, weight, first.reason)
@@ -119,6 +122,8 @@ def _composed(first: Elementwise | Kernel, second: Elementwise | Kernel) -> Kern
         return PADDED
     axes = [_axis(first, second, axis) for axis in range(len(second.positions))]
     groups = math.gcd(first.groups, second.groups)
+    if _weights_of_parts(first, second, groups, math.prod(a.size for a in axes)) > MAX_ENTRIES:
+        return LARGE
     inner, outer = grouped(first, groups), grouped(second, groups)
     size = tuple(axis.size for axis in axes)
     made = np.zeros((groups, outer.shape[1], inner.shape[2], *size))
@@ -140,6 +145,15 @@ def _composed(first: Elementwise | Kernel, second: Elementwise | Kernel) -> Kern
         positions=second.positions,
         groups=groups,
     )
+
+
+def _weights_of_parts(first: Kernel, second: Kernel, groups: int, size: int) -> int:
+    """The largest number of weights at any time while two kernels are composed."""
+    inner, middle, outer = (
+        n // groups for n in (first.source[0], len(first.weight), len(second.weight))
+    )
+    taps1, taps2 = (math.prod(k.weight.shape[2:]) for k in (first, second))
+    return groups * max(middle * inner * taps1, outer * middle * taps2, outer * inner * size)
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,17 +22,21 @@ Index: TypeAlias = Any
 Sides = tuple[int, ...]
 """A number for each axis of the positions: (length,) or (rows, columns)."""
 MAX_ENTRIES = 2**24
-"""Largest matrix that replaces convolutions: as many 8-bit synapses as a Loihi chip stores."""
+"""Weights of a map that replaces others: as many 8-bit synapses as a Loihi chip stores."""
+MAX_DIAGONAL = 2**27
+"""Largest diagonal matrix, 1 GiB."""
 _SAME = 1e-12
 """Relative difference of float64 numbers that are equal but were added up in another order."""
 PADDED = "zeros are padded between them"
 UNEVEN = "factors differ between the positions of a channel"
 FLATTENED = "it is flattened before its neurons"
+LARGE = "one kernel for both would be too large"
 LINEAR = "a linear layer follows without neurons in between"
 REMEDIES = {
     PADDED: "put neurons in between, or pad nothing there",
     UNEVEN: "use one factor for each channel",
     FLATTENED: "flatten after the neurons",
+    LARGE: "put neurons in between",
     LINEAR: "put neurons in between",
 }
 """What to do where a matrix would be too large."""
@@ -199,8 +203,19 @@ def as_matrix(made: LinearMap, reason: str = UNEVEN) -> Matrix:
 
 
 def diagonal(made: Elementwise) -> Matrix:
-    """Factors as a matrix, of any size."""
-    reason = UNEVEN if len(made.source) > 1 else ""
+    """Factors as a matrix.
+
+    Raises:
+        InputError: more than `MAX_DIAGONAL` entries, or `MAX_ENTRIES` for feature maps.
+    """
+    count, reason = made.factor.size, UNEVEN if len(made.source) > 1 else ""
+    if reason:
+        check_entries(count, count, reason)
+    elif count**2 > MAX_DIAGONAL:
+        raise InputError(
+            f"{count} neurons feed {count} others one to one, as a matrix of {count} x {count} "
+            f"weights, limit {MAX_DIAGONAL}; give them the shape (C, H, W)"
+        )
     return Matrix(made.source, made.target, np.diag(made.factor.reshape(-1)), reason)
 
 
@@ -221,6 +236,9 @@ def symmetric(made: Kernel) -> Kernel:
     """The same map with as many zeros after as before each axis, as PyTorch and the chip have it.
 
     Where the zeros differ, the kernel gets zero weights at one end.
+
+    Raises:
+        InputError: it would get more than `MAX_ENTRIES`.
     """
     for axis in range(len(made.positions)):
         made = _symmetric_along(made, axis)
@@ -287,6 +305,7 @@ def _symmetric_along(made: Kernel, axis: int) -> Kernel:
     if front % spacing or back % spacing:
         # Taps next to each other can be moved by single positions.
         return _symmetric_along(_dense_along(made, axis), axis)
+    _check_weights(made.weight.size // size * (size + (front + back) // spacing))
     wider = [(0, 0)] * made.weight.ndim
     wider[2 + axis] = (front // spacing, back // spacing)
     padded = [*made.before]
@@ -299,6 +318,7 @@ def _dense_along(made: Kernel, axis: int) -> Kernel:
     spacing = made.dilation[axis]
     shape = list(made.weight.shape)
     shape[2 + axis] = spacing * (shape[2 + axis] - 1) + 1
+    _check_weights(math.prod(shape))
     weight = np.zeros(shape)
     place: list[slice] = [slice(None)] * weight.ndim
     place[2 + axis] = slice(None, None, spacing)
@@ -306,6 +326,14 @@ def _dense_along(made: Kernel, axis: int) -> Kernel:
     dilation = [*made.dilation]
     dilation[axis] = 1
     return replace(made, weight=weight, dilation=tuple(dilation))
+
+
+def _check_weights(count: int) -> None:
+    if count > MAX_ENTRIES:
+        raise InputError(
+            f"with as many zeros before as after it, its kernel has {count} weights, limit "
+            f"{MAX_ENTRIES}; use padding that is the same on both sides"
+        )
 
 
 def _lead(x: Array, shape: Shape) -> Shape:

@@ -53,6 +53,7 @@ class FloatFacts:
         inputs_assumed: they are not declared in the file.
         nodes: NIR's type by name.
         edges: (source, target), sorted.
+        rewrites: what became of the layers of the network that the graph was made from.
     """
 
     steps: int
@@ -63,10 +64,12 @@ class FloatFacts:
     inputs_assumed: bool
     nodes: Mapping[str, str]
     edges: tuple[tuple[str, str], ...]
+    rewrites: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """One line of text or one number per fact."""
         assumed = " (assumed, not stated in the file)" if self.inputs_assumed else ""
+        rewritten = {"rewritten": "; ".join(self.rewrites)} if self.rewrites else {}
         return {
             "kind": "NIR graph (float)",
             "steps": self.steps,
@@ -76,6 +79,7 @@ class FloatFacts:
             "inputs": _inputs(self.inputs) + assumed,
             "nodes": ", ".join(f"{name}:{kind}" for name, kind in self.nodes.items()),
             "edges": ", ".join(f"{a}->{b}" for a, b in self.edges),
+            **rewritten,
         }
 
 
@@ -100,6 +104,7 @@ def inspect_network(network: DeployedNetwork | FloatNetwork) -> DeployedFacts | 
         inputs_assumed=network.inputs_assumed,
         nodes={name: type(node).__name__ for name, node in network.graph.nodes.items()},
         edges=tuple(sorted(network.graph.edges)),
+        rewrites=network.rewrites,
     )
 
 
