@@ -7,6 +7,7 @@ import itertools
 import json
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -506,14 +507,27 @@ def test_whole_numbers_spike_alike_in_floats_and_natively(name: str) -> None:
             np.testing.assert_array_equal(spikes, wanted)
 
 
-@pytest.mark.parametrize("name", ["image: conv, norm, mean", "image: linear, norm, linear"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "image: conv, norm, mean",
+        "image: linear, norm, linear",
+        "image: norm behind neurons, padded conv",
+        "image: halves of a convolution",
+    ],
+)
 def test_chip_training_starts_from_composed_weights(name: str) -> None:
     input, make, _ = ALL[name]
     network = settled(from_module(make(), input, STEPS)).float()
     chip = prepare_qat(network, values(network, 20).numpy())
     assert not chip.frozen
-    (first,) = (part for part in chip.template.connections if part.source == "input")
-    assert first.name in ("_0", "_1")
+    chip.train()
+    x = values(network, 8).float()
+    loss = chip(x).square().sum()
+    loss.backward()
+    gradients = [part.grad for part in chip.parameters() if part.grad is not None]
+    assert len(gradients) == len(list(chip.parameters()))
+    assert all(bool(torch.isfinite(each).all()) for each in gradients)
 
 
 def made(forward: Callable[..., Tensor], **layers: nn.Module) -> SpikingNetwork:
@@ -750,3 +764,31 @@ def test_windows_beyond_the_border_are_refused() -> None:
         else:
             assert same
             assert torch.equal(ceiled(x), plain(x))
+
+
+@pytest.mark.parametrize("size", [1, 2, (3, 1), (None, 2), 6])
+def test_adaptive_pools_with_windows_of_one_size(size: Any) -> None:
+    input = Input("input", (2, 6, 4), Coding.GRADED, -64, 64, scale=8.0)
+    if size == 6:
+        with pytest.raises(InputError, match="must average windows of one size"):
+            from_module(nn.AdaptiveAvgPool2d(size), input, 1)
+        return
+    size = tuple(k or n for k, n in zip(size, (6, 4), strict=True)) if size == (None, 2) else size
+    network = from_module(nn.Sequential(nn.AdaptiveAvgPool2d(size)), input, 1).double().eval()
+    x = torch.arange(96.0).double().view(2, 2, 6, 4) / 8 - 4
+    wanted = nn.functional.adaptive_avg_pool2d(x, size).flatten(1)
+    torch.testing.assert_close(network(x), wanted)
+
+
+def test_means_of_rows() -> None:
+    forwards: list[Callable[..., Tensor]] = [
+        lambda m, x: x.mean(2),
+        lambda m, x: torch.mean(x, -1, keepdim=True),
+        lambda m, x: nn.functional.adaptive_avg_pool1d(x, 3),
+        lambda m, x: m.pool(x),
+    ]
+    for forward in forwards:
+        module = Lambda(forward, pool=nn.AdaptiveAvgPool1d(1))
+        network = from_module(module, ROW, 1).double().eval()
+        x = values(network)
+        torch.testing.assert_close(network(x), forward(module, x).flatten(1))

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 import spikeport
+from spikeport.energy import load_profile
 from spikeport.errors import InputError
 from spikeport.network import Coding, Input
 from spikeport.trainer import (
@@ -29,7 +30,8 @@ from spikeport.trainer import (
     load_checkpoint,
     train,
 )
-from spikeport.trainer.network import describe_graph, rebuild_graph
+from spikeport.trainer.measure.metrics import PROBE, energy_uj
+from spikeport.trainer.network import deployable, describe_graph, rebuild_graph
 from tests.helpers.own_module import CONFIG, own_network
 from tests.helpers.training import (
     TINY,
@@ -205,6 +207,20 @@ def test_rewrites_are_logged_before_training(caplog: pytest.LogCaptureFixture) -
     with caplog.at_level("INFO", logger="spikeport"):
         train(dataclasses.replace(CONFIG, epochs=1), data, network=network)
     assert "on the chip, '_0' and '_1' became one convolution of kernel 4x4" in caplog.text
+
+
+def test_an_energy_budget_counts_composed_connections() -> None:
+    data = tiny_data()
+    layers = [nn.Conv2d(1, 2, 3, padding=1), nn.AvgPool2d(2), LIF(), nn.Flatten(), nn.Linear(8, 4)]
+    network = from_module(nn.Sequential(*layers), data.input, CONFIG.steps)
+    config = dataclasses.replace(CONFIG, energy_budget_uj=1.0, energy_penalty=0.1)
+    trained = train(config, data, network=network)
+    assert isinstance(trained.model, SpikingNetwork)
+    # what training counts is what the same layers, composed by hand, take
+    twin = deployable(trained.model)
+    x = np.asarray(data.train_x[:PROBE])
+    profile = load_profile(config.energy_profile)
+    assert trained.history[-1].energy_uj == energy_uj(twin, x, profile) is not None
 
 
 def _hooked(network: SpikingNetwork) -> SpikingNetwork:

@@ -33,10 +33,10 @@ def from_module(
 
     The module is written for one step, like any torch network: it maps x (B, *input.shape) to
     scores (B, N), with `LIF` in place of an activation function; called directly, it runs one step.
-    It may contain convolutions along one or two axes, linear layers, average, adaptive average (to
-    one position) and max-pools, batch norms, dropouts, `LIF`, a final `LI`, sums, flattening and
-    channels (slices, `chunk` and `split`); pools and flattening also as functions. Layers keep
-    their names, with `_` for `.`.
+    It may contain convolutions along one or two axes, linear layers, average, adaptive average
+    (windows of one size) and max-pools, batch norms, dropouts, `LIF`, a final `LI`, sums,
+    flattening and channels (slices, `chunk` and `split`); pools and flattening also as functions.
+    Layers keep their names, with `_` for `.`.
 
     Raises:
         InputError: the module cannot be traced, or contains something a spiking network cannot; the
@@ -94,8 +94,8 @@ class _Build:
         match op:
             case nn.Flatten():
                 self._flatten(node, (op.start_dim, op.end_dim) == (1, -1))
-            case nn.AdaptiveAvgPool2d():
-                self._average_all(node, op.output_size)
+            case nn.AdaptiveAvgPool1d() | nn.AdaptiveAvgPool2d():
+                self._average(node, op.output_size)
             case _:
                 self._add(node, op, node.args)
 
@@ -124,11 +124,10 @@ class _Build:
         elif target in ("view", "reshape"):
             size = math.prod(self.shapes.get(self._source(node), ()))
             self._flatten(node, len(rest) == 2 and rest[1] in (-1, size))
-        elif target is functional.adaptive_avg_pool2d:
-            self._average_all(node, rest[0])
+        elif target in (functional.adaptive_avg_pool1d, functional.adaptive_avg_pool2d):
+            self._average(node, rest[0])
         elif target in (torch.mean, "mean"):
-            axes = rest[0] if rest and isinstance(rest[0], tuple | list) else ()
-            self._average_all(node, 1 if {axis % 4 for axis in axes} == {2, 3} else axes)
+            self._mean(node, rest[0] if rest else ())
             if True not in rest[1:]:  # keepdim
                 self.flat.add(node)
         elif target is functional.avg_pool1d:
@@ -213,14 +212,31 @@ class _Build:
             raise InputError(f"layer '{node.name}': takes none of {count} channels")
         self._add(node, Channels(start, stop, step), (value,))
 
-    def _average_all(self, node: fx.Node, size: Any) -> None:
+    def _mean(self, node: fx.Node, axes: Any) -> None:
+        """Add a mean over all positions."""
         shape = self.shapes.get(self._source(node), ())
-        if size not in (1, (1, 1)) or len(shape) != 3:
+        given = axes if isinstance(axes, tuple | list) else (axes,)
+        positions = set(range(2, len(shape) + 1))
+        if not positions or {axis % (len(shape) + 1) for axis in given} != positions:
             raise InputError(
-                f"layer '{node.name}': must average (C, H, W) to one position, "
-                f"received {shape} and {size}"
+                f"layer '{node.name}': must average all positions of (C, H, W) or (C, L), "
+                f"received {shape} and axes {axes}"
             )
-        self._add(node, nn.AvgPool2d(shape[1:]), node.args[:1])
+        self._average(node, 1)
+
+    def _average(self, node: fx.Node, size: Any) -> None:
+        """Add an adaptive pool, if all its windows are of the same size."""
+        shape = self.shapes.get(self._source(node), ())
+        axes = len(shape) - 1
+        wanted = (size,) * axes if isinstance(size, int) else tuple(size)
+        windows = [n // k for n, k in zip(shape[1:], wanted, strict=False) if k and n % k == 0]
+        if axes not in (1, 2) or len(windows) != axes or len(wanted) != axes:
+            raise InputError(
+                f"layer '{node.name}': must average windows of one size, received {shape} for "
+                f"{size} positions"
+            )
+        pool = nn.AvgPool1d(windows[0]) if axes == 1 else nn.AvgPool2d((windows[0], windows[1]))
+        self._add(node, pool, node.args[:1])
 
     def _channels(self, value: Any) -> int:
         shape = self.shapes[self.value_of[value]]
