@@ -20,7 +20,7 @@ from spikeport.network import (
 )
 from spikeport.trainer.chip import AnyNetwork, QATNetwork
 from spikeport.trainer.network import Node, deployment
-from spikeport.trainer.network.layers import Offset, pair, zeros
+from spikeport.trainer.network.layers import Offset, pair, planar
 from spikeport.trainer.neurons import LI, LIF
 
 
@@ -42,28 +42,9 @@ def as_trained_model(network: AnyNetwork) -> TrainedModel:
 def _layer(node: Node) -> Layer:
     name, inputs, op = node.name, node.inputs, node.op
     match op:
-        case nn.Conv1d():
-            return ConvLayer(
-                name,
-                inputs,
-                _array(op.weight),
-                None if op.bias is None else _array(op.bias),
-                stride=(1, op.stride[0]),
-                padding=(0, zeros(op)[0][0]),
-                dilation=(1, op.dilation[0]),
-                groups=op.groups,
-            )
-        case nn.Conv2d():
-            return ConvLayer(
-                name,
-                inputs,
-                _array(op.weight),
-                None if op.bias is None else _array(op.bias),
-                stride=pair(op.stride),
-                padding=pair(tuple(before for before, _ in zeros(op))),
-                dilation=pair(op.dilation),
-                groups=op.groups,
-            )
+        case nn.Conv1d() | nn.Conv2d():
+            bias = None if op.bias is None else _array(op.bias)
+            return ConvLayer(name, inputs, _array(op.weight), bias, *planar(op), op.groups)
         case nn.Linear():
             bias = None if op.bias is None else _array(op.bias)
             return LinearLayer(name, inputs, _array(op.weight), bias)

@@ -6,7 +6,6 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from importlib.metadata import version
 
 import numpy as np
 
@@ -43,6 +42,7 @@ from spikeport.runs import (
     sample_count,
 )
 from spikeport.runs.sample_values import Change
+from spikeport.version import __version__
 
 _log = logging.getLogger(__name__)
 
@@ -109,7 +109,7 @@ def quantize_float_network(
         readouts=lowered.readouts,
         steps=network.steps,
         provenance={
-            "tool": f"spikeport {version('spikeport')}",
+            "tool": f"spikeport {__version__}",
             "quantize": json.dumps(asdict(config), sort_keys=True),
             "dt_s": repr(network.dt_s),
             "calibration_samples": str(sample_count(network.inputs, floats)),

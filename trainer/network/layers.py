@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 from torch import Tensor, nn
@@ -67,6 +68,9 @@ Op: TypeAlias = (
     | LI
 )
 """`nn.Identity` is a sum: like every layer, it adds up its inputs."""
+CONVOLUTIONS: Mapping[int, type[nn.Conv1d] | type[nn.Conv2d]] = {1: nn.Conv1d, 2: nn.Conv2d}
+"""By number of axes; only this table, `map_axes` and `planar` tell them apart."""
+_LAYOUTS = {1: "(C, L)", 2: "(C, H, W)"}
 
 
 def unsupported(op: object) -> str | None:
@@ -110,7 +114,7 @@ def output_shape(name: str, op: Op, given: Shape) -> Shape:
             _meet(subject, "features", op.in_features, math.prod(given))
             return (op.out_features,)
         case nn.Conv1d() | nn.Conv2d():
-            _axes(subject, given, "(C, L)" if isinstance(op, nn.Conv1d) else "(C, H, W)")
+            _axes(subject, given, _LAYOUTS[map_axes(op)])
             _meet(subject, "channels", op.in_channels, given[0])
             if op.padding == "same":
                 return (op.out_channels, *given[1:])
@@ -118,7 +122,7 @@ def output_shape(name: str, op: Op, given: Shape) -> Shape:
             made = _windows(subject, given, op.kernel_size, op.stride, padding, op.dilation)
             return (op.out_channels, *made)
         case nn.AvgPool1d() | nn.AvgPool2d():
-            _axes(subject, given, "(C, L)" if isinstance(op, nn.AvgPool1d) else "(C, H, W)")
+            _axes(subject, given, _LAYOUTS[1 if isinstance(op, nn.AvgPool1d) else 2])
             options = op.kernel_size, op.stride, op.padding
             made = _windows(subject, given, *options, 1)
             if op.ceil_mode and made != _ceiled(given, *options):
@@ -142,6 +146,24 @@ def output_shape(name: str, op: Op, given: Shape) -> Shape:
                 raise InputError(f"{subject}: {type(op).__name__} received shape {given}")
             _meet(subject, "channels", op.num_features, given[0])
     return given
+
+
+def map_axes(op: Convolution) -> int:
+    """Number of axes that a convolution moves along."""
+    return len(op.kernel_size)
+
+
+def planar(op: Convolution) -> tuple[IntPair, IntPair, IntPair]:
+    """Stride, padding and dilation along two axes; one axis is that of columns.
+
+    The padding is that in front, which is that behind except for some with padding "same".
+    """
+
+    def both(sides: tuple[int, ...], missing: int) -> IntPair:
+        return pair((*(missing,) * (2 - map_axes(op)), *sides))
+
+    padding = tuple(before for before, _ in zeros(op))
+    return both(op.stride, 1), both(padding, 0), both(op.dilation, 1)
 
 
 def pair(value: int | tuple[int, ...]) -> IntPair:
