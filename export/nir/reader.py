@@ -58,6 +58,8 @@ class FloatContents:
     provenance: Mapping[str, str]
     preset: str | None = None
     """The framework whose rules `semantics` has, if one was named."""
+    rewrites: tuple[str, ...] = ()
+    """None: the layers of a file are those of its graph."""
 
     def network(self) -> FloatNetwork:
         """The network, with warnings about what looks wrong or is not reproduced.

@@ -169,4 +169,5 @@ def _report(
             *input_warnings(inputs, changes),
             *warnings(lowered, populations, connections, predictions),
         ),
+        rewrites=lowered.rewrites,
     )
