@@ -1,24 +1,31 @@
-"""Numbers of other widths than Loihi's, which only the reference simulator runs."""
+"""Numbers of other widths than those that a target has."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from spikeport.backends.limitation import Limitation, UnsupportedFeature
-from spikeport.network import LOIHI, DeployedNetwork
+from spikeport.network import LOIHI, DeployedNetwork, other_arithmetic
 
 
-def _other(network: DeployedNetwork) -> Iterator[UnsupportedFeature]:
-    if network.arithmetic != LOIHI:
-        yield UnsupportedFeature(
-            "the network",
-            f"arithmetic '{network.arithmetic.name}'",
-            f"the target has the widths of '{LOIHI.name}'; the reference simulator runs others",
-            "lava-nc 0.10.0, proc/lif/models.py",
-            stops=True,
-        )
+def arithmetic_limitation(supported: str = LOIHI.name) -> Limitation:
+    """The limitation of a target that has the widths of one arithmetic.
 
+    Args:
+        supported: name of that arithmetic.
+    """
+    published = "lava-nc 0.10.0, proc/lif/models.py"
+    source = published if supported == LOIHI.name else "arithmetic in its target.toml"
 
-OTHER_ARITHMETIC = Limitation(
-    "numbers of other widths than Loihi's, which only the reference simulator runs", _other
-)
+    def find(network: DeployedNetwork) -> Iterator[UnsupportedFeature]:
+        given = network.arithmetic.name
+        if reason := other_arithmetic(given, supported, "the target"):
+            why = f"{reason}; the reference simulator runs others"
+            yield UnsupportedFeature(
+                "the network", f"arithmetic '{given}'", why, source, stops=True
+            )
+
+    return Limitation(
+        f"numbers of other widths than those of '{supported}', which the reference simulator runs",
+        find,
+    )

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from spikeport.backends.arithmetic import OTHER_ARITHMETIC
+from spikeport.backends.arithmetic import arithmetic_limitation
 from spikeport.backends.interface import Backend, Status
 from spikeport.runs import Run, Samples
 
 
 def _status() -> Status:
-    from importlib.metadata import version
+    from spikeport.version import __version__
 
-    return Status(version("spikeport"))
+    return Status(__version__)
 
 
 def _run_float(network: Any, samples: Samples, **options: Any) -> Run:
@@ -40,7 +40,7 @@ NATIVE = Backend(
     "deployed",
     _status,
     _run_native,
-    (OTHER_ARITHMETIC,),
+    (arithmetic_limitation(),),
     one_thread={"threads": 1},
 )
 REFERENCE = Backend(

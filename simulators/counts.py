@@ -17,7 +17,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeport.network import DeployedNetwork, Input, PerNeuron
-from spikeport.runs import Counts, EventCounts
+from spikeport.runs import Counts, EventCounts, EventScope
+
+
+def counted_parts(network: DeployedNetwork) -> Mapping[EventScope, list[str]]:
+    """Names of the parts that events are counted for; bias injections send no messages."""
+    return {
+        EventScope.INPUT: [part.name for part in network.inputs],
+        EventScope.POPULATION: [part.name for part in network.populations],
+        EventScope.CONNECTION: [part.name for part in network.weighted_connections],
+    }
 
 
 def input_messages(part: Input, values: NDArray[Any], steps: int, delay: int = 0) -> PerNeuron:

@@ -9,7 +9,6 @@ Every neuron is assumed to be updated in every step.
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,8 +20,9 @@ from spikeport.checks import MAX_SIZE, integer
 from spikeport.errors import InputError
 from spikeport.network import AnyPopulation, Coding, DeployedNetwork, Input, fan_out
 from spikeport.runs import EventCounts
-from spikeport.simulators.counts import event_counts
+from spikeport.simulators.counts import counted_parts, event_counts
 from spikeport.storage import parse_json
+from spikeport.text import quoted
 
 SAMPLES = 1000
 """Counts are integers, so they are given for this many samples."""
@@ -80,8 +80,8 @@ def load_counts(path: str | os.PathLike[str], network: DeployedNetwork) -> Event
     Only the object `counts` is read, which may also be the whole file.
 
     Raises:
-        InputError: the file cannot be read, lacks a count, holds one that is not a non-negative
-            integer, or belongs to another network.
+        InputError: the file cannot be read, lacks a count, holds one that is unknown or not a
+            non-negative integer, or belongs to another network.
     """
     try:
         data = parse_json(Path(path).read_text(encoding="utf-8"))
@@ -90,10 +90,13 @@ def load_counts(path: str | os.PathLike[str], network: DeployedNetwork) -> Event
     except ValueError as error:
         raise InputError(f"{path}: is not a JSON file ({error})") from error
     data = data.get("counts", data) if isinstance(data, dict) else data
-    fields = [field.name for field in dataclasses.fields(EventCounts)]
+    fields = ("samples", "steps", *EventCounts.SCOPES)
     missing = [name for name in fields if not isinstance(data, dict) or name not in data]
     if missing:
         raise InputError(f"{path}: count '{missing[0]}' is missing, needs {', '.join(fields)}")
+    if unknown := data.keys() - set(fields):
+        shown = quoted(min(unknown))
+        raise InputError(f"{path}: count {shown} is unknown, must be one of {', '.join(fields)}")
     found: dict[str, Any] = {
         name: integer(f"{path}: {name}", data[name], 1, MOST) for name in ("samples", "steps")
     }
@@ -101,20 +104,10 @@ def load_counts(path: str | os.PathLike[str], network: DeployedNetwork) -> Event
         raise InputError(
             f"{path}: counts are for T = {found['steps']}, must be T = {network.steps}"
         )
-    for name in fields:
-        if name not in found:
-            found[name] = _per_part(f"{path}: {name}", data[name], _parts(network, name))
+    parts = counted_parts(network)
+    for name, scope in EventCounts.SCOPES.items():
+        found[name] = _per_part(f"{path}: {name}", data[name], parts[scope])
     return EventCounts(**found)
-
-
-def _parts(network: DeployedNetwork, count: str) -> list[str]:
-    """Names of the parts that have this count."""
-    match count:
-        case "input_events":
-            return [part.name for part in network.inputs]
-        case "spikes" | "visits" | "updates":
-            return [part.name for part in network.populations]
-    return [part.name for part in network.weighted_connections]
 
 
 def _per_part(subject: str, given: Any, names: list[str]) -> dict[str, int]:

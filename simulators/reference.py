@@ -39,6 +39,7 @@ from spikeport.runs import (
     check_samples,
     sample_count,
 )
+from spikeport.simulators.counts import counted_parts
 from spikeport.simulators.results import assembled_run, empty_trace, keep
 
 _Sent = dict[str, list[list[int]]]
@@ -95,17 +96,10 @@ class _Tally:
 
     def event_counts(self, network: DeployedNetwork, samples: int) -> EventCounts:
         """The counts, including a zero for every part without events."""
-        names = {
-            "inputs": [part.name for part in network.inputs],
-            "populations": [part.name for part in network.populations],
-            "synapses": [part.name for part in network.weighted_connections],
-        }
-        kinds = {"input_events": "inputs"}
-        kinds |= dict.fromkeys(("spikes", "visits", "updates"), "populations")
-        kinds |= dict.fromkeys(("messages", "synaptic_events", "synaptic_events_all"), "synapses")
+        names = counted_parts(network)
         counts = {
-            kind: {name: getattr(self, kind)[name] for name in names[parts]}
-            for kind, parts in kinds.items()
+            kind: {name: getattr(self, kind)[name] for name in names[scope]}
+            for kind, scope in EventCounts.SCOPES.items()
         }
         return EventCounts(samples=samples, steps=network.steps, **counts)
 

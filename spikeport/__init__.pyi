@@ -63,6 +63,7 @@ from .parity import LadderRow as LadderRow
 from .parity import Limits as Limits
 from .parity import ParityReport as ParityReport
 from .parity import SkippedStage as SkippedStage
+from .report.graph_drawing import draw_graph as draw_graph
 from .runs import Agreement as Agreement
 from .runs import Counts as Counts
 from .runs import EventCounts as EventCounts
@@ -125,6 +126,7 @@ from .trainer import Split as Split
 from .trainer import TrainConfig as TrainConfig
 from .trainer import TrainingCallbacks as TrainingCallbacks
 from .trainer import TrainingResult as TrainingResult
+from .trainer import checkpoint_of as checkpoint_of
 from .trainer import diagnose as diagnose
 from .trainer import evaluate as evaluate
 from .trainer import evaluate_deployed as evaluate_deployed

@@ -19,6 +19,7 @@ from spikeport.export import write_nir_file
 from spikeport.network import (
     LOIHI,
     Arithmetic,
+    ATRLIFPopulation,
     Coding,
     Conv1d,
     Dense,
@@ -60,7 +61,8 @@ def network(arithmetic: Arithmetic = NARROW, **changes: Any) -> DeployedNetwork:
 def test_loihi_has_the_published_widths() -> None:
     assert (LOIHI.decay_bits, LOIHI.decay_unity) == (12, 4096)
     assert (LOIHI.state_bits, LOIHI.state_wrap, LOIHI.state_max) == (24, 2**23, 2**23 - 1)
-    assert (LOIHI.activation_shift, LOIHI.vth_max) == (6, 2**17 - 1)
+    assert (LOIHI.activation_shift, LOIHI.weight_unit) == (6, 64)
+    assert (LOIHI.vth_max, LOIHI.theta_max) == (2**17 - 1, 4095)
     assert (LOIHI.bias_mantissa_min, LOIHI.bias_mantissa_max) == (-4096, 4095)
     assert (LOIHI.bias_exponent_max, LOIHI.delay_max, LOIHI.refractory_max) == (7, 62, 63)
     assert (LOIHI.weight_bits, LOIHI.weight_end) == (8, 256)
@@ -68,6 +70,7 @@ def test_loihi_has_the_published_widths() -> None:
     assert (LOIHI.payload_min, LOIHI.payload_max) == (-(2**23), 2**23 - 1)
     assert LOIHI.weight_grid(mixed=True) == (-256, 254, 2)
     assert LOIHI.weight_grid(mixed=False, bits=6) == (0, 252, 4)
+    assert LOIHI.bias_exponent_for(4095) == 0
     assert LOIHI.bias_exponent_for(4096) == 1
     assert LOIHI.bias_exponent_for(1e9) == 7
 
@@ -116,6 +119,11 @@ def test_a_state_wraps_and_saturates_at_the_end_of_its_width() -> None:
     wrapped = run_reference(made, {"x": np.array([[130]])}, record=("u",)).trace
     assert wrapped is not None
     assert wrapped.u["p"].ravel().tolist() == [130 * 256 - 2**16] * 8
+    # Unlike two's complement, the range is (-2^15, 2^15].
+    for x in (128, -128):
+        end = run_reference(made, {"x": np.array([[x]])}, record=("u",)).trace
+        assert end is not None
+        assert end.u["p"].ravel().tolist() == [2**15] * 8
 
 
 def test_a_convolution_wraps_its_sum_to_the_width_of_states() -> None:
@@ -163,12 +171,48 @@ def test_only_an_arithmetic_other_than_loihis_is_stated(tmp_path: Path) -> None:
     assert b"arithmetic" not in (tmp_path / "b.spikeport").read_bytes()
 
 
+def test_a_width_that_came_later_changes_no_form_without_it(tmp_path: Path) -> None:
+    narrow = network()
+    data, arrays = narrow.canonical_form()
+    # As computed before adaptive thresholds had a width of their own.
+    assert narrow.content_hash.startswith("fb19e3ee43990b26")
+    assert "theta_bits" not in data["arithmetic"]
+    stated = {**data, "arithmetic": {**data["arithmetic"], "theta_bits": 12}}
+    assert build(stated, arrays, {}).content_hash == narrow.content_hash
+    smaller = narrow.replace(arithmetic=replace(NARROW, theta_bits=5))
+    assert smaller.content_hash != narrow.content_hash
+    save_network(smaller, tmp_path / "a.spikeport")
+    assert load_network(tmp_path / "a.spikeport").arithmetic == replace(NARROW, theta_bits=5)
+
+
+@given(st.integers(1, 12), st.integers(0, 4095), st.integers(0, 4095))
+def test_adaptive_thresholds_have_the_width_of_the_network(
+    bits: int, theta_0: int, theta_step: int
+) -> None:
+    part = ATRLIFPopulation("p", (1,), theta_0=theta_0, theta_step=theta_step)
+    arithmetic = replace(LOIHI, name="narrow", theta_bits=bits, state_bits=20)
+    wrong = [
+        f"{name} is {value}, must lie in 0..{2**bits - 1}"
+        for name, value in (("theta_0", theta_0), ("theta_step", theta_step))
+        if value >= 2**bits
+    ]
+    if not wrong:
+        made = network().replace(populations=(part,), arithmetic=arithmetic)
+        assert made.arithmetic.theta_max == 2**bits - 1
+        return
+    with pytest.raises(InputError) as caught:
+        network().replace(populations=(part,), arithmetic=arithmetic)
+    assert str(caught.value) == (
+        f"network: does not fit arithmetic 'narrow': population 'p': {wrong[0]}"
+    )
+
+
 @pytest.mark.parametrize(
     ("stated", "message"),
     [
-        ("loihi9", "network: arithmetic must state exactly"),
-        ({"name": "a"}, "network: arithmetic must state exactly"),
-        ({"unknown": 1}, "network: arithmetic must state exactly"),
+        ("loihi9", "network: arithmetic must state activation_shift, "),
+        ({"name": "a"}, "network: arithmetic must state activation_shift, "),
+        ({"unknown": 1}, "network: arithmetic must state .*, and may state theta_bits$"),
         ({"name": 3}, "network: arithmetic: name 3 must be 1 to 64 letters"),
         ({"name": "loihi"}, "'loihi' has other widths than Loihi's, must have another name"),
         ({"state_bits": 25}, r"state_bits is 25, must be an integer in 2..24: none may be wider"),
@@ -176,6 +220,7 @@ def test_only_an_arithmetic_other_than_loihis_is_stated(tmp_path: Path) -> None:
         ({"vth_bits": True}, "vth_bits is True, must be an integer"),
         ({"weight_exponent_min": -9}, "weight_exponent_min is -9, must be an integer in -8..0"),
         ({"delay_max": -1}, "delay_max is -1, must be an integer in 0..62"),
+        ({"theta_bits": 13}, "theta_bits is 13, must be an integer in 1..12"),
     ],
 )
 def test_an_invalid_arithmetic_of_a_file_is_one_error(stated: Any, message: str) -> None:

@@ -152,6 +152,8 @@ def test_energy_from_the_counts_of_a_run(tmp_path: Path, said: Any) -> None:
         ),
         ({"messages": 7}, "messages has 7, must have one number for each of ['x_to_out']"),
         ({"updates": None}, "updates has None"),
+        ({"hops": {"x_to_out": 1}}, "count 'hops' is unknown, must be one of samples, steps, spi"),
+        ({"\x1b[2J" * 99: 1}, "is unknown, must be one of samples, steps"),
         (None, "count 'samples' is missing, needs"),
         ("[1, 2]", "count 'samples' is missing, needs"),
         ("{", "is not a JSON file"),

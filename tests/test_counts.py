@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from spikeport.energy import EventKind
 from spikeport.network import (
     Conv1d,
     Conv2d,
@@ -25,9 +28,10 @@ from spikeport.network import (
 )
 from spikeport.runs import EventCounts
 from spikeport.simulators import run_native, run_reference
+from spikeport.simulators.counts import counted_parts
 from spikeport.simulators.reference import synapses
 from spikeport.trainer.measure.chip_evaluation import synapses_reached
-from tests.helpers.strategies import networks
+from tests.helpers.strategies import networks, samples_for
 
 
 def counted(
@@ -45,6 +49,24 @@ def counted(
     assert native.counts is not None
     assert native.counts == reference.counts
     return native.counts
+
+
+def test_every_count_has_a_scope() -> None:
+    fields = [field.name for field in dataclasses.fields(EventCounts)]
+    assert fields == ["samples", "steps", *EventCounts.SCOPES]
+    assert set(EventKind) <= EventCounts.SCOPES.keys()
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.data())
+def test_counts_are_those_of_the_parts_in_their_scope(data: st.DataObject) -> None:
+    network = data.draw(networks())
+    samples = data.draw(samples_for(network))
+    parts = counted_parts(network)
+    for run in (run_native, run_reference):
+        counts = run(network, samples).counts
+        for name, scope in EventCounts.SCOPES.items():
+            assert sorted(getattr(counts, name)) == sorted(parts[scope])
 
 
 def strided_padded() -> Conv2d:

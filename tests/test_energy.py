@@ -22,6 +22,7 @@ from spikeport.energy import (
 from spikeport.energy.profile import CountsZeros
 from spikeport.errors import InputError
 from spikeport.network import (
+    LOIHI,
     BiasInjection,
     Coding,
     Conv1d,
@@ -203,7 +204,7 @@ def network_counts() -> EventCounts:
     )  # fmt: skip
 
 
-def test_wiring_of_a_deployed_network() -> None:
+def test_topology_of_a_deployed_network() -> None:
     got = topology_of(network(ReadoutKind.MEMBRANE))
     assert got.connections["image_to_a"] == ConnectionInfo(SynapseKind.CONV, "image", "a")
     assert got.connections["a_to_b"] == ConnectionInfo(SynapseKind.DENSE, "a", "b")
@@ -222,7 +223,7 @@ def test_a_convolution_along_one_axis_is_a_convolution() -> None:
     assert topology_of(net).macs == 36 * 2 * 3
 
 
-def test_a_network_prices_like_its_wiring_and_breaks_down_by_part() -> None:
+def test_a_network_prices_like_its_topology_and_breaks_down_by_part() -> None:
     net = network()
     report = estimate_energy(net, network_counts(), LOIHI1)
     assert report == estimate_energy(topology_of(net), network_counts(), LOIHI1)
@@ -244,6 +245,27 @@ def test_warnings_name_overhead_graded_input_membrane_and_what_is_unpriced() -> 
     assert "membrane of 'b'" in text
     assert "writing of biases by the host ('offset_to_b')" in report.unpriced
     assert any("off-chip" in name for name in report.unpriced)
+
+
+@given(st.integers(4, 23), st.integers(0, 60))
+def test_numbers_of_other_widths_than_the_chips_are_a_warning(bits: int, delay_max: int) -> None:
+    net = network().replace(
+        arithmetic=dataclasses.replace(LOIHI, name="mine", state_bits=bits, delay_max=delay_max)
+    )
+    (told,) = (
+        text for text in estimate_energy(net, network_counts(), LOIHI1).warnings if "widths" in text
+    )
+    assert told == (
+        "The network has arithmetic 'mine', but Intel Loihi, 14 nm has the widths of 'loihi': its "
+        "prices are for numbers of those widths."
+    )
+    own = dataclasses.replace(LOIHI1, arithmetic="mine")
+    assert not any(
+        "widths" in text for text in estimate_energy(net, network_counts(), own).warnings
+    )
+    plain = estimate_energy(network(), network_counts(), LOIHI1)
+    assert not any("widths" in text for text in plain.warnings)
+    assert estimate_energy(net, network_counts(), LOIHI1).total == plain.total
 
 
 def test_no_overhead_warning_where_events_dominate() -> None:

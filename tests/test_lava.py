@@ -516,7 +516,7 @@ def test_no_rest_of_a_sample_reaches_the_next() -> None:
 REFRACTORY_FLOAT = """
 import sys
 import numpy as np
-from worker.simulate import import_lava
+from worker.fixes import import_lava
 import_lava()
 from lava.proc.lif.models import PyLifRefractoryModelFloat
 model = object.__new__(PyLifRefractoryModelFloat)

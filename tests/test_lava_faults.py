@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from spikeport.backends.lava import backend as lava_backend
 from spikeport.backends.lava import create_environment, lava_status, run_lava
 from spikeport.backends.lava.environment import VARIABLE, lava_python
 from spikeport.backends.lava.worker.naming import part_of
@@ -352,3 +353,57 @@ def test_the_command_has_a_time_limit_and_a_progress_bar(
     assert "\u2501" in text
     assert "worker took longer than 3 s and was stopped" in " ".join(text.split())
     assert set(tmp_path.iterdir()) == before
+
+
+SECOND_COMMAND = """
+import threading
+import types
+import numpy as np
+from worker.fixes import import_lava
+import_lava()
+from lava.magma.compiler.channels.pypychannel import CspSelector, PyPyChannel
+from lava.magma.runtime.message_infrastructure.shared_memory_manager import SharedMemoryManager
+memory = SharedMemoryManager()
+memory.start()
+channel = PyPyChannel(types.SimpleNamespace(smm=memory), "a", "b", (1,), np.int32, 4)
+sender, receiver = channel.src_port, channel.dst_port
+sender.start()
+receiver.start()
+selector, stock_put = CspSelector(), receiver._queue.put_nowait
+seen, waiting, puts = threading.Event(), threading.Event(), []
+
+def put(item):
+    puts.append(item)
+    if len(puts) == 2:
+        seen.set()
+        waiting.wait()
+    stock_put(item)
+
+def wait():
+    waiting.set()
+    if not threading.Condition.wait(selector._cv, 30):
+        raise SystemExit("the second message was never noticed")
+
+receiver._queue.put_nowait, selector._cv.wait = put, wait
+for value in (1, 2):
+    sender.send(np.array([value], np.int32))
+seen.wait()
+first = receiver.recv()[0]
+print(first, selector.select((receiver, lambda: receiver.recv()[0])))
+memory.shutdown()
+"""
+
+
+@needs_lava
+def test_a_message_that_arrives_while_its_receiver_goes_to_sleep_wakes_it() -> None:
+    """The second message is announced while the first waits, and enters the queue when the receiver
+    has taken the first and found the queue empty; lava-nc 0.10.0 alone then waits forever."""
+    done = subprocess.run(
+        [str(LAVA), "-c", SECOND_COMMAND],
+        env={"PYTHONPATH": str(Path(lava_backend.__file__).parent)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert (done.stdout.split(), done.stderr) == (["1", "2"], "")

@@ -33,7 +33,7 @@ from spikeport.runs import Run
 from spikeport.simulators import run_native, run_reference
 from spikeport.simulators.native import neurons, population
 from spikeport.simulators.native.components import components
-from spikeport.simulators.native.plan import cut
+from spikeport.simulators.native.plan import cut, plan_of
 from spikeport.simulators.native.registers import decayed as compiled_decayed
 from spikeport.simulators.native.registers import decayed_short
 from tests.helpers.networks import ALL, digits_like
@@ -313,12 +313,17 @@ def test_samples_and_steps_are_cut_to_fit() -> None:
     network, _ = digits_like()
     timed = {"image": np.zeros((12, 40, 1, 8, 8), np.uint8)}
     for memory in (1, 5000, 20_000, 10**6):
-        samples, steps = cut(network, timed, memory_bytes=memory, share=40, replay=False)
+        samples, steps = cut(
+            network, plan_of(network), timed, memory_bytes=memory, share=40, replay=False
+        )
         per_step = 64 * 4 + 512 + 24 + 16
         used = samples * (8 * 542 + 24 + steps * per_step)
         assert used <= memory or (samples, steps) == (1, 1)
         assert steps == 12 or samples == 1
-    assert cut(network, timed, memory_bytes=10**9, share=40, replay=False) == (40, 12)
+    assert cut(network, plan_of(network), timed, memory_bytes=10**9, share=40, replay=False) == (
+        40,
+        12,
+    )
 
 
 @pytest.mark.parametrize("reset", Reset)

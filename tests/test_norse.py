@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spikeport.backends.norse import norse_status, run_norse
+from spikeport.backends.norse.description import NORSE
 from spikeport.errors import BackendUnavailableError, InputError
 from spikeport.export.nir import PRESETS, FloatNetwork, Semantics, check_graph, read_nir
 from spikeport.network import (
@@ -50,7 +52,7 @@ def assert_same(network: FloatNetwork, x: np.ndarray) -> None:
     ours = run_float(network, x, record=("spikes", "v", "v_charged"))
     theirs = run_norse(network, x, record=("spikes", "v"))
     found = compare_float(ours, theirs, network)
-    assert found.differing_spikes == 0
+    assert not any(found.differing.values())
     assert all(count.any() for count in ours.spike_counts.values())
     assert ours.trace is not None
     assert theirs.trace is not None
@@ -207,6 +209,145 @@ def test_rules_that_norse_does_not_have_are_refused(rules: Any, message: str) ->
         run_norse(feed_forward(lif(), **rules), np.zeros((1, 4)))
 
 
+def norse_alone(network: FloatNetwork, x: np.ndarray) -> Any:
+    """Output of Norse's own import of a graph in each step, (T, B, ...); x (B, *shape) in each."""
+    import norse.torch
+    import torch
+    from norse.torch.functional.reset import reset_subtract, reset_value
+
+    method = reset_subtract if network.semantics.reset is Reset.SUBTRACT else reset_value
+    steps: list[Any] = []
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # of its own, and that arrays are read-only
+        module = norse.torch.from_nir(network.graph, reset_method=method, dt=network.dt_s)
+        state = None
+        for _ in range(network.steps):
+            out, state = module(torch.tensor(x, dtype=torch.float32), state)
+            steps.append(out.numpy())
+    return np.array(steps)
+
+
+def spikes(network: FloatNetwork, x: Any) -> Any:
+    """Spikes of node 'n' in each step by the definition of NIR."""
+    trace = run_float(network, x, record=("spikes",)).trace
+    assert trace is not None
+    return trace.spikes["n"]
+
+
+def cuba(leak: float = 0, reset: float = 0) -> nir.CubaLIF:
+    return nir.CubaLIF(
+        full(3 * DT), full(5 * DT), full(1), full(leak), full(1), full(reset), full(1)
+    )
+
+
+@pytest.mark.parametrize(
+    ("refused", "kept", "drive"),
+    [
+        (feed_forward(lif(r=2)), feed_forward(lif()), 1.2),
+        (feed_forward(nir.IF(full(2), full(1), full(0))),
+         feed_forward(nir.IF(full(1), full(1), full(0))), 0.3),
+        (feed_forward(nir.IF(full(1), full(1), full(0.4))),
+         feed_forward(nir.IF(full(1), full(1), full(0))), 0.3),
+        (feed_forward(nir.IF(full(1), full(1), full(0)), reset=Reset.SUBTRACT),
+         feed_forward(nir.IF(full(1), full(1), full(0)), reset=Reset.ZERO), 0.7),
+        (feed_forward(lif(reset=0.5)), feed_forward(lif()), 1.2),
+        (feed_forward(cuba(reset=0.5)), feed_forward(cuba()), 1.2),
+        (feed_forward(lif(leak=0.5)), None, 0.7),
+        (feed_forward(cuba(leak=0.5)), None, 0.7),
+    ],
+)  # fmt: skip
+def test_norse_alone_runs_other_neurons_than_those_that_are_refused(
+    refused: FloatNetwork, kept: FloatNetwork | None, drive: float
+) -> None:
+    x = np.full((1, 4), drive)
+    with pytest.raises(InputError, match="node 'n'"):
+        run_norse(refused, x)
+    theirs = norse_alone(refused, x)
+    assert not np.array_equal(theirs, spikes(refused, x))
+    if kept is not None:  # which is the network that Norse runs
+        np.testing.assert_array_equal(theirs, spikes(kept, x))
+
+
+def test_norse_alone_ignores_the_padding_of_a_sum_pool() -> None:
+    x = np.random.default_rng(0).normal(size=(2, 1, 4, 4))
+    padded, plain = (
+        feed_forward(nir.SumPool2d(*SIDES, np.array(padding)), (1, 4, 4))
+        for padding in ((1, 0), (0, 0))
+    )
+    with pytest.raises(InputError, match="has padding, which Norse ignores"):
+        run_norse(padded, x)
+    theirs = norse_alone(padded, x)
+    assert theirs.shape[2:] != tuple(padded.graph.nodes["n"].output_type["output"])
+    np.testing.assert_array_equal(theirs, norse_alone(plain, x))
+    scores = theirs.mean(0).reshape(2, -1)
+    np.testing.assert_allclose(scores, run_float(plain, x).scores["out"], rtol=1e-5)
+
+
+def test_norse_alone_takes_one_input() -> None:
+    nodes = {
+        "a": nir.Input({"input": np.array([4])}),
+        "b": nir.Input({"input": np.array([4])}),
+        "fa": nir.Linear(np.eye(4)),
+        "fb": nir.Linear(np.eye(4)),
+        "n": nir.IF(full(1), full(1), full(0)),
+        "out": nir.Output({"output": np.array([4])}),
+    }
+    edges = [("a", "fa"), ("b", "fb"), ("fa", "n"), ("fb", "n"), ("n", "out")]
+    network, x = graph(nodes, edges), np.full((1, 4), 0.3)
+    with pytest.raises(InputError, match="has 2 Input nodes, Norse supports only one"):
+        run_norse(network, {"a": x, "b": x})
+    both, one = (spikes(network, {"a": x, "b": second}) for second in (x, 0 * x))
+    theirs = norse_alone(network, x)
+    np.testing.assert_array_equal(theirs, one)
+    assert not np.array_equal(theirs, both)
+
+
+@pytest.mark.parametrize("affine", [False, True])
+def test_norse_alone_fails_at_weights_of_three_axes(affine: bool) -> None:
+    weight = np.ones((2, 3, 4))
+    node = nir.Affine(weight, np.ones((2, 3))) if affine else nir.Linear(weight)
+    network, x = feed_forward(node, (2, 4)), np.ones((1, 2, 4))
+    with pytest.raises(InputError, match="weight has 3 axes, Norse supports 2"):
+        run_norse(network, x)
+    with pytest.raises(RuntimeError):
+        norse_alone(network, x)
+
+
+def test_norse_alone_drops_the_neurons_after_a_skip_path() -> None:
+    network, x = skipping(), np.full((1, 4), 0.7)
+    np.testing.assert_allclose(norse_alone(network, x), np.full((30, 1, 4), 0.7), rtol=1e-6)
+    assert spikes(network, x).any()
+
+
+@pytest.mark.parametrize("node", [nir.LI(full(DT), full(1), full(0)), nir.Scale(full(3))])
+def test_norse_alone_drops_nodes_that_it_does_not_know(node: Any) -> None:
+    nodes = {
+        "input": nir.Input({"input": np.array([4])}),
+        "a": nir.Linear(np.eye(4)),
+        "n": node,
+        "b": nir.Linear(np.eye(4)),
+        "out": nir.Output({"output": np.array([4])}),
+    }
+    edges = [("input", "a"), ("a", "n"), ("n", "b"), ("b", "out")]
+    x = np.full((1, 4), 0.7)
+    assert norse_alone(graph(nodes, edges), x) == pytest.approx(np.full((30, 1, 4), 0.7))
+
+
+def test_every_refusal_is_a_stated_limitation() -> None:
+    text = "\n".join(one.text for one in NORSE.limitations)
+    for stated in (
+        *("skip paths", "several inputs", "IF and LIF with r other than 1", "reset by subtraction"),
+        *(
+            "rules of a step",
+            "v_leak or v_reset",
+            "SumPool2d with padding",
+            "more than two axes",
+            "nodes other than",
+        ),
+    ):
+        assert stated in text
+
+
 def test_a_membrane_at_the_threshold_fires_where_the_comparison_says_so() -> None:
     node = nir.IF(full(1), full(1), full(0))
     for strict, spikes in ((True, 0), (False, 30)):
@@ -217,7 +358,7 @@ def test_a_membrane_at_the_threshold_fires_where_the_comparison_says_so() -> Non
         assert theirs.spike_counts["n"].tolist() == [spikes] * 4
 
 
-def test_skip_paths_are_refused() -> None:
+def skipping() -> FloatNetwork:
     nodes = {
         "input": nir.Input({"input": np.array([4])}),
         "a": nir.Linear(np.eye(4)),
@@ -226,8 +367,12 @@ def test_skip_paths_are_refused() -> None:
         "out": nir.Output({"output": np.array([4])}),
     }
     edges = [("input", "a"), ("input", "b"), ("a", "n"), ("b", "n"), ("n", "out")]
+    return graph(nodes, edges)
+
+
+def test_skip_paths_are_refused() -> None:
     with pytest.raises(InputError, match="Norse would run the graph in a different order"):
-        run_norse(graph(nodes, edges), np.ones((1, 4)))
+        run_norse(skipping(), np.ones((1, 4)))
 
 
 def test_record_and_samples_are_checked() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -15,11 +16,12 @@ import pytest
 
 from spikeport import plugins
 from spikeport.backends import backend, check, list_backends, run
-from spikeport.energy import load_profile
+from spikeport.energy import estimate_energy, load_profile
 from spikeport.errors import BackendUnavailableError, InputError
 from spikeport.hardware import target_text
-from spikeport.network import save_network
+from spikeport.network import LOIHI, save_network
 from spikeport.plugins import OWN, Plugin, PluginKind
+from spikeport.simulators import assumed_counts
 from tests.helpers.command import call
 from tests.helpers.target_networks import plain
 
@@ -115,13 +117,65 @@ def test_spikeports_own_need_no_entry_points() -> None:
             assert found[name].distribution == ""
 
 
+def test_an_own_module_that_cannot_be_imported_is_a_bug_not_a_broken_package() -> None:
+    with pytest.raises(ModuleNotFoundError, match="no_such_module"):
+        Plugin(PluginKind.BACKEND, "native", "no_such_module:NATIVE").load()
+
+
+def test_those_of_other_packages_follow_in_order_of_name(install: Install) -> None:
+    names = ("zeta", "alpha", "mu")
+    install(SOUND, "[spikeport.targets]\n" + "".join(f"{n} = theirs_pkg\n" for n in names))
+    install(SOUND, "[spikeport.targets]\nbeta = others_pkg\n", package="others")
+    assert list(plugins.plugins(PluginKind.TARGET)) == [
+        *("loihi1", "loihi2"),
+        *("alpha", "beta", "mu", "zeta"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("stated", "supported"), [("", "loihi"), ('arithmetic = "mine"\n', "mine")]
+)
+def test_check_and_prices_know_the_arithmetic_of_a_chip(
+    stated: str, supported: str, install: Install
+) -> None:
+    """That of its file, by default Loihi's; its module need not say so."""
+    prices = target_text(plugins.plugins(PluginKind.TARGET)["loihi1"])
+    text = prices.replace('arithmetic = "loihi"\n', stated).replace('"loihi1"', '"theirs-chip"')
+    install("def limitations(limits): return []", TARGET, text)
+    profile = load_profile("theirs-chip")
+    for given in (
+        LOIHI,
+        dataclasses.replace(LOIHI, name="mine", state_bits=20),
+        dataclasses.replace(LOIHI, name="yours", vth_bits=9),
+    ):
+        network = plain().replace(arithmetic=given)
+        (found,) = check(network, ["theirs-chip"])
+        warnings = estimate_energy(network, assumed_counts(network, 0.1), profile).warnings
+        told = [text for text in warnings if "arithmetic" in text]
+        if given.name == supported:
+            assert (found.unsupported, told) == ((), [])
+            continue
+        assert not found.runs
+        assert [str(one) for one in found.unsupported] == [
+            f"the network has arithmetic '{given.name}': the target has the widths of "
+            f"'{supported}'; the reference simulator runs others"
+        ]
+        assert told == [
+            f"The network has arithmetic '{given.name}', but Intel Loihi, 14 nm has the widths of "
+            f"'{supported}': its prices are for numbers of those widths."
+        ]
+
+
 def test_a_backend_and_a_target_of_another_package(
     install: Install, capsys: pytest.CaptureFixture[str]
 ) -> None:
     install(SOUND, BACKEND + TARGET, LIMITS)
     rows = backend_rows(capsys)
     assert rows["theirs"]["version"] == "7.1"
-    assert rows["theirs-chip"]["limitations"] == ["more than 3 steps"]
+    assert rows["theirs-chip"]["limitations"] == [
+        "more than 3 steps",
+        "numbers of other widths than those of 'loihi', which the reference simulator runs",
+    ]
     assert list(list_backends()) == [*OWN[PluginKind.BACKEND], "theirs"]
     found = {one.target: one for one in check(plain(steps=4))}
     assert list(found) == [
@@ -237,6 +291,8 @@ def test_a_broken_target_is_named_and_breaks_nothing_else(
     install(code, TARGET, toml)
     row = backend_rows(capsys)["theirs-chip"]
     assert row["limitations"] == []
+    assert row["reason"].startswith("target 'theirs-chip' (package 'theirs'): ")
+    assert row["reason"].count("(package 'theirs')") == 1
     assert row["fix"] == "pip install --upgrade theirs, or: pip uninstall theirs"
     message = rf"^target 'theirs-chip' \(package 'theirs'\): .*{reason}.*; to fix: pip install"
     with pytest.raises(BackendUnavailableError, match=message):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-import importlib
+import importlib.metadata
 import inspect
 import pkgutil
 import re
@@ -13,9 +13,13 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import spikeport
+from spikeport.backends.own import FLOAT, NATIVE, REFERENCE
+from spikeport.ladder.run import environment
+from tests.helpers.quantize_networks import affine, chain, integrate_and_fire, quantized, spikes_in
 
 ROOT = Path(__file__).parent.parent
 STUBS = sorted(
@@ -75,6 +79,25 @@ def test_the_version_is_that_of_the_project_files() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert spikeport.__version__ == project["version"]
     assert f"\nversion: {spikeport.__version__}\n" in (ROOT / "CITATION.cff").read_text()
+
+
+def test_everything_that_states_the_version_takes_it_from_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def found(name: str) -> importlib.metadata.Distribution:
+        assert name != "spikeport", "asked for a second time"
+        return distribution(name)
+
+    distribution = importlib.metadata.distribution
+    monkeypatch.setattr(importlib.metadata, "distribution", found)
+    stated = [one.status().version for one in (FLOAT, NATIVE, REFERENCE)]
+    made = quantized(
+        chain({"fc": affine(np.eye(2)), "if": integrate_and_fire((2,))}, spikes_in(2), steps=3),
+        np.ones((4, 2)),
+    )
+    stated += [environment()["spikeport"]]
+    assert made.network.provenance["tool"] == f"spikeport {spikeport.__version__}"
+    assert stated == [spikeport.__version__] * 4
 
 
 def test_the_version_is_read_when_it_is_asked_for() -> None:

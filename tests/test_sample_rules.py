@@ -29,7 +29,7 @@ from spikeport.runs import SampleSet, check_float_samples, check_samples, same_r
 from spikeport.runs.sample_values import SLACK, change
 from spikeport.trainer import LIF, Dataset, TrainConfig, train
 from spikeport.trainer.chip import QATNetwork, takes
-from spikeport.trainer.data.events import EventFrames
+from spikeport.trainer.data.frames import Frames
 from spikeport.trainer.diagnosis import diagnose
 from spikeport.trainer.network import Node, SpikingNetwork
 from spikeport.workflow import write_nir
@@ -463,7 +463,7 @@ def test_a_start_trained_on_another_range_is_warned_about(caplog: pytest.LogCapt
 
 
 def test_slow_stages_take_the_first_samples_of_frames_in_time(tmp_path: Path) -> None:
-    frames = EventFrames(RNG.integers(0, 3, (9, T, 1, 4, 4), np.uint8))
+    frames = Frames(RNG.integers(0, 3, (9, T, 1, 4, 4), np.uint8))
     y = np.arange(9) % 3
     data = Dataset(
         "events", frames, y, frames, y, Input("input", (1, 4, 4), Coding.GRADED, 0, 255), 3

@@ -5,12 +5,16 @@ from __future__ import annotations
 import copy
 import functools
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional
 
 from spikeport.energy import load_profile
 from spikeport.errors import InputError
@@ -33,6 +37,8 @@ from spikeport.trainer.loop.optimizer import build_optimizer
 from spikeport.trainer.loop.training import step as training_step
 from spikeport.trainer.measure.metrics import energy_uj
 from spikeport.trainer.network import deployable
+from spikeport.trainer.network.layers import CONVOLUTIONS, map_axes, output_shape, planar
+from spikeport.trainer.network.operations import convolved, weight_gradient
 from spikeport.trainer.rules import GradientRule
 from spikeport.workflow import export_float, quantize, write_nir
 from tests.helpers.trainer_reference import trained_gradients
@@ -108,6 +114,39 @@ def in_rows(network: SpikingNetwork) -> SpikingNetwork:
 def values(*lead: int) -> Tensor:
     torch.manual_seed(3)
     return torch.randn(*lead, *INPUT.shape).double()
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.data(), st.sampled_from(sorted(CONVOLUTIONS)))
+def test_convolutions_along_any_number_of_axes_follow_one_rule(
+    data: st.DataObject, axes: int
+) -> None:
+    def sides(low: int, high: int) -> Any:
+        return data.draw(st.tuples(*[st.integers(low, high)] * axes))
+
+    groups = data.draw(st.integers(1, 2))
+    kernel, stride, padding, dilation = sides(1, 3), sides(1, 3), sides(0, 2), sides(1, 2)
+    options: dict[str, Any] = {"stride": stride, "padding": padding, "dilation": dilation}
+    torch.manual_seed(data.draw(st.integers(0, 99)))
+    made: Any = CONVOLUTIONS[axes]
+    op = made(2, 4, kernel, groups=groups, bias=False, **options).double()
+    x = torch.randn((3, 2, *sides(5, 7)), dtype=torch.float64)
+    assert map_axes(op) == axes
+    out = op(x)
+    assert output_shape("conv", op, tuple(x.shape[1:])) == tuple(out.shape[1:])
+    assert torch.equal(convolved(op, x, op.weight), out)
+    upstream = torch.randn_like(out)
+    (known,) = torch.autograd.grad(out, op.weight, upstream)
+    assert torch.allclose(weight_gradient(op, x, upstream), known)
+    plane_stride, plane_padding, plane_dilation = planar(op)
+    plane = functional.conv2d(
+        x if axes == 2 else x[:, :, None],
+        op.weight if axes == 2 else op.weight[:, :, None],
+        None,
+        *(plane_stride, plane_padding, plane_dilation),
+        groups,
+    )
+    assert torch.allclose(plane.view_as(out), out)
 
 
 def test_one_step_is_the_module_itself() -> None:

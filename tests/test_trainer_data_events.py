@@ -19,7 +19,8 @@ from spikeport.network import Coding, Input
 from spikeport.runs import encode_samples
 from spikeport.trainer import DataConfig, load_dataset
 from spikeport.trainer.data.dataset import SampleArray, hold_out
-from spikeport.trainer.data.events import Binning, EventFrames, Recording, Slicing, bin_recordings
+from spikeport.trainer.data.events import Binning, Recording, Slicing, bin_recordings
+from spikeport.trainer.data.frames import Frames
 from tests.helpers.data_files import SENSOR, recording, write_events
 
 
@@ -57,15 +58,15 @@ def test_every_event_is_counted_once_in_its_place(
             expected[frame, int(events.p[i]), y, x] += 1
     found = bin_recordings("set", [events], 1, SENSOR, binning)
     cap = 1 if coding is Coding.SPIKES else 255
-    np.testing.assert_array_equal(found.counts[0], np.minimum(expected, cap))
-    np.testing.assert_array_equal(found[:], found.counts.swapaxes(0, 1))
+    np.testing.assert_array_equal(found.values[0], np.minimum(expected, cap))
+    np.testing.assert_array_equal(found[:], found.values.swapaxes(0, 1))
 
 
 def test_many_events_in_one_place_are_capped_not_wrapped() -> None:
     same = np.zeros(300, np.uint8)
     events = Recording(same, same, same, same.astype(np.uint32))
     found = bin_recordings("set", [events], 1, SENSOR, Binning(1))
-    assert found.counts.max() == 255
+    assert found.values.max() == 255
 
 
 @pytest.mark.parametrize(
@@ -98,8 +99,8 @@ def test_time_counts_from_the_first_event(
     moved = Recording(events.x, events.y, events.p, t.astype(np.uint64) if shift >= 0 else t)
     expected = bin_recordings("set", [events], 1, SENSOR, binning)
     found = bin_recordings("set", [moved], 1, SENSOR, binning)
-    np.testing.assert_array_equal(found.counts, expected.counts)
-    assert found.counts.any()
+    np.testing.assert_array_equal(found.values, expected.values)
+    assert found.values.any()
 
 
 def test_unix_microseconds_keep_every_event(
@@ -185,17 +186,17 @@ def test_events_of_ones_own(tmp_path: Path) -> None:
     write_events(path)
     data = load_dataset(path, 5)
     assert data.input == Input("input", SENSOR, Coding.GRADED, 0, 255, scale=1.0)
-    assert isinstance(data.train_x, EventFrames)
-    assert data.train_x.counts.shape == (10, 5, *SENSOR)
+    assert isinstance(data.train_x, Frames)
+    assert data.train_x.values.shape == (10, 5, *SENSOR)
     expected = bin_recordings("", [recording(12, 22)], 1, SENSOR, Binning(5))
-    np.testing.assert_array_equal(data.train_x.counts[2], expected.counts[0])
+    np.testing.assert_array_equal(data.train_x.values[2], expected.values[0])
     x = data.test_x[:3]
     assert x.shape == (5, 3, *SENSOR)
     np.testing.assert_array_equal(encode_samples([data.input], 5, x)["input"], x)
     spikes = load_dataset(DataConfig(str(path), coding=Coding.SPIKES), 5)
     assert spikes.input == Input("input", SENSOR, Coding.SPIKES, 0, 1, scale=1.0)
     assert data.fingerprint != spikes.fingerprint
-    with pytest.raises(InputError, match="needs the number of steps"):
+    with pytest.raises(InputError, match=r"needs the number of steps \(T\) to count events into"):
         load_dataset(path)
 
 
@@ -409,7 +410,7 @@ def test_real_recordings_are_split_and_counted_whole() -> None:
     data = load_dataset(DataConfig(name, test=0.2), 10)
     assert (len(data.train_x), len(data.test_x)) == (800, 200)
     assert data.input.shape == (2, 34, 34)
-    assert isinstance(data.train_x, EventFrames)
+    assert isinstance(data.train_x, Frames)
     with np.load(Path(str(SHARED)) / "data" / name) as file:
         total, offsets = len(file["train_t"]), file["train_offsets"]
         x, y, p, t = (file[f"train_{axis}"] for axis in "xypt")
@@ -427,5 +428,5 @@ def test_real_recordings_are_split_and_counted_whole() -> None:
 
 
 def counts(x: SampleArray) -> Any:
-    assert isinstance(x, EventFrames)
-    return x.counts
+    assert isinstance(x, Frames)
+    return x.values

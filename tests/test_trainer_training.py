@@ -37,7 +37,8 @@ from spikeport.trainer import (
 from spikeport.trainer.config import Precision
 from spikeport.trainer.data import Feed
 from spikeport.trainer.data.dataset import hold_out
-from spikeport.trainer.data.events import Binning, EventFrames
+from spikeport.trainer.data.events import Binning
+from spikeport.trainer.data.frames import Frames
 from spikeport.trainer.data.pixels import PixelGrid, Pixels
 from spikeport.trainer.loop import EpochProgress
 from spikeport.trainer.loop.checkpoint import best_path
@@ -206,7 +207,7 @@ def test_events_train_too(tmp_path: Path) -> None:
     counts = rng.integers(0, 2, (40, 3, 1, 4, 4))
     counts[labels == 1, ..., 2:] += 2
     counts[labels == 0, ..., :2] += 2
-    frames = EventFrames(counts.astype(np.uint8))
+    frames = Frames(counts.astype(np.uint8))
     input = Binning(3).input((1, 4, 4))
     data = Dataset("halves", frames, labels, frames, labels, input, 2)
     config = dataclasses.replace(TINY, epochs=6)

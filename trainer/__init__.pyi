@@ -27,6 +27,7 @@ from .loop import EpochProgress as EpochProgress
 from .loop import EpochRecord as EpochRecord
 from .loop import TrainingCallbacks as TrainingCallbacks
 from .loop import TrainingResult as TrainingResult
+from .loop import checkpoint_of as checkpoint_of
 from .loop import load_checkpoint as load_checkpoint
 from .loop import save_checkpoint as save_checkpoint
 from .loop import train as train

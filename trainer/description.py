@@ -19,7 +19,7 @@ from spikeport.network import (
 )
 from spikeport.trainer.chip import AnyNetwork, QATNetwork
 from spikeport.trainer.network import Node, deployable
-from spikeport.trainer.network.layers import pair
+from spikeport.trainer.network.layers import pair, planar
 from spikeport.trainer.neurons import LI, LIF
 
 
@@ -39,28 +39,9 @@ def as_trained_model(network: AnyNetwork) -> TrainedModel:
 def _layer(node: Node) -> Layer:
     name, inputs, op = node.name, node.inputs, node.op
     match op:
-        case nn.Conv1d():
-            return ConvLayer(
-                name,
-                inputs,
-                _array(op.weight),
-                None if op.bias is None else _array(op.bias),
-                stride=(1, op.stride[0]),
-                padding=(0, op.padding[0]),  # type: ignore[arg-type]  # SpikingNetwork refuses str
-                dilation=(1, op.dilation[0]),
-                groups=op.groups,
-            )
-        case nn.Conv2d():
-            return ConvLayer(
-                name,
-                inputs,
-                _array(op.weight),
-                None if op.bias is None else _array(op.bias),
-                stride=pair(op.stride),
-                padding=pair(op.padding),  # type: ignore[arg-type]  # SpikingNetwork refuses str
-                dilation=pair(op.dilation),
-                groups=op.groups,
-            )
+        case nn.Conv1d() | nn.Conv2d():
+            bias = None if op.bias is None else _array(op.bias)
+            return ConvLayer(name, inputs, _array(op.weight), bias, *planar(op), op.groups)
         case nn.Linear():
             bias = None if op.bias is None else _array(op.bias)
             return LinearLayer(name, inputs, _array(op.weight), bias)

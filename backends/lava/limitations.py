@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from spikeport.backends import Limitation, UnsupportedFeature
-from spikeport.backends.arithmetic import OTHER_ARITHMETIC
+from spikeport.backends.arithmetic import arithmetic_limitation
 from spikeport.backends.depths import depths, waits
 from spikeport.backends.lava.connections import CONV_EXACT_SUM, CONV_FIELD_MAX, KINDS, lava_kind
 from spikeport.backends.lava.neurons import MODELS, lava_neurons
@@ -57,7 +57,7 @@ def _own(label: str, needed: str, stock: str, own: str, source: str) -> Unsuppor
 
 
 LIMITATIONS = (
-    OTHER_ARITHMETIC,
+    arithmetic_limitation(),
     Limitation(
         "cycles whose delays add up to fewer steps than they take, convolutions with a kernel, "
         f"stride, padding, dilation or groups above {CONV_FIELD_MAX}, and convolutions whose sums "

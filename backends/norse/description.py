@@ -33,8 +33,14 @@ NORSE = Backend(
             "would drop them without an error"
         ),
         Limitation(
-            "skip paths, IF and LIF with r other than 1, and neurons with v_leak or v_reset other "
-            "than 0, because Norse would run a different network"
+            "skip paths, several inputs, IF and LIF with r other than 1, IF with reset by "
+            "subtraction, neurons with v_leak or v_reset other than 0, and SumPool2d with padding, "
+            "because Norse would run a different network"
         ),
+        Limitation(
+            "rules of a step that are not Norse's, such as exponential decays or several spikes "
+            "per step; under those of the preset `norse`, LIF may have v_leak, and r is ignored"
+        ),
+        Limitation("Affine and Linear with weights of more than two axes, which Norse cannot run"),
     ),
 )

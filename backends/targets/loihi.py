@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from spikeport.backends import Limitation, UnsupportedFeature
-from spikeport.backends.arithmetic import OTHER_ARITHMETIC
 from spikeport.backends.depths import depths, unsupported_cycle, waits
 from spikeport.hardware import ChipLimits
 from spikeport.network import DeployedNetwork, Population, Reset, WeightedConnection
@@ -83,7 +82,6 @@ def shared(limits: ChipLimits) -> tuple[Limitation, ...]:
             yield UnsupportedFeature("the network", f"{number} neurons", why, neurons.citation)
 
     return (
-        OTHER_ARITHMETIC,
         Limitation(
             f"delays beyond {delay_max.value} steps, including those that balance paths of unequal "
             "depth",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from spikeport.backends.arithmetic import arithmetic_limitation
 from spikeport.backends.limitation import Limitation
 from spikeport.errors import SpikeportError
 from spikeport.hardware import ChipLimits, read_target
@@ -42,7 +43,8 @@ def list_chips() -> tuple[Target, ...]:
 def load_target(plugin: Plugin) -> Target:
     """Load the chip registered as `plugin`.
 
-    Its package has a function `limitations(limits: ChipLimits) -> Iterable[Limitation]`.
+    Its package has a function `limitations(limits: ChipLimits) -> Iterable[Limitation]`. That it
+    has no other widths than those of the arithmetic in its `target.toml` is added.
 
     Raises:
         BackendUnavailableError: its package cannot be imported, its `target.toml` cannot be read,
@@ -53,7 +55,8 @@ def load_target(plugin: Plugin) -> Target:
         raise plugin.broken(f"'{plugin.reference}' has no function 'limitations'")
     try:
         file = read_target(plugin)
-        return Target(file.name, file.title, file.limits, _limitations(limitations(file.limits)))
+        found = (*_limitations(limitations(file.limits)), arithmetic_limitation(file.arithmetic))
+        return Target(file.name, file.title, file.limits, found)
     except Exception as error:  # The code of another package may raise anything.
         if not plugin.distribution:
             raise

@@ -16,7 +16,8 @@ import h5py
 from spikeport.checks import fail
 from spikeport.export.netx.metadata import ARRAYS, KEY
 from spikeport.storage import check_count, read_packed, write_packed
-from spikeport.storage.hdf5 import Budget, check_data, child, load, members, reading
+from spikeport.storage.canonical import sha256
+from spikeport.storage.hdf5 import Budget, check_data, child, load, members, reading_once
 from spikeport.storage.limits import MAX_NAME, MAX_PARTS
 from spikeport.text import quoted
 
@@ -47,12 +48,16 @@ class RawNet:
         simulation: the values of the group `simulation`.
         metadata: what Spikeport adds, as JSON; empty in files of other tools.
         arrays: those that belong to it.
+        file_bytes: size of the file.
+        sha256: digest of the file.
     """
 
     layers: tuple[RawLayer, ...]
     simulation: Mapping[str, Any]
     metadata: str
     arrays: Mapping[str, Any]
+    file_bytes: int
+    sha256: str
 
 
 def read_isolated(path: str | os.PathLike[str]) -> RawNet:
@@ -77,8 +82,8 @@ def read_raw(path: str | os.PathLike[str]) -> RawNet:
         InputError: no such file, not HDF5, damaged, not netx, or it breaks a limit; the message
             names the file and the position in it.
     """
-    with reading(path, WHAT) as file:
-        budget = Budget(os.path.getsize(path))
+    with reading_once(path, WHAT) as (file, content):
+        budget = Budget(len(content))
         layers = child(file, "layer", budget)
         if not isinstance(layers, h5py.Group):
             fail("contains no group 'layer', so it is not a netx file")
@@ -96,7 +101,7 @@ def read_raw(path: str | os.PathLike[str]) -> RawNet:
         group = child(file, ARRAYS, budget) if metadata else None
         arrays = _values(group, budget) if isinstance(group, h5py.Group) else {}
         read = tuple(_layer(found[number], budget) for number in numbers)
-        return RawNet(read, stated, metadata, arrays)
+        return RawNet(read, stated, metadata, arrays, len(content), sha256(content))
 
 
 def _layer(group: Any, budget: Budget) -> RawLayer:

@@ -37,7 +37,6 @@ BIAS_EXPONENT = 6
 """netx adds bias << 6, whatever a file says."""
 DEFAULT_INPUT_WEIGHT = 64
 """Of an input layer without `weight`."""
-DELAY_MAX = 62
 NEURONS = ("CUBA", "LOIHI")
 _UNREAD = ("scaleRho", "tauRho")
 """Shapes the gradients of training only."""
@@ -71,9 +70,12 @@ class Parts:
     """A network in the making, one layer after the other.
 
     Attributes:
-        source: name of the input or population that the next layer receives from.
-        feature_map: whether that is (C, H, W).
+        file_bytes: size of the file.
         assumed: what the file does not state, one sentence each.
+        source: name of the input or population that the next layer receives from.
+        shape: its shape.
+        flat: whether a flatten layer has made a vector of it.
+        silent: whether the neurons of the last layer are said to never spike, as it has none.
     """
 
     file_bytes: int
@@ -84,6 +86,7 @@ class Parts:
     source: str = ""
     shape: Shape = ()
     flat: bool = False
+    silent: bool = False
 
     def add_input(self, sizes: Shape) -> None:
         """An input of spikes, before the first layer."""
@@ -255,10 +258,16 @@ def _population(
     parts: Parts, name: str, where: str, layer: RawLayer, sizes: Shape, bias: Array | np.int64
 ) -> None:
     neuron = layer.neuron
-    if not neuron:
+    parts.silent = not neuron
+    if parts.silent:
         if layer.type not in ("dense", "dense_rec"):
             fail(f"{where}: group 'neuron' is missing")
-        neuron = {"type": "CUBA", "iDecay": 0, "vDecay": 4096, "vThMant": LOIHI.vth_max}
+        neuron = {
+            "type": "CUBA",
+            "iDecay": 0,
+            "vDecay": LOIHI.decay_unity,
+            "vThMant": LOIHI.vth_max,
+        }
         parts.assumed.append(
             f"{where}: has no neuron; as in netx, its neurons sum up their input without a leak "
             f"and never spike (netx's threshold 131072 has 18 bits, here {LOIHI.vth_max})"
@@ -314,13 +323,14 @@ def on_grid(weight: Array) -> tuple[NDArray[np.int16], int]:
     Weights that no exponent brings onto the grid are returned as they are, for the connection to
     refuse.
     """
-    for shift in range(9):
+    bits = LOIHI.weight_bits
+    for shift in range(1 - LOIHI.weight_exponent_min):
         shifted = weight << shift
-        if not LOIHI.off_grid(shifted, LOIHI.weight_bits).any():
+        if not LOIHI.off_grid(shifted, bits).any():
             return shifted.astype(np.int16), -shift
-    for shift in range(1, 8):
+    for shift in range(1, 1 + LOIHI.weight_exponent_max):
         shifted = weight >> shift
-        if (shifted << shift == weight).all() and not LOIHI.off_grid(shifted, 8).any():
+        if (shifted << shift == weight).all() and not LOIHI.off_grid(shifted, bits).any():
             return shifted.astype(np.int16), shift
     return weight.astype(np.int16), 0
 
@@ -359,8 +369,9 @@ def _delays(where: str, layer: RawLayer, name: str, sizes: tuple[int, int]) -> A
     if name not in layer.fields:
         return np.zeros(sizes, np.int64)
     delays = integers(f"{where}: {name}", layer.fields[name], np.int64)
-    if delays.min() < 0 or delays.max() > DELAY_MAX:
-        fail(f"{where}: {name} spans {delays.min()}..{delays.max()}, must lie in 0..{DELAY_MAX}")
+    most = LOIHI.delay_max
+    if delays.min() < 0 or delays.max() > most:
+        fail(f"{where}: {name} spans {delays.min()}..{delays.max()}, must lie in 0..{most}")
     if delays.size == 1:
         return np.full(sizes, delays.reshape(-1)[0])
     if delays.shape == sizes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 from collections.abc import Mapping, Sequence
@@ -17,7 +16,7 @@ from spikeport.export.netx.hdf5 import RawLayer, RawNet, read_isolated, read_raw
 from spikeport.export.netx.layers import Parts, add_layer
 from spikeport.export.netx.layout import layers_of
 from spikeport.export.netx.metadata import KEY, stored_network
-from spikeport.network import LOIHI, DeployedNetwork, Readout, ReadoutKind
+from spikeport.network import DeployedNetwork, Readout, ReadoutKind
 
 _log = logging.getLogger(__name__)
 
@@ -65,8 +64,7 @@ def _network(
         if given := {name: value for name, value in given.items() if value is not None}:
             fail(f"arguments {sorted(given)}: the file contains a network with its own")
         return _stored(raw)
-    content = path.read_bytes()
-    parts = Parts(len(content))
+    parts = Parts(int(raw.file_bytes))
     steps = _steps(parts, raw, steps)
     if input_shape is not None:
         if raw.layers[0].type == "input":
@@ -89,11 +87,10 @@ def _network(
     if parts.inputs[0].coding == "spikes":
         parts.assumed.append("the input consists of 0/1 spikes")
     last = parts.populations[-1]
-    silent = last.vth == LOIHI.vth_max
     provenance = {
         "format": "netx",
         "source": path.name,
-        "source_sha256": hashlib.sha256(content).hexdigest(),
+        "source_sha256": raw.sha256,
         "assumed": "; ".join(parts.assumed),
     }
     for one in parts.assumed:
@@ -102,7 +99,7 @@ def _network(
         tuple(parts.inputs),
         tuple(parts.populations),
         tuple(parts.connections),
-        (Readout(last.name, ReadoutKind.MEMBRANE if silent else ReadoutKind.SPIKES),),
+        (Readout(last.name, ReadoutKind.MEMBRANE if parts.silent else ReadoutKind.SPIKES),),
         steps,
         provenance,
     )

@@ -96,21 +96,17 @@ class _View:
     def _population(self, part: Population) -> None:
         synapses = self.network.weighted_into(part.name)
         injections = self.network.injections_into(part.name)
-        bias = part.bias_current / (2**LOIHI.activation_shift * part.scale)
+        bias = part.bias_current / (LOIHI.weight_unit * part.scale)
         carrier = self.layout.carriers.get(part.name)
         loose = part.name not in self.layout.reached
-        direct = bool(injections) or loose or (bias.any() and carrier is None)
+        direct = bool(injections) or loose or (bool(bias.any()) and carrier is None)
         entry, membrane, gain_u, gain_v = self._neurons(part, bool(synapses), direct)
         for synapse in synapses:
             carried = bias * gain_v if synapse is carrier else None
             self._synapses(synapse, part, entry, gain_u * gain_v / part.scale, carried)
         for injection in injections:
             source = self.network.sources[injection.source]
-            unit = (
-                float(2**part.bias_exponent)
-                * source.scale
-                / (2**LOIHI.activation_shift * part.scale)
-            )
+            unit = float(2**part.bias_exponent) * source.scale / (LOIHI.weight_unit * part.scale)
             scale = nir.Scale(np.full(source.shape, unit * gain_v, np.float32))
             chain = [(injection.name, scale)]
             if not self._is_spatial(part.name):

@@ -21,7 +21,6 @@ from spikeport.export.nir import FloatNetwork
 from spikeport.export.quantize.config import QuantizeConfig
 from spikeport.export.quantize.lowered import FloatPopulation, LoweredNetwork
 from spikeport.export.quantize.rounding import (
-    STATE_PER_WEIGHT,
     round_connection,
     round_population,
     settle,
@@ -62,7 +61,7 @@ class FloatActivity:
 
     Attributes:
         spikes: (T, B, *shape).
-        answer: spike counts, or the final membrane if it never spikes; (B, *shape).
+        output: spike counts, or the final membrane if it never spikes; (B, *shape).
         peak_u, peak_v: largest magnitudes, in float membrane units.
         highest: largest membrane before any reset, at least 0.
         ties: neuron-steps in which v equalled the threshold, up to float32 noise.
@@ -165,7 +164,7 @@ def calibrate(
 
     Args:
         inputs: calibration samples in chip integers.
-        answers: of the float network, per population.
+        activity: of the float network on these samples, per population.
     """
     seen: dict[str, NDArray[Any]] = dict(inputs)
     chosen = []
@@ -269,7 +268,7 @@ def _alone(
     trace = run_chip(network, samples, record=("spikes", "u", "v")).trace or Trace()
     spikes, u, v = trace.spikes["alone"], trace.u["alone"], trace.v["alone"]
     if part.threshold is None:
-        output = v[-1] / (STATE_PER_WEIGHT * candidate.scale)
+        output = v[-1] / (LOIHI.weight_unit * candidate.scale)
     else:
         output = spikes.sum(axis=0, dtype=np.float64)
     return Calibrated(

@@ -6,7 +6,6 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from importlib.metadata import version
 
 import numpy as np
 
@@ -44,6 +43,7 @@ from spikeport.runs import (
     sample_count,
 )
 from spikeport.runs.sample_values import Change
+from spikeport.version import __version__
 
 _log = logging.getLogger(__name__)
 
@@ -114,7 +114,7 @@ def quantize_float_network(
         steps=network.steps,
         provenance={
             **network.provenance,
-            "tool": f"spikeport {version('spikeport')}",
+            "tool": f"spikeport {__version__}",
             "quantize": json.dumps(asdict(config), sort_keys=True),
             "dt_s": repr(network.dt_s),
             "calibration_samples": str(sample_count(network.inputs, floats)),

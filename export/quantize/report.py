@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from spikeport.export.quantize.calibrate import Calibrated, FloatActivity
 from spikeport.export.quantize.lowered import FloatConnection, FloatPopulation, LoweredNetwork
-from spikeport.export.quantize.rounding import STATE_PER_WEIGHT, settle, tie_bias
+from spikeport.export.quantize.rounding import settle, tie_bias
 from spikeport.export.quantize.rounding_loss import (
     emptied_rows,
     relative_error,
@@ -242,7 +242,7 @@ def report_population(
         run: of the complete integer network on the calibration samples.
     """
     part = made.population
-    unit = STATE_PER_WEIGHT * part.scale
+    unit = LOIHI.weight_unit * part.scale
     exact = unit * real.bias
     reach = np.array([LOIHI.bias_mantissa_min, LOIHI.bias_mantissa_max]) << part.bias_exponent
     half = 2**part.bias_exponent / 2

@@ -19,7 +19,7 @@ CLIPPED_FRACTION, COARSE_CLIPPED_FRACTION = 0.01, 0.05
 """Share of clipped weights that causes a warning; with up to 4 bits, clipping is normal."""
 DEEP_CLIPPING = 0.15
 """If the grid covers a smaller fraction of the largest weight, outliers are the reason."""
-HALF_GRID = 128
+HALF_GRID = LOIHI.weight_end // 2
 """Weights that all stay below this value do not use all of their bits."""
 FAR_OFF = 0.5
 """Relative error of spike counts that causes a warning, unless `coarse_share` is larger."""
@@ -181,7 +181,7 @@ def _of_population(p: PopulationReport, connections: Sequence[ConnectionReport])
     if connections and max(c.largest for c in connections) < HALF_GRID:
         yield (
             f"{subject}: scale {p.scale:g} is limited by its threshold, biases or states; weights "
-            f"use {max(c.largest for c in connections)} of 256"
+            f"use {max(c.largest for c in connections)} of {LOIHI.weight_end}"
         )
     bits = _bits(connections)
     half = 2 ** (LOIHI.weight_bits - bits)  # of a grid step
@@ -216,7 +216,7 @@ def _of_registers(p: PopulationReport, subject: str) -> Iterator[str]:
         ("decay_v", p.decay_v, p.decay_v_int),
     ):
         if lost > 0 and kept == 0:
-            yield f"{subject}: {which} {lost:.2e} is below 1/4096 and vanishes"
+            yield f"{subject}: {which} {lost:.2e} is below 1/{LOIHI.decay_unity} and vanishes"
     if p.activation_bound > LOIHI.state_wrap >> LOIHI.activation_shift:
         yield (
             f"{subject}: u can reach {p.activation_bound} weight units in the worst case and "

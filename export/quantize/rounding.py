@@ -25,7 +25,6 @@ from spikeport.network import (
 )
 
 Array = NDArray[np.float64]
-STATE_PER_WEIGHT = 1 << LOIHI.activation_shift
 _NOISE = 4e-7
 """Relative error of parameters that went through float32: closer than this counts as equal. It
 covers the two float32 steps by which an export moves thresholds off their ties."""
@@ -95,9 +94,9 @@ def round_threshold(scaled: float, *, strict: bool, whole: bool) -> int:
     units is exact: v >= x becomes vth = ceil(x) - 1. If v also takes fractions (because of a decay
     or a bias), no vth is exact and the nearest one is used.
     """
-    state = STATE_PER_WEIGHT * float(settle(scaled))
+    state = LOIHI.weight_unit * float(settle(scaled))
     silent = np.floor(state) if strict else np.ceil(state) - 1
-    units = silent / STATE_PER_WEIGHT
+    units = silent / LOIHI.weight_unit
     return int(np.floor(units) if whole else np.rint(units))
 
 
@@ -140,14 +139,14 @@ def _firing(
     if subtract and decay_v == 0:
         return _Firing(nearest, v_init=int(whole or ties > 0))
     drift = (offset << exponent) * LOIHI.decay_unity / decay_v if decay_v else np.inf
-    if ties and not subtract and drift >= STATE_PER_WEIGHT:
+    if ties and not subtract and drift >= LOIHI.weight_unit:
         return _Firing(int(np.ceil(settle(scaled))) - 1)
     return _Firing(nearest, offset)
 
 
 def tie_bias(part: FloatPopulation, made: Population) -> Array:
     """The bias that rounding added to a population because of ties, in float membrane units."""
-    unit = STATE_PER_WEIGHT * made.scale
+    unit = LOIHI.weight_unit * made.scale
     plain = round_bias(settle(unit * part.bias), made.bias_exponent) << made.bias_exponent
     return np.asarray((made.bias_current - plain) / unit, np.float64)
 
@@ -171,15 +170,15 @@ def round_population(
             required by the comparison; 0 if no membrane equals the threshold.
         injected_exponent: exponent of the bias, if an injected input determines it.
     """
-    state = settle(STATE_PER_WEIGHT * scale * part.bias)
+    state = settle(LOIHI.weight_unit * scale * part.bias)
     injected = injected_exponent is not None
     exponent = bias_exponent(state) if injected_exponent is None else injected_exponent
     bias = round_bias(state, exponent)
     decay_u, decay_v = round_decay(part.keep_u), round_decay(part.keep_v)
-    unit = STATE_PER_WEIGHT >> min(exponent, LOIHI.activation_shift)
+    unit = LOIHI.weight_unit >> min(exponent, LOIHI.activation_shift)
     whole = {decay_u, decay_v} <= {0, LOIHI.decay_unity} and not (bias % unit).any()
-    start = int(np.rint(settle(STATE_PER_WEIGHT * scale * part.start)))
-    whole = whole and (not injected or unit == 1) and start % STATE_PER_WEIGHT == 0
+    start = int(np.rint(settle(LOIHI.weight_unit * scale * part.start)))
+    whole = whole and (not injected or unit == 1) and start % LOIHI.weight_unit == 0
     if part.threshold is None:
         firing = _Firing(LOIHI.vth_max)
     else:

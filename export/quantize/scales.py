@@ -18,7 +18,6 @@ from spikeport.errors import InputError
 from spikeport.export.quantize.config import QuantizeConfig
 from spikeport.export.quantize.lowered import FloatInjection, FloatPopulation, LoweredNetwork
 from spikeport.export.quantize.rounding import (
-    STATE_PER_WEIGHT,
     bias_exponent,
     largest_scale,
     round_bias,
@@ -104,7 +103,7 @@ def _rounding_of_leaks(part: FloatPopulation, scale: float, peak_u: float, peak_
     missed = 0.0
     for keep, peak in ((part.keep_u, peak_u), (part.keep_v, peak_v)):
         kept = 1 - round_decay(keep) / LOIHI.decay_unity
-        missed += abs(kept - keep) * peak * STATE_PER_WEIGHT * scale + (kept not in (0, 1))
+        missed += abs(kept - keep) * peak * LOIHI.weight_unit * scale + (kept not in (0, 1))
     return math.ceil(missed)
 
 
@@ -166,7 +165,7 @@ def largest_allowed(part: FloatPopulation, *, peak_u: float, peak_v: float) -> f
 def _bias_limit(part: FloatPopulation) -> float:
     bias = float(np.abs(part.bias).max())
     reach = LOIHI.bias_mantissa_max << LOIHI.bias_exponent_max
-    return reach / (STATE_PER_WEIGHT * bias) if bias > 0 else math.inf
+    return reach / (LOIHI.weight_unit * bias) if bias > 0 else math.inf
 
 
 def _whole(part: FloatPopulation, fit: float, scales: Iterable[float]) -> tuple[Candidate, ...]:
@@ -214,7 +213,7 @@ def _lossless(
         whole = np.append(settle(scale * part.bias), subtracted)
         if (whole % 1).any():
             continue
-        state = STATE_PER_WEIGHT * whole
+        state = LOIHI.weight_unit * whole
         exponent = bias_exponent(state[:-1])
         if (round_bias(state[:-1], exponent) << exponent != state[:-1]).any():
             continue
@@ -237,7 +236,7 @@ def _dictated(
 ) -> Candidate:
     """An input injected as bias mantissas fixes 64 S gain = input scale * 2^exponent."""
     source = next(i for i in lowered.inputs if i.name == injected.source)
-    unit = source.scale / (STATE_PER_WEIGHT * injected.gain)
+    unit = source.scale / (LOIHI.weight_unit * injected.gain)
     fits = [e for e in range(LOIHI.bias_exponent_max + 1) if unit * 2**e <= most]
     if not fits:
         raise InputError(

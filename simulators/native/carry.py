@@ -56,12 +56,8 @@ def state_after(
     return state.with_tables({**tables, "sent": sent}, step=state.step + network.steps)
 
 
-def still_arriving(
-    state: StreamState | None, source: str, steps: int, delay: int
-) -> NDArray[np.int64] | int:
-    """Messages per neuron sent before a chunk of `steps` that arrive within it after `delay`."""
-    if state is None or delay == 0:
-        return 0
+def still_arriving(state: StreamState, source: str, steps: int, delay: int) -> NDArray[np.int64]:
+    """Messages per neuron sent before a chunk of `steps` arriving in it after `delay` > 0."""
     sent = state.sent[source]
     waiting = sent[len(sent) - delay :][:steps]
     counted: NDArray[np.int64] = np.count_nonzero(waiting, axis=(0, 1)).astype(np.int64)

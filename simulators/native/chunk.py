@@ -97,7 +97,9 @@ def run_chunk(
             tally(stream.messages, stream.before, stream.before + stop - begin, few, count)
     return Chunk(
         sent={
-            key: channels_first(count.sum(axis=0), network.sources[key[0]].shape)
+            key: channels_first(
+                count[0] if len(count) == 1 else count.sum(axis=0), network.sources[key[0]].shape
+            )
             for key, count in counts.items()
         },
         scores={
@@ -124,7 +126,7 @@ def _no_counts(state: State) -> _Counts:
     for name, part in network.sources.items():
         if state.received_from[name].static or state.received_from[name].graded:
             continue
-        delays = {c.delay for c in network.weighted_connections if c.source == name}
+        delays = {c.delay for c in network.weighted_from(name)}
         for delay in {0} | delays:
             rows = state.samples if delay == 0 and name in single else 1
             counts[name, delay] = np.zeros((rows, part.size), np.int64)

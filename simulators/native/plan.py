@@ -128,6 +128,7 @@ def is_graded(source: Input | AnyPopulation) -> bool:
 
 def cut(
     network: DeployedNetwork,
+    plan: Plan,
     inputs: Mapping[str, NDArray[Any]],
     *,
     memory_bytes: int,
@@ -143,7 +144,7 @@ def cut(
     for part in network.sources.values():
         copies, item = 1, 4 if is_graded(part) else 1
         if not isinstance(part, Input):
-            kept = (r.variable for r in part.registers(LOIHI) if r.kept)
+            kept = (r.variable for r in plan.registers[part.name] if r.kept)
             fixed += sum(np.dtype(variable.dtype).itemsize for variable in kept) * part.size
             copies += replay
         elif inputs[part.name].ndim == 1 + len(part.shape):

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from spikeport.network import AnyPopulation, WeightedConnection
-from spikeport.runs import Trace
+from spikeport.network import WeightedConnection
 from spikeport.simulators.native.connection_tables import NOTHING, Tables
 from spikeport.simulators.native.currents import PIECE, piece_size, summed
 from spikeport.simulators.native.events import BAND, buffers_for
@@ -27,11 +26,10 @@ def run_steps(state: State, name: str, now: range, origin: int) -> None:
     loop = state.loops.get(name) or _loop(state, name)
     bias = _bias(state, name, now, origin)
     run = advance(state.plan.variants[name], bias is not None)
-    recorded = tuple(loop.recorded.values())
-    constant = state.constant[name]
+    size, constant = part.size, state.constant[name]
     steps, count = len(now), state.samples
     if loop.others or len(constant) > 1 or (constant and constant[0][0] > now.start):
-        steps, count = piece_size(part.size, len(now), state.samples)
+        steps, count = piece_size(size, len(now), state.samples)
     for sample in range(0, state.samples, count):
         samples = slice(sample, min(sample + count, state.samples))
         for begin in range(now.start, now.stop, steps):
@@ -44,16 +42,15 @@ def run_steps(state: State, name: str, now: range, origin: int) -> None:
                 piece,
                 origin,
                 samples,
-                part.size,
+                size,
                 state.scratch,
             )
-            for turn in _turns(trace, loop, part, piece, samples.stop - samples.start):
+            for turn in _turns(loop, size, piece, samples.stop - samples.start):
                 at, since = turn.start - piece.start, turn.start - now.start
-                shape = (len(turn), samples.stop - samples.start, part.size)
-                after = {
-                    variable: np.empty(shape, np.int32) if name in trace[variable] else _NOT_KEPT
-                    for variable in loop.recorded
-                }
+                shape = (len(turn), samples.stop - samples.start, size)
+                after = tuple(
+                    np.empty(shape, np.int32) if kept else _NOT_KEPT for kept in loop.kept.values()
+                )
                 state.updates[name] += run(
                     loop.first,
                     loop.second,
@@ -69,24 +66,22 @@ def run_steps(state: State, name: str, now: range, origin: int) -> None:
                     len(turn),
                     sample,
                     samples.stop - sample,
-                    recorded,
-                    tuple(after.values()),
+                    loop.recorded,
+                    after,
                 )
                 shown = {
                     variable: channels_first(values, part.shape)
-                    for variable, values in after.items()
-                    if len(values)
+                    for (variable, kept), values in zip(loop.kept.items(), after, strict=True)
+                    if kept
                 }
                 keep(trace, name, (slice(turn.start, turn.stop), samples), **shown)
 
 
-def _turns(
-    trace: Trace, loop: Loop, part: AnyPopulation, steps: range, samples: int
-) -> list[range]:
+def _turns(loop: Loop, size: int, steps: range, samples: int) -> list[range]:
     """All steps at once; pieces of PIECE values at most if state is recorded after each step."""
-    if not any(part.name in trace[variable] for variable in loop.recorded):
+    if not any(loop.kept.values()):
         return [steps]
-    at_once = max(PIECE // (part.size * samples), 1)
+    at_once = max(PIECE // (size * samples), 1)
     return [steps[first : first + at_once] for first in range(0, len(steps), at_once)]
 
 
@@ -101,7 +96,9 @@ def _loop(state: State, name: str) -> Loop:
     received_from, others = _split(state, name)
     first, second = (_afferent(state, name, c) for c in (*received_from, None, None)[:2])
     recorded = recorded_state(part, state.neurons[name])
-    loop = Loop(first, second, others, state.plan.dynamics[name], recorded)
+    kept = {variable: name in state.trace[variable] for variable in recorded}
+    dynamics = state.plan.dynamics[name]
+    loop = Loop(first, second, others, dynamics, tuple(recorded.values()), kept)
     state.loops[name] = loop
     return loop
 

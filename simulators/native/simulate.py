@@ -117,6 +117,7 @@ def run_plan(
     threads = _thread_count(threads)
     at_once, block = cut(
         network,
+        plan,
         arrays,
         memory_bytes=memory_bytes // threads,
         share=-(-count // threads),
@@ -149,12 +150,15 @@ def run_plan(
         check_replayed(network, trace.spikes, recorded)
 
     def messages(name: str, delay: int) -> NDArray[np.int64]:
-        earlier = still_arriving(before, name, network.steps, delay)
         if (name, delay) in sent:
-            return sent[name, delay] + earlier
-        part = network.sources[name]
-        assert isinstance(part, Input)
-        return input_messages(part, arrays[name], network.steps, delay) + earlier
+            arrived = sent[name, delay]
+        else:
+            part = network.sources[name]
+            assert isinstance(part, Input)
+            arrived = input_messages(part, arrays[name], network.steps, delay)
+        if before is None or delay == 0:
+            return arrived
+        return arrived + still_arriving(before, name, network.steps, delay)
 
     counts = event_counts(
         network,

@@ -28,14 +28,16 @@ class Loop:
         first, second: connections that the loop adds up itself.
         others: those that are added up before it.
         dynamics: constants of its neurons.
-        recorded: the state variables that traces can hold, by name.
+        recorded: the state variables that traces can hold.
+        kept: the name of each, and whether the trace holds it.
     """
 
     first: Afferent
     second: Afferent
     others: Sequence[WeightedConnection]
     dynamics: Any
-    recorded: Mapping[str, Int32]
+    recorded: tuple[Int32, ...]
+    kept: Mapping[str, bool]
 
 
 @dataclass(frozen=True, slots=True)

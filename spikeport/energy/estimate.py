@@ -35,7 +35,7 @@ from spikeport.energy.terms import (
 )
 from spikeport.energy.topology import Topology, topology_of
 from spikeport.errors import InputError
-from spikeport.network import DeployedNetwork
+from spikeport.network import DeployedNetwork, other_arithmetic
 from spikeport.runs import Counts, EventCounts
 
 
@@ -240,6 +240,11 @@ def _warnings(report: EnergyReport, topology: Topology) -> tuple[str, ...]:
     profile = report.profile
     overhead = _overhead(report)
     found = [overhead] if overhead else []
+    if reason := other_arithmetic(topology.arithmetic, profile.arithmetic, profile.title):
+        found.append(
+            f"The network has arithmetic '{topology.arithmetic}', but {reason}: its prices are "
+            "for numbers of those widths."
+        )
     if not profile.graded_payloads:
         found += [
             f"Input '{name}' carries graded values, which {profile.title} cannot send as spikes: "

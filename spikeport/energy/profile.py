@@ -18,8 +18,17 @@ from typing import Any, TypeVar
 from spikeport.energy.interval import LEVELS, Interval
 from spikeport.energy.terms import TERMS, EnergyTerm, EventKind, SynapseKind, energy_keys, time_keys
 from spikeport.errors import InputError
-from spikeport.hardware import Basis, Source, parse_target, read_sources, source_of, target_text
+from spikeport.hardware import (
+    Basis,
+    Source,
+    parse_target,
+    read_sources,
+    source_of,
+    stated_arithmetic,
+    target_text,
+)
 from spikeport.hardware.target_file import SCHEMA as TARGET_SCHEMA
+from spikeport.network import LOIHI
 from spikeport.plugins import OWN, PluginKind, plugins
 from spikeport.storage import nearest, parse_toml, read_text
 from spikeport.storage.toml_table import Table
@@ -35,7 +44,7 @@ PRICES_KEYS = (
 )
 DESIGN = ("cores", "neurons_per_core", "graded_payloads")
 """Properties of the chip that pricing needs; limits of a target."""
-TOP_KEYS = ("schema", "name", "title", "sources", *DESIGN, *PRICES_KEYS)
+TOP_KEYS = ("schema", "name", "title", "arithmetic", "sources", *DESIGN, *PRICES_KEYS)
 PRICE_KEYS = ("what", *LEVELS)
 CONSTANT_KEYS = ("value", "source")
 ZEROS_KEYS = (*LEVELS, "reason")
@@ -103,6 +112,7 @@ class HardwareProfile:
         host_step_us: measured length of a step with a host in the loop, for comparison; never
             added to a total.
         unpriced: further costs of a real system for which this profile has no number.
+        arithmetic: name of the arithmetic of networks that the chip is made for.
     """
 
     name: str
@@ -118,6 +128,7 @@ class HardwareProfile:
     int8_mac_pj: Price | None
     host_step_us: Constant | None
     unpriced: tuple[str, ...]
+    arithmetic: str = LOIHI.name
 
     def charged(self, kind: SynapseKind, level: str, nonzero: T, stored: T) -> T:
         """`nonzero` or `stored`, whichever `level` charges for synapses stored as `kind`."""
@@ -206,6 +217,7 @@ def _of(raw: Mapping[str, Any], subject: str, terms: Sequence[EnergyTerm]) -> Ha
         cores=top.take("cores", int),
         neurons_per_core=top.take("neurons_per_core", int),
         graded_payloads=top.take("graded_payloads", bool),
+        arithmetic=stated_arithmetic(top),
         **_priced(top, read_sources(top.table("sources")), terms),
     )
 
@@ -227,6 +239,7 @@ def _of_target(
         cores=limits["cores"].value,
         neurons_per_core=limits["neurons_per_core"].value,
         graded_payloads=bool(limits["graded_payloads"].value),
+        arithmetic=target.arithmetic,
         **_priced(Table(target.prices, f"{subject}: prices", PRICES_KEYS), target.sources, terms),
     )
 

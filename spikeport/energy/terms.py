@@ -10,6 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from spikeport.runs import EventCounts
+from spikeport.runs import EventScope as EventScope
+
 
 class SynapseKind(StrEnum):
     """Storage format of a connection, which determines what an event on it costs.
@@ -21,14 +24,6 @@ class SynapseKind(StrEnum):
     DENSE = "dense"
     CONV = "conv"
     SPARSE = "sparse"
-
-
-class EventScope(StrEnum):
-    """A part of a network that events are counted for."""
-
-    POPULATION = "population"
-    INPUT = "input"
-    CONNECTION = "connection"
 
 
 class EventKind(StrEnum):
@@ -48,17 +43,7 @@ class EventKind(StrEnum):
     @property
     def scope(self) -> EventScope:
         """What each count belongs to."""
-        return _SCOPES[self]
-
-
-_SCOPES = {
-    EventKind.VISITS: EventScope.POPULATION,
-    EventKind.UPDATES: EventScope.POPULATION,
-    EventKind.SPIKES: EventScope.POPULATION,
-    EventKind.INPUT_EVENTS: EventScope.INPUT,
-    EventKind.MESSAGES: EventScope.CONNECTION,
-    EventKind.SYNAPTIC_EVENTS: EventScope.CONNECTION,
-}
+        return EventCounts.SCOPES[self]
 
 
 @dataclass(frozen=True, slots=True)

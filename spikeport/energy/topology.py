@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from spikeport.energy.terms import SynapseKind
-from spikeport.network import Coding, DeployedNetwork, ReadoutKind
+from spikeport.network import LOIHI, Coding, DeployedNetwork, ReadoutKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +23,10 @@ class Topology:
     """Made by `topology_of` from a deployed network, or by hand for a float one.
 
     Attributes:
-        links: connections with weights, by name.
+        connections: those with weights, by name.
         injections: connections that write biases.
         graded_inputs, membrane_readouts: names.
+        arithmetic: name of the network's arithmetic; a float network is quantized to Loihi's.
         macs: multiply-accumulates of one pass through the same layers as an ordinary network.
     """
 
@@ -34,6 +35,7 @@ class Topology:
     graded_inputs: tuple[str, ...] = ()
     membrane_readouts: tuple[str, ...] = ()
     macs: int = 0
+    arithmetic: str = LOIHI.name
 
 
 def topology_of(network: DeployedNetwork) -> Topology:
@@ -50,4 +52,5 @@ def topology_of(network: DeployedNetwork) -> Topology:
             r.population for r in network.readouts if r.kind is ReadoutKind.MEMBRANE
         ),
         macs=sum(part.macs(sizes[part.target]) for part in network.weighted_connections),
+        arithmetic=network.arithmetic.name,
     )

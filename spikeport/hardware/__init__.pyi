@@ -8,4 +8,5 @@ from .sources import source_of as source_of
 from .target_file import TargetFile as TargetFile
 from .target_file import parse_target as parse_target
 from .target_file import read_target as read_target
+from .target_file import stated_arithmetic as stated_arithmetic
 from .target_file import target_text as target_text

@@ -18,7 +18,8 @@
     ...
 
 For a complete example see `backends/targets/loihi1/target.toml`. `[prices]` is read by
-`spikeport.energy`; it requires the limits `cores`, `neurons_per_core` and `graded_payloads`.
+`spikeport.energy`; it requires the limits `cores`, `neurons_per_core` and `graded_payloads`. A chip
+of other widths than Loihi's names the `Arithmetic` of its networks: `arithmetic = "mychip"`.
 """
 
 from __future__ import annotations
@@ -27,17 +28,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from spikeport.checks import NAME_RULE, is_name
 from spikeport.errors import InputError
 from spikeport.hardware.limits import ChipLimits, read_limits
 from spikeport.hardware.sources import Source, read_sources
+from spikeport.network import LOIHI
 from spikeport.plugins import Plugin
 from spikeport.storage import parse_toml, read_text
 from spikeport.storage.toml_table import Table
+from spikeport.text import quoted
 
 SCHEMA = 2
 """Schema 1 is a file of prices only, as in version 0.1.0."""
 FILE = "target.toml"
-TOP_KEYS = ("schema", "name", "title", "limits", "sources", "prices", "no_prices")
+TOP_KEYS = ("schema", "name", "title", "arithmetic", "limits", "sources", "prices", "no_prices")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +49,13 @@ class TargetFile:
     """The content of a `target.toml`.
 
     Attributes:
+        arithmetic: name of the arithmetic of networks that the chip is made for.
         prices: not checked yet; None if there are none, in which case `no_prices` gives the reason.
     """
 
     name: str
     title: str
+    arithmetic: str
     limits: ChipLimits
     sources: Mapping[str, Source]
     prices: Mapping[str, Any] | None
@@ -98,8 +104,22 @@ def parse_target(raw: Mapping[str, Any], subject: str) -> TargetFile:
     return TargetFile(
         name=top.take("name", str),
         title=top.take("title", str),
+        arithmetic=stated_arithmetic(top),
         limits=read_limits(top.table("limits"), sources),
         sources=sources,
         prices=top.take("prices", dict) if "prices" in top else None,
         no_prices="" if "prices" in top else top.take("no_prices", str),
     )
+
+
+def stated_arithmetic(top: Table) -> str:
+    """The name under the optional key `arithmetic`, by default Loihi's.
+
+    Raises:
+        InputError: it is not a name.
+    """
+    if "arithmetic" not in top:
+        return LOIHI.name
+    if not is_name(name := top.take("arithmetic", str)):
+        raise InputError(f"{top.subject}: arithmetic {quoted(name)} must be {NAME_RULE}")
+    return name

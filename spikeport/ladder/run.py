@@ -58,6 +58,7 @@ from spikeport.simulators.ties import compare_float
 from spikeport.trainer.chip import QATNetwork
 from spikeport.trainer.data import Dataset
 from spikeport.trainer.network import SpikingNetwork
+from spikeport.version import __version__
 from spikeport.workflow import export_float, quantize, trace_chunk, write_nir
 
 StageProgress = Callable[[str, int, int], None]
@@ -143,8 +144,8 @@ def run_ladder(
 
 def environment() -> dict[str, str]:
     """Versions of all software involved."""
-    found = {"python": platform.python_version()}
-    for package in ("spikeport", *PACKAGES):
+    found = {"python": platform.python_version(), "spikeport": __version__}
+    for package in PACKAGES:
         with contextlib.suppress(PackageNotFoundError):
             found[package] = version(package)
     if lava := backend("lava").status().version:
@@ -233,7 +234,7 @@ class _Climb:
         try:
             return stage.run(self.forms, part, **options)
         except InputError as error:
-            if stage.backend == "native":  # which can run every network
+            if stage.backend == "native":  # without which there is no ladder
                 raise
             self._skip(stage, str(error))
             return None

@@ -3,6 +3,7 @@ from .arithmetic import LOIHI as LOIHI
 from .arithmetic import Arithmetic as Arithmetic
 from .arithmetic import int32 as int32
 from .arithmetic import is_mixed as is_mixed
+from .arithmetic import other_arithmetic as other_arithmetic
 from .arithmetic import require_loihi as require_loihi
 from .arithmetic import wrapped as wrapped
 from .connections import Connection as Connection

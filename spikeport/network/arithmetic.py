@@ -10,13 +10,14 @@ Source: lava-nc 0.10.0, `lava/proc/lif/models.py` (PyLifModelBitAcc), `lava/proc
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, field, fields
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spikeport import checks
+from spikeport.storage.canonical import OPTIONAL
 from spikeport.text import quoted
 
 INT32 = (-(1 << 31), (1 << 31) - 1)
@@ -43,6 +44,7 @@ class Arithmetic:
         refractory_max: most refractory steps after a spike. Loihi 1 counts them from 1 (none) to
             64.
         payload_bits: payload of a graded spike, sign included.
+        theta_bits: mantissas of the threshold at rest and its step in ATRLIF neurons, unsigned.
     """
 
     name: str
@@ -58,6 +60,7 @@ class Arithmetic:
     delay_max: int
     refractory_max: int
     payload_bits: int
+    theta_bits: int = field(default=12, metadata=OPTIONAL)
 
     @property
     def decay_unity(self) -> int:
@@ -75,9 +78,19 @@ class Arithmetic:
         return self.state_wrap - 1
 
     @property
+    def weight_unit(self) -> int:
+        """A weight of 1 in units of v: 2^activation_shift."""
+        return 1 << self.activation_shift
+
+    @property
     def vth_max(self) -> int:
         """Largest mantissa of a threshold."""
         return (1 << self.vth_bits) - 1
+
+    @property
+    def theta_max(self) -> int:
+        """Largest mantissa of an adaptive threshold at rest, and of its step."""
+        return (1 << self.theta_bits) - 1
 
     @property
     def bias_mantissa_min(self) -> int:
@@ -179,6 +192,7 @@ LOIHI = Arithmetic(
     delay_max=62,
     refractory_max=63,
     payload_bits=24,
+    theta_bits=12,
 )
 """Loihi's numbers, as in Lava's process models; for the sources see the module."""
 
@@ -229,10 +243,24 @@ def check_arithmetic(given: Arithmetic) -> None:
 
 def read_arithmetic(data: object) -> Arithmetic:
     """The arithmetic with these fields, from a file; `check_arithmetic` checks their values."""
-    names = {"name", *_WIDTHS}
-    if not isinstance(data, dict) or data.keys() != names:
-        checks.fail(f"network: arithmetic must state exactly {', '.join(sorted(names))}")
+    names = {item.name for item in fields(Arithmetic)}
+    required = {item.name for item in fields(Arithmetic) if item.default is MISSING}
+    if not isinstance(data, dict) or not required <= data.keys() <= names:
+        checks.fail(
+            f"network: arithmetic must state {', '.join(sorted(required))}, and may state "
+            f"{', '.join(sorted(names - required))}"
+        )
     return Arithmetic(**data)
+
+
+def other_arithmetic(given: str, supported: str, where: str) -> str:
+    """Why a network's arithmetic is not that of a chip or a simulator; empty if it is.
+
+    Args:
+        given, supported: names of arithmetics; Loihi's name always means Loihi's widths.
+        where: what has the supported one, such as "the target".
+    """
+    return "" if given == supported else f"{where} has the widths of '{supported}'"
 
 
 def require_loihi(network: HasArithmetic, where: str) -> None:
@@ -244,7 +272,7 @@ def require_loihi(network: HasArithmetic, where: str) -> None:
     Raises:
         InputError: it has another.
     """
-    if network.arithmetic != LOIHI:
+    if other_arithmetic(network.arithmetic.name, LOIHI.name, where):
         checks.fail(
             f"network: has arithmetic '{network.arithmetic.name}', but {where} supports only "
             f"'{LOIHI.name}'; the reference simulator runs any"

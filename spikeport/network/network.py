@@ -37,7 +37,7 @@ from spikeport.network.inputs import Coding, Input, check_range
 from spikeport.network.neurons.model import AnyPopulation, check_widths
 from spikeport.network.neurons.registry import MODELS
 from spikeport.network.readout import Readout
-from spikeport.storage.canonical import Arrays, canonical_bytes, part_form, sha256
+from spikeport.storage.canonical import Arrays, canonical_bytes, part_form, sha256, stated_fields
 from spikeport.text import quoted
 
 _PARTS: Mapping[str, tuple[type, ...]] = {
@@ -97,7 +97,7 @@ class DeployedNetwork:
         arrays: Arrays = {}
         data: dict[str, Any] = {"steps": self.steps}
         if self.arithmetic != LOIHI:
-            data["arithmetic"] = dataclasses.asdict(self.arithmetic)
+            data["arithmetic"] = dict(stated_fields(self.arithmetic))
         for group in _PARTS:
             data[group] = [part_form(part, arrays) for part in getattr(self, group)]
         return data, arrays
@@ -146,6 +146,17 @@ class DeployedNetwork:
     def injections(self) -> tuple[BiasInjection, ...]:
         """Connections that write biases."""
         return injections_among(self.connections)
+
+    @cached_property
+    def _weighted_by_source(self) -> Mapping[str, tuple[WeightedConnection, ...]]:
+        found: dict[str, list[WeightedConnection]] = {}
+        for part in self.weighted_connections:
+            found.setdefault(part.source, []).append(part)
+        return {source: tuple(parts) for source, parts in found.items()}
+
+    def weighted_from(self, source: str) -> tuple[WeightedConnection, ...]:
+        """Connections that carry weights and start at `source`."""
+        return self._weighted_by_source.get(source, ())
 
     def weighted_into(self, population: str) -> tuple[WeightedConnection, ...]:
         """Connections that carry weights and end in `population`."""

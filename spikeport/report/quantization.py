@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from spikeport.network import LOIHI
 from spikeport.report.section import Section, section_of
 
 _CONNECTION = {
@@ -38,7 +39,7 @@ _ROUNDING = {
     "name": "name",
     "threshold": "threshold",
     "threshold_error": "relative error",
-    "decay_v_int": "decay v / 4096",
+    "decay_v_int": f"decay v / {LOIHI.decay_unity}",
     "bias_max_error": "max bias error",
     "bias_clipped": "biases clipped",
     "tie_bias": "tie bias",
@@ -54,9 +55,9 @@ def quantization_sections(report: Mapping[str, Any]) -> tuple[Section, ...]:
         "Quantization: activity on the calibration samples",
         [_renamed({**row, **(row["activity"] or {})}, _ACTIVITY) for row in report["populations"]],
         f"{report['summary']} Scale: weight units per membrane unit, the best of those tried. "
-        "vth: in weight units; the largest weight is 256. Silent: neurons that never fire. "
-        "At threshold: neuron-steps with a float membrane exactly at the threshold. Error: of the "
-        "spike counts, or of the membrane if only the membrane is read out.",
+        f"vth: in weight units; the largest weight is {LOIHI.weight_end}. Silent: neurons that "
+        "never fire. At threshold: neuron-steps with a float membrane exactly at the threshold. "
+        "Error: of the spike counts, or of the membrane if only the membrane is read out.",
     )
     return (
         replace(activity, warnings=tuple(report["warnings"])),

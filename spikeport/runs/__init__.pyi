@@ -20,6 +20,7 @@ from .probe import selection as selection
 from .run import Chosen as Chosen
 from .run import Counts as Counts
 from .run import EventCounts as EventCounts
+from .run import EventScope as EventScope
 from .run import Run as Run
 from .run import Trace as Trace
 from .sample_axes import batch_shape as batch_shape

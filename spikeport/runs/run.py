@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,6 +13,14 @@ from numpy.typing import NDArray
 from spikeport.runs.by_variable import Arrays, ByVariable
 
 Counts = Mapping[str, int]
+
+
+class EventScope(StrEnum):
+    """A part of a network that events are counted for."""
+
+    POPULATION = "population"
+    INPUT = "input"
+    CONNECTION = "connection"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +39,15 @@ class EventCounts:
         synaptic_events: per connection, messages times the non-zero weights that each reaches.
         synaptic_events_all: the same for all stored weights, including zeros.
     """
+
+    SCOPES: ClassVar[Mapping[str, EventScope]] = {
+        **dict.fromkeys(("spikes", "visits", "updates"), EventScope.POPULATION),
+        "input_events": EventScope.INPUT,
+        **dict.fromkeys(
+            ("messages", "synaptic_events", "synaptic_events_all"), EventScope.CONNECTION
+        ),
+    }
+    """What each count belongs to: every field but samples and steps."""
 
     samples: int
     steps: int

@@ -121,7 +121,7 @@ def check_state(network: DeployedNetwork, state: StreamState) -> None:
 
 def longest_delay(network: DeployedNetwork, source: str) -> int:
     """Number of steps for which messages of a source must be kept."""
-    return max((c.delay for c in network.weighted_connections if c.source == source), default=0)
+    return max((c.delay for c in network.weighted_from(source)), default=0)
 
 
 def select_samples(state: StreamState, chosen: slice) -> StreamState:

@@ -54,14 +54,19 @@ def array_fields(kind: type[Any]) -> tuple[str, ...]:
 def part_form(part: Any, arrays: Arrays) -> dict[str, Any]:
     """One part as plain JSON data; its arrays are added to `arrays` under `part.field`."""
     data: dict[str, Any] = {"type": type(part).__name__}
+    for name, value in stated_fields(part):
+        if isinstance(value, np.ndarray):
+            arrays[f"{part.name}.{name}"] = value
+        elif dataclasses.is_dataclass(value):
+            data[name] = part_form(value, arrays)
+        else:
+            data[name] = value
+    return data
+
+
+def stated_fields(part: Any) -> Iterator[tuple[str, Any]]:
+    """Names and values of the fields of a dataclass, without OPTIONAL ones at their defaults."""
     for item in dataclasses.fields(part):
         value = getattr(part, item.name)
-        if item.metadata == OPTIONAL and value == item.default:
-            continue
-        if isinstance(value, np.ndarray):
-            arrays[f"{part.name}.{item.name}"] = value
-        elif dataclasses.is_dataclass(value):
-            data[item.name] = part_form(value, arrays)
-        else:
-            data[item.name] = value
-    return data
+        if item.metadata != OPTIONAL or value != item.default:
+            yield item.name, value

@@ -1,7 +1,7 @@
 """Read untrusted HDF5 files safely, and write HDF5 files so that no fault damages existing ones.
 
 Only plain data stored in the file itself is read, with the usual compression and declared sizes
-within `file_limits`; hard links are visited once. Written files are sealed (see `hdf5_seal`).
+within `limits`; hard links are visited once. Written files are sealed (see `hdf5_seal`).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from io import FileIO
+from io import BytesIO, FileIO
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ import h5py.h5o
 from spikeport.checks import fail
 from spikeport.errors import InputError
 from spikeport.storage.files import replacing
-from spikeport.storage.hdf5_seal import check_seal, seal
+from spikeport.storage.hdf5_seal import check_open_seal, check_seal, seal
 from spikeport.storage.limits import (
     FREE_BYTES,
     MAX_CHUNK_BYTES,
@@ -85,6 +85,24 @@ def reading(path: str | os.PathLike[str], what: str) -> Iterator[h5py.File]:
         check_seal(path)
         with h5py.File(path, "r") as file:
             yield file
+
+
+@contextmanager
+def reading_once(path: str | os.PathLike[str], what: str) -> Iterator[tuple[h5py.File, bytes]]:
+    """Open an HDF5 file whose content is read once, as a whole, and yield both.
+
+    What the file says is then what the content says, whatever happens to the file meanwhile.
+
+    Raises:
+        InputError: as for `reading`, or the file is larger than what it may declare.
+    """
+    with naming(path, what):
+        if (size := Path(path).stat().st_size) > MAX_TOTAL_BYTES:
+            fail(f"has {size} bytes, the limit is {MAX_TOTAL_BYTES}")
+        content = Path(path).read_bytes()
+        check_open_seal(BytesIO(content))
+        with h5py.File(BytesIO(content), "r") as file:
+            yield file, content
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from io import FileIO
-from pathlib import Path
+from typing import BinaryIO
 
 from spikeport.checks import fail
 
@@ -42,20 +42,26 @@ def check_seal(path: str | os.PathLike[str]) -> bool:
         InputError: the file was modified after it was sealed, or its seal is damaged.
         OSError: it cannot be read.
     """
-    size = Path(path).stat().st_size
     with open(path, "rb") as file:
-        head = file.read(64)
-        file.seek(max(size - SIZE, 0))
-        tail = file.read(SIZE)
-        if not tail.startswith(_HEAD):
-            if 0 < size - _end(head) <= SIZE:
-                raise OSError("its end is damaged")
-            return False
-        file.seek(0)
-        digest, left = hashlib.sha256(), size - SIZE
-        while left and (piece := file.read(min(left, _PIECE))):
-            digest.update(piece)
-            left -= len(piece)
+        return check_open_seal(file)
+
+
+def check_open_seal(file: BinaryIO) -> bool:
+    """Like `check_seal`, for a file or content that is open for reading."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    head = file.read(64)
+    file.seek(max(size - SIZE, 0))
+    tail = file.read(SIZE)
+    if not tail.startswith(_HEAD):
+        if 0 < size - _end(head) <= SIZE:
+            raise OSError("its end is damaged")
+        return False
+    file.seek(0)
+    digest, left = hashlib.sha256(), size - SIZE
+    while left and (piece := file.read(min(left, _PIECE))):
+        digest.update(piece)
+        left -= len(piece)
     if tail != _seal_of(digest.hexdigest()):
         fail("does not match its stored digest: it was changed after writing, or is damaged")
     return True

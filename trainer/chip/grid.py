@@ -89,7 +89,7 @@ def _largest(whole: Tensor) -> int:
 @torch.no_grad()
 def bias_integers(master: Tensor, scale: float) -> tuple[Tensor, int]:
     """Mantissas of a bias in real units, and the smallest exponent that can hold them."""
-    state = master * (scale * (1 << LOIHI.activation_shift))
+    state = master * (scale * LOIHI.weight_unit)
     exponent = LOIHI.bias_exponent_for(float(state.abs().max()))
     mantissa = (state / 2**exponent).round_()
     return mantissa.clamp_(LOIHI.bias_mantissa_min, LOIHI.bias_mantissa_max), exponent

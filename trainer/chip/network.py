@@ -277,7 +277,7 @@ def rate_scores(
     for name in template.order:
         part = network.populations[name]
         mantissa, exponent = whole.biases[name]
-        value = mantissa * (2**exponent / (part.scale * (1 << LOIHI.activation_shift)))
+        value = mantissa * (2**exponent / (part.scale * LOIHI.weight_unit))
         total = with_value(network.biases[name], value)
         for connection in network.incoming(name):
             value = whole.weights[connection.name] * network.grids[connection.name].unit
@@ -296,7 +296,7 @@ def rate_scores(
 def _score_unit(network: QATNetwork, part: Population) -> float:
     """Float units of the score per unit of the readout's v."""
     steps = network.steps if network.counts_per_step else 1
-    return 1 / (part.scale * (1 << LOIHI.activation_shift) * steps)
+    return 1 / (part.scale * LOIHI.weight_unit * steps)
 
 
 AnyNetwork: TypeAlias = SpikingNetwork | QATNetwork
@@ -346,7 +346,7 @@ def _tensor(values: NDArray[Any]) -> Tensor:
 
 def _shared(network: DeployedNetwork, part: Population, given: NDArray[Any] | None) -> Tensor:
     """The bias in real units: one per channel after convolutions only, else one per neuron."""
-    unit = part.scale * (1 << LOIHI.activation_shift)
+    unit = part.scale * LOIHI.weight_unit
     values = np.asarray(part.bias_current / unit if given is None else given, np.float64)
     incoming = network.weighted_into(part.name)
     per_channel = values.reshape(len(values), -1)[:, :1].reshape(-1, *[1] * (values.ndim - 1))

@@ -84,7 +84,8 @@ def _compiled(part: Population, bias: Tensor, current: Tensor, steps: int) -> Ro
     updates = np.empty(batch, np.int64)
     keep, threshold = LOIHI.decay_unity - part.decay_v, threshold_state(part, LOIHI)
     whole = np.array([keep, threshold, part.reset is Reset.ZERO], np.int32)
-    real = np.array([keep / LOIHI.decay_unity, 1 / max(threshold, 64), ALPHA], np.float32)
+    norm = 1 / max(threshold, LOIHI.weight_unit)
+    real = np.array([keep / LOIHI.decay_unity, norm, ALPHA], np.float32)
     outputs = spikes.numpy(), sums.numpy(), last.numpy()
     rows = current.numpy(), bias.numpy(), *outputs, updates, whole, real, part.v_init
     share_out(batch, 1, spikes.numel(), lambda a, b: record_chip_steps(*rows, a, b))
@@ -94,6 +95,7 @@ def _compiled(part: Population, bias: Tensor, current: Tensor, steps: int) -> Ro
 def _stepwise(part: Population, bias: Tensor, current: Tensor, steps: int) -> Rows:
     """The same with torch's operations, on int64."""
     keep, threshold = LOIHI.decay_unity - part.decay_v, threshold_state(part, LOIHI)
+    norm = max(threshold, LOIHI.weight_unit)
     v = torch.full_like(current[0], part.v_init, dtype=torch.int64)
     u = torch.zeros_like(v)
     rho = torch.ones_like(v, dtype=torch.float32)
@@ -104,7 +106,7 @@ def _stepwise(part: Population, bias: Tensor, current: Tensor, steps: int) -> Ro
         updates += int(((u != 0) | (v != 0) | (a != 0) | (bias != 0)).sum())
         u, charged = charge(part, u, v, a, bias)
         s, v = fire(part, charged)
-        z = torch.sigmoid(ALPHA * ((charged - threshold).float() / max(threshold, 64)))
+        z = torch.sigmoid(ALPHA * ((charged - threshold).float() / norm))
         sums[0] += s
         sums[1] += rho * (ALPHA * z * (1 - z))
         rho = 1 + keep / LOIHI.decay_unity * (~s if part.reset is Reset.ZERO else 1) * rho

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from spikeport.errors import InputError
-from spikeport.network import DeployedNetwork, Population, WeightedConnection
+from spikeport.network import LOIHI, DeployedNetwork, Population, WeightedConnection
 from spikeport.trainer.chip.connections import torch_kind
 from spikeport.trainer.chip.grid import Grid, Integers
 from spikeport.trainer.chip.kernels import sum_windows
@@ -25,8 +25,6 @@ from spikeport.trainer.neurons.rows import share_out
 EXACT_FLOAT32 = 2**24
 """Below this every whole number, and so every partial sum of them, is exact in float32."""
 EXACT_FLOAT64 = 2**53
-WRAP = 2**23
-"""Sums of a connection that `wraps` do so here."""
 MOST = 255
 """Largest 8-bit message."""
 
@@ -47,7 +45,7 @@ def received(
         _bound(network, connection, whole.reach[connection.name]) for connection in connections
     ]
     for connection, bound in zip(connections, bounds, strict=True):
-        limit = WRAP if connection.wraps else EXACT_FLOAT64
+        limit = LOIHI.state_wrap if connection.wraps else EXACT_FLOAT64
         if bound >= limit:
             raise InputError(
                 f"connection '{connection.name}': a weighted sum could reach {bound:.3g}, "

@@ -22,6 +22,7 @@ from spikeport.errors import InputError
 from spikeport.network import Input
 from spikeport.trainer.data.augment import Augment, augment, draws
 from spikeport.trainer.data.dataset import Indices, Key, SampleArray, Stored
+from spikeport.trainer.data.frames import Frames
 from spikeport.trainer.neurons import BatchNorm
 
 MOST_WORKERS = 8
@@ -84,8 +85,9 @@ def check_augment(config: Augment, x: SampleArray, input: Input) -> None:
         InputError: see `Augment.check`; AutoAugment of floats; resized crops of data in memory.
     """
     config.check(input.shape)
-    if config.auto_augment and not isinstance(x, Stored):
-        raise InputError("augment: auto_augment works on bytes, this data set contains floats")
+    if config.auto_augment and (isinstance(x, Frames) or not isinstance(x, Stored)):
+        found = "frames" if isinstance(x, Frames) else "floats"
+        raise InputError(f"augment: auto_augment works on bytes, this data set contains {found}")
     if config.resized_crop and not hasattr(x, "files"):
         raise InputError("augment: resized_crop needs images from folders; others have one size")
 

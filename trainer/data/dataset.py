@@ -25,6 +25,8 @@ if TYPE_CHECKING:  # Data sets can be read without torch.
     import torch
 
 Indices: TypeAlias = NDArray[np.integer[Any]]
+Number: TypeAlias = np.uint8 | np.float32
+"""Types in which samples are stored."""
 Key: TypeAlias = tuple[int, int]
 """Seed and epoch, which together with the index of a sample determine its random changes."""
 
@@ -56,11 +58,11 @@ class Stored(SampleArray, Protocol):
         """Lowest and highest value in float units."""
         ...
 
-    def raw(self, index: Indices, key: Key | None = None) -> NDArray[np.uint8]:
+    def raw(self, index: Indices, key: Key | None = None) -> NDArray[Any]:
         """Selected samples as stored, (B, ...); `key` determines any random changes."""
         ...
 
-    def floats(self, raw: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def floats(self, raw: NDArray[Any]) -> NDArray[np.float32]:
         """Convert raw samples to the values that the network receives."""
         ...
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 from spikeport.checks import MAX_SIDE, choice, integer
 from spikeport.errors import InputError
 from spikeport.network import Coding, Input, Shape
-from spikeport.trainer.data.dataset import Gathered, Indices, Key
+from spikeport.trainer.data.frames import Frames
 
 MAX_COUNT = 255
 MAX_BYTES = 16 * 2**30
@@ -105,46 +104,9 @@ class Binning:
         return since * self.steps // (int(since[-1]) + 1)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class EventFrames(Gathered):
-    """Event counts in memory, uint8 (N, T, *sample_shape); samples come as (T, B, *shape)."""
-
-    counts: NDArray[np.uint8]
-
-    def __len__(self) -> int:
-        return len(self.counts)
-
-    @property
-    def sample_shape(self) -> tuple[int, ...]:
-        """Shape of one frame."""
-        return self.counts.shape[2:]
-
-    def bounds(self) -> tuple[float, float]:
-        """Lowest and highest count."""
-        return 0.0, float(self.counts.max(initial=0))
-
-    def raw(self, index: Indices, key: Key | None = None) -> NDArray[np.uint8]:
-        """(B, T, *sample_shape) counts; there are no random changes."""
-        return self.counts[index]
-
-    def floats(self, raw: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Counts as floats, (T, B, *sample_shape)."""
-        return np.ascontiguousarray(raw.swapaxes(0, 1), np.float32)
-
-    def take(self, index: slice | Indices) -> EventFrames:
-        """A data set with only the selected samples."""
-        return EventFrames(self.counts[index])
-
-    def digest(self) -> bytes:
-        """SHA-256 of all counts."""
-        digest = hashlib.sha256(repr(self.counts.shape).encode())
-        digest.update(np.ascontiguousarray(self.counts).data)
-        return digest.digest()
-
-
 def bin_recordings(
     subject: str, recordings: Iterable[Recording], count: int, sensor: Shape, binning: Binning
-) -> EventFrames:
+) -> Frames:
     """Count the events of `count` recordings into frames.
 
     Counts above 255 (or 1 for spike coding) are capped. Warnings are logged for dropped events (too
@@ -176,7 +138,7 @@ def bin_recordings(
         loss.add(len(frame), len(flat), int(np.maximum(counted - MAX_COUNT, 0).sum()))
     frames.setflags(write=False)
     loss.warn(subject, frames, binning)
-    return EventFrames(frames)
+    return Frames(frames)
 
 
 @dataclass(slots=True)

@@ -36,7 +36,8 @@ from spikeport.network import Shape
 from spikeport.storage import check_bytes
 from spikeport.storage.limits import BYTES_PER_EVENT, COUNTING_BYTES, FREE_FRAME_BYTES
 from spikeport.trainer.data.dataset import Dataset, hold_out
-from spikeport.trainer.data.events import Binning, EventFrames, Recording, bin_recordings
+from spikeport.trainer.data.events import Binning, Recording, bin_recordings
+from spikeport.trainer.data.frames import Frames
 from spikeport.trainer.data.labels import class_count, warn_of_empty_classes
 from spikeport.trainer.data.layout import Layout, channels_first
 from spikeport.trainer.data.pixels import PixelGrid, Pixels
@@ -116,8 +117,8 @@ def load_events(
         held, held_labels = _binned(path, "test", sensor, binning)
     else:
         kept, chosen = hold_out(labels, test, seed)
-        held, held_labels = EventFrames(frames.counts[chosen]), labels[chosen]
-        frames, labels = EventFrames(frames.counts[kept]), labels[kept]
+        held, held_labels = frames.take(chosen), labels[chosen]
+        frames, labels = frames.take(kept), labels[kept]
     return Dataset(path.stem, frames, labels, held, held_labels, binning.input(sensor), classes)
 
 
@@ -222,9 +223,7 @@ def _sensor(path: Path, parts: Sequence[str]) -> Shape:
     return tuple(max(largest[f"{part}_{axis}"] for part in parts) + 1 for axis in axes)
 
 
-def _binned(
-    path: Path, part: str, sensor: Shape, binning: Binning
-) -> tuple[EventFrames, NDArray[Any]]:
+def _binned(path: Path, part: str, sensor: Shape, binning: Binning) -> tuple[Frames, NDArray[Any]]:
     axes = ("x",) if len(sensor) == 1 else ("x", "y", "p")
     keys = [f"{part}_{name}" for name in (*axes, "t", "offsets", "labels")]
     arrays = {key.removeprefix(f"{part}_"): x for key, x in read_npz(path, keys).items()}

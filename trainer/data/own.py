@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport.checks import as_array
+from spikeport.checks import MAX_SIZE, as_array, integer
 from spikeport.errors import InputError
 from spikeport.network import LOIHI, Coding, Input
-from spikeport.runs.sample_values import SLACK
+from spikeport.runs.sample_values import SLACK, check_range, check_scale
 from spikeport.trainer.data.dataset import Dataset, SampleArray, hold_out
+from spikeport.trainer.data.frames import Frames
 from spikeport.trainer.data.labels import class_count, warn_of_empty_classes
 from spikeport.trainer.data.pixels import PixelGrid, Pixels
 
@@ -29,6 +30,7 @@ def make_dataset(
     test: Any = None,
     *,
     input: Input | None = None,
+    steps: int | None = None,
     classes: int | None = None,
     name: str = "data",
     test_share: float = 0.2,
@@ -36,7 +38,8 @@ def make_dataset(
 ) -> Dataset:
     """Build a data set from your own samples; all of them are read into memory once.
 
-    Values are those that the network receives; bytes (uint8) are pixels, of which 255 is 1.0.
+    Values are those that the network receives; bytes (uint8) are pixels, of which 255 is 1.0, or
+    counts if each step has its own.
     A random transform is applied once, not in every epoch; `TrainConfig.augment` is per epoch.
 
     Args:
@@ -47,12 +50,14 @@ def make_dataset(
         input: the declared input. By default it is inferred from the values: spikes if all are 0 or
             1, otherwise graded with the smallest scale up to 256 at which all are integers. Its
             range is 0..scale for values of 0..1, and otherwise that of the values.
+        steps: T, if each step has its own values: x is then (N, T, *shape). By default x is
+            (N, *shape), presented at every step.
         classes: number of classes; by default the highest training label plus one.
         test_share, seed: how much is held out without `test`, and which samples.
 
     Raises:
         InputError: shapes, types, labels or values break a rule of `Dataset`; or no input is given
-            and none follows from the values.
+            and none follows from the values, or from bytes beside values of another type.
     """
     subject = f"data set '{name}'"
     x, y = _read(f"{subject}: train", train)
@@ -68,7 +73,22 @@ def make_dataset(
     (train_x, train_y), (test_x, test_y) = parts
     first: SampleArray = train_x
     second: SampleArray = test_x
-    if input is None and {train_x.dtype, test_x.dtype} == {np.dtype(np.uint8)}:
+    bytes_in = [part.dtype == np.uint8 for part in (train_x, test_x)]
+    if steps is None and input is None and any(bytes_in) and not all(bytes_in):
+        raise InputError(
+            f"{subject}: train_x has type {train_x.dtype} and test_x {test_x.dtype}, must be uint8 "
+            "(pixels, of which 255 is 1.0) both or neither; or declare the input"
+        )
+    if steps is not None:
+        first, second = (
+            _frames(f"{subject}: {part}_x", x, integer(f"{subject}: steps (T)", steps, 1, MAX_SIZE))
+            for part, x in (("train", train_x), ("test", test_x))
+        )
+        input = input or _inferred(subject, train_x, test_x, first=2)
+        for part, values in (("train", first.values), ("test", second.values)):
+            check_range(input, values, f"{subject}: {part}_x")
+            check_scale(input, values, f"{subject}: {part}_x")
+    elif input is None and all(bytes_in):
         grid, shape = PixelGrid(), train_x.shape[1:]
         brightest = int(max(train_x.max(initial=0), test_x.max(initial=0)))
         grid.check_brightest(f"{subject}: x", brightest)
@@ -90,7 +110,9 @@ def make_dataset(
 def _read(subject: str, given: Any) -> tuple[NDArray[Any], NDArray[Any]]:
     """All samples and labels, as arrays of the same length or an error."""
     if isinstance(given, tuple | list) and len(given) == 2:
-        x, y = (_array(f"{subject}_{part}", value) for part, value in zip("xy", given, strict=True))
+        x, y = (
+            as_array(f"{subject}_{part}", value) for part, value in zip("xy", given, strict=True)
+        )
     elif _is_loader(given):
         _warn_of_shuffling(subject, given)
         batches = [_pair(subject, batch) for batch in given]
@@ -143,14 +165,7 @@ def _warn_of_shuffling(subject: str, loader: Any) -> None:
 def _pair(subject: str, item: Any) -> tuple[NDArray[Any], NDArray[Any]]:
     if not (isinstance(item, tuple | list) and len(item) == 2):
         raise InputError(f"{subject}: gives {type(item).__name__}, must give pairs (x, label)")
-    return _array(f"{subject}_x", item[0]), _array(f"{subject}_y", item[1])
-
-
-def _array(subject: str, value: Any) -> NDArray[Any]:
-    """An array; tensors may be on any device and may need gradients."""
-    if hasattr(value, "detach"):
-        value = value.detach().cpu()
-    return as_array(subject, value)
+    return as_array(f"{subject}_x", item[0]), as_array(f"{subject}_y", item[1])
 
 
 def _joined(subject: str, parts: Any, join: Any) -> NDArray[Any]:
@@ -162,13 +177,25 @@ def _joined(subject: str, parts: Any, join: Any) -> NDArray[Any]:
     return made
 
 
-def _inferred(subject: str, train_x: NDArray[Any], test_x: NDArray[Any]) -> Input:
+def _frames(subject: str, x: NDArray[Any], steps: int) -> Frames:
+    """Samples (N, T, *shape), as bytes if they are."""
+    if x.ndim < 3 or x.shape[1] != steps:
+        raise InputError(f"{subject} has shape {x.shape}, must be (N, T, *shape) with T = {steps}")
+    return Frames(x if x.dtype == np.uint8 else x.astype(np.float32))
+
+
+def _inferred(
+    subject: str, train_x: NDArray[Any], test_x: NDArray[Any], *, first: int = 1
+) -> Input:
     """The input that these values declare.
+
+    Args:
+        first: the first axis of the shape of one sample at one step.
 
     Raises:
         InputError: they are integers at no scale, or too large.
     """
-    shape = train_x.shape[1:]
+    shape = train_x.shape[first:]
     values = np.concatenate([train_x.reshape(-1), test_x.reshape(-1)]).astype(np.float64)
     if not np.isfinite(values).all():
         raise InputError(f"{subject}: x contains NaN or infinity, must be finite")

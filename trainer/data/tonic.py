@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from spikeport.errors import BackendUnavailableError, InputError
 from spikeport.network import Shape
 from spikeport.trainer.data.dataset import Dataset, Indices, hold_out
-from spikeport.trainer.data.events import Binning, EventFrames, Recording, bin_recordings
+from spikeport.trainer.data.events import Binning, Recording, bin_recordings
+from spikeport.trainer.data.frames import Frames
 from spikeport.trainer.data.hidden_files import is_hidden
 
 _log = logging.getLogger(__name__)
@@ -79,15 +80,15 @@ def load_event_set(
         held, held_labels = _part(name, folder, False, binning)
     else:
         kept, chosen = hold_out(labels, test, seed)
-        held, held_labels = EventFrames(frames.counts[chosen]), labels[chosen]
-        frames, labels = EventFrames(frames.counts[kept]), labels[kept]
+        held, held_labels = frames.take(chosen), labels[chosen]
+        frames, labels = frames.take(kept), labels[kept]
     shape = binning.input(known.sensor)
     return Dataset(name, frames, labels, held, held_labels, shape, known.classes)
 
 
 def _part(
     name: str, folder: Path, train: bool, binning: Binning
-) -> tuple[EventFrames, NDArray[np.int64]]:
+) -> tuple[Frames, NDArray[np.int64]]:
     known = EVENT_SETS[name]
     opened = _open(known, folder, train)
     order = _order(name, opened)

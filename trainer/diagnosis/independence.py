@@ -16,12 +16,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.grad import conv1d_weight, conv2d_weight
 
 from spikeport.trainer.diagnosis.agreement import cosine
 from spikeport.trainer.network import Node, SpikingNetwork
 from spikeport.trainer.network.layers import Map
 from spikeport.trainer.network.network import run
+from spikeport.trainer.network.operations import weight_gradient
 from spikeport.trainer.network.passes import Training
 from spikeport.trainer.neurons import LIF, charge_and_fire
 from spikeport.trainer.neurons.lif import reset_slope, surrogate
@@ -92,7 +92,4 @@ def _products(op: Map, given: Tensor, delta: Tensor) -> Tensor:
     """Sum over samples of delta s^T: the gradient of the weight, with N as leading axis."""
     if isinstance(op, nn.Linear):
         return delta.T @ given.flatten(1)
-    weight = conv1d_weight if isinstance(op, nn.Conv1d) else conv2d_weight
-    return weight(  # type: ignore[no-untyped-call, no-any-return]
-        given, op.weight.shape, delta, op.stride, op.padding, op.dilation, op.groups
-    )
+    return weight_gradient(op, given, delta)

@@ -70,11 +70,7 @@ def check_own(config: TrainConfig, data: Dataset, own: SpikingNetwork) -> None:
         InputError: it contradicts the configuration or the data, or has a layer that a checkpoint
             cannot describe.
     """
-    if not isinstance(own, SpikingNetwork):
-        raise InputError(
-            f"network: is a {type(own).__name__}, must be a SpikingNetwork: "
-            "from_module(module, data.input, steps)"
-        )
+    check_kind(own)
     if config.weight_bits is not None:
         raise InputError(
             f"network: weight_bits is {config.weight_bits}; training in chip arithmetic starts "
@@ -97,6 +93,24 @@ def check_own(config: TrainConfig, data: Dataset, own: SpikingNetwork) -> None:
         deployable(own)
     except InputError as error:
         _log.warning("%s", error)
+
+
+def check_kind(own: SpikingNetwork) -> None:
+    """Refuse anything but a network in floats.
+
+    Raises:
+        InputError: names what to use instead.
+    """
+    if isinstance(own, QATNetwork):
+        raise InputError(
+            "network: is a QATNetwork, must be a SpikingNetwork; train one as `start`, or store "
+            "its deployed() network by save_network"
+        )
+    if not isinstance(own, SpikingNetwork):
+        raise InputError(
+            f"network: is a {type(own).__name__}, must be a SpikingNetwork: "
+            "from_module(module, data.input, steps)"
+        )
 
 
 def check_same_network(path: str, state: Checkpoint, own: SpikingNetwork | None) -> None:

@@ -14,6 +14,7 @@ from spikeport.network import Coding, Shape
 from spikeport.trainer.measure.events import FanOut, fan_out
 from spikeport.trainer.network import Node, SpikingNetwork
 from spikeport.trainer.network.layers import Map, Norm
+from spikeport.trainer.network.operations import convolved
 from spikeport.trainer.neurons import LIF
 
 
@@ -39,8 +40,7 @@ class Path:
                 )
             if isinstance(op, nn.Linear):
                 return functional.linear(x.flatten(1), synapses)
-            convolve = functional.conv1d if isinstance(op, nn.Conv1d) else functional.conv2d
-            return convolve(x, synapses, None, op.stride, op.padding, op.dilation, op.groups)
+            return convolved(op, x, synapses)
 
         def per_group(present: Tensor) -> Tensor:
             """Sum the outputs of each group, because only sums over all outputs matter."""

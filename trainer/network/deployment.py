@@ -14,7 +14,7 @@ from torch import nn
 from spikeport.errors import InputError
 from spikeport.network import Reset, normalized_map
 from spikeport.trainer.network.graph import Node
-from spikeport.trainer.network.layers import Map, Norm, pair
+from spikeport.trainer.network.layers import CONVOLUTIONS, Map, Norm, pair
 from spikeport.trainer.network.network import SpikingNetwork
 from spikeport.trainer.neurons import LI, LIF
 
@@ -56,11 +56,6 @@ def deployable(network: SpikingNetwork) -> SpikingNetwork:
                 nodes.append(Node(node.name, inputs, node.op))
     same = SpikingNetwork(network.input, nodes, network.steps, network.rule)
     return same.train(network.training)
-
-
-def spike_only(network: SpikingNetwork) -> bool:
-    """Whether all connections after the first neurons carry spikes, or sums of spikes."""
-    return not any(_analog(network, node) for node in network.nodes if _carries(node))
 
 
 def one_to_one(source: str, target: str) -> str:
@@ -144,11 +139,8 @@ def _identity(network: SpikingNetwork, name: str) -> Map:
         return _filled(network, linear, torch.eye(shape[0]))
     channels = shape[0]
     groups = _groups(channels)
-    if len(shape) == 2:
-        row = nn.Conv1d(channels, channels, 1, groups=groups, bias=False)
-        return _filled(network, row, _diagonals(channels, groups)[:, :, None])
-    conv = nn.Conv2d(channels, channels, 1, groups=groups, bias=False)
-    return _filled(network, conv, _diagonals(channels, groups)[:, :, None, None])
+    conv = CONVOLUTIONS[len(shape) - 1](channels, channels, 1, groups=groups, bias=False)
+    return _filled(network, conv, _diagonals(channels, groups).view_as(conv.weight))
 
 
 def _ones(network: SpikingNetwork, node: Node) -> nn.Conv2d:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import TypeAlias
 
 from torch import nn
@@ -18,6 +19,9 @@ Norm = nn.BatchNorm1d | nn.BatchNorm2d
 Dropout = nn.Dropout | nn.Dropout2d
 Op: TypeAlias = Map | Norm | Dropout | nn.AvgPool2d | nn.MaxPool2d | nn.Identity | LIF | LI
 """`nn.Identity` is a sum: like every layer, it adds up its inputs."""
+CONVOLUTIONS: Mapping[int, type[nn.Conv1d] | type[nn.Conv2d]] = {1: nn.Conv1d, 2: nn.Conv2d}
+"""By number of axes; only this table, `map_axes` and `planar` tell them apart."""
+_LAYOUTS = {1: "(C, L)", 2: "(C, H, W)"}
 
 
 def unsupported(op: object) -> str | None:
@@ -58,20 +62,12 @@ def output_shape(name: str, op: Op, given: Shape) -> Shape:
         case nn.Linear():
             _meet(subject, "features", op.in_features, math.prod(given))
             return (op.out_features,)
-        case nn.Conv1d():
-            _axes(subject, given, "(C, L)")
+        case nn.Conv1d() | nn.Conv2d():
+            _axes(subject, given, _LAYOUTS[map_axes(op)])
             _meet(subject, "channels", op.in_channels, given[0])
             assert not isinstance(op.padding, str)  # checked by unsupported()
-            options = op.kernel_size, op.stride, op.padding, op.dilation
-            return (op.out_channels, *_windows(subject, given, *options))
-        case nn.Conv2d():
-            _axes(subject, given, "(C, H, W)")
-            _meet(subject, "channels", op.in_channels, given[0])
-            assert not isinstance(op.padding, str)  # checked by unsupported()
-            return (
-                op.out_channels,
-                *_windows(subject, given, op.kernel_size, op.stride, op.padding, op.dilation),
-            )
+            sides = _windows(subject, given, op.kernel_size, op.stride, op.padding, op.dilation)
+            return (op.out_channels, *sides)
         case nn.AvgPool2d():
             _axes(subject, given, "(C, H, W)")
             sides = _windows(subject, given, op.kernel_size, op.stride, op.padding, 1)
@@ -85,6 +81,21 @@ def output_shape(name: str, op: Op, given: Shape) -> Shape:
                 raise InputError(f"{subject}: {type(op).__name__} received shape {given}")
             _meet(subject, "channels", op.num_features, given[0])
     return given
+
+
+def map_axes(op: Convolution) -> int:
+    """Number of axes that a convolution moves along."""
+    return len(op.kernel_size)
+
+
+def planar(op: Convolution) -> tuple[IntPair, IntPair, IntPair]:
+    """Stride, padding and dilation along two axes; one axis is that of columns."""
+    assert not isinstance(op.padding, str)  # checked by unsupported()
+
+    def both(sides: tuple[int, ...], missing: int) -> IntPair:
+        return pair((*(missing,) * (2 - map_axes(op)), *sides))
+
+    return both(op.stride, 1), both(op.padding, 0), both(op.dilation, 1)
 
 
 def pair(value: int | tuple[int, ...]) -> IntPair:

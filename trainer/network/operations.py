@@ -7,12 +7,30 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from spikeport.trainer.network.layers import Map, Op
+from spikeport.trainer.network.layers import Convolution, Map, Op
 
 
 def stateless(op: Op, x: Tensor) -> Tensor:
     """Apply a convolution, linear layer, pool or sum to (B, ...)."""
     return op(x.flatten(1) if isinstance(op, nn.Linear) else x)  # type: ignore[no-any-return]
+
+
+def convolved(op: Convolution, x: Tensor, weight: Tensor) -> Tensor:
+    """A convolution with another weight and no bias, (B, C, ...)."""
+    return torch.convolution(x, weight, None, *_options(op))
+
+
+def weight_gradient(op: Convolution, x: Tensor, upstream: Tensor) -> Tensor:
+    """Gradient of the weight of a convolution of x, for that of its output; sums over B."""
+    weight, wanted = op.weight.detach(), [False, True, False]
+    found = torch.ops.aten.convolution_backward(upstream, x, weight, None, *_options(op), wanted)
+    gradient: Tensor = found[1]
+    return gradient
+
+
+def _options(op: Convolution) -> tuple[Any, ...]:
+    """The options of torch's general convolution, along any number of axes."""
+    return op.stride, op.padding, op.dilation, False, (0,) * len(op.stride), op.groups
 
 
 def over_time(op: Op, x: Tensor) -> Tensor:
@@ -45,8 +63,7 @@ def map_with_value(op: Map, x: Tensor, value: Tensor) -> Tensor:
     if isinstance(op, nn.Linear):
         out = _LinearWithValue.apply(x.flatten(1), op.weight, op.bias, value)  # type: ignore[no-untyped-call]
     else:
-        options = op.stride, op.padding, op.dilation, False, (0,) * len(op.stride), op.groups
-        out = _ConvolutionWithValue.apply(x, op.weight, op.bias, value, options)  # type: ignore[no-untyped-call]
+        out = _ConvolutionWithValue.apply(x, op.weight, op.bias, value, _options(op))  # type: ignore[no-untyped-call]
     return out
 
 

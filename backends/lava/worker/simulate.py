@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 import multiprocessing.shared_memory
 import os
@@ -22,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from .fixes import import_lava
 from .naming import announce, name_processes
 
 SLICE_S = 0.3
@@ -33,34 +33,6 @@ HINTS = {"SIGKILL": "; out of memory?", "SIGBUS": "; no room in /dev/shm?"}
 
 class ProcessLost(Exception):  # noqa: N818
     """One of Lava's own processes ended, for which Lava itself would wait forever."""
-
-
-def import_lava() -> None:
-    """Make lava-nc 0.10.0 work on Python 3.11 and later and with NumPy 2.
-
-    Python 3.11 refuses dataclass defaults without a hash, of which `var_model` has eight. NumPy 2
-    computes int8 with Python integers in int8: Lava's Conv, which stores its geometry as int8,
-    would overflow at 128 channels or pixels.
-    """
-    stock = dataclasses.dataclass
-
-    def hashing(*arguments: Any, **options: Any) -> Any:
-        return stock(*arguments, **{"unsafe_hash": True, **options})
-
-    dataclasses.dataclass = hashing
-    try:
-        import lava.magma.compiler.var_model  # noqa: F401
-    finally:
-        dataclasses.dataclass = stock
-    from lava.proc.conv import utils
-
-    stock_conv = utils.conv
-
-    def conv(input_: Any, weight: Any, *geometry: Any) -> Any:
-        *pairs, groups = geometry
-        return stock_conv(input_, weight, *(tuple(map(int, pair)) for pair in pairs), int(groups))
-
-    utils.conv = conv
 
 
 def lava_version() -> str:

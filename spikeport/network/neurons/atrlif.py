@@ -14,7 +14,7 @@ the next spike. The comparison is not strict.
 
 Source: lava-nc 0.10.0, `lava/proc/atrlif/models.py` (PyATRLIFModelFixed), bit for bit. Lava states
 decays as fractions: its delta_i is (decay_u - 1) / 4096, the others are decay / 4096. Its theta_0
-and theta_step are 12 bits wide (`precision=12`); that is the range here.
+and theta_step are 12 bits wide (`precision=12`), the `theta_bits` of Loihi's arithmetic.
 """
 
 from __future__ import annotations
@@ -34,7 +34,6 @@ from spikeport.network.neurons.model import Register, State, StateVariable, chec
 
 THETA = StateVariable("theta", "threshold after the step and its spike, in units of v", np.int32)
 R = StateVariable("r", "refractory state after the step and its spike, in units of v", np.int32)
-_THETA_MAX = (1 << 12) - 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,8 +78,8 @@ class ATRLIFPopulation:
     def ranges(arithmetic: Arithmetic) -> Mapping[str, tuple[int, int]]:
         """Lowest and highest value of each integer field."""
         return {
-            "theta_0": (0, _THETA_MAX),
-            "theta_step": (0, _THETA_MAX),
+            "theta_0": (0, arithmetic.theta_max),
+            "theta_step": (0, arithmetic.theta_max),
             "decay_u": (0, arithmetic.decay_unity),
             "decay_v": (0, arithmetic.decay_unity),
             "decay_theta": (0, arithmetic.decay_unity),

@@ -1,0 +1,65 @@
+"""Import lava-nc 0.10.0 with its defects outside neurons and synapses corrected."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+
+def import_lava() -> None:
+    """Make lava-nc 0.10.0 work on Python 3.11 and later, with NumPy 2, and without losing steps.
+
+    Python 3.11 refuses dataclass defaults without a hash, of which `var_model` has eight. NumPy 2
+    computes int8 with Python integers in int8: Lava's Conv, which stores its geometry as int8,
+    would overflow at 128 channels or pixels. For the third, see `_always_notify`.
+    """
+    stock = dataclasses.dataclass
+
+    def hashing(*arguments: Any, **options: Any) -> Any:
+        return stock(*arguments, **{"unsafe_hash": True, **options})
+
+    dataclasses.dataclass = hashing
+    try:
+        import lava.magma.compiler.var_model  # noqa: F401
+    finally:
+        dataclasses.dataclass = stock
+    from lava.proc.conv import utils
+
+    stock_conv = utils.conv
+
+    def conv(input_: Any, weight: Any, *geometry: Any) -> Any:
+        *pairs, groups = geometry
+        return stock_conv(input_, weight, *(tuple(map(int, pair)) for pair in pairs), int(groups))
+
+    utils.conv = conv
+    _always_notify()
+
+
+def _always_notify() -> None:
+    """Have a channel tell the process that waits for it of every message, and of every free place.
+
+    Lava's own threads do so only if the channel was empty (or full) just before. If that changes
+    between this look and the message, the process waits in `CspSelector.select` for a message that
+    it already has, and everything else waits for it, forever. This happens in practice at the end
+    of a call of run(), where a second command follows without waiting for an answer to the first.
+    """
+    from lava.magma.compiler.channels.pypychannel import CspRecvPort, CspSendPort
+
+    def received(self: Any, req: Any) -> None:
+        while req.acquire() and not self._done:
+            self._queue.put_nowait(0)
+            _notify(self)
+
+    def acknowledged(self: Any, ack: Any) -> None:
+        while ack.acquire() and not self._done:
+            self._semaphore.release()
+            _notify(self)
+
+    CspRecvPort._req_callback = received
+    CspSendPort._ack_callback = acknowledged
+
+
+def _notify(port: Any) -> None:
+    observer = port.observer  # Read once: select() takes it away when it returns.
+    if observer:
+        observer()
