@@ -371,7 +371,7 @@ def test_spyx_resets_current_based_neurons_before_their_decay(tmp_path: Path) ->
     ("name", "node", "message"),
     [
         ("norse", lif(2, reset=0.5), r"'n0' \(LIF\): Norse resets to 0, v_reset is not"),
-        ("rockpool", lif(2, leak=0.5), r"'n0' \(LIF\): v_leak is not 0, which rockpool"),
+        ("rockpool", lif(2, leak=0.5), r"'n0' \(LIF\): v_leak is not 0, which rockpool does"),
         ("norse", leaking_synapses(2), r"'n0' \(CubaLIF\): Norse also lets its synaptic current"),
         ("sinabs", nir.IF(np.ones(2), np.ones(2)), "Sinabs keeps v above -v_threshold"),
     ],
@@ -385,6 +385,8 @@ def test_what_a_preset_does_not_reproduce_is_said(
     read_nir_float(path, dt_s=1e-4, steps=2, semantics=name)
     (told,) = caplog.messages
     assert re.search(message, told)
+    network = read_nir_float(path, dt_s=1e-4, steps=2, semantics=name)
+    assert network.provenance["not_reproduced"] == told
 
 
 @pytest.mark.parametrize("name", ["rockpool", "lava-dl"])
