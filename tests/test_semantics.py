@@ -276,6 +276,15 @@ def test_a_loop_of_several_maps_delivers_all_their_biases_at_rest() -> None:
     assert run_float(network.with_rules(loop_bias=False), np.zeros((1, 1))).scores["output"] == 0
 
 
+@pytest.mark.parametrize(("strict", "counts"), [(False, [0, 0, 1, 3]), (True, [0, 0, 0, 2])])
+def test_several_spikes_at_a_multiple_of_the_threshold(strict: bool, counts: list[int]) -> None:
+    node = nir.IF(np.ones(4), np.ones(4))
+    source = Input("input", (4,), Coding.GRADED, -8, 8, 1.0)
+    network = chain({"n": node}, source, steps=1, multiple_spikes=True, strict=strict)
+    run = run_float(network, np.array([[-2.0, 0.0, 1.0, 3.0]]))
+    assert run.scores["output"].tolist() == [counts]
+
+
 def test_multiple_spikes_need_a_threshold_above_zero() -> None:
     node = nir.IF(np.ones(2), np.array([1.0, 0.0]))
     network = chain({"n": node}, spikes_in(2), multiple_spikes=True)
