@@ -26,7 +26,9 @@ from spikeport.export.nir import (
     read_nir_float,
 )
 from spikeport.network import Coding, DeployedNetwork, Input
-from spikeport.simulators import run_float
+from spikeport.runs import encode_samples
+from spikeport.simulators import run_float, run_native
+from spikeport.workflow import quantize
 
 SHARED = os.environ.get("SPIKEPORT_DATA")
 FOLDER = Path(str(SHARED)) / "nir"
@@ -188,6 +190,36 @@ def test_snntorch_resets_networks_that_it_reads_to_zero() -> None:
     found, membrane = single("norse", PRESETS["snntorch"].changed(**ZERO), x)  # type: ignore[arg-type]
     assert np.array_equal(found, spikes)
     np.testing.assert_allclose(25 * membrane, v, rtol=0, atol=1e-6)
+
+
+REFUSED_BY_CHIPS = {
+    "snntorch": "reset_timing is after-decay",
+    "spyx": "late_spikes is true",
+    "sinabs": "multiple_spikes is true",
+    "rockpool": "multiple_spikes is true",
+}
+
+
+@pytest.mark.parametrize("platform", TRACES)
+def test_its_chip_integers_agree_or_are_refused(platform: str) -> None:
+    graph, rules, _, _ = TRACES[platform]
+    x, _, spikes = published(platform)
+    inputs = (Input("input", (1,), Coding.GRADED, 0, 100, 100.0),)
+    path = FOLDER / SINGLE / f"lif_{graph}.nir"
+    network = read_nir_float(
+        path, dt_s=DT, steps=len(x), semantics=rules, inputs=inputs, isolate=False
+    )
+    samples = x.reshape(-1, 1, 1)
+    if platform in REFUSED_BY_CHIPS:
+        with pytest.raises(InputError, match=REFUSED_BY_CHIPS[platform]):
+            quantize(network, samples)
+        return
+    made = quantize(network, samples).network
+    encoded = encode_samples(made.inputs, made.steps, samples)
+    trace = run_native(made, encoded, record=("spikes",)).trace
+    assert trace is not None
+    (found,) = trace.spikes.values()
+    assert np.array_equal(found.ravel(), spikes)
 
 
 def test_other_rules_fire_at_other_steps() -> None:

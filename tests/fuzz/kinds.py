@@ -7,7 +7,7 @@ import itertools
 import json
 import struct
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from spikeport.energy import builtin_profiles, load_profile
 from spikeport.errors import InputError
 from spikeport.export import read_netx, read_nir, write_netx
 from spikeport.export.netx.metadata import ARRAYS, KEY
-from spikeport.export.nir import FloatNetwork, Semantics
+from spikeport.export.nir import FloatNetwork, Semantics, preset
 from spikeport.network import (
     BiasInjection,
     Coding,
@@ -326,6 +326,12 @@ def _float(path: Path) -> None:
     write_nir(float_network(), path)
 
 
+def _rules(path: Path) -> None:
+    origin = {"source": "theirs.nir", "stated": "dt_s=0.0001"}
+    network = replace(float_network(), semantics=preset("rockpool"), provenance=origin)
+    write_nir(network, path)
+
+
 def _deployed(path: Path) -> None:
     write_nir(chip(), path)
 
@@ -426,6 +432,7 @@ KINDS: Mapping[str, Kind] = {
         "n.spikeport", without("digest", _network), _read_network, "tensors", False, _rewrite
     ),
     "float NIR": Kind("f.nir", _float, read_nir, "hdf5", True, write_nir, INSPECT, quick),
+    "float NIR with rules": Kind("r.nir", _rules, read_nir, "hdf5", True, write_nir, quick=quick),
     "float NIR 0.1.0": Kind(
         "f.nir", unsealed(_float), read_nir, "hdf5", False, write_nir, quick=quick
     ),
