@@ -436,6 +436,27 @@ CASES: dict[str, tuple[Callable[[], nn.Module], tuple[str, ...]]] = {
             "'one', 'three' and 'two' became one matrix of 3x72",
         ),
     ),
+    "norm, padded conv, integrated": (
+        sequence(
+            nn.Conv2d(2, 2, 1),
+            LIF(),
+            nn.BatchNorm2d(2),
+            nn.Conv2d(2, 1, 3, padding=1),
+            LI(0.5),
+        ),
+        (
+            "'_2' and '_3' became one convolution of kernel 3x3, stride 1",
+            "the bias of '_4' differs between the positions of a channel, because a shift meets "
+            "padding",
+        ),
+    ),
+    "norm, padded conv as scores": (
+        sequence(nn.Conv2d(2, 2, 1), LIF(), nn.BatchNorm2d(2), nn.Conv2d(2, 1, 3, padding=1)),
+        (
+            "'_2' and '_3' became one matrix of 36x72, because its bias differs between the "
+            "positions of a channel",
+        ),
+    ),
     "conv, linear, integrated": (
         sequence(nn.Conv2d(2, 2, 3), LIF(), nn.Conv2d(2, 2, 3), nn.Flatten(), FC(8, 3), LI(0.5)),
         ("'_2' and '_4' became one matrix of 3x32",),
@@ -586,6 +607,12 @@ OBSTACLES: dict[Obstacle, tuple[Callable[[], SpikingNetwork], str]] = {
             2,
         ),
         "layer '_3': reset is subtract, but zero in layer '_0', and a float network has only one",
+    ),
+    Obstacle.INPUT: (
+        lambda: from_module(
+            nn.Sequential(LIF(), FC(8, 3)), Input("drive", (8,), Coding.BIAS, 0, 16, 16.0), 2
+        ),
+        "layer '_0': receives 'drive' of coding 'bias', which a chip adds to neurons one to one",
     ),
     Obstacle.NAME: (
         lambda: SpikingNetwork(IMAGE, [Node("a" * 65, ("input",), FC(72, 3))], 2),

@@ -18,10 +18,11 @@ from torch import nn
 
 from spikeport.checks import NAME_RULE, is_name
 from spikeport.errors import InputError
-from spikeport.network import Shape
+from spikeport.network import Coding, Shape
 from spikeport.network.composition import became
 from spikeport.network.linear_maps import (
     FLATTENED,
+    SHIFTED,
     Kernel,
     Matrix,
     as_matrix,
@@ -102,6 +103,9 @@ def _obstacles_to_export(network: SpikingNetwork) -> Iterator[str]:
             if value != other:
                 facts = {"field": field, "value": value, "other": other, "first": neurons[0].name}
                 yield Obstacle.NEURONS.says(node.name, **facts)
+    if network.input.coding is Coding.BIAS:
+        first = next(node for node in network.nodes if network.input.name in node.inputs)
+        yield Obstacle.INPUT.says(first.name, input=network.input.name)
     for node in network.nodes:
         if not is_name(node.name):
             yield Obstacle.NAME.says(node.name, rule=NAME_RULE)
@@ -319,12 +323,15 @@ class _Build:
             self.obstacles.append(Obstacle.SCORES.says(output, count=count))
             return output
         (term,) = feed.rest.terms
-        made = connection(term.map)
         bias = feed.rest.bias
+        try:
+            made = connection(term.map)
+            if _rows(made, bias) is None:
+                made = as_matrix(made, SHIFTED)
+        except InputError as problem:
+            self._refuse_shape(output, str(problem))
+            return output
         rows = _rows(made, bias) if bias.any() else None
-        if bias.any() and rows is None:
-            made = as_matrix(made)
-            rows = _rows(made, bias)
         return self._add_connection(output, term, made, rows)
 
     def _end_with(self, output: str) -> None:
