@@ -28,6 +28,7 @@ from spikeport.export.batch_norm import WeightAndBias, fold_batch_norm, weight_a
 from spikeport.export.nir import FloatNetwork
 from spikeport.export.nir.fields import Shape
 from spikeport.export.nir.graph import DEFAULT_DT_S, Edge
+from spikeport.export.nir.semantics import Semantics
 from spikeport.export.nir.shapes import output_shape
 from spikeport.network import (
     AvgPoolLayer,
@@ -76,7 +77,8 @@ def export_model(model: TrainedModel, dt_s: float = DEFAULT_DT_S) -> FloatNetwor
     graph = nir.NIRGraph(nodes, edges, type_check=False)
     reset = _common(model.layers, "reset", Reset.ZERO)
     strict = _common(model.layers, "strict", True)
-    return FloatNetwork(graph, dt_s, model.steps, (model.input,), reset, strict)
+    semantics = Semantics(reset=reset, strict=strict)
+    return FloatNetwork(graph, dt_s, model.steps, (model.input,), semantics)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,9 @@ Measure a trained network:
     Independence, LayerActivity, ShuffleTest
 Quantize and export:
     quantize, QuantizeConfig, QuantizationResult, QuantizationReport, ConnectionReport,
-    InputReport, PopulationReport, export_float, FloatNetwork, IntegratorGain
+    InputReport, PopulationReport, export_float, FloatNetwork
+Rules of a step that NIR leaves open:
+    Semantics, Discretization, InputGain, IntegratorGain, ResetTiming, StartValue, SynapseOrder
 Build a deployed network by hand:
     DeployedNetwork, Input, Coding, Population, ATRLIFPopulation, Reset, Connection, Dense,
     Conv1d, Conv2d, Sparse, SumPool2d, BiasInjection, Readout, ReadoutKind

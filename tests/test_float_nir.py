@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from spikeport.errors import InputError
-from spikeport.export.nir import FloatNetwork, check_graph, read_nir
+from spikeport.export.nir import FloatNetwork, Semantics, check_graph, read_nir
 from spikeport.network import Coding, Input, Reset
 from spikeport.runs import Run
 from spikeport.simulators import run_float
@@ -27,7 +27,7 @@ def network(
         Input(n, tuple(node.input_type["input"]), Coding.GRADED, -(2**20), 2**20, 2.0**16)
         for n, node in graph.inputs.items()
     )
-    return FloatNetwork(graph, DT, steps, inputs, **options)
+    return FloatNetwork(graph, DT, steps, inputs, Semantics(**options))
 
 
 def chain(

@@ -33,7 +33,7 @@ def network() -> FloatNetwork:
 
 
 def run(x: np.ndarray, strict: bool = True) -> Run:
-    return run_float(replace(network(), strict=strict), x, record=("spikes", "v_charged"))
+    return run_float(network().with_rules(strict=strict), x, record=("spikes", "v_charged"))
 
 
 def test_equal_runs() -> None:

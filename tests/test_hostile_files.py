@@ -426,8 +426,8 @@ def test_facts_of_a_float_nir_are_not_converted(
 
 def test_arguments_of_a_float_network_are_not_converted() -> None:
     network = read_float()
-    for field, value in (("steps", 3.9), ("steps", "7"), ("steps", 2**70), ("strict", "false")):
-        facts = {"steps": 3, "strict": True, field: value}
+    for field, value in (("steps", 3.9), ("steps", "7"), ("steps", 2**70), ("semantics", "zero")):
+        facts = {"steps": 3, field: value}
         with pytest.raises(InputError, match=field):
             FloatNetwork(network.graph, 1e-4, inputs=network.inputs, **facts)  # type: ignore[arg-type]
 

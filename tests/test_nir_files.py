@@ -21,8 +21,9 @@ from spikeport.export.nir import (
 )
 from spikeport.export.nir.flatten import safe_names
 from spikeport.export.nir.graph import difference
-from spikeport.export.nir.reader import IntegratorGain
+from spikeport.export.nir.semantics import IntegratorGain, Semantics
 from spikeport.network import Coding, Input, Reset
+from spikeport.simulators import run_float
 from spikeport.storage import hdf5 as hdf5_file
 from spikeport.workflow import write_nir
 from tests.fuzz.kinds import chip
@@ -90,7 +91,7 @@ def around(shape: tuple[int, ...], *nodes: Any) -> FloatNetwork:
     every = dict(zip(names, (ends[0], *nodes, ends[1]), strict=True))
     graph = check_graph(every, itertools.pairwise(names), DT).graph
     inputs = (Input("input", shape, Coding.GRADED, -3, 200, 7.5),)
-    return FloatNetwork(graph, DT, 12, inputs, Reset.SUBTRACT, strict=False)
+    return FloatNetwork(graph, DT, 12, inputs, Semantics(reset=Reset.SUBTRACT, strict=False))
 
 
 @pytest.mark.parametrize("name", NODES)
@@ -101,7 +102,7 @@ def test_every_node_round_trips_and_nir_reads_it(name: str, tmp_path: Path) -> N
     again = read_nir(path, isolate=False)
     assert isinstance(again, FloatNetwork)
     assert difference(network.graph, again.graph) is None
-    for field in ("dt_s", "steps", "inputs", "reset", "strict"):
+    for field in ("dt_s", "steps", "inputs", "semantics"):
         assert getattr(network, field) == getattr(again, field)
     others = nir.read(path)
     assert set(others.nodes) == set(network.graph.nodes)
@@ -189,7 +190,7 @@ def test_arguments_go_before_metadata(tmp_path: Path) -> None:
     write_nir(around(*NODES["LIF"]), tmp_path / "a.nir")
     again = read_nir(tmp_path / "a.nir", dt_s=2e-4, steps=3, reset=Reset.ZERO, strict=True)
     assert isinstance(again, FloatNetwork)
-    assert (again.dt_s, again.steps, again.reset, again.strict) == (2e-4, 3, Reset.ZERO, True)
+    assert (again.dt_s, again.steps, again.semantics) == (2e-4, 3, Semantics())
 
 
 def foreign(path: Path, *nodes: Any, shape: tuple[int, ...] = FLAT) -> Path:
@@ -210,16 +211,26 @@ def test_foreign_files_need_dt_and_steps(tmp_path: Path) -> None:
     network = read_nir(path, dt_s=DT, steps=3)
     assert isinstance(network, FloatNetwork)
     assert network.inputs == (Input("input", (5,)),)
-    assert (network.reset, network.strict) == (Reset.ZERO, True)
+    assert network.semantics == Semantics()
 
 
-def test_integrator_gain_is_a_choice(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("rule", "gains"),
+    [
+        (IntegratorGain.NIR, [1, 2 * DT, 3 * DT, 4 * DT, 5 * DT]),
+        (IntegratorGain.PER_STEP, [1, 2, 3, 4, 5]),
+        (IntegratorGain.PER_SECOND, [DT, 2 * DT, 3 * DT, 4 * DT, 5 * DT]),
+    ],
+)
+def test_integrator_gain_is_a_choice(
+    rule: IntegratorGain, gains: list[float], tmp_path: Path
+) -> None:
     path = foreign(tmp_path / "a.nir", nir.I(np.array([1.0, 2, 3, 4, 5])))
-    for rule, factor in ((IntegratorGain.NIR, 1), (IntegratorGain.PER_STEP, 1 / DT)):
-        network = read_nir(path, dt_s=DT, steps=3, integrator_gain=rule)
-        assert isinstance(network, FloatNetwork)
-        np.testing.assert_allclose(network.graph.nodes["n0"].r[1:], np.arange(2, 6) * factor)
-        assert network.graph.nodes["n0"].r[0] == 1
+    network = read_nir_float(path, dt_s=DT, steps=1, integrator_gain=rule)
+    found = run_float(network, np.ones((1, 5))).scores["output"]
+    np.testing.assert_allclose(found, [gains])
+    write_nir(network, tmp_path / "b.nir")
+    assert read_nir_float(tmp_path / "b.nir").semantics.integrator_gain is rule
 
 
 def test_odd_time_constants_are_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -14,7 +14,7 @@ import pytest
 from spikeport.backends.norse import norse_status, run_norse
 from spikeport.backends.norse.description import NORSE
 from spikeport.errors import BackendUnavailableError, InputError
-from spikeport.export.nir import FloatNetwork, check_graph, read_nir
+from spikeport.export.nir import FloatNetwork, Semantics, check_graph, read_nir
 from spikeport.network import (
     Coding,
     Input,
@@ -113,7 +113,7 @@ def graph(nodes: dict[str, Any], edges: list[tuple[str, str]], **options: Any) -
         Input(n, tuple(node.input_type["input"]), Coding.GRADED, -(2**18), 2**18, 2.0**16)
         for n, node in made.inputs.items()
     )
-    return FloatNetwork(made, DT, 30, inputs, **options)
+    return FloatNetwork(made, DT, 30, inputs, Semantics(**options))
 
 
 def full(value: float, size: int = 4) -> np.ndarray:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from spikeport.errors import InputError
 from spikeport.export.nir import FloatNetwork
 from spikeport.export.nir.plausibility import implausible
+from spikeport.export.nir.semantics import DEFAULTS
 from spikeport.export.quantize import QuantizationReport, QuantizationResult, QuantizeConfig
 from spikeport.export.quantize.lower import lower
 from spikeport.export.quantize.lowered import ceiling
@@ -128,7 +129,7 @@ def test_outliers_of_any_size(factor: float) -> None:
 def test_a_wider_search_never_does_worse_and_leaves_good_scales_alone(
     kind: str, seed: int, factor: float, bits: int, reset: Reset
 ) -> None:
-    source = dataclasses.replace(outlier(kind, seed, factor), reset=reset)
+    source = outlier(kind, seed, factor).with_rules(reset=reset)
     x = samples(seed, 20)
     try:
         narrow = quantized(source, x, QuantizeConfig(bits, search_wider=False))
@@ -405,7 +406,7 @@ def graph(tau: float = 0.02, r: float = 1.0, size: int = 64) -> nir.NIRGraph:
 def test_time_constants_and_gains_out_of_the_ordinary(
     dt: float, tau: float, r: float, told: str
 ) -> None:
-    found = " ".join(implausible(graph(tau, r), dt))
+    found = " ".join(implausible(graph(tau, r), dt, DEFAULTS))
     assert told in found
     assert bool(told) == bool(found)
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from spikeport.export.nir.fields import NEURONS, time_constants
 from spikeport.export.nir.neuron_dynamics import neuron_dynamics
+from spikeport.export.nir.semantics import Semantics
 
 SHORTEST, LONGEST = 1 - 1e-6, 1e4
 """Time constants in steps: below 1 the state oscillates, above 1e4 the decay is below 1/8192."""
@@ -18,7 +19,7 @@ WEAKEST, STRONGEST = 1e-3, 1e3
 """Change of the membrane per step for an input of 1; tools write gains from 0.01 to 1."""
 
 
-def implausible(graph: nir.NIRGraph, dt_s: float) -> tuple[str, ...]:
+def implausible(graph: nir.NIRGraph, dt_s: float, semantics: Semantics) -> tuple[str, ...]:
     """One sentence per time constant or gain that suggests a wrong dt."""
     found = []
     for name, node in graph.nodes.items():
@@ -31,7 +32,7 @@ def implausible(graph: nir.NIRGraph, dt_s: float) -> tuple[str, ...]:
                     f"node '{name}': {field} is {ratio.min():.3g} to {ratio.max():.3g} times dt "
                     f"({dt_s:g} s); are both in seconds?"
                 )
-        dynamics = neuron_dynamics(name, node, dt_s, lambda reason: None)
+        dynamics = neuron_dynamics(name, node, dt_s, semantics, lambda reason: None)
         gain = np.abs(dynamics.gain)
         if dynamics.threshold is None or not gain.size:
             continue

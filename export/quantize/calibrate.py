@@ -111,7 +111,7 @@ def float_activity(
     for part in lowered.populations:
         v = np.asarray(trace.v[part.name], np.float64)
         charged = np.asarray(trace.v_charged.get(part.name, v), np.float64)
-        before = np.concatenate([np.zeros_like(v[:1]), v[:-1]])
+        before = np.concatenate([np.full_like(v[:1], part.start), v[:-1]])
         u = charged - part.keep_v * before - part.bias
         silent = part.threshold is None
         spikes = np.zeros(v.shape, np.uint8) if silent else trace.spikes[part.name]
@@ -119,7 +119,7 @@ def float_activity(
             spikes=spikes,
             output=v[-1] if silent else spikes.sum(axis=0, dtype=np.float64),
             peak_u=float(np.abs(u).max()),
-            peak_v=float(np.abs(charged).max()),
+            peak_v=max(float(np.abs(charged).max()), abs(part.start)),
             highest=max(float(charged.max()), 0.0),
             ties=0 if part.threshold is None else _ties(charged, part.threshold),
         )

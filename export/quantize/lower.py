@@ -19,6 +19,7 @@ from spikeport.export.nir.fields import NEURONS
 from spikeport.export.nir.flatten import safe_names
 from spikeport.export.nir.graph import delay_steps
 from spikeport.export.nir.neuron_dynamics import Dynamics, neuron_dynamics, neuron_shape
+from spikeport.export.nir.semantics import ResetTiming
 from spikeport.export.quantize.fold import MAPS, Folded, fold
 from spikeport.export.quantize.lowered import (
     FloatConnection,
@@ -26,7 +27,7 @@ from spikeport.export.quantize.lowered import (
     FloatPopulation,
     LoweredNetwork,
 )
-from spikeport.network import Coding, Input, Readout, ReadoutKind, Shape
+from spikeport.network import Coding, Input, Readout, ReadoutKind, Reset, Shape
 from spikeport.text import quoted
 
 Array = NDArray[np.float64]
@@ -45,6 +46,7 @@ def lower(network: FloatNetwork) -> LoweredNetwork:
     """
     build = _Build(network)
     _check_names(build)
+    _check_semantics(build)
     for name in build.order:
         if name in build.dynamics:
             _add_neurons(build, name)
@@ -63,8 +65,8 @@ def lower(network: FloatNetwork) -> LoweredNetwork:
         injections=tuple(build.injections),
         readouts=tuple(readout for _, readout in sorted(build.readouts.items())),
         steps=network.steps,
-        reset=network.reset,
-        strict=network.strict,
+        reset=network.semantics.reset,
+        strict=network.semantics.strict,
         notes=tuple(build.notes),
     )
 
@@ -98,7 +100,9 @@ class _Build:
         self.shapes = {name: part.shape for name, part in self.inputs.items()}
         self.shapes |= {name: neuron_shape(node) for name, node in neurons.items()}
         self.dynamics = {
-            name: neuron_dynamics(name, node, self.network.dt_s, self.complain)
+            name: neuron_dynamics(
+                name, node, self.network.dt_s, self.network.semantics, self.complain
+            )
             for name, node in sorted(neurons.items())
         }
 
@@ -117,6 +121,36 @@ def _check_names(build: _Build) -> None:
             build.complain(f"node {quoted(name)}: name must be {NAME_RULE}")
 
 
+def _check_semantics(build: _Build) -> None:
+    """Complain about rules that a chip does not have: it fires once, at once, and resets at once.
+
+    Rules about decays, gains, comparison and loops are numbers of the chip, as is a start value.
+    """
+    semantics, timing = build.network.semantics, build.network.semantics.reset_timing
+    spiking = [name for name, one in build.dynamics.items() if one.threshold is not None]
+    remedy = "give another value to deploy the network under a rule that it was not trained with"
+    if spiking and semantics.multiple_spikes:
+        build.complain(
+            "multiple_spikes is true, but on the chip a neuron sends at most one spike per step; "
+            f"{remedy}"
+        )
+    if spiking and semantics.late_spikes:
+        build.complain(
+            "late_spikes is true, but on the chip a neuron sends its spike in the step in which v "
+            f"crosses the threshold; {remedy}"
+        )
+    if semantics.reset is Reset.ZERO or timing is ResetTiming.BEFORE_DECAY:
+        return
+    after = timing is ResetTiming.AFTER_DECAY
+    for name in spiking:
+        if after and build.dynamics[name].keep_v == 1:
+            continue  # without a decay, the order does not matter
+        build.complain(
+            f"node '{name}': reset_timing is {timing}, but the chip subtracts the threshold at "
+            f"once, {'before' if after else 'and compares v after'} the next decay; {remedy}"
+        )
+
+
 def _add_neurons(build: _Build, name: str) -> None:
     dynamics = build.dynamics[name]
     bias = _connect(build, name, dynamics.gain)
@@ -126,6 +160,11 @@ def _add_neurons(build: _Build, name: str) -> None:
             f"node '{name}': a bias of up to {np.abs(offset).max():g} enters through the "
             "synaptic filter tau_syn, but the chip adds a bias after it"
         )
+    if np.ptp(dynamics.start) > 0:
+        build.complain(
+            f"node '{name}': v starts at {dynamics.start.min():g}..{dynamics.start.max():g} "
+            f"(start={build.network.semantics.start}), must start at one value in the whole layer"
+        )
     build.populations.append(
         FloatPopulation(
             name=name,
@@ -134,6 +173,7 @@ def _add_neurons(build: _Build, name: str) -> None:
             keep_v=dynamics.keep_v,
             bias=offset + dynamics.leak,
             threshold=dynamics.threshold,
+            start=float(dynamics.start.flat[0]),
         )
     )
 
@@ -181,7 +221,7 @@ def _connect(build: _Build, target: str, gain: Array | None) -> Array | None:
         maps = [i for i, name in enumerate(middle) if isinstance(build.nodes[name], MAPS)]
         biased = middle[maps[0] :] if maps else (source, *middle)
         biases[biased] = folded.bias
-        if folded.bias.any() and _delay(build, (*biased, target)):
+        if folded.bias.any() and _biased_late(build, (*biased, target)):
             build.note(
                 f"node '{biased[0]}': its bias acts from the first step on, but in the float graph "
                 "it is late by the delay after it"
@@ -238,7 +278,8 @@ def _paths(build: _Build, node: str, after: NodePath) -> Iterator[NodePath]:
 
 def _delay(build: _Build, steps: NodePath) -> int:
     """Total delay of consecutive nodes in steps: feedback edges and Delay nodes."""
-    delay = sum(edge in build.feedback for edge in pairwise(steps))
+    loops = sum(edge in build.feedback for edge in pairwise(steps))
+    delay = loops * build.network.semantics.loop_delay
     for name in steps:
         if isinstance(build.nodes[name], nir.Delay):
             waits = delay_steps(build.nodes[name], build.network.dt_s)
@@ -249,6 +290,12 @@ def _delay(build: _Build, steps: NodePath) -> int:
                 )
             delay += int(waits.max())
     return delay
+
+
+def _biased_late(build: _Build, steps: NodePath) -> bool:
+    """Whether a bias at the start of consecutive nodes is missing in the first steps."""
+    waits = any(isinstance(build.nodes[name], nir.Delay) for name in steps)
+    return bool(_delay(build, steps)) and (waits or not build.network.semantics.loop_bias)
 
 
 def _named_apart(connections: list[FloatConnection]) -> tuple[FloatConnection, ...]:

@@ -4,7 +4,7 @@ One logical step of a population, before any rounding:
 
     a = sum over connections of W s + sum over injections of gain x
     u <- keep_u u + a
-    v <- keep_v v + u + bias
+    v <- keep_v v + u + bias, from `start`
     spike if v > threshold (or >=), then v <- 0 or v <- v - threshold
 
 Time steps, resistances, leak potentials, pools and `Scale` nodes are already folded in, so every
@@ -31,6 +31,7 @@ class FloatPopulation:
     Attributes:
         bias: per neuron, added to v at every step.
         threshold: None if the population integrates and never spikes (a membrane readout).
+        start: v before the first step.
     """
 
     name: str
@@ -39,6 +40,7 @@ class FloatPopulation:
     keep_v: float
     bias: Array
     threshold: float | None
+    start: float = 0.0
 
     @property
     def size(self) -> int:

@@ -11,6 +11,7 @@ import numpy as np
 
 from spikeport.export.nir import FloatNetwork
 from spikeport.export.nir.plausibility import implausible
+from spikeport.export.nir.semantics import ResetTiming
 from spikeport.export.quantize.calibrate import (
     Calibrated,
     ChipSimulator,
@@ -97,6 +98,9 @@ def quantize_float_network(
     for part in network.inputs:
         check_scale(part, floats[part.name])
     lowered = lower(network)
+    # of equal spikes after `lower`, and with v as it is on the chip
+    semantics = network.semantics.changed(reset_timing=ResetTiming.BEFORE_DECAY)
+    network = replace(network, semantics=semantics)
     activity, wanted = float_activity(network, lowered, floats, run_float)
     inputs = share_precision(lowered, activity, floats, run_chip, config)
     lowered = replace(lowered, inputs=inputs)
@@ -109,6 +113,7 @@ def quantize_float_network(
         readouts=lowered.readouts,
         steps=network.steps,
         provenance={
+            **network.provenance,
             "tool": f"spikeport {__version__}",
             "quantize": json.dumps(asdict(config), sort_keys=True),
             "dt_s": repr(network.dt_s),
@@ -119,7 +124,8 @@ def quantize_float_network(
     report = _report(lowered, made, activity, floats, integers.changes, wanted, got)
     for warning in report.warnings:
         _log.warning("%s", warning)
-    odd = implausible(network.graph, network.dt_s)  # already logged when the file was read
+    # already logged when the file was read
+    odd = implausible(network.graph, network.dt_s, network.semantics)
     return QuantizationResult(deployed, replace(report, warnings=(*odd, *report.warnings)))
 
 

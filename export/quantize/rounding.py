@@ -177,7 +177,8 @@ def round_population(
     decay_u, decay_v = round_decay(part.keep_u), round_decay(part.keep_v)
     unit = LOIHI.weight_unit >> min(exponent, LOIHI.activation_shift)
     whole = {decay_u, decay_v} <= {0, LOIHI.decay_unity} and not (bias % unit).any()
-    whole = whole and (not injected or unit == 1)
+    start = int(np.rint(settle(STATE_PER_WEIGHT * scale * part.start)))
+    whole = whole and (not injected or unit == 1) and start % STATE_PER_WEIGHT == 0
     if part.threshold is None:
         firing = _Firing(LOIHI.vth_max)
     else:
@@ -199,7 +200,7 @@ def round_population(
         bias=np.clip(bias + firing.offset, LOIHI.bias_mantissa_min, LOIHI.bias_mantissa_max),
         bias_exponent=exponent,
         reset=reset,
-        v_init=firing.v_init,
+        v_init=start + firing.v_init,
         scale=scale,
     )
 

@@ -86,7 +86,9 @@ def candidates(
     injected = lowered.injected(part.name)
     if injected:
         found: tuple[Candidate, ...] = (_dictated(lowered, part, injected[0], min(fit, bound)),)
-    elif lossless := _lossless(weights, part, min(fit, bound), config, lowered.reset):
+    elif not part.start and (
+        lossless := _lossless(weights, part, min(fit, bound), config, lowered.reset)
+    ):
         first = Candidate(lossless, ties=int(not lowered.strict), lossless=True)
         missed = _rounding_of_leaks(part, lossless, peak_u, peak_v) if ties else 0
         powers = (1 << k for k in range(missed.bit_length()))

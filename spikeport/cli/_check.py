@@ -9,11 +9,13 @@ from typing import Annotated
 import typer
 
 from spikeport.cli import _io
+from spikeport.cli._foreign import Foreign, takes_foreign
 from spikeport.cli._tables import unsupported_table
 from spikeport.errors import CheckFailedError
 from spikeport.report.screen import plain
 
 
+@takes_foreign
 def check(
     network: Annotated[Path, typer.Argument(help="Deployed network (.spikeport, .nir or .net).")],
     target: Annotated[
@@ -25,6 +27,8 @@ def check(
             help="A backend or chip from `spikeport backends`; repeatable.",
         ),
     ] = None,
+    *,
+    foreign: Foreign,
     as_json: _io.Json = False,
 ) -> None:
     """List the features of a deployed network that each target does not support natively.
@@ -34,7 +38,7 @@ def check(
     """
     from spikeport.backends import check as check_network
 
-    opened = _io.open_deployed(network)
+    opened = _io.open_deployed(network, foreign)
     found = check_network(opened, target)
     data = {
         "content_hash": opened.content_hash,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from spikeport.cli import _io, _shards, _traces
+from spikeport.cli._foreign import Foreign, takes_foreign
 from spikeport.energy import DEFAULT_PROFILE
 from spikeport.errors import CheckFailedError, InputError
 from spikeport.network import DeployedNetwork
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from spikeport.parity import LadderRow
 
 
+@takes_foreign
 def compare(
     network: Annotated[
         Path,
@@ -44,6 +46,8 @@ def compare(
     clip: _io.Clip = False,
     trace: _traces.Traces = False,
     timeout: _shards.Timeout = None,
+    *,
+    foreign: Foreign,
     as_json: _io.Json = False,
 ) -> None:
     """Compare backends on a deployed network: all spikes, scores and counts must be equal.
@@ -55,11 +59,11 @@ def compare(
     if trace and network.suffix not in _traces.NETWORK_SUFFIXES:
         _traces.compare_trace_files(network, other, as_json)
         return
-    opened = _io.open_deployed(network)
+    opened = _io.open_deployed(network, foreign)
     dataset = _io.data_for(opened, data, changes)
     x = _io.chip_samples(opened, dataset, samples, clip)
     names = [name for name in backends.split(",") if name]
-    others = {} if other is None else {other.name: _io.open_deployed(other)}
+    others = {} if other is None else {other.name: _io.open_deployed(other, foreign)}
     if len(names) + len(others) < 2:
         raise InputError(f"compare: --backends is '{backends}', needs two, or a second file")
     _shards.check_timeout(names or ["native"], timeout)
@@ -96,6 +100,7 @@ def _comparison_table(rows: Sequence[LadderRow]) -> Table:
     return table
 
 
+@takes_foreign
 def energy(
     network: Annotated[Path, typer.Argument(help="Deployed network (.spikeport, .nir or .net).")],
     data: _io.Data = "digits",
@@ -120,6 +125,8 @@ def energy(
         str,
         typer.Option(metavar="PROFILE", help="Energy prices: a built-in profile, or a .toml file."),
     ] = DEFAULT_PROFILE,
+    *,
+    foreign: Foreign,
     as_json: _io.Json = False,
 ) -> None:
     """Estimate energy from event counts: low, nominal and high.
@@ -132,7 +139,7 @@ def energy(
 
     if activity is not None and counts is not None:
         raise InputError(f"energy: --activity {activity} and --counts exclude each other; use one")
-    opened = _io.open_deployed(network)
+    opened = _io.open_deployed(network, foreign)
     prices = load_profile(profile)
     events = _events(opened, activity, counts)
     if events is None:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from spikeport.cli import _io
+from spikeport.cli._foreign import Foreign, takes_foreign
 from spikeport.cli._tables import (
     backends_table,
     connections_table,
@@ -18,6 +19,7 @@ from spikeport.cli._tables import (
 from spikeport.network import DeployedNetwork
 
 
+@takes_foreign
 def inspect(
     file: Annotated[
         Path,
@@ -26,16 +28,14 @@ def inspect(
             "(.safetensors)."
         ),
     ],
-    dt: _io.Dt = None,
-    steps: _io.Steps = None,
-    reset: _io.ResetName = None,
-    strict: _io.Strict = None,
+    *,
+    foreign: Foreign,
     as_json: _io.Json = False,
 ) -> None:
     """Show the contents of a network file."""
-    from spikeport.workflow import inspect_network
+    from spikeport.workflow import inspect_network, look_into
 
-    network = _io.open_network(file, _io.Foreign(dt, steps, reset, strict))
+    network = look_into(file, **foreign.given())
     facts = inspect_network(network).as_dict()
     data, tables = facts, [facts_table(str(file), facts)]
     if isinstance(network, DeployedNetwork):

@@ -21,7 +21,7 @@ from spikeport.energy import builtin_profiles, load_profile
 from spikeport.errors import InputError
 from spikeport.export import read_netx, read_nir, write_netx
 from spikeport.export.netx.metadata import ARRAYS, KEY
-from spikeport.export.nir import FloatNetwork
+from spikeport.export.nir import FloatNetwork, Semantics
 from spikeport.network import (
     BiasInjection,
     Coding,
@@ -150,7 +150,8 @@ def float_network() -> FloatNetwork:
     names = list(nodes)
     edges = list(itertools.pairwise(names))
     graph = nir.NIRGraph(nodes, edges, type_check=False)
-    return FloatNetwork(graph, 1e-4, 7, (Input("x", (2, 6, 6)),), Reset.SUBTRACT, strict=False)
+    semantics = Semantics(reset=Reset.SUBTRACT, strict=False)
+    return FloatNetwork(graph, 1e-4, 7, (Input("x", (2, 6, 6)),), semantics)
 
 
 def checkpoint(config: TrainConfig) -> Checkpoint:
