@@ -177,8 +177,8 @@ def round_population(
     decay_u, decay_v = round_decay(part.keep_u), round_decay(part.keep_v)
     unit = LOIHI.weight_unit >> min(exponent, LOIHI.activation_shift)
     whole = {decay_u, decay_v} <= {0, LOIHI.decay_unity} and not (bias % unit).any()
-    start = int(np.rint(settle(STATE_PER_WEIGHT * scale * part.start)))
-    whole = whole and (not injected or unit == 1) and start % STATE_PER_WEIGHT == 0
+    start = int(np.rint(settle(LOIHI.weight_unit * scale * part.start)))
+    whole = whole and (not injected or unit == 1) and start % LOIHI.weight_unit == 0
     if part.threshold is None:
         firing = _Firing(LOIHI.vth_max)
     else:

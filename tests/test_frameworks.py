@@ -1,0 +1,374 @@
+"""Modules of other frameworks: the same spikes, and clear messages for what cannot be read."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("torch")
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+import spikeport
+from benchmarks import frameworks
+from benchmarks.foreign import framework, installed
+from benchmarks.foreign.layers import conv, linear
+from spikeport.errors import InputError
+from spikeport.network import Coding, Input
+from spikeport.trainer.network import FRAMEWORKS
+
+PIXELS = Input("x", (30,))
+STEPS = 12
+
+
+def needs(package: str) -> Any:
+    return pytest.mark.skipif(
+        not installed(package), reason=f"{package} is not installed"
+    )
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("package", [pytest.param(p, marks=needs(p)) for p in frameworks.CASES])
+def test_no_spike_differs(package: str, seed: int) -> None:
+    for case in frameworks.cases(package, seed):
+        row = frameworks.compare(package, case)
+        assert row["differing"] == 0, row
+        if row["spikes"]:
+            assert 0.02 < row["spikes"] / row["compared"] < 20, f"tells little: {row}"
+
+
+@pytest.mark.parametrize("package", [pytest.param(p, marks=needs(p)) for p in frameworks.CASES])
+def test_what_can_be_trained_has_the_same_scores(package: str) -> None:
+    """Whatever `trainable=True` takes; the rest says why it does not, by name."""
+    taken = 0
+    for case in frameworks.cases(package, 0):
+        x = (torch.rand(STEPS, 4, *case.shape) < 0.4).float()
+        try:
+            network = read(package, case.module, Input("x", case.shape), trainable=True)
+        except InputError as error:
+            assert "layer '" in str(error), error
+            continue
+        taken += 1
+        with torch.no_grad():
+            emitted = case.run(case.module.eval(), x)
+            scores = network.eval()(x)
+        last = isinstance(network.nodes[-1].op, spikeport.LI)
+        theirs = emitted[-1] if last else emitted.mean(0)
+        torch.testing.assert_close(scores, theirs.reshape(scores.shape), rtol=0, atol=1e-5)
+        shared = {id(p) for p in case.module.parameters()}
+        assert {id(p) for p in network.parameters()} <= shared
+    assert taken
+
+
+def read(package: str, module: nn.Module, input: Input = PIXELS, **given: Any) -> Any:
+    return getattr(spikeport, f"from_{package}")(module, input, STEPS, **given)
+
+
+# Foreign layers in other places
+
+
+class Foreign(nn.Module):
+    """Stands for a class of a framework that need not be installed."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x
+
+
+def of(package: str) -> nn.Module:
+    return type("Neuron", (Foreign,), {"__module__": f"{package}.some.module"})()
+
+
+@pytest.mark.parametrize("package", FRAMEWORKS)
+@pytest.mark.parametrize("inherited", [False, True])
+def test_from_module_names_the_layer_and_the_function_that_takes_it(
+    package: str, inherited: bool
+) -> None:
+    layer = of(package)
+    if inherited:
+        layer = type("Mine", (type(layer),), {})()
+    module = nn.Sequential(nn.Linear(30, 10), layer)
+    with pytest.raises(
+        InputError, match=rf"layer '1': .* is a layer of .*; spikeport\.from_{package} takes"
+    ):
+        spikeport.from_module(module, PIXELS, STEPS)
+    with pytest.raises(InputError, match=rf"module: .*; spikeport\.from_{package} takes"):
+        spikeport.from_module(layer, PIXELS, STEPS)
+
+
+@pytest.mark.parametrize(
+    ("asked", "met"), [pair for pair in itertools.permutations(FRAMEWORKS, 2)]
+)
+def test_each_function_names_the_one_for_another_framework(asked: str, met: str) -> None:
+    module = nn.Sequential(nn.Linear(30, 10), of(met))
+    with pytest.raises(InputError, match=rf"layer '_1': .*; spikeport\.from_{met} takes"):
+        read(asked, module)
+
+
+@pytest.mark.parametrize("package", FRAMEWORKS)
+def test_modules_without_known_neurons_are_refused_by_name(package: str) -> None:
+    with pytest.raises(InputError, match="module Sequential: contains no neurons of"):
+        read(package, nn.Sequential(nn.Linear(30, 10)))
+    unknown = rf"layer '_1': {package}\.some\.module\.Neuron is not supported; supported are"
+    with pytest.raises(InputError, match=unknown):
+        read(package, nn.Sequential(nn.Linear(30, 10), of(package)))
+
+
+# Norse
+
+
+def box(**given: Any) -> Any:
+    norse = framework("norse.torch")
+    values = {name: torch.as_tensor(value) for name, value in given.items() if name[0] in "vt"}
+    return norse.LIFBoxCell(norse.LIFBoxParameters(**(given | values)))
+
+
+class Loop(nn.Module):
+    """Two layers in a loop over time, with a step that tests replace."""
+
+    def __init__(self, step: Any = None) -> None:
+        super().__init__()
+        self.fc1, self.lif1 = linear(30, 20), box(tau_mem_inv=300.0)
+        self.fc2, self.lif2 = linear(20, 10), box(tau_mem_inv=300.0)
+        self.step = step or (lambda m, x, z: m.fc2(z))
+
+    def forward(self, x: Tensor) -> Any:
+        found, s1, s2 = [], None, None
+        for now in x:
+            z, s1 = self.lif1(self.fc1(now), s1)
+            z, s2 = self.lif2(self.step(self, now, z), s2)
+            found.append(z)
+        return self.returned(found)
+
+    def returned(self, found: list[Tensor]) -> Any:
+        return torch.stack(found)
+
+
+needs_norse = needs("norse")
+
+
+@needs_norse
+def test_a_network_is_deployed_like_any_other(tmp_path: Path) -> None:
+    network = spikeport.from_norse(Loop(), PIXELS, STEPS)
+    assert network.provenance["format"].startswith("Norse ")
+    assert network.provenance["source"] == "module Loop"
+    spikeport.write_nir(network, tmp_path / "a.nir")
+    again = spikeport.read_nir_float(tmp_path / "a.nir")
+    assert again.semantics == network.semantics
+    assert again.provenance == network.provenance
+    x = (np.random.default_rng(0).random((20, 30)) < 0.5).astype(float)
+    deployed = spikeport.quantize(network, x).network
+    assert deployed.provenance["source"] == "module Loop"
+    samples = spikeport.encode_samples(deployed, x)
+    native, reference = (
+        run(deployed, samples).scores for run in (spikeport.run_native, spikeport.run_reference)
+    )
+    for name, scores in native.items():
+        np.testing.assert_array_equal(scores, reference[name])
+
+
+@needs_norse
+def test_reading_leaves_the_module_as_it_was() -> None:
+    norse = framework("norse.torch")
+    module = norse.SequentialState(conv(2, 4), nn.BatchNorm2d(4), box(), nn.Dropout(), nn.Flatten(),
+                                   linear(64, 3), box())  # fmt: skip
+    module.train()
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    spikeport.from_norse(module, Input("x", (2, 4, 4)), STEPS)
+    assert module.training
+    assert module[1].training
+    assert not any(part._forward_hooks or part._forward_pre_hooks for part in module.modules())
+    for name, value in module.state_dict().items():
+        assert torch.equal(value, before[name])
+
+
+@needs_norse
+@pytest.mark.parametrize(
+    ("step", "message"),
+    [
+        (lambda m, x, z: m.fc2(torch.sigmoid(z)), "layer 'fc2': receives a result of sigmoid"),
+        (lambda m, x, z: m.fc2(z * 2), "layer 'fc2': receives a result of mul"),
+        (lambda m, x, z: m.fc2(z + 1), "receives a result of add with a constant"),
+        (lambda m, x, z: m.fc2(torch.ones(2, 20)), "does not come from the input of the module"),
+        (lambda m, x, z: m.fc2(z + z), "layer 'fc2': receives the same values twice"),
+        (lambda m, x, z: m.fc2(z[:, :20]), "receives a result of __getitem__ of one step"),
+    ],
+)
+def test_operations_without_a_counterpart_are_named(step: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        spikeport.from_norse(Loop(step), PIXELS, STEPS)
+
+
+@needs_norse
+@pytest.mark.parametrize(
+    ("returned", "message"),
+    [
+        (lambda found: -torch.stack(found).sum(0), "returns a result of neg"),
+        (lambda found: torch.softmax(torch.stack(found), -1), "returns a result of softmax"),
+        (lambda found: torch.stack(found[::-1]), "returns a result of stack"),
+        (lambda found: None, "returns nothing that follows from its input"),
+        (lambda found: sum(found[1:], found[0]) * 0, "returns a result of mul"),
+    ],
+)
+def test_returned_values_without_a_counterpart_are_named(returned: Any, message: str) -> None:
+    module = Loop()
+    module.returned = returned  # type: ignore[method-assign]
+    with pytest.raises(InputError, match=f"module Loop: {message}"):
+        spikeport.from_norse(module, PIXELS, STEPS)
+
+
+@needs_norse
+@pytest.mark.parametrize(
+    "returned",
+    [
+        torch.stack,
+        lambda found: torch.stack(found).sum(0),
+        lambda found: torch.stack(found, 1).mean(1),
+        lambda found: sum(found[1:], found[0]) / len(found),
+        lambda found: (torch.stack(found), found),
+        lambda found: {"spikes": found},
+        lambda found: found[-1],
+    ],
+)
+def test_spikes_may_be_returned_in_many_ways(returned: Any) -> None:
+    module = Loop()
+    module.returned = returned  # type: ignore[method-assign]
+    network = spikeport.from_norse(module, PIXELS, STEPS)
+    assert network.checked.sources["output"] == ("lif2",)
+
+
+@needs_norse
+def test_neurons_must_be_called_once_per_step() -> None:
+    def now_and_then(module: Any, x: Tensor, z: Tensor) -> Tensor:
+        module.count = getattr(module, "count", 0) + 1
+        return module.fc2(z) if module.count % 2 else module.fc2(x[:, :20])
+
+    with pytest.raises(InputError, match="layer 'fc2': receives a result of __getitem__"):
+        spikeport.from_norse(Loop(now_and_then), PIXELS, STEPS)
+
+    def other_layer(module: Any, x: Tensor, z: Tensor) -> Tensor:
+        module.count = getattr(module, "count", 0) + 1
+        source = z if module.count % 2 else module.fc3(x)
+        return module.fc2(source)
+
+    module = Loop(other_layer)
+    module.fc3 = linear(30, 20)
+    with pytest.raises(InputError, match=r"layer 'lif2': receives 'fc2_2' in one step and 'fc2'"):
+        spikeport.from_norse(module, PIXELS, STEPS)
+
+    def last_step(module: Any, x: Tensor, z: Tensor) -> Tensor:
+        before, module.before = getattr(module, "before", None), z
+        return module.fc2(z if before is None else before)
+
+    with pytest.raises(InputError, match=r"'lif2': receives the values of step 0 when it computes"):
+        spikeport.from_norse(Loop(last_step), PIXELS, STEPS)
+
+    def twice(module: Any, x: Tensor, z: Tensor) -> Tensor:
+        module.lif1(module.fc1(x))
+        return module.fc2(z)
+
+    with pytest.raises(InputError, match=r"'lif1': receives the values of step 0 when it computes"):
+        spikeport.from_norse(Loop(twice), PIXELS, STEPS)
+
+
+@needs_norse
+def test_the_number_of_steps_must_be_that_of_the_module() -> None:
+    class Fixed(Loop):
+        def forward(self, x: Tensor) -> Any:
+            return super().forward(x.expand(7, *x.shape))
+
+    with pytest.raises(InputError, match="module Fixed: computes 7 steps, but steps is 12"):
+        spikeport.from_norse(Fixed(), PIXELS, STEPS)
+
+
+@needs_norse
+def test_hooks_and_unknown_parts_are_refused_by_name() -> None:
+    norse = framework("norse.torch")
+    module = Loop()
+    module.fc1.register_forward_hook(lambda *given: None)
+    with pytest.raises(InputError, match="layer 'fc1': has hooks"):
+        spikeport.from_norse(module, PIXELS, STEPS)
+    with pytest.raises(InputError, match=r"'_1': norse\.torch\.module\.lsnn\.LSNNCell is not supp"):
+        spikeport.from_norse(norse.SequentialState(linear(30, 5), norse.LSNNCell()), PIXELS, STEPS)
+    with pytest.raises(InputError, match="fails on an input of shape"):
+        spikeport.from_norse(norse.SequentialState(linear(31, 5), box()), PIXELS, STEPS)
+    with pytest.raises(InputError, match="layer '_2': takes one step, but is given all steps"):
+        spikeport.from_norse(norse.SequentialState(linear(30, 5), norse.LIF(), box()), PIXELS, STEPS)
+
+
+@needs_norse
+@pytest.mark.parametrize(
+    ("first", "second", "message"),
+    [
+        ({}, {"reset_method": "reset_subtract"}, "differ in reset"),
+        ({"v_leak": 0.1, "v_reset": 0.2}, {"v_leak": 0.0, "v_reset": -0.1}, None),
+        ({"tau_mem_inv": 2000.0}, {}, "keeps -1 to -1 of its state per step, must lie in 0..1"),
+        ({"v_th": torch.ones(3)}, {}, r"threshold of shape \(3,\) does not fit neurons of shape"),
+        ({"reset_method": max}, {}, "reset_method max, must be one of reset_value, reset_subtr"),
+        ({"tau_mem_inv": torch.arange(20) * 1.0}, {}, "some neurons leak and others do not"),
+    ],
+)
+def test_parameters_without_a_counterpart_are_named(
+    first: Any, second: Any, message: str | None
+) -> None:
+    norse = framework("norse.torch")
+
+    def made(given: Any) -> Any:
+        if isinstance(name := given.get("reset_method"), str):
+            given = given | {"reset_method": getattr(norse, name)}
+        return box(**given)
+
+    module = norse.SequentialState(linear(30, 20), made(first), linear(20, 10), made(second))
+    if message is None:
+        spikeport.from_norse(module, PIXELS, STEPS)
+        return
+    with pytest.raises(InputError, match=message):
+        spikeport.from_norse(module, PIXELS, STEPS)
+
+
+@needs_norse
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"tau_mem_inv": torch.rand(10) + 9}, "the decay differs between neurons"),
+        ({"v_th": torch.rand(10) + 1}, "the threshold differs between neurons"),
+        ({"v_leak": 0.1}, "starts at, leaks to or is reset to other values than 0"),
+        ({"v_reset": 0.1}, "is reset to other values than 0"),
+        ({"v_th": -0.1}, "has the threshold -1"),
+    ],
+)
+def test_neurons_that_cannot_be_trained_say_why(given: Any, message: str) -> None:
+    norse = framework("norse.torch")
+    module = norse.SequentialState(linear(30, 10), box(**given))
+    with pytest.raises(InputError, match=rf"layer '_1' \(LIFBoxCell\): {message}"):
+        spikeport.from_norse(module, PIXELS, STEPS, trainable=True)
+    spikeport.from_norse(module, PIXELS, STEPS)
+
+
+@needs_norse
+def test_max_pools_can_only_be_trained() -> None:
+    norse = framework("norse.torch")
+    module = norse.SequentialState(
+        conv(2, 4), box(), nn.MaxPool2d(2), nn.Flatten(), linear(16, 3), box()
+    )
+    image = Input("x", (2, 4, 4), Coding.GRADED, 0, 255, 255.0)
+    with pytest.raises(InputError, match="layer '_2': NIR has no max-pool; give trainable=True"):
+        spikeport.from_norse(module, image, STEPS)
+    network = spikeport.from_norse(module, image, STEPS, trainable=True)
+    assert "_2_any" in spikeport.export_float(network).graph.nodes
+
+
+@needs_norse
+def test_a_network_that_can_be_trained_is_trained() -> None:
+    norse = framework("norse.torch")
+    module = norse.SequentialState(linear(30, 20), box(), linear(20, 10), box())
+    network = spikeport.from_norse(module.train(), PIXELS, STEPS, trainable=True)
+    before = module[0].weight.detach().clone()
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+    (network((torch.rand(4, 30) < 0.5).float()).square().mean()).backward()
+    optimizer.step()
+    assert not torch.equal(module[0].weight, before)
