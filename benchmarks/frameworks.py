@@ -27,11 +27,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 import spikeport
-from benchmarks.foreign import norse
+from benchmarks.foreign import norse, sinabs, snntorch, spikingjelly
 from spikeport.network import Input
 
 STEPS = 24
 BATCH = 5
+LINE = "{framework:20} {network:38} {spikes:6} spikes {differing:5} of {compared:6} differ"
 
 
 class Case(NamedTuple):
@@ -44,7 +45,12 @@ class Case(NamedTuple):
     """(module, x (T, B, *shape)) -> the output of every step, (T, B, N)."""
 
 
-CASES: Mapping[str, Callable[[], Iterable[tuple[Any, ...]]]] = {"norse": norse.networks}
+CASES: Mapping[str, Callable[[], Iterable[tuple[Any, ...]]]] = {
+    "norse": norse.networks,
+    "snntorch": snntorch.networks,
+    "spikingjelly": spikingjelly.networks,
+    "sinabs": sinabs.networks,
+}
 """By package."""
 
 
@@ -59,12 +65,10 @@ def main() -> None:
     for package in chosen.frameworks.split(","):
         for seed in range(chosen.seeds):
             for case in cases(package, seed):
-                row = {"framework": f"{package} {version(package)}", "seed": seed, **compare(package, case)}
+                name = f"{package} {version(package)}"
+                row = {"framework": name, "seed": seed, **compare(package, case)}
                 rows.append(row)
-                print(
-                    "{framework:20} {network:34} {spikes:7} spikes {differing:5} of {compared:7} differ"
-                    .format(**row)
-                )
+                print(LINE.format(**row))
     if chosen.json:
         chosen.json.write_text(json.dumps({"networks": rows}, indent=2), encoding="utf-8")
     sys.exit(any(row["differing"] for row in rows))
@@ -86,6 +90,7 @@ def compare(package: str, case: Case, steps: int = STEPS) -> dict[str, Any]:
     ours = outputs(network, x.numpy())
     spiking = ours.dtype.kind in "iu"
     differing = ours != theirs if spiking else np.abs(ours - theirs) > 1e-5 * np.ptp(theirs)
+    assert ours.shape == theirs.shape, case.name
     return {
         "network": case.name,
         "spikes": int(theirs.sum()) if spiking else 0,

@@ -121,7 +121,7 @@ def neuron_node(layer: NeuronLayer, shape: Shape) -> Any:
     if layer.keep_syn is not None:
         lost_syn = 1 - layer.keep_syn
         if not np.all(lost_syn > 0):
-            fail(f"layer '{layer.name}': keeps all of its synaptic current, NIR's neurons lose some")
+            fail(f"layer '{layer.name}': keeps all of its synaptic current, must lose some")
         fields = {
             "tau_syn": tau(lost_syn),
             "tau_mem": tau(lost),
@@ -135,6 +135,7 @@ def neuron_node(layer: NeuronLayer, shape: Shape) -> Any:
         return nir.CubaLIF(**fields, **limits)
     if not spikes:
         return nir.LI(tau=tau(lost), r=full(layer.gain / lost), v_leak=full(layer.v_leak))
+    assert layer.v_threshold is not None  # it spikes
     unit = lost / layer.gain
     return nir.LIF(
         tau=tau(lost),

@@ -185,7 +185,7 @@ def norse_alone(network: FloatNetwork, x: np.ndarray) -> Any:
     import torch
     from norse.torch.functional.reset import reset_subtract, reset_value
 
-    method = reset_subtract if network.reset is Reset.SUBTRACT else reset_value
+    method = reset_subtract if network.semantics.reset is Reset.SUBTRACT else reset_value
     steps: list[Any] = []
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # of its own, and that arrays are read-only

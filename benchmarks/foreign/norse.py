@@ -23,7 +23,9 @@ def networks() -> Iterator[tuple[str, nn.Module, tuple[int, ...], Any]]:
         return n.LIFParameters(**({"tau_mem_inv": torch.tensor(250.0)} | given))
 
     def mlp(first: nn.Module, second: nn.Module, gain: float = 4.0) -> nn.Module:
-        return n.SequentialState(linear(30, 20, gain), first, linear(20, 10, gain), second)
+        layers = linear(30, 20, gain), first, linear(20, 10, gain), second
+        made: nn.Module = n.SequentialState(*layers)
+        return made
 
     yield "mlp LIFBoxCell", mlp(n.LIFBoxCell(box()), n.LIFBoxCell(box())), (30,), step_by_step
     yield (
@@ -92,9 +94,7 @@ def networks() -> Iterator[tuple[str, nn.Module, tuple[int, ...], Any]]:
     )
     yield (
         "recurrent LIFRecurrentCell",
-        n.SequentialState(
-            n.LIFRecurrentCell(30, 20, lif()), linear(20, 10), n.LIFBoxCell(box())
-        ),
+        n.SequentialState(n.LIFRecurrentCell(30, 20, lif()), linear(20, 10), n.LIFBoxCell(box())),
         (30,),
         step_by_step,
     )

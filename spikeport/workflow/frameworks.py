@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 from spikeport.network import Input
 
 if TYPE_CHECKING:  # Neither nir nor torch is needed to import this module.
-    from torch.nn import Module
-
     from spikeport.export import FloatNetwork
-    from spikeport.trainer.frameworks import Framework
+    from spikeport.trainer.frameworks import Framework, Module
     from spikeport.trainer.network import SpikingNetwork
 
 
@@ -27,9 +25,9 @@ def from_norse(
 ) -> FloatNetwork | SpikingNetwork:
     """Read a trained module of Norse (tested: 1.1.0), which need not have a NIR export.
 
-    Neurons: LIFBoxCell, LIFCell, LIF, LIFRecurrentCell, LIFRecurrent, IAFCell, IAF, and without spikes
-    LICell, LI, LILinearCell, LIBoxCell. Those called LIF, LIFRecurrent, IAF and LI take all steps,
-    (T, B, *input.shape); the others one, (B, *input.shape). Containers: SequentialState, Lift.
+    Neurons: LIFBoxCell, LIFCell, LIF, LIFRecurrentCell, LIFRecurrent, IAFCell, IAF, and without
+    spikes LICell, LI, LILinearCell, LIBoxCell. LIF, LIFRecurrent, IAF and LI take all steps,
+    (T, B, *input.shape), the others one, (B, *input.shape). Containers: SequentialState, Lift.
 
     The module is run once on zeros in evaluation mode, and left as it was. Layers of torch and
     neurons may be connected in any way that is the same at every step; sums are the only other
@@ -67,9 +65,9 @@ def from_snntorch(
     """Read a trained module of snnTorch (tested: 1.0.0), which need not have a NIR export.
 
     Neurons: Leaky, RLeaky, Synaptic, with all resets and reset_delay that can be expressed. The
-    module takes one step, (B, *input.shape), or loops over (T, B, *input.shape) or (B, T, ...), with
-    states of its own or hidden ones. The membrane of the last neurons may be returned instead of
-    spikes if their reset_mechanism is "none".
+    module takes one step, (B, *input.shape), or loops over (T, B, *input.shape) or (B, T, ...),
+    with states of its own or hidden ones. The membrane of the last neurons may be returned instead
+    of spikes if their reset_mechanism is "none".
 
     The module is run once on zeros in evaluation mode, and left as it was. Layers of torch and
     neurons may be connected in any way that is the same at every step; sums are the only other
@@ -147,9 +145,9 @@ def from_sinabs(
     """Read a trained module of Sinabs (tested: 3.1.3), which need not have a NIR export.
 
     Neurons: IAF, LIF, ExpLeak, their Squeeze and Recurrent forms, without a lower limit of v. The
-    module takes (B, T, *input.shape), or (B T, *input.shape) if its neurons are of the Squeeze form.
-    With the default spike_fn, neurons send several spikes per step, which runs in floats but on no
-    chip; `SingleSpike` can be deployed.
+    module takes (B, T, *input.shape), or (B T, *input.shape) with the Squeeze form. With the
+    default spike_fn, neurons send several spikes per step, which runs in floats but on no chip;
+    `SingleSpike` can be deployed.
 
     The module is run once on zeros in evaluation mode, and left as it was. Layers of torch and
     neurons may be connected in any way that is the same at every step; sums are the only other
@@ -173,7 +171,9 @@ def from_sinabs(
     return _from(SINABS, module, input, steps, trainable)
 
 
-def _from(framework: Framework, module: Any, input: Input, steps: int, trainable: bool) -> Any:
+def _from(
+    framework: Framework, module: Any, input: Input, steps: int, trainable: bool
+) -> FloatNetwork | SpikingNetwork:
     from spikeport.checks import MAX_STEPS, whole
     from spikeport.trainer.frameworks import foreign_model, read, trainable_network
     from spikeport.trainer.rules import GradientRule

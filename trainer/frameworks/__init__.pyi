@@ -1,5 +1,6 @@
 from .norse import NORSE as NORSE
 from .reading import Framework as Framework
+from .reading import Module as Module
 from .reading import foreign_model as foreign_model
 from .reading import read as read
 from .reading import trainable_network as trainable_network

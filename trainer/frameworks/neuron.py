@@ -16,6 +16,8 @@ from spikeport.network import NeuronLayer, Reset, Shape
 from spikeport.trainer.neurons import LI, LIF
 
 Array = NDArray[np.float64]
+STEEPNESS = 4.0
+"""Of the surrogate at the threshold, which `LIF` has for a threshold of 1."""
 Rules = Mapping[str, str | bool]
 
 
@@ -33,6 +35,7 @@ class Neuron:
     Attributes:
         kind: the class of the layer, for messages.
         threshold: None if they never spike.
+        reset_to: if the threshold is subtracted, only to say where v starts.
         start: v before the first step.
         rules: fields of `export.Semantics` on which their spikes depend.
         drive: the linear map of the input, for layers that have their own.
@@ -82,8 +85,8 @@ def fires(subject: str, surrogate: Any) -> bool:
         below, at, above = surrogate(torch.tensor([-1.0, 0.0, 1.0])).tolist()
     if (below, above) != (0, 1) or at not in (0, 1):
         raise InputError(
-            f"{subject}: sends {below:g}, {at:g} and {above:g} below, at and above the threshold, must "
-            "send 0 or 1"
+            f"{subject}: sends {below:g}, {at:g} and {above:g} below, at and above the threshold, "
+            "must send 0 or 1"
         )
     return bool(at == 0)
 
@@ -133,6 +136,8 @@ def as_layer(name: str, inputs: tuple[str, ...], neuron: Neuron) -> NeuronLayer:
 def start_rules(neuron: Neuron) -> tuple[str, ...]:
     """The values of `Semantics.start` with which the neurons start as they do."""
     known = {"zero": np.zeros(()), "v_leak": neuron.leak, "v_reset": neuron.reset_to}
+    if np.all(neuron.keep == 1):
+        del known["v_leak"]  # an integrator has no such field
     if neuron.threshold is None:
         del known["v_reset"]
     return tuple(name for name, value in known.items() if np.all(value == neuron.start))
@@ -140,6 +145,9 @@ def start_rules(neuron: Neuron) -> tuple[str, ...]:
 
 def as_lif(name: str, neuron: Neuron) -> LIF | LI:
     """The same neurons as `LIF` or `LI`, with which they can be trained.
+
+    Their membrane has the units of the input, v / gain; the surrogate gradient is that of `LIF`, as
+    wide as its threshold.
 
     Raises:
         InputError: they are no such neurons; the message names the difference.
@@ -180,4 +188,4 @@ def as_lif(name: str, neuron: Neuron) -> LIF | LI:
     threshold = one("the threshold", neuron.threshold) / gain
     if threshold <= 0:
         fail(f"has the threshold {threshold:g}")
-    return LIF(keep, threshold, reset, strict=strict)
+    return LIF(keep, threshold, reset, alpha=STEEPNESS / threshold, strict=strict)

@@ -10,9 +10,9 @@ from torch import nn
 from spikeport.errors import InputError
 from spikeport.network import Reset
 from spikeport.trainer.frameworks.neuron import Neuron, linear, numbers
-from spikeport.trainer.network import qualified
 from spikeport.trainer.frameworks.reading import Framework
 from spikeport.trainer.frameworks.recording import STATIC, TIME_FIRST, Leaf
+from spikeport.trainer.network import qualified
 
 _CELLS = "norse.torch.module."
 _CONTAINERS = frozenset({f"{_CELLS}sequential.SequentialState", f"{_CELLS}lift.Lift"})
@@ -60,9 +60,8 @@ def _neuron(name: str, short: str, cell: Any) -> Neuron:
     drive = None if weights is None else linear(weights)
     if short.startswith("iaf."):
         one, start = np.ones(()), numbers(p.v_reset)
-        return Neuron(
-            kind, one, one, numbers(p.v_th), start, start, start, rules={"reset": Reset.ZERO, "strict": True}
-        )
+        rules: dict[str, str | bool] = {"reset": Reset.ZERO, "strict": True}
+        return Neuron(kind, one, one, numbers(p.v_th), start, start, start, rules=rules)
     k = numbers(p.tau_mem_inv) * float(cell.dt)
     leak = numbers(p.v_leak)
     synapse = None

@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -34,13 +34,14 @@ from spikeport.trainer.frameworks.neuron import (
     resting_at_zero,
     start_rules,
 )
-from spikeport.trainer.network import describe, owner
 from spikeport.trainer.frameworks.recording import BATCH, Layout, Leaf, Recorder
-from spikeport.trainer.network import Node, SpikingNetwork
+from spikeport.trainer.network import Node, SpikingNetwork, describe, owner
 from spikeport.trainer.network.layers import output_shape, pair, planar, unsupported
 from spikeport.trainer.rules import GradientRule
 
 _log = logging.getLogger(__name__)
+Module: TypeAlias = nn.Module
+"""For packages that do not import torch."""
 LeafOf = Callable[[str, nn.Module], Leaf | None]
 
 
@@ -61,7 +62,7 @@ class Framework:
     tested: str
     layouts: tuple[Layout, ...]
     leaf: LeafOf
-    batch: Callable[[nn.Module, int], int] = lambda module, steps: BATCH
+    batch: Callable[[nn.Module], int | None] = lambda module: None
     fresh: Callable[[nn.Module], None] = lambda module: None
 
 
@@ -107,7 +108,8 @@ def _recorded(
     steps: int,
 ) -> Reading:
     input = recorder.input
-    batch = framework.batch(module, steps)
+    batch = framework.batch(module)
+    batch = (BATCH if steps != BATCH else BATCH + 1) if batch is None else batch
     like = next(module.parameters(), torch.zeros(()))
     x = torch.zeros((*layout.size(steps, batch), *input.shape), device=like.device)
     with _as_it_was(module):
@@ -126,13 +128,19 @@ def _recorded(
         raise InputError(f"{title}: must return the output of one layer, returns {output.sources}")
     (last,) = output.sources
     if output.state not in ("", "v"):
-        raise InputError(f"{title}: returns a state of '{last}', must return spikes or the membrane")
+        raise InputError(
+            f"{title}: returns a state of '{last}', must return spikes or the membrane"
+        )
     nodes = _leading_to(last, list(recorder.nodes.values()))
-    nodes = [_settled(node, recorder.shapes, output.state == "v" and node.name == last) for node in nodes]
+    nodes = [
+        _settled(node, recorder.shapes, output.state == "v" and node.name == last) for node in nodes
+    ]
     return Reading(framework, title, input, steps, tuple(nodes), recorder.shapes, last)
 
 
-def _leaves(framework: Framework, module: nn.Module) -> Iterator[tuple[nn.Module, tuple[str, Leaf]]]:
+def _leaves(
+    framework: Framework, module: nn.Module
+) -> Iterator[tuple[nn.Module, tuple[str, Leaf]]]:
     """Layers that are not looked into, with their names."""
     inside: set[str] = set()
     for path, part in module.named_modules():
@@ -195,30 +203,29 @@ def _settled(node: Node, shapes: Mapping[str, Shape], membrane: bool) -> Node:
     if not isinstance(op, Neuron):
         return node
     subject = f"{subject} ({op.kind})"
-    values = {}
+    values: dict[str, Any] = {}
     for field in ("keep", "gain", "threshold", "leak", "reset_to", "start", "keep_syn"):
-        value = getattr(op, field)
-        values[field] = None if value is None else fitted(f"{subject}: {field}", value, shapes[node.name])
-    threshold = values.pop("threshold")
-    for field in ("keep", "keep_syn"):
-        value = values[field]
-        if value is not None and not ((value >= 0) & (value <= 1)).all():
-            raise InputError(f"{subject}: keeps {value.min():g} to {value.max():g} of its state per step, "
-                             "must lie in 0..1")
+        if (value := getattr(op, field)) is not None:
+            values[field] = fitted(f"{subject}: {field}", value, shapes[node.name])
+    for field in values.keys() & {"keep", "keep_syn"}:
+        low, high = values[field].min(), values[field].max()
+        if not 0 <= low <= high <= 1:
+            raise InputError(
+                f"{subject}: keeps {low:g} to {high:g} of its state per step, must lie in 0..1"
+            )
     never = op.rules.get("reset") == "none"
     if membrane and not never:
         raise InputError(
             f"{subject}: its membrane is returned although it is reset by spikes; return its spikes"
         )
     if never and not membrane:
-        raise InputError(f"{subject}: is never reset after a spike, only its membrane can be returned")
+        raise InputError(
+            f"{subject}: is never reset after a spike, so that only its membrane can be returned"
+        )
     if membrane:
-        threshold = None
-    neuron = Neuron(
-        op.kind, threshold=threshold, rules={} if membrane else op.rules, drive=op.drive, loop=op.loop,
-        **values,
-    )
-    return Node(node.name, node.inputs, resting_at_zero(neuron))  # type: ignore[arg-type]
+        values |= {"threshold": None, "rules": {}}
+    settled: Any = resting_at_zero(replace(op, **values))
+    return Node(node.name, node.inputs, settled)
 
 
 # What the layers make
@@ -236,19 +243,17 @@ def trainable_network(reading: Reading, rule: GradientRule) -> SpikingNetwork:
         if isinstance(op, Neuron):
             op = as_lif(node.name, op)
         elif not type(op).__module__.startswith("torch.nn."):
-            op = _plain(node.name, op)
+            op = _plain(op)
         nodes.append(Node(node.name, node.inputs, op))
     return SpikingNetwork(reading.input, nodes, reading.steps, rule)
 
 
-def _plain(name: str, op: nn.Module) -> nn.Module:
+def _plain(op: nn.Module) -> Any:
     """A layer of torch with the parameters of a framework's own subclass of it."""
-    base = next((b for b in type(op).__mro__ if b.__module__.startswith("torch.nn.")), None)
-    if base is None or base is nn.Module:
-        raise InputError(f"layer '{name}': {type(op).__name__} cannot be trained")
+    base: Any = next(b for b in type(op).__mro__ if b.__module__.startswith("torch.nn."))
     plain = base.__new__(base)
     plain.__dict__.update(op.__dict__)
-    return plain  # type: ignore[no-any-return]
+    return plain
 
 
 def foreign_model(reading: Reading) -> ForeignModel:
@@ -323,14 +328,17 @@ def _neurons(
 
 
 def _layer(name: str, inputs: tuple[str, ...], op: Any, given: Shape) -> ForeignLayer:
-    if type(op).__name__ == "SumPool2d":
-        return SumPoolLayer(name, inputs, pair(op.kernel_size), pair(op.stride))
+    if isinstance(op, nn.LPPool2d):
+        if op.norm_type != 1 or op.ceil_mode:
+            raise InputError(f"layer '{name}': must sum whole windows (norm_type 1, no ceil_mode)")
+        sides = pair(op.kernel_size), pair(op.stride or op.kernel_size)
+        return SumPoolLayer(name, inputs, *sides)
     if isinstance(op, nn.AdaptiveAvgPool2d) and op.output_size in (1, (1, 1)):
-        op = nn.AvgPool2d(given[1:])
+        op = nn.AvgPool2d((given[1], given[2]))
     if isinstance(op, nn.MaxPool2d):
         raise InputError(
-            f"layer '{name}': NIR has no max-pool; give trainable=True, whose network can be deployed "
-            "if the max-pool follows a layer of LIF, or use an average pool"
+            f"layer '{name}': NIR has no max-pool; give trainable=True, whose network can be "
+            "deployed if the max-pool follows a layer of LIF, or use an average pool"
         )
     if problem := unsupported(op):
         raise InputError(f"layer '{name}': {problem}")
@@ -349,8 +357,9 @@ def _layer(name: str, inputs: tuple[str, ...], op: Any, given: Shape) -> Foreign
         case nn.BatchNorm1d() | nn.BatchNorm2d():
             assert op.running_mean is not None  # see unsupported()
             assert op.running_var is not None
-            values = (_array(x) for x in (op.weight, op.bias, op.running_mean, op.running_var))
-            return BatchNormLayer(name, inputs, *values, op.eps)
+            gamma, beta = _array(op.weight), _array(op.bias)
+            mean, variance = _array(op.running_mean), _array(op.running_var)
+            return BatchNormLayer(name, inputs, gamma, beta, mean, variance, op.eps)
     raise InputError(f"layer '{name}': {type(op).__name__} is not supported")
 
 
@@ -358,7 +367,7 @@ def _common_rules(reading: Reading) -> dict[str, str | bool]:
     """The rules of all neurons together."""
     rules: dict[str, str | bool] = {}
     by: dict[str, str] = {}
-    starts = ("zero", "v_leak", "v_reset")
+    starts: tuple[str, ...] = ("zero", "v_leak", "v_reset")
     for node in reading.nodes:
         neuron: Any = node.op
         if not isinstance(neuron, Neuron):
@@ -373,8 +382,8 @@ def _common_rules(reading: Reading) -> dict[str, str | bool]:
         starts = tuple(start for start in starts if start in start_rules(neuron))
         if not starts:
             raise InputError(
-                f"layer '{node.name}' ({neuron.kind}): starts at {neuron.start}, which is neither "
-                "where it leaks to nor where it is reset to, or differs from the other layers in that"
+                f"layer '{node.name}' ({neuron.kind}): starts neither at 0 nor where it leaks or "
+                "is reset to, or differs in that from the layers before it"
             )
     return {**rules, "start": starts[0]}
 

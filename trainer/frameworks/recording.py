@@ -1,14 +1,14 @@
 """Which layer of a module receives from which: the module is run once, and calls are recorded.
 
-The forward of a spiking module loops over time, keeps states and unpacks tuples, so it is run rather
-than traced symbolically. Every tensor that follows from the input has an `Origin`. A layer
+The forward of a spiking module loops over time, keeps states and unpacks tuples, so it is run
+rather than traced symbolically. Every tensor that follows from the input has an `Origin`. A layer
 receives the sum of its sources; the loop must connect the layers in the same way at every step.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,19 +18,26 @@ from torch.overrides import TorchFunctionMode
 
 from spikeport.errors import InputError
 from spikeport.network import Input, Shape
+from spikeport.trainer.frameworks.operations import (
+    OVER_TIME,
+    RESHAPES,
+    SAME,
+    SCALED,
+    SUMMED,
+    SUMS,
+    SWAPS,
+    functional_layer,
+    index_of,
+    is_zero,
+    listed,
+    regrouped,
+    returned_tensors,
+    tensors_in,
+)
 from spikeport.trainer.network import Node
 
 BATCH = 2
-"""Samples of the recorded run."""
-SAME = frozenset({"clone", "detach", "contiguous", "to", "float", "type", "requires_grad_"})
-RESHAPES = frozenset(
-    {"flatten", "view", "reshape", "unflatten", "squeeze", "unsqueeze", "Flatten", "Unflatten"}
-)
-SUMS = frozenset({"add", "__add__", "__radd__", "__iadd__", "add_", "iadd"})
-SWAPS = frozenset({"permute", "transpose", "movedim", "swapaxes", "swapdims"})
-OVER_TIME = frozenset({"sum", "mean"})
-SCALED = frozenset({"__truediv__", "truediv", "div", "true_divide"})
-SUMMED = "a sum over time"
+"""Samples of the recorded run; one more if T is the same, to tell their axes apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +130,7 @@ class Recorder(TorchFunctionMode):
     # Layers
 
     def _enter(self, leaf: nn.Module, args: Any, kwargs: Any) -> None:
-        given = next(iter(_tensors((args, kwargs))), None)
+        given = next(iter(tensors_in((args, kwargs))), None)
         if given is None:
             raise InputError(f"layer '{self._leaves[leaf][0]}': is called without a tensor")
         self._inside.append((leaf, given))
@@ -135,7 +142,7 @@ class Recorder(TorchFunctionMode):
         name, how = self._leaves[leaf]
         origin = self._fed(name, given)
         if how.stateful:
-            self._check_states(name, [x for x in _tensors((args, kwargs)) if x is not given])
+            self._check_states(name, [x for x in tensors_in((args, kwargs)) if x is not given])
         if isinstance(how.op, nn.Identity):
             self._note(output, origin)
         elif isinstance(how.op, nn.Flatten | nn.Unflatten):
@@ -148,22 +155,23 @@ class Recorder(TorchFunctionMode):
         origin = self._origins.get(id(given))
         if origin is None:
             raise InputError(
-                f"layer '{name}': receives a tensor that does not come from the input of the module"
+                f"layer '{name}': receives a tensor that does not come from the module's input"
             )
         if origin.alien:
             raise InputError(
-                f"layer '{name}': receives a result of {origin.alien}, must receive outputs of layers, "
-                "sums of them, or the input"
+                f"layer '{name}': receives a result of {origin.alien}, must receive outputs of "
+                "layers, sums of them, or the input"
             )
         if origin.state:
             raise InputError(
-                f"layer '{name}': receives a state of '{origin.sources[0]}', must receive its spikes"
+                f"layer '{name}': receives a state of '{origin.sources[0]}', must receive its "
+                "spikes"
             )
         return origin
 
-    def _called(self, name: str, how: Leaf, leaf: nn.Module, origin: Origin) -> str:
+    def _called(self, name: str, how: Leaf, layer: nn.Module | str, origin: Origin) -> str:
         """The node of this call; a stateless layer has one for every source that it is given."""
-        key = (leaf, () if how.stateful else origin.sources)
+        key = (layer, () if how.stateful else origin.sources)
         node = self._named.get(key)
         if node is None:
             node, taken = name, 1
@@ -174,8 +182,8 @@ class Recorder(TorchFunctionMode):
             self.nodes[node] = Node(node, origin.sources, how.op)
         elif self.nodes[node].inputs != origin.sources:
             raise InputError(
-                f"layer '{name}': receives {_listed(origin.sources)} in one step and "
-                f"{_listed(self.nodes[node].inputs)} in another"
+                f"layer '{name}': receives {listed(origin.sources)} in one step and "
+                f"{listed(self.nodes[node].inputs)} in another"
             )
         if how.stateful:
             self._check_time(name, how, origin)
@@ -183,15 +191,15 @@ class Recorder(TorchFunctionMode):
         return node
 
     def _check_states(self, name: str, states: Iterable[Tensor]) -> None:
-        """States that are given to a layer must be those that it returned, at first zeros or none."""
+        """States given to a layer must be those that it returned, at first zeros or none."""
         for state in states:
             origin = self._origins.get(id(state))
-            if origin is None and not self.calls.get(name) and _zero(state):
+            if origin is None and not self.calls.get(name) and is_zero(state):
                 continue
             if origin is None or origin.alien or origin.sources != (name,):
                 raise InputError(
-                    f"layer '{name}': is given a state that it did not return; states must start at "
-                    "zero and be passed on as they are"
+                    f"layer '{name}': is given a state that it did not return; states must start "
+                    "at zero and be passed on as they are"
                 )
 
     def _check_time(self, name: str, how: Leaf, origin: Origin) -> None:
@@ -199,13 +207,13 @@ class Recorder(TorchFunctionMode):
         if how.sequence is not None and how.sequence != timed:
             takes = "all steps at once" if how.sequence else "one step"
             raise InputError(
-                f"layer '{name}': takes {takes}, but is given {'all steps' if timed else 'one step'}"
+                f"layer '{name}': takes {takes}, but is given "
+                f"{'all steps' if timed else 'one step'}"
             )
         if not timed and origin.step is not None and origin.step != self.calls.get(name, 0):
             raise InputError(
                 f"layer '{name}': receives the values of step {origin.step} when it computes step "
-                f"{self.calls.get(name, 0)}; connections from earlier steps must be those of a "
-                "recurrent layer"
+                f"{self.calls.get(name, 0)}; only recurrent layers may receive from earlier steps"
             )
 
     def _outputs(self, node: str, how: Leaf, origin: Origin, output: Any) -> None:
@@ -216,7 +224,7 @@ class Recorder(TorchFunctionMode):
             step = self.calls[node] - 1
         for place, part in enumerate(parts):
             state = "" if place == 0 else "v" if place == how.membrane else "other"
-            for tensor in _tensors(part):
+            for tensor in tensors_in(part):
                 if place and tensor is parts[0]:  # a state may hold the spikes as well
                     continue
                 shape = tuple(tensor.shape[len(origin.lead) :])
@@ -232,8 +240,8 @@ class Recorder(TorchFunctionMode):
             other = single[0] if single else counts[min(counts)]
             most = max(counts)
             raise InputError(
-                f"layer '{other}': is called {self.calls[other]} times, but '{counts[most]}' {most} "
-                "times; each must be called once per step"
+                f"layer '{other}': is called {self.calls[other]} times, but '{counts[most]}' "
+                f"{most} times; each must be called once per step"
             )
 
     # Operations that are not layers
@@ -244,8 +252,8 @@ class Recorder(TorchFunctionMode):
         """Run `func` and record where its results are from."""
         result = func(*args, **(kwargs or {}))
         if not self._inside:
-            given = [t for t in _tensors((args, kwargs)) if id(t) in self._origins]
-            if given and any(True for _ in _tensors(result)):
+            given = [t for t in tensors_in((args, kwargs)) if id(t) in self._origins]
+            if given and any(True for _ in tensors_in(result)):
                 self._operation(func, args, kwargs or {}, given, result)
         return result
 
@@ -255,7 +263,7 @@ class Recorder(TorchFunctionMode):
         name = str(getattr(func, "__name__", func))
         first = self._origins[id(given[0])]
         if name in SUMS and isinstance(result, Tensor):
-            self._note(result, self._sum(name, args, result))
+            self._note(result, self._sum(name, args, kwargs))
         elif first.alien:
             kept = first.alien != SUMMED or name in SAME | RESHAPES | SCALED
             self._all_alien(result, first, first.alien if kept else name)
@@ -271,30 +279,34 @@ class Recorder(TorchFunctionMode):
             self._note(result, self._reshaped(name, first, result.shape))
         elif name in SWAPS:
             self._note(result, self._swapped(name, first, func, args, kwargs, given[0]))
-        elif (layer := _functional(name, first, args, kwargs)) is not None:
-            node = self._called(name, Leaf(layer), _Key(str(layer)), first)
+        elif (layer := functional_layer(name, first.shape, args, kwargs)) is not None:
+            node = self._called(name, Leaf(layer), str(layer), first)
             self._outputs(node, Leaf(layer), first, result)
         elif name in OVER_TIME and result.shape == (self._batch, *first.shape):
             self._note(result, replace(first, lead=("B",), step=None, alien=SUMMED))
         else:
             self._all_alien(result, first, name)
 
-    def _sum(self, name: str, args: tuple[Any, ...], result: Tensor) -> Origin:
+    def _sum(self, name: str, args: tuple[Any, ...], kwargs: Any) -> Origin:
         parts = [self._origins.get(id(x)) if isinstance(x, Tensor) else None for x in args[:2]]
         known = [part for part in parts if part is not None]
-        if len(args) != 2 or len(known) < 2:
-            others = [x for x, part in zip(args, parts, strict=False) if part is None]
-            if all(_zero(x) for x in others):
-                return known[0]
-            return replace(known[0], alien=f"{name} with a constant")
+        if len(args) != 2 or kwargs:
+            return replace(known[0], alien=f"{name} with options")
+        if len(known) < 2:
+            constant = next(x for x, part in zip(args, parts, strict=True) if part is None)
+            kept = is_zero(constant)
+            return known[0] if kept else replace(known[0], alien=f"{name} with a constant")
         one, other = known
-        if one.alien or other.alien:
-            return replace(one, alien=one.alien or other.alien)
-        if one.sources == other.sources and one.step != other.step:
+        aliens = {one.alien, other.alien}
+        alike = one.sources == other.sources and aliens <= {"", SUMMED}
+        if alike and (aliens != {""} or one.step != other.step):
             return replace(one, step=None, alien=SUMMED)
+        if one.alien or other.alien:
+            odd = one.alien or other.alien
+            return replace(one, alien=name if odd == SUMMED else odd)
         if None not in (one.step, other.step) and one.step != other.step:
             return replace(one, alien=f"a sum of steps {one.step} and {other.step}")
-        if one.state or other.state or one.shape != other.shape:
+        if one.state or other.state or (one.lead, one.shape) != (other.lead, other.shape):
             return replace(one, alien=name)
         step = one.step if other.step is None else other.step
         return Origin((*one.sources, *other.sources), one.lead, one.shape, step)
@@ -315,20 +327,22 @@ class Recorder(TorchFunctionMode):
                     self._note(part, replace(origin, lead=lead, step=step))
                 return None
         else:
-            index = _index(name, args, kwargs)
+            index = index_of(name, args, kwargs)
             if index is not None and index[0] == axis:
                 step = index[1] % given.shape[axis]
                 self._note(result, replace(origin, lead=lead, step=step))
                 return None
         return self._all_alien(result, origin, name)
 
-    def _stacked(self, name: str, given: list[Tensor], args: Any, kwargs: Any, result: Any) -> Origin:
+    def _stacked(
+        self, name: str, given: list[Tensor], args: Any, kwargs: Any, result: Any
+    ) -> Origin:
         parts = [self._origins[id(x)] for x in given]
         first = parts[0]
         alike = all(part == replace(first, step=part.step) for part in parts)
         ordered = [part.step for part in parts] == list(range(len(parts)))
         axis = args[1] if len(args) > 1 else kwargs.get("dim", 0)
-        whole = len(parts) == len(list(_tensors(args[:1] or (kwargs.get("tensors"),))))
+        whole = len(parts) == len(list(tensors_in(args[:1] or (kwargs.get("tensors"),))))
         if name != "stack" or not (alike and ordered and whole) or not isinstance(axis, int):
             return replace(first, alien=name)
         lead = list(first.lead)
@@ -339,11 +353,11 @@ class Recorder(TorchFunctionMode):
         """Split or merge the axes before a sample, or flatten the sample."""
         shape = tuple(shape)
         sizes = Layout(origin.lead).size(self._steps, self._batch)
-        for lead in _regrouped(origin.lead):
+        for lead in regrouped(origin.lead):
             if shape == (*Layout(lead).size(self._steps, self._batch), *origin.shape):
                 return replace(origin, lead=lead)
         flat = (math.prod(origin.shape),)
-        for lead in ((origin.lead, *_regrouped(origin.lead))):
+        for lead in (origin.lead, *regrouped(origin.lead)):
             if shape == (*Layout(lead).size(self._steps, self._batch), *flat):
                 return replace(origin, lead=lead, shape=flat)
         return replace(origin, alien=f"{name} from {(*sizes, *origin.shape)} to {shape}")
@@ -361,101 +375,28 @@ class Recorder(TorchFunctionMode):
         return replace(origin, lead=tuple(origin.lead[axis] for axis in order[:count]))
 
     def _returned(self, returned: Any) -> Origin:
-        for tensor in _tensors(returned):
-            origin = self._origins.get(id(tensor))
-            if origin is None:
-                continue
-            if origin.alien not in ("", SUMMED):
-                raise InputError(
-                    f"returns a result of {origin.alien}, must return the output of a layer, stacked, "
-                    "summed or averaged over time"
-                )
-            return origin
-        steps = list(_records(returned))
-        if steps:
-            return self._returned(steps)
-        raise InputError("returns nothing that follows from its input")
+        """The origin of the output: spikes if there are any, otherwise a membrane."""
+        known = [self._origins.get(id(tensor)) for tensor in returned_tensors(returned)]
+        found = [origin for origin in known if origin is not None and origin.state != "other"]
+        found = [origin for origin in found if not origin.state] or found
+        if not found:
+            raise InputError("returns nothing that follows from its input")
+        others = [origin for origin in found if origin.sources != found[0].sources]
+        if others:
+            names = listed((*found[0].sources, *others[0].sources))
+            raise InputError(f"returns the outputs of {names}, must return those of one layer")
+        usable = [origin for origin in found if origin.alien in ("", SUMMED)]
+        if not usable:
+            raise InputError(
+                f"returns a result of {found[0].alien}, must return the output of a layer, "
+                "stacked, summed or averaged over time"
+            )
+        return usable[0]
 
     def _all_alien(self, result: Any, origin: Origin, name: str) -> None:
-        for tensor in _tensors(result):
+        for tensor in tensors_in(result):
             self._note(tensor, replace(origin, alien=name))
 
     def _note(self, tensor: Tensor, origin: Origin) -> None:
         self._kept.append(tensor)  # an id is that of one tensor only as long as it lives
         self._origins[id(tensor)] = origin
-
-
-class _Key(str):
-    """Stands for a layer that is called as a function."""
-
-    __slots__ = ()
-
-
-def _functional(name: str, origin: Origin, args: Any, kwargs: Any) -> nn.Module | None:
-    """The layer that is the same as a function of torch."""
-    rest: tuple[Any, ...] = args[1:]
-    make: Callable[..., nn.Module]
-    match name:
-        case "avg_pool2d":
-            return nn.AvgPool2d(*rest, **kwargs)
-        case "max_pool2d" | "_max_pool2d":
-            return nn.MaxPool2d(*rest, **kwargs)
-        case "adaptive_avg_pool2d":
-            size = rest[0] if rest else kwargs.get("output_size")
-            if size in (1, (1, 1), [1, 1]) and len(origin.shape) == 3:
-                return nn.AvgPool2d(origin.shape[1:])
-        case "dropout" | "dropout2d":
-            make = nn.Dropout if name == "dropout" else nn.Dropout2d
-            return make(kwargs.get("p", rest[0] if rest else 0.5))
-    return None
-
-
-def _index(name: str, args: Any, kwargs: Any) -> tuple[int, int] | None:
-    """(axis, place) of x[place], x[:, place] and x.select(axis, place)."""
-    if name == "select":
-        axis, place = (*args[1:], *kwargs.values())[:2]
-        return (axis, place)
-    index = args[1]
-    index = index if isinstance(index, tuple) else (index,)
-    *whole, last = index
-    if any(part != slice(None) for part in whole):
-        return None
-    if isinstance(last, Tensor) and last.ndim == 0:
-        last = int(last)
-    return (len(whole), last) if isinstance(last, int) else None
-
-
-def _regrouped(lead: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-    """The axes in the same order, merged or split."""
-    letters = "".join(lead)
-    for other in ((letters,), tuple(letters)):
-        if other != lead:
-            yield other
-
-
-def _tensors(value: Any) -> Iterator[Tensor]:
-    """All tensors in tuples, lists and dictionaries."""
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, tuple | list):
-        for item in value:
-            yield from _tensors(item)
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from _tensors(item)
-
-
-def _records(value: Any) -> Iterator[Tensor]:
-    """Tensors held by an object that a module returns, such as a dataclass."""
-    for item in getattr(value, "__dict__", {}).values():
-        yield from _tensors(item)
-
-
-def _zero(value: Any) -> bool:
-    if isinstance(value, Tensor):
-        return not bool(value.any())
-    return isinstance(value, int | float) and value == 0
-
-
-def _listed(names: tuple[str, ...]) -> str:
-    return ", ".join(f"'{name}'" for name in names)

@@ -11,7 +11,7 @@ from spikeport.errors import InputError
 from spikeport.network import Reset
 from spikeport.trainer.frameworks.neuron import Array, Neuron, numbers
 from spikeport.trainer.frameworks.reading import Framework
-from spikeport.trainer.frameworks.recording import BATCH, BATCH_FIRST, MERGED, Leaf
+from spikeport.trainer.frameworks.recording import BATCH_FIRST, MERGED, Leaf
 from spikeport.trainer.network import qualified
 
 _LAYERS = "sinabs.layers."
@@ -38,8 +38,8 @@ def _leaf(name: str, part: nn.Module) -> Leaf | None:
     if kind not in _NEURONS:
         names = ", ".join(sorted(known.split(".")[-1] for known in _NEURONS))
         raise InputError(
-            f"layer '{name}': {kind} is not supported; supported are {names}, SumPool2d, Repeat, Merge "
-            "and Network"
+            f"layer '{name}': {kind} is not supported; supported are {names}, SumPool2d, Repeat, "
+            "Merge and Network"
         )
     return Leaf(_neuron(name, part), True, True)
 
@@ -56,8 +56,8 @@ def _neuron(name: str, cell: Any) -> Neuron:
     subject = f"layer '{name}' ({kind})"
     if cell.min_v_mem is not None:
         raise InputError(
-            f"{subject}: min_v_mem is {numbers(cell.min_v_mem)}, but NIR and the chip have no lower limit "
-            "of the membrane; train with min_v_mem=None"
+            f"{subject}: min_v_mem is {numbers(cell.min_v_mem)}, but NIR and the chip have no "
+            "lower limit of the membrane; train with min_v_mem=None"
         )
     keep, one = numbers(cell.alpha_mem_calculated), np.ones(())
     gain = 1 - keep if cell.norm_input else one
@@ -111,17 +111,19 @@ def _loop(subject: str, connect: nn.Module) -> nn.Module:
     maps = [part for part in parts if not isinstance(part, nn.Flatten | nn.Identity)]
     if len(maps) != 1 or type(maps[0]) not in (nn.Linear, nn.Conv2d, nn.Conv1d):
         raise InputError(
-            f"{subject}: rec_connect is {type(connect).__name__}, must be one linear map or convolution"
+            f"{subject}: rec_connect is {type(connect).__name__}, must be one linear map or "
+            "convolution"
         )
     return maps[0]
 
 
-def _batch(module: nn.Module, steps: int) -> int:
+def _batch(module: nn.Module) -> int | None:
     """The batch that layers were built for that take batch and time as one axis."""
     for part in module.modules():
-        if getattr(part, "batch_size", -1) > 0 and qualified(part).startswith(_LAYERS):
-            return int(part.batch_size)
-    return BATCH
+        layer: Any = part
+        if qualified(part).startswith(_LAYERS) and getattr(layer, "batch_size", -1) > 0:
+            return int(layer.batch_size)
+    return None
 
 
 SINABS = Framework("Sinabs", "sinabs", "3.1.3", (BATCH_FIRST, MERGED), _leaf, _batch)

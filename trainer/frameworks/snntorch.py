@@ -50,8 +50,8 @@ def _neuron(name: str, short: str, cell: Any) -> Neuron:
     reset = cell.reset_mechanism
     if reset == "zero" and cell.reset_delay and kind != "Leaky":
         raise InputError(
-            f"{subject}: reset_mechanism 'zero' with reset_delay discards the input of the step after "
-            "a spike, which NIR does not have; give reset_delay=False"
+            f"{subject}: reset_mechanism 'zero' with reset_delay discards the input of the step "
+            "after a spike, which NIR does not have; give reset_delay=False"
         )
     rules: dict[str, str | bool] = {"reset": reset, "strict": fires(subject, cell.spike_grad)}
     if reset == Reset.SUBTRACT:
@@ -76,6 +76,4 @@ def _neuron(name: str, short: str, cell: Any) -> Neuron:
     )
 
 
-SNNTORCH = Framework(
-    "snnTorch", "snntorch", "1.0.0", (STATIC, TIME_FIRST, BATCH_FIRST), _leaf
-)
+SNNTORCH = Framework("snnTorch", "snntorch", "1.0.0", (STATIC, TIME_FIRST, BATCH_FIRST), _leaf)

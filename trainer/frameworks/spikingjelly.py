@@ -67,7 +67,7 @@ def _leaf(name: str, part: nn.Module) -> Leaf | None:
 
 
 def _neuron(name: str, cell: Any) -> Neuron:
-    """v <- v + (x - (v - v_reset)) / tau, or + x if decay_input is false; spikes if v >= v_threshold.
+    """v <- v + (x - (v - v_reset)) / tau, or + x if decay_input is false; spikes if v >= threshold.
 
     Source: spikingjelly/activation_based/neuron/base_node.py, lif.py, functional/neuron.py.
     """
@@ -91,7 +91,7 @@ def _neuron(name: str, cell: Any) -> Neuron:
         return Neuron(kind, keep, one, threshold, zero, rest, rest, keep_syn, rules)
     if "LIF" not in kind:
         start = threshold / 2 if kind == "HalfThresholdIFNode" else rest
-        return Neuron(kind, one, one, threshold, start, rest, start, rules=rules)
+        return Neuron(kind, one, one, threshold, start, start, start, rules=rules)
     lost = cell.w.detach().sigmoid() if kind == "ParametricLIFNode" else 1 / numbers(cell.tau)
     lost = numbers(lost)
     gain = lost if cell.decay_input else one
@@ -116,8 +116,9 @@ def _recurrent(name: str, cell: Any) -> Neuron:
 
 def _fresh(module: nn.Module) -> None:
     for part in module.modules():
+        layer: Any = part
         if qualified(part).startswith(_PACKAGE) and hasattr(part, "reset"):
-            part.reset()
+            layer.reset()
 
 
 SPIKINGJELLY = Framework(

@@ -28,8 +28,8 @@ def describe(name: str, layer: nn.Module) -> str:
     title, function = FRAMEWORKS[package]
     subject = f"layer '{name}'" if name else "module"
     return (
-        f"{subject}: {qualified(layer)} is a layer of {title}; spikeport.{function} takes the modules "
-        "of that framework"
+        f"{subject}: {qualified(layer)} is a layer of {title}; spikeport.{function} takes the "
+        "modules of that framework"
     )
 
 
