@@ -61,17 +61,22 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--json", type=Path)
     chosen = parser.parse_args()
-    rows = []
+    rows: dict[tuple[str, str], dict[str, Any]] = {}
     for package in chosen.frameworks.split(","):
         for seed in range(chosen.seeds):
             for case in cases(package, seed):
+                found = compare(package, case)
                 name = f"{package} {version(package)}"
-                row = {"framework": name, "seed": seed, **compare(package, case)}
-                rows.append(row)
-                print(LINE.format(**row))
+                row = rows.setdefault((name, case.name), {"framework": name, **found})
+                if seed:
+                    row |= {n: row[n] + found[n] for n in ("spikes", "compared", "differing")}
+    for row in rows.values():
+        print(LINE.format(**row))
     if chosen.json:
-        chosen.json.write_text(json.dumps({"networks": rows}, indent=2), encoding="utf-8")
-    sys.exit(any(row["differing"] for row in rows))
+        chosen.json.write_text(
+            json.dumps({"networks": list(rows.values())}, indent=2), encoding="utf-8"
+        )
+    sys.exit(any(row["differing"] for row in rows.values()))
 
 
 def cases(package: str, seed: int) -> Iterator[Case]:

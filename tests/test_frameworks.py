@@ -7,6 +7,9 @@ import pytest
 pytest.importorskip("torch")
 
 import itertools
+import json
+import re
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
 
@@ -115,6 +118,48 @@ def test_modules_without_known_neurons_are_refused_by_name(package: str) -> None
     unknown = rf"layer '_1': {package}\.some\.module\.Neuron is not supported; supported are"
     with pytest.raises(InputError, match=unknown):
         read(package, nn.Sequential(nn.Linear(30, 10), of(package)))
+
+
+# Documentation
+
+
+GUIDE = (Path(__file__).parent.parent / "docs" / "frameworks.md").read_text()
+
+
+@pytest.mark.parametrize("package", FRAMEWORKS)
+def test_the_guide_lists_the_neurons_that_messages_list(package: str) -> None:
+    (row,) = re.findall(rf"^\| `from_{package}` \| (.*) \| (.*) \|$", GUIDE, re.M)
+    stated = set(re.findall(r"[A-Z]\w+", row[0])) - {"Squeeze", "Recurrent"}
+    with pytest.raises(InputError) as error:
+        read(package, nn.Sequential(nn.Linear(30, 10), of(package)))
+    listed = set(re.findall(r"[A-Z]\w+", str(error.value).split("supported are")[1]))
+    assert stated <= listed
+    if installed(package):
+        assert row[1].split()[1] == version(package)
+
+
+@needs("norse")
+def test_the_example_of_the_guide_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (example,) = re.findall(r"^```python\n(.*?)^```$", GUIDE, re.S | re.M)
+    monkeypatch.chdir(tmp_path)
+    framework("norse.torch")
+    made: dict[str, Any] = {}
+    exec(compile(example, "frameworks.md", "exec"), made)
+    assert isinstance(made["trainable"], spikeport.SpikingNetwork)
+    assert spikeport.load_network("chip.spikeport") == made["result"].network
+
+
+@needs("norse")
+def test_the_benchmark_prints_a_line_for_each_network(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    command = ["frameworks", "--frameworks", "norse", "--seeds", "2", "--json", str(tmp_path / "a")]
+    monkeypatch.setattr("sys.argv", command)
+    with pytest.raises(SystemExit, match="False"):
+        frameworks.main()
+    rows = json.loads((tmp_path / "a").read_text())["networks"]
+    assert len(rows) == len(capsys.readouterr().out.splitlines()) == 13
+    assert all(row["compared"] > 2000 and not row["differing"] for row in rows)
 
 
 # Norse
