@@ -47,8 +47,8 @@ Energy:
 Energy budgets and sweeps:
     write_pareto_front, ParetoFront, BudgetResult, sweep, SweepRow
 Read, write and inspect files:
-    open_network, inspect_network, FloatFacts, DeployedFacts, load_network, save_network,
-    read_nir, read_nir_deployed, read_nir_float, write_nir, read_netx, write_netx,
+    open_network, inspect_network, draw_graph, FloatFacts, DeployedFacts, load_network,
+    save_network, read_nir, read_nir_deployed, read_nir_float, write_nir, read_netx, write_netx,
     load_checkpoint, save_checkpoint, checkpoint_of, Checkpoint, load_state, save_state,
     record_trace, open_trace, read_trace, TraceHeader, TraceReader, write_ladder
 Errors:

@@ -414,6 +414,17 @@ def float_nir(path: Path, **changes: Any) -> Path:
         ({"inputs": 3}, "damaged"),
         ({"colour": 1}, "unknown key 'colour'"),
         ({"version": True}, "version"),
+        ({"provenance": {"source": 3}}, "provenance: 'source' is 3, must map strings to strings"),
+        ({"provenance": "x"}, "damaged"),
+        ({"semantics": {}}, "version 1 and its 'semantics' contradict each other"),
+        ({"version": 2}, "version 2 and its 'semantics' contradict each other"),
+        ({"version": 2, "semantics": {"start": "soon"}}, "start is 'soon', must be one of"),
+        ({"version": 2, "semantics": {"late_spikes": 1}}, "late_spikes is 1, must be true or"),
+        ({"version": 2, "semantics": {"loop_delay": "3"}}, "loop_delay is '3', must be an integer"),
+        ({"version": 2, "semantics": {"loop_delay": 2**40}}, f"must lie in 1..{MAX_STEPS}"),
+        ({"version": 2, "semantics": {"colour": 1}}, "semantics: unknown rule 'colour'"),
+        ({"version": 2, "semantics": {"reset": "zero"}}, "semantics: unknown rule 'reset'"),
+        ({"version": 2, "semantics": 3}, "damaged"),
     ],
 )
 def test_facts_of_a_float_nir_are_not_converted(

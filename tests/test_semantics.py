@@ -276,6 +276,15 @@ def test_a_loop_of_several_maps_delivers_all_their_biases_at_rest() -> None:
     assert run_float(network.with_rules(loop_bias=False), np.zeros((1, 1))).scores["output"] == 0
 
 
+@pytest.mark.parametrize(("strict", "counts"), [(False, [0, 0, 1, 3]), (True, [0, 0, 0, 2])])
+def test_several_spikes_at_a_multiple_of_the_threshold(strict: bool, counts: list[int]) -> None:
+    node = nir.IF(np.ones(4), np.ones(4))
+    source = Input("input", (4,), Coding.GRADED, -8, 8, 1.0)
+    network = chain({"n": node}, source, steps=1, multiple_spikes=True, strict=strict)
+    run = run_float(network, np.array([[-2.0, 0.0, 1.0, 3.0]]))
+    assert run.scores["output"].tolist() == [counts]
+
+
 def test_multiple_spikes_need_a_threshold_above_zero() -> None:
     node = nir.IF(np.ones(2), np.array([1.0, 0.0]))
     network = chain({"n": node}, spikes_in(2), multiple_spikes=True)
@@ -371,7 +380,7 @@ def test_spyx_resets_current_based_neurons_before_their_decay(tmp_path: Path) ->
     ("name", "node", "message"),
     [
         ("norse", lif(2, reset=0.5), r"'n0' \(LIF\): Norse resets to 0, v_reset is not"),
-        ("rockpool", lif(2, leak=0.5), r"'n0' \(LIF\): v_leak is not 0, which rockpool"),
+        ("rockpool", lif(2, leak=0.5), r"'n0' \(LIF\): v_leak is not 0, which rockpool does"),
         ("norse", leaking_synapses(2), r"'n0' \(CubaLIF\): Norse also lets its synaptic current"),
         ("sinabs", nir.IF(np.ones(2), np.ones(2)), "Sinabs keeps v above -v_threshold"),
     ],
@@ -385,6 +394,8 @@ def test_what_a_preset_does_not_reproduce_is_said(
     read_nir_float(path, dt_s=1e-4, steps=2, semantics=name)
     (told,) = caplog.messages
     assert re.search(message, told)
+    network = read_nir_float(path, dt_s=1e-4, steps=2, semantics=name)
+    assert network.provenance["not_reproduced"] == told
 
 
 @pytest.mark.parametrize("name", ["rockpool", "lava-dl"])

@@ -102,6 +102,37 @@ def test_an_exported_graph_keeps_its_rules_and_origin(
     assert "multiple_spikes is true, but on the chip" in err
 
 
+def test_compare_takes_a_float_graph(theirs: Path, tmp_path: Path, spikeport: Spikeport) -> None:
+    pytest.importorskip("norse")
+    given = (*GIVEN, "--semantics", "norse", "-n", 5, "--json")
+    code, out, err = spikeport("compare", theirs, *given)
+    assert code == 0, err
+    found = json.loads(out)
+    assert [row["stage"] for row in found["rows"]] == ["float", "norse"]
+    assert found["semantics"].startswith("norse: ")
+    ours = tmp_path / "ours.nir"
+    assert spikeport("export", theirs, *GIVEN, "-o", ours)[0] == 0
+    code, out, err = spikeport("compare", ours, ours, "--backends", "float", "-n", 5)
+    assert code == 0, err
+    other = tmp_path / "other.nir"
+    assert spikeport("export", theirs, *GIVEN, "--semantics", "sinabs", "-o", other)[0] == 0
+    code, _, err = spikeport("compare", ours, other, "--backends", "float", "-n", 5)
+    assert code == 1
+    assert "differences do not begin at the threshold" in one_line(err)
+
+
+def test_compare_refuses_what_has_no_meaning(
+    theirs: Path, tmp_path: Path, spikeport: Spikeport
+) -> None:
+    ours, chip = tmp_path / "ours.nir", tmp_path / "chip.spikeport"
+    assert spikeport("export", theirs, *GIVEN, "-o", ours)[0] == 0
+    assert spikeport("quantize", ours, "-o", chip, "--calibration", 8)[0] == 0
+    code, _, err = spikeport("compare", ours, chip, "-n", 2)
+    assert (code, "one network is deployed, the other is a float graph" in err) == (2, True)
+    code, _, err = spikeport("compare", ours, "--trace", "-n", 2)
+    assert (code, "traces of a float network differ by rounding" in err) == (2, True)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

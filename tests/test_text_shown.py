@@ -527,13 +527,16 @@ TABLES: dict[str, Callable[[], Any]] = {
     ),
     "terminal.render_energy": lambda: render_energy(EVIL, tailed(estimate(), EVIL)),
     "terminal.render_section": lambda: render_section(tailed(quantization(), EVIL)),
+    "terminal._tables": lambda: screen.stack(*terminal._tables(tailed(quantization(), EVIL), 40)),
     "terminal._ladder": lambda: terminal._ladder(tailed(ladder(), EVIL)),
     "terminal._spikes": lambda: terminal._spikes(tailed(ladder(), EVIL)),
     "terminal._energy": lambda: terminal._energy(tailed(estimate(), EVIL)),
     "terminal._notes": lambda: terminal._notes(tailed(estimate(), EVIL)),
     "_tables.facts_table": lambda: _tables.facts_table(EVIL, {f"{EVIL}_": EVIL}),
     "_tables.counts_table": lambda: _tables.counts_table(tailed(counts(), EVIL)),
-    "_tables.populations_tables": lambda: _tables.populations_tables(small_network(EVIL))[0],
+    "_tables.populations_tables": lambda: screen.stack(
+        *_tables.populations_tables(small_network(EVIL))
+    ),
     "_tables.connections_table": lambda: _tables.connections_table(small_network(EVIL)),
     "_tables.backends_table": lambda: _tables.backends_table(backend_rows()),
     "_tables.limitations_table": lambda: _tables.limitations_table(backend_rows()),

@@ -13,7 +13,6 @@ from spikeport.errors import InputError
 from spikeport.network import Coding, Input, Reset
 from spikeport.trainer.description import as_trained_model
 from spikeport.trainer.network import Node, SpikingNetwork, deployable
-from spikeport.trainer.network.deployment import spike_only
 from spikeport.trainer.network.network import run
 from spikeport.trainer.network.passes import Training
 from spikeport.trainer.neurons import LIF
@@ -208,7 +207,6 @@ def test_the_deployable_network_answers_the_same_without_what_a_chip_lacks() -> 
     ones = chip.layers["pool_any"]
     assert isinstance(ones, nn.Conv2d)
     assert (ones.groups, ones.kernel_size, ones.stride, ones.padding) == (6, (3, 3), (2, 2), (1, 1))
-    assert spike_only(network)
     assert [layer.name for layer in as_trained_model(network).layers] == [
         node.name for node in chip.nodes
     ]

@@ -20,7 +20,6 @@ from spikeport.trainer import as_trained_model, evaluate, evaluate_deployed
 from spikeport.trainer.measure.metrics import energy_uj
 from spikeport.trainer.models import PUBLISHED, mlp, published_lif, small_conv, with_readout
 from spikeport.trainer.network import PassRecord, SpikingNetwork
-from spikeport.trainer.network.deployment import spike_only
 from spikeport.trainer.network.network import rate_scores
 from spikeport.trainer.neurons import LI, LIF, BatchNorm
 from spikeport.trainer.rules import GradientRule
@@ -210,7 +209,6 @@ def test_the_exported_graph_spikes_as_the_network_does(name: str) -> None:
     torch.testing.assert_close(
         torch.from_numpy(ours.scores[network.output]), network(images(network))
     )
-    assert spike_only(network)
 
 
 @pytest.mark.slow
@@ -274,7 +272,6 @@ def test_energy_of_a_network_in_training_is_that_of_its_chip(name: str) -> None:
 
 def test_preact_resnet_says_why_it_does_not_deploy() -> None:
     network = tiny("preact_resnet34", 2)
-    assert not spike_only(network)
     with pytest.raises(InputError) as caught:
         as_trained_model(network)
     reasons = str(caught.value)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -108,7 +110,8 @@ def test_checkpoints_load_without_the_class(tmp_path: Path) -> None:
 def test_every_layer_is_rebuilt_from_plain_data() -> None:
     network = everything()
     layers = json.loads(json.dumps(describe_graph(network)))
-    again = rebuild_graph(layers, VALUES, 3)
+    again = rebuild_graph(layers, VALUES, 3, GradientRule.BPTT_S)
+    assert (again.steps, again.rule) == (3, GradientRule.BPTT_S)
     assert describe_graph(again) == describe_graph(network)
     again.load_state_dict(network.state_dict())
     x = torch.randint(0, 17, (5, 2, 6, 6)) / 16
@@ -201,6 +204,21 @@ def _hooked(network: SpikingNetwork) -> SpikingNetwork:
     return network
 
 
+def _hooked_before(network: SpikingNetwork) -> SpikingNetwork:
+    network.layers["conv1"].register_forward_pre_hook(lambda *given: None)
+    return network
+
+
+def _hooked_backward(network: SpikingNetwork) -> SpikingNetwork:
+    network.layers["conv1"].register_full_backward_hook(lambda *given: None)
+    return network
+
+
+def _hooked_before_backward(network: SpikingNetwork) -> SpikingNetwork:
+    network.layers["conv1"].register_full_backward_pre_hook(lambda *given: None)
+    return network
+
+
 def _normed(network: SpikingNetwork) -> SpikingNetwork:
     torch.nn.utils.parametrizations.weight_norm(network.layers["conv1"])
     return network
@@ -220,8 +238,16 @@ class OwnNeurons(LIF):
 
 
 def _subclassed(network: SpikingNetwork) -> SpikingNetwork:
+    return _with_neurons(network, OwnNeurons())
+
+
+def _of_the_same_name(network: SpikingNetwork) -> SpikingNetwork:
+    return _with_neurons(network, type("LIF", (OwnNeurons,), {})())
+
+
+def _with_neurons(network: SpikingNetwork, neurons: LIF) -> SpikingNetwork:
     nodes = [
-        Node(node.name, node.inputs, OwnNeurons() if node.name == "lif2" else node.op)
+        Node(node.name, node.inputs, neurons if node.name == "lif2" else node.op)
         for node in network.nodes
     ]
     return SpikingNetwork(network.input, nodes, network.steps)
@@ -231,9 +257,13 @@ def _subclassed(network: SpikingNetwork) -> SpikingNetwork:
     ("change", "message"),
     [
         (_hooked, "layer 'conv1': has hooks"),
+        (_hooked_before, "layer 'conv1': has hooks"),
+        (_hooked_backward, "layer 'conv1': has hooks"),
+        (_hooked_before_backward, "layer 'conv1': has hooks"),
         (_normed, "layer 'conv1': is a ParametrizedConv2d, which a checkpoint cannot describe"),
         (_tied, "layer 'readout': shares its bias with layer 'norm2'"),
         (_subclassed, "layer 'lif2': is a OwnNeurons"),
+        (_of_the_same_name, "layer 'lif2': is a LIF, which a checkpoint cannot describe"),
         (lambda network: network.double(), "weight is torch.float64, must be torch.float32"),
         (lambda network: 3, "is a int, must be a SpikingNetwork"),
         (
@@ -277,12 +307,15 @@ def test_chip_arithmetic_takes_a_start_not_a_network() -> None:
             lambda layers: [{"name": "a", "inputs": [], "same_as": "b"}],
             "same_as does not name an earlier layer",
         ),
-        (lambda layers: [{**layers[0], "kind": "Module"}], "kind 'Module' is unknown"),
+        (
+            lambda layers: [{**layers[0], "kind": "Module"}],
+            "layer 'conv1': kind is 'Module', must be one of Conv1d, Conv2d, Linear",
+        ),
         (lambda layers: [{**layers[0], "options": 1}], "options must be a table"),
         (lambda layers: [{**layers[0], "frozen": ["x"]}], "must be a list of its parameters"),
         (
             lambda layers: [{**layers[0], "options": {**layers[0]["options"], "stride": [0, 1]}}],
-            r"stride '\[0, 1\]' is out of range",
+            r"layer 'conv1': stride is '\[0, 1\]', must be one or two integers in 1\.\.2147483647",
         ),
         (
             lambda layers: [{**layers[0], "options": {**layers[0]["options"], "groups": 3}}],
@@ -295,6 +328,28 @@ def test_broken_descriptions_are_refused(
 ) -> None:
     with torch.device("meta"), pytest.raises(InputError, match=message):
         rebuild_graph(change(describe_graph(everything())), VALUES, 3)
+
+
+NUMBERS = [True, "1", math.nan, math.inf]
+WRONG: dict[type, list[Any]] = {
+    bool: [0, "true", None],
+    int: [True, -1, 2**31, 1.0, "1", None],
+    list: [[], [1, 1, 1], [1, True], [1, 1.0], [-1, 1], [1, 2**31], True, -1, "1", None],
+    float: [*NUMBERS, None],
+    type(None): NUMBERS,  # momentum
+    str: ["soft", 1, None],
+}
+
+
+def test_an_option_that_is_not_what_it_must_be_is_named() -> None:
+    layers = json.loads(json.dumps(describe_graph(everything())))
+    for place, layer in enumerate(layers):
+        for option, value in layer.get("options", {}).items():
+            for wrong in WRONG[type(value)]:
+                changed = {**layer, "options": {**layer["options"], option: wrong}}
+                shown = re.escape(f"layer '{layer['name']}': {option} is '{wrong}', must be ")
+                with torch.device("meta"), pytest.raises(InputError, match=f"^{shown}"):
+                    rebuild_graph([*layers[:place], changed], VALUES, 3)
 
 
 SEVERAL = """

@@ -99,7 +99,7 @@ def departures(name: str | None, checked: CheckedGraph) -> tuple[str, ...]:
                 found.append(f"{subject}: Sinabs keeps v above -v_threshold when it reads this")
             case "rockpool" | "sinabs" | "spyx" | "snntorch" | "lava-dl" if leaks or resets:
                 field = "v_leak" if leaks else "v_reset"
-                found.append(f"{subject}: {field} is not 0, which {name} does not reproduce")
+                found.append(f"{subject}: {field} is not 0, which {name} does not have")
     return tuple(found)
 
 

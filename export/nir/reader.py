@@ -56,8 +56,8 @@ class FloatContents:
     inputs: tuple[Input, ...]
     inputs_assumed: bool
     provenance: Mapping[str, str]
-    preset: str | None = None
-    """The framework whose rules `semantics` has, if one was named."""
+    not_reproduced: tuple[str, ...] = ()
+    """What the framework that was named does otherwise than `semantics`."""
 
     def network(self) -> FloatNetwork:
         """The network, with warnings about what looks wrong or is not reproduced.
@@ -82,7 +82,7 @@ class FloatContents:
                 _checked=self.checked,
             )
         odd = implausible(network.graph, self.dt_s, self.semantics)
-        for oddity in (*odd, *departures(self.preset, self.checked)):
+        for oddity in (*odd, *self.not_reproduced):
             _log.warning("%s", oddity)
         return network
 
@@ -252,8 +252,11 @@ def _float_contents(
     facts |= {name: given[name] for name in ("steps", "inputs") if name in given}
     assumed = facts["inputs_assumed"] and "inputs" not in given
     provenance = facts["provenance"]
+    otherwise = departures(asked if isinstance(asked, str) else None, checked)
     if header is None:
         provenance = _origin(path, given, semantics, assumed)
+        if otherwise:
+            provenance["not_reproduced"] = "; ".join(otherwise)
     elif provenance and given:
         provenance = {**provenance, "stated later": _text_of(given)}
     return FloatContents(
@@ -265,7 +268,7 @@ def _float_contents(
         tuple(facts["inputs"]),
         assumed,
         provenance,
-        asked if isinstance(asked, str) else None,
+        otherwise,
     )
 
 

@@ -61,7 +61,7 @@ class FloatActivity:
 
     Attributes:
         spikes: (T, B, *shape).
-        answer: spike counts, or the final membrane if it never spikes; (B, *shape).
+        output: spike counts, or the final membrane if it never spikes; (B, *shape).
         peak_u, peak_v: largest magnitudes, in float membrane units.
         highest: largest membrane before any reset, at least 0.
         ties: neuron-steps in which v equalled the threshold, up to float32 noise.
@@ -164,7 +164,7 @@ def calibrate(
 
     Args:
         inputs: calibration samples in chip integers.
-        answers: of the float network, per population.
+        activity: of the float network on these samples, per population.
     """
     seen: dict[str, NDArray[Any]] = dict(inputs)
     chosen = []

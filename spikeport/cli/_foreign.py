@@ -135,5 +135,5 @@ def numbers(option: str, text: str) -> tuple[int, ...]:
 
 def origin_facts(network: DeployedNetwork | FloatNetwork) -> dict[str, str]:
     """What was stated and assumed about a network of another tool, as table rows."""
-    shown = ("source", "stated", "semantics", "assumed", "assumed_inputs")
+    shown = ("source", "stated", "semantics", "not_reproduced", "assumed", "assumed_inputs")
     return {name: network.provenance[name] for name in shown if name in network.provenance}

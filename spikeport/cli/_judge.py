@@ -10,36 +10,42 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from spikeport.cli import _io, _shards, _traces
-from spikeport.cli._foreign import Foreign, takes_foreign
+from spikeport.cli._foreign import Foreign, origin_facts, takes_foreign
+from spikeport.cli._tables import facts_table
 from spikeport.energy import DEFAULT_PROFILE
 from spikeport.errors import CheckFailedError, InputError
 from spikeport.network import DeployedNetwork
 from spikeport.report.screen import Table
-from spikeport.runs import EventCounts, Samples
+from spikeport.runs import EventCounts, Samples, SampleSet
 
 if TYPE_CHECKING:
+    from spikeport.export.nir import FloatNetwork
     from spikeport.parity import LadderRow
+    from spikeport.trainer.data import Dataset
 
 
 @takes_foreign
 def compare(
     network: Annotated[
         Path,
-        typer.Argument(help="Deployed network (.spikeport, .nir or .net); with --trace, a trace."),
+        typer.Argument(
+            help="Network (.spikeport, .nir, .net or .safetensors); with --trace, a trace."
+        ),
     ],
     other: Annotated[
         Path | None,
         typer.Argument(help="A second network or trace, expected to give identical results."),
     ] = None,
     backends: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--backends",
             "-b",
             metavar="NAME,...",
-            help="Backends, comma-separated, each compared with the first.",
+            help="Backends, comma-separated, each compared with the first (default: "
+            "native,reference, or float,norse for float networks).",
         ),
-    ] = "native,reference",
+    ] = None,
     data: _io.Data = "digits",
     changes: _io.DataChanges = None,
     samples: _io.Count = 4,
@@ -52,6 +58,7 @@ def compare(
 ) -> None:
     """Compare backends on a deployed network: all spikes, scores and counts must be equal.
 
+    Spikes of a float network may differ where a membrane equals its threshold up to rounding.
     Exits with code 1 and reports the first difference: a spike, or with --trace any value.
     """
     from spikeport.workflow import compare_backends
@@ -59,11 +66,16 @@ def compare(
     if trace and network.suffix not in _traces.NETWORK_SUFFIXES:
         _traces.compare_trace_files(network, other, as_json)
         return
-    opened = _io.open_deployed(network, foreign)
+    opened = _io.open_network(network, foreign)
     dataset = _io.data_for(opened, data, changes)
-    x = _io.chip_samples(opened, dataset, samples, clip)
-    names = [name for name in backends.split(",") if name]
-    others = {} if other is None else {other.name: _io.open_deployed(other, foreign)}
+    x: SampleSet
+    if isinstance(opened, DeployedNetwork):
+        x, usual = _io.chip_samples(opened, dataset, samples, clip), "native,reference"
+    else:
+        opened = _io.declared(opened, dataset)
+        x, usual = _io.float_samples(opened, dataset, samples, clip), "float,norse"
+    names = [name for name in (usual if backends is None else backends).split(",") if name]
+    others = {} if other is None else {other.name: _compared(other, foreign, dataset)}
     if len(names) + len(others) < 2:
         raise InputError(f"compare: --backends is '{backends}', needs two, or a second file")
     _shards.check_timeout(names or ["native"], timeout)
@@ -83,9 +95,17 @@ def compare(
         for stage, traces in found.traces.items()
         for part in _traces.comparison_tables(traces, found.rows[0].stage, stage)
     ]
-    _io.emit(as_json, found.as_dict(), _comparison_table(found.rows), *shown)
+    if origin := origin_facts(opened):
+        shown.insert(0, facts_table("Read from a file of another tool", origin))
+    _io.emit(as_json, origin | found.as_dict(), _comparison_table(found.rows), *shown)
     if found.problem is not None:
         raise CheckFailedError(f"compare: {found.problem}")
+
+
+def _compared(path: Path, foreign: Foreign, data: Dataset) -> DeployedNetwork | FloatNetwork:
+    """The second network, with the input of the data set if its file does not declare it."""
+    opened = _io.open_network(path, foreign)
+    return opened if isinstance(opened, DeployedNetwork) else _io.declared(opened, data)
 
 
 def _comparison_table(rows: Sequence[LadderRow]) -> Table:

@@ -17,6 +17,8 @@ from spikeport.cli._tables import (
     populations_tables,
 )
 from spikeport.network import DeployedNetwork
+from spikeport.report.graph_drawing import draw_graph
+from spikeport.storage import write_text
 
 
 @takes_foreign
@@ -28,6 +30,9 @@ def inspect(
             "(.safetensors)."
         ),
     ],
+    svg: Annotated[
+        Path | None, typer.Option("--svg", metavar="FILE", help="Also draw the graph to this file.")
+    ] = None,
     *,
     foreign: Foreign,
     as_json: _io.Json = False,
@@ -35,12 +40,16 @@ def inspect(
     """Show the contents of a network file."""
     from spikeport.workflow import inspect_network, look_into
 
+    if svg is not None:
+        _io.check_out("--svg", svg, [".svg"], file)
     network = look_into(file, **foreign.given())
     facts = inspect_network(network).as_dict()
     data, tables = facts, [facts_table(str(file), facts)]
     if isinstance(network, DeployedNetwork):
         data = {**facts, **network.canonical_form()[0]}
         tables += [*populations_tables(network), connections_table(network)]
+    if svg is not None:
+        write_text(svg, draw_graph(network, file.name))
     _io.emit(as_json, data, *tables)
 
 

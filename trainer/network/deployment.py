@@ -58,11 +58,6 @@ def deployable(network: SpikingNetwork) -> SpikingNetwork:
     return same.train(network.training)
 
 
-def spike_only(network: SpikingNetwork) -> bool:
-    """Whether all connections after the first neurons carry spikes, or sums of spikes."""
-    return not any(_analog(network, node) for node in network.nodes if _carries(node))
-
-
 def one_to_one(source: str, target: str) -> str:
     """Name of the one-to-one connection between two layers of neurons."""
     return f"{source}_to_{target}"
