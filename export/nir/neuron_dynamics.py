@@ -20,6 +20,7 @@ from spikeport.export.nir.semantics import (
     StartValue,
     SynapseOrder,
 )
+from spikeport.network import Reset
 
 Array = NDArray[np.float64]
 _FLOAT32 = 1e-7
@@ -136,7 +137,7 @@ def neuron_dynamics(
         threshold = uniform("v_threshold")
         if threshold <= 0:
             complain(f"node '{name}': v_threshold is {threshold:g}, must be above 0")
-        if (reset := each("v_reset")).any():
+        if (reset := each("v_reset")).any() and semantics.reset is Reset.ZERO:
             worst = reset.flat[np.abs(reset).argmax()]
             complain(f"node '{name}': v_reset is {worst:g}, the chip resets to 0 only")
     unit = semantics.input_gain is InputGain.UNIT

@@ -27,6 +27,7 @@ from spikeport.export.quantize.lowered import (
     FloatPopulation,
     LoweredNetwork,
 )
+from spikeport.export.quantize.reset import subtracting_at_once
 from spikeport.network import Coding, Input, Readout, ReadoutKind, Reset, Shape
 from spikeport.text import quoted
 
@@ -39,11 +40,13 @@ def lower(network: FloatNetwork) -> LoweredNetwork:
 
     Populations are named after the neuron nodes, connections after the maps. A map that ends in an
     Output becomes an integrating population named after the Output and read by its membrane.
-    Feedback edges and Delay nodes delay the connections they are part of.
+    Feedback edges and Delay nodes delay the connections they are part of. A threshold that is
+    subtracted one step later becomes a connection (`reset`).
 
     Raises:
         InputError: lists everything in the graph that the chip cannot express.
     """
+    network = subtracting_at_once(network)
     build = _Build(network)
     _check_names(build)
     _check_semantics(build)
