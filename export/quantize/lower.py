@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
+from itertools import chain, count, pairwise
 from typing import Any
 
 import nir
@@ -303,9 +303,16 @@ def _biased_late(build: _Build, steps: NodePath) -> bool:
 
 def _named_apart(connections: list[FloatConnection]) -> tuple[FloatConnection, ...]:
     """Split a map between several pairs into several connections, each with its own name."""
-    count = Counter(c.name for c in connections)
+    times = Counter(c.name for c in connections)
     long = [
-        f"{c.name}_{c.source}_to_{c.target}" if count[c.name] > 1 else c.name for c in connections
+        f"{c.name}_{c.source}_to_{c.target}" if times[c.name] > 1 else c.name for c in connections
     ]
-    safe = safe_names(long)
-    return tuple(replace(c, name=safe[name]) for c, name in zip(connections, long, strict=True))
+    apart: list[str] = []
+    for name in long:  # parallel connections without a map have the same name
+        apart.append(next(n for n in chain([name], _numbered(name)) if n not in apart))
+    safe = safe_names(apart)
+    return tuple(replace(c, name=safe[name]) for c, name in zip(connections, apart, strict=True))
+
+
+def _numbered(name: str) -> Iterator[str]:
+    return (f"{name}_{place}" for place in count(2))
