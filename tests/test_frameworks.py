@@ -9,6 +9,7 @@ pytest.importorskip("torch")
 import itertools
 import json
 import re
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
@@ -22,8 +23,11 @@ from benchmarks import frameworks
 from benchmarks.foreign import framework, installed
 from benchmarks.foreign.layers import conv, linear
 from spikeport.errors import InputError
-from spikeport.network import Coding, Input
+from spikeport.network import Coding, Input, Reset
+from spikeport.trainer import LIF, Node
 from spikeport.trainer.network import FRAMEWORKS
+from tests.helpers.own_module import CONFIG, Mine, own_network
+from tests.helpers.training import assert_same_weights, state, tiny_data
 
 PIXELS = Input("x", (30,))
 STEPS = 12
@@ -624,3 +628,53 @@ def test_what_has_several_spikes_per_step_is_not_deployed() -> None:
     spikeport.quantize(
         spikeport.from_sinabs(pair(sl.IAF(spike_fn=act.SingleSpike)), PIXELS, STEPS), x
     )
+
+
+# Training
+
+
+class Foreigners(Mine):
+    """`Mine` with the neurons of a framework, for one step; they have no parameters."""
+
+    def __init__(self, neurons: Any) -> None:
+        super().__init__()
+        self.lif1, self.lif2 = neurons(), neurons()
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.spikes(self.lif1(self.norm1(self.conv1(x))))
+        x = self.spikes(self.lif2(self.norm2(self.conv2(self.pool2(x)))))
+        scores: Tensor = self.readout(x.flatten(1))
+        return scores
+
+    def spikes(self, returned: Any) -> Tensor:
+        found: Tensor = returned[0] if isinstance(returned, tuple) else returned
+        return found
+
+
+NEURONS: dict[str, tuple[Callable[[], Any], LIF]] = {
+    "norse": (lambda: box(tau_mem_inv=500.0), LIF(0.5, 2.0, alpha=2.0)),
+    "snntorch": (lambda: leaky(beta=0.5, reset_mechanism="zero"), LIF(0.5)),
+    "spikingjelly": (
+        lambda: node("LIFNode", decay_input=False, v_reset=None),
+        LIF(0.5, reset=Reset.SUBTRACT, strict=False),
+    ),
+}
+
+
+@pytest.mark.parametrize("package", [pytest.param(p, marks=needs(p)) for p in NEURONS])
+def test_it_is_trained_like_the_same_network_of_our_own(package: str, tmp_path: Path) -> None:
+    data, (neurons, same) = tiny_data(), NEURONS[package]
+    ours = own_network(CONFIG, data.input)
+    nodes = [Node(n.name, n.inputs, same if isinstance(n.op, LIF) else n.op) for n in ours.nodes]
+    ours = spikeport.SpikingNetwork(data.input, nodes, CONFIG.steps, CONFIG.rule)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(CONFIG.seed)
+        module = Foreigners(neurons)
+    function = getattr(spikeport, f"from_{package}")
+    network = function(module, data.input, CONFIG.steps, trainable=True)
+    network.rule = CONFIG.rule
+    path = tmp_path / "a.safetensors"
+    theirs = spikeport.train(CONFIG, data, network=network, checkpoint=path)
+    wanted = spikeport.train(CONFIG, data, network=ours)
+    assert_same_weights(state(theirs), state(wanted))
+    assert isinstance(spikeport.open_network(path), spikeport.FloatNetwork)
