@@ -153,7 +153,7 @@ def _integrator(layer: NeuronLayer, full: Any) -> Any:
         fail(f"layer '{layer.name}': filters its input but does not leak, which no NIR neuron does")
     if layer.v_threshold is None:
         if np.any(layer.gain != 1):
-            fail(f"layer '{layer.name}': an integrator with gain {layer.gain}, must be 1")
+            fail(f"layer '{layer.name}': is an integrator with a gain, which must be 1")
         return nir.I(r=full(1))
     return nir.IF(
         r=full(1),

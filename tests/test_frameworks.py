@@ -23,7 +23,8 @@ from benchmarks import frameworks
 from benchmarks.foreign import framework, installed
 from benchmarks.foreign.layers import conv, linear
 from spikeport.errors import InputError
-from spikeport.network import Coding, Input, Reset
+from spikeport.export import export_foreign
+from spikeport.network import Coding, ForeignModel, Input, LinearLayer, NeuronLayer, Reset
 from spikeport.trainer import LIF, Node
 from spikeport.trainer.network import FRAMEWORKS
 from tests.helpers.own_module import CONFIG, Mine, own_network
@@ -166,6 +167,22 @@ def test_the_benchmark_prints_a_line_for_each_network(
     assert all(row["compared"] > 2000 and not row["differing"] for row in rows)
 
 
+def test_layers_of_different_shapes_are_not_summed() -> None:
+    one, zero = np.ones(()), np.zeros(())
+    layers = (
+        LinearLayer("a", ("x",), np.ones((4, 30)), None),
+        LinearLayer("b", ("x",), np.ones((5, 30)), None),
+        NeuronLayer("n", ("a", "b"), one, one, one, zero, zero),
+    )
+    with pytest.raises(
+        InputError, match=r"layer 'n': its inputs differ in shape: \[\(4,\), \(5,\)\]"
+    ):
+        export_foreign(ForeignModel(PIXELS, layers, "n", STEPS, {}, {}))
+    gained = NeuronLayer("n", ("a",), one, 2 * one, None, zero, zero)
+    with pytest.raises(InputError, match="layer 'n': is an integrator with a gain, which must be"):
+        export_foreign(ForeignModel(PIXELS, (layers[0], gained), "n", STEPS, {}, {}))
+
+
 # Norse
 
 
@@ -246,6 +263,13 @@ def test_reading_leaves_the_module_as_it_was() -> None:
         (lambda m, x, z: m.fc2(torch.ones(2, 20)), "does not come from the module's input"),
         (lambda m, x, z: m.fc2(z + z), "layer 'fc2': receives the same values twice"),
         (lambda m, x, z: m.fc2(z[:, :20]), "receives a result of __getitem__ of one step"),
+        (
+            lambda m, x, z: m.fc2(z.view(-1, 4, 5).flatten(1)),
+            r"of view from \(2, 20\) to \(2, 4, 5",
+        ),
+        (lambda m, x, z: m.fc2(z.mT.mT), "receives a result of __get__"),
+        (lambda m, x, z: m.fc2(z.flip(1)), "receives a result of flip"),
+        (lambda m, x, z: m.fc2(input=z) if m.lif1(x=x) else z, "fails on an input of shape"),
     ],
 )
 def test_operations_without_a_counterpart_are_named(step: Any, message: str) -> None:
@@ -260,6 +284,11 @@ def test_operations_without_a_counterpart_are_named(step: Any, message: str) -> 
         (lambda found: -torch.stack(found).sum(0), "returns a result of neg"),
         (lambda found: torch.softmax(torch.stack(found), -1), "returns a result of softmax"),
         (lambda found: torch.stack(found[::-1]), "returns a result of stack"),
+        (lambda found: found[-1], "returns 'lif2' at 1 of 12 steps, must return all"),
+        (lambda found: torch.stack(found).transpose(1, 2), "returns a result of transpose"),
+        (lambda found: torch.stack(found)[:, 0], "returns a result of __getitem__"),
+        (lambda found: torch.cat(found), "returns a result of cat"),
+        (lambda found: torch.stack(found).cumsum(0), "returns a result of cumsum"),
         (lambda found: None, "returns nothing that follows from its input"),
         (lambda found: sum(found[1:], found[0]) * 0, "returns a result of mul"),
     ],
@@ -278,11 +307,12 @@ def test_returned_values_without_a_counterpart_are_named(returned: Any, message:
         torch.stack,
         lambda found: torch.stack(found).sum(0),
         lambda found: torch.stack(found, 1).mean(1),
+        lambda found: torch.stack(found, 1).transpose(0, 1),
+        lambda found: torch.stack(found, 1).permute(1, 0, 2).flatten(0, 1),
         lambda found: sum(found[1:], found[0]) / len(found),
         lambda found: (torch.stack(found), found),
         lambda found: {"spikes": found},
         lambda found: (torch.stack(found).exp(), found),
-        lambda found: found[-1],
     ],
 )
 def test_spikes_may_be_returned_in_many_ways(returned: Any) -> None:
@@ -368,6 +398,73 @@ def test_the_number_of_steps_must_be_that_of_the_module() -> None:
 
 
 @needs_norse
+def test_neurons_are_called_equally_often() -> None:
+    class Late(Loop):
+        def forward(self, x: Tensor) -> Any:
+            found, s1, s2 = [], None, None
+            for now in x:
+                z, s1 = self.lif1(self.fc1(now), s1)
+                found.append(z)
+            return self.lif2(self.fc2(z), s2)[0]
+
+    with pytest.raises(InputError, match="'lif2': receives the values of step 11 when it comp"):
+        spikeport.from_norse(Late(), PIXELS, STEPS)
+
+    class Rarely(Loop):
+        def forward(self, x: Tensor) -> Any:
+            z, s = self.lif1(self.fc1(x))
+            for _ in range(STEPS - 1):
+                z, s = self.lif1(self.fc1(x), s)
+            return self.lif2(self.fc2(z))[0]
+
+    with pytest.raises(InputError, match="'lif2': receives the values of step 11 when it comp"):
+        spikeport.from_norse(Rarely(), PIXELS, STEPS)
+
+    class Apart(Loop):
+        lif3: nn.Module
+
+        def forward(self, x: Tensor) -> Any:
+            _, s = self.lif1(self.fc1(x))
+            for _ in range(STEPS - 1):
+                _, s = self.lif1(self.fc1(x), s)
+            return self.fc2(self.lif3(self.fc1(x))[0])
+
+    module = Apart()
+    module.lif3 = box()
+    with pytest.raises(InputError, match="'lif3': is called 1 times, but 'lif1' 12 times; each"):
+        spikeport.from_norse(module, PIXELS, STEPS)
+
+    class Membrane(Loop):
+        def forward(self, x: Tensor) -> Any:
+            _, s = self.lif1(self.fc1(x))
+            return self.fc2(s.v)
+
+    with pytest.raises(InputError, match="'fc2': receives a state of 'lif1', must receive its"):
+        spikeport.from_norse(Membrane(), PIXELS, STEPS)
+
+    class Mixed(Membrane):
+        def forward(self, x: Tensor) -> Any:
+            z, s = self.lif1(self.fc1(x))
+            return self.fc2(z + s.v)
+
+    with pytest.raises(InputError, match="'fc2': receives a result of add, must receive outputs"):
+        spikeport.from_norse(Mixed(), PIXELS, STEPS)
+
+
+@needs_norse
+def test_one_layer_is_returned() -> None:
+    class Sum(Loop):
+        def forward(self, x: Tensor) -> Any:
+            first, _ = self.lif1(self.fc1(x))
+            second, _ = self.lif2(self.fc1(x))
+            return first + second
+
+    module = Sum()
+    with pytest.raises(InputError, match=r"must return the output of one layer, returns .*lif2"):
+        spikeport.from_norse(module, PIXELS, STEPS)
+
+
+@needs_norse
 def test_hooks_and_unknown_parts_are_refused_by_name() -> None:
     norse = framework("norse.torch")
     module = Loop()
@@ -392,7 +489,8 @@ def test_hooks_and_unknown_parts_are_refused_by_name() -> None:
         ({"v_leak": 0.1, "v_reset": 0.2}, {"v_leak": 0.0, "v_reset": -0.1}, None),
         ({"tau_mem_inv": 2000.0}, {}, "keeps -1 to -1 of its state per step, must lie in 0..1"),
         ({"reset_method": max}, {}, "reset_method max, must be one of reset_value, reset_subtr"),
-        ({"tau_mem_inv": torch.arange(20) * 1.0}, {}, "some neurons leak and others do not"),
+        ({"v_th": torch.ones(2, 20)}, {}, r"threshold of shape \(2, 20\) does not fit neurons of"),
+        ({"tau_mem_inv": 0.0}, {}, r"'_1' \(LIFBoxCell\): its membrane takes nothing of its input"),
     ],
 )
 def test_parameters_without_a_counterpart_are_named(
@@ -422,6 +520,10 @@ def test_parameters_without_a_counterpart_are_named(
         ({"v_leak": 0.1}, "starts at, leaks to or is reset to other values than 0"),
         ({"v_reset": 0.1}, "is reset to other values than 0"),
         ({"v_th": -0.1}, "has the threshold -1"),
+        (
+            {"tau_mem_inv": torch.tensor([100.0] * 9 + [200.0])},
+            r"the decay .* \(0\.8 to 0\.9\), which",
+        ),
     ],
 )
 def test_neurons_that_cannot_be_trained_say_why(given: Any, message: str) -> None:
@@ -430,6 +532,33 @@ def test_neurons_that_cannot_be_trained_say_why(given: Any, message: str) -> Non
     with pytest.raises(InputError, match=rf"layer '_1' \(LIFBoxCell\): {message}"):
         spikeport.from_norse(module, PIXELS, STEPS, trainable=True)
     spikeport.from_norse(module, PIXELS, STEPS)
+
+
+@needs_norse
+@pytest.mark.parametrize(
+    ("kind", "given", "message"),
+    [
+        ("LIFCell", (), "has a synaptic current"),
+        ("LIFRecurrentCell", (30, 10), "has a synaptic current"),
+        ("LIBoxCell", (), "never spikes and has the gain 0.1"),
+    ],
+)
+def test_other_neurons_cannot_be_trained_and_say_why(kind: str, given: Any, message: str) -> None:
+    norse = framework("norse.torch")
+    neurons = getattr(norse, kind)(*given)
+    module = norse.SequentialState(*(() if given else (linear(30, 10),)), neurons)
+    with pytest.raises(InputError, match=rf"\({kind}\): {message}, which LIF does not have"):
+        spikeport.from_norse(module, PIXELS, STEPS, trainable=True)
+    spikeport.from_norse(module, PIXELS, STEPS)
+
+
+@needs_norse
+def test_starts_that_a_float_network_does_not_have_are_named() -> None:
+    norse = framework("norse.torch")
+    first = box(v_leak=0.1, v_reset=0.2)
+    module = norse.SequentialState(linear(30, 20), first, linear(20, 10), norse.IAFCell())
+    with pytest.raises(InputError, match=r"'_3' \(IAFCell\): starts neither at 0 nor where it"):
+        spikeport.from_norse(module, PIXELS, STEPS)
 
 
 @needs_norse
@@ -506,6 +635,9 @@ def test_what_snntorch_computes_otherwise_is_named() -> None:
         spikeport.from_snntorch(both, PIXELS, STEPS)
     with pytest.raises(InputError, match=r"'_1' \(Leaky\): has reset_timing=after-decay, which"):
         spikeport.from_snntorch(pair(leaky(init_hidden=True)), PIXELS, STEPS, trainable=True)
+    uneven = leaky(init_hidden=True, beta=torch.linspace(0.5, 1, 10))
+    with pytest.raises(InputError, match="layer '_1': some neurons leak and others do not"):
+        spikeport.from_snntorch(pair(uneven), PIXELS, STEPS)
     unfinished = pair(synaptic(init_hidden=True), leaky(init_hidden=True, beta=1.0))
     unfinished[1].alpha.fill_(1.0)  # type: ignore[index]
     with pytest.raises(InputError, match="keeps all of its synaptic current, must lose some"):
@@ -526,9 +658,11 @@ class States(nn.Module):
 
     def forward(self, x: Tensor) -> Any:
         syn, mem = self.lif.init_synaptic()
+        found = []
         for now in x:
             spk, syn, mem = self.lif(self.fc(now), *self.between(syn, mem))
-        return self.last(spk, syn, mem)
+            found.append(spk)
+        return self.last(torch.stack(found), syn, mem)
 
 
 @needs("snntorch")

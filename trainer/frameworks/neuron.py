@@ -166,8 +166,6 @@ def as_lif(name: str, neuron: Neuron) -> LIF | LI:
         fail("has a synaptic current")
     if neuron.loop is not None:
         fail("has a recurrent connection")
-    if neuron.drive is not None:
-        fail("has weights of its own")
     keep, gain = one("the decay", neuron.keep), one("the gain", neuron.gain)
     if np.any(neuron.start != 0) or (keep < 1 and np.any(neuron.leak != 0)):
         fail("starts at, leaks to or is reset to other values than 0")

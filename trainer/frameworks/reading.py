@@ -207,6 +207,8 @@ def _settled(node: Node, shapes: Mapping[str, Shape], membrane: bool) -> Node:
     for field in ("keep", "gain", "threshold", "leak", "reset_to", "start", "keep_syn"):
         if (value := getattr(op, field)) is not None:
             values[field] = fitted(f"{subject}: {field}", value, shapes[node.name])
+    if not values["gain"].all():
+        raise InputError(f"{subject}: its membrane takes nothing of its input")
     for field in values.keys() & {"keep", "keep_syn"}:
         low, high = values[field].min(), values[field].max()
         if not 0 <= low <= high <= 1:
@@ -360,7 +362,7 @@ def _layer(name: str, inputs: tuple[str, ...], op: Any, given: Shape) -> Foreign
             gamma, beta = _array(op.weight), _array(op.bias)
             mean, variance = _array(op.running_mean), _array(op.running_var)
             return BatchNormLayer(name, inputs, gamma, beta, mean, variance, op.eps)
-    raise InputError(f"layer '{name}': {type(op).__name__} is not supported")
+    raise AssertionError(f"layer '{name}' is {type(op).__name__}, which unsupported() takes")
 
 
 def _common_rules(reading: Reading) -> dict[str, str | bool]:

@@ -391,7 +391,22 @@ class Recorder(TorchFunctionMode):
                 f"returns a result of {found[0].alien}, must return the output of a layer, "
                 "stacked, summed or averaged over time"
             )
+        self._check_steps(usable)
         return usable[0]
+
+    def _check_steps(self, returned: list[Origin]) -> None:
+        """All steps must be returned, or the last one of a membrane, which is its score."""
+        steps = {origin.step for origin in returned}
+        count = max(self.calls.values(), default=1)
+        if None in steps or len(steps) == count:
+            return
+        op: Any = self.nodes[returned[0].sources[0]].op
+        silent = returned[0].state == "v" or getattr(op, "threshold", True) is None
+        if not silent or count - 1 not in steps:
+            raise InputError(
+                f"returns {listed(returned[0].sources)} at {len(steps)} of {count} steps, must "
+                "return all"
+            )
 
     def _all_alien(self, result: Any, origin: Origin, name: str) -> None:
         for tensor in tensors_in(result):
