@@ -22,6 +22,7 @@ from typing import Any
 
 import nir
 import numpy as np
+from numpy.typing import NDArray
 
 from spikeport.checks import fail
 from spikeport.export.batch_norm import WeightAndBias, fold_batch_norm, weight_and_bias
@@ -39,6 +40,7 @@ from spikeport.network import (
     LIFLayer,
     LILayer,
     LinearLayer,
+    OffsetLayer,
     Reset,
     TrainedModel,
     normalized_map,
@@ -50,6 +52,7 @@ values
 that tie with it: more than the rounding error of k I, less than any other difference in float32."""
 
 Maps = dict[str, WeightAndBias]
+Array = NDArray[np.float64]
 
 
 def export_model(model: TrainedModel, dt_s: float = DEFAULT_DT_S) -> FloatNetwork:
@@ -79,7 +82,9 @@ def export_model(model: TrainedModel, dt_s: float = DEFAULT_DT_S) -> FloatNetwor
     reset = _common(model.layers, "reset", Reset.ZERO)
     strict = _common(model.layers, "strict", True)
     semantics = Semantics(reset=reset, strict=strict)
-    return FloatNetwork(graph, dt_s, model.steps, (model.input,), semantics)
+    return FloatNetwork(
+        graph, dt_s, model.steps, (model.input,), semantics, rewrites=model.rewrites
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +98,20 @@ class _Plan:
     dt_s: float
 
     def inputs(self, layer: Layer) -> tuple[str, ...]:
-        return tuple(self.stands_for.get(name, name) for name in layer.inputs)
+        """The layers that a layer receives weighted sums or spikes from."""
+        given = (self.stands_for.get(name, name) for name in layer.inputs)
+        return tuple(n for n in given if not isinstance(self.layers.get(n), OffsetLayer))
+
+    def offset(self, layer: Layer) -> Array:
+        """The constants that neurons receive."""
+        found = [self.layers.get(name) for name in layer.inputs]
+        return sum((each.bias for each in found if isinstance(each, OffsetLayer)), np.zeros(()))
 
     def consumers(self, name: str) -> list[Layer]:
         return [
             layer
             for layer in self.layers.values()
-            if not isinstance(layer, BatchNormLayer) and name in self.inputs(layer)
+            if not isinstance(layer, BatchNormLayer | OffsetLayer) and name in self.inputs(layer)
         ]
 
     @property
@@ -292,13 +304,17 @@ def _sum_pool(plan: _Plan, layer: AvgPoolLayer) -> nir.SumPool2d:
 def _neuron(plan: _Plan, layer: LIFLayer | LILayer, shape: Shape) -> Any:
     tau = _tau(layer, plan.dt_s)
     ones = np.ones(shape, np.float32)
+    # A constant input acts as a leak potential does.
+    leak = (ones * plan.offset(layer) * _gain(layer, plan.dt_s)).astype(np.float32)
+    if layer.decay == 1 and leak.any():
+        fail(f"layer '{layer.name}': receives a constant, but with decay 1 it has no leak for it")
     if isinstance(layer, LILayer):
         if layer.decay == 1:
             return nir.I(r=ones)
-        return nir.LI(tau=tau * ones, r=ones.copy(), v_leak=0 * ones)
+        return nir.LI(tau=tau * ones, r=ones.copy(), v_leak=leak)
     threshold = np.full(shape, _threshold(layer, plan.dt_s), np.float32)
     if layer.decay == 1:
         return nir.IF(r=ones, v_threshold=threshold, v_reset=0 * ones)
     return nir.LIF(
-        tau=tau * ones, r=ones.copy(), v_leak=0 * ones, v_threshold=threshold, v_reset=0 * ones
+        tau=tau * ones, r=ones.copy(), v_leak=leak, v_threshold=threshold, v_reset=0 * ones
     )

@@ -58,6 +58,8 @@ class FloatContents:
     provenance: Mapping[str, str]
     not_reproduced: tuple[str, ...] = ()
     """What the framework that was named does otherwise than `semantics`."""
+    rewrites: tuple[str, ...] = ()
+    """None: the layers of a file are those of its graph."""
 
     def network(self) -> FloatNetwork:
         """The network, with warnings about what looks wrong or is not reproduced.

@@ -167,4 +167,5 @@ def _report(
             *input_warnings(inputs, changes),
             *warnings(lowered, populations, connections, predictions),
         ),
+        rewrites=lowered.rewrites,
     )

@@ -57,5 +57,6 @@ from .trained_model import Layer as Layer
 from .trained_model import LIFLayer as LIFLayer
 from .trained_model import LILayer as LILayer
 from .trained_model import LinearLayer as LinearLayer
+from .trained_model import OffsetLayer as OffsetLayer
 from .trained_model import TrainedModel as TrainedModel
 from .trained_model import normalized_map as normalized_map

@@ -1,4 +1,3 @@
-from .deployment import deployable as deployable
 from .foreign import FRAMEWORKS as FRAMEWORKS
 from .foreign import describe as describe
 from .foreign import owner as owner
@@ -10,4 +9,8 @@ from .input_check import check_input as check_input
 from .input_check import time_major as time_major
 from .network import SpikingNetwork as SpikingNetwork
 from .passes import PassRecord as PassRecord
+from .rewriting import Deployment as Deployment
+from .rewriting import check_deployment as check_deployment
+from .rewriting import deployable as deployable
+from .rewriting import deployment as deployment
 from .tracing import from_module as from_module
