@@ -35,6 +35,7 @@ from spikeport.network import (
     AvgPoolLayer,
     BatchNormLayer,
     ConvLayer,
+    ForeignLayer,
     Layer,
     LIFLayer,
     LILayer,
@@ -74,7 +75,7 @@ def export_model(model: TrainedModel, dt_s: float = DEFAULT_DT_S) -> FloatNetwor
     dt_s = float(np.float32(dt_s))
     layers = {layer.name: layer for layer in model.layers}
     _check_names(model, layers)
-    maps, stands_for = _fold_norms(model.layers)
+    maps, stands_for = fold_norms(model.layers)
     plan = _Plan(model, layers, maps, stands_for, dt_s)
     nodes, edges = _build(plan)
     graph = nir.NIRGraph(nodes, edges, type_check=False)
@@ -133,7 +134,12 @@ def _check_names(model: TrainedModel, layers: dict[str, Layer]) -> None:
         fail(f"model: output '{model.output}' must be an LIF layer, an LI layer or a linear map")
 
 
-def _fold_norms(layers: Iterable[Layer]) -> tuple[Maps, dict[str, str]]:
+def fold_norms(layers: Iterable[Layer | ForeignLayer]) -> tuple[Maps, dict[str, str]]:
+    """Weights and biases of linear maps with batch norms folded, and what stands for each norm.
+
+    Raises:
+        InputError: a batch norm does not follow exactly one linear map that feeds nothing else.
+    """
     maps: Maps = {}
     linear: dict[str, ConvLayer | LinearLayer] = {}
     stands_for: dict[str, str] = {}
@@ -181,10 +187,10 @@ def _build(plan: _Plan) -> tuple[dict[str, Any], list[Edge]]:
         sources = plan.inputs(layer)
         match layer:
             case ConvLayer():
-                add(layer.name, _conv(layer, *_arrays(plan, layer.name)), sources)
+                add(layer.name, conv_node(layer, *_arrays(plan, layer.name)), sources)
             case LinearLayer():
                 if any(len(shapes[source]) > 1 for source in sources):
-                    flat = _unused(f"{layer.name}_flatten", plan.layers, nodes)
+                    flat = unused(f"{layer.name}_flatten", plan.layers, nodes)
                     add(flat, nir.Flatten({"input": None}, 0, -1), sources)
                     sources = (flat,)
                 add(layer.name, nir.Affine(*_arrays(plan, layer.name)), sources)
@@ -199,12 +205,13 @@ def _build(plan: _Plan) -> tuple[dict[str, Any], list[Edge]]:
                             "linear layers can carry its gain"
                         )
                 add(layer.name, _neuron(plan, layer, shapes[sources[0]]), sources)
-    output = _unused("output", plan.layers, nodes)
+    output = unused("output", plan.layers, nodes)
     add(output, nir.Output({"output": np.array(shapes[plan.output])}), (plan.output,))
     return nodes, edges
 
 
-def _unused(name: str, *taken: Iterable[str]) -> str:
+def unused(name: str, *taken: Iterable[str]) -> str:
+    """The name, with `_` added until it is in none of `taken`."""
     while any(name in group for group in taken):
         name += "_"
     return name
@@ -258,7 +265,8 @@ def _arrays(plan: _Plan, name: str) -> tuple[Any, Any]:
     return (weight * (gain / area)).astype(np.float32), (bias * gain).astype(np.float32)
 
 
-def _conv(layer: ConvLayer, weight: Any, bias: Any) -> nir.Conv1d | nir.Conv2d:
+def conv_node(layer: ConvLayer, weight: Any, bias: Any) -> nir.Conv1d | nir.Conv2d:
+    """The node of a convolution along one or two axes."""
     if weight.ndim == 3:
         return nir.Conv1d(
             input_shape=None,

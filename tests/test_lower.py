@@ -5,6 +5,8 @@ import dataclasses
 import nir
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from spikeport.errors import InputError
 from spikeport.export.quantize.lower import lower
@@ -323,3 +325,20 @@ def test_bias_in_front_of_a_synaptic_filter() -> None:
 def test_names_that_no_chip_network_can_have() -> None:
     with pytest.raises(InputError, match=r"node 'fc\.1': name must be 1 to 64 letters"):
         lower(chain({"fc.1": affine([[1.0]])}, spikes_in(1)))
+
+
+@given(st.integers(1, 4), st.booleans())
+def test_parallel_connections_without_a_map_have_names_of_their_own(
+    count: int, loops: bool
+) -> None:
+    """Between two layers, or from a layer to itself."""
+    scales = {f"s{place}": nir.Scale(np.full(3, place + 1.0)) for place in range(count)}
+    source, target = ("n", "n") if loops else ("input", "n")
+    nodes = {"fc": affine(np.eye(3)), "n": leaky((3,), 0.5), **scales}
+    edges = [("input", "fc"), ("fc", "n"), ("n", "output")]
+    edges += [(source, name) for name in scales] + [(name, target) for name in scales]
+    lowered = lower(network(nodes, edges, [spikes_in(3)]))
+    names = [connection.name for connection in lowered.connections]
+    assert len(set(names)) == len(names) == count + 1
+    found = sorted(c.weight.max() for c in lowered.connections if c.name != "fc")
+    np.testing.assert_allclose(found, np.arange(1, count + 1))

@@ -20,6 +20,7 @@ from spikeport.export.nir.semantics import (
     StartValue,
     SynapseOrder,
 )
+from spikeport.network import Reset
 
 Array = NDArray[np.float64]
 _FLOAT32 = 1e-7
@@ -146,7 +147,7 @@ def neuron_dynamics(
             complain(f"node '{name}': v_threshold is {worst:g}, must be above 0")
         elif np.ptp(thresholds) > 1e-9 * threshold:
             unit = threshold / thresholds
-        if (reset := each("v_reset")).any():
+        if (reset := each("v_reset")).any() and semantics.reset is Reset.ZERO:
             worst = reset.flat[np.abs(reset).argmax()]
             complain(f"node '{name}': v_reset is {worst:g}, the chip resets to 0 only")
     unscaled = semantics.input_gain is InputGain.UNIT

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from itertools import islice, pairwise
+from itertools import chain, count, islice, pairwise
 from typing import Any
 
 import nir
@@ -27,6 +27,7 @@ from spikeport.export.quantize.lowered import (
     FloatPopulation,
     LoweredNetwork,
 )
+from spikeport.export.quantize.reset import subtracting_at_once
 from spikeport.network import Coding, Input, Readout, ReadoutKind, Reset, Shape
 from spikeport.network.linear_maps import Elementwise, Kernel, features
 from spikeport.text import quoted
@@ -42,11 +43,13 @@ def lower(network: FloatNetwork) -> LoweredNetwork:
 
     Populations are named after the neuron nodes, connections after the maps. A map that ends in an
     Output becomes an integrating population named after the Output and read by its membrane.
-    Feedback edges and Delay nodes delay the connections they are part of.
+    Feedback edges and Delay nodes delay the connections they are part of. A threshold that is
+    subtracted one step later becomes a connection (`reset`).
 
     Raises:
         InputError: lists everything in the graph that the chip cannot express.
     """
+    network = subtracting_at_once(network)
     build = _Build(network)
     _check_names(build)
     _check_semantics(build)
@@ -346,9 +349,16 @@ def _biased_late(build: _Build, steps: NodePath) -> bool:
 
 def _named_apart(connections: list[FloatConnection]) -> tuple[FloatConnection, ...]:
     """Split a map between several pairs into several connections, each with its own name."""
-    count = Counter(c.name for c in connections)
+    times = Counter(c.name for c in connections)
     long = [
-        f"{c.name}_{c.source}_to_{c.target}" if count[c.name] > 1 else c.name for c in connections
+        f"{c.name}_{c.source}_to_{c.target}" if times[c.name] > 1 else c.name for c in connections
     ]
-    safe = safe_names(long)
-    return tuple(replace(c, name=safe[name]) for c, name in zip(connections, long, strict=True))
+    apart: list[str] = []
+    for name in long:  # parallel connections without a map have the same name
+        apart.append(next(n for n in chain([name], _numbered(name)) if n not in apart))
+    safe = safe_names(apart)
+    return tuple(replace(c, name=safe[name]) for c, name in zip(connections, apart, strict=True))
+
+
+def _numbered(name: str) -> Iterator[str]:
+    return (f"{name}_{place}" for place in count(2))

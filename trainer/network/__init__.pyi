@@ -1,3 +1,7 @@
+from .foreign import FRAMEWORKS as FRAMEWORKS
+from .foreign import describe as describe
+from .foreign import owner as owner
+from .foreign import qualified as qualified
 from .graph import Node as Node
 from .graph_file import describe_graph as describe_graph
 from .graph_file import rebuild_graph as rebuild_graph

@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from spikeport.errors import InputError
 from spikeport.network import Input, Shape
+from spikeport.trainer.network.foreign import describe, owner
 from spikeport.trainer.network.graph import Node
 from spikeport.trainer.network.layers import Channels, output_shape, unsupported
 from spikeport.trainer.network.network import SpikingNetwork
@@ -40,9 +41,12 @@ def from_module(
 
     Raises:
         InputError: the module cannot be traced, or contains something a spiking network cannot; the
-            message names the layer.
+            message names the layer, and for one of another framework the function that takes it.
     """
     title = f"module {type(module).__name__}"
+    for name, layer in module.named_modules():
+        if owner(layer) is not None:
+            raise InputError(describe(name, layer))
     try:
         graph = _Tracer().trace(module)
     except Exception as error:  # the module's own code may raise anything
