@@ -1,6 +1,7 @@
 from .float_graph import export_model as export_model
 from .netx import read_netx as read_netx
 from .netx import write_netx as write_netx
+from .neuron_graph import export_foreign as export_foreign
 from .nir import Discretization as Discretization
 from .nir import FloatNetwork as FloatNetwork
 from .nir import InputGain as InputGain

@@ -12,6 +12,8 @@ Recipes, which describe a whole experiment:
     load_recipe, run_recipe, Recipe, RecipeResult
 A network in training, or one of your own:
     SpikingNetwork, from_module, Node, LIF, LI
+A network of another framework:
+    from_norse, from_snntorch, from_spikingjelly, from_sinabs
 Train in chip arithmetic:
     prepare_qat, QATNetwork, ChipStage
 Measure a trained network:

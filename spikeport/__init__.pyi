@@ -149,6 +149,10 @@ from .workflow import RecipeResult as RecipeResult
 from .workflow import SweepRow as SweepRow
 from .workflow import compare_backends as compare_backends
 from .workflow import export_float as export_float
+from .workflow import from_norse as from_norse
+from .workflow import from_sinabs as from_sinabs
+from .workflow import from_snntorch as from_snntorch
+from .workflow import from_spikingjelly as from_spikingjelly
 from .workflow import inspect_network as inspect_network
 from .workflow import open_network as open_network
 from .workflow import prepare_qat as prepare_qat

@@ -66,6 +66,34 @@ def test_a_file_is_trained_like_the_built_in_network(model: Path, tmp_path: Path
         assert torch.equal(value, expected[name]), name
 
 
+POOLED = """
+import torch
+from spikeport.trainer import LIF
+
+class Mine(torch.nn.Sequential):
+    def __init__(self):
+        super().__init__(
+            torch.nn.Conv2d(1, 4, 3, padding=1), torch.nn.AvgPool2d(2), LIF(),
+            torch.nn.Flatten(), torch.nn.Linear(64, 10),
+        )
+"""
+
+
+def test_what_becomes_of_layers_is_shown_wherever_they_are_used(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, out, chip = (tmp_path / name for name in ("m.py", "m.safetensors", "m.spikeport"))
+    path.write_text(POOLED)
+    said = "'_0' and '_1' became one convolution of kernel 4x4, stride 2"
+    for verb in (
+        ["train", f"{path}:Mine", *OPTIONS, "--out", str(out)],
+        ["inspect", str(out)],
+        ["quantize", str(out), "--data", "digits", "--out", str(chip)],
+    ):
+        assert call([*verb, "--json"]) == 0
+        assert said in capsys.readouterr().out
+
+
 def test_a_recipe_names_the_file(model: Path, tmp_path: Path) -> None:
     recipe, out = tmp_path / "mine.toml", tmp_path / "own.safetensors"
     recipe.write_text(

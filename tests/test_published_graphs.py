@@ -193,7 +193,6 @@ def test_snntorch_resets_networks_that_it_reads_to_zero() -> None:
 
 
 REFUSED_BY_CHIPS = {
-    "snntorch": "reset_timing is after-decay",
     "spyx": "late_spikes is true",
     "sinabs": "multiple_spikes is true",
     "rockpool": "multiple_spikes is true",

@@ -36,8 +36,10 @@ from spikeport.export.nir import (
 from spikeport.export.nir.presets import departures, rules_text
 from spikeport.export.nir.semantics import DEFAULTS, RULES
 from spikeport.export.quantize.lower import lower
+from spikeport.export.quantize.reset import subtracting_at_once
 from spikeport.network import Coding, Input, Reset
-from spikeport.simulators import run_float
+from spikeport.runs import encode_samples
+from spikeport.simulators import run_float, run_native
 from spikeport.workflow import write_nir
 from tests.helpers.quantize_networks import DT, affine, chain, leaky, quantized, spikes_in
 
@@ -416,10 +418,6 @@ def test_a_recurrent_bias_that_a_framework_ignores_is_said(name: str) -> None:
         ({"multiple_spikes": True}, "multiple_spikes is true, but on the chip a neuron sends at"),
         ({"late_spikes": True}, "late_spikes is true, but on the chip a neuron sends its spike in"),
         (
-            {"reset": "subtract", "reset_timing": "after-decay"},
-            "node 'n': reset_timing is after-decay, but the chip subtracts .* before the next",
-        ),
-        (
             {"reset": "subtract", "reset_timing": "once"},
             "node 'n': reset_timing is once, but the chip subtracts",
         ),
@@ -429,6 +427,89 @@ def test_rules_that_a_chip_does_not_have_are_refused(rules: Any, message: str) -
     network = chain({"fc": affine(np.eye(3)), "n": leaky((3,), 0.5)}, spikes_in(3))
     with pytest.raises(InputError, match=message):
         quantized(network.with_rules(**rules), np.ones((2, 3)))
+
+
+DELAYED = Semantics(reset=Reset.SUBTRACT, reset_timing=ResetTiming.AFTER_DECAY)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.lists(st.sampled_from(["IF", "LIF"]), min_size=1, max_size=3),
+    ANY.map(
+        lambda one: one.changed(
+            reset=Reset.SUBTRACT,
+            reset_timing=ResetTiming.AFTER_DECAY,
+            start=StartValue.ZERO,
+            late_spikes=False,
+            loop_delay=1,
+        )
+    ),
+    st.integers(0, 2**20),
+)
+def test_a_delayed_subtraction_equals_one_at_once_and_a_connection(
+    kinds: list[str], semantics: Semantics, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    nodes: dict[str, Any] = {}
+    for place, kind in enumerate(kinds):
+        nodes |= {
+            f"w{place}": affine(rng.normal(0.3, 1, (4, 4))),
+            f"n{place}": neuron(kind, rng, 4),
+        }
+    source = Input("input", (4,), Coding.GRADED, -(2**20), 2**20, 2.0**16)
+    network = replace(chain(nodes, source, steps=STEPS), semantics=semantics)
+    x = rng.normal(0.5, 1.5, (STEPS, 3, 4))
+    changed = subtracting_at_once(network)
+    assert changed.semantics.reset_timing is ResetTiming.BEFORE_DECAY
+    assert len(changed.graph.nodes) == len(network.graph.nodes) + kinds.count("LIF")
+    assert ("rewritten" in changed.provenance) == ("LIF" in kinds)
+    ours, theirs = (run_float(one, x, record=("spikes",)).trace for one in (changed, network))
+    assert ours is not None
+    assert theirs is not None
+    for name in (n for n in nodes if n[0] == "n"):
+        assert np.array_equal(ours.spikes[name], theirs.spikes[name])
+
+
+@pytest.mark.parametrize(
+    ("node", "rules"),
+    [
+        (lambda: cuba(3), {}),
+        (lambda: leaky((3,), 0.5), {"loop_delay": 2}),
+        (lambda: lif(3, leak=2.0), {"start": "v_leak"}),
+        (lambda: nir.LIF(*(1e-3 * np.ones(3), np.zeros(3), np.zeros(3), np.ones(3))), {}),
+    ],
+)
+def test_a_delayed_subtraction_without_such_a_connection_is_refused(node: Any, rules: Any) -> None:
+    network = chain({"fc": affine(np.eye(3)), "n": node()}, spikes_in(3))
+    network = replace(network, semantics=DELAYED.changed(**rules))
+    assert subtracting_at_once(network) is network
+    message = "node 'n': reset_timing is after-decay, but the chip subtracts .* before the next"
+    with pytest.raises(InputError, match=message):
+        quantized(network, np.ones((2, 3)))
+
+
+def test_a_delayed_subtraction_is_deployed() -> None:
+    """On a grid that the chip has exactly, no spike differs."""
+    node = leaky((4,), 0.5)
+    node.v_threshold[:] = 2.0
+    rng = np.random.default_rng(0)
+    nodes = {"fc": affine(rng.integers(-2, 6, (4, 6)) / 2), "n": node}
+    network = replace(chain(nodes, spikes_in(6), steps=40), semantics=DELAYED)
+    x = (rng.random((40, 8, 6)) < 0.3).astype(float)
+    made = quantized(network, x).network
+    (loop,) = (c for c in made.weighted_connections if c.source == c.target)
+    assert (loop.name, loop.delay) == ("n_to_n", 1)
+    assert made.provenance["rewritten"].startswith("reset_timing=after-decay")
+    run = run_native(made, encode_samples(made.inputs, made.steps, x), record=("spikes",))
+    wanted = run_float(network, x, record=("spikes",))
+    assert run.trace is not None
+    assert wanted.trace is not None
+    assert 0.1 < wanted.trace.spikes["n"].mean() < 0.9
+    assert np.array_equal(run.trace.spikes["n"], wanted.trace.spikes["n"])
+    other = network.with_rules(reset_timing=ResetTiming.BEFORE_DECAY)
+    at_once = run_float(other, x, record=("spikes",))
+    assert at_once.trace is not None
+    assert not np.array_equal(at_once.trace.spikes["n"], wanted.trace.spikes["n"])
 
 
 FOLDED = ANY.map(lambda one: one.changed(multiple_spikes=False, late_spikes=False)).filter(
@@ -441,7 +522,7 @@ FOLDED = ANY.map(lambda one: one.changed(multiple_spikes=False, late_spikes=Fals
 def test_lowered_numbers_give_the_same_spikes(kind: str, semantics: Semantics, seed: int) -> None:
     """The chip's step u <- keep_u u + a, v <- keep_v v + u + bias, in floats, as `run_float`."""
     if kind != "IF" and semantics.reset_timing is ResetTiming.AFTER_DECAY:
-        semantics = semantics.changed(reset=Reset.ZERO)
+        semantics = semantics.changed(reset=Reset.ZERO)  # the others are rewritten first
     rng, size = np.random.default_rng(seed), 3
     node = neuron(kind, rng, size)
     for name in ("tau", "tau_syn", "tau_mem", "v_threshold", "v_leak"):

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 import spikeport
+from spikeport.energy import load_profile
 from spikeport.errors import InputError
 from spikeport.network import Coding, Input
 from spikeport.trainer import (
@@ -31,7 +32,8 @@ from spikeport.trainer import (
     load_checkpoint,
     train,
 )
-from spikeport.trainer.network import describe_graph, rebuild_graph
+from spikeport.trainer.measure.metrics import PROBE, energy_uj
+from spikeport.trainer.network import deployable, describe_graph, rebuild_graph
 from tests.helpers.own_module import CONFIG, own_network
 from tests.helpers.training import (
     TINY,
@@ -192,11 +194,36 @@ def test_obstacles_to_deployment_are_warned_about_before_training(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     data = tiny_data()
-    layers = [nn.MaxPool2d(2), nn.Conv2d(1, 2, 1), nn.Conv2d(2, 4, 1), LIF(), nn.Flatten()]
+    padded = [nn.Conv2d(1, 2, 3, padding=1), nn.Conv2d(2, 4, 3, padding=1)]
+    layers = [nn.MaxPool2d(2), *padded, LIF(), LIF(reset="subtract"), nn.Flatten()]  # type: ignore[arg-type]
     network = from_module(nn.Sequential(*layers, nn.Linear(16, 4)), data.input, CONFIG.steps)
     train(dataclasses.replace(CONFIG, epochs=1), data, network=network)
-    assert "cannot be deployed, 2 rule(s) broken" in caplog.text
-    assert "put neurons in between" in caplog.text
+    assert "cannot be deployed, 3 rule(s) broken" in caplog.text
+    for remedy in ("put LIF in front of it", "put neurons in between", "use the same in all LIF"):
+        assert remedy in caplog.text
+
+
+def test_rewrites_are_logged_before_training(caplog: pytest.LogCaptureFixture) -> None:
+    data = tiny_data()
+    layers = [nn.Conv2d(1, 2, 3, padding=1), nn.AvgPool2d(2), LIF(), nn.Flatten(), nn.Linear(8, 4)]
+    network = from_module(nn.Sequential(*layers), data.input, CONFIG.steps)
+    with caplog.at_level("INFO", logger="spikeport"):
+        train(dataclasses.replace(CONFIG, epochs=1), data, network=network)
+    assert "on the chip, '_0' and '_1' became one convolution of kernel 4x4" in caplog.text
+
+
+def test_an_energy_budget_counts_composed_connections() -> None:
+    data = tiny_data()
+    layers = [nn.Conv2d(1, 2, 3, padding=1), nn.AvgPool2d(2), LIF(), nn.Flatten(), nn.Linear(8, 4)]
+    network = from_module(nn.Sequential(*layers), data.input, CONFIG.steps)
+    config = dataclasses.replace(CONFIG, energy_budget_uj=1.0, energy_penalty=0.1)
+    trained = train(config, data, network=network)
+    assert isinstance(trained.model, SpikingNetwork)
+    # what training counts is what the same layers, composed by hand, take
+    twin = deployable(trained.model)
+    x = np.asarray(data.train_x[:PROBE])
+    profile = load_profile(config.energy_profile)
+    assert trained.history[-1].energy_uj == energy_uj(twin, x, profile) is not None
 
 
 def _hooked(network: SpikingNetwork) -> SpikingNetwork:

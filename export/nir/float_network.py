@@ -38,6 +38,7 @@ class FloatNetwork:
         inputs_assumed: the inputs were not declared; `read_nir` assumed 0/1 spikes.
         provenance: of a graph that was read from a file of another tool: the file, its SHA-256,
             the rules that were stated, and those that were assumed.
+        rewrites: what became of layers before the graph was made, a sentence each; not in files.
 
     Raises:
         InputError: a node, an edge, a shape, an input or a value breaks a rule.
@@ -50,6 +51,7 @@ class FloatNetwork:
     semantics: Semantics = DEFAULTS
     inputs_assumed: bool = False
     provenance: Mapping[str, str] = field(default_factory=dict)
+    rewrites: tuple[str, ...] = ()
     _checked: CheckedGraph | None = field(default=None, repr=False)
     """Result of an earlier check of `graph`; ignored if it belongs to another graph."""
 

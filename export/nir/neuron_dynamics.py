@@ -20,6 +20,7 @@ from spikeport.export.nir.semantics import (
     StartValue,
     SynapseOrder,
 )
+from spikeport.network import Reset
 
 Array = NDArray[np.float64]
 _FLOAT32 = 1e-7
@@ -28,7 +29,12 @@ _FLOAT32 = 1e-7
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Dynamics:
-    """u <- keep_u u + gain x; v <- keep_v v + u + leak; `gain`, `leak`, `start` per neuron."""
+    """u <- keep_u u + gain x; v <- keep_v v + u + leak; `gain`, `leak`, `start` per neuron.
+
+    Attributes:
+        unit: v here per unit of the node's membrane, per neuron or for all: thresholds that differ
+            become the largest of them, which changes no spike, because all else is linear in v.
+    """
 
     keep_u: float
     keep_v: float
@@ -36,6 +42,7 @@ class Dynamics:
     leak: Array
     start: Array
     threshold: float | None
+    unit: Array
 
 
 def is_one(r: Any) -> NDArray[np.bool_]:
@@ -131,15 +138,19 @@ def neuron_dynamics(
             return np.zeros_like(values)
         return values
 
-    threshold = None
+    threshold, unit = None, np.ones(())
     if kind(node) in SPIKING:
-        threshold = uniform("v_threshold")
-        if threshold <= 0:
-            complain(f"node '{name}': v_threshold is {threshold:g}, must be above 0")
-        if (reset := each("v_reset")).any():
+        thresholds = each("v_threshold")
+        threshold = float(thresholds.max(initial=0))
+        if not (thresholds > 0).all() or not thresholds.size:
+            worst = thresholds.min(initial=0)
+            complain(f"node '{name}': v_threshold is {worst:g}, must be above 0")
+        elif np.ptp(thresholds) > 1e-9 * threshold:
+            unit = threshold / thresholds
+        if (reset := each("v_reset")).any() and semantics.reset is Reset.ZERO:
             worst = reset.flat[np.abs(reset).argmax()]
             complain(f"node '{name}': v_reset is {worst:g}, the chip resets to 0 only")
-    unit = semantics.input_gain is InputGain.UNIT
+    unscaled = semantics.input_gain is InputGain.UNIT
     match node:
         case nir.IF() | nir.I():
             mem, syn = 0.0, 1.0
@@ -149,14 +160,15 @@ def neuron_dynamics(
             mem, syn = rate("tau"), 1.0
             each("r")
             r = resistance(node, semantics)
-            gain = np.ones_like(r) if unit else mem * r
+            gain = np.ones_like(r) if unscaled else mem * r
         case nir.CubaLIF() | nir.CubaLI():
             mem, syn = rate("tau_mem"), rate("tau_syn")
             r, w_in = each("r"), each("w_in")
-            gain = np.ones_like(r) if unit else mem * r * (syn * w_in)
+            gain = np.ones_like(r) if unscaled else mem * r * (syn * w_in)
             if semantics.synapse_order is SynapseOrder.ADD_FIRST:
                 gain = gain * (1 - syn)
         case _:
             fail(f"{label(name, node)}: its dynamics on a chip are not known")
     leak = mem * each("v_leak") if mem else np.zeros_like(gain)
-    return Dynamics(1 - syn, 1 - mem, gain, leak, start_value(node, semantics), threshold)
+    start = unit * start_value(node, semantics)
+    return Dynamics(1 - syn, 1 - mem, unit * gain, unit * leak, start, threshold, unit)

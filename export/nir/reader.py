@@ -56,6 +56,8 @@ class FloatContents:
     inputs: tuple[Input, ...]
     inputs_assumed: bool
     provenance: Mapping[str, str]
+    rewrites: tuple[str, ...] = ()
+    """None: the layers of a file are those of its graph."""
     not_reproduced: tuple[str, ...] = ()
     """What the framework that was named does otherwise than `semantics`."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
+from itertools import chain, count, islice, pairwise
 from typing import Any
 
 import nir
@@ -20,18 +20,22 @@ from spikeport.export.nir.flatten import safe_names
 from spikeport.export.nir.graph import delay_steps
 from spikeport.export.nir.neuron_dynamics import Dynamics, neuron_dynamics, neuron_shape
 from spikeport.export.nir.semantics import ResetTiming
-from spikeport.export.quantize.fold import MAPS, Folded, fold
+from spikeport.export.quantize.fold import MAPS, Folded, fold, weights
 from spikeport.export.quantize.lowered import (
     FloatConnection,
     FloatInjection,
     FloatPopulation,
     LoweredNetwork,
 )
+from spikeport.export.quantize.reset import subtracting_at_once
 from spikeport.network import Coding, Input, Readout, ReadoutKind, Reset, Shape
+from spikeport.network.linear_maps import Elementwise, Kernel, features
 from spikeport.text import quoted
 
 Array = NDArray[np.float64]
 NodePath = tuple[str, ...]
+MAX_PATHS = 1000
+"""Number of connections into one population that a graph of linear nodes may become."""
 
 
 def lower(network: FloatNetwork) -> LoweredNetwork:
@@ -39,11 +43,13 @@ def lower(network: FloatNetwork) -> LoweredNetwork:
 
     Populations are named after the neuron nodes, connections after the maps. A map that ends in an
     Output becomes an integrating population named after the Output and read by its membrane.
-    Feedback edges and Delay nodes delay the connections they are part of.
+    Feedback edges and Delay nodes delay the connections they are part of. A threshold that is
+    subtracted one step later becomes a connection (`reset`).
 
     Raises:
         InputError: lists everything in the graph that the chip cannot express.
     """
+    network = subtracting_at_once(network)
     build = _Build(network)
     _check_names(build)
     _check_semantics(build)
@@ -68,6 +74,7 @@ def lower(network: FloatNetwork) -> LoweredNetwork:
         reset=network.semantics.reset,
         strict=network.semantics.strict,
         notes=tuple(build.notes),
+        rewrites=(*network.rewrites, *build.rewrites),
     )
 
 
@@ -89,6 +96,7 @@ class _Build:
     readouts: dict[str, Readout] = field(default_factory=dict)
     complaints: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    rewrites: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         checked = self.network.checked
@@ -113,6 +121,10 @@ class _Build:
     def note(self, fact: str) -> None:
         if fact not in self.notes:
             self.notes.append(fact)
+
+    def rewrite(self, sentence: str) -> None:
+        if sentence not in self.rewrites:
+            self.rewrites.append(sentence)
 
 
 def _check_names(build: _Build) -> None:
@@ -153,11 +165,10 @@ def _check_semantics(build: _Build) -> None:
 
 def _add_neurons(build: _Build, name: str) -> None:
     dynamics = build.dynamics[name]
-    bias = _connect(build, name, dynamics.gain)
-    offset = np.zeros(dynamics.leak.shape) if bias is None else bias
-    if dynamics.keep_u > 0 and offset.any():
+    bias, shape = _connect(build, name, dynamics.gain, dynamics.leak.shape)
+    if dynamics.keep_u > 0 and bias.any():
         build.complain(
-            f"node '{name}': a bias of up to {np.abs(offset).max():g} enters through the "
+            f"node '{name}': a bias of up to {np.abs(bias).max():g} enters through the "
             "synaptic filter tau_syn, but the chip adds a bias after it"
         )
     if np.ptp(dynamics.start) > 0:
@@ -165,15 +176,21 @@ def _add_neurons(build: _Build, name: str) -> None:
             f"node '{name}': v starts at {dynamics.start.min():g}..{dynamics.start.max():g} "
             f"(start={build.network.semantics.start}), must start at one value in the whole layer"
         )
+    if np.ptp(dynamics.unit) > 0:
+        build.rewrite(
+            f"the thresholds of '{name}' became one, {dynamics.threshold:g}, by factors "
+            f"{dynamics.unit.min():g}..{dynamics.unit.max():g} in the weights and biases"
+        )
     build.populations.append(
         FloatPopulation(
             name=name,
-            shape=dynamics.leak.shape,
+            shape=shape,
             keep_u=dynamics.keep_u,
             keep_v=dynamics.keep_v,
-            bias=offset + dynamics.leak,
+            bias=bias + dynamics.leak.reshape(shape),
             threshold=dynamics.threshold,
             start=float(dynamics.start.flat[0]),
+            unit=np.broadcast_to(dynamics.unit, dynamics.leak.shape).reshape(shape),
         )
     )
 
@@ -186,11 +203,12 @@ def _add_readout(build: _Build, name: str) -> None:
             kind = ReadoutKind.SPIKES if spiking else ReadoutKind.MEMBRANE
             build.readouts[name] = Readout(source, kind)
             return
-    bias = _connect(build, name, None)
-    if bias is None:
+    count = len(build.connections)
+    bias, shape = _connect(build, name, None, build.network.checked.shapes[name])
+    if len(build.connections) == count:
         build.complain(f"node '{name}': no neurons or map with a counterpart lead to this Output")
         return
-    build.populations.append(FloatPopulation(name, bias.shape, 0.0, 1.0, bias, None))
+    build.populations.append(FloatPopulation(name, shape, 0.0, 1.0, bias, None))
     build.readouts[name] = Readout(name, ReadoutKind.MEMBRANE)
 
 
@@ -204,10 +222,23 @@ def _check_membranes(build: _Build) -> None:
             )
 
 
-def _connect(build: _Build, target: str, gain: Array | None) -> Array | None:
-    """Add everything that leads into `target`; return the sum of biases, None if nothing does."""
+def _connect(build: _Build, target: str, gain: Array | None, shape: Shape) -> tuple[Array, Shape]:
+    """Add everything that leads into `target`, of the given shape in the graph.
+
+    Returns:
+        The sum of biases, and the shape of the population: flattening between a convolution and its
+        neurons is moved behind them.
+    """
     biases: dict[NodePath, Array] = {}
-    for source, *between in _paths(build, target, ()):
+    found: list[tuple[str, NodePath, Folded]] = []
+    paths = list(islice(_paths(build, target, ()), MAX_PATHS + 1))
+    if len(paths) > MAX_PATHS:
+        build.complain(
+            f"node '{target}': more than {MAX_PATHS} paths through linear nodes lead there; put "
+            "neurons in between"
+        )
+        paths = []
+    for source, *between in paths:
         middle = tuple(between)
         if source not in build.shapes:
             continue
@@ -218,36 +249,54 @@ def _connect(build: _Build, target: str, gain: Array | None) -> Array | None:
         if source in build.inputs and build.inputs[source].coding is Coding.BIAS:
             _inject(build, source, target, folded)
             continue
-        maps = [i for i, name in enumerate(middle) if isinstance(build.nodes[name], MAPS)]
-        biased = middle[maps[0] :] if maps else (source, *middle)
-        biases[biased] = folded.bias
-        if folded.bias.any() and _biased_late(build, (*biased, target)):
-            build.note(
-                f"node '{biased[0]}': its bias acts from the first step on, but in the float graph "
-                "it is late by the delay after it"
-            )
-        build.connections.append(
-            FloatConnection(
-                name=biased[0] if maps else f"{source}_to_{target}",
-                source=source,
-                target=target,
-                weight=folded.weight,
-                stride=folded.stride,
-                padding=folded.padding,
-                dilation=folded.dilation,
-                groups=folded.groups,
-                pool=folded.pool,
-                delay=_delay(build, (source, *middle, target)),
-            )
+        found.append((source, middle, folded))
+        for place, bias in folded.biases.items():
+            biases[middle[place:]] = bias
+            if bias.any() and _biased_late(build, (*middle[place:], target)):
+                build.note(
+                    f"node '{middle[place]}': its bias acts from the first step on, but in the "
+                    "float graph it is late by the delay after it"
+                )
+    flat = [features(folded.map) for _, _, folded in found]
+    made = next((maps for maps in flat if maps is not None), shape)
+    for source, middle, folded in found:
+        _add_connection(build, (source, *middle, target), folded, made)
+    return sum(biases.values(), np.zeros(shape)).reshape(made), made
+
+
+def _add_connection(build: _Build, path: NodePath, folded: Folded, shape: Shape) -> None:
+    """Add the connection of one path, from its source to its target, a population of `shape`."""
+    source, *middle, target = path
+    try:
+        parts = weights(folded.map, shape)
+    except InputError as reason:
+        build.complain(f"node '{target}': {reason}")
+        return
+    for sentence in folded.rewrites:
+        build.rewrite(sentence)
+    name = next((n for n in middle if isinstance(build.nodes[n], MAPS)), f"{source}_to_{target}")
+    if isinstance(folded.map, Kernel) and parts.weight.ndim == 2:
+        build.rewrite(
+            f"'{name}' became a matrix, because '{target}' receives features of several shapes"
         )
-    if len({bias.shape for bias in biases.values()}) > 1:
-        build.complain(f"node '{target}': its inputs differ in shape")
-        return None
-    return np.sum(list(biases.values()), axis=0) if biases else None
+    build.connections.append(
+        FloatConnection(
+            name=name,
+            source=source,
+            target=target,
+            weight=parts.weight,
+            stride=parts.stride,
+            padding=parts.padding,
+            dilation=parts.dilation,
+            groups=parts.groups,
+            pool=folded.pool,
+            delay=_delay(build, path),
+        )
+    )
 
 
 def _inject(build: _Build, source: str, target: str, folded: Folded) -> None:
-    if not folded.direct or folded.pool is not None:
+    if not isinstance(folded.map, Elementwise) or folded.pool is not None:
         build.complain(
             f"input '{source}': coding 'bias' must go one to one into neurons, "
             f"but a map or pool leads from it to '{target}'"
@@ -255,7 +304,7 @@ def _inject(build: _Build, source: str, target: str, folded: Folded) -> None:
         return
     if any(i.target == target for i in build.injections):
         build.complain(f"node '{target}': more than one input of coding 'bias'")
-    gains = np.diag(folded.weight) if folded.weight.ndim == 2 else folded.weight.reshape(-1)
+    gains = folded.map.factor.reshape(-1)
     if np.ptp(gains) > 1e-9 * np.abs(gains).max() or gains[0] <= 0:
         build.complain(
             f"input '{source}': coding 'bias' reaches '{target}' with factors "
@@ -300,9 +349,16 @@ def _biased_late(build: _Build, steps: NodePath) -> bool:
 
 def _named_apart(connections: list[FloatConnection]) -> tuple[FloatConnection, ...]:
     """Split a map between several pairs into several connections, each with its own name."""
-    count = Counter(c.name for c in connections)
+    times = Counter(c.name for c in connections)
     long = [
-        f"{c.name}_{c.source}_to_{c.target}" if count[c.name] > 1 else c.name for c in connections
+        f"{c.name}_{c.source}_to_{c.target}" if times[c.name] > 1 else c.name for c in connections
     ]
-    safe = safe_names(long)
-    return tuple(replace(c, name=safe[name]) for c, name in zip(connections, long, strict=True))
+    apart: list[str] = []
+    for name in long:  # parallel connections without a map have the same name
+        apart.append(next(n for n in chain([name], _numbered(name)) if n not in apart))
+    safe = safe_names(apart)
+    return tuple(replace(c, name=safe[name]) for c, name in zip(connections, apart, strict=True))
+
+
+def _numbered(name: str) -> Iterator[str]:
+    return (f"{name}_{place}" for place in count(2))

@@ -32,6 +32,8 @@ class FloatPopulation:
         bias: per neuron, added to v at every step.
         threshold: None if the population integrates and never spikes (a membrane readout).
         start: v before the first step.
+        unit: per neuron, the factor from the membrane of the float graph to this one. It is not 1
+            where the graph has thresholds for each neuron, which are folded into the weights.
     """
 
     name: str
@@ -41,6 +43,7 @@ class FloatPopulation:
     bias: Array
     threshold: float | None
     start: float = 0.0
+    unit: Array | float = 1.0
 
     @property
     def size(self) -> int:
@@ -85,6 +88,7 @@ class LoweredNetwork:
 
     Attributes:
         notes: where the chip differs from the float graph by construction.
+        rewrites: what was replaced by an exact equivalent, a sentence each.
     """
 
     inputs: tuple[Input, ...]
@@ -96,6 +100,7 @@ class LoweredNetwork:
     reset: Reset
     strict: bool
     notes: tuple[str, ...] = ()
+    rewrites: tuple[str, ...] = ()
 
     def incoming(self, population: str) -> tuple[FloatConnection, ...]:
         """Connections that end in `population`."""

@@ -11,7 +11,6 @@ import numpy as np
 
 from spikeport.export.nir import FloatNetwork
 from spikeport.export.nir.plausibility import implausible
-from spikeport.export.nir.semantics import ResetTiming
 from spikeport.export.quantize.calibrate import (
     Calibrated,
     ChipSimulator,
@@ -31,6 +30,7 @@ from spikeport.export.quantize.report import (
     report_population,
 )
 from spikeport.export.quantize.report_warnings import input_warnings, summarize, warnings
+from spikeport.export.quantize.reset import subtracting_at_once
 from spikeport.network import DeployedNetwork, weighted_among
 from spikeport.runs import (
     Run,
@@ -97,10 +97,8 @@ def quantize_float_network(
     floats = check_float_samples(network.inputs, network.steps, samples, static=static, clip=clip)
     for part in network.inputs:
         check_scale(part, floats[part.name])
+    network = subtracting_at_once(network)  # with v as it is on the chip
     lowered = lower(network)
-    # of equal spikes after `lower`, and with v as it is on the chip
-    semantics = network.semantics.changed(reset_timing=ResetTiming.BEFORE_DECAY)
-    network = replace(network, semantics=semantics)
     activity, wanted = float_activity(network, lowered, floats, run_float)
     inputs = share_precision(lowered, activity, floats, run_chip, config)
     lowered = replace(lowered, inputs=inputs)
@@ -169,4 +167,5 @@ def _report(
             *input_warnings(inputs, changes),
             *warnings(lowered, populations, connections, predictions),
         ),
+        rewrites=lowered.rewrites,
     )

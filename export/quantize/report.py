@@ -167,6 +167,7 @@ class QuantizationReport:
             they agree.
         summary: the same as a sentence.
         warnings: points that a user should check, one sentence each.
+        rewrites: layers and nodes that were replaced by an exact equivalent, one sentence each.
     """
 
     samples: int
@@ -177,6 +178,7 @@ class QuantizationReport:
     populations: tuple[PopulationReport, ...]
     connections: tuple[ConnectionReport, ...]
     warnings: tuple[str, ...]
+    rewrites: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Plain dictionaries, lists and numbers; an infinite ratio becomes None."""

@@ -1,5 +1,9 @@
 from .comparison import Comparison as Comparison
 from .comparison import compare_backends as compare_backends
+from .frameworks import from_norse as from_norse
+from .frameworks import from_sinabs as from_sinabs
+from .frameworks import from_snntorch as from_snntorch
+from .frameworks import from_spikingjelly as from_spikingjelly
 from .fronts import ParetoFront as ParetoFront
 from .fronts import front_files as front_files
 from .fronts import write_pareto_front as write_pareto_front

@@ -54,6 +54,7 @@ class FloatFacts:
         nodes: NIR's type by name.
         edges: (source, target), sorted.
         provenance: of a file of another tool, what was stated and what was assumed.
+        rewrites: what became of the layers of the network that the graph was made from.
     """
 
     steps: int | None
@@ -64,11 +65,13 @@ class FloatFacts:
     nodes: Mapping[str, str]
     edges: tuple[tuple[str, str], ...]
     provenance: Mapping[str, str]
+    rewrites: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """One line of text or one number per fact."""
         assumed = " (assumed, not stated in the file)" if self.inputs_assumed else ""
         rules = {name: rule for name, rule in self.semantics.items() if name != "strict"}
+        rewritten = {"rewritten": "; ".join(self.rewrites)} if self.rewrites else {}
         return {
             "kind": "NIR graph (float)",
             "steps": self.steps,
@@ -79,6 +82,7 @@ class FloatFacts:
             "nodes": ", ".join(f"{name}:{kind}" for name, kind in self.nodes.items()),
             "edges": ", ".join(f"{a}->{b}" for a, b in self.edges),
             **{f"provenance: {key}": value for key, value in self.provenance.items()},
+            **rewritten,
         }
 
 
@@ -106,6 +110,7 @@ def inspect_network(
         nodes={name: type(node).__name__ for name, node in graph.nodes.items()},
         edges=tuple(sorted(graph.edges)),
         provenance=network.provenance,
+        rewrites=network.rewrites,
     )
 
 

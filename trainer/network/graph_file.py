@@ -17,6 +17,7 @@ from spikeport.errors import InputError
 from spikeport.network import Input, Reset
 from spikeport.text import quoted
 from spikeport.trainer.network.graph import Node
+from spikeport.trainer.network.layers import Channels
 from spikeport.trainer.network.network import SpikingNetwork
 from spikeport.trainer.neurons import LI, LIF
 from spikeport.trainer.rules import GradientRule
@@ -45,22 +46,29 @@ def _sides(least: int) -> _Rule:
 
 
 _COUNT = _Rule(f"an integer in 1..{MOST}", lambda value: type(value) is int and 1 <= value <= MOST)
+_INDEX = _Rule(f"an integer in 0..{MOST}", lambda value: type(value) is int and 0 <= value <= MOST)
 _WINDOW, _PADDING = _sides(1), _sides(0)
+_NAMED_PADDING = _Rule(
+    f"'same', 'valid' or {_PADDING.text}",
+    lambda value: value in ("same", "valid") or _PADDING.holds(value),
+)
 _FLAG = _Rule("true or false", lambda value: isinstance(value, bool))
 _REAL = _Rule("a finite number", _is_real)
 _MOMENTUM = _Rule("a finite number or null", lambda value: value is None or _is_real(value))
 _RESET = _Rule(f"one of {', '.join(Reset)}", lambda value: value in tuple(Reset))
+
 
 _CONV: dict[str, _Rule] = {
     "in_channels": _COUNT,
     "out_channels": _COUNT,
     "kernel_size": _WINDOW,
     "stride": _WINDOW,
-    "padding": _PADDING,
+    "padding": _NAMED_PADDING,
     "dilation": _WINDOW,
     "groups": _COUNT,
     "bias": _FLAG,
 }
+_POOL: dict[str, _Rule] = {"kernel_size": _WINDOW, "stride": _WINDOW, "padding": _PADDING}
 _NORM: dict[str, _Rule] = {"num_features": _COUNT, "eps": _REAL, "momentum": _MOMENTUM}
 _KINDS: dict[str, tuple[type[nn.Module], dict[str, _Rule]]] = {
     "Conv1d": (nn.Conv1d, _CONV),
@@ -70,15 +78,12 @@ _KINDS: dict[str, tuple[type[nn.Module], dict[str, _Rule]]] = {
     "BatchNorm2d": (nn.BatchNorm2d, _NORM),
     "Dropout": (nn.Dropout, {"p": _REAL}),
     "Dropout2d": (nn.Dropout2d, {"p": _REAL}),
-    "AvgPool2d": (
-        nn.AvgPool2d,
-        {"kernel_size": _WINDOW, "stride": _WINDOW, "padding": _PADDING},
-    ),
-    "MaxPool2d": (
-        nn.MaxPool2d,
-        {"kernel_size": _WINDOW, "stride": _WINDOW, "padding": _PADDING, "dilation": _WINDOW},
-    ),
+    "AvgPool1d": (nn.AvgPool1d, _POOL),
+    "AvgPool2d": (nn.AvgPool2d, _POOL),
+    "MaxPool2d": (nn.MaxPool2d, {**_POOL, "dilation": _WINDOW}),
     "Identity": (nn.Identity, {}),
+    "Flatten": (nn.Flatten, {}),
+    "Channels": (Channels, {"start": _INDEX, "stop": _INDEX, "step": _COUNT}),
     "LIF": (
         LIF,
         {
@@ -92,6 +97,8 @@ _KINDS: dict[str, tuple[type[nn.Module], dict[str, _Rule]]] = {
     ),
     "LI": (LI, {"decay": _REAL}),
 }
+_OPTIONAL: dict[str, _Rule] = {"divisor_override": _COUNT}
+"""Options of kinds that have them, described only if they are set."""
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
@@ -120,7 +127,7 @@ def describe_graph(network: SpikingNetwork) -> list[dict[str, Any]]:
             {
                 **layer,
                 "kind": type(op).__name__,
-                "options": {name: _option(op, name) for name in options},
+                "options": {name: _option(op, name) for name in (*options, *_set_options(op))},
                 "frozen": frozen,
             }
         )
@@ -178,6 +185,8 @@ def _made(subject: str, layer: Mapping[str, Any]) -> nn.Module:
     build, rules = _KINDS[kind]
     if not isinstance(options, dict):
         raise InputError(f"{subject}: options must be a table")
+    if build is nn.AvgPool2d:
+        rules = rules | {name: _OPTIONAL[name] for name in options.keys() & _OPTIONAL.keys()}
     _keys(subject, options, set(rules))
     for name, rule in rules.items():
         if not rule.holds(options[name]):
@@ -196,6 +205,10 @@ def _made(subject: str, layer: Mapping[str, Any]) -> nn.Module:
     for each in frozen:
         parameters[each].requires_grad = False
     return op
+
+
+def _set_options(op: nn.Module) -> list[str]:
+    return [name for name in _OPTIONAL if getattr(op, name, None) is not None]
 
 
 def _option(op: nn.Module, name: str) -> Any:
