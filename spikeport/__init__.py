@@ -19,7 +19,8 @@ Measure a trained network:
     Independence, LayerActivity, ShuffleTest
 Quantize and export:
     quantize, QuantizeConfig, QuantizationResult, QuantizationReport, ConnectionReport,
-    InputReport, PopulationReport, export_float, FloatNetwork, IntegratorGain
+    InputReport, PopulationReport, TargetReport, TargetChange, export_float, FloatNetwork,
+    IntegratorGain
 Build a deployed network by hand:
     DeployedNetwork, Input, Coding, Population, ATRLIFPopulation, Reset, Connection, Dense,
     Conv1d, Conv2d, Sparse, SumPool2d, BiasInjection, Readout, ReadoutKind

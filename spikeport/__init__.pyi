@@ -22,6 +22,8 @@ from .export import PopulationReport as PopulationReport
 from .export import QuantizationReport as QuantizationReport
 from .export import QuantizationResult as QuantizationResult
 from .export import QuantizeConfig as QuantizeConfig
+from .export import TargetChange as TargetChange
+from .export import TargetReport as TargetReport
 from .export import read_netx as read_netx
 from .export import read_nir as read_nir
 from .export import read_nir_deployed as read_nir_deployed

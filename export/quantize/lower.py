@@ -164,10 +164,10 @@ def _check_membranes(build: _Build) -> None:
             )
 
 
-def _connect(build: _Build, target: str, gain: Array | None) -> Array | None:
-    """Add everything that leads into `target`; return the sum of biases, None if nothing does."""
+def _connect(build: _Build, node: str, gain: Array | None) -> Array | None:
+    """Add everything that leads into `node`; return the sum of biases, None if nothing does."""
     biases: dict[NodePath, Array] = {}
-    for source, *between in _paths(build, target, ()):
+    for source, *between in _paths(build, node, ()):
         middle = tuple(between)
         if source not in build.shapes:
             continue
@@ -176,53 +176,53 @@ def _connect(build: _Build, target: str, gain: Array | None) -> Array | None:
         if folded is None:
             continue
         if source in build.inputs and build.inputs[source].coding is Coding.BIAS:
-            _inject(build, source, target, folded)
+            _inject(build, source, node, folded)
             continue
         maps = [i for i, name in enumerate(middle) if isinstance(build.nodes[name], MAPS)]
         biased = middle[maps[0] :] if maps else (source, *middle)
         biases[biased] = folded.bias
-        if folded.bias.any() and _delay(build, (*biased, target)):
+        if folded.bias.any() and _delay(build, (*biased, node)):
             build.note(
                 f"node '{biased[0]}': its bias acts from the first step on, but in the float graph "
                 "it is late by the delay after it"
             )
         build.connections.append(
             FloatConnection(
-                name=biased[0] if maps else f"{source}_to_{target}",
+                name=biased[0] if maps else f"{source}_to_{node}",
                 source=source,
-                target=target,
+                target=node,
                 weight=folded.weight,
                 stride=folded.stride,
                 padding=folded.padding,
                 dilation=folded.dilation,
                 groups=folded.groups,
                 pool=folded.pool,
-                delay=_delay(build, (source, *middle, target)),
+                delay=_delay(build, (source, *middle, node)),
             )
         )
     if len({bias.shape for bias in biases.values()}) > 1:
-        build.complain(f"node '{target}': its inputs differ in shape")
+        build.complain(f"node '{node}': its inputs differ in shape")
         return None
     return np.sum(list(biases.values()), axis=0) if biases else None
 
 
-def _inject(build: _Build, source: str, target: str, folded: Folded) -> None:
+def _inject(build: _Build, source: str, node: str, folded: Folded) -> None:
     if not folded.direct or folded.pool is not None:
         build.complain(
             f"input '{source}': coding 'bias' must go one to one into neurons, "
-            f"but a map or pool leads from it to '{target}'"
+            f"but a map or pool leads from it to '{node}'"
         )
         return
-    if any(i.target == target for i in build.injections):
-        build.complain(f"node '{target}': more than one input of coding 'bias'")
+    if any(i.target == node for i in build.injections):
+        build.complain(f"node '{node}': more than one input of coding 'bias'")
     gains = np.diag(folded.weight) if folded.weight.ndim == 2 else folded.weight.reshape(-1)
     if np.ptp(gains) > 1e-9 * np.abs(gains).max() or gains[0] <= 0:
         build.complain(
-            f"input '{source}': coding 'bias' reaches '{target}' with factors "
+            f"input '{source}': coding 'bias' reaches '{node}' with factors "
             f"{gains.min():g}..{gains.max():g}, must be one positive factor"
         )
-    name = f"{source}_to_{target}"
-    build.injections.append(FloatInjection(name, source, target, float(gains[0])))
+    name = f"{source}_to_{node}"
+    build.injections.append(FloatInjection(name, source, node, float(gains[0])))
 
 
 def _paths(build: _Build, node: str, after: NodePath) -> Iterator[NodePath]:

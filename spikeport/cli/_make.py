@@ -195,6 +195,15 @@ def quantize(
     data: _io.Data = "digits",
     changes: _io.DataChanges = None,
     bits: _io.WeightBits = 8,
+    target: Annotated[
+        str | None,
+        typer.Option(
+            "--target",
+            "-t",
+            metavar="NAME",
+            help="Keep to what a target takes, and show what it costs: `netx`, lava-dl's format.",
+        ),
+    ] = None,
     calibration: Annotated[
         int,
         typer.Option(
@@ -215,6 +224,7 @@ def quantize(
     from spikeport.workflow import quantize as run_quantization
 
     _io.check_out("--out", out, _io.CHIP, network, data)
+    options = QuantizeConfig(weight_bits=bits, target=target)
     float_network = _io.open_network(network, _io.Foreign(dt, steps, reset, strict))
     if isinstance(float_network, DeployedNetwork):
         raise InputError(
@@ -225,7 +235,7 @@ def quantize(
     result = run_quantization(
         float_network,
         dataset.train_x[:calibration],
-        QuantizeConfig(weight_bits=bits),
+        options,
         static=True,
         clip=clip,
     )
