@@ -26,8 +26,8 @@ Build a deployed network by hand:
     Conv1d, Conv2d, Sparse, SumPool2d, BiasInjection, Readout, ReadoutKind
 Run:
     run, run_float, run_native, run_reference, run_networks, run_sharded, run_sweep,
-    list_backends, Backend, Stream, StreamState, encode_samples, Samples, SampleSet, Probe,
-    sample_probes
+    list_backends, Backend, Stream, StreamState, ResetSchedule, encode_samples, Samples, SampleSet,
+    Probe, sample_probes
 What a run returns:
     Run, Trace, EventCounts, Counts, Agreement, merge_runs
 Compare:

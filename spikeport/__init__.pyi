@@ -63,6 +63,7 @@ from .runs import Agreement as Agreement
 from .runs import Counts as Counts
 from .runs import EventCounts as EventCounts
 from .runs import Probe as Probe
+from .runs import ResetSchedule as ResetSchedule
 from .runs import Run as Run
 from .runs import Samples as Samples
 from .runs import SampleSet as SampleSet
