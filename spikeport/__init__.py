@@ -25,7 +25,7 @@ Build a deployed network by hand:
     DeployedNetwork, Input, Coding, Population, ATRLIFPopulation, Reset, Connection, Dense,
     Conv1d, Conv2d, Sparse, SumPool2d, BiasInjection, Readout, ReadoutKind
 Run:
-    run, run_float, run_native, run_reference, run_networks, run_sharded, run_sweep,
+    run, run_float, run_native, run_reference, run_networks, run_continuous, run_sharded, run_sweep,
     list_backends, Backend, Stream, StreamState, ResetSchedule, encode_samples, Samples, SampleSet,
     Probe, sample_probes
 What a run returns:

@@ -150,6 +150,7 @@ from .workflow import open_network as open_network
 from .workflow import prepare_qat as prepare_qat
 from .workflow import quantize as quantize
 from .workflow import record_trace as record_trace
+from .workflow import run_continuous as run_continuous
 from .workflow import run_networks as run_networks
 from .workflow import run_recipe as run_recipe
 from .workflow import sweep as sweep

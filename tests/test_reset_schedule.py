@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,17 +24,22 @@ from spikeport.network import (
     Readout,
     ReadoutKind,
     Reset,
+    save_network,
 )
-from spikeport.runs import ResetSchedule, Run, everything
+from spikeport.runs import ResetSchedule, Run, encode_samples, everything
 from spikeport.simulators import Stream, run_native, run_reference
+from spikeport.trainer.data import load_dataset
+from spikeport.workflow import run_continuous, write_nir
+from tests.fuzz.kinds import float_network
+from tests.helpers.command import Spikeport
 from tests.helpers.lava import needs_lava
-from tests.helpers.networks import ALL
+from tests.helpers.networks import ALL, digits_like
 from tests.helpers.strategies import networks, samples_for
 from tests.helpers.streams import assert_one_long_run, chunk_of
 
 SLOW = settings(
     deadline=None,
-    max_examples=100,
+    max_examples=60,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 
@@ -163,9 +170,84 @@ def test_wrong_schedules() -> None:
         ResetSchedule(0)
     with pytest.raises(InputError, match=r"reset offset is 4, must lie in 0\.\.3"):
         ResetSchedule(4, 4)
-    from tests.fuzz.kinds import float_network
-
     with pytest.raises(
         InputError, match="backend 'float' has no reset schedules, must be one of native, "
     ):
         run_backend("float", float_network(), np.zeros((1, 1)), resets=ResetSchedule(2))
+
+
+@SLOW
+@given(st.data(), schedules())
+def test_a_continuous_run_is_one_long_sample(data: st.DataObject, resets: ResetSchedule) -> None:
+    network = data.draw(networks(max_steps=5, adaptive=data.draw(st.booleans())))
+    samples = data.draw(samples_for(network))
+    run = run_continuous(network, samples, resets, record=everything(network))
+    count, steps = run.samples, run.steps
+    stream = Stream(network, resets=resets)
+    for sample in range(count):
+        chunk = {
+            part.name: samples[part.name][sample : sample + 1]
+            if samples[part.name].ndim == 1 + len(part.shape)
+            else samples[part.name][:, sample : sample + 1]
+            for part in network.inputs
+        }
+        done = stream.push(chunk, steps=steps, record=ALL)
+        assert done.trace is not None
+        assert run.trace is not None
+        for name, values in done.scores.items():
+            np.testing.assert_array_equal(run.scores[name][sample], values[0])
+        for variable in ALL:
+            for name, values in done.trace[variable].items():
+                np.testing.assert_array_equal(run.trace[variable][name][:, sample], values[:, 0])
+
+
+@needs_lava
+def test_a_continuous_run_on_lava() -> None:
+    network, rng = looped(), np.random.default_rng(2)
+    samples = {"x": rng.integers(0, 2, (13, 4, 9)), "drive": rng.integers(-200, 300, (4, 6))}
+    resets = ResetSchedule(13)
+    ours = run_continuous(network, samples, resets, record=everything(network))
+    theirs = run_continuous(network, samples, resets, record=everything(network), backend="lava")
+    assert_equal(theirs, ours)
+    assert (ours.samples, ours.steps) == (4, 13)
+    assert ours.network_hash == theirs.network_hash == network.content_hash
+    apart = run_native(network, samples, record=("spikes",))
+    assert apart.trace is not None
+    assert ours.trace is not None
+    different = [(ours.trace.spikes[n] != apart.trace.spikes[n]).any() for n in network.by_name]
+    assert any(different)  # delayed spikes cross the resets
+
+
+def test_the_command_line_runs_samples_back_to_back(tmp_path: Path, spikeport: Spikeport) -> None:
+    path = tmp_path / "d.spikeport"
+    network, _ = digits_like()
+    save_network(network, path)
+    options = ["-n", "5", "--reset-interval", str(network.steps)]
+    code, out, err = spikeport("run", str(path), *options, "--json")
+    assert code == 0, err
+    found = json.loads(out)
+    assert (found["samples"], found["steps"]) == (5, network.steps)
+    data = load_dataset("digits", network.steps)
+    x = encode_samples(network.inputs, network.steps, data.test_x[:5], static=True)
+    run = run_continuous(network, x, ResetSchedule(network.steps))
+    assert found["predictions"] == run.predictions.tolist()
+    assert run.counts is not None
+    assert found["spikes"] == dict(run.counts.spikes)
+    code, out, err = spikeport("compare", str(path), *options, "--reset-offset", "2")
+    assert code == 0, err
+    assert "identical" in out
+    for wrong, message in (
+        (["run", str(path), "--reset-offset", "2"], "--reset-offset 2: needs --reset-interval"),
+        (["run", str(path), str(path), *options], "--reset-interval 6: needs a single network"),
+        (["run", str(path), "--reset-interval", "0"], "reset interval is 0, must lie in"),
+    ):
+        code, _, err = spikeport(*wrong)
+        assert code == 2
+        assert message in err.replace(f"-interval {network.steps}", "-interval 6")
+
+
+def test_a_continuous_run_needs_a_deployed_network(tmp_path: Path, spikeport: Spikeport) -> None:
+    write_nir(float_network(), tmp_path / "f.nir")
+    code, _, err = spikeport("run", str(tmp_path / "f.nir"), "--reset-interval", "4")
+    assert code == 2
+    assert "is a float graph; use `spikeport quantize` to deploy it" in err

@@ -44,6 +44,8 @@ def compare(
     clip: _io.Clip = False,
     trace: _traces.Traces = False,
     timeout: _shards.Timeout = None,
+    reset_interval: _io.ResetInterval = None,
+    reset_offset: _io.ResetOffset = 0,
     as_json: _io.Json = False,
 ) -> None:
     """Compare backends on a deployed network: all spikes, scores and counts must be equal.
@@ -55,6 +57,7 @@ def compare(
     if trace and network.suffix not in _traces.NETWORK_SUFFIXES:
         _traces.compare_trace_files(network, other, as_json)
         return
+    resets = _io.resets(reset_interval, reset_offset)
     opened = _io.open_deployed(network)
     dataset = _io.data_for(opened, data, changes)
     x = _io.chip_samples(opened, dataset, samples, clip)
@@ -72,6 +75,7 @@ def compare(
             others=others,
             trace=trace,
             timeout_s=timeout,
+            resets=resets,
             progress=update,
         )
     shown = [

@@ -1,5 +1,6 @@
 from .comparison import Comparison as Comparison
 from .comparison import compare_backends as compare_backends
+from .continuous import run_continuous as run_continuous
 from .fronts import ParetoFront as ParetoFront
 from .fronts import front_files as front_files
 from .fronts import write_pareto_front as write_pareto_front

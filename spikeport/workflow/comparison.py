@@ -15,8 +15,9 @@ from spikeport.backends import timed
 from spikeport.errors import InputError
 from spikeport.network import DeployedNetwork
 from spikeport.parity import Criterion, LadderRow, build_row
-from spikeport.runs import Run, Samples, everything
+from spikeport.runs import ResetSchedule, Run, Samples, everything
 from spikeport.traces import TraceComparison, compare_runs
+from spikeport.workflow.continuous import run_continuous
 
 StageProgress = Callable[[str, int, int], None]
 """Called with (stage, samples done, total samples): (stage, 0, 0) at the start, more if slow."""
@@ -63,6 +64,7 @@ def compare_backends(
     others: Mapping[str, DeployedNetwork] | None = None,
     trace: bool = False,
     timeout_s: float | None = None,
+    resets: ResetSchedule | None = None,
     progress: StageProgress = lambda stage, done, total: None,
 ) -> Comparison:
     """Run a network on several backends and compare each with the first.
@@ -73,6 +75,7 @@ def compare_backends(
         others: by name, networks that must be equivalent; they run on the first backend.
         trace: also compare u, v and further state variables at every step.
         timeout_s: wall-clock limit of each run on a slow backend (Lava).
+        resets: run all samples as one stream with these resets, see `run_continuous`.
 
     Raises:
         InputError: fewer than two runs; an unknown backend, or one that cannot run the network.
@@ -90,7 +93,10 @@ def compare_backends(
         progress(stage, 0, 0)
         options = timed(name, timeout_s, partial(progress, stage))
         record = everything(one) if trace else ("spikes",)
-        run = run_backend(name, one, samples, record=record, **options)
+        if resets is None:
+            run = run_backend(name, one, samples, record=record, **options)
+        else:
+            run = run_continuous(one, samples, resets, backend=name, record=record, **options)
         rows.append(
             build_row(stage, run, labels, above=above, rule=Criterion.EXACT, order=network.order)
         )
