@@ -46,6 +46,7 @@ class Backend:
         takes: deployed networks (chip integers), or NIR graphs in float units.
         limitations: what it does not support natively.
         timed: it is slow, so `run` has the options `timeout_s` and `progress(done, total)`.
+        resets: `run` has the option `resets`, a `ResetSchedule`.
         one_thread: options with which `run` uses a single thread, if it would use more.
     """
 
@@ -56,4 +57,5 @@ class Backend:
     run: Runner
     limitations: tuple[Limitation, ...] = ()
     timed: bool = False
+    resets: bool = False
     one_thread: Mapping[str, Any] = field(default_factory=dict)

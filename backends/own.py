@@ -41,8 +41,14 @@ NATIVE = Backend(
     _status,
     _run_native,
     (arithmetic_limitation(),),
+    resets=True,
     one_thread={"threads": 1},
 )
 REFERENCE = Backend(
-    "reference", "chip integers, scalar: the specification", "deployed", _status, _run_reference
+    "reference",
+    "chip integers, scalar: the specification",
+    "deployed",
+    _status,
+    _run_reference,
+    resets=True,
 )

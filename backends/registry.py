@@ -9,7 +9,7 @@ from spikeport.backends.interface import Backend, Status, Takes
 from spikeport.errors import BackendUnavailableError, InputError
 from spikeport.network import DeployedNetwork
 from spikeport.plugins import Plugin, PluginKind, plugins
-from spikeport.runs import Probe, RecordSpec, Run, Samples, record_items
+from spikeport.runs import Probe, RecordSpec, ResetSchedule, Run, Samples, record_items
 
 if TYPE_CHECKING:
     from spikeport.export.nir import FloatNetwork
@@ -73,6 +73,7 @@ def run(
     samples: Samples,
     *,
     record: RecordSpec = (),
+    resets: ResetSchedule | None = None,
     **options: Any,
 ) -> Run:
     """Run `network` on the backend called `name`.
@@ -82,6 +83,7 @@ def run(
         samples: (B, *shape) or (T, B, *shape); integers for a DeployedNetwork, else float units.
         record: any of "spikes", "u", "v" and further state variables of the neuron model, as far as
             the backend has them; for a DeployedNetwork also `Probe`s.
+        resets: when the neurons of a deployed network start afresh, besides the first step.
         options: passed to the backend, such as `threads` for native or `timeout_s` (in seconds) for
             Lava.
 
@@ -90,7 +92,8 @@ def run(
         the trace of what was recorded.
 
     Raises:
-        InputError: unknown backend, or one for the other kind of network.
+        InputError: unknown backend, one for the other kind of network, or one without reset
+            schedules.
         BackendUnavailableError: it is not installed, cannot be loaded, or failed while running.
     """
     chosen = backend(name)
@@ -102,6 +105,11 @@ def run(
         raise InputError(
             f"backend '{name}' records whole float graphs; probes need deployed networks"
         )
+    if resets is not None:
+        if not chosen.resets:
+            able = ", ".join(one.name for one in list_backends().values() if one.resets)
+            raise InputError(f"backend '{name}' has no reset schedules, must be one of {able}")
+        options["resets"] = resets
     return chosen.run(network, samples, record=record, **options)
 
 

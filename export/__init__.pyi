@@ -20,3 +20,5 @@ from .quantize import PopulationReport as PopulationReport
 from .quantize import QuantizationReport as QuantizationReport
 from .quantize import QuantizationResult as QuantizationResult
 from .quantize import QuantizeConfig as QuantizeConfig
+from .quantize import TargetChange as TargetChange
+from .quantize import TargetReport as TargetReport

@@ -33,6 +33,7 @@ from spikeport.network.neurons.model import State
 from spikeport.runs import (
     EventCounts,
     RecordSpec,
+    ResetSchedule,
     Run,
     Samples,
     at_step,
@@ -104,12 +105,19 @@ class _Tally:
         return EventCounts(samples=samples, steps=network.steps, **counts)
 
 
-def run_reference(network: DeployedNetwork, samples: Samples, *, record: RecordSpec = ()) -> Run:
+def run_reference(
+    network: DeployedNetwork,
+    samples: Samples,
+    *,
+    record: RecordSpec = (),
+    resets: ResetSchedule | None = None,
+) -> Run:
     """Run a network on integer samples, one neuron after the other.
 
     Args:
         samples: per input (B, *shape), presented at every step, or (T, B, *shape).
         record: which of "spikes", "u" and "v" to keep in `Run.trace`, or `Probe`s.
+        resets: when neurons start afresh, besides step 0.
 
     Raises:
         InputError: samples do not fit the network, or `record` contains an unknown name.
@@ -126,11 +134,11 @@ def run_reference(network: DeployedNetwork, samples: Samples, *, record: RecordS
     charge = {p.name: np.zeros((count, p.size), np.int64) for p in network.populations}
 
     for sample in range(count):
-        states = {
-            p.name: [initial_state(p, network.arithmetic)] * p.size for p in network.populations
-        }
+        states = _initial_states(network)
         sent: _Sent = {name: [] for name in network.sources}
         for t in range(network.steps):
+            if resets is not None and resets.due(t):
+                states = _initial_states(network)
             for part in network.inputs:
                 values = at_step(part, arrays[part.name], t)[sample].ravel().tolist()
                 sent[part.name].append(values)
@@ -157,6 +165,10 @@ def run_reference(network: DeployedNetwork, samples: Samples, *, record: RecordS
         trace=trace if record else None,
         wall_s=time.perf_counter() - started,
     )
+
+
+def _initial_states(network: DeployedNetwork) -> dict[str, list[State]]:
+    return {p.name: [initial_state(p, network.arithmetic)] * p.size for p in network.populations}
 
 
 def _summed(

@@ -18,6 +18,7 @@ from spikeport.errors import InputError
 from spikeport.network import DeployedNetwork, Input
 from spikeport.runs import (
     RecordSpec,
+    ResetSchedule,
     Run,
     Samples,
     StreamState,
@@ -49,6 +50,7 @@ class Stream:
         samples: int = 1,
         *,
         state: StreamState | None = None,
+        resets: ResetSchedule | None = None,
         threads: int | None = None,
         memory_bytes: int = MEMORY_BYTES,
     ) -> None:
@@ -57,6 +59,8 @@ class Stream:
         Args:
             samples: B, the number of independent parallel streams.
             state: state to continue from, instead of starting at step 0 with `samples`.
+            resets: when neurons start afresh, besides step 0, in steps of the stream; not part of
+                the state.
             threads, memory_bytes: see `run_native`.
 
         Raises:
@@ -68,7 +72,7 @@ class Stream:
             check_state(network, state)
         self.network = network
         self.state = state
-        self._threads, self._memory_bytes = threads, memory_bytes
+        self._threads, self._memory_bytes, self._resets = threads, memory_bytes, resets
         self._plan, self._cut = plan_of(network), network
 
     def push(self, chunk: Samples, *, steps: int | None = None, record: RecordSpec = ()) -> Run:
@@ -104,6 +108,7 @@ class Stream:
             threads=self._threads,
             memory_bytes=self._memory_bytes,
             before=self.state,
+            resets=self._resets,
         )
         if state is not None:
             self.state = state

@@ -21,16 +21,16 @@ Measure a trained network:
     Independence, LayerActivity, ShuffleTest
 Quantize and export:
     quantize, QuantizeConfig, QuantizationResult, QuantizationReport, ConnectionReport,
-    InputReport, PopulationReport, export_float, FloatNetwork
+    InputReport, PopulationReport, TargetReport, TargetChange, export_float, FloatNetwork
 Rules of a step that NIR leaves open:
     Semantics, Discretization, InputGain, IntegratorGain, ResetTiming, StartValue, SynapseOrder
 Build a deployed network by hand:
     DeployedNetwork, Input, Coding, Population, ATRLIFPopulation, Reset, Connection, Dense,
     Conv1d, Conv2d, Sparse, SumPool2d, BiasInjection, Readout, ReadoutKind
 Run:
-    run, run_float, run_native, run_reference, run_networks, run_sharded, run_sweep,
-    list_backends, Backend, Stream, StreamState, encode_samples, Samples, SampleSet, Probe,
-    sample_probes
+    run, run_float, run_native, run_reference, run_networks, run_continuous, run_sharded, run_sweep,
+    list_backends, Backend, Stream, StreamState, ResetSchedule, encode_samples, Samples, SampleSet,
+    Probe, sample_probes
 What a run returns:
     Run, Trace, EventCounts, Counts, Agreement, merge_runs
 Compare:

@@ -28,6 +28,8 @@ from .export import ResetTiming as ResetTiming
 from .export import Semantics as Semantics
 from .export import StartValue as StartValue
 from .export import SynapseOrder as SynapseOrder
+from .export import TargetChange as TargetChange
+from .export import TargetReport as TargetReport
 from .export import read_netx as read_netx
 from .export import read_nir as read_nir
 from .export import read_nir_deployed as read_nir_deployed
@@ -68,6 +70,7 @@ from .runs import Agreement as Agreement
 from .runs import Counts as Counts
 from .runs import EventCounts as EventCounts
 from .runs import Probe as Probe
+from .runs import ResetSchedule as ResetSchedule
 from .runs import Run as Run
 from .runs import Samples as Samples
 from .runs import SampleSet as SampleSet
@@ -158,6 +161,7 @@ from .workflow import open_network as open_network
 from .workflow import prepare_qat as prepare_qat
 from .workflow import quantize as quantize
 from .workflow import record_trace as record_trace
+from .workflow import run_continuous as run_continuous
 from .workflow import run_networks as run_networks
 from .workflow import run_recipe as run_recipe
 from .workflow import sweep as sweep

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -89,10 +90,12 @@ def spikeport_write(network: spikeport.FloatNetwork, path: Path) -> None:
     spikeport.write_nir(network, path)
 
 
-def test_the_example_of_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_examples_of_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     write_netx(digits(), tmp_path / "network.net")
     write_file(tmp_path / "foreign.net", dense(WEIGHT), steps=None)
-    (example,) = re.findall(r"```python\n(.*?)```", page("netx.md"), re.S)
-    exec(compile(example, "docs/netx.md", "exec"), {})
+    examples = re.findall(r"```python\n(.*?)```", page("netx.md"), re.S)
+    made: dict[str, Any] = {}
+    exec(compile("\n".join(examples), "docs/netx.md", "exec"), made)
     assert read_netx(tmp_path / "again.net").steps == 16
+    assert made["scores"]["layer0"].shape == (3, 10)

@@ -456,7 +456,7 @@ def test_options_are_handed_down_as_one_value() -> None:
         if isinstance(node, ast.FunctionDef)
     ]
     taking = [f for f in functions if "config" in {arg.arg for arg in f.args.args}]
-    assert {"calibrate", "share_precision", "round_connection"} <= {f.name for f in taking}
+    assert {"calibrate", "share_precision", "round_connections"} <= {f.name for f in taking}
     for function in functions:
         names = {arg.arg for arg in (*function.args.args, *function.args.kwonlyargs)}
         assert not names & options, f"{function.name} takes an option by itself"

@@ -109,7 +109,7 @@ def test_fractional_units_have_the_nearest_threshold(scaled: float, strict: bool
 @given(hnp.arrays(np.float64, 4, elements=st.floats(-500_000, 500_000)))
 def test_bias_is_within_half_a_mantissa(state: NDArray[np.float64]) -> None:
     part = FloatPopulation("p", (4,), 0.0, 1.0, state / 64, 1.0)
-    made = round_population(part, 1.0, reset=Reset.ZERO, strict=True)
+    made = round_population(part, 1.0, reset=Reset.ZERO, strict=True, config=QuantizeConfig())
     noise = 4e-7 * max(np.abs(state).max(), 1)  # what `settle` takes for float32 noise
     assert np.abs(made.bias_current - state).max() <= 2**made.bias_exponent / 2 + noise
     if made.bias_exponent:
@@ -126,9 +126,13 @@ def test_decays_by_hand() -> None:
 
 def test_subtraction_takes_the_threshold_itself_away() -> None:
     part = FloatPopulation("p", (1,), 0.0, 1.0, np.zeros(1), 1.0)
-    loose = round_population(part, 200.0, reset=Reset.SUBTRACT, strict=False)
-    strict = round_population(part, 200.0, reset=Reset.SUBTRACT, strict=True)
+    loose = round_population(
+        part, 200.0, reset=Reset.SUBTRACT, strict=False, config=QuantizeConfig()
+    )
+    strict = round_population(
+        part, 200.0, reset=Reset.SUBTRACT, strict=True, config=QuantizeConfig()
+    )
     assert (loose.vth, loose.v_init) == (200, 1)
     assert (strict.vth, strict.v_init) == (200, 0)
-    zero = round_population(part, 200.0, reset=Reset.ZERO, strict=False)
+    zero = round_population(part, 200.0, reset=Reset.ZERO, strict=False, config=QuantizeConfig())
     assert (zero.vth, zero.v_init) == (199, 0)

@@ -19,6 +19,7 @@ from spikeport.errors import BackendUnavailableError, InputError, OutputError
 from spikeport.network import DeployedNetwork, ReadoutKind, require_loihi
 from spikeport.runs import (
     RecordSpec,
+    ResetSchedule,
     Run,
     Samples,
     Trace,
@@ -50,6 +51,7 @@ class _Task:
     times: Schedule
     trace: Trace
     record: RecordSpec
+    resets: ResetSchedule | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,7 @@ def run_lava(
     record: RecordSpec = (),
     timeout_s: float = TIMEOUT_S,
     progress: SampleProgress | None = None,
+    resets: ResetSchedule | None = None,
 ) -> Run:
     """Run a network on integer samples with lava-nc's fixed-point process models.
 
@@ -80,6 +83,7 @@ def run_lava(
         timeout_s: wall-clock limit; Lava takes about 1 ms per step and connection. A worker that
             does nothing for a minute is stopped earlier.
         progress: called with (samples done, total samples).
+        resets: when neurons start afresh, besides the first step of each sample.
 
     Raises:
         InputError: samples do not fit, or Lava cannot run the network (every reason is listed).
@@ -88,7 +92,8 @@ def run_lava(
         CheckFailedError: Lava's spikes do not follow from the integer dynamics.
         OutputError: the files for the worker cannot be written.
     """
-    return run_many([(network, samples)], record=record, timeout_s=timeout_s, progress=progress)[0]
+    pairs = [(network, samples)]
+    return run_many(pairs, record=record, timeout_s=timeout_s, progress=progress, resets=resets)[0]
 
 
 def run_many(
@@ -97,11 +102,12 @@ def run_many(
     record: RecordSpec = (),
     timeout_s: float = TIMEOUT_S,
     progress: SampleProgress | None = None,
+    resets: ResetSchedule | None = None,
 ) -> list[Run]:
     """Run several networks on their samples, in sequence, in one worker; see `run_lava`."""
     if not timeout_s > 0:
         raise InputError(f"backend 'lava': timeout_s is {timeout_s}, must be above 0")
-    tasks = [_task(network, samples, record) for network, samples in pairs]
+    tasks = [_task(network, samples, record, resets) for network, samples in pairs]
     python, version = require_lava()
     total = sum(task.count for task in tasks)
     # Its name also marks the worker's shared memory.
@@ -121,7 +127,9 @@ def run_many(
     ]
 
 
-def _task(network: DeployedNetwork, samples: Samples, record: RecordSpec) -> _Task:
+def _task(
+    network: DeployedNetwork, samples: Samples, record: RecordSpec, resets: ResetSchedule | None
+) -> _Task:
     require_loihi(network, "backend 'lava'")
     arrays = check_samples(network.inputs, network.steps, samples)
     count = sample_count(network.inputs, arrays)
@@ -132,7 +140,7 @@ def _task(network: DeployedNetwork, samples: Samples, record: RecordSpec) -> _Ta
     messages = sum(part.size for part in network.inputs)
     per_sample = network.steps * (bytes_each * neurons + 4 * messages)
     at_once = max(1, CHUNK_BYTES // per_sample)
-    return _Task(network, arrays, count, at_once, times, trace, record)
+    return _Task(network, arrays, count, at_once, times, trace, record, resets)
 
 
 def _write_jobs(tasks: Sequence[_Task], folder: Path) -> list[_Job]:
@@ -143,7 +151,13 @@ def _write_jobs(tasks: Sequence[_Task], folder: Path) -> list[_Job]:
             place = folder / f"job{len(jobs)}"
             samples = select(task.network.inputs, task.samples, chosen)
             program = build_program(
-                task.network, task.times, samples, chosen.stop - first, task.record, place
+                task.network,
+                task.times,
+                samples,
+                chosen.stop - first,
+                task.record,
+                place,
+                task.resets,
             )
             try:
                 place.mkdir()
@@ -209,7 +223,7 @@ def _run(
             for r in network.readouts
         },
         spike_counts={p.name: fired[p.name].sum(0).reshape(p.shape) for p in network.populations},
-        counts=run_native(network, task.samples, recorded=trace.spikes).counts,
+        counts=run_native(network, task.samples, recorded=trace.spikes, resets=task.resets).counts,
         trace=narrowed(trace, network, task.record) if task.record else None,
         wall_s=sum(wall_s for _, _, wall_s in results),
     )

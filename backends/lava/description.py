@@ -29,4 +29,5 @@ LAVA = Backend(
     _run,
     limitations=LIMITATIONS,
     timed=True,
+    resets=True,
 )

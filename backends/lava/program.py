@@ -1,7 +1,8 @@
 """Conversion of a network and its samples to connected Lava processes.
 
 Lava's arrays run (W, H, C), the reverse of ours, so every array is transposed whole. N samples of T
-steps run one after the other; LIFReset clears each population in turn.
+steps run one after the other; LIFReset clears each population in turn, and in the steps of a reset
+schedule.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from spikeport.network import (
     SumPool2d,
     WeightedConnection,
 )
-from spikeport.runs import RecordSpec, recordable, selection
+from spikeport.runs import RecordSpec, ResetSchedule, recordable, selection
 
 Port = tuple[str, str]
 
@@ -98,6 +99,7 @@ def build_program(
     count: int,
     record: RecordSpec,
     folder: Path,
+    resets: ResetSchedule | None = None,
 ) -> Program:
     """The processes that run `count` checked samples and record into `folder`.
 
@@ -115,7 +117,7 @@ def build_program(
         depth = times.depth[population.name]
         wanted = _recordings(network, population, record, count)
         tapes = [_tape(network, population, wish, folder) for wish in wanted]
-        nodes[population.name] = _neurons(network, population, depth, tapes)
+        nodes[population.name] = _neurons(network, population, depth, tapes, resets)
         recordings += wanted
         for injection in network.injections_into(population.name):
             given = by_name[injection.source]
@@ -152,7 +154,11 @@ def _recordings(
 
 
 def _neurons(
-    network: DeployedNetwork, population: AnyPopulation, depth: int, tapes: list[dict[str, Any]]
+    network: DeployedNetwork,
+    population: AnyPopulation,
+    depth: int,
+    tapes: list[dict[str, Any]],
+    resets: ResetSchedule | None,
 ) -> LavaProcess:
     made = lava_neurons(network, population)
     fields: dict[str, Any] = {
@@ -160,6 +166,7 @@ def _neurons(
         "bias_exp": population.bias_exponent,
         "reset_interval": network.steps,
         "reset_offset": depth + 1,
+        "resets": None if resets is None else (resets.interval, resets.offset),
         "tapes": tapes,
         "depth": depth,
         **made.fields,

@@ -95,7 +95,7 @@ def _input_layer(network: DeployedNetwork, source: Input, part: Population) -> R
     if part.bias_exponent != BIAS_EXPONENT:
         fail(
             f"{subject}: bias_exponent is {part.bias_exponent}, must be {BIAS_EXPONENT} for "
-            "netx, as an input writes the bias"
+            "netx, as an input writes the bias; `quantize --target netx` keeps to that"
         )
     if (part.bias != part.bias.flat[0]).any():
         fail(f"{subject}: biases differ, but netx has one for all neurons of an input layer")
@@ -126,9 +126,12 @@ def _layer(
             )
     for c in weighted:
         if c.pool is not None:
-            fail(f"connection '{c.name}': has a sum-pool, which netx cannot run")
+            fail(f"connection '{c.name}': has a sum-pool, which netx cannot run; use strides")
         if not isinstance(c, Dense | Sparse | Conv2d):
-            fail(f"connection '{c.name}': is a {type(c).__name__}, which netx does not have")
+            fail(
+                f"connection '{c.name}': is a {type(c).__name__}, which netx does not have; use "
+                "Conv2d or Dense"
+            )
     if any(isinstance(c, Conv2d) for c in ahead):
         return _convolution(network, weighted, part, spatial=spatial)
     weight, delays = _matrix(network, ahead, source.size, part.size)
@@ -148,11 +151,16 @@ def _layer(
             )
         matrices.append(again)
         fields["weight_rec"] = again.astype(np.float32)
+    if not any(matrix.any() for matrix in matrices):
+        fail(
+            f"connection '{ahead[0].name}': all its weights are 0, and netx runs no matrix of "
+            "zeros; leave the layer out, or use more bits if rounding removed its weights"
+        )
     if not kept_exactly(*matrices):
         fail(
             f"connection '{ahead[0].name}': netx and Lava would round its weights "
             f"({weight.min()}..{weight.max()}); they keep even ones of both signs, or odd ones "
-            "below 128, but no matrix of zeros"
+            "below 128; `quantize --target netx` keeps to that"
         )
     if delays.any():
         rows = delays.max(axis=1)
@@ -214,7 +222,10 @@ def _convolution(
     if not spatial:
         fail(f"connection '{c.name}': netx has no convolution after a dense layer")
     if c.delay:
-        fail(f"connection '{c.name}': delay is {c.delay}, netx has none in convolutions")
+        fail(
+            f"connection '{c.name}': delay is {c.delay}, netx has none in convolutions; delay a "
+            "dense connection instead"
+        )
     weight = _weights(network, c, c.weight.astype(np.int64))
     fields: dict[str, Any] = {
         "shape": np.array(part.shape),
@@ -248,19 +259,19 @@ def _bias(part: Population) -> Array:
         fail(
             f"population '{part.name}': bias {wrong[0]} (bias << bias_exponent) must be a "
             f"multiple of {unit} within {low * unit}..{high * unit}: netx fixes bias_exponent "
-            f"at {BIAS_EXPONENT}"
+            f"at {BIAS_EXPONENT}; `quantize --target netx` keeps to that"
         )
     return mantissas
 
 
 def _neuron(part: Population) -> dict[str, Any]:
-    for name, value, rule in (
-        ("reset", part.reset, Reset.ZERO),
-        ("refractory", part.refractory, 0),
-        ("v_init", part.v_init, 0),
+    for name, value, rule, remedy in (
+        ("reset", part.reset, Reset.ZERO, "; train with reset zero"),
+        ("refractory", part.refractory, 0, ""),
+        ("v_init", part.v_init, 0, ""),
     ):
         if value != rule:
-            fail(f"population '{part.name}': {name} is {value}, must be {rule} for netx")
+            fail(f"population '{part.name}': {name} is {value}, must be {rule} for netx{remedy}")
     return {
         "type": "CUBA",
         "iDecay": np.array(part.decay_u),

@@ -5,3 +5,5 @@ from .report import ConnectionReport as ConnectionReport
 from .report import InputReport as InputReport
 from .report import PopulationReport as PopulationReport
 from .report import QuantizationReport as QuantizationReport
+from .report import TargetChange as TargetChange
+from .report import TargetReport as TargetReport

@@ -21,7 +21,7 @@ from spikeport.export.nir import FloatNetwork
 from spikeport.export.quantize.config import QuantizeConfig
 from spikeport.export.quantize.lowered import FloatPopulation, LoweredNetwork
 from spikeport.export.quantize.rounding import (
-    round_connection,
+    round_connections,
     round_population,
     settle,
 )
@@ -244,16 +244,16 @@ def _alone(
     candidate: Candidate,
 ) -> Calibrated:
     """Round one population and run it on given spikes; later sources send float ones."""
-    adapted: list[Connection] = [
-        round_connection(c, candidate.scale / lowered.source_scale(c.source), config)
-        for c in lowered.incoming(part.name)
-    ]
+    incoming = lowered.incoming(part.name)
+    scales = [candidate.scale / lowered.source_scale(c.source) for c in incoming]
+    adapted: list[Connection] = [*round_connections(incoming, scales, config)]
     adapted += [BiasInjection(i.source, i.target, i.name) for i in lowered.injected(part.name)]
     population = round_population(
         part,
         candidate.scale,
         reset=lowered.reset,
         strict=lowered.strict,
+        config=config,
         ties=candidate.ties,
         injected_exponent=candidate.injected_exponent,
     )

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
+from spikeport.checks import one_of
 from spikeport.errors import InputError
 from spikeport.export.quantize.rounding_loss import COARSE_BITS
+from spikeport.export.quantize.target import ANY, TARGETS, Target
 from spikeport.network import LOIHI
 
 CLIP_FRACTIONS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
@@ -25,14 +28,28 @@ class QuantizeConfig:
             weights to zero, or gives a threshold of only a few units, also try smaller fractions,
             down to where half of the weights are clipped. Default: true unless `clip_fractions` are
             given.
+        target: what the network is quantized for, `netx` or None; a network that the target cannot
+            take is refused, and the report says what it costs to keep to the target.
 
     Raises:
-        InputError: `weight_bits` is not in 2..8, or `clip_fractions` is empty or not in (0, 1].
+        InputError: `weight_bits` is not in 2..8, `clip_fractions` is empty or not in (0, 1], or
+            there is no such target.
     """
 
     weight_bits: int = LOIHI.weight_bits
     clip_fractions: tuple[float, ...] | None = None
     search_wider: bool | None = None
+    target: str | None = None
+
+    @property
+    def constraints(self) -> Target:
+        """Those of the target."""
+        return ANY if self.target is None else TARGETS[self.target]
+
+    def stated(self) -> dict[str, Any]:
+        """All options as plain values, without a target that is not given."""
+        options = asdict(self)
+        return options if self.target else {k: v for k, v in options.items() if k != "target"}
 
     @property
     def fractions(self) -> tuple[float, ...]:
@@ -45,6 +62,8 @@ class QuantizeConfig:
         default = CLIP_FRACTIONS + COARSE_FRACTIONS * (self.weight_bits <= COARSE_BITS)
         given = default if self.clip_fractions is None else tuple(self.clip_fractions)
         object.__setattr__(self, "clip_fractions", given)
+        if self.target is not None:
+            one_of("target", TARGETS, self.target)
         if self.weight_bits not in range(2, LOIHI.weight_bits + 1):
             raise InputError(
                 f"weight_bits is {self.weight_bits}, must lie in 2..{LOIHI.weight_bits}"

@@ -147,7 +147,7 @@ def _halvings(
     scaled = settle(met.connection.weight * (met.unclipped.scale / part.scale))
     rounded = round_weights(scaled, config)
     output = activity[met.target.name]
-    bound = largest_allowed(met.target, peak_u=output.peak_u, peak_v=output.peak_v)
+    bound = largest_allowed(met.target, config, peak_u=output.peak_u, peak_v=output.peak_v)
     if 2 * met.unclipped.scale <= bound or np.array_equal(rounded, scaled):
         return 0
     _, high, step = LOIHI.weight_grid(mixed=is_mixed(rounded), bits=config.weight_bits)

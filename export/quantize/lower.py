@@ -222,8 +222,8 @@ def _check_membranes(build: _Build) -> None:
             )
 
 
-def _connect(build: _Build, target: str, gain: Array | None, shape: Shape) -> tuple[Array, Shape]:
-    """Add everything that leads into `target`, of the given shape in the graph.
+def _connect(build: _Build, node: str, gain: Array | None, shape: Shape) -> tuple[Array, Shape]:
+    """Add everything that leads into `node`, of the given shape in the graph.
 
     Returns:
         The sum of biases, and the shape of the population: flattening between a convolution and its
@@ -231,10 +231,10 @@ def _connect(build: _Build, target: str, gain: Array | None, shape: Shape) -> tu
     """
     biases: dict[NodePath, Array] = {}
     found: list[tuple[str, NodePath, Folded]] = []
-    paths = list(islice(_paths(build, target, ()), MAX_PATHS + 1))
+    paths = list(islice(_paths(build, node, ()), MAX_PATHS + 1))
     if len(paths) > MAX_PATHS:
         build.complain(
-            f"node '{target}': more than {MAX_PATHS} paths through linear nodes lead there; put "
+            f"node '{node}': more than {MAX_PATHS} paths through linear nodes lead there; put "
             "neurons in between"
         )
         paths = []
@@ -247,12 +247,12 @@ def _connect(build: _Build, target: str, gain: Array | None, shape: Shape) -> tu
         if folded is None:
             continue
         if source in build.inputs and build.inputs[source].coding is Coding.BIAS:
-            _inject(build, source, target, folded)
+            _inject(build, source, node, folded)
             continue
         found.append((source, middle, folded))
         for place, bias in folded.biases.items():
             biases[middle[place:]] = bias
-            if bias.any() and _biased_late(build, (*middle[place:], target)):
+            if bias.any() and _biased_late(build, (*middle[place:], node)):
                 build.note(
                     f"node '{middle[place]}': its bias acts from the first step on, but in the "
                     "float graph it is late by the delay after it"
@@ -260,7 +260,7 @@ def _connect(build: _Build, target: str, gain: Array | None, shape: Shape) -> tu
     flat = [features(folded.map) for _, _, folded in found]
     made = next((maps for maps in flat if maps is not None), shape)
     for source, middle, folded in found:
-        _add_connection(build, (source, *middle, target), folded, made)
+        _add_connection(build, (source, *middle, node), folded, made)
     return sum(biases.values(), np.zeros(shape)).reshape(made), made
 
 
@@ -295,23 +295,23 @@ def _add_connection(build: _Build, path: NodePath, folded: Folded, shape: Shape)
     )
 
 
-def _inject(build: _Build, source: str, target: str, folded: Folded) -> None:
+def _inject(build: _Build, source: str, node: str, folded: Folded) -> None:
     if not isinstance(folded.map, Elementwise) or folded.pool is not None:
         build.complain(
             f"input '{source}': coding 'bias' must go one to one into neurons, "
-            f"but a map or pool leads from it to '{target}'"
+            f"but a map or pool leads from it to '{node}'"
         )
         return
-    if any(i.target == target for i in build.injections):
-        build.complain(f"node '{target}': more than one input of coding 'bias'")
+    if any(i.target == node for i in build.injections):
+        build.complain(f"node '{node}': more than one input of coding 'bias'")
     gains = folded.map.factor.reshape(-1)
     if np.ptp(gains) > 1e-9 * np.abs(gains).max() or gains[0] <= 0:
         build.complain(
-            f"input '{source}': coding 'bias' reaches '{target}' with factors "
+            f"input '{source}': coding 'bias' reaches '{node}' with factors "
             f"{gains.min():g}..{gains.max():g}, must be one positive factor"
         )
-    name = f"{source}_to_{target}"
-    build.injections.append(FloatInjection(name, source, target, float(gains[0])))
+    name = f"{source}_to_{node}"
+    build.injections.append(FloatInjection(name, source, node, float(gains[0])))
 
 
 def _paths(build: _Build, node: str, after: NodePath) -> Iterator[NodePath]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -28,9 +28,11 @@ from spikeport.export.quantize.report import (
     report_connection,
     report_input,
     report_population,
+    report_target,
 )
 from spikeport.export.quantize.report_warnings import input_warnings, summarize, warnings
 from spikeport.export.quantize.reset import subtracting_at_once
+from spikeport.export.quantize.rounding import draft
 from spikeport.network import DeployedNetwork, weighted_among
 from spikeport.runs import (
     Run,
@@ -77,7 +79,9 @@ def quantize_float_network(
         decay      round(4096 (1 - dt/tau kept))
 
     Graded inputs give up low bits where the following weights need the range more (see
-    `share_precision`). Equal arguments give an equal network: nothing is random.
+    `share_precision`). Equal arguments give an equal network: nothing is random. A target of the
+    options narrows these choices (see `target`); the network is then also rounded without it, and
+    the report compares the two.
 
     Warnings are logged and stored in `report.warnings`.
 
@@ -90,8 +94,9 @@ def quantize_float_network(
 
     Raises:
         InputError: the graph contains something that the chip cannot express (everything is
-            listed), no scale fits, or the samples are empty, not finite, of the wrong shape, or
-            contain values that the declared inputs do not accept (see `sample_values`).
+            listed) or something that the target cannot take, no scale fits, or the samples are
+            empty, not finite, of the wrong shape, or contain values that the declared inputs do not
+            accept (see `sample_values`).
     """
     config = config or QuantizeConfig()
     floats = check_float_samples(network.inputs, network.steps, samples, static=static, clip=clip)
@@ -99,27 +104,37 @@ def quantize_float_network(
         check_scale(part, floats[part.name])
     network = subtracting_at_once(network)  # with v as it is on the chip
     lowered = lower(network)
+    config.constraints.check(draft(lowered, config))
     activity, wanted = float_activity(network, lowered, floats, run_float)
-    inputs = share_precision(lowered, activity, floats, run_chip, config)
-    lowered = replace(lowered, inputs=inputs)
-    integers = round_samples(inputs, floats)
-    made = calibrate(lowered, integers, activity, run_chip, config)
-    deployed = DeployedNetwork(
-        inputs=inputs,
-        populations=tuple(part.population for part in made),
-        connections=tuple(c for part in made for c in part.connections),
-        readouts=lowered.readouts,
-        steps=network.steps,
-        provenance={
-            **network.provenance,
-            "tool": f"spikeport {__version__}",
-            "quantize": json.dumps(asdict(config), sort_keys=True),
-            "dt_s": repr(network.dt_s),
-            "calibration_samples": str(sample_count(network.inputs, floats)),
-        },
-    )
-    got = run_chip(deployed, integers)
-    report = _report(lowered, made, activity, floats, integers.changes, wanted, got)
+    provenance = {
+        **network.provenance,
+        "tool": f"spikeport {__version__}",
+        "quantize": json.dumps(config.stated(), sort_keys=True),
+        "dt_s": repr(network.dt_s),
+        "calibration_samples": str(sample_count(network.inputs, floats)),
+    }
+
+    def rounded(config: QuantizeConfig) -> tuple[DeployedNetwork, QuantizationReport]:
+        inputs = share_precision(lowered, activity, floats, run_chip, config)
+        final = replace(lowered, inputs=inputs)
+        integers = round_samples(inputs, floats)
+        made = calibrate(final, integers, activity, run_chip, config)
+        deployed = DeployedNetwork(
+            inputs=inputs,
+            populations=tuple(part.population for part in made),
+            connections=tuple(c for part in made for c in part.connections),
+            readouts=lowered.readouts,
+            steps=network.steps,
+            provenance=provenance,
+        )
+        config.constraints.check(deployed)
+        got = run_chip(deployed, integers)
+        return deployed, _report(final, made, activity, floats, integers.changes, wanted, got)
+
+    deployed, report = rounded(config)
+    if config.target is not None:
+        _, free = rounded(replace(config, target=None))
+        report = replace(report, target=report_target(config.target, report, free))
     for warning in report.warnings:
         _log.warning("%s", warning)
     # already logged when the file was read

@@ -157,6 +157,39 @@ class InputReport:
 
 
 @dataclass(frozen=True, slots=True)
+class TargetChange:
+    """A number of the report that differs because of the target.
+
+    Attributes:
+        part: such as "population 'lif'".
+        quantity: name of the number in the report of the part.
+        without, kept: without the target, and for it.
+    """
+
+    part: str
+    quantity: str
+    without: float | None
+    kept: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class TargetReport:
+    """What it costs to keep to a target, measured on the calibration samples.
+
+    Attributes:
+        name: of the target.
+        predictions_without: `predictions` of the same network quantized without the target.
+        agreement_without: `agreement` of that network.
+        changes: numbers that the target changed, and the errors and spike counts that follow.
+    """
+
+    name: str
+    agreement_without: float
+    predictions_without: Agreement
+    changes: tuple[TargetChange, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class QuantizationReport:
     """Rounding of all parts, and the agreement of the complete networks.
 
@@ -168,6 +201,7 @@ class QuantizationReport:
         summary: the same as a sentence.
         warnings: points that a user should check, one sentence each.
         rewrites: layers and nodes that were replaced by an exact equivalent, one sentence each.
+        target: None if the network was not quantized for a target.
     """
 
     samples: int
@@ -179,6 +213,7 @@ class QuantizationReport:
     connections: tuple[ConnectionReport, ...]
     warnings: tuple[str, ...]
     rewrites: tuple[str, ...] = ()
+    target: TargetReport | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain dictionaries, lists and numbers; an infinite ratio becomes None."""
@@ -188,6 +223,26 @@ class QuantizationReport:
                 if math.isinf(part[ratio]):
                     part[ratio] = None
         return plain
+
+
+_COMPARED = {
+    "input": ("scale",),
+    "population": ("scale", "vth", "bias_exponent", "bias_max_error", "bias_clipped", "rms_error"),
+    "connection": ("weight_bits", "clipped", "zeroed", "rms_error"),
+}
+"""What a target may change of each kind of part."""
+
+
+def report_target(name: str, kept: QuantizationReport, free: QuantizationReport) -> TargetReport:
+    """Compare a network quantized for a target with the same one quantized without it."""
+    changes = []
+    for kind, quantities in _COMPARED.items():
+        for now, before in zip(getattr(kept, f"{kind}s"), getattr(free, f"{kind}s"), strict=True):
+            for quantity in quantities:
+                values = getattr(before, quantity), getattr(now, quantity)
+                if values[0] != values[1]:
+                    changes.append(TargetChange(f"{kind} '{now.name}'", quantity, *values))
+    return TargetReport(name, free.agreement, free.predictions, tuple(changes))
 
 
 def report_input(part: Input, values: NDArray[Any], clipped: int) -> InputReport:

@@ -6,18 +6,22 @@ chip units is 64 S times the float one.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from spikeport.export.quantize.config import QuantizeConfig
-from spikeport.export.quantize.lowered import FloatConnection, FloatPopulation
+from spikeport.export.quantize.lowered import FloatConnection, FloatPopulation, LoweredNetwork
 from spikeport.network import (
     LOIHI,
+    BiasInjection,
+    Connection,
     Conv1d,
     Conv2d,
     Dense,
+    DeployedNetwork,
     Population,
     Reset,
     WeightedConnection,
@@ -58,6 +62,43 @@ def round_weights(scaled: Array, config: QuantizeConfig) -> NDArray[np.int16]:
     return rounded
 
 
+def round_layer(
+    scaled: Sequence[Array], config: QuantizeConfig, *, dense: bool
+) -> list[tuple[NDArray[np.int16], int]]:
+    """Weights of all connections into a population as integers, each with its number of bits.
+
+    If the target does not keep the nearest integers of dense matrices, those of a matrix of one
+    sign are chosen from the grid of both signs, which is one bit coarser, and the largest integers
+    of inhibitory matrices are moved by a step or two. What is then still not kept is returned as it
+    is; the target's check refuses it.
+    """
+    keeps = config.constraints.keeps
+    first = [(round_weights(one, config), config.weight_bits) for one in scaled]
+    if not dense or keeps(*(weight for weight, _ in first)):
+        return first
+    bits = min(config.weight_bits, LOIHI.weight_bits - 1)
+    narrow = replace(config, weight_bits=bits)
+    coarse = [
+        (weight, own) if is_mixed(weight) else (round_weights(one, narrow), bits)
+        for one, (weight, own) in zip(scaled, first, strict=True)
+    ]
+    for found in (first, coarse):
+        for steps in (0, -1, 1, 2):
+            tried = [(_end_moved(weight, own, steps), own) for weight, own in found]
+            if keeps(*(weight for weight, _ in tried)):
+                return tried
+    return first
+
+
+def _end_moved(weight: NDArray[np.int16], bits: int, steps: int) -> NDArray[np.int16]:
+    """An inhibitory matrix with its lowest value moved away from zero; others are unchanged."""
+    low = int(weight.min())
+    if weight.max() > 0 or low == 0:
+        return weight
+    _, high, step = LOIHI.weight_grid(mixed=False, bits=bits)
+    return np.where(weight == low, max(low - steps * step, -high), weight).astype(np.int16)
+
+
 def _nearest(scaled: Array, mixed: bool, config: QuantizeConfig) -> NDArray[np.int16]:
     low, high, step = LOIHI.weight_grid(mixed=mixed, bits=config.weight_bits)
     sign = -1 if not mixed and -scaled.min() > scaled.max() else 1
@@ -74,9 +115,10 @@ def largest_scale(weight: Array, config: QuantizeConfig) -> float:
         return float(min(high / np.maximum(weight.max(), 0), down / np.maximum(-weight.min(), 0)))
 
 
-def bias_exponent(state: Array) -> int:
-    """Smallest exponent at which 13-bit mantissas can hold a bias in chip units, at most 7."""
-    return LOIHI.bias_exponent_for(float(np.abs(state).max()))
+def bias_exponent(state: Array, config: QuantizeConfig) -> int:
+    """Smallest exponent at which 13-bit mantissas can hold a bias in chip units, or the largest."""
+    allowed = config.constraints.bias_exponents
+    return LOIHI.bias_exponent_for(float(np.abs(state).max()), allowed)
 
 
 def round_bias(state: Array, exponent: int) -> NDArray[np.int32]:
@@ -157,6 +199,7 @@ def round_population(
     *,
     reset: Reset,
     strict: bool,
+    config: QuantizeConfig,
     ties: int = 0,
     injected_exponent: int | None = None,
 ) -> Population:
@@ -172,7 +215,7 @@ def round_population(
     """
     state = settle(LOIHI.weight_unit * scale * part.bias)
     injected = injected_exponent is not None
-    exponent = bias_exponent(state) if injected_exponent is None else injected_exponent
+    exponent = bias_exponent(state, config) if injected_exponent is None else injected_exponent
     bias = round_bias(state, exponent)
     decay_u, decay_v = round_decay(part.keep_u), round_decay(part.keep_v)
     unit = LOIHI.weight_unit >> min(exponent, LOIHI.activation_shift)
@@ -205,11 +248,50 @@ def round_population(
     )
 
 
-def round_connection(
-    part: FloatConnection, scale: float, config: QuantizeConfig
-) -> WeightedConnection:
-    """Round a connection to chip integers; `scale` is weight units per unit of weight."""
-    return integer_connection(part, round_weights(part.weight * scale, config), config.weight_bits)
+def round_connections(
+    parts: Sequence[FloatConnection], scales: Sequence[float], config: QuantizeConfig
+) -> tuple[WeightedConnection, ...]:
+    """Round all connections into a population to chip integers.
+
+    Args:
+        scales: weight units per unit of weight, for each connection.
+    """
+    scaled = [part.weight * scale for part, scale in zip(parts, scales, strict=True)]
+    rounded = round_layer(scaled, config, dense=all_dense(parts))
+    return tuple(
+        integer_connection(part, weight, bits)
+        for part, (weight, bits) in zip(parts, rounded, strict=True)
+    )
+
+
+def draft(lowered: LoweredNetwork, config: QuantizeConfig) -> DeployedNetwork:
+    """A network of the same structure, with weights of 2 and thresholds of 1, to be checked."""
+    made: list[Connection] = []
+    for part in lowered.connections:
+        weight = np.where(part.weight != 0, np.int16(2), np.int16(0))
+        made.append(integer_connection(part, weight, LOIHI.weight_bits))
+    made += [BiasInjection(i.source, i.target, i.name) for i in lowered.injections]
+    return DeployedNetwork(
+        inputs=lowered.inputs,
+        populations=tuple(
+            Population(
+                part.name,
+                part.shape,
+                vth=1,
+                bias_exponent=config.constraints.bias_exponents[-1],
+                reset=lowered.reset,
+            )
+            for part in lowered.populations
+        ),
+        connections=tuple(made),
+        readouts=lowered.readouts,
+        steps=lowered.steps,
+    )
+
+
+def all_dense(parts: Sequence[FloatConnection]) -> bool:
+    """Whether all connections are matrices, none a convolution."""
+    return bool(parts) and all(part.weight.ndim == 2 for part in parts)
 
 
 def integer_connection(

@@ -18,11 +18,12 @@ from spikeport.errors import InputError
 from spikeport.export.quantize.config import QuantizeConfig
 from spikeport.export.quantize.lowered import FloatInjection, FloatPopulation, LoweredNetwork
 from spikeport.export.quantize.rounding import (
+    all_dense,
     bias_exponent,
     largest_scale,
     round_bias,
     round_decay,
-    round_weights,
+    round_layer,
     settle,
 )
 from spikeport.network import LOIHI, Reset
@@ -78,17 +79,16 @@ def candidates(
     Raises:
         InputError: no scale fits an injected input; the message names the two.
     """
-    bound = largest_allowed(part, peak_u=peak_u, peak_v=peak_v)
+    bound = largest_allowed(part, config, peak_u=peak_u, peak_v=peak_v)
     weights = _weights(lowered, part)
     fit = _fit(weights, config)
     if math.isinf(fit):
         fit = _SILENT_WEIGHTS / (part.threshold or max(peak_v, 1e-9))
     injected = lowered.injected(part.name)
     if injected:
-        found: tuple[Candidate, ...] = (_dictated(lowered, part, injected[0], min(fit, bound)),)
-    elif not part.start and (
-        lossless := _lossless(weights, part, min(fit, bound), config, lowered.reset)
-    ):
+        most = min(fit, bound)
+        found: tuple[Candidate, ...] = (_dictated(lowered, part, injected[0], most, config),)
+    elif not part.start and (lossless := _lossless(lowered, part, min(fit, bound), config)):
         first = Candidate(lossless, ties=int(not lowered.strict), lossless=True)
         missed = _rounding_of_leaks(part, lossless, peak_u, peak_v) if ties else 0
         powers = (1 << k for k in range(missed.bit_length()))
@@ -135,11 +135,10 @@ def wider_candidates(
 
 def no_scale(lowered: LoweredNetwork, part: FloatPopulation, config: QuantizeConfig) -> InputError:
     """The error for a population whose threshold is below one weight unit at every scale."""
-    fit = _fit(_weights(lowered, part), config)
+    most = min(_fit(_weights(lowered, part), config), _bias_limit(part, config))
     return InputError(
         f"population '{part.name}': threshold {part.threshold:g} is below one weight unit at the "
-        f"largest possible scale {min(fit, _bias_limit(part)):g}; its weights or biases are too "
-        "large in comparison"
+        f"largest possible scale {most:g}; its weights or biases are too large in comparison"
     )
 
 
@@ -152,19 +151,21 @@ def _fit(weights: list[NDArray[np.float64]], config: QuantizeConfig) -> float:
     return min((largest_scale(w, config) for w in weights), default=math.inf)
 
 
-def largest_allowed(part: FloatPopulation, *, peak_u: float, peak_v: float) -> float:
+def largest_allowed(
+    part: FloatPopulation, config: QuantizeConfig, *, peak_u: float, peak_v: float
+) -> float:
     """Largest scale at which vth and biases fit, and u and v keep half of their range free."""
     limits = [math.inf]
     if part.threshold is not None:
         limits.append(LOIHI.vth_max / part.threshold)
-    limits.append(_bias_limit(part))
+    limits.append(_bias_limit(part, config))
     limits += [_HALF_RANGE / peak for peak in (peak_u, peak_v) if peak > 0]
     return min(limits)
 
 
-def _bias_limit(part: FloatPopulation) -> float:
+def _bias_limit(part: FloatPopulation, config: QuantizeConfig) -> float:
     bias = float(np.abs(part.bias).max())
-    reach = LOIHI.bias_mantissa_max << LOIHI.bias_exponent_max
+    reach = LOIHI.bias_mantissa_max << config.constraints.bias_exponents[-1]
     return reach / (LOIHI.weight_unit * bias) if bias > 0 else math.inf
 
 
@@ -177,11 +178,7 @@ def _whole(part: FloatPopulation, fit: float, scales: Iterable[float]) -> tuple[
 
 
 def _lossless(
-    weights: list[NDArray[np.float64]],
-    part: FloatPopulation,
-    most: float,
-    config: QuantizeConfig,
-    reset: Reset,
+    lowered: LoweredNetwork, part: FloatPopulation, most: float, config: QuantizeConfig
 ) -> float | None:
     """The best scale up to `most` at which nothing needs rounding.
 
@@ -191,13 +188,14 @@ def _lossless(
     with a whole threshold are then preferred and, if it keeps n/8, among those down to half of the
     largest the one whose integers share the most factors of two, so that most leak steps are exact.
     """
-    levels = [np.unique(w) for w in weights if w.any()]
-    if not levels:
+    levels = [np.unique(w) for w in _weights(lowered, part)]
+    first = next((level for level in levels if level.any()), None)
+    if first is None:
         return None
+    dense = all_dense(lowered.incoming(part.name))
     leaks = {round_decay(part.keep_u), round_decay(part.keep_v)} - {0, LOIHI.decay_unity}
     binary = bool(leaks) and all(8 * decay % LOIHI.decay_unity == 0 for decay in leaks)
     best: tuple[tuple[bool, int], float] | None = None
-    first = levels[0]
     mixed = bool(first[0] < 0 < first[-1])
     low, high, step = LOIHI.weight_grid(mixed=mixed, bits=config.weight_bits)
     largest = float(np.abs(first).max())
@@ -209,17 +207,19 @@ def _lossless(
         if best is not None and not (leaks and scale >= best[1] / 2):
             break
         threshold = float(settle(scale * (part.threshold or 0.0)))
-        subtracted = threshold if reset is Reset.SUBTRACT else 0.0
+        subtracted = threshold if lowered.reset is Reset.SUBTRACT else 0.0
         whole = np.append(settle(scale * part.bias), subtracted)
         if (whole % 1).any():
             continue
         state = LOIHI.weight_unit * whole
-        exponent = bias_exponent(state[:-1])
+        exponent = bias_exponent(state[:-1], config)
         if (round_bias(state[:-1], exponent) << exponent != state[:-1]).any():
             continue
         if (settle(scale * probe) % 1).any():
             continue
-        if not all((settle(scale * w) == round_weights(scale * w, config)).all() for w in levels):
+        scaled = [scale * w for w in levels]
+        rounded = round_layer(scaled, config, dense=dense)
+        if not all((settle(w) == r).all() for w, (r, _) in zip(scaled, rounded, strict=True)):
             continue
         rank = threshold % 1 == 0, 0
         if binary and rank[0]:
@@ -232,15 +232,21 @@ def _lossless(
 
 
 def _dictated(
-    lowered: LoweredNetwork, part: FloatPopulation, injected: FloatInjection, most: float
+    lowered: LoweredNetwork,
+    part: FloatPopulation,
+    injected: FloatInjection,
+    most: float,
+    config: QuantizeConfig,
 ) -> Candidate:
     """An input injected as bias mantissas fixes 64 S gain = input scale * 2^exponent."""
     source = next(i for i in lowered.inputs if i.name == injected.source)
     unit = source.scale / (LOIHI.weight_unit * injected.gain)
-    fits = [e for e in range(LOIHI.bias_exponent_max + 1) if unit * 2**e <= most]
+    exponents = config.constraints.bias_exponents
+    fits = [e for e in exponents if unit * 2**e <= most]
     if not fits:
         raise InputError(
             f"input '{source.name}': scale {source.scale:g} as bias of '{part.name}' requires "
-            f"{unit:g} weight units per membrane unit, at most {most:g} fit; lower its scale"
+            f"{unit * 2 ** exponents[0]:g} weight units per membrane unit, at most {most:g} fit; "
+            "lower its scale"
         )
     return Candidate(unit * 2 ** fits[-1], fits[-1])

@@ -6,7 +6,7 @@ once; those on common cycles alternate step by step.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeport.network import DeployedNetwork, ReadoutKind
-from spikeport.runs import StreamState, Trace
+from spikeport.runs import ResetSchedule, StreamState, Trace
 from spikeport.simulators.native.carry import restore_state, state_after
 from spikeport.simulators.native.kernels import tally
 from spikeport.simulators.native.layout import channels_first
@@ -22,7 +22,7 @@ from spikeport.simulators.native.messages import enter_block
 from spikeport.simulators.native.plan import Plan
 from spikeport.simulators.native.population import run_steps
 from spikeport.simulators.native.replay import Spikes
-from spikeport.simulators.native.state import State, initial_state
+from spikeport.simulators.native.state import State, initial_state, start_afresh
 from spikeport.simulators.results import keep
 
 Sent = Mapping[tuple[str, int], NDArray[np.int64]]
@@ -57,6 +57,7 @@ def run_chunk(
     trace: Trace,
     recorded: Spikes | None,
     before: StreamState | None = None,
+    resets: ResetSchedule | None = None,
 ) -> Chunk:
     """Run all samples of `inputs` together and fill the arrays of `trace`.
 
@@ -64,6 +65,7 @@ def run_chunk(
         block: number of steps to run at once.
         recorded: spikes that connections carry instead of the computed ones.
         before: state of these samples to continue from, instead of starting at step 0.
+        resets: when neurons start afresh, besides step 0.
     """
     state = initial_state(network, plan, inputs, block, trace, recorded)
     if before is not None:
@@ -73,8 +75,11 @@ def run_chunk(
     if recorded is not None:
         order = [((name,), False) for name in network.order]
     last = 0
-    for begin in range(0, network.steps, block):
-        now = range(begin, min(begin + block, network.steps))
+    passed = 0 if before is None else before.step
+    for begin, stop in _blocks(network.steps, block, passed, resets):
+        now = range(begin, stop)
+        if resets is not None and resets.due(passed + begin):
+            start_afresh(state)
         for stream in {
             id(s): s for s in (*state.received_from.values(), *state.own.values())
         }.values():
@@ -116,6 +121,23 @@ def run_chunk(
         if before is None
         else state_after(before, network, state.neurons, state.received_from, last),
     )
+
+
+def _blocks(
+    steps: int, block: int, passed: int, resets: ResetSchedule | None
+) -> Iterator[tuple[int, int]]:
+    """Begin and end of each block: up to `block` steps, of which only the first may be a reset.
+
+    Args:
+        passed: steps before the first one.
+    """
+    begin = 0
+    while begin < steps:
+        stop = min(begin + block, steps)
+        if resets is not None:
+            stop = min(stop, resets.next_after(passed + begin) - passed)
+        yield begin, stop
+        begin = stop
 
 
 def _no_counts(state: State) -> _Counts:

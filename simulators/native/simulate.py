@@ -16,6 +16,7 @@ from spikeport.errors import InputError
 from spikeport.network import DeployedNetwork, Input
 from spikeport.runs import (
     RecordSpec,
+    ResetSchedule,
     Run,
     Samples,
     StreamState,
@@ -46,6 +47,7 @@ def run_native(
     recorded: Spikes | None = None,
     progress: Callable[[int, int], None] | None = None,
     memory_bytes: int = MEMORY_BYTES,
+    resets: ResetSchedule | None = None,
 ) -> Run:
     """Run a network on integer samples; all results equal those of `run_reference`.
 
@@ -59,6 +61,7 @@ def run_native(
             valid only if all are equal, so that its counts are those of the recorded spikes.
         progress: called with (samples done, samples in all).
         memory_bytes: samples are computed in chunks that need about this much besides the results.
+        resets: when neurons start afresh, besides step 0.
 
     Raises:
         InputError: samples or recorded spikes do not fit the network, `record` contains an unknown
@@ -82,6 +85,7 @@ def run_native(
         recorded=recorded,
         progress=progress,
         memory_bytes=memory_bytes,
+        resets=resets,
     )
     return dataclasses.replace(
         run,
@@ -101,6 +105,7 @@ def run_plan(
     before: StreamState | None = None,
     progress: Callable[[int, int], None] | None = None,
     memory_bytes: int = MEMORY_BYTES,
+    resets: ResetSchedule | None = None,
 ) -> tuple[Run, StreamState | None]:
     """Like `run_native`, for a prepared network and checked samples.
 
@@ -129,7 +134,8 @@ def run_plan(
         taken = select(network.inputs, arrays, part)
         carried = None if recorded is None else {n: s[:, part] for n, s in recorded.items()}
         state = None if before is None else select_samples(before, part)
-        return run_chunk(network, plan, taken, block, _view(trace, part), carried, state)
+        view = _view(trace, part)
+        return run_chunk(network, plan, taken, block, view, carried, state, resets)
 
     sent: dict[tuple[str, int], NDArray[np.int64]] = {}
     updates = dict.fromkeys(network.by_name, 0)

@@ -107,3 +107,10 @@ def initial_state(
         loops={},
         trace=trace,
     )
+
+
+def start_afresh(state: State) -> None:
+    """Return all neurons to their state before step 0."""
+    for name, registers in state.plan.registers.items():
+        for register, values in zip(registers, state.neurons[name], strict=True):
+            values[:] = register.initial

@@ -16,6 +16,7 @@ from spikeport.cli._foreign import Foreign
 from spikeport.errors import InputError
 from spikeport.network import DeployedNetwork, Input
 from spikeport.runs import (
+    ResetSchedule,
     SampleSet,
     check_classes,
     check_float_samples,
@@ -98,6 +99,24 @@ Count = Annotated[
     typer.Option("--samples", "-n", min=1, metavar="N", help="Use only the first N test samples."),
 ]
 
+ResetInterval = Annotated[
+    int | None,
+    typer.Option(
+        "--reset-interval",
+        metavar="N",
+        help="Run all samples as one continuous stream, in which neurons start afresh every N "
+        "steps only, as in lava-dl's netx.",
+    ),
+]
+ResetOffset = Annotated[
+    int,
+    typer.Option(
+        "--reset-offset",
+        metavar="N",
+        help="Step of the first such reset; 0 is the start of a sample, which netx counts as 1.",
+    ),
+]
+
 Clip = Annotated[
     bool,
     typer.Option(
@@ -110,6 +129,15 @@ Clip = Annotated[
 CHIP, NIR, NETX, CHECKPOINT = (".spikeport",), (".nir",), (".net",), (".safetensors",)
 PAGE, TRACE = (".html", ".htm"), (".h5", ".hdf5")
 """Suffixes for each kind of output."""
+
+
+def resets(interval: int | None, offset: int) -> ResetSchedule | None:
+    """The schedule of the options; None without an interval."""
+    if interval is None:
+        if offset:
+            raise InputError(f"--reset-offset {offset}: needs --reset-interval")
+        return None
+    return ResetSchedule(interval, offset)
 
 
 def check_out(option: str, out: Path, suffixes: Iterable[str], *inputs: str | Path | None) -> None:

@@ -51,6 +51,8 @@ def compare(
     clip: _io.Clip = False,
     trace: _traces.Traces = False,
     timeout: _shards.Timeout = None,
+    reset_interval: _io.ResetInterval = None,
+    reset_offset: _io.ResetOffset = 0,
     *,
     foreign: Foreign,
     as_json: _io.Json = False,
@@ -65,6 +67,7 @@ def compare(
     if trace and network.suffix not in _traces.NETWORK_SUFFIXES:
         _traces.compare_trace_files(network, other, as_json)
         return
+    resets = _io.resets(reset_interval, reset_offset)
     opened = _io.open_network(network, foreign)
     dataset = _io.data_for(opened, data, changes)
     x: SampleSet
@@ -87,6 +90,7 @@ def compare(
             others=others,
             trace=trace,
             timeout_s=timeout,
+            resets=resets,
             progress=update,
         )
     shown = [

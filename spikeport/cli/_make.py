@@ -203,6 +203,15 @@ def quantize(
     data: _io.Data = "digits",
     changes: _io.DataChanges = None,
     bits: _io.WeightBits = 8,
+    target: Annotated[
+        str | None,
+        typer.Option(
+            "--target",
+            "-t",
+            metavar="NAME",
+            help="Keep to what a target takes, and show what it costs: `netx`, lava-dl's format.",
+        ),
+    ] = None,
     calibration: Annotated[
         int,
         typer.Option(
@@ -221,6 +230,7 @@ def quantize(
     from spikeport.workflow import quantize as run_quantization
 
     _io.check_out("--out", out, _io.CHIP, network, data)
+    options = QuantizeConfig(weight_bits=bits, target=target)
     float_network = _io.open_network(network, foreign)
     if isinstance(float_network, DeployedNetwork):
         raise InputError(
@@ -231,7 +241,7 @@ def quantize(
     result = run_quantization(
         float_network,
         dataset.train_x[:calibration],
-        QuantizeConfig(weight_bits=bits),
+        options,
         static=True,
         clip=clip,
     )

@@ -16,7 +16,7 @@ from spikeport.cli._tables import counts_table, facts_table
 from spikeport.errors import InputError
 from spikeport.network import DeployedNetwork
 from spikeport.parity import accuracy
-from spikeport.runs import check_labels, describe_outputs
+from spikeport.runs import ResetSchedule, Run, SampleSet, check_labels, describe_outputs
 
 
 @takes_foreign
@@ -49,6 +49,8 @@ def run(
     shard: _shards.ShardSize = None,
     resume_folder: _shards.ResumeFolder = None,
     timeout: _shards.Timeout = None,
+    reset_interval: _io.ResetInterval = None,
+    reset_offset: _io.ResetOffset = 0,
     *,
     foreign: Foreign,
     as_json: _io.Json = False,
@@ -59,6 +61,13 @@ def run(
         raise InputError(f"--probe {probe[0]}: selects what --trace writes, needs --trace FILE")
     if trace is not None and (len(networks) > 1 or asked != _shards.Asked(timeout_s=timeout)):
         raise InputError(f"--trace {trace}: needs a single network and no --dask")
+    resets = _io.resets(reset_interval, reset_offset)
+    if resets is not None and (
+        len(networks) > 1 or trace is not None or asked != _shards.Asked(timeout_s=timeout)
+    ):
+        raise InputError(
+            f"--reset-interval {reset_interval}: needs a single network, no --trace and no --dask"
+        )
     if len(networks) > 1:
         opened_all = [_io.open_deployed(path, foreign) for path in networks]
         named = dict(zip(map(str, networks), opened_all, strict=True))
@@ -67,7 +76,10 @@ def run(
     (network,) = networks
     if trace is not None:
         _io.check_out("--trace", trace, _io.TRACE, network, data)
-    opened = _io.open_network(network, foreign)
+    if resets is None:
+        opened = _io.open_network(network, foreign)
+    else:
+        opened = _io.open_deployed(network, foreign)
     dataset = _io.data_for(opened, data, changes)
     if isinstance(opened, DeployedNetwork):
         name, x = "native", _io.chip_samples(opened, dataset, samples, clip)
@@ -75,7 +87,10 @@ def run(
         opened = _io.declared(opened, dataset)
         name, x = "float", _io.float_samples(opened, dataset, samples, clip)
     name = backend or name
-    if trace is None:
+    if resets is not None and isinstance(opened, DeployedNetwork):
+        _shards.check_timeout([name], timeout)
+        done = _continuous(opened, x, resets, name, timeout)
+    elif trace is None:
         (done,) = _shards.compute(name, [(opened, x)], asked)
     else:
         _shards.check_timeout([name], timeout)
@@ -108,6 +123,20 @@ def run(
         data_out["counts"] = dataclasses.asdict(done.counts)
         tables.append(counts_table(done.counts))
     _io.emit(as_json, data_out, *tables)
+
+
+def _continuous(
+    network: DeployedNetwork,
+    samples: SampleSet,
+    resets: ResetSchedule,
+    backend: str,
+    timeout: float | None,
+) -> Run:
+    from spikeport.backends import timed
+    from spikeport.workflow import run_continuous
+
+    options = timed(backend, timeout)
+    return run_continuous(network, samples, resets, backend=backend, **options)
 
 
 def _run_several(

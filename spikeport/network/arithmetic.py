@@ -144,12 +144,20 @@ class Arithmetic:
         wrong: NDArray[np.bool_] = (wide < low) | (wide > high) | (wide % step != 0)
         return wrong
 
-    def bias_exponent_for(self, largest: float) -> int:
-        """Smallest exponent at which mantissas can hold `largest` units of v, if there is one."""
-        fits = (
-            e for e in range(self.bias_exponent_max) if largest / 2**e <= self.bias_mantissa_max
-        )
-        return next(fits, self.bias_exponent_max)
+    @property
+    def bias_exponents(self) -> tuple[int, ...]:
+        """Exponents of a bias, smallest first."""
+        return tuple(range(self.bias_exponent_max + 1))
+
+    def bias_exponent_for(self, largest: float, among: tuple[int, ...] | None = None) -> int:
+        """Smallest exponent at which mantissas can hold `largest` units of v, or the largest one.
+
+        Args:
+            among: exponents to choose from, smallest first; by default all.
+        """
+        allowed = self.bias_exponents if among is None else among
+        fits = (e for e in allowed if largest / 2**e <= self.bias_mantissa_max)
+        return next(fits, allowed[-1])
 
     def decayed(self, state: int, decay: int) -> int:
         """tz(state * (4096 - decay), 12): the remaining part of a state, truncated toward zero.

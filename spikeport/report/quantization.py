@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -50,7 +50,9 @@ _ROUNDING = {
 
 
 def quantization_sections(report: Mapping[str, Any]) -> tuple[Section, ...]:
-    """Tables from `QuantizationReport.as_dict()`: activity with all warnings, weights, neurons."""
+    """Tables from `QuantizationReport.as_dict()`: activity with all warnings, weights, neurons, and
+    what a target changed.
+    """
     activity = section_of(
         "Quantization: activity on the calibration samples",
         [_renamed({**row, **(row["activity"] or {})}, _ACTIVITY) for row in report["populations"]],
@@ -73,6 +75,25 @@ def quantization_sections(report: Mapping[str, Any]) -> tuple[Section, ...]:
             "Quantization of neurons",
             [_renamed(row, _ROUNDING) for row in report["populations"]],
         ),
+        *_target(report.get("target"), report["agreement"]),
+    )
+
+
+def _target(found: Mapping[str, Any] | None, agreement: float) -> Iterator[Section]:
+    """What it costs to keep to a target, if the network was quantized for one."""
+    if found is None:
+        return
+    rows = [
+        {"part": row["part"], "": row["quantity"].replace("_", " "),
+         "without": row["without"], found["name"]: row["kept"]}
+        for row in found["changes"]
+    ]  # fmt: skip
+    before, now = (100 * rate for rate in (found["agreement_without"], agreement))
+    yield section_of(
+        f"Quantization for {found['name']}",
+        rows,
+        f"Float and integer predictions agree on {now:.2f} % of the calibration samples, without "
+        f"the target on {before:.2f} %. " + ("" if rows else "The target changes no number. "),
     )
 
 

@@ -17,6 +17,7 @@ from .probe import parse_probe as parse_probe
 from .probe import record_items as record_items
 from .probe import recordable as recordable
 from .probe import selection as selection
+from .reset_schedule import ResetSchedule as ResetSchedule
 from .run import Chosen as Chosen
 from .run import Counts as Counts
 from .run import EventCounts as EventCounts

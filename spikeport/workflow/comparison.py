@@ -16,9 +16,10 @@ from spikeport.errors import InputError
 from spikeport.export.nir import FloatNetwork
 from spikeport.network import DeployedNetwork
 from spikeport.parity import Criterion, LadderRow, Ties, build_row
-from spikeport.runs import RecordSpec, Run, Samples, everything
+from spikeport.runs import RecordSpec, ResetSchedule, Run, Samples, everything
 from spikeport.simulators.ties import compare_float
 from spikeport.traces import TraceComparison, compare_runs
+from spikeport.workflow.continuous import run_continuous
 
 StageProgress = Callable[[str, int, int], None]
 """Called with (stage, samples done, total samples): (stage, 0, 0) at the start, more if slow."""
@@ -65,6 +66,7 @@ def compare_backends(
     others: Mapping[str, DeployedNetwork | FloatNetwork] | None = None,
     trace: bool = False,
     timeout_s: float | None = None,
+    resets: ResetSchedule | None = None,
     progress: StageProgress = lambda stage, done, total: None,
 ) -> Comparison:
     """Run a network on several backends and compare each with the first.
@@ -79,6 +81,7 @@ def compare_backends(
         others: by name, networks that must be equivalent; they run on the first backend.
         trace: also compare u, v and further state variables at every step, of a deployed network.
         timeout_s: wall-clock limit of each run on a slow backend (Lava).
+        resets: run all samples as one stream with these resets, see `run_continuous`.
 
     Raises:
         InputError: fewer than two runs; an unknown backend, or one that cannot run the network; a
@@ -92,6 +95,8 @@ def compare_backends(
         raise InputError("compare: one network is deployed, the other is a float graph")
     if trace and not deployed:
         raise InputError("compare: traces of a float network differ by rounding; needs no trace")
+    if resets is not None and not deployed:
+        raise InputError("compare: resets are those of a deployed network, this is a float graph")
     first = backends[0] if backends else "native" if deployed else "float"
     stages = [(name, name, network) for name in backends]
     stages += [(f"{first}, {name}", first, other) for name, other in (others or {}).items()]
@@ -103,7 +108,11 @@ def compare_backends(
     for stage, name, one in stages:
         progress(stage, 0, 0)
         options = timed(name, timeout_s, partial(progress, stage))
-        run = run_backend(name, one, samples, record=_record(name, one, trace), **options)
+        record = _record(name, one, trace)
+        if resets is None or not isinstance(one, DeployedNetwork):
+            run = run_backend(name, one, samples, record=record, **options)
+        else:
+            run = run_continuous(one, samples, resets, backend=name, record=record, **options)
         if isinstance(network, DeployedNetwork):
             rows.append(build_row(stage, run, labels, above=above, order=network.order))
             if trace and above is not None:

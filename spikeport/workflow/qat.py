@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from spikeport.errors import InputError
 from spikeport.export.quantize import QuantizeConfig
 from spikeport.export.quantize.lower import lower
 from spikeport.export.quantize.rounding import tie_bias
@@ -35,9 +36,14 @@ def prepare_qat(
         static: the samples are (B, *shape), even if B = T.
 
     Raises:
-        InputError: the network cannot be deployed, or not trained in this way; every reason is
-            listed.
+        InputError: the network cannot be deployed, or not trained in this way (every reason is
+            listed), or `config` has a target.
     """
+    if config is not None and config.target is not None:
+        raise InputError(
+            f"target is '{config.target}', which training in chip arithmetic does not keep to; "
+            "train in floats and quantize for the target"
+        )
     graph = export_float(model)
     config = replace(config or QuantizeConfig(), search_wider=False)
     made = quantize(graph, samples, config, static=static)

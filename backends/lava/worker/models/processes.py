@@ -32,11 +32,13 @@ class RecordedLIF(LIFReset):
     through Lava's own Var.get about 25 us per value.
 
     Each of `tapes` has a name ("spikes", a state variable, or "end", v at the end of each sample)
-    and the arguments of `Tape`; `depth` is the Lava step before the population's first.
+    and the arguments of `Tape`; `depth` is the Lava step before the population's first. `resets` is
+    that of `Resets`.
     """
 
-    def __init__(self, *, tapes: Any, depth: int, **stock: Any) -> None:
+    def __init__(self, *, resets: Any, tapes: Any, depth: int, **stock: Any) -> None:
         super().__init__(**stock)
+        self.proc_params["resets"] = resets
         self.proc_params["tapes"] = tapes
         self.proc_params["depth"] = depth
 
@@ -47,12 +49,15 @@ class PyRecordedLIF(PyLifResetModelBitAcc):
     def __init__(self, proc_params: Any) -> None:
         super().__init__(proc_params)
         self.tapes = Tapes(proc_params)
+        self.resets = Resets(proc_params)
 
     def reset_voltage(self, spike_vector: Any) -> None:
         self.fired = spike_vector
         super().reset_voltage(spike_vector)
 
     def run_spk(self) -> None:
+        # Lava resets where the step modulo the interval equals this.
+        self.reset_offset = self.resets.phase(self.time_step)
         super().run_spk()
         self.tapes.keep(self.time_step, spikes=self.fired, u=self.u, v=self.v)
 
@@ -120,6 +125,7 @@ class SampleATRLIF(ATRLIF):
         v_init: int,
         reset_interval: int,
         reset_offset: int,
+        resets: Any,
         tapes: Any,
         depth: int,
         **stock: Any,
@@ -129,6 +135,7 @@ class SampleATRLIF(ATRLIF):
         self.proc_params["v_init"] = v_init
         self.proc_params["reset_interval"] = reset_interval
         self.proc_params["reset_offset"] = reset_offset
+        self.proc_params["resets"] = resets
         self.proc_params["tapes"] = tapes
         self.proc_params["depth"] = depth
 
@@ -141,12 +148,12 @@ class PySampleATRLIF(PyATRLIFModelFixed):
     def __init__(self, proc_params: Any) -> None:
         super().__init__(proc_params)
         self.v_init, self.interval = proc_params["v_init"], proc_params["reset_interval"]
-        self.offset = proc_params["reset_offset"] % self.interval
         self.tapes = Tapes(proc_params)
+        self.resets = Resets(proc_params)
 
     def scale_bias(self) -> None:
         # ATRLIF calls this right after it has received, before it scales theta_0 and integrates.
-        if self.time_step % self.interval == self.offset:
+        if self.time_step % self.interval == self.resets.phase(self.time_step):
             self.i[:], self.v[:], self.r[:] = 0, self.v_init, 0
             self.theta[:] = self.theta_0  # Scaled from the first step on, which does that itself.
         static = self.bias_mant
@@ -159,6 +166,23 @@ class PySampleATRLIF(PyATRLIFModelFixed):
         self.tapes.keep(
             self.time_step, spikes=self.s, u=self.i, v=self.v, theta=self.theta, r=self.r
         )
+
+
+class Resets:
+    """When neurons start afresh: at `reset_offset`, where a sample begins, and within samples in
+    the steps of `resets`, None or (interval, offset)."""
+
+    def __init__(self, proc_params: Any) -> None:
+        self.period, self.begin = proc_params["reset_interval"], proc_params["reset_offset"]
+        self.interval: int
+        self.offset: int
+        self.interval, self.offset = proc_params["resets"] or (self.period, 0)
+
+    def phase(self, time_step: int) -> int:
+        """The step modulo the period if neurons start afresh in it, else -1."""
+        step = (time_step - self.begin) % self.period
+        due = step == 0 or step % self.interval == self.offset
+        return time_step % self.period if due else -1
 
 
 class Tapes:

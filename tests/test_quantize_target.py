@@ -1,0 +1,237 @@
+"""Quantization for a target: what netx takes comes out, anything else is refused by name."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import nir
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from spikeport.errors import InputError
+from spikeport.export import FloatNetwork, QuantizeConfig, read_netx, write_netx
+from spikeport.export.netx.synapse import kept_exactly
+from spikeport.export.quantize.rounding import round_layer
+from spikeport.network import Coding, Input, Reset
+from spikeport.workflow import write_nir
+from tests.helpers.command import Spikeport
+from tests.helpers.quantize_networks import (
+    DT,
+    affine,
+    chain,
+    conv,
+    integrate_and_fire,
+    leaky,
+    network,
+    quantized,
+    spikes_in,
+)
+
+NETX = QuantizeConfig(target="netx")
+REASONS = "must be zero for netx|no matrix of zeros|below one weight unit"
+SIGNS: dict[str, Any] = {
+    "mixed": lambda w: w,
+    "excitatory": np.abs,
+    "inhibitory": lambda w: -np.abs(w),
+    "sparse inhibitory": lambda w: -np.abs(w) * (np.arange(w.size).reshape(w.shape) % 3 > 0),
+    "powers of two": lambda w: np.sign(w) * 2.0 ** np.rint(np.log2(np.abs(w) + 0.01)),
+    "one inhibitory power": lambda w: -0.5 * (w > 0),
+    "ones": lambda w: np.sign(w),
+}
+
+
+def cuba(shape: tuple[int, ...]) -> Any:
+    one = np.ones(shape)
+    return nir.CubaLIF(
+        tau_syn=4 * DT * one, tau_mem=8 * DT * one, r=8 * one, v_leak=0 * one,
+        v_threshold=one, w_in=4 * one,
+    )  # fmt: skip
+
+
+@st.composite
+def float_networks(draw: st.DrawFn) -> FloatNetwork:
+    """Convolutions and dense layers with biases of any size, recurrent or not, any reset."""
+    rng = np.random.default_rng(draw(st.integers(0, 1 << 16)))
+
+    def weights(*shape: int) -> Any:
+        signs = SIGNS[draw(st.sampled_from(sorted(SIGNS)))]
+        return signs(rng.normal(0, 0.5, shape)) * draw(st.sampled_from([1.0, 1.0, 0.01, 1.5]))
+
+    def neurons(shape: tuple[int, ...], biased: bool) -> Any:
+        kind = draw(st.sampled_from(["if", "lif"] if biased else ["if", "lif", "cuba"]))
+        threshold = draw(st.sampled_from([0.5, 1.0, 1.7]))
+        if kind == "cuba":
+            return cuba(shape)
+        if kind == "if":
+            return integrate_and_fire(shape, threshold)
+        return leaky(shape, draw(st.sampled_from([0.5, 0.9])), threshold)
+
+    nodes: dict[str, Any] = {}
+    shape = draw(st.sampled_from([(5,), (2, 5, 4)]))
+    coding = draw(st.sampled_from([Coding.SPIKES, Coding.SPIKES, Coding.GRADED]))
+    bounds = (0, 1, 1.0) if coding is Coding.SPIKES else (-255, 255, 255.0)
+    source = Input("input", shape, coding, *bounds)
+    if len(shape) == 3:
+        biased = draw(st.booleans())
+        nodes["conv"] = conv(weights(3, 2, 3, 2), rng.normal(0, 0.3, 3) * biased)
+        nodes["a"] = neurons((3, 3, 3), biased)
+        nodes["flat"] = nir.Flatten({"input": np.array((3, 3, 3))}, 0, -1)
+        shape = (27,)
+    for name in ("b", "c")[: draw(st.integers(1, 2))]:
+        bias = draw(st.sampled_from([0.0, 0.01, 1.0, 30.0])) * rng.normal(0, 1, 4)
+        nodes[f"to_{name}"] = affine(weights(4, shape[0]), bias)
+        nodes[name] = neurons((4,), bool(bias.any()))
+        shape = (4,)
+    names = [source.name, *nodes, "output"]
+    edges = list(itertools.pairwise(names))
+    if draw(st.integers(0, 3)) == 0:
+        nodes["again"] = nir.Linear(weights(4, 4))
+        edges += [(name, "again"), ("again", name)]
+    if draw(st.integers(0, 3)) == 0:
+        nodes["read"] = affine(weights(2, 4))
+        edges = [*edges[:-1], (name, "read"), ("read", "output")] if "again" not in nodes else edges
+    nodes = {key: node for key, node in nodes.items() if key in {k for e in edges for k in e}}
+    reset = draw(st.sampled_from([Reset.ZERO] * 7 + [Reset.SUBTRACT]))
+    return network(nodes, edges, [source], reset=reset, strict=draw(st.booleans()))
+
+
+@settings(max_examples=60, deadline=None)
+@given(float_networks(), st.sampled_from([2, 3, 4, 8, 8, 8]))
+def test_what_is_quantized_for_netx_is_written_and_comes_back(
+    source: FloatNetwork, bits: int
+) -> None:
+    rng = np.random.default_rng(1)
+    shape = source.inputs[0].shape
+    spiking = source.inputs[0].coding is Coding.SPIKES
+    samples = rng.integers(0, 2, (5, *shape)) if spiking else rng.uniform(-1, 1, (5, *shape))
+    try:
+        made = quantized(source, samples, QuantizeConfig(bits, target="netx"))
+    except InputError as error:
+        refused = str(error)
+    else:
+        refused = ""
+    if refused:
+        assert re.search(REASONS, refused), refused
+        return
+    assert made.report.target is not None
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "n.net"
+        write_netx(made.network, path)
+        again = read_netx(path, isolate=False)
+    assert again == made.network
+    assert again.provenance == made.network.provenance
+
+
+@settings(max_examples=1000, deadline=None)
+@given(st.data())
+def test_weights_are_rounded_to_what_netx_keeps(data: st.DataObject) -> None:
+    """Whatever the signs in one or two matrices, unless everything is rounded to zero."""
+    rng = np.random.default_rng(data.draw(st.integers(0, 1 << 16)))
+    scaled = []
+    for _ in range(data.draw(st.integers(1, 2))):
+        signs = SIGNS[data.draw(st.sampled_from(sorted(SIGNS)))]
+        weight = signs(rng.normal(0, 1, (3, 4)))
+        end = data.draw(st.sampled_from([64.0, 127.4, 128.0, 200.3, 255.0, 256.0, 400.0]))
+        scaled.append(end * weight / max(np.abs(weight).max(), 1e-9))
+    bits = data.draw(st.integers(3, 8))
+    made = round_layer(scaled, QuantizeConfig(bits, target="netx"), dense=True)
+    matrices = [weight.astype(np.int64) for weight, _ in made]
+    assert kept_exactly(*matrices) or not any(matrix.any() for matrix in matrices)
+    for real, (weight, own) in zip(scaled, made, strict=True):
+        step = 2 ** (9 - min(bits, own))
+        assert (np.abs(np.clip(real, -256 + step, 256 - step) - weight) <= 2.5 * step).all()
+
+
+def test_without_a_target_nothing_changes() -> None:
+    net = chain({"fc": affine([[0.7, -0.3]], [0.013]), "lif": leaky((1,), 0.9)}, spikes_in(2))
+    samples = np.eye(2)
+    plain, kept = quantized(net, samples), quantized(net, samples, NETX)
+    assert plain.report.target is None
+    assert "target" not in json.loads(plain.network.provenance["quantize"])
+    assert json.loads(kept.network.provenance["quantize"])["target"] == "netx"
+    assert plain.network.populations[0].bias_exponent == 0
+    assert kept.network.populations[0].bias_exponent == 6
+    found = kept.report.target
+    assert found is not None
+    assert (found.name, found.agreement_without) == ("netx", plain.report.agreement)
+    changes = {(one.part, one.quantity): (one.without, one.kept) for one in found.changes}
+    assert changes["population 'lif'", "bias_exponent"] == (0, 6)
+    without, with_target = changes["population 'lif'", "bias_max_error"]
+    assert without is not None
+    assert with_target is not None
+    assert without < with_target == kept.report.populations[0].bias_max_error
+
+
+def test_an_inhibitory_matrix_with_zeros_loses_a_bit() -> None:
+    weight = [[-0.91, 0.0, -0.333], [-0.2, -0.1, 0.0]]
+    net = chain({"fc": affine(weight, 0.5), "lif": leaky((2,), 0.9)}, spikes_in(3))
+    (report,) = quantized(net, np.eye(3), NETX).report.connections
+    assert report.weight_bits == 7
+    assert report.clipped == 0
+
+
+def test_what_netx_cannot_express_is_refused_before_calibration() -> None:
+    """With the part, its value, the rule and what to do instead."""
+    pooled = chain(
+        {
+            "pool": nir.SumPool2d(np.array([2, 2]), np.array([2, 2]), np.array([0, 0])),
+            "conv": conv(np.ones((1, 1, 1, 1))),
+            "if": integrate_and_fire((1, 2, 2)),
+        },
+        spikes_in((1, 4, 4)),
+    )
+    line = chain(
+        {"conv": conv(np.ones((1, 1, 2))), "if": integrate_and_fire((1, 3))}, spikes_in((1, 4))
+    )
+    dense = {"fc": affine([[0.7, -0.3]]), "if": integrate_and_fire((1,))}
+    subtracting = chain(dense, spikes_in(2), reset=Reset.SUBTRACT)
+    empty = chain({"fc": affine([[0.0, 0.0]]), "if": integrate_and_fire((1,))}, spikes_in(2))
+    late = chain(
+        {
+            "wait": nir.Delay(np.full((1, 4, 4), DT)),
+            "conv": conv(np.ones((1, 1, 1, 1))),
+            "if": integrate_and_fire((1, 4, 4)),
+        },
+        spikes_in((1, 4, 4)),
+    )
+    for net, message in (
+        (pooled, "connection 'conv': has a sum-pool, which netx cannot run; use strides"),
+        (line, "connection 'conv': is a Conv1d, which netx does not have; use Conv2d or Dense"),
+        (subtracting, "'if': reset is subtract, must be zero for netx; train with reset zero"),
+        (empty, "'fc': all its weights are 0, and netx runs no matrix of zeros; leave"),
+        (late, "delay is 1, netx has none in convolutions; delay a dense connection"),
+    ):
+        with pytest.raises(InputError, match=message):
+            quantized(net, np.zeros((1, *net.inputs[0].shape)), NETX)
+
+
+def test_an_unknown_target() -> None:
+    with pytest.raises(InputError, match="target is 'loihi9', must be one of 'netx'"):
+        QuantizeConfig(target="loihi9")
+
+
+def test_the_command_line_shows_what_the_target_costs(tmp_path: Path, spikeport: Spikeport) -> None:
+    rng = np.random.default_rng(2)
+    nodes = {
+        "flat": nir.Flatten({"input": np.array((1, 8, 8))}, 0, -1),
+        "fc": affine(rng.normal(0, 0.2, (10, 64)), rng.normal(0, 0.01, 10)),
+        "lif": leaky((10,), 0.9),
+    }
+    source = Input("input", (1, 8, 8), Coding.GRADED, 0, 255, 255.0)
+    path, chip, net = (tmp_path / name for name in ("f.nir", "c.spikeport", "c.net"))
+    write_nir(chain(nodes, source), path)
+    code, out, err = spikeport("quantize", str(path), "-o", str(chip), "--target", "netx")
+    assert code == 0, err
+    assert "Quantization for netx" in out
+    assert "bias exponent" in out
+    assert "without the target on" in " ".join(out.split())
+    assert spikeport("export", str(chip), "-o", str(net))[0] == 0
+    code, _, err = spikeport("quantize", str(path), "-o", str(chip), "--target", "tpu")
+    assert (code, "target is 'tpu'" in err) == (2, True)
