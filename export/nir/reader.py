@@ -271,7 +271,7 @@ def _float_contents(
         tuple(facts["inputs"]),
         assumed,
         provenance,
-        otherwise,
+        not_reproduced=otherwise,
     )
 
 
