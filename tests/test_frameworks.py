@@ -6,6 +6,7 @@ import pytest
 
 pytest.importorskip("torch")
 
+import dataclasses
 import itertools
 import json
 import re
@@ -163,7 +164,7 @@ def test_the_benchmark_prints_a_line_for_each_network(
     with pytest.raises(SystemExit, match="False"):
         frameworks.main()
     rows = json.loads((tmp_path / "a").read_text())["networks"]
-    assert len(rows) == len(capsys.readouterr().out.splitlines()) == 13
+    assert len(rows) == len(capsys.readouterr().out.splitlines()) == 14
     assert all(row["compared"] > 2000 and not row["differing"] for row in rows)
 
 
@@ -178,6 +179,9 @@ def test_layers_of_different_shapes_are_not_summed() -> None:
         InputError, match=r"layer 'n': its inputs differ in shape: \[\(4,\), \(5,\)\]"
     ):
         export_foreign(ForeignModel(PIXELS, layers, "n", STEPS, {}, {}))
+    wide = dataclasses.replace(PIXELS, shape=(2, 15))
+    with pytest.raises(InputError, match=r"layer 'a': receives \(2, 15\), must be flat"):
+        export_foreign(ForeignModel(wide, layers[:1], "a", STEPS, {}, {}))
     gained = NeuronLayer("n", ("a",), one, 2 * one, None, zero, zero)
     with pytest.raises(InputError, match="layer 'n': is an integrator with a gain, which must be"):
         export_foreign(ForeignModel(PIXELS, (layers[0], gained), "n", STEPS, {}, {}))

@@ -80,6 +80,22 @@ def networks() -> Iterator[tuple[str, nn.Module, tuple[int, ...], Any]]:
         step_by_step,
     )
     yield (
+        "batch norm elsewhere, flat neurons",
+        n.SequentialState(
+            norm(2),
+            conv(2, 4),
+            nn.AvgPool2d(2),
+            norm(4),
+            nn.Flatten(),
+            nn.BatchNorm1d(64),
+            n.LIFBoxCell(box(v_th=torch.rand(64) + 0.5)),
+            linear(64, 10),
+            n.LIFBoxCell(box()),
+        ),
+        (2, 8, 8),
+        step_by_step,
+    )
+    yield (
         "conv, Lift, sequence",
         n.SequentialState(
             n.Lift(conv(2, 6, 1)),
