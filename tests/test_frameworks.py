@@ -164,7 +164,7 @@ def test_the_benchmark_prints_a_line_for_each_network(
     with pytest.raises(SystemExit, match="False"):
         frameworks.main()
     rows = json.loads((tmp_path / "a").read_text())["networks"]
-    assert len(rows) == len(capsys.readouterr().out.splitlines()) == 14
+    assert len(rows) == len(capsys.readouterr().out.splitlines()) == 18
     assert all(row["compared"] > 2000 and not row["differing"] for row in rows)
 
 
