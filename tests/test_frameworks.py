@@ -144,6 +144,17 @@ def test_the_guide_lists_the_neurons_that_messages_list(package: str) -> None:
         assert row[1].split()[1] == version(package)
 
 
+@pytest.mark.skipif(not all(map(installed, FRAMEWORKS)), reason="not all frameworks are installed")
+def test_the_guide_states_how_much_was_compared() -> None:
+    count = sum(1 for package in FRAMEWORKS for _ in frameworks.cases(package, 0))
+    sets, networks, outputs = re.findall(
+        r"With (\d+) sets of weights\s+for each of (\d+) networks, \d of ([\d,]+) outputs", GUIDE
+    )[0]
+    assert int(networks) == count
+    values = frameworks.STEPS * frameworks.BATCH * 10  # each has ten outputs
+    assert int(outputs.replace(",", "")) == int(sets) * count * values
+
+
 @needs("norse")
 def test_the_example_of_the_guide_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (example,) = re.findall(r"^```python\n(.*?)^```$", GUIDE, re.S | re.M)
