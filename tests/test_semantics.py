@@ -347,8 +347,8 @@ def test_what_a_file_does_not_state_is_named_in_what_is_made_from_it(tmp_path: P
     assert found.items() <= made.provenance.items()
     write_nir(network, tmp_path / "ours.nir")
     assert read_nir_float(tmp_path / "ours.nir").provenance == found
-    again = read_nir_float(tmp_path / "ours.nir", reset=Reset.ZERO)
-    assert again.provenance["stated later"] == "reset=zero"
+    again = read_nir_float(tmp_path / "ours.nir", reset=Reset.ZERO, semantics="spyx", steps=3)
+    assert again.provenance["stated_later"] == "semantics=spyx; steps=3; reset=zero"
 
 
 def test_a_preset_is_named_with_its_rules(tmp_path: Path) -> None:

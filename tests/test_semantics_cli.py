@@ -178,8 +178,11 @@ def test_netx_files_take_theirs_everywhere(tmp_path: Path, spikeport: Spikeport)
         ["check", path, "--target", "lava"],
         ["inspect", path],
     ):
-        code, _, err = spikeport(*verb, *given)
+        code, out, err = spikeport(*verb, *given)
         assert code == 0, (verb, err)
+        assert "a.net" in out
+        code, out, err = spikeport(*verb, *given, "--json")
+        assert "the input consists of 0/1 spikes" in out
 
 
 # The page

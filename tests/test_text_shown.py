@@ -27,7 +27,7 @@ import numpy as np
 import pytest
 
 from spikeport.backends import TargetCheck, UnsupportedFeature
-from spikeport.cli import _diagnose, _front, _judge, _sweep, _tables, _traces
+from spikeport.cli import _diagnose, _foreign, _front, _judge, _sweep, _tables, _traces
 from spikeport.cli._app import VERBS
 from spikeport.energy import HardwareProfile
 from spikeport.network import load_network, require_lif, save_network, weighted_among
@@ -542,6 +542,9 @@ TABLES: dict[str, Callable[[], Any]] = {
     "_tables.limitations_table": lambda: _tables.limitations_table(backend_rows()),
     "_tables.unsupported_table": lambda: _tables.unsupported_table(all_unsupported(EVIL)),
     "_sweep.sweep_table": lambda: _sweep.sweep_table(sweep()),
+    "_foreign.origin_tables": lambda: screen.stack(
+        *_foreign.origin_tables(load_network_of_cases().replace(provenance={"source": EVIL}))
+    ),
     "_judge._comparison_table": lambda: _judge._comparison_table(tailed(ladder(), EVIL).rows),
     "_front._table": lambda: screen.stack(_front._table(points()), EVIL),
     "_diagnose._tables": lambda: screen.stack(*_diagnose._tables(tailed(diagnosis(), EVIL))),

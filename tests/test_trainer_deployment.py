@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from spikeport.energy import load_profile
 from spikeport.errors import InputError
+from spikeport.export.quantize.lower import lower
 from spikeport.network import Coding, Input, Reset, Shape, linear_maps
 from spikeport.simulators import run_float, run_native
 from spikeport.simulators.ties import compare_float
@@ -436,6 +437,27 @@ CASES: dict[str, tuple[Callable[[], nn.Module], tuple[str, ...]]] = {
             "'one', 'three' and 'two' became one matrix of 3x72",
         ),
     ),
+    "norm, padded conv, integrated": (
+        sequence(
+            nn.Conv2d(2, 2, 1),
+            LIF(),
+            nn.BatchNorm2d(2),
+            nn.Conv2d(2, 1, 3, padding=1),
+            LI(0.5),
+        ),
+        (
+            "'_2' and '_3' became one convolution of kernel 3x3, stride 1",
+            "the bias of '_4' differs between the positions of a channel, because a shift meets "
+            "padding",
+        ),
+    ),
+    "norm, padded conv as scores": (
+        sequence(nn.Conv2d(2, 2, 1), LIF(), nn.BatchNorm2d(2), nn.Conv2d(2, 1, 3, padding=1)),
+        (
+            "'_2' and '_3' became one matrix of 36x72, because its bias differs between the "
+            "positions of a channel",
+        ),
+    ),
     "conv, linear, integrated": (
         sequence(nn.Conv2d(2, 2, 3), LIF(), nn.Conv2d(2, 2, 3), nn.Flatten(), FC(8, 3), LI(0.5)),
         ("'_2' and '_4' became one matrix of 3x32",),
@@ -586,6 +608,12 @@ OBSTACLES: dict[Obstacle, tuple[Callable[[], SpikingNetwork], str]] = {
             2,
         ),
         "layer '_3': reset is subtract, but zero in layer '_0', and a float network has only one",
+    ),
+    Obstacle.INPUT: (
+        lambda: from_module(
+            nn.Sequential(LIF(), FC(8, 3)), Input("drive", (8,), Coding.BIAS, 0, 16, 16.0), 2
+        ),
+        "layer '_0': receives 'drive' of coding 'bias', which a chip adds to neurons one to one",
     ),
     Obstacle.NAME: (
         lambda: SpikingNetwork(IMAGE, [Node("a" * 65, ("input",), FC(72, 3))], 2),
@@ -792,3 +820,79 @@ def test_means_of_rows() -> None:
         network = from_module(module, ROW, 1).double().eval()
         x = values(network)
         torch.testing.assert_close(network(x), forward(module, x).flatten(1))
+
+
+def test_neurons_without_an_effect_are_left_out() -> None:
+    nodes = [
+        Node("used", ("input",), LIF()),
+        Node("conv", ("used",), nn.Conv2d(2, 2, 3)),
+        Node("idle", ("conv",), LIF()),
+        Node("fc", ("used",), FC(72, 3)),
+        Node("later", ("fc",), LIF()),
+        Node("drop", ("fc",), nn.Dropout()),
+    ]
+    network = SpikingNetwork(IMAGE, nodes, STEPS).double().eval()
+    assert deployment(network).rewrites == (
+        "'later' was left out, it does not lead to the scores",
+        "'idle' was left out, it does not lead to the scores",
+        "'input' reaches 'used' by one-to-one connections",
+    )
+    x = values(network).numpy()
+    scores = run_float(export_float(network), x).scores["output"]
+    np.testing.assert_allclose(scores, network(values(network)).detach().numpy(), rtol=1e-5)
+
+
+@st.composite
+def graphs(draw: st.DrawFn) -> SpikingNetwork:
+    """Layers that receive any of the last five, or sums of two of the same shape."""
+    nodes: list[Node] = []
+    shapes: dict[str, Shape] = {IMAGE.name: IMAGE.shape}
+    for _ in range(draw(st.integers(3, 9))):
+        source = draw(st.sampled_from(list(shapes)[-5:]))
+        shape = shapes[source]
+        others = [name for name, each in shapes.items() if each == shape]
+        sources = (source, draw(st.sampled_from(others))) if draw(st.booleans()) else (source,)
+        ops: list[nn.Module] = [
+            LIF(draw(st.sampled_from([0.5, 0.75]))),
+            nn.Identity(),
+            Channels(0, max(1, shape[0] - 1)),
+            nn.Flatten(),
+            nn.Linear(int(np.prod(shape)), 4),
+            (nn.BatchNorm2d if len(shape) == 3 else nn.BatchNorm1d)(shape[0]),
+        ]
+        if len(shape) == 3:
+            size, padding = draw(st.integers(1, 3)), draw(st.integers(0, 1))
+            ops += [nn.Conv2d(shape[0], 3, size, draw(st.integers(1, 2)), padding)]
+            ops += [nn.AvgPool2d(size, draw(st.integers(1, 2))), nn.MaxPool2d(1)]
+        op = draw(st.sampled_from(ops))
+        name = f"layer{len(nodes)}"
+        try:
+            shapes[name] = output_shape(name, op, shape)  # type: ignore[arg-type]
+        except InputError:  # its window does not fit
+            continue
+        nodes.append(Node(name, sources, op))  # type: ignore[arg-type]
+    last = list(shapes)[-1]
+    nodes.append(Node("scores", (last,), nn.Linear(int(np.prod(shapes[last])), 3)))
+    if draw(st.booleans()):
+        nodes.append(Node("end", ("scores",), LI(0.5) if draw(st.booleans()) else LIF(0.5)))
+    return SpikingNetwork(IMAGE, nodes, STEPS)
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(graphs(), st.integers(0, 2**32 - 1))
+def test_random_graphs_keep_their_answers_down_to_the_chips_populations(
+    network: SpikingNetwork, seed: int
+) -> None:
+    """What check_deployment accepts is exported and lowered without another word."""
+    settled(network, seed)
+    try:
+        check_deployment(network)
+    except InputError:
+        assume(False)
+    assert_equal(network)
+    graph = export_float(network)
+    lower(graph)
+    x = values(network)
+    count = STEPS if isinstance(network.nodes[-1].op, LIF) else 1
+    scores = run_float(graph, x.numpy()).scores["output"]
+    np.testing.assert_allclose(scores, count * network(x).detach().numpy(), rtol=1e-4, atol=1e-3)

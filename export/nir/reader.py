@@ -56,10 +56,10 @@ class FloatContents:
     inputs: tuple[Input, ...]
     inputs_assumed: bool
     provenance: Mapping[str, str]
-    not_reproduced: tuple[str, ...] = ()
-    """What the framework that was named does otherwise than `semantics`."""
     rewrites: tuple[str, ...] = ()
     """None: the layers of a file are those of its graph."""
+    not_reproduced: tuple[str, ...] = ()
+    """What the framework that was named does otherwise than `semantics`."""
 
     def network(self) -> FloatNetwork:
         """The network, with warnings about what looks wrong or is not reproduced.
@@ -260,7 +260,8 @@ def _float_contents(
         if otherwise:
             provenance["not_reproduced"] = "; ".join(otherwise)
     elif provenance and given:
-        provenance = {**provenance, "stated later": _text_of(given)}
+        named = {"semantics": asked} if isinstance(asked, str) else {}
+        provenance = {**provenance, "stated_later": rules_text(named | _stated(given))}
     return FloatContents(
         path,
         checked,
@@ -283,7 +284,7 @@ def _origin(
             "format": "NIR",
             "source": path.name,
             "source_sha256": hashlib.file_digest(file, "sha256").hexdigest(),
-            "stated": _text_of({n: v for n, v in given.items() if n != "semantics"}) or "nothing",
+            "stated": rules_text(_stated(given)) or "nothing",
         }
     others = {n: rule for n, rule in semantics.as_dict().items() if n not in given}
     if "semantics" not in given:
@@ -296,12 +297,10 @@ def _origin(
     return found
 
 
-def _text_of(given: Mapping[str, Any]) -> str:
-    """Arguments as text, inputs without their values."""
-    facts = {name: given[name] for name in ("dt_s", "steps") if name in given}
-    if "inputs" in given:
-        facts["inputs"] = "given"
-    return rules_text(facts | {name: given[name] for name in RULES if name in given})
+def _stated(given: Mapping[str, Any]) -> dict[str, Any]:
+    """dt, T and single rules that were given, and that inputs were."""
+    names = ("dt_s", "steps", "inputs", *RULES)
+    return {n: "given" if n == "inputs" else given[n] for n in names if n in given}
 
 
 def _checked(

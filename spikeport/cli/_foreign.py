@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from spikeport.checks import choice
+from spikeport.cli._tables import facts_table
 from spikeport.errors import InputError
 from spikeport.network import DeployedNetwork, Reset
 
 if TYPE_CHECKING:
     from spikeport.export.nir import FloatNetwork
+    from spikeport.report.screen import Table
 
 Dt = Annotated[
     float | None,
@@ -137,3 +139,9 @@ def origin_facts(network: DeployedNetwork | FloatNetwork) -> dict[str, str]:
     """What was stated and assumed about a network of another tool, as table rows."""
     shown = ("source", "stated", "semantics", "not_reproduced", "assumed", "assumed_inputs")
     return {name: network.provenance[name] for name in shown if name in network.provenance}
+
+
+def origin_tables(network: DeployedNetwork | FloatNetwork) -> list[Table]:
+    """`origin_facts` as a table; none for a network of ours."""
+    facts = origin_facts(network)
+    return [facts_table("Read from a file of another tool", facts)] if facts else []

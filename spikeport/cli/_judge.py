@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from spikeport.cli import _io, _shards, _traces
-from spikeport.cli._foreign import Foreign, origin_facts, takes_foreign
-from spikeport.cli._tables import facts_table
+from spikeport.cli._foreign import Foreign, origin_facts, origin_tables, takes_foreign
 from spikeport.energy import DEFAULT_PROFILE
 from spikeport.errors import CheckFailedError, InputError
 from spikeport.network import DeployedNetwork
@@ -95,9 +94,8 @@ def compare(
         for stage, traces in found.traces.items()
         for part in _traces.comparison_tables(traces, found.rows[0].stage, stage)
     ]
-    if origin := origin_facts(opened):
-        shown.insert(0, facts_table("Read from a file of another tool", origin))
-    _io.emit(as_json, origin | found.as_dict(), _comparison_table(found.rows), *shown)
+    shown = [*origin_tables(opened), _comparison_table(found.rows), *shown]
+    _io.emit(as_json, origin_facts(opened) | found.as_dict(), *shown)
     if found.problem is not None:
         raise CheckFailedError(f"compare: {found.problem}")
 
@@ -169,7 +167,8 @@ def energy(
     if activity is not None:
         assumed = f"Events: not from a run; activity {activity} for all neurons and steps."
         estimate = dataclasses.replace(estimate, assumptions=(assumed, *estimate.assumptions))
-    _io.emit(as_json, estimate.as_dict(), render_energy(network.name, estimate))
+    shown = [*origin_tables(opened), render_energy(network.name, estimate)]
+    _io.emit(as_json, origin_facts(opened) | estimate.as_dict(), *shown)
 
 
 def _events(

@@ -8,7 +8,13 @@ from typing import Annotated, Any
 import typer
 
 from spikeport.cli import _io
-from spikeport.cli._foreign import Foreign, numbers, origin_facts, takes_foreign
+from spikeport.cli._foreign import (
+    Foreign,
+    numbers,
+    origin_facts,
+    origin_tables,
+    takes_foreign,
+)
 from spikeport.cli._tables import facts_table
 from spikeport.errors import InputError
 from spikeport.network import DeployedNetwork, save_network
@@ -237,9 +243,7 @@ def quantize(
         "report": result.report.as_dict(),
     }
     shown = [render_section(part) for part in quantization_sections(result.report.as_dict())]
-    if origin := origin_facts(float_network):
-        shown.insert(0, facts_table("Read from a file of another tool", origin))
-    _io.emit(as_json, facts, *shown)
+    _io.emit(as_json, facts, *origin_tables(float_network), *shown)
 
 
 @takes_foreign

@@ -30,12 +30,14 @@ _SAME = 1e-12
 PADDED = "zeros are padded between them"
 UNEVEN = "factors differ between the positions of a channel"
 FLATTENED = "it is flattened before its neurons"
+SHIFTED = "its bias differs between the positions of a channel"
 LARGE = "one kernel for both would be too large"
 LINEAR = "a linear layer follows without neurons in between"
 REMEDIES = {
     PADDED: "put neurons in between, or pad nothing there",
     UNEVEN: "use one factor for each channel",
     FLATTENED: "flatten after the neurons",
+    SHIFTED: "pad nothing after the shift",
     LARGE: "put neurons in between",
     LINEAR: "put neurons in between",
 }

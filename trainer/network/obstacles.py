@@ -27,6 +27,11 @@ class Obstacle(Enum):
         "{field} is {value}, but {other} in layer '{first}', and a float network has only one",
         "use the same in all LIF layers",
     )
+    INPUT = (
+        "receives '{input}' of coding 'bias', which a chip adds to neurons one to one, without any "
+        "layer in between",
+        "declare it as graded or as spikes",
+    )
     NAME = ("its name must be {rule}", "rename it")
     SHAPE = ("{reason}", "{remedy}")
 

@@ -18,10 +18,11 @@ from torch import nn
 
 from spikeport.checks import NAME_RULE, is_name
 from spikeport.errors import InputError
-from spikeport.network import Shape
+from spikeport.network import Coding, Shape
 from spikeport.network.composition import became
 from spikeport.network.linear_maps import (
     FLATTENED,
+    SHIFTED,
     Kernel,
     Matrix,
     as_matrix,
@@ -102,6 +103,9 @@ def _obstacles_to_export(network: SpikingNetwork) -> Iterator[str]:
             if value != other:
                 facts = {"field": field, "value": value, "other": other, "first": neurons[0].name}
                 yield Obstacle.NEURONS.says(node.name, **facts)
+    if network.input.coding is Coding.BIAS:
+        first = next(node for node in network.nodes if network.input.name in node.inputs)
+        yield Obstacle.INPUT.says(first.name, input=network.input.name)
     for node in network.nodes:
         if not is_name(node.name):
             yield Obstacle.NAME.says(node.name, rule=NAME_RULE)
@@ -126,12 +130,13 @@ class _Build:
     """Makes the nodes of the deployable network, and collects obstacles and rewrites."""
 
     def __init__(self, network: SpikingNetwork) -> None:
+        self.rewrites: list[str] = []
+        network = self._without_dead_ends(network)
         self.network = network
         self.linear = LinearTerms(network)
         self.obstacles: list[str] = []
         for name, problem in self.linear.problems.items():
             self._refuse_shape(name, problem)
-        self.rewrites: list[str] = []
         self.made: list[Node] = []
         self._like = next(network.parameters(), torch.zeros(()))
         feeds = {
@@ -150,7 +155,21 @@ class _Build:
                 self.made.append(Node(node.name, self._add_feed(node, feeds[node.name]), node.op))
             elif node.name in kept:
                 self.made.append(Node(node.name, self.linear.given[node.name].layers, node.op))
-        self._end_with(scores if isinstance(scores, str) else self._add_scores(scores))
+        if isinstance(scores, _Feed):
+            self._add_scores(scores)
+
+    def _without_dead_ends(self, network: SpikingNetwork) -> SpikingNetwork:
+        """Only the layers that lead to the scores."""
+        needed = {network.output}
+        for node in reversed(network.nodes):
+            if node.name in needed:
+                needed.update(node.inputs)
+            elif isinstance(node.op, LIF):
+                self.rewrites.append(f"'{node.name}' was left out, it does not lead to the scores")
+        nodes = [node for node in network.nodes if node.name in needed]
+        if len(nodes) == len(network.nodes):
+            return network
+        return SpikingNetwork(network.input, nodes, network.steps, network.rule)
 
     def _feed(self, name: str, value: Value, like: str) -> _Feed:
         shape = self.network.shapes[like]
@@ -312,29 +331,23 @@ class _Build:
         )
         return name
 
-    def _add_scores(self, feed: _Feed) -> str:
-        """Add the layer that the scores are read from; returns its name."""
+    def _add_scores(self, feed: _Feed) -> None:
+        """Add the layer that the scores are read from."""
         output = self.network.output
         if (count := len(feed.rest.terms)) != 1:
             self.obstacles.append(Obstacle.SCORES.says(output, count=count))
-            return output
+            return
         (term,) = feed.rest.terms
-        made = connection(term.map)
         bias = feed.rest.bias
+        try:
+            made = connection(term.map)
+            if _rows(made, bias) is None:
+                made = as_matrix(made, SHIFTED)
+        except InputError as problem:
+            self._refuse_shape(output, str(problem))
+            return
         rows = _rows(made, bias) if bias.any() else None
-        if bias.any() and rows is None:
-            made = as_matrix(made)
-            rows = _rows(made, bias)
-        return self._add_connection(output, term, made, rows)
-
-    def _end_with(self, output: str) -> None:
-        """Put the layer with the scores last, without what does not lead there."""
-        if self.made and self.made[-1].name != output:
-            needed = {output}
-            for node in reversed(self.made):
-                if node.name in needed:
-                    needed.update(node.inputs)
-            self.made = [node for node in self.made if node.name in needed]
+        self._add_connection(output, term, made, rows)
 
     def _refuse_shape(self, name: str, problem: str) -> None:
         reason, _, fix = problem.rpartition("; ")
