@@ -7,6 +7,7 @@ w_in = tau_syn / dt and r = gain tau_mem / dt, and a readout r = gain / k, so th
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
@@ -14,6 +15,7 @@ import nir
 import numpy as np
 
 from spikeport.checks import fail
+from spikeport.export.batch_norm import fold_batch_norm
 from spikeport.export.float_graph import conv_node, fold_norms, unused
 from spikeport.export.nir import FloatNetwork, Semantics
 from spikeport.export.nir.fields import Shape
@@ -23,12 +25,14 @@ from spikeport.network import (
     AvgPoolLayer,
     BatchNormLayer,
     ConvLayer,
+    FlattenLayer,
     ForeignLayer,
     ForeignModel,
     LinearLayer,
     NeuronLayer,
     ScaleLayer,
     SumPoolLayer,
+    normalized_map,
 )
 
 
@@ -53,7 +57,17 @@ class _Graph:
     def __init__(self, model: ForeignModel) -> None:
         self.model = model
         self.taken = {model.input.name, *(layer.name for layer in model.layers)}
-        self.maps, self.stands_for = fold_norms(model.layers)
+        readers = Counter(name for layer in model.layers for name in layer.inputs)
+        maps = {one.name for one in model.layers if isinstance(one, ConvLayer | LinearLayer)}
+        apart = {
+            one.name
+            for one in model.layers
+            if isinstance(one, BatchNormLayer)
+            and (normalized_map(one.inputs, maps) is None or readers[one.inputs[0]] != 1)
+        }
+        self.maps, self.stands_for = fold_norms(
+            [layer for layer in model.layers if layer.name not in apart]
+        )
         shape = np.array(model.input.shape)
         self.nodes: dict[str, Any] = {model.input.name: nir.Input({"input": shape})}
         self.shapes: dict[str, Shape] = {model.input.name: model.input.shape}
@@ -61,7 +75,7 @@ class _Graph:
 
     def build(self) -> tuple[dict[str, Any], list[Edge]]:
         for layer in self.model.layers:
-            if not isinstance(layer, BatchNormLayer):
+            if layer.name not in self.stands_for:
                 sources = tuple(self.stands_for.get(name, name) for name in layer.inputs)
                 self._add_layer(layer, sources)
         last = self.stands_for.get(self.model.output, self.model.output)
@@ -74,11 +88,13 @@ class _Graph:
             case ConvLayer():
                 node = conv_node(layer, *self.maps[layer.name])
             case LinearLayer():
-                if any(len(self.shapes[name]) > 1 for name in sources):
-                    flat = unused(f"{layer.name}_flatten", self.taken)
-                    self._add(flat, nir.Flatten({"input": None}, 0, -1), sources)
-                    sources = (flat,)
+                if any(len(self.shapes.get(name, ())) > 1 for name in sources):
+                    fail(f"layer '{layer.name}': receives {self.shapes[sources[0]]}, must be flat")
                 node = nir.Affine(*self.maps[layer.name])
+            case BatchNormLayer():
+                node = _norm_node(layer, self.shapes[sources[0]])
+            case FlattenLayer():
+                node = nir.Flatten({"input": None}, 0, -1)
             case AvgPoolLayer():
                 sizes = layer.kernel_size, layer.stride, layer.padding
                 node = nir.AvgPool2d(*(np.array(size) for size in sizes))
@@ -102,6 +118,17 @@ class _Graph:
         self.nodes[name] = node
         self.edges.extend((source, name) for source in sources)
         self.shapes[name] = output_shape(name, node, next(iter(known)))
+
+
+def _norm_node(layer: BatchNormLayer, shape: Shape) -> Any:
+    """A batch norm that follows no map of its own, as a map of each channel."""
+    if len(shape) == 1:
+        return nir.Affine(
+            *fold_batch_norm(LinearLayer(layer.name, layer.inputs, np.eye(shape[0]), None), layer)
+        )
+    ones = np.ones((shape[0], 1, *(1,) * (len(shape) - 1)))
+    each = ConvLayer(layer.name, layer.inputs, ones, None, groups=shape[0])
+    return conv_node(each, *fold_batch_norm(each, layer))
 
 
 def neuron_node(layer: NeuronLayer, shape: Shape) -> Any:

@@ -6,6 +6,7 @@ import pytest
 
 pytest.importorskip("torch")
 
+import dataclasses
 import itertools
 import json
 import re
@@ -143,6 +144,17 @@ def test_the_guide_lists_the_neurons_that_messages_list(package: str) -> None:
         assert row[1].split()[1] == version(package)
 
 
+@pytest.mark.skipif(not all(map(installed, FRAMEWORKS)), reason="not all frameworks are installed")
+def test_the_guide_states_how_much_was_compared() -> None:
+    count = sum(1 for package in FRAMEWORKS for _ in frameworks.cases(package, 0))
+    sets, networks, outputs = re.findall(
+        r"With (\d+) sets of weights\s+for each of (\d+) networks, \d of ([\d,]+) outputs", GUIDE
+    )[0]
+    assert int(networks) == count
+    values = frameworks.STEPS * frameworks.BATCH * 10  # each has ten outputs
+    assert int(outputs.replace(",", "")) == int(sets) * count * values
+
+
 @needs("norse")
 def test_the_example_of_the_guide_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (example,) = re.findall(r"^```python\n(.*?)^```$", GUIDE, re.S | re.M)
@@ -163,7 +175,7 @@ def test_the_benchmark_prints_a_line_for_each_network(
     with pytest.raises(SystemExit, match="False"):
         frameworks.main()
     rows = json.loads((tmp_path / "a").read_text())["networks"]
-    assert len(rows) == len(capsys.readouterr().out.splitlines()) == 13
+    assert len(rows) == len(capsys.readouterr().out.splitlines()) == 18
     assert all(row["compared"] > 2000 and not row["differing"] for row in rows)
 
 
@@ -178,6 +190,9 @@ def test_layers_of_different_shapes_are_not_summed() -> None:
         InputError, match=r"layer 'n': its inputs differ in shape: \[\(4,\), \(5,\)\]"
     ):
         export_foreign(ForeignModel(PIXELS, layers, "n", STEPS, {}, {}))
+    wide = dataclasses.replace(PIXELS, shape=(2, 15))
+    with pytest.raises(InputError, match=r"layer 'a': receives \(2, 15\), must be flat"):
+        export_foreign(ForeignModel(wide, layers[:1], "a", STEPS, {}, {}))
     gained = NeuronLayer("n", ("a",), one, 2 * one, None, zero, zero)
     with pytest.raises(InputError, match="layer 'n': is an integrator with a gain, which must be"):
         export_foreign(ForeignModel(PIXELS, (layers[0], gained), "n", STEPS, {}, {}))

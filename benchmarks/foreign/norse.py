@@ -62,6 +62,15 @@ def networks() -> Iterator[tuple[str, nn.Module, tuple[int, ...], Any]]:
         (30,),
         all_steps,
     )
+    yield "mlp IAF, sequence", mlp(n.IAF(), n.IAF(), 0.5), (30,), all_steps
+    slow = n.LIParameters(tau_mem_inv=torch.tensor(80.0), v_leak=torch.tensor(0.3))
+    yield "mlp LICell readout", mlp(n.LIFCell(lif()), n.LICell(slow), 1), (30,), step_by_step
+    for name, readout in {
+        "LIBoxCell": [linear(20, 10), n.LIBoxCell()],
+        "LILinearCell": [n.LILinearCell(20, 10, n.LIParameters())],
+    }.items():
+        layers = linear(30, 20), n.LIFBoxCell(box()), *readout
+        yield f"mlp {name} readout", n.SequentialState(*layers), (30,), step_by_step
     yield (
         "conv, batch norm, average pool",
         n.SequentialState(
@@ -74,6 +83,22 @@ def networks() -> Iterator[tuple[str, nn.Module, tuple[int, ...], Any]]:
             nn.AvgPool2d(2),
             nn.Flatten(),
             linear(32, 10),
+            n.LIFBoxCell(box()),
+        ),
+        (2, 8, 8),
+        step_by_step,
+    )
+    yield (
+        "batch norm elsewhere, flat neurons",
+        n.SequentialState(
+            norm(2),
+            conv(2, 4),
+            nn.AvgPool2d(2),
+            norm(4),
+            nn.Flatten(),
+            nn.BatchNorm1d(64),
+            n.LIFBoxCell(box(v_th=torch.rand(64) + 0.5)),
+            linear(64, 10),
             n.LIFBoxCell(box()),
         ),
         (2, 8, 8),

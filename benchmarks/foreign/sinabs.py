@@ -73,6 +73,19 @@ def networks() -> Iterator[tuple[str, nn.Module, tuple[int, ...], Any]]:
             merged,
         )
     yield (
+        "conv LIFSqueeze, ExpLeakSqueeze readout",
+        nn.Sequential(
+            conv(2, 6, 9),
+            squeezed(sl.LIFSqueeze, tau_mem=10.0),
+            nn.Flatten(),
+            linear(384, 10, 3),
+            squeezed(sl.ExpLeakSqueeze, tau_mem=10.0),
+        ),
+        (2, 8, 8),
+        merged,
+    )
+    yield "Merge", Merged(sl), (30,), batch_first
+    yield (
         "conv, Repeat, LIF",
         nn.Sequential(
             sl.Repeat(conv(2, 6, 9)),
@@ -107,6 +120,23 @@ def networks() -> Iterator[tuple[str, nn.Module, tuple[int, ...], Any]]:
         (30,),
         batch_first,
     )
+
+
+class Merged(nn.Module):
+    """Two branches that are merged."""
+
+    def __init__(self, sl: Any) -> None:
+        super().__init__()
+        sizes = (30, 20), (30, 20), (20, 10)
+        self.fc1, self.fc2, self.fc3 = (linear(*size, 0.7) for size in sizes)
+        self.iaf1, self.iaf2, self.iaf3 = sl.IAF(), sl.IAF(), sl.IAF()
+        self.merge = sl.Merge()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Spikes (B, T, 10)."""
+        merged = self.merge(self.iaf1(self.fc1(x)), self.iaf2(self.fc2(x)))
+        found: Tensor = self.iaf3(self.fc3(merged))
+        return found
 
 
 def batch_first(module: nn.Module, x: Tensor) -> Tensor:

@@ -29,6 +29,9 @@ def networks() -> Iterator[tuple[str, nn.Module, tuple[int, ...], Any]]:
     yield "mlp LIFNode, v_reset -0.5", mlp(neuron.LIFNode, 4, v_reset=-0.5), (30,), single
     yield "mlp IFNode", mlp(neuron.IFNode, 1), (30,), single
     yield "mlp IFNode, subtract", mlp(neuron.IFNode, 1, v_reset=None), (30,), single
+    yield "mlp SimpleIFNode", mlp(neuron.SimpleIFNode, 1), (30,), single
+    simple = {"tau": 3.0, "decay_input": False}
+    yield "mlp SimpleLIFNode", mlp(neuron.SimpleLIFNode, 1.5, **simple), (30,), single
     yield "mlp HalfThresholdIFNode", mlp(neuron.HalfThresholdIFNode, 0.5), (30,), single
     yield "mlp ParametricLIFNode", mlp(neuron.ParametricLIFNode, init_tau=3.0), (30,), single
     yield "mlp CUBALIFNode", mlp(neuron.CUBALIFNode, 0.2), (30,), single
@@ -49,6 +52,29 @@ def networks() -> Iterator[tuple[str, nn.Module, tuple[int, ...], Any]]:
         ),
         (30,),
         stacked,
+    )
+    yield (
+        "mlp, multi-step, NonSpikingIFNode",
+        nn.Sequential(
+            linear(30, 20, 3),
+            neuron.IFNode(step_mode="m"),
+            linear(20, 10, 3),
+            neuron.NonSpikingIFNode(),
+        ),
+        (30,),
+        stacked,
+    )
+    yield (
+        "conv along one axis",
+        nn.Sequential(
+            lively(layer.Conv1d(2, 6, 3, padding=1), 3),
+            neuron.IFNode(),
+            layer.Flatten(),
+            lively(layer.Linear(48, 10), 3),
+            neuron.LIFNode(),
+        ),
+        (2, 8),
+        single,
     )
     yield (
         "conv, batch norm, pool",
@@ -74,12 +100,12 @@ def networks() -> Iterator[tuple[str, nn.Module, tuple[int, ...], Any]]:
     yield (
         "conv, multi-step layers",
         nn.Sequential(
-            lively(layer.Conv2d(2, 6, 3, padding=1, **steps), 1),
+            lively(layer.Conv2d(2, 6, 3, padding=1, **steps), 1.5),
             bn,
             neuron.IFNode(**steps),
             layer.AvgPool2d(2, **steps),
             layer.Flatten(**steps),
-            lively(layer.Linear(96, 10, **steps), 2),
+            lively(layer.Linear(96, 10, **steps), 3),
             neuron.LIFNode(**steps),
         ),
         (2, 8, 8),

@@ -24,6 +24,7 @@ from .connections.pool import SumPool2d as SumPool2d
 from .connections.sparse import Sparse as Sparse
 from .file import load_network as load_network
 from .file import save_network as save_network
+from .foreign_model import FlattenLayer as FlattenLayer
 from .foreign_model import ForeignLayer as ForeignLayer
 from .foreign_model import ForeignModel as ForeignModel
 from .foreign_model import NeuronLayer as NeuronLayer

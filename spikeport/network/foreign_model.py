@@ -51,6 +51,14 @@ class ScaleLayer:
 
 
 @dataclass(frozen=True, slots=True)
+class FlattenLayer:
+    """All axes as one, in C order."""
+
+    name: str
+    inputs: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class SumPoolLayer:
     """Sum over windows."""
 
@@ -66,6 +74,7 @@ ForeignLayer = (
     | BatchNormLayer
     | AvgPoolLayer
     | SumPoolLayer
+    | FlattenLayer
     | ScaleLayer
     | NeuronLayer
 )

@@ -18,6 +18,7 @@ from spikeport.network import (
     AvgPoolLayer,
     BatchNormLayer,
     ConvLayer,
+    FlattenLayer,
     ForeignLayer,
     ForeignModel,
     Input,
@@ -330,6 +331,8 @@ def _neurons(
 
 
 def _layer(name: str, inputs: tuple[str, ...], op: Any, given: Shape) -> ForeignLayer:
+    if isinstance(op, nn.Flatten):
+        return FlattenLayer(name, inputs)
     if isinstance(op, nn.LPPool2d):
         if op.norm_type != 1 or op.ceil_mode:
             raise InputError(f"layer '{name}': must sum whole windows (norm_type 1, no ceil_mode)")

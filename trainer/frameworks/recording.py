@@ -146,7 +146,7 @@ class Recorder(TorchFunctionMode):
         if isinstance(how.op, nn.Identity):
             self._note(output, origin)
         elif isinstance(how.op, nn.Flatten | nn.Unflatten):
-            self._note(output, self._reshaped(name, origin, output.shape))
+            self._note_reshaped(name, leaf, origin, output)
         else:
             node = self._called(name, how, leaf, origin)
             self._outputs(node, how, origin, output)
@@ -276,7 +276,7 @@ class Recorder(TorchFunctionMode):
         elif len(given) == 1 and result.shape == given[0].shape and name in SAME | RESHAPES:
             self._note(result, first)
         elif name in RESHAPES:
-            self._note(result, self._reshaped(name, first, result.shape))
+            self._note_reshaped(name, "flatten", first, result)
         elif name in SWAPS:
             self._note(result, self._swapped(name, first, func, args, kwargs, given[0]))
         elif (layer := functional_layer(name, first.shape, args, kwargs)) is not None:
@@ -348,6 +348,18 @@ class Recorder(TorchFunctionMode):
         lead = list(first.lead)
         lead.insert(axis % result.ndim, "T")
         return replace(first, lead=tuple(lead), step=None)
+
+    def _note_reshaped(
+        self, name: str, key: nn.Module | str, origin: Origin, result: Tensor
+    ) -> None:
+        """A tensor with other axes; a flattened sample is the output of a layer of its own."""
+        made = self._reshaped(name, origin, result.shape)
+        if not made.alien and made.shape != origin.shape:
+            name = key if isinstance(key, str) else name
+            node = self._called(name, Leaf(nn.Flatten()), key, origin)
+            self.shapes.setdefault(node, made.shape)
+            made = replace(made, sources=(node,))
+        self._note(result, made)
 
     def _reshaped(self, name: str, origin: Origin, shape: Iterable[int]) -> Origin:
         """Split or merge the axes before a sample, or flatten the sample."""
