@@ -38,7 +38,6 @@ from spikeport.network import (
     Input,
     Population,
     Readout,
-    Reset,
 )
 
 STEPS = 30
@@ -241,7 +240,7 @@ def _quantized(rng: np.random.Generator) -> DeployedNetwork:
     names = list(nodes)
     graph = nir.NIRGraph(nodes, list(itertools.pairwise(names)), type_check=False)
     source = Input("input", (1, 6, 6), Coding.GRADED, 0, 255, 255.0)
-    network = FloatNetwork(graph, dt, STEPS, (source,), Reset.ZERO, strict=True)
+    network = FloatNetwork(graph, dt, STEPS, (source,))
     samples = rng.random((64, 1, 6, 6))
     return quantize(network, samples, QuantizeConfig(target="netx"), static=True).network
 

@@ -1,8 +1,15 @@
 from .float_graph import export_model as export_model
 from .netx import read_netx as read_netx
 from .netx import write_netx as write_netx
+from .neuron_graph import export_foreign as export_foreign
+from .nir import Discretization as Discretization
 from .nir import FloatNetwork as FloatNetwork
+from .nir import InputGain as InputGain
 from .nir import IntegratorGain as IntegratorGain
+from .nir import ResetTiming as ResetTiming
+from .nir import Semantics as Semantics
+from .nir import StartValue as StartValue
+from .nir import SynapseOrder as SynapseOrder
 from .nir import read_nir as read_nir
 from .nir import read_nir_deployed as read_nir_deployed
 from .nir import read_nir_float as read_nir_float

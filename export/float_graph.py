@@ -22,21 +22,25 @@ from typing import Any
 
 import nir
 import numpy as np
+from numpy.typing import NDArray
 
 from spikeport.checks import fail
 from spikeport.export.batch_norm import WeightAndBias, fold_batch_norm, weight_and_bias
 from spikeport.export.nir import FloatNetwork
 from spikeport.export.nir.fields import Shape
 from spikeport.export.nir.graph import DEFAULT_DT_S, Edge
+from spikeport.export.nir.semantics import Semantics
 from spikeport.export.nir.shapes import output_shape
 from spikeport.network import (
     AvgPoolLayer,
     BatchNormLayer,
     ConvLayer,
+    ForeignLayer,
     Layer,
     LIFLayer,
     LILayer,
     LinearLayer,
+    OffsetLayer,
     Reset,
     TrainedModel,
     normalized_map,
@@ -48,6 +52,7 @@ values
 that tie with it: more than the rounding error of k I, less than any other difference in float32."""
 
 Maps = dict[str, WeightAndBias]
+Array = NDArray[np.float64]
 
 
 def export_model(model: TrainedModel, dt_s: float = DEFAULT_DT_S) -> FloatNetwork:
@@ -70,13 +75,16 @@ def export_model(model: TrainedModel, dt_s: float = DEFAULT_DT_S) -> FloatNetwor
     dt_s = float(np.float32(dt_s))
     layers = {layer.name: layer for layer in model.layers}
     _check_names(model, layers)
-    maps, stands_for = _fold_norms(model.layers)
+    maps, stands_for = fold_norms(model.layers)
     plan = _Plan(model, layers, maps, stands_for, dt_s)
     nodes, edges = _build(plan)
     graph = nir.NIRGraph(nodes, edges, type_check=False)
     reset = _common(model.layers, "reset", Reset.ZERO)
     strict = _common(model.layers, "strict", True)
-    return FloatNetwork(graph, dt_s, model.steps, (model.input,), reset, strict)
+    semantics = Semantics(reset=reset, strict=strict)
+    return FloatNetwork(
+        graph, dt_s, model.steps, (model.input,), semantics, rewrites=model.rewrites
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,13 +98,20 @@ class _Plan:
     dt_s: float
 
     def inputs(self, layer: Layer) -> tuple[str, ...]:
-        return tuple(self.stands_for.get(name, name) for name in layer.inputs)
+        """The layers that a layer receives weighted sums or spikes from."""
+        given = (self.stands_for.get(name, name) for name in layer.inputs)
+        return tuple(n for n in given if not isinstance(self.layers.get(n), OffsetLayer))
+
+    def offset(self, layer: Layer) -> Array:
+        """The constants that neurons receive."""
+        found = [self.layers.get(name) for name in layer.inputs]
+        return sum((each.bias for each in found if isinstance(each, OffsetLayer)), np.zeros(()))
 
     def consumers(self, name: str) -> list[Layer]:
         return [
             layer
             for layer in self.layers.values()
-            if not isinstance(layer, BatchNormLayer) and name in self.inputs(layer)
+            if not isinstance(layer, BatchNormLayer | OffsetLayer) and name in self.inputs(layer)
         ]
 
     @property
@@ -119,7 +134,12 @@ def _check_names(model: TrainedModel, layers: dict[str, Layer]) -> None:
         fail(f"model: output '{model.output}' must be an LIF layer, an LI layer or a linear map")
 
 
-def _fold_norms(layers: Iterable[Layer]) -> tuple[Maps, dict[str, str]]:
+def fold_norms(layers: Iterable[Layer | ForeignLayer]) -> tuple[Maps, dict[str, str]]:
+    """Weights and biases of linear maps with batch norms folded, and what stands for each norm.
+
+    Raises:
+        InputError: a batch norm does not follow exactly one linear map that feeds nothing else.
+    """
     maps: Maps = {}
     linear: dict[str, ConvLayer | LinearLayer] = {}
     stands_for: dict[str, str] = {}
@@ -167,10 +187,10 @@ def _build(plan: _Plan) -> tuple[dict[str, Any], list[Edge]]:
         sources = plan.inputs(layer)
         match layer:
             case ConvLayer():
-                add(layer.name, _conv(layer, *_arrays(plan, layer.name)), sources)
+                add(layer.name, conv_node(layer, *_arrays(plan, layer.name)), sources)
             case LinearLayer():
                 if any(len(shapes[source]) > 1 for source in sources):
-                    flat = _unused(f"{layer.name}_flatten", plan.layers, nodes)
+                    flat = unused(f"{layer.name}_flatten", plan.layers, nodes)
                     add(flat, nir.Flatten({"input": None}, 0, -1), sources)
                     sources = (flat,)
                 add(layer.name, nir.Affine(*_arrays(plan, layer.name)), sources)
@@ -185,12 +205,13 @@ def _build(plan: _Plan) -> tuple[dict[str, Any], list[Edge]]:
                             "linear layers can carry its gain"
                         )
                 add(layer.name, _neuron(plan, layer, shapes[sources[0]]), sources)
-    output = _unused("output", plan.layers, nodes)
+    output = unused("output", plan.layers, nodes)
     add(output, nir.Output({"output": np.array(shapes[plan.output])}), (plan.output,))
     return nodes, edges
 
 
-def _unused(name: str, *taken: Iterable[str]) -> str:
+def unused(name: str, *taken: Iterable[str]) -> str:
+    """The name, with `_` added until it is in none of `taken`."""
     while any(name in group for group in taken):
         name += "_"
     return name
@@ -244,7 +265,8 @@ def _arrays(plan: _Plan, name: str) -> tuple[Any, Any]:
     return (weight * (gain / area)).astype(np.float32), (bias * gain).astype(np.float32)
 
 
-def _conv(layer: ConvLayer, weight: Any, bias: Any) -> nir.Conv1d | nir.Conv2d:
+def conv_node(layer: ConvLayer, weight: Any, bias: Any) -> nir.Conv1d | nir.Conv2d:
+    """The node of a convolution along one or two axes."""
     if weight.ndim == 3:
         return nir.Conv1d(
             input_shape=None,
@@ -282,13 +304,17 @@ def _sum_pool(plan: _Plan, layer: AvgPoolLayer) -> nir.SumPool2d:
 def _neuron(plan: _Plan, layer: LIFLayer | LILayer, shape: Shape) -> Any:
     tau = _tau(layer, plan.dt_s)
     ones = np.ones(shape, np.float32)
+    # A constant input acts as a leak potential does.
+    leak = (ones * plan.offset(layer) * _gain(layer, plan.dt_s)).astype(np.float32)
+    if layer.decay == 1 and leak.any():
+        fail(f"layer '{layer.name}': receives a constant, but with decay 1 it has no leak for it")
     if isinstance(layer, LILayer):
         if layer.decay == 1:
             return nir.I(r=ones)
-        return nir.LI(tau=tau * ones, r=ones.copy(), v_leak=0 * ones)
+        return nir.LI(tau=tau * ones, r=ones.copy(), v_leak=leak)
     threshold = np.full(shape, _threshold(layer, plan.dt_s), np.float32)
     if layer.decay == 1:
         return nir.IF(r=ones, v_threshold=threshold, v_reset=0 * ones)
     return nir.LIF(
-        tau=tau * ones, r=ones.copy(), v_leak=0 * ones, v_threshold=threshold, v_reset=0 * ones
+        tau=tau * ones, r=ones.copy(), v_leak=leak, v_threshold=threshold, v_reset=0 * ones
     )

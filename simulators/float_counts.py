@@ -56,7 +56,7 @@ def float_counts(network: FloatNetwork, samples: Samples, run: Run) -> EventCoun
         spikes={name: int(fired[name].sum()) if name in fired else 0 for name in sizes},
         visits=visits,
         updates={
-            name: _updates(run, name, network.reset) if name in fired else visits[name]
+            name: _updates(run, name, lowered.reset) if name in fired else visits[name]
             for name in sizes
         },
         input_events={
@@ -79,13 +79,12 @@ def _updates(run: Run, name: str, reset: Reset) -> int:
     trace = run.trace
     assert trace is not None  # checked by _spikes
     spikes = trace.spikes[name] != 0
-    if name in trace.v:
-        after: NDArray[Any] = trace.v[name] != 0
-    elif name in trace.v_charged:
-        charged = trace.v_charged[name] != 0
-        after = charged & ~spikes if reset is Reset.ZERO else charged
-    else:
+    membranes = trace.v if name in trace.v else trace.v_charged
+    if name not in membranes:
         raise InputError(f"event counts: the {run.backend} run has no trace of v of '{name}'")
+    after: NDArray[Any] = membranes[name] != 0
+    if reset is Reset.ZERO:
+        after = after & ~spikes
     active = after | spikes
     active[1:] |= after[:-1]
     return int(np.count_nonzero(active))

@@ -42,11 +42,6 @@ class FloatComparison:
     unexplained: int
     first: Divergence | None
 
-    @property
-    def differing_spikes(self) -> int:
-        """Differing spikes of all nodes together."""
-        return sum(self.differing.values())
-
 
 def compare_float(
     a: Run,

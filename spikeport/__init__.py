@@ -12,6 +12,8 @@ Recipes, which describe a whole experiment:
     load_recipe, run_recipe, Recipe, RecipeResult
 A network in training, or one of your own:
     SpikingNetwork, from_module, Node, LIF, LI
+A network of another framework:
+    from_norse, from_snntorch, from_spikingjelly, from_sinabs
 Train in chip arithmetic:
     prepare_qat, QATNetwork, ChipStage
 Measure a trained network:
@@ -19,8 +21,9 @@ Measure a trained network:
     Independence, LayerActivity, ShuffleTest
 Quantize and export:
     quantize, QuantizeConfig, QuantizationResult, QuantizationReport, ConnectionReport,
-    InputReport, PopulationReport, TargetReport, TargetChange, export_float, FloatNetwork,
-    IntegratorGain
+    InputReport, PopulationReport, TargetReport, TargetChange, export_float, FloatNetwork
+Rules of a step that NIR leaves open:
+    Semantics, Discretization, InputGain, IntegratorGain, ResetTiming, StartValue, SynapseOrder
 Build a deployed network by hand:
     DeployedNetwork, Input, Coding, Population, ATRLIFPopulation, Reset, Connection, Dense,
     Conv1d, Conv2d, Sparse, SumPool2d, BiasInjection, Readout, ReadoutKind
@@ -44,8 +47,8 @@ Energy:
 Energy budgets and sweeps:
     write_pareto_front, ParetoFront, BudgetResult, sweep, SweepRow
 Read, write and inspect files:
-    open_network, inspect_network, FloatFacts, DeployedFacts, load_network, save_network,
-    read_nir, read_nir_deployed, read_nir_float, write_nir, read_netx, write_netx,
+    open_network, inspect_network, draw_graph, FloatFacts, DeployedFacts, load_network,
+    save_network, read_nir, read_nir_deployed, read_nir_float, write_nir, read_netx, write_netx,
     load_checkpoint, save_checkpoint, checkpoint_of, Checkpoint, load_state, save_state,
     record_trace, open_trace, read_trace, TraceHeader, TraceReader, write_ladder
 Errors:

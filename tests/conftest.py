@@ -7,9 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.helpers.command import Spikeport, call
 from tests.helpers.leftovers import leaked, running, segments
+
+# Otherwise hypothesis fails a test whose example takes 200 ms, on a machine with other work to do.
+settings.register_profile("no deadline", parent=settings(), deadline=None)
+settings.load_profile("no deadline")
 
 
 @pytest.fixture(scope="module")

@@ -70,6 +70,7 @@ def test_loihi_has_the_published_widths() -> None:
     assert (LOIHI.payload_min, LOIHI.payload_max) == (-(2**23), 2**23 - 1)
     assert LOIHI.weight_grid(mixed=True) == (-256, 254, 2)
     assert LOIHI.weight_grid(mixed=False, bits=6) == (0, 252, 4)
+    assert LOIHI.bias_exponent_for(4095) == 0
     assert LOIHI.bias_exponent_for(4096) == 1
     assert LOIHI.bias_exponent_for(1e9) == 7
 
@@ -118,6 +119,11 @@ def test_a_state_wraps_and_saturates_at_the_end_of_its_width() -> None:
     wrapped = run_reference(made, {"x": np.array([[130]])}, record=("u",)).trace
     assert wrapped is not None
     assert wrapped.u["p"].ravel().tolist() == [130 * 256 - 2**16] * 8
+    # Unlike two's complement, the range is (-2^15, 2^15].
+    for x in (128, -128):
+        end = run_reference(made, {"x": np.array([[x]])}, record=("u",)).trace
+        assert end is not None
+        assert end.u["p"].ravel().tolist() == [2**15] * 8
 
 
 def test_a_convolution_wraps_its_sum_to_the_width_of_states() -> None:

@@ -130,6 +130,9 @@ def test_the_refractory_state_and_the_threshold_wrap_like_int32() -> None:
         (0, 2**23 - 1, 5, -(2**31)),
         False,
     )
+    # theta - base = -2^31 - 64 wraps before it decays.
+    raised = ATRLIFPopulation("p", (1,), theta_0=1, decay_theta=2048)
+    assert raised.step((0, 0, -(2**31), -(2**30) - 99), 0, 0, LOIHI)[0][2] == 2**30 + 32
     # r + 2 theta and theta + step wrap.
     state, spike = part.step((0, 10, -top, top), 0, 0, LOIHI)
     assert spike
@@ -163,6 +166,7 @@ def test_updates_are_steps_in_which_something_may_move(
         ({"theta_0": 4096}, r"population 'p': theta_0 is 4096, must lie in 0..4095"),
         ({"theta_step": -1}, r"population 'p': theta_step is -1, must lie in 0..4095"),
         ({"decay_theta": 4097}, r"population 'p': decay_theta is 4097, must lie in 0..4096"),
+        ({"decay_r": 4097}, r"population 'p': decay_r is 4097, must lie in 0..4096"),
         ({"decay_r": 0.5}, r"population 'p': decay_r is 0.5, must be an integer"),
         ({"bias": 4096}, r"population 'p': bias mantissa 4096 must lie in -4096..4095"),
     ],
@@ -170,6 +174,17 @@ def test_updates_are_steps_in_which_something_may_move(
 def test_a_field_out_of_range_is_named(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         ATRLIFPopulation("p", (2,), **({"theta_0": 5} | fields))
+
+
+def test_every_field_has_its_whole_range_and_no_more() -> None:
+    for name, (low, high) in ATRLIFPopulation.ranges(LOIHI).items():
+        for end in (low, high):
+            fields: dict[str, Any] = {"theta_0": 5, name: end}
+            assert getattr(ATRLIFPopulation("p", (2,), **fields), name) == end
+        for beyond in (low - 1, high + 1):
+            fields = {"theta_0": 5, name: beyond}
+            with pytest.raises(InputError, match=f"{name} is {beyond}, must lie in {low}..{high}"):
+                ATRLIFPopulation("p", (2,), **fields)
 
 
 @settings(deadline=None, max_examples=30, suppress_health_check=SLOW)

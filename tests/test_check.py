@@ -63,6 +63,9 @@ def test_each_target_is_told_once_in_the_order_asked() -> None:
 def test_an_unknown_target() -> None:
     with pytest.raises(InputError, match="'loihi3' is unknown, must be one of native, reference"):
         check(plain(), ["loihi3"])
+    for name in ("float", "norse"):  # known, but not for deployed networks
+        with pytest.raises(InputError, match=f"'{name}' is unknown, must be one of native, refer"):
+            check(plain(), [name])
 
 
 @pytest.mark.parametrize(

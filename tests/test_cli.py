@@ -199,10 +199,15 @@ def test_a_nir_file_from_elsewhere_needs_dt_and_steps(spikeport: Spikeport, tmp_
     nir.write(
         foreign, nir.NIRGraph.from_list(*nodes, lif_node, nir.Output({"output": np.array([4])}))
     )
-    code, _, err = spikeport("inspect", foreign)
+    code, out, _ = spikeport("inspect", foreign, "--json")
+    assert (code, json.loads(out)["dt_s"], json.loads(out)["steps"]) == (0, None, None)
+    code, _, err = spikeport("run", foreign)
     assert code == 2
     assert "no time step in the file" in one_line(err)
     assert "--dt" in err
+    code, _, err = spikeport("run", foreign, "--dt", "1e-3")
+    assert code == 2
+    assert "no number of steps in the file" in one_line(err)
     chip = tmp_path / "foreign.spikeport"
     given = ("--dt", "1e-3", "-T", 5, "--reset", "subtract")
     code, out, _ = spikeport("quantize", foreign, "-o", chip, "--calibration", 8, *given, "--json")

@@ -204,7 +204,7 @@ def network_counts() -> EventCounts:
     )  # fmt: skip
 
 
-def test_wiring_of_a_deployed_network() -> None:
+def test_topology_of_a_deployed_network() -> None:
     got = topology_of(network(ReadoutKind.MEMBRANE))
     assert got.connections["image_to_a"] == ConnectionInfo(SynapseKind.CONV, "image", "a")
     assert got.connections["a_to_b"] == ConnectionInfo(SynapseKind.DENSE, "a", "b")
@@ -223,7 +223,7 @@ def test_a_convolution_along_one_axis_is_a_convolution() -> None:
     assert topology_of(net).macs == 36 * 2 * 3
 
 
-def test_a_network_prices_like_its_wiring_and_breaks_down_by_part() -> None:
+def test_a_network_prices_like_its_topology_and_breaks_down_by_part() -> None:
     net = network()
     report = estimate_energy(net, network_counts(), LOIHI1)
     assert report == estimate_energy(topology_of(net), network_counts(), LOIHI1)

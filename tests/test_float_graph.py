@@ -104,7 +104,7 @@ def test_graph_has_only_what_every_framework_reads() -> None:
     nodes = network.graph.nodes
     assert isinstance(nodes["lif1"], nir.IF)
     assert isinstance(nodes["lif2"], nir.LIF)
-    assert network.strict
+    assert network.semantics.strict
     assert {type(node).__name__ for node in nodes.values()} == {
         "Input", "Conv2d", "IF", "SumPool2d", "LIF", "Flatten", "Affine", "Output",
     }  # fmt: skip

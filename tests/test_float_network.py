@@ -52,7 +52,7 @@ def test_a_graph_is_checked_once_on_its_way(tmp_path: Path, checks: list[Any]) -
     assert len(checks) == 1
     write_nir(network, tmp_path / "a.nir")
     run_float(network, X)
-    run_float(replace(network, strict=True, inputs=(spikes_in(3),)), X)
+    run_float(replace(network, inputs=(spikes_in(3),)).with_rules(strict=True), X)
     quantized(network, X)
     assert len(checks) == 1
     opened = read_nir_float(tmp_path / "a.nir", isolate=False)

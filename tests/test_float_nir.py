@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import itertools
-import os
-from pathlib import Path
 from typing import Any
 
 import nir
@@ -10,7 +8,7 @@ import numpy as np
 import pytest
 
 from spikeport.errors import InputError
-from spikeport.export.nir import FloatNetwork, check_graph, read_nir
+from spikeport.export.nir import FloatNetwork, Semantics, check_graph
 from spikeport.network import Coding, Input, Reset
 from spikeport.runs import Run
 from spikeport.simulators import run_float
@@ -27,7 +25,7 @@ def network(
         Input(n, tuple(node.input_type["input"]), Coding.GRADED, -(2**20), 2**20, 2.0**16)
         for n, node in graph.inputs.items()
     )
-    return FloatNetwork(graph, DT, steps, inputs, **options)
+    return FloatNetwork(graph, DT, steps, inputs, Semantics(**options))
 
 
 def chain(
@@ -249,66 +247,3 @@ def test_bad_graphs_are_named() -> None:
     wide = {**nodes, "fc": nir.Linear(np.ones((2, 1)))}
     with pytest.raises(InputError, match="its inputs differ in shape"):
         network(wide, [("input", "lif"), ("input", "fc"), ("fc", "out"), ("lif", "out")])
-
-
-SHARED = os.environ.get("SPIKEPORT_DATA")
-needs_data = pytest.mark.skipif(SHARED is None, reason="SPIKEPORT_DATA names no data folder")
-
-
-@pytest.mark.data
-@needs_data
-def test_published_single_neuron() -> None:
-    folder = Path(str(SHARED)) / "nir/neuromorphs-NIR/paper/01_lif"
-    table = np.loadtxt(folder / "lif_norse.csv", delimiter=",")
-    network = read_nir(folder / "lif_norse.nir", dt_s=1e-4, steps=1000)
-    assert isinstance(network, FloatNetwork)
-    run = run_float(network, table[:, 0].reshape(1000, 1, 1), record=("spikes", "v"))
-    assert run.trace is not None
-    spikes = run.trace.spikes["node_1"].ravel()
-    assert np.flatnonzero(spikes).tolist() == [460, 510, 710, 760]
-    assert np.array_equal(spikes, table[:, 2])
-    np.testing.assert_allclose(run.trace.v["node_1"].ravel(), table[:, 1], atol=1e-6)
-
-
-@pytest.mark.data
-@needs_data
-@pytest.mark.parametrize("name", ["bias_zero", "noBias_subtract"])
-def test_nested_and_flat_published_graphs_agree(name: str) -> None:
-    root = Path(str(SHARED)) / "nir"
-    files = (
-        root / f"neuromorphs-NIR/paper/03_rnn/braille_noDelay_{name}.nir",
-        root / f"kmheckel-spyx/braille_noDelay_{name}_subgraph.nir",
-    )
-    x = (np.random.default_rng(0).uniform(size=(64, 4, 12)) < 0.3).astype(float)
-    runs = []
-    for file in files:
-        net = read_nir(file, dt_s=1e-4, steps=64)
-        assert isinstance(net, FloatNetwork)
-        runs.append(run_float(net, x))
-    assert runs[0].scores["output"].sum() > 0
-    assert np.array_equal(runs[0].scores["output"], runs[1].scores["output"])
-
-
-@pytest.mark.data
-@needs_data
-@pytest.mark.parametrize(
-    ("file", "message"),
-    [
-        ("Jegp-NIR-demo-repo/scnn_model.nir", "'edges' is missing"),
-        ("synsense-rockpool/braille.nir", r"'hidden.input' \(Input\) declares shape \(12,\)"),
-        ("neuromorphs-NIR/paper/03_rnn/extras/braille_noDelay_bias_zero_subgraph.nir",
-         "subgraph 'lif1': edge .* node 'lif' does not exist"),
-    ],
-)  # fmt: skip
-def test_published_broken_files(file: str, message: str) -> None:
-    with pytest.raises(InputError, match=message):
-        read_nir(Path(str(SHARED)) / "nir" / file, dt_s=1e-4, steps=10)
-
-
-@pytest.mark.data
-@needs_data
-def test_scalar_parameters_take_the_shape_of_their_layer() -> None:
-    path = Path(str(SHARED)) / "nir/Jegp-NIR-demo-repo/braille_braille_checkpoint.nir"
-    net = read_nir(path, dt_s=1e-4, steps=10)
-    assert isinstance(net, FloatNetwork)
-    assert net.graph.nodes["lif2"].tau_mem.shape == (7,)

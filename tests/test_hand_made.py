@@ -127,6 +127,10 @@ def test_whole_arrays_of_any_kind(kind: str) -> None:
         (lambda: Population("p", (2,), vth=np.True_), "vth is True, must be an integer"),
         (lambda: Population("p", (2,), vth="5"), "vth is '5', must be an integer"),
         (lambda: Population("p", (2,), vth=None), "vth is None, must be an integer"),
+        (
+            lambda: Population("p", (2,), vth=1, bias=[0, 2**31]),
+            r"'p': bias spans 0\.\.2147483648, must fit -2147483648\.\.2147483647",
+        ),
         (lambda: Population("p", (2,), vth=[5]), r"vth is \[5\], must be an integer"),
         (lambda: Population("p", (2,), vth=1 + 0j), r"vth is \(1\+0j\), must be an integer"),
         (lambda: Population("p", (2.5,), vth=1), r"size is 2\.5, must be an integer"),

@@ -13,6 +13,7 @@ from spikeport.errors import InputError
 from spikeport.hardware import Basis, parse_target, read_target, target_text
 from spikeport.plugins import PluginKind, plugins
 from spikeport.storage import parse_toml
+from spikeport.storage.toml_table import Table
 
 TARGETS = plugins(PluginKind.TARGET)
 LOIHI1 = target_text(TARGETS["loihi1"])
@@ -78,6 +79,12 @@ def test_a_wrong_target_file_is_refused_by_name(old: str, new: str, message: str
     assert old in LOIHI1
     with pytest.raises(InputError, match=f"^target 'edited': .*{message}"):
         parse_target(parse_toml(LOIHI1.replace(old, new), "target 'edited'"), "target 'edited'")
+
+
+def test_an_integer_beyond_a_float_is_one_error() -> None:
+    table = Table({"value": 10**400}, "limits", ("value",))
+    with pytest.raises(InputError, match=r"^limits: 'value' is 1000.*, must fit a 64-bit float$"):
+        table.number("value")
 
 
 @pytest.mark.parametrize(

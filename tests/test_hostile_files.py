@@ -414,6 +414,17 @@ def float_nir(path: Path, **changes: Any) -> Path:
         ({"inputs": 3}, "damaged"),
         ({"colour": 1}, "unknown key 'colour'"),
         ({"version": True}, "version"),
+        ({"provenance": {"source": 3}}, "provenance: 'source' is 3, must map strings to strings"),
+        ({"provenance": "x"}, "damaged"),
+        ({"semantics": {}}, "version 1 and its 'semantics' contradict each other"),
+        ({"version": 2}, "version 2 and its 'semantics' contradict each other"),
+        ({"version": 2, "semantics": {"start": "soon"}}, "start is 'soon', must be one of"),
+        ({"version": 2, "semantics": {"late_spikes": 1}}, "late_spikes is 1, must be true or"),
+        ({"version": 2, "semantics": {"loop_delay": "3"}}, "loop_delay is '3', must be an integer"),
+        ({"version": 2, "semantics": {"loop_delay": 2**40}}, f"must lie in 1..{MAX_STEPS}"),
+        ({"version": 2, "semantics": {"colour": 1}}, "semantics: unknown rule 'colour'"),
+        ({"version": 2, "semantics": {"reset": "zero"}}, "semantics: unknown rule 'reset'"),
+        ({"version": 2, "semantics": 3}, "damaged"),
     ],
 )
 def test_facts_of_a_float_nir_are_not_converted(
@@ -426,8 +437,8 @@ def test_facts_of_a_float_nir_are_not_converted(
 
 def test_arguments_of_a_float_network_are_not_converted() -> None:
     network = read_float()
-    for field, value in (("steps", 3.9), ("steps", "7"), ("steps", 2**70), ("strict", "false")):
-        facts = {"steps": 3, "strict": True, field: value}
+    for field, value in (("steps", 3.9), ("steps", "7"), ("steps", 2**70), ("semantics", "zero")):
+        facts = {"steps": 3, field: value}
         with pytest.raises(InputError, match=field):
             FloatNetwork(network.graph, 1e-4, inputs=network.inputs, **facts)  # type: ignore[arg-type]
 

@@ -169,6 +169,10 @@ def test_float_counts_are_those_of_the_trainer(digits: Dataset, tmp_path: Path) 
     assert {n: counted.spikes[n] for n in run.counts.spikes} == run.counts.spikes
     spiking = np.array([counted.updates[name] for name in run.counts.updates])
     assert (spiking <= [run.counts.visits[name] for name in run.counts.updates]).all()
+    for record, message in (((), "no spike trace of"), (("spikes",), "no trace of v of")):
+        blind = evaluate(model, x, record)
+        with pytest.raises(InputError, match=f"event counts: the .* run has {message} 'lif"):
+            float_counts(export_float(model), x, blind)
 
 
 def test_networks_from_elsewhere_climb_the_stages_that_they_have(

@@ -5,6 +5,8 @@ import dataclasses
 import nir
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from spikeport.errors import InputError
 from spikeport.export.quantize.lower import lower
@@ -267,13 +269,15 @@ def test_every_violation_is_listed_at_once() -> None:
         v_threshold=np.array([-1.0, -1.0]),
         v_reset=np.array([0.0, 0.25]),
     )
-    uneven = nir.IF(r=np.ones(2), v_threshold=np.array([1.0, 2.0]))
+    uneven = nir.LIF(
+        tau=np.array([2 * DT, 3 * DT]), r=np.ones(2), v_leak=np.zeros(2), v_threshold=np.ones(2)
+    )
     broken = chain(
         {
             "fc1": affine(np.ones((2, 2))),
             "lif1": bad,
             "fc2": affine(np.ones((2, 2))),
-            "if2": uneven,
+            "lif2": uneven,
             "fc3": affine(np.ones((2, 2))),
             "gate": nir.Threshold(np.ones(2)),
             "fc4": affine(np.ones((2, 2))),
@@ -290,7 +294,7 @@ def test_every_violation_is_listed_at_once() -> None:
         "node 'lif1': v_threshold is -1, must be above 0",
         "node 'lif1': v_reset is 0.25, the chip resets to 0 only",
         "node 'lif1': tau is 0.0005 s, shorter than the step dt 0.001 s",
-        "node 'if2': v_threshold spans 1..2, must be one value for the whole layer",
+        "node 'lif2': tau spans 0.002..0.003, must be one value for the whole layer",
         "node 'gate': Threshold has no counterpart on the chip",
     ):
         assert part in message
@@ -302,36 +306,6 @@ def test_every_violation_is_listed_at_once() -> None:
 def test_a_weight_that_is_not_finite_cannot_enter_a_float_network(value: float) -> None:
     with pytest.raises(InputError, match=r"node 'fc' \(Affine\): weight contains NaN or infinity"):
         chain({"fc": affine([[1.0, value]])}, spikes_in(2))
-
-
-def test_maps_in_a_row_and_pool_after_a_map() -> None:
-    with pytest.raises(InputError, match="node 'b': a second linear map without neurons"):
-        lower(chain({"a": affine([[1.0]]), "b": affine([[1.0]])}, spikes_in(1)))
-    pool = nir.SumPool2d(np.array([2, 2]), np.array([2, 2]), np.array([0, 0]))
-    with pytest.raises(
-        InputError, match="node 'pool': a pool must be the only node before its map"
-    ):
-        lower(
-            chain(
-                {
-                    "a": conv(np.ones((1, 1, 1, 1))),
-                    "pool": pool,
-                    "if": integrate_and_fire((1, 1, 1)),
-                },
-                spikes_in((1, 2, 2)),
-            )
-        )
-
-
-def test_overlapping_pool() -> None:
-    pool = nir.SumPool2d(np.array([2, 2]), np.array([1, 1]), np.array([0, 0]))
-    nodes = {
-        "pool": pool,
-        "conv": conv(np.ones((1, 1, 1, 1))),
-        "if": integrate_and_fire((1, 1, 1)),
-    }
-    with pytest.raises(InputError, match="node 'pool': sum-pool: kernel 2 with stride 1"):
-        lower(chain(nodes, spikes_in((1, 2, 2))))
 
 
 def test_membrane_that_would_have_to_travel() -> None:
@@ -351,3 +325,20 @@ def test_bias_in_front_of_a_synaptic_filter() -> None:
 def test_names_that_no_chip_network_can_have() -> None:
     with pytest.raises(InputError, match=r"node 'fc\.1': name must be 1 to 64 letters"):
         lower(chain({"fc.1": affine([[1.0]])}, spikes_in(1)))
+
+
+@given(st.integers(1, 4), st.booleans())
+def test_parallel_connections_without_a_map_have_names_of_their_own(
+    count: int, loops: bool
+) -> None:
+    """Between two layers, or from a layer to itself."""
+    scales = {f"s{place}": nir.Scale(np.full(3, place + 1.0)) for place in range(count)}
+    source, target = ("n", "n") if loops else ("input", "n")
+    nodes = {"fc": affine(np.eye(3)), "n": leaky((3,), 0.5), **scales}
+    edges = [("input", "fc"), ("fc", "n"), ("n", "output")]
+    edges += [(source, name) for name in scales] + [(name, target) for name in scales]
+    lowered = lower(network(nodes, edges, [spikes_in(3)]))
+    names = [connection.name for connection in lowered.connections]
+    assert len(set(names)) == len(names) == count + 1
+    found = sorted(c.weight.max() for c in lowered.connections if c.name != "fc")
+    np.testing.assert_allclose(found, np.arange(1, count + 1))

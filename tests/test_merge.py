@@ -52,18 +52,21 @@ def test_any_partition_merges_to_the_whole(
 @settings(max_examples=10, deadline=None)
 def test_runs_that_do_not_belong_together(case: tuple[Run, list[Run]]) -> None:
     run = case[0]
-    other: dict[str, Any] = {
-        "backend": "other",
-        "version": "0",
-        "network_hash": "f00",
-        "steps": run.steps + 1,
-        "scores": {},
-        "spike_counts": {},
-        "counts": None,
-        "trace": None if run.trace else Trace(),
+    other: dict[str, tuple[Any, str]] = {
+        "backend": ("other", "the runs' backend is .* and .*, must be the same"),
+        "version": ("0", "the runs' version is .* and .*, must be the same"),
+        "network_hash": ("f00", "the runs' network_hash is .* and .*, must be the same"),
+        "steps": (run.steps + 1, "the runs' steps is .* and .*, must be the same"),
+        "scores": ({}, "scores are for nothing and for .*, must be for the same parts"),
+        "spike_counts": ({}, "spike counts are for nothing and for .*, must be for the same"),
+        "counts": (None, "some runs have event counts, some do not, must be all or none"),
+        "trace": (
+            None if run.trace else Trace(),
+            "some runs have a trace, some do not, must be all or none",
+        ),
     }
-    for name, value in other.items():
-        with pytest.raises(InputError, match="merge: "):
+    for name, (value, message) in other.items():
+        with pytest.raises(InputError, match=f"^merge: .*{message}"):
             merge_runs([run, replace(run, **{name: value})])
 
 

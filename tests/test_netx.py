@@ -157,6 +157,11 @@ def test_recurrent_weights_act_a_step_later(tmp_path: Path) -> None:
     layer |= {"delay": np.array([1, 1, 1]), "delay_rec": np.array([2, 2, 2])}
     delays = {c.source: c.delay for c in read(tmp_path, layer).weighted_connections}
     assert delays == {"input": 1, "layer0": 3}
+    layer |= {"delay_rec": np.array([0, 2, 5])}
+    network = read(tmp_path, layer)
+    loops = [c for c in network.weighted_connections if c.source == c.target]
+    assert {c.delay for c in loops} == {1, 3, 6}
+    assert (sum(c.matrix((3,)) * 2.0**c.exponent for c in loops) == back).all()
 
 
 def test_a_last_layer_without_neurons_is_read_by_its_membrane(tmp_path: Path) -> None:
@@ -166,6 +171,16 @@ def test_a_last_layer_without_neurons_is_read_by_its_membrane(tmp_path: Path) ->
     assert network.readouts == (Readout("layer0", ReadoutKind.MEMBRANE),)
     assert network.by_name["layer0"].vth == LOIHI.vth_max  # type: ignore[attr-defined]
     assert "never spike" in network.provenance["assumed"]
+
+
+def test_a_last_layer_with_neurons_is_read_by_their_spikes(tmp_path: Path) -> None:
+    layer = {**dense(mixed(3, 2)), "neuron": {**NEURON, "vThMant": LOIHI.vth_max}}
+    network = read(tmp_path, layer)
+    assert network.readouts == (Readout("layer0", ReadoutKind.SPIKES),)
+    assert "never spike" not in network.provenance["assumed"]
+    del layer["neuron"]
+    network = read(tmp_path, layer, dense(mixed(4, 3)))
+    assert network.readouts == (Readout("layer1", ReadoutKind.SPIKES),)
 
 
 def test_provenance_names_the_file_and_every_assumption(tmp_path: Path) -> None:
@@ -235,6 +250,7 @@ Change = Callable[[dict[str, Any]], Any]
         (lambda d: d.update(weight=np.ones(7)), r"weight has shape \(7,\), must have 3 rows"),
         (lambda d: d.update(shape=[2**30]), "declares 1073741824 elements"),
         (lambda d: d.update(inFeatures=9), "inFeatures is '9', but its weight has 2"),
+        (lambda d: d.update(outFeatures=9), "outFeatures is '9', but its weight has 3"),
         (lambda d: d.update(bias=[1.0, 2.0]), r"bias has shape \(2,\), must have 3 values"),
         (lambda d: d.update(bias=5000.0), "bias mantissa 5000 must lie in -4096..4095"),
         (lambda d: d.update(delay=63), r"delay spans 63..63, must lie in 0..62"),
@@ -252,6 +268,10 @@ Change = Callable[[dict[str, Any]], Any]
         (lambda d: d.update(type=""), "'/layer/0' has no type"),
         (lambda d: d.update(type="dense_rec"), "weight_rec is missing"),
         (lambda d: d.update(type="dense_rec", weight_rec=mixed(2, 2)), "weight_rec has shape"),
+        (
+            lambda d: d.update(type="dense_rec", weight_rec=mixed(3, 2)),
+            r"weight_rec has shape \(3, 2\), must be \(3, 3\)",
+        ),
         (
             lambda d: d.update(type="dense_rec", weight_rec=mixed(3, 3), delay=1),
             "has delays, but no delay_rec",
@@ -271,6 +291,11 @@ def test_what_a_layer_may_not_say(tmp_path: Path, change: Change, message: str) 
         ({"shape": [2, 3, 9]}, r"gives shape \(2, 3, 3\), but 'layer1' has \(2, 3, 9\)"),
         ({"groups": 9}, r"layer/1 \(conv\): groups is 9, must lie in 1..2"),
         ({"inChannels": 4}, "inChannels is '4', but its weight has 1"),
+        ({"outChannels": 4}, "outChannels is '4', but its weight has 2"),
+        (
+            {"weight": mixed(2, 1, 3, 3, 2)},
+            r"weight has shape \(2, 1, 3, 3, 2\), must be \(out, in",
+        ),
         ({"kernelSize": [2, 2]}, r"kernelSize is \(2, 2\), but the weight has shape"),
         ({"stride": [1, 1, 1]}, r"stride is \(?\[?1, 1, 1"),
         ({"delay": 3.0}, "has delays, which netx does not read from a conv layer"),
@@ -292,6 +317,7 @@ def test_what_layers_may_not_say_together(tmp_path: Path) -> None:
     flat = {"type": "flatten", "shape": [25]}
     plain = dense(mixed(3, 25))
     average = {"type": "average", "shape": [1]}
+    more = dense(mixed(2, 3))
     kernel = conv(mixed(2, 1, 3, 3), (2, 3, 3))
     pool = {"type": "pool", "shape": [1, 5, 5], "weight": mixed(2, 1, 1, 1), "neuron": NEURON}
     for layers, message in (
@@ -304,6 +330,7 @@ def test_what_layers_may_not_say_together(tmp_path: Path) -> None:
         ((source, source), "only the first layer may be an input"),
         ((source,), "contains no layer with neurons"),
         ((average, plain), "must be the last layer"),
+        ((source, flat, plain, average, more), r"layer/3 \(average\): must be the last layer"),
         ((source, pool), r"weight has shape \(2, 1, 1, 1\), must be \(1, 1, height, width\)"),
         (({**source, "weight": 3},), "has a weight, but no neuron"),
         (({**source, "neuron": NEURON, "weight": -3},), "weight is -3, must lie in 1..4095"),
@@ -312,7 +339,8 @@ def test_what_layers_may_not_say_together(tmp_path: Path) -> None:
             read(tmp_path, *layers)
     with pytest.raises(InputError, match=r"input_shape is \(1, 5, 5\), but the file states"):
         read(tmp_path, source, kernel, input_shape=(1, 5, 5))
-    for first in (kernel, plain):
+    again = {**plain, "type": "dense_rec", "weight_rec": mixed(3, 3)}
+    for first in (kernel, plain, again):
         network = read(tmp_path, first, input_shape=(1, 5, 5))
         assert network.inputs[0].shape == (1, 5, 5)
         assert "the input has shape (1, 5, 5), as given" in network.provenance["assumed"]
@@ -347,6 +375,8 @@ def test_files_that_are_not_netx(tmp_path: Path) -> None:
     fails("is a SoftLink, links are refused", layer=h5py.SoftLink("/elsewhere"))
     fails("'/spikeport.netx' must be text", **{"layer/0/type": "dense", "spikeport.netx": 3})
     fails("must be at most 1024 characters", **{"layer/0/type": "x" * 2000})
+    fails("name has 2000 characters, limit 1024", **{f"layer/{'x' * 2000}": 1})
+    fails("'/layer/0/weight' is empty", **{"layer/0/weight": h5py.Empty("f"), "layer/0/type": "a"})
 
 
 # ----------------------------------------------------------------------- networks of lava-dl itself

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from spikeport.errors import InputError, OutputError
 from spikeport.export import read_netx, write_netx
+from spikeport.export.netx.layout import layers_of
 from spikeport.export.netx.metadata import ARRAYS, KEY
 from spikeport.export.netx.synapse import kept_exactly
 from spikeport.network import (
@@ -155,6 +156,11 @@ def test_a_chain_comes_back_and_runs_alike(tmp_path: Path) -> None:
     assert runs_alike(network, path, samples)
 
 
+def test_layers_are_those_that_netx_needs() -> None:
+    types = [layer.type for layer in layers_of(chain())]
+    assert types == ["input", "conv", "flatten", "dense", "dense_rec"]
+
+
 def test_delays_and_a_bias_input_come_back_and_run_alike(tmp_path: Path) -> None:
     weight = mixed(3, 4)
     network = DeployedNetwork(
@@ -238,14 +244,36 @@ def test_what_netx_cannot_express(tmp_path: Path) -> None:
     loop = Dense("a", "a", mixed(2, 2), delay=1)
     fed = drive.replace(connections=(*drive.connections, loop))
     even = Population("a", (2,), 30, bias_exponent=6)
+    wrapping = DeployedNetwork(
+        (Input("x", (600,), Coding.GRADED, -(2**23), 2**23 - 1),),
+        (Population("a", (3,), 30),),
+        (Dense("x", "a", np.full((3, 600), 2, np.int16) * np.array([1, -1] * 300), exponent=-1),),
+        (Readout("a"),),
+        3,
+    )
+    size = 10_000
+    huge = DeployedNetwork(
+        (Input("x", (size,)),),
+        (Population("a", (size,), 30),),
+        (Sparse("x", "a", [2], [0], [0] + [1] * size, size),),  # type: ignore[arg-type]
+        (Readout("a"),),
+        3,
+    )
     for network, message in (
         (population(reset=Reset.SUBTRACT), "population 'c': reset is subtract, must be zero"),
         (population(refractory=2), "population 'c': refractory is 2, must be 0 for netx"),
         (population(v_init=9), "population 'c': v_init is 9, must be 0 for netx"),
         (population(bias=np.array([1, 2, 3])), "bias 1 .* must be a multiple of 64"),
         (population(bias=np.full(3, 4095), bias_exponent=7), "bias 524160 .* within -262144"),
+        (population(bias=np.full(3, -4095), bias_exponent=7), "bias -524160 .* within -262144"),
+        (wrapping, "connection 'x_to_a': its sums may wrap, in netx without exponent at other val"),
+        (huge, "connection 'x_to_a': netx needs a matrix of 10000 x 10000 entries, limit 67108864"),
         (two, "network: has 2 inputs, a netx file has one"),
         (base.replace(readouts=(Readout("b"),)), "netx gives the output of its last layer only"),
+        (
+            base.replace(readouts=(Readout("b"), Readout("c"))),
+            "readouts: 'b', 'c', but netx gives the output of its last layer only, here 'c'",
+        ),
         (pooled, "has a sum-pool, which netx cannot run"),
         (line, "is a Conv1d, which netx does not have"),
         (skip, "'a': goes to 'b', 'c', but netx runs one chain of layers"),
@@ -265,6 +293,10 @@ def test_what_netx_cannot_express(tmp_path: Path) -> None:
         (
             drive.replace(populations=(even,), inputs=(Input("x", (2,), Coding.BIAS, -9, 9, 0.5),)),
             "scale is 0.5, must be an integer in 1..4095",
+        ),
+        (
+            drive.replace(populations=(even,), inputs=(Input("x", (2,), Coding.BIAS, -9, 9, 1.5),)),
+            "scale is 1.5, must be an integer in 1..4095",
         ),
     ):
         with pytest.raises(InputError, match=message):
@@ -310,8 +342,20 @@ def test_a_file_changed_after_writing_is_refused(tmp_path: Path) -> None:
 
     changed("'/spikeport.netx' is stale", "layer/0/shape", np.array([5, 5, 2]))
     changed("'/spikeport.netx' is stale", "simulation/tSample", 8)
+    for more in (True, False):
+        path.write_bytes(content)
+        with h5py.File(path, "r+") as file:
+            layers = file["layer"]
+            last = len(layers) - 1
+            if more:
+                layers.copy(str(last), str(last + 1))
+            else:
+                del layers[str(last)]
+        with pytest.raises(InputError, match=r"'/spikeport.netx' is stale"):
+            read_netx(path, isolate=False)
     changed("'/spikeport.netx' is damaged", KEY, "{}")
     changed("'/spikeport.netx' is damaged: version is 9", KEY, '{"version": 9}')
+    changed("'/spikeport.netx' is damaged: version is True, this", KEY, '{"version": true}')
     changed("a.bias|content hash", f"{ARRAYS}/a.bias", np.ones((4, 3, 3), np.int32))
     path.write_bytes(content)
     with pytest.raises(InputError, match=r"arguments \['steps'\]: the file contains a network"):

@@ -163,9 +163,9 @@ def test_view_of_a_readout_does_not_change_the_reset_of_the_rest() -> None:
         (Readout("n", ReadoutKind.MEMBRANE),),
         4,
     )
-    assert float_view(network).reset is Reset.SUBTRACT
+    assert float_view(network).semantics.reset is Reset.SUBTRACT
     mixed = network.replace(readouts=(Readout("n"),))
-    assert float_view(mixed).reset is Reset.ZERO
+    assert float_view(mixed).semantics.reset is Reset.ZERO
     assert "differ in reset" in view_notes(mixed)[0]
 
 

@@ -21,8 +21,9 @@ from spikeport.export.nir import (
 )
 from spikeport.export.nir.flatten import safe_names
 from spikeport.export.nir.graph import difference
-from spikeport.export.nir.reader import IntegratorGain
+from spikeport.export.nir.semantics import IntegratorGain, Semantics
 from spikeport.network import Coding, Input, Reset
+from spikeport.simulators import run_float
 from spikeport.storage import hdf5 as hdf5_file
 from spikeport.workflow import write_nir
 from tests.fuzz.kinds import chip
@@ -90,7 +91,7 @@ def around(shape: tuple[int, ...], *nodes: Any) -> FloatNetwork:
     every = dict(zip(names, (ends[0], *nodes, ends[1]), strict=True))
     graph = check_graph(every, itertools.pairwise(names), DT).graph
     inputs = (Input("input", shape, Coding.GRADED, -3, 200, 7.5),)
-    return FloatNetwork(graph, DT, 12, inputs, Reset.SUBTRACT, strict=False)
+    return FloatNetwork(graph, DT, 12, inputs, Semantics(reset=Reset.SUBTRACT, strict=False))
 
 
 @pytest.mark.parametrize("name", NODES)
@@ -101,7 +102,7 @@ def test_every_node_round_trips_and_nir_reads_it(name: str, tmp_path: Path) -> N
     again = read_nir(path, isolate=False)
     assert isinstance(again, FloatNetwork)
     assert difference(network.graph, again.graph) is None
-    for field in ("dt_s", "steps", "inputs", "reset", "strict"):
+    for field in ("dt_s", "steps", "inputs", "semantics"):
         assert getattr(network, field) == getattr(again, field)
     others = nir.read(path)
     assert set(others.nodes) == set(network.graph.nodes)
@@ -122,6 +123,16 @@ def test_difference_sees_every_field() -> None:
     wider = around(shape, node).graph
     wider.nodes["n0"].r = wider.nodes["n0"].r.astype(np.float64)
     assert difference(network, wider) == "node 'n0' (CubaLIF): field 'r' differs"
+    further = nir.NIRGraph(network.nodes, [*network.edges, ("n0", "n0")], type_check=False)
+    assert difference(network, further) == "edge ('n0', 'n0') is only in one of them"
+    fewer = nir.NIRGraph(
+        {name: node for name, node in network.nodes.items() if name != "n0"}, [], type_check=False
+    )
+    assert difference(network, fewer) == "node 'n0' is only in one of them"
+    other = nir.NIRGraph(
+        {**network.nodes, "n0": nir.I(r=values(5))}, network.edges, type_check=False
+    )
+    assert difference(network, other) == "node 'n0' is CubaLIF in one and I in the other"
 
 
 def test_kernels_that_nir_cannot_type_check_still_round_trip(tmp_path: Path) -> None:
@@ -185,11 +196,44 @@ def test_batch_axes_left_in_an_input_go(
     assert tuple(graph.nodes["input"].input_type["input"]) == shape
 
 
+def test_what_flatten_and_an_input_must_say() -> None:
+    ends = nir.Input({"input": np.array([2, 3])}), nir.Output({"output": None})
+    for start, end in ((2, 2), (-3, -1), (1, 0), (0, 5)):
+        nodes = {
+            "input": ends[0],
+            "n0": nir.Flatten({"input": None}, start, end),
+            "output": ends[1],
+        }
+        message = rf"node 'n0' \(Flatten\): start_dim {start}, end_dim {end} do not fit \(2, 3\)"
+        with pytest.raises(InputError, match=message):
+            check_graph(nodes, [("input", "n0"), ("n0", "output")], DT)
+    silent = {"input": nir.Input({"input": None}), "output": ends[1]}
+    with pytest.raises(InputError, match=r"node 'input' \(Input\): declares no shape"):
+        check_graph(silent, [("input", "output")], DT)
+
+
+def test_subgraphs_with_loose_ports_or_names_given_twice(tmp_path: Path) -> None:
+    neuron = nir.I(values(5))
+    nir.write(tmp_path / "a.nir", wrapped("sub", wrapped("deep", neuron)))
+    with h5py.File(tmp_path / "a.nir", "a") as file:
+        edges = file["node/nodes/sub/edges"]
+        left = [edge for edge in edges[()].tolist() if edge[0] != b"input"]
+        replace(file["node/nodes/sub"], "edges", np.array(left))
+    message = r"node 'sub\.input' \(subgraph port\) needs an edge on both sides"
+    with pytest.raises(InputError, match=message):
+        read_nir(tmp_path / "a.nir", dt_s=DT, steps=3)
+    nir.write(tmp_path / "b.nir", wrapped("sub", wrapped("deep", neuron)))
+    with h5py.File(tmp_path / "b.nir", "a") as file:
+        file.copy("node/nodes/sub/nodes/deep", "node/nodes/sub.deep")
+    with pytest.raises(InputError, match=r"node 'sub\.deep' is defined twice"):
+        read_nir(tmp_path / "b.nir", dt_s=DT, steps=3)
+
+
 def test_arguments_go_before_metadata(tmp_path: Path) -> None:
     write_nir(around(*NODES["LIF"]), tmp_path / "a.nir")
     again = read_nir(tmp_path / "a.nir", dt_s=2e-4, steps=3, reset=Reset.ZERO, strict=True)
     assert isinstance(again, FloatNetwork)
-    assert (again.dt_s, again.steps, again.reset, again.strict) == (2e-4, 3, Reset.ZERO, True)
+    assert (again.dt_s, again.steps, again.semantics) == (2e-4, 3, Semantics())
 
 
 def foreign(path: Path, *nodes: Any, shape: tuple[int, ...] = FLAT) -> Path:
@@ -210,16 +254,26 @@ def test_foreign_files_need_dt_and_steps(tmp_path: Path) -> None:
     network = read_nir(path, dt_s=DT, steps=3)
     assert isinstance(network, FloatNetwork)
     assert network.inputs == (Input("input", (5,)),)
-    assert (network.reset, network.strict) == (Reset.ZERO, True)
+    assert network.semantics == Semantics()
 
 
-def test_integrator_gain_is_a_choice(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("rule", "gains"),
+    [
+        (IntegratorGain.NIR, [1, 2 * DT, 3 * DT, 4 * DT, 5 * DT]),
+        (IntegratorGain.PER_STEP, [1, 2, 3, 4, 5]),
+        (IntegratorGain.PER_SECOND, [DT, 2 * DT, 3 * DT, 4 * DT, 5 * DT]),
+    ],
+)
+def test_integrator_gain_is_a_choice(
+    rule: IntegratorGain, gains: list[float], tmp_path: Path
+) -> None:
     path = foreign(tmp_path / "a.nir", nir.I(np.array([1.0, 2, 3, 4, 5])))
-    for rule, factor in ((IntegratorGain.NIR, 1), (IntegratorGain.PER_STEP, 1 / DT)):
-        network = read_nir(path, dt_s=DT, steps=3, integrator_gain=rule)
-        assert isinstance(network, FloatNetwork)
-        np.testing.assert_allclose(network.graph.nodes["n0"].r[1:], np.arange(2, 6) * factor)
-        assert network.graph.nodes["n0"].r[0] == 1
+    network = read_nir_float(path, dt_s=DT, steps=1, integrator_gain=rule)
+    found = run_float(network, np.ones((1, 5))).scores["output"]
+    np.testing.assert_allclose(found, [gains])
+    write_nir(network, tmp_path / "b.nir")
+    assert read_nir_float(tmp_path / "b.nir").semantics.integrator_gain is rule
 
 
 def test_odd_time_constants_are_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -499,3 +553,56 @@ def test_typed_readers_refuse_the_other_kind(tmp_path: Path) -> None:
         read_nir_deployed(tmp_path / "float.nir", isolate=False)
     with pytest.raises(InputError, match=r"deployed\.nir: contains a deployed network"):
         read_nir_float(tmp_path / "deployed.nir", isolate=False)
+
+
+@pytest.mark.parametrize(
+    ("declared", "node", "axes"),
+    [
+        ((20, 5), nir.Linear(values(3, 5)), 1),
+        ((20, 1, 5), nir.I(values(5)), 1),
+        ((7, 4, 8, 8), NODES["Conv2d"][1], 3),
+    ],
+)
+def test_batch_and_time_axes_of_an_input_are_named(
+    declared: tuple[int, ...], node: Any, axes: int
+) -> None:
+    """As Rockpool 3.1.0 writes them."""
+    ends = nir.Input({"input": np.array(declared)}), nir.Output({"output": None})
+    nodes = {"input": ends[0], "n0": node, "output": ends[1]}
+    message = (
+        rf"node 'input' \(Input\): shape .* has \d axes, the nodes after it take {axes}; a NIR"
+    )
+    with pytest.raises(InputError, match=message):
+        check_graph(nodes, [("input", "n0"), ("n0", "output")], DT)
+
+
+def test_a_file_that_was_not_written_to_its_end_is_named(tmp_path: Path) -> None:
+    """As exporters leave it that hand h5py what it cannot store, such as Norse 1.1.0."""
+    with h5py.File(tmp_path / "a.nir", "w") as file:
+        file["version"] = "1.0.8"
+        file.create_group("node")
+    with pytest.raises(InputError, match=r"'/node' has no type; was the file written to its end\?"):
+        read_nir(tmp_path / "a.nir", isolate=False)
+
+
+def test_names_that_hdf5_takes_for_paths(tmp_path: Path) -> None:
+    """nir writes a node 'a/b' as a node 'a' with a group 'b', and cannot read it either."""
+    nodes = {
+        "input": nir.Input({"input": np.array(FLAT)}),
+        "a/b": nir.I(values(5)),
+        "output": nir.Output({"output": np.array(FLAT)}),
+    }
+    nir.write(tmp_path / "a.nir", nir.NIRGraph(nodes, [("input", "a/b"), ("a/b", "output")]))
+    with pytest.raises(InputError, match="'/node/nodes/a' has no type"):
+        read_nir(tmp_path / "a.nir", isolate=False)
+
+
+def test_a_nested_graph_of_the_wrong_width_is_refused(tmp_path: Path) -> None:
+    """nir writes it with `type_check=False`, and then cannot read it."""
+    inner = wrapped("lif", nir.I(values(5)))
+    narrow = nir.Input({"input": np.array([4])})
+    nodes = {"input": narrow, "sub": inner, "output": nir.Output({"output": np.array(FLAT)})}
+    graph = nir.NIRGraph(nodes, [("input", "sub"), ("sub", "output")], type_check=False)
+    nir.write(tmp_path / "a.nir", graph)
+    with pytest.raises(InputError, match=r"expects shape \(5,\), received \(4,\)"):
+        read_nir(tmp_path / "a.nir", isolate=False)

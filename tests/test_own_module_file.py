@@ -14,6 +14,8 @@ from spikeport.trainer.network import describe_graph
 from tests.helpers.command import call
 
 MODEL = """
+from __future__ import annotations
+import dataclasses
 import torch
 from spikeport.trainer import LIF
 
@@ -27,6 +29,10 @@ class Mine(torch.nn.Module):
 
     def forward(self, x):
         return self.readout(self.lif1(self.norm1(self.linear1(x.flatten(1)))))
+
+@dataclasses.dataclass
+class Size:
+    hidden: int
 
 NUMBER = 3
 
@@ -60,6 +66,34 @@ def test_a_file_is_trained_like_the_built_in_network(model: Path, tmp_path: Path
         assert torch.equal(value, expected[name]), name
 
 
+POOLED = """
+import torch
+from spikeport.trainer import LIF
+
+class Mine(torch.nn.Sequential):
+    def __init__(self):
+        super().__init__(
+            torch.nn.Conv2d(1, 4, 3, padding=1), torch.nn.AvgPool2d(2), LIF(),
+            torch.nn.Flatten(), torch.nn.Linear(64, 10),
+        )
+"""
+
+
+def test_what_becomes_of_layers_is_shown_wherever_they_are_used(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, out, chip = (tmp_path / name for name in ("m.py", "m.safetensors", "m.spikeport"))
+    path.write_text(POOLED)
+    said = "'_0' and '_1' became one convolution of kernel 4x4, stride 2"
+    for verb in (
+        ["train", f"{path}:Mine", *OPTIONS, "--out", str(out)],
+        ["inspect", str(out)],
+        ["quantize", str(out), "--data", "digits", "--out", str(chip)],
+    ):
+        assert call([*verb, "--json"]) == 0
+        assert said in capsys.readouterr().out
+
+
 def test_a_recipe_names_the_file(model: Path, tmp_path: Path) -> None:
     recipe, out = tmp_path / "mine.toml", tmp_path / "own.safetensors"
     recipe.write_text(
@@ -91,10 +125,26 @@ def test_what_is_no_module_is_one_clear_error(model: Path, name: str, message: s
         network_from_file(config, load_digits_split().input)
 
 
-def test_a_missing_file_is_one_clear_error() -> None:
-    config = TrainConfig(architecture="no_such.py:Mine")
-    with pytest.raises(InputError, match="does not exist or is not a file"):
-        network_from_file(config, load_digits_split().input)
+def test_a_missing_file_is_one_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "folder.py").mkdir()
+    for path in ("no_such.py", tmp_path / "folder.py"):
+        config = TrainConfig(architecture=f"{path}:Mine")
+        with pytest.raises(InputError, match="does not exist or is not a file"):
+            network_from_file(config, load_digits_split().input)
+
+
+def test_initial_weights_follow_from_the_seed_alone(model: Path) -> None:
+    made = []
+    for seed, state in ((1, 7), (1, 8), (2, 8)):
+        torch.manual_seed(state)
+        before = torch.get_rng_state()
+        config = TrainConfig(architecture=f"{model}:Mine", seed=seed)
+        network = network_from_file(config, load_digits_split().input)
+        assert network is not None
+        made.append(network.state_dict()["layers.linear1.weight"])
+        assert torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(made[0], made[1])
+    assert not torch.equal(made[1], made[2])
 
 
 def test_only_the_command_line_executes_files(model: Path) -> None:

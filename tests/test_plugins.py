@@ -117,6 +117,21 @@ def test_spikeports_own_need_no_entry_points() -> None:
             assert found[name].distribution == ""
 
 
+def test_an_own_module_that_cannot_be_imported_is_a_bug_not_a_broken_package() -> None:
+    with pytest.raises(ModuleNotFoundError, match="no_such_module"):
+        Plugin(PluginKind.BACKEND, "native", "no_such_module:NATIVE").load()
+
+
+def test_those_of_other_packages_follow_in_order_of_name(install: Install) -> None:
+    names = ("zeta", "alpha", "mu")
+    install(SOUND, "[spikeport.targets]\n" + "".join(f"{n} = theirs_pkg\n" for n in names))
+    install(SOUND, "[spikeport.targets]\nbeta = others_pkg\n", package="others")
+    assert list(plugins.plugins(PluginKind.TARGET)) == [
+        *("loihi1", "loihi2"),
+        *("alpha", "beta", "mu", "zeta"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("stated", "supported"), [("", "loihi"), ('arithmetic = "mine"\n', "mine")]
 )
@@ -276,6 +291,8 @@ def test_a_broken_target_is_named_and_breaks_nothing_else(
     install(code, TARGET, toml)
     row = backend_rows(capsys)["theirs-chip"]
     assert row["limitations"] == []
+    assert row["reason"].startswith("target 'theirs-chip' (package 'theirs'): ")
+    assert row["reason"].count("(package 'theirs')") == 1
     assert row["fix"] == "pip install --upgrade theirs, or: pip uninstall theirs"
     message = rf"^target 'theirs-chip' \(package 'theirs'\): .*{reason}.*; to fix: pip install"
     with pytest.raises(BackendUnavailableError, match=message):

@@ -125,7 +125,10 @@ def test_what_is_asked_for_twice_is_kept_once() -> None:
         (lambda: Probe("a", ("w",)), "'w' cannot be recorded, only spikes, u, v"),
         (lambda: Probe("a", ("v",), ()), "neurons (), needs at least one"),
         (lambda: Probe("a", ("v",), (-1,)), "neurons (-1,), needs at least one, from 0 on"),
-        (lambda: selection(chain(), [Probe("c")]), "'c' is not a population of the network"),
+        (
+            lambda: selection(chain(), [Probe("c")]),
+            "'c' is not a population of the network, it has a, b",
+        ),
         (lambda: selection(chain(), [Probe("b", ("v",), (8,))]), "neuron 8 of 'b', which has 8"),
         (lambda: parse_probe("a:v:x"), "'x' is not a neuron, must be like 3 or 3-8"),
         (lambda: parse_probe("a:v:3-"), "'3-' is not a neuron"),

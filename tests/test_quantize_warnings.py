@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from spikeport.errors import InputError
 from spikeport.export.nir import FloatNetwork
 from spikeport.export.nir.plausibility import implausible
+from spikeport.export.nir.semantics import DEFAULTS, IntegratorGain
 from spikeport.export.quantize import QuantizationReport, QuantizationResult, QuantizeConfig
 from spikeport.export.quantize.lower import lower
 from spikeport.export.quantize.lowered import ceiling
@@ -128,7 +129,7 @@ def test_outliers_of_any_size(factor: float) -> None:
 def test_a_wider_search_never_does_worse_and_leaves_good_scales_alone(
     kind: str, seed: int, factor: float, bits: int, reset: Reset
 ) -> None:
-    source = dataclasses.replace(outlier(kind, seed, factor), reset=reset)
+    source = outlier(kind, seed, factor).with_rules(reset=reset)
     x = samples(seed, 20)
     try:
         narrow = quantized(source, x, QuantizeConfig(bits, search_wider=False))
@@ -400,12 +401,47 @@ def graph(tau: float = 0.02, r: float = 1.0, size: int = 64) -> nir.NIRGraph:
         (1e-3, 0.02, 1e6, "an input of 1 moves its membrane by 5e+04 to 5e+04 per step"),
         (1e-3, 20.0, 2e4, "tau is 2e+04 to 2e+04 times dt"),
         (1.0, 0.02, 1.0, "tau is 0.02 to 0.02 times dt"),
+        (1e-3, 0.999, 20.0, ""),
+        (1e-3, 1.001, 20.0, "tau is 1e+03 to 1e+03 times dt"),
+        (1e-4, 2e-3, 20.0, ""),
+        (1e-3, 2e-3, 20.0, "r is tau / (0.0001 s), as snnTorch and SpikingJelly write it; is dt"),
+        (1e-3, 5e-3, 0.8, "r is what Spyx writes, and ignores, for this dt"),
+        (1e-4, 2.5e-3, 24.019736, "r is what Rockpool writes, and ignores, for this dt"),
     ],
 )
 def test_time_constants_and_gains_out_of_the_ordinary(
     dt: float, tau: float, r: float, told: str
 ) -> None:
-    found = " ".join(implausible(graph(tau, r), dt))
+    found = " ".join(implausible(graph(tau, r), dt, DEFAULTS))
+    assert told in found
+    assert bool(told) == bool(found)
+
+
+@pytest.mark.parametrize("power", [-3, 3])
+@given(st.floats(1.001, 999))
+def test_milliseconds_taken_for_seconds_are_told(power: int, ratio: float) -> None:
+    """Whatever the true time constant, if it is one of more than 1 and less than 1,000 steps."""
+    assert not implausible(graph(ratio * 1e-3), 1e-3, DEFAULTS) or ratio > 500  # then the gain
+    assert "are both in seconds?" in " ".join(
+        implausible(graph(ratio * 1e-3), 1e-3 * 10.0**power, DEFAULTS)
+    )
+
+
+@pytest.mark.parametrize(
+    ("r", "rule", "told"),
+    [
+        ([1.0, 2.0, 3.0], "nir", "r is 1 in 1 of 3 neurons, read as a gain of 1 per step, and"),
+        ([1.0, 2.0, 3.0], "per-step", ""),
+        ([1.0, 1.0, 1.0], "nir", ""),
+        ([2e3, 3e3, 4e3], "nir", ""),
+        ([1e4, 1e4, 1e4], "nir", "r is 1 / (0.0001 s), as snnTorch and SpikingJelly write it"),
+    ],
+)
+def test_two_meanings_of_r_in_one_node(r: list[float], rule: str, told: str) -> None:
+    node = nir.IF(np.array(r), np.ones(3))
+    source = chain({"fc": affine(np.eye(3)), "n": node}, spikes_in(3))
+    rules = DEFAULTS.changed(integrator_gain=IntegratorGain(rule))
+    found = " ".join(implausible(source.graph, 1e-3, rules))
     assert told in found
     assert bool(told) == bool(found)
 

@@ -36,7 +36,7 @@ from spikeport.network import (
     ReadoutKind,
     save_network,
 )
-from spikeport.runs import Run
+from spikeport.runs import Probe, Run
 from spikeport.sharding import cluster, dispatch, run_sharded, run_sweep
 from spikeport.sharding.store import load_shard, save_shard
 from spikeport.simulators import run_native, run_reference
@@ -409,7 +409,9 @@ def test_workers_that_leave_for_good(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(dispatch, "WORKERS_S", 0.5)
     with (
         somebody_elses(1, tmp_path) as (address, process),
-        pytest.raises(BackendUnavailableError, match=r"are gone, and none came back for 0\.5 s"),
+        pytest.raises(
+            BackendUnavailableError, match=r"all workers are gone, and none came back for 0\.5 s"
+        ),
     ):
         run_sharded(
             small_network(steps=100),
@@ -479,7 +481,7 @@ def test_workers_lost_before_a_finished_shard_was_fetched(
     monkeypatch.setattr(dispatch, "WORKERS_S", 0.5)
     with (
         somebody_elses(1, tmp_path) as (address, process),
-        pytest.raises(BackendUnavailableError, match="are gone, and none came back"),
+        pytest.raises(BackendUnavailableError, match="all workers are gone, and none came back"),
     ):
         run_sharded(NETWORK, PIXELS, address=address, shard=30, progress=retire)
 
@@ -493,6 +495,10 @@ def test_workers_lost_before_a_finished_shard_was_fetched(
         ({"timeout_s": float("nan")}, "timeout_s is nan"),
         ({"backend": "brain"}, "'brain' is unknown"),
         ({"backend": "float"}, "runs float networks"),
+        (
+            {"record": [Probe("hidden", ("v",), (1,))]},
+            "record: shards record whole populations, not Probes of selected neurons",
+        ),
     ],
 )
 def test_bad_options(options: dict[str, Any], message: str) -> None:

@@ -20,8 +20,10 @@ from hypothesis import strategies as st
 from spikeport.errors import InputError, OutputError
 from spikeport.network import save_network
 from spikeport.runs import StreamState, load_state, save_state
+from spikeport.runs.stream_file import FORMAT
 from spikeport.runs.stream_state import VARIABLES
 from spikeport.simulators import Stream, run_reference
+from spikeport.storage import read_tensors, write_tensors
 from tests.helpers.networks import ALL, digits_like
 from tests.helpers.strategies import networks, samples_for
 from tests.helpers.streams import assert_one_long_run, chunk_of, far_delays
@@ -146,6 +148,12 @@ def test_foreign_states_are_named(tmp_path: Path) -> None:
         load_state(path, network)
     save_state(dataclasses.replace(state, u={**state.u, "x": state.u["late"]}), path)
     with pytest.raises(InputError, match=r"a\.state: stream state: u of 'x' is unknown"):
+        load_state(path, network)
+    save_state(state, path)
+    header, arrays = read_tensors(path, FORMAT)
+    more = {"state": {**header["state"], "more": 1}, "content_hash": header["content_hash"]}
+    write_tensors(path, FORMAT, more, arrays)
+    with pytest.raises(InputError, match=r"bad header .*state has .*'more'"):
         load_state(path, network)
     save_network(network, path)
     with pytest.raises(InputError, match="is a safetensors file, but not a Spikeport stream state"):

@@ -1,12 +1,27 @@
-"""Numbers and headers of additional tables stay whole at 100 columns."""
+"""Numbers, words of headers and names of rows of additional tables stay whole on any screen."""
 
 from __future__ import annotations
 
-import pytest
+import io
+from collections import Counter
 
-from spikeport.report.screen import show
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console  # noqa: TID251
+
+from spikeport.report.screen import Table, show
 from spikeport.report.section import cell_text, section_of
 from spikeport.report.terminal import render_section
+
+WORDS = st.lists(st.text("abcdefgh", min_size=1, max_size=11), min_size=1, max_size=3)
+NUMBERS = st.none() | st.integers(-(2**31), 2**31) | st.floats(allow_nan=False)
+
+
+def on_screen(part: object, width: int) -> str:
+    console = Console(width=width, file=io.StringIO(), color_system=None)
+    console.print(part)
+    return console.file.getvalue()  # type: ignore[attr-defined, no-any-return]
 
 
 def test_no_number_and_no_word_of_a_header_is_broken(capsys: pytest.CaptureFixture[str]) -> None:
@@ -20,3 +35,38 @@ def test_no_number_and_no_word_of_a_header_is_broken(capsys: pytest.CaptureFixtu
     for name, value in row.items():
         assert cell_text(value) in words
         assert set(name.split()) <= set(words)
+
+
+@given(
+    st.lists(WORDS.map(" ".join), min_size=1, max_size=12, unique=True),
+    st.data(),
+    st.integers(40, 130),
+)
+def test_nothing_is_cut_on_a_screen_of_any_width(
+    columns: list[str], data: st.DataObject, width: int
+) -> None:
+    rows = [
+        {"layer": f"layer{k}", **{name: data.draw(NUMBERS) for name in columns}} for k in range(2)
+    ]
+    rows[0][columns[0]] = 1_310_712
+    text = on_screen(render_section(section_of("Title", rows, "Note")), width)
+    found = Counter(text.split())
+    wanted = Counter(word for name in columns for word in name.split())
+    wanted += Counter(cell_text(row[name]) for row in rows for name in columns)
+    assert wanted <= found
+    tables = sum(set(line.strip()) == {"─"} for line in text.splitlines())
+    assert found["layer"] == found["layer0"] == found["layer1"] == tables >= 1
+    assert max(map(len, text.splitlines())) <= width
+    assert (found["Title"], found["Note"]) == (1, 1)
+
+
+def test_a_table_that_fits_is_not_divided() -> None:
+    row = {"layer": "fc1", **{f"c{k}": 10**k for k in range(7)}}
+    assert on_screen(render_section(section_of("", [row])), 100).count("layer") == 1
+
+
+def test_cells_that_had_to_be_cut_say_so() -> None:
+    table = Table()
+    table.add_column("number", no_wrap=True)
+    table.add_row("1,310,712")
+    assert "1,310…" in on_screen(table, 10)

@@ -27,7 +27,7 @@ import numpy as np
 import pytest
 
 from spikeport.backends import TargetCheck, UnsupportedFeature
-from spikeport.cli import _diagnose, _front, _judge, _sweep, _tables, _traces
+from spikeport.cli import _diagnose, _foreign, _front, _judge, _sweep, _tables, _traces
 from spikeport.cli._app import VERBS
 from spikeport.energy import HardwareProfile
 from spikeport.network import load_network, require_lif, save_network, weighted_among
@@ -527,18 +527,24 @@ TABLES: dict[str, Callable[[], Any]] = {
     ),
     "terminal.render_energy": lambda: render_energy(EVIL, tailed(estimate(), EVIL)),
     "terminal.render_section": lambda: render_section(tailed(quantization(), EVIL)),
+    "terminal._tables": lambda: screen.stack(*terminal._tables(tailed(quantization(), EVIL), 40)),
     "terminal._ladder": lambda: terminal._ladder(tailed(ladder(), EVIL)),
     "terminal._spikes": lambda: terminal._spikes(tailed(ladder(), EVIL)),
     "terminal._energy": lambda: terminal._energy(tailed(estimate(), EVIL)),
     "terminal._notes": lambda: terminal._notes(tailed(estimate(), EVIL)),
     "_tables.facts_table": lambda: _tables.facts_table(EVIL, {f"{EVIL}_": EVIL}),
     "_tables.counts_table": lambda: _tables.counts_table(tailed(counts(), EVIL)),
-    "_tables.populations_tables": lambda: _tables.populations_tables(small_network(EVIL))[0],
+    "_tables.populations_tables": lambda: screen.stack(
+        *_tables.populations_tables(small_network(EVIL))
+    ),
     "_tables.connections_table": lambda: _tables.connections_table(small_network(EVIL)),
     "_tables.backends_table": lambda: _tables.backends_table(backend_rows()),
     "_tables.limitations_table": lambda: _tables.limitations_table(backend_rows()),
     "_tables.unsupported_table": lambda: _tables.unsupported_table(all_unsupported(EVIL)),
     "_sweep.sweep_table": lambda: _sweep.sweep_table(sweep()),
+    "_foreign.origin_tables": lambda: screen.stack(
+        *_foreign.origin_tables(load_network_of_cases().replace(provenance={"source": EVIL}))
+    ),
     "_judge._comparison_table": lambda: _judge._comparison_table(tailed(ladder(), EVIL).rows),
     "_front._table": lambda: screen.stack(_front._table(points()), EVIL),
     "_diagnose._tables": lambda: screen.stack(*_diagnose._tables(tailed(diagnosis(), EVIL))),

@@ -165,6 +165,30 @@ def test_it_counts_the_synapses_of_a_sparse_connection() -> None:
     assert [one.construct for one in judged(given)] == ["130 synapses per neuron"]
 
 
+def of_size(neurons: int = 4, synapses: int = 8, delay: int = 0, bits: int = 4) -> DeployedNetwork:
+    return DeployedNetwork(
+        (Input("x", (synapses,)),),
+        (Population("a", (neurons,), vth=9, reset=Reset.SUBTRACT),),
+        (dense("x", "a", neurons, synapses, value=32, weight_bits=bits, delay=delay),),
+        (Readout("a"),),
+        2,
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "limit", "construct"),
+    [
+        ("neurons", 256, "257 neurons"),
+        ("synapses", 128, "129 synapses per neuron"),
+        ("delay", 7, "a delay of 8"),
+        ("bits", 4, "weights of 5 bits"),
+    ],
+)
+def test_its_rules_begin_beyond_the_limits(name: str, limit: int, construct: str) -> None:
+    assert judged(of_size(**{name: limit})) == ()
+    assert [one.construct for one in judged(of_size(**{name: limit + 1}))] == [construct]
+
+
 def test_it_has_no_atrlif_neurons() -> None:
     given = DeployedNetwork(
         (Input("x", (8,)),),

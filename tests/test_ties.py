@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from itertools import product
 from pathlib import Path
@@ -195,7 +195,7 @@ def test_training_and_its_file_fire_alike(case: Case) -> None:
     assert isinstance(again, FloatNetwork)
     assert share_lost(case, traced(run_float(again, case.x, record=("spikes",)))) <= bound
     # A reader that ignores the metadata compares with `>`.
-    strict = replace(again, strict=True)
+    strict = again.with_rules(strict=True)
     assert share_lost(case, traced(run_float(strict, case.x, record=("spikes",)))) <= bound
 
 
@@ -222,7 +222,7 @@ def test_norse_fires_alike(keep: str, strict: bool, reset: Reset) -> None:
 
     case = Case("eighths", Fraction(keep), reset, strict, 2)
     graph = export_float(case.model())
-    for network in (graph, replace(graph, strict=True)):
+    for network in (graph, graph.with_rules(strict=True)):
         found = traced(run_norse(network, case.x, record=("spikes",)))
         assert share_lost(case, found) == 0
 

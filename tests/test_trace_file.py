@@ -394,12 +394,17 @@ def test_wrong_uses(tmp_path: Path, written: Path, monkeypatch: pytest.MonkeyPat
     blind = run_native(network, inputs())
     with pytest.raises(InputError, match="recorded nothing"):
         write_trace(tmp_path / "x.h5", blind)
-    with pytest.raises(InputError, match="nothing selected"):
+    with pytest.raises(InputError, match="record: nothing selected, needs a variable or a probe"):
         record_trace(tmp_path / "x.h5", network, inputs(), record=())
     with pytest.raises(InputError, match="chunk is 0"):
         record_trace(tmp_path / "x.h5", network, inputs(), chunk=0)
     with pytest.raises(OutputError, match="cannot be written"):
         record_trace(tmp_path / "none" / "x.h5", network, inputs())
+    with (
+        pytest.raises(InputError, match=r"trace: call begin\(\) before appending samples"),
+        trace_writer(tmp_path / "x.h5") as writer,
+    ):
+        writer.append(Trace())
     with open_trace(written) as reader, pytest.raises(InputError, match=r"samples 2\.\.4 are not"):
         reader.read(2, 4)
     monkeypatch.setattr(trace_reader, "MAX_READ_BYTES", 100)

@@ -196,7 +196,7 @@ def test_events_of_ones_own(tmp_path: Path) -> None:
     spikes = load_dataset(DataConfig(str(path), coding=Coding.SPIKES), 5)
     assert spikes.input == Input("input", SENSOR, Coding.SPIKES, 0, 1, scale=1.0)
     assert data.fingerprint != spikes.fingerprint
-    with pytest.raises(InputError, match="needs the number of steps"):
+    with pytest.raises(InputError, match=r"needs the number of steps \(T\) to count events into"):
         load_dataset(path)
 
 

@@ -55,6 +55,12 @@ def test_bytes_stay_bytes_and_have_the_values_of_pixels() -> None:
             np.rint(FLOATS * 8).astype(np.int64) - 3,
             Input("input", (1, 4, 4), Coding.GRADED, -3, 5, 1.0),
         ),
+        (
+            # values of 0..1 have the whole range, whatever is the highest of them
+            np.rint(FLOATS * 8) / 16,
+            Input("input", (1, 4, 4), Coding.GRADED, 0, 16, 16.0),
+        ),
+        (np.zeros_like(FLOATS), Input("input", (1, 4, 4))),
     ],
 )
 def test_the_input_follows_from_the_values(x: np.ndarray, expected: Input) -> None:
@@ -67,6 +73,60 @@ def test_values_that_no_input_follows_from_need_a_declared_one() -> None:
         make_dataset((x, LABELS))
     declared = Input("input", (5,), Coding.GRADED, -127, 127, 32.0)
     assert make_dataset((x, LABELS), input=declared).input == declared
+
+
+def test_every_value_counts_for_the_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("spikeport.trainer.data.own.PROBED", 4)
+    x = np.rint(FLOATS * 8) / 8
+    place = 3  # not among the values probed first
+    x[0, 0, 0, place] = 1 / 32
+    assert make_dataset((x, LABELS), (x, LABELS)).input.scale == 32
+
+
+def test_values_beyond_the_payloads_of_the_chip_need_a_declared_input() -> None:
+    for x in (np.full((40, 2), -(2**23) - 1), np.full((40, 2), 2**23)):
+        with pytest.raises(InputError, match="no input follows from the values, which span"):
+            make_dataset((x, LABELS))
+    x = np.repeat([[-(2**23), 2**23 - 1]], 40, axis=0)
+    assert make_dataset((x, LABELS)).input.low == -(2**23)
+
+
+def test_bytes_beside_values_need_a_declared_input() -> None:
+    for pair in (((PIXELS, LABELS), (FLOATS, LABELS)), ((FLOATS, LABELS), (PIXELS, LABELS))):
+        with pytest.raises(InputError, match=r"train_x has type .*, must be uint8 .* or neither"):
+            make_dataset(*pair)
+    declared = Input("input", (1, 4, 4), Coding.GRADED, 0, 255)
+    data = make_dataset((PIXELS, LABELS), (PIXELS.astype(float), LABELS), input=declared)
+    np.testing.assert_array_equal(np.asarray(data.train_x), data.test_x)
+
+
+def test_tensors_of_a_computation_are_taken_without_it() -> None:
+    x = torch.tensor(FLOATS, requires_grad=True) * 1.0
+    assert make_dataset((x, torch.tensor(LABELS))).input.high == 255
+
+
+def test_only_a_set_that_is_dark_as_a_whole_is_warned_about(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    dark = PIXELS // 128
+    make_dataset((PIXELS, LABELS), (dark, LABELS))
+    make_dataset((dark, LABELS), (PIXELS, LABELS))
+    assert "brightest" not in caplog.text
+    make_dataset((dark, LABELS), (dark, LABELS))
+    assert "data set 'data': x: the brightest value is 1 of 255" in caplog.text
+
+
+def test_classes_without_samples_are_warned_about(caplog: pytest.LogCaptureFixture) -> None:
+    make_dataset((PIXELS, LABELS), classes=6)
+    assert "2 of 6 classes have no training samples: 4, 5" in caplog.text
+
+
+def test_the_seed_decides_what_is_held_out() -> None:
+    held = [make_dataset((PIXELS, LABELS), seed=seed, test_share=0.25).test_x for seed in (1, 1, 2)]
+    assert [len(part) for part in held] == [10, 10, 10]
+    first, same, other = (np.asarray(part) for part in held)
+    np.testing.assert_array_equal(first, same)
+    assert (first != other).any()
 
 
 def test_fractions_declared_as_spikes_are_refused_with_the_remedy() -> None:
@@ -92,6 +152,12 @@ def test_fractions_declared_as_spikes_are_refused_with_the_remedy() -> None:
 def test_bad_samples_are_one_clear_error(train: object, message: str) -> None:
     with pytest.raises(InputError, match=message):
         make_dataset(train)
+
+
+def test_samples_may_be_lists_of_numbers() -> None:
+    pairs = [(x.tolist(), label) for x, label in zip(FLOATS, LABELS.tolist(), strict=True)]
+    made, known = make_dataset(pairs), make_dataset((FLOATS.astype(float), LABELS))
+    assert made.fingerprint == known.fingerprint
 
 
 def test_one_way_iterators_of_pairs_are_read() -> None:

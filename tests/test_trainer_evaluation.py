@@ -127,10 +127,11 @@ def test_scores_spikes_and_charges_agree_with_the_network(reset: Reset, per_step
 def test_layers_without_neurons_between_them_cannot_be_counted() -> None:
     nodes = [
         Node("a", ("input",), nn.Conv2d(1, 1, 1)),
-        Node("b", ("a",), nn.Conv2d(1, 1, 1)),
+        Node("b", ("a",), nn.MaxPool2d(2)),
+        Node("c", ("b",), nn.Linear(6, 2)),
     ]
     network = SpikingNetwork(INPUT, nodes, 1).eval()
-    with pytest.raises(InputError, match="layer 'b': receives analog values from 'a'"):
+    with pytest.raises(InputError, match="layer 'b': takes the maximum of 'a'"):
         evaluate(network, np.zeros((1, 1, 5, 6)))
 
 

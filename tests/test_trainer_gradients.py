@@ -352,12 +352,12 @@ def test_the_comparison_decides_whether_a_charge_that_meets_the_threshold_spikes
         ([Node("a", (), nn.Linear(2, 2))], "layer 'a': has no inputs"),
         ([Node("input", ("input",), LIF())], "layer 'input': the name is used twice"),
         (
-            [Node("a", ("input",), nn.AvgPool2d(2, ceil_mode=True))],
-            "layer 'a': an average pool must",
+            [Node("a", ("input",), nn.AvgPool2d(4, ceil_mode=True))],
+            "layer 'a': ceil_mode adds windows that reach beyond",
         ),
         (
-            [Node("a", ("input",), nn.Conv2d(2, 2, 3, padding="same"))],
-            "layer 'a': padding 'same'",
+            [Node("a", ("input",), nn.Conv2d(2, 2, 3, padding=1, padding_mode="reflect"))],
+            "layer 'a': padding_mode is 'reflect', must be 'zeros'",
         ),
         (
             [Node("a", ("input",), nn.BatchNorm2d(2, affine=False))],

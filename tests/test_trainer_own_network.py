@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 import spikeport
+from spikeport.energy import load_profile
 from spikeport.errors import InputError
 from spikeport.network import Coding, Input
 from spikeport.trainer import (
@@ -29,7 +32,8 @@ from spikeport.trainer import (
     load_checkpoint,
     train,
 )
-from spikeport.trainer.network import describe_graph, rebuild_graph
+from spikeport.trainer.measure.metrics import PROBE, energy_uj
+from spikeport.trainer.network import deployable, describe_graph, rebuild_graph
 from tests.helpers.own_module import CONFIG, own_network
 from tests.helpers.training import (
     TINY,
@@ -108,7 +112,8 @@ def test_checkpoints_load_without_the_class(tmp_path: Path) -> None:
 def test_every_layer_is_rebuilt_from_plain_data() -> None:
     network = everything()
     layers = json.loads(json.dumps(describe_graph(network)))
-    again = rebuild_graph(layers, VALUES, 3)
+    again = rebuild_graph(layers, VALUES, 3, GradientRule.BPTT_S)
+    assert (again.steps, again.rule) == (3, GradientRule.BPTT_S)
     assert describe_graph(again) == describe_graph(network)
     again.load_state_dict(network.state_dict())
     x = torch.randint(0, 17, (5, 2, 6, 6)) / 16
@@ -189,15 +194,55 @@ def test_obstacles_to_deployment_are_warned_about_before_training(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     data = tiny_data()
-    layers = [nn.MaxPool2d(2), nn.Conv2d(1, 2, 1), nn.Conv2d(2, 4, 1), LIF(), nn.Flatten()]
+    padded = [nn.Conv2d(1, 2, 3, padding=1), nn.Conv2d(2, 4, 3, padding=1)]
+    layers = [nn.MaxPool2d(2), *padded, LIF(), LIF(reset="subtract"), nn.Flatten()]  # type: ignore[arg-type]
     network = from_module(nn.Sequential(*layers, nn.Linear(16, 4)), data.input, CONFIG.steps)
     train(dataclasses.replace(CONFIG, epochs=1), data, network=network)
-    assert "cannot be deployed, 2 rule(s) broken" in caplog.text
-    assert "put neurons in between" in caplog.text
+    assert "cannot be deployed, 3 rule(s) broken" in caplog.text
+    for remedy in ("put LIF in front of it", "put neurons in between", "use the same in all LIF"):
+        assert remedy in caplog.text
+
+
+def test_rewrites_are_logged_before_training(caplog: pytest.LogCaptureFixture) -> None:
+    data = tiny_data()
+    layers = [nn.Conv2d(1, 2, 3, padding=1), nn.AvgPool2d(2), LIF(), nn.Flatten(), nn.Linear(8, 4)]
+    network = from_module(nn.Sequential(*layers), data.input, CONFIG.steps)
+    with caplog.at_level("INFO", logger="spikeport"):
+        train(dataclasses.replace(CONFIG, epochs=1), data, network=network)
+    assert "on the chip, '_0' and '_1' became one convolution of kernel 4x4" in caplog.text
+
+
+def test_an_energy_budget_counts_composed_connections() -> None:
+    data = tiny_data()
+    layers = [nn.Conv2d(1, 2, 3, padding=1), nn.AvgPool2d(2), LIF(), nn.Flatten(), nn.Linear(8, 4)]
+    network = from_module(nn.Sequential(*layers), data.input, CONFIG.steps)
+    config = dataclasses.replace(CONFIG, energy_budget_uj=1.0, energy_penalty=0.1)
+    trained = train(config, data, network=network)
+    assert isinstance(trained.model, SpikingNetwork)
+    # what training counts is what the same layers, composed by hand, take
+    twin = deployable(trained.model)
+    x = np.asarray(data.train_x[:PROBE])
+    profile = load_profile(config.energy_profile)
+    assert trained.history[-1].energy_uj == energy_uj(twin, x, profile) is not None
 
 
 def _hooked(network: SpikingNetwork) -> SpikingNetwork:
     network.layers["conv1"].register_forward_hook(lambda *given: None)
+    return network
+
+
+def _hooked_before(network: SpikingNetwork) -> SpikingNetwork:
+    network.layers["conv1"].register_forward_pre_hook(lambda *given: None)
+    return network
+
+
+def _hooked_backward(network: SpikingNetwork) -> SpikingNetwork:
+    network.layers["conv1"].register_full_backward_hook(lambda *given: None)
+    return network
+
+
+def _hooked_before_backward(network: SpikingNetwork) -> SpikingNetwork:
+    network.layers["conv1"].register_full_backward_pre_hook(lambda *given: None)
     return network
 
 
@@ -220,8 +265,16 @@ class OwnNeurons(LIF):
 
 
 def _subclassed(network: SpikingNetwork) -> SpikingNetwork:
+    return _with_neurons(network, OwnNeurons())
+
+
+def _of_the_same_name(network: SpikingNetwork) -> SpikingNetwork:
+    return _with_neurons(network, type("LIF", (OwnNeurons,), {})())
+
+
+def _with_neurons(network: SpikingNetwork, neurons: LIF) -> SpikingNetwork:
     nodes = [
-        Node(node.name, node.inputs, OwnNeurons() if node.name == "lif2" else node.op)
+        Node(node.name, node.inputs, neurons if node.name == "lif2" else node.op)
         for node in network.nodes
     ]
     return SpikingNetwork(network.input, nodes, network.steps)
@@ -231,9 +284,13 @@ def _subclassed(network: SpikingNetwork) -> SpikingNetwork:
     ("change", "message"),
     [
         (_hooked, "layer 'conv1': has hooks"),
+        (_hooked_before, "layer 'conv1': has hooks"),
+        (_hooked_backward, "layer 'conv1': has hooks"),
+        (_hooked_before_backward, "layer 'conv1': has hooks"),
         (_normed, "layer 'conv1': is a ParametrizedConv2d, which a checkpoint cannot describe"),
         (_tied, "layer 'readout': shares its bias with layer 'norm2'"),
         (_subclassed, "layer 'lif2': is a OwnNeurons"),
+        (_of_the_same_name, "layer 'lif2': is a LIF, which a checkpoint cannot describe"),
         (lambda network: network.double(), "weight is torch.float64, must be torch.float32"),
         (lambda network: 3, "is a int, must be a SpikingNetwork"),
         (
@@ -277,12 +334,15 @@ def test_chip_arithmetic_takes_a_start_not_a_network() -> None:
             lambda layers: [{"name": "a", "inputs": [], "same_as": "b"}],
             "same_as does not name an earlier layer",
         ),
-        (lambda layers: [{**layers[0], "kind": "Module"}], "kind 'Module' is unknown"),
+        (
+            lambda layers: [{**layers[0], "kind": "Module"}],
+            "layer 'conv1': kind is 'Module', must be one of Conv1d, Conv2d, Linear",
+        ),
         (lambda layers: [{**layers[0], "options": 1}], "options must be a table"),
         (lambda layers: [{**layers[0], "frozen": ["x"]}], "must be a list of its parameters"),
         (
             lambda layers: [{**layers[0], "options": {**layers[0]["options"], "stride": [0, 1]}}],
-            r"stride '\[0, 1\]' is out of range",
+            r"layer 'conv1': stride is '\[0, 1\]', must be one or two integers in 1\.\.2147483647",
         ),
         (
             lambda layers: [{**layers[0], "options": {**layers[0]["options"], "groups": 3}}],
@@ -295,6 +355,28 @@ def test_broken_descriptions_are_refused(
 ) -> None:
     with torch.device("meta"), pytest.raises(InputError, match=message):
         rebuild_graph(change(describe_graph(everything())), VALUES, 3)
+
+
+NUMBERS = [True, "1", math.nan, math.inf]
+WRONG: dict[type, list[Any]] = {
+    bool: [0, "true", None],
+    int: [True, -1, 2**31, 1.0, "1", None],
+    list: [[], [1, 1, 1], [1, True], [1, 1.0], [-1, 1], [1, 2**31], True, -1, "1", None],
+    float: [*NUMBERS, None],
+    type(None): NUMBERS,  # momentum
+    str: ["soft", 1, None],
+}
+
+
+def test_an_option_that_is_not_what_it_must_be_is_named() -> None:
+    layers = json.loads(json.dumps(describe_graph(everything())))
+    for place, layer in enumerate(layers):
+        for option, value in layer.get("options", {}).items():
+            for wrong in WRONG[type(value)]:
+                changed = {**layer, "options": {**layer["options"], option: wrong}}
+                shown = re.escape(f"layer '{layer['name']}': {option} is '{wrong}', must be ")
+                with torch.device("meta"), pytest.raises(InputError, match=f"^{shown}"):
+                    rebuild_graph([*layers[:place], changed], VALUES, 3)
 
 
 SEVERAL = """

@@ -215,7 +215,10 @@ def scaled() -> Around:
     [
         (Around(lambda x: x, nn.ReLU()), "layer 'layer': ReLU is not a layer"),
         (Around(lambda x: x, nn.GroupNorm(2, 4)), "layer 'layer': GroupNorm is not a layer"),
-        (Around(lambda x: x, nn.AdaptiveAvgPool2d(2)), r"'layer': must average \(C, H, W\) to one"),
+        (
+            Around(lambda x: x, nn.AdaptiveAvgPool2d(3)),
+            r"'layer': must average windows of one size, received \(4, 10, 10\) for 3 positions",
+        ),
         (Around(lambda x: x, nn.Linear(7, 2)), "'layer': expects 7 features, received 400"),
         (Around(lambda x: x, nn.Flatten(2)), "'layer': must flatten all but the batch"),
         (Around(lambda x: x, nn.BatchNorm1d(4)), "'layer': BatchNorm1d received shape"),
@@ -223,7 +226,8 @@ def scaled() -> Around:
         (Around(torch.sigmoid), "layer 'sigmoid': sigmoid is not supported"),
         (Around(lambda x: x + 1), "layer 'add': takes .*must take outputs of layers"),
         (Around(lambda x: x.view(2, -1, 5)), "layer 'view': must flatten all but the batch"),
-        (Around(lambda x: x.mean(1)), r"layer 'mean': must average \(C, H, W\) to one"),
+        (Around(lambda x: x.mean(1)), r"layer 'mean': must average all positions of \(C, H, W\)"),
+        (Around(lambda x: x.mean()), r"layer 'mean': must average all positions of \(C, H, W\)"),
         (Around(lambda x: x if x.sum() > 0 else -x), "module Around: cannot be traced"),
         (Pair(), "module Pair: must return one tensor"),
         (scaled(), "layer 'scale': only layers may own tensors"),

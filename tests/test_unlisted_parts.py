@@ -18,6 +18,7 @@ from spikeport.errors import InputError
 from spikeport.export.nir import fields, maps, shapes
 from spikeport.export.nir.fields import NODE_TYPES, NodeType, weight
 from spikeport.export.nir.neuron_dynamics import neuron_dynamics
+from spikeport.export.nir.semantics import DEFAULTS
 from spikeport.network import (
     MODELS,
     AnyPopulation,
@@ -26,11 +27,10 @@ from spikeport.network import (
     Input,
     Population,
     Readout,
-    Reset,
     Sparse,
 )
 from spikeport.network.connections import KINDS
-from spikeport.simulators.float_nir.nodes import Semantics, node_kernel
+from spikeport.simulators.float_nir.nodes import Setting, node_kernel
 from spikeport.simulators.native import delivery as native_delivery
 from spikeport.simulators.native import neurons as native_neurons
 from spikeport.trainer.chip import connections as torch_connections
@@ -111,23 +111,21 @@ def test_a_nir_node_without_a_rule_for_its_shape_is_named(monkeypatch: pytest.Mo
 def test_a_nir_neuron_without_dynamics_is_named() -> None:
     message = r"^node 'e' \(Embedding\): its dynamics on a chip are not known"
     with pytest.raises(InputError, match=message):
-        neuron_dynamics("e", Embedding(np.ones(3)), 1e-3, lambda _: None)
+        neuron_dynamics("e", Embedding(np.ones(3)), 1e-3, DEFAULTS, lambda _: None)
 
 
 def test_every_nir_neuron_has_dynamics_and_a_step() -> None:
     assert set(fields.NEURONS) == {
         NODE_TYPES[name].make for name in (*fields.SPIKING, *fields.INTEGRATING)
     } - {nir.Threshold}
-    semantics = Semantics(DT, Reset.ZERO, strict=True, dtype=np.float64)
+    setting = Setting(DT, DEFAULTS, np.float64)
     for name in (*fields.SPIKING, *fields.INTEGRATING):
         values = dict.fromkeys(NODE_TYPES[name].fields, np.ones(3))
         node = fields.make_node("n", name, values)
-        emission, _ = node_kernel("n", node, semantics).step(
-            (np.zeros((1, 3)),) * 2, np.ones((1, 3))
-        )
+        emission, _ = node_kernel("n", node, setting).step((np.zeros((1, 3)),) * 2, np.ones((1, 3)))
         assert (emission.v is None) == (name == "Threshold")
         if isinstance(node, fields.NEURONS):
-            dynamics = neuron_dynamics("n", node, DT, lambda _: None)
+            dynamics = neuron_dynamics("n", node, DT, DEFAULTS, lambda _: None)
             assert (dynamics.threshold is None) == (name in fields.INTEGRATING)
 
 

@@ -15,11 +15,12 @@ from spikeport.network import (
     LIFLayer,
     LILayer,
     LinearLayer,
+    OffsetLayer,
     TrainedModel,
 )
 from spikeport.trainer.chip import AnyNetwork, QATNetwork
-from spikeport.trainer.network import Node, deployable
-from spikeport.trainer.network.layers import pair, planar
+from spikeport.trainer.network import Node, deployment
+from spikeport.trainer.network.layers import Offset, pair, planar
 from spikeport.trainer.neurons import LI, LIF
 
 
@@ -32,8 +33,10 @@ def as_trained_model(network: AnyNetwork) -> TrainedModel:
     """
     if isinstance(network, QATNetwork):
         raise InputError("network: is in chip arithmetic; use `deployed()` to get its integers")
-    layers = tuple(_layer(node) for node in deployable(network).nodes)
-    return TrainedModel(network.input, layers, network.output, network.steps)
+    made = deployment(network)
+    chip = made.network
+    layers = tuple(map(_layer, chip.nodes))
+    return TrainedModel(chip.input, layers, chip.output, chip.steps, made.rewrites)
 
 
 def _layer(node: Node) -> Layer:
@@ -48,6 +51,8 @@ def _layer(node: Node) -> Layer:
         case nn.AvgPool2d():
             sizes = pair(op.kernel_size), pair(op.stride), pair(op.padding)
             return AvgPoolLayer(name, inputs, *sizes)
+        case Offset():
+            return OffsetLayer(name, inputs, _array(op.get_buffer("bias")))
         case LIF():
             return LIFLayer(name, inputs, op.decay, op.v_threshold, op.reset, op.strict)
         case LI():
@@ -58,7 +63,7 @@ def _layer(node: Node) -> Layer:
             gamma, beta = _array(op.weight), _array(op.bias)
             mean, variance = _array(op.running_mean), _array(op.running_var)
             return BatchNormLayer(name, inputs, gamma, beta, mean, variance, op.eps)
-    raise AssertionError(f"deployable() left layer '{name}' as {type(op).__name__}")
+    raise AssertionError(f"deployment() left layer '{name}' as {type(op).__name__}")
 
 
 def _array(tensor: Tensor) -> NDArray[np.float64]:

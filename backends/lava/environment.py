@@ -1,7 +1,7 @@
 """The separate environment of Lava: find it, query it and create it.
 
 lava-nc 0.10.0 supports Python 3.10 only. Its unmodified wheel runs on 3.11 to 3.13 with the import
-shim in `worker/simulate.py`. `python -m spikeport.backends.lava.environment PATH` creates the
+shim in `worker/fixes.py`. `python -m spikeport.backends.lava.environment PATH` creates the
 environment and records its path, unless it is found without.
 
 Nothing in the current folder is run implicitly: a downloaded folder, or one that others can write

@@ -1,9 +1,9 @@
 """Run a NIR graph in Norse, an independent implementation, to check an export.
 
 Norse 1.1.0 silently changes some graphs: it drops AvgPool2d, LI and all types that it does not
-know, ignores `r` outside of CubaLIF and the padding of SumPool2d, never reads v_reset, starts v at
-v_leak, and merges batches in Flatten. A graph that it would change is refused here, or rewritten so
-that its meaning is kept:
+know, ignores `r` outside of CubaLIF and starts v at v_leak (both as in the preset `norse`), ignores
+the padding of SumPool2d, never reads v_reset, and merges batches in Flatten. A graph that it would
+change is refused here, or rewritten so that its meaning is kept:
 
 - nodes get neutral names, because generated and looked-up names come from files;
 - Flatten counts the batch axis, which Norse has and NIR does not;
@@ -31,6 +31,7 @@ from spikeport.errors import BackendUnavailableError, InputError
 from spikeport.export.nir import CheckedGraph, FloatNetwork
 from spikeport.export.nir.fields import SPIKING, kind, label, make_node, node_values
 from spikeport.export.nir.portable import portable
+from spikeport.export.nir.semantics import DEFAULTS, InputGain, Semantics, StartValue
 from spikeport.network import Reset
 from spikeport.runs import (
     RecordSpec,
@@ -77,7 +78,7 @@ def run_norse(network: FloatNetwork, samples: Samples, *, record: RecordSpec = (
     record = check_names(record, ("spikes", "v"), " in norse")
     checked = network.checked
     graph = checked.graph
-    check_supported(graph, network.reset)
+    check_supported(graph, network.semantics)
     arrays = check_float_samples(network.inputs, network.steps, samples)
     start = time.perf_counter()
     try:
@@ -102,22 +103,32 @@ def run_norse(network: FloatNetwork, samples: Samples, *, record: RecordSpec = (
     )
 
 
-def check_supported(graph: nir.NIRGraph, reset: Reset) -> None:
-    """Refuse a graph that Norse would change.
+def check_supported(graph: nir.NIRGraph, semantics: Semantics) -> None:
+    """Refuse a graph or rules that Norse would change.
 
     Raises:
         InputError: names the node and what Norse does with it.
     """
+    free = ("reset", "strict", "input_gain", "integrator_gain", "start")
+    for rule, value in semantics.as_dict().items():
+        if rule not in free and value != DEFAULTS.as_dict()[rule]:
+            fail(f"{rule} is {value}, Norse has only {DEFAULTS.as_dict()[rule]}")
+    if semantics.input_gain is InputGain.UNIT:
+        fail("input_gain is unit, Norse scales inputs by dt / tau")
+    ignores_r = semantics.input_gain is InputGain.NO_R
     for name, node in graph.nodes.items():
         subject = label(name, node)
         if kind(node) not in (*ENDS, *SUPPORTED):
             fail(f"{subject}: Norse drops this type without an error")
-        if isinstance(node, nir.IF | nir.LIF) and (node.r != 1).any():
+        if isinstance(node, nir.IF | nir.LIF) and not ignores_r and (node.r != 1).any():
             fail(f"{subject}: r is not 1, which Norse ignores; scale the weights instead")
         for field in ("v_leak", "v_reset"):
+            leaks = field == "v_leak" and isinstance(node, nir.LIF)
+            if leaks and semantics.start is StartValue.V_LEAK and semantics.reset is Reset.ZERO:
+                continue
             if np.any(getattr(node, field, 0)):
                 fail(f"{subject}: {field} is not 0, which Norse treats differently")
-        if isinstance(node, nir.IF) and reset is Reset.SUBTRACT:
+        if isinstance(node, nir.IF) and semantics.reset is Reset.SUBTRACT:
             fail(f"{subject}: Norse's IF can only reset to zero, this network subtracts")
         if isinstance(node, nir.SumPool2d) and np.any(node.padding):
             fail(f"{subject}: has padding, which Norse ignores")
@@ -141,7 +152,7 @@ def _execute(
         import norse.torch
         from norse.torch.functional.reset import reset_subtract, reset_value
 
-        method = reset_subtract if network.reset is Reset.SUBTRACT else reset_value
+        method = reset_subtract if network.semantics.reset is Reset.SUBTRACT else reset_value
         translated = _translated(network, graph, alias)
         module = norse.torch.from_nir(translated, reset_method=method, dt=network.dt_s)
     _check_order(checked, alias, [node.name for node in module.execution_order])
@@ -198,10 +209,11 @@ def _kept(node: Any, network: FloatNetwork) -> Any:
     values = {f: np.asarray(v, np.float64) for f, v in node_values(node).items()}
     if node.v_threshold.ndim == 2:
         values = {f: v[:, None] for f, v in values.items()}
-    if not network.strict:
+    if not network.semantics.strict:
         values["v_threshold"] = np.nextafter(values["v_threshold"], -np.inf)
-    if isinstance(node, nir.LIF) and network.reset is Reset.SUBTRACT:
+    if isinstance(node, nir.LIF) and network.semantics.reset is Reset.SUBTRACT:
         values["tau_mem"] = values.pop("tau")
+        values["r"] = np.ones_like(values["r"])  # it is 1, or ignored
         values |= {"tau_syn": np.full_like(values["r"], network.dt_s), "w_in": values["r"]}
         return make_node("", "CubaLIF", values)
     return make_node("", kind(node), values)

@@ -37,6 +37,10 @@ NORSE = Backend(
             "subtraction, neurons with v_leak or v_reset other than 0, and SumPool2d with padding, "
             "because Norse would run a different network"
         ),
+        Limitation(
+            "rules of a step that are not Norse's, such as exponential decays or several spikes "
+            "per step; under those of the preset `norse`, LIF may have v_leak, and r is ignored"
+        ),
         Limitation("Affine and Linear with weights of more than two axes, which Norse cannot run"),
     ),
 )

@@ -70,9 +70,12 @@ class Parts:
     """A network in the making, one layer after the other.
 
     Attributes:
-        source: name of the input or population that the next layer receives from.
-        feature_map: whether that is (C, H, W).
+        file_bytes: size of the file.
         assumed: what the file does not state, one sentence each.
+        source: name of the input or population that the next layer receives from.
+        shape: its shape.
+        flat: whether a flatten layer has made a vector of it.
+        silent: whether the neurons of the last layer are said to never spike, as it has none.
     """
 
     file_bytes: int
@@ -83,6 +86,7 @@ class Parts:
     source: str = ""
     shape: Shape = ()
     flat: bool = False
+    silent: bool = False
 
     def add_input(self, sizes: Shape) -> None:
         """An input of spikes, before the first layer."""
@@ -254,7 +258,8 @@ def _population(
     parts: Parts, name: str, where: str, layer: RawLayer, sizes: Shape, bias: Array | np.int64
 ) -> None:
     neuron = layer.neuron
-    if not neuron:
+    parts.silent = not neuron
+    if parts.silent:
         if layer.type not in ("dense", "dense_rec"):
             fail(f"{where}: group 'neuron' is missing")
         neuron = {

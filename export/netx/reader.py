@@ -16,7 +16,7 @@ from spikeport.export.netx.hdf5 import RawLayer, RawNet, read_isolated, read_raw
 from spikeport.export.netx.layers import Parts, add_layer
 from spikeport.export.netx.layout import layers_of
 from spikeport.export.netx.metadata import KEY, stored_network
-from spikeport.network import LOIHI, DeployedNetwork, Readout, ReadoutKind
+from spikeport.network import DeployedNetwork, Readout, ReadoutKind
 
 _log = logging.getLogger(__name__)
 
@@ -87,7 +87,6 @@ def _network(
     if parts.inputs[0].coding == "spikes":
         parts.assumed.append("the input consists of 0/1 spikes")
     last = parts.populations[-1]
-    silent = last.vth == LOIHI.vth_max
     provenance = {
         "format": "netx",
         "source": path.name,
@@ -100,7 +99,7 @@ def _network(
         tuple(parts.inputs),
         tuple(parts.populations),
         tuple(parts.connections),
-        (Readout(last.name, ReadoutKind.MEMBRANE if silent else ReadoutKind.SPIKES),),
+        (Readout(last.name, ReadoutKind.MEMBRANE if parts.silent else ReadoutKind.SPIKES),),
         steps,
         provenance,
     )

@@ -23,8 +23,7 @@ def kept_exactly(*matrices: Array) -> bool:
     """Whether netx runs exactly these weights: of a layer, or of a recurrent layer and its loop."""
     together = np.concatenate([one.reshape(-1) for one in matrices])
     high, low = int(together.max()), int(together.min())
-    end = LOIHI.weight_end
-    if high == low == 0 or (low < 0 < high and (high > end - 2 or low < -end)):
+    if high == low == 0:
         return False
     mixed = low < 0 <= high
     if mixed:
@@ -46,4 +45,4 @@ def _stored(weight: Array, bits: int) -> bool:
     if magnitude.min() < -LOIHI.weight_end or magnitude.max() > LOIHI.weight_end - 1:
         return False
     lost = LOIHI.weight_bits - bits + mixed
-    return bits <= LOIHI.weight_bits and lost >= 0 and not (magnitude % (1 << lost)).any()
+    return bits <= LOIHI.weight_bits and not (magnitude % (1 << lost)).any()

@@ -30,6 +30,7 @@ from spikeport.export.nir.float_network import FloatNetwork
 from spikeport.export.nir.graph import DEFAULT_DT_S, Edge
 from spikeport.export.nir.layout import common_reset, lay_out, never_spikes, view_populations
 from spikeport.export.nir.maps import check_entries, spatial_node
+from spikeport.export.nir.semantics import Semantics
 from spikeport.network import (
     LOIHI,
     DeployedNetwork,
@@ -57,7 +58,8 @@ def float_view(network: DeployedNetwork, dt_s: float = DEFAULT_DT_S) -> FloatNet
     nodes, edges = view.build()
     graph = nir.NIRGraph(nodes, edges, type_check=False)
     inputs = tuple(part for part in network.inputs if part.name in nodes)
-    return FloatNetwork(graph, dt_s, network.steps, inputs, common_reset(network), strict=True)
+    semantics = Semantics(reset=common_reset(network))
+    return FloatNetwork(graph, dt_s, network.steps, inputs, semantics)
 
 
 class _View:

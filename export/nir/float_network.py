@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from math import prod
+from typing import Unpack
 
 import nir
 
@@ -12,17 +14,17 @@ from spikeport import checks
 from spikeport.checks import fail
 from spikeport.errors import InputError
 from spikeport.export.nir.graph import CheckedGraph, check_graph, check_inputs
-from spikeport.network import Input, Reset
+from spikeport.export.nir.semantics import DEFAULTS, Rules, Semantics
+from spikeport.network import Input
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FloatNetwork:
     """A network in float units, ready to be simulated, written or quantized.
 
-    One step of a node is forward Euler with step `dt_s`, e.g. LIF
-    v <- v + dt/tau (v_leak - v + r I); a spike if v > v_threshold, or v >= v_threshold if
-    `strict` is false; then v <- v_reset (ZERO) or v <- v - v_threshold (SUBTRACT), in the same
-    step. IF and I add r dt I, except that r = 1 is a gain of 1 per step, as in most tools.
+    One step of a node has length `dt_s` and follows `semantics`. By default it is forward Euler,
+    e.g. LIF v <- v + dt/tau (v_leak - v + r x), with a spike if v > v_threshold and then
+    v <- v_reset, in the same step.
 
     The graph is checked once, at construction. `graph` is a checked copy of the given one: flat,
     with all shapes filled in and read-only arrays. To change a network, create another one:
@@ -31,9 +33,12 @@ class FloatNetwork:
     Attributes:
         graph: flat, node names unique; NIR's own names and units (seconds).
         steps: T.
-        reset, strict: what NIR leaves open; `strict` is NIR's documented comparison.
         inputs: one per Input node of the graph: how its float values become chip integers.
+        semantics: the rules of a step that NIR leaves open.
         inputs_assumed: the inputs were not declared; `read_nir` assumed 0/1 spikes.
+        provenance: of a graph that was read from a file of another tool: the file, its SHA-256,
+            the rules that were stated, and those that were assumed.
+        rewrites: what became of layers before the graph was made, a sentence each; not in files.
 
     Raises:
         InputError: a node, an edge, a shape, an input or a value breaks a rule.
@@ -43,9 +48,10 @@ class FloatNetwork:
     dt_s: float
     steps: int
     inputs: tuple[Input, ...]
-    reset: Reset = Reset.ZERO
-    strict: bool = True
+    semantics: Semantics = DEFAULTS
     inputs_assumed: bool = False
+    provenance: Mapping[str, str] = field(default_factory=dict)
+    rewrites: tuple[str, ...] = ()
     _checked: CheckedGraph | None = field(default=None, repr=False)
     """Result of an earlier check of `graph`; ignored if it belongs to another graph."""
 
@@ -54,14 +60,15 @@ class FloatNetwork:
             raise InputError(f"dt_s is {self.dt_s}, must be positive seconds")
         steps = checks.whole("network: steps (T)", self.steps, 1, checks.MAX_STEPS)
         object.__setattr__(self, "steps", steps)
-        if not isinstance(self.strict, bool):
-            raise InputError(f"strict is {self.strict!r}, must be true or false")
-        object.__setattr__(self, "reset", checks.choice("network: reset", Reset, self.reset))
+        if not isinstance(self.semantics, Semantics):
+            raise InputError(f"semantics is {self.semantics!r}, must be a Semantics")
+        object.__setattr__(self, "provenance", dict(self.provenance))
+        checks.texts("network: provenance", self.provenance)
         inputs = (self.inputs,) if isinstance(self.inputs, Input) else tuple(self.inputs)
         object.__setattr__(self, "inputs", inputs)
-        known = self._checked
-        if known is None or not known.holds(self.graph, self.dt_s):
-            known = check_graph(self.graph.nodes, self.graph.edges, self.dt_s)
+        known, late = self._checked, self.semantics.late_spikes
+        if known is None or not known.holds(self.graph, self.dt_s, late):
+            known = check_graph(self.graph.nodes, self.graph.edges, self.dt_s, late_spikes=late)
             object.__setattr__(self, "graph", known.graph)
             object.__setattr__(self, "_checked", known)
         check_inputs(known.graph, inputs)
@@ -74,12 +81,16 @@ class FloatNetwork:
             InputError: nodes, edges or fields of `graph` were replaced afterwards.
         """
         assert self._checked is not None  # see __post_init__
-        if not self._checked.holds(self.graph, self.dt_s):
+        if not self._checked.holds(self.graph, self.dt_s, self.semantics.late_spikes):
             fail(
                 "network: its graph was changed after it was checked; create another network: "
                 "dataclasses.replace(network, graph=network.graph)"
             )
         return self._checked
+
+    def with_rules(self, **rules: Unpack[Rules]) -> FloatNetwork:
+        """This network with some rules of its semantics changed, such as reset="subtract"."""
+        return replace(self, semantics=self.semantics.changed(**rules))
 
     @property
     def output_count(self) -> int:

@@ -14,7 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeport.checks import MAX_STEPS, fail
-from spikeport.export.nir.fields import NODE_TYPES, Shape, kind, label, make_node, node_values
+from spikeport.export.nir.fields import (
+    NODE_TYPES,
+    SPIKING,
+    Shape,
+    kind,
+    label,
+    make_node,
+    node_values,
+)
 from spikeport.export.nir.shapes import input_shape, output_shape
 from spikeport.network import Input
 from spikeport.storage import check_elements
@@ -30,9 +38,11 @@ class ComputeOrder:
 
     Attributes:
         order: every node once; each delay-free edge points forward.
-        feedback: edges that close a cycle and therefore deliver the output of the previous step:
+        feedback: edges that close a cycle and therefore deliver the output of an earlier step:
             the back edges of a depth-first search from the Input nodes in order of name.
-        delays: Delay nodes of at least one step; they break cycles without feedback edges.
+        delays: nodes whose output of a step does not depend on their input of that step, which
+            break cycles without feedback edges: Delay nodes of at least one step, and neurons
+            with late spikes.
     """
 
     order: tuple[str, ...]
@@ -52,25 +62,31 @@ class CheckedGraph:
     """
 
     graph: nir.NIRGraph
-    dt_s: float
+    dt_s: float | None
+    late_spikes: bool
     plan: ComputeOrder
     sources: Mapping[str, tuple[str, ...]]
     shapes: Mapping[str, Shape]
     _contents: tuple[Any, ...]
 
-    def holds(self, graph: nir.NIRGraph, dt_s: float) -> bool:
-        """Whether this is the result of checking `graph` with `dt_s`, with nothing replaced since.
+    def holds(self, graph: nir.NIRGraph, dt_s: float | None, late_spikes: bool) -> bool:
+        """Whether this is the result of checking `graph` like that, with nothing replaced since.
 
         Arrays are not compared, because their values cannot have changed.
         """
-        if graph is not self.graph or dt_s != self.dt_s:
+        if graph is not self.graph or (dt_s, late_spikes) != (self.dt_s, self.late_spikes):
             return False
         now = _contents(graph)
         return len(now) == len(self._contents) and all(map(operator.is_, now, self._contents))
 
 
-def compute_order(graph: nir.NIRGraph, dt_s: float) -> ComputeOrder:
+def compute_order(
+    graph: nir.NIRGraph, dt_s: float | None, *, late_spikes: bool = False
+) -> ComputeOrder:
     """Sort a flat graph topologically.
+
+    Args:
+        late_spikes: as in `Semantics`.
 
     Raises:
         InputError: an edge names a missing node or occurs twice, or a node has a loose end.
@@ -79,7 +95,8 @@ def compute_order(graph: nir.NIRGraph, dt_s: float) -> ComputeOrder:
     delays = frozenset(
         name
         for name, node in graph.nodes.items()
-        if isinstance(node, nir.Delay) and delay_steps(node, dt_s).min() >= 1
+        if (isinstance(node, nir.Delay) and delay_steps(node, dt_s).min() >= 1)
+        or (late_spikes and NODE_TYPES[kind(node)].membrane and kind(node) in SPIKING)
     )
     follow: dict[str, list[str]] = {name: [] for name in graph.nodes}
     for source, target in sorted(edges, reverse=True):
@@ -155,12 +172,14 @@ def sources_of(graph: nir.NIRGraph) -> dict[str, tuple[str, ...]]:
     return {name: tuple(sorted(sources)) for name, sources in found.items()}
 
 
-def delay_steps(node: nir.Delay, dt_s: float) -> NDArray[np.int64]:
-    """Number of whole steps per neuron: round(delay / dt).
+def delay_steps(node: nir.Delay, dt_s: float | None) -> NDArray[np.int64]:
+    """Number of whole steps per neuron: round(delay / dt), or at least 1 while dt is not known.
 
     Raises:
         InputError: a delay exceeds MAX_STEPS.
     """
+    if dt_s is None:
+        return (np.asarray(node.delay) > 0).astype(np.int64)
     steps = np.rint(np.asarray(node.delay, np.float64) / dt_s)
     if steps.max(initial=0) > MAX_STEPS:
         fail(f"delay is {steps.max():.4g} steps of {dt_s:g} s, the limit is {MAX_STEPS}")
@@ -170,12 +189,16 @@ def delay_steps(node: nir.Delay, dt_s: float) -> NDArray[np.int64]:
 def check_graph(
     nodes: Mapping[str, Any],
     edges: Iterable[Edge],
-    dt_s: float,
+    dt_s: float | None,
     file_bytes: int | None = None,
+    *,
+    late_spikes: bool = False,
 ) -> CheckedGraph:
     """Build a checked flat graph with all shapes filled in; nodes are copied, edges sorted.
 
     Args:
+        dt_s: None if it is not known yet.
+        late_spikes: as in `Semantics`; it decides the order in which the nodes compute.
         file_bytes: size of the file that the graph was read from. A file may store one number for
             a whole layer of neurons; `limits.check_elements` bounds its expansion.
 
@@ -192,11 +215,13 @@ def check_graph(
         given = shapes[sources[name][0]] if sources[name] else None
         _fill(name, fresh, node, given, shapes[name])
     graph = nir.NIRGraph(fresh, draft.edges, type_check=False)
+    if late_spikes:
+        plan = compute_order(graph, dt_s, late_spikes=True)
     contents = _contents(graph)
     for value in contents:
         if isinstance(value, np.ndarray):
             value.flags.writeable = False
-    return CheckedGraph(graph, dt_s, plan, sources, shapes, contents)
+    return CheckedGraph(graph, dt_s, late_spikes, plan, sources, shapes, contents)
 
 
 def _contents(graph: nir.NIRGraph) -> tuple[Any, ...]:

@@ -76,7 +76,7 @@ def _graph_or_node(group: h5py.Group, budget: Budget, key: str, depth: int) -> R
     item = child(group, "type", budget)
     type_name = None if item is None else load(item, budget)
     if not isinstance(type_name, str):
-        fail(f"'{where}' has no type")
+        fail(f"'{where}' has no type; was the file written to its end?")
     metadata = _metadata(group, budget, key)
     if type_name == "NIRGraph":
         return RawGraph(

@@ -1,7 +1,11 @@
 """Facts that NIR cannot express, as JSON in the graph's metadata under the key `spikeport`.
 
-For a float network: dt, T, reset, comparison and input codings. For a deployed network: all its
-integers, so that reading gives exactly the same network; their arrays are stored next to the JSON.
+For a float network: dt, T, the rules of a step, input codings and provenance. For a deployed
+network: all its integers, so that reading gives exactly the same network; their arrays are stored
+next to the JSON.
+
+Version 2 differs from version 1 only in a table of rules, `semantics`, which 0.1.0 would ignore. It
+is written only if a rule other than `reset` and `strict` is not the default.
 """
 
 from __future__ import annotations
@@ -11,24 +15,32 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from spikeport.checks import MAX_STEPS, choice, fail, integer
+from spikeport.checks import MAX_STEPS, fail, integer, texts
 from spikeport.errors import InputError, SpikeportError
 from spikeport.export.nir.fields import Shape
 from spikeport.export.nir.float_network import FloatNetwork
-from spikeport.network import DeployedNetwork, Input, Reset
+from spikeport.export.nir.semantics import DEFAULTS, RULES, Semantics
+from spikeport.network import DeployedNetwork, Input
 from spikeport.network.file import load_built
 from spikeport.storage import parse_json
 from spikeport.text import quoted
 
 KEY = "spikeport"
-_FACTS = ("dt_s", "steps", "reset", "strict", "inputs", "inputs_assumed")
+_FACTS = (
+    *("dt_s", "steps", "reset", "strict", "semantics"),
+    *("inputs", "inputs_assumed", "provenance"),
+)
 ARRAYS = "spikeport_arrays"
 VERSION = 1
+VERSION_OF_RULES = 2
 
 
 def float_metadata(network: FloatNetwork) -> dict[str, Any]:
     """Graph metadata of a float network."""
-    return {KEY: _text({"kind": "float", **_run_facts(network)})}
+    facts = _run_facts(network)
+    if network.provenance:
+        facts["provenance"] = dict(network.provenance)
+    return {KEY: _text({"kind": "float", **facts})}
 
 
 def deployed_metadata(
@@ -62,8 +74,10 @@ def header_of(metadata: Mapping[str, Any]) -> dict[str, Any] | None:
         raise InputError(f"metadata '{KEY}' is damaged ({error})") from error
     if not isinstance(header, dict) or header.get("kind") not in ("float", "deployed"):
         fail(f"metadata '{KEY}' is damaged: no kind of network in it")
-    if header.get("version") != VERSION:
-        fail(f"metadata '{KEY}' has version {quoted(header.get('version'))}, this reads {VERSION}")
+    known = (VERSION, VERSION_OF_RULES) if header["kind"] == "float" else (VERSION,)
+    if header.get("version") not in known:
+        read = " and ".join(map(str, known))
+        fail(f"metadata '{KEY}' has version {quoted(header.get('version'))}, this reads {read}")
     if isinstance(header["version"], bool):
         fail(f"metadata '{KEY}' is damaged: version is {header['version']}")
     dt_s = header.get("dt_s")
@@ -73,7 +87,7 @@ def header_of(metadata: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def run_facts(header: Mapping[str, Any], shapes: Mapping[str, Shape]) -> dict[str, Any]:
-    """dt_s, steps, reset, strict and inputs as arguments of `FloatNetwork`, types not converted.
+    """dt_s, steps, inputs and provenance as arguments of `FloatNetwork`.
 
     Raises:
         InputError: one is missing, unknown, of another type or out of range.
@@ -81,21 +95,37 @@ def run_facts(header: Mapping[str, Any], shapes: Mapping[str, Shape]) -> dict[st
     try:
         if unknown := header.keys() - {"version", "kind", *_FACTS}:
             fail(f"unknown key {quoted(min(unknown))}")
-        steps, strict = header["steps"], header["strict"]
         assumed = header.get("inputs_assumed", False)
-        for name, value in (("strict", strict), ("inputs_assumed", assumed)):
-            if not isinstance(value, bool):
-                fail(f"{name} is {quoted(value)}, must be true or false")
+        if not isinstance(assumed, bool):
+            fail(f"inputs_assumed is {quoted(assumed)}, must be true or false")
+        provenance = header.get("provenance", {})
+        texts("provenance", provenance)
         return {
             "dt_s": float(header["dt_s"]),
-            "steps": integer("steps", steps, 1, MAX_STEPS),
-            "reset": choice("reset", Reset, header["reset"]),
-            "strict": strict,
+            "steps": integer("steps", header["steps"], 1, MAX_STEPS),
             "inputs_assumed": assumed,
+            "provenance": provenance,
             "inputs": tuple(
                 Input(**{**part, "shape": shapes[part["name"]]}) for part in header["inputs"]
             ),
         }
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise _damaged(error) from error
+
+
+def stated_semantics(header: Mapping[str, Any]) -> Semantics:
+    """The rules of a float network that its file states.
+
+    Raises:
+        InputError: one is missing, unknown or out of range.
+    """
+    try:
+        rules = header.get("semantics", {})
+        if (header["version"] == VERSION_OF_RULES) != ("semantics" in header):
+            fail(f"version {header['version']} and its 'semantics' contradict each other")
+        if odd := rules.keys() & {"reset", "strict"} | rules.keys() - set(RULES):
+            fail(f"semantics: unknown rule {quoted(min(odd))}")
+        return Semantics(reset=header["reset"], strict=header["strict"], **rules)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise _damaged(error) from error
 
@@ -123,8 +153,9 @@ def _run_facts(network: FloatNetwork) -> dict[str, Any]:
     return {
         "dt_s": network.dt_s,
         "steps": network.steps,
-        "reset": network.reset,
-        "strict": network.strict,
+        "reset": network.semantics.reset,
+        "strict": network.semantics.strict,
+        **({"semantics": rules} if (rules := _other_rules(network.semantics)) else {}),
         **({"inputs_assumed": True} if network.inputs_assumed else {}),
         "inputs": [
             {
@@ -139,8 +170,19 @@ def _run_facts(network: FloatNetwork) -> dict[str, Any]:
     }
 
 
+def _other_rules(semantics: Semantics) -> dict[str, Any]:
+    """The rules with no field of their own in the header, where they are not the default."""
+    usual = DEFAULTS.as_dict()
+    return {
+        name: rule
+        for name, rule in semantics.as_dict().items()
+        if name not in ("reset", "strict") and rule != usual[name]
+    }
+
+
 def _text(header: dict[str, Any]) -> str:
-    return json.dumps({"version": VERSION, **header}, sort_keys=True)
+    version = VERSION_OF_RULES if "semantics" in header else VERSION
+    return json.dumps({"version": version, **header}, sort_keys=True)
 
 
 def _damaged(error: Exception) -> InputError:

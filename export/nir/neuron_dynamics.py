@@ -1,4 +1,4 @@
-"""NIR neuron nodes as one forward-Euler step with the two decays and the gain of the chip."""
+"""NIR neuron nodes as one step: decays, gains and start under a `Semantics`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,15 @@ from numpy.typing import NDArray
 
 from spikeport.checks import fail
 from spikeport.export.nir.fields import SPIKING, kind, label
+from spikeport.export.nir.semantics import (
+    Discretization,
+    InputGain,
+    IntegratorGain,
+    Semantics,
+    StartValue,
+    SynapseOrder,
+)
+from spikeport.network import Reset
 
 Array = NDArray[np.float64]
 _FLOAT32 = 1e-7
@@ -20,23 +29,62 @@ _FLOAT32 = 1e-7
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Dynamics:
-    """u <- keep_u u + gain I; v <- keep_v v + u + leak; `gain` and `leak` per neuron."""
+    """u <- keep_u u + gain x; v <- keep_v v + u + leak; `gain`, `leak`, `start` per neuron.
+
+    Attributes:
+        unit: v here per unit of the node's membrane, per neuron or for all: thresholds that differ
+            become the largest of them, which changes no spike, because all else is linear in v.
+    """
 
     keep_u: float
     keep_v: float
     gain: Array
     leak: Array
+    start: Array
     threshold: float | None
+    unit: Array
 
 
-def integrator_gain(r: Any, dt_s: float) -> Array:
-    """Gain of I and IF per step.
+def is_one(r: Any) -> NDArray[np.bool_]:
+    """Where `r` of I and IF is 1, which `IntegratorGain.NIR` reads as a gain of 1 per step."""
+    near: NDArray[np.bool_] = np.isclose(np.asarray(r, np.float64), 1.0, rtol=1e-9, atol=0)
+    return near
 
-    NIR's equation dv/dt = r I gives r dt, but Norse, snnTorch and Sinabs interpret r = 1 as a gain
-    of 1 per step. So r = 1 means 1 per step here, and any other r means r dt, as in the equation.
-    """
-    r = np.asarray(r, np.float64)
-    return np.where(np.isclose(r, 1.0, rtol=1e-9, atol=0), 1.0, r * dt_s)
+
+def integrator_gain(r: Any, dt_s: float, semantics: Semantics) -> Array:
+    """Gain of I and IF per step, per neuron."""
+    per_step: Array = np.asarray(r, np.float64)
+    if semantics.input_gain is not InputGain.EQUATION:
+        return np.ones_like(per_step)
+    match semantics.integrator_gain:
+        case IntegratorGain.NIR:
+            return np.where(is_one(per_step), 1.0, per_step * dt_s)
+        case IntegratorGain.PER_STEP:
+            return per_step
+        case IntegratorGain.PER_SECOND:
+            return np.asarray(per_step * dt_s)
+
+
+def lost_fraction(ratio: Any, semantics: Semantics) -> Array:
+    """The fraction k of a state that is lost per step, for ratio = dt / tau."""
+    lost: Array = np.asarray(ratio, np.float64)
+    if semantics.discretization is Discretization.EXPONENTIAL:
+        lost = np.asarray(-np.expm1(-lost))
+    return lost
+
+
+def resistance(node: Any, semantics: Semantics) -> Array:
+    """The factor r of the input of a neuron with a time constant, 1 where it is ignored."""
+    r = np.asarray(node.r, np.float64)
+    ignored = semantics.input_gain is InputGain.NO_R and isinstance(node, nir.LI | nir.LIF)
+    return np.ones_like(r) if ignored else r
+
+
+def start_value(node: Any, semantics: Semantics) -> Array:
+    """The membrane before the first step, per neuron; 0 for a node without the field."""
+    field = None if semantics.start is StartValue.ZERO else semantics.start.value
+    given = None if field is None else getattr(node, field, None)
+    return np.zeros(np.shape(node.r)) if given is None else np.asarray(given, np.float64)
 
 
 def neuron_shape(node: Any) -> tuple[int, ...]:
@@ -44,12 +92,16 @@ def neuron_shape(node: Any) -> tuple[int, ...]:
     return np.shape(node.r)
 
 
-def neuron_dynamics(name: str, node: Any, dt_s: float, complain: Callable[[str], None]) -> Dynamics:
-    """Forward Euler with step `dt_s`; calls `complain` for everything the chip cannot express.
+def neuron_dynamics(
+    name: str,
+    node: Any,
+    dt_s: float,
+    semantics: Semantics,
+    complain: Callable[[str], None],
+) -> Dynamics:
+    """One step of length `dt_s`; calls `complain` for everything the chip cannot express.
 
-    LIF, LI     v <- v + dt/tau (v_leak - v + r I)
-    CubaLIF, -LI  the same on tau_mem, driven by I <- I + dt/tau_syn (w_in x - I), new I first
-    IF, I       v <- v + g I                            g: see `integrator_gain`
+    The equations are those of `export.nir.semantics`, with the gains of u and v in `gain`.
     """
 
     def uniform(field: str) -> float:
@@ -71,12 +123,13 @@ def neuron_dynamics(name: str, node: Any, dt_s: float, complain: Callable[[str],
         if not tau > 0:
             complain(f"node '{name}': {field} is {tau:g}, must be positive seconds")
             return 1.0
-        if dt_s > tau * (1 + _FLOAT32):
+        euler = semantics.discretization is Discretization.EULER
+        if euler and dt_s > tau * (1 + _FLOAT32):
             complain(
                 f"node '{name}': {field} is {tau:g} s, shorter than the step dt {dt_s:g} s, "
                 "so that the state would change sign at every step"
             )
-        return min(dt_s / tau, 1.0)
+        return min(float(lost_fraction(dt_s / tau, semantics)), 1.0)
 
     def each(field: str) -> Array:
         values = np.asarray(getattr(node, field), np.float64)
@@ -85,24 +138,37 @@ def neuron_dynamics(name: str, node: Any, dt_s: float, complain: Callable[[str],
             return np.zeros_like(values)
         return values
 
-    threshold = None
+    threshold, unit = None, np.ones(())
     if kind(node) in SPIKING:
-        threshold = uniform("v_threshold")
-        if threshold <= 0:
-            complain(f"node '{name}': v_threshold is {threshold:g}, must be above 0")
-        if (reset := each("v_reset")).any():
+        thresholds = each("v_threshold")
+        threshold = float(thresholds.max(initial=0))
+        if not (thresholds > 0).all() or not thresholds.size:
+            worst = thresholds.min(initial=0)
+            complain(f"node '{name}': v_threshold is {worst:g}, must be above 0")
+        elif np.ptp(thresholds) > 1e-9 * threshold:
+            unit = threshold / thresholds
+        if (reset := each("v_reset")).any() and semantics.reset is Reset.ZERO:
             worst = reset.flat[np.abs(reset).argmax()]
             complain(f"node '{name}': v_reset is {worst:g}, the chip resets to 0 only")
+    unscaled = semantics.input_gain is InputGain.UNIT
     match node:
         case nir.IF() | nir.I():
-            gain = integrator_gain(each("r"), dt_s)
-            return Dynamics(0.0, 1.0, gain, np.zeros_like(gain), threshold)
+            mem, syn = 0.0, 1.0
+            each("r")
+            gain = integrator_gain(node.r, dt_s, semantics)
         case nir.LIF() | nir.LI():
             mem, syn = rate("tau"), 1.0
-            gain = mem * each("r")
+            each("r")
+            r = resistance(node, semantics)
+            gain = np.ones_like(r) if unscaled else mem * r
         case nir.CubaLIF() | nir.CubaLI():
             mem, syn = rate("tau_mem"), rate("tau_syn")
-            gain = mem * each("r") * (syn * each("w_in"))
+            r, w_in = each("r"), each("w_in")
+            gain = np.ones_like(r) if unscaled else mem * r * (syn * w_in)
+            if semantics.synapse_order is SynapseOrder.ADD_FIRST:
+                gain = gain * (1 - syn)
         case _:
             fail(f"{label(name, node)}: its dynamics on a chip are not known")
-    return Dynamics(1 - syn, 1 - mem, gain, mem * each("v_leak"), threshold)
+    leak = mem * each("v_leak") if mem else np.zeros_like(gain)
+    start = unit * start_value(node, semantics)
+    return Dynamics(1 - syn, 1 - mem, unit * gain, unit * leak, start, threshold, unit)

@@ -1,43 +1,96 @@
-"""Check whether the time constants and gains of a float network are plausible.
+"""Check whether the time constants, gains and `r` of a float network are plausible.
 
-NIR states neither the time step nor, in practice, the unit of time constants. A wrong guess breaks
-no rule: the network just never fires, or fires at every step.
+NIR states neither the time step nor, in practice, the unit of time constants, and frameworks write
+`r` for rules of their own. A wrong guess breaks no rule: the network just never fires, or fires at
+every step.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import nir
 import numpy as np
 
-from spikeport.export.nir.fields import NEURONS, time_constants
-from spikeport.export.nir.neuron_dynamics import neuron_dynamics
+from spikeport.export.nir.fields import NEURONS, label, time_constants
+from spikeport.export.nir.neuron_dynamics import is_one, neuron_dynamics
+from spikeport.export.nir.semantics import InputGain, IntegratorGain, Semantics
 
-SHORTEST, LONGEST = 1 - 1e-6, 1e4
-"""Time constants in steps: below 1 the state oscillates, above 1e4 the decay is below 1/8192."""
+SHORTEST, LONGEST = 1 - 1e-6, 1e3
+"""Time constants in steps. Networks have some of 1 to 1,000 steps, so that seconds taken for
+milliseconds, or the reverse, always lead out of this range. Below 1 an Euler step oscillates."""
 WEAKEST, STRONGEST = 1e-3, 1e3
 """Change of the membrane per step for an input of 1; tools write gains from 0.01 to 1."""
 
+USUAL_DT_S = 1e-4
+"""The dt of snnTorch, which is fixed, and the default one of SpikingJelly."""
 
-def implausible(graph: nir.NIRGraph, dt_s: float) -> tuple[str, ...]:
-    """One sentence per time constant or gain that suggests a wrong dt."""
+
+def implausible(graph: nir.NIRGraph, dt_s: float, semantics: Semantics) -> tuple[str, ...]:
+    """One sentence per time constant, gain or `r` that suggests a wrong dt or other rules."""
     found = []
     for name, node in graph.nodes.items():
-        if not isinstance(node, NEURONS):
-            continue
-        for field in time_constants(node):
-            ratio = np.asarray(getattr(node, field), np.float64) / dt_s
-            if ratio.size and (ratio.min() < SHORTEST or ratio.max() > LONGEST):
-                found.append(
-                    f"node '{name}': {field} is {ratio.min():.3g} to {ratio.max():.3g} times dt "
-                    f"({dt_s:g} s); are both in seconds?"
-                )
-        dynamics = neuron_dynamics(name, node, dt_s, lambda reason: None)
-        gain = np.abs(dynamics.gain)
-        if dynamics.threshold is None or not gain.size:
-            continue
-        if gain.max() < WEAKEST or gain.min() > STRONGEST:
-            found.append(
-                f"node '{name}': an input of 1 moves its membrane by {gain.min():.3g} to "
-                f"{gain.max():.3g} per step of dt = {dt_s:g} s, usually 0.01 to 1; is dt right?"
-            )
+        if isinstance(node, NEURONS):
+            found += [*_time_constants(name, node, dt_s), *_gain(name, node, dt_s, semantics)]
+            found += _meaning_of_r(name, node, dt_s, semantics)
     return tuple(found)
+
+
+def _time_constants(name: str, node: Any, dt_s: float) -> Iterator[str]:
+    for field in time_constants(node):
+        ratio = np.asarray(getattr(node, field), np.float64) / dt_s
+        if ratio.size and (ratio.min() < SHORTEST or ratio.max() > LONGEST):
+            yield (
+                f"node '{name}': {field} is {ratio.min():.3g} to {ratio.max():.3g} times dt "
+                f"({dt_s:g} s); are both in seconds?"
+            )
+
+
+def _gain(name: str, node: Any, dt_s: float, semantics: Semantics) -> Iterator[str]:
+    dynamics = neuron_dynamics(name, node, dt_s, semantics, lambda reason: None)
+    gain = np.abs(dynamics.gain)
+    if dynamics.threshold is None or not gain.size:
+        return
+    if gain.max() < WEAKEST or gain.min() > STRONGEST:
+        yield (
+            f"node '{name}': an input of 1 moves its membrane by {gain.min():.3g} to "
+            f"{gain.max():.3g} per step of dt = {dt_s:g} s, usually 0.01 to 1; is dt right?"
+        )
+
+
+def _meaning_of_r(name: str, node: Any, dt_s: float, semantics: Semantics) -> Iterator[str]:
+    """Two meanings of `r` in one node, or the `r` of a framework for another dt or other rules."""
+    if semantics.input_gain is not InputGain.EQUATION:
+        return
+    r = np.asarray(node.r, np.float64)
+    if isinstance(node, nir.I | nir.IF):
+        ones = is_one(r)
+        if semantics.integrator_gain is IntegratorGain.NIR and ones.any() and not ones.all():
+            others = r[~ones] * dt_s
+            yield (
+                f"{label(name, node)}: r is 1 in {ones.sum()} of {r.size} neurons, read as a gain "
+                f"of 1 per step, and read as r dt = {others.min():.3g} to {others.max():.3g} in "
+                "the rest; state one meaning: integrator_gain 'per-step' or 'per-second'"
+            )
+        tau = np.ones_like(r)
+    else:
+        tau = np.asarray(node.tau if hasattr(node, "tau") else node.tau_mem, np.float64)
+    if np.allclose(tau, USUAL_DT_S * r, rtol=1e-5, atol=0) and not np.isclose(dt_s, USUAL_DT_S):
+        what = "1" if isinstance(node, nir.I | nir.IF) else "tau"
+        yield (
+            f"{label(name, node)}: r is {what} / ({USUAL_DT_S:g} s), as snnTorch and SpikingJelly "
+            f"write it; is dt {USUAL_DT_S:g} s rather than {dt_s:g} s?"
+        )
+    ratio = dt_s / tau
+    signatures = {"Spyx": 1 - ratio, "Rockpool": np.exp(-ratio) / ratio}
+    for framework, written in signatures.items():
+        if (
+            not isinstance(node, nir.I | nir.IF)
+            and not is_one(r).all()
+            and np.allclose(r, written, rtol=1e-5, atol=0)
+        ):
+            yield (
+                f"{label(name, node)}: r is what {framework} writes, and ignores, for this dt; is "
+                f"the file from there (semantics '{framework.lower()}')?"
+            )

@@ -2,43 +2,91 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from enum import StrEnum
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Unpack
 
-import nir
 import numpy as np
 
 from spikeport.checks import fail
 from spikeport.errors import InputError
 from spikeport.export.nir.deployed import float_view
+from spikeport.export.nir.fields import kind
 from spikeport.export.nir.flatten import FlatGraph, flatten
 from spikeport.export.nir.float_network import FloatNetwork
 from spikeport.export.nir.graph import CheckedGraph, check_graph, difference
 from spikeport.export.nir.hdf5 import RawGraph, read_raw
 from spikeport.export.nir.isolated import read_isolated
-from spikeport.export.nir.metadata import ARRAYS, KEY, deployed_network, header_of, run_facts
+from spikeport.export.nir.metadata import (
+    ARRAYS,
+    KEY,
+    deployed_network,
+    header_of,
+    run_facts,
+    stated_semantics,
+)
 from spikeport.export.nir.plausibility import implausible
 from spikeport.export.nir.portable import restore
-from spikeport.network import DeployedNetwork, Input, Reset
+from spikeport.export.nir.presets import departures, preset, rules_text
+from spikeport.export.nir.semantics import DEFAULTS, RULES, Rules, Semantics
+from spikeport.network import DeployedNetwork, Input
 from spikeport.text import quoted
 
 _log = logging.getLogger(__name__)
 
 
-class IntegratorGain(StrEnum):
-    """Meaning of `r` of IF and I in a file from another tool.
+@dataclass(frozen=True, slots=True, eq=False)
+class FloatContents:
+    """A float graph as read from a file, which may state neither dt nor T.
 
-    NIR: r = 1 is a gain of 1 per step, as interpreted by Norse, snnTorch and Sinabs; any other r
-        means r dt, as in NIR's equation dv/dt = r I.
-    PER_STEP: every r is the gain per step, independent of dt.
+    The attributes are those of a `FloatNetwork`; dt and T are None where neither the file nor an
+    argument states them.
     """
 
-    NIR = "nir"
-    PER_STEP = "per-step"
+    path: Path
+    checked: CheckedGraph
+    dt_s: float | None
+    steps: int | None
+    semantics: Semantics
+    inputs: tuple[Input, ...]
+    inputs_assumed: bool
+    provenance: Mapping[str, str]
+    rewrites: tuple[str, ...] = ()
+    """None: the layers of a file are those of its graph."""
+    not_reproduced: tuple[str, ...] = ()
+    """What the framework that was named does otherwise than `semantics`."""
+
+    def network(self) -> FloatNetwork:
+        """The network, with warnings about what looks wrong or is not reproduced.
+
+        Raises:
+            InputError: dt or T is missing or not positive.
+        """
+        missing = f"{self.path}: no %s in the file (NIR has no field for it): give %s"
+        if self.dt_s is None:
+            fail(missing % ("time step", "dt_s (--dt), in seconds"))
+        if self.steps is None:
+            fail(missing % ("number of steps", "steps (--steps)"))
+        with _reading(self.path):
+            network = FloatNetwork(
+                self.checked.graph,
+                self.dt_s,
+                self.steps,
+                self.inputs,
+                self.semantics,
+                self.inputs_assumed,
+                self.provenance,
+                _checked=self.checked,
+            )
+        odd = implausible(network.graph, self.dt_s, self.semantics)
+        for oddity in (*odd, *self.not_reproduced):
+            _log.warning("%s", oddity)
+        return network
 
 
 def read_nir(
@@ -46,23 +94,25 @@ def read_nir(
     *,
     dt_s: float | None = None,
     steps: int | None = None,
-    reset: Reset | None = None,
-    strict: bool | None = None,
+    semantics: Semantics | str | None = None,
     inputs: Sequence[Input] | None = None,
-    integrator_gain: IntegratorGain = IntegratorGain.NIR,
     isolate: bool = True,
+    **rules: Unpack[Rules],
 ) -> FloatNetwork | DeployedNetwork:
     """Read a NIR file: the deployed network if the file contains its integers, else the graph.
 
     If only one of them is acceptable, call `read_nir_float` or `read_nir_deployed`.
 
     Nested graphs are flattened and unsafe names made safe (`flatten`). NIR files do not state dt, T
-    or the reset; files written by Spikeport do, in their metadata, but arguments given here take
-    precedence.
+    or how equations become steps; files written by Spikeport do, in their metadata, but arguments
+    given here take precedence. What a file of another tool does not state and no argument gives is
+    assumed, and named in `FloatNetwork.provenance`.
 
     Args:
         dt_s, steps: required for a file from another tool. NIR's times are seconds.
-        reset, strict: default ZERO and true, as documented by NIR.
+        semantics: the rules of a step, or the name of the framework that the file is from; default
+            `Semantics()`, which is as documented by NIR.
+        rules: fields of `Semantics` that differ from it, such as reset="subtract".
         inputs: default 0/1 spikes for every Input node, because NIR does not describe input values;
             required for any other input (see `FloatNetwork.inputs_assumed`).
         isolate: read the HDF5 in a separate process (about 0.4 s), because a damaged file can hang
@@ -73,8 +123,33 @@ def read_nir(
             (the message names it); dt or T is missing; or the float view was changed by another
             tool, so that the integers are stale.
     """
-    given = {"dt_s": dt_s, "steps": steps, "reset": reset, "strict": strict, "inputs": inputs}
+    found = read_nir_contents(
+        path,
+        dt_s=dt_s,
+        steps=steps,
+        semantics=semantics,
+        inputs=inputs,
+        isolate=isolate,
+        **rules,
+    )
+    return found if isinstance(found, DeployedNetwork) else found.network()
+
+
+def read_nir_contents(
+    path: str | os.PathLike[str],
+    *,
+    dt_s: float | None = None,
+    steps: int | None = None,
+    semantics: Semantics | str | None = None,
+    inputs: Sequence[Input] | None = None,
+    isolate: bool = True,
+    **rules: Unpack[Rules],
+) -> FloatContents | DeployedNetwork:
+    """Like `read_nir`, for a graph that is only looked at: dt and T may be unknown."""
+    given = {"dt_s": dt_s, "steps": steps, "semantics": semantics, "inputs": inputs, **rules}
     given = {name: value for name, value in given.items() if value is not None}
+    if odd := sorted(rules.keys() - set(RULES)):
+        fail(f"argument {odd[0]}: no such rule, must be one of {', '.join(RULES)}")
     raw = (read_isolated if isolate else read_raw)(path, KEY)
     file_bytes = os.path.getsize(path)
     with _reading(path):
@@ -85,7 +160,7 @@ def read_nir(
                     f"arguments {sorted(given)}: the file contains a deployed network with its own"
                 )
             return _deployed_network(header, raw, file_bytes)
-        return _float_network(flatten(raw), header, given, integrator_gain, file_bytes)
+        return _float_contents(Path(path), flatten(raw), header, given, file_bytes)
 
 
 def read_nir_float(
@@ -93,11 +168,10 @@ def read_nir_float(
     *,
     dt_s: float | None = None,
     steps: int | None = None,
-    reset: Reset | None = None,
-    strict: bool | None = None,
+    semantics: Semantics | str | None = None,
     inputs: Sequence[Input] | None = None,
-    integrator_gain: IntegratorGain = IntegratorGain.NIR,
     isolate: bool = True,
+    **rules: Unpack[Rules],
 ) -> FloatNetwork:
     """Like `read_nir`, for a file that contains a float graph.
 
@@ -108,11 +182,10 @@ def read_nir_float(
         path,
         dt_s=dt_s,
         steps=steps,
-        reset=reset,
-        strict=strict,
+        semantics=semantics,
         inputs=inputs,
-        integrator_gain=integrator_gain,
         isolate=isolate,
+        **rules,
     )
     if isinstance(network, DeployedNetwork):
         fail(f"{path}: contains a deployed network, must be a float graph; see `read_nir_deployed`")
@@ -156,43 +229,84 @@ def _deployed_network(header: dict[str, Any], raw: RawGraph, file_bytes: int) ->
     return network
 
 
-def _float_network(
+def _float_contents(
+    path: Path,
     flat: FlatGraph,
     header: dict[str, Any] | None,
     given: dict[str, Any],
-    gain: IntegratorGain,
     file_bytes: int,
-) -> FloatNetwork:
+) -> FloatContents:
     dt_s = given.get("dt_s", header and header["dt_s"])
-    if dt_s is None:
-        fail("no time step in the file (NIR has no field for it): give dt_s (--dt), in seconds")
-    if not (isinstance(dt_s, float | int) and 0 < dt_s < np.inf):
+    if dt_s is not None and not (isinstance(dt_s, float | int) and 0 < dt_s < np.inf):
         fail(f"dt_s is {quoted(dt_s)}, must be positive seconds")
-    if header is None and gain is IntegratorGain.PER_STEP:
-        for node in flat.nodes.values():
-            if isinstance(node, nir.IF | nir.I):
-                node.r = np.where(node.r == 1, node.r, node.r / dt_s)
-    checked = _checked(flat, dt_s, file_bytes)
-    facts: dict[str, Any] = {"reset": Reset.ZERO, "strict": True}
+    asked = given.get("semantics", DEFAULTS if header is None else stated_semantics(header))
+    kinds = {kind(node) for node in flat.nodes.values()}
+    base = preset(asked, kinds) if isinstance(asked, str) else asked
+    semantics = base.changed(**{name: given[name] for name in RULES if name in given})
+    checked = _checked(flat, dt_s, file_bytes, semantics.late_spikes)
+    facts: dict[str, Any] = {"inputs_assumed": True, "provenance": {}}
     if header is not None:
         facts = run_facts(header, checked.shapes)
-    facts |= given
-    facts["inputs_assumed"] = facts.get("inputs_assumed", False) and "inputs" not in given
-    if "steps" not in facts:
-        fail("no number of steps in the file (NIR has no field for it): give steps (--steps)")
-    if "inputs" not in facts:
+    elif "inputs" not in given:
         facts["inputs"] = tuple(
             Input(name, checked.shapes[name]) for name in sorted(checked.graph.inputs)
         )
-        facts["inputs_assumed"] = True
-    network = FloatNetwork(checked.graph, **facts, _checked=checked)
-    for oddity in implausible(network.graph, dt_s):
-        _log.warning("%s", oddity)
-    return network
+    facts |= {name: given[name] for name in ("steps", "inputs") if name in given}
+    assumed = facts["inputs_assumed"] and "inputs" not in given
+    provenance = facts["provenance"]
+    otherwise = departures(asked if isinstance(asked, str) else None, checked)
+    if header is None:
+        provenance = _origin(path, given, semantics, assumed)
+        if otherwise:
+            provenance["not_reproduced"] = "; ".join(otherwise)
+    elif provenance and given:
+        named = {"semantics": asked} if isinstance(asked, str) else {}
+        provenance = {**provenance, "stated_later": rules_text(named | _stated(given))}
+    return FloatContents(
+        path,
+        checked,
+        dt_s,
+        facts.get("steps"),
+        semantics,
+        tuple(facts["inputs"]),
+        assumed,
+        provenance,
+        otherwise,
+    )
 
 
-def _checked(flat: FlatGraph, dt_s: float, file_bytes: int) -> CheckedGraph:
+def _origin(
+    path: Path, given: Mapping[str, Any], semantics: Semantics, inputs_assumed: bool
+) -> dict[str, str]:
+    """What a network says of the foreign file that it is from, and of how the file was read."""
+    with path.open("rb") as file:
+        found = {
+            "format": "NIR",
+            "source": path.name,
+            "source_sha256": hashlib.file_digest(file, "sha256").hexdigest(),
+            "stated": rules_text(_stated(given)) or "nothing",
+        }
+    others = {n: rule for n, rule in semantics.as_dict().items() if n not in given}
+    if "semantics" not in given:
+        found["assumed"] = rules_text(others)
+    else:
+        name = given["semantics"] if isinstance(given["semantics"], str) else "given"
+        found["semantics"] = f"{name}: {rules_text(others)}"
+    if inputs_assumed:
+        found["assumed_inputs"] = "0/1 spikes"
+    return found
+
+
+def _stated(given: Mapping[str, Any]) -> dict[str, Any]:
+    """dt, T and single rules that were given, and that inputs were."""
+    names = ("dt_s", "steps", "inputs", *RULES)
+    return {n: "given" if n == "inputs" else given[n] for n in names if n in given}
+
+
+def _checked(
+    flat: FlatGraph, dt_s: float | None, file_bytes: int, late_spikes: bool = False
+) -> CheckedGraph:
     nodes = {name: restore(name, node) for name, node in flat.nodes.items()}
-    checked = check_graph(nodes, flat.edges, dt_s, file_bytes)
+    checked = check_graph(nodes, flat.edges, dt_s, file_bytes, late_spikes=late_spikes)
     flat.check_ports(checked.shapes)
     return checked

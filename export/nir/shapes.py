@@ -61,6 +61,11 @@ def input_shape(name: str, node: nir.Input, targets: Iterable[Any]) -> Shape:
     most = max((axes for target in targets if (axes := _axes(target))), default=3)
     while len(shape) > most and shape[0] == 1:
         shape = shape[1:]
+    if most < len(shape):
+        fail(
+            f"{subject}: shape {shape} has {len(shape)} axes, the nodes after it take {most}; a "
+            "NIR shape has no batch and no time axis, write it without them"
+        )
     if len(shape) not in (1, 2, 3):
         fail(f"{subject}: shape {tuple(value)} must be (N,), (C, L) or (C, H, W)")
     return shape

@@ -61,7 +61,7 @@ class FloatActivity:
 
     Attributes:
         spikes: (T, B, *shape).
-        answer: spike counts, or the final membrane if it never spikes; (B, *shape).
+        output: spike counts, or the final membrane if it never spikes; (B, *shape).
         peak_u, peak_v: largest magnitudes, in float membrane units.
         highest: largest membrane before any reset, at least 0.
         ties: neuron-steps in which v equalled the threshold, up to float32 noise.
@@ -109,21 +109,30 @@ def float_activity(
     trace = run.trace or Trace()
     activity: dict[str, FloatActivity] = {}
     for part in lowered.populations:
-        v = np.asarray(trace.v[part.name], np.float64)
-        charged = np.asarray(trace.v_charged.get(part.name, v), np.float64)
-        before = np.concatenate([np.zeros_like(v[:1]), v[:-1]])
+        v = _of(part, trace.v[part.name])
+        charged = _of(part, trace.v_charged[part.name]) if part.name in trace.v_charged else v
+        before = np.concatenate([np.full_like(v[:1], part.start), v[:-1]])
         u = charged - part.keep_v * before - part.bias
         silent = part.threshold is None
-        spikes = np.zeros(v.shape, np.uint8) if silent else trace.spikes[part.name]
+        spikes = (
+            np.zeros(v.shape, np.uint8)
+            if silent
+            else np.asarray(trace.spikes[part.name]).reshape(v.shape)
+        )
         activity[part.name] = FloatActivity(
             spikes=spikes,
             output=v[-1] if silent else spikes.sum(axis=0, dtype=np.float64),
             peak_u=float(np.abs(u).max()),
-            peak_v=float(np.abs(charged).max()),
+            peak_v=max(float(np.abs(charged).max()), abs(part.start)),
             highest=max(float(charged.max()), 0.0),
             ties=0 if part.threshold is None else _ties(charged, part.threshold),
         )
     return activity, replace(run, trace=None)
+
+
+def _of(part: FloatPopulation, traced: NDArray[Any]) -> Array:
+    """Membranes of the float graph as those of the population, which may have another shape."""
+    return np.asarray(traced, np.float64).reshape(*traced.shape[:2], *part.shape) * part.unit
 
 
 def _ties(charged: Array, threshold: float) -> int:
@@ -145,8 +154,9 @@ def _traceable(network: FloatNetwork, lowered: LoweredNetwork) -> FloatNetwork:
         end = f"{part.name}_"
         while end in nodes:
             end += "_"
-        nodes[part.name] = nir.I(r=np.ones(part.shape))
-        nodes[end] = nir.Output({"output": np.array(part.shape)})
+        shape = network.checked.shapes[part.name]
+        nodes[part.name] = nir.I(r=np.ones(shape))
+        nodes[end] = nir.Output({"output": np.array(shape)})
         edges.append((part.name, end))
     return replace(network, graph=nir.NIRGraph(nodes, edges, type_check=False))
 
@@ -164,7 +174,7 @@ def calibrate(
 
     Args:
         inputs: calibration samples in chip integers.
-        answers: of the float network, per population.
+        activity: of the float network on these samples, per population.
     """
     seen: dict[str, NDArray[Any]] = dict(inputs)
     chosen = []

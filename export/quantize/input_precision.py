@@ -33,15 +33,14 @@ def share_precision(
 
     Sums of weights times inputs must fit in the chip's 24 bits, so wide inputs leave only small
     integers for the weights. An input with values up to X, multiplied by weights up to W in steps
-    of
-    d, is halved k times: W doubles k times as X halves, and at X 2^-k = W 2^k / d both lose
+    of d, is halved k times: W doubles k times as X halves, and at X 2^-k = W 2^k / d both lose
     equally, unless the grid of the weights ends before. This works for pixels; event counts, most
     of which are 1, would be lost. So both options are calibrated, and the one with the smaller
     error is kept. If outliers leave only a few integers for most weights, every number of halvings
     is tried, because clipping the outliers frees precision.
 
     Args:
-        answers: of the float network, per population.
+        activity: of the float network on these samples, per population.
         floats: calibration samples in float units.
     """
     chosen = lowered.inputs

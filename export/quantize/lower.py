@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
+from itertools import chain, count, islice, pairwise
 from typing import Any
 
 import nir
@@ -19,18 +19,23 @@ from spikeport.export.nir.fields import NEURONS
 from spikeport.export.nir.flatten import safe_names
 from spikeport.export.nir.graph import delay_steps
 from spikeport.export.nir.neuron_dynamics import Dynamics, neuron_dynamics, neuron_shape
-from spikeport.export.quantize.fold import MAPS, Folded, fold
+from spikeport.export.nir.semantics import ResetTiming
+from spikeport.export.quantize.fold import MAPS, Folded, fold, weights
 from spikeport.export.quantize.lowered import (
     FloatConnection,
     FloatInjection,
     FloatPopulation,
     LoweredNetwork,
 )
-from spikeport.network import Coding, Input, Readout, ReadoutKind, Shape
+from spikeport.export.quantize.reset import subtracting_at_once
+from spikeport.network import Coding, Input, Readout, ReadoutKind, Reset, Shape
+from spikeport.network.linear_maps import Elementwise, Kernel, features
 from spikeport.text import quoted
 
 Array = NDArray[np.float64]
 NodePath = tuple[str, ...]
+MAX_PATHS = 1000
+"""Number of connections into one population that a graph of linear nodes may become."""
 
 
 def lower(network: FloatNetwork) -> LoweredNetwork:
@@ -38,13 +43,16 @@ def lower(network: FloatNetwork) -> LoweredNetwork:
 
     Populations are named after the neuron nodes, connections after the maps. A map that ends in an
     Output becomes an integrating population named after the Output and read by its membrane.
-    Feedback edges and Delay nodes delay the connections they are part of.
+    Feedback edges and Delay nodes delay the connections they are part of. A threshold that is
+    subtracted one step later becomes a connection (`reset`).
 
     Raises:
         InputError: lists everything in the graph that the chip cannot express.
     """
+    network = subtracting_at_once(network)
     build = _Build(network)
     _check_names(build)
+    _check_semantics(build)
     for name in build.order:
         if name in build.dynamics:
             _add_neurons(build, name)
@@ -63,9 +71,10 @@ def lower(network: FloatNetwork) -> LoweredNetwork:
         injections=tuple(build.injections),
         readouts=tuple(readout for _, readout in sorted(build.readouts.items())),
         steps=network.steps,
-        reset=network.reset,
-        strict=network.strict,
+        reset=network.semantics.reset,
+        strict=network.semantics.strict,
         notes=tuple(build.notes),
+        rewrites=(*network.rewrites, *build.rewrites),
     )
 
 
@@ -87,6 +96,7 @@ class _Build:
     readouts: dict[str, Readout] = field(default_factory=dict)
     complaints: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    rewrites: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         checked = self.network.checked
@@ -98,7 +108,9 @@ class _Build:
         self.shapes = {name: part.shape for name, part in self.inputs.items()}
         self.shapes |= {name: neuron_shape(node) for name, node in neurons.items()}
         self.dynamics = {
-            name: neuron_dynamics(name, node, self.network.dt_s, self.complain)
+            name: neuron_dynamics(
+                name, node, self.network.dt_s, self.network.semantics, self.complain
+            )
             for name, node in sorted(neurons.items())
         }
 
@@ -110,6 +122,10 @@ class _Build:
         if fact not in self.notes:
             self.notes.append(fact)
 
+    def rewrite(self, sentence: str) -> None:
+        if sentence not in self.rewrites:
+            self.rewrites.append(sentence)
+
 
 def _check_names(build: _Build) -> None:
     for name in sorted(build.nodes):
@@ -117,23 +133,64 @@ def _check_names(build: _Build) -> None:
             build.complain(f"node {quoted(name)}: name must be {NAME_RULE}")
 
 
+def _check_semantics(build: _Build) -> None:
+    """Complain about rules that a chip does not have: it fires once, at once, and resets at once.
+
+    Rules about decays, gains, comparison and loops are numbers of the chip, as is a start value.
+    """
+    semantics, timing = build.network.semantics, build.network.semantics.reset_timing
+    spiking = [name for name, one in build.dynamics.items() if one.threshold is not None]
+    remedy = "give another value to deploy the network under a rule that it was not trained with"
+    if spiking and semantics.multiple_spikes:
+        build.complain(
+            "multiple_spikes is true, but on the chip a neuron sends at most one spike per step; "
+            f"{remedy}"
+        )
+    if spiking and semantics.late_spikes:
+        build.complain(
+            "late_spikes is true, but on the chip a neuron sends its spike in the step in which v "
+            f"crosses the threshold; {remedy}"
+        )
+    if semantics.reset is Reset.ZERO or timing is ResetTiming.BEFORE_DECAY:
+        return
+    after = timing is ResetTiming.AFTER_DECAY
+    for name in spiking:
+        if after and build.dynamics[name].keep_v == 1:
+            continue  # without a decay, the order does not matter
+        build.complain(
+            f"node '{name}': reset_timing is {timing}, but the chip subtracts the threshold at "
+            f"once, {'before' if after else 'and compares v after'} the next decay; {remedy}"
+        )
+
+
 def _add_neurons(build: _Build, name: str) -> None:
     dynamics = build.dynamics[name]
-    bias = _connect(build, name, dynamics.gain)
-    offset = np.zeros(dynamics.leak.shape) if bias is None else bias
-    if dynamics.keep_u > 0 and offset.any():
+    bias, shape = _connect(build, name, dynamics.gain, dynamics.leak.shape)
+    if dynamics.keep_u > 0 and bias.any():
         build.complain(
-            f"node '{name}': a bias of up to {np.abs(offset).max():g} enters through the "
+            f"node '{name}': a bias of up to {np.abs(bias).max():g} enters through the "
             "synaptic filter tau_syn, but the chip adds a bias after it"
+        )
+    if np.ptp(dynamics.start) > 0:
+        build.complain(
+            f"node '{name}': v starts at {dynamics.start.min():g}..{dynamics.start.max():g} "
+            f"(start={build.network.semantics.start}), must start at one value in the whole layer"
+        )
+    if np.ptp(dynamics.unit) > 0:
+        build.rewrite(
+            f"the thresholds of '{name}' became one, {dynamics.threshold:g}, by factors "
+            f"{dynamics.unit.min():g}..{dynamics.unit.max():g} in the weights and biases"
         )
     build.populations.append(
         FloatPopulation(
             name=name,
-            shape=dynamics.leak.shape,
+            shape=shape,
             keep_u=dynamics.keep_u,
             keep_v=dynamics.keep_v,
-            bias=offset + dynamics.leak,
+            bias=bias + dynamics.leak.reshape(shape),
             threshold=dynamics.threshold,
+            start=float(dynamics.start.flat[0]),
+            unit=np.broadcast_to(dynamics.unit, dynamics.leak.shape).reshape(shape),
         )
     )
 
@@ -146,11 +203,12 @@ def _add_readout(build: _Build, name: str) -> None:
             kind = ReadoutKind.SPIKES if spiking else ReadoutKind.MEMBRANE
             build.readouts[name] = Readout(source, kind)
             return
-    bias = _connect(build, name, None)
-    if bias is None:
+    count = len(build.connections)
+    bias, shape = _connect(build, name, None, build.network.checked.shapes[name])
+    if len(build.connections) == count:
         build.complain(f"node '{name}': no neurons or map with a counterpart lead to this Output")
         return
-    build.populations.append(FloatPopulation(name, bias.shape, 0.0, 1.0, bias, None))
+    build.populations.append(FloatPopulation(name, shape, 0.0, 1.0, bias, None))
     build.readouts[name] = Readout(name, ReadoutKind.MEMBRANE)
 
 
@@ -164,10 +222,23 @@ def _check_membranes(build: _Build) -> None:
             )
 
 
-def _connect(build: _Build, node: str, gain: Array | None) -> Array | None:
-    """Add everything that leads into `node`; return the sum of biases, None if nothing does."""
+def _connect(build: _Build, node: str, gain: Array | None, shape: Shape) -> tuple[Array, Shape]:
+    """Add everything that leads into `node`, of the given shape in the graph.
+
+    Returns:
+        The sum of biases, and the shape of the population: flattening between a convolution and its
+        neurons is moved behind them.
+    """
     biases: dict[NodePath, Array] = {}
-    for source, *between in _paths(build, node, ()):
+    found: list[tuple[str, NodePath, Folded]] = []
+    paths = list(islice(_paths(build, node, ()), MAX_PATHS + 1))
+    if len(paths) > MAX_PATHS:
+        build.complain(
+            f"node '{node}': more than {MAX_PATHS} paths through linear nodes lead there; put "
+            "neurons in between"
+        )
+        paths = []
+    for source, *between in paths:
         middle = tuple(between)
         if source not in build.shapes:
             continue
@@ -178,36 +249,54 @@ def _connect(build: _Build, node: str, gain: Array | None) -> Array | None:
         if source in build.inputs and build.inputs[source].coding is Coding.BIAS:
             _inject(build, source, node, folded)
             continue
-        maps = [i for i, name in enumerate(middle) if isinstance(build.nodes[name], MAPS)]
-        biased = middle[maps[0] :] if maps else (source, *middle)
-        biases[biased] = folded.bias
-        if folded.bias.any() and _delay(build, (*biased, node)):
-            build.note(
-                f"node '{biased[0]}': its bias acts from the first step on, but in the float graph "
-                "it is late by the delay after it"
-            )
-        build.connections.append(
-            FloatConnection(
-                name=biased[0] if maps else f"{source}_to_{node}",
-                source=source,
-                target=node,
-                weight=folded.weight,
-                stride=folded.stride,
-                padding=folded.padding,
-                dilation=folded.dilation,
-                groups=folded.groups,
-                pool=folded.pool,
-                delay=_delay(build, (source, *middle, node)),
-            )
+        found.append((source, middle, folded))
+        for place, bias in folded.biases.items():
+            biases[middle[place:]] = bias
+            if bias.any() and _biased_late(build, (*middle[place:], node)):
+                build.note(
+                    f"node '{middle[place]}': its bias acts from the first step on, but in the "
+                    "float graph it is late by the delay after it"
+                )
+    flat = [features(folded.map) for _, _, folded in found]
+    made = next((maps for maps in flat if maps is not None), shape)
+    for source, middle, folded in found:
+        _add_connection(build, (source, *middle, node), folded, made)
+    return sum(biases.values(), np.zeros(shape)).reshape(made), made
+
+
+def _add_connection(build: _Build, path: NodePath, folded: Folded, shape: Shape) -> None:
+    """Add the connection of one path, from its source to its target, a population of `shape`."""
+    source, *middle, target = path
+    try:
+        parts = weights(folded.map, shape)
+    except InputError as reason:
+        build.complain(f"node '{target}': {reason}")
+        return
+    for sentence in folded.rewrites:
+        build.rewrite(sentence)
+    name = next((n for n in middle if isinstance(build.nodes[n], MAPS)), f"{source}_to_{target}")
+    if isinstance(folded.map, Kernel) and parts.weight.ndim == 2:
+        build.rewrite(
+            f"'{name}' became a matrix, because '{target}' receives features of several shapes"
         )
-    if len({bias.shape for bias in biases.values()}) > 1:
-        build.complain(f"node '{node}': its inputs differ in shape")
-        return None
-    return np.sum(list(biases.values()), axis=0) if biases else None
+    build.connections.append(
+        FloatConnection(
+            name=name,
+            source=source,
+            target=target,
+            weight=parts.weight,
+            stride=parts.stride,
+            padding=parts.padding,
+            dilation=parts.dilation,
+            groups=parts.groups,
+            pool=folded.pool,
+            delay=_delay(build, path),
+        )
+    )
 
 
 def _inject(build: _Build, source: str, node: str, folded: Folded) -> None:
-    if not folded.direct or folded.pool is not None:
+    if not isinstance(folded.map, Elementwise) or folded.pool is not None:
         build.complain(
             f"input '{source}': coding 'bias' must go one to one into neurons, "
             f"but a map or pool leads from it to '{node}'"
@@ -215,7 +304,7 @@ def _inject(build: _Build, source: str, node: str, folded: Folded) -> None:
         return
     if any(i.target == node for i in build.injections):
         build.complain(f"node '{node}': more than one input of coding 'bias'")
-    gains = np.diag(folded.weight) if folded.weight.ndim == 2 else folded.weight.reshape(-1)
+    gains = folded.map.factor.reshape(-1)
     if np.ptp(gains) > 1e-9 * np.abs(gains).max() or gains[0] <= 0:
         build.complain(
             f"input '{source}': coding 'bias' reaches '{node}' with factors "
@@ -238,7 +327,8 @@ def _paths(build: _Build, node: str, after: NodePath) -> Iterator[NodePath]:
 
 def _delay(build: _Build, steps: NodePath) -> int:
     """Total delay of consecutive nodes in steps: feedback edges and Delay nodes."""
-    delay = sum(edge in build.feedback for edge in pairwise(steps))
+    loops = sum(edge in build.feedback for edge in pairwise(steps))
+    delay = loops * build.network.semantics.loop_delay
     for name in steps:
         if isinstance(build.nodes[name], nir.Delay):
             waits = delay_steps(build.nodes[name], build.network.dt_s)
@@ -251,11 +341,24 @@ def _delay(build: _Build, steps: NodePath) -> int:
     return delay
 
 
+def _biased_late(build: _Build, steps: NodePath) -> bool:
+    """Whether a bias at the start of consecutive nodes is missing in the first steps."""
+    waits = any(isinstance(build.nodes[name], nir.Delay) for name in steps)
+    return bool(_delay(build, steps)) and (waits or not build.network.semantics.loop_bias)
+
+
 def _named_apart(connections: list[FloatConnection]) -> tuple[FloatConnection, ...]:
     """Split a map between several pairs into several connections, each with its own name."""
-    count = Counter(c.name for c in connections)
+    times = Counter(c.name for c in connections)
     long = [
-        f"{c.name}_{c.source}_to_{c.target}" if count[c.name] > 1 else c.name for c in connections
+        f"{c.name}_{c.source}_to_{c.target}" if times[c.name] > 1 else c.name for c in connections
     ]
-    safe = safe_names(long)
-    return tuple(replace(c, name=safe[name]) for c, name in zip(connections, long, strict=True))
+    apart: list[str] = []
+    for name in long:  # parallel connections without a map have the same name
+        apart.append(next(n for n in chain([name], _numbered(name)) if n not in apart))
+    safe = safe_names(apart)
+    return tuple(replace(c, name=safe[name]) for c, name in zip(connections, apart, strict=True))
+
+
+def _numbered(name: str) -> Iterator[str]:
+    return (f"{name}_{place}" for place in count(2))

@@ -4,7 +4,7 @@ One logical step of a population, before any rounding:
 
     a = sum over connections of W s + sum over injections of gain x
     u <- keep_u u + a
-    v <- keep_v v + u + bias
+    v <- keep_v v + u + bias, from `start`
     spike if v > threshold (or >=), then v <- 0 or v <- v - threshold
 
 Time steps, resistances, leak potentials, pools and `Scale` nodes are already folded in, so every
@@ -31,6 +31,9 @@ class FloatPopulation:
     Attributes:
         bias: per neuron, added to v at every step.
         threshold: None if the population integrates and never spikes (a membrane readout).
+        start: v before the first step.
+        unit: per neuron, the factor from the membrane of the float graph to this one. It is not 1
+            where the graph has thresholds for each neuron, which are folded into the weights.
     """
 
     name: str
@@ -39,6 +42,8 @@ class FloatPopulation:
     keep_v: float
     bias: Array
     threshold: float | None
+    start: float = 0.0
+    unit: Array | float = 1.0
 
     @property
     def size(self) -> int:
@@ -83,6 +88,7 @@ class LoweredNetwork:
 
     Attributes:
         notes: where the chip differs from the float graph by construction.
+        rewrites: what was replaced by an exact equivalent, a sentence each.
     """
 
     inputs: tuple[Input, ...]
@@ -94,6 +100,7 @@ class LoweredNetwork:
     reset: Reset
     strict: bool
     notes: tuple[str, ...] = ()
+    rewrites: tuple[str, ...] = ()
 
     def incoming(self, population: str) -> tuple[FloatConnection, ...]:
         """Connections that end in `population`."""

@@ -31,6 +31,7 @@ from spikeport.export.quantize.report import (
     report_target,
 )
 from spikeport.export.quantize.report_warnings import input_warnings, summarize, warnings
+from spikeport.export.quantize.reset import subtracting_at_once
 from spikeport.export.quantize.rounding import draft
 from spikeport.network import DeployedNetwork, weighted_among
 from spikeport.runs import (
@@ -101,10 +102,12 @@ def quantize_float_network(
     floats = check_float_samples(network.inputs, network.steps, samples, static=static, clip=clip)
     for part in network.inputs:
         check_scale(part, floats[part.name])
+    network = subtracting_at_once(network)  # with v as it is on the chip
     lowered = lower(network)
     config.constraints.check(draft(lowered, config))
     activity, wanted = float_activity(network, lowered, floats, run_float)
     provenance = {
+        **network.provenance,
         "tool": f"spikeport {__version__}",
         "quantize": json.dumps(config.stated(), sort_keys=True),
         "dt_s": repr(network.dt_s),
@@ -134,7 +137,8 @@ def quantize_float_network(
         report = replace(report, target=report_target(config.target, report, free))
     for warning in report.warnings:
         _log.warning("%s", warning)
-    odd = implausible(network.graph, network.dt_s)  # already logged when the file was read
+    # already logged when the file was read
+    odd = implausible(network.graph, network.dt_s, network.semantics)
     return QuantizationResult(deployed, replace(report, warnings=(*odd, *report.warnings)))
 
 
@@ -178,4 +182,5 @@ def _report(
             *input_warnings(inputs, changes),
             *warnings(lowered, populations, connections, predictions),
         ),
+        rewrites=lowered.rewrites,
     )

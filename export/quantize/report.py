@@ -200,6 +200,7 @@ class QuantizationReport:
             they agree.
         summary: the same as a sentence.
         warnings: points that a user should check, one sentence each.
+        rewrites: layers and nodes that were replaced by an exact equivalent, one sentence each.
         target: None if the network was not quantized for a target.
     """
 
@@ -211,6 +212,7 @@ class QuantizationReport:
     populations: tuple[PopulationReport, ...]
     connections: tuple[ConnectionReport, ...]
     warnings: tuple[str, ...]
+    rewrites: tuple[str, ...] = ()
     target: TargetReport | None = None
 
     def as_dict(self) -> dict[str, Any]:

@@ -220,7 +220,8 @@ def round_population(
     decay_u, decay_v = round_decay(part.keep_u), round_decay(part.keep_v)
     unit = LOIHI.weight_unit >> min(exponent, LOIHI.activation_shift)
     whole = {decay_u, decay_v} <= {0, LOIHI.decay_unity} and not (bias % unit).any()
-    whole = whole and (not injected or unit == 1)
+    start = int(np.rint(settle(LOIHI.weight_unit * scale * part.start)))
+    whole = whole and (not injected or unit == 1) and start % LOIHI.weight_unit == 0
     if part.threshold is None:
         firing = _Firing(LOIHI.vth_max)
     else:
@@ -242,7 +243,7 @@ def round_population(
         bias=np.clip(bias + firing.offset, LOIHI.bias_mantissa_min, LOIHI.bias_mantissa_max),
         bias_exponent=exponent,
         reset=reset,
-        v_init=firing.v_init,
+        v_init=start + firing.v_init,
         scale=scale,
     )
 
@@ -264,7 +265,8 @@ def round_connections(
 
 
 def draft(lowered: LoweredNetwork, config: QuantizeConfig) -> DeployedNetwork:
-    """A network of the same structure, with weights of 2 and thresholds of 1, to be checked."""
+    """A network of the same structure, with weights of 2, thresholds of 1 and, where v does not
+    start at 0, a start of 1, to be checked."""
     made: list[Connection] = []
     for part in lowered.connections:
         weight = np.where(part.weight != 0, np.int16(2), np.int16(0))
@@ -279,6 +281,7 @@ def draft(lowered: LoweredNetwork, config: QuantizeConfig) -> DeployedNetwork:
                 vth=1,
                 bias_exponent=config.constraints.bias_exponents[-1],
                 reset=lowered.reset,
+                v_init=int(part.start != 0),
             )
             for part in lowered.populations
         ),

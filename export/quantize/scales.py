@@ -88,7 +88,7 @@ def candidates(
     if injected:
         most = min(fit, bound)
         found: tuple[Candidate, ...] = (_dictated(lowered, part, injected[0], most, config),)
-    elif lossless := _lossless(lowered, part, min(fit, bound), config):
+    elif not part.start and (lossless := _lossless(lowered, part, min(fit, bound), config)):
         first = Candidate(lossless, ties=int(not lowered.strict), lossless=True)
         missed = _rounding_of_leaks(part, lossless, peak_u, peak_v) if ties else 0
         powers = (1 << k for k in range(missed.bit_length()))

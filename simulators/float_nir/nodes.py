@@ -1,14 +1,4 @@
-"""One step of each NIR node, batched, in NumPy.
-
-Neurons (forward Euler, k = dt / tau, state zero at the start of a sample):
-
-    I, IF      v <- v + g I                             g: see `integrator_gain`
-    LI, LIF    v <- v + k (r I + v_leak - v)
-    CubaLI(F)  i <- i + k_syn (w_in x - i); v <- v + k_mem (r i + v_leak - v), the new i first
-
-A spike if v > v_threshold (>= if not strict), then in the same step v <- v_reset or
-v <- v - v_threshold.
-"""
+"""One step of each NIR node, batched, in NumPy; the equations are in `export.nir.semantics`."""
 
 from __future__ import annotations
 
@@ -23,7 +13,13 @@ from numpy.typing import NDArray
 
 from spikeport.errors import InputError
 from spikeport.export.nir.fields import SPIKING, kind, label
-from spikeport.export.nir.neuron_dynamics import integrator_gain
+from spikeport.export.nir.neuron_dynamics import (
+    integrator_gain,
+    lost_fraction,
+    resistance,
+    start_value,
+)
+from spikeport.export.nir.semantics import InputGain, ResetTiming, Semantics, SynapseOrder
 from spikeport.export.nir.shapes import conv_padding, conv_sides
 from spikeport.network import Reset
 
@@ -41,47 +37,53 @@ class Emission:
 
 
 Step = Callable[[State, Array], tuple[Emission, State]]
+Charge = Callable[[Array, Array], Array]
+"""The membrane before any spike, from the one of the last step and the input."""
 
 
 @dataclass(frozen=True, slots=True)
 class NodeKernel:
-    """A node ready to run: the number of its state arrays, and its step function.
+    """A node ready to run: its state before the first step, and its step function.
 
     Attributes:
+        start: arrays that broadcast to (B, *shape).
+        emit: the output of the next step, for neurons that send it before they receive
+            (`Semantics.late_spikes`).
         linear: stateless, so that a constant input needs to be mapped only once.
     """
 
-    states: int
+    start: State
     step: Step
+    emit: Callable[[State], Emission] | None = None
 
     @property
     def linear(self) -> bool:
         """Whether the node has no state."""
-        return self.states == 0
+        return not self.start
 
 
 @dataclass(frozen=True, slots=True)
-class Semantics:
-    """Semantics that NIR leaves open."""
+class Setting:
+    """What the step of a node depends on besides the node."""
 
     dt_s: float
-    reset: Reset
-    strict: bool
+    semantics: Semantics
     dtype: type[np.floating[Any]]
 
 
-def node_kernel(name: str, node: Any, semantics: Semantics) -> NodeKernel:
-    """The step of any node except Input and Delay, with constants computed in `rules.dtype`."""
+def node_kernel(name: str, node: Any, setting: Setting) -> NodeKernel:
+    """The step of any node except Input and Delay, with constants computed in `setting.dtype`."""
+    dtype = setting.dtype
     match node:
         case nir.Output():
             return _stateless(lambda x: x)
         case nir.Affine() | nir.Linear():
-            return _stateless(_affine(node, semantics))
+            return _stateless(_affine(node, dtype))
         case nir.Scale():
-            scale = semantics.dtype(node.scale)
+            scale = dtype(node.scale)
             return _stateless(lambda x: x * scale)
         case nir.Conv1d() | nir.Conv2d():
-            return _stateless(_conv(node, semantics))
+            return _stateless(_conv(node, dtype))
         case nir.SumPool2d():
             return _stateless(_pool(node, 1))
         case nir.AvgPool2d():
@@ -89,35 +91,38 @@ def node_kernel(name: str, node: Any, semantics: Semantics) -> NodeKernel:
         case nir.Flatten():
             return _stateless(_flatten(node))
         case nir.Threshold():
-            threshold = np.asarray(node.threshold, semantics.dtype)
-            return NodeKernel(0, lambda state, x: (_heaviside(x, threshold, semantics), state))
+            threshold, strict = np.asarray(node.threshold, dtype), setting.semantics.strict
+            return _stateless(lambda x: _above(x, threshold, strict).astype(dtype), charged=True)
         case nir.I() | nir.IF() | nir.LI() | nir.LIF() | nir.CubaLI() | nir.CubaLIF():
-            return _neuron(node, semantics)
+            return _neuron(name, node, setting)
         case _:
             raise InputError(f"{label(name, node)}: cannot be simulated")
 
 
-def _stateless(apply: Callable[[Array], Array]) -> NodeKernel:
-    return NodeKernel(0, lambda state, x: (Emission(apply(x)), state))
+def _stateless(apply: Callable[[Array], Array], charged: bool = False) -> NodeKernel:
+    def step(state: State, x: Array) -> tuple[Emission, State]:
+        return Emission(apply(x), v_charged=x if charged else None), state
+
+    return NodeKernel((), step)
 
 
-def _heaviside(x: Array, threshold: Array, semantics: Semantics) -> Emission:
-    fired = x > threshold if semantics.strict else x >= threshold
-    return Emission(fired.astype(semantics.dtype), v_charged=x)
+def _above(v: Array, threshold: Array, strict: bool) -> NDArray[np.bool_]:
+    above: NDArray[np.bool_] = v > threshold if strict else v >= threshold
+    return above
 
 
-def _affine(node: Any, semantics: Semantics) -> Callable[[Array], Array]:
-    weight = np.asarray(node.weight, semantics.dtype)
-    bias = np.asarray(getattr(node, "bias", 0.0), semantics.dtype)
+def _affine(node: Any, dtype: type[np.floating[Any]]) -> Callable[[Array], Array]:
+    weight = np.asarray(node.weight, dtype)
+    bias = np.asarray(getattr(node, "bias", 0.0), dtype)
     if weight.ndim == 2:
         return lambda x: x @ weight.T + bias
     return lambda x: np.einsum("...oi,b...i->b...o", weight, x) + bias
 
 
-def _conv(node: nir.Conv1d | nir.Conv2d, semantics: Semantics) -> Callable[[Array], Array]:
-    weight = np.asarray(node.weight, semantics.dtype)
+def _conv(node: nir.Conv1d | nir.Conv2d, dtype: type[np.floating[Any]]) -> Callable[[Array], Array]:
+    weight = np.asarray(node.weight, dtype)
     groups, axes = int(node.groups), weight.ndim - 2
-    bias = np.asarray(node.bias, semantics.dtype).reshape(-1, *(1,) * axes)
+    bias = np.asarray(node.bias, dtype).reshape(-1, *(1,) * axes)
     stride, dilation = conv_sides(node, "stride"), conv_sides(node, "dilation")
     border = ((0, 0), (0, 0), *conv_padding(node))
     reach = tuple(d * (k - 1) + 1 for d, k in zip(dilation, weight.shape[2:], strict=True))
@@ -159,36 +164,59 @@ def _flatten(node: nir.Flatten) -> Callable[[Array], Array]:
     return apply
 
 
-def _neuron(node: Any, semantics: Semantics) -> NodeKernel:
+def _neuron(name: str, node: Any, setting: Setting) -> NodeKernel:
+    semantics = setting.semantics
+    unit = semantics.input_gain is InputGain.UNIT
+
     def constant(value: Any) -> Array:
-        return np.asarray(value, semantics.dtype)
+        return np.asarray(value, setting.dtype)
 
-    def rate(tau: Any) -> Array:
-        return constant(semantics.dt_s * (1 / np.asarray(tau, np.float64)))
+    def lost(tau: Any) -> Array:
+        return lost_fraction(setting.dt_s * (1 / np.asarray(tau, np.float64)), semantics)
 
-    charge: Callable[[Array, Array], Array]
+    charge: Charge
     if isinstance(node, nir.I | nir.IF):
-        gain = constant(integrator_gain(node.r, semantics.dt_s))
+        gain = constant(integrator_gain(node.r, setting.dt_s, semantics))
         charge = lambda v, x: v + gain * x  # noqa: E731
     else:
-        k = rate(node.tau if isinstance(node, nir.LI | nir.LIF) else node.tau_mem)
-        r, leak = constant(node.r), constant(node.v_leak)
-        charge = lambda v, x: v + k * (r * x + leak - v)  # noqa: E731
+        fraction = lost(node.tau if isinstance(node, nir.LI | nir.LIF) else node.tau_mem)
+        k, keep, leak = constant(fraction), constant(1 - fraction), constant(node.v_leak)
+        r, drift = constant(resistance(node, semantics)), constant(fraction * node.v_leak)
+        if unit:
+            charge = lambda v, x: keep * v + x + drift  # noqa: E731
+        else:
+            charge = lambda v, x: v + k * (r * x + leak - v)  # noqa: E731
 
-    membrane = _spiking(node, semantics, charge) if kind(node) in SPIKING else _silent(charge)
+    start = (constant(start_value(node, semantics)),)
+    membrane = (
+        _spiking(name, node, setting, charge, start)
+        if kind(node) in SPIKING
+        else NodeKernel(start, _silent(charge))
+    )
     if not isinstance(node, nir.CubaLI | nir.CubaLIF):
-        return NodeKernel(1, membrane)
-    k_syn, w_in = rate(node.tau_syn), constant(node.w_in)
+        return membrane
+    lost_syn = lost(node.tau_syn)
+    k_syn, keep_syn, w_in = constant(lost_syn), constant(1 - lost_syn), constant(node.w_in)
+    scale = constant(1.0) if unit else constant(lost_syn * node.w_in)
+    inner = membrane.emit
+
+    def current(i: Array, x: Array) -> Array:
+        if semantics.synapse_order is SynapseOrder.ADD_FIRST:
+            return np.asarray(keep_syn * (i + scale * x))
+        following: Array = keep_syn * i + x if unit else i + k_syn * (w_in * x - i)
+        return following
 
     def step(state: State, x: Array) -> tuple[Emission, State]:
-        current = state[1] + k_syn * (w_in * x - state[1])
-        emission, (v,) = membrane(state[:1], current)
-        return emission, (v, current)
+        i = current(state[1], x)
+        emission, (v,) = membrane.step(state[:1], i)
+        return emission, (v, i)
 
-    return NodeKernel(2, step)
+    return NodeKernel(
+        (*start, constant(0.0)), step, None if inner is None else lambda state: inner(state[:1])
+    )
 
 
-def _silent(charge: Callable[[Array, Array], Array]) -> Step:
+def _silent(charge: Charge) -> Step:
     def step(state: State, x: Array) -> tuple[Emission, State]:
         v = charge(state[0], x)
         return Emission(v, v=v), (v,)
@@ -196,15 +224,44 @@ def _silent(charge: Callable[[Array, Array], Array]) -> Step:
     return step
 
 
-def _spiking(node: Any, semantics: Semantics, charge: Callable[[Array, Array], Array]) -> Step:
-    threshold = np.asarray(node.v_threshold, semantics.dtype)
-    resting = np.asarray(node.v_reset, semantics.dtype)
+def _spiking(name: str, node: Any, setting: Setting, charge: Charge, start: State) -> NodeKernel:
+    """A neuron whose spikes are computed from its charged membrane, in this step or the next."""
+    semantics, dtype = setting.semantics, setting.dtype
+    threshold = np.asarray(node.v_threshold, dtype)
+    resting = np.asarray(node.v_reset, dtype)
+    if semantics.multiple_spikes and threshold.min() <= 0:
+        raise InputError(
+            f"{label(name, node)}: v_threshold is {threshold.min():g}, must be above 0 if neurons "
+            "send floor(v / v_threshold) spikes"
+        )
+    subtract = semantics.reset is Reset.SUBTRACT
+    late, after = semantics.late_spikes, semantics.reset_timing is ResetTiming.AFTER_DECAY
+    once = semantics.reset_timing is ResetTiming.ONCE and subtract
 
-    def step(state: State, x: Array) -> tuple[Emission, State]:
+    def spikes(v: Array) -> Array:
+        if not semantics.multiple_spikes:
+            return _above(v, threshold, semantics.strict).astype(dtype)
+        count = v / threshold
+        count = np.ceil(count) - 1 if semantics.strict else np.floor(count)
+        return np.maximum(count, dtype(0))
+
+    def after_reset(v: Array, fired: Array) -> Array:
+        return v - fired * threshold if subtract else np.where(fired != 0, resting, v)
+
+    def reset_now(state: State, x: Array) -> tuple[Emission, State]:
         charged = charge(state[0], x)
-        fired = charged > threshold if semantics.strict else charged >= threshold
-        after = resting if semantics.reset is Reset.ZERO else charged - threshold
-        v = np.where(fired, after, charged)
-        return Emission(fired.astype(semantics.dtype), v, charged), (v,)
+        fired = spikes(charged - spikes(state[0]) * threshold if once else charged)
+        v = after_reset(charged, fired)
+        return Emission(fired, v, charged), (v,)
 
-    return step
+    def reset_next(state: State, x: Array) -> tuple[Emission, State]:
+        fired = spikes(state[0])
+        if after and subtract:
+            charged = charge(state[0], x) - fired * threshold
+        else:
+            charged = charge(after_reset(state[0], fired), x)
+        return Emission(fired if late else spikes(charged), charged, charged), (charged,)
+
+    if not late:
+        return NodeKernel(start, reset_next if after else reset_now)
+    return NodeKernel(start, reset_next, emit=lambda state: Emission(spikes(state[0])))

@@ -1,4 +1,4 @@
-"""Simulate a NIR graph by forward Euler, all samples at once."""
+"""Simulate a NIR graph step by step, all samples at once."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from spikeport.runs import (
     check_names,
     sample_count,
 )
-from spikeport.simulators.float_nir.nodes import Emission, NodeKernel, Semantics, State, node_kernel
+from spikeport.simulators.float_nir.nodes import Emission, NodeKernel, Setting, State, node_kernel
 from spikeport.version import __version__
 
 Array = NDArray[Any]
@@ -41,15 +41,15 @@ def run_float(
     record: RecordSpec = (),
     dtype: type[np.float64] | type[np.float32] = np.float64,
 ) -> Run:
-    """Simulate a float network; the equations are in `float_nir.nodes`.
+    """Simulate a float network under its semantics; the equations are in `export.nir.semantics`.
 
     Several edges into a node are summed. An edge that closes a cycle delivers the output of its
-    source in the previous step, and nothing at t = 0: if the source is a recurrent Affine, its bias
-    is missing in the first step, as in Norse and nirtorch.
+    source `loop_delay` steps ago, and before that nothing, or with `loop_bias` the biases.
 
     Args:
         samples: (B, *shape) presented at every step, or (T, B, *shape); per input if several.
-        record: variables to trace, per neuron node and Threshold, arrays (T, B, *shape).
+        record: variables to trace, per neuron node and Threshold, arrays (T, B, *shape). "v" is
+            the membrane at the end of a step, "v_charged" the one that decides on a spike.
 
     Returns:
         Scores per Output node, shape (B, N): spike counts after neurons that spike, the last v
@@ -63,7 +63,8 @@ def run_float(
     arrays = check_float_samples(network.inputs, network.steps, samples)
     simulation = _Simulation.of(network, checked, arrays, dtype)
     start = time.perf_counter()
-    tally = _Tally(checked, record)
+    counts = np.int64 if network.semantics.multiple_spikes else np.uint8
+    tally = _Tally(checked, record, counts)
     for step in range(network.steps):
         tally.add(simulation.advance(step))
     return Run(
@@ -112,6 +113,9 @@ class _Simulation:
     states: dict[str, State]
     history: dict[str, deque[Array]]
     emitted: dict[str, Emission]
+    past: deque[dict[str, Array]]
+    rest: Mapping[str, Array]
+    """Outputs before the first step, where feedback edges deliver them."""
 
     @staticmethod
     def of(
@@ -121,9 +125,9 @@ class _Simulation:
         dtype: type[np.floating[Any]],
     ) -> _Simulation:
         graph, plan, feeds, shapes = checked.graph, checked.plan, checked.sources, checked.shapes
-        semantics = Semantics(network.dt_s, network.reset, network.strict, dtype)
+        setting = Setting(network.dt_s, network.semantics, dtype)
         kernels = {
-            name: node_kernel(name, node, semantics)
+            name: node_kernel(name, node, setting)
             for name, node in graph.nodes.items()
             if not isinstance(node, nir.Input | nir.Delay)
         }
@@ -135,7 +139,7 @@ class _Simulation:
             fixed = all(s in constant and (s, name) not in plan.feedback for s in feeds[name])
             if name in kernels and kernels[name].linear and fixed:
                 constant.add(name)
-        return _Simulation(
+        simulation = _Simulation(
             network=network,
             graph=graph,
             plan=plan,
@@ -147,7 +151,7 @@ class _Simulation:
             batch=batch,
             dtype=dtype,
             states={
-                name: (np.zeros((batch, *shapes[name]), dtype),) * kernel.states
+                name: tuple(np.broadcast_to(v, (batch, *shapes[name])) for v in kernel.start)
                 for name, kernel in kernels.items()
             },
             history={
@@ -156,7 +160,27 @@ class _Simulation:
                 if isinstance(node, nir.Delay)
             },
             emitted={},
+            past=deque(maxlen=network.semantics.loop_delay),
+            rest={},
         )
+        if network.semantics.loop_bias:
+            simulation.rest = simulation.at_rest()
+        return simulation
+
+    def at_rest(self) -> dict[str, Array]:
+        """The outputs of all nodes while no neuron fires and the inputs are zero."""
+        quiet: dict[str, Array] = {}
+        for name in self.plan.order:
+            kernel = self.kernels.get(name)
+            given = [quiet[source] for source in self.feeds[name] if source in quiet]
+            if kernel is None or not kernel.linear or not given or self._spikes(name):
+                quiet[name] = np.zeros((self.batch, *self.shapes[name]), self.dtype)
+            else:
+                quiet[name] = kernel.step((), np.sum(given, axis=0, dtype=self.dtype))[0].out
+        return quiet
+
+    def _spikes(self, name: str) -> bool:
+        return kind(self.graph.nodes[name]) in SPIKING
 
     def advance(self, step: int) -> dict[str, Emission]:
         """The outputs of all nodes at `step`."""
@@ -172,22 +196,32 @@ class _Simulation:
                 if name not in self.plan.delays:
                     self.history[name].appendleft(self._summed(name, now))
                 now[name] = Emission(self._delayed(name, node))
+            elif (emit := self.kernels[name].emit) is not None:
+                now[name] = emit(self.states[name])
             else:
                 given = self._summed(name, now)
                 now[name], self.states[name] = self.kernels[name].step(self.states[name], given)
-        for name in self.plan.delays:
-            self.history[name].appendleft(self._summed(name, now))
+        inputs = {name: self._summed(name, now) for name in self.plan.delays}
+        for name, given in inputs.items():
+            if name in self.history:
+                self.history[name].appendleft(given)
+            else:
+                now[name], self.states[name] = self.kernels[name].step(self.states[name], given)
+        self.past.appendleft({source: now[source].out for source, _ in self.plan.feedback})
         self.emitted = now
         return now
 
     def _summed(self, name: str, now: Mapping[str, Emission]) -> Array:
-        """Sum over the edges into a node; feedback edges carry the previous step, first nothing."""
+        """Sum over the edges into a node."""
         total: Array | None = None
         for source in self.feeds[name]:
-            fed_back = (source, name) in self.plan.feedback
-            known = self.emitted if fed_back else now
-            if source in known:
-                out = known[source].out
+            if (source, name) not in self.plan.feedback:
+                out: Array | None = now[source].out
+            elif len(self.past) == self.past.maxlen:
+                out = self.past[-1][source]
+            else:
+                out = self.rest.get(source)
+            if out is not None:
                 total = out if total is None else total + out
         if total is None:
             source = self.feeds[name][0]
@@ -207,7 +241,10 @@ class _Simulation:
 class _Tally:
     """Results of a run: counts, scores, and the requested trace."""
 
-    def __init__(self, checked: CheckedGraph, record: Sequence[str]) -> None:
+    def __init__(
+        self, checked: CheckedGraph, record: Sequence[str], counts: type[np.integer[Any]]
+    ) -> None:
+        self.counts = counts
         graph, shapes = checked.graph, checked.shapes
         kinds = {name: kind(node) for name, node in graph.nodes.items()}
         self.readout = {
@@ -237,7 +274,7 @@ class _Tally:
             for name, steps in per_node.items():
                 value = step[name].out if item == "spikes" else getattr(step[name], item)
                 if value is not None:
-                    steps.append(value.astype(np.uint8) if item == "spikes" else value)
+                    steps.append(value.astype(self.counts) if item == "spikes" else value)
 
     def scores(self, steps: int) -> dict[str, Array]:
         """Scores per Output, shape (B, N)."""

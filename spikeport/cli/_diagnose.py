@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from spikeport.cli import _io
+from spikeport.cli._foreign import numbers
 from spikeport.report.screen import Table
 from spikeport.runs import check_classes
 from spikeport.version import __version__
@@ -53,7 +54,7 @@ def diagnose(
     loaded = load_checkpoint(checkpoint)
     dataset = _io.open_data(data, loaded.model.steps, changes)
     check_classes(f"data set '{dataset.name}'", dataset.classes, loaded.model.classes)
-    counts = None if steps is None else _io.numbers("--steps", steps)
+    counts = None if steps is None else numbers("--steps", steps)
     x, y = dataset.test_x[:samples], dataset.test_y[:samples]
     with _io.progress("diagnosis"):
         found = run_diagnosis(loaded.model, x, y, counts)

@@ -6,15 +6,15 @@ import json
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from spikeport.checks import choice
+from spikeport.cli._foreign import Foreign
 from spikeport.errors import InputError
-from spikeport.network import DeployedNetwork, Input, Reset
+from spikeport.network import DeployedNetwork, Input
 from spikeport.runs import (
     ResetSchedule,
     SampleSet,
@@ -52,37 +52,6 @@ DataChanges = Annotated[
     ),
 ]
 Out = Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="File to write.")]
-Dt = Annotated[
-    float | None,
-    typer.Option(
-        "--dt", metavar="SECONDS", help="Time step in seconds, for NIR files of other tools."
-    ),
-]
-Steps = Annotated[
-    int | None,
-    typer.Option(
-        "--steps",
-        "-T",
-        metavar="N",
-        help="Number of steps T, for NIR and netx files of other tools.",
-    ),
-]
-ResetName = Annotated[
-    str | None,
-    typer.Option(
-        "--reset",
-        metavar="NAME",
-        help="Reset after a spike, `zero` or `subtract`, for NIR files of other tools.",
-    ),
-]
-Strict = Annotated[
-    bool | None,
-    typer.Option(
-        "--strict/--no-strict",
-        help="For NIR files of other tools: neurons fire only if v > threshold, as NIR documents "
-        "(default, --strict), or also if v equals it (--no-strict).",
-    ),
-]
 RecipeName = Annotated[str, typer.Argument(help="Name of a built-in recipe, or a .toml file.")]
 Changes = Annotated[
     list[str] | None,
@@ -157,25 +126,6 @@ Clip = Annotated[
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Foreign:
-    """Facts missing in NIR and netx files of other tools; None if not given."""
-
-    dt_s: float | None = None
-    steps: int | None = None
-    reset: str | None = None
-    strict: bool | None = None
-    input_shape: tuple[int, ...] | None = None
-
-    def given(self) -> dict[str, Any]:
-        """The arguments of `read_nir` or `read_netx` that were given."""
-        facts: dict[str, Any] = {"dt_s": self.dt_s, "steps": self.steps, "strict": self.strict}
-        facts["input_shape"] = self.input_shape
-        if self.reset is not None:
-            facts["reset"] = choice("--reset", Reset, self.reset)
-        return {name: value for name, value in facts.items() if value is not None}
-
-
 CHIP, NIR, NETX, CHECKPOINT = (".spikeport",), (".nir",), (".net",), (".safetensors",)
 PAGE, TRACE = (".html", ".htm"), (".h5", ".hdf5")
 """Suffixes for each kind of output."""
@@ -209,16 +159,16 @@ def check_out_folder(folder: Path, names: Iterable[str], *inputs: str | Path | N
             check_out("--out", folder / name, (), *inputs)
 
 
-def open_network(path: Path, foreign: Foreign | None = None) -> DeployedNetwork | FloatNetwork:
+def open_network(path: Path, foreign: Foreign) -> DeployedNetwork | FloatNetwork:
     """Like `workflow.open_network`."""
     from spikeport.workflow import open_network as open_file
 
-    return open_file(path, **(foreign or Foreign()).given())
+    return open_file(path, **foreign.given())
 
 
-def open_deployed(path: Path) -> DeployedNetwork:
+def open_deployed(path: Path, foreign: Foreign) -> DeployedNetwork:
     """Like `open_network`, refusing a float graph."""
-    network = open_network(path)
+    network = open_network(path, foreign)
     if not isinstance(network, DeployedNetwork):
         raise InputError(f"{path}: is a float graph; use `spikeport quantize` to deploy it")
     return network
@@ -292,7 +242,12 @@ def declared(network: FloatNetwork, data: Dataset) -> FloatNetwork:
             "'%s', %s values of %g..%g (integers %d..%d)",
             own.name, data.name, taken.coding, *float_range(taken), taken.low, taken.high,
         )  # fmt: skip
-    return replace(network, inputs=(taken,), inputs_assumed=False)
+    provenance = {**network.provenance}
+    if "assumed_inputs" in provenance:
+        provenance["assumed_inputs"] = (
+            f"those of data set '{data.name}', {taken.coding} {taken.low}..{taken.high}"
+        )
+    return replace(network, inputs=(taken,), inputs_assumed=False, provenance=provenance)
 
 
 def input_facts(samples: SampleSet) -> dict[str, str]:
@@ -310,14 +265,6 @@ def _compare_ranges(inputs: Sequence[Input], data: Dataset) -> None:
             "other data, or with other levels, mean and std (give its recipe as --data)?",
             inputs[0].name, ranges[0], data.name, ranges[1],
         )  # fmt: skip
-
-
-def numbers(option: str, text: str) -> tuple[int, ...]:
-    """The integers of an option like 24,48."""
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise InputError(f"{option} is '{text}', must be comma-separated integers") from None
 
 
 def emit(as_json: bool, data: Mapping[str, Any], *parts: Renderable) -> None:

@@ -10,34 +10,41 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from spikeport.cli import _io, _shards, _traces
+from spikeport.cli._foreign import Foreign, origin_facts, origin_tables, takes_foreign
 from spikeport.energy import DEFAULT_PROFILE
 from spikeport.errors import CheckFailedError, InputError
 from spikeport.network import DeployedNetwork
 from spikeport.report.screen import Table
-from spikeport.runs import EventCounts, Samples
+from spikeport.runs import EventCounts, Samples, SampleSet
 
 if TYPE_CHECKING:
+    from spikeport.export.nir import FloatNetwork
     from spikeport.parity import LadderRow
+    from spikeport.trainer.data import Dataset
 
 
+@takes_foreign
 def compare(
     network: Annotated[
         Path,
-        typer.Argument(help="Deployed network (.spikeport, .nir or .net); with --trace, a trace."),
+        typer.Argument(
+            help="Network (.spikeport, .nir, .net or .safetensors); with --trace, a trace."
+        ),
     ],
     other: Annotated[
         Path | None,
         typer.Argument(help="A second network or trace, expected to give identical results."),
     ] = None,
     backends: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--backends",
             "-b",
             metavar="NAME,...",
-            help="Backends, comma-separated, each compared with the first.",
+            help="Backends, comma-separated, each compared with the first (default: "
+            "native,reference, or float,norse for float networks).",
         ),
-    ] = "native,reference",
+    ] = None,
     data: _io.Data = "digits",
     changes: _io.DataChanges = None,
     samples: _io.Count = 4,
@@ -46,10 +53,13 @@ def compare(
     timeout: _shards.Timeout = None,
     reset_interval: _io.ResetInterval = None,
     reset_offset: _io.ResetOffset = 0,
+    *,
+    foreign: Foreign,
     as_json: _io.Json = False,
 ) -> None:
     """Compare backends on a deployed network: all spikes, scores and counts must be equal.
 
+    Spikes of a float network may differ where a membrane equals its threshold up to rounding.
     Exits with code 1 and reports the first difference: a spike, or with --trace any value.
     """
     from spikeport.workflow import compare_backends
@@ -58,11 +68,16 @@ def compare(
         _traces.compare_trace_files(network, other, as_json)
         return
     resets = _io.resets(reset_interval, reset_offset)
-    opened = _io.open_deployed(network)
+    opened = _io.open_network(network, foreign)
     dataset = _io.data_for(opened, data, changes)
-    x = _io.chip_samples(opened, dataset, samples, clip)
-    names = [name for name in backends.split(",") if name]
-    others = {} if other is None else {other.name: _io.open_deployed(other)}
+    x: SampleSet
+    if isinstance(opened, DeployedNetwork):
+        x, usual = _io.chip_samples(opened, dataset, samples, clip), "native,reference"
+    else:
+        opened = _io.declared(opened, dataset)
+        x, usual = _io.float_samples(opened, dataset, samples, clip), "float,norse"
+    names = [name for name in (usual if backends is None else backends).split(",") if name]
+    others = {} if other is None else {other.name: _compared(other, foreign, dataset)}
     if len(names) + len(others) < 2:
         raise InputError(f"compare: --backends is '{backends}', needs two, or a second file")
     _shards.check_timeout(names or ["native"], timeout)
@@ -83,9 +98,16 @@ def compare(
         for stage, traces in found.traces.items()
         for part in _traces.comparison_tables(traces, found.rows[0].stage, stage)
     ]
-    _io.emit(as_json, found.as_dict(), _comparison_table(found.rows), *shown)
+    shown = [*origin_tables(opened), _comparison_table(found.rows), *shown]
+    _io.emit(as_json, origin_facts(opened) | found.as_dict(), *shown)
     if found.problem is not None:
         raise CheckFailedError(f"compare: {found.problem}")
+
+
+def _compared(path: Path, foreign: Foreign, data: Dataset) -> DeployedNetwork | FloatNetwork:
+    """The second network, with the input of the data set if its file does not declare it."""
+    opened = _io.open_network(path, foreign)
+    return opened if isinstance(opened, DeployedNetwork) else _io.declared(opened, data)
 
 
 def _comparison_table(rows: Sequence[LadderRow]) -> Table:
@@ -100,6 +122,7 @@ def _comparison_table(rows: Sequence[LadderRow]) -> Table:
     return table
 
 
+@takes_foreign
 def energy(
     network: Annotated[Path, typer.Argument(help="Deployed network (.spikeport, .nir or .net).")],
     data: _io.Data = "digits",
@@ -124,6 +147,8 @@ def energy(
         str,
         typer.Option(metavar="PROFILE", help="Energy prices: a built-in profile, or a .toml file."),
     ] = DEFAULT_PROFILE,
+    *,
+    foreign: Foreign,
     as_json: _io.Json = False,
 ) -> None:
     """Estimate energy from event counts: low, nominal and high.
@@ -136,7 +161,7 @@ def energy(
 
     if activity is not None and counts is not None:
         raise InputError(f"energy: --activity {activity} and --counts exclude each other; use one")
-    opened = _io.open_deployed(network)
+    opened = _io.open_deployed(network, foreign)
     prices = load_profile(profile)
     events = _events(opened, activity, counts)
     if events is None:
@@ -146,7 +171,8 @@ def energy(
     if activity is not None:
         assumed = f"Events: not from a run; activity {activity} for all neurons and steps."
         estimate = dataclasses.replace(estimate, assumptions=(assumed, *estimate.assumptions))
-    _io.emit(as_json, estimate.as_dict(), render_energy(network.name, estimate))
+    shown = [*origin_tables(opened), render_energy(network.name, estimate)]
+    _io.emit(as_json, origin_facts(opened) | estimate.as_dict(), *shown)
 
 
 def _events(

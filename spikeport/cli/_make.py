@@ -8,6 +8,13 @@ from typing import Annotated, Any
 import typer
 
 from spikeport.cli import _io
+from spikeport.cli._foreign import (
+    Foreign,
+    numbers,
+    origin_facts,
+    origin_tables,
+    takes_foreign,
+)
 from spikeport.cli._tables import facts_table
 from spikeport.errors import InputError
 from spikeport.network import DeployedNetwork, save_network
@@ -141,7 +148,7 @@ def train(
     given: dict[str, Any] = {
         "data.name": data,
         "training.architecture": model,
-        "training.widths": None if widths is None else _io.numbers("--widths", widths),
+        "training.widths": None if widths is None else numbers("--widths", widths),
         "training.steps": steps,
         f"{stage}.epochs": epochs,
         "training.batch_size": batch_size,
@@ -187,6 +194,7 @@ def train(
         _io.emit(as_json, facts, facts_table("Trained", facts))
 
 
+@takes_foreign
 def quantize(
     network: Annotated[
         Path, typer.Argument(help="Checkpoint (.safetensors) or float network (.nir).")
@@ -211,10 +219,8 @@ def quantize(
         ),
     ] = 256,
     clip: _io.Clip = False,
-    dt: _io.Dt = None,
-    steps: _io.Steps = None,
-    reset: _io.ResetName = None,
-    strict: _io.Strict = None,
+    *,
+    foreign: Foreign,
     as_json: _io.Json = False,
 ) -> None:
     """Quantize a float network to chip integers; write a .spikeport file."""
@@ -225,7 +231,7 @@ def quantize(
 
     _io.check_out("--out", out, _io.CHIP, network, data)
     options = QuantizeConfig(weight_bits=bits, target=target)
-    float_network = _io.open_network(network, _io.Foreign(dt, steps, reset, strict))
+    float_network = _io.open_network(network, foreign)
     if isinstance(float_network, DeployedNetwork):
         raise InputError(
             f"{network}: already contains chip integers; use `spikeport export` to write them"
@@ -243,12 +249,14 @@ def quantize(
     facts = {
         "network": str(out),
         "content_hash": result.network.content_hash,
+        **origin_facts(float_network),
         "report": result.report.as_dict(),
     }
-    sections = quantization_sections(result.report.as_dict())
-    _io.emit(as_json, facts, *(render_section(section) for section in sections))
+    shown = [render_section(part) for part in quantization_sections(result.report.as_dict())]
+    _io.emit(as_json, facts, *origin_tables(float_network), *shown)
 
 
+@takes_foreign
 def export(
     network: Annotated[
         Path,
@@ -258,14 +266,8 @@ def export(
         ),
     ],
     out: _io.Out,
-    dt: _io.Dt = None,
-    steps: _io.Steps = None,
-    reset: _io.ResetName = None,
-    strict: _io.Strict = None,
-    input_shape: Annotated[
-        str | None,
-        typer.Option(metavar="C,H,W", help="Shape of the input, if a netx file does not state it."),
-    ] = None,
+    *,
+    foreign: Foreign,
     as_json: _io.Json = False,
 ) -> None:
     """Write a network as NIR (.nir) or, if it has chip integers, for lava-dl's netx (.net).
@@ -276,8 +278,7 @@ def export(
     from spikeport.workflow import write_nir
 
     _io.check_out("--out", out, (*_io.NIR, *_io.NETX), network)
-    sizes = None if input_shape is None else _io.numbers("--input-shape", input_shape)
-    opened = _io.open_network(network, _io.Foreign(dt, steps, reset, strict, sizes))
+    opened = _io.open_network(network, foreign)
     kind = out.suffix.removeprefix(".")
     if kind == "nir":
         write_nir(opened, out)
@@ -288,8 +289,9 @@ def export(
         )
     else:
         write_netx(opened, out)
-    again = _io.open_network(out)
+    again = _io.open_network(out, Foreign())
     facts: dict[str, object] = {kind: str(out), "bytes": out.stat().st_size}
+    facts |= origin_facts(opened)
     if isinstance(opened, DeployedNetwork):
         facts |= {"content_hash": opened.content_hash, "read_back_equal": again == opened}
     _io.emit(as_json, facts, facts_table("Exported", facts))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from spikeport.cli import _io, _shards, _traces
+from spikeport.cli._foreign import Foreign, origin_facts, takes_foreign
 from spikeport.cli._sweep import sweep_table
 from spikeport.cli._tables import counts_table, facts_table
 from spikeport.errors import InputError
@@ -18,6 +19,7 @@ from spikeport.parity import accuracy
 from spikeport.runs import ResetSchedule, Run, SampleSet, check_labels, describe_outputs
 
 
+@takes_foreign
 def run(
     networks: Annotated[
         list[Path],
@@ -49,6 +51,8 @@ def run(
     timeout: _shards.Timeout = None,
     reset_interval: _io.ResetInterval = None,
     reset_offset: _io.ResetOffset = 0,
+    *,
+    foreign: Foreign,
     as_json: _io.Json = False,
 ) -> None:
     """Run a network on a backend over test samples; show accuracy, spikes and events."""
@@ -65,16 +69,20 @@ def run(
             f"--reset-interval {reset_interval}: needs a single network, no --trace and no --dask"
         )
     if len(networks) > 1:
-        _run_several(networks, backend or "native", data, changes, samples, clip, asked, as_json)
+        opened_all = [_io.open_deployed(path, foreign) for path in networks]
+        named = dict(zip(map(str, networks), opened_all, strict=True))
+        _run_several(named, backend or "native", data, changes, samples, clip, asked, as_json)
         return
     (network,) = networks
     if trace is not None:
         _io.check_out("--trace", trace, _io.TRACE, network, data)
-    opened = _io.open_network(network) if resets is None else _io.open_deployed(network)
+    opening = _io.open_network if resets is None else _io.open_deployed
+    opened = opening(network, foreign)
     dataset = _io.data_for(opened, data, changes)
     if isinstance(opened, DeployedNetwork):
         name, x = "native", _io.chip_samples(opened, dataset, samples, clip)
     else:
+        opened = _io.declared(opened, dataset)
         name, x = "float", _io.float_samples(opened, dataset, samples, clip)
     name = backend or name
     if resets is not None and isinstance(opened, DeployedNetwork):
@@ -100,6 +108,7 @@ def run(
         "samples_tied": outputs.tied,
         "wall_s": round(done.wall_s, 3),
         **_io.input_facts(x),
+        **origin_facts(opened),
     }
     data_out = {
         **facts,
@@ -129,7 +138,7 @@ def _continuous(
 
 
 def _run_several(
-    paths: Sequence[Path],
+    networks: Mapping[str, DeployedNetwork],
     backend: str,
     data: str,
     changes: Sequence[str] | None,
@@ -140,13 +149,12 @@ def _run_several(
 ) -> None:
     from spikeport.workflow import sweep
 
-    networks = [_io.open_deployed(path) for path in paths]
-    dataset = _io.data_for(networks[0], data, changes)
-    for path, network in zip(paths, networks, strict=True):
-        check_labels(str(path), dataset.classes - 1, network.output_count)
+    dataset = _io.data_for(next(iter(networks.values())), data, changes)
+    for name, network in networks.items():
+        check_labels(name, dataset.classes - 1, network.output_count)
     pairs = {
-        str(path): (network, _io.chip_samples(network, dataset, samples, clip))
-        for path, network in zip(paths, networks, strict=True)
+        name: (network, _io.chip_samples(network, dataset, samples, clip))
+        for name, network in networks.items()
     }
     with _shards.running(backend, asked) as options:
         rows = sweep(pairs, dataset.test_y[:samples], backend=backend, **options)

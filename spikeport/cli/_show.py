@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from spikeport.cli import _io
+from spikeport.cli._foreign import Foreign, takes_foreign
 from spikeport.cli._tables import (
     backends_table,
     connections_table,
@@ -16,8 +17,11 @@ from spikeport.cli._tables import (
     populations_tables,
 )
 from spikeport.network import DeployedNetwork
+from spikeport.report.graph_drawing import draw_graph
+from spikeport.storage import write_text
 
 
+@takes_foreign
 def inspect(
     file: Annotated[
         Path,
@@ -26,21 +30,26 @@ def inspect(
             "(.safetensors)."
         ),
     ],
-    dt: _io.Dt = None,
-    steps: _io.Steps = None,
-    reset: _io.ResetName = None,
-    strict: _io.Strict = None,
+    svg: Annotated[
+        Path | None, typer.Option("--svg", metavar="FILE", help="Also draw the graph to this file.")
+    ] = None,
+    *,
+    foreign: Foreign,
     as_json: _io.Json = False,
 ) -> None:
     """Show the contents of a network file."""
-    from spikeport.workflow import inspect_network
+    from spikeport.workflow import inspect_network, look_into
 
-    network = _io.open_network(file, _io.Foreign(dt, steps, reset, strict))
+    if svg is not None:
+        _io.check_out("--svg", svg, [".svg"], file)
+    network = look_into(file, **foreign.given())
     facts = inspect_network(network).as_dict()
     data, tables = facts, [facts_table(str(file), facts)]
     if isinstance(network, DeployedNetwork):
         data = {**facts, **network.canonical_form()[0]}
         tables += [*populations_tables(network), connections_table(network)]
+    if svg is not None:
+        write_text(svg, draw_graph(network, file.name))
     _io.emit(as_json, data, *tables)
 
 

@@ -234,7 +234,7 @@ class _Climb:
         try:
             return stage.run(self.forms, part, **options)
         except InputError as error:
-            if stage.backend == "native":  # which can run every network
+            if stage.backend == "native":  # without which there is no ladder
                 raise
             self._skip(stage, str(error))
             return None

@@ -24,6 +24,11 @@ from .connections.pool import SumPool2d as SumPool2d
 from .connections.sparse import Sparse as Sparse
 from .file import load_network as load_network
 from .file import save_network as save_network
+from .foreign_model import ForeignLayer as ForeignLayer
+from .foreign_model import ForeignModel as ForeignModel
+from .foreign_model import NeuronLayer as NeuronLayer
+from .foreign_model import ScaleLayer as ScaleLayer
+from .foreign_model import SumPoolLayer as SumPoolLayer
 from .geometry import PerNeuron as PerNeuron
 from .geometry import Shape as Shape
 from .implementation import implementation_of as implementation_of
@@ -52,5 +57,6 @@ from .trained_model import Layer as Layer
 from .trained_model import LIFLayer as LIFLayer
 from .trained_model import LILayer as LILayer
 from .trained_model import LinearLayer as LinearLayer
+from .trained_model import OffsetLayer as OffsetLayer
 from .trained_model import TrainedModel as TrainedModel
 from .trained_model import normalized_map as normalized_map

@@ -90,7 +90,7 @@ def build(data: dict[str, Any], arrays: Arrays, provenance: dict[str, str]) -> D
 
 
 def load_built(data: dict[str, Any], arrays: Arrays, provenance: dict[str, str]) -> DeployedNetwork:
-    """Like `build`, for the content of a file, within `file_limits`."""
+    """Like `build`, for the content of a file, within `storage.limits`."""
     network = build(data, arrays, provenance)
     stored = sum(array.nbytes for array in arrays.values())
     check_elements("network: inputs", sum(part.size for part in network.inputs), stored)

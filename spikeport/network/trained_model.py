@@ -68,6 +68,19 @@ class AvgPoolLayer:
     padding: IntPair = (0, 0)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class OffsetLayer:
+    """A constant for each neuron, whatever its inputs send; feeds an LIF or LI layer.
+
+    Attributes:
+        bias: of the shape of these neurons.
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    bias: Array
+
+
 @dataclass(frozen=True, slots=True)
 class LIFLayer:
     """v <- decay v + sum of inputs; spike if v > v_threshold; reset. Decay 1 is IF.
@@ -93,7 +106,7 @@ class LILayer:
     decay: float
 
 
-Layer = ConvLayer | LinearLayer | BatchNormLayer | AvgPoolLayer | LIFLayer | LILayer
+Layer = ConvLayer | LinearLayer | BatchNormLayer | AvgPoolLayer | OffsetLayer | LIFLayer | LILayer
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -105,12 +118,14 @@ class TrainedModel:
         output: name of the last layer: an LIFLayer (scores are spike counts), an LILayer (its
             last v) or a linear layer (scores are its mean over time).
         steps: T.
+        rewrites: what became of layers that were replaced by exact equivalents, a sentence each.
     """
 
     input: Input
     layers: tuple[Layer, ...]
     output: str
     steps: int
+    rewrites: tuple[str, ...] = ()
 
 
 def normalized_map(inputs: tuple[str, ...], maps: Container[str]) -> str | None:

@@ -68,7 +68,8 @@ def quantization_sections(report: Mapping[str, Any]) -> tuple[Section, ...]:
             [_renamed(row, _CONNECTION) for row in report["connections"]],
             "Scale: integers per float unit. Zeroed: non-zero weights rounded to zero. Emptied: "
             "target neurons or channels that lost all their weights. Errors are in float units of "
-            "the folded weights; SQNR is signal power over rounding error power.",
+            "the folded weights; SQNR is signal power over rounding error power."
+            + "".join(f" Exactly rewritten: {sentence}." for sentence in report["rewrites"]),
         ),
         section_of(
             "Quantization of neurons",

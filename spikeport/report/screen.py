@@ -13,7 +13,7 @@ from typing import Literal
 
 import rich.table
 from rich import box
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.text import Text
 
 from spikeport.text import cut, shown
@@ -50,6 +50,20 @@ def stack(*parts: Renderable) -> RenderableType:
     return Group(*(_text(part) if isinstance(part, str) else part for part in parts))
 
 
+class Fitted:
+    """Something that is laid out for the width of the screen that shows it.
+
+    Args:
+        make: what to show on a screen of this number of columns.
+    """
+
+    def __init__(self, make: Callable[[int], Renderable]) -> None:
+        self._make = make
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield stack(self._make(options.max_width))
+
+
 class Table:
     """A table of literal text; cells wrap.
 
@@ -79,14 +93,14 @@ class Table:
         no_wrap: bool = False,
         max_width: int | None = None,
     ) -> None:
-        """Add a column under `header`."""
+        """Add a column under `header`; if cells that may not wrap are cut, an ellipsis says so."""
         self._table.add_column(
             _text(header),
             justify=justify,
             style=style,
             no_wrap=no_wrap,
             max_width=max_width,
-            overflow="fold",
+            overflow="ellipsis" if no_wrap else "fold",
         )
 
     def add_row(self, *cells: Cell, style: str = "") -> None:

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from spikeport.energy import EnergyReport
 from spikeport.parity import LadderRow, ParityReport
 from spikeport.report.headline import headline
-from spikeport.report.screen import Cell, Renderable, Table, assemble, lines, plain, stack
+from spikeport.report.screen import (
+    Cell,
+    Fitted,
+    Renderable,
+    Table,
+    assemble,
+    lines,
+    plain,
+    stack,
+)
 from spikeport.report.section import Section, cell_text
 from spikeport.report.silence import silence_notes
 from spikeport.report.units import (
@@ -19,6 +28,11 @@ from spikeport.report.units import (
     format_range,
 )
 from spikeport.text import shown
+
+GAP = 3
+"""Columns of the screen between two columns of a table."""
+TEXT = 8
+"""So many columns of the screen are enough for texts, which wrap."""
 
 
 def render_terminal(
@@ -54,25 +68,57 @@ def render_energy(name: str, estimate: EnergyReport) -> Renderable:
 
 
 def render_section(section: Section) -> Renderable:
-    """An additional table with its note."""
-    table = Table(section.title, framed=False)
-    for index, (column, numeric) in enumerate(zip(section.columns, section.numeric, strict=True)):
-        if numeric:
-            widest = max((len(cell_text(row[index])) for row in section.rows), default=0)
-            table.add_column(_header(column, widest), justify="right", no_wrap=True)
-        else:
-            table.add_column(column)
-    for row in section.rows:
-        table.add_row(*(cell_text(cell) for cell in row))
+    """An additional table with its note.
+
+    Numbers and words of headers stay whole: if there are too many columns for the screen, several
+    tables follow each other, each with the first column.
+    """
     warnings = [plain(f"! {warning}", "yellow") for warning in section.warnings]
-    return stack(table, plain(section.note, "dim"), *warnings)
+    tables = Fitted(lambda width: stack(*_tables(section, width)))
+    return stack(tables, plain(section.note, "dim"), *warnings)
+
+
+def _tables(section: Section, width: int) -> Iterator[Table]:
+    """The section's columns in as many tables as a screen of `width` columns needs."""
+    sizes = [
+        _width(column, [cell_text(row[index]) for row in section.rows], numeric=numeric)
+        for index, (column, numeric) in enumerate(
+            zip(section.columns, section.numeric, strict=True)
+        )
+    ]
+    blocks: list[list[int]] = [[]]
+    for index in range(len(sizes)):
+        wanted = sum(sizes[k] + GAP for k in (*blocks[-1], index)) + 1
+        if wanted > width and len(blocks[-1]) > 1:
+            blocks.append([0])
+        blocks[-1].append(index)
+    for number, block in enumerate(blocks):
+        table = Table("" if number else section.title, framed=False)
+        for index in block:
+            if section.numeric[index]:
+                header = _header(section.columns[index], sizes[index])
+                table.add_column(header, justify="right", no_wrap=True)
+            else:
+                table.add_column(section.columns[index])
+        for row in section.rows:
+            table.add_row(*(cell_text(row[index]) for index in block))
+        yield table
+
+
+def _width(header: str, cells: Sequence[str], *, numeric: bool) -> int:
+    """The characters that a column needs: for whole numbers, or for text in lines."""
+    widest = max(map(len, cells), default=0)
+    if not numeric:
+        return min(max(widest, len(header)), TEXT)
+    return max([widest, *map(len, shown(header).split())])
 
 
 def _header(text: str, width: int) -> Cell:
-    """A header over cells of `width` characters, broken at spaces only."""
+    """A header over a column of `width` characters, broken at spaces only."""
     words = shown(text)  # before wrapping, which would turn control characters into spaces
-    room = max([width, *map(len, words.split())])
-    return lines(textwrap.wrap(words, room, break_long_words=False, break_on_hyphens=False))
+    return lines(
+        textwrap.wrap(words, max(width, 1), break_long_words=False, break_on_hyphens=False)
+    )
 
 
 def _ladder(report: ParityReport) -> Table:

@@ -1,7 +1,7 @@
 """Read untrusted HDF5 files safely, and write HDF5 files so that no fault damages existing ones.
 
 Only plain data stored in the file itself is read, with the usual compression and declared sizes
-within `file_limits`; hard links are visited once. Written files are sealed (see `hdf5_seal`).
+within `limits`; hard links are visited once. Written files are sealed (see `hdf5_seal`).
 """
 
 from __future__ import annotations

@@ -1,6 +1,10 @@
 from .comparison import Comparison as Comparison
 from .comparison import compare_backends as compare_backends
 from .continuous import run_continuous as run_continuous
+from .frameworks import from_norse as from_norse
+from .frameworks import from_sinabs as from_sinabs
+from .frameworks import from_snntorch as from_snntorch
+from .frameworks import from_spikingjelly as from_spikingjelly
 from .fronts import ParetoFront as ParetoFront
 from .fronts import front_files as front_files
 from .fronts import write_pareto_front as write_pareto_front
@@ -8,6 +12,7 @@ from .inspection import DeployedFacts as DeployedFacts
 from .inspection import FloatFacts as FloatFacts
 from .inspection import inspect_network as inspect_network
 from .networks import export_float as export_float
+from .networks import look_into as look_into
 from .networks import open_network as open_network
 from .networks import write_nir as write_nir
 from .qat import prepare_qat as prepare_qat

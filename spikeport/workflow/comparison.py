@@ -1,4 +1,4 @@
-"""Run one network on several backends: all spikes, scores and counts must be equal."""
+"""Run one network on several backends: if deployed, spikes, scores and counts must be equal."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from numpy.typing import ArrayLike
 from spikeport.backends import run as run_backend
 from spikeport.backends import timed
 from spikeport.errors import InputError
+from spikeport.export.nir import FloatNetwork
 from spikeport.network import DeployedNetwork
-from spikeport.parity import Criterion, LadderRow, build_row
-from spikeport.runs import ResetSchedule, Run, Samples, everything
+from spikeport.parity import Criterion, LadderRow, Ties, build_row
+from spikeport.runs import RecordSpec, ResetSchedule, Run, Samples, everything
+from spikeport.simulators.ties import compare_float
 from spikeport.traces import TraceComparison, compare_runs
 from spikeport.workflow.continuous import run_continuous
 
@@ -56,12 +58,12 @@ class Comparison:
 
 
 def compare_backends(
-    network: DeployedNetwork,
+    network: DeployedNetwork | FloatNetwork,
     samples: Samples,
     labels: ArrayLike,
-    backends: Sequence[str] = ("native", "reference"),
+    backends: Sequence[str] | None = None,
     *,
-    others: Mapping[str, DeployedNetwork] | None = None,
+    others: Mapping[str, DeployedNetwork | FloatNetwork] | None = None,
     trace: bool = False,
     timeout_s: float | None = None,
     resets: ResetSchedule | None = None,
@@ -69,19 +71,31 @@ def compare_backends(
 ) -> Comparison:
     """Run a network on several backends and compare each with the first.
 
+    Runs of a deployed network must be equal. Spikes of a float network may differ where a membrane
+    equals its threshold up to rounding.
+
     Args:
-        samples: integers, as for `run`.
+        samples: integers or, of a float network, float units, as for `run`.
         labels: the class of each sample.
+        backends: default native and reference, of a float network float and norse.
         others: by name, networks that must be equivalent; they run on the first backend.
-        trace: also compare u, v and further state variables at every step.
+        trace: also compare u, v and further state variables at every step, of a deployed network.
         timeout_s: wall-clock limit of each run on a slow backend (Lava).
         resets: run all samples as one stream with these resets, see `run_continuous`.
 
     Raises:
-        InputError: fewer than two runs; an unknown backend, or one that cannot run the network.
+        InputError: fewer than two runs; an unknown backend, or one that cannot run the network; a
+            float network is to be compared with a deployed one, or its trace.
         BackendUnavailableError: a backend is not installed, failed, or took too long.
     """
-    first = backends[0] if backends else "native"
+    deployed = isinstance(network, DeployedNetwork)
+    if backends is None:
+        backends = ("native", "reference") if deployed else ("float", "norse")
+    if any(isinstance(other, DeployedNetwork) != deployed for other in (others or {}).values()):
+        raise InputError("compare: one network is deployed, the other is a float graph")
+    if trace and not deployed:
+        raise InputError("compare: traces of a float network differ by rounding; needs no trace")
+    first = backends[0] if backends else "native" if deployed else "float"
     stages = [(name, name, network) for name in backends]
     stages += [(f"{first}, {name}", first, other) for name, other in (others or {}).items()]
     if len(stages) < 2:
@@ -92,15 +106,36 @@ def compare_backends(
     for stage, name, one in stages:
         progress(stage, 0, 0)
         options = timed(name, timeout_s, partial(progress, stage))
-        record = everything(one) if trace else ("spikes",)
+        record = _record(name, one, trace)
         if resets is None:
             run = run_backend(name, one, samples, record=record, **options)
-        else:
+        elif isinstance(one, DeployedNetwork):
             run = run_continuous(one, samples, resets, backend=name, record=record, **options)
-        rows.append(
-            build_row(stage, run, labels, above=above, rule=Criterion.EXACT, order=network.order)
-        )
-        if trace and above is not None:
-            traces[stage] = compare_runs(above, run, network.order)
+        else:
+            raise InputError("compare: a float network has no reset schedules")
+        if isinstance(network, DeployedNetwork):
+            rows.append(build_row(stage, run, labels, above=above, order=network.order))
+            if trace and above is not None:
+                traces[stage] = compare_runs(above, run, network.order)
+        else:
+            rows.append(_float_row(stage, run, labels, above, network))
         above = above or run
     return Comparison(tuple(rows), traces)
+
+
+def _record(backend: str, network: DeployedNetwork | FloatNetwork, trace: bool) -> RecordSpec:
+    if isinstance(network, DeployedNetwork):
+        return everything(network) if trace else ("spikes",)
+    return ("spikes", "v_charged") if backend == "float" else ("spikes",)
+
+
+def _float_row(
+    stage: str, run: Run, labels: ArrayLike, above: Run | None, network: FloatNetwork
+) -> LadderRow:
+    ties: Ties | None = None
+    if above is not None:
+        charged = [one for one in (above, run) if one.trace is not None and one.trace.v_charged]
+        if charged:
+            found = compare_float(above, run, network, membranes=charged[0])
+            ties = Ties(at_threshold=found.at_threshold, unexplained=found.unexplained)
+    return build_row(stage, run, labels, above=above, rule=Criterion.TIES, ties=ties)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from spikeport.network import DeployedNetwork, Input, Readout
 
 if TYPE_CHECKING:
-    from spikeport.export import FloatNetwork
+    from spikeport.export.nir import FloatContents, FloatNetwork
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,38 +48,47 @@ class FloatFacts:
     """Facts of a float network.
 
     Attributes:
-        steps: T.
-        comparison: of a membrane with its threshold, `>` or `>=`.
+        steps, dt_s: T and the time step, None if neither the file nor an argument states it.
+        semantics: the rules of a step by name, see `Semantics`.
         inputs_assumed: they are not declared in the file.
         nodes: NIR's type by name.
         edges: (source, target), sorted.
+        provenance: of a file of another tool, what was stated and what was assumed.
+        rewrites: what became of the layers of the network that the graph was made from.
     """
 
-    steps: int
-    dt_s: float
-    reset: str
-    comparison: str
+    steps: int | None
+    dt_s: float | None
+    semantics: Mapping[str, str | bool | int]
     inputs: tuple[Input, ...]
     inputs_assumed: bool
     nodes: Mapping[str, str]
     edges: tuple[tuple[str, str], ...]
+    provenance: Mapping[str, str]
+    rewrites: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """One line of text or one number per fact."""
         assumed = " (assumed, not stated in the file)" if self.inputs_assumed else ""
+        rules = {name: rule for name, rule in self.semantics.items() if name != "strict"}
+        rewritten = {"rewritten": "; ".join(self.rewrites)} if self.rewrites else {}
         return {
             "kind": "NIR graph (float)",
             "steps": self.steps,
             "dt_s": self.dt_s,
-            "reset": self.reset,
-            "comparison": self.comparison,
+            **rules,
+            "comparison": ">" if self.semantics["strict"] else ">=",
             "inputs": _inputs(self.inputs) + assumed,
             "nodes": ", ".join(f"{name}:{kind}" for name, kind in self.nodes.items()),
             "edges": ", ".join(f"{a}->{b}" for a, b in self.edges),
+            **{f"provenance: {key}": value for key, value in self.provenance.items()},
+            **rewritten,
         }
 
 
-def inspect_network(network: DeployedNetwork | FloatNetwork) -> DeployedFacts | FloatFacts:
+def inspect_network(
+    network: DeployedNetwork | FloatNetwork | FloatContents,
+) -> DeployedFacts | FloatFacts:
     """The facts about a network, as shown by `spikeport inspect`."""
     if isinstance(network, DeployedNetwork):
         return DeployedFacts(
@@ -91,15 +100,17 @@ def inspect_network(network: DeployedNetwork | FloatNetwork) -> DeployedFacts | 
             readouts=network.readouts,
             provenance=network.provenance,
         )
+    graph = network.checked.graph
     return FloatFacts(
         steps=network.steps,
         dt_s=network.dt_s,
-        reset=str(network.reset),
-        comparison=">" if network.strict else ">=",
+        semantics=network.semantics.as_dict(),
         inputs=network.inputs,
         inputs_assumed=network.inputs_assumed,
-        nodes={name: type(node).__name__ for name, node in network.graph.nodes.items()},
-        edges=tuple(sorted(network.graph.edges)),
+        nodes={name: type(node).__name__ for name, node in graph.nodes.items()},
+        edges=tuple(sorted(graph.edges)),
+        provenance=network.provenance,
+        rewrites=network.rewrites,
     )
 
 

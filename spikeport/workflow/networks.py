@@ -10,7 +10,7 @@ from spikeport.errors import InputError
 from spikeport.network import DeployedNetwork, TrainedModel
 
 if TYPE_CHECKING:  # Opening a .spikeport file needs neither nir nor torch.
-    from spikeport.export import FloatNetwork
+    from spikeport.export.nir import FloatContents, FloatNetwork
     from spikeport.trainer.chip import QATNetwork
     from spikeport.trainer.loop import Checkpoint, TrainingResult
     from spikeport.trainer.network import SpikingNetwork
@@ -80,17 +80,32 @@ def open_network(path: str | os.PathLike[str], **foreign: Any) -> DeployedNetwor
     Raises:
         InputError: another suffix, or the file cannot be read as the kind its suffix names.
     """
-    match Path(path).suffix:
+    found = look_into(path, **foreign)
+    if isinstance(found, DeployedNetwork):
+        return found
+    from spikeport.export.nir import FloatContents
+
+    return found.network() if isinstance(found, FloatContents) else found
+
+
+def look_into(
+    path: str | os.PathLike[str], **foreign: Any
+) -> DeployedNetwork | FloatNetwork | FloatContents:
+    """Like `open_network`, for a NIR graph that is not run: dt and T may be unknown."""
+    suffix = Path(path).suffix
+    if suffix in (".spikeport", ".safetensors") and foreign:
+        raise InputError(f"{path}: arguments {sorted(foreign)}: the file states its own")
+    match suffix:
         case ".spikeport":
             from spikeport.network import load_network
 
             return load_network(path)
         case ".nir":
-            from spikeport.export import read_nir
+            from spikeport.export.nir import read_nir_contents
 
             if "input_shape" in foreign:
                 raise InputError(f"{path}: argument input_shape: a NIR file states its own shapes")
-            return read_nir(path, **foreign)
+            return read_nir_contents(path, **foreign)
         case ".net":
             from spikeport.export import read_netx
 
@@ -101,7 +116,7 @@ def open_network(path: str | os.PathLike[str], **foreign: Any) -> DeployedNetwor
             from spikeport.trainer.loop import load_checkpoint
 
             return _exported(load_checkpoint(path), None)
-        case suffix:
+        case _:
             raise InputError(
                 f"{path}: suffix '{suffix}', must be .spikeport, .nir, .net or .safetensors"
             )

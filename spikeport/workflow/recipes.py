@@ -11,13 +11,14 @@ from spikeport.energy import load_profile
 from spikeport.errors import InputError
 from spikeport.export.quantize import QuantizeConfig
 from spikeport.runs import Samples
-from spikeport.trainer.chip import QATNetwork
+from spikeport.trainer.chip import AnyNetwork, QATNetwork
 from spikeport.trainer.data import Dataset, load_dataset
 from spikeport.trainer.loop import Start, TrainingCallbacks, TrainingResult, train
 from spikeport.trainer.loop.start import network_of
 from spikeport.trainer.measure import measure_accuracy
 from spikeport.trainer.measure.metrics import SPREAD, energy_uj, spread
 from spikeport.trainer.module_file import network_from_file
+from spikeport.trainer.network import SpikingNetwork, deployment
 from spikeport.trainer.ranks import process_group, share
 from spikeport.trainer.recipe import Recipe
 from spikeport.workflow.qat import prepare_qat
@@ -64,6 +65,7 @@ class RecipeResult:
         budget: None without an energy budget.
         published_percent: the accuracy reported by the recipe's source for its method and T.
         rank: which of the processes this is; only the first one, 0, has results.
+        rewrites: of a network of the user's own, what will become of which layers on the chip.
     """
 
     recipe: Recipe
@@ -75,6 +77,7 @@ class RecipeResult:
     budget: BudgetResult | None
     published_percent: float | None
     rank: int
+    rewrites: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
@@ -101,6 +104,8 @@ class RecipeResult:
             facts |= self.budget.as_dict()
         if self.published_percent is not None:
             facts["published_percent"] = self.published_percent
+        if self.rewrites:
+            facts["rewritten_for_chips"] = "; ".join(self.rewrites)
         return facts | {"seconds": round(sum(record.seconds for record in history), 1)}
 
 
@@ -164,6 +169,7 @@ def run_recipe(
             budget=_budget(result, data),
             published_percent=published,
             rank=share()[0],
+            rewrites=_rewrites(result.model) if config.own_module else (),
         )
 
 
@@ -183,6 +189,14 @@ def qat_start(start: Start | None, bits: int, samples: Samples) -> QATNetwork:
     if isinstance(model, QATNetwork):
         return model
     return prepare_qat(model, samples, QuantizeConfig(weight_bits=bits), static=True)
+
+
+def _rewrites(network: AnyNetwork) -> tuple[str, ...]:
+    """See `deployment`; nothing for a network that cannot be deployed, which training warns of."""
+    try:
+        return deployment(network).rewrites if isinstance(network, SpikingNetwork) else ()
+    except InputError:
+        return ()
 
 
 def _budget(result: TrainingResult, data: Dataset) -> BudgetResult | None:

@@ -14,12 +14,13 @@ def main() -> int:
     """Exit with 1 if any file was handled wrongly."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument("--minutes", type=float, default=10)
+    parser.add_argument("--files", type=int, help="Stop after so many files, if before.")
     parser.add_argument("--seed", type=int, default=0, help="First seed; each file has its own.")
     parser.add_argument("--kind", action="append", choices=list(KINDS), help="Only this kind.")
     chosen = parser.parse_args()
     seeds = itertools.count(chosen.seed)
     tasks = ((kind, seed) for seed in seeds for kind in chosen.kind or KINDS)
-    found = fuzz(tasks, 60 * chosen.minutes)
+    found = fuzz(itertools.islice(tasks, chosen.files), 60 * chosen.minutes)
     sys.stdout.write(found.table() + "\n")
     for fault in found.faults:
         sys.stdout.write(f"\n{fault}\n")

@@ -7,7 +7,7 @@ import itertools
 import json
 import struct
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,13 @@ import h5py
 import nir
 import numpy as np
 from PIL import Image
+from torch import nn
 
 from spikeport.energy import builtin_profiles, load_profile
 from spikeport.errors import InputError
 from spikeport.export import read_netx, read_nir, write_netx
 from spikeport.export.netx.metadata import ARRAYS, KEY
-from spikeport.export.nir import FloatNetwork
+from spikeport.export.nir import FloatNetwork, Semantics, preset
 from spikeport.network import (
     BiasInjection,
     Coding,
@@ -44,8 +45,11 @@ from spikeport.storage.hdf5_seal import SIZE
 from spikeport.traces import compare_files, open_trace
 from spikeport.traces.writer import write_trace
 from spikeport.trainer import (
+    LIF,
     Checkpoint,
     EpochRecord,
+    Node,
+    SpikingNetwork,
     TrainConfig,
     build_network,
     load_checkpoint,
@@ -150,7 +154,8 @@ def float_network() -> FloatNetwork:
     names = list(nodes)
     edges = list(itertools.pairwise(names))
     graph = nir.NIRGraph(nodes, edges, type_check=False)
-    return FloatNetwork(graph, 1e-4, 7, (Input("x", (2, 6, 6)),), Reset.SUBTRACT, strict=False)
+    semantics = Semantics(reset=Reset.SUBTRACT, strict=False)
+    return FloatNetwork(graph, 1e-4, 7, (Input("x", (2, 6, 6)),), semantics)
 
 
 def checkpoint(config: TrainConfig) -> Checkpoint:
@@ -321,6 +326,12 @@ def _float(path: Path) -> None:
     write_nir(float_network(), path)
 
 
+def _rules(path: Path) -> None:
+    origin = {"source": "theirs.nir", "stated": "dt_s=0.0001"}
+    network = replace(float_network(), semantics=preset("rockpool"), provenance=origin)
+    write_nir(network, path)
+
+
 def _deployed(path: Path) -> None:
     write_nir(chip(), path)
 
@@ -366,6 +377,28 @@ def _checkpoint(path: Path) -> None:
     save_checkpoint(path, checkpoint(TrainConfig(widths=(2, 3), steps=3, seed=5)))
 
 
+def _own_checkpoint(path: Path) -> None:
+    """A network that no architecture describes: branches, and a layer that is used twice."""
+    value = Input("input", (2, 6, 6), Coding.GRADED, 0, 16, 16.0)
+    shared = nn.Conv2d(4, 4, (3, 1), padding=(1, 0), groups=2)
+    nodes = [
+        Node("conv1", ("input",), nn.Conv2d(2, 4, 3, padding=1)),
+        Node("norm", ("conv1",), nn.BatchNorm2d(4, eps=1e-3)),
+        Node("lif1", ("norm",), LIF(0.25, 0.5)),
+        Node("conv2", ("lif1",), shared),
+        Node("lif2", ("conv2",), LIF()),
+        Node("conv3", ("lif2",), shared),
+        Node("lif3", ("conv3",), LIF()),
+        Node("sum", ("lif2", "lif3"), nn.Identity()),
+        Node("pool", ("sum",), nn.AvgPool2d(2)),
+        Node("drop", ("pool",), nn.Dropout(0.5)),
+        Node("readout", ("drop",), nn.Linear(36, 4)),
+    ]
+    network = SpikingNetwork(value, nodes, 3)
+    config = TrainConfig(steps=3, seed=5)
+    save_checkpoint(path, Checkpoint(network, config, 4, "toy", "abc", own=True))
+
+
 def _chip_checkpoint(path: Path) -> None:
     save_checkpoint(path, chip_checkpoint())
 
@@ -399,6 +432,7 @@ KINDS: Mapping[str, Kind] = {
         "n.spikeport", without("digest", _network), _read_network, "tensors", False, _rewrite
     ),
     "float NIR": Kind("f.nir", _float, read_nir, "hdf5", True, write_nir, INSPECT, quick),
+    "float NIR with rules": Kind("r.nir", _rules, read_nir, "hdf5", True, write_nir, quick=quick),
     "float NIR 0.1.0": Kind(
         "f.nir", unsealed(_float), read_nir, "hdf5", False, write_nir, quick=quick
     ),
@@ -414,6 +448,22 @@ KINDS: Mapping[str, Kind] = {
     "checkpoint 0.1.0": Kind(
         "c.safetensors",
         without("digest", _checkpoint),
+        load_checkpoint,
+        "tensors",
+        write=_save_checkpoint,
+    ),
+    "own checkpoint": Kind(
+        "c.safetensors",
+        _own_checkpoint,
+        load_checkpoint,
+        "tensors",
+        True,
+        _save_checkpoint,
+        INSPECT,
+    ),
+    "own checkpoint, no digest": Kind(
+        "c.safetensors",
+        without("digest", _own_checkpoint),
         load_checkpoint,
         "tensors",
         write=_save_checkpoint,

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import nir
 import numpy as np
 from numpy.typing import ArrayLike
 
 from spikeport.export.nir import FloatNetwork
+from spikeport.export.nir.semantics import Rules, Semantics
 from spikeport.export.quantize import QuantizationResult, QuantizeConfig, quantize_float_network
-from spikeport.network import Coding, Input, Reset
+from spikeport.network import Coding, Input
 from spikeport.runs import Samples
 from spikeport.simulators import run_float, run_native
 
@@ -51,14 +52,14 @@ def network(
     inputs: Sequence[Input],
     *,
     steps: int = 6,
-    reset: Reset = Reset.ZERO,
-    strict: bool = False,
+    **rules: Unpack[Rules],
 ) -> FloatNetwork:
     ends = {part.name: nir.Input({"input": np.array(part.shape)}) for part in inputs}
     graph = nir.NIRGraph(
         {**ends, **nodes, "output": nir.Output({"output": None})}, list(edges), type_check=False
     )
-    return FloatNetwork(graph, DT, steps, tuple(inputs), reset, strict)
+    semantics = Semantics(strict=False).changed(**rules)
+    return FloatNetwork(graph, DT, steps, tuple(inputs), semantics)
 
 
 def chain(nodes: dict[str, Any], source: Input, **options: Any) -> FloatNetwork:

@@ -57,7 +57,7 @@ def make_dataset(
 
     Raises:
         InputError: shapes, types, labels or values break a rule of `Dataset`; or no input is given
-            and none follows from the values.
+            and none follows from the values, or from bytes beside values of another type.
     """
     subject = f"data set '{name}'"
     x, y = _read(f"{subject}: train", train)
@@ -73,6 +73,12 @@ def make_dataset(
     (train_x, train_y), (test_x, test_y) = parts
     first: SampleArray = train_x
     second: SampleArray = test_x
+    bytes_in = [part.dtype == np.uint8 for part in (train_x, test_x)]
+    if steps is None and input is None and any(bytes_in) and not all(bytes_in):
+        raise InputError(
+            f"{subject}: train_x has type {train_x.dtype} and test_x {test_x.dtype}, must be uint8 "
+            "(pixels, of which 255 is 1.0) both or neither; or declare the input"
+        )
     if steps is not None:
         first, second = (
             _frames(f"{subject}: {part}_x", x, integer(f"{subject}: steps (T)", steps, 1, MAX_SIZE))
@@ -82,7 +88,7 @@ def make_dataset(
         for part, values in (("train", first.values), ("test", second.values)):
             check_range(input, values, f"{subject}: {part}_x")
             check_scale(input, values, f"{subject}: {part}_x")
-    elif input is None and {train_x.dtype, test_x.dtype} == {np.dtype(np.uint8)}:
+    elif input is None and all(bytes_in):
         grid, shape = PixelGrid(), train_x.shape[1:]
         brightest = int(max(train_x.max(initial=0), test_x.max(initial=0)))
         grid.check_brightest(f"{subject}: x", brightest)
@@ -104,7 +110,9 @@ def make_dataset(
 def _read(subject: str, given: Any) -> tuple[NDArray[Any], NDArray[Any]]:
     """All samples and labels, as arrays of the same length or an error."""
     if isinstance(given, tuple | list) and len(given) == 2:
-        x, y = (_array(f"{subject}_{part}", value) for part, value in zip("xy", given, strict=True))
+        x, y = (
+            as_array(f"{subject}_{part}", value) for part, value in zip("xy", given, strict=True)
+        )
     elif _is_loader(given):
         _warn_of_shuffling(subject, given)
         batches = [_pair(subject, batch) for batch in given]
@@ -157,14 +165,7 @@ def _warn_of_shuffling(subject: str, loader: Any) -> None:
 def _pair(subject: str, item: Any) -> tuple[NDArray[Any], NDArray[Any]]:
     if not (isinstance(item, tuple | list) and len(item) == 2):
         raise InputError(f"{subject}: gives {type(item).__name__}, must give pairs (x, label)")
-    return _array(f"{subject}_x", item[0]), _array(f"{subject}_y", item[1])
-
-
-def _array(subject: str, value: Any) -> NDArray[Any]:
-    """An array; tensors may be on any device and may need gradients."""
-    if hasattr(value, "detach"):
-        value = value.detach().cpu()
-    return as_array(subject, value)
+    return as_array(f"{subject}_x", item[0]), as_array(f"{subject}_y", item[1])
 
 
 def _joined(subject: str, parts: Any, join: Any) -> NDArray[Any]:

@@ -157,11 +157,12 @@ def model_of(network: AnyNetwork, profile: HardwareProfile) -> Callable[[], Ener
 def _float_maker(
     network: SpikingNetwork, profile: HardwareProfile
 ) -> tuple[Topology, Callable[[], EnergyModel]]:
-    chip = deployable(network)
-    wired_topology, ways = float_topology(chip), paths(chip)
-    input = {chip.input.name: chip.input.shape}
+    wired_topology = float_topology(deployable(network))
+    input = {network.input.name: network.input.shape}
 
     def make() -> EnergyModel:
+        chip = deployable(network)  # composed connections have the weights of this moment
+        ways = paths(chip)
         deliveries = [
             Delivery(way.source, way.connection.name, way.reached(chip.shapes[way.source]))
             for way in ways

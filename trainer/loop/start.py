@@ -19,7 +19,7 @@ from spikeport.trainer.chip import AnyNetwork, QATNetwork, takes
 from spikeport.trainer.config import TrainConfig, build_network
 from spikeport.trainer.data import Dataset
 from spikeport.trainer.loop.checkpoint import Checkpoint, load_checkpoint, written_paths
-from spikeport.trainer.network import SpikingNetwork, deployable, describe_graph
+from spikeport.trainer.network import SpikingNetwork, check_deployment, describe_graph
 from spikeport.trainer.ranks import share
 
 _log = logging.getLogger(__name__)
@@ -90,9 +90,12 @@ def check_own(config: TrainConfig, data: Dataset, own: SpikingNetwork) -> None:
     check_classes(f"network: data set '{data.name}'", data.classes, own.classes)
     describe_graph(own)
     try:
-        deployable(own)
+        rewrites = check_deployment(own)
     except InputError as error:
         _log.warning("%s", error)
+    else:
+        for sentence in rewrites:
+            _log.info("network: on the chip, %s", sentence)
 
 
 def check_kind(own: SpikingNetwork) -> None:

@@ -1,4 +1,7 @@
-from .deployment import deployable as deployable
+from .foreign import FRAMEWORKS as FRAMEWORKS
+from .foreign import describe as describe
+from .foreign import owner as owner
+from .foreign import qualified as qualified
 from .graph import Node as Node
 from .graph_file import describe_graph as describe_graph
 from .graph_file import rebuild_graph as rebuild_graph
@@ -6,4 +9,8 @@ from .input_check import check_input as check_input
 from .input_check import time_major as time_major
 from .network import SpikingNetwork as SpikingNetwork
 from .passes import PassRecord as PassRecord
+from .rewriting import Deployment as Deployment
+from .rewriting import check_deployment as check_deployment
+from .rewriting import deployable as deployable
+from .rewriting import deployment as deployment
 from .tracing import from_module as from_module

@@ -9,96 +9,96 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import nn
 
 from spikeport.errors import InputError
 from spikeport.network import Input, Reset
+from spikeport.text import quoted
 from spikeport.trainer.network.graph import Node
+from spikeport.trainer.network.layers import Channels
 from spikeport.trainer.network.network import SpikingNetwork
 from spikeport.trainer.neurons import LI, LIF
 from spikeport.trainer.rules import GradientRule
 
-Check = Callable[[object], bool]
 MOST = 2**31 - 1
 """Largest size that a layer may state."""
 
 
-def _count(value: object) -> bool:
-    return type(value) is int and 1 <= value <= MOST
+class _Rule(NamedTuple):
+    """What an option must be, in words and as a check."""
+
+    text: str
+    holds: Callable[[object], bool]
 
 
-def _sides(value: object, least: int) -> bool:
-    sides = value if isinstance(value, list) else [value]
-    return 1 <= len(sides) <= 2 and all(type(s) is int and least <= s <= MOST for s in sides)
-
-
-def _window(value: object) -> bool:
-    return _sides(value, 1)
-
-
-def _padding(value: object) -> bool:
-    return _sides(value, 0)
-
-
-def _flag(value: object) -> bool:
-    return isinstance(value, bool)
-
-
-def _real(value: object) -> bool:
+def _is_real(value: object) -> bool:
     return type(value) in (int, float) and math.isfinite(value)  # type: ignore[arg-type]
 
 
-def _momentum(value: object) -> bool:
-    return value is None or _real(value)
+def _sides(least: int) -> _Rule:
+    def holds(value: object) -> bool:
+        sides = value if isinstance(value, list) else [value]
+        return 1 <= len(sides) <= 2 and all(type(s) is int and least <= s <= MOST for s in sides)
+
+    return _Rule(f"one or two integers in {least}..{MOST}", holds)
 
 
-def _reset(value: object) -> bool:
-    return value in tuple(Reset)
+_COUNT = _Rule(f"an integer in 1..{MOST}", lambda value: type(value) is int and 1 <= value <= MOST)
+_INDEX = _Rule(f"an integer in 0..{MOST}", lambda value: type(value) is int and 0 <= value <= MOST)
+_WINDOW, _PADDING = _sides(1), _sides(0)
+_NAMED_PADDING = _Rule(
+    f"'same', 'valid' or {_PADDING.text}",
+    lambda value: value in ("same", "valid") or _PADDING.holds(value),
+)
+_FLAG = _Rule("true or false", lambda value: isinstance(value, bool))
+_REAL = _Rule("a finite number", _is_real)
+_MOMENTUM = _Rule("a finite number or null", lambda value: value is None or _is_real(value))
+_RESET = _Rule(f"one of {', '.join(Reset)}", lambda value: value in tuple(Reset))
 
 
-_CONV: dict[str, Check] = {
-    "in_channels": _count,
-    "out_channels": _count,
-    "kernel_size": _window,
-    "stride": _window,
-    "padding": _padding,
-    "dilation": _window,
-    "groups": _count,
-    "bias": _flag,
+_CONV: dict[str, _Rule] = {
+    "in_channels": _COUNT,
+    "out_channels": _COUNT,
+    "kernel_size": _WINDOW,
+    "stride": _WINDOW,
+    "padding": _NAMED_PADDING,
+    "dilation": _WINDOW,
+    "groups": _COUNT,
+    "bias": _FLAG,
 }
-_NORM: dict[str, Check] = {"num_features": _count, "eps": _real, "momentum": _momentum}
-_KINDS: dict[str, tuple[type[nn.Module], dict[str, Check]]] = {
+_POOL: dict[str, _Rule] = {"kernel_size": _WINDOW, "stride": _WINDOW, "padding": _PADDING}
+_NORM: dict[str, _Rule] = {"num_features": _COUNT, "eps": _REAL, "momentum": _MOMENTUM}
+_KINDS: dict[str, tuple[type[nn.Module], dict[str, _Rule]]] = {
     "Conv1d": (nn.Conv1d, _CONV),
     "Conv2d": (nn.Conv2d, _CONV),
-    "Linear": (nn.Linear, {"in_features": _count, "out_features": _count, "bias": _flag}),
+    "Linear": (nn.Linear, {"in_features": _COUNT, "out_features": _COUNT, "bias": _FLAG}),
     "BatchNorm1d": (nn.BatchNorm1d, _NORM),
     "BatchNorm2d": (nn.BatchNorm2d, _NORM),
-    "Dropout": (nn.Dropout, {"p": _real}),
-    "Dropout2d": (nn.Dropout2d, {"p": _real}),
-    "AvgPool2d": (
-        nn.AvgPool2d,
-        {"kernel_size": _window, "stride": _window, "padding": _padding},
-    ),
-    "MaxPool2d": (
-        nn.MaxPool2d,
-        {"kernel_size": _window, "stride": _window, "padding": _padding, "dilation": _window},
-    ),
+    "Dropout": (nn.Dropout, {"p": _REAL}),
+    "Dropout2d": (nn.Dropout2d, {"p": _REAL}),
+    "AvgPool1d": (nn.AvgPool1d, _POOL),
+    "AvgPool2d": (nn.AvgPool2d, _POOL),
+    "MaxPool2d": (nn.MaxPool2d, {**_POOL, "dilation": _WINDOW}),
     "Identity": (nn.Identity, {}),
+    "Flatten": (nn.Flatten, {}),
+    "Channels": (Channels, {"start": _INDEX, "stop": _INDEX, "step": _COUNT}),
     "LIF": (
         LIF,
         {
-            "decay": _real,
-            "v_threshold": _real,
-            "reset": _reset,
-            "detach_reset": _flag,
-            "alpha": _real,
-            "strict": _flag,
+            "decay": _REAL,
+            "v_threshold": _REAL,
+            "reset": _RESET,
+            "detach_reset": _FLAG,
+            "alpha": _REAL,
+            "strict": _FLAG,
         },
     ),
-    "LI": (LI, {"decay": _real}),
+    "LI": (LI, {"decay": _REAL}),
 }
+_OPTIONAL: dict[str, _Rule] = {"divisor_override": _COUNT}
+"""Options of kinds that have them, described only if they are set."""
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
@@ -127,7 +127,7 @@ def describe_graph(network: SpikingNetwork) -> list[dict[str, Any]]:
             {
                 **layer,
                 "kind": type(op).__name__,
-                "options": {name: _option(op, name) for name in options},
+                "options": {name: _option(op, name) for name in (*options, *_set_options(op))},
                 "frozen": frozen,
             }
         )
@@ -180,14 +180,18 @@ def _keys(subject: str, given: Mapping[str, Any], wanted: set[str]) -> None:
 def _made(subject: str, layer: Mapping[str, Any]) -> nn.Module:
     kind, options, frozen = (layer[key] for key in _DESCRIBED)
     if not isinstance(kind, str) or kind not in _KINDS:
-        raise InputError(f"{subject}: kind {str(kind)[:40]!r} is unknown")
-    build, checks = _KINDS[kind]
+        shown = quoted(str(kind)[:40])
+        raise InputError(f"{subject}: kind is {shown}, must be one of {', '.join(_KINDS)}")
+    build, rules = _KINDS[kind]
     if not isinstance(options, dict):
         raise InputError(f"{subject}: options must be a table")
-    _keys(subject, options, set(checks))
-    for name, check in checks.items():
-        if not check(options[name]):
-            raise InputError(f"{subject}: {name} {str(options[name])[:40]!r} is out of range")
+    if build is nn.AvgPool2d:
+        rules = rules | {name: _OPTIONAL[name] for name in options.keys() & _OPTIONAL.keys()}
+    _keys(subject, options, set(rules))
+    for name, rule in rules.items():
+        if not rule.holds(options[name]):
+            shown = quoted(str(options[name])[:40])
+            raise InputError(f"{subject}: {name} is {shown}, must be {rule.text}")
     given = {n: tuple(v) if isinstance(v, list) else v for n, v in options.items()}
     try:
         op = build(**given)
@@ -201,6 +205,10 @@ def _made(subject: str, layer: Mapping[str, Any]) -> nn.Module:
     for each in frozen:
         parameters[each].requires_grad = False
     return op
+
+
+def _set_options(op: nn.Module) -> list[str]:
+    return [name for name in _OPTIONAL if getattr(op, name, None) is not None]
 
 
 def _option(op: nn.Module, name: str) -> Any:

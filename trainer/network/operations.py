@@ -6,31 +6,45 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-from spikeport.trainer.network.layers import Convolution, Map, Op
+from spikeport.trainer.network.layers import Convolution, Map, Op, zeros
 
 
 def stateless(op: Op, x: Tensor) -> Tensor:
     """Apply a convolution, linear layer, pool or sum to (B, ...)."""
+    if isinstance(op, nn.Conv1d | nn.Conv2d) and isinstance(op.padding, str):
+        # torch would warn about uneven padding, which is as exact as any other
+        return convolved(op, x, op.weight, op.bias)
     return op(x.flatten(1) if isinstance(op, nn.Linear) else x)  # type: ignore[no-any-return]
 
 
-def convolved(op: Convolution, x: Tensor, weight: Tensor) -> Tensor:
-    """A convolution with another weight and no bias, (B, C, ...)."""
-    return torch.convolution(x, weight, None, *_options(op))
+def convolved(op: Convolution, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """A convolution with another weight and bias, (B, C, ...)."""
+    x, options = _general(op, x)
+    return torch.convolution(x, weight, bias, *options)
 
 
 def weight_gradient(op: Convolution, x: Tensor, upstream: Tensor) -> Tensor:
     """Gradient of the weight of a convolution of x, for that of its output; sums over B."""
+    x, options = _general(op, x)
     weight, wanted = op.weight.detach(), [False, True, False]
-    found = torch.ops.aten.convolution_backward(upstream, x, weight, None, *_options(op), wanted)
+    found = torch.ops.aten.convolution_backward(upstream, x, weight, None, *options, wanted)
     gradient: Tensor = found[1]
     return gradient
 
 
-def _options(op: Convolution) -> tuple[Any, ...]:
-    """The options of torch's general convolution, along any number of axes."""
-    return op.stride, op.padding, op.dilation, False, (0,) * len(op.stride), op.groups
+def _general(op: Convolution, x: Tensor) -> tuple[Tensor, tuple[Any, ...]]:
+    """Input and options of torch's general convolution, along any number of axes.
+
+    It adds as many zeros before as after each axis; others are added here.
+    """
+    sides = zeros(op)
+    padding = tuple(before for before, _ in sides)
+    if any(before != after for before, after in sides):
+        x = functional.pad(x, [n for side in reversed(sides) for n in side])
+        padding = (0,) * len(sides)
+    return x, (op.stride, padding, op.dilation, False, (0,) * len(sides), op.groups)
 
 
 def over_time(op: Op, x: Tensor) -> Tensor:
@@ -63,7 +77,8 @@ def map_with_value(op: Map, x: Tensor, value: Tensor) -> Tensor:
     if isinstance(op, nn.Linear):
         out = _LinearWithValue.apply(x.flatten(1), op.weight, op.bias, value)  # type: ignore[no-untyped-call]
     else:
-        out = _ConvolutionWithValue.apply(x, op.weight, op.bias, value, _options(op))  # type: ignore[no-untyped-call]
+        x, options = _general(op, x)
+        out = _ConvolutionWithValue.apply(x, op.weight, op.bias, value, options)  # type: ignore[no-untyped-call]
     return out
 
 

@@ -1,0 +1,1 @@
+"""Frameworks run themselves, and their NIR files run in Spikeport under their presets."""

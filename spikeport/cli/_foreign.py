@@ -1,0 +1,147 @@
+"""Options of every verb that opens a network: what files of other tools do not state."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from functools import wraps
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from spikeport.checks import choice
+from spikeport.cli._tables import facts_table
+from spikeport.errors import InputError
+from spikeport.network import DeployedNetwork, Reset
+
+if TYPE_CHECKING:
+    from spikeport.export.nir import FloatNetwork
+    from spikeport.report.screen import Table
+
+Dt = Annotated[
+    float | None,
+    typer.Option(
+        "--dt", metavar="SECONDS", help="Time step in seconds, for NIR files of other tools."
+    ),
+]
+Steps = Annotated[
+    int | None,
+    typer.Option(
+        "--steps",
+        "-T",
+        metavar="N",
+        help="Number of steps T, for NIR and netx files of other tools.",
+    ),
+]
+SemanticsTexts = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--semantics",
+        metavar="NAME|RULE=VALUE",
+        help="How the equations of a NIR file of another tool become steps: the framework it is "
+        "from (norse, snntorch, spikingjelly, sinabs, spyx, rockpool, lava-dl), or a rule such as "
+        "discretization=exponential; repeatable. docs/semantics.md lists the rules.",
+    ),
+]
+ResetName = Annotated[
+    str | None,
+    typer.Option(
+        "--reset",
+        metavar="NAME",
+        help="Reset after a spike, `zero` or `subtract`, for NIR files of other tools.",
+    ),
+]
+Strict = Annotated[
+    bool | None,
+    typer.Option(
+        "--strict/--no-strict",
+        help="For NIR files of other tools: neurons fire only if v > threshold, as NIR documents "
+        "(default, --strict), or also if v equals it (--no-strict).",
+    ),
+]
+InputShape = Annotated[
+    str | None,
+    typer.Option(
+        "--input-shape",
+        metavar="C,H,W",
+        help="Shape of the input, if a netx file does not state it.",
+    ),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Foreign:
+    """What files of other tools do not state, as given on the command line; None if not given."""
+
+    dt: Dt = None
+    steps: Steps = None
+    semantics: SemanticsTexts = None
+    reset: ResetName = None
+    strict: Strict = None
+    input_shape: InputShape = None
+
+    def given(self) -> dict[str, Any]:
+        """The arguments of `read_nir` or `read_netx` that were given."""
+        facts: dict[str, Any] = {"dt_s": self.dt, "steps": self.steps}
+        if self.semantics:
+            from spikeport.export.nir import parse_rules
+
+            facts["semantics"], rules = parse_rules("--semantics", self.semantics)
+            facts |= rules
+        for name, value in (("reset", self.reset), ("strict", self.strict)):
+            if value is not None and name in facts:
+                raise InputError(f"--{name}: also given as --semantics {name}=...; use one")
+            if value is not None:
+                facts[name] = value
+        if self.reset is not None:
+            facts["reset"] = choice("--reset", Reset, self.reset)
+        if self.input_shape is not None:
+            facts["input_shape"] = numbers("--input-shape", self.input_shape)
+        return {name: value for name, value in facts.items() if value is not None}
+
+
+def takes_foreign(verb: Callable[..., None]) -> Callable[..., None]:
+    """Replace the parameter `foreign: Foreign` of a verb by one option for each of its fields."""
+    signature = inspect.signature(verb, eval_str=True)
+    options = [
+        inspect.Parameter(
+            field.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation
+        )
+        for field, annotation in zip(
+            fields(Foreign), inspect.get_annotations(Foreign, eval_str=True).values(), strict=True
+        )
+    ]
+    before = [part for name, part in signature.parameters.items() if name != "foreign"]
+    placed = [part.replace(kind=inspect.Parameter.KEYWORD_ONLY) for part in before]
+    at = list(signature.parameters).index("foreign")
+
+    @wraps(verb)
+    def with_options(**given: Any) -> None:
+        foreign = Foreign(**{option.name: given.pop(option.name) for option in options})
+        verb(**given, foreign=foreign)
+
+    chosen = [*placed[:at], *options, *placed[at:]]
+    with_options.__signature__ = inspect.Signature(chosen)  # type: ignore[attr-defined]
+    with_options.__annotations__ = {part.name: part.annotation for part in chosen}
+    return with_options
+
+
+def numbers(option: str, text: str) -> tuple[int, ...]:
+    """The integers of an option like 24,48."""
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise InputError(f"{option} is '{text}', must be comma-separated integers") from None
+
+
+def origin_facts(network: DeployedNetwork | FloatNetwork) -> dict[str, str]:
+    """What was stated and assumed about a network of another tool, as table rows."""
+    shown = ("source", "stated", "semantics", "not_reproduced", "assumed", "assumed_inputs")
+    return {name: network.provenance[name] for name in shown if name in network.provenance}
+
+
+def origin_tables(network: DeployedNetwork | FloatNetwork) -> list[Table]:
+    """`origin_facts` as a table; none for a network of ours."""
+    facts = origin_facts(network)
+    return [facts_table("Read from a file of another tool", facts)] if facts else []
