@@ -67,6 +67,32 @@ def test_what_a_foreign_file_does_not_state_is_given_to_export(
     assert network.provenance["source"] == "a.net"
 
 
+def test_every_verb_takes_the_steps_that_a_file_does_not_state(
+    tmp_path: Path, spikeport: Spikeport
+) -> None:
+    images = tmp_path / "images.npz"
+    pixels, labels = np.arange(20 * 64).reshape(20, 8, 8) % 2 * 255, np.arange(20) % 10
+    pixels = pixels.astype(np.uint8)
+    np.savez(images, x_train=pixels, y_train=labels, x_test=pixels, y_test=labels)
+    path = str(write_file(tmp_path / "a.net", dense(WEIGHT), steps=None))
+    for verb in (
+        ["inspect"],
+        ["check"],
+        ["run", "--data", str(images)],
+        ["compare", "--data", str(images), "-n", "2"],
+        ["energy", "--data", str(images)],
+    ):
+        code, _, err = spikeport(verb[0], path, *verb[1:])
+        assert code == 2
+        assert "give steps (--steps), or convert it" in err
+        code, _, err = spikeport(verb[0], path, *verb[1:], "--steps", "5", "--input-shape", "1,8,8")
+        assert code in (0, 1), err  # 1: a target that `check` says cannot run it
+    code, out, _ = spikeport(
+        "run", path, "--data", str(images), "-T", "5", "--input-shape", "1,8,8", "--json"
+    )
+    assert (code, json.loads(out)["steps"]) == (0, 5)
+
+
 def test_what_a_file_states_itself_is_not_asked_for(tmp_path: Path) -> None:
     path = write_file(tmp_path / "a.net", dense(WEIGHT))
     with pytest.raises(InputError, match=r"arguments \['dt_s'\]: a netx file states its own"):

@@ -240,6 +240,7 @@ def test_the_command_line_runs_samples_back_to_back(tmp_path: Path, spikeport: S
         (["run", str(path), "--reset-offset", "2"], "--reset-offset 2: needs --reset-interval"),
         (["run", str(path), str(path), *options], "--reset-interval 6: needs a single network"),
         (["run", str(path), "--reset-interval", "0"], "reset interval is 0, must lie in"),
+        (["compare", "a.h5", "b.h5", "--trace", *options], "6: of no use for trace files"),
     ):
         code, _, err = spikeport(*wrong)
         assert code == 2

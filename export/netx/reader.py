@@ -133,7 +133,7 @@ def _steps(parts: Parts, raw: RawNet, given: int | None) -> int:
     stated = np.asarray(raw.simulation.get("tSample", ()))
     if stated.size != 1:
         fail(
-            "no number of steps in the file (simulation/tSample): give steps, or convert it by "
-            "`spikeport export --steps`"
+            "no number of steps in the file (simulation/tSample): give steps (--steps), or convert "
+            "it by `spikeport export --steps`"
         )
     return whole("simulation/tSample", stated.reshape(-1)[0].item(), 1, MAX_STEPS)

@@ -265,7 +265,8 @@ def round_connections(
 
 
 def draft(lowered: LoweredNetwork, config: QuantizeConfig) -> DeployedNetwork:
-    """A network of the same structure, with weights of 2 and thresholds of 1, to be checked."""
+    """A network of the same structure, with weights of 2, thresholds of 1 and, where v does not
+    start at 0, a start of 1, to be checked."""
     made: list[Connection] = []
     for part in lowered.connections:
         weight = np.where(part.weight != 0, np.int16(2), np.int16(0))
@@ -280,6 +281,7 @@ def draft(lowered: LoweredNetwork, config: QuantizeConfig) -> DeployedNetwork:
                 vth=1,
                 bias_exponent=config.constraints.bias_exponents[-1],
                 reset=lowered.reset,
+                v_init=int(part.start != 0),
             )
             for part in lowered.populations
         ),

@@ -64,10 +64,12 @@ def compare(
     """
     from spikeport.workflow import compare_backends
 
+    resets = _io.resets(reset_interval, reset_offset)
     if trace and network.suffix not in _traces.NETWORK_SUFFIXES:
+        if resets is not None:
+            raise InputError(f"--reset-interval {reset_interval}: of no use for trace files")
         _traces.compare_trace_files(network, other, as_json)
         return
-    resets = _io.resets(reset_interval, reset_offset)
     opened = _io.open_network(network, foreign)
     dataset = _io.data_for(opened, data, changes)
     x: SampleSet

@@ -76,10 +76,8 @@ def run(
     (network,) = networks
     if trace is not None:
         _io.check_out("--trace", trace, _io.TRACE, network, data)
-    if resets is None:
-        opened = _io.open_network(network, foreign)
-    else:
-        opened = _io.open_deployed(network, foreign)
+    opening = _io.open_network if resets is None else _io.open_deployed
+    opened = opening(network, foreign)
     dataset = _io.data_for(opened, data, changes)
     if isinstance(opened, DeployedNetwork):
         name, x = "native", _io.chip_samples(opened, dataset, samples, clip)
