@@ -348,7 +348,7 @@ def test_what_layers_may_not_say_together(tmp_path: Path) -> None:
 
 def test_t_has_to_come_from_somewhere(tmp_path: Path) -> None:
     path = write_file(tmp_path / "a.net", dense(mixed(3, 2)), steps=None)
-    with pytest.raises(InputError, match=r"simulation/tSample\): give steps, or convert"):
+    with pytest.raises(InputError, match=r"give steps \(--steps\), or convert it by"):
         read_netx(path)
 
 
