@@ -27,7 +27,10 @@ _HOLE = "\0hole"
 
 def change_json(text: str, rng: Rng) -> str:
     """The text of a JSON document with one value changed, removed, renamed or repeated."""
-    document = json.loads(text)
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError):  # changed before
+        return str(pick(RAW, rng))
     places = list(_places(document))
     if not places:
         return str(pick(RAW, rng))
