@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 LONGEST = 44
 """Characters of a line of text."""
-NEURONS = ("LIF", "CubaLIF", "IF", "LI", "CubaLI", "I", "Threshold")
-"""NIR's nodes with a state or a spike."""
 
 
 def draw_graph(network: DeployedNetwork | FloatNetwork | FloatContents, title: str = "") -> str:
@@ -111,10 +109,12 @@ def _float(graph: nir.NIRGraph) -> tuple[list[Box], list[Arrow]]:
 
 
 def _kind(node: Any) -> str:
+    from spikeport.export.nir.fields import INTEGRATING, SPIKING
+
     name = type(node).__name__
     if name in ("Input", "Output"):
         return "input" if name == "Input" else "readout"
-    return "neurons" if name in NEURONS else "map"
+    return "neurons" if name in SPIKING or name in INTEGRATING else "map"
 
 
 def _shape(node: Any) -> Iterable[int]:
