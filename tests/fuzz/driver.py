@@ -70,11 +70,14 @@ class Worker:
 
     def __init__(self, folder: Path) -> None:
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.fuzz.worker", str(folder)],
-            cwd=ROOT, env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )  # fmt: skip
+        # Into a file: a pipe that is read only at the end blocks the process once it is full.
+        self._log = folder / "stderr"
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tests.fuzz.worker", str(folder)],
+                cwd=ROOT, env=environment, text=True, stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE, stderr=log,
+            )  # fmt: skip
         self.alive = True
         if found := self._answer(START_S):
             raise RuntimeError(found["fault"])
@@ -109,7 +112,8 @@ class Worker:
             return ""
         self.alive = False
         self._process.kill()
-        return self._process.communicate()[1]
+        self._process.communicate()
+        return self._log.read_text("utf-8", "replace")
 
 
 @contextmanager
