@@ -160,7 +160,8 @@ class Reference:
 
     @property
     def after(self) -> bool:
-        return self.rules.reset_timing is ResetTiming.AFTER_DECAY
+        subtract = self.rules.reset is Reset.SUBTRACT
+        return subtract and self.rules.reset_timing is ResetTiming.AFTER_DECAY
 
     def spikes(self, v: float) -> float:
         theta = self.given["v_threshold"]
@@ -208,7 +209,7 @@ class Reference:
         rules, theta = self.rules, self.given["v_threshold"]
         if rules.late_spikes or self.after:
             sent = self.pending
-            if self.after and rules.reset is Reset.SUBTRACT:
+            if self.after:
                 self.v = self.charged(self.v, x) - sent * theta
             else:
                 self.v = self.charged(self.reset(self.v, sent), x)
@@ -470,21 +471,44 @@ def test_a_delayed_subtraction_equals_one_at_once_and_a_connection(
         assert np.array_equal(ours.spikes[name], theirs.spikes[name])
 
 
+LATER = "reset_timing is after-decay, but the chip subtracts .* before the next"
+ABOVE = "v starts above v_threshold .*, which reset_timing=after-decay subtracts in the first step"
+
+
 @pytest.mark.parametrize(
-    ("node", "rules"),
+    ("node", "rules", "message"),
     [
-        (lambda: cuba(3), {}),
-        (lambda: leaky((3,), 0.5), {"loop_delay": 2}),
-        (lambda: lif(3, leak=2.0), {"start": "v_leak"}),
-        (lambda: nir.LIF(*(1e-3 * np.ones(3), np.zeros(3), np.zeros(3), np.ones(3))), {}),
+        (lambda: cuba(3), {}, LATER),
+        (lambda: leaky((3,), 0.5), {"loop_delay": 2}, LATER),
+        (lambda: nir.LIF(*(1e-3 * np.ones(3), np.zeros(3), np.zeros(3), np.ones(3))), {}, LATER),
+        (lambda: lif(3, leak=2.0), {"start": "v_leak"}, ABOVE),
+        (lambda: lif(3, leak=1.0), {"start": "v_leak", "strict": False}, ABOVE),
+        (lambda: nir.IF(np.ones(3), np.ones(3), np.full(3, 2.0)), {"start": "v_reset"}, ABOVE),
     ],
 )
-def test_a_delayed_subtraction_without_such_a_connection_is_refused(node: Any, rules: Any) -> None:
+def test_a_delayed_subtraction_without_such_a_connection_is_refused(
+    node: Any, rules: Any, message: str
+) -> None:
     network = chain({"fc": affine(np.eye(3)), "n": node()}, spikes_in(3))
     network = replace(network, semantics=DELAYED.changed(**rules))
     assert subtracting_at_once(network) is network
-    message = "node 'n': reset_timing is after-decay, but the chip subtracts .* before the next"
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(InputError, match=f"node 'n': {message}"):
+        quantized(network, np.ones((2, 3)))
+
+
+def test_integrators_subtract_later_with_loops_of_any_delay() -> None:
+    """Without a decay, the order does not matter, and so no connection is needed."""
+    network = chain({"fc": affine(np.eye(3)), "n": nir.IF(np.ones(3), np.ones(3))}, spikes_in(3))
+    network = replace(network, semantics=DELAYED.changed(loop_delay=2))
+    changed = subtracting_at_once(network)
+    assert changed.semantics == network.semantics.changed(reset_timing=ResetTiming.BEFORE_DECAY)
+    assert changed.graph is network.graph
+
+
+def test_nodes_that_spike_without_a_membrane_are_refused_by_name() -> None:
+    nodes = {"fc": affine(np.eye(3)), "n": leaky((3,), 0.5), "step": nir.Threshold(np.ones(3))}
+    network = replace(chain(nodes, spikes_in(3)), semantics=DELAYED)
+    with pytest.raises(InputError, match="node 'step': Threshold has no counterpart"):
         quantized(network, np.ones((2, 3)))
 
 

@@ -91,7 +91,7 @@ class PopulationReport:
         scale: weight units per float membrane unit.
         scales_tried: number of scales tried; 1 if nothing is lost or an input fixes the scale.
         reach: end of the grid as a fraction of the largest weight; 1 clips nothing.
-        lossless: no weight, bias or threshold had to be rounded.
+        lossless: no weight, bias, threshold or start had to be rounded.
         threshold: float, None for a population that only integrates.
         threshold_error: relative; in whole weight units v > vth is v >= vth + 1, and the closer of
             the two counts.

@@ -132,9 +132,8 @@ def round_threshold(scaled: float, *, strict: bool, whole: bool) -> int:
 
     The chip spikes if v > vth << 6. The largest state that must stay silent is floor(64 scaled), or
     ceil(64 scaled) - 1 if equality spikes too. If v only takes whole weight units, its floor to
-    whole
-    units is exact: v >= x becomes vth = ceil(x) - 1. If v also takes fractions (because of a decay
-    or a bias), no vth is exact and the nearest one is used.
+    whole units is exact: v >= x becomes vth = ceil(x) - 1. If v also takes fractions (because of a
+    decay or a bias), no vth is exact and the nearest one is used.
     """
     state = LOIHI.weight_unit * float(settle(scaled))
     silent = np.floor(state) if strict else np.ceil(state) - 1
