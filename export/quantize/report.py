@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from spikeport.export.quantize.calibrate import Calibrated, FloatActivity
 from spikeport.export.quantize.lowered import FloatConnection, FloatPopulation, LoweredNetwork
-from spikeport.export.quantize.rounding import settle, tie_bias
+from spikeport.export.quantize.rounding import keeps_threshold, settle, tie_bias
 from spikeport.export.quantize.rounding_loss import (
     emptied_rows,
     relative_error,
@@ -314,7 +314,7 @@ def report_population(
         scale=part.scale,
         scales_tried=made.tried,
         reach=made.candidate.reach,
-        lossless=made.candidate.lossless,
+        lossless=made.candidate.lossless and keeps_threshold(real, part),
         threshold=real.threshold,
         vth=part.vth,
         threshold_error=missed,

@@ -192,6 +192,17 @@ def tie_bias(part: FloatPopulation, made: Population) -> Array:
     return np.asarray((made.bias_current - plain) / unit, np.float64)
 
 
+def keeps_threshold(part: FloatPopulation, made: Population) -> bool:
+    """Whether vth is the float threshold: it is, or v takes whole weight units only.
+
+    That presumes weights and biases of whole weight units.
+    """
+    leaks = {made.decay_u, made.decay_v} - {0, LOIHI.decay_unity}
+    if part.threshold is None or not leaks:
+        return True
+    return made.vth == float(settle(part.threshold * made.scale))
+
+
 def round_population(
     part: FloatPopulation,
     scale: float,

@@ -24,6 +24,7 @@ from spikeport.export.quantize.rounding import (
     round_bias,
     round_decay,
     round_layer,
+    round_population,
     settle,
 )
 from spikeport.network import LOIHI, Reset
@@ -93,10 +94,24 @@ def candidates(
         first = Candidate(lossless, ties=int(not lowered.strict), lossless=True)
         missed = _rounding_of_leaks(part, lossless, peak_u, peak_v) if ties else 0
         powers = (1 << k for k in range(missed.bit_length()))
-        return (first, *(replace(first, ties=n) for n in powers if n > first.ties))
+        more = [replace(first, ties=n) for n in powers if n > first.ties]
+        plain = replace(first, ties=0, lossless=False)
+        if _vth(lowered, part, plain, config) != _vth(lowered, part, first, config):
+            more.append(plain)  # lowering vth moves more than ties
+        return first, *more
     else:
         found = _whole(part, fit, (min(fit / f, bound) for f in config.fractions))
     return (*found, *(replace(one, ties=1) for one in found if ties and not lowered.strict))
+
+
+def _vth(
+    lowered: LoweredNetwork, part: FloatPopulation, one: Candidate, config: QuantizeConfig
+) -> int:
+    reset, strict = lowered.reset, lowered.strict
+    made = round_population(
+        part, one.scale, reset=reset, strict=strict, config=config, ties=one.ties
+    )
+    return made.vth
 
 
 def _rounding_of_leaks(part: FloatPopulation, scale: float, peak_u: float, peak_v: float) -> int:
@@ -211,7 +226,7 @@ def _lossless(
         threshold = float(settle(scale * (part.threshold or 0.0)))
         subtracted = threshold if lowered.reset is Reset.SUBTRACT else 0.0
         bias = settle(scale * part.bias)
-        whole = np.append(bias, (subtracted, settle(scale * part.start)))
+        whole = np.append(bias, [subtracted, float(settle(scale * part.start))])
         if (whole % 1).any():
             continue
         state = LOIHI.weight_unit * bias
