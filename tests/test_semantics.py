@@ -14,7 +14,7 @@ from typing import Any, get_type_hints
 import nir
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from spikeport.errors import InputError
@@ -245,7 +245,11 @@ def test_every_rule_is_simulated_as_documented(kind: str, semantics: Semantics, 
     node = neuron(kind, rng, size)
     weight, bias = rng.normal(size=(size, size)), rng.normal(size=size)
     x = rng.normal(0.5, 1.5, (STEPS, 1, size))
-    run = run_float(loop(node, weight, bias, semantics), x, record=("spikes", "v"))
+    try:
+        run = run_float(loop(node, weight, bias, semantics), x, record=("spikes", "v"))
+    except InputError as error:
+        assume("does a loop amplify them?" not in str(error))
+        raise
     assert run.trace is not None
 
     neurons = [Reference(node, index, semantics) for index in range(size)]
@@ -260,7 +264,9 @@ def test_every_rule_is_simulated_as_documented(kind: str, semantics: Semantics, 
         sent = [one.step(x[step, 0, i] + fed[i]) for i, one in enumerate(neurons)]
         past.append(np.array(sent))
         assert run.trace.spikes["n"][step, 0].tolist() == sent
-        np.testing.assert_allclose(run.trace.v["n"][step, 0], [one.v for one in neurons], 1e-9)
+        np.testing.assert_allclose(
+            run.trace.v["n"][step, 0], [one.v for one in neurons], 1e-9, 1e-9
+        )
 
 
 def test_a_loop_of_several_maps_delivers_all_their_biases_at_rest() -> None:
@@ -286,6 +292,14 @@ def test_several_spikes_at_a_multiple_of_the_threshold(strict: bool, counts: lis
     network = chain({"n": node}, source, steps=1, multiple_spikes=True, strict=strict)
     run = run_float(network, np.array([[-2.0, 0.0, 1.0, 3.0]]))
     assert run.scores["output"].tolist() == [counts]
+
+
+def test_spikes_that_a_loop_amplifies_without_bound_are_refused() -> None:
+    semantics = Semantics(multiple_spikes=True)
+    one = nir.IF(np.ones(1), np.ones(1))
+    network = loop(one, np.full((1, 1), 1e4), np.zeros(1), semantics)
+    with pytest.raises(InputError, match=r"'n': sends 1e\+\d+ spikes in one step, the limit is"):
+        run_float(network, np.full((1, 1), 2.0))
 
 
 def test_multiple_spikes_need_a_threshold_above_zero() -> None:
@@ -424,8 +438,11 @@ def test_a_recurrent_bias_that_a_framework_ignores_is_said(name: str) -> None:
         ),
     ],
 )
-def test_rules_that_a_chip_does_not_have_are_refused(rules: Any, message: str) -> None:
-    network = chain({"fc": affine(np.eye(3)), "n": leaky((3,), 0.5)}, spikes_in(3))
+@pytest.mark.parametrize("neurons", [leaky((3,), 0.5), nir.IF(np.ones(3), np.ones(3))])
+def test_rules_that_a_chip_does_not_have_are_refused(
+    neurons: Any, rules: Any, message: str
+) -> None:
+    network = chain({"fc": affine(np.eye(3)), "n": neurons}, spikes_in(3))
     with pytest.raises(InputError, match=message):
         quantized(network.with_rules(**rules), np.ones((2, 3)))
 
