@@ -48,8 +48,8 @@ from spikeport.network import (
 
 TIE_STEPS = 2
 """Number of float32 steps (relative 1.2e-7 to 2.4e-7) by which a threshold is moved away from
-values
-that tie with it: more than the rounding error of k I, less than any other difference in float32."""
+values that tie with it: more than the rounding error of k I, less than any other difference in
+float32."""
 
 Maps = dict[str, WeightAndBias]
 Array = NDArray[np.float64]

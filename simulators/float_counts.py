@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from spikeport.errors import InputError
 from spikeport.export.nir import FloatNetwork
 from spikeport.export.quantize.lower import lower
-from spikeport.export.quantize.lowered import FloatConnection
+from spikeport.export.quantize.lowered import FloatConnection, FloatPopulation
 from spikeport.export.quantize.rounding import integer_connection
 from spikeport.network import PerNeuron, Reset, Shape, fan_out
 from spikeport.runs import EventCounts, Run, Samples, check_float_samples
@@ -56,8 +56,10 @@ def float_counts(network: FloatNetwork, samples: Samples, run: Run) -> EventCoun
         spikes={name: int(fired[name].sum()) if name in fired else 0 for name in sizes},
         visits=visits,
         updates={
-            name: _updates(run, name, lowered.reset) if name in fired else visits[name]
-            for name in sizes
+            part.name: (
+                _updates(run, part, lowered.reset) if part.name in fired else visits[part.name]
+            )
+            for part in lowered.populations
         },
         input_events={
             part.name: int(input_messages(part, arrays[part.name], network.steps).sum())
@@ -75,8 +77,8 @@ def _spikes(run: Run, name: str) -> NDArray[np.uint8]:
     return run.trace.spikes[name]
 
 
-def _updates(run: Run, name: str, reset: Reset) -> int:
-    trace = run.trace
+def _updates(run: Run, part: FloatPopulation, reset: Reset) -> int:
+    trace, name = run.trace, part.name
     assert trace is not None  # checked by _spikes
     spikes = trace.spikes[name] != 0
     membranes = trace.v if name in trace.v else trace.v_charged
@@ -87,6 +89,8 @@ def _updates(run: Run, name: str, reset: Reset) -> int:
         after = after & ~spikes
     active = after | spikes
     active[1:] |= after[:-1]
+    if part.start:
+        active[:1] = True
     return int(np.count_nonzero(active))
 
 

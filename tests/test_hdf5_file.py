@@ -56,7 +56,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
             stored.resize(min(first + 70, 1000), axis=0)
             stored[first:] = values[first : first + 70]
             check()
-    with reading(tmp_path / "x.h5", "test") as file:
+    with reading(tmp_path / "x.h5", "test") as (file, _):
         np.testing.assert_array_equal(file["x"][:], values)
     with h5py.File(tmp_path / "x.h5") as file:
         assert list(file) == ["x"]

@@ -529,8 +529,15 @@ def test_size_limits_can_be_met(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(InputError, match="contains more than 5 objects"):
         read_nir(path, isolate=False)
     monkeypatch.setattr(hdf5_file, "MAX_OBJECTS", 1000)
-    monkeypatch.setattr(hdf5_file, "MAX_TOTAL_BYTES", 12000)
+    with h5py.File(path, "a") as file:
+        weights = file["node/nodes/n0"]
+        del weights["weight"]
+        weights.create_dataset("weight", data=np.zeros((10_000, 5)), compression="gzip")
+    monkeypatch.setattr(hdf5_file, "MAX_TOTAL_BYTES", 100_000)
     with pytest.raises(InputError, match="the limits are"):
+        read_nir(path, isolate=False)
+    monkeypatch.setattr(hdf5_file, "MAX_TOTAL_BYTES", 10_000)
+    with pytest.raises(InputError, match=r"has \d+ bytes, the limit is 10000"):
         read_nir(path, isolate=False)
 
 

@@ -17,7 +17,7 @@ from spikeport.checks import fail
 from spikeport.export.netx.metadata import ARRAYS, KEY
 from spikeport.storage import check_count, read_packed, write_packed
 from spikeport.storage.canonical import sha256
-from spikeport.storage.hdf5 import Budget, check_data, child, load, members, reading_once
+from spikeport.storage.hdf5 import Budget, check_data, child, load, members, reading
 from spikeport.storage.limits import MAX_NAME, MAX_PARTS
 from spikeport.text import quoted
 
@@ -82,7 +82,7 @@ def read_raw(path: str | os.PathLike[str]) -> RawNet:
         InputError: no such file, not HDF5, damaged, not netx, or it breaks a limit; the message
             names the file and the position in it.
     """
-    with reading_once(path, WHAT) as (file, content):
+    with reading(path, WHAT) as (file, content):
         budget = Budget(len(content))
         layers = child(file, "layer", budget)
         if not isinstance(layers, h5py.Group):

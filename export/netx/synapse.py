@@ -14,7 +14,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport.network import LOIHI
+from spikeport.network import LOIHI, is_mixed
 
 Array = NDArray[np.int64]
 
@@ -40,7 +40,7 @@ def kept_exactly(*matrices: Array) -> bool:
 
 def _stored(weight: Array, bits: int) -> bool:
     """Whether Lava keeps the weights of a matrix that has this number of bits."""
-    mixed = bool(weight.min() < 0 < weight.max())
+    mixed = is_mixed(weight)
     magnitude = weight if mixed or weight.min() >= 0 else -weight
     if magnitude.min() < -LOIHI.weight_end or magnitude.max() > LOIHI.weight_end - 1:
         return False

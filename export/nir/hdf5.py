@@ -17,6 +17,7 @@ import h5py
 from spikeport.checks import fail
 from spikeport.export.nir.fields import NODE_TYPES
 from spikeport.storage import check_count
+from spikeport.storage.canonical import sha256
 from spikeport.storage.hdf5 import Budget, check_data, child, load, members, reading
 from spikeport.storage.limits import MAX_DEPTH, MAX_EDGES, MAX_NAME, MAX_PARTS
 from spikeport.text import quoted
@@ -42,15 +43,29 @@ class RawGraph:
     metadata: Mapping[str, Any]
 
 
-def read_raw(path: str | os.PathLike[str], metadata_key: str) -> RawGraph:
+@dataclass(frozen=True, slots=True)
+class RawFile:
+    """A NIR file as stored.
+
+    Attributes:
+        file_bytes: size of the file.
+        sha256: digest of the file.
+    """
+
+    graph: RawGraph
+    file_bytes: int
+    sha256: str
+
+
+def read_raw(path: str | os.PathLike[str], metadata_key: str) -> RawFile:
     """Read the graph of a NIR file without interpretation; metadata only under `metadata_key`.
 
     Raises:
         InputError: no such file, not HDF5, damaged, not NIR, or it breaks a limit or a rule;
             the message names the file and the position in it.
     """
-    with reading(path, "NIR") as file:
-        budget = Budget(os.path.getsize(path))
+    with reading(path, "NIR") as (file, content):
+        budget = Budget(len(content))
         _check_version(file, budget)
         root = child(file, "node", budget)
         if not isinstance(root, h5py.Group):
@@ -58,7 +73,7 @@ def read_raw(path: str | os.PathLike[str], metadata_key: str) -> RawGraph:
         graph = _graph_or_node(root, budget, metadata_key, 0)
     if isinstance(graph, RawNode):
         fail(f"{path}: contains a single {graph.type} node, must contain a NIRGraph")
-    return graph
+    return RawFile(graph, len(content), sha256(content))
 
 
 def _check_version(file: h5py.File, budget: Budget) -> None:

@@ -87,6 +87,13 @@ def start_value(node: Any, semantics: Semantics) -> Array:
     return np.zeros(np.shape(node.r)) if given is None else np.asarray(given, np.float64)
 
 
+def starts_above(node: Any, semantics: Semantics) -> bool:
+    """Whether a membrane is already above its threshold before the first step."""
+    start = start_value(node, semantics)
+    above = start > node.v_threshold if semantics.strict else start >= node.v_threshold
+    return bool(np.any(above))
+
+
 def neuron_shape(node: Any) -> tuple[int, ...]:
     """Shape of a neuron node, given by its parameters."""
     return np.shape(node.r)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,7 +19,7 @@ from spikeport.export.nir.fields import kind
 from spikeport.export.nir.flatten import FlatGraph, flatten
 from spikeport.export.nir.float_network import FloatNetwork
 from spikeport.export.nir.graph import CheckedGraph, check_graph, difference
-from spikeport.export.nir.hdf5 import RawGraph, read_raw
+from spikeport.export.nir.hdf5 import RawFile, read_raw
 from spikeport.export.nir.isolated import read_isolated
 from spikeport.export.nir.metadata import (
     ARRAYS,
@@ -151,16 +150,15 @@ def read_nir_contents(
     if odd := sorted(rules.keys() - set(RULES)):
         fail(f"argument {odd[0]}: no such rule, must be one of {', '.join(RULES)}")
     raw = (read_isolated if isolate else read_raw)(path, KEY)
-    file_bytes = os.path.getsize(path)
     with _reading(path):
-        header = header_of(raw.metadata)
+        header = header_of(raw.graph.metadata)
         if header is not None and header["kind"] == "deployed":
             if given:
                 fail(
                     f"arguments {sorted(given)}: the file contains a deployed network with its own"
                 )
-            return _deployed_network(header, raw, file_bytes)
-        return _float_contents(Path(path), flatten(raw), header, given, file_bytes)
+            return _deployed_network(header, raw)
+        return _float_contents(Path(path), raw, header, given)
 
 
 def read_nir_float(
@@ -200,10 +198,10 @@ def read_nir_deployed(path: str | os.PathLike[str], *, isolate: bool = True) -> 
     """
     raw = (read_isolated if isolate else read_raw)(path, KEY)
     with _reading(path):
-        header = header_of(raw.metadata)
+        header = header_of(raw.graph.metadata)
         if header is None or header["kind"] != "deployed":
             fail("a float graph without chip integers; see `read_nir_float`")
-        return _deployed_network(header, raw, os.path.getsize(path))
+        return _deployed_network(header, raw)
 
 
 @contextmanager
@@ -217,10 +215,10 @@ def _reading(path: str | os.PathLike[str]) -> Iterator[None]:
         raise InputError(f"{path}: reading it needs more memory than is available") from error
 
 
-def _deployed_network(header: dict[str, Any], raw: RawGraph, file_bytes: int) -> DeployedNetwork:
-    network = deployed_network(header, raw.metadata.get(ARRAYS, {}))
+def _deployed_network(header: dict[str, Any], raw: RawFile) -> DeployedNetwork:
+    network = deployed_network(header, raw.graph.metadata.get(ARRAYS, {}))
     view = float_view(network, float(header["dt_s"]))
-    drawn = _checked(flatten(raw), view.dt_s, file_bytes).graph
+    drawn = _checked(flatten(raw.graph), view.dt_s, raw.file_bytes).graph
     if (found := difference(drawn, view.graph)) is not None:
         fail(
             f"{found}: the float graph was changed after writing, so the integers in its "
@@ -231,11 +229,11 @@ def _deployed_network(header: dict[str, Any], raw: RawGraph, file_bytes: int) ->
 
 def _float_contents(
     path: Path,
-    flat: FlatGraph,
+    raw: RawFile,
     header: dict[str, Any] | None,
     given: dict[str, Any],
-    file_bytes: int,
 ) -> FloatContents:
+    flat = flatten(raw.graph)
     dt_s = given.get("dt_s", header and header["dt_s"])
     if dt_s is not None and not (isinstance(dt_s, float | int) and 0 < dt_s < np.inf):
         fail(f"dt_s is {quoted(dt_s)}, must be positive seconds")
@@ -243,7 +241,7 @@ def _float_contents(
     kinds = {kind(node) for node in flat.nodes.values()}
     base = preset(asked, kinds) if isinstance(asked, str) else asked
     semantics = base.changed(**{name: given[name] for name in RULES if name in given})
-    checked = _checked(flat, dt_s, file_bytes, semantics.late_spikes)
+    checked = _checked(flat, dt_s, raw.file_bytes, semantics.late_spikes)
     facts: dict[str, Any] = {"inputs_assumed": True, "provenance": {}}
     if header is not None:
         facts = run_facts(header, checked.shapes)
@@ -256,7 +254,12 @@ def _float_contents(
     provenance = facts["provenance"]
     otherwise = departures(asked if isinstance(asked, str) else None, checked)
     if header is None:
-        provenance = _origin(path, given, semantics, assumed)
+        provenance = {
+            "format": "NIR",
+            "source": path.name,
+            "source_sha256": raw.sha256,
+            **_assumptions(given, semantics, assumed),
+        }
         if otherwise:
             provenance["not_reproduced"] = "; ".join(otherwise)
     elif provenance and given:
@@ -275,17 +278,11 @@ def _float_contents(
     )
 
 
-def _origin(
-    path: Path, given: Mapping[str, Any], semantics: Semantics, inputs_assumed: bool
+def _assumptions(
+    given: Mapping[str, Any], semantics: Semantics, inputs_assumed: bool
 ) -> dict[str, str]:
-    """What a network says of the foreign file that it is from, and of how the file was read."""
-    with path.open("rb") as file:
-        found = {
-            "format": "NIR",
-            "source": path.name,
-            "source_sha256": hashlib.file_digest(file, "sha256").hexdigest(),
-            "stated": rules_text(_stated(given)) or "nothing",
-        }
+    """How a foreign file was read: what was stated, and what was assumed."""
+    found = {"stated": rules_text(_stated(given)) or "nothing"}
     others = {n: rule for n, rule in semantics.as_dict().items() if n not in given}
     if "semantics" not in given:
         found["assumed"] = rules_text(others)

@@ -75,7 +75,7 @@ class SynapseOrder(StrEnum):
 
 
 class ResetTiming(StrEnum):
-    """When a subtractive reset acts; a reset to v_reset gives the same spikes with each of them.
+    """When a subtractive reset acts; a reset to v_reset acts with its spike, whatever this says.
 
     BEFORE_DECAY: at once, v <- v - v_threshold; the next decay acts on the result.
     AFTER_DECAY: in the next step, after its decay: v <- keep v + k r x - v_threshold.

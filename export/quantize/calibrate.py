@@ -17,6 +17,7 @@ import nir
 import numpy as np
 from numpy.typing import NDArray
 
+from spikeport.export.float_graph import unused
 from spikeport.export.nir import FloatNetwork
 from spikeport.export.quantize.config import QuantizeConfig
 from spikeport.export.quantize.lowered import FloatPopulation, LoweredNetwork
@@ -151,9 +152,7 @@ def _traceable(network: FloatNetwork, lowered: LoweredNetwork) -> FloatNetwork:
     if not implicit:
         return network
     for part in implicit:
-        end = f"{part.name}_"
-        while end in nodes:
-            end += "_"
+        end = unused(f"{part.name}_", nodes)
         shape = network.checked.shapes[part.name]
         nodes[part.name] = nir.I(r=np.ones(shape))
         nodes[end] = nir.Output({"output": np.array(shape)})

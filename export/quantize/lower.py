@@ -18,7 +18,12 @@ from spikeport.export.nir import FloatNetwork
 from spikeport.export.nir.fields import NEURONS
 from spikeport.export.nir.flatten import safe_names
 from spikeport.export.nir.graph import delay_steps
-from spikeport.export.nir.neuron_dynamics import Dynamics, neuron_dynamics, neuron_shape
+from spikeport.export.nir.neuron_dynamics import (
+    Dynamics,
+    neuron_dynamics,
+    neuron_shape,
+    starts_above,
+)
 from spikeport.export.nir.semantics import ResetTiming
 from spikeport.export.quantize.fold import MAPS, Folded, fold, weights
 from spikeport.export.quantize.lowered import (
@@ -155,6 +160,13 @@ def _check_semantics(build: _Build) -> None:
         return
     after = timing is ResetTiming.AFTER_DECAY
     for name in spiking:
+        if after and starts_above(build.nodes[name], semantics):
+            build.complain(
+                f"node '{name}': v starts above v_threshold (start={semantics.start}), which "
+                f"reset_timing={timing} subtracts in the first step, but the chip only after a "
+                f"spike; {remedy}"
+            )
+            continue
         if after and build.dynamics[name].keep_v == 1:
             continue  # without a decay, the order does not matter
         build.complain(

@@ -133,7 +133,7 @@ def ceiling(lowered: LoweredNetwork, part: FloatPopulation) -> float:
     current += max(float(part.bias.max()), 0.0)
     for injection in lowered.injected(part.name):
         current += injection.gain * max(ranges[injection.source][1], 0.0)
-    return current * _times(part.keep_v, lowered.steps)
+    return current * _times(part.keep_v, lowered.steps) + part.keep_v * max(part.start, 0.0)
 
 
 def _times(keep: float, steps: int) -> float:

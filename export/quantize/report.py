@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from spikeport.export.quantize.calibrate import Calibrated, FloatActivity
 from spikeport.export.quantize.lowered import FloatConnection, FloatPopulation, LoweredNetwork
-from spikeport.export.quantize.rounding import settle, tie_bias
+from spikeport.export.quantize.rounding import keeps_threshold, settle, tie_bias
 from spikeport.export.quantize.rounding_loss import (
     emptied_rows,
     relative_error,
@@ -91,7 +91,7 @@ class PopulationReport:
         scale: weight units per float membrane unit.
         scales_tried: number of scales tried; 1 if nothing is lost or an input fixes the scale.
         reach: end of the grid as a fraction of the largest weight; 1 clips nothing.
-        lossless: no weight, bias or threshold had to be rounded.
+        lossless: no weight, bias, threshold or start had to be rounded.
         threshold: float, None for a population that only integrates.
         threshold_error: relative; in whole weight units v > vth is v >= vth + 1, and the closer of
             the two counts.
@@ -314,7 +314,7 @@ def report_population(
         scale=part.scale,
         scales_tried=made.tried,
         reach=made.candidate.reach,
-        lossless=made.candidate.lossless,
+        lossless=made.candidate.lossless and keeps_threshold(real, part),
         threshold=real.threshold,
         vth=part.vth,
         threshold_error=missed,

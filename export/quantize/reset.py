@@ -19,8 +19,8 @@ import numpy as np
 
 from spikeport.export.float_graph import unused
 from spikeport.export.nir import FloatNetwork, ResetTiming
-from spikeport.export.nir.fields import SPIKING, kind
-from spikeport.export.nir.neuron_dynamics import lost_fraction, resistance, start_value
+from spikeport.export.nir.fields import NEURONS, SPIKING, kind
+from spikeport.export.nir.neuron_dynamics import lost_fraction, resistance, starts_above
 from spikeport.export.nir.semantics import InputGain
 from spikeport.network import Reset
 
@@ -34,16 +34,17 @@ def subtracting_at_once(network: FloatNetwork) -> FloatNetwork:
     delayed = (
         semantics.reset is Reset.SUBTRACT and semantics.reset_timing is ResetTiming.AFTER_DECAY
     )
-    if not delayed or semantics.late_spikes or semantics.loop_delay != 1:
+    if not delayed or semantics.late_spikes:
         return network
-    spiking = {name: node for name, node in nodes.items() if kind(node) in SPIKING}
     scales: dict[str, Any] = {}
-    for name, node in spiking.items():
-        if np.any(start_value(node, semantics) > node.v_threshold):
+    for name, node in nodes.items():
+        if kind(node) not in SPIKING or not isinstance(node, NEURONS):
+            continue
+        if starts_above(node, semantics):
             return network
         if isinstance(node, nir.IF):
             continue  # without a decay, the order does not matter
-        if not isinstance(node, nir.LIF):
+        if not isinstance(node, nir.LIF) or semantics.loop_delay != 1:
             return network
         lost = lost_fraction(network.dt_s / np.asarray(node.tau, np.float64), semantics)
         unit = semantics.input_gain is InputGain.UNIT

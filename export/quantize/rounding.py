@@ -132,9 +132,8 @@ def round_threshold(scaled: float, *, strict: bool, whole: bool) -> int:
 
     The chip spikes if v > vth << 6. The largest state that must stay silent is floor(64 scaled), or
     ceil(64 scaled) - 1 if equality spikes too. If v only takes whole weight units, its floor to
-    whole
-    units is exact: v >= x becomes vth = ceil(x) - 1. If v also takes fractions (because of a decay
-    or a bias), no vth is exact and the nearest one is used.
+    whole units is exact: v >= x becomes vth = ceil(x) - 1. If v also takes fractions (because of a
+    decay or a bias), no vth is exact and the nearest one is used.
     """
     state = LOIHI.weight_unit * float(settle(scaled))
     silent = np.floor(state) if strict else np.ceil(state) - 1
@@ -191,6 +190,17 @@ def tie_bias(part: FloatPopulation, made: Population) -> Array:
     unit = LOIHI.weight_unit * made.scale
     plain = round_bias(settle(unit * part.bias), made.bias_exponent) << made.bias_exponent
     return np.asarray((made.bias_current - plain) / unit, np.float64)
+
+
+def keeps_threshold(part: FloatPopulation, made: Population) -> bool:
+    """Whether vth is the float threshold: it is, or v takes whole weight units only.
+
+    That presumes weights and biases of whole weight units.
+    """
+    leaks = {made.decay_u, made.decay_v} - {0, LOIHI.decay_unity}
+    if part.threshold is None or not leaks:
+        return True
+    return made.vth == float(settle(part.threshold * made.scale))
 
 
 def round_population(

@@ -24,6 +24,7 @@ from spikeport.export.quantize.rounding import (
     round_bias,
     round_decay,
     round_layer,
+    round_population,
     settle,
 )
 from spikeport.network import LOIHI, Reset
@@ -67,10 +68,11 @@ def candidates(
 ) -> tuple[Candidate, ...]:
     """Scales for `part`, best guess first; empty if each puts the threshold below one unit.
 
-    If some scale puts all weights, biases and the threshold on the chip's grid, the best such scale
-    is the only one (see `_lossless`), because nothing is lost. Otherwise they are `fit / f` for
-    each clip fraction f, where `fit` is the largest scale that clips no weight, lowered to a whole
-    threshold (the threshold is then exact) and limited by the ranges of vth, bias, u and v.
+    If some scale puts all weights, biases, the threshold and the start on the chip's grid, the best
+    such scale is the only one (see `_lossless`), because nothing is lost. Otherwise they are
+    `fit / f` for each clip fraction f, where `fit` is the largest scale that clips no weight,
+    lowered to a whole threshold (the threshold is then exact) and limited by the ranges of vth,
+    bias, u and v.
 
     Args:
         ties: whether membranes equalled the threshold in calibration; each scale is then tried
@@ -88,14 +90,28 @@ def candidates(
     if injected:
         most = min(fit, bound)
         found: tuple[Candidate, ...] = (_dictated(lowered, part, injected[0], most, config),)
-    elif not part.start and (lossless := _lossless(lowered, part, min(fit, bound), config)):
+    elif lossless := _lossless(lowered, part, min(fit, bound), config):
         first = Candidate(lossless, ties=int(not lowered.strict), lossless=True)
         missed = _rounding_of_leaks(part, lossless, peak_u, peak_v) if ties else 0
         powers = (1 << k for k in range(missed.bit_length()))
-        return (first, *(replace(first, ties=n) for n in powers if n > first.ties))
+        more = [replace(first, ties=n) for n in powers if n > first.ties]
+        plain = replace(first, ties=0, lossless=False)
+        if _vth(lowered, part, plain, config) != _vth(lowered, part, first, config):
+            more.append(plain)  # lowering vth moves more than ties
+        return first, *more
     else:
         found = _whole(part, fit, (min(fit / f, bound) for f in config.fractions))
     return (*found, *(replace(one, ties=1) for one in found if ties and not lowered.strict))
+
+
+def _vth(
+    lowered: LoweredNetwork, part: FloatPopulation, one: Candidate, config: QuantizeConfig
+) -> int:
+    reset, strict = lowered.reset, lowered.strict
+    made = round_population(
+        part, one.scale, reset=reset, strict=strict, config=config, ties=one.ties
+    )
+    return made.vth
 
 
 def _rounding_of_leaks(part: FloatPopulation, scale: float, peak_u: float, peak_v: float) -> int:
@@ -182,11 +198,12 @@ def _lossless(
 ) -> float | None:
     """The best scale up to `most` at which nothing needs rounding.
 
-    Weights are on the grid and biases are whole weight units. Without a partial leak, v takes whole
-    units only, any threshold is exact, and the largest scale is best; with reset by subtraction the
-    threshold must be whole as well. With a partial leak, v takes values between whole units: scales
-    with a whole threshold are then preferred and, if it keeps n/8, among those down to half of the
-    largest the one whose integers share the most factors of two, so that most leak steps are exact.
+    Weights are on the grid; biases and the start are whole weight units. Without a partial leak, v
+    takes whole units only, any threshold is exact, and the largest scale is best; with reset by
+    subtraction the threshold must be whole as well. With a partial leak, v takes values between
+    whole units: scales with a whole threshold are then preferred and, if it keeps n/8, among those
+    down to half of the largest the one whose integers share the most factors of two, so that most
+    leak steps are exact.
     """
     levels = [np.unique(w) for w in _weights(lowered, part)]
     first = next((level for level in levels if level.any()), None)
@@ -208,12 +225,13 @@ def _lossless(
             break
         threshold = float(settle(scale * (part.threshold or 0.0)))
         subtracted = threshold if lowered.reset is Reset.SUBTRACT else 0.0
-        whole = np.append(settle(scale * part.bias), subtracted)
+        bias = settle(scale * part.bias)
+        whole = np.append(bias, [subtracted, float(settle(scale * part.start))])
         if (whole % 1).any():
             continue
-        state = LOIHI.weight_unit * whole
-        exponent = bias_exponent(state[:-1], config)
-        if (round_bias(state[:-1], exponent) << exponent != state[:-1]).any():
+        state = LOIHI.weight_unit * bias
+        exponent = bias_exponent(state, config)
+        if (round_bias(state, exponent) << exponent != state).any():
             continue
         if (settle(scale * probe) % 1).any():
             continue

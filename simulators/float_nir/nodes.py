@@ -235,8 +235,9 @@ def _spiking(name: str, node: Any, setting: Setting, charge: Charge, start: Stat
             "send floor(v / v_threshold) spikes"
         )
     subtract = semantics.reset is Reset.SUBTRACT
-    late, after = semantics.late_spikes, semantics.reset_timing is ResetTiming.AFTER_DECAY
-    once = semantics.reset_timing is ResetTiming.ONCE and subtract
+    late = semantics.late_spikes
+    after = subtract and semantics.reset_timing is ResetTiming.AFTER_DECAY
+    once = subtract and semantics.reset_timing is ResetTiming.ONCE
 
     def spikes(v: Array) -> Array:
         if not semantics.multiple_spikes:
@@ -256,7 +257,7 @@ def _spiking(name: str, node: Any, setting: Setting, charge: Charge, start: Stat
 
     def reset_next(state: State, x: Array) -> tuple[Emission, State]:
         fired = spikes(state[0])
-        if after and subtract:
+        if after:
             charged = charge(state[0], x) - fired * threshold
         else:
             charged = charge(after_reset(state[0], fired), x)

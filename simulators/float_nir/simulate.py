@@ -32,6 +32,8 @@ from spikeport.version import __version__
 Array = NDArray[Any]
 
 RECORDABLE = ("spikes", "v", "v_charged")
+MAX_SPIKES = 2**31
+"""Spikes of a neuron in one step and all samples together; their sum over time fits 64 bits."""
 
 
 def run_float(
@@ -56,7 +58,8 @@ def run_float(
         after integrators, otherwise the mean over time of a linear map.
 
     Raises:
-        InputError: the samples break a rule, or an Output mixes these three kinds.
+        InputError: the samples break a rule, an Output mixes these three kinds, or a neuron sends
+            more than `MAX_SPIKES` in one step (with `multiple_spikes`).
     """
     record = check_names(record, RECORDABLE)
     checked = network.checked
@@ -265,7 +268,13 @@ class _Tally:
     def add(self, step: Mapping[str, Emission]) -> None:
         """Add one step."""
         for name, counts in self.spike_counts.items():
-            counts += step[name].out.sum(axis=0).astype(np.int64)
+            fired = step[name].out.sum(axis=0)
+            if not (fired <= MAX_SPIKES).all():
+                fail(
+                    f"node '{name}': sends {fired.max():.3g} spikes in one step, the limit is "
+                    f"{MAX_SPIKES}; does a loop amplify them?"
+                )
+            counts += fired.astype(np.int64)
         for name, readout in self.readout.items():
             out = step[name].out
             known = self.totals.get(name)

@@ -262,11 +262,6 @@ def uniform(values: Array) -> Array | None:
     return None
 
 
-def remedy(reason: str) -> str:
-    """What to do if a map cannot be the matrix that it became for this reason."""
-    return REMEDIES[reason]
-
-
 def grouped(made: Kernel, groups: int) -> Array:
     """Weights (groups, out, in, *K) for fewer groups, a divisor of the kernel's own."""
     own = made.groups // groups

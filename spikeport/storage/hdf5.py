@@ -21,7 +21,7 @@ import h5py.h5o
 from spikeport.checks import fail
 from spikeport.errors import InputError
 from spikeport.storage.files import replacing
-from spikeport.storage.hdf5_seal import check_open_seal, check_seal, seal
+from spikeport.storage.hdf5_seal import check_open_seal, seal
 from spikeport.storage.limits import (
     FREE_BYTES,
     MAX_CHUNK_BYTES,
@@ -75,26 +75,14 @@ class Budget:
 
 
 @contextmanager
-def reading(path: str | os.PathLike[str], what: str) -> Iterator[h5py.File]:
-    """Open an HDF5 file for reading.
-
-    Raises:
-        InputError: as for `naming`, or the file is sealed and was modified afterwards.
-    """
-    with naming(path, what):
-        check_seal(path)
-        with h5py.File(path, "r") as file:
-            yield file
-
-
-@contextmanager
-def reading_once(path: str | os.PathLike[str], what: str) -> Iterator[tuple[h5py.File, bytes]]:
+def reading(path: str | os.PathLike[str], what: str) -> Iterator[tuple[h5py.File, bytes]]:
     """Open an HDF5 file whose content is read once, as a whole, and yield both.
 
     What the file says is then what the content says, whatever happens to the file meanwhile.
 
     Raises:
-        InputError: as for `reading`, or the file is larger than what it may declare.
+        InputError: as for `naming`, the file is larger than what it may declare, or it is sealed
+            and was modified afterwards.
     """
     with naming(path, what):
         if (size := Path(path).stat().st_size) > MAX_TOTAL_BYTES:

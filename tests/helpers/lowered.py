@@ -20,7 +20,9 @@ def run_lowered(
     x = torch.tensor(samples)
     sent: dict[str, list[Tensor]] = {part.name: [] for part in lowered.populations}
     state = {
-        part.name: torch.zeros((2, len(x), *part.shape), dtype=torch.float64)
+        part.name: torch.tensor([0.0, part.start], dtype=torch.float64)
+        .reshape(2, *(1,) * (1 + len(part.shape)))
+        .repeat(1, len(x), *part.shape)
         for part in lowered.populations
     }
     charged: dict[str, list[Tensor]] = {part.name: [] for part in lowered.populations}

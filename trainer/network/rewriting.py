@@ -22,13 +22,13 @@ from spikeport.network import Coding, Shape
 from spikeport.network.composition import became
 from spikeport.network.linear_maps import (
     FLATTENED,
+    REMEDIES,
     SHIFTED,
     Kernel,
     Matrix,
     as_matrix,
     features,
     flattened,
-    remedy,
     uniform,
 )
 from spikeport.trainer.network.graph import Node
@@ -296,7 +296,7 @@ class _Build:
                 self._refuse_shape(target, str(problem))
                 continue
             if isinstance(made, Matrix) and len(shape) > 1:
-                self._refuse_shape(term.layers[-1], f"{made.reason}; {remedy(made.reason)}")
+                self._refuse_shape(term.layers[-1], f"{made.reason}; {REMEDIES[made.reason]}")
                 continue
             yield term, made
 
