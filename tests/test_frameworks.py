@@ -358,6 +358,27 @@ def test_spikes_may_be_returned_in_many_ways(returned: Any) -> None:
 
 
 @needs_norse
+@pytest.mark.parametrize(
+    ("returned", "warned"),
+    [
+        (torch.stack, False),
+        (lambda found: found[-1], False),
+        (lambda found: torch.stack(found).sum(0), True),
+        (lambda found: sum(found[1:], found[0]) / len(found), True),
+    ],
+)
+def test_a_membrane_that_is_summed_over_time_is_not_the_score(
+    returned: Any, warned: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    module = Loop()
+    module.lif2 = framework("norse.torch").LIBoxCell()
+    module.returned = returned  # type: ignore[method-assign]
+    spikeport.from_norse(module, PIXELS, STEPS)
+    message = "module Loop: returns the membrane of 'lif2' summed or averaged over time, but the"
+    assert (message in caplog.text) == warned
+
+
+@needs_norse
 def test_neurons_must_be_called_once_per_step() -> None:
     def now_and_then(module: Any, x: Tensor, z: Tensor) -> Tensor:
         module.count = getattr(module, "count", 0) + 1

@@ -136,6 +136,13 @@ def _recorded(
     nodes = [
         _settled(node, recorder.shapes, output.state == "v" and node.name == last) for node in nodes
     ]
+    silent = getattr(nodes[-1].op, "threshold", True) is None
+    if output.alien and silent:  # any other result of an operation was refused
+        _log.warning(
+            "%s: returns the membrane of '%s' summed or averaged over time, but the score of a "
+            "network is its membrane at the last step",
+            title, last,
+        )  # fmt: skip
     return Reading(framework, title, input, steps, tuple(nodes), recorder.shapes, last)
 
 
