@@ -56,6 +56,7 @@ def from_module(
         ) from error
     build = _Build(module, input)
     for node in graph.nodes:
+        _place_input(node)
         match node.op:
             case "placeholder" if build.value_of:
                 raise InputError(f"{title}: has a second argument '{node.target}', must have one")
@@ -248,6 +249,14 @@ class _Build:
 
     def _source(self, node: fx.Node) -> str:
         return self.value_of.get(node.args[0], "")
+
+
+def _place_input(node: fx.Node) -> None:
+    """Turn an input that is given by name, as in conv(input=x), into the first argument."""
+    if node.op in ("call_module", "call_function") and not node.args and node.kwargs:
+        named = dict(node.kwargs)
+        given = named.pop("input" if "input" in named else next(iter(named)))
+        node.args, node.kwargs = (given,), named
 
 
 def _forward(chosen: Any) -> bool:
