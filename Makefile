@@ -37,11 +37,13 @@ bench: $(SETUP) .venv-peers/.ready
 setup: $(SETUP)
 
 # Rebuilt when the requirements change; an interrupted set-up leaves no .ready and is repeated.
-.venv/.ready: pyproject.toml constraints.txt
+.venv/.ready: pyproject.toml constraints.txt benchmarks/frameworks.txt
 	rm -f $@
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
 	  --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps \
+	  --requirement benchmarks/frameworks.txt
 	touch $@
 
 .venv-lava/.ready: backends/lava/requirements.txt backends/lava/environment.py | .venv/.ready

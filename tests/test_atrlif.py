@@ -34,7 +34,6 @@ from spikeport.network import (
 )
 from spikeport.runs import (
     Probe,
-    Run,
     Trace,
     everything,
     load_state,
@@ -55,6 +54,7 @@ from spikeport.trainer.measure import evaluate_deployed
 from spikeport.workflow import record_trace
 from tests.helpers.command import call
 from tests.helpers.lava import needs_lava
+from tests.helpers.run_comparison import assert_equal_runs
 from tests.helpers.strategies import networks, samples_for
 
 DECAYS = ("decay_u", "decay_v", "decay_theta", "decay_r")
@@ -86,22 +86,6 @@ def example(**changes: Any) -> DeployedNetwork:
 def spikes(network: DeployedNetwork, count: int = 3) -> NDArray[np.uint8]:
     rng = np.random.default_rng(5)
     return (rng.random((network.steps, count, *network.inputs[0].shape)) < 0.4).astype(np.uint8)
-
-
-def assert_equal(one: Run, other: Run) -> None:
-    """Every number of two runs, traces included."""
-    assert one.trace is not None
-    assert other.trace is not None
-    assert one.trace.tables.keys() == other.trace.tables.keys()
-    for variable, table in one.trace.tables.items():
-        assert table.keys() == other.trace[variable].keys()
-        for name, values in table.items():
-            np.testing.assert_array_equal(values, other.trace[variable][name], f"{variable} {name}")
-    for name, scores in one.scores.items():
-        np.testing.assert_array_equal(scores, other.scores[name])
-    for name, fired in one.spike_counts.items():
-        np.testing.assert_array_equal(fired, other.spike_counts[name])
-    assert one.counts == other.counts
 
 
 def test_the_equations_by_hand() -> None:
@@ -196,7 +180,7 @@ def test_native_is_the_reference(data: st.DataObject) -> None:
     assert record == ("spikes", "u", "v", "theta", "r")
     expected = run_reference(network, samples, record=record)
     found = run_native(network, samples, record=record)
-    assert_equal(found, expected)
+    assert_equal_runs(found, expected)
     assert found.trace is not None
     replayed = run_native(network, samples, recorded=found.trace.spikes)
     assert replayed.counts == expected.counts
@@ -265,7 +249,7 @@ def test_lava_is_native(data: st.DataObject) -> None:
             cases.append((network, data.draw(samples_for(network))))
     record = ("spikes", "u", "v", "theta", "r")
     for (network, samples), run in zip(cases, run_many(cases, record=record), strict=True):
-        assert_equal(run, run_native(network, samples, record=record))
+        assert_equal_runs(run, run_native(network, samples, record=record))
 
 
 MODEL = """
@@ -398,7 +382,7 @@ def test_probes_and_trace_files_hold_every_state_variable(tmp_path: Path) -> Non
     header, trace = read_trace(tmp_path / "a.h5")
     assert ("theta", "adaptive") in header.recorded
     assert ("theta", "out") not in header.recorded
-    assert_equal(dataclasses.replace(run, trace=trace), run)
+    assert_equal_runs(dataclasses.replace(run, trace=trace), run)
     record_trace(tmp_path / "b.h5", network, x, record=[parse_probe("adaptive:r,theta:1,3-5")])
     _, some = read_trace(tmp_path / "b.h5")
     assert run.trace is not None
@@ -415,7 +399,7 @@ def test_probes_and_trace_files_hold_every_state_variable(tmp_path: Path) -> Non
         "r",
     ]
     parts = [run_native(network, x[:, i : i + 1], record=everything(network)) for i in range(3)]
-    assert_equal(merge_runs(parts), run)
+    assert_equal_runs(merge_runs(parts), run)
 
 
 def test_what_a_population_does_not_have_cannot_be_recorded() -> None:

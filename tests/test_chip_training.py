@@ -36,7 +36,7 @@ from spikeport.network import (
     SumPool2d,
     require_lif_populations,
 )
-from spikeport.runs import Run, SampleSet, Trace, encode_samples
+from spikeport.runs import SampleSet, encode_samples
 from spikeport.simulators import run_native, run_reference
 from spikeport.trainer import (
     LI,
@@ -62,6 +62,7 @@ from spikeport.trainer.energy.model import message_rate
 from spikeport.trainer.loop.start import first_network
 from spikeport.trainer.measure.metrics import count_and_price, energy_uj
 from spikeport.workflow import export_float, prepare_qat, quantize
+from tests.helpers.run_comparison import assert_equal_runs
 from tests.helpers.strategies import networks, samples_for
 
 CONFIG = TrainConfig(widths=(6, 12), steps=4, epochs=4, batch_size=32)
@@ -101,19 +102,6 @@ def test_training_starts_from_scales_that_leave_outliers_their_range(
     narrow = quantize(graph, x, dataclasses.replace(config, search_wider=False)).network
     assert quantize(graph, x, config).network.content_hash != narrow.content_hash
     assert prepare_qat(model, x, config).template.content_hash == narrow.content_hash
-
-
-def assert_equal_runs(ours: Run, theirs: Run) -> None:
-    assert ours.network_hash == theirs.network_hash
-    for name, scores in theirs.scores.items():
-        np.testing.assert_array_equal(ours.scores[name], scores)
-    for name, counts in theirs.spike_counts.items():
-        np.testing.assert_array_equal(ours.spike_counts[name], counts)
-    assert ours.counts == theirs.counts
-    a, b = ours.trace or Trace(), theirs.trace or Trace()
-    assert a.spikes.keys() == b.spikes.keys()
-    for name, spikes in b.spikes.items():
-        np.testing.assert_array_equal(a.spikes[name], spikes)
 
 
 def plain(network: DeployedNetwork) -> DeployedNetwork:

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 import spikeport
 from benchmarks import frameworks
 from benchmarks.foreign import framework, installed
-from benchmarks.foreign.layers import conv, linear
+from benchmarks.foreign.layers import conv, linear, lively
 from spikeport.errors import InputError
 from spikeport.export import export_foreign
 from spikeport.network import Coding, ForeignModel, Input, LinearLayer, NeuronLayer, Reset
@@ -266,6 +266,12 @@ def test_reading_leaves_the_module_as_it_was() -> None:
         assert torch.equal(value, before[name])
 
 
+def after(tensor: Tensor, change: Callable[[Tensor], Any]) -> Tensor:
+    """A tensor after something happened to it."""
+    change(tensor)
+    return tensor
+
+
 @needs_norse
 @pytest.mark.parametrize(
     ("step", "message"),
@@ -284,6 +290,20 @@ def test_reading_leaves_the_module_as_it_was() -> None:
         ),
         (lambda m, x, z: m.fc2(z.mT.mT), "receives a result of __get__"),
         (lambda m, x, z: m.fc2(z.flip(1)), "receives a result of flip"),
+        (lambda m, x, z: m.fc2(after(z, lambda z: z.mul_(2))), "receives a result of mul_"),
+        (lambda m, x, z: m.fc2(after(z, lambda z: z[:, 0].zero_())), "result of a change in place"),
+        (
+            lambda m, x, z: m.fc2(after(z, lambda z: z.__setitem__((0, 0), 1.0))),
+            "layer 'fc2': receives a result of a change in place",
+        ),
+        (
+            lambda m, x, z: m.fc2(after(z.view(2, 20), lambda _: z.add_(z))),
+            "layer 'fc2': receives a result of a change in place",
+        ),
+        (
+            lambda m, x, z: after(m.fc2(z), lambda y: y.detach().unsqueeze(0).fill_(1)),
+            "layer 'lif2': receives a result of a change in place",
+        ),
         (lambda m, x, z: m.fc2(input=z) if m.lif1(x=x) else z, "fails on an input of shape"),
     ],
 )
@@ -335,6 +355,27 @@ def test_spikes_may_be_returned_in_many_ways(returned: Any) -> None:
     module.returned = returned  # type: ignore[method-assign]
     network = spikeport.from_norse(module, PIXELS, STEPS)
     assert network.checked.sources["output"] == ("lif2",)
+
+
+@needs_norse
+@pytest.mark.parametrize(
+    ("returned", "warned"),
+    [
+        (torch.stack, False),
+        (lambda found: found[-1], False),
+        (lambda found: torch.stack(found).sum(0), True),
+        (lambda found: sum(found[1:], found[0]) / len(found), True),
+    ],
+)
+def test_a_membrane_that_is_summed_over_time_is_not_the_score(
+    returned: Any, warned: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    module = Loop()
+    module.lif2 = framework("norse.torch").LIBoxCell()
+    module.returned = returned  # type: ignore[method-assign]
+    spikeport.from_norse(module, PIXELS, STEPS)
+    message = "module Loop: returns the membrane of 'lif2' summed or averaged over time, but the"
+    assert (message in caplog.text) == warned
 
 
 @needs_norse
@@ -574,6 +615,64 @@ def test_starts_that_a_float_network_does_not_have_are_named() -> None:
     module = norse.SequentialState(linear(30, 20), first, linear(20, 10), norse.IAFCell())
     with pytest.raises(InputError, match=r"'_3' \(IAFCell\): starts neither at 0 nor where it"):
         spikeport.from_norse(module, PIXELS, STEPS)
+
+
+def assert_same_spikes(module: nn.Module, shape: tuple[int, ...]) -> None:
+    """Step by step, of a module of Norse for one step that does spike."""
+    network = spikeport.from_norse(module, Input("x", shape), STEPS)
+    x = (torch.rand(STEPS, 4, *shape) < 0.4).float()
+    found, state = [], None
+    with torch.no_grad():
+        for now in x:
+            spikes, state = module(now, state)
+            found.append(spikes)
+    theirs = torch.stack(found).numpy()
+    ours = spikeport.run_float(network, x.numpy().astype(float), record=("spikes",))
+    assert ours.trace is not None
+    (last,) = network.checked.sources["output"]
+    np.testing.assert_array_equal(ours.trace.spikes[last], theirs)
+    assert 0.02 < theirs.mean() < 0.98
+
+
+@needs_norse
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
+@pytest.mark.parametrize(
+    ("shape", "layer"),
+    [
+        ((2, 9), nn.AvgPool1d(2)),
+        ((2, 9), nn.AvgPool1d(3, 2, 1)),
+        ((2, 9), lively(nn.Conv1d(2, 3, 2, padding="same"))),
+        ((2, 6, 6), nn.AvgPool2d(2, divisor_override=1)),
+        ((2, 6, 6), nn.AvgPool2d(3, 2, 1, divisor_override=5)),
+        ((2, 6, 6), lively(nn.Conv2d(2, 3, 2, padding="same"))),
+        ((2, 6, 6), lively(nn.Conv2d(2, 3, (4, 3), padding="same", dilation=(1, 2)))),
+    ],
+    ids=str,
+)
+def test_layers_of_torch_that_nir_lacks_are_convolutions(
+    shape: tuple[int, ...], layer: nn.Module
+) -> None:
+    norse = framework("norse.torch")
+    neurons = box(tau_mem_inv=300.0, v_th=0.05)
+    assert_same_spikes(norse.SequentialState(layer, neurons), shape)
+    with torch.no_grad():
+        size = layer(torch.zeros(1, *shape)).numel()
+    module = norse.SequentialState(layer, neurons, nn.Flatten(), linear(size, 3), box(v_th=0.3))
+    network = spikeport.from_norse(module, Input("x", shape), STEPS)
+    spikeport.quantize(network, (np.random.default_rng(0).random((8, *shape)) < 0.4).astype(float))
+
+
+@needs_norse
+def test_sums_in_place_are_sums() -> None:
+    def shortcut(module: Any, x: Tensor, z: Tensor) -> Tensor:
+        made = module.fc2(z)
+        made += module.fc3(x)
+        return cast("Tensor", made)
+
+    module = Loop(shortcut)
+    module.fc3 = linear(30, 10)
+    network = spikeport.from_norse(module, PIXELS, STEPS)
+    assert set(network.checked.sources["lif2"]) == {"fc2", "fc3"}
 
 
 @needs_norse

@@ -48,6 +48,7 @@ from spikeport.simulators import run_native
 from spikeport.traces import compare_files
 from spikeport.workflow import record_trace
 from tests.helpers.lava import needs_lava
+from tests.helpers.run_comparison import assert_equal_runs
 from tests.helpers.strategies import networks, samples_for
 
 Case = tuple[DeployedNetwork, dict[str, NDArray[Any]]]
@@ -388,28 +389,13 @@ def lava_runs() -> dict[str, Run]:
     return dict(zip(CASES, run_many(list(CASES.values()), record=("spikes",)), strict=True))
 
 
-def assert_same(lava: Run, native: Run) -> None:
-    assert lava.network_hash == native.network_hash
-    assert (lava.samples, lava.steps) == (native.samples, native.steps)
-    assert lava.counts == native.counts
-    for kind in ("spikes", "u", "v"):
-        ours, theirs = getattr(native.trace, kind), getattr(lava.trace, kind)
-        assert list(ours) == list(theirs)
-        for name in ours:
-            np.testing.assert_array_equal(theirs[name], ours[name], f"{kind} of {name}")
-    for kind in ("scores", "spike_counts"):
-        for name, values in getattr(native, kind).items():
-            np.testing.assert_array_equal(getattr(lava, kind)[name], values, f"{kind} of {name}")
-    np.testing.assert_array_equal(lava.predictions, native.predictions)
-
-
 @pytest.mark.slow
 @needs_lava
 @pytest.mark.parametrize("name", CASES)
 def test_random_networks_equal_native(name: str, lava_runs: dict[str, Run]) -> None:
     network, samples = CASES[name]
     native = run_native(network, samples, record=("spikes",))
-    assert_same(lava_runs[name], native)
+    assert_equal_runs(lava_runs[name], native)
 
 
 def test_the_random_networks_cover_what_they_should() -> None:
@@ -433,7 +419,7 @@ def test_states_equal_native_at_every_step() -> None:
     for run, (network, samples) in zip(
         run_many(pairs, record=("u", "v", "spikes")), pairs, strict=True
     ):
-        assert_same(run, run_native(network, samples, record=("u", "v", "spikes")))
+        assert_equal_runs(run, run_native(network, samples, record=("u", "v", "spikes")))
 
 
 @needs_lava
@@ -444,7 +430,7 @@ def test_chunks_and_progress(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lava_backend, "CHUNK_BYTES", 2 * network.steps * (64 + 4 * 60))
     seen: list[tuple[int, int]] = []
     run = run_lava(network, samples, record=("spikes", "v"), progress=lambda *a: seen.append(a))
-    assert_same(run, run_native(network, samples, record=("spikes", "v")))
+    assert_equal_runs(run, run_native(network, samples, record=("spikes", "v")))
     assert seen[-1] == (5, 5)
     assert seen == sorted(seen)
     assert len(seen) > 1
@@ -492,7 +478,7 @@ def test_no_sample_of_many_reaches_the_next(steps: int, monkeypatch: pytest.Monk
     monkeypatch.setattr(lava_backend, "CHUNK_BYTES", 100 * steps * (neurons + 4 * 6))
     native = run_native(network, samples, record=("spikes",))
     assert any(native.counts.spikes.values())  # type: ignore[union-attr]
-    assert_same(run_lava(network, samples, record=("spikes",)), native)
+    assert_equal_runs(run_lava(network, samples, record=("spikes",)), native)
 
 
 @needs_lava
@@ -510,7 +496,7 @@ def test_no_rest_of_a_sample_reaches_the_next() -> None:
     assert run.trace is not None
     for name, fired in (("a", [1, 0, 0, 1]), ("o", [1, 0, 0, 0])):
         assert (run.trace.spikes[name] == np.reshape(fired, (4, 1, 1))).all()
-    assert_same(run, run_native(network, samples, record=("spikes", "u", "v")))
+    assert_equal_runs(run, run_native(network, samples, record=("spikes", "u", "v")))
 
 
 REFRACTORY_FLOAT = """

@@ -29,7 +29,6 @@ from spikeport.network import (
     WeightedConnection,
     require_lif_populations,
 )
-from spikeport.runs import Run
 from spikeport.simulators import run_native, run_reference
 from spikeport.simulators.native import neurons, population
 from spikeport.simulators.native.components import components
@@ -37,27 +36,10 @@ from spikeport.simulators.native.plan import cut, plan_of
 from spikeport.simulators.native.registers import decayed as compiled_decayed
 from spikeport.simulators.native.registers import decayed_short
 from tests.helpers.networks import ALL, digits_like
+from tests.helpers.run_comparison import assert_equal_runs
 from tests.helpers.strategies import networks, samples_for
 
 EVEN = np.arange(-18, 20, 2, dtype=np.int16)
-
-
-def assert_equal(actual: Run, expected: Run) -> None:
-    """Scores, spike counts, event counts and traces are the same integers."""
-    assert actual.network_hash == expected.network_hash
-    assert actual.counts == expected.counts
-    for name, scores in expected.scores.items():
-        assert np.array_equal(actual.scores[name], scores)
-    for name, spikes in expected.spike_counts.items():
-        assert np.array_equal(actual.spike_counts[name], spikes)
-    assert np.array_equal(actual.predictions, expected.predictions)
-    assert (actual.trace is None) == (expected.trace is None)
-    if actual.trace is not None and expected.trace is not None:
-        for kind in ALL:
-            recorded = getattr(expected.trace, kind)
-            assert set(getattr(actual.trace, kind)) == set(recorded)
-            for name, values in recorded.items():
-                assert np.array_equal(getattr(actual.trace, kind)[name], values), (kind, name)
 
 
 @pytest.mark.parametrize(
@@ -104,7 +86,7 @@ def test_random_networks_run_as_specified(
     samples = data.draw(samples_for(network))
     expected = run_reference(network, samples, record=record)
     actual = run_native(network, samples, record=record, threads=threads, memory_bytes=memory)
-    assert_equal(actual, expected)
+    assert_equal_runs(actual, expected)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -118,7 +100,7 @@ def test_states_recorded_a_few_steps_at_a_time_are_the_specified_ones(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(population, "PIECE", piece)
         actual = run_native(network, samples, record=record)
-    assert_equal(actual, run_reference(network, samples, record=record))
+    assert_equal_runs(actual, run_reference(network, samples, record=record))
 
 
 def test_random_networks_hold_every_construct() -> None:
@@ -181,7 +163,7 @@ def test_many_extreme_weights_sum_exactly(sign: int, activity: float, high: int)
     network = one_layer(Dense("x", "p", weight), Input("x", (700,), coding, 0, high), (5,))
     for shape in ((2, 700), (3, 2, 700)):
         samples = rng.integers(1, high, shape, endpoint=True) * (rng.random(shape) < activity)
-        assert_equal(
+        assert_equal_runs(
             run_native(network, samples, record=ALL), run_reference(network, samples, record=ALL)
         )
 
@@ -200,7 +182,7 @@ def test_sums_of_messages_of_both_signs_wrap_as_specified() -> None:
     expected = run_reference(net, samples, record=ALL)
     assert expected.trace is not None
     assert int(expected.trace.u["p"][0, 0, 0]) < 0  # the sum of 153,000 weight units has wrapped u
-    assert_equal(run_native(net, samples, record=ALL), expected)
+    assert_equal_runs(run_native(net, samples, record=ALL), expected)
 
 
 def test_a_layer_wider_than_a_band_of_rows_runs_as_specified() -> None:
@@ -208,7 +190,7 @@ def test_a_layer_wider_than_a_band_of_rows_runs_as_specified() -> None:
     weight = rng.integers(-128, 128, (4100, 3), np.int16) * np.int16(2)
     network = one_layer(Dense("x", "p", weight), Input("x", (3,)), (4100,))
     samples = rng.integers(0, 2, (3, 2, 3))
-    assert_equal(
+    assert_equal_runs(
         run_native(network, samples, record=ALL), run_reference(network, samples, record=ALL)
     )
 
@@ -224,7 +206,7 @@ def test_convolutions_along_one_axis_run_as_specified(
     coding = Coding.SPIKES if high == 1 else Coding.GRADED
     network = one_layer(connection, Input("x", (20, 9), coding, 0, high), (channels, 9))
     samples = rng.integers(0, high, (3, 2, 20, 9), endpoint=True) * rng.integers(0, 2, (20, 9))
-    assert_equal(
+    assert_equal_runs(
         run_native(network, samples, record=ALL), run_reference(network, samples, record=ALL)
     )
 
@@ -245,7 +227,7 @@ def test_currents_of_several_static_inputs_are_summed_in_pieces(delays: tuple[in
         steps=40,
     )
     samples = {name: rng.integers(-9, 10, (5, 2)) for name in names}
-    assert_equal(run_native(network, samples, threads=1), run_reference(network, samples))
+    assert_equal_runs(run_native(network, samples, threads=1), run_reference(network, samples))
 
 
 @pytest.mark.parametrize("pool", [None, SumPool2d((2, 2), (2, 2))])
@@ -262,7 +244,7 @@ def test_grouped_convolutions_run_as_specified(
     network = one_layer(connection, Input("x", (20, 4, 4), coding, 0, high), (channels, size, size))
     shape = (3, 2, 20, 4, 4)
     samples = rng.integers(0, high, shape, endpoint=True) * rng.integers(0, 2, shape)
-    assert_equal(
+    assert_equal_runs(
         run_native(network, samples, record=ALL), run_reference(network, samples, record=ALL)
     )
 
@@ -358,7 +340,7 @@ def test_refractory_neurons_run_as_specified(refractory: int, reset: Reset) -> N
     assert windows.sum(axis=-1).max() == 1
     assert spikes.sum(axis=0).min() > 150 / (refractory + 1) / 2
     for memory in (1, 2**20):
-        assert_equal(run_native(network, samples, record=ALL, memory_bytes=memory), expected)
+        assert_equal_runs(run_native(network, samples, record=ALL, memory_bytes=memory), expected)
         assert run_native(network, samples, memory_bytes=memory).counts == expected.counts
 
 
@@ -377,7 +359,7 @@ def test_overload_wraps_and_saturates_as_specified(kernel: tuple[int, ...], expo
         steps=4,
     )
     samples = np.stack(np.meshgrid(payloads, payloads), axis=-1).reshape(-1, 2, *kernel)
-    assert_equal(
+    assert_equal_runs(
         run_native(network, samples, record=ALL), run_reference(network, samples, record=ALL)
     )
 
@@ -387,7 +369,7 @@ def test_neither_threads_nor_chunks_change_a_result() -> None:
     whole = run_native(network, samples, record=ALL, threads=1)
     assert whole.counts is not None
     assert min(whole.counts.spikes.values()) > 0
-    assert_equal(run_native(network, samples, record=ALL, threads=2), whole)
+    assert_equal_runs(run_native(network, samples, record=ALL, threads=2), whole)
     done: list[tuple[int, int]] = []
     alone = run_native(
         network,
@@ -396,7 +378,7 @@ def test_neither_threads_nor_chunks_change_a_result() -> None:
         memory_bytes=1,
         progress=lambda part, total: done.append((part, total)),
     )
-    assert_equal(alone, whole)
+    assert_equal_runs(alone, whole)
     assert done == [(sample + 1, 40) for sample in range(40)]
 
 
@@ -420,7 +402,7 @@ def test_replay_of_its_own_record_gives_the_same_run(data: st.DataObject) -> Non
     plain = run_native(network, samples, record=ALL, threads=1)
     assert plain.trace is not None
     replayed = run_native(network, samples, record=ALL, recorded=plain.trace.spikes, threads=1)
-    assert_equal(replayed, plain)
+    assert_equal_runs(replayed, plain)
 
 
 def test_replay_records_only_what_is_asked_for() -> None:

@@ -26,7 +26,7 @@ from spikeport.network import (
     Reset,
     save_network,
 )
-from spikeport.runs import ResetSchedule, Run, encode_samples, everything
+from spikeport.runs import ResetSchedule, encode_samples, everything, select
 from spikeport.simulators import Stream, run_native, run_reference
 from spikeport.trainer.data import load_dataset
 from spikeport.workflow import run_continuous, write_nir
@@ -34,6 +34,7 @@ from tests.fuzz.kinds import float_network
 from tests.helpers.command import Spikeport
 from tests.helpers.lava import needs_lava
 from tests.helpers.networks import ALL, digits_like
+from tests.helpers.run_comparison import assert_equal_runs
 from tests.helpers.strategies import networks, samples_for
 from tests.helpers.streams import assert_one_long_run, chunk_of
 
@@ -61,7 +62,7 @@ def test_native_and_streams_equal_the_reference(
     run = run_native(
         network, samples, record=everything(network), memory_bytes=memory, resets=resets
     )
-    assert_equal(run, whole)
+    assert_equal_runs(run, whole)
     assert whole.trace is not None
     replayed = run_native(network, samples, recorded=whole.trace.spikes, resets=resets)
     assert replayed.counts == whole.counts
@@ -73,18 +74,6 @@ def test_native_and_streams_equal_the_reference(
         if steps
     ]
     assert_one_long_run(runs, whole, network)
-
-
-def assert_equal(run: Run, other: Run) -> None:
-    assert run.counts == other.counts
-    for kind in ("scores", "spike_counts"):
-        for name, values in getattr(other, kind).items():
-            np.testing.assert_array_equal(getattr(run, kind)[name], values)
-    assert run.trace is not None
-    assert other.trace is not None
-    for variable, table in other.trace.tables.items():
-        for name, values in table.items():
-            np.testing.assert_array_equal(run.trace[variable][name], values, variable)
 
 
 @SLOW
@@ -143,7 +132,7 @@ def test_lava_equals_native(resets: ResetSchedule) -> None:
     samples = {"x": rng.integers(0, 2, (13, 3, 9)), "drive": rng.integers(-200, 300, (3, 6))}
     native = run_native(network, samples, record=everything(network), resets=resets)
     lava = run_backend("lava", network, samples, record=everything(network), resets=resets)
-    assert_equal(lava, native)
+    assert_equal_runs(lava, native)
     plain = run_native(network, samples)
     assert native.counts is not None
     assert native.counts.spikes != (plain.counts and plain.counts.spikes)
@@ -185,12 +174,7 @@ def test_a_continuous_run_is_one_long_sample(data: st.DataObject, resets: ResetS
     count, steps = run.samples, run.steps
     stream = Stream(network, resets=resets)
     for sample in range(count):
-        chunk = {
-            part.name: samples[part.name][sample : sample + 1]
-            if samples[part.name].ndim == 1 + len(part.shape)
-            else samples[part.name][:, sample : sample + 1]
-            for part in network.inputs
-        }
+        chunk = select(network.inputs, samples, slice(sample, sample + 1))
         done = stream.push(chunk, steps=steps, record=ALL)
         assert done.trace is not None
         assert run.trace is not None
@@ -208,7 +192,7 @@ def test_a_continuous_run_on_lava() -> None:
     resets = ResetSchedule(13)
     ours = run_continuous(network, samples, resets, record=everything(network))
     theirs = run_continuous(network, samples, resets, record=everything(network), backend="lava")
-    assert_equal(theirs, ours)
+    assert_equal_runs(theirs, ours)
     assert (ours.samples, ours.steps) == (4, 13)
     assert ours.network_hash == theirs.network_hash == network.content_hash
     apart = run_native(network, samples, record=("spikes",))

@@ -88,6 +88,16 @@ def test_a_table_shows_it_too(theirs: Path, spikeport: Spikeport) -> None:
     assert "stated dt_s=0.001; steps=5" in shown
 
 
+def test_inspect_says_what_the_file_does_not_state(theirs: Path, spikeport: Spikeport) -> None:
+    code, out, _ = spikeport("inspect", theirs)
+    shown = " ".join(out.replace("│", " ").split())
+    assert code == 0
+    assert "steps not stated dt s not stated" in shown
+    code, out, _ = spikeport("inspect", theirs, "--json")
+    assert code == 0
+    assert '"dt_s": null' in out
+
+
 def test_an_exported_graph_keeps_its_rules_and_origin(
     theirs: Path, tmp_path: Path, spikeport: Spikeport
 ) -> None:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console  # noqa: TID251
 
+from spikeport.cli._tables import facts_table
 from spikeport.report.screen import Table, show
 from spikeport.report.section import cell_text, section_of
 from spikeport.report.terminal import render_section
@@ -35,6 +36,11 @@ def test_no_number_and_no_word_of_a_header_is_broken(capsys: pytest.CaptureFixtu
     for name, value in row.items():
         assert cell_text(value) in words
         assert set(name.split()) <= set(words)
+
+
+def test_a_fact_without_a_value_is_a_dash_as_in_every_table() -> None:
+    shown = on_screen(facts_table("Trained", {"energy_uj": None}), 60)
+    assert f"energy uj │ {cell_text(None)} │" in shown
 
 
 @given(

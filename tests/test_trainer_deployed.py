@@ -20,31 +20,12 @@ from spikeport.network import (
     Reset,
     SumPool2d,
 )
-from spikeport.runs import Run
 from spikeport.simulators import run_native, run_reference
 from spikeport.trainer import evaluate_deployed
+from tests.helpers.run_comparison import assert_equal_runs
 from tests.helpers.strategies import networks, samples_for
 
 RECORD = ("spikes", "u", "v")
-
-
-def assert_same(ours: Run, theirs: Run) -> None:
-    assert ours.counts == theirs.counts
-    assert ours.network_hash == theirs.network_hash
-    assert (ours.samples, ours.steps) == (theirs.samples, theirs.steps)
-    assert ours.scores.keys() == theirs.scores.keys()
-    for name, scores in theirs.scores.items():
-        np.testing.assert_array_equal(ours.scores[name], scores)
-    for name, count in theirs.spike_counts.items():
-        np.testing.assert_array_equal(ours.spike_counts[name], count)
-    assert ours.trace is not None
-    assert theirs.trace is not None
-    for kind in RECORD:
-        kept, expected = getattr(ours.trace, kind), getattr(theirs.trace, kind)
-        assert kept.keys() == expected.keys()
-        for name, values in expected.items():
-            assert kept[name].dtype == values.dtype
-            np.testing.assert_array_equal(kept[name], values)
 
 
 @settings(
@@ -54,7 +35,7 @@ def assert_same(ours: Run, theirs: Run) -> None:
 def test_equals_the_reference_on_random_networks(data: st.DataObject) -> None:
     network = data.draw(networks())
     samples = data.draw(samples_for(network))
-    assert_same(
+    assert_equal_runs(
         evaluate_deployed(network, samples, RECORD), run_reference(network, samples, record=RECORD)
     )
 
@@ -95,7 +76,7 @@ def test_equals_native_over_several_batches(reset: Reset) -> None:
     network = digit_network(reset)
     samples = np.random.default_rng(0).integers(0, 17, (300, 1, 8, 8))
     ours = evaluate_deployed(network, samples, RECORD)
-    assert_same(ours, run_native(network, samples, record=RECORD))
+    assert_equal_runs(ours, run_native(network, samples, record=RECORD))
     assert ours.counts is not None
     assert all(count > 0 for count in ours.counts.spikes.values())
     assert len(set(ours.predictions.tolist())) > 1

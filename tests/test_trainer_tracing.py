@@ -59,7 +59,7 @@ class Residual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.head(self.blocks(self.stem(x)))
-        return self.fc(self.drop(x))  # type: ignore[no-any-return]
+        return self.fc(input=self.drop(x))  # type: ignore[no-any-return]
 
 
 HEADS = {
@@ -70,6 +70,9 @@ HEADS = {
     "mean_of": lambda x: torch.mean(x, (-1, -2), keepdim=True).flatten(1),
     "max": lambda x: functional.max_pool2d(x, 6).flatten(1),
     "sum": lambda x: torch.add(x, x).mean((2, 3)),
+    "named": lambda x: torch.flatten(
+        input=functional.avg_pool2d(input=x, kernel_size=6), start_dim=1
+    ),
 }
 
 

@@ -23,6 +23,8 @@ from spikeport.trainer.network import Node, deployment
 from spikeport.trainer.network.layers import Offset, pair, planar
 from spikeport.trainer.neurons import LI, LIF
 
+TorchLayer = ConvLayer | LinearLayer | AvgPoolLayer | BatchNormLayer
+
 
 def as_trained_model(network: AnyNetwork) -> TrainedModel:
     """Copy the layers and weights of the deployable network to float64 arrays under their names.
@@ -42,6 +44,18 @@ def as_trained_model(network: AnyNetwork) -> TrainedModel:
 def _layer(node: Node) -> Layer:
     name, inputs, op = node.name, node.inputs, node.op
     match op:
+        case Offset():
+            return OffsetLayer(name, inputs, _array(op.get_buffer("bias")))
+        case LIF():
+            return LIFLayer(name, inputs, op.decay, op.v_threshold, op.reset, op.strict)
+        case LI():
+            return LILayer(name, inputs, op.decay)
+    return torch_layer(name, inputs, op)
+
+
+def torch_layer(name: str, inputs: tuple[str, ...], op: nn.Module) -> TorchLayer:
+    """A map, average pool or batch norm of torch that `unsupported` takes, in plain NumPy."""
+    match op:
         case nn.Conv1d() | nn.Conv2d():
             bias = None if op.bias is None else _array(op.bias)
             return ConvLayer(name, inputs, _array(op.weight), bias, *planar(op), op.groups)
@@ -51,19 +65,13 @@ def _layer(node: Node) -> Layer:
         case nn.AvgPool2d():
             sizes = pair(op.kernel_size), pair(op.stride), pair(op.padding)
             return AvgPoolLayer(name, inputs, *sizes)
-        case Offset():
-            return OffsetLayer(name, inputs, _array(op.get_buffer("bias")))
-        case LIF():
-            return LIFLayer(name, inputs, op.decay, op.v_threshold, op.reset, op.strict)
-        case LI():
-            return LILayer(name, inputs, op.decay)
         case nn.BatchNorm1d() | nn.BatchNorm2d():
-            assert op.running_mean is not None  # SpikingNetwork accepts no other norms
+            assert op.running_mean is not None  # see `unsupported`
             assert op.running_var is not None
             gamma, beta = _array(op.weight), _array(op.bias)
             mean, variance = _array(op.running_mean), _array(op.running_var)
             return BatchNormLayer(name, inputs, gamma, beta, mean, variance, op.eps)
-    raise AssertionError(f"deployment() left layer '{name}' as {type(op).__name__}")
+    raise AssertionError(f"layer '{name}' is {type(op).__name__}, which has no plain form")
 
 
 def _array(tensor: Tensor) -> NDArray[np.float64]:

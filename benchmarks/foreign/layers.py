@@ -7,7 +7,7 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-Layer = TypeVar("Layer", nn.Linear, nn.Conv2d)
+Layer = TypeVar("Layer", nn.Linear, nn.Conv1d, nn.Conv2d)
 
 
 def linear(inputs: int, outputs: int, gain: float = 4.0, bias: bool = True) -> nn.Linear:

@@ -44,7 +44,8 @@ def inspect(
         _io.check_out("--svg", svg, [".svg"], file)
     network = look_into(file, **foreign.given())
     facts = inspect_network(network).as_dict()
-    data, tables = facts, [facts_table(str(file), facts)]
+    stated = {name: "not stated" if fact is None else fact for name, fact in facts.items()}
+    data, tables = facts, [facts_table(str(file), stated)]
     if isinstance(network, DeployedNetwork):
         data = {**facts, **network.canonical_form()[0]}
         tables += [*populations_tables(network), connections_table(network)]

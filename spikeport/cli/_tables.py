@@ -20,7 +20,7 @@ def facts_table(title: str, facts: Mapping[str, Any]) -> Table:
     table.add_column(style="bold")
     table.add_column()
     for name, value in facts.items():
-        text = "not stated" if value is None else str(value)
+        text = "–" if value is None else str(value)
         if isinstance(value, float) and value:
             text = f"{value:.4f}" if abs(value) > 1e-3 else f"{value:.4g}"
         table.add_row(name.replace("_", " "), text)

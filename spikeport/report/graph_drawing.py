@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 LONGEST = 44
 """Characters of a line of text."""
+ENDS = {"Input": "input", "Output": "readout"}
+"""Styles of NIR's nodes at the ends of a graph."""
 
 
 def draw_graph(network: DeployedNetwork | FloatNetwork | FloatContents, title: str = "") -> str:
@@ -101,20 +103,19 @@ def _delay(part: Connection) -> int:
 
 
 def _float(graph: nir.NIRGraph) -> tuple[list[Box], list[Arrow]]:
+    from spikeport.export.nir.fields import INTEGRATING, SPIKING, kind
+
+    styles = {**dict.fromkeys((*SPIKING, *INTEGRATING), "neurons"), **ENDS}
     boxes = [
-        _box(name, _kind(node), name, f"{type(node).__name__} {_size(_shape(node))}".rstrip())
+        _box(
+            name,
+            styles.get(kind(node), "map"),
+            name,
+            f"{kind(node)} {_size(_shape(node))}".rstrip(),
+        )
         for name, node in graph.nodes.items()
     ]
     return boxes, [Arrow(source, target) for source, target in sorted(graph.edges)]
-
-
-def _kind(node: Any) -> str:
-    from spikeport.export.nir.fields import INTEGRATING, SPIKING
-
-    name = type(node).__name__
-    if name in ("Input", "Output"):
-        return "input" if name == "Input" else "readout"
-    return "neurons" if name in SPIKING or name in INTEGRATING else "map"
 
 
 def _shape(node: Any) -> Iterable[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,26 @@ def assert_same(left: Run, right: Run) -> None:
         for name in a:
             assert a[name].dtype == b[name].dtype
             np.testing.assert_array_equal(a[name], b[name], strict=True)
+
+
+def assert_equal_runs(one: Run, other: Run) -> None:
+    """Equal in every integer and its type, whatever backend computed them."""
+    for name in ("network_hash", "samples", "steps", "counts"):
+        assert getattr(one, name) == getattr(other, name), name
+    np.testing.assert_array_equal(one.predictions, other.predictions)
+    ours, theirs = _tables(one), _tables(other)
+    assert ours.keys() == theirs.keys()
+    for kind, table in theirs.items():
+        assert ours[kind].keys() == table.keys(), kind
+        for name, values in table.items():
+            np.testing.assert_array_equal(
+                ours[kind][name], values, f"{kind} of {name}", strict=True
+            )
+
+
+def _tables(run: Run) -> dict[str, Mapping[str, Any]]:
+    recorded = {} if run.trace is None else dict(run.trace.tables)
+    return {"scores": run.scores, "spike counts": run.spike_counts, **recorded}
 
 
 Place = tuple[str, str, int, int, int]

@@ -116,15 +116,15 @@ def _read(subject: str, given: Any) -> tuple[NDArray[Any], NDArray[Any]]:
     elif _is_loader(given):
         _warn_of_shuffling(subject, given)
         batches = [_pair(subject, batch) for batch in given]
-        _refuse_none(subject, batches)
+        _refuse_empty(subject, batches)
         x, y = (_joined(subject, part, np.concatenate) for part in zip(*batches, strict=True))
     elif hasattr(given, "__getitem__") and isinstance(given, Sized):
         samples = [_pair(subject, given[place]) for place in range(len(given))]  # type: ignore[index]
-        _refuse_none(subject, samples)
+        _refuse_empty(subject, samples)
         x, y = (_joined(subject, part, np.stack) for part in zip(*samples, strict=True))
     elif isinstance(given, Iterable):
         samples = [_pair(subject, sample) for sample in given]
-        _refuse_none(subject, samples)
+        _refuse_empty(subject, samples)
         x, y = (_joined(subject, part, np.stack) for part in zip(*samples, strict=True))
     else:
         raise InputError(
@@ -138,7 +138,7 @@ def _read(subject: str, given: Any) -> tuple[NDArray[Any], NDArray[Any]]:
     return x, y
 
 
-def _refuse_none(subject: str, parts: list[Any]) -> None:
+def _refuse_empty(subject: str, parts: list[Any]) -> None:
     if not parts:
         raise InputError(f"{subject}: is empty, needs at least one sample")
 

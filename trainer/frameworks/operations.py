@@ -18,6 +18,7 @@ SWAPS = frozenset({"permute", "transpose", "movedim", "swapaxes", "swapdims"})
 OVER_TIME = frozenset({"sum", "mean"})
 SCALED = frozenset({"__truediv__", "truediv", "div", "true_divide"})
 SUMMED = "a sum over time"
+IN_PLACE = "a change in place"
 
 
 def functional_layer(name: str, shape: Shape, args: Any, kwargs: Any) -> nn.Module | None:

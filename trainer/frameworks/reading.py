@@ -9,24 +9,21 @@ from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, TypeAlias
 
-import numpy as np
 import torch
 from torch import nn
 
 from spikeport.errors import InputError
 from spikeport.network import (
-    AvgPoolLayer,
-    BatchNormLayer,
-    ConvLayer,
     FlattenLayer,
     ForeignLayer,
     ForeignModel,
     Input,
-    LinearLayer,
     ScaleLayer,
     Shape,
     SumPoolLayer,
 )
+from spikeport.network.linear_maps import uniform
+from spikeport.trainer.description import torch_layer
 from spikeport.trainer.frameworks.neuron import (
     Neuron,
     as_layer,
@@ -35,9 +32,12 @@ from spikeport.trainer.frameworks.neuron import (
     resting_at_zero,
     start_rules,
 )
-from spikeport.trainer.frameworks.recording import BATCH, Layout, Leaf, Recorder
+from spikeport.trainer.frameworks.origins import BATCH, Layout
+from spikeport.trainer.frameworks.recording import Leaf, Recorder
 from spikeport.trainer.network import Node, SpikingNetwork, describe, owner
-from spikeport.trainer.network.layers import output_shape, pair, planar, unsupported
+from spikeport.trainer.network.graph import leading_to
+from spikeport.trainer.network.layers import Map, output_shape, pair, unsupported, zeros
+from spikeport.trainer.network.linear_form import connection, layer, linear_map
 from spikeport.trainer.rules import GradientRule
 
 _log = logging.getLogger(__name__)
@@ -132,10 +132,17 @@ def _recorded(
         raise InputError(
             f"{title}: returns a state of '{last}', must return spikes or the membrane"
         )
-    nodes = _leading_to(last, list(recorder.nodes.values()))
+    nodes = leading_to(last, list(recorder.nodes.values()))
     nodes = [
         _settled(node, recorder.shapes, output.state == "v" and node.name == last) for node in nodes
     ]
+    silent = getattr(nodes[-1].op, "threshold", True) is None
+    if output.alien and silent:  # any other result of an operation was refused
+        _log.warning(
+            "%s: returns the membrane of '%s' summed or averaged over time, but the score of a "
+            "network is its membrane at the last step",
+            title, last,
+        )  # fmt: skip
     return Reading(framework, title, input, steps, tuple(nodes), recorder.shapes, last)
 
 
@@ -187,14 +194,6 @@ def _as_it_was(module: nn.Module) -> Iterator[None]:
                     buffer = part._buffers[name]
                     if buffer is not None and buffer.shape == value.shape:
                         buffer.copy_(value)
-
-
-def _leading_to(output: str, nodes: list[Node]) -> list[Node]:
-    needed = {output}
-    for node in reversed(nodes):
-        if node.name in needed:
-            needed.update(node.inputs)
-    return [node for node in nodes if node.name in needed]
 
 
 def _settled(node: Node, shapes: Mapping[str, Shape], membrane: bool) -> Node:
@@ -277,7 +276,7 @@ def foreign_model(reading: Reading) -> ForeignModel:
         if isinstance(op, nn.Dropout | nn.Dropout2d):
             stands_for[node.name] = inputs
         elif isinstance(op, Neuron):
-            layers += _neurons(node.name, inputs, op, taken)
+            layers += _neurons(node.name, inputs, op, reading.shapes[node.name], taken)
         else:
             shapes = [reading.shapes[name] for name in node.inputs]
             layers.append(_layer(node.name, inputs, op, shapes[0]))
@@ -306,7 +305,7 @@ def installed(framework: Framework) -> str:
 
 
 def _neurons(
-    name: str, inputs: tuple[str, ...], neuron: Neuron, taken: set[str]
+    name: str, inputs: tuple[str, ...], neuron: Neuron, shape: Shape, taken: set[str]
 ) -> Iterator[ForeignLayer]:
     def unused(suffix: str) -> str:
         found = f"{name}_{suffix}"
@@ -325,7 +324,7 @@ def _neurons(
     loop = unused("recurrent")
     yield as_layer(name, (*inputs, loop), neuron)
     if isinstance(neuron.loop, nn.Module):
-        yield _layer(loop, (name,), neuron.loop, ())
+        yield _layer(loop, (name,), neuron.loop, shape)
     else:
         yield ScaleLayer(loop, (name,), neuron.loop)
 
@@ -347,25 +346,26 @@ def _layer(name: str, inputs: tuple[str, ...], op: Any, given: Shape) -> Foreign
         )
     if problem := unsupported(op):
         raise InputError(f"layer '{name}': {problem}")
+    if isinstance(op, nn.AvgPool1d | nn.AvgPool2d):
+        output_shape(name, op, given)  # names windows that are not whole
+    return torch_layer(name, inputs, _as_convolution(op, given) if _is_beyond_nir(op) else op)
+
+
+def _is_beyond_nir(op: nn.Module) -> bool:
+    """Whether NIR has no such pool, or no convolution with such a padding."""
     match op:
-        case nn.Conv1d() | nn.Conv2d():
-            bias = None if op.bias is None else _array(op.bias)
-            return ConvLayer(name, inputs, _array(op.weight), bias, *planar(op), op.groups)
-        case nn.Linear():
-            bias = None if op.bias is None else _array(op.bias)
-            return LinearLayer(name, inputs, _array(op.weight), bias)
         case nn.AvgPool2d():
-            output_shape(name, op, given)
-            return AvgPoolLayer(
-                name, inputs, pair(op.kernel_size), pair(op.stride), pair(op.padding)
-            )
-        case nn.BatchNorm1d() | nn.BatchNorm2d():
-            assert op.running_mean is not None  # see unsupported()
-            assert op.running_var is not None
-            gamma, beta = _array(op.weight), _array(op.bias)
-            mean, variance = _array(op.running_mean), _array(op.running_var)
-            return BatchNormLayer(name, inputs, gamma, beta, mean, variance, op.eps)
-    raise AssertionError(f"layer '{name}' is {type(op).__name__}, which unsupported() takes")
+            return op.divisor_override is not None
+        case nn.Conv1d() | nn.Conv2d():
+            return any(before != after for before, after in zeros(op))
+    return isinstance(op, nn.AvgPool1d)
+
+
+def _as_convolution(op: Any, given: Shape) -> Map:
+    """The same for inputs of shape `given`, in float64."""
+    made, bias = linear_map(op, given)
+    exact = torch.zeros((), dtype=torch.float64)
+    return layer(connection(made), uniform(bias), exact)
 
 
 def _common_rules(reading: Reading) -> dict[str, str | bool]:
@@ -391,7 +391,3 @@ def _common_rules(reading: Reading) -> dict[str, str | bool]:
                 "is reset to, or differs in that from the layers before it"
             )
     return {**rules, "start": starts[0]}
-
-
-def _array(tensor: torch.Tensor) -> np.ndarray[Any, Any]:
-    return tensor.detach().cpu().numpy().astype(np.float64)

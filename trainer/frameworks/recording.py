@@ -7,7 +7,6 @@ receives the sum of its sources; the loop must connect the layers in the same wa
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,6 +18,7 @@ from torch.overrides import TorchFunctionMode
 from spikeport.errors import InputError
 from spikeport.network import Input, Shape
 from spikeport.trainer.frameworks.operations import (
+    IN_PLACE,
     OVER_TIME,
     RESHAPES,
     SAME,
@@ -30,50 +30,19 @@ from spikeport.trainer.frameworks.operations import (
     index_of,
     is_zero,
     listed,
-    regrouped,
     returned_tensors,
     tensors_in,
 )
+from spikeport.trainer.frameworks.origins import (
+    BATCH,
+    Layout,
+    Origin,
+    reshaped,
+    stacked,
+    summed,
+    swapped,
+)
 from spikeport.trainer.network import Node
-
-BATCH = 2
-"""Samples of the recorded run; one more if T is the same, to tell their axes apart."""
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """Where a tensor is from.
-
-    Attributes:
-        sources: the layers whose outputs it is the sum of.
-        lead: its axes before those of a sample: "T", "B", and "TB" or "BT" if they are merged.
-        shape: of one sample at one step.
-        step: the step that it belongs to; None if all, or if it is the same at every step.
-        alien: the operation of which it is a result, if no layer can be fed from it.
-        state: it is a state of its source, not its output: "v" if it is the membrane.
-    """
-
-    sources: tuple[str, ...]
-    lead: tuple[str, ...]
-    shape: Shape
-    step: int | None = None
-    alien: str = ""
-    state: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """Axes of a module's input before those of a sample, such as ("T", "B")."""
-
-    lead: tuple[str, ...]
-
-    def size(self, steps: int, batch: int) -> tuple[int, ...]:
-        """Their sizes."""
-        return tuple(math.prod({"T": steps, "B": batch}[c] for c in axis) for axis in self.lead)
-
-
-STATIC, TIME_FIRST, BATCH_FIRST = Layout(("B",)), Layout(("T", "B")), Layout(("B", "T"))
-MERGED = Layout(("BT",))
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +74,11 @@ class Recorder(TorchFunctionMode):
         self.input = input
         self._steps = 1
         self._batch = BATCH
-        self._origins: dict[int, Origin] = {}
+        self._origins: dict[int, tuple[Origin, int]] = {}
+        """By id of the tensor; with its version, which every change in place counts up."""
         self._kept: list[Tensor] = []
-        self._inside: list[tuple[nn.Module, Tensor]] = []
+        self._inside: list[Origin | None] = []
+        """The layers that are running: the origin of the input, None for a layer in a layer."""
         self._named: dict[tuple[Any, tuple[str, ...]], str] = {}
 
     def run(self, module: nn.Module, x: Tensor, layout: Layout, steps: int, batch: int) -> Origin:
@@ -130,19 +101,22 @@ class Recorder(TorchFunctionMode):
     # Layers
 
     def _enter(self, leaf: nn.Module, args: Any, kwargs: Any) -> None:
-        given = next(iter(tensors_in((args, kwargs))), None)
-        if given is None:
-            raise InputError(f"layer '{self._leaves[leaf][0]}': is called without a tensor")
-        self._inside.append((leaf, given))
-
-    def _leave(self, leaf: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
-        _, given = self._inside.pop()
         if self._inside:
+            self._inside.append(None)
             return
         name, how = self._leaves[leaf]
-        origin = self._fed(name, given)
+        tensors = list(tensors_in((args, kwargs)))
+        if not tensors:
+            raise InputError(f"layer '{name}': is called without a tensor")
+        self._inside.append(self._fed(name, tensors[0]))
         if how.stateful:
-            self._check_states(name, [x for x in tensors_in((args, kwargs)) if x is not given])
+            self._check_states(name, [x for x in tensors if x is not tensors[0]])
+
+    def _leave(self, leaf: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+        origin = self._inside.pop()
+        if origin is None:
+            return
+        name, how = self._leaves[leaf]
         if isinstance(how.op, nn.Identity):
             self._note(output, origin)
         elif isinstance(how.op, nn.Flatten | nn.Unflatten):
@@ -152,7 +126,7 @@ class Recorder(TorchFunctionMode):
             self._outputs(node, how, origin, output)
 
     def _fed(self, name: str, given: Tensor) -> Origin:
-        origin = self._origins.get(id(given))
+        origin = self._origin(given)
         if origin is None:
             raise InputError(
                 f"layer '{name}': receives a tensor that does not come from the module's input"
@@ -193,7 +167,7 @@ class Recorder(TorchFunctionMode):
     def _check_states(self, name: str, states: Iterable[Tensor]) -> None:
         """States given to a layer must be those that it returned, at first zeros or none."""
         for state in states:
-            origin = self._origins.get(id(state))
+            origin = self._origin(state)
             if origin is None and not self.calls.get(name) and is_zero(state):
                 continue
             if origin is None or origin.alien or origin.sources != (name,):
@@ -250,27 +224,36 @@ class Recorder(TorchFunctionMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         """Run `func` and record where its results are from."""
-        result = func(*args, **(kwargs or {}))
+        given: list[Tensor] = []
         if not self._inside:
             given = [t for t in tensors_in((args, kwargs)) if id(t) in self._origins]
-            if given and any(True for _ in tensors_in(result)):
-                self._operation(func, args, kwargs or {}, given, result)
+        origins = {id(t): origin for t in given if (origin := self._origin(t)) is not None}
+        result = func(*args, **(kwargs or {}))  # may change `given` in place
+        if given and any(True for _ in tensors_in(result)):
+            self._operation(func, args, kwargs or {}, given, origins, result)
         return result
 
     def _operation(
-        self, func: Any, args: tuple[Any, ...], kwargs: Any, given: list[Tensor], result: Any
+        self,
+        func: Any,
+        args: tuple[Any, ...],
+        kwargs: Any,
+        given: list[Tensor],
+        origins: Mapping[int, Origin],
+        result: Any,
     ) -> None:
         name = str(getattr(func, "__name__", func))
-        first = self._origins[id(given[0])]
+        first = origins[id(given[0])]
         if name in SUMS and isinstance(result, Tensor):
-            self._note(result, self._sum(name, args, kwargs))
+            self._note(result, summed(name, args, kwargs, origins))
         elif first.alien:
             kept = first.alien != SUMMED or name in SAME | RESHAPES | SCALED
             self._all_alien(result, first, first.alien if kept else name)
         elif name in ("__getitem__", "select", "unbind", "__iter__"):
             self._at_steps(name, first, args, kwargs, given[0], result)
         elif name in ("stack", "cat", "concat"):
-            self._note(result, self._stacked(name, given, args, kwargs, result))
+            parts = [origins[id(x)] for x in given]
+            self._note(result, stacked(name, parts, args, kwargs, result))
         elif not isinstance(result, Tensor):
             self._all_alien(result, first, name)
         elif len(given) == 1 and result.shape == given[0].shape and name in SAME | RESHAPES:
@@ -278,7 +261,7 @@ class Recorder(TorchFunctionMode):
         elif name in RESHAPES:
             self._note_reshaped(name, "flatten", first, result)
         elif name in SWAPS:
-            self._note(result, self._swapped(name, first, func, args, kwargs, given[0]))
+            self._note(result, swapped(name, first, func, args, kwargs, given[0]))
         elif (layer := functional_layer(name, first.shape, args, kwargs)) is not None:
             node = self._called(name, Leaf(layer), str(layer), first)
             self._outputs(node, Leaf(layer), first, result)
@@ -286,30 +269,6 @@ class Recorder(TorchFunctionMode):
             self._note(result, replace(first, lead=("B",), step=None, alien=SUMMED))
         else:
             self._all_alien(result, first, name)
-
-    def _sum(self, name: str, args: tuple[Any, ...], kwargs: Any) -> Origin:
-        parts = [self._origins.get(id(x)) if isinstance(x, Tensor) else None for x in args[:2]]
-        known = [part for part in parts if part is not None]
-        if len(args) != 2 or kwargs:
-            return replace(known[0], alien=f"{name} with options")
-        if len(known) < 2:
-            constant = next(x for x, part in zip(args, parts, strict=True) if part is None)
-            kept = is_zero(constant)
-            return known[0] if kept else replace(known[0], alien=f"{name} with a constant")
-        one, other = known
-        aliens = {one.alien, other.alien}
-        alike = one.sources == other.sources and aliens <= {"", SUMMED}
-        if alike and (aliens != {""} or one.step != other.step):
-            return replace(one, step=None, alien=SUMMED)
-        if one.alien or other.alien:
-            odd = one.alien or other.alien
-            return replace(one, alien=name if odd == SUMMED else odd)
-        if None not in (one.step, other.step) and one.step != other.step:
-            return replace(one, alien=f"a sum of steps {one.step} and {other.step}")
-        if one.state or other.state or (one.lead, one.shape) != (other.lead, other.shape):
-            return replace(one, alien=name)
-        step = one.step if other.step is None else other.step
-        return Origin((*one.sources, *other.sources), one.lead, one.shape, step)
 
     def _at_steps(
         self, name: str, origin: Origin, args: Any, kwargs: Any, given: Tensor, result: Any
@@ -334,26 +293,11 @@ class Recorder(TorchFunctionMode):
                 return None
         return self._all_alien(result, origin, name)
 
-    def _stacked(
-        self, name: str, given: list[Tensor], args: Any, kwargs: Any, result: Any
-    ) -> Origin:
-        parts = [self._origins[id(x)] for x in given]
-        first = parts[0]
-        alike = all(part == replace(first, step=part.step) for part in parts)
-        ordered = [part.step for part in parts] == list(range(len(parts)))
-        axis = args[1] if len(args) > 1 else kwargs.get("dim", 0)
-        whole = len(parts) == len(list(tensors_in(args[:1] or (kwargs.get("tensors"),))))
-        if name != "stack" or not (alike and ordered and whole) or not isinstance(axis, int):
-            return replace(first, alien=name)
-        lead = list(first.lead)
-        lead.insert(axis % result.ndim, "T")
-        return replace(first, lead=tuple(lead), step=None)
-
     def _note_reshaped(
         self, name: str, key: nn.Module | str, origin: Origin, result: Tensor
     ) -> None:
         """A tensor with other axes; a flattened sample is the output of a layer of its own."""
-        made = self._reshaped(name, origin, result.shape)
+        made = reshaped(name, origin, result.shape, self._steps, self._batch)
         if not made.alien and made.shape != origin.shape:
             name = key if isinstance(key, str) else name
             node = self._called(name, Leaf(nn.Flatten()), key, origin)
@@ -361,34 +305,9 @@ class Recorder(TorchFunctionMode):
             made = replace(made, sources=(node,))
         self._note(result, made)
 
-    def _reshaped(self, name: str, origin: Origin, shape: Iterable[int]) -> Origin:
-        """Split or merge the axes before a sample, or flatten the sample."""
-        shape = tuple(shape)
-        sizes = Layout(origin.lead).size(self._steps, self._batch)
-        for lead in regrouped(origin.lead):
-            if shape == (*Layout(lead).size(self._steps, self._batch), *origin.shape):
-                return replace(origin, lead=lead)
-        flat = (math.prod(origin.shape),)
-        for lead in (origin.lead, *regrouped(origin.lead)):
-            if shape == (*Layout(lead).size(self._steps, self._batch), *flat):
-                return replace(origin, lead=lead, shape=flat)
-        return replace(origin, alien=f"{name} from {(*sizes, *origin.shape)} to {shape}")
-
-    def _swapped(
-        self, name: str, origin: Origin, func: Any, args: Any, kwargs: Any, given: Tensor
-    ) -> Origin:
-        """A permutation that leaves the axes of a sample in place."""
-        count = len(origin.lead)
-        marked = torch.empty([*range(2, 2 + given.ndim)], device="meta")
-        with torch._C.DisableTorchFunction():
-            order = [n - 2 for n in func(marked, *args[1:], **kwargs).shape]
-        if order[count:] != list(range(count, given.ndim)):
-            return replace(origin, alien=name)
-        return replace(origin, lead=tuple(origin.lead[axis] for axis in order[:count]))
-
     def _returned(self, returned: Any) -> Origin:
         """The origin of the output: spikes if there are any, otherwise a membrane."""
-        known = [self._origins.get(id(tensor)) for tensor in returned_tensors(returned)]
+        known = [self._origin(tensor) for tensor in returned_tensors(returned)]
         found = [origin for origin in known if origin is not None and origin.state != "other"]
         found = [origin for origin in found if not origin.state] or found
         if not found:
@@ -426,4 +345,11 @@ class Recorder(TorchFunctionMode):
 
     def _note(self, tensor: Tensor, origin: Origin) -> None:
         self._kept.append(tensor)  # an id is that of one tensor only as long as it lives
-        self._origins[id(tensor)] = origin
+        self._origins[id(tensor)] = origin, tensor._version
+
+    def _origin(self, tensor: Tensor) -> Origin | None:
+        """Where a tensor is from; None if it does not follow from the input."""
+        if id(tensor) not in self._origins:
+            return None
+        origin, version = self._origins[id(tensor)]
+        return origin if tensor._version == version else replace(origin, alien=IN_PLACE)

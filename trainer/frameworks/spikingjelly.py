@@ -11,8 +11,9 @@ from torch import nn
 from spikeport.errors import InputError
 from spikeport.network import Reset
 from spikeport.trainer.frameworks.neuron import Neuron, fires, linear, numbers
+from spikeport.trainer.frameworks.origins import STATIC, TIME_FIRST
 from spikeport.trainer.frameworks.reading import Framework
-from spikeport.trainer.frameworks.recording import STATIC, TIME_FIRST, Leaf
+from spikeport.trainer.frameworks.recording import Leaf
 from spikeport.trainer.network import qualified
 
 _PACKAGE = "spikingjelly.activation_based."

@@ -45,6 +45,15 @@ def walk(
     return {name: known[name] for name in wanted}
 
 
+def leading_to(output: str, nodes: Sequence[Node]) -> list[Node]:
+    """The nodes that the one named `output` needs, and itself, in their order."""
+    needed = {output}
+    for node in reversed(nodes):
+        if node.name in needed:
+            needed.update(node.inputs)
+    return [node for node in nodes if node.name in needed]
+
+
 def check_nodes(input: Input, nodes: Sequence[Node], steps: int) -> dict[str, Shape]:
     """Check a graph and return the shapes of all outputs; a broken rule is one clear error."""
     if steps < 1:

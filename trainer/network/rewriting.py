@@ -31,7 +31,7 @@ from spikeport.network.linear_maps import (
     flattened,
     uniform,
 )
-from spikeport.trainer.network.graph import Node
+from spikeport.trainer.network.graph import Node, leading_to
 from spikeport.trainer.network.layers import Dropout, Map, Offset
 from spikeport.trainer.network.linear_form import Array, connection, layer, window_sums
 from spikeport.trainer.network.linear_terms import LinearTerms, Sum, Term, Value
@@ -160,15 +160,13 @@ class _Build:
 
     def _without_dead_ends(self, network: SpikingNetwork) -> SpikingNetwork:
         """Only the layers that lead to the scores."""
-        needed = {network.output}
-        for node in reversed(network.nodes):
-            if node.name in needed:
-                needed.update(node.inputs)
-            elif isinstance(node.op, LIF):
-                self.rewrites.append(f"'{node.name}' was left out, it does not lead to the scores")
-        nodes = [node for node in network.nodes if node.name in needed]
+        nodes = leading_to(network.output, network.nodes)
         if len(nodes) == len(network.nodes):
             return network
+        kept = {node.name for node in nodes}
+        for node in reversed(network.nodes):
+            if node.name not in kept and isinstance(node.op, LIF):
+                self.rewrites.append(f"'{node.name}' was left out, it does not lead to the scores")
         return SpikingNetwork(network.input, nodes, network.steps, network.rule)
 
     def _feed(self, name: str, value: Value, like: str) -> _Feed:

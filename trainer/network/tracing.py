@@ -15,7 +15,7 @@ from torch.nn import functional
 from spikeport.errors import InputError
 from spikeport.network import Input, Shape
 from spikeport.trainer.network.foreign import describe, owner
-from spikeport.trainer.network.graph import Node
+from spikeport.trainer.network.graph import Node, leading_to
 from spikeport.trainer.network.layers import Channels, output_shape, unsupported
 from spikeport.trainer.network.network import SpikingNetwork
 from spikeport.trainer.neurons import LI, LIF
@@ -56,6 +56,7 @@ def from_module(
         ) from error
     build = _Build(module, input)
     for node in graph.nodes:
+        _place_input(node)
         match node.op:
             case "placeholder" if build.value_of:
                 raise InputError(f"{title}: has a second argument '{node.target}', must have one")
@@ -71,7 +72,7 @@ def from_module(
                 (output,) = node.args
                 if output not in build.value_of:
                     raise InputError(f"{title}: must return one tensor, returns {output}")
-                nodes = _leading_to(build.value_of[output], build.nodes)
+                nodes = leading_to(build.value_of[output], build.nodes)
     return SpikingNetwork(input, nodes, steps, rule).train(module.training)
 
 
@@ -250,18 +251,17 @@ class _Build:
         return self.value_of.get(node.args[0], "")
 
 
+def _place_input(node: fx.Node) -> None:
+    """Turn an input that is given by name, as in conv(input=x), into the first argument."""
+    if node.op in ("call_module", "call_function") and not node.args and node.kwargs:
+        named = dict(node.kwargs)
+        given = named.pop("input" if "input" in named else next(iter(named)))
+        node.args, node.kwargs = (given,), named
+
+
 def _forward(chosen: Any) -> bool:
     """Whether an index is a slice of whole numbers that does not go backwards."""
     if not isinstance(chosen, slice):
         return False
     parts = (chosen.start, chosen.stop, chosen.step)
     return all(part is None or type(part) is int for part in parts) and (chosen.step or 1) > 0
-
-
-def _leading_to(output: str, nodes: list[Node]) -> list[Node]:
-    """The nodes that `output` needs, `output` last."""
-    needed = {output}
-    for node in reversed(nodes):
-        if node.name in needed:
-            needed.update(node.inputs)
-    return [node for node in nodes if node.name in needed]
