@@ -2,8 +2,8 @@
 
 `python -m benchmarks.frameworks [--frameworks norse,snntorch] [--seeds N] [--json FILE]`
 
-`make` installs the frameworks with their tested versions (`benchmarks/frameworks.txt`), without their
-dependencies, of which one would replace nir by an older version.
+`make` installs the frameworks in their tested versions (`benchmarks/frameworks.txt`), without
+their dependencies, of which one would replace nir by an older version.
 
 Random networks of each kind get random input. Every output value of every step is compared: spikes
 exactly, the membranes of readouts to 1e-5 of their range.
