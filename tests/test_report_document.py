@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
@@ -75,13 +75,16 @@ def documents(draw: st.DrawFn) -> Document:
     report = draw(st.sampled_from([ladder(), broken(), ParityReport((), "", 0, 1, {})]))
     report = dataclasses.replace(report, command=draw(TEXT))
     energy = {draw(TEXT): estimate()} if draw(st.booleans()) else {}
-    fit = draw(st.none() | st.builds(Fit, TEXT, TEXT, st.lists(TEXT).map(tuple), st.integers(0)))
+    fit = draw(
+        st.none() | st.builds(Fit, TEXT, TEXT, st.lists(TEXT).map(tuple), st.integers(0, 99))
+    )
     facts = draw(st.dictionaries(TEXT, CELL, max_size=3))
     return document_of(
         report, energy, draw(st.lists(sections(), max_size=2)), fit=fit, network=facts
     )
 
 
+@settings(max_examples=30)
 @given(documents())
 def test_stored_documents_are_read_back_unchanged(document: Document) -> None:
     text = to_json(document)
@@ -93,6 +96,7 @@ def test_stored_documents_are_read_back_unchanged(document: Document) -> None:
     assert render_markdown(again) == render_markdown(document)
 
 
+@settings(max_examples=30)
 @given(documents())
 def test_page_markdown_and_json_state_the_same(document: Document) -> None:
     stored = json.loads(to_json(document))

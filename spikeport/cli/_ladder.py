@@ -47,7 +47,8 @@ def ladder(
     """Take a trained network through all stages up to Lava and compare them one by one.
 
     For a network trained in chip arithmetic, every spike must be equal, starting from training.
-    Writes the network's files, report.html and ladder.json. Exit code 1 if any stage fails.
+    Writes the network's files, report.html, report.md and ladder.json. Exit code 1 if any stage
+    fails.
     """
     from spikeport.export.quantize import QuantizeConfig
     from spikeport.ladder import LadderConfig, write_ladder
@@ -91,8 +92,8 @@ def finish(ladder_run: Ladder, out: Path, as_json: bool) -> None:
         _io.echo_json(out / "ladder.json")
     else:
         _io.show(
-            render_terminal(ladder_run.report, ladder_run.deployed_energy),
-            f"Report: {out / 'report.html'}   data: {out / 'ladder.json'}",
+            render_terminal(ladder_run.report, ladder_run.deployed_energy, ladder_run.fit),
+            f"Report: {out / 'report.html'}, report.md   data: {out / 'ladder.json'}",
         )
     if not ladder_run.report.passed:
         failed = [row.stage for row in ladder_run.report.rows if not row.passed]
