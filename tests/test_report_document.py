@@ -198,6 +198,44 @@ def test_other_files_are_refused(text: str, message: str, tmp_path: Path) -> Non
         read_document(tmp_path)
 
 
+def places(data: Any, where: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The path of every value in JSON data."""
+    for key, value in data.items() if isinstance(data, dict) else enumerate(data):
+        yield (*where, key)
+        if isinstance(value, dict | list):
+            yield from places(value, (*where, key))
+
+
+STORED = to_json(full(broken()))
+PLACES = list(places(json.loads(STORED)))
+JSON = CELL | st.lists(CELL, max_size=2) | st.dictionaries(TEXT, CELL, max_size=2)
+
+
+@settings(max_examples=300)
+@given(st.lists(st.tuples(st.sampled_from(PLACES), JSON), min_size=1, max_size=3))
+def test_damaged_reports_are_refused_or_rendered(
+    tmp_path_factory: pytest.TempPathFactory, changes: list[tuple[tuple[Any, ...], Any]]
+) -> None:
+    data = json.loads(STORED)
+    for (*where, last), value in changes:
+        found = data
+        try:
+            for key in where:
+                found = found[key]
+            found[last] = value
+        except (KeyError, IndexError, TypeError):
+            continue  # an earlier change removed the place
+    path = tmp_path_factory.getbasetemp() / "damaged.json"
+    path.write_text(json.dumps(data))
+    try:
+        document = read_document(path)
+    except InputError:
+        return
+    page = Page(render_html(document))
+    assert page.open == page.loads == []
+    assert render_markdown(document)
+
+
 def test_reports_of_the_first_release_are_read() -> None:
     """Version 0.1.0 wrote fewer keys: the page shows what they state."""
     data = json.loads(to_json(full()))
