@@ -53,7 +53,7 @@ from spikeport.runs import (
     encode_samples,
     merge_counts,
 )
-from spikeport.simulators.float_counts import float_counts
+from spikeport.simulators.float_counts import float_counts, in_populations
 from spikeport.simulators.ties import compare_float
 from spikeport.trainer.chip import QATNetwork
 from spikeport.trainer.data import Dataset
@@ -253,6 +253,8 @@ class _Climb:
                 graph = run if run.trace is not None and run.trace.v_charged else above
                 found = compare_float(above, run, self.forms.graph, stage.tolerance, graph)
                 ties = Ties(at_threshold=found.at_threshold, unexplained=found.unexplained)
+        if stage.criterion is Criterion.CHANGE and self.forms.graph is not None:
+            above = above and in_populations(self.forms.graph, above)
         assert run.counts is not None  # all backends of deployed networks count events
         self.counts[stage.title].append(run.counts)
         self.rows[stage.title].append(
