@@ -22,13 +22,12 @@ from spikeport.export import (
     read_nir_float,
 )
 from spikeport.ladder.config import LadderConfig
+from spikeport.ladder.parts import Part, make_part, samples_at_once
 from spikeport.ladder.stages import (
     DEPLOYED,
     QUANTIZED,
-    SPIKES,
     Forms,
     LadderNetwork,
-    Part,
     Stage,
     run_native,
     run_trained,
@@ -45,21 +44,14 @@ from spikeport.parity import (
     build_row,
     merge_rows,
 )
-from spikeport.runs import (
-    EventCounts,
-    Run,
-    check_classes,
-    check_float_samples,
-    encode_samples,
-    merge_counts,
-)
+from spikeport.runs import EventCounts, Run, check_classes, merge_counts
 from spikeport.simulators.float_counts import float_counts, in_populations
 from spikeport.simulators.ties import compare_float
 from spikeport.trainer.chip import QATNetwork
 from spikeport.trainer.data import Dataset
 from spikeport.trainer.network import SpikingNetwork
 from spikeport.version import __version__
-from spikeport.workflow import export_float, quantize, trace_chunk, write_nir
+from spikeport.workflow import export_float, quantize, write_nir
 
 StageProgress = Callable[[str, int, int], None]
 """Called with (stage, samples done, total samples): (stage, 0, 0) at the start, more if slow."""
@@ -156,7 +148,7 @@ def environment() -> dict[str, str]:
 class _Climb:
     """Runs stage after stage, keeping the previous run and that of training for comparison.
 
-    Integer networks are run on the samples in parts, so that whole test sets fit in memory.
+    The samples are run in parts, so that whole test sets fit in memory; rows are judged on all.
     """
 
     def __init__(
@@ -165,9 +157,7 @@ class _Climb:
         self.forms, self.data, self.config, self.progress = forms, data, config, progress
         self.profile = load_profile(config.profile)
         self.total = len(data.test_y[: config.samples])
-        self.at_once = (
-            trace_chunk(forms.deployed, SPIKES) if forms.graph is None else max(self.total, 1)
-        )
+        self.at_once = samples_at_once(data, forms.graph, forms.deployed)
         # Nothing changes such a network on purpose, so the quantization limits do not apply.
         self.limits = Limits() if forms.graph is None else config.limits
         self.rows: dict[str, list[LadderRow]] = defaultdict(list)
@@ -209,18 +199,16 @@ class _Climb:
             for title, found in self.counts.items()
         }
         rows = (
-            dataclasses.replace(merge_rows(found), energy_pj=energy[title].total_per_sample)
+            dataclasses.replace(
+                merge_rows(found, self.forms.deployed.order, self.limits),
+                energy_pj=energy[title].total_per_sample,
+            )
             for title, found in self.rows.items()
         )
         return tuple(rows), energy
 
     def _part(self, first: int, end: int) -> Part:
-        network = self.forms.graph or self.forms.deployed
-        floats = check_float_samples(
-            network.inputs, network.steps, self.data.test_x[first:end], static=True
-        )
-        integers = encode_samples(self.forms.deployed.inputs, network.steps, floats)
-        return Part(floats, integers)
+        return make_part(self.data, first, end, self.forms.graph, self.forms.deployed)
 
     def _run(self, stage: Stage, part: Part, first: int) -> Run | None:
         """Run a stage; skip it with a reason if its backend cannot run this network here."""
@@ -234,7 +222,8 @@ class _Climb:
         try:
             return stage.run(self.forms, part, **options)
         except InputError as error:
-            if stage.backend == "native":  # without which there is no ladder
+            # Without native there is no ladder; a backend that ran a part can run the network.
+            if stage.backend == "native" or stage.title in self.rows:
                 raise
             self._skip(stage, str(error))
             return None
