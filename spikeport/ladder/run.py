@@ -12,7 +12,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from spikeport.backends import backend, timed
+from spikeport.backends import TargetCheck, backend, timed
+from spikeport.backends import run as run_backend
 from spikeport.energy import EnergyReport, estimate_energy, load_profile
 from spikeport.errors import InputError
 from spikeport.export import (
@@ -21,6 +22,7 @@ from spikeport.export import (
     read_nir_deployed,
     read_nir_float,
 )
+from spikeport.ladder.chip import check_chip
 from spikeport.ladder.config import LadderConfig
 from spikeport.ladder.parts import Part, make_part, samples_at_once
 from spikeport.ladder.stages import (
@@ -44,6 +46,7 @@ from spikeport.parity import (
     build_row,
     merge_rows,
 )
+from spikeport.report.observations import Observations, Recording, recording_probes
 from spikeport.runs import EventCounts, Run, check_classes, merge_counts
 from spikeport.simulators.float_counts import float_counts, in_populations
 from spikeport.simulators.ties import compare_float
@@ -66,12 +69,16 @@ class Ladder:
     Attributes:
         energy: the estimate of every stage, by name.
         quantization: None for a network that was in chip arithmetic from the start.
+        observed: what the deployed network did, for a report.
+        checked: the network checked against the chip that it is priced on, if that is a target.
     """
 
     report: ParityReport
     energy: Mapping[str, EnergyReport]
     quantization: QuantizationReport | None
     network: DeployedNetwork
+    observed: Observations
+    checked: TargetCheck | None
 
     @property
     def deployed_energy(self) -> dict[str, EnergyReport]:
@@ -122,6 +129,7 @@ def run_ladder(
     stages = stages_of(type(model))
     climb.run_fast([stage for stage in stages if stage.samples is None])
     climb.run_slow([stage for stage in stages if stage.samples is not None])
+    climb.record(0)
     rows, energy = climb.results()
     report = ParityReport(
         rows=rows,
@@ -131,7 +139,8 @@ def run_ladder(
         environment=environment(),
         skipped=tuple(climb.skipped.values()),
     )
-    return Ladder(report, energy, quantization, deployed)
+    checked = check_chip(deployed, climb.profile)
+    return Ladder(report, energy, quantization, deployed, climb.observed, checked)
 
 
 def environment() -> dict[str, str]:
@@ -164,6 +173,7 @@ class _Climb:
         self.counts: dict[str, list[EventCounts]] = defaultdict(list)
         self.skipped: dict[str, SkippedStage] = {}
         self.training: Run | None = None
+        self.observed = Observations()
 
     def run_fast(self, stages: list[Stage]) -> None:
         """Run the stages on all samples, part by part."""
@@ -191,6 +201,12 @@ class _Climb:
             if self.forms.trained is not None and self.at_once < self.total:
                 self.training = run_trained(self.forms, part)  # the stored one is of the last part
             self._add(stage, run, part, run_native(self.forms, part), 0)
+
+    def record(self, sample: int) -> None:
+        """Run one test sample again on native, recording its spikes and states."""
+        network, part = self.forms.deployed, self._part(sample, sample + 1)
+        run = run_backend("native", network, part.integers, record=recording_probes(network))
+        self.observed.recording = Recording(sample, int(self.data.test_y[sample]), run)
 
     def results(self) -> tuple[tuple[LadderRow, ...], dict[str, EnergyReport]]:
         """The rows, and the energy by stage."""
@@ -246,6 +262,8 @@ class _Climb:
             above = above and in_populations(self.forms.graph, above)
         assert run.counts is not None  # all backends of deployed networks count events
         self.counts[stage.title].append(run.counts)
+        if stage.title in (QUANTIZED, DEPLOYED):
+            self.observed.add(run, self.data.test_y[first : first + run.samples])
         self.rows[stage.title].append(
             build_row(
                 stage.title,
