@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import platform
-from collections import defaultdict
 from collections.abc import Callable, Mapping
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -169,8 +168,8 @@ class _Climb:
         self.at_once = samples_at_once(data, forms.graph, forms.deployed)
         # Nothing changes such a network on purpose, so the quantization limits do not apply.
         self.limits = Limits() if forms.graph is None else config.limits
-        self.rows: dict[str, list[LadderRow]] = defaultdict(list)
-        self.counts: dict[str, list[EventCounts]] = defaultdict(list)
+        self.rows: dict[str, LadderRow] = {}
+        self.counts: dict[str, EventCounts] = {}
         self.skipped: dict[str, SkippedStage] = {}
         self.training: Run | None = None
         self.observed = Observations()
@@ -211,14 +210,11 @@ class _Climb:
     def results(self) -> tuple[tuple[LadderRow, ...], dict[str, EnergyReport]]:
         """The rows, and the energy by stage."""
         energy = {
-            title: estimate_energy(self.forms.deployed, merge_counts(found), self.profile)
+            title: estimate_energy(self.forms.deployed, found, self.profile)
             for title, found in self.counts.items()
         }
         rows = (
-            dataclasses.replace(
-                merge_rows(found, self.forms.deployed.order, self.limits),
-                energy_pj=energy[title].total_per_sample,
-            )
+            dataclasses.replace(found, energy_pj=energy[title].total_per_sample)
             for title, found in self.rows.items()
         )
         return tuple(rows), energy
@@ -261,20 +257,23 @@ class _Climb:
         if stage.criterion is Criterion.CHANGE and self.forms.graph is not None:
             above = above and in_populations(self.forms.graph, above)
         assert run.counts is not None  # all backends of deployed networks count events
-        self.counts[stage.title].append(run.counts)
+        labels, order = self.data.test_y[first : first + run.samples], self.forms.deployed.order
         if stage.title in (QUANTIZED, DEPLOYED):
-            self.observed.add(run, self.data.test_y[first : first + run.samples])
-        self.rows[stage.title].append(
-            build_row(
-                stage.title,
-                run,
-                self.data.test_y[first : first + run.samples],
-                above=above,
-                rule=stage.criterion,
-                order=self.forms.deployed.order,
-                ties=ties,
-                training=self.training,
-                limits=self.limits,
-            )
+            self.observed.add(run, labels)
+        row = build_row(
+            stage.title,
+            run,
+            labels,
+            above=above,
+            rule=stage.criterion,
+            order=order,
+            ties=ties,
+            training=self.training,
+            limits=self.limits,
         )
+        counts = run.counts
+        if stage.title in self.rows:
+            row = merge_rows([self.rows[stage.title], row], order, self.limits)
+            counts = merge_counts([self.counts[stage.title], counts])
+        self.rows[stage.title], self.counts[stage.title] = row, counts
         return run
