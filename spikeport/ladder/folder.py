@@ -10,6 +10,7 @@ from spikeport.ladder.run import Ladder, StageProgress, run_ladder
 from spikeport.ladder.stages import LadderNetwork
 from spikeport.report.document import to_json
 from spikeport.report.html import render_html
+from spikeport.report.origin import origin_sections
 from spikeport.report.quantization import quantization_sections
 from spikeport.storage import make_folder, write_text
 from spikeport.trainer.data import Dataset
@@ -35,7 +36,8 @@ def write_ladder(
     ladder_run = run_ladder(model, data, folder, config, progress)
     ladder_run = replace(ladder_run, report=replace(ladder_run.report, command=command))
     made = ladder_run.quantization
-    sections = () if made is None else quantization_sections(made.as_dict())
+    sections = origin_sections(ladder_run.network.provenance)
+    sections += () if made is None else quantization_sections(made.as_dict())
     page = render_html(ladder_run.report, ladder_run.deployed_energy, sections)
     write_text(folder / "report.html", page)
     write_text(folder / "ladder.json", to_json(ladder_run.report, ladder_run.energy, sections))
