@@ -12,6 +12,7 @@ from spikeport.report.activity import activity_sections
 from spikeport.report.confusion import confusion_sections
 from spikeport.report.document import Document, document_of
 from spikeport.report.fit import fit_of, fit_section
+from spikeport.report.origin import origin_sections
 from spikeport.report.quantization import quantization_sections
 from spikeport.report.ranges import range_sections
 from spikeport.report.section import Section
@@ -40,6 +41,7 @@ def ladder_document(ladder: Ladder, data: Dataset, config: LadderConfig) -> Docu
 
 def _sections(ladder: Ladder, stage: str) -> Iterator[Section]:
     network, observed = ladder.network, ladder.observed
+    yield from origin_sections(network.provenance)
     yield from confusion_sections(observed, stage, network.output_count)
     yield from activity_sections(network, observed)
     yield from range_sections(network, observed.recording)
