@@ -5,8 +5,8 @@ except for rounding. Gains are part of the weights (r = 1), but CubaLIF has r = 
 w_in = tau_syn / dt, without which snnTorch and SpikingJelly refuse it. A delay of one step that
 closes a cycle is that of the cycle itself (`loop_delay`), because no framework has Delay nodes;
 where another edge than that of the delayed connection would close it, it stays a Delay. The view
-cannot express integer effects (truncation, wrap-around and saturation) nor properties without an equivalent in NIR
-(`view_notes`), such as a refractory time. A population becomes
+cannot express integer effects (truncation, wrap-around and saturation) nor properties without an
+equivalent in NIR (`view_notes`), such as a refractory time. A population becomes
 
     decay_u = 4096               LIF, or IF where decay_v = 0
     0 < decay_u < 4096           CubaLIF, or LI (u) and then LIF or IF where decay_v = 0 or where
@@ -57,7 +57,8 @@ Array = NDArray[np.float64]
 
 NEWEST_FORM = 2
 """Form of the view. In the first, which 0.1.0 wrote, CubaLIF has r = 1 and w_in = 1, every delay is
-a Delay node, and what convolutions were (`portable`) is stated in their own metadata."""
+a Delay node, Flatten counts axes from the first, and what convolutions were (`portable`) is stated
+in their own metadata."""
 
 
 def float_view(
@@ -82,9 +83,9 @@ def float_view(
 
 def form_of(view: FloatNetwork) -> int:
     """The oldest form in which this view would be written as the same nodes."""
-    graph = view.checked.graph
-    newer = view.checked.plan.feedback or any(
-        isinstance(node, nir.CubaLIF) or portable(node)[1] for node in graph.nodes.values()
+    nodes = view.checked.graph.nodes.values()
+    newer = bool(view.checked.plan.feedback) or any(
+        isinstance(node, nir.CubaLIF | nir.Flatten) or portable(node)[1] for node in nodes
     )
     return NEWEST_FORM if newer else 1
 
