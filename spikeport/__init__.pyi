@@ -172,3 +172,4 @@ from .workflow import run_recipe as run_recipe
 from .workflow import sweep as sweep
 from .workflow import write_nir as write_nir
 from .workflow import write_pareto_front as write_pareto_front
+from .workflow import write_report as write_report
