@@ -5,6 +5,7 @@ from .limits import CoreLimits as CoreLimits
 from .limits import Resource as Resource
 from .limits import core_limits as core_limits
 from .limits import has_core_limits as has_core_limits
+from .mapper import find_misfits as find_misfits
 from .mapper import map_network as map_network
 from .misfit import Misfit as Misfit
 from .traffic import Traffic as Traffic

@@ -103,10 +103,14 @@ class CoreMap:
         needed = sum(core.usage[resource] for core in self.cores)
         return needed / (limit.value * len(self.cores))
 
-    def fill(self, core: Core) -> float:
-        """Share of its scarcest resource that a core needs, numbers of pieces apart."""
+    def share(self, needed: Mapping[Resource, int]) -> float:
+        """Share of the scarcest resource of a core, numbers of pieces apart.
+
+        Args:
+            needed: the demand of a piece, or the usage of a core.
+        """
         return max(
-            core.usage[one] / limit.value
+            needed[one] / limit.value
             for one, limit in self.limits.capacity.items()
             if one is not Resource.PIECES
         )

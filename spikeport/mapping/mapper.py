@@ -13,6 +13,7 @@ from spikeport.hardware import TargetFile, read_target
 from spikeport.mapping.bounds import lower_bounds
 from spikeport.mapping.core_map import Core, CoreMap, Piece
 from spikeport.mapping.limits import RESOURCES, CoreLimits, Setting, core_limits
+from spikeport.mapping.misfit import Misfit
 from spikeport.mapping.packing import Settings, pack
 from spikeport.mapping.placement import MOST, Places, improved, starts
 from spikeport.mapping.plan import Demands, Plan, Tilings, plan
@@ -51,8 +52,7 @@ def map_network(
         told = "; ".join(map(str, wrong))
         raise InputError(f"network cannot be mapped to {made.limits.target}: {told}")
     pieces, demands = _pieces(made, tilings)
-    groups = _groups(made, pieces, demands) if share_cores else [[k] for k in range(len(pieces))]
-    groups.sort()
+    groups = _groups(made, pieces, demands, share_cores=share_cores)
     core_of = np.empty(len(pieces), np.int64)
     for number, group in enumerate(groups):
         core_of[group] = number
@@ -68,6 +68,23 @@ def map_network(
         _tilings=tilings,
         _places=places,
     )
+
+
+def find_misfits(
+    network: DeployedNetwork, limits: CoreLimits
+) -> tuple[tuple[Misfit, ...], int | None]:
+    """What of a network fits no core, and otherwise how many cores it needs.
+
+    Cores are not placed, which takes less time than `map_network`.
+
+    Raises:
+        InputError: a connection of a kind that cannot be mapped.
+    """
+    made = plan(network, limits)
+    tilings, wrong = split(made)
+    if wrong:
+        return wrong, None
+    return (), len(_groups(made, *_pieces(made, tilings), share_cores=True))
 
 
 def _file(target: str | TargetFile) -> TargetFile:
@@ -90,16 +107,21 @@ def _pieces(made: Plan, tilings: Tilings) -> tuple[list[Piece], Demands]:
     return pieces, np.concatenate(rows)
 
 
-def _groups(made: Plan, pieces: Sequence[Piece], demands: Demands) -> list[list[int]]:
-    """The pieces of each core."""
+def _groups(
+    made: Plan, pieces: Sequence[Piece], demands: Demands, *, share_cores: bool
+) -> list[list[int]]:
+    """The pieces of each core, in the order of their first pieces."""
+    if not share_cores:
+        return [[number] for number in range(len(pieces))]
     network, limits = made.network, made.limits
     settings = {part.name: _settings(network, part) for part in network.populations}
-    return pack(
+    groups = pack(
         demands,
         [settings[piece.population] for piece in pieces],
         made.capacity,
         {name: limit.value for name, limit in limits.settings.items()},
     )
+    return sorted(groups)
 
 
 def _places(made: Plan, tilings: Tilings, core_of: NDArray[np.int64], cores: int) -> Places:

@@ -77,7 +77,7 @@ class Recount:
         target = self.network.by_name[part.target]
         weight = stored_weight_bits(part, self.rules.exponent_min)
         synapse = weight + max(self.waits[part.name], 0).bit_length()
-        reached: dict[int, set[Any]] = {}
+        reached: dict[int, Any] = {}
         for number in self.of[part.target]:
             piece = self.made.pieces[number]
             neurons = list(neurons_of(piece, target.shape))
@@ -103,7 +103,7 @@ class Recount:
         number: int,
         synapse: int,
         neurons: int,
-        reached: dict[int, set[Any]],
+        reached: dict[int, Any],
     ) -> None:
         seen = {n for n, _ in dense_synapses(self.network, part, [0])}
         sums = part.weight.shape[1]
@@ -119,7 +119,7 @@ class Recount:
             self.bits[number] += sums * self._list(neurons, synapse + index)
         reached[number] = seen
 
-    def _kernel(self, part: Any, number: int, synapse: int, reached: dict[int, set[Any]]) -> None:
+    def _kernel(self, part: Any, number: int, synapse: int, reached: dict[int, Any]) -> None:
         piece = self.made.pieces[number]
         channels, lists = piece.box[0], taps_by_position(self.network, part, piece.box)
         out, into = part.weight.shape[:2]
@@ -139,25 +139,29 @@ class Recount:
                 self.bits[number] += self._list(count, width)
         groups = {channel // per_group for channel in range(*channels)}
         sources = {g * into + c for g in groups for c in range(into)}
-        reached[number] = {(c, position) for position in lists for c in sources}
+        reached[number] = (sources, set(lists))
 
-    def _send(self, part: WeightedConnection, reached: dict[int, set[Any]]) -> None:
+    def _send(self, part: WeightedConnection, reached: dict[int, Any]) -> None:
         """Output axons: one for each target piece that a neuron, position or piece reaches."""
         shape = self.network.sources[part.source].shape
-        positional = part.name in self.positional or (part.spatial and not self.rules.kernels_once)
-        place_of = {}
+        slots = self.rules.position_slots
         for number in self.of[part.source]:
-            for neuron in neurons_of(self.made.pieces[number], shape):
-                place_of[neuron] = number
-        for found in reached.values():
-            sent = defaultdict(set)
-            for one in found:
-                neuron = flat(one, shape) if part.spatial else one
-                position = neuron % math.prod(shape[1:])
-                label = position if positional else 0 if part.spatial else neuron
-                sent[place_of[neuron]].add(label)
-            for number, labels in sent.items():
-                self.slots[number] += len(labels) * (self.rules.position_slots if positional else 1)
+            piece = self.made.pieces[number]
+            if part.spatial:
+                channels, *sides = (range(*side) for side in piece.box)
+                for sources, positions in reached.values():
+                    if sources.isdisjoint(channels):
+                        continue
+                    sent = sum(position in positions for position in itertools.product(*sides))
+                    self.slots[number] += bool(sent) if self.rules.kernels_once else sent * slots
+                continue
+            neurons = set(neurons_of(piece, shape))
+            for seen in reached.values():
+                if part.name in self.positional:
+                    sent = len({neuron % math.prod(shape[1:]) for neuron in seen & neurons})
+                    self.slots[number] += sent * slots
+                else:
+                    self.slots[number] += len(seen & neurons)
 
     def _index(self, neurons: int) -> int:
         if self.rules.index_bits is not None:
@@ -252,15 +256,6 @@ def neurons_of(piece: Piece, shape: Position) -> Iterator[int]:
         for place, size in zip(index, shape, strict=True):
             neuron = neuron * size + place
         yield neuron
-
-
-def flat(one: tuple[int, Position], shape: Position) -> int:
-    """A neuron, given its channel and position."""
-    channel, position = one
-    neuron = channel
-    for place, size in zip(position, shape[1:], strict=True):
-        neuron = neuron * size + place
-    return neuron
 
 
 def dense_synapses(
