@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.networks import resnet18, vgg11
+from benchmarks.networks import dense_chain, resnet18, vgg11
 from spikeport import map_network
 from spikeport.mapping import Resource
 from spikeport.network import DeployedNetwork
@@ -38,7 +38,7 @@ def metered() -> DeployedNetwork:
 
 
 @pytest.mark.parametrize("share_cores", [True, False])
-@pytest.mark.parametrize("network", [resnet18, vgg11])
+@pytest.mark.parametrize("network", [pytest.param(resnet18, marks=pytest.mark.slow), vgg11])
 def test_image_networks_on_loihi_2(network: object, share_cores: bool) -> None:
     built = network(4)  # type: ignore[operator]
     made = map_network(built, "loihi2", share_cores=share_cores)
@@ -76,11 +76,22 @@ def test_cores_of_pilotnet_are_close_to_those_that_were_used(metered: DeployedNe
 
 
 @pytest.mark.data
-def test_synapse_memory_of_pilotnet_is_close_to_what_was_printed(
-    metered: DeployedNetwork,
-) -> None:
-    """In words of 64 bits; the compiler's widths of weights are not known."""
+def test_synapse_memory_of_pilotnet_is_what_was_printed(metered: DeployedNetwork) -> None:
+    """In words of 64 bits; layer 2 is cut by channels here, so it needs less on each core."""
     made = map_network(metered, "loihi2", share_cores=False)
-    bits = {piece.population: piece.demand[Resource.MEMORY] for piece in made.pieces}
-    ratio = {name: bits[name] / 64 / words for name, words in WORDS.items() if name != "layer2"}
-    assert all(0.6 <= one <= 1.25 for one in ratio.values()), ratio
+    words = {piece.population: piece.demand[Resource.MEMORY] / 64 for piece in made.pieces}
+    differing = {name: words[name] for name, printed in WORDS.items() if words[name] != printed}
+    assert differing == {"layer2": 216, "layer3": 1296}
+    assert words["layer7"] == 12_800  # for 20 neurons; printed for 17
+
+
+def test_the_map_of_the_mnist_notebook() -> None:
+    """784-128-64-10 of lava-dl's netx/mnist/run.ipynb: 5 cores, and shares of their memory."""
+    made = map_network(dense_chain(784, 128, 64, 10, steps=2), "loihi2", share_cores=False)
+    assert len(made.cores) == 5
+    shares = {
+        piece.population: f"{piece.demand[Resource.MEMORY] / 1_024_000:.2%}"
+        for piece in made.pieces
+    }
+    assert shares == {"layer00": "68.60%", "layer01": "16.80%", "layer02": "1.60%"}
+    # The notebook has 50, 50 and 28 neurons of the first layer on its cores (78.40 %).

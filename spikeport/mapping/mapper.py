@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport.errors import InputError
+from spikeport.errors import CheckFailedError, InputError
 from spikeport.hardware import TargetFile, read_target
 from spikeport.mapping.bounds import lower_bounds
 from spikeport.mapping.core_map import Core, CoreMap, Piece
@@ -43,14 +43,15 @@ def map_network(
             a core of its own, as in the published maps of nengo-loihi and of Lava.
 
     Raises:
-        InputError: the target is unknown or states no limits of its cores; or a single neuron
-            needs more than a core has: the message names every such population, value and limit.
+        InputError: the target is unknown, or states no limits of its cores.
+        CheckFailedError: a single neuron needs more than a core has; the message names every such
+            population, value, limit and remedy.
     """
     made = plan(network, core_limits(_file(target)))
     tilings, wrong = split(made)
     if wrong:
         told = "; ".join(map(str, wrong))
-        raise InputError(f"network cannot be mapped to {made.limits.target}: {told}")
+        raise CheckFailedError(f"network cannot be mapped to {made.limits.target}: {told}")
     pieces, demands = _pieces(made, tilings)
     groups = _groups(made, pieces, demands, share_cores=share_cores)
     core_of = np.empty(len(pieces), np.int64)
