@@ -60,8 +60,8 @@ Array = NDArray[np.float64]
 
 NEWEST_FORM = 2
 """Form of the view. In the first, which 0.1.0 wrote, CubaLIF has r = 1 and w_in = 1, every delay is
-a Delay node, thresholds are vth exactly, and what convolutions were (`portable`) is stated in their
-own metadata."""
+a Delay node, Flatten counts axes from the first, thresholds are vth exactly, and what convolutions
+were (`portable`) is stated in their own metadata."""
 TIE_STEPS = 2
 """Number of float32 steps by which a threshold that is also subtracted is moved off its ties."""
 
@@ -88,9 +88,10 @@ def float_view(
 
 def form_of(view: FloatNetwork) -> int:
     """The oldest form in which this view would be written as the same nodes."""
-    graph = view.checked.graph
-    newer = view.checked.plan.feedback or any(
-        hasattr(node, "v_threshold") or portable(node)[1] for node in graph.nodes.values()
+    nodes = view.checked.graph.nodes.values()
+    newer = bool(view.checked.plan.feedback) or any(
+        hasattr(node, "v_threshold") or isinstance(node, nir.Flatten) or portable(node)[1]
+        for node in nodes
     )
     return NEWEST_FORM if newer else 1
 
