@@ -38,6 +38,8 @@ Compare:
     check_neurons
 Check what a backend or chip supports:
     check, TargetCheck, UnsupportedFeature
+Map onto the cores of a chip:
+    map_network, CoreMap, Core, Piece, Traffic
 The ladder: every stage compared with the previous one:
     run_ladder, run_demo, LadderConfig, Ladder, LadderRow, ParityReport, Accuracy, Criterion,
     Difference, Drift, Limits, SkippedStage

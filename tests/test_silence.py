@@ -16,7 +16,7 @@ from torch import nn
 
 from spikeport.ladder import LadderConfig, run_ladder, write_ladder
 from spikeport.parity import Criterion, LadderRow, Limits, ParityReport, build_row, merge_rows
-from spikeport.parity.report import NOTHING_FIRES
+from spikeport.parity.verdict import NOTHING_FIRES
 from spikeport.report.document import document_of
 from spikeport.report.headline import headline
 from spikeport.report.html import render_html

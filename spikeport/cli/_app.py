@@ -14,6 +14,7 @@ from spikeport.cli._front import front
 from spikeport.cli._judge import compare, energy
 from spikeport.cli._ladder import ladder
 from spikeport.cli._make import export, quantize, train
+from spikeport.cli._map import map_
 from spikeport.cli._report import report
 from spikeport.cli._run import run
 from spikeport.cli._show import backends, inspect
@@ -62,7 +63,7 @@ def _options(
 
 VERBS = (
     *(demo, train, front, diagnose, quantize, export, run, compare, ladder, report),
-    *(check, energy, inspect, backends),
+    *(check, map_, energy, inspect, backends),
 )
 for verb in VERBS:
-    app.command()(verb)
+    app.command(verb.__name__.rstrip("_"))(verb)

@@ -11,6 +11,7 @@ from spikeport.report.activity import activity_sections
 from spikeport.report.confusion import confusion_sections
 from spikeport.report.document import Document, document_of
 from spikeport.report.fit import fit_section
+from spikeport.report.origin import origin_sections
 from spikeport.report.quantization import quantization_sections
 from spikeport.report.ranges import range_sections
 from spikeport.report.section import Section
@@ -36,6 +37,7 @@ def ladder_document(ladder: Ladder, data: Dataset, config: LadderConfig) -> Docu
 
 def _sections(ladder: Ladder, stage: str) -> Iterator[Section]:
     network, observed = ladder.network, ladder.observed
+    yield from origin_sections(network.provenance)
     if ladder.checked is not None and ladder.fit is not None:
         yield fit_section(ladder.checked, ladder.fit.title)
     yield from confusion_sections(observed, stage, network.output_count)

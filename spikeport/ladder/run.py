@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import platform
-from collections import defaultdict
 from collections.abc import Callable, Mapping
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -24,13 +23,12 @@ from spikeport.export import (
 )
 from spikeport.ladder.chip import check_chip
 from spikeport.ladder.config import LadderConfig
+from spikeport.ladder.parts import Part, make_part, samples_at_once
 from spikeport.ladder.stages import (
     DEPLOYED,
     QUANTIZED,
-    SPIKES,
     Forms,
     LadderNetwork,
-    Part,
     Stage,
     run_native,
     run_trained,
@@ -49,21 +47,14 @@ from spikeport.parity import (
 )
 from spikeport.report.fit import Fit, fit_of
 from spikeport.report.observations import Observations, Recording, recording_probes
-from spikeport.runs import (
-    EventCounts,
-    Run,
-    check_classes,
-    check_float_samples,
-    encode_samples,
-    merge_counts,
-)
-from spikeport.simulators.float_counts import float_counts
+from spikeport.runs import EventCounts, Run, check_classes, merge_counts
+from spikeport.simulators.float_counts import float_counts, in_populations
 from spikeport.simulators.ties import compare_float
 from spikeport.trainer.chip import QATNetwork
 from spikeport.trainer.data import Dataset
 from spikeport.trainer.network import SpikingNetwork
 from spikeport.version import __version__
-from spikeport.workflow import export_float, quantize, trace_chunk, write_nir
+from spikeport.workflow import export_float, quantize, write_nir
 
 StageProgress = Callable[[str, int, int], None]
 """Called with (stage, samples done, total samples): (stage, 0, 0) at the start, more if slow."""
@@ -172,7 +163,7 @@ def environment() -> dict[str, str]:
 class _Climb:
     """Runs stage after stage, keeping the previous run and that of training for comparison.
 
-    Integer networks are run on the samples in parts, so that whole test sets fit in memory.
+    The samples are run in parts, so that whole test sets fit in memory; rows are judged on all.
     """
 
     def __init__(
@@ -181,13 +172,11 @@ class _Climb:
         self.forms, self.data, self.config, self.progress = forms, data, config, progress
         self.profile = load_profile(config.profile)
         self.total = len(data.test_y[: config.samples])
-        self.at_once = (
-            trace_chunk(forms.deployed, SPIKES) if forms.graph is None else max(self.total, 1)
-        )
+        self.at_once = samples_at_once(data, forms.graph, forms.deployed)
         # Nothing changes such a network on purpose, so the quantization limits do not apply.
         self.limits = Limits() if forms.graph is None else config.limits
-        self.rows: dict[str, list[LadderRow]] = defaultdict(list)
-        self.counts: dict[str, list[EventCounts]] = defaultdict(list)
+        self.rows: dict[str, LadderRow] = {}
+        self.counts: dict[str, EventCounts] = {}
         self.skipped: dict[str, SkippedStage] = {}
         self.training: Run | None = None
         self.observed = Observations()
@@ -228,22 +217,17 @@ class _Climb:
     def results(self) -> tuple[tuple[LadderRow, ...], dict[str, EnergyReport]]:
         """The rows, and the energy by stage."""
         energy = {
-            title: estimate_energy(self.forms.deployed, merge_counts(found), self.profile)
+            title: estimate_energy(self.forms.deployed, found, self.profile)
             for title, found in self.counts.items()
         }
         rows = (
-            dataclasses.replace(merge_rows(found), energy_pj=energy[title].total_per_sample)
+            dataclasses.replace(found, energy_pj=energy[title].total_per_sample)
             for title, found in self.rows.items()
         )
         return tuple(rows), energy
 
     def _part(self, first: int, end: int) -> Part:
-        network = self.forms.graph or self.forms.deployed
-        floats = check_float_samples(
-            network.inputs, network.steps, self.data.test_x[first:end], static=True
-        )
-        integers = encode_samples(self.forms.deployed.inputs, network.steps, floats)
-        return Part(floats, integers)
+        return make_part(self.data, first, end, self.forms.graph, self.forms.deployed)
 
     def _run(self, stage: Stage, part: Part, first: int) -> Run | None:
         """Run a stage; skip it with a reason if its backend cannot run this network here."""
@@ -257,7 +241,8 @@ class _Climb:
         try:
             return stage.run(self.forms, part, **options)
         except InputError as error:
-            if stage.backend == "native":  # without which there is no ladder
+            # Without native there is no ladder; a backend that ran a part can run the network.
+            if stage.backend == "native" or stage.title in self.rows:
                 raise
             self._skip(stage, str(error))
             return None
@@ -276,21 +261,26 @@ class _Climb:
                 graph = run if run.trace is not None and run.trace.v_charged else above
                 found = compare_float(above, run, self.forms.graph, stage.tolerance, graph)
                 ties = Ties(at_threshold=found.at_threshold, unexplained=found.unexplained)
+        if stage.criterion is Criterion.CHANGE and self.forms.graph is not None:
+            above = above and in_populations(self.forms.graph, above)
         assert run.counts is not None  # all backends of deployed networks count events
-        self.counts[stage.title].append(run.counts)
+        labels, order = self.data.test_y[first : first + run.samples], self.forms.deployed.order
         if stage.title in (QUANTIZED, DEPLOYED):
-            self.observed.add(run, self.data.test_y[first : first + run.samples])
-        self.rows[stage.title].append(
-            build_row(
-                stage.title,
-                run,
-                self.data.test_y[first : first + run.samples],
-                above=above,
-                rule=stage.criterion,
-                order=self.forms.deployed.order,
-                ties=ties,
-                training=self.training,
-                limits=self.limits,
-            )
+            self.observed.add(run, labels)
+        row = build_row(
+            stage.title,
+            run,
+            labels,
+            above=above,
+            rule=stage.criterion,
+            order=order,
+            ties=ties,
+            training=self.training,
+            limits=self.limits,
         )
+        counts = run.counts
+        if stage.title in self.rows:
+            row = merge_rows([self.rows[stage.title], row], order, self.limits)
+            counts = merge_counts([self.counts[stage.title], counts])
+        self.rows[stage.title], self.counts[stage.title] = row, counts
         return run

@@ -39,7 +39,9 @@ def row(
         accuracy=accuracy(correct, n), spikes=spikes, synaptic_events=61_250 * n,
         energy_pj=Interval(2.1e6, 9.4e6, 21.7e6), rule=rule,
         difference=None if rule is None else Difference(
-            n, dict(zip(spikes, differing, strict=True)), answers, 0, (), ties, None),
+            compared=n, network=HASH, spikes=dict(zip(spikes, differing, strict=True)),
+            spikes_before=sum(spikes.values()), predictions=answers, extra_errors=0, scores=0,
+            counts=(), ties=ties, unexplained=None if ties is None else 0, first=None),
         verdict=verdict, passed=not verdict.startswith("FAILED"), wall_s=wall_s,
     )  # fmt: skip
 
