@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from spikeport.backends import TargetCheck, backend, timed
+from spikeport.backends import backend, timed
 from spikeport.backends import run as run_backend
 from spikeport.energy import EnergyReport, estimate_energy, load_profile
 from spikeport.errors import InputError
@@ -21,7 +21,7 @@ from spikeport.export import (
     read_nir_deployed,
     read_nir_float,
 )
-from spikeport.ladder.chip import check_chip
+from spikeport.ladder.chip import Chip, on_chip
 from spikeport.ladder.config import LadderConfig
 from spikeport.ladder.parts import Part, make_part, samples_at_once
 from spikeport.ladder.stages import (
@@ -45,7 +45,6 @@ from spikeport.parity import (
     build_row,
     merge_rows,
 )
-from spikeport.report.fit import Fit, fit_of
 from spikeport.report.observations import Observations, Recording, recording_probes
 from spikeport.runs import EventCounts, Run, check_classes, merge_counts
 from spikeport.simulators.float_counts import float_counts, in_populations
@@ -70,7 +69,7 @@ class Ladder:
         energy: the estimate of every stage, by name.
         quantization: None for a network that was in chip arithmetic from the start.
         observed: what the deployed network did, for a report.
-        checked: the network checked against the chip that it is priced on, if that is a target.
+        chip: the network on the chip that it is priced on.
     """
 
     report: ParityReport
@@ -78,18 +77,12 @@ class Ladder:
     quantization: QuantizationReport | None
     network: DeployedNetwork
     observed: Observations
-    checked: TargetCheck | None
+    chip: Chip
 
     @property
     def deployed_energy(self) -> dict[str, EnergyReport]:
         """The estimate of the deployed network on all samples, which is the one to show."""
         return {name: self.energy[name] for name in (QUANTIZED, DEPLOYED) if name in self.energy}
-
-    @property
-    def fit(self) -> Fit | None:
-        """Whether the chip that the network is priced on can run it; None if not checked."""
-        titles = [estimate.profile.title for estimate in self.energy.values()]
-        return None if self.checked is None else fit_of(self.checked, *titles[:1])
 
 
 def run_ladder(
@@ -145,8 +138,9 @@ def run_ladder(
         environment=environment(),
         skipped=tuple(climb.skipped.values()),
     )
-    checked = check_chip(deployed, climb.profile)
-    return Ladder(report, energy, quantization, deployed, climb.observed, checked)
+    counts = next(climb.counts[title] for title in (QUANTIZED, DEPLOYED) if title in climb.counts)
+    chip = on_chip(deployed, climb.profile, counts)
+    return Ladder(report, energy, quantization, deployed, climb.observed, chip)
 
 
 def environment() -> dict[str, str]:

@@ -94,10 +94,18 @@ def _fit(fit: Fit | None) -> Claim:
     if fit.runs:
         some = f"{fit.workarounds} with a workaround" if fit.workarounds else "natively"
         how = f"every feature of the network is supported, {some}"
-        return Claim(question, "Yes", (how,), Level.GOOD, "fit")
+        return Claim(question, "Yes", (how, *_cores(fit)), Level.GOOD, "fit")
     more = len(fit.stopping) - REASONS
     details = fit.stopping[:REASONS] + ((f"and {more} more",) if more > 0 else ())
-    return Claim(question, "No", details, Level.BAD, "fit")
+    return Claim(question, "No", (*details, *_cores(fit)), Level.BAD, "fit")
+
+
+def _cores(fit: Fit) -> tuple[str, ...]:
+    """The size of the map, if there is one."""
+    if not fit.cores:
+        return ()
+    chips = f"{fit.chips:,} chips" if fit.chips > 1 else "one chip"
+    return (f"{fit.cores:,} core{'s' * (fit.cores > 1)} on {chips}",)
 
 
 def _accuracy(row: LadderRow) -> Claim:
