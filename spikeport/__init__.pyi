@@ -16,11 +16,15 @@ from .errors import OutputError as OutputError
 from .errors import SpikeportError as SpikeportError
 from .export import ConnectionReport as ConnectionReport
 from .export import Discretization as Discretization
+from .export import Fidelity as Fidelity
+from .export import Finding as Finding
 from .export import FloatNetwork as FloatNetwork
 from .export import InputGain as InputGain
 from .export import InputReport as InputReport
 from .export import IntegratorGain as IntegratorGain
+from .export import NodeFidelity as NodeFidelity
 from .export import PopulationReport as PopulationReport
+from .export import Portability as Portability
 from .export import QuantizationReport as QuantizationReport
 from .export import QuantizationResult as QuantizationResult
 from .export import QuantizeConfig as QuantizeConfig
@@ -158,6 +162,7 @@ from .workflow import from_snntorch as from_snntorch
 from .workflow import from_spikingjelly as from_spikingjelly
 from .workflow import inspect_network as inspect_network
 from .workflow import open_network as open_network
+from .workflow import portability as portability
 from .workflow import prepare_qat as prepare_qat
 from .workflow import quantize as quantize
 from .workflow import record_trace as record_trace

@@ -22,6 +22,7 @@ from spikeport.ladder.parts import PART_BYTES, STATE_BYTES, VALUE_BYTES, samples
 from spikeport.ladder.stages import stages_of
 from spikeport.network import Reset
 from spikeport.parity import Limits
+from spikeport.report.document import document_of
 from spikeport.report.html import render_html
 from spikeport.runs import Run
 from spikeport.trainer import LIF, Dataset, Node, SpikingNetwork, TrainConfig, load_digits_split
@@ -61,7 +62,7 @@ def test_a_short_demo_climbs_to_the_top(tmp_path: Path) -> None:
     made = {path.name for path in (tmp_path / "made").iterdir()}
     assert made == {
         *("model.safetensors", "float.nir", "network.spikeport", "deployed.nir"),
-        *("report.html", "ladder.json"),
+        *("report.html", "report.md", "ladder.json"),
     }
     stored = json.loads((tmp_path / "made" / "ladder.json").read_text())
     assert stored["parity"]["passed"] is True
@@ -120,7 +121,7 @@ def test_residual_networks_climb_too(digits: Dataset, tmp_path: Path, reset: Res
     assert report.passed, verdicts(report)
     skipped = {stage.stage: stage.reason for stage in report.skipped}
     assert "skip paths are not supported" in skipped["same file in Norse"]
-    assert "skip paths are not supported" in render_html(report)
+    assert "skip paths are not supported" in render_html(document_of(report))
     busy = report.rows[-1].spikes
     assert all(busy[name] > 0 for name in ("lif1", "lif2", "lif3"))
 

@@ -16,7 +16,6 @@ import nir
 import numpy as np
 import pytest
 
-from spikeport.errors import InputError
 from spikeport.export.nir import FloatNetwork, check_graph, read_nir_float
 from spikeport.export.nir.fields import NODE_TYPES, kind
 from spikeport.export.nir.graph import difference
@@ -318,11 +317,10 @@ UNIFORM: dict[str, Any] = {
     ),
     "Delay": nir.Delay(np.full(5, 2 * DT)),
 }
-REFUSED = {"Threshold": r"node 'n0': Threshold has no counterpart on the chip"}
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_node_runs_on_the_chip_or_is_refused_by_name(case: str) -> None:
+def test_a_node_runs_on_the_chip(case: str) -> None:
     """In front of neurons, or as neurons; parameters are those that one population has."""
     shape, node = CASES[case]
     name = "Input" if node is None else kind(node)
@@ -334,10 +332,6 @@ def test_a_node_runs_on_the_chip_or_is_refused_by_name(case: str) -> None:
         firing = [np.full(made, value) for value in (4 * DT, 2.0, 0.0, 0.3, 0.0)]
         graph = graph_of(shape, node, nir.LIF(*firing))
     network, x = network_of(shape, graph), samples(shape, 8)
-    if name in REFUSED:
-        with pytest.raises(InputError, match=REFUSED[name]):
-            quantize(network, x)
-        return
     chip = quantize(network, x).network
     encoded = encode_samples(chip.inputs, chip.steps, x)
     native = run_native(chip, encoded, record=RECORD)

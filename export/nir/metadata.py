@@ -4,8 +4,11 @@ For a float network: dt, T, the rules of a step, input codings and provenance. F
 network: all its integers, so that reading gives exactly the same network; their arrays are stored
 next to the JSON.
 
-Version 2 differs from version 1 only in a table of rules, `semantics`, which 0.1.0 would ignore. It
-is written only if a rule other than `reset` and `strict` is not the default.
+Of a float network, version 2 differs from version 1 only in a table of rules, `semantics`, which
+0.1.0 would ignore. It is written only if a rule other than `reset` and `strict` is not the default.
+Of a deployed network, version 2 has a graph that 0.1.0 would draw otherwise
+(`deployed.NEWEST_FORM`). Version 3 has a graph that is written for one reader, and states its own
+form (`readers.original`).
 """
 
 from __future__ import annotations
@@ -18,7 +21,9 @@ from typing import Any
 from spikeport.checks import MAX_STEPS, fail, integer, texts
 from spikeport.errors import InputError, SpikeportError
 from spikeport.export.nir.fields import Shape
+from spikeport.export.nir.flatten import FlatGraph
 from spikeport.export.nir.float_network import FloatNetwork
+from spikeport.export.nir.readers import ARRAYS_OF_ORIGINAL, undo
 from spikeport.export.nir.semantics import DEFAULTS, RULES, Semantics
 from spikeport.network import DeployedNetwork, Input
 from spikeport.network.file import load_built
@@ -29,12 +34,13 @@ KEY = "spikeport"
 _FACTS = (
     *("dt_s", "steps", "reset", "strict", "semantics"),
     *("inputs", "inputs_assumed", "provenance"),
+    *("reader", "original"),
 )
 ARRAYS = "spikeport_arrays"
 REWRITES = "spikeport_rewrites"
 """Beside the header, in which 0.1.0 would refuse it."""
 VERSION = 1
-VERSION_OF_RULES = 2
+VERSIONS = (VERSION, 2, 3)
 
 
 def float_metadata(network: FloatNetwork) -> dict[str, Any]:
@@ -42,14 +48,15 @@ def float_metadata(network: FloatNetwork) -> dict[str, Any]:
     facts = _run_facts(network)
     if network.provenance:
         facts["provenance"] = dict(network.provenance)
+    header = _text({"kind": "float", **facts}, 2 if "semantics" in facts else 1)
     rewrites = {REWRITES: json.dumps(network.rewrites)} if network.rewrites else {}
-    return {KEY: _text({"kind": "float", **facts}), **rewrites}
+    return {KEY: header, **rewrites}
 
 
 def deployed_metadata(
-    network: DeployedNetwork, view: FloatNetwork, notes: tuple[str, ...]
+    network: DeployedNetwork, view: FloatNetwork, form: int, notes: tuple[str, ...]
 ) -> dict[str, Any]:
-    """Graph metadata of a deployed network, whose float view is `view`."""
+    """Graph metadata of a deployed network, whose float view is `view`, of that form."""
     data, arrays = network.canonical_form()
     header = {
         "kind": "deployed",
@@ -59,7 +66,27 @@ def deployed_metadata(
         "float_view": list(notes),
         "network": data,
     }
-    return {KEY: _text(header), ARRAYS: arrays}
+    return {KEY: _text(header, form), ARRAYS: arrays}
+
+
+def for_reader(metadata: dict[str, Any], reader: str, original: Any, arrays: Any) -> dict[str, Any]:
+    """Metadata of a graph that is written for a reader, with the original form of the graph."""
+    header = {**json.loads(metadata[KEY]), "reader": reader, "original": original, "version": 3}
+    kept = {ARRAYS_OF_ORIGINAL: arrays} if arrays else {}
+    return {**metadata, KEY: json.dumps(header, sort_keys=True), **kept}
+
+
+def original_of(
+    header: Mapping[str, Any] | None, metadata: Mapping[str, Any], flat: FlatGraph
+) -> FlatGraph:
+    """The graph of a file in its own form.
+
+    Raises:
+        InputError: that form is damaged, or the graph was changed after writing.
+    """
+    if header is None or header["version"] < 3:
+        return flat
+    return undo(header.get("original"), metadata.get(ARRAYS_OF_ORIGINAL, {}), flat)
 
 
 def header_of(metadata: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -77,9 +104,8 @@ def header_of(metadata: Mapping[str, Any]) -> dict[str, Any] | None:
         raise InputError(f"metadata '{KEY}' is damaged ({error})") from error
     if not isinstance(header, dict) or header.get("kind") not in ("float", "deployed"):
         fail(f"metadata '{KEY}' is damaged: no kind of network in it")
-    known = (VERSION, VERSION_OF_RULES) if header["kind"] == "float" else (VERSION,)
-    if header.get("version") not in known:
-        read = " and ".join(map(str, known))
+    if header.get("version") not in VERSIONS:
+        read = " and ".join(map(str, VERSIONS))
         fail(f"metadata '{KEY}' has version {quoted(header.get('version'))}, this reads {read}")
     if isinstance(header["version"], bool):
         fail(f"metadata '{KEY}' is damaged: version is {header['version']}")
@@ -142,7 +168,7 @@ def stated_semantics(header: Mapping[str, Any]) -> Semantics:
     """
     try:
         rules = header.get("semantics", {})
-        if (header["version"] == VERSION_OF_RULES) != ("semantics" in header):
+        if header["version"] < 3 and (header["version"] == 2) != ("semantics" in header):
             fail(f"version {header['version']} and its 'semantics' contradict each other")
         if odd := rules.keys() & {"reset", "strict"} | rules.keys() - set(RULES):
             fail(f"semantics: unknown rule {quoted(min(odd))}")
@@ -201,8 +227,7 @@ def _other_rules(semantics: Semantics) -> dict[str, Any]:
     }
 
 
-def _text(header: dict[str, Any]) -> str:
-    version = VERSION_OF_RULES if "semantics" in header else VERSION
+def _text(header: dict[str, Any], version: int) -> str:
     return json.dumps({"version": version, **header}, sort_keys=True)
 
 

@@ -57,6 +57,17 @@ class Constant:
     value: float
     source: Source
 
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return {
+            "value": self.value,
+            "source": self.source.citation,
+            "url": self.source.url,
+            "basis": str(self.source.basis),
+            "conditions": self.source.conditions,
+            "includes_static": self.source.includes_static,
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Price:

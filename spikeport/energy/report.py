@@ -35,6 +35,7 @@ class Term:
         return {
             "name": self.name,
             "what": self.what,
+            "colour": self.colour,
             "events": self.events.as_dict() if self.events else None,
             "energy": self.energy.as_dict(),
             "by_part": {name: interval.as_dict() for name, interval in self.by_part.items()},
@@ -92,6 +93,7 @@ class EnergyReport:
         """Plain data for JSON, with every constant and its source."""
         return {
             "profile": self.profile.name,
+            "title": self.profile.title,
             "samples": self.samples,
             "steps": self.steps,
             "chips": self.chips,
@@ -109,16 +111,13 @@ class EnergyReport:
             "constants": [
                 {
                     "name": name,
+                    "what": price.what,
                     "unit": unit,
                     "level": level,
-                    "value": price.at(level).value,
-                    "source": price.at(level).source.citation,
-                    "url": price.at(level).source.url,
-                    "basis": str(price.at(level).source.basis),
-                    "conditions": price.at(level).source.conditions,
-                    "includes_static": price.at(level).source.includes_static,
+                    **price.at(level).as_dict(),
                 }
                 for name, unit, price in self.profile.prices()
                 for level in LEVELS
             ],
+            "host_step_us": host.as_dict() if (host := self.profile.host_step_us) else None,
         }

@@ -14,6 +14,7 @@ from .inspection import inspect_network as inspect_network
 from .networks import export_float as export_float
 from .networks import look_into as look_into
 from .networks import open_network as open_network
+from .networks import portability as portability
 from .networks import write_nir as write_nir
 from .qat import prepare_qat as prepare_qat
 from .recipes import BudgetResult as BudgetResult
