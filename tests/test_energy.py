@@ -19,7 +19,7 @@ from spikeport.energy import (
     load_profile,
     topology_of,
 )
-from spikeport.energy.profile import CountsZeros
+from spikeport.energy.prices import CountsZeros
 from spikeport.errors import InputError
 from spikeport.network import (
     LOIHI,
@@ -207,7 +207,8 @@ def network_counts() -> EventCounts:
 def test_topology_of_a_deployed_network() -> None:
     got = topology_of(network(ReadoutKind.MEMBRANE))
     assert got.connections["image_to_a"] == ConnectionInfo(SynapseKind.CONV, "image", "a")
-    assert got.connections["a_to_b"] == ConnectionInfo(SynapseKind.DENSE, "a", "b")
+    # 3 x 36 weights of 8 bits are divided among cores; a kernel is needed on each of them.
+    assert got.connections["a_to_b"] == ConnectionInfo(SynapseKind.DENSE, "a", "b", 864)
     assert got.injections == ("offset_to_b",)
     assert got.graded_inputs == ("image",)
     assert got.membrane_readouts == ("b",)
@@ -228,7 +229,7 @@ def test_a_network_prices_like_its_topology_and_breaks_down_by_part() -> None:
     report = estimate_energy(net, network_counts(), LOIHI1)
     assert report == estimate_energy(topology_of(net), network_counts(), LOIHI1)
     parts = {term.name: set(term.by_part) for term in report.terms}
-    assert parts["synapses, conv"] == {"image_to_a"}
+    assert parts["synapses, conv, graded (MACs)"] == {"image_to_a"}
     assert parts["synapses, dense"] == {"a_to_b"}
     assert parts["neuron visits"] == {"a", "b"}
     assert parts["routing"] == {"image_to_a", "a_to_b"}

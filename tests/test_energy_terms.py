@@ -28,8 +28,8 @@ from spikeport.energy.profile import parse_profile
 from spikeport.energy.terms import STATIC_COLOUR, STATIC_POWER
 from spikeport.errors import InputError
 from spikeport.parity import ParityReport
+from spikeport.report.energy_tables import render_energy
 from spikeport.report.html import render_html
-from spikeport.report.terminal import render_energy
 from spikeport.runs import EventCounts
 from spikeport.trainer.energy.model import energy_model
 from spikeport.trainer.measure.events import Delivery, FanOut

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from spikeport.energy.interval import LEVELS, ZERO, Interval
-from spikeport.energy.profile import HardwareProfile
+from spikeport.energy.comparison import DeviceComparison, SpikingCost
+from spikeport.energy.interval import ZERO, Interval
+from spikeport.energy.prices import HardwareProfile
+from spikeport.energy.terms import Regime
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +19,8 @@ class Term:
     Attributes:
         what: what the price is for.
         colour: class of the report's style sheet.
+        regime: the part of the bill that it belongs to.
+        fixed: whether it stays the same if fewer spikes are sent.
     """
 
     name: str
@@ -24,17 +28,27 @@ class Term:
     events: Interval | None
     by_part: Mapping[str, Interval]
     colour: str
+    regime: Regime
+    fixed: bool = False
 
     @property
     def energy(self) -> Interval:
         """Sum over the parts, pJ."""
         return sum(self.by_part.values(), ZERO)
 
+    def scaled(self, factor: Interval) -> Term:
+        """The same events with their energy multiplied, level by level."""
+        by_part = {name: energy * factor for name, energy in self.by_part.items()}
+        return Term(
+            self.name, self.what, self.events, by_part, self.colour, self.regime, self.fixed
+        )
+
     def as_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
         return {
             "name": self.name,
             "what": self.what,
+            "regime": str(self.regime),
             "events": self.events.as_dict() if self.events else None,
             "energy": self.energy.as_dict(),
             "by_part": {name: interval.as_dict() for name, interval in self.by_part.items()},
@@ -47,10 +61,24 @@ class EnergyReport:
 
     Attributes:
         chips: minimum number of chips whose cores hold all populations.
-        time_ns: computing time of the run on the chip, without a host.
+        time_ns: computing time of the run on the chip, without a host; 0 if the profile has no
+            times.
         int8_ann: the same layers once per sample, as an int8 network on a digital accelerator.
         assumptions, unpriced, warnings: what was assumed, what is not included, and what makes the
             figure doubtful for this network.
+        host: what a host in every step adds: its own energy, and static power while it works.
+            Empty if the profile has no price for it; never part of `total`.
+        host_time_ns: time of the run with a host in every step.
+        input_values: values that a host must encode and send, per input.
+        cores: cores per population, of the placement or as `spikeport.energy.latency` assumes.
+        slowest: populations of the core that sets the length of a step.
+        placed: whether cores, packets and hops are those of a placement.
+        macs: MACs of one pass through the same layers.
+        synaptic_events: of the run, on non-zero weights.
+        layers: the population that each part of a term belongs to: its own, or, for a connection,
+            the one that it leads to.
+        accuracy: share of samples whose class is right, None if unknown.
+        comparisons: ordinary networks on other devices.
     """
 
     profile: HardwareProfile
@@ -63,6 +91,17 @@ class EnergyReport:
     assumptions: tuple[str, ...]
     unpriced: tuple[str, ...]
     warnings: tuple[str, ...]
+    host: tuple[Term, ...]
+    host_time_ns: Interval | None
+    input_values: Mapping[str, int]
+    cores: Mapping[str, int]
+    slowest: tuple[str, ...]
+    placed: bool
+    macs: int
+    synaptic_events: int
+    layers: Mapping[str, str]
+    accuracy: float | None = None
+    comparisons: tuple[DeviceComparison, ...] = ()
 
     @property
     def dynamic(self) -> Interval:
@@ -75,6 +114,11 @@ class EnergyReport:
         return sum((term.energy for term in self.terms if term.events is None), ZERO)
 
     @property
+    def fixed(self) -> Interval:
+        """The dynamic energy that does not depend on activity."""
+        return sum((term.energy for term in self.terms if term.fixed), ZERO)
+
+    @property
     def total(self) -> Interval:
         """Dynamic and static."""
         return self.dynamic + self.static
@@ -84,9 +128,78 @@ class EnergyReport:
         """`total` divided by the samples."""
         return self.per_sample(self.total)
 
+    @property
+    def with_host(self) -> Interval | None:
+        """`total` with a host in every step; None if the profile has no price for a host."""
+        if not self.host:
+            return None
+        return self.total + sum((term.energy for term in self.host), ZERO)
+
+    @property
+    def regime(self) -> Regime:
+        """What decides the bill of the chip alone: the largest part at the nominal level."""
+        return max(self.shares, key=self.shares.__getitem__)
+
+    @property
+    def regime_with_host(self) -> Regime | None:
+        """The same with a host in every step, to whose part its waiting time belongs."""
+        if not self.host:
+            return None
+        shares = {**self.shares}
+        for term in self.host:
+            shares[term.regime] = shares.get(term.regime, 0.0) + term.energy.nominal
+        return max(shares, key=shares.__getitem__)
+
+    @property
+    def shares(self) -> Mapping[Regime, float]:
+        """Nominal energy of the run by part of the bill, pJ."""
+        found = dict.fromkeys((term.regime for term in self.terms), 0.0)
+        for term in self.terms:
+            found[term.regime] += term.energy.nominal
+        return found
+
+    @property
+    def by_layer(self) -> Mapping[str, Interval]:
+        """Dynamic energy by population, with that of the connections to it."""
+        found: dict[str, Interval] = {}
+        for term in self.terms:
+            if term.events is not None:
+                for part, energy in term.by_part.items():
+                    layer = self.layers.get(part, part)
+                    found[layer] = found.get(layer, ZERO) + energy
+        return found
+
+    @property
+    def cost(self) -> SpikingCost:
+        """What is compared with ordinary networks."""
+        each = self.per_sample
+        events = self.synaptic_events / self.samples
+        return SpikingCost(
+            self.steps, each(self.dynamic), each(self.fixed), each(self.static), events, self.macs
+        )
+
+    @property
+    def step_ns(self) -> Interval:
+        """Mean computing time of a step."""
+        return self.time_ns * (1 / (self.samples * self.steps))
+
+    @property
+    def edp(self) -> Interval:
+        """Energy times delay of one sample, pJ ns."""
+        return self.total_per_sample * self.per_sample(self.time_ns)
+
+    @property
+    def per_correct_answer(self) -> Interval | None:
+        """`total` divided by the right answers; None without any, or if they are unknown."""
+        return self.total_per_sample * (1 / self.accuracy) if self.accuracy else None
+
     def per_sample(self, energy: Interval) -> Interval:
         """An energy of the run divided by its samples."""
         return energy * (1 / self.samples)
+
+    def per_step(self, energy: Interval) -> Interval:
+        """An energy of the run divided by its samples and steps."""
+        return energy * (1 / (self.samples * self.steps))
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for JSON, with every constant and its source."""
@@ -95,14 +208,32 @@ class EnergyReport:
             "samples": self.samples,
             "steps": self.steps,
             "chips": self.chips,
+            "cores": dict(self.cores),
+            "placed": self.placed,
             "unit": "pJ, an estimate, for all samples together",
             "total": self.total.as_dict(),
             "dynamic": self.dynamic.as_dict(),
             "static": self.static.as_dict(),
             "total_per_sample": self.total_per_sample.as_dict(),
+            "total_per_step": self.per_step(self.total).as_dict(),
+            "total_per_correct_answer": _plain(self.per_correct_answer),
+            "accuracy": self.accuracy,
+            "edp_pj_ns_per_sample": self.edp.as_dict(),
+            "regime": str(self.regime),
+            "regime_shares": {str(name): share for name, share in self.shares.items()},
+            "with_host": _plain(self.with_host),
+            "regime_with_host": str(self.regime_with_host) if self.host else None,
+            "host_terms": [term.as_dict() for term in self.host],
             "time_ns": self.time_ns.as_dict(),
-            "int8_ann": self.int8_ann.as_dict() if self.int8_ann else None,
+            "time_per_step_ns": self.step_ns.as_dict(),
+            "time_with_host_ns": _plain(self.host_time_ns),
+            "slowest": list(self.slowest),
+            "int8_ann": _plain(self.int8_ann),
+            "macs_per_sample": self.macs,
+            "comparisons": [found.as_dict() for found in self.comparisons],
+            "input_values": dict(self.input_values),
             "terms": [term.as_dict() for term in self.terms],
+            "by_layer": {name: energy.as_dict() for name, energy in self.by_layer.items()},
             "assumptions": list(self.assumptions),
             "unpriced": list(self.unpriced),
             "warnings": list(self.warnings),
@@ -111,14 +242,18 @@ class EnergyReport:
                     "name": name,
                     "unit": unit,
                     "level": level,
-                    "value": price.at(level).value,
-                    "source": price.at(level).source.citation,
-                    "url": price.at(level).source.url,
-                    "basis": str(price.at(level).source.basis),
-                    "conditions": price.at(level).source.conditions,
-                    "includes_static": price.at(level).source.includes_static,
+                    "value": constant.value,
+                    "source": constant.source.citation,
+                    "url": constant.source.url,
+                    "basis": str(constant.source.basis),
+                    "conditions": constant.source.conditions,
+                    "includes_static": constant.source.includes_static,
+                    "all_in": constant.source.all_in,
                 }
-                for name, unit, price in self.profile.prices()
-                for level in LEVELS
+                for name, unit, level, constant in self.profile.constants
             ],
         }
+
+
+def _plain(interval: Interval | None) -> dict[str, float] | None:
+    return interval.as_dict() if interval else None

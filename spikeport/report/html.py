@@ -105,9 +105,6 @@ def _profile_view(profile: HardwareProfile) -> dict[str, Any]:
         for _, _, price in profile.prices()
         for level in LEVELS
     }
-    host = profile.host_step_us
-    if host is not None:
-        sources[host.source.key] = host.source
     number = {key: index for index, key in enumerate(sources, start=1)}
     return {
         "profile": profile,
@@ -122,7 +119,6 @@ def _profile_view(profile: HardwareProfile) -> dict[str, Any]:
             }
             for name, unit, price in profile.prices()
         ],
-        "host": (f"{host.value:g}", number[host.source.key]) if host else None,
         "sources": [
             (number[key], source, is_web_address(source.url)) for key, source in sources.items()
         ],
