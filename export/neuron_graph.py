@@ -1,8 +1,10 @@
 """Convert a network of another framework to a NIR graph, each neuron with its own parameters.
 
 NIR's LIF is v <- v + k (r x + v_leak - v) with k = dt / tau. Neurons that spike have r = 1, which
-every framework reads in the same way, and their membrane in units of k / gain; a filtered input has
-w_in = tau_syn / dt and r = gain tau_mem / dt, and a readout r = gain / k, so that v is unscaled.
+every framework reads in the same way, and their membrane in units of k / gain; those with a
+filtered input have w_in = tau_syn / dt and r = tau_mem / dt, without which snnTorch and SpikingJelly
+refuse them, and their membrane in units of 1 / gain. A readout has r = gain / k, so that its v is
+unscaled.
 """
 
 from __future__ import annotations
@@ -149,17 +151,12 @@ def neuron_node(layer: NeuronLayer, shape: Shape) -> Any:
         lost_syn = 1 - layer.keep_syn
         if not np.all(lost_syn > 0):
             fail(f"layer '{layer.name}': keeps all of its synaptic current, must lose some")
-        fields = {
-            "tau_syn": tau(lost_syn),
-            "tau_mem": tau(lost),
-            "r": full(layer.gain / lost),
-            "v_leak": full(layer.v_leak),
-            "w_in": full(1 / lost_syn),
-        }
+        taus = {"tau_syn": tau(lost_syn), "tau_mem": tau(lost), "w_in": full(1 / lost_syn)}
         if not spikes:
-            return nir.CubaLI(**fields)
-        limits = {"v_threshold": full(layer.v_threshold), "v_reset": full(layer.v_reset)}
-        return nir.CubaLIF(**fields, **limits)
+            return nir.CubaLI(r=full(layer.gain / lost), v_leak=full(layer.v_leak), **taus)
+        levels = ("v_leak", "v_threshold", "v_reset")
+        scaled = {name: full(getattr(layer, name) / layer.gain) for name in levels}
+        return nir.CubaLIF(r=full(1 / lost), **scaled, **taus)
     if not spikes:
         return nir.LI(tau=tau(lost), r=full(layer.gain / lost), v_leak=full(layer.v_leak))
     assert layer.v_threshold is not None  # it spikes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,11 +10,12 @@ from numpy.typing import NDArray
 
 from spikeport.errors import InputError
 from spikeport.export.nir import FloatNetwork
+from spikeport.export.quantize.activity import membrane_of, spikes_of
+from spikeport.export.quantize.connections import integer_connection
 from spikeport.export.quantize.lower import lower
 from spikeport.export.quantize.lowered import FloatConnection, FloatPopulation
-from spikeport.export.quantize.rounding import integer_connection
 from spikeport.network import PerNeuron, Reset, Shape, fan_out
-from spikeport.runs import EventCounts, Run, Samples, check_float_samples
+from spikeport.runs import EventCounts, Run, Samples, Trace, check_float_samples
 from spikeport.simulators.counts import input_messages
 
 
@@ -36,7 +38,7 @@ def float_counts(network: FloatNetwork, samples: Samples, run: Run) -> EventCoun
     lowered = lower(network)
     arrays = check_float_samples(network.inputs, network.steps, samples)
     sizes = {part.name: part.size for part in lowered.populations}
-    fired = {p.name: _spikes(run, p.name) for p in lowered.populations if p.threshold is not None}
+    fired = {p.name: _spikes(run, p) for p in lowered.populations if p.threshold is not None}
     messages, nonzero, stored = {}, {}, {}
     for connection in lowered.connections:
         source = next((part for part in network.inputs if part.name == connection.source), None)
@@ -71,20 +73,33 @@ def float_counts(network: FloatNetwork, samples: Samples, run: Run) -> EventCoun
     )
 
 
-def _spikes(run: Run, name: str) -> NDArray[np.uint8]:
-    if run.trace is None or name not in run.trace.spikes:
-        raise InputError(f"event counts: the {run.backend} run has no spike trace of '{name}'")
-    return run.trace.spikes[name]
+def in_populations(network: FloatNetwork, run: Run) -> Run:
+    """A float run with its spikes under the names of the populations of the deployed network.
+
+    The nodes of the graph have these names already, except those that became several populations.
+
+    Args:
+        run: with "spikes" in its trace.
+    """
+    lowered = lower(network)
+    spikes = {p.name: _spikes(run, p) for p in lowered.populations if p.threshold is not None}
+    counts = {name: fired.sum((0, 1), dtype=np.int64) for name, fired in spikes.items()}
+    return replace(run, trace=Trace.of({"spikes": spikes}), spike_counts=counts)
+
+
+def _spikes(run: Run, part: FloatPopulation) -> NDArray[np.uint8]:
+    try:
+        return spikes_of(part, run)
+    except InputError as error:
+        raise InputError(f"event counts: {error}") from None
 
 
 def _updates(run: Run, part: FloatPopulation, reset: Reset) -> int:
-    trace, name = run.trace, part.name
-    assert trace is not None  # checked by _spikes
-    spikes = trace.spikes[name] != 0
-    membranes = trace.v if name in trace.v else trace.v_charged
-    if name not in membranes:
-        raise InputError(f"event counts: the {run.backend} run has no trace of v of '{name}'")
-    after: NDArray[Any] = membranes[name] != 0
+    spikes = _spikes(run, part) != 0
+    try:
+        after: NDArray[Any] = membrane_of(part, run) != 0
+    except InputError as error:
+        raise InputError(f"event counts: {error}") from None
     if reset is Reset.ZERO:
         after = after & ~spikes
     active = after | spikes

@@ -229,7 +229,7 @@ def test_a_network_prices_like_its_topology_and_breaks_down_by_part() -> None:
     report = estimate_energy(net, network_counts(), LOIHI1)
     assert report == estimate_energy(topology_of(net), network_counts(), LOIHI1)
     parts = {term.name: set(term.by_part) for term in report.terms}
-    assert parts["synapses, conv, graded (MACs)"] == {"image_to_a"}
+    assert parts["synapses, conv"] == {"image_to_a"}
     assert parts["synapses, dense"] == {"a_to_b"}
     assert parts["neuron visits"] == {"a", "b"}
     assert parts["routing"] == {"image_to_a", "a_to_b"}

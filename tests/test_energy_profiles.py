@@ -123,17 +123,21 @@ def test_an_all_in_price_can_be_attributed_otherwise_but_not_added_to(
 # ------------------------------------------------------------------------------ graded values
 
 
-def test_graded_values_have_a_line_and_a_price_of_their_own() -> None:
+def test_graded_values_are_reported_apart_and_may_have_a_price_of_their_own() -> None:
     graded = dataclasses.replace(TOPOLOGY, graded_inputs=("x",))
-    for name, price in (("loihi1", "synapse_dense"), ("digital", "mac")):
+    for name, price, title in (
+        ("loihi1", "synapse_dense", "synapses, dense"),
+        ("digital", "mac", "synapses, dense, graded (MACs)"),
+    ):
         spikes, values = (estimate(counts(100, 10), name, t) for t in (TOPOLOGY, graded))
-        assert [term.name for term in spikes.terms if "synapses" in term.name] == [
-            "synapses, dense"
-        ]
+        (plain,) = (term for term in spikes.terms if "synapses" in term.name)
+        assert plain.name == "synapses, dense"
+        assert (spikes.graded_macs, spikes.graded_input) == ({}, Interval.same(0))
         (line,) = (term for term in values.terms if "synapses" in term.name)
-        assert line.name == "synapses, dense, graded (MACs)"
+        assert line.name == title
         assert line.energy == PROFILES[name].energy_pj[price].interval * 100
         assert line.regime is Regime.SYNAPSES
+        assert (values.graded_macs, values.graded_input) == ({"x_to_p": 100}, line.energy)
     assert values.dynamic.nominal > spikes.dynamic.nominal
 
 
@@ -146,12 +150,12 @@ def test_a_host_is_a_second_total_and_never_cheaper(events: int, visits: int, st
     assert report.with_host is not None
     assert report.host_time_ns is not None
     profile = PROFILES["loihi1"]
-    assert profile.host_step_uj is not None
+    assert profile.host is not None
     assert profile.static_mw is not None
     for level in LEVELS:
         time = max(report.time_ns.at(level), steps * 1e3 * (875 if level == "high" else 337))
         assert report.host_time_ns.at(level) == pytest.approx(time)
-        own = steps * 1e6 * profile.host_step_uj.at(level).value
+        own = steps * 1e6 * profile.host.step_uj.at(level).value
         static = profile.static_mw.at(level).value * report.chips * time
         expected = report.dynamic.at(level) + own + static
         assert report.with_host.at(level) == pytest.approx(expected)
@@ -274,7 +278,7 @@ def test_microcontrollers_cost_what_was_metered() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("schema = 1", "schema = 2", "schema is 2, this version reads 1"),
+        ("devices/1", "devices/2", "schema is 'spikeport.devices/2', this version reads 'spike"),
         ("bits = 8", "bits = 65", "bits is 65, must lie in 0..64"),
         ("bits = 32", "bits = 0", r"fp32: bits is 0 \(matched\), needs multiply_pj"),
         ("[devices.int8.add_pj]", "[devices.int8.mac_pj]", "'multiply_pj' is a part of 'mac_pj'"),

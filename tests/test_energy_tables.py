@@ -70,7 +70,7 @@ def test_it_states_the_regime_time_layers_and_other_devices() -> None:
         "With a host in every step: host-dominated",
         "with a host in every step",
         "values sent to x by a host",
-        "synapses, dense, graded (MACs)",
+        "of which MACs of graded input",
         "a step, set by population_one",
         "samples per second",
         "energy x delay",

@@ -28,6 +28,7 @@ from spikeport.energy.profile import parse_profile
 from spikeport.energy.terms import STATIC_COLOUR, STATIC_POWER
 from spikeport.errors import InputError
 from spikeport.parity import ParityReport
+from spikeport.report.document import document_of
 from spikeport.report.energy_tables import render_energy
 from spikeport.report.html import render_html
 from spikeport.runs import EventCounts
@@ -193,10 +194,12 @@ def test_a_row_stands_in_tables_and_in_the_report_in_its_colour(events: EventKin
     console.print(render_energy("native", found))
     assert NEW in console.file.getvalue()  # type: ignore[attr-defined]
     report = ParityReport((), "", 0, 0, {})
-    page = render_html(report, {"native": found})
+    page = render_html(document_of(report, {"native": found}))
     assert f'<i class="key c8"></i>{NEW}' in page
     assert page.count(f'title="{NEW}"') == 2 * len(LEVELS)  # a segment of every stacked bar
-    assert NEW not in render_html(report, {"native": estimate_energy(TOPOLOGY, COUNTS, PLAIN)})
+    assert NEW not in render_html(
+        document_of(report, {"native": estimate_energy(TOPOLOGY, COUNTS, PLAIN)})
+    )
 
 
 PLAIN = profile(TERMS, PRICES)

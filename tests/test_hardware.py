@@ -31,17 +31,12 @@ def test_prices_of_loihi_1_are_those_of_the_file_before_targets() -> None:
     assert then.energy_pj["hop"].interval == energies["hop"].interval
     energies["hop"] = then.energy_pj["hop"]
     zeros = {**now.counts_zeros, since: then.counts_zeros[since]}
-    # One constant for all levels was the length of a step with a host; nothing priced the host.
-    assert then.host_step_us is not None
-    assert now.host_step_us is not None
-    assert then.host_step_us.interval == Interval.same(now.host_step_us.nominal.value)
     assert then == dataclasses.replace(
         now,
         energy_pj=energies,
         time_ns=times,
         counts_zeros=zeros,
-        host_step_us=then.host_step_us,
-        host_step_uj=None,
+        host=None,
         synapse_bits_per_core=None,
     )
 

@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from spikeport.backends import run as run_backend
 from spikeport.backends.lava import lava_status
 from spikeport.errors import BackendUnavailableError, InputError
 from spikeport.export import QuantizeConfig
 from spikeport.ladder import LadderConfig, run_demo, run_ladder
+from spikeport.ladder.parts import PART_BYTES, STATE_BYTES, VALUE_BYTES, samples_at_once
 from spikeport.ladder.stages import stages_of
 from spikeport.network import Reset
 from spikeport.parity import Limits
+from spikeport.report.document import document_of
 from spikeport.report.html import render_html
+from spikeport.runs import Run
 from spikeport.trainer import LIF, Dataset, Node, SpikingNetwork, TrainConfig, load_digits_split
 from spikeport.trainer.chip import AnyNetwork
-from spikeport.workflow import export_float, prepare_qat
+from spikeport.workflow import export_float, prepare_qat, quantize
 
 LOOSE = Limits(max_drop_points=100.0, max_spike_change=100.0)
 """Untrained networks on few samples may change arbitrarily, except between exact stages."""
@@ -56,7 +62,7 @@ def test_a_short_demo_climbs_to_the_top(tmp_path: Path) -> None:
     made = {path.name for path in (tmp_path / "made").iterdir()}
     assert made == {
         *("model.safetensors", "float.nir", "network.spikeport", "deployed.nir"),
-        *("report.html", "ladder.json"),
+        *("report.html", "report.md", "ladder.json"),
     }
     stored = json.loads((tmp_path / "made" / "ladder.json").read_text())
     assert stored["parity"]["passed"] is True
@@ -92,6 +98,16 @@ def residual(reset: Reset) -> SpikingNetwork:
     return network
 
 
+def one_layer(data: Dataset, neurons: int, steps: int) -> SpikingNetwork:
+    """flatten - linear - LIF."""
+    nodes = (
+        Node("flat", ("input",), nn.Flatten()),
+        Node("fc", ("flat",), nn.Linear(64, neurons)),
+        Node("lif", ("fc",), LIF()),
+    )
+    return SpikingNetwork(data.input, nodes, steps=steps)
+
+
 @pytest.mark.parametrize("reset", list(Reset))
 def test_residual_networks_climb_too(digits: Dataset, tmp_path: Path, reset: Reset) -> None:
     config = LadderConfig(
@@ -105,7 +121,7 @@ def test_residual_networks_climb_too(digits: Dataset, tmp_path: Path, reset: Res
     assert report.passed, verdicts(report)
     skipped = {stage.stage: stage.reason for stage in report.skipped}
     assert "skip paths are not supported" in skipped["same file in Norse"]
-    assert "skip paths are not supported" in render_html(report)
+    assert "skip paths are not supported" in render_html(document_of(report))
     busy = report.rows[-1].spikes
     assert all(busy[name] > 0 for name in ("lif1", "lif2", "lif3"))
 
@@ -202,18 +218,67 @@ def test_networks_from_elsewhere_climb_the_stages_that_they_have(
     assert not (tmp_path / "deployed" / "float.nir").exists()
 
 
+@pytest.mark.parametrize("bits", [None, 8])
 def test_parts_add_up_to_the_whole(
-    digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bits: int | None
 ) -> None:
-    model = prepare_qat(residual(Reset.ZERO), digits.train_x[:32])
+    model: AnyNetwork = residual(Reset.ZERO)
+    if bits is not None:
+        model = prepare_qat(residual(Reset.ZERO), digits.train_x[:32])
     config = replace(FEW, samples=16, reference_samples=3, lava_samples=0)
     told: list[tuple[str, int, int]] = []
     whole = run_ladder(model, digits, tmp_path, config)
-    monkeypatch.setattr("spikeport.ladder.run.trace_chunk", lambda network, record: 5)
+    monkeypatch.setattr("spikeport.ladder.run.samples_at_once", lambda *network: 5)
     parts = run_ladder(model, digits, tmp_path, config, lambda *step: told.append(step))
-    assert len(parts.report.rows) == 4
+    assert len(parts.report.rows) == (4 if bits else 6)
     for one, other in zip(parts.report.rows, whole.report.rows, strict=True):
         assert replace(one, wall_s=0.0) == replace(other, wall_s=0.0)
     assert parts.energy == whole.energy
-    first = [done for stage, done, total in told if stage == "deployed, native" and total == 16]
-    assert first == [0, 5, 10, 15]
+    assert parts.report.skipped == whole.report.skipped
+    title = "deployed, native" if bits else "float NIR graph"
+    assert [done for stage, done, of in told if stage == title and of == 16] == [0, 5, 10, 15]
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_number_of_samples(
+    digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = replace(FEW, calibration=2, reference_samples=0, lava_samples=0, limits=LOOSE)
+    monkeypatch.setattr("spikeport.ladder.parts.PART_BYTES", 2**20)
+    model = one_layer(digits, neurons=128, steps=32)
+    run_ladder(model, digits, tmp_path, replace(config, samples=8))  # loads and compiles
+    peaks = []
+    for samples in (8, 32):
+        tracemalloc.start()
+        run_ladder(model, digits, tmp_path, replace(config, samples=samples))
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.1 * peaks[0]
+
+
+def test_a_part_has_one_sample_at_least(digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    graph = export_float(residual(Reset.ZERO))
+    deployed = quantize(graph, digits.train_x[:4], static=True).network
+    many = samples_at_once(digits, graph, deployed)
+    assert many == PART_BYTES // (5 * 3 * 6 * 64 * STATE_BYTES + 64 * VALUE_BYTES)
+    monkeypatch.setattr("spikeport.ladder.parts.PART_BYTES", 1)
+    assert samples_at_once(digits, graph, deployed) == 1
+
+
+def test_a_backend_that_refuses_later_samples_is_not_skipped(
+    digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its row would cover the first samples only."""
+    runs: list[str] = []
+
+    def run(backend: str, *given: Any, **options: Any) -> Run:
+        runs.append(backend)
+        if runs.count("norse") == 2:
+            raise InputError("too much")
+        return run_backend(backend, *given, **options)
+
+    monkeypatch.setattr("spikeport.ladder.stages.run_backend", run)
+    monkeypatch.setattr("spikeport.ladder.run.samples_at_once", lambda *network: 5)
+    model = one_layer(digits, neurons=10, steps=2)
+    with pytest.raises(InputError, match="too much"):
+        run_ladder(model, digits, tmp_path, replace(FEW, limits=LOOSE))

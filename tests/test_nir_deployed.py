@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,11 @@ from hypothesis import strategies as st
 
 from spikeport.errors import InputError
 from spikeport.export.nir import FloatNetwork, read_nir
-from spikeport.export.nir.deployed import float_view
+from spikeport.export.nir.deployed import float_view, form_of
+from spikeport.export.nir.graph import difference
 from spikeport.export.nir.layout import view_notes
+from spikeport.export.nir.metadata import deployed_metadata
+from spikeport.export.nir.portable import portable
 from spikeport.network import (
     LOIHI,
     Coding,
@@ -52,6 +56,103 @@ def test_any_deployed_network_comes_back_and_nir_reads_it(
     assert isinstance(again, DeployedNetwork)
     assert again == network
     assert nir.read(tmp_path / "a.nir").nodes
+
+
+@QUICK
+@given(data=st.data())
+def test_both_forms_of_the_view_fire_alike_and_are_read(
+    data: st.DataObject, tmp_path: Path
+) -> None:
+    """The graphs that 0.1.0 wrote, and today's, of which some readers run more."""
+    network = data.draw(networks(max_payloads=(1,)))
+    old, new = (float_view(network, form=form) for form in (1, 2))
+    samples = data.draw(samples_for(network))
+    taken = SampleSet({p.name: samples[p.name] for p in new.inputs})
+    runs = [run_float(view, taken, record=("spikes", "v")) for view in (old, new)]
+    first, second = (run.trace for run in runs)
+    assert first is not None
+    assert second is not None
+    for name, spikes in first.spikes.items():
+        assert np.array_equal(second.spikes[name], spikes)
+    for name, scores in runs[0].scores.items():
+        np.testing.assert_allclose(runs[1].scores[name], scores, rtol=1e-6)
+    assert form_of(new) == 2 or difference(old.graph, new.graph) is None
+    path = tmp_path / "a.nir"
+    nodes = {name: as_first_written(node) for name, node in old.graph.nodes.items()}
+    metadata = deployed_metadata(network, old, 1, view_notes(network))
+    nir.write(path, nir.NIRGraph(nodes, old.graph.edges, metadata=metadata, type_check=False))
+    assert read_nir(path, isolate=False) == network
+
+
+def as_first_written(node: Any) -> Any:
+    """What a convolution was stood in its own metadata."""
+    made, was = portable(node)
+    if was:
+        made.metadata = {"spikeport": json.dumps(was, sort_keys=True)}
+    return made
+
+
+def looped(delay: int) -> DeployedNetwork:
+    """x to a, a to b and back; b to itself."""
+    wide = np.full((3, 3), 4, np.int16)
+    return DeployedNetwork(
+        (Input("x", (4,)),),
+        (Population("a", (3,), 9), Population("b", (3,), 9)),
+        (
+            Dense("x", "a", WEIGHT),
+            Dense("a", "b", wide),
+            Dense("b", "a", -wide, delay=delay, name="back"),
+            Dense("b", "b", -wide, delay=1, name="self"),
+        ),
+        (Readout("b"),),
+        9,
+    )
+
+
+def test_a_delay_of_one_step_that_closes_a_cycle_is_that_of_the_cycle() -> None:
+    view = float_view(looped(1))
+    assert not any(isinstance(node, nir.Delay) for node in view.graph.nodes.values())
+    assert view.checked.plan.feedback == {("back", "a"), ("self", "b")}
+    longer = float_view(looped(2))
+    assert [n for n, x in longer.graph.nodes.items() if isinstance(x, nir.Delay)] == ["back_delay"]
+    assert longer.checked.plan.feedback == {("self", "b")}
+
+
+def test_a_delay_stays_where_another_edge_would_close_the_cycle() -> None:
+    """An Input of a name that sorts first enters at b, so that a to b would be the way back."""
+    network = looped(1)
+    entered = network.replace(
+        connections=(*network.connections, Dense("x", "b", WEIGHT, name="a_first"))
+    )
+    view = float_view(entered)
+    delayed = {n for n, node in view.graph.nodes.items() if isinstance(node, nir.Delay)}
+    assert delayed == {"back_delay"}
+    assert view.checked.plan.feedback == {("self", "b")}
+
+
+def test_the_gains_of_a_synaptic_current_are_those_that_frameworks_accept() -> None:
+    network = single(decay_u=1024, decay_v=512, vth=3000)
+    node = float_view(network, 1e-3).graph.nodes["n"]
+    np.testing.assert_allclose(node.r, 8, rtol=1e-6)
+    np.testing.assert_allclose(node.w_in, 4, rtol=1e-6)
+    np.testing.assert_allclose(node.r, node.tau_mem / 1e-3, rtol=1e-6)
+
+
+def test_a_reset_to_zero_is_not_in_the_file(tmp_path: Path) -> None:
+    """nir <= 1.0.4 opens no file with a v_reset, nir 1.0.8 reads zeros."""
+    path = tmp_path / "a.nir"
+    write_nir(single(decay_u=1024, decay_v=512, vth=3000), path)
+    with h5py.File(path) as file:
+        assert "v_reset" not in file["node/nodes/n"]
+        assert "v_threshold" in file["node/nodes/n"]
+    assert np.array_equal(nir.read(path).nodes["n"].v_reset, np.zeros(3, np.float32))
+    network = float_view(single(vth=3000))
+    node = dataclasses.replace(network.graph.nodes["n"], v_reset=np.full(3, -0.5, np.float32))
+    graph = nir.NIRGraph({**network.graph.nodes, "n": node}, network.graph.edges, type_check=False)
+    write_nir(dataclasses.replace(network, graph=graph), path)
+    again = read_nir(path, isolate=False)
+    assert isinstance(again, FloatNetwork)
+    assert np.array_equal(again.graph.nodes["n"].v_reset, np.full(3, -0.5, np.float32))
 
 
 @QUICK

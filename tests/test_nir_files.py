@@ -146,12 +146,31 @@ def test_kernels_that_nir_cannot_type_check_still_round_trip(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("was", ["{", "[]", '{"groups": 0}', '{"groups": 99}', '{"groups": "x"}',
                                  '{"kernel_size": [9, 9]}', '{"kernel_size": 3}'])  # fmt: skip
-def test_damaged_convolution_metadata(was: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("own", [False, True])
+def test_damaged_convolution_metadata(was: str, own: bool, tmp_path: Path) -> None:
+    """In the graph's metadata, or in the node's own, where 0.1.0 stored it."""
     path = tmp_path / "a.nir"
     write_nir(around(*NODES["Conv2d grouped"]), path)
     with h5py.File(path, "a") as file:
-        replace(file["node/nodes/n0/metadata"], "spikeport", was)
-    with pytest.raises(InputError, match=r"'n0' \(Conv2d\): damaged metadata"):
+        graph = file["node/metadata"]
+        if own:
+            del graph["spikeport_portable"]
+            file["node/nodes/n0"].create_group("metadata")["spikeport"] = was
+        else:
+            text = was if was == "{" else f'{{"n0": {was}}}'
+            replace(graph, "spikeport_portable", text)
+    message = r"'spikeport_portable' is damaged|'n0' \(Conv2d\): damaged metadata"
+    with pytest.raises(InputError, match=message):
+        read_nir(path, isolate=False)
+
+
+@pytest.mark.parametrize("text", ["[]", "3", '"x"', '{"n0": 1, "n0": 2}'])
+def test_damaged_metadata_of_all_convolutions(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.nir"
+    write_nir(around(*NODES["Conv2d grouped"]), path)
+    with h5py.File(path, "a") as file:
+        replace(file["node/metadata"], "spikeport_portable", text)
+    with pytest.raises(InputError, match="metadata 'spikeport_portable' is damaged"):
         read_nir(path, isolate=False)
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,17 @@ from hypothesis import strategies as st
 
 from spikeport.energy import Interval
 from spikeport.errors import InputError
-from spikeport.parity import Criterion, Drift, Limits, ParityReport, SkippedStage, Ties, build_row
+from spikeport.parity import (
+    Criterion,
+    Drift,
+    LadderRow,
+    Limits,
+    ParityReport,
+    SkippedStage,
+    Ties,
+    build_row,
+    merge_rows,
+)
 from spikeport.runs import Run, Trace
 from spikeport.traces import first_divergence
 from tests.helpers.made_runs import STEPS, from_spikes, make_run
@@ -278,3 +289,68 @@ def test_report_passes_only_if_every_row_does_and_is_plain_data() -> None:
     assert data["rows"][1]["difference"]["first"]["population"] == "out"
     assert data["rows"][0]["energy_pj"] == {"low": 1, "nominal": 2, "high": 3}
     assert data["skipped"][0]["reason"] == "no environment"
+
+
+@given(
+    seed=st.integers(0, 3),
+    flips=st.lists(
+        st.tuples(
+            st.sampled_from(["run", "above", "training"]),
+            st.integers(0, STEPS - 1),
+            st.integers(0, 7),
+            st.integers(0, 3),
+        ),
+        max_size=6,
+    ),
+    cuts=st.sets(st.integers(1, 7)),
+    rule=st.sampled_from([*Criterion, None]),
+    labels=st.lists(st.integers(0, 3), min_size=8, max_size=8),
+    unexplained=st.booleans(),
+    limit=st.sampled_from([0.0, 0.005, 20.0]),
+)
+def test_rows_of_any_parts_merge_to_the_row_of_all_samples(
+    seed: int,
+    flips: list[tuple[str, int, int, int]],
+    cuts: set[int],
+    rule: Criterion | None,
+    labels: list[int],
+    unexplained: bool,
+    limit: float,
+) -> None:
+    runs = {name: make_run(seed) for name in ("run", "above", "training")}
+    for name, step, sample, neuron in flips:
+        runs[name] = flip(runs[name], "out", step, sample, neuron)
+    limits = Limits(max_drop_points=limit, max_spike_change=limit, max_tie_share=limit)
+
+    def row(first: int, end: int) -> LadderRow:
+        part = {name: part_of(run, first, end) for name, run in runs.items()}
+        ties = Ties(end - first, (end - first) * unexplained)
+        return build_row(
+            "x",
+            part["run"],
+            labels[first:end],
+            above=None if rule is None else part["above"],
+            rule=rule or Criterion.EXACT,
+            order=ORDER,
+            ties=ties if rule is Criterion.TIES else None,
+            training=part["training"],
+            limits=limits,
+            energy_pj=Interval(1, 2, 3),
+        )
+
+    edges = [0, *sorted(cuts), 8]
+    merged = merge_rows([row(*pair) for pair in pairwise(edges)], ORDER, limits)
+    whole = row(0, 8)
+    assert merged.wall_s == 0.5 * (len(edges) - 1)
+    if whole.difference is not None and merged.difference is not None:
+        # Where spikes differ, counts of a part may differ that add up to the same.
+        assert set(merged.difference.counts) >= set(whole.difference.counts)
+        same = dataclasses.replace(whole.difference, counts=merged.difference.counts)
+        whole = dataclasses.replace(whole, difference=same)
+    assert dataclasses.replace(merged, wall_s=0.5) == whole
+
+
+def part_of(run: Run, first: int, end: int) -> Run:
+    """The run of some of the samples."""
+    assert run.trace is not None
+    return from_spikes({name: s[:, first:end] for name, s in run.trace.spikes.items()})

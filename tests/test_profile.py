@@ -35,7 +35,8 @@ def test_loihi1_prices_every_event_and_says_what_it_does_not() -> None:
 def test_every_constant_has_a_cited_source_with_conditions(name: str) -> None:
     profile = load_profile(name)
     constants = [price.at(level) for _, _, price in profile.prices() for level in LEVELS]
-    for constant in constants:
+    further = [profile.host_step_us, profile.neurons_on_core]
+    for constant in [*constants, *filter(None, further)]:
         assert len(constant.source.citation) > 15
         assert constant.source.conditions
         assert constant.source.basis in list(Basis)

@@ -33,7 +33,7 @@ FORMATS = {
     "stream state": (stream_file.FORMAT.name, stream_file.FORMAT.version),
     "target": ("schema", target_file.SCHEMA),
     "hardware profile": ("schema", profile.SCHEMA),
-    "devices to compare with": ("schema", devices.SCHEMA),
+    "devices to compare with": tuple(devices.SCHEMA.split("/")),
     "report": tuple(document.SCHEMA.split("/")),
 }
 

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from spikeport.energy import Interval
 from spikeport.parity import ParityReport
-from spikeport.report.document import SCHEMA, to_json
+from spikeport.report.document import SCHEMA, document_of, to_json
 from spikeport.report.headline import headline
 from spikeport.report.html import render_html
 from spikeport.report.section import cell_text, section_of
@@ -26,11 +26,11 @@ from tests.helpers.reports import HASH, Page, broken, estimate, ladder, quantiza
 
 
 def page(report: ParityReport) -> Page:
-    return Page(render_html(report, {"native": estimate()}, [quantization()]))
+    return Page(render_html(document_of(report, {"native": estimate()}, [quantization()])))
 
 
 def test_page_loads_nothing_and_runs_nothing() -> None:
-    html = render_html(ladder(), {"native": estimate()}, [quantization()])
+    html = render_html(document_of(ladder(), {"native": estimate()}, [quantization()]))
     parsed = Page(html)
     assert parsed.open == []
     assert parsed.loads == []
@@ -84,14 +84,14 @@ def test_page_says_what_failed_and_what_did_not_run() -> None:
 
 def test_page_escapes_what_it_is_given() -> None:
     evil = dataclasses.replace(ladder(), command="run <script>alert(1)</script> & more")
-    html = render_html(evil, title="<b>&")
+    html = render_html(document_of(evil), title="<b>&")
     assert "<script" not in html
     assert "run &lt;script&gt;alert(1)&lt;/script&gt; &amp; more" in html
     assert "<title>&lt;b&gt;&amp;</title>" in html
 
 
 def test_page_of_an_empty_ladder_has_no_verdict_to_praise() -> None:
-    html = render_html(ParityReport((), "", 0, 1, {}))
+    html = render_html(document_of(ParityReport((), "", 0, 1, {})))
     assert "Nothing was run" in html
     assert 'class="hero bad"' in html
 
@@ -128,9 +128,9 @@ def test_sections_keep_column_order_and_align_numbers() -> None:
     values = (None, True, 1234, 0.123456, float("inf"), "s")
     assert [cell_text(v) for v in values] == ["–", "yes", "1,234", "0.1235", "∞", "s"]
     endless = section_of("x", [{"sqnr_db": float("inf")}])
-    assert json.loads(to_json(ladder(), sections=[endless]))["sections"][0]["rows"] == [
-        {"sqnr_db": None}
-    ]
+    assert json.loads(to_json(document_of(ladder(), sections=[endless])))["sections"][0][
+        "rows"
+    ] == [{"sqnr_db": None}]
 
 
 def test_headlines() -> None:
@@ -144,10 +144,13 @@ def test_headlines() -> None:
 
 
 def test_json_is_stable_and_versioned() -> None:
-    text = to_json(ladder(), {"native": estimate()}, [quantization()])
-    assert text == to_json(ladder(), {"native": estimate()}, [quantization()])
+    text = to_json(document_of(ladder(), {"native": estimate()}, [quantization()]))
+    assert text == to_json(document_of(ladder(), {"native": estimate()}, [quantization()]))
     data = json.loads(text)
-    assert list(data) == ["schema", "parity", "energy", "sections"]
+    assert list(data) == [
+        *("schema", "verdict", "parity", "energy", "priced", "sections"),
+        *("fit", "network", "data", "limits"),
+    ]
     assert data["schema"] == SCHEMA == "spikeport.report/1"
     assert data["parity"]["passed"] is True
     assert [r["stage"] for r in data["parity"]["rows"]] == [r.stage for r in ladder().rows]

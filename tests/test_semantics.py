@@ -522,11 +522,14 @@ def test_integrators_subtract_later_with_loops_of_any_delay() -> None:
     assert changed.graph is network.graph
 
 
-def test_nodes_that_spike_without_a_membrane_are_refused_by_name() -> None:
+def test_nodes_that_spike_without_a_membrane_have_nothing_to_reset() -> None:
     nodes = {"fc": affine(np.eye(3)), "n": leaky((3,), 0.5), "step": nir.Threshold(np.ones(3))}
-    network = replace(chain(nodes, spikes_in(3)), semantics=DELAYED)
-    with pytest.raises(InputError, match="node 'step': Threshold has no counterpart"):
-        quantized(network, np.ones((2, 3)))
+    network = replace(chain(nodes, spikes_in(3), strict=False), semantics=DELAYED)
+    (_, part), x = lower(network).populations, np.ones((2, 3))
+    assert (part.name, part.keep_u, part.keep_v) == ("step", 0, 0)
+    made = quantized(network, x).network
+    run, wanted = run_native(made, x.astype(np.int64)), run_float(network, x)
+    assert np.array_equal(run.spike_counts["step"], wanted.spike_counts["step"])
 
 
 def test_a_delayed_subtraction_is_deployed() -> None:
@@ -601,8 +604,9 @@ def test_a_start_value_becomes_that_of_the_chip(keep: float) -> None:
     uneven = leaky((2,), 0.5)
     uneven.v_leak = np.array([0.0, 0.75])
     network = chain({"fc": affine(np.eye(2)), "n": uneven}, spikes_in(2), start="v_leak")
-    with pytest.raises(InputError, match=r"'n': v starts at 0\.\.0\.75 \(start=v_leak\), must"):
-        quantized(network, np.ones((2, 2)))
+    made = quantized(network, np.ones((2, 2))).network
+    starts = [made.by_name[name].v_init / 64 / made.by_name[name].scale for name in ("n_1", "n_2")]
+    assert starts == pytest.approx([0, 0.75], abs=1 / 64)
 
 
 @pytest.mark.parametrize("loop_delay", [1, 3])

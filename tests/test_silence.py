@@ -16,7 +16,8 @@ from torch import nn
 
 from spikeport.ladder import LadderConfig, run_ladder, write_ladder
 from spikeport.parity import Criterion, LadderRow, Limits, ParityReport, build_row, merge_rows
-from spikeport.parity.report import NOTHING_FIRES
+from spikeport.parity.verdict import NOTHING_FIRES
+from spikeport.report.document import document_of
 from spikeport.report.headline import headline
 from spikeport.report.html import render_html
 from spikeport.report.silence import silence_notes
@@ -63,7 +64,7 @@ def test_nothing_fires() -> None:
     assert report.rows[1].silent == ("conv", "out")
     assert (report.rows[1].silent_outputs, report.rows[1].tied_outputs) == (8, 0)
     assert headline(report) == "No neuron fires in 2 of 2 stages: inconclusive"
-    for shown in (terminal(report), render_html(report)):
+    for shown in (terminal(report), render_html(document_of(report))):
         assert "identical" not in shown
         assert "outputs are silent on 8 of 8 samples" in shown
         assert "every stage: population" in shown
@@ -79,7 +80,7 @@ def test_a_silent_readout_of_a_network_that_fires() -> None:
     assert row.undecided
     line = next(line for line in terminal(report).splitlines() if "second" in line)
     assert line.split().count("–") == 2  # no energy, and no answers that could differ
-    assert '<span class="mute">–</span>' in render_html(report)
+    assert '<span class="mute">–</span>' in render_html(document_of(report))
     assert silence_notes(report) == (
         "every stage: population 'out' never fires",
         "every stage: outputs are silent on 8 of 8 samples, which count as class 0",

@@ -10,10 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console  # noqa: TID251
 
-from spikeport.cli._tables import facts_table
+from spikeport.cli._tables import connections_table, counts_table, facts_table, populations_tables
 from spikeport.report.screen import Table, show
 from spikeport.report.section import cell_text, section_of
-from spikeport.report.terminal import render_section
+from spikeport.report.terminal import render_section, render_terminal
+from spikeport.runs import EventCounts
+from tests.helpers.reports import broken, estimate, ladder
+from tests.helpers.target_networks import plain
 
 WORDS = st.lists(st.text("abcdefgh", min_size=1, max_size=11), min_size=1, max_size=3)
 NUMBERS = st.none() | st.integers(-(2**31), 2**31) | st.floats(allow_nan=False)
@@ -76,3 +79,58 @@ def test_cells_that_had_to_be_cut_say_so() -> None:
     table.add_column("number", no_wrap=True)
     table.add_row("1,310,712")
     assert "1,310…" in on_screen(table, 10)
+
+
+@given(
+    st.lists(
+        st.tuples(WORDS.map(" ".join), st.sampled_from(["left", "right"]), st.booleans()),
+        min_size=1,
+        max_size=10,
+    ),
+    st.data(),
+    st.integers(40, 130),
+    st.booleans(),
+)
+def test_words_of_any_heading_and_cells_of_numbers_stay_whole(
+    columns: list[tuple[str, str, bool]], data: st.DataObject, width: int, framed: bool
+) -> None:
+    table, wanted = Table(framed=framed, tight=not framed), Counter[str]()
+    cells = []
+    for header, justify, no_wrap in columns:
+        table.add_column(header, justify=justify, no_wrap=no_wrap)  # type: ignore[arg-type]
+        number = justify == "right" or no_wrap
+        cells.append(cell_text(data.draw(NUMBERS)) if number else "words that wrap")
+        wanted += Counter([*header.split(), *([cells[-1]] if number else [])])
+    table.add_row(*cells)
+    text = on_screen(table, width)
+    assert wanted <= Counter(text.translate(dict.fromkeys(map(ord, "│┃"), " ")).split())
+    assert max(map(len, text.splitlines())) <= width
+
+
+HEADINGS = "Accuracy Spikes differ Predictions Energy per sample Verdict synaptic events training"
+
+
+def test_the_ladder_keeps_its_headings_on_80_columns() -> None:
+    for report in (ladder(), broken()):
+        text = on_screen(render_terminal(report, {"native": estimate()}), 80)
+        assert max(map(len, text.splitlines())) <= 80
+        assert set(HEADINGS.split()) <= set(text.split())
+        assert "…" not in text
+        for row in report.rows:
+            assert set(row.stage.split()) <= set(text.split())
+    first = text.split("\n\n")[0]
+    assert "Verdict" in first, "the verdict stands beside the stage"
+
+
+def test_tables_of_a_network_keep_their_headings_on_80_columns() -> None:
+    network = plain()
+    counts = EventCounts(
+        samples=1, steps=1, spikes={"a": 1_310_712}, visits={"a": 1_310_712},
+        updates={"a": 1_310_712}, input_events={"x": 1}, messages={"x_to_a": 1_310_712},
+        synaptic_events={"x_to_a": 1_310_712}, synaptic_events_all={"x_to_a": 1_310_712},
+    )  # fmt: skip
+    tables = [*populations_tables(network), connections_table(network), counts_table(counts)]
+    for table in tables:
+        found = on_screen(table, 80).translate(dict.fromkeys(map(ord, "│┃"), " ")).split()
+        for column in table._columns:
+            assert set(column.header.plain.split()) <= set(found)

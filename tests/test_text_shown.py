@@ -34,13 +34,15 @@ from spikeport.network import load_network, require_lif, save_network, weighted_
 from spikeport.parity import ParityReport
 from spikeport.report import energy_tables, screen, terminal
 from spikeport.report.diagnosis import render_diagnosis
+from spikeport.report.document import document_of
+from spikeport.report.fit import Fit
 from spikeport.report.html import render_html
 from spikeport.report.pareto import draw_pareto_front
 from spikeport.report.terminal import render_section, render_terminal
 from spikeport.runs import EventCounts
 from spikeport.text import shown
 from tests.helpers.command import call
-from tests.helpers.reports import broken, estimate, ladder, quantization
+from tests.helpers.reports import broken, estimate, figured, ladder, quantization
 
 ROOT = Path(__file__).parent.parent / "spikeport"
 EVIL = (
@@ -526,8 +528,7 @@ TABLES: dict[str, Callable[[], Any]] = {
         tailed(broken(), EVIL), {EVIL: tailed(estimate(), EVIL)}
     ),
     "terminal.render_section": lambda: render_section(tailed(quantization(), EVIL)),
-    "terminal._tables": lambda: screen.stack(*terminal._tables(tailed(quantization(), EVIL), 40)),
-    "terminal._ladder": lambda: terminal._ladder(tailed(ladder(), EVIL)),
+    "terminal._ladder": lambda: terminal._ladder(tailed(ladder(), EVIL), 80),
     "terminal._spikes": lambda: terminal._spikes(tailed(ladder(), EVIL)),
     "energy_tables.render_energy": lambda: energy_tables.render_energy(
         EVIL, tailed(estimate(), EVIL), details=True
@@ -647,12 +648,15 @@ class Page(HTMLParser):
 def parity_page(tail: str) -> str:
     report: ParityReport = tailed(broken(), tail)
     priced = with_urls(tailed(estimate(), tail), "https://a.example/")
-    return render_html(
+    document = document_of(
         report,
         {f"native{tail}": priced},
-        [tailed(quantization(), tail)],
-        title=f"title{tail}",
+        [tailed(quantization(), tail), figured(tail)],
+        fit=Fit(f"chip{tail}", f"Chip{tail}", (f"part{tail}: feature{tail}",), 1),
+        network={f"fact{tail}": f"value{tail}"},
+        data={"name": f"data{tail}"},
     )
+    return render_html(document, title=f"title{tail}")
 
 
 def diagnosis_page(tail: str) -> str:
@@ -695,7 +699,9 @@ def swap(part: Any) -> Any:
 def test_only_web_addresses_become_links(url: str, links: bool) -> None:
     found = estimate()
     profile: HardwareProfile = with_urls(found.profile, url)
-    page = Page(render_html(ladder(), {"e": dataclasses.replace(found, profile=profile)}))
+    page = Page(
+        render_html(document_of(ladder(), {"e": dataclasses.replace(found, profile=profile)}))
+    )
     hrefs = [value for _, _, attrs in starts(page) for key, value in attrs if key == "href"]
     assert {value for value in hrefs if not value.startswith("#")} == ({url} if links else set())
     assert links or url in "".join(event[1] for event in page.events if event[0] == "text")

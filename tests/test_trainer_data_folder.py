@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -189,6 +191,31 @@ def test_transparent_pixels_are_refused(tmp_path: Path, mode: str) -> None:
     path = tmp_path / "a.png"
     transparent(mode).save(path)
     with pytest.raises(InputError, match=r"a\.png: 1\.56 % of its pixels are transparent"):
+        decode(path, 8, None)
+
+
+@pytest.mark.parametrize(("colours", "index"), [(None, 0), (0, 0), (2, 2), (2, 255), (2, 1)])
+def test_pixels_without_a_colour_in_the_palette_are_refused(
+    tmp_path: Path, colours: int | None, index: int
+) -> None:
+    path = tmp_path / "a.png"
+    rows = b"".join(b"\0" + bytes([index] * 12) for _ in range(12))
+    chunks = [(b"IHDR", struct.pack(">IIBBBBB", 12, 12, 8, 3, 0, 0, 0))]
+    if colours is not None:
+        chunks.append((b"PLTE", bytes([200, 201, 202] * colours)))
+    chunks += [(b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n"
+        + b"".join(
+            struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+            for name, body in chunks
+        )
+    )
+    if index < (colours or 0):
+        assert (decode(path, 8, None) == np.array([200, 201, 202])[:, None, None]).all()
+        return
+    message = rf"a\.png: has a pixel of index {index}, but a palette of {colours or 0} colours"
+    with pytest.raises(InputError, match=message):
         decode(path, 8, None)
 
 

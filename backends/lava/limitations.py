@@ -6,11 +6,10 @@ from collections.abc import Iterator
 
 from spikeport.backends import Limitation, UnsupportedFeature
 from spikeport.backends.arithmetic import arithmetic_limitation
-from spikeport.backends.depths import depths, waits
 from spikeport.backends.lava.connections import CONV_EXACT_SUM, CONV_FIELD_MAX, KINDS, lava_kind
 from spikeport.backends.lava.neurons import MODELS, lava_neurons
 from spikeport.backends.lava.schedule import Schedule, cost, obstacles
-from spikeport.network import DeployedNetwork, WeightedConnection
+from spikeport.network import DeployedNetwork, WeightedConnection, depths, waits
 
 
 def needs_delay_line(times: Schedule, part: WeightedConnection) -> bool:

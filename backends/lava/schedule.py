@@ -9,12 +9,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from spikeport.backends import UnsupportedFeature
-from spikeport.backends.depths import depths, unsupported_cycle, waits
+from spikeport.backends.cycles import unsupported_cycle
 from spikeport.backends.lava.connections import CONNECTIONS, KINDS, lava_kind
 from spikeport.backends.lava.neurons import LIF, MODELS
 from spikeport.backends.limitation import refusal
 from spikeport.errors import InputError
-from spikeport.network import Coding, DeployedNetwork, Input, WeightedConnection
+from spikeport.network import Coding, DeployedNetwork, Input, WeightedConnection, depths, waits
 
 
 @dataclass(frozen=True, slots=True)

@@ -203,9 +203,9 @@ def _kept(node: Any, network: FloatNetwork) -> Any:
         start, end = (d if d < 0 else batched[d + 1] for d in (node.start_dim, node.end_dim))
         return nir.Flatten({"input": None}, start, end)
     if isinstance(node, nir.Conv1d):
-        return _along_rows(portable(node))
+        return _along_rows(portable(node)[0])
     if kind(node) not in SPIKING:
-        return portable(node)
+        return portable(node)[0]
     values = {f: np.asarray(v, np.float64) for f, v in node_values(node).items()}
     if node.v_threshold.ndim == 2:
         values = {f: v[:, None] for f, v in values.items()}

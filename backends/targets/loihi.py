@@ -9,9 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from spikeport.backends import Limitation, UnsupportedFeature
-from spikeport.backends.depths import depths, unsupported_cycle, waits
+from spikeport.backends.cycles import unsupported_cycle
 from spikeport.hardware import ChipLimits
-from spikeport.network import DeployedNetwork, Population, Reset, WeightedConnection
+from spikeport.network import (
+    DeployedNetwork,
+    Population,
+    Reset,
+    WeightedConnection,
+    depths,
+    waits,
+)
 
 DAVIES = "M. Davies et al., IEEE Micro 38(1), 2018"
 LIF = "lava-nc 0.10.0, proc/lif/models.py"

@@ -1,8 +1,11 @@
 """The float view of a `DeployedNetwork`: the same network in float units, as a NIR graph.
 
 Membranes are v / (64 scale) and inputs x / scale, so the view is the network given to the quantizer
-except for rounding. Gains are part of the weights (r = 1, w_in = 1). The view cannot express
-integer effects (truncation, wrap-around and saturation) nor properties without an equivalent in NIR
+except for rounding. Gains are part of the weights (r = 1), but CubaLIF has r = tau_mem / dt and
+w_in = tau_syn / dt, without which snnTorch and SpikingJelly refuse it. A delay of one step that
+closes a cycle is that of the cycle itself (`loop_delay`), because no framework has Delay nodes;
+where another edge than that of the delayed connection would close it, it stays a Delay. The view
+cannot express integer effects (truncation, wrap-around and saturation) nor properties without an equivalent in NIR
 (`view_notes`), such as a refractory time. A population becomes
 
     decay_u = 4096               LIF, or IF where decay_v = 0
@@ -18,7 +21,7 @@ flat in the view, and its outgoing convolutions become matrices (`layout`).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import nir
@@ -27,9 +30,16 @@ from numpy.typing import NDArray
 
 from spikeport.checks import fail
 from spikeport.export.nir.float_network import FloatNetwork
-from spikeport.export.nir.graph import DEFAULT_DT_S, Edge
-from spikeport.export.nir.layout import common_reset, lay_out, never_spikes, view_populations
+from spikeport.export.nir.graph import DEFAULT_DT_S, Edge, compute_order
+from spikeport.export.nir.layout import (
+    common_reset,
+    lay_out,
+    loop_connections,
+    never_spikes,
+    view_populations,
+)
 from spikeport.export.nir.maps import check_entries, spatial_node
+from spikeport.export.nir.portable import portable
 from spikeport.export.nir.semantics import Semantics
 from spikeport.network import (
     LOIHI,
@@ -45,8 +55,18 @@ from spikeport.network import (
 Array = NDArray[np.float64]
 
 
-def float_view(network: DeployedNetwork, dt_s: float = DEFAULT_DT_S) -> FloatNetwork:
+NEWEST_FORM = 2
+"""Form of the view. In the first, which 0.1.0 wrote, CubaLIF has r = 1 and w_in = 1, every delay is
+a Delay node, and what convolutions were (`portable`) is stated in their own metadata."""
+
+
+def float_view(
+    network: DeployedNetwork, dt_s: float = DEFAULT_DT_S, form: int = NEWEST_FORM
+) -> FloatNetwork:
     """`network` in float units; parts with no path to a readout are left out.
+
+    Args:
+        form: an older one is needed to read older files.
 
     Raises:
         InputError: dt_s is not positive, or NIR does not have the neuron model of a population.
@@ -54,20 +74,51 @@ def float_view(network: DeployedNetwork, dt_s: float = DEFAULT_DT_S) -> FloatNet
     if not 0 < dt_s < np.inf:
         fail(f"dt_s is {dt_s}, must be positive seconds")
     require_loihi(network, "the float view")
-    view = _View(network, dt_s)
-    nodes, edges = view.build()
-    graph = nir.NIRGraph(nodes, edges, type_check=False)
-    inputs = tuple(part for part in network.inputs if part.name in nodes)
+    graph = _drawn(network, dt_s, form)
+    inputs = tuple(part for part in network.inputs if part.name in graph.nodes)
     semantics = Semantics(reset=common_reset(network))
     return FloatNetwork(graph, dt_s, network.steps, inputs, semantics)
 
 
-class _View:
-    """The graph under construction."""
+def form_of(view: FloatNetwork) -> int:
+    """The oldest form in which this view would be written as the same nodes."""
+    graph = view.checked.graph
+    newer = view.checked.plan.feedback or any(
+        isinstance(node, nir.CubaLIF) or portable(node)[1] for node in graph.nodes.values()
+    )
+    return NEWEST_FORM if newer else 1
 
-    def __init__(self, network: DeployedNetwork, dt_s: float) -> None:
+
+def _drawn(network: DeployedNetwork, dt_s: float, form: int) -> nir.NIRGraph:
+    """The graph, with as many Delay nodes left out of cycles as possible."""
+    closing = loop_connections(network) if form > 1 else frozenset()
+    while True:
+        view = _View(network, dt_s, form, closing)
+        graph = nir.NIRGraph(*view.build(), type_check=False)
+        feedback = compute_order(graph, dt_s).feedback if closing else frozenset()
+        meant = {edge: name for edge, name in view.last_edges.items() if edge in graph.edges}
+        if feedback == meant.keys():
+            return graph
+        kept = frozenset(meant[edge] for edge in feedback if edge in meant)
+        closing = kept if kept < closing else frozenset()
+
+
+class _View:
+    """The graph under construction.
+
+    Attributes:
+        closing: the connections whose delay of one step is that of the cycle which they close.
+        last_edges: the edge into the target of each of these, with its name.
+    """
+
+    def __init__(
+        self, network: DeployedNetwork, dt_s: float, form: int, closing: Collection[str]
+    ) -> None:
         self.network = network
         self.dt_s = dt_s
+        self.form = form
+        self.closing = closing
+        self.last_edges: dict[Edge, str] = {}
         self.nodes: dict[str, Any] = {}
         self.edges: list[Edge] = []
         parts = (*network.inputs, *network.populations, *network.connections)
@@ -136,7 +187,10 @@ class _View:
         fused = keeps_u and part.decay_u > 0 and part.decay_v > 0 and not direct and not silent
         tau_u, gain_u = self._tau(part.decay_u) if keeps_u else (0.0, 1.0)
         threshold = None if silent else part.vth / part.scale
-        self._add(part.name, _neuron(shape, tau_v, threshold, tau_u if fused else None))
+        gains = (1.0, 1.0)
+        if fused and self.form > 1:
+            gains, gain_u, gain_v = (gain_u, gain_v), 1.0, 1.0
+        self._add(part.name, _neuron(shape, tau_v, threshold, tau_u if fused else None, gains))
         for output in outputs:
             self._add(output, nir.Output({"output": np.array(shape)}))
             self.edges.append((part.name, output))
@@ -171,7 +225,7 @@ class _View:
         if not spatial:
             chain += self._flattened(part.name, shape)
             shape = (int(np.prod(shape)),)
-        if part.delay:
+        if part.delay and part.name not in self.closing:
             delay = np.full(shape, part.delay * self.dt_s, np.float64)
             chain.append((self._fresh(f"{part.name}_delay"), nir.Delay(delay)))
         if spatial:
@@ -190,6 +244,8 @@ class _View:
             linear = nir.Linear(weight) if bias is None else _affine(weight, bias)
             chain.append((part.name, linear))
         self._chain(part.source, chain, entry)
+        if part.name in self.closing:
+            self.last_edges[chain[-1][0], entry] = part.name
 
     def _constant(self, part: Population, bias: Array, membrane: str) -> None:
         """A constant current: an Affine of zero weights, as NIR has no source of constants."""
@@ -243,8 +299,18 @@ def _affine(weight: NDArray[np.float32], bias: Array) -> nir.Affine:
     return nir.Affine(weight, bias.reshape(-1).astype(np.float32))
 
 
-def _neuron(shape: Shape, tau: float, threshold: float | None, tau_syn: float | None) -> Any:
-    """The NIR neuron with membrane time constant tau (0: no leak) and a threshold, if any."""
+def _neuron(
+    shape: Shape,
+    tau: float,
+    threshold: float | None,
+    tau_syn: float | None,
+    gains: tuple[float, float] = (1.0, 1.0),
+) -> Any:
+    """The NIR neuron with membrane time constant tau (0: no leak) and a threshold, if any.
+
+    Args:
+        gains: w_in and r of a neuron with a synaptic current.
+    """
 
     def full(value: float) -> NDArray[np.float32]:
         return np.full(shape, value, np.float32)
@@ -255,6 +321,7 @@ def _neuron(shape: Shape, tau: float, threshold: float | None, tau_syn: float | 
         return nir.IF(full(1), full(threshold), full(0))
     if tau_syn is None:
         return nir.LIF(full(tau), full(1), full(0), full(threshold), full(0))
+    w_in, r = gains
     return nir.CubaLIF(
-        full(tau_syn), full(tau), full(1), full(0), full(threshold), full(0), full(1)
+        full(tau_syn), full(tau), full(r), full(0), full(threshold), full(0), full(w_in)
     )

@@ -89,6 +89,30 @@ def _bias_carrier(network: DeployedNetwork, part: Population) -> WeightedConnect
     return None
 
 
+def loop_connections(network: DeployedNetwork) -> frozenset[str]:
+    """The connections with a delay of one step that are part of a cycle."""
+    follow: dict[str, set[str]] = {}
+    for connection in network.connections:
+        follow.setdefault(connection.source, set()).add(connection.target)
+
+    def reaches(start: str, goal: str) -> bool:
+        seen, waiting = {start}, [start]
+        while waiting:
+            name = waiting.pop()
+            if name == goal:
+                return True
+            more = follow.get(name, set()) - seen
+            seen |= more
+            waiting += more
+        return False
+
+    return frozenset(
+        one.name
+        for one in network.weighted_connections
+        if one.delay == 1 and reaches(one.target, one.source)
+    )
+
+
 def view_notes(network: DeployedNetwork) -> tuple[str, ...]:
     """Approximations of the float view other than integer arithmetic, one sentence each."""
     notes = []

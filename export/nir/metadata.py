@@ -4,8 +4,10 @@ For a float network: dt, T, the rules of a step, input codings and provenance. F
 network: all its integers, so that reading gives exactly the same network; their arrays are stored
 next to the JSON.
 
-Version 2 differs from version 1 only in a table of rules, `semantics`, which 0.1.0 would ignore. It
-is written only if a rule other than `reset` and `strict` is not the default.
+Of a float network, version 2 differs from version 1 only in a table of rules, `semantics`, which
+0.1.0 would ignore. It is written only if a rule other than `reset` and `strict` is not the default.
+Of a deployed network, version 2 has a graph that 0.1.0 would draw otherwise
+(`deployed.NEWEST_FORM`).
 """
 
 from __future__ import annotations
@@ -31,8 +33,7 @@ _FACTS = (
     *("inputs", "inputs_assumed", "provenance"),
 )
 ARRAYS = "spikeport_arrays"
-VERSION = 1
-VERSION_OF_RULES = 2
+VERSIONS = (1, 2)
 
 
 def float_metadata(network: FloatNetwork) -> dict[str, Any]:
@@ -40,13 +41,13 @@ def float_metadata(network: FloatNetwork) -> dict[str, Any]:
     facts = _run_facts(network)
     if network.provenance:
         facts["provenance"] = dict(network.provenance)
-    return {KEY: _text({"kind": "float", **facts})}
+    return {KEY: _text({"kind": "float", **facts}, 2 if "semantics" in facts else 1)}
 
 
 def deployed_metadata(
-    network: DeployedNetwork, view: FloatNetwork, notes: tuple[str, ...]
+    network: DeployedNetwork, view: FloatNetwork, form: int, notes: tuple[str, ...]
 ) -> dict[str, Any]:
-    """Graph metadata of a deployed network, whose float view is `view`."""
+    """Graph metadata of a deployed network, whose float view is `view`, of that form."""
     data, arrays = network.canonical_form()
     header = {
         "kind": "deployed",
@@ -56,7 +57,7 @@ def deployed_metadata(
         "float_view": list(notes),
         "network": data,
     }
-    return {KEY: _text(header), ARRAYS: arrays}
+    return {KEY: _text(header, form), ARRAYS: arrays}
 
 
 def header_of(metadata: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -74,9 +75,8 @@ def header_of(metadata: Mapping[str, Any]) -> dict[str, Any] | None:
         raise InputError(f"metadata '{KEY}' is damaged ({error})") from error
     if not isinstance(header, dict) or header.get("kind") not in ("float", "deployed"):
         fail(f"metadata '{KEY}' is damaged: no kind of network in it")
-    known = (VERSION, VERSION_OF_RULES) if header["kind"] == "float" else (VERSION,)
-    if header.get("version") not in known:
-        read = " and ".join(map(str, known))
+    if header.get("version") not in VERSIONS:
+        read = " and ".join(map(str, VERSIONS))
         fail(f"metadata '{KEY}' has version {quoted(header.get('version'))}, this reads {read}")
     if isinstance(header["version"], bool):
         fail(f"metadata '{KEY}' is damaged: version is {header['version']}")
@@ -121,7 +121,7 @@ def stated_semantics(header: Mapping[str, Any]) -> Semantics:
     """
     try:
         rules = header.get("semantics", {})
-        if (header["version"] == VERSION_OF_RULES) != ("semantics" in header):
+        if (header["version"] == 2) != ("semantics" in header):
             fail(f"version {header['version']} and its 'semantics' contradict each other")
         if odd := rules.keys() & {"reset", "strict"} | rules.keys() - set(RULES):
             fail(f"semantics: unknown rule {quoted(min(odd))}")
@@ -180,8 +180,7 @@ def _other_rules(semantics: Semantics) -> dict[str, Any]:
     }
 
 
-def _text(header: dict[str, Any]) -> str:
-    version = VERSION_OF_RULES if "semantics" in header else VERSION
+def _text(header: dict[str, Any], version: int) -> str:
     return json.dumps({"version": version, **header}, sort_keys=True)
 
 

@@ -29,20 +29,23 @@ _FLOAT32 = 1e-7
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Dynamics:
-    """u <- keep_u u + gain x; v <- keep_v v + u + leak; `gain`, `leak`, `start` per neuron.
+    """u <- keep_u u + gain x; v <- keep_v v + u + leak; spikes reset v to 0. All per neuron.
 
     Attributes:
-        unit: v here per unit of the node's membrane, per neuron or for all: thresholds that differ
-            become the largest of them, which changes no spike, because all else is linear in v.
+        threshold: one for all; None for neurons that only integrate.
+        unit, zero: v is unit (v of the node - zero). Zero is v_reset, or in a Threshold node what
+            gives all neurons the same threshold; the unit turns other thresholds into the largest
+            of them. Neither changes a spike, because v is linear in all that enters.
     """
 
-    keep_u: float
-    keep_v: float
+    keep_u: Array
+    keep_v: Array
     gain: Array
     leak: Array
     start: Array
     threshold: float | None
     unit: Array
+    zero: Array
 
 
 def is_one(r: Any) -> NDArray[np.bool_]:
@@ -95,8 +98,8 @@ def starts_above(node: Any, semantics: Semantics) -> bool:
 
 
 def neuron_shape(node: Any) -> tuple[int, ...]:
-    """Shape of a neuron node, given by its parameters."""
-    return np.shape(node.r)
+    """Shape of a neuron or Threshold node, given by its parameters."""
+    return np.shape(node.threshold if isinstance(node, nir.Threshold) else node.r)
 
 
 def neuron_dynamics(
@@ -108,35 +111,9 @@ def neuron_dynamics(
 ) -> Dynamics:
     """One step of length `dt_s`; calls `complain` for everything the chip cannot express.
 
-    The equations are those of `export.nir.semantics`, with the gains of u and v in `gain`.
+    The equations are those of `export.nir.semantics`, with the gains of u and v in `gain`. A
+    Threshold node is neurons that forget everything at every step.
     """
-
-    def uniform(field: str) -> float:
-        values = np.asarray(getattr(node, field), np.float64)
-        if values.size == 0:
-            complain(f"node '{name}': {field} is empty, needs one value per neuron")
-            return 1.0
-        if not np.isfinite(values).all():
-            complain(f"node '{name}': {field} contains NaN or infinity, must be finite")
-        elif np.ptp(values) > 1e-9 * np.abs(values).max():
-            complain(
-                f"node '{name}': {field} spans {values.min():g}..{values.max():g}, "
-                "must be one value for the whole layer"
-            )
-        return float(values.flat[0])
-
-    def rate(field: str) -> float:
-        tau = uniform(field)
-        if not tau > 0:
-            complain(f"node '{name}': {field} is {tau:g}, must be positive seconds")
-            return 1.0
-        euler = semantics.discretization is Discretization.EULER
-        if euler and dt_s > tau * (1 + _FLOAT32):
-            complain(
-                f"node '{name}': {field} is {tau:g} s, shorter than the step dt {dt_s:g} s, "
-                "so that the state would change sign at every step"
-            )
-        return min(float(lost_fraction(dt_s / tau, semantics)), 1.0)
 
     def each(field: str) -> Array:
         values = np.asarray(getattr(node, field), np.float64)
@@ -145,37 +122,63 @@ def neuron_dynamics(
             return np.zeros_like(values)
         return values
 
-    threshold, unit = None, np.ones(())
-    if kind(node) in SPIKING:
-        thresholds = each("v_threshold")
-        threshold = float(thresholds.max(initial=0))
-        if not (thresholds > 0).all() or not thresholds.size:
-            worst = thresholds.min(initial=0)
-            complain(f"node '{name}': v_threshold is {worst:g}, must be above 0")
-        elif np.ptp(thresholds) > 1e-9 * threshold:
-            unit = threshold / thresholds
-        if (reset := each("v_reset")).any() and semantics.reset is Reset.ZERO:
-            worst = reset.flat[np.abs(reset).argmax()]
-            complain(f"node '{name}': v_reset is {worst:g}, the chip resets to 0 only")
+    def rates(field: str) -> Array:
+        tau = each(field)
+        shortest = float(tau.min(initial=np.inf))
+        if not shortest > 0:
+            complain(f"node '{name}': {field} is {shortest:g}, must be positive seconds")
+            return np.ones_like(tau)
+        euler = semantics.discretization is Discretization.EULER
+        if euler and dt_s > shortest * (1 + _FLOAT32):
+            complain(
+                f"node '{name}': {field} is {shortest:g} s, shorter than the step dt {dt_s:g} s, "
+                "so that the state would change sign at every step"
+            )
+        return np.minimum(lost_fraction(dt_s / tau, semantics), 1.0)
+
+    if isinstance(node, nir.Threshold):
+        return _compared(each("threshold"))
     unscaled = semantics.input_gain is InputGain.UNIT
     match node:
         case nir.IF() | nir.I():
-            mem, syn = 0.0, 1.0
             each("r")
             gain = integrator_gain(node.r, dt_s, semantics)
+            mem, syn = np.zeros_like(gain), np.ones_like(gain)
         case nir.LIF() | nir.LI():
-            mem, syn = rate("tau"), 1.0
-            each("r")
-            r = resistance(node, semantics)
-            gain = np.ones_like(r) if unscaled else mem * r
+            mem, r = rates("tau"), each("r")
+            syn = np.ones_like(mem)
+            gain = np.ones_like(r) if unscaled else mem * resistance(node, semantics)
         case nir.CubaLIF() | nir.CubaLI():
-            mem, syn = rate("tau_mem"), rate("tau_syn")
+            mem, syn = rates("tau_mem"), rates("tau_syn")
             r, w_in = each("r"), each("w_in")
             gain = np.ones_like(r) if unscaled else mem * r * (syn * w_in)
             if semantics.synapse_order is SynapseOrder.ADD_FIRST:
                 gain = gain * (1 - syn)
         case _:
             fail(f"{label(name, node)}: its dynamics on a chip are not known")
-    leak = mem * each("v_leak") if mem else np.zeros_like(gain)
-    start = unit * start_value(node, semantics)
-    return Dynamics(1 - syn, 1 - mem, unit * gain, unit * leak, start, threshold, unit)
+    threshold, unit, zero = None, np.ones(()), np.zeros(())
+    if kind(node) in SPIKING:
+        thresholds = each("v_threshold")
+        if (reset := each("v_reset")).any() and semantics.reset is Reset.ZERO:
+            zero = reset
+        above = thresholds - zero
+        threshold = float(above.max(initial=0))
+        if not (above > 0).all():
+            worst = int(above.argmin())
+            limit = f"v_reset {zero.flat[worst]:g}" if zero.any() else "0"
+            complain(
+                f"node '{name}': v_threshold is {thresholds.flat[worst]:g}, must be above {limit}"
+            )
+        elif np.ptp(above) > 1e-9 * threshold:
+            unit = threshold / above
+    leak = mem * (each("v_leak") - zero) if mem.any() else np.zeros_like(gain)
+    start = unit * (start_value(node, semantics) - zero)
+    return Dynamics(1 - syn, 1 - mem, unit * gain, unit * leak, start, threshold, unit, zero)
+
+
+def _compared(thresholds: Array) -> Dynamics:
+    """A Threshold node: v <- x + leak, where `leak` makes all thresholds the same and positive."""
+    forgets, ones = np.zeros_like(thresholds), np.ones_like(thresholds)
+    threshold = float(np.abs(thresholds).max(initial=0)) or 1.0
+    zero = thresholds - threshold
+    return Dynamics(forgets, forgets, ones, -zero, forgets, threshold, ones, zero)

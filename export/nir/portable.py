@@ -2,13 +2,14 @@
 
 nir infers shapes as if every convolution had one group and a square kernel. In files, a grouped
 convolution is therefore stored ungrouped with zeros between the groups, and a kernel that is not
-square is padded with zeros to a square one. The original form is stored in the node's metadata, and
-reading restores it exactly.
+square is padded with zeros to a square one. The original form is stored in the graph's metadata,
+and reading restores it exactly; 0.1.0 stored it in the node's, which nir <= 1.0.4 cannot open.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import nir
@@ -21,18 +22,21 @@ from spikeport.export.nir.fields import label
 from spikeport.storage import parse_json
 
 KEY = "spikeport"
+KEY_OF_GRAPH = "spikeport_portable"
 CONVOLUTIONS = (nir.Conv1d, nir.Conv2d)
 
 
-def portable(node: Any) -> Any:
-    """`node`; a convolution becomes an equal one with one group and, if possible, a square kernel.
+def portable(node: Any) -> tuple[Any, dict[str, Any]]:
+    """An equal convolution with one group and, if possible, a square kernel; and what it was.
+
+    Other nodes are returned as they are, and nothing about them.
 
     Kernels whose sides differ by an odd number (2 x 3) are not padded: the zeros would be on one
     side only, which NIR's padding cannot express. nir reads such a node only with
     `type_check=False`.
     """
     if not isinstance(node, CONVOLUTIONS):
-        return node
+        return node, {}
     weight = np.asarray(node.weight)
     height, width = weight.shape[2], weight.shape[-1]
     was: dict[str, Any] = {}
@@ -48,20 +52,39 @@ def portable(node: Any) -> Any:
             padding = _grown(padding, grow, node.dilation)
         elif padding == "valid":
             padding = _grown((0, 0), grow, node.dilation)
-    if not was:
-        return node
-    made = _replace(node, weight, padding, 1)
-    made.metadata = {KEY: json.dumps(was, sort_keys=True)}
-    return made
+    return (_replace(node, weight, padding, 1) if was else node), was
 
 
-def restore(name: str, node: Any) -> Any:
-    """Undo `portable` according to the node's metadata.
+def portable_graph(graph: nir.NIRGraph) -> tuple[dict[str, Any], dict[str, str]]:
+    """The nodes in portable form, and the graph metadata that says what they were."""
+    nodes, changed = {}, {}
+    for name, node in graph.nodes.items():
+        nodes[name], was = portable(node)
+        if was:
+            changed[name] = was
+    return nodes, {KEY_OF_GRAPH: json.dumps(changed, sort_keys=True)} if changed else {}
+
+
+def stated_forms(metadata: Mapping[str, Any]) -> dict[str, str]:
+    """What `portable_graph` stated, as text per node.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    text = metadata.get(KEY_OF_GRAPH, "{}")
+    try:
+        return {name: json.dumps(was) for name, was in parse_json(text).items()}
+    except (ValueError, TypeError, AttributeError) as error:
+        raise InputError(f"metadata '{KEY_OF_GRAPH}' is damaged ({error})") from error
+
+
+def restore(name: str, node: Any, stated: str | None = None) -> Any:
+    """Undo `portable` according to the graph's metadata (`stated`) or the node's.
 
     Raises:
         InputError: the metadata is damaged, or the weights no longer have the zeros.
     """
-    text = node.metadata.get(KEY)
+    text = node.metadata.get(KEY) if stated is None else stated
     if not isinstance(node, CONVOLUTIONS) or text is None:
         return node
     try:
@@ -81,7 +104,7 @@ def restore(name: str, node: Any) -> Any:
         weight = node.weight[(slice(None), slice(None), *taken)]
         weight = np.ascontiguousarray(_gather(weight, groups))
         restored = _replace(node, weight, padding, groups)
-        again = portable(restored)
+        again, _ = portable(restored)
     except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
         raise InputError(f"{label(name, node)}: damaged metadata ({error})") from error
     if not np.array_equal(again.weight, node.weight) or again.padding != node.padding:

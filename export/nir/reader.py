@@ -30,7 +30,7 @@ from spikeport.export.nir.metadata import (
     stated_semantics,
 )
 from spikeport.export.nir.plausibility import implausible
-from spikeport.export.nir.portable import restore
+from spikeport.export.nir.portable import restore, stated_forms
 from spikeport.export.nir.presets import departures, preset, rules_text
 from spikeport.export.nir.semantics import DEFAULTS, RULES, Rules, Semantics
 from spikeport.network import DeployedNetwork, Input
@@ -217,8 +217,8 @@ def _reading(path: str | os.PathLike[str]) -> Iterator[None]:
 
 def _deployed_network(header: dict[str, Any], raw: RawFile) -> DeployedNetwork:
     network = deployed_network(header, raw.graph.metadata.get(ARRAYS, {}))
-    view = float_view(network, float(header["dt_s"]))
-    drawn = _checked(flatten(raw.graph), view.dt_s, raw.file_bytes).graph
+    view = float_view(network, float(header["dt_s"]), header["version"])
+    drawn = _checked(raw, flatten(raw.graph), view.dt_s).graph
     if (found := difference(drawn, view.graph)) is not None:
         fail(
             f"{found}: the float graph was changed after writing, so the integers in its "
@@ -241,7 +241,7 @@ def _float_contents(
     kinds = {kind(node) for node in flat.nodes.values()}
     base = preset(asked, kinds) if isinstance(asked, str) else asked
     semantics = base.changed(**{name: given[name] for name in RULES if name in given})
-    checked = _checked(flat, dt_s, raw.file_bytes, semantics.late_spikes)
+    checked = _checked(raw, flat, dt_s, semantics.late_spikes)
     facts: dict[str, Any] = {"inputs_assumed": True, "provenance": {}}
     if header is not None:
         facts = run_facts(header, checked.shapes)
@@ -301,9 +301,10 @@ def _stated(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _checked(
-    flat: FlatGraph, dt_s: float | None, file_bytes: int, late_spikes: bool = False
+    raw: RawFile, flat: FlatGraph, dt_s: float | None, late_spikes: bool = False
 ) -> CheckedGraph:
-    nodes = {name: restore(name, node) for name, node in flat.nodes.items()}
-    checked = check_graph(nodes, flat.edges, dt_s, file_bytes, late_spikes=late_spikes)
+    stated = stated_forms(raw.graph.metadata)
+    nodes = {name: restore(name, node, stated.get(name)) for name, node in flat.nodes.items()}
+    checked = check_graph(nodes, flat.edges, dt_s, raw.file_bytes, late_spikes=late_spikes)
     flat.check_ports(checked.shapes)
     return checked

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import io
 import os
+from dataclasses import dataclass
 from typing import Any
 
 import nir
+import numpy as np
 
 from spikeport.checks import NAME_RULE, fail, is_name
-from spikeport.export.nir.deployed import float_view
+from spikeport.export.nir.deployed import float_view, form_of
 from spikeport.export.nir.float_network import FloatNetwork
 from spikeport.export.nir.graph import DEFAULT_DT_S
 from spikeport.export.nir.layout import view_notes
 from spikeport.export.nir.metadata import deployed_metadata, float_metadata
-from spikeport.export.nir.portable import portable
+from spikeport.export.nir.portable import portable_graph
 from spikeport.network import DeployedNetwork
 from spikeport.storage import sealed, write_bytes
 from spikeport.text import quoted
@@ -40,7 +42,7 @@ def write_nir_file(
     """
     if isinstance(network, DeployedNetwork):
         view = float_view(network, DEFAULT_DT_S if dt_s is None else dt_s)
-        metadata = deployed_metadata(network, view, view_notes(network))
+        metadata = deployed_metadata(network, view, form_of(view), view_notes(network))
     else:
         if dt_s is not None:
             fail(f"dt_s is {dt_s}: a float network has its own time step, {network.dt_s}")
@@ -52,9 +54,28 @@ def write_nir_file(
     write_bytes(path, _bytes(graph, metadata))
 
 
+@dataclass(frozen=True, slots=True)
+class _Contents:
+    """What `nir.write` stores; it asks for nothing but this dictionary."""
+
+    stored: dict[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        return self.stored
+
+
 def _bytes(graph: nir.NIRGraph, metadata: dict[str, Any]) -> bytes:
-    """The file as bytes, so that HDF5 never encounters a full disk."""
-    nodes = {name: portable(node) for name, node in graph.nodes.items()}
+    """The file as bytes, so that HDF5 never encounters a full disk.
+
+    A v_reset of zeros is left out: readers take it as zero, and nir <= 1.0.4, which Sinabs and
+    Rockpool install, opens no file with the field.
+    """
+    nodes, forms = portable_graph(graph)
+    facts = {**metadata, **forms}
+    written = nir.NIRGraph(nodes, graph.edges, metadata=facts, type_check=False).to_dict()
+    for fields in written["nodes"].values():
+        if "v_reset" in fields and not np.any(fields["v_reset"]):
+            del fields["v_reset"]
     buffer = io.BytesIO()
-    nir.write(buffer, nir.NIRGraph(nodes, graph.edges, metadata=metadata, type_check=False))
+    nir.write(buffer, _Contents(written))
     return sealed(buffer.getvalue())

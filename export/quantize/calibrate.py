@@ -8,24 +8,19 @@ upstream rounding errors and can compensate for them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-import nir
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport.export.float_graph import unused
-from spikeport.export.nir import FloatNetwork
+from spikeport.export.quantize.activity import FloatActivity
 from spikeport.export.quantize.config import QuantizeConfig
+from spikeport.export.quantize.connections import remainder, round_connections
 from spikeport.export.quantize.lowered import FloatPopulation, LoweredNetwork
-from spikeport.export.quantize.rounding import (
-    round_connections,
-    round_population,
-    settle,
-)
+from spikeport.export.quantize.rounding import round_population
 from spikeport.export.quantize.rounding_loss import (
     FEW_UNITS,
     coarse_share,
@@ -45,35 +40,13 @@ from spikeport.network import (
     ReadoutKind,
     weighted_among,
 )
-from spikeport.runs import Run, Samples, SampleSet, Trace
+from spikeport.runs import Run, SampleSet, Trace
 
 Array = NDArray[np.float64]
 
 
-FloatSimulator = Callable[..., Run]
-"""`simulators.float_nir.run_float`: (network, samples, record=...) -> Run with a trace."""
 ChipSimulator = Callable[..., Run]
 """`simulators.native.run_native`, or an equivalent simulator."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class FloatActivity:
-    """Activity of a population of the float network on the calibration samples.
-
-    Attributes:
-        spikes: (T, B, *shape).
-        output: spike counts, or the final membrane if it never spikes; (B, *shape).
-        peak_u, peak_v: largest magnitudes, in float membrane units.
-        highest: largest membrane before any reset, at least 0.
-        ties: neuron-steps in which v equalled the threshold, up to float32 noise.
-    """
-
-    spikes: NDArray[np.uint8]
-    output: Array
-    peak_u: float
-    peak_v: float
-    highest: float
-    ties: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,6 +54,7 @@ class Calibrated:
     """A rounded population with its connections, and its results when run alone on the samples.
 
     Attributes:
+        real: before rounding, with the remainder of biases that a constant source sends.
         candidate: the chosen scale.
         tried: number of scales that were tried.
         rms_error: of the answer: spikes per neuron and sample, or float membrane units.
@@ -90,6 +64,7 @@ class Calibrated:
         saturated: neuron-steps in which v was at its limit.
     """
 
+    real: FloatPopulation
     population: Population
     connections: tuple[Connection, ...]
     candidate: Candidate
@@ -100,64 +75,6 @@ class Calibrated:
     peak_u: int
     peak_v: int
     saturated: int
-
-
-def float_activity(
-    network: FloatNetwork, lowered: LoweredNetwork, samples: Samples, run_float: FloatSimulator
-) -> tuple[dict[str, FloatActivity], Run]:
-    """The reference output of each population on `samples`, and the run of the float network."""
-    run = run_float(_traceable(network, lowered), samples, record=("spikes", "v", "v_charged"))
-    trace = run.trace or Trace()
-    activity: dict[str, FloatActivity] = {}
-    for part in lowered.populations:
-        v = _of(part, trace.v[part.name])
-        charged = _of(part, trace.v_charged[part.name]) if part.name in trace.v_charged else v
-        before = np.concatenate([np.full_like(v[:1], part.start), v[:-1]])
-        u = charged - part.keep_v * before - part.bias
-        silent = part.threshold is None
-        spikes = (
-            np.zeros(v.shape, np.uint8)
-            if silent
-            else np.asarray(trace.spikes[part.name]).reshape(v.shape)
-        )
-        activity[part.name] = FloatActivity(
-            spikes=spikes,
-            output=v[-1] if silent else spikes.sum(axis=0, dtype=np.float64),
-            peak_u=float(np.abs(u).max()),
-            peak_v=max(float(np.abs(charged).max()), abs(part.start)),
-            highest=max(float(charged.max()), 0.0),
-            ties=0 if part.threshold is None else _ties(charged, part.threshold),
-        )
-    return activity, replace(run, trace=None)
-
-
-def _of(part: FloatPopulation, traced: NDArray[Any]) -> Array:
-    """Membranes of the float graph as those of the population, which may have another shape."""
-    return np.asarray(traced, np.float64).reshape(*traced.shape[:2], *part.shape) * part.unit
-
-
-def _ties(charged: Array, threshold: float) -> int:
-    ratio = charged / threshold
-    near = ratio[np.abs(ratio - 1) < 1e-3]  # candidates for equality after rounding
-    return int((settle(near) == 1).sum())
-
-
-def _traceable(network: FloatNetwork, lowered: LoweredNetwork) -> FloatNetwork:
-    """The same network with an integrator before each Output that reads a linear map.
-
-    The integrator has the name of the population that integrates at this place on the chip.
-    """
-    nodes, edges = dict(network.graph.nodes), list(network.graph.edges)
-    implicit = [p for p in lowered.populations if isinstance(nodes[p.name], nir.Output)]
-    if not implicit:
-        return network
-    for part in implicit:
-        end = unused(f"{part.name}_", nodes)
-        shape = network.checked.shapes[part.name]
-        nodes[part.name] = nir.I(r=np.ones(shape))
-        nodes[end] = nir.Output({"output": np.array(shape)})
-        edges.append((part.name, end))
-    return replace(network, graph=nir.NIRGraph(nodes, edges, type_check=False))
 
 
 def calibrate(
@@ -225,7 +142,8 @@ def does_poorly(
     """
     limit = coarse_share(config.weight_bits)
     adapted = {connection.name: connection for connection in weighted_among(made.connections)}
-    away = [zeroed_fraction(w.weight, adapted[w.name].weight) for w in lowered.incoming(part.name)]
+    incoming = [w for w in lowered.incoming(part.name) if not w.biases]
+    away = [zeroed_fraction(w.weight, adapted[w.name].weight) for w in incoming]
     return (
         max(away, default=0.0) > limit
         or made.population.vth <= FEW_UNITS
@@ -245,7 +163,10 @@ def _alone(
     """Round one population and run it on given spikes; later sources send float ones."""
     incoming = lowered.incoming(part.name)
     scales = [candidate.scale / lowered.source_scale(c.source) for c in incoming]
-    adapted: list[Connection] = [*round_connections(incoming, scales, config)]
+    rounded = round_connections(incoming, scales, config)
+    rest = remainder(part, incoming, rounded, candidate.scale, lowered.steps)
+    part = replace(part, bias=part.bias + rest) if rest.any() else part
+    adapted: list[Connection] = [*rounded]
     adapted += [BiasInjection(i.source, i.target, i.name) for i in lowered.injected(part.name)]
     population = round_population(
         part,
@@ -256,8 +177,11 @@ def _alone(
         ties=candidate.ties,
         injected_exponent=candidate.injected_exponent,
     )
-    sources = _sources(lowered, {c.source for c in adapted})
-    aside = {c.source: f"from_{i}" for i, c in enumerate(adapted)}
+    sources, samples = _sources(lowered, {c.source for c in adapted}, seen, activity)
+    if not sources:  # a network needs an input, even if nothing reads it
+        sources = [Input("idle", (1,))]
+        samples = {"idle": np.zeros((activity[part.name].spikes.shape[1], 1), np.uint8)}
+    aside = {source.name: f"from_{i}" for i, source in enumerate(sources)}
     network = DeployedNetwork(
         inputs=tuple(replace(source, name=aside[source.name]) for source in sources),
         populations=(replace(population, name="alone"),),
@@ -268,19 +192,15 @@ def _alone(
         readouts=(Readout("alone", ReadoutKind.MEMBRANE),),
         steps=lowered.steps,
     )
-    samples = SampleSet(
-        {
-            aside[s.name]: seen[s.name] if s.name in seen else activity[s.name].spikes
-            for s in sources
-        }
-    )
-    trace = run_chip(network, samples, record=("spikes", "u", "v")).trace or Trace()
+    given = SampleSet({aside[name]: values for name, values in samples.items()})
+    trace = run_chip(network, given, record=("spikes", "u", "v")).trace or Trace()
     spikes, u, v = trace.spikes["alone"], trace.u["alone"], trace.v["alone"]
     if part.threshold is None:
         output = v[-1] / (LOIHI.weight_unit * candidate.scale)
     else:
         output = spikes.sum(axis=0, dtype=np.float64)
     return Calibrated(
+        real=part,
         population=population,
         connections=tuple(adapted),
         candidate=candidate,
@@ -296,11 +216,16 @@ def _alone(
     )
 
 
-def _sources(lowered: LoweredNetwork, names: Collection[str]) -> list[Input]:
-    """Inputs unchanged; spiking populations as inputs of spikes."""
-    given = [part for part in lowered.inputs if part.name in names]
-    return given + [
-        Input(part.name, part.shape, Coding.SPIKES)
-        for part in lowered.populations
-        if part.name in names
-    ]
+def _sources(
+    lowered: LoweredNetwork,
+    names: Set[str],
+    seen: Mapping[str, NDArray[Any]],
+    activity: Mapping[str, FloatActivity],
+) -> tuple[list[Input], dict[str, NDArray[Any]]]:
+    """Inputs unchanged, spiking populations as inputs of spikes; and what they send."""
+    sources = [part for part in lowered.inputs if part.name in names]
+    samples = {part.name: seen[part.name] for part in sources}
+    for name in sorted(names - samples.keys()):
+        samples[name] = seen[name] if name in seen else activity[name].spikes
+        sources.append(Input(name, samples[name].shape[2:], Coding.SPIKES))
+    return sources, samples

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from spikeport.errors import InputError
-from spikeport.export.quantize.calibrate import ChipSimulator, FloatActivity, calibrate
+from spikeport.export.quantize.activity import FloatActivity
+from spikeport.export.quantize.calibrate import ChipSimulator, calibrate
 from spikeport.export.quantize.config import QuantizeConfig
 from spikeport.export.quantize.lowered import FloatConnection, FloatPopulation, LoweredNetwork
 from spikeport.export.quantize.rounding import round_weights, settle

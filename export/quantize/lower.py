@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from itertools import chain, count, islice, pairwise
-from typing import Any
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
+from itertools import chain, count
 
 import nir
 import numpy as np
@@ -17,30 +16,24 @@ from spikeport.errors import InputError
 from spikeport.export.nir import FloatNetwork
 from spikeport.export.nir.fields import NEURONS
 from spikeport.export.nir.flatten import safe_names
-from spikeport.export.nir.graph import delay_steps
 from spikeport.export.nir.neuron_dynamics import (
-    Dynamics,
-    neuron_dynamics,
-    neuron_shape,
     starts_above,
 )
 from spikeport.export.nir.semantics import ResetTiming
-from spikeport.export.quantize.fold import MAPS, Folded, fold, weights
+from spikeport.export.quantize.build import Build, add_biases, connect
 from spikeport.export.quantize.lowered import (
     FloatConnection,
-    FloatInjection,
     FloatPopulation,
     LoweredNetwork,
+    Role,
 )
 from spikeport.export.quantize.reset import subtracting_at_once
-from spikeport.network import Coding, Input, Readout, ReadoutKind, Reset, Shape
-from spikeport.network.linear_maps import Elementwise, Kernel, features
+from spikeport.export.quantize.rounding import round_decay
+from spikeport.export.quantize.split import Layer, Parts, split_connections, split_layer
+from spikeport.network import Readout, ReadoutKind, Reset
 from spikeport.text import quoted
 
 Array = NDArray[np.float64]
-NodePath = tuple[str, ...]
-MAX_PATHS = 1000
-"""Number of connections into one population that a graph of linear nodes may become."""
 
 
 def lower(network: FloatNetwork) -> LoweredNetwork:
@@ -49,13 +42,15 @@ def lower(network: FloatNetwork) -> LoweredNetwork:
     Populations are named after the neuron nodes, connections after the maps. A map that ends in an
     Output becomes an integrating population named after the Output and read by its membrane.
     Feedback edges and Delay nodes delay the connections they are part of. A threshold that is
-    subtracted one step later becomes a connection (`reset`).
+    subtracted one step later becomes a connection (`reset`), neurons with several decays become
+    several populations (`split`), and biases that enter through a synaptic filter are sent by a
+    neuron that fires at every step.
 
     Raises:
         InputError: lists everything in the graph that the chip cannot express.
     """
     network = subtracting_at_once(network)
-    build = _Build(network)
+    build = Build(network)
     _check_names(build)
     _check_semantics(build)
     for name in build.order:
@@ -72,7 +67,10 @@ def lower(network: FloatNetwork) -> LoweredNetwork:
     return LoweredNetwork(
         inputs=network.inputs,
         populations=tuple(build.populations),
-        connections=_named_apart(build.connections),
+        connections=_named_apart(
+            split_connections(build.connections, build.parts),
+            {*build.inputs, *(part.name for part in build.populations)},
+        ),
         injections=tuple(build.injections),
         readouts=tuple(readout for _, readout in sorted(build.readouts.items())),
         steps=network.steps,
@@ -83,68 +81,23 @@ def lower(network: FloatNetwork) -> LoweredNetwork:
     )
 
 
-@dataclass(slots=True)
-class _Build:
-    """A network under construction; collects all complaints before giving up."""
-
-    network: FloatNetwork
-    nodes: dict[str, Any] = field(init=False)
-    order: tuple[str, ...] = field(init=False)
-    feedback: frozenset[tuple[str, str]] = field(init=False)
-    feeds: Mapping[str, tuple[str, ...]] = field(init=False)
-    inputs: dict[str, Input] = field(init=False)
-    shapes: dict[str, Shape] = field(init=False)
-    dynamics: dict[str, Dynamics] = field(init=False)
-    populations: list[FloatPopulation] = field(default_factory=list)
-    connections: list[FloatConnection] = field(default_factory=list)
-    injections: list[FloatInjection] = field(default_factory=list)
-    readouts: dict[str, Readout] = field(default_factory=dict)
-    complaints: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    rewrites: list[str] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        checked = self.network.checked
-        graph, plan = checked.graph, checked.plan
-        self.nodes, self.order, self.feedback = graph.nodes, plan.order, plan.feedback
-        self.feeds = checked.sources
-        self.inputs = {part.name: part for part in self.network.inputs}
-        neurons = {n: node for n, node in graph.nodes.items() if isinstance(node, NEURONS)}
-        self.shapes = {name: part.shape for name, part in self.inputs.items()}
-        self.shapes |= {name: neuron_shape(node) for name, node in neurons.items()}
-        self.dynamics = {
-            name: neuron_dynamics(
-                name, node, self.network.dt_s, self.network.semantics, self.complain
-            )
-            for name, node in sorted(neurons.items())
-        }
-
-    def complain(self, reason: str) -> None:
-        if reason not in self.complaints:
-            self.complaints.append(reason)
-
-    def note(self, fact: str) -> None:
-        if fact not in self.notes:
-            self.notes.append(fact)
-
-    def rewrite(self, sentence: str) -> None:
-        if sentence not in self.rewrites:
-            self.rewrites.append(sentence)
-
-
-def _check_names(build: _Build) -> None:
+def _check_names(build: Build) -> None:
     for name in sorted(build.nodes):
         if not is_name(name):
             build.complain(f"node {quoted(name)}: name must be {NAME_RULE}")
 
 
-def _check_semantics(build: _Build) -> None:
+def _check_semantics(build: Build) -> None:
     """Complain about rules that a chip does not have: it fires once, at once, and resets at once.
 
     Rules about decays, gains, comparison and loops are numbers of the chip, as is a start value.
     """
     semantics, timing = build.network.semantics, build.network.semantics.reset_timing
-    spiking = [name for name, one in build.dynamics.items() if one.threshold is not None]
+    spiking = [
+        name
+        for name, one in build.dynamics.items()
+        if one.threshold is not None and isinstance(build.nodes[name], NEURONS)
+    ]
     remedy = "give another value to deploy the network under a rule that it was not trained with"
     if spiking and semantics.multiple_spikes:
         build.complain(
@@ -167,7 +120,7 @@ def _check_semantics(build: _Build) -> None:
                 f"spike; {remedy}"
             )
             continue
-        if after and build.dynamics[name].keep_v == 1:
+        if after and (build.dynamics[name].keep_v == 1).all():
             continue  # without a decay, the order does not matter
         build.complain(
             f"node '{name}': reset_timing is {timing}, but the chip subtracts the threshold at "
@@ -175,56 +128,131 @@ def _check_semantics(build: _Build) -> None:
         )
 
 
-def _add_neurons(build: _Build, name: str) -> None:
+def _add_neurons(build: Build, name: str) -> None:
     dynamics = build.dynamics[name]
-    bias, shape = _connect(build, name, dynamics.gain, dynamics.leak.shape)
-    if dynamics.keep_u > 0 and bias.any():
-        build.complain(
-            f"node '{name}': a bias of up to {np.abs(bias).max():g} enters through the "
-            "synaptic filter tau_syn, but the chip adds a bias after it"
-        )
-    if np.ptp(dynamics.start) > 0:
-        build.complain(
-            f"node '{name}': v starts at {dynamics.start.min():g}..{dynamics.start.max():g} "
-            f"(start={build.network.semantics.start}), must start at one value in the whole layer"
-        )
+    biases, shape = connect(build, name, dynamics.gain, dynamics.leak.shape)
+    filtered = dynamics.keep_u.reshape(shape) > 0
+    bias = dynamics.leak.reshape(shape)
+    late: dict[int, Array] = {}
+    for found in biases:
+        values = found.values.reshape(shape)
+        late[found.delay] = late.get(found.delay, 0.0) + np.where(filtered, values, 0.0)
+        direct = np.where(filtered, 0.0, values)
+        bias = bias + direct
+        if found.delay and direct.any():
+            build.note(_acts_early(found.node))
+    for delay, values in sorted(late.items()):
+        if values.any():
+            add_biases(build, name, values, delay)
     if np.ptp(dynamics.unit) > 0:
         build.rewrite(
             f"the thresholds of '{name}' became one, {dynamics.threshold:g}, by factors "
             f"{dynamics.unit.min():g}..{dynamics.unit.max():g} in the weights and biases"
         )
-    build.populations.append(
-        FloatPopulation(
-            name=name,
-            shape=shape,
-            keep_u=dynamics.keep_u,
-            keep_v=dynamics.keep_v,
-            bias=bias + dynamics.leak.reshape(shape),
-            threshold=dynamics.threshold,
-            start=float(dynamics.start.flat[0]),
-            unit=np.broadcast_to(dynamics.unit, dynamics.leak.shape).reshape(shape),
+    if dynamics.zero.any():
+        build.rewrite(
+            f"the membrane of '{name}' is counted from {_span(dynamics.zero)} on, with "
+            f"{dynamics.threshold:g} as its threshold and 0 after a spike, by its bias"
         )
+
+    def each(values: Array) -> Array:
+        return np.broadcast_to(values, dynamics.leak.shape).reshape(shape)
+
+    layer = Layer(
+        name=name,
+        shape=shape,
+        keep_u=each(dynamics.keep_u),
+        keep_v=each(dynamics.keep_v),
+        bias=bias,
+        threshold=dynamics.threshold,
+        start=each(dynamics.start),
+        unit=each(dynamics.unit),
+        zero=each(dynamics.zero),
+    )
+    populations, build.parts[name] = split_layer(layer, build.taken)
+    build.populations += populations
+    build.taken.update(part.name for part in populations)
+    if len(populations) > 1:
+        if any(injection.target == name for injection in build.injections):
+            build.complain(
+                f"node '{name}': different decays or starts make it {len(populations)} "
+                "populations, which an input of coding 'bias' cannot feed; declare it with coding "
+                "'graded'"
+            )
+        build.rewrite(
+            f"'{name}' became {len(populations)} populations, "
+            f"'{populations[0].name}' to '{populations[-1].name}', one for each "
+            f"{_differing(populations)}"
+        )
+
+
+def _acts_early(node: str) -> str:
+    return (
+        f"node '{node}': its bias acts from the first step on, but in the float graph it is late "
+        "by the delay after it"
     )
 
 
-def _add_readout(build: _Build, name: str) -> None:
+def _differing(populations: Sequence[FloatPopulation]) -> str:
+    """What differs between the populations of a node."""
+    decays = {(round_decay(part.keep_u), round_decay(part.keep_v)) for part in populations}
+    starts = len({part.start for part in populations}) > 1
+    return "start" if len(decays) == 1 else "pair of decays and start" if starts else "decay"
+
+
+def _span(values: Array) -> str:
+    low, high = float(values.min()), float(values.max())
+    return f"{low:g}" if low == high else f"{low:g}..{high:g}"
+
+
+def _add_readout(build: Build, name: str) -> None:
     """Read neurons directly; integrate everything else."""
     match build.feeds[name]:
         case (source,) if source in build.dynamics:
-            spiking = build.dynamics[source].threshold is not None
-            kind = ReadoutKind.SPIKES if spiking else ReadoutKind.MEMBRANE
-            build.readouts[name] = Readout(source, kind)
+            _read(build, name, source)
             return
     count = len(build.connections)
-    bias, shape = _connect(build, name, None, build.network.checked.shapes[name])
+    biases, shape = connect(build, name, None, build.network.checked.shapes[name])
     if len(build.connections) == count:
         build.complain(f"node '{name}': no neurons or map with a counterpart lead to this Output")
         return
-    build.populations.append(FloatPopulation(name, shape, 0.0, 1.0, bias, None))
+    bias = sum((found.values.reshape(shape) for found in biases), np.zeros(shape))
+    for found in biases:
+        if found.delay and found.values.any():
+            build.note(_acts_early(found.node))
+    build.parts[name] = Parts(shape, (name,))
+    build.populations.append(FloatPopulation(name, shape, 0.0, 1.0, bias, None, node=name))
     build.readouts[name] = Readout(name, ReadoutKind.MEMBRANE)
 
 
-def _check_membranes(build: _Build) -> None:
+def _read(build: Build, name: str, source: str) -> None:
+    """Read the neurons of a node; spikes of several populations through a relay."""
+    parts, spiking = build.parts[source], build.dynamics[source].threshold is not None
+    if len(parts.names) == 1:
+        kind = ReadoutKind.SPIKES if spiking else ReadoutKind.MEMBRANE
+        build.readouts[name] = Readout(source, kind)
+        return
+    if not spiking:
+        build.complain(
+            f"node '{source}': its membrane is read by '{name}', which the chip can do for one "
+            f"population, but different decays or starts make it {len(parts.names)}; use one time "
+            "constant in the whole layer"
+        )
+        return
+    size = int(np.prod(parts.shape))
+    build.parts[name] = Parts((size,), (name,))
+    build.populations.append(
+        FloatPopulation(name, (size,), 0.0, 0.0, np.zeros(size), 0.5, role=Role.RELAY, node=source)
+    )
+    build.connections.append(FloatConnection(f"{source}_to_{name}", source, name, np.eye(size)))
+    build.readouts[name] = Readout(name, ReadoutKind.SPIKES)
+    build.rewrite(
+        f"'{name}' reads '{source}' through {size} neurons that repeat its spikes, because a "
+        "readout reads one population"
+    )
+
+
+def _check_membranes(build: Build) -> None:
     for source, target in sorted(build.network.graph.edges):
         silent = source in build.dynamics and build.dynamics[source].threshold is None
         if silent and not isinstance(build.nodes[target], nir.Output):
@@ -234,132 +262,9 @@ def _check_membranes(build: _Build) -> None:
             )
 
 
-def _connect(build: _Build, node: str, gain: Array | None, shape: Shape) -> tuple[Array, Shape]:
-    """Add everything that leads into `node`, of the given shape in the graph.
-
-    Returns:
-        The sum of biases, and the shape of the population: flattening between a convolution and its
-        neurons is moved behind them.
-    """
-    biases: dict[NodePath, Array] = {}
-    found: list[tuple[str, NodePath, Folded]] = []
-    paths = list(islice(_paths(build, node, ()), MAX_PATHS + 1))
-    if len(paths) > MAX_PATHS:
-        build.complain(
-            f"node '{node}': more than {MAX_PATHS} paths through linear nodes lead there; put "
-            "neurons in between"
-        )
-        paths = []
-    for source, *between in paths:
-        middle = tuple(between)
-        if source not in build.shapes:
-            continue
-        named = tuple((name, build.nodes[name]) for name in middle)
-        folded = fold(named, build.shapes[source], gain, build.complain)
-        if folded is None:
-            continue
-        if source in build.inputs and build.inputs[source].coding is Coding.BIAS:
-            _inject(build, source, node, folded)
-            continue
-        found.append((source, middle, folded))
-        for place, bias in folded.biases.items():
-            biases[middle[place:]] = bias
-            if bias.any() and _biased_late(build, (*middle[place:], node)):
-                build.note(
-                    f"node '{middle[place]}': its bias acts from the first step on, but in the "
-                    "float graph it is late by the delay after it"
-                )
-    flat = [features(folded.map) for _, _, folded in found]
-    made = next((maps for maps in flat if maps is not None), shape)
-    for source, middle, folded in found:
-        _add_connection(build, (source, *middle, node), folded, made)
-    return sum(biases.values(), np.zeros(shape)).reshape(made), made
-
-
-def _add_connection(build: _Build, path: NodePath, folded: Folded, shape: Shape) -> None:
-    """Add the connection of one path, from its source to its target, a population of `shape`."""
-    source, *middle, target = path
-    try:
-        parts = weights(folded.map, shape)
-    except InputError as reason:
-        build.complain(f"node '{target}': {reason}")
-        return
-    for sentence in folded.rewrites:
-        build.rewrite(sentence)
-    name = next((n for n in middle if isinstance(build.nodes[n], MAPS)), f"{source}_to_{target}")
-    if isinstance(folded.map, Kernel) and parts.weight.ndim == 2:
-        build.rewrite(
-            f"'{name}' became a matrix, because '{target}' receives features of several shapes"
-        )
-    build.connections.append(
-        FloatConnection(
-            name=name,
-            source=source,
-            target=target,
-            weight=parts.weight,
-            stride=parts.stride,
-            padding=parts.padding,
-            dilation=parts.dilation,
-            groups=parts.groups,
-            pool=folded.pool,
-            delay=_delay(build, path),
-        )
-    )
-
-
-def _inject(build: _Build, source: str, node: str, folded: Folded) -> None:
-    if not isinstance(folded.map, Elementwise) or folded.pool is not None:
-        build.complain(
-            f"input '{source}': coding 'bias' must go one to one into neurons, "
-            f"but a map or pool leads from it to '{node}'"
-        )
-        return
-    if any(i.target == node for i in build.injections):
-        build.complain(f"node '{node}': more than one input of coding 'bias'")
-    gains = folded.map.factor.reshape(-1)
-    if np.ptp(gains) > 1e-9 * np.abs(gains).max() or gains[0] <= 0:
-        build.complain(
-            f"input '{source}': coding 'bias' reaches '{node}' with factors "
-            f"{gains.min():g}..{gains.max():g}, must be one positive factor"
-        )
-    name = f"{source}_to_{node}"
-    build.injections.append(FloatInjection(name, source, node, float(gains[0])))
-
-
-def _paths(build: _Build, node: str, after: NodePath) -> Iterator[NodePath]:
-    """All paths from an Input or neurons to `node`: the source, then the nodes in between."""
-    for source in build.feeds[node]:
-        if source in after:
-            build.complain(f"node '{source}': is on a cycle without neurons")
-        elif isinstance(build.nodes[source], (*NEURONS, nir.Input)):
-            yield (source, *after)
-        else:
-            yield from _paths(build, source, (source, *after))
-
-
-def _delay(build: _Build, steps: NodePath) -> int:
-    """Total delay of consecutive nodes in steps: feedback edges and Delay nodes."""
-    loops = sum(edge in build.feedback for edge in pairwise(steps))
-    delay = loops * build.network.semantics.loop_delay
-    for name in steps:
-        if isinstance(build.nodes[name], nir.Delay):
-            waits = delay_steps(build.nodes[name], build.network.dt_s)
-            if np.ptp(waits) > 0:
-                build.complain(
-                    f"node '{name}': delays span {waits.min()}..{waits.max()} steps, "
-                    "must be one value for the whole layer"
-                )
-            delay += int(waits.max())
-    return delay
-
-
-def _biased_late(build: _Build, steps: NodePath) -> bool:
-    """Whether a bias at the start of consecutive nodes is missing in the first steps."""
-    waits = any(isinstance(build.nodes[name], nir.Delay) for name in steps)
-    return bool(_delay(build, steps)) and (waits or not build.network.semantics.loop_bias)
-
-
-def _named_apart(connections: list[FloatConnection]) -> tuple[FloatConnection, ...]:
+def _named_apart(
+    connections: Sequence[FloatConnection], taken: Collection[str]
+) -> tuple[FloatConnection, ...]:
     """Split a map between several pairs into several connections, each with its own name."""
     times = Counter(c.name for c in connections)
     long = [
@@ -367,7 +272,9 @@ def _named_apart(connections: list[FloatConnection]) -> tuple[FloatConnection, .
     ]
     apart: list[str] = []
     for name in long:  # parallel connections without a map have the same name
-        apart.append(next(n for n in chain([name], _numbered(name)) if n not in apart))
+        apart.append(
+            next(n for n in chain([name], _numbered(name)) if n not in apart and n not in taken)
+        )
     safe = safe_names(apart)
     return tuple(replace(c, name=safe[name]) for c, name in zip(connections, apart, strict=True))
 

@@ -14,6 +14,7 @@ number here has exactly one integer counterpart on the chip.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,26 +25,51 @@ from spikeport.network.geometry import IntPair
 Array = NDArray[np.float64]
 
 
+class Role(StrEnum):
+    """How a population follows from the float graph.
+
+    NEURONS: neurons of a node, or an integrator in front of an Output.
+    CONSTANT: one neuron that fires at every step, for biases that enter through a synaptic filter.
+    RELAY: it repeats the spikes of a node that became several populations, for a readout.
+    """
+
+    NEURONS = "neurons"
+    CONSTANT = "constant"
+    RELAY = "relay"
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class FloatPopulation:
     """Neurons with the same dynamics (equations: module docstring).
 
+    The neurons of a node whose decays differ are several populations. In each, all `keep_u` and
+    all `keep_v` are the same decay in 1/4096.
+
     Attributes:
+        keep_u, keep_v: one number, or one per neuron.
         bias: per neuron, added to v at every step.
         threshold: None if the population integrates and never spikes (a membrane readout).
         start: v before the first step.
-        unit: per neuron, the factor from the membrane of the float graph to this one. It is not 1
-            where the graph has thresholds for each neuron, which are folded into the weights.
+        unit, zero: per neuron, v is unit (v of the float graph - zero). Zero is not 0 where the
+            graph resets to other values, unit is not 1 where it has thresholds for each neuron.
+        role: how it follows from the float graph.
+        node: node of the float graph with the same spikes; for a readout that is implicit there,
+            the Output; "" for a constant source.
+        index: which neurons of the node these are, flattened in C order; None if all.
     """
 
     name: str
     shape: Shape
-    keep_u: float
-    keep_v: float
+    keep_u: Array | float
+    keep_v: Array | float
     bias: Array
     threshold: float | None
     start: float = 0.0
     unit: Array | float = 1.0
+    zero: Array | float = 0.0
+    role: Role = Role.NEURONS
+    node: str = ""
+    index: NDArray[np.int64] | None = None
 
     @property
     def size(self) -> int:
@@ -58,6 +84,8 @@ class FloatConnection:
     Attributes:
         weight: (N_target, N_source), (C_out, C_in / groups, K) or (C_out, C_in / groups, KH, KW).
         stride, padding, dilation: (rows, columns); along one axis there is one row.
+        biases: the weights are biases, sent by a constant source; they have a weight exponent of
+            their own, because they may be much larger than the other weights.
     """
 
     name: str
@@ -70,6 +98,7 @@ class FloatConnection:
     groups: int = 1
     pool: SumPool2d | None = None
     delay: int = 0
+    biases: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,11 +158,12 @@ def ceiling(lowered: LoweredNetwork, part: FloatPopulation) -> float:
         rows = connection.weight.reshape(len(connection.weight), -1)
         most = np.maximum(rows * low, rows * high).sum(axis=1).max()
         drive += area * max(float(most), 0.0)
-    current = drive * _times(part.keep_u, lowered.steps)
+    keep_u, keep_v = float(np.max(part.keep_u)), float(np.max(part.keep_v))
+    current = drive * _times(keep_u, lowered.steps)
     current += max(float(part.bias.max()), 0.0)
     for injection in lowered.injected(part.name):
         current += injection.gain * max(ranges[injection.source][1], 0.0)
-    return current * _times(part.keep_v, lowered.steps) + part.keep_v * max(part.start, 0.0)
+    return current * _times(keep_v, lowered.steps) + keep_v * max(part.start, 0.0)
 
 
 def _times(keep: float, steps: int) -> float:

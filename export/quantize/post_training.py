@@ -11,15 +11,14 @@ import numpy as np
 
 from spikeport.export.nir import FloatNetwork
 from spikeport.export.nir.plausibility import implausible
+from spikeport.export.quantize.activity import FloatActivity, FloatSimulator, float_activity
 from spikeport.export.quantize.calibrate import (
     Calibrated,
     ChipSimulator,
-    FloatActivity,
-    FloatSimulator,
     calibrate,
-    float_activity,
 )
 from spikeport.export.quantize.config import QuantizeConfig
+from spikeport.export.quantize.connections import draft
 from spikeport.export.quantize.input_precision import share_precision
 from spikeport.export.quantize.lower import lower
 from spikeport.export.quantize.lowered import LoweredNetwork
@@ -32,7 +31,6 @@ from spikeport.export.quantize.report import (
 )
 from spikeport.export.quantize.report_warnings import input_warnings, summarize, warnings
 from spikeport.export.quantize.reset import subtracting_at_once
-from spikeport.export.quantize.rounding import draft
 from spikeport.network import DeployedNetwork, weighted_among
 from spikeport.runs import (
     Run,
@@ -152,8 +150,7 @@ def _report(
     got: Run,
 ) -> QuantizationReport:
     populations = tuple(
-        report_population(real, part, activity[real.name], lowered, got)
-        for real, part in zip(lowered.populations, made, strict=True)
+        report_population(part, activity[part.real.name], lowered, got) for part in made
     )
     rounded = {
         connection.name: (connection, part.population.scale)
@@ -163,7 +160,7 @@ def _report(
     connections = []
     for real in lowered.connections:
         connection, scale = rounded[real.name]
-        scale /= lowered.source_scale(real.source)
+        scale /= lowered.source_scale(real.source) * 2**connection.exponent
         connections.append(report_connection(real, connection, scale))
     clipped = {found.input: found.clipped for found in floats.changes}
     inputs = tuple(

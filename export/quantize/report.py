@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport.export.quantize.calibrate import Calibrated, FloatActivity
+from spikeport.export.quantize.activity import FloatActivity
+from spikeport.export.quantize.calibrate import Calibrated
 from spikeport.export.quantize.lowered import FloatConnection, FloatPopulation, LoweredNetwork
 from spikeport.export.quantize.rounding import keeps_threshold, settle, tie_bias
 from spikeport.export.quantize.rounding_loss import (
@@ -95,7 +96,8 @@ class PopulationReport:
         threshold: float, None for a population that only integrates.
         threshold_error: relative; in whole weight units v > vth is v >= vth + 1, and the closer of
             the two counts.
-        decay_u, decay_v: float fractions lost per step, next to their integers in 1/4096.
+        decay_u, decay_v: float fractions lost per step, next to their integers in 1/4096; of the
+            neuron with the largest error, if they differ.
         decay_u_error, decay_v_error: absolute errors of these fractions.
         bias_max_error: in float membrane units, without `tie_bias`.
         tie_bias: offset added to the bias, in float membrane units, so that membranes at the
@@ -287,7 +289,6 @@ def report_connection(
 
 
 def report_population(
-    real: FloatPopulation,
     made: Calibrated,
     wanted: FloatActivity,
     lowered: LoweredNetwork,
@@ -298,7 +299,7 @@ def report_population(
     Args:
         run: of the complete integer network on the calibration samples.
     """
-    part = made.population
+    real, part = made.real, made.population
     unit = LOIHI.weight_unit * part.scale
     exact = unit * real.bias
     reach = np.array([LOIHI.bias_mantissa_min, LOIHI.bias_mantissa_max]) << part.bias_exponent
@@ -308,6 +309,7 @@ def report_population(
     if real.threshold is not None:
         scaled = real.threshold * part.scale
         missed = min((part.vth - scaled, part.vth + 1 - scaled), key=abs) / scaled
+    keep_u, keep_v = _farthest(real.keep_u, part.decay_u), _farthest(real.keep_v, part.decay_v)
     return PopulationReport(
         name=part.name,
         neurons=part.size,
@@ -318,12 +320,12 @@ def report_population(
         threshold=real.threshold,
         vth=part.vth,
         threshold_error=missed,
-        decay_u=1 - real.keep_u,
+        decay_u=1 - keep_u,
         decay_u_int=part.decay_u,
-        decay_u_error=part.decay_u / LOIHI.decay_unity - (1 - real.keep_u),
-        decay_v=1 - real.keep_v,
+        decay_u_error=part.decay_u / LOIHI.decay_unity - (1 - keep_u),
+        decay_v=1 - keep_v,
         decay_v_int=part.decay_v,
-        decay_v_error=part.decay_v / LOIHI.decay_unity - (1 - real.keep_v),
+        decay_v_error=part.decay_v / LOIHI.decay_unity - (1 - keep_v),
         bias_exponent=part.bias_exponent,
         bias_max_error=float(np.abs(part.bias_current / unit - real.bias - moved).max()),
         tie_bias=float(moved.flat[np.abs(moved).argmax()]),
@@ -341,6 +343,12 @@ def report_population(
             else _activity(real, real.threshold, wanted, run, made.spike_mismatches)
         ),
     )
+
+
+def _farthest(keep: NDArray[np.float64] | float, decay: int) -> float:
+    """The fraction kept by the neuron whose decay is rounded most."""
+    each = np.ravel(keep)
+    return float(each[np.abs(decay / LOIHI.decay_unity - (1 - each)).argmax()])
 
 
 def _activity(
@@ -368,7 +376,9 @@ def activation_bound(made: Calibrated, lowered: LoweredNetwork) -> int:
     ranges = {i.name: (i.low, i.high) for i in lowered.inputs if i.coding is not Coding.SPIKES}
     total = 0
     for connection in weighted_among(made.connections):
-        total += largest_sum(connection, *ranges.get(connection.source, (0, 1)))
+        total += largest_sum(connection, *ranges.get(connection.source, (0, 1))) << max(
+            connection.exponent, 0
+        )
     decay = made.population.decay_u
     steps = lowered.steps if decay == 0 else min(lowered.steps, LOIHI.decay_unity / decay)
     return math.ceil(total * steps)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from spikeport.export.quantize.lowered import LoweredNetwork, ceiling
+from spikeport.export.quantize.lowered import LoweredNetwork, Role, ceiling
 from spikeport.export.quantize.report import (
     ConnectionReport,
     InputReport,
@@ -85,7 +85,8 @@ def warnings(
 ) -> tuple[str, ...]:
     """All warnings: about the parts, then about the network as a whole."""
     found = list(lowered.notes)
-    for connection in connections:
+    biases = {connection.name for connection in lowered.connections if connection.biases}
+    for connection in (c for c in connections if c.name not in biases):
         found += _of_connection(connection)
     for part in populations:
         names = {w.name for w in lowered.incoming(part.name) if w.weight.any()}
@@ -140,7 +141,8 @@ def _of_activity(
                 f"neuron-steps ({own.float_spikes} spikes); rounding decides which of them fire: "
                 f"{own.spike_mismatches} spikes differ"
             )
-    if always := [name for name, own in firing if own.float_rate == 1]:
+    constant = {part.name for part in lowered.populations if part.role is Role.CONSTANT}
+    if always := [n for n, own in firing if own.float_rate == 1 and n not in constant]:
         yield f"{_named(always)} at every step, even in the float network: no information"
     if stuck := [name for name, own in firing if own.rate == 1 > own.float_rate]:
         yield f"{_named(stuck)} at every step in integers, but not in the float network"

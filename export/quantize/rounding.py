@@ -13,20 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from spikeport.export.quantize.config import QuantizeConfig
-from spikeport.export.quantize.lowered import FloatConnection, FloatPopulation, LoweredNetwork
-from spikeport.network import (
-    LOIHI,
-    BiasInjection,
-    Connection,
-    Conv1d,
-    Conv2d,
-    Dense,
-    DeployedNetwork,
-    Population,
-    Reset,
-    WeightedConnection,
-    is_mixed,
-)
+from spikeport.export.quantize.lowered import FloatPopulation
+from spikeport.network import LOIHI, Population, Reset, is_mixed
 
 Array = NDArray[np.float64]
 _NOISE = 4e-7
@@ -41,9 +29,14 @@ def settle(values: ArrayLike) -> Array:
     return np.where(np.abs(exact - whole) <= _NOISE * np.maximum(np.abs(exact), 1), whole, exact)
 
 
-def round_decay(keep: float) -> int:
-    """Decay in 1/4096 of a state that keeps the fraction `keep` per step."""
-    return int(np.rint(LOIHI.decay_unity * (1 - keep)))
+def round_decays(keep: ArrayLike) -> NDArray[np.int64]:
+    """Decays in 1/4096 of states that keep the fractions `keep` per step."""
+    return np.rint(LOIHI.decay_unity * (1 - np.asarray(keep, np.float64))).astype(np.int64)
+
+
+def round_decay(keep: ArrayLike) -> int:
+    """The decay of a population, whose neurons have the same one after rounding."""
+    return int(round_decays(keep).flat[0])
 
 
 def round_weights(scaled: Array, config: QuantizeConfig) -> NDArray[np.int16]:
@@ -113,6 +106,12 @@ def largest_scale(weight: Array, config: QuantizeConfig) -> float:
     down = -low if mixed else high
     with np.errstate(divide="ignore", over="ignore"):
         return float(min(high / np.maximum(weight.max(), 0), down / np.maximum(-weight.min(), 0)))
+
+
+def weight_exponent(scaled: Array, config: QuantizeConfig) -> int:
+    """Smallest exponent at which no weight is clipped, or the largest."""
+    least = np.log2(1 / largest_scale(scaled, config)) if scaled.any() else 0.0
+    return int(np.clip(np.ceil(least), 0, LOIHI.weight_exponent_max))
 
 
 def bias_exponent(state: Array, config: QuantizeConfig) -> int:
@@ -255,94 +254,4 @@ def round_population(
         reset=reset,
         v_init=start + firing.v_init,
         scale=scale,
-    )
-
-
-def round_connections(
-    parts: Sequence[FloatConnection], scales: Sequence[float], config: QuantizeConfig
-) -> tuple[WeightedConnection, ...]:
-    """Round all connections into a population to chip integers.
-
-    Args:
-        scales: weight units per unit of weight, for each connection.
-    """
-    scaled = [part.weight * scale for part, scale in zip(parts, scales, strict=True)]
-    rounded = round_layer(scaled, config, dense=all_dense(parts))
-    return tuple(
-        integer_connection(part, weight, bits)
-        for part, (weight, bits) in zip(parts, rounded, strict=True)
-    )
-
-
-def draft(lowered: LoweredNetwork, config: QuantizeConfig) -> DeployedNetwork:
-    """A network of the same structure, with weights of 2, thresholds of 1 and, where v does not
-    start at 0, a start of 1, to be checked."""
-    made: list[Connection] = []
-    for part in lowered.connections:
-        weight = np.where(part.weight != 0, np.int16(2), np.int16(0))
-        made.append(integer_connection(part, weight, LOIHI.weight_bits))
-    made += [BiasInjection(i.source, i.target, i.name) for i in lowered.injections]
-    return DeployedNetwork(
-        inputs=lowered.inputs,
-        populations=tuple(
-            Population(
-                part.name,
-                part.shape,
-                vth=1,
-                bias_exponent=config.constraints.bias_exponents[-1],
-                reset=lowered.reset,
-                v_init=int(part.start != 0),
-            )
-            for part in lowered.populations
-        ),
-        connections=tuple(made),
-        readouts=lowered.readouts,
-        steps=lowered.steps,
-    )
-
-
-def all_dense(parts: Sequence[FloatConnection]) -> bool:
-    """Whether all connections are matrices, none a convolution."""
-    return bool(parts) and all(part.weight.ndim == 2 for part in parts)
-
-
-def integer_connection(
-    part: FloatConnection, weight: NDArray[np.int16], bits: int = LOIHI.weight_bits
-) -> WeightedConnection:
-    """The same map with integer weights."""
-    if weight.ndim == 2:
-        return Dense(
-            source=part.source,
-            target=part.target,
-            weight=weight,
-            weight_bits=bits,
-            delay=part.delay,
-            pool=part.pool,
-            name=part.name,
-        )
-    if weight.ndim == 3:
-        return Conv1d(
-            source=part.source,
-            target=part.target,
-            weight=weight,
-            stride=part.stride[1],
-            padding=part.padding[1],
-            dilation=part.dilation[1],
-            groups=part.groups,
-            weight_bits=bits,
-            delay=part.delay,
-            name=part.name,
-        )
-    return Conv2d(
-        source=part.source,
-        target=part.target,
-        weight=weight,
-        stride=part.stride,
-        padding=part.padding,
-        dilation=part.dilation,
-        groups=part.groups,
-        weight_bits=bits,
-        delay=part.delay,
-        pool=part.pool,
-        name=part.name,
     )

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from spikeport.errors import InputError
 from spikeport.export.quantize.config import QuantizeConfig
+from spikeport.export.quantize.connections import all_dense, round_biases
 from spikeport.export.quantize.lowered import FloatInjection, FloatPopulation, LoweredNetwork
 from spikeport.export.quantize.rounding import (
-    all_dense,
     bias_exponent,
     largest_scale,
     round_bias,
@@ -29,6 +29,7 @@ from spikeport.export.quantize.rounding import (
 )
 from spikeport.network import LOIHI, Reset
 
+Array = NDArray[np.float64]
 _HALF_RANGE = 1 << (LOIHI.state_bits - 2 - LOIHI.activation_shift)
 """Half of the range of u and v, in weight units: a margin for samples not seen in calibration."""
 _SILENT_WEIGHTS = 256.0
@@ -82,6 +83,8 @@ def candidates(
         InputError: no scale fits an injected input; the message names the two.
     """
     bound = largest_allowed(part, config, peak_u=peak_u, peak_v=peak_v)
+    for biases in _filtered_biases(lowered, part):
+        bound = min(bound, largest_scale(biases, config) * 2**LOIHI.weight_exponent_max)
     weights = _weights(lowered, part)
     fit = _fit(weights, config)
     if math.isinf(fit):
@@ -119,7 +122,9 @@ def _rounding_of_leaks(part: FloatPopulation, scale: float, peak_u: float, peak_
     missed = 0.0
     for keep, peak in ((part.keep_u, peak_u), (part.keep_v, peak_v)):
         kept = 1 - round_decay(keep) / LOIHI.decay_unity
-        missed += abs(kept - keep) * peak * LOIHI.weight_unit * scale + (kept not in (0, 1))
+        missed += float(np.abs(kept - keep).max()) * peak * LOIHI.weight_unit * scale + (
+            kept not in (0, 1)
+        )
     return math.ceil(missed)
 
 
@@ -160,7 +165,13 @@ def no_scale(lowered: LoweredNetwork, part: FloatPopulation, config: QuantizeCon
 
 def _weights(lowered: LoweredNetwork, part: FloatPopulation) -> list[NDArray[np.float64]]:
     """Weights into `part`, in membrane units per integer unit of the source."""
-    return [c.weight / lowered.source_scale(c.source) for c in lowered.incoming(part.name)]
+    incoming = (c for c in lowered.incoming(part.name) if not c.biases)
+    return [c.weight / lowered.source_scale(c.source) for c in incoming]
+
+
+def _filtered_biases(lowered: LoweredNetwork, part: FloatPopulation) -> list[Array]:
+    """Biases that a constant source sends, in membrane units."""
+    return [c.weight for c in lowered.incoming(part.name) if c.biases]
 
 
 def _fit(weights: list[NDArray[np.float64]], config: QuantizeConfig) -> float:
@@ -209,6 +220,7 @@ def _lossless(
     first = next((level for level in levels if level.any()), None)
     if first is None:
         return None
+    filtered = _filtered_biases(lowered, part)
     dense = all_dense(lowered.incoming(part.name))
     leaks = {round_decay(part.keep_u), round_decay(part.keep_v)} - {0, LOIHI.decay_unity}
     binary = bool(leaks) and all(8 * decay % LOIHI.decay_unity == 0 for decay in leaks)
@@ -233,6 +245,8 @@ def _lossless(
         exponent = bias_exponent(state, config)
         if (round_bias(state, exponent) << exponent != state).any():
             continue
+        if not all(_on_grid(scale * biases, config) for biases in filtered):
+            continue
         if (settle(scale * probe) % 1).any():
             continue
         scaled = [scale * w for w in levels]
@@ -247,6 +261,11 @@ def _lossless(
         if best is None or rank > best[0]:
             best = rank, scale
     return None if best is None else best[1]
+
+
+def _on_grid(scaled: Array, config: QuantizeConfig) -> bool:
+    made, exponent = round_biases(scaled, config)
+    return bool((settle(scaled) == made.astype(np.int64) << exponent).all())
 
 
 def _dictated(

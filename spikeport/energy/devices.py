@@ -21,8 +21,9 @@ from spikeport.errors import InputError
 from spikeport.hardware import Source, read_sources
 from spikeport.storage import parse_toml, read_text
 from spikeport.storage.toml_table import Table
+from spikeport.text import quoted
 
-SCHEMA = 1
+SCHEMA = "spikeport.devices/1"
 FILE = Path(__file__).parent / "devices.toml"
 PARTS = ("multiply_pj", "add_pj", "weight_pj", "activation_pj")
 PER_BIT = ("multiply_pj", "activation_pj")
@@ -83,8 +84,8 @@ def load_devices(path: str | Path) -> tuple[Device, ...]:
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{subject}: cannot be read: {error}") from error
     top = Table(raw, subject, ("schema", "sources", "devices"))
-    if (schema := top.take("schema", int)) != SCHEMA:
-        raise InputError(f"{subject}: schema is {schema}, this version reads {SCHEMA}")
+    if (schema := top.take("schema", str)) != SCHEMA:
+        raise InputError(f"{subject}: schema is {quoted(schema)}, this version reads '{SCHEMA}'")
     sources = read_sources(top.table("sources"))
     listed = top.table("devices")
     return tuple(_device(name, listed.table(name, DEVICE_KEYS), sources) for name in listed)

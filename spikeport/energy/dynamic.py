@@ -14,7 +14,7 @@ from spikeport.energy.interval import LEVELS, ZERO, Interval
 from spikeport.energy.placement import Hops, Placement
 from spikeport.energy.prices import HardwareProfile
 from spikeport.energy.report import Term
-from spikeport.energy.terms import EnergyTerm, EventKind, EventScope
+from spikeport.energy.terms import MAC, EnergyTerm, EventKind, EventScope
 from spikeport.energy.topology import Topology
 from spikeport.runs import Counts, EventCounts
 
@@ -34,7 +34,7 @@ def dynamic_terms(
         if term.storage is not None and term.storage not in stored:
             continue
         events = events_of(term, topology, counts, profile)
-        for graded, part in _by_payload(term, topology, events):
+        for graded, part in _by_payload(term, topology, events, apart=MAC in profile.energy_pj):
             title = f"{term.title}, graded (MACs)" if graded else term.title
             key = profile.key(term, graded=graded)
             if key not in profile.energy_pj:
@@ -68,10 +68,10 @@ def events_of(
 
 
 def _by_payload(
-    term: EnergyTerm, topology: Topology, events: dict[str, Interval]
+    term: EnergyTerm, topology: Topology, events: dict[str, Interval], *, apart: bool
 ) -> list[tuple[bool, dict[str, Interval]]]:
-    """Synaptic events apart by whether the source is a graded input, whose values multiply."""
-    if term.events is not EventKind.SYNAPTIC_EVENTS:
+    """Synaptic events, those of graded inputs apart if multiplications have their own price."""
+    if term.events is not EventKind.SYNAPTIC_EVENTS or not apart:
         return [(False, events)]
     graded = {
         name: number

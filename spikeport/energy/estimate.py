@@ -5,8 +5,8 @@
 with S synaptic events, N T neuron visits, U updates, F spikes, P packets and t the computing time
 of the chip (`spikeport.energy.latency`). S counts the events on non-zero weights, plus those on
 stored zeros at the levels at which the profile charges them for that storage format
-(`HardwareProfile.charged`). Events of a graded input are MACs and have a line of their own. Each
-price has a low, a nominal and a high value; the report lists terms, sources, assumptions, omissions
+(`HardwareProfile.charged`). Events of a graded input are MACs; they are reported apart
+(`EnergyReport.graded_input`), and a profile may give them a price of their own. Each price has a low, a nominal and a high value; the report lists terms, sources, assumptions, omissions
 and warnings. Units: pJ, ns, mW (1 pJ = 1 mW ns). The dynamic terms are the rows of `TERMS`.
 
 A host in every step makes steps longer and takes energy of its own; both give a separate total,
@@ -111,6 +111,11 @@ def estimate_energy(
         placed=placement is not None,
         macs=topology.macs,
         synaptic_events=counts.total("synaptic_events"),
+        graded_macs={
+            name: counts.synaptic_events[name]
+            for name, part in topology.connections.items()
+            if part.source in topology.graded_inputs
+        },
         layers={name: part.target for name, part in topology.connections.items()},
         accuracy=accuracy,
     )
@@ -142,20 +147,20 @@ def _host(
     profile: HardwareProfile, counts: EventCounts, time_ns: Interval, chips: int
 ) -> tuple[tuple[Term, ...], Interval | None]:
     """What a host in every step adds, and the time of the run with it; nothing if unpriced."""
-    if profile.host_step_us is None or profile.host_step_uj is None:
+    if (host := profile.host) is None:
         return (), None
     steps = Interval.same(counts.steps * counts.samples)
-    whole = (steps * profile.host_step_us.interval * NS_PER_US).largest(time_ns)
-    own = steps * profile.host_step_uj.interval * PJ_PER_UJ
+    whole = (steps * host.step_us.interval * NS_PER_US).largest(time_ns)
+    own = steps * host.step_uj.interval * PJ_PER_UJ
     static = profile.static_mw.interval * chips if profile.static_mw else ZERO
     waiting = static * (whole - time_ns)
     return (
         Term(
-            "host and synchronisation", profile.host_step_uj.what, steps, {"host": own},
+            "host and synchronisation", host.step_uj.what, steps, {"host": own},
             HOST_COLOUR, Regime.HOST,
         ),
         Term(
-            "static power, waiting", profile.host_step_us.what, None, {"chip": waiting},
+            "static power, waiting", host.step_us.what, None, {"chip": waiting},
             STATIC_COLOUR, Regime.HOST,
         ),
     ), whole  # fmt: skip

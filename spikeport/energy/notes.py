@@ -1,4 +1,4 @@
-"""What an estimate assumes, what makes it doubtful, and what would lower the bill."""
+"""What an estimate assumes, and what makes it doubtful."""
 
 from __future__ import annotations
 
@@ -6,23 +6,11 @@ from spikeport.energy.interval import LEVELS
 from spikeport.energy.placement import Placement
 from spikeport.energy.prices import HardwareProfile
 from spikeport.energy.report import EnergyReport
-from spikeport.energy.terms import Regime, SynapseKind
+from spikeport.energy.terms import SynapseKind
 from spikeport.energy.topology import Topology
 from spikeport.network import other_arithmetic
 
 MORE_PACKETS = "packets to more than one destination core per connection"
-REMEDIES = {
-    Regime.SYNAPSES: "fewer synaptic events: fewer spikes (train with an energy budget), fewer "
-    "steps, pruned weights, smaller fan-out",
-    Regime.NEURONS: "fewer neurons or fewer steps: they cost energy in every step, whether they "
-    "spike or not",
-    Regime.ROUTING: "fewer spikes, or layers on fewer and nearer cores",
-    Regime.STATIC: "shorter or fewer steps: work spread over more cores of the same chip, fewer "
-    "chips; fewer spikes help only as far as steps become shorter",
-    Regime.HOST: "a host that does not take part in every step: several steps per exchange, or "
-    "input and output on the chip",
-}
-"""What lowers the energy of a network in each regime."""
 
 
 def placed(text: str, placement: Placement | None) -> bool:
@@ -123,7 +111,7 @@ def _overhead(report: EnergyReport) -> str:
         "computing. The length of a step determines the energy, not the events."
     )
     if host is not None:
-        step_us = host.nominal.value
+        step_us = host.value
         held_uj = static_mw * step_us * report.steps * 1e-3
         text += (
             f" A measured step with a host in the loop took {step_us:g} µs; at that rate static "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from spikeport.energy.interval import LEVELS, ZERO, Interval
 from spikeport.energy.terms import MAC, EnergyTerm, EventKind, SynapseKind, east_west
@@ -20,6 +20,18 @@ class Constant:
 
     value: float
     source: Source
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return {
+            "value": self.value,
+            "source": self.source.citation,
+            "url": self.source.url,
+            "basis": str(self.source.basis),
+            "conditions": self.source.conditions,
+            "includes_static": self.source.includes_static,
+            "all_in": self.source.all_in,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +72,19 @@ NO_RULE = CountsZeros(low=True, nominal=True, high=True, reason="The profile sta
 
 
 @dataclass(frozen=True, slots=True)
+class HostPrices:
+    """A host that takes part in every step.
+
+    Attributes:
+        step_us: length of a step.
+        step_uj: energy of host and synchronisation per step, beyond static power.
+    """
+
+    step_us: Price
+    step_uj: Price
+
+
+@dataclass(frozen=True, slots=True)
 class HardwareProfile:
     """Prices of one chip.
 
@@ -73,9 +98,8 @@ class HardwareProfile:
         hops_per_packet: assumed mesh distance if no mapping is known.
         int8_mac_pj: an int8 multiply-accumulate with its operand reads, for comparison.
         graded_payloads: whether a spike can carry a value.
-        host_step_us: length of a step with a host in the loop; part of `EnergyReport.with_host`
-            only.
-        host_step_uj: energy of host and synchronisation per such step, beyond static power.
+        host_step_us: measured length of a step with a host in the loop, for comparison.
+        host: prices of a host in every step, part of `EnergyReport.with_host` only.
         instead_pj: the same metered energy that all-in synaptic prices state, attributed to other
             events: an alternative, never added (see `estimate_energy`).
         unpriced: further costs of a real system for which this profile has no number.
@@ -96,21 +120,25 @@ class HardwareProfile:
     static_mw: Price | None
     hops_per_packet: Price | None
     int8_mac_pj: Price | None
-    host_step_us: Price | None
+    host_step_us: Constant | None
     unpriced: tuple[str, ...]
     arithmetic: str = LOIHI.name
-    host_step_uj: Price | None = None
+    host: HostPrices | None = None
     instead_pj: Mapping[str, Price] = field(default_factory=dict)
     synapse_bits_per_core: int | None = None
     neurons_on_core: Constant | None = None
 
     @property
-    def constants(self) -> Iterator[tuple[str, str, str, Constant]]:
-        """Every constant as (name, unit, level, constant); one without levels is nominal."""
+    def constants(self) -> Iterator[dict[str, Any]]:
+        """Every constant as plain data for JSON; one without levels is nominal."""
         for name, unit, price in self.prices():
-            yield from ((name, unit, level, price.at(level)) for level in LEVELS)
+            for level in LEVELS:
+                told = {"name": name, "what": price.what, "unit": unit, "level": level}
+                yield told | price.at(level).as_dict()
         if self.neurons_on_core is not None:
-            yield "neurons_on_core", "neurons", "nominal", self.neurons_on_core
+            what = "neurons on a core in a metered run"
+            told = {"name": "neurons_on_core", "what": what, "unit": "neurons", "level": "nominal"}
+            yield told | self.neurons_on_core.as_dict()
 
     @property
     def all_in(self) -> bool:
@@ -158,8 +186,8 @@ class HardwareProfile:
             ("static", "mW", self.static_mw),
             ("hops_per_packet", "hops", self.hops_per_packet),
             ("int8_mac", "pJ", self.int8_mac_pj),
-            ("host_step", "µs", self.host_step_us),
-            ("host_step", "µJ", self.host_step_uj),
+            ("host_step", "µs", self.host.step_us if self.host else None),
+            ("host_step", "µJ", self.host.step_uj if self.host else None),
         ):
             if price is not None:
                 yield name, unit, price

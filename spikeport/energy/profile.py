@@ -15,7 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from spikeport.energy.interval import LEVELS
-from spikeport.energy.prices import NO_RULE, Constant, CountsZeros, HardwareProfile, Price
+from spikeport.energy.prices import (
+    NO_RULE,
+    Constant,
+    CountsZeros,
+    HardwareProfile,
+    HostPrices,
+    Price,
+)
 from spikeport.energy.terms import (
     MAC,
     TERMS,
@@ -44,7 +51,7 @@ DEFAULT_PROFILE = "loihi1"
 SCHEMA = 1
 PRICES_KEYS = (
     *("unpriced", "counts_zeros", "energy_pj", "time_ns", "static_mw", "hops_per_packet"),
-    *("int8_mac_pj", "host_step_us", "host_step_uj", "instead_pj"),
+    *("int8_mac_pj", "host_step_us", "host", "instead_pj"),
     "neurons_on_core",
 )
 DESIGN = ("cores", "neurons_per_core", "graded_payloads")
@@ -54,7 +61,7 @@ MEMORY = "synapse_memory_bits_per_core"
 TOP_KEYS = ("schema", "name", "title", "arithmetic", "sources", *DESIGN, MEMORY, *PRICES_KEYS)
 PRICE_KEYS = ("what", *LEVELS)
 CONSTANT_KEYS = ("value", "source")
-HOST_STEP = "length of a step with a host in the loop"
+HOST_KEYS = ("step_us", "step_uj")
 ZEROS_KEYS = (*LEVELS, "reason")
 
 
@@ -167,8 +174,8 @@ def _priced(
         "static_mw": _optional_price(table, "static_mw", sources),
         "hops_per_packet": _optional_price(table, "hops_per_packet", sources),
         "int8_mac_pj": _optional_price(table, "int8_mac_pj", sources),
-        "host_step_us": _host_step(table, sources),
-        "host_step_uj": _optional_price(table, "host_step_uj", sources),
+        "host_step_us": _optional_constant(table, "host_step_us", sources),
+        "host": _host(table, sources),
         "neurons_on_core": _neurons_on_core(table, sources),
         "instead_pj": (
             _prices(table.table("instead_pj", _alternatives(terms)), sources)
@@ -185,24 +192,18 @@ def _alternatives(terms: Iterable[EnergyTerm]) -> list[str]:
 
 
 def _neurons_on_core(table: Table, sources: Mapping[str, Source]) -> Constant | None:
-    if "neurons_on_core" not in table:
-        return None
-    constant = _constant(table.table("neurons_on_core", CONSTANT_KEYS), sources)
-    if constant.value < 1:
-        raise InputError(
-            f"{table.subject}: neurons_on_core is {constant.value:g}, must be at least 1"
-        )
-    return constant
+    found = _optional_constant(table, "neurons_on_core", sources)
+    if found is not None and found.value < 1:
+        raise InputError(f"{table.subject}: neurons_on_core is {found.value:g}, must be at least 1")
+    return found
 
 
-def _host_step(table: Table, sources: Mapping[str, Source]) -> Price | None:
-    """A price or, as in version 0.1.0, one constant for all levels."""
-    if "host_step_us" not in table:
+def _host(table: Table, sources: Mapping[str, Source]) -> HostPrices | None:
+    if "host" not in table:
         return None
-    if "value" in table.table("host_step_us"):
-        constant = _constant(table.table("host_step_us", CONSTANT_KEYS), sources)
-        return Price(HOST_STEP, constant, constant, constant)
-    return read_price(table.table("host_step_us", PRICE_KEYS), sources)
+    host = table.table("host", HOST_KEYS)
+    prices = (read_price(host.table(key, PRICE_KEYS), sources) for key in HOST_KEYS)
+    return HostPrices(*prices)
 
 
 def _refuse_uncounted(table: Table, terms: Sequence[EnergyTerm]) -> None:
@@ -270,6 +271,10 @@ def read_price(table: Table, sources: Mapping[str, Source]) -> Price:
 
 def _optional_price(top: Table, key: str, sources: Mapping[str, Source]) -> Price | None:
     return read_price(top.table(key, PRICE_KEYS), sources) if key in top else None
+
+
+def _optional_constant(top: Table, key: str, sources: Mapping[str, Source]) -> Constant | None:
+    return _constant(top.table(key, CONSTANT_KEYS), sources) if key in top else None
 
 
 def _prices(table: Table, sources: Mapping[str, Source]) -> dict[str, Price]:

@@ -48,6 +48,7 @@ class Term:
         return {
             "name": self.name,
             "what": self.what,
+            "colour": self.colour,
             "regime": str(self.regime),
             "events": self.events.as_dict() if self.events else None,
             "energy": self.energy.as_dict(),
@@ -75,6 +76,8 @@ class EnergyReport:
         placed: whether cores, packets and hops are those of a placement.
         macs: MACs of one pass through the same layers.
         synaptic_events: of the run, on non-zero weights.
+        graded_macs: multiplications by values of graded inputs, in all steps, per connection;
+            without zero weights.
         layers: the population that each part of a term belongs to: its own, or, for a connection,
             the one that it leads to.
         accuracy: share of samples whose class is right, None if unknown.
@@ -99,6 +102,7 @@ class EnergyReport:
     placed: bool
     macs: int
     synaptic_events: int
+    graded_macs: Mapping[str, int]
     layers: Mapping[str, str]
     accuracy: float | None = None
     comparisons: tuple[DeviceComparison, ...] = ()
@@ -159,6 +163,19 @@ class EnergyReport:
         return found
 
     @property
+    def graded_input(self) -> Interval:
+        """The part of `dynamic` that is synaptic events of graded inputs: a direct-coded layer."""
+        return sum(
+            (
+                term.by_part[name]
+                for term in self.terms
+                for name in self.graded_macs
+                if term.regime is Regime.SYNAPSES and name in term.by_part
+            ),
+            ZERO,
+        )
+
+    @property
     def by_layer(self) -> Mapping[str, Interval]:
         """Dynamic energy by population, with that of the connections to it."""
         found: dict[str, Interval] = {}
@@ -177,6 +194,25 @@ class EnergyReport:
         return SpikingCost(
             self.steps, each(self.dynamic), each(self.fixed), each(self.static), events, self.macs
         )
+
+    @property
+    def summary(self) -> tuple[str, ...]:
+        """What decides the bill and what would lower it, in sentences."""
+        whole = sum(self.shares.values()) or 1.0
+        parts = sorted(self.shares.items(), key=lambda item: -item[1])
+        rest = ", ".join(f"{part} {energy / whole:.0%}" for part, energy in parts[1:])
+        first = f"Dominated by the {parts[0][0]} part, {parts[0][1] / whole:.0%} of nominal"
+        found = [
+            first + (f" ({rest})." if rest else "."),
+            f"What would lower it: {self.regime.remedy}.",
+        ]
+        if (other := self.regime_with_host) not in (None, self.regime):
+            assert other is not None
+            found.append(
+                f"With a host in every step: {other}-dominated. What would lower it: "
+                f"{other.remedy}."
+            )
+        return tuple(found)
 
     @property
     def step_ns(self) -> Interval:
@@ -203,8 +239,10 @@ class EnergyReport:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for JSON, with every constant and its source."""
+        host = self.profile.host_step_us
         return {
             "profile": self.profile.name,
+            "title": self.profile.title,
             "samples": self.samples,
             "steps": self.steps,
             "chips": self.chips,
@@ -220,6 +258,7 @@ class EnergyReport:
             "accuracy": self.accuracy,
             "edp_pj_ns_per_sample": self.edp.as_dict(),
             "regime": str(self.regime),
+            "summary": list(self.summary),
             "regime_shares": {str(name): share for name, share in self.shares.items()},
             "with_host": _plain(self.with_host),
             "regime_with_host": str(self.regime_with_host) if self.host else None,
@@ -230,28 +269,18 @@ class EnergyReport:
             "slowest": list(self.slowest),
             "int8_ann": _plain(self.int8_ann),
             "macs_per_sample": self.macs,
+            "synaptic_events": self.synaptic_events,
             "comparisons": [found.as_dict() for found in self.comparisons],
             "input_values": dict(self.input_values),
+            "graded_macs": dict(self.graded_macs),
+            "graded_input": self.graded_input.as_dict(),
             "terms": [term.as_dict() for term in self.terms],
             "by_layer": {name: energy.as_dict() for name, energy in self.by_layer.items()},
             "assumptions": list(self.assumptions),
             "unpriced": list(self.unpriced),
             "warnings": list(self.warnings),
-            "constants": [
-                {
-                    "name": name,
-                    "unit": unit,
-                    "level": level,
-                    "value": constant.value,
-                    "source": constant.source.citation,
-                    "url": constant.source.url,
-                    "basis": str(constant.source.basis),
-                    "conditions": constant.source.conditions,
-                    "includes_static": constant.source.includes_static,
-                    "all_in": constant.source.all_in,
-                }
-                for name, unit, level, constant in self.profile.constants
-            ],
+            "constants": list(self.profile.constants),
+            "host_step_us": host.as_dict() if host else None,
         }
 
 

@@ -55,6 +55,24 @@ class Regime(StrEnum):
     STATIC = "static"
     HOST = "host"
 
+    @property
+    def remedy(self) -> str:
+        """What lowers the energy of a network that it dominates."""
+        return REMEDIES[self]
+
+
+REMEDIES = {
+    Regime.SYNAPSES: "fewer synaptic events: fewer spikes (train with an energy budget), fewer "
+    "steps, pruned weights, smaller fan-out",
+    Regime.NEURONS: "fewer neurons or fewer steps: they cost energy in every step, whether they "
+    "spike or not",
+    Regime.ROUTING: "fewer spikes, or layers on fewer and nearer cores",
+    Regime.STATIC: "shorter or fewer steps: work spread over more cores of the same chip, fewer "
+    "chips; fewer spikes help only as far as steps become shorter",
+    Regime.HOST: "a host that does not take part in every step: several steps per exchange, or "
+    "input and output on the chip",
+}
+
 
 REGIMES = {
     EventKind.VISITS: Regime.NEURONS,

@@ -39,6 +39,7 @@ def run_demo(
     data = load_digits_split()
     total = config.epochs + STEPS
     done = 0
+    begun: set[str] = set()
 
     def trained(record: EpochRecord) -> None:
         nonlocal done
@@ -47,11 +48,11 @@ def run_demo(
 
     def climbing(stage: str, samples: int, of: int) -> None:
         nonlocal done
-        if of:
-            progress(f"{stage}, {samples} of {of} samples", done - 1, total)
-            return
-        progress(stage, done, total)
-        done += 1
+        if stage not in begun:
+            begun.add(stage)
+            done += 1
+        within = f"{stage}, {samples} of {of} samples" if of else stage
+        progress(within, done - 1, total)
 
     progress("training", done, total)
     checkpoint = folder / "model.safetensors"

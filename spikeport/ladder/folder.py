@@ -6,15 +6,19 @@ from dataclasses import replace
 from pathlib import Path
 
 from spikeport.ladder.config import LadderConfig
+from spikeport.ladder.document import ladder_document
 from spikeport.ladder.run import Ladder, StageProgress, run_ladder
 from spikeport.ladder.stages import LadderNetwork
 from spikeport.report.document import to_json
 from spikeport.report.html import render_html
-from spikeport.report.quantization import quantization_sections
+from spikeport.report.markdown import render_markdown
 from spikeport.storage import make_folder, write_text
 from spikeport.trainer.data import Dataset
 
-FILES = ("float.nir", "network.spikeport", "deployed.nir", "report.html", "ladder.json")
+FILES = (
+    *("float.nir", "network.spikeport", "deployed.nir"),
+    *("report.html", "report.md", "ladder.json"),
+)
 """The files that `write_ladder` writes to its folder."""
 
 
@@ -26,7 +30,7 @@ def write_ladder(
     command: str,
     progress: StageProgress = lambda stage, done, total: None,
 ) -> Ladder:
-    """Call `run_ladder`, then write `report.html` and `ladder.json` to the same folder.
+    """Call `run_ladder`, then write its report to the same folder: HTML, Markdown and JSON.
 
     Args:
         command: the command that reproduces this.
@@ -34,9 +38,8 @@ def write_ladder(
     make_folder(folder)
     ladder_run = run_ladder(model, data, folder, config, progress)
     ladder_run = replace(ladder_run, report=replace(ladder_run.report, command=command))
-    made = ladder_run.quantization
-    sections = () if made is None else quantization_sections(made.as_dict())
-    page = render_html(ladder_run.report, ladder_run.deployed_energy, sections)
-    write_text(folder / "report.html", page)
-    write_text(folder / "ladder.json", to_json(ladder_run.report, ladder_run.energy, sections))
+    document = ladder_document(ladder_run, data, config or LadderConfig())
+    write_text(folder / "report.html", render_html(document))
+    write_text(folder / "report.md", render_markdown(document))
+    write_text(folder / "ladder.json", to_json(document))
     return ladder_run

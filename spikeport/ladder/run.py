@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import platform
-from collections import defaultdict
 from collections.abc import Callable, Mapping
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from spikeport.backends import backend, timed
+from spikeport.backends import TargetCheck, backend, timed
+from spikeport.backends import run as run_backend
 from spikeport.energy import EnergyReport, estimate_energy, load_profile
 from spikeport.errors import InputError
 from spikeport.export import (
@@ -21,14 +21,14 @@ from spikeport.export import (
     read_nir_deployed,
     read_nir_float,
 )
+from spikeport.ladder.chip import check_chip
 from spikeport.ladder.config import LadderConfig
+from spikeport.ladder.parts import Part, make_part, samples_at_once
 from spikeport.ladder.stages import (
     DEPLOYED,
     QUANTIZED,
-    SPIKES,
     Forms,
     LadderNetwork,
-    Part,
     Stage,
     run_native,
     run_trained,
@@ -45,21 +45,15 @@ from spikeport.parity import (
     build_row,
     merge_rows,
 )
-from spikeport.runs import (
-    EventCounts,
-    Run,
-    check_classes,
-    check_float_samples,
-    encode_samples,
-    merge_counts,
-)
-from spikeport.simulators.float_counts import float_counts
+from spikeport.report.observations import Observations, Recording, recording_probes
+from spikeport.runs import EventCounts, Run, check_classes, merge_counts
+from spikeport.simulators.float_counts import float_counts, in_populations
 from spikeport.simulators.ties import compare_float
 from spikeport.trainer.chip import QATNetwork
 from spikeport.trainer.data import Dataset
 from spikeport.trainer.network import SpikingNetwork
 from spikeport.version import __version__
-from spikeport.workflow import export_float, quantize, trace_chunk, write_nir
+from spikeport.workflow import export_float, quantize, write_nir
 
 StageProgress = Callable[[str, int, int], None]
 """Called with (stage, samples done, total samples): (stage, 0, 0) at the start, more if slow."""
@@ -74,12 +68,16 @@ class Ladder:
     Attributes:
         energy: the estimate of every stage, by name.
         quantization: None for a network that was in chip arithmetic from the start.
+        observed: what the deployed network did, for a report.
+        checked: the network checked against the chip that it is priced on, if that is a target.
     """
 
     report: ParityReport
     energy: Mapping[str, EnergyReport]
     quantization: QuantizationReport | None
     network: DeployedNetwork
+    observed: Observations
+    checked: TargetCheck | None
 
     @property
     def deployed_energy(self) -> dict[str, EnergyReport]:
@@ -130,6 +128,7 @@ def run_ladder(
     stages = stages_of(type(model))
     climb.run_fast([stage for stage in stages if stage.samples is None])
     climb.run_slow([stage for stage in stages if stage.samples is not None])
+    climb.record(0)
     rows, energy = climb.results()
     report = ParityReport(
         rows=rows,
@@ -139,7 +138,8 @@ def run_ladder(
         environment=environment(),
         skipped=tuple(climb.skipped.values()),
     )
-    return Ladder(report, energy, quantization, deployed)
+    checked = check_chip(deployed, climb.profile)
+    return Ladder(report, energy, quantization, deployed, climb.observed, checked)
 
 
 def environment() -> dict[str, str]:
@@ -156,7 +156,7 @@ def environment() -> dict[str, str]:
 class _Climb:
     """Runs stage after stage, keeping the previous run and that of training for comparison.
 
-    Integer networks are run on the samples in parts, so that whole test sets fit in memory.
+    The samples are run in parts, so that whole test sets fit in memory; rows are judged on all.
     """
 
     def __init__(
@@ -165,15 +165,14 @@ class _Climb:
         self.forms, self.data, self.config, self.progress = forms, data, config, progress
         self.profile = load_profile(config.profile)
         self.total = len(data.test_y[: config.samples])
-        self.at_once = (
-            trace_chunk(forms.deployed, SPIKES) if forms.graph is None else max(self.total, 1)
-        )
+        self.at_once = samples_at_once(data, forms.graph, forms.deployed)
         # Nothing changes such a network on purpose, so the quantization limits do not apply.
         self.limits = Limits() if forms.graph is None else config.limits
-        self.rows: dict[str, list[LadderRow]] = defaultdict(list)
-        self.counts: dict[str, list[EventCounts]] = defaultdict(list)
+        self.rows: dict[str, LadderRow] = {}
+        self.counts: dict[str, EventCounts] = {}
         self.skipped: dict[str, SkippedStage] = {}
         self.training: Run | None = None
+        self.observed = Observations()
 
     def run_fast(self, stages: list[Stage]) -> None:
         """Run the stages on all samples, part by part."""
@@ -202,25 +201,26 @@ class _Climb:
                 self.training = run_trained(self.forms, part)  # the stored one is of the last part
             self._add(stage, run, part, run_native(self.forms, part), 0)
 
+    def record(self, sample: int) -> None:
+        """Run one test sample again on native, recording its spikes and states."""
+        network, part = self.forms.deployed, self._part(sample, sample + 1)
+        run = run_backend("native", network, part.integers, record=recording_probes(network))
+        self.observed.recording = Recording(sample, int(self.data.test_y[sample]), run)
+
     def results(self) -> tuple[tuple[LadderRow, ...], dict[str, EnergyReport]]:
         """The rows, and the energy by stage."""
         energy = {
-            title: estimate_energy(self.forms.deployed, merge_counts(found), self.profile)
+            title: estimate_energy(self.forms.deployed, found, self.profile)
             for title, found in self.counts.items()
         }
         rows = (
-            dataclasses.replace(merge_rows(found), energy_pj=energy[title].total_per_sample)
+            dataclasses.replace(found, energy_pj=energy[title].total_per_sample)
             for title, found in self.rows.items()
         )
         return tuple(rows), energy
 
     def _part(self, first: int, end: int) -> Part:
-        network = self.forms.graph or self.forms.deployed
-        floats = check_float_samples(
-            network.inputs, network.steps, self.data.test_x[first:end], static=True
-        )
-        integers = encode_samples(self.forms.deployed.inputs, network.steps, floats)
-        return Part(floats, integers)
+        return make_part(self.data, first, end, self.forms.graph, self.forms.deployed)
 
     def _run(self, stage: Stage, part: Part, first: int) -> Run | None:
         """Run a stage; skip it with a reason if its backend cannot run this network here."""
@@ -234,7 +234,8 @@ class _Climb:
         try:
             return stage.run(self.forms, part, **options)
         except InputError as error:
-            if stage.backend == "native":  # without which there is no ladder
+            # Without native there is no ladder; a backend that ran a part can run the network.
+            if stage.backend == "native" or stage.title in self.rows:
                 raise
             self._skip(stage, str(error))
             return None
@@ -253,19 +254,26 @@ class _Climb:
                 graph = run if run.trace is not None and run.trace.v_charged else above
                 found = compare_float(above, run, self.forms.graph, stage.tolerance, graph)
                 ties = Ties(at_threshold=found.at_threshold, unexplained=found.unexplained)
+        if stage.criterion is Criterion.CHANGE and self.forms.graph is not None:
+            above = above and in_populations(self.forms.graph, above)
         assert run.counts is not None  # all backends of deployed networks count events
-        self.counts[stage.title].append(run.counts)
-        self.rows[stage.title].append(
-            build_row(
-                stage.title,
-                run,
-                self.data.test_y[first : first + run.samples],
-                above=above,
-                rule=stage.criterion,
-                order=self.forms.deployed.order,
-                ties=ties,
-                training=self.training,
-                limits=self.limits,
-            )
+        labels, order = self.data.test_y[first : first + run.samples], self.forms.deployed.order
+        if stage.title in (QUANTIZED, DEPLOYED):
+            self.observed.add(run, labels)
+        row = build_row(
+            stage.title,
+            run,
+            labels,
+            above=above,
+            rule=stage.criterion,
+            order=order,
+            ties=ties,
+            training=self.training,
+            limits=self.limits,
         )
+        counts = run.counts
+        if stage.title in self.rows:
+            row = merge_rows([self.rows[stage.title], row], order, self.limits)
+            counts = merge_counts([self.counts[stage.title], counts])
+        self.rows[stage.title], self.counts[stage.title] = row, counts
         return run

@@ -9,9 +9,10 @@ from typing import Any
 from spikeport.backends import run as run_backend
 from spikeport.export import FloatNetwork
 from spikeport.ladder.config import LadderConfig
+from spikeport.ladder.parts import Part
 from spikeport.network import DeployedNetwork
 from spikeport.parity import Criterion
-from spikeport.runs import Run, SampleSet
+from spikeport.runs import Run
 from spikeport.trainer.chip import AnyNetwork, QATNetwork
 from spikeport.trainer.measure import evaluate, evaluate_deployed
 from spikeport.trainer.network import SpikingNetwork
@@ -39,14 +40,6 @@ class Forms:
     graph: FloatNetwork | None
     deployed: DeployedNetwork
     read_back: DeployedNetwork
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """Consecutive samples, in float units and as chip integers."""
-
-    floats: SampleSet
-    integers: SampleSet
 
 
 @dataclass(frozen=True, slots=True)

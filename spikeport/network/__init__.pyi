@@ -51,6 +51,10 @@ from .neurons import require_lif_populations as require_lif_populations
 from .neurons import threshold_state as threshold_state
 from .readout import Readout as Readout
 from .readout import ReadoutKind as ReadoutKind
+from .timing import Cost as Cost
+from .timing import Cycle as Cycle
+from .timing import depths as depths
+from .timing import waits as waits
 from .trained_model import AvgPoolLayer as AvgPoolLayer
 from .trained_model import BatchNormLayer as BatchNormLayer
 from .trained_model import ConvLayer as ConvLayer

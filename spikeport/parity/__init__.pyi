@@ -7,6 +7,6 @@ from .report import LadderRow as LadderRow
 from .report import ParityReport as ParityReport
 from .report import SkippedStage as SkippedStage
 from .report import Ties as Ties
-from .report import build_row as build_row
+from .rows import build_row as build_row
 from .statistics import Accuracy as Accuracy
 from .statistics import accuracy as accuracy

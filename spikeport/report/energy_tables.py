@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from spikeport.energy import LEVELS, REMEDIES, DeviceComparison, EnergyReport, Interval
+from spikeport.energy import LEVELS, DeviceComparison, EnergyReport, Interval
 from spikeport.report.screen import Renderable, Table, lines, plain, stack
 from spikeport.report.units import (
     format_count,
@@ -34,31 +34,13 @@ def render_energy(name: str, estimate: EnergyReport, *, details: bool = False) -
 
 
 def _details(estimate: EnergyReport) -> Iterator[Renderable]:
-    yield plain(f"Dominated by {_shares(estimate)}.", "bold")
-    yield plain(f"What would lower it: {REMEDIES[estimate.regime]}.")
-    if (with_host := estimate.regime_with_host) not in (None, estimate.regime):
-        assert with_host is not None
-        yield plain(f"With a host in every step: {with_host}-dominated. What would lower it: ")
-        yield plain(f"{REMEDIES[with_host]}.")
+    yield stack(*(plain(sentence) for sentence in estimate.summary))
     yield ""
     yield _quantities(estimate)
     if len(estimate.by_layer) <= MOST_LAYERS:
         yield _layers(estimate)
     if estimate.comparisons:
         yield _devices(estimate)
-
-
-def _shares(estimate: EnergyReport) -> str:
-    """'synapses, 73 % of the nominal total (static 20 %, neuron 7 %)'."""
-    whole = sum(estimate.shares.values()) or 1.0
-    shares = {regime: share / whole for regime, share in estimate.shares.items()}
-    others = [
-        f"{regime} {100 * share:.0f} %"
-        for regime, share in sorted(shares.items(), key=lambda item: -item[1])
-        if regime != estimate.regime
-    ]
-    rest = f" ({', '.join(others)})" if others else ""
-    return f"the {estimate.regime} part, {100 * shares[estimate.regime]:.0f} % of nominal{rest}"
 
 
 def _levels(first: str, *, events: bool = False) -> Table:
@@ -81,6 +63,10 @@ def _terms(estimate: EnergyReport) -> Table:
     for term in estimate.terms:
         events = "" if term.events is None else format_count(each(term.events).nominal)
         table.add_row(term.name, events, *_energies(each(term.energy)))
+    if estimate.graded_macs:
+        events = format_count(sum(estimate.graded_macs.values()) / estimate.samples)
+        energies = _energies(each(estimate.graded_input))
+        table.add_row("of which MACs of graded input", events, *energies, style="dim")
     table.add_row("dynamic", "", *_energies(each(estimate.dynamic)))
     table.add_row("total", "", *_energies(each(estimate.total)), style="bold")
     for term in estimate.host:

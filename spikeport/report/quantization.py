@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from spikeport.network import LOIHI
-from spikeport.report.section import Section, section_of
+from spikeport.report.section import Section, Topic, section_of
 
 _CONNECTION = {
     "name": "name",
@@ -61,7 +61,7 @@ def quantization_sections(report: Mapping[str, Any]) -> tuple[Section, ...]:
         "never fire. At threshold: neuron-steps with a float membrane exactly at the threshold. "
         "Error: of the spike counts, or of the membrane if only the membrane is read out.",
     )
-    return (
+    sections = (
         replace(activity, warnings=tuple(report["warnings"])),
         section_of(
             "Quantization of weights",
@@ -77,6 +77,7 @@ def quantization_sections(report: Mapping[str, Any]) -> tuple[Section, ...]:
         ),
         *_target(report.get("target"), report["agreement"]),
     )
+    return tuple(replace(section, topic=Topic.QUANTIZATION) for section in sections)
 
 
 def _target(found: Mapping[str, Any] | None, agreement: float) -> Iterator[Section]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Literal
 
 import rich.table
@@ -16,6 +17,7 @@ from rich import box
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.text import Text
 
+from spikeport.report.columns import blocks, share, widths_of
 from spikeport.text import cut, shown
 
 LONGEST_CELL = 10_000
@@ -67,6 +69,9 @@ class Fitted:
 class Table:
     """A table of literal text; cells wrap.
 
+    Words of headers and cells of numbers stay whole: if there are too many columns for the screen,
+    several tables follow each other, each with the first column.
+
     Args:
         framed: draw lines around the table and between its columns.
         tight: no space on the left of each column.
@@ -75,14 +80,9 @@ class Table:
     def __init__(
         self, title: str = "", *, header: bool = True, framed: bool = True, tight: bool = False
     ) -> None:
-        self._table = rich.table.Table(
-            title=plain(title) if title else None,
-            title_justify="left",
-            title_style=None if framed else "bold",
-            show_header=header,
-            box=box.HEAVY_HEAD if framed else box.SIMPLE_HEAD,
-            padding=(0, 1, 0, 0) if tight else (0, 1),
-        )
+        self._title, self._header, self._framed, self._tight = title, header, framed, tight
+        self._columns: list[_Column] = []
+        self._rows: list[tuple[tuple[Text, ...], str]] = []
 
     def add_column(
         self,
@@ -94,21 +94,62 @@ class Table:
         max_width: int | None = None,
     ) -> None:
         """Add a column under `header`; if cells that may not wrap are cut, an ellipsis says so."""
-        self._table.add_column(
-            _text(header),
-            justify=justify,
-            style=style,
-            no_wrap=no_wrap,
-            max_width=max_width,
-            overflow="ellipsis" if no_wrap else "fold",
-        )
+        self._columns.append(_Column(_text(header), justify, style, no_wrap, max_width))
 
     def add_row(self, *cells: Cell, style: str = "") -> None:
         """Add a row of one cell per column."""
-        self._table.add_row(*map(_text, cells), style=style)
+        self._rows.append((tuple(map(_text, cells)), style))
 
-    def __rich__(self) -> RenderableType:
-        return self._table
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        widths = [
+            widths_of(
+                column.header.plain.split("\n") if self._header else (),
+                [line for cells, _ in self._rows for line in cells[k].plain.split("\n")],
+                whole=column.no_wrap or column.justify == "right",
+                most=column.max_width,
+            )
+            for k, column in enumerate(self._columns)
+        ]
+        padding = 1 if self._tight else 2
+        room = options.max_width - 1
+        for number, block in enumerate(blocks(widths, room, padding + 1)):
+            some = [widths[k] for k in block]
+            taken = share(some, room - len(block) * (padding + 1))
+            yield self._block("" if number else self._title, block, taken)
+
+    def _block(self, title: str, block: Sequence[int], widths: Sequence[int]) -> rich.table.Table:
+        table = rich.table.Table(
+            title=plain(title) if title else None,
+            title_justify="left",
+            title_style=None if self._framed else "bold",
+            show_header=self._header,
+            box=box.HEAVY_HEAD if self._framed else box.SIMPLE_HEAD,
+            padding=(0, 1, 0, 0) if self._tight else (0, 1),
+        )
+        for k, width in zip(block, widths, strict=True):
+            column = self._columns[k]
+            header = column.header.copy()
+            header.no_wrap, header.overflow = False, "fold"
+            table.add_column(
+                header,
+                justify=column.justify,
+                style=column.style,
+                no_wrap=column.no_wrap,
+                width=width,
+                overflow="ellipsis" if column.no_wrap else "fold",
+            )
+        for cells, style in self._rows:
+            table.add_row(*(cells[k] for k in block), style=style)
+        return table
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    header: Text
+    justify: Literal["left", "right"]
+    style: str
+    no_wrap: bool
+    max_width: int | None
 
 
 def show(*parts: Renderable) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 from spikeport.errors import BackendUnavailableError
 from spikeport.report.section import cell_text
@@ -12,9 +13,13 @@ from spikeport.report.units import (
     format_energy,
     format_percent,
     format_range,
+    format_short,
     format_time,
 )
 from spikeport.text import shown
+
+if TYPE_CHECKING:
+    import jinja2
 
 
 def render(template: str, **values: Any) -> str:
@@ -23,6 +28,12 @@ def render(template: str, **values: Any) -> str:
     Raises:
         BackendUnavailableError: jinja2 is not installed.
     """
+    return str(_environment().get_template(template).render(values))
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    """The templates, which are compiled once."""
     try:
         import jinja2
     except ImportError as error:
@@ -39,14 +50,22 @@ def render(template: str, **values: Any) -> str:
     )
     environment.filters |= {
         "energy": format_energy,
+        "short": format_short,
         "range": format_range,
         "change": format_change,
         "count": format_count,
         "percent": format_percent,
         "time": format_time,
         "cell": cell_text,
+        "heading": _heading,
     }
-    return environment.get_template(template).render(values)
+    return environment
+
+
+def _heading(text: str) -> str:
+    """A heading of a column with a capital letter, unless it begins with a symbol such as vth."""
+    first = text.split(" ")[0].rstrip(",")
+    return text[:1].upper() + text[1:] if first.isalpha() and len(first) > 3 else text
 
 
 def _shown(value: Any) -> Any:

@@ -1,16 +1,14 @@
-"""The report for a terminal of 100 columns; the caller prints it."""
+"""The report for a terminal; the caller prints it."""
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 
 from spikeport.energy import EnergyReport
 from spikeport.parity import LadderRow, ParityReport
 from spikeport.report.energy_tables import render_energy as render_energy
 from spikeport.report.headline import headline
 from spikeport.report.screen import (
-    Cell,
     Fitted,
     Renderable,
     Table,
@@ -27,19 +25,16 @@ from spikeport.report.units import (
     format_percent,
     format_range,
 )
-from spikeport.text import shown
 
-GAP = 3
-"""Columns of the screen between two columns of a table."""
-TEXT = 8
-"""So many columns of the screen are enough for texts, which wrap."""
+NARROW = 95
+"""On a screen of fewer columns, accuracies and energies take two lines each."""
 
 
 def render_terminal(
     report: ParityReport, energy: Mapping[str, EnergyReport] | None = None
 ) -> Renderable:
     """Ladder, what failed or was skipped, spikes per population and the energy estimates."""
-    parts: list[Renderable] = [_ladder(report)]
+    parts: list[Renderable] = [Fitted(lambda width: _ladder(report, width))]
     parts += [
         assemble((f"{row.stage}: ", "bold"), row.verdict, style="red")
         for row in report.rows
@@ -62,80 +57,49 @@ def render_terminal(
 
 
 def render_section(section: Section) -> Renderable:
-    """An additional table with its note.
-
-    Numbers and words of headers stay whole: if there are too many columns for the screen, several
-    tables follow each other, each with the first column.
-    """
+    """An additional table with its note."""
+    table = Table(section.title, framed=False)
+    for column, numeric in zip(section.columns, section.numeric, strict=True):
+        table.add_column(column, justify="right" if numeric else "left")
+    for row in section.rows:
+        table.add_row(*map(cell_text, row))
     warnings = [plain(f"! {warning}", "yellow") for warning in section.warnings]
-    tables = Fitted(lambda width: stack(*_tables(section, width)))
-    return stack(tables, plain(section.note, "dim"), *warnings)
+    return stack(table, plain(section.note, "dim"), *warnings)
 
 
-def _tables(section: Section, width: int) -> Iterator[Table]:
-    """The section's columns in as many tables as a screen of `width` columns needs."""
-    sizes = [
-        _width(column, [cell_text(row[index]) for row in section.rows], numeric=numeric)
-        for index, (column, numeric) in enumerate(
-            zip(section.columns, section.numeric, strict=True)
-        )
-    ]
-    blocks: list[list[int]] = [[]]
-    for index in range(len(sizes)):
-        wanted = sum(sizes[k] + GAP for k in (*blocks[-1], index)) + 1
-        if wanted > width and len(blocks[-1]) > 1:
-            blocks.append([0])
-        blocks[-1].append(index)
-    for number, block in enumerate(blocks):
-        table = Table("" if number else section.title, framed=False)
-        for index in block:
-            if section.numeric[index]:
-                header = _header(section.columns[index], sizes[index])
-                table.add_column(header, justify="right", no_wrap=True)
-            else:
-                table.add_column(section.columns[index])
-        for row in section.rows:
-            table.add_row(*(cell_text(row[index]) for index in block))
-        yield table
-
-
-def _width(header: str, cells: Sequence[str], *, numeric: bool) -> int:
-    """The characters that a column needs: for whole numbers, or for text in lines."""
-    widest = max(map(len, cells), default=0)
-    if not numeric:
-        return min(max(widest, len(header)), TEXT)
-    return max([widest, *map(len, shown(header).split())])
-
-
-def _header(text: str, width: int) -> Cell:
-    """A header over a column of `width` characters, broken at spaces only."""
-    words = shown(text)  # before wrapping, which would turn control characters into spaces
-    return lines(
-        textwrap.wrap(words, max(width, 1), break_long_words=False, break_on_hyphens=False)
-    )
-
-
-def _ladder(report: ParityReport) -> Table:
+def _ladder(report: ParityReport, width: int) -> Table:
     title = f"Parity ladder   T = {report.steps}   network {report.network_hash[:12]}"
     table = Table(title, framed=False, tight=True)
+    broken = width < NARROW
     table.add_column("Stage")
-    table.add_column("Accuracy [95 %]", no_wrap=True)
-    for name, width in (("n", 7), ("Spikes differ", 7), ("Predictions differ", 11)):
-        table.add_column(name, justify="right", max_width=width)
-    table.add_column(lines(["Energy per sample", "(an estimate)"]), no_wrap=True)
+    table.add_column(lines(["Accuracy", "[95 %]"]) if broken else "Accuracy [95 %]", no_wrap=True)
+    for name in ("n", "Spikes differ", "Predictions differ"):
+        table.add_column(name, justify="right")
+    heading = (
+        ["Energy per", "sample", "(estimate)"] if broken else ["Energy per sample", "(estimate)"]
+    )
+    table.add_column(lines(heading), no_wrap=True)
     table.add_column("Verdict", max_width=20)
     for row in report.rows:
         low, high = 100 * row.accuracy.low, 100 * row.accuracy.high
+        accuracy = [format_percent(row.accuracy.rate), f"[{low:.1f}, {high:.1f}]"]
+        energy = "–" if row.energy_pj is None else format_range(row.energy_pj)
         table.add_row(
             row.stage,
-            f"{format_percent(row.accuracy.rate)} [{low:.1f}, {high:.1f}]",
+            lines(accuracy) if broken else " ".join(accuracy),
             str(row.accuracy.n),
             _differing_spikes(row),
             _differing_predictions(row),
-            "–" if row.energy_pj is None else format_range(row.energy_pj),
+            lines(_in_two(energy)) if broken else energy,
             plain(row.verdict if row.passed else "FAILED", _style(row)),
         )
     return table
+
+
+def _in_two(energy: str) -> list[str]:
+    """'3.20 (0.54–9.10) µJ' as '3.20 µJ' and '0.54–9.10'."""
+    nominal, *rest = energy.split(" ")
+    return [f"{nominal} {rest[1]}", rest[0].strip("()")] if rest else [nominal]
 
 
 def _differing_spikes(row: LadderRow) -> str:

@@ -45,6 +45,12 @@ def format_range(energy_pj: Interval) -> str:
     return f"{nominal} ({low}–{high}) {unit}"
 
 
+def format_span(energy_pj: Interval) -> str:
+    """'0.54–9.10 µJ': low and high in the unit of the nominal value."""
+    unit, size = _unit(energy_pj.nominal)
+    return f"{_digits(energy_pj.low / size)}–{_digits(energy_pj.high / size)} {unit}"
+
+
 def format_time(time_ns: float) -> str:
     """Three digits in ns, µs, ms or s."""
     for unit, size in (("s", 1e9), ("ms", 1e6), ("µs", 1e3)):

@@ -39,9 +39,9 @@ def run_lowered(
                 )
                 total = total + _applied(connection, given).reshape(total.shape)
             u, v = state[part.name]
-            u = part.keep_u * u + total
-            v = part.keep_v * v + u + torch.tensor(part.bias)
-            charged[part.name].append(v / torch.tensor(part.unit))
+            u = _tensor(part.keep_u) * u + total
+            v = _tensor(part.keep_v) * v + u + torch.tensor(part.bias)
+            charged[part.name].append(v / _tensor(part.unit) + _tensor(part.zero))
             fired = torch.zeros_like(v)
             if part.threshold is not None:
                 above = v > part.threshold if lowered.strict else v >= part.threshold
@@ -53,6 +53,10 @@ def run_lowered(
         name: tuple(torch.stack(each).flatten(2).numpy() for each in (sent[name], charged[name]))  # type: ignore[misc]
         for name in sent
     }
+
+
+def _tensor(values: NDArray[np.float64] | float) -> Tensor:
+    return torch.tensor(np.array(values), dtype=torch.float64)
 
 
 def _applied(connection: FloatConnection, x: Tensor) -> Tensor:

@@ -16,7 +16,8 @@ from spikeport.energy import (
 )
 from spikeport.parity import Criterion, LadderRow, ParityReport, SkippedStage, accuracy
 from spikeport.parity.report import Difference
-from spikeport.report.section import Section, section_of
+from spikeport.report.figures import Histogram, Mark, Matrix, Raster
+from spikeport.report.section import Section, Topic, section_of
 from spikeport.runs import EventCounts
 from spikeport.traces import Divergence
 
@@ -38,7 +39,9 @@ def row(
         accuracy=accuracy(correct, n), spikes=spikes, synaptic_events=61_250 * n,
         energy_pj=Interval(2.1e6, 9.4e6, 21.7e6), rule=rule,
         difference=None if rule is None else Difference(
-            n, dict(zip(spikes, differing, strict=True)), answers, 0, (), ties, None),
+            compared=n, network=HASH, spikes=dict(zip(spikes, differing, strict=True)),
+            spikes_before=sum(spikes.values()), predictions=answers, extra_errors=0, scores=0,
+            counts=(), ties=ties, unexplained=None if ties is None else 0, first=None),
         verdict=verdict, passed=not verdict.startswith("FAILED"), wall_s=wall_s,
     )  # fmt: skip
 
@@ -113,6 +116,22 @@ def quantization() -> Section:
         ],
         note="Weights clipped to the grid and weights that rounding made zero.",
     )  # fmt: skip
+
+
+def figured(tail: str = "", classes: int = 10) -> Section:
+    """A section with a figure of each kind, whose names end in `tail`."""
+    cells = ((0, 0, 30), (0, 3, 2), (classes - 1, classes - 1, 31))
+    return section_of(
+        f"Figures{tail}",
+        [{f"layer{tail}": f"conv1{tail}", f"rate{tail}": 0.25}],
+        f"One of each{tail}",
+        topic=Topic.ACTIVITY,
+        figures=[
+            Raster(f"conv1{tail}", (0, 7), 512, 16, 16, ("0-2,5", "")),
+            Histogram(f"conv1{tail}", -256, 254, (1, 0, 40, 3), (Mark(f"threshold{tail}", 9),)),
+            Matrix(f"Predictions{tail}", f"class{tail}", f"prediction{tail}", classes, cells),
+        ],
+    )
 
 
 class Page(HTMLParser):

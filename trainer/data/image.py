@@ -19,11 +19,12 @@ from spikeport.storage.limits import MAX_PIXELS
 
 SUFFIXES = (".jpeg", ".jpg", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".pbm", ".tif", ".tiff")
 BYTE_MODES = ("1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr", "HSV", "LA", "PA", "RGBA")
+PALETTE_MODES = ("P", "PA")
 DEEP_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
 SIXTEEN_BITS = 2**16 - 1
 FAULTS = (
     *(OSError, ValueError, SyntaxError, EOFError, TypeError, LookupError, AttributeError),
-    *(ArithmeticError, RuntimeError, MemoryError, struct.error, zlib.error),
+    *(ArithmeticError, RuntimeError, MemoryError, AssertionError, struct.error, zlib.error),
     *(Image.DecompressionBombError, Image.DecompressionBombWarning),
 )
 """Exceptions that Pillow raises for damaged images."""
@@ -47,7 +48,8 @@ def opened(path: Path) -> Iterator[Image.Image]:
     except InputError:
         raise
     except FAULTS as error:
-        raise InputError(f"{path}: is missing or not a readable image: {error}") from error
+        reason = str(error) or type(error).__name__
+        raise InputError(f"{path}: is missing or not a readable image: {reason}") from error
 
 
 def to_rgb(path: Path, image: Image.Image, full_scale: int = 0) -> Image.Image:
@@ -59,7 +61,7 @@ def to_rgb(path: Path, image: Image.Image, full_scale: int = 0) -> Image.Image:
 
     Raises:
         InputError: the mode is unknown or has no known full scale; a pixel is transparent, NaN,
-            negative or above the full scale.
+            negative, above the full scale, or not in the palette.
     """
     if image.mode in DEEP_MODES:
         return _from_deep(path, image, full_scale)
@@ -67,6 +69,8 @@ def to_rgb(path: Path, image: Image.Image, full_scale: int = 0) -> Image.Image:
         raise InputError(
             f"{path}: has pixels of mode {image.mode}, must be 8-bit grey or colour, or 16-bit grey"
         )
+    if image.mode in PALETTE_MODES:
+        _check_palette(path, image)
     if image.has_transparency_data:
         image = image.convert("RGBA")
         if (share := float(np.mean(np.asarray(image.getchannel("A")) < 255))) > 0:
@@ -87,6 +91,17 @@ def brightest(path: Path, image: Image.Image) -> tuple[float, int]:
         pixels, scale = _deep(path, image, 0)
         return float(pixels.max()), scale
     return float(np.asarray(image.convert("RGB")).max()), 255
+
+
+def _check_palette(path: Path, image: Image.Image) -> None:
+    """Refuse pixels without a colour in the palette, which Pillow shows as black."""
+    highest = int(np.asarray(image.getchannel(0)).max())
+    palette = image.palette
+    colours = 0 if palette is None else len(palette.palette) // len(palette.mode)
+    if highest >= colours:
+        raise InputError(
+            f"{path}: has a pixel of index {highest}, but a palette of {colours} colours"
+        )
 
 
 def _from_deep(path: Path, image: Image.Image, full_scale: int) -> Image.Image:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
-from spikeport.backends.limitation import UnsupportedFeature
-from spikeport.network import DeployedNetwork, WeightedConnection
+from spikeport.network.connections.base import WeightedConnection
+from spikeport.network.network import DeployedNetwork
 
 Cost = Callable[[WeightedConnection], int]
 """Number of chip steps that a connection takes."""
@@ -38,17 +38,6 @@ def waits(network: DeployedNetwork, depth: Mapping[str, int], cost: Cost) -> dic
         part.name: depth[part.target] + part.delay - depth[part.source] - cost(part)
         for part in network.weighted_connections
     }
-
-
-def unsupported_cycle(cycle: Cycle, cost: Cost, target: str, source: str) -> UnsupportedFeature:
-    """A cycle whose delay is shorter than the number of steps it takes."""
-    names = " -> ".join(f"'{part.source}'" for part in [*cycle, cycle[0]])
-    over = ", ".join(f"'{part.name}'" for part in cycle)
-    delay, steps = sum(part.delay for part in cycle), sum(cost(part) for part in cycle)
-    why = f"it takes {target} {steps} steps, so its delays must add up to at least {steps}"
-    return UnsupportedFeature(
-        f"cycle {names} over {over}", f"a delay of {delay}", why, source, stops=True
-    )
 
 
 def _longest(

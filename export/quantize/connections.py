@@ -1,0 +1,162 @@
+"""Round the connections of a lowered network to chip integers, given their scales."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikeport.export.quantize.config import QuantizeConfig
+from spikeport.export.quantize.lowered import FloatConnection, FloatPopulation, LoweredNetwork
+from spikeport.export.quantize.rounding import (
+    round_decay,
+    round_layer,
+    round_weights,
+    settle,
+    weight_exponent,
+)
+from spikeport.network import (
+    LOIHI,
+    BiasInjection,
+    Connection,
+    Conv1d,
+    Conv2d,
+    Dense,
+    DeployedNetwork,
+    Population,
+    WeightedConnection,
+)
+
+Array = NDArray[np.float64]
+
+
+def round_connections(
+    parts: Sequence[FloatConnection], scales: Sequence[float], config: QuantizeConfig
+) -> tuple[WeightedConnection, ...]:
+    """Round all connections into a population to chip integers.
+
+    Args:
+        scales: weight units per unit of weight, for each connection.
+    """
+    made: dict[str, WeightedConnection] = {}
+    shared = [(p, p.weight * s) for p, s in zip(parts, scales, strict=True) if not p.biases]
+    rounded = round_layer([scaled for _, scaled in shared], config, dense=all_dense(parts))
+    for (part, _), (weight, bits) in zip(shared, rounded, strict=True):
+        made[part.name] = integer_connection(part, weight, bits)
+    for part, scale in zip(parts, scales, strict=True):
+        if part.biases:
+            weight, exponent = round_biases(part.weight * scale, config)
+            made[part.name] = integer_connection(part, weight, config.weight_bits, exponent)
+    return tuple(made[part.name] for part in parts)
+
+
+def round_biases(scaled: Array, config: QuantizeConfig) -> tuple[NDArray[np.int16], int]:
+    """Weights that are biases, with an exponent of their own, so that large ones are not clipped.
+
+    Args:
+        scaled: biases in weight units.
+    """
+    exponent = weight_exponent(scaled, config)
+    return round_weights(scaled / 2**exponent, config), exponent
+
+
+def remainder(
+    part: FloatPopulation,
+    parts: Sequence[FloatConnection],
+    made: Sequence[WeightedConnection],
+    scale: float,
+    steps: int,
+) -> Array:
+    """What rounding leaves of biases that a constant source sends, as a bias added to v.
+
+    Weights are whole weight units, in which an error adds up through both leaks, while biases are
+    64 times finer. A remainder r would reach v as r (1 - keep^(t + 1)) / (1 - keep), with the decay
+    of u on the chip; added to v, it is the mean of that over all steps.
+    """
+    decay = round_decay(part.keep_u) / LOIHI.decay_unity
+    kept = np.cumsum((1 - decay) ** np.arange(steps)).mean()
+    total = np.zeros(part.shape)
+    for real, integer in zip(parts, made, strict=True):
+        if real.biases:
+            sent = integer.weight.astype(np.int64) << integer.exponent
+            total += (settle(real.weight * scale) - sent).reshape(part.shape)
+    return np.asarray(total * kept / scale)
+
+
+def draft(lowered: LoweredNetwork, config: QuantizeConfig) -> DeployedNetwork:
+    """A network of the same structure, with weights of 2, thresholds of 1 and, where v does not
+    start at 0, a start of 1, to be checked."""
+    made: list[Connection] = []
+    for part in lowered.connections:
+        weight = np.where(part.weight != 0, np.int16(2), np.int16(0))
+        made.append(integer_connection(part, weight, LOIHI.weight_bits))
+    made += [BiasInjection(i.source, i.target, i.name) for i in lowered.injections]
+    return DeployedNetwork(
+        inputs=lowered.inputs,
+        populations=tuple(
+            Population(
+                part.name,
+                part.shape,
+                vth=1,
+                bias_exponent=config.constraints.bias_exponents[-1],
+                reset=lowered.reset,
+                v_init=int(part.start != 0),
+            )
+            for part in lowered.populations
+        ),
+        connections=tuple(made),
+        readouts=lowered.readouts,
+        steps=lowered.steps,
+    )
+
+
+def all_dense(parts: Sequence[FloatConnection]) -> bool:
+    """Whether all connections are matrices, none a convolution."""
+    return bool(parts) and all(part.weight.ndim == 2 for part in parts)
+
+
+def integer_connection(
+    part: FloatConnection,
+    weight: NDArray[np.int16],
+    bits: int = LOIHI.weight_bits,
+    exponent: int = 0,
+) -> WeightedConnection:
+    """The same map with integer weights."""
+    if weight.ndim == 2:
+        return Dense(
+            source=part.source,
+            target=part.target,
+            weight=weight,
+            exponent=exponent,
+            weight_bits=bits,
+            delay=part.delay,
+            pool=part.pool,
+            name=part.name,
+        )
+    if weight.ndim == 3:
+        return Conv1d(
+            source=part.source,
+            target=part.target,
+            weight=weight,
+            stride=part.stride[1],
+            padding=part.padding[1],
+            dilation=part.dilation[1],
+            groups=part.groups,
+            weight_bits=bits,
+            delay=part.delay,
+            name=part.name,
+        )
+    return Conv2d(
+        source=part.source,
+        target=part.target,
+        weight=weight,
+        stride=part.stride,
+        padding=part.padding,
+        dilation=part.dilation,
+        groups=part.groups,
+        weight_bits=bits,
+        delay=part.delay,
+        pool=part.pool,
+        name=part.name,
+    )

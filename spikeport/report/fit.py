@@ -1,0 +1,57 @@
+"""Whether a chip can run a network, as a section of a report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from spikeport.backends import TargetCheck
+from spikeport.report.section import Section, Topic, section_of
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """The result of `spikeport.check` for the chip that a network is priced on.
+
+    Attributes:
+        target, title: its name, and how it is called.
+        stopping: features that the chip cannot run, as text.
+        workarounds: number of features that it can only run in another way.
+    """
+
+    target: str
+    title: str
+    stopping: tuple[str, ...]
+    workarounds: int
+
+    @property
+    def runs(self) -> bool:
+        """Whether nothing stops the network from running there."""
+        return not self.stopping
+
+
+def fit_of(found: TargetCheck, title: str) -> Fit:
+    """The numbers of a check."""
+    stopping = tuple(
+        f"{feature.part}: {feature.construct}" for feature in found.unsupported if feature.stops
+    )
+    return Fit(found.target, title, stopping, len(found.unsupported) - len(stopping))
+
+
+def fit_section(found: TargetCheck, title: str) -> Section:
+    """Every feature that the chip does not support natively, with its limit and the source."""
+    rows = [
+        {
+            "part": feature.part,
+            "has": feature.construct,
+            "but": feature.why,
+            "stops it": "yes" if feature.stops else "no",
+            "source": feature.source,
+        }
+        for feature in found.unsupported
+    ]
+    note = (
+        "Numbers of the network against the limits of the chip, as listed by spikeport check. "
+        + ("" if rows else "It supports every feature of this network. ")
+        + "Whether the network's populations fit on its cores is a question of the core map."
+    )
+    return section_of(title, rows, note, topic=Topic.FIT)

@@ -1,0 +1,147 @@
+"""The verdict of a report: whether to trust the deployment, on which chip, and at what cost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any
+
+from spikeport.energy import Interval
+from spikeport.parity import LadderRow, ParityReport
+from spikeport.report.fit import Fit
+from spikeport.report.headline import chip_row, exact_rows, headline
+from spikeport.report.units import format_count, format_energy, format_percent, format_span
+
+REASONS = 2
+"""Most reasons that the verdict names why a network does not fit."""
+
+
+class Level(StrEnum):
+    """How good an answer is."""
+
+    GOOD = "good"
+    WARN = "warn"
+    BAD = "bad"
+    OPEN = "open"
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One answer of the verdict.
+
+    Attributes:
+        topic: `Topic` of the sections that show why.
+        details: facts that the answer rests on, one phrase each.
+    """
+
+    question: str
+    answer: str
+    details: tuple[str, ...]
+    level: Level
+    topic: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A sentence, and the four claims behind it."""
+
+    headline: str
+    level: Level
+    claims: tuple[Claim, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return asdict(self)
+
+
+def verdict_of(report: ParityReport, fit: Fit | None, energy: Mapping[str, Any] | None) -> Verdict:
+    """Judge a ladder.
+
+    Args:
+        fit: None if the network was not checked against the chip.
+        energy: `EnergyReport.as_dict` of the deployed network; None if there is none.
+    """
+    claims = tuple(_claims(report, fit, energy))
+    sentence = headline(report)
+    if not report.passed or report.dead:
+        return Verdict(sentence, Level.BAD, claims)
+    if fit is not None and not fit.runs:
+        return Verdict(f"{sentence}; but {fit.title} cannot run this network", Level.WARN, claims)
+    return Verdict(sentence, Level.GOOD, claims)
+
+
+def _claims(
+    report: ParityReport, fit: Fit | None, energy: Mapping[str, Any] | None
+) -> Iterator[Claim]:
+    yield _fit(fit)
+    if report.rows:
+        yield _accuracy(chip_row(report))
+        yield _spikes(report)
+    if energy is not None:
+        yield _energy(energy)
+
+
+def _fit(fit: Fit | None) -> Claim:
+    question = f"Does it fit {fit.title}?" if fit else "Does it fit the chip?"
+    if fit is None:
+        why = "it was not checked against a known target"
+        return Claim(question, "not checked", (why,), Level.OPEN, "fit")
+    if fit.runs:
+        some = f"{fit.workarounds} with a workaround" if fit.workarounds else "natively"
+        how = f"every feature of the network is supported, {some}"
+        return Claim(question, "Yes", (how,), Level.GOOD, "fit")
+    more = len(fit.stopping) - REASONS
+    details = fit.stopping[:REASONS] + ((f"and {more} more",) if more > 0 else ())
+    return Claim(question, "No", details, Level.BAD, "fit")
+
+
+def _accuracy(row: LadderRow) -> Claim:
+    found = row.accuracy
+    details: tuple[str, ...] = (
+        f"95 %: {format_percent(found.low)} to {format_percent(found.high)}, n = {found.n:,}",
+    )
+    level, kept = (Level.GOOD, "Yes, ") if row.passed else (Level.BAD, "No, ")
+    if row.drift is None:
+        details = (*details, "no training run to compare with")
+        level, kept = Level.OPEN, ""
+    else:
+        details = (
+            *details,
+            f"{row.drift.points:+.2f} points against training; {row.drift.predictions:,} of "
+            f"{row.drift.compared:,} predictions differ",
+        )
+    if row.undecided:
+        details, level = (*details, "no sample has a decided class"), Level.BAD
+    answer = f"{kept}{format_percent(found.rate)}"
+    return Claim("Is its accuracy kept?", answer, details, level, "accuracy")
+
+
+def _spikes(report: ParityReport) -> Claim:
+    rows = exact_rows(report)
+    question = "Are its spikes the same?"
+    if not rows:
+        why = ("no two integer stages were compared",)
+        return Claim(question, "not compared", why, Level.OPEN, "parity")
+    differing = sum((row.difference.total_spikes or 0) for row in rows if row.difference)
+    spikes = sum(sum(row.spikes.values()) for row in rows)
+    details = [f"{format_count(spikes)} spikes in {len(rows)} comparisons of integer stages"]
+    details += [f"not run: {stage.stage}" for stage in report.skipped]
+    failed = [row.stage for row in rows if not row.passed]
+    if failed:
+        answer = f"No, {format_count(differing)} differ" if differing else "No"
+        return Claim(question, answer, (*details, f"at {', '.join(failed)}"), Level.BAD, "parity")
+    if any(row.dead for row in rows):
+        return Claim(question, "No neuron fires", tuple(details), Level.BAD, "parity")
+    level = Level.WARN if report.skipped else Level.GOOD
+    return Claim(question, "Yes, 0 differ", tuple(details), level, "parity")
+
+
+def _energy(energy: Mapping[str, Any]) -> Claim:
+    each = Interval(**energy["total_per_sample"])
+    dynamic = energy["dynamic"]["nominal"] / energy["samples"]
+    details = (
+        f"nominal {format_energy(each.nominal)}, of which {format_energy(dynamic)} dynamic",
+        "an estimate from published prices, nothing was measured",
+    )
+    return Claim("Energy per sample", format_span(each), details, Level.OPEN, "energy")

@@ -1,0 +1,306 @@
+"""The facts of a report are the same on the page, in Markdown and in JSON, which has a schema."""
+
+from __future__ import annotations
+
+import dataclasses
+import html
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+
+from spikeport.errors import InputError
+from spikeport.parity import Criterion, Drift, ParityReport
+from spikeport.report.document import Document, document_of, to_json
+from spikeport.report.figures import Matrix, Raster, runs_in, steps_text
+from spikeport.report.fit import Fit
+from spikeport.report.html import render_html
+from spikeport.report.markdown import literal, render_markdown
+from spikeport.report.section import Section, Topic, cell_text, section_of
+from spikeport.report.stored import document_from, read_document, schema
+from spikeport.report.units import format_percent
+from spikeport.report.verdict import Level
+from spikeport.storage import parse_json
+from spikeport.text import shown
+from tests.helpers.reports import Page, broken, estimate, figured, ladder, quantization
+
+CHIP = Fit("loihi1", "Intel Loihi, 14 nm", ("input 'x': graded spikes of 0..16",), 1)
+
+
+def full(report: ParityReport | None = None) -> Document:
+    return document_of(
+        report or ladder(),
+        {"native": estimate(), "lava": estimate()},
+        [quantization(), figured()],
+        priced="native",
+        fit=CHIP,
+        network={"neurons": 1546, "kind": "chip integers (deployed)"},
+        data={"name": "digits", "classes": 10},
+        limits={"max_drop_points": 2.0},
+    )
+
+
+# ------------------------------------------------------------------------------ any document
+
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+FINITE = st.floats(allow_nan=False, allow_infinity=False)
+CELL = st.none() | st.booleans() | st.integers(-(2**40), 2**40) | TEXT | FINITE
+STEPS = st.lists(st.integers(0, 30), unique=True).map(sorted)
+
+
+@st.composite
+def sections(draw: st.DrawFn) -> Section:
+    columns = draw(st.lists(TEXT, max_size=5, unique=True))
+    rows = draw(st.lists(st.fixed_dictionaries(dict.fromkeys(columns, CELL)), max_size=3))
+    steps = draw(STEPS)
+    raster = Raster(draw(TEXT), (4,), 9, 31, 31, (steps_text(steps),))
+    size = draw(st.integers(1, 30))
+    index = st.integers(0, size - 1)
+    cells = draw(st.lists(st.tuples(index, index, st.integers(1, 99)), unique_by=lambda c: c[:2]))
+    matrix = Matrix(draw(TEXT), draw(TEXT), draw(TEXT), size, tuple(cells))
+    made = section_of(draw(TEXT), rows, draw(TEXT), topic=draw(st.sampled_from(Topic)))
+    figures = (raster, matrix, *figured(draw(TEXT)).figures)
+    return dataclasses.replace(made, figures=figures, warnings=tuple(draw(st.lists(TEXT))))
+
+
+@st.composite
+def documents(draw: st.DrawFn) -> Document:
+    report = draw(st.sampled_from([ladder(), broken(), ParityReport((), "", 0, 1, {})]))
+    report = dataclasses.replace(report, command=draw(TEXT))
+    energy = {draw(TEXT): estimate()} if draw(st.booleans()) else {}
+    fit = draw(st.none() | st.builds(Fit, TEXT, TEXT, st.lists(TEXT).map(tuple), st.integers(0)))
+    facts = draw(st.dictionaries(TEXT, CELL, max_size=3))
+    return document_of(
+        report, energy, draw(st.lists(sections(), max_size=2)), fit=fit, network=facts
+    )
+
+
+@given(documents())
+def test_stored_documents_are_read_back_unchanged(document: Document) -> None:
+    text = to_json(document)
+    data = parse_json(text)
+    Draft202012Validator(schema()).validate(data)
+    again = document_from(data)
+    assert to_json(again) == text
+    assert render_html(again) == render_html(document)
+    assert render_markdown(again) == render_markdown(document)
+
+
+@given(documents())
+def test_page_markdown_and_json_state_the_same(document: Document) -> None:
+    stored = json.loads(to_json(document))
+    page, markdown = Page(render_html(document)), html.unescape(render_markdown(document))
+    assert page.open == page.loads == []
+    assert len(page.ids) == len(set(page.ids))
+    assert set(page.anchors) <= set(page.ids)
+    stated = [stored["verdict"]["headline"]]
+    for claim in stored["verdict"]["claims"]:
+        stated += [claim["answer"], *claim["details"]]
+    for row in document.parity.rows:
+        stated += [row.stage, format_percent(row.accuracy.rate)]
+        stated.append(row.verdict.removeprefix("FAILED: "))
+    for section in document.sections:
+        stated += [section.title, section.note, *section.warnings]
+        stated += [cell_text(cell) for row in section.rows for cell in row]
+    for fact in map(shown, stated):
+        assert fact in page.text
+        assert fact in markdown
+
+
+@given(STEPS)
+def test_runs_of_steps_are_those_steps(steps: list[int]) -> None:
+    runs = runs_in(steps_text(steps))
+    assert [k for first, last in runs for k in range(first, last + 1)] == steps
+
+
+# ------------------------------------------------------------------------------------ schema
+
+
+def test_the_schema_is_a_schema_and_describes_every_key() -> None:
+    Draft202012Validator.check_schema(schema())
+    for report in (ladder(), broken()):
+        data = json.loads(to_json(full(report)))
+        Draft202012Validator(schema()).validate(data)
+        assert list(undescribed(data, schema(), "$")) == []
+    data["parity"]["rows"][0]["novel"] = 1
+    assert list(undescribed(data, schema(), "$")) == ["$.parity.rows.novel"]
+
+
+def undescribed(data: Any, rule: Mapping[str, Any], where: str) -> Iterator[str]:
+    """Keys of `data` for which the schema has no words."""
+    if "$ref" in rule:
+        rule = schema()["$defs"][rule["$ref"].rpartition("/")[2]]
+    choices = rule.get("anyOf", rule.get("oneOf", ()))
+    if choices:
+        root = {"$defs": schema()["$defs"]}
+        fitting = (one for one in choices if Draft202012Validator({**root, **one}).is_valid(data))
+        yield from undescribed(data, next(fitting), where)
+    elif isinstance(data, list):
+        for item in data:
+            yield from undescribed(item, rule.get("items", {}), where)
+    elif isinstance(data, dict):
+        known, others = rule.get("properties", {}), rule.get("additionalProperties")
+        for key, value in data.items():
+            if key not in known and others is None:
+                yield f"{where}.{key}"
+            else:
+                yield from undescribed(value, known.get(key, others), f"{where}.{key}")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda data: data.update(schema="spikeport.report/9"),
+         r"schema is 'spikeport.report/9', this version reads reports of 'spikeport.report/1'"),
+        (lambda data: data["parity"]["rows"][0]["accuracy"].update(n=0),
+         r"'\$.parity.rows\[0\].accuracy.n' is 0, which breaks the rule .*'minimum': 1"),
+        (lambda data: data["sections"][1]["figures"][0]["spikes"].append("<script>"),
+         r"spikes\[2\]' is '<script>', which breaks the rule .*'pattern'"),
+        (lambda data: data.pop("parity"), r"'\$' is .* which breaks the rule .*'required'"),
+        (lambda data: data["energy"]["native"]["terms"][0].update(colour='x" onload="y'),
+         r"terms\[0\].colour' is .*, which breaks the rule .*'pattern'"),
+    ],
+)  # fmt: skip
+def test_a_file_that_breaks_the_schema_is_refused_in_one_line(
+    change: Any, message: str, tmp_path: Path
+) -> None:
+    data = json.loads(to_json(full()))
+    change(data)
+    (tmp_path / "ladder.json").write_text(json.dumps(data))
+    with pytest.raises(InputError, match=message) as caught:
+        read_document(tmp_path)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("{", "is not the JSON of a report"), ("[]", "schema is None"), ("[" * 99, "nested too deep"),
+     ('{"a": NaN}', "not finite")],
+)  # fmt: skip
+def test_other_files_are_refused(text: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "r.json"
+    path.write_text(text)
+    with pytest.raises(InputError, match=message):
+        read_document(path)
+    with pytest.raises(InputError, match="cannot be read: No such file"):
+        read_document(tmp_path)
+
+
+def test_reports_of_the_first_release_are_read() -> None:
+    """Version 0.1.0 wrote fewer keys: the page shows what they state."""
+    data = json.loads(to_json(full()))
+    for key in ("verdict", "priced", "fit", "network", "data", "limits"):
+        del data[key]
+    for section in data["sections"]:
+        for key in ("topic", "columns", "figures"):
+            del section[key]
+    for priced in data["energy"].values():
+        del priced["title"], priced["host_step_us"]
+        for term in priced["terms"]:
+            del term["colour"]
+        for constant in priced["constants"]:
+            del constant["what"]
+    Draft202012Validator(schema()).validate(data)
+    text = Page(render_html(document_from(data))).text
+    assert "Nothing lost: every integer stage is identical, spike for spike" in text
+    assert "2,041" in text
+    assert "M. Davies" in text
+
+
+# ----------------------------------------------------------------------------------- verdict
+
+
+def test_the_verdict_answers_four_questions() -> None:
+    verdict = full().verdict
+    assert verdict.level is Level.WARN
+    assert verdict.headline.endswith("; but Intel Loihi, 14 nm cannot run this network")
+    assert [(claim.question, claim.answer) for claim in verdict.claims] == [
+        ("Does it fit Intel Loihi, 14 nm?", "No"),
+        ("Is its accuracy kept?", "97.8 %"),
+        ("Are its spikes the same?", "Yes, 0 differ"),
+        ("Energy per sample", "4.86–114 µJ"),
+    ]
+    assert verdict.claims[0].details == CHIP.stopping
+
+
+def test_what_fits_is_praised_and_what_broke_is_not() -> None:
+    fitting = dataclasses.replace(full(), fit=dataclasses.replace(CHIP, stopping=()))
+    assert fitting.verdict.level is Level.GOOD
+    assert fitting.verdict.claims[0].answer == "Yes"
+    bad = full(broken()).verdict
+    assert bad.level is Level.BAD
+    assert bad.claims[2].answer == "No, 15 differ"
+    assert bad.claims[2].details[-1] == "at Lava"
+
+
+def test_a_loss_of_accuracy_is_said() -> None:
+    rows = tuple(
+        dataclasses.replace(row, passed=False, verdict="FAILED: accuracy fell")
+        if row.rule is Criterion.CHANGE or row.stage.startswith("After")
+        else row
+        for row in ladder().rows
+    )
+    trained = tuple(dataclasses.replace(row, drift=Drift(row.accuracy.n, 9, 9, {})) for row in rows)
+    verdict = full(dataclasses.replace(ladder(), rows=trained)).verdict
+    assert verdict.level is verdict.claims[1].level is Level.BAD
+    assert verdict.claims[1].answer == "No, 97.8 %"
+    assert "-2.50 points against training; 9 of 360 predictions differ" in verdict.claims[1].details
+
+
+# ------------------------------------------------------------------------------------ figures
+
+
+def test_figures_are_drawn_from_their_data() -> None:
+    page = render_html(full())
+    assert "M0 0h0.9v.8h-0.9zM1 0h" in page
+    assert page.count("<svg") == 2  # a raster and a histogram; ten classes are a table
+    assert 'aria-label="conv1: 4 spikes of 2 of 512 neurons, 16 steps"' in page
+    assert '<td class="hit5">30</td>' in page
+    assert '<td class="miss1">2</td>' in page
+    many = dataclasses.replace(full(), sections=(figured(classes=100),))
+    assert render_html(many).count("<svg") == 3
+
+
+def test_a_raster_of_many_steps_merges_them() -> None:
+    raster = Raster("a", (0,), 1, 1000, 1000, ("0-999",))
+    assert raster.path == "M0 0h1000v.8h-1000z"
+    assert raster.count == 1000
+
+
+def test_many_figures_are_folded() -> None:
+    one = figured()
+    page = render_html(
+        dataclasses.replace(full(), sections=(dataclasses.replace(one, figures=one.figures * 5),))
+    )
+    assert "<summary>6 more</summary>" in page
+
+
+# ----------------------------------------------------------------------------------- markdown
+
+
+def test_markdown_begins_with_the_verdict_and_has_whole_tables() -> None:
+    text = render_markdown(full(broken()))
+    first, *_ = text.split("\n")
+    assert first == "## Spikeport report: Parity broken at the stage 'Lava'"
+    for block in re.split(r"\n\n", text):
+        if block.startswith("|"):
+            assert len({line.count("|") for line in block.split("\n")}) == 1
+    assert text.count("<details>") == text.count("</details>")
+    assert "not run: norse is not installed" in text
+
+
+@given(TEXT)
+def test_names_have_no_effect_in_markdown(name: str) -> None:
+    text = literal(name)
+    assert html.unescape(text) == shown(name) or "&" not in text
+    assert not re.search(r"[\\`*_{}\[\]<>|@~$]|&(?!#\d+;)|(?<!&)#", text)
+    assert "\n" not in text
+    assert "://" not in text
