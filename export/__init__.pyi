@@ -3,9 +3,13 @@ from .netx import read_netx as read_netx
 from .netx import write_netx as write_netx
 from .neuron_graph import export_foreign as export_foreign
 from .nir import Discretization as Discretization
+from .nir import Fidelity as Fidelity
+from .nir import Finding as Finding
 from .nir import FloatNetwork as FloatNetwork
 from .nir import InputGain as InputGain
 from .nir import IntegratorGain as IntegratorGain
+from .nir import NodeFidelity as NodeFidelity
+from .nir import Portability as Portability
 from .nir import ResetTiming as ResetTiming
 from .nir import Semantics as Semantics
 from .nir import StartValue as StartValue

@@ -2,9 +2,9 @@
 
 NIR's LIF is v <- v + k (r x + v_leak - v) with k = dt / tau. Neurons that spike have r = 1, which
 every framework reads in the same way, and their membrane in units of k / gain; those with a
-filtered input have w_in = tau_syn / dt and r = tau_mem / dt, without which snnTorch and SpikingJelly
-refuse them, and their membrane in units of 1 / gain. A readout has r = gain / k, so that its v is
-unscaled.
+filtered input have w_in = tau_syn / dt and r = tau_mem / dt, without which snnTorch and
+SpikingJelly refuse them, and their membrane in units of 1 / gain. A readout has r = gain / k, so
+that its v is unscaled.
 """
 
 from __future__ import annotations

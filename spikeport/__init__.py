@@ -38,6 +38,8 @@ Compare:
     check_neurons
 Check what a backend or chip supports:
     check, TargetCheck, UnsupportedFeature
+Map onto the cores of a chip:
+    map_network, CoreMap, Core, Piece, Traffic
 The ladder: every stage compared with the previous one:
     run_ladder, run_demo, LadderConfig, Ladder, LadderRow, ParityReport, Accuracy, Criterion,
     Difference, Drift, Limits, SkippedStage
@@ -50,7 +52,8 @@ Read, write and inspect files:
     open_network, inspect_network, draw_graph, FloatFacts, DeployedFacts, load_network,
     save_network, read_nir, read_nir_deployed, read_nir_float, write_nir, read_netx, write_netx,
     load_checkpoint, save_checkpoint, checkpoint_of, Checkpoint, load_state, save_state,
-    record_trace, open_trace, read_trace, TraceHeader, TraceReader, write_ladder
+    record_trace, open_trace, read_trace, TraceHeader, TraceReader, write_ladder,
+    write_report
 Errors:
     SpikeportError, InputError, OutputError, BackendUnavailableError, CheckFailedError
 Version:

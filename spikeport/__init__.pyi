@@ -16,11 +16,15 @@ from .errors import OutputError as OutputError
 from .errors import SpikeportError as SpikeportError
 from .export import ConnectionReport as ConnectionReport
 from .export import Discretization as Discretization
+from .export import Fidelity as Fidelity
+from .export import Finding as Finding
 from .export import FloatNetwork as FloatNetwork
 from .export import InputGain as InputGain
 from .export import InputReport as InputReport
 from .export import IntegratorGain as IntegratorGain
+from .export import NodeFidelity as NodeFidelity
 from .export import PopulationReport as PopulationReport
+from .export import Portability as Portability
 from .export import QuantizationReport as QuantizationReport
 from .export import QuantizationResult as QuantizationResult
 from .export import QuantizeConfig as QuantizeConfig
@@ -40,6 +44,11 @@ from .ladder import LadderConfig as LadderConfig
 from .ladder import run_demo as run_demo
 from .ladder import run_ladder as run_ladder
 from .ladder import write_ladder as write_ladder
+from .mapping import Core as Core
+from .mapping import CoreMap as CoreMap
+from .mapping import Piece as Piece
+from .mapping import Traffic as Traffic
+from .mapping import map_network as map_network
 from .network import ATRLIFPopulation as ATRLIFPopulation
 from .network import BiasInjection as BiasInjection
 from .network import Coding as Coding
@@ -158,6 +167,7 @@ from .workflow import from_snntorch as from_snntorch
 from .workflow import from_spikingjelly as from_spikingjelly
 from .workflow import inspect_network as inspect_network
 from .workflow import open_network as open_network
+from .workflow import portability as portability
 from .workflow import prepare_qat as prepare_qat
 from .workflow import quantize as quantize
 from .workflow import record_trace as record_trace
@@ -167,3 +177,4 @@ from .workflow import run_recipe as run_recipe
 from .workflow import sweep as sweep
 from .workflow import write_nir as write_nir
 from .workflow import write_pareto_front as write_pareto_front
+from .workflow import write_report as write_report

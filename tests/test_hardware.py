@@ -53,7 +53,7 @@ def test_every_limit_has_a_cited_source(name: str) -> None:
     assert {"cores", "neurons", "neurons_per_core", "delay_max"} <= set(file.limits.by_name)
     for limit in file.limits.by_name.values():
         assert len(limit.source.citation) > 15
-        assert limit.source.basis is (Basis.ASSUMED if name == "digital" else Basis.PUBLISHED)
+        assert limit.source.basis is Basis.PUBLISHED or not limit.verified
 
 
 def test_prices_of_loihi_2_are_derived_from_whole_networks_and_say_so() -> None:

@@ -11,23 +11,31 @@ from typing import Any
 
 import nir
 import numpy as np
+import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from spikeport.errors import InputError
-from spikeport.export.nir import FloatNetwork, Semantics
+from spikeport.export.nir import FloatNetwork, ResetTiming, Semantics
+from spikeport.export.nir.deployed import float_view
 from spikeport.export.nir.semantics import Discretization, InputGain, StartValue, SynapseOrder
+from spikeport.export.quantize import QuantizeConfig
 from spikeport.export.quantize.lower import lower
 from spikeport.export.quantize.lowered import LoweredNetwork, Role
 from spikeport.network import Coding, Input, ReadoutKind, Reset
-from spikeport.simulators import run_float
+from spikeport.simulators import run_float, run_native
+from spikeport.simulators.float_counts import float_counts
 from tests.helpers.lowered import run_lowered
 from tests.helpers.quantize_networks import (
     DT,
     affine,
+    chain,
     conv,
+    leaky,
     network,
+    quantized,
+    spikes_in,
 )
 
 STEPS = 12
@@ -37,6 +45,7 @@ RULES = st.builds(
     input_gain=st.sampled_from(InputGain),
     synapse_order=st.sampled_from(SynapseOrder),
     reset=st.sampled_from(Reset),
+    reset_timing=st.sampled_from([ResetTiming.BEFORE_DECAY, ResetTiming.AFTER_DECAY]),
     strict=st.booleans(),
     start=st.sampled_from(StartValue),
     loop_delay=st.sampled_from([1, 1, 2]),
@@ -213,23 +222,209 @@ def fires_as_the_graph(graph: FloatNetwork, x: NDArray[np.float64]) -> LoweredNe
     return lowered
 
 
+REFUSED = (
+    "with a population for each, the network would have",  # a start for each neuron
+    "v starts above v_threshold",
+)
+
+
+def fires_or_is_refused(graph: FloatNetwork, x: NDArray[np.float64]) -> None:
+    try:
+        lowered = fires_as_the_graph(graph, x)
+    except InputError as error:
+        (reason,) = (reason for reason in REFUSED if reason in str(error))
+        event(reason)
+    else:
+        event(f"{len(lowered.populations)} populations")
+
+
 @settings(max_examples=300, deadline=None)
 @given(dense_networks(), st.integers(0, 2**20))
 def test_dense_layers_fire_as_the_graph(graph: FloatNetwork, seed: int) -> None:
-    x = np.random.default_rng(seed).uniform(-1, 2, (3, 3))
-    lowered = fires_as_the_graph(graph, x)
-    event(f"{len(lowered.populations)} populations")
+    fires_or_is_refused(graph, np.random.default_rng(seed).uniform(-1, 2, (3, 3)))
 
 
 @settings(max_examples=150, deadline=None)
 @given(spatial_networks(), st.integers(0, 2**20))
 def test_feature_maps_fire_as_the_graph(graph: FloatNetwork, seed: int) -> None:
-    x = np.random.default_rng(seed).uniform(-1, 2, (2, 2, 4, 4))
-    try:
-        lowered = fires_as_the_graph(graph, x)
-    except InputError as error:  # a start for each neuron, in layer after layer
-        if "with a population for each, the network would have" not in str(error):
-            raise
-        event("too many connections")
+    fires_or_is_refused(graph, np.random.default_rng(seed).uniform(-1, 2, (2, 2, 4, 4)))
+
+
+def cuba(size: int, bias: float = 0.0, **fields: Any) -> dict[str, Any]:
+    """One input, a map with a bias, and neurons that keep half of u and three quarters of v."""
+    given = {"tau_syn": 2 * DT, "tau_mem": 4 * DT, "r": 4, "v_leak": 0, "v_threshold": 1, "w_in": 2}
+    arrays = {name: np.full(size, float(value)) for name, value in given.items()} | fields
+    return {"fc": affine(np.ones((size, 1)), bias), "n": nir.CubaLIF(**arrays)}
+
+
+def test_the_neurons_of_a_node_stay_in_order_and_its_names_are_free() -> None:
+    nodes = cuba(5, tau_mem=DT * np.array([4.0, 2.0, 4.0, 8.0, 2.0]))
+    nodes["n_1"] = nir.IF(np.ones(5), np.ones(5))
+    graph = chain(nodes, spikes_in(1))
+    *parts, last = lower(graph).populations
+    assert [part.name for part in parts] == ["n_1_", "n_2", "n_3"]
+    indices = [None if part.index is None else part.index.tolist() for part in parts]
+    assert indices == [[3], [0, 2], [1, 4]]  # the slowest first
+    assert (last.name, last.index) == ("n_1", None)
+    into = {c.source: c.weight for c in lower(graph).incoming("n_1")}
+    np.testing.assert_array_equal(into["n_2"], np.eye(5)[:, [0, 2]])
+
+
+def test_decays_are_compared_as_the_integers_of_the_chip() -> None:
+    """tau of 100 and 100.5 steps are both 41 of 4096, 102 steps are 40."""
+    node = nir.LIF(DT * np.array([100, 100.5, 102.0]), *np.ones((1, 3)), np.zeros(3), np.ones(3))
+    made = quantized(chain({"fc": affine(np.eye(3)), "n": node}, spikes_in(3)), np.ones((2, 3)))
+    parts = {part.name: part for part in made.report.populations}
+    assert [(p.neurons, p.decay_v_int) for p in parts.values()] == [(1, 40), (2, 41), (3, 4096)]
+    assert parts["n_2"].decay_v == pytest.approx(1 / 100.5)  # further from 41/4096 than 1/100
+    assert parts["n_2"].decay_v_error == pytest.approx(41 / 4096 - 1 / 100.5)
+    assert made.report.rewrites[0] == "'n' became 2 populations, 'n_1' to 'n_2', one for each decay"
+
+
+@pytest.mark.parametrize("spikes", [False, True])
+def test_readouts_deliver_neurons_in_the_order_of_the_graph(spikes: bool) -> None:
+    tau = DT * np.array([4.0, 2.0, 4.0])
+    node: Any = nir.LI(tau, tau / DT, np.zeros(3))
+    if spikes:
+        node = nir.LIF(tau, tau / DT, np.zeros(3), np.full(3, 2.5))
+    graph = chain({"fc": affine(4 * np.eye(3)), "n": node}, spikes_in(3), steps=4)
+    if not spikes:
+        with pytest.raises(InputError, match="'n': its membrane is read by 'output', which the c"):
+            lower(graph)
         return
-    event(f"{len(lowered.populations)} populations")
+    x = np.array([[0.0, 1, 0], [0, 0, 1], [1, 0, 0]])
+    made = quantized(graph, x).network
+    scores = run_native(made, x.astype(np.int64)).scores
+    assert scores.keys() == {"output"}
+    np.testing.assert_array_equal(scores["output"], 4 * x)
+
+
+def test_biases_reach_the_chip_through_the_filter_from_the_first_step_on() -> None:
+    graph = chain(cuba(3, 0.25), spikes_in(1), steps=8)
+    x = np.array([[0.0], [1.0]])
+    made = quantized(graph, x)
+    assert all(part.lossless for part in made.report.populations)
+    assert all("constant" not in warning for warning in made.report.warnings), made.report.warnings
+    wanted = run_float(graph, x, record=("v_charged",)).trace
+    found = run_native(made.network, x.astype(np.int64), record=("spikes", "u", "v"))
+    assert wanted is not None
+    assert found.trace is not None
+    part = made.network.by_name["n"]
+    u = found.trace.u["n"] / (64 * part.scale)
+    np.testing.assert_allclose(
+        u[:, 0, 0], 0.25 * 4 * 0.25 * 2 * 0.5 * (2 - 2.0 ** -np.arange(8)), atol=2e-3
+    )
+    assert found.spike_counts["constant"].tolist() == [16]
+    counts = float_counts(graph, x, run_float(graph, x, record=("spikes", "v")))
+    assert found.counts is not None
+    assert counts.synaptic_events == found.counts.synaptic_events
+    assert counts.updates["constant"] == found.counts.updates["constant"] == 16
+    view = float_view(made.network)
+    again = run_float(view, x, record=("spikes",))
+    assert again.spike_counts["constant"].tolist() == [16]
+    assert np.array_equal(again.spike_counts["n"], found.spike_counts["n"])
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**20), st.floats(0.01, 3), st.integers(2, 60))
+def test_biases_smaller_than_a_weight_unit_are_not_lost(seed: int, size: float, tau: int) -> None:
+    """An error in u adds up through both leaks, so the remainder of rounding is added to v."""
+    rng = np.random.default_rng(seed)
+    bias = rng.normal(0, size, 6)
+    times = np.full(6, tau * DT), np.full(6, 2 * tau * DT)
+    node = nir.CubaLI(*times, np.full(6, 2.0 * tau), np.zeros(6), np.full(6, float(tau)))
+    nodes = {"fc": affine(rng.normal(0, 1, (6, 4)), bias / tau), "n": node}
+    graph = chain(nodes, spikes_in(4), steps=100)
+    x = np.zeros((1, 4))
+    made = quantized(graph, np.eye(4))
+    wanted = run_float(graph, x).scores["output"]
+    got = run_native(made.network, x.astype(np.int64)).scores["n"]
+    unit = 1 / (64 * made.network.by_name["n"].scale)
+    truncated = 2 * tau * (tau + 1) * unit  # less than a unit of u and of v in every step
+    assert np.abs(got * unit - wanted).max() < 0.02 * np.abs(wanted).max() + truncated
+
+
+def test_large_biases_do_not_take_the_bits_of_the_weights() -> None:
+    graph = chain(cuba(2, 50.0) | {}, spikes_in(1))
+    made = quantized(graph, np.ones((1, 1)))
+    fc, bias = (made.network.weighted_into("n")[n] for n in (1, 0))
+    assert (fc.name, bias.name) == ("fc", "constant_to_n")
+    assert fc.exponent == 0 < bias.exponent
+    assert fc.weight.max() > 64
+    report = {part.name: part for part in made.report.connections}["constant_to_n"]
+    assert report.max_error < 0.01 * 50
+    assert report.clipped == 0
+
+
+@pytest.mark.parametrize(
+    ("nodes", "message"),
+    [
+        ({"n": cuba(1)["n"]}, "in 'n' it enters through the synaptic filter tau_syn; declare it"),
+        (
+            {"d": nir.Delay(np.full(1, DT)), "n": leaky((1,), 0.5)},
+            "coding 'bias' acts at once, but a Delay node leads to 'n'",
+        ),
+        (
+            {"n": nir.LIF(DT * np.array([2.0, 4]), np.ones(2), np.zeros(2), np.ones(2))},
+            "make it 2 populations, which an input of coding 'bias' cannot feed",
+        ),
+    ],
+)
+def test_inputs_that_write_biases_do_not_reach_what_they_cannot_write(
+    nodes: dict[str, Any], message: str
+) -> None:
+    size = len(nodes["n"].r)
+    source = Input("input", (size,), Coding.BIAS, 0, 100, 100.0)
+    with pytest.raises(InputError, match=message):
+        lower(chain(nodes, source))
+
+
+def test_more_connections_than_a_file_may_hold_are_refused() -> None:
+    tau = DT * np.linspace(2, 200, 200)
+    node = nir.LIF(tau, np.ones(200), np.zeros(200), np.ones(200))
+    nodes = {"fc": affine(np.ones((200, 1))), "n": node, "w": nir.Linear(np.ones((200, 200)))}
+    edges = [("input", "fc"), ("fc", "n"), ("n", "w"), ("w", "n"), ("n", "output")]
+    with pytest.raises(InputError, match=r"^node 'n': its neurons have \d+ different decays or st"):
+        lower(network(nodes, edges, [spikes_in(1)]))
+
+
+def test_netx_has_no_constant_source() -> None:
+    graph = chain(cuba(2, 0.5), spikes_in(1))
+    message = "population 'constant': is not in the one chain of layers that netx runs"
+    with pytest.raises(InputError, match=message):
+        quantized(graph, np.ones((1, 1)), QuantizeConfig(target="netx"))
+
+
+@pytest.mark.parametrize(("how", "groups"), [("channels", 2), ("across", 1)])
+def test_groups_of_a_convolution_stay_where_its_parts_have_as_many_channels_of_each(
+    how: str, groups: int
+) -> None:
+    tau = DT * np.array([2.0, 4, 2, 4] if how == "channels" else [2.0, 2, 2, 4])
+    taus = np.broadcast_to(tau[:, None, None], (4, 3, 3)).copy()
+    ones = np.ones((4, 3, 3))
+    node = nir.LIF(taus, ones, 0 * ones, ones)
+    nodes = {"one": conv(np.ones((4, 2, 1, 1)), groups=2), "n": node}
+    lowered = lower(chain(nodes, spikes_in((4, 3, 3))))
+    first = next(c for c in lowered.connections if c.target == "n_1")
+    assert first.groups == groups
+
+
+@pytest.mark.parametrize("reset", [-0.5, 0.25])
+def test_neurons_reset_to_any_value_below_their_threshold(reset: float) -> None:
+    node = leaky((3,), 0.5, threshold=1.0)
+    node.v_reset = np.array([reset, 0.0, reset / 2])
+    node.v_leak = np.full(3, 0.5)
+    graph = chain({"fc": affine(0.5 * np.eye(3)), "n": node}, spikes_in(3), start="v_reset")
+    x = np.ones((1, 3))
+    made = quantized(graph, x)
+    wanted = run_float(graph, x, record=("spikes",)).trace
+    found = run_native(made.network, x.astype(np.int64), record=("spikes",)).trace
+    assert wanted is not None
+    assert found is not None
+    assert wanted.spikes["n"].any()
+    assert np.array_equal(found.spikes["n"], wanted.spikes["n"])
+    assert "the membrane of 'n' is counted from" in made.report.rewrites[1]
+    low = leaky((1,), 0.5)
+    low.v_reset = np.array([1.0])
+    with pytest.raises(InputError, match="v_threshold is 1, must be above v_reset 1"):
+        lower(chain({"fc": affine([[1.0]]), "n": low}, spikes_in(1)))

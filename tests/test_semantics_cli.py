@@ -21,7 +21,7 @@ from tests.helpers.command import Spikeport, one_line
 from tests.helpers.pages import page, table
 
 OPTIONS = {"--dt", "--steps", "--semantics", "--reset", "--strict", "--input-shape"}
-OPENING = {"quantize", "export", "run", "compare", "check", "energy", "inspect"}
+OPENING = {"quantize", "export", "run", "compare", "ladder", "check", "energy", "inspect"}
 GIVEN = ("--dt", "1e-3", "--steps", "5")
 
 

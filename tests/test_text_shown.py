@@ -261,6 +261,7 @@ def cases(f: Files, out: Path) -> Mapping[str, list[Case]]:
             (2, [f.folder / EVIL], (f.folder / EVIL,)),
         ],
         "backends": [(0, [], ())],
+        "report": [(0, [f.folder / "made", "-o", f"{made}.md"], (made,)), (2, [gone], (gone,))],
     }  # fmt: skip
 
 

@@ -128,6 +128,7 @@ def test_check_judges_by_the_limits_of_the_chip(site: Path, tmp_path: Path) -> N
         ("129 synapses per neuron", True),
         ("weights of 8 bits", True),
         ("a delay of 8", True),
+        ("5 cores", False),
     ]
     assert {one["source"] for one in told["unsupported"]} == {"Invented for this example"}
 

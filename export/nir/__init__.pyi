@@ -9,6 +9,11 @@ from .reader import read_nir as read_nir
 from .reader import read_nir_contents as read_nir_contents
 from .reader import read_nir_deployed as read_nir_deployed
 from .reader import read_nir_float as read_nir_float
+from .readers import READERS as READERS
+from .readers import Fidelity as Fidelity
+from .readers import Finding as Finding
+from .readers import NodeFidelity as NodeFidelity
+from .readers import Portability as Portability
 from .semantics import Discretization as Discretization
 from .semantics import InputGain as InputGain
 from .semantics import IntegratorGain as IntegratorGain

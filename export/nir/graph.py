@@ -293,6 +293,9 @@ def _fill(name: str, nodes: dict[str, Any], node: Any, given: Shape | None, made
     ):
         full = {f: np.array(np.broadcast_to(v, made)) for f, v in node_values(node).items()}
         node = nodes[name] = make_node(name, kind(node), full)
+    if isinstance(node, nir.Flatten) and given is not None:
+        node.start_dim, node.end_dim = node.start_dim % len(given), node.end_dim % len(given)
+        node.end_dim = -1 if node.end_dim == len(given) - 1 else node.end_dim
     if isinstance(node, nir.Conv1d | nir.Conv2d) and given is not None:
         node.input_shape = given[1] if isinstance(node, nir.Conv1d) else given[1:]
     if given is not None:

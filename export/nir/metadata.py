@@ -7,7 +7,8 @@ next to the JSON.
 Of a float network, version 2 differs from version 1 only in a table of rules, `semantics`, which
 0.1.0 would ignore. It is written only if a rule other than `reset` and `strict` is not the default.
 Of a deployed network, version 2 has a graph that 0.1.0 would draw otherwise
-(`deployed.NEWEST_FORM`).
+(`deployed.NEWEST_FORM`). Version 3 has a graph that is written for one reader, and states its own
+form (`readers.original`).
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ from typing import Any
 from spikeport.checks import MAX_STEPS, fail, integer, texts
 from spikeport.errors import InputError, SpikeportError
 from spikeport.export.nir.fields import Shape
+from spikeport.export.nir.flatten import FlatGraph
 from spikeport.export.nir.float_network import FloatNetwork
+from spikeport.export.nir.readers import ARRAYS_OF_ORIGINAL, undo
 from spikeport.export.nir.semantics import DEFAULTS, RULES, Semantics
 from spikeport.network import DeployedNetwork, Input
 from spikeport.network.file import load_built
@@ -31,9 +34,11 @@ KEY = "spikeport"
 _FACTS = (
     *("dt_s", "steps", "reset", "strict", "semantics"),
     *("inputs", "inputs_assumed", "provenance"),
+    *("reader", "original"),
 )
 ARRAYS = "spikeport_arrays"
-VERSIONS = (1, 2)
+VERSION = 1
+VERSIONS = (VERSION, 2, 3)
 
 
 def float_metadata(network: FloatNetwork) -> dict[str, Any]:
@@ -58,6 +63,26 @@ def deployed_metadata(
         "network": data,
     }
     return {KEY: _text(header, form), ARRAYS: arrays}
+
+
+def for_reader(metadata: dict[str, Any], reader: str, original: Any, arrays: Any) -> dict[str, Any]:
+    """Metadata of a graph that is written for a reader, with the original form of the graph."""
+    header = {**json.loads(metadata[KEY]), "reader": reader, "original": original, "version": 3}
+    kept = {ARRAYS_OF_ORIGINAL: arrays} if arrays else {}
+    return {**metadata, KEY: json.dumps(header, sort_keys=True), **kept}
+
+
+def original_of(
+    header: Mapping[str, Any] | None, metadata: Mapping[str, Any], flat: FlatGraph
+) -> FlatGraph:
+    """The graph of a file in its own form.
+
+    Raises:
+        InputError: that form is damaged, or the graph was changed after writing.
+    """
+    if header is None or header["version"] < 3:
+        return flat
+    return undo(header.get("original"), metadata.get(ARRAYS_OF_ORIGINAL, {}), flat)
 
 
 def header_of(metadata: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -121,7 +146,7 @@ def stated_semantics(header: Mapping[str, Any]) -> Semantics:
     """
     try:
         rules = header.get("semantics", {})
-        if (header["version"] == 2) != ("semantics" in header):
+        if header["version"] < 3 and (header["version"] == 2) != ("semantics" in header):
             fail(f"version {header['version']} and its 'semantics' contradict each other")
         if odd := rules.keys() & {"reset", "strict"} | rules.keys() - set(RULES):
             fail(f"semantics: unknown rule {quoted(min(odd))}")

@@ -1,4 +1,7 @@
-"""Convert convolutions to the form that nir 1.0.8 can type-check, and back.
+"""Convert nodes to the form that most readers understand, and back.
+
+NIR counts the axes of Flatten without a batch axis. Some readers forget to add one (Norse,
+snnTorch, nirtorch's default), so files count from the end, where a batch axis makes no difference.
 
 nir infers shapes as if every convolution had one group and a square kernel. In files, a grouped
 convolution is therefore stored ungrouped with zeros between the groups, and a kernel that is not
@@ -29,12 +32,14 @@ CONVOLUTIONS = (nir.Conv1d, nir.Conv2d)
 def portable(node: Any) -> tuple[Any, dict[str, Any]]:
     """An equal convolution with one group and, if possible, a square kernel; and what it was.
 
-    Other nodes are returned as they are, and nothing about them.
+    Flatten counts its axes from the end. Other nodes are returned as they are.
 
     Kernels whose sides differ by an odd number (2 x 3) are not padded: the zeros would be on one
     side only, which NIR's padding cannot express. nir reads such a node only with
     `type_check=False`.
     """
+    if isinstance(node, nir.Flatten):
+        return from_the_end(node), {}
     if not isinstance(node, CONVOLUTIONS):
         return node, {}
     weight = np.asarray(node.weight)
@@ -53,6 +58,13 @@ def portable(node: Any) -> tuple[Any, dict[str, Any]]:
         elif padding == "valid":
             padding = _grown((0, 0), grow, node.dilation)
     return (_replace(node, weight, padding, 1) if was else node), was
+
+
+def from_the_end(node: nir.Flatten) -> nir.Flatten:
+    """The same Flatten of a checked graph, with negative axes."""
+    axes = len(node.input_type["input"])
+    start, end = (n - axes if n >= 0 else n for n in (node.start_dim, node.end_dim))
+    return nir.Flatten(node.input_type, start, end)
 
 
 def portable_graph(graph: nir.NIRGraph) -> tuple[dict[str, Any], dict[str, str]]:

@@ -14,7 +14,7 @@ import numpy as np
 
 from spikeport.checks import fail
 from spikeport.errors import InputError
-from spikeport.export.nir.deployed import float_view
+from spikeport.export.nir.deployed import NEWEST_FORM, float_view
 from spikeport.export.nir.fields import kind
 from spikeport.export.nir.flatten import FlatGraph, flatten
 from spikeport.export.nir.float_network import FloatNetwork
@@ -26,6 +26,7 @@ from spikeport.export.nir.metadata import (
     KEY,
     deployed_network,
     header_of,
+    original_of,
     run_facts,
     stated_semantics,
 )
@@ -217,8 +218,8 @@ def _reading(path: str | os.PathLike[str]) -> Iterator[None]:
 
 def _deployed_network(header: dict[str, Any], raw: RawFile) -> DeployedNetwork:
     network = deployed_network(header, raw.graph.metadata.get(ARRAYS, {}))
-    view = float_view(network, float(header["dt_s"]), header["version"])
-    drawn = _checked(raw, flatten(raw.graph), view.dt_s).graph
+    view = float_view(network, float(header["dt_s"]), min(header["version"], NEWEST_FORM))
+    drawn = _checked(raw, _own_graph(raw, header), view.dt_s).graph
     if (found := difference(drawn, view.graph)) is not None:
         fail(
             f"{found}: the float graph was changed after writing, so the integers in its "
@@ -233,7 +234,7 @@ def _float_contents(
     header: dict[str, Any] | None,
     given: dict[str, Any],
 ) -> FloatContents:
-    flat = flatten(raw.graph)
+    flat = _own_graph(raw, header)
     dt_s = given.get("dt_s", header and header["dt_s"])
     if dt_s is not None and not (isinstance(dt_s, float | int) and 0 < dt_s < np.inf):
         fail(f"dt_s is {quoted(dt_s)}, must be positive seconds")
@@ -300,11 +301,16 @@ def _stated(given: Mapping[str, Any]) -> dict[str, Any]:
     return {n: "given" if n == "inputs" else given[n] for n in names if n in given}
 
 
+def _own_graph(raw: RawFile, header: dict[str, Any] | None) -> FlatGraph:
+    """The flat graph in its own form, whatever form and reader it was written for."""
+    flat, stated = flatten(raw.graph), stated_forms(raw.graph.metadata)
+    flat.nodes = {name: restore(name, node, stated.get(name)) for name, node in flat.nodes.items()}
+    return original_of(header, raw.graph.metadata, flat)
+
+
 def _checked(
     raw: RawFile, flat: FlatGraph, dt_s: float | None, late_spikes: bool = False
 ) -> CheckedGraph:
-    stated = stated_forms(raw.graph.metadata)
-    nodes = {name: restore(name, node, stated.get(name)) for name, node in flat.nodes.items()}
-    checked = check_graph(nodes, flat.edges, dt_s, raw.file_bytes, late_spikes=late_spikes)
+    checked = check_graph(flat.nodes, flat.edges, dt_s, raw.file_bytes, late_spikes=late_spikes)
     flat.check_ports(checked.shapes)
     return checked

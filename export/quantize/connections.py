@@ -71,11 +71,15 @@ def remainder(
     """What rounding leaves of biases that a constant source sends, as a bias added to v.
 
     Weights are whole weight units, in which an error adds up through both leaks, while biases are
-    64 times finer. A remainder r would reach v as r (1 - keep^(t + 1)) / (1 - keep), with the decay
-    of u on the chip; added to v, it is the mean of that over all steps.
+    64 times finer. A remainder r would reach v as r (1 - keep_u^(t + 1)) / (1 - keep_u), with the
+    decay of u on the chip; added to v, it is the mean of that over all steps. For the membrane of a
+    readout, each step has the weight with which it is in the last v.
     """
-    decay = round_decay(part.keep_u) / LOIHI.decay_unity
-    kept = np.cumsum((1 - decay) ** np.arange(steps)).mean()
+    keep_u, keep_v = (
+        1 - round_decay(keep) / LOIHI.decay_unity for keep in (part.keep_u, part.keep_v)
+    )
+    shares = np.ones(steps) if part.threshold else keep_v ** np.arange(steps)[::-1]
+    kept = np.average(np.cumsum(keep_u ** np.arange(steps)), weights=shares)
     total = np.zeros(part.shape)
     for real, integer in zip(parts, made, strict=True):
         if real.biases:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from spikeport.errors import InputError
 from spikeport.export.quantize.config import QuantizeConfig
 from spikeport.export.quantize.connections import all_dense, round_biases
-from spikeport.export.quantize.lowered import FloatInjection, FloatPopulation, LoweredNetwork
+from spikeport.export.quantize.lowered import FloatInjection, FloatPopulation, LoweredNetwork, Role
 from spikeport.export.quantize.rounding import (
     bias_exponent,
     largest_scale,
@@ -82,6 +82,8 @@ def candidates(
     Raises:
         InputError: no scale fits an injected input; the message names the two.
     """
+    if part.role is Role.CONSTANT:
+        return (Candidate(_SILENT_WEIGHTS, lossless=True),)
     bound = largest_allowed(part, config, peak_u=peak_u, peak_v=peak_v)
     for biases in _filtered_biases(lowered, part):
         bound = min(bound, largest_scale(biases, config) * 2**LOIHI.weight_exponent_max)

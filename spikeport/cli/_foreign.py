@@ -14,6 +14,7 @@ from spikeport.checks import choice
 from spikeport.cli._tables import facts_table
 from spikeport.errors import InputError
 from spikeport.network import DeployedNetwork, Reset
+from spikeport.report import origin
 
 if TYPE_CHECKING:
     from spikeport.export.nir import FloatNetwork
@@ -100,6 +101,18 @@ class Foreign:
             facts["input_shape"] = numbers("--input-shape", self.input_shape)
         return {name: value for name, value in facts.items() if value is not None}
 
+    def words(self) -> list[str]:
+        """The options as they were given, for a command line."""
+        words: list[str] = []
+        for field in fields(self):
+            value, option = getattr(self, field.name), f"--{field.name.replace('_', '-')}"
+            if isinstance(value, bool):
+                words.append(option if value else f"--no-{field.name}")
+            elif value is not None:
+                each = value if isinstance(value, list) else [value]
+                words += [word for one in each for word in (option, str(one))]
+        return words
+
 
 def takes_foreign(verb: Callable[..., None]) -> Callable[..., None]:
     """Replace the parameter `foreign: Foreign` of a verb by one option for each of its fields."""
@@ -137,11 +150,10 @@ def numbers(option: str, text: str) -> tuple[int, ...]:
 
 def origin_facts(network: DeployedNetwork | FloatNetwork) -> dict[str, str]:
     """What was stated and assumed about a network of another tool, as table rows."""
-    shown = ("source", "stated", "semantics", "not_reproduced", "assumed", "assumed_inputs")
-    return {name: network.provenance[name] for name in shown if name in network.provenance}
+    return origin.origin_facts(network.provenance)
 
 
 def origin_tables(network: DeployedNetwork | FloatNetwork) -> list[Table]:
     """`origin_facts` as a table; none for a network of ours."""
     facts = origin_facts(network)
-    return [facts_table("Read from a file of another tool", facts)] if facts else []
+    return [facts_table(origin.ORIGIN_TITLE, facts)] if facts else []

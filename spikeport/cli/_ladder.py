@@ -9,14 +9,25 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from spikeport.cli import _io, _shards
+from spikeport.cli._foreign import Foreign, origin_tables, takes_foreign
 from spikeport.errors import CheckFailedError, InputError
+from spikeport.network import DeployedNetwork
 
 if TYPE_CHECKING:
     from spikeport.ladder import Ladder
+    from spikeport.ladder.stages import LadderNetwork
+    from spikeport.trainer.data import Dataset
 
 
+@takes_foreign
 def ladder(
-    network: Annotated[Path, typer.Argument(help="Checkpoint (.safetensors) written by `train`.")],
+    network: Annotated[
+        Path,
+        typer.Argument(
+            help="Checkpoint (.safetensors), float network (.nir) or deployed network (.spikeport, "
+            ".nir or .net)."
+        ),
+    ],
     out: Annotated[
         Path,
         typer.Option("--out", "-o", metavar="FOLDER", help="Output folder; created if missing."),
@@ -40,36 +51,45 @@ def ladder(
             help="Number of test samples that the scalar reference runs; 0 skips it.",
         ),
     ] = 4,
-    bits: _io.WeightBits = 8,
+    bits: Annotated[
+        int | None,
+        typer.Option(
+            "--bits",
+            metavar="N",
+            help="Number of bits per weight when quantizing, 2 to 8 (default: 8).",
+        ),
+    ] = None,
     timeout: _shards.Timeout = None,
+    *,
+    foreign: Foreign,
     as_json: _io.Json = False,
 ) -> None:
-    """Take a trained network through all stages up to Lava and compare them one by one.
+    """Take a network through all stages up to Lava and compare them one by one.
 
-    For a network trained in chip arithmetic, every spike must be equal, starting from training.
-    Writes the network's files, report.html and ladder.json. Exit code 1 if any stage fails.
+    A checkpoint starts with training, any other float network with its graph, and a network of chip
+    integers, whose spikes must all be equal, with native. Writes the network's files, report.html,
+    report.md and ladder.json. Exit code 1 if any stage fails.
     """
-    from spikeport.export.quantize import QuantizeConfig
+    from spikeport.export import QuantizeConfig
     from spikeport.ladder import LadderConfig, write_ladder
     from spikeport.ladder.folder import FILES
     from spikeport.trainer.chip import QATNetwork
-    from spikeport.trainer.loop import load_checkpoint
 
-    if network.suffix != ".safetensors":
-        raise InputError(f"{network}: must be a checkpoint (.safetensors) written by `train`")
     _io.check_out_folder(out, FILES, network, data)
     config = LadderConfig(
         samples=samples,
         lava_samples=lava_samples,
         reference_samples=reference_samples,
         timeout_s=timeout,
-        quantize=QuantizeConfig(weight_bits=bits),
+        quantize=QuantizeConfig() if bits is None else QuantizeConfig(weight_bits=bits),
     )
-    model = load_checkpoint(network).model
-    dataset = _io.open_data(data, model.steps, changes)
+    model, dataset = _opened(network, foreign, data, changes)
+    if bits is not None and isinstance(model, QATNetwork | DeployedNetwork):
+        raise InputError(f"--bits {bits}: {network} already contains chip integers")
     command = ["spikeport", "ladder", str(network), "--data", data]
     command += (word for change in changes or () for word in ("--set", change))
-    command += () if isinstance(model, QATNetwork) else ("--bits", str(bits))
+    command += foreign.words()
+    command += () if bits is None else ("--bits", str(bits))
     command += () if samples is None else ("--samples", str(samples))
     command += ("--lava-samples", str(lava_samples))
     command += ("--reference-samples", str(reference_samples))
@@ -77,6 +97,22 @@ def ladder(
     with _io.progress("ladder") as update:
         ladder_run = write_ladder(model, dataset, out, config, shlex.join(command), update)
     finish(ladder_run, out, as_json)
+
+
+def _opened(
+    path: Path, foreign: Foreign, data: str, changes: list[str] | None
+) -> tuple[LadderNetwork, Dataset]:
+    """The network, of a checkpoint as trained, and its data."""
+    from spikeport.trainer.loop import load_checkpoint
+
+    if path.suffix in _io.CHECKPOINT and not foreign.given():
+        model = load_checkpoint(path).model
+        return model, _io.open_data(data, model.steps, changes)
+    opened = _io.open_network(path, foreign)
+    dataset = _io.open_data(data, opened.steps, changes)
+    if isinstance(opened, DeployedNetwork):
+        return opened, dataset
+    return _io.declared(opened, dataset), dataset
 
 
 def finish(ladder_run: Ladder, out: Path, as_json: bool) -> None:
@@ -91,8 +127,9 @@ def finish(ladder_run: Ladder, out: Path, as_json: bool) -> None:
         _io.echo_json(out / "ladder.json")
     else:
         _io.show(
-            render_terminal(ladder_run.report, ladder_run.deployed_energy),
-            f"Report: {out / 'report.html'}   data: {out / 'ladder.json'}",
+            *origin_tables(ladder_run.network),
+            render_terminal(ladder_run.report, ladder_run.deployed_energy, ladder_run.fit),
+            f"Report: {out / 'report.html'}, report.md   data: {out / 'ladder.json'}",
         )
     if not ladder_run.report.passed:
         failed = [row.stage for row in ladder_run.report.rows if not row.passed]

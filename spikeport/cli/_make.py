@@ -15,7 +15,7 @@ from spikeport.cli._foreign import (
     origin_tables,
     takes_foreign,
 )
-from spikeport.cli._tables import facts_table
+from spikeport.cli._tables import facts_table, fidelity_table
 from spikeport.errors import InputError
 from spikeport.network import DeployedNetwork, save_network
 
@@ -266,22 +266,42 @@ def export(
         ),
     ],
     out: _io.Out,
+    reader: Annotated[
+        str | None,
+        typer.Option(
+            "--for",
+            metavar="NAME",
+            help="Write NIR in the form that this reader runs (norse, snntorch, spikingjelly, "
+            "sinabs, rockpool, spyx, nirtorch, nir), and show what it makes of each node.",
+        ),
+    ] = None,
+    allow_unsupported: Annotated[
+        bool,
+        typer.Option(
+            "--allow-unsupported",
+            help="With --for, write the file even if that reader does not run all nodes.",
+        ),
+    ] = False,
     *,
     foreign: Foreign,
     as_json: _io.Json = False,
 ) -> None:
     """Write a network as NIR (.nir) or, if it has chip integers, for lava-dl's netx (.net).
 
-    Chip integers are stored as metadata, so that both files read back as the same network.
+    Chip integers are stored as metadata, so that both files read back as the same network. With
+    --for, exit code 2 if that reader does not run a node.
     """
     from spikeport.export import write_netx
     from spikeport.workflow import write_nir
 
-    _io.check_out("--out", out, (*_io.NIR, *_io.NETX), network)
+    if allow_unsupported and reader is None:
+        raise InputError("--allow-unsupported: needs --for, the reader to write for")
+    _io.check_out("--out", out, _io.NIR if reader else (*_io.NIR, *_io.NETX), network)
     opened = _io.open_network(network, foreign)
     kind = out.suffix.removeprefix(".")
+    found = None
     if kind == "nir":
-        write_nir(opened, out)
+        found = write_nir(opened, out, reader=reader, allow_unsupported=allow_unsupported)
     elif not isinstance(opened, DeployedNetwork):
         raise InputError(
             f"--out {out}: holds chip integers, but {network} is a float network; use "
@@ -294,4 +314,9 @@ def export(
     facts |= origin_facts(opened)
     if isinstance(opened, DeployedNetwork):
         facts |= {"content_hash": opened.content_hash, "read_back_equal": again == opened}
-    _io.emit(as_json, facts, facts_table("Exported", facts))
+    if found is None:
+        _io.emit(as_json, facts, facts_table("Exported", facts))
+        return
+    shown = facts_table("Exported", {**facts, "for": found.version, "load": found.load})
+    data = {**facts, "portability": found.as_dict()}
+    _io.emit(as_json, data, shown, fidelity_table(found))

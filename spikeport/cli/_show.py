@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,10 +15,14 @@ from spikeport.cli._tables import (
     facts_table,
     limitations_table,
     populations_tables,
+    readers_table,
 )
 from spikeport.network import DeployedNetwork
 from spikeport.report.graph_drawing import draw_graph
 from spikeport.storage import write_text
+
+if TYPE_CHECKING:
+    from spikeport.export import Portability
 
 
 @takes_foreign
@@ -37,8 +41,9 @@ def inspect(
     foreign: Foreign,
     as_json: _io.Json = False,
 ) -> None:
-    """Show the contents of a network file."""
+    """Show the contents of a network file, and what other readers of NIR make of it."""
     from spikeport.workflow import inspect_network, look_into
+    from spikeport.workflow.inspection import readers_of
 
     if svg is not None:
         _io.check_out("--svg", svg, [".svg"], file)
@@ -49,9 +54,17 @@ def inspect(
     if isinstance(network, DeployedNetwork):
         data = {**facts, **network.canonical_form()[0]}
         tables += [*populations_tables(network), connections_table(network)]
+    read = readers_of(network)
+    data = {**data, "readers": [_summary(one) for one in read]}
+    tables += [readers_table(read)] if read else []
     if svg is not None:
         write_text(svg, draw_graph(network, file.name))
     _io.emit(as_json, data, *tables)
+
+
+def _summary(found: Portability) -> dict[str, Any]:
+    nodes = [node.node for node in found.concerned]
+    return {"reader": found.reader, "word": str(found.word), "nodes": nodes}
 
 
 def backends(as_json: _io.Json = False) -> None:

@@ -12,6 +12,7 @@ from spikeport.runs import EventCounts
 
 if TYPE_CHECKING:
     from spikeport.backends import TargetCheck
+    from spikeport.export import Portability
 
 
 def facts_table(title: str, facts: Mapping[str, Any]) -> Table:
@@ -104,6 +105,28 @@ def limitations_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     table.add_column("unsupported")
     for row in rows:
         table.add_row(row["name"], lines(row["limitations"] or ["nothing"]))
+    return table
+
+
+def fidelity_table(found: Portability) -> Table:
+    """What a reader makes of each node."""
+    table = Table(f"{found.version}: {found.word}")
+    for name in ("node", "type", "word", "cause", "remedy"):
+        table.add_column(name)
+    for one in found.nodes:
+        style = {"approximate": "bold", "unsupported": "bold red"}.get(one.word, "")
+        table.add_row(one.node, one.type, str(one.word), one.cause, one.remedy, style=style)
+    return table
+
+
+def readers_table(found: Sequence[Portability]) -> Table:
+    """The worst word of each reader, and the nodes that have it."""
+    table = Table("Read by others (`spikeport export --for NAME` writes for one of them)")
+    for name in ("reader", "word", "nodes"):
+        table.add_column(name)
+    for one in found:
+        nodes = ", ".join(node.node for node in one.concerned)
+        table.add_row(one.reader, str(one.word), nodes)
     return table
 
 

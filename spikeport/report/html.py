@@ -35,6 +35,12 @@ NO_COLOUR = "c9"
 """Of a term whose file does not state a colour."""
 FEW = 9
 """Further figures of a section are folded."""
+LONG = 12
+"""Tables of more rows are folded."""
+SOME = 5
+"""Further warnings are folded."""
+WIDE = 8
+"""Tables of more columns may be moved sideways, on a screen on which their rows are not stacked."""
 
 Estimate = Mapping[str, Any]
 """`EnergyReport.as_dict`."""
@@ -81,6 +87,9 @@ def render_html(document: Document, *, title: str = "Spikeport report") -> str:
         reproduce=_reproduce(document),
         levels=LEVELS,
         few=FEW,
+        long=LONG,
+        some=SOME,
+        wide=WIDE,
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from spikeport.energy import EnergyReport
 from spikeport.parity import LadderRow, ParityReport
 from spikeport.report.energy_tables import render_energy as render_energy
-from spikeport.report.headline import headline
+from spikeport.report.fit import Fit
 from spikeport.report.screen import (
     Fitted,
     Renderable,
@@ -25,15 +25,24 @@ from spikeport.report.units import (
     format_percent,
     format_range,
 )
+from spikeport.report.verdict import Level, Verdict, verdict_of
 
 NARROW = 95
 """On a screen of fewer columns, accuracies and energies take two lines each."""
+_LEVELS = {
+    Level.GOOD: "bold green",
+    Level.WARN: "bold yellow",
+    Level.BAD: "bold red",
+    Level.OPEN: "bold",
+}
 
 
 def render_terminal(
-    report: ParityReport, energy: Mapping[str, EnergyReport] | None = None
+    report: ParityReport,
+    energy: Mapping[str, EnergyReport] | None = None,
+    fit: Fit | None = None,
 ) -> Renderable:
-    """Ladder, what failed or was skipped, spikes per population and the energy estimates."""
+    """Ladder, what failed or was skipped, spikes, energy estimates, and the verdict."""
     parts: list[Renderable] = [Fitted(lambda width: _ladder(report, width))]
     parts += [
         assemble((f"{row.stage}: ", "bold"), row.verdict, style="red")
@@ -51,9 +60,19 @@ def render_terminal(
     parts += [plain(f"! {note}", "yellow") for note in silence_notes(report)]
     parts.append(_spikes(report))
     parts += [render_energy(name, estimate) for name, estimate in (energy or {}).items()]
-    good = report.passed and not report.dead
-    parts.append(plain(headline(report), "bold green" if good else "bold red"))
-    return stack(*parts)
+    priced = next((one.as_dict() for one in (energy or {}).values()), None)
+    return stack(*parts, render_verdict(verdict_of(report, fit, priced)))
+
+
+def render_verdict(verdict: Verdict) -> Renderable:
+    """The verdict and the claims behind it."""
+    table = Table(framed=False, header=False)
+    table.add_column(style="bold")
+    table.add_column()
+    for claim in verdict.claims:
+        answer = plain(claim.answer, _LEVELS[claim.level])
+        table.add_row(claim.question, lines([answer, *claim.details]))
+    return stack(plain(verdict.headline, _LEVELS[verdict.level]), table)
 
 
 def render_section(section: Section) -> Renderable:

@@ -14,11 +14,13 @@ from .inspection import inspect_network as inspect_network
 from .networks import export_float as export_float
 from .networks import look_into as look_into
 from .networks import open_network as open_network
+from .networks import portability as portability
 from .networks import write_nir as write_nir
 from .qat import prepare_qat as prepare_qat
 from .recipes import BudgetResult as BudgetResult
 from .recipes import RecipeResult as RecipeResult
 from .recipes import run_recipe as run_recipe
+from .reports import write_report as write_report
 from .run import quantize as quantize
 from .run import record_trace as record_trace
 from .run import trace_chunk as trace_chunk

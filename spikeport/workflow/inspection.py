@@ -6,10 +6,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from spikeport.errors import InputError
 from spikeport.network import DeployedNetwork, Input, Readout
 
 if TYPE_CHECKING:
     from spikeport.export.nir import FloatContents, FloatNetwork
+    from spikeport.export.nir.readers import Portability
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +114,20 @@ def inspect_network(
         provenance=network.provenance,
         rewrites=network.rewrites,
     )
+
+
+def readers_of(
+    network: DeployedNetwork | FloatNetwork | FloatContents,
+) -> tuple[Portability, ...]:
+    """What every reader of NIR makes of a network; empty if it has no graph in NIR."""
+    from spikeport.export.nir.deployed import float_view
+    from spikeport.export.nir.readers import READERS, judge
+
+    try:
+        graph = float_view(network) if isinstance(network, DeployedNetwork) else network
+    except InputError:  # such as another neuron model
+        return ()
+    return tuple(judge(graph, name) for name in READERS)
 
 
 def _inputs(parts: Iterable[Input]) -> str:

@@ -11,6 +11,7 @@ from spikeport.network import DeployedNetwork, TrainedModel
 
 if TYPE_CHECKING:  # Opening a .spikeport file needs neither nir nor torch.
     from spikeport.export.nir import FloatContents, FloatNetwork
+    from spikeport.export.nir.readers import Portability
     from spikeport.trainer.chip import QATNetwork
     from spikeport.trainer.loop import Checkpoint, TrainingResult
     from spikeport.trainer.network import SpikingNetwork
@@ -47,7 +48,9 @@ def write_nir(
     path: str | os.PathLike[str],
     *,
     dt_s: float | None = None,
-) -> None:
+    reader: str | None = None,
+    allow_unsupported: bool = False,
+) -> Portability | None:
     """Write a network as NIR, completely or not at all.
 
     A trained network is exported first; for a QAT network the deployed network is written. A
@@ -56,9 +59,17 @@ def write_nir(
 
     Args:
         dt_s: time step of the graph, default 1e-4; a float network already has one.
+        reader: write the graph in the form that this reader runs: `norse`, `snntorch`,
+            `spikingjelly`, `sinabs`, `rockpool`, `spyx`, `nirtorch` or `nir`. Spikeport reads the
+            same network from it as from any other file.
+        allow_unsupported: also if the reader does not run all of its nodes.
+
+    Returns:
+        What the reader makes of each node, None without one.
 
     Raises:
-        InputError: the network cannot be exported, or a node's name is not safe in other tools.
+        InputError: the network cannot be exported, the reader does not run a node (the message
+            names all), or a node's name is not safe in other tools.
         OutputError: the file cannot be written; an existing file is unharmed.
     """
     from spikeport.export import FloatNetwork, write_nir_file
@@ -66,7 +77,30 @@ def write_nir(
     if not isinstance(network, FloatNetwork | DeployedNetwork):
         network = _exported(network, dt_s)
         dt_s = None if isinstance(network, FloatNetwork) else dt_s
-    write_nir_file(network, path, dt_s=dt_s)
+    return write_nir_file(
+        network, path, dt_s=dt_s, reader=reader, allow_unsupported=allow_unsupported
+    )
+
+
+def portability(
+    network: Trained | FloatNetwork | DeployedNetwork | FloatContents, reader: str
+) -> Portability:
+    """What another reader of NIR makes of a network that is written for it.
+
+    One word for each node: `exact` (the same step by step, up to the rounding of its float32),
+    `approximate` (it runs the node under another rule) or `unsupported` (it refuses, drops or
+    misplaces the node), with the cause. Of a deployed network, that is said of its float view.
+
+    Raises:
+        InputError: there is no such reader, or the network has no NIR graph.
+    """
+    from spikeport.export.nir import FloatContents, FloatNetwork
+    from spikeport.export.nir.deployed import float_view
+    from spikeport.export.nir.readers import judge
+
+    if not isinstance(network, DeployedNetwork | FloatNetwork | FloatContents):
+        network = _exported(network, None)
+    return judge(float_view(network) if isinstance(network, DeployedNetwork) else network, reader)
 
 
 def open_network(path: str | os.PathLike[str], **foreign: Any) -> DeployedNetwork | FloatNetwork:

@@ -91,7 +91,7 @@ class Kind:
     read: Read
     form: str
     digest: bool = False
-    write: Callable[[Any, Path], None] | None = None
+    write: Callable[[Any, Path], object] | None = None
     verb: tuple[str, ...] = ()
     quick: Read | None = None
 
@@ -347,6 +347,14 @@ def _deployed(path: Path) -> None:
     write_nir(chip(), path)
 
 
+def _for_reader(path: Path) -> None:
+    write_nir(float_network(), path, reader="snntorch", allow_unsupported=True)
+
+
+def _deployed_for_reader(path: Path) -> None:
+    write_nir(chip(), path, reader="norse", allow_unsupported=True)
+
+
 @cache
 def netx_chain() -> DeployedNetwork:
     """A network that netx can run."""
@@ -448,6 +456,12 @@ KINDS: Mapping[str, Kind] = {
         "f.nir", unsealed(_float), read_nir, "hdf5", False, write_nir, quick=quick
     ),
     "deployed NIR": Kind("d.nir", _deployed, read_nir, "hdf5", True, write_nir, INSPECT, quick),
+    "float NIR for a reader": Kind(
+        "s.nir", unsealed(_for_reader), read_nir, "hdf5", False, write_nir, quick=quick
+    ),
+    "deployed NIR for a reader": Kind(
+        "e.nir", unsealed(_deployed_for_reader), read_nir, "hdf5", False, write_nir, quick=quick
+    ),
     "deployed NIR 0.1.0": Kind(
         "d.nir", unsealed(_deployed), read_nir, "hdf5", False, write_nir, quick=quick
     ),

@@ -1,0 +1,11 @@
+from .adapted import Adapted as Adapted
+from .adapted import adapt as adapt
+from .adapted import judge as judge
+from .fidelity import Fidelity as Fidelity
+from .fidelity import Finding as Finding
+from .fidelity import NodeFidelity as NodeFidelity
+from .fidelity import Portability as Portability
+from .original import ARRAYS_OF_ORIGINAL as ARRAYS_OF_ORIGINAL
+from .original import describe as describe
+from .original import undo as undo
+from .table import READERS as READERS
