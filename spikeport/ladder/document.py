@@ -10,6 +10,7 @@ from spikeport.ladder.run import Ladder
 from spikeport.report.activity import activity_sections
 from spikeport.report.confusion import confusion_sections
 from spikeport.report.document import Document, document_of
+from spikeport.report.energy_stages import stages_section
 from spikeport.report.fit import fit_section
 from spikeport.report.origin import origin_sections
 from spikeport.report.quantization import quantization_sections
@@ -43,5 +44,6 @@ def _sections(ladder: Ladder, stage: str) -> Iterator[Section]:
     yield from confusion_sections(observed, stage, network.output_count)
     yield from activity_sections(network, observed)
     yield from range_sections(network, observed.recording)
+    yield stages_section(ladder.energy, ladder.mapped, ladder.unmapped)
     if ladder.quantization is not None:
         yield from quantization_sections(ladder.quantization.as_dict())

@@ -14,7 +14,7 @@ from typing import Any
 from spikeport.backends import TargetCheck, backend, timed
 from spikeport.backends import run as run_backend
 from spikeport.energy import EnergyReport, estimate_energy, load_profile
-from spikeport.errors import InputError
+from spikeport.errors import CheckFailedError, InputError
 from spikeport.export import (
     FloatNetwork,
     QuantizationReport,
@@ -54,7 +54,7 @@ from spikeport.trainer.chip import QATNetwork
 from spikeport.trainer.data import Dataset
 from spikeport.trainer.network import SpikingNetwork
 from spikeport.version import __version__
-from spikeport.workflow import export_float, quantize, write_nir
+from spikeport.workflow import estimate_mapped_energy, export_float, quantize, write_nir
 
 StageProgress = Callable[[str, int, int], None]
 """Called with (stage, samples done, total samples): (stage, 0, 0) at the start, more if slow."""
@@ -70,6 +70,8 @@ class Ladder:
         energy: the estimate of every stage, by name.
         quantization: None for a network that was in chip arithmetic from the start.
         observed: what the deployed network did, for a report.
+        mapped: the energy of the deployed network on all samples, after mapping; None if it cannot
+            be mapped to the chip, for the reason `unmapped`.
         checked: the network checked against the chip that it is priced on, if that is a target.
     """
 
@@ -79,6 +81,8 @@ class Ladder:
     network: DeployedNetwork
     observed: Observations
     checked: TargetCheck | None
+    mapped: EnergyReport | None = None
+    unmapped: str = ""
 
     @property
     def deployed_energy(self) -> dict[str, EnergyReport]:
@@ -146,7 +150,8 @@ def run_ladder(
         skipped=tuple(climb.skipped.values()),
     )
     checked = check_chip(deployed, climb.profile)
-    return Ladder(report, energy, quantization, deployed, climb.observed, checked)
+    mapped, unmapped = climb.mapped()
+    return Ladder(report, energy, quantization, deployed, climb.observed, checked, mapped, unmapped)
 
 
 def environment() -> dict[str, str]:
@@ -225,6 +230,14 @@ class _Climb:
             for title, found in self.rows.items()
         )
         return tuple(rows), energy
+
+    def mapped(self) -> tuple[EnergyReport | None, str]:
+        """The energy of the deployed network after mapping, or why there is none."""
+        counts = next(self.counts[name] for name in (QUANTIZED, DEPLOYED) if name in self.counts)
+        try:
+            return estimate_mapped_energy(self.forms.deployed, counts, self.profile), ""
+        except (InputError, CheckFailedError) as error:
+            return None, str(error)
 
     def _part(self, first: int, end: int) -> Part:
         return make_part(self.data, first, end, self.forms.graph, self.forms.deployed)
