@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +11,7 @@ import typer
 
 from spikeport.cli import _io, _shards, _traces
 from spikeport.cli._foreign import Foreign, origin_facts, origin_tables, takes_foreign
+from spikeport.cli._tables import facts_table
 from spikeport.energy import DEFAULT_PROFILE
 from spikeport.errors import CheckFailedError, InputError
 from spikeport.network import DeployedNetwork
@@ -100,10 +101,15 @@ def compare(
         for stage, traces in found.traces.items()
         for part in _traces.comparison_tables(traces, found.rows[0].stage, stage)
     ]
-    shown = [*origin_tables(opened), _comparison_table(found.rows), *shown]
-    _io.emit(as_json, origin_facts(opened) | found.as_dict(), *shown)
+    stated = {} if resets is None else {"resets": str(resets)}
+    shown = [*origin_tables(opened), *_schedule(stated), _comparison_table(found.rows), *shown]
+    _io.emit(as_json, origin_facts(opened) | stated | found.as_dict(), *shown)
     if found.problem is not None:
         raise CheckFailedError(f"compare: {found.problem}")
+
+
+def _schedule(stated: Mapping[str, str]) -> list[Table]:
+    return [facts_table("Run as one stream", stated)] if stated else []
 
 
 def _compared(path: Path, foreign: Foreign, data: Dataset) -> DeployedNetwork | FloatNetwork:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import os
 import time
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from spikeport.export.quantize import (
 from spikeport.network import DeployedNetwork
 from spikeport.runs import (
     RecordSpec,
+    ResetSchedule,
     Run,
     Samples,
     check_float_samples,
@@ -36,7 +38,13 @@ from spikeport.runs import (
 )
 from spikeport.traces import trace_writer
 from spikeport.traces.header import header_of
+from spikeport.workflow.random_samples import random_samples
 
+GUESSED = (
+    "no calibration samples were given: scales were chosen, and predictions compared, on random "
+    "ones; give samples of your data"
+)
+_log = logging.getLogger(__name__)
 RECORD_BYTES = 256 * 2**20
 """Size of the traces that `record_trace` holds at once, if it can be known beforehand."""
 FLOAT_CHUNK = 32
@@ -46,7 +54,7 @@ FLOAT_RECORD = ("spikes", "v")
 
 def quantize(
     network: FloatNetwork,
-    samples: Samples,
+    samples: Samples | None = None,
     config: QuantizeConfig | None = None,
     *,
     static: bool = False,
@@ -56,7 +64,8 @@ def quantize(
 
     Args:
         samples: calibration samples in float units, (B, *shape) or (T, B, *shape); a few hundred
-            training samples are enough.
+            training samples are enough. Without them, random ones are made (`random_samples`), and
+            a warning says so.
         static: the samples are (B, *shape), even if B = T.
         clip: clip samples beyond the declared input range instead of refusing them.
 
@@ -66,15 +75,23 @@ def quantize(
     """
     from spikeport.simulators import run_float, run_native
 
-    return quantize_float_network(
+    guessed = samples is None
+    given = random_samples(network.inputs, network.steps) if samples is None else samples
+    made = quantize_float_network(
         network,
-        samples,
+        given,
         run_float=run_float,
         run_chip=run_native,
         config=config,
-        static=static,
+        static=static and not guessed,
         clip=clip,
     )
+    if not guessed:
+        return made
+    _log.warning("%s", GUESSED)
+    provenance = {**made.network.provenance, "calibration": GUESSED}
+    report = dataclasses.replace(made.report, warnings=(GUESSED, *made.report.warnings))
+    return QuantizationResult(made.network.replace(provenance=provenance), report)
 
 
 def record_trace(
@@ -86,6 +103,7 @@ def record_trace(
     record: RecordSpec | None = None,
     chunk: int | None = None,
     timeout_s: float | None = None,
+    resets: ResetSchedule | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
     **options: Any,
 ) -> Run:
@@ -101,6 +119,8 @@ def record_trace(
             RECORD_BYTES.
         timeout_s: wall-clock limit for the whole run; checked between chunks, and continuously by a
             slow backend (Lava).
+        resets: when neurons start afresh, besides the first step of each sample; the file states it
+            in its provenance.
         progress: called with (samples done, total samples).
         options: further options of the backend.
 
@@ -122,6 +142,9 @@ def record_trace(
     arrays: dict[str, Any] = {**check(network.inputs, network.steps, samples)}
     count = sample_count(network.inputs, arrays)
     at_once = chunk or trace_chunk(network, record)
+    provenance = {**getattr(network, "provenance", {})}
+    if resets is not None:
+        options["resets"], provenance["resets"] = resets, str(resets)
     runs: list[Run] = []
     started = time.monotonic()
     with trace_writer(path) as writer:
@@ -140,7 +163,7 @@ def record_trace(
                         count,
                         order=getattr(network, "order", ()),
                         samples_hash=samples_hash(arrays),
-                        provenance=getattr(network, "provenance", {}),
+                        provenance=provenance,
                     )
                 )
             writer.append(run.trace)
