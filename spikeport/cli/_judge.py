@@ -155,6 +155,13 @@ def energy(
         str,
         typer.Option(metavar="PROFILE", help="Energy prices: a built-in profile, or a .toml file."),
     ] = DEFAULT_PROFILE,
+    mapped: Annotated[
+        bool,
+        typer.Option(
+            "--map",
+            help="Map the network onto the chip first, for its cores, packets and hops.",
+        ),
+    ] = False,
     *,
     foreign: Foreign,
     as_json: _io.Json = False,
@@ -165,7 +172,8 @@ def energy(
     assumes that all neurons of a part are equally active and are updated at every step.
     """
     from spikeport.energy import estimate_energy, load_profile
-    from spikeport.report.terminal import render_energy
+    from spikeport.report.energy_tables import render_energy
+    from spikeport.workflow import estimate_mapped_energy
 
     if activity is not None and counts is not None:
         raise InputError(f"energy: --activity {activity} and --counts exclude each other; use one")
@@ -175,7 +183,8 @@ def energy(
     if events is None:
         dataset = _io.data_for(opened, data, changes, labels_used=False)
         events, accuracy = _run_events(opened, dataset, samples, clip)
-    estimate = estimate_energy(opened, events, prices, accuracy=accuracy)
+    estimator = estimate_mapped_energy if mapped else estimate_energy
+    estimate = estimator(opened, events, prices, accuracy=accuracy)
     if activity is not None:
         assumed = f"Events: not from a run; activity {activity} for all neurons and steps."
         estimate = dataclasses.replace(estimate, assumptions=(assumed, *estimate.assumptions))

@@ -6,8 +6,9 @@ with S synaptic events, N T neuron visits, U updates, F spikes, P packets and t 
 of the chip (`spikeport.energy.latency`). S counts the events on non-zero weights, plus those on
 stored zeros at the levels at which the profile charges them for that storage format
 (`HardwareProfile.charged`). Events of a graded input are MACs; they are reported apart
-(`EnergyReport.graded_input`), and a profile may give them a price of their own. Each price has a low, a nominal and a high value; the report lists terms, sources, assumptions, omissions
-and warnings. Units: pJ, ns, mW (1 pJ = 1 mW ns). The dynamic terms are the rows of `TERMS`.
+(`EnergyReport.graded_input`), and a profile may give them a price of their own. Each price has a
+low, a nominal and a high value; the report lists terms, sources, assumptions, omissions and
+warnings. Units: pJ, ns, mW (1 pJ = 1 mW ns). The dynamic terms are the rows of `TERMS`.
 
 A host in every step makes steps longer and takes energy of its own; both give a separate total,
 

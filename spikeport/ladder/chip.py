@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from spikeport.backends import TargetCheck, check
-from spikeport.energy import HardwareProfile
+from spikeport.energy import EnergyReport, HardwareProfile, estimate_energy
 from spikeport.errors import CheckFailedError, InputError
 from spikeport.mapping import CoreMap, Traffic, map_network
 from spikeport.network import DeployedNetwork
@@ -23,12 +23,14 @@ class Chip:
         checked: features that it does not support; None if the profile is not that of a target.
         map: the network on its cores; None if there is none, for the reason `unmapped`.
         traffic: packets of all samples between these cores.
+        energy: of all samples, with the cores, packets and hops of the map.
     """
 
     title: str
     checked: TargetCheck | None = None
     map: CoreMap | None = None
     traffic: Traffic | None = None
+    energy: EnergyReport | None = None
     unmapped: str = ""
 
     @property
@@ -49,4 +51,5 @@ def on_chip(network: DeployedNetwork, profile: HardwareProfile, counts: EventCou
         found = map_network(network, profile.name)
     except (CheckFailedError, InputError) as error:
         return Chip(profile.title, checked, unmapped=str(error))
-    return Chip(profile.title, checked, found, found.traffic(counts))
+    energy = estimate_energy(network, counts, profile, placement=found.placement(counts))
+    return Chip(profile.title, checked, found, found.traffic(counts), energy)

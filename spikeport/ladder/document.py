@@ -11,6 +11,7 @@ from spikeport.report.activity import activity_sections
 from spikeport.report.confusion import confusion_sections
 from spikeport.report.core_figure import map_section, unmapped_section
 from spikeport.report.document import Document, document_of
+from spikeport.report.energy_stages import stages_section
 from spikeport.report.fit import fit_section
 from spikeport.report.origin import origin_sections
 from spikeport.report.quantization import quantization_sections
@@ -49,5 +50,6 @@ def _sections(ladder: Ladder, stage: str) -> Iterator[Section]:
         yield map_section(chip.map, chip.traffic)
     else:
         yield unmapped_section(chip.title, chip.unmapped)
+    yield stages_section(ladder.energy, chip.energy, chip.unmapped)
     if ladder.quantization is not None:
         yield from quantization_sections(ladder.quantization.as_dict())

@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from spikeport.energy import Placement
 from spikeport.mapping.limits import RESOURCES, CoreLimits, Resource
 from spikeport.mapping.placement import Places
 from spikeport.mapping.plan import Plan
 from spikeport.mapping.tiling import Box, Tiling
-from spikeport.mapping.traffic import Traffic, spikes_of, tally
+from spikeport.mapping.traffic import Traffic, spikes_of, tally, ways
 from spikeport.runs import EventCounts, Run
 
 SCHEMA = 1
@@ -127,11 +128,40 @@ class CoreMap:
         basis, spikes = "one spike of each neuron", None
         if activity is not None:
             basis, spikes = spikes_of(self._plan.network, activity)
+        return tally(self._plan, self._tilings, self._piece_places, spikes, basis)
+
+    def placement(self, activity: EventCounts | Run | None = None) -> Placement:
+        """The map as `spikeport.estimate_energy` takes it.
+
+        Args:
+            activity: whose messages decide which packets are sent; by default one of each neuron.
+
+        Raises:
+            InputError: the activity is that of another network, or lacks a part.
+        """
+        spikes = None if activity is None else spikes_of(self._plan.network, activity)[1]
+        found = list(ways(self._plan, self._tilings, self._piece_places, spikes))
+        sizes = {part.name: part.size for part in self._plan.network.populations}
+        return Placement(
+            cores=tuple(self._shares(core, sizes) for core in self.cores),
+            chips=self.chips,
+            packets={name: packets for name, packets, _ in found},
+            hops={name: way for name, _, way in found},
+        )
+
+    def _shares(self, core: Core, sizes: Mapping[str, int]) -> dict[str, float]:
+        shares: dict[str, float] = {}
+        for piece in (self.pieces[number] for number in core.pieces):
+            share = piece.neurons / sizes[piece.population]
+            shares[piece.population] = shares.get(piece.population, 0.0) + share
+        return shares
+
+    @property
+    def _piece_places(self) -> Places:
         core_of = np.empty(len(self.pieces), np.int64)
         for number, core in enumerate(self.cores):
             core_of[list(core.pieces)] = number
-        places = self._places.of(core_of)
-        return tally(self._plan, self._tilings, places, spikes, basis)
+        return self._places.of(core_of)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON data."""

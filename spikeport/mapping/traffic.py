@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spikeport.energy import Hops
 from spikeport.errors import InputError
 from spikeport.mapping.placement import Places, Table
 from spikeport.mapping.plan import Plan
@@ -112,6 +113,36 @@ def tally(
         same = places.core[sources][:, None] == places.core[targets]
         found.add(packets, places.of(sources), places.of(targets), same)
     return found.total(basis)
+
+
+def ways(
+    plan: Plan, tilings: Mapping[str, Tiling], places: Places, spikes: Spikes | None
+) -> Iterator[tuple[str, float, Hops]]:
+    """Of each connection, packets per message, and hops per packet; those of inputs have no way.
+
+    Args:
+        places: of each piece, in the order of the network.
+        spikes: by default one of each neuron and input; those of a silent source are taken as such.
+    """
+    first = first_pieces(plan, tilings)
+    for part in plan.network.weighted_connections:
+        source = plan.network.sources[part.source]
+        given = None if spikes is None or not spikes[part.source].any() else spikes[part.source]
+        messages = source.size if given is None else float(given.sum())
+        packets = plan.encodings[part.name].links(tilings[part.source], tilings[part.target], given)
+        total = float(packets.sum())
+        way = Hops()
+        if part.source in first and total:
+            ends = [
+                places.of(first[n] + np.arange(tilings[n].count))
+                for n in (part.source, part.target)
+            ]
+            columns = np.abs(ends[0].column[:, None] - ends[1].column)
+            rows = np.abs(ends[0].row[:, None] - ends[1].row)
+            way = Hops(
+                float((packets * columns).sum()) / total, float((packets * rows).sum()) / total
+            )
+        yield part.name, total / messages, way
 
 
 def core_messages(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from spikeport.energy import EnergyReport
 from spikeport.parity import LadderRow, ParityReport
-from spikeport.report.energy_tables import render_energy as render_energy
+from spikeport.report.energy_tables import render_energy
 from spikeport.report.fit import Fit
 from spikeport.report.screen import (
     Fitted,

@@ -11,6 +11,7 @@ from .fronts import write_pareto_front as write_pareto_front
 from .inspection import DeployedFacts as DeployedFacts
 from .inspection import FloatFacts as FloatFacts
 from .inspection import inspect_network as inspect_network
+from .mapped_energy import estimate_mapped_energy as estimate_mapped_energy
 from .networks import export_float as export_float
 from .networks import look_into as look_into
 from .networks import open_network as open_network
