@@ -275,7 +275,7 @@ def test_decays_are_compared_as_the_integers_of_the_chip() -> None:
     node = nir.LIF(DT * np.array([100, 100.5, 102.0]), *np.ones((1, 3)), np.zeros(3), np.ones(3))
     made = quantized(chain({"fc": affine(np.eye(3)), "n": node}, spikes_in(3)), np.ones((2, 3)))
     parts = {part.name: part for part in made.report.populations}
-    assert [(p.neurons, p.decay_v_int) for p in parts.values()] == [(1, 40), (2, 41), (3, 4096)]
+    assert [(p.neurons, p.decay_v_int) for p in parts.values()] == [(1, 40), (2, 41), (3, 4095)]
     assert parts["n_2"].decay_v == pytest.approx(1 / 100.5)  # further from 41/4096 than 1/100
     assert parts["n_2"].decay_v_error == pytest.approx(41 / 4096 - 1 / 100.5)
     assert made.report.rewrites[0] == "'n' became 2 populations, 'n_1' to 'n_2', one for each decay"
