@@ -51,7 +51,9 @@ def unsupported(network: DeployedNetwork, target: str) -> dict[str, bool]:
 
 def test_every_target_supports_a_plain_network() -> None:
     found = check(plain())
-    assert [one.target for one in found] == ["native", "reference", "lava", "loihi1", "loihi2"]
+    assert [one.target for one in found] == [
+        *("native", "reference", "lava", "loihi1", "loihi2", "digital")
+    ]
     assert all(one.unsupported == () and one.runs for one in found)
 
 

@@ -13,20 +13,9 @@ from spikeport import map_network
 from spikeport.mapping import Resource
 from spikeport.network import DeployedNetwork
 from tests.helpers.map_checker import errors
-from tests.helpers.pilotnet import FILE, pilotnet
+from tests.helpers.pilotnet import CORES, FILE, WORDS, pilotnet
 
 DATA = os.environ.get("SPIKEPORT_DATA")
-CORES = {
-    "layer0": 13, "layer1": 25, "layer2": 13, "layer3": 3, "layer4": 3, "layer5": 2,
-    "layer7": 12, "layer8": 1, "layer9": 1, "layer10": 1,
-}  # fmt: skip
-"""Cores of each layer of PilotNet-SNN on Loihi 2, printed in lava-dl's benchmark notebook
-(tutorials/lava/lib/dl/netx/pilotnet_snn/benchmark.ipynb); 74 in total."""
-WORDS = {
-    "layer1": 81, "layer2": 864, "layer3": 1620, "layer4": 2160, "layer5": 2880,
-    "layer8": 1300, "layer9": 150, "layer10": 10,
-}  # fmt: skip
-"""Synapse memory of a core of each layer, in the same table; of layer 7 see the test."""
 
 
 @pytest.fixture(scope="module")

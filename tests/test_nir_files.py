@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import os
 from collections.abc import Callable
@@ -25,7 +26,7 @@ from spikeport.export.nir.semantics import IntegratorGain, Semantics
 from spikeport.network import Coding, Input, Reset
 from spikeport.simulators import run_float
 from spikeport.storage import hdf5 as hdf5_file
-from spikeport.workflow import write_nir
+from spikeport.workflow import inspect_network, write_nir
 from tests.fuzz.kinds import chip
 
 DT = 1e-4
@@ -632,3 +633,33 @@ def test_a_nested_graph_of_the_wrong_width_is_refused(tmp_path: Path) -> None:
     nir.write(tmp_path / "a.nir", graph)
     with pytest.raises(InputError, match=r"expects shape \(5,\), received \(4,\)"):
         read_nir(tmp_path / "a.nir", isolate=False)
+
+
+SENTENCES = ("'conv1' and 'pool1' became one convolution", 'quotes " and \u00fcmlauts')
+
+
+def test_rewrites_are_stored_and_shown(tmp_path: Path) -> None:
+    network = dataclasses.replace(around(*NODES["LIF"]), rewrites=SENTENCES)
+    write_nir(network, tmp_path / "a.nir")
+    again = read_nir_float(tmp_path / "a.nir")
+    assert again.rewrites == SENTENCES
+    assert inspect_network(again).as_dict()["rewritten"] == "; ".join(SENTENCES)
+    assert set(nir.read(tmp_path / "a.nir").metadata) == {"spikeport", "spikeport_rewrites"}
+    plain = dataclasses.replace(network, rewrites=())
+    write_nir(plain, tmp_path / "plain.nir")
+    assert read_nir_float(tmp_path / "plain.nir").rewrites == ()
+    assert set(nir.read(tmp_path / "plain.nir").metadata) == {"spikeport"}
+
+
+@pytest.mark.parametrize("text", ["{", "{}", '"one"', "[1]", "[null]", "3", 5, np.ones(3)])
+def test_damaged_rewrites(text: Any, tmp_path: Path) -> None:
+    write_nir(around(*NODES["LIF"]), tmp_path / "a.nir")
+    with h5py.File(tmp_path / "a.nir", "a") as file:
+        file["node/metadata/spikeport_rewrites"] = text
+    with pytest.raises(InputError, match="metadata 'spikeport_rewrites' is damaged"):
+        read_nir(tmp_path / "a.nir", isolate=False)
+
+
+def test_rewrites_must_be_sentences() -> None:
+    with pytest.raises(InputError, match="rewrites contain 3, must be sentences"):
+        dataclasses.replace(around(*NODES["LIF"]), rewrites=(3,))  # type: ignore[arg-type]

@@ -28,8 +28,9 @@ from spikeport.network import (
 )
 from spikeport.runs import ResetSchedule, encode_samples, everything, select
 from spikeport.simulators import Stream, run_native, run_reference
+from spikeport.traces import open_trace
 from spikeport.trainer.data import load_dataset
-from spikeport.workflow import run_continuous, write_nir
+from spikeport.workflow import record_trace, run_continuous, run_networks, write_nir
 from tests.fuzz.kinds import float_network
 from tests.helpers.command import Spikeport
 from tests.helpers.lava import needs_lava
@@ -211,6 +212,7 @@ def test_the_command_line_runs_samples_back_to_back(tmp_path: Path, spikeport: S
     assert code == 0, err
     found = json.loads(out)
     assert (found["samples"], found["steps"]) == (5, network.steps)
+    assert found["resets"] == f"every {network.steps} steps, first before step 0"
     data = load_dataset("digits", network.steps)
     x = encode_samples(network.inputs, network.steps, data.test_x[:5], static=True)
     run = run_continuous(network, x, ResetSchedule(network.steps))
@@ -220,6 +222,7 @@ def test_the_command_line_runs_samples_back_to_back(tmp_path: Path, spikeport: S
     code, out, err = spikeport("compare", str(path), *options, "--reset-offset", "2")
     assert code == 0, err
     assert "identical" in out
+    assert f"every {network.steps} steps, first before step 2" in out
     for wrong, message in (
         (["run", str(path), "--reset-offset", "2"], "--reset-offset 2: needs --reset-interval"),
         (["run", str(path), str(path), *options], "--reset-interval 6: needs a single network"),
@@ -236,3 +239,28 @@ def test_a_continuous_run_needs_a_deployed_network(tmp_path: Path, spikeport: Sp
     code, _, err = spikeport("run", str(tmp_path / "f.nir"), "--reset-interval", "4")
     assert code == 2
     assert "is a float graph; use `spikeport quantize` to deploy it" in err
+
+
+def test_a_trace_file_states_its_schedule(tmp_path: Path) -> None:
+    network, x = digits_like()
+    resets = ResetSchedule(2, 1)
+    record_trace(tmp_path / "a.h5", network, x, resets=resets, chunk=2)
+    run = run_native(network, x, resets=resets, record=("v",))
+    assert run.trace is not None
+    with open_trace(tmp_path / "a.h5") as file:
+        assert file.header.provenance["resets"] == "every 2 steps, first before step 1"
+        whole = file.read()
+    for name, v in run.trace.v.items():
+        np.testing.assert_array_equal(whole.v[name], v)
+    record_trace(tmp_path / "b.h5", network, x)
+    with open_trace(tmp_path / "b.h5") as file:
+        assert "resets" not in file.header.provenance
+
+
+def test_several_networks_take_a_schedule_but_not_in_shards() -> None:
+    network, x = digits_like()
+    resets = ResetSchedule(2, 1)
+    (run,) = run_networks([(network, x)], resets=resets)
+    assert_equal_runs(run, run_native(network, x, resets=resets))
+    with pytest.raises(InputError, match=r"resets \(every 2 steps, first before step 1\): shards"):
+        run_networks([(network, x)], resets=resets, dask="local")

@@ -6,7 +6,8 @@ ENVIRONMENTS is a folder that `python -m benchmarks.interop.environments` has ma
 framework runs random networks on random spikes and exports them; each file is read with the
 framework's preset and run on the same spikes. Ours: random networks are written, and each framework
 reads and runs the files. The tables say how many output values differ; every exception has a cause
-in `exceptions.toml`. Exits with 1 if one has none, or a known one has gone.
+in `exceptions.toml`, and in files written for a framework (`export --for`) the word of each network
+must be true. Exits with 1 if one has no cause, a known one has gone, or a word is wrong.
 
 `--json benchmarks/interop/measured.json` keeps the results that docs/interop.md shows
 (`python -m benchmarks.interop.page`), `--record tests/fixtures/interop.zip` files and spikes for
@@ -44,8 +45,7 @@ def main() -> None:
         written = [*_theirs(chosen.frameworks, chosen.environments, Path(folder))]
         if chosen.record:
             theirs.record(Path(folder), chosen.record, written)
-    with tempfile.TemporaryDirectory() as folder:
-        read = [*_ours(chosen.frameworks, chosen.environments, Path(folder))]
+    read = [*_ours(chosen.frameworks, chosen.environments)]
     if chosen.json:
         results = {"versions": versions(), "theirs": written, "ours": read}
         chosen.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
@@ -68,18 +68,24 @@ def _theirs(frameworks: Sequence[str], environments: Path, folder: Path) -> Iter
                 yield row
 
 
-def _ours(frameworks: Sequence[str], environments: Path, folder: Path) -> Iterator[Any]:
-    print("ours written, theirs read")
-    given = ours.write(folder)
-    for framework in ours.READERS:
-        if framework in frameworks:
-            for row in ours.measure(framework, python(environments, framework), folder, given):
-                print(_line(row))
-                yield row
+def _ours(frameworks: Sequence[str], environments: Path) -> Iterator[Any]:
+    """Plain files, then files for each framework."""
+    networks = ours.made()
+    for plain in (True, False):
+        print("ours written, theirs read" if plain else "ours written for each framework")
+        for framework in ours.READERS:
+            if framework in frameworks:
+                with tempfile.TemporaryDirectory() as folder:
+                    place, interpreter = Path(folder), python(environments, framework)
+                    given = ours.write(place, networks, framework, plain)
+                    for row in ours.measure(framework, interpreter, place, given):
+                        print(_line(row))
+                        yield row
 
 
 def _line(row: dict[str, Any]) -> str:
     name = f"{row.get('framework', ''):12} {row['network']:36} {row['outcome']:12}"
+    name += f" {row['word']:12}" if "word" in row else ""
     if "says" in row:
         return f"{name} {row['says'][:90]}"
     text = f"{name} {row['differing']:5} of {row['compared']:5}"

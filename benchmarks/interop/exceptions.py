@@ -35,7 +35,6 @@ class Known:
         under: the changes of our network under which nothing differs.
         framework: of our networks that it reads; in the others' names already.
         only: of our networks, those of "float" or "chip".
-        file: of our networks, the kind of file: "plain", or "for" the framework.
     """
 
     networks: Sequence[str]
@@ -44,7 +43,6 @@ class Known:
     under: Sequence[str] = ()
     framework: str = ""
     only: str = ""
-    file: str = "plain"
 
     def holds_for(self, row: Row) -> bool:
         """Whether this row is meant."""
@@ -53,7 +51,7 @@ class Known:
             any(fnmatchcase(name, pattern) for pattern in self.networks)
             and self.framework == row.get("framework", "")
             and self.only in ("", "chip" if chip else "float")
-            and self.file == row.get("file", "plain")
+            and "word" not in row
         )
 
 
@@ -71,6 +69,9 @@ def found(row: Row, exceptions: Iterable[Known]) -> Known | None:
 def contradictions(rows: Sequence[Row], exceptions: Sequence[Known]) -> Iterator[str]:
     """Rows without their exception, exceptions without their rows, and causes that do not prove."""
     for row in rows:
+        if "word" in row:
+            yield from _wrong_word(row)
+            continue
         known = found(row, exceptions)
         what = f"{row['network']} {row.get('framework', '')} {row['outcome']}"
         if known is None:
@@ -83,6 +84,17 @@ def contradictions(rows: Sequence[Row], exceptions: Sequence[Known]) -> Iterator
     for one in exceptions:
         if not any(one.holds_for(row) for row in rows):
             yield f"{one.framework} {', '.join(one.networks)}: is not among the networks"
+
+
+def _wrong_word(row: Row) -> Iterator[str]:
+    """A file for a framework: exact means without a difference, all else has a cause."""
+    what = f"{row['network']} for {row['framework']} is {row['word']}"
+    if row["word"] == "exact" and row["outcome"] != "same":
+        yield f"{what}, but {row['outcome']}: {row.get('says', row.get('differing'))}"
+    if row["word"] != "exact" and not row["cause"]:
+        yield f"{what}, without a cause"
+    if row["word"] == "unsupported" and row["outcome"] == "same" and row["compared"]:
+        yield f"{what}, but nothing differs"
 
 
 def misplaced(environments: Path) -> Iterator[str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+import json
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,8 +15,9 @@ from benchmarks.interop import workers
 from benchmarks.interop.changes import changed
 from benchmarks.interop.environments import ENVIRONMENTS
 from benchmarks.interop.exceptions import OURS, found
+from benchmarks.interop.frameworks.graphs import DT
 from benchmarks.interop.networks import NAMES, Ours, ours
-from spikeport import FloatNetwork, run_float
+from spikeport import FloatNetwork, Reset, run_float
 from spikeport.export.nir import write_nir_file
 
 READERS = tuple(name for name in ENVIRONMENTS if name != "lava-dl")
@@ -24,21 +27,45 @@ LONGEST = 200
 
 
 class Given(NamedTuple):
-    """A network whose file was written, and its output here."""
+    """A network whose file was written, its output here, and what is said of the file."""
 
     network: Ours
     output: Array
+    told: dict[str, Any]
 
 
-def write(folder: Path, names: Collection[str] = NAMES) -> dict[str, Given]:
-    """Write and run networks: stem of the file, and what it contains."""
+def made(names: Collection[str] = NAMES) -> list[tuple[Ours, Array]]:
+    """Networks, and what their last neurons send."""
+    return [(network, output(network.view, network.x)) for network in ours(names)]
+
+
+def write(
+    folder: Path, networks: Sequence[tuple[Ours, Array]], framework: str, plain: bool = True
+) -> dict[str, Given]:
+    """Write networks for anyone or for this framework: stem of the file, and what it contains."""
     found = {}
-    for number, network in enumerate(ours(names)):
-        stem = f"{number:02}"
-        write_nir_file(network.written, folder / f"{stem}.nir")
-        np.save(folder / f"{stem}.in.npy", network.x)
-        found[stem] = Given(network, output(network.view, network.x))
+    for number, (network, expected) in enumerate(networks):
+        place = folder / f"{number:02}.nir"
+        told: dict[str, Any] = {}
+        options = {"dt": DT, "subtract": False}
+        reader = None if plain else framework
+        said = write_nir_file(network.written, place, reader=reader, allow_unsupported=True)
+        if said is not None:
+            causes = dict.fromkeys(one.cause for one in said.concerned)
+            told = {"file": "for", "word": str(said.word), "cause": "; ".join(causes)}
+            options = _options(said.load)
+        if framework == "nirtorch":  # whose neurons are ours
+            options["subtract"] = network.view.semantics.reset is Reset.SUBTRACT
+        np.save(place.with_suffix(".in.npy"), network.x)
+        place.with_suffix(".json").write_text(json.dumps(options), encoding="utf-8")
+        found[place.stem] = Given(network, expected, told)
     return found
+
+
+def _options(load: str) -> dict[str, Any]:
+    """The options in the expression with which a file is to be loaded."""
+    step = re.search(r"dt=([-+.\de]+)", load)
+    return {"dt": float(step[1]) if step else DT, "subtract": "reset_subtract" in load}
 
 
 def output(network: FloatNetwork, x: Array) -> Array:
@@ -58,14 +85,14 @@ def measure(
 ) -> Iterator[dict[str, Any]]:
     """Let one framework run all files of the folder."""
     for stem, theirs in workers.read(framework, interpreter, folder).items():
-        network, expected = given[stem]
-        row: dict[str, Any] = {"network": network.name, "framework": framework}
+        network, expected, told = given[stem]
+        row: dict[str, Any] = {"network": network.name, "framework": framework, **told}
         if isinstance(theirs, str):
             yield {**row, "outcome": "refused", "says": theirs[:LONGEST]}
             continue
         theirs = theirs.reshape(*theirs.shape[:2], -1)
         if framework == "nir":
-            yield {**row, "outcome": "same", "compared": 0, "differing": 0}
+            yield {**row, "outcome": "same", "compared": 0, "differing": 0}  # nothing is run
             continue
         if theirs.shape != expected.shape:
             shape = "x".join(str(n) for n in theirs.shape)

@@ -6,7 +6,7 @@ The page has them between `<!-- measured -->` lines; a test compares.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,19 +37,24 @@ def main() -> None:
 
 
 def tables(measured: dict[str, Any]) -> list[str]:
-    """Theirs, ours, and the causes, as Markdown."""
+    """Theirs; ours; ours for each framework; causes of its words; causes: as Markdown."""
     numbers = {key: str(i) for i, key in enumerate(_used(measured), 1)}
-    return [
-        "\n".join(_theirs(measured["theirs"], measured["versions"], numbers)),
-        "\n".join(_ours(measured["ours"], numbers)),
-        "\n".join(_causes(measured["versions"], numbers)),
-    ]
+    plain = [row for row in measured["ours"] if "word" not in row]
+    for_each = [row for row in measured["ours"] if "word" in row]
+    made = (
+        _theirs(measured["theirs"], measured["versions"], numbers),
+        _matrix(plain, lambda row: f"{_outcome(row)}{_marks(row, OURS, numbers)}"),
+        _matrix(for_each, lambda row: f"{_outcome(row)} {row['word']}"),
+        _words(for_each),
+        _causes(measured["versions"], numbers),
+    )
+    return ["\n".join(lines) for lines in made]
 
 
 def _used(measured: dict[str, Any]) -> list[str]:
     """Causes in the order in which the tables name them."""
     known = [found(row, THEIRS) for row in measured["theirs"]]
-    known += [found(row, OURS) for row in measured["ours"]]
+    known += [found(row, OURS) for row in measured["ours"] if "word" not in row]
     return list(dict.fromkeys(key for one in known if one for key in one.causes))
 
 
@@ -72,18 +77,32 @@ def _theirs(rows: Sequence[Row], versions: dict[str, str], numbers: Any) -> Iter
         )
 
 
-def _ours(rows: Sequence[Row], numbers: Any) -> Iterator[str]:
+def _matrix(rows: Sequence[Row], cell: Callable[[Row], str]) -> Iterator[str]:
+    """Networks by frameworks: the float network, and after a semicolon the chip's if it differs."""
     frameworks = list(dict.fromkeys(row["framework"] for row in rows))
     yield f"| network | {' | '.join(NAMES[name] for name in frameworks)} |"
     yield "|---" * (len(frameworks) + 1) + "|"
-    by_place = {(row["network"], row["framework"]): row for row in rows}
+    by_place = {(row["network"], row["framework"]): cell(row) for row in rows}
     for name in dict.fromkeys(row["network"].partition(", chip")[0] for row in rows):
-        cells = []
-        for framework in frameworks:
-            both = [by_place[name, framework], by_place[f"{name}, chip", framework]]
-            texts = [f"{_outcome(row)}{_marks(row, OURS, numbers)}" for row in both]
-            cells.append("; ".join(dict.fromkeys(texts)))
+        cells = [
+            "; ".join(dict.fromkeys(by_place[both, framework] for both in (name, f"{name}, chip")))
+            for framework in frameworks
+        ]
         yield f"| {name} | {' | '.join(cells)} |"
+
+
+def _words(rows: Sequence[Row]) -> Iterator[str]:
+    """Why a file is not exact, with the networks."""
+    yield "| framework | word | cause | networks |"
+    yield "|---|---|---|---|"
+    concerned: dict[tuple[str, str, str], list[str]] = {}
+    for row in rows:
+        if row["word"] != "exact":
+            key = row["framework"], row["word"], row["cause"]
+            concerned.setdefault(key, []).append(row["network"].partition(", chip")[0])
+    for (framework, word, cause), networks in concerned.items():
+        named = "; ".join(dict.fromkeys(networks))
+        yield f"| {NAMES[framework]} | {word} | {cause} | {named} |"
 
 
 def _outcome(row: Row) -> str:

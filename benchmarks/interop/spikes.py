@@ -35,13 +35,18 @@ CHANGED: Mapping[str, Rules] = {
 
 def spikes(name: str, folder: Path, under: Iterable[str] = (), **rules: Any) -> NDArray[Any]:
     """Spikes (T, B, N) that a network FRAMEWORK/NAME of the folder has here, with changes."""
+    network, x = read_with_inputs(name, folder, **rules)
+    return output_spikes(changed(network, under), x)
+
+
+def read_with_inputs(name: str, folder: Path, **rules: Any) -> tuple[FloatNetwork, NDArray[Any]]:
+    """A network FRAMEWORK/NAME of the folder, and the 0/1 spikes that it was run on."""
     place = folder / name
     dt_s = DT_S.get(name, DT_S.get(place.parent.name, 1e-4))
     network = read_nir_float(f"{place}.nir", dt_s=dt_s, steps=STEPS, isolate=False, **rules)
-    network = changed(network, under)
     shape = network.inputs[0].shape
     (given,) = (kind for kind, one in SHAPES.items() if one == shape)
-    return output_spikes(network, np.load(place.with_name(f"{given}.in.npy"), allow_pickle=False))
+    return network, np.load(place.with_name(f"{given}.in.npy"), allow_pickle=False)
 
 
 def output_spikes(network: FloatNetwork, x: NDArray[Any]) -> NDArray[Any]:

@@ -6,7 +6,8 @@ exporter cannot write a whole network, it is put together from what it writes pe
 weights have fixed seeds.
 
 `python worker.py read FRAMEWORK FOLDER`: for each NAME.nir with its input NAME.in.npy
-(T, B, *shape), FOLDER receives NAME.FRAMEWORK.npy, the spikes of the output.
+(T, B, *shape) and the options of loading it, NAME.json, FOLDER receives NAME.FRAMEWORK.npy, the
+spikes of the output.
 
 What fails, or takes more than a minute, leaves the error in place of the spikes: NAME.error or
 NAME.FRAMEWORK.error.
@@ -15,11 +16,13 @@ NAME.FRAMEWORK.error.
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import signal
 import sys
 import traceback
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +73,9 @@ def read(module: Any, folder: Path, framework: str) -> None:
     for path in sorted(folder.glob("*.nir")):
         if not list(folder.glob(f"{path.stem}.{framework}.*")):
             x = np.load(path.with_suffix(".in.npy")).astype(np.float32)
-            _keep(path.with_suffix(f".{framework}"), lambda: module.load(path)(x))  # noqa: B023
+            options = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+            load = partial(module.load, path, options)
+            _keep(path.with_suffix(f".{framework}"), lambda: load()(x))  # noqa: B023
 
 
 def _keep(place: Path, make: Callable[[], Any]) -> None:

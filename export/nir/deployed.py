@@ -63,7 +63,7 @@ NEWEST_FORM = 2
 a Delay node, Flatten counts axes from the first, thresholds are vth exactly, and what convolutions
 were (`portable`) is stated in their own metadata."""
 TIE_STEPS = 2
-"""Number of float32 steps by which a threshold that is also subtracted is moved off its ties."""
+"""The least number of float32 steps by which a threshold is moved off its ties."""
 
 
 def float_view(
@@ -287,17 +287,18 @@ class _View:
     def _threshold(self, part: Population) -> float:
         """vth, moved up from values that are equal to it, which float32 reaches up to rounding.
 
-        The chip's v is a multiple of 1/64, so that half of that more is the same threshold. Where a
-        reset subtracts it, it is moved by as little as the float network's.
+        The chip's v is a multiple of 1/64, so that half of that more is the same threshold. A reset
+        by subtraction subtracts the threshold, at most once in each step: there, all that is
+        subtracted too much in a run is at most this half.
         """
         if self.form == 1:
             return part.vth / part.scale
-        if part.reset is Reset.ZERO:
-            return (part.vth + 0.5 / LOIHI.weight_unit) / part.scale
-        moved = np.float32(part.vth / part.scale)
+        share = 1 if part.reset is Reset.ZERO else self.network.steps + 1
+        moved = np.float32((part.vth + 0.5 / LOIHI.weight_unit / share) / part.scale)
+        least = np.float32(part.vth / part.scale)
         for _ in range(TIE_STEPS):
-            moved = np.nextafter(moved, np.float32(np.inf))
-        return float(moved)
+            least = np.nextafter(least, np.float32(np.inf))
+        return float(max(moved, least))
 
     def _add(self, name: str, node: Any) -> None:
         self.nodes[name] = node

@@ -38,7 +38,7 @@ class FloatNetwork:
         inputs_assumed: the inputs were not declared; `read_nir` assumed 0/1 spikes.
         provenance: of a graph that was read from a file of another tool: the file, its SHA-256,
             the rules that were stated, and those that were assumed.
-        rewrites: what became of layers before the graph was made, a sentence each; not in files.
+        rewrites: what became of layers before the graph was made, a sentence each.
 
     Raises:
         InputError: a node, an edge, a shape, an input or a value breaks a rule.
@@ -64,6 +64,10 @@ class FloatNetwork:
             raise InputError(f"semantics is {self.semantics!r}, must be a Semantics")
         object.__setattr__(self, "provenance", dict(self.provenance))
         checks.texts("network: provenance", self.provenance)
+        rewrites = tuple(self.rewrites)
+        if odd := [one for one in rewrites if not isinstance(one, str)]:
+            raise InputError(f"network: rewrites contain {odd[0]!r}, must be sentences")
+        object.__setattr__(self, "rewrites", rewrites)
         inputs = (self.inputs,) if isinstance(self.inputs, Input) else tuple(self.inputs)
         object.__setattr__(self, "inputs", inputs)
         known, late = self._checked, self.semantics.late_spikes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import operator
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,9 +24,11 @@ from spikeport.export.nir.fields import (
     make_node,
     node_values,
 )
-from spikeport.export.nir.shapes import input_shape, output_shape
+from spikeport.export.nir.shapes import input_shape, output_shape, parameter_shape, shared
 from spikeport.network import Input
 from spikeport.storage import check_elements
+
+_log = logging.getLogger(__name__)
 
 Edge = tuple[str, str]
 DEFAULT_DT_S = 1e-4
@@ -258,8 +261,10 @@ def _infer_shapes(
         shapes[name] = output_shape(name, node, _common(name, node, known, shapes))
     for name, fed_by in sources.items():
         if fed_by:
-            shape = _common(name, graph.nodes[name], fed_by, shapes)
-            output_shape(name, graph.nodes[name], shape)
+            node, shape = graph.nodes[name], _common(name, graph.nodes[name], fed_by, shapes)
+            if name in plan.delays and shape != shapes[name]:
+                fail(f"{label(name, node)}: expects shape {shapes[name]}, received {shape}")
+            output_shape(name, node, shape)
     return shapes
 
 
@@ -288,9 +293,12 @@ def difference(first: nir.NIRGraph, second: nir.NIRGraph) -> str | None:
 
 def _fill(name: str, nodes: dict[str, Any], node: Any, given: Shape | None, made: Shape) -> None:
     """Store the inferred shapes in the fields that NIR has for them."""
-    if NODE_TYPES[kind(node)].elementwise and made != np.shape(
-        next(iter(node_values(node).values()))
-    ):
+    if NODE_TYPES[kind(node)].elementwise and shared(own := parameter_shape(node), made):
+        if own:
+            _log.warning(
+                "%s: its parameters have shape %s; its %s neurons share them",
+                label(name, node), own, made,
+            )  # fmt: skip
         full = {f: np.array(np.broadcast_to(v, made)) for f, v in node_values(node).items()}
         node = nodes[name] = make_node(name, kind(node), full)
     if isinstance(node, nir.Flatten) and given is not None:

@@ -37,6 +37,8 @@ _FACTS = (
     *("reader", "original"),
 )
 ARRAYS = "spikeport_arrays"
+REWRITES = "spikeport_rewrites"
+"""Beside the header, in which 0.1.0 would refuse it."""
 VERSION = 1
 VERSIONS = (VERSION, 2, 3)
 
@@ -46,7 +48,9 @@ def float_metadata(network: FloatNetwork) -> dict[str, Any]:
     facts = _run_facts(network)
     if network.provenance:
         facts["provenance"] = dict(network.provenance)
-    return {KEY: _text({"kind": "float", **facts}, 2 if "semantics" in facts else 1)}
+    header = _text({"kind": "float", **facts}, 2 if "semantics" in facts else 1)
+    rewrites = {REWRITES: json.dumps(network.rewrites)} if network.rewrites else {}
+    return {KEY: header, **rewrites}
 
 
 def deployed_metadata(
@@ -136,6 +140,24 @@ def run_facts(header: Mapping[str, Any], shapes: Mapping[str, Shape]) -> dict[st
         }
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise _damaged(error) from error
+
+
+def stated_rewrites(metadata: Mapping[str, Any]) -> tuple[str, ...]:
+    """What became of the layers of the network that a float graph was made from.
+
+    Raises:
+        InputError: it is not a list of sentences.
+    """
+    text = metadata.get(REWRITES)
+    if text is None:
+        return ()
+    try:
+        found = parse_json(text)
+    except (ValueError, TypeError) as error:
+        raise InputError(f"metadata '{REWRITES}' is damaged ({error})") from error
+    if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
+        fail(f"metadata '{REWRITES}' is damaged: must be a list of sentences")
+    return tuple(found)
 
 
 def stated_semantics(header: Mapping[str, Any]) -> Semantics:

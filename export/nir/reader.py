@@ -15,7 +15,7 @@ import numpy as np
 from spikeport.checks import fail
 from spikeport.errors import InputError
 from spikeport.export.nir.deployed import NEWEST_FORM, float_view
-from spikeport.export.nir.fields import kind
+from spikeport.export.nir.fields import NODE_TYPES, kind
 from spikeport.export.nir.flatten import FlatGraph, flatten
 from spikeport.export.nir.float_network import FloatNetwork
 from spikeport.export.nir.graph import CheckedGraph, check_graph, difference
@@ -28,12 +28,14 @@ from spikeport.export.nir.metadata import (
     header_of,
     original_of,
     run_facts,
+    stated_rewrites,
     stated_semantics,
 )
 from spikeport.export.nir.plausibility import implausible
 from spikeport.export.nir.portable import restore, stated_forms
 from spikeport.export.nir.presets import departures, preset, rules_text
 from spikeport.export.nir.semantics import DEFAULTS, RULES, Rules, Semantics
+from spikeport.export.nir.shapes import parameter_shape
 from spikeport.network import DeployedNetwork, Input
 from spikeport.text import quoted
 
@@ -57,7 +59,6 @@ class FloatContents:
     inputs_assumed: bool
     provenance: Mapping[str, str]
     rewrites: tuple[str, ...] = ()
-    """None: the layers of a file are those of its graph."""
     not_reproduced: tuple[str, ...] = ()
     """What the framework that was named does otherwise than `semantics`."""
 
@@ -81,6 +82,7 @@ class FloatContents:
                 self.semantics,
                 self.inputs_assumed,
                 self.provenance,
+                self.rewrites,
                 _checked=self.checked,
             )
         odd = implausible(network.graph, self.dt_s, self.semantics)
@@ -260,6 +262,7 @@ def _float_contents(
             "source": path.name,
             "source_sha256": raw.sha256,
             **_assumptions(given, semantics, assumed),
+            **_spread(flat, checked),
         }
         if otherwise:
             provenance["not_reproduced"] = "; ".join(otherwise)
@@ -275,7 +278,8 @@ def _float_contents(
         tuple(facts["inputs"]),
         assumed,
         provenance,
-        not_reproduced=otherwise,
+        () if header is None else stated_rewrites(raw.graph.metadata),
+        otherwise,
     )
 
 
@@ -293,6 +297,16 @@ def _assumptions(
     if inputs_assumed:
         found["assumed_inputs"] = "0/1 spikes"
     return found
+
+
+def _spread(flat: FlatGraph, checked: CheckedGraph) -> dict[str, str]:
+    """Which parameters are smaller than their layer, whose neurons then share them."""
+    found = []
+    for name, node in flat.nodes.items():
+        if NODE_TYPES[kind(node)].elementwise:
+            own, layer = parameter_shape(node), checked.shapes[name]
+            found += [f"'{name}' from {own} to {layer}"] if own != layer else []
+    return {"assumed_parameters": "; ".join(found)} if found else {}
 
 
 def _stated(given: Mapping[str, Any]) -> dict[str, Any]:

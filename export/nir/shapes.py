@@ -43,9 +43,22 @@ def output_shape(name: str, node: Any, given: Shape | None) -> Shape:
             return _flatten(subject, node, given or ())
         case _:
             own = _elementwise_shape(subject, node)
-            if own != ():
+            if given is None or not shared(own, given):
                 _meet(subject, own, given)
             return given or own
+
+
+def parameter_shape(node: Any) -> Shape:
+    """The shape of the parameters of a node that keeps the shape of its input."""
+    return np.shape(next(iter(node_values(node).values())))
+
+
+def shared(own: Shape, layer: Shape) -> bool:
+    """Whether neurons of a layer share parameters: scalars, (1,), or (C, 1, 1) for (C, H, W)."""
+    fitting = len(own) == len(layer) and all(
+        mine in (1, size) for mine, size in zip(own, layer, strict=True)
+    )
+    return own != layer and (fitting or own in ((), (1,)))
 
 
 def input_shape(name: str, node: nir.Input, targets: Iterable[Any]) -> Shape:
@@ -99,7 +112,7 @@ def _elementwise_shape(subject: str, node: Any) -> Shape:
         fail(f"{subject}: type is not supported, must be one of {', '.join(NODE_TYPES)}")
     if not NODE_TYPES[kind(node)].elementwise:
         fail(f"{subject}: no rule says what shape it maps to")
-    return np.shape(next(iter(node_values(node).values())))
+    return parameter_shape(node)
 
 
 def _axes(node: Any) -> int:
@@ -113,7 +126,8 @@ def _axes(node: Any) -> int:
             return 3
         case nir.Output() | nir.Flatten():
             return 0
-    return len(_elementwise_shape(f"node of type {kind(node)}", node))
+    own = _elementwise_shape(f"node of type {kind(node)}", node)
+    return 0 if own == (1,) else len(own)
 
 
 def _output(subject: str, node: nir.Output, given: Shape) -> Shape:

@@ -101,6 +101,7 @@ def run(
         "network": done.network_hash[:12] or str(network),
         "samples": done.samples,
         "steps": done.steps,
+        **({} if resets is None else {"resets": str(resets)}),
         "accuracy": reached.rate,
         "accuracy_low": reached.low,
         "accuracy_high": reached.high,

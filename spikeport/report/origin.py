@@ -7,7 +7,10 @@ from collections.abc import Mapping
 from spikeport.report.section import Section
 
 ORIGIN_TITLE = "Read from a file of another tool"
-_SHOWN = ("source", "stated", "semantics", "not_reproduced", "assumed", "assumed_inputs")
+_SHOWN = (
+    *("source", "stated", "semantics", "not_reproduced"),
+    *("assumed", "assumed_inputs", "assumed_parameters"),
+)
 
 
 def origin_facts(provenance: Mapping[str, str]) -> dict[str, str]:

@@ -13,6 +13,7 @@ from spikeport.report.units import (
     format_energy,
     format_percent,
     format_range,
+    format_short,
     format_span,
     format_time,
 )
@@ -54,6 +55,7 @@ def _environment() -> jinja2.Environment:
     )
     environment.filters |= {
         "energy": format_energy,
+        "short": format_short,
         "range": format_range,
         "span": format_span,
         "change": format_change,

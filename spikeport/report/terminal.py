@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from spikeport.energy import EnergyReport
 from spikeport.parity import LadderRow, ParityReport
+from spikeport.report.energy_tables import render_energy as render_energy
 from spikeport.report.fit import Fit
 from spikeport.report.screen import (
     Fitted,
@@ -21,7 +22,6 @@ from spikeport.report.silence import silence_notes
 from spikeport.report.units import (
     format_change,
     format_count,
-    format_energy,
     format_percent,
     format_range,
 )
@@ -73,12 +73,6 @@ def render_verdict(verdict: Verdict) -> Renderable:
         answer = plain(claim.answer, _LEVELS[claim.level])
         table.add_row(claim.question, lines([answer, *claim.details]))
     return stack(plain(verdict.headline, _LEVELS[verdict.level]), table)
-
-
-def render_energy(name: str, estimate: EnergyReport) -> Renderable:
-    """The terms of one estimate with its range, its warnings and what it does not include."""
-    title = f"Energy per sample, {name} on {estimate.profile.title}: an estimate"
-    return stack(plain(title, "bold"), _energy(estimate), _notes(estimate))
 
 
 def render_section(section: Section) -> Renderable:
@@ -174,24 +168,3 @@ def _drift(row: LadderRow) -> tuple[str, str]:
         return "", ""
     change = row.drift.spike_change
     return format_change(change), f"{row.drift.points:+.2f} points"
-
-
-def _energy(estimate: EnergyReport) -> Table:
-    table = Table(framed=False)
-    table.add_column("Term")
-    for level in ("low", "nominal", "high"):
-        table.add_column(level, justify="right")
-    rows = [(term.name, term.energy, "") for term in estimate.terms]
-    rows += [("dynamic", estimate.dynamic, ""), ("total", estimate.total, "bold")]
-    if estimate.int8_ann is not None:
-        rows.append(("for comparison: int8 ANN", estimate.int8_ann, "dim"))
-    for label, interval, style in rows:
-        values = estimate.per_sample(interval).as_dict().values()
-        table.add_row(label, *(format_energy(value) for value in values), style=style)
-    return table
-
-
-def _notes(estimate: EnergyReport) -> Renderable:
-    notes = [f"! {warning}" for warning in estimate.warnings]
-    notes.append(f"Not included: {', '.join(estimate.unpriced)}.")
-    return lines([*notes, ""], "dim")

@@ -35,6 +35,9 @@ class ResetSchedule:
         object.__setattr__(self, "interval", interval)
         object.__setattr__(self, "offset", offset)
 
+    def __str__(self) -> str:
+        return f"every {self.interval} steps, first before step {self.offset}"
+
     def due(self, step: int) -> bool:
         """Whether neurons start afresh before this step."""
         return step % self.interval == self.offset

@@ -23,6 +23,7 @@ from spikeport.export.quantize import (
 from spikeport.network import DeployedNetwork
 from spikeport.runs import (
     RecordSpec,
+    ResetSchedule,
     Run,
     Samples,
     check_float_samples,
@@ -102,6 +103,7 @@ def record_trace(
     record: RecordSpec | None = None,
     chunk: int | None = None,
     timeout_s: float | None = None,
+    resets: ResetSchedule | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
     **options: Any,
 ) -> Run:
@@ -117,6 +119,8 @@ def record_trace(
             RECORD_BYTES.
         timeout_s: wall-clock limit for the whole run; checked between chunks, and continuously by a
             slow backend (Lava).
+        resets: when neurons start afresh, besides the first step of each sample; the file states it
+            in its provenance.
         progress: called with (samples done, total samples).
         options: further options of the backend.
 
@@ -138,6 +142,9 @@ def record_trace(
     arrays: dict[str, Any] = {**check(network.inputs, network.steps, samples)}
     count = sample_count(network.inputs, arrays)
     at_once = chunk or trace_chunk(network, record)
+    provenance = {**getattr(network, "provenance", {})}
+    if resets is not None:
+        options["resets"], provenance["resets"] = resets, str(resets)
     runs: list[Run] = []
     started = time.monotonic()
     with trace_writer(path) as writer:
@@ -156,7 +163,7 @@ def record_trace(
                         count,
                         order=getattr(network, "order", ()),
                         samples_hash=samples_hash(arrays),
-                        provenance=getattr(network, "provenance", {}),
+                        provenance=provenance,
                     )
                 )
             writer.append(run.trace)

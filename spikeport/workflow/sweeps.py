@@ -23,7 +23,7 @@ from spikeport.energy import (
 from spikeport.errors import InputError
 from spikeport.network import DeployedNetwork
 from spikeport.parity import Accuracy, accuracy
-from spikeport.runs import Run, Samples, check_labels
+from spikeport.runs import ResetSchedule, Run, Samples, check_labels
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +68,7 @@ def run_networks(
     shard: int | None = None,
     folder: str | os.PathLike[str] | None = None,
     timeout_s: float | None = None,
+    resets: ResetSchedule | None = None,
     progress: Callable[[str, int, int], None] = lambda text, done, total: None,
 ) -> list[Run]:
     """Run each network of `pairs` on its samples, in this process or in shards over Dask.
@@ -77,10 +78,11 @@ def run_networks(
             process.
         shard, folder: with `dask`, see `run_sharded`.
         timeout_s: wall-clock limit of each run on a slow backend.
+        resets: when neurons start afresh, besides the first step of each sample; without `dask`.
         progress: called with (text, samples done, total samples).
 
     Raises:
-        InputError: `shard` or `folder` without `dask`; or as for `run`.
+        InputError: `shard` or `folder` without `dask`, `resets` with it; or as for `run`.
         BackendUnavailableError: as for `run` and `run_sharded`.
     """
     if dask is None:
@@ -88,7 +90,12 @@ def run_networks(
             if value is not None:
                 raise InputError(f"{name} {value}: needs dask, an address or 'local'")
         options = timed(backend, timeout_s, partial(progress, backend))
-        return [run_backend(backend, network, samples, **options) for network, samples in pairs]
+        return [
+            run_backend(backend, network, samples, resets=resets, **options)
+            for network, samples in pairs
+        ]
+    if resets is not None:
+        raise InputError(f"resets ({resets}): shards over dask have none; run without dask")
     from spikeport.sharding import SHARD, run_sweep
 
     return run_sweep(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 import nir
 import numpy as np
@@ -20,6 +20,13 @@ STEPS = 30
 SHAPES: Mapping[str, tuple[int, ...]] = {"flat": (12,), "map": (2, 8, 8), "image": (1, 28, 28)}
 Inputs = Mapping[str, Array]
 """0/1 spikes (T, B, *shape) of each of the shapes."""
+
+
+class Options(TypedDict):
+    """How a file is loaded: its time step, and whether neurons subtract their threshold."""
+
+    dt: float
+    subtract: bool
 
 
 def chain(shape: Sequence[int], nodes: Sequence[Any], outputs: int = OUTPUTS) -> nir.NIRGraph:

@@ -8,10 +8,10 @@ from pathlib import Path
 import nir
 import numpy as np
 
-from benchmarks.interop.frameworks.graphs import Array
+from benchmarks.interop.frameworks.graphs import Array, Options
 
 
-def load(path: Path) -> Callable[[Array], Array]:
+def load(path: Path, options: Options) -> Callable[[Array], Array]:
     """Read a file; there are no spikes."""
     nir.read(path)
     return lambda x: np.zeros((*x.shape[:2], 0))

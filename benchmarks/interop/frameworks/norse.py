@@ -11,17 +11,18 @@ import nir
 import norse.torch as norse
 import numpy as np
 import torch
+from norse.torch.functional.reset import reset_subtract
 from torch import nn
 
 from benchmarks.interop.frameworks.graphs import (
     CHANNELS,
-    DT,
     HIDDEN,
     OUTPUTS,
     Array,
     Inputs,
     Made,
     Networks,
+    Options,
 )
 
 TAU_INV = 200.0
@@ -116,9 +117,10 @@ def recurrent() -> Any:
     return norse.SequentialState(loop, nn.Linear(HIDDEN, OUTPUTS), box(OUTPUTS, 0.05))
 
 
-def load(path: Path) -> Callable[[Array], Array]:
+def load(path: Path, options: Options) -> Callable[[Array], Array]:
     """Its importer; the state is an argument and a result of each step."""
-    network = norse.from_nir(nir.read(path), dt=DT)
+    subtract = {"reset_method": reset_subtract} if options["subtract"] else {}
+    network = norse.from_nir(nir.read(path), dt=options["dt"], **subtract)
 
     def run(x: Array) -> Array:
         found, state = [], None

@@ -23,6 +23,7 @@ from benchmarks.interop.frameworks.graphs import (
     Inputs,
     Made,
     Networks,
+    Options,
     chain,
     looped,
 )
@@ -102,7 +103,7 @@ def by_exporter(x: Array) -> Made:
     return to_nir(Sequential(*modules), torch.zeros(1, 20, 12)), spikes(modules, x)
 
 
-def load(path: Path) -> Callable[[Array], Array]:
+def load(path: Path, options: Options) -> Callable[[Array], Array]:
     """Its importer, which takes (B, T, N)."""
     network = from_nir(path)
 

@@ -1,4 +1,4 @@
-"""Sinabs: its exporter writes IAF; LIF with scalars, and tau in steps, so here in seconds by hand."""
+"""Sinabs: its exporter writes tau in steps; most LIF networks are put together here, in seconds."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from benchmarks.interop.frameworks.graphs import (
     Inputs,
     Made,
     Networks,
+    Options,
     chain,
     full,
     looped,
@@ -183,7 +184,7 @@ def by_exporter(x: Array) -> Made:
         return sinabs.nir.to_nir(network, torch.zeros(batch, 12)), steps(values)
 
 
-def load(path: Path) -> Callable[[Array], Array]:
+def load(path: Path, options: Options) -> Callable[[Array], Array]:
     """Its importer, which takes batch and time as one axis."""
     graph = nir.read(path)
 

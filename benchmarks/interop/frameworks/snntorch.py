@@ -23,6 +23,7 @@ from benchmarks.interop.frameworks.graphs import (
     Inputs,
     Made,
     Networks,
+    Options,
 )
 
 RESETS: dict[str, dict[str, Any]] = {
@@ -119,7 +120,7 @@ def conv(shape: Any, first: int, second: int, **options: Any) -> Callable[[], nn
     )
 
 
-def load(path: Path) -> Callable[[Array], Array]:
+def load(path: Path, options: Options) -> Callable[[Array], Array]:
     """Its importer; neurons keep their own states, and loops what they sent, which is passed on."""
     network = import_from_nir(nir.read(path))
 

@@ -23,6 +23,7 @@ from benchmarks.interop.frameworks.graphs import (
     Inputs,
     Made,
     Networks,
+    Options,
 )
 
 LIF, IF, CUBA = neuron.LIFNode, neuron.IFNode, neuron.CUBALIFNode
@@ -110,9 +111,9 @@ def recurrent() -> nn.Module:
     return nn.Sequential(ends[0], loop, ends[1], LIF(v_threshold=0.1))
 
 
-def load(path: Path) -> Callable[[Array], Array]:
+def load(path: Path, options: Options) -> Callable[[Array], Array]:
     """Its importer; the state is an argument and a result of each step."""
-    network = import_from_nir(nir.read(path), dt=DT)
+    network = import_from_nir(nir.read(path), dt=options["dt"])
 
     def run(x: Array) -> Array:
         found, state = [], None

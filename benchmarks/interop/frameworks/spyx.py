@@ -23,6 +23,7 @@ from benchmarks.interop.frameworks.graphs import (
     Inputs,
     Made,
     Networks,
+    Options,
 )
 
 NEURONS: dict[str, Callable[[Any, Any, float], Any]] = {
@@ -96,12 +97,12 @@ def channels_last(x: Array) -> Array:
     return np.moveaxis(x, 2, -1) if x.ndim == 5 else x
 
 
-def load(path: Path) -> Callable[[Array], Array]:
+def load(path: Path, options: Options) -> Callable[[Array], Array]:
     """Its importer runs the network as well."""
     graph = nir.read(path)
 
     def run(x: Array) -> Array:
-        spikes = np.asarray(from_nir(graph, jnp.asarray(channels_last(x)), dt=DT)[1])
+        spikes = np.asarray(from_nir(graph, jnp.asarray(channels_last(x)), dt=options["dt"])[1])
         return np.moveaxis(spikes, -1, 2) if spikes.ndim == 5 else spikes
 
     return run
