@@ -183,6 +183,22 @@ def spatial_networks(draw: st.DrawFn) -> FloatNetwork:
     return replace(made, semantics=draw(RULES))
 
 
+@st.composite
+def networks_along_one_axis(draw: st.DrawFn) -> FloatNetwork:
+    rng = np.random.default_rng(draw(st.integers(0, 2**20)))
+    groups, stride = draw(st.sampled_from([1, 2])), draw(st.sampled_from([1, 2]))
+    shape = (4, 8 // stride)
+    nodes: dict[str, Any] = {
+        "conv": conv(rng.normal(0.2, 1, (4, 2, 3)), 0.3, padding=1, stride=stride),
+        "a": neuron(draw(KINDS), draw(HOW), shape, rng),
+        "wait": delay(draw(HOW), shape, rng),
+        "next": conv(rng.normal(size=(4, 4 // groups, 3)), padding=1, groups=groups),
+        "b": neuron(draw(KINDS), draw(HOW), shape, rng),
+    }
+    made = chain(nodes, graded((2, 8)), steps=8)
+    return replace(made, semantics=draw(RULES))
+
+
 def fires_as_the_graph(graph: FloatNetwork, x: NDArray[np.float64]) -> LoweredNetwork:
     """Compare all spikes, all membranes before resets and the scores of the two."""
     lowered = lower(graph)
@@ -248,6 +264,12 @@ def test_dense_layers_fire_as_the_graph(graph: FloatNetwork, seed: int) -> None:
 @given(spatial_networks(), st.integers(0, 2**20))
 def test_feature_maps_fire_as_the_graph(graph: FloatNetwork, seed: int) -> None:
     fires_or_is_refused(graph, np.random.default_rng(seed).uniform(-1, 2, (2, 2, 4, 4)))
+
+
+@settings(max_examples=60, deadline=None)
+@given(networks_along_one_axis(), st.integers(0, 2**20))
+def test_feature_maps_along_one_axis_fire_as_the_graph(graph: FloatNetwork, seed: int) -> None:
+    fires_or_is_refused(graph, np.random.default_rng(seed).uniform(-1, 2, (2, 2, 8)))
 
 
 def cuba(size: int, bias: float = 0.0, **fields: Any) -> dict[str, Any]:
