@@ -15,6 +15,7 @@ from spikeport.export.nir import FloatNetwork
 from spikeport.export.nir.neuron_dynamics import Dynamics, neuron_dynamics, neuron_shape
 from spikeport.export.quantize.fold import MAPS, Folded, fold, weights
 from spikeport.export.quantize.lowered import (
+    FORGETS,
     FloatConnection,
     FloatInjection,
     FloatPopulation,
@@ -130,7 +131,7 @@ def add_biases(build: Build, name: str, values: Array, delay: int) -> None:
         build.parts[build.constant] = Parts((1,), (build.constant,))
         always = np.full(1, 2.0)
         build.populations.insert(
-            0, FloatPopulation(build.constant, (1,), 0.0, 0.0, always, 1.0, role=Role.CONSTANT)
+            0, FloatPopulation(build.constant, (1,), 0.0, FORGETS, always, 1.0, role=Role.CONSTANT)
         )
     weight, source = values.reshape(-1, 1), build.constant
     called = f"{source}_to_{name}" + (f"_delay_{delay}" if delay else "")

@@ -22,6 +22,7 @@ from spikeport.export.nir.neuron_dynamics import (
 from spikeport.export.nir.semantics import ResetTiming
 from spikeport.export.quantize.build import Build, add_biases, connect
 from spikeport.export.quantize.lowered import (
+    FORGETS,
     FloatConnection,
     FloatPopulation,
     LoweredNetwork,
@@ -242,7 +243,9 @@ def _read(build: Build, name: str, source: str) -> None:
     size = int(np.prod(parts.shape))
     build.parts[name] = Parts((size,), (name,))
     build.populations.append(
-        FloatPopulation(name, (size,), 0.0, 0.0, np.zeros(size), 0.5, role=Role.RELAY, node=source)
+        FloatPopulation(
+            name, (size,), 0.0, FORGETS, np.zeros(size), 0.5, role=Role.RELAY, node=source
+        )
     )
     build.connections.append(FloatConnection(f"{source}_to_{name}", source, name, np.eye(size)))
     build.readouts[name] = Readout(name, ReadoutKind.SPIKES)
