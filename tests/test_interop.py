@@ -23,6 +23,7 @@ from benchmarks.interop import ours, theirs
 from benchmarks.interop.environments import ENVIRONMENTS, LISTS
 from benchmarks.interop.exceptions import CAUSES, OURS, THEIRS, Known, contradictions
 from benchmarks.interop.exceptions import versions as pinned
+from benchmarks.interop.networks import RULED
 from benchmarks.interop.page import MARK, MEASURED, tables
 from benchmarks.interop.spikes import CHANGED, spikes
 from spikeport.export.nir import PRESETS
@@ -33,7 +34,7 @@ with zipfile.ZipFile(ARCHIVE) as _archive:
     NETWORKS = sorted(n.removesuffix(".nir") for n in _archive.namelist() if n.endswith(".nir"))
 LIVE = ("norse", "snntorch", "spikingjelly", "sinabs")
 """The frameworks that `make` installs."""
-FOR = {"framework": "f", "outcome": "differs", "compared": 9, "cause": ""}
+FOR = {"framework": "f", "outcome": "differs", "compared": 9, "causes": []}
 """A row of a file written for a framework."""
 RESULTS = json.loads(MEASURED.read_text(encoding="utf-8"))
 
@@ -144,7 +145,7 @@ def test_every_exception_has_a_cause_and_every_cause_an_exception() -> None:
         ({"outcome": "same"}, [Known(["b"], "differs", ["x"])], "not among the networks"),
         ({**FOR, "word": "exact", "differing": 5}, [], "is exact, but differs: 5"),
         ({**FOR, "word": "approximate"}, [], "without a cause"),
-        ({**FOR, "word": "unsupported", "cause": "x", "outcome": "same"}, [], "nothing differs"),
+        ({**FOR, "word": "unsupported", "causes": ["x"], "outcome": "same"}, [], "nothing differs"),
     ],
 )
 def test_contradictions_are_named(row: dict[str, Any], known: list[Known], says: str) -> None:
@@ -167,7 +168,10 @@ def test_who_gives_our_spikes() -> None:
     assert written <= same["spikingjelly", False]
     for framework in ("norse", "snntorch", "spikingjelly"):
         assert written <= same[framework, True]
-    assert same["nir", False] == same["nir", True] == {row["network"] for row in RESULTS["ours"]}
+    assert same["nir", True] == {row["network"] for row in RESULTS["ours"]}
+    assert same["nir", False] == same["nir", True] - RULED.keys()
+    assert "MLP, rules of Sinabs" in same["sinabs", True] & same["rockpool", True]
+    assert "MLP, rules of Spyx" in same["spyx", True]
 
 
 def test_the_page_on_semantics_states_what_was_compared() -> None:

@@ -231,7 +231,8 @@ def same_bytes(sealed: Written, name: str, path: Path) -> None:
 def same_graph_file(then: Path, now: Path, *, version: int = 1, drawn_anew: bool = False) -> None:
     """Compare every dataset of two NIR files.
 
-    Today's has no v_reset of zeros, and states in one place what its convolutions were.
+    Today's has no v_reset of zeros, counts axes of Flatten from the end, and states in one place
+    what its convolutions were.
 
     Args:
         version: that of the metadata today; in 2, thresholds of deployed networks are above vth.
@@ -249,6 +250,8 @@ def same_graph_file(then: Path, now: Path, *, version: int = 1, drawn_anew: bool
     for name in [name for name in old if name.endswith("/v_threshold") and version > 1]:
         exact, moved = old.pop(name), new.pop(name)
         assert np.all((moved > exact) & (moved < exact * (1 + 1e-3)))
+    for name in [name for name in old if name.endswith("/start_dim")]:
+        assert new.pop(name) < 0 <= old.pop(name)
     for name in [name for name in old if name.endswith("/v_reset")]:
         assert not np.any(old.pop(name))
     forms = json.loads(new.pop("node/metadata/spikeport_portable", "{}"))
