@@ -37,6 +37,8 @@ NETWORKS = ("dense", "conv2d", "conv1d", "recurrent", "quantized")
 FLOATS = ("float", "trained")
 DRAWN_ANEW = ("conv1d", "conv2d")
 """Networks whose NIR graph has CubaLIF, or a delay of one step that closes a cycle."""
+FLATTENED = "quantized"
+"""The network whose NIR graph has Flatten."""
 TRACES = ("whole", "probes", "floats")
 STATES = ("recurrent", "conv1d")
 CHECKPOINTS = ("float", "taught", "chip")
@@ -259,6 +261,10 @@ def same_graph_file(then: Path, now: Path, *, version: int = 1, drawn_anew: bool
         assert json.loads(old.pop(name)) == forms.pop(name.split("/")[2])
     assert not forms or drawn_anew
     assert old.keys() == new.keys()
+    for name in [name for name in old if name.endswith(("/start_dim", "/end_dim"))]:
+        axes = len(old[f"{name.rpartition('/')[0]}/input_type"])
+        assert new[name] < 0
+        assert old.pop(name) % axes == new[name] % axes
     for name, value in old.items():
         assert np.asarray(value).dtype == np.asarray(new[name]).dtype
         np.testing.assert_array_equal(new[name], value, name)
