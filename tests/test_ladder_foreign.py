@@ -40,6 +40,8 @@ CLIMBING = {
     "spikingjelly/lif": None,
     "spikingjelly/if": "r is not 1, which Norse ignores",
     "spikingjelly/lif_undecayed": "r is not 1, which Norse ignores",
+    "spikingjelly/lif_v_reset": "is not 0, which Norse treats differently",
+    "spikingjelly/cuba": None,
     "snntorch/leaky": RULES_OF_NORSE,
     "snntorch/recurrent": RULES_OF_NORSE,
     "sinabs/iaf_single": RULES_OF_NORSE,
@@ -48,7 +50,6 @@ CLIMBING = {
 REFUSED = {
     "rockpool/lif": "multiple_spikes is true",
     "spyx/lif": "late_spikes is true",
-    "spikingjelly/lif_v_reset": "v_reset is -0.1",
 }
 
 
