@@ -22,6 +22,8 @@ Measure a trained network:
 Quantize and export:
     quantize, QuantizeConfig, QuantizationResult, QuantizationReport, ConnectionReport,
     InputReport, PopulationReport, TargetReport, TargetChange, export_float, FloatNetwork
+Write for other readers of NIR:
+    write_nir, portability, Portability, NodeFidelity, Finding, Fidelity
 Rules of a step that NIR leaves open:
     Semantics, Discretization, InputGain, IntegratorGain, ResetTiming, StartValue, SynapseOrder
 Build a deployed network by hand:
@@ -38,6 +40,8 @@ Compare:
     check_neurons
 Check what a backend or chip supports:
     check, TargetCheck, UnsupportedFeature
+Map onto the cores of a chip:
+    map_network, CoreMap, Core, Piece, Traffic
 The ladder: every stage compared with the previous one:
     run_ladder, run_demo, LadderConfig, Ladder, LadderRow, ParityReport, Accuracy, Criterion,
     Difference, Drift, Limits, SkippedStage
@@ -48,9 +52,10 @@ Energy budgets and sweeps:
     write_pareto_front, ParetoFront, BudgetResult, sweep, SweepRow
 Read, write and inspect files:
     open_network, inspect_network, draw_graph, FloatFacts, DeployedFacts, load_network,
-    save_network, read_nir, read_nir_deployed, read_nir_float, write_nir, read_netx, write_netx,
+    save_network, read_nir, read_nir_deployed, read_nir_float, read_netx, write_netx,
     load_checkpoint, save_checkpoint, checkpoint_of, Checkpoint, load_state, save_state,
-    record_trace, open_trace, read_trace, TraceHeader, TraceReader, write_ladder
+    record_trace, open_trace, read_trace, TraceHeader, TraceReader, write_ladder,
+    write_report
 Errors:
     SpikeportError, InputError, OutputError, BackendUnavailableError, CheckFailedError
 Version:

@@ -44,6 +44,11 @@ from .ladder import LadderConfig as LadderConfig
 from .ladder import run_demo as run_demo
 from .ladder import run_ladder as run_ladder
 from .ladder import write_ladder as write_ladder
+from .mapping import Core as Core
+from .mapping import CoreMap as CoreMap
+from .mapping import Piece as Piece
+from .mapping import Traffic as Traffic
+from .mapping import map_network as map_network
 from .network import ATRLIFPopulation as ATRLIFPopulation
 from .network import BiasInjection as BiasInjection
 from .network import Coding as Coding
@@ -172,3 +177,4 @@ from .workflow import run_recipe as run_recipe
 from .workflow import sweep as sweep
 from .workflow import write_nir as write_nir
 from .workflow import write_pareto_front as write_pareto_front
+from .workflow import write_report as write_report

@@ -49,6 +49,7 @@ OWN: Mapping[PluginKind, Mapping[str, str]] = {
     PluginKind.TARGET: {
         "loihi1": "spikeport.backends.targets.loihi1",
         "loihi2": "spikeport.backends.targets.loihi2",
+        "digital": "spikeport.backends.targets.digital",
     },
 }
 

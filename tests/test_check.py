@@ -51,7 +51,9 @@ def unsupported(network: DeployedNetwork, target: str) -> dict[str, bool]:
 
 def test_every_target_supports_a_plain_network() -> None:
     found = check(plain())
-    assert [one.target for one in found] == ["native", "reference", "lava", "loihi1", "loihi2"]
+    assert [one.target for one in found] == [
+        *("native", "reference", "lava", "loihi1", "loihi2", "digital")
+    ]
     assert all(one.unsupported == () and one.runs for one in found)
 
 
@@ -232,7 +234,54 @@ def test_a_network_beyond_one_chip() -> None:
         for more in (0, 1)
     )
     assert unsupported(inside, "loihi1") == unsupported(beyond, "loihi2") == {}
-    assert unsupported(beyond, "loihi1") == {"the network: 131073 neurons": False}
+    assert unsupported(beyond, "loihi1") == {
+        "the network: 131073 neurons": False,
+        "the network: 129 cores": False,
+    }
+
+
+def dense_sources(count: int) -> DeployedNetwork:
+    """Two neurons that each read `count` sources."""
+    return DeployedNetwork(
+        (Input("x", (count,)),),
+        (Population("a", (2,), vth=9),),
+        (dense("x", "a", 2, count),),
+        (Readout("a"),),
+        1,
+    )
+
+
+def test_a_neuron_that_needs_more_than_a_core() -> None:
+    assert unsupported(dense_sources(4096), "loihi1") == {}
+    (found,) = check(dense_sources(4097), ["loihi1"])
+    (one,) = found.unsupported
+    assert not found.runs
+    assert (one.part, one.construct, one.why, one.source) == (
+        "population 'a'",
+        "a neuron that needs 4097 input axons (2 such neurons)",
+        "a core has 4096; let each neuron read fewer sources, such as by a convolution, a pool or "
+        "a layer between",
+        "nengo-loihi, block.py",
+    )
+
+
+def test_a_limit_that_is_not_verified_stops_nothing() -> None:
+    assert unsupported(dense_sources(16000), "loihi2") == {}
+    (found,) = check(dense_sources(16001), ["loihi2"])
+    assert found.runs
+    memory, axons = found.unsupported
+    assert axons.construct == "a neuron that needs 16001 input axons (2 such neurons)"
+    assert axons.why.startswith("a core has 16000, which is not verified; let each neuron read")
+    assert memory.construct.startswith("a neuron that needs 1024064 bits of synapse memory")
+    assert memory.why == (
+        "a core has 1024000, which is not verified; store fewer bits per weight, or let each "
+        "neuron read fewer sources"
+    )
+    assert (
+        axons.source
+        == memory.source
+        == ("lava-dl, netx notebooks mnist and yolo_kp: printed utilisation per core")
+    )
 
 
 def test_the_chip_is_that_of_the_energy_profile() -> None:

@@ -19,7 +19,7 @@ from spikeport.energy import (
     load_profile,
     topology_of,
 )
-from spikeport.energy.profile import CountsZeros
+from spikeport.energy.prices import CountsZeros
 from spikeport.errors import InputError
 from spikeport.network import (
     LOIHI,
@@ -207,7 +207,8 @@ def network_counts() -> EventCounts:
 def test_topology_of_a_deployed_network() -> None:
     got = topology_of(network(ReadoutKind.MEMBRANE))
     assert got.connections["image_to_a"] == ConnectionInfo(SynapseKind.CONV, "image", "a")
-    assert got.connections["a_to_b"] == ConnectionInfo(SynapseKind.DENSE, "a", "b")
+    # 3 x 36 weights of 8 bits are divided among cores; a kernel is needed on each of them.
+    assert got.connections["a_to_b"] == ConnectionInfo(SynapseKind.DENSE, "a", "b", 864)
     assert got.injections == ("offset_to_b",)
     assert got.graded_inputs == ("image",)
     assert got.membrane_readouts == ("b",)

@@ -1,7 +1,8 @@
 """Estimates compared with published power-metered runs, each in its regime.
 
-Prices are those of Loihi 1, as no energy per event of Loihi 2 has been published: agreement with
-runs on Loihi 2 is a check of the order of magnitude and of the counting, no calibration.
+No energy per event of Loihi 2 has been published. Loihi 1's prices on a run on Loihi 2 are a check
+of the counting and of the order of magnitude, no calibration. Loihi 2's own prices are derived from
+PilotNet's dynamic energy, so that its time and the other network are the checks.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from spikeport.energy import (
     LEVELS,
     ConnectionInfo,
     EnergyReport,
+    HardwareProfile,
     Interval,
+    Regime,
     SynapseKind,
     Topology,
     estimate_energy,
@@ -25,10 +28,10 @@ from spikeport.energy import (
 )
 from spikeport.network import Dense, DeployedNetwork, Input, Population, Readout
 from spikeport.runs import EventCounts
-from spikeport.simulators import run_native
+from spikeport.simulators import assumed_counts, run_native
 from tests.helpers.pilotnet import FILE, pilotnet
 
-LOIHI1 = load_profile("loihi1")
+LOIHI1, LOIHI2 = load_profile("loihi1"), load_profile("loihi2")
 SHARED = os.environ.get("SPIKEPORT_DATA")
 needs_data = pytest.mark.skipif(SHARED is None, reason="SPIKEPORT_DATA names no data folder")
 PJ_PER_MJ, PJ_PER_UJ = 1e9, 1e6
@@ -98,6 +101,33 @@ def test_pilotnet_estimate_beside_its_metered_energy(
     assert report.dynamic.nominal / PJ_PER_MJ == pytest.approx(DYNAMIC_MJ, rel=0.11)
     assert report.dynamic.nominal / PJ_PER_MJ == pytest.approx(1.151, abs=5e-4)
     assert not any("Overhead" in text for text in report.warnings)
+    assert report.regime is Regime.SYNAPSES
+
+
+METERED_STEP_US, METERED_CORES = 152.8, 74
+
+
+@pytest.mark.data
+@needs_data
+def test_pilotnet_on_loihi_2_takes_the_metered_time(
+    pilot: tuple[DeployedNetwork, EventCounts],
+) -> None:
+    """Times are Loihi 1's over Intel's factors: nothing of the metered time is in them.
+
+    The dynamic energy is where the prices come from and agrees by construction. Cores have as many
+    neurons as the metered ones on average.
+    """
+    report = estimate_energy(*pilot, LOIHI2)
+    assert report.dynamic.nominal / PJ_PER_MJ == pytest.approx(DYNAMIC_MJ, rel=2e-3)
+    assert_contains(report.step_ns * 1e-3, METERED_STEP_US)
+    assert report.step_ns.nominal * 1e-3 == pytest.approx(METERED_STEP_US, rel=0.15)
+    assert_contains(report.total * (1 / PJ_PER_MJ), TOTAL_MJ)
+    assert report.total.nominal / PJ_PER_MJ == pytest.approx(TOTAL_MJ, rel=0.1)
+    assert sum(report.cores.values()) == pytest.approx(METERED_CORES, rel=0.2)
+    # The plot shows 13 cores for this layer, the last part-filled.
+    assert report.cores["layer2"] == 13
+    assert report.slowest == ("layer2",)
+    assert report.regime is Regime.SYNAPSES
 
 
 # ------------------------------------------------------------- static-dominated: SHD, recurrent
@@ -109,40 +139,51 @@ SHD = {256: (7_154_159_044, 82.3), 512: (18_815_875_280, 85.0), 1024: (53_417_19
 events are not at hand. Spikes are not published, so they and their packets are left out here."""
 
 
-def shd(hidden: int) -> EnergyReport:
+def shd(hidden: int, profile: HardwareProfile = LOIHI2) -> EnergyReport:
+    """All events on the recurrent connection; 8-bit weights of all three fill the cores."""
     events, visits = SHD[hidden][0], {"h": hidden, "o": 20}
     whole = {name: size * SHD_STEPS * SHD_SAMPLES for name, size in visits.items()}
     connections = {
-        name: ConnectionInfo(SynapseKind.DENSE, "h", "h" if name == "r" else "o") for name in "ro"
+        name: ConnectionInfo(SynapseKind.DENSE, source, target, 8 * weights)
+        for name, source, target, weights in (
+            ("i", "x", "h", 700 * hidden),
+            ("r", "h", "h", hidden * hidden),
+            ("o", "h", "o", hidden * 20),
+        )
     }
-    published = {"r": events, "o": 0}
+    published = {"i": 0, "r": events, "o": 0}
     counts = EventCounts(
         samples=SHD_SAMPLES, steps=SHD_STEPS, spikes=dict.fromkeys(visits, 0), visits=whole,
         updates=whole, input_events={}, messages=dict.fromkeys(connections, 0),
         synaptic_events=published, synaptic_events_all=published,
     )  # fmt: skip
-    return estimate_energy(Topology(connections), counts, LOIHI1)
+    return estimate_energy(Topology(connections), counts, profile)
+
+
+def test_shd_is_reported_as_dominated_by_static_power() -> None:
+    report = shd(256)
+    assert any("Overhead-dominated" in text for text in report.warnings)
+    assert report.regime is Regime.STATIC
+    assert report.static.nominal > 5 * report.dynamic.nominal
 
 
 @pytest.mark.parametrize("hidden", SHD)
-def test_shd_is_reported_as_dominated_by_static_power(hidden: int) -> None:
-    report = shd(hidden)
-    assert any("Overhead-dominated" in text for text in report.warnings)
-    assert report.static.nominal > report.dynamic.nominal
+def test_shd_total_is_within_the_estimate(hidden: int) -> None:
+    """The paper says up to 200 times less than the Jetson, and up to 10 times faster.
 
-
-def test_shd_total_is_within_the_estimate() -> None:
-    """The paper says up to 200 times less than the Jetson, not for which size.
-
-    With 1024 hidden neurons already the low estimate is above a 200th, at 0.67 mJ.
+    It does not say for which size, so both are orders of magnitude. The range of energy contains
+    the implied figure for each.
     """
-    for hidden, (_, jetson_mj) in SHD.items():
-        total = shd(hidden).total_per_sample * (1 / PJ_PER_MJ)
-        if hidden < 1024:
-            assert_contains(total, jetson_mj / 200)
-        else:
-            assert total.low == pytest.approx(0.67, abs=5e-3)
-            assert total.low > jetson_mj / 200
+    report = shd(hidden)
+    assert_contains(report.total_per_sample * (1 / PJ_PER_MJ), SHD[hidden][1] / 200)
+    # 25.5 to 27.4 ms on the Jetson
+    assert_contains(report.per_sample(report.time_ns) * 1e-6, 2.6)
+    assert report.per_sample(report.time_ns).nominal * 1e-6 == pytest.approx(2.6, rel=0.3)
+
+
+def test_shd_on_cores_filled_by_weights() -> None:
+    """700 H + H^2 weights of 8 bits in 128 KiB per core: 2, 5 and 14 cores."""
+    assert [shd(hidden).cores["h"] for hidden in SHD] == [2, 5, 14]
 
 
 # ------------------------------------------------------------- host-dominated: keyword spotting
@@ -180,19 +221,47 @@ def test_keyword_spotting_is_beyond_the_chips_own_events_and_the_report_says_so(
     assert any("host computer" in name for name in report.unpriced)
 
 
+KWS_TOTAL_UJ, BOOT_IDLE_MW = 372, 29.5
+KWS_ACTIVITY = 0.1
+"""Not published; at low prices 9 % explain the 16.5 µJ of each branch of the scaled networks."""
+
+
+def keyword_spotting_with_host() -> tuple[EnergyReport, Interval, Interval]:
+    """The estimate with a host, in total and above the idle power since boot, pJ per sample.
+
+    The second is what the publication calls dynamic: it contains the static power of a chip that
+    has run, above that of one that has not.
+    """
+    network, _ = keyword_spotting()
+    report = estimate_energy(network, assumed_counts(network, KWS_ACTIVITY), LOIHI1)
+    assert report.with_host is not None
+    assert report.host_time_ns is not None
+    total = report.per_sample(report.with_host)
+    return report, total, total - report.per_sample(report.host_time_ns) * BOOT_IDLE_MW
+
+
+def test_keyword_spotting_with_a_host_is_within_the_estimate_and_dominated_by_it() -> None:
+    """The host's prices were derived from this run: this checks that the parts add up to it."""
+    report, total, above_idle = keyword_spotting_with_host()
+    assert_contains(total * (1 / PJ_PER_UJ), KWS_TOTAL_UJ)
+    assert_contains(above_idle * (1 / PJ_PER_UJ), KWS_DYNAMIC_UJ)
+    assert report.regime_with_host is Regime.HOST
+    assert report.total_per_sample.high / PJ_PER_UJ < KWS_TOTAL_UJ
+
+
 # --------------------------------------------------------------------------- docs/energy.md
 
 
-def stated(case: str) -> list[float]:
-    """The row of the table of docs/energy.md that begins with `case`: metered, low .. high."""
+def stated(case: str, chip: str) -> list[float]:
+    """The row of the table of docs/energy.md for `case`: metered, low .. high."""
     page = (Path(__file__).parent.parent / "docs" / "energy.md").read_text("utf-8")
-    (row,) = (line for line in page.splitlines() if line.startswith(f"| {case} |"))
-    return [float(cell.strip("* ")) for cell in row.split("|")[3:7]]
+    (row,) = (line for line in page.splitlines() if line.startswith(f"| {case} | {chip} |"))
+    return [float(cell.strip("* ")) for cell in row.split("|")[4:8]]
 
 
-def assert_stated(case: str, metered: float, interval: Interval) -> None:
+def assert_stated(case: str, chip: str, metered: float, interval: Interval) -> None:
     expected = (metered, interval.low, interval.nominal, interval.high)
-    assert stated(case) == [float(f"{value:.3g}") for value in expected]
+    assert stated(case, chip) == [float(f"{value:.3g}") for value in expected]
 
 
 @pytest.mark.data
@@ -200,17 +269,28 @@ def assert_stated(case: str, metered: float, interval: Interval) -> None:
 def test_the_docs_state_what_comes_out_for_pilotnet(
     pilot: tuple[DeployedNetwork, EventCounts],
 ) -> None:
-    report = estimate_energy(*pilot, LOIHI1)
-    assert_stated("PilotNet-SNN, dynamic", DYNAMIC_MJ * 1000, report.dynamic * (1 / PJ_PER_UJ))
-    assert_stated("PilotNet-SNN, total", TOTAL_MJ * 1000, report.total * (1 / PJ_PER_UJ))
+    for profile, chip in ((LOIHI1, "Loihi 1"), (LOIHI2, "Loihi 2")):
+        report = estimate_energy(*pilot, profile)
+        dynamic, total = (energy * (1 / PJ_PER_UJ) for energy in (report.dynamic, report.total))
+        assert_stated("PilotNet-SNN, dynamic", chip, DYNAMIC_MJ * 1000, dynamic)
+        assert_stated("PilotNet-SNN, total", chip, TOTAL_MJ * 1000, total)
+        step = report.step_ns * 1e-3
+        assert_stated("PilotNet-SNN, µs per step", chip, METERED_STEP_US, step)
 
 
 def test_the_docs_state_what_comes_out_for_published_counts() -> None:
     for hidden, (_, jetson_mj) in SHD.items():
-        total = shd(hidden).total_per_sample * (1 / PJ_PER_UJ)
-        assert_stated(f"SHD, {hidden} hidden, total", jetson_mj * 1000 / 200, total)
-    report = estimate_energy(*keyword_spotting(), LOIHI1)
-    assert_stated("keyword spotting, dynamic", KWS_DYNAMIC_UJ, report.dynamic * (1 / PJ_PER_UJ))
+        report = shd(hidden)
+        total = report.total_per_sample * (1 / PJ_PER_UJ)
+        assert_stated(f"SHD, {hidden} hidden, total", "Loihi 2", jetson_mj * 1000 / 200, total)
+        step = report.step_ns * 1e-3
+        assert_stated(f"SHD, {hidden} hidden, µs per step", "Loihi 2", 2.6, step)
+    _, total, above_idle = keyword_spotting_with_host()
+    for case, metered, energy in (
+        ("keyword spotting, with host", KWS_TOTAL_UJ, total),
+        ("keyword spotting, with host, above idle", KWS_DYNAMIC_UJ, above_idle),
+    ):
+        assert_stated(case, "Loihi 1", metered, energy * (1 / PJ_PER_UJ))
 
 
 def test_the_docs_state_what_a_zero_costs() -> None:

@@ -29,8 +29,8 @@ from spikeport.energy.terms import STATIC_COLOUR, STATIC_POWER
 from spikeport.errors import InputError
 from spikeport.parity import ParityReport
 from spikeport.report.document import document_of
+from spikeport.report.energy_tables import render_energy
 from spikeport.report.html import render_html
-from spikeport.report.terminal import render_energy
 from spikeport.runs import EventCounts
 from spikeport.trainer.energy.model import energy_model
 from spikeport.trainer.measure.events import Delivery, FanOut

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from spikeport.backends.norse import norse_status, run_norse
 from spikeport.backends.norse.description import NORSE
+from spikeport.backends.norse.nodes import ENDS, SUPPORTED
 from spikeport.errors import BackendUnavailableError, InputError
-from spikeport.export.nir import PRESETS, FloatNetwork, Semantics, check_graph, read_nir
+from spikeport.export.nir import PRESETS, READERS, FloatNetwork, Semantics, check_graph, read_nir
 from spikeport.network import (
     Coding,
     Input,
@@ -313,8 +314,8 @@ def test_norse_alone_fails_at_weights_of_three_axes(affine: bool) -> None:
         norse_alone(network, x)
 
 
-def test_norse_alone_drops_the_neurons_after_a_skip_path() -> None:
-    network, x = skipping(), np.full((1, 4), 0.7)
+def test_norse_alone_drops_the_neurons_after_two_branches() -> None:
+    network, x = branching(), np.full((1, 4), 0.7)
     np.testing.assert_allclose(norse_alone(network, x), np.full((30, 1, 4), 0.7), rtol=1e-6)
     assert spikes(network, x).any()
 
@@ -336,7 +337,12 @@ def test_norse_alone_drops_nodes_that_it_does_not_know(node: Any) -> None:
 def test_every_refusal_is_a_stated_limitation() -> None:
     text = "\n".join(one.text for one in NORSE.limitations)
     for stated in (
-        *("skip paths", "several inputs", "IF and LIF with r other than 1", "reset by subtraction"),
+        *(
+            "two branches",
+            "several inputs",
+            "IF and LIF with r other than 1",
+            "reset by subtraction",
+        ),
         *(
             "rules of a step",
             "v_leak or v_reset",
@@ -358,7 +364,7 @@ def test_a_membrane_at_the_threshold_fires_where_the_comparison_says_so() -> Non
         assert theirs.spike_counts["n"].tolist() == [spikes] * 4
 
 
-def skipping() -> FloatNetwork:
+def branching() -> FloatNetwork:
     nodes = {
         "input": nir.Input({"input": np.array([4])}),
         "a": nir.Linear(np.eye(4)),
@@ -370,9 +376,29 @@ def skipping() -> FloatNetwork:
     return graph(nodes, edges)
 
 
-def test_skip_paths_are_refused() -> None:
+def test_skip_paths_run() -> None:
+    nodes = {
+        "input": nir.Input({"input": np.array([4])}),
+        "first": lif(),
+        "map": nir.Linear(3 * np.eye(4)),
+        "a_join": nir.Linear(3 * np.eye(4)[::-1]),
+        "n": lif(),
+        "out": nir.Output({"output": np.array([4])}),
+    }
+    edges = [("input", "first"), ("first", "map"), ("map", "a_join"), ("first", "a_join")]
+    network = graph(nodes, [*edges, ("a_join", "n"), ("n", "out")])
+    assert_same(network, np.random.default_rng(0).uniform(1, 3, size=(5, 4)))
+
+
+def test_types_run_here_are_those_of_the_table_of_readers() -> None:
+    """Conv1d runs here along the rows of a Conv2d; the rest is rewritten in files only."""
+    table = READERS["norse"].rules.keys()
+    assert {*ENDS, *SUPPORTED} - {"Conv1d"} == table - {"AvgPool2d", "Scale"}
+
+
+def test_branches_with_maps_are_refused() -> None:
     with pytest.raises(InputError, match="Norse would run the graph in a different order"):
-        run_norse(skipping(), np.ones((1, 4)))
+        run_norse(branching(), np.ones((1, 4)))
 
 
 def test_record_and_samples_are_checked() -> None:

@@ -52,7 +52,8 @@ KINDS: Mapping[str, tuple[str, ...]] = {
     "schema 1": ("profile.toml",),
     "spikeport.netx 1": (),  # later than the fixtures
     "schema 2": (),  # target files, which are later than the fixtures
-    "spikeport.report/1": (),  # never read
+    "spikeport.devices/1": (),  # later than the fixtures
+    "spikeport.report/1": (),  # not read by 0.1.0; see tests/test_report_document.py
     UNVERSIONED: ("recipe.toml", "front/front.json", "counts.json", "images.npz"),
 }
 """Every format that the code names, with its version, and the fixtures that have it.
@@ -217,7 +218,8 @@ def test_deployed_networks_are_written_as_before(
     sp.save_network(network, tmp_path / "a.spikeport")
     sp.write_nir(network, tmp_path / "a.nir")
     assert (tmp_path / "a.spikeport").read_bytes() == sealed.path(f"{name}.spikeport").read_bytes()
-    same_graph_file(sealed.path(f"{name}.nir"), tmp_path / "a.nir", drawn_anew=name in DRAWN_ANEW)
+    then, now = sealed.path(f"{name}.nir"), tmp_path / "a.nir"
+    same_graph_file(then, now, version=2, drawn_anew=name in DRAWN_ANEW)
 
 
 def same_bytes(sealed: Written, name: str, path: Path) -> None:
@@ -226,23 +228,27 @@ def same_bytes(sealed: Written, name: str, path: Path) -> None:
         assert path.read_bytes() == sealed.path(name).read_bytes()
 
 
-def same_graph_file(then: Path, now: Path, *, drawn_anew: bool = False) -> None:
+def same_graph_file(then: Path, now: Path, *, version: int = 1, drawn_anew: bool = False) -> None:
     """Compare every dataset of two NIR files.
 
     Today's has no v_reset of zeros, and states in one place what its convolutions were.
 
     Args:
-        drawn_anew: the graph itself is another today (`CubaLIF`, one-step delays of cycles), and
-            the file's version says so; its integers are compared.
+        version: that of the metadata today; in 2, thresholds of deployed networks are above vth.
+        drawn_anew: the graph itself is another today (`CubaLIF`, one-step delays of cycles); its
+            integers are compared.
     """
     old, new = datasets(then), datasets(now)
     header = "node/metadata/spikeport"
     facts = [json.loads(found.pop(header)) for found in (old, new)]
-    assert [one.pop("version") for one in facts] == [1, 1 + drawn_anew]
+    assert [one.pop("version") for one in facts] == [1, version]
     assert facts[0] == facts[1]
     if drawn_anew:
         arrays = "node/metadata/spikeport_arrays/"
         old, new = ({n: v for n, v in x.items() if n.startswith(arrays)} for x in (old, new))
+    for name in [name for name in old if name.endswith("/v_threshold") and version > 1]:
+        exact, moved = old.pop(name), new.pop(name)
+        assert np.all((moved > exact) & (moved < exact * (1 + 1e-3)))
     for name in [name for name in old if name.endswith("/v_reset")]:
         assert not np.any(old.pop(name))
     forms = json.loads(new.pop("node/metadata/spikeport_portable", "{}"))

@@ -26,7 +26,7 @@ from tests.helpers.command import call
 from tests.helpers.target_networks import plain
 
 ROOT = Path(__file__).parent.parent
-OWN_TARGETS = ["native", "reference", "lava", "loihi1", "loihi2"]
+OWN_TARGETS = ["native", "reference", "lava", "loihi1", "loihi2", "digital"]
 SOUND = """
 import dataclasses
 from spikeport.backends import Backend, Limitation, Status, UnsupportedFeature
@@ -127,7 +127,7 @@ def test_those_of_other_packages_follow_in_order_of_name(install: Install) -> No
     install(SOUND, "[spikeport.targets]\n" + "".join(f"{n} = theirs_pkg\n" for n in names))
     install(SOUND, "[spikeport.targets]\nbeta = others_pkg\n", package="others")
     assert list(plugins.plugins(PluginKind.TARGET)) == [
-        *("loihi1", "loihi2"),
+        *("loihi1", "loihi2", "digital"),
         *("alpha", "beta", "mu", "zeta"),
     ]
 
@@ -185,6 +185,7 @@ def test_a_backend_and_a_target_of_another_package(
         "theirs",
         "loihi1",
         "loihi2",
+        "digital",
         "theirs-chip",
     ]
     assert found["theirs"].unsupported == ()
@@ -205,7 +206,8 @@ def test_prices_of_another_packages_target(install: Install) -> None:
     priced = load_profile("theirs-chip")
     assert priced.name == "theirs-chip"
     assert priced.energy_pj == load_profile("loihi1").energy_pj
-    with pytest.raises(InputError, match=r"\(loihi1, theirs-chip\); did you mean 'theirs-chip'"):
+    known = r"\(loihi1, loihi2, digital, theirs-chip\); did you mean 'theirs-chip'"
+    with pytest.raises(InputError, match=known):
         load_profile("theirs-chp")
 
 

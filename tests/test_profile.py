@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from spikeport.energy import LEVELS, HardwareProfile, SynapseKind, builtin_profiles, load_profile
-from spikeport.energy.profile import CountsZeros, parse_profile
-from spikeport.energy.terms import TERMS, energy_keys, time_keys
+from spikeport.energy.prices import CountsZeros
+from spikeport.energy.profile import parse_profile
+from spikeport.energy.terms import MAC, TERMS, energy_keys, time_keys
 from spikeport.errors import InputError
 from spikeport.hardware import Basis
 
@@ -22,18 +23,20 @@ def edited(old: str, new: str) -> HardwareProfile:
 def test_loihi1_prices_every_event_and_says_what_it_does_not() -> None:
     profile = load_profile("loihi1")
     assert "loihi1" in builtin_profiles()
-    assert set(profile.energy_pj) == set(energy_keys(TERMS))
-    assert set(profile.time_ns) == set(time_keys(TERMS))
+    # It cannot multiply a graded value.
+    assert set(profile.energy_pj) == set(energy_keys(TERMS)) - {MAC}
+    assert set(profile.time_ns) == set(time_keys(TERMS)) - {MAC}
     assert {name for name, _, _ in profile.prices()} >= {"static", "hops_per_packet", "int8_mac"}
     assert len(profile.unpriced) >= 4
     assert not profile.graded_payloads
 
 
-def test_every_constant_has_a_cited_source_with_conditions() -> None:
-    profile = load_profile("loihi1")
+@pytest.mark.parametrize("name", builtin_profiles())
+def test_every_constant_has_a_cited_source_with_conditions(name: str) -> None:
+    profile = load_profile(name)
     constants = [price.at(level) for _, _, price in profile.prices() for level in LEVELS]
-    assert profile.host_step_us is not None
-    for constant in [*constants, profile.host_step_us]:
+    further = [profile.host_step_us, profile.neurons_on_core]
+    for constant in [*constants, *filter(None, further)]:
         assert len(constant.source.citation) > 15
         assert constant.source.conditions
         assert constant.source.basis in list(Basis)
@@ -49,7 +52,7 @@ def test_low_is_davies_2018_and_nominal_is_sana_fe() -> None:
     assert nominal == {
         "synapse_dense": 35.5, "synapse_conv": 24.0, "synapse_sparse": 33.6, "visit": 51.2,
         "update": 21.6,
-        "fire": 69.3, "packet": 111.0, "hop": 4.2,
+        "fire": 69.3, "packet": 111.0, "hop": 4.2, "hop_east_west": 3.0,
     }  # fmt: skip
     sources = {price.low.source.key for price in energy.values()}
     assert sources == {"davies2018"}
@@ -157,7 +160,7 @@ def test_static_power_is_not_added_to_a_constant_that_includes_it() -> None:
 
 
 def test_an_unknown_profile_names_the_nearest(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"no built-in profile .*; did you mean 'loihi1'"):
-        load_profile("loihi")
+    with pytest.raises(InputError, match=r"no built-in profile .*; did you mean 'digital'"):
+        load_profile("digtal")
     with pytest.raises(InputError, match="cannot be read"):
         load_profile(tmp_path)

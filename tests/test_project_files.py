@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import spikeport
-from spikeport.energy import profile
+from spikeport.energy import devices, profile
 from spikeport.export.netx import metadata as netx_metadata
 from spikeport.export.nir import metadata
 from spikeport.hardware import target_file
@@ -33,6 +33,7 @@ FORMATS = {
     "stream state": (stream_file.FORMAT.name, stream_file.FORMAT.version),
     "target": ("schema", target_file.SCHEMA),
     "hardware profile": ("schema", profile.SCHEMA),
+    "devices to compare with": tuple(devices.SCHEMA.split("/")),
     "report": tuple(document.SCHEMA.split("/")),
 }
 

@@ -104,7 +104,7 @@ def skip() -> FloatNetwork:
     return network(nodes, [*edges, ("both", "end"), ("end", "out")])
 
 
-MULTIPLE = {"reset": "subtract", "strict": False, "multiple_spikes": True}
+MULTIPLE: dict[str, Any] = {"reset": "subtract", "strict": False, "multiple_spikes": True}
 ALL_EXACT = dict.fromkeys(("norse", "snntorch", "spikingjelly"), EXACT)
 NOT_HERE = dict.fromkeys(("norse", "snntorch", "spikingjelly", "sinabs"), UNSUPPORTED)
 OTHER_RULE = dict.fromkeys(("norse", "snntorch", "spikingjelly"), APPROXIMATE)
@@ -202,6 +202,22 @@ CASES: Mapping[str, tuple[FloatNetwork, Mapping[str, Fidelity]]] = {
     "Scale of channels": (
         chain(nir.Scale(P.full(0.5, *IMAGE)), FLAT, P.affine(4, 72), P.lif(4), shape=IMAGE),
         ALL_EXACT,
+    ),
+    "maps of Sinabs": (
+        chain(
+            P.conv(4, 2, (3, 3), groups=2),
+            pool(nir.AvgPool2d, 2),
+            nir.Scale(P.full(0.5, 4, 2, 2)),
+            pool(nir.SumPool2d, 2, 1),
+            FLAT,
+            P.linear(8, 16),
+            nir.Scale(RISING),
+            P.affine(4, 8),
+            P.lif(4),
+            shape=IMAGE,
+            **MULTIPLE,
+        ),
+        {"sinabs": EXACT},
     ),
     "Scale of places": (
         chain(nir.Scale(P.grid(*IMAGE)), FLAT, P.affine(4, 72), P.lif(4), shape=IMAGE),

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
@@ -75,13 +75,16 @@ def documents(draw: st.DrawFn) -> Document:
     report = draw(st.sampled_from([ladder(), broken(), ParityReport((), "", 0, 1, {})]))
     report = dataclasses.replace(report, command=draw(TEXT))
     energy = {draw(TEXT): estimate()} if draw(st.booleans()) else {}
-    fit = draw(st.none() | st.builds(Fit, TEXT, TEXT, st.lists(TEXT).map(tuple), st.integers(0)))
+    fit = draw(
+        st.none() | st.builds(Fit, TEXT, TEXT, st.lists(TEXT).map(tuple), st.integers(0, 99))
+    )
     facts = draw(st.dictionaries(TEXT, CELL, max_size=3))
     return document_of(
         report, energy, draw(st.lists(sections(), max_size=2)), fit=fit, network=facts
     )
 
 
+@settings(max_examples=30)
 @given(documents())
 def test_stored_documents_are_read_back_unchanged(document: Document) -> None:
     text = to_json(document)
@@ -93,6 +96,7 @@ def test_stored_documents_are_read_back_unchanged(document: Document) -> None:
     assert render_markdown(again) == render_markdown(document)
 
 
+@settings(max_examples=30)
 @given(documents())
 def test_page_markdown_and_json_state_the_same(document: Document) -> None:
     stored = json.loads(to_json(document))
@@ -192,6 +196,44 @@ def test_other_files_are_refused(text: str, message: str, tmp_path: Path) -> Non
         read_document(path)
     with pytest.raises(InputError, match="cannot be read: No such file"):
         read_document(tmp_path)
+
+
+def places(data: Any, where: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The path of every value in JSON data."""
+    for key, value in data.items() if isinstance(data, dict) else enumerate(data):
+        yield (*where, key)
+        if isinstance(value, dict | list):
+            yield from places(value, (*where, key))
+
+
+STORED = to_json(full(broken()))
+PLACES = list(places(json.loads(STORED)))
+JSON = CELL | st.lists(CELL, max_size=2) | st.dictionaries(TEXT, CELL, max_size=2)
+
+
+@settings(max_examples=300)
+@given(st.lists(st.tuples(st.sampled_from(PLACES), JSON), min_size=1, max_size=3))
+def test_damaged_reports_are_refused_or_rendered(
+    tmp_path_factory: pytest.TempPathFactory, changes: list[tuple[tuple[Any, ...], Any]]
+) -> None:
+    data = json.loads(STORED)
+    for (*where, last), value in changes:
+        found = data
+        try:
+            for key in where:
+                found = found[key]
+            found[last] = value
+        except (KeyError, IndexError, TypeError):
+            continue  # an earlier change removed the place
+    path = tmp_path_factory.getbasetemp() / "damaged.json"
+    path.write_text(json.dumps(data))
+    try:
+        document = read_document(path)
+    except InputError:
+        return
+    page = Page(render_html(document))
+    assert page.open == page.loads == []
+    assert render_markdown(document)
 
 
 def test_reports_of_the_first_release_are_read() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 import tomllib
 from collections.abc import Callable
@@ -134,6 +135,17 @@ def of_size(neurons: int) -> DeployedNetwork:
     )
 
 
+def reading(*shape: int) -> DeployedNetwork:
+    sources = math.prod(shape)
+    return DeployedNetwork(
+        (Input("x", shape),),
+        (Population("a", (1,), vth=9),),
+        (dense("x", "a", 1, sources, value=255),),
+        (Readout("a"),),
+        1,
+    )
+
+
 @dataclass(frozen=True)
 class Construct:
     """Networks that have a construct of the table, one within the limits it names and one beyond.
@@ -186,6 +198,15 @@ CONSTRUCTS = {
         "(kernel|stride|padding|dilation|groups) ", partial(convolved, CONV_FIELD_MAX + 1)
     ),
     "numbers narrower than Loihi's": Construct("arithmetic", narrower),
+    "more cores than a chip": Construct(
+        "[0-9]+ cores", partial(of_size, limit(LOIHI2, "neurons") + 1)
+    ),
+    "more sources per neuron than input axons of a core": Construct(
+        "a neuron that needs [0-9]+ input axons", partial(reading, 16_001)
+    ),
+    "more synapses per neuron than the memory of a core": Construct(
+        "a neuron that needs [0-9]+ bits of synapse memory", partial(reading, 200, 1000)
+    ),
     "more neurons than a chip": Construct(
         "[0-9]+ neurons", partial(of_size, limit(LOIHI2, "neurons") + 1)
     ),
@@ -211,7 +232,7 @@ def test_the_table_says_what_check_says(name: str, column: str) -> None:
     construct, cell, target = CONSTRUCTS[name], UNSUPPORTED[name][column], TARGETS[column]
     found = told(construct, construct.within(), target)
     for feature in found:
-        tool = match(r"lava-nc|Davies|nengo-loihi|brian2_loihi|WikiChip", feature.source)[0]
+        tool = match(r"lava-nc|lava-dl|Davies|nengo-loihi|brian2_loihi|WikiChip", feature.source)[0]
         assert tool in UNSUPPORTED[name]["source"] or "see the next row" in cell
     if nothing_told(cell):
         assert found == []
@@ -260,6 +281,9 @@ SHORT = {
     "kernel, .* above 127": "kernel, stride, padding, dilation or groups above 127",
     "numbers of other widths": "numbers narrower than Loihi's",
     "neurons, which need several chips": "more neurons than a chip",
+    "cores, which need several chips": "more cores than a chip",
+    "synapses, sources or": "more sources per neuron than input axons of a core",
+    "neurons with more synapses": "more synapses per neuron than the memory of a core",
 }
 
 

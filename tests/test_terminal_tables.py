@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import io
 from collections import Counter
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rich.console import Console  # noqa: TID251
 
 from spikeport.cli._tables import connections_table, counts_table, facts_table, populations_tables
 from spikeport.report.screen import Table, show
@@ -16,16 +14,11 @@ from spikeport.report.section import cell_text, section_of
 from spikeport.report.terminal import render_section, render_terminal
 from spikeport.runs import EventCounts
 from tests.helpers.reports import broken, estimate, ladder
+from tests.helpers.screen import on_screen
 from tests.helpers.target_networks import plain
 
 WORDS = st.lists(st.text("abcdefgh", min_size=1, max_size=11), min_size=1, max_size=3)
 NUMBERS = st.none() | st.integers(-(2**31), 2**31) | st.floats(allow_nan=False)
-
-
-def on_screen(part: object, width: int) -> str:
-    console = Console(width=width, file=io.StringIO(), color_system=None)
-    console.print(part)
-    return console.file.getvalue()  # type: ignore[attr-defined, no-any-return]
 
 
 def test_no_number_and_no_word_of_a_header_is_broken(capsys: pytest.CaptureFixture[str]) -> None:

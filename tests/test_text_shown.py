@@ -32,13 +32,13 @@ from spikeport.cli._app import VERBS
 from spikeport.energy import HardwareProfile
 from spikeport.network import load_network, require_lif, save_network, weighted_among
 from spikeport.parity import ParityReport
-from spikeport.report import screen, terminal
+from spikeport.report import energy_tables, screen, terminal
 from spikeport.report.diagnosis import render_diagnosis
 from spikeport.report.document import document_of
 from spikeport.report.fit import Fit
 from spikeport.report.html import render_html
 from spikeport.report.pareto import draw_pareto_front
-from spikeport.report.terminal import render_energy, render_section, render_terminal
+from spikeport.report.terminal import render_section, render_terminal
 from spikeport.runs import EventCounts
 from spikeport.text import shown
 from tests.helpers.command import call
@@ -261,6 +261,7 @@ def cases(f: Files, out: Path) -> Mapping[str, list[Case]]:
             (2, [f.folder / EVIL], (f.folder / EVIL,)),
         ],
         "backends": [(0, [], ())],
+        "report": [(0, [f.folder / "made", "-o", f"{made}.md"], (made,)), (2, [gone], (gone,))],
     }  # fmt: skip
 
 
@@ -527,12 +528,21 @@ TABLES: dict[str, Callable[[], Any]] = {
     "terminal.render_terminal": lambda: render_terminal(
         tailed(broken(), EVIL), {EVIL: tailed(estimate(), EVIL)}
     ),
-    "terminal.render_energy": lambda: render_energy(EVIL, tailed(estimate(), EVIL)),
     "terminal.render_section": lambda: render_section(tailed(quantization(), EVIL)),
     "terminal._ladder": lambda: terminal._ladder(tailed(ladder(), EVIL), 80),
     "terminal._spikes": lambda: terminal._spikes(tailed(ladder(), EVIL)),
-    "terminal._energy": lambda: terminal._energy(tailed(estimate(), EVIL)),
-    "terminal._notes": lambda: terminal._notes(tailed(estimate(), EVIL)),
+    "energy_tables.render_energy": lambda: energy_tables.render_energy(
+        EVIL, tailed(estimate(), EVIL), details=True
+    ),
+    "energy_tables._details": lambda: screen.stack(
+        *energy_tables._details(tailed(estimate(), EVIL))
+    ),
+    "energy_tables._levels": lambda: energy_tables._levels(EVIL),
+    "energy_tables._terms": lambda: energy_tables._terms(tailed(estimate(), EVIL)),
+    "energy_tables._quantities": lambda: energy_tables._quantities(tailed(estimate(), EVIL)),
+    "energy_tables._layers": lambda: energy_tables._layers(tailed(estimate(), EVIL)),
+    "energy_tables._devices": lambda: energy_tables._devices(tailed(estimate(), EVIL)),
+    "energy_tables._notes": lambda: energy_tables._notes(tailed(estimate(), EVIL)),
     "_tables.facts_table": lambda: _tables.facts_table(EVIL, {f"{EVIL}_": EVIL}),
     "_tables.counts_table": lambda: _tables.counts_table(tailed(counts(), EVIL)),
     "_tables.populations_tables": lambda: screen.stack(

@@ -128,6 +128,7 @@ def test_check_judges_by_the_limits_of_the_chip(site: Path, tmp_path: Path) -> N
         ("129 synapses per neuron", True),
         ("weights of 8 bits", True),
         ("a delay of 8", True),
+        ("5 cores", False),
     ]
     assert {one["source"] for one in told["unsupported"]} == {"Invented for this example"}
 
@@ -208,7 +209,8 @@ def test_check_of_every_target_includes_it(site: Path, tmp_path: Path) -> None:
     assert (code, err) == (0, "")
     told = {one["target"]: one["unsupported"] for one in json.loads(out)["targets"]}
     assert list(told) == [
-        *("native", "reference", "lava", "tinychip-emulator", "loihi1", "loihi2", "tinychip")
+        *("native", "reference", "lava", "tinychip-emulator"),
+        *("loihi1", "loihi2", "digital", "tinychip"),
     ]
     assert [one["construct"] for one in told["tinychip"]] == ["reset to zero"]
     assert told["tinychip-emulator"] == told["tinychip"]

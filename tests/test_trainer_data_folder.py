@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import struct
+import tracemalloc
 import zlib
 from pathlib import Path
 from typing import Any
@@ -194,29 +196,45 @@ def test_transparent_pixels_are_refused(tmp_path: Path, mode: str) -> None:
         decode(path, 8, None)
 
 
+def chunk(name: bytes, body: bytes, length: int | None = None) -> bytes:
+    """A block of a PNG file, with its length or a false one."""
+    stated = struct.pack(">I", len(body) if length is None else length)
+    return stated + name + body + struct.pack(">I", zlib.crc32(name + body))
+
+
+def png(colour_type: int, *chunks: bytes) -> bytes:
+    """An 8-bit image of 12 x 12 pixels."""
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 12, 12, 8, colour_type, 0, 0, 0))
+    return b"".join((b"\x89PNG\r\n\x1a\n", header, *chunks, chunk(b"IEND", b"")))
+
+
 @pytest.mark.parametrize(("colours", "index"), [(None, 0), (0, 0), (2, 2), (2, 255), (2, 1)])
 def test_pixels_without_a_colour_in_the_palette_are_refused(
     tmp_path: Path, colours: int | None, index: int
 ) -> None:
     path = tmp_path / "a.png"
-    rows = b"".join(b"\0" + bytes([index] * 12) for _ in range(12))
-    chunks = [(b"IHDR", struct.pack(">IIBBBBB", 12, 12, 8, 3, 0, 0, 0))]
-    if colours is not None:
-        chunks.append((b"PLTE", bytes([200, 201, 202] * colours)))
-    chunks += [(b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
-    path.write_bytes(
-        b"\x89PNG\r\n\x1a\n"
-        + b"".join(
-            struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
-            for name, body in chunks
-        )
-    )
+    palette = [] if colours is None else [chunk(b"PLTE", bytes([200, 201, 202] * colours))]
+    rows = zlib.compress((b"\0" + bytes([index] * 12)) * 12)
+    path.write_bytes(png(3, *palette, chunk(b"IDAT", rows)))
     if index < (colours or 0):
         assert (decode(path, 8, None) == np.array([200, 201, 202])[:, None, None]).all()
         return
     message = rf"a\.png: has a pixel of index {index}, but a palette of {colours or 0} colours"
     with pytest.raises(InputError, match=message):
         decode(path, 8, None)
+
+
+@pytest.mark.parametrize("length", [2**20, 2**28, 2**31 - 1])
+def test_a_block_takes_no_more_memory_than_the_file_has(tmp_path: Path, length: int) -> None:
+    path = tmp_path / "a.png"
+    rows = zlib.compress((b"\0" + bytes([9] * 12)) * 12)
+    path.write_bytes(png(0, chunk(b"IDAT", rows, length)))
+    tracemalloc.start()
+    with contextlib.suppress(InputError):
+        decode(path, 8, None)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**20
 
 
 def test_a_colour_key_for_transparency_is_refused(tmp_path: Path) -> None:

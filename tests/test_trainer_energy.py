@@ -21,7 +21,7 @@ from spikeport.energy import (
     estimate_energy,
     load_profile,
 )
-from spikeport.energy.profile import CountsZeros
+from spikeport.energy.prices import CountsZeros
 from spikeport.errors import InputError
 from spikeport.network import Coding, Input
 from spikeport.trainer import (
@@ -350,8 +350,8 @@ def test_budgets_that_cannot_be_kept_are_refused_before_training() -> None:
         match=r"energy_budget_uj is 0\.02, but without spikes .* takes 0\.0\d+ µJ .*\(loihi1\)",
     ):
         train(dataclasses.replace(TINY, energy_budget_uj=0.02), data)
-    with pytest.raises(InputError, match=r"no built-in profile .*did you mean 'loihi1'"):
-        train(dataclasses.replace(TINY, energy_profile="loihi"), data)
+    with pytest.raises(InputError, match=r"no built-in profile .*did you mean 'digital'"):
+        train(dataclasses.replace(TINY, energy_profile="digtal"), data)
     colour = Input("input", (3, 32, 32), Coding.GRADED, 0, 16, scale=16.0)
     x = np.zeros((8, 3, 32, 32), np.float32)
     images = Dataset("none", x, np.arange(8) % 2, x, np.arange(8) % 2, colour, 2)

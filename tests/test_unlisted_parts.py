@@ -19,6 +19,8 @@ from spikeport.export.nir import fields, maps, shapes
 from spikeport.export.nir.fields import NODE_TYPES, NodeType, weight
 from spikeport.export.nir.neuron_dynamics import neuron_dynamics
 from spikeport.export.nir.semantics import DEFAULTS
+from spikeport.mapping.encodings import encoding_of
+from spikeport.mapping.limits import StorageRules
 from spikeport.network import (
     MODELS,
     AnyPopulation,
@@ -72,6 +74,9 @@ CONNECTIONS: dict[str, Callable[[Any], object]] = {
     "in the native simulator": lambda part: native_delivery.delivery(part, (3,), (2,), (0, 1)),
     "in Lava": lava_connections.lava_kind,
     "in torch": torch_connections.torch_kind,
+    "in the map onto cores": lambda part: encoding_of(
+        part, (3,), (2,), 0, StorageRules(), positional=False
+    ),
     "in NIR": lambda part: maps.spatial_node(part, 1.0, np.zeros(1)),
 }
 

@@ -31,6 +31,7 @@ from spikeport.errors import BackendUnavailableError, InputError
 from spikeport.export.nir import CheckedGraph, FloatNetwork
 from spikeport.export.nir.fields import SPIKING, kind, label, make_node, node_values
 from spikeport.export.nir.portable import portable
+from spikeport.export.nir.readers.walks import depth_first_edges, late_edges
 from spikeport.export.nir.semantics import DEFAULTS, InputGain, Semantics, StartValue
 from spikeport.network import Reset
 from spikeport.runs import (
@@ -153,7 +154,7 @@ def _execute(
         from norse.torch.functional.reset import reset_subtract, reset_value
 
         method = reset_subtract if network.semantics.reset is Reset.SUBTRACT else reset_value
-        translated = _translated(network, graph, alias)
+        translated = _translated(network, checked, alias)
         module = norse.torch.from_nir(translated, reset_method=method, dt=network.dt_s)
     _check_order(checked, alias, [node.name for node in module.execution_order])
     (part,) = network.inputs
@@ -189,9 +190,12 @@ def _membrane(state: Any) -> torch.Tensor:
     return v
 
 
-def _translated(network: FloatNetwork, graph: nir.NIRGraph, alias: dict[str, str]) -> nir.NIRGraph:
+def _translated(
+    network: FloatNetwork, checked: CheckedGraph, alias: dict[str, str]
+) -> nir.NIRGraph:
+    graph = checked.graph
     nodes = {alias[name]: _tensors(_kept(node, network)) for name, node in graph.nodes.items()}
-    edges = [(alias[a], alias[b]) for a, b in graph.edges]
+    edges = [(alias[a], alias[b]) for a, b in depth_first_edges(checked)]
     return nir.NIRGraph(nodes, edges, type_check=False)
 
 
@@ -237,16 +241,14 @@ def _tensors(node: Any) -> Any:
 
 
 def _check_order(checked: CheckedGraph, alias: dict[str, str], run_order: list[str]) -> None:
-    """Norse traverses depth first, which runs the end of a skip path before its second branch."""
-    place = {name: run_order.index(a) if a in run_order else -1 for name, a in alias.items()}
-    feedback = checked.plan.feedback
-    for source, target in checked.graph.edges:
-        forward = (source, target) not in feedback
-        if -1 in (place[source], place[target]) or (place[source] < place[target]) != forward:
-            raise InputError(
-                f"edge ({source!r}, {target!r}): Norse would run the graph in a different order "
-                "(skip paths are not supported there)"
-            )
+    """Norse walks depth first, which runs what joins two branches before the second of them."""
+    names = {a: name for name, a in alias.items()}
+    late = late_edges([names[a] for a in run_order], checked.graph.edges)
+    for source, target in sorted(late ^ checked.plan.feedback):
+        raise InputError(
+            f"edge ({source!r}, {target!r}): Norse would run the graph in a different order "
+            "(branches with a map on each are not supported there)"
+        )
 
 
 def _spikes(graph: nir.NIRGraph, name: str) -> bool:

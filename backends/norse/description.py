@@ -33,9 +33,10 @@ NORSE = Backend(
             "would drop them without an error"
         ),
         Limitation(
-            "skip paths, several inputs, IF and LIF with r other than 1, IF with reset by "
-            "subtraction, neurons with v_leak or v_reset other than 0, and SumPool2d with padding, "
-            "because Norse would run a different network"
+            "two branches with a map on each, several inputs, IF and LIF with r other than 1, IF "
+            "with reset by subtraction, neurons with v_leak or v_reset other than 0, and SumPool2d "
+            "with padding, because Norse would run a different network; docs/export.md says how a "
+            "file for Norse has some of them"
         ),
         Limitation(
             "rules of a step that are not Norse's, such as exponential decays or several spikes "

@@ -1,7 +1,6 @@
 """Limitations common to Loihi 1 and Loihi 2.
 
 They were not tested on a Loihi board: every rule names the published source that it is based on.
-The number of cores that a network takes, and axons and synapse memory per core, are not checked.
 """
 
 from __future__ import annotations

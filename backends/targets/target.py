@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from spikeport.backends.arithmetic import arithmetic_limitation
+from spikeport.backends.core_fit import core_limitations
 from spikeport.backends.limitation import Limitation
 from spikeport.errors import SpikeportError
 from spikeport.hardware import ChipLimits, read_target
@@ -44,7 +45,8 @@ def load_target(plugin: Plugin) -> Target:
     """Load the chip registered as `plugin`.
 
     Its package has a function `limitations(limits: ChipLimits) -> Iterable[Limitation]`. That it
-    has no other widths than those of the arithmetic in its `target.toml` is added.
+    has no other widths than those of the arithmetic in its `target.toml`, and what its cores hold,
+    is added.
 
     Raises:
         BackendUnavailableError: its package cannot be imported, its `target.toml` cannot be read,
@@ -55,7 +57,11 @@ def load_target(plugin: Plugin) -> Target:
         raise plugin.broken(f"'{plugin.reference}' has no function 'limitations'")
     try:
         file = read_target(plugin)
-        found = (*_limitations(limitations(file.limits)), arithmetic_limitation(file.arithmetic))
+        found = (
+            *_limitations(limitations(file.limits)),
+            arithmetic_limitation(file.arithmetic),
+            *core_limitations(file),
+        )
         return Target(file.name, file.title, file.limits, found)
     except Exception as error:  # The code of another package may raise anything.
         if not plugin.distribution:

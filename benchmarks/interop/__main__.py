@@ -1,12 +1,17 @@
-"""Networks of other frameworks: their spikes, and ours from the NIR files that they write.
+"""Interoperability with other frameworks by NIR files, in both directions.
 
-`python -m benchmarks.interop ENVIRONMENTS [--json FILE] [--record FILE]`
+`python -m benchmarks.interop ENVIRONMENTS [--json FILE] [--record FILE] [--frameworks NAME ...]`
 
-ENVIRONMENTS is a folder that `python -m benchmarks.interop.environments` has made. Each framework
-runs random networks on random spikes and exports them; each file is read with the framework's
-preset and run on the same spikes. The table says how many output values differ, then how many do
-under the default rules. `--record` keeps files and spikes for the tests
-(`tests/fixtures/interop.zip`). Exits with 1 if a value differs under the preset.
+ENVIRONMENTS is a folder that `python -m benchmarks.interop.environments` has made. Theirs: each
+framework runs random networks on random spikes and exports them; each file is read with the
+framework's preset and run on the same spikes. Ours: random networks are written, and each framework
+reads and runs the files. The tables say how many output values differ; every exception has a cause
+in `exceptions.toml`, and in files written for a framework (`export --for`) the word of each network
+must be true. Exits with 1 if one has no cause, a known one has gone, or a word is wrong.
+
+`--json benchmarks/interop/measured.json` keeps the results that docs/interop.md shows
+(`python -m benchmarks.interop.page`), `--record tests/fixtures/interop.zip` files and spikes for
+the tests.
 """
 
 from __future__ import annotations
@@ -14,79 +19,81 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import subprocess
 import sys
 import tempfile
-import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from benchmarks.interop import ours, theirs
 from benchmarks.interop.environments import ENVIRONMENTS, python
-from benchmarks.interop.spikes import CHANGED, spikes
+from benchmarks.interop.exceptions import OURS, THEIRS, contradictions, misplaced, versions
 
-STEPS, SAMPLES, INPUTS = 40, 16, 12
-RATE = 0.4
-SEED = 0
-LIMIT_S = 600
+WRITERS = tuple(name for name in ENVIRONMENTS if name not in ("nir", "nirtorch"))
 
 
 def main() -> None:
-    """Print one row per network."""
+    """Print one row per network and framework."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("environments", type=Path)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--record", type=Path)
+    parser.add_argument("--frameworks", nargs="+", choices=ENVIRONMENTS, default=[*ENVIRONMENTS])
     chosen = parser.parse_args()
     logging.disable(logging.WARNING)
-    rows = []
     with tempfile.TemporaryDirectory() as folder:
-        for framework in ENVIRONMENTS:
-            for row in measure(framework, chosen.environments, Path(folder) / framework):
-                rows.append(row)
-                print(
-                    "{network:28} {spikes:6} spikes, {differing:5} of {compared} differ, "
-                    "{by_default:5} under the default rules".format(**row)
-                )
+        written = [*_theirs(chosen.frameworks, chosen.environments, Path(folder))]
         if chosen.record:
-            record(Path(folder), chosen.record)
+            theirs.record(Path(folder), chosen.record, written)
+    read = [*_ours(chosen.frameworks, chosen.environments)]
     if chosen.json:
-        chosen.json.write_text(json.dumps({"networks": rows}, indent=2), encoding="utf-8")
-    sys.exit(any(row["differing"] for row in rows))
+        results = {"versions": versions(), "theirs": written, "ours": read}
+        chosen.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    measured = set(chosen.frameworks)
+    problems = [
+        *contradictions(written, [x for x in THEIRS if x.networks[0].split("/")[0] in measured]),
+        *contradictions(read, [x for x in OURS if x.framework in measured]),
+        *misplaced(chosen.environments),
+    ]
+    print("\n".join(problems))
+    sys.exit(bool(problems))
 
 
-def measure(framework: str, environments: Path, folder: Path) -> Iterator[dict[str, Any]]:
-    """Run one framework and compare each of its networks."""
-    folder.mkdir()
-    x = (np.random.default_rng(SEED).random((STEPS, SAMPLES, INPUTS)) < RATE).astype(np.float32)
-    np.save(folder / "input.npy", x)
-    worker = Path(__file__).with_name("worker.py")
-    command: list[str | Path] = [python(environments, framework), "-I", worker, framework, folder]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S, check=False)
-    if done.returncode:
-        raise SystemExit(f"{framework}: {done.stderr[-2000:]}")
-    for path in sorted(folder.glob("*.nir")):
-        name = f"{framework}/{path.stem}"
-        theirs = np.load(path.with_suffix(".npy"), allow_pickle=False)
-        ours = spikes(path, x, semantics=framework, **CHANGED.get(name, {}))
-        yield {
-            "network": name,
-            "rules": dict(CHANGED.get(name, {})),
-            "spikes": int(theirs.sum()),
-            "compared": int(theirs.size),
-            "differing": int((ours != theirs).sum()),
-            "by_default": int((spikes(path, x) != theirs).sum()),
-        }
+def _theirs(frameworks: Sequence[str], environments: Path, folder: Path) -> Iterator[Any]:
+    print("theirs written, ours read")
+    for framework in WRITERS:
+        if framework in frameworks:
+            for row in theirs.measure(framework, python(environments, framework), folder):
+                print(_line(row))
+                yield row
 
 
-def record(folder: Path, archive: Path) -> None:
-    """Store files and spikes, as small and as reproducible as they can be."""
-    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as out:
-        for path in sorted(folder.rglob("*.n*")):
-            entry = zipfile.ZipInfo(str(path.relative_to(folder)))  # without a date
-            out.writestr(entry, path.read_bytes(), zipfile.ZIP_DEFLATED, 9)
+def _ours(frameworks: Sequence[str], environments: Path) -> Iterator[Any]:
+    """Plain files, then files for each framework."""
+    networks = ours.made()
+    for plain in (True, False):
+        print("ours written, theirs read" if plain else "ours written for each framework")
+        for framework in ours.READERS:
+            if framework in frameworks:
+                with tempfile.TemporaryDirectory() as folder:
+                    place, interpreter = Path(folder), python(environments, framework)
+                    given = ours.write(place, networks, framework, plain)
+                    for row in ours.measure(framework, interpreter, place, given):
+                        print(_line(row))
+                        yield row
+
+
+def _line(row: dict[str, Any]) -> str:
+    name = f"{row.get('framework', ''):12} {row['network']:36} {row['outcome']:12}"
+    name += f" {row['word']:12}" if "word" in row else ""
+    if "says" in row:
+        return f"{name} {row['says'][:90]}"
+    text = f"{name} {row['differing']:5} of {row['compared']:5}"
+    if "by_default" in row:
+        text += f", {row['by_default']} under the default rules"
+    if "by_changes" in row:
+        text += f", {row['by_changes']} under {', '.join(row['under'])}"
+    return text
 
 
 if __name__ == "__main__":

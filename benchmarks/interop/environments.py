@@ -1,8 +1,8 @@
 """Environments for the frameworks: `python -m benchmarks.interop.environments FOLDER`.
 
 Needs Python 3.11 for all but lava-dl, and 3.10 for lava-dl (`--python310 PATH`, by default
-`python3.10`). The lists are complete and installed with --no-deps: Sinabs asks for an old nir,
-lava-dl for an old torch, and both run with these.
+`python3.10`). The lists are complete and installed with --no-deps: lava-dl asks for an old torch,
+and Norse for torchvision, which they do not need here. Sinabs has the old nir that it asks for.
 """
 
 from __future__ import annotations
@@ -16,14 +16,18 @@ from pathlib import Path
 _HERE = Path(__file__).parent
 LISTS: Mapping[str, Path] = {
     "torch": _HERE / "torch.txt",
+    "sinabs": _HERE / "sinabs.txt",
     "spyx": _HERE / "spyx.txt",
     "lava-dl": _HERE.parent / "lava-dl.txt",
 }
 """The packages of each environment."""
 ENVIRONMENTS: Mapping[str, str] = {
+    "nir": "torch",
+    "nirtorch": "torch",
+    "norse": "torch",
     "snntorch": "torch",
     "spikingjelly": "torch",
-    "sinabs": "torch",
+    "sinabs": "sinabs",
     "rockpool": "torch",
     "spyx": "spyx",
     "lava-dl": "lava-dl",

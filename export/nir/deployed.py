@@ -1,12 +1,14 @@
 """The float view of a `DeployedNetwork`: the same network in float units, as a NIR graph.
 
 Membranes are v / (64 scale) and inputs x / scale, so the view is the network given to the quantizer
-except for rounding. Gains are part of the weights (r = 1), but CubaLIF has r = tau_mem / dt and
-w_in = tau_syn / dt, without which snnTorch and SpikingJelly refuse it. A delay of one step that
-closes a cycle is that of the cycle itself (`loop_delay`), because no framework has Delay nodes;
-where another edge than that of the delayed connection would close it, it stays a Delay. The view
-cannot express integer effects (truncation, wrap-around and saturation) nor properties without an
-equivalent in NIR (`view_notes`), such as a refractory time. A population becomes
+except for rounding. Thresholds lie between vth, at which the chip does not fire, and the next value
+of v, so that rounding in other tools does not decide. Gains are part of the weights (r = 1), but
+CubaLIF has r = tau_mem / dt and w_in = tau_syn / dt, without which snnTorch and SpikingJelly refuse
+it. A delay of one step that closes a cycle is that of the cycle itself (`loop_delay`), because no
+framework has Delay nodes; where another edge than that of the delayed connection would close it, it
+stays a Delay. The view cannot express integer effects (truncation, wrap-around and saturation) nor
+properties without an equivalent in NIR (`view_notes`), such as a refractory time. A population
+becomes
 
     decay_u = 4096               LIF, or IF where decay_v = 0
     0 < decay_u < 4096           CubaLIF, or LI (u) and then LIF or IF where decay_v = 0 or where
@@ -45,6 +47,7 @@ from spikeport.network import (
     LOIHI,
     DeployedNetwork,
     Population,
+    Reset,
     Shape,
     WeightedConnection,
     dense_form,
@@ -57,8 +60,10 @@ Array = NDArray[np.float64]
 
 NEWEST_FORM = 2
 """Form of the view. In the first, which 0.1.0 wrote, CubaLIF has r = 1 and w_in = 1, every delay is
-a Delay node, Flatten counts axes from the first, and what convolutions were (`portable`) is stated
-in their own metadata."""
+a Delay node, Flatten counts axes from the first, thresholds are vth exactly, and what convolutions
+were (`portable`) is stated in their own metadata."""
+TIE_STEPS = 2
+"""The least number of float32 steps by which a threshold is moved off its ties."""
 
 
 def float_view(
@@ -85,7 +90,8 @@ def form_of(view: FloatNetwork) -> int:
     """The oldest form in which this view would be written as the same nodes."""
     nodes = view.checked.graph.nodes.values()
     newer = bool(view.checked.plan.feedback) or any(
-        isinstance(node, nir.CubaLIF | nir.Flatten) or portable(node)[1] for node in nodes
+        hasattr(node, "v_threshold") or isinstance(node, nir.Flatten) or portable(node)[1]
+        for node in nodes
     )
     return NEWEST_FORM if newer else 1
 
@@ -187,7 +193,7 @@ class _View:
         tau_v, gain_v = self._tau(part.decay_v)
         fused = keeps_u and part.decay_u > 0 and part.decay_v > 0 and not direct and not silent
         tau_u, gain_u = self._tau(part.decay_u) if keeps_u else (0.0, 1.0)
-        threshold = None if silent else part.vth / part.scale
+        threshold = None if silent else self._threshold(part)
         gains = (1.0, 1.0)
         if fused and self.form > 1:
             gains, gain_u, gain_v = (gain_u, gain_v), 1.0, 1.0
@@ -277,6 +283,22 @@ class _View:
             return 0.0, 1.0
         tau = float(np.float32(self.dt_s * LOIHI.decay_unity / decay))
         return tau, tau / self.dt_s
+
+    def _threshold(self, part: Population) -> float:
+        """vth, moved up from values that are equal to it, which float32 reaches up to rounding.
+
+        The chip's v is a multiple of 1/64, so that half of that more is the same threshold. A reset
+        by subtraction subtracts the threshold, at most once in each step: there, all that is
+        subtracted too much in a run is at most this half.
+        """
+        if self.form == 1:
+            return part.vth / part.scale
+        share = 1 if part.reset is Reset.ZERO else self.network.steps + 1
+        moved = np.float32((part.vth + 0.5 / LOIHI.weight_unit / share) / part.scale)
+        least = np.float32(part.vth / part.scale)
+        for _ in range(TIE_STEPS):
+            least = np.nextafter(least, np.float32(np.inf))
+        return float(max(moved, least))
 
     def _add(self, name: str, node: Any) -> None:
         self.nodes[name] = node

@@ -16,7 +16,7 @@ from spikeport.export.nir.graph import DEFAULT_DT_S
 from spikeport.export.nir.layout import view_notes
 from spikeport.export.nir.metadata import deployed_metadata, float_metadata, for_reader
 from spikeport.export.nir.portable import portable_graph
-from spikeport.export.nir.readers import Fidelity, Portability, adapt, describe
+from spikeport.export.nir.readers import Fidelity, Portability, adapt, own_form
 from spikeport.network import DeployedNetwork
 from spikeport.storage import sealed, write_bytes
 from spikeport.text import quoted
@@ -71,7 +71,7 @@ def write_nir_file(
             f"{refusal(found)}"
         )
     stored = nir.NIRGraph(dict(adapted.nodes), list(adapted.edges), type_check=False)
-    original = describe(view.checked, adapted.names, stored.nodes, stored.edges)
+    original = own_form(view.checked, adapted.names, stored.nodes, stored.edges)
     write_bytes(path, _bytes(stored, for_reader(metadata, reader, *original)))
     return found
 

@@ -82,10 +82,16 @@ def split_layer(layer: Layer, taken: Iterable[str]) -> tuple[tuple[FloatPopulati
     if len(found) == 1:
         whole = Parts(layer.shape, (layer.name,))
         return (_population(layer, layer.name, layer.shape, None),), whole
+    if len(found) > MAX_PARTS:
+        raise InputError(
+            f"node '{layer.name}': its neurons have {len(found)} different decays or starts, limit "
+            f"{MAX_PARTS} populations; use fewer time constants"
+        )
     names: list[str] = []
     for place in range(len(found)):
         names.append(unused(f"{layer.name[:58]}_{place + 1}", taken, names))
-    indices = tuple(np.flatnonzero(of.reshape(-1) == place) for place in range(len(found)))
+    each = np.cumsum(np.bincount(of.reshape(-1)))[:-1]
+    indices = tuple(np.split(np.argsort(of.reshape(-1), kind="stable"), each))
     channels = _channels(layer.shape, indices)
     positions = layer.shape[1:] if channels else ()
     parts = Parts(layer.shape, tuple(names), indices, channels)

@@ -14,6 +14,8 @@ from spikeport.cli._front import front
 from spikeport.cli._judge import compare, energy
 from spikeport.cli._ladder import ladder
 from spikeport.cli._make import export, quantize, train
+from spikeport.cli._map import map_
+from spikeport.cli._report import report
 from spikeport.cli._run import run
 from spikeport.cli._show import backends, inspect
 from spikeport.text import one_line
@@ -60,8 +62,8 @@ def _options(
 
 
 VERBS = (
-    *(demo, train, front, diagnose, quantize, export, run, compare, ladder),
-    *(check, energy, inspect, backends),
+    *(demo, train, front, diagnose, quantize, export, run, compare, ladder, report),
+    *(check, map_, energy, inspect, backends),
 )
 for verb in VERBS:
-    app.command()(verb)
+    app.command(verb.__name__.rstrip("_"))(verb)

@@ -33,7 +33,7 @@ def check(
 ) -> None:
     """List the features of a deployed network that each target does not support natively.
 
-    Nothing is run. For chips only the arithmetic is checked, not how many cores a network takes.
+    Nothing is run. Of chips, the arithmetic is checked, and whether the network fits their cores.
     Exit code 1 if one of the targets cannot run the network.
     """
     from spikeport.backends import check as check_network

@@ -30,8 +30,8 @@ def demo(
 ) -> None:
     """Train on digits, quantize, exchange as NIR, run everywhere, compare and price.
 
-    Ends with the parity ladder; report.html and ladder.json are written to the folder together with
-    all network files. Exit code 1 if any stage fails.
+    Ends with the parity ladder; report.html, report.md and ladder.json are written to the folder
+    together with all network files. Exit code 1 if any stage fails.
     """
     from spikeport.ladder import LadderConfig, run_demo
     from spikeport.trainer.config import TrainConfig

@@ -16,7 +16,7 @@ from spikeport.energy import DEFAULT_PROFILE
 from spikeport.errors import CheckFailedError, InputError
 from spikeport.network import DeployedNetwork
 from spikeport.report.screen import Table
-from spikeport.runs import EventCounts, Samples, SampleSet
+from spikeport.runs import EventCounts, SampleSet
 
 if TYPE_CHECKING:
     from spikeport.export.nir import FloatNetwork
@@ -159,7 +159,7 @@ def energy(
     foreign: Foreign,
     as_json: _io.Json = False,
 ) -> None:
-    """Estimate energy from event counts: low, nominal and high.
+    """Estimate energy and latency from event counts: low, nominal and high.
 
     Event counts come from a native run on the data, from --counts, or from --activity, which
     assumes that all neurons of a part are equally active and are updated at every step.
@@ -171,15 +171,15 @@ def energy(
         raise InputError(f"energy: --activity {activity} and --counts exclude each other; use one")
     opened = _io.open_deployed(network, foreign)
     prices = load_profile(profile)
-    events = _events(opened, activity, counts)
+    events, accuracy = _events(opened, activity, counts), None
     if events is None:
         dataset = _io.data_for(opened, data, changes, labels_used=False)
-        events = _run_events(opened, _io.chip_samples(opened, dataset, samples, clip))
-    estimate = estimate_energy(opened, events, prices)
+        events, accuracy = _run_events(opened, dataset, samples, clip)
+    estimate = estimate_energy(opened, events, prices, accuracy=accuracy)
     if activity is not None:
         assumed = f"Events: not from a run; activity {activity} for all neurons and steps."
         estimate = dataclasses.replace(estimate, assumptions=(assumed, *estimate.assumptions))
-    shown = [*origin_tables(opened), render_energy(network.name, estimate)]
+    shown = [*origin_tables(opened), render_energy(network.name, estimate, details=True)]
     _io.emit(as_json, origin_facts(opened) | estimate.as_dict(), *shown)
 
 
@@ -194,12 +194,18 @@ def _events(
     return None if activity is None else assumed_counts(network, _activity(activity))
 
 
-def _run_events(network: DeployedNetwork, samples: Samples) -> EventCounts:
+def _run_events(
+    network: DeployedNetwork, data: Dataset, samples: int | None, clip: bool
+) -> tuple[EventCounts, float | None]:
+    """Event counts of a run, and its accuracy if the labels are classes of the network."""
     from spikeport.backends import run as run_backend
 
-    counts = run_backend("native", network, samples).counts
-    assert counts is not None  # native always counts
-    return counts
+    done = run_backend("native", network, _io.chip_samples(network, data, samples, clip))
+    assert done.counts is not None  # native always counts
+    if data.classes != network.output_count:
+        return done.counts, None
+    right = done.predictions == data.test_y[: done.samples]
+    return done.counts, float(right.mean())
 
 
 def _activity(text: str) -> float | dict[str, float]:

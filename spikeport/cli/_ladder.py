@@ -67,8 +67,8 @@ def ladder(
     """Take a network through all stages up to Lava and compare them one by one.
 
     A checkpoint starts with training, any other float network with its graph, and a network of chip
-    integers, whose spikes must all be equal, with native. Writes the network's files, report.html
-    and ladder.json. Exit code 1 if any stage fails.
+    integers, whose spikes must all be equal, with native. Writes the network's files, report.html,
+    report.md and ladder.json. Exit code 1 if any stage fails.
     """
     from spikeport.export import QuantizeConfig
     from spikeport.ladder import LadderConfig, write_ladder
@@ -128,8 +128,8 @@ def finish(ladder_run: Ladder, out: Path, as_json: bool) -> None:
     else:
         _io.show(
             *origin_tables(ladder_run.network),
-            render_terminal(ladder_run.report, ladder_run.deployed_energy),
-            f"Report: {out / 'report.html'}   data: {out / 'ladder.json'}",
+            render_terminal(ladder_run.report, ladder_run.deployed_energy, ladder_run.fit),
+            f"Report: {out / 'report.html'}, report.md   data: {out / 'ladder.json'}",
         )
     if not ladder_run.report.passed:
         failed = [row.stage for row in ladder_run.report.rows if not row.passed]

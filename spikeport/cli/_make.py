@@ -218,7 +218,10 @@ def quantize(
     foreign: Foreign,
     as_json: _io.Json = False,
 ) -> None:
-    """Quantize a float network to chip integers; write a .spikeport file."""
+    """Quantize a float network to chip integers; write a .spikeport file.
+
+    The scales are chosen on samples of the data; with `--data random`, on random inputs.
+    """
     from spikeport.export.quantize import QuantizeConfig
     from spikeport.report.quantization import quantization_sections
     from spikeport.report.terminal import render_section
@@ -231,15 +234,12 @@ def quantize(
         raise InputError(
             f"{network}: already contains chip integers; use `spikeport export` to write them"
         )
-    dataset = _io.data_for(float_network, data, changes, labels_used=False)
-    float_network = _io.declared(float_network, dataset)
-    result = run_quantization(
-        float_network,
-        dataset.train_x[:calibration],
-        options,
-        static=True,
-        clip=clip,
-    )
+    samples = None
+    if data != "random":
+        dataset = _io.data_for(float_network, data, changes, labels_used=False)
+        float_network = _io.declared(float_network, dataset)
+        samples = dataset.train_x[:calibration]
+    result = run_quantization(float_network, samples, options, static=True, clip=clip)
     save_network(result.network, out)
     facts = {
         "network": str(out),

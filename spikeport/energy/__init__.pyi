@@ -1,10 +1,16 @@
+from .comparison import DeviceComparison as DeviceComparison
+from .devices import Device as Device
+from .devices import builtin_devices as builtin_devices
+from .devices import load_devices as load_devices
 from .estimate import estimate_energy as estimate_energy
 from .interval import LEVELS as LEVELS
 from .interval import Interval as Interval
+from .placement import Hops as Hops
+from .placement import Placement as Placement
+from .prices import Constant as Constant
+from .prices import HardwareProfile as HardwareProfile
+from .prices import Price as Price
 from .profile import DEFAULT_PROFILE as DEFAULT_PROFILE
-from .profile import Constant as Constant
-from .profile import HardwareProfile as HardwareProfile
-from .profile import Price as Price
 from .profile import builtin_profiles as builtin_profiles
 from .profile import load_profile as load_profile
 from .report import EnergyReport as EnergyReport
@@ -13,6 +19,7 @@ from .terms import TERMS as TERMS
 from .terms import EnergyTerm as EnergyTerm
 from .terms import EventKind as EventKind
 from .terms import EventScope as EventScope
+from .terms import Regime as Regime
 from .terms import SynapseKind as SynapseKind
 from .topology import ConnectionInfo as ConnectionInfo
 from .topology import Topology as Topology

@@ -2,41 +2,46 @@
 
     E = e_syn S + e_visit N T + e_update U + e_fire F + (e_packet + hops e_hop) P + P_static t
 
-with S synaptic events, N T neuron visits, U updates, F spikes, P packets (one destination core per
-message and connection as long as no mapping is known) and t the computing time of the chip. S
-counts the events on non-zero weights, plus those on stored zeros at the levels at which the profile
-charges them for that storage format (`HardwareProfile.charged`). Each price has a low, a nominal
-and a high value; the report lists terms, sources, assumptions, omissions and warnings. Units: pJ,
-ns, mW (1 pJ = 1 mW ns). The dynamic terms are the rows of `TERMS`.
+with S synaptic events, N T neuron visits, U updates, F spikes, P packets and t the computing time
+of the chip (`spikeport.energy.latency`). S counts the events on non-zero weights, plus those on
+stored zeros at the levels at which the profile charges them for that storage format
+(`HardwareProfile.charged`). Events of a graded input are MACs; they are reported apart
+(`EnergyReport.graded_input`), and a profile may give them a price of their own. Each price has a low, a nominal and a high value; the report lists terms, sources, assumptions, omissions
+and warnings. Units: pJ, ns, mW (1 pJ = 1 mW ns). The dynamic terms are the rows of `TERMS`.
 
-t = (time of one barrier) * steps + work, where n_p, the time that population p needs for its share,
-is spread over the ceil(N_p / neurons per core) cores that p fills. Work is: low, the sum of n_p
-spread evenly over all cores; nominal, the slowest population with all others in parallel; high, one
-population after another. A host in the loop makes real steps longer.
+A host in every step makes steps longer and takes energy of its own; both give a separate total,
+
+    E_host = E + e_host T + P_static (t_host T - t), at least E.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from spikeport.energy.interval import LEVELS, ZERO, Interval
-from spikeport.energy.profile import HardwareProfile
+from spikeport.energy.comparison import compare
+from spikeport.energy.devices import Device, builtin_devices
+from spikeport.energy.dynamic import dynamic_terms
+from spikeport.energy.interval import ZERO, Interval
+from spikeport.energy.latency import computing_time, untimed
+from spikeport.energy.notes import assumptions, placed, warnings
+from spikeport.energy.placement import Placement
+from spikeport.energy.prices import HardwareProfile
 from spikeport.energy.report import EnergyReport, Term
 from spikeport.energy.terms import (
+    HOST_COLOUR,
     STATIC_COLOUR,
     STATIC_POWER,
     TERMS,
     EnergyTerm,
-    EventKind,
-    EventScope,
-    SynapseKind,
+    Regime,
 )
 from spikeport.energy.topology import Topology, topology_of
 from spikeport.errors import InputError
-from spikeport.network import DeployedNetwork, other_arithmetic
-from spikeport.runs import Counts, EventCounts
+from spikeport.network import DeployedNetwork
+from spikeport.runs import EventCounts
+
+PJ_PER_UJ, NS_PER_US = 1e6, 1e3
 
 
 def estimate_energy(
@@ -45,6 +50,9 @@ def estimate_energy(
     profile: HardwareProfile,
     *,
     table: Sequence[EnergyTerm] | None = None,
+    placement: Placement | None = None,
+    accuracy: float | None = None,
+    devices: Sequence[Device] | None = None,
 ) -> EnergyReport:
     """Estimate the energy of a run from its event counts.
 
@@ -53,46 +61,70 @@ def estimate_energy(
             connections have the same names.
         profile: the prices of a chip, each with its source; see `load_profile`.
         table: the terms of dynamic energy; None for those of `spikeport.energy.terms`.
+        placement: where the network is on the chip; without one, cores are a lower bound, a message
+            is one packet, and its distance is the profile's assumption.
+        accuracy: share of the samples whose class is right, for the energy per correct answer.
+        devices: those to compare with; None for Spikeport's own (`builtin_devices`).
 
     Returns:
         Energies in pJ for the whole run, as low, nominal and high values.
 
     Raises:
         InputError: the counts cover no samples or no steps, or their connections and populations
-            are not those of the network.
+            or those of the placement are not those of the network; the accuracy is not in 0..1.
     """
     table = TERMS if table is None else table
     topology = topology_of(network) if isinstance(network, DeployedNetwork) else network
     _check(topology, counts)
-    cores = {
-        name: math.ceil(visits / (counts.samples * counts.steps) / profile.neurons_per_core)
-        for name, visits in counts.visits.items()
-    }
-    chips = math.ceil(sum(cores.values()) / profile.cores)
-    terms, unpriced = _dynamic_terms(topology, counts, profile, table)
-    time_ns = _computing_time(topology, counts, profile, cores, chips, table)
+    if accuracy is not None and not 0 <= accuracy <= 1:
+        raise InputError(f"energy: accuracy is {accuracy}, must lie in 0..1")
+    if placement is not None:
+        placement.check(counts.visits, topology.connections)
+    terms, unpriced = dynamic_terms(topology, counts, profile, table, placement)
+    time_ns, cores = computing_time(topology, counts, profile, table, placement)
     if profile.static_mw is not None:
-        static = profile.static_mw.interval * time_ns * chips
-        what = profile.static_mw.what
-        terms.append(Term(STATIC_POWER, what, None, {"chip": static}, STATIC_COLOUR))
+        static = profile.static_mw.interval * time_ns * cores.chips
+        what, chip = profile.static_mw.what, {"chip": static}
+        terms.append(Term(STATIC_POWER, what, None, chip, STATIC_COLOUR, Regime.STATIC))
     else:
         unpriced.append(STATIC_POWER)
-    unpriced += _untimed(topology, profile, table)
+    unpriced += untimed(topology, profile, table)
     unpriced += [f"writing of biases by the host ('{name}')" for name in topology.injections]
     mac = profile.int8_mac_pj
+    host, host_time_ns = _host(profile, counts, time_ns, cores.chips)
     report = EnergyReport(
         profile=profile,
         samples=counts.samples,
         steps=counts.steps,
-        chips=chips,
+        chips=cores.chips,
         terms=tuple(terms),
         time_ns=time_ns,
         int8_ann=mac.interval * (topology.macs * counts.samples) if mac and topology.macs else None,
-        assumptions=_assumptions(profile, topology),
-        unpriced=(*unpriced, *profile.unpriced),
+        assumptions=assumptions(profile, topology, placement),
+        unpriced=(*unpriced, *(text for text in profile.unpriced if not placed(text, placement))),
         warnings=(),
+        host=host,
+        host_time_ns=host_time_ns,
+        input_values=counts.input_events,
+        cores=cores.by_population,
+        slowest=cores.slowest,
+        placed=placement is not None,
+        macs=topology.macs,
+        synaptic_events=counts.total("synaptic_events"),
+        graded_macs={
+            name: counts.synaptic_events[name]
+            for name, part in topology.connections.items()
+            if part.source in topology.graded_inputs
+        },
+        layers={name: part.target for name, part in topology.connections.items()},
+        accuracy=accuracy,
     )
-    return dataclasses.replace(report, warnings=_warnings(report, topology))
+    beside = builtin_devices() if devices is None else devices
+    return dataclasses.replace(
+        report,
+        comparisons=tuple(compare(report.cost, one) for one in beside) if report.macs else (),
+        warnings=warnings(report, topology),
+    )
 
 
 def _check(topology: Topology, counts: EventCounts) -> None:
@@ -111,175 +143,24 @@ def _check(topology: Topology, counts: EventCounts) -> None:
             raise InputError(f"energy: population '{connection.target}' has no counts")
 
 
-def _dynamic_terms(
-    topology: Topology, counts: EventCounts, profile: HardwareProfile, table: Sequence[EnergyTerm]
-) -> tuple[list[Term], list[str]]:
-    """The terms caused by events, and the names of those without a price in the profile."""
-    terms: list[Term] = []
-    unpriced: list[str] = []
-    stored = {connection.kind for connection in topology.connections.values()}
-    for term in table:
-        if term.storage is not None and term.storage not in stored:
-            continue
-        each = profile.pj_per_event(term)
-        if each is None:
-            unpriced.append(term.title)
-            continue
-        events = _events(term, topology, counts, profile)
-        energies = {part: number * each for part, number in events.items()}
-        total = sum(events.values(), Interval.same(0))
-        what = profile.energy_pj[term.price].what
-        terms.append(Term(term.title, what, total, energies, term.colour))
-    return terms, unpriced
-
-
-def _untimed(
-    topology: Topology, profile: HardwareProfile, table: Sequence[EnergyTerm]
-) -> list[str]:
-    """What takes time, but has no time in the profile."""
-    stored = {connection.kind for connection in topology.connections.values()}
-    taking = {
-        term.price: term.title
-        for term in table
-        if term.timed and (term.storage is None or term.storage in stored)
-    }
-    taking |= {"receive": "receiving messages", "barrier": "barrier synchronisation"}
-    return [f"time of {what}" for key, what in taking.items() if key not in profile.time_ns]
-
-
-def _events(
-    term: EnergyTerm, topology: Topology, counts: EventCounts, profile: HardwareProfile
-) -> dict[str, Interval]:
-    """Events of a term by part: connections, populations or inputs."""
-    counted: Counts = getattr(counts, term.events)
-    if term.events.scope is not EventScope.CONNECTION:
-        return {name: Interval.same(number) for name, number in counted.items()}
-    covered = {n: c.kind for n, c in topology.connections.items() if term.covers(c.kind)}
-    if term.events is not EventKind.SYNAPTIC_EVENTS:
-        return {name: Interval.same(counted[name]) for name in covered}
-    stored = counts.synaptic_events_all
-    return {
-        name: Interval(
-            *(profile.charged(kind, level, counted[name], stored[name]) for level in LEVELS)
-        )
-        for name, kind in covered.items()
-    }
-
-
-def _computing_time(
-    topology: Topology,
-    counts: EventCounts,
-    profile: HardwareProfile,
-    cores: Mapping[str, int],
-    chips: int,
-    table: Sequence[EnergyTerm],
-) -> Interval:
-    """Computing time of the whole run in ns, by the model of the module docstring.
-
-    Messages take time at the source of a connection, all other events at its target. An input
-    occupies no core, so that neither its events nor its messages take time at the source.
-    """
-    each = {key: price.interval for key, price in profile.time_ns.items()}
-
-    def spent(key: str, number: Interval) -> Interval:
-        return number * each.get(key, ZERO)
-
-    counted = [(term, _events(term, topology, counts, profile)) for term in table]
-    busy = dict.fromkeys(cores, ZERO)
-    for term, events in counted:
-        if term.events.scope is EventScope.POPULATION:
-            for name in busy:
-                busy[name] += spent(term.price, events[name])
-    for name, connection in topology.connections.items():
-        at_source = at_target = ZERO
-        for term, events in counted:
-            if term.events.scope is EventScope.CONNECTION and name in events:
-                if term.events is EventKind.MESSAGES:
-                    at_source += spent(term.price, events[name])
-                else:
-                    at_target += spent(term.price, events[name])
-        at_target += spent("receive", Interval.same(counts.messages[name]))
-        busy[connection.target] += at_target
-        if connection.source in busy:
-            busy[connection.source] += at_source
-    spread = [busy[name] * (1 / cores[name]) for name in busy]
-    work = Interval(
-        low=sum(interval.low for interval in busy.values()) / (profile.cores * chips),
-        nominal=max(interval.nominal for interval in spread),
-        high=sum(interval.high for interval in spread),
-    )
-    return work + spent("barrier", Interval.same(counts.steps * counts.samples))
-
-
-def _assumptions(profile: HardwareProfile, topology: Topology) -> tuple[str, ...]:
-    found = []
-    kinds = {connection.kind for connection in topology.connections.values()}
-    for kind in (kind for kind in SynapseKind if kind in kinds):
-        rule = profile.counts_zeros[kind]
-        charged = " and ".join(level for level in LEVELS if rule.at(level)) or "no"
-        found.append(
-            f"Synaptic events, {kind}: zero weights are charged at {charged} level. {rule.reason}"
-        )
-    if "packet" in profile.energy_pj:
-        found.append(
-            "Routing: each message of a connection is one packet to one destination core; a "
-            "layer split over several cores causes more."
-        )
-    if (hops := profile.hops_per_packet) is not None:
-        values = ", ".join(f"{hops.at(level).value:g}" for level in LEVELS)
-        found.append(f"Hops per packet: {values} (low, nominal, high), as no mapping is known.")
-    found.append(
-        f"Time: {profile.neurons_per_core} neurons per core. Low: all work spread evenly over "
-        "the whole chip; nominal: the slowest population sets the pace; high: one population "
-        "after another. One barrier per step is added; no host is included."
-    )
-    return tuple(found)
-
-
-def _warnings(report: EnergyReport, topology: Topology) -> tuple[str, ...]:
-    profile = report.profile
-    overhead = _overhead(report)
-    found = [overhead] if overhead else []
-    if reason := other_arithmetic(topology.arithmetic, profile.arithmetic, profile.title):
-        found.append(
-            f"The network has arithmetic '{topology.arithmetic}', but {reason}: its prices are "
-            "for numbers of those widths."
-        )
-    if not profile.graded_payloads:
-        found += [
-            f"Input '{name}' carries graded values, which {profile.title} cannot send as spikes: "
-            "priced as one packet per non-zero value."
-            for name in topology.graded_inputs
-        ]
-    found += [
-        f"The readout uses the membrane of '{name}': reading it off the chip is not included."
-        for name in topology.membrane_readouts
-    ]
-    if report.chips > 1:
-        found.append(f"Needs at least {report.chips} chips; traffic between them is not included.")
-    total = report.total
-    if not total.low <= total.nominal <= total.high:
-        found.append("The price lists cross: for these events the low prices are not the cheapest.")
-    return tuple(found)
-
-
-def _overhead(report: EnergyReport) -> str:
-    """A warning if dynamic power is below static power, else an empty string."""
-    static, host = report.profile.static_mw, report.profile.host_step_us
-    if static is None or not report.time_ns.nominal:
-        return ""
-    dynamic_mw = report.dynamic.nominal / report.time_ns.nominal
-    static_mw = static.nominal.value * report.chips
-    if dynamic_mw >= static_mw:
-        return ""
-    text = (
-        f"Overhead-dominated: {dynamic_mw:.3g} mW dynamic against {static_mw:.3g} mW static while "
-        "computing. The length of a step determines the energy, not the events."
-    )
-    if host is not None:
-        held_uj = static_mw * host.value * report.steps * 1e-3
-        text += (
-            f" A measured step with a host in the loop took {host.value:g} µs; at that rate static "
-            f"power alone amounts to {held_uj:.3g} µJ per sample."
-        )
-    return text
+def _host(
+    profile: HardwareProfile, counts: EventCounts, time_ns: Interval, chips: int
+) -> tuple[tuple[Term, ...], Interval | None]:
+    """What a host in every step adds, and the time of the run with it; nothing if unpriced."""
+    if (host := profile.host) is None:
+        return (), None
+    steps = Interval.same(counts.steps * counts.samples)
+    whole = (steps * host.step_us.interval * NS_PER_US).largest(time_ns)
+    own = steps * host.step_uj.interval * PJ_PER_UJ
+    static = profile.static_mw.interval * chips if profile.static_mw else ZERO
+    waiting = static * (whole - time_ns)
+    return (
+        Term(
+            "host and synchronisation", host.step_uj.what, steps, {"host": own},
+            HOST_COLOUR, Regime.HOST,
+        ),
+        Term(
+            "static power, waiting", host.step_us.what, None, {"chip": waiting},
+            STATIC_COLOUR, Regime.HOST,
+        ),
+    ), whole  # fmt: skip

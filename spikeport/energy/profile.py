@@ -10,16 +10,30 @@ synapses a profile also states at which levels events on zero weights are charge
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from spikeport.energy.interval import LEVELS, Interval
-from spikeport.energy.terms import TERMS, EnergyTerm, EventKind, SynapseKind, energy_keys, time_keys
+from spikeport.energy.interval import LEVELS
+from spikeport.energy.prices import (
+    NO_RULE,
+    Constant,
+    CountsZeros,
+    HardwareProfile,
+    HostPrices,
+    Price,
+)
+from spikeport.energy.terms import (
+    MAC,
+    TERMS,
+    EnergyTerm,
+    EventKind,
+    SynapseKind,
+    energy_keys,
+    time_keys,
+)
 from spikeport.errors import InputError
 from spikeport.hardware import (
-    Basis,
     Source,
     parse_target,
     read_sources,
@@ -28,144 +42,27 @@ from spikeport.hardware import (
     target_text,
 )
 from spikeport.hardware.target_file import SCHEMA as TARGET_SCHEMA
-from spikeport.network import LOIHI
 from spikeport.plugins import OWN, PluginKind, plugins
 from spikeport.storage import nearest, parse_toml, read_text
 from spikeport.storage.toml_table import Table
-
-T = TypeVar("T")
 
 DEFAULT_PROFILE = "loihi1"
 """Used wherever no profile is chosen."""
 SCHEMA = 1
 PRICES_KEYS = (
     *("unpriced", "counts_zeros", "energy_pj", "time_ns", "static_mw", "hops_per_packet"),
-    *("int8_mac_pj", "host_step_us"),
+    *("int8_mac_pj", "host_step_us", "host", "instead_pj"),
+    "neurons_on_core",
 )
 DESIGN = ("cores", "neurons_per_core", "graded_payloads")
 """Properties of the chip that pricing needs; limits of a target."""
-TOP_KEYS = ("schema", "name", "title", "arithmetic", "sources", *DESIGN, *PRICES_KEYS)
+MEMORY = "synapse_memory_bits_per_core"
+"""Optional: without it, cores are counted by their neurons only."""
+TOP_KEYS = ("schema", "name", "title", "arithmetic", "sources", *DESIGN, MEMORY, *PRICES_KEYS)
 PRICE_KEYS = ("what", *LEVELS)
 CONSTANT_KEYS = ("value", "source")
+HOST_KEYS = ("step_us", "step_uj")
 ZEROS_KEYS = (*LEVELS, "reason")
-
-
-@dataclass(frozen=True, slots=True)
-class Constant:
-    """A number and its source."""
-
-    value: float
-    source: Source
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain data for JSON."""
-        return {
-            "value": self.value,
-            "source": self.source.citation,
-            "url": self.source.url,
-            "basis": str(self.source.basis),
-            "conditions": self.source.conditions,
-            "includes_static": self.source.includes_static,
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class Price:
-    """A constant for each level, and a description of what is charged."""
-
-    what: str
-    low: Constant
-    nominal: Constant
-    high: Constant
-
-    def at(self, level: str) -> Constant:
-        """The constant of `level`, one of LEVELS."""
-        constant: Constant = getattr(self, level)
-        return constant
-
-    @property
-    def interval(self) -> Interval:
-        """The values without their sources."""
-        return Interval(self.low.value, self.nominal.value, self.high.value)
-
-
-@dataclass(frozen=True, slots=True)
-class CountsZeros:
-    """Whether each level charges events on zero weights, for one storage format, and the reason."""
-
-    low: bool
-    nominal: bool
-    high: bool
-    reason: str
-
-    def at(self, level: str) -> bool:
-        """The rule of `level`, one of LEVELS."""
-        return bool(getattr(self, level))
-
-
-NO_RULE = CountsZeros(low=True, nominal=True, high=True, reason="The profile states no rule.")
-
-
-@dataclass(frozen=True, slots=True)
-class HardwareProfile:
-    """Prices of one chip.
-
-    Attributes:
-        counts_zeros: by storage format; a profile file may give one rule for all of them, and
-            leave out formats without a price.
-        energy_pj: per event, by the keys of the energy terms; missing ones are unpriced.
-        time_ns: per event, by the keys of the terms whose events take time, `receive` (a message)
-            and `barrier` (a step).
-        static_mw: power of one chip that computes nothing.
-        hops_per_packet: assumed mesh distance if no mapping is known.
-        int8_mac_pj: an int8 multiply-accumulate with its operand reads, for comparison.
-        graded_payloads: whether a spike can carry a value.
-        host_step_us: measured length of a step with a host in the loop, for comparison; never
-            added to a total.
-        unpriced: further costs of a real system for which this profile has no number.
-        arithmetic: name of the arithmetic of networks that the chip is made for.
-    """
-
-    name: str
-    title: str
-    cores: int
-    neurons_per_core: int
-    graded_payloads: bool
-    counts_zeros: Mapping[SynapseKind, CountsZeros]
-    energy_pj: Mapping[str, Price]
-    time_ns: Mapping[str, Price]
-    static_mw: Price | None
-    hops_per_packet: Price | None
-    int8_mac_pj: Price | None
-    host_step_us: Constant | None
-    unpriced: tuple[str, ...]
-    arithmetic: str = LOIHI.name
-
-    def charged(self, kind: SynapseKind, level: str, nonzero: T, stored: T) -> T:
-        """`nonzero` or `stored`, whichever `level` charges for synapses stored as `kind`."""
-        return stored if self.counts_zeros[kind].at(level) else nonzero
-
-    def pj_per_event(self, term: EnergyTerm) -> Interval | None:
-        """Price of an event of `term`, including the hops of its packet; None if unpriced."""
-        if (price := self.energy_pj.get(term.price)) is None:
-            return None
-        each = price.interval
-        hop = self.energy_pj.get(term.per_hop) if term.per_hop else None
-        if hop is not None and self.hops_per_packet is not None:
-            each += hop.interval * self.hops_per_packet.interval
-        return each
-
-    def prices(self) -> Iterator[tuple[str, str, Price]]:
-        """Every price as (name, unit, price)."""
-        yield from ((name, "pJ", price) for name, price in self.energy_pj.items())
-        yield from ((name, "ns", price) for name, price in self.time_ns.items())
-        for name, unit, price in (
-            ("static", "mW", self.static_mw),
-            ("hops_per_packet", "hops", self.hops_per_packet),
-            ("int8_mac", "pJ", self.int8_mac_pj),
-        ):
-            if price is not None:
-                yield name, unit, price
 
 
 def builtin_profiles() -> tuple[str, ...]:
@@ -208,8 +105,9 @@ def parse_profile(text: str, subject: str, terms: Sequence[EnergyTerm] = TERMS) 
     raw = parse_toml(text, subject)
     read = _of_target if raw.get("schema") == TARGET_SCHEMA else _of
     profile = read(raw, subject, terms)
-    for name, count in (("cores", profile.cores), ("neurons_per_core", profile.neurons_per_core)):
-        if count < 1:
+    design = (("cores", profile.cores), ("neurons_per_core", profile.neurons_per_core))
+    for name, count in (*design, (MEMORY, profile.synapse_bits_per_core)):
+        if count is not None and count < 1:
             raise InputError(f"{subject}: {name} is {count}, must be at least 1")
     _refuse_double_counting(profile, subject, terms)
     return profile
@@ -228,6 +126,7 @@ def _of(raw: Mapping[str, Any], subject: str, terms: Sequence[EnergyTerm]) -> Ha
         cores=top.take("cores", int),
         neurons_per_core=top.take("neurons_per_core", int),
         graded_payloads=top.take("graded_payloads", bool),
+        synapse_bits_per_core=top.take(MEMORY, int) if MEMORY in top else None,
         arithmetic=stated_arithmetic(top),
         **_priced(top, read_sources(top.table("sources")), terms),
     )
@@ -250,6 +149,7 @@ def _of_target(
         cores=limits["cores"].value,
         neurons_per_core=limits["neurons_per_core"].value,
         graded_payloads=bool(limits["graded_payloads"].value),
+        synapse_bits_per_core=limits[MEMORY].value if MEMORY in limits else None,
         arithmetic=target.arithmetic,
         **_priced(Table(target.prices, f"{subject}: prices", PRICES_KEYS), target.sources, terms),
     )
@@ -274,13 +174,36 @@ def _priced(
         "static_mw": _optional_price(table, "static_mw", sources),
         "hops_per_packet": _optional_price(table, "hops_per_packet", sources),
         "int8_mac_pj": _optional_price(table, "int8_mac_pj", sources),
-        "host_step_us": (
-            _constant(table.table("host_step_us", CONSTANT_KEYS), sources)
-            if "host_step_us" in table
-            else None
+        "host_step_us": _optional_constant(table, "host_step_us", sources),
+        "host": _host(table, sources),
+        "neurons_on_core": _neurons_on_core(table, sources),
+        "instead_pj": (
+            _prices(table.table("instead_pj", _alternatives(terms)), sources)
+            if "instead_pj" in table
+            else {}
         ),
         "unpriced": tuple(str(entry) for entry in table.take("unpriced", list)),
     }
+
+
+def _alternatives(terms: Iterable[EnergyTerm]) -> list[str]:
+    """Keys of events to which an all-in energy can be attributed instead of synaptic ones."""
+    return [term.price for term in terms if term.events is not EventKind.SYNAPTIC_EVENTS]
+
+
+def _neurons_on_core(table: Table, sources: Mapping[str, Source]) -> Constant | None:
+    found = _optional_constant(table, "neurons_on_core", sources)
+    if found is not None and found.value < 1:
+        raise InputError(f"{table.subject}: neurons_on_core is {found.value:g}, must be at least 1")
+    return found
+
+
+def _host(table: Table, sources: Mapping[str, Source]) -> HostPrices | None:
+    if "host" not in table:
+        return None
+    host = table.table("host", HOST_KEYS)
+    prices = (read_price(host.table(key, PRICE_KEYS), sources) for key in HOST_KEYS)
+    return HostPrices(*prices)
 
 
 def _refuse_uncounted(table: Table, terms: Sequence[EnergyTerm]) -> None:
@@ -305,7 +228,7 @@ def _refuse_double_counting(
     profile: HardwareProfile, subject: str, terms: Iterable[EnergyTerm]
 ) -> None:
     """Raise if costs that an all-in constant already includes have prices, too."""
-    synaptic = {term.price for term in terms if term.events is EventKind.SYNAPTIC_EVENTS}
+    synaptic = {term.price for term in terms if term.events is EventKind.SYNAPTIC_EVENTS} | {MAC}
     for level in LEVELS:
         charged = {
             name: price.at(level)
@@ -313,7 +236,7 @@ def _refuse_double_counting(
             if price.at(level).value > 0
         }
         for name, constant in charged.items():
-            if constant.source.basis is Basis.ALL_IN and (others := set(charged) - synaptic):
+            if constant.source.all_in and (others := set(charged) - synaptic):
                 raise InputError(
                     f"{subject}: {level} '{name}' is an all-in constant ({constant.source.key}), "
                     f"so {', '.join(sorted(others))} cannot be added: they would be counted twice"
@@ -324,6 +247,13 @@ def _refuse_double_counting(
                     f"{subject}: {level} '{name}' includes static power ({constant.source.key}), "
                     "so static_mw cannot be added: it would be counted twice"
                 )
+        for name, price in profile.instead_pj.items():
+            parts = [key for key, part in charged.items() if not part.source.all_in]
+            if parts or not price.at(level).source.all_in:
+                raise InputError(
+                    f"{subject}: {level} '{name}' of instead_pj attributes an all-in energy to "
+                    f"other events, but {', '.join(parts) or 'its own source'} is not all-in"
+                )
 
 
 def _constant(table: Table, sources: Mapping[str, Source]) -> Constant:
@@ -333,17 +263,22 @@ def _constant(table: Table, sources: Mapping[str, Source]) -> Constant:
     return Constant(value, source_of(table, sources))
 
 
-def _price(table: Table, sources: Mapping[str, Source]) -> Price:
+def read_price(table: Table, sources: Mapping[str, Source]) -> Price:
+    """Read three constants and what they are for."""
     constants = {level: _constant(table.table(level, CONSTANT_KEYS), sources) for level in LEVELS}
     return Price(what=table.take("what", str), **constants)
 
 
 def _optional_price(top: Table, key: str, sources: Mapping[str, Source]) -> Price | None:
-    return _price(top.table(key, PRICE_KEYS), sources) if key in top else None
+    return read_price(top.table(key, PRICE_KEYS), sources) if key in top else None
+
+
+def _optional_constant(top: Table, key: str, sources: Mapping[str, Source]) -> Constant | None:
+    return _constant(top.table(key, CONSTANT_KEYS), sources) if key in top else None
 
 
 def _prices(table: Table, sources: Mapping[str, Source]) -> dict[str, Price]:
-    return {key: _price(table.table(key, PRICE_KEYS), sources) for key in table}
+    return {key: read_price(table.table(key, PRICE_KEYS), sources) for key in table}
 
 
 def _counts_zeros(top: Table, priced: Collection[SynapseKind]) -> dict[SynapseKind, CountsZeros]:

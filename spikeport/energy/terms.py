@@ -46,6 +46,46 @@ class EventKind(StrEnum):
         return EventCounts.SCOPES[self]
 
 
+class Regime(StrEnum):
+    """The part of the bill that dominates it."""
+
+    SYNAPSES = "synapse"
+    NEURONS = "neuron"
+    ROUTING = "routing"
+    STATIC = "static"
+    HOST = "host"
+
+    @property
+    def remedy(self) -> str:
+        """What lowers the energy of a network that it dominates."""
+        return REMEDIES[self]
+
+
+REMEDIES = {
+    Regime.SYNAPSES: "fewer synaptic events: fewer spikes (train with an energy budget), fewer "
+    "steps, pruned weights, smaller fan-out",
+    Regime.NEURONS: "fewer neurons or fewer steps: they cost energy in every step, whether they "
+    "spike or not",
+    Regime.ROUTING: "fewer spikes, or layers on fewer and nearer cores",
+    Regime.STATIC: "shorter or fewer steps: work spread over more cores of the same chip, fewer "
+    "chips; fewer spikes help only as far as steps become shorter",
+    Regime.HOST: "a host that does not take part in every step: several steps per exchange, or "
+    "input and output on the chip",
+}
+
+
+REGIMES = {
+    EventKind.VISITS: Regime.NEURONS,
+    EventKind.UPDATES: Regime.NEURONS,
+    EventKind.SPIKES: Regime.NEURONS,
+    EventKind.INPUT_EVENTS: Regime.HOST,
+    EventKind.MESSAGES: Regime.ROUTING,
+    EventKind.SYNAPTIC_EVENTS: Regime.SYNAPSES,
+}
+MAC = "mac"
+"""Key of the price of a graded value times a weight, instead of that of a spike's event."""
+
+
 @dataclass(frozen=True, slots=True)
 class EnergyTerm:
     """Events times a price.
@@ -64,6 +104,16 @@ class EnergyTerm:
     colour: str
     storage: SynapseKind | None = None
     per_hop: str | None = None
+
+    @property
+    def regime(self) -> Regime:
+        """The part of the bill that the term belongs to."""
+        return REGIMES[self.events]
+
+    @property
+    def fixed(self) -> bool:
+        """Whether its events stay the same if fewer spikes are sent; so taken for updates."""
+        return self.events in (EventKind.VISITS, EventKind.UPDATES)
 
     @property
     def timed(self) -> bool:
@@ -89,14 +139,21 @@ TERMS = (
     EnergyTerm("routing", EventKind.MESSAGES, "packet", "c6", per_hop="hop"),
 )
 STATIC_POWER, STATIC_COLOUR = "static power", "c7"
+HOST_COLOUR = "c9"
+
+
+def east_west(per_hop: str) -> str:
+    """Key of the price of an east-west hop, where it differs from a north-south one."""
+    return f"{per_hop}_east_west"
 
 
 def energy_keys(terms: Iterable[EnergyTerm]) -> tuple[str, ...]:
     """Keys that a profile may price in pJ."""
     keys = [term.price for term in terms]
-    return (*keys, *(term.per_hop for term in terms if term.per_hop is not None))
+    hops = [term.per_hop for term in terms if term.per_hop is not None]
+    return (*keys, *hops, *map(east_west, hops), MAC)
 
 
 def time_keys(terms: Iterable[EnergyTerm]) -> tuple[str, ...]:
     """Keys that a profile may price in ns."""
-    return (*(term.price for term in terms if term.timed), "receive", "barrier")
+    return (*(term.price for term in terms if term.timed), MAC, "receive", "barrier")

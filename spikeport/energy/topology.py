@@ -6,16 +6,27 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from spikeport.energy.terms import SynapseKind
-from spikeport.network import LOIHI, Coding, DeployedNetwork, ReadoutKind
+from spikeport.network import (
+    LOIHI,
+    DeployedNetwork,
+    ReadoutKind,
+    WeightedConnection,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectionInfo:
-    """A connection that carries weights."""
+    """A connection that carries weights.
+
+    Attributes:
+        weight_bits: memory for its weights alone, if they are divided among the cores of the
+            target: dense and sparse rows. A kernel is needed on every core and counts 0.
+    """
 
     kind: SynapseKind
     source: str
     target: str
+    weight_bits: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +36,8 @@ class Topology:
     Attributes:
         connections: those with weights, by name.
         injections: connections that write biases.
-        graded_inputs, membrane_readouts: names.
+        graded_inputs: those with other values than 0 and 1.
+        membrane_readouts: names.
         arithmetic: name of the network's arithmetic; a float network is quantized to Loihi's.
         macs: multiply-accumulates of one pass through the same layers as an ordinary network.
     """
@@ -43,14 +55,21 @@ def topology_of(network: DeployedNetwork) -> Topology:
     sizes = {part.name: part.size for part in network.populations}
     return Topology(
         connections={
-            part.name: ConnectionInfo(SynapseKind(part.storage), part.source, part.target)
+            part.name: ConnectionInfo(
+                SynapseKind(part.storage), part.source, part.target, _divided_bits(part)
+            )
             for part in network.weighted_connections
         },
         injections=tuple(part.name for part in network.injections),
-        graded_inputs=tuple(i.name for i in network.inputs if i.coding is Coding.GRADED),
+        graded_inputs=tuple(i.name for i in network.inputs if i.graded),
         membrane_readouts=tuple(
             r.population for r in network.readouts if r.kind is ReadoutKind.MEMBRANE
         ),
         macs=sum(part.macs(sizes[part.target]) for part in network.weighted_connections),
         arithmetic=network.arithmetic.name,
     )
+
+
+def _divided_bits(part: WeightedConnection) -> int:
+    kernel = part.storage == SynapseKind.CONV
+    return 0 if kernel else int(part.weight.size) * part.weight_bits

@@ -10,7 +10,8 @@ from spikeport.errors import InputError
 from spikeport.storage import nearest
 from spikeport.storage.toml_table import Table
 
-SOURCE_KEYS = ("citation", "url", "basis", "conditions", "includes_static")
+SOURCE_KEYS = ("citation", "url", "basis", "conditions", "includes_static", "all_in")
+"""`all_in` may be left out."""
 
 
 class Basis(StrEnum):
@@ -32,6 +33,8 @@ class Source:
 
     Attributes:
         includes_static: whether the numbers already include leakage.
+        all_in: whether a price per event already includes the cost of all other events, so that
+            nothing may be added to it. Numbers of basis `all-in` do, others where the file says so.
     """
 
     key: str
@@ -40,6 +43,7 @@ class Source:
     basis: Basis
     conditions: str
     includes_static: bool
+    all_in: bool = False
 
 
 def read_sources(listed: Table) -> dict[str, Source]:
@@ -72,5 +76,9 @@ def _source(key: str, table: Table) -> Source:
     if basis not in list(Basis):
         raise InputError(f"{table.subject}: basis '{basis}' must be one of {', '.join(Basis)}")
     return Source(
-        key=key, basis=Basis(basis), includes_static=table.take("includes_static", bool), **text
+        key=key,
+        basis=Basis(basis),
+        includes_static=table.take("includes_static", bool),
+        all_in=basis == Basis.ALL_IN or ("all_in" in table and table.take("all_in", bool)),
+        **text,
     )

@@ -29,7 +29,7 @@ def run_demo(
     """Train on digits and run the parity ladder.
 
     Writes to `folder`: `model.safetensors`, `float.nir`, `network.spikeport`, `deployed.nir`,
-    `report.html` and `ladder.json`, each completely or not at all.
+    `report.html`, `report.md` and `ladder.json`, each completely or not at all.
 
     Args:
         resume: continue from the checkpoint in the folder instead of training from scratch.

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict
 
-from spikeport.energy import load_profile
 from spikeport.ladder.config import LadderConfig
 from spikeport.ladder.run import Ladder
 from spikeport.report.activity import activity_sections
 from spikeport.report.confusion import confusion_sections
 from spikeport.report.document import Document, document_of
-from spikeport.report.fit import fit_of, fit_section
+from spikeport.report.fit import fit_section
 from spikeport.report.origin import origin_sections
 from spikeport.report.quantization import quantization_sections
 from spikeport.report.ranges import range_sections
@@ -22,17 +21,14 @@ from spikeport.workflow import inspect_network
 
 def ladder_document(ladder: Ladder, data: Dataset, config: LadderConfig) -> Document:
     """The document of a ladder that was run on `data`."""
-    title, found = load_profile(config.profile).title, ladder.checked
     priced = next(iter(ladder.deployed_energy), "")
-    sections = [] if found is None else [fit_section(found, title)]
-    sections += _sections(ladder, priced)
     network = inspect_network(ladder.network).as_dict()
     return document_of(
         ladder.report,
         ladder.energy,
-        sections,
+        tuple(_sections(ladder, priced)),
         priced=priced,
-        fit=None if found is None else fit_of(found, title),
+        fit=ladder.fit,
         network={key: value for key, value in network.items() if key != "content_hash"},
         data={"name": data.name, "classes": data.classes, "test_samples": len(data.test_y)},
         limits=asdict(config.limits),
@@ -42,6 +38,8 @@ def ladder_document(ladder: Ladder, data: Dataset, config: LadderConfig) -> Docu
 def _sections(ladder: Ladder, stage: str) -> Iterator[Section]:
     network, observed = ladder.network, ladder.observed
     yield from origin_sections(network.provenance)
+    if ladder.checked is not None and ladder.fit is not None:
+        yield fit_section(ladder.checked, ladder.fit.title)
     yield from confusion_sections(observed, stage, network.output_count)
     yield from activity_sections(network, observed)
     yield from range_sections(network, observed.recording)

@@ -45,6 +45,7 @@ from spikeport.parity import (
     build_row,
     merge_rows,
 )
+from spikeport.report.fit import Fit, fit_of
 from spikeport.report.observations import Observations, Recording, recording_probes
 from spikeport.runs import EventCounts, Run, check_classes, merge_counts
 from spikeport.simulators.float_counts import float_counts, in_populations
@@ -83,6 +84,12 @@ class Ladder:
     def deployed_energy(self) -> dict[str, EnergyReport]:
         """The estimate of the deployed network on all samples, which is the one to show."""
         return {name: self.energy[name] for name in (QUANTIZED, DEPLOYED) if name in self.energy}
+
+    @property
+    def fit(self) -> Fit | None:
+        """Whether the chip that the network is priced on can run it; None if not checked."""
+        titles = [estimate.profile.title for estimate in self.energy.values()]
+        return None if self.checked is None else fit_of(self.checked, *titles[:1])
 
 
 def run_ladder(

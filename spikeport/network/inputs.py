@@ -52,6 +52,11 @@ class Input:
         """Number of neurons."""
         return math.prod(self.shape)
 
+    @property
+    def graded(self) -> bool:
+        """Whether its messages carry other values than 1."""
+        return self.coding is Coding.GRADED and not (self.low >= 0 and self.high <= 1)
+
 
 def check_range(part: Input, arithmetic: Arithmetic) -> None:
     """Check that the range low..high of an input fits its coding.

@@ -21,7 +21,7 @@ CELLS = 100_000
 
 def activity_sections(network: DeployedNetwork, observed: Observations) -> Iterator[Section]:
     """Firing rates, and rasters if a sample was recorded."""
-    spiking = [part for part in network.populations if part.name in observed.spikes]
+    spiking = [network.by_name[name] for name in network.order if name in observed.spikes]
     if spiking and observed.samples:
         rows = []
         for part in spiking:
@@ -54,7 +54,7 @@ def _rasters(network: DeployedNetwork, recording: Recording) -> Section:
     rows = max(1, min(ROWS, CELLS // (steps * max(len(network.populations), 1))))
     trace = recording.run.trace
     figures = []
-    for part in network.populations:
+    for part in (network.by_name[name] for name in network.order):
         spikes = trace.spikes[part.name][:steps, 0].reshape(steps, -1) if trace else None
         if spikes is None:
             continue

@@ -25,16 +25,22 @@ def divergence_section(report: ParityReport) -> Section:
         for row in compared
         if row.difference is not None and (first := row.difference.first) is not None
     ]
-    if rows:
-        note = (
+    differing = sum((row.difference.total_spikes or 0) for row in compared if row.difference)
+    return section_of(
+        "First divergence", rows, _note(len(rows), differing, len(compared)), topic=Topic.PARITY
+    )
+
+
+def _note(found: int, differing: int, compared: int) -> str:
+    if found:
+        return (
             "The earliest step at which a stage differs from the stage above; populations in the "
             "order of the network, so that it is a cause and not a consequence."
         )
-    else:
-        note = (
-            f"None: no spike differs in any of {len(compared)} comparisons of stages that must be "
-            "equal."
-            if compared
-            else "No two stages that must be equal were compared."
+    if differing:
+        return f"{differing:,} spikes differ; where they do was not recorded."
+    if compared:
+        return (
+            f"None: no spike differs in any of {compared} comparisons of stages that must be equal."
         )
-    return section_of("First divergence", rows, note, topic=Topic.PARITY)
+    return "No two stages that must be equal were compared."

@@ -79,9 +79,11 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """How often values occur, in bins of equal width between `low` and `high`.
+    """How often values occur, in bins from `low` on.
 
     Attributes:
+        high: the last value of the range.
+        width: of each bin.
         marks: such as a threshold.
     """
 
@@ -90,6 +92,7 @@ class Histogram:
     title: str
     low: float
     high: float
+    width: float
     counts: tuple[int, ...]
     marks: tuple[Mark, ...] = ()
 
@@ -111,7 +114,7 @@ class Histogram:
     @property
     def places(self) -> tuple[tuple[str, float, float], ...]:
         """(name, value, place in percent of the width) of the marks that lie on the axis."""
-        span = (self.high - self.low) or 1.0
+        span = self.width * len(self.counts) or 1.0
         return tuple(
             (mark.name, mark.value, round(100 * (mark.value - self.low) / span, 2))
             for mark in self.marks

@@ -29,12 +29,18 @@ class Fit:
         return not self.stopping
 
 
-def fit_of(found: TargetCheck, title: str) -> Fit:
-    """The numbers of a check."""
+def fit_of(found: TargetCheck, title: str = "") -> Fit:
+    """The numbers of a check.
+
+    Args:
+        title: how the chip is called; its name by default.
+    """
     stopping = tuple(
         f"{feature.part}: {feature.construct}" for feature in found.unsupported if feature.stops
     )
-    return Fit(found.target, title, stopping, len(found.unsupported) - len(stopping))
+    return Fit(
+        found.target, title or found.target, stopping, len(found.unsupported) - len(stopping)
+    )
 
 
 def fit_section(found: TargetCheck, title: str) -> Section:

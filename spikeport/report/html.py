@@ -35,6 +35,12 @@ NO_COLOUR = "c9"
 """Of a term whose file does not state a colour."""
 FEW = 9
 """Further figures of a section are folded."""
+LONG = 12
+"""Tables of more rows are folded."""
+SOME = 5
+"""Further warnings are folded."""
+WIDE = 8
+"""Tables of more columns may be moved sideways, on a screen on which their rows are not stacked."""
 
 Estimate = Mapping[str, Any]
 """`EnergyReport.as_dict`."""
@@ -81,6 +87,9 @@ def render_html(document: Document, *, title: str = "Spikeport report") -> str:
         reproduce=_reproduce(document),
         levels=LEVELS,
         few=FEW,
+        long=LONG,
+        some=SOME,
+        wide=WIDE,
     )
 
 
@@ -161,6 +170,10 @@ def _energy_view(name: str, estimate: Estimate) -> dict[str, Any]:
             (c.get("what", "") for c in estimate["constants"] if c["name"] == "int8_mac"), ""
         ),
         "time_ns": each(estimate["time_ns"]),
+        "with_host": each(estimate["with_host"]) if estimate.get("with_host") else None,
+        "quantities": list(_quantities(estimate)),
+        "devices": estimate.get("comparisons", ()),
+        "spikes_per_synapse": _spikes_per_synapse(estimate),
         "bars": [
             ("Dynamic, by event", _bars(dynamic, each(estimate["dynamic"]))),
             ("Total, with static power", _bars(terms, each(estimate["total"]))),
@@ -171,6 +184,31 @@ def _energy_view(name: str, estimate: Estimate) -> dict[str, Any]:
             for part, energy in entry["term"]["by_part"].items()
         ],
     }
+
+
+def _quantities(estimate: Estimate) -> Iterator[tuple[str, str, Mapping[str, float]]]:
+    """Time and totals that a file states, as (name, filter, levels)."""
+    samples = estimate["samples"]
+    each = {level: value / samples for level, value in estimate["time_ns"].items()}
+    if found := estimate.get("time_per_step_ns"):
+        slowest = ", ".join(estimate.get("slowest", ()))
+        yield f"Time of a step, set by {slowest}", "time", found
+    if each["nominal"]:
+        yield "Time of a sample", "time", each
+    if found := estimate.get("time_with_host_ns"):
+        whole = {level: value / samples for level, value in found.items()}
+        yield "Time of a sample with a host", "time", whole
+    for name, key in (
+        ("Total, per step", "total_per_step"),
+        ("Total, per correct answer", "total_per_correct_answer"),
+    ):
+        if found := estimate.get(key):
+            yield name, "energy", found
+
+
+def _spikes_per_synapse(estimate: Estimate) -> float | None:
+    macs = estimate.get("macs_per_sample")
+    return estimate["synaptic_events"] / estimate["samples"] / macs if macs else None
 
 
 def _bars(entries: Sequence[Mapping[str, Any]], total: Mapping[str, float]) -> list[dict[str, Any]]:
@@ -208,16 +246,30 @@ def _profile_view(estimate: Estimate) -> dict[str, Any]:
                 "name": name,
                 "unit": unit,
                 "what": found[0].get("what", ""),
-                "constants": [(f"{one['value']:g}", number[_source(one)]) for one in found],
+                "constants": [_cell(found, level, number) for level in LEVELS],
             }
             for (name, unit), found in named.items()
         ],
-        "host": (f"{host['value']:g}", number[_source(host)]) if host else None,
+        "host": (
+            (f"{host['value']:g}", number[_source(host)])
+            if host and not estimate.get("with_host")
+            else None
+        ),
         "sources": [
             (index, next(one for one in stated if _source(one) == key), is_web_address(key[1]))
             for key, index in number.items()
         ],
     }
+
+
+def _cell(
+    found: Sequence[Mapping[str, Any]], level: str, number: Mapping[tuple[Any, ...], int]
+) -> tuple[str, int]:
+    """The value at a level and the number of its source; a dash where it has none."""
+    for one in found:
+        if one["level"] == level:
+            return f"{one['value']:g}", number[_source(one)]
+    return "–", 0
 
 
 def _source(constant: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -102,7 +102,10 @@ def _energy(title: str, estimate: Mapping[str, Any]) -> str:
     if estimate["int8_ann"]:
         rows.append(row("for comparison: int8 ANN", estimate["int8_ann"]))
     time = format_time(estimate["time_ns"]["nominal"] / samples)
-    lines = [f"Computing time on the chip: {time} per sample.", *estimate["warnings"]]
+    if estimate.get("with_host"):
+        rows.append(row("with a host in every step", estimate["with_host"]))
+    lines = [*estimate.get("summary", ())]
+    lines += [f"Computing time on the chip: {time} per sample.", *estimate["warnings"]]
     lines += [f"Assumed: {text}" for text in estimate["assumptions"]]
     lines.append(f"Not included: {', '.join(estimate['unpriced'])}.")
     name = f"{title}, on {estimate.get('title', estimate['profile'])}"

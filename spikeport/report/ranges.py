@@ -34,7 +34,7 @@ def range_sections(network: DeployedNetwork, recording: Recording | None) -> Ite
 
 def _weights(network: DeployedNetwork) -> Section:
     rows, figures = [], []
-    for part in network.weighted_connections:
+    for part in (one for name in network.order for one in network.weighted_into(name)):
         low, high = weight_range(network, part)
         values = part.weight.ravel()
         if not values.size:
@@ -74,7 +74,7 @@ def _membranes(network: DeployedNetwork, recording: Recording) -> Section:
     trace = recording.run.trace
     assert trace is not None  # asked for by the caller
     rows, figures = [], []
-    for part in network.populations:
+    for part in (network.by_name[name] for name in network.order):
         v, u = trace.v[part.name], trace.u[part.name]
         limit = network.arithmetic.state_max
         saturated = int((np.abs(v.astype(np.int64)) >= limit).sum())
@@ -123,7 +123,7 @@ def histogram(
     width = -(-(high - low + 1) // BINS)
     count = -(-(high - low + 1) // width)
     counts = np.bincount((values.astype(np.int64) - low) // width, minlength=count)
-    return Histogram(title, low, low + count * width, tuple(counts.tolist()), tuple(marks))
+    return Histogram(title, low, high, width, tuple(counts.tolist()), tuple(marks))
 
 
 def _threshold(network: DeployedNetwork, part: AnyPopulation) -> int | None:

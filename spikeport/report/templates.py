@@ -13,12 +13,18 @@ from spikeport.report.units import (
     format_energy,
     format_percent,
     format_range,
+    format_short,
+    format_span,
     format_time,
 )
 from spikeport.text import shown
 
 if TYPE_CHECKING:
     import jinja2
+
+
+SYMBOLS = ("u", "v", "vth", "rms")
+"""First words of headings that stay in lower case."""
 
 
 def render(template: str, **values: Any) -> str:
@@ -49,7 +55,9 @@ def _environment() -> jinja2.Environment:
     )
     environment.filters |= {
         "energy": format_energy,
+        "short": format_short,
         "range": format_range,
+        "span": format_span,
         "change": format_change,
         "count": format_count,
         "percent": format_percent,
@@ -61,9 +69,9 @@ def _environment() -> jinja2.Environment:
 
 
 def _heading(text: str) -> str:
-    """A heading of a column with a capital letter, unless it begins with a symbol such as vth."""
+    """A heading of a column with a capital letter, unless it begins with a symbol."""
     first = text.split(" ")[0].rstrip(",")
-    return text[:1].upper() + text[1:] if first.isalpha() and len(first) > 3 else text
+    return text if first in SYMBOLS else text[:1].upper() + text[1:]
 
 
 def _shown(value: Any) -> Any:

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 from spikeport.energy import EnergyReport
 from spikeport.parity import LadderRow, ParityReport
-from spikeport.report.headline import headline
+from spikeport.report.energy_tables import render_energy as render_energy
+from spikeport.report.fit import Fit
 from spikeport.report.screen import (
     Fitted,
     Renderable,
@@ -21,19 +22,27 @@ from spikeport.report.silence import silence_notes
 from spikeport.report.units import (
     format_change,
     format_count,
-    format_energy,
     format_percent,
     format_range,
 )
+from spikeport.report.verdict import Level, Verdict, verdict_of
 
 NARROW = 95
 """On a screen of fewer columns, accuracies and energies take two lines each."""
+_LEVELS = {
+    Level.GOOD: "bold green",
+    Level.WARN: "bold yellow",
+    Level.BAD: "bold red",
+    Level.OPEN: "bold",
+}
 
 
 def render_terminal(
-    report: ParityReport, energy: Mapping[str, EnergyReport] | None = None
+    report: ParityReport,
+    energy: Mapping[str, EnergyReport] | None = None,
+    fit: Fit | None = None,
 ) -> Renderable:
-    """Ladder, what failed or was skipped, spikes per population and the energy estimates."""
+    """Ladder, what failed or was skipped, spikes, energy estimates, and the verdict."""
     parts: list[Renderable] = [Fitted(lambda width: _ladder(report, width))]
     parts += [
         assemble((f"{row.stage}: ", "bold"), row.verdict, style="red")
@@ -51,15 +60,19 @@ def render_terminal(
     parts += [plain(f"! {note}", "yellow") for note in silence_notes(report)]
     parts.append(_spikes(report))
     parts += [render_energy(name, estimate) for name, estimate in (energy or {}).items()]
-    good = report.passed and not report.dead
-    parts.append(plain(headline(report), "bold green" if good else "bold red"))
-    return stack(*parts)
+    priced = next((one.as_dict() for one in (energy or {}).values()), None)
+    return stack(*parts, render_verdict(verdict_of(report, fit, priced)))
 
 
-def render_energy(name: str, estimate: EnergyReport) -> Renderable:
-    """The terms of one estimate with its range, its warnings and what it does not include."""
-    title = f"Energy per sample, {name} on {estimate.profile.title}: an estimate"
-    return stack(plain(title, "bold"), _energy(estimate), _notes(estimate))
+def render_verdict(verdict: Verdict) -> Renderable:
+    """The verdict and the claims behind it."""
+    table = Table(framed=False, header=False)
+    table.add_column(style="bold")
+    table.add_column()
+    for claim in verdict.claims:
+        answer = plain(claim.answer, _LEVELS[claim.level])
+        table.add_row(claim.question, lines([answer, *claim.details]))
+    return stack(plain(verdict.headline, _LEVELS[verdict.level]), table)
 
 
 def render_section(section: Section) -> Renderable:
@@ -155,24 +168,3 @@ def _drift(row: LadderRow) -> tuple[str, str]:
         return "", ""
     change = row.drift.spike_change
     return format_change(change), f"{row.drift.points:+.2f} points"
-
-
-def _energy(estimate: EnergyReport) -> Table:
-    table = Table(framed=False)
-    table.add_column("Term")
-    for level in ("low", "nominal", "high"):
-        table.add_column(level, justify="right")
-    rows = [(term.name, term.energy, "") for term in estimate.terms]
-    rows += [("dynamic", estimate.dynamic, ""), ("total", estimate.total, "bold")]
-    if estimate.int8_ann is not None:
-        rows.append(("for comparison: int8 ANN", estimate.int8_ann, "dim"))
-    for label, interval, style in rows:
-        values = estimate.per_sample(interval).as_dict().values()
-        table.add_row(label, *(format_energy(value) for value in values), style=style)
-    return table
-
-
-def _notes(estimate: EnergyReport) -> Renderable:
-    notes = [f"! {warning}" for warning in estimate.warnings]
-    notes.append(f"Not included: {', '.join(estimate.unpriced)}.")
-    return lines([*notes, ""], "dim")

@@ -59,6 +59,14 @@ def format_time(time_ns: float) -> str:
     return f"{_digits(time_ns)} ns"
 
 
+def format_edp(edp_pj_ns: float) -> str:
+    """Energy times delay, three digits in a suitable unit: 4.06 nJ·s."""
+    for unit, size in (("J·s", 1e21), ("mJ·s", 1e18), ("µJ·s", 1e15), ("nJ·s", 1e12)):
+        if abs(edp_pj_ns) >= size * 0.9995:
+            return f"{_digits(edp_pj_ns / size)} {unit}"
+    return f"{_digits(edp_pj_ns / 1e9)} pJ·s"
+
+
 def format_change(share: float | None) -> str:
     """A relative change in percent with its sign, +0.12 %; a dash for None."""
     return "–" if share is None else f"{100 * share:+.2f} %"
@@ -68,6 +76,14 @@ def format_count(number: float) -> str:
     """An integer with thousands separators; a mean below a thousand keeps one decimal."""
     whole = number == int(number) or abs(number) >= 1000
     return f"{number:,.0f}" if whole else f"{number:,.1f}"
+
+
+def format_short(number: float) -> str:
+    """Three digits, in thousands or millions where large: 0.13, 36.0, 5.62 M."""
+    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if abs(number) >= size * 0.9995:
+            return f"{_digits(number / size)} {unit}"
+    return _digits(number)
 
 
 def format_percent(rate: float) -> str:

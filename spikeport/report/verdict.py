@@ -17,6 +17,10 @@ REASONS = 2
 """Most reasons that the verdict names why a network does not fit."""
 
 
+VAGUE = 0.2
+"""Above this width of its 95 % interval, an accuracy is called unsure."""
+
+
 class Level(StrEnum):
     """How good an answer is."""
 
@@ -110,6 +114,11 @@ def _accuracy(row: LadderRow) -> Claim:
             *details,
             f"{row.drift.points:+.2f} points against training; {row.drift.predictions:,} of "
             f"{row.drift.compared:,} predictions differ",
+        )
+    if found.high - found.low > VAGUE:
+        details, level = (
+            (*details, "too few samples to be sure"),
+            level if level is Level.BAD else Level.WARN,
         )
     if row.undecided:
         details, level = (*details, "no sample has a decided class"), Level.BAD

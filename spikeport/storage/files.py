@@ -33,7 +33,7 @@ _KINDS = {
 }
 KNOWN = (
     *(".spikeport", ".nir", ".net", ".safetensors", ".h5", ".hdf5", ".html", ".htm"),
-    *(".json", ".svg", ".toml", ".npz", ".shard"),
+    *(".json", ".md", ".svg", ".toml", ".npz", ".shard"),
 )
 """Suffixes of the files that Spikeport writes or reads."""
 DESCRIPTORS = Path("/proc/self/fd")

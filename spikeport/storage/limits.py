@@ -43,6 +43,8 @@ much per event."""
 COUNTING_BYTES = 24
 """Temporary memory per cell of the frames while the events of one recording are binned."""
 MAX_PIXELS = 2**26
+MAX_IMAGE_BYTES = 8 * MAX_PIXELS
+"""Size of an image file, compressed or not."""
 MAX_INTEGER = 2**64
 """The largest magnitude of an integer in JSON and TOML."""
 MAX_TEXT_BYTES = 2**20

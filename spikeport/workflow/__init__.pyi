@@ -20,6 +20,7 @@ from .qat import prepare_qat as prepare_qat
 from .recipes import BudgetResult as BudgetResult
 from .recipes import RecipeResult as RecipeResult
 from .recipes import run_recipe as run_recipe
+from .reports import write_report as write_report
 from .run import quantize as quantize
 from .run import record_trace as record_trace
 from .run import trace_chunk as trace_chunk

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import os
 import time
 from collections.abc import Callable
@@ -37,7 +38,13 @@ from spikeport.runs import (
 )
 from spikeport.traces import trace_writer
 from spikeport.traces.header import header_of
+from spikeport.workflow.random_samples import random_samples
 
+GUESSED = (
+    "no calibration samples were given: scales were chosen, and predictions compared, on random "
+    "ones; give samples of your data"
+)
+_log = logging.getLogger(__name__)
 RECORD_BYTES = 256 * 2**20
 """Size of the traces that `record_trace` holds at once, if it can be known beforehand."""
 FLOAT_CHUNK = 32
@@ -47,7 +54,7 @@ FLOAT_RECORD = ("spikes", "v")
 
 def quantize(
     network: FloatNetwork,
-    samples: Samples,
+    samples: Samples | None = None,
     config: QuantizeConfig | None = None,
     *,
     static: bool = False,
@@ -57,7 +64,8 @@ def quantize(
 
     Args:
         samples: calibration samples in float units, (B, *shape) or (T, B, *shape); a few hundred
-            training samples are enough.
+            training samples are enough. Without them, random ones are made (`random_samples`), and
+            a warning says so.
         static: the samples are (B, *shape), even if B = T.
         clip: clip samples beyond the declared input range instead of refusing them.
 
@@ -67,15 +75,23 @@ def quantize(
     """
     from spikeport.simulators import run_float, run_native
 
-    return quantize_float_network(
+    guessed = samples is None
+    given = random_samples(network.inputs, network.steps) if samples is None else samples
+    made = quantize_float_network(
         network,
-        samples,
+        given,
         run_float=run_float,
         run_chip=run_native,
         config=config,
-        static=static,
+        static=static and not guessed,
         clip=clip,
     )
+    if not guessed:
+        return made
+    _log.warning("%s", GUESSED)
+    provenance = {**made.network.provenance, "calibration": GUESSED}
+    report = dataclasses.replace(made.report, warnings=(GUESSED, *made.report.warnings))
+    return QuantizationResult(made.network.replace(provenance=provenance), report)
 
 
 def record_trace(

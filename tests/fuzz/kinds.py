@@ -18,11 +18,13 @@ import numpy as np
 from PIL import Image
 from torch import nn
 
-from spikeport.energy import builtin_profiles, load_profile
+from spikeport.energy import builtin_profiles, load_devices, load_profile
+from spikeport.energy.devices import FILE as DEVICES
 from spikeport.errors import InputError
 from spikeport.export import read_netx, read_nir, write_netx
 from spikeport.export.netx.metadata import ARRAYS, KEY
 from spikeport.export.nir import FloatNetwork, Semantics, preset
+from spikeport.hardware import target_text
 from spikeport.network import (
     BiasInjection,
     Coding,
@@ -38,6 +40,7 @@ from spikeport.network import (
     load_network,
     save_network,
 )
+from spikeport.plugins import PluginKind, plugins
 from spikeport.runs import check_samples, load_state, save_state
 from spikeport.sharding.store import SUFFIX, load_shard, save_shard
 from spikeport.simulators import Stream, run_reference
@@ -257,6 +260,14 @@ def _profile(path: Path) -> None:
             "utf-8"
         )
     )
+
+
+def _all_in_profile(path: Path) -> None:
+    path.write_text(target_text(plugins(PluginKind.TARGET)["loihi2"]))
+
+
+def _devices(path: Path) -> None:
+    path.write_text(DEVICES.read_text("utf-8"))
 
 
 def _folder(path: Path) -> None:
@@ -502,6 +513,8 @@ KINDS: Mapping[str, Kind] = {
     "events": Kind("e.npz", _events, _read_events, "npz"),
     "recipe": Kind("r.toml", _recipe, load_recipe, "toml"),
     "profile": Kind("p.toml", _profile, load_profile, "toml"),
+    "all-in profile": Kind("a.toml", _all_in_profile, load_profile, "toml"),
+    "devices": Kind("d.toml", _devices, load_devices, "toml"),
     "image folder": Kind("1.png", _folder, _read_folder, "png"),
     "IDX": Kind("x-idx3-ubyte", _idx, _read_idx, "bytes"),
     "IDX, packed": Kind("x-idx3-ubyte.gz", _idx, _read_idx, "bytes"),

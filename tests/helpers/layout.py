@@ -19,6 +19,7 @@ CORE = (
     "runs",
     "traces",
     "energy",
+    "mapping",
     "parity",
     "storage",
     "errors",

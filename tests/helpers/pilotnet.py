@@ -26,6 +26,18 @@ from spikeport.network import (
 )
 
 FILE = Path("lava-dl/pilotnet_snn/network.net")
+CORES = {
+    "layer0": 13, "layer1": 25, "layer2": 13, "layer3": 3, "layer4": 3, "layer5": 2,
+    "layer7": 12, "layer8": 1, "layer9": 1, "layer10": 1,
+}  # fmt: skip
+"""Cores of each layer of PilotNet-SNN on Loihi 2, printed in lava-dl's benchmark notebook
+(tutorials/lava/lib/dl/netx/pilotnet_snn/benchmark.ipynb); 74 in total."""
+WORDS = {
+    "layer1": 81, "layer2": 864, "layer3": 1620, "layer4": 2160, "layer5": 2880,
+    "layer8": 1300, "layer9": 150, "layer10": 10,
+}  # fmt: skip
+"""Synapse memory of a core of each layer, in the same table; the average over
+those of layer 7 is 7253."""
 NETX_BIAS_EXPONENT = 6
 """netx adds bias << 6 in every step, whatever the file says."""
 

@@ -121,6 +121,7 @@ def quantization() -> Section:
 def figured(tail: str = "", classes: int = 10) -> Section:
     """A section with a figure of each kind, whose names end in `tail`."""
     cells = ((0, 0, 30), (0, 3, 2), (classes - 1, classes - 1, 31))
+    marks = (Mark(f"threshold{tail}", 9),)
     return section_of(
         f"Figures{tail}",
         [{f"layer{tail}": f"conv1{tail}", f"rate{tail}": 0.25}],
@@ -128,7 +129,7 @@ def figured(tail: str = "", classes: int = 10) -> Section:
         topic=Topic.ACTIVITY,
         figures=[
             Raster(f"conv1{tail}", (0, 7), 512, 16, 16, ("0-2,5", "")),
-            Histogram(f"conv1{tail}", -256, 254, (1, 0, 40, 3), (Mark(f"threshold{tail}", 9),)),
+            Histogram(f"conv1{tail}", -256, 254, 128, (1, 0, 40, 3), marks),
             Matrix(f"Predictions{tail}", f"class{tail}", f"prediction{tail}", classes, cells),
         ],
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import zlib
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from PIL import Image
 
 from spikeport.errors import InputError
 from spikeport.storage import check_count
-from spikeport.storage.limits import MAX_PIXELS
+from spikeport.storage.limits import MAX_IMAGE_BYTES, MAX_PIXELS
 
 SUFFIXES = (".jpeg", ".jpg", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".pbm", ".tif", ".tiff")
 BYTE_MODES = ("1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr", "HSV", "LA", "PA", "RGBA")
@@ -39,7 +40,9 @@ def opened(path: Path) -> Iterator[Image.Image]:
         InputError: missing, unreadable, or a file with several images (an animation, pages).
     """
     try:
-        with Image.open(path) as image:
+        check_count(f"{path}: bytes", path.stat().st_size, MAX_IMAGE_BYTES)
+        # From memory: of an open file, Pillow allocates whatever length a damaged block declares.
+        with Image.open(io.BytesIO(path.read_bytes())) as image:
             check_count(f"{path}: pixels", image.width * image.height, MAX_PIXELS)
             # In MPO files, as written by phones, the first image is the photograph.
             if (count := getattr(image, "n_frames", 1)) > 1 and image.format != "MPO":

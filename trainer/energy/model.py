@@ -141,9 +141,12 @@ def energy_model(
         reached, storage = delivery.reached, wired_topology.connections[name].kind
         synapses = profile.charged(storage, "nominal", reached.nonzero, reached.stored).double()
         cost = torch.zeros_like(synapses)
-        for term, each in prices.items():
+        graded = source in wired_topology.graded_inputs
+        for term in prices:
             if term.events.scope is EventScope.CONNECTION and term.covers(storage):
-                cost += each * (synapses if term.events is EventKind.SYNAPTIC_EVENTS else 1)
+                each = profile.pj_per_event(term, graded=graded)
+                assert each is not None  # `prices` holds priced terms only
+                cost += each.nominal * (synapses if term.events is EventKind.SYNAPTIC_EVENTS else 1)
         costs[source] = costs[source].to(cost.device) + cost
         bare.discard(name)
     if bare:

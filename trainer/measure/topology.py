@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from spikeport.energy import ConnectionInfo, SynapseKind, Topology
-from spikeport.network import Coding, Shape
+from spikeport.network import Shape
 from spikeport.trainer.measure.events import FanOut, fan_out
 from spikeport.trainer.network import Node, SpikingNetwork
 from spikeport.trainer.network.layers import Map, Norm
@@ -88,7 +88,7 @@ def float_topology(network: SpikingNetwork) -> Topology:
         for node in network.nodes
         if isinstance(node.op, Map)
     }
-    graded = (network.input.name,) if network.input.coding is Coding.GRADED else ()
+    graded = (network.input.name,) if network.input.graded else ()
     return Topology(connections, graded_inputs=graded)
 
 

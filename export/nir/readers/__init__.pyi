@@ -6,6 +6,6 @@ from .fidelity import Finding as Finding
 from .fidelity import NodeFidelity as NodeFidelity
 from .fidelity import Portability as Portability
 from .original import ARRAYS_OF_ORIGINAL as ARRAYS_OF_ORIGINAL
-from .original import describe as describe
+from .original import own_form as own_form
 from .original import undo as undo
 from .table import READERS as READERS

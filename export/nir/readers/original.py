@@ -26,7 +26,7 @@ ARRAYS_OF_ORIGINAL = "spikeport_original"
 Arrays = dict[str, Any]
 
 
-def describe(
+def own_form(
     original: CheckedGraph,
     names: Mapping[str, str],
     nodes: Mapping[str, Any],

@@ -31,7 +31,6 @@ class Case:
         dt_s, semantics: those of the network.
         file_dt_s: the time step that the reader assumes.
         reader: its rules of a step.
-        sent: the shape that it receives.
     """
 
     name: str

@@ -205,6 +205,9 @@ def _rules_of_nir(case: Case) -> Written:
     found = rules_of_a_step(case, honours_reset=True)
     if case.semantics.strict is not case.reader.strict:
         found = (*found, approximate("NIR has no field for v >= v_threshold, it states >"))
+    for rule in ("input_gain", "synapse_order"):
+        if (own := getattr(case.semantics, rule)) is not getattr(case.reader, rule):
+            found = (*found, approximate(f"NIR's equations do not have {rule}={own}"))
     return Written(case.node, found)
 
 
@@ -224,7 +227,9 @@ def _flatten_of_spyx(case: Case) -> Written:
 
 def _scale_of_sinabs(case: Case) -> Written:
     made = scale_as_map(case)
-    return map_with_bias(replace(case, node=made.node)) if not made.findings else made
+    return (
+        map_with_bias(replace(case, node=made.node)) if isinstance(made.node, nir.Linear) else made
+    )
 
 
 def _readout_of_sinabs(case: Case) -> Written:

@@ -1,0 +1,11 @@
+from .core_map import Core as Core
+from .core_map import CoreMap as CoreMap
+from .core_map import Piece as Piece
+from .limits import CoreLimits as CoreLimits
+from .limits import Resource as Resource
+from .limits import core_limits as core_limits
+from .limits import has_core_limits as has_core_limits
+from .mapper import find_misfits as find_misfits
+from .mapper import map_network as map_network
+from .misfit import Misfit as Misfit
+from .traffic import Traffic as Traffic

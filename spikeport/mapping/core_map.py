@@ -1,0 +1,173 @@
+"""`CoreMap`: which core holds which neurons, and how full each core is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from spikeport.mapping.limits import RESOURCES, CoreLimits, Resource
+from spikeport.mapping.placement import Places
+from spikeport.mapping.plan import Plan
+from spikeport.mapping.tiling import Box, Tiling
+from spikeport.mapping.traffic import Traffic, spikes_of, tally
+from spikeport.runs import EventCounts, Run
+
+SCHEMA = 1
+"""Version of the JSON form."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Neurons of a population that are on one core.
+
+    Attributes:
+        box: first and last + 1 index along each axis of the population, or of all of its neurons
+            in C order if there is one axis only.
+        demand: what it needs of each resource.
+    """
+
+    population: str
+    box: Box
+    demand: Mapping[Resource, int]
+
+    @property
+    def neurons(self) -> int:
+        """Number of its neurons."""
+        return math.prod(end - first for first, end in self.box)
+
+
+@dataclass(frozen=True, slots=True)
+class Core:
+    """One core that is used.
+
+    Attributes:
+        chip: number of its chip.
+        column, row: its tile on the mesh of that chip.
+        pieces: numbers of its pieces.
+        usage: what these need of each resource.
+    """
+
+    chip: int
+    column: int
+    row: int
+    pieces: tuple[int, ...]
+    usage: Mapping[Resource, int]
+
+
+@dataclass(frozen=True)
+class CoreMap:
+    """A network on the cores of a target.
+
+    Attributes:
+        network_hash: content hash of the network.
+        limits: of the target's cores.
+        share_cores: whether a core may hold pieces of several populations.
+        pieces: of all populations, in the order of the network.
+        cores: those used, in the order of their first piece.
+        lower_bounds: the fewest cores that each resource allows.
+    """
+
+    network_hash: str
+    limits: CoreLimits
+    share_cores: bool
+    pieces: tuple[Piece, ...]
+    cores: tuple[Core, ...]
+    lower_bounds: Mapping[Resource, int]
+    _plan: Plan = field(repr=False)
+    _tilings: Mapping[str, Tiling] = field(repr=False)
+    _places: Places = field(repr=False)
+
+    @property
+    def chips(self) -> int:
+        """Number of chips."""
+        return 1 + max(core.chip for core in self.cores)
+
+    @property
+    def lower_bound(self) -> int:
+        """The fewest cores that any map needs."""
+        return max(self.lower_bounds.values())
+
+    @property
+    def gap(self) -> float:
+        """Cores beyond the lower bound, as a share of it."""
+        return len(self.cores) / self.lower_bound - 1
+
+    def utilisation(self, resource: Resource) -> float | None:
+        """Mean share of the used cores' resource that is needed; None if it is not limited."""
+        if (limit := self.limits.capacity.get(resource)) is None:
+            return None
+        needed = sum(core.usage[resource] for core in self.cores)
+        return needed / (limit.value * len(self.cores))
+
+    def share(self, needed: Mapping[Resource, int]) -> float:
+        """Share of the scarcest resource of a core, numbers of pieces apart.
+
+        Args:
+            needed: the demand of a piece, or the usage of a core.
+        """
+        return max(
+            needed[one] / limit.value
+            for one, limit in self.limits.capacity.items()
+            if one is not Resource.PIECES
+        )
+
+    def traffic(self, activity: EventCounts | Run | None = None) -> Traffic:
+        """Packets and hops of a run, or of one spike of each neuron and input.
+
+        A packet is a message that crosses a connection to one piece. Event counts say only how
+        many messages a population sends; they are then spread evenly over its neurons.
+
+        Raises:
+            InputError: the activity is that of another network, or lacks a part.
+        """
+        basis, spikes = "one spike of each neuron", None
+        if activity is not None:
+            basis, spikes = spikes_of(self._plan.network, activity)
+        core_of = np.empty(len(self.pieces), np.int64)
+        for number, core in enumerate(self.cores):
+            core_of[list(core.pieces)] = number
+        places = self._places.of(core_of)
+        return tally(self._plan, self._tilings, places, spikes, basis)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON data."""
+        return {
+            "schema": SCHEMA,
+            "network": self.network_hash,
+            "target": self.limits.target,
+            "share_cores": self.share_cores,
+            "cores_used": len(self.cores),
+            "cores_per_chip": self.limits.cores.value,
+            "chips": self.chips,
+            "lower_bound": self.lower_bound,
+            "lower_bounds": {str(one): number for one, number in self.lower_bounds.items()},
+            "gap": self.gap,
+            "limits": {
+                name: {
+                    "value": limit.value, "verified": limit.verified, "source": limit.citation,
+                }
+                for name, limit in self.limits.stated
+            },
+            "utilisation": {str(one): self.utilisation(one) for one in RESOURCES},
+            "cores": [self._core_form(core) for core in self.cores],
+        }  # fmt: skip
+
+    def _core_form(self, core: Core) -> dict[str, Any]:
+        return {
+            "chip": core.chip,
+            "column": core.column,
+            "row": core.row,
+            "usage": {str(one): core.usage[one] for one in RESOURCES},
+            "pieces": [
+                {
+                    "population": self.pieces[k].population,
+                    "box": [list(part) for part in self.pieces[k].box],
+                    "usage": {str(one): self.pieces[k].demand[one] for one in RESOURCES},
+                }
+                for k in core.pieces
+            ],
+        }

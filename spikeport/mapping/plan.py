@@ -1,0 +1,131 @@
+"""`Plan`: the encodings of a network's connections, and what pieces of populations demand."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikeport.mapping.encodings import Encoding, encoding_of
+from spikeport.mapping.limits import RESOURCES, CoreLimits, Resource
+from spikeport.mapping.storage import Integers
+from spikeport.mapping.tiling import Tiling
+from spikeport.network import DeployedNetwork, Shape, WeightedConnection, depths, waits
+
+Tilings = Mapping[str, Tiling]
+"""Of every input and population; an input is a single piece, which no core holds."""
+Demands = NDArray[np.int64]
+"""What pieces need of each resource, (pieces, resources)."""
+UNLIMITED = np.iinfo(np.int64).max
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a network is stored on the cores of a target, before it is cut into pieces.
+
+    Attributes:
+        encodings: of each connection with weights, by name.
+        shapes: of each input and population, flattened where no connection uses its axes.
+    """
+
+    network: DeployedNetwork
+    limits: CoreLimits
+    encodings: Mapping[str, Encoding]
+    shapes: Mapping[str, Shape]
+
+    @property
+    def capacity(self) -> Demands:
+        """Limits of a core in the order of the resources."""
+        limits = self.limits.capacity
+        return np.array([limits[one].value if one in limits else UNLIMITED for one in RESOURCES])
+
+    def demands(self, name: str, tiling: Tiling, tilings: Tilings) -> Demands:
+        """What the pieces of a population need.
+
+        Args:
+            tilings: of the populations after it, which determine its output axons.
+        """
+        found = np.zeros((tiling.count, len(RESOURCES)), np.int64)
+        found[:, RESOURCES.index(Resource.NEURONS)] = tiling.sizes
+        found[:, RESOURCES.index(Resource.PIECES)] = 1
+        axons, memory = RESOURCES.index(Resource.INPUT_AXONS), RESOURCES.index(Resource.MEMORY)
+        for part in self.network.weighted_into(name):
+            into, bits = self.encodings[part.name].stored(tiling)
+            found[:, axons] += into
+            found[:, memory] += bits
+        found[:, RESOURCES.index(Resource.OUTPUT_AXONS)] = self._slots(name, tiling, tilings)
+        return found
+
+    def _slots(self, name: str, tiling: Tiling, tilings: Tilings) -> Integers:
+        total = np.zeros(tiling.count, np.int64)
+        for part in self.network.weighted_from(name):
+            targets = tiling if part.target == name else tilings[part.target]
+            total += self.encodings[part.name].slots(tiling, targets)
+        return total
+
+    def positions(self, name: str, tiling: Tiling) -> int:
+        """The most positions of a piece, if its lists of synapses are moved by position."""
+        if not any(self.encodings[c.name].spatial for c in self.network.weighted_into(name)):
+            return 0
+        return math.prod(int(np.diff(edges).max()) for edges in tiling.edges[1:])
+
+
+def plan(network: DeployedNetwork, limits: CoreLimits) -> Plan:
+    """Choose an encoding for every connection.
+
+    A dense connection has one axon per neuron of its source, or, where these are too many for a
+    core, one per position of a feature map.
+
+    Raises:
+        InputError: a connection of a kind that cannot be mapped.
+    """
+    depth, _ = depths(network, _one)
+    wait = waits(network, depth, _one)
+    encodings: dict[str, Encoding] = {}
+    for population in network.populations:
+        parts = network.weighted_into(population.name)
+        single = {part.name: _encoding(network, part, wait, limits, False) for part in parts}
+        whole = Tiling.whole((population.size,))
+        kept = Tiling.whole(population.shape)
+        axons = sum(
+            int(one.stored(kept if one.spatial else whole)[0].sum()) for one in single.values()
+        )
+        most = limits.capacity.get(Resource.INPUT_AXONS)
+        if most is not None and axons > most.value:
+            for part in parts:
+                if len(network.sources[part.source].shape) > 1:
+                    single[part.name] = _encoding(network, part, wait, limits, True)
+        encodings |= single
+    return Plan(network, limits, encodings, _shapes(network, encodings))
+
+
+def _one(_: WeightedConnection) -> int:
+    """Chip steps of a connection; a sum-pool is part of its weights."""
+    return 1
+
+
+def _encoding(
+    network: DeployedNetwork,
+    part: WeightedConnection,
+    wait: Mapping[str, int],
+    limits: CoreLimits,
+    positional: bool,
+) -> Encoding:
+    source, target = network.sources[part.source].shape, network.by_name[part.target].shape
+    return encoding_of(part, source, target, wait[part.name], limits.storage, positional=positional)
+
+
+def _shapes(network: DeployedNetwork, encodings: Mapping[str, Encoding]) -> dict[str, Shape]:
+    kept = set()
+    for part in network.weighted_connections:
+        encoding = encodings[part.name]
+        if encoding.positional or part.pool is not None:
+            kept.add(part.source)
+        if encoding.spatial:
+            kept.add(part.target)
+    return {
+        name: part.shape if name in kept else (part.size,) for name, part in network.sources.items()
+    }

@@ -1,0 +1,90 @@
+"""Cut populations into the fewest pieces that each fit a core."""
+
+from __future__ import annotations
+
+import math
+
+from spikeport.mapping.limits import RESOURCES, Resource
+from spikeport.mapping.misfit import Misfit, misfits
+from spikeport.mapping.plan import Demands, Plan
+from spikeport.mapping.tiling import Tiling, tilings
+
+STEP = 32
+"""Numbers of pieces from this one on are tried in steps of this share."""
+PASSES = 8
+"""Most passes over a network with cycles, in which output axons depend on later choices."""
+
+
+def split(plan: Plan) -> tuple[dict[str, Tiling], tuple[Misfit, ...]]:
+    """A tiling of every input and population, and what fits no core however it is cut.
+
+    Populations are cut from the last to the first, because the pieces of later ones determine
+    the output axons of earlier ones; where the network has cycles, until nothing changes.
+    """
+    found = {name: Tiling.whole(shape) for name, shape in plan.shapes.items()}
+    wrong: dict[str, tuple[Misfit, ...]] = {}
+    for _ in range(PASSES):
+        before = dict(found)
+        for name in reversed(plan.network.order):
+            if not wrong.get(name):
+                wrong[name] = misfits(plan, name, found)
+            if wrong[name]:
+                continue
+            if found[name].count == 1 or not _fits(plan, name, found[name], found):
+                found[name] = _fewest_pieces(plan, name, found)
+        if found == before:
+            break
+    return found, tuple(one for name in plan.network.order for one in wrong[name])
+
+
+def _fewest_pieces(plan: Plan, name: str, found: dict[str, Tiling]) -> Tiling:
+    """The tiling with the fewest pieces that fit; among equals the fewest axons, then memory.
+
+    Numbers of pieces are tried in growing steps; once one fits, those skipped before it.
+    """
+    shape = plan.shapes[name]
+    power = plan.limits.columns_power_of_two and len(shape) > 1
+
+    def best(count: int) -> Tiling | None:
+        fitting = [
+            one
+            for one in tilings(shape, count, columns_power_of_two=power)
+            if _fits(plan, name, one, found)
+        ]
+        return min(fitting, key=lambda one: _cost(plan.demands(name, one, found)), default=None)
+
+    skipped = count = max(_least_pieces(plan, name), found[name].count)
+    while count < math.prod(shape):
+        if (made := best(count)) is not None:
+            earlier = (best(fewer) for fewer in range(skipped, count))
+            return next((one for one in earlier if one is not None), made)
+        skipped = count + 1
+        count += max(1, count // STEP)
+    return Tiling.finest(shape)
+
+
+def _cost(demands: Demands) -> tuple[int, ...]:
+    axons, memory = RESOURCES.index(Resource.INPUT_AXONS), RESOURCES.index(Resource.MEMORY)
+    return int(demands[:, axons].sum()), int(demands[:, memory].sum())
+
+
+def _fits(plan: Plan, name: str, tiling: Tiling, found: dict[str, Tiling]) -> bool:
+    capacity = plan.limits.capacity
+    if tiling.largest > capacity[Resource.NEURONS].value:
+        return False
+    bases = plan.limits.storage.bases
+    if bases is not None and plan.positions(name, tiling) > bases:
+        return False
+    return bool((plan.demands(name, tiling, found) <= plan.capacity).all())
+
+
+def _least_pieces(plan: Plan, name: str) -> int:
+    """Number of pieces below which no tiling can fit."""
+    capacity = plan.limits.capacity
+    neurons = math.prod(plan.shapes[name])
+    least = -(-neurons // capacity[Resource.NEURONS].value)
+    if (memory := capacity.get(Resource.MEMORY)) is not None:
+        parts = plan.network.weighted_into(name)
+        bits = sum(plan.encodings[part.name].least_bits() for part in parts)
+        least = max(least, -(-bits // memory.value))
+    return min(max(least, 1), neurons)

@@ -1,0 +1,153 @@
+"""An energy estimate for a terminal of 80 columns; the caller prints it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from spikeport.energy import LEVELS, DeviceComparison, EnergyReport, Interval
+from spikeport.report.screen import Renderable, Table, lines, plain, stack
+from spikeport.report.units import (
+    format_count,
+    format_edp,
+    format_energy,
+    format_percent,
+    format_range,
+    format_short,
+    format_time,
+)
+
+MOST_LAYERS = 40
+"""More layers than this are left to JSON."""
+
+
+def render_energy(name: str, estimate: EnergyReport, *, details: bool = False) -> Renderable:
+    """The terms of one estimate with its range, its warnings and what it does not include.
+
+    Args:
+        details: also show time, layers, other devices and what would lower the energy.
+    """
+    title = f"Energy per sample, {name} on {estimate.profile.title}: an estimate"
+    parts: list[Renderable] = [plain(title, "bold"), _terms(estimate)]
+    if details:
+        parts += _details(estimate)
+    return stack(*parts, _notes(estimate))
+
+
+def _details(estimate: EnergyReport) -> Iterator[Renderable]:
+    yield stack(*(plain(sentence) for sentence in estimate.summary))
+    yield ""
+    yield _quantities(estimate)
+    if len(estimate.by_layer) <= MOST_LAYERS:
+        yield _layers(estimate)
+    if estimate.comparisons:
+        yield _devices(estimate)
+
+
+def _levels(first: str, *, events: bool = False) -> Table:
+    table = Table(framed=False)
+    table.add_column(first)
+    if events:
+        table.add_column("events", justify="right", no_wrap=True)
+    for level in LEVELS:
+        table.add_column(level, justify="right", no_wrap=True)
+    return table
+
+
+def _energies(interval: Interval) -> list[str]:
+    return [format_energy(interval.at(level)) for level in LEVELS]
+
+
+def _terms(estimate: EnergyReport) -> Table:
+    each = estimate.per_sample
+    table = _levels("Term", events=True)
+    for term in estimate.terms:
+        events = "" if term.events is None else format_count(each(term.events).nominal)
+        table.add_row(term.name, events, *_energies(each(term.energy)))
+    if estimate.graded_macs:
+        events = format_count(sum(estimate.graded_macs.values()) / estimate.samples)
+        energies = _energies(each(estimate.graded_input))
+        table.add_row("of which MACs of graded input", events, *energies, style="dim")
+    table.add_row("dynamic", "", *_energies(each(estimate.dynamic)))
+    table.add_row("total", "", *_energies(each(estimate.total)), style="bold")
+    for term in estimate.host:
+        table.add_row(term.name, "", *_energies(each(term.energy)), style="dim")
+    if estimate.with_host is not None:
+        table.add_row("with a host in every step", "", *_energies(each(estimate.with_host)))
+    for name, number in estimate.input_values.items():
+        events = format_count(number / estimate.samples)
+        table.add_row(f"values sent to {name} by a host", events, "no price", "", "", style="dim")
+    return table
+
+
+def _quantities(estimate: EnergyReport) -> Table:
+    """Time, throughput, and the total per step and per correct answer."""
+    table = _levels("Per sample" if not estimate.profile.time_ns else "Time and totals")
+    if estimate.profile.time_ns:
+        for label, time in _times(estimate):
+            table.add_row(label, *(format_time(time.at(level)) for level in LEVELS))
+        rates = (1e9 / estimate.per_sample(estimate.time_ns).at(level) for level in LEVELS)
+        table.add_row("samples per second", *(format_count(round(rate)) for rate in rates))
+        products = (estimate.edp.at(level) for level in LEVELS)
+        table.add_row("energy x delay", *map(format_edp, products))
+    table.add_row("total, per step", *_energies(estimate.per_step(estimate.total)))
+    if (each := estimate.per_correct_answer) is not None:
+        rate = format_percent(estimate.accuracy or 0.0)
+        table.add_row(f"total, per correct answer ({rate})", *_energies(each))
+    return table
+
+
+def _times(estimate: EnergyReport) -> Iterator[tuple[str, Interval]]:
+    yield f"a step, set by {', '.join(estimate.slowest)}", estimate.step_ns
+    yield "a sample", estimate.per_sample(estimate.time_ns)
+    if estimate.host_time_ns is not None:
+        whole = estimate.per_sample(estimate.host_time_ns)
+        yield "a sample, with a host", whole
+
+
+def _layers(estimate: EnergyReport) -> Table:
+    table = _levels("Layer, with connections to it")
+    for name, energy in estimate.by_layer.items():
+        cores = estimate.cores.get(name)
+        label = name if cores is None else f"{name} ({cores} core{'s' if cores > 1 else ''})"
+        table.add_row(label, *_energies(estimate.per_sample(energy)))
+    return table
+
+
+def _devices(estimate: EnergyReport) -> Renderable:
+    table = Table("The same layers as an ordinary network (ANN), one pass", framed=False)
+    table.add_column("on")
+    table.add_column("bits", justify="right", no_wrap=True)
+    table.add_column("energy", justify="right", no_wrap=True)
+    table.add_column(lines(["cheaper", "below, MACs"]), justify="right", no_wrap=True)
+    table.add_column(lines(["spikes per", "synapse"]), justify="right", no_wrap=True)
+    for one in estimate.comparisons:
+        table.add_row(
+            one.device.title,
+            str(one.bits),
+            format_range(one.ann),
+            format_short(one.macs.nominal),
+            _break_even(one),
+        )
+    cost = estimate.cost
+    return stack(
+        table,
+        plain(
+            "Nominal: an ANN of fewer MACs costs less than this network, and so does one of its "
+            f"{format_count(cost.macs)} MACs unless the spikes per synapse and sample (here "
+            f"{cost.synaptic_events / cost.macs:.3g}) are below the last column. Batch size 1, "
+            "except CPU and GPU.",
+            "dim",
+        ),
+        "",
+    )
+
+
+def _break_even(one: DeviceComparison) -> str:
+    rate = one.spikes_per_synapse.nominal
+    return "never" if rate is None else format_short(rate)
+
+
+def _notes(estimate: EnergyReport) -> Renderable:
+    notes = [f"! {warning}" for warning in estimate.warnings]
+    notes.append(f"Not included: {', '.join(estimate.unpriced)}.")
+    return lines([*notes, ""], "dim")

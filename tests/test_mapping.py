@@ -1,0 +1,296 @@
+"""Maps onto cores against an independent recount, at limits and beyond them."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from benchmarks.networks import dense_chain
+from spikeport import map_network
+from spikeport.errors import CheckFailedError, InputError
+from spikeport.hardware import TargetFile
+from spikeport.mapping import Resource, core_limits, find_misfits
+from spikeport.mapping.placement import Places, improved, starts
+from spikeport.network import (
+    Conv2d,
+    Dense,
+    DeployedNetwork,
+    Input,
+    Population,
+    Readout,
+    Sparse,
+    SumPool2d,
+    afferents,
+)
+from spikeport.simulators import assumed_counts, run_reference
+from tests.helpers.chips import STORAGE, chip, chips
+from tests.helpers.map_checker import errors, neurons_of
+from tests.helpers.strategies import networks, samples_for
+
+
+def even(rng: np.random.Generator, *shape: int) -> NDArray[np.int16]:
+    """Random weights of both signs."""
+    return (2 * rng.integers(-9, 9, shape)).astype(np.int16)
+
+
+def sparse_network(seed: int) -> DeployedNetwork:
+    """A sparse connection between populations of several axes, and a convolution after it."""
+    rng = np.random.default_rng(seed)
+    matrix = 2 * rng.integers(-60, 60, (24, 30)) * (rng.random((24, 30)) < 0.2)
+    matrix[3, 7] = 2
+    kernel = even(rng, 4, 1, 3, 2)
+    return DeployedNetwork(
+        (Input("x", (30,)),),
+        (Population("a", (2, 4, 3), vth=9), Population("b", (4, 4, 2), vth=9)),
+        (
+            Sparse.from_matrix("x", "a", matrix),
+            Conv2d("a", "b", kernel, padding=(1, 0), groups=2),
+            Sparse.from_matrix("b", "a", np.eye(24, 32, dtype=int), delay=1, name="back"),
+        ),
+        (Readout("b"),),
+        3,
+    )
+
+
+def tried(network: DeployedNetwork, target: TargetFile, *, share_cores: bool) -> None:
+    """Map and recount; what cannot be mapped must name a neuron that no core holds."""
+    wrong, _ = find_misfits(network, core_limits(target))
+    if wrong:
+        told = f"^network cannot be mapped to made-up: {re.escape('; '.join(map(str, wrong)))}$"
+        with pytest.raises(CheckFailedError, match=told):
+            map_network(network, target, share_cores=share_cores)
+        return
+    made = map_network(network, target, share_cores=share_cores)
+    assert errors(network, made) == []
+    assert made.lower_bound <= len(made.cores)
+
+
+@settings(max_examples=150)
+@given(networks(), chips(), st.booleans())
+def test_every_neuron_and_synapse_is_on_one_core_within_its_limits(
+    network: DeployedNetwork, target: TargetFile, share_cores: bool
+) -> None:
+    tried(network, target, share_cores=share_cores)
+
+
+@settings(max_examples=60)
+@given(st.integers(0, 2**32 - 1), chips(), st.booleans())
+def test_sparse_and_grouped_connections(seed: int, target: TargetFile, share_cores: bool) -> None:
+    tried(sparse_network(seed), target, share_cores=share_cores)
+
+
+@settings(max_examples=60)
+@given(networks(), st.sampled_from(["loihi1", "loihi2"]), st.booleans())
+def test_small_networks_fit_one_chip(
+    network: DeployedNetwork, target: str, share_cores: bool
+) -> None:
+    made = map_network(network, target, share_cores=share_cores)
+    assert errors(network, made) == []
+    assert made.chips == 1
+
+
+def mapped_dense(neurons: int, pool: SumPool2d | None) -> DeployedNetwork:
+    """A dense connection from a feature map of 3 x 4 x 4."""
+    rng = np.random.default_rng(neurons)
+    seen = 48 if pool is None else 12
+    return DeployedNetwork(
+        (Input("x", (5,)),),
+        (Population("a", (3, 4, 4), vth=9), Population("b", (neurons,), vth=9)),
+        (
+            Dense("x", "a", even(rng, 48, 5)),
+            Dense("a", "b", even(rng, neurons, seen), pool=pool),
+        ),
+        (Readout("b"),),
+        2,
+    )
+
+
+@given(
+    st.integers(1, 20),
+    st.sampled_from([None, SumPool2d((2, 2), (2, 2)), SumPool2d((1, 2), (2, 2))]),
+    st.integers(1, 60),
+    st.sampled_from(sorted(STORAGE)),
+)
+def test_a_dense_connection_with_an_axon_for_each_position(
+    neurons: int, pool: SumPool2d | None, axons: int, storage: str
+) -> None:
+    network = mapped_dense(neurons, pool)
+    limits: dict[str, Any] = {"neurons_per_core": 9, **STORAGE[storage]}
+    tried(network, chip(input_axons_per_core=axons, **limits), share_cores=False)
+    tried(network, chip(input_axons_per_core=axons, output_axons_per_core=40, **limits),
+          share_cores=True)  # fmt: skip
+
+
+def test_an_axon_for_each_position_where_neurons_have_too_many() -> None:
+    network = mapped_dense(4, None)
+    made = map_network(network, chip(neurons_per_core=64, input_axons_per_core=48))
+    b = next(piece for piece in made.pieces if piece.population == "b")
+    assert b.demand[Resource.INPUT_AXONS] == 48
+    made = map_network(network, chip(neurons_per_core=64, input_axons_per_core=47))
+    b = next(piece for piece in made.pieces if piece.population == "b")
+    assert b.demand[Resource.INPUT_AXONS] == 16
+    assert errors(network, made) == []
+
+
+@settings(max_examples=60)
+@given(st.data(), networks(max_steps=3), chips())
+def test_packets_and_hops_of_a_run(
+    data: st.DataObject, network: DeployedNetwork, target: TargetFile
+) -> None:
+    """Every spike counted by itself, against the map's own counts."""
+    if find_misfits(network, core_limits(target))[0]:
+        return
+    made = map_network(network, target)
+    run = run_reference(network, data.draw(samples_for(network)))
+    place = {number: core for core in made.cores for number in core.pieces}
+    wide = made.limits.mesh.tiles_per_row
+    expected = Counter[str]()
+    for part in network.weighted_connections:
+        source, target_shape = network.sources[part.source], network.by_name[part.target].shape
+        home = {
+            neuron: place[number]
+            for number, piece in enumerate(made.pieces)
+            if piece.population == part.source
+            for neuron in neurons_of(piece, source.shape)
+        }
+        for number, piece in enumerate(made.pieces):
+            if piece.population != part.target or part.source not in run.spike_counts:
+                continue
+            to = place[number]
+            reached = {
+                neuron
+                for one in neurons_of(piece, target_shape)
+                for neuron, _ in afferents(part, source.shape, one)
+            }
+            for neuron in reached:
+                spikes = int(run.spike_counts[part.source].ravel()[neuron])
+                start = home[neuron]
+                east = abs(start.column + wide * start.chip - to.column - wide * to.chip)
+                north = abs(start.row - to.row)
+                expected["packets"] += spikes
+                expected["hops_east_west"] += spikes * east
+                expected["hops_north_south"] += spikes * north
+                expected["within_core"] += spikes * (start is to)
+                expected["between_tiles"] += spikes * (east + north > 0)
+                expected["between_chips"] += spikes * (start.chip != to.chip)
+    found = made.traffic(run)
+    for name in ("packets", "hops_east_west", "hops_north_south", "within_core",
+                 "between_tiles", "between_chips"):  # fmt: skip
+        assert round(getattr(found, name), 6) == expected[name], name
+    assert found.packets == pytest.approx(
+        found.within_core + found.within_tile + found.between_tiles
+    )
+
+
+def test_event_counts_are_spread_evenly() -> None:
+    network = dense_chain(4, 10, 6, steps=3)
+    made = map_network(network, chip(neurons_per_core=5, cores_per_tile=1, tiles_per_row=4))
+    counts = assumed_counts(network, 0.5)
+    found = made.traffic(counts)
+    assert found.packets == 2 * counts.spikes["layer00"]
+    assert found.input_packets == 2 * counts.input_events["input"]
+    assert found.basis == f"{counts.samples} samples of 3 steps"
+
+
+def test_activity_of_another_network_is_refused() -> None:
+    network = dense_chain(4, 10, 6, steps=3)
+    made = map_network(network, "loihi1")
+    other = dense_chain(4, 10, 5, steps=3)
+    run = run_reference(other, {"input": np.zeros((1, 4), np.int64)})
+    with pytest.raises(InputError, match=r"^map: the run is of network .*, must be of"):
+        made.traffic(run)
+    counts = assumed_counts(other, 0.5)
+    lacking = dataclasses.replace(counts, spikes={"layer00": 1})
+    with pytest.raises(InputError, match=r"^map: the activity has no count for 'layer01'$"):
+        made.traffic(lacking)
+
+
+@given(st.integers(2, 24), st.integers(0, 2**32 - 1), st.integers(1, 3), st.integers(1, 4))
+def test_exchanges_of_cores_save_hops(count: int, seed: int, per_tile: int, across: int) -> None:
+    limits = core_limits(chip(cores=12, cores_per_tile=per_tile, tiles_per_row=across))
+    messages = np.random.default_rng(seed).random((count, count))
+
+    def hops(places: Places) -> float:
+        apart = np.abs(places.column[:, None] - places.column)
+        apart += np.abs(places.row[:, None] - places.row)
+        return float((messages * apart).sum())
+
+    for start in starts(limits, count):
+        better = improved(messages, start)
+        assert sorted(better.core) == list(range(count))
+        assert hops(better) <= hops(start) + 1e-9
+        for one in range(count):
+            for other in range(one):
+                swapped = np.arange(count)
+                swapped[[one, other]] = other, one
+                assert hops(better.of(swapped)) >= hops(better) * (1 - 1e-3)
+
+
+@pytest.mark.parametrize(
+    ("limits", "message"),
+    [
+        (
+            {"cores": None, "neurons_per_core": None},
+            "no core limits: its target.toml has no 'cores' and no 'neurons_per_core' in [limits]",
+        ),
+        (
+            {"neurons_per_core": None},
+            "no core limits: its target.toml has no 'neurons_per_core' in [limits]",
+        ),
+        ({"neurons_per_core": 0}, "limit 'neurons_per_core' is 0, must be at least 1"),
+    ],
+)
+def test_a_target_without_core_limits(limits: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        map_network(dense_chain(4, 10, steps=3), chip(**limits))
+    assert str(caught.value) == f"target 'made-up' cannot be mapped: {message}"
+
+
+def test_an_unknown_target() -> None:
+    with pytest.raises(InputError, match=r"^target 'loihi3' is unknown, must be one of loihi1, lo"):
+        map_network(dense_chain(4, 10, steps=3), "loihi3")
+
+
+LIMITS = [
+    ("neurons_per_core", 5, 5),
+    ("synapse_memory_bits_per_core", 240, 5),
+    ("input_axons_per_core", 6, 5),
+    ("output_axons_per_core", 10, 5),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "neurons"), LIMITS)
+def test_each_limit_at_its_value_and_one_below(name: str, value: int, neurons: int) -> None:
+    """Five neurons of six sources and two targets, 8 bits per synapse: one core, then several."""
+    rng = np.random.default_rng(1)
+    network = DeployedNetwork(
+        (Input("x", (6,)),),
+        (Population("a", (neurons,), vth=9), Population("b", (1,), vth=9)),
+        (
+            Dense("x", "a", rng.choice([-254, 2], (neurons, 6)).astype(np.int16)),
+            Dense("a", "b", np.full((1, neurons), 2, np.int16), name="first"),
+            Dense("a", "b", np.full((1, neurons), 2, np.int16), name="second"),
+        ),
+        (Readout("b"),),
+        1,
+    )
+    for limit in (value, value - 1):
+        given_limits: dict[str, Any] = {"neurons_per_core": 50, name: limit}
+        if name == "input_axons_per_core" and limit < value:
+            with pytest.raises(CheckFailedError, match="one neuron needs 6 input axons"):
+                map_network(network, chip(**given_limits))
+            continue
+        if name == "input_axons_per_core":
+            given_limits[name] = 10  # b needs 10
+        made = map_network(network, chip(**given_limits))
+        pieces = [piece for piece in made.pieces if piece.population == "a"]
+        assert len(pieces) == (1 if limit == value else 2), name
+        assert errors(network, made) == []

@@ -1,0 +1,86 @@
+"""Maps of large networks: recounted, and against what Intel's compiler printed for PilotNet."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from benchmarks.networks import dense_chain, resnet18, vgg11
+from spikeport import map_network
+from spikeport.mapping import Resource
+from spikeport.network import DeployedNetwork
+from tests.helpers.map_checker import errors
+from tests.helpers.pilotnet import CORES, FILE, WORDS, pilotnet
+
+DATA = os.environ.get("SPIKEPORT_DATA")
+
+
+@pytest.fixture(scope="module")
+def metered() -> DeployedNetwork:
+    file = Path(DATA or "") / FILE
+    if not DATA or not file.exists():
+        pytest.skip("SPIKEPORT_DATA has no lava-dl/pilotnet_snn")
+    return pilotnet(file)
+
+
+@pytest.mark.parametrize("share_cores", [True, False])
+@pytest.mark.parametrize("network", [pytest.param(resnet18, marks=pytest.mark.slow), vgg11])
+def test_image_networks_on_loihi_2(network: object, share_cores: bool) -> None:
+    built = network(4)  # type: ignore[operator]
+    made = map_network(built, "loihi2", share_cores=share_cores)
+    assert errors(built, made) == []
+    assert made.lower_bound <= len(made.cores)
+
+
+@pytest.mark.slow
+def test_resnet18_on_loihi_1() -> None:
+    network = resnet18(4)
+    made = map_network(network, "loihi1")
+    assert errors(network, made) == []
+    assert made.lower_bound == 545  # neurons
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("target", ["loihi1", "loihi2"])
+def test_pilotnet_is_recounted(metered: DeployedNetwork, target: str) -> None:
+    made = map_network(metered, target)
+    assert errors(metered, made) == []
+    assert sum(core.usage[Resource.NEURONS] for core in made.cores) == 158_509
+
+
+@pytest.mark.data
+def test_cores_of_pilotnet_are_close_to_those_that_were_used(metered: DeployedNetwork) -> None:
+    """Within 20 %, with layers on cores of their own as in the printed table."""
+    made = map_network(metered, "loihi2", share_cores=False)
+    assert errors(metered, made) == []
+    used = sum(CORES.values())
+    assert used == 74
+    assert 0.8 * used <= len(made.cores) <= 1.2 * used
+    cores = Counter(piece.population for piece in made.pieces)
+    differing = {name: cores[name] for name in CORES if cores[name] != CORES[name]}
+    assert differing == {"layer2": 10, "layer7": 5}
+
+
+@pytest.mark.data
+def test_synapse_memory_of_pilotnet_is_what_was_printed(metered: DeployedNetwork) -> None:
+    """In words of 64 bits; layer 2 is cut by channels here, so it needs less on each core."""
+    made = map_network(metered, "loihi2", share_cores=False)
+    words = {piece.population: piece.demand[Resource.MEMORY] / 64 for piece in made.pieces}
+    differing = {name: words[name] for name, printed in WORDS.items() if words[name] != printed}
+    assert differing == {"layer2": 216, "layer3": 1296}
+    assert words["layer7"] == 12_800  # for 20 neurons; printed for 17
+
+
+def test_the_map_of_the_mnist_notebook() -> None:
+    """784-128-64-10 of lava-dl's netx/mnist/run.ipynb: 5 cores, and shares of their memory."""
+    made = map_network(dense_chain(784, 128, 64, 10, steps=2), "loihi2", share_cores=False)
+    assert len(made.cores) == 5
+    shares = {
+        piece.population: f"{piece.demand[Resource.MEMORY] / 1_024_000:.2%}"
+        for piece in made.pieces
+    }
+    assert shares == {"layer00": "68.60%", "layer01": "16.80%", "layer02": "1.60%"}
+    # The notebook has 50, 50 and 28 neurons of the first layer on its cores (78.40 %).
