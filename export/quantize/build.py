@@ -34,6 +34,7 @@ class Build:
     """A network under construction; collects all complaints before giving up."""
 
     network: FloatNetwork
+    pools: bool
     nodes: dict[str, Any] = field(init=False)
     order: tuple[str, ...] = field(init=False)
     feeds: Mapping[str, tuple[str, ...]] = field(init=False)
@@ -106,7 +107,8 @@ def connect(build: Build, node: str, gain: Array | None, shape: Shape) -> tuple[
     for path in paths_into(build.network, node, build.complain):
         if path.source not in build.shapes:
             continue
-        folded = fold(path.nodes, build.shapes[path.source], gain, build.complain)
+        before = build.shapes[path.source]
+        folded = fold(path.nodes, before, gain, build.complain, pools=build.pools)
         if folded is None:
             continue
         if path.source in build.inputs and build.inputs[path.source].coding is Coding.BIAS:

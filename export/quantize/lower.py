@@ -37,7 +37,7 @@ from spikeport.text import quoted
 Array = NDArray[np.float64]
 
 
-def lower(network: FloatNetwork) -> LoweredNetwork:
+def lower(network: FloatNetwork, *, pools: bool = True) -> LoweredNetwork:
     """Convert a float network to populations and connections, without any rounding.
 
     Populations are named after the neuron nodes, connections after the maps. A map that ends in an
@@ -47,11 +47,14 @@ def lower(network: FloatNetwork) -> LoweredNetwork:
     several populations (`split`), and biases that enter through a synaptic filter are sent by a
     neuron that fires at every step.
 
+    Args:
+        pools: whether connections may sum windows of their source first (`fold`).
+
     Raises:
         InputError: lists everything in the graph that the chip cannot express.
     """
     network = subtracting_at_once(network)
-    build = Build(network)
+    build = Build(network, pools)
     _check_names(build)
     _check_semantics(build)
     for name in build.order:
