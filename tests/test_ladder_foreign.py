@@ -7,12 +7,13 @@ import os
 import shlex
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import nir
 import numpy as np
 import pytest
 
-from benchmarks.interop.spikes import CHANGED, DT_S
+from benchmarks.interop.spikes import CHANGED
 from spikeport.backends.lava import lava_status
 from spikeport.errors import InputError
 from spikeport.export.nir import read_nir_float
@@ -33,6 +34,7 @@ FEW = LadderConfig(
 """Random weights and labels: only what must be equal is judged."""
 EXACT = ["quantized, in the trainer", "after NIR write and read", "scalar reference"]
 EXACT += ["Lava"] if lava_status().version else []
+DT_S = 1e-4
 RULES_OF_NORSE = "Norse has only"
 CLIMBING = {
     # network: why Norse cannot run it under the rules of its framework, None if it can
@@ -40,6 +42,9 @@ CLIMBING = {
     "spikingjelly/lif": None,
     "spikingjelly/if": "r is not 1, which Norse ignores",
     "spikingjelly/lif_undecayed": "r is not 1, which Norse ignores",
+    "spikingjelly/lif_v_reset": "v_leak is not 0, which Norse treats differently",
+    "spikingjelly/cuba": None,
+    "snntorch/synaptic": RULES_OF_NORSE,
     "snntorch/leaky": RULES_OF_NORSE,
     "snntorch/recurrent": RULES_OF_NORSE,
     "sinabs/iaf_single": RULES_OF_NORSE,
@@ -48,7 +53,6 @@ CLIMBING = {
 REFUSED = {
     "rockpool/lif": "multiple_spikes is true",
     "spyx/lif": "late_spikes is true",
-    "spikingjelly/lif_v_reset": "v_reset is -0.1",
 }
 
 
@@ -103,9 +107,10 @@ def test_a_foreign_graph_that_no_chip_runs_is_refused_by_rule(name: str, tmp_pat
 
 @pytest.mark.data
 @pytest.mark.skipif(SHARED is None, reason="SPIKEPORT_DATA names no data folder")
-def test_the_braille_graph_is_identical_up_to_lava(tmp_path: Path) -> None:
-    path = BRAILLE / "braille_noDelay_noBias_subtract.nir"
-    network = read_nir_float(path, dt_s=DT_S, steps=256, reset="subtract")  # type: ignore[arg-type]
+@pytest.mark.parametrize(("name", "reset"), [("noBias", "subtract"), ("bias", "zero")])
+def test_the_braille_graphs_are_identical_up_to_lava(name: str, reset: Any, tmp_path: Path) -> None:
+    path = BRAILLE / f"braille_noDelay_{name}_{reset}.nir"
+    network = read_nir_float(path, dt_s=DT_S, steps=256, reset=reset)
     x = (np.random.default_rng(0).uniform(size=(256, 16, 12)) < 0.3).astype(float)
     report = run_ladder(network, data_of(x, 7), tmp_path, FEW).report
     verdicts = {row.stage: row.verdict for row in report.rows}

@@ -37,6 +37,8 @@ NETWORKS = ("dense", "conv2d", "conv1d", "recurrent", "quantized")
 FLOATS = ("float", "trained")
 DRAWN_ANEW = ("conv1d", "conv2d")
 """Networks whose NIR graph has CubaLIF, or a delay of one step that closes a cycle."""
+FLATTENED = "quantized"
+"""The network whose NIR graph has Flatten."""
 TRACES = ("whole", "probes", "floats")
 STATES = ("recurrent", "conv1d")
 CHECKPOINTS = ("float", "taught", "chip")
@@ -231,7 +233,8 @@ def same_bytes(sealed: Written, name: str, path: Path) -> None:
 def same_graph_file(then: Path, now: Path, *, version: int = 1, drawn_anew: bool = False) -> None:
     """Compare every dataset of two NIR files.
 
-    Today's has no v_reset of zeros, and states in one place what its convolutions were.
+    Today's has no v_reset of zeros, counts axes of Flatten from the end, and states in one place
+    what its convolutions were.
 
     Args:
         version: that of the metadata today; in 2, thresholds of deployed networks are above vth.
@@ -249,6 +252,8 @@ def same_graph_file(then: Path, now: Path, *, version: int = 1, drawn_anew: bool
     for name in [name for name in old if name.endswith("/v_threshold") and version > 1]:
         exact, moved = old.pop(name), new.pop(name)
         assert np.all((moved > exact) & (moved < exact * (1 + 1e-3)))
+    for name in [name for name in old if name.endswith("/start_dim")]:
+        assert new.pop(name) < 0 <= old.pop(name)
     for name in [name for name in old if name.endswith("/v_reset")]:
         assert not np.any(old.pop(name))
     forms = json.loads(new.pop("node/metadata/spikeport_portable", "{}"))
@@ -256,6 +261,10 @@ def same_graph_file(then: Path, now: Path, *, version: int = 1, drawn_anew: bool
         assert json.loads(old.pop(name)) == forms.pop(name.split("/")[2])
     assert not forms or drawn_anew
     assert old.keys() == new.keys()
+    for name in [name for name in old if name.endswith(("/start_dim", "/end_dim"))]:
+        axes = len(old[f"{name.rpartition('/')[0]}/input_type"])
+        assert new[name] < 0
+        assert old.pop(name) % axes == new[name] % axes
     for name, value in old.items():
         assert np.asarray(value).dtype == np.asarray(new[name]).dtype
         np.testing.assert_array_equal(new[name], value, name)

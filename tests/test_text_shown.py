@@ -30,6 +30,7 @@ from spikeport.backends import TargetCheck, UnsupportedFeature
 from spikeport.cli import _diagnose, _foreign, _front, _judge, _sweep, _tables, _traces
 from spikeport.cli._app import VERBS
 from spikeport.energy import HardwareProfile
+from spikeport.export import Fidelity, Finding, NodeFidelity, Portability
 from spikeport.network import load_network, require_lif, save_network, weighted_among
 from spikeport.parity import ParityReport
 from spikeport.report import energy_tables, screen, terminal
@@ -552,6 +553,8 @@ TABLES: dict[str, Callable[[], Any]] = {
     "_tables.backends_table": lambda: _tables.backends_table(backend_rows()),
     "_tables.limitations_table": lambda: _tables.limitations_table(backend_rows()),
     "_tables.unsupported_table": lambda: _tables.unsupported_table(all_unsupported(EVIL)),
+    "_tables.fidelity_table": lambda: _tables.fidelity_table(read_elsewhere()),
+    "_tables.readers_table": lambda: _tables.readers_table([read_elsewhere()]),
     "_sweep.sweep_table": lambda: _sweep.sweep_table(sweep()),
     "_foreign.origin_tables": lambda: screen.stack(
         *_foreign.origin_tables(load_network_of_cases().replace(provenance={"source": EVIL}))
@@ -570,6 +573,11 @@ TABLES: dict[str, Callable[[], Any]] = {
     "screen.stack": lambda: screen.stack(EVIL),
     "screen._text": lambda: screen._text(EVIL),
 }
+
+
+def read_elsewhere() -> Portability:
+    finding = Finding(Fidelity.UNSUPPORTED, EVIL, EVIL)
+    return Portability(EVIL, EVIL, EVIL, (NodeFidelity(EVIL, EVIL, (finding,)),))
 
 
 def table_functions() -> Iterator[str]:

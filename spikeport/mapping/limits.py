@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -140,7 +141,7 @@ def core_limits(file: TargetFile) -> CoreLimits:
         capacity={one: limits[key] for one, key in _KEYS.items() if key in limits},
         settings={one: limits[one] for one in Setting if one in limits},
         storage=_storage(limits),
-        mesh=Mesh(_value(limits, "cores_per_tile", UNIT), _value(limits, "tiles_per_row", UNIT)),
+        mesh=_mesh(limits),
         columns_power_of_two=bool(_value(limits, "columns_power_of_two", 0)),
     )
 
@@ -148,6 +149,14 @@ def core_limits(file: TargetFile) -> CoreLimits:
 def has_core_limits(limits: ChipLimits) -> bool:
     """Whether networks can be mapped to a chip with these limits."""
     return all(name in limits for name in REQUIRED)
+
+
+def _mesh(limits: ChipLimits) -> Mesh:
+    """The mesh that is stated, by default a square of tiles."""
+    per_tile = _value(limits, "cores_per_tile", UNIT)
+    tiles = -(-limits["cores"].value // per_tile)
+    square = math.isqrt(tiles - 1) + 1
+    return Mesh(per_tile, _value(limits, "tiles_per_row", square))
 
 
 def _storage(limits: ChipLimits) -> StorageRules:

@@ -16,7 +16,7 @@ import numpy as np
 from spikeport.export.nir.presets import preset
 from spikeport.export.nir.readers import wiring
 from spikeport.export.nir.readers.fidelity import Fidelity, Finding, approximate, unsupported
-from spikeport.export.nir.readers.reader import Reader, dropped, unknown
+from spikeport.export.nir.readers.reader import REMEDIES, Reader, dropped, unknown
 from spikeport.export.nir.readers.rules import (
     Case,
     Rule,
@@ -31,6 +31,7 @@ from spikeport.export.nir.readers.rules import (
     refused,
     rules_of_a_step,
     scale_as_map,
+    steps_apart,
     sum_pool,
     uniform,
 )
@@ -248,7 +249,7 @@ def _readout_of_sinabs(case: Case) -> Written:
     return Written(made, tuple(found))
 
 
-_SPIKES_INSTEAD = "a readout of spikes, or of a linear layer"
+_SPIKES_INSTEAD = REMEDIES["LI"]
 _SHAPED = refused("Rockpool has no layers of feature maps", "a network of dense layers")
 
 READERS: Mapping[str, Reader] = {
@@ -299,7 +300,13 @@ READERS: Mapping[str, Reader] = {
         rules={
             **_MAPS,
             **_neurons(
-                neuron(_snntorch, uniform("v_threshold"), no_leak(True), honours_reset=False)
+                neuron(
+                    _snntorch,
+                    uniform("v_threshold"),
+                    no_leak(True),
+                    steps_apart,
+                    honours_reset=False,
+                )
             ),
         },
         other=unknown("snnTorch"),
@@ -322,6 +329,7 @@ READERS: Mapping[str, Reader] = {
                     uniform("tau", "tau_syn", "tau_mem", "r", "w_in", "v_threshold", "v_reset"),
                     uniform("v_leak"),
                     _equal_leak_and_reset,
+                    steps_apart,
                 )
             ),
         },
@@ -340,7 +348,7 @@ READERS: Mapping[str, Reader] = {
             "Scale": _scale_of_sinabs,
             "LI": _readout_of_sinabs,
             **_neurons(
-                neuron(_sinabs, no_leak(True), _one_axis, _floor, honours_reset=False),
+                neuron(_sinabs, no_leak(True), _one_axis, _floor, steps_apart, honours_reset=False),
                 *("IF", "LIF"),
             ),
         },
@@ -355,7 +363,9 @@ READERS: Mapping[str, Reader] = {
         rules={
             **dict.fromkeys(("Input", "Output"), kept),
             **dict.fromkeys(("Affine", "Linear"), flat_map),
-            **_neurons(neuron(_rockpool, no_leak(False), _flat_neurons, honours_reset=False)),
+            **_neurons(
+                neuron(_rockpool, no_leak(False), _flat_neurons, steps_apart, honours_reset=False)
+            ),
             **dict.fromkeys(("Conv1d", "Conv2d", "SumPool2d", "AvgPool2d", "Flatten"), _SHAPED),
             "LI": refused("Rockpool takes the time constant of LI as an integer", _SPIKES_INSTEAD),
         },
