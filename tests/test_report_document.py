@@ -280,6 +280,10 @@ def test_what_fits_is_praised_and_what_broke_is_not() -> None:
     fitting = dataclasses.replace(full(), fit=dataclasses.replace(CHIP, stopping=()))
     assert fitting.verdict.level is Level.GOOD
     assert fitting.verdict.claims[0].answer == "Yes"
+    partly = dataclasses.replace(fitting.parity, skipped=broken().skipped)
+    doubted = dataclasses.replace(fitting, parity=partly).verdict
+    assert (doubted.level, doubted.claims[2].level) == (Level.WARN, Level.WARN)
+    assert doubted.claims[2].details[-1] == "not run: Norse"
     bad = full(broken()).verdict
     assert bad.level is Level.BAD
     assert bad.claims[2].answer == "No, 15 differ"

@@ -71,8 +71,9 @@ def verdict_of(report: ParityReport, fit: Fit | None, energy: Mapping[str, Any] 
     if not report.passed or report.dead:
         return Verdict(sentence, Level.BAD, claims)
     if fit is not None and not fit.runs:
-        return Verdict(f"{sentence}; but {fit.title} cannot run this network", Level.WARN, claims)
-    return Verdict(sentence, Level.GOOD, claims)
+        sentence = f"{sentence}; but {fit.title} cannot run this network"
+    doubt = any(claim.level in (Level.WARN, Level.BAD) for claim in claims)
+    return Verdict(sentence, Level.WARN if doubt else Level.GOOD, claims)
 
 
 def _claims(
@@ -157,8 +158,9 @@ def _spikes(report: ParityReport) -> Claim:
 def _energy(energy: Mapping[str, Any]) -> Claim:
     each = Interval(**energy["total_per_sample"])
     dynamic = energy["dynamic"]["nominal"] / energy["samples"]
+    regime = f"; {energy['regime']}-dominated" if "regime" in energy else ""
     details = (
-        f"nominal {format_energy(each.nominal)}, of which {format_energy(dynamic)} dynamic",
+        f"nominal {format_energy(each.nominal)}, of which {format_energy(dynamic)} dynamic{regime}",
         "an estimate from published prices, nothing was measured",
     )
     return Claim("Energy per sample", format_span(each), details, Level.OPEN, "energy")
