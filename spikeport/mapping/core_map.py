@@ -180,7 +180,7 @@ class CoreMap:
                 name: {
                     "value": limit.value, "verified": limit.verified, "source": limit.citation,
                 }
-                for name, limit in self.limits.stated
+                for name, limit in self.limits.stated.items()
             },
             "utilisation": {str(one): self.utilisation(one) for one in RESOURCES},
             "cores": [self._core_form(core) for core in self.cores],
