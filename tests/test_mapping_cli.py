@@ -69,7 +69,7 @@ def test_words_and_numbers_stay_whole_in_80_columns(network: DeployedNetwork, ta
 def test_json(file: Path, network: DeployedNetwork, capsys: pytest.CaptureFixture[str]) -> None:
     assert call(["map", str(file), "--target", "loihi2", "--json"]) == 0
     data = json.loads(capsys.readouterr().out)
-    assert (data["schema"], data["network"]) == (1, network.content_hash)
+    assert (data["schema"], data["network"]) == ("spikeport.map/1", network.content_hash)
     assert (data["target"], data["cores_used"], data["chips"]) == ("loihi2", 6, 1)
     assert data["cores_used"] == len(data["cores"])
     assert sum(core["usage"]["neurons"] for core in data["cores"]) == 276

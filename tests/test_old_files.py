@@ -52,6 +52,7 @@ KINDS: Mapping[str, tuple[str, ...]] = {
     "schema 1": ("profile.toml",),
     "spikeport.netx 1": (),  # later than the fixtures
     "schema 2": (),  # target files, which are later than the fixtures
+    "spikeport.map/1": (),  # not read
     "spikeport.devices/1": (),  # later than the fixtures
     "spikeport.report/1": (),  # not read by 0.1.0; see tests/test_report_document.py
     UNVERSIONED: ("recipe.toml", "front/front.json", "counts.json", "images.npz"),

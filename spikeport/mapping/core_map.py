@@ -17,7 +17,7 @@ from spikeport.mapping.tiling import Box, Tiling
 from spikeport.mapping.traffic import Traffic, spikes_of, tally, ways
 from spikeport.runs import EventCounts, Run
 
-SCHEMA = 1
+SCHEMA = "spikeport.map/1"
 """Version of the JSON form."""
 
 
