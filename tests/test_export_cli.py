@@ -115,3 +115,11 @@ def test_inspect_names_every_reader_and_the_nodes_concerned(
     assert rows["nir"] == {"reader": "nir", "word": "exact", "nodes": []}
     _, out, _ = spikeport("inspect", folder / "chip.spikeport", "--json")
     assert [row["reader"] for row in json.loads(out)["readers"]] == [*READERS]
+
+
+@pytest.mark.parametrize("name", ["a", "a.foo", "a.NET"])
+def test_the_suffix_says_what_to_write(name: str, folder: Path, spikeport: Spikeport) -> None:
+    code, _, err = spikeport("export", folder / "chip.spikeport", "-o", folder / name)
+    assert code == 2
+    assert one_line(err).endswith("must be .nir or .net or .spikeport"), err
+    assert not (folder / name).exists()

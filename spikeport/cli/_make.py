@@ -195,7 +195,7 @@ def quantize(
         Path, typer.Argument(help="Checkpoint (.safetensors) or float network (.nir).")
     ],
     out: _io.Out,
-    data: _io.Data = "digits",
+    data: _io.Data = _io.DEFAULT_DATA,
     changes: _io.DataChanges = None,
     bits: _io.WeightBits = 8,
     target: Annotated[
@@ -291,7 +291,10 @@ def export(
 
     if allow_unsupported and reader is None:
         raise InputError("--allow-unsupported: needs --for, the reader to write for")
-    _io.check_out("--out", out, _io.NIR if reader else (*_io.NIR, *_io.NETX, *_io.CHIP), network)
+    suffixes = _io.NIR if reader else (*_io.NIR, *_io.NETX, *_io.CHIP)
+    _io.check_out("--out", out, suffixes, network)
+    if out.suffix not in suffixes:  # it says what to write
+        raise InputError(f"--out {out}: suffix '{out.suffix}', must be {' or '.join(suffixes)}")
     opened = _io.open_network(network, foreign)
     kind = out.suffix.removeprefix(".")
     found = None
