@@ -12,6 +12,7 @@ import pytest
 
 from spikeport.cli import main
 from spikeport.errors import InputError
+from spikeport.export.nir.deployed import float_view
 from spikeport.ladder import run_ladder
 from spikeport.network import (
     Coding,
@@ -32,6 +33,7 @@ from spikeport.trainer import (
     train,
 )
 from spikeport.trainer.loop import Checkpoint
+from spikeport.workflow import write_nir
 
 Spikeport = Callable[..., tuple[int, str, str]]
 T = 3
@@ -209,3 +211,29 @@ def test_training_and_running_agree_on_full_scale(tmp_path: Path, spikeport: Spi
     folder = tmp_path / "ladder"
     assert spikeport("ladder", out, *options, "--lava-samples", 0, "-o", folder)[0] in (0, 1)
     assert "--set data.full_scale=1" in (folder / "report.html").read_text()
+
+
+@pytest.mark.parametrize("verb", ["run", "compare", "energy", "ladder", "quantize"])
+def test_the_default_data_of_a_network_of_other_samples(
+    tmp_path: Path, spikeport: Spikeport, verb: str
+) -> None:
+    """A network of other data needs --data, which the message says."""
+    network = DeployedNetwork(
+        (Input("x", (12,)),),
+        (Population("p", (7,), vth=100),),
+        (Dense("x", "p", np.ones((7, 12), np.int16)),),
+        (Readout("p"),),
+        steps=T,
+    )
+    path = tmp_path / "n.spikeport"
+    save_network(network, path)
+    if verb == "quantize":
+        path = tmp_path / "n.nir"
+        write_nir(float_view(network), path)
+    options = ("--out", tmp_path / "out.spikeport") if verb in ("ladder", "quantize") else ()
+    code, _, err = spikeport(verb, path, *options)
+    assert code == 2
+    assert err == (
+        "spikeport: --data digits (the default): samples have shape (1, 8, 8), input 'x' takes "
+        "(12,); name data of this network by --data\n"
+    )

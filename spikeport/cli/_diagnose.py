@@ -25,7 +25,7 @@ def diagnose(
     out: Annotated[
         Path, typer.Option("--out", "-o", metavar="FILE", help="HTML page to write.")
     ] = Path("diagnosis.html"),
-    data: _io.Data = "digits",
+    data: _io.Data = _io.DEFAULT_DATA,
     changes: _io.DataChanges = None,
     samples: _io.Count = 1000,
     steps: Annotated[

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from spikeport.trainer.data import Dataset
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+DEFAULT_DATA = "digits"
 Data = Annotated[
     str,
     typer.Option(
@@ -204,9 +205,24 @@ def data_for(
 ) -> Dataset:
     """Like `open_data`; also compares its classes with the network's outputs (`check_classes`)."""
     data = open_data(name, network.steps, changes)
+    check_default(name, network.inputs, data)
     subject = f"data set '{data.name}'"
     check_classes(subject, data.classes, network.output_count, labels_used=labels_used)
     return data
+
+
+def check_default(name: str, inputs: Sequence[Input], data: Dataset) -> None:
+    """Refuse the default data set for a network of other samples, and say how to name another.
+
+    Raises:
+        InputError: no input takes a sample of it.
+    """
+    if name == DEFAULT_DATA and all(part.size != data.input.size for part in inputs):
+        shapes = ", ".join(f"'{part.name}' takes {part.shape}" for part in inputs)
+        raise InputError(
+            f"--data {name} (the default): samples have shape {data.input.shape}, input {shapes}; "
+            "name data of this network by --data"
+        )
 
 
 def chip_samples(

@@ -46,7 +46,7 @@ def compare(
             "native,reference, or float,norse for float networks).",
         ),
     ] = None,
-    data: _io.Data = "digits",
+    data: _io.Data = _io.DEFAULT_DATA,
     changes: _io.DataChanges = None,
     samples: _io.Count = 4,
     clip: _io.Clip = False,
@@ -133,7 +133,7 @@ def _comparison_table(rows: Sequence[LadderRow]) -> Table:
 @takes_foreign
 def energy(
     network: Annotated[Path, typer.Argument(help="Deployed network (.spikeport, .nir or .net).")],
-    data: _io.Data = "digits",
+    data: _io.Data = _io.DEFAULT_DATA,
     changes: _io.DataChanges = None,
     samples: _io.Count = None,
     clip: _io.Clip = False,

@@ -32,7 +32,7 @@ def ladder(
         Path,
         typer.Option("--out", "-o", metavar="FOLDER", help="Output folder; created if missing."),
     ] = Path("ladder"),
-    data: _io.Data = "digits",
+    data: _io.Data = _io.DEFAULT_DATA,
     changes: _io.DataChanges = None,
     samples: _io.Count = None,
     lava_samples: Annotated[
@@ -110,6 +110,7 @@ def _opened(
         return model, _io.open_data(data, model.steps, changes)
     opened = _io.open_network(path, foreign)
     dataset = _io.open_data(data, opened.steps, changes)
+    _io.check_default(data, opened.inputs, dataset)
     if isinstance(opened, DeployedNetwork):
         return opened, dataset
     return _io.declared(opened, dataset), dataset

@@ -39,7 +39,7 @@ def run(
             "float networks).",
         ),
     ] = None,
-    data: _io.Data = "digits",
+    data: _io.Data = _io.DEFAULT_DATA,
     changes: _io.DataChanges = None,
     samples: _io.Count = None,
     clip: _io.Clip = False,
