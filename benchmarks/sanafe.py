@@ -149,7 +149,8 @@ def _given(network: DeployedNetwork) -> NDArray[Any]:
 
 def _tiles(network: DeployedNetwork) -> dict[str, int]:
     """A tile for each input and population."""
-    return {part.name: tile for tile, part in enumerate((*network.inputs, *network.populations))}
+    names = [part.name for part in network.inputs] + [part.name for part in network.populations]
+    return {name: tile for tile, name in enumerate(names)}
 
 
 def _counts(network: DeployedNetwork, given: NDArray[Any]) -> EventCounts:
