@@ -135,7 +135,8 @@ def _cases(folder: Path, oxford: Path | None) -> Iterator[Case]:
     rng = np.random.default_rng(SEED)
     plain = _networks(rng, biased=False)
     biased = {f"{name}, biases": one for name, one in _networks(rng, biased=True).items()}
-    for name, network in {**plain, **biased, "quantized": _quantized(rng)}.items():
+    made = {"quantized": _quantized(rng), "quantized, pools": _quantized(rng, pools=True)}
+    for name, network in {**plain, **biased, **made}.items():
         path = folder / f"{name}.net"
         write_netx(network, path)
         read = read_netx(path)
@@ -215,9 +216,15 @@ def _networks(rng: np.random.Generator, *, biased: bool) -> dict[str, DeployedNe
     }
 
 
-def _quantized(rng: np.random.Generator) -> DeployedNetwork:
-    """Graded values into a convolution and two dense layers with biases, from floats."""
+def _quantized(rng: np.random.Generator, *, pools: bool = False) -> DeployedNetwork:
+    """Graded values into a convolution and two dense layers with biases, from floats.
+
+    Args:
+        pools: whether pools stand in front of the convolution and of the first dense layer.
+    """
     dt, shapes = 1e-3, {"a": (4, 4, 4), "b": (12,), "c": (8,)}
+    side, inner = (12, 2) if pools else (6, 4)
+    half = np.array([2, 2]), np.array([2, 2]), np.array([0, 0])
 
     def lif(shape: tuple[int, ...]) -> Any:
         one = np.ones(shape)
@@ -227,11 +234,13 @@ def _quantized(rng: np.random.Generator) -> DeployedNetwork:
         return rng.normal(0, 0.1, size)
 
     nodes = {
-        "input": nir.Input({"input": np.array((1, 6, 6))}),
+        "input": nir.Input({"input": np.array((1, side, side))}),
+        **({"mean": nir.AvgPool2d(*half)} if pools else {}),
         "conv": nir.Conv2d((6, 6), rng.normal(0, 0.4, (4, 1, 3, 3)), 1, 0, 1, 1, bias(4)),
         "a": lif(shapes["a"]),
-        "flat": nir.Flatten({"input": np.array(shapes["a"])}, 0, -1),
-        "first": nir.Affine(rng.normal(0, 0.3, (12, 64)), bias(12)),
+        **({"sum": nir.SumPool2d(*half)} if pools else {}),
+        "flat": nir.Flatten({"input": np.array((4, inner, inner))}, 0, -1),
+        "first": nir.Affine(rng.normal(0, 0.3, (12, 4 * inner**2)), bias(12)),
         "b": lif(shapes["b"]),
         "second": nir.Affine(-np.abs(rng.normal(0, 0.1, (8, 12))), 0.5 + bias(8)),
         "c": lif(shapes["c"]),
@@ -239,9 +248,9 @@ def _quantized(rng: np.random.Generator) -> DeployedNetwork:
     }
     names = list(nodes)
     graph = nir.NIRGraph(nodes, list(itertools.pairwise(names)), type_check=False)
-    source = Input("input", (1, 6, 6), Coding.GRADED, 0, 255, 255.0)
+    source = Input("input", (1, side, side), Coding.GRADED, 0, 255, 255.0)
     network = FloatNetwork(graph, dt, STEPS, (source,))
-    samples = rng.random((64, 1, 6, 6))
+    samples = rng.random((64, 1, side, side))
     return quantize(network, samples, QuantizeConfig(target="netx"), static=True).network
 
 

@@ -294,3 +294,56 @@ def test_each_limit_at_its_value_and_one_below(name: str, value: int, neurons: i
         pieces = [piece for piece in made.pieces if piece.population == "a"]
         assert len(pieces) == (1 if limit == value else 2), name
         assert errors(network, made) == []
+
+
+@pytest.mark.parametrize("limit", [3, 2])
+def test_formats_of_synapses_of_one_population(limit: int) -> None:
+    weight = np.full((4, 3), 2, np.int16)
+    network = DeployedNetwork(
+        (Input("x", (3,)),),
+        (Population("a", (4,), vth=9),),
+        tuple(Dense("x", "a", weight, exponent=k, name=f"c{k}") for k in range(3)),
+        (Readout("a"),),
+        1,
+    )
+    target = chip(synapse_formats_per_core=limit)
+    if limit == 3:
+        assert errors(network, map_network(network, target)) == []
+        return
+    with pytest.raises(CheckFailedError) as caught:
+        map_network(network, target)
+    assert str(caught.value) == (
+        "network cannot be mapped to made-up: population 'a': one neuron needs 3 formats of "
+        "synapses, a core has 2 (Made up for a test); let connections into it share exponent, bits "
+        "and delay, or merge them"
+    )
+
+
+def test_several_misfits_are_told_at_once() -> None:
+    network = dense_chain(20, 4, 30, 2, steps=1)
+    wrong, cores = find_misfits(network, core_limits(chip(input_axons_per_core=10)))
+    assert [(one.population, one.value, one.neurons) for one in wrong] == [
+        ("layer00", 20, 4),
+        ("layer02", 30, 2),
+    ]
+    assert cores is None
+
+
+@settings(max_examples=30)
+@given(st.integers(1, 60), st.integers(1, 300), st.integers(4, 90), st.integers(0, 2**32 - 1))
+def test_sparse_feedback(neurons: int, synapses: int, axons: int, seed: int) -> None:
+    """Output axons of a population that projects to itself depend on its own pieces."""
+    rng = np.random.default_rng(seed)
+    matrix = np.zeros((neurons, neurons), np.int64)
+    matrix[rng.integers(0, neurons, synapses), rng.integers(0, neurons, synapses)] = 4
+    network = DeployedNetwork(
+        (Input("x", (2,)),),
+        (Population("a", (neurons,), vth=9),),
+        (
+            Dense("x", "a", even(rng, neurons, 2)),
+            Sparse.from_matrix("a", "a", matrix, delay=1),
+        ),
+        (Readout("a"),),
+        1,
+    )
+    tried(network, chip(output_axons_per_core=axons, neurons_per_core=16), share_cores=True)

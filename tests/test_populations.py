@@ -183,6 +183,22 @@ def spatial_networks(draw: st.DrawFn) -> FloatNetwork:
     return replace(made, semantics=draw(RULES))
 
 
+@st.composite
+def networks_along_one_axis(draw: st.DrawFn) -> FloatNetwork:
+    rng = np.random.default_rng(draw(st.integers(0, 2**20)))
+    groups, stride = draw(st.sampled_from([1, 2])), draw(st.sampled_from([1, 2]))
+    shape = (4, 8 // stride)
+    nodes: dict[str, Any] = {
+        "conv": conv(rng.normal(0.2, 1, (4, 2, 3)), 0.3, padding=1, stride=stride),
+        "a": neuron(draw(KINDS), draw(HOW), shape, rng),
+        "wait": delay(draw(HOW), shape, rng),
+        "next": conv(rng.normal(size=(4, 4 // groups, 3)), padding=1, groups=groups),
+        "b": neuron(draw(KINDS), draw(HOW), shape, rng),
+    }
+    made = chain(nodes, graded((2, 8)), steps=8)
+    return replace(made, semantics=draw(RULES))
+
+
 def fires_as_the_graph(graph: FloatNetwork, x: NDArray[np.float64]) -> LoweredNetwork:
     """Compare all spikes, all membranes before resets and the scores of the two."""
     lowered = lower(graph)
@@ -250,6 +266,12 @@ def test_feature_maps_fire_as_the_graph(graph: FloatNetwork, seed: int) -> None:
     fires_or_is_refused(graph, np.random.default_rng(seed).uniform(-1, 2, (2, 2, 4, 4)))
 
 
+@settings(max_examples=60, deadline=None)
+@given(networks_along_one_axis(), st.integers(0, 2**20))
+def test_feature_maps_along_one_axis_fire_as_the_graph(graph: FloatNetwork, seed: int) -> None:
+    fires_or_is_refused(graph, np.random.default_rng(seed).uniform(-1, 2, (2, 2, 8)))
+
+
 def cuba(size: int, bias: float = 0.0, **fields: Any) -> dict[str, Any]:
     """One input, a map with a bias, and neurons that keep half of u and three quarters of v."""
     given = {"tau_syn": 2 * DT, "tau_mem": 4 * DT, "r": 4, "v_leak": 0, "v_threshold": 1, "w_in": 2}
@@ -275,7 +297,7 @@ def test_decays_are_compared_as_the_integers_of_the_chip() -> None:
     node = nir.LIF(DT * np.array([100, 100.5, 102.0]), *np.ones((1, 3)), np.zeros(3), np.ones(3))
     made = quantized(chain({"fc": affine(np.eye(3)), "n": node}, spikes_in(3)), np.ones((2, 3)))
     parts = {part.name: part for part in made.report.populations}
-    assert [(p.neurons, p.decay_v_int) for p in parts.values()] == [(1, 40), (2, 41), (3, 4096)]
+    assert [(p.neurons, p.decay_v_int) for p in parts.values()] == [(1, 40), (2, 41), (3, 4095)]
     assert parts["n_2"].decay_v == pytest.approx(1 / 100.5)  # further from 41/4096 than 1/100
     assert parts["n_2"].decay_v_error == pytest.approx(41 / 4096 - 1 / 100.5)
     assert made.report.rewrites[0] == "'n' became 2 populations, 'n_1' to 'n_2', one for each decay"
@@ -386,6 +408,16 @@ def test_more_connections_than_a_file_may_hold_are_refused() -> None:
     edges = [("input", "fc"), ("fc", "n"), ("n", "w"), ("w", "n"), ("n", "output")]
     with pytest.raises(InputError, match=r"^node 'n': its neurons have \d+ different decays or st"):
         lower(network(nodes, edges, [spikes_in(1)]))
+
+
+def test_large_feature_maps_need_one_decay_for_each_channel() -> None:
+    tau = np.full((4, 64, 64), 2 * DT)
+    tau[0, 0, 0] = 4 * DT
+    node = nir.LIF(tau, tau / DT, 0 * tau, np.ones_like(tau))
+    nodes = {"conv": conv(np.ones((4, 4, 3, 3)), padding=1), "n": node}
+    message = "connection 'conv': decays or starts differ between the positions of a channel, which"
+    with pytest.raises(InputError, match=f"{message} makes it a matrix of 16384 x 16384 weights"):
+        lower(chain(nodes, spikes_in((4, 64, 64))))
 
 
 def test_netx_has_no_constant_source() -> None:

@@ -18,10 +18,12 @@ from hypothesis import strategies as st
 from spikeport.errors import InputError
 from spikeport.export import FloatNetwork, QuantizeConfig, read_netx, write_netx
 from spikeport.export.netx.synapse import kept_exactly
+from spikeport.export.quantize.lower import lower
 from spikeport.export.quantize.rounding import round_layer
 from spikeport.network import Coding, Input, Reset
 from spikeport.workflow import write_nir
 from tests.helpers.command import Spikeport
+from tests.helpers.lowered import run_lowered
 from tests.helpers.quantize_networks import (
     DT,
     affine,
@@ -179,14 +181,6 @@ def test_an_inhibitory_matrix_with_zeros_loses_a_bit() -> None:
 
 def test_what_netx_cannot_express_is_refused_before_calibration() -> None:
     """With the part, its value, the rule and what to do instead."""
-    pooled = chain(
-        {
-            "pool": nir.SumPool2d(np.array([2, 2]), np.array([2, 2]), np.array([0, 0])),
-            "conv": conv(np.ones((1, 1, 1, 1))),
-            "if": integrate_and_fire((1, 2, 2)),
-        },
-        spikes_in((1, 4, 4)),
-    )
     line = chain(
         {"conv": conv(np.ones((1, 1, 2))), "if": integrate_and_fire((1, 3))}, spikes_in((1, 4))
     )
@@ -202,7 +196,6 @@ def test_what_netx_cannot_express_is_refused_before_calibration() -> None:
         spikes_in((1, 4, 4)),
     )
     for net, message in (
-        (pooled, "connection 'conv': has a sum-pool, which netx cannot run; use strides"),
         (line, "connection 'conv': is a Conv1d, which netx does not have; use Conv2d or Dense"),
         (subtracting, "'if': reset is subtract, must be zero for netx; train with reset zero"),
         (empty, "'fc': all its weights are 0, and netx runs no matrix of zeros; leave"),
@@ -210,6 +203,74 @@ def test_what_netx_cannot_express_is_refused_before_calibration() -> None:
     ):
         with pytest.raises(InputError, match=message):
             quantized(net, np.zeros((1, *net.inputs[0].shape)), NETX)
+
+
+@st.composite
+def pooled_networks(draw: st.DrawFn) -> FloatNetwork:
+    """A pool in front of a convolution, a dense layer or neurons, perhaps after another pool.
+
+    Weights and means are multiples of 1/1024, so that sums in any order are equal.
+    """
+    rng = np.random.default_rng(draw(st.integers(0, 1 << 16)))
+    nodes: dict[str, Any] = {}
+    shape: tuple[int, ...] = (2, draw(st.integers(6, 9)), draw(st.integers(6, 9)))
+    source = spikes_in(shape)
+    for name in ("one", "two")[: draw(st.integers(1, 2))]:
+        mean = draw(st.booleans())
+        size = draw(st.sampled_from([(2, 2), (1, 2), (2, 1), *(() if mean else ((3, 2),))]))
+        stride = size if draw(st.booleans()) else (1, 2)
+        make = nir.AvgPool2d if mean else nir.SumPool2d
+        nodes[name] = make(np.array(size), np.array(stride), np.array([0, 0]))
+        sides = [(n - k) // s + 1 for n, k, s in zip(shape[1:], size, stride, strict=True)]
+        shape = (2, *sides)
+    kind = draw(st.sampled_from(["conv", "dense", "neurons"]))
+    if kind == "conv":
+        groups, padding = draw(st.sampled_from([1, 2])), draw(st.sampled_from([0, 1]))
+        padding = max(padding, int(min(shape[1:]) < 2))
+        weight = rng.integers(-16, 24, (4, 2 // groups, 2, 1)) / 16
+        nodes["map"] = conv(weight, groups=groups, padding=padding)
+        shape = (4, shape[1] + 2 * padding - 1, shape[2] + 2 * padding)
+    elif kind == "dense":
+        nodes["flat"] = nir.Flatten({"input": np.array(shape)}, 0, -1)
+        nodes["map"] = affine(rng.integers(-16, 24, (5, int(np.prod(shape)))) / 16)
+        shape = (5,)
+    nodes["lif"] = leaky(shape, 0.5, 1.25)
+    return chain(nodes, source)
+
+
+@settings(max_examples=60, deadline=None)
+@given(pooled_networks(), st.integers(0, 100))
+def test_pools_become_part_of_the_map_where_the_target_has_none(
+    source: FloatNetwork, seed: int
+) -> None:
+    """The same membranes and spikes, and a file that comes back."""
+    rng = np.random.default_rng(seed)
+    x = rng.integers(0, 2, (4, *source.inputs[0].shape)).astype(float)
+    with_pools, without = lower(source), lower(source, pools=False)
+    assert not any(part.pool for part in without.connections)
+    for name, (spikes, charged) in run_lowered(with_pools, x).items():
+        again, membrane = run_lowered(without, x)[name]
+        assert np.array_equal(spikes, again)
+        assert np.array_equal(charged, membrane)
+    made = quantized(source, x, NETX).network
+    with TemporaryDirectory() as folder:
+        write_netx(made, Path(folder) / "n.net")
+        assert read_netx(Path(folder) / "n.net", isolate=False) == made
+
+
+def test_the_report_says_what_became_of_a_pool() -> None:
+    pool = nir.SumPool2d(np.array([2, 2]), np.array([2, 2]), np.array([0, 0]))
+    kernel = np.arange(1.0, 10.0).reshape(1, 1, 3, 3)
+    net = chain(
+        {"pool": pool, "conv": conv(kernel), "lif": leaky((1, 2, 2), 0.5)}, spikes_in((1, 8, 8))
+    )
+    (part,) = lower(net, pools=False).connections
+    assert part.stride == (2, 2)
+    assert np.array_equal(part.weight[0, 0], np.kron(kernel[0, 0], np.ones((2, 2))))
+    x = np.random.default_rng(0).integers(0, 2, (3, 1, 8, 8)).astype(float)
+    assert quantized(net, x, NETX).report.rewrites == (
+        "'pool' and 'conv' became one convolution of kernel 6x6, stride 2",
+    )
 
 
 def test_an_unknown_target() -> None:

@@ -72,8 +72,8 @@ def mlp(**rules: Any) -> FloatNetwork:
 def recurrent(bias: float = 0.25, **rules: Any) -> FloatNetwork:
     nodes = {
         "fc": P.affine(8, 6), "lif": P.lif(8),
-        "rec": nir.Affine(P.grid(8, 8, fan=8), P.full(bias, 8)),
-        "last": P.affine(4, 8), "end": P.lif(4, theta=0.203),
+        "rec": nir.Affine(P.grid(8, 8, fan=2), P.full(bias, 8)),
+        "last": P.linear(4, 8), "end": P.lif(4, theta=0.053),
     }  # fmt: skip
     edges = [("x", "fc"), ("fc", "lif"), ("lif", "rec"), ("rec", "lif"), ("lif", "last")]
     return network(nodes, [*edges, ("last", "end"), ("end", "out")], **rules)
@@ -135,6 +135,10 @@ CASES: Mapping[str, tuple[FloatNetwork, Mapping[str, Fidelity]]] = {
         one_layer(lif_of(RISING, RISING, 0.503)),
         {"norse": EXACT, "snntorch": EXACT, "spikingjelly": UNSUPPORTED},
     ),
+    "tau below dt": (
+        one_layer(lif_of(0.7, 1.0, 0.503)),
+        {**NOT_HERE, "norse": EXACT},
+    ),
     "tau = dt": (one_layer(lif_of(1.0, 1.0, 0.503)), ALL_EXACT),
     "v_leak": (
         one_layer(lif_of(leak=0.05)),
@@ -191,7 +195,7 @@ CASES: Mapping[str, tuple[FloatNetwork, Mapping[str, Fidelity]]] = {
         ALL_EXACT,
     ),
     "average": (
-        chain(pool(nir.AvgPool2d, 2), FLAT, P.affine(4, 18), P.lif(4, theta=0.2503), shape=IMAGE),
+        chain(pool(nir.AvgPool2d, 2), FLAT, P.affine(4, 18), P.lif(4, theta=0.0503), shape=IMAGE),
         ALL_EXACT,
     ),
     "along one axis": (
@@ -274,7 +278,7 @@ def test_words_are_true(name: str, reader: str, tmp_path: Path) -> None:
     if reader not in INSTALLED:
         pytest.skip(f"{reader} is not installed")
     ours, words = CASES[name]
-    path, x = tmp_path / "a.nir", spikes_into(ours)
+    path, x = tmp_path / "a.nir", spikes_into(ours, samples=24)
     found = write_nir(ours, path, reader=reader, allow_unsupported=True)
     assert found is not None
     assert found.word is words[reader], found.as_dict()

@@ -26,7 +26,7 @@ pytestmark = [
     pytest.mark.slow,
 ]
 SCREENS = [(390, 844), (1280, 800)]
-ALWAYS = {*HEADINGS} - {Topic.MAP, Topic.OTHER}
+ALWAYS = {*HEADINGS} - {Topic.OTHER}
 """The sections of every ladder of a float network."""
 LOOSE = Limits(max_drop_points=100.0, max_spike_change=100.0)
 
@@ -90,6 +90,7 @@ def test_reports_of_ladders(
         assert len(text) > len(HEADINGS[topic]) + 40, topic
     assert chromium.evaluate("return document.querySelectorAll('svg.raster path').length") >= 3
     assert chromium.evaluate("return document.querySelectorAll('.bins path').length") >= 6
+    assert chromium.evaluate("return document.querySelectorAll('.cores path').length") >= 2
     assert chromium.evaluate("return document.querySelectorAll('.counts tbody tr').length") == 10
     first = chromium.evaluate(FIRST_SCREEN)
     assert [question for question, _ in first][:4] == [

@@ -18,7 +18,7 @@ from jsonschema import Draft202012Validator
 from spikeport.errors import InputError
 from spikeport.parity import Criterion, Drift, ParityReport
 from spikeport.report.document import Document, document_of, to_json
-from spikeport.report.figures import Matrix, Raster, runs_in, steps_text
+from spikeport.report.figures import Cores, Matrix, Raster, runs_in, steps_text
 from spikeport.report.fit import Fit
 from spikeport.report.html import render_html
 from spikeport.report.markdown import literal, render_markdown
@@ -241,6 +241,9 @@ def test_reports_of_the_first_release_are_read() -> None:
     data = json.loads(to_json(full()))
     for key in ("verdict", "priced", "fit", "network", "data", "limits"):
         del data[key]
+    for row in data["parity"]["rows"]:
+        for key in ("network", "spikes_before", "extra_errors", "unexplained"):
+            (row["difference"] or {}).pop(key, None)
     for section in data["sections"]:
         for key in ("topic", "columns", "figures"):
             del section[key]
@@ -277,6 +280,10 @@ def test_what_fits_is_praised_and_what_broke_is_not() -> None:
     fitting = dataclasses.replace(full(), fit=dataclasses.replace(CHIP, stopping=()))
     assert fitting.verdict.level is Level.GOOD
     assert fitting.verdict.claims[0].answer == "Yes"
+    partly = dataclasses.replace(fitting.parity, skipped=broken().skipped)
+    doubted = dataclasses.replace(fitting, parity=partly).verdict
+    assert (doubted.level, doubted.claims[2].level) == (Level.WARN, Level.WARN)
+    assert doubted.claims[2].details[-1] == "not run: Norse"
     bad = full(broken()).verdict
     assert bad.level is Level.BAD
     assert bad.claims[2].answer == "No, 15 differ"
@@ -303,12 +310,19 @@ def test_a_loss_of_accuracy_is_said() -> None:
 def test_figures_are_drawn_from_their_data() -> None:
     page = render_html(full())
     assert "M0 0h0.9v.8h-0.9zM1 0h" in page
-    assert page.count("<svg") == 2  # a raster and a histogram; ten classes are a table
+    assert page.count("<svg") == 3  # raster, histogram and cores; ten classes are a table
     assert 'aria-label="conv1: 4 spikes of 2 of 512 neurons, 16 steps"' in page
     assert '<td class="hit5">30</td>' in page
     assert '<td class="miss1">2</td>' in page
     many = dataclasses.replace(full(), sections=(figured(classes=100),))
-    assert render_html(many).count("<svg") == 3
+    assert render_html(many).count("<svg") == 4
+
+
+def test_the_cores_of_a_chip_are_squares_in_tiles() -> None:
+    chip = Cores("Chip 1", 10, 4, 2, ("a", "b"), ((0, 0, 3, 1, 50), (1, 0, 0, 0, 100)))
+    assert chip.size == (2 * 2.4 - 0.4, 2 * 2.4 - 0.4)
+    assert chip.outline.count("z") == 10
+    assert chip.paths == [(1, "a", "M2.4 0.9v-0.9h.9v0.9z"), (2, "b", "M1 1.9v-0.45h.9v0.45z")]
 
 
 def test_a_raster_of_many_steps_merges_them() -> None:
@@ -322,7 +336,7 @@ def test_many_figures_are_folded() -> None:
     page = render_html(
         dataclasses.replace(full(), sections=(dataclasses.replace(one, figures=one.figures * 5),))
     )
-    assert "<summary>6 more</summary>" in page
+    assert "<summary>11 more</summary>" in page
 
 
 # ----------------------------------------------------------------------------------- markdown

@@ -27,24 +27,27 @@ import numpy as np
 import pytest
 
 from spikeport.backends import TargetCheck, UnsupportedFeature
-from spikeport.cli import _diagnose, _foreign, _front, _judge, _sweep, _tables, _traces
+from spikeport.cli import _diagnose, _foreign, _front, _judge, _map, _sweep, _tables, _traces
 from spikeport.cli._app import VERBS
 from spikeport.energy import HardwareProfile
+from spikeport.export import Fidelity, Finding, NodeFidelity, Portability
+from spikeport.mapping import map_network
 from spikeport.network import load_network, require_lif, save_network, weighted_among
 from spikeport.parity import ParityReport
 from spikeport.report import energy_tables, screen, terminal
 from spikeport.report.diagnosis import render_diagnosis
-from spikeport.report.document import document_of
+from spikeport.report.document import document_of, to_json
 from spikeport.report.fit import Fit
 from spikeport.report.html import render_html
 from spikeport.report.pareto import draw_pareto_front
-from spikeport.report.terminal import render_section, render_terminal
+from spikeport.report.terminal import render_section, render_terminal, render_verdict
 from spikeport.runs import EventCounts
 from spikeport.text import shown
 from tests.helpers.command import call
 from tests.helpers.reports import broken, estimate, figured, ladder, quantization
 
 ROOT = Path(__file__).parent.parent / "spikeport"
+VERB_NAMES = [verb.__name__.rstrip("_") for verb in VERBS]
 EVIL = (
     "[red]x[link=http:y] :smile: \\[b] \x1b[2J\x1b]0;t\x07\nspikeport: done\r\t\x9b31m\u202e"
     "\u200b $x$ %s {0} <script>&lt;\"' \udcff \\"
@@ -142,6 +145,7 @@ class Files:
     trace: Path
     recipe: Path
     profile: Path
+    results: Path
 
 
 @pytest.fixture(scope="module")
@@ -152,6 +156,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
         "data": "npz", "checkpoint": "safetensors", "graph": "nir",
         "chip": "spikeport",
         "other": "other.spikeport", "trace": "h5", "recipe": "toml", "profile": "profile.toml",
+        "results": "json",
     }  # fmt: skip
     found = Files(folder, **{n: folder / f"b]{NAME}.{suffix}" for n, suffix in names.items()})
     random = np.random.default_rng(0)
@@ -167,6 +172,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
     price = re.sub(r"^(title|name) = .*", lambda line: f"{line[1]} = {title}", price, flags=re.M)
     price = re.sub(r"^url = .*", 'url = "javascript:alert(1)"', price, flags=re.M)
     found.profile.write_text(price, "utf-8")
+    told = document_of(tailed(broken(), NAME), {NAME: estimate()}, [figured(NAME)])
+    found.results.write_text(to_json(told), "utf-8")
     train = [
         "train",
         str(found.recipe),
@@ -261,13 +268,14 @@ def cases(f: Files, out: Path) -> Mapping[str, list[Case]]:
             (2, [f.folder / EVIL], (f.folder / EVIL,)),
         ],
         "backends": [(0, [], ())],
-        "report": [(0, [f.folder / "made", "-o", f"{made}.md"], (made,)), (2, [gone], (gone,))],
+        "report": [(0, [f.results, "-o", f"{made}.md"], (made,)), (2, [gone], (gone,))],
+        "map": [(0, [f.chip, "-t", "loihi2"], ()), (2, [f.chip, "-t", EVIL], (EVIL,))],
     }  # fmt: skip
 
 
 def test_every_verb_has_cases(files: Files, tmp_path: Path) -> None:
     found = cases(files, tmp_path)
-    assert set(found) == {verb.__name__ for verb in VERBS}
+    assert set(found) == set(VERB_NAMES)
     for verb, commands in found.items():
         assert {code for code, _, _ in commands} >= ({0} if verb == "backends" else {0, 2})
 
@@ -280,10 +288,7 @@ def test_every_verb_has_cases(files: Files, tmp_path: Path) -> None:
 )
 @pytest.mark.parametrize(
     "verb",
-    [
-        pytest.param(verb.__name__, marks=[pytest.mark.slow] if verb.__name__ == "demo" else [])
-        for verb in VERBS
-    ],
+    [pytest.param(verb, marks=[pytest.mark.slow] if verb == "demo" else []) for verb in VERB_NAMES],
 )
 def test_every_verb_prints_names_as_text(
     verb: str,
@@ -358,7 +363,7 @@ def test_what_verbs_write_is_text_too(files: Files, tmp_path: Path) -> None:
     assert call(["energy", str(files.chip), "--profile", str(files.profile)]) == 0
 
 
-@pytest.mark.parametrize("verb", ["", *(verb.__name__ for verb in VERBS)])
+@pytest.mark.parametrize("verb", ["", *VERB_NAMES])
 def test_help_is_text(verb: str, capture: Callable[..., Output]) -> None:
     output = capture(lambda: call([*filter(None, [verb]), "--help"]))
     both = output.check()
@@ -428,6 +433,13 @@ def tailed(data: Any, tail: str) -> Any:
     assert dataclasses.is_dataclass(data), type(data)
     values = {f.name: tailed(getattr(data, f.name), tail) for f in dataclasses.fields(data)}
     return dataclasses.replace(data, **values)  # type: ignore[type-var]
+
+
+def core_map() -> Any:
+    """A map of populations whose names break the naming rules."""
+    made = map_network(load_network_of_cases(), "loihi2")
+    pieces = (dataclasses.replace(one, population=one.population + EVIL) for one in made.pieces)
+    return dataclasses.replace(made, pieces=tuple(pieces))
 
 
 def diagnosis() -> Any:
@@ -529,6 +541,12 @@ TABLES: dict[str, Callable[[], Any]] = {
         tailed(broken(), EVIL), {EVIL: tailed(estimate(), EVIL)}
     ),
     "terminal.render_section": lambda: render_section(tailed(quantization(), EVIL)),
+    "terminal.render_verdict": lambda: render_verdict(
+        document_of(tailed(broken(), EVIL), fit=Fit("chip", "Chip", (EVIL,), 0)).verdict
+    ),
+    "_map.populations_table": lambda: _map.populations_table(core_map()),
+    "_map.cores_table": lambda: _map.cores_table(core_map()),
+    "_judge._schedule": lambda: screen.stack(*_judge._schedule({EVIL: EVIL})),
     "terminal._ladder": lambda: terminal._ladder(tailed(ladder(), EVIL), 80),
     "terminal._spikes": lambda: terminal._spikes(tailed(ladder(), EVIL)),
     "energy_tables.render_energy": lambda: energy_tables.render_energy(
@@ -552,6 +570,8 @@ TABLES: dict[str, Callable[[], Any]] = {
     "_tables.backends_table": lambda: _tables.backends_table(backend_rows()),
     "_tables.limitations_table": lambda: _tables.limitations_table(backend_rows()),
     "_tables.unsupported_table": lambda: _tables.unsupported_table(all_unsupported(EVIL)),
+    "_tables.fidelity_table": lambda: _tables.fidelity_table(read_elsewhere()),
+    "_tables.readers_table": lambda: _tables.readers_table([read_elsewhere()]),
     "_sweep.sweep_table": lambda: _sweep.sweep_table(sweep()),
     "_foreign.origin_tables": lambda: screen.stack(
         *_foreign.origin_tables(load_network_of_cases().replace(provenance={"source": EVIL}))
@@ -570,6 +590,11 @@ TABLES: dict[str, Callable[[], Any]] = {
     "screen.stack": lambda: screen.stack(EVIL),
     "screen._text": lambda: screen._text(EVIL),
 }
+
+
+def read_elsewhere() -> Portability:
+    finding = Finding(Fidelity.UNSUPPORTED, EVIL, EVIL)
+    return Portability(EVIL, EVIL, EVIL, (NodeFidelity(EVIL, EVIL, (finding,)),))
 
 
 def table_functions() -> Iterator[str]:

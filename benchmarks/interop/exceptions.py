@@ -91,7 +91,7 @@ def _wrong_word(row: Row) -> Iterator[str]:
     what = f"{row['network']} for {row['framework']} is {row['word']}"
     if row["word"] == "exact" and row["outcome"] != "same":
         yield f"{what}, but {row['outcome']}: {row.get('says', row.get('differing'))}"
-    if row["word"] != "exact" and not row["cause"]:
+    if row["word"] != "exact" and not row["causes"]:
         yield f"{what}, without a cause"
     if row["word"] == "unsupported" and row["outcome"] == "same" and row["compared"]:
         yield f"{what}, but nothing differs"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import nir
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from benchmarks.foreign.layers import conv, linear, norm
 from benchmarks.interop.frameworks.graphs import DT, HIDDEN, OUTPUTS, STEPS, chain, full, looped
 from spikeport import FloatNetwork, Semantics, export_float, from_module, quantize
+from spikeport.export.nir import preset
 from spikeport.export.nir.deployed import float_view
 from spikeport.network import DeployedNetwork, Input, Reset
 from spikeport.trainer import LI, LIF
@@ -36,7 +38,10 @@ class Ours(NamedTuple):
 
 
 def ours(names: Collection[str]) -> Iterator[Ours]:
-    """The networks of these names as floats, and as the float view of their chip integers."""
+    """The networks of these names as floats, and as the float view of their chip integers.
+
+    Rules of a step that a chip does not have leave only the former.
+    """
     for name in names:
         torch.manual_seed(SEED)
         network = _KINDS[name]()
@@ -44,6 +49,8 @@ def ours(names: Collection[str]) -> Iterator[Ours]:
         rng = np.random.default_rng(SEED)
         x = (rng.random((STEPS, BATCH, *shape)) < RATE).astype(np.uint8)
         yield Ours(name, network, network, x)
+        if name in RULED:
+            continue
         deployed = quantize(network, x.astype(np.float64)).network
         yield Ours(f"{name}, chip", float_view(deployed), deployed, x)
 
@@ -62,6 +69,7 @@ def _kinds() -> Mapping[str, Callable[[], FloatNetwork]]:
         **both("recurrent", lambda reset: _recurrent(reset, False)),
         "CUBA, zero": _cuba,
         **both("IF", lambda reset: _exported(_mlp(reset, decay=1.0), (12,))),
+        **{name: partial(_ruled, rules) for name, rules in RULED.items()},
         "LI readout": lambda: _exported(_mlp(ZERO, readout=LI(DECAY)), (12,)),
     }
 
@@ -155,10 +163,25 @@ def _cuba() -> FloatNetwork:
     return FloatNetwork(graph, DT, STEPS, (Input("input", (12,)),))
 
 
+def _ruled(framework: str) -> FloatNetwork:
+    """Neurons with the rules of a framework, which a file states in Spikeport's metadata only."""
+    rng = np.random.default_rng(SEED)
+    nodes: list[Any] = []
+    for shape in ((HIDDEN, 12), (OUTPUTS, HIDDEN)):
+        zero, each = full(shape[0], 0), full(shape[0], 1)
+        bias = rng.uniform(-0.1, 0.1, shape[0]).astype(np.float32)
+        tau = full(shape[0], DT / (1 - DECAY))
+        nodes += [nir.Affine(_weights(rng, *shape), bias), nir.LIF(tau, each, zero, each / 2, zero)]
+    graph, inputs = chain((12,), nodes), (Input("input", (12,)),)
+    return FloatNetwork(graph, DT, STEPS, inputs, preset(framework, ["LIF"]))
+
+
 def _weights(rng: np.random.Generator, *shape: int) -> Array:
     found = rng.uniform(-0.6, 0.9, shape) / np.sqrt(shape[-1])
     return np.asarray(found, np.float32)
 
 
+RULED = {"MLP, rules of Sinabs": "sinabs", "MLP, rules of Spyx": "spyx"}
+"""Networks with other rules than the default, and the framework whose rules they are."""
 _KINDS = _kinds()
 NAMES = tuple(_KINDS)

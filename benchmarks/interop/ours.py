@@ -51,8 +51,9 @@ def write(
         reader = None if plain else framework
         said = write_nir_file(network.written, place, reader=reader, allow_unsupported=True)
         if said is not None:
-            causes = dict.fromkeys(one.cause for one in said.concerned)
-            told = {"file": "for", "word": str(said.word), "cause": "; ".join(causes)}
+            findings = [finding for one in said.concerned for finding in one.findings]
+            causes = list(dict.fromkeys(finding.cause for finding in findings))
+            told = {"file": "for", "word": str(said.word), "causes": causes}
             options = _options(said.load)
         if framework == "nirtorch":  # whose neurons are ours
             options["subtract"] = network.view.semantics.reset is Reset.SUBTRACT

@@ -85,7 +85,13 @@ def _matrix(rows: Sequence[Row], cell: Callable[[Row], str]) -> Iterator[str]:
     by_place = {(row["network"], row["framework"]): cell(row) for row in rows}
     for name in dict.fromkeys(row["network"].partition(", chip")[0] for row in rows):
         cells = [
-            "; ".join(dict.fromkeys(by_place[both, framework] for both in (name, f"{name}, chip")))
+            "; ".join(
+                dict.fromkeys(
+                    by_place[both, framework]
+                    for both in (name, f"{name}, chip")
+                    if (both, framework) in by_place
+                )
+            )
             for framework in frameworks
         ]
         yield f"| {name} | {' | '.join(cells)} |"
@@ -93,16 +99,15 @@ def _matrix(rows: Sequence[Row], cell: Callable[[Row], str]) -> Iterator[str]:
 
 def _words(rows: Sequence[Row]) -> Iterator[str]:
     """Why a file is not exact, with the networks."""
-    yield "| framework | word | cause | networks |"
-    yield "|---|---|---|---|"
-    concerned: dict[tuple[str, str, str], list[str]] = {}
+    yield "| framework | cause | networks |"
+    yield "|---|---|---|"
+    concerned: dict[tuple[str, str], list[str]] = {}
     for row in rows:
-        if row["word"] != "exact":
-            key = row["framework"], row["word"], row["cause"]
-            concerned.setdefault(key, []).append(row["network"].partition(", chip")[0])
-    for (framework, word, cause), networks in concerned.items():
-        named = "; ".join(dict.fromkeys(networks))
-        yield f"| {NAMES[framework]} | {word} | {cause} | {named} |"
+        for cause in row.get("causes", ()):
+            named = concerned.setdefault((row["framework"], cause), [])
+            named.append(row["network"].partition(", chip")[0])
+    for (framework, cause), networks in concerned.items():
+        yield f"| {NAMES[framework]} | {cause} | {'; '.join(dict.fromkeys(networks))} |"
 
 
 def _outcome(row: Row) -> str:

@@ -12,11 +12,13 @@ from typing import Any
 
 import nir
 import numpy as np
+from numpy.typing import NDArray
 
 from spikeport.export.nir.fields import NEURONS, label, time_constants
 from spikeport.export.nir.neuron_dynamics import is_one, neuron_dynamics
 from spikeport.export.nir.semantics import InputGain, IntegratorGain, Semantics
 
+Array = NDArray[np.float64]
 SHORTEST, LONGEST = 1 - 1e-6, 1e3
 """Time constants in steps. Networks have some of 1 to 1,000 steps, so that seconds taken for
 milliseconds, or the reverse, always lead out of this range. Below 1 an Euler step oscillates."""
@@ -63,34 +65,43 @@ def _meaning_of_r(name: str, node: Any, dt_s: float, semantics: Semantics) -> It
     """Two meanings of `r` in one node, or the `r` of a framework for another dt or other rules."""
     if semantics.input_gain is not InputGain.EQUATION:
         return
-    r = np.asarray(node.r, np.float64)
+    subject, r = label(name, node), np.asarray(node.r, np.float64)
     if isinstance(node, nir.I | nir.IF):
-        ones = is_one(r)
-        if semantics.integrator_gain is IntegratorGain.NIR and ones.any() and not ones.all():
-            others = r[~ones] * dt_s
-            yield (
-                f"{label(name, node)}: r is 1 in {ones.sum()} of {r.size} neurons, read as a gain "
-                f"of 1 per step, and read as r dt = {others.min():.3g} to {others.max():.3g} in "
-                "the rest; state one meaning: integrator_gain 'per-step' or 'per-second'"
-            )
-        tau = np.ones_like(r)
+        if semantics.integrator_gain is IntegratorGain.NIR:
+            yield from _two_meanings(subject, r, dt_s)
+        yield from _other_dt(subject, r, "1", np.ones_like(r), dt_s)
     else:
         tau = np.asarray(node.tau if hasattr(node, "tau") else node.tau_mem, np.float64)
-    if np.allclose(tau, USUAL_DT_S * r, rtol=1e-5, atol=0) and not np.isclose(dt_s, USUAL_DT_S):
-        what = "1" if isinstance(node, nir.I | nir.IF) else "tau"
+        yield from _other_dt(subject, r, "tau", tau, dt_s)
+        yield from _other_rules(subject, r, dt_s / tau)
+
+
+def _two_meanings(subject: str, r: Array, dt_s: float) -> Iterator[str]:
+    ones = is_one(r)
+    if ones.any() and not ones.all():
+        others = r[~ones] * dt_s
         yield (
-            f"{label(name, node)}: r is {what} / ({USUAL_DT_S:g} s), as snnTorch and SpikingJelly "
-            f"write it; is dt {USUAL_DT_S:g} s rather than {dt_s:g} s?"
+            f"{subject}: r is 1 in {ones.sum()} of {r.size} neurons, read as a gain of 1 per step, "
+            f"and read as r dt = {others.min():.3g} to {others.max():.3g} in the rest; state one "
+            "meaning: integrator_gain 'per-step' or 'per-second'"
         )
-    ratio = dt_s / tau
+
+
+def _other_dt(subject: str, r: Array, what: str, tau: Array, dt_s: float) -> Iterator[str]:
+    usual = np.allclose(tau, USUAL_DT_S * r, rtol=1e-5, atol=0)
+    if usual and not np.isclose(dt_s, USUAL_DT_S):
+        yield (
+            f"{subject}: r is {what} / ({USUAL_DT_S:g} s), as snnTorch and SpikingJelly write it; "
+            f"is dt {USUAL_DT_S:g} s rather than {dt_s:g} s?"
+        )
+
+
+def _other_rules(subject: str, r: Array, ratio: Array) -> Iterator[str]:
+    """Of neurons with a leak, for the ratio dt / tau."""
     signatures = {"Spyx": 1 - ratio, "Rockpool": np.exp(-ratio) / ratio}
     for framework, written in signatures.items():
-        if (
-            not isinstance(node, nir.I | nir.IF)
-            and not is_one(r).all()
-            and np.allclose(r, written, rtol=1e-5, atol=0)
-        ):
+        if not is_one(r).all() and np.allclose(r, written, rtol=1e-5, atol=0):
             yield (
-                f"{label(name, node)}: r is what {framework} writes, and ignores, for this dt; is "
-                f"the file from there (semantics '{framework.lower()}')?"
+                f"{subject}: r is what {framework} writes, and ignores, for this dt; is the file "
+                f"from there (semantics '{framework.lower()}')?"
             )

@@ -15,6 +15,7 @@ from spikeport.export.nir import FloatNetwork
 from spikeport.export.nir.neuron_dynamics import Dynamics, neuron_dynamics, neuron_shape
 from spikeport.export.quantize.fold import MAPS, Folded, fold, weights
 from spikeport.export.quantize.lowered import (
+    FORGETS,
     FloatConnection,
     FloatInjection,
     FloatPopulation,
@@ -33,6 +34,7 @@ class Build:
     """A network under construction; collects all complaints before giving up."""
 
     network: FloatNetwork
+    pools: bool
     nodes: dict[str, Any] = field(init=False)
     order: tuple[str, ...] = field(init=False)
     feeds: Mapping[str, tuple[str, ...]] = field(init=False)
@@ -105,7 +107,8 @@ def connect(build: Build, node: str, gain: Array | None, shape: Shape) -> tuple[
     for path in paths_into(build.network, node, build.complain):
         if path.source not in build.shapes:
             continue
-        folded = fold(path.nodes, build.shapes[path.source], gain, build.complain)
+        before = build.shapes[path.source]
+        folded = fold(path.nodes, before, gain, build.complain, pools=build.pools)
         if folded is None:
             continue
         if path.source in build.inputs and build.inputs[path.source].coding is Coding.BIAS:
@@ -130,7 +133,7 @@ def add_biases(build: Build, name: str, values: Array, delay: int) -> None:
         build.parts[build.constant] = Parts((1,), (build.constant,))
         always = np.full(1, 2.0)
         build.populations.insert(
-            0, FloatPopulation(build.constant, (1,), 0.0, 0.0, always, 1.0, role=Role.CONSTANT)
+            0, FloatPopulation(build.constant, (1,), 0.0, FORGETS, always, 1.0, role=Role.CONSTANT)
         )
     weight, source = values.reshape(-1, 1), build.constant
     called = f"{source}_to_{name}" + (f"_delay_{delay}" if delay else "")

@@ -8,7 +8,7 @@ from typing import Any
 from spikeport.checks import one_of
 from spikeport.errors import InputError
 from spikeport.export.quantize.rounding_loss import COARSE_BITS
-from spikeport.export.quantize.target import ANY, TARGETS, Target
+from spikeport.export.quantize.target import ANY, TARGETS, Constraints
 from spikeport.network import LOIHI
 
 CLIP_FRACTIONS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
@@ -42,7 +42,7 @@ class QuantizeConfig:
     target: str | None = None
 
     @property
-    def constraints(self) -> Target:
+    def constraints(self) -> Constraints:
         """Those of the target."""
         return ANY if self.target is None else TARGETS[self.target]
 

@@ -90,15 +90,22 @@ def weights(made: LinearMap, shape: Shape) -> Weights:
 
 
 def fold(
-    path: tuple[tuple[str, Any], ...], source: Shape, gain: Array | None, complain: Complain
+    path: tuple[tuple[str, Any], ...],
+    source: Shape,
+    gain: Array | None,
+    complain: Complain,
+    *,
+    pools: bool = True,
 ) -> Folded | None:
     """Fold the named nodes of `path`, in order from a source of shape `source`.
 
     Args:
         gain: factor per target neuron, or None for an Output.
+        pools: whether pools in front of all maps may stay pools; otherwise they become part of the
+            map, such as a strided convolution with repeated weights.
         complain: called with the reason if there is no such map; the result is then None.
     """
-    build = _Fold(source)
+    build = _Fold(source, pools)
     name = "direct edge"
     try:
         for place, (name, node) in enumerate(path):
@@ -112,7 +119,8 @@ def fold(
 class _Fold:
     """The nodes of a path so far, as a pool and one map."""
 
-    def __init__(self, source: Shape) -> None:
+    def __init__(self, source: Shape, pools: bool) -> None:
+        self._may_pool = pools
         self._front: Kernel | None = None
         self._pools: list[str] = []
         self._map: LinearMap = Elementwise(source, source, np.ones(source))
@@ -166,7 +174,7 @@ class _Fold:
         self._merged.append(name)
 
     def _append_pool(self, name: str, node: Any) -> None:
-        """Append a pool: pools in front of all maps are one sum-pool, if they do not overlap."""
+        """Append a pool: pools in front of all maps may be one sum-pool, if they do not overlap."""
         shape = self._map.target
         size, stride, padding = (
             tuple(int(n) for n in side) for side in (node.kernel_size, node.stride, node.padding)
@@ -174,7 +182,7 @@ class _Fold:
         step = sum_pool(shape, size, stride, padding)
         mean = 1 / step.weight[0].size if isinstance(node, nir.AvgPool2d) else 1.0
         factors = uniform(self._map.factor) if isinstance(self._map, Elementwise) else None
-        if factors is not None and not self._biases:
+        if self._may_pool and factors is not None and not self._biases:
             whole = step if self._front is None else composed_kernel(self._front, step)
             if whole is not None and _as_sum_pool(whole) is not None:
                 self._front = whole

@@ -22,6 +22,7 @@ from spikeport.export.nir.neuron_dynamics import (
 from spikeport.export.nir.semantics import ResetTiming
 from spikeport.export.quantize.build import Build, add_biases, connect
 from spikeport.export.quantize.lowered import (
+    FORGETS,
     FloatConnection,
     FloatPopulation,
     LoweredNetwork,
@@ -36,7 +37,7 @@ from spikeport.text import quoted
 Array = NDArray[np.float64]
 
 
-def lower(network: FloatNetwork) -> LoweredNetwork:
+def lower(network: FloatNetwork, *, pools: bool = True) -> LoweredNetwork:
     """Convert a float network to populations and connections, without any rounding.
 
     Populations are named after the neuron nodes, connections after the maps. A map that ends in an
@@ -46,11 +47,14 @@ def lower(network: FloatNetwork) -> LoweredNetwork:
     several populations (`split`), and biases that enter through a synaptic filter are sent by a
     neuron that fires at every step.
 
+    Args:
+        pools: whether connections may sum windows of their source first (`fold`).
+
     Raises:
         InputError: lists everything in the graph that the chip cannot express.
     """
     network = subtracting_at_once(network)
-    build = Build(network)
+    build = Build(network, pools)
     _check_names(build)
     _check_semantics(build)
     for name in build.order:
@@ -242,7 +246,9 @@ def _read(build: Build, name: str, source: str) -> None:
     size = int(np.prod(parts.shape))
     build.parts[name] = Parts((size,), (name,))
     build.populations.append(
-        FloatPopulation(name, (size,), 0.0, 0.0, np.zeros(size), 0.5, role=Role.RELAY, node=source)
+        FloatPopulation(
+            name, (size,), 0.0, FORGETS, np.zeros(size), 0.5, role=Role.RELAY, node=source
+        )
     )
     build.connections.append(FloatConnection(f"{source}_to_{name}", source, name, np.eye(size)))
     build.readouts[name] = Readout(name, ReadoutKind.SPIKES)

@@ -19,10 +19,14 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport.network import Coding, Input, Readout, Reset, Shape, SumPool2d
+from spikeport.network import LOIHI, Coding, Input, Readout, Reset, Shape, SumPool2d
 from spikeport.network.geometry import IntPair
 
 Array = NDArray[np.float64]
+
+
+FORGETS = 1 / LOIHI.decay_unity
+"""keep_v of neurons whose v matters in one step only: decay_v then fits the 12 bits of a chip."""
 
 
 class Role(StrEnum):

@@ -101,7 +101,7 @@ def quantize_float_network(
     for part in network.inputs:
         check_scale(part, floats[part.name])
     network = subtracting_at_once(network)  # with v as it is on the chip
-    lowered = lower(network)
+    lowered = lower(network, pools=config.constraints.pools)
     config.constraints.check(draft(lowered, config))
     activity, wanted = float_activity(network, lowered, floats, run_float)
     provenance = {

@@ -27,11 +27,12 @@ def _every_network(_: DeployedNetwork) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class Constraints:
     """Constraints on a quantized network.
 
     Attributes:
         bias_exponents: those to choose from, smallest first.
+        pools: whether a connection may sum windows of its source first.
         keeps: whether dense weights come through unchanged; takes the matrices of all connections
             into a population. Kernels of convolutions always do.
         check: refuses a network that the target cannot take, by an `InputError` that names the
@@ -39,11 +40,12 @@ class Target:
     """
 
     bias_exponents: tuple[int, ...] = LOIHI.bias_exponents
+    pools: bool = True
     keeps: Callable[..., bool] = _every_matrix
     check: Callable[[DeployedNetwork], object] = _every_network
 
 
-ANY = Target()
-TARGETS: Mapping[str, Target] = {
-    "netx": Target((BIAS_EXPONENT,), kept_exactly, layers_of),
+ANY = Constraints()
+TARGETS: Mapping[str, Constraints] = {
+    "netx": Constraints((BIAS_EXPONENT,), False, kept_exactly, layers_of),
 }

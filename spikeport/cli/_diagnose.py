@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from spikeport.cli import _io
-from spikeport.cli._foreign import numbers
+from spikeport.cli._numbers import numbers
 from spikeport.report.screen import Table
 from spikeport.runs import check_classes
 from spikeport.version import __version__

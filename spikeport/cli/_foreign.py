@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from spikeport.checks import choice
+from spikeport.cli._numbers import numbers
 from spikeport.cli._tables import facts_table
 from spikeport.errors import InputError
 from spikeport.network import DeployedNetwork, Reset
@@ -138,14 +139,6 @@ def takes_foreign(verb: Callable[..., None]) -> Callable[..., None]:
     with_options.__signature__ = inspect.Signature(chosen)  # type: ignore[attr-defined]
     with_options.__annotations__ = {part.name: part.annotation for part in chosen}
     return with_options
-
-
-def numbers(option: str, text: str) -> tuple[int, ...]:
-    """The integers of an option like 24,48."""
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise InputError(f"{option} is '{text}', must be comma-separated integers") from None
 
 
 def origin_facts(network: DeployedNetwork | FloatNetwork) -> dict[str, str]:

@@ -8,13 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from spikeport.cli import _io
-from spikeport.cli._foreign import (
-    Foreign,
-    numbers,
-    origin_facts,
-    origin_tables,
-    takes_foreign,
-)
+from spikeport.cli._foreign import Foreign, origin_facts, origin_tables, takes_foreign
+from spikeport.cli._numbers import numbers
 from spikeport.cli._tables import facts_table, fidelity_table
 from spikeport.errors import InputError
 from spikeport.network import DeployedNetwork, save_network

@@ -42,12 +42,12 @@ def inspect(
     as_json: _io.Json = False,
 ) -> None:
     """Show the contents of a network file, and what other readers of NIR make of it."""
-    from spikeport.workflow import inspect_network, look_into
+    from spikeport.workflow import inspect_network, open_contents
     from spikeport.workflow.inspection import readers_of
 
     if svg is not None:
         _io.check_out("--svg", svg, [".svg"], file)
-    network = look_into(file, **foreign.given())
+    network = open_contents(file, **foreign.given())
     facts = inspect_network(network).as_dict()
     stated = {name: "not stated" if fact is None else fact for name, fact in facts.items()}
     data, tables = facts, [facts_table(str(file), stated)]

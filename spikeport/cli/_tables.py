@@ -125,8 +125,9 @@ def readers_table(found: Sequence[Portability]) -> Table:
     for name in ("reader", "word", "nodes"):
         table.add_column(name)
     for one in found:
-        nodes = ", ".join(node.node for node in one.concerned)
-        table.add_row(one.reader, str(one.word), nodes)
+        names = [node.node for node in one.concerned]
+        more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+        table.add_row(one.reader, str(one.word), ", ".join(names[:8]) + more)
     return table
 
 

@@ -1,15 +1,55 @@
-"""Whether the chip that a ladder is priced on can run its network."""
+"""The chip that a ladder is priced on: whether it can run the network, and on which cores."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from spikeport.backends import TargetCheck, check
-from spikeport.energy import HardwareProfile
+from spikeport.energy import EnergyReport, HardwareProfile, estimate_energy
+from spikeport.errors import CheckFailedError, InputError
+from spikeport.mapping import CoreMap, Traffic, map_network
 from spikeport.network import DeployedNetwork
 from spikeport.plugins import PluginKind, plugins
+from spikeport.report.fit import Fit, fit_of
+from spikeport.runs import EventCounts
 
 
-def check_chip(network: DeployedNetwork, profile: HardwareProfile) -> TargetCheck | None:
-    """`spikeport.check` for the chip of a profile; None if the profile is not that of a target."""
+@dataclass(frozen=True, slots=True)
+class Chip:
+    """A network on a chip.
+
+    Attributes:
+        title: how the chip is called.
+        checked: features that it does not support; None if the profile is not that of a target.
+        map: the network on its cores; None if there is none, for the reason `unmapped`.
+        traffic: packets of all samples between these cores.
+        energy: of all samples, with the cores, packets and hops of the map.
+    """
+
+    title: str
+    checked: TargetCheck | None = None
+    map: CoreMap | None = None
+    traffic: Traffic | None = None
+    energy: EnergyReport | None = None
+    unmapped: str = ""
+
+    @property
+    def fit(self) -> Fit | None:
+        """Whether the chip can run the network; None if that was not checked."""
+        if self.checked is None:
+            return None
+        cores = 0 if self.map is None else len(self.map.cores)
+        return fit_of(self.checked, self.title, cores, 0 if self.map is None else self.map.chips)
+
+
+def on_chip(network: DeployedNetwork, profile: HardwareProfile, counts: EventCounts) -> Chip:
+    """Check a network against the chip of a profile, and map it onto its cores."""
     if profile.name not in plugins(PluginKind.TARGET):
-        return None
-    return check(network, [profile.name])[0]
+        return Chip(profile.title, unmapped="the profile of the prices is not that of a target")
+    checked = check(network, [profile.name])[0]
+    try:
+        found = map_network(network, profile.name)
+    except (CheckFailedError, InputError) as error:
+        return Chip(profile.title, checked, unmapped=str(error))
+    energy = estimate_energy(network, counts, profile, placement=found.placement(counts))
+    return Chip(profile.title, checked, found, found.traffic(counts), energy)

@@ -9,6 +9,7 @@ from spikeport.ladder.config import LadderConfig
 from spikeport.ladder.run import Ladder
 from spikeport.report.activity import activity_sections
 from spikeport.report.confusion import confusion_sections
+from spikeport.report.core_figure import map_section, unmapped_section
 from spikeport.report.document import Document, document_of
 from spikeport.report.energy_stages import stages_section
 from spikeport.report.fit import fit_section
@@ -29,7 +30,7 @@ def ladder_document(ladder: Ladder, data: Dataset, config: LadderConfig) -> Docu
         ladder.energy,
         tuple(_sections(ladder, priced)),
         priced=priced,
-        fit=ladder.fit,
+        fit=ladder.chip.fit,
         network={key: value for key, value in network.items() if key != "content_hash"},
         data={"name": data.name, "classes": data.classes, "test_samples": len(data.test_y)},
         limits=asdict(config.limits),
@@ -39,11 +40,16 @@ def ladder_document(ladder: Ladder, data: Dataset, config: LadderConfig) -> Docu
 def _sections(ladder: Ladder, stage: str) -> Iterator[Section]:
     network, observed = ladder.network, ladder.observed
     yield from origin_sections(network.provenance)
-    if ladder.checked is not None and ladder.fit is not None:
-        yield fit_section(ladder.checked, ladder.fit.title)
+    chip = ladder.chip
+    if chip.checked is not None:
+        yield fit_section(chip.checked, chip.title)
     yield from confusion_sections(observed, stage, network.output_count)
     yield from activity_sections(network, observed)
     yield from range_sections(network, observed.recording)
-    yield stages_section(ladder.energy, ladder.mapped, ladder.unmapped)
+    if chip.map is not None and chip.traffic is not None:
+        yield map_section(chip.map, chip.traffic)
+    else:
+        yield unmapped_section(chip.title, chip.unmapped)
+    yield stages_section(ladder.energy, chip.energy, chip.unmapped)
     if ladder.quantization is not None:
         yield from quantization_sections(ladder.quantization.as_dict())

@@ -11,17 +11,17 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from spikeport.backends import TargetCheck, backend, timed
+from spikeport.backends import backend, timed
 from spikeport.backends import run as run_backend
 from spikeport.energy import EnergyReport, estimate_energy, load_profile
-from spikeport.errors import CheckFailedError, InputError
+from spikeport.errors import InputError
 from spikeport.export import (
     FloatNetwork,
     QuantizationReport,
     read_nir_deployed,
     read_nir_float,
 )
-from spikeport.ladder.chip import check_chip
+from spikeport.ladder.chip import Chip, on_chip
 from spikeport.ladder.config import LadderConfig
 from spikeport.ladder.parts import Part, make_part, samples_at_once
 from spikeport.ladder.stages import (
@@ -45,7 +45,6 @@ from spikeport.parity import (
     build_row,
     merge_rows,
 )
-from spikeport.report.fit import Fit, fit_of
 from spikeport.report.observations import Observations, Recording, recording_probes
 from spikeport.runs import EventCounts, Run, check_classes, merge_counts
 from spikeport.simulators.float_counts import float_counts, in_populations
@@ -54,7 +53,7 @@ from spikeport.trainer.chip import QATNetwork
 from spikeport.trainer.data import Dataset
 from spikeport.trainer.network import SpikingNetwork
 from spikeport.version import __version__
-from spikeport.workflow import estimate_mapped_energy, export_float, quantize, write_nir
+from spikeport.workflow import export_float, quantize, write_nir
 
 StageProgress = Callable[[str, int, int], None]
 """Called with (stage, samples done, total samples): (stage, 0, 0) at the start, more if slow."""
@@ -70,9 +69,7 @@ class Ladder:
         energy: the estimate of every stage, by name.
         quantization: None for a network that was in chip arithmetic from the start.
         observed: what the deployed network did, for a report.
-        mapped: the energy of the deployed network on all samples, after mapping; None if it cannot
-            be mapped to the chip, for the reason `unmapped`.
-        checked: the network checked against the chip that it is priced on, if that is a target.
+        chip: the network on the chip that it is priced on.
     """
 
     report: ParityReport
@@ -80,20 +77,12 @@ class Ladder:
     quantization: QuantizationReport | None
     network: DeployedNetwork
     observed: Observations
-    checked: TargetCheck | None
-    mapped: EnergyReport | None = None
-    unmapped: str = ""
+    chip: Chip
 
     @property
     def deployed_energy(self) -> dict[str, EnergyReport]:
         """The estimate of the deployed network on all samples, which is the one to show."""
         return {name: self.energy[name] for name in (QUANTIZED, DEPLOYED) if name in self.energy}
-
-    @property
-    def fit(self) -> Fit | None:
-        """Whether the chip that the network is priced on can run it; None if not checked."""
-        titles = [estimate.profile.title for estimate in self.energy.values()]
-        return None if self.checked is None else fit_of(self.checked, *titles[:1])
 
 
 def run_ladder(
@@ -149,9 +138,9 @@ def run_ladder(
         environment=environment(),
         skipped=tuple(climb.skipped.values()),
     )
-    checked = check_chip(deployed, climb.profile)
-    mapped, unmapped = climb.mapped()
-    return Ladder(report, energy, quantization, deployed, climb.observed, checked, mapped, unmapped)
+    counts = next(climb.counts[title] for title in (QUANTIZED, DEPLOYED) if title in climb.counts)
+    chip = on_chip(deployed, climb.profile, counts)
+    return Ladder(report, energy, quantization, deployed, climb.observed, chip)
 
 
 def environment() -> dict[str, str]:
@@ -230,14 +219,6 @@ class _Climb:
             for title, found in self.rows.items()
         )
         return tuple(rows), energy
-
-    def mapped(self) -> tuple[EnergyReport | None, str]:
-        """The energy of the deployed network after mapping, or why there is none."""
-        counts = next(self.counts[name] for name in (QUANTIZED, DEPLOYED) if name in self.counts)
-        try:
-            return estimate_mapped_energy(self.forms.deployed, counts, self.profile), ""
-        except (InputError, CheckFailedError) as error:
-            return None, str(error)
 
     def _part(self, first: int, end: int) -> Part:
         return make_part(self.data, first, end, self.forms.graph, self.forms.deployed)

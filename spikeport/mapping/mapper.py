@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,20 +11,16 @@ from spikeport.errors import CheckFailedError, InputError
 from spikeport.hardware import TargetFile, read_target
 from spikeport.mapping.bounds import lower_bounds
 from spikeport.mapping.core_map import Core, CoreMap, Piece
-from spikeport.mapping.limits import RESOURCES, CoreLimits, Setting, core_limits
+from spikeport.mapping.limits import RESOURCES, CoreLimits, core_limits
 from spikeport.mapping.misfit import Misfit
-from spikeport.mapping.packing import Settings, pack
+from spikeport.mapping.packing import pack
 from spikeport.mapping.placement import MOST, Places, improved, starts
 from spikeport.mapping.plan import Demands, Plan, Tilings, plan
+from spikeport.mapping.settings import settings_of
 from spikeport.mapping.splitting import split
 from spikeport.mapping.traffic import core_messages, tally
-from spikeport.network import AnyPopulation, DeployedNetwork
+from spikeport.network import DeployedNetwork
 from spikeport.plugins import PluginKind, plugins
-
-NOT_ON_CORES = ("name", "shape", "bias", "bias_exponent", "v_init", "scale")
-"""Fields of a population that do not belong to its settings on a core."""
-THRESHOLDS = ("vth", "theta_0", "theta_step")
-"""Fields of a population that are its threshold."""
 
 
 def map_network(
@@ -114,13 +109,12 @@ def _groups(
     """The pieces of each core, in the order of their first pieces."""
     if not share_cores:
         return [[number] for number in range(len(pieces))]
-    network, limits = made.network, made.limits
-    settings = {part.name: _settings(network, part) for part in network.populations}
+    settings = {part.name: settings_of(made, part) for part in made.network.populations}
     groups = pack(
         demands,
         [settings[piece.population] for piece in pieces],
         made.capacity,
-        {name: limit.value for name, limit in limits.settings.items()},
+        {name: limit.value for name, limit in made.limits.settings.items()},
     )
     return sorted(groups)
 
@@ -134,25 +128,6 @@ def _places(made: Plan, tilings: Tilings, core_of: NDArray[np.int64], cores: int
     if cores > MOST:
         return best
     return improved(core_messages(made, tilings, core_of, cores), best)
-
-
-def _settings(network: DeployedNetwork, part: AnyPopulation) -> Settings:
-    """What a core must be set to for a population and its synapses."""
-    fields = {
-        item.name: getattr(part, item.name)
-        for item in dataclasses.fields(part)  # type: ignore[arg-type]
-        if item.name not in NOT_ON_CORES
-    }
-    threshold = tuple(fields.pop(name) for name in THRESHOLDS if name in fields)
-    formats = {
-        (one.name, one.weight_bits, one.exponent, one.delay)
-        for one in network.weighted_into(part.name)
-    }
-    return {
-        Setting.DYNAMICS: frozenset([(part.MODEL, *fields.values())]),
-        Setting.THRESHOLD: frozenset([threshold]),
-        Setting.SYNAPSES: frozenset(formats),
-    }
 
 
 def _cores(

@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-import numpy as np
-
 from spikeport.hardware import Limit
-from spikeport.mapping.limits import RESOURCES, Resource
-from spikeport.mapping.plan import Plan
+from spikeport.mapping.limits import RESOURCES, Resource, Setting
+from spikeport.mapping.plan import Demands, Plan
+from spikeport.mapping.settings import settings_of
 from spikeport.mapping.tiling import Tiling
 
-REMEDIES: Mapping[Resource, str] = {
-    Resource.NEURONS: "use a target with larger cores",
+LARGER = "use a target with larger cores"
+REMEDIES: Mapping[Resource | Setting, str] = {
+    Resource.NEURONS: LARGER,
     Resource.MEMORY: "store fewer bits per weight, or let each neuron read fewer sources",
     Resource.INPUT_AXONS: "let each neuron read fewer sources, such as by a convolution, a pool or "
     "a layer between",
     Resource.OUTPUT_AXONS: "make the populations after it smaller, or let each neuron reach fewer "
     "of them",
-    Resource.PIECES: "use a target with larger cores",
+    Resource.PIECES: LARGER,
+    Setting.DYNAMICS: LARGER,
+    Setting.THRESHOLD: LARGER,
+    Setting.SYNAPSES: "let connections into it share exponent, bits and delay, or merge them",
 }
-UNITS: Mapping[Resource, str] = {Resource.MEMORY: "bits of synapse memory"}
+UNITS: Mapping[Resource | Setting, str] = {
+    Resource.MEMORY: "bits of synapse memory",
+    Setting.DYNAMICS: "formats of neurons",
+    Setting.THRESHOLD: "thresholds",
+    Setting.SYNAPSES: "formats of synapses",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +42,7 @@ class Misfit:
     """
 
     population: str
-    resource: Resource
+    resource: Resource | Setting
     value: int
     neurons: int
     limit: Limit
@@ -57,13 +65,24 @@ class Misfit:
 
 
 def misfits(plan: Plan, name: str, tilings: Mapping[str, Tiling]) -> tuple[Misfit, ...]:
-    """What single neurons of a population need too much of, given the pieces after it."""
-    demands = plan.demands(name, Tiling.finest(plan.shapes[name]), tilings)
+    """What single neurons of a population need too much of, given the pieces of all others."""
+    finest = Tiling.finest(plan.shapes[name])
+    demands = plan.demands(name, finest, tilings, own=tilings[name])
+    return (*beyond(plan, name, demands), *_settings(plan, name))
+
+
+def beyond(plan: Plan, name: str, demands: Demands) -> Iterator[Misfit]:
+    """Demands of single neurons that are beyond the limits of a core."""
     over = demands > plan.capacity
-    return tuple(
-        Misfit(
-            name, resource, int(demands[:, k].max()), int(over[:, k].sum()),
-            plan.limits.capacity[resource],
-        )
-        for k, resource in enumerate(RESOURCES) if np.any(over[:, k])
-    )  # fmt: skip
+    for k, resource in enumerate(RESOURCES):
+        if count := int(over[:, k].sum()):
+            most = int(demands[:, k].max())
+            yield Misfit(name, resource, most, count, plan.limits.capacity[resource])
+
+
+def _settings(plan: Plan, name: str) -> Iterator[Misfit]:
+    population = plan.network.by_name[name]
+    needed = settings_of(plan, population)
+    for setting, limit in plan.limits.settings.items():
+        if (count := len(needed[setting])) > limit.value:
+            yield Misfit(name, setting, count, population.size, limit)

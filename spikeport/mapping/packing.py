@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from spikeport.mapping.limits import Setting
 from spikeport.mapping.plan import Demands
-
-Settings = dict[Setting, frozenset[Hashable]]
-"""The different settings that a piece needs on its core."""
+from spikeport.mapping.settings import Settings
 
 
 def pack(

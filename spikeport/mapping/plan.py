@@ -42,11 +42,14 @@ class Plan:
         limits = self.limits.capacity
         return np.array([limits[one].value if one in limits else UNLIMITED for one in RESOURCES])
 
-    def demands(self, name: str, tiling: Tiling, tilings: Tilings) -> Demands:
+    def demands(
+        self, name: str, tiling: Tiling, tilings: Tilings, own: Tiling | None = None
+    ) -> Demands:
         """What the pieces of a population need.
 
         Args:
             tilings: of the populations after it, which determine its output axons.
+            own: of the population itself as a target of its own; by default `tiling`.
         """
         found = np.zeros((tiling.count, len(RESOURCES)), np.int64)
         found[:, RESOURCES.index(Resource.NEURONS)] = tiling.sizes
@@ -56,14 +59,15 @@ class Plan:
             into, bits = self.encodings[part.name].stored(tiling)
             found[:, axons] += into
             found[:, memory] += bits
-        found[:, RESOURCES.index(Resource.OUTPUT_AXONS)] = self._slots(name, tiling, tilings)
+        found[:, RESOURCES.index(Resource.OUTPUT_AXONS)] = self._slots(
+            name, tiling, {**tilings, name: own or tiling}
+        )
         return found
 
     def _slots(self, name: str, tiling: Tiling, tilings: Tilings) -> Integers:
         total = np.zeros(tiling.count, np.int64)
         for part in self.network.weighted_from(name):
-            targets = tiling if part.target == name else tilings[part.target]
-            total += self.encodings[part.name].slots(tiling, targets)
+            total += self.encodings[part.name].slots(tiling, tilings[part.target])
         return total
 
     def positions(self, name: str, tiling: Tiling) -> int:

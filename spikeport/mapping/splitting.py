@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 
 from spikeport.mapping.limits import RESOURCES, Resource
-from spikeport.mapping.misfit import Misfit, misfits
+from spikeport.mapping.misfit import Misfit, beyond, misfits
 from spikeport.mapping.plan import Demands, Plan
 from spikeport.mapping.tiling import Tiling, tilings
+from spikeport.network import Shape
 
 STEP = 32
-"""Numbers of pieces from this one on are tried in steps of this share."""
-PASSES = 8
-"""Most passes over a network with cycles, in which output axons depend on later choices."""
+"""Beyond twice the least number of pieces, numbers are tried in steps of this share."""
+PATIENCE = 3
+"""Passes over a network with cycles after which a new tiling must have more pieces."""
 
 
 def split(plan: Plan) -> tuple[dict[str, Tiling], tuple[Misfit, ...]]:
@@ -23,27 +24,33 @@ def split(plan: Plan) -> tuple[dict[str, Tiling], tuple[Misfit, ...]]:
     """
     found = {name: Tiling.whole(shape) for name, shape in plan.shapes.items()}
     wrong: dict[str, tuple[Misfit, ...]] = {}
-    for _ in range(PASSES):
+    passes = 0
+    while True:
         before = dict(found)
         for name in reversed(plan.network.order):
             if not wrong.get(name):
                 wrong[name] = misfits(plan, name, found)
-            if wrong[name]:
+            if wrong[name] or _fits(plan, name, found[name], found):
                 continue
-            if found[name].count == 1 or not _fits(plan, name, found[name], found):
-                found[name] = _fewest_pieces(plan, name, found)
+            found[name] = _fewest_pieces(plan, name, found, growing=passes >= PATIENCE)
+            if not _fits(plan, name, found[name], found):
+                wrong[name] = tuple(beyond(plan, name, plan.demands(name, found[name], found)))
         if found == before:
-            break
-    return found, tuple(one for name in plan.network.order for one in wrong[name])
+            return found, tuple(one for name in plan.network.order for one in wrong[name])
+        passes += 1
 
 
-def _fewest_pieces(plan: Plan, name: str, found: dict[str, Tiling]) -> Tiling:
+def _fewest_pieces(plan: Plan, name: str, found: dict[str, Tiling], *, growing: bool) -> Tiling:
     """The tiling with the fewest pieces that fit; among equals the fewest axons, then memory.
 
-    Numbers of pieces are tried in growing steps; once one fits, those skipped before it.
+    Beyond twice the least number of pieces, numbers are tried in growing steps; once one fits,
+    those skipped just before it. If none fits, a piece for each neuron.
+
+    Args:
+        growing: only tilings of more pieces than now.
     """
     shape = plan.shapes[name]
-    power = plan.limits.columns_power_of_two and len(shape) > 1
+    power = _columns_in_powers(plan, shape)
 
     def best(count: int) -> Tiling | None:
         fitting = [
@@ -53,14 +60,19 @@ def _fewest_pieces(plan: Plan, name: str, found: dict[str, Tiling]) -> Tiling:
         ]
         return min(fitting, key=lambda one: _cost(plan.demands(name, one, found)), default=None)
 
-    skipped = count = max(_least_pieces(plan, name), found[name].count)
+    least = skipped = count = max(_least_pieces(plan, name), found[name].count + growing)
     while count < math.prod(shape):
         if (made := best(count)) is not None:
             earlier = (best(fewer) for fewer in range(skipped, count))
             return next((one for one in earlier if one is not None), made)
         skipped = count + 1
-        count += max(1, count // STEP)
+        count += 1 if count < 2 * least else max(1, count // STEP)
     return Tiling.finest(shape)
+
+
+def _columns_in_powers(plan: Plan, shape: Shape) -> bool:
+    """Whether pieces must have a power of two of columns."""
+    return plan.limits.columns_power_of_two and len(shape) > 1
 
 
 def _cost(demands: Demands) -> tuple[int, ...]:
@@ -72,6 +84,10 @@ def _fits(plan: Plan, name: str, tiling: Tiling, found: dict[str, Tiling]) -> bo
     capacity = plan.limits.capacity
     if tiling.largest > capacity[Resource.NEURONS].value:
         return False
+    if _columns_in_powers(plan, tiling.shape):
+        width = tiling.edges[-1][1]
+        if width & (width - 1):
+            return False
     bases = plan.limits.storage.bases
     if bases is not None and plan.positions(name, tiling) > bases:
         return False

@@ -15,6 +15,8 @@ from spikeport.network import Shape
 
 Box = tuple[tuple[int, int], ...]
 """First and last + 1 index of a piece along each axis."""
+Options = range | dict[int, int]
+"""Numbers of parts of an axis to choose from."""
 Edges = tuple[int, ...]
 """Where the parts of an axis begin, and the end of the last."""
 
@@ -92,32 +94,29 @@ def tilings(shape: Shape, count: int, *, columns_power_of_two: bool = False) -> 
         columns_power_of_two: parts of the last axis of a feature map have a power of two of
             columns, except for the last part.
     """
-    options = [
-        _power_of_two_parts(size) if columns_power_of_two and axis and axis == len(shape) - 1
-        else dict.fromkeys(range(1, size + 1))
-        for axis, size in enumerate(shape)
-    ]  # fmt: skip
+    options: list[Options] = [range(1, size + 1) for size in shape]
+    widths: dict[int, int] = {}
+    if columns_power_of_two and len(shape) > 1:
+        options[-1] = widths = _power_of_two_parts(shape[-1])
     for counts in _factors(count, options):
-        yield Tiling(
-            shape,
-            tuple(_edges(size, parts, chosen[parts])
-                  for size, parts, chosen in zip(shape, counts, options, strict=True)),
-        )  # fmt: skip
+        edges = [_edges(size, parts) for size, parts in zip(shape, counts, strict=True)]
+        if widths:
+            width = widths[counts[-1]]
+            edges[-1] = tuple(min(k * width, shape[-1]) for k in range(counts[-1] + 1))
+        yield Tiling(shape, tuple(edges))
 
 
-def _power_of_two_parts(size: int) -> dict[int, int | None]:
+def _power_of_two_parts(size: int) -> dict[int, int]:
     """Number of parts for each power of two of columns, and these columns."""
     widths = [1 << k for k in range(size.bit_length())]
     return {-(-size // width): width for width in reversed(widths)}
 
 
-def _edges(size: int, parts: int, width: int | None) -> Edges:
-    if width is None:
-        return tuple(part * size // parts for part in range(parts + 1))
-    return tuple(min(part * width, size) for part in range(parts + 1))
+def _edges(size: int, parts: int) -> Edges:
+    return tuple(part * size // parts for part in range(parts + 1))
 
 
-def _factors(count: int, options: list[dict[int, int | None]]) -> Iterator[tuple[int, ...]]:
+def _factors(count: int, options: list[Options]) -> Iterator[tuple[int, ...]]:
     """All ways to write `count` as a product of one number of parts for each axis."""
     first, *rest = options
     if not rest:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby
@@ -9,6 +10,10 @@ from typing import Any, ClassVar
 
 SINGLE = 100
 """Up to so many steps, a raster shows the spikes of consecutive steps one by one."""
+SPACE = 0.4
+"""Between tiles of cores, in cores."""
+COLOURS = 9
+"""Colours of the style sheet."""
 SHADES = 5
 """Number of shades of a matrix."""
 COARSE = 12
@@ -175,8 +180,75 @@ class Matrix:
                 yield row, column, count, 1 + (SHADES - 1) * count // largest[row]
 
 
-Figure = Raster | Histogram | Matrix
-FIGURES: dict[str, type[Figure]] = {kind.kind: kind for kind in (Raster, Histogram, Matrix)}
+@dataclass(frozen=True, slots=True)
+class Cores:
+    """The cores of a chip, as tiles on a mesh.
+
+    Attributes:
+        cores: of the chip.
+        per_tile: cores of a tile.
+        columns: tiles of a row.
+        names: of populations.
+        cells: (column and row of the tile, number of the core in it, index of a name, percent
+            filled) of each core that is used.
+    """
+
+    kind: ClassVar[str] = "cores"
+
+    title: str
+    cores: int
+    per_tile: int
+    columns: int
+    names: tuple[str, ...]
+    cells: tuple[tuple[int, int, int, int, int], ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return {"kind": self.kind, **asdict(self)}
+
+    @property
+    def across(self) -> int:
+        """Cores of a tile next to each other."""
+        return math.isqrt(self.per_tile - 1) + 1
+
+    @property
+    def size(self) -> tuple[float, float]:
+        """Width and height, in cores."""
+        rows = -(-self.cores // (self.per_tile * self.columns))
+        down = -(-self.per_tile // self.across)
+        return self.columns * (self.across + SPACE) - SPACE, rows * (down + SPACE) - SPACE
+
+    @property
+    def outline(self) -> str:
+        """A square for each core, used or not."""
+        tiles, last = divmod(self.cores, self.per_tile)
+        corners = [(k % self.columns, k // self.columns, self.per_tile) for k in range(tiles)]
+        corners += [(tiles % self.columns, tiles // self.columns, last)] if last else []
+        return "".join(
+            self._bar(column, row, slot, 100)
+            for column, row, count in corners
+            for slot in range(count)
+        )
+
+    @property
+    def paths(self) -> list[tuple[int, str, str]]:
+        """(colour, name, path) of the populations on this chip."""
+        parts: dict[int, str] = {}
+        for column, row, slot, name, full in self.cells:
+            parts[name] = parts.get(name, "") + self._bar(column, row, slot, full)
+        known = ((k, path) for k, path in sorted(parts.items()) if k < len(self.names))
+        return [(1 + k % COLOURS, self.names[k], path) for k, path in known]
+
+    def _bar(self, column: int, row: int, slot: int, full: int) -> str:
+        down = -(-self.per_tile // self.across)
+        x = column * (self.across + SPACE) + slot % self.across
+        y = row * (down + SPACE) + slot // self.across
+        height = 0.9 * full / 100
+        return f"M{x:.4g} {y + 0.9:.4g}v-{height:.2g}h.9v{height:.2g}z"
+
+
+Figure = Raster | Histogram | Matrix | Cores
+FIGURES: dict[str, type[Figure]] = {kind.kind: kind for kind in (Raster, Histogram, Matrix, Cores)}
 
 
 def steps_text(steps: Sequence[int]) -> str:

@@ -16,12 +16,15 @@ class Fit:
         target, title: its name, and how it is called.
         stopping: features that the chip cannot run, as text.
         workarounds: number of features that it can only run in another way.
+        cores, chips: that the network takes; 0 if it was not mapped.
     """
 
     target: str
     title: str
     stopping: tuple[str, ...]
     workarounds: int
+    cores: int = 0
+    chips: int = 0
 
     @property
     def runs(self) -> bool:
@@ -29,18 +32,18 @@ class Fit:
         return not self.stopping
 
 
-def fit_of(found: TargetCheck, title: str = "") -> Fit:
+def fit_of(found: TargetCheck, title: str, cores: int = 0, chips: int = 0) -> Fit:
     """The numbers of a check.
 
     Args:
-        title: how the chip is called; its name by default.
+        title: how the chip is called.
+        cores, chips: of a map.
     """
     stopping = tuple(
         f"{feature.part}: {feature.construct}" for feature in found.unsupported if feature.stops
     )
-    return Fit(
-        found.target, title or found.target, stopping, len(found.unsupported) - len(stopping)
-    )
+    workarounds = len(found.unsupported) - len(stopping)
+    return Fit(found.target, title, stopping, workarounds, cores, chips)
 
 
 def fit_section(found: TargetCheck, title: str) -> Section:
@@ -57,7 +60,6 @@ def fit_section(found: TargetCheck, title: str) -> Section:
     ]
     note = (
         "Numbers of the network against the limits of the chip, as listed by spikeport check. "
-        + ("" if rows else "It supports every feature of this network. ")
-        + "Whether the network's populations fit on its cores is a question of the core map."
+        + ("" if rows else "It supports every feature of this network.")
     )
     return section_of(title, rows, note, topic=Topic.FIT)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from spikeport.errors import BackendUnavailableError, InputError
-from spikeport.parity import ParityReport
+from spikeport.parity import Difference, ParityReport
 from spikeport.report.document import SCHEMA, Document
 from spikeport.report.figures import FIGURES, Figure
 from spikeport.report.fit import Fit
@@ -26,6 +26,12 @@ FILE = "ladder.json"
 SCHEMA_FILE = "report.schema.json"
 LARGEST = 64 << 20
 """Largest file that is read, in bytes."""
+
+
+NOT_STATED: Mapping[type, Mapping[str, Any]] = {
+    Difference: {"network": "", "spikes_before": 0, "extra_errors": 0, "unexplained": None}
+}
+"""Values of fields that the reports of 0.1.0 do not have, and that no report shows."""
 
 
 def read_document(path: str | os.PathLike[str]) -> Document:
@@ -123,7 +129,8 @@ def _built(kind: Any, data: Any) -> Any:
     if is_dataclass(kind) and isinstance(kind, type):
         hints = get_type_hints(kind)
         names = [item.name for item in fields(kind) if item.name in data]
-        return kind(**{name: _built(hints[name], data[name]) for name in names})
+        values = {name: _built(hints[name], data[name]) for name in names}
+        return kind(**{**NOT_STATED.get(kind, {}), **values})
     if get_origin(kind) is tuple:
         kinds = arguments if arguments[-1] is not Ellipsis else (arguments[0],) * len(data)
         return tuple(_built(one, item) for one, item in zip(kinds, data, strict=True))

@@ -71,8 +71,9 @@ def verdict_of(report: ParityReport, fit: Fit | None, energy: Mapping[str, Any] 
     if not report.passed or report.dead:
         return Verdict(sentence, Level.BAD, claims)
     if fit is not None and not fit.runs:
-        return Verdict(f"{sentence}; but {fit.title} cannot run this network", Level.WARN, claims)
-    return Verdict(sentence, Level.GOOD, claims)
+        sentence = f"{sentence}; but {fit.title} cannot run this network"
+    doubt = any(claim.level in (Level.WARN, Level.BAD) for claim in claims)
+    return Verdict(sentence, Level.WARN if doubt else Level.GOOD, claims)
 
 
 def _claims(
@@ -94,10 +95,18 @@ def _fit(fit: Fit | None) -> Claim:
     if fit.runs:
         some = f"{fit.workarounds} with a workaround" if fit.workarounds else "natively"
         how = f"every feature of the network is supported, {some}"
-        return Claim(question, "Yes", (how,), Level.GOOD, "fit")
+        return Claim(question, "Yes", (how, *_cores(fit)), Level.GOOD, "fit")
     more = len(fit.stopping) - REASONS
     details = fit.stopping[:REASONS] + ((f"and {more} more",) if more > 0 else ())
-    return Claim(question, "No", details, Level.BAD, "fit")
+    return Claim(question, "No", (*details, *_cores(fit)), Level.BAD, "fit")
+
+
+def _cores(fit: Fit) -> tuple[str, ...]:
+    """The size of the map, if there is one."""
+    if not fit.cores:
+        return ()
+    chips = f"{fit.chips:,} chips" if fit.chips > 1 else "one chip"
+    return (f"{fit.cores:,} core{'s' * (fit.cores > 1)} on {chips}",)
 
 
 def _accuracy(row: LadderRow) -> Claim:
@@ -149,8 +158,9 @@ def _spikes(report: ParityReport) -> Claim:
 def _energy(energy: Mapping[str, Any]) -> Claim:
     each = Interval(**energy["total_per_sample"])
     dynamic = energy["dynamic"]["nominal"] / energy["samples"]
+    regime = f"; {energy['regime']}-dominated" if "regime" in energy else ""
     details = (
-        f"nominal {format_energy(each.nominal)}, of which {format_energy(dynamic)} dynamic",
+        f"nominal {format_energy(each.nominal)}, of which {format_energy(dynamic)} dynamic{regime}",
         "an estimate from published prices, nothing was measured",
     )
     return Claim("Energy per sample", format_span(each), details, Level.OPEN, "energy")

@@ -13,7 +13,7 @@ from .inspection import FloatFacts as FloatFacts
 from .inspection import inspect_network as inspect_network
 from .mapped_energy import estimate_mapped_energy as estimate_mapped_energy
 from .networks import export_float as export_float
-from .networks import look_into as look_into
+from .networks import open_contents as open_contents
 from .networks import open_network as open_network
 from .networks import portability as portability
 from .networks import write_nir as write_nir

@@ -114,7 +114,7 @@ def open_network(path: str | os.PathLike[str], **foreign: Any) -> DeployedNetwor
     Raises:
         InputError: another suffix, or the file cannot be read as the kind its suffix names.
     """
-    found = look_into(path, **foreign)
+    found = open_contents(path, **foreign)
     if isinstance(found, DeployedNetwork):
         return found
     from spikeport.export.nir import FloatContents
@@ -122,7 +122,7 @@ def open_network(path: str | os.PathLike[str], **foreign: Any) -> DeployedNetwor
     return found.network() if isinstance(found, FloatContents) else found
 
 
-def look_into(
+def open_contents(
     path: str | os.PathLike[str], **foreign: Any
 ) -> DeployedNetwork | FloatNetwork | FloatContents:
     """Like `open_network`, for a NIR graph that is not run: dt and T may be unknown."""

@@ -47,7 +47,8 @@ def prepare_qat(
     graph = export_float(model)
     config = replace(config or QuantizeConfig(), search_wider=False)
     made = quantize(graph, samples, config, static=static)
-    real = lower(replace(graph, inputs=made.network.inputs))
+    inputs = made.network.inputs
+    real = lower(replace(graph, inputs=inputs), pools=config.constraints.pools)
     frozen = {
         node.name
         for node in deployable(model).nodes

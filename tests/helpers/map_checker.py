@@ -12,6 +12,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
 from spikeport.mapping import CoreMap, Piece, Resource
 from spikeport.network import (
     LOIHI,
@@ -39,6 +41,11 @@ class Recount:
         for number, piece in enumerate(made.pieces):
             self.of[piece.population].append(number)
         self.positional = self._positional()
+        exponent_min = self.rules.exponent_min
+        self.weight_bits = {
+            part.name: stored_weight_bits(part, exponent_min)
+            for part in network.weighted_connections
+        }
         self.axons: Counter[int] = Counter()
         self.bits: Counter[int] = Counter()
         self.slots: Counter[int] = Counter()
@@ -75,8 +82,7 @@ class Recount:
 
     def _count(self, part: WeightedConnection) -> None:
         target = self.network.by_name[part.target]
-        weight = stored_weight_bits(part, self.rules.exponent_min)
-        synapse = weight + max(self.waits[part.name], 0).bit_length()
+        synapse = self.weight_bits[part.name] + max(self.waits[part.name], 0).bit_length()
         reached: dict[int, Any] = {}
         for number in self.of[part.target]:
             piece = self.made.pieces[number]
@@ -216,24 +222,43 @@ def errors(network: DeployedNetwork, made: CoreMap) -> list[str]:
         if not made.share_cores and len(core.pieces) > 1:
             found.append("a core has several pieces")
         if not found:
-            found += _settings(network, made, core.pieces)
-    return found + _placed(made)
+            found += _settings(recount, core.pieces)
+    return found + _placed(made) + _columns(network, made)
 
 
-def _settings(network: DeployedNetwork, made: CoreMap, pieces: tuple[int, ...]) -> list[str]:
+def _settings(recount: Recount, pieces: tuple[int, ...]) -> list[str]:
+    network, made = recount.network, recount.made
     names = {made.pieces[number].population for number in pieces}
     parts: list[Any] = [network.by_name[name] for name in names]
     levels = ("vth", "theta_0", "theta_step")
-    thresholds = {tuple(getattr(part, level, None) for level in levels) for part in parts}
-    counted = {
-        "thresholds_per_core": len(thresholds),
-        "synapse_formats_per_core": sum(len(network.weighted_into(name)) for name in names),
+    dynamics = ("MODEL", "decay_u", "decay_v", "decay_theta", "decay_r", "refractory", "reset")
+    counted: dict[str, set[Any]] = {
+        "thresholds_per_core": {tuple(getattr(p, one, None) for one in levels) for p in parts},
+        "neuron_formats_per_core": {
+            tuple(getattr(p, one, None) for one in dynamics) for p in parts
+        },
+        "synapse_formats_per_core": {
+            (c.storage, recount.weight_bits[c.name], is_mixed(c.weight), c.exponent, c.delay)
+            for name in names
+            for c in network.weighted_into(name)
+        },
     }
     return [
-        f"{setting}: {counted[setting]} > {limit.value}"
+        f"{setting}: {len(counted[setting])} > {limit.value}"
         for setting, limit in made.limits.settings.items()
-        if len(names) > 1 and setting in counted and counted[setting] > limit.value
+        if len(counted[setting]) > limit.value
     ]
+
+
+def _columns(network: DeployedNetwork, made: CoreMap) -> list[str]:
+    """Pieces of feature maps whose number of columns is no power of two, but for the last."""
+    found = []
+    for piece in made.pieces if made.limits.columns_power_of_two else ():
+        first, end = piece.box[-1]
+        last = first > 0 and end == network.by_name[piece.population].shape[-1]
+        if len(piece.box) > 1 and not last and (end - first) not in (1 << k for k in range(20)):
+            found.append(f"columns {piece.box[-1]} of '{piece.population}'")
+    return found
 
 
 def _placed(made: CoreMap) -> list[str]:
@@ -307,7 +332,7 @@ def taps_by_position(
 def stored_weight_bits(part: WeightedConnection, exponent_min: int) -> int:
     """The least width in which all weights, shifted, are on the grid of the chip."""
     mixed = is_mixed(part.weight)
-    weights = {abs(int(w)) if not mixed else int(w) for w in set(part.weight.ravel().tolist())}
+    weights = {abs(int(w)) if not mixed else int(w) for w in np.unique(part.weight)}
     if weights == {0}:
         return 1
     for bits in WIDTHS:

@@ -16,7 +16,7 @@ from spikeport.energy import (
 )
 from spikeport.parity import Criterion, LadderRow, ParityReport, SkippedStage, accuracy
 from spikeport.parity.report import Difference
-from spikeport.report.figures import Histogram, Mark, Matrix, Raster
+from spikeport.report.figures import Cores, Histogram, Mark, Matrix, Raster
 from spikeport.report.section import Section, Topic, section_of
 from spikeport.runs import EventCounts
 from spikeport.traces import Divergence
@@ -130,6 +130,9 @@ def figured(tail: str = "", classes: int = 10) -> Section:
         figures=[
             Raster(f"conv1{tail}", (0, 7), 512, 16, 16, ("0-2,5", "")),
             Histogram(f"conv1{tail}", -256, 254, 128, (1, 0, 40, 3), marks),
+            Cores(
+                f"Chip 1{tail}", 10, 4, 2, (f"conv1{tail}",), ((0, 0, 0, 0, 97), (1, 1, 1, 0, 4))
+            ),
             Matrix(f"Predictions{tail}", f"class{tail}", f"prediction{tail}", classes, cells),
         ],
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import nir
@@ -13,7 +13,7 @@ from spikeport.checks import fail
 from spikeport.export.nir.fields import kind, make_node, node_values
 from spikeport.export.nir.graph import DEFAULT_DT_S, CheckedGraph, Edge, check_graph
 from spikeport.export.nir.readers.fidelity import Finding, NodeFidelity, Portability, approximate
-from spikeport.export.nir.readers.reader import Graph, Reader
+from spikeport.export.nir.readers.reader import REMEDIES, Graph, Reader
 from spikeport.export.nir.readers.rules import Case, Written
 from spikeport.export.nir.readers.table import READERS
 from spikeport.export.nir.readers.wiring import time_fields
@@ -107,7 +107,8 @@ def adapt(network: Graph, name: str) -> Adapted:
 
 def _written(reader: Reader, case: Case) -> Written:
     rule = reader.rules.get(kind(case.node))
-    found = Written(case.node, (reader.other,)) if rule is None else rule(case)
+    other = replace(reader.other, remedy=REMEDIES.get(kind(case.node), ""))
+    found = Written(case.node, (other,)) if rule is None else rule(case)
     ratio = case.file_dt_s / case.dt_s
     if found.node is not case.node or ratio == 1 or not (times := time_fields(kind(case.node))):
         return found

@@ -29,6 +29,16 @@ class Graph(Protocol):
         """The rules of a step."""
 
 
+REMEDIES: Mapping[str, str] = {
+    **dict.fromkeys(("I", "LI", "CubaLI"), "a readout of spikes, or of a linear layer"),
+    "Delay": "no delay but the one step of a loop",
+    "Threshold": "neurons that lose all of v in a step, LIF with tau = dt",
+    "Scale": "scale the weights instead",
+    "Conv1d": "Conv2d along the rows of an image",
+}
+"""What to use in place of nodes that few readers have."""
+
+
 @dataclass(frozen=True, slots=True)
 class Reader:
     """How networks are written for a reader, and what it makes of them.

@@ -229,6 +229,14 @@ def uniform(*fields: str) -> Callable[[Case, Any], Finding | None]:
     return check
 
 
+def steps_apart(case: Case, node: Any) -> Finding | None:
+    """The reader has no time constant below its step, where forward Euler oscillates."""
+    step = step_of(case.node, case.dt_s, case.semantics)
+    if max(step.lost.max(), step.lost_syn.max()) <= 1 + 1e-6:
+        return None
+    return unsupported("a time constant is shorter than a step", "a shorter step dt")
+
+
 def no_leak(refuses: bool) -> Callable[[Case, Any], Finding | None]:
     """The reader has no v_leak, and refuses or ignores it."""
 

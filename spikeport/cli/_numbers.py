@@ -1,0 +1,13 @@
+"""Numbers in the values of options."""
+
+from __future__ import annotations
+
+from spikeport.errors import InputError
+
+
+def numbers(option: str, text: str) -> tuple[int, ...]:
+    """The integers of an option like 24,48."""
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise InputError(f"{option} is '{text}', must be comma-separated integers") from None
