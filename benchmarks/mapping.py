@@ -18,7 +18,7 @@ COLUMNS = ("network", "target", "cores", "chips", "lower bound", "more", "hops",
 NOTES = """
 more     cores beyond the lower bound
 hops     per packet, if every neuron and input sends one spike
-seconds  of map_network, on one core
+seconds  of processor time of map_network, which uses one core
 """.strip()
 
 
@@ -28,13 +28,13 @@ def measure(names: Sequence[str], targets: Sequence[str], apart: bool) -> Iterat
         case = CASES[name]
         network = case.build()
         for target in targets:
-            started = time.perf_counter()
+            started = time.process_time()
             try:
                 made = map_network(network, target, share_cores=not apart)
             except CheckFailedError:
                 yield [case.title, target, "cannot be mapped", *[""] * 5]
                 continue
-            seconds = time.perf_counter() - started
+            seconds = time.process_time() - started
             hops = made.traffic().hops_per_packet
             yield [
                 case.title, target, f"{len(made.cores):,}", str(made.chips),

@@ -41,7 +41,7 @@ Compare:
 Check what a backend or chip supports:
     check, TargetCheck, UnsupportedFeature
 Map onto the cores of a chip:
-    map_network, CoreMap, Core, Piece, Traffic
+    map_network, draw_core_map, CoreMap, Core, Piece, Traffic
 The ladder: every stage compared with the previous one:
     run_ladder, run_demo, LadderConfig, Ladder, LadderRow, ParityReport, Accuracy, Criterion,
     Difference, Drift, Limits, SkippedStage

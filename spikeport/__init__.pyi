@@ -74,6 +74,7 @@ from .parity import LadderRow as LadderRow
 from .parity import Limits as Limits
 from .parity import ParityReport as ParityReport
 from .parity import SkippedStage as SkippedStage
+from .report.core_map import draw_core_map as draw_core_map
 from .report.graph_drawing import draw_graph as draw_graph
 from .runs import Agreement as Agreement
 from .runs import Counts as Counts

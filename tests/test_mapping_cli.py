@@ -39,7 +39,10 @@ def file(network: DeployedNetwork, tmp_path: Path) -> Path:
 def test_the_tables(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert call(["map", str(file)]) == 0
     out = capsys.readouterr().out
-    assert "cores            │ 3, on 1 chip of 128" in out
+    assert "│ 3, on 1 chip of 128 " in out
+    words = " ".join(out.replace("│", " ").split())
+    shares = "neurons 9.0%, synapse memory 71.6%, input axons 25.4%, output axons 8.3%"
+    assert f"utilisation mean of these cores: {shares}" in words
     assert "2 (synapse memory); this map has 50% more" in out
     assert "1,024 for one spike of each neuron, and 2,100 from inputs" in out
     (limits,) = [line for line in out.splitlines() if line.startswith("│ limit")]
@@ -66,11 +69,11 @@ def test_words_and_numbers_stay_whole_in_80_columns(network: DeployedNetwork, ta
 def test_json(file: Path, network: DeployedNetwork, capsys: pytest.CaptureFixture[str]) -> None:
     assert call(["map", str(file), "--target", "loihi2", "--json"]) == 0
     data = json.loads(capsys.readouterr().out)
-    assert (data["schema"], data["network"]) == (1, network.content_hash)
+    assert (data["schema"], data["network"]) == ("spikeport.map/1", network.content_hash)
     assert (data["target"], data["cores_used"], data["chips"]) == ("loihi2", 6, 1)
     assert data["cores_used"] == len(data["cores"])
     assert sum(core["usage"]["neurons"] for core in data["cores"]) == 276
-    assert data["limits"]["neurons"] == {
+    assert data["limits"]["neurons_per_core"] == {
         "value": 4095,
         "verified": False,
         "source": "lava-dl, netx notebooks mnist and yolo_kp: printed utilisation per core",
@@ -134,7 +137,7 @@ def test_the_picture(file: Path, tmp_path: Path) -> None:
     assert sum("neurons" in one for one in told) == 3
     assert root.get("aria-label") == "n.spikeport on Intel Loihi, 14 nm"
     shown = [one.text for one in root.iter(f"{SVG}text")]
-    assert shown[-2:] == ["hidden 3", "output 1"]
+    assert shown[-2:] == ["hidden: 3 cores", "output: 1 core"]
 
 
 def test_bars_are_as_high_as_cores_are_full_and_inside_the_picture() -> None:

@@ -6,13 +6,15 @@ import os
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from benchmarks.networks import dense_chain, resnet18, vgg11
 from spikeport import map_network
 from spikeport.mapping import Resource
-from spikeport.network import DeployedNetwork
+from spikeport.network import Conv2d, DeployedNetwork, Input, Population, Readout, Shape
 from tests.helpers.map_checker import errors
+from tests.helpers.pages import page, table
 from tests.helpers.pilotnet import CORES, FILE, WORDS, pilotnet
 
 DATA = os.environ.get("SPIKEPORT_DATA")
@@ -84,3 +86,40 @@ def test_the_map_of_the_mnist_notebook() -> None:
     }
     assert shares == {"layer00": "68.60%", "layer01": "16.80%", "layer02": "1.60%"}
     # The notebook has 50, 50 and 28 neurons of the first layer on its cores (78.40 %).
+
+
+YOLO = ((16, 3, 2), (32, 3, 2), (64, 3, 2), (128, 3, 2), (256, 3, 1), (256, 3, 2), (512, 3, 1),
+        (256, 1, 1), (512, 3, 1), (48, 1, 1))  # fmt: skip
+"""Channels, kernel and stride of the layers of lava-dl's YOLO-KP, for images of 448 x 448."""
+YOLO_CORES = (224, 112, 56, 28, 56, 16, 32, 14, 32, 4)
+"""Cores of each on Loihi 2 (tutorials/lava/lib/dl/netx/yolo_kp/run.ipynb)."""
+
+
+def yolo_kp(largest: int) -> DeployedNetwork:
+    rng = np.random.default_rng(0)
+    shape: Shape = (3, 448, 448)
+    populations, connections, source = [], [], "x"
+    for number, (channels, kernel, stride) in enumerate(YOLO):
+        weight = 2 * rng.integers(-largest, largest, (channels, shape[0], kernel, kernel))
+        part = Conv2d(
+            source, f"layer{number}", weight.astype(np.int16),
+            stride=(stride, stride), padding=(kernel // 2, kernel // 2),
+        )  # fmt: skip
+        shape = part.output_shape(shape)
+        source = part.target
+        populations.append(Population(source, shape, vth=9))
+        connections.append(part)
+    return DeployedNetwork(
+        (Input("x", (3, 448, 448)),), tuple(populations), tuple(connections), (Readout(source),), 1
+    )
+
+
+@pytest.mark.parametrize("largest", [8, 127])
+def test_cores_of_yolo_kp_are_close_to_those_that_were_used(largest: int) -> None:
+    made = map_network(yolo_kp(largest), "loihi2", share_cores=False)
+    cores = Counter(piece.population for piece in made.pieces)
+    found = tuple(cores[f"layer{number}"] for number in range(len(YOLO)))
+    rows = table(page("mapping.md"), "layer", *map(str, range(1, 11)))
+    stated = {row["layer"]: tuple(int(row[str(k)]) for k in range(1, 11)) for row in rows}
+    assert stated == {"cores that were used": YOLO_CORES, "cores, layers apart": found}
+    assert (sum(YOLO_CORES), sum(found)) == (574, 549)

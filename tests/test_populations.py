@@ -410,6 +410,16 @@ def test_more_connections_than_a_file_may_hold_are_refused() -> None:
         lower(network(nodes, edges, [spikes_in(1)]))
 
 
+def test_large_feature_maps_need_one_decay_for_each_channel() -> None:
+    tau = np.full((4, 64, 64), 2 * DT)
+    tau[0, 0, 0] = 4 * DT
+    node = nir.LIF(tau, tau / DT, 0 * tau, np.ones_like(tau))
+    nodes = {"conv": conv(np.ones((4, 4, 3, 3)), padding=1), "n": node}
+    message = "connection 'conv': decays or starts differ between the positions of a channel, which"
+    with pytest.raises(InputError, match=f"{message} makes it a matrix of 16384 x 16384 weights"):
+        lower(chain(nodes, spikes_in((4, 64, 64))))
+
+
 def test_netx_has_no_constant_source() -> None:
     graph = chain(cuba(2, 0.5), spikes_in(1))
     message = "population 'constant': is not in the one chain of layers that netx runs"

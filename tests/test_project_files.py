@@ -14,6 +14,7 @@ from spikeport.energy import devices, profile
 from spikeport.export.netx import metadata as netx_metadata
 from spikeport.export.nir import metadata
 from spikeport.hardware import target_file
+from spikeport.mapping import core_map
 from spikeport.network import file as network_file
 from spikeport.report import document
 from spikeport.runs import stream_file
@@ -34,6 +35,7 @@ FORMATS = {
     "target": ("schema", target_file.SCHEMA),
     "hardware profile": ("schema", profile.SCHEMA),
     "devices to compare with": tuple(devices.SCHEMA.split("/")),
+    "map": tuple(core_map.SCHEMA.split("/")),
     "report": tuple(document.SCHEMA.split("/")),
 }
 

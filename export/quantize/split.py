@@ -9,6 +9,7 @@ each source; blocks of zeros are left out.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -22,8 +23,9 @@ from spikeport.export.quantize.rounding import round_decays
 from spikeport.network import Shape
 from spikeport.network.composition import compose
 from spikeport.network.linear_maps import (
-    TIMES,
+    MAX_ENTRIES,
     Kernel,
+    LinearMap,
     Matrix,
     as_matrix,
     convolution,
@@ -96,7 +98,7 @@ def split_layer(layer: Layer, taken: Iterable[str]) -> tuple[tuple[FloatPopulati
     positions = layer.shape[1:] if channels else ()
     parts = Parts(layer.shape, tuple(names), indices, channels)
     return tuple(
-        _population(layer, name, (len(index) // int(np.prod(positions)), *positions), index)
+        _population(layer, name, (len(index) // math.prod(positions), *positions), index)
         for name, index in zip(names, indices, strict=True)
     ), parts
 
@@ -137,7 +139,7 @@ def _channels(
     shape: Shape, indices: Sequence[NDArray[np.int64]]
 ) -> tuple[NDArray[np.int64], ...] | None:
     """The channels of each part, None if a channel belongs to several."""
-    size = int(np.prod(shape[1:]))
+    size = math.prod(shape[1:])
     channels = tuple(np.unique(index // size) for index in indices)
     return channels if sum(map(len, channels)) == shape[0] else None
 
@@ -204,7 +206,7 @@ def _columns(connection: FloatConnection, of: Parts, place: int) -> NDArray[np.i
     if connection.pool is None:
         return of.indices[place]
     assert of.channels is not None  # see _blocks
-    size = int(np.prod(connection.pool.output_shape(of.shape)[1:]))
+    size = math.prod(connection.pool.output_shape(of.shape)[1:])
     return (of.channels[place][:, None] * size + np.arange(size)).reshape(-1)
 
 
@@ -247,21 +249,33 @@ def _sub_kernel(
 
 
 def _as_dense(connection: FloatConnection, source: Shape) -> FloatConnection:
-    """The same connection, pool included, as a matrix."""
+    """The same connection, pool included, as a matrix.
+
+    Raises:
+        InputError: it would have more than `MAX_ENTRIES`.
+    """
+    pool = connection.pool
+    made: Kernel | Matrix
     if connection.weight.ndim > 2:
-        made: Kernel | Matrix = _kernel(connection, source)
+        made = _kernel(connection, source)
     else:
-        assert connection.pool is not None  # else it is one already
-        pooled = connection.pool.output_shape(source)
-        made = Matrix(pooled, (len(connection.weight),), connection.weight, TIMES)
-    if (pool := connection.pool) is not None:
+        assert pool is not None  # else it is one already
+        rows = (len(connection.weight),)
+        made = Matrix(pool.output_shape(source), rows, connection.weight)
+    shape = math.prod(made.target), math.prod(source)
+    if math.prod(shape) > MAX_ENTRIES:
+        raise InputError(
+            f"connection '{connection.name}': decays or starts differ between the positions of a "
+            f"channel, which makes it a matrix of {shape[0]} x {shape[1]} weights, limit "
+            f"{MAX_ENTRIES}; use one for each channel"
+        )
+    whole: LinearMap = made
+    if pool is not None:
         front = sum_pool(source, pool.kernel_size, pool.stride, pool.padding)
         whole = compose(front, made)
-    else:
-        whole = made
     return replace(
         connection,
-        weight=as_matrix(whole, TIMES).weight,
+        weight=as_matrix(whole).weight,
         stride=(1, 1),
         padding=(0, 0),
         dilation=(1, 1),

@@ -60,7 +60,7 @@ def map_(
     """Map a deployed network onto the cores of a chip: how many, how full, how far spikes travel.
 
     Populations are cut into pieces that fit the limits of a core. Limits that are not verified are
-    marked with *; `--json` names the source of each.
+    marked with *; `--json` has the source of each limit.
     """
     from spikeport.mapping import map_network
 
@@ -93,10 +93,13 @@ def _facts(made: CoreMap, traffic: Traffic) -> dict[str, str]:
     used, bound = len(made.cores), made.lower_bound
     scarce = next(name for name, cores in made.lower_bounds.items() if cores == bound)
     because = APART if scarce is Resource.PIECES and not made.share_cores else scarce
+    limited = made.limits.capacity
     facts = {
         "cores": f"{used:,}, on {made.chips:,} chip{'s' * (made.chips > 1)} of "
         f"{made.limits.cores.value}",
         "lower bound": f"{bound:,} ({because}); this map has {made.gap:.0%} more",
+        "utilisation": "mean of these cores: "
+        + ", ".join(f"{one} {made.utilisation(one):.1%}" for one in SHOWN if one in limited),
         "packets": f"{traffic.packets:,.0f} for {traffic.basis}, and "
         f"{traffic.input_packets:,.0f} from inputs",
         "hops": f"{traffic.hops_per_packet:.2f} per packet: {traffic.hops_east_west:,.0f} "
@@ -107,10 +110,10 @@ def _facts(made: CoreMap, traffic: Traffic) -> dict[str, str]:
     if made.chips > 1 and traffic.packets:
         facts["crossing chips"] = f"{traffic.between_chips / traffic.packets:.1%} of packets"
     unverified = dict.fromkeys(
-        limit.citation for _, limit in made.limits.stated if not limit.verified
+        limit.citation for limit in made.limits.stated.values() if not limit.verified
     )
     if unverified:
-        facts["not verified (*)"] = "; ".join(unverified)
+        facts["not verified"] = "; ".join(unverified)
     return facts
 
 

@@ -17,7 +17,7 @@ from spikeport.mapping.tiling import Box, Tiling
 from spikeport.mapping.traffic import Traffic, spikes_of, tally, ways
 from spikeport.runs import EventCounts, Run
 
-SCHEMA = 1
+SCHEMA = "spikeport.map/1"
 """Version of the JSON form."""
 
 
@@ -180,7 +180,7 @@ class CoreMap:
                 name: {
                     "value": limit.value, "verified": limit.verified, "source": limit.citation,
                 }
-                for name, limit in self.limits.stated
+                for name, limit in self.limits.stated.items()
             },
             "utilisation": {str(one): self.utilisation(one) for one in RESOURCES},
             "cores": [self._core_form(core) for core in self.cores],

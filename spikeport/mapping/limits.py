@@ -32,6 +32,12 @@ _KEYS = {
     Resource.OUTPUT_AXONS: "output_axons_per_core",
     Resource.PIECES: "pieces_per_core",
 }
+STORAGE_KEYS = (
+    *("synapse_word_bits", "synapse_header_bits", "synapses_per_block", "index_bits"),
+    *("dense_rows_indexed", "kernels_stored_once", "axon_bases_per_core"),
+    *("output_axons_per_position", "weight_exponent_min"),
+)
+MESH_KEYS = ("cores_per_tile", "tiles_per_row")
 REQUIRED = ("cores", _KEYS[Resource.NEURONS])
 
 
@@ -41,6 +47,10 @@ class Setting(StrEnum):
     DYNAMICS = "neuron_formats_per_core"
     THRESHOLD = "thresholds_per_core"
     SYNAPSES = "synapse_formats_per_core"
+
+
+KEYS = ("cores", *_KEYS.values(), *Setting, *STORAGE_KEYS, *MESH_KEYS, "columns_power_of_two")
+"""Limits that a map depends on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +106,7 @@ class CoreLimits:
         capacity: of one core, for every resource that is limited.
         settings: number of different settings of a core, if that is limited.
         columns_power_of_two: whether a piece of a feature map has a power of two of columns.
+        stated: all limits that a map depends on, by their names in `target.toml`.
     """
 
     target: str
@@ -106,13 +117,7 @@ class CoreLimits:
     storage: StorageRules
     mesh: Mesh
     columns_power_of_two: bool
-
-    @property
-    def stated(self) -> tuple[tuple[str, Limit], ...]:
-        """All limits of a core, by name."""
-        settings = ((setting.removesuffix("_per_core").replace("_", " "), limit)
-                    for setting, limit in self.settings.items())  # fmt: skip
-        return (*((str(name), limit) for name, limit in self.capacity.items()), *settings)
+    stated: Mapping[str, Limit]
 
 
 def core_limits(file: TargetFile) -> CoreLimits:
@@ -128,7 +133,7 @@ def core_limits(file: TargetFile) -> CoreLimits:
             f"target '{file.name}' cannot be mapped: no core limits: its target.toml has no "
             f"{' and no '.join(repr(name) for name in missing)} in [limits]"
         )
-    for name in (*REQUIRED, *_KEYS.values(), *Setting, "cores_per_tile", "tiles_per_row"):
+    for name in (*REQUIRED, *_KEYS.values(), *Setting, *MESH_KEYS):
         if name in limits and limits[name].value < 1:
             raise InputError(
                 f"target '{file.name}' cannot be mapped: limit '{name}' is {limits[name].value}, "
@@ -143,6 +148,7 @@ def core_limits(file: TargetFile) -> CoreLimits:
         storage=_storage(limits),
         mesh=_mesh(limits),
         columns_power_of_two=bool(_value(limits, "columns_power_of_two", 0)),
+        stated={name: limits[name] for name in KEYS if name in limits},
     )
 
 

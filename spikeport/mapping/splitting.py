@@ -11,7 +11,7 @@ from spikeport.mapping.tiling import Tiling, tilings
 from spikeport.network import Shape
 
 STEP = 32
-"""Numbers of pieces from this one on are tried in steps of this share."""
+"""Beyond twice the least number of pieces, numbers are tried in steps of this share."""
 PATIENCE = 3
 """Passes over a network with cycles after which a new tiling must have more pieces."""
 
@@ -43,8 +43,8 @@ def split(plan: Plan) -> tuple[dict[str, Tiling], tuple[Misfit, ...]]:
 def _fewest_pieces(plan: Plan, name: str, found: dict[str, Tiling], *, growing: bool) -> Tiling:
     """The tiling with the fewest pieces that fit; among equals the fewest axons, then memory.
 
-    Numbers of pieces are tried in growing steps; once one fits, those skipped before it. If none
-    fits, a piece for each neuron.
+    Beyond twice the least number of pieces, numbers are tried in growing steps; once one fits,
+    those skipped just before it. If none fits, a piece for each neuron.
 
     Args:
         growing: only tilings of more pieces than now.
@@ -60,13 +60,13 @@ def _fewest_pieces(plan: Plan, name: str, found: dict[str, Tiling], *, growing: 
         ]
         return min(fitting, key=lambda one: _cost(plan.demands(name, one, found)), default=None)
 
-    skipped = count = max(_least_pieces(plan, name), found[name].count + growing)
+    least = skipped = count = max(_least_pieces(plan, name), found[name].count + growing)
     while count < math.prod(shape):
         if (made := best(count)) is not None:
             earlier = (best(fewer) for fewer in range(skipped, count))
             return next((one for one in earlier if one is not None), made)
         skipped = count + 1
-        count += max(1, count // STEP)
+        count += 1 if count < 2 * least else max(1, count // STEP)
     return Tiling.finest(shape)
 
 

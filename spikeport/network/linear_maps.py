@@ -32,7 +32,6 @@ UNEVEN = "factors differ between the positions of a channel"
 FLATTENED = "it is flattened before its neurons"
 SHIFTED = "its bias differs between the positions of a channel"
 LARGE = "one kernel for both would be too large"
-TIMES = "time constants or starts differ between the positions of a channel"
 LINEAR = "a linear layer follows without neurons in between"
 REMEDIES = {
     PADDED: "put neurons in between, or pad nothing there",
@@ -40,7 +39,6 @@ REMEDIES = {
     FLATTENED: "flatten after the neurons",
     SHIFTED: "pad nothing after the shift",
     LARGE: "put neurons in between",
-    TIMES: "use one for each channel",
     LINEAR: "put neurons in between",
 }
 """What to do where a matrix would be too large."""

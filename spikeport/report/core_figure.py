@@ -64,7 +64,7 @@ def _notes(made: CoreMap, traffic: Traffic) -> Iterator[str]:
         )
     if made.chips > MOST_CHIPS:
         yield f"The first {MOST_CHIPS} of {made.chips} chips are drawn."
-    unverified = [name for name, limit in made.limits.stated if not limit.verified]
+    unverified = [name for name, limit in made.limits.stated.items() if not limit.verified]
     if unverified:
         yield f"Limits that are not verified: {', '.join(unverified)}."
 

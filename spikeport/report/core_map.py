@@ -171,7 +171,7 @@ def _layout(made: CoreMap, heading: str) -> Drawing:
 def _caption(made: CoreMap) -> str:
     cores = f"{len(made.cores)} core{'s' * (len(made.cores) > 1)}"
     chips = f"{made.chips} chip{'s' * (made.chips > 1)} of {made.limits.cores.value}"
-    return f"{cores} on {chips}; filled as far as the scarcest resource; cores of:"
+    return f"{cores} on {chips}; filled as far as the scarcest resource"
 
 
 def _labels(made: CoreMap, corner: Corner) -> Iterator[Label]:
@@ -207,7 +207,7 @@ def _legend(made: CoreMap, populations: list[str], width: float, bottom: float) 
         for core in made.cores
         for name in {made.pieces[number].population for number in core.pieces}
     )
-    texts = [f"{_cut(name)} {held[name]}" for name in populations]
+    texts = [f"{_cut(name)}: {held[name]} core{'s' * (held[name] > 1)}" for name in populations]
     column = max(map(len, texts)) * CHARACTER + 40
     count = max(1, int((width - 2 * MARGIN) // column))
     for number, text in enumerate(texts):

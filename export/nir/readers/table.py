@@ -1,7 +1,7 @@
 """The readers of NIR files, as one table; another framework is one more entry.
 
-Every entry was found in the source of that version, and its words are compared with what the
-framework does by `tests/test_readers.py` and `python -m benchmarks.interop`.
+Every entry was found in the source of that version and by running it; `tests/test_readers.py`
+compares the words with what installed frameworks do.
 """
 
 from __future__ import annotations
@@ -16,6 +16,14 @@ import numpy as np
 from spikeport.export.nir.presets import preset
 from spikeport.export.nir.readers import wiring
 from spikeport.export.nir.readers.fidelity import Fidelity, Finding, approximate, unsupported
+from spikeport.export.nir.readers.forms import (
+    norse_neuron,
+    rockpool_neuron,
+    sinabs_neuron,
+    snntorch_neuron,
+    spikingjelly_neuron,
+    spyx_neuron,
+)
 from spikeport.export.nir.readers.reader import REMEDIES, Reader, dropped, unknown
 from spikeport.export.nir.readers.rules import (
     Case,
@@ -36,17 +44,11 @@ from spikeport.export.nir.readers.rules import (
     uniform,
 )
 from spikeport.export.nir.readers.step import (
-    Step,
-    as_cuba,
-    as_if,
-    as_lif,
-    euler_tau,
     exponential_tau,
     membrane_of,
 )
 from spikeport.export.nir.readers.wiring import Wiring
 from spikeport.export.nir.semantics import DEFAULTS, Semantics
-from spikeport.network import Reset
 
 _ENDS: Mapping[str, Rule] = {"Input": kept, "Output": kept, "Flatten": kept}
 _MAPS: Mapping[str, Rule] = {
@@ -62,84 +64,6 @@ _MAPS: Mapping[str, Rule] = {
 
 def _of_preset(name: str) -> Callable[[frozenset[str]], Semantics]:
     return lambda kinds: preset(name, kinds)
-
-
-# Neurons in the form of each reader
-
-
-def _norse(case: Case, step: Step) -> Any:
-    """Only CubaLIF has the reset by subtraction; with tau_syn = dt it has no synaptic current."""
-    subtract = case.semantics.reset is Reset.SUBTRACT
-    if isinstance(case.node, nir.CubaLIF) or (subtract and isinstance(case.node, nir.IF)):
-        return _unit_cuba(case, step)
-    if isinstance(case.node, nir.IF):
-        return as_if(step, 1.0)
-    tau = euler_tau(step.lost, case.file_dt_s)
-    if subtract:
-        syn = np.full(tau.shape, case.file_dt_s)
-        return as_cuba(step, (syn, tau), (1.0, 1.0), step.lost)
-    return as_lif(step, tau, 1.0, step.lost)
-
-
-def _unit_cuba(case: Case, step: Step) -> Any:
-    """CubaLIF with r = tau_mem / dt and w_in = tau_syn / dt, a gain of 1."""
-    dt = case.file_dt_s
-    taus = euler_tau(step.lost_syn, dt), euler_tau(step.lost, dt)
-    return as_cuba(step, taus, (taus[0] / dt, taus[1] / dt), 1.0)
-
-
-def _snntorch(case: Case, step: Step) -> Any:
-    """IF is read as a leaky neuron, so it is written as one whose leak is 0 in float32."""
-    if isinstance(case.node, nir.CubaLIF):
-        return _unit_cuba(case, step)
-    tau = euler_tau(step.lost, case.file_dt_s)
-    return as_lif(step, tau, tau / case.file_dt_s, 1.0)
-
-
-def _spikingjelly(case: Case, step: Step) -> Any:
-    """LIF needs tau > dt, CubaLIF tau >= dt, in which float32 is not exact enough."""
-    dt = case.file_dt_s
-    if isinstance(case.node, nir.IF):
-        return as_if(step, 1 / dt)
-    if isinstance(case.node, nir.LIF) and (step.lost < 1 - 1e-6).all():
-        tau = euler_tau(step.lost, dt)
-        unscaled = np.allclose(step.gain, 1, rtol=1e-6)
-        return as_lif(step, tau, tau / dt, 1.0) if unscaled else as_lif(step, tau, 1.0, step.lost)
-    node = _unit_cuba(case, step)
-    for field in ("tau_syn", "tau_mem"):
-        setattr(node, field, np.maximum(np.asarray(getattr(node, field), np.float64), dt))
-    return node
-
-
-def _sinabs(case: Case, step: Step) -> Any:
-    if isinstance(case.node, nir.IF):
-        return as_if(step, 1.0)
-    return as_lif(step, exponential_tau(step.lost, case.file_dt_s), 1.0, 1.0)
-
-
-_PASSING = 2.0**-20
-"""What is left of a synaptic current after one step in neurons without one, for Rockpool."""
-
-
-def _rockpool(case: Case, step: Step) -> Any:
-    """Its importer takes CubaLIF only, and dt = min(tau_mem / (1 + r))."""
-    dt = case.file_dt_s
-    lost_syn = step.lost_syn
-    if not isinstance(case.node, nir.CubaLIF):
-        lost_syn = np.full(lost_syn.shape, 1 - _PASSING)
-    taus = exponential_tau(lost_syn, dt), exponential_tau(step.lost, dt)
-    return as_cuba(step, taus, (1.0, taus[1] / dt - 1), np.exp(-dt / taus[0]))
-
-
-def _spyx(case: Case, step: Step) -> Any:
-    dt = case.file_dt_s
-    taus = euler_tau(step.lost_syn, dt), euler_tau(step.lost, dt)
-    match case.node:
-        case nir.IF():
-            return as_if(step, 1.0)
-        case nir.LIF():
-            return as_lif(step, taus[1], 1.0, 1.0)
-    return as_cuba(step, taus, (1.0, 1.0), 1.0)
 
 
 # What readers require of what is written
@@ -286,7 +210,7 @@ READERS: Mapping[str, Reader] = {
         rules={
             **{n: rule for n, rule in _MAPS.items() if n != "Conv1d"},
             "AvgPool2d": pool_as_convolution,
-            **_neurons(neuron(_norse, _leaking_synapse, honours_reset=False)),
+            **_neurons(neuron(norse_neuron, _leaking_synapse, honours_reset=False)),
         },
         other=dropped("Norse"),
         wiring=Wiring(wiring.by_depth, reserved=wiring.RESERVED),
@@ -301,7 +225,7 @@ READERS: Mapping[str, Reader] = {
             **_MAPS,
             **_neurons(
                 neuron(
-                    _snntorch,
+                    snntorch_neuron,
                     uniform("v_threshold"),
                     no_leak(True),
                     steps_apart,
@@ -325,7 +249,7 @@ READERS: Mapping[str, Reader] = {
             **_MAPS,
             **_neurons(
                 neuron(
-                    _spikingjelly,
+                    spikingjelly_neuron,
                     uniform("tau", "tau_syn", "tau_mem", "r", "w_in", "v_threshold", "v_reset"),
                     uniform("v_leak"),
                     _equal_leak_and_reset,
@@ -348,7 +272,14 @@ READERS: Mapping[str, Reader] = {
             "Scale": _scale_of_sinabs,
             "LI": _readout_of_sinabs,
             **_neurons(
-                neuron(_sinabs, no_leak(True), _one_axis, _floor, steps_apart, honours_reset=False),
+                neuron(
+                    sinabs_neuron,
+                    no_leak(True),
+                    _one_axis,
+                    _floor,
+                    steps_apart,
+                    honours_reset=False,
+                ),
                 *("IF", "LIF"),
             ),
         },
@@ -364,7 +295,9 @@ READERS: Mapping[str, Reader] = {
             **dict.fromkeys(("Input", "Output"), kept),
             **dict.fromkeys(("Affine", "Linear"), flat_map),
             **_neurons(
-                neuron(_rockpool, no_leak(False), _flat_neurons, steps_apart, honours_reset=False)
+                neuron(
+                    rockpool_neuron, no_leak(False), _flat_neurons, steps_apart, honours_reset=False
+                )
             ),
             **dict.fromkeys(("Conv1d", "Conv2d", "SumPool2d", "AvgPool2d", "Flatten"), _SHAPED),
             "LI": refused("Rockpool takes the time constant of LI as an integer", _SPIKES_INSTEAD),
@@ -384,7 +317,7 @@ READERS: Mapping[str, Reader] = {
             "SumPool2d": sum_pool,
             "AvgPool2d": pool_as_convolution,
             "Flatten": _flatten_of_spyx,
-            **_neurons(neuron(_spyx, no_leak(False), honours_reset=False)),
+            **_neurons(neuron(spyx_neuron, no_leak(False), honours_reset=False)),
         },
         other=unsupported("Spyx leaves out this type of node, or stops at it"),
         wiring=Wiring(wiring.as_a_chain),
