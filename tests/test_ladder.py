@@ -120,8 +120,8 @@ def test_residual_networks_climb_too(digits: Dataset, tmp_path: Path, reset: Res
     report = run_ladder(residual(reset), digits, tmp_path, config).report
     assert report.passed, verdicts(report)
     skipped = {stage.stage: stage.reason for stage in report.skipped}
-    assert "skip paths are not supported" in skipped["same file in Norse"]
-    assert "skip paths are not supported" in render_html(document_of(report))
+    assert "branches with a map on each are not supported" in skipped["same file in Norse"]
+    assert "branches with a map on each are not supported" in render_html(document_of(report))
     busy = report.rows[-1].spikes
     assert all(busy[name] > 0 for name in ("lif1", "lif2", "lif3"))
 
