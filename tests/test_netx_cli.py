@@ -52,19 +52,22 @@ def test_verbs_take_netx_files(tmp_path: Path, spikeport: Spikeport) -> None:
     assert open_network(nir) == digits()
 
 
+@pytest.mark.parametrize("name", ["b.net", "b.spikeport", "b.nir"])
 def test_what_a_foreign_file_does_not_state_is_given_to_export(
-    tmp_path: Path, spikeport: Spikeport
+    name: str, tmp_path: Path, spikeport: Spikeport
 ) -> None:
-    path, out = tmp_path / "a.net", tmp_path / "b.net"
+    path, out = tmp_path / "a.net", tmp_path / name
     write_file(path, dense(WEIGHT), steps=None)
     code, _, err = spikeport("run", str(path))
     assert code == 2
     assert "by `spikeport export --steps`" in err
     options = ("--steps", "5", "--input-shape", "1,8,8", "-o", str(out))
     assert spikeport("export", str(path), *options)[0] == 0
-    network = read_netx(out)
+    network = open_network(out)
+    assert isinstance(network, DeployedNetwork)
     assert (network.steps, network.inputs[0].shape) == (5, (1, 8, 8))
     assert network.provenance["source"] == "a.net"
+    assert "T is 5, as given" in network.provenance["assumed"]
 
 
 def test_every_verb_takes_the_steps_that_a_file_does_not_state(
@@ -101,10 +104,11 @@ def test_what_a_file_states_itself_is_not_asked_for(tmp_path: Path) -> None:
         open_network(tmp_path / "a.nir", input_shape=(1, 8, 8))
 
 
-def test_a_float_network_is_not_written(tmp_path: Path, spikeport: Spikeport) -> None:
+@pytest.mark.parametrize("name", ["f.net", "f.spikeport"])
+def test_a_float_network_is_not_written(name: str, tmp_path: Path, spikeport: Spikeport) -> None:
     from tests.fuzz.kinds import float_network
 
-    path, out = tmp_path / "f.nir", tmp_path / "f.net"
+    path, out = tmp_path / "f.nir", tmp_path / name
     spikeport_write(float_network(), path)
     code, _, err = spikeport("export", str(path), "-o", str(out))
     assert code == 2

@@ -420,11 +420,17 @@ def test_large_feature_maps_need_one_decay_for_each_channel() -> None:
         lower(chain(nodes, spikes_in((4, 64, 64))))
 
 
-def test_netx_has_no_constant_source() -> None:
-    graph = chain(cuba(2, 0.5), spikes_in(1))
-    message = "population 'constant': is not in the one chain of layers that netx runs"
-    with pytest.raises(InputError, match=message):
-        quantized(graph, np.ones((1, 1)), QuantizeConfig(target="netx"))
+@pytest.mark.parametrize(
+    ("nodes", "message"),
+    [
+        (cuba(2, 0.5), "node 'n': a bias enters through its synaptic filter, but netx adds biases"),
+        (cuba(2, tau_mem=DT * np.array([4.0, 2])), "node 'n': its neurons have 2 different decays"),
+    ],
+)
+def test_netx_has_one_layer_for_each_node(nodes: dict[str, Any], message: str) -> None:
+    """The message names what the user wrote, not the populations that were made of it."""
+    with pytest.raises(InputError, match=f"^{message}.*; use "):
+        quantized(chain(nodes, spikes_in(1)), np.ones((1, 1)), QuantizeConfig(target="netx"))
 
 
 @pytest.mark.parametrize(("how", "groups"), [("channels", 2), ("across", 1)])

@@ -446,6 +446,17 @@ def test_two_meanings_of_r_in_one_node(r: list[float], rule: str, told: str) -> 
     assert bool(told) == bool(found)
 
 
+@pytest.mark.parametrize("v_reset", [None, 0.0, -0.5])
+@pytest.mark.parametrize("reset", list(Reset))
+def test_a_v_reset_that_the_reset_does_not_use_is_told(v_reset: float | None, reset: Reset) -> None:
+    levels = None if v_reset is None else np.full(3, v_reset)
+    node = nir.IF(np.ones(3), np.ones(3), levels)
+    source = chain({"fc": affine(np.eye(3)), "n": node}, spikes_in(3))
+    found = " ".join(implausible(source.graph, 1e-3, DEFAULTS.changed(reset=reset)))
+    told = "node 'n' (IF): v_reset is -0.5 to -0.5, which a reset by subtraction does not use"
+    assert (told in found) == bool(found) == (reset is Reset.SUBTRACT and bool(v_reset))
+
+
 @settings(deadline=None, max_examples=30)
 @given(st.integers(0, 999), st.floats(0, 1), st.floats(-0.5, 0.5), st.booleans())
 def test_no_membrane_goes_beyond_its_bound(

@@ -1,4 +1,4 @@
-"""Check whether the time constants, gains and `r` of a float network are plausible.
+"""Check whether the time constants, gains, `r` and resets of a float network are plausible.
 
 NIR states neither the time step nor, in practice, the unit of time constants, and frameworks write
 `r` for rules of their own. A wrong guess breaks no rule: the network just never fires, or fires at
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from spikeport.export.nir.fields import NEURONS, label, time_constants
 from spikeport.export.nir.neuron_dynamics import is_one, neuron_dynamics
 from spikeport.export.nir.semantics import InputGain, IntegratorGain, Semantics
+from spikeport.network import Reset
 
 Array = NDArray[np.float64]
 SHORTEST, LONGEST = 1 - 1e-6, 1e3
@@ -30,12 +31,13 @@ USUAL_DT_S = 1e-4
 
 
 def implausible(graph: nir.NIRGraph, dt_s: float, semantics: Semantics) -> tuple[str, ...]:
-    """One sentence per time constant, gain or `r` that suggests a wrong dt or other rules."""
+    """One sentence per parameter that suggests a wrong dt or other rules."""
     found = []
     for name, node in graph.nodes.items():
         if isinstance(node, NEURONS):
             found += [*_time_constants(name, node, dt_s), *_gain(name, node, dt_s, semantics)]
             found += _meaning_of_r(name, node, dt_s, semantics)
+            found += _unused_reset(name, node, semantics)
     return tuple(found)
 
 
@@ -58,6 +60,15 @@ def _gain(name: str, node: Any, dt_s: float, semantics: Semantics) -> Iterator[s
         yield (
             f"node '{name}': an input of 1 moves its membrane by {gain.min():.3g} to "
             f"{gain.max():.3g} per step of dt = {dt_s:g} s, usually 0.01 to 1; is dt right?"
+        )
+
+
+def _unused_reset(name: str, node: Any, semantics: Semantics) -> Iterator[str]:
+    resets = getattr(node, "v_reset", None)
+    if semantics.reset is Reset.SUBTRACT and resets is not None and np.any(resets):
+        yield (
+            f"{label(name, node)}: v_reset is {np.min(resets):.3g} to {np.max(resets):.3g}, which "
+            "a reset by subtraction does not use; does it reset to v_reset (reset 'zero')?"
         )
 
 

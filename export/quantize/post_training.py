@@ -102,6 +102,7 @@ def quantize_float_network(
         check_scale(part, floats[part.name])
     network = subtracting_at_once(network)  # with v as it is on the chip
     lowered = lower(network, pools=config.constraints.pools)
+    config.constraints.check_lowered(lowered)
     config.constraints.check(draft(lowered, config))
     activity, wanted = float_activity(network, lowered, floats, run_float)
     provenance = {

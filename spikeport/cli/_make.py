@@ -281,9 +281,9 @@ def export(
     foreign: Foreign,
     as_json: _io.Json = False,
 ) -> None:
-    """Write a network as NIR (.nir) or, if it has chip integers, for lava-dl's netx (.net).
+    """Write a network as NIR (.nir) or, if it has chip integers, as .spikeport or .net (netx).
 
-    Chip integers are stored as metadata, so that both files read back as the same network. With
+    Chip integers are stored as metadata, so that all files read back as the same network. With
     --for, exit code 2 if that reader does not run a node.
     """
     from spikeport.export import write_netx
@@ -291,7 +291,7 @@ def export(
 
     if allow_unsupported and reader is None:
         raise InputError("--allow-unsupported: needs --for, the reader to write for")
-    _io.check_out("--out", out, _io.NIR if reader else (*_io.NIR, *_io.NETX), network)
+    _io.check_out("--out", out, _io.NIR if reader else (*_io.NIR, *_io.NETX, *_io.CHIP), network)
     opened = _io.open_network(network, foreign)
     kind = out.suffix.removeprefix(".")
     found = None
@@ -302,8 +302,10 @@ def export(
             f"--out {out}: holds chip integers, but {network} is a float network; use "
             "`spikeport quantize` first"
         )
-    else:
+    elif kind == "net":
         write_netx(opened, out)
+    else:
+        save_network(opened, out)
     again = _io.open_network(out, Foreign())
     facts: dict[str, object] = {kind: str(out), "bytes": out.stat().st_size}
     facts |= origin_facts(opened)
