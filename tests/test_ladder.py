@@ -18,6 +18,7 @@ from spikeport.backends.lava import lava_status
 from spikeport.errors import BackendUnavailableError, InputError
 from spikeport.export import QuantizeConfig
 from spikeport.ladder import LadderConfig, run_demo, run_ladder
+from spikeport.ladder.demo import CHIP
 from spikeport.ladder.parts import PART_BYTES, STATE_BYTES, VALUE_BYTES, samples_at_once
 from spikeport.ladder.stages import stages_of
 from spikeport.network import Reset
@@ -49,10 +50,12 @@ def test_a_short_demo_climbs_to_the_top(tmp_path: Path) -> None:
     ladder = run_demo(
         tmp_path / "made",
         training=training,
-        ladder=FEW,
+        ladder=replace(FEW, profile=CHIP),
         progress=lambda what, done, total: told.append(what),
     )
     assert ladder.report.passed
+    assert ladder.chip.fit is not None
+    assert (ladder.chip.fit.target, ladder.chip.fit.runs) == (CHIP, True)
     found = verdicts(ladder.report)
     exact = ["quantized, in the trainer", "after NIR write and read", "scalar reference"]
     exact += ["Lava"] if lava_status().version else []
@@ -120,8 +123,8 @@ def test_residual_networks_climb_too(digits: Dataset, tmp_path: Path, reset: Res
     report = run_ladder(residual(reset), digits, tmp_path, config).report
     assert report.passed, verdicts(report)
     skipped = {stage.stage: stage.reason for stage in report.skipped}
-    assert "skip paths are not supported" in skipped["same file in Norse"]
-    assert "skip paths are not supported" in render_html(document_of(report))
+    assert "branches with a map on each are not supported" in skipped["same file in Norse"]
+    assert "branches with a map on each are not supported" in render_html(document_of(report))
     busy = report.rows[-1].spikes
     assert all(busy[name] > 0 for name in ("lif1", "lif2", "lif3"))
 

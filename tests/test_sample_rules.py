@@ -234,6 +234,7 @@ STRANGE: dict[str, tuple[Any, str]] = {
         for kind in STRANGE
         if entry not in SAMPLES_ONLY
         and not (entry in FROM_LABELS and kind in ("ragged", "nothing"))
+        and (entry, kind) != ("quantize", "nothing")  # calibrates on random samples, and says so
     ],
 )
 def test_strange_values_are_one_clear_error(entry: str, kind: str) -> None:

@@ -20,8 +20,8 @@ from tests.helpers.pilotnet import CORES, FILE, WORDS, pilotnet
 
 PAGE = page("mapping.md")
 
-TARGETS = {name: read_target(one) for name, one in plugins(PluginKind.TARGET).items()}
 COLUMNS = {"Loihi 1": "loihi1", "Loihi 2": "loihi2"}
+TARGETS = {name: read_target(plugins(PluginKind.TARGET)[name]) for name in COLUMNS.values()}
 LIMITS = table(PAGE, "limit", *COLUMNS)
 MAPS = table(PAGE, "network", "target", "cores", "hops per packet")
 PILOTNET = table(PAGE, "layer", "cores that were used")

@@ -85,7 +85,7 @@ def _unforeseen(error: BaseException) -> int:
             reason = error.strerror or text
             _say(one_line(reason if subject is None else f"{os.fsdecode(subject)}: {reason}"))
             return UNUSABLE
-    _report(error)
+    _report_bug(error)
     return BUG
 
 
@@ -98,7 +98,7 @@ def _is_memory(error: BaseException) -> bool:
     )
 
 
-def _report(error: BaseException) -> None:
+def _report_bug(error: BaseException) -> None:
     import traceback
 
     from spikeport.version import __version__

@@ -34,6 +34,7 @@ def demo(
     together with all network files. Exit code 1 if any stage fails.
     """
     from spikeport.ladder import LadderConfig, run_demo
+    from spikeport.ladder.demo import CHIP
     from spikeport.trainer.config import TrainConfig
 
     training = TrainConfig(seed=seed) if epochs is None else TrainConfig(seed=seed, epochs=epochs)
@@ -41,7 +42,7 @@ def demo(
         ladder = run_demo(
             out,
             training=training,
-            ladder=LadderConfig(timeout_s=timeout),
+            ladder=LadderConfig(timeout_s=timeout, profile=CHIP),
             resume=resume,
             progress=update,
         )

@@ -16,6 +16,8 @@ from spikeport.trainer.network import SpikingNetwork
 
 STEPS = 1 + len(stages_of(SpikingNetwork))
 """Quantization, and every stage of the ladder."""
+CHIP = "loihi2"
+"""What the network is checked against and priced on: its input is graded, which Loihi 1 has not."""
 
 
 def run_demo(
@@ -32,10 +34,11 @@ def run_demo(
     `report.html`, `report.md` and `ladder.json`, each completely or not at all.
 
     Args:
+        ladder: by default priced on `CHIP`.
         resume: continue from the checkpoint in the folder instead of training from scratch.
     """
     make_folder(folder)
-    config = training or TrainConfig()
+    config, ladder = training or TrainConfig(), ladder or LadderConfig(profile=CHIP)
     data = load_digits_split()
     total = config.epochs + STEPS
     done = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from functools import cache
 from itertools import pairwise
 from typing import Any
@@ -45,7 +46,7 @@ class Axis:
         return int(self.met(first, end).any(axis=0).sum())
 
 
-class _Kernel:
+class _Kernel(ABC):
     """What both ways to store a kernel share."""
 
     positional = True
@@ -104,9 +105,9 @@ class _Kernel:
         made: Integers = table[np.ix_(*places)].ravel()
         return made
 
+    @abstractmethod
     def _bits_of(self, *of_axes: Any) -> int:
         """Bits of a piece, given what matters of its part along each axis."""
-        raise NotImplementedError
 
     def least_bits(self) -> int:
         """See `Encoding`."""

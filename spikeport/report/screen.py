@@ -97,8 +97,9 @@ class Table:
         self._columns.append(_Column(_text(header), justify, style, no_wrap, max_width))
 
     def add_row(self, *cells: Cell, style: str = "") -> None:
-        """Add a row of one cell per column."""
-        self._rows.append((tuple(map(_text, cells)), style))
+        """Add a row; cells that are not given are empty."""
+        empty = ("",) * (len(self._columns) - len(cells))
+        self._rows.append((tuple(map(_text, (*cells, *empty))), style))
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         widths = [

@@ -161,6 +161,6 @@ def _energy(energy: Mapping[str, Any]) -> Claim:
     regime = f"; {energy['regime']}-dominated" if "regime" in energy else ""
     details = (
         f"nominal {format_energy(each.nominal)}, of which {format_energy(dynamic)} dynamic{regime}",
-        "an estimate from published prices, nothing was measured",
+        "an estimate, nothing was measured",
     )
     return Claim("Energy per sample", format_span(each), details, Level.OPEN, "energy")

@@ -37,13 +37,15 @@ def prepare_qat(
 
     Raises:
         InputError: the network cannot be deployed, or not trained in this way (every reason is
-            listed), or `config` has a target.
+            listed), there are no samples, or `config` has a target.
     """
     if config is not None and config.target is not None:
         raise InputError(
             f"target is '{config.target}', which training in chip arithmetic does not keep to; "
             "train in floats and quantize for the target"
         )
+    if samples is None:
+        raise InputError("samples is None, must be calibration samples of shape (B, *shape)")
     graph = export_float(model)
     config = replace(config or QuantizeConfig(), search_wider=False)
     made = quantize(graph, samples, config, static=static)

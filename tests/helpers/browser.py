@@ -1,4 +1,8 @@
-"""A headless Chromium, driven over the WebDriver protocol (W3C) with the standard library."""
+"""A headless Chromium, driven over the WebDriver protocol (W3C) with the standard library.
+
+`python -m tests.helpers.browser page.html FOLDER` writes pictures of a page to look at: on a phone
+and on a desktop, light and dark, and printed.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -73,24 +78,20 @@ class Browser:
         sent = [e for e in events if e["method"] == "Network.requestWillBeSent"]
         return [event["params"]["request"]["url"] for event in sent]
 
-    def picture(self, path: Path, *, whole: bool = True) -> None:
-        """Write a PNG of the page, or of its first screen."""
-        found = self.devtools(
-            "Page.captureScreenshot", {"format": "png", "captureBeyondViewport": whole}
-            if not whole else {"format": "png", "captureBeyondViewport": True, "clip": self._area()}
-        )  # fmt: skip
+    def picture(self, path: Path) -> None:
+        """Write the whole page as PNG."""
+        size = self.evaluate(
+            "const e = document.documentElement; return [e.clientWidth, e.scrollHeight]"
+        )
+        area = {"x": 0, "y": 0, "width": size[0], "height": size[1], "scale": 1}
+        options = {"format": "png", "captureBeyondViewport": True, "clip": area}
+        found = self.devtools("Page.captureScreenshot", options)
         path.write_bytes(base64.b64decode(found["data"]))
 
     def pdf(self, path: Path) -> None:
         """Print the page to a file."""
         found = self.devtools("Page.printToPDF", {"printBackground": True})
         path.write_bytes(base64.b64decode(found["data"]))
-
-    def _area(self) -> dict[str, float]:
-        size = self.evaluate(
-            "const e = document.documentElement; return [e.clientWidth, e.scrollHeight]"
-        )
-        return {"x": 0, "y": 0, "width": size[0], "height": size[1], "scale": 1}
 
 
 @contextmanager
@@ -140,3 +141,18 @@ def _call(url: str, data: Mapping[str, Any] | None, method: str = "POST") -> Any
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with opener.open(request, timeout=WAIT_S) as answer:
         return json.load(answer)["value"]
+
+
+def main(page: Path, folder: Path) -> None:
+    """Write pictures of `page` to `folder`."""
+    with browser() as shown:
+        for name, width, height in (("phone", 390, 844), ("desktop", 1280, 800)):
+            for dark in (False, True):
+                shown.screen(width, height, dark=dark)
+                shown.open(page)
+                shown.picture(folder / f"{name}-{'dark' if dark else 'light'}.png")
+        shown.pdf(folder / "printed.pdf")
+
+
+if __name__ == "__main__":
+    main(*map(Path, sys.argv[1:]))
