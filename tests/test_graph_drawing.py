@@ -121,5 +121,6 @@ def test_inspect_draws_every_kind_of_file(
     path = str(tmp_path / "n.spikeport")
     assert call(["inspect", path, "--svg", path]) == 2
     assert "would be overwritten" in capsys.readouterr().err
-    assert call(["inspect", path, "--svg", str(tmp_path / "graph.html")]) == 2
-    assert "suffix '.html', must be .svg" in capsys.readouterr().err
+    for suffix in (".html", ".png"):
+        assert call(["inspect", path, "--svg", str(tmp_path / f"graph{suffix}")]) == 2
+        assert f"suffix '{suffix}', must be .svg" in capsys.readouterr().err

@@ -169,7 +169,7 @@ def test_a_file_that_states_everything_takes_none_of_it(
     assert spikeport("quantize", theirs, *GIVEN, "-o", chip, "--calibration", 8)[0] == 0
     code, _, err = spikeport("run", chip, *GIVEN)
     assert code == 2
-    assert "arguments ['dt_s', 'steps']: the file states its own" in one_line(err)
+    assert "dt_s, steps must not be given, the file states its own" in one_line(err)
 
 
 def test_netx_files_take_theirs_everywhere(tmp_path: Path, spikeport: Spikeport) -> None:

@@ -33,9 +33,9 @@ _KINDS = {
 }
 KNOWN = (
     *(".spikeport", ".nir", ".net", ".safetensors", ".h5", ".hdf5", ".html", ".htm"),
-    *(".json", ".md", ".svg", ".toml", ".npz", ".shard"),
+    *(".json", ".md", ".svg", ".toml", ".npz", ".shard", ".png", ".jpg", ".pdf"),
 )
-"""Suffixes of the files that Spikeport writes or reads."""
+"""Suffixes of the files that Spikeport writes or reads, and of other pictures."""
 DESCRIPTORS = Path("/proc/self/fd")
 _NO_UNNAMED = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL)
 """Error codes of open() if the file system or the kernel does not support unnamed files."""

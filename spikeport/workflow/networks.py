@@ -128,7 +128,8 @@ def open_contents(
     """Like `open_network`, for a NIR graph that is not run: dt and T may be unknown."""
     suffix = Path(path).suffix
     if suffix in (".spikeport", ".safetensors") and foreign:
-        raise InputError(f"{path}: arguments {sorted(foreign)}: the file states its own")
+        given = ", ".join(sorted(foreign))
+        raise InputError(f"{path}: {given} must not be given, the file states its own")
     match suffix:
         case ".spikeport":
             from spikeport.network import load_network
