@@ -51,6 +51,7 @@ REFUSED = (
     "below one weight unit",
     "for netx",
     "netx has",
+    "netx adds",
     "netx cannot",
     "netx runs",
     "netx and Lava",
