@@ -233,7 +233,7 @@ def cases(f: Files, out: Path) -> Mapping[str, list[Case]]:
         ],
         "export": [
             (0, [f.chip, "-o", f"{made}.nir"], (made,)),
-            (2, [f.graph, "--reset", EVIL, "-o", made], (EVIL,)),
+            (2, [f.graph, "--reset", EVIL, "-o", f"{made}.nir"], (EVIL,)),
         ],
         "run": [
             (0, [f.chip, *data], ()),
