@@ -582,7 +582,9 @@ def keepers(folder: Path) -> list[int]:
     found = []
     for process in psutil.process_iter():
         with suppress(psutil.NoSuchProcess):
-            if scratch.__file__ in process.cmdline() and process.environ()["TMPDIR"] == str(folder):
+            # A process that is just ending has an empty environment.
+            home = process.environ().get("TMPDIR")
+            if home == str(folder) and scratch.__file__ in process.cmdline():
                 found.append(process.pid)
     return found
 
