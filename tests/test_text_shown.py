@@ -286,10 +286,7 @@ def test_every_verb_has_cases(files: Files, tmp_path: Path) -> None:
     ids=["terminal", "pipe", "json"],
     indirect=["capture"],
 )
-@pytest.mark.parametrize(
-    "verb",
-    [pytest.param(verb, marks=[pytest.mark.slow] if verb == "demo" else []) for verb in VERB_NAMES],
-)
+@pytest.mark.parametrize("verb", VERB_NAMES)
 def test_every_verb_prints_names_as_text(
     verb: str,
     as_json: bool,
@@ -298,8 +295,9 @@ def test_every_verb_prints_names_as_text(
     capture: Callable[..., Output],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    trained: list[Path] = []
     if verb == "demo":
-        monkeypatch.setattr("spikeport.ladder.demo.run_demo", demo_of(files))
+        monkeypatch.setattr("spikeport.ladder.run_demo", demo_of(files, trained))
     for code, arguments, expected in cases(files, tmp_path)[verb]:
         command = [verb, *map(str, arguments), *(["--json"] if as_json else [])]
         output = capture(lambda command=command: call(command))
@@ -310,14 +308,16 @@ def test_every_verb_prints_names_as_text(
             check_json(output.out.text, command)
         shutil.rmtree(tmp_path)
         tmp_path.mkdir()
+    assert bool(trained) == (verb == "demo")
 
 
-def demo_of(files: Files) -> Callable[..., Any]:
+def demo_of(files: Files, called: list[Path]) -> Callable[..., Any]:
     """`run_demo` on the small network instead of one that takes a minute to train."""
     from spikeport.ladder import LadderConfig, write_ladder
     from spikeport.trainer import load_checkpoint, load_dataset
 
     def run(folder: Path, *, progress: Callable[[str, int, int], None], **_: object) -> Any:
+        called.append(folder)
         model = load_checkpoint(files.checkpoint).model
         data = load_dataset(str(files.data), model.steps)
         config = LadderConfig(samples=4, lava_samples=0, reference_samples=1)
