@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from spikeport.errors import InputError
 from spikeport.network import (
     LOIHI,
+    Coding,
     DeployedNetwork,
     Input,
     Population,
@@ -308,7 +309,8 @@ def takes(network: AnyNetwork, input: Input) -> bool:
     own = network.input
     if isinstance(network, SpikingNetwork):
         return own == input
-    alike = (own.name, own.shape, own.coding) == (input.name, input.shape, input.coding)
+    coding = Coding.GRADED if own.coding is Coding.BINARY else own.coding
+    alike = (own.name, own.shape, coding) == (input.name, input.shape, input.coding)
     return alike and same_range(own, input)
 
 
