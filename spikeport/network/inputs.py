@@ -76,7 +76,7 @@ class Input:
         """The number of messages that each value is sent as: 1 if it is not 0, or its digits."""
         if self.coding is Coding.BINARY:
             return np.asarray(np.bitwise_count(values.astype(np.int64, copy=False)), np.uint8)
-        return (values != 0).astype(np.uint8)
+        return np.asarray(values != 0, np.uint8)
 
 
 def check_range(part: Input, arithmetic: Arithmetic) -> None:
