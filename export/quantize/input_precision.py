@@ -81,7 +81,7 @@ def share_precision(
             continue
         options = [chosen]
         for times in sorted(halvings - {0}):
-            coarser = _halved(part, times)
+            coarser = halved(part, times)
             options.append(tuple(coarser if own is part else own for own in chosen))
         errors = [error(part, option) for option in options]
         chosen = options[int(np.argmin(errors))]
@@ -104,13 +104,14 @@ def as_digits(part: Input, config: QuantizeConfig) -> Input:
             "their own, or add an offset to all values"
         )
     most = LOIHI.weight_exponent_max + 1
-    fitting = _halved(
+    fitting = halved(
         replace(part, low=0, coding=Coding.GRADED), max(part.high.bit_length() - most, 0)
     )
     return replace(fitting, high=min(fitting.high, (1 << most) - 1), coding=Coding.BINARY)
 
 
-def _halved(part: Input, times: int) -> Input:
+def halved(part: Input, times: int) -> Input:
+    """An input of values in fewer steps."""
     if part.coding is Coding.BINARY:  # with all digits in use
         high = part.high >> times
         return replace(part, scale=part.scale * high / part.high, high=high)

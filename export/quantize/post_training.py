@@ -21,7 +21,7 @@ from spikeport.export.quantize.calibrate import (
 )
 from spikeport.export.quantize.config import QuantizeConfig
 from spikeport.export.quantize.connections import draft
-from spikeport.export.quantize.input_precision import as_digits, share_precision
+from spikeport.export.quantize.input_precision import as_digits, halved, share_precision
 from spikeport.export.quantize.lower import lower
 from spikeport.export.quantize.lowered import LoweredNetwork
 from spikeport.export.quantize.report import (
@@ -115,7 +115,7 @@ def quantize_float_network(
     network = subtracting_at_once(network)  # with v as it is on the chip
     lowered = lower(network, pools=config.constraints.pools)
     config.constraints.check_lowered(lowered)
-    _refuse(draft(_coded(lowered, config), config), config, stopping)
+    coded = _coded(lowered, config, stopping)
     activity, wanted = float_activity(network, lowered, floats, run_float)
     provenance = {
         **network.provenance,
@@ -126,8 +126,8 @@ def quantize_float_network(
     }
 
     def rounded(config: QuantizeConfig) -> tuple[DeployedNetwork, QuantizationReport, Run]:
-        coded = _coded(lowered, config)
-        inputs = share_precision(coded, activity, floats, run_chip, config)
+        coding = coded if config.sends_digits else lowered
+        inputs = share_precision(coding, activity, floats, run_chip, config)
         final = replace(lowered, inputs=inputs)
         integers = round_samples(inputs, floats)
         made = calibrate(final, integers, activity, run_chip, config)
@@ -173,11 +173,26 @@ def quantize_float_network(
     return QuantizationResult(deployed, replace(report, warnings=(*odd, *report.warnings)))
 
 
-def _coded(lowered: LoweredNetwork, config: QuantizeConfig) -> LoweredNetwork:
-    """With inputs as they are sent."""
-    if not config.sends_digits:
-        return lowered
-    return replace(lowered, inputs=tuple(as_digits(part, config) for part in lowered.inputs))
+def _coded(lowered: LoweredNetwork, config: QuantizeConfig, stopping: Stopping) -> LoweredNetwork:
+    """With inputs as they are sent, and as few binary digits as the target has axons for.
+
+    Raises:
+        InputError: the target cannot run a network of this structure.
+    """
+    inputs = lowered.inputs
+    if config.sends_digits:
+        inputs = tuple(as_digits(part, config) for part in inputs)
+    while True:
+        coded = replace(lowered, inputs=inputs)
+        sketch, most = draft(coded, config), max(part.digits for part in inputs)
+        try:
+            _refuse(sketch, config, stopping)
+        except InputError:
+            if most == 1:
+                raise
+            inputs = tuple(halved(p, 1) if p.digits == most else p for p in inputs)
+        else:
+            return coded
 
 
 def _refuse(network: DeployedNetwork, config: QuantizeConfig, stopping: Stopping) -> None:

@@ -87,6 +87,14 @@ def train(
     ] = None,
     energy_profile: _io.EnergyPrices = None,
     bits: _io.ChipBits = None,
+    target: Annotated[
+        str | None,
+        typer.Option(
+            "--target",
+            metavar="NAME",
+            help="With --bits, keep to the limits of a chip, such as loihi1, or a backend.",
+        ),
+    ] = None,
     seed: Annotated[
         int | None,
         typer.Option(metavar="N", help="Random seed; the same seed gives the same weights."),
@@ -158,7 +166,10 @@ def train(
         "training.energy_profile": energy_profile,
         "training.seed": seed,
         "training.threads": threads,
+        "chip.target": target,
     }
+    if target is not None and bits is None:
+        raise InputError(f"--target {target}: needs --bits, training in chip arithmetic")
     if own_module(recipe):
         given["training.architecture"] = recipe
         recipe, own = "digits", recipe
