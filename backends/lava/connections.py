@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeport.backends import UnsupportedFeature
-from spikeport.backends.bounds import sum_bound
 from spikeport.network import (
     Conv1d,
     Conv2d,
@@ -25,6 +24,7 @@ from spikeport.network import (
     Sparse,
     WeightedConnection,
     implementation_of,
+    sum_bound,
 )
 
 Made = tuple[str, dict[str, Any], dict[str, NDArray[Any]]]

@@ -56,7 +56,10 @@ def topology_of(network: DeployedNetwork) -> Topology:
     return Topology(
         connections={
             part.name: ConnectionInfo(
-                SynapseKind(part.storage), part.source, part.target, _divided_bits(part)
+                SynapseKind(part.storage),
+                part.source,
+                part.target,
+                network.lines(part.source) * _divided_bits(part),
             )
             for part in network.weighted_connections
         },

@@ -117,7 +117,13 @@ def run_ladder(
         write_nir(float_network, folder / "float.nir")
         graph = read_nir_float(folder / "float.nir")
         progress("quantization", 0, 0)
-        made = quantize(graph, data.train_x[: config.calibration], config.quantize, static=True)
+        made = quantize(
+            graph,
+            data.train_x[: config.calibration],
+            config.quantize,
+            labels=data.train_y[: config.calibration],
+            static=True,
+        )
         deployed, quantization = made.network, made.report
     else:
         deployed = model.deployed() if isinstance(model, QATNetwork) else model

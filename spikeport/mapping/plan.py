@@ -118,8 +118,15 @@ def _encoding(
     limits: CoreLimits,
     positional: bool,
 ) -> Encoding:
-    source, target = network.sources[part.source].shape, network.by_name[part.target].shape
-    return encoding_of(part, source, target, wait[part.name], limits.storage, positional=positional)
+    return encoding_of(
+        part,
+        network.sources[part.source].shape,
+        network.by_name[part.target].shape,
+        wait[part.name],
+        limits.storage,
+        lines=network.lines(part.source),
+        positional=positional,
+    )
 
 
 def _shapes(network: DeployedNetwork, encodings: Mapping[str, Encoding]) -> dict[str, Shape]:

@@ -8,13 +8,14 @@ from functools import partial
 import numpy as np
 
 from spikeport.backends import Limitation, UnsupportedFeature
-from spikeport.backends.bounds import sum_bound
 from spikeport.backends.targets import loihi
 from spikeport.hardware import ChipLimits, Limit
-from spikeport.network import Coding, DeployedNetwork
+from spikeport.network import Coding, DeployedNetwork, accumulator_max, population_bound
 
 NEURONS = "the chip's neurons are LIF and cannot be programmed"
-RESET = "the chip's neurons reset to 0, and no other method has been published"
+RESET = (
+    "the chip's neurons reset to 0, and no other method has been published; train with reset zero"
+)
 DECAY_U = "it needs the register dsOffset at 0, which Lava and nengo-loihi leave at 1"
 DECAY_V = "it needs the register dmOffset at 1, which Lava leaves at 0"
 
@@ -25,7 +26,8 @@ def limitations(limits: ChipLimits) -> tuple[Limitation, ...]:
     sums, shifts = limits["sum_bits"], limits["exponent_shifts_weights"]
     return (
         Limitation(
-            "graded spikes, because a spike carries no value; use 0/1 spikes or a bias per step",
+            "graded spikes, because a spike carries no value; use 0/1 spikes, binary digits or a "
+            "bias per step",
             partial(_graded, limit=limits["graded_payloads"]),
         ),
         Limitation(
@@ -66,7 +68,7 @@ def _graded(network: DeployedNetwork, limit: Limit) -> Iterator[UnsupportedFeatu
             yield UnsupportedFeature(
                 f"input '{part.name}'",
                 f"graded spikes of {part.low}..{part.high}",
-                "a spike carries no value there; use 0/1 spikes or a bias per step",
+                "a spike carries no value there; use 0/1 spikes, binary digits or a bias per step",
                 limit.citation,
                 stops=True,
             )
@@ -110,13 +112,9 @@ def _cut_weights(network: DeployedNetwork, limit: Limit) -> Iterator[Unsupported
 
 
 def _sums(network: DeployedNetwork, limit: Limit) -> Iterator[UnsupportedFeature]:
-    largest = (1 << (limit.value - network.arithmetic.activation_shift)) - 1
+    largest = accumulator_max(limit.value, network.arithmetic)
     for population in network.populations:
-        bound = sum(
-            _shifted(sum_bound(network, c), c.exponent)
-            for c in network.weighted_connections
-            if c.target == population.name
-        )
+        bound = population_bound(network, population.name)
         if bound > largest:
             yield UnsupportedFeature(
                 f"population '{population.name}'",
@@ -124,7 +122,3 @@ def _sums(network: DeployedNetwork, limit: Limit) -> Iterator[UnsupportedFeature
                 f"the chip's accumulator of {limit.value} bits and sign wraps beyond {largest}",
                 limit.citation,
             )
-
-
-def _shifted(value: int, exponent: int) -> int:
-    return value << exponent if exponent >= 0 else value >> -exponent
