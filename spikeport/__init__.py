@@ -38,6 +38,8 @@ What a run returns:
 Compare:
     compare_backends, Comparison, compare_runs, compare_files, TraceComparison, Divergence,
     check_neurons
+A comparison as a gate of continuous integration:
+    Tolerances, load_tolerances, Gate, GateSuite, GateCase, GateOutcome, write_junit
 Check what a backend or chip supports:
     check, TargetCheck, UnsupportedFeature
 Map onto the cores of a chip:
