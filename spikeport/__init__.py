@@ -58,6 +58,8 @@ Read, write and inspect files:
     load_checkpoint, save_checkpoint, checkpoint_of, Checkpoint, load_state, save_state,
     record_trace, open_trace, read_trace, TraceHeader, TraceReader, write_ladder,
     write_report
+The installation:
+    check_installation, Installation, InstallationCheck
 Errors:
     SpikeportError, InputError, OutputError, BackendUnavailableError, CheckFailedError
 Version:

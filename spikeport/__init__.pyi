@@ -164,9 +164,12 @@ from .workflow import BudgetResult as BudgetResult
 from .workflow import Comparison as Comparison
 from .workflow import DeployedFacts as DeployedFacts
 from .workflow import FloatFacts as FloatFacts
+from .workflow import Installation as Installation
+from .workflow import InstallationCheck as InstallationCheck
 from .workflow import ParetoFront as ParetoFront
 from .workflow import RecipeResult as RecipeResult
 from .workflow import SweepRow as SweepRow
+from .workflow import check_installation as check_installation
 from .workflow import compare_backends as compare_backends
 from .workflow import export_float as export_float
 from .workflow import from_norse as from_norse

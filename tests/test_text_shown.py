@@ -269,6 +269,7 @@ def cases(f: Files, out: Path) -> Mapping[str, list[Case]]:
             (2, [f.folder / EVIL], (f.folder / EVIL,)),
         ],
         "backends": [(0, [], ())],
+        "doctor": [(0, ["--quick"], ()), (2, [f"--{EVIL}"], ("No such option",))],
         "report": [(0, [f.results, "-o", f"{made}.md"], (made,)), (2, [gone], (gone,))],
         "map": [(0, [f.chip, "-t", "loihi2"], ()), (2, [f.chip, "-t", EVIL], (EVIL,))],
     }  # fmt: skip
