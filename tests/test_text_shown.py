@@ -33,7 +33,7 @@ from spikeport.energy import HardwareProfile
 from spikeport.export import Fidelity, Finding, NodeFidelity, Portability
 from spikeport.mapping import map_network
 from spikeport.network import load_network, require_lif, save_network, weighted_among
-from spikeport.parity import ParityReport
+from spikeport.parity import Gate, GateCase, GateOutcome, GateSuite, ParityReport
 from spikeport.report import energy_tables, screen, terminal
 from spikeport.report.diagnosis import render_diagnosis
 from spikeport.report.document import document_of, to_json
@@ -43,6 +43,7 @@ from spikeport.report.pareto import draw_pareto_front
 from spikeport.report.terminal import render_section, render_terminal, render_verdict
 from spikeport.runs import EventCounts
 from spikeport.text import shown
+from spikeport.workflow import Comparison
 from tests.helpers.command import call
 from tests.helpers.reports import broken, estimate, figured, ladder, quantization
 
@@ -268,6 +269,7 @@ def cases(f: Files, out: Path) -> Mapping[str, list[Case]]:
             (2, [f.folder / EVIL], (f.folder / EVIL,)),
         ],
         "backends": [(0, [], ())],
+        "doctor": [(0, ["--quick"], ()), (2, [f"--{EVIL}"], ("No such option",))],
         "report": [(0, [f.results, "-o", f"{made}.md"], (made,)), (2, [gone], (gone,))],
         "map": [(0, [f.chip, "-t", "loihi2"], ()), (2, [f.chip, "-t", EVIL], (EVIL,))],
     }  # fmt: skip
@@ -493,6 +495,11 @@ def compared() -> Any:
     return TraceComparison(1, 1, first, (moment,), (Total("a", "u", 3, 1),), ("u of b",))
 
 
+def gate() -> Gate:
+    case = GateCase(EVIL, GateOutcome.FAILED, EVIL, EVIL, EVIL)
+    return Gate((GateSuite(EVIL, EVIL, EVIL, EVIL, 1, 0.0, (case,)),))
+
+
 def sweep() -> list[dict[str, Any]]:
     rate = {"accuracy": 0.5, "accuracy_low": 0.4, "accuracy_high": 0.6}
     numbers = {"spikes": 1.0, "synaptic_events": 2.0, "energy_pj": {"low": 1.0, "high": 2.0}}
@@ -576,7 +583,10 @@ TABLES: dict[str, Callable[[], Any]] = {
     "_foreign.origin_tables": lambda: screen.stack(
         *_foreign.origin_tables(load_network_of_cases().replace(provenance={"source": EVIL}))
     ),
-    "_judge._comparison_table": lambda: _judge._comparison_table(tailed(ladder(), EVIL).rows),
+    "_judge._comparison_table": lambda: _judge._comparison_table(
+        Comparison(tailed(ladder(), EVIL).rows)
+    ),
+    "_tables.gate_table": lambda: _tables.gate_table(gate()),
     "_front._table": lambda: screen.stack(_front._table(points()), EVIL),
     "_diagnose._tables": lambda: screen.stack(*_diagnose._tables(tailed(diagnosis(), EVIL))),
     "_traces.comparison_tables": lambda: screen.stack(
