@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from spikeport import map_network, save_network
 from spikeport.energy import EnergyReport, estimate_energy, load_profile
 from spikeport.errors import CheckFailedError, InputError
-from spikeport.report.energy_stages import MAPPED, stages_section
+from spikeport.report.energy_stages import mapped_stage, stages_section
 from spikeport.report.section import Topic
 from spikeport.simulators import assumed_counts
 from spikeport.workflow import estimate_mapped_energy
@@ -95,18 +95,21 @@ def estimates() -> tuple[dict[str, EnergyReport], EnergyReport]:
 
 def test_all_stages_stand_side_by_side_with_the_mapped_network() -> None:
     found, mapped = estimates()
-    section = stages_section(found, mapped, "")
+    section = stages_section(found, {mapped_stage(1): mapped}, "")
     assert section.topic is Topic.ENERGY
     rows = section.as_dict()["rows"]
-    assert [row["stage"] for row in rows] == [*found, MAPPED]
+    assert [row["stage"] for row in rows] == [*found, "after mapping onto 1 core"]
     for row, each in zip(rows, [*found.values(), mapped], strict=True):
         for column, value in (
             ("dynamic, low", each.per_sample(each.dynamic).low),
             ("nominal", each.per_sample(each.dynamic).nominal),
             ("nominal total", each.total_per_sample.nominal),
             ("high total", each.total_per_sample.high),
+            ("step, low", 1e3 * each.step_ns.low),
+            ("nominal step", 1e3 * each.step_ns.nominal),
+            ("high step", 1e3 * each.step_ns.high),
         ):
             assert row[column] == pytest.approx(value / 1e6, rel=1e-3)
-    without = stages_section(found, None, "too many synapses")
+    without = stages_section(found, {}, "too many synapses")
     assert len(without.rows) == len(found)
     assert without.warnings == ("Not mapped: too many synapses",)

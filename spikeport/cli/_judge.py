@@ -177,6 +177,12 @@ def energy(
             help="Map the network onto the chip first, for its cores, packets and hops.",
         ),
     ] = False,
+    spread: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", help="With --map: divide the work among up to N cores, not the fewest."
+        ),
+    ] = None,
     *,
     foreign: Foreign,
     as_json: _io.Json = False,
@@ -192,14 +198,18 @@ def energy(
 
     if activity is not None and counts is not None:
         raise InputError(f"energy: --activity {activity} and --counts exclude each other; use one")
+    if spread is not None and not mapped:
+        raise InputError(f"energy: --spread {spread} needs --map")
     opened = _io.open_deployed(network, foreign)
     prices = load_profile(profile)
     events, accuracy = _events(opened, activity, counts), None
     if events is None:
         dataset = _io.data_for(opened, data, changes, labels_used=False)
         events, accuracy = _run_events(opened, dataset, samples, clip)
-    estimator = estimate_mapped_energy if mapped else estimate_energy
-    estimate = estimator(opened, events, prices, accuracy=accuracy)
+    if mapped:
+        estimate = estimate_mapped_energy(opened, events, prices, accuracy=accuracy, cores=spread)
+    else:
+        estimate = estimate_energy(opened, events, prices, accuracy=accuracy)
     if activity is not None:
         assumed = f"Events: not from a run; activity {activity} for all neurons and steps."
         estimate = dataclasses.replace(estimate, assumptions=(assumed, *estimate.assumptions))

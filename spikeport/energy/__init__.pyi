@@ -5,6 +5,7 @@ from .devices import load_devices as load_devices
 from .estimate import estimate_energy as estimate_energy
 from .interval import LEVELS as LEVELS
 from .interval import Interval as Interval
+from .latency import population_work as population_work
 from .placement import Hops as Hops
 from .placement import Placement as Placement
 from .prices import Constant as Constant

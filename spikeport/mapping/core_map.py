@@ -50,6 +50,7 @@ class Core:
         column, row: its tile on the mesh of that chip.
         pieces: numbers of its pieces.
         usage: what these need of each resource.
+        work: share of the network's work that it does.
     """
 
     chip: int
@@ -57,6 +58,7 @@ class Core:
     row: int
     pieces: tuple[int, ...]
     usage: Mapping[Resource, int]
+    work: float
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,16 @@ class CoreMap:
     def gap(self) -> float:
         """Cores beyond the lower bound, as a share of it."""
         return len(self.cores) / self.lower_bound - 1
+
+    @property
+    def busiest(self) -> float:
+        """Share of the network's work on the core that has most to do, which sets the pace."""
+        return max(core.work for core in self.cores)
+
+    @property
+    def imbalance(self) -> float:
+        """Work of the busiest core beyond that of evenly divided work, as a share of it."""
+        return self.busiest * len(self.cores) - 1
 
     def utilisation(self, resource: Resource) -> float | None:
         """Mean share of the used cores' resource that is needed; None if it is not limited."""
@@ -176,6 +188,8 @@ class CoreMap:
             "lower_bound": self.lower_bound,
             "lower_bounds": {str(one): number for one, number in self.lower_bounds.items()},
             "gap": self.gap,
+            "busiest": self.busiest,
+            "imbalance": self.imbalance,
             "limits": {
                 name: {
                     "value": limit.value, "verified": limit.verified, "source": limit.citation,
@@ -192,6 +206,7 @@ class CoreMap:
             "column": core.column,
             "row": core.row,
             "usage": {str(one): core.usage[one] for one in RESOURCES},
+            "work": core.work,
             "pieces": [
                 {
                     "population": self.pieces[k].population,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,12 +29,19 @@ class Plan:
     Attributes:
         encodings: of each connection with weights, by name.
         shapes: of each input and population, flattened where no connection uses its axes.
+        most: most neurons of a piece, for populations of which pieces must be smaller than a core.
     """
 
     network: DeployedNetwork
     limits: CoreLimits
     encodings: Mapping[str, Encoding]
     shapes: Mapping[str, Shape]
+    most: Mapping[str, int] = field(default_factory=dict)
+
+    def most_neurons(self, name: str) -> int:
+        """Most neurons of a piece of a population."""
+        limit = self.limits.capacity[Resource.NEURONS].value
+        return min(limit, self.most.get(name, limit))
 
     @property
     def capacity(self) -> Demands:
@@ -69,6 +76,19 @@ class Plan:
         for part in self.network.weighted_from(name):
             total += self.encodings[part.name].slots(tiling, tilings[part.target])
         return total
+
+    def events_of_neuron(self, name: str) -> float:
+        """Its visit, and events on its synapses if every source neuron sends one message."""
+        size = self.network.by_name[name].size
+        return 1 + sum(part.macs(size) for part in self.network.weighted_into(name)) / size
+
+    def packets(self, name: str, tiling: Tiling) -> float:
+        """Packets to the pieces of a population if every source neuron sends one message."""
+        return sum(
+            float(self.encodings[part.name].links(whole, tiling).sum())
+            for part in self.network.weighted_into(name)
+            for whole in [Tiling.whole(self.shapes[part.source])]
+        )
 
     def positions(self, name: str, tiling: Tiling) -> int:
         """The most positions of a piece, if its lists of synapses are moved by position."""

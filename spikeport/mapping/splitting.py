@@ -6,7 +6,7 @@ import math
 
 from spikeport.mapping.limits import RESOURCES, Resource
 from spikeport.mapping.misfit import Misfit, beyond, misfits
-from spikeport.mapping.plan import Demands, Plan
+from spikeport.mapping.plan import Plan
 from spikeport.mapping.tiling import Tiling, tilings
 from spikeport.network import Shape
 
@@ -41,7 +41,7 @@ def split(plan: Plan) -> tuple[dict[str, Tiling], tuple[Misfit, ...]]:
 
 
 def _fewest_pieces(plan: Plan, name: str, found: dict[str, Tiling], *, growing: bool) -> Tiling:
-    """The tiling with the fewest pieces that fit; among equals the fewest axons, then memory.
+    """The tiling with the fewest pieces that fit; among equals see `_cost`.
 
     Beyond twice the least number of pieces, numbers are tried in growing steps; once one fits,
     those skipped just before it. If none fits, a piece for each neuron.
@@ -58,7 +58,7 @@ def _fewest_pieces(plan: Plan, name: str, found: dict[str, Tiling], *, growing: 
             for one in tilings(shape, count, columns_power_of_two=power)
             if _fits(plan, name, one, found)
         ]
-        return min(fitting, key=lambda one: _cost(plan.demands(name, one, found)), default=None)
+        return min(fitting, key=lambda one: _cost(plan, name, one, found), default=None)
 
     least = skipped = count = max(_least_pieces(plan, name), found[name].count + growing)
     while count < math.prod(shape):
@@ -75,14 +75,20 @@ def _columns_in_powers(plan: Plan, shape: Shape) -> bool:
     return plan.limits.columns_power_of_two and len(shape) > 1
 
 
-def _cost(demands: Demands) -> tuple[int, ...]:
-    axons, memory = RESOURCES.index(Resource.INPUT_AXONS), RESOURCES.index(Resource.MEMORY)
-    return int(demands[:, axons].sum()), int(demands[:, memory].sum())
+def _cost(plan: Plan, name: str, tiling: Tiling, found: dict[str, Tiling]) -> tuple[float, ...]:
+    """What decides between tilings of as many pieces, in this order.
+
+    The work of a piece, because the fullest core sets the pace: visits of the neurons of the
+    largest piece and events on their synapses, and packets to a piece, if every source neuron
+    sends one message; then memory.
+    """
+    memory = plan.demands(name, tiling, found)[:, RESOURCES.index(Resource.MEMORY)]
+    work = tiling.largest * plan.events_of_neuron(name)
+    return work + plan.packets(name, tiling) / tiling.count, float(memory.sum())
 
 
 def _fits(plan: Plan, name: str, tiling: Tiling, found: dict[str, Tiling]) -> bool:
-    capacity = plan.limits.capacity
-    if tiling.largest > capacity[Resource.NEURONS].value:
+    if tiling.largest > plan.most_neurons(name):
         return False
     if _columns_in_powers(plan, tiling.shape):
         width = tiling.edges[-1][1]
@@ -98,7 +104,7 @@ def _least_pieces(plan: Plan, name: str) -> int:
     """Number of pieces below which no tiling can fit."""
     capacity = plan.limits.capacity
     neurons = math.prod(plan.shapes[name])
-    least = -(-neurons // capacity[Resource.NEURONS].value)
+    least = -(-neurons // plan.most_neurons(name))
     if (memory := capacity.get(Resource.MEMORY)) is not None:
         parts = plan.network.weighted_into(name)
         bits = sum(plan.encodings[part.name].least_bits() for part in parts)
