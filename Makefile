@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SETUP := .venv/.ready .venv-lava/.ready
 
-.PHONY: demo test quick check coverage bench setup clean
+.PHONY: demo test quick check coverage bench docs setup clean
 demo: $(SETUP)
 	$(BIN)/spikeport demo --out demo
 
@@ -28,6 +28,10 @@ check: .venv/.ready
 # For example: make bench BENCH='--quick --networks mlp --json bench.json'
 bench: $(SETUP) .venv-peers/.ready
 	$(BIN)/python -m benchmarks.simulators $(BENCH)
+
+# The site, in build/site. Docstrings are read from the source, so that this needs neither .venv nor torch.
+docs: .venv-docs/.ready
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict --quiet
 
 setup: $(SETUP)
 
@@ -54,5 +58,12 @@ setup: $(SETUP)
 	  --requirement $<
 	touch $@
 
+.venv-docs/.ready: docs/_site/requirements.txt
+	rm -f $@
+	test -x .venv-docs/bin/python || $(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
+	  --requirement $<
+	touch $@
+
 clean:
-	rm -rf .venv .venv-lava .venv-peers build demo *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-lava .venv-peers .venv-docs build demo *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
