@@ -222,7 +222,7 @@ def test_options() -> None:
         InputError, match="must be one of 'netx', 'native', 'reference', 'lava', 'l"
     ):
         QuantizeConfig(target="norse")
-    with pytest.raises(InputError, match="input_coding is bias, must be graded or binary"):
+    with pytest.raises(InputError, match="input_coding is 'bias', must be one of 'graded', 'bin"):
         QuantizeConfig(input_coding="bias")
     net = chain({"fc": affine([[0.7, -0.3]]), "lif": leaky((1,), 0.9)}, pixels((2,), 15))
     made = quantized(net, np.eye(2), QuantizeConfig(input_coding="binary"))
@@ -294,6 +294,39 @@ def test_digits_lose_less_than_a_point(
     assert told.accuracy_float is not None
     assert min(told.accuracy, told.accuracy_without, told.accuracy_float) > 0.9
     assert json.dumps(found.report.as_dict())
+
+
+def test_rate_coding_costs_accuracy(trained: SpikingNetwork, digits: Dataset) -> None:
+    """Its neurons fire at least at every second, third, ... step, so few values have their rate."""
+    graph, x = export_float(trained), digits.train_x[:128]
+    config = QuantizeConfig(target="loihi1", input_coding="rate")
+    found = quantize(graph, x, config, labels=digits.train_y[:128], static=True)
+    kept(found.network)
+    (source,), (injected,) = found.network.inputs, found.network.injections
+    assert source.coding is Coding.BIAS
+    samples = encode_samples([source], 4, digits.test_x[:2], static=True)
+    run = run_native(found.network, samples, record="spikes")
+    assert run.trace is not None
+    fired = run.trace.spikes[injected.target].sum(0)
+    values = np.rint(16 * digits.test_x[:2])
+    assert np.array_equal(
+        fired, np.where(values > 0, 4 // np.ceil(15.5 / np.maximum(values, 1)), 0)
+    )
+    got = accuracy(found.network, digits)
+    assert 0.7 < got < accuracy(quantize(graph, x, LOIHI1, static=True).network, digits)
+    assert "are biases of 'input_rate', neurons whose rates follow them" in " ".join(
+        found.report.rewrites
+    )
+    with pytest.raises(InputError, match="ladder: input_coding rate adds neurons"):
+        LadderConfig(quantize=config)
+    signed = chain(
+        {"fc": affine([[0.7, -0.3]]), "if": integrate_and_fire((1,))},
+        Input("input", (2,), Coding.GRADED, -5, 5, 5.0),
+    )
+    with pytest.raises(
+        InputError, match=r"its values -5\.\.5 include negative ones, which are no r"
+    ):
+        quantized(signed, np.zeros((1, 2)), config)
 
 
 def test_a_ladder_for_loihi_1(trained: SpikingNetwork, digits: Dataset, tmp_path: Path) -> None:
