@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from spikeport.checks import choice
+from spikeport.checks import one_of
 from spikeport.errors import InputError
 from spikeport.export.quantize.rounding_loss import COARSE_BITS
 from spikeport.export.quantize.target import ANY, Constraints, constraints_of
-from spikeport.network import LOIHI, Coding
+from spikeport.network import LOIHI
 
 CLIP_FRACTIONS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
+GRADED, BINARY, RATE = INPUT_CODINGS = ("graded", "binary", "rate")
 COARSE_FRACTIONS = (0.4, 0.3, 0.25, 0.2, 0.15)
 
 
@@ -31,8 +32,9 @@ class QuantizeConfig:
         target: what the network is quantized for: a chip, a backend, the format `netx` or None; a
             network that the target cannot take is refused, and the report says what it costs to
             keep to the target.
-        input_coding: how graded inputs are sent, `graded` or `binary`. By default as graded spikes,
-            or as binary digits to a target whose spikes carry no value.
+        input_coding: how graded inputs are sent: `graded`, `binary` (as binary digits) or `rate` (as
+            biases of neurons that fire at this rate). By default as graded spikes, or as binary
+            digits to a target whose spikes carry no value.
         constraints: those of the target, not to be given.
 
     Raises:
@@ -58,7 +60,7 @@ class QuantizeConfig:
         """Whether graded inputs are sent as binary digits."""
         if self.input_coding is None:
             return not self.constraints.graded
-        return self.input_coding is Coding.BINARY
+        return self.input_coding == BINARY
 
     @property
     def fractions(self) -> tuple[float, ...]:
@@ -75,10 +77,7 @@ class QuantizeConfig:
             found = ANY if self.target is None else constraints_of(self.target)
             object.__setattr__(self, "constraints", found)
         if self.input_coding is not None:
-            coding = choice("input_coding", Coding, self.input_coding)
-            object.__setattr__(self, "input_coding", coding)
-            if coding not in (Coding.GRADED, Coding.BINARY):
-                raise InputError(f"input_coding is {coding}, must be graded or binary")
+            one_of("input_coding", INPUT_CODINGS, self.input_coding)
         if self.weight_bits not in range(2, LOIHI.weight_bits + 1):
             raise InputError(
                 f"weight_bits is {self.weight_bits}, must lie in 2..{LOIHI.weight_bits}"

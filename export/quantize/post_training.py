@@ -19,9 +19,10 @@ from spikeport.export.quantize.calibrate import (
     ChipSimulator,
     calibrate,
 )
-from spikeport.export.quantize.config import QuantizeConfig
+from spikeport.export.quantize.config import RATE, QuantizeConfig
 from spikeport.export.quantize.connections import draft
 from spikeport.export.quantize.input_precision import as_digits, halved, share_precision
+from spikeport.export.quantize.input_rate import rate_coded
 from spikeport.export.quantize.lower import lower
 from spikeport.export.quantize.lowered import LoweredNetwork
 from spikeport.export.quantize.report import (
@@ -112,11 +113,16 @@ def quantize_float_network(
     floats = check_float_samples(network.inputs, network.steps, samples, static=static, clip=clip)
     for part in network.inputs:
         check_scale(part, floats[part.name])
+    given = network
+    if config.input_coding == RATE:
+        network = rate_coded(network)
     network = subtracting_at_once(network)  # with v as it is on the chip
     lowered = lower(network, pools=config.constraints.pools)
     config.constraints.check_lowered(lowered)
     coded = _coded(lowered, config, stopping)
     activity, wanted = float_activity(network, lowered, floats, run_float)
+    if config.input_coding == RATE:
+        wanted = run_float(given, floats)
     provenance = {
         **network.provenance,
         "tool": f"spikeport {__version__}",

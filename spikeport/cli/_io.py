@@ -102,8 +102,8 @@ InputCoding = Annotated[
     typer.Option(
         "--input-coding",
         metavar="NAME",
-        help="How graded inputs are sent: `graded`, or `binary`, as spikes of binary digits (the "
-        "default for targets whose spikes carry no value).",
+        help="How graded inputs are sent: `graded`, `binary` (as spikes of binary digits, the "
+        "default for targets whose spikes carry no value) or `rate` (as neurons of this rate).",
     ),
 ]
 ChipBits = Annotated[
