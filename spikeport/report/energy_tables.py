@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from spikeport.energy import LEVELS, DeviceComparison, EnergyReport, Interval
+from spikeport.energy import LEVELS, DeviceComparison, EnergyReport, Interval, MethodEstimate
 from spikeport.report.screen import Renderable, Table, lines, plain, stack
 from spikeport.report.units import (
     format_count,
@@ -31,6 +31,29 @@ def render_energy(name: str, estimate: EnergyReport, *, details: bool = False) -
     if details:
         parts += _details(estimate)
     return stack(*parts, _notes(estimate))
+
+
+def render_methods(estimates: Sequence[MethodEstimate]) -> Renderable:
+    """What published methods give for the same events, each with its terms."""
+    table = Table("The same events by other methods, per sample", framed=False)
+    table.add_column("Method and terms")
+    for name in ("events", "energy"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for one in estimates:
+        each = format_energy(one.total / one.samples)
+        table.add_row(f"{one.method.title} ({one.method.name})", "", each, style="bold")
+        for term in one.terms:
+            events, energy = term.events / one.samples, term.energy / one.samples
+            table.add_row(f"  {term.name}", format_count(events), format_energy(energy))
+    notes = [
+        "Each has prices and boundaries of its own, which are not those of the profile: compare "
+        "networks by one method, not methods with each other."
+    ]
+    for one in estimates:
+        method = one.method
+        notes.append(f"{method.name}: {method.source.conditions}. Confirmed: {method.certainty}.")
+        notes += [f"! {note}" for note in one.notes]
+    return stack(table, lines([*notes, ""], "dim"))
 
 
 def _details(estimate: EnergyReport) -> Iterator[Renderable]:
