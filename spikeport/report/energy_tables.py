@@ -147,7 +147,7 @@ def _devices(estimate: EnergyReport) -> Renderable:
         table.add_row(
             one.device.title,
             str(one.bits),
-            format_range(one.ann),
+            format_range(one.ann) if one.ann.low < one.ann.high else format_energy(one.ann.low),
             format_short(one.macs.nominal),
             _break_even(one),
         )
@@ -157,12 +157,21 @@ def _devices(estimate: EnergyReport) -> Renderable:
         plain(
             "Nominal: an ANN of fewer MACs costs less than this network, and so does one of its "
             f"{format_count(cost.macs)} MACs unless the spikes per synapse and sample (here "
-            f"{cost.synaptic_events / cost.macs:.3g}) are below the last column. Batch size 1, "
-            "except CPU and GPU.",
+            f"{cost.synaptic_events / cost.macs:.3g}) are below the last column. Batch size 1"
+            f"{_larger_batches(estimate)}.",
             "dim",
         ),
         "",
     )
+
+
+def _larger_batches(estimate: EnergyReport) -> str:
+    """The devices whose batch is not 1, by batch."""
+    titles: dict[str, list[str]] = {}
+    for one in estimate.comparisons:
+        if one.device.batch.partition(",")[0] != "1":
+            titles.setdefault(one.device.batch, []).append(one.device.title)
+    return "".join(f"; {batch}: {', '.join(found)}" for batch, found in titles.items())
 
 
 def _break_even(one: DeviceComparison) -> str:
