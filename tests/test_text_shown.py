@@ -29,7 +29,7 @@ import pytest
 from spikeport.backends import TargetCheck, UnsupportedFeature
 from spikeport.cli import _diagnose, _foreign, _front, _judge, _map, _sweep, _tables, _traces
 from spikeport.cli._app import VERBS
-from spikeport.energy import HardwareProfile
+from spikeport.energy import HardwareProfile, MethodEstimate, estimate_by_method
 from spikeport.export import Fidelity, Finding, NodeFidelity, Portability
 from spikeport.mapping import map_network
 from spikeport.network import load_network, require_lif, save_network, weighted_among
@@ -42,6 +42,7 @@ from spikeport.report.html import render_html
 from spikeport.report.pareto import draw_pareto_front
 from spikeport.report.terminal import render_section, render_terminal, render_verdict
 from spikeport.runs import EventCounts
+from spikeport.simulators import assumed_counts
 from spikeport.text import shown
 from spikeport.workflow import Comparison
 from tests.helpers.command import call
@@ -478,6 +479,11 @@ def points() -> list[Any]:
     return [ParetoPoint(**made)]
 
 
+def by_method() -> MethodEstimate:
+    network = load_network_of_cases()
+    return estimate_by_method(network, assumed_counts(network, 0.1), "lemaire2022")
+
+
 def counts() -> EventCounts:
     return EventCounts(
         samples=1, steps=1, spikes={"a": 1}, visits={"a": 1}, updates={"a": 1},
@@ -558,6 +564,9 @@ TABLES: dict[str, Callable[[], Any]] = {
     "terminal._spikes": lambda: terminal._spikes(tailed(ladder(), EVIL)),
     "energy_tables.render_energy": lambda: energy_tables.render_energy(
         EVIL, tailed(estimate(), EVIL), details=True
+    ),
+    "energy_tables.render_methods": lambda: energy_tables.render_methods(
+        [tailed(by_method(), EVIL)]
     ),
     "energy_tables._details": lambda: screen.stack(
         *energy_tables._details(tailed(estimate(), EVIL))

@@ -183,6 +183,15 @@ def energy(
             metavar="N", help="With --map: divide the work among up to N cores, not the fewest."
         ),
     ] = None,
+    methods: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--method",
+            metavar="NAME",
+            help="Show the same events by a published method too, such as lemaire2022; may be "
+            "repeated, or be `all`.",
+        ),
+    ] = None,
     *,
     foreign: Foreign,
     as_json: _io.Json = False,
@@ -192,8 +201,14 @@ def energy(
     Event counts come from a native run on the data, from --counts, or from --activity, which
     assumes that all neurons of a part are equally active and are updated at every step.
     """
-    from spikeport.energy import estimate_energy, load_profile
-    from spikeport.report.energy_tables import render_energy
+    from spikeport.energy import (
+        builtin_methods,
+        estimate_by_method,
+        estimate_energy,
+        load_profile,
+        method_named,
+    )
+    from spikeport.report.energy_tables import render_energy, render_methods
     from spikeport.workflow import estimate_mapped_energy
 
     if activity is not None and counts is not None:
@@ -202,6 +217,9 @@ def energy(
         raise InputError(f"energy: --spread {spread} needs --map")
     opened = _io.open_deployed(network, foreign)
     prices = load_profile(profile)
+    named = [*builtin_methods()] if "all" in (methods or ()) else methods or []
+    for name in named:
+        method_named(name)  # before a run that may take long
     events, accuracy = _events(opened, activity, counts), None
     if events is None:
         dataset = _io.data_for(opened, data, changes, labels_used=False)
@@ -213,8 +231,11 @@ def energy(
     if activity is not None:
         assumed = f"Events: not from a run; activity {activity} for all neurons and steps."
         estimate = dataclasses.replace(estimate, assumptions=(assumed, *estimate.assumptions))
+    others = [estimate_by_method(opened, events, name) for name in named]
     shown = [*origin_tables(opened), render_energy(network.name, estimate, details=True)]
-    _io.emit(as_json, origin_facts(opened) | estimate.as_dict(), *shown)
+    shown += [render_methods(others)] if others else []
+    facts = {"methods": [one.as_dict() for one in others]} if others else {}
+    _io.emit(as_json, origin_facts(opened) | estimate.as_dict() | facts, *shown)
 
 
 def _events(
