@@ -9,7 +9,8 @@ a title runs elsewhere, with another framework; GIVEN stands for the files that 
 `text` blocks, except for those that leave something out, and their pictures: files of the same
 name that they write, and the parts of the report in PARTS.
 `python -m tests.helpers.examples --elsewhere PYTHON PAGE` runs the blocks with a title in another
-interpreter, and the others of the page on the files that these have written.
+interpreter, and the others of the page on the files that these have written, which
+`--record ARCHIVE` keeps.
 """
 
 from __future__ import annotations
@@ -34,22 +35,39 @@ from tests.helpers.browser import browser
 from tests.helpers.command import call
 from tests.helpers.layout import ROOT
 
-ARCHIVE = ROOT / "tests" / "fixtures" / "interop.zip"
-"""Files that frameworks wrote; see tests/test_interop.py."""
 BLOCK = re.compile(r"^```(sh|python|text)\n(.*?)^```$", re.S | re.M)
 ELSEWHERE = re.compile(r"^```python title=[^\n]*\n(.*?)^```$", re.S | re.M)
+FIXTURES = ROOT / "tests" / "fixtures"
 GIVEN = {
-    "rockpool.md": ("rockpool.nir", "rockpool", "cuba"),
-    "spyx.md": ("spyx.nir", "spyx", "lif"),
-    "lava-dl.md": ("slayer.nir", "lava-dl", "cuba"),
+    page: (archive, {file: f"{folder}{stored}" for file, stored in names.items()})
+    for page, archive, folder, names in (
+        (
+            "rockpool.md",
+            "interop.zip",
+            "rockpool/",
+            {"rockpool.nir": "cuba.nir", "spikes.npy": "cuba.npy", "inputs.npy": "flat.in.npy"},
+        ),
+        (
+            "spyx.md",
+            "interop.zip",
+            "spyx/",
+            {"spyx.nir": "lif.nir", "spikes.npy": "lif.npy", "inputs.npy": "flat.in.npy"},
+        ),
+        (
+            "lava-dl.md",
+            "slayer.zip",
+            "",
+            {name: name for name in ("slayer.net", "spikes.npy", "inputs.npy")},
+        ),
+    )
 }
-"""A page's name of a network, and where it is in the archive; inputs and spikes go with it."""
+"""Files that a page starts with, and where they are in which archive."""
 CLOSE = 0.1
 """Relative; another processor trains other weights."""
 LEFT_OUT = re.compile(r"^\.\.\.$", re.M)
 PARTS = {
     "spikes.png": ("#activity figure",),
-    "energy.png": ("#energy .chart", "#energy table"),
+    "energy.png": ("#energy h4", "#energy table"),
 }
 """Pictures that are a part of `ladder/report.html`: CSS selectors of what the part contains."""
 NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
@@ -84,11 +102,10 @@ class Place:
     def give(self, page: str) -> None:
         """Put the files there that a page starts with."""
         if page in GIVEN:
-            name, group, network = GIVEN[page]
-            found = {name: f"{network}.nir", "spikes.npy": f"{network}.npy"}
-            with zipfile.ZipFile(ARCHIVE) as archive:
-                for file, stored in {**found, "inputs.npy": "flat.in.npy"}.items():
-                    (self.folder / file).write_bytes(archive.read(f"{group}/{stored}"))
+            stored, files = GIVEN[page]
+            with zipfile.ZipFile(FIXTURES / stored) as archive:
+                for name, member in files.items():
+                    (self.folder / name).write_bytes(archive.read(member))
 
     def _command(self, line: str) -> str:
         if line not in self.printed:
@@ -162,12 +179,16 @@ def _value(digits: str) -> float:
     return float(digits.replace(",", ""))
 
 
-def run_elsewhere(page: Path, python: str) -> None:
-    """Run a page with the framework that its blocks with a title need."""
+def run_elsewhere(page: Path, python: str, record: Path | None) -> None:
+    """Run a page with the framework that blocks with a title need; `record` keeps their files."""
     text = page.read_text("utf-8")
     with tempfile.TemporaryDirectory() as folder:
         for block in ELSEWHERE.findall(text):
             subprocess.run([python, "-c", block], cwd=folder, check=True)
+        if record:
+            with zipfile.ZipFile(record, "w", zipfile.ZIP_DEFLATED) as archive:
+                for path in sorted(Path(folder).iterdir()):
+                    archive.write(path, path.name)
         for shown, printed in Place(Path(folder)).run(text):
             sys.stdout.write(f"{missing(shown, printed) or 'as shown'}\n")
 
@@ -211,12 +232,13 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("pages", nargs="+", type=Path)
     parser.add_argument("--elsewhere", metavar="PYTHON")
+    parser.add_argument("--record", metavar="ARCHIVE", type=Path)
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         place = Place(Path(folder))
         for page in chosen.pages:
             if chosen.elsewhere:
-                run_elsewhere(page, chosen.elsewhere)
+                run_elsewhere(page, chosen.elsewhere, chosen.record)
             else:
                 update(page.resolve(), place)
 
