@@ -19,7 +19,11 @@ from spikeport import map_network
 from spikeport.errors import CheckFailedError, InputError
 from spikeport.hardware import TargetFile
 from spikeport.mapping import Resource, core_limits, find_misfits
-from spikeport.mapping.placement import Places, improved, starts
+from spikeport.mapping.bounds import lower_bounds
+from spikeport.mapping.packing import pack
+from spikeport.mapping.placement import Places, improved, least_hops, starts
+from spikeport.mapping.plan import plan
+from spikeport.mapping.tiling import Tiling
 from spikeport.network import (
     Conv2d,
     Dense,
@@ -98,7 +102,49 @@ def test_small_networks_fit_one_chip(
     assert made.chips == 1
 
 
-@settings(max_examples=60)
+@st.composite
+def cut(draw: st.DrawFn, shape: tuple[int, ...]) -> Tiling:
+    """A tiling with cuts anywhere."""
+    places = [draw(st.sets(st.integers(1, size - 1), max_size=3)) if size > 1 else set()
+              for size in shape]  # fmt: skip
+    edges = [(0, *sorted(cuts), size) for cuts, size in zip(places, shape, strict=True)]
+    return Tiling(shape, tuple(edges))
+
+
+@settings(max_examples=150)
+@given(st.data(), networks() | st.integers(0, 2**32 - 1).map(sparse_network), chips())
+def test_bounds_hold_for_pieces_that_are_cut_anywhere(
+    data: st.DataObject, network: DeployedNetwork, target: TargetFile
+) -> None:
+    made = plan(network, core_limits(target))
+    tilings = {
+        name: Tiling.whole(shape) if name not in network.by_name else data.draw(cut(shape))
+        for name, shape in made.shapes.items()
+    }
+    demands = []
+    for name in network.order:
+        tiling = tilings[name]
+        found = made.demands(name, tiling, tilings)
+        demands.append(found)
+        sizes = tuple(
+            np.array([end - first for first, end in side])
+            for side in zip(*tiling.boxes, strict=True)
+        )
+        for part in network.weighted_into(name):
+            least = made.encodings[part.name].fewest_bits(sizes)
+            assert (least <= made.encodings[part.name].stored(tiling)[1]).all()
+    together = np.concatenate(demands)
+    spatial = [made.positions(name, tilings[name]) for name in network.order]
+    bases = made.limits.storage.bases
+    if (together > made.capacity).any() or (bases is not None and max(spatial) > bases):
+        return
+    for share_cores in (True, False):
+        bounds = lower_bounds(made, share_cores=share_cores)
+        cores = pack(together, [{}] * len(together), made.capacity, {})
+        assert max(bounds.values()) <= (len(cores) if share_cores else len(together))
+
+
+@settings(max_examples=40)
 @given(networks(), chips(), st.booleans(), st.integers(1, 30), st.data())
 def test_more_cores_leave_less_to_the_busiest(
     network: DeployedNetwork,
@@ -268,6 +314,8 @@ def test_packets_and_hops_of_a_run(
     for name in ("packets", "hops_east_west", "hops_north_south", "within_core",
                  "between_tiles", "between_chips"):  # fmt: skip
         assert round(getattr(found, name), 6) == expected[name], name
+    assert found.least_hops is not None
+    assert found.least_hops <= found.hops + 1e-6
     assert found.packets == pytest.approx(
         found.within_core + found.within_tile + found.between_tiles
     )
@@ -308,6 +356,7 @@ def test_exchanges_of_cores_save_hops(count: int, seed: int, per_tile: int, acro
 
     for start in starts(limits, count):
         better = improved(messages, start)
+        assert least_hops(messages, per_tile) <= hops(better) + 1e-9
         assert sorted(better.core) == list(range(count))
         assert hops(better) <= hops(start) + 1e-9
         for one in range(count):

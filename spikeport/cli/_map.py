@@ -124,6 +124,8 @@ def _facts(made: CoreMap, traffic: Traffic, *, timed: bool) -> dict[str, str]:
         "hops": f"{traffic.hops_per_packet:.2f} per packet: {traffic.hops_east_west:,.0f} "
         f"east-west, {traffic.hops_north_south:,.0f} north-south",
     }
+    if traffic.least_hops is not None:
+        facts["hops"] += f"; no placement needs fewer than {traffic.least_hops:,.0f}"
     if traffic.packets:
         facts["crossing tiles"] = f"{traffic.between_tiles / traffic.packets:.1%} of packets"
     if made.chips > 1 and traffic.packets:

@@ -14,7 +14,7 @@ from spikeport.mapping.core_map import Core, CoreMap
 from spikeport.mapping.layout import Layout, fewest_cores, least_work, shares_of_work
 from spikeport.mapping.limits import RESOURCES, CoreLimits, core_limits
 from spikeport.mapping.misfit import Misfit
-from spikeport.mapping.placement import MOST, Places, improved, starts
+from spikeport.mapping.placement import MOST, Places, hops_of, improved, starts
 from spikeport.mapping.plan import Plan, Tilings, plan
 from spikeport.mapping.traffic import core_messages, tally
 from spikeport.network import DeployedNetwork
@@ -108,13 +108,16 @@ def _file(target: str | TargetFile) -> TargetFile:
 
 def _places(made: Plan, tilings: Tilings, core_of: NDArray[np.int64], cores: int) -> Places:
     """Where each core lies."""
-    best = min(
-        starts(made.limits, cores),
-        key=lambda places: tally(made, tilings, places.of(core_of), None, "").hops,
-    )
+    found = starts(made.limits, cores)
     if cores > MOST:
-        return best
-    return improved(core_messages(made, tilings, core_of, cores), best)
+        return min(
+            found, key=lambda places: tally(made, tilings, places.of(core_of), None, "").hops
+        )
+    messages = core_messages(made, tilings, core_of, cores)
+    return min(
+        (improved(messages, places) for places in found),
+        key=lambda places: hops_of(messages, places),
+    )
 
 
 def _cores(limits: CoreLimits, layout: Layout, places: Places) -> tuple[Core, ...]:

@@ -66,12 +66,17 @@ class Plan:
             into, bits = self.encodings[part.name].stored(tiling)
             found[:, axons] += into
             found[:, memory] += bits
-        found[:, RESOURCES.index(Resource.OUTPUT_AXONS)] = self._slots(
+        found[:, RESOURCES.index(Resource.OUTPUT_AXONS)] = self.slots(
             name, tiling, {**tilings, name: own or tiling}
         )
         return found
 
-    def _slots(self, name: str, tiling: Tiling, tilings: Tilings) -> Integers:
+    def slots(self, name: str, tiling: Tiling, tilings: Tilings) -> Integers:
+        """Output axons of the pieces of a population.
+
+        Args:
+            tilings: of all populations that it sends to.
+        """
         total = np.zeros(tiling.count, np.int64)
         for part in self.network.weighted_from(name):
             total += self.encodings[part.name].slots(tiling, tilings[part.target])
@@ -90,9 +95,13 @@ class Plan:
             for whole in [Tiling.whole(self.shapes[part.source])]
         )
 
+    def is_spatial(self, name: str) -> bool:
+        """Whether lists of synapses of a population are moved by position."""
+        return any(self.encodings[c.name].spatial for c in self.network.weighted_into(name))
+
     def positions(self, name: str, tiling: Tiling) -> int:
         """The most positions of a piece, if its lists of synapses are moved by position."""
-        if not any(self.encodings[c.name].spatial for c in self.network.weighted_into(name)):
+        if not self.is_spatial(name):
             return 0
         return math.prod(int(np.diff(edges).max()) for edges in tiling.edges[1:])
 

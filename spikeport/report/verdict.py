@@ -65,13 +65,15 @@ class Verdict:
         return asdict(self)
 
 
-def verdict_of(report: ParityReport, fit: Fit | None, energy: Mapping[str, Any] | None) -> Verdict:
+def verdict_of(
+    report: ParityReport, fit: Fit | None, energy: Mapping[str, Mapping[str, Any]]
+) -> Verdict:
     """Judge a ladder.
 
     Args:
         fit: None if the network was not checked against the chip.
-        energy: `EnergyReport.as_dict` of the deployed network, after mapping if it was mapped; None
-            if there is none.
+        energy: `EnergyReport.as_dict` of the deployed network by the name under which it is shown,
+            after mapping if it was mapped; the first of several counts.
     """
     claims = tuple(_claims(report, fit, energy))
     sentence = headline(report)
@@ -84,14 +86,14 @@ def verdict_of(report: ParityReport, fit: Fit | None, energy: Mapping[str, Any] 
 
 
 def _claims(
-    report: ParityReport, fit: Fit | None, energy: Mapping[str, Any] | None
+    report: ParityReport, fit: Fit | None, energy: Mapping[str, Mapping[str, Any]]
 ) -> Iterator[Claim]:
     yield _fit(fit)
     if report.rows:
         yield _accuracy(chip_row(report))
         yield _spikes(report)
-    if energy is not None:
-        yield _energy(energy)
+    for stage, estimate in list(energy.items())[:1]:
+        yield _energy(stage, estimate)
 
 
 def _fit(fit: Fit | None) -> Claim:
@@ -162,7 +164,7 @@ def _spikes(report: ParityReport) -> Claim:
     return Claim(question, "Yes, 0 differ", tuple(details), level, "parity")
 
 
-def _energy(energy: Mapping[str, Any]) -> Claim:
+def _energy(stage: str, energy: Mapping[str, Any]) -> Claim:
     each = Interval(**energy["total_per_sample"])
     dynamic = energy["dynamic"]["nominal"] / energy["samples"]
     regime = f"; {energy['regime']}-dominated" if "regime" in energy else ""
@@ -176,9 +178,9 @@ def _energy(energy: Mapping[str, Any]) -> Claim:
         details.append(f"computing time {format_time(time.nominal)}, {span}")
     if "placed" in energy:
         details.append(
-            "after mapping, with its cores, packets and hops"
+            f"{stage}, with packets and hops"
             if energy["placed"]
-            else "without a map: cores are assumed, and a message is one packet"
+            else f"{stage}, without a map: cores are assumed, and a message is one packet"
         )
     details.append("an estimate, nothing was measured")
     return Claim("Energy per sample", format_span(each), tuple(details), Level.OPEN, "energy")
