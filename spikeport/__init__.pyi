@@ -1,7 +1,6 @@
 from .backends import Backend as Backend
 from .backends import TargetCheck as TargetCheck
 from .backends import UnsupportedFeature as UnsupportedFeature
-from .backends import check as check
 from .backends import list_backends as list_backends
 from .backends import run as run
 from .energy import EnergyReport as EnergyReport
@@ -160,6 +159,7 @@ from .workflow import FloatFacts as FloatFacts
 from .workflow import ParetoFront as ParetoFront
 from .workflow import RecipeResult as RecipeResult
 from .workflow import SweepRow as SweepRow
+from .workflow import check as check
 from .workflow import compare_backends as compare_backends
 from .workflow import export_float as export_float
 from .workflow import from_norse as from_norse

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,10 +67,23 @@ def map_network(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class CoreNeed:
+    """Cores that a network takes.
+
+    Attributes:
+        cores: if something fits no core, those that no map could do without.
+        largest: the population that is cut into most pieces, or else has most neurons.
+    """
+
+    cores: int
+    largest: str
+
+
 def find_misfits(
     network: DeployedNetwork, limits: CoreLimits
-) -> tuple[tuple[Misfit, ...], int | None]:
-    """What of a network fits no core, and otherwise how many cores it needs.
+) -> tuple[tuple[Misfit, ...], CoreNeed]:
+    """What of a network fits no core, and how many cores it needs.
 
     Cores are not placed, which takes less time than `map_network`.
 
@@ -79,8 +93,11 @@ def find_misfits(
     made = plan(network, limits)
     tilings, wrong = split(made)
     if wrong:
-        return wrong, None
-    return (), len(_groups(made, *_pieces(made, tilings), share_cores=True))
+        least = max(lower_bounds(made, share_cores=True).values())
+        return wrong, CoreNeed(least, max(network.populations, key=lambda part: part.size).name)
+    largest = max(network.order, key=lambda name: tilings[name].count)
+    cores = len(_groups(made, *_pieces(made, tilings), share_cores=True))
+    return (), CoreNeed(cores, largest)
 
 
 def _file(target: str | TargetFile) -> TargetFile:
