@@ -1,7 +1,6 @@
 from .backends import Backend as Backend
 from .backends import TargetCheck as TargetCheck
 from .backends import UnsupportedFeature as UnsupportedFeature
-from .backends import check as check
 from .backends import list_backends as list_backends
 from .backends import run as run
 from .energy import EnergyReport as EnergyReport
@@ -169,6 +168,7 @@ from .workflow import InstallationCheck as InstallationCheck
 from .workflow import ParetoFront as ParetoFront
 from .workflow import RecipeResult as RecipeResult
 from .workflow import SweepRow as SweepRow
+from .workflow import check as check
 from .workflow import check_installation as check_installation
 from .workflow import compare_backends as compare_backends
 from .workflow import export_float as export_float

@@ -453,12 +453,12 @@ def test_formats_of_synapses_of_one_population(limit: int) -> None:
 
 def test_several_misfits_are_told_at_once() -> None:
     network = dense_chain(20, 4, 30, 2, steps=1)
-    wrong, cores = find_misfits(network, core_limits(chip(input_axons_per_core=10)))
+    wrong, need = find_misfits(network, core_limits(chip(input_axons_per_core=10)))
     assert [(one.population, one.value, one.neurons) for one in wrong] == [
         ("layer00", 20, 4),
         ("layer02", 30, 2),
     ]
-    assert cores is None
+    assert (need.cores, need.largest) == (6, "layer01")
 
 
 @settings(max_examples=30)

@@ -142,8 +142,8 @@ def test_what_cannot_be_mapped(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert call(["map", str(tmp_path / "n.spikeport")]) == 1
     assert one_line(capsys.readouterr().err) == (
         "spikeport: network cannot be mapped to loihi1: population 'layer00': one neuron needs "
-        "4097 input axons, a core has 4096 (nengo-loihi, block.py); let each neuron read fewer "
-        "sources, such as by a convolution, a pool or a layer between"
+        "4097 input axons, a core has 4096 (nengo-loihi, block.py); let each neuron read at "
+        "most 4096 sources, such as by a pool or a convolution in front of it"
     )
     path = str(tmp_path / "n.spikeport")
     assert call(["map", path, "--svg", path]) == 2

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spikeport.backends import check
+from spikeport.backends import check_deployed
 from spikeport.backends.targets import load_target
 from spikeport.errors import InputError
 from spikeport.export import FloatNetwork, QuantizeConfig
@@ -74,7 +74,7 @@ def pixels(shape: tuple[int, ...], high: int = 255) -> Input:
 
 def kept(network: DeployedNetwork, target: str = "loihi1") -> None:
     """Nothing stops the network on the target, and no sum wraps."""
-    (found,) = check(network, [target])
+    (found,) = check_deployed(network, [target])
     assert [str(one) for one in found.unsupported if one.stops or "sums" in one.construct] == []
 
 
@@ -214,7 +214,7 @@ def test_what_the_chip_cannot_do_is_refused_with_a_remedy() -> None:
     explicit = QuantizeConfig(target="loihi1", input_coding="graded")
     with pytest.raises(InputError) as error:
         quantized(chain(dense, pixels((2,))), np.zeros((1, 2)), explicit)
-    assert "graded spikes of 0..255: a spike carries no value there" in str(error.value)
+    assert "graded values 0..255 (limit: 0..1)" in str(error.value)
 
 
 def test_options() -> None:

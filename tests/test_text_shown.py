@@ -27,7 +27,17 @@ import numpy as np
 import pytest
 
 from spikeport.backends import TargetCheck, UnsupportedFeature
-from spikeport.cli import _diagnose, _foreign, _front, _judge, _map, _sweep, _tables, _traces
+from spikeport.cli import (
+    _check,
+    _diagnose,
+    _foreign,
+    _front,
+    _judge,
+    _map,
+    _sweep,
+    _tables,
+    _traces,
+)
 from spikeport.cli._app import VERBS
 from spikeport.energy import HardwareProfile, MethodEstimate, estimate_by_method
 from spikeport.export import Fidelity, Finding, NodeFidelity, Portability
@@ -545,7 +555,9 @@ def load_network_of_cases() -> Any:
 
 
 def all_unsupported(tail: str) -> Any:
-    gap = UnsupportedFeature("population 'a'", "a delay", "why", "source", stops=True)
+    gap = UnsupportedFeature(
+        "population 'a'", "delay", "many", "few", "shorten it", "source", stops=True, verified=False
+    )
     return tailed(TargetCheck("t", (gap, dataclasses.replace(gap, stops=False))), tail)
 
 
@@ -585,6 +597,7 @@ TABLES: dict[str, Callable[[], Any]] = {
     "_tables.connections_table": lambda: _tables.connections_table(small_network(EVIL)),
     "_tables.backends_table": lambda: _tables.backends_table(backend_rows()),
     "_tables.limitations_table": lambda: _tables.limitations_table(backend_rows()),
+    "_check._tables": lambda: screen.stack(*_check._tables((all_unsupported(EVIL),))),
     "_tables.unsupported_table": lambda: _tables.unsupported_table(all_unsupported(EVIL)),
     "_tables.fidelity_table": lambda: _tables.fidelity_table(read_elsewhere()),
     "_tables.readers_table": lambda: _tables.readers_table([read_elsewhere()]),

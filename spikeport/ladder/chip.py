@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from spikeport.backends import TargetCheck, check
+from spikeport.backends import TargetCheck, check_deployed
 from spikeport.energy import EnergyReport, HardwareProfile, estimate_energy
 from spikeport.errors import CheckFailedError, InputError
 from spikeport.mapping import CoreMap, Traffic, map_network
@@ -50,7 +50,7 @@ def on_chip(network: DeployedNetwork, profile: HardwareProfile, counts: EventCou
     """Check a network against the chip of a profile, and map it onto its cores."""
     if profile.name not in plugins(PluginKind.TARGET):
         return Chip(profile.title, unmapped="the profile of the prices is not that of a target")
-    checked = check(network, [profile.name])[0]
+    checked = check_deployed(network, [profile.name])[0]
     work = work_of_run(network, counts, profile)
     try:
         found = map_network(network, profile.name, work=work)

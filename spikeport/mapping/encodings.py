@@ -112,6 +112,9 @@ class _Lines:
     def least_bits(self) -> int:
         return self.one.least_bits() * self.count
 
+    def fewest_bits(self, sizes: tuple[Integers, ...]) -> Integers:
+        return self.one.fewest_bits(sizes) * self.count
+
 
 _Make = Callable[[Ends, StorageRules], Encoding]
 

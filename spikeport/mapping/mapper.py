@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,10 +83,23 @@ def map_network(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class CoreNeed:
+    """Cores that a network takes.
+
+    Attributes:
+        cores: if something fits no core, those that no map could do without.
+        largest: the population that is cut into most pieces, or else has most neurons.
+    """
+
+    cores: int
+    largest: str
+
+
 def find_misfits(
     network: DeployedNetwork, limits: CoreLimits
-) -> tuple[tuple[Misfit, ...], int | None]:
-    """What of a network fits no core, and otherwise how many cores it needs.
+) -> tuple[tuple[Misfit, ...], CoreNeed]:
+    """What of a network fits no core, and how many cores it needs.
 
     Cores are not placed, which takes less time than `map_network`.
 
@@ -94,7 +108,11 @@ def find_misfits(
     """
     made = plan(network, limits)
     layout, wrong = fewest_cores(made, shares_of_work(made, None), share_cores=True)
-    return wrong, None if layout is None else len(layout.groups)
+    if layout is None:
+        least = max(lower_bounds(made, share_cores=True).values())
+        return wrong, CoreNeed(least, max(network.populations, key=lambda part: part.size).name)
+    largest = max(network.order, key=lambda name: layout.tilings[name].count)
+    return (), CoreNeed(len(layout.groups), largest)
 
 
 def _file(target: str | TargetFile) -> TargetFile:

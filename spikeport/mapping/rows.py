@@ -188,12 +188,12 @@ def spread(
         reach: for each axis, whether an index of the source reaches a part of the target.
         spikes: number of spikes of each source neuron; by default one.
     """
-    members = [sources.membership(axis) for axis in range(len(reach))]
     if spikes is None:
         total = np.ones((1, 1))
-        for member, reached in zip(members, reach, strict=True):
-            total = np.kron(total, member.T @ reached).astype(np.float64)
+        for edges, reached in zip(sources.edges, reach, strict=True):
+            total = np.kron(total, np.add.reduceat(reached, edges[:-1])).astype(np.float64)
         return total
+    members = [sources.membership(axis) for axis in range(len(reach))]
     found = spikes.reshape(sources.shape).astype(np.float64)
     for member, reached in zip(members, reach, strict=True):
         joint = member[:, :, None] * reached[:, None, :]

@@ -31,3 +31,4 @@ from .run import trace_chunk as trace_chunk
 from .sweeps import SweepRow as SweepRow
 from .sweeps import run_networks as run_networks
 from .sweeps import sweep as sweep
+from .targets import check as check

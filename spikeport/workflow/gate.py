@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from spikeport.backends import check
+from spikeport.backends import check_deployed
 from spikeport.energy import EnergyReport, estimate_energy, load_profile
 from spikeport.errors import CheckFailedError, InputError
 from spikeport.export.nir import FloatNetwork
@@ -229,7 +229,7 @@ class Judge:
         if not self.tolerances.fits:
             return []
         cases = []
-        for found in check(network, self.tolerances.fits):
+        for found in check_deployed(network, self.tolerances.fits):
             told = "; ".join(str(one) for one in found.unsupported if one.stops or found.runs)
             outcome = GateOutcome.TOLERATED if found.unsupported else GateOutcome.PASSED
             value = "runs, with workarounds" if found.unsupported else "runs"
