@@ -20,7 +20,7 @@ def lower_bounds(plan: Plan, *, share_cores: bool) -> Mapping[Resource, int]:
     """The fewest cores that each resource allows.
 
     Neurons: all of them. Memory: every weight stored once, or, if that is more, as much for each
-    neuron as in the piece, of all sizes that fit a core, that needs the least. Input axons: those
+    neuron as in the piece, of all sizes that fit a core, that needs the least (if one does). Input axons: those
     of every population on a single core. Output axons: those of every population if each later
     one is on a single core. Pieces: of each population as many as the largest that fits a core
     requires, and, if populations do not share cores, the other resources.
@@ -45,11 +45,14 @@ def _least(plan: Plan, name: str) -> list[int]:
     whole = {part: Tiling.whole(shape) for part, shape in plan.shapes.items()}
     demands = plan.demands(name, whole[name], whole)[0]
     boxes, size = all_boxes(plan, name), plan.network.by_name[name].size
-    best = int(np.argmin(boxes.bits / boxes.neurons))
-    each = Fraction(int(boxes.bits[best]), int(boxes.neurons[best]))
     parts = plan.network.weighted_into(name)
     once = sum(plan.encodings[part.name].least_bits() for part in parts)
+    each, largest = Fraction(0), plan.most_neurons(name)
+    if len(boxes.neurons):
+        best = int(np.argmin(boxes.bits / boxes.neurons))
+        each = Fraction(int(boxes.bits[best]), int(boxes.neurons[best]))
+        largest = int(boxes.neurons.max())
     found = dict(zip(RESOURCES, demands.tolist(), strict=True))
     found[Resource.MEMORY] = max(once, math.ceil(size * each))
-    found[Resource.PIECES] = -(-size // int(boxes.neurons.max()))
+    found[Resource.PIECES] = -(-size // largest)
     return list(found.values())
