@@ -200,8 +200,9 @@ def summing_to(bound: int) -> DeployedNetwork:
 def sums_told(file: TargetFile, bits: int) -> list[str]:
     largest = (1 << (bits - SUM_UNIT)) - 1
     return [
-        f"population 'a': largest sum of a step {largest + 1} (limit: {largest}); divide its "
-        f"weights, threshold and bias by 2: the accumulator of {bits} bits and sign wraps"
+        f"population 'a': largest sum of a step {largest + 1} (limit: {largest}); quantize "
+        "with `--target loihi1`, or divide its weights, threshold and bias by 2: the accumulator "
+        f"of {bits} bits and sign wraps"
     ]
 
 
@@ -277,8 +278,8 @@ CASES: dict[str, Case] = {
         lambda file, n: graded(1),
         lambda file, n: graded(2),
         lambda file, n: [] if n else [
-            "input 'x': graded values 0..2 (limit: 0..1); train on values of 0 and 1: pixels with "
-            "`--set data.levels=2` (not digits), events with `--set data.coding=spikes`"
+            "input 'x': graded values 0..2 (limit: 0..1); quantize with `--target loihi1`, which "
+            "sends values as spikes of their binary digits"
         ],
     ),
     "sum_bits": Case(
@@ -290,8 +291,8 @@ CASES: dict[str, Case] = {
         lambda file, n: plain(bias=np.array(n)),
         lambda file, n: plain(bias=np.array(n - 1)),
         lambda file, n: [
-            f"population 'a': bias mantissa {n - 1} (limit: {n} or more); use {n}: Lava allows one "
-            "less, nengo-loihi does not"
+            f"population 'a': bias mantissa {n - 1} (limit: {n} or more); quantize with `--target "
+            f"loihi1`, or use {n}: Lava allows one less, nengo-loihi does not"
         ],
     ),
     "weight_exponent_min": Case(

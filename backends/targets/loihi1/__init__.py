@@ -17,10 +17,8 @@ NEURONS = "use LIF neurons: the chip's cannot be programmed"
 RESET = "train with reset to zero (`train --reset zero`)"
 DECAY_U = "set the register dsOffset to 0, which Lava and nengo-loihi leave at 1"
 DECAY_V = "set the register dmOffset to 1, which Lava leaves at 0"
-SPIKES = (
-    "train on values of 0 and 1: pixels with `--set data.levels=2` (not digits), events with "
-    "`--set data.coding=spikes`"
-)
+QUANTIZE = "quantize with `--target loihi1`"
+SPIKES = f"{QUANTIZE}, which sends values as spikes of their binary digits"
 
 
 def limitations(limits: ChipLimits) -> tuple[Limitation, ...]:
@@ -93,7 +91,7 @@ def _disputed(
                 "bias mantissa",
                 int(part.bias.min()),
                 f"{bias.value} or more",
-                f"use {bias.value}: Lava allows one less, nengo-loihi does not",
+                f"{QUANTIZE}, or use {bias.value}: Lava allows one less, nengo-loihi does not",
                 bias.citation,
                 verified=bias.verified,
             )
@@ -143,8 +141,8 @@ def _sums(network: DeployedNetwork, limit: Limit) -> Iterator[UnsupportedFeature
                 "largest sum of a step",
                 bound,
                 largest,
-                f"divide its weights, threshold and bias by {factor}: the accumulator of "
-                f"{limit.value} bits and sign wraps",
+                f"{QUANTIZE}, or divide its weights, threshold and bias by {factor}: the "
+                f"accumulator of {limit.value} bits and sign wraps",
                 limit.citation,
                 verified=limit.verified,
             )
