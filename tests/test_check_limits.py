@@ -185,8 +185,8 @@ def most_channels(file: TargetFile, bits: int) -> int:
     return low
 
 
-def graded(high: int) -> DeployedNetwork:
-    return plain().replace(inputs=(Input("x", (5,), Coding.GRADED, 0, high),))
+def graded(high: int, low: int = 0) -> DeployedNetwork:
+    return plain().replace(inputs=(Input("x", (5,), Coding.GRADED, low, high),))
 
 
 def weighted(value: int, exponent: int) -> DeployedNetwork:
@@ -442,6 +442,12 @@ FEATURES: list[tuple[str, DeployedNetwork, dict[str, list[str]]]] = [
         "lava": [f"population 'a': v_init -1 (limit: 0); {SAMPLE_LIF}"],
         "loihi1": [f"population 'a': v_init -1 (limit: 0); {HOST} before each sample"],
         "loihi2": [f"population 'a': v_init -1 (limit: 0); {HOST} before each sample"],
+    }),
+    ("signed values", graded(1, low=-1), {
+        "loihi1": [
+            "! input 'x': graded values -1..1 (limit: 0..1); add 1 to all values, and quantize "
+            "with `--target loihi1`, which sends values as spikes of their binary digits"
+        ],
     }),
     ("decay_u 1", changed(decay_u=1), {}),
     ("decay_u 0", changed(decay_u=0), {

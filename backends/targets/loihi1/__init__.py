@@ -73,7 +73,7 @@ def _graded(network: DeployedNetwork, limit: Limit) -> Iterator[UnsupportedFeatu
                 "graded values",
                 f"{part.low}..{part.high}",
                 "0..1",
-                SPIKES,
+                SPIKES if part.low >= 0 else f"add {-part.low} to all values, and {SPIKES}",
                 limit.citation,
                 stops=True,
                 verified=limit.verified,
