@@ -185,8 +185,8 @@ def most_channels(file: TargetFile, bits: int) -> int:
     return low
 
 
-def graded(high: int) -> DeployedNetwork:
-    return plain().replace(inputs=(Input("x", (5,), Coding.GRADED, 0, high),))
+def graded(high: int, low: int = 0) -> DeployedNetwork:
+    return plain().replace(inputs=(Input("x", (5,), Coding.GRADED, low, high),))
 
 
 def weighted(value: int, exponent: int) -> DeployedNetwork:
@@ -200,8 +200,9 @@ def summing_to(bound: int) -> DeployedNetwork:
 def sums_told(file: TargetFile, bits: int) -> list[str]:
     largest = (1 << (bits - SUM_UNIT)) - 1
     return [
-        f"population 'a': largest sum of a step {largest + 1} (limit: {largest}); quantize or "
-        f"train with `--target loihi1`: the accumulator of {bits} bits and sign wraps"
+        f"population 'a': largest sum of a step {largest + 1} (limit: {largest}); quantize "
+        "with `--target loihi1`, or divide its weights, threshold and bias by 2: the accumulator "
+        f"of {bits} bits and sign wraps"
     ]
 
 
@@ -277,8 +278,8 @@ CASES: dict[str, Case] = {
         lambda file, n: graded(1),
         lambda file, n: graded(2),
         lambda file, n: [] if n else [
-            "input 'x': graded values 0..2 (limit: 0..1); quantize or train with `--target "
-            "loihi1`, which sends the values as binary digits"
+            "input 'x': graded values 0..2 (limit: 0..1); quantize with `--target loihi1`, which "
+            "sends values as spikes of their binary digits"
         ],
     ),
     "sum_bits": Case(
@@ -290,8 +291,8 @@ CASES: dict[str, Case] = {
         lambda file, n: plain(bias=np.array(n)),
         lambda file, n: plain(bias=np.array(n - 1)),
         lambda file, n: [
-            f"population 'a': bias mantissa {n - 1} (limit: {n} or more); use {n}: Lava allows one "
-            "less, nengo-loihi does not"
+            f"population 'a': bias mantissa {n - 1} (limit: {n} or more); quantize with `--target "
+            f"loihi1`, or use {n}: Lava allows one less, nengo-loihi does not"
         ],
     ),
     "weight_exponent_min": Case(
@@ -306,8 +307,8 @@ CASES: dict[str, Case] = {
         lambda file, n: weighted(2, -1),
         lambda file, n: weighted(3, -1),
         lambda file, n: [
-            "connection 'x_to_a': weights that exponent -1 cuts 20 (limit: 0); quantize or train "
-            "with `--target loihi1`: the chip shifts each weight, not the sum"
+            "connection 'x_to_a': weights that exponent -1 cuts 20 (limit: 0); quantize with "
+            "`--target loihi1`: the chip shifts each weight, not the sum"
         ],
     ),
 }  # fmt: skip
@@ -441,6 +442,12 @@ FEATURES: list[tuple[str, DeployedNetwork, dict[str, list[str]]]] = [
         "lava": [f"population 'a': v_init -1 (limit: 0); {SAMPLE_LIF}"],
         "loihi1": [f"population 'a': v_init -1 (limit: 0); {HOST} before each sample"],
         "loihi2": [f"population 'a': v_init -1 (limit: 0); {HOST} before each sample"],
+    }),
+    ("signed values", graded(1, low=-1), {
+        "loihi1": [
+            "! input 'x': graded values -1..1 (limit: 0..1); add 1 to all values, and quantize "
+            "with `--target loihi1`, which sends values as spikes of their binary digits"
+        ],
     }),
     ("decay_u 1", changed(decay_u=1), {}),
     ("decay_u 0", changed(decay_u=0), {

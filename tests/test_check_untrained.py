@@ -317,6 +317,12 @@ def test_recipes_and_settings(tmp_path: Path, spikeport: Spikeport) -> None:
     code, _, err = spikeport("check", "digts")
     assert code == 2
     assert "no such file, and no built-in recipe" in err
+    code, _, err = spikeport("check", "m.pt")
+    assert code == 2
+    assert err == (
+        "spikeport: m.pt: suffix '.pt', must be .spikeport, .nir, .net, .safetensors for a "
+        "network, .toml for a recipe, or .py:CLASS for a module\n"
+    )
 
 
 def test_files_of_networks(folder: Path, spikeport: Spikeport) -> None:

@@ -650,18 +650,14 @@ def test_what_is_not_stock_is_said() -> None:
     )
     found = find_unsupported(network, LIMITATIONS)
     assert [str(gap) for gap in found] == [
-        f"{feature}: Lava's {stock} does not support it; it runs on Spikeport's {own}"
+        f"{feature}); nothing to do: it runs on Spikeport's {own} instead of Lava's {stock}"
         for feature, stock, own in (
-            ("population 'o' has reset by subtraction", "LIFReset", "SampleLIF"),
-            ("population 'o' has v_init 7", "LIFReset", "SampleLIF"),
-            ("population 'o' has a bias per step", "LIFReset", "SampleLIF"),
-            ("population 'z' has 5 refractory steps after a spike", "LIFReset", "SampleLIF"),
-            (
-                "connection 'skip' has a wait of 1 steps that must not reach into the next sample",
-                "Dense",
-                "DelayLine",
-            ),
-            ("connection 'x_to_a' has weight exponent 1", "Conv", "WideConv"),
+            ("population 'o': reset subtract (limit: zero", "LIFReset", "SampleLIF"),
+            ("population 'o': bias per step (limit: constant", "LIFReset", "SampleLIF"),
+            ("population 'z': refractory 5 (limit: 0", "LIFReset", "SampleLIF"),
+            ("population 'o': v_init 7 (limit: 0", "LIFReset", "SampleLIF"),
+            ("connection 'skip': wait 1 (limit: 0", "Dense", "DelayLine"),
+            ("connection 'x_to_a': weight exponent 1 (limit: 0", "Conv", "WideConv"),
         )
     ]
     assert not any(gap.stops for gap in found)

@@ -119,6 +119,11 @@ def _untrained(
     from spikeport.trainer.config import own_module
     from spikeport.trainer.recipe import load_recipe
 
+    if not own_module(name) and (suffix := Path(name).suffix) not in ("", ".toml"):
+        raise InputError(
+            f"{name}: suffix '{suffix}', must be {', '.join(FILES)} for a network, .toml for a "
+            "recipe, or .py:CLASS for a module"
+        )
     given = foreign.given()
     shape = given.pop("input_shape", None)
     asked = {f"training.{key}": value for key, value in given.items()}

@@ -55,17 +55,16 @@ def fit_section(found: TargetCheck, title: str) -> Section:
     rows = [
         {
             "part": feature.part,
-            "quantity": feature.quantity,
-            "value": feature.value,
+            "has": feature.construct,
             "limit": feature.limit,
             "what to do": feature.remedy,
             "stops it": "yes" if feature.stops else "no",
-            "source of the limit": feature.source + ("" if feature.verified else UNVERIFIED),
+            "source": feature.source + ("" if feature.verified else UNVERIFIED),
         }
         for feature in found.unsupported
     ]
     note = (
-        "Numbers of the network against the limits of the chip, as listed by spikeport check. "
+        "Numbers of the network beyond the limits of the chip, as listed by spikeport check. "
         + ("" if rows else "It supports every feature of this network.")
     )
     return section_of(title, rows, note, topic=Topic.FIT)

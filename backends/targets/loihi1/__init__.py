@@ -16,7 +16,8 @@ NEURONS = "use LIF neurons: the chip's cannot be programmed"
 RESET = "train with reset to zero (`train --reset zero`)"
 DECAY_U = "set the register dsOffset to 0, which Lava and nengo-loihi leave at 1"
 DECAY_V = "set the register dmOffset to 1, which Lava leaves at 0"
-AGAIN = "quantize or train with `--target loihi1`"
+QUANTIZE = "quantize with `--target loihi1`"
+SPIKES = f"{QUANTIZE}, which sends values as spikes of their binary digits"
 
 
 def limitations(limits: ChipLimits) -> tuple[Limitation, ...]:
@@ -72,7 +73,7 @@ def _graded(network: DeployedNetwork, limit: Limit) -> Iterator[UnsupportedFeatu
                 "graded values",
                 f"{part.low}..{part.high}",
                 "0..1",
-                f"{AGAIN}, which sends the values as binary digits",
+                SPIKES if part.low >= 0 else f"add {-part.low} to all values, and {SPIKES}",
                 limit.citation,
                 stops=True,
                 verified=limit.verified,
@@ -90,7 +91,7 @@ def _disputed(
                 "bias mantissa",
                 int(part.bias.min()),
                 f"{bias.value} or more",
-                f"use {bias.value}: Lava allows one less, nengo-loihi does not",
+                f"{QUANTIZE}, or use {bias.value}: Lava allows one less, nengo-loihi does not",
                 bias.citation,
                 verified=bias.verified,
             )
@@ -118,7 +119,7 @@ def _cut_weights(network: DeployedNetwork, limit: Limit) -> Iterator[Unsupported
                 f"weights that exponent {part.exponent} cuts",
                 lossy,
                 0,
-                f"{AGAIN}: the chip shifts each weight, not the sum",
+                f"{QUANTIZE}: the chip shifts each weight, not the sum",
                 limit.citation,
                 stops=True,
                 verified=limit.verified,
@@ -130,12 +131,14 @@ def _sums(network: DeployedNetwork, limit: Limit) -> Iterator[UnsupportedFeature
     for population in network.populations:
         bound = population_bound(network, population.name)
         if bound > largest:
+            factor = -(-bound // largest)
             yield UnsupportedFeature(
                 f"population '{population.name}'",
                 "largest sum of a step",
                 bound,
                 largest,
-                f"{AGAIN}: the accumulator of {limit.value} bits and sign wraps",
+                f"{QUANTIZE}, or divide its weights, threshold and bias by {factor}: the "
+                f"accumulator of {limit.value} bits and sign wraps",
                 limit.citation,
                 verified=limit.verified,
             )
