@@ -32,9 +32,9 @@ class QuantizeConfig:
         target: what the network is quantized for: a chip, a backend, the format `netx` or None; a
             network that the target cannot take is refused, and the report says what it costs to
             keep to the target.
-        input_coding: how graded inputs are sent: `graded`, `binary` (as binary digits) or `rate` (as
-            biases of neurons that fire at this rate). By default as graded spikes, or as binary
-            digits to a target whose spikes carry no value.
+        input_coding: how graded inputs are sent: `graded`, `binary` (as binary digits) or `rate`
+            (as biases of neurons that fire at this rate). By default as graded spikes, or as
+            binary digits to a target whose spikes carry no value.
         constraints: those of the target, not to be given.
 
     Raises:
