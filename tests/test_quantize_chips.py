@@ -309,23 +309,22 @@ def test_rate_coding_costs_accuracy(trained: SpikingNetwork, digits: Dataset) ->
     assert run.trace is not None
     fired = run.trace.spikes[injected.target].sum(0)
     values = np.rint(16 * digits.test_x[:2])
-    assert np.array_equal(
-        fired, np.where(values > 0, 4 // np.ceil(15.5 / np.maximum(values, 1)), 0)
-    )
+    every = np.ceil(15.5 / np.maximum(values, 1))
+    assert np.array_equal(fired, np.where(values > 0, 4 // every, 0))
     got = accuracy(found.network, digits)
     assert 0.7 < got < accuracy(quantize(graph, x, LOIHI1, static=True).network, digits)
     assert "are biases of 'input_rate', neurons whose rates follow them" in " ".join(
         found.report.rewrites
     )
+    with pytest.raises(InputError, match="input_coding is rate, whose neurons cannot be trained"):
+        prepare_qat(trained, x, config)
     with pytest.raises(InputError, match="ladder: input_coding rate adds neurons"):
         LadderConfig(quantize=config)
     signed = chain(
         {"fc": affine([[0.7, -0.3]]), "if": integrate_and_fire((1,))},
         Input("input", (2,), Coding.GRADED, -5, 5, 5.0),
     )
-    with pytest.raises(
-        InputError, match=r"its values -5\.\.5 include negative ones, which are no r"
-    ):
+    with pytest.raises(InputError, match=r"its values -5.* are no rates; give"):
         quantized(signed, np.zeros((1, 2)), config)
 
 

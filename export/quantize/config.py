@@ -33,8 +33,8 @@ class QuantizeConfig:
             network that the target cannot take is refused, and the report says what it costs to
             keep to the target.
         input_coding: how graded inputs are sent: `graded`, `binary` (as binary digits) or `rate`
-            (as biases of neurons that fire at this rate). By default as graded spikes, or as binary
-            digits to a target whose spikes carry no value.
+            (as biases of neurons that fire at this rate). By default as graded spikes, or as
+            binary digits to a target whose spikes carry no value.
         constraints: those of the target, not to be given.
 
     Raises:

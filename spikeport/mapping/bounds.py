@@ -20,10 +20,10 @@ def lower_bounds(plan: Plan, *, share_cores: bool) -> Mapping[Resource, int]:
     """The fewest cores that each resource allows.
 
     Neurons: all of them. Memory: every weight stored once, or, if that is more, as much for each
-    neuron as in the piece, of all sizes that fit a core, that needs the least (if one does). Input axons: those
-    of every population on a single core. Output axons: those of every population if each later
-    one is on a single core. Pieces: of each population as many as the largest that fits a core
-    requires, and, if populations do not share cores, the other resources.
+    neuron as in the piece, of all sizes that fit a core, that needs the least (if one fits). Input
+    axons: those of every population on a single core. Output axons: those of every population if
+    each later one is on a single core. Pieces: of each population as many as the largest that fits
+    a core requires, and, if populations do not share cores, the other resources.
 
     Args:
         share_cores: whether a core may hold pieces of several populations.

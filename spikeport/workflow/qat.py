@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from spikeport.errors import InputError
 from spikeport.export.quantize import QuantizeConfig
+from spikeport.export.quantize.config import RATE
 from spikeport.export.quantize.lower import lower
 from spikeport.export.quantize.rounding import tie_bias
 from spikeport.export.quantize.target import FORMATS
@@ -79,6 +80,10 @@ def _limits(config: QuantizeConfig) -> TargetLimits | None:
         InputError: it cannot.
     """
     name, kept = config.target, config.constraints
+    if config.input_coding == RATE:
+        raise InputError(
+            "input_coding is rate, whose neurons cannot be trained in chip arithmetic; use binary"
+        )
     if name is None:
         return None
     if name in FORMATS:
