@@ -35,11 +35,15 @@ def test_examples_print_what_the_page_shows(path: Path, place: Place) -> None:
         pytest.skip(f"{missed[0]} is not installed")
     place.give(path.name)
     with warnings.catch_warnings():
-        warnings.simplefilter("default")  # of frameworks
+        warnings.simplefilter("ignore", DeprecationWarning)  # of frameworks
         ran = list(place.run(text))
     assert ran
     for shown, printed in ran:
         assert not (part := missing(shown, printed)), f"not printed: {part}\n{printed}"
+    for picture in pictures(text):
+        if (drawn := place.folder / picture).exists():
+            kept = (path.parent / picture).read_text("utf-8")
+            assert not missing(kept, drawn.read_text("utf-8")), picture
 
 
 def test_every_page_runs() -> None:
