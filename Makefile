@@ -7,12 +7,9 @@ SETUP := .venv/.ready .venv-lava/.ready
 demo: $(SETUP)
 	$(BIN)/spikeport demo --out demo
 
-# One process per core, each with one thread; the tests of a file stay together. Those that look for
-# what a killed Lava leaves in shared memory run alone, without another Lava at the same time.
-ALONE := tests/test_lava_faults.py tests/test_lava_surroundings.py
+# One process per core, each with one thread; the tests of a file stay together.
 test: $(SETUP) check
-	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadfile $(ALONE:%=--ignore=%)
-	OMP_NUM_THREADS=1 $(BIN)/pytest $(ALONE)
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadfile
 
 # The tests of what changed and a core set, within a minute; lists what it skips.
 # For example: make quick QUICK='--since HEAD~3 -x'
@@ -21,9 +18,7 @@ quick: $(SETUP)
 
 # Slow. Compiled kernels and code in other processes (Lava's worker, most verbs) count as missed.
 coverage: $(SETUP)
-	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadfile $(ALONE:%=--ignore=%) \
-	  --cov --cov-report=
-	OMP_NUM_THREADS=1 $(BIN)/pytest $(ALONE) --cov --cov-append --cov-report=term
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadfile --cov --cov-report=term
 
 check: .venv/.ready
 	$(BIN)/ruff check .

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from spikeport.backends import TargetCheck
 from spikeport.report.section import Section, Topic, section_of
 
+UNVERIFIED = " (not verified)"
+
 
 @dataclass(frozen=True, slots=True)
 class Fit:
@@ -40,7 +42,9 @@ def fit_of(found: TargetCheck, title: str, cores: int = 0, chips: int = 0) -> Fi
         cores, chips: of a map.
     """
     stopping = tuple(
-        f"{feature.part}: {feature.construct}" for feature in found.unsupported if feature.stops
+        f"{feature.part}: {feature.construct}, limit {feature.limit}"
+        for feature in found.unsupported
+        if feature.stops
     )
     workarounds = len(found.unsupported) - len(stopping)
     return Fit(found.target, title, stopping, workarounds, cores, chips)
@@ -51,10 +55,12 @@ def fit_section(found: TargetCheck, title: str) -> Section:
     rows = [
         {
             "part": feature.part,
-            "has": feature.construct,
-            "but": feature.why,
+            "quantity": feature.quantity,
+            "value": feature.value,
+            "limit": feature.limit,
+            "what to do": feature.remedy,
             "stops it": "yes" if feature.stops else "no",
-            "source": feature.source,
+            "source of the limit": feature.source + ("" if feature.verified else UNVERIFIED),
         }
         for feature in found.unsupported
     ]

@@ -8,15 +8,15 @@ from functools import partial
 import numpy as np
 
 from spikeport.backends import Limitation, UnsupportedFeature
-from spikeport.backends.bounds import sum_bound
 from spikeport.backends.targets import loihi
 from spikeport.hardware import ChipLimits, Limit
-from spikeport.network import Coding, DeployedNetwork
+from spikeport.network import Coding, DeployedNetwork, accumulator_max, population_bound
 
-NEURONS = "the chip's neurons are LIF and cannot be programmed"
-RESET = "the chip's neurons reset to 0, and no other method has been published"
-DECAY_U = "it needs the register dsOffset at 0, which Lava and nengo-loihi leave at 1"
-DECAY_V = "it needs the register dmOffset at 1, which Lava leaves at 0"
+NEURONS = "use LIF neurons: the chip's cannot be programmed"
+RESET = "train with reset to zero (`train --reset zero`)"
+DECAY_U = "set the register dsOffset to 0, which Lava and nengo-loihi leave at 1"
+DECAY_V = "set the register dmOffset to 1, which Lava leaves at 0"
+AGAIN = "quantize or train with `--target loihi1`"
 
 
 def limitations(limits: ChipLimits) -> tuple[Limitation, ...]:
@@ -25,16 +25,17 @@ def limitations(limits: ChipLimits) -> tuple[Limitation, ...]:
     sums, shifts = limits["sum_bits"], limits["exponent_shifts_weights"]
     return (
         Limitation(
-            "graded spikes, because a spike carries no value; use 0/1 spikes or a bias per step",
+            "graded spikes, because a spike carries no value; use 0/1 spikes, binary digits or a "
+            "bias per step",
             partial(_graded, limit=limits["graded_payloads"]),
         ),
         Limitation(
             "neurons other than LIF, because the chip's neurons cannot be programmed",
-            partial(loihi.other_neurons, why=NEURONS, stops=True),
+            partial(loihi.other_neurons, remedy=NEURONS, stops=True),
         ),
         Limitation(
             "reset by subtraction, because the chip's neurons reset to 0",
-            partial(loihi.reset_by_subtraction, why=RESET, stops=True),
+            partial(loihi.reset_by_subtraction, remedy=RESET, stops=True),
         ),
         Limitation(
             "decay_u 0 and decay_v 4096, which need registers that Lava and nengo-loihi leave at "
@@ -45,15 +46,18 @@ def limitations(limits: ChipLimits) -> tuple[Limitation, ...]:
             f"a bias mantissa of {bias.value - 1} and weight exponent {exponent.value - 1}, on "
             "which published tools disagree",
             partial(_disputed, bias=bias, exponent=exponent),
+            rounded=True,
         ),
         Limitation(
             "weights that lose bits by a negative weight exponent, because it shifts each weight, "
             "not the sum",
             partial(_cut_weights, limit=shifts),
+            rounded=True,
         ),
         Limitation(
             f"sums beyond {sums.value} bits and sign in a step, where the accumulator wraps",
             partial(_sums, limit=sums),
+            rounded=True,
         ),
         *loihi.shared(limits),
     )
@@ -65,10 +69,13 @@ def _graded(network: DeployedNetwork, limit: Limit) -> Iterator[UnsupportedFeatu
         if part.coding is Coding.GRADED and not spikes:
             yield UnsupportedFeature(
                 f"input '{part.name}'",
-                f"graded spikes of {part.low}..{part.high}",
-                "a spike carries no value there; use 0/1 spikes or a bias per step",
+                "graded values",
+                f"{part.low}..{part.high}",
+                "0..1",
+                f"{AGAIN}, which sends the values as binary digits",
                 limit.citation,
                 stops=True,
+                verified=limit.verified,
             )
 
 
@@ -80,17 +87,24 @@ def _disputed(
         if (part.bias < bias.value).any():
             yield UnsupportedFeature(
                 f"population '{part.name}'",
-                f"a bias mantissa of {bias.value - 1}",
-                f"Lava allows {bias.value - 1}..4095, nengo-loihi {bias.value}..4095",
+                "bias mantissa",
+                int(part.bias.min()),
+                f"{bias.value} or more",
+                f"use {bias.value}: Lava allows one less, nengo-loihi does not",
                 bias.citation,
+                verified=bias.verified,
             )
     for connection in network.weighted_connections:
         if connection.exponent < exponent.value:
             yield UnsupportedFeature(
                 f"connection '{connection.name}'",
-                f"weight exponent {connection.exponent}",
-                f"brian2_loihi allows {exponent.value - 1}..7, nengo-loihi {exponent.value}..7",
+                "weight exponent",
+                connection.exponent,
+                f"{exponent.value} or more",
+                f"use {exponent.value} and half the weights: brian2_loihi allows one less, "
+                "nengo-loihi does not",
                 exponent.citation,
+                verified=exponent.verified,
             )
 
 
@@ -101,30 +115,27 @@ def _cut_weights(network: DeployedNetwork, limit: Limit) -> Iterator[Unsupported
         if lossy := int(np.count_nonzero(part.weight % unit)):
             yield UnsupportedFeature(
                 f"connection '{part.name}'",
-                f"weight exponent {part.exponent}",
-                f"the chip shifts each weight, not the sum, and {lossy} of {part.weight.size} "
-                f"weights are not a multiple of {unit}",
+                f"weights that exponent {part.exponent} cuts",
+                lossy,
+                0,
+                f"{AGAIN}: the chip shifts each weight, not the sum",
                 limit.citation,
                 stops=True,
+                verified=limit.verified,
             )
 
 
 def _sums(network: DeployedNetwork, limit: Limit) -> Iterator[UnsupportedFeature]:
-    largest = (1 << (limit.value - network.arithmetic.activation_shift)) - 1
+    largest = accumulator_max(limit.value, network.arithmetic)
     for population in network.populations:
-        bound = sum(
-            _shifted(sum_bound(network, c), c.exponent)
-            for c in network.weighted_connections
-            if c.target == population.name
-        )
+        bound = population_bound(network, population.name)
         if bound > largest:
             yield UnsupportedFeature(
                 f"population '{population.name}'",
-                f"sums of up to {bound} in a step",
-                f"the chip's accumulator of {limit.value} bits and sign wraps beyond {largest}",
+                "largest sum of a step",
+                bound,
+                largest,
+                f"{AGAIN}: the accumulator of {limit.value} bits and sign wraps",
                 limit.citation,
+                verified=limit.verified,
             )
-
-
-def _shifted(value: int, exponent: int) -> int:
-    return value << exponent if exponent >= 0 else value >> -exponent
