@@ -29,8 +29,10 @@ CORE = (
     *("exactness", "text", "profile", "stated_results"),
 )
 """Test modules that always run."""
-READERS = ("architecture_page", "docs", "examples", "packaging", "readme", "stated_facts",
-           "stated_results")  # fmt: skip
+READERS = (
+    *("architecture_page", "docs", "examples", "examples_in_pages", "packaging", "pages", "readme"),
+    *("stated_facts", "stated_results"),
+)
 """Test modules that read pages, notebooks, the Makefile and pyproject.toml."""
 LENGTHY = ("lava_faults", "lava_surroundings")
 """Test modules that never run here: each starts Lava dozens of times."""

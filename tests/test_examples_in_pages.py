@@ -5,15 +5,19 @@ from __future__ import annotations
 import re
 import warnings
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
+import spikeport
 from benchmarks.foreign import installed
 from tests.helpers.examples import ELSEWHERE, GIVEN, Place, missing, pictures
 from tests.helpers.layout import ROOT
 
 DOCS = ROOT / "docs"
 TUTORIALS = [DOCS / "tutorials" / f"{name}.md" for name in ("nir", "lava", "energy")]
+LAVA = DOCS / "tutorials" / "lava.md"
 FRAMEWORKS = sorted((DOCS / "frameworks").glob("*.md"))
 IMPORTED = re.compile(r"^(?:import|from) (norse|snntorch|spikingjelly|sinabs)\b", re.M)
 
@@ -35,11 +39,40 @@ def test_examples_print_what_the_page_shows(path: Path, place: Place) -> None:
         pytest.skip(f"{missed[0]} is not installed")
     place.give(path.name)
     with warnings.catch_warnings():
-        warnings.simplefilter("default")  # of frameworks
+        warnings.simplefilter("ignore", DeprecationWarning)  # of frameworks
         ran = list(place.run(text))
     assert ran
     for shown, printed in ran:
         assert not (part := missing(shown, printed)), f"not printed: {part}\n{printed}"
+    for picture in pictures(text):
+        if (drawn := place.folder / picture).exists():
+            kept = (path.parent / picture).read_text("utf-8")
+            assert not missing(kept, drawn.read_text("utf-8")), picture
+
+
+@pytest.mark.slow
+def test_examples_of_pages_that_begin_with_a_network_run(place: Place) -> None:
+    train, quantize = re.findall(r"^spikeport (?:train|quantize).*$", LAVA.read_text(), re.M)[:2]
+    assert not list(place.run(f"```sh\n{train}\n{quantize}\n```\n"))
+    data = spikeport.load_dataset("digits")
+    chip = spikeport.load_network(place.folder / "digits.spikeport")
+    samples = spikeport.encode_samples(chip.inputs, chip.steps, data.test_x[:4])
+    run = spikeport.run("native", chip, samples)
+    nn = torch.nn
+    layers = nn.Sequential(nn.Flatten(), nn.Linear(64, 9), spikeport.LIF(0.5), nn.Linear(9, 10))
+    pages: dict[str, dict[str, Any]] = {
+        "export.md": {},
+        "mapping.md": {"network": chip, "run": run},
+        "networks.md": {
+            "data": data,
+            "network": spikeport.from_module(layers, data.input, steps=8),
+            "x": torch.tensor(data.train_x[:4]),
+            "y": torch.tensor(data.train_y[:4]),
+        },
+    }
+    for page, given in pages.items():
+        text = (DOCS / page).read_text("utf-8")
+        assert not list(place.run(text, spikeport=spikeport, torch=torch, **given))
 
 
 def test_every_page_runs() -> None:

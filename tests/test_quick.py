@@ -38,6 +38,7 @@ def test_the_core_comes_first_then_what_is_nearest() -> None:
         ("tests/helpers/mounts.py", "files"),
         ("backends/targets/loihi1/target.toml", "check"),
         ("docs/check.md", "stated_facts"),
+        ("docs/tutorials/nir.md", "pages"),
         ("pyproject.toml", "packaging"),
     ],
 )

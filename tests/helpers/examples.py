@@ -84,9 +84,12 @@ class Place:
     folder: Path
     printed: dict[str, str] = field(default_factory=dict)
 
-    def run(self, text: str) -> Iterator[tuple[str, str]]:
-        """Run a page; gives (what it shows, what is printed) for each of its `text` blocks."""
-        names: dict[str, Any] = {"__name__": "__main__"}
+    def run(self, text: str, **given: Any) -> Iterator[tuple[str, str]]:
+        """Run a page; gives (what it shows, what is printed) for each of its `text` blocks.
+
+        `given` are names that its `python` blocks take for granted.
+        """
+        names: dict[str, Any] = {"__name__": "__main__", **given}
         printed = ""
         with contextlib.chdir(self.folder), _environment():
             for language, block in BLOCK.findall(text):
