@@ -119,7 +119,7 @@ def test_check_judges_by_the_limits_of_the_chip(site: Path, tmp_path: Path) -> N
     assert (code, out, err) == (0, "tinychip: supports every feature of this network\n", "")
     path = saved(too_large(), tmp_path)
     code, out, err = spikeport(site, "check", path, "--target", "tinychip", "--json")
-    assert (code, err) == (1, f"spikeport: check: {path}: cannot run on tinychip\n")
+    assert (code, err) == (1, f"spikeport: check: {path}: cannot run on tinychip [SP901]\n")
     (told,) = json.loads(out)["targets"]
     assert [(one["construct"], one["stops"]) for one in told["unsupported"]] == [
         ("graded spikes of 0..3", True),
@@ -234,7 +234,7 @@ def test_its_backend_runs_deployed_networks(site: Path, tmp_path: Path) -> None:
     assert code == 2
     assert err == (
         "spikeport: backend 'tinychip-emulator' cannot run this: connection 'x_to_a' has weights "
-        "of 8 bits: it stores 4 bits\n"
+        "of 8 bits: it stores 4 bits [SP101]\n"
     )
 
 

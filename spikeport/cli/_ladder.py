@@ -10,7 +10,7 @@ import typer
 
 from spikeport.cli import _io, _shards
 from spikeport.cli._foreign import Foreign, origin_tables, takes_foreign
-from spikeport.errors import CheckFailedError, InputError
+from spikeport.errors import CheckFailedError, OptionError
 from spikeport.network import DeployedNetwork
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def ladder(
     )
     model, dataset = _opened(network, foreign, data, changes)
     if bits is not None and isinstance(model, QATNetwork | DeployedNetwork):
-        raise InputError(f"--bits {bits}: {network} already contains chip integers")
+        raise OptionError(f"--bits {bits}: {network} already contains chip integers")
     command = ["spikeport", "ladder", str(network), "--data", data]
     command += (word for change in changes or () for word in ("--set", change))
     command += foreign.words()

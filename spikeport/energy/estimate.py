@@ -38,7 +38,7 @@ from spikeport.energy.terms import (
     Regime,
 )
 from spikeport.energy.topology import Topology, topology_of
-from spikeport.errors import InputError
+from spikeport.errors import EnergyError
 from spikeport.network import DeployedNetwork
 from spikeport.runs import EventCounts
 
@@ -78,7 +78,7 @@ def estimate_energy(
     topology = topology_of(network) if isinstance(network, DeployedNetwork) else network
     _check(topology, counts)
     if accuracy is not None and not 0 <= accuracy <= 1:
-        raise InputError(f"energy: accuracy is {accuracy}, must lie in 0..1")
+        raise EnergyError(f"energy: accuracy is {accuracy}, must lie in 0..1")
     if placement is not None:
         placement.check(counts.visits, topology.connections)
     terms, unpriced = dynamic_terms(topology, counts, profile, table, placement)
@@ -130,18 +130,18 @@ def estimate_energy(
 
 def _check(topology: Topology, counts: EventCounts) -> None:
     if counts.samples < 1 or counts.steps < 1:
-        raise InputError(
+        raise EnergyError(
             f"energy: the counts cover {counts.samples} samples and {counts.steps} steps, "
             "must cover at least one of each"
         )
     for name in counts.messages:
         if name not in topology.connections and name not in topology.injections:
-            raise InputError(f"energy: connection '{name}' has counts but is not in the network")
+            raise EnergyError(f"energy: connection '{name}' has counts but is not in the network")
     for name, connection in topology.connections.items():
         if name not in counts.messages:
-            raise InputError(f"energy: connection '{name}' has no counts")
+            raise EnergyError(f"energy: connection '{name}' has no counts")
         if not counts.visits.get(connection.target):
-            raise InputError(f"energy: population '{connection.target}' has no counts")
+            raise EnergyError(f"energy: population '{connection.target}' has no counts")
 
 
 def _host(
