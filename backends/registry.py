@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn, get_args
 
 from spikeport.backends.interface import Backend, Status, Takes
-from spikeport.errors import BackendUnavailableError, InputError
+from spikeport.errors import BackendUnavailableError, InputError, UnknownNameError
 from spikeport.network import DeployedNetwork
 from spikeport.plugins import Plugin, PluginKind, plugins
 from spikeport.runs import Probe, RecordSpec, ResetSchedule, Run, Samples, record_items
@@ -35,7 +35,7 @@ def backend(name: str) -> Backend:
     """
     known = plugins(PluginKind.BACKEND)
     if name not in known:
-        raise InputError(f"backend '{name}' is unknown, must be one of {', '.join(known)}")
+        raise UnknownNameError(f"backend '{name}' is unknown, must be one of {', '.join(known)}")
     return _or_broken(known[name])
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from spikeport.backends.limitation import Limitation, UnsupportedFeature, find_unsupported
 from spikeport.backends.registry import list_backends, load_backend
 from spikeport.backends.targets import load_target
-from spikeport.errors import BackendUnavailableError, InputError
+from spikeport.errors import BackendUnavailableError, UnknownNameError
 from spikeport.network import DeployedNetwork
 from spikeport.plugins import Plugin, PluginKind, plugins
 
@@ -119,4 +119,6 @@ def _limitations(name: str) -> tuple[Plugin, tuple[Limitation, ...]]:
         backend = load_backend(plugin)
         if backend.takes == "deployed":
             return plugin, backend.limitations
-    raise InputError(f"target '{name}' is unknown, must be one of {', '.join(list_targets())}")
+    raise UnknownNameError(
+        f"target '{name}' is unknown, must be one of {', '.join(list_targets())}"
+    )

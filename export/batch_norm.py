@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from spikeport.errors import InputError
+from spikeport.errors import UnsupportedError
 from spikeport.network import BatchNormLayer, ConvLayer, LinearLayer
 from spikeport.network.trained_model import Array
 
@@ -21,7 +21,7 @@ def weight_and_bias(layer: ConvLayer | LinearLayer) -> WeightAndBias:
     bias = np.zeros(weight.shape[0]) if layer.bias is None else np.asarray(layer.bias, np.float64)
     for field, values in (("weight", weight), ("bias", bias)):
         if not np.isfinite(values).all():
-            raise InputError(
+            raise UnsupportedError(
                 f"layer '{layer.name}': {field} contains NaN or infinity, must be finite"
             )
     return weight, bias
@@ -43,7 +43,9 @@ def fold_batch_norm(layer: ConvLayer | LinearLayer, norm: BatchNormLayer) -> Wei
     )
     spread = variance + norm.eps
     if not (spread > 0).all():
-        raise InputError(f"layer '{norm.name}': variance + eps is {spread.min()}, must be positive")
+        raise UnsupportedError(
+            f"layer '{norm.name}': variance + eps is {spread.min()}, must be positive"
+        )
     factor = gamma / np.sqrt(spread)
     folded = weight * factor.reshape(-1, *(1,) * (weight.ndim - 1))
     return folded, beta + (bias - mean) * factor
@@ -52,10 +54,12 @@ def fold_batch_norm(layer: ConvLayer | LinearLayer, norm: BatchNormLayer) -> Wei
 def _statistic(norm: BatchNormLayer, name: str, layer: str, channels: int) -> Array:
     values = np.asarray(getattr(norm, name), np.float64)
     if values.shape != (channels,):
-        raise InputError(
+        raise UnsupportedError(
             f"layer '{norm.name}': {name} has shape {values.shape}, "
             f"but '{layer}' has {channels} output channels"
         )
     if not np.isfinite(values).all():
-        raise InputError(f"layer '{norm.name}': {name} contains NaN or infinity, must be finite")
+        raise UnsupportedError(
+            f"layer '{norm.name}': {name} contains NaN or infinity, must be finite"
+        )
     return values

@@ -24,7 +24,7 @@ import nir
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport.checks import fail
+from spikeport.errors import UnsupportedError, ValueRangeError
 from spikeport.export.batch_norm import WeightAndBias, fold_batch_norm, weight_and_bias
 from spikeport.export.nir import FloatNetwork
 from spikeport.export.nir.fields import Shape
@@ -45,6 +45,8 @@ from spikeport.network import (
     TrainedModel,
     normalized_map,
 )
+
+fail = UnsupportedError.fail
 
 TIE_STEPS = 2
 """Number of float32 steps (relative 1.2e-7 to 2.4e-7) by which a threshold is moved away from
@@ -71,7 +73,7 @@ def export_model(model: TrainedModel, dt_s: float = DEFAULT_DT_S) -> FloatNetwor
             pool that feeds something other than one linear layer; the message names the layer.
     """
     if not dt_s > 0:
-        fail(f"dt_s is {dt_s}, must be positive seconds")
+        ValueRangeError.fail(f"dt_s is {dt_s}, must be positive seconds")
     dt_s = float(np.float32(dt_s))
     layers = {layer.name: layer for layer in model.layers}
     _check_names(model, layers)

@@ -16,7 +16,7 @@ from typing import Any
 import nir
 import numpy as np
 
-from spikeport.checks import fail
+from spikeport.errors import GraphError
 from spikeport.export.batch_norm import fold_batch_norm
 from spikeport.export.float_graph import conv_node, fold_norms, unused
 from spikeport.export.nir import FloatNetwork, Semantics
@@ -36,6 +36,8 @@ from spikeport.network import (
     SumPoolLayer,
     normalized_map,
 )
+
+fail = GraphError.fail
 
 
 def export_foreign(model: ForeignModel) -> FloatNetwork:

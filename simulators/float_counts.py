@@ -94,7 +94,7 @@ def _spikes(run: Run, part: FloatPopulation) -> NDArray[np.uint8]:
     try:
         return spikes_of(part, run)
     except InputError as error:
-        raise InputError(f"event counts: {error}") from None
+        raise type(error)(f"event counts: {error}") from None
 
 
 def _updates(run: Run, part: FloatPopulation, reset: Reset) -> int:
@@ -102,7 +102,7 @@ def _updates(run: Run, part: FloatPopulation, reset: Reset) -> int:
     try:
         after: NDArray[Any] = membrane_of(part, run) != 0
     except InputError as error:
-        raise InputError(f"event counts: {error}") from None
+        raise type(error)(f"event counts: {error}") from None
     if reset is Reset.ZERO:
         after = after & ~spikes
     active = after | spikes

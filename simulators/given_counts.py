@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from spikeport.checks import MAX_SIZE, integer
-from spikeport.errors import InputError
+from spikeport.errors import EnergyError, FileMissingError
 from spikeport.network import AnyPopulation, Coding, DeployedNetwork, Input, fan_out
 from spikeport.runs import EventCounts
 from spikeport.simulators.counts import counted_parts, event_counts
@@ -87,22 +87,22 @@ def load_counts(path: str | os.PathLike[str], network: DeployedNetwork) -> Event
     try:
         data = parse_json(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
+        raise FileMissingError(f"{path}: cannot be read: {error.strerror or error}") from error
     except ValueError as error:
-        raise InputError(f"{path}: is not a JSON file ({error})") from error
+        raise EnergyError(f"{path}: is not a JSON file ({error})") from error
     data = data.get("counts", data) if isinstance(data, dict) else data
     fields = ("samples", "steps", *EventCounts.SCOPES)
     missing = [name for name in fields if not isinstance(data, dict) or name not in data]
     if missing:
-        raise InputError(f"{path}: count '{missing[0]}' is missing, needs {', '.join(fields)}")
+        raise EnergyError(f"{path}: count '{missing[0]}' is missing, needs {', '.join(fields)}")
     if unknown := data.keys() - set(fields):
         shown = quoted(min(unknown))
-        raise InputError(f"{path}: count {shown} is unknown, must be one of {', '.join(fields)}")
+        raise EnergyError(f"{path}: count {shown} is unknown, must be one of {', '.join(fields)}")
     found: dict[str, Any] = {
         name: integer(f"{path}: {name}", data[name], 1, MOST) for name in ("samples", "steps")
     }
     if found["steps"] != network.steps:
-        raise InputError(
+        raise EnergyError(
             f"{path}: counts are for T = {found['steps']}, must be T = {network.steps}"
         )
     parts = counted_parts(network)
@@ -114,7 +114,9 @@ def load_counts(path: str | os.PathLike[str], network: DeployedNetwork) -> Event
 def _per_part(subject: str, given: Any, names: list[str]) -> dict[str, int]:
     if not isinstance(given, dict) or sorted(given) != sorted(names):
         found = sorted(given) if isinstance(given, dict) else given
-        raise InputError(f"{subject} has {found}, must have one number for each of {sorted(names)}")
+        raise EnergyError(
+            f"{subject} has {found}, must have one number for each of {sorted(names)}"
+        )
     return {name: integer(f"{subject} of '{name}'", given[name], 0, MOST) for name in names}
 
 
@@ -126,10 +128,12 @@ def _shares(senders: list[str], activity: float | Mapping[str, float]) -> dict[s
     given = activity if isinstance(activity, Mapping) else dict.fromkeys(senders, activity)
     for name in (*given, *senders):
         if name not in senders:
-            raise InputError(f"activity: '{name}' does not send messages, must be one of {senders}")
+            raise EnergyError(
+                f"activity: '{name}' does not send messages, must be one of {senders}"
+            )
         if name not in given:
-            raise InputError(f"activity of '{name}' is missing, needs one for each of {senders}")
+            raise EnergyError(f"activity of '{name}' is missing, needs one for each of {senders}")
         share = given[name]
         if not (isinstance(share, int | float | np.number) and 0 <= share <= 1):
-            raise InputError(f"activity of '{name}' is {share!r}, must lie in 0..1")
+            raise EnergyError(f"activity of '{name}' is {share!r}, must lie in 0..1")
     return {name: float(share) for name, share in given.items()}

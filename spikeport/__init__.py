@@ -60,8 +60,12 @@ Read, write and inspect files:
     write_report
 The installation:
     check_installation, Installation, InstallationCheck
-Errors:
-    SpikeportError, InputError, OutputError, BackendUnavailableError, CheckFailedError
+Errors, each with a code (docs/errors.md):
+    SpikeportError, InputError, OptionError, UnknownNameError, ValueRangeError, SettingsError,
+    FileMissingError, FileFormatError, FileVersionError, FileLimitError, NetworkError,
+    GraphError, UnstatedError, UnsupportedError, ModuleReadingError, SamplesError, LabelsError,
+    DataSetError, TrainingError, EnergyError, OutputError, BackendUnavailableError,
+    MissingPackageError, CheckFailedError
 Version:
     __version__
 """

@@ -11,7 +11,7 @@ from typing import Any, NoReturn, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from spikeport.errors import InputError
+from spikeport.errors import InputError, UnknownNameError, ValueRangeError
 from spikeport.text import quoted
 
 MAX_SIZE = 2**31 - 1
@@ -40,9 +40,9 @@ def is_name(name: str) -> bool:
 def integer(subject: str, value: Any, low: int, high: int) -> int:
     """An integer within [low, high]."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        fail(f"{subject} is {quoted(value)}, must be an integer")
+        ValueRangeError.fail(f"{subject} is {quoted(value)}, must be an integer")
     if not low <= value <= high:
-        fail(f"{subject} is {value}, must lie in {low}..{high}")
+        ValueRangeError.fail(f"{subject} is {value}, must lie in {low}..{high}")
     return int(value)
 
 
@@ -73,7 +73,7 @@ def _axes(subject: str, value: Any) -> tuple[Any, ...] | None:
     if isinstance(_plain(value), int | float):
         return None
     if isinstance(value, str) or not isinstance(value, Iterable):
-        fail(f"{subject} is {value!r}, must be integers")
+        ValueRangeError.fail(f"{subject} is {value!r}, must be integers")
     return tuple(value)
 
 
@@ -81,7 +81,7 @@ def texts(subject: str, value: Mapping[Any, Any]) -> None:
     """Check that a mapping has strings as keys and values, as required by file formats."""
     for name, text in value.items():
         if not (isinstance(name, str) and isinstance(text, str)):
-            fail(f"{subject}: {name!r} is {text!r}, must map strings to strings")
+            ValueRangeError.fail(f"{subject}: {name!r} is {text!r}, must map strings to strings")
 
 
 def one_of(subject: str, names: Iterable[str], value: Any) -> str:
@@ -89,7 +89,7 @@ def one_of(subject: str, names: Iterable[str], value: Any) -> str:
     names = tuple(names)
     if not isinstance(value, str) or value not in names:
         allowed = ", ".join(f"'{name}'" for name in names)
-        fail(f"{subject} is {quoted(value)}, must be one of {allowed}")
+        UnknownNameError.fail(f"{subject} is {quoted(value)}, must be one of {allowed}")
     return value
 
 
@@ -102,7 +102,7 @@ def shape(name: str, value: Any) -> tuple[int, ...]:
     """(N,), (C, L) or (C, H, W) with positive sizes."""
     sizes = _axes(f"'{name}': shape", value) or (value,)
     if len(sizes) not in (1, 2, 3):
-        fail(f"'{name}': shape {sizes} must be (N,), (C, L) or (C, H, W)")
+        ValueRangeError.fail(f"'{name}': shape {sizes} must be (N,), (C, L) or (C, H, W)")
     return tuple(whole(f"'{name}': shape {sizes}: size", n, 1, MAX_SIZE) for n in sizes)
 
 
@@ -115,7 +115,7 @@ def pair(subject: str, value: Any) -> tuple[int, int]:
     """Two non-negative integers; a single integer is used twice."""
     sides = _axes(subject, value) or (value, value)
     if len(sides) != 2:
-        fail(f"{subject} is {sides}, must be one or two integers")
+        ValueRangeError.fail(f"{subject} is {sides}, must be one or two integers")
     return (side(subject, sides[0]), side(subject, sides[1]))
 
 
@@ -124,7 +124,7 @@ def scale(part: Any) -> None:
     value = _plain(part.scale)
     real = isinstance(value, int | float) and not isinstance(value, bool)
     if not (real and math.isfinite(value) and value > 0):
-        fail(f"'{part.name}': scale is {value!r}, must be positive and finite")
+        ValueRangeError.fail(f"'{part.name}': scale is {value!r}, must be positive and finite")
     object.__setattr__(part, "scale", value)
 
 
@@ -133,7 +133,9 @@ def check_unmasked(subject: str, value: Any) -> None:
     if not isinstance(value, np.ndarray) or type(value) is np.ndarray:
         return  # avoid importing numpy.ma, which is slow
     if np.ma.is_masked(value):
-        fail(f"{subject}: some values are masked and the mask would be lost; fill them first")
+        ValueRangeError.fail(
+            f"{subject}: some values are masked and the mask would be lost; fill them first"
+        )
 
 
 def as_array(subject: str, value: Any) -> NDArray[Any]:
@@ -149,7 +151,9 @@ def as_array(subject: str, value: Any) -> NDArray[Any]:
     try:
         return np.asarray(value)
     except (TypeError, ValueError, RuntimeError) as error:
-        fail(f"{subject} is not an array of numbers ({type(value).__name__}: {error})")
+        ValueRangeError.fail(
+            f"{subject} is not an array of numbers ({type(value).__name__}: {error})"
+        )
 
 
 def integers(subject: str, value: ArrayLike, dtype: type[np.integer]) -> NDArray[Any]:
@@ -157,20 +161,22 @@ def integers(subject: str, value: ArrayLike, dtype: type[np.integer]) -> NDArray
     array = as_array(subject, value)
     if array.dtype.kind == "f":
         if not np.isfinite(array).all():
-            fail(f"{subject} has type {array.dtype} with NaN or infinity, must be integers")
+            ValueRangeError.fail(
+                f"{subject} has type {array.dtype} with NaN or infinity, must be integers"
+            )
         if (wrong := array != np.rint(array)).any():
             index = tuple(int(i) for i in np.argwhere(wrong)[0])
             place = f" at {index}" if index else ""
-            fail(
+            ValueRangeError.fail(
                 f"{subject} is {array[index]:g}{place}, must be integers; "
                 f"{int(wrong.sum())} of {array.size} are fractions"
             )
     elif array.dtype.kind not in "iu":
-        fail(f"{subject} has type {array.dtype}, must be integers")
+        ValueRangeError.fail(f"{subject} has type {array.dtype}, must be integers")
     info = np.iinfo(dtype)
     low, high = (array.min().item(), array.max().item()) if array.size else (0, 0)
     if low < info.min or high > info.max:
-        fail(f"{subject} spans {low}..{high}, must fit {info.min}..{info.max}")
+        ValueRangeError.fail(f"{subject} spans {low}..{high}, must fit {info.min}..{info.max}")
     frozen = np.array(array, dtype=dtype, order="C")
     frozen.setflags(write=False)
     return frozen

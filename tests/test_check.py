@@ -320,7 +320,8 @@ def test_command_line(
 
     assert run(easy)[::2] == (0, "")
     code, out, err = run(hard, "--json")
-    assert (code, err) == (1, f"spikeport: check: {hard}: cannot run on lava, loihi1, loihi2\n")
+    stopping = "lava, loihi1, loihi2"
+    assert (code, err) == (1, f"spikeport: check: {hard}: cannot run on {stopping} [SP901]\n")
     told = json.loads(out)
     assert told["content_hash"] == everything().content_hash
     expected = check(everything())

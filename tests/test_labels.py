@@ -38,6 +38,7 @@ from spikeport.workflow import write_nir
 Spikeport = Callable[..., tuple[int, str, str]]
 T = 3
 OUTPUTS = 4
+TOO_MANY = "data set 'classes5': label 4, the network has 4 outputs"
 
 
 @pytest.fixture
@@ -96,7 +97,7 @@ def test_verbs_of_chip_networks(
     code, _, err = spikeport(verb.split()[0], *networks, "--data", data)
     if classes > OUTPUTS:
         assert code == 2
-        assert err == "spikeport: data set 'classes5': label 4, the network has 4 outputs\n"
+        assert err == f"spikeport: {TOO_MANY} [SP402]\n"
     else:
         assert code == 0
     assert ("2 classes, the network has 4 outputs" in caplog.text) == (classes < OUTPUTS)
@@ -116,7 +117,7 @@ def test_verbs_of_checkpoints(tmp_path: Path, spikeport: Spikeport, verb: str) -
     options = () if verb == "run" else ("--out", tmp_path / "out")
     code, _, err = spikeport(verb, path, "--data", more, *options)
     assert code == 2
-    assert err == "spikeport: data set 'classes5': label 4, the network has 4 outputs\n"
+    assert err == f"spikeport: {TOO_MANY} [SP402]\n"
 
 
 def test_quantize_uses_no_labels_and_warns_only(
@@ -235,5 +236,5 @@ def test_the_default_data_of_a_network_of_other_samples(
     assert code == 2
     assert err == (
         "spikeport: --data digits (the default): samples have shape (1, 8, 8), input 'x' takes "
-        "(12,); name data of this network by --data\n"
+        "(12,); name data of this network by --data [SP102]\n"
     )

@@ -121,7 +121,7 @@ def test_check_judges_by_the_limits_of_the_chip(site: Path, tmp_path: Path) -> N
     assert (code, out, err) == (0, "tinychip: no limit is exceeded\n", "")
     path = saved(too_large(), tmp_path)
     code, out, err = spikeport(site, "check", path, "--target", "tinychip", "--json")
-    assert (code, err) == (1, f"spikeport: check: {path}: cannot run on tinychip\n")
+    assert (code, err) == (1, f"spikeport: check: {path}: cannot run on tinychip [SP901]\n")
     (told,) = json.loads(out)["targets"]
     assert [(f"{one['quantity']} {one['value']}", one["stops"]) for one in told["unsupported"]] == [
         ("graded values 0..3", True),
@@ -262,7 +262,7 @@ def test_its_backend_runs_deployed_networks(site: Path, tmp_path: Path) -> None:
     assert code == 2
     assert err == (
         "spikeport: backend 'tinychip-emulator' cannot run this: connection 'x_to_a': bits per "
-        "weight 8 (limit: 4); quantize with --bits 4\n"
+        "weight 8 (limit: 4); quantize with --bits 4 [SP101]\n"
     )
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import lazy_loader
 
-from spikeport.errors import BackendUnavailableError
+from spikeport.errors import MissingPackageError
 
 EXTRA = ("torch", "pydantic", "PIL")
 """Packages installed by the extra `training`. Data sets can be read without torch."""
@@ -18,7 +18,7 @@ def __getattr__(name: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name not in EXTRA:
             raise
-        raise BackendUnavailableError(
+        raise MissingPackageError(
             f"trainer: '{name}' needs {error.name}, which is not installed: "
             "pip install '.[training]'"
         ) from error

@@ -10,7 +10,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from spikeport.errors import InputError
+from spikeport.errors import TrainingError
 
 Out = TypeVar("Out")
 
@@ -25,7 +25,7 @@ def choose_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise InputError(f"training: device '{name}' cannot be used here: {error}") from error
+        raise TrainingError(f"training: device '{name}' cannot be used here: {error}") from error
     if device.type == "cuda" and device.index is None:
         return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
     return device
@@ -53,7 +53,7 @@ def compiled(forward: Callable[[Tensor], Out]) -> Callable[[Tensor], Out]:
             if not type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
                 raise
             reason = " ".join(str(error).partition("\n\n")[0].split())
-            raise InputError(
+            raise TrainingError(
                 f"training: compile = true, but torch cannot compile here: {reason}"
             ) from error
 

@@ -10,7 +10,7 @@ from types import ModuleType
 import torch
 from torch import nn
 
-from spikeport.errors import InputError
+from spikeport.errors import InputError, ModuleReadingError
 from spikeport.network import Input
 from spikeport.trainer.config import TrainConfig
 from spikeport.trainer.network import SpikingNetwork, from_module
@@ -46,18 +46,20 @@ def module_from_file(config: TrainConfig) -> nn.Module | None:
 def _module(path: Path, name: str) -> nn.Module:
     subject = f"architecture '{path}:{name}'"
     if not path.is_file():
-        raise InputError(f"{subject}: {path} does not exist or is not a file")
+        raise ModuleReadingError(f"{subject}: {path} does not exist or is not a file")
     try:
         build = getattr(_executed(path), name, None)
         if build is None:
-            raise InputError(f"{subject}: the file has no '{name}'")
+            raise ModuleReadingError(f"{subject}: the file has no '{name}'")
         made = build()
     except InputError:
         raise
     except Exception as error:  # the user's code may raise anything
-        raise InputError(f"{subject}: {type(error).__name__}: {error}") from error
+        raise ModuleReadingError(f"{subject}: {type(error).__name__}: {error}") from error
     if not isinstance(made, nn.Module):
-        raise InputError(f"{subject}: gives a {type(made).__name__}, must give a torch.nn.Module")
+        raise ModuleReadingError(
+            f"{subject}: gives a {type(made).__name__}, must give a torch.nn.Module"
+        )
     return made
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from spikeport.energy import HardwareProfile, Interval, load_profile
-from spikeport.errors import InputError
+from spikeport.errors import TrainingError
 from spikeport.parity import Accuracy, accuracy
 from spikeport.trainer.chip import AnyNetwork
 from spikeport.trainer.config import TrainConfig
@@ -92,7 +92,7 @@ def train_pareto_front(
     folder, profile = Path(folder), load_profile(config.energy_profile)
     for budget in budgets_uj:
         if list(budgets_uj).count(budget) > 1:
-            raise InputError(f"front: budget {budget:g} µJ is given twice")
+            raise TrainingError(f"front: budget {budget:g} µJ is given twice")
 
     def trained(name: str, budget: float | None, start: Start | None) -> ParetoPoint:
         path = folder / _file(name)

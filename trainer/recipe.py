@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from spikeport.checks import integer
-from spikeport.errors import InputError
+from spikeport.errors import FileMissingError, UnknownNameError
 from spikeport.storage import nearest, parse_toml, read_text
 from spikeport.trainer.config import Optimizer, TrainConfig
 from spikeport.trainer.data import DataConfig
@@ -115,12 +115,12 @@ def load_recipe(name_or_path: str | Path, changes: Mapping[str, Any] | None = No
         text = read_text(Path(name))
     except FileNotFoundError:
         known = builtin_recipes()
-        raise InputError(
+        raise UnknownNameError(
             f"recipe '{name}': no such file, and no built-in recipe ({', '.join(known)})"
             f"{nearest(name, known)}"
         ) from None
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"recipe '{name}': cannot be read: {error}") from error
+        raise FileMissingError(f"recipe '{name}': cannot be read: {error}") from error
     return parse_recipe(text, f"recipe '{name}'", changes)
 
 

@@ -9,7 +9,7 @@ from typing import Any, NoReturn, TypeVar, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
-from spikeport.errors import InputError
+from spikeport.errors import InputError, SettingsError
 from spikeport.storage import nearest
 from spikeport.text import quoted
 
@@ -33,13 +33,13 @@ def read_settings(
     for key, value in (changes or {}).items():
         given = key + value if isinstance(value, str) else key
         if any("\ud800" <= character <= "\udfff" for character in given):
-            raise InputError(f"{subject}: '{key}' is {quoted(value)}, must be UTF-8, as in TOML")
+            raise SettingsError(f"{subject}: '{key}' is {quoted(value)}, must be UTF-8, as in TOML")
         _set(raw, subject, key, value)
     try:
         # As JSON, because strict mode then accepts lists and names of enumeration members.
         text = json.dumps(raw, default=str)
     except ValueError as error:  # an integer of thousands of digits
-        raise InputError(f"{subject}: contains a value that cannot be read: {error}") from error
+        raise SettingsError(f"{subject}: contains a value that cannot be read: {error}") from error
     try:
         return TypeAdapter(kind).validate_json(text, strict=True)
     except ValidationError as error:
@@ -52,7 +52,7 @@ def _set(raw: dict[str, Any], subject: str, key: str, value: Any) -> None:
     for part in tables:
         table = table.setdefault(part, {})
         if not isinstance(table, dict):
-            raise InputError(f"{subject}: '{key}' cannot be set, '{part}' is not a table")
+            raise SettingsError(f"{subject}: '{key}' cannot be set, '{part}' is not a table")
     table[name] = value
 
 
@@ -61,16 +61,16 @@ def _refuse(kind: type[Any], subject: str, error: ValidationError) -> NoReturn:
     fault = error.errors()[0]
     key = ".".join(str(part) for part in fault["loc"])
     if fault["type"] == "unexpected_keyword_argument":
-        raise InputError(f"{subject}: unknown key '{key}'{_hint(kind, key)}") from None
+        raise SettingsError(f"{subject}: unknown key '{key}'{_hint(kind, key)}") from None
     if isinstance(cause := fault.get("ctx", {}).get("error"), InputError):
-        raise InputError(f"{subject}: {cause}") from None
+        raise SettingsError(f"{subject}: {cause}") from None
     if fault["type"] == "enum":
         known = fault["ctx"]["expected"].replace(" or ", ", ")
-        raise InputError(
+        raise SettingsError(
             f"{subject}: '{key}' is {quoted(fault['input'])}, must be one of {known}"
         ) from None
     reason = fault["msg"][:1].lower() + fault["msg"][1:]
-    raise InputError(f"{subject}: '{key}' is {quoted(fault['input'])}: {reason}") from None
+    raise SettingsError(f"{subject}: '{key}' is {quoted(fault['input'])}: {reason}") from None
 
 
 def _hint(kind: type[Any], key: str) -> str:

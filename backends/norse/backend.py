@@ -26,8 +26,7 @@ import nir
 import numpy as np
 
 from spikeport.backends.norse.nodes import ENDS, SUPPORTED
-from spikeport.checks import fail
-from spikeport.errors import BackendUnavailableError, InputError
+from spikeport.errors import BackendUnavailableError, UnsupportedError
 from spikeport.export.nir import CheckedGraph, FloatNetwork
 from spikeport.export.nir.fields import SPIKING, kind, label, make_node, node_values
 from spikeport.export.nir.portable import portable
@@ -47,6 +46,8 @@ from spikeport.runs import (
 
 if TYPE_CHECKING:
     import torch
+
+fail = UnsupportedError.fail
 
 FIX = "pip install '.[norse]'"
 
@@ -245,7 +246,7 @@ def _check_order(checked: CheckedGraph, alias: dict[str, str], run_order: list[s
     names = {a: name for name, a in alias.items()}
     late = late_edges([names[a] for a in run_order], checked.graph.edges)
     for source, target in sorted(late ^ checked.plan.feedback):
-        raise InputError(
+        raise UnsupportedError(
             f"edge ({source!r}, {target!r}): Norse would run the graph in a different order "
             "(branches with a map on each are not supported there)"
         )

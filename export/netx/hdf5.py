@@ -13,13 +13,15 @@ from typing import Any
 
 import h5py
 
-from spikeport.checks import fail
+from spikeport.errors import FileFormatError
 from spikeport.export.netx.metadata import ARRAYS, KEY
 from spikeport.storage import check_count, read_packed, write_packed
 from spikeport.storage.canonical import sha256
 from spikeport.storage.hdf5 import Budget, check_data, child, load, members, reading
 from spikeport.storage.limits import MAX_NAME, MAX_PARTS
 from spikeport.text import quoted
+
+fail = FileFormatError.fail
 
 WHAT = "netx"
 

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport.checks import fail, integers, pair, shape, whole
+from spikeport.checks import integers, pair, shape, whole
+from spikeport.errors import GraphError, UnstatedError
 from spikeport.export.netx.hdf5 import RawLayer
 from spikeport.network import (
     LOIHI,
@@ -32,6 +33,8 @@ from spikeport.network import (
 )
 from spikeport.storage import check_elements
 from spikeport.text import quoted
+
+fail = GraphError.fail
 
 BIAS_EXPONENT = 6
 """netx adds bias << 6, whatever a file says."""
@@ -217,7 +220,9 @@ def _delayed(
 def _convolution(parts: Parts, number: int, where: str, layer: RawLayer) -> None:
     made = _shape(parts, where, layer)
     if not parts.source:
-        fail(f"{where}: the file does not state the shape of its input: give input_shape")
+        UnstatedError.fail(
+            f"{where}: the file does not state the shape of its input: give input_shape"
+        )
     if parts.flat or len(parts.shape) != 3:
         fail(f"{where}: its source has shape {parts.shape}, must be (C, H, W)")
     if np.any(layer.fields.get("delay", 0)):

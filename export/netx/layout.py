@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport.checks import fail
+from spikeport.errors import UnsupportedError
 from spikeport.export.netx.hdf5 import RawLayer
 from spikeport.export.netx.layers import BIAS_EXPONENT
 from spikeport.export.netx.synapse import kept_exactly
@@ -26,6 +26,8 @@ from spikeport.network import (
     require_lif_populations,
     require_loihi,
 )
+
+fail = UnsupportedError.fail
 
 Array = NDArray[np.int64]
 MAX_ENTRIES = 1 << 26

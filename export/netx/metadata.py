@@ -10,12 +10,13 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from spikeport.checks import fail
-from spikeport.errors import InputError, SpikeportError
+from spikeport.errors import FileFormatError, FileVersionError, SpikeportError
 from spikeport.network import DeployedNetwork
 from spikeport.network.file import load_built
 from spikeport.storage import parse_json
 from spikeport.text import quoted
+
+fail = FileFormatError.fail
 
 KEY = "spikeport.netx"
 ARRAYS = "spikeport_arrays"
@@ -43,12 +44,14 @@ def stored_network(text: str, arrays: Mapping[str, Any]) -> DeployedNetwork:
     try:
         header = parse_json(text)
         if header["version"] != VERSION or isinstance(header["version"], bool):
-            fail(f"version is {quoted(header['version'])}, this Spikeport reads {VERSION}")
+            FileVersionError.fail(
+                f"version is {quoted(header['version'])}, this Spikeport reads {VERSION}"
+            )
         network = load_built(header["network"], dict(arrays), header["provenance"])
         stated = header["content_hash"]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         reason = error if isinstance(error, SpikeportError) else repr(error)
-        raise InputError(f"'/{KEY}' is damaged: {reason}") from error
+        raise FileFormatError(f"'/{KEY}' is damaged: {reason}") from error
     if network.content_hash != stated:
         fail(
             f"'/{KEY}': content hash is {network.content_hash[:12]}, the file states "

@@ -10,13 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from spikeport.checks import MAX_STEPS, fail, shape, whole
-from spikeport.errors import InputError
+from spikeport.checks import MAX_STEPS, shape, whole
+from spikeport.errors import GraphError, InputError, UnstatedError
 from spikeport.export.netx.hdf5 import RawLayer, RawNet, read_isolated, read_raw
 from spikeport.export.netx.layers import Parts, add_layer
 from spikeport.export.netx.layout import layers_of
 from spikeport.export.netx.metadata import KEY, stored_network
 from spikeport.network import DeployedNetwork, Readout, ReadoutKind
+
+fail = GraphError.fail
 
 _log = logging.getLogger(__name__)
 
@@ -51,9 +53,9 @@ def read_netx(
     try:
         return _network(raw, Path(path), steps, input_shape)
     except InputError as error:
-        raise InputError(f"{path}: {error}") from error
+        raise type(error)(f"{path}: {error}") from error
     except MemoryError as error:
-        raise InputError(f"{path}: reading it needs more memory than is available") from error
+        raise GraphError(f"{path}: reading it needs more memory than is available") from error
 
 
 def _network(
@@ -132,7 +134,7 @@ def _steps(parts: Parts, raw: RawNet, given: int | None) -> int:
         return given
     stated = np.asarray(raw.simulation.get("tSample", ()))
     if stated.size != 1:
-        fail(
+        UnstatedError.fail(
             "no number of steps in the file (simulation/tSample): give steps (--steps), or convert "
             "it by `spikeport export --steps`"
         )

@@ -30,7 +30,7 @@ import nir
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport.checks import fail
+from spikeport.errors import UnsupportedError, ValueRangeError
 from spikeport.export.nir.float_network import FloatNetwork
 from spikeport.export.nir.graph import DEFAULT_DT_S, Edge, compute_order
 from spikeport.export.nir.layout import (
@@ -55,6 +55,8 @@ from spikeport.network import (
     weighted_shape,
 )
 
+fail = UnsupportedError.fail
+
 Array = NDArray[np.float64]
 
 
@@ -78,7 +80,7 @@ def float_view(
         InputError: dt_s is not positive, or NIR does not have the neuron model of a population.
     """
     if not 0 < dt_s < np.inf:
-        fail(f"dt_s is {dt_s}, must be positive seconds")
+        ValueRangeError.fail(f"dt_s is {dt_s}, must be positive seconds")
     require_loihi(network, "the float view")
     graph = _drawn(network, dt_s, form)
     inputs = tuple(part for part in network.inputs if part.name in graph.nodes)

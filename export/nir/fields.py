@@ -15,8 +15,11 @@ import nir
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport.checks import MAX_SIDE, MAX_SIZE, check_unmasked, fail
+from spikeport.checks import MAX_SIDE, MAX_SIZE, check_unmasked
+from spikeport.errors import GraphError
 from spikeport.text import quoted
+
+fail = GraphError.fail
 
 Shape = tuple[int, ...]
 Parse = Callable[[str, Any], Any]

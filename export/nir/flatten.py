@@ -8,13 +8,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from spikeport.checks import fail, is_name
-from spikeport.errors import InputError
+from spikeport.checks import is_name
+from spikeport.errors import GraphError
 from spikeport.export.nir.fields import Shape, make_node
 from spikeport.export.nir.graph import Edge
 from spikeport.export.nir.hdf5 import RawGraph, RawNode
 from spikeport.storage import check_count
 from spikeport.storage.limits import MAX_EDGES, MAX_PARTS
+
+fail = GraphError.fail
 
 
 @dataclass(slots=True)
@@ -142,6 +144,6 @@ def _is_port(name: str, node: RawNode, raw: RawGraph) -> bool:
 def _made(name: str, raw: RawNode) -> Any:
     node = make_node(name, raw.type, raw.fields)
     if not isinstance(raw.metadata, Mapping):
-        raise InputError(f"node '{name}': metadata is damaged")
+        raise GraphError(f"node '{name}': metadata is damaged")
     node.metadata = dict(raw.metadata)
     return node

@@ -11,11 +11,12 @@ from typing import Unpack
 import nir
 
 from spikeport import checks
-from spikeport.checks import fail
-from spikeport.errors import InputError
+from spikeport.errors import GraphError, ValueRangeError
 from spikeport.export.nir.graph import CheckedGraph, check_graph, check_inputs
 from spikeport.export.nir.semantics import DEFAULTS, Rules, Semantics
 from spikeport.network import Input
+
+fail = GraphError.fail
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,16 +58,16 @@ class FloatNetwork:
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.dt_s) and self.dt_s > 0):
-            raise InputError(f"dt_s is {self.dt_s}, must be positive seconds")
+            raise ValueRangeError(f"dt_s is {self.dt_s}, must be positive seconds")
         steps = checks.whole("network: steps (T)", self.steps, 1, checks.MAX_STEPS)
         object.__setattr__(self, "steps", steps)
         if not isinstance(self.semantics, Semantics):
-            raise InputError(f"semantics is {self.semantics!r}, must be a Semantics")
+            raise GraphError(f"semantics is {self.semantics!r}, must be a Semantics")
         object.__setattr__(self, "provenance", dict(self.provenance))
         checks.texts("network: provenance", self.provenance)
         rewrites = tuple(self.rewrites)
         if odd := [one for one in rewrites if not isinstance(one, str)]:
-            raise InputError(f"network: rewrites contain {odd[0]!r}, must be sentences")
+            raise GraphError(f"network: rewrites contain {odd[0]!r}, must be sentences")
         object.__setattr__(self, "rewrites", rewrites)
         inputs = (self.inputs,) if isinstance(self.inputs, Input) else tuple(self.inputs)
         object.__setattr__(self, "inputs", inputs)

@@ -14,7 +14,8 @@ import nir
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport.checks import MAX_STEPS, fail
+from spikeport.checks import MAX_STEPS
+from spikeport.errors import GraphError
 from spikeport.export.nir.fields import (
     NODE_TYPES,
     SPIKING,
@@ -27,6 +28,8 @@ from spikeport.export.nir.fields import (
 from spikeport.export.nir.shapes import input_shape, output_shape, parameter_shape, shared
 from spikeport.network import Input
 from spikeport.storage import check_elements
+
+fail = GraphError.fail
 
 _log = logging.getLogger(__name__)
 

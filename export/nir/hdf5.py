@@ -14,13 +14,15 @@ from typing import Any
 
 import h5py
 
-from spikeport.checks import fail
+from spikeport.errors import FileFormatError, FileVersionError
 from spikeport.export.nir.fields import NODE_TYPES
 from spikeport.storage import check_count
 from spikeport.storage.canonical import sha256
 from spikeport.storage.hdf5 import Budget, check_data, child, load, members, reading
 from spikeport.storage.limits import MAX_DEPTH, MAX_EDGES, MAX_NAME, MAX_PARTS
 from spikeport.text import quoted
+
+fail = FileFormatError.fail
 
 _VERSION = re.compile(r"[01]\.")
 
@@ -81,7 +83,7 @@ def _check_version(file: h5py.File, budget: Budget) -> None:
     item = child(file, "version", budget)
     version = None if item is None else load(item, budget)
     if version is not None and not (isinstance(version, str) and _VERSION.match(version)):
-        fail(f"NIR version is {quoted(version)}, this Spikeport reads 0.x and 1.x")
+        FileVersionError.fail(f"NIR version is {quoted(version)}, this Spikeport reads 0.x and 1.x")
 
 
 def _graph_or_node(group: h5py.Group, budget: Budget, key: str, depth: int) -> RawNode | RawGraph:

@@ -9,7 +9,7 @@ import nir
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport.errors import InputError
+from spikeport.errors import GraphError
 from spikeport.network import Conv1d, Conv2d, implementation_of
 
 MAX_ENTRIES = 2**28
@@ -26,7 +26,7 @@ def check_entries(subject: str, rows: int, columns: int) -> None:
         InputError: more than `MAX_ENTRIES`.
     """
     if rows * columns > MAX_ENTRIES:
-        raise InputError(
+        raise GraphError(
             f"{subject}: its float view needs a matrix of {rows} x {columns} entries, "
             f"limit {MAX_ENTRIES}"
         )

@@ -18,8 +18,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from spikeport.checks import MAX_STEPS, fail, integer, texts
-from spikeport.errors import InputError, SpikeportError
+from spikeport.checks import MAX_STEPS, integer, texts
+from spikeport.errors import FileFormatError, FileVersionError, InputError, SpikeportError
 from spikeport.export.nir.fields import Shape
 from spikeport.export.nir.flatten import FlatGraph
 from spikeport.export.nir.float_network import FloatNetwork
@@ -29,6 +29,8 @@ from spikeport.network import DeployedNetwork, Input
 from spikeport.network.file import load_built
 from spikeport.storage import parse_json
 from spikeport.text import quoted
+
+fail = FileFormatError.fail
 
 KEY = "spikeport"
 _FACTS = (
@@ -101,12 +103,14 @@ def header_of(metadata: Mapping[str, Any]) -> dict[str, Any] | None:
     try:
         header = parse_json(text)
     except (ValueError, TypeError) as error:
-        raise InputError(f"metadata '{KEY}' is damaged ({error})") from error
+        raise FileFormatError(f"metadata '{KEY}' is damaged ({error})") from error
     if not isinstance(header, dict) or header.get("kind") not in ("float", "deployed"):
         fail(f"metadata '{KEY}' is damaged: no kind of network in it")
     if header.get("version") not in VERSIONS:
         read = " and ".join(map(str, VERSIONS))
-        fail(f"metadata '{KEY}' has version {quoted(header.get('version'))}, this reads {read}")
+        FileVersionError.fail(
+            f"metadata '{KEY}' has version {quoted(header.get('version'))}, this reads {read}"
+        )
     if isinstance(header["version"], bool):
         fail(f"metadata '{KEY}' is damaged: version is {header['version']}")
     dt_s = header.get("dt_s")
@@ -154,7 +158,7 @@ def stated_rewrites(metadata: Mapping[str, Any]) -> tuple[str, ...]:
     try:
         found = parse_json(text)
     except (ValueError, TypeError) as error:
-        raise InputError(f"metadata '{REWRITES}' is damaged ({error})") from error
+        raise FileFormatError(f"metadata '{REWRITES}' is damaged ({error})") from error
     if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
         fail(f"metadata '{REWRITES}' is damaged: must be a list of sentences")
     return tuple(found)

@@ -10,7 +10,7 @@ import nir
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport.checks import fail
+from spikeport.errors import UnsupportedError
 from spikeport.export.nir.fields import SPIKING, kind, label
 from spikeport.export.nir.semantics import (
     Discretization,
@@ -21,6 +21,8 @@ from spikeport.export.nir.semantics import (
     SynapseOrder,
 )
 from spikeport.network import Reset
+
+fail = UnsupportedError.fail
 
 Array = NDArray[np.float64]
 _FLOAT32 = 1e-7

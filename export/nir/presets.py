@@ -10,7 +10,7 @@ import nir
 import numpy as np
 
 from spikeport import checks
-from spikeport.checks import fail
+from spikeport.errors import GraphError
 from spikeport.export.nir.fields import kind, label
 from spikeport.export.nir.graph import CheckedGraph
 from spikeport.export.nir.semantics import (
@@ -26,6 +26,8 @@ from spikeport.export.nir.semantics import (
 from spikeport.network import Reset
 from spikeport.storage import nearest
 from spikeport.text import quoted
+
+fail = GraphError.fail
 
 _MULTI_SPIKE = Semantics(
     discretization=Discretization.EXPONENTIAL,

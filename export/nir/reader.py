@@ -12,8 +12,7 @@ from typing import Any, Unpack
 
 import numpy as np
 
-from spikeport.checks import fail
-from spikeport.errors import InputError
+from spikeport.errors import GraphError, InputError, UnstatedError, ValueRangeError
 from spikeport.export.nir.deployed import NEWEST_FORM, float_view
 from spikeport.export.nir.fields import NODE_TYPES, kind
 from spikeport.export.nir.flatten import FlatGraph, flatten
@@ -38,6 +37,8 @@ from spikeport.export.nir.semantics import DEFAULTS, RULES, Rules, Semantics
 from spikeport.export.nir.shapes import parameter_shape
 from spikeport.network import DeployedNetwork, Input
 from spikeport.text import quoted
+
+fail = GraphError.fail
 
 _log = logging.getLogger(__name__)
 
@@ -70,9 +71,9 @@ class FloatContents:
         """
         missing = f"{self.path}: no %s in the file (NIR has no field for it): give %s"
         if self.dt_s is None:
-            fail(missing % ("time step", "dt_s (--dt), in seconds"))
+            UnstatedError.fail(missing % ("time step", "dt_s (--dt), in seconds"))
         if self.steps is None:
-            fail(missing % ("number of steps", "steps (--steps)"))
+            UnstatedError.fail(missing % ("number of steps", "steps (--steps)"))
         with _reading(self.path):
             network = FloatNetwork(
                 self.checked.graph,
@@ -213,9 +214,9 @@ def _reading(path: str | os.PathLike[str]) -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        raise InputError(f"{path}: {error}") from error
+        raise type(error)(f"{path}: {error}") from error
     except MemoryError as error:
-        raise InputError(f"{path}: reading it needs more memory than is available") from error
+        raise GraphError(f"{path}: reading it needs more memory than is available") from error
 
 
 def _deployed_network(header: dict[str, Any], raw: RawFile) -> DeployedNetwork:
@@ -239,7 +240,7 @@ def _float_contents(
     flat = _own_graph(raw, header)
     dt_s = given.get("dt_s", header and header["dt_s"])
     if dt_s is not None and not (isinstance(dt_s, float | int) and 0 < dt_s < np.inf):
-        fail(f"dt_s is {quoted(dt_s)}, must be positive seconds")
+        ValueRangeError.fail(f"dt_s is {quoted(dt_s)}, must be positive seconds")
     asked = given.get("semantics", DEFAULTS if header is None else stated_semantics(header))
     kinds = {kind(node) for node in flat.nodes.values()}
     base = preset(asked, kinds) if isinstance(asked, str) else asked

@@ -20,9 +20,11 @@ from enum import StrEnum
 from typing import Any, TypedDict, Unpack
 
 from spikeport import checks
-from spikeport.checks import fail
+from spikeport.errors import GraphError
 from spikeport.network import Reset
 from spikeport.text import quoted
+
+fail = GraphError.fail
 
 
 class Discretization(StrEnum):

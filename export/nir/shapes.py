@@ -13,9 +13,11 @@ from typing import Any
 import nir
 import numpy as np
 
-from spikeport.checks import fail
+from spikeport.errors import GraphError
 from spikeport.export.nir.fields import NODE_TYPES, Shape, kind, label, node_values
 from spikeport.network.geometry import window_count
+
+fail = GraphError.fail
 
 
 def output_shape(name: str, node: Any, given: Shape | None) -> Shape:

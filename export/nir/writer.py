@@ -9,7 +9,8 @@ from typing import Any
 
 import nir
 
-from spikeport.checks import NAME_RULE, fail, is_name
+from spikeport.checks import NAME_RULE, is_name
+from spikeport.errors import UnsupportedError
 from spikeport.export.nir.deployed import float_view, form_of
 from spikeport.export.nir.float_network import FloatNetwork
 from spikeport.export.nir.graph import DEFAULT_DT_S
@@ -20,6 +21,8 @@ from spikeport.export.nir.readers import Fidelity, Portability, adapt, own_form
 from spikeport.network import DeployedNetwork
 from spikeport.storage import sealed, write_bytes
 from spikeport.text import quoted
+
+fail = UnsupportedError.fail
 
 
 def write_nir_file(

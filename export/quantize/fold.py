@@ -10,7 +10,7 @@ import nir
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport.errors import InputError
+from spikeport.errors import InputError, UnsupportedError
 from spikeport.export.nir.shapes import conv_padding, conv_sides, output_shape
 from spikeport.network import Shape, SumPool2d
 from spikeport.network.composition import became, compose, composed_kernel
@@ -154,7 +154,7 @@ class _Fold:
                 axes = (1,) * (len(self._map.target) - 1)
                 self._biases[place] = np.broadcast_to(bias.reshape(-1, *axes), self._map.target)
             case _:
-                raise InputError(f"{type(node).__name__} has no counterpart on the chip")
+                raise UnsupportedError(f"{type(node).__name__} has no counterpart on the chip")
 
     def done(self, gain: Array | None) -> Folded:
         """The result, for neurons of this gain.
@@ -219,11 +219,11 @@ def _map(node: Any, shape: Shape) -> Kernel | Matrix:
     weight = np.asarray(node.weight, np.float64)
     if not isinstance(node, nir.Conv1d | nir.Conv2d):
         if weight.ndim != 2 or weight.shape[1] != int(np.prod(shape)):
-            raise InputError(f"weight has shape {weight.shape}, its input is {shape}")
+            raise UnsupportedError(f"weight has shape {weight.shape}, its input is {shape}")
         return Matrix(shape, (len(weight),), weight)
     groups = int(node.groups)
     if weight.ndim != 1 + len(shape) or weight.shape[1] * groups != shape[0]:
-        raise InputError(
+        raise UnsupportedError(
             f"weight has shape {weight.shape} with groups {groups}, its input is {shape}"
         )
     stride, dilation = conv_sides(node, "stride"), conv_sides(node, "dilation")

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeport.checks import NAME_RULE, is_name
-from spikeport.errors import InputError
+from spikeport.errors import UnsupportedError
 from spikeport.export.nir import FloatNetwork
 from spikeport.export.nir.fields import NEURONS
 from spikeport.export.nir.flatten import safe_names
@@ -64,7 +64,7 @@ def lower(network: FloatNetwork, *, pools: bool = True) -> LoweredNetwork:
             _add_readout(build, name)
     _check_membranes(build)
     if build.complaints:
-        raise InputError(
+        raise UnsupportedError(
             f"network: cannot be deployed, {len(build.complaints)} rule(s) broken:",
             *(f"- {reason}" for reason in build.complaints),
         )

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport.errors import InputError
+from spikeport.errors import UnsupportedError
 from spikeport.export.float_graph import unused
 from spikeport.export.quantize.lowered import FloatConnection, FloatPopulation
 from spikeport.export.quantize.rounding import round_decays
@@ -85,7 +85,7 @@ def split_layer(layer: Layer, taken: Iterable[str]) -> tuple[tuple[FloatPopulati
         whole = Parts(layer.shape, (layer.name,))
         return (_population(layer, layer.name, layer.shape, None),), whole
     if len(found) > MAX_PARTS:
-        raise InputError(
+        raise UnsupportedError(
             f"node '{layer.name}': its neurons have {len(found)} different decays or starts, limit "
             f"{MAX_PARTS} populations; use fewer time constants"
         )
@@ -114,7 +114,7 @@ def split_connections(
     count = sum(len(parts[c.source].names) * len(parts[c.target].names) for c in connections)
     if count > MAX_PARTS and any(one.indices for one in parts.values()):
         name, most = max(parts.items(), key=lambda item: len(item[1].names))
-        raise InputError(
+        raise UnsupportedError(
             f"node '{name}': its neurons have {len(most.names)} different decays or starts; with a "
             f"population for each, the network would have {count} connections, limit {MAX_PARTS}; "
             "use fewer time constants"
@@ -264,7 +264,7 @@ def _as_dense(connection: FloatConnection, source: Shape) -> FloatConnection:
         made = Matrix(pool.output_shape(source), rows, connection.weight)
     shape = math.prod(made.target), math.prod(source)
     if math.prod(shape) > MAX_ENTRIES:
-        raise InputError(
+        raise UnsupportedError(
             f"connection '{connection.name}': decays or starts differ between the positions of a "
             f"channel, which makes it a matrix of {shape[0]} x {shape[1]} weights, limit "
             f"{MAX_ENTRIES}; use one for each channel"

@@ -87,7 +87,7 @@ def _exit_code(app: object) -> int:
             return READER_GONE
         return int(stop.code or 0)
     except SpikeportError as error:
-        _say(f"{error}")
+        _say(error.coded)
         return error.exit_code
     except KeyboardInterrupt:
         raise

@@ -13,7 +13,7 @@ import typer
 from spikeport.checks import choice
 from spikeport.cli._numbers import numbers
 from spikeport.cli._tables import facts_table
-from spikeport.errors import InputError
+from spikeport.errors import OptionError
 from spikeport.network import DeployedNetwork, Reset
 from spikeport.report import origin
 
@@ -93,7 +93,7 @@ class Foreign:
             facts |= rules
         for name, value in (("reset", self.reset), ("strict", self.strict)):
             if value is not None and name in facts:
-                raise InputError(f"--{name}: also given as --semantics {name}=...; use one")
+                raise OptionError(f"--{name}: also given as --semantics {name}=...; use one")
             if value is not None:
                 facts[name] = value
         if self.reset is not None:

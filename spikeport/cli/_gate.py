@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from spikeport.cli import _io
-from spikeport.errors import InputError
+from spikeport.errors import OptionError
 from spikeport.parity import Gate, Tolerances, load_tolerances
 from spikeport.storage import write_text
 
@@ -53,7 +53,7 @@ class GateFiles:
         """Refuse all of them for trace files, which state no predictions and no events."""
         for name in ("tolerances", "junit", "markdown"):
             if (path := getattr(self, name)) is not None:
-                raise InputError(f"--{name} {path}: of no use for trace files; compare networks")
+                raise OptionError(f"--{name} {path}: of no use for trace files; compare networks")
 
     def open(self, inputs: Sequence[Path | str | None]) -> Tolerances | None:
         """The tolerances; with files to write, but none given, everything must be equal."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from spikeport.cli._foreign import Foreign
-from spikeport.errors import InputError
+from spikeport.errors import InputError, OptionError
 from spikeport.network import DeployedNetwork, Input
 from spikeport.runs import (
     ResetSchedule,
@@ -155,7 +155,7 @@ def resets(interval: int | None, offset: int) -> ResetSchedule | None:
     """The schedule of the options; None without an interval."""
     if interval is None:
         if offset:
-            raise InputError(f"--reset-offset {offset}: needs --reset-interval")
+            raise OptionError(f"--reset-offset {offset}: needs --reset-interval")
         return None
     return ResetSchedule(interval, offset)
 
@@ -169,7 +169,7 @@ def check_out(option: str, out: Path, suffixes: Iterable[str], *inputs: str | Pa
     try:
         check_output(out, suffixes=suffixes, inputs=[name for name in inputs if name is not None])
     except InputError as error:
-        raise InputError(f"{option} {error}") from None
+        raise type(error)(f"{option} {error}") from None
 
 
 def check_out_folder(folder: Path, names: Iterable[str], *inputs: str | Path | None) -> None:
@@ -190,7 +190,7 @@ def open_deployed(path: Path, foreign: Foreign) -> DeployedNetwork:
     """Like `open_network`, refusing a float graph."""
     network = open_network(path, foreign)
     if not isinstance(network, DeployedNetwork):
-        raise InputError(f"{path}: is a float graph; use `spikeport quantize` to deploy it")
+        raise OptionError(f"{path}: is a float graph; use `spikeport quantize` to deploy it")
     return network
 
 
@@ -210,7 +210,7 @@ def open_data(name: str, steps: int, changes: Sequence[str] | None = None) -> Da
         return load_dataset(load_recipe(name, asked).data, steps)
     for key in asked:
         if not key.startswith("data."):
-            raise InputError(f"--set {key}: must be a data setting, such as data.full_scale=16")
+            raise OptionError(f"--set {key}: must be a data setting, such as data.full_scale=16")
     options = {key.removeprefix("data."): value for key, value in asked.items()}
     return load_dataset(name, steps, **options)
 
@@ -238,7 +238,7 @@ def check_default(name: str, inputs: Sequence[Input], data: Dataset) -> None:
     """
     if name == DEFAULT_DATA and all(part.size != data.input.size for part in inputs):
         shapes = ", ".join(f"'{part.name}' takes {part.shape}" for part in inputs)
-        raise InputError(
+        raise OptionError(
             f"--data {name} (the default): samples have shape {data.input.shape}, input {shapes}; "
             "name data of this network by --data"
         )

@@ -13,7 +13,7 @@ from spikeport.cli import _gate, _io, _shards, _traces
 from spikeport.cli._foreign import Foreign, origin_facts, origin_tables, takes_foreign
 from spikeport.cli._tables import facts_table, gate_table
 from spikeport.energy import DEFAULT_PROFILE
-from spikeport.errors import CheckFailedError, InputError
+from spikeport.errors import CheckFailedError, OptionError
 from spikeport.network import DeployedNetwork
 from spikeport.report.screen import Table
 from spikeport.runs import EventCounts, SampleSet
@@ -73,7 +73,7 @@ def compare(
     resets = _io.resets(reset_interval, reset_offset)
     if trace and network.suffix not in _traces.NETWORK_SUFFIXES:
         if resets is not None:
-            raise InputError(f"--reset-interval {reset_interval}: of no use for trace files")
+            raise OptionError(f"--reset-interval {reset_interval}: of no use for trace files")
         files.refuse_for_traces()
         _traces.compare_trace_files(network, other, as_json)
         return
@@ -89,7 +89,7 @@ def compare(
     names = [name for name in (usual if backends is None else backends).split(",") if name]
     others = {} if other is None else {other.name: _compared(other, foreign, dataset)}
     if len(names) + len(others) < 2:
-        raise InputError(f"compare: --backends is '{backends}', needs two, or a second file")
+        raise OptionError(f"compare: --backends is '{backends}', needs two, or a second file")
     _shards.check_timeout(names or ["native"], timeout)
     with _io.progress("compare") as update:
         found = compare_backends(
@@ -212,9 +212,9 @@ def energy(
     from spikeport.workflow import estimate_mapped_energy
 
     if activity is not None and counts is not None:
-        raise InputError(f"energy: --activity {activity} and --counts exclude each other; use one")
+        raise OptionError(f"energy: --activity {activity} and --counts exclude each other; use one")
     if spread is not None and not mapped:
-        raise InputError(f"energy: --spread {spread} needs --map")
+        raise OptionError(f"energy: --spread {spread} needs --map")
     opened = _io.open_deployed(network, foreign)
     prices = load_profile(profile)
     named = [*builtin_methods()] if "all" in (methods or ()) else methods or []
@@ -271,6 +271,6 @@ def _activity(text: str) -> float | dict[str, float]:
             return float(text)
         return {name.strip(): float(share) for name, _, share in pairs}
     except ValueError:
-        raise InputError(
+        raise OptionError(
             f"--activity is '{text}', must be a number, or of the form x=0.2,out=0.05"
         ) from None

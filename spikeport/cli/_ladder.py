@@ -10,7 +10,7 @@ import typer
 
 from spikeport.cli import _io, _shards
 from spikeport.cli._foreign import Foreign, origin_tables, takes_foreign
-from spikeport.errors import CheckFailedError, InputError
+from spikeport.errors import CheckFailedError, OptionError
 from spikeport.network import LOIHI, DeployedNetwork
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def ladder(
     given = {"--bits": bits, "--target": target, "--input-coding": input_coding}
     words = [(name, str(value)) for name, value in given.items() if value is not None]
     if words and isinstance(model, QATNetwork | DeployedNetwork):
-        raise InputError(f"{' '.join(words[0])}: {network} already contains chip integers")
+        raise OptionError(f"{' '.join(words[0])}: {network} already contains chip integers")
     command = ["spikeport", "ladder", str(network), "--data", data]
     command += (word for change in changes or () for word in ("--set", change))
     command += foreign.words()

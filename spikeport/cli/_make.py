@@ -11,7 +11,7 @@ from spikeport.cli import _io
 from spikeport.cli._foreign import Foreign, origin_facts, origin_tables, takes_foreign
 from spikeport.cli._numbers import numbers
 from spikeport.cli._tables import facts_table, fidelity_table
-from spikeport.errors import InputError
+from spikeport.errors import OptionError
 from spikeport.network import DeployedNetwork, save_network
 
 
@@ -169,13 +169,13 @@ def train(
         "chip.target": target,
     }
     if target is not None and bits is None:
-        raise InputError(f"--target {target}: needs --bits, training in chip arithmetic")
+        raise OptionError(f"--target {target}: needs --bits, training in chip arithmetic")
     if own_module(recipe):
         given["training.architecture"] = recipe
         recipe, own = "digits", recipe
         given["title"] = f"{own}, with the default settings"
         if data is None:
-            raise InputError(f"{own}: needs --data, the samples to train on")
+            raise OptionError(f"{own}: needs --data, the samples to train on")
     asked = {key: value for key, value in given.items() if value is not None}
     asked |= dict(parse_change(change) for change in changes or ())
     chosen = load_recipe(recipe, asked)
@@ -235,7 +235,7 @@ def quantize(
     options = QuantizeConfig(weight_bits=bits, target=target, input_coding=input_coding)
     float_network = _io.open_network(network, foreign)
     if isinstance(float_network, DeployedNetwork):
-        raise InputError(
+        raise OptionError(
             f"{network}: already contains chip integers; use `spikeport export` to write them"
         )
     samples = labels = None
@@ -298,18 +298,18 @@ def export(
     from spikeport.workflow import write_nir
 
     if allow_unsupported and reader is None:
-        raise InputError("--allow-unsupported: needs --for, the reader to write for")
+        raise OptionError("--allow-unsupported: needs --for, the reader to write for")
     suffixes = _io.NIR if reader else (*_io.NIR, *_io.NETX, *_io.CHIP)
     _io.check_out("--out", out, suffixes, network)
     if out.suffix not in suffixes:  # it says what to write
-        raise InputError(f"--out {out}: suffix '{out.suffix}', must be {' or '.join(suffixes)}")
+        raise OptionError(f"--out {out}: suffix '{out.suffix}', must be {' or '.join(suffixes)}")
     opened = _io.open_network(network, foreign)
     kind = out.suffix.removeprefix(".")
     found = None
     if kind == "nir":
         found = write_nir(opened, out, reader=reader, allow_unsupported=allow_unsupported)
     elif not isinstance(opened, DeployedNetwork):
-        raise InputError(
+        raise OptionError(
             f"--out {out}: holds chip integers, but {network} is a float network; use "
             "`spikeport quantize` first"
         )

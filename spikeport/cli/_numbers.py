@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from spikeport.errors import InputError
+from spikeport.errors import OptionError
 
 
 def numbers(option: str, text: str) -> tuple[int, ...]:
@@ -10,4 +10,4 @@ def numbers(option: str, text: str) -> tuple[int, ...]:
     try:
         return tuple(int(part) for part in text.split(","))
     except ValueError:
-        raise InputError(f"{option} is '{text}', must be comma-separated integers") from None
+        raise OptionError(f"{option} is '{text}', must be comma-separated integers") from None

@@ -13,7 +13,7 @@ from spikeport.cli import _io, _shards, _traces
 from spikeport.cli._foreign import Foreign, origin_facts, takes_foreign
 from spikeport.cli._sweep import sweep_table
 from spikeport.cli._tables import counts_table, facts_table
-from spikeport.errors import InputError
+from spikeport.errors import OptionError
 from spikeport.network import DeployedNetwork
 from spikeport.parity import accuracy
 from spikeport.runs import ResetSchedule, Run, SampleSet, check_labels, describe_outputs
@@ -58,14 +58,14 @@ def run(
     """Run a network on a backend over test samples; show accuracy, spikes and events."""
     asked = _shards.Asked(dask, shard, resume_folder, timeout)
     if probe and trace is None:
-        raise InputError(f"--probe {probe[0]}: selects what --trace writes, needs --trace FILE")
+        raise OptionError(f"--probe {probe[0]}: selects what --trace writes, needs --trace FILE")
     if trace is not None and (len(networks) > 1 or asked != _shards.Asked(timeout_s=timeout)):
-        raise InputError(f"--trace {trace}: needs a single network and no --dask")
+        raise OptionError(f"--trace {trace}: needs a single network and no --dask")
     resets = _io.resets(reset_interval, reset_offset)
     if resets is not None and (
         len(networks) > 1 or trace is not None or asked != _shards.Asked(timeout_s=timeout)
     ):
-        raise InputError(
+        raise OptionError(
             f"--reset-interval {reset_interval}: needs a single network, no --trace and no --dask"
         )
     if len(networks) > 1:

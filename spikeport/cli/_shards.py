@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from spikeport.cli import _io
-from spikeport.errors import InputError
+from spikeport.errors import OptionError
 from spikeport.runs import Run
 
 Dask = Annotated[
@@ -69,7 +69,7 @@ def running(backend: str, asked: Asked) -> Iterator[dict[str, Any]]:
     if asked.dask is None:
         for option, value in (("--shard", asked.shard), ("--resume-folder", asked.resume_folder)):
             if value is not None:
-                raise InputError(f"{option} {value}: needs --dask ADDRESS or --dask local")
+                raise OptionError(f"{option} {value}: needs --dask ADDRESS or --dask local")
         check_timeout([backend], asked.timeout_s)
     with _io.progress(backend if asked.dask is None else "shards") as update:
         yield {
@@ -88,7 +88,7 @@ def check_timeout(backends: Sequence[str], timeout_s: float | None) -> None:
     if timeout_s is not None and not any(backend(name).timed for name in backends):
         names = ", ".join(dict.fromkeys(backends))
         timed = [one.name for one in list_backends().values() if one.timed]
-        raise InputError(
+        raise OptionError(
             f"--timeout {timeout_s:g}: {names}: no time limit here, only {' and '.join(timed)} "
             f"{'has' if len(timed) == 1 else 'have'} one"
         )

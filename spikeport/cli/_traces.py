@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from spikeport.cli import _io
-from spikeport.errors import CheckFailedError, InputError
+from spikeport.errors import CheckFailedError, OptionError
 from spikeport.network import DeployedNetwork
 from spikeport.report.screen import Renderable, Table, plain
 from spikeport.runs import RecordSpec, Run, Samples, parse_probe
@@ -74,7 +74,7 @@ def compare_trace_files(first: Path, second: Path | None, as_json: bool) -> None
     from spikeport.traces import compare_files
 
     if second is None:
-        raise InputError(f"compare: --trace {first}: needs a second trace file")
+        raise OptionError(f"compare: --trace {first}: needs a second trace file")
     found = compare_files(first, second)
     data = {"files": [str(first), str(second)], **found.as_dict()}
     _io.emit(as_json, data, *comparison_tables(found, first.name, second.name))

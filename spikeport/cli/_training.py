@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from spikeport.cli import _io
-from spikeport.errors import InputError
+from spikeport.errors import OptionError
 from spikeport.trainer.config import TrainConfig
 from spikeport.trainer.loop import EpochProgress, EpochRecord, TrainingCallbacks
 from spikeport.trainer.loop.checkpoint import written_paths
@@ -24,7 +24,7 @@ def check_checkpoint(out: Path, config: TrainConfig, *inputs: str | Path | None)
 def check_start(bits: int | None, start: Path | None) -> None:
     """Check that a start is given for training in chip arithmetic."""
     if bits is not None and start is None:
-        raise InputError(f"--bits {bits}: needs --from CHECKPOINT, a network trained in floats")
+        raise OptionError(f"--bits {bits}: needs --from CHECKPOINT, a network trained in floats")
 
 
 def describe_epoch(record: EpochRecord, epochs: int) -> str:

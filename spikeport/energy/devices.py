@@ -17,7 +17,7 @@ from pathlib import Path
 from spikeport.energy.interval import ZERO, Interval
 from spikeport.energy.prices import Price
 from spikeport.energy.profile import PRICE_KEYS, read_price
-from spikeport.errors import InputError
+from spikeport.errors import EnergyError, FileMissingError
 from spikeport.hardware import Source, read_sources
 from spikeport.storage import parse_toml, read_text
 from spikeport.storage.toml_table import Table
@@ -82,10 +82,10 @@ def load_devices(path: str | Path) -> tuple[Device, ...]:
     try:
         raw = parse_toml(read_text(Path(path)), subject)
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{subject}: cannot be read: {error}") from error
+        raise FileMissingError(f"{subject}: cannot be read: {error}") from error
     top = Table(raw, subject, ("schema", "sources", "devices"))
     if (schema := top.take("schema", str)) != SCHEMA:
-        raise InputError(f"{subject}: schema is {quoted(schema)}, this version reads '{SCHEMA}'")
+        raise EnergyError(f"{subject}: schema is {quoted(schema)}, this version reads '{SCHEMA}'")
     sources = read_sources(top.table("sources"))
     listed = top.table("devices")
     return tuple(_device(name, listed.table(name, DEVICE_KEYS), sources) for name in listed)
@@ -94,11 +94,13 @@ def load_devices(path: str | Path) -> tuple[Device, ...]:
 def _device(name: str, table: Table, sources: Mapping[str, Source]) -> Device:
     keys = ("mac_pj",) if "mac_pj" in table else PARTS
     if "mac_pj" in table and (parts := [key for key in PARTS if key in table]):
-        raise InputError(f"{table.subject}: '{parts[0]}' is a part of 'mac_pj', must not be beside")
+        raise EnergyError(
+            f"{table.subject}: '{parts[0]}' is a part of 'mac_pj', must not be beside"
+        )
     bits = table.take("bits", int)
     if not 0 <= bits <= 64:
-        raise InputError(f"{table.subject}: bits is {bits}, must lie in 0..64")
+        raise EnergyError(f"{table.subject}: bits is {bits}, must lie in 0..64")
     if bits == 0 and keys != PARTS:
-        raise InputError(f"{table.subject}: bits is 0 (matched), needs {', '.join(PARTS)}")
+        raise EnergyError(f"{table.subject}: bits is 0 (matched), needs {', '.join(PARTS)}")
     prices = {key: read_price(table.table(key, PRICE_KEYS), sources) for key in keys}
     return Device(name, table.take("title", str), bits, table.take("batch", str), prices)

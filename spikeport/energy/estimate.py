@@ -38,7 +38,7 @@ from spikeport.energy.terms import (
     Regime,
 )
 from spikeport.energy.topology import Topology, topology_of
-from spikeport.errors import InputError
+from spikeport.errors import EnergyError
 from spikeport.network import DeployedNetwork
 from spikeport.runs import EventCounts
 
@@ -78,7 +78,7 @@ def estimate_energy(
     topology = topology_of(network) if isinstance(network, DeployedNetwork) else network
     topology.check(counts)
     if accuracy is not None and not 0 <= accuracy <= 1:
-        raise InputError(f"energy: accuracy is {accuracy}, must lie in 0..1")
+        raise EnergyError(f"energy: accuracy is {accuracy}, must lie in 0..1")
     if placement is not None:
         placement.check(counts.visits, topology.connections)
     terms, unpriced = dynamic_terms(topology, counts, profile, table, placement)

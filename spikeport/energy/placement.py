@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from spikeport.errors import InputError
+from spikeport.errors import EnergyError
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,17 +46,17 @@ class Placement:
                 shares of a population do not add up to 1; a name is unknown; there is no chip.
         """
         if self.chips < 1:
-            raise InputError(f"placement: chips is {self.chips}, must be at least 1")
+            raise EnergyError(f"placement: chips is {self.chips}, must be at least 1")
         known, wires = set(populations), set(connections)
         for name in {name for core in self.cores for name in core} - known:
-            raise InputError(f"placement: population '{name}' is not in the network")
+            raise EnergyError(f"placement: population '{name}' is not in the network")
         for name in (self.packets.keys() | self.hops.keys()) - wires:
-            raise InputError(f"placement: connection '{name}' is not in the network")
+            raise EnergyError(f"placement: connection '{name}' is not in the network")
         for name in known:
             shares = [core.get(name, 0.0) for core in self.cores]
             _check_numbers(f"placement: share of population '{name}'", shares)
             if abs(sum(shares) - 1) > 1e-9:
-                raise InputError(
+                raise EnergyError(
                     f"placement: shares of population '{name}' add up to {sum(shares):g}, must be 1"
                 )
         for name, number in self.packets.items():
@@ -69,4 +69,4 @@ class Placement:
 def _check_numbers(subject: str, numbers: Sequence[float]) -> None:
     for number in numbers:
         if not (math.isfinite(number) and number >= 0):
-            raise InputError(f"{subject} is {number}, must be finite and not negative")
+            raise EnergyError(f"{subject} is {number}, must be finite and not negative")

@@ -32,7 +32,7 @@ from spikeport.energy.terms import (
     energy_keys,
     time_keys,
 )
-from spikeport.errors import InputError
+from spikeport.errors import EnergyError, FileMissingError, UnknownNameError
 from spikeport.hardware import (
     Source,
     parse_target,
@@ -88,12 +88,12 @@ def load_profile(name_or_path: str | Path) -> HardwareProfile:
     except FileNotFoundError:
         known = (*builtin_profiles(), *(one.name for one in targets.values() if one.distribution))
         hint = nearest(str(name_or_path), known)
-        raise InputError(
+        raise UnknownNameError(
             f"profile '{name_or_path}': no such file, and no built-in profile "
             f"({', '.join(known)}){hint}"
         ) from None
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"profile '{path}': cannot be read: {error}") from error
+        raise FileMissingError(f"profile '{path}': cannot be read: {error}") from error
     return parse_profile(text, f"profile '{path}'")
 
 
@@ -108,7 +108,7 @@ def parse_profile(text: str, subject: str, terms: Sequence[EnergyTerm] = TERMS) 
     design = (("cores", profile.cores), ("neurons_per_core", profile.neurons_per_core))
     for name, count in (*design, (MEMORY, profile.synapse_bits_per_core)):
         if count is not None and count < 1:
-            raise InputError(f"{subject}: {name} is {count}, must be at least 1")
+            raise EnergyError(f"{subject}: {name} is {count}, must be at least 1")
     _refuse_double_counting(profile, subject, terms)
     return profile
 
@@ -117,7 +117,7 @@ def _of(raw: Mapping[str, Any], subject: str, terms: Sequence[EnergyTerm]) -> Ha
     """A profile from a file of prices only."""
     top = Table(raw, subject, TOP_KEYS)
     if (schema := top.take("schema", int)) != SCHEMA:
-        raise InputError(
+        raise EnergyError(
             f"{subject}: schema is {schema}, this version reads {SCHEMA} and {TARGET_SCHEMA}"
         )
     return HardwareProfile(
@@ -138,7 +138,7 @@ def _of_target(
     """A profile from the file of a target."""
     target = parse_target(raw, subject)
     if target.prices is None:
-        raise InputError(
+        raise EnergyError(
             f"{subject}: {target.title} has no prices: {target.no_prices}; price on another "
             f"target ({', '.join(builtin_profiles())}) or write a profile file"
         )
@@ -194,7 +194,9 @@ def _alternatives(terms: Iterable[EnergyTerm]) -> list[str]:
 def _neurons_on_core(table: Table, sources: Mapping[str, Source]) -> Constant | None:
     found = _optional_constant(table, "neurons_on_core", sources)
     if found is not None and found.value < 1:
-        raise InputError(f"{table.subject}: neurons_on_core is {found.value:g}, must be at least 1")
+        raise EnergyError(
+            f"{table.subject}: neurons_on_core is {found.value:g}, must be at least 1"
+        )
     return found
 
 
@@ -211,14 +213,14 @@ def _refuse_uncounted(table: Table, terms: Sequence[EnergyTerm]) -> None:
     energy_pj, time_ns = table.table("energy_pj"), table.table("time_ns")
     for term in terms:
         if term.price in time_ns and not term.timed:
-            raise InputError(
+            raise EnergyError(
                 f"{table.subject}: time_ns: '{term.price}' is a price per event of an input; "
                 "inputs occupy no core, so their events take no time"
             )
         if term.per_hop is not None and term.per_hop in energy_pj:
             for needed, there in ((term.price, energy_pj), ("hops_per_packet", table)):
                 if needed not in there:
-                    raise InputError(
+                    raise EnergyError(
                         f"{table.subject}: energy_pj: '{term.per_hop}' is added for every hop of a "
                         f"'{term.price}', but '{needed}' is missing"
                     )
@@ -237,20 +239,20 @@ def _refuse_double_counting(
         }
         for name, constant in charged.items():
             if constant.source.all_in and (others := set(charged) - synaptic):
-                raise InputError(
+                raise EnergyError(
                     f"{subject}: {level} '{name}' is an all-in constant ({constant.source.key}), "
                     f"so {', '.join(sorted(others))} cannot be added: they would be counted twice"
                 )
             static = profile.static_mw
             if constant.source.includes_static and static and static.at(level).value > 0:
-                raise InputError(
+                raise EnergyError(
                     f"{subject}: {level} '{name}' includes static power ({constant.source.key}), "
                     "so static_mw cannot be added: it would be counted twice"
                 )
         for name, price in profile.instead_pj.items():
             parts = [key for key, part in charged.items() if not part.source.all_in]
             if parts or not price.at(level).source.all_in:
-                raise InputError(
+                raise EnergyError(
                     f"{subject}: {level} '{name}' of instead_pj attributes an all-in energy to "
                     f"other events, but {', '.join(parts) or 'its own source'} is not all-in"
                 )
@@ -259,7 +261,7 @@ def _refuse_double_counting(
 def _constant(table: Table, sources: Mapping[str, Source]) -> Constant:
     value = table.number("value")
     if not (math.isfinite(value) and value >= 0):
-        raise InputError(f"{table.subject}: value is {value}, must be finite and not negative")
+        raise EnergyError(f"{table.subject}: value is {value}, must be finite and not negative")
     return Constant(value, source_of(table, sources))
 
 

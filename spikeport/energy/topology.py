@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from spikeport.energy.terms import SynapseKind
-from spikeport.errors import InputError
+from spikeport.errors import EnergyError
 from spikeport.network import (
     LOIHI,
     DeployedNetwork,
@@ -55,24 +55,24 @@ class Topology:
         """Check that counts are those of a run of this network.
 
         Raises:
-            InputError: they cover no samples or no steps, or their connections and populations
+            EnergyError: they cover no samples or no steps, or their connections and populations
                 are not those of the network.
         """
         if counts.samples < 1 or counts.steps < 1:
-            raise InputError(
+            raise EnergyError(
                 f"energy: the counts cover {counts.samples} samples and {counts.steps} steps, "
                 "must cover at least one of each"
             )
         for name in counts.messages:
             if name not in self.connections and name not in self.injections:
-                raise InputError(
+                raise EnergyError(
                     f"energy: connection '{name}' has counts but is not in the network"
                 )
         for name, connection in self.connections.items():
             if name not in counts.messages:
-                raise InputError(f"energy: connection '{name}' has no counts")
+                raise EnergyError(f"energy: connection '{name}' has no counts")
             if not counts.visits.get(connection.target):
-                raise InputError(f"energy: population '{connection.target}' has no counts")
+                raise EnergyError(f"energy: population '{connection.target}' has no counts")
 
 
 def topology_of(network: DeployedNetwork) -> Topology:

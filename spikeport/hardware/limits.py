@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from spikeport.errors import InputError
+from spikeport.errors import SettingsError
 from spikeport.hardware.sources import Source, source_of
 from spikeport.storage import nearest
 from spikeport.storage.toml_table import Table
@@ -53,7 +53,7 @@ class ChipLimits:
             InputError: there is none; the nearest name is suggested.
         """
         if name not in self.by_name:
-            raise InputError(f"{self.subject}: '{name}' is missing{nearest(name, self.by_name)}")
+            raise SettingsError(f"{self.subject}: '{name}' is missing{nearest(name, self.by_name)}")
         return self.by_name[name]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from spikeport.errors import InputError
+from spikeport.errors import SettingsError
 from spikeport.storage import nearest
 from spikeport.storage.toml_table import Table
 
@@ -63,7 +63,7 @@ def source_of(table: Table, sources: Mapping[str, Source]) -> Source:
     """
     key = table.take("source", str)
     if key not in sources:
-        raise InputError(f"{table.subject}: source '{key}' is unknown{nearest(key, sources)}")
+        raise SettingsError(f"{table.subject}: source '{key}' is unknown{nearest(key, sources)}")
     return sources[key]
 
 
@@ -71,10 +71,10 @@ def _source(key: str, table: Table) -> Source:
     text = {name: table.take(name, str) for name in ("citation", "url", "conditions")}
     for name in ("citation", "conditions"):
         if not text[name].strip():
-            raise InputError(f"{table.subject}: '{name}' is empty")
+            raise SettingsError(f"{table.subject}: '{name}' is empty")
     basis = table.take("basis", str)
     if basis not in list(Basis):
-        raise InputError(f"{table.subject}: basis '{basis}' must be one of {', '.join(Basis)}")
+        raise SettingsError(f"{table.subject}: basis '{basis}' must be one of {', '.join(Basis)}")
     return Source(
         key=key,
         basis=Basis(basis),

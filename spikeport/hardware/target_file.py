@@ -29,7 +29,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from spikeport.checks import NAME_RULE, is_name
-from spikeport.errors import InputError
+from spikeport.errors import FileMissingError, SettingsError
 from spikeport.hardware.limits import ChipLimits, read_limits
 from spikeport.hardware.sources import Source, read_sources
 from spikeport.network import LOIHI
@@ -73,7 +73,7 @@ def target_text(plugin: Plugin) -> str:
     try:
         return read_text(path)
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{plugin}: '{path}' cannot be read: {error}") from error
+        raise FileMissingError(f"{plugin}: '{path}' cannot be read: {error}") from error
 
 
 def read_target(plugin: Plugin) -> TargetFile:
@@ -85,7 +85,7 @@ def read_target(plugin: Plugin) -> TargetFile:
     """
     file = parse_target(parse_toml(target_text(plugin), str(plugin)), str(plugin))
     if file.name != plugin.name:
-        raise InputError(f"{plugin}: {FILE} has the name '{file.name}', must be '{plugin.name}'")
+        raise SettingsError(f"{plugin}: {FILE} has the name '{file.name}', must be '{plugin.name}'")
     return file
 
 
@@ -97,9 +97,11 @@ def parse_target(raw: Mapping[str, Any], subject: str) -> TargetFile:
     """
     top = Table(raw, subject, TOP_KEYS)
     if (schema := top.take("schema", int)) != SCHEMA:
-        raise InputError(f"{subject}: schema is {schema}, a target's is {SCHEMA}")
+        raise SettingsError(f"{subject}: schema is {schema}, a target's is {SCHEMA}")
     if ("prices" in top) == ("no_prices" in top):
-        raise InputError(f"{subject}: must have either [prices] or no_prices, the reason for none")
+        raise SettingsError(
+            f"{subject}: must have either [prices] or no_prices, the reason for none"
+        )
     sources = read_sources(top.table("sources"))
     return TargetFile(
         name=top.take("name", str),
@@ -121,5 +123,5 @@ def stated_arithmetic(top: Table) -> str:
     if "arithmetic" not in top:
         return LOIHI.name
     if not is_name(name := top.take("arithmetic", str)):
-        raise InputError(f"{top.subject}: arithmetic {quoted(name)} must be {NAME_RULE}")
+        raise SettingsError(f"{top.subject}: arithmetic {quoted(name)} must be {NAME_RULE}")
     return name

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport.errors import CheckFailedError, InputError
+from spikeport.errors import CheckFailedError, InputError, UnknownNameError
 from spikeport.hardware import TargetFile, read_target
 from spikeport.mapping.bounds import lower_bounds
 from spikeport.mapping.core_map import Core, CoreMap
@@ -120,7 +120,7 @@ def _file(target: str | TargetFile) -> TargetFile:
         return target
     known = plugins(PluginKind.TARGET)
     if target not in known:
-        raise InputError(f"target '{target}' is unknown, must be one of {', '.join(known)}")
+        raise UnknownNameError(f"target '{target}' is unknown, must be one of {', '.join(known)}")
     return read_target(known[target])
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeport import checks
+from spikeport.errors import NetworkError
 from spikeport.storage.canonical import OPTIONAL
 from spikeport.text import quoted
 
@@ -230,20 +231,22 @@ def check_arithmetic(given: Arithmetic) -> None:
         InputError: it has no name, that of Loihi, or a width out of range.
     """
     if not isinstance(given, Arithmetic):
-        checks.fail(f"network: arithmetic is {quoted(given)}, must be an Arithmetic")
+        NetworkError.fail(f"network: arithmetic is {quoted(given)}, must be an Arithmetic")
     if given == LOIHI:
         return
     if not isinstance(given.name, str) or not checks.is_name(given.name):
-        checks.fail(f"network: arithmetic: name {quoted(given.name)} must be {checks.NAME_RULE}")
+        NetworkError.fail(
+            f"network: arithmetic: name {quoted(given.name)} must be {checks.NAME_RULE}"
+        )
     subject = f"network: arithmetic '{given.name}'"
     if given.name == LOIHI.name:
-        checks.fail(f"{subject} has other widths than Loihi's, must have another name")
+        NetworkError.fail(f"{subject} has other widths than Loihi's, must have another name")
     for width in _WIDTHS:
         value = getattr(given, width)
         end = 0 if width == "weight_exponent_min" else getattr(LOIHI, width)
         low = _LOWEST.get(width, 1)
         if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= end:
-            checks.fail(
+            NetworkError.fail(
                 f"{subject}: {width} is {quoted(value)}, must be an integer in {low}..{end}: "
                 "none may be wider than Loihi's"
             )
@@ -254,7 +257,7 @@ def read_arithmetic(data: object) -> Arithmetic:
     names = {item.name for item in fields(Arithmetic)}
     required = {item.name for item in fields(Arithmetic) if item.default is MISSING}
     if not isinstance(data, dict) or not required <= data.keys() <= names:
-        checks.fail(
+        NetworkError.fail(
             f"network: arithmetic must state {', '.join(sorted(required))}, and may state "
             f"{', '.join(sorted(names - required))}"
         )
@@ -281,7 +284,7 @@ def require_loihi(network: HasArithmetic, where: str) -> None:
         InputError: it has another.
     """
     if other_arithmetic(network.arithmetic.name, LOIHI.name, where):
-        checks.fail(
+        NetworkError.fail(
             f"network: has arithmetic '{network.arithmetic.name}', but {where} supports only "
             f"'{LOIHI.name}'; the reference simulator runs any"
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from spikeport.errors import InputError, SpikeportError
+from spikeport.errors import FileFormatError, SpikeportError
 from spikeport.network.arithmetic import LOIHI, read_arithmetic
 from spikeport.network.connections import KINDS
 from spikeport.network.connections.bias import BiasInjection
@@ -63,9 +63,9 @@ def load_network(path: str | os.PathLike[str]) -> DeployedNetwork:
         stored = header["content_hash"]
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         reason = error if isinstance(error, SpikeportError) else f"bad header ({error!r})"
-        raise InputError(f"{path}: {reason}") from error
+        raise FileFormatError(f"{path}: {reason}") from error
     if network.content_hash != stored:
-        raise InputError(
+        raise FileFormatError(
             f"{path}: content hash is {network.content_hash[:12]}, but the file states "
             f"{str(stored)[:12]}: it was changed after writing"
         )
@@ -75,14 +75,14 @@ def load_network(path: str | os.PathLike[str]) -> DeployedNetwork:
 def build(data: dict[str, Any], arrays: Arrays, provenance: dict[str, str]) -> DeployedNetwork:
     """The network with this `canonical_form`."""
     if unknown := data.keys() - {"steps", "arithmetic", *_GROUPS}:
-        raise InputError(f"network: unknown key {min(unknown)[:40]!r}")
+        raise FileFormatError(f"network: unknown key {min(unknown)[:40]!r}")
     used: set[str] = set()
     groups = {}
     for group in _GROUPS:
         check_count(f"network: {group}", len(data[group]), MAX_PARTS)
         groups[group] = tuple(_build_part(item, arrays, used) for item in data[group])
     if unknown := arrays.keys() - used:
-        raise InputError(f"network: array {min(unknown)[:80]!r} belongs to no part")
+        raise FileFormatError(f"network: array {min(unknown)[:80]!r} belongs to no part")
     arithmetic = read_arithmetic(data["arithmetic"]) if "arithmetic" in data else LOIHI
     return DeployedNetwork(
         steps=data["steps"], provenance=provenance, arithmetic=arithmetic, **groups
@@ -112,9 +112,9 @@ def _build_part(data: dict[str, Any], arrays: Arrays, used: set[str]) -> Any:
     name = fields.get("name", "")
     for key in array_fields(kind):
         if (array := arrays.get(f"{name}.{key}")) is None:
-            raise InputError(f"'{name}': its {key} is missing")
+            raise FileFormatError(f"'{name}': its {key} is missing")
         if key == "bias" and array.shape != fields["shape"]:
-            raise InputError(
+            raise FileFormatError(
                 f"'{name}': bias has shape {array.shape}, but the population {fields['shape']}"
             )
         fields[key] = array

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from spikeport.errors import InputError
+from spikeport.errors import NetworkError
 from spikeport.network.connections.base import WeightedConnection
 from spikeport.network.neurons.model import AnyPopulation
 
@@ -32,4 +32,4 @@ def implementation_of(
         if model is None
         else f"population '{part.name}' has {model} neurons"
     )
-    raise InputError(f"{subject}, which {where} {'is' if model is None else 'are'} not supported")
+    raise NetworkError(f"{subject}, which {where} {'is' if model is None else 'are'} not supported")

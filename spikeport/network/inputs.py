@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeport import checks
+from spikeport.errors import NetworkError
 from spikeport.network.arithmetic import LOIHI, Arithmetic
 from spikeport.network.geometry import Shape
 
@@ -94,11 +95,11 @@ def check_range(part: Input, arithmetic: Arithmetic) -> None:
     for name, end in zip(("low", "high"), limits, strict=True):
         if getattr(part, name) is None:
             if part.coding in ("graded", "binary"):
-                checks.fail(
+                NetworkError.fail(
                     f"{subject}: {name} is missing; {part.coding} inputs must state their range "
                     "low..high"
                 )
             object.__setattr__(part, name, end)
     checks.settle(part, subject, low=limits, high=limits)
     if part.low > part.high:
-        checks.fail(f"input '{part.name}': low {part.low} is above high {part.high}")
+        NetworkError.fail(f"input '{part.name}': low {part.low} is above high {part.high}")

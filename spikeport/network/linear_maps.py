@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport.errors import InputError
+from spikeport.errors import NetworkError
 from spikeport.network.geometry import Shape, taps_of_windows
 
 Array = NDArray[np.float64]
@@ -214,7 +214,7 @@ def diagonal(made: Elementwise) -> Matrix:
     if reason:
         check_entries(count, count, reason)
     elif count**2 > MAX_DIAGONAL:
-        raise InputError(
+        raise NetworkError(
             f"{count} neurons feed {count} others one to one, as a matrix of {count} x {count} "
             f"weights, limit {MAX_DIAGONAL}; give them the shape (C, H, W)"
         )
@@ -284,7 +284,7 @@ def mixed(weight: Array, x: Array, lead: int) -> Array:
 def check_entries(rows: int, columns: int, reason: str) -> None:
     """Raise an InputError if a matrix that replaces others would be too large."""
     if rows * columns > MAX_ENTRIES:
-        raise InputError(
+        raise NetworkError(
             f"{reason}; as one map they are a matrix of {rows} x {columns} weights, limit "
             f"{MAX_ENTRIES}; {REMEDIES[reason]}"
         )
@@ -327,7 +327,7 @@ def _dense_along(made: Kernel, axis: int) -> Kernel:
 
 def _check_weights(count: int) -> None:
     if count > MAX_ENTRIES:
-        raise InputError(
+        raise NetworkError(
             f"with as many zeros before as after it, its kernel has {count} weights, limit "
             f"{MAX_ENTRIES}; use padding that is the same on both sides"
         )

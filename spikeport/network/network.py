@@ -21,8 +21,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from spikeport.checks import MAX_STEPS, NAME_RULE, fail, is_name, texts, whole
-from spikeport.errors import InputError
+from spikeport.checks import MAX_STEPS, NAME_RULE, is_name, texts, whole
+from spikeport.errors import InputError, NetworkError
 from spikeport.network.arithmetic import LOIHI, Arithmetic, check_arithmetic
 from spikeport.network.connections import (
     KINDS,
@@ -39,6 +39,8 @@ from spikeport.network.neurons.registry import MODELS
 from spikeport.network.readout import Readout
 from spikeport.storage.canonical import Arrays, canonical_bytes, part_form, sha256, stated_fields
 from spikeport.text import quoted
+
+fail = NetworkError.fail
 
 _PARTS: Mapping[str, tuple[type, ...]] = {
     "inputs": (Input,),

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from spikeport.energy import DEFAULT_PROFILE
-from spikeport.errors import InputError
+from spikeport.errors import FileMissingError, SettingsError
 from spikeport.network import RECORDABLE_STATE
 from spikeport.storage import nearest, parse_toml, read_text
 from spikeport.text import quoted
@@ -108,18 +108,18 @@ def load_tolerances(path: str | os.PathLike[str]) -> Tolerances:
     try:
         text = read_text(Path(path))
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{subject}: cannot be read: {error}") from error
+        raise FileMissingError(f"{subject}: cannot be read: {error}") from error
     found = parse_toml(text, subject)
     known = [one.name for one in dataclasses.fields(Tolerances)]
     for name, value in found.items():
         if name not in known:
-            raise InputError(f"{subject}: unknown key {quoted(name)}{nearest(name, known)}")
+            raise SettingsError(f"{subject}: unknown key {quoted(name)}{nearest(name, known)}")
         _CHECKS[name](f"{subject}: '{name}'", value)
     return Tolerances(**found)
 
 
 def _wrong(subject: str, value: Any, rule: str) -> NoReturn:
-    raise InputError(f"{subject} is {quoted(value)}, must be {rule}")
+    raise SettingsError(f"{subject} is {quoted(value)}, must be {rule}")
 
 
 def _count(subject: str, value: Any) -> int:
@@ -169,7 +169,7 @@ def _states(subject: str, value: Any) -> Mapping[str, float]:
     for name in found:
         if name not in RECORDABLE_STATE:
             known = ", ".join(RECORDABLE_STATE)
-            raise InputError(
+            raise SettingsError(
                 f"{subject}: unknown variable {quoted(name)}, must be one of {known}"
                 f"{nearest(str(name), RECORDABLE_STATE)}"
             )

@@ -13,7 +13,11 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from spikeport.errors import BackendUnavailableError, InputError
+from spikeport.errors import (
+    FileFormatError,
+    FileMissingError,
+    MissingPackageError,
+)
 from spikeport.parity import Difference, ParityReport
 from spikeport.report.document import SCHEMA, Document
 from spikeport.report.figures import FIGURES, Figure
@@ -47,16 +51,16 @@ def read_document(path: str | os.PathLike[str]) -> Document:
         with path.open("rb") as file:
             text = file.read(LARGEST + 1)
     except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
+        raise FileMissingError(f"{path}: cannot be read: {error.strerror or error}") from error
     if len(text) > LARGEST:
-        raise InputError(f"{path}: has more than {LARGEST} bytes, too many for a report")
+        raise FileFormatError(f"{path}: has more than {LARGEST} bytes, too many for a report")
     try:
         data = parse_json(text)
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: is not the JSON of a report: {error}") from error
+        raise FileFormatError(f"{path}: is not the JSON of a report: {error}") from error
     found = data.get("schema") if isinstance(data, dict) else None
     if found != SCHEMA:
-        raise InputError(
+        raise FileFormatError(
             f"{path}: schema is {quoted(found)}, this version reads reports of '{SCHEMA}'"
         )
     _check(data, path)
@@ -89,13 +93,13 @@ def _check(data: Any, path: Path) -> None:
     try:
         import jsonschema
     except ImportError as error:
-        raise BackendUnavailableError(
+        raise MissingPackageError(
             "reading a report needs jsonschema: pip install '.[report]'"
         ) from error
     validator = jsonschema.Draft202012Validator(schema())
     problem = jsonschema.exceptions.best_match(validator.iter_errors(data))
     if problem is not None:
-        raise InputError(
+        raise FileFormatError(
             f"{path}: {quoted(problem.json_path)} is {quoted(problem.instance)}, which breaks the "
             f"rule {quoted({problem.validator: problem.validator_value})} of {SCHEMA_FILE}"
         )

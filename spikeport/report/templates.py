@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from spikeport.errors import BackendUnavailableError
+from spikeport.errors import MissingPackageError
 from spikeport.report.section import cell_text
 from spikeport.report.units import (
     format_change,
@@ -42,7 +42,7 @@ def _environment() -> jinja2.Environment:
     try:
         import jinja2
     except ImportError as error:
-        raise BackendUnavailableError(
+        raise MissingPackageError(
             "the HTML report needs jinja2: pip install '.[report]'"
         ) from error
     environment = jinja2.Environment(

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from numpy.typing import NDArray
 
-from spikeport.errors import InputError
+from spikeport.errors import UnknownNameError
 from spikeport.network import STATE_VARIABLES
 from spikeport.text import quoted
 
@@ -35,7 +35,9 @@ class ByVariable:
             return self.further[variable]  # type: ignore[no-any-return]
         if variable not in STATE_VARIABLES:
             known = ", ".join(dict.fromkeys((*self.NAMED, *STATE_VARIABLES)))
-            raise InputError(f"variable {quoted(variable)} is unknown, must be one of {known}")
+            raise UnknownNameError(
+                f"variable {quoted(variable)} is unknown, must be one of {known}"
+            )
         return {}
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from spikeport.errors import InputError
+from spikeport.errors import LabelsError
 
 _log = logging.getLogger(__name__)
 
@@ -16,7 +16,7 @@ def check_labels(subject: str, highest: int, outputs: int) -> None:
         InputError: the highest label is not below the number of outputs.
     """
     if highest >= outputs:
-        raise InputError(f"{subject}: label {highest}, the network has {outputs} outputs")
+        raise LabelsError(f"{subject}: label {highest}, the network has {outputs} outputs")
 
 
 def check_classes(subject: str, classes: int, outputs: int, *, labels_used: bool = True) -> None:

@@ -6,7 +6,7 @@ import logging
 import math
 from collections.abc import Sequence
 
-from spikeport.errors import InputError
+from spikeport.errors import SamplesError
 from spikeport.network import Coding, Input
 
 _log = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ def is_static(part: Input, steps: int, given: Sequence[int]) -> bool:
         if given[1] == steps:
             wrong += "; if the batch axis comes first, np.moveaxis(x, 1, 0) puts T first"
     wanted = f"{batch_shape('B', part.shape)} or {batch_shape('T, B', part.shape)}"
-    raise InputError(
+    raise SamplesError(
         f"input '{part.name}': samples have shape {given}, must be {wanted} with T = {steps}{wrong}"
     )
 
@@ -82,5 +82,5 @@ def check_batch_axis(part: Input, steps: int, count: int) -> None:
     )
     subject = f"input '{part.name}': samples have shape {shape}, and T is {steps}"
     if part.coding is Coding.SPIKES:
-        raise InputError(f"{subject}: is that one sample, or {steps}? {ways}")
+        raise SamplesError(f"{subject}: is that one sample, or {steps}? {ways}")
     _log.warning("%s: read as %d samples presented at every step; %s", subject, steps, ways)

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport.errors import InputError
+from spikeport.errors import SamplesError
 from spikeport.network import Coding, Input
 
 _log = logging.getLogger(__name__)
@@ -100,12 +100,12 @@ def _check_ends(part: Input, x: NDArray[Any], subject: str, clip: bool) -> int:
         return 0
     lowest, highest = float(x.min()), float(x.max())
     if not (np.isfinite(lowest) and np.isfinite(highest)):
-        raise InputError(f"{subject} contains NaN or infinity, must be finite")
+        raise SamplesError(f"{subject} contains NaN or infinity, must be finite")
     clipped = 0
     if lowest * part.scale < part.low - 0.5 or highest * part.scale > part.high + 0.5:
         clipped = _beyond(part, x)
         if not clip:
-            raise InputError(_out_of_range(part, subject, x, clipped))
+            raise SamplesError(_out_of_range(part, subject, x, clipped))
     return clipped
 
 
@@ -113,7 +113,7 @@ def _check_whole(part: Input, x: NDArray[Any], subject: str, found: Change) -> N
     """The part of `check_range` that applies only to spikes."""
     if between := found.rounded:
         lowest, highest = float(x.min()), float(x.max())
-        raise InputError(
+        raise SamplesError(
             f"{subject}: {between:,} of {x.size:,} values are between 0 and 1 (they span "
             f"{lowest:g}..{highest:g}), but the input is declared as spikes, which are 0 or 1; "
             "declare it as graded: Input(name, shape, 'graded', low, high, scale), with integers "
@@ -129,7 +129,7 @@ def check_scale(part: Input, x: NDArray[Any], subject: str | None = None) -> Non
     """
     found = change(part, x)
     if found.rounding > COARSE:
-        raise InputError(f"{subject or f'input {part.name!r}'}: {_too_coarse(part, x, found)}")
+        raise SamplesError(f"{subject or f'input {part.name!r}'}: {_too_coarse(part, x, found)}")
 
 
 def encoded(

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from spikeport.checks import as_array
-from spikeport.errors import InputError
+from spikeport.errors import SamplesError
 from spikeport.network import Input
 from spikeport.runs.sample_axes import check_batch_axis, is_static
 from spikeport.runs.sample_values import Change, change, check_range, encoded, float_range
@@ -169,24 +169,26 @@ def _shaped(
     if not isinstance(samples, Mapping):
         if len(inputs) != 1:
             names = ", ".join(f"'{part.name}'" for part in inputs)
-            raise InputError(f"samples: got a single array, but the network has inputs {names}")
+            raise SamplesError(f"samples: got a single array, but the network has inputs {names}")
         samples = {inputs[0].name: samples}
     known = {part.name for part in inputs}
     for name in samples:
         if name not in known:
-            raise InputError(f"samples: '{name}' is not an input of the network ({sorted(known)})")
+            raise SamplesError(
+                f"samples: '{name}' is not an input of the network ({sorted(known)})"
+            )
     shaped, timed = [], False
     for part in inputs:
         if part.name not in samples:
-            raise InputError(f"samples: input '{part.name}' is missing")
+            raise SamplesError(f"samples: input '{part.name}' is missing")
         array = as_array(f"input '{part.name}'", samples[part.name])
         timed |= not is_static(part, steps, array.shape)
         shaped.append((part, array))
     sizes = {array.shape[-1 - len(part.shape)] for part, array in shaped}
     if 0 in sizes:
-        raise InputError("samples: the data set is empty (B = 0), needs at least one sample")
+        raise SamplesError("samples: the data set is empty (B = 0), needs at least one sample")
     if len(sizes) > 1:
-        raise InputError(f"samples: inputs have different sample counts {sorted(sizes)}")
+        raise SamplesError(f"samples: inputs have different sample counts {sorted(sizes)}")
     if not (static or timed or isinstance(samples, SampleSet)):
         for part, array in shaped:
             check_batch_axis(part, steps, len(array))
@@ -199,18 +201,18 @@ def _numbers(
     """Like `_shaped`, of any type of number; each is checked when its turn comes."""
     for part, array in _shaped(inputs, steps, samples, static):
         if array.dtype.kind not in "iufb":
-            raise InputError(f"input '{part.name}': type {array.dtype}, must be numbers")
+            raise SamplesError(f"input '{part.name}': type {array.dtype}, must be numbers")
         yield part, array
 
 
 def _integers(part: Input, array: NDArray[Any], widen: bool) -> NDArray[Any]:
     if array.dtype.kind not in "iub":
-        raise InputError(
+        raise SamplesError(
             f"input '{part.name}': type {array.dtype}, must be integers (use encode_samples)"
         )
     low, high = int(array.min()), int(array.max())
     if low < part.low or high > part.high:
-        raise InputError(
+        raise SamplesError(
             f"input '{part.name}': values span {low}..{high}, must lie in {part.low}..{part.high}"
         )
     return np.ascontiguousarray(array, np.int32) if widen else array

@@ -7,7 +7,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from spikeport.errors import InputError
+from spikeport.errors import FileFormatError, InputError
 from spikeport.network import DeployedNetwork
 from spikeport.runs.stream_state import VARIABLES, StreamState, check_state, frozen
 from spikeport.storage import Format, read_tensors, write_tensors
@@ -52,12 +52,12 @@ def load_state(path: str | os.PathLike[str], network: DeployedNetwork) -> Stream
             variable, _, name = key.partition(".")
             tables[variable][name] = array
     except (KeyError, TypeError) as error:
-        raise InputError(f"{path}: bad header ({error!r})") from error
+        raise FileFormatError(f"{path}: bad header ({error!r})") from error
     if header.get("content_hash") != digest(facts, arrays):
-        raise InputError(f"{path}: does not match its stored content hash: it was changed")
+        raise FileFormatError(f"{path}: does not match its stored content hash: it was changed")
     state = StreamState.of(tables, **facts)
     try:
         check_state(network, state)
     except InputError as error:
-        raise InputError(f"{path}: {error}") from error
+        raise type(error)(f"{path}: {error}") from error
     return frozen(state)

@@ -19,7 +19,7 @@ from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 
-from spikeport.errors import BackendUnavailableError, InputError
+from spikeport.errors import BackendUnavailableError, InputError, MissingPackageError
 from spikeport.storage import scratch_folder
 
 CONNECT_S = 4.0
@@ -36,7 +36,7 @@ def require_dask() -> Any:
     try:
         import distributed
     except ImportError as error:
-        raise BackendUnavailableError(
+        raise MissingPackageError(
             f"dask: the package 'distributed' cannot be imported ({error}); "
             "install it with: pip install '.[dask]'"
         ) from error
@@ -173,7 +173,7 @@ def _credentials(folder: Path) -> Any:
     try:
         made = security.temporary()
     except ImportError as error:
-        raise BackendUnavailableError(
+        raise MissingPackageError(
             f"dask: local workers need the package 'cryptography' ({error}); "
             "install it with: pip install '.[dask]'"
         ) from error

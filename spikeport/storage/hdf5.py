@@ -18,8 +18,7 @@ from typing import Any
 import h5py
 import h5py.h5o
 
-from spikeport.checks import fail
-from spikeport.errors import InputError
+from spikeport.errors import FileFormatError, FileMissingError, InputError
 from spikeport.storage.files import replacing
 from spikeport.storage.hdf5_seal import check_open_seal, seal
 from spikeport.storage.limits import (
@@ -31,6 +30,8 @@ from spikeport.storage.limits import (
     MAX_RATIO,
     MAX_TOTAL_BYTES,
 )
+
+fail = FileFormatError.fail
 
 _FILTERS = {
     h5py.h5z.FILTER_DEFLATE,
@@ -104,15 +105,15 @@ def naming(path: str | os.PathLike[str], what: str) -> Iterator[None]:
         InputError: no such file, not HDF5, damaged, or it breaks a rule.
     """
     if not Path(path).is_file():
-        raise InputError(f"{path}: no such file")
+        raise FileMissingError(f"{path}: no such file")
     try:
         yield
     except InputError as error:
-        raise InputError(f"{path}: {error}") from error
+        raise type(error)(f"{path}: {error}") from error
     except MemoryError as error:
-        raise InputError(f"{path}: reading it needs more memory than is available") from error
+        raise FileFormatError(f"{path}: reading it needs more memory than is available") from error
     except (OSError, RuntimeError, LookupError, ValueError, TypeError, ArithmeticError) as error:
-        raise InputError(f"{path}: not a {what} (HDF5) file, or damaged ({error})") from error
+        raise FileFormatError(f"{path}: not a {what} (HDF5) file, or damaged ({error})") from error
 
 
 @contextmanager

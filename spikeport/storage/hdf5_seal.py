@@ -11,7 +11,10 @@ import os
 from io import FileIO
 from typing import BinaryIO
 
-from spikeport.checks import fail
+from spikeport.errors import FileFormatError
+
+fail = FileFormatError.fail
+
 
 _HEAD = b"\nspikeport sha256 "
 SIZE = len(_HEAD) + 64 + 1

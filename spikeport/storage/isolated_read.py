@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from spikeport.errors import InputError
+from spikeport.errors import FileFormatError, FileMissingError, InputError, error_classes
 
 SECONDS = 3
 SECONDS_PER_BYTE = 1 / 1e6
@@ -35,7 +35,7 @@ def run_isolated(path: str | os.PathLike[str], entry: str, arguments: Sequence[s
     """
     path = Path(path)
     if not path.is_file():
-        raise InputError(f"{path}: no such file")
+        raise FileMissingError(f"{path}: no such file")
     limit = int(SECONDS + path.stat().st_size * SECONDS_PER_BYTE)
     command = [sys.executable, "-P", "-c", f"from {__name__} import main; main()"]
     command += [entry, str(limit), str(path), *arguments]
@@ -48,16 +48,17 @@ def run_isolated(path: str | os.PathLike[str], entry: str, arguments: Sequence[s
             command, env=environment, capture_output=True, timeout=_START_S + 2 * limit
         )
     except subprocess.TimeoutExpired:
-        raise InputError(f"{path}: damaged: reading it took more than {limit} s") from None
+        raise FileFormatError(f"{path}: damaged: reading it took more than {limit} s") from None
     message = done.stderr.decode("utf-8", "replace")
     if done.returncode == -signal.SIGXCPU:
-        raise InputError(f"{path}: damaged: reading it took more than {limit} s")
+        raise FileFormatError(f"{path}: damaged: reading it took more than {limit} s")
     if done.returncode < 0:
-        raise InputError(f"{path}: damaged: reading it crashed (signal {-done.returncode})")
+        raise FileFormatError(f"{path}: damaged: reading it crashed (signal {-done.returncode})")
     if done.returncode == _REFUSED:
-        raise InputError(message)
+        code, _, message = message.partition("\n")
+        raise error_classes()[code](message)
     if done.returncode:
-        raise InputError(f"{path}: cannot be read: {message.strip().splitlines()[-1]}")
+        raise FileFormatError(f"{path}: cannot be read: {message.strip().splitlines()[-1]}")
     return done.stdout
 
 
@@ -73,5 +74,5 @@ def main() -> None:
     try:
         function(*arguments)
     except InputError as error:
-        sys.stderr.buffer.write(str(error).encode("utf-8"))
+        sys.stderr.buffer.write(f"{error.code}\n{error}".encode())
         sys.exit(_REFUSED)

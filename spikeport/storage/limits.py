@@ -6,7 +6,10 @@ allocated. The limits are meant for hostile files; no legitimate file comes near
 
 from __future__ import annotations
 
-from spikeport.checks import fail
+from spikeport.errors import FileLimitError
+
+fail = FileLimitError.fail
+
 
 FREE_BYTES = 64 * 2**20
 """A file may always unpack to this size; beyond that, only up to MAX_RATIO times its own size."""

@@ -20,7 +20,7 @@ import safetensors.numpy
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 
-from spikeport.errors import InputError
+from spikeport.errors import FileFormatError, FileMissingError, FileVersionError, InputError
 from spikeport.storage.canonical import Arrays, digest
 from spikeport.storage.files import write_bytes
 from spikeport.storage.strict_json import parse_json
@@ -75,16 +75,16 @@ def read_tensors(path: str | os.PathLike[str], kind: Format) -> tuple[dict[str, 
         f"not a {kind.what} file, or damaged; expected what {kind.writer} writes",
     )
     if not isinstance(header, dict) or header.get("format") != kind.name:
-        raise InputError(f"{path}: is a safetensors file, but not a {kind.what}")
+        raise FileFormatError(f"{path}: is a safetensors file, but not a {kind.what}")
     version = header.get("version")
     if version != kind.version or isinstance(version, bool):
-        raise InputError(
+        raise FileVersionError(
             f"{path}: format version {quoted(version)}, this Spikeport reads {kind.version}"
         )
     check_digest(path, header, arrays)
     for key in header:
         if key not in (*kind.keys, "format", "version", DIGEST):
-            raise InputError(f"{path}: bad header (unknown key {quoted(key)})")
+            raise FileFormatError(f"{path}: bad header (unknown key {quoted(key)})")
     return header, arrays
 
 
@@ -108,24 +108,24 @@ def unpack(path: str | os.PathLike[str], refusal: str, key: str = KEY) -> tuple[
     """
     path = Path(path)
     if not path.is_file():
-        raise InputError(f"{path}: no such file")
+        raise FileMissingError(f"{path}: no such file")
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
             header = parse_json((file.metadata() or {}).get(key, "null"))
             arrays = {}
             for name in file.keys():  # noqa: SIM118
                 if (kind := file.get_slice(name).get_dtype()) not in TYPES:
-                    raise InputError(
+                    raise FileFormatError(
                         f"{path}: tensor {quoted(name)} has type {kind}, must be one of "
                         f"{', '.join(TYPES)}"
                     )
                 arrays[name] = file.get_tensor(name)
     except MemoryError as error:
-        raise InputError(f"{path}: reading it needs more memory than is available") from error
+        raise FileFormatError(f"{path}: reading it needs more memory than is available") from error
     except InputError:
         raise
     except (SafetensorError, ValueError, OSError) as error:
-        raise InputError(f"{path}: {refusal} ({error})") from error
+        raise FileFormatError(f"{path}: {refusal} ({error})") from error
     return header, arrays
 
 
@@ -147,7 +147,7 @@ def check_digest(
         return
     rest = {key: value for key, value in header.items() if key != DIGEST}
     if (found := digest(rest, arrays)) != header[DIGEST]:
-        raise InputError(
+        raise FileFormatError(
             f"{path}: digest is {found[:12]}, but the file states {str(header[DIGEST])[:12]}: it "
             "was changed after writing, or is damaged"
         )

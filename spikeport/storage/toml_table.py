@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
-from spikeport.errors import InputError
+from spikeport.errors import InputError, SettingsError
 from spikeport.storage.toml_text import parse_toml
 from spikeport.text import quoted
 
@@ -28,7 +28,7 @@ class Table:
         allowed = tuple(known)
         for key in raw:
             if key not in allowed:
-                raise InputError(f"{subject}: unknown key '{key}'{nearest(key, allowed)}")
+                raise SettingsError(f"{subject}: unknown key '{key}'{nearest(key, allowed)}")
 
     def __contains__(self, key: str) -> bool:
         return key in self._raw
@@ -39,10 +39,10 @@ class Table:
     def take(self, key: str, kind: type[T]) -> T:
         """The value of a required key, of type `kind`; true is not an integer."""
         if key not in self._raw:
-            raise InputError(f"{self.subject}: key '{key}' is missing")
+            raise SettingsError(f"{self.subject}: key '{key}' is missing")
         value = self._raw[key]
         if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
-            raise InputError(
+            raise SettingsError(
                 f"{self.subject}: '{key}' is {quoted(value)}, must be of type {kind.__name__}"
             )
         return value
@@ -53,7 +53,7 @@ class Table:
         try:
             return float(value) if type(value) is int else self.take(key, float)
         except OverflowError:
-            raise InputError(
+            raise SettingsError(
                 f"{self.subject}: '{key}' is {quoted(value)}, must fit a 64-bit float"
             ) from None
 
@@ -81,7 +81,7 @@ def parse_change(text: str) -> tuple[str, Any]:
     """
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
-        raise InputError(f"--set '{text}': must be key=value, as in training.steps=2")
+        raise SettingsError(f"--set '{text}': must be key=value, as in training.steps=2")
     try:
         return key.strip(), parse_toml(f"value = {value}", f"--set '{key.strip()}'")["value"]
     except InputError as error:

@@ -6,7 +6,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from spikeport.errors import InputError
+from spikeport.errors import SettingsError
 from spikeport.storage.limits import MAX_INTEGER, MAX_NESTING, MAX_TEXT_BYTES
 
 
@@ -32,14 +32,14 @@ def parse_toml(text: str, subject: str) -> dict[str, Any]:
     try:
         found = tomllib.loads(text)
     except RecursionError:
-        raise InputError(f"{subject}: is nested deeper than {MAX_NESTING}") from None
+        raise SettingsError(f"{subject}: is nested deeper than {MAX_NESTING}") from None
     except ValueError as error:  # the base of TOMLDecodeError
-        raise InputError(f"{subject}: is not TOML: {error}") from error
+        raise SettingsError(f"{subject}: is not TOML: {error}") from error
     waiting: list[tuple[str, Any, int]] = [("", found, 0)]
     while waiting:
         name, value, depth = waiting.pop()
         if depth > MAX_NESTING:
-            raise InputError(f"{subject}: '{name[:80]}' is nested deeper than {MAX_NESTING}")
+            raise SettingsError(f"{subject}: '{name[:80]}' is nested deeper than {MAX_NESTING}")
         if isinstance(value, dict):
             waiting += [
                 (f"{name}.{key}"[:200] if name else key, item, depth + 1)
@@ -48,5 +48,5 @@ def parse_toml(text: str, subject: str) -> dict[str, Any]:
         elif isinstance(value, list):
             waiting += [(name, item, depth + 1) for item in value]
         elif isinstance(value, int) and abs(value) > MAX_INTEGER:
-            raise InputError(f"{subject}: '{name[:80]}' is an integer beyond 64 bits")
+            raise SettingsError(f"{subject}: '{name[:80]}' is an integer beyond 64 bits")
     return found

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeport.checks import MAX_SIZE, integer, texts
-from spikeport.errors import InputError
+from spikeport.errors import FileFormatError, FileVersionError, InputError
 from spikeport.runs import KNOWN_VARIABLES, Chosen, Run, Trace
 from spikeport.storage import parse_json
 from spikeport.text import quoted
@@ -57,16 +57,18 @@ class TraceHeader:
         integer("trace: steps", self.steps, 1, _MOST)
         for name, shape in self.shapes.items():
             if not _NAME.fullmatch(name) or name == ".":
-                raise InputError(
+                raise FileFormatError(
                     f"trace: population name {quoted(name)} cannot be stored in a file"
                 )
             for size in shape:
                 integer(f"trace: shape {shape} of '{name}': size", size, 1, MAX_SIZE)
         for variable, population in self.recorded:
             if variable not in KNOWN_VARIABLES or population not in self.shapes:
-                raise InputError(f"trace: {variable} of '{population}' cannot be recorded")
+                raise FileFormatError(f"trace: {variable} of '{population}' cannot be recorded")
         if not self.recorded or len(set(self.recorded)) != len(self.recorded):
-            raise InputError(f"trace: recorded is {self.recorded}, must have entries, each once")
+            raise FileFormatError(
+                f"trace: recorded is {self.recorded}, must have entries, each once"
+            )
 
     @property
     def order(self) -> tuple[str, ...]:
@@ -142,15 +144,17 @@ def parse_header(data: bytes) -> TraceHeader:
     try:
         found = parse_json(data)
         if not isinstance(found, dict) or found.pop("format", None) != FORMAT:
-            raise InputError("is HDF5, but not a Spikeport trace")
+            raise FileFormatError("is HDF5, but not a Spikeport trace")
         version = found.pop("version", None)
         if version != VERSION or isinstance(version, bool):
-            raise InputError(f"format version {quoted(version)}, this Spikeport reads {VERSION}")
+            raise FileVersionError(
+                f"format version {quoted(version)}, this Spikeport reads {VERSION}"
+            )
         texts = {name: found[name] for name in _TEXTS}
         if not all(isinstance(text, str) for text in texts.values()):
-            raise InputError(f"damaged header: {texts} must be strings")
+            raise FileFormatError(f"damaged header: {texts} must be strings")
         if unknown := found.keys() - {*_TEXTS, *_OTHERS}:
-            raise InputError(f"damaged header: unknown key {min(unknown)[:40]!r}")
+            raise FileFormatError(f"damaged header: unknown key {min(unknown)[:40]!r}")
         return TraceHeader(
             **texts,
             samples=found["samples"],
@@ -162,7 +166,7 @@ def parse_header(data: bytes) -> TraceHeader:
     except InputError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"damaged header ({error!r})") from error
+        raise FileFormatError(f"damaged header ({error!r})") from error
 
 
 _TEXTS = ("backend", "backend_version", "network_hash", "samples_hash")

@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport.checks import fail
+from spikeport.errors import FileFormatError
 from spikeport.runs import Chosen, Trace
 from spikeport.storage import check_count, check_seal, run_isolated
 from spikeport.storage.hdf5 import Budget, check_plain, child, load, naming
@@ -29,6 +29,8 @@ from spikeport.storage.limits import (
     TRACE_RATIO,
 )
 from spikeport.traces.header import TraceHeader, parse_header
+
+fail = FileFormatError.fail
 
 WHAT = "Spikeport trace"
 MAX_READ_BYTES = 8 * 2**30

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from spikeport.energy import EnergyReport, HardwareProfile, estimate_energy, population_work
-from spikeport.errors import InputError
+from spikeport.errors import EnergyError
 from spikeport.mapping import map_network
 from spikeport.network import DeployedNetwork
 from spikeport.plugins import PluginKind, plugins
@@ -30,7 +30,7 @@ def estimate_mapped_energy(
         CheckFailedError: a single neuron needs more than a core has.
     """
     if profile.name not in plugins(PluginKind.TARGET):
-        raise InputError(
+        raise EnergyError(
             f"energy: profile '{profile.name}' is no installed target, so nothing is mapped to it"
         )
     made = map_network(

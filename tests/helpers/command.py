@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
 
 from spikeport.cli import main
+from spikeport.errors import error_classes
 
 Spikeport = Callable[..., tuple[int, str, str]]
 
@@ -23,5 +25,10 @@ def call(arguments: list[str]) -> int:
 
 
 def one_line(text: str) -> str:
+    """The only line of an error, without its code, which must be one of those there are."""
     (line,) = text.strip().splitlines()
-    return line
+    found = re.search(r" \[([A-Z]\w+)\]$", line)
+    if found is None:
+        return line
+    assert found[1] in error_classes()
+    return line.removesuffix(found[0])

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from spikeport.errors import InputError
+from spikeport.errors import FileFormatError
 from spikeport.network.file import load_built
 from spikeport.trainer.chip.limits import TargetLimits
 from spikeport.trainer.chip.network import QATNetwork
@@ -57,12 +57,12 @@ def from_tensors(
         if root == "network" and kind in masters:
             masters[kind][part] = value.numpy()
     if unknown := document.keys() - set(_KEYS):
-        raise InputError(f"chip: unknown key {min(unknown)[:40]!r}")
+        raise FileFormatError(f"chip: unknown key {min(unknown)[:40]!r}")
     frozen, mean_scores = document["frozen"], document["mean_scores"]
     if not isinstance(mean_scores, bool):
-        raise InputError(f"chip: mean_scores is {mean_scores!r}, must be true or false")
+        raise FileFormatError(f"chip: mean_scores is {mean_scores!r}, must be true or false")
     if not isinstance(frozen, list) or not all(isinstance(name, str) for name in frozen):
-        raise InputError(f"chip: frozen is {frozen!r}, must be a list of names")
+        raise FileFormatError(f"chip: frozen is {frozen!r}, must be a list of names")
     network = QATNetwork(
         load_built(document["network"], arrays, document["provenance"]),
         **masters,
@@ -71,7 +71,7 @@ def from_tensors(
         limits=TargetLimits.of(document["target"]) if "target" in document else None,
     )
     if (found := network.deployed().content_hash) != document["content_hash"]:
-        raise InputError(
+        raise FileFormatError(
             f"its master weights round to network {found[:12]}, but "
             f"{str(document['content_hash'])[:12]} was trained"
         )

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from spikeport.errors import InputError
+from spikeport.errors import TrainingError
 from spikeport.network import LOIHI, Population, WeightedConnection, is_mixed
 from spikeport.trainer.chip.kernels import round_rows
 from spikeport.trainer.neurons.rows import share_out
@@ -75,7 +75,7 @@ class Grid:
             whole.copy_(near.mul_(self.step))
             positive, largest = bool((whole > 0).any()), _largest(whole)
         if broken:
-            raise InputError("a weight is NaN, must be finite")
+            raise TrainingError("a weight is NaN, must be finite")
         if self.low == -LOIHI.weight_end and not positive:
             whole.clamp_min_(-self.high)  # with a single sign, the grid ends one step earlier
             largest = _largest(whole)

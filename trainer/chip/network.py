@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from spikeport.errors import InputError
+from spikeport.errors import InputError, TrainingError
 from spikeport.network import (
     LOIHI,
     Coding,
@@ -83,7 +83,7 @@ class QATNetwork(nn.Module):
         super().__init__()
         require_loihi(deployed, "training")
         if complaints := list(_complaints(deployed)):
-            raise InputError(
+            raise TrainingError(
                 "network: cannot be trained on the chip's arithmetic:",
                 *(f"- {reason}" for reason in complaints),
             )
@@ -198,7 +198,7 @@ class QATNetwork(nn.Module):
             try:
                 weights[name], reach[name] = grid.integers(self.weights[name])
             except InputError as error:
-                raise InputError(f"connection '{name}': {error}") from None
+                raise TrainingError(f"connection '{name}': {error}") from None
         limits = self.limits
         if limits is not None and limits.sum_max is not None:
             for name in self.populations:

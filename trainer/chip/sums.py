@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from spikeport.errors import InputError
+from spikeport.errors import TrainingError
 from spikeport.network import LOIHI, DeployedNetwork, Population, WeightedConnection
 from spikeport.trainer.chip.connections import torch_kind
 from spikeport.trainer.chip.grid import Grid, Integers
@@ -47,7 +47,7 @@ def received(
     for connection, bound in zip(connections, bounds, strict=True):
         limit = LOIHI.state_wrap if connection.wraps else EXACT_FLOAT64
         if bound >= limit:
-            raise InputError(
+            raise TrainingError(
                 f"connection '{connection.name}': a weighted sum could reach {bound:.3g}, "
                 f"must stay below {limit} to be exact"
             )

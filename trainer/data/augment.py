@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeport.checks import integer
-from spikeport.errors import InputError
+from spikeport.errors import DataSetError
 from spikeport.network import Shape
 from spikeport.trainer.data.autoaugment import auto_augment
 from spikeport.trainer.data.dataset import Key
@@ -66,9 +66,9 @@ class Augment:
             InputError: samples are not images, or not in colour for AutoAugment.
         """
         if self.changes and len(sample) != 3:
-            raise InputError(f"augment: samples have shape {sample}, images (C, H, W) are needed")
+            raise DataSetError(f"augment: samples have shape {sample}, images (C, H, W) are needed")
         if self.auto_augment and sample[0] != 3:
-            raise InputError(
+            raise DataSetError(
                 f"augment: auto_augment is for colour images, samples have shape {sample}"
             )
 

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from spikeport.errors import InputError
+from spikeport.errors import DataSetError
 from spikeport.network import Input
 from spikeport.trainer.data.augment import Augment, augment, draws
 from spikeport.trainer.data.dataset import Indices, Key, SampleArray, Stored
@@ -87,9 +87,9 @@ def check_augment(config: Augment, x: SampleArray, input: Input) -> None:
     config.check(input.shape)
     if config.auto_augment and (isinstance(x, Frames) or not isinstance(x, Stored)):
         found = "frames" if isinstance(x, Frames) else "floats"
-        raise InputError(f"augment: auto_augment works on bytes, this data set contains {found}")
+        raise DataSetError(f"augment: auto_augment works on bytes, this data set contains {found}")
     if config.resized_crop and not hasattr(x, "files"):
-        raise InputError("augment: resized_crop needs images from folders; others have one size")
+        raise DataSetError("augment: resized_crop needs images from folders; others have one size")
 
 
 def check_batches(feed: Feed, network: nn.Module) -> None:
@@ -111,7 +111,7 @@ def check_shares(feed: Feed) -> None:
     ranks = feed.share[1]
     size = min(feed.batch_size, len(feed.kept))
     if (smallest := min(size, len(feed.kept) % size or size)) < ranks:
-        raise InputError(
+        raise DataSetError(
             f"training: the smallest batch of an epoch has {smallest} of {len(feed.kept)} samples, "
             f"{ranks} processes need one each; use another batch_size or number of processes"
         )
@@ -136,7 +136,7 @@ def _check_batch_norm(feed: Feed, network: nn.Module) -> None:
         fits = next((n for n in range(size + 1, total) if total % n != 1), total)
         which = f"the last batch of an epoch of {total} samples has one (batch_size {size})"
         remedy = f"{fits}, for example"
-    raise InputError(
+    raise DataSetError(
         f"training: {which}, but batch norm '{norm}' needs several; use a batch_size of {remedy}"
     )
 

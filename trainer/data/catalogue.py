@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport.errors import BackendUnavailableError, InputError
+from spikeport.errors import DataSetError, MissingPackageError
 from spikeport.network import Coding, Input
 from spikeport.storage import nearest
 from spikeport.trainer.data.config import DataConfig, data_config
@@ -98,7 +98,7 @@ def load_digits_split(seed: int = 0) -> Dataset:
         from sklearn.datasets import load_digits
         from sklearn.model_selection import train_test_split
     except ModuleNotFoundError as error:
-        raise BackendUnavailableError(
+        raise MissingPackageError(
             "data set 'digits': needs scikit-learn, which is not installed: "
             "pip install '.[training]'"
         ) from error
@@ -134,7 +134,7 @@ def _load(config: DataConfig, steps: int | None) -> Dataset:
         config.check_used((*PIXELS, *SUBSET, "size"))
         return _folder_set(path, config)
     if path.suffix != ".npz":
-        raise InputError(f"data set '{path}': {describe_file(path)}")
+        raise DataSetError(f"data set '{path}': {describe_file(path)}")
     if holds_events(path):
         split = () if "test_offsets" in stored_names(path) else ("test",)
         config.check_used((*EVENTS, *SUBSET, *split))
@@ -164,7 +164,7 @@ def _idx_file(home: Path, stem: str, dimensions: int) -> Path:
     for path in tried:
         if path.is_file():
             return path
-    raise InputError(
+    raise DataSetError(
         f"{tried[0]}: does not exist, nor {tried[1].name}; {home} contains {describe_folder(home)}"
     )
 
@@ -180,7 +180,7 @@ def _cifar_set(config: DataConfig) -> Dataset:
         if config.train_samples and count >= config.train_samples:
             break
         if count and not (home / batch).exists():
-            raise InputError(
+            raise DataSetError(
                 f"{home / batch}: cannot be read: No such file or directory; the preceding files "
                 f"contain {count} training samples; to use only these: "
                 f"--set data.train_samples={count}"
@@ -197,7 +197,7 @@ def _folder_set(path: Path, config: DataConfig) -> Dataset:
     try:
         from spikeport.trainer.data.folder import load_folder
     except ModuleNotFoundError as error:
-        raise BackendUnavailableError(
+        raise MissingPackageError(
             f"data set '{path}': needs Pillow, which is not installed: pip install '.[training]'"
         ) from error
     return load_folder(path, config.size, config.grid(), config.full_scale)
@@ -207,7 +207,7 @@ def _subset(data: Dataset, config: DataConfig) -> Dataset:
     """`data` with only `train_samples` of its training samples."""
     x, count = data.train_x, config.train_samples
     if count > len(x):
-        raise InputError(
+        raise DataSetError(
             f"data: train_samples is {count}, data set '{data.name}' has {len(x)} to train on"
         )
     chosen: Any = slice(count)
@@ -219,7 +219,7 @@ def _subset(data: Dataset, config: DataConfig) -> Dataset:
 
 def _needed(name: str, steps: int | None) -> int:
     if steps is None:
-        raise InputError(f"data set '{name}': needs the number of steps (T) to count events into")
+        raise DataSetError(f"data set '{name}': needs the number of steps (T) to count events into")
     return steps
 
 
@@ -238,7 +238,7 @@ def _find(config: DataConfig, candidates: Sequence[str]) -> Path:
     for path in tried:
         if path.exists():
             return path
-    raise InputError(
+    raise DataSetError(
         f"data set '{config.name}': found at none of {', '.join(map(str, tried))}; nothing is "
         f"downloaded: put the published files there, or specify their folder ({FOLDER_VARIABLE}, "
         f"or `folder` in the recipe's [data]){explain_missing(config.name, roots)}"
@@ -253,8 +253,8 @@ def _path(config: DataConfig) -> Path:
     if config.name.endswith(".npz"):
         other = Path(config.name).with_suffix(".npy")
         hint = f"; found {other}, which {describe_file(other)}" if other.exists() else ""
-        raise InputError(f"{config.name}: does not exist{hint}")
-    raise InputError(
+        raise DataSetError(f"{config.name}: does not exist{hint}")
+    raise DataSetError(
         f"data set '{config.name}': not a known name ({', '.join(NAMES)}), .npz file or folder"
         f"{nearest(config.name, NAMES)}"
     )

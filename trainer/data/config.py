@@ -11,7 +11,7 @@ from os import PathLike
 from typing import Any, ClassVar
 
 from spikeport.checks import choice, integer
-from spikeport.errors import BackendUnavailableError, InputError
+from spikeport.errors import DataSetError, MissingPackageError
 from spikeport.network import Coding
 from spikeport.trainer.data.events import Binning, Slicing
 from spikeport.trainer.data.layout import Layout
@@ -61,7 +61,7 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.test) and 0 < self.test < 1):
-            raise InputError(f"data: test is {self.test}, must lie between 0 and 1")
+            raise DataSetError(f"data: test is {self.test}, must lie between 0 and 1")
         integer("data: split_seed", self.split_seed, 0, 2**32 - 1)
         integer("data: train_samples", self.train_samples, 0, 2**40)
         integer("data: full_scale", self.full_scale, 0, 2**16 - 1)
@@ -93,7 +93,7 @@ class DataConfig:
             value = getattr(self, field.name)
             if field.name not in ("name", "folder", *used) and value != field.default:
                 shown = list(value) if isinstance(value, tuple) else value
-                raise InputError(
+                raise DataSetError(
                     f"data: {field.name} is {shown}, but data set '{self.name}' does not use it; "
                     f"it uses {', '.join(sorted(used)) or 'none of these settings'}"
                 )
@@ -118,7 +118,7 @@ def data_config(
     try:
         from spikeport.trainer.settings import read_settings
     except ModuleNotFoundError as error:
-        raise BackendUnavailableError(
+        raise MissingPackageError(
             f"data set '{config.name}': settings need {error.name}, which is not installed: "
             "pip install '.[training]'"
         ) from error

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from spikeport.checks import as_array
-from spikeport.errors import InputError
+from spikeport.errors import DataSetError
 from spikeport.network import Input
 from spikeport.runs import batch_shape, check_range, check_scale
 from spikeport.runs.sample_axes import guess
@@ -137,7 +137,9 @@ class Dataset:
 
     def __post_init__(self) -> None:
         if self.classes < 2:
-            raise InputError(f"data set '{self.name}': {self.classes} classes, needs at least two")
+            raise DataSetError(
+                f"data set '{self.name}': {self.classes} classes, needs at least two"
+            )
         for part in ("train", "test"):
             subject = f"data set '{self.name}': {part}"
             x = _samples(f"{subject}_x", getattr(self, f"{part}_x"), self.input)
@@ -177,7 +179,7 @@ def hold_out(labels: NDArray[np.int64], fraction: float, seed: int) -> tuple[Ind
     """
     total = round(fraction * len(labels))
     if not 0 < total < len(labels):
-        raise InputError(
+        raise DataSetError(
             f"data set: holding out {fraction:g} of {len(labels)} samples leaves one side empty"
         )
     held = _drawn(labels, fraction, total, seed)
@@ -210,14 +212,14 @@ def _samples(subject: str, value: Any, input: Input) -> SampleArray:
         return _stored(subject, value, input)
     x = as_array(subject, value)
     if x.dtype.kind not in "iufb":
-        raise InputError(f"{subject} has type {x.dtype}, must be numbers")
+        raise DataSetError(f"{subject} has type {x.dtype}, must be numbers")
     if x.shape[1:] != input.shape or x.ndim == 0:
-        raise InputError(
+        raise DataSetError(
             f"{subject} has shape {x.shape}, must be {batch_shape('N', input.shape)}"
             f"{guess(input.shape, x.shape)}"
         )
     if not len(x):
-        raise InputError(f"{subject} is empty (N = 0), needs at least one sample")
+        raise DataSetError(f"{subject} is empty (N = 0), needs at least one sample")
     check_range(input, x, subject)
     check_scale(input, x, subject)
     frozen = np.array(x, np.float32, order="C")
@@ -228,9 +230,9 @@ def _samples(subject: str, value: Any, input: Input) -> SampleArray:
 def _stored(subject: str, x: Stored, input: Input) -> Stored:
     if x.sample_shape != input.shape:
         shape = (len(x), *x.sample_shape)
-        raise InputError(f"{subject} has shape {shape}, must be {batch_shape('N', input.shape)}")
+        raise DataSetError(f"{subject} has shape {shape}, must be {batch_shape('N', input.shape)}")
     if not len(x):
-        raise InputError(f"{subject} is empty (N = 0), needs at least one sample")
+        raise DataSetError(f"{subject} is empty (N = 0), needs at least one sample")
     check_range(input, np.array(x.bounds()), subject)
     return x
 
@@ -238,12 +240,12 @@ def _stored(subject: str, x: Stored, input: Input) -> Stored:
 def _labels(subject: str, value: Any, count: int, classes: int) -> NDArray[np.int64]:
     y = np.asarray(value)
     if y.dtype.kind not in "iu":
-        raise InputError(f"{subject} has type {y.dtype}, must be integers")
+        raise DataSetError(f"{subject} has type {y.dtype}, must be integers")
     if y.shape != (count,):
-        raise InputError(f"{subject} has shape {y.shape}, must be ({count},), one per sample")
+        raise DataSetError(f"{subject} has shape {y.shape}, must be ({count},), one per sample")
     if y.min() < 0 or y.max() >= classes:
         worst = y.min() if y.min() < 0 else y.max()
-        raise InputError(f"{subject} has label {worst}, must lie in 0..{classes - 1}")
+        raise DataSetError(f"{subject} has label {worst}, must lie in 0..{classes - 1}")
     frozen = np.array(y, np.int64)
     frozen.setflags(write=False)
     return frozen

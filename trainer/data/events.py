@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeport.checks import MAX_SIDE, choice, integer
-from spikeport.errors import InputError
+from spikeport.errors import DataSetError
 from spikeport.network import Coding, Input, Shape
 from spikeport.trainer.data.frames import Frames
 
@@ -78,7 +78,7 @@ class Binning:
         coding = choice("data: coding", Coding, self.coding)
         object.__setattr__(self, "coding", coding)
         if coding is Coding.BIAS:
-            raise InputError("data: coding is 'bias', must be 'graded' or 'spikes' for events")
+            raise DataSetError("data: coding is 'bias', must be 'graded' or 'spikes' for events")
 
     def shape(self, sensor: Shape) -> Shape:
         """Shape of a frame from a sensor of shape (C, H, W) or (N,)."""
@@ -121,7 +121,7 @@ def bin_recordings(
     """
     shape = binning.shape(sensor)
     if (size := count * binning.steps * prod(shape)) > MAX_BYTES:
-        raise InputError(
+        raise DataSetError(
             f"{subject}: {count} recordings of {binning.steps} frames of {shape} take {size} "
             f"bytes, the limit is {MAX_BYTES}; use a smaller `size` or fewer steps"
         )
@@ -165,7 +165,7 @@ class _Loss:
             InputError: no recording contains an event.
         """
         if not self.events:
-            raise InputError(f"{subject}: none of {self.recordings} recordings contains an event")
+            raise DataSetError(f"{subject}: none of {self.recordings} recordings contains an event")
         if self.empty:
             _log.warning(
                 "%s: %d of %d recordings contain no event", subject, self.empty, self.recordings
@@ -193,11 +193,11 @@ class _Loss:
 def _cells(subject: str, events: Recording, sensor: Shape, shape: Shape) -> NDArray[np.int64]:
     """Flat index of each event within a frame of `shape`."""
     if (back := events.t[1:] < events.t[:-1]).any():
-        raise InputError(
+        raise DataSetError(
             f"{subject}: event {int(np.argmax(back)) + 1} is earlier than the previous one"
         )
     if len(events.t) and (span := int(events.t[-1]) - int(events.t[0])) >= MAX_SPAN_US:
-        raise InputError(
+        raise DataSetError(
             f"{subject}: its {len(events.t)} events span {span} us, must be less than "
             f"{MAX_SPAN_US} (4.5 years); the first is at {events.t[0]}"
         )
@@ -208,6 +208,6 @@ def _cells(subject: str, events: Recording, sensor: Shape, shape: Shape) -> NDAr
         position = np.zeros(len(flat), np.int64) if given is None else given.astype(np.int64)
         if len(position) and (position.min() < 0 or position.max() >= limit):
             worst = position.min() if position.min() < 0 else position.max()
-            raise InputError(f"{subject}: {name} is {worst}, must lie in 0..{limit - 1}")
+            raise DataSetError(f"{subject}: {name} is {worst}, must lie in 0..{limit - 1}")
         flat = flat * size + position * size // limit
     return flat

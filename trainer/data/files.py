@@ -15,7 +15,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport.errors import InputError
+from spikeport.errors import DataSetError, InputError
 from spikeport.storage import check_bytes
 
 MAX_BYTES = 4 * 2**30
@@ -44,16 +44,16 @@ def _idx(path: Path, file: BinaryIO | gzip.GzipFile, dimensions: int) -> NDArray
     header = file.read(4 + 4 * dimensions)
     magic = bytes((0, 0, IDX_UINT8, dimensions))
     if header[:4] != magic:
-        raise InputError(
+        raise DataSetError(
             f"{path}: begins with {header[:4].hex() or 'nothing'}, an IDX file of bytes in "
             f"{dimensions} dimensions begins with {magic.hex()}"
         )
     if len(header) < 4 + 4 * dimensions:
-        raise InputError(f"{path}: ends within its header of {4 + 4 * dimensions} bytes")
+        raise DataSetError(f"{path}: ends within its header of {4 + 4 * dimensions} bytes")
     shape = tuple(int(size) for size in np.frombuffer(header[4:], ">u4"))
     count = math.prod(shape)
     if count > MAX_BYTES:
-        raise InputError(f"{path}: declares {shape}, {count} bytes, the limit is {MAX_BYTES}")
+        raise DataSetError(f"{path}: declares {shape}, {count} bytes, the limit is {MAX_BYTES}")
     # A bounded read: nothing is allocated for bytes that are declared but not present.
     data, file_bytes = bytearray(), path.stat().st_size
     while len(data) <= count and (part := file.read(min(count + 1 - len(data), 2**24))):
@@ -61,7 +61,7 @@ def _idx(path: Path, file: BinaryIO | gzip.GzipFile, dimensions: int) -> NDArray
         check_bytes(f"{path}: {shape}", len(data), file_bytes)
     if len(data) != count:
         found = f"only {len(data)}" if len(data) < count else "more"
-        raise InputError(f"{path}: declares {shape}, {count} bytes, but contains {found}")
+        raise DataSetError(f"{path}: declares {shape}, {count} bytes, but contains {found}")
     return np.frombuffer(bytes(data), np.uint8).reshape(shape)
 
 
@@ -79,19 +79,19 @@ def read_cifar(
     record = label_bytes + CIFAR_PIXELS
     try:
         if (size := path.stat().st_size) > MAX_BYTES:
-            raise InputError(f"{path}: has {size} bytes, the limit is {MAX_BYTES}")
+            raise DataSetError(f"{path}: has {size} bytes, the limit is {MAX_BYTES}")
         data = path.read_bytes()
     except OSError as error:
         raise unreadable(path, error) from error
     if not data or len(data) % record:
-        raise InputError(
+        raise DataSetError(
             f"{path}: has {len(data)} bytes, must be a whole number of records of {record} bytes"
         )
     records = np.frombuffer(data, np.uint8).reshape(-1, record)
     labels = records[:, label_bytes - 1].astype(np.int64)
     if labels.max() >= classes:
         first = int(np.argmax(labels >= classes))
-        raise InputError(
+        raise DataSetError(
             f"{path}: record {first} has label {labels[first]}, must lie in 0..{classes - 1}; "
             "is this file from another data set?"
         )

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from spikeport.errors import InputError
+from spikeport.errors import DataSetError
 from spikeport.storage import nearest
 from spikeport.trainer.data.dataset import Dataset, Gathered, Indices, Key
 from spikeport.trainer.data.files import unreadable
@@ -119,11 +119,13 @@ def load_folder(
     """
     root = Path(root)
     if not size:
-        raise InputError(f"data set '{root}': images in folders need `size`, their side in pixels")
+        raise DataSetError(
+            f"data set '{root}': images in folders need `size`, their side in pixels"
+        )
     held = [name for name in HELD_OUT if (root / name).is_dir()]
     if not held or not (root / "train").is_dir():
         found = ", ".join(sorted(f"'{e.name}'" for e in root.iterdir() if e.is_dir())[:8])
-        raise InputError(
+        raise DataSetError(
             f"data set '{root}': must contain folders train/CLASS and val/CLASS (or test/CLASS) "
             f"with images; it contains {f'folders {found}' if found else 'no folder'}"
         )
@@ -135,7 +137,7 @@ def load_folder(
     for part in ("train", held[0]):
         for name in _classes(root / part, ignored) if part != "train" else ():
             if name not in classes:
-                raise InputError(
+                raise DataSetError(
                     f"{root / part / name}: class is not one of those in train"
                     f"{nearest(name, classes)}"
                 )
@@ -143,7 +145,7 @@ def load_folder(
         for label, name in enumerate(classes):
             found_files = _images(root / part / name, ignored)
             if part == "train" and not found_files:
-                raise InputError(
+                raise DataSetError(
                     f"{root / part / name}: class has no image; remove the folder or add "
                     f"images ({', '.join(SUFFIXES)})"
                 )
@@ -234,7 +236,7 @@ def _images(folder: Path, ignored: Counter[str]) -> list[str]:
         elif not entry.name.lower().endswith(SUFFIXES):
             ignored["files without an image suffix"] += 1
         elif not entry.is_file():
-            raise InputError(f"{entry.path}: is not a file, or is a broken link")
+            raise DataSetError(f"{entry.path}: is not a file, or is a broken link")
         else:
             names.append(entry.name)
     return sorted(names)

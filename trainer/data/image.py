@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from spikeport.errors import InputError
+from spikeport.errors import DataSetError, InputError
 from spikeport.storage import check_count
 from spikeport.storage.limits import MAX_IMAGE_BYTES, MAX_PIXELS
 
@@ -46,13 +46,13 @@ def opened(path: Path) -> Iterator[Image.Image]:
             check_count(f"{path}: pixels", image.width * image.height, MAX_PIXELS)
             # In MPO files, as written by phones, the first image is the photograph.
             if (count := getattr(image, "n_frames", 1)) > 1 and image.format != "MPO":
-                raise InputError(f"{path}: contains {count} images, must contain one")
+                raise DataSetError(f"{path}: contains {count} images, must contain one")
             yield image
     except InputError:
         raise
     except FAULTS as error:
         reason = str(error) or type(error).__name__
-        raise InputError(f"{path}: is missing or not a readable image: {reason}") from error
+        raise DataSetError(f"{path}: is missing or not a readable image: {reason}") from error
 
 
 def to_rgb(path: Path, image: Image.Image, full_scale: int = 0) -> Image.Image:
@@ -69,7 +69,7 @@ def to_rgb(path: Path, image: Image.Image, full_scale: int = 0) -> Image.Image:
     if image.mode in DEEP_MODES:
         return _from_deep(path, image, full_scale)
     if image.mode not in BYTE_MODES:
-        raise InputError(
+        raise DataSetError(
             f"{path}: has pixels of mode {image.mode}, must be 8-bit grey or colour, or 16-bit grey"
         )
     if image.mode in PALETTE_MODES:
@@ -84,7 +84,7 @@ def to_rgb(path: Path, image: Image.Image, full_scale: int = 0) -> Image.Image:
         return image
     pixels = np.asarray(image)
     if full_scale > 255:
-        raise InputError(f"{path}: has 8-bit pixels, but full_scale is {full_scale}")
+        raise DataSetError(f"{path}: has 8-bit pixels, but full_scale is {full_scale}")
     return Image.fromarray(_on_bytes(path, pixels, full_scale))
 
 
@@ -102,7 +102,7 @@ def _check_palette(path: Path, image: Image.Image) -> None:
     palette = image.palette
     colours = 0 if palette is None else len(palette.palette) // len(palette.mode)
     if highest >= colours:
-        raise InputError(
+        raise DataSetError(
             f"{path}: has a pixel of index {highest}, but a palette of {colours} colours"
         )
 
@@ -127,7 +127,7 @@ def _deep(path: Path, image: Image.Image, full_scale: int) -> tuple[NDArray[Any]
         scale = SIXTEEN_BITS
     else:
         kind = "floats" if image.mode == "F" else "signed or 32-bit integers"
-        raise InputError(
+        raise DataSetError(
             f"{path}: has pixels of mode {image.mode} ({kind}), whose full scale is unknown; set "
             "full_scale, or save it with 8 or 16 bits"
         )
@@ -139,7 +139,7 @@ def _on_bytes(path: Path, pixels: NDArray[Any], scale: int) -> NDArray[np.uint8]
     """Rescale 0..scale to 0..255."""
     low, high = pixels.min(), pixels.max()
     if not (low >= 0 and high <= scale):
-        raise InputError(f"{path}: pixels span {low:g}..{high:g}, must lie in 0..{scale}")
+        raise DataSetError(f"{path}: pixels span {low:g}..{high:g}, must lie in 0..{scale}")
     codes: NDArray[np.uint8] = np.rint(pixels * (255 / scale)).astype(np.uint8)
     return codes
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport.errors import InputError
+from spikeport.errors import LabelsError
 from spikeport.trainer.data.dataset import Dataset
 
 SHOWN = 10
@@ -22,19 +22,19 @@ def class_count(subject: str, labels: NDArray[Any]) -> int:
         InputError: not integers, none at all, negative, or most classes would have no samples.
     """
     if labels.dtype.kind not in "iu":
-        raise InputError(f"{subject} has type {labels.dtype}, must be integers")
+        raise LabelsError(f"{subject} has type {labels.dtype}, must be integers")
     if labels.ndim != 1 or not len(labels):
-        raise InputError(f"{subject} has shape {labels.shape}, must be (N,), one label per sample")
+        raise LabelsError(f"{subject} has shape {labels.shape}, must be (N,), one label per sample")
     found = np.unique(labels)
     lowest, highest = int(found[0]), int(found[-1])
     if lowest < 0:
         first = int(np.argmax(labels < 0))
-        raise InputError(
+        raise LabelsError(
             f"{subject} has label {lowest}, must lie in 0..{max(highest, 0)} (sample {first})"
         )
     if highest + 1 > 2 * len(found):
         first = int(np.argmax(labels == found[-1]))
-        raise InputError(
+        raise LabelsError(
             f"{subject} has label {highest} (sample {first}), but only {len(found)} of the "
             f"labels 0..{highest} occur; number the classes from 0 without gaps"
         )

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport.errors import InputError
+from spikeport.errors import DataSetError
 
 IMAGE_CHANNELS = (1, 2, 3, 4)
 _log = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ def _layout_of(subject: str, shape: tuple[int, ...]) -> Layout:
         return Layout.CHANNELS_FIRST
     if last - first >= 2:
         return Layout.CHANNELS_LAST
-    raise InputError(
+    raise DataSetError(
         f"{subject} has shape {shape}, which may be {a} channels of {b} x {c} pixels or {c} "
         f"channels of {a} x {b}; set layout = 'channels_first' or 'channels_last' "
         "(--set data.layout=channels_first)"

@@ -31,7 +31,7 @@ from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
 from spikeport.checks import MAX_SIDE, integer
-from spikeport.errors import InputError
+from spikeport.errors import DataSetError, InputError
 from spikeport.network import Shape
 from spikeport.storage import check_bytes
 from spikeport.storage.limits import BYTES_PER_EVENT, COUNTING_BYTES, FREE_FRAME_BYTES
@@ -142,14 +142,14 @@ def read_npz(path: Path, keys: Sequence[str]) -> dict[str, NDArray[Any]]:
     with _opened(path) as file:
         missing = [key for key in keys if key not in file]
         if missing:
-            raise InputError(
+            raise DataSetError(
                 f"{path}: has no array '{missing[0]}', needs {', '.join(keys)}; "
                 f"it contains {', '.join(file.files) or 'no array'}"
             )
         assert file.zip is not None  # it is open
         size = sum(file.zip.getinfo(f"{key}.npy").file_size for key in keys)
         if size > MAX_BYTES:
-            raise InputError(f"{path}: declares {size} bytes, the limit is {MAX_BYTES}")
+            raise DataSetError(f"{path}: declares {size} bytes, the limit is {MAX_BYTES}")
         check_bytes(f"{path}:", size, path.stat().st_size)
         return {key: _array(path, file, key) for key in keys}
 
@@ -162,7 +162,7 @@ def _array(path: Path, file: NpzFile, key: str) -> NDArray[Any]:
         shape, _, dtype = HEADERS[major](member)
     declared = prod(shape) * dtype.itemsize
     if min(shape, default=1) < 0 or declared > file.zip.getinfo(f"{key}.npy").file_size:
-        raise InputError(f"{path}: '{key}' declares {declared} bytes, more than it contains")
+        raise DataSetError(f"{path}: '{key}' declares {declared} bytes, more than it contains")
     array: NDArray[Any] = file[key]
     return array
 
@@ -174,36 +174,36 @@ def _opened(path: Path) -> Iterator[NpzFile]:
         with path.open("rb") as stream:
             file = np.load(stream, allow_pickle=False)
             if not isinstance(file, NpzFile):
-                raise InputError(f"{path}: is a single array, must be an .npz file")
+                raise DataSetError(f"{path}: is a single array, must be an .npz file")
             yield file
     except FileNotFoundError:
-        raise InputError(f"{path}: does not exist") from None
+        raise DataSetError(f"{path}: does not exist") from None
     except InputError:
         raise
     except MemoryError as error:
-        raise InputError(f"{path}: reading it needs more memory than is available") from error
+        raise DataSetError(f"{path}: reading it needs more memory than is available") from error
     except FAULTS as error:
-        raise InputError(f"{path}: is not a readable .npz file: {error}") from error
+        raise DataSetError(f"{path}: is not a readable .npz file: {error}") from error
 
 
 def _pixels(name: str, key: str, x: NDArray[Any], layout: Layout) -> NDArray[np.uint8]:
     subject = f"data set '{name}': {key}"
     if x.dtype.kind == "f" and not np.isfinite(x).all():
-        raise InputError(f"{subject} contains NaN or infinity, must be uint8 pixels")
+        raise DataSetError(f"{subject} contains NaN or infinity, must be uint8 pixels")
     if x.dtype != np.uint8:
-        raise InputError(f"{subject} has type {x.dtype}, must be uint8 pixels (0..255)")
+        raise DataSetError(f"{subject} has type {x.dtype}, must be uint8 pixels (0..255)")
     if x.ndim not in (2, 3, 4):
-        raise InputError(
+        raise DataSetError(
             f"{subject} has shape {x.shape}, must be (N, H, W), (N, C, H, W) or (N, F)"
         )
     if not x.size:
-        raise InputError(f"{subject} has shape {x.shape}: it is empty, needs samples")
+        raise DataSetError(f"{subject} has shape {x.shape}: it is empty, needs samples")
     return channels_first(subject, x, layout)
 
 
 def _flat(path: Path, key: str, x: NDArray[Any]) -> NDArray[Any]:
     if x.dtype.kind not in "iub" or x.ndim != 1:
-        raise InputError(f"{path}: {key} is {x.dtype} {x.shape}, must be flat integers")
+        raise DataSetError(f"{path}: {key} is {x.dtype} {x.shape}, must be flat integers")
     return x
 
 
@@ -212,7 +212,7 @@ def _sensor(path: Path, parts: Sequence[str]) -> Shape:
     if "sensor" in names:
         given = read_npz(path, ["sensor"])["sensor"]
         if given.dtype.kind not in "iu" or given.shape not in ((1,), (3,)):
-            raise InputError(f"{path}: sensor is {str(given)[:80]}, must be (C, H, W) or (N,)")
+            raise DataSetError(f"{path}: sensor is {str(given)[:80]}, must be (C, H, W) or (N,)")
         return tuple(integer(f"{path}: sensor: size", size, 1, MAX_SIDE) for size in given)
     axes = [axis for axis in "pyx" if f"{parts[0]}_{axis}" in names]
     keys = [f"{part}_{axis}" for part in parts for axis in axes]
@@ -231,21 +231,21 @@ def _binned(path: Path, part: str, sensor: Shape, binning: Binning) -> tuple[Fra
         _flat(path, f"{part}_{name}", x)
     events, offsets, labels = len(arrays["t"]), arrays["offsets"].astype(np.int64), arrays["labels"]
     if any(len(arrays[axis]) != events for axis in axes):
-        raise InputError(f"{path}: the arrays {part}_{'/'.join(axes)}/t differ in length")
+        raise DataSetError(f"{path}: the arrays {part}_{'/'.join(axes)}/t differ in length")
     if len(offsets) != len(labels) + 1 or not len(labels):
-        raise InputError(
+        raise DataSetError(
             f"{path}: {part}_offsets has {len(offsets)} entries for {len(labels)} labels, needs "
             "one more than labels, and at least one label"
         )
     if offsets[0] != 0 or offsets[-1] != events or (np.diff(offsets) < 0).any():
-        raise InputError(
+        raise DataSetError(
             f"{path}: {part}_offsets must rise from 0 to {events}, the number of events"
         )
 
     cells = binning.steps * prod(binning.shape(sensor))
     frames = (len(labels) + COUNTING_BYTES) * cells
     if frames > (limit := max(FREE_FRAME_BYTES, BYTES_PER_EVENT * events)):
-        raise InputError(
+        raise DataSetError(
             f"{path}: {part}: {len(labels)} recordings of {binning.steps} frames of "
             f"{binning.shape(sensor)} take {frames} bytes, the limit for {events} events is "
             f"{limit}; use a smaller `size` or fewer steps"

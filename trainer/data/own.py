@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeport.checks import MAX_SIZE, as_array, integer
-from spikeport.errors import InputError
+from spikeport.errors import DataSetError
 from spikeport.network import LOIHI, Coding, Input
 from spikeport.runs.sample_values import SLACK, check_range, check_scale
 from spikeport.trainer.data.dataset import Dataset, SampleArray, hold_out
@@ -65,7 +65,7 @@ def make_dataset(
         classes = class_count(f"{subject}: train_y", y)
     if test is None:
         if len(y) != len(x):
-            raise InputError(f"{subject}: train has {len(x)} samples but {len(y)} labels")
+            raise DataSetError(f"{subject}: train has {len(x)} samples but {len(y)} labels")
         kept, held = hold_out(y, test_share, seed)
         parts = (x[kept], y[kept]), (x[held], y[held])
     else:
@@ -75,7 +75,7 @@ def make_dataset(
     second: SampleArray = test_x
     bytes_in = [part.dtype == np.uint8 for part in (train_x, test_x)]
     if steps is None and input is None and any(bytes_in) and not all(bytes_in):
-        raise InputError(
+        raise DataSetError(
             f"{subject}: train_x has type {train_x.dtype} and test_x {test_x.dtype}, must be uint8 "
             "(pixels, of which 255 is 1.0) both or neither; or declare the input"
         )
@@ -127,20 +127,20 @@ def _read(subject: str, given: Any) -> tuple[NDArray[Any], NDArray[Any]]:
         _refuse_empty(subject, samples)
         x, y = (_joined(subject, part, np.stack) for part in zip(*samples, strict=True))
     else:
-        raise InputError(
+        raise DataSetError(
             f"{subject}: is {type(given).__name__}, must be a pair (x, y) of arrays, a torch "
             "Dataset or a DataLoader"
         )
     if x.dtype.kind not in "iufb":
-        raise InputError(f"{subject}_x has type {x.dtype}, must be numbers")
+        raise DataSetError(f"{subject}_x has type {x.dtype}, must be numbers")
     if x.ndim < 2:
-        raise InputError(f"{subject}_x has shape {x.shape}, must be (N, *shape)")
+        raise DataSetError(f"{subject}_x has shape {x.shape}, must be (N, *shape)")
     return x, y
 
 
 def _refuse_empty(subject: str, parts: list[Any]) -> None:
     if not parts:
-        raise InputError(f"{subject}: is empty, needs at least one sample")
+        raise DataSetError(f"{subject}: is empty, needs at least one sample")
 
 
 def _is_loader(given: Any) -> bool:
@@ -164,7 +164,7 @@ def _warn_of_shuffling(subject: str, loader: Any) -> None:
 
 def _pair(subject: str, item: Any) -> tuple[NDArray[Any], NDArray[Any]]:
     if not (isinstance(item, tuple | list) and len(item) == 2):
-        raise InputError(f"{subject}: gives {type(item).__name__}, must give pairs (x, label)")
+        raise DataSetError(f"{subject}: gives {type(item).__name__}, must give pairs (x, label)")
     return as_array(f"{subject}_x", item[0]), as_array(f"{subject}_y", item[1])
 
 
@@ -172,7 +172,7 @@ def _joined(subject: str, parts: Any, join: Any) -> NDArray[Any]:
     shapes = {part.shape[1:] if join is np.concatenate else part.shape for part in parts}
     if len(shapes) > 1:
         one, other = sorted(shapes)[:2]
-        raise InputError(f"{subject}: samples have shapes {one} and {other}, must be equal")
+        raise DataSetError(f"{subject}: samples have shapes {one} and {other}, must be equal")
     made: NDArray[Any] = join(parts)
     return made
 
@@ -180,7 +180,9 @@ def _joined(subject: str, parts: Any, join: Any) -> NDArray[Any]:
 def _frames(subject: str, x: NDArray[Any], steps: int) -> Frames:
     """Samples (N, T, *shape), as bytes if they are."""
     if x.ndim < 3 or x.shape[1] != steps:
-        raise InputError(f"{subject} has shape {x.shape}, must be (N, T, *shape) with T = {steps}")
+        raise DataSetError(
+            f"{subject} has shape {x.shape}, must be (N, T, *shape) with T = {steps}"
+        )
     return Frames(x if x.dtype == np.uint8 else x.astype(np.float32))
 
 
@@ -198,7 +200,7 @@ def _inferred(
     shape = train_x.shape[first:]
     values = np.concatenate([train_x.reshape(-1), test_x.reshape(-1)]).astype(np.float64)
     if not np.isfinite(values).all():
-        raise InputError(f"{subject}: x contains NaN or infinity, must be finite")
+        raise DataSetError(f"{subject}: x contains NaN or infinity, must be finite")
     low, high = (float(end) for end in (values.min(initial=0), values.max(initial=0)))
     most = LOIHI.payload_max
     probed = values[:: max(1, len(values) // PROBED)]
@@ -214,7 +216,7 @@ def _inferred(
         break
     size = max(abs(low), abs(high)) or 1.0
     advised = min(255 / size, most / size)
-    raise InputError(
+    raise DataSetError(
         f"{subject}: no input follows from the values, which span {low:g}..{high:g} and are "
         f"integers of the chip at no scale up to {FINEST}; declare one: input=Input('input', "
         f"{shape}, 'graded', low, high, scale), with integers low..high = x * scale, for example "

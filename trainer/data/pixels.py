@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeport.checks import integer
-from spikeport.errors import InputError
+from spikeport.errors import DataSetError
 from spikeport.network import Coding, Input
 from spikeport.trainer.data.dataset import Gathered, Indices, Key
 
@@ -44,15 +44,17 @@ class PixelGrid:
         integer("data: levels", self.levels, 2, 256)
         integer("data: full_scale of bytes", self.full_scale, 0, 255)
         if len(self.mean) != len(self.std):
-            raise InputError(
+            raise DataSetError(
                 f"data: mean has {len(self.mean)} and std {len(self.std)} channels, must be equal"
             )
         if self.mean and self.levels != 256:
-            raise InputError(f"data: levels is {self.levels}, cannot be combined with mean and std")
+            raise DataSetError(
+                f"data: levels is {self.levels}, cannot be combined with mean and std"
+            )
         if not all(map(math.isfinite, self.mean)):
-            raise InputError(f"data: mean is {list(self.mean)}, must be finite")
+            raise DataSetError(f"data: mean is {list(self.mean)}, must be finite")
         if not all(math.isfinite(s) and s > 0 for s in self.std):
-            raise InputError(f"data: std is {list(self.std)}, must be positive and finite")
+            raise DataSetError(f"data: std is {list(self.std)}, must be positive and finite")
 
     @property
     def white(self) -> int:
@@ -71,7 +73,7 @@ class PixelGrid:
             InputError: `brightest` is above the full scale.
         """
         if brightest > self.white:
-            raise InputError(
+            raise DataSetError(
                 f"{subject} has the value {brightest}, must be at most {self.white}, its full_scale"
             )
         if not self.full_scale:
@@ -89,7 +91,7 @@ class PixelGrid:
             plain = np.rint(grey * (top / self.white)).astype(np.float32) / np.float32(top)
             return np.asarray(plain, np.float32)[None]
         if len(self.mean) != channels:
-            raise InputError(
+            raise DataSetError(
                 f"data: mean and std have {len(self.mean)} channels, the images have {channels}"
             )
         mean, std = (np.array(v, np.float64)[:, None] for v in (self.mean, self.std))

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport.errors import BackendUnavailableError, InputError
+from spikeport.errors import DataSetError, MissingPackageError
 from spikeport.network import Shape
 from spikeport.trainer.data.dataset import Dataset, Indices, hold_out
 from spikeport.trainer.data.events import Binning, Recording, bin_recordings
@@ -71,7 +71,7 @@ def load_event_set(
     home = folder / known.reader
     for pattern in (known.train, known.test):
         if pattern is not None and next(home.glob(pattern), None) is None:
-            raise InputError(
+            raise DataSetError(
                 f"data set '{name}': no file {home / pattern}; nothing is downloaded: unpack the "
                 f"published archive there"
             )
@@ -102,7 +102,9 @@ def _part(
             except ModuleNotFoundError as error:
                 raise _missing(str(error.name)) from error
             except Exception as error:  # tonic does not catch the errors of damaged files
-                raise InputError(f"data set '{name}': {where}: cannot be read: {error}") from error
+                raise DataSetError(
+                    f"data set '{name}': {where}: cannot be read: {error}"
+                ) from error
             labels[row] = int(label)
             yield _recording(events, known.sensor)
 
@@ -141,8 +143,8 @@ def _recording(events: Any, sensor: Shape) -> Recording:
     return Recording(events["x"], events["y"], events["p"], events["t"])
 
 
-def _missing(package: str) -> BackendUnavailableError:
+def _missing(package: str) -> MissingPackageError:
     package = package.partition(".")[0]
-    return BackendUnavailableError(
+    return MissingPackageError(
         f"event data: needs {package}, which is not installed: pip install '.[events]'"
     )

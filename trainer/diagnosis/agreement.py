@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from spikeport.errors import InputError
+from spikeport.errors import TrainingError
 from spikeport.trainer.network import SpikingNetwork
 from spikeport.trainer.network.layers import Map
 from spikeport.trainer.rules import GradientRule
@@ -59,7 +59,7 @@ def agreement(
     found = []
     for count in steps:
         if timed and count > len(x):
-            raise InputError(f"agreement: {count} steps requested, the samples have {len(x)}")
+            raise TrainingError(f"agreement: {count} steps requested, the samples have {len(x)}")
         part = x[:count] if timed else x
         ours, theirs = (_gradients(network, part, y, count, rule) for rule in rules)
         whole = [torch.cat([g.flatten() for g in gs.values()]) for gs in (ours, theirs)]

@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from spikeport.errors import InputError
+from spikeport.errors import TrainingError
 from spikeport.runs import check_labels
 from spikeport.trainer.chip import AnyNetwork, QATNetwork
 from spikeport.trainer.diagnosis.agreement import STEPS, GradientAgreement, agreement
@@ -94,12 +94,14 @@ def diagnose(
             network computes in chip integers, for which BPTT has no gradient.
     """
     if isinstance(network, QATNetwork):
-        raise InputError("diagnose: the network is in chip arithmetic; use the float network")
+        raise TrainingError("diagnose: the network is in chip arithmetic; use the float network")
     x, y = torch.asarray(x, copy=True), torch.asarray(y, copy=True)
     check_input(network.input, network.steps, x)
     timed = network.time_major(x)
     if not len(y) or timed.shape[1] != len(y):
-        raise InputError(f"diagnose: {timed.shape[1]} samples but {len(y)} labels, must be equal")
+        raise TrainingError(
+            f"diagnose: {timed.shape[1]} samples but {len(y)} labels, must be equal"
+        )
     check_labels("diagnose", int(y.max()), network.classes)
     if steps is None:
         most = network.steps if len(timed) > 1 else max(STEPS)

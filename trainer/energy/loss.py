@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from spikeport.energy import HardwareProfile, Topology, topology_of
-from spikeport.errors import InputError
+from spikeport.errors import InputError, TrainingError
 from spikeport.trainer.chip import AnyNetwork, QATNetwork
 from spikeport.trainer.config import TrainConfig
 from spikeport.trainer.energy.model import EnergyModel, energy_model, message_rate
@@ -103,14 +103,14 @@ def energy_loss(
     try:
         model = model_of(network, profile)
     except InputError as error:
-        raise InputError(f"training: energy cannot be part of the loss; {error}") from error
+        raise TrainingError(f"training: energy cannot be part of the loss; {error}") from error
     if config.energy_budget_uj is not None:
         x = torch.tensor(samples)
         made = model()
         received = {network.input.name: _received(network, x)}
         floor = float(made.silent_uj(received, dict.fromkeys(_unbiased(network), 0)))
         if config.energy_budget_uj <= floor:
-            raise InputError(
+            raise TrainingError(
                 f"training: energy_budget_uj is {config.energy_budget_uj:g}, but without spikes "
                 f"the network takes {floor:.3g} µJ per sample ({profile.name}) for its input and "
                 "neuron visits; use fewer steps or smaller widths"

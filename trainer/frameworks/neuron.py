@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from spikeport.errors import InputError
+from spikeport.errors import ModuleReadingError
 from spikeport.network import NeuronLayer, Reset, Shape
 from spikeport.trainer.neurons import LI, LIF
 
@@ -84,7 +84,7 @@ def fires(subject: str, surrogate: Any) -> bool:
     with torch.no_grad():
         below, at, above = surrogate(torch.tensor([-1.0, 0.0, 1.0])).tolist()
     if (below, above) != (0, 1) or at not in (0, 1):
-        raise InputError(
+        raise ModuleReadingError(
             f"{subject}: sends {below:g}, {at:g} and {above:g} below, at and above the threshold, "
             "must send 0 or 1"
         )
@@ -102,7 +102,7 @@ def fitted(subject: str, value: Array, shape: Shape) -> Array:
     try:
         np.broadcast_to(value, shape)
     except ValueError:
-        raise InputError(
+        raise ModuleReadingError(
             f"{subject} of shape {value.shape} does not fit neurons of shape {shape}"
         ) from None
     return value
@@ -155,7 +155,9 @@ def as_lif(name: str, neuron: Neuron) -> LIF | LI:
     subject = f"layer '{name}' ({neuron.kind})"
 
     def fail(reason: str) -> None:
-        raise InputError(f"{subject}: {reason}, which LIF does not have; leave out trainable=True")
+        raise ModuleReadingError(
+            f"{subject}: {reason}, which LIF does not have; leave out trainable=True"
+        )
 
     def one(what: str, value: Array) -> float:
         if value.size > 1 and np.ptp(value):

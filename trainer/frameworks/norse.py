@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from spikeport.errors import InputError
+from spikeport.errors import ModuleReadingError
 from spikeport.network import Reset
 from spikeport.trainer.frameworks.neuron import Neuron, linear, numbers
 from spikeport.trainer.frameworks.origins import STATIC, TIME_FIRST
@@ -42,7 +42,7 @@ def _leaf(name: str, part: nn.Module) -> Leaf | None:
     short = kind.removeprefix(_CELLS)
     known = {**_SPIKING, **_SILENT}
     if short not in known:
-        raise InputError(
+        raise ModuleReadingError(
             f"layer '{name}': {kind} is not supported; supported are "
             f"{', '.join(sorted(k.split('.')[1] for k in known))}, and SequentialState and Lift"
         )
@@ -73,7 +73,7 @@ def _neuron(name: str, short: str, cell: Any) -> Neuron:
     method = getattr(getattr(p, "reset_method", None), "__name__", "reset_value")
     resets = {"reset_value": Reset.ZERO, "reset_subtract": Reset.SUBTRACT}
     if method not in resets:
-        raise InputError(
+        raise ModuleReadingError(
             f"layer '{name}' ({kind}): reset_method {method}, must be one of {', '.join(resets)}"
         )
     return Neuron(

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import nn
 
-from spikeport.errors import InputError
+from spikeport.errors import InputError, ModuleReadingError
 from spikeport.network import (
     FlattenLayer,
     ForeignLayer,
@@ -89,7 +89,7 @@ def read(framework: Framework, module: nn.Module, input: Input, steps: int) -> R
     title = f"module {type(module).__name__}"
     leaves = dict(_leaves(framework, module))
     if not any(isinstance(leaf.op, Neuron) for _, leaf in leaves.values()):
-        raise InputError(f"{title}: contains no neurons of {framework.title}")
+        raise ModuleReadingError(f"{title}: contains no neurons of {framework.title}")
     problems: list[tuple[int, InputError]] = []
     for layout in framework.layouts:
         recorder = Recorder(input, leaves)
@@ -118,18 +118,22 @@ def _recorded(
         try:
             output = recorder.run(module, x, layout, steps, batch)
         except InputError as error:
-            raise InputError(f"{title}: {error}") from error
+            raise type(error)(f"{title}: {error}") from error
         except Exception as error:  # the module's own code may raise anything
             shape = tuple(x.shape)
-            raise InputError(f"{title}: fails on an input of shape {shape}: {error}") from error
+            raise ModuleReadingError(
+                f"{title}: fails on an input of shape {shape}: {error}"
+            ) from error
     loops = max(recorder.calls.values(), default=0)
     if loops > 1 and loops != steps:
-        raise InputError(f"{title}: computes {loops} steps, but steps is {steps}")
+        raise ModuleReadingError(f"{title}: computes {loops} steps, but steps is {steps}")
     if len(output.sources) != 1 or output.sources == (input.name,):
-        raise InputError(f"{title}: must return the output of one layer, returns {output.sources}")
+        raise ModuleReadingError(
+            f"{title}: must return the output of one layer, returns {output.sources}"
+        )
     (last,) = output.sources
     if output.state not in ("", "v"):
-        raise InputError(
+        raise ModuleReadingError(
             f"{title}: returns a state of '{last}', must return spikes or the membrane"
         )
     nodes = leading_to(last, list(recorder.nodes.values()))
@@ -158,12 +162,14 @@ def _leaves(
         name = f"_{name}" if name[0].isdigit() else name
         found = owner(part)
         if found not in (None, framework.package):
-            raise InputError(describe(name, part))
+            raise ModuleReadingError(describe(name, part))
         leaf = framework.leaf(name, part) if found else _torch_leaf(part)
         if leaf is None:
             continue
         if part._forward_hooks or part._forward_pre_hooks:
-            raise InputError(f"layer '{name}': has hooks, which may change what it computes")
+            raise ModuleReadingError(
+                f"layer '{name}': has hooks, which may change what it computes"
+            )
         inside.add(path)
         yield part, (name, leaf)
 
@@ -208,20 +214,20 @@ def _settled(node: Node, shapes: Mapping[str, Shape], membrane: bool) -> Node:
         if (value := getattr(op, field)) is not None:
             values[field] = fitted(f"{subject}: {field}", value, shapes[node.name])
     if not values["gain"].all():
-        raise InputError(f"{subject}: its membrane takes nothing of its input")
+        raise ModuleReadingError(f"{subject}: its membrane takes nothing of its input")
     for field in values.keys() & {"keep", "keep_syn"}:
         low, high = values[field].min(), values[field].max()
         if not 0 <= low <= high <= 1:
-            raise InputError(
+            raise ModuleReadingError(
                 f"{subject}: keeps {low:g} to {high:g} of its state per step, must lie in 0..1"
             )
     never = op.rules.get("reset") == "none"
     if membrane and not never:
-        raise InputError(
+        raise ModuleReadingError(
             f"{subject}: its membrane is returned although it is reset by spikes; return its spikes"
         )
     if never and not membrane:
-        raise InputError(
+        raise ModuleReadingError(
             f"{subject}: is never reset after a spike, so that only its membrane can be returned"
         )
     if membrane:
@@ -272,7 +278,7 @@ def foreign_model(reading: Reading) -> ForeignModel:
         inputs = tuple(end for name in node.inputs for end in stands_for[name])
         stands_for[node.name] = (node.name,)
         if len(set(inputs)) < len(inputs):
-            raise InputError(f"layer '{node.name}': receives the same values twice")
+            raise ModuleReadingError(f"layer '{node.name}': receives the same values twice")
         if isinstance(op, nn.Dropout | nn.Dropout2d):
             stands_for[node.name] = inputs
         elif isinstance(op, Neuron):
@@ -334,18 +340,20 @@ def _layer(name: str, inputs: tuple[str, ...], op: Any, given: Shape) -> Foreign
         return FlattenLayer(name, inputs)
     if isinstance(op, nn.LPPool2d):
         if op.norm_type != 1 or op.ceil_mode:
-            raise InputError(f"layer '{name}': must sum whole windows (norm_type 1, no ceil_mode)")
+            raise ModuleReadingError(
+                f"layer '{name}': must sum whole windows (norm_type 1, no ceil_mode)"
+            )
         sides = pair(op.kernel_size), pair(op.stride or op.kernel_size)
         return SumPoolLayer(name, inputs, *sides)
     if isinstance(op, nn.AdaptiveAvgPool2d) and op.output_size in (1, (1, 1)):
         op = nn.AvgPool2d((given[1], given[2]))
     if isinstance(op, nn.MaxPool2d):
-        raise InputError(
+        raise ModuleReadingError(
             f"layer '{name}': NIR has no max-pool; give trainable=True, whose network can be "
             "deployed if the max-pool follows a layer of LIF, or use an average pool"
         )
     if problem := unsupported(op):
-        raise InputError(f"layer '{name}': {problem}")
+        raise ModuleReadingError(f"layer '{name}': {problem}")
     if isinstance(op, nn.AvgPool1d | nn.AvgPool2d):
         output_shape(name, op, given)  # names windows that are not whole
     return torch_layer(name, inputs, _as_convolution(op, given) if _is_beyond_nir(op) else op)
@@ -379,14 +387,14 @@ def _common_rules(reading: Reading) -> dict[str, str | bool]:
             continue
         for rule, value in neuron.rules.items():
             if rules.setdefault(rule, value) != value:
-                raise InputError(
+                raise ModuleReadingError(
                     f"layers '{by[rule]}' and '{node.name}' differ in {rule} ({rules[rule]} and "
                     f"{value}), but a float network has only one"
                 )
             by.setdefault(rule, node.name)
         starts = tuple(start for start in starts if start in start_rules(neuron))
         if not starts:
-            raise InputError(
+            raise ModuleReadingError(
                 f"layer '{node.name}' ({neuron.kind}): starts neither at 0 nor where it leaks or "
                 "is reset to, or differs in that from the layers before it"
             )

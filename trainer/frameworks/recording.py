@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from spikeport.errors import InputError
+from spikeport.errors import ModuleReadingError
 from spikeport.network import Input, Shape
 from spikeport.trainer.frameworks.operations import (
     IN_PLACE,
@@ -107,7 +107,7 @@ class Recorder(TorchFunctionMode):
         name, how = self._leaves[leaf]
         tensors = list(tensors_in((args, kwargs)))
         if not tensors:
-            raise InputError(f"layer '{name}': is called without a tensor")
+            raise ModuleReadingError(f"layer '{name}': is called without a tensor")
         self._inside.append(self._fed(name, tensors[0]))
         if how.stateful:
             self._check_states(name, [x for x in tensors if x is not tensors[0]])
@@ -128,16 +128,16 @@ class Recorder(TorchFunctionMode):
     def _fed(self, name: str, given: Tensor) -> Origin:
         origin = self._origin(given)
         if origin is None:
-            raise InputError(
+            raise ModuleReadingError(
                 f"layer '{name}': receives a tensor that does not come from the module's input"
             )
         if origin.alien:
-            raise InputError(
+            raise ModuleReadingError(
                 f"layer '{name}': receives a result of {origin.alien}, must receive outputs of "
                 "layers, sums of them, or the input"
             )
         if origin.state:
-            raise InputError(
+            raise ModuleReadingError(
                 f"layer '{name}': receives a state of '{origin.sources[0]}', must receive its "
                 "spikes"
             )
@@ -155,7 +155,7 @@ class Recorder(TorchFunctionMode):
             self._named[key] = node
             self.nodes[node] = Node(node, origin.sources, how.op)
         elif self.nodes[node].inputs != origin.sources:
-            raise InputError(
+            raise ModuleReadingError(
                 f"layer '{name}': receives {listed(origin.sources)} in one step and "
                 f"{listed(self.nodes[node].inputs)} in another"
             )
@@ -171,7 +171,7 @@ class Recorder(TorchFunctionMode):
             if origin is None and not self.calls.get(name) and is_zero(state):
                 continue
             if origin is None or origin.alien or origin.sources != (name,):
-                raise InputError(
+                raise ModuleReadingError(
                     f"layer '{name}': is given a state that it did not return; states must start "
                     "at zero and be passed on as they are"
                 )
@@ -180,12 +180,12 @@ class Recorder(TorchFunctionMode):
         timed = any("T" in axis for axis in origin.lead)
         if how.sequence is not None and how.sequence != timed:
             takes = "all steps at once" if how.sequence else "one step"
-            raise InputError(
+            raise ModuleReadingError(
                 f"layer '{name}': takes {takes}, but is given "
                 f"{'all steps' if timed else 'one step'}"
             )
         if not timed and origin.step is not None and origin.step != self.calls.get(name, 0):
-            raise InputError(
+            raise ModuleReadingError(
                 f"layer '{name}': receives the values of step {origin.step} when it computes step "
                 f"{self.calls.get(name, 0)}; only recurrent layers may receive from earlier steps"
             )
@@ -213,7 +213,7 @@ class Recorder(TorchFunctionMode):
         if len(counts) > 1 or (counts and single):
             other = single[0] if single else counts[min(counts)]
             most = max(counts)
-            raise InputError(
+            raise ModuleReadingError(
                 f"layer '{other}': is called {self.calls[other]} times, but '{counts[most]}' "
                 f"{most} times; each must be called once per step"
             )
@@ -311,14 +311,16 @@ class Recorder(TorchFunctionMode):
         found = [origin for origin in known if origin is not None and origin.state != "other"]
         found = [origin for origin in found if not origin.state] or found
         if not found:
-            raise InputError("returns nothing that follows from its input")
+            raise ModuleReadingError("returns nothing that follows from its input")
         others = [origin for origin in found if origin.sources != found[0].sources]
         if others:
             names = listed((*found[0].sources, *others[0].sources))
-            raise InputError(f"returns the outputs of {names}, must return those of one layer")
+            raise ModuleReadingError(
+                f"returns the outputs of {names}, must return those of one layer"
+            )
         usable = [origin for origin in found if origin.alien in ("", SUMMED)]
         if not usable:
-            raise InputError(
+            raise ModuleReadingError(
                 f"returns a result of {found[0].alien}, must return the output of a layer, "
                 "stacked, summed or averaged over time"
             )
@@ -334,7 +336,7 @@ class Recorder(TorchFunctionMode):
         op: Any = self.nodes[returned[0].sources[0]].op
         silent = returned[0].state == "v" or getattr(op, "threshold", True) is None
         if not silent or count - 1 not in steps:
-            raise InputError(
+            raise ModuleReadingError(
                 f"returns {listed(returned[0].sources)} at {len(steps)} of {count} steps, must "
                 "return all"
             )

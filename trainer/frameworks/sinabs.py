@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from spikeport.errors import InputError
+from spikeport.errors import ModuleReadingError
 from spikeport.network import Reset
 from spikeport.trainer.frameworks.neuron import Array, Neuron, numbers
 from spikeport.trainer.frameworks.origins import BATCH_FIRST, MERGED
@@ -38,7 +38,7 @@ def _leaf(name: str, part: nn.Module) -> Leaf | None:
         return Leaf(part)
     if kind not in _NEURONS:
         names = ", ".join(sorted(known.split(".")[-1] for known in _NEURONS))
-        raise InputError(
+        raise ModuleReadingError(
             f"layer '{name}': {kind} is not supported; supported are {names}, SumPool2d, Repeat, "
             "Merge and Network"
         )
@@ -56,7 +56,7 @@ def _neuron(name: str, cell: Any) -> Neuron:
     kind = type(cell).__name__
     subject = f"layer '{name}' ({kind})"
     if cell.min_v_mem is not None:
-        raise InputError(
+        raise ModuleReadingError(
             f"{subject}: min_v_mem is {numbers(cell.min_v_mem)}, but NIR and the chip have no "
             "lower limit of the membrane; train with min_v_mem=None"
         )
@@ -87,7 +87,7 @@ def _spikes(subject: str, spike_fn: Any) -> dict[str, str | bool]:
         case ("MultiSpike", _) | ("MaxSpike", None):
             return {"multiple_spikes": True}
     limit = "" if most is None else f" with at most {most} spikes"
-    raise InputError(
+    raise ModuleReadingError(
         f"{subject}: spike_fn is {made.__name__}{limit}, must be SingleSpike or MultiSpike"
     )
 
@@ -100,7 +100,7 @@ def _reset(subject: str, cell: Any) -> dict[str, str | bool]:
         subtracted = reset.subtract_value
         if subtracted is None or np.all(numbers(subtracted) == numbers(cell.spike_threshold)):
             return {"reset": Reset.SUBTRACT}
-    raise InputError(
+    raise ModuleReadingError(
         f"{subject}: reset_fn is {reset}, must be MembraneSubtract of the threshold or "
         "MembraneReset to 0"
     )
@@ -111,7 +111,7 @@ def _loop(subject: str, connect: nn.Module) -> nn.Module:
     parts = [part for part in connect.modules() if not any(True for _ in part.children())]
     maps = [part for part in parts if not isinstance(part, nn.Flatten | nn.Identity)]
     if len(maps) != 1 or type(maps[0]) not in (nn.Linear, nn.Conv2d, nn.Conv1d):
-        raise InputError(
+        raise ModuleReadingError(
             f"{subject}: rec_connect is {type(connect).__name__}, must be one linear map or "
             "convolution"
         )

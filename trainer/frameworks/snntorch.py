@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from spikeport.errors import InputError
+from spikeport.errors import ModuleReadingError
 from spikeport.network import Reset
 from spikeport.trainer.frameworks.neuron import Array, Neuron, fires, numbers
 from spikeport.trainer.frameworks.origins import BATCH_FIRST, STATIC, TIME_FIRST
@@ -25,7 +25,7 @@ def _leaf(name: str, part: nn.Module) -> Leaf | None:
     kind = qualified(part)
     short = kind.removeprefix(_PACKAGE)
     if short not in _NEURONS:
-        raise InputError(
+        raise ModuleReadingError(
             f"layer '{name}': {kind} is not supported; supported are Leaky, RLeaky and Synaptic"
         )
     return Leaf(_neuron(name, short, part), True, False, _NEURONS[short])
@@ -42,15 +42,15 @@ def _neuron(name: str, short: str, cell: Any) -> Neuron:
     subject = f"layer '{name}' ({kind})"
     for option in ("inhibition", "state_quant"):
         if getattr(cell, option):
-            raise InputError(f"{subject}: {option} is used, which NIR does not have")
+            raise ModuleReadingError(f"{subject}: {option} is used, which NIR does not have")
     if np.any(numbers(cell.graded_spikes_factor) != 1):
-        raise InputError(
+        raise ModuleReadingError(
             f"{subject}: graded_spikes_factor is {numbers(cell.graded_spikes_factor)}, must be 1; "
             "multiply the following weights by it"
         )
     reset = cell.reset_mechanism
     if reset == "zero" and cell.reset_delay and kind != "Leaky":
-        raise InputError(
+        raise ModuleReadingError(
             f"{subject}: reset_mechanism 'zero' with reset_delay discards the input of the step "
             "after a spike, which NIR does not have; give reset_delay=False"
         )

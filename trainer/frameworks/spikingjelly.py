@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from spikeport.errors import InputError
+from spikeport.errors import ModuleReadingError
 from spikeport.network import Reset
 from spikeport.trainer.frameworks.neuron import Neuron, fires, linear, numbers
 from spikeport.trainer.frameworks.origins import STATIC, TIME_FIRST
@@ -64,7 +64,9 @@ def _leaf(name: str, part: nn.Module) -> Leaf | None:
         timed = "NonSpiking" in kind or cell.step_mode == "m"
         return Leaf(_neuron(name, cell), True, timed)
     names = sorted(known.split(".")[-1] for known in (*_NEURONS, *_RECURRENT, *_CONTAINERS))
-    raise InputError(f"layer '{name}': {kind} is not supported; supported are {', '.join(names)}")
+    raise ModuleReadingError(
+        f"layer '{name}': {kind} is not supported; supported are {', '.join(names)}"
+    )
 
 
 def _neuron(name: str, cell: Any) -> Neuron:
@@ -77,7 +79,9 @@ def _neuron(name: str, cell: Any) -> Neuron:
     one = np.ones(())
     if kind.startswith("NonSpiking"):
         if cell.decode not in (None, "last_mem"):
-            raise InputError(f"{subject}: decode is {cell.decode!r}, must be 'last_mem' or None")
+            raise ModuleReadingError(
+                f"{subject}: decode is {cell.decode!r}, must be 'last_mem' or None"
+            )
         lost = np.zeros(()) if kind == "NonSpikingIFNode" else 1 / numbers(cell.tau)
         return Neuron(kind, 1 - lost, lost if np.any(lost) else one, None)
     rules: dict[str, str | bool] = {
@@ -104,12 +108,12 @@ def _recurrent(name: str, cell: Any) -> Neuron:
     kind = qualified(cell.sub_module)
     subject = f"layer '{name}' ({type(cell).__name__})"
     if kind not in _NEURONS or "NonSpiking" in kind:
-        raise InputError(f"{subject}: contains {kind}, must contain neurons that spike")
+        raise ModuleReadingError(f"{subject}: contains {kind}, must contain neurons that spike")
     neuron = _neuron(name, cell.sub_module)
     if type(cell).__name__ == "ElementWiseRecurrentContainer":
         one, other = torch.tensor([1.0, -2.0]), torch.tensor([0.5, 3.0])
         if not torch.equal(cell.element_wise_function(one, other), one + other):
-            raise InputError(f"{subject}: its function is no sum, which NIR does not have")
+            raise ModuleReadingError(f"{subject}: its function is no sum, which NIR does not have")
         return neuron.looped(None, np.ones(()))
     weight, size = cell.rc.weight, cell.rc.in_features - cell.sub_module_out_features
     return neuron.looped(linear(weight[:, :size], cell.rc.bias), linear(weight[:, size:]))

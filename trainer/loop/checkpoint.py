@@ -24,7 +24,7 @@ from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
 from spikeport.checks import MAX_SIZE, integer
-from spikeport.errors import InputError
+from spikeport.errors import FileFormatError, FileVersionError, InputError
 from spikeport.network import Input
 from spikeport.storage import check_count, check_elements, write_bytes
 from spikeport.storage.canonical import Arrays
@@ -177,7 +177,9 @@ def load_checkpoint(path: str | PathLike[str]) -> Checkpoint:
         known = _described(header)
         network, integers = _network(known, tensors)
     except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
-        raise InputError(f"{path}: the checkpoint's description is invalid: {error}") from error
+        raise FileFormatError(
+            f"{path}: the checkpoint's description is invalid: {error}"
+        ) from error
     state = network.state_dict()
     expected = {f"network.{name}": value for name, value in state.items()}
     expected |= _optimizer_state(known.config, network, tensors)
@@ -243,7 +245,7 @@ def _described(header: Mapping[str, Any]) -> _Description:
         if isinstance(cause := fault.get("ctx", {}).get("error"), InputError):
             raise cause from None
         key = ".".join(str(part) for part in fault["loc"])
-        raise InputError(f"'{key}' {fault['msg'][:1].lower()}{fault['msg'][1:]}") from None
+        raise FileFormatError(f"'{key}' {fault['msg'][:1].lower()}{fault['msg'][1:]}") from None
 
 
 def _network(known: _Description, tensors: Mapping[str, Tensor]) -> tuple[AnyNetwork, set[str]]:
@@ -254,23 +256,25 @@ def _network(known: _Description, tensors: Mapping[str, Tensor]) -> tuple[AnyNet
     """
     input = Input(**known.input)
     if (known.chip is None) != (known.config.weight_bits is None):
-        raise InputError(
+        raise FileFormatError(
             f"weight_bits is {known.config.weight_bits}, which does not match the tensors"
         )
     if known.graph is not None:
         if known.chip is not None:
-            raise InputError("it has both a graph and integers of the chip")
+            raise FileFormatError("it has both a graph and integers of the chip")
         with torch.device("meta"):
             network = rebuild_graph(known.graph, input, known.config.steps, known.config.rule)
         if known.classes > network.classes:
-            raise InputError(f"{known.classes} classes, the graph has {network.classes} outputs")
+            raise FileFormatError(
+                f"{known.classes} classes, the graph has {network.classes} outputs"
+            )
         return network, set()
     if known.chip is None:
         with torch.device("meta"):
             return build_network(known.config, input, known.classes), set()
     trained, used = from_tensors(known.chip, tensors)
     if trained.input != input:
-        raise InputError("its input is not that of its integers")
+        raise FileFormatError("its input is not that of its integers")
     return trained, used
 
 
@@ -294,12 +298,12 @@ def _optimizer_state(
 
 def _read(path: Path) -> tuple[dict[str, Any], Arrays]:
     if not path.is_file():
-        raise InputError(f"{path}: does not exist or is not a file")
+        raise FileFormatError(f"{path}: does not exist or is not a file")
     header, arrays = unpack(path, "is truncated, not a safetensors file, or has a damaged header")
     if not isinstance(header, dict) or header.get("kind") != KIND:
-        raise InputError(f"{path}: is a safetensors file, but not a Spikeport checkpoint")
+        raise FileFormatError(f"{path}: is a safetensors file, but not a Spikeport checkpoint")
     if header.get("version") != VERSION:
-        raise InputError(
+        raise FileVersionError(
             f"{path}: checkpoint version {header.get('version')}, this program reads {VERSION}"
         )
     return header, arrays
@@ -310,13 +314,15 @@ def _check_tensors(
 ) -> None:
     for name in sorted(tensors.keys() ^ expected.keys()):
         problem = "is missing" if name in expected else "is unknown to this network"
-        raise InputError(f"{path}: tensor '{name}' {problem}")
+        raise FileFormatError(f"{path}: tensor '{name}' {problem}")
     for name, value in expected.items():
         found = tensors[name]
         if found.shape != value.shape or found.dtype != value.dtype:
-            raise InputError(
+            raise FileFormatError(
                 f"{path}: tensor '{name}' is {found.dtype} {tuple(found.shape)}, must be "
                 f"{value.dtype} {tuple(value.shape)}"
             )
         if not torch.isfinite(found).all():
-            raise InputError(f"{path}: tensor '{name}' contains NaN or infinity, must be finite")
+            raise FileFormatError(
+                f"{path}: tensor '{name}' contains NaN or infinity, must be finite"
+            )

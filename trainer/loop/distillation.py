@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from spikeport.errors import InputError
+from spikeport.errors import InputError, TrainingError
 from spikeport.trainer.chip import AnyNetwork, QATNetwork, takes
 from spikeport.trainer.config import TrainConfig
 from spikeport.trainer.data import Dataset
@@ -64,20 +64,22 @@ def find_teacher(config: TrainConfig, data: Dataset, given: Start | None) -> Tea
     if not config.distillation:
         return None
     if given is None:
-        raise InputError(
+        raise TrainingError(
             f"training: distillation is {config.distillation}, needs a teacher, a trained network "
             "(--from CHECKPOINT)"
         )
     network = copy.deepcopy(network_of(given)).cpu().eval().requires_grad_(requires_grad=False)
     subject = "teacher" if isinstance(given, AnyNetwork) else str(given)
     if not takes(network, data.input):
-        raise InputError(f"{subject}: expects {network.input}, the samples are {data.input}")
+        raise TrainingError(f"{subject}: expects {network.input}, the samples are {data.input}")
     try:
         answer = network.inference(torch.tensor(data.train_x[:1]))
     except InputError as error:
-        raise InputError(f"{subject}: {error}") from None
+        raise type(error)(f"{subject}: {error}") from None
     if answer.shape[1] != data.classes:
-        raise InputError(f"{subject}: has {answer.shape[1]} classes, the data has {data.classes}")
+        raise TrainingError(
+            f"{subject}: has {answer.shape[1]} classes, the data has {data.classes}"
+        )
     return Teacher(network, config.distillation, digest(network))
 
 
@@ -91,7 +93,7 @@ def check_learns(config: TrainConfig, network: AnyNetwork, teacher: Teacher | No
     if teacher is None or config.distillation < 1 or asked:
         return
     if teacher.digest == digest(network):
-        raise InputError(
+        raise TrainingError(
             "teacher: is the network that training starts from, which with distillation 1 leaves "
             "nothing to learn; use another teacher or a lower distillation"
         )

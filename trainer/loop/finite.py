@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from spikeport.errors import InputError
+from spikeport.errors import TrainingError
 from spikeport.trainer.chip import AnyNetwork
 from spikeport.trainer.network import PassRecord
 
@@ -23,7 +23,7 @@ def check_finite(network: AnyNetwork, loss: Tensor, record: PassRecord, epoch: i
     if torch.isfinite(loss + norm):
         return
     what, layer = _origin(network, loss, record)
-    raise InputError(
+    raise TrainingError(
         f"training: {what} in epoch {epoch + 1}, first in layer '{layer}', is NaN or infinite; "
         "a lower lr may help"
     )

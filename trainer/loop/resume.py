@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from os import PathLike
 
-from spikeport.errors import InputError
+from spikeport.errors import TrainingError
 from spikeport.text import quoted
 from spikeport.trainer.chip import AnyNetwork, takes
 from spikeport.trainer.config import TrainConfig
@@ -25,18 +25,20 @@ def check_same_run(
     for field in dataclasses.fields(TrainConfig):
         saved, asked = getattr(state.config, field.name), getattr(config, field.name)
         if saved != asked:
-            raise InputError(
+            raise TrainingError(
                 f"{path}: was trained with {field.name} {quoted(saved)}, cannot continue with "
                 f"{quoted(asked)}"
             )
     if state.fingerprint != data.fingerprint or not takes(state.model, data.input):
-        raise InputError(
+        raise TrainingError(
             f"{path}: was trained on other data ('{state.data}'), cannot continue with "
             f"'{data.name}'"
         )
     same = state.teacher is None if teacher is None else teacher.answers_to(state.teacher)
     if not same:
-        raise InputError(f"{path}: was trained with another teacher, cannot continue with this one")
+        raise TrainingError(
+            f"{path}: was trained with another teacher, cannot continue with this one"
+        )
 
 
 def load_best(path: str | PathLike[str], state: Checkpoint) -> AnyNetwork | None:
@@ -50,7 +52,7 @@ def load_best(path: str | PathLike[str], state: Checkpoint) -> AnyNetwork | None
         return None
     best = load_checkpoint(best_path(path))
     if len(best.history) < epoch:
-        raise InputError(
+        raise TrainingError(
             f"{best_path(path)}: contains epoch {len(best.history)}, but the best one is {epoch}; "
             "it belongs to another run"
         )

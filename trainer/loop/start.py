@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from torch import distributed
 
-from spikeport.errors import InputError
+from spikeport.errors import InputError, TrainingError
 from spikeport.network import Input
 from spikeport.runs import check_classes, float_range, same_range
 from spikeport.storage import check_output
@@ -48,7 +48,7 @@ def first_network(
         _check_chip(subject, given, config, data)
         return copy.deepcopy(given)
     if config.weight_bits is not None:
-        raise InputError(
+        raise TrainingError(
             f"training: weight_bits is {config.weight_bits}; training in chip arithmetic starts "
             "from a QATNetwork (`prepare_qat` of a trained network)"
         )
@@ -72,7 +72,7 @@ def check_own(config: TrainConfig, data: Dataset, own: SpikingNetwork) -> None:
     """
     check_kind(own)
     if config.weight_bits is not None:
-        raise InputError(
+        raise TrainingError(
             f"network: weight_bits is {config.weight_bits}; training in chip arithmetic starts "
             "from `start`, a QATNetwork (`prepare_qat` of the trained network), without `network`"
         )
@@ -81,9 +81,9 @@ def check_own(config: TrainConfig, data: Dataset, own: SpikingNetwork) -> None:
         ("rule", own.rule, config.rule),
     ):
         if has != asked:
-            raise InputError(f"network: {name} is {has}, the configuration says {asked}")
+            raise TrainingError(f"network: {name} is {has}, the configuration says {asked}")
     if not takes(own, data.input):
-        raise InputError(
+        raise TrainingError(
             f"network: expects {own.input}, data set '{data.name}' has {data.input}; build it for "
             "the data: from_module(module, data.input, steps)"
         )
@@ -105,12 +105,12 @@ def check_kind(own: SpikingNetwork) -> None:
         InputError: names what to use instead.
     """
     if isinstance(own, QATNetwork):
-        raise InputError(
+        raise TrainingError(
             "network: is a QATNetwork, must be a SpikingNetwork; train one as `start`, or store "
             "its deployed() network by save_network"
         )
     if not isinstance(own, SpikingNetwork):
-        raise InputError(
+        raise TrainingError(
             f"network: is a {type(own).__name__}, must be a SpikingNetwork: "
             "from_module(module, data.input, steps)"
         )
@@ -124,17 +124,17 @@ def check_same_network(path: str, state: Checkpoint, own: SpikingNetwork | None)
     """
     if own is None:
         if state.own:
-            raise InputError(
+            raise TrainingError(
                 f"{path}: was trained from a network of your own, pass it again (its weights are "
                 "not used)"
             )
         return
     if not (state.own and isinstance(state.model, SpikingNetwork)):
-        raise InputError(f"{path}: was not trained from a network of your own, cannot continue")
+        raise TrainingError(f"{path}: was not trained from a network of your own, cannot continue")
     for saved, given in zip_longest(describe_graph(state.model), describe_graph(own)):
         if saved != given:
             name = (saved or given or {}).get("name")
-            raise InputError(f"{path}: was trained with another network, layer '{name}' differs")
+            raise TrainingError(f"{path}: was trained with another network, layer '{name}' differs")
 
 
 def _share_state(network: SpikingNetwork) -> None:
@@ -168,12 +168,12 @@ def _check_chip(subject: str, given: QATNetwork, config: TrainConfig, data: Data
         connection.weight_bits for connection in connections if connection.name not in given.frozen
     }
     if {config.weight_bits} != bits:
-        raise InputError(
+        raise TrainingError(
             f"{subject}: has weights of {', '.join(map(str, sorted(bits)))} bits in chip "
             f"arithmetic, but weight_bits is {config.weight_bits}"
         )
     if not (takes(given, data.input) and given.steps == config.steps):
-        raise InputError(
+        raise TrainingError(
             f"{subject}: expects {given.input} and {given.steps} steps, training has {data.input} "
             f"and {config.steps}"
         )
@@ -195,12 +195,12 @@ def _take_over(subject: str, network: SpikingNetwork, given: SpikingNetwork) -> 
         if name not in state or name not in wanted:
             verdict = "has no" if name not in state else "has a"
             rule = "which" if name not in state else "which no layer of"
-            raise InputError(
+            raise TrainingError(
                 f"{subject}: {verdict} tensor '{name}', {rule} the network to train needs"
             )
         shapes = tuple(state[name].shape), tuple(wanted[name].shape)
         if shapes[0] != shapes[1]:
-            raise InputError(
+            raise TrainingError(
                 f"{subject}: tensor '{name}' is {shapes[0]}, the network to train needs {shapes[1]}"
             )
     network.load_state_dict(state)

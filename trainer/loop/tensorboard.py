@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from spikeport.errors import BackendUnavailableError
+from spikeport.errors import MissingPackageError
 from spikeport.trainer.loop.checkpoint import EpochRecord
 
 
@@ -20,7 +20,7 @@ def tensorboard_log(folder: Path) -> Iterator[Callable[[EpochRecord], None]]:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
-        raise BackendUnavailableError(
+        raise MissingPackageError(
             "tensorboard: is not installed: pip install '.[tensorboard]'"
         ) from error
 

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from spikeport.energy import HardwareProfile, load_profile
-from spikeport.errors import InputError
+from spikeport.errors import TrainingError
 from spikeport.trainer.chip import AnyNetwork
 from spikeport.trainer.config import Precision, TrainConfig
 from spikeport.trainer.data import Dataset, Feed
@@ -203,7 +203,7 @@ def _begin(
     best = None
     if resume:
         if path is None:
-            raise InputError("training: resume needs a checkpoint path")
+            raise TrainingError("training: resume needs a checkpoint path")
         state = load_checkpoint(path)
         check_same_run(str(path), state, config, data, taught)
         check_same_network(str(path), state, own)

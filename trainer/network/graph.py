@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from spikeport.errors import InputError
+from spikeport.errors import ModuleReadingError
 from spikeport.network import Input, Shape
 from spikeport.trainer.network.layers import Op, output_shape, unsupported
 from spikeport.trainer.neurons import LI, LIF
@@ -57,32 +57,36 @@ def leading_to(output: str, nodes: Sequence[Node]) -> list[Node]:
 def check_nodes(input: Input, nodes: Sequence[Node], steps: int) -> dict[str, Shape]:
     """Check a graph and return the shapes of all outputs; a broken rule is one clear error."""
     if steps < 1:
-        raise InputError(f"network: steps (T) is {steps}, must be at least 1")
+        raise ModuleReadingError(f"network: steps (T) is {steps}, must be at least 1")
     if not nodes:
-        raise InputError("network: has no layers, needs at least one")
+        raise ModuleReadingError("network: has no layers, needs at least one")
     shapes = {input.name: input.shape}
     taken = nn.ModuleDict()
     for place, node in enumerate(nodes):
         subject = f"layer '{node.name}'"
         if node.name in shapes:
-            raise InputError(f"{subject}: the name is used twice, names must be unique")
+            raise ModuleReadingError(f"{subject}: the name is used twice, names must be unique")
         if not (node.name.isascii() and node.name.isidentifier()):
-            raise InputError(f"{subject}: the name must be letters, digits and '_'")
+            raise ModuleReadingError(f"{subject}: the name must be letters, digits and '_'")
         if hasattr(taken, node.name):
-            raise InputError(f"{subject}: the name is reserved by torch.nn.ModuleDict, use another")
+            raise ModuleReadingError(
+                f"{subject}: the name is reserved by torch.nn.ModuleDict, use another"
+            )
         if not node.inputs:
-            raise InputError(f"{subject}: has no inputs, needs at least one")
+            raise ModuleReadingError(f"{subject}: has no inputs, needs at least one")
         for name in node.inputs:
             if name not in shapes:
-                raise InputError(f"{subject}: input '{name}' is not an earlier layer")
+                raise ModuleReadingError(f"{subject}: input '{name}' is not an earlier layer")
         if problem := unsupported(node.op):
-            raise InputError(f"{subject}: {problem}")
+            raise ModuleReadingError(f"{subject}: {problem}")
         given = {name: shapes[name] for name in node.inputs}
         if len(set(given.values())) > 1:
-            raise InputError(f"{subject}: its inputs differ in shape and cannot be summed: {given}")
+            raise ModuleReadingError(
+                f"{subject}: its inputs differ in shape and cannot be summed: {given}"
+            )
         shapes[node.name] = output_shape(node.name, node.op, shapes[node.inputs[0]])
         if isinstance(node.op, LI) and place < len(nodes) - 1:
-            raise InputError(f"{subject}: LI never spikes, it can only be the last layer")
+            raise ModuleReadingError(f"{subject}: LI never spikes, it can only be the last layer")
     return shapes
 
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
-from spikeport.errors import InputError
+from spikeport.errors import FileFormatError
 from spikeport.network import Input, Reset
 from spikeport.text import quoted
 from spikeport.trainer.network.graph import Node
@@ -146,13 +146,13 @@ def rebuild_graph(
     made: dict[str, nn.Module] = {}
     for place, layer in enumerate(layers):
         if not isinstance(layer, dict):
-            raise InputError(f"layer {place} is {type(layer).__name__}, must be a table")
+            raise FileFormatError(f"layer {place} is {type(layer).__name__}, must be a table")
         name, inputs = layer.get("name"), layer.get("inputs")
         if not isinstance(name, str):
-            raise InputError(f"layer {place} has no name")
+            raise FileFormatError(f"layer {place} has no name")
         subject = f"layer '{name[:40]}'"
         if not isinstance(inputs, list) or not all(isinstance(each, str) for each in inputs):
-            raise InputError(f"{subject}: inputs must be a list of names")
+            raise FileFormatError(f"{subject}: inputs must be a list of names")
         _keys(
             subject,
             layer,
@@ -160,7 +160,7 @@ def rebuild_graph(
         )
         if "same_as" in layer:
             if not isinstance(layer["same_as"], str) or layer["same_as"] not in made:
-                raise InputError(f"{subject}: same_as does not name an earlier layer")
+                raise FileFormatError(f"{subject}: same_as does not name an earlier layer")
             op = made[layer["same_as"]]
         else:
             op = made[name] = _made(subject, layer)
@@ -174,34 +174,34 @@ _DESCRIBED = ("kind", "options", "frozen")
 def _keys(subject: str, given: Mapping[str, Any], wanted: set[str]) -> None:
     if wrong := sorted(given.keys() ^ wanted):
         problem = "is missing" if wrong[0] in wanted else "is unknown"
-        raise InputError(f"{subject}: key '{wrong[0][:40]}' {problem}")
+        raise FileFormatError(f"{subject}: key '{wrong[0][:40]}' {problem}")
 
 
 def _made(subject: str, layer: Mapping[str, Any]) -> nn.Module:
     kind, options, frozen = (layer[key] for key in _DESCRIBED)
     if not isinstance(kind, str) or kind not in _KINDS:
         shown = quoted(str(kind)[:40])
-        raise InputError(f"{subject}: kind is {shown}, must be one of {', '.join(_KINDS)}")
+        raise FileFormatError(f"{subject}: kind is {shown}, must be one of {', '.join(_KINDS)}")
     build, rules = _KINDS[kind]
     if not isinstance(options, dict):
-        raise InputError(f"{subject}: options must be a table")
+        raise FileFormatError(f"{subject}: options must be a table")
     if build is nn.AvgPool2d:
         rules = rules | {name: _OPTIONAL[name] for name in options.keys() & _OPTIONAL.keys()}
     _keys(subject, options, set(rules))
     for name, rule in rules.items():
         if not rule.holds(options[name]):
             shown = quoted(str(options[name])[:40])
-            raise InputError(f"{subject}: {name} is {shown}, must be {rule.text}")
+            raise FileFormatError(f"{subject}: {name} is {shown}, must be {rule.text}")
     given = {n: tuple(v) if isinstance(v, list) else v for n, v in options.items()}
     try:
         op = build(**given)
     except (ValueError, TypeError, RuntimeError) as error:
-        raise InputError(f"{subject}: {error}") from None
+        raise FileFormatError(f"{subject}: {error}") from None
     parameters = dict(op.named_parameters())
     if not isinstance(frozen, list) or not all(
         isinstance(each, str) and each in parameters for each in frozen
     ):
-        raise InputError(f"{subject}: frozen must be a list of its parameters")
+        raise FileFormatError(f"{subject}: frozen must be a list of its parameters")
     for each in frozen:
         parameters[each].requires_grad = False
     return op
@@ -222,17 +222,19 @@ def _check_plain(node: Node, owners: dict[int, str]) -> None:
     subject, op = f"layer '{node.name}'", node.op
     kind = _KINDS.get(type(op).__name__)
     if kind is None or type(op) is not kind[0]:
-        raise InputError(
+        raise FileFormatError(
             f"{subject}: is a {type(op).__name__}, which a checkpoint cannot describe; use the "
             "layer of torch.nn itself, without parametrizations, or spikeport's LIF or LI"
         )
     if any(getattr(op, hooks) for hooks in _HOOKS):
-        raise InputError(f"{subject}: has hooks, which passes and checkpoints ignore; remove them")
+        raise FileFormatError(
+            f"{subject}: has hooks, which passes and checkpoints ignore; remove them"
+        )
     for name, part in op.named_parameters():
         if owners.setdefault(id(part), node.name) != node.name:
-            raise InputError(
+            raise FileFormatError(
                 f"{subject}: shares its {name} with layer '{owners[id(part)]}'; call one layer "
                 "twice instead"
             )
         if str(part.dtype) != "torch.float32":
-            raise InputError(f"{subject}: {name} is {part.dtype}, must be torch.float32")
+            raise FileFormatError(f"{subject}: {name} is {part.dtype}, must be torch.float32")

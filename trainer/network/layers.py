@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from torch import Tensor, nn
 
-from spikeport.errors import InputError
+from spikeport.errors import ModuleReadingError
 from spikeport.network import Shape
 from spikeport.network.geometry import IntPair, window_count
 from spikeport.trainer.neurons import LI, LIF
@@ -128,7 +128,7 @@ def output_shape(name: str, op: Op, given: Shape) -> Shape:
             options = op.kernel_size, op.stride, op.padding
             made = _windows(subject, given, *options, 1)
             if op.ceil_mode and made != _ceiled(given, *options):
-                raise InputError(
+                raise ModuleReadingError(
                     f"{subject}: ceil_mode adds windows that reach beyond {given}, must use whole "
                     "windows only"
                 )
@@ -145,7 +145,7 @@ def output_shape(name: str, op: Op, given: Shape) -> Shape:
             return (given[0], *made)
         case nn.BatchNorm1d() | nn.BatchNorm2d():
             if (len(given) == 3) != isinstance(op, nn.BatchNorm2d):
-                raise InputError(f"{subject}: {type(op).__name__} received shape {given}")
+                raise ModuleReadingError(f"{subject}: {type(op).__name__} received shape {given}")
             _meet(subject, "channels", op.num_features, given[0])
     return given
 
@@ -207,15 +207,15 @@ def _windows(subject: str, given: Shape, *options: int | tuple[int, ...]) -> tup
     axes = len(given) - 1
     made = tuple(map(window_count, given[1:], *(sides(option, axes) for option in options)))
     if min(made) < 1:
-        raise InputError(f"{subject}: its window does not fit into {given}")
+        raise ModuleReadingError(f"{subject}: its window does not fit into {given}")
     return made
 
 
 def _axes(subject: str, given: Shape, axes: str) -> None:
     if len(given) != 1 + axes.count(","):
-        raise InputError(f"{subject}: needs an input {axes}, received {given}")
+        raise ModuleReadingError(f"{subject}: needs an input {axes}, received {given}")
 
 
 def _meet(subject: str, what: str, expected: int, found: int) -> None:
     if expected != found:
-        raise InputError(f"{subject}: expects {expected} {what}, received {found}")
+        raise ModuleReadingError(f"{subject}: expects {expected} {what}, received {found}")

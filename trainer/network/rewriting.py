@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from spikeport.checks import NAME_RULE, is_name
-from spikeport.errors import InputError
+from spikeport.errors import InputError, UnsupportedError
 from spikeport.network import Coding, Shape
 from spikeport.network.composition import became
 from spikeport.network.linear_maps import (
@@ -68,7 +68,7 @@ def deployment(network: SpikingNetwork) -> Deployment:
     """
     build = _Build(network)
     if build.obstacles:
-        raise InputError(_refused(len(build.obstacles)), *(f"- {o}" for o in build.obstacles))
+        raise UnsupportedError(_refused(len(build.obstacles)), *(f"- {o}" for o in build.obstacles))
     same = SpikingNetwork(network.input, build.made, network.steps, network.rule)
     return Deployment(same.train(network.training), tuple(dict.fromkeys(build.rewrites)))
 
@@ -80,7 +80,7 @@ def check_deployment(network: SpikingNetwork) -> tuple[str, ...]:
         InputError: lists every obstacle with its remedy.
     """
     if found := find_obstacles(network):
-        raise InputError(_refused(len(found)), *(f"- {o}" for o in found))
+        raise UnsupportedError(_refused(len(found)), *(f"- {o}" for o in found))
     return tuple(dict.fromkeys(_Build(network).rewrites))
 
 

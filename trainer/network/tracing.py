@@ -12,7 +12,7 @@ import torch
 from torch import fx, nn
 from torch.nn import functional
 
-from spikeport.errors import InputError
+from spikeport.errors import ModuleReadingError
 from spikeport.network import Input, Shape
 from spikeport.trainer.network.foreign import describe, owner
 from spikeport.trainer.network.graph import Node, leading_to
@@ -47,13 +47,15 @@ def from_module(
     graph = _traced(module, title)
     if len(refused := tuple(_refused(module, graph))) > 1:
         listed = (f"- layer '{name}': {problem}" for name, _, problem in refused)
-        raise InputError(f"{title}: {len(refused)} layers are not supported:", *listed)
+        raise ModuleReadingError(f"{title}: {len(refused)} layers are not supported:", *listed)
     build = _Build(module, input)
     for node in graph.nodes:
         _place_input(node)
         match node.op:
             case "placeholder" if build.value_of:
-                raise InputError(f"{title}: has a second argument '{node.target}', must have one")
+                raise ModuleReadingError(
+                    f"{title}: has a second argument '{node.target}', must have one"
+                )
             case "placeholder":
                 build.value_of[node] = input.name
             case "call_module":
@@ -61,11 +63,11 @@ def from_module(
             case "call_function" | "call_method":
                 build.add_call(node)
             case "get_attr":
-                raise InputError(f"layer '{node.name}': only layers may own tensors")
+                raise ModuleReadingError(f"layer '{node.name}': only layers may own tensors")
             case _:
                 (output,) = node.args
                 if output not in build.value_of:
-                    raise InputError(f"{title}: must return one tensor, returns {output}")
+                    raise ModuleReadingError(f"{title}: must return one tensor, returns {output}")
                 nodes = leading_to(build.value_of[output], build.nodes)
     return SpikingNetwork(input, nodes, steps, rule).train(module.training)
 
@@ -83,11 +85,11 @@ def refused_layers(module: nn.Module) -> tuple[tuple[str, nn.Module, str], ...]:
 def _traced(module: nn.Module, title: str) -> fx.Graph:
     for name, layer in module.named_modules():
         if owner(layer) is not None:
-            raise InputError(describe(name, layer))
+            raise ModuleReadingError(describe(name, layer))
     try:
         return _Tracer().trace(module)
     except Exception as error:  # the module's own code may raise anything
-        raise InputError(
+        raise ModuleReadingError(
             f"{title}: cannot be traced, its forward must not depend on the values or sizes of "
             f"its input: {error}"
         ) from error
@@ -142,7 +144,7 @@ class _Build:
             whole: Any = node.args[0]
             parts, place = self.parts[whole], options[0]
             if not isinstance(place, int) or not -len(parts) <= place < len(parts):
-                raise InputError(f"layer '{node.name}': takes part {place} of {len(parts)}")
+                raise ModuleReadingError(f"layer '{node.name}': takes part {place} of {len(parts)}")
             self._add_channels(node, whole.args[0], parts[place])
         elif target in _SIZES:
             return
@@ -168,7 +170,7 @@ class _Build:
         elif target is functional.max_pool2d:
             self._add(node, nn.MaxPool2d(*options, **named), node.args[:1])
         else:
-            raise InputError(
+            raise ModuleReadingError(
                 f"layer '{node.name}': {getattr(target, '__name__', target)} is not supported in "
                 "spiking networks; use a layer of torch.nn, or LIF for an activation"
             )
@@ -176,9 +178,11 @@ class _Build:
     def _add(self, node: fx.Node, op: Any, arguments: tuple[Any, ...]) -> None:
         sources = tuple(self.value_of.get(value, "") for value in arguments)
         if "" in sources:
-            raise InputError(f"layer '{node.name}': takes {arguments}, must take outputs of layers")
+            raise ModuleReadingError(
+                f"layer '{node.name}': takes {arguments}, must take outputs of layers"
+            )
         if problem := unsupported(op):
-            raise InputError(f"layer '{node.name}': {problem}")
+            raise ModuleReadingError(f"layer '{node.name}': {problem}")
         differ = len({self.shapes[source] for source in sources}) > 1
         if differ or isinstance(op, nn.BatchNorm1d | Channels):
             sources = tuple(
@@ -194,7 +198,7 @@ class _Build:
     def _flatten(self, node: fx.Node, whole: bool) -> None:
         """Add no node: linear layers flatten their input, and most others act on each neuron."""
         if not whole:
-            raise InputError(f"layer '{node.name}': must flatten all but the batch axis")
+            raise ModuleReadingError(f"layer '{node.name}': must flatten all but the batch axis")
         self.value_of[node] = self._source(node)
         self.flat.add(node)
 
@@ -214,7 +218,7 @@ class _Build:
         first, *rest = index if isinstance(index, tuple) else (index, every)
         chosen, *others = rest or (every,)
         if any(each not in (every, ...) for each in (first, *others)) or not _forward(chosen):
-            raise InputError(
+            raise ModuleReadingError(
                 f"layer '{node.name}': must take a slice of the channels, as in x[:, a:b]"
             )
         self._add_channels(node, value, chosen)
@@ -226,7 +230,7 @@ class _Build:
         }
         source, size = self._source(node), given.get("size")
         if given.get("dim", 0) != 1 or source not in self.shapes:
-            raise InputError(f"layer '{node.name}': must split the channels, dim=1")
+            raise ModuleReadingError(f"layer '{node.name}': must split the channels, dim=1")
         count = self._channels(node.args[0])
         if even and isinstance(size, int):
             size = -(-count // size)
@@ -240,7 +244,7 @@ class _Build:
         count = self._channels(value)
         start, stop, step = chosen.indices(count)
         if not range(start, stop, step):
-            raise InputError(f"layer '{node.name}': takes none of {count} channels")
+            raise ModuleReadingError(f"layer '{node.name}': takes none of {count} channels")
         self._add(node, Channels(start, stop, step), (value,))
 
     def _mean(self, node: fx.Node, axes: Any) -> None:
@@ -249,7 +253,7 @@ class _Build:
         given = axes if isinstance(axes, tuple | list) else (axes,)
         positions = set(range(2, len(shape) + 1))
         if not positions or {axis % (len(shape) + 1) for axis in given} != positions:
-            raise InputError(
+            raise ModuleReadingError(
                 f"layer '{node.name}': must average all positions of (C, H, W) or (C, L), "
                 f"received {shape} and axes {axes}"
             )
@@ -262,7 +266,7 @@ class _Build:
         wanted = (size,) * axes if isinstance(size, int) else tuple(size)
         windows = [n // k for n, k in zip(shape[1:], wanted, strict=False) if k and n % k == 0]
         if axes not in (1, 2) or len(windows) != axes or len(wanted) != axes:
-            raise InputError(
+            raise ModuleReadingError(
                 f"layer '{node.name}': must average windows of one size, received {shape} for "
                 f"{size} positions"
             )

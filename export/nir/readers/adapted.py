@@ -9,7 +9,7 @@ from typing import Any
 import nir
 import numpy as np
 
-from spikeport.checks import fail
+from spikeport.errors import UnsupportedError
 from spikeport.export.nir.fields import kind, make_node, node_values
 from spikeport.export.nir.graph import DEFAULT_DT_S, CheckedGraph, Edge, check_graph
 from spikeport.export.nir.readers.fidelity import Finding, NodeFidelity, Portability, approximate
@@ -21,6 +21,8 @@ from spikeport.export.nir.semantics import Semantics
 from spikeport.network import Reset
 from spikeport.storage import nearest
 from spikeport.text import quoted
+
+fail = UnsupportedError.fail
 
 _SUBTRACT = "norse.torch.functional.reset.reset_subtract"
 

@@ -12,8 +12,8 @@ from typing import Any
 import nir
 import numpy as np
 
-from spikeport.checks import fail, is_name
-from spikeport.errors import InputError
+from spikeport.checks import is_name
+from spikeport.errors import UnsupportedError
 from spikeport.export.nir.fields import kind, make_node
 from spikeport.export.nir.flatten import FlatGraph
 from spikeport.export.nir.graph import CheckedGraph, Edge
@@ -21,6 +21,8 @@ from spikeport.export.nir.portable import from_the_end
 from spikeport.export.nir.readers.rules import fields_of
 from spikeport.storage.canonical import digest
 from spikeport.text import quoted
+
+fail = UnsupportedError.fail
 
 ARRAYS_OF_ORIGINAL = "spikeport_original"
 Arrays = dict[str, Any]
@@ -76,7 +78,7 @@ def undo(data: Any, arrays: Mapping[str, Any], flat: FlatGraph) -> FlatGraph:
             nodes[own] = make_node(own, stated["type"], fields)
         return FlatGraph(nodes, [(str(a), str(b)) for a, b in data["edges"]])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(f"metadata 'spikeport' is damaged: original, {error!r}") from error
+        raise UnsupportedError(f"metadata 'spikeport' is damaged: original, {error!r}") from error
 
 
 def digest_of(nodes: Mapping[str, Any], edges: Iterable[Edge]) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeport import checks
+from spikeport.errors import NetworkError
 from spikeport.network.arithmetic import LOIHI, Arithmetic, is_mixed
 from spikeport.network.connections.pool import SumPool2d
 from spikeport.network.geometry import PerNeuron, Shape
@@ -122,7 +123,9 @@ def checked_weights(part: Any, dims: int) -> NDArray[np.int16]:
     checks.settle(part, subject, weight_bits=(1, LOIHI.weight_bits))
     array = checks.integers(f"{subject}: weight", part.weight, np.int16)
     if array.ndim != dims or 0 in array.shape:
-        checks.fail(f"{subject}: weight has shape {array.shape}, must have {dims} non-empty axes")
+        NetworkError.fail(
+            f"{subject}: weight has shape {array.shape}, must have {dims} non-empty axes"
+        )
     bits = part.weight_bits
     wrong = LOIHI.off_grid(array, bits)
     if wrong.any():
@@ -130,7 +133,7 @@ def checked_weights(part: Any, dims: int) -> NDArray[np.int16]:
         mixed = is_mixed(array)
         low, high, step = LOIHI.weight_grid(mixed=mixed, bits=bits)
         signs = "mixed signs" if mixed else "one sign, as magnitudes"
-        checks.fail(
+        NetworkError.fail(
             f"{subject}: weight {array[index]} at {index} is off the {bits}-bit grid for {signs} "
             f"({low}..{high} in steps of {step}); {int(wrong.sum())} of {array.size} are off"
         )

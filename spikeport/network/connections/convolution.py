@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeport import checks
+from spikeport.errors import NetworkError
 from spikeport.network.arithmetic import LOIHI
 from spikeport.network.connections.base import (
     Synapse,
@@ -244,23 +245,23 @@ def _settle(part: Conv1d | Conv2d, side: Callable[[str, Any], Any], dims: int) -
     checks.settle(part, subject, groups=(1, part.weight.shape[0]))
     groups = part.groups
     if part.weight.shape[0] % groups:
-        checks.fail(
+        NetworkError.fail(
             f"{subject}: groups {groups} must divide {part.weight.shape[0]} output channels"
         )
     for name in ("stride", "dilation"):
         if np.min(getattr(part, name)) < 1:
-            checks.fail(f"{subject}: {name} {getattr(part, name)} must be at least 1")
+            NetworkError.fail(f"{subject}: {name} {getattr(part, name)} must be at least 1")
 
 
 def _check_map(part: Conv1d | Conv2d, shape: Shape, target: Shape, axes: str) -> None:
     subject = f"connection '{part.name}'"
     if len(shape) != part.weight.ndim - 1:
-        checks.fail(f"{subject}: a convolution needs a source {axes}, got {shape}")
+        NetworkError.fail(f"{subject}: a convolution needs a source {axes}, got {shape}")
     if shape[0] != part.weight.shape[1] * part.groups:
-        checks.fail(
+        NetworkError.fail(
             f"{subject}: source has {shape[0]} channels, weight {part.weight.shape} with "
             f"groups {part.groups} needs {part.weight.shape[1] * part.groups}"
         )
     made = part.output_shape(shape)
     if made != target:
-        checks.fail(f"{subject}: gives shape {made}, but '{part.target}' has {target}")
+        NetworkError.fail(f"{subject}: gives shape {made}, but '{part.target}' has {target}")

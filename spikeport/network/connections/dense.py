@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport import checks
+from spikeport.errors import NetworkError
 from spikeport.network.arithmetic import LOIHI
 from spikeport.network.connections.base import (
     Synapse,
@@ -60,7 +60,7 @@ class Dense:
         """Check that the weights map `shape` to `target`."""
         expected = (math.prod(target), math.prod(shape))
         if self.weight.shape != expected:
-            checks.fail(
+            NetworkError.fail(
                 f"connection '{self.name}': weight has shape {self.weight.shape}, "
                 f"must be {expected}"
             )

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport import checks
+from spikeport.errors import NetworkError
 from spikeport.network.connections.base import Synapse, WeightedConnection
 from spikeport.network.geometry import PerNeuron, Shape
 
@@ -23,10 +23,10 @@ def check_shapes(connection: WeightedConnection, source: Shape, target: Shape) -
     subject = f"connection '{connection.name}'"
     if connection.pool is not None:
         if len(source) != 3:
-            checks.fail(f"{subject}: a sum-pool needs a source (C, H, W), got {source}")
+            NetworkError.fail(f"{subject}: a sum-pool needs a source (C, H, W), got {source}")
         source = connection.pool.output_shape(source)
         if min(source) < 1:
-            checks.fail(f"{subject}: the sum-pool leaves nothing of its source: {source}")
+            NetworkError.fail(f"{subject}: the sum-pool leaves nothing of its source: {source}")
     connection.check_map(source, target)
 
 

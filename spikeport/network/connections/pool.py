@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeport import checks
+from spikeport.errors import NetworkError
 from spikeport.network.geometry import (
     IntPair,
     PerNeuron,
@@ -101,9 +102,11 @@ def _check_windows(part: SumPool2d) -> None:
     """Check that windows do not overlap: a spike would reach a synapse along two paths."""
     for kernel, stride, padding in zip(part.kernel_size, part.stride, part.padding, strict=True):
         if kernel < 1 or stride < kernel:
-            checks.fail(
+            NetworkError.fail(
                 f"sum-pool: kernel {kernel} with stride {stride}: windows must not overlap "
                 "(stride >= kernel >= 1)"
             )
         if padding >= kernel:
-            checks.fail(f"sum-pool: padding {padding} must be smaller than the kernel {kernel}")
+            NetworkError.fail(
+                f"sum-pool: padding {padding} must be smaller than the kernel {kernel}"
+            )

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeport import checks
+from spikeport.errors import NetworkError
 from spikeport.network.arithmetic import LOIHI
 from spikeport.network.connections.base import Synapse, check_scalars, checked_weights
 from spikeport.network.geometry import PerNeuron, Shape
@@ -57,7 +58,7 @@ class Sparse:
         for name, dtype in (("indices", np.int32), ("indptr", np.int64)):
             array = checks.integers(f"{subject}: {name}", getattr(self, name), dtype)
             if array.ndim != 1:
-                checks.fail(f"{subject}: {name} has {array.ndim} axes, must have 1")
+                NetworkError.fail(f"{subject}: {name} has {array.ndim} axes, must have 1")
             object.__setattr__(self, name, array)
         _check_rows(self, subject)
         check_scalars(self)
@@ -82,7 +83,7 @@ class Sparse:
         else:
             array = checks.as_array(subject, matrix)
             if array.ndim != 2:
-                checks.fail(f"{subject} has shape {array.shape}, must have 2 axes")
+                NetworkError.fail(f"{subject} has shape {array.shape}, must have 2 axes")
             rows, columns = np.nonzero(array)
             data, shape = array[rows, columns], array.shape
         if np.can_cast(data.dtype, np.int64):
@@ -115,7 +116,9 @@ class Sparse:
             (math.prod(target), math.prod(shape)),
         )
         if made != expected:
-            checks.fail(f"connection '{self.name}': matrix has shape {made}, must be {expected}")
+            NetworkError.fail(
+                f"connection '{self.name}': matrix has shape {made}, must be {expected}"
+            )
 
     def output_shape(self, shape: Shape) -> Shape:
         """(N_target,): the matrix does not determine the shape of the target."""
@@ -158,25 +161,31 @@ def _check_rows(part: Sparse, subject: str) -> None:
     """Check that indptr and indices describe the rows of a matrix, with sorted, unique entries."""
     indices, indptr, stored = part.indices, part.indptr, len(part.weight)
     if len(indices) != stored:
-        checks.fail(f"{subject}: {len(indices)} indices for {stored} weights, must be as many")
+        NetworkError.fail(
+            f"{subject}: {len(indices)} indices for {stored} weights, must be as many"
+        )
     if len(indptr) < 2 or indptr[0] != 0 or indptr[-1] != stored:
         ends = f"{indptr[0]}..{indptr[-1]}" if len(indptr) else "nothing"
-        checks.fail(
+        NetworkError.fail(
             f"{subject}: indptr of {len(indptr)} entries spans {ends}, must be at least 2 and span "
             f"0..{stored}"
         )
     if (falls := np.diff(indptr) < 0).any():
         row = int(np.argmax(falls))
-        checks.fail(
+        NetworkError.fail(
             f"{subject}: indptr falls from {indptr[row]} to {indptr[row + 1]} in row {row}, must "
             "not decrease"
         )
     low, high = int(indices.min()), int(indices.max())
     if low < 0 or high >= part.columns:
-        checks.fail(f"{subject}: indices span {low}..{high}, must lie in 0..{part.columns - 1}")
+        NetworkError.fail(
+            f"{subject}: indices span {low}..{high}, must lie in 0..{part.columns - 1}"
+        )
     disorder = np.diff(indices) <= 0
     starts = indptr[1:-1]
     disorder[starts[(starts > 0) & (starts < stored)] - 1] = False
     if disorder.any():
         row = int(np.searchsorted(indptr, int(np.argmax(disorder)), side="right")) - 1
-        checks.fail(f"{subject}: indices of row {row} must increase, each source neuron only once")
+        NetworkError.fail(
+            f"{subject}: indices of row {row} must increase, each source neuron only once"
+        )

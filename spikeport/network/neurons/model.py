@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from spikeport import checks
+from spikeport.errors import NetworkError
 from spikeport.network.arithmetic import LOIHI, Arithmetic
 from spikeport.network.geometry import Shape
 
@@ -134,7 +135,7 @@ def check_widths(part: Any, arithmetic: Arithmetic) -> None:
     low, high = arithmetic.bias_mantissa_min, arithmetic.bias_mantissa_max
     worst = part.bias.min() if part.bias.min() < low else part.bias.max()
     if not low <= worst <= high:
-        checks.fail(
+        NetworkError.fail(
             f"{subject}: bias mantissa {worst} must lie in {low}..{high} "
             f"({arithmetic.bias_bits} bits)"
         )
@@ -145,7 +146,7 @@ def _bias(subject: str, value: ArrayLike, shape: Shape) -> NDArray[np.int32]:
     """Mantissas, broadcast from a scalar, one per neuron."""
     array = checks.integers(f"{subject}: bias", value, np.int32)
     if array.shape not in ((), shape):
-        checks.fail(f"{subject}: bias has shape {array.shape}, must be {shape}")
+        NetworkError.fail(f"{subject}: bias has shape {array.shape}, must be {shape}")
     full = np.array(np.broadcast_to(array, shape))
     full.setflags(write=False)
     return full

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from spikeport.errors import InputError
+from spikeport.errors import NetworkError
 from spikeport.network.neurons.atrlif import ATRLIFPopulation
 from spikeport.network.neurons.lif import Population
 from spikeport.network.neurons.model import AnyPopulation, StateVariable
@@ -40,7 +40,7 @@ def require_lif(part: AnyPopulation, where: str = "here") -> Population:
         InputError: its neurons are of another model.
     """
     if not isinstance(part, Population):
-        raise InputError(
+        raise NetworkError(
             f"population '{part.name}' has {part.MODEL} neurons, {where} they must be LIF"
         )
     return part
