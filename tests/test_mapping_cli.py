@@ -72,6 +72,8 @@ def test_spread(file: Path, network: DeployedNetwork, capsys: pytest.CaptureFixt
     assert data["traffic"]["least_hops"] <= sum(
         data["traffic"][f"hops_{way}"] for way in ("east_west", "north_south")
     )
+    assert call(["map", str(file), "--target", "loihi2", "--spread", "30"]) == 0
+    assert "5 (synapse memory) " in capsys.readouterr().out
     assert call(["map", str(file), "--target", "loihi2", "--spread", "3"]) == 2
     assert one_line(capsys.readouterr().err) == (
         "spikeport: map: cores is 3, must be at least the 6 that the network takes"

@@ -12,6 +12,7 @@ import pytest
 from benchmarks.networks import dense_chain, resnet18, vgg11
 from spikeport import map_network
 from spikeport.mapping import Resource
+from spikeport.mapping.storage import weight_bits
 from spikeport.network import Conv2d, DeployedNetwork, Input, Population, Readout, Shape
 from tests.helpers.map_checker import errors
 from tests.helpers.pages import page, table
@@ -76,6 +77,11 @@ def test_synapse_memory_of_pilotnet_is_what_was_printed(metered: DeployedNetwork
     differing = {name: words[name] for name, printed in WORDS.items() if words[name] != printed}
     assert differing == {"layer2": 648, "layer3": 1296}
     assert words["layer7"] == 12_800  # for 20 neurons; printed for 17
+    # Lists of all channels, of each input channel and tap of a 3 x 3 kernel, if stored with 6 bits.
+    for layer, inputs, channels in (("layer2", 24, 36), ("layer3", 36, 48)):
+        assert inputs * 9 * -(-(channels * 6 + 10) // 64) == WORDS[layer]
+        (part,) = metered.weighted_into(layer)
+        assert weight_bits(part, made.limits.storage.exponent_min) == 4
 
 
 def test_the_map_of_the_mnist_notebook() -> None:

@@ -98,14 +98,15 @@ def map_(
     }
     shown = [
         facts_table(
-            f"{network.name} on {made.limits.title}", _facts(made, traffic, timed=work is not None)
+            f"{network.name} on {made.limits.title}",
+            _facts(made, traffic, timed=work is not None, spread=spread is not None),
         )
     ]
     shown.append(cores_table(made) if cores else populations_table(made))
     _io.emit(as_json, data, *origin_tables(opened), *shown)
 
 
-def _facts(made: CoreMap, traffic: Traffic, *, timed: bool) -> dict[str, str]:
+def _facts(made: CoreMap, traffic: Traffic, *, timed: bool, spread: bool) -> dict[str, str]:
     used, bound = len(made.cores), made.lower_bound
     scarce = next(name for name, cores in made.lower_bounds.items() if cores == bound)
     because = APART if scarce is Resource.PIECES and not made.share_cores else scarce
@@ -113,7 +114,8 @@ def _facts(made: CoreMap, traffic: Traffic, *, timed: bool) -> dict[str, str]:
     facts = {
         "cores": f"{used:,}, on {made.chips:,} chip{'s' * (made.chips > 1)} of "
         f"{made.limits.cores.value}",
-        "lower bound": f"{bound:,} ({because}); this map has {made.gap:.0%} more",
+        "lower bound": f"{bound:,} ({because})"
+        + ("" if spread else f"; this map has {made.gap:.0%} more"),
         "utilisation": "mean of these cores: "
         + ", ".join(f"{one} {made.utilisation(one):.1%}" for one in SHOWN if one in limited),
         "busiest core": f"{made.busiest:.1%} of the work "
