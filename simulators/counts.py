@@ -1,6 +1,7 @@
 """Exact event counts from the number of messages that each source neuron delivered.
 
-A message is one non-zero value (a spike or a graded payload) of one source neuron in one step. It
+A message is one non-zero value (a spike or a graded payload) of one source neuron in one step, or
+each spike of a value that is sent as binary digits. It
 reaches the same synapses every time, so synaptic events are
 
     sum over source neurons of (messages delivered) * (synapses reached)
@@ -30,16 +31,17 @@ def counted_parts(network: DeployedNetwork) -> Mapping[EventScope, list[str]]:
 
 
 def input_messages(part: Input, values: NDArray[Any], steps: int, delay: int = 0) -> PerNeuron:
-    """Non-zero values per neuron, over all samples, that arrive within T after `delay` steps.
+    """Messages per neuron, over all samples, that arrive within T after `delay` steps.
 
     Args:
         values: checked samples, (B, *shape) presented at every step or (T, B, *shape).
     """
     arriving = max(steps - delay, 0)
     if values.ndim == 1 + len(part.shape):
-        presented: PerNeuron = (values != 0).sum(axis=0, dtype=np.int64)
+        presented: PerNeuron = part.message_counts(values).sum(axis=0, dtype=np.int64)
         return presented * arriving
-    arrived: PerNeuron = (values[:arriving] != 0).sum(axis=(0, 1), dtype=np.int64)
+    sent = part.message_counts(values[:arriving])
+    arrived: PerNeuron = sent.sum(axis=(0, 1), dtype=np.int64)
     return arrived
 
 

@@ -14,7 +14,7 @@ from spikeport.export.quantize.activity import membrane_of, spikes_of
 from spikeport.export.quantize.connections import integer_connection
 from spikeport.export.quantize.lower import lower
 from spikeport.export.quantize.lowered import FloatConnection, FloatPopulation
-from spikeport.network import PerNeuron, Reset, Shape, fan_out
+from spikeport.network import Coding, PerNeuron, Reset, Shape, fan_out
 from spikeport.runs import EventCounts, Run, Samples, Trace, check_float_samples
 from spikeport.simulators.counts import input_messages
 
@@ -36,7 +36,10 @@ def float_counts(network: FloatNetwork, samples: Samples, run: Run) -> EventCoun
         InputError: the trace lacks a population of the graph.
     """
     lowered = lower(network)
-    arrays = check_float_samples(network.inputs, network.steps, samples)
+    arrays = {**check_float_samples(network.inputs, network.steps, samples)}
+    for part in network.inputs:
+        if part.coding is Coding.BINARY:  # of whole numbers
+            arrays[part.name] = np.rint(arrays[part.name] * part.scale)
     sizes = {part.name: part.size for part in lowered.populations}
     fired = {p.name: _spikes(run, p) for p in lowered.populations if p.threshold is not None}
     messages, nonzero, stored = {}, {}, {}

@@ -2,7 +2,8 @@
 
 Activity is the share of neurons that send a message (a spike or a non-zero value) per step. It is
 assumed to be the same for all neurons of a part and for all steps, so that a neuron sends
-activity * T messages per sample; those that arrive within T steps count. The synapses that a
+activity * T messages per sample; those that arrive within T steps count. The lines of an input that
+sends binary digits are as active as one neuron each. The synapses that a
 message reaches follow exactly from weights, strides and padding (`spikeport.network.fan_out`).
 Every neuron is assumed to be updated in every step.
 """
@@ -52,7 +53,7 @@ def assumed_counts(
     steps = network.steps
 
     def sent(name: str, delay: int = 0) -> int:
-        return round(shares[name] * max(steps - delay, 0) * samples)
+        return network.lines(name) * round(shares[name] * max(steps - delay, 0) * samples)
 
     return event_counts(
         network,

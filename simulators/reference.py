@@ -19,7 +19,9 @@ import numpy as np
 from spikeport.network import (
     AnyPopulation,
     Arithmetic,
+    Coding,
     DeployedNetwork,
+    Input,
     ReadoutKind,
     Shape,
     Synapse,
@@ -142,7 +144,7 @@ def run_reference(
             for part in network.inputs:
                 values = at_step(part, arrays[part.name], t)[sample].ravel().tolist()
                 sent[part.name].append(values)
-                tally.input_events[part.name] += sum(value != 0 for value in values)
+                tally.input_events[part.name] += sum(_events(part, value) for value in values)
             for name in network.order:
                 population = network.by_name[name]
                 a, b = _summed(network, population, sent, t, reached, tally)
@@ -188,7 +190,8 @@ def _summed(
     for connection in network.weighted_into(population.name):
         if t >= connection.delay:
             messages = sent[connection.source][t - connection.delay]
-            totals = _totals(connection, reached[connection.name], messages, len(a), tally)
+            source = network.sources[connection.source]
+            totals = _totals(connection, source, reached[connection.name], messages, len(a), tally)
             current = [connection_current(connection, x, network.arithmetic) for x in totals]
             a = [int32(x + y) for x, y in zip(a, current, strict=True)]
     return a, [bias_current(population, m) for m in mantissa]
@@ -196,6 +199,7 @@ def _summed(
 
 def _totals(
     connection: WeightedConnection,
+    source: Input | AnyPopulation,
     reached: list[list[Synapse]],
     messages: list[int],
     size: int,
@@ -206,13 +210,21 @@ def _totals(
     for neuron, message in enumerate(messages):
         if message == 0:
             continue
-        tally.messages[connection.name] += 1
+        events = _events(source, message)
+        tally.messages[connection.name] += events
         for target, weight in reached[neuron]:
-            tally.synaptic_events_all[connection.name] += 1
+            tally.synaptic_events_all[connection.name] += events
             if weight != 0:
-                tally.synaptic_events[connection.name] += 1
+                tally.synaptic_events[connection.name] += events
             totals[target] += weight * message
     return totals
+
+
+def _events(source: Input | AnyPopulation, value: int) -> int:
+    """The number of messages that a value is sent as: 1 if it is not 0, or its binary digits."""
+    if isinstance(source, Input) and source.coding is Coding.BINARY:
+        return value.bit_count()
+    return int(value != 0)
 
 
 def _population_step(

@@ -13,7 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spikeport import check
-from spikeport.backends.bounds import sum_bound
 from spikeport.backends.lava.environment import VARIABLE
 from spikeport.backends.lava.schedule import schedule
 from spikeport.backends.norse.nodes import SUPPORTED
@@ -33,6 +32,7 @@ from spikeport.network import (
     SumPool2d,
     require_lif,
     save_network,
+    sum_bound,
 )
 from spikeport.plugins import PluginKind, plugins
 from spikeport.simulators import run_reference

@@ -307,8 +307,8 @@ CASES: dict[str, Case] = {
         lambda file, n: weighted(2, -1),
         lambda file, n: weighted(3, -1),
         lambda file, n: [
-            "connection 'x_to_a': weights that exponent -1 cuts 20 (limit: 0); use multiples of 2: "
-            "the chip shifts each weight, not the sum"
+            "connection 'x_to_a': weights that exponent -1 cuts 20 (limit: 0); quantize with "
+            "`--target loihi1`: the chip shifts each weight, not the sum"
         ],
     ),
 }  # fmt: skip

@@ -67,6 +67,10 @@ def with_graded(low: int, high: int) -> DeployedNetwork:
     return plain().replace(inputs=(Input("x", (5,), Coding.GRADED, low, high),))
 
 
+def with_digits() -> DeployedNetwork:
+    return plain().replace(inputs=(Input("x", (5,), Coding.BINARY, 0, 255),))
+
+
 def adaptive() -> DeployedNetwork:
     return plain().replace(populations=(ATRLIFPopulation("a", (4,), theta_0=9),))
 
@@ -161,6 +165,7 @@ class Construct:
 
 CONSTRUCTS = {
     "graded input beyond 0..1": Construct("graded values", partial(with_graded, 0, 2)),
+    "input of binary digits": Construct("graded values", with_digits),
     "reset by subtraction": Construct(
         "reset subtract", partial(plain, reset=Reset.SUBTRACT)
     ),

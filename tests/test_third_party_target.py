@@ -31,6 +31,8 @@ from spikeport.network import (
     afferents,
     save_network,
 )
+from spikeport.workflow import write_nir
+from tests.helpers.quantize_networks import affine, chain, leaky
 from tests.helpers.strategies import networks
 from tests.helpers.target_networks import dense
 
@@ -131,6 +133,32 @@ def test_check_judges_by_the_limits_of_the_chip(site: Path, tmp_path: Path) -> N
         ("cores 5", False),
     ]
     assert {one["source"] for one in told["unsupported"]} == {"Invented for this example"}
+
+
+def test_a_network_is_quantized_for_the_chip(site: Path, tmp_path: Path) -> None:
+    """With its 4 bits per weight and without graded spikes; what it cannot do is refused."""
+    rng = np.random.default_rng(0)
+    nodes = {"fc": affine(rng.normal(0, 0.3, (4, 64))), "lif": leaky((4,), 0.5)}
+    source = Input("input", (64,), Coding.GRADED, 0, 15, 15.0)
+    graph, chip = tmp_path / "f.nir", tmp_path / "c.spikeport"
+    write_nir(chain(nodes, source), graph)
+    command = ("quantize", graph, "--data", "random", "--target", "tinychip", "--out", chip)
+    code, out, err = spikeport(site, *command, "--json")
+    assert code == 0, err
+    target = json.loads(out)["report"]["target"]
+    assert [one["constraint"] for one in target["constraints"]] == [
+        "spikes carry no value", "weights of at most 4 bits",
+    ]  # fmt: skip
+    code, out, err = spikeport(site, "check", chip, "--target", "tinychip")
+    assert (code, err) == (0, "")
+    wide = {"fc": affine(rng.normal(0, 0.3, (4, 129))), "lif": leaky((4,), 0.5)}
+    write_nir(chain(wide, Input("input", (129,))), graph)
+    code, _, err = spikeport(site, *command)
+    assert code == 2
+    assert err.endswith(
+        "network: cannot be quantized for tinychip, 1 limit(s) broken:\n"
+        "  - connection 'fc' has 129 synapses per neuron: a neuron takes at most 128\n"
+    )
 
 
 @settings(max_examples=30, deadline=None)

@@ -40,6 +40,7 @@ class ChipStage:
     Attributes:
         distillation: see `TrainConfig`; the teacher is the network that this stage starts from.
         calibration: number of training samples used to choose the scales of the integers.
+        target: a chip or backend whose limits the integers keep to.
     """
 
     __pydantic_config__: ClassVar[Mapping[str, str]] = {"extra": "forbid"}
@@ -50,6 +51,7 @@ class ChipStage:
     weight_decay: float = 0.0
     distillation: float = 0.0
     calibration: int = 256
+    target: str | None = None
 
     def __post_init__(self) -> None:
         integer("chip: calibration", self.calibration, 1, 2**20)

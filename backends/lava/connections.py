@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeport.backends import UnsupportedFeature
-from spikeport.backends.bounds import sum_bound
 from spikeport.backends.lava.neurons import Beyond
 from spikeport.network import (
     Conv1d,
@@ -26,6 +25,7 @@ from spikeport.network import (
     Sparse,
     WeightedConnection,
     implementation_of,
+    sum_bound,
 )
 
 Made = tuple[str, dict[str, Any], dict[str, NDArray[Any]]]

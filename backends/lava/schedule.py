@@ -94,4 +94,5 @@ def cost(part: WeightedConnection) -> int:
 def is_graded(network: DeployedNetwork, part: WeightedConnection) -> bool:
     """Whether a connection multiplies its weights by integers rather than spikes."""
     source = network.sources[part.source]
-    return part.pool is not None or (isinstance(source, Input) and source.coding is Coding.GRADED)
+    valued = isinstance(source, Input) and source.coding in (Coding.GRADED, Coding.BINARY)
+    return part.pool is not None or valued

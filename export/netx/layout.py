@@ -44,6 +44,8 @@ def layers_of(network: DeployedNetwork) -> tuple[RawLayer, ...]:
     if len(network.inputs) > 1:
         fail(f"network: has {len(network.inputs)} inputs, a netx file has one")
     (source,) = network.inputs
+    if source.coding is Coding.BINARY:
+        fail(f"input '{source.name}': coding is binary, which netx does not have; use graded")
     order = _chain(network, source)
     last = order[-1]
     if [readout.population for readout in network.readouts] != [last]:

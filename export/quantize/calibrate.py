@@ -28,6 +28,7 @@ from spikeport.export.quantize.rounding_loss import (
     zeroed_fraction,
 )
 from spikeport.export.quantize.scales import Candidate, candidates, no_scale, wider_candidates
+from spikeport.export.quantize.sums import too_large, within
 from spikeport.network import (
     LOIHI,
     BiasInjection,
@@ -105,17 +106,29 @@ def calibrate(
             ties=wanted.ties > 0,
         )
         run = partial(_alone, lowered, part, seen, activity, run_chip, config)
-        best = _best(map(run, first))
+        fits = partial(_fitting, lowered, part, config)
+        best = _best(map(run, fits(first)))
         if config.search_wider and (
             best is None or does_poorly(lowered, part, best, wanted, config)
         ):
-            more = map(run, wider_candidates(lowered, part, first, config))
+            more = map(run, fits(wider_candidates(lowered, part, first, config)))
             best = _best((one for one in more if one.peak_u <= LOIHI.state_wrap // 2), best)
         if best is None:
-            raise no_scale(lowered, part, config)
+            raise too_large(lowered, part, config) or no_scale(lowered, part, config)
         seen[part.name] = best.spikes
         chosen.append(best)
     return tuple(chosen)
+
+
+def _fitting(
+    lowered: LoweredNetwork,
+    part: FloatPopulation,
+    config: QuantizeConfig,
+    tried: Iterable[Candidate],
+) -> tuple[Candidate, ...]:
+    """Candidates whose sums the target's accumulator holds, lowered where necessary, each once."""
+    found = (within(lowered, part, one, config) for one in tried)
+    return tuple(dict.fromkeys(one for one in found if one is not None))
 
 
 def _best(found: Iterable[Calibrated], before: Calibrated | None = None) -> Calibrated | None:

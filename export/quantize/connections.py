@@ -89,12 +89,13 @@ def remainder(
 
 
 def draft(lowered: LoweredNetwork, config: QuantizeConfig) -> DeployedNetwork:
-    """A network of the same structure, with weights of 2, thresholds of 1 and, where v does not
-    start at 0, a start of 1, to be checked."""
+    """A network of the same structure, with the least weights, thresholds of 1 and, where v does
+    not start at 0, a start of 1, to be checked."""
     made: list[Connection] = []
     for part in lowered.connections:
-        weight = np.where(part.weight != 0, np.int16(2), np.int16(0))
-        made.append(integer_connection(part, weight, LOIHI.weight_bits))
+        _, _, step = LOIHI.weight_grid(mixed=True, bits=config.weight_bits)
+        weight = np.where(part.weight != 0, np.int16(step), np.int16(0))
+        made.append(integer_connection(part, weight, config.weight_bits))
     made += [BiasInjection(i.source, i.target, i.name) for i in lowered.injections]
     return DeployedNetwork(
         inputs=lowered.inputs,

@@ -13,9 +13,14 @@ from spikeport.export.quantize.activity import FloatActivity
 from spikeport.export.quantize.calibrate import ChipSimulator, calibrate
 from spikeport.export.quantize.config import QuantizeConfig
 from spikeport.export.quantize.lowered import FloatConnection, FloatPopulation, LoweredNetwork
-from spikeport.export.quantize.rounding import round_weights, settle
+from spikeport.export.quantize.rounding import largest_scale, round_weights, settle
 from spikeport.export.quantize.rounding_loss import coarse_share, zeroed_fraction
-from spikeport.export.quantize.scales import Candidate, candidates, largest_allowed
+from spikeport.export.quantize.scales import (
+    Candidate,
+    candidates,
+    largest_allowed,
+    sum_limit,
+)
 from spikeport.network import LOIHI, Coding, Input, is_mixed
 from spikeport.runs import SampleSet, round_samples
 
@@ -37,8 +42,8 @@ def share_precision(
     of d, is halved k times: W doubles k times as X halves, and at X 2^-k = W 2^k / d both lose
     equally, unless the grid of the weights ends before. This works for pixels; event counts, most
     of which are 1, would be lost. So both options are calibrated, and the one with the smaller
-    error is kept. If outliers leave only a few integers for most weights, every number of halvings
-    is tried, because clipping the outliers frees precision.
+    error is kept. If outliers leave only a few integers for most weights, or the accumulator of a
+    target limits their sums, every number of halvings is tried, because that frees precision.
 
     Args:
         activity: of the float network on these samples, per population.
@@ -64,24 +69,52 @@ def share_precision(
         return sum(found.rms_error**2 for found in made)
 
     for part in lowered.inputs:
-        if part.coding is not Coding.GRADED:
+        if part.coding not in (Coding.GRADED, Coding.BINARY):
             continue
         met = _met(part, lowered, activity, config)
         halvings = {min((_halvings(part, one, activity, config) for one in met), default=0)}
         if config.search_wider and any(_starved(part, one, config) for one in met):
             halvings |= set(range(max(_reach(part) // COARSEST, 1).bit_length()))
+        if any(_summed(lowered, one, config) for one in met):
+            halvings |= set(range(_reach(part).bit_length()))
         if halvings == {0}:
             continue
         options = [chosen]
         for times in sorted(halvings - {0}):
-            coarser = _halved(part, times)
+            coarser = halved(part, times)
             options.append(tuple(coarser if own is part else own for own in chosen))
         errors = [error(part, option) for option in options]
         chosen = options[int(np.argmin(errors))]
     return chosen
 
 
-def _halved(part: Input, times: int) -> Input:
+def as_digits(part: Input, config: QuantizeConfig) -> Input:
+    """An input of graded values as one of binary digits, halved until these fit the exponents.
+
+    Raises:
+        InputError: some of its values are negative.
+    """
+    if not part.graded:
+        return part
+    if part.low < 0:
+        whose = f"spikes of {config.target} carry no value" if config.target else "it is sent so"
+        raise InputError(
+            f"input '{part.name}': its values {part.low}..{part.high} include negative ones, which "
+            f"have no binary digits, and {whose}; give positive and negative parts as channels of "
+            "their own, or add an offset to all values"
+        )
+    most = LOIHI.weight_exponent_max + 1
+    fitting = halved(
+        replace(part, low=0, coding=Coding.GRADED), max(part.high.bit_length() - most, 0)
+    )
+    return replace(fitting, high=min(fitting.high, (1 << most) - 1), coding=Coding.BINARY)
+
+
+def halved(part: Input, times: int) -> Input:
+    """An input of values in fewer steps."""
+    if part.coding is Coding.BINARY:  # with all digits in use
+        high = part.high >> times
+        return replace(part, scale=part.scale * high / part.high, high=high)
     divisor = 2**times
     return replace(
         part,
@@ -101,11 +134,13 @@ class _Met:
 
     Attributes:
         unclipped: the scale that clips nothing, if one fits.
+        sum_limit: largest scale of the target by the sums of a step.
     """
 
     target: FloatPopulation
     connection: FloatConnection
     unclipped: Candidate | None
+    sum_limit: float
 
 
 def _met(
@@ -126,8 +161,15 @@ def _met(
                 peak_v=activity[connection.target].peak_v,
                 config=replace(config, clip_fractions=(1.0,)),
             )
-            found.append(_Met(target, connection, fitting[0] if fitting else None))
+            sums = sum_limit(lowered, target, config)
+            found.append(_Met(target, connection, fitting[0] if fitting else None, sums))
     return found
+
+
+def _summed(lowered: LoweredNetwork, met: _Met, config: QuantizeConfig) -> bool:
+    """Whether the accumulator of a target limits the scale, rather than the grid of the weights."""
+    weights = [c.weight / lowered.source_scale(c.source) for c in lowered.incoming(met.target.name)]
+    return met.sum_limit < min(largest_scale(weight, config) for weight in weights)
 
 
 def _starved(part: Input, met: _Met, config: QuantizeConfig) -> bool:
@@ -149,6 +191,7 @@ def _halvings(
     rounded = round_weights(scaled, config)
     output = activity[met.target.name]
     bound = largest_allowed(met.target, config, peak_u=output.peak_u, peak_v=output.peak_v)
+    bound = min(bound, met.sum_limit)
     if 2 * met.unclipped.scale <= bound or np.array_equal(rounded, scaled):
         return 0
     _, high, step = LOIHI.weight_grid(mixed=is_mixed(rounded), bits=config.weight_bits)

@@ -143,6 +143,10 @@ class LoweredNetwork:
         """Bias inputs of `population`."""
         return tuple(i for i in self.injections if i.target == population)
 
+    def message_range(self, name: str) -> tuple[int, int]:
+        """Lowest and highest message of an input or a population, in chip integers."""
+        return {part.name: (part.low, part.high) for part in self.inputs}.get(name, (0, 1))
+
     def source_scale(self, name: str) -> float:
         """Integers per float unit of the values sent by `name`: an input's scale, 1 for neurons."""
         return {part.name: part.scale for part in self.inputs}.get(name, 1.0)

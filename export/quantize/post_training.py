@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
+from spikeport.errors import InputError
 from spikeport.export.nir import FloatNetwork
 from spikeport.export.nir.plausibility import implausible
 from spikeport.export.quantize.activity import FloatActivity, FloatSimulator, float_activity
@@ -17,13 +19,15 @@ from spikeport.export.quantize.calibrate import (
     ChipSimulator,
     calibrate,
 )
-from spikeport.export.quantize.config import QuantizeConfig
+from spikeport.export.quantize.config import RATE, QuantizeConfig
 from spikeport.export.quantize.connections import draft
-from spikeport.export.quantize.input_precision import share_precision
+from spikeport.export.quantize.input_precision import as_digits, halved, share_precision
+from spikeport.export.quantize.input_rate import rate_coded
 from spikeport.export.quantize.lower import lower
 from spikeport.export.quantize.lowered import LoweredNetwork
 from spikeport.export.quantize.report import (
     QuantizationReport,
+    TargetConstraint,
     report_connection,
     report_input,
     report_population,
@@ -31,6 +35,7 @@ from spikeport.export.quantize.report import (
 )
 from spikeport.export.quantize.report_warnings import input_warnings, summarize, warnings
 from spikeport.export.quantize.reset import subtracting_at_once
+from spikeport.export.quantize.target import ANY, FORMATS
 from spikeport.network import DeployedNetwork, weighted_among
 from spikeport.runs import (
     Run,
@@ -46,6 +51,8 @@ from spikeport.runs.sample_values import Change
 from spikeport.version import __version__
 
 _log = logging.getLogger(__name__)
+Stopping = Callable[[DeployedNetwork, str], Sequence[str]]
+"""What stops a network from running on a chip or a backend, a sentence each."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,7 +69,9 @@ def quantize_float_network(
     *,
     run_float: FloatSimulator,
     run_chip: ChipSimulator,
+    stopping: Stopping,
     config: QuantizeConfig | None = None,
+    labels: NDArray[np.integer] | None = None,
     static: bool = False,
     clip: bool = False,
 ) -> QuantizationResult:
@@ -79,13 +88,15 @@ def quantize_float_network(
     Graded inputs give up low bits where the following weights need the range more (see
     `share_precision`). Equal arguments give an equal network: nothing is random. A target of the
     options narrows these choices (see `target`); the network is then also rounded without it, and
-    the report compares the two.
+    without each constraint that changes something, and the report compares them.
 
     Warnings are logged and stored in `report.warnings`.
 
     Args:
         samples: calibration samples in the float units of the inputs.
         run_float, run_chip: simulators to calibrate with, `run_float` and `run_native`.
+        stopping: what `check` finds.
+        labels: of the samples, for accuracies in the report on a target.
         static: the samples are (B, *shape), even if B = T.
         clip: clip samples beyond the declared input range instead of refusing them; the report
             counts them.
@@ -97,24 +108,32 @@ def quantize_float_network(
             accept (see `sample_values`).
     """
     config = config or QuantizeConfig()
+    asked = config
+    config = replace(config, weight_bits=min(config.weight_bits, config.constraints.weight_bits))
     floats = check_float_samples(network.inputs, network.steps, samples, static=static, clip=clip)
     for part in network.inputs:
         check_scale(part, floats[part.name])
+    given = network
+    if config.input_coding == RATE:
+        network = rate_coded(network)
     network = subtracting_at_once(network)  # with v as it is on the chip
     lowered = lower(network, pools=config.constraints.pools)
     config.constraints.check_lowered(lowered)
-    config.constraints.check(draft(lowered, config))
+    coded = _coded(lowered, config, stopping)
     activity, wanted = float_activity(network, lowered, floats, run_float)
+    if config.input_coding == RATE:
+        wanted = run_float(given, floats)
     provenance = {
         **network.provenance,
         "tool": f"spikeport {__version__}",
-        "quantize": json.dumps(config.stated(), sort_keys=True),
+        "quantize": json.dumps(asked.stated(), sort_keys=True),
         "dt_s": repr(network.dt_s),
         "calibration_samples": str(sample_count(network.inputs, floats)),
     }
 
-    def rounded(config: QuantizeConfig) -> tuple[DeployedNetwork, QuantizationReport]:
-        inputs = share_precision(lowered, activity, floats, run_chip, config)
+    def rounded(config: QuantizeConfig) -> tuple[DeployedNetwork, QuantizationReport, Run]:
+        coding = coded if config.sends_digits else lowered
+        inputs = share_precision(coding, activity, floats, run_chip, config)
         final = replace(lowered, inputs=inputs)
         integers = round_samples(inputs, floats)
         made = calibrate(final, integers, activity, run_chip, config)
@@ -126,19 +145,76 @@ def quantize_float_network(
             steps=network.steps,
             provenance=provenance,
         )
-        config.constraints.check(deployed)
         got = run_chip(deployed, integers)
-        return deployed, _report(final, made, activity, floats, integers.changes, wanted, got)
+        report = _report(final, made, activity, floats, integers.changes, wanted, got)
+        return deployed, report, got
 
-    deployed, report = rounded(config)
+    def accuracy(run: Run) -> float | None:
+        return None if labels is None else float(np.mean(run.predictions == labels))
+
+    deployed, report, got = rounded(config)
+    _refuse(deployed, config, stopping)
     if config.target is not None:
-        _, free = rounded(replace(config, target=None))
-        report = replace(report, target=report_target(config.target, report, free))
+        without, free, freely = rounded(replace(asked, target=None, constraints=ANY))
+        binding = list(config.constraints.binding(without))
+        found = []
+        for constraint, others in binding:
+            changed, run = free, freely
+            if len(binding) > 1:
+                bits = min(asked.weight_bits, others.weight_bits)
+                _, changed, run = rounded(replace(asked, constraints=others, weight_bits=bits))
+            found.append(TargetConstraint(constraint, changed.agreement, accuracy(run)))
+        target = replace(
+            report_target(config.target, report, free),
+            constraints=tuple(found),
+            accuracy_float=accuracy(wanted),
+            accuracy=accuracy(got),
+            accuracy_without=accuracy(freely),
+        )
+        report = replace(report, target=target)
     for warning in report.warnings:
         _log.warning("%s", warning)
     # already logged when the file was read
     odd = implausible(network.graph, network.dt_s, network.semantics)
     return QuantizationResult(deployed, replace(report, warnings=(*odd, *report.warnings)))
+
+
+def _coded(lowered: LoweredNetwork, config: QuantizeConfig, stopping: Stopping) -> LoweredNetwork:
+    """With inputs as they are sent, and as few binary digits as the target has axons for.
+
+    Raises:
+        InputError: the target cannot run a network of this structure.
+    """
+    inputs = lowered.inputs
+    if config.sends_digits:
+        inputs = tuple(as_digits(part, config) for part in inputs)
+    while True:
+        coded = replace(lowered, inputs=inputs)
+        sketch, most = draft(coded, config), max(part.digits for part in inputs)
+        try:
+            _refuse(sketch, config, stopping)
+        except InputError:
+            if most == 1:
+                raise
+            inputs = tuple(halved(p, 1) if p.digits == most else p for p in inputs)
+        else:
+            return coded
+
+
+def _refuse(network: DeployedNetwork, config: QuantizeConfig, stopping: Stopping) -> None:
+    """Refuse what the target cannot take.
+
+    Raises:
+        InputError: names each part, its value, the limit and the remedy.
+    """
+    config.constraints.check(network)
+    if config.target is None or config.target in FORMATS:
+        return
+    if found := stopping(network, config.target):
+        raise InputError(
+            f"network: cannot be quantized for {config.target}, {len(found)} limit(s) broken:",
+            *(f"- {reason}" for reason in found),
+        )
 
 
 def _report(

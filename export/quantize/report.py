@@ -20,7 +20,15 @@ from spikeport.export.quantize.rounding_loss import (
     zeroed,
     zeroed_fraction,
 )
-from spikeport.network import LOIHI, Coding, Input, WeightedConnection, largest_sum, weighted_among
+from spikeport.network import (
+    LOIHI,
+    Coding,
+    Input,
+    WeightedConnection,
+    largest_sum,
+    step_bound,
+    weighted_among,
+)
 from spikeport.runs import Agreement, Run
 
 
@@ -105,6 +113,7 @@ class PopulationReport:
         bias_clipped: mantissas at the end of their range because the bias was out of range.
         activation_bound: largest |sum| of inputs that weights and input ranges allow, in weight
             units; below 2^17 = 131072 u cannot wrap within a step.
+        sum_bound: largest |sum| of the inputs of one step, in weight units.
         u_peak, v_peak: largest magnitudes on the calibration samples, as fractions of the range.
         saturated: neuron-steps on the calibration samples in which v was at its limit.
         rms_error: of the spike count per neuron and sample (or of the final membrane, in float
@@ -134,6 +143,7 @@ class PopulationReport:
     tie_bias: float
     bias_clipped: int
     activation_bound: int
+    sum_bound: int
     u_peak: float
     v_peak: float
     saturated: int
@@ -149,6 +159,9 @@ class InputReport:
 
     Attributes:
         clipped: values beyond the declared range that were clipped, as requested.
+        coding: how its values are sent.
+        levels: number of different values.
+        lines: for each value, more than one for binary digits.
     """
 
     name: str
@@ -156,6 +169,9 @@ class InputReport:
     max_error: float
     rms_error: float
     clipped: int
+    coding: str
+    levels: int
+    lines: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,20 +191,43 @@ class TargetChange:
 
 
 @dataclass(frozen=True, slots=True)
+class TargetConstraint:
+    """A constraint that changed something, and the network quantized without this one.
+
+    Attributes:
+        constraint: in words.
+        agreement_without, accuracy_without: of the network that keeps to all others.
+    """
+
+    constraint: str
+    agreement_without: float
+    accuracy_without: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class TargetReport:
     """What it costs to keep to a target, measured on the calibration samples.
+
+    Accuracies are None if no labels were given.
 
     Attributes:
         name: of the target.
         predictions_without: `predictions` of the same network quantized without the target.
         agreement_without: `agreement` of that network.
         changes: numbers that the target changed, and the errors and spike counts that follow.
+        constraints: those that changed something.
+        accuracy_float: of the float network.
+        accuracy, accuracy_without: quantized for the target, and without it.
     """
 
     name: str
     agreement_without: float
     predictions_without: Agreement
     changes: tuple[TargetChange, ...]
+    constraints: tuple[TargetConstraint, ...] = ()
+    accuracy_float: float | None = None
+    accuracy: float | None = None
+    accuracy_without: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,8 +267,11 @@ class QuantizationReport:
 
 
 _COMPARED = {
-    "input": ("scale",),
-    "population": ("scale", "vth", "bias_exponent", "bias_max_error", "bias_clipped", "rms_error"),
+    "input": ("scale", "levels", "lines"),
+    "population": (
+        *("scale", "vth", "sum_bound", "bias_exponent", "bias_max_error", "bias_clipped"),
+        "rms_error",
+    ),
     "connection": ("weight_bits", "clipped", "zeroed", "rms_error"),
 }
 """What a target may change of each kind of part."""
@@ -256,6 +298,9 @@ def report_input(part: Input, values: NDArray[Any], clipped: int) -> InputReport
         max_error=float(np.abs(error).max()),
         rms_error=float(np.sqrt(np.mean(error**2))),
         clipped=clipped,
+        coding=str(part.coding),
+        levels=part.high - part.low + 1,
+        lines=part.digits,
     )
 
 
@@ -331,6 +376,9 @@ def report_population(
         tie_bias=float(moved.flat[np.abs(moved).argmax()]),
         bias_clipped=int(((exact < reach[0] - half) | (exact > reach[1] + half)).sum()),
         activation_bound=activation_bound(made, lowered),
+        sum_bound=step_bound(
+            (c, *lowered.message_range(c.source)) for c in weighted_among(made.connections)
+        ),
         u_peak=made.peak_u / LOIHI.state_wrap,
         v_peak=made.peak_v / LOIHI.state_max,
         saturated=made.saturated,

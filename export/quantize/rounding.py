@@ -249,7 +249,7 @@ def round_population(
         vth=firing.vth,
         decay_u=decay_u,
         decay_v=decay_v,
-        bias=np.clip(bias + firing.offset, LOIHI.bias_mantissa_min, LOIHI.bias_mantissa_max),
+        bias=np.clip(bias + firing.offset, config.constraints.bias_min, LOIHI.bias_mantissa_max),
         bias_exponent=exponent,
         reset=reset,
         v_init=start + firing.v_init,

@@ -38,6 +38,8 @@ _FINER = 1.5
 """Largest ratio of consecutive scales in the wider search."""
 _MOST = 40
 """Largest number of scales in the wider search."""
+_BELOW = (1.0, 0.95, 0.9, 0.85, 0.8, 0.7)
+"""Scales to try where the sums of a step limit them, as fractions of that limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,8 @@ def candidates(
     fit = _fit(weights, config)
     if math.isinf(fit):
         fit = _SILENT_WEIGHTS / (part.threshold or max(peak_v, 1e-9))
+    sums = sum_limit(lowered, part, config)
+    bound = min(bound, sums)
     injected = lowered.injected(part.name)
     if injected:
         most = min(fit, bound)
@@ -105,7 +109,10 @@ def candidates(
             more.append(plain)  # lowering vth moves more than ties
         return first, *more
     else:
-        found = _whole(part, fit, (min(fit / f, bound) for f in config.fractions))
+        scales = [min(fit / f, bound) for f in config.fractions]
+        if bound == sums < fit:
+            scales += [bound * f for f in _BELOW]
+        found = _whole(part, fit, scales)
     return (*found, *(replace(one, ties=1) for one in found if ties and not lowered.strict))
 
 
@@ -190,6 +197,26 @@ def largest_allowed(
     limits.append(_bias_limit(part, config))
     limits += [_HALF_RANGE / peak for peak in (peak_u, peak_v) if peak > 0]
     return min(limits)
+
+
+def sum_limit(lowered: LoweredNetwork, part: FloatPopulation, config: QuantizeConfig) -> float:
+    """Largest scale at which the sums of a step fit the accumulator, apart from rounding."""
+    most = config.constraints.sum_max
+    if most is None:
+        return math.inf
+    total = 0.0
+    for connection in lowered.incoming(part.name):
+        low, high = (
+            end / lowered.source_scale(connection.source)
+            for end in lowered.message_range(connection.source)
+        )
+        rows = connection.weight.reshape(len(connection.weight), -1)
+        up, down = np.maximum(rows, 0).sum(axis=1), np.minimum(rows, 0).sum(axis=1)
+        low, high = min(low, 0.0), max(high, 0.0)
+        ends = np.maximum(up * high + down * low, -(up * low + down * high))
+        area = 1 if connection.pool is None else connection.pool.area
+        total += area * float(ends.max())
+    return most / total if total else math.inf
 
 
 def _bias_limit(part: FloatPopulation, config: QuantizeConfig) -> float:

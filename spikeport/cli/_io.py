@@ -87,6 +87,25 @@ WeightBits = Annotated[
     int,
     typer.Option("--bits", metavar="N", help="Number of bits per weight when quantizing, 2 to 8."),
 ]
+QuantizationTarget = Annotated[
+    str | None,
+    typer.Option(
+        "--target",
+        "-t",
+        metavar="NAME",
+        help="Keep to what a target takes, and show what it costs: a chip such as loihi1, a "
+        "backend, or `netx`, lava-dl's format.",
+    ),
+]
+InputCoding = Annotated[
+    str | None,
+    typer.Option(
+        "--input-coding",
+        metavar="NAME",
+        help="How graded inputs are sent: `graded`, `binary` (as spikes of binary digits, the "
+        "default for targets whose spikes carry no value) or `rate` (as neurons of this rate).",
+    ),
+]
 ChipBits = Annotated[
     int | None,
     typer.Option(

@@ -11,7 +11,7 @@ import typer
 from spikeport.cli import _io, _shards
 from spikeport.cli._foreign import Foreign, origin_tables, takes_foreign
 from spikeport.errors import CheckFailedError, InputError
-from spikeport.network import DeployedNetwork
+from spikeport.network import LOIHI, DeployedNetwork
 
 if TYPE_CHECKING:
     from spikeport.ladder import Ladder
@@ -59,6 +59,8 @@ def ladder(
             help="Number of bits per weight when quantizing, 2 to 8 (default: 8).",
         ),
     ] = None,
+    target: _io.QuantizationTarget = None,
+    input_coding: _io.InputCoding = None,
     timeout: _shards.Timeout = None,
     *,
     foreign: Foreign,
@@ -81,15 +83,22 @@ def ladder(
         lava_samples=lava_samples,
         reference_samples=reference_samples,
         timeout_s=timeout,
-        quantize=QuantizeConfig() if bits is None else QuantizeConfig(weight_bits=bits),
+        quantize=QuantizeConfig(
+            weight_bits=LOIHI.weight_bits if bits is None else bits,
+            target=target,
+            input_coding=input_coding,
+        ),
+        profile=_profile(target),
     )
     model, dataset = _opened(network, foreign, data, changes)
-    if bits is not None and isinstance(model, QATNetwork | DeployedNetwork):
-        raise InputError(f"--bits {bits}: {network} already contains chip integers")
+    given = {"--bits": bits, "--target": target, "--input-coding": input_coding}
+    words = [(name, str(value)) for name, value in given.items() if value is not None]
+    if words and isinstance(model, QATNetwork | DeployedNetwork):
+        raise InputError(f"{' '.join(words[0])}: {network} already contains chip integers")
     command = ["spikeport", "ladder", str(network), "--data", data]
     command += (word for change in changes or () for word in ("--set", change))
     command += foreign.words()
-    command += () if bits is None else ("--bits", str(bits))
+    command += (word for pair in words for word in pair)
     command += () if samples is None else ("--samples", str(samples))
     command += ("--lava-samples", str(lava_samples))
     command += ("--reference-samples", str(reference_samples))
@@ -97,6 +106,13 @@ def ladder(
     with _io.progress("ladder") as update:
         ladder_run = write_ladder(model, dataset, out, config, shlex.join(command), update)
     finish(ladder_run, out, as_json)
+
+
+def _profile(target: str | None) -> str:
+    """The prices of the chip that a network is quantized for, if it has any."""
+    from spikeport.energy import DEFAULT_PROFILE, builtin_profiles
+
+    return target if target in builtin_profiles() else DEFAULT_PROFILE
 
 
 def _opened(
@@ -129,7 +145,7 @@ def finish(ladder_run: Ladder, out: Path, as_json: bool) -> None:
     else:
         _io.show(
             *origin_tables(ladder_run.network),
-            render_terminal(ladder_run.report, ladder_run.deployed_energy, ladder_run.chip.fit),
+            render_terminal(ladder_run.report, ladder_run.shown_energy, ladder_run.chip.fit),
             f"Report: {out / 'report.html'}, report.md   data: {out / 'ladder.json'}",
         )
     if not ladder_run.report.passed:

@@ -87,6 +87,14 @@ def train(
     ] = None,
     energy_profile: _io.EnergyPrices = None,
     bits: _io.ChipBits = None,
+    target: Annotated[
+        str | None,
+        typer.Option(
+            "--target",
+            metavar="NAME",
+            help="With --bits, keep to the limits of a chip, such as loihi1, or a backend.",
+        ),
+    ] = None,
     seed: Annotated[
         int | None,
         typer.Option(metavar="N", help="Random seed; the same seed gives the same weights."),
@@ -158,7 +166,10 @@ def train(
         "training.energy_profile": energy_profile,
         "training.seed": seed,
         "training.threads": threads,
+        "chip.target": target,
     }
+    if target is not None and bits is None:
+        raise InputError(f"--target {target}: needs --bits, training in chip arithmetic")
     if own_module(recipe):
         given["training.architecture"] = recipe
         recipe, own = "digits", recipe
@@ -198,15 +209,8 @@ def quantize(
     data: _io.Data = _io.DEFAULT_DATA,
     changes: _io.DataChanges = None,
     bits: _io.WeightBits = 8,
-    target: Annotated[
-        str | None,
-        typer.Option(
-            "--target",
-            "-t",
-            metavar="NAME",
-            help="Keep to what a target takes, and show what it costs: `netx`, lava-dl's format.",
-        ),
-    ] = None,
+    target: _io.QuantizationTarget = None,
+    input_coding: _io.InputCoding = None,
     calibration: Annotated[
         int,
         typer.Option(
@@ -228,18 +232,22 @@ def quantize(
     from spikeport.workflow import quantize as run_quantization
 
     _io.check_out("--out", out, _io.CHIP, network, data)
-    options = QuantizeConfig(weight_bits=bits, target=target)
+    options = QuantizeConfig(weight_bits=bits, target=target, input_coding=input_coding)
     float_network = _io.open_network(network, foreign)
     if isinstance(float_network, DeployedNetwork):
         raise InputError(
             f"{network}: already contains chip integers; use `spikeport export` to write them"
         )
-    samples = None
+    samples = labels = None
     if data != "random":
         dataset = _io.data_for(float_network, data, changes, labels_used=False)
         float_network = _io.declared(float_network, dataset)
         samples = dataset.train_x[:calibration]
-    result = run_quantization(float_network, samples, options, static=True, clip=clip)
+        if dataset.classes <= float_network.output_count:
+            labels = dataset.train_y[:calibration]
+    result = run_quantization(
+        float_network, samples, options, labels=labels, static=True, clip=clip
+    )
     save_network(result.network, out)
     facts = {
         "network": str(out),

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from spikeport.network import AnyPopulation, DeployedNetwork, WeightedConnection, weighted_among
+from spikeport.parity import Gate, GateOutcome
 from spikeport.report.screen import Table, lines, plain
 from spikeport.runs import EventCounts
 
@@ -128,6 +129,23 @@ def readers_table(found: Sequence[Portability]) -> Table:
         names = [node.node for node in one.concerned]
         more = f" and {len(names) - 8} more" if len(names) > 8 else ""
         table.add_row(one.reader, str(one.word), ", ".join(names[:8]) + more)
+    return table
+
+
+def gate_table(gate: Gate) -> Table:
+    """Every check of a gate with its value and limit."""
+    table = Table(f"Gate: {gate.summary}")
+    for name in ("run", "check", "value", "limit", "result", "details"):
+        table.add_column(name)
+    styles = {
+        GateOutcome.FAILED: "bold red",
+        GateOutcome.TOLERATED: "bold",
+        GateOutcome.INCONCLUSIVE: "bold",
+    }
+    for suite in gate.suites:
+        for case in suite.cases:
+            row = suite.name, case.name, case.value, case.limit, str(case.outcome), case.details
+            table.add_row(*row, style=styles.get(case.outcome, ""))
     return table
 
 

@@ -44,3 +44,8 @@ class LadderConfig:
                 raise InputError(f"ladder: {name} is {value}, must be at least {fewest}")
         if self.timeout_s is not None and not self.timeout_s > 0:
             raise InputError(f"ladder: timeout_s is {self.timeout_s}, must be above 0")
+        if self.quantize.input_coding == "rate":
+            raise InputError(
+                "ladder: input_coding rate adds neurons that the float stages do not have; "
+                "quantize with it first, and run the ladder of the deployed network"
+            )

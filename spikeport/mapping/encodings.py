@@ -79,6 +79,42 @@ class Encoding(Protocol):
         """Bits that no tiling can do without."""
         ...
 
+    def fewest_bits(self, sizes: tuple[Integers, ...]) -> Integers:
+        """Bits that a piece of the target needs at least, wherever it lies.
+
+        Args:
+            sizes: along each axis of the target, one number for each piece.
+        """
+        ...
+
+
+@dataclass(slots=True)
+class _Lines:
+    """A connection from an input of binary digits: stored once for each of `count` lines."""
+
+    one: Encoding
+    count: int
+    positional: bool
+    spatial: bool
+
+    def stored(self, targets: Tiling) -> tuple[Integers, Integers]:
+        axons, bits = self.one.stored(targets)
+        return axons * self.count, bits * self.count
+
+    def slots(self, sources: Tiling, targets: Tiling) -> Integers:
+        return self.one.slots(sources, targets)
+
+    def links(
+        self, sources: Tiling, targets: Tiling, spikes: NDArray[Any] | None = None
+    ) -> NDArray[np.float64]:
+        return self.one.links(sources, targets, spikes)
+
+    def least_bits(self) -> int:
+        return self.one.least_bits() * self.count
+
+    def fewest_bits(self, sizes: tuple[Integers, ...]) -> Integers:
+        return self.one.fewest_bits(sizes) * self.count
+
 
 _Make = Callable[[Ends, StorageRules], Encoding]
 
@@ -106,12 +142,14 @@ def encoding_of(
     wait: int,
     rules: StorageRules,
     *,
+    lines: int = 1,
     positional: bool,
 ) -> Encoding:
     """The encoding of a connection.
 
     Args:
         wait: chip steps by which its synapses delay messages.
+        lines: for each neuron of the source, such as one for each binary digit of an input.
         positional: whether a dense connection uses one axon per position of its source.
 
     Raises:
@@ -119,4 +157,5 @@ def encoding_of(
     """
     make = implementation_of(ENCODINGS, connection, "in the map onto cores")
     bits = weight_bits(connection, rules.exponent_min) + max(wait, 0).bit_length()
-    return make(Ends(connection, source, target, bits, positional), rules)
+    made = make(Ends(connection, source, target, bits, positional), rules)
+    return made if lines == 1 else _Lines(made, lines, made.positional, made.spatial)

@@ -58,6 +58,11 @@ class Rows:
         each = list_bits(self._rules, neurons, self._ends.synapse_bits + index)
         return self._lists * int(each)
 
+    def fewest_bits(self, sizes: tuple[Integers, ...]) -> Integers:
+        """See `Encoding`."""
+        neurons, place = np.unique(np.prod(sizes, axis=0), return_inverse=True)
+        return np.array([self._bits(int(size)) for size in neurons], np.int64)[place]
+
     def slots(self, sources: Tiling, targets: Tiling) -> Integers:
         """See `Encoding`."""
         return self._from(sources).astype(np.int64) * targets.count
@@ -162,6 +167,10 @@ class IndexedRows:
     def least_bits(self) -> int:
         """See `Encoding`."""
         return least_list_bits(self._ends, self._rules, indexed=True)
+
+    def fewest_bits(self, sizes: tuple[Integers, ...]) -> Integers:
+        """See `Encoding`. Neurons may have no synapses."""
+        return np.zeros(len(sizes[0]), np.int64)
 
 
 def least_list_bits(ends: Any, rules: StorageRules, *, indexed: bool) -> int:

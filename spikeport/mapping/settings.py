@@ -28,8 +28,9 @@ def settings_of(plan: Plan, part: AnyPopulation) -> Settings:
     threshold = tuple(fields.pop(name) for name in THRESHOLDS if name in fields)
     exponent_min = plan.limits.storage.exponent_min
     formats = {
-        (one.storage, weight_bits(one, exponent_min), is_mixed(one.weight), one.exponent, one.delay)
+        (one.storage, weight_bits(one, exponent_min), is_mixed(one.weight), exponent, one.delay)
         for one in plan.network.weighted_into(part.name)
+        for exponent in range(one.exponent, one.exponent + plan.network.lines(one.source))
     }
     return {
         Setting.DYNAMICS: frozenset([(part.MODEL, *fields.values())]),

@@ -6,6 +6,10 @@ from .arithmetic import is_mixed as is_mixed
 from .arithmetic import other_arithmetic as other_arithmetic
 from .arithmetic import require_loihi as require_loihi
 from .arithmetic import wrapped as wrapped
+from .bounds import accumulator_max as accumulator_max
+from .bounds import population_bound as population_bound
+from .bounds import step_bound as step_bound
+from .bounds import sum_bound as sum_bound
 from .connections import Connection as Connection
 from .connections import injections_among as injections_among
 from .connections import weighted_among as weighted_among

@@ -171,6 +171,11 @@ class DeployedNetwork:
         part = self.sources[source]
         return (part.low, part.high) if isinstance(part, Input) else (0, 1)
 
+    def lines(self, source: str) -> int:
+        """Lines per neuron of a source: 1, or the binary digits of an input's values."""
+        part = self.sources[source]
+        return part.digits if isinstance(part, Input) else 1
+
     def replace(self, **changes: object) -> DeployedNetwork:
         """A copy with some fields changed, checked again."""
         return dataclasses.replace(self, **changes)  # type: ignore[arg-type]
@@ -273,6 +278,13 @@ def _ends(net: DeployedNetwork, part: Connection) -> None:
     if injected:
         fail(f"{subject}: input '{part.source}' has coding 'bias', which crosses no synapses")
     check_shapes(part, source.shape, target.shape)
+    most = net.arithmetic.weight_exponent_max
+    last = part.exponent + net.lines(part.source) - 1
+    if last > most:
+        fail(
+            f"{subject}: exponent is {last} for the last binary digit of input '{part.source}', "
+            f"must be at most {most}"
+        )
 
 
 def _biases(net: DeployedNetwork, target: AnyPopulation) -> None:

@@ -89,13 +89,43 @@ def _target(found: Mapping[str, Any] | None, agreement: float) -> Iterator[Secti
          "without": row["without"], found["name"]: row["kept"]}
         for row in found["changes"]
     ]  # fmt: skip
-    before, now = (100 * rate for rate in (found["agreement_without"], agreement))
+    name, before, now = (
+        found["name"], *(100 * rate for rate in (found["agreement_without"], agreement)),
+    )  # fmt: skip
+    accuracy = ""
+    if found["accuracy"] is not None:
+        whole, free, kept = (
+            100 * found[f"accuracy{which}"] for which in ("_float", "_without", "")
+        )
+        accuracy = (
+            f"Accuracy on them: {whole:.2f} % in floats, {free:.2f} % without the target, "
+            f"{kept:.2f} % for {name}. "
+        )
     yield section_of(
-        f"Quantization for {found['name']}",
+        f"Quantization for {name}",
         rows,
         f"Float and integer predictions agree on {now:.2f} % of the calibration samples, without "
-        f"the target on {before:.2f} %. " + ("" if rows else "The target changes no number. "),
+        f"the target on {before:.2f} %. {accuracy}"
+        + ("" if rows else "The target changes no number. "),
     )
+    if found["constraints"]:
+        yield section_of(
+            f"Quantization for {name}: the cost of each constraint",
+            [
+                {
+                    "constraint": row["constraint"],
+                    "agreement without it, %": 100 * row["agreement_without"],
+                    **(
+                        {}
+                        if row["accuracy_without"] is None
+                        else {"accuracy without it, %": 100 * row["accuracy_without"]}
+                    ),
+                }
+                for row in found["constraints"]
+            ],
+            f"Each row: quantized with all other constraints of {name}. With all of them, "
+            f"agreement is {now:.2f} %.",
+        )
 
 
 def _renamed(row: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:

@@ -34,7 +34,8 @@ class EventCounts:
         updates: per population, neuron-steps in which the state could change: for LIF neurons
             those in which u, v, the summed input or the bias was not zero before the update;
             refractory ones count like all others, since u keeps evolving.
-        input_events: per input, non-zero values presented (binary or graded messages).
+        input_events: per input, non-zero values presented (spikes or graded messages), or spikes
+            of their binary digits.
         messages: per connection, non-zero source messages delivered within the sample.
         synaptic_events: per connection, messages times the non-zero weights that each reaches.
         synaptic_events_all: the same for all stored weights, including zeros.

@@ -136,7 +136,8 @@ def write_pareto_front(
         data = load_dataset(recipe.data, config.steps)
         begin: Start | None = start
         if bits is not None:
-            begin = qat_start(start, bits, spread(data.train_x, recipe.chip.calibration))
+            samples = spread(data.train_x, recipe.chip.calibration)
+            begin = qat_start(start, bits, samples, recipe.chip.target)
         with watch or nullcontext(TrainingCallbacks()) as callbacks:
             for point in train_pareto_front(
                 config,

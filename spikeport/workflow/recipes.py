@@ -140,7 +140,8 @@ def run_recipe(
     with process_group(config.device):
         data = load_dataset(recipe.data, config.steps)
         if bits is not None and not resume:
-            start = qat_start(start, bits, spread(data.train_x, recipe.chip.calibration))
+            samples = spread(data.train_x, recipe.chip.calibration)
+            start = qat_start(start, bits, samples, recipe.chip.target)
         with watch or nullcontext(TrainingCallbacks()) as callbacks:
             result = train(
                 config,
@@ -173,22 +174,34 @@ def run_recipe(
         )
 
 
-def qat_start(start: Start | None, bits: int, samples: Samples) -> QATNetwork:
+def qat_start(
+    start: Start | None, bits: int, samples: Samples, target: str | None = None
+) -> QATNetwork:
     """The network from which training in chip arithmetic starts.
 
     Args:
         start: a QAT network is used unchanged; any other is quantized.
         samples: a few hundred training samples for choosing scales.
+        target: what the network keeps to.
 
     Raises:
-        InputError: no start, or one that cannot be quantized.
+        InputError: no start, one that cannot be quantized, or one in chip arithmetic that keeps to
+            another target.
     """
     if start is None:
         raise InputError(f"bits {bits}: needs a start, a network trained in floats")
     model = network_of(start)
     if isinstance(model, QATNetwork):
+        kept = None if model.limits is None else model.limits.name
+        if target not in (None, kept):
+            whose = "no target" if kept is None else f"target '{kept}'"
+            raise InputError(
+                f"target is '{target}', but the start is in chip arithmetic and keeps to {whose}; "
+                "start from the network trained in floats"
+            )
         return model
-    return prepare_qat(model, samples, QuantizeConfig(weight_bits=bits), static=True)
+    config = QuantizeConfig(weight_bits=bits, target=target)
+    return prepare_qat(model, samples, config, static=True)
 
 
 def _rewrites(network: AnyNetwork) -> tuple[str, ...]:

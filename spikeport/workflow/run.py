@@ -11,8 +11,11 @@ from functools import partial
 from math import prod
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from spikeport.backends import check_deployed, timed
 from spikeport.backends import run as run_backend
-from spikeport.backends import timed
 from spikeport.errors import BackendUnavailableError, InputError
 from spikeport.export.nir import FloatNetwork
 from spikeport.export.quantize import (
@@ -57,6 +60,7 @@ def quantize(
     samples: Samples | None = None,
     config: QuantizeConfig | None = None,
     *,
+    labels: NDArray[np.integer] | None = None,
     static: bool = False,
     clip: bool = False,
 ) -> QuantizationResult:
@@ -66,12 +70,13 @@ def quantize(
         samples: calibration samples in float units, (B, *shape) or (T, B, *shape); a few hundred
             training samples are enough. Without them, random ones are made (`random_samples`), and
             a warning says so.
+        labels: of the samples, for the accuracies in `report.target`.
         static: the samples are (B, *shape), even if B = T.
         clip: clip samples beyond the declared input range instead of refusing them.
 
     Raises:
-        InputError: the graph contains something the chip cannot do (every reason is listed), or
-            the samples do not fit the declared inputs.
+        InputError: the graph contains something the chip cannot do, or the target of `config`
+            (every reason is listed), or the samples do not fit the declared inputs.
     """
     from spikeport.simulators import run_float, run_native
 
@@ -82,7 +87,9 @@ def quantize(
         given,
         run_float=run_float,
         run_chip=run_native,
+        stopping=_stopping,
         config=config,
+        labels=None if guessed else labels,
         static=static and not guessed,
         clip=clip,
     )
@@ -92,6 +99,11 @@ def quantize(
     provenance = {**made.network.provenance, "calibration": GUESSED}
     report = dataclasses.replace(made.report, warnings=(GUESSED, *made.report.warnings))
     return QuantizationResult(made.network.replace(provenance=provenance), report)
+
+
+def _stopping(network: DeployedNetwork, target: str) -> list[str]:
+    (found,) = check_deployed(network, [target])
+    return [str(feature) for feature in found.unsupported if feature.stops]
 
 
 def record_trace(

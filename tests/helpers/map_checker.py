@@ -59,11 +59,14 @@ class Recount:
         for population in self.network.populations:
             parts = self.network.weighted_into(population.name)
             axons = sum(
-                self._engine_axons(part)
-                if part.spatial
-                else len({n for n, _ in dense_synapses(self.network, part, [0])})
-                if not isinstance(part, Sparse)
-                else len(set(part.indices.tolist()))
+                self.network.lines(part.source)
+                * (
+                    self._engine_axons(part)
+                    if part.spatial
+                    else len({n for n, _ in dense_synapses(self.network, part, [0])})
+                    if not isinstance(part, Sparse)
+                    else len(set(part.indices.tolist()))
+                )
                 for part in parts
             )
             if most is not None and axons > most.value:
@@ -81,6 +84,11 @@ class Recount:
         return len(taps_by_position(self.network, part, tuple((0, n) for n in shape)))
 
     def _count(self, part: WeightedConnection) -> None:
+        """Each line of its source is stored on its own."""
+        for _ in range(self.network.lines(part.source)):
+            self._count_line(part)
+
+    def _count_line(self, part: WeightedConnection) -> None:
         target = self.network.by_name[part.target]
         synapse = self.weight_bits[part.name] + max(self.waits[part.name], 0).bit_length()
         reached: dict[int, Any] = {}
@@ -238,9 +246,10 @@ def _settings(recount: Recount, pieces: tuple[int, ...]) -> list[str]:
             tuple(getattr(p, one, None) for one in dynamics) for p in parts
         },
         "synapse_formats_per_core": {
-            (c.storage, recount.weight_bits[c.name], is_mixed(c.weight), c.exponent, c.delay)
+            (c.storage, recount.weight_bits[c.name], is_mixed(c.weight), c.exponent + line, c.delay)
             for name in names
             for c in network.weighted_into(name)
+            for line in range(network.lines(c.source))
         },
     }
     return [

@@ -64,8 +64,10 @@ def networks(
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     build = _Build(rng, draw(st.integers(1, max_steps)), pools, dense_exponents, conv_exponents)
     for _ in range(1 if feed_forward else draw(st.integers(1, 2))):
-        coding = draw(st.sampled_from([Coding.SPIKES, Coding.GRADED]))
+        coding = draw(st.sampled_from([Coding.SPIKES, Coding.GRADED, Coding.BINARY]))
         payload = draw(st.sampled_from(max_payloads)) if coding is Coding.GRADED else 0
+        if coding is Coding.BINARY:
+            payload = draw(st.sampled_from([1, 4, 15]))  # and weight exponents of at most 3
         build.add_input(coding, payload, signed=draw(st.booleans()))
     for index in range(draw(st.integers(1, 3))):
         last = len(build.sources) - 1
@@ -147,7 +149,7 @@ class _Build:
         name = f"input{len(self.inputs)}"
         low = -payload - (payload == LOIHI.payload_max) if signed else 0
         high = 1 if coding is Coding.SPIKES else payload
-        low = 0 if coding is Coding.SPIKES else low
+        low = low if coding is Coding.GRADED else 0
         self.inputs.append(Input(name, self.shape(), coding, low, high))
 
     def add_population(
@@ -246,7 +248,7 @@ class _Build:
         pool: SumPool2d | None,
     ) -> Dense:
         weight, bits = self.weight((int(np.prod(shape)), int(np.prod(pooled))))
-        exponent = int(self.rng.choice(self.dense_exponents))
+        exponent = self.exponent(source, self.dense_exponents)
         return Dense(source, target, weight, exponent, bits, delay, pool, name=self.fresh_name())
 
     def convolution(
@@ -265,7 +267,7 @@ class _Build:
         weight, bits = self.weight((channels, shape[0] // groups, *kernel.tolist()))
         shared: dict[str, Any] = {
             "groups": groups,
-            "exponent": int(rng.choice(self.conv_exponents)),
+            "exponent": self.exponent(source, self.conv_exponents),
             "weight_bits": bits,
             "delay": delay,
             "name": self.fresh_name(),
@@ -275,6 +277,12 @@ class _Build:
             single = {name: value for name, (value,) in sides.items()}
             return Conv1d(source, target, weight, **single, **shared)
         return Conv2d(source, target, weight, **sides, **shared, pool=pool)
+
+    def exponent(self, source: str, among: Sequence[int]) -> int:
+        """One that leaves room for the binary digits of an input."""
+        part = self.sources[source]
+        digits = part.digits if isinstance(part, Input) else 1
+        return min(int(self.rng.choice(among)), LOIHI.weight_exponent_max + 1 - digits)
 
     def weight(self, shape: Shape) -> tuple[NDArray[np.int16], int]:
         """Weights of mixed or one sign on the grid of 3 to 8 bits, some of them zero."""

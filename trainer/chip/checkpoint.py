@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -10,11 +11,13 @@ from torch import Tensor
 
 from spikeport.errors import InputError
 from spikeport.network.file import load_built
+from spikeport.trainer.chip.limits import TargetLimits
 from spikeport.trainer.chip.network import QATNetwork
 
 PREFIX = "chip."
 _MASTERS = ("weights", "biases")
-_KEYS = ("network", "provenance", "frozen", "mean_scores", "content_hash")
+_KEYS = ("network", "provenance", "frozen", "mean_scores", "content_hash", "target")
+"""All but `target` are required."""
 
 
 def to_tensors(network: QATNetwork) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -27,6 +30,8 @@ def to_tensors(network: QATNetwork) -> tuple[dict[str, Any], dict[str, Tensor]]:
         "mean_scores": network.mean_scores,
         "content_hash": network.deployed().content_hash,
     }
+    if network.limits is not None:
+        document["target"] = asdict(network.limits)
     return document, {f"{PREFIX}{name}": torch.tensor(array) for name, array in arrays.items()}
 
 
@@ -63,6 +68,7 @@ def from_tensors(
         **masters,
         frozen=frozen,
         mean_scores=mean_scores,
+        limits=TargetLimits.of(document["target"]) if "target" in document else None,
     )
     if (found := network.deployed().content_hash) != document["content_hash"]:
         raise InputError(

@@ -87,12 +87,18 @@ def _largest(whole: Tensor) -> int:
 
 
 @torch.no_grad()
-def bias_integers(master: Tensor, scale: float) -> tuple[Tensor, int]:
-    """Mantissas of a bias in real units, and the smallest exponent that can hold them."""
+def bias_integers(
+    master: Tensor, scale: float, least: int = LOIHI.bias_mantissa_min
+) -> tuple[Tensor, int]:
+    """Mantissas of a bias in real units, and the smallest exponent that can hold them.
+
+    Args:
+        least: lowest mantissa.
+    """
     state = master * (scale * LOIHI.weight_unit)
     exponent = LOIHI.bias_exponent_for(float(state.abs().max()))
     mantissa = (state / 2**exponent).round_()
-    return mantissa.clamp_(LOIHI.bias_mantissa_min, LOIHI.bias_mantissa_max), exponent
+    return mantissa.clamp_(least, LOIHI.bias_mantissa_max), exponent
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from spikeport.errors import InputError
 from spikeport.network import (
     LOIHI,
+    Coding,
     DeployedNetwork,
     Input,
     Population,
@@ -33,6 +34,7 @@ from spikeport.network import (
 from spikeport.runs import same_range
 from spikeport.trainer.chip.connections import torch_kind
 from spikeport.trainer.chip.grid import Grid, Integers, bias_integers
+from spikeport.trainer.chip.limits import TargetLimits, fit_sums
 from spikeport.trainer.chip.neurons import ChipSteps, run_population
 from spikeport.trainer.chip.sums import received, weighted_sum
 from spikeport.trainer.network import PassRecord, SpikingNetwork, check_input, time_major
@@ -51,6 +53,7 @@ class QATNetwork(nn.Module):
 
     Attributes:
         quantization_warnings: warnings of the quantization in `prepare_qat`, if made by it.
+        limits: what it keeps to in training.
 
     Args:
         deployed: the starting point. Scales, thresholds, decays and the signs of matrices are kept.
@@ -58,6 +61,7 @@ class QATNetwork(nn.Module):
             the rounding; by default its own values.
         frozen: connections whose weights are not trained.
         mean_scores: whether the score of a membrane without leak is its mean over time.
+        limits: of a target; `deployed` must keep to them already.
 
     Raises:
         InputError: the network cannot be trained; the message lists all reasons.
@@ -74,6 +78,7 @@ class QATNetwork(nn.Module):
         *,
         frozen: Collection[str] = (),
         mean_scores: bool = True,
+        limits: TargetLimits | None = None,
     ) -> None:
         super().__init__()
         require_loihi(deployed, "training")
@@ -86,7 +91,7 @@ class QATNetwork(nn.Module):
         self.populations = {
             part.name: part for part in require_lif_populations(deployed.populations)
         }
-        self.frozen, self.mean_scores = frozenset(frozen), mean_scores
+        self.frozen, self.mean_scores, self.limits = frozenset(frozen), mean_scores, limits
         scales = {part.name: part.scale for part in deployed.inputs}
         self.grids = {
             part.name: Grid.of(part, scales.get(part.source, 1.0), self.populations[part.target])
@@ -194,8 +199,16 @@ class QATNetwork(nn.Module):
                 weights[name], reach[name] = grid.integers(self.weights[name])
             except InputError as error:
                 raise InputError(f"connection '{name}': {error}") from None
+        limits = self.limits
+        if limits is not None and limits.sum_max is not None:
+            for name in self.populations:
+                parts = self.incoming(name)
+                masters = {part.name: self.weights[part.name] for part in parts}
+                most = limits.sum_max
+                reach |= fit_sums(self.template, parts, self.grids, masters, weights, most)
+        least = LOIHI.bias_mantissa_min if limits is None else limits.bias_min
         biases = {
-            part.name: bias_integers(self.biases[part.name], part.scale)
+            part.name: bias_integers(self.biases[part.name], part.scale, least)
             for part in self.populations.values()
         }
         return Integers(self.grids, weights, reach, biases)
@@ -308,7 +321,8 @@ def takes(network: AnyNetwork, input: Input) -> bool:
     own = network.input
     if isinstance(network, SpikingNetwork):
         return own == input
-    alike = (own.name, own.shape, own.coding) == (input.name, input.shape, input.coding)
+    coding = Coding.GRADED if own.coding is Coding.BINARY else own.coding
+    alike = (own.name, own.shape, coding) == (input.name, input.shape, input.coding)
     return alike and same_range(own, input)
 
 

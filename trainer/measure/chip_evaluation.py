@@ -26,7 +26,7 @@ from spikeport.trainer.chip.connections import torch_kind
 from spikeport.trainer.chip.network import spiking_pass
 from spikeport.trainer.chip.neurons import ChipSteps
 from spikeport.trainer.chip.sums import weighted_sum
-from spikeport.trainer.measure.events import FanOut, Tally, fan_out
+from spikeport.trainer.measure.events import FanOut, Tally, fan_out, message_counts
 
 BATCH = 256
 
@@ -61,10 +61,13 @@ def evaluate_chip(network: QATNetwork, samples: Samples, record: RecordSpec = ()
     fired = {part.name: torch.zeros(part.shape, dtype=torch.int64) for part in deployed.populations}
     last, kept = [], defaultdict(list)
 
+    sent_by = {part.name: part for part in deployed.inputs}
+
     def deliver(source: str, values: Tensor, repeats: int = 1) -> None:
         for connection in deployed.weighted_connections:
             if connection.source == source:
-                tally.deliver(connection.name, values, reached[connection.name], repeats)
+                link = reached[connection.name]
+                tally.deliver(connection.name, values, link, repeats, sent_by.get(source))
 
     def watch(name: str, ran: ChipSteps) -> None:
         tally.updates[name] += ran.updates
@@ -80,7 +83,8 @@ def evaluate_chip(network: QATNetwork, samples: Samples, record: RecordSpec = ()
         chosen = select(deployed.inputs, arrays, slice(first, first + BATCH))[network.input.name]
         messages = network.messages(torch.tensor(chosen, dtype=torch.float32))
         repeats = network.steps // len(messages)
-        tally.input_events[network.input.name] += int((messages != 0).sum()) * repeats
+        sent = int(message_counts(messages, network.input).sum()) * repeats
+        tally.input_events[network.input.name] += sent
         deliver(network.input.name, messages, repeats)
         spiking_pass(network, whole, messages, watch)
     return assembled_run(

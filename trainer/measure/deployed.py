@@ -42,7 +42,7 @@ from spikeport.runs import (
 )
 from spikeport.simulators.results import empty_trace, keep
 from spikeport.trainer.chip.sums import weighted_sum
-from spikeport.trainer.measure.events import FanOut, Tally, fan_out
+from spikeport.trainer.measure.events import FanOut, Tally, fan_out, message_counts
 from spikeport.trainer.neurons.integer import charge, fire, wrap
 from spikeport.version import __version__
 
@@ -167,12 +167,13 @@ def _steps(
     size = sample_count(network.inputs, arrays)
     populations = {part.name: part for part in require_lif_populations(network.populations, WHERE)}
     states = {name: _rest(part, size) for name, part in populations.items()}
+    inputs = {part.name: part for part in network.inputs}
     sent: dict[str, list[Tensor]] = {name: [] for name in network.sources}
     for step in range(network.steps):
         for part in network.inputs:
             values = torch.tensor(at_step(part, arrays[part.name], step), dtype=torch.int64)
             sent[part.name].append(values)
-            tally.input_events[part.name] += int((values != 0).sum())
+            tally.input_events[part.name] += int(message_counts(values, part).sum())
         for name in network.order:
             population, before = populations[name], states[name]
             received = torch.zeros_like(before.v)
@@ -183,7 +184,8 @@ def _steps(
                 if step >= connection.delay:
                     link = links[connection.name]
                     messages = sent[connection.source][step - connection.delay]
-                    tally.deliver(connection.name, messages, link.reached)
+                    source = inputs.get(connection.source)
+                    tally.deliver(connection.name, messages, link.reached, source=source)
                     received = wrap(received + _current(link, messages, population.shape), 32)
             bias = wrap(mantissa << population.bias_exponent, 32)
             active = (before.u != 0) | (before.v != 0) | (received != 0) | (bias != 0)

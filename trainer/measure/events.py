@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from spikeport.network import Shape
+from spikeport.network import Coding, Input, Shape
 from spikeport.runs import EventCounts
 
 
@@ -26,6 +26,14 @@ def fan_out(
         x = torch.zeros((1, *source), dtype=torch.float64, device=device, requires_grad=True)
         (reached,) = torch.autograd.grad(unit_map(x).sum(), x)
     return reached[0].round().to(torch.int64)
+
+
+def message_counts(values: Tensor, source: Input | None = None) -> Tensor:
+    """The number of messages that each value is sent as, see `Input.message_counts`."""
+    if source is None or source.coding is not Coding.BINARY:
+        return values != 0
+    whole = values.to(torch.int64)
+    return torch.stack([(whole >> digit) & 1 for digit in range(source.digits)]).sum(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +64,21 @@ class Tally:
     synaptic_events: Counter[str] = field(default_factory=Counter)
     synaptic_events_all: Counter[str] = field(default_factory=Counter)
 
-    def deliver(self, connection: str, sent: Tensor, reached: FanOut, repeats: int = 1) -> None:
-        """Count the messages of `sent` (..., *source), each delivered `repeats` times."""
-        present = (sent != 0).reshape(-1, reached.stored.numel())
-        per_neuron = present.sum(0) * repeats
+    def deliver(
+        self,
+        connection: str,
+        sent: Tensor,
+        reached: FanOut,
+        repeats: int = 1,
+        source: Input | None = None,
+    ) -> None:
+        """Count the messages of `sent` (..., *source), each delivered `repeats` times.
+
+        Args:
+            source: an input whose values these are, in whole numbers.
+        """
+        per_value = message_counts(sent, source).reshape(-1, reached.stored.numel())
+        per_neuron = per_value.sum(0) * repeats
         self.messages[connection] += int(per_neuron.sum())
         self.synaptic_events[connection] += int((per_neuron * reached.nonzero.flatten()).sum())
         self.synaptic_events_all[connection] += int((per_neuron * reached.stored.flatten()).sum())

@@ -8,10 +8,9 @@ from functools import partial
 import numpy as np
 
 from spikeport.backends import Limitation, UnsupportedFeature
-from spikeport.backends.bounds import sum_bound
 from spikeport.backends.targets import loihi
 from spikeport.hardware import ChipLimits, Limit
-from spikeport.network import Coding, DeployedNetwork
+from spikeport.network import Coding, DeployedNetwork, accumulator_max, population_bound
 
 NEURONS = "use LIF neurons: the chip's cannot be programmed"
 RESET = "train with reset to zero (`train --reset zero`)"
@@ -27,7 +26,8 @@ def limitations(limits: ChipLimits) -> tuple[Limitation, ...]:
     sums, shifts = limits["sum_bits"], limits["exponent_shifts_weights"]
     return (
         Limitation(
-            "graded spikes, because a spike carries no value; use 0/1 spikes or a bias per step",
+            "graded spikes, because a spike carries no value; use 0/1 spikes, binary digits or a "
+            "bias per step",
             partial(_graded, limit=limits["graded_payloads"]),
         ),
         Limitation(
@@ -119,7 +119,7 @@ def _cut_weights(network: DeployedNetwork, limit: Limit) -> Iterator[Unsupported
                 f"weights that exponent {part.exponent} cuts",
                 lossy,
                 0,
-                f"use multiples of {unit}: the chip shifts each weight, not the sum",
+                f"{QUANTIZE}: the chip shifts each weight, not the sum",
                 limit.citation,
                 stops=True,
                 verified=limit.verified,
@@ -127,13 +127,9 @@ def _cut_weights(network: DeployedNetwork, limit: Limit) -> Iterator[Unsupported
 
 
 def _sums(network: DeployedNetwork, limit: Limit) -> Iterator[UnsupportedFeature]:
-    largest = (1 << (limit.value - network.arithmetic.activation_shift)) - 1
+    largest = accumulator_max(limit.value, network.arithmetic)
     for population in network.populations:
-        bound = sum(
-            _shifted(sum_bound(network, c), c.exponent)
-            for c in network.weighted_connections
-            if c.target == population.name
-        )
+        bound = population_bound(network, population.name)
         if bound > largest:
             factor = -(-bound // largest)
             yield UnsupportedFeature(
@@ -146,7 +142,3 @@ def _sums(network: DeployedNetwork, limit: Limit) -> Iterator[UnsupportedFeature
                 limit.citation,
                 verified=limit.verified,
             )
-
-
-def _shifted(value: int, exponent: int) -> int:
-    return value << exponent if exponent >= 0 else value >> -exponent

@@ -1,0 +1,113 @@
+"""Keep to the limits of a target in training: its largest sums and lowest biases.
+
+Everything else that a target limits, such as bits and thresholds, does not change in training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from spikeport.checks import integer
+from spikeport.errors import InputError
+from spikeport.network import LOIHI, DeployedNetwork, WeightedConnection
+from spikeport.trainer.chip.grid import Grid
+
+_LOWER = 0.98
+"""Least reduction of weights whose sums are still too large."""
+_MOST_BITS = 31
+
+
+@dataclass(frozen=True, slots=True)
+class TargetLimits:
+    """What a target limits of the numbers that training changes.
+
+    Attributes:
+        name: of the target.
+        sum_max: largest sum of a step in weight units, None if there is no limit.
+        bias_min: lowest mantissa of a bias.
+    """
+
+    name: str
+    sum_max: int | None = None
+    bias_min: int = LOIHI.bias_mantissa_min
+
+    @staticmethod
+    def of(document: Any) -> TargetLimits:
+        """The limits in a checkpoint.
+
+        Raises:
+            InputError: they are not such limits.
+        """
+        if not isinstance(document, dict) or document.keys() != {"name", "sum_max", "bias_min"}:
+            raise InputError(f"chip: target is {document!r:.60}, must have name, sum_max, bias_min")
+        name, most = document["name"], document["sum_max"]
+        if not isinstance(name, str):
+            raise InputError(f"chip: target name is {name!r:.60}, must be a string")
+        least = (LOIHI.bias_mantissa_min, 0)
+        return TargetLimits(
+            name,
+            None if most is None else integer("chip: target sum_max", most, 1, 2**_MOST_BITS),
+            integer("chip: target bias_min", document["bias_min"], *least),
+        )
+
+
+@torch.no_grad()
+def fit_sums(
+    network: DeployedNetwork,
+    parts: Sequence[WeightedConnection],
+    grids: Mapping[str, Grid],
+    masters: Mapping[str, Tensor],
+    weights: dict[str, Tensor],
+    limit: int,
+) -> dict[str, int]:
+    """Shrink, in place, the master weights of neurons that could receive more than `limit`.
+
+    The bound is `network.step_bound`. All connections into the population are shrunk by the same
+    factor, except those that are not trained.
+
+    Args:
+        parts: all connections into one population.
+        masters: of the connections.
+        weights: their integers, which are replaced where they change.
+
+    Returns:
+        For each changed connection, the largest sum of |W| over one row.
+
+    Raises:
+        InputError: weights that are not trained are beyond the limit.
+    """
+    changed: dict[str, int] = {}
+    while True:
+        bounds = {part.name: _bounds(network, part, weights[part.name]) for part in parts}
+        largest = {name: int(each.max()) for name, each in bounds.items()}
+        if sum(largest.values()) <= limit:
+            return changed
+        trained = [part.name for part in parts if masters[part.name].requires_grad]
+        fixed = sum(most for name, most in largest.items() if name not in trained)
+        share = max(limit - fixed, 0) / max(sum(largest[name] for name in trained), 1)
+        if share == 0 or not trained:
+            raise InputError(
+                f"population '{parts[0].target}': weights that are not trained add up to {fixed} "
+                f"in a step, limit {limit}"
+            )
+        for name in trained:
+            budget = largest[name] * min(share, _LOWER)
+            factor = (budget / bounds[name].clamp(min=1)).clamp(max=1.0)
+            rows = factor.view(-1, *(1,) * (masters[name].dim() - 1))
+            masters[name].mul_(rows.to(masters[name]))
+            weights[name], changed[name] = grids[name].integers(masters[name])
+
+
+def _bounds(network: DeployedNetwork, part: WeightedConnection, weight: Tensor) -> Tensor:
+    """`network.sum_bound` of each row of weights, as float64."""
+    rows = weight.flatten(1).double()
+    up, down = rows.clamp(min=0).sum(1), rows.clamp(max=0).sum(1)
+    low, high = network.message_range(part.source)
+    low, high = min(low, 0), max(high, 0)
+    area = 1 if part.pool is None else part.pool.area
+    return area * torch.maximum((up * high + down * low).abs(), (up * low + down * high).abs())
