@@ -217,6 +217,23 @@ def test_a_network_trained_in_chip_arithmetic_is_already_quantized() -> None:
     assert check(network) == check(network.deployed())
 
 
+def test_its_checkpoint_is_judged_as_a_deployed_network(
+    folder: Path, tmp_path: Path, spikeport: Spikeport
+) -> None:
+    start, path = folder / "m.safetensors", tmp_path / "q.safetensors"
+    command = ["train", "--model", "mlp", "--widths", "16", "-T", "4", "--epochs", "1"]
+    assert spikeport(*command, "--bits", "8", "--from", start, "-o", path)[0] == 0
+    network = open_network(path)
+    assert isinstance(network, DeployedNetwork)
+    code, out, err = spikeport("check", path, "-t", "native", "--json")
+    assert (code, err) == (0, "")
+    assert json.loads(out)["content_hash"] == network.content_hash
+    assert json.loads(out)["targets"][0]["not_judged"] == []
+    code, _, err = spikeport("check", path, "--bits", "4")
+    assert code == 2
+    assert err == f"spikeport: --bits 4: {path} is quantized, its weights have their bits\n"
+
+
 def test_what_is_missing_is_named() -> None:
     for subject, options, message in (
         (CONFIGS[0], {}, "data is None, must name the data that the network is for"),

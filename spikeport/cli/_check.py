@@ -14,7 +14,7 @@ from spikeport.cli import _io
 from spikeport.cli._foreign import Foreign, origin_facts, takes_foreign
 from spikeport.cli._tables import facts_table, sources_line, unsupported_table
 from spikeport.errors import CheckFailedError, InputError
-from spikeport.network import Coding, DeployedNetwork, Input
+from spikeport.network import LOIHI, Coding, DeployedNetwork, Input
 from spikeport.report import origin
 from spikeport.report.screen import lines, plain
 from spikeport.storage import parse_change
@@ -48,7 +48,14 @@ def check(
             help="A backend or chip from `spikeport backends`; repeatable.",
         ),
     ] = None,
-    bits: _io.WeightBits = 8,
+    bits: Annotated[
+        int | None,
+        typer.Option(
+            "--bits",
+            metavar="N",
+            help="Bits per weight of what is not quantized yet, 2 to 8 (default 8).",
+        ),
+    ] = None,
     data: Annotated[
         str | None,
         typer.Option(
@@ -79,9 +86,12 @@ def check(
             raise InputError(f"{option}: is for what is not trained yet, {network} is a network")
         subject = _opened(Path(network), foreign)
         facts = _origin(subject)
+        if bits is not None and isinstance(subject, DeployedNetwork):
+            raise InputError(f"--bits {bits}: {network} is quantized, its weights have their bits")
     else:
         subject, options, facts = _untrained(network, data, changes, foreign)
-    found = check_network(subject, target, bits=bits, **options)
+    taken = LOIHI.weight_bits if bits is None else bits
+    found = check_network(subject, target, bits=taken, **options)
     told: dict[str, Any] = {**facts}
     shown: list[Renderable] = []
     if facts:
@@ -89,8 +99,8 @@ def check(
     if isinstance(subject, DeployedNetwork):
         told["content_hash"] = subject.content_hash
     else:
-        told["bits"] = bits
-        shown.append(plain(f"not quantized yet: judged as if each weight took {bits} bits"))
+        told["bits"] = taken
+        shown.append(plain(f"not quantized yet: judged as if each weight took {taken} bits"))
     told["targets"] = [{**dataclasses.asdict(one), "runs": one.runs} for one in found]
     _io.emit(as_json, told, *shown, *_tables(found))
     if stopping := [one.target for one in found if not one.runs]:
@@ -100,9 +110,11 @@ def check(
 def _opened(path: Path, foreign: Foreign) -> Checkable:
     """A network of any kind; a checkpoint as it was trained, so that all obstacles are listed."""
     if path.suffix in _io.CHECKPOINT and not foreign.given():
+        from spikeport.trainer.chip import QATNetwork
         from spikeport.trainer.loop import load_checkpoint
 
-        return load_checkpoint(path)
+        found = load_checkpoint(path)
+        return found.model.deployed() if isinstance(found.model, QATNetwork) else found
     return _io.open_network(path, foreign)
 
 
