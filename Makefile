@@ -3,16 +3,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 SETUP := .venv/.ready .venv-lava/.ready
 
-.PHONY: demo test quick check coverage bench setup clean
+.PHONY: demo test quick check coverage bench docs setup clean
 demo: $(SETUP)
 	$(BIN)/spikeport demo --out demo
 
-# One process per core, each with one thread; the tests of a file stay together. Those that look for
-# what a killed Lava leaves in shared memory run alone, without another Lava at the same time.
-ALONE := tests/test_lava_faults.py tests/test_lava_surroundings.py
+# One process per core, each with one thread; the tests of a file stay together.
 test: $(SETUP) check
-	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadfile $(ALONE:%=--ignore=%)
-	OMP_NUM_THREADS=1 $(BIN)/pytest $(ALONE)
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadfile
 
 # The tests of what changed and a core set, within a minute; lists what it skips.
 # For example: make quick QUICK='--since HEAD~3 -x'
@@ -21,9 +18,7 @@ quick: $(SETUP)
 
 # Slow. Compiled kernels and code in other processes (Lava's worker, most verbs) count as missed.
 coverage: $(SETUP)
-	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadfile $(ALONE:%=--ignore=%) \
-	  --cov --cov-report=
-	OMP_NUM_THREADS=1 $(BIN)/pytest $(ALONE) --cov --cov-append --cov-report=term
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadfile --cov --cov-report=term
 
 check: .venv/.ready
 	$(BIN)/ruff check .
@@ -33,6 +28,10 @@ check: .venv/.ready
 # For example: make bench BENCH='--quick --networks mlp --json bench.json'
 bench: $(SETUP) .venv-peers/.ready
 	$(BIN)/python -m benchmarks.simulators $(BENCH)
+
+# The site, in build/site. Docstrings are read from the source, so that this needs neither .venv nor torch.
+docs: .venv-docs/.ready
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict --quiet
 
 setup: $(SETUP)
 
@@ -59,5 +58,12 @@ setup: $(SETUP)
 	  --requirement $<
 	touch $@
 
+.venv-docs/.ready: docs/_site/requirements.txt
+	rm -f $@
+	test -x .venv-docs/bin/python || $(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
+	  --requirement $<
+	touch $@
+
 clean:
-	rm -rf .venv .venv-lava .venv-peers build demo *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-lava .venv-peers .venv-docs build demo *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -8,4 +8,5 @@ from .registry import run as run
 from .registry import status_of as status_of
 from .registry import timed as timed
 from .target_check import TargetCheck as TargetCheck
-from .target_check import check as check
+from .target_check import check_deployed as check_deployed
+from .target_check import refuse as refuse

@@ -19,10 +19,15 @@ def arithmetic_limitation(supported: str = LOIHI.name) -> Limitation:
 
     def find(network: DeployedNetwork) -> Iterator[UnsupportedFeature]:
         given = network.arithmetic.name
-        if reason := other_arithmetic(given, supported, "the target"):
-            why = f"{reason}; the reference simulator runs others"
+        if other_arithmetic(given, supported, "the target"):
             yield UnsupportedFeature(
-                "the network", f"arithmetic '{given}'", why, source, stops=True
+                "the network",
+                "arithmetic",
+                given,
+                supported,
+                "run it on the reference simulator (`run --backend reference`), which has any",
+                source,
+                stops=True,
             )
 
     return Limitation(

@@ -24,21 +24,29 @@ def core_limitations(file: TargetFile) -> tuple[Limitation, ...]:
     limits = core_limits(file)
 
     def find(network: DeployedNetwork) -> Iterator[UnsupportedFeature]:
-        wrong, cores = find_misfits(network, limits)
+        wrong, need = find_misfits(network, limits)
         for one in wrong:
-            more = f" ({one.neurons} such neurons)" if one.neurons > 1 else ""
-            unverified = "" if one.limit.verified else ", which is not verified"
             yield UnsupportedFeature(
-                f"population '{one.population}'",
-                f"a neuron that needs {one.value} {one.unit}{more}",
-                f"a core has {one.limit.value}{unverified}; {one.remedy}",
+                f"population '{one.population}' ({one.neurons} of {one.size} neurons)",
+                f"{one.unit} of a neuron",
+                one.value,
+                one.limit.value,
+                one.remedy,
                 one.limit.citation,
                 stops=one.limit.verified,
+                verified=one.limit.verified,
             )
-        if cores is not None and cores > limits.cores.value:
-            chips = -(-cores // limits.cores.value)
-            why = f"one chip has {limits.cores.value}, so it needs {chips} chips"
-            yield UnsupportedFeature("the network", f"{cores} cores", why, limits.cores.citation)
+        if need.cores > limits.cores.value:
+            chips = -(-need.cores // limits.cores.value)
+            yield UnsupportedFeature(
+                "the network",
+                "cores, at least" if wrong else "cores",
+                need.cores,
+                limits.cores.value,
+                f"use {chips} chips, or make '{need.largest}' smaller, which takes most cores",
+                limits.cores.citation,
+                verified=limits.cores.verified,
+            )
 
     return (
         Limitation(

@@ -11,7 +11,12 @@ def unsupported_cycle(cycle: Cycle, cost: Cost, target: str, source: str) -> Uns
     names = " -> ".join(f"'{part.source}'" for part in [*cycle, cycle[0]])
     over = ", ".join(f"'{part.name}'" for part in cycle)
     delay, steps = sum(part.delay for part in cycle), sum(cost(part) for part in cycle)
-    why = f"it takes {target} {steps} steps, so its delays must add up to at least {steps}"
     return UnsupportedFeature(
-        f"cycle {names} over {over}", f"a delay of {delay}", why, source, stops=True
+        f"cycle {names} over {over}",
+        "delay",
+        delay,
+        f"{steps} or more, the steps that it takes {target}",
+        f"add {steps - delay} to the delay of '{cycle[-1].name}'",
+        source,
+        stops=True,
     )

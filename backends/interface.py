@@ -19,11 +19,13 @@ class Status:
     Attributes:
         version: None if it cannot run; `reason` then says why and `fix` is a command that fixes
             it.
+        broken: it cannot run although it is installed or named.
     """
 
     version: str | None
     reason: str = ""
     fix: str = ""
+    broken: bool = False
 
 
 class Runner(Protocol):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from spikeport.backends.limitation import Limitation, UnsupportedFeature, find_unsupported
@@ -14,6 +14,8 @@ from spikeport.network import DeployedNetwork
 from spikeport.plugins import Plugin, PluginKind, plugins
 
 log = logging.getLogger(__name__)
+ALL = "all limits of the target, which need a network without these obstacles"
+_Judge = Callable[[str, Sequence[Limitation]], "TargetCheck"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +25,12 @@ class TargetCheck:
     Attributes:
         target: a backend, or a chip.
         unsupported: all such features; empty if the target supports everything natively.
+        not_judged: limitations that were left out, as they only show in a quantized network.
     """
 
     target: str
     unsupported: tuple[UnsupportedFeature, ...]
+    not_judged: tuple[str, ...] = ()
 
     @property
     def runs(self) -> bool:
@@ -34,8 +38,8 @@ class TargetCheck:
         return not any(feature.stops for feature in self.unsupported)
 
 
-def check(
-    network: DeployedNetwork, targets: Sequence[str] | None = None
+def check_deployed(
+    network: DeployedNetwork, targets: Sequence[str] | None = None, *, rounded: bool = True
 ) -> tuple[TargetCheck, ...]:
     """List for each target every feature of `network` that it does not support natively.
 
@@ -45,19 +49,36 @@ def check(
         network: the network to check.
         targets: names from `list_targets`; by default all, except that broken ones of other
             packages are logged as warnings and skipped.
+        rounded: whether its integers are those of quantization; otherwise limitations that concern
+            them are not judged.
 
     Returns:
-        One result per target, in order; each feature has its value, the limit and its source.
+        One result per target, in order; each feature has its value, the limit, a remedy and the
+        source of the limit.
 
     Raises:
         InputError: a target is unknown (the message lists all), or a package registers a name
             that is already used.
         BackendUnavailableError: a requested target cannot be loaded.
     """
-    if targets is None:
-        found = (_attempt(network, name) for name in list_targets())
-        return tuple(one for one in found if one is not None)
-    return tuple(_check(network, name) for name in dict.fromkeys(targets))
+
+    def judge(name: str, limitations: Sequence[Limitation]) -> TargetCheck:
+        left = tuple(one.text for one in limitations if one.rounded and not rounded)
+        judged = [one for one in limitations if rounded or not one.rounded]
+        return TargetCheck(name, find_unsupported(network, judged), left)
+
+    return _each(targets, judge)
+
+
+def refuse(
+    found: tuple[UnsupportedFeature, ...], targets: Sequence[str] | None = None
+) -> tuple[TargetCheck, ...]:
+    """Like `check_deployed`, of what no target can run, so that nothing else of it can be judged.
+
+    Args:
+        found: the reasons.
+    """
+    return _each(targets, lambda name, _: TargetCheck(name, found, (ALL,)))
 
 
 def list_targets() -> tuple[str, ...]:
@@ -66,18 +87,25 @@ def list_targets() -> tuple[str, ...]:
     return (*backends, *plugins(PluginKind.TARGET))
 
 
-def _attempt(network: DeployedNetwork, name: str) -> TargetCheck | None:
+def _each(targets: Sequence[str] | None, judge: _Judge) -> tuple[TargetCheck, ...]:
+    if targets is None:
+        found = (_attempt(name, judge) for name in list_targets())
+        return tuple(one for one in found if one is not None)
+    return tuple(_judged(name, judge) for name in dict.fromkeys(targets))
+
+
+def _attempt(name: str, judge: _Judge) -> TargetCheck | None:
     try:
-        return _check(network, name)
+        return _judged(name, judge)
     except BackendUnavailableError as error:
         log.warning("check: skipped: %s", error)
         return None
 
 
-def _check(network: DeployedNetwork, name: str) -> TargetCheck:
+def _judged(name: str, judge: _Judge) -> TargetCheck:
     plugin, limitations = _limitations(name)
     try:
-        return TargetCheck(name, find_unsupported(network, limitations))
+        return judge(name, limitations)
     except Exception as error:  # The code of another package may raise anything.
         if not plugin.distribution:
             raise

@@ -14,10 +14,13 @@ from benchmarks.table import print_table
 from spikeport.errors import CheckFailedError
 from spikeport.mapping import map_network
 
-COLUMNS = ("network", "target", "cores", "chips", "lower bound", "more", "hops", "seconds")
+COLUMNS = (
+    "network", "target", "cores", "chips", "lower bound", "more", "hops", "least", "seconds",
+)  # fmt: skip
 NOTES = """
 more     cores beyond the lower bound
 hops     per packet, if every neuron and input sends one spike
+least    hops that no placement of these cores can do without, per packet
 seconds  of processor time of map_network, which uses one core
 """.strip()
 
@@ -32,13 +35,15 @@ def measure(names: Sequence[str], targets: Sequence[str], apart: bool) -> Iterat
             try:
                 made = map_network(network, target, share_cores=not apart)
             except CheckFailedError:
-                yield [case.title, target, "cannot be mapped", *[""] * 5]
+                yield [case.title, target, "cannot be mapped", *[""] * 6]
                 continue
             seconds = time.process_time() - started
-            hops = made.traffic().hops_per_packet
+            traffic = made.traffic()
+            least = (traffic.least_hops or 0.0) / (traffic.packets or 1.0)
             yield [
                 case.title, target, f"{len(made.cores):,}", str(made.chips),
-                f"{made.lower_bound:,}", f"{made.gap:.0%}", f"{hops:.2f}", f"{seconds:.2f}",
+                f"{made.lower_bound:,}", f"{made.gap:.0%}", f"{traffic.hops_per_packet:.2f}",
+                f"{least:.2f}", f"{seconds:.2f}",
             ]  # fmt: skip
 
 

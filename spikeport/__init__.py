@@ -38,6 +38,8 @@ What a run returns:
 Compare:
     compare_backends, Comparison, compare_runs, compare_files, TraceComparison, Divergence,
     check_neurons
+A comparison as a gate of continuous integration:
+    Tolerances, load_tolerances, Gate, GateSuite, GateCase, GateOutcome, write_junit
 Check what a backend or chip supports:
     check, TargetCheck, UnsupportedFeature
 Map onto the cores of a chip:
@@ -56,6 +58,8 @@ Read, write and inspect files:
     load_checkpoint, save_checkpoint, checkpoint_of, Checkpoint, load_state, save_state,
     record_trace, open_trace, read_trace, TraceHeader, TraceReader, write_ladder,
     write_report
+The installation:
+    check_installation, Installation, InstallationCheck
 Errors:
     SpikeportError, InputError, OutputError, BackendUnavailableError, CheckFailedError
 Version:

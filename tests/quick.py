@@ -29,11 +29,13 @@ CORE = (
     *("exactness", "text", "profile", "stated_results"),
 )
 """Test modules that always run."""
-READERS = ("architecture_page", "docs", "examples", "packaging", "readme", "stated_facts",
-           "stated_results")  # fmt: skip
+READERS = (
+    *("architecture_page", "docs", "examples", "examples_in_pages", "packaging", "pages", "readme"),
+    *("stated_facts", "stated_results"),
+)
 """Test modules that read pages, notebooks, the Makefile and pyproject.toml."""
-ALONE = ("lava_faults", "lava_surroundings")
-"""Test modules beside which no other Lava may run: `make test` runs them alone."""
+LENGTHY = ("lava_faults", "lava_surroundings")
+"""Test modules that never run here: each starts Lava dozens of times."""
 NEAR = 24
 """So many test modules, the nearest, run beside the core and those that changed."""
 
@@ -111,7 +113,7 @@ def select(changed: frozenset[Path]) -> Selection:
     held = sorted((ROOT / "tests").glob("test_*.py"))
     for path in held:
         name, distance = path.stem.removeprefix("test_"), nearest(path, changed)
-        if name in ALONE:
+        if name in LENGTHY:
             continue
         if name in CORE:
             ranked[path] = (-2, "core")
@@ -137,7 +139,7 @@ def described(selection: Selection, changed: frozenset[Path]) -> str:
         (
             f"{len(changed)} changed files; {len(selection.chosen)} test modules, in this order:",
             *(f"  {path.stem}: {why}" for path, why in selection.chosen.items()),
-            f"left out (far from every change, or to be run alone): {names or 'none'}",
+            f"left out (far from every change, or lengthy): {names or 'none'}",
             "left out everywhere: tests marked slow, and what has not started when the time is up;",
             "`make test` runs everything\n",
         )

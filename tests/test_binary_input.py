@@ -112,8 +112,8 @@ def test_a_chip_without_graded_spikes_takes_it() -> None:
     assert [one.runs for one in check(valued(16), ["loihi1", "loihi2", "lava"])] == [True] * 3
     (found,) = check(valued(16, coding=Coding.GRADED), ["loihi1"])
     assert [str(one) for one in found.unsupported if one.stops] == [
-        "input 'x' has graded spikes of 0..16: a spike carries no value there; use 0/1 spikes, "
-        "binary digits or a bias per step"
+        "input 'x': graded values 0..16 (limit: 0..1); quantize with `--target loihi1`, which "
+        "sends values as spikes of their binary digits"
     ]
 
 

@@ -9,15 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.networks import recurrent
 from spikeport import map_network, save_network
-from spikeport.energy import EnergyReport, estimate_energy, load_profile
+from spikeport.energy import EnergyReport, estimate_energy, load_profile, population_work
 from spikeport.errors import CheckFailedError, InputError
-from spikeport.report.energy_stages import MAPPED, stages_section
+from spikeport.report.energy_stages import mapped_stage, stages_section
 from spikeport.report.section import Topic
 from spikeport.simulators import assumed_counts
 from spikeport.workflow import estimate_mapped_energy
 from tests.helpers.chips import chips
-from tests.helpers.command import call
+from tests.helpers.command import call, one_line
 from tests.helpers.strategies import networks
 from tests.helpers.target_networks import plain
 
@@ -59,6 +60,22 @@ def test_more_cores_shorten_a_step() -> None:
     assert whole.time_ns == report.time_ns
 
 
+def test_the_work_of_a_run_is_what_a_map_divides() -> None:
+    network = plain()
+    counts = assumed_counts(network, 0.5)
+    work = population_work(network, counts, LOIHI1)
+    fewest = estimate_mapped_energy(network, counts, LOIHI1)
+    divided = estimate_mapped_energy(network, counts, LOIHI1, cores=20)
+    assert sum(divided.cores.values()) > sum(fewest.cores.values())
+    assert divided.step_ns.nominal < fewest.step_ns.nominal
+    made = map_network(network, "loihi1", cores=20, work=work)
+    again = estimate_energy(network, counts, LOIHI1, placement=made.placement(counts))
+    assert again.time_ns == divided.time_ns
+    other = assumed_counts(recurrent(5, 4, 3, steps=2), 0.5)
+    with pytest.raises(InputError, match=r"^energy: connection '.*' has counts but is not in"):
+        estimate_mapped_energy(network, other, LOIHI1)
+
+
 def test_prices_of_no_target_are_not_mapped(tmp_path: Path) -> None:
     text = (Path(__file__).parent / "files" / "prices_only.toml").read_text("utf-8")
     path = tmp_path / "mine.toml"
@@ -82,6 +99,11 @@ def test_the_command_maps_first(tmp_path: Path, capsys: pytest.CaptureFixture[st
     mapped = told("--map")
     assert mapped["placed"] is True
     assert any("slowest core of the placement" in text for text in mapped["assumptions"])  # type: ignore[attr-defined]
+    divided = told("--map", "--spread", "20")
+    assert divided["time_ns"]["nominal"] < mapped["time_ns"]["nominal"]  # type: ignore[index]
+    capsys.readouterr()
+    assert call(["energy", str(path), "--activity", "0.5", "--spread", "20"]) == 2
+    assert one_line(capsys.readouterr().err) == "spikeport: energy: --spread 20 needs --map"
 
 
 def estimates() -> tuple[dict[str, EnergyReport], EnergyReport]:
@@ -95,18 +117,21 @@ def estimates() -> tuple[dict[str, EnergyReport], EnergyReport]:
 
 def test_all_stages_stand_side_by_side_with_the_mapped_network() -> None:
     found, mapped = estimates()
-    section = stages_section(found, mapped, "")
+    section = stages_section(found, {mapped_stage(1): mapped}, "")
     assert section.topic is Topic.ENERGY
     rows = section.as_dict()["rows"]
-    assert [row["stage"] for row in rows] == [*found, MAPPED]
+    assert [row["stage"] for row in rows] == [*found, "after mapping onto 1 core"]
     for row, each in zip(rows, [*found.values(), mapped], strict=True):
         for column, value in (
             ("dynamic, low", each.per_sample(each.dynamic).low),
             ("nominal", each.per_sample(each.dynamic).nominal),
             ("nominal total", each.total_per_sample.nominal),
             ("high total", each.total_per_sample.high),
+            ("step, low", 1e3 * each.step_ns.low),
+            ("nominal step", 1e3 * each.step_ns.nominal),
+            ("high step", 1e3 * each.step_ns.high),
         ):
             assert row[column] == pytest.approx(value / 1e6, rel=1e-3)
-    without = stages_section(found, None, "too many synapses")
+    without = stages_section(found, {}, "too many synapses")
     assert len(without.rows) == len(found)
     assert without.warnings == ("Not mapped: too many synapses",)

@@ -231,7 +231,19 @@ def test_the_matched_network_has_bits_for_every_spike_count(steps: int, bits: in
 def test_devices_cost_what_their_sources_say() -> None:
     """Horowitz: multiply 0.2, add 0.03 or 0.1, 8 bits of a 64-bit read of 10, 20 or 100 pJ."""
     devices = {device.name: device for device in builtin_devices()}
-    for name, expected in (("int8", (2.73, 5.3, 25.3)), ("fp32", (14.6, 24.6, 104.6))):
+    dram = [1300 / 64, 1950 / 64, 2600 / 64]  # of a bit
+    activations = (1.25, 2.5, 12.5)
+    with_dram = {
+        bits: [
+            arithmetic + bits * weight + bits / 8 * activation
+            for arithmetic, weight, activation in zip(sums, dram, activations, strict=True)
+        ]
+        for bits, sums in ((8, (0.23, 0.3, 0.3)), (32, (4.6, 4.6, 4.6)))
+    }
+    for name, expected in (
+        ("int8", [2.73, 5.3, 25.3]), ("fp32", [14.6, 24.6, 104.6]),
+        ("int8_dram", with_dram[8]), ("fp32_dram", with_dram[32]),
+    ):  # fmt: skip
         found = devices[name].mac_pj(1)
         assert [found.at(level) for level in LEVELS] == pytest.approx(expected)
     mac = PROFILES["loihi1"].int8_mac_pj
@@ -273,6 +285,27 @@ def test_microcontrollers_cost_what_was_metered() -> None:
         found = devices[name].mac_pj(1)
         expected = [each[0], median, each[-1]]
         assert [found.at(level) for level in LEVELS] == pytest.approx(expected, rel=0.01)
+
+
+RESNET50 = {
+    "gpu_orin": (14.9, 667.53),
+    "gpu_orin_batch": (22.7, 3463.11),
+    "cpu_xavier": (22.5, 16.62),
+}
+"""MLPerf Inference, ResNet-50 v1.5 (8.2 G operations): mean watts at the wall and inferences per
+second of v3.0 closed/NVIDIA Orin_TRT_MaxQ (commit dad59af) and v1.1 closed/Krai xavier-power.0 with
+Arm NN (912dcdb, the ranging run)."""
+
+
+@pytest.mark.parametrize("name", RESNET50)
+def test_larger_devices_cost_what_was_metered(name: str) -> None:
+    watts, per_second = RESNET50[name]
+    (device,) = (device for device in builtin_devices() if device.name == name)
+    assert device.source.includes_static
+    assert f"{watts} W at {per_second:,}" in device.source.conditions
+    found = device.mac_pj(1)
+    expected = watts / per_second / 4.1e9 * 1e12
+    assert [found.at(level) for level in LEVELS] == pytest.approx([expected] * 3, rel=0.005)
 
 
 @pytest.mark.parametrize(

@@ -71,6 +71,14 @@ def test_a_short_demo_climbs_to_the_top(tmp_path: Path) -> None:
     assert stored["parity"]["passed"] is True
     assert stored["parity"]["network_hash"] == ladder.network.content_hash
     assert {row["stage"] for row in stored["parity"]["rows"]} == set(found)
+    fewest, spread = ladder.chip.energy
+    cores = ladder.chip.fit.cores
+    assert fewest == f"after mapping onto {cores} core{'s' * (cores > 1)}"
+    assert stored["priced"] == fewest
+    assert [*stored["energy"]] == [*ladder.energy, fewest, spread]
+    assert stored["energy"][fewest]["placed"]
+    times = [found.step_ns.nominal for found in ladder.chip.energy.values()]
+    assert times[1] < times[0]
     assert "quantization" in told
     assert told[-1] == "report"
     if lava_status().version:

@@ -599,12 +599,18 @@ def test_everything_that_lava_cannot_run_is_listed_at_once() -> None:
     with pytest.raises(InputError, match="cannot run this network") as caught:
         run_lava(network, {"x": np.zeros((1, 1, 140, 2), int), "g": np.zeros((1, 1, 10, 2), int)})
     message = str(caught.value)
-    assert "connection 'x_to_b' has kernel 131: Lava's Conv allows at most 127" in message
-    assert "connection 'line_to_line' has stride 128: Lava's Conv allows at most 127" in message
-    assert "connection 'line_to_line' has padding 129: Lava's Conv allows at most 127" in message
-    assert "has a delay of 1: it takes Lava 2 steps" in message
+    for part, field, value in (
+        ("x_to_b", "kernel", 131), ("line_to_line", "stride", 128), ("line_to_line", "padding", 129)
+    ):  # fmt: skip
+        assert (
+            f"- connection '{part}': {field} {value} (limit: 127); lower its {field} to 127, or "
+            "replace the convolution by several"
+        ) in message
     assert "cycle 'c' -> 'd' -> 'c'" in message or "cycle 'd' -> 'c' -> 'd'" in message
-    assert "cycle 'e' -> 'e' over 'e_to_e' has a delay of 1: it takes Lava 2 steps" in message
+    assert (
+        "- cycle 'e' -> 'e' over 'e_to_e': delay 1 (limit: 2 or more, the steps that it takes "
+        "Lava); add 1 to the delay of 'e_to_e'"
+    ) in message
 
 
 def test_sums_beyond_float64_are_refused() -> None:
@@ -617,7 +623,7 @@ def test_sums_beyond_float64_are_refused() -> None:
         steps=1,
     )
     with pytest.raises(
-        InputError, match=r"'x_to_a' has sums of up to .* float64, which is exact only below"
+        InputError, match=r"'x_to_a': sum of a step .* float64, exact only up to this limit"
     ):
         schedule(network)
 
@@ -644,18 +650,14 @@ def test_what_is_not_stock_is_said() -> None:
     )
     found = find_unsupported(network, LIMITATIONS)
     assert [str(gap) for gap in found] == [
-        f"{feature}: Lava's {stock} does not support it; it runs on Spikeport's {own}"
+        f"{feature}); nothing to do: it runs on Spikeport's {own} instead of Lava's {stock}"
         for feature, stock, own in (
-            ("population 'o' has reset by subtraction", "LIFReset", "SampleLIF"),
-            ("population 'o' has v_init 7", "LIFReset", "SampleLIF"),
-            ("population 'o' has a bias per step", "LIFReset", "SampleLIF"),
-            ("population 'z' has 5 refractory steps after a spike", "LIFReset", "SampleLIF"),
-            (
-                "connection 'skip' has a wait of 1 steps that must not reach into the next sample",
-                "Dense",
-                "DelayLine",
-            ),
-            ("connection 'x_to_a' has weight exponent 1", "Conv", "WideConv"),
+            ("population 'o': reset subtract (limit: zero", "LIFReset", "SampleLIF"),
+            ("population 'o': bias per step (limit: constant", "LIFReset", "SampleLIF"),
+            ("population 'z': refractory 5 (limit: 0", "LIFReset", "SampleLIF"),
+            ("population 'o': v_init 7 (limit: 0", "LIFReset", "SampleLIF"),
+            ("connection 'skip': wait 1 (limit: 0", "Dense", "DelayLine"),
+            ("connection 'x_to_a': weight exponent 1 (limit: 0", "Conv", "WideConv"),
         )
     ]
     assert not any(gap.stops for gap in found)

@@ -72,7 +72,7 @@ def once_running(act: Callable[[], None]) -> Callable[[int, int], None]:
 
 def test_a_missing_environment_says_how_to_fix_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, "/nowhere/bin/python")
-    version, reason, fix = lava_status()
+    version, reason, fix, _ = lava_status()
     assert version is None
     assert reason == "/nowhere/bin/python is not an executable interpreter"
     assert fix == "python -m spikeport.backends.lava.environment .venv-lava"

@@ -16,7 +16,7 @@ import pytest
 
 from spikeport.backends.lava import run_lava
 from spikeport.simulators import run_native
-from tests.helpers.lava import LONG, needs_lava, network, run_command, samples
+from tests.helpers.lava import needs_lava, network, run_command, samples
 from tests.helpers.leftovers import command_of, leaked, running, segments
 from tests.helpers.mounts import in_mounts, needs_mounts
 
@@ -128,7 +128,7 @@ def test_several_runs_at_once() -> None:
 
     def killed() -> str:
         try:
-            run_lava(network(), LONG, timeout_s=60)
+            run_lava(network(), samples(100_000), timeout_s=600)
         except Exception as error:
             return str(error)
         return ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from collections import Counter
 from typing import Any
@@ -18,7 +19,11 @@ from spikeport import map_network
 from spikeport.errors import CheckFailedError, InputError
 from spikeport.hardware import TargetFile
 from spikeport.mapping import Resource, core_limits, find_misfits
-from spikeport.mapping.placement import Places, improved, starts
+from spikeport.mapping.bounds import lower_bounds
+from spikeport.mapping.packing import pack
+from spikeport.mapping.placement import Places, improved, least_hops, starts
+from spikeport.mapping.plan import plan
+from spikeport.mapping.tiling import Tiling
 from spikeport.network import (
     Conv2d,
     Dense,
@@ -95,6 +100,130 @@ def test_small_networks_fit_one_chip(
     made = map_network(network, target, share_cores=share_cores)
     assert errors(network, made) == []
     assert made.chips == 1
+
+
+@st.composite
+def cut(draw: st.DrawFn, shape: tuple[int, ...]) -> Tiling:
+    """A tiling with cuts anywhere."""
+    places = [draw(st.sets(st.integers(1, size - 1), max_size=3)) if size > 1 else set()
+              for size in shape]  # fmt: skip
+    edges = [(0, *sorted(cuts), size) for cuts, size in zip(places, shape, strict=True)]
+    return Tiling(shape, tuple(edges))
+
+
+@settings(max_examples=150)
+@given(st.data(), networks() | st.integers(0, 2**32 - 1).map(sparse_network), chips())
+def test_bounds_hold_for_pieces_that_are_cut_anywhere(
+    data: st.DataObject, network: DeployedNetwork, target: TargetFile
+) -> None:
+    made = plan(network, core_limits(target))
+    tilings = {
+        name: Tiling.whole(shape) if name not in network.by_name else data.draw(cut(shape))
+        for name, shape in made.shapes.items()
+    }
+    demands = []
+    for name in network.order:
+        tiling = tilings[name]
+        found = made.demands(name, tiling, tilings)
+        demands.append(found)
+        sizes = tuple(
+            np.array([end - first for first, end in side])
+            for side in zip(*tiling.boxes, strict=True)
+        )
+        for part in network.weighted_into(name):
+            least = made.encodings[part.name].fewest_bits(sizes)
+            assert (least <= made.encodings[part.name].stored(tiling)[1]).all()
+    together = np.concatenate(demands)
+    spatial = [made.positions(name, tilings[name]) for name in network.order]
+    bases = made.limits.storage.bases
+    if (together > made.capacity).any() or (bases is not None and max(spatial) > bases):
+        return
+    for share_cores in (True, False):
+        bounds = lower_bounds(made, share_cores=share_cores)
+        cores = pack(together, [{}] * len(together), made.capacity, {})
+        assert max(bounds.values()) <= (len(cores) if share_cores else len(together))
+
+
+@settings(max_examples=40)
+@given(networks(), chips(), st.booleans(), st.integers(1, 30), st.data())
+def test_more_cores_leave_less_to_the_busiest(
+    network: DeployedNetwork,
+    target: TargetFile,
+    share_cores: bool,
+    more: int,
+    data: st.DataObject,
+) -> None:
+    if find_misfits(network, core_limits(target))[0]:
+        return
+    sizes = {part.name: part.size for part in network.populations}
+    given_work = {name: data.draw(st.floats(0.125, 8)) for name in sizes}
+    work = data.draw(st.sampled_from([None, given_work]))
+    fewest = map_network(network, target, share_cores=share_cores, work=work)
+    cores = len(fewest.cores) + more
+    made = map_network(network, target, share_cores=share_cores, cores=cores, work=work)
+    assert errors(network, made) == []
+    assert len(made.cores) <= cores
+    assert 1 / cores - 1e-9 <= made.busiest <= fewest.busiest
+    if work is not None:
+        total = sum(work.values())
+        for core in made.cores:
+            held = [made.pieces[number] for number in core.pieces]
+            own = sum(work[p.population] * p.neurons / sizes[p.population] for p in held)
+            assert core.work == pytest.approx(own / total)
+    assert sum(core.work for core in made.cores) == pytest.approx(1)
+
+
+def test_spare_cores_shorten_the_step_down_to_one_neuron_each() -> None:
+    network, target = dense_chain(4, 10, 6, steps=3), chip(neurons_per_core=64)
+    assert [len(map_network(network, target, cores=n).cores) for n in (1, 4, 99)] == [1, 4, 11]
+    # a neuron of layer01 has a visit and ten synapses, of 10 (1 + 4) + 6 (1 + 10) events in all
+    assert map_network(network, target, cores=99).busiest == pytest.approx(11 / 116)
+    made = map_network(network, target, cores=99, work={"layer00": 30, "layer01": 10})
+    assert made.busiest == pytest.approx(30 / 40 / 10)
+    assert made.imbalance == pytest.approx(16 * 3 / 40 - 1)
+
+
+def test_pieces_are_of_equal_size_where_columns_allow_it() -> None:
+    """15 rows of 49 columns; a part has 32 columns or fewer, so rows are cut in five."""
+    kernel = even(np.random.default_rng(0), 36, 1, 1, 1)
+    network = DeployedNetwork(
+        (Input("x", (1, 15, 49)),),
+        (Population("a", (36, 15, 49), vth=9),),
+        (Conv2d("x", "a", kernel),),
+        (Readout("a"),),
+        1,
+    )
+    made = map_network(network, "loihi2")
+    assert Counter(piece.neurons for piece in made.pieces) == {36 * 3 * 32: 5, 36 * 3 * 17: 5}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"cores": 1}, "cores is 1, must be at least the 3 that the network takes"),
+        ({"work": {"layer00": 1}}, "population 'layer01' has no work"),
+        (
+            {"work": {"layer00": 1, "layer01": 1, "other": 1}},
+            "population 'other' has work but is not in the network",
+        ),
+        (
+            {"work": {"layer00": 1, "layer01": -1}},
+            "work of population 'layer01' is -1, must be finite and not negative",
+        ),
+        (
+            {"work": {"layer00": 1, "layer01": math.inf}},
+            "work of population 'layer01' is inf, must be finite and not negative",
+        ),
+        (
+            {"work": {"layer00": 0, "layer01": 0}},
+            "work is 0 for all populations, must be positive for one",
+        ),
+    ],
+)
+def test_a_budget_or_work_that_cannot_be(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        map_network(dense_chain(4, 10, 6, steps=3), chip(), **options)
+    assert str(caught.value) == f"map: {message}"
 
 
 def mapped_dense(neurons: int, pool: SumPool2d | None) -> DeployedNetwork:
@@ -185,6 +314,8 @@ def test_packets_and_hops_of_a_run(
     for name in ("packets", "hops_east_west", "hops_north_south", "within_core",
                  "between_tiles", "between_chips"):  # fmt: skip
         assert round(getattr(found, name), 6) == expected[name], name
+    assert found.least_hops is not None
+    assert found.least_hops <= found.hops + 1e-6
     assert found.packets == pytest.approx(
         found.within_core + found.within_tile + found.between_tiles
     )
@@ -225,6 +356,7 @@ def test_exchanges_of_cores_save_hops(count: int, seed: int, per_tile: int, acro
 
     for start in starts(limits, count):
         better = improved(messages, start)
+        assert least_hops(messages, per_tile) <= hops(better) + 1e-9
         assert sorted(better.core) == list(range(count))
         assert hops(better) <= hops(start) + 1e-9
         for one in range(count):
@@ -321,12 +453,12 @@ def test_formats_of_synapses_of_one_population(limit: int) -> None:
 
 def test_several_misfits_are_told_at_once() -> None:
     network = dense_chain(20, 4, 30, 2, steps=1)
-    wrong, cores = find_misfits(network, core_limits(chip(input_axons_per_core=10)))
+    wrong, need = find_misfits(network, core_limits(chip(input_axons_per_core=10)))
     assert [(one.population, one.value, one.neurons) for one in wrong] == [
         ("layer00", 20, 4),
         ("layer02", 30, 2),
     ]
-    assert cores is None
+    assert (need.cores, need.largest) == (6, "layer01")
 
 
 @settings(max_examples=30)

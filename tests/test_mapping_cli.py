@@ -13,6 +13,7 @@ import pytest
 from benchmarks.networks import dense_chain, recurrent
 from spikeport import map_network
 from spikeport.cli._map import cores_table, populations_table
+from spikeport.energy import load_profile, population_work
 from spikeport.errors import InputError
 from spikeport.mapping import Resource
 from spikeport.network import DeployedNetwork, save_network
@@ -52,6 +53,29 @@ def test_the_tables(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "7, on 1 chip of 128" in out
     assert "lava-dl, netx notebooks mnist and yolo_kp: printed utilisation per core" in out
     assert "neurons *" in out
+
+
+def test_spread(file: Path, network: DeployedNetwork, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(["map", str(file), "--target", "loihi2"]) == 0
+    out = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    busiest = f"{map_network(network, 'loihi2').busiest:.1%}"
+    assert (
+        f"busiest core {busiest} of the work if every neuron and input sends one message; evenly "
+        "divided, each would have 16.7%"
+    ) in out
+    assert call(["map", str(file), "--target", "loihi2", "--spread", "30", "--json"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    made = map_network(network, "loihi2", cores=30)
+    assert data["cores_used"] == len(made.cores) <= 30
+    assert data["busiest"] == made.busiest == max(core["work"] for core in data["cores"])
+    assert data["imbalance"] == made.busiest * len(made.cores) - 1
+    assert data["traffic"]["least_hops"] <= sum(
+        data["traffic"][f"hops_{way}"] for way in ("east_west", "north_south")
+    )
+    assert call(["map", str(file), "--target", "loihi2", "--spread", "3"]) == 2
+    assert one_line(capsys.readouterr().err) == (
+        "spikeport: map: cores is 3, must be at least the 6 that the network takes"
+    )
 
 
 @pytest.mark.parametrize("target", ["loihi1", "loihi2"])
@@ -103,6 +127,8 @@ def test_packets_of_recorded_counts(
     expected = map_network(network, "loihi1").traffic(run.counts)
     assert data["traffic"]["packets"] == expected.packets
     assert data["traffic"]["basis"] == "2 samples of 3 steps"
+    work = population_work(network, run.counts, load_profile("loihi1"))
+    assert data["busiest"] == map_network(network, "loihi1", work=work).busiest
 
 
 def counts_form(counts: object) -> dict[str, object]:
@@ -116,8 +142,8 @@ def test_what_cannot_be_mapped(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert call(["map", str(tmp_path / "n.spikeport")]) == 1
     assert one_line(capsys.readouterr().err) == (
         "spikeport: network cannot be mapped to loihi1: population 'layer00': one neuron needs "
-        "4097 input axons, a core has 4096 (nengo-loihi, block.py); let each neuron read fewer "
-        "sources, such as by a convolution, a pool or a layer between"
+        "4097 input axons, a core has 4096 (nengo-loihi, block.py); let each neuron read at "
+        "most 4096 sources, such as by a pool or a convolution in front of it"
     )
     path = str(tmp_path / "n.spikeport")
     assert call(["map", path, "--svg", path]) == 2

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from spikeport import plugins
-from spikeport.backends import backend, check, list_backends, run
+from spikeport import check, plugins
+from spikeport.backends import backend, list_backends, run
 from spikeport.energy import estimate_energy, load_profile
 from spikeport.errors import BackendUnavailableError, InputError
 from spikeport.hardware import target_text
@@ -41,7 +41,8 @@ def limitations(limits):
     def find(network):
         if network.steps > limits["steps"].value:
             yield UnsupportedFeature(
-                "the network", f"{network.steps} steps", "too long", limits["steps"].citation, True
+                "the network", "steps", network.steps, limits["steps"].value, "use fewer",
+                limits["steps"].citation, True,
             )
     return [Limitation(f"more than {limits['steps'].value} steps", find)]
 """
@@ -157,8 +158,8 @@ def test_check_and_prices_know_the_arithmetic_of_a_chip(
             continue
         assert not found.runs
         assert [str(one) for one in found.unsupported] == [
-            f"the network has arithmetic '{given.name}': the target has the widths of "
-            f"'{supported}'; the reference simulator runs others"
+            f"the network: arithmetic {given.name} (limit: {supported}); run it on the reference "
+            "simulator (`run --backend reference`), which has any"
         ]
         assert told == [
             f"The network has arithmetic '{given.name}', but Intel Loihi, 14 nm has the widths of "
@@ -190,7 +191,7 @@ def test_a_backend_and_a_target_of_another_package(
     ]
     assert found["theirs"].unsupported == ()
     assert [str(one) for one in found["theirs-chip"].unsupported] == [
-        "the network has 4 steps: too long"
+        "the network: steps 4 (limit: 3); use fewer"
     ]
     assert not found["theirs-chip"].runs
     assert check(plain(), ["theirs-chip"])[0].runs

@@ -16,7 +16,7 @@ import nir
 import numpy as np
 import pytest
 
-from spikeport.backends import check
+from spikeport import check
 from spikeport.backends import run as run_backend
 from spikeport.backends.lava import lava_status
 from spikeport.energy import estimate_energy, load_profile

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spikeport.backends import check
+from spikeport.backends import check_deployed
 from spikeport.backends.targets import load_target
 from spikeport.errors import InputError
 from spikeport.export import FloatNetwork, QuantizeConfig
@@ -64,7 +64,7 @@ LOIHI1 = QuantizeConfig(target="loihi1")
 REASONS = re.compile(
     "population '.*': sums of up to .* thresholds in a step, but the accumulator of loihi1 holds "
     "32767 weight units; train with smaller weights|below one weight unit|"
-    "has reset by subtraction: .*; train with reset zero"
+    "reset subtract .limit: zero.; train with reset to zero"
 )
 
 
@@ -74,7 +74,7 @@ def pixels(shape: tuple[int, ...], high: int = 255) -> Input:
 
 def kept(network: DeployedNetwork, target: str = "loihi1") -> None:
     """Nothing stops the network on the target, and no sum wraps."""
-    (found,) = check(network, [target])
+    (found,) = check_deployed(network, [target])
     assert [str(one) for one in found.unsupported if one.stops or "sums" in one.construct] == []
 
 
@@ -184,14 +184,14 @@ def test_what_the_chip_cannot_do_is_refused_with_a_remedy() -> None:
     for net, message in (
         (
             chain(dense, spikes_in(2), reset=Reset.SUBTRACT),
-            f"{start}population 'if' has reset by subtraction: the chip's neurons reset to 0, and "
-            "no other method has been published; train with reset zero",
+            f"{start}population 'if': reset subtract (limit: zero); train with reset to zero "
+            "(`train --reset zero`)",
         ),
         (
             chain(many, spikes_in(4097)),
-            f"{start}population 'if' has a neuron that needs 4097 input axons: a core has 4096; "
-            "let each neuron read fewer sources, such as by a convolution, a pool or a layer "
-            "between",
+            f"{start}population 'if' (1 of 1 neurons): input axons of a neuron 4097 (limit: "
+            "4096); let each neuron read at most 4096 sources, such as by a pool or a convolution "
+            "in front of it",
         ),
         (
             chain(dense, signed),
@@ -214,7 +214,7 @@ def test_what_the_chip_cannot_do_is_refused_with_a_remedy() -> None:
     explicit = QuantizeConfig(target="loihi1", input_coding="graded")
     with pytest.raises(InputError) as error:
         quantized(chain(dense, pixels((2,))), np.zeros((1, 2)), explicit)
-    assert "graded spikes of 0..255: a spike carries no value there" in str(error.value)
+    assert "graded values 0..255 (limit: 0..1)" in str(error.value)
 
 
 def test_options() -> None:

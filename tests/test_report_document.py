@@ -274,6 +274,24 @@ def test_the_verdict_answers_four_questions() -> None:
         ("Energy per sample", "4.86–114 µJ"),
     ]
     assert verdict.claims[0].details == CHIP.stopping
+    assert verdict.claims[3].details == (
+        "nominal 42.0 µJ, of which 4.95 µJ dynamic; static-dominated",
+        "computing time 386 µs, 6.60 µs to 1.02 ms",
+        "native, without a map: cores are assumed, and a message is one packet",
+        "an estimate, nothing was measured",
+    )
+
+
+def test_the_verdict_states_the_energy_after_mapping_if_there_is_a_map() -> None:
+    placed = dataclasses.replace(estimate(), placed=True)
+    energy = {"native": estimate(), "after mapping onto 7 cores": placed}
+    document = document_of(ladder(), energy, priced="after mapping onto 7 cores")
+    assert (
+        "after mapping onto 7 cores, with packets and hops" in document.verdict.claims[-1].details
+    )
+    assert list(document.shown_energy) == ["after mapping onto 7 cores"]
+    assert document_from(document.as_dict()).verdict == document.verdict
+    assert "after mapping onto 7 cores, with packets and hops" in render_markdown(document)
 
 
 def test_what_fits_is_praised_and_what_broke_is_not() -> None:

@@ -582,9 +582,10 @@ def keepers(folder: Path) -> list[int]:
     found = []
     for process in psutil.process_iter():
         with suppress(psutil.NoSuchProcess):
+            if scratch.__file__ not in process.cmdline():
+                continue
             # A process that is just ending has an empty environment.
-            home = process.environ().get("TMPDIR")
-            if home == str(folder) and scratch.__file__ in process.cmdline():
+            if process.environ().get("TMPDIR") == str(folder):
                 found.append(process.pid)
     return found
 

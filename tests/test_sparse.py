@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from spikeport.backends import check
+from spikeport import check
 from spikeport.backends.lava.backend import run_many
 from spikeport.backends.lava.schedule import obstacles
 from spikeport.energy import estimate_energy, load_profile, topology_of

@@ -53,7 +53,8 @@ def test_numbers_in_the_text() -> None:
     assert number(match(r"at most \d+ positions of a core", PAGE)[0]) == (
         TARGETS["loihi1"].limits["axon_bases_per_core"].value
     )
-    assert number(match(r"\(up to \d+ cores\)", PAGE)[0]) == MOST
+    for stated in (r"\(up to [\d,]+ cores\)", r"Maps of more than\s+[\d,]+ cores"):
+        assert number(match(stated, PAGE)[0]) == MOST
     assert (*range(1, 7), 8) == WEIGHT_BITS
     assert (0, *range(6, 13)) == INDEX_BITS
     for target in TARGETS.values():
@@ -83,7 +84,21 @@ def test_maps_of_the_benchmark_networks(name: str) -> None:
         assert (len(made.cores), made.chips, made.lower_bound) == tuple(
             int(number(row[column])) for column in ("cores", "chips", "lower bound")
         )
-        assert f"{made.traffic().hops_per_packet:.2f}" == row["hops per packet"]
+        traffic = made.traffic()
+        assert f"{traffic.hops_per_packet:.2f}" == row["hops per packet"]
+        assert traffic.least_hops is not None
+        assert f"{traffic.least_hops / traffic.packets:.2f}" == row["at least"]
+        if target == "loihi1" and title(name) in SLOW:
+            apart = map_network(network, target, share_cores=False)
+            where = rf"{title(name)} (?:takes )?([\d,]+)(?: cores of Loihi 1)?,\s+where "
+            where += r"(?:the bound|it) is ([\d,]+)"
+            assert [number(one) for one in match(where, PAGE).groups()] == [
+                len(apart.cores), apart.lower_bound,
+            ]  # fmt: skip
+        if target == "loihi1" and title(name) == "ResNet-18":
+            last = (p for p in made.pieces if p.population == "stage3_block1_b")
+            share = max(piece.demand[Resource.MEMORY] for piece in last) / 2**20
+            assert f"takes {share:.0%} of a core".replace("%", " %") in PAGE
 
 
 def test_what_was_printed_for_pilotnet() -> None:

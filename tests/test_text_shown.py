@@ -27,13 +27,23 @@ import numpy as np
 import pytest
 
 from spikeport.backends import TargetCheck, UnsupportedFeature
-from spikeport.cli import _diagnose, _foreign, _front, _judge, _map, _sweep, _tables, _traces
+from spikeport.cli import (
+    _check,
+    _diagnose,
+    _foreign,
+    _front,
+    _judge,
+    _map,
+    _sweep,
+    _tables,
+    _traces,
+)
 from spikeport.cli._app import VERBS
-from spikeport.energy import HardwareProfile
+from spikeport.energy import HardwareProfile, MethodEstimate, estimate_by_method
 from spikeport.export import Fidelity, Finding, NodeFidelity, Portability
 from spikeport.mapping import map_network
 from spikeport.network import load_network, require_lif, save_network, weighted_among
-from spikeport.parity import ParityReport
+from spikeport.parity import Gate, GateCase, GateOutcome, GateSuite, ParityReport
 from spikeport.report import energy_tables, screen, terminal
 from spikeport.report.diagnosis import render_diagnosis
 from spikeport.report.document import document_of, to_json
@@ -42,7 +52,9 @@ from spikeport.report.html import render_html
 from spikeport.report.pareto import draw_pareto_front
 from spikeport.report.terminal import render_section, render_terminal, render_verdict
 from spikeport.runs import EventCounts
+from spikeport.simulators import assumed_counts
 from spikeport.text import shown
+from spikeport.workflow import Comparison
 from tests.helpers.command import call
 from tests.helpers.reports import broken, estimate, figured, ladder, quantization
 
@@ -268,6 +280,7 @@ def cases(f: Files, out: Path) -> Mapping[str, list[Case]]:
             (2, [f.folder / EVIL], (f.folder / EVIL,)),
         ],
         "backends": [(0, [], ())],
+        "doctor": [(0, ["--quick"], ()), (2, [f"--{EVIL}"], ("No such option",))],
         "report": [(0, [f.results, "-o", f"{made}.md"], (made,)), (2, [gone], (gone,))],
         "map": [(0, [f.chip, "-t", "loihi2"], ()), (2, [f.chip, "-t", EVIL], (EVIL,))],
     }  # fmt: skip
@@ -286,10 +299,7 @@ def test_every_verb_has_cases(files: Files, tmp_path: Path) -> None:
     ids=["terminal", "pipe", "json"],
     indirect=["capture"],
 )
-@pytest.mark.parametrize(
-    "verb",
-    [pytest.param(verb, marks=[pytest.mark.slow] if verb == "demo" else []) for verb in VERB_NAMES],
-)
+@pytest.mark.parametrize("verb", VERB_NAMES)
 def test_every_verb_prints_names_as_text(
     verb: str,
     as_json: bool,
@@ -298,8 +308,9 @@ def test_every_verb_prints_names_as_text(
     capture: Callable[..., Output],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    trained: list[Path] = []
     if verb == "demo":
-        monkeypatch.setattr("spikeport.ladder.demo.run_demo", demo_of(files))
+        monkeypatch.setattr("spikeport.ladder.run_demo", demo_of(files, trained))
     for code, arguments, expected in cases(files, tmp_path)[verb]:
         command = [verb, *map(str, arguments), *(["--json"] if as_json else [])]
         output = capture(lambda command=command: call(command))
@@ -310,14 +321,16 @@ def test_every_verb_prints_names_as_text(
             check_json(output.out.text, command)
         shutil.rmtree(tmp_path)
         tmp_path.mkdir()
+    assert bool(trained) == (verb == "demo")
 
 
-def demo_of(files: Files) -> Callable[..., Any]:
+def demo_of(files: Files, called: list[Path]) -> Callable[..., Any]:
     """`run_demo` on the small network instead of one that takes a minute to train."""
     from spikeport.ladder import LadderConfig, write_ladder
     from spikeport.trainer import load_checkpoint, load_dataset
 
     def run(folder: Path, *, progress: Callable[[str, int, int], None], **_: object) -> Any:
+        called.append(folder)
         model = load_checkpoint(files.checkpoint).model
         data = load_dataset(str(files.data), model.steps)
         config = LadderConfig(samples=4, lava_samples=0, reference_samples=1)
@@ -476,6 +489,11 @@ def points() -> list[Any]:
     return [ParetoPoint(**made)]
 
 
+def by_method() -> MethodEstimate:
+    network = load_network_of_cases()
+    return estimate_by_method(network, assumed_counts(network, 0.1), "lemaire2022")
+
+
 def counts() -> EventCounts:
     return EventCounts(
         samples=1, steps=1, spikes={"a": 1}, visits={"a": 1}, updates={"a": 1},
@@ -491,6 +509,11 @@ def compared() -> Any:
     first = Divergence("a", (3, 1, 0), 5, 7, "spikes", (0.0, 1.0), 10)
     moment = Moment(0, {"u": (1.0, 2.0)})
     return TraceComparison(1, 1, first, (moment,), (Total("a", "u", 3, 1),), ("u of b",))
+
+
+def gate() -> Gate:
+    case = GateCase(EVIL, GateOutcome.FAILED, EVIL, EVIL, EVIL)
+    return Gate((GateSuite(EVIL, EVIL, EVIL, EVIL, 1, 0.0, (case,)),))
 
 
 def sweep() -> list[dict[str, Any]]:
@@ -532,7 +555,9 @@ def load_network_of_cases() -> Any:
 
 
 def all_unsupported(tail: str) -> Any:
-    gap = UnsupportedFeature("population 'a'", "a delay", "why", "source", stops=True)
+    gap = UnsupportedFeature(
+        "population 'a'", "delay", "many", "few", "shorten it", "source", stops=True, verified=False
+    )
     return tailed(TargetCheck("t", (gap, dataclasses.replace(gap, stops=False))), tail)
 
 
@@ -552,6 +577,9 @@ TABLES: dict[str, Callable[[], Any]] = {
     "energy_tables.render_energy": lambda: energy_tables.render_energy(
         EVIL, tailed(estimate(), EVIL), details=True
     ),
+    "energy_tables.render_methods": lambda: energy_tables.render_methods(
+        [tailed(by_method(), EVIL)]
+    ),
     "energy_tables._details": lambda: screen.stack(
         *energy_tables._details(tailed(estimate(), EVIL))
     ),
@@ -569,6 +597,7 @@ TABLES: dict[str, Callable[[], Any]] = {
     "_tables.connections_table": lambda: _tables.connections_table(small_network(EVIL)),
     "_tables.backends_table": lambda: _tables.backends_table(backend_rows()),
     "_tables.limitations_table": lambda: _tables.limitations_table(backend_rows()),
+    "_check._tables": lambda: screen.stack(*_check._tables((all_unsupported(EVIL),))),
     "_tables.unsupported_table": lambda: _tables.unsupported_table(all_unsupported(EVIL)),
     "_tables.fidelity_table": lambda: _tables.fidelity_table(read_elsewhere()),
     "_tables.readers_table": lambda: _tables.readers_table([read_elsewhere()]),
@@ -576,7 +605,10 @@ TABLES: dict[str, Callable[[], Any]] = {
     "_foreign.origin_tables": lambda: screen.stack(
         *_foreign.origin_tables(load_network_of_cases().replace(provenance={"source": EVIL}))
     ),
-    "_judge._comparison_table": lambda: _judge._comparison_table(tailed(ladder(), EVIL).rows),
+    "_judge._comparison_table": lambda: _judge._comparison_table(
+        Comparison(tailed(ladder(), EVIL).rows)
+    ),
+    "_tables.gate_table": lambda: _tables.gate_table(gate()),
     "_front._table": lambda: screen.stack(_front._table(points()), EVIL),
     "_diagnose._tables": lambda: screen.stack(*_diagnose._tables(tailed(diagnosis(), EVIL))),
     "_traces.comparison_tables": lambda: screen.stack(

@@ -118,19 +118,19 @@ def test_backends_lists_the_chip_and_the_backend(site: Path) -> None:
 
 def test_check_judges_by_the_limits_of_the_chip(site: Path, tmp_path: Path) -> None:
     code, out, err = spikeport(site, "check", saved(network(), tmp_path), "--target", "tinychip")
-    assert (code, out, err) == (0, "tinychip: supports every feature of this network\n", "")
+    assert (code, out, err) == (0, "tinychip: no limit is exceeded\n", "")
     path = saved(too_large(), tmp_path)
     code, out, err = spikeport(site, "check", path, "--target", "tinychip", "--json")
     assert (code, err) == (1, f"spikeport: check: {path}: cannot run on tinychip\n")
     (told,) = json.loads(out)["targets"]
-    assert [(one["construct"], one["stops"]) for one in told["unsupported"]] == [
-        ("graded spikes of 0..3", True),
-        ("257 neurons", True),
-        ("reset to zero", False),
-        ("129 synapses per neuron", True),
-        ("weights of 8 bits", True),
-        ("a delay of 8", True),
-        ("5 cores", False),
+    assert [(f"{one['quantity']} {one['value']}", one["stops"]) for one in told["unsupported"]] == [
+        ("graded values 0..3", True),
+        ("neurons 257", True),
+        ("reset zero", False),
+        ("synapses per neuron 129", True),
+        ("bits per weight 8", True),
+        ("delay 8", True),
+        ("cores 5", False),
     ]
     assert {one["source"] for one in told["unsupported"]} == {"Invented for this example"}
 
@@ -165,7 +165,7 @@ def test_a_network_is_quantized_for_the_chip(site: Path, tmp_path: Path) -> None
 @given(st.booleans().flatmap(lambda adaptive: networks(adaptive=adaptive)))
 def test_its_rules_judge_any_network(network: DeployedNetwork) -> None:
     found = {(one.part, one.construct) for one in judged(network)}
-    assert {part for part, construct in found if construct == "ATRLIF neurons"} == {
+    assert {part for part, construct in found if construct == "neurons ATRLIF"} == {
         f"population '{part.name}'"
         for part in network.populations
         if isinstance(part, ATRLIFPopulation)
@@ -177,7 +177,7 @@ def test_its_rules_judge_any_network(network: DeployedNetwork) -> None:
                 len(list(afferents(part, shape, index)))
                 for index in range(network.by_name[part.target].size)
             )
-            named = (f"connection '{part.name}'", f"{most} synapses per neuron")
+            named = (f"connection '{part.name}'", f"synapses per neuron {most}")
             assert (named in found) == (most > 128)
 
 
@@ -191,7 +191,7 @@ def test_it_counts_the_synapses_of_a_sparse_connection() -> None:
         (Readout("a"),),
         2,
     )
-    assert [one.construct for one in judged(given)] == ["130 synapses per neuron"]
+    assert [one.construct for one in judged(given)] == ["synapses per neuron 130"]
 
 
 def of_size(neurons: int = 4, synapses: int = 8, delay: int = 0, bits: int = 4) -> DeployedNetwork:
@@ -207,10 +207,10 @@ def of_size(neurons: int = 4, synapses: int = 8, delay: int = 0, bits: int = 4) 
 @pytest.mark.parametrize(
     ("name", "limit", "construct"),
     [
-        ("neurons", 256, "257 neurons"),
-        ("synapses", 128, "129 synapses per neuron"),
-        ("delay", 7, "a delay of 8"),
-        ("bits", 4, "weights of 5 bits"),
+        ("neurons", 256, "neurons 257"),
+        ("synapses", 128, "synapses per neuron 129"),
+        ("delay", 7, "delay 8"),
+        ("bits", 4, "bits per weight 5"),
     ],
 )
 def test_its_rules_begin_beyond_the_limits(name: str, limit: int, construct: str) -> None:
@@ -227,7 +227,7 @@ def test_it_has_no_atrlif_neurons() -> None:
         2,
     )
     assert [(one.part, one.construct, one.stops) for one in judged(given)] == [
-        ("population 'a'", "ATRLIF neurons", True)
+        ("population 'a'", "neurons ATRLIF", True)
     ]
 
 
@@ -240,7 +240,7 @@ def test_check_of_every_target_includes_it(site: Path, tmp_path: Path) -> None:
         *("native", "reference", "lava", "tinychip-emulator"),
         *("loihi1", "loihi2", "digital", "tinychip"),
     ]
-    assert [one["construct"] for one in told["tinychip"]] == ["reset to zero"]
+    assert [(one["quantity"], one["value"]) for one in told["tinychip"]] == [("reset", "zero")]
     assert told["tinychip-emulator"] == told["tinychip"]
 
 
@@ -261,8 +261,8 @@ def test_its_backend_runs_deployed_networks(site: Path, tmp_path: Path) -> None:
     code, _, err = spikeport(site, "run", path, "-b", "tinychip-emulator", "--data", images)
     assert code == 2
     assert err == (
-        "spikeport: backend 'tinychip-emulator' cannot run this: connection 'x_to_a' has weights "
-        "of 8 bits: it stores 4 bits\n"
+        "spikeport: backend 'tinychip-emulator' cannot run this: connection 'x_to_a': bits per "
+        "weight 8 (limit: 4); quantize with --bits 4\n"
     )
 
 

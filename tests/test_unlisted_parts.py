@@ -156,9 +156,14 @@ def test_check_lists_what_lava_has_no_process_for(monkeypatch: pytest.MonkeyPatc
     given = network(ATRLIFPopulation("a", (2,), theta_0=9))
     found = [one for limitation in LIMITATIONS for one in limitation.find(given)]
     assert [(one.part, one.construct, one.stops) for one in found] == [
-        ("population 'a'", "ATRLIF neurons", True),
+        ("population 'a'", "neurons ATRLIF", True),
         ("connection 'x_to_a'", "kind Sparse", True),
     ]
-    message = "population 'a' has ATRLIF neurons: Lava has no process for it"
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(InputError) as caught:
         schedule(given)
+    assert str(caught.value) == (
+        "backend 'lava': cannot run this network, 2 limit(s) exceeded:\n"
+        "  - population 'a': neurons ATRLIF (limit: LIF); use LIF: Lava has no process for others\n"
+        "  - connection 'x_to_a': kind Sparse (limit: Dense or Conv1d or Conv2d); use Dense or "
+        "Conv1d or Conv2d: Lava has no process for others"
+    )

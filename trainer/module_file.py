@@ -25,13 +25,22 @@ def network_from_file(config: TrainConfig, input: Input) -> SpikingNetwork | Non
     Raises:
         InputError: no such file or class, their code fails, or see `from_module`.
     """
+    module = module_from_file(config)
+    return None if module is None else from_module(module, input, config.steps, config.rule)
+
+
+def module_from_file(config: TrainConfig) -> nn.Module | None:
+    """The module of `config.architecture`, as in `network_from_file`.
+
+    Raises:
+        InputError: no such file or class, or their code fails.
+    """
     if not config.own_module:
         return None
     file, _, name = config.architecture.rpartition(":")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        module = _module(Path(file), name)
-    return from_module(module, input, config.steps, config.rule)
+        return _module(Path(file), name)
 
 
 def _module(path: Path, name: str) -> nn.Module:

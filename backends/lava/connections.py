@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeport.backends import UnsupportedFeature
+from spikeport.backends.lava.neurons import Beyond
 from spikeport.network import (
     Conv1d,
     Conv2d,
@@ -56,7 +57,7 @@ class LavaKind:
     source: str
     process: Callable[[DeployedNetwork, Any, Shape, Shape], Made]
     obstacles: Callable[[DeployedNetwork, Any], list[UnsupportedFeature]] = lambda network, part: []
-    wide: Callable[[DeployedNetwork, Any], list[str]] = lambda network, part: []
+    wide: Callable[[DeployedNetwork, Any], list[Beyond]] = lambda network, part: []
 
 
 def _dense(network: DeployedNetwork, part: Dense, shape: Shape, target: Shape) -> Made:
@@ -105,20 +106,26 @@ def _conv_obstacles(network: DeployedNetwork, part: Conv1d | Conv2d) -> list[Uns
     }
     for field, value in fields.items():
         if value > CONV_FIELD_MAX:
-            why = f"Lava's Conv allows at most {CONV_FIELD_MAX}"
-            found.append(UnsupportedFeature(label, f"{field} {value}", why, CONV, stops=True))
+            fix = f"lower its {field} to {CONV_FIELD_MAX}, or replace the convolution by several"
+            found.append(
+                UnsupportedFeature(label, field, value, CONV_FIELD_MAX, fix, CONV, stops=True)
+            )
     if (bound := sum_bound(network, part)) >= CONV_EXACT_SUM:
-        why = f"Lava adds in float64, which is exact only below {CONV_EXACT_SUM}"
-        found.append(UnsupportedFeature(label, f"sums of up to {bound}", why, CONV, stops=True))
+        fix = "use a smaller kernel or pool: Lava adds in float64, exact only up to this limit"
+        found.append(
+            UnsupportedFeature(
+                label, "sum of a step", bound, CONV_EXACT_SUM - 1, fix, CONV, stops=True
+            )
+        )
     return found
 
 
-def _wide_conv(network: DeployedNetwork, part: Conv1d | Conv2d) -> list[str]:
-    found = {
-        f"weight exponent {part.exponent}": part.exponent != 0,
-        "sums beyond 32 bits": sum_bound(network, part) >= CONV_STOCK_SUM,
-    }
-    return [what for what, needed in found.items() if needed]
+def _wide_conv(network: DeployedNetwork, part: Conv1d | Conv2d) -> list[Beyond]:
+    bound = sum_bound(network, part)
+    found = [Beyond("weight exponent", part.exponent, 0)] if part.exponent else []
+    if bound >= CONV_STOCK_SUM:
+        found.append(Beyond("sum of a step", bound, CONV_STOCK_SUM - 1))
+    return found
 
 
 KINDS: Mapping[type[WeightedConnection], LavaKind] = {

@@ -35,11 +35,16 @@ NEWEST_PYTHON = (3, 13)
 
 
 class LavaStatus(NamedTuple):
-    """Lava's version, or None with the reason and a command that fixes it."""
+    """Lava's version, or None with the reason and a command that fixes it.
+
+    Attributes:
+        broken: there is an interpreter, but it cannot run Lava.
+    """
 
     version: str | None
     reason: str = ""
     fix: str = ""
+    broken: bool = False
 
 
 def lava_python() -> Path | None:
@@ -178,7 +183,7 @@ def _pinned_version() -> str:
 @cache
 def _ask(python: Path) -> LavaStatus:
     if not os.access(python, os.X_OK):
-        return LavaStatus(None, f"{python} is not an executable interpreter", FIX)
+        return LavaStatus(None, f"{python} is not an executable interpreter", FIX, broken=True)
     try:
         answer = subprocess.run(
             [str(python), "-m", "worker", "version"],
@@ -189,12 +194,16 @@ def _ask(python: Path) -> LavaStatus:
             timeout=120,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        return LavaStatus(None, f"{python} cannot be queried for Lava: {error}", FIX)
+        return LavaStatus(None, f"{python} cannot be queried for Lava: {error}", FIX, broken=True)
     if answer.returncode < 0:
         name = signal.Signals(-answer.returncode).name
-        return LavaStatus(None, f"{python} was killed by {name} while it imported Lava", FIX)
+        return LavaStatus(
+            None, f"{python} was killed by {name} while it imported Lava", FIX, broken=True
+        )
     if answer.returncode:
-        return LavaStatus(None, f"{python} cannot import Lava: {_last_line(answer.stderr)}", FIX)
+        return LavaStatus(
+            None, f"{python} cannot import Lava: {_last_line(answer.stderr)}", FIX, broken=True
+        )
     return LavaStatus(answer.stdout.strip())
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from spikeport.backends import Limitation, UnsupportedFeature
 from spikeport.backends.arithmetic import arithmetic_limitation
 from spikeport.backends.lava.connections import CONV_EXACT_SUM, CONV_FIELD_MAX, KINDS, lava_kind
-from spikeport.backends.lava.neurons import MODELS, lava_neurons
+from spikeport.backends.lava.neurons import MODELS, Beyond, lava_neurons
 from spikeport.backends.lava.schedule import Schedule, cost, obstacles
 from spikeport.network import DeployedNetwork, WeightedConnection, depths, waits
 
@@ -17,14 +18,15 @@ def needs_delay_line(times: Schedule, part: WeightedConnection) -> bool:
     return times.delay[part.name] > 0 or part.delay > 0
 
 
-def _own_neurons(network: DeployedNetwork) -> Iterator[UnsupportedFeature]:
+def _own_neurons(network: DeployedNetwork, *, rounded: bool) -> Iterator[UnsupportedFeature]:
     for population in network.populations:
         if type(population) not in MODELS:  # One of `obstacles`.
             continue
         made = lava_neurons(network, population)
         for needed in made.unsupported:
-            label = f"population '{population.name}'"
-            yield _own(label, needed, made.stock, made.kind, made.source)
+            if needed.rounded == rounded:
+                label = f"population '{population.name}'"
+                yield _own(label, needed, made.stock, made.kind, made.source)
 
 
 def _delay_line(network: DeployedNetwork) -> Iterator[UnsupportedFeature]:
@@ -33,7 +35,7 @@ def _delay_line(network: DeployedNetwork) -> Iterator[UnsupportedFeature]:
     for part in _known(network):
         kind, wait = lava_kind(part), times.delay[part.name]
         if wait >= 0 and needs_delay_line(times, part):  # Below 0 it closes a cycle of `obstacles`.
-            needed = f"a wait of {wait} steps that must not reach into the next sample"
+            needed = Beyond("delay", part.delay, 0) if part.delay else Beyond("wait", wait, 0)
             yield _own(f"connection '{part.name}'", needed, kind.stock, "DelayLine", kind.source)
 
 
@@ -49,9 +51,14 @@ def _known(network: DeployedNetwork) -> Iterator[WeightedConnection]:
     return (part for part in network.weighted_connections if type(part) in KINDS)
 
 
-def _own(label: str, needed: str, stock: str, own: str, source: str) -> UnsupportedFeature:
+def _own(label: str, needed: Beyond, stock: str, own: str, source: str) -> UnsupportedFeature:
     return UnsupportedFeature(
-        label, needed, f"Lava's {stock} does not support it; it runs on Spikeport's {own}", source
+        label,
+        needed.quantity,
+        needed.value,
+        needed.limit,
+        f"nothing to do: it runs on Spikeport's {own} instead of Lava's {stock}",
+        source,
     )
 
 
@@ -64,10 +71,15 @@ LIMITATIONS = (
         obstacles,
     ),
     Limitation(
-        "reset by subtraction, refractory time, v_init other than 0 and a bias per step, which run "
-        "on Spikeport's SampleLIF; ATRLIF neurons whose state is zeroed for each sample, which run "
-        "on Spikeport's SampleATRLIF",
-        _own_neurons,
+        "reset by subtraction, refractory time and a bias per step, which run on Spikeport's "
+        "SampleLIF; ATRLIF neurons whose state is zeroed for each sample, which run on Spikeport's "
+        "SampleATRLIF",
+        partial(_own_neurons, rounded=False),
+    ),
+    Limitation(
+        "v_init other than 0, which runs on Spikeport's SampleLIF or SampleATRLIF",
+        partial(_own_neurons, rounded=True),
+        rounded=True,
     ),
     Limitation(
         "delays, skip paths of unequal depth, and recurrent connections, whose messages must not "
@@ -78,5 +90,6 @@ LIMITATIONS = (
         "convolutions with weight exponents other than 0 or with sums beyond 32 bits, which run on "
         "Spikeport's WideConv",
         _wide_conv,
+        rounded=True,
     ),
 )

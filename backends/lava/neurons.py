@@ -21,19 +21,33 @@ ATRLIF = "lava-nc 0.10.0, proc/atrlif/models.py"
 
 
 @dataclass(frozen=True, slots=True)
+class Beyond:
+    """A value that Lava's own process does not have, and what it has.
+
+    Attributes:
+        rounded: quantization may choose it.
+    """
+
+    quantity: str
+    value: int | str
+    limit: int | str
+    rounded: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class LavaNeurons:
     """The process of a population.
 
     Attributes:
         kind: its class in the worker.
         fields: its parameters, besides those common to all populations.
-        unsupported: features of the dynamics that Lava's own process does not support.
+        unsupported: values of the dynamics that Lava's own process does not have.
         stock: Lava's own process, and `source`, where this is documented.
     """
 
     kind: str
     fields: Mapping[str, Any]
-    unsupported: tuple[str, ...]
+    unsupported: tuple[Beyond, ...]
     stock: str
     source: str
 
@@ -44,13 +58,16 @@ def lava_neurons(network: DeployedNetwork, population: AnyPopulation) -> LavaNeu
     return make(population, bool(network.injections_into(population.name)))
 
 
+INJECTED = Beyond("bias", "per step", "constant")
+
+
 def _lif(part: Population, injected: bool) -> LavaNeurons:
     fields = {"du": part.decay_u - 1, "dv": part.decay_v, "vth": part.vth}
     found = {
-        "reset by subtraction": part.reset is Reset.SUBTRACT,
-        f"v_init {part.v_init}": part.v_init != 0,
-        "a bias per step": injected,
-        f"{part.refractory} refractory steps after a spike": part.refractory > 0,
+        Beyond("reset", "subtract", "zero"): part.reset is Reset.SUBTRACT,
+        Beyond("v_init", part.v_init, 0, rounded=True): part.v_init != 0,
+        INJECTED: injected,
+        Beyond("refractory", part.refractory, 0): part.refractory > 0,
     }
     unsupported = tuple(what for what, needed in found.items() if needed)
     if not unsupported:
@@ -78,9 +95,9 @@ def _atrlif(part: ATRLIFPopulation, injected: bool) -> LavaNeurons:
         "v_init": part.v_init,
     }
     found = {
-        "zeroed state for each sample": True,
-        f"v_init {part.v_init}": part.v_init != 0,
-        "a bias per step": injected,
+        Beyond("state at a sample's start", "zeroed", "kept"): True,
+        Beyond("v_init", part.v_init, 0, rounded=True): part.v_init != 0,
+        INJECTED: injected,
     }
     unsupported = tuple(what for what, needed in found.items() if needed)
     return LavaNeurons("SampleATRLIF", fields, unsupported, "ATRLIF", ATRLIF)

@@ -5,14 +5,14 @@ Every connection costs Lava one step, or two with a sum-pool, which is a separat
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from spikeport.backends import UnsupportedFeature
 from spikeport.backends.cycles import unsupported_cycle
 from spikeport.backends.lava.connections import CONNECTIONS, KINDS, lava_kind
 from spikeport.backends.lava.neurons import LIF, MODELS
-from spikeport.backends.limitation import refusal
 from spikeport.errors import InputError
 from spikeport.network import Coding, DeployedNetwork, Input, WeightedConnection, depths, waits
 
@@ -36,8 +36,11 @@ def schedule(network: DeployedNetwork) -> Schedule:
     Raises:
         InputError: Lava cannot run it; the message lists every construct that prevents it.
     """
-    if message := refusal("backend 'lava'", obstacles(network)):
-        raise InputError(message)
+    if found := obstacles(network):
+        raise InputError(
+            f"backend 'lava': cannot run this network, {len(found)} limit(s) exceeded:",
+            *(f"- {one}" for one in found),
+        )
     depth, _ = depths(network, cost)
     return Schedule(depth, waits(network, depth, cost))
 
@@ -53,15 +56,34 @@ def obstacles(network: DeployedNetwork) -> list[UnsupportedFeature]:
 
 
 def _without_process(network: DeployedNetwork) -> Iterator[UnsupportedFeature]:
-    why = "Lava has no process for it"
+    has, kinds = (_listed(table) for table in (MODELS, KINDS))
     for population in network.populations:
         if type(population) not in MODELS:
-            label, model = f"population '{population.name}'", f"{population.MODEL} neurons"
-            yield UnsupportedFeature(label, model, why, LIF, stops=True)
+            yield UnsupportedFeature(
+                f"population '{population.name}'",
+                "neurons",
+                population.MODEL,
+                has,
+                f"use {has}: Lava has no process for others",
+                LIF,
+                stops=True,
+            )
     for part in network.weighted_connections:
         if (kind := type(part)) not in KINDS:
-            label = f"connection '{part.name}'"
-            yield UnsupportedFeature(label, f"kind {kind.__name__}", why, CONNECTIONS, stops=True)
+            yield UnsupportedFeature(
+                f"connection '{part.name}'",
+                "kind",
+                kind.__name__,
+                kinds,
+                f"use {kinds}: Lava has no process for others",
+                CONNECTIONS,
+                stops=True,
+            )
+
+
+def _listed(table: Iterable[type[Any]]) -> str:
+    """The neuron models or kinds of connections of a table, by name."""
+    return " or ".join(getattr(one, "MODEL", one.__name__) for one in table)
 
 
 def cost(part: WeightedConnection) -> int:

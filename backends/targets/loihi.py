@@ -22,7 +22,9 @@ from spikeport.network import (
 DAVIES = "M. Davies et al., IEEE Micro 38(1), 2018"
 LIF = "lava-nc 0.10.0, proc/lif/models.py"
 STEPS = "lava-nc 0.10.0, proc/dense/process.py"
-HOST = "a host, or a program on the chip's processors, must write it"
+HOST = "let a host, or a program on the chip's processors, write it"
+
+RELAY = "put a population that repeats its spikes in the middle of it"
 
 
 def lif_parts(network: DeployedNetwork) -> tuple[Population, ...]:
@@ -31,38 +33,50 @@ def lif_parts(network: DeployedNetwork) -> tuple[Population, ...]:
 
 
 def other_neurons(
-    network: DeployedNetwork, why: str, *, stops: bool
+    network: DeployedNetwork, remedy: str, *, stops: bool
 ) -> Iterator[UnsupportedFeature]:
     """Populations of other neuron models."""
     for part in network.populations:
         if not isinstance(part, Population):
             yield UnsupportedFeature(
-                f"population '{part.name}'", f"{part.MODEL} neurons", why, DAVIES, stops=stops
+                f"population '{part.name}'",
+                "neurons",
+                part.MODEL,
+                Population.MODEL,
+                remedy,
+                DAVIES,
+                stops=stops,
             )
 
 
 def reset_by_subtraction(
-    network: DeployedNetwork, why: str, *, stops: bool
+    network: DeployedNetwork, remedy: str, *, stops: bool
 ) -> Iterator[UnsupportedFeature]:
     """Populations whose reset is not that of the stock neuron."""
     for part in lif_parts(network):
         if part.reset is Reset.SUBTRACT:
-            label = f"population '{part.name}'"
-            yield UnsupportedFeature(label, "reset by subtraction", why, LIF, stops=stops)
+            yield UnsupportedFeature(
+                f"population '{part.name}'",
+                "reset",
+                str(Reset.SUBTRACT),
+                str(Reset.ZERO),
+                remedy,
+                LIF,
+                stops=stops,
+            )
 
 
 def extreme_decays(
     network: DeployedNetwork, decay_u: str, decay_v: str
 ) -> Iterator[UnsupportedFeature]:
     """Populations with decays beyond the 12 bits of the stock neuron, and how to set each."""
+    unity = network.arithmetic.decay_unity
     for part in lif_parts(network):
-        for name, value, unreachable, takes in (
-            ("decay_u", part.decay_u, 0, decay_u),
-            ("decay_v", part.decay_v, network.arithmetic.decay_unity, decay_v),
-        ):
-            if value == unreachable:
-                why = f"the 12 bits of the stock neuron cannot hold it; {takes}"
-                yield UnsupportedFeature(f"population '{part.name}'", f"{name} {value}", why, LIF)
+        label = f"population '{part.name}'"
+        if part.decay_u == 0:
+            yield UnsupportedFeature(label, "decay_u", 0, "1 or more", decay_u, LIF)
+        if part.decay_v == unity:
+            yield UnsupportedFeature(label, "decay_v", unity, unity - 1, decay_v, LIF)
 
 
 def shared(limits: ChipLimits) -> tuple[Limitation, ...]:
@@ -71,21 +85,34 @@ def shared(limits: ChipLimits) -> tuple[Limitation, ...]:
 
     def waiting(network: DeployedNetwork) -> Iterator[UnsupportedFeature]:
         depth, _ = depths(network, _one)
+        delays = {part.name: part.delay for part in network.weighted_connections}
         for name, wait in waits(network, depth, _one).items():
             if wait > delay_max.value:
+                over = wait - delay_max.value
+                shorter = f"lower its delay by {over}" if delays[name] >= over else RELAY
                 yield UnsupportedFeature(
                     f"connection '{name}'",
-                    f"a wait of {wait} steps",
-                    f"a synapse can delay a spike by at most {delay_max.value} steps",
+                    "steps that its messages wait",
+                    wait,
+                    delay_max.value,
+                    shorter,
                     delay_max.citation,
                     stops=True,
+                    verified=delay_max.verified,
                 )
 
     def size(network: DeployedNetwork) -> Iterator[UnsupportedFeature]:
         number = sum(part.size for part in network.populations)
         if number > neurons.value:
-            why = f"one chip has {neurons.value}, so it needs several chips"
-            yield UnsupportedFeature("the network", f"{number} neurons", why, neurons.citation)
+            yield UnsupportedFeature(
+                "the network",
+                "neurons",
+                number,
+                neurons.value,
+                f"use {-(-number // neurons.value)} chips",
+                neurons.citation,
+                verified=neurons.verified,
+            )
 
     return (
         Limitation(
@@ -96,9 +123,12 @@ def shared(limits: ChipLimits) -> tuple[Limitation, ...]:
         Limitation("cycles whose delays add up to fewer steps than they take", _short_cycles),
         Limitation(f"more than {neurons.value:,} neurons, which need several chips", size),
         Limitation(
-            "v_init other than 0, a bias per step, and state zeroed for each sample, which a host "
-            "must write",
-            _host,
+            "v_init other than 0, which a host must write",
+            _initial,
+            rounded=True,
+        ),
+        Limitation(
+            "a bias per step, and state zeroed for each sample, which a host must write", _injected
         ),
     )
 
@@ -113,13 +143,14 @@ def _short_cycles(network: DeployedNetwork) -> Iterator[UnsupportedFeature]:
     return (unsupported_cycle(cycle, _one, "the chip", STEPS) for cycle in cycles)
 
 
-def _host(network: DeployedNetwork) -> Iterator[UnsupportedFeature]:
+def _initial(network: DeployedNetwork) -> Iterator[UnsupportedFeature]:
     for part in network.populations:
         if part.v_init:
-            label = f"population '{part.name}'"
-            yield UnsupportedFeature(
-                label, f"v_init {part.v_init}", f"{HOST} before each sample", LIF
-            )
+            label, remedy = f"population '{part.name}'", f"{HOST} before each sample"
+            yield UnsupportedFeature(label, "v_init", part.v_init, 0, remedy, LIF)
+
+
+def _injected(network: DeployedNetwork) -> Iterator[UnsupportedFeature]:
     for injection in network.injections:
-        label = f"population '{injection.target}'"
-        yield UnsupportedFeature(label, "a bias per step", f"{HOST} in each step", LIF)
+        label, remedy = f"population '{injection.target}'", f"{HOST} in each step"
+        yield UnsupportedFeature(label, "bias", "per step", "constant", remedy, LIF)

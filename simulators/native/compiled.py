@@ -85,6 +85,20 @@ def _cached(function: Callable[P, R], options: dict[str, Any]) -> Callable[P, R]
     return call
 
 
+def cache_folder() -> Path | None:
+    """The folder that compiled kernels are cached in; None if none can hold them."""
+    try:
+        probe: Any = numba.njit(cache=True)(is_current)
+    except RuntimeError:
+        return None
+    return Path(probe.stats.cache_path)
+
+
+def is_current(name: str) -> bool:
+    """Whether a file of the cache, by its name, is of the present sources."""
+    return _sources() in name
+
+
 @functools.cache
 def _sources() -> str:
     """Digest of this package's sources, because parts of all modules are compiled into a kernel."""

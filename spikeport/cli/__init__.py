@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import json
 import os
 import select
 import signal
@@ -15,6 +16,7 @@ from spikeport.cli._warnings import show_warnings
 from spikeport.errors import SpikeportError
 from spikeport.text import one_line, shown
 
+FAILED = 1
 UNUSABLE = 2
 BUG = 70
 INTERRUPTED = 128 + signal.SIGINT
@@ -40,11 +42,35 @@ def main() -> None:
             for name in ("NUMBA_CACHE_DIR", "NUMBA_CACHE_LOCATOR_CLASSES"):
                 os.environ.setdefault(name, "")
             show_warnings()
-            from spikeport.cli._app import app
-        code = _exit_code(app)
+            app = _application()
+        code = _incomplete(app) if isinstance(app, ImportError) else _exit_code(app)
     except KeyboardInterrupt:
         code = INTERRUPTED
     sys.exit(_settle(code))
+
+
+def _application() -> object:
+    """The Typer application, or the reason why it cannot be imported."""
+    try:
+        from spikeport.cli._app import app
+    except ImportError as error:
+        return error
+    return app
+
+
+def _incomplete(error: ImportError) -> int:
+    """A required package cannot be imported: only `doctor` works, and says how to fix it."""
+    if sys.argv[1:2] != ["doctor"]:
+        _say(one_line(f"installation: {error}; `spikeport doctor` says how to fix it"))
+        return UNUSABLE
+    from spikeport.workflow.installation import check_installation
+
+    found = check_installation(run=False)
+    as_json = "--json" in sys.argv[2:]
+    told = json.dumps(found.as_dict(), indent=2) if as_json else "\n".join(found.lines)
+    sys.stdout.write(f"{told}\n")
+    _say(found.problem or one_line(f"doctor: {error}"))
+    return FAILED
 
 
 def _exit_code(app: object) -> int:

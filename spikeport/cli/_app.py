@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 from spikeport.cli._check import check
 from spikeport.cli._demo import demo
 from spikeport.cli._diagnose import diagnose
+from spikeport.cli._doctor import doctor
 from spikeport.cli._front import front
 from spikeport.cli._judge import compare, energy
 from spikeport.cli._ladder import ladder
@@ -63,7 +64,7 @@ def _options(
 
 VERBS = (
     *(demo, train, front, diagnose, quantize, export, run, compare, ladder, report),
-    *(check, map_, energy, inspect, backends),
+    *(check, map_, energy, inspect, backends, doctor),
 )
 for verb in VERBS:
     app.command(verb.__name__.rstrip("_"))(verb)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from spikeport.cli import _io, _shards, _traces
+from spikeport.cli import _gate, _io, _shards, _traces
 from spikeport.cli._foreign import Foreign, origin_facts, origin_tables, takes_foreign
-from spikeport.cli._tables import facts_table
+from spikeport.cli._tables import facts_table, gate_table
 from spikeport.energy import DEFAULT_PROFILE
 from spikeport.errors import CheckFailedError, InputError
 from spikeport.network import DeployedNetwork
@@ -20,8 +20,8 @@ from spikeport.runs import EventCounts, SampleSet
 
 if TYPE_CHECKING:
     from spikeport.export.nir import FloatNetwork
-    from spikeport.parity import LadderRow
     from spikeport.trainer.data import Dataset
+    from spikeport.workflow import Comparison
 
 
 @takes_foreign
@@ -54,6 +54,9 @@ def compare(
     timeout: _shards.Timeout = None,
     reset_interval: _io.ResetInterval = None,
     reset_offset: _io.ResetOffset = 0,
+    tolerances: _gate.TolerancesFile = None,
+    junit: _gate.Junit = None,
+    markdown: _gate.Markdown = None,
     *,
     foreign: Foreign,
     as_json: _io.Json = False,
@@ -61,16 +64,20 @@ def compare(
     """Compare backends on a deployed network: all spikes, scores and counts must be equal.
 
     Spikes of a float network may differ where a membrane equals its threshold up to rounding.
-    Exits with code 1 and reports the first difference: a spike, or with --trace any value.
+    Exits with code 1 and reports the first difference: a spike, or with --trace any value. With
+    --tolerances, differences within these limits are shown and pass.
     """
     from spikeport.workflow import compare_backends
 
+    files = _gate.GateFiles(tolerances, junit, markdown)
     resets = _io.resets(reset_interval, reset_offset)
     if trace and network.suffix not in _traces.NETWORK_SUFFIXES:
         if resets is not None:
             raise InputError(f"--reset-interval {reset_interval}: of no use for trace files")
+        files.refuse_for_traces()
         _traces.compare_trace_files(network, other, as_json)
         return
+    limits = files.open([network, other, data])
     opened = _io.open_network(network, foreign)
     dataset = _io.data_for(opened, data, changes)
     x: SampleSet
@@ -94,15 +101,20 @@ def compare(
             trace=trace,
             timeout_s=timeout,
             resets=resets,
+            tolerances=limits,
             progress=update,
         )
+    if found.gate is not None:
+        files.write(found.gate, [network, other])
     shown = [
         part
         for stage, traces in found.traces.items()
         for part in _traces.comparison_tables(traces, found.rows[0].stage, stage)
     ]
     stated = {} if resets is None else {"resets": str(resets)}
-    shown = [*origin_tables(opened), *_schedule(stated), _comparison_table(found.rows), *shown]
+    shown = [*origin_tables(opened), *_schedule(stated), _comparison_table(found), *shown]
+    if found.gate is not None:
+        shown.append(gate_table(found.gate))
     _io.emit(as_json, origin_facts(opened) | stated | found.as_dict(), *shown)
     if found.problem is not None:
         raise CheckFailedError(f"compare: {found.problem}")
@@ -118,15 +130,18 @@ def _compared(path: Path, foreign: Foreign, data: Dataset) -> DeployedNetwork | 
     return opened if isinstance(opened, DeployedNetwork) else _io.declared(opened, data)
 
 
-def _comparison_table(rows: Sequence[LadderRow]) -> Table:
+def _comparison_table(comparison: Comparison) -> Table:
+    """A row for each run; whether a difference is allowed is said by the gate, if there is one."""
     table = Table("Comparison, spike for spike")
     for name in ("stage", "n", "accuracy", "spikes differ", "scores differ", "verdict"):
         table.add_column(name)
-    for row in rows:
-        found = row.difference
+    for row in comparison.rows:
+        found, verdict = row.difference, row.verdict
+        if comparison.gate is not None:
+            verdict = verdict.removeprefix("FAILED: ")
         differing = [str(found.total_spikes), str(found.scores)] if found else ["", ""]
         reached = f"{100 * row.accuracy.rate:.2f} %"
-        table.add_row(row.stage, str(row.accuracy.n), reached, *differing, row.verdict)
+        table.add_row(row.stage, str(row.accuracy.n), reached, *differing, verdict)
     return table
 
 
@@ -162,6 +177,21 @@ def energy(
             help="Map the network onto the chip first, for its cores, packets and hops.",
         ),
     ] = False,
+    spread: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", help="With --map: divide the work among up to N cores, not the fewest."
+        ),
+    ] = None,
+    methods: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--method",
+            metavar="NAME",
+            help="Show the same events by a published method too, such as lemaire2022; may be "
+            "repeated, or be `all`.",
+        ),
+    ] = None,
     *,
     foreign: Foreign,
     as_json: _io.Json = False,
@@ -171,25 +201,41 @@ def energy(
     Event counts come from a native run on the data, from --counts, or from --activity, which
     assumes that all neurons of a part are equally active and are updated at every step.
     """
-    from spikeport.energy import estimate_energy, load_profile
-    from spikeport.report.energy_tables import render_energy
+    from spikeport.energy import (
+        builtin_methods,
+        estimate_by_method,
+        estimate_energy,
+        load_profile,
+        method_named,
+    )
+    from spikeport.report.energy_tables import render_energy, render_methods
     from spikeport.workflow import estimate_mapped_energy
 
     if activity is not None and counts is not None:
         raise InputError(f"energy: --activity {activity} and --counts exclude each other; use one")
+    if spread is not None and not mapped:
+        raise InputError(f"energy: --spread {spread} needs --map")
     opened = _io.open_deployed(network, foreign)
     prices = load_profile(profile)
+    named = [*builtin_methods()] if "all" in (methods or ()) else methods or []
+    for name in named:
+        method_named(name)  # before a run that may take long
     events, accuracy = _events(opened, activity, counts), None
     if events is None:
         dataset = _io.data_for(opened, data, changes, labels_used=False)
         events, accuracy = _run_events(opened, dataset, samples, clip)
-    estimator = estimate_mapped_energy if mapped else estimate_energy
-    estimate = estimator(opened, events, prices, accuracy=accuracy)
+    if mapped:
+        estimate = estimate_mapped_energy(opened, events, prices, accuracy=accuracy, cores=spread)
+    else:
+        estimate = estimate_energy(opened, events, prices, accuracy=accuracy)
     if activity is not None:
         assumed = f"Events: not from a run; activity {activity} for all neurons and steps."
         estimate = dataclasses.replace(estimate, assumptions=(assumed, *estimate.assumptions))
+    others = [estimate_by_method(opened, events, name) for name in named]
     shown = [*origin_tables(opened), render_energy(network.name, estimate, details=True)]
-    _io.emit(as_json, origin_facts(opened) | estimate.as_dict(), *shown)
+    shown += [render_methods(others)] if others else []
+    facts = {"methods": [one.as_dict() for one in others]} if others else {}
+    _io.emit(as_json, origin_facts(opened) | estimate.as_dict() | facts, *shown)
 
 
 def _events(

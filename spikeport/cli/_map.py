@@ -50,6 +50,14 @@ def map_(
             help="Do not put pieces of several populations on one core, as nengo-loihi and Lava.",
         ),
     ] = False,
+    spread: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Use up to N cores, so that the busiest, which sets the length of a step, has "
+            "less to do; without it, as few cores as possible.",
+        ),
+    ] = None,
     cores: Annotated[
         bool, typer.Option("--cores", help="Print a row for each core instead of each population.")
     ] = False,
@@ -67,12 +75,16 @@ def map_(
     if svg is not None:
         _io.check_out("--svg", svg, SVG, network, counts)
     opened = _io.open_deployed(network, foreign)
-    made = map_network(opened, target, share_cores=not layers_apart)
-    events = None
+    events = work = None
     if counts is not None:
+        from spikeport.energy import builtin_profiles, load_profile
         from spikeport.simulators import load_counts
+        from spikeport.workflow.mapped_energy import work_of_run
 
         events = load_counts(counts, opened)
+        if target in builtin_profiles():
+            work = work_of_run(opened, events, load_profile(target))
+    made = map_network(opened, target, share_cores=not layers_apart, cores=spread, work=work)
     traffic = made.traffic(events)
     if svg is not None:
         from spikeport.report.core_map import draw_core_map
@@ -84,12 +96,16 @@ def map_(
         **made.as_dict(),
         "traffic": dataclasses.asdict(traffic) | {"hops_per_packet": traffic.hops_per_packet},
     }
-    shown = [facts_table(f"{network.name} on {made.limits.title}", _facts(made, traffic))]
+    shown = [
+        facts_table(
+            f"{network.name} on {made.limits.title}", _facts(made, traffic, timed=work is not None)
+        )
+    ]
     shown.append(cores_table(made) if cores else populations_table(made))
     _io.emit(as_json, data, *origin_tables(opened), *shown)
 
 
-def _facts(made: CoreMap, traffic: Traffic) -> dict[str, str]:
+def _facts(made: CoreMap, traffic: Traffic, *, timed: bool) -> dict[str, str]:
     used, bound = len(made.cores), made.lower_bound
     scarce = next(name for name, cores in made.lower_bounds.items() if cores == bound)
     because = APART if scarce is Resource.PIECES and not made.share_cores else scarce
@@ -100,11 +116,16 @@ def _facts(made: CoreMap, traffic: Traffic) -> dict[str, str]:
         "lower bound": f"{bound:,} ({because}); this map has {made.gap:.0%} more",
         "utilisation": "mean of these cores: "
         + ", ".join(f"{one} {made.utilisation(one):.1%}" for one in SHOWN if one in limited),
+        "busiest core": f"{made.busiest:.1%} of the work "
+        + (f"for {traffic.basis}" if timed else "if every neuron and input sends one message")
+        + f"; evenly divided, each would have {1 / used:.1%}",
         "packets": f"{traffic.packets:,.0f} for {traffic.basis}, and "
         f"{traffic.input_packets:,.0f} from inputs",
         "hops": f"{traffic.hops_per_packet:.2f} per packet: {traffic.hops_east_west:,.0f} "
         f"east-west, {traffic.hops_north_south:,.0f} north-south",
     }
+    if traffic.least_hops is not None:
+        facts["hops"] += f"; no placement needs fewer than {traffic.least_hops:,.0f}"
     if traffic.packets:
         facts["crossing tiles"] = f"{traffic.between_tiles / traffic.packets:.1%} of packets"
     if made.chips > 1 and traffic.packets:

@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from spikeport.network import AnyPopulation, DeployedNetwork, WeightedConnection, weighted_among
+from spikeport.parity import Gate, GateOutcome
 from spikeport.report.screen import Table, lines, plain
 from spikeport.runs import EventCounts
 
 if TYPE_CHECKING:
-    from spikeport.backends import TargetCheck
+    from spikeport.backends import TargetCheck, UnsupportedFeature
     from spikeport.export import Portability
 
 
@@ -131,13 +132,58 @@ def readers_table(found: Sequence[Portability]) -> Table:
     return table
 
 
-def unsupported_table(found: TargetCheck) -> Table:
-    """What one target does not support of a network."""
-    verdict = "runs it, with workarounds for" if found.runs else "CANNOT RUN IT; unsupported"
-    table = Table(f"{found.target}: {verdict}:")
-    for name in ("part", "construct", "why", "source"):
+def gate_table(gate: Gate) -> Table:
+    """Every check of a gate with its value and limit."""
+    table = Table(f"Gate: {gate.summary}")
+    for name in ("run", "check", "value", "limit", "result", "details"):
         table.add_column(name)
-    for one in found.unsupported:
-        style = "bold red" if one.stops else ""
-        table.add_row(one.part, one.construct, one.why, one.source, style=style)
+    styles = {
+        GateOutcome.FAILED: "bold red",
+        GateOutcome.TOLERATED: "bold",
+        GateOutcome.INCONCLUSIVE: "bold",
+    }
+    for suite in gate.suites:
+        for case in suite.cases:
+            row = suite.name, case.name, case.value, case.limit, str(case.outcome), case.details
+            table.add_row(*row, style=styles.get(case.outcome, ""))
     return table
+
+
+def unsupported_table(found: TargetCheck) -> Table:
+    """What one target does not support of a network; what stops it comes first.
+
+    Parts that exceed a limit by the same value share a row.
+    """
+    count, stopping = len(found.unsupported), sum(one.stops for one in found.unsupported)
+    beyond = f"{count} exceeded limit{'' if count == 1 else 's'}"
+    verdict = f"CANNOT RUN IT, stopped by {stopping} of {beyond}"
+    table = Table(f"{found.target}: {f'runs it, with {beyond}' if found.runs else verdict}")
+    for name in ("part", "value and limit", "what to do"):
+        table.add_column(name)
+    alike: dict[UnsupportedFeature, list[str]] = {}
+    for one in sorted(found.unsupported, key=lambda one: not one.stops):
+        alike.setdefault(dataclasses.replace(one, part=""), []).append(one.part)
+    for one, parts in alike.items():
+        part = lines([*parts, plain("stops it", "bold")] if one.stops else parts)
+        limit = f"limit: {_thousands(one.limit)}{'' if one.verified else ' *'}"
+        values = lines([f"{one.quantity}: {_thousands(one.value)}", limit])
+        style = "bold red" if one.stops else ""
+        table.add_row(part, values, one.remedy, style=style)
+    return table
+
+
+def sources_line(found: TargetCheck) -> str:
+    """The sources of the limits, each with what it limits."""
+    named: dict[str, list[str]] = {}
+    for one in found.unsupported:
+        star = "" if one.verified else "*"
+        named.setdefault(one.source, []).append(f"{one.quantity}{star}")
+    told = "; ".join(
+        f"{source} ({', '.join(dict.fromkeys(names))})" for source, names in named.items()
+    )
+    starred = any(not one.verified for one in found.unsupported)
+    return f"limits from {told}" + ("; * not verified there" if starred else "")
+
+
+def _thousands(value: int | str) -> str:
+    return f"{value:,}" if isinstance(value, int) else value

@@ -91,10 +91,10 @@ def comparison_tables(found: TraceComparison, first: str, second: str) -> list[R
     totals = Table()
     for name in ("population", "variable"):
         totals.add_column(name)
-    for name in ("compared", "differ"):
+    for name in ("compared", "differ", "largest difference"):
         totals.add_column(name, justify="right")
     for total in found.totals:
-        counts = f"{total.compared:,}", f"{total.differing:,}"
+        counts = f"{total.compared:,}", f"{total.differing:,}", number(total.largest)
         style = "bold red" if total.differing else ""
         totals.add_row(total.population, total.variable, *counts, style=style)
     shown: list[Renderable] = [_heading(f"{second} against {first}, value by value"), totals]

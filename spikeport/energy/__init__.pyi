@@ -5,6 +5,13 @@ from .devices import load_devices as load_devices
 from .estimate import estimate_energy as estimate_energy
 from .interval import LEVELS as LEVELS
 from .interval import Interval as Interval
+from .latency import population_work as population_work
+from .methods import Method as Method
+from .methods import MethodEstimate as MethodEstimate
+from .methods import MethodTerm as MethodTerm
+from .methods import builtin_methods as builtin_methods
+from .methods import estimate_by_method as estimate_by_method
+from .methods import method_named as method_named
 from .placement import Hops as Hops
 from .placement import Placement as Placement
 from .prices import Constant as Constant

@@ -76,7 +76,7 @@ def estimate_energy(
     """
     table = TERMS if table is None else table
     topology = topology_of(network) if isinstance(network, DeployedNetwork) else network
-    _check(topology, counts)
+    topology.check(counts)
     if accuracy is not None and not 0 <= accuracy <= 1:
         raise InputError(f"energy: accuracy is {accuracy}, must lie in 0..1")
     if placement is not None:
@@ -126,22 +126,6 @@ def estimate_energy(
         comparisons=tuple(compare(report.cost, one) for one in beside) if report.macs else (),
         warnings=warnings(report, topology),
     )
-
-
-def _check(topology: Topology, counts: EventCounts) -> None:
-    if counts.samples < 1 or counts.steps < 1:
-        raise InputError(
-            f"energy: the counts cover {counts.samples} samples and {counts.steps} steps, "
-            "must cover at least one of each"
-        )
-    for name in counts.messages:
-        if name not in topology.connections and name not in topology.injections:
-            raise InputError(f"energy: connection '{name}' has counts but is not in the network")
-    for name, connection in topology.connections.items():
-        if name not in counts.messages:
-            raise InputError(f"energy: connection '{name}' has no counts")
-        if not counts.visits.get(connection.target):
-            raise InputError(f"energy: population '{connection.target}' has no counts")
 
 
 def _host(

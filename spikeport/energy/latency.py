@@ -24,8 +24,9 @@ from spikeport.energy.dynamic import events_of
 from spikeport.energy.interval import ZERO, Interval
 from spikeport.energy.placement import Placement
 from spikeport.energy.prices import HardwareProfile
-from spikeport.energy.terms import MAC, EnergyTerm, EventKind, EventScope
-from spikeport.energy.topology import Topology
+from spikeport.energy.terms import MAC, TERMS, EnergyTerm, EventKind, EventScope
+from spikeport.energy.topology import Topology, topology_of
+from spikeport.network import DeployedNetwork
 from spikeport.runs import EventCounts
 
 
@@ -84,6 +85,22 @@ def computing_time(
         high=sum(each.high / full[name] for name, each in busy.items()),
     )
     return work + barriers, Cores(usual, chips, (slowest,))
+
+
+def population_work(
+    network: DeployedNetwork, counts: EventCounts, profile: HardwareProfile
+) -> dict[str, float]:
+    """Nominal time in ns that each population would take on one core, in the whole run.
+
+    This is what `spikeport.map_network` divides among cores. A message counts as one packet.
+
+    Raises:
+        InputError: the counts are not those of a run of the network.
+    """
+    topology = topology_of(network)
+    topology.check(counts)
+    busy = _busy(topology, counts, profile, TERMS, None)
+    return {name: time.nominal for name, time in busy.items()}
 
 
 def untimed(topology: Topology, profile: HardwareProfile, table: Sequence[EnergyTerm]) -> list[str]:

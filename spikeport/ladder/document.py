@@ -23,13 +23,12 @@ from spikeport.workflow import inspect_network
 
 def ladder_document(ladder: Ladder, data: Dataset, config: LadderConfig) -> Document:
     """The document of a ladder that was run on `data`."""
-    priced = next(iter(ladder.deployed_energy), "")
     network = inspect_network(ladder.network).as_dict()
     return document_of(
         ladder.report,
-        ladder.energy,
-        tuple(_sections(ladder, priced)),
-        priced=priced,
+        {**ladder.energy, **ladder.chip.energy},
+        tuple(_sections(ladder, next(iter(ladder.deployed_energy), ""))),
+        priced=next(iter(ladder.shown_energy), ""),
         fit=ladder.chip.fit,
         network={key: value for key, value in network.items() if key != "content_hash"},
         data={"name": data.name, "classes": data.classes, "test_samples": len(data.test_y)},

@@ -66,7 +66,7 @@ class Ladder:
     """The report of a ladder, and the results it is based on.
 
     Attributes:
-        energy: the estimate of every stage, by name.
+        energy: the estimate of every stage without a map, by name.
         quantization: None for a network that was in chip arithmetic from the start.
         observed: what the deployed network did, for a report.
         chip: the network on the chip that it is priced on.
@@ -81,8 +81,14 @@ class Ladder:
 
     @property
     def deployed_energy(self) -> dict[str, EnergyReport]:
-        """The estimate of the deployed network on all samples, which is the one to show."""
+        """The estimate of the deployed network on all samples, without a map."""
         return {name: self.energy[name] for name in (QUANTIZED, DEPLOYED) if name in self.energy}
+
+    @property
+    def shown_energy(self) -> dict[str, EnergyReport]:
+        """The estimate to show: on the fewest cores of the chip if it could be mapped."""
+        mapped = dict(list(self.chip.energy.items())[:1])
+        return mapped or self.deployed_energy
 
 
 def run_ladder(

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from spikeport.energy import Placement
 from spikeport.mapping.limits import RESOURCES, CoreLimits, Resource
-from spikeport.mapping.placement import Places
+from spikeport.mapping.placement import DENSE, Places, least_hops
 from spikeport.mapping.plan import Plan
 from spikeport.mapping.tiling import Box, Tiling
-from spikeport.mapping.traffic import Traffic, spikes_of, tally, ways
+from spikeport.mapping.traffic import Traffic, core_messages, spikes_of, tally, ways
 from spikeport.runs import EventCounts, Run
 
 SCHEMA = "spikeport.map/1"
@@ -50,6 +51,7 @@ class Core:
         column, row: its tile on the mesh of that chip.
         pieces: numbers of its pieces.
         usage: what these need of each resource.
+        work: share of the network's work that it does.
     """
 
     chip: int
@@ -57,6 +59,7 @@ class Core:
     row: int
     pieces: tuple[int, ...]
     usage: Mapping[Resource, int]
+    work: float
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,16 @@ class CoreMap:
         """Cores beyond the lower bound, as a share of it."""
         return len(self.cores) / self.lower_bound - 1
 
+    @property
+    def busiest(self) -> float:
+        """Share of the network's work on the core that has most to do, which sets the pace."""
+        return max(core.work for core in self.cores)
+
+    @property
+    def imbalance(self) -> float:
+        """Work of the busiest core beyond that of evenly divided work, as a share of it."""
+        return self.busiest * len(self.cores) - 1
+
     def utilisation(self, resource: Resource) -> float | None:
         """Mean share of the used cores' resource that is needed; None if it is not limited."""
         if (limit := self.limits.capacity.get(resource)) is None:
@@ -128,7 +141,12 @@ class CoreMap:
         basis, spikes = "one spike of each neuron", None
         if activity is not None:
             basis, spikes = spikes_of(self._plan.network, activity)
-        return tally(self._plan, self._tilings, self._piece_places, spikes, basis)
+        counted = tally(self._plan, self._tilings, self._piece_places, spikes, basis)
+        if len(self.cores) > DENSE:
+            return counted
+        messages = core_messages(self._plan, self._tilings, self._core_of, len(self.cores), spikes)
+        least = least_hops(messages, self.limits.mesh.cores_per_tile)
+        return replace(counted, least_hops=least)
 
     def placement(self, activity: EventCounts | Run | None = None) -> Placement:
         """The map as `spikeport.estimate_energy` takes it.
@@ -157,11 +175,16 @@ class CoreMap:
         return shares
 
     @property
-    def _piece_places(self) -> Places:
+    def _core_of(self) -> NDArray[np.int64]:
+        """The core of each piece."""
         core_of = np.empty(len(self.pieces), np.int64)
         for number, core in enumerate(self.cores):
             core_of[list(core.pieces)] = number
-        return self._places.of(core_of)
+        return core_of
+
+    @property
+    def _piece_places(self) -> Places:
+        return self._places.of(self._core_of)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON data."""
@@ -176,6 +199,8 @@ class CoreMap:
             "lower_bound": self.lower_bound,
             "lower_bounds": {str(one): number for one, number in self.lower_bounds.items()},
             "gap": self.gap,
+            "busiest": self.busiest,
+            "imbalance": self.imbalance,
             "limits": {
                 name: {
                     "value": limit.value, "verified": limit.verified, "source": limit.citation,
@@ -192,6 +217,7 @@ class CoreMap:
             "column": core.column,
             "row": core.row,
             "usage": {str(one): core.usage[one] for one in RESOURCES},
+            "work": core.work,
             "pieces": [
                 {
                     "population": self.pieces[k].population,

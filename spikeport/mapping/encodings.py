@@ -79,6 +79,14 @@ class Encoding(Protocol):
         """Bits that no tiling can do without."""
         ...
 
+    def fewest_bits(self, sizes: tuple[Integers, ...]) -> Integers:
+        """Bits that a piece of the target needs at least, wherever it lies.
+
+        Args:
+            sizes: along each axis of the target, one number for each piece.
+        """
+        ...
+
 
 @dataclass(slots=True)
 class _Lines:
@@ -103,6 +111,9 @@ class _Lines:
 
     def least_bits(self) -> int:
         return self.one.least_bits() * self.count
+
+    def fewest_bits(self, sizes: tuple[Integers, ...]) -> Integers:
+        return self.one.fewest_bits(sizes) * self.count
 
 
 _Make = Callable[[Ends, StorageRules], Encoding]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from functools import cache
+from functools import cache, cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -14,6 +15,9 @@ from spikeport.mapping.limits import StorageRules
 from spikeport.mapping.rows import spread
 from spikeport.mapping.storage import Integers, index_bits, list_bits
 from spikeport.mapping.tiling import Edges, Tiling
+
+MOST_TAPS, MOST_COMPARED = 12, 50_000_000
+"""Taps, and source indices x target indices x sizes, for which lists are counted for bounds."""
 
 
 class Axis:
@@ -40,6 +44,29 @@ class Axis:
         """Lengths of the different lists of taps by which source indices reach the targets."""
         different = np.unique(self.met(first, end), axis=0).sum(axis=1)
         return tuple(int(taps) for taps in different if taps)
+
+    @cached_property
+    def fewest_lists(self) -> NDArray[np.int64]:
+        """How many lists of 1, 2, ... taps any piece has at least, by its size, from 1 on.
+
+        All 0, which is too few, where counting takes too long.
+        """
+        sources, targets = self._taps.shape
+        kernel = len(self._kernel)
+        fewest = np.zeros((targets, kernel), np.int64)
+        if kernel > MOST_TAPS or sources * targets * targets > MOST_COMPARED:
+            return fewest
+        taps = np.where(self._taps < 0, 0, 1 << np.maximum(self._taps, 0))
+        sets = np.arange(1 << kernel)
+        count = np.array([int(one).bit_count() for one in sets])
+        by_count = (count[:, None] == np.arange(1, kernel + 1)).astype(np.int64)
+        met = np.zeros_like(taps)
+        for size in range(1, targets + 1):
+            met = met[:, : targets - size + 1] | taps[:, size - 1 :]
+            listed = np.zeros((met.shape[1], len(sets)), np.int64)
+            listed[np.arange(met.shape[1]), met] = 1
+            fewest[size - 1] = (listed @ by_count).min(axis=0)
+        return fewest
 
     def used(self, first: int, end: int) -> int:
         """Taps by which any source index reaches the targets."""
@@ -140,6 +167,19 @@ class KernelLists(_Kernel):
         per_synapse = self._ends.synapse_bits + index_bits(self._rules, neurons)
         return int(list_bits(self._rules, self._in * channels * lengths, per_synapse).sum())
 
+    def fewest_bits(self, sizes: tuple[Integers, ...]) -> Integers:
+        """See `Encoding`. Along each axis, the fewest lists of any place."""
+        channels, *sides = sizes
+        neurons, place = np.unique(np.prod(sizes, axis=0), return_inverse=True)
+        index = np.array([index_bits(self._rules, int(size)) for size in neurons])[place]
+        counts = [axis.fewest_lists[side - 1] for axis, side in zip(self._axes, sides, strict=True)]
+        bits = np.zeros(len(channels), np.int64)
+        for taps in np.ndindex(*(one.shape[1] for one in counts)):
+            lists = np.prod([one[:, k] for one, k in zip(counts, taps, strict=True)], axis=0)
+            synapses = self._in * channels * math.prod(k + 1 for k in taps)
+            bits += lists * list_bits(self._rules, synapses, self._ends.synapse_bits + index)
+        return bits
+
     def slots(self, sources: Tiling, targets: Tiling) -> Integers:
         """See `Encoding`."""
         counts = [
@@ -172,6 +212,12 @@ class KernelOnce(_Kernel):
     def _bits_of(self, rows: tuple[int, ...], *taps: int) -> int:
         each = list_bits(self._rules, np.array(rows), self._ends.synapse_bits)
         return self._in * int(np.prod(taps)) * int(each.sum())
+
+    def fewest_bits(self, sizes: tuple[Integers, ...]) -> Integers:
+        """See `Encoding`. A larger piece needs no fewer taps than one position."""
+        taps = [min(axis.used(k, k + 1) for k in range(axis.target)) for axis in self._axes]
+        each = list_bits(self._rules, sizes[0], self._ends.synapse_bits)
+        return self._in * int(np.prod(taps)) * each
 
     def slots(self, sources: Tiling, targets: Tiling) -> Integers:
         """See `Encoding`."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,66 +11,95 @@ from numpy.typing import NDArray
 from spikeport.errors import CheckFailedError, InputError
 from spikeport.hardware import TargetFile, read_target
 from spikeport.mapping.bounds import lower_bounds
-from spikeport.mapping.core_map import Core, CoreMap, Piece
+from spikeport.mapping.core_map import Core, CoreMap
+from spikeport.mapping.layout import Layout, fewest_cores, least_work, shares_of_work
 from spikeport.mapping.limits import RESOURCES, CoreLimits, core_limits
 from spikeport.mapping.misfit import Misfit
-from spikeport.mapping.packing import pack
-from spikeport.mapping.placement import MOST, Places, improved, starts
-from spikeport.mapping.plan import Demands, Plan, Tilings, plan
-from spikeport.mapping.settings import settings_of
-from spikeport.mapping.splitting import split
+from spikeport.mapping.placement import MOST, Places, hops_of, improved, starts
+from spikeport.mapping.plan import Plan, Tilings, plan
 from spikeport.mapping.traffic import core_messages, tally
 from spikeport.network import DeployedNetwork
 from spikeport.plugins import PluginKind, plugins
 
 
 def map_network(
-    network: DeployedNetwork, target: str | TargetFile, *, share_cores: bool = True
+    network: DeployedNetwork,
+    target: str | TargetFile,
+    *,
+    share_cores: bool = True,
+    cores: int | None = None,
+    work: Mapping[str, float] | None = None,
 ) -> CoreMap:
     """Map a network onto the cores of a target.
 
-    Each population is cut into the fewest pieces that fit a core, pieces are put together on cores
-    (best-fit decreasing), and cores are placed on the mesh so that packets take few hops. All of
-    this is a heuristic; `CoreMap.lower_bound` says how far from optimal it can be.
+    Each population is cut into the fewest pieces that fit a core, of equal size as far as
+    possible, pieces are put together on cores (best-fit decreasing), and cores are placed on the
+    mesh so that packets take few hops. All of this is a heuristic; `CoreMap.lower_bound` says how
+    far from optimal it can be.
 
     Args:
         target: name of a chip, or the content of its file.
         share_cores: whether a core may hold pieces of several populations; if not, every piece has
             a core of its own, as in the published maps of nengo-loihi and of Lava.
+        cores: use up to this many, so that the busiest core, which sets the length of a step, has
+            less to do; by default as few as possible.
+        work: of each population, in any unit, such as `spikeport.energy.population_work`; by
+            default the visits of its neurons and the events on its synapses if every neuron and
+            input sends one message.
 
     Raises:
-        InputError: the target is unknown, or states no limits of its cores.
+        InputError: the target is unknown, or states no limits of its cores; the network takes more
+            than `cores`; `work` lacks a population, or is negative, not finite or 0 for all.
         CheckFailedError: a single neuron needs more than a core has; the message names every such
             population, value, limit and remedy.
     """
     made = plan(network, core_limits(_file(target)))
-    tilings, wrong = split(made)
-    if wrong:
+    shares = shares_of_work(made, work)
+    layout, wrong = fewest_cores(made, shares, share_cores=share_cores)
+    if layout is None:
         told = "; ".join(map(str, wrong))
         raise CheckFailedError(f"network cannot be mapped to {made.limits.target}: {told}")
-    pieces, demands = _pieces(made, tilings)
-    groups = _groups(made, pieces, demands, share_cores=share_cores)
-    core_of = np.empty(len(pieces), np.int64)
-    for number, group in enumerate(groups):
+    if cores is not None:
+        if cores < len(layout.groups):
+            raise InputError(
+                f"map: cores is {cores}, must be at least the {len(layout.groups)} that the "
+                "network takes"
+            )
+        layout = least_work(made, layout, shares, cores, share_cores=share_cores)
+    core_of = np.empty(len(layout.pieces), np.int64)
+    for number, group in enumerate(layout.groups):
         core_of[group] = number
-    places = _places(made, tilings, core_of, len(groups))
+    places = _places(made, layout.tilings, core_of, len(layout.groups))
     return CoreMap(
         network_hash=network.content_hash,
         limits=made.limits,
         share_cores=share_cores,
-        pieces=tuple(pieces),
-        cores=_cores(made.limits, groups, demands, places),
+        pieces=layout.pieces,
+        cores=_cores(made.limits, layout, places),
         lower_bounds=lower_bounds(made, share_cores=share_cores),
         _plan=made,
-        _tilings=tilings,
+        _tilings=layout.tilings,
         _places=places,
     )
 
 
+@dataclass(frozen=True, slots=True)
+class CoreNeed:
+    """Cores that a network takes.
+
+    Attributes:
+        cores: if something fits no core, those that no map could do without.
+        largest: the population that is cut into most pieces, or else has most neurons.
+    """
+
+    cores: int
+    largest: str
+
+
 def find_misfits(
     network: DeployedNetwork, limits: CoreLimits
-) -> tuple[tuple[Misfit, ...], int | None]:
-    """What of a network fits no core, and otherwise how many cores it needs.
+) -> tuple[tuple[Misfit, ...], CoreNeed]:
+    """What of a network fits no core, and how many cores it needs.
 
     Cores are not placed, which takes less time than `map_network`.
 
@@ -77,10 +107,12 @@ def find_misfits(
         InputError: a connection of a kind that cannot be mapped.
     """
     made = plan(network, limits)
-    tilings, wrong = split(made)
-    if wrong:
-        return wrong, None
-    return (), len(_groups(made, *_pieces(made, tilings), share_cores=True))
+    layout, wrong = fewest_cores(made, shares_of_work(made, None), share_cores=True)
+    if layout is None:
+        least = max(lower_bounds(made, share_cores=True).values())
+        return wrong, CoreNeed(least, max(network.populations, key=lambda part: part.size).name)
+    largest = max(network.order, key=lambda name: layout.tilings[name].count)
+    return (), CoreNeed(len(layout.groups), largest)
 
 
 def _file(target: str | TargetFile) -> TargetFile:
@@ -92,47 +124,22 @@ def _file(target: str | TargetFile) -> TargetFile:
     return read_target(known[target])
 
 
-def _pieces(made: Plan, tilings: Tilings) -> tuple[list[Piece], Demands]:
-    pieces: list[Piece] = []
-    rows = []
-    for name in made.network.order:
-        demands = made.demands(name, tilings[name], tilings)
-        rows.append(demands)
-        for box, row in zip(tilings[name].boxes, demands.tolist(), strict=True):
-            pieces.append(Piece(name, box, dict(zip(RESOURCES, row, strict=True))))
-    return pieces, np.concatenate(rows)
-
-
-def _groups(
-    made: Plan, pieces: Sequence[Piece], demands: Demands, *, share_cores: bool
-) -> list[list[int]]:
-    """The pieces of each core, in the order of their first pieces."""
-    if not share_cores:
-        return [[number] for number in range(len(pieces))]
-    settings = {part.name: settings_of(made, part) for part in made.network.populations}
-    groups = pack(
-        demands,
-        [settings[piece.population] for piece in pieces],
-        made.capacity,
-        {name: limit.value for name, limit in made.limits.settings.items()},
-    )
-    return sorted(groups)
-
-
 def _places(made: Plan, tilings: Tilings, core_of: NDArray[np.int64], cores: int) -> Places:
     """Where each core lies."""
-    best = min(
-        starts(made.limits, cores),
-        key=lambda places: tally(made, tilings, places.of(core_of), None, "").hops,
-    )
+    found = starts(made.limits, cores)
     if cores > MOST:
-        return best
-    return improved(core_messages(made, tilings, core_of, cores), best)
+        return min(
+            found, key=lambda places: tally(made, tilings, places.of(core_of), None, "").hops
+        )
+    messages = core_messages(made, tilings, core_of, cores)
+    return min(
+        (improved(messages, places) for places in found),
+        key=lambda places: hops_of(messages, places),
+    )
 
 
-def _cores(
-    limits: CoreLimits, groups: Sequence[Sequence[int]], demands: Demands, places: Places
-) -> tuple[Core, ...]:
+def _cores(limits: CoreLimits, layout: Layout, places: Places) -> tuple[Core, ...]:
+    demands = layout.demands
     return tuple(
         Core(
             chip=int(chip),
@@ -140,8 +147,9 @@ def _cores(
             row=int(row),
             pieces=tuple(group),
             usage=dict(zip(RESOURCES, demands[list(group)].sum(axis=0).tolist(), strict=True)),
+            work=work,
         )
-        for group, chip, column, row in zip(
-            groups, places.chip, places.column, places.row, strict=True
+        for group, work, chip, column, row in zip(
+            layout.groups, layout.work, places.chip, places.column, places.row, strict=True
         )
     )

@@ -14,11 +14,10 @@ from spikeport.mapping.tiling import Tiling
 LARGER = "use a target with larger cores"
 REMEDIES: Mapping[Resource | Setting, str] = {
     Resource.NEURONS: LARGER,
-    Resource.MEMORY: "store fewer bits per weight, or let each neuron read fewer sources",
-    Resource.INPUT_AXONS: "let each neuron read fewer sources, such as by a convolution, a pool or "
-    "a layer between",
-    Resource.OUTPUT_AXONS: "make the populations after it smaller, or let each neuron reach fewer "
-    "of them",
+    Resource.MEMORY: "let each neuron read fewer sources, such as by a pool in front of it",
+    Resource.INPUT_AXONS: "let each neuron read at most {limit} sources, such as by a pool or a "
+    "convolution in front of it",
+    Resource.OUTPUT_AXONS: "make the populations after it smaller, so that they take fewer cores",
     Resource.PIECES: LARGER,
     Setting.DYNAMICS: LARGER,
     Setting.THRESHOLD: LARGER,
@@ -38,13 +37,14 @@ class Misfit:
 
     Attributes:
         value: of the neuron that needs most.
-        neurons: number of neurons of the population that need too much.
+        neurons: number of neurons of the population that need too much, of `size`.
     """
 
     population: str
     resource: Resource | Setting
     value: int
     neurons: int
+    size: int
     limit: Limit
 
     @property
@@ -55,7 +55,7 @@ class Misfit:
     @property
     def remedy(self) -> str:
         """What to do about it."""
-        return REMEDIES[self.resource]
+        return REMEDIES[self.resource].format(limit=self.limit.value)
 
     def __str__(self) -> str:
         return (
@@ -77,7 +77,8 @@ def beyond(plan: Plan, name: str, demands: Demands) -> Iterator[Misfit]:
     for k, resource in enumerate(RESOURCES):
         if count := int(over[:, k].sum()):
             most = int(demands[:, k].max())
-            yield Misfit(name, resource, most, count, plan.limits.capacity[resource])
+            size = plan.network.by_name[name].size
+            yield Misfit(name, resource, most, count, size, plan.limits.capacity[resource])
 
 
 def _settings(plan: Plan, name: str) -> Iterator[Misfit]:
@@ -85,4 +86,4 @@ def _settings(plan: Plan, name: str) -> Iterator[Misfit]:
     needed = settings_of(plan, population)
     for setting, limit in plan.limits.settings.items():
         if (count := len(needed[setting])) > limit.value:
-            yield Misfit(name, setting, count, population.size, limit)
+            yield Misfit(name, setting, count, population.size, population.size, limit)

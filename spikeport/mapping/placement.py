@@ -1,12 +1,13 @@
 """Place cores on the mesh of tiles so that packets take few hops.
 
 Cores start in the order of the network along the rows of tiles, every second row backwards, or
-along the columns, whichever needs fewer hops. Then two cores change places as long as that saves
-hops.
+along the columns. From both, two cores change places as long as that saves hops; the order that
+then needs fewer is taken.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,8 +17,11 @@ from spikeport.mapping.limits import CoreLimits
 
 ROUNDS = 10
 """Most rounds in which every core may change places."""
-MOST = 512
+MOST = 1024
 """Most cores that change places; larger maps keep the order they start with."""
+
+DENSE = 4096
+"""Most cores for which the messages between each two are listed."""
 
 Table = NDArray[np.float64]
 
@@ -58,10 +62,9 @@ def mesh_places(limits: CoreLimits, count: int, *, along_columns: bool = False) 
     return Places(number, chip, column + chip * mesh.tiles_per_row, row)
 
 
-def starts(limits: CoreLimits, count: int) -> tuple[Places, Places]:
+def starts(limits: CoreLimits, count: int) -> list[Places]:
     """The two orders to start from."""
-    rows, columns = (mesh_places(limits, count, along_columns=way) for way in (False, True))
-    return rows, columns
+    return [mesh_places(limits, count, along_columns=way) for way in (False, True)]
 
 
 def improved(messages: Table, places: Places) -> Places:
@@ -72,40 +75,62 @@ def improved(messages: Table, places: Places) -> Places:
     """
     both = messages + messages.T
     np.fill_diagonal(both, 0)
-    distance = np.abs(places.column[:, None] - places.column).astype(np.float64)
-    distance += np.abs(places.row[:, None] - places.row)
-    return places.of(_exchange(both, distance))
+    tiles = np.stack([places.column, places.row], axis=1)
+    different, tile_of = np.unique(tiles, axis=0, return_inverse=True)
+    distance = np.abs(different[:, None] - different).sum(axis=2).astype(np.float64)
+    return places.of(_exchange(both, distance, tile_of.ravel()))
 
 
-def _exchange(messages: Table, distance: Table) -> NDArray[np.int64]:
-    """The place of each core after exchanges that each save hops."""
-    count = len(messages)
-    at = np.arange(count)
+def hops_of(messages: Table, places: Places) -> float:
+    """Hops of all messages between cores."""
+    columns = np.abs(places.column[:, None] - places.column)
+    rows = np.abs(places.row[:, None] - places.row)
+    return float((messages * (columns + rows)).sum())
+
+
+def least_hops(messages: Table, cores_per_tile: int) -> float:
+    """Hops that no placement can do without, on a mesh without borders.
+
+    Around a core, the rest of its tile is at no distance, and 4 k tiles are k hops away. Whatever
+    lies where, its messages need at least as many hops as if the cores that it exchanges most with
+    were the nearest. That counts every message at both ends.
+    """
+    both = messages + messages.T
+    np.fill_diagonal(both, 0)
+    count = len(both)
+    rings = np.arange(1, math.isqrt(count) + 2)
+    around = np.repeat(rings, 4 * rings * cores_per_tile)
+    distance = np.concatenate([np.zeros(cores_per_tile - 1), around])[:count]
+    return float((-np.sort(-both, axis=1) * distance).sum()) / 2
+
+
+def _exchange(messages: Table, distance: Table, tile_of: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The place of each core after exchanges that each save hops.
+
+    Args:
+        messages: between each two cores in both directions.
+        distance: between each two tiles.
+        tile_of: of each place.
+    """
+    numbers = np.arange(len(messages))
+    at, tile = numbers.copy(), tile_of.copy()
+    hops = messages @ distance[tile]  # of a core's messages if it were on a tile, (cores, tiles)
     for _ in range(ROUNDS):
         changed = False
-        for one in range(count):
-            others = np.arange(count)
-            saved = _saved(messages, distance, at, one, others)
-            best = int(saved.argmax())
-            if saved[best] > 1e-6 * max(1.0, messages[one].sum()):
-                other = int(others[best])
+        for one in numbers:
+            here, now = tile[one], hops[numbers, tile]
+            change = hops[one, tile] + hops[:, here] - now[one] - now
+            # The messages between the two themselves keep their distance.
+            change += 2 * messages[one] * distance[here, tile]
+            change[one] = 0
+            other = int(change.argmin())
+            if change[other] < -1e-6 * max(1.0, messages[one].sum()):
+                there = tile[other]
+                moved = messages[:, one] - messages[:, other]
+                hops += np.outer(moved, distance[there] - distance[here])
+                tile[one], tile[other] = there, here
                 at[one], at[other] = at[other], at[one]
                 changed = True
         if not changed:
             break
     return at
-
-
-def _saved(
-    messages: Table, distance: Table, at: NDArray[np.int64], one: int, others: NDArray[np.int64]
-) -> Table:
-    """Hops saved if a core changes places with each of the others."""
-    here, there = distance[at[one]][at], distance[at[others]][:, at]
-    change = (messages[one] - messages[others]) * (there - here)
-    total = change.sum(axis=1)
-    rows = np.arange(len(others))
-    # The message between the two themselves keeps its distance.
-    total -= change[:, one] + change[rows, others]
-    total[others == one] = 0
-    saved: Table = -total
-    return saved

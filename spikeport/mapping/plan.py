@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,12 +29,19 @@ class Plan:
     Attributes:
         encodings: of each connection with weights, by name.
         shapes: of each input and population, flattened where no connection uses its axes.
+        most: most neurons of a piece, for populations of which pieces must be smaller than a core.
     """
 
     network: DeployedNetwork
     limits: CoreLimits
     encodings: Mapping[str, Encoding]
     shapes: Mapping[str, Shape]
+    most: Mapping[str, int] = field(default_factory=dict)
+
+    def most_neurons(self, name: str) -> int:
+        """Most neurons of a piece of a population."""
+        limit = self.limits.capacity[Resource.NEURONS].value
+        return min(limit, self.most.get(name, limit))
 
     @property
     def capacity(self) -> Demands:
@@ -59,20 +66,42 @@ class Plan:
             into, bits = self.encodings[part.name].stored(tiling)
             found[:, axons] += into
             found[:, memory] += bits
-        found[:, RESOURCES.index(Resource.OUTPUT_AXONS)] = self._slots(
+        found[:, RESOURCES.index(Resource.OUTPUT_AXONS)] = self.slots(
             name, tiling, {**tilings, name: own or tiling}
         )
         return found
 
-    def _slots(self, name: str, tiling: Tiling, tilings: Tilings) -> Integers:
+    def slots(self, name: str, tiling: Tiling, tilings: Tilings) -> Integers:
+        """Output axons of the pieces of a population.
+
+        Args:
+            tilings: of all populations that it sends to.
+        """
         total = np.zeros(tiling.count, np.int64)
         for part in self.network.weighted_from(name):
             total += self.encodings[part.name].slots(tiling, tilings[part.target])
         return total
 
+    def events_of_neuron(self, name: str) -> float:
+        """Its visit, and events on its synapses if every source neuron sends one message."""
+        size = self.network.by_name[name].size
+        return 1 + sum(part.macs(size) for part in self.network.weighted_into(name)) / size
+
+    def packets(self, name: str, tiling: Tiling) -> float:
+        """Packets to the pieces of a population if every source neuron sends one message."""
+        return sum(
+            float(self.encodings[part.name].links(whole, tiling).sum())
+            for part in self.network.weighted_into(name)
+            for whole in [Tiling.whole(self.shapes[part.source])]
+        )
+
+    def is_spatial(self, name: str) -> bool:
+        """Whether lists of synapses of a population are moved by position."""
+        return any(self.encodings[c.name].spatial for c in self.network.weighted_into(name))
+
     def positions(self, name: str, tiling: Tiling) -> int:
         """The most positions of a piece, if its lists of synapses are moved by position."""
-        if not any(self.encodings[c.name].spatial for c in self.network.weighted_into(name)):
+        if not self.is_spatial(name):
             return 0
         return math.prod(int(np.diff(edges).max()) for edges in tiling.edges[1:])
 

@@ -58,6 +58,11 @@ class Rows:
         each = list_bits(self._rules, neurons, self._ends.synapse_bits + index)
         return self._lists * int(each)
 
+    def fewest_bits(self, sizes: tuple[Integers, ...]) -> Integers:
+        """See `Encoding`."""
+        neurons, place = np.unique(np.prod(sizes, axis=0), return_inverse=True)
+        return np.array([self._bits(int(size)) for size in neurons], np.int64)[place]
+
     def slots(self, sources: Tiling, targets: Tiling) -> Integers:
         """See `Encoding`."""
         return self._from(sources).astype(np.int64) * targets.count
@@ -163,6 +168,10 @@ class IndexedRows:
         """See `Encoding`."""
         return least_list_bits(self._ends, self._rules, indexed=True)
 
+    def fewest_bits(self, sizes: tuple[Integers, ...]) -> Integers:
+        """See `Encoding`. Neurons may have no synapses."""
+        return np.zeros(len(sizes[0]), np.int64)
+
 
 def least_list_bits(ends: Any, rules: StorageRules, *, indexed: bool) -> int:
     """Bits of all weights, with indices if their width is fixed."""
@@ -179,12 +188,12 @@ def spread(
         reach: for each axis, whether an index of the source reaches a part of the target.
         spikes: number of spikes of each source neuron; by default one.
     """
-    members = [sources.membership(axis) for axis in range(len(reach))]
     if spikes is None:
         total = np.ones((1, 1))
-        for member, reached in zip(members, reach, strict=True):
-            total = np.kron(total, member.T @ reached).astype(np.float64)
+        for edges, reached in zip(sources.edges, reach, strict=True):
+            total = np.kron(total, np.add.reduceat(reached, edges[:-1])).astype(np.float64)
         return total
+    members = [sources.membership(axis) for axis in range(len(reach))]
     found = spikes.reshape(sources.shape).astype(np.float64)
     for member, reached in zip(members, reach, strict=True):
         joint = member[:, :, None] * reached[:, None, :]

@@ -3,17 +3,66 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from itertools import groupby
 
+from spikeport.mapping.boxes import Boxes, even_boxes
 from spikeport.mapping.limits import RESOURCES, Resource
 from spikeport.mapping.misfit import Misfit, beyond, misfits
-from spikeport.mapping.plan import Demands, Plan
+from spikeport.mapping.plan import Plan
 from spikeport.mapping.tiling import Tiling, tilings
 from spikeport.network import Shape
 
-STEP = 32
-"""Beyond twice the least number of pieces, numbers are tried in steps of this share."""
 PATIENCE = 3
 """Passes over a network with cycles after which a new tiling must have more pieces."""
+
+
+class Ahead:
+    """Pieces that the sources of a population need, depending on how it is cut.
+
+    A position of a source has output axons for every piece that it reaches, so the more pieces
+    these are, the fewer positions of the source are on a core. Counted as if pieces took
+    everything else as evenly as possible; 0 where output axons are not limited.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._most = plan.limits.capacity.get(Resource.OUTPUT_AXONS)
+        self._boxes: dict[str, Boxes] = {}
+
+    def pieces(self, name: str, tiling: Tiling, found: Mapping[str, Tiling]) -> int:
+        """Pieces of all sources of a population that is cut in this way."""
+        if self._most is None:
+            return 0
+        tilings, total = {**found, name: tiling}, 0
+        for source in self._sources(name):
+            slots = float(self._plan.slots(source, self._columns(source), tilings).mean())
+            most = self._most.value / slots if slots else math.inf
+            total += self._of(source).fewest_pieces(most)
+        return total
+
+    def fewest(self, name: str) -> int:
+        """Pieces of all sources however the population is cut."""
+        if self._most is None:
+            return 0
+        return sum(self._of(source).fewest_pieces() for source in self._sources(name))
+
+    def _sources(self, name: str) -> list[str]:
+        parts = self._plan.network.weighted_into(name)
+        known = dict.fromkeys(p.source for p in parts if p.source in self._plan.network.by_name)
+        return [source for source in known if source != name]
+
+    def _columns(self, name: str) -> Tiling:
+        """A piece for each position, with all of its channels."""
+        shape = self._plan.shapes[name]
+        if len(shape) == 1:
+            return Tiling.finest(shape)
+        return Tiling(shape, ((0, shape[0]), *(tuple(range(size + 1)) for size in shape[1:])))
+
+    def _of(self, name: str) -> Boxes:
+        if name not in self._boxes:
+            self._boxes[name] = even_boxes(self._plan, name)
+        return self._boxes[name]
 
 
 def split(plan: Plan) -> tuple[dict[str, Tiling], tuple[Misfit, ...]]:
@@ -23,6 +72,7 @@ def split(plan: Plan) -> tuple[dict[str, Tiling], tuple[Misfit, ...]]:
     the output axons of earlier ones; where the network has cycles, until nothing changes.
     """
     found = {name: Tiling.whole(shape) for name, shape in plan.shapes.items()}
+    ahead = Ahead(plan)
     wrong: dict[str, tuple[Misfit, ...]] = {}
     passes = 0
     while True:
@@ -32,7 +82,7 @@ def split(plan: Plan) -> tuple[dict[str, Tiling], tuple[Misfit, ...]]:
                 wrong[name] = misfits(plan, name, found)
             if wrong[name] or _fits(plan, name, found[name], found):
                 continue
-            found[name] = _fewest_pieces(plan, name, found, growing=passes >= PATIENCE)
+            found[name] = _fewest_pieces(plan, name, found, ahead, growing=passes >= PATIENCE)
             if not _fits(plan, name, found[name], found):
                 wrong[name] = tuple(beyond(plan, name, plan.demands(name, found[name], found)))
         if found == before:
@@ -40,34 +90,34 @@ def split(plan: Plan) -> tuple[dict[str, Tiling], tuple[Misfit, ...]]:
         passes += 1
 
 
-def _fewest_pieces(plan: Plan, name: str, found: dict[str, Tiling], *, growing: bool) -> Tiling:
-    """The tiling with the fewest pieces that fit; among equals the fewest axons, then memory.
+def _fewest_pieces(
+    plan: Plan, name: str, found: dict[str, Tiling], ahead: Ahead, *, growing: bool
+) -> Tiling:
+    """The tiling with the fewest pieces that fit, counting those that its sources then need.
 
-    Beyond twice the least number of pieces, numbers are tried in growing steps; once one fits,
-    those skipped just before it. If none fits, a piece for each neuron.
+    Among equals see `_cost`. If none fits, a piece for each neuron.
 
     Args:
         growing: only tilings of more pieces than now.
     """
     shape = plan.shapes[name]
-    power = _columns_in_powers(plan, shape)
-
-    def best(count: int) -> Tiling | None:
-        fitting = [
-            one
-            for one in tilings(shape, count, columns_power_of_two=power)
-            if _fits(plan, name, one, found)
-        ]
-        return min(fitting, key=lambda one: _cost(plan.demands(name, one, found)), default=None)
-
-    least = skipped = count = max(_least_pieces(plan, name), found[name].count + growing)
-    while count < math.prod(shape):
-        if (made := best(count)) is not None:
-            earlier = (best(fewer) for fewer in range(skipped, count))
-            return next((one for one in earlier if one is not None), made)
-        skipped = count + 1
-        count += 1 if count < 2 * least else max(1, count // STEP)
-    return Tiling.finest(shape)
+    least = max(_least_pieces(plan, name), found[name].count + growing)
+    every = tilings(shape, columns_power_of_two=_columns_in_powers(plan, shape))
+    ordered = sorted((one for one in every if one.count >= least), key=lambda one: one.count)
+    chosen, total = Tiling.finest(shape), math.inf
+    for count, group in groupby(ordered, key=lambda one: one.count):
+        if count + ahead.fewest(name) >= total:
+            break
+        fitting: dict[int, list[Tiling]] = {}
+        for one in group:
+            if one.largest <= plan.most_neurons(name):
+                pieces = count + ahead.pieces(name, one, found)
+                if pieces < total and _fits(plan, name, one, found):
+                    fitting.setdefault(pieces, []).append(one)
+        if fitting:
+            total = min(fitting)
+            chosen = min(fitting[int(total)], key=lambda one: _cost(plan, name, one, found))
+    return chosen
 
 
 def _columns_in_powers(plan: Plan, shape: Shape) -> bool:
@@ -75,14 +125,20 @@ def _columns_in_powers(plan: Plan, shape: Shape) -> bool:
     return plan.limits.columns_power_of_two and len(shape) > 1
 
 
-def _cost(demands: Demands) -> tuple[int, ...]:
-    axons, memory = RESOURCES.index(Resource.INPUT_AXONS), RESOURCES.index(Resource.MEMORY)
-    return int(demands[:, axons].sum()), int(demands[:, memory].sum())
+def _cost(plan: Plan, name: str, tiling: Tiling, found: dict[str, Tiling]) -> tuple[float, ...]:
+    """What decides between tilings of as many pieces, in this order.
+
+    The work of a piece, because the fullest core sets the pace: visits of the neurons of the
+    largest piece and events on their synapses, and packets to a piece, if every source neuron
+    sends one message; then memory.
+    """
+    memory = plan.demands(name, tiling, found)[:, RESOURCES.index(Resource.MEMORY)]
+    work = tiling.largest * plan.events_of_neuron(name)
+    return work + plan.packets(name, tiling) / tiling.count, float(memory.sum())
 
 
 def _fits(plan: Plan, name: str, tiling: Tiling, found: dict[str, Tiling]) -> bool:
-    capacity = plan.limits.capacity
-    if tiling.largest > capacity[Resource.NEURONS].value:
+    if tiling.largest > plan.most_neurons(name):
         return False
     if _columns_in_powers(plan, tiling.shape):
         width = tiling.edges[-1][1]
@@ -98,7 +154,7 @@ def _least_pieces(plan: Plan, name: str) -> int:
     """Number of pieces below which no tiling can fit."""
     capacity = plan.limits.capacity
     neurons = math.prod(plan.shapes[name])
-    least = -(-neurons // capacity[Resource.NEURONS].value)
+    least = -(-neurons // plan.most_neurons(name))
     if (memory := capacity.get(Resource.MEMORY)) is not None:
         parts = plan.network.weighted_into(name)
         bits = sum(plan.encodings[part.name].least_bits() for part in parts)

@@ -15,8 +15,6 @@ from spikeport.network import Shape
 
 Box = tuple[tuple[int, int], ...]
 """First and last + 1 index of a piece along each axis."""
-Options = range | dict[int, int]
-"""Numbers of parts of an axis to choose from."""
 Edges = tuple[int, ...]
 """Where the parts of an axis begin, and the end of the last."""
 
@@ -87,45 +85,32 @@ class Tiling:
         return index
 
 
-def tilings(shape: Shape, count: int, *, columns_power_of_two: bool = False) -> Iterator[Tiling]:
-    """All tilings of `count` pieces into parts of nearly equal size along each axis.
+def tilings(shape: Shape, *, columns_power_of_two: bool = False) -> Iterator[Tiling]:
+    """All tilings into parts of nearly equal size along each axis.
+
+    Of those with equally large parts along an axis, only that with the fewest.
 
     Args:
         columns_power_of_two: parts of the last axis of a feature map have a power of two of
             columns, except for the last part.
     """
-    options: list[Options] = [range(1, size + 1) for size in shape]
-    widths: dict[int, int] = {}
+    options = [[_even(size, parts) for parts in part_counts(size)] for size in shape]
     if columns_power_of_two and len(shape) > 1:
-        options[-1] = widths = _power_of_two_parts(shape[-1])
-    for counts in _factors(count, options):
-        edges = [_edges(size, parts) for size, parts in zip(shape, counts, strict=True)]
-        if widths:
-            width = widths[counts[-1]]
-            edges[-1] = tuple(min(k * width, shape[-1]) for k in range(counts[-1] + 1))
-        yield Tiling(shape, tuple(edges))
+        options[-1] = _powers_of_two(shape[-1])
+    for edges in product(*options):
+        yield Tiling(shape, edges)
 
 
-def _power_of_two_parts(size: int) -> dict[int, int]:
-    """Number of parts for each power of two of columns, and these columns."""
-    widths = [1 << k for k in range(size.bit_length())]
-    return {-(-size // width): width for width in reversed(widths)}
+def part_counts(size: int) -> list[int]:
+    """The fewest parts of nearly equal size for each size of the largest of them."""
+    largest = sorted({-(-size // parts) for parts in range(1, size + 1)}, reverse=True)
+    return [-(-size // most) for most in largest]
 
 
-def _edges(size: int, parts: int) -> Edges:
+def _even(size: int, parts: int) -> Edges:
     return tuple(part * size // parts for part in range(parts + 1))
 
 
-def _factors(count: int, options: list[Options]) -> Iterator[tuple[int, ...]]:
-    """All ways to write `count` as a product of one number of parts for each axis."""
-    first, *rest = options
-    if not rest:
-        if count in first:
-            yield (count,)
-        return
-    for parts in first:
-        if parts > count:
-            break
-        if count % parts == 0:
-            for others in _factors(count // parts, rest):
-                yield (parts, *others)
+def _powers_of_two(size: int) -> list[Edges]:
+    widths = [1 << k for k in range(size.bit_length())]
+    return [(*range(0, size, width), size) for width in reversed(widths)]

@@ -32,6 +32,7 @@ class Traffic:
         within_core, within_tile, between_tiles: packets by how far they travel.
         between_chips: of those between tiles, packets to another chip.
         hops_east_west, hops_north_south: tile hops of all packets.
+        least_hops: hops that no placement of these cores can do without; None for too many cores.
     """
 
     basis: str
@@ -43,6 +44,7 @@ class Traffic:
     between_chips: float
     hops_east_west: float
     hops_north_south: float
+    least_hops: float | None = None
 
     @property
     def hops(self) -> float:
@@ -146,12 +148,20 @@ def ways(
 
 
 def core_messages(
-    plan: Plan, tilings: Mapping[str, Tiling], core_of: NDArray[np.int64], cores: int
+    plan: Plan,
+    tilings: Mapping[str, Tiling],
+    core_of: NDArray[np.int64],
+    cores: int,
+    spikes: Spikes | None = None,
 ) -> Table:
-    """Messages between cores if every neuron sends one, (cores, cores)."""
+    """Messages between cores, (cores, cores).
+
+    Args:
+        spikes: by default one of each neuron.
+    """
     first = first_pieces(plan, tilings)
     between = np.zeros((cores, cores))
-    for part, packets in _links(plan, tilings, None):
+    for part, packets in _links(plan, tilings, spikes):
         if part.source in first:
             sources, targets = (
                 core_of[first[name] : first[name] + tilings[name].count]

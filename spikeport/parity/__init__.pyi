@@ -1,5 +1,9 @@
 from .drift import Drift as Drift
 from .drift import Limits as Limits
+from .gate import Gate as Gate
+from .gate import GateCase as GateCase
+from .gate import GateOutcome as GateOutcome
+from .gate import GateSuite as GateSuite
 from .merge import merge_rows as merge_rows
 from .report import Criterion as Criterion
 from .report import Difference as Difference
@@ -10,3 +14,5 @@ from .report import Ties as Ties
 from .rows import build_row as build_row
 from .statistics import Accuracy as Accuracy
 from .statistics import accuracy as accuracy
+from .tolerances import Tolerances as Tolerances
+from .tolerances import load_tolerances as load_tolerances

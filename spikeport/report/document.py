@@ -44,7 +44,7 @@ class Document:
     @property
     def verdict(self) -> Verdict:
         """Whether to trust the deployment."""
-        return verdict_of(self.parity, self.fit, next(iter(self.shown_energy.values()), None))
+        return verdict_of(self.parity, self.fit, self.shown_energy)
 
     @property
     def shown_energy(self) -> Mapping[str, Mapping[str, Any]]:

@@ -1,4 +1,4 @@
-"""The energy of a network at each stage of a ladder, side by side, and after mapping."""
+"""Energy and latency of a network at each stage of a ladder, side by side, and after mapping."""
 
 from __future__ import annotations
 
@@ -8,26 +8,29 @@ from dataclasses import replace
 from spikeport.energy import EnergyReport, Interval
 from spikeport.report.section import Cell, Section, Topic, section_of
 
-PJ_PER_UJ = 1e6
-MAPPED = "after mapping"
+PJ_PER_UJ, NS_PER_US = 1e6, 1e3
+
+
+def mapped_stage(cores: int) -> str:
+    """What the estimate of a network on so many cores is called."""
+    return f"after mapping onto {cores:,} core{'s' * (cores > 1)}"
 
 
 def stages_section(
-    energy: Mapping[str, EnergyReport], mapped: EnergyReport | None, unmapped: str
+    energy: Mapping[str, EnergyReport], mapped: Mapping[str, EnergyReport], unmapped: str
 ) -> Section:
     """A table of all estimates.
 
     Args:
-        mapped: the estimate after mapping; None for the reason `unmapped`.
+        mapped: those after mapping, by how; none for the reason `unmapped`.
     """
-    rows = [dict(_row(name, found)) for name, found in energy.items()]
-    if mapped is not None:
-        rows.append(dict(_row(MAPPED, mapped)))
+    rows = [dict(_row(name, found)) for name, found in {**energy, **mapped}.items()]
     section = section_of(
-        "Energy per sample at each stage, µJ",
+        "Energy per sample, µJ, and time of a step, µs, at each stage",
         rows,
         note="The same prices for all; stages on few samples differ by these, too. Without a map, "
-        "a message is one packet and cores are assumed.",
+        "a message is one packet and cores are assumed. A map takes the fewest cores, or "
+        "all of the chips that these are on.",
         topic=Topic.ENERGY,
     )
     return replace(section, warnings=(f"Not mapped: {unmapped}",) if unmapped else ())
@@ -43,7 +46,11 @@ def _row(name: str, found: EnergyReport) -> Iterator[tuple[str, Cell]]:
     yield "total, low", _rounded(total, "low")
     yield "nominal total", _rounded(total, "nominal")
     yield "high total", _rounded(total, "high")
+    if found.profile.time_ns:
+        yield "step, low", _rounded(found.step_ns, "low", NS_PER_US)
+        yield "nominal step", _rounded(found.step_ns, "nominal", NS_PER_US)
+        yield "high step", _rounded(found.step_ns, "high", NS_PER_US)
 
 
-def _rounded(energy: Interval, level: str) -> float:
-    return float(f"{energy.at(level) / PJ_PER_UJ:.4g}")
+def _rounded(value: Interval, level: str, unit: float = PJ_PER_UJ) -> float:
+    return float(f"{value.at(level) / unit:.4g}")

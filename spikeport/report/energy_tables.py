@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from spikeport.energy import LEVELS, DeviceComparison, EnergyReport, Interval
+from spikeport.energy import LEVELS, DeviceComparison, EnergyReport, Interval, MethodEstimate
 from spikeport.report.screen import Renderable, Table, lines, plain, stack
 from spikeport.report.units import (
     format_count,
@@ -31,6 +31,29 @@ def render_energy(name: str, estimate: EnergyReport, *, details: bool = False) -
     if details:
         parts += _details(estimate)
     return stack(*parts, _notes(estimate))
+
+
+def render_methods(estimates: Sequence[MethodEstimate]) -> Renderable:
+    """What published methods give for the same events, each with its terms."""
+    table = Table("The same events by other methods, per sample", framed=False)
+    table.add_column("Method and terms")
+    for name in ("events", "energy"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for one in estimates:
+        each = format_energy(one.total / one.samples)
+        table.add_row(f"{one.method.title} ({one.method.name})", "", each, style="bold")
+        for term in one.terms:
+            events, energy = term.events / one.samples, term.energy / one.samples
+            table.add_row(f"  {term.name}", format_count(events), format_energy(energy))
+    notes = [
+        "Each has prices and boundaries of its own, which are not those of the profile: compare "
+        "networks by one method, not methods with each other."
+    ]
+    for one in estimates:
+        method = one.method
+        notes.append(f"{method.name}: {method.source.conditions}. Confirmed: {method.certainty}.")
+        notes += [f"! {note}" for note in one.notes]
+    return stack(table, lines([*notes, ""], "dim"))
 
 
 def _details(estimate: EnergyReport) -> Iterator[Renderable]:
@@ -124,7 +147,7 @@ def _devices(estimate: EnergyReport) -> Renderable:
         table.add_row(
             one.device.title,
             str(one.bits),
-            format_range(one.ann),
+            format_range(one.ann) if one.ann.low < one.ann.high else format_energy(one.ann.low),
             format_short(one.macs.nominal),
             _break_even(one),
         )
@@ -134,12 +157,21 @@ def _devices(estimate: EnergyReport) -> Renderable:
         plain(
             "Nominal: an ANN of fewer MACs costs less than this network, and so does one of its "
             f"{format_count(cost.macs)} MACs unless the spikes per synapse and sample (here "
-            f"{cost.synaptic_events / cost.macs:.3g}) are below the last column. Batch size 1, "
-            "except CPU and GPU.",
+            f"{cost.synaptic_events / cost.macs:.3g}) are below the last column. Batch size 1"
+            f"{_larger_batches(estimate)}.",
             "dim",
         ),
         "",
     )
+
+
+def _larger_batches(estimate: EnergyReport) -> str:
+    """The devices whose batch is not 1, by batch."""
+    titles: dict[str, list[str]] = {}
+    for one in estimate.comparisons:
+        if one.device.batch.partition(",")[0] != "1":
+            titles.setdefault(one.device.batch, []).append(one.device.title)
+    return "".join(f"; {batch}: {', '.join(found)}" for batch, found in titles.items())
 
 
 def _break_even(one: DeviceComparison) -> str:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from spikeport.backends import TargetCheck
 from spikeport.report.section import Section, Topic, section_of
 
+UNVERIFIED = " (not verified)"
+
 
 @dataclass(frozen=True, slots=True)
 class Fit:
@@ -40,7 +42,9 @@ def fit_of(found: TargetCheck, title: str, cores: int = 0, chips: int = 0) -> Fi
         cores, chips: of a map.
     """
     stopping = tuple(
-        f"{feature.part}: {feature.construct}" for feature in found.unsupported if feature.stops
+        f"{feature.part}: {feature.construct}, limit {feature.limit}"
+        for feature in found.unsupported
+        if feature.stops
     )
     workarounds = len(found.unsupported) - len(stopping)
     return Fit(found.target, title, stopping, workarounds, cores, chips)
@@ -52,14 +56,15 @@ def fit_section(found: TargetCheck, title: str) -> Section:
         {
             "part": feature.part,
             "has": feature.construct,
-            "but": feature.why,
+            "limit": feature.limit,
+            "what to do": feature.remedy,
             "stops it": "yes" if feature.stops else "no",
-            "source": feature.source,
+            "source": feature.source + ("" if feature.verified else UNVERIFIED),
         }
         for feature in found.unsupported
     ]
     note = (
-        "Numbers of the network against the limits of the chip, as listed by spikeport check. "
+        "Numbers of the network beyond the limits of the chip, as listed by spikeport check. "
         + ("" if rows else "It supports every feature of this network.")
     )
     return section_of(title, rows, note, topic=Topic.FIT)

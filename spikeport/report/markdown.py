@@ -7,12 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from spikeport.energy import Interval
-from spikeport.parity import LadderRow
+from spikeport.parity import Gate, LadderRow
 from spikeport.report.document import Document
 from spikeport.report.html import HEADINGS, MARKS
 from spikeport.report.section import Section, Topic, cell_text
 from spikeport.report.silence import silence_notes
 from spikeport.report.units import format_count, format_percent, format_range, format_time
+from spikeport.report.verdict import Level
 from spikeport.text import shown
 
 _SPECIAL = re.compile(r"[\\`*_{}\[\]<>#|@~&$]|(?<=\w):(?=//)|(?<=www)\.")
@@ -22,6 +23,19 @@ _SPECIAL = re.compile(r"[\\`*_{}\[\]<>#|@~&$]|(?<=\w):(?=//)|(?<=www)\.")
 def render_markdown(document: Document, *, title: str = "Spikeport report") -> str:
     """Render verdict and ladder, and the further tables folded; figures are on the page only."""
     return "\n\n".join(_parts(document, title)) + "\n"
+
+
+def render_gate(gate: Gate, *, title: str = "Spikeport gate") -> str:
+    """Render a gate: its result, then every check with its value and limit."""
+    mark = MARKS[Level.GOOD if gate.passed else Level.BAD]
+    rows = [
+        (suite.name, case.name, case.value, case.limit, str(case.outcome), case.details)
+        for suite in gate.suites
+        for case in suite.cases
+    ]
+    columns = ("run", "check", "value", "limit", "result", "details")
+    heading = f"## {mark} {literal(title)}: {literal(gate.summary)}"
+    return f"{heading}\n\n{_table(columns, rows)}\n"
 
 
 def literal(text: str) -> str:

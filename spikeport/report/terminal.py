@@ -60,7 +60,7 @@ def render_terminal(
     parts += [plain(f"! {note}", "yellow") for note in silence_notes(report)]
     parts.append(_spikes(report))
     parts += [render_energy(name, estimate) for name, estimate in (energy or {}).items()]
-    priced = next((one.as_dict() for one in (energy or {}).values()), None)
+    priced = {name: estimate.as_dict() for name, estimate in (energy or {}).items()}
     return stack(*parts, render_verdict(verdict_of(report, fit, priced)))
 
 

@@ -11,7 +11,13 @@ from spikeport.energy import Interval
 from spikeport.parity import LadderRow, ParityReport
 from spikeport.report.fit import Fit
 from spikeport.report.headline import chip_row, exact_rows, headline
-from spikeport.report.units import format_count, format_energy, format_percent, format_span
+from spikeport.report.units import (
+    format_count,
+    format_energy,
+    format_percent,
+    format_span,
+    format_time,
+)
 
 REASONS = 2
 """Most reasons that the verdict names why a network does not fit."""
@@ -59,12 +65,15 @@ class Verdict:
         return asdict(self)
 
 
-def verdict_of(report: ParityReport, fit: Fit | None, energy: Mapping[str, Any] | None) -> Verdict:
+def verdict_of(
+    report: ParityReport, fit: Fit | None, energy: Mapping[str, Mapping[str, Any]]
+) -> Verdict:
     """Judge a ladder.
 
     Args:
         fit: None if the network was not checked against the chip.
-        energy: `EnergyReport.as_dict` of the deployed network; None if there is none.
+        energy: `EnergyReport.as_dict` of the deployed network by the name under which it is shown,
+            after mapping if it was mapped; the first of several counts.
     """
     claims = tuple(_claims(report, fit, energy))
     sentence = headline(report)
@@ -77,14 +86,14 @@ def verdict_of(report: ParityReport, fit: Fit | None, energy: Mapping[str, Any] 
 
 
 def _claims(
-    report: ParityReport, fit: Fit | None, energy: Mapping[str, Any] | None
+    report: ParityReport, fit: Fit | None, energy: Mapping[str, Mapping[str, Any]]
 ) -> Iterator[Claim]:
     yield _fit(fit)
     if report.rows:
         yield _accuracy(chip_row(report))
         yield _spikes(report)
-    if energy is not None:
-        yield _energy(energy)
+    for stage, estimate in list(energy.items())[:1]:
+        yield _energy(stage, estimate)
 
 
 def _fit(fit: Fit | None) -> Claim:
@@ -155,12 +164,23 @@ def _spikes(report: ParityReport) -> Claim:
     return Claim(question, "Yes, 0 differ", tuple(details), level, "parity")
 
 
-def _energy(energy: Mapping[str, Any]) -> Claim:
+def _energy(stage: str, energy: Mapping[str, Any]) -> Claim:
     each = Interval(**energy["total_per_sample"])
     dynamic = energy["dynamic"]["nominal"] / energy["samples"]
     regime = f"; {energy['regime']}-dominated" if "regime" in energy else ""
-    details = (
-        f"nominal {format_energy(each.nominal)}, of which {format_energy(dynamic)} dynamic{regime}",
-        "an estimate, nothing was measured",
-    )
-    return Claim("Energy per sample", format_span(each), details, Level.OPEN, "energy")
+    time = Interval(**energy["time_ns"]) * (1 / energy["samples"])
+    details = [
+        f"nominal {format_energy(each.nominal)}, of which {format_energy(dynamic)} dynamic{regime}"
+    ]
+    if time.nominal:
+        low, *_, high = sorted(time.as_dict().values())
+        span = f"{format_time(low)} to {format_time(high)}"
+        details.append(f"computing time {format_time(time.nominal)}, {span}")
+    if "placed" in energy:
+        details.append(
+            f"{stage}, with packets and hops"
+            if energy["placed"]
+            else f"{stage}, without a map: cores are assumed, and a message is one packet"
+        )
+    details.append("an estimate, nothing was measured")
+    return Claim("Energy per sample", format_span(each), tuple(details), Level.OPEN, "energy")

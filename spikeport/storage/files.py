@@ -33,7 +33,7 @@ _KINDS = {
 }
 KNOWN = (
     *(".spikeport", ".nir", ".net", ".safetensors", ".h5", ".hdf5", ".html", ".htm"),
-    *(".json", ".md", ".svg", ".toml", ".npz", ".shard", ".png", ".jpg", ".pdf"),
+    *(".json", ".md", ".xml", ".svg", ".toml", ".npz", ".shard", ".png", ".jpg", ".pdf"),
 )
 """Suffixes of the files that Spikeport writes or reads, and of other pictures."""
 DESCRIPTORS = Path("/proc/self/fd")

@@ -34,12 +34,17 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class Total:
-    """How many values of one variable of a population were compared, and how many differ."""
+    """How many values of one variable of a population were compared, and how many differ.
+
+    Attributes:
+        largest: the largest absolute difference.
+    """
 
     population: str
     variable: str
     compared: int
     differing: int
+    largest: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +136,7 @@ def _compare(
     context: tuple[Moment, ...] = ()
     compared: dict[Key, int] = {}
     differing: dict[Key, int] = {}
+    largest: dict[Key, float] = {}
     alone: dict[Key, None] = {}
     for start, a, b in blocks:
         for population in order:
@@ -142,8 +148,10 @@ def _compare(
                         alone[key] = None
                     continue
                 compared[key] = compared.get(key, 0) + pair.a.size
-                unequal = int(np.count_nonzero(pair.a != pair.b))
-                differing[key] = differing.get(key, 0) + unequal
+                unequal = pair.a != pair.b
+                differing[key] = differing.get(key, 0) + int(np.count_nonzero(unequal))
+                gaps = np.abs(pair.a[unequal].astype(float) - pair.b[unequal].astype(float))
+                largest[key] = float(np.maximum(largest.get(key, 0.0), gaps.max(initial=0.0)))
         here = first_divergence(a, b, order)
         if here is not None and (found is None or _rank(here, order) < _rank(found, order)):
             context = _context(a, b, here)
@@ -156,8 +164,9 @@ def _compare(
         first=found,
         context=context,
         totals=tuple(
-            Total(population, variable, count, differing[variable, population])
-            for (variable, population), count in compared.items()
+            Total(population, variable, count, differing[key], largest[key])
+            for key, count in compared.items()
+            for variable, population in [key]
         ),
         uncompared=tuple(f"{variable} of '{population}'" for variable, population in alone),
     )

@@ -11,6 +11,9 @@ from .fronts import write_pareto_front as write_pareto_front
 from .inspection import DeployedFacts as DeployedFacts
 from .inspection import FloatFacts as FloatFacts
 from .inspection import inspect_network as inspect_network
+from .installation import Installation as Installation
+from .installation import InstallationCheck as InstallationCheck
+from .installation import check_installation as check_installation
 from .mapped_energy import estimate_mapped_energy as estimate_mapped_energy
 from .networks import export_float as export_float
 from .networks import open_contents as open_contents
@@ -28,3 +31,4 @@ from .run import trace_chunk as trace_chunk
 from .sweeps import SweepRow as SweepRow
 from .sweeps import run_networks as run_networks
 from .sweeps import sweep as sweep
+from .targets import check as check

@@ -15,12 +15,15 @@ from spikeport.backends import timed
 from spikeport.errors import InputError
 from spikeport.export.nir import FloatNetwork
 from spikeport.network import DeployedNetwork
-from spikeport.parity import Criterion, LadderRow, Ties, build_row
+from spikeport.parity import Criterion, Gate, LadderRow, Ties, Tolerances, build_row
 from spikeport.runs import RecordSpec, ResetSchedule, Run, Samples, everything
 from spikeport.simulators.ties import compare_float
 from spikeport.traces import TraceComparison, compare_runs
 from spikeport.workflow.continuous import run_continuous
+from spikeport.workflow.gate import Compared, Judge
 
+ANOTHER = "another network, judged by the tolerances"
+"""Verdict of a run of a network that may differ from the first."""
 StageProgress = Callable[[str, int, int], None]
 """Called with (stage, samples done, total samples): (stage, 0, 0) at the start, more if slow."""
 
@@ -32,14 +35,18 @@ class Comparison:
     Attributes:
         rows: one per run, the first without a difference.
         traces: of u, v and spikes, by the name of the row; empty unless requested.
+        gate: the comparison judged by tolerances, if some were given.
     """
 
     rows: tuple[LadderRow, ...]
     traces: Mapping[str, TraceComparison] = field(default_factory=dict)
+    gate: Gate | None = None
 
     @property
     def problem(self) -> str | None:
-        """The first difference and its row; None if all are equal."""
+        """The first difference and its row; None if all are equal, or within the tolerances."""
+        if self.gate is not None:
+            return self.gate.problem
         for row in self.rows:
             diverged = self.traces[row.stage].first if row.stage in self.traces else None
             if diverged is not None:
@@ -54,6 +61,8 @@ class Comparison:
         data: dict[str, Any] = {"rows": [dataclasses.asdict(row) for row in self.rows]}
         if self.traces:
             data["traces"] = {stage: found.as_dict() for stage, found in self.traces.items()}
+        if self.gate is not None:
+            data["gate"] = self.gate.as_dict()
         return data
 
 
@@ -67,6 +76,7 @@ def compare_backends(
     trace: bool = False,
     timeout_s: float | None = None,
     resets: ResetSchedule | None = None,
+    tolerances: Tolerances | None = None,
     progress: StageProgress = lambda stage, done, total: None,
 ) -> Comparison:
     """Run a network on several backends and compare each with the first.
@@ -82,10 +92,12 @@ def compare_backends(
         trace: also compare u, v and further state variables at every step, of a deployed network.
         timeout_s: wall-clock limit of each run on a slow backend (Lava).
         resets: run all samples as one stream with these resets, see `run_continuous`.
+        tolerances: judge the comparison by these limits instead (`Comparison.gate`).
 
     Raises:
         InputError: fewer than two runs; an unknown backend, or one that cannot run the network; a
-            float network is to be compared with a deployed one, or its trace.
+            float network is to be compared with a deployed one, or its trace; a tolerance cannot
+            be measured.
         BackendUnavailableError: a backend is not installed, failed, or took too long.
     """
     deployed = isinstance(network, DeployedNetwork)
@@ -102,8 +114,11 @@ def compare_backends(
     stages += [(f"{first}, {name}", first, other) for name, other in (others or {}).items()]
     if len(stages) < 2:
         raise InputError(f"compare: backends are {list(backends)}, needs two, or another network")
-    rows: list[LadderRow] = []
-    traces: dict[str, TraceComparison] = {}
+    judge = None
+    if tolerances is not None:
+        judge = Judge(tolerances, [one for _, _, one in stages], trace=trace)
+    changed = tolerances is not None and tolerances.different_network
+    found: list[Compared] = []
     above: Run | None = None
     for stage, name, one in stages:
         progress(stage, 0, 0)
@@ -113,14 +128,23 @@ def compare_backends(
             run = run_backend(name, one, samples, record=record, **options)
         else:
             run = run_continuous(one, samples, resets, backend=name, record=record, **options)
-        if isinstance(network, DeployedNetwork):
-            rows.append(build_row(stage, run, labels, above=above, order=network.order))
-            if trace and above is not None:
-                traces[stage] = compare_runs(above, run, network.order)
+        if changed and one is not network:
+            row = build_row(stage, run, labels, above=above, rule=Criterion.CHANGE)
+            row = dataclasses.replace(row, verdict=ANOTHER, passed=True)
+        elif isinstance(network, DeployedNetwork):
+            row = build_row(stage, run, labels, above=above, order=network.order)
         else:
-            rows.append(_float_row(stage, run, labels, above, network))
+            row = _float_row(stage, run, labels, above, network)
+        traced = None
+        if trace and above is not None and isinstance(network, DeployedNetwork):
+            traced = compare_runs(above, run, network.order)
         above = above or run
-    return Comparison(tuple(rows), traces)
+        found.append(Compared(one, dataclasses.replace(run, trace=None), row, traced))
+    return Comparison(
+        rows=tuple(one.row for one in found),
+        traces={one.row.stage: one.trace for one in found if one.trace is not None},
+        gate=None if judge is None else judge.gate(found),
+    )
 
 
 def _record(backend: str, network: DeployedNetwork | FloatNetwork, trace: bool) -> RecordSpec:

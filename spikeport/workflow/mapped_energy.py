@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from spikeport.energy import EnergyReport, HardwareProfile, estimate_energy
+from spikeport.energy import EnergyReport, HardwareProfile, estimate_energy, population_work
 from spikeport.errors import InputError
 from spikeport.mapping import map_network
 from spikeport.network import DeployedNetwork
@@ -16,20 +16,33 @@ def estimate_mapped_energy(
     profile: HardwareProfile,
     *,
     accuracy: float | None = None,
+    cores: int | None = None,
 ) -> EnergyReport:
     """Map a network onto the profile's chip, then estimate its energy with cores, packets and hops.
 
     Args:
         counts, accuracy: of a run, as for `spikeport.estimate_energy`.
+        cores: divide the work of the run among up to this many; by default as few as possible.
 
     Raises:
         InputError: the profile is that of no installed target, or its target states no limits of
-            cores; the counts are those of another network.
+            cores; the counts are those of another network; the network takes more than `cores`.
         CheckFailedError: a single neuron needs more than a core has.
     """
     if profile.name not in plugins(PluginKind.TARGET):
         raise InputError(
             f"energy: profile '{profile.name}' is no installed target, so nothing is mapped to it"
         )
-    placement = map_network(network, profile.name).placement(counts)
+    made = map_network(
+        network, profile.name, cores=cores, work=work_of_run(network, counts, profile)
+    )
+    placement = made.placement(counts)
     return estimate_energy(network, counts, profile, placement=placement, accuracy=accuracy)
+
+
+def work_of_run(
+    network: DeployedNetwork, counts: EventCounts, profile: HardwareProfile
+) -> dict[str, float] | None:
+    """Work of each population as `spikeport.map_network` takes it; None without times."""
+    work = population_work(network, counts, profile)
+    return work if any(work.values()) else None

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport.backends import check, timed
+from spikeport.backends import check_deployed, timed
 from spikeport.backends import run as run_backend
 from spikeport.errors import BackendUnavailableError, InputError
 from spikeport.export.nir import FloatNetwork
@@ -102,7 +102,7 @@ def quantize(
 
 
 def _stopping(network: DeployedNetwork, target: str) -> list[str]:
-    (found,) = check(network, [target])
+    (found,) = check_deployed(network, [target])
     return [str(feature) for feature in found.unsupported if feature.stops]
 
 

@@ -29,6 +29,8 @@ ARGUMENTS = (
     *("--hide-scrollbars", "--disable-dev-shm-usage"),
 )
 WAIT_S = 60
+MARGIN = 8
+"""CSS pixels around a part of a page."""
 
 
 class Browser:
@@ -78,12 +80,20 @@ class Browser:
         sent = [e for e in events if e["method"] == "Network.requestWillBeSent"]
         return [event["params"]["request"]["url"] for event in sent]
 
-    def picture(self, path: Path) -> None:
-        """Write the whole page as PNG."""
-        size = self.evaluate(
-            "const e = document.documentElement; return [e.clientWidth, e.scrollHeight]"
+    def picture(self, path: Path, *parts: str) -> None:
+        """Write the whole page as PNG, or the box around the first match of each CSS selector."""
+        box = self.evaluate(
+            "const e = document.documentElement;"
+            f"const found = {json.dumps(parts)}.map((part) => document.querySelector(part));"
+            "if (!found.length) return [0, 0, e.clientWidth, e.scrollHeight];"
+            "const boxes = found.map((one) => one.getBoundingClientRect());"
+            "const ends = (f, side) => f(...boxes.map((b) => b[side]));"
+            "const [left, top] = [ends(Math.min, 'left'), ends(Math.min, 'top')];"
+            "const [right, low] = [ends(Math.max, 'right'), ends(Math.max, 'bottom')];"
+            f"const [x, y] = [left + scrollX - {MARGIN}, top + scrollY - {MARGIN}];"
+            f"return [x, y, right - left + {2 * MARGIN}, low - top + {2 * MARGIN}]"
         )
-        area = {"x": 0, "y": 0, "width": size[0], "height": size[1], "scale": 1}
+        area = {**dict(zip(("x", "y", "width", "height"), box, strict=True)), "scale": 1}
         options = {"format": "png", "captureBeyondViewport": True, "clip": area}
         found = self.devtools("Page.captureScreenshot", options)
         path.write_bytes(base64.b64decode(found["data"]))

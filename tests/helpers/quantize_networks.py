@@ -10,7 +10,7 @@ import nir
 import numpy as np
 from numpy.typing import ArrayLike
 
-from spikeport.backends import check
+from spikeport.backends import check_deployed
 from spikeport.export.nir import FloatNetwork
 from spikeport.export.nir.semantics import Rules, Semantics
 from spikeport.export.quantize import QuantizationResult, QuantizeConfig, quantize_float_network
@@ -82,7 +82,7 @@ def quantized(
         run_float=run_float,
         run_chip=run_native,
         stopping=lambda network, target: [
-            str(one) for one in check(network, [target])[0].unsupported if one.stops
+            str(one) for one in check_deployed(network, [target])[0].unsupported if one.stops
         ],
         config=config,
     )

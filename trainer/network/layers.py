@@ -98,7 +98,9 @@ def unsupported(op: object) -> str | None:
         case nn.MaxPool1d():
             return "max-pools along one axis are not supported; use an average pool"
         case _:
-            return f"{type(op).__name__} is not a layer that a spiking network can contain"
+            activation = type(op).__module__ == "torch.nn.modules.activation"
+            instead = "; use LIF" if activation else ""
+            return f"{type(op).__name__} is not a layer that a spiking network can contain{instead}"
     return None
 
 

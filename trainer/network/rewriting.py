@@ -36,7 +36,7 @@ from spikeport.trainer.network.layers import Dropout, Map, Offset
 from spikeport.trainer.network.linear_form import Array, connection, layer, window_sums
 from spikeport.trainer.network.linear_terms import LinearTerms, Sum, Term, Value
 from spikeport.trainer.network.network import SpikingNetwork
-from spikeport.trainer.network.obstacles import Obstacle
+from spikeport.trainer.network.obstacles import Met, Obstacle
 from spikeport.trainer.neurons import LI, LIF
 
 
@@ -79,11 +79,14 @@ def check_deployment(network: SpikingNetwork) -> tuple[str, ...]:
     Raises:
         InputError: lists every obstacle with its remedy.
     """
-    build = _Build(network)
-    obstacles = [*build.obstacles, *_obstacles_to_export(network)]
-    if obstacles:
-        raise InputError(_refused(len(obstacles)), *(f"- {o}" for o in obstacles))
-    return tuple(dict.fromkeys(build.rewrites))
+    if found := find_obstacles(network):
+        raise InputError(_refused(len(found)), *(f"- {o}" for o in found))
+    return tuple(dict.fromkeys(_Build(network).rewrites))
+
+
+def find_obstacles(network: SpikingNetwork) -> tuple[Met, ...]:
+    """Everything that prevents the deployment of a network."""
+    return (*_Build(network).obstacles, *_obstacles_to_export(network))
 
 
 def one_to_one(source: str, target: str) -> str:
@@ -95,20 +98,20 @@ def _refused(count: int) -> str:
     return f"network: cannot be deployed, {count} rule(s) broken:"
 
 
-def _obstacles_to_export(network: SpikingNetwork) -> Iterator[str]:
+def _obstacles_to_export(network: SpikingNetwork) -> Iterator[Met]:
     neurons = [node for node in network.nodes if isinstance(node.op, LIF)]
     for node in neurons[1:]:
         for field in ("reset", "strict"):
             value, other = (getattr(each.op, field) for each in (node, neurons[0]))
             if value != other:
                 facts = {"field": field, "value": value, "other": other, "first": neurons[0].name}
-                yield Obstacle.NEURONS.says(node.name, **facts)
+                yield Obstacle.NEURONS.met(node.name, **facts)
     if network.input.coding is Coding.BIAS:
         first = next(node for node in network.nodes if network.input.name in node.inputs)
-        yield Obstacle.INPUT.says(first.name, input=network.input.name)
+        yield Obstacle.INPUT.met(first.name, input=network.input.name)
     for node in network.nodes:
         if not is_name(node.name):
-            yield Obstacle.NAME.says(node.name, rule=NAME_RULE)
+            yield Obstacle.NAME.met(node.name, rule=NAME_RULE)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -134,7 +137,7 @@ class _Build:
         network = self._without_dead_ends(network)
         self.network = network
         self.linear = LinearTerms(network)
-        self.obstacles: list[str] = []
+        self.obstacles: list[Met] = []
         for name, problem in self.linear.problems.items():
             self._refuse_shape(name, problem)
         self.made: list[Node] = []
@@ -243,7 +246,7 @@ class _Build:
         sources = self._sources(given)
         before = self.linear.nodes.get(sources[0])
         if len(sources) != 1 or before is None or not isinstance(before.op, LIF):
-            self.obstacles.append(Obstacle.MAX_POOL.says(node.name, sources=_listed(sources)))
+            self.obstacles.append(Obstacle.MAX_POOL.met(node.name, sources=_listed(sources)))
             return
         any_of = Node(
             self._unused(f"{node.name}_any"),
@@ -320,7 +323,7 @@ class _Build:
     def _add_offset(self, node: Node, bias: Array, source: str) -> str:
         """Add a bias that no weighted layer can have; returns its name."""
         if not (isinstance(node.op, LIF | LI) and node.op.decay < 1):
-            self.obstacles.append(Obstacle.BORDER.says(node.name))
+            self.obstacles.append(Obstacle.BORDER.met(node.name))
         name = self._unused(f"{node.name}_bias")
         self.made.append(Node(name, (source,), Offset(torch.tensor(bias).to(self._like))))
         self.rewrites.append(
@@ -333,7 +336,7 @@ class _Build:
         """Add the layer that the scores are read from."""
         output = self.network.output
         if (count := len(feed.rest.terms)) != 1:
-            self.obstacles.append(Obstacle.SCORES.says(output, count=count))
+            self.obstacles.append(Obstacle.SCORES.met(output, count=count))
             return
         (term,) = feed.rest.terms
         bias = feed.rest.bias
@@ -349,7 +352,7 @@ class _Build:
 
     def _refuse_shape(self, name: str, problem: str) -> None:
         reason, _, fix = problem.rpartition("; ")
-        self.obstacles.append(Obstacle.SHAPE.says(name, reason=reason, remedy=fix))
+        self.obstacles.append(Obstacle.SHAPE.met(name, reason=reason, remedy=fix))
 
     def _unused(self, *names: str) -> str:
         """The first name that is not taken yet."""

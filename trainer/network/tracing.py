@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import accumulate
 from typing import Any
 
@@ -44,16 +44,10 @@ def from_module(
             message names the layer, and for one of another framework the function that takes it.
     """
     title = f"module {type(module).__name__}"
-    for name, layer in module.named_modules():
-        if owner(layer) is not None:
-            raise InputError(describe(name, layer))
-    try:
-        graph = _Tracer().trace(module)
-    except Exception as error:  # the module's own code may raise anything
-        raise InputError(
-            f"{title}: cannot be traced, its forward must not depend on the values or sizes of "
-            f"its input: {error}"
-        ) from error
+    graph = _traced(module, title)
+    if len(refused := tuple(_refused(module, graph))) > 1:
+        listed = (f"- layer '{name}': {problem}" for name, _, problem in refused)
+        raise InputError(f"{title}: {len(refused)} layers are not supported:", *listed)
     build = _Build(module, input)
     for node in graph.nodes:
         _place_input(node)
@@ -74,6 +68,38 @@ def from_module(
                     raise InputError(f"{title}: must return one tensor, returns {output}")
                 nodes = leading_to(build.value_of[output], build.nodes)
     return SpikingNetwork(input, nodes, steps, rule).train(module.training)
+
+
+def refused_layers(module: nn.Module) -> tuple[tuple[str, nn.Module, str], ...]:
+    """Layers that `from_module` refuses for their type or options: name, layer and reason.
+
+    Raises:
+        InputError: the module cannot be traced, or has layers of another framework.
+    """
+    graph = _traced(module, f"module {type(module).__name__}")
+    return tuple(_refused(module, graph))
+
+
+def _traced(module: nn.Module, title: str) -> fx.Graph:
+    for name, layer in module.named_modules():
+        if owner(layer) is not None:
+            raise InputError(describe(name, layer))
+    try:
+        return _Tracer().trace(module)
+    except Exception as error:  # the module's own code may raise anything
+        raise InputError(
+            f"{title}: cannot be traced, its forward must not depend on the values or sizes of "
+            f"its input: {error}"
+        ) from error
+
+
+def _refused(module: nn.Module, graph: fx.Graph) -> Iterator[tuple[str, nn.Module, str]]:
+    for node in graph.nodes:
+        if node.op == "call_module":
+            layer = module.get_submodule(str(node.target))
+            replaced = isinstance(layer, nn.AdaptiveAvgPool1d | nn.AdaptiveAvgPool2d)
+            if not replaced and (problem := unsupported(layer)):
+                yield node.name, layer, problem
 
 
 class _Tracer(fx.Tracer):

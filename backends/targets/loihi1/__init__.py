@@ -12,12 +12,12 @@ from spikeport.backends.targets import loihi
 from spikeport.hardware import ChipLimits, Limit
 from spikeport.network import Coding, DeployedNetwork, accumulator_max, population_bound
 
-NEURONS = "the chip's neurons are LIF and cannot be programmed"
-RESET = (
-    "the chip's neurons reset to 0, and no other method has been published; train with reset zero"
-)
-DECAY_U = "it needs the register dsOffset at 0, which Lava and nengo-loihi leave at 1"
-DECAY_V = "it needs the register dmOffset at 1, which Lava leaves at 0"
+NEURONS = "use LIF neurons: the chip's cannot be programmed"
+RESET = "train with reset to zero (`train --reset zero`)"
+DECAY_U = "set the register dsOffset to 0, which Lava and nengo-loihi leave at 1"
+DECAY_V = "set the register dmOffset to 1, which Lava leaves at 0"
+QUANTIZE = "quantize with `--target loihi1`"
+SPIKES = f"{QUANTIZE}, which sends values as spikes of their binary digits"
 
 
 def limitations(limits: ChipLimits) -> tuple[Limitation, ...]:
@@ -32,11 +32,11 @@ def limitations(limits: ChipLimits) -> tuple[Limitation, ...]:
         ),
         Limitation(
             "neurons other than LIF, because the chip's neurons cannot be programmed",
-            partial(loihi.other_neurons, why=NEURONS, stops=True),
+            partial(loihi.other_neurons, remedy=NEURONS, stops=True),
         ),
         Limitation(
             "reset by subtraction, because the chip's neurons reset to 0",
-            partial(loihi.reset_by_subtraction, why=RESET, stops=True),
+            partial(loihi.reset_by_subtraction, remedy=RESET, stops=True),
         ),
         Limitation(
             "decay_u 0 and decay_v 4096, which need registers that Lava and nengo-loihi leave at "
@@ -47,15 +47,18 @@ def limitations(limits: ChipLimits) -> tuple[Limitation, ...]:
             f"a bias mantissa of {bias.value - 1} and weight exponent {exponent.value - 1}, on "
             "which published tools disagree",
             partial(_disputed, bias=bias, exponent=exponent),
+            rounded=True,
         ),
         Limitation(
             "weights that lose bits by a negative weight exponent, because it shifts each weight, "
             "not the sum",
             partial(_cut_weights, limit=shifts),
+            rounded=True,
         ),
         Limitation(
             f"sums beyond {sums.value} bits and sign in a step, where the accumulator wraps",
             partial(_sums, limit=sums),
+            rounded=True,
         ),
         *loihi.shared(limits),
     )
@@ -67,10 +70,13 @@ def _graded(network: DeployedNetwork, limit: Limit) -> Iterator[UnsupportedFeatu
         if part.coding is Coding.GRADED and not spikes:
             yield UnsupportedFeature(
                 f"input '{part.name}'",
-                f"graded spikes of {part.low}..{part.high}",
-                "a spike carries no value there; use 0/1 spikes, binary digits or a bias per step",
+                "graded values",
+                f"{part.low}..{part.high}",
+                "0..1",
+                SPIKES if part.low >= 0 else f"add {-part.low} to all values, and {SPIKES}",
                 limit.citation,
                 stops=True,
+                verified=limit.verified,
             )
 
 
@@ -82,17 +88,24 @@ def _disputed(
         if (part.bias < bias.value).any():
             yield UnsupportedFeature(
                 f"population '{part.name}'",
-                f"a bias mantissa of {bias.value - 1}",
-                f"Lava allows {bias.value - 1}..4095, nengo-loihi {bias.value}..4095",
+                "bias mantissa",
+                int(part.bias.min()),
+                f"{bias.value} or more",
+                f"{QUANTIZE}, or use {bias.value}: Lava allows one less, nengo-loihi does not",
                 bias.citation,
+                verified=bias.verified,
             )
     for connection in network.weighted_connections:
         if connection.exponent < exponent.value:
             yield UnsupportedFeature(
                 f"connection '{connection.name}'",
-                f"weight exponent {connection.exponent}",
-                f"brian2_loihi allows {exponent.value - 1}..7, nengo-loihi {exponent.value}..7",
+                "weight exponent",
+                connection.exponent,
+                f"{exponent.value} or more",
+                f"use {exponent.value} and half the weights: brian2_loihi allows one less, "
+                "nengo-loihi does not",
                 exponent.citation,
+                verified=exponent.verified,
             )
 
 
@@ -103,11 +116,13 @@ def _cut_weights(network: DeployedNetwork, limit: Limit) -> Iterator[Unsupported
         if lossy := int(np.count_nonzero(part.weight % unit)):
             yield UnsupportedFeature(
                 f"connection '{part.name}'",
-                f"weight exponent {part.exponent}",
-                f"the chip shifts each weight, not the sum, and {lossy} of {part.weight.size} "
-                f"weights are not a multiple of {unit}",
+                f"weights that exponent {part.exponent} cuts",
+                lossy,
+                0,
+                f"{QUANTIZE}: the chip shifts each weight, not the sum",
                 limit.citation,
                 stops=True,
+                verified=limit.verified,
             )
 
 
@@ -116,9 +131,14 @@ def _sums(network: DeployedNetwork, limit: Limit) -> Iterator[UnsupportedFeature
     for population in network.populations:
         bound = population_bound(network, population.name)
         if bound > largest:
+            factor = -(-bound // largest)
             yield UnsupportedFeature(
                 f"population '{population.name}'",
-                f"sums of up to {bound} in a step",
-                f"the chip's accumulator of {limit.value} bits and sign wraps beyond {largest}",
+                "largest sum of a step",
+                bound,
+                largest,
+                f"{QUANTIZE}, or divide its weights, threshold and bias by {factor}: the "
+                f"accumulator of {limit.value} bits and sign wraps",
                 limit.citation,
+                verified=limit.verified,
             )

@@ -9,7 +9,10 @@ from spikeport.backends.targets import loihi
 from spikeport.hardware import ChipLimits
 from spikeport.network import DeployedNetwork
 
-MICROCODE = "it needs custom microcode"
+MICROCODE = "program the neurons in microcode"
+RESET = "train with reset to zero (`train --reset zero`), or program the reset in microcode"
+DECAY_U = "use decay_u 1, or program the decay in microcode"
+DECAY_V = "use decay_v 4095, or program the decay in microcode"
 
 
 def limitations(limits: ChipLimits) -> tuple[Limitation, ...]:
@@ -25,15 +28,10 @@ def limitations(limits: ChipLimits) -> tuple[Limitation, ...]:
 
 
 def _beyond_the_stock_neuron(network: DeployedNetwork) -> Iterator[UnsupportedFeature]:
-    reset = "the stock neuron resets to 0; another reset needs custom microcode"
-    yield from loihi.reset_by_subtraction(network, reset, stops=False)
+    yield from loihi.reset_by_subtraction(network, RESET, stops=False)
     yield from loihi.other_neurons(network, MICROCODE, stops=False)
-    yield from loihi.extreme_decays(network, MICROCODE, MICROCODE)
+    yield from loihi.extreme_decays(network, DECAY_U, DECAY_V)
     for part in loihi.lif_parts(network):
         if part.refractory:
-            yield UnsupportedFeature(
-                f"population '{part.name}'",
-                f"{part.refractory} refractory steps after a spike",
-                MICROCODE,
-                loihi.LIF,
-            )
+            label = f"population '{part.name}'"
+            yield UnsupportedFeature(label, "refractory", part.refractory, 0, MICROCODE, loihi.LIF)

@@ -37,8 +37,10 @@ def _graded(network: DeployedNetwork, limit: Limit) -> Iterator[UnsupportedFeatu
         if part.coding is Coding.GRADED:
             yield UnsupportedFeature(
                 f"input '{part.name}'",
-                f"graded spikes of {part.low}..{part.high}",
-                "a spike is one bit",
+                "graded values",
+                f"{part.low}..{part.high}",
+                "0..1",
+                "use an input of 0/1 spikes",
                 limit.citation,
                 stops=True,
             )
@@ -47,16 +49,18 @@ def _graded(network: DeployedNetwork, limit: Limit) -> Iterator[UnsupportedFeatu
 def _neurons(network: DeployedNetwork, limit: Limit) -> Iterator[UnsupportedFeature]:
     count = sum(part.size for part in network.populations)
     if count > limit.value:
-        why = f"the chip has {limit.value}"
-        yield UnsupportedFeature("the network", f"{count} neurons", why, limit.citation, stops=True)
+        remedy = "make its populations smaller"
+        yield UnsupportedFeature(
+            "the network", "neurons", count, limit.value, remedy, limit.citation, stops=True
+        )
 
 
 def _other_neurons(network: DeployedNetwork, limit: Limit) -> Iterator[UnsupportedFeature]:
     for part in network.populations:
         if not isinstance(part, Population):
-            label, why = f"population '{part.name}'", "the chip has LIF neurons only"
+            label, has = f"population '{part.name}'", Population.MODEL
             yield UnsupportedFeature(
-                label, f"{part.MODEL} neurons", why, limit.citation, stops=True
+                label, "neurons", part.MODEL, has, f"use {has}", limit.citation, stops=True
             )
 
 
@@ -64,8 +68,8 @@ def _reset(network: DeployedNetwork, limit: Limit) -> Iterator[UnsupportedFeatur
     """A feature that can be run with a workaround, so `stops` is False."""
     for part in network.populations:
         if isinstance(part, Population) and part.reset is Reset.ZERO:
-            label, why = f"population '{part.name}'", "needs a different neuron program"
-            yield UnsupportedFeature(label, "reset to zero", why, limit.citation)
+            label, remedy = f"population '{part.name}'", "load the other neuron program"
+            yield UnsupportedFeature(label, "reset", "zero", "subtract", remedy, limit.citation)
 
 
 def _fan_in(network: DeployedNetwork, limit: Limit) -> Iterator[UnsupportedFeature]:
@@ -74,28 +78,28 @@ def _fan_in(network: DeployedNetwork, limit: Limit) -> Iterator[UnsupportedFeatu
         targets = range(network.by_name[part.target].size)
         synapses = max(sum(1 for _ in part.row(shape, target)) for target in targets)
         if synapses > limit.value:
-            label, why = f"connection '{part.name}'", f"a neuron takes at most {limit.value}"
-            yield UnsupportedFeature(
-                label, f"{synapses} synapses per neuron", why, limit.citation, stops=True
+            yield _too_many(
+                part.name, "synapses per neuron", synapses, limit, "put a layer between"
             )
 
 
 def _weight_bits(network: DeployedNetwork, limit: Limit) -> Iterator[UnsupportedFeature]:
     for part in network.weighted_connections:
         if part.weight_bits > limit.value:
-            label, why = f"connection '{part.name}'", f"it stores {limit.value} bits"
-            yield UnsupportedFeature(
-                label, f"weights of {part.weight_bits} bits", why, limit.citation, stops=True
-            )
+            remedy = f"quantize with --bits {limit.value}"
+            yield _too_many(part.name, "bits per weight", part.weight_bits, limit, remedy)
 
 
 def _delays(network: DeployedNetwork, limit: Limit) -> Iterator[UnsupportedFeature]:
     for part in network.weighted_connections:
         if part.delay > limit.value:
-            label, why = (
-                f"connection '{part.name}'",
-                f"a synapse can delay by at most {limit.value}",
-            )
-            yield UnsupportedFeature(
-                label, f"a delay of {part.delay}", why, limit.citation, stops=True
-            )
+            yield _too_many(part.name, "delay", part.delay, limit, "shorten it")
+
+
+def _too_many(
+    connection: str, quantity: str, value: int, limit: Limit, remedy: str
+) -> UnsupportedFeature:
+    label = f"connection '{connection}'"
+    return UnsupportedFeature(
+        label, quantity, value, limit.value, remedy, limit.citation, stops=True
+    )

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from importlib.metadata import version
 from typing import Any
 
-from spikeport.backends import Backend, Limitation, Status, UnsupportedFeature, check
+from spikeport.backends import Backend, Limitation, Status, UnsupportedFeature, check_deployed
 from spikeport.errors import InputError
 from spikeport.network import DeployedNetwork
 from spikeport.runs import Run, Samples
@@ -18,7 +18,7 @@ def _status() -> Status:
 
 
 def _unsupported(network: DeployedNetwork) -> Iterable[UnsupportedFeature]:
-    return check(network, ["tinychip"])[0].unsupported
+    return check_deployed(network, ["tinychip"])[0].unsupported
 
 
 def _run(network: DeployedNetwork, samples: Samples, **options: Any) -> Run:
