@@ -49,7 +49,8 @@ def line_by_line(network: DeployedNetwork) -> DeployedNetwork:
             replace(c, source=name, name=f"{c.name}_{digit}", exponent=c.exponent + digit)
             for part, digit, name in lines
             for c in network.weighted_from(part.name)
-        ),
+        )
+        + tuple(c for c in network.weighted_connections if c.source in network.by_name),
     )
 
 
@@ -85,7 +86,7 @@ def test_a_value_is_the_sum_of_its_digits(data: st.DataObject) -> None:
 @settings(max_examples=30, deadline=None)
 @given(st.data())
 def test_events_of_any_network_are_those_of_its_lines(data: st.DataObject) -> None:
-    network = data.draw(networks(feed_forward=True, max_payloads=(1, 255)))
+    network = data.draw(networks(feed_forward=True, dense_exponents=(0, 1), conv_exponents=(0, 2)))
     samples = data.draw(samples_for(network))
     (part,) = network.inputs
     if part.coding is not Coding.BINARY:
