@@ -43,7 +43,8 @@ def test_examples_print_what_the_page_shows(path: Path, place: Place) -> None:
         ran = list(place.run(text))
     assert ran
     for shown, printed in ran:
-        assert not (part := missing(shown, printed)), f"not printed: {part}\n{printed}"
+        part = missing(shown, printed)
+        assert not part, f"`python -m tests.helpers.examples {path}` updates: {part}\n{printed}"
     for picture in pictures(text):
         if (drawn := place.folder / picture).exists():
             kept = (path.parent / picture).read_text("utf-8")
