@@ -157,7 +157,7 @@ def test_a_network_is_quantized_for_the_chip(site: Path, tmp_path: Path) -> None
     assert code == 2
     assert err.endswith(
         "network: cannot be quantized for tinychip, 1 limit(s) broken:\n"
-        "  - connection 'fc' has 129 synapses per neuron: a neuron takes at most 128\n"
+        "  - connection 'fc': synapses per neuron 129 (limit: 128); put a layer between\n"
     )
 
 
