@@ -144,6 +144,23 @@ def test_bounds_hold_for_pieces_that_are_cut_anywhere(
         assert max(bounds.values()) <= (len(cores) if share_cores else len(together))
 
 
+def test_the_bound_of_memory_knows_that_groups_have_lists_of_their_own() -> None:
+    # 3 + 3 synapses of 6 bits take 2 words of 24 bits; one list of 6, in blocks of 5, would take 3
+    kernel = 8 * np.array([-31, 5, 9, 31, 3, 7], np.int16).reshape(6, 1, 1, 1)
+    network = DeployedNetwork(
+        (Input("x", (2, 1, 1)),),
+        (Population("a", (6, 1, 1), vth=9),),
+        (Conv2d("x", "a", kernel, groups=2),),
+        (Readout("a"),),
+        3,
+    )
+    target = chip(**STORAGE["blocks"], synapse_memory_bits_per_core=48)
+    made = map_network(network, target, share_cores=False)
+    assert errors(network, made) == []
+    assert [core.usage[Resource.MEMORY] for core in made.cores] == [48]
+    assert made.lower_bound == 1
+
+
 @settings(max_examples=40)
 @given(networks(), chips(), st.booleans(), st.integers(1, 30), st.data())
 def test_more_cores_leave_less_to_the_busiest(
