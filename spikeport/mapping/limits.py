@@ -54,7 +54,9 @@ _BITS = ("synapse_word_bits", "synapse_header_bits", "index_bits")
 _AT_LEAST: Mapping[str, int] = {
     **dict.fromkeys((*REQUIRED, *_KEYS.values(), *Setting, *MESH_KEYS), 1),
     **dict.fromkeys(("synapse_word_bits", "synapses_per_block", "axon_bases_per_core"), 1),
-    **{"output_axons_per_position": 1, "synapse_header_bits": 0, "index_bits": 0},
+    "output_axons_per_position": 1,
+    "synapse_header_bits": 0,
+    "index_bits": 0,
 }
 _AT_MOST: Mapping[str, int] = {**dict.fromkeys(_AT_LEAST, 2**40), **dict.fromkeys(_BITS, 2**20)}
 """Beyond any chip, and what is counted for all of its cores still fits 64 bits."""
