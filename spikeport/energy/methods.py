@@ -29,7 +29,6 @@ from spikeport.storage import nearest, parse_toml, read_text
 from spikeport.storage.toml_table import Table
 from spikeport.text import quoted
 
-SCHEMA = "spikeport.methods/1"
 FILE = Path(__file__).parent / "methods.toml"
 Charges = Iterator[tuple[str, str, float, float]]
 """(term, connection or population, events, pJ)."""
@@ -161,9 +160,7 @@ class MethodEstimate:
 @cache
 def builtin_methods() -> Mapping[str, Method]:
     """The methods that come with Spikeport, by name."""
-    top = Table(parse_toml(read_text(FILE), "methods"), "methods", ("schema", "sources", "methods"))
-    if (schema := top.take("schema", str)) != SCHEMA:
-        raise InputError(f"methods: schema is {quoted(schema)}, this version reads '{SCHEMA}'")
+    top = Table(parse_toml(read_text(FILE), "methods"), "methods", ("sources", "methods"))
     sources = read_sources(top.table("sources"))
     listed = top.table("methods")
     return {name: _method(name, listed, sources) for name in listed}
