@@ -296,6 +296,15 @@ def process(
     )
 
 
+def test_train_names_what_is_not_as_in_the_title(spikeport: Spikeport, tmp_path: Path) -> None:
+    command = ["train", "-o", tmp_path / "m.safetensors", "--model", "mlp", "--epochs", 1, "--json"]
+    code, text, _ = spikeport(*command, "--widths", 8, "--steps", 2)
+    assert code == 0
+    assert json.loads(text)["recipe"] == (
+        "digits with training.architecture=mlp, training.widths=[8], training.steps=2"
+    )
+
+
 def test_train_takes_a_recipe_and_changes(spikeport: Spikeport, tmp_path: Path) -> None:
     recipe, out = tmp_path / "mine.toml", tmp_path / "m.safetensors"
     recipe.write_text(

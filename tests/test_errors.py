@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,52 @@ def test_the_code_stands_before_the_details() -> None:
     error = FileFormatError("a: damaged", "first", "second")
     assert str(error) == "a: damaged\n  first\n  second"
     assert error.coded == "a: damaged [SP202]\n  first\n  second"
+
+
+@pytest.mark.parametrize(
+    ("call", "family"),
+    [
+        (lambda: spikeport.QuantizeConfig(weight_bits=9), "ValueRangeError"),
+        (lambda: spikeport.TrainConfig(lr=-1.0), "ValueRangeError"),
+        (lambda: spikeport.LIF(2.0), "ValueRangeError"),
+        (lambda: spikeport.TrainConfig(widths=()), "TrainingError"),
+        (lambda: spikeport.load_checkpoint("gone.safetensors"), "FileMissingError"),
+        (lambda: spikeport.load_recipe("digits", {"training.lr": -1.0}), "SettingsError"),
+    ],
+)
+def test_an_error_is_of_the_family_of_its_cause(call: Callable[[], Any], family: str) -> None:
+    with pytest.raises(InputError) as caught:
+        call()
+    assert type(caught.value).__name__ == family
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ("check", "n.spikeport", "--data", "digits"),
+            "--data: is for what is not trained yet, n.spikeport is a network [SP102]",
+        ),
+        (
+            ("check", "gone.py:Mine", "--data", "digits"),
+            "architecture 'gone.py:Mine': gone.py does not exist or is not a file [SP201]",
+        ),
+        (
+            ("check", "digits", "--semantics", "norse", "--dt", "1"),
+            "digits: --dt and --semantics must not be given, for NIR files only [SP102]",
+        ),
+        (("check", "digits", "--bits", "12"), "weight_bits is 12, must lie in 2..8 [SP104]"),
+        (
+            ("compare", "gone.safetensors"),
+            "gone.safetensors: does not exist or is not a file [SP201]",
+        ),
+    ],
+)
+def test_check_refuses_by_the_family_of_the_cause(
+    spikeport: Spikeport, arguments: tuple[str, ...], message: str
+) -> None:
+    code, out, err = spikeport(*arguments)
+    assert (code, out, err) == (2, "", f"spikeport: {message}\n")
 
 
 def refuse(path: str) -> None:

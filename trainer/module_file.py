@@ -10,7 +10,7 @@ from types import ModuleType
 import torch
 from torch import nn
 
-from spikeport.errors import InputError, ModuleReadingError
+from spikeport.errors import FileMissingError, InputError, ModuleReadingError
 from spikeport.network import Input
 from spikeport.trainer.config import TrainConfig
 from spikeport.trainer.network import SpikingNetwork, from_module
@@ -46,7 +46,7 @@ def module_from_file(config: TrainConfig) -> nn.Module | None:
 def _module(path: Path, name: str) -> nn.Module:
     subject = f"architecture '{path}:{name}'"
     if not path.is_file():
-        raise ModuleReadingError(f"{subject}: {path} does not exist or is not a file")
+        raise FileMissingError(f"{subject}: {path} does not exist or is not a file")
     try:
         build = getattr(_executed(path), name, None)
         if build is None:
