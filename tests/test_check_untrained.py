@@ -326,7 +326,8 @@ class Functions(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = nn.functional.relu(self.first(x.flatten(1)))
-        return self.last(self.act(x)).sigmoid()
+        y: Tensor = self.last(self.act(x))
+        return y.sigmoid()
 
 
 REFUSED_FUNCTIONS = [
@@ -351,6 +352,15 @@ def test_functions_are_listed_with_the_layers() -> None:
     ]  # fmt: skip
 
 
+def test_a_module_that_ends_the_program_has_not_passed(
+    tmp_path: Path, spikeport: Spikeport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("mine.py").write_text("raise SystemExit(0)")
+    code, _, err = spikeport("check", "mine.py:Mine", "--input-shape", "1,8,8")
+    assert (code, err) == (2, "spikeport: architecture 'mine.py:Mine': SystemExit: 0 [SP305]\n")
+
+
 def test_a_node_that_a_chip_has_not_is_told_with_what_to_do() -> None:
     ends = {"a": nir.Input({"input": np.array([2])}), "b": nir.Output({"output": np.array([2])})}
     for tau, threshold, remedy in [
@@ -361,7 +371,7 @@ def test_a_node_that_a_chip_has_not_is_told_with_what_to_do() -> None:
             tau=np.full(2, tau), r=np.ones(2), v_leak=np.zeros(2), v_threshold=np.full(2, threshold)
         )
         graph = nir.NIRGraph({**ends, "lif": neurons}, [("a", "lif"), ("lif", "b")])
-        (found,) = check(FloatNetwork(graph, 1e-3, 4, Input("a", (2,)), Semantics()), ["native"])
+        (found,) = check(FloatNetwork(graph, 1e-3, 4, (Input("a", (2,)),), Semantics()), ["native"])
         (one,) = found.unsupported
         assert one.part == "node 'lif'"
         assert one.remedy.endswith(remedy)

@@ -232,7 +232,8 @@ def test_usage_errors(spikeport: Spikeport, folder: Path) -> None:
     assert "backend 'brain' is unknown, must be one of float, norse, native" in one_line(err)
     code, _, err = spikeport("run", folder / "m.spikeport", "-b", "norse")
     assert code == 2
-    assert "runs float networks, this one is deployed" in one_line(err)
+    told = "runs float networks, this one is deployed: use native, reference, lava"
+    assert one_line(err).endswith(told)
     for verb in (("run",), ("run", "--trace", "t.h5")):
         code, _, err = spikeport(*verb, folder / "m.spikeport", "--timeout", 5)
         assert code == 2

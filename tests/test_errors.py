@@ -14,7 +14,13 @@ from typing import Any
 import pytest
 
 import spikeport
-from spikeport.errors import FileFormatError, InputError, SpikeportError, error_classes
+from spikeport.errors import (
+    FileFormatError,
+    FileMissingError,
+    InputError,
+    SpikeportError,
+    error_classes,
+)
 from spikeport.storage import run_isolated
 from tests.helpers.command import Spikeport, call, one_line
 from tests.helpers.layout import ROOT
@@ -133,7 +139,7 @@ def test_an_error_is_of_the_family_of_its_cause(call: Callable[[], Any], family:
         (("check", "digits", "--bits", "12"), "weight_bits is 12, must lie in 2..8 [SP104]"),
         (
             ("compare", "gone.safetensors"),
-            "gone.safetensors: does not exist or is not a file [SP201]",
+            "gone.safetensors: no such file [SP201]",
         ),
     ],
 )
@@ -142,6 +148,28 @@ def test_check_refuses_by_the_family_of_the_cause(
 ) -> None:
     code, out, err = spikeport(*arguments)
     assert (code, out, err) == (2, "", f"spikeport: {message}\n")
+
+
+@pytest.mark.parametrize("suffix", ["spikeport", "nir", "net", "safetensors"])
+def test_a_folder_is_not_a_missing_file(spikeport: Spikeport, tmp_path: Path, suffix: str) -> None:
+    folder = tmp_path / f"n.{suffix}"
+    folder.mkdir()
+    code, _, err = spikeport("inspect", folder)
+    assert (code, err) == (2, f"spikeport: {folder}: is not a file [SP201]\n")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="rights are those of POSIX")
+def test_a_file_that_may_not_be_read_is_not_damaged(tmp_path: Path) -> None:
+    path, user = tmp_path / "n.spikeport", os.getuid()
+    path.touch(0)
+    if user == 0:
+        os.setreuid(65534, -1)  # root may read everything; rights are judged by the real user
+    try:
+        with pytest.raises(FileMissingError) as caught:
+            spikeport.load_network(path)
+    finally:
+        os.setreuid(user, -1)
+    assert str(caught.value) == f"{path}: its rights forbid to read it"
 
 
 def refuse(path: str) -> None:

@@ -54,7 +54,7 @@ def _module(path: Path, name: str) -> nn.Module:
         made = build()
     except InputError:
         raise
-    except Exception as error:  # the user's code may raise anything
+    except (Exception, SystemExit) as error:  # the user's code may raise anything
         raise ModuleReadingError(f"{subject}: {type(error).__name__}: {error}") from error
     if not isinstance(made, nn.Module):
         raise ModuleReadingError(

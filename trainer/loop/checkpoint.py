@@ -24,7 +24,7 @@ from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
 from spikeport.checks import MAX_SIZE, integer
-from spikeport.errors import FileFormatError, FileMissingError, FileVersionError, InputError
+from spikeport.errors import FileFormatError, FileVersionError, InputError
 from spikeport.network import Input
 from spikeport.storage import check_count, check_elements, write_bytes
 from spikeport.storage.canonical import Arrays
@@ -297,8 +297,6 @@ def _optimizer_state(
 
 
 def _read(path: Path) -> tuple[dict[str, Any], Arrays]:
-    if not path.is_file():
-        raise FileMissingError(f"{path}: does not exist or is not a file")
     header, arrays = unpack(path, "is truncated, not a safetensors file, or has a damaged header")
     if not isinstance(header, dict) or header.get("kind") != KIND:
         raise FileFormatError(f"{path}: is a safetensors file, but not a Spikeport checkpoint")

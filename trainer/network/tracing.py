@@ -99,7 +99,7 @@ def _traced(module: nn.Module, title: str) -> fx.Graph:
             raise ModuleReadingError(describe(name, layer))
     try:
         return _Tracer().trace(module)
-    except Exception as error:  # the module's own code may raise anything
+    except (Exception, SystemExit) as error:  # the module's own code may raise anything
         raise ModuleReadingError(
             f"{title}: cannot be traced, its forward must not depend on the values or sizes of "
             f"its input: {error}"
