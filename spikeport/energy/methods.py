@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from spikeport.energy.lemaire import Lemaire, leaks
-from spikeport.errors import InputError
+from spikeport.errors import SettingsError, UnknownNameError
 from spikeport.hardware import Source, read_sources, source_of
 from spikeport.network import DeployedNetwork
 from spikeport.runs import EventCounts
@@ -163,7 +163,7 @@ def builtin_methods() -> Mapping[str, Method]:
     """The methods that come with Spikeport, by name."""
     top = Table(parse_toml(read_text(FILE), "methods"), "methods", ("schema", "sources", "methods"))
     if (schema := top.take("schema", str)) != SCHEMA:
-        raise InputError(f"methods: schema is {quoted(schema)}, this version reads '{SCHEMA}'")
+        raise SettingsError(f"methods: schema is {quoted(schema)}, this version reads '{SCHEMA}'")
     sources = read_sources(top.table("sources"))
     listed = top.table("methods")
     return {name: _method(name, listed, sources) for name in listed}
@@ -177,7 +177,7 @@ def method_named(name: str) -> Method:
     """
     known = builtin_methods()
     if name not in known:
-        raise InputError(
+        raise UnknownNameError(
             f"energy: method {quoted(name)} is unknown{nearest(name, known)}; there are "
             f"{', '.join(known)}"
         )

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from spikeport.errors import InputError
+from spikeport.errors import SettingsError
 from spikeport.hardware import ChipLimits, Limit, TargetFile
 
 UNIT = 1
@@ -129,13 +129,13 @@ def core_limits(file: TargetFile) -> CoreLimits:
     """
     limits = file.limits
     if missing := [name for name in REQUIRED if name not in limits]:
-        raise InputError(
+        raise SettingsError(
             f"target '{file.name}' cannot be mapped: no core limits: its target.toml has no "
             f"{' and no '.join(repr(name) for name in missing)} in [limits]"
         )
     for name in (*REQUIRED, *_KEYS.values(), *Setting, *MESH_KEYS):
         if name in limits and limits[name].value < 1:
-            raise InputError(
+            raise SettingsError(
                 f"target '{file.name}' cannot be mapped: limit '{name}' is {limits[name].value}, "
                 "must be at least 1"
             )
