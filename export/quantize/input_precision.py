@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from spikeport.errors import InputError
+from spikeport.errors import InputError, UnsupportedError
 from spikeport.export.quantize.activity import FloatActivity
 from spikeport.export.quantize.calibrate import ChipSimulator, calibrate
 from spikeport.export.quantize.config import QuantizeConfig
@@ -98,7 +98,7 @@ def as_digits(part: Input, config: QuantizeConfig) -> Input:
         return part
     if part.low < 0:
         whose = f"spikes of {config.target} carry no value" if config.target else "it is sent so"
-        raise InputError(
+        raise UnsupportedError(
             f"input '{part.name}': its values {part.low}..{part.high} include negative ones, which "
             f"have no binary digits, and {whose}; give positive and negative parts as channels of "
             "their own, or add an offset to all values"

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport.errors import InputError
+from spikeport.errors import InputError, UnsupportedError
 from spikeport.export.nir import FloatNetwork
 from spikeport.export.nir.plausibility import implausible
 from spikeport.export.quantize.activity import FloatActivity, FloatSimulator, float_activity
@@ -211,7 +211,7 @@ def _refuse(network: DeployedNetwork, config: QuantizeConfig, stopping: Stopping
     if config.target is None or config.target in FORMATS:
         return
     if found := stopping(network, config.target):
-        raise InputError(
+        raise UnsupportedError(
             f"network: cannot be quantized for {config.target}, {len(found)} limit(s) broken:",
             *(f"- {reason}" for reason in found),
         )

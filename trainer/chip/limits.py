@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from spikeport.checks import integer
-from spikeport.errors import InputError
+from spikeport.errors import InputError, TrainingError
 from spikeport.network import LOIHI, DeployedNetwork, WeightedConnection
 from spikeport.trainer.chip.grid import Grid
 
@@ -91,7 +91,7 @@ def fit_sums(
         fixed = sum(most for name, most in largest.items() if name not in trained)
         share = max(limit - fixed, 0) / max(sum(largest[name] for name in trained), 1)
         if share == 0 or not trained:
-            raise InputError(
+            raise TrainingError(
                 f"population '{parts[0].target}': weights that are not trained add up to {fixed} "
                 f"in a step, limit {limit}"
             )
