@@ -26,8 +26,11 @@ from spikeport.ladder import LadderConfig, run_ladder
 from spikeport.network import (
     LOIHI,
     Coding,
+    Dense,
     DeployedNetwork,
     Input,
+    Population,
+    Readout,
     Reset,
     population_bound,
     require_lif_populations,
@@ -58,6 +61,7 @@ from tests.helpers.quantize_networks import (
 )
 from tests.helpers.random_floats import float_networks
 from tests.helpers.strategies import networks
+from tests.helpers.target_networks import dense
 
 SUM_MAX = 32767
 LOIHI1 = QuantizeConfig(target="loihi1")
@@ -410,6 +414,30 @@ def test_limits_in_a_checkpoint_are_checked() -> None:
     ):
         with pytest.raises(InputError, match=message):
             TargetLimits.of(wrong)
+
+
+def test_only_neurons_whose_own_sums_are_too_large_are_shrunk() -> None:
+    """What excites and what inhibits a neuron counts apart, over all its connections."""
+    more, less = (
+        Dense(name, "a", np.array(rows, np.int16), name=f"from_{name}")
+        for name, rows in (("one", [[100], [40], [90]]), ("two", [[-100], [60], [90]]))
+    )
+    made = DeployedNetwork(
+        (Input("x", (1,)),),
+        (
+            Population("one", (1,), vth=1),
+            Population("two", (1,), vth=1),
+            Population("a", (3,), vth=9),
+        ),
+        (dense("x", "one", 1, 1), dense("x", "two", 1, 1), more, less),
+        (Readout("a"),),
+        1,
+    )
+    assert population_bound(made, "a") == 180
+    found = QATNetwork(made, limits=TargetLimits("chip", 120, -4095)).deployed()
+    assert population_bound(found, "a") == 120
+    weights = [c.weight.ravel().tolist() for c in found.weighted_into("a")]
+    assert weights == [[100, 40, 60], [-100, 60, 60]]
 
 
 def test_weights_that_are_not_trained_are_not_shrunk() -> None:
