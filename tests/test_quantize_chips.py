@@ -176,6 +176,17 @@ def test_sums_fit_and_the_report_shows_what_that_costs() -> None:
     )  # fmt: skip
 
 
+def test_a_scale_that_sums_limit_is_not_blamed_on_the_threshold() -> None:
+    net = chain({"fc": affine(np.full((1, 400), 0.01)), "lif": leaky((1,), 0.5)}, spikes_in(400))
+    found = quantized(net, np.ones((1, 400)), LOIHI1)
+    bound, (part,) = population_bound(found.network, "lif"), found.network.populations
+    most = int(found.network.weighted_connections[0].weight.max())
+    assert found.report.warnings[0] == (
+        f"population 'lif': scale {part.scale:g} is limited by its sums of up to {bound} in a step "
+        f"(limit: {SUM_MAX}); weights use {most} of 256"
+    )
+
+
 def test_what_the_chip_cannot_do_is_refused_with_a_remedy() -> None:
     dense: dict[str, Any] = {"fc": affine([[0.7, -0.3]]), "if": integrate_and_fire((1,))}
     late = {"wait": nir.Delay(np.full((2,), 63 * DT)), **dense}
