@@ -21,6 +21,7 @@ from spikeport.backends.targets import load_target
 from spikeport.errors import InputError
 from spikeport.export import FloatNetwork, QuantizeConfig
 from spikeport.export.nir import read_nir_float
+from spikeport.export.quantize.input_precision import halved
 from spikeport.export.quantize.target import constraints_of
 from spikeport.ladder import LadderConfig, run_ladder
 from spikeport.network import (
@@ -156,6 +157,22 @@ def test_pixels_become_as_many_digits_as_fit() -> None:
     kept(found.network)
     changes = {(one.part, one.quantity): one.kept for one in found.report.target.changes}  # type: ignore[union-attr]
     assert changes["input 'input'", "lines"] == part.digits
+
+
+def test_a_digit_less_leaves_all_values_of_the_others() -> None:
+    """1,000 values of 0..16 would need 5,000 of 4,096 axons; with 4 digits, they have 0..15."""
+    nodes = {"fc": affine(np.full((1, 1000), 0.01)), "lif": leaky((1,), 0.5)}
+    coded = quantized(chain(nodes, pixels((1000,), 16)), np.ones((1, 1000)), LOIHI1).network
+    (part,) = coded.inputs
+    assert part.high in (15, 7, 3, 1)
+    assert part.scale == part.high
+    assert [halved(dataclasses.replace(part, high=16, scale=16.0), n).high for n in range(5)] == [
+        16,
+        15,
+        7,
+        3,
+        1,
+    ]
 
 
 def test_sums_fit_and_the_report_shows_what_that_costs() -> None:
