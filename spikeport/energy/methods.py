@@ -209,6 +209,11 @@ def estimate_by_method(
 
 def _notes(method: Method, network: DeployedNetwork) -> Iterator[str]:
     """Where the network is beyond what the method covers."""
+    for part in network.inputs:
+        if part.digits > 1:
+            yield f"Input '{part.name}' sends binary digits: each is counted as a spike."
+    if isinstance(method.formula, Rates):
+        yield from _rate_notes(network)
     if not isinstance(method.formula, Lemaire):
         return
     for part in network.inputs:
@@ -224,6 +229,18 @@ def _notes(method: Method, network: DeployedNetwork) -> Iterator[str]:
             network.arithmetic.decay_unity
         ):
             yield f"'{population.name}' has a synaptic current, a second state: counted once."
+
+
+def _rate_notes(network: DeployedNetwork) -> Iterator[str]:
+    for part in network.inputs:
+        if part.graded:
+            yield f"Input '{part.name}' is graded: a value that is not 0 is counted as a spike."
+    for one in network.weighted_connections:
+        if one.pool is not None:
+            yield (
+                f"The mean rate before the sum-pool of '{one.name}' is taken for its sums, as for "
+                "an average pool; each spike reaches the weights behind it."
+            )
 
 
 def _method(name: str, listed: Table, sources: Mapping[str, Source]) -> Method:
