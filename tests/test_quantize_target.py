@@ -152,7 +152,8 @@ def pooled_networks(draw: st.DrawFn) -> FloatNetwork:
     source = spikes_in(shape)
     for name in ("one", "two")[: draw(st.integers(1, 2))]:
         mean = draw(st.booleans())
-        size = draw(st.sampled_from([(2, 2), (1, 2), (2, 1), *(() if mean else ((3, 2),))]))
+        sizes = [(2, 2), (1, 2), (2, 1), *(() if mean else ((3, 2),))]
+        size = draw(st.sampled_from([s for s in sizes if s[0] <= shape[1] and s[1] <= shape[2]]))
         stride = size if draw(st.booleans()) else (1, 2)
         make = nir.AvgPool2d if mean else nir.SumPool2d
         nodes[name] = make(np.array(size), np.array(stride), np.array([0, 0]))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from spikeport.errors import InputError
+from spikeport.errors import InputError, UnsupportedError
 from spikeport.export.quantize.activity import FloatActivity
 from spikeport.export.quantize.calibrate import ChipSimulator, calibrate
 from spikeport.export.quantize.config import QuantizeConfig
@@ -98,7 +98,7 @@ def as_digits(part: Input, config: QuantizeConfig) -> Input:
         return part
     if part.low < 0:
         whose = f"spikes of {config.target} carry no value" if config.target else "it is sent so"
-        raise InputError(
+        raise UnsupportedError(
             f"input '{part.name}': its values {part.low}..{part.high} include negative ones, which "
             f"have no binary digits, and {whose}; give positive and negative parts as channels of "
             "their own, or add an offset to all values"
@@ -111,9 +111,9 @@ def as_digits(part: Input, config: QuantizeConfig) -> Input:
 
 
 def halved(part: Input, times: int) -> Input:
-    """An input of values in fewer steps."""
-    if part.coding is Coding.BINARY:  # with all digits in use
-        high = part.high >> times
+    """An input of values in fewer steps; each halving of binary digits leaves one digit less."""
+    if part.coding is Coding.BINARY and times:
+        high = (1 << part.digits - times) - 1  # all steps of these digits: 16 becomes 15, not 8
         return replace(part, scale=part.scale * high / part.high, high=high)
     divisor = 2**times
     return replace(

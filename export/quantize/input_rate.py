@@ -7,7 +7,7 @@ from dataclasses import replace
 import nir
 import numpy as np
 
-from spikeport.errors import InputError
+from spikeport.errors import UnsupportedError
 from spikeport.export.float_graph import unused
 from spikeport.export.nir import FloatNetwork
 from spikeport.network import Coding, Input
@@ -48,7 +48,7 @@ def rate_coded(network: FloatNetwork) -> FloatNetwork:
 
 def _check(part: Input) -> None:
     if part.low < 0:
-        raise InputError(
+        raise UnsupportedError(
             f"input '{part.name}': its values {part.low}..{part.high} include negative ones, which "
             "are no rates; give positive and negative parts as channels of their own, or add an "
             "offset to all values"

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport.errors import InputError
+from spikeport.errors import InputError, UnsupportedError
 from spikeport.export.nir import FloatNetwork
 from spikeport.export.nir.plausibility import implausible
 from spikeport.export.quantize.activity import FloatActivity, FloatSimulator, float_activity
@@ -146,7 +146,8 @@ def quantize_float_network(
             provenance=provenance,
         )
         got = run_chip(deployed, integers)
-        report = _report(final, made, activity, floats, integers.changes, wanted, got)
+        most = config.constraints.sum_max
+        report = _report(final, made, activity, floats, integers.changes, wanted, got, most)
         return deployed, report, got
 
     def accuracy(run: Run) -> float | None:
@@ -211,7 +212,7 @@ def _refuse(network: DeployedNetwork, config: QuantizeConfig, stopping: Stopping
     if config.target is None or config.target in FORMATS:
         return
     if found := stopping(network, config.target):
-        raise InputError(
+        raise UnsupportedError(
             f"network: cannot be quantized for {config.target}, {len(found)} limit(s) broken:",
             *(f"- {reason}" for reason in found),
         )
@@ -225,6 +226,7 @@ def _report(
     changes: Sequence[Change],
     wanted: Run,
     got: Run,
+    sum_max: int | None,
 ) -> QuantizationReport:
     populations = tuple(
         report_population(part, activity[part.real.name], lowered, got) for part in made
@@ -254,7 +256,7 @@ def _report(
         connections=tuple(connections),
         warnings=(
             *input_warnings(inputs, changes),
-            *warnings(lowered, populations, connections, predictions),
+            *warnings(lowered, populations, connections, predictions, sum_max),
         ),
         rewrites=lowered.rewrites,
     )

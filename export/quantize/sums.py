@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from spikeport.errors import InputError
+from spikeport.errors import InputError, UnsupportedError
 from spikeport.export.quantize.config import QuantizeConfig
 from spikeport.export.quantize.connections import round_connections
 from spikeport.export.quantize.lowered import FloatPopulation, LoweredNetwork
@@ -62,7 +62,7 @@ def too_large(
     bound = rounded_sum(lowered, part, 1 / part.threshold, config)
     if bound <= limit:
         return None
-    return InputError(
+    return UnsupportedError(
         f"population '{part.name}': sums of up to {bound} thresholds in a step, but the "
         f"accumulator of {config.target or 'the target'} holds {limit} weight units; train with "
         "smaller weights or a larger threshold, or let each neuron read fewer sources"

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from spikeport.energy.lemaire import Lemaire, leaks
-from spikeport.errors import InputError
+from spikeport.errors import UnknownNameError
 from spikeport.hardware import Source, read_sources, source_of
 from spikeport.network import DeployedNetwork
 from spikeport.runs import EventCounts
@@ -174,7 +174,7 @@ def method_named(name: str) -> Method:
     """
     known = builtin_methods()
     if name not in known:
-        raise InputError(
+        raise UnknownNameError(
             f"energy: method {quoted(name)} is unknown{nearest(name, known)}; there are "
             f"{', '.join(known)}"
         )

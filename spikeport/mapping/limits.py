@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from spikeport.errors import InputError
+from spikeport.errors import SettingsError
 from spikeport.hardware import ChipLimits, Limit, TargetFile
 from spikeport.text import quoted
 
@@ -140,7 +140,7 @@ def core_limits(file: TargetFile) -> CoreLimits:
     """
     limits = file.limits
     if missing := [name for name in REQUIRED if name not in limits]:
-        raise InputError(
+        raise SettingsError(
             f"target '{file.name}' cannot be mapped: no core limits: its target.toml has no "
             f"{' and no '.join(repr(name) for name in missing)} in [limits]"
         )
@@ -150,7 +150,7 @@ def core_limits(file: TargetFile) -> CoreLimits:
         value, most = limits[name].value, _AT_MOST[name]
         if not least <= value <= most:
             rule = f"at least {least}" if value < least else f"at most {most}"
-            raise InputError(
+            raise SettingsError(
                 f"target '{file.name}' cannot be mapped: limit '{name}' is {quoted(value)}, must "
                 f"be {rule}"
             )

@@ -6,7 +6,7 @@ import math
 import re
 
 from spikeport.energy import Interval
-from spikeport.errors import InputError
+from spikeport.errors import ValueRangeError
 
 _ENERGY_UNITS = (("J", 1e12), ("mJ", 1e9), ("µJ", 1e6), ("nJ", 1e3), ("pJ", 1.0))
 
@@ -31,7 +31,7 @@ def parse_energy(text: str, subject: str) -> float:
         number, unit = math.nan, ""
     size = sizes.get(unit.replace("u", "µ").replace("\N{GREEK SMALL LETTER MU}", "µ"))
     if size is None or not (math.isfinite(number) and number > 0):
-        raise InputError(
+        raise ValueRangeError(
             f"{subject} is '{text}', must be a number above 0 with its unit: pJ, nJ, uJ (µJ), mJ "
             "or J, as in 5uJ"
         )
