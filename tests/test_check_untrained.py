@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from pathlib import Path
 
 import nir
@@ -40,6 +42,7 @@ from spikeport.network import BiasInjection, require_lif
 from spikeport.plugins import PluginKind, plugins
 from spikeport.trainer.config import build_network
 from tests.helpers.command import Spikeport
+from tests.helpers.pages import page
 
 SPIKES = Input("input", (1, 8, 8))
 PIXELS = Input("input", (1, 8, 8), Coding.GRADED, 0, 16, 16.0)
@@ -375,6 +378,42 @@ def test_a_node_that_a_chip_has_not_is_told_with_what_to_do() -> None:
         (one,) = found.unsupported
         assert one.part == "node 'lif'"
         assert one.remedy.endswith(remedy)
+
+
+ANY_SIZE = """
+from torch import nn
+from spikeport import LIF
+
+class Mine(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.lif, self.pool = nn.Conv2d(3, 4, 3), LIF(0.5), nn.AdaptiveAvgPool2d(1)
+        self.fc = nn.Linear(4, 10)
+
+    def forward(self, x):
+        return self.fc(self.pool(self.lif(self.conv(x))).flatten(1))
+"""
+
+
+def test_the_commands_of_the_page_run(
+    folder: Path, tmp_path: Path, spikeport: Spikeport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("my_model.py").write_text(ANY_SIZE)
+    x, y = np.full((4, 3, 10, 10), 255, np.uint8), np.arange(4) % 2
+    np.savez("images.npz", x_train=x, y_train=y, x_test=x, y_test=y)
+    Path("mine.safetensors").symlink_to(folder / "m.safetensors")
+    ends = {"a": nir.Input({"input": np.array([2])}), "b": nir.Output({"output": np.array([2])})}
+    lif = nir.LIF(np.full(2, 5e-6), np.ones(2), np.zeros(2), np.ones(2))
+    nodes = {**ends, "fc": nir.Affine(np.eye(2), np.zeros(2)), "lif": lif}
+    nir.write("norse.nir", nir.NIRGraph(nodes, [("a", "fc"), ("fc", "lif"), ("lif", "b")]))
+    (block,) = re.findall(r"```\n(spikeport check my_model.*?)```", page("check.md"), re.S)
+    commands = [shlex.split(line, comments=True)[1:] for line in block.splitlines()]
+    assert len(commands) == 5
+    for command in commands:
+        code, out, err = spikeport(*command)
+        assert code == 0 or err.endswith(" [SP901]\n"), err
+        assert "not quantized yet" in out
 
 
 def test_recipes_and_settings(tmp_path: Path, spikeport: Spikeport) -> None:

@@ -98,6 +98,12 @@ def test_the_command_prints_the_code(spikeport: Spikeport, tmp_path: Path) -> No
     assert one_line(err) == f"spikeport: {tmp_path}/gone.spikeport: no such file"
 
 
+def test_words_that_cannot_be_parsed_have_no_code(spikeport: Spikeport) -> None:
+    code, _, err = spikeport("compare", "--bogus")
+    assert code == 2
+    assert err.endswith("Error: No such option: --bogus\n")
+
+
 def test_the_code_stands_before_the_details() -> None:
     error = FileFormatError("a: damaged", "first", "second")
     assert str(error) == "a: damaged\n  first\n  second"

@@ -68,7 +68,7 @@ def test_train_tells_whether_the_budget_is_kept(spikeport: Spikeport, tmp_path: 
         (("--energy-budget", "1nJ"), "energy_budget_uj is 0.001, but without spikes"),
         (("--energy-penalty", "-1"), "energy_penalty is -1.0, must be at least 0"),
         (("--energy-profile", "lohi1"), "did you mean 'loihi1'"),
-        (("--from", "nowhere.safetensors"), "nowhere.safetensors: does not exist"),
+        (("--from", "nowhere.safetensors"), "nowhere.safetensors: no such file"),
     ],
 )
 def test_bad_energy_options(

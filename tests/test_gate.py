@@ -37,6 +37,7 @@ from spikeport import (
     Run,
     Tolerances,
     load_tolerances,
+    save_network,
 )
 from spikeport.report.junit import render_junit
 from spikeport.report.markdown import render_gate
@@ -62,11 +63,11 @@ def deployed(weight: int = 4, vth: int = 8, neurons: int = 3) -> DeployedNetwork
     )
 
 
-def on_images(seed: int) -> DeployedNetwork:
+def on_images(seed: int, vth: int = 500) -> DeployedNetwork:
     weights = np.random.default_rng(seed).integers(-20, 30, (3, 16)) * 2
     return DeployedNetwork(
         (Input("x", (1, 4, 4)),),
-        (Population("out", (3,), vth=500, decay_v=512),),
+        (Population("out", (3,), vth=vth, decay_v=512),),
         (Dense("x", "out", weights.astype(np.int16)),),
         (Readout("out"),),
         steps=8,
@@ -462,6 +463,19 @@ def test_the_verb_writes_files_and_exits_with_the_result(
     assert json.loads(out)["gate"]["counts"]["FAILED"] == 4
     assert ElementTree.parse(xml).getroot().get("failures") == "4"
     assert "| FAILED |" in text.read_text()
+
+
+def test_only_a_gate_fails_where_no_neuron_fires(
+    place: Path, tmp_path: Path, spikeport: Spikeport
+) -> None:
+    silent, text = tmp_path / "silent.spikeport", tmp_path / "s.md"
+    save_network(on_images(1, vth=131071), silent)
+    command = ["compare", silent, "--data", place / "test.npz"]
+    code, out, _ = spikeport(*command)
+    assert code == 0
+    assert "no neuron fires: inconclusive" in out
+    assert spikeport(*command, "--markdown", text)[0] == 1
+    assert "no neuron fires, so that equality proves nothing" in text.read_text()
 
 
 def test_files_of_one_name_are_told_apart(

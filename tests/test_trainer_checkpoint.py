@@ -84,7 +84,7 @@ def test_state_of_the_optimizer_is_optional(tmp_path: Path) -> None:
 
 
 def test_missing_file_and_folder(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="gone: does not exist"):
+    with pytest.raises(InputError, match="gone: no such file"):
         load_checkpoint(tmp_path / "gone")
     with pytest.raises(InputError, match="is not a file"):
         load_checkpoint(tmp_path)
