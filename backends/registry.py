@@ -99,7 +99,10 @@ def run(
     chosen = backend(name)
     kind = "deployed" if isinstance(network, DeployedNetwork) else "float"
     if chosen.takes != kind:
-        raise InputError(f"backend '{name}' runs {chosen.takes} networks, this one is {kind}")
+        able = ", ".join(one.name for one in list_backends().values() if one.takes == kind)
+        raise InputError(
+            f"backend '{name}' runs {chosen.takes} networks, this one is {kind}: use {able}"
+        )
     record = record_items(record)
     if kind == "float" and any(isinstance(item, Probe) for item in record):
         raise InputError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from spikeport.errors import UnsupportedError
+from spikeport.errors import UnsupportedError, ValueRangeError
 from spikeport.network import BatchNormLayer, ConvLayer, LinearLayer
 from spikeport.network.trained_model import Array
 
@@ -21,7 +21,7 @@ def weight_and_bias(layer: ConvLayer | LinearLayer) -> WeightAndBias:
     bias = np.zeros(weight.shape[0]) if layer.bias is None else np.asarray(layer.bias, np.float64)
     for field, values in (("weight", weight), ("bias", bias)):
         if not np.isfinite(values).all():
-            raise UnsupportedError(
+            raise ValueRangeError(
                 f"layer '{layer.name}': {field} contains NaN or infinity, must be finite"
             )
     return weight, bias
@@ -59,7 +59,7 @@ def _statistic(norm: BatchNormLayer, name: str, layer: str, channels: int) -> Ar
             f"but '{layer}' has {channels} output channels"
         )
     if not np.isfinite(values).all():
-        raise UnsupportedError(
+        raise ValueRangeError(
             f"layer '{norm.name}': {name} contains NaN or infinity, must be finite"
         )
     return values

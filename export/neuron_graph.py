@@ -16,7 +16,7 @@ from typing import Any
 import nir
 import numpy as np
 
-from spikeport.errors import GraphError
+from spikeport.errors import ModuleReadingError
 from spikeport.export.batch_norm import fold_batch_norm
 from spikeport.export.float_graph import conv_node, fold_norms, unused
 from spikeport.export.nir import FloatNetwork, Semantics
@@ -37,7 +37,7 @@ from spikeport.network import (
     normalized_map,
 )
 
-fail = GraphError.fail
+fail = ModuleReadingError.fail
 
 
 def export_foreign(model: ForeignModel) -> FloatNetwork:

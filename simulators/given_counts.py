@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from spikeport.checks import MAX_SIZE, integer
-from spikeport.errors import EnergyError, FileMissingError
+from spikeport.errors import EnergyError, FileFormatError, FileMissingError
 from spikeport.network import AnyPopulation, Coding, DeployedNetwork, Input, fan_out
 from spikeport.runs import EventCounts
 from spikeport.simulators.counts import counted_parts, event_counts
@@ -89,7 +89,7 @@ def load_counts(path: str | os.PathLike[str], network: DeployedNetwork) -> Event
     except OSError as error:
         raise FileMissingError(f"{path}: cannot be read: {error.strerror or error}") from error
     except ValueError as error:
-        raise EnergyError(f"{path}: is not a JSON file ({error})") from error
+        raise FileFormatError(f"{path}: is not a JSON file ({error})") from error
     data = data.get("counts", data) if isinstance(data, dict) else data
     fields = ("samples", "steps", *EventCounts.SCOPES)
     missing = [name for name in fields if not isinstance(data, dict) or name not in data]

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeport import checks
-from spikeport.errors import InputError
+from spikeport.errors import SamplesError
 from spikeport.network import DeployedNetwork, Input
 from spikeport.runs import (
     RecordSpec,
@@ -96,7 +96,7 @@ class Stream:
         arrays = check_samples(inputs, steps, chunk, widen=False, static=True)
         count = sample_count(inputs, arrays)
         if count != self.state.samples:
-            raise InputError(f"stream: {count} samples, the stream runs {self.state.samples}")
+            raise SamplesError(f"stream: {count} samples, the stream runs {self.state.samples}")
         if self._cut.steps != steps:
             self._cut = self.network.replace(steps=steps)
         trace = empty_trace(self._cut, count, record)
@@ -132,14 +132,14 @@ def _chunk_steps(inputs: Sequence[Input], chunk: Samples, steps: int | None) -> 
     if not found:
         check_samples(inputs, 1, chunk, widen=False, static=True)
         part = inputs[0]
-        raise InputError(
+        raise SamplesError(
             f"stream: input '{part.name}' has shape {np.shape(arrays[part.name])}, read as "
             f"{batch_shape('B', part.shape)} for every step; give {batch_shape('T, B', part.shape)}"
             " or specify the number of steps"
         )
     if len(set(found.values())) > 1:
         lengths = ", ".join(f"{name} {count}" for name, count in found.items())
-        raise InputError(f"stream: steps of the chunk differ: {lengths}; must be the same")
+        raise SamplesError(f"stream: steps of the chunk differ: {lengths}; must be the same")
     return checks.integer(
         "stream: steps of the chunk", next(iter(found.values())), 1, checks.MAX_STEPS
     )

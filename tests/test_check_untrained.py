@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import nir
 import numpy as np
 import pytest
-from torch import nn
+from torch import Tensor, nn
 
 from spikeport import (
     LI,
@@ -29,7 +30,8 @@ from spikeport import (
 )
 from spikeport.backends import TargetCheck, check_deployed
 from spikeport.cli._check import ASSUMED_CLASSES
-from spikeport.errors import InputError
+from spikeport.errors import InputError, ModuleReadingError
+from spikeport.export.nir.semantics import Semantics
 from spikeport.export.quantize import QuantizeConfig
 from spikeport.export.quantize.outline import outline
 from spikeport.hardware import read_target
@@ -178,8 +180,6 @@ def test_all_layers_that_no_chip_has_are_told_at_once() -> None:
 def test_nodes_of_a_graph_that_no_chip_has() -> None:
     from dataclasses import replace
 
-    from spikeport.export.nir.semantics import Semantics
-
     graph = export_float(build_network(CONFIGS[0], SPIKES, 10))
     late = replace(graph, semantics=replace(Semantics(), late_spikes=True))
     (found,) = check(late, ["native"])
@@ -231,7 +231,7 @@ def test_its_checkpoint_is_judged_as_a_deployed_network(
     assert json.loads(out)["targets"][0]["not_judged"] == []
     code, _, err = spikeport("check", path, "--bits", "4")
     assert code == 2
-    assert err == f"spikeport: --bits 4: {path} is quantized, its weights have their bits\n"
+    assert err == f"spikeport: --bits 4: {path} is quantized, its weights have their bits [SP102]\n"
 
 
 def test_what_is_missing_is_named() -> None:
@@ -267,7 +267,7 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 def test_a_module_before_training(mine: str, spikeport: Spikeport) -> None:
     code, out, err = spikeport("check", mine, "--data", "digits", "-t", "loihi1", "--json")
-    assert (code, err) == (1, "spikeport: check: mine.py:Mine: cannot run on loihi1\n")
+    assert (code, err) == (1, "spikeport: check: mine.py:Mine: cannot run on loihi1 [SP901]\n")
     said = json.loads(out)
     assert said["bits"] == 8
     (target,) = said["targets"]
@@ -297,11 +297,11 @@ def test_a_module_without_data(mine: str, spikeport: Spikeport) -> None:
     code, _, err = spikeport("check", mine)
     assert code == 2
     assert err == (
-        "spikeport: mine.py:Mine: needs --data or --input-shape, what the module takes\n"
+        "spikeport: mine.py:Mine: needs --data or --input-shape, what the module takes [SP102]\n"
     )
     code, _, err = spikeport("check", mine, "--input-shape", "1,8,8", "--dt", "0.1")
     assert code == 2
-    assert err == "spikeport: mine.py:Mine: dt_s must not be given, it is for NIR files\n"
+    assert err == "spikeport: mine.py:Mine: --dt must not be given, for NIR files only [SP102]\n"
 
 
 def test_layers_that_are_refused_are_told_as_what_stops_every_target(
@@ -309,9 +309,72 @@ def test_layers_that_are_refused_are_told_as_what_stops_every_target(
 ) -> None:
     code, out, err = spikeport("check", "mine.py:Broken", "--input-shape", "1,8,8")
     targets = "native, reference, lava, loihi1, loihi2, digital"
-    assert (code, err) == (1, f"spikeport: check: mine.py:Broken: cannot run on {targets}\n")
+    assert (code, err) == (
+        1,
+        f"spikeport: check: mine.py:Broken: cannot run on {targets} [SP901]\n",
+    )
     assert out.count("kind of layer: GELU") == 1  # all targets stand together
     assert "kind of layer: LayerNorm" in out
+
+
+class Functions(nn.Module):
+    """Two functions and a layer that a spiking network cannot contain."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.act, self.last = nn.Linear(64, 8), nn.GELU(), nn.Linear(8, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = nn.functional.relu(self.first(x.flatten(1)))
+        y: Tensor = self.last(self.act(x))
+        return y.sigmoid()
+
+
+REFUSED_FUNCTIONS = [
+    "layer 'relu': kind of layer relu (limit: those of docs/networks.md); relu is not supported in "
+    "spiking networks; use a layer of torch.nn, or LIF for an activation",
+    "layer 'act': kind of layer GELU (limit: those of docs/networks.md); GELU is not a layer that "
+    "a spiking network can contain; use LIF",
+    "layer 'sigmoid': kind of layer sigmoid (limit: those of docs/networks.md); sigmoid is not "
+    "supported in spiking networks; use a layer of torch.nn, or LIF for an activation",
+]
+
+
+def test_functions_are_listed_with_the_layers() -> None:
+    found = check(Functions(), ["native"], input=SPIKES, steps=2)
+    assert told(found) == {"native": REFUSED_FUNCTIONS}
+    with pytest.raises(ModuleReadingError) as caught:
+        from_module(Functions(), SPIKES, 2)
+    message, *listed = caught.value.args
+    assert message == "module Functions: 3 layers are not supported:"
+    assert [line.split(":")[0] for line in listed] == [
+        "- layer 'relu'", "- layer 'act'", "- layer 'sigmoid'",
+    ]  # fmt: skip
+
+
+def test_a_module_that_ends_the_program_has_not_passed(
+    tmp_path: Path, spikeport: Spikeport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("mine.py").write_text("raise SystemExit(0)")
+    code, _, err = spikeport("check", "mine.py:Mine", "--input-shape", "1,8,8")
+    assert (code, err) == (2, "spikeport: architecture 'mine.py:Mine': SystemExit: 0 [SP305]\n")
+
+
+def test_a_node_that_a_chip_has_not_is_told_with_what_to_do() -> None:
+    ends = {"a": nir.Input({"input": np.array([2])}), "b": nir.Output({"output": np.array([2])})}
+    for tau, threshold, remedy in [
+        (5e-4, 1.0, "; give a shorter dt, or discretization=exponential"),
+        (5e-2, 0.0, "; change it in the tool that made the network"),
+    ]:
+        neurons = nir.LIF(
+            tau=np.full(2, tau), r=np.ones(2), v_leak=np.zeros(2), v_threshold=np.full(2, threshold)
+        )
+        graph = nir.NIRGraph({**ends, "lif": neurons}, [("a", "lif"), ("lif", "b")])
+        (found,) = check(FloatNetwork(graph, 1e-3, 4, (Input("a", (2,)),), Semantics()), ["native"])
+        (one,) = found.unsupported
+        assert one.part == "node 'lif'"
+        assert one.remedy.endswith(remedy)
 
 
 def test_recipes_and_settings(tmp_path: Path, spikeport: Spikeport) -> None:
@@ -338,7 +401,7 @@ def test_recipes_and_settings(tmp_path: Path, spikeport: Spikeport) -> None:
     assert code == 2
     assert err == (
         "spikeport: m.pt: suffix '.pt', must be .spikeport, .nir, .net, .safetensors for a "
-        "network, .toml for a recipe, or .py:CLASS for a module\n"
+        "network, .toml for a recipe, or .py:CLASS for a module [SP101]\n"
     )
 
 
@@ -352,5 +415,5 @@ def test_files_of_networks(folder: Path, spikeport: Spikeport) -> None:
             assert code == 2
             assert err == (
                 f"spikeport: {option}: is for what is not trained yet, {folder / name} is a "
-                "network\n"
+                "network [SP102]\n"
             )

@@ -232,7 +232,8 @@ def test_usage_errors(spikeport: Spikeport, folder: Path) -> None:
     assert "backend 'brain' is unknown, must be one of float, norse, native" in one_line(err)
     code, _, err = spikeport("run", folder / "m.spikeport", "-b", "norse")
     assert code == 2
-    assert "runs float networks, this one is deployed" in one_line(err)
+    told = "runs float networks, this one is deployed: use native, reference, lava"
+    assert one_line(err).endswith(told)
     for verb in (("run",), ("run", "--trace", "t.h5")):
         code, _, err = spikeport(*verb, folder / "m.spikeport", "--timeout", 5)
         assert code == 2
@@ -293,6 +294,15 @@ def process(
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
+    )
+
+
+def test_train_names_what_is_not_as_in_the_title(spikeport: Spikeport, tmp_path: Path) -> None:
+    command = ["train", "-o", tmp_path / "m.safetensors", "--model", "mlp", "--epochs", 1, "--json"]
+    code, text, _ = spikeport(*command, "--widths", 8, "--steps", 2)
+    assert code == 0
+    assert json.loads(text)["recipe"] == (
+        "digits with training.architecture=mlp, training.widths=[8], training.steps=2"
     )
 
 

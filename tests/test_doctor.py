@@ -121,7 +121,7 @@ def test_a_lava_that_is_named_but_cannot_run(
     found = check(in_process(), "backend lava")
     assert found["state"] == "BROKEN"
     assert found["text"] == f"{python} cannot import Lava: no module lava"
-    assert found["fix"].startswith("python -m spikeport.backends.lava.environment")
+    assert found["fix"].startswith("unset SPIKEPORT_LAVA_PYTHON, or set it to Lava's interpreter")
 
 
 def test_the_home_folder_and_the_user_are_not_shown(

@@ -7,13 +7,20 @@ import os
 import re
 import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import spikeport
-from spikeport.errors import FileFormatError, InputError, SpikeportError, error_classes
+from spikeport.errors import (
+    FileFormatError,
+    FileMissingError,
+    InputError,
+    SpikeportError,
+    error_classes,
+)
 from spikeport.storage import run_isolated
 from tests.helpers.command import Spikeport, call, one_line
 from tests.helpers.layout import ROOT
@@ -95,6 +102,74 @@ def test_the_code_stands_before_the_details() -> None:
     error = FileFormatError("a: damaged", "first", "second")
     assert str(error) == "a: damaged\n  first\n  second"
     assert error.coded == "a: damaged [SP202]\n  first\n  second"
+
+
+@pytest.mark.parametrize(
+    ("call", "family"),
+    [
+        (lambda: spikeport.QuantizeConfig(weight_bits=9), "ValueRangeError"),
+        (lambda: spikeport.TrainConfig(lr=-1.0), "ValueRangeError"),
+        (lambda: spikeport.LIF(2.0), "ValueRangeError"),
+        (lambda: spikeport.TrainConfig(widths=()), "TrainingError"),
+        (lambda: spikeport.load_checkpoint("gone.safetensors"), "FileMissingError"),
+        (lambda: spikeport.load_recipe("digits", {"training.lr": -1.0}), "SettingsError"),
+    ],
+)
+def test_an_error_is_of_the_family_of_its_cause(call: Callable[[], Any], family: str) -> None:
+    with pytest.raises(InputError) as caught:
+        call()
+    assert type(caught.value).__name__ == family
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ("check", "n.spikeport", "--data", "digits"),
+            "--data: is for what is not trained yet, n.spikeport is a network [SP102]",
+        ),
+        (
+            ("check", "gone.py:Mine", "--data", "digits"),
+            "architecture 'gone.py:Mine': gone.py does not exist or is not a file [SP201]",
+        ),
+        (
+            ("check", "digits", "--semantics", "norse", "--dt", "1"),
+            "digits: --dt and --semantics must not be given, for NIR files only [SP102]",
+        ),
+        (("check", "digits", "--bits", "12"), "weight_bits is 12, must lie in 2..8 [SP104]"),
+        (
+            ("compare", "gone.safetensors"),
+            "gone.safetensors: no such file [SP201]",
+        ),
+    ],
+)
+def test_check_refuses_by_the_family_of_the_cause(
+    spikeport: Spikeport, arguments: tuple[str, ...], message: str
+) -> None:
+    code, out, err = spikeport(*arguments)
+    assert (code, out, err) == (2, "", f"spikeport: {message}\n")
+
+
+@pytest.mark.parametrize("suffix", ["spikeport", "nir", "net", "safetensors"])
+def test_a_folder_is_not_a_missing_file(spikeport: Spikeport, tmp_path: Path, suffix: str) -> None:
+    folder = tmp_path / f"n.{suffix}"
+    folder.mkdir()
+    code, _, err = spikeport("inspect", folder)
+    assert (code, err) == (2, f"spikeport: {folder}: is not a file [SP201]\n")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="rights are those of POSIX")
+def test_a_file_that_may_not_be_read_is_not_damaged(tmp_path: Path) -> None:
+    path, user = tmp_path / "n.spikeport", os.getuid()
+    path.touch(0)
+    if user == 0:
+        os.setreuid(65534, -1)  # root may read everything; rights are judged by the real user
+    try:
+        with pytest.raises(FileMissingError) as caught:
+            spikeport.load_network(path)
+    finally:
+        os.setreuid(user, -1)
+    assert str(caught.value) == f"{path}: its rights forbid to read it"
 
 
 def refuse(path: str) -> None:

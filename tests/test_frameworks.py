@@ -23,7 +23,7 @@ import spikeport
 from benchmarks import frameworks
 from benchmarks.foreign import framework, installed
 from benchmarks.foreign.layers import conv, linear, lively
-from spikeport.errors import InputError
+from spikeport.errors import InputError, ModuleReadingError
 from spikeport.export import export_foreign
 from spikeport.network import Coding, ForeignModel, Input, LinearLayer, NeuronLayer, Reset
 from spikeport.trainer import LIF, Node
@@ -194,7 +194,9 @@ def test_layers_of_different_shapes_are_not_summed() -> None:
     with pytest.raises(InputError, match=r"layer 'a': receives \(2, 15\), must be flat"):
         export_foreign(ForeignModel(wide, layers[:1], "a", STEPS, {}, {}))
     gained = NeuronLayer("n", ("a",), one, 2 * one, None, zero, zero)
-    with pytest.raises(InputError, match="layer 'n': is an integrator with a gain, which must be"):
+    with pytest.raises(
+        ModuleReadingError, match="layer 'n': is an integrator with a gain, which must be"
+    ):
         export_foreign(ForeignModel(PIXELS, (layers[0], gained), "n", STEPS, {}, {}))
 
 
@@ -750,11 +752,13 @@ def test_what_snntorch_computes_otherwise_is_named() -> None:
     with pytest.raises(InputError, match=r"'_1' \(Leaky\): has reset_timing=after-decay, which"):
         spikeport.from_snntorch(pair(leaky(init_hidden=True)), PIXELS, STEPS, trainable=True)
     uneven = leaky(init_hidden=True, beta=torch.linspace(0.5, 1, 10))
-    with pytest.raises(InputError, match="layer '_1': some neurons leak and others do not"):
+    with pytest.raises(ModuleReadingError, match="layer '_1': some neurons leak and others do not"):
         spikeport.from_snntorch(pair(uneven), PIXELS, STEPS)
     unfinished = pair(synaptic(init_hidden=True), leaky(init_hidden=True, beta=1.0))
     unfinished[1].alpha.fill_(1.0)  # type: ignore[index]
-    with pytest.raises(InputError, match="keeps all of its synaptic current, must lose some"):
+    with pytest.raises(
+        ModuleReadingError, match="keeps all of its synaptic current, must lose some"
+    ):
         spikeport.from_snntorch(unfinished, PIXELS, STEPS)
     filtered = synaptic(init_hidden=True)
     filtered.beta.fill_(1.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import importlib
 import json
 import re
@@ -451,7 +452,7 @@ def test_the_verb_writes_files_and_exits_with_the_result(
     stated = {one.get("name"): one.get("value") for one in root[0].iter("property")}
     assert stated["network"] == on_images(1).content_hash
     assert len(stated["sha256 of gate.toml"] or "") == 64
-    assert stated["sha256 of network.spikeport"]
+    assert stated["sha256 of network.spikeport"] != stated["sha256 of test.npz"]
     assert text.read_text().startswith("## ✓ Spikeport gate: 10 checks passed\n")
 
     command.insert(2, place / "other.spikeport")
@@ -461,6 +462,20 @@ def test_the_verb_writes_files_and_exits_with_the_result(
     assert json.loads(out)["gate"]["counts"]["FAILED"] == 4
     assert ElementTree.parse(xml).getroot().get("failures") == "4"
     assert "| FAILED |" in text.read_text()
+
+
+def test_files_of_one_name_are_told_apart(
+    place: Path, tmp_path: Path, spikeport: Spikeport
+) -> None:
+    xml, second = tmp_path / "r.xml", tmp_path / "network.spikeport"
+    second.write_bytes((place / "other.spikeport").read_bytes())
+    first = place / "network.spikeport"
+    command = ["compare", first, second, "--data", place / "test.npz", "-b", "native"]
+    assert spikeport(*command, "--junit", xml)[0] == 1
+    root = ElementTree.parse(xml).getroot()
+    stated = {one.get("name"): one.get("value") for one in root[0].iter("property")}
+    for name, path in (("network.spikeport", first), (str(second), second)):
+        assert stated[f"sha256 of {name}"] == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def test_a_difference_that_is_allowed_is_no_failure_in_the_table(

@@ -75,8 +75,11 @@ def test_a_missing_environment_says_how_to_fix_it(monkeypatch: pytest.MonkeyPatc
     version, reason, fix, _ = lava_status()
     assert version is None
     assert reason == "/nowhere/bin/python is not an executable interpreter"
-    assert fix == "python -m spikeport.backends.lava.environment .venv-lava"
-    with pytest.raises(BackendUnavailableError, match=r"not an executable.*to fix: python -m") as e:
+    assert fix == (  # a new environment alone would not be asked
+        "unset SPIKEPORT_LAVA_PYTHON, or set it to Lava's interpreter, as made by: "
+        "python -m spikeport.backends.lava.environment .venv-lava"
+    )
+    with pytest.raises(BackendUnavailableError, match=r"not an executable.*to fix: unset") as e:
         run_lava(network(), samples())
     assert e.value.exit_code == 3
 

@@ -12,7 +12,7 @@ import torch
 
 from spikeport.checks import choice, integer, one_of
 from spikeport.energy import DEFAULT_PROFILE
-from spikeport.errors import InputError
+from spikeport.errors import TrainingError, ValueRangeError
 from spikeport.network import LOIHI, Input, Reset
 from spikeport.text import quoted
 from spikeport.trainer.data import Augment
@@ -128,10 +128,10 @@ class TrainConfig:
         if isinstance(self.augment, Mapping):
             object.__setattr__(self, "augment", Augment(**self.augment))
         if not self.widths:
-            raise InputError("training: widths is empty, needs at least one layer")
+            raise TrainingError("training: widths is empty, needs at least one layer")
         built_in = ARCHITECTURES.get(self.architecture)
         if built_in is not None and not built_in.layered and len(self.widths) != 1:
-            raise InputError(
+            raise TrainingError(
                 f"training: widths is {list(self.widths)}, {self.architecture} takes one number, "
                 "the channels of its first convolution"
             )
@@ -143,32 +143,40 @@ class TrainConfig:
         integer("training: seed", self.seed, 0, 2**32 - 1)
         integer("training: threads", self.threads, 1, 2**10)
         if not (math.isfinite(self.lr) and self.lr > 0):
-            raise InputError(f"training: lr is {self.lr}, must be positive and finite")
+            raise ValueRangeError(f"training: lr is {self.lr}, must be positive and finite")
         if not 0 <= self.momentum < 1:
-            raise InputError(f"training: momentum is {self.momentum}, must lie in 0..1, below 1")
+            raise ValueRangeError(
+                f"training: momentum is {self.momentum}, must lie in 0..1, below 1"
+            )
         if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0):
-            raise InputError(f"training: weight_decay is {self.weight_decay}, must be at least 0")
+            raise ValueRangeError(
+                f"training: weight_decay is {self.weight_decay}, must be at least 0"
+            )
         if not (math.isfinite(self.energy_penalty) and self.energy_penalty >= 0):
-            raise InputError(
+            raise ValueRangeError(
                 f"training: energy_penalty is {self.energy_penalty}, must be at least 0"
             )
         budget = self.energy_budget_uj
         if budget is not None and not (math.isfinite(budget) and budget > 0):
-            raise InputError(f"training: energy_budget_uj is {budget}, must be positive and finite")
+            raise ValueRangeError(
+                f"training: energy_budget_uj is {budget}, must be positive and finite"
+            )
         if not (math.isfinite(self.validation) and 0 <= self.validation < 1):
-            raise InputError(
+            raise ValueRangeError(
                 f"training: validation is {self.validation}, must lie in 0..1, below 1"
             )
         if not 0 <= self.distillation <= 1:
-            raise InputError(f"training: distillation is {self.distillation}, must lie in 0..1")
+            raise ValueRangeError(
+                f"training: distillation is {self.distillation}, must lie in 0..1"
+            )
         if self.weight_bits is not None:
             integer("training: weight_bits", self.weight_bits, 2, LOIHI.weight_bits)
             if self.rule is not GradientRule.RATE_M:
-                raise InputError(
+                raise TrainingError(
                     f"training: rule is '{self.rule}', with weight_bits it must be 'rate_m'"
                 )
             if self.compile:
-                raise InputError("training: compile is true, with weight_bits it must be false")
+                raise TrainingError("training: compile is true, with weight_bits it must be false")
         self.lif()
 
     @property
@@ -199,7 +207,7 @@ def build_network(config: TrainConfig, input: Input, classes: int) -> SpikingNet
         InputError: the architecture is a module of the user's own, or does not fit the input.
     """
     if config.own_module:
-        raise InputError(
+        raise TrainingError(
             f"training: architecture is {quoted(config.architecture)}, a module of your own: give "
             "`train` its network, or use `spikeport train` or `run_recipe`"
         )

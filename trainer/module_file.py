@@ -10,7 +10,7 @@ from types import ModuleType
 import torch
 from torch import nn
 
-from spikeport.errors import InputError, ModuleReadingError
+from spikeport.errors import FileMissingError, InputError, ModuleReadingError
 from spikeport.network import Input
 from spikeport.trainer.config import TrainConfig
 from spikeport.trainer.network import SpikingNetwork, from_module
@@ -46,7 +46,7 @@ def module_from_file(config: TrainConfig) -> nn.Module | None:
 def _module(path: Path, name: str) -> nn.Module:
     subject = f"architecture '{path}:{name}'"
     if not path.is_file():
-        raise ModuleReadingError(f"{subject}: {path} does not exist or is not a file")
+        raise FileMissingError(f"{subject}: {path} does not exist or is not a file")
     try:
         build = getattr(_executed(path), name, None)
         if build is None:
@@ -54,7 +54,7 @@ def _module(path: Path, name: str) -> nn.Module:
         made = build()
     except InputError:
         raise
-    except Exception as error:  # the user's code may raise anything
+    except (Exception, SystemExit) as error:  # the user's code may raise anything
         raise ModuleReadingError(f"{subject}: {type(error).__name__}: {error}") from error
     if not isinstance(made, nn.Module):
         raise ModuleReadingError(

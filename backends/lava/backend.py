@@ -15,7 +15,7 @@ from spikeport.backends.lava.environment import require_lava
 from spikeport.backends.lava.program import Program, Recording, build_program, in_our_order
 from spikeport.backends.lava.schedule import Schedule, schedule
 from spikeport.backends.lava.supervise import run_worker
-from spikeport.errors import BackendUnavailableError, InputError, OutputError
+from spikeport.errors import BackendUnavailableError, OutputError, ValueRangeError
 from spikeport.network import DeployedNetwork, ReadoutKind, require_loihi
 from spikeport.runs import (
     RecordSpec,
@@ -106,7 +106,7 @@ def run_many(
 ) -> list[Run]:
     """Run several networks on their samples, in sequence, in one worker; see `run_lava`."""
     if not timeout_s > 0:
-        raise InputError(f"backend 'lava': timeout_s is {timeout_s}, must be above 0")
+        raise ValueRangeError(f"backend 'lava': timeout_s is {timeout_s}, must be above 0")
     tasks = [_task(network, samples, record, resets) for network, samples in pairs]
     python, version = require_lava()
     total = sum(task.count for task in tasks)

@@ -87,7 +87,12 @@ def lava_status() -> LavaStatus:
     python = lava_python()
     if python is None:
         return LavaStatus(None, f"no environment '{FOLDER}' found, {VARIABLE} is not set", FIX)
-    return _ask(python)
+    found = _ask(python)
+    if found.broken and os.environ.get(VARIABLE):  # which is asked before any new environment
+        return found._replace(
+            fix=f"unset {VARIABLE}, or set it to Lava's interpreter, as made by: {FIX}"
+        )
+    return found
 
 
 def require_lava() -> tuple[Path, str]:

@@ -13,7 +13,7 @@ from spikeport.backends import UnsupportedFeature
 from spikeport.backends.cycles import unsupported_cycle
 from spikeport.backends.lava.connections import CONNECTIONS, KINDS, lava_kind
 from spikeport.backends.lava.neurons import LIF, MODELS
-from spikeport.errors import InputError
+from spikeport.errors import UnsupportedError
 from spikeport.network import Coding, DeployedNetwork, Input, WeightedConnection, depths, waits
 
 
@@ -37,7 +37,7 @@ def schedule(network: DeployedNetwork) -> Schedule:
         InputError: Lava cannot run it; the message lists every construct that prevents it.
     """
     if found := obstacles(network):
-        raise InputError(
+        raise UnsupportedError(
             f"backend 'lava': cannot run this network, {len(found)} limit(s) exceeded:",
             *(f"- {one}" for one in found),
         )

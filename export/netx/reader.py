@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from spikeport.checks import MAX_STEPS, shape, whole
-from spikeport.errors import GraphError, InputError, UnstatedError
+from spikeport.errors import FileFormatError, GraphError, InputError, UnstatedError
 from spikeport.export.netx.hdf5 import RawLayer, RawNet, read_isolated, read_raw
 from spikeport.export.netx.layers import Parts, add_layer
 from spikeport.export.netx.layout import layers_of
@@ -55,7 +55,7 @@ def read_netx(
     except InputError as error:
         raise type(error)(f"{path}: {error}") from error
     except MemoryError as error:
-        raise GraphError(f"{path}: reading it needs more memory than is available") from error
+        raise FileFormatError(f"{path}: reading it needs more memory than is available") from error
 
 
 def _network(
@@ -64,13 +64,13 @@ def _network(
     if raw.metadata:
         given = {"steps": steps, "input_shape": input_shape}
         if given := {name: value for name, value in given.items() if value is not None}:
-            fail(f"arguments {sorted(given)}: the file contains a network with its own")
+            InputError.fail(f"arguments {sorted(given)}: the file contains a network with its own")
         return _stored(raw)
     parts = Parts(int(raw.file_bytes))
     steps = _steps(parts, raw, steps)
     if input_shape is not None:
         if raw.layers[0].type == "input":
-            fail(f"input_shape is {tuple(input_shape)}, but the file states its own")
+            InputError.fail(f"input_shape is {tuple(input_shape)}, but the file states its own")
         parts.add_input(shape("input_shape", input_shape))
         parts.flat = raw.layers[0].type.startswith("dense")
         parts.assumed.append(f"the input has shape {parts.shape}, as given")

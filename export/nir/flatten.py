@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from spikeport.checks import is_name
-from spikeport.errors import GraphError
+from spikeport.errors import FileFormatError, GraphError
 from spikeport.export.nir.fields import Shape, make_node
 from spikeport.export.nir.graph import Edge
 from spikeport.export.nir.hdf5 import RawGraph, RawNode
@@ -144,6 +144,6 @@ def _is_port(name: str, node: RawNode, raw: RawGraph) -> bool:
 def _made(name: str, raw: RawNode) -> Any:
     node = make_node(name, raw.type, raw.fields)
     if not isinstance(raw.metadata, Mapping):
-        raise GraphError(f"node '{name}': metadata is damaged")
+        raise FileFormatError(f"node '{name}': metadata is damaged")
     node.metadata = dict(raw.metadata)
     return node

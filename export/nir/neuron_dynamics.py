@@ -134,7 +134,8 @@ def neuron_dynamics(
         if euler and dt_s > shortest * (1 + _FLOAT32):
             complain(
                 f"node '{name}': {field} is {shortest:g} s, shorter than the step dt {dt_s:g} s, "
-                "so that the state would change sign at every step"
+                "so that the state would change sign at every step; give a shorter dt, or "
+                "discretization=exponential"
             )
         return np.minimum(lost_fraction(dt_s / tau, semantics), 1.0)
 

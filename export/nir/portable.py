@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeport.checks import MAX_SIDE, integer, pair
-from spikeport.errors import GraphError
+from spikeport.errors import FileFormatError
 from spikeport.export.nir.fields import label
 from spikeport.storage import parse_json
 
@@ -87,7 +87,7 @@ def stated_forms(metadata: Mapping[str, Any]) -> dict[str, str]:
     try:
         return {name: json.dumps(was) for name, was in parse_json(text).items()}
     except (ValueError, TypeError, AttributeError) as error:
-        raise GraphError(f"metadata '{KEY_OF_GRAPH}' is damaged ({error})") from error
+        raise FileFormatError(f"metadata '{KEY_OF_GRAPH}' is damaged ({error})") from error
 
 
 def restore(name: str, node: Any, stated: str | None = None) -> Any:
@@ -118,9 +118,9 @@ def restore(name: str, node: Any, stated: str | None = None) -> Any:
         restored = _replace(node, weight, padding, groups)
         again, _ = portable(restored)
     except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
-        raise GraphError(f"{label(name, node)}: damaged metadata ({error})") from error
+        raise FileFormatError(f"{label(name, node)}: damaged metadata ({error})") from error
     if not np.array_equal(again.weight, node.weight) or again.padding != node.padding:
-        raise GraphError(
+        raise FileFormatError(
             f"{label(name, node)}: its weight was changed after writing in places where its {was} "
             "must be zero"
         )

@@ -12,7 +12,14 @@ from typing import Any, Unpack
 
 import numpy as np
 
-from spikeport.errors import GraphError, InputError, UnstatedError, ValueRangeError
+from spikeport.errors import (
+    FileFormatError,
+    GraphError,
+    InputError,
+    UnknownNameError,
+    UnstatedError,
+    ValueRangeError,
+)
 from spikeport.export.nir.deployed import NEWEST_FORM, float_view
 from spikeport.export.nir.fields import NODE_TYPES, kind
 from spikeport.export.nir.flatten import FlatGraph, flatten
@@ -152,13 +159,13 @@ def read_nir_contents(
     given = {"dt_s": dt_s, "steps": steps, "semantics": semantics, "inputs": inputs, **rules}
     given = {name: value for name, value in given.items() if value is not None}
     if odd := sorted(rules.keys() - set(RULES)):
-        fail(f"argument {odd[0]}: no such rule, must be one of {', '.join(RULES)}")
+        UnknownNameError.fail(f"argument {odd[0]}: no such rule, must be one of {', '.join(RULES)}")
     raw = (read_isolated if isolate else read_raw)(path, KEY)
     with _reading(path):
         header = header_of(raw.graph.metadata)
         if header is not None and header["kind"] == "deployed":
             if given:
-                fail(
+                InputError.fail(
                     f"arguments {sorted(given)}: the file contains a deployed network with its own"
                 )
             return _deployed_network(header, raw)
@@ -190,7 +197,9 @@ def read_nir_float(
         **rules,
     )
     if isinstance(network, DeployedNetwork):
-        fail(f"{path}: contains a deployed network, must be a float graph; see `read_nir_deployed`")
+        FileFormatError.fail(
+            f"{path}: contains a deployed network, must be a float graph; see `read_nir_deployed`"
+        )
     return network
 
 
@@ -204,7 +213,7 @@ def read_nir_deployed(path: str | os.PathLike[str], *, isolate: bool = True) -> 
     with _reading(path):
         header = header_of(raw.graph.metadata)
         if header is None or header["kind"] != "deployed":
-            fail("a float graph without chip integers; see `read_nir_float`")
+            FileFormatError.fail("a float graph without chip integers; see `read_nir_float`")
         return _deployed_network(header, raw)
 
 
@@ -216,7 +225,7 @@ def _reading(path: str | os.PathLike[str]) -> Iterator[None]:
     except InputError as error:
         raise type(error)(f"{path}: {error}") from error
     except MemoryError as error:
-        raise GraphError(f"{path}: reading it needs more memory than is available") from error
+        raise FileFormatError(f"{path}: reading it needs more memory than is available") from error
 
 
 def _deployed_network(header: dict[str, Any], raw: RawFile) -> DeployedNetwork:

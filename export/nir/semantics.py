@@ -20,7 +20,7 @@ from enum import StrEnum
 from typing import Any, TypedDict, Unpack
 
 from spikeport import checks
-from spikeport.errors import GraphError
+from spikeport.errors import GraphError, ValueRangeError
 from spikeport.network import Reset
 from spikeport.text import quoted
 
@@ -158,7 +158,7 @@ class Semantics:
             if isinstance(default, StrEnum):
                 object.__setattr__(self, field.name, checks.choice(subject, type(default), value))
             elif isinstance(default, bool) and not isinstance(value, bool):
-                fail(f"{subject} is {quoted(value)}, must be true or false")
+                ValueRangeError.fail(f"{subject} is {quoted(value)}, must be true or false")
         delay = checks.whole("network: loop_delay", self.loop_delay, 1, checks.MAX_STEPS)
         object.__setattr__(self, "loop_delay", delay)
         if self.reset_timing is ResetTiming.ONCE and (self.multiple_spikes or self.late_spikes):

@@ -10,7 +10,7 @@ from typing import Any
 import nir
 
 from spikeport.checks import NAME_RULE, is_name
-from spikeport.errors import UnsupportedError
+from spikeport.errors import GraphError, InputError, UnsupportedError
 from spikeport.export.nir.deployed import float_view, form_of
 from spikeport.export.nir.float_network import FloatNetwork
 from spikeport.export.nir.graph import DEFAULT_DT_S
@@ -57,12 +57,14 @@ def write_nir_file(
         metadata = deployed_metadata(network, view, form_of(view), view_notes(network))
     else:
         if dt_s is not None:
-            fail(f"dt_s is {dt_s}: a float network has its own time step, {network.dt_s}")
+            InputError.fail(
+                f"dt_s is {dt_s}: a float network has its own time step, {network.dt_s}"
+            )
         view, metadata = network, float_metadata(network)
     graph = view.checked.graph
     for name in graph.nodes:
         if not is_name(name):
-            fail(f"node {quoted(name)}: name must be {NAME_RULE}")
+            GraphError.fail(f"node {quoted(name)}: name must be {NAME_RULE}")
     if reader is None:
         write_bytes(path, _bytes(graph, metadata))
         return None

@@ -185,7 +185,8 @@ def _inject(build: Build, path: Path, node: str, folded: Folded) -> None:
     source = path.source
     if path.delay:
         build.complain(
-            f"input '{source}': coding 'bias' acts at once, but a Delay node leads to '{node}'"
+            f"input '{source}': coding 'bias' acts at once, but a Delay node leads to '{node}'; "
+            "declare it with coding 'graded'"
         )
     if build.dynamics[node].keep_u.any():
         build.complain(
@@ -195,16 +196,17 @@ def _inject(build: Build, path: Path, node: str, folded: Folded) -> None:
     if not isinstance(folded.map, Elementwise) or folded.pool is not None:
         build.complain(
             f"input '{source}': coding 'bias' must go one to one into neurons, "
-            f"but a map or pool leads from it to '{node}'"
+            f"but a map or pool leads from it to '{node}'; declare it with coding 'graded'"
         )
         return
     if any(i.target == node for i in build.injections):
-        build.complain(f"node '{node}': more than one input of coding 'bias'")
+        build.complain(f"node '{node}': more than one input of coding 'bias'; add them up")
     gains = folded.map.factor.reshape(-1)
     if np.ptp(gains) > 1e-9 * np.abs(gains).max() or gains[0] <= 0:
         build.complain(
             f"input '{source}': coding 'bias' reaches '{node}' with factors "
-            f"{gains.min():g}..{gains.max():g}, must be one positive factor"
+            f"{gains.min():g}..{gains.max():g}, must be one positive factor; declare it with "
+            "coding 'graded'"
         )
     name = f"{source}_to_{node}"
     build.injections.append(FloatInjection(name, source, node, float(gains[0])))

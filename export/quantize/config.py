@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from spikeport.checks import one_of
-from spikeport.errors import InputError
+from spikeport.errors import ValueRangeError
 from spikeport.export.quantize.rounding_loss import COARSE_BITS
 from spikeport.export.quantize.target import ANY, Constraints, constraints_of
 from spikeport.network import LOIHI
@@ -79,8 +79,8 @@ class QuantizeConfig:
         if self.input_coding is not None:
             one_of("input_coding", INPUT_CODINGS, self.input_coding)
         if self.weight_bits not in range(2, LOIHI.weight_bits + 1):
-            raise InputError(
+            raise ValueRangeError(
                 f"weight_bits is {self.weight_bits}, must lie in 2..{LOIHI.weight_bits}"
             )
         if not given or not all(0 < f <= 1 for f in given):
-            raise InputError(f"clip_fractions is {given}, must be numbers in (0, 1]")
+            raise ValueRangeError(f"clip_fractions is {given}, must be numbers in (0, 1]")

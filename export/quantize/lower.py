@@ -264,7 +264,7 @@ def _check_membranes(build: Build) -> None:
         if silent and not isinstance(build.nodes[target], nir.Output):
             build.complain(
                 f"node '{source}': {type(build.nodes[source]).__name__} never spikes, its "
-                f"membrane can be read out but not sent on to '{target}'"
+                f"membrane can be read out but not sent on to '{target}'; use neurons that spike"
             )
 
 

@@ -94,7 +94,7 @@ def _names(
     """All paths from an Input or neurons to `node`: the source, then the nodes in between."""
     for source in feeds[node]:
         if source in after:
-            complain(f"node '{source}': is on a cycle without neurons")
+            complain(f"node '{source}': is on a cycle without neurons; put some into it")
         elif isinstance(nodes[source], (*POPULATIONS, nir.Input)):
             yield (source, *after)
         else:

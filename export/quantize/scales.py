@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport.errors import InputError
+from spikeport.errors import InputError, ValueRangeError
 from spikeport.export.quantize.config import QuantizeConfig
 from spikeport.export.quantize.connections import all_dense, round_biases
 from spikeport.export.quantize.lowered import FloatInjection, FloatPopulation, LoweredNetwork, Role
@@ -309,7 +309,7 @@ def _dictated(
     exponents = config.constraints.bias_exponents
     fits = [e for e in exponents if unit * 2**e <= most]
     if not fits:
-        raise InputError(
+        raise ValueRangeError(
             f"input '{source.name}': scale {source.scale:g} as bias of '{part.name}' requires "
             f"{unit * 2 ** exponents[0]:g} weight units per membrane unit, at most {most:g} fit; "
             "lower its scale"

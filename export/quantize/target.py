@@ -17,7 +17,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from spikeport.checks import one_of
-from spikeport.errors import InputError, SpikeportError
+from spikeport.errors import SpikeportError, UnsupportedError
 from spikeport.export.netx.layers import BIAS_EXPONENT
 from spikeport.export.netx.layout import layers_of
 from spikeport.export.netx.synapse import kept_exactly
@@ -44,7 +44,7 @@ def _one_layer_per_node(lowered: LoweredNetwork) -> None:
     counts = Counter(part.node for part in lowered.populations if part.role is Role.NEURONS)
     for node, count in counts.items():
         if count > 1:
-            raise InputError(
+            raise UnsupportedError(
                 f"node '{node}': its neurons have {count} different decays or starts, but a layer "
                 "of netx has one decay of u, one of v and starts at 0; use one time constant in "
                 "the whole layer"
@@ -53,7 +53,7 @@ def _one_layer_per_node(lowered: LoweredNetwork) -> None:
     by_name = {part.name: part for part in lowered.populations}
     for connection in lowered.connections:
         if connection.source in constant:
-            raise InputError(
+            raise UnsupportedError(
                 f"node '{by_name[connection.target].node}': a bias enters through its synaptic "
                 "filter, but netx adds biases to v; use a map without bias in front of it, or "
                 "neurons without a synaptic filter"

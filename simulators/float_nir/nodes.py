@@ -11,7 +11,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from spikeport.errors import InputError
+from spikeport.errors import GraphError, UnsupportedError
 from spikeport.export.nir.fields import SPIKING, kind, label
 from spikeport.export.nir.neuron_dynamics import (
     integrator_gain,
@@ -96,7 +96,7 @@ def node_kernel(name: str, node: Any, setting: Setting) -> NodeKernel:
         case nir.I() | nir.IF() | nir.LI() | nir.LIF() | nir.CubaLI() | nir.CubaLIF():
             return _neuron(name, node, setting)
         case _:
-            raise InputError(f"{label(name, node)}: cannot be simulated")
+            raise UnsupportedError(f"{label(name, node)}: cannot be simulated")
 
 
 def _stateless(apply: Callable[[Array], Array], charged: bool = False) -> NodeKernel:
@@ -230,7 +230,7 @@ def _spiking(name: str, node: Any, setting: Setting, charge: Charge, start: Stat
     threshold = np.asarray(node.v_threshold, dtype)
     resting = np.asarray(node.v_reset, dtype)
     if semantics.multiple_spikes and threshold.min() <= 0:
-        raise InputError(
+        raise GraphError(
             f"{label(name, node)}: v_threshold is {threshold.min():g}, must be above 0 if neurons "
             "send floor(v / v_threshold) spikes"
         )

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport.errors import InputError
+from spikeport.errors import ValueRangeError
 from spikeport.network import DeployedNetwork, Input
 from spikeport.runs import (
     RecordSpec,
@@ -213,5 +213,5 @@ def _thread_count(wanted: int | None) -> int:
     if wanted is None:
         return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
     if wanted < 1:
-        raise InputError(f"threads is {wanted}, must be at least 1")
+        raise ValueRangeError(f"threads is {wanted}, must be at least 1")
     return wanted

@@ -13,7 +13,7 @@ import typer
 from spikeport.cli import _io
 from spikeport.cli._foreign import Foreign, origin_facts, takes_foreign
 from spikeport.cli._tables import facts_table, sources_line, unsupported_table
-from spikeport.errors import CheckFailedError, InputError
+from spikeport.errors import CheckFailedError, InputError, OptionError
 from spikeport.network import LOIHI, Coding, DeployedNetwork, Input
 from spikeport.report import origin
 from spikeport.report.screen import lines, plain
@@ -83,11 +83,11 @@ def check(
     if Path(network).suffix in FILES:
         if data is not None or changes:
             option = "--set" if data is None else "--data"
-            raise InputError(f"{option}: is for what is not trained yet, {network} is a network")
+            raise OptionError(f"{option}: is for what is not trained yet, {network} is a network")
         subject = _opened(Path(network), foreign)
         facts = _origin(subject)
         if bits is not None and isinstance(subject, DeployedNetwork):
-            raise InputError(f"--bits {bits}: {network} is quantized, its weights have their bits")
+            raise OptionError(f"--bits {bits}: {network} is quantized, its weights have their bits")
     else:
         subject, options, facts = _untrained(network, data, changes, foreign)
     taken = LOIHI.weight_bits if bits is None else bits
@@ -140,7 +140,8 @@ def _untrained(
     shape = given.pop("input_shape", None)
     asked = {f"training.{key}": value for key, value in given.items()}
     if others := sorted(given.keys() - {"steps", "reset", "strict"}):
-        raise InputError(f"{name}: {', '.join(others)} must not be given, it is for NIR files")
+        words = dict.fromkeys("--dt" if one == "dt_s" else "--semantics" for one in others)
+        raise OptionError(f"{name}: {' and '.join(words)} must not be given, for NIR files only")
     if data is not None:
         asked["data.name"] = data
     recipe = name
@@ -148,7 +149,7 @@ def _untrained(
         asked["training.architecture"] = name
         recipe = "digits"
         if data is None and shape is None:
-            raise InputError(f"{name}: needs --data or --input-shape, what the module takes")
+            raise OptionError(f"{name}: needs --data or --input-shape, what the module takes")
     asked |= dict(parse_change(change) for change in changes or ())
     chosen = load_recipe(recipe, asked)
     if shape is None:

@@ -66,12 +66,12 @@ class GateFiles:
             return load_tolerances(self.tolerances)
         return None if self.junit is None and self.markdown is None else Tolerances()
 
-    def write(self, gate: Gate, networks: Sequence[Path | None]) -> None:
-        """Write the requested files."""
+    def write(self, gate: Gate, read: Sequence[Path | None]) -> None:
+        """Write the requested files, with the SHA-256 of the files that were read."""
         if self.junit is not None:
             from spikeport.report.junit import write_junit
 
-            write_junit(self.junit, gate, _hashes([*networks, self.tolerances]))
+            write_junit(self.junit, gate, _hashes([*read, self.tolerances]))
         if self.markdown is not None:
             from spikeport.report.markdown import render_gate
 
@@ -79,11 +79,12 @@ class GateFiles:
 
 
 def _hashes(files: Sequence[Path | None]) -> dict[str, str]:
-    """The SHA-256 of each file, by a name that says so."""
-    found = {}
+    """The SHA-256 of each file, by a name that says so; by its path if the name is taken."""
+    found: dict[str, str] = {}
     for path in files:
         if path is not None:
             with path.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
-            found[f"sha256 of {path.name}"] = digest
+            named = f"sha256 of {path.name}"
+            found[f"sha256 of {path}" if named in found else named] = digest
     return found

@@ -105,7 +105,8 @@ def compare(
             progress=update,
         )
     if found.gate is not None:
-        files.write(found.gate, [network, other])
+        own = Path(data) if Path(data).is_file() else None
+        files.write(found.gate, [network, other, own])
     shown = [
         part
         for stage, traces in found.traces.items()

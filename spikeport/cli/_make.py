@@ -14,6 +14,9 @@ from spikeport.cli._tables import facts_table, fidelity_table
 from spikeport.errors import OptionError
 from spikeport.network import DeployedNetwork, save_network
 
+_TITLED = ("data.name", "training.architecture", "training.widths", "training.steps")
+"""What the title of a recipe speaks of; with another, it is called by its name and these."""
+
 
 def train(
     out: _io.Out,
@@ -178,6 +181,10 @@ def train(
             raise OptionError(f"{own}: needs --data, the samples to train on")
     asked = {key: value for key, value in given.items() if value is not None}
     asked |= dict(parse_change(change) for change in changes or ())
+    if "title" not in asked and (other := {key: asked[key] for key in _TITLED if key in asked}):
+        lists = {key: list(v) if isinstance(v, tuple) else v for key, v in other.items()}
+        changed = ", ".join(f"{key}={value}" for key, value in lists.items())
+        asked["title"] = f"{recipe} with {changed}"
     chosen = load_recipe(recipe, asked)
     config = chosen.training if bits is None else chosen.on_chip(bits)
     file = config.architecture.rpartition(":")[0] if own_module(config.architecture) else None

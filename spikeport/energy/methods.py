@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from spikeport.energy.lemaire import Lemaire, leaks
-from spikeport.errors import InputError
+from spikeport.errors import SettingsError, UnknownNameError
 from spikeport.hardware import Source, read_sources, source_of
 from spikeport.network import DeployedNetwork
 from spikeport.runs import EventCounts
@@ -163,7 +163,7 @@ def builtin_methods() -> Mapping[str, Method]:
     """The methods that come with Spikeport, by name."""
     top = Table(parse_toml(read_text(FILE), "methods"), "methods", ("schema", "sources", "methods"))
     if (schema := top.take("schema", str)) != SCHEMA:
-        raise InputError(f"methods: schema is {quoted(schema)}, this version reads '{SCHEMA}'")
+        raise SettingsError(f"methods: schema is {quoted(schema)}, this version reads '{SCHEMA}'")
     sources = read_sources(top.table("sources"))
     listed = top.table("methods")
     return {name: _method(name, listed, sources) for name in listed}
@@ -177,7 +177,7 @@ def method_named(name: str) -> Method:
     """
     known = builtin_methods()
     if name not in known:
-        raise InputError(
+        raise UnknownNameError(
             f"energy: method {quoted(name)} is unknown{nearest(name, known)}; there are "
             f"{', '.join(known)}"
         )
@@ -209,6 +209,11 @@ def estimate_by_method(
 
 def _notes(method: Method, network: DeployedNetwork) -> Iterator[str]:
     """Where the network is beyond what the method covers."""
+    for part in network.inputs:
+        if part.digits > 1:
+            yield f"Input '{part.name}' sends binary digits: each is counted as a spike."
+    if isinstance(method.formula, Rates):
+        yield from _rate_notes(network)
     if not isinstance(method.formula, Lemaire):
         return
     for part in network.inputs:
@@ -224,6 +229,18 @@ def _notes(method: Method, network: DeployedNetwork) -> Iterator[str]:
             network.arithmetic.decay_unity
         ):
             yield f"'{population.name}' has a synaptic current, a second state: counted once."
+
+
+def _rate_notes(network: DeployedNetwork) -> Iterator[str]:
+    for part in network.inputs:
+        if part.graded:
+            yield f"Input '{part.name}' is graded: a value that is not 0 is counted as a spike."
+    for one in network.weighted_connections:
+        if one.pool is not None:
+            yield (
+                f"The mean rate before the sum-pool of '{one.name}' is taken for its sums, as for "
+                "an average pool; each spike reaches the weights behind it."
+            )
 
 
 def _method(name: str, listed: Table, sources: Mapping[str, Source]) -> Method:

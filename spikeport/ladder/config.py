@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from spikeport.energy import DEFAULT_PROFILE
-from spikeport.errors import InputError
+from spikeport.errors import InputError, ValueRangeError
 from spikeport.export import QuantizeConfig
 from spikeport.parity import Limits
 
@@ -41,9 +41,9 @@ class LadderConfig:
         for name, fewest in least.items():
             value = getattr(self, name)
             if value is not None and value < fewest:
-                raise InputError(f"ladder: {name} is {value}, must be at least {fewest}")
+                raise ValueRangeError(f"ladder: {name} is {value}, must be at least {fewest}")
         if self.timeout_s is not None and not self.timeout_s > 0:
-            raise InputError(f"ladder: timeout_s is {self.timeout_s}, must be above 0")
+            raise ValueRangeError(f"ladder: timeout_s is {self.timeout_s}, must be above 0")
         if self.quantize.input_coding == "rate":
             raise InputError(
                 "ladder: input_coding rate adds neurons that the float stages do not have; "

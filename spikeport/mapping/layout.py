@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from spikeport.errors import InputError
+from spikeport.errors import InputError, ValueRangeError
 from spikeport.mapping.core_map import Piece
 from spikeport.mapping.limits import RESOURCES
 from spikeport.mapping.misfit import Misfit
@@ -119,7 +119,7 @@ def shares_of_work(plan: Plan, work: Mapping[str, float] | None) -> dict[str, fl
         raise InputError(f"map: population '{name}' {has}")
     for name, each in work.items():
         if not (math.isfinite(each) and each >= 0):
-            raise InputError(
+            raise ValueRangeError(
                 f"map: work of population '{name}' is {each}, must be finite and not negative"
             )
     if not (total := sum(work.values())):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport.errors import CheckFailedError, InputError, UnknownNameError
+from spikeport.errors import CheckFailedError, UnknownNameError, ValueRangeError
 from spikeport.hardware import TargetFile, read_target
 from spikeport.mapping.bounds import lower_bounds
 from spikeport.mapping.core_map import Core, CoreMap
@@ -61,7 +61,7 @@ def map_network(
         raise CheckFailedError(f"network cannot be mapped to {made.limits.target}: {told}")
     if cores is not None:
         if cores < len(layout.groups):
-            raise InputError(
+            raise ValueRangeError(
                 f"map: cores is {cores}, must be at least the {len(layout.groups)} that the "
                 "network takes"
             )

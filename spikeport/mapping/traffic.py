@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeport.energy import Hops
-from spikeport.errors import InputError
+from spikeport.errors import EnergyError
 from spikeport.mapping.placement import Places, Table
 from spikeport.mapping.plan import Plan
 from spikeport.mapping.tiling import Tiling
@@ -203,7 +203,7 @@ def spikes_of(network: DeployedNetwork, activity: EventCounts | Run) -> tuple[st
     """
     if isinstance(activity, Run):
         if activity.network_hash != network.content_hash:
-            raise InputError(
+            raise EnergyError(
                 f"map: the run is of network {activity.network_hash[:12] or 'of floats'}, must be "
                 f"of {network.content_hash[:12]}"
             )
@@ -217,7 +217,7 @@ def spikes_of(network: DeployedNetwork, activity: EventCounts | Run) -> tuple[st
             continue
         table = {} if counts is None else {**counts.spikes, **counts.input_events}
         if name not in table:
-            raise InputError(f"map: the activity has no count for '{name}'")
+            raise EnergyError(f"map: the activity has no count for '{name}'")
         found[name] = np.full(part.shape, table[name] / part.size)
     samples = activity.samples
     return f"{samples} sample{'s' if samples > 1 else ''} of {activity.steps} steps", found

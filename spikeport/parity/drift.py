@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from spikeport.errors import InputError
+from spikeport.errors import ValueRangeError
 from spikeport.runs import Run
 
 FEW_SPIKES = 100
@@ -39,7 +39,9 @@ class Limits:
     def __post_init__(self) -> None:
         for name in ("max_spike_change", "max_tie_points", "max_tie_share"):
             if not getattr(self, name) >= 0:
-                raise InputError(f"ladder: {name} is {getattr(self, name)}, must be at least 0")
+                raise ValueRangeError(
+                    f"ladder: {name} is {getattr(self, name)}, must be at least 0"
+                )
 
 
 @dataclass(frozen=True, slots=True)

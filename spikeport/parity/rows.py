@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from spikeport.energy import Interval
-from spikeport.errors import InputError
+from spikeport.errors import InputError, LabelsError
 from spikeport.parity.drift import Limits, drift
 from spikeport.parity.report import Criterion, Difference, LadderRow, Ties
 from spikeport.parity.statistics import accuracy
@@ -48,7 +48,7 @@ def build_row(
     """
     truth = np.asarray(labels)
     if truth.ndim != 1 or len(truth) < run.samples:
-        raise InputError(
+        raise LabelsError(
             f"stage '{stage}': labels have shape {truth.shape}, must be (n,) with n >= "
             f"{run.samples} samples"
         )

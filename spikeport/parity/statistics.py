@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from statistics import NormalDist
 
-from spikeport.errors import InputError
+from spikeport.errors import ValueRangeError
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +41,13 @@ def wilson_interval(correct: int, n: int, confidence: float = 0.95) -> tuple[flo
         InputError: n < 1, correct not in 0..n, or confidence not strictly between 0 and 1.
     """
     if n < 1:
-        raise InputError(f"interval of a proportion: n is {n}, must be at least 1")
+        raise ValueRangeError(f"interval of a proportion: n is {n}, must be at least 1")
     if not 0 <= correct <= n:
-        raise InputError(f"interval of a proportion: correct is {correct}, must lie in 0..{n}")
+        raise ValueRangeError(f"interval of a proportion: correct is {correct}, must lie in 0..{n}")
     if not 0 < confidence < 1:
-        raise InputError(f"interval of a proportion: confidence {confidence} must lie in (0, 1)")
+        raise ValueRangeError(
+            f"interval of a proportion: confidence {confidence} must lie in (0, 1)"
+        )
     z = NormalDist().inv_cdf((1 + confidence) / 2)
     p = correct / n
     middle = p + z * z / (2 * n)

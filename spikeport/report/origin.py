@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from spikeport.report.section import Section
 
-ORIGIN_TITLE = "Read from a file of another tool"
+ORIGIN_TITLE = "Read from another tool"
 _SHOWN = (
     *("source", "stated", "semantics", "not_reproduced"),
     *("assumed", "assumed_inputs", "assumed_parameters"),

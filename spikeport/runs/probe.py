@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from spikeport.checks import integers
-from spikeport.errors import InputError
+from spikeport.errors import InputError, UnknownNameError
 from spikeport.network import RECORDABLE_STATE, SHARED_STATE, AnyPopulation, DeployedNetwork
 from spikeport.runs.run import Chosen
 
@@ -83,7 +83,9 @@ def check_names(record: RecordSpec, known: Collection[str], where: str = "") -> 
     items = record_items(record)
     for item in items:
         if item not in known:
-            raise InputError(f"record: {item!r} cannot be recorded{where}, only {', '.join(known)}")
+            raise UnknownNameError(
+                f"record: {item!r} cannot be recorded{where}, only {', '.join(known)}"
+            )
     return items  # type: ignore[return-value]  # all are in `known`
 
 
@@ -153,7 +155,7 @@ def _probes(network: DeployedNetwork, record: RecordSpec) -> list[Probe]:
             probes += (Probe(name, names) for name in having)
     for probe in probes:
         if probe.population not in network.by_name:
-            raise InputError(
+            raise UnknownNameError(
                 f"record: '{probe.population}' is not a population of the network, it has "
                 f"{', '.join(network.by_name)}"
             )

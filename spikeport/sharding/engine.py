@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from spikeport.backends import backend as find_backend
-from spikeport.errors import InputError
+from spikeport.errors import InputError, ValueRangeError
 from spikeport.network import DeployedNetwork
 from spikeport.runs import (
     RecordSpec,
@@ -100,9 +100,9 @@ def run_sweep(
     """Run several networks, each with its samples, on the same workers; see `run_sharded`."""
     for name, value in (("shard", shard), ("workers", workers)):
         if value is not None and value < 1:
-            raise InputError(f"{name} is {value}, must be at least 1")
+            raise ValueRangeError(f"{name} is {value}, must be at least 1")
     if timeout_s is not None and not timeout_s > 0:
-        raise InputError(f"timeout_s is {timeout_s}, must be above 0")
+        raise ValueRangeError(f"timeout_s is {timeout_s}, must be above 0")
     names = [item for item in record_items(record) if isinstance(item, str)]
     if len(names) < len(record_items(record)):
         raise InputError("record: shards record whole populations, not Probes of selected neurons")

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator
 from io import FileIO
 from pathlib import Path
 
-from spikeport.errors import InputError, OutputError
+from spikeport.errors import FileMissingError, InputError, OutputError
 
 SUFFIX = ".spikeport.tmp"
 LONG_NAME = 200
@@ -77,6 +77,21 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[FileIO]:
         if isinstance(error, OutputError):
             raise
         raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+def check_readable(path: str | os.PathLike[str]) -> None:
+    """Refuse what is no file that can be opened.
+
+    Raises:
+        FileMissingError: it does not exist, is a folder or device, or its rights forbid to read it.
+    """
+    if not os.path.isfile(path):
+        problem = "is not a file" if os.path.exists(path) else "no such file"
+    elif os.access(path, os.R_OK):
+        return
+    else:
+        problem = "its rights forbid to read it"
+    raise FileMissingError(f"{os.fspath(path)}: {problem}")
 
 
 def check_output(

@@ -18,8 +18,8 @@ from typing import Any
 import h5py
 import h5py.h5o
 
-from spikeport.errors import FileFormatError, FileMissingError, InputError
-from spikeport.storage.files import replacing
+from spikeport.errors import FileFormatError, InputError
+from spikeport.storage.files import check_readable, replacing
 from spikeport.storage.hdf5_seal import check_open_seal, seal
 from spikeport.storage.limits import (
     FREE_BYTES,
@@ -104,8 +104,7 @@ def naming(path: str | os.PathLike[str], what: str) -> Iterator[None]:
     Raises:
         InputError: no such file, not HDF5, damaged, or it breaks a rule.
     """
-    if not Path(path).is_file():
-        raise FileMissingError(f"{path}: no such file")
+    check_readable(path)
     try:
         yield
     except InputError as error:

@@ -14,7 +14,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from spikeport.errors import FileFormatError, FileMissingError, InputError, error_classes
+from spikeport.errors import FileFormatError, InputError, error_classes
+from spikeport.storage.files import check_readable
 
 SECONDS = 3
 SECONDS_PER_BYTE = 1 / 1e6
@@ -34,8 +35,7 @@ def run_isolated(path: str | os.PathLike[str], entry: str, arguments: Sequence[s
         InputError: as raised by the function; or the child crashed or exceeded its time limit.
     """
     path = Path(path)
-    if not path.is_file():
-        raise FileMissingError(f"{path}: no such file")
+    check_readable(path)
     limit = int(SECONDS + path.stat().st_size * SECONDS_PER_BYTE)
     command = [sys.executable, "-P", "-c", f"from {__name__} import main; main()"]
     command += [entry, str(limit), str(path), *arguments]

@@ -20,9 +20,9 @@ import safetensors.numpy
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 
-from spikeport.errors import FileFormatError, FileMissingError, FileVersionError, InputError
+from spikeport.errors import FileFormatError, FileVersionError, InputError
 from spikeport.storage.canonical import Arrays, digest
-from spikeport.storage.files import write_bytes
+from spikeport.storage.files import check_readable, write_bytes
 from spikeport.storage.strict_json import parse_json
 from spikeport.text import quoted
 
@@ -107,8 +107,7 @@ def unpack(path: str | os.PathLike[str], refusal: str, key: str = KEY) -> tuple[
             have.
     """
     path = Path(path)
-    if not path.is_file():
-        raise FileMissingError(f"{path}: no such file")
+    check_readable(path)
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
             header = parse_json((file.metadata() or {}).get(key, "null"))

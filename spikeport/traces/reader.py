@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport.errors import FileFormatError
+from spikeport.errors import FileFormatError, ValueRangeError
 from spikeport.runs import Chosen, Trace
 from spikeport.storage import check_count, check_seal, run_isolated
 from spikeport.storage.hdf5 import Budget, check_plain, child, load, naming
@@ -87,7 +87,7 @@ class TraceReader:
     def _read(self, first: int, stop: int) -> Trace:
         samples = self.header.samples
         if not 0 <= first < stop <= samples:
-            fail(f"samples {first}..{stop} are not within 0..{samples}")
+            ValueRangeError.fail(f"samples {first}..{stop} are not within 0..{samples}")
         if (size := (stop - first) * self.bytes_per_sample) > MAX_READ_BYTES:
             fail(
                 f"samples {first}..{stop} are {size} bytes, limit {MAX_READ_BYTES}: read fewer at "

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from spikeport.errors import InputError
+from spikeport.errors import FileFormatError, TrainingError
 from spikeport.report.pareto import draw_pareto_front
 from spikeport.storage import make_folder, parse_json, write_text
 from spikeport.text import quoted
@@ -71,10 +71,10 @@ class ParetoFront:
             found = parse_json(path.read_text("utf-8"))
             before = {key: found[key] for key in document}
         except (ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{path}: is not a front of this program: {error}") from error
+            raise FileFormatError(f"{path}: is not a front of this program: {error}") from error
         for key, value in document.items():
             if before[key] != value:
-                raise InputError(
+                raise TrainingError(
                     f"{path}: was created with {key} {quoted(before[key])}, cannot continue with "
                     f"{quoted(value)}; choose another --out"
                 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from spikeport.errors import InputError
+from spikeport.errors import InputError, TrainingError
 from spikeport.export.quantize import QuantizeConfig
 from spikeport.export.quantize.config import RATE
 from spikeport.export.quantize.lower import lower
@@ -81,18 +81,18 @@ def _limits(config: QuantizeConfig) -> TargetLimits | None:
     """
     name, kept = config.target, config.constraints
     if config.input_coding == RATE:
-        raise InputError(
+        raise TrainingError(
             "input_coding is rate, whose neurons cannot be trained in chip arithmetic; use binary"
         )
     if name is None:
         return None
     if name in FORMATS:
-        raise InputError(
+        raise TrainingError(
             f"target is '{name}', which training in chip arithmetic does not keep to; "
             "train in floats and quantize for the target"
         )
     if config.weight_bits > kept.weight_bits:
-        raise InputError(
+        raise TrainingError(
             f"weight_bits is {config.weight_bits}, but target '{name}' takes at most "
             f"{kept.weight_bits}; train with that many"
         )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from spikeport.energy import load_profile
-from spikeport.errors import InputError
+from spikeport.errors import InputError, TrainingError
 from spikeport.export.quantize import QuantizeConfig
 from spikeport.runs import Samples
 from spikeport.trainer.chip import AnyNetwork, QATNetwork
@@ -189,13 +189,13 @@ def qat_start(
             another target.
     """
     if start is None:
-        raise InputError(f"bits {bits}: needs a start, a network trained in floats")
+        raise TrainingError(f"bits {bits}: needs a start, a network trained in floats")
     model = network_of(start)
     if isinstance(model, QATNetwork):
         kept = None if model.limits is None else model.limits.name
         if target not in (None, kept):
             whose = "no target" if kept is None else f"target '{kept}'"
-            raise InputError(
+            raise TrainingError(
                 f"target is '{target}', but the start is in chip arithmetic and keeps to {whose}; "
                 "start from the network trained in floats"
             )

@@ -131,13 +131,13 @@ def _built(
     return build_network(config, input, classes)
 
 
-def _refused(name: str, layer: Module, problem: str) -> UnsupportedFeature:
-    """A layer that a spiking network cannot contain."""
+def _refused(name: str, kind: str, problem: str) -> UnsupportedFeature:
+    """A layer or function that a spiking network cannot contain."""
     remedy = problem if "; " in problem else f"{problem}; use a layer that docs/networks.md lists"
     return UnsupportedFeature(
         f"layer '{name}'",
         "kind of layer",
-        type(layer).__name__,
+        kind,
         "those of docs/networks.md",
         remedy,
         LAYERS,
@@ -159,10 +159,12 @@ def _obstacle(met: Met) -> UnsupportedFeature:
 
 
 def _complaint(reason: str) -> UnsupportedFeature:
-    """A node of a float graph that a chip has no equivalent of, "node 'x': what to do"."""
+    """A node of a float graph that a chip has no equivalent of, "node 'x': problem; remedy"."""
     part, separator, rest = reason.removeprefix("- ").partition(": ")
     if not separator:
         part, rest = "the network", part
+    if "; " not in rest:
+        rest = f"{rest}; change it in the tool that made the network"
     return UnsupportedFeature(
         part, "equivalents on a chip", 0, "1 or more", rest, GRAPHS, stops=True
     )

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from spikeport.checks import integer
-from spikeport.errors import InputError, TrainingError
+from spikeport.errors import FileFormatError, TrainingError
 from spikeport.network import LOIHI, DeployedNetwork, WeightedConnection
 from spikeport.trainer.chip.grid import Grid
 
@@ -44,10 +44,12 @@ class TargetLimits:
             InputError: they are not such limits.
         """
         if not isinstance(document, dict) or document.keys() != {"name", "sum_max", "bias_min"}:
-            raise InputError(f"chip: target is {document!r:.60}, must have name, sum_max, bias_min")
+            raise FileFormatError(
+                f"chip: target is {document!r:.60}, must have name, sum_max, bias_min"
+            )
         name, most = document["name"], document["sum_max"]
         if not isinstance(name, str):
-            raise InputError(f"chip: target name is {name!r:.60}, must be a string")
+            raise FileFormatError(f"chip: target name is {name!r:.60}, must be a string")
         least = (LOIHI.bias_mantissa_min, 0)
         return TargetLimits(
             name,

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from spikeport.checks import as_array
-from spikeport.errors import DataSetError
+from spikeport.errors import DataSetError, LabelsError
 from spikeport.network import Input
 from spikeport.runs import batch_shape, check_range, check_scale
 from spikeport.runs.sample_axes import guess
@@ -242,10 +242,10 @@ def _labels(subject: str, value: Any, count: int, classes: int) -> NDArray[np.in
     if y.dtype.kind not in "iu":
         raise DataSetError(f"{subject} has type {y.dtype}, must be integers")
     if y.shape != (count,):
-        raise DataSetError(f"{subject} has shape {y.shape}, must be ({count},), one per sample")
+        raise LabelsError(f"{subject} has shape {y.shape}, must be ({count},), one per sample")
     if y.min() < 0 or y.max() >= classes:
         worst = y.min() if y.min() < 0 else y.max()
-        raise DataSetError(f"{subject} has label {worst}, must lie in 0..{classes - 1}")
+        raise LabelsError(f"{subject} has label {worst}, must lie in 0..{classes - 1}")
     frozen = np.array(y, np.int64)
     frozen.setflags(write=False)
     return frozen

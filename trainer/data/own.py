@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeport.checks import MAX_SIZE, as_array, integer
-from spikeport.errors import DataSetError
+from spikeport.errors import DataSetError, LabelsError
 from spikeport.network import LOIHI, Coding, Input
 from spikeport.runs.sample_values import SLACK, check_range, check_scale
 from spikeport.trainer.data.dataset import Dataset, SampleArray, hold_out
@@ -65,7 +65,7 @@ def make_dataset(
         classes = class_count(f"{subject}: train_y", y)
     if test is None:
         if len(y) != len(x):
-            raise DataSetError(f"{subject}: train has {len(x)} samples but {len(y)} labels")
+            raise LabelsError(f"{subject}: train has {len(x)} samples but {len(y)} labels")
         kept, held = hold_out(y, test_share, seed)
         parts = (x[kept], y[kept]), (x[held], y[held])
     else:

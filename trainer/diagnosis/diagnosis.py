@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from spikeport.errors import TrainingError
+from spikeport.errors import LabelsError, TrainingError
 from spikeport.runs import check_labels
 from spikeport.trainer.chip import AnyNetwork, QATNetwork
 from spikeport.trainer.diagnosis.agreement import STEPS, GradientAgreement, agreement
@@ -99,9 +99,7 @@ def diagnose(
     check_input(network.input, network.steps, x)
     timed = network.time_major(x)
     if not len(y) or timed.shape[1] != len(y):
-        raise TrainingError(
-            f"diagnose: {timed.shape[1]} samples but {len(y)} labels, must be equal"
-        )
+        raise LabelsError(f"diagnose: {timed.shape[1]} samples but {len(y)} labels, must be equal")
     check_labels("diagnose", int(y.max()), network.classes)
     if steps is None:
         most = network.steps if len(timed) > 1 else max(STEPS)

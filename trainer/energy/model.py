@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from spikeport.energy import TERMS, EnergyTerm, EventKind, EventScope, HardwareProfile, Topology
-from spikeport.errors import TrainingError
+from spikeport.errors import EnergyError
 from spikeport.network import Shape
 from spikeport.trainer.measure.events import Delivery
 
@@ -66,7 +66,7 @@ class EnergyModel:
         """
         for name, cost in self.message_pj.items():
             if cost.ndim and name not in rates:
-                raise TrainingError(f"energy: source '{name}' has no rate")
+                raise EnergyError(f"energy: source '{name}' has no rate")
         sending = [name for name in self.message_pj if name in rates]
         return self._total_uj(rates, sending, updates or {})
 
@@ -137,7 +137,7 @@ def energy_model(
     for delivery in deliveries:
         name, source = delivery.connection, delivery.source
         if name not in wired_topology.connections or source not in costs:
-            raise TrainingError(f"energy: '{source}' to '{name}' is not in the network")
+            raise EnergyError(f"energy: '{source}' to '{name}' is not in the network")
         reached, storage = delivery.reached, wired_topology.connections[name].kind
         synapses = profile.charged(storage, "nominal", reached.nonzero, reached.stored).double()
         cost = torch.zeros_like(synapses)
@@ -150,7 +150,7 @@ def energy_model(
         costs[source] = costs[source].to(cost.device) + cost
         bare.discard(name)
     if bare:
-        raise TrainingError(f"energy: connection '{min(bare)}' has no deliveries")
+        raise EnergyError(f"energy: connection '{min(bare)}' has no deliveries")
     return EnergyModel(
         steps=steps,
         message_pj=costs,

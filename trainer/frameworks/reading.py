@@ -119,7 +119,7 @@ def _recorded(
             output = recorder.run(module, x, layout, steps, batch)
         except InputError as error:
             raise type(error)(f"{title}: {error}") from error
-        except Exception as error:  # the module's own code may raise anything
+        except (Exception, SystemExit) as error:  # the module's own code may raise anything
             shape = tuple(x.shape)
             raise ModuleReadingError(
                 f"{title}: fails on an input of shape {shape}: {error}"

@@ -297,8 +297,6 @@ def _optimizer_state(
 
 
 def _read(path: Path) -> tuple[dict[str, Any], Arrays]:
-    if not path.is_file():
-        raise FileFormatError(f"{path}: does not exist or is not a file")
     header, arrays = unpack(path, "is truncated, not a safetensors file, or has a damaged header")
     if not isinstance(header, dict) or header.get("kind") != KIND:
         raise FileFormatError(f"{path}: is a safetensors file, but not a Spikeport checkpoint")

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from spikeport.errors import InputError
+from spikeport.errors import UnsupportedError
 from spikeport.network import (
     LOIHI,
     DeployedNetwork,
@@ -135,7 +135,7 @@ def _link(network: DeployedNetwork, connection: WeightedConnection) -> _Link:
     largest = max(-low, high)
     bound = largest_sum(connection, -largest, largest)
     if bound >= EXACT:
-        raise InputError(
+        raise UnsupportedError(
             f"connection '{connection.name}': a weighted sum could reach {bound:.3g}, "
             "must stay below 2^53 to be exact in float64"
         )

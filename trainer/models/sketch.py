@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from spikeport.errors import InputError
+from spikeport.errors import TrainingError
 from spikeport.network import Input, Reset, Shape
 from spikeport.trainer.network import Node, SpikingNetwork
 from spikeport.trainer.network.layers import Op, output_shape
@@ -91,7 +91,7 @@ class Sketch:
         """
         shape = self.shapes[source]
         if len(shape) != 3:
-            raise InputError(
+            raise TrainingError(
                 f"input '{source}': shape {shape}, a convolutional network needs (C, H, W)"
             )
         return shape

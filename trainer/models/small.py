@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from spikeport.errors import InputError
+from spikeport.errors import TrainingError
 from spikeport.network import Input
 from spikeport.trainer.models.sketch import Sketch
 from spikeport.trainer.network import SpikingNetwork
@@ -39,7 +39,7 @@ def small_conv(
     sketch = Sketch(input, lif or LIF())
     source = input.name
     if min(sketch.image(source)[1:]) >> (len(channels) - 1) < 1:
-        raise InputError(
+        raise TrainingError(
             f"input '{input.name}': shape {input.shape} is too small for the "
             f"{len(channels) - 1} pools of {len(channels)} convolutions"
         )

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
-from spikeport.errors import FileFormatError
+from spikeport.errors import FileFormatError, ModuleReadingError
 from spikeport.network import Input, Reset
 from spikeport.text import quoted
 from spikeport.trainer.network.graph import Node
@@ -222,19 +222,19 @@ def _check_plain(node: Node, owners: dict[int, str]) -> None:
     subject, op = f"layer '{node.name}'", node.op
     kind = _KINDS.get(type(op).__name__)
     if kind is None or type(op) is not kind[0]:
-        raise FileFormatError(
+        raise ModuleReadingError(
             f"{subject}: is a {type(op).__name__}, which a checkpoint cannot describe; use the "
             "layer of torch.nn itself, without parametrizations, or spikeport's LIF or LI"
         )
     if any(getattr(op, hooks) for hooks in _HOOKS):
-        raise FileFormatError(
+        raise ModuleReadingError(
             f"{subject}: has hooks, which passes and checkpoints ignore; remove them"
         )
     for name, part in op.named_parameters():
         if owners.setdefault(id(part), node.name) != node.name:
-            raise FileFormatError(
+            raise ModuleReadingError(
                 f"{subject}: shares its {name} with layer '{owners[id(part)]}'; call one layer "
                 "twice instead"
             )
         if str(part.dtype) != "torch.float32":
-            raise FileFormatError(f"{subject}: {name} is {part.dtype}, must be torch.float32")
+            raise ModuleReadingError(f"{subject}: {name} is {part.dtype}, must be torch.float32")

@@ -25,6 +25,17 @@ _SUMS = (operator.add, operator.iadd, torch.add)
 _PARTS = (torch.chunk, torch.split, "chunk", "split")
 _SIZES = (getattr, operator.getitem, "size")
 """Operations on shapes, which are only used for flattening."""
+_FLATTEN = (torch.flatten, "flatten")
+_RESHAPE = ("view", "reshape")
+_ADAPTIVE = (functional.adaptive_avg_pool1d, functional.adaptive_avg_pool2d)
+_MEAN = (torch.mean, "mean")
+_POOLS = {
+    functional.avg_pool1d: nn.AvgPool1d,
+    functional.avg_pool2d: nn.AvgPool2d,
+    functional.max_pool2d: nn.MaxPool2d,
+}
+_KNOWN = {*_SUMS, *_PARTS, *_SIZES, *_FLATTEN, *_RESHAPE, *_ADAPTIVE, *_MEAN, *_POOLS}
+"""Functions and methods that a network may consist of, as `_Build.add_call` reads them."""
 
 
 def from_module(
@@ -72,8 +83,8 @@ def from_module(
     return SpikingNetwork(input, nodes, steps, rule).train(module.training)
 
 
-def refused_layers(module: nn.Module) -> tuple[tuple[str, nn.Module, str], ...]:
-    """Layers that `from_module` refuses for their type or options: name, layer and reason.
+def refused_layers(module: nn.Module) -> tuple[tuple[str, str, str], ...]:
+    """Layers and functions that `from_module` refuses for what they are: name, kind and reason.
 
     Raises:
         InputError: the module cannot be traced, or has layers of another framework.
@@ -88,20 +99,33 @@ def _traced(module: nn.Module, title: str) -> fx.Graph:
             raise ModuleReadingError(describe(name, layer))
     try:
         return _Tracer().trace(module)
-    except Exception as error:  # the module's own code may raise anything
+    except (Exception, SystemExit) as error:  # the module's own code may raise anything
         raise ModuleReadingError(
             f"{title}: cannot be traced, its forward must not depend on the values or sizes of "
             f"its input: {error}"
         ) from error
 
 
-def _refused(module: nn.Module, graph: fx.Graph) -> Iterator[tuple[str, nn.Module, str]]:
+def _refused(module: nn.Module, graph: fx.Graph) -> Iterator[tuple[str, str, str]]:
     for node in graph.nodes:
         if node.op == "call_module":
             layer = module.get_submodule(str(node.target))
             replaced = isinstance(layer, nn.AdaptiveAvgPool1d | nn.AdaptiveAvgPool2d)
             if not replaced and (problem := unsupported(layer)):
-                yield node.name, layer, problem
+                yield node.name, type(layer).__name__, problem
+        elif node.op in ("call_function", "call_method") and node.target not in _KNOWN:
+            yield node.name, _called(node), _unknown(node)
+
+
+def _called(node: fx.Node) -> str:
+    return str(getattr(node.target, "__name__", node.target))
+
+
+def _unknown(node: fx.Node) -> str:
+    return (
+        f"{_called(node)} is not supported in spiking networks; use a layer of torch.nn, or LIF "
+        "for an activation"
+    )
 
 
 class _Tracer(fx.Tracer):
@@ -152,28 +176,21 @@ class _Build:
             self._split(node, target in (torch.chunk, "chunk"), options, named)
         elif target in _SUMS and not named:
             self._add(node, nn.Identity(), node.args)
-        elif target in (torch.flatten, "flatten"):
+        elif target in _FLATTEN:
             self._flatten(node, rest in ((1,), (1, -1)))
-        elif target in ("view", "reshape"):
+        elif target in _RESHAPE:
             size = math.prod(self.shapes.get(self._source(node), ()))
             self._flatten(node, len(rest) == 2 and rest[1] in (-1, size))
-        elif target in (functional.adaptive_avg_pool1d, functional.adaptive_avg_pool2d):
+        elif target in _ADAPTIVE:
             self._average(node, rest[0])
-        elif target in (torch.mean, "mean"):
+        elif target in _MEAN:
             self._mean(node, rest[0] if rest else ())
             if True not in rest[1:]:  # keepdim
                 self.flat.add(node)
-        elif target is functional.avg_pool1d:
-            self._add(node, nn.AvgPool1d(*options, **named), node.args[:1])
-        elif target is functional.avg_pool2d:
-            self._add(node, nn.AvgPool2d(*options, **named), node.args[:1])
-        elif target is functional.max_pool2d:
-            self._add(node, nn.MaxPool2d(*options, **named), node.args[:1])
+        elif target in _POOLS:
+            self._add(node, _POOLS[target](*options, **named), node.args[:1])
         else:
-            raise ModuleReadingError(
-                f"layer '{node.name}': {getattr(target, '__name__', target)} is not supported in "
-                "spiking networks; use a layer of torch.nn, or LIF for an activation"
-            )
+            raise ModuleReadingError(f"layer '{node.name}': {_unknown(node)}")
 
     def _add(self, node: fx.Node, op: Any, arguments: tuple[Any, ...]) -> None:
         sources = tuple(self.value_of.get(value, "") for value in arguments)

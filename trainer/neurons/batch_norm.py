@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from spikeport.errors import InputError
+from spikeport.errors import TrainingError
 from spikeport.trainer.ranks import count_over_ranks, mean_over_ranks, share
 from spikeport.trainer.rules import GradientRule
 
@@ -75,7 +75,7 @@ def normalize_batch(norm: BatchNorm, x: Tensor) -> tuple[Tensor, Statistics]:
     """
     rows = x.flatten(0, 1)
     if rows.numel() == rows.shape[1] and share()[1] == 1:
-        raise InputError(
+        raise TrainingError(
             f"batch norm of {rows.shape[1]} channels: one value per channel in training, needs "
             "several; use more than one sample per batch"
         )

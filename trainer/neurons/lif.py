@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from spikeport.checks import choice
-from spikeport.errors import InputError
+from spikeport.errors import ValueRangeError
 from spikeport.network import Reset
 from spikeport.trainer.neurons.kernels import BLOCK, back_steps, fire_steps, record_steps
 from spikeport.trainer.neurons.rows import Order, share_out
@@ -76,7 +76,7 @@ class LIF(nn.Module):
         _check_decay("LIF", decay)
         for name, value in (("v_threshold", v_threshold), ("alpha", alpha)):
             if not (math.isfinite(value) and value > 0):
-                raise InputError(f"LIF: {name} is {value}, must be positive and finite")
+                raise ValueRangeError(f"LIF: {name} is {value}, must be positive and finite")
         self.decay = decay
         self.v_threshold = v_threshold
         self.reset = choice("LIF: reset", Reset, reset)
@@ -137,7 +137,7 @@ class LI(nn.Module):
 
 def _check_decay(subject: str, decay: float) -> None:
     if not 0 <= decay <= 1:
-        raise InputError(f"{subject}: decay is {decay}, must lie in 0..1")
+        raise ValueRangeError(f"{subject}: decay is {decay}, must lie in 0..1")
 
 
 def charge_and_fire(

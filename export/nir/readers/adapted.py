@@ -9,7 +9,7 @@ from typing import Any
 import nir
 import numpy as np
 
-from spikeport.errors import UnsupportedError
+from spikeport.errors import UnknownNameError, UnsupportedError
 from spikeport.export.nir.fields import kind, make_node, node_values
 from spikeport.export.nir.graph import DEFAULT_DT_S, CheckedGraph, Edge, check_graph
 from spikeport.export.nir.readers.fidelity import Finding, NodeFidelity, Portability, approximate
@@ -51,7 +51,9 @@ def find_reader(name: str) -> Reader:
     """
     if name not in READERS:
         known = ", ".join(READERS)
-        fail(f"reader {quoted(name)}: must be one of {known}{nearest(str(name), READERS)}")
+        UnknownNameError.fail(
+            f"reader {quoted(name)}: must be one of {known}{nearest(str(name), READERS)}"
+        )
     return READERS[name]
 
 

@@ -13,7 +13,7 @@ import nir
 import numpy as np
 
 from spikeport.checks import is_name
-from spikeport.errors import UnsupportedError
+from spikeport.errors import FileFormatError, UnsupportedError
 from spikeport.export.nir.fields import kind, make_node
 from spikeport.export.nir.flatten import FlatGraph
 from spikeport.export.nir.graph import CheckedGraph, Edge
@@ -78,7 +78,7 @@ def undo(data: Any, arrays: Mapping[str, Any], flat: FlatGraph) -> FlatGraph:
             nodes[own] = make_node(own, stated["type"], fields)
         return FlatGraph(nodes, [(str(a), str(b)) for a, b in data["edges"]])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UnsupportedError(f"metadata 'spikeport' is damaged: original, {error!r}") from error
+        raise FileFormatError(f"metadata 'spikeport' is damaged: original, {error!r}") from error
 
 
 def digest_of(nodes: Mapping[str, Any], edges: Iterable[Edge]) -> str:
