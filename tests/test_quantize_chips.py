@@ -246,7 +246,10 @@ def test_what_the_chip_cannot_do_is_refused_with_a_remedy() -> None:
     explicit = QuantizeConfig(target="loihi1", input_coding="graded")
     with pytest.raises(InputError) as error:
         quantized(chain(dense, pixels((2,))), np.zeros((1, 2)), explicit)
-    assert "graded values 0..255 (limit: 0..1)" in str(error.value)
+    assert str(error.value) == (
+        "input 'input': values 0..255 are to be sent as graded spikes, but spikes of loihi1 carry "
+        "no value; leave out input coding 'graded', or ask for 'binary' or 'rate'"
+    )
 
 
 def test_options() -> None:
