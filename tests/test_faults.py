@@ -65,7 +65,7 @@ def test_a_full_disk_stops_the_demo(tmp_path: Path) -> None:
     done = subprocess.run([*command, tmp_path / "out"], capture_output=True, text=True)
     assert done.returncode == 2
     (line,) = done.stderr.strip().splitlines()
-    assert line.endswith("model.safetensors: cannot be written: File too large")
+    assert line.endswith("model.safetensors: cannot be written: File too large [SP701]")
     assert os.listdir(tmp_path / "out") == []
 
 

@@ -126,10 +126,11 @@ def test_gradients_through_time_are_those_of_the_recurrence(
     membrane = last_membrane(lif, steps_of)
     torch.testing.assert_close(last, membrane)
     wanted = torch.autograd.grad([expected, membrane], [x, v], [of_spikes, of_last])
+    # A float32 membrane rounded in another order takes the surrogate's slope elsewhere.
     exact = dtype is torch.float64
     for ours, theirs in zip(found, wanted, strict=True):
         scale = float(theirs.abs().max()) + 1
-        tolerance = (1e-12 if exact else 3e-6) * scale
+        tolerance = (1e-12 if exact else 1e-5) * scale
         torch.testing.assert_close(ours, theirs, rtol=0, atol=tolerance)
 
 

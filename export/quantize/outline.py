@@ -43,15 +43,15 @@ def outline(network: FloatNetwork, config: QuantizeConfig) -> DeployedNetwork:
         for place, part in enumerate(lowered.populations, 1)
     )
     connections = tuple(
-        part if isinstance(part, BiasInjection) else _full(part, config.weight_bits)
+        part if isinstance(part, BiasInjection) else _full(part, config)
         for part in made.connections
     )
     return made.replace(populations=populations, connections=connections)
 
 
-def _full(part: WeightedConnection, weight_bits: int) -> WeightedConnection:
+def _full(part: WeightedConnection, config: QuantizeConfig) -> WeightedConnection:
     """The connection with the ends of the grid as its weights."""
-    _, high, _ = LOIHI.weight_grid(mixed=True, bits=weight_bits)
+    _, high, _ = LOIHI.weight_grid(mixed=True, bits=config.weight_bits)
     ends = np.resize(np.array([high, -high], np.int16), part.weight.shape)
-    full: WeightedConnection = replace(part, weight=ends, weight_bits=weight_bits)
+    full: WeightedConnection = replace(part, weight=ends, weight_bits=config.weight_bits)
     return full
