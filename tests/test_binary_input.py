@@ -91,7 +91,9 @@ def test_events_of_any_network_are_those_of_its_lines(data: st.DataObject) -> No
     (part,) = network.inputs
     if part.coding is not Coding.BINARY:
         return
-    whole = samples[part.name]
+    whole = np.asarray(samples[part.name])
+    if whole.ndim == 1 + len(part.shape):  # as many samples as steps are refused of spikes
+        whole = np.broadcast_to(whole, (network.steps, *whole.shape))
     split = {f"{part.name}_{d}": whole >> d & 1 for d in range(part.digits)}
     made = run_native(network, {part.name: whole}).counts
     apart = run_native(line_by_line(network), split).counts

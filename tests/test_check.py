@@ -30,6 +30,8 @@ from spikeport.network import (
     Readout,
     Reset,
     SumPool2d,
+    dense_form,
+    population_bound,
     require_lif,
     save_network,
     sum_bound,
@@ -190,6 +192,29 @@ def test_the_bound_of_a_sum_is_reached(data: st.DataObject) -> None:
     assert run.trace is not None
     sums = run.trace.u["a"][0] >> 6
     assert np.abs(sums).max() == sum_bound(network, connection)
+
+
+@settings(max_examples=50, deadline=None)
+@given(networks())
+def test_the_largest_sum_is_that_of_one_neuron_over_all_its_connections(
+    network: DeployedNetwork,
+) -> None:
+    """What excites a neuron and what inhibits it do not add up, nor do the sums of two neurons."""
+    for population in network.populations:
+        highest, lowest = np.zeros((2, population.size), np.int64)
+        for part in network.weighted_into(population.name):
+            matrix = dense_form(part, network.sources[part.source].shape).astype(np.int64)
+            low, high = network.message_range(part.source)
+            ends = np.stack([matrix * 0, matrix * low, matrix * high])
+            unit = -min(part.exponent, 0)
+            highest += ends.max(0).sum(1) << max(part.exponent, 0) >> unit
+            lowest += ends.min(0).sum(1) << max(part.exponent, 0) >> unit
+        bound = population_bound(network, population.name)
+        reached = max(highest.max(), -lowest.min())
+        incoming = network.weighted_into(population.name)
+        borders = any(not isinstance(part, Dense) or part.pool for part in incoming)
+        assert bound >= reached
+        assert bound == reached or borders
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from spikeport.energy import builtin_methods, estimate_by_method, estimate_energ
 from spikeport.energy.lemaire import Lemaire
 from spikeport.errors import InputError
 from spikeport.network import (
+    BiasInjection,
     Coding,
     Conv2d,
     Dense,
@@ -124,6 +125,30 @@ def test_rates_count_borders_and_zero_weights() -> None:
     }
 
 
+def test_a_bias_that_is_injected_is_read_like_one_of_the_network() -> None:
+    def network(coding: Coding) -> DeployedNetwork:
+        return DeployedNetwork(
+            (Input("x", (3,)), Input("b", (10,), coding)),
+            (Population("a", (10,), vth=9),),
+            (
+                Dense("x", "a", np.full((10, 3), 2, np.int16)),
+                BiasInjection("b", "a")
+                if coding is Coding.BIAS
+                else Dense("b", "a", np.full((10, 10), 2, np.int16)),
+            ),
+            (Readout("a"),),
+            5,
+        )
+
+    injected, without = network(Coding.BIAS), network(Coding.SPIKES)
+    counts = assumed_counts(injected, 0.5)
+    visits = counts.visits["a"]
+    assert terms("lemaire2022", injected, counts)["biases"] == (
+        visits, pytest.approx(visits * (13.2 + 1.09e-5 * 32 * 10)),
+    )  # fmt: skip
+    assert "biases" not in terms("lemaire2022", without, assumed_counts(without, 0.5))
+
+
 @given(networks(), st.integers(2, 9), st.sampled_from(sorted(builtin_methods())))
 def test_energy_is_proportional_to_events(
     network: DeployedNetwork, factor: int, method: str
@@ -163,6 +188,16 @@ def test_what_a_method_does_not_cover_is_said() -> None:
         "'a' has a synaptic current, a second state: counted once.",
     )
     assert estimate_by_method(network, counts, "operations-int8").notes == ()
+    assert estimate_by_method(network, counts, "keras-spiking-loihi").notes == (
+        "Input 'x' is graded: a value that is not 0 is counted as a spike.",
+        "The mean rate before the sum-pool of 'x_to_a' is taken for its sums, as for an average "
+        "pool; each spike reaches the weights behind it.",
+    )
+    digits = network.replace(inputs=(Input("x", (1, 4, 4), Coding.BINARY, 0, 3),))
+    for name in builtin_methods():
+        assert estimate_by_method(digits, counts, name).notes[0] == (
+            "Input 'x' sends binary digits: each is counted as a spike."
+        )
     assert (
         terms("lemaire2022", network, counts)["weights"][0]
         == counts.total("synaptic_events_all")

@@ -78,8 +78,8 @@ def test_it_states_the_regime_time_layers_and_other_devices() -> None:
         "total, per correct answer (97.5 %)",
         "population_one (1 core)",
         "classification_readout (1 core)",
-        "matched ANN, 45 nm",
-        "int8 ANN, Cortex-M4",
+        "matched, 45 nm",
+        "int8, Cortex-M4",
         "spikes per",
     ):
         assert line in text, line

@@ -144,6 +144,23 @@ def test_bounds_hold_for_pieces_that_are_cut_anywhere(
         assert max(bounds.values()) <= (len(cores) if share_cores else len(together))
 
 
+def test_the_bound_of_memory_knows_that_groups_have_lists_of_their_own() -> None:
+    # 3 + 3 synapses of 6 bits take 2 words of 24 bits; one list of 6, in blocks of 5, would take 3
+    kernel = 8 * np.array([-31, 5, 9, 31, 3, 7], np.int16).reshape(6, 1, 1, 1)
+    network = DeployedNetwork(
+        (Input("x", (2, 1, 1)),),
+        (Population("a", (6, 1, 1), vth=9),),
+        (Conv2d("x", "a", kernel, groups=2),),
+        (Readout("a"),),
+        3,
+    )
+    target = chip(**STORAGE["blocks"], synapse_memory_bits_per_core=48)
+    made = map_network(network, target, share_cores=False)
+    assert errors(network, made) == []
+    assert [core.usage[Resource.MEMORY] for core in made.cores] == [48]
+    assert made.lower_bound == 1
+
+
 @settings(max_examples=40)
 @given(networks(), chips(), st.booleans(), st.integers(1, 30), st.data())
 def test_more_cores_leave_less_to_the_busiest(
@@ -378,12 +395,42 @@ def test_exchanges_of_cores_save_hops(count: int, seed: int, per_tile: int, acro
             "no core limits: its target.toml has no 'neurons_per_core' in [limits]",
         ),
         ({"neurons_per_core": 0}, "limit 'neurons_per_core' is 0, must be at least 1"),
+        ({"synapses_per_block": 0}, "limit 'synapses_per_block' is 0, must be at least 1"),
+        ({"synapse_word_bits": 0}, "limit 'synapse_word_bits' is 0, must be at least 1"),
+        ({"index_bits": -1}, "limit 'index_bits' is -1, must be at least 0"),
+        ({"synapse_header_bits": 2**62}, f"limit 'synapse_header_bits' is {2**62}, must be at "
+         "most 1048576"),
+        ({"cores": 2**63}, f"limit 'cores' is {2**63}, must be at most 1099511627776"),
     ],
-)
+)  # fmt: skip
 def test_a_target_without_core_limits(limits: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError) as caught:
         map_network(dense_chain(4, 10, steps=3), chip(**limits))
     assert str(caught.value) == f"target 'made-up' cannot be mapped: {message}"
+
+
+STORAGE_LIMITS = ("synapse_word_bits", "synapse_header_bits", "index_bits")
+COUNTS = (
+    *("cores", "neurons_per_core", "cores_per_tile", "tiles_per_row", "pieces_per_core"),
+    *("input_axons_per_core", "output_axons_per_core", "synapse_memory_bits_per_core"),
+    *("synapses_per_block", "axon_bases_per_core", "output_axons_per_position"),
+)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("storage", ["loihi1", "loihi2"])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [*((name, 2**20) for name in STORAGE_LIMITS), *((name, 2**40) for name in COUNTS)],
+)
+def test_the_largest_limit_can_be_counted_with(name: str, value: int, storage: str) -> None:
+    network = sparse_network(1)
+    made = map_network(network, chip(**{**STORAGE[storage], name: value}))
+    assert errors(network, made) == []
+    traffic = made.traffic()
+    assert traffic.least_hops is not None
+    assert traffic.least_hops <= traffic.hops + 1e-9
+    assert made.lower_bound <= len(made.cores)
 
 
 def test_an_unknown_target() -> None:

@@ -21,13 +21,17 @@ from spikeport.backends.targets import load_target
 from spikeport.errors import InputError
 from spikeport.export import FloatNetwork, QuantizeConfig
 from spikeport.export.nir import read_nir_float
+from spikeport.export.quantize.input_precision import halved
 from spikeport.export.quantize.target import constraints_of
 from spikeport.ladder import LadderConfig, run_ladder
 from spikeport.network import (
     LOIHI,
     Coding,
+    Dense,
     DeployedNetwork,
     Input,
+    Population,
+    Readout,
     Reset,
     population_bound,
     require_lif_populations,
@@ -58,6 +62,7 @@ from tests.helpers.quantize_networks import (
 )
 from tests.helpers.random_floats import float_networks
 from tests.helpers.strategies import networks
+from tests.helpers.target_networks import dense
 
 SUM_MAX = 32767
 LOIHI1 = QuantizeConfig(target="loihi1")
@@ -154,6 +159,22 @@ def test_pixels_become_as_many_digits_as_fit() -> None:
     assert changes["input 'input'", "lines"] == part.digits
 
 
+def test_a_digit_less_leaves_all_values_of_the_others() -> None:
+    """1,000 values of 0..16 would need 5,000 of 4,096 axons; with 4 digits, they have 0..15."""
+    nodes = {"fc": affine(np.full((1, 1000), 0.01)), "lif": leaky((1,), 0.5)}
+    coded = quantized(chain(nodes, pixels((1000,), 16)), np.ones((1, 1000)), LOIHI1).network
+    (part,) = coded.inputs
+    assert part.high in (15, 7, 3, 1)
+    assert part.scale == part.high
+    assert [halved(dataclasses.replace(part, high=16, scale=16.0), n).high for n in range(5)] == [
+        16,
+        15,
+        7,
+        3,
+        1,
+    ]
+
+
 def test_sums_fit_and_the_report_shows_what_that_costs() -> None:
     rng = np.random.default_rng(0)
     nodes = {"fc": affine(rng.uniform(0.005, 0.01, (8, 300))), "lif": leaky((8,), 0.5)}
@@ -170,6 +191,17 @@ def test_sums_fit_and_the_report_shows_what_that_costs() -> None:
     assert changes["population 'lif'", "sum_bound"] == (
         population_bound(free.network, "lif"), population_bound(found.network, "lif"),
     )  # fmt: skip
+
+
+def test_a_scale_that_sums_limit_is_not_blamed_on_the_threshold() -> None:
+    net = chain({"fc": affine(np.full((1, 400), 0.01)), "lif": leaky((1,), 0.5)}, spikes_in(400))
+    found = quantized(net, np.ones((1, 400)), LOIHI1)
+    bound, (part,) = population_bound(found.network, "lif"), found.network.populations
+    most = int(found.network.weighted_connections[0].weight.max())
+    assert found.report.warnings[0] == (
+        f"population 'lif': scale {part.scale:g} is limited by its sums of up to {bound} in a step "
+        f"(limit: {SUM_MAX}); weights use {most} of 256"
+    )
 
 
 def test_what_the_chip_cannot_do_is_refused_with_a_remedy() -> None:
@@ -214,7 +246,10 @@ def test_what_the_chip_cannot_do_is_refused_with_a_remedy() -> None:
     explicit = QuantizeConfig(target="loihi1", input_coding="graded")
     with pytest.raises(InputError) as error:
         quantized(chain(dense, pixels((2,))), np.zeros((1, 2)), explicit)
-    assert "graded values 0..255 (limit: 0..1)" in str(error.value)
+    assert str(error.value) == (
+        "input 'input': values 0..255 are to be sent as graded spikes, but spikes of loihi1 carry "
+        "no value; leave out input coding 'graded', or ask for 'binary' or 'rate'"
+    )
 
 
 def test_options() -> None:
@@ -410,6 +445,30 @@ def test_limits_in_a_checkpoint_are_checked() -> None:
     ):
         with pytest.raises(InputError, match=message):
             TargetLimits.of(wrong)
+
+
+def test_only_neurons_whose_own_sums_are_too_large_are_shrunk() -> None:
+    """What excites and what inhibits a neuron counts apart, over all its connections."""
+    more, less = (
+        Dense(name, "a", np.array(rows, np.int16), name=f"from_{name}")
+        for name, rows in (("one", [[100], [40], [90]]), ("two", [[-100], [60], [90]]))
+    )
+    made = DeployedNetwork(
+        (Input("x", (1,)),),
+        (
+            Population("one", (1,), vth=1),
+            Population("two", (1,), vth=1),
+            Population("a", (3,), vth=9),
+        ),
+        (dense("x", "one", 1, 1), dense("x", "two", 1, 1), more, less),
+        (Readout("a"),),
+        1,
+    )
+    assert population_bound(made, "a") == 180
+    found = QATNetwork(made, limits=TargetLimits("chip", 120, -4095)).deployed()
+    assert population_bound(found, "a") == 120
+    weights = [c.weight.ravel().tolist() for c in found.weighted_into("a")]
+    assert weights == [[100, 40, 60], [-100, 60, 60]]
 
 
 def test_weights_that_are_not_trained_are_not_shrunk() -> None:

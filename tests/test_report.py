@@ -171,6 +171,7 @@ def test_energy_in_the_unit_that_suits(energy_pj: float, text: str) -> None:
 
 def test_other_numbers() -> None:
     assert format_range(Interval(5.4e5, 3.2e6, 1.21e7)) == "3.20 (0.54–12.1) µJ"
+    assert format_range(Interval(7_090_096, 0, 0)) == "0 (7.09–0) µJ"
     assert format_time(2.5e6) == "2.50 ms"
     assert format_time(113) == "113 ns"
     assert format_time(14.2e9) == "14.2 s"

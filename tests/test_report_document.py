@@ -24,11 +24,13 @@ from spikeport.report.html import render_html
 from spikeport.report.markdown import literal, render_markdown
 from spikeport.report.section import Section, Topic, cell_text, section_of
 from spikeport.report.stored import document_from, read_document, schema
+from spikeport.report.terminal import render_terminal
 from spikeport.report.units import format_percent
 from spikeport.report.verdict import Level
 from spikeport.storage import parse_json
 from spikeport.text import shown
 from tests.helpers.reports import Page, broken, estimate, figured, ladder, quantization
+from tests.helpers.screen import on_screen
 
 CHIP = Fit("loihi1", "Intel Loihi, 14 nm", ("input 'x': graded spikes of 0..16",), 1)
 
@@ -286,12 +288,30 @@ def test_the_verdict_states_the_energy_after_mapping_if_there_is_a_map() -> None
     placed = dataclasses.replace(estimate(), placed=True)
     energy = {"native": estimate(), "after mapping onto 7 cores": placed}
     document = document_of(ladder(), energy, priced="after mapping onto 7 cores")
-    assert (
-        "after mapping onto 7 cores, with packets and hops" in document.verdict.claims[-1].details
+    assert document.verdict.claims[-1].details[-2:] == (
+        "after mapping onto 7 cores",
+        "an estimate, nothing was measured",
     )
     assert list(document.shown_energy) == ["after mapping onto 7 cores"]
     assert document_from(document.as_dict()).verdict == document.verdict
-    assert "after mapping onto 7 cores, with packets and hops" in render_markdown(document)
+    assert "; after mapping onto 7 cores; an estimate" in render_markdown(document)
+
+
+def test_the_verdict_states_that_it_is_of_the_fewest_cores_and_what_more_cost() -> None:
+    placed = dataclasses.replace(estimate(), placed=True)
+    more = dataclasses.replace(placed, samples=2 * placed.samples)
+    maps = {"after mapping onto 7 cores": placed, "after mapping onto 99 cores": more}
+    document = document_of(
+        ladder(), {"native": estimate(), **maps}, priced="after mapping onto 7 cores"
+    )
+    told = "after mapping onto 7 cores, the fewest; nominal 21.0 µJ after mapping onto 99 cores"
+    assert told in document.verdict.claims[-1].details
+    assert told in render_markdown(document)
+    assert list(document.shown_energy) == ["after mapping onto 7 cores"]
+    shown = {"after mapping onto 7 cores": placed}
+    text = on_screen(render_terminal(document.parity, shown, mapped=maps), 120)
+    assert told in text
+    assert text.count("Energy per sample, ") == 1
 
 
 def test_what_fits_is_praised_and_what_broke_is_not() -> None:

@@ -111,9 +111,9 @@ def as_digits(part: Input, config: QuantizeConfig) -> Input:
 
 
 def halved(part: Input, times: int) -> Input:
-    """An input of values in fewer steps."""
-    if part.coding is Coding.BINARY:  # with all digits in use
-        high = part.high >> times
+    """An input of values in fewer steps; each halving of binary digits leaves one digit less."""
+    if part.coding is Coding.BINARY and times:
+        high = (1 << part.digits - times) - 1  # all steps of these digits: 16 becomes 15, not 8
         return replace(part, scale=part.scale * high / part.high, high=high)
     divisor = 2**times
     return replace(

@@ -19,7 +19,7 @@ from spikeport.export.quantize.calibrate import (
     ChipSimulator,
     calibrate,
 )
-from spikeport.export.quantize.config import RATE, QuantizeConfig
+from spikeport.export.quantize.config import BINARY, GRADED, RATE, QuantizeConfig
 from spikeport.export.quantize.connections import draft
 from spikeport.export.quantize.input_precision import as_digits, halved, share_precision
 from spikeport.export.quantize.input_rate import rate_coded
@@ -146,7 +146,8 @@ def quantize_float_network(
             provenance=provenance,
         )
         got = run_chip(deployed, integers)
-        report = _report(final, made, activity, floats, integers.changes, wanted, got)
+        most = config.constraints.sum_max
+        report = _report(final, made, activity, floats, integers.changes, wanted, got, most)
         return deployed, report, got
 
     def accuracy(run: Run) -> float | None:
@@ -186,6 +187,13 @@ def _coded(lowered: LoweredNetwork, config: QuantizeConfig, stopping: Stopping) 
         InputError: the target cannot run a network of this structure.
     """
     inputs = lowered.inputs
+    if config.input_coding == GRADED and not config.constraints.graded:
+        for part in (one for one in inputs if one.graded):
+            raise UnsupportedError(
+                f"input '{part.name}': values {part.low}..{part.high} are to be sent as graded "
+                f"spikes, but spikes of {config.target} carry no value; leave out input coding "
+                f"'{GRADED}', or ask for '{BINARY}' or '{RATE}'"
+            )
     if config.sends_digits:
         inputs = tuple(as_digits(part, config) for part in inputs)
     while True:
@@ -225,6 +233,7 @@ def _report(
     changes: Sequence[Change],
     wanted: Run,
     got: Run,
+    sum_max: int | None,
 ) -> QuantizationReport:
     populations = tuple(
         report_population(part, activity[part.real.name], lowered, got) for part in made
@@ -254,7 +263,7 @@ def _report(
         connections=tuple(connections),
         warnings=(
             *input_warnings(inputs, changes),
-            *warnings(lowered, populations, connections, predictions),
+            *warnings(lowered, populations, connections, predictions, sum_max),
         ),
         rewrites=lowered.rewrites,
     )

@@ -82,15 +82,20 @@ def warnings(
     populations: Sequence[PopulationReport],
     connections: Sequence[ConnectionReport],
     predictions: Agreement,
+    sum_max: int | None = None,
 ) -> tuple[str, ...]:
-    """All warnings: about the parts, then about the network as a whole."""
+    """All warnings: about the parts, then about the network as a whole.
+
+    Args:
+        sum_max: the largest sum of a step that the target's accumulator holds.
+    """
     found = list(lowered.notes)
     biases = {connection.name for connection in lowered.connections if connection.biases}
     for connection in (c for c in connections if c.name not in biases):
         found += _of_connection(connection)
     for part in populations:
         names = {w.name for w in lowered.incoming(part.name) if w.weight.any()}
-        found += _of_population(part, [c for c in connections if c.name in names])
+        found += _of_population(part, [c for c in connections if c.name in names], sum_max)
     found += _of_activity(lowered, populations, predictions.samples)
     found += _of_outputs(predictions)
     return tuple(found)
@@ -178,12 +183,17 @@ def _of_connection(c: ConnectionReport) -> Iterator[str]:
         yield f"{subject}: {c.emptied} of its targets lose all their weights to rounding"
 
 
-def _of_population(p: PopulationReport, connections: Sequence[ConnectionReport]) -> Iterator[str]:
+def _of_population(
+    p: PopulationReport, connections: Sequence[ConnectionReport], sum_max: int | None
+) -> Iterator[str]:
     subject = f"population '{p.name}'"
     if connections and max(c.largest for c in connections) < HALF_GRID:
+        limit = "its threshold, biases or states"
+        if sum_max is not None and 2 * p.sum_bound > sum_max:  # at a scale that uses the grid
+            limit = f"its sums of up to {p.sum_bound} in a step (limit: {sum_max})"
         yield (
-            f"{subject}: scale {p.scale:g} is limited by its threshold, biases or states; weights "
-            f"use {max(c.largest for c in connections)} of {LOIHI.weight_end}"
+            f"{subject}: scale {p.scale:g} is limited by {limit}; weights use "
+            f"{max(c.largest for c in connections)} of {LOIHI.weight_end}"
         )
     bits = _bits(connections)
     half = 2 ** (LOIHI.weight_bits - bits)  # of a grid step

@@ -27,7 +27,7 @@ from spikeport.export.quantize.rounding import (
     round_population,
     settle,
 )
-from spikeport.network import LOIHI, Reset
+from spikeport.network import LOIHI, Reset, largest_total, products
 
 Array = NDArray[np.float64]
 _HALF_RANGE = 1 << (LOIHI.state_bits - 2 - LOIHI.activation_shift)
@@ -204,18 +204,17 @@ def sum_limit(lowered: LoweredNetwork, part: FloatPopulation, config: QuantizeCo
     most = config.constraints.sum_max
     if most is None:
         return math.inf
-    total = 0.0
+    ends = []
     for connection in lowered.incoming(part.name):
+        area = 1 if connection.pool is None else connection.pool.area
         low, high = (
-            end / lowered.source_scale(connection.source)
+            area * end / lowered.source_scale(connection.source)
             for end in lowered.message_range(connection.source)
         )
         rows = connection.weight.reshape(len(connection.weight), -1)
         up, down = np.maximum(rows, 0).sum(axis=1), np.minimum(rows, 0).sum(axis=1)
-        low, high = min(low, 0.0), max(high, 0.0)
-        ends = np.maximum(up * high + down * low, -(up * low + down * high))
-        area = 1 if connection.pool is None else connection.pool.area
-        total += area * float(ends.max())
+        ends.append(products(up, down, low, high))
+    total = float(largest_total(ends))
     return most / total if total else math.inf
 
 

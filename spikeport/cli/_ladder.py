@@ -145,7 +145,12 @@ def finish(ladder_run: Ladder, out: Path, as_json: bool) -> None:
     else:
         _io.show(
             *origin_tables(ladder_run.network),
-            render_terminal(ladder_run.report, ladder_run.shown_energy, ladder_run.chip.fit),
+            render_terminal(
+                ladder_run.report,
+                ladder_run.shown_energy,
+                ladder_run.chip.fit,
+                ladder_run.chip.energy,
+            ),
             f"Report: {out / 'report.html'}, report.md   data: {out / 'ladder.json'}",
         )
     if not ladder_run.report.passed:

@@ -15,8 +15,9 @@ T steps and samples (numbers of equations as cited in Qualia's implementation by
 An access costs base + slope x bits stored in that memory. The published formulas ignore borders and
 strides of convolutions in k; exact event counts would be lower. What they do not cover is treated
 as follows: a sparse connection has its stored synapses per spike, groups divide C_out, a sum-pool
-costs nothing, a neuron with several connections pays N T and S_out once, and the values of a graded
-input are multiplied in every step.
+costs nothing, a neuron with several connections pays N T and S_out once, the values of a graded
+input are multiplied in every step, each binary digit of an input is a spike, and a bias that is
+injected is read like any other.
 """
 
 from __future__ import annotations
@@ -61,7 +62,10 @@ class Lemaire:
         for connection in network.weighted_connections:
             yield from self._connection(network, connection, counts)
         for population in network.populations:
-            yield from self._population(population, counts, leaks=leaks(population, network))
+            biased = bool(np.any(population.bias) or network.injections_into(population.name))
+            yield from self._population(
+                population, counts, leaks=leaks(population, network), biased=biased
+            )
 
     def _connection(
         self, network: DeployedNetwork, part: WeightedConnection, counts: EventCounts
@@ -81,13 +85,13 @@ class Lemaire:
         yield POTENTIALS, name, 2 * reached, 2 * reached * self.access_pj(neurons)
 
     def _population(
-        self, part: AnyPopulation, counts: EventCounts, *, leaks: bool
+        self, part: AnyPopulation, counts: EventCounts, *, leaks: bool, biased: bool
     ) -> Iterator[tuple[str, str, float, float]]:
         name, visits, fired = part.name, counts.visits[part.name], counts.spikes[part.name]
         yield OPERATIONS, name, visits + fired, (visits + fired) * self.add_pj
         if leaks:
             yield OPERATIONS, name, visits, visits * (self.multiply_pj + self.add_pj)
-        if np.any(part.bias):
+        if biased:
             yield BIASES, name, visits, visits * self.access_pj(part.size)
         yield QUEUES, name, fired, fired * self.access_pj(self.queue_values)
         yield POTENTIALS, name, 2 * visits, 2 * visits * self.access_pj(part.size)

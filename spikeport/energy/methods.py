@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from spikeport.energy.lemaire import Lemaire, leaks
-from spikeport.errors import SettingsError, UnknownNameError
+from spikeport.errors import UnknownNameError
 from spikeport.hardware import Source, read_sources, source_of
 from spikeport.network import DeployedNetwork
 from spikeport.runs import EventCounts
@@ -29,7 +29,6 @@ from spikeport.storage import nearest, parse_toml, read_text
 from spikeport.storage.toml_table import Table
 from spikeport.text import quoted
 
-SCHEMA = "spikeport.methods/1"
 FILE = Path(__file__).parent / "methods.toml"
 Charges = Iterator[tuple[str, str, float, float]]
 """(term, connection or population, events, pJ)."""
@@ -161,9 +160,7 @@ class MethodEstimate:
 @cache
 def builtin_methods() -> Mapping[str, Method]:
     """The methods that come with Spikeport, by name."""
-    top = Table(parse_toml(read_text(FILE), "methods"), "methods", ("schema", "sources", "methods"))
-    if (schema := top.take("schema", str)) != SCHEMA:
-        raise SettingsError(f"methods: schema is {quoted(schema)}, this version reads '{SCHEMA}'")
+    top = Table(parse_toml(read_text(FILE), "methods"), "methods", ("sources", "methods"))
     sources = read_sources(top.table("sources"))
     listed = top.table("methods")
     return {name: _method(name, listed, sources) for name in listed}
@@ -209,6 +206,11 @@ def estimate_by_method(
 
 def _notes(method: Method, network: DeployedNetwork) -> Iterator[str]:
     """Where the network is beyond what the method covers."""
+    for part in network.inputs:
+        if part.digits > 1:
+            yield f"Input '{part.name}' sends binary digits: each is counted as a spike."
+    if isinstance(method.formula, Rates):
+        yield from _rate_notes(network)
     if not isinstance(method.formula, Lemaire):
         return
     for part in network.inputs:
@@ -224,6 +226,18 @@ def _notes(method: Method, network: DeployedNetwork) -> Iterator[str]:
             network.arithmetic.decay_unity
         ):
             yield f"'{population.name}' has a synaptic current, a second state: counted once."
+
+
+def _rate_notes(network: DeployedNetwork) -> Iterator[str]:
+    for part in network.inputs:
+        if part.graded:
+            yield f"Input '{part.name}' is graded: a value that is not 0 is counted as a spike."
+    for one in network.weighted_connections:
+        if one.pool is not None:
+            yield (
+                f"The mean rate before the sum-pool of '{one.name}' is taken for its sums, as for "
+                "an average pool; each spike reaches the weights behind it."
+            )
 
 
 def _method(name: str, listed: Table, sources: Mapping[str, Source]) -> Method:

@@ -10,7 +10,7 @@ import numpy as np
 
 from spikeport.mapping.boxes import all_boxes
 from spikeport.mapping.limits import RESOURCES, Resource
-from spikeport.mapping.plan import Plan
+from spikeport.mapping.plan import Plan, Tilings
 from spikeport.mapping.tiling import Tiling
 
 _PIECES = RESOURCES.index(Resource.PIECES)
@@ -28,7 +28,8 @@ def lower_bounds(plan: Plan, *, share_cores: bool) -> Mapping[Resource, int]:
     Args:
         share_cores: whether a core may hold pieces of several populations.
     """
-    needs = np.array([_least(plan, name) for name in plan.network.order], np.int64)
+    whole = {part: Tiling.whole(shape) for part, shape in plan.shapes.items()}
+    needs = np.array([_least(plan, name, whole) for name in plan.network.order], np.int64)
     limited = [k for k, one in enumerate(RESOURCES) if one in plan.limits.capacity]
     capacity = plan.capacity[limited]
     bounds = {
@@ -41,8 +42,7 @@ def lower_bounds(plan: Plan, *, share_cores: bool) -> Mapping[Resource, int]:
     return bounds
 
 
-def _least(plan: Plan, name: str) -> list[int]:
-    whole = {part: Tiling.whole(shape) for part, shape in plan.shapes.items()}
+def _least(plan: Plan, name: str, whole: Tilings) -> list[int]:
     demands = plan.demands(name, whole[name], whole)[0]
     boxes, size = all_boxes(plan, name), plan.network.by_name[name].size
     parts = plan.network.weighted_into(name)

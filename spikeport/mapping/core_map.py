@@ -92,7 +92,7 @@ class CoreMap:
 
     @property
     def lower_bound(self) -> int:
-        """The fewest cores that any map needs."""
+        """The fewest cores that any map needs whose pieces are boxes of neurons."""
         return max(self.lower_bounds.values())
 
     @property

@@ -214,9 +214,17 @@ class KernelOnce(_Kernel):
         return self._in * int(np.prod(taps)) * int(each.sum())
 
     def fewest_bits(self, sizes: tuple[Integers, ...]) -> Integers:
-        """See `Encoding`. A larger piece needs no fewer taps than one position."""
+        """See `Encoding`. A larger piece needs no fewer taps than one position.
+
+        The channels of several groups are in lists of their own, whose blocks may fill words better
+        than those of one list; then words are taken as full.
+        """
         taps = [min(axis.used(k, k + 1) for k in range(axis.target)) for axis in self._axes]
-        each = list_bits(self._rules, sizes[0], self._ends.synapse_bits)
+        channels, width, block = sizes[0], self._ends.synapse_bits, self._rules.block
+        if block is None or self._groups == 1:
+            each = list_bits(self._rules, channels, width)
+        else:
+            each = channels * width - (-channels // block) * self._rules.header_bits
         return self._in * int(np.prod(taps)) * each
 
     def slots(self, sources: Tiling, targets: Tiling) -> Integers:

@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from spikeport.errors import SettingsError
 from spikeport.hardware import ChipLimits, Limit, TargetFile
+from spikeport.text import quoted
 
 UNIT = 1
 """A limit that a target does not state, where nothing else is possible than one."""
@@ -49,6 +50,16 @@ class Setting(StrEnum):
     SYNAPSES = "synapse_formats_per_core"
 
 
+_BITS = ("synapse_word_bits", "synapse_header_bits", "index_bits")
+_AT_LEAST: Mapping[str, int] = {
+    **dict.fromkeys((*REQUIRED, *_KEYS.values(), *Setting, *MESH_KEYS), 1),
+    **dict.fromkeys(("synapse_word_bits", "synapses_per_block", "axon_bases_per_core"), 1),
+    "output_axons_per_position": 1,
+    "synapse_header_bits": 0,
+    "index_bits": 0,
+}
+_AT_MOST: Mapping[str, int] = {**dict.fromkeys(_AT_LEAST, 2**40), **dict.fromkeys(_BITS, 2**20)}
+"""Beyond any chip, and what is counted for all of its cores still fits 64 bits."""
 KEYS = ("cores", *_KEYS.values(), *Setting, *STORAGE_KEYS, *MESH_KEYS, "columns_power_of_two")
 """Limits that a map depends on."""
 
@@ -125,7 +136,7 @@ def core_limits(file: TargetFile) -> CoreLimits:
 
     Raises:
         InputError: the target does not state how many cores it has, and how many neurons a core
-            has; or a limit is not positive.
+            has; or a limit is too small or too large to count with.
     """
     limits = file.limits
     if missing := [name for name in REQUIRED if name not in limits]:
@@ -133,11 +144,15 @@ def core_limits(file: TargetFile) -> CoreLimits:
             f"target '{file.name}' cannot be mapped: no core limits: its target.toml has no "
             f"{' and no '.join(repr(name) for name in missing)} in [limits]"
         )
-    for name in (*REQUIRED, *_KEYS.values(), *Setting, *MESH_KEYS):
-        if name in limits and limits[name].value < 1:
+    for name, least in _AT_LEAST.items():
+        if name not in limits:
+            continue
+        value, most = limits[name].value, _AT_MOST[name]
+        if not least <= value <= most:
+            rule = f"at least {least}" if value < least else f"at most {most}"
             raise SettingsError(
-                f"target '{file.name}' cannot be mapped: limit '{name}' is {limits[name].value}, "
-                "must be at least 1"
+                f"target '{file.name}' cannot be mapped: limit '{name}' is {quoted(value)}, must "
+                f"be {rule}"
             )
     return CoreLimits(
         target=file.name,
@@ -167,7 +182,7 @@ def _mesh(limits: ChipLimits) -> Mesh:
 
 def _storage(limits: ChipLimits) -> StorageRules:
     return StorageRules(
-        word_bits=max(_value(limits, "synapse_word_bits", UNIT), UNIT),
+        word_bits=_value(limits, "synapse_word_bits", UNIT),
         header_bits=_value(limits, "synapse_header_bits", 0),
         block=_optional(limits, "synapses_per_block"),
         index_bits=_optional(limits, "index_bits"),

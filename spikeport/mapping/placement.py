@@ -98,6 +98,7 @@ def least_hops(messages: Table, cores_per_tile: int) -> float:
     both = messages + messages.T
     np.fill_diagonal(both, 0)
     count = len(both)
+    cores_per_tile = min(cores_per_tile, count)
     rings = np.arange(1, math.isqrt(count) + 2)
     around = np.repeat(rings, 4 * rings * cores_per_tile)
     distance = np.concatenate([np.zeros(cores_per_tile - 1), around])[:count]

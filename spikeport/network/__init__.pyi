@@ -7,7 +7,9 @@ from .arithmetic import other_arithmetic as other_arithmetic
 from .arithmetic import require_loihi as require_loihi
 from .arithmetic import wrapped as wrapped
 from .bounds import accumulator_max as accumulator_max
+from .bounds import largest_total as largest_total
 from .bounds import population_bound as population_bound
+from .bounds import products as products
 from .bounds import step_bound as step_bound
 from .bounds import sum_bound as sum_bound
 from .connections import Connection as Connection

@@ -51,10 +51,10 @@ def _cores(made: CoreMap) -> str:
 
 def _notes(made: CoreMap, traffic: Traffic) -> Iterator[str]:
     yield (
-        f"A heuristic map; no map needs fewer than {made.lower_bound:,} cores, this one has "
-        f"{made.gap:.0%} more. A square is a core, filled as far as its scarcest resource is "
-        "needed, in the colour of the population that needs most of it. The table shows the "
-        "fullest piece of each population, in percent of a core."
+        f"A heuristic map; no map of such pieces needs fewer cores than {made.lower_bound:,}, "
+        f"this one has {made.gap:.0%} more. A square is a core, filled as far as its scarcest "
+        "resource is needed, in the colour of the population that needs most of it. The table "
+        "shows the fullest piece of each population, in percent of a core."
     )
     if traffic.packets:
         yield (

@@ -44,7 +44,7 @@ class Document:
     @property
     def verdict(self) -> Verdict:
         """Whether to trust the deployment."""
-        return verdict_of(self.parity, self.fit, self.shown_energy)
+        return verdict_of(self.parity, self.fit, {**self.shown_energy, **self.mapped_energy})
 
     @property
     def shown_energy(self) -> Mapping[str, Mapping[str, Any]]:
@@ -52,6 +52,11 @@ class Document:
         if self.priced not in self.energy:
             return self.energy
         return {self.priced: self.energy[self.priced]}
+
+    @property
+    def mapped_energy(self) -> Mapping[str, Mapping[str, Any]]:
+        """The estimates after mapping, by how."""
+        return {name: found for name, found in self.energy.items() if found.get("placed")}
 
     def about(self, topic: Topic) -> tuple[Section, ...]:
         """The sections of one topic."""

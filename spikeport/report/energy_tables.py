@@ -15,6 +15,7 @@ from spikeport.report.units import (
     format_short,
     format_time,
 )
+from spikeport.text import quoted
 
 MOST_LAYERS = 40
 """More layers than this are left to JSON."""
@@ -157,21 +158,22 @@ def _devices(estimate: EnergyReport) -> Renderable:
         plain(
             "Nominal: an ANN of fewer MACs costs less than this network, and so does one of its "
             f"{format_count(cost.macs)} MACs unless the spikes per synapse and sample (here "
-            f"{cost.synaptic_events / cost.macs:.3g}) are below the last column. Batch size 1"
-            f"{_larger_batches(estimate)}.",
+            f"{cost.synaptic_events / cost.macs:.3g}) are below the last column. "
+            f"{_batches(estimate)}",
             "dim",
         ),
         "",
     )
 
 
-def _larger_batches(estimate: EnergyReport) -> str:
-    """The devices whose batch is not 1, by batch."""
+def _batches(estimate: EnergyReport) -> str:
+    """The batch size, and others with their devices."""
     titles: dict[str, list[str]] = {}
     for one in estimate.comparisons:
         if one.device.batch.partition(",")[0] != "1":
             titles.setdefault(one.device.batch, []).append(one.device.title)
-    return "".join(f"; {batch}: {', '.join(found)}" for batch, found in titles.items())
+    others = [f"{batch} ({', '.join(map(quoted, found))})" for batch, found in titles.items()]
+    return f"{'; '.join(['Batch size 1', *others])}."
 
 
 def _break_even(one: DeviceComparison) -> str:

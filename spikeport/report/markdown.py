@@ -57,7 +57,7 @@ def _parts(document: Document, title: str) -> Iterator[str]:
     yield "### Parity ladder"
     yield _table(
         ("Stage", "Accuracy (95 %)", "n", "Spikes differ", "Predictions differ",
-         "Energy per sample, an estimate", "Verdict"),
+         "Energy per sample, an estimate without a map", "Verdict"),
         [
             *map(_stage, report.rows),
             *((one.stage, "–", "–", "–", "–", "–", f"not run: {one.reason}")

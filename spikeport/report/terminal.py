@@ -41,8 +41,14 @@ def render_terminal(
     report: ParityReport,
     energy: Mapping[str, EnergyReport] | None = None,
     fit: Fit | None = None,
+    mapped: Mapping[str, EnergyReport] | None = None,
 ) -> Renderable:
-    """Ladder, what failed or was skipped, spikes, energy estimates, and the verdict."""
+    """Ladder, what failed or was skipped, spikes, energy estimates, and the verdict.
+
+    Args:
+        energy: estimates to show in detail.
+        mapped: after mapping in other ways, which the verdict states beside the first of these.
+    """
     parts: list[Renderable] = [Fitted(lambda width: _ladder(report, width))]
     parts += [
         assemble((f"{row.stage}: ", "bold"), row.verdict, style="red")
@@ -60,7 +66,8 @@ def render_terminal(
     parts += [plain(f"! {note}", "yellow") for note in silence_notes(report)]
     parts.append(_spikes(report))
     parts += [render_energy(name, estimate) for name, estimate in (energy or {}).items()]
-    priced = {name: estimate.as_dict() for name, estimate in (energy or {}).items()}
+    known = {**(energy or {}), **(mapped or {})}
+    priced = {name: estimate.as_dict() for name, estimate in known.items()}
     return stack(*parts, render_verdict(verdict_of(report, fit, priced)))
 
 
@@ -94,9 +101,7 @@ def _ladder(report: ParityReport, width: int) -> Table:
     table.add_column(lines(["Accuracy", "[95 %]"]) if broken else "Accuracy [95 %]", no_wrap=True)
     for name in ("n", "Spikes differ", "Predictions differ"):
         table.add_column(name, justify="right")
-    heading = (
-        ["Energy per", "sample", "(estimate)"] if broken else ["Energy per sample", "(estimate)"]
-    )
+    heading = ["Energy per", "sample", "(no map)"] if broken else ["Energy per sample", "(no map)"]
     table.add_column(lines(heading), no_wrap=True)
     table.add_column("Verdict", max_width=20)
     for row in report.rows:

@@ -39,15 +39,18 @@ def parse_energy(text: str, subject: str) -> float:
 
 
 def format_range(energy_pj: Interval) -> str:
-    """'3.20 (0.54 to 9.10) µJ': nominal, low and high in the unit of the nominal value."""
-    unit, size = _unit(energy_pj.nominal)
+    """'3.20 (0.54–9.10) µJ': nominal, low and high in the unit of the nominal value.
+
+    In that of the largest if the nominal value is 0.
+    """
+    unit, size = _unit(energy_pj.nominal or max(energy_pj.as_dict().values()))
     low, nominal, high = (_digits(v / size) for v in energy_pj.as_dict().values())
     return f"{nominal} ({low}–{high}) {unit}"
 
 
 def format_span(energy_pj: Interval) -> str:
-    """'0.54–9.10 µJ': low and high in the unit of the nominal value."""
-    unit, size = _unit(energy_pj.nominal)
+    """'0.54–9.10 µJ': low and high in the unit of the nominal value, or of the largest."""
+    unit, size = _unit(energy_pj.nominal or max(energy_pj.as_dict().values()))
     return f"{_digits(energy_pj.low / size)}–{_digits(energy_pj.high / size)} {unit}"
 
 

@@ -73,7 +73,8 @@ def verdict_of(
     Args:
         fit: None if the network was not checked against the chip.
         energy: `EnergyReport.as_dict` of the deployed network by the name under which it is shown,
-            after mapping if it was mapped; the first of several counts.
+            after mapping if it was mapped. The first of several counts; of the others, those after
+            mapping are stated beside it.
     """
     claims = tuple(_claims(report, fit, energy))
     sentence = headline(report)
@@ -92,8 +93,8 @@ def _claims(
     if report.rows:
         yield _accuracy(chip_row(report))
         yield _spikes(report)
-    for stage, estimate in list(energy.items())[:1]:
-        yield _energy(stage, estimate)
+    for stage in list(energy)[:1]:
+        yield _energy(stage, energy)
 
 
 def _fit(fit: Fit | None) -> Claim:
@@ -152,7 +153,10 @@ def _spikes(report: ParityReport) -> Claim:
         return Claim(question, "not compared", why, Level.OPEN, "parity")
     differing = sum((row.difference.total_spikes or 0) for row in rows if row.difference)
     spikes = sum(sum(row.spikes.values()) for row in rows)
-    details = [f"{format_count(spikes)} spikes in {len(rows)} comparisons of integer stages"]
+    details = [
+        f"{format_count(spikes)} spikes in {len(rows)} comparison{'s' * (len(rows) != 1)} of "
+        "integer stages"
+    ]
     details += [f"not run: {stage.stage}" for stage in report.skipped]
     failed = [row.stage for row in rows if not row.passed]
     if failed:
@@ -164,7 +168,8 @@ def _spikes(report: ParityReport) -> Claim:
     return Claim(question, "Yes, 0 differ", tuple(details), level, "parity")
 
 
-def _energy(stage: str, energy: Mapping[str, Any]) -> Claim:
+def _energy(stage: str, estimates: Mapping[str, Mapping[str, Any]]) -> Claim:
+    energy = estimates[stage]
     each = Interval(**energy["total_per_sample"])
     dynamic = energy["dynamic"]["nominal"] / energy["samples"]
     regime = f"; {energy['regime']}-dominated" if "regime" in energy else ""
@@ -178,9 +183,19 @@ def _energy(stage: str, energy: Mapping[str, Any]) -> Claim:
         details.append(f"computing time {format_time(time.nominal)}, {span}")
     if "placed" in energy:
         details.append(
-            f"{stage}, with packets and hops"
+            f"{stage}{_other_maps(stage, estimates)}"
             if energy["placed"]
             else f"{stage}, without a map: cores are assumed, and a message is one packet"
         )
     details.append("an estimate, nothing was measured")
     return Claim("Energy per sample", format_span(each), tuple(details), Level.OPEN, "energy")
+
+
+def _other_maps(stage: str, estimates: Mapping[str, Mapping[str, Any]]) -> str:
+    """The energy after mapping onto more cores, which may be much lower; nothing without one."""
+    others = [
+        f"; nominal {format_energy(energy['total_per_sample']['nominal'])} {name}"
+        for name, energy in estimates.items()
+        if name != stage and energy.get("placed")
+    ]
+    return "".join([", the fewest", *others]) if others else ""

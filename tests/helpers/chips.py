@@ -30,6 +30,10 @@ STORAGE: dict[str, dict[str, int | bool]] = {
         "synapse_word_bits": 24, "synapse_header_bits": 3, "synapses_per_block": 5,
         "dense_rows_indexed": True, "axon_bases_per_core": 6, "output_axons_per_position": 3,
     },
+    "blocks": {
+        "synapse_word_bits": 24, "synapse_header_bits": 3, "synapses_per_block": 5,
+        "kernels_stored_once": True,
+    },
 }  # fmt: skip
 """How made-up chips store synapses."""
 

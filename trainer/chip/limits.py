@@ -5,7 +5,7 @@ Everything else that a target limits, such as bits and thresholds, does not chan
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,8 +69,8 @@ def fit_sums(
 ) -> dict[str, int]:
     """Shrink, in place, the master weights of neurons that could receive more than `limit`.
 
-    The bound is `network.step_bound`. All connections into the population are shrunk by the same
-    factor, except those that are not trained.
+    The bound is `network.step_bound`. All weights of a neuron are shrunk by the same factor, those
+    of a kernel by the smallest of its neurons' factors, except connections that are not trained.
 
     Args:
         parts: all connections into one population.
@@ -81,35 +81,46 @@ def fit_sums(
         For each changed connection, the largest sum of |W| over one row.
 
     Raises:
-        InputError: weights that are not trained are beyond the limit.
+        TrainingError: weights that are not trained are beyond the limit.
     """
     changed: dict[str, int] = {}
+    if not parts:
+        return changed
+    trained = [part.name for part in parts if masters[part.name].requires_grad]
     while True:
         bounds = {part.name: _bounds(network, part, weights[part.name]) for part in parts}
-        largest = {name: int(each.max()) for name, each in bounds.items()}
-        if sum(largest.values()) <= limit:
+        neurons = max(len(each) for each in bounds.values())
+        spread = {n: each.repeat_interleave(neurons // len(each), 0) for n, each in bounds.items()}
+        total = _total(spread.values())
+        beyond = total.amax(1) > limit
+        if not beyond.any():
             return changed
-        trained = [part.name for part in parts if masters[part.name].requires_grad]
-        fixed = sum(most for name, most in largest.items() if name not in trained)
-        share = max(limit - fixed, 0) / max(sum(largest[name] for name in trained), 1)
-        if share == 0 or not trained:
+        fixed = total - _total(spread[name] for name in trained) if trained else total
+        if bool((fixed > limit).any()):
             raise TrainingError(
-                f"population '{parts[0].target}': weights that are not trained add up to {fixed} "
-                f"in a step, limit {limit}"
+                f"population '{parts[0].target}': weights that are not trained add up to "
+                f"{int(fixed.max())} in a step, limit {limit}"
             )
+        share = ((limit - fixed) / (total - fixed).clamp(min=1)).amin(1).clamp(max=_LOWER)
+        factor = torch.where(beyond, share, 1.0)
         for name in trained:
-            budget = largest[name] * min(share, _LOWER)
-            factor = (budget / bounds[name].clamp(min=1)).clamp(max=1.0)
-            rows = factor.view(-1, *(1,) * (masters[name].dim() - 1))
+            own = factor.view(len(bounds[name]), -1).amin(1)
+            if bool((own == 1).all()):
+                continue
+            rows = own.view(-1, *(1,) * (masters[name].dim() - 1))
             masters[name].mul_(rows.to(masters[name]))
             weights[name], changed[name] = grids[name].integers(masters[name])
 
 
+def _total(bounds: Iterable[Tensor]) -> Tensor:
+    return torch.stack(list(bounds)).sum(0)
+
+
 def _bounds(network: DeployedNetwork, part: WeightedConnection, weight: Tensor) -> Tensor:
-    """`network.sum_bound` of each row of weights, as float64."""
+    """Magnitudes of the highest and lowest sum of each row of weights, float64 of (rows, 2)."""
     rows = weight.flatten(1).double()
     up, down = rows.clamp(min=0).sum(1), rows.clamp(max=0).sum(1)
     low, high = network.message_range(part.source)
     low, high = min(low, 0), max(high, 0)
     area = 1 if part.pool is None else part.pool.area
-    return area * torch.maximum((up * high + down * low).abs(), (up * low + down * high).abs())
+    return area * torch.stack([up * high + down * low, -(up * low + down * high)], 1)
