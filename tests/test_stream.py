@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from spikeport.errors import InputError
+from spikeport.network import Coding, Dense, DeployedNetwork, Input, Population, Readout
 from spikeport.runs import Probe, RecordSpec, StreamState
 from spikeport.runs.stream_state import VARIABLES
 from spikeport.simulators import Stream, run_reference
@@ -46,6 +47,22 @@ def test_any_cutting_is_one_long_run(data: st.DataObject, threads: int, memory: 
         runs.append(stream.push(chunk, steps=len(steps), record=ALL))
     assert stream.state.step == total
     assert_one_long_run(runs, whole, network)
+
+
+def test_binary_digits_that_arrive_in_a_later_chunk_are_counted_each() -> None:
+    x = Input("x", (2,), Coding.BINARY, 0, 7)
+    weight = np.full((1, 2), 2, np.int16)
+    network = DeployedNetwork(
+        (x,),
+        (Population("a", (1,), vth=9),),
+        (Dense("x", "a", weight, delay=1),),
+        (Readout("a"),),
+        1,
+    )
+    stream = Stream(network, 1)
+    first, second = (stream.push(np.array([[[7, 3]]])), stream.push(np.array([[[0, 0]]])))
+    found = [run.counts.messages["x_to_a"] for run in (first, second) if run.counts is not None]
+    assert found == [0, 5]
 
 
 @pytest.mark.parametrize(

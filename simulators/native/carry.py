@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport.network import DeployedNetwork
+from spikeport.network import AnyPopulation, DeployedNetwork, Input
 from spikeport.runs import StreamState
 from spikeport.runs.stream_state import OWN
 from spikeport.simulators.native.layout import channels_first, channels_last
@@ -56,9 +56,12 @@ def state_after(
     return state.with_tables({**tables, "sent": sent}, step=state.step + network.steps)
 
 
-def still_arriving(state: StreamState, source: str, steps: int, delay: int) -> NDArray[np.int64]:
+def still_arriving(
+    state: StreamState, source: Input | AnyPopulation, steps: int, delay: int
+) -> NDArray[np.int64]:
     """Messages per neuron sent before a chunk of `steps` arriving in it after `delay` > 0."""
-    sent = state.sent[source]
+    sent = state.sent[source.name]
     waiting = sent[len(sent) - delay :][:steps]
-    counted: NDArray[np.int64] = np.count_nonzero(waiting, axis=(0, 1)).astype(np.int64)
+    messages = source.message_counts(waiting) if isinstance(source, Input) else waiting != 0
+    counted: NDArray[np.int64] = messages.sum(axis=(0, 1), dtype=np.int64)
     return counted

@@ -164,7 +164,7 @@ def run_plan(
             arrived = input_messages(part, arrays[name], network.steps, delay)
         if before is None or delay == 0:
             return arrived
-        return arrived + still_arriving(before, name, network.steps, delay)
+        return arrived + still_arriving(before, network.sources[name], network.steps, delay)
 
     counts = event_counts(
         network,
