@@ -337,9 +337,10 @@ def test_foreign_files(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(content)
         with pytest.raises(InputError, match="not a Spikeport trace"):
             read_trace(tmp_path / name)
-    for path in (tmp_path / "gone.h5", tmp_path):
-        with pytest.raises(InputError, match="no such file"):
+    for path, told in ((tmp_path / "gone.h5", "no such file"), (tmp_path, "is not a file")):
+        with pytest.raises(InputError) as caught:
             read_trace(path)
+        assert str(caught.value) == f"{path}: {told}"
 
 
 def write(path: Path, samples: int, run: Run, part: Trace | None = None) -> None:

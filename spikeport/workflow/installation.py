@@ -281,11 +281,11 @@ def _hidden_by(name: str) -> Found | None:
     if spec is None or spec.origin is None:
         text = f"is installed, but there is no module '{module}'"
         return State.BROKEN, text, _reinstall(name)
-    origin = Path(spec.origin).resolve()
+    origin = Path(spec.origin)
+    imported = origin.parents[spec.submodule_search_locations is not None].resolve()
     place = Path(str(importlib.metadata.distribution(name).locate_file(""))).resolve()
     for entry in filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)):
-        folder = Path(entry).resolve()
-        if origin.is_relative_to(folder) and not place.is_relative_to(folder):
+        if imported == Path(entry).resolve() != place:
             return (
                 State.BROKEN,
                 f"is imported from {origin}, which hides the installed package in {place}",
