@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import ClassVar
 
 import torch
+from torch import nn
 
 from spikeport.checks import choice, integer, one_of
 from spikeport.energy import DEFAULT_PROFILE
@@ -18,7 +19,7 @@ from spikeport.text import quoted
 from spikeport.trainer.data import Augment
 from spikeport.trainer.models import ARCHITECTURES
 from spikeport.trainer.network import SpikingNetwork
-from spikeport.trainer.neurons import LIF
+from spikeport.trainer.neurons import LIF, QuantizedReLU
 from spikeport.trainer.rules import GradientRule
 
 
@@ -31,6 +32,19 @@ class Precision(StrEnum):
 
     FLOAT32 = "float32"
     BFLOAT16 = "bfloat16"
+
+
+class Activation(StrEnum):
+    """What the layers end in: neurons, or the activations of an ANN that will be converted.
+
+    LIF: leaky integrate-and-fire neurons.
+    RELU: max(0, x).
+    QUANTIZED_RELU: clipped at a trained threshold and quantized (see `QuantizedReLU`).
+    """
+
+    LIF = "lif"
+    RELU = "relu"
+    QUANTIZED_RELU = "quantized_relu"
 
 
 class Optimizer(StrEnum):
@@ -53,6 +67,9 @@ class TrainConfig:
         widths: channels per convolution (conv), hidden sizes (mlp), or for all other networks the
             channels of the first convolution, which determine the others.
         steps: T.
+        activation: neurons, or the activations of an ANN, which has one step and is trained by
+            backpropagation (rule `bptt_m`).
+        levels: L of `QuantizedReLU`.
         decay, v_threshold, reset, detach_reset, strict: see `LIF`; the paper fires on
             v >= v_threshold, i.e. `strict = false`.
         rule: the gradient (see `GradientRule`).
@@ -87,6 +104,8 @@ class TrainConfig:
     architecture: str = "conv"
     widths: tuple[int, ...] = (24, 48)
     steps: int = 8
+    activation: Activation = Activation.LIF
+    levels: int = 8
     decay: float = 0.5
     v_threshold: float = 1.0
     reset: Reset = Reset.ZERO
@@ -117,6 +136,7 @@ class TrainConfig:
         if not self.own_module:
             one_of("training: architecture", ARCHITECTURES, self.architecture)
         kinds: dict[str, type[StrEnum]] = {
+            "activation": Activation,
             "reset": Reset,
             "rule": GradientRule,
             "optimizer": Optimizer,
@@ -138,6 +158,8 @@ class TrainConfig:
         for width in self.widths:
             integer("training: width of a layer", width, 1, 2**20)
         integer("training: steps (T)", self.steps, 1, 2**16)
+        integer("training: levels", self.levels, 1, 2**16)
+        self._check_ann()
         integer("training: epochs", self.epochs, 1, 2**20)
         integer("training: batch_size", self.batch_size, 1, 2**20)
         integer("training: seed", self.seed, 0, 2**32 - 1)
@@ -184,6 +206,29 @@ class TrainConfig:
         """Whether the architecture is FILE.py:CLASS."""
         return own_module(self.architecture)
 
+    def _check_ann(self) -> None:
+        """An ANN has one step, and no arithmetic of a chip."""
+        if self.activation is Activation.LIF:
+            return
+        ann = f"training: activation is '{self.activation}', an ANN"
+        if self.steps != 1:
+            raise TrainingError(f"{ann}: steps is {self.steps}, must be 1")
+        if self.rule is not GradientRule.BPTT_M:
+            raise TrainingError(f"{ann}: rule is '{self.rule}', must be 'bptt_m'")
+        if self.weight_bits is not None:
+            raise TrainingError(f"{ann}: it has no weight_bits; convert it first")
+        if self.energy_penalty or self.energy_budget_uj is not None:
+            raise TrainingError(f"{ann}: it sends no spikes, so it has no energy to limit")
+
+    def neurons(self) -> LIF | nn.Module:
+        """The neurons or the activation of every layer."""
+        match self.activation:
+            case Activation.RELU:
+                return nn.ReLU()
+            case Activation.QUANTIZED_RELU:
+                return QuantizedReLU(self.levels)
+        return self.lif()
+
     def lif(self) -> LIF:
         """The neurons of every layer."""
         options = self.reset, self.detach_reset
@@ -211,13 +256,13 @@ def build_network(config: TrainConfig, input: Input, classes: int) -> SpikingNet
             f"training: architecture is {quoted(config.architecture)}, a module of your own: give "
             "`train` its network, or use `spikeport train` or `run_recipe`"
         )
-    lif = config.lif()
+    neurons = config.neurons()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         chosen = ARCHITECTURES[config.architecture]
         if chosen.layered:
-            network = chosen.build(input, classes, config.widths, config.steps, lif)
+            network = chosen.build(input, classes, config.widths, config.steps, neurons)
         else:
-            network = chosen.build(input, classes, config.steps, lif, width=config.widths[0])
+            network = chosen.build(input, classes, config.steps, neurons, width=config.widths[0])
     network.rule = config.rule
     return network

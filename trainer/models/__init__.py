@@ -3,10 +3,14 @@
 from spikeport.trainer.models.architectures import ARCHITECTURES as ARCHITECTURES
 from spikeport.trainer.models.architectures import PUBLISHED as PUBLISHED
 from spikeport.trainer.models.architectures import Architecture as Architecture
+from spikeport.trainer.models.preact_resnet import preact_resnet20 as preact_resnet20
+from spikeport.trainer.models.preact_resnet import preact_resnet56 as preact_resnet56
+from spikeport.trainer.models.preact_resnet import preact_resnet110 as preact_resnet110
 from spikeport.trainer.models.resnet import resnet18 as resnet18
 from spikeport.trainer.models.resnet import resnet19 as resnet19
 from spikeport.trainer.models.resnet import resnet20 as resnet20
 from spikeport.trainer.models.resnet import resnet56 as resnet56
+from spikeport.trainer.models.resnet import resnet110 as resnet110
 from spikeport.trainer.models.resnet34 import preact_resnet34 as preact_resnet34
 from spikeport.trainer.models.resnet34 import sew_resnet34 as sew_resnet34
 from spikeport.trainer.models.sketch import published_lif as published_lif

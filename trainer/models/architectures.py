@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from spikeport.trainer.models.resnet import resnet18, resnet19, resnet20, resnet56
+from spikeport.trainer.models.preact_resnet import (
+    preact_resnet20,
+    preact_resnet56,
+    preact_resnet110,
+)
+from spikeport.trainer.models.resnet import resnet18, resnet19, resnet20, resnet56, resnet110
 from spikeport.trainer.models.resnet34 import preact_resnet34, sew_resnet34
 from spikeport.trainer.models.small import mlp, small_conv
 from spikeport.trainer.models.vgg import dvs_net, vgg11
@@ -35,6 +40,10 @@ ARCHITECTURES = {
     "resnet19": Architecture(resnet19),
     "resnet20": Architecture(resnet20),
     "resnet56": Architecture(resnet56),
+    "resnet110": Architecture(resnet110),
+    "preact_resnet20": Architecture(preact_resnet20),
+    "preact_resnet56": Architecture(preact_resnet56),
+    "preact_resnet110": Architecture(preact_resnet110),
     "sew_resnet34": Architecture(sew_resnet34),
     "preact_resnet34": Architecture(preact_resnet34),
 }

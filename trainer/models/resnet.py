@@ -1,10 +1,10 @@
-"""Residual networks for CIFAR: ResNet-18 and -19 of the SNN literature, ResNet-20 and -56.
+"""Residual networks for CIFAR: ResNet-18 and -19 of the SNN literature, ResNet-20, -56 and -110.
 
 A block is conv-BN-LIF-conv-BN, plus the block's input (through a 1x1 conv-BN if the shape
 changes), then LIF; so every connection carries spikes. Convolutions have no bias.
 
 Sources: Yu et al., NeurIPS 2024, and their code (18, 19); He et al., CVPR 2016, section 4.2
-(20, 56), with 1x1 convolutions in the two shortcuts that change shape.
+(20, 56, 110), with 1x1 convolutions in the two shortcuts that change shape.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from collections.abc import Sequence
 from spikeport.network import Input
 from spikeport.trainer.models.sketch import Sketch, published_lif
 from spikeport.trainer.network import SpikingNetwork
-from spikeport.trainer.neurons import LIF
+from spikeport.trainer.neurons import LIF, Activation
 
 
 def resnet18(
-    input: Input, classes: int, steps: int, lif: LIF | None = None, *, width: int = 64
+    input: Input, classes: int, steps: int, lif: LIF | Activation | None = None, *, width: int = 64
 ) -> SpikingNetwork:
     """conv3x3 of 64 (`width`), stages of 64, 128, 256, 512 with two blocks each, linear."""
     sketch = Sketch(input, lif or published_lif())
@@ -26,7 +26,7 @@ def resnet18(
 
 
 def resnet19(
-    input: Input, classes: int, steps: int, lif: LIF | None = None, *, width: int = 128
+    input: Input, classes: int, steps: int, lif: LIF | Activation | None = None, *, width: int = 128
 ) -> SpikingNetwork:
     """conv3x3 of 128 (`width`), stages of 128, 256, 512 with 3, 3, 2 blocks, linear 256, LIF."""
     sketch = Sketch(input, lif or published_lif())
@@ -37,7 +37,7 @@ def resnet19(
 
 
 def resnet20(
-    input: Input, classes: int, steps: int, lif: LIF | None = None, *, width: int = 16
+    input: Input, classes: int, steps: int, lif: LIF | Activation | None = None, *, width: int = 16
 ) -> SpikingNetwork:
     """conv3x3 of 16 (`width`), stages of 16, 32, 64 with three blocks each, linear."""
     sketch = Sketch(input, lif or published_lif())
@@ -45,11 +45,24 @@ def resnet20(
 
 
 def resnet56(
-    input: Input, classes: int, steps: int, lif: LIF | None = None, *, width: int = 16
+    input: Input, classes: int, steps: int, lif: LIF | Activation | None = None, *, width: int = 16
 ) -> SpikingNetwork:
     """Like `resnet20`, with nine blocks in each stage."""
     sketch = Sketch(input, lif or published_lif())
     return _finished(sketch, _stages(sketch, width, (9, 9, 9)), classes, steps)
+
+
+def resnet110(
+    input: Input,
+    classes: int,
+    steps: int,
+    lif: LIF | Activation | None = None,
+    *,
+    width: int = 16,
+) -> SpikingNetwork:
+    """Like `resnet20`, with eighteen blocks in each stage."""
+    sketch = Sketch(input, lif or published_lif())
+    return _finished(sketch, _stages(sketch, width, (18, 18, 18)), classes, steps)
 
 
 def _stages(sketch: Sketch, width: int, blocks: Sequence[int]) -> str:

@@ -14,13 +14,13 @@ from torch import nn
 from spikeport.network import Input
 from spikeport.trainer.models.sketch import Sketch, published_lif
 from spikeport.trainer.network import SpikingNetwork
-from spikeport.trainer.neurons import LIF
+from spikeport.trainer.neurons import LIF, Activation
 
 _BLOCKS = (3, 4, 6, 3)
 
 
 def sew_resnet34(
-    input: Input, classes: int, steps: int, lif: LIF | None = None, *, width: int = 64
+    input: Input, classes: int, steps: int, lif: LIF | Activation | None = None, *, width: int = 64
 ) -> SpikingNetwork:
     """Spike-element-wise ResNet-34, ADD: conv-BN-LIF twice, plus the block's input.
 
@@ -33,7 +33,7 @@ def sew_resnet34(
 
 
 def preact_resnet34(
-    input: Input, classes: int, steps: int, lif: LIF | None = None, *, width: int = 64
+    input: Input, classes: int, steps: int, lif: LIF | Activation | None = None, *, width: int = 64
 ) -> SpikingNetwork:
     """Pre-activation ResNet-34: LIF-conv-BN twice, plus the block's input.
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+
 from torch import nn
 
 from spikeport.errors import TrainingError
 from spikeport.network import Input, Reset, Shape
 from spikeport.trainer.network import Node, SpikingNetwork
 from spikeport.trainer.network.layers import Op, output_shape
-from spikeport.trainer.neurons import LI, LIF
+from spikeport.trainer.neurons import LI, LIF, Activation, QuantizedReLU
 
 
 def published_lif() -> LIF:
@@ -34,7 +36,7 @@ class Sketch:
         InputError: a layer does not fit the shape of its input.
     """
 
-    def __init__(self, input: Input, lif: LIF) -> None:
+    def __init__(self, input: Input, lif: LIF | Activation) -> None:
         self.input = input
         self.lif = lif
         self.nodes: list[Node] = []
@@ -62,14 +64,29 @@ class Sketch:
         bias: bool = False,
     ) -> str:
         """Add a convolution with padding kernel // 2, and its batch norm `name`_norm."""
+        conv = self.plain_conv(name, source, channels, kernel, stride, bias=bias)
+        return self.norm(f"{name}_norm", conv)
+
+    def plain_conv(
+        self,
+        name: str,
+        source: str,
+        channels: int,
+        kernel: int = 3,
+        stride: int = 1,
+        *,
+        bias: bool = False,
+    ) -> str:
+        """Add a convolution with padding kernel // 2, without batch norm."""
         conv = nn.Conv2d(
             self.image(source)[0], channels, kernel, stride, padding=kernel // 2, bias=bias
         )
-        return self.norm(f"{name}_norm", self.add(name, conv, source))
+        return self.add(name, conv, source)
 
     def neurons(self, name: str, *sources: str) -> str:
-        """Add LIF neurons on the sum of `sources`."""
-        return self.add(name, self.lif, *sources)
+        """Add neurons, or the activation of an ANN, on the sum of `sources`."""
+        trained = isinstance(self.lif, QuantizedReLU)  # each layer has a threshold of its own
+        return self.add(name, copy.deepcopy(self.lif) if trained else self.lif, *sources)
 
     def global_average(self, name: str, source: str) -> str:
         """Add the mean of each channel."""

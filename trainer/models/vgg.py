@@ -12,7 +12,7 @@ from torch import nn
 from spikeport.network import Input
 from spikeport.trainer.models.sketch import Sketch, published_lif
 from spikeport.trainer.network import SpikingNetwork
-from spikeport.trainer.neurons import LIF
+from spikeport.trainer.neurons import LIF, Activation
 
 POOL = "A"
 _VGG11 = (1, POOL, 2, 4, POOL, 8, 8, POOL, 8, POOL, 8, 8)
@@ -20,7 +20,7 @@ _DVS = (1, 2, POOL, 4, 4, POOL, 8, 8, POOL, 8, 8, POOL)
 
 
 def vgg11(
-    input: Input, classes: int, steps: int, lif: LIF | None = None, *, width: int = 64
+    input: Input, classes: int, steps: int, lif: LIF | Activation | None = None, *, width: int = 64
 ) -> SpikingNetwork:
     """64, A, 128, 256, A, 512, 512, A, 512, A, 512, 512, global average, linear.
 
@@ -36,7 +36,7 @@ def vgg11(
 
 
 def dvs_net(
-    input: Input, classes: int, steps: int, lif: LIF | None = None, *, width: int = 64
+    input: Input, classes: int, steps: int, lif: LIF | Activation | None = None, *, width: int = 64
 ) -> SpikingNetwork:
     """64, 128, A, 256, 256, A, 512, 512, A, 512, 512, A, linear; like `vgg11`, for 2 x 48 x 48."""
     sketch = Sketch(input, lif or published_lif())

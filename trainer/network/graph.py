@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from spikeport.errors import ModuleReadingError
 from spikeport.network import Input, Shape
 from spikeport.trainer.network.layers import Op, output_shape, unsupported
-from spikeport.trainer.neurons import LI, LIF
+from spikeport.trainer.neurons import LI, LIF, Activation
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,7 +87,25 @@ def check_nodes(input: Input, nodes: Sequence[Node], steps: int) -> dict[str, Sh
         shapes[node.name] = output_shape(node.name, node.op, shapes[node.inputs[0]])
         if isinstance(node.op, LI) and place < len(nodes) - 1:
             raise ModuleReadingError(f"{subject}: LI never spikes, it can only be the last layer")
+    _check_ann(nodes, steps)
     return shapes
+
+
+def _check_ann(nodes: Sequence[Node], steps: int) -> None:
+    """A network with activations is an ANN: it has no neurons, and one step."""
+    active = next((node for node in nodes if isinstance(node.op, Activation)), None)
+    if active is None:
+        return
+    subject = f"layer '{active.name}': is a {type(active.op).__name__}"
+    if spiking := next((node for node in nodes if isinstance(node.op, LIF | LI)), None):
+        raise ModuleReadingError(
+            f"{subject}, but '{spiking.name}' is {type(spiking.op).__name__}: use LIF for every "
+            "activation, or train an ANN and convert it"
+        )
+    if steps != 1:
+        raise ModuleReadingError(
+            f"{subject}, and steps (T) is {steps}: an ANN has 1; T is chosen when it is converted"
+        )
 
 
 def stateless_nodes(nodes: Sequence[Node]) -> tuple[Node, ...]:

@@ -19,7 +19,7 @@ from spikeport.text import quoted
 from spikeport.trainer.network.graph import Node
 from spikeport.trainer.network.layers import Channels
 from spikeport.trainer.network.network import SpikingNetwork
-from spikeport.trainer.neurons import LI, LIF
+from spikeport.trainer.neurons import LI, LIF, QuantizedReLU
 from spikeport.trainer.rules import GradientRule
 
 MOST = 2**31 - 1
@@ -51,6 +51,9 @@ _WINDOW, _PADDING = _sides(1), _sides(0)
 _NAMED_PADDING = _Rule(
     f"'same', 'valid' or {_PADDING.text}",
     lambda value: value in ("same", "valid") or _PADDING.holds(value),
+)
+_LEVELS = _Rule(
+    f"{_COUNT.text} or null", lambda value: value is None or _COUNT.holds(value)
 )
 _FLAG = _Rule("true or false", lambda value: isinstance(value, bool))
 _REAL = _Rule("a finite number", _is_real)
@@ -96,6 +99,8 @@ _KINDS: dict[str, tuple[type[nn.Module], dict[str, _Rule]]] = {
         },
     ),
     "LI": (LI, {"decay": _REAL}),
+    "ReLU": (nn.ReLU, {}),
+    "QuantizedReLU": (QuantizedReLU, {"levels": _LEVELS}),
 }
 _OPTIONAL: dict[str, _Rule] = {"divisor_override": _COUNT}
 """Options of kinds that have them, described only if they are set."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from spikeport.errors import ModuleReadingError
 from spikeport.network import Shape
 from spikeport.network.geometry import IntPair, window_count
-from spikeport.trainer.neurons import LI, LIF
+from spikeport.trainer.neurons import LI, LIF, Activation, QuantizedReLU
 
 Convolution = nn.Conv1d | nn.Conv2d
 Map = Convolution | nn.Linear
@@ -66,6 +66,7 @@ Op: TypeAlias = (
     | Offset
     | LIF
     | LI
+    | Activation
 )
 """`nn.Identity` is a sum: like every layer, it adds up its inputs."""
 CONVOLUTIONS: Mapping[int, type[nn.Conv1d] | type[nn.Conv2d]] = {1: nn.Conv1d, 2: nn.Conv2d}
@@ -93,7 +94,7 @@ def unsupported(op: object) -> str | None:
                 return "must flatten all but the batch axis"
         case nn.Linear() | nn.Dropout() | nn.Dropout2d() | nn.Identity() | LIF() | LI():
             return None
-        case Channels() | Offset():
+        case Channels() | Offset() | nn.ReLU() | QuantizedReLU():
             return None
         case nn.MaxPool1d():
             return "max-pools along one axis are not supported; use an average pool"

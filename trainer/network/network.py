@@ -30,7 +30,7 @@ from spikeport.trainer.network.input_check import check_input, time_major
 from spikeport.trainer.network.layers import Map
 from spikeport.trainer.network.operations import map_with_value, stateless, with_value
 from spikeport.trainer.network.passes import PassRecord, Training, apply_stateless, integrate
-from spikeport.trainer.neurons import LI, LIF, Neurons, rate_rule
+from spikeport.trainer.neurons import LI, LIF, Activation, Neurons, rate_rule
 from spikeport.trainer.neurons.batch_norm import rate_norm
 from spikeport.trainer.rules import GradientRule
 
@@ -82,6 +82,11 @@ class SpikingNetwork(nn.Module):
         return math.prod(self.shapes[self.output])
 
     @property
+    def is_ann(self) -> bool:
+        """Whether it has activations instead of neurons: one step, trained by backpropagation."""
+        return any(isinstance(node.op, Activation) for node in self.nodes)
+
+    @property
     def gradient_scale(self) -> float:
         """Factor by which to multiply a loss before `backward()`."""
         return self.rule.gradient_scale(self.steps)
@@ -114,7 +119,7 @@ class SpikingNetwork(nn.Module):
 
         Their gradients are those of the rule.
         """
-        if self.rule.through_time:
+        if self.rule.through_time or self.is_ann:
             layers = Training(self.rule, self.steps)
             scores = run(self, self.time_major(x), layers)
             return scores, layers.record(scores.detach())

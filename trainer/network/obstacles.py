@@ -39,6 +39,13 @@ class Obstacle(Enum):
         "{sources}",
         "one LIF layer",
     )
+    ACTIVATION = (
+        "is a {kind}, the activation of an ANN, which sends no spikes",
+        "convert the network first: spikeport convert",
+        "activation",
+        "{kind}",
+        "LIF",
+    )
     SCORES = (
         "its scores are a sum of {count} connections, but a chip reads one layer",
         "end with spikeport's LI or LIF, whose neurons add them up",

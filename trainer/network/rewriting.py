@@ -37,7 +37,7 @@ from spikeport.trainer.network.linear_form import Array, connection, layer, wind
 from spikeport.trainer.network.linear_terms import LinearTerms, Sum, Term, Value
 from spikeport.trainer.network.network import SpikingNetwork
 from spikeport.trainer.network.obstacles import Met, Obstacle
-from spikeport.trainer.neurons import LI, LIF
+from spikeport.trainer.neurons import LI, LIF, Activation
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,6 +66,7 @@ def deployment(network: SpikingNetwork) -> Deployment:
     Raises:
         InputError: lists every obstacle with its remedy.
     """
+    _check_spiking(network)
     build = _Build(network)
     if build.obstacles:
         raise UnsupportedError(_refused(len(build.obstacles)), *(f"- {o}" for o in build.obstacles))
@@ -86,12 +87,25 @@ def check_deployment(network: SpikingNetwork) -> tuple[str, ...]:
 
 def find_obstacles(network: SpikingNetwork) -> tuple[Met, ...]:
     """Everything that prevents the deployment of a network."""
+    if network.is_ann:
+        return tuple(
+            Obstacle.ACTIVATION.met(node.name, kind=type(node.op).__name__)
+            for node in network.nodes
+            if isinstance(node.op, Activation)
+        )
     return (*_Build(network).obstacles, *_obstacles_to_export(network))
 
 
 def one_to_one(source: str, target: str) -> str:
     """Name of the one-to-one connection between two layers of neurons."""
     return f"{source}_to_{target}"
+
+
+def _check_spiking(network: SpikingNetwork) -> None:
+    if network.is_ann:
+        raise UnsupportedError(
+            "network: is an ANN, which sends no spikes; convert it first: spikeport convert"
+        )
 
 
 def _refused(count: int) -> str:

@@ -1,3 +1,5 @@
+from .activation import Activation as Activation
+from .activation import QuantizedReLU as QuantizedReLU
 from .batch_norm import BatchNorm as BatchNorm
 from .lif import LI as LI
 from .lif import LIF as LIF
