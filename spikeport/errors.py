@@ -135,6 +135,12 @@ class ModuleReadingError(InputError):
     code = "SP305"
 
 
+class ConversionError(InputError):
+    """An ANN, or its configuration, cannot be converted to spiking neurons."""
+
+    code = "SP306"
+
+
 class SamplesError(InputError):
     """Samples do not fit the inputs of a network."""
 

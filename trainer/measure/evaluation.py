@@ -35,8 +35,11 @@ from spikeport.version import __version__
 
 RECORDABLE = ("spikes", "v_charged")
 BATCH = 256
-LARGEST = 1 << 24
-"""Number of values of one layer over all steps of a batch: 64 MiB in float32."""
+LARGEST = 1 << 21
+"""Number of values of one layer over all steps of a batch: 8 MiB in float32, which caches hold.
+
+Convolutions of larger batches take up to three times as long: their results go to fresh memory.
+"""
 
 
 @torch.no_grad()
@@ -94,9 +97,9 @@ def evaluate(network: AnyNetwork, samples: Samples, record: RecordSpec = ()) -> 
     )
 
 
-def samples_at_once(network: SpikingNetwork) -> int:
-    """Number of samples to process together, so that memory is bounded."""
-    largest = network.steps * max(math.prod(shape) for shape in network.shapes.values())
+def samples_at_once(network: SpikingNetwork, steps: int | None = None) -> int:
+    """Number of samples to process together, so that memory is bounded; T may be another one."""
+    largest = (steps or network.steps) * max(math.prod(shape) for shape in network.shapes.values())
     return max(1, min(BATCH, LARGEST // largest))
 
 

@@ -18,7 +18,7 @@ from spikeport.trainer.chip import AnyNetwork, QATNetwork
 from spikeport.trainer.data import Augment
 from spikeport.trainer.data.batches import default_workers, slices
 from spikeport.trainer.data.dataset import Indices, SampleArray
-from spikeport.trainer.measure.evaluation import evaluate
+from spikeport.trainer.measure.evaluation import evaluate, samples_at_once
 from spikeport.trainer.measure.topology import float_topology
 from spikeport.trainer.network import SpikingNetwork, deployable
 from spikeport.trainer.ranks import share, sum_over_ranks
@@ -48,7 +48,8 @@ def measure_accuracy(
     network.eval()
     hits = torch.zeros((), dtype=torch.int64, device=device)
     workers = default_workers(x, Augment(), torch.get_num_threads())
-    for samples, labels in slices(x, y, chosen[rank::ranks], BATCH, workers):
+    batch = samples_at_once(network) if isinstance(network, SpikingNetwork) else BATCH
+    for samples, labels in slices(x, y, chosen[rank::ranks], batch, workers):
         scores = network(samples.to(device))
         hits += (scores.argmax(1) == labels.to(device)).sum()
     network.train(was_training)

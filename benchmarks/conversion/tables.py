@@ -1,0 +1,198 @@
+"""Convert a trained ANN in every way, and measure accuracy and errors after every number of steps.
+
+Every result is stored as soon as it is there, so an interrupted run goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.conversion.anns import AUGMENT
+from spikeport.simulators.if_errors import LayerErrors
+from spikeport.storage import write_text
+from spikeport.trainer import Dataset, SpikingNetwork, TrainingCallbacks, measure_accuracy
+from spikeport.trainer.conversion import (
+    Conversion,
+    ConversionConfig,
+    ConversionProgress,
+    Method,
+    Shortcuts,
+    accuracy_by_steps,
+    conversion_errors,
+    convert,
+)
+
+STEPS = (3, 4, 7, 8, 16, 32, 64)
+ERROR_IMAGES, ERROR_BATCH = 64, 8
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A way to convert.
+
+    Attributes:
+        name: of the row.
+        method: of the conversion.
+        levels: L; None for a method without training, 0 for as many as steps.
+        search: whether thresholds are searched, which makes a conversion for each T.
+        shortcuts: of the blocks.
+        steps: the numbers of steps that it is measured after.
+    """
+
+    name: str
+    method: Method
+    levels: int | None
+    search: bool
+    shortcuts: Shortcuts
+    steps: tuple[int, ...] = STEPS
+
+    def config(self, steps: int, training: Mapping[str, Any]) -> ConversionConfig:
+        """How to convert for T = `steps`."""
+        levels = {} if self.levels is None else {"levels": self.levels or steps}
+        return ConversionConfig(
+            method=self.method,
+            steps=steps,
+            search=self.search,
+            shortcuts=self.shortcuts,
+            **levels,
+            **training,
+        )
+
+
+def ways(restructured: Shortcuts = Shortcuts.ACTIVATED) -> tuple[Way, ...]:
+    """All rows of the table of a network with analog shortcuts."""
+    analog = Shortcuts.ANALOG
+    few, many = (3, 4), (7, 8, 16, 32, 64)
+    return (
+        Way("data-based", Method.DATA_BASED, None, False, analog),
+        Way("initial potential", Method.INITIAL_POTENTIAL, None, False, analog),
+        Way("quantized ANN, L = T", Method.QUANTIZED_ANN, 0, False, analog, (3, 7)),
+        Way("QCFS, L = 4", Method.QCFS, 4, False, analog),
+        Way("QCFS, L = 8", Method.QCFS, 8, False, analog),
+        Way("tuned, L = 4", Method.TUNED, 4, True, analog, few),
+        Way("tuned, L = 8", Method.TUNED, 8, True, analog, many),
+        Way("restructured, L = 4", Method.QCFS, 4, False, restructured),
+        Way("restructured, L = 8", Method.QCFS, 8, False, restructured),
+        Way("tuned and restructured, L = 4", Method.TUNED, 4, True, restructured, few),
+        Way("tuned and restructured, L = 8", Method.TUNED, 8, True, restructured, many),
+    )
+
+
+class Table:
+    """The results of one ANN, in a JSON file.
+
+    Args:
+        training: epochs, lr and batch size of the training of thresholds.
+        images: number of test images that accuracies are measured on.
+    """
+
+    def __init__(
+        self, path: Path, ann: SpikingNetwork, data: Dataset, training: Mapping[str, Any],
+        images: int, threads: int = 1,
+    ) -> None:  # fmt: skip
+        self.path, self.ann, self.data = path, ann, data
+        self.training, self.images, self.threads = dict(training), images, threads
+        self.known: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+
+    def fill(self, rows: Iterable[Way]) -> None:
+        """Measure what is not known yet."""
+        self._once("ann", lambda: {"accuracy": self._ann_accuracy(self.ann)})
+        for way in rows:
+            fixed = not way.search and way.levels != 0
+            for group in [way.steps] if fixed else [(steps,) for steps in way.steps]:
+                key = f"{way.name}|{','.join(map(str, group))}"
+                self._once(key, lambda way=way, group=group: self._measure(way, group))  # type: ignore[misc]
+
+    def _once(self, key: str, work: Callable[[], Any]) -> None:
+        if key in self.known:
+            return
+        started = time.perf_counter()
+        result = work()
+        self.known[key] = {**result, "seconds": time.perf_counter() - started}
+        write_text(self.path, json.dumps(self.known, indent=1))
+        print(f"{self.path.stem}: {key}: {_short(result)}", flush=True)
+
+    def _measure(self, way: Way, steps: tuple[int, ...]) -> dict[str, Any]:
+        made = self._converted(way, steps[-1])
+        x, y = self.data.test_x[: self.images], self.data.test_y[: self.images]
+        torch.set_num_threads(self.threads)
+        accuracy = accuracy_by_steps(made.network, x, y, steps)
+        batches = list(torch.tensor(x[:ERROR_IMAGES]).split(ERROR_BATCH))
+        errors = conversion_errors(made.network, batches, steps, made.ann)
+        return {
+            "accuracy": {str(n): value for n, value in accuracy.items()},
+            "ann": self._ann_accuracy(made.ann),
+            "errors": [dataclasses.asdict(each) for each in errors],
+            "summary": {str(n): summary(errors, n) for n in steps},
+            "shares": {each.layer: each.after / each.before for each in made.tuned},
+            "conversion_seconds": dict(made.seconds),
+        }
+
+    def _ann_accuracy(self, ann: SpikingNetwork) -> float:
+        return measure_accuracy(
+            ann, self.data.test_x[: self.images], self.data.test_y[: self.images]
+        )
+
+    def _converted(self, way: Way, steps: int) -> Conversion:
+        """Convert; networks with trained thresholds are kept and shared between rows."""
+        config = way.config(steps, self.training)
+        levels = config.trained_levels
+        checkpoint = None
+        if levels is not None:
+            checkpoint = self.path.with_name(
+                f"{self.path.stem}-{way.shortcuts}-L{levels}.safetensors"
+            )
+        watch = TrainingCallbacks(
+            epoch=lambda record: print(
+                f"{self.path.stem}: {way.name}: epoch {record.epoch}, "
+                f"accuracy {record.accuracy:.4f}, {record.seconds:.0f} s",
+                flush=True,
+            )
+        )
+        return convert(
+            self.ann,
+            self.data,
+            config,
+            augment=AUGMENT,
+            threads=self.threads,
+            checkpoint=checkpoint,
+            resume=checkpoint is not None and checkpoint.exists(),
+            progress=ConversionProgress(training=watch),
+        )
+
+
+def summary(errors: Iterable[LayerErrors], steps: int) -> dict[str, float]:
+    """Rms errors over all layers, each relative to the rms activation of its layer.
+
+    quantization, deviation and conversion are those that a layer makes; total also includes those
+    of the layers before.
+    """
+    chosen = [each for each in errors if each.steps == steps]
+    found = {
+        name: _rms(getattr(each, name) / each.activation for each in chosen if each.activation)
+        for name in ("quantization", "deviation", "conversion")
+    }
+    found["total"] = _rms(
+        each.total / each.reference for each in chosen if each.total and each.reference
+    )
+    found["input_sigma"] = _rms(each.input_sigma / each.v_threshold for each in chosen)
+    return found
+
+
+def _rms(values: Iterable[float]) -> float:
+    squares = [value**2 for value in values]
+    return math.sqrt(sum(squares) / max(1, len(squares)))
+
+
+def _short(result: Mapping[str, Any]) -> str:
+    keys = ("ann", "accuracy", "summary")
+    return ", ".join(f"{key} {result[key]}" for key in keys if key in result)

@@ -1,0 +1,16 @@
+from .accuracy import accuracy_by_steps as accuracy_by_steps
+from .config import ConversionConfig as ConversionConfig
+from .config import Method as Method
+from .convert import Conversion as Conversion
+from .convert import ConversionProgress as ConversionProgress
+from .convert import convert as convert
+from .errors import conversion_errors as conversion_errors
+from .graph import activations as activations
+from .graph import folded as folded
+from .restructure import Shortcuts as Shortcuts
+from .restructure import analog_sums as analog_sums
+from .restructure import restructure as restructure
+from .spiking import if_neurons as if_neurons
+from .spiking import to_spiking as to_spiking
+from .thresholds import Tuned as Tuned
+from .thresholds import search_thresholds as search_thresholds
