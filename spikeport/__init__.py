@@ -11,7 +11,7 @@ Data sets:
 Recipes, which describe a whole experiment:
     load_recipe, run_recipe, Recipe, RecipeResult
 A network in training, or one of your own:
-    SpikingNetwork, from_module, Node, LIF, LI
+    SpikingNetwork, from_module, from_ann, Node, LIF, LI, QuantizedReLU
 A network of another framework:
     from_norse, from_snntorch, from_spikingjelly, from_sinabs
 Train in chip arithmetic:

@@ -156,6 +156,7 @@ from .trainer import ParetoPoint as ParetoPoint
 from .trainer import PixelGrid as PixelGrid
 from .trainer import Precision as Precision
 from .trainer import QATNetwork as QATNetwork
+from .trainer import QuantizedReLU as QuantizedReLU
 from .trainer import Recipe as Recipe
 from .trainer import ShuffleTest as ShuffleTest
 from .trainer import Slicing as Slicing
@@ -168,6 +169,7 @@ from .trainer import checkpoint_of as checkpoint_of
 from .trainer import diagnose as diagnose
 from .trainer import evaluate as evaluate
 from .trainer import evaluate_deployed as evaluate_deployed
+from .trainer import from_ann as from_ann
 from .trainer import from_module as from_module
 from .trainer import load_checkpoint as load_checkpoint
 from .trainer import load_dataset as load_dataset

@@ -429,7 +429,8 @@ def test_rules() -> None:
 
 
 IMAGES: dict[str, tuple[int, int]] = {
-    "dvs_net": (2, 48), "sew_resnet34": (3, 224), "preact_resnet34": (3, 224),
+    "dvs_net": (2, 48), "vgg16": (3, 224), "resnet34": (3, 224), "sew_resnet34": (3, 224),
+    "preact_resnet34": (3, 224),
 }  # fmt: skip
 
 

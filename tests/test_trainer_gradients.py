@@ -364,8 +364,8 @@ def test_the_comparison_decides_whether_a_charge_that_meets_the_threshold_spikes
             "layer 'a': a batch norm must",
         ),
         (
-            [Node("a", ("input",), nn.ReLU())],  # type: ignore[arg-type]
-            "layer 'a': ReLU is not a layer",
+            [Node("a", ("input",), nn.GELU())],  # type: ignore[arg-type]
+            "layer 'a': GELU is not a layer",
         ),
     ],
 )

@@ -7,11 +7,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from torch import nn
 
 from spikeport.errors import InputError
-from spikeport.network import Reset
+from spikeport.network import Coding, Input, Reset
 from spikeport.storage import parse_change
-from spikeport.trainer import Augment, DataConfig, TrainConfig, load_dataset, load_recipe
+from spikeport.trainer import (
+    Augment,
+    DataConfig,
+    GradientRule,
+    TrainConfig,
+    build_network,
+    load_dataset,
+    load_recipe,
+)
+from spikeport.trainer.config import Activation
 from spikeport.trainer.recipe import Recipe, builtin_recipes, parse_recipe
 
 
@@ -19,7 +29,9 @@ from spikeport.trainer.recipe import Recipe, builtin_recipes, parse_recipe
 def test_every_recipe_is_valid_and_says_what_it_is(name: str) -> None:
     recipe = load_recipe(name)
     assert recipe.title
-    assert bool(recipe.source) == bool(recipe.published)
+    # accuracies of converted networks depend on the T of their conversion
+    published = recipe.published or recipe.training.activation is Activation.QUANTIZED_RELU
+    assert bool(recipe.source) == bool(published)
     assert load_recipe(f"{name}.toml") == recipe
     steps = str(recipe.training.steps)
     assert all(steps in by_steps for by_steps in recipe.published.values())
@@ -48,6 +60,27 @@ def test_published_experiments_are_all_there() -> None:
         schedule = (config.epochs, config.batch_size, config.lr, config.weight_decay)
         imagenet = recipe.data.name == "imagenet"
         assert schedule == ((100, 512, 0.2, 2e-5) if imagenet else (300, 128, 0.1, 5e-4))
+
+
+def test_recipes_of_anns() -> None:
+    """One step, backpropagation, and only networks that can be converted."""
+    anns = {name: load_recipe(name) for name in builtin_recipes() if "-ann-" in name}
+    assert anns == {n: load_recipe(n) for n in builtin_recipes() if load_recipe(n).training.is_ann}
+    assert len(anns) == 7
+    for name, recipe in anns.items():
+        config = recipe.training
+        assert "ANN to convert" in recipe.title
+        assert f"{config.epochs} epochs" in recipe.title
+        assert config.architecture.removeprefix("preact_") == name.rpartition("-")[2]
+        assert (config.steps, config.rule) == (1, GradientRule.BPTT_M)
+        if config.activation is Activation.QUANTIZED_RELU:
+            assert f"L = {config.levels}," in recipe.title
+        network = build_network(
+            dataclasses.replace(config, widths=(1,)),
+            Input("input", (3, 32, 32), Coding.GRADED, -64, 64, scale=8.0),
+            10,
+        )
+        assert not any(isinstance(node.op, nn.MaxPool2d) for node in network.nodes)
 
 
 def test_digits_are_the_defaults() -> None:

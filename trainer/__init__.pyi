@@ -41,9 +41,11 @@ from .models import small_conv as small_conv
 from .models import with_readout as with_readout
 from .network import Node as Node
 from .network import SpikingNetwork as SpikingNetwork
+from .network import from_ann as from_ann
 from .network import from_module as from_module
 from .neurons import LI as LI
 from .neurons import LIF as LIF
+from .neurons import QuantizedReLU as QuantizedReLU
 from .pareto import ParetoPoint as ParetoPoint
 from .pareto import train_pareto_front as train_pareto_front
 from .recipe import ChipStage as ChipStage

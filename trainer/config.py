@@ -206,9 +206,14 @@ class TrainConfig:
         """Whether the architecture is FILE.py:CLASS."""
         return own_module(self.architecture)
 
+    @property
+    def is_ann(self) -> bool:
+        """Whether the network is an ANN, with activations instead of neurons."""
+        return self.activation is not Activation.LIF
+
     def _check_ann(self) -> None:
         """An ANN has one step, and no arithmetic of a chip."""
-        if self.activation is Activation.LIF:
+        if not self.is_ann:
             return
         ann = f"training: activation is '{self.activation}', an ANN"
         if self.steps != 1:

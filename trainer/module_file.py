@@ -13,7 +13,7 @@ from torch import nn
 from spikeport.errors import FileMissingError, InputError, ModuleReadingError
 from spikeport.network import Input
 from spikeport.trainer.config import TrainConfig
-from spikeport.trainer.network import SpikingNetwork, from_module
+from spikeport.trainer.network import SpikingNetwork, from_ann, from_module
 
 
 def network_from_file(config: TrainConfig, input: Input) -> SpikingNetwork | None:
@@ -23,10 +23,15 @@ def network_from_file(config: TrainConfig, input: Input) -> SpikingNetwork | Non
     `config.seed`. The path is relative to the current folder.
 
     Raises:
-        InputError: no such file or class, their code fails, or see `from_module`.
+        InputError: no such file or class, their code fails, or see `from_module`; for an ANN
+            `from_ann`.
     """
     module = module_from_file(config)
-    return None if module is None else from_module(module, input, config.steps, config.rule)
+    if module is None:
+        return None
+    if config.is_ann:
+        return from_ann(module, input)
+    return from_module(module, input, config.steps, config.rule)
 
 
 def module_from_file(config: TrainConfig) -> nn.Module | None:

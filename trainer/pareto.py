@@ -87,8 +87,13 @@ def train_pareto_front(
         watch: returns the callbacks for the training of each network, by its name.
 
     Raises:
-        InputError: as for `train`; or a budget is given twice.
+        InputError: as for `train`; a budget is given twice; or the network is an ANN.
     """
+    if config.is_ann:
+        raise TrainingError(
+            f"front: activation is '{config.activation}', an ANN, which has no energy to limit; "
+            "convert it first: spikeport convert"
+        )
     folder, profile = Path(folder), load_profile(config.energy_profile)
     for budget in budgets_uj:
         if list(budgets_uj).count(budget) > 1:

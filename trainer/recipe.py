@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from spikeport.checks import integer
-from spikeport.errors import FileMissingError, UnknownNameError
+from spikeport.errors import FileMissingError, TrainingError, UnknownNameError
 from spikeport.storage import nearest, parse_toml, read_text
 from spikeport.trainer.config import Optimizer, TrainConfig
 from spikeport.trainer.data import DataConfig
@@ -77,7 +77,16 @@ class Recipe:
     published: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     def on_chip(self, bits: int) -> TrainConfig:
-        """The configuration of the stage in chip arithmetic with `bits` bits per weight."""
+        """The configuration of the stage in chip arithmetic with `bits` bits per weight.
+
+        Raises:
+            InputError: the network is an ANN.
+        """
+        if self.training.is_ann:
+            raise TrainingError(
+                f"bits {bits}: activation is '{self.training.activation}', an ANN, which has no "
+                "chip arithmetic; convert it first: spikeport convert"
+            )
         return dataclasses.replace(
             self.training,
             rule=GradientRule.RATE_M,

@@ -66,7 +66,7 @@ def front(
         bits=bits,
         start=start,
         teacher=teacher or start,
-        watch=watching(config.epochs, None, lines),
+        watch=watching(config, None, lines),
     )
     if found.rank == 0:
         _io.emit(as_json, found.as_dict(), _table(found.points))

@@ -200,7 +200,7 @@ def train(
         resume=resume,
         minutes=minutes,
         workers=workers,
-        watch=watching(config.epochs, tensorboard, lines),
+        watch=watching(config, tensorboard, lines),
     )
     if result.rank == 0:
         facts = result.as_dict()

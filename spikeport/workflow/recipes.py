@@ -88,8 +88,7 @@ class RecipeResult:
             "epochs": len(history),
             "loss": history[-1].loss,
             "train_accuracy": history[-1].accuracy,
-            "spikes_per_neuron_step": history[-1].firing_rate,
-            "energy_uj_per_sample": history[-1].energy_uj,
+            **self._activity(),
             "test_accuracy": self.test_accuracy,
             "test_samples": self.test_samples,
         }
@@ -107,6 +106,16 @@ class RecipeResult:
         if self.rewrites:
             facts["rewritten_for_chips"] = "; ".join(self.rewrites)
         return facts | {"seconds": round(sum(record.seconds for record in history), 1)}
+
+    def _activity(self) -> dict[str, Any]:
+        """Spikes and energy of the last epoch, of which an ANN has none."""
+        last = self.training.history[-1]
+        if self.training.config.is_ann:
+            return {}
+        return {
+            "spikes_per_neuron_step": last.firing_rate,
+            "energy_uj_per_sample": last.energy_uj,
+        }
 
 
 def run_recipe(

@@ -100,7 +100,7 @@ def _built(
     from spikeport.trainer.frameworks import Module
     from spikeport.trainer.loop import Checkpoint, TrainingResult
     from spikeport.trainer.module_file import module_from_file
-    from spikeport.trainer.network import SpikingNetwork, from_module, refused_layers
+    from spikeport.trainer.network import SpikingNetwork, from_ann, from_module, refused_layers
     from spikeport.trainer.recipe import Recipe
 
     if isinstance(network, Checkpoint | TrainingResult):
@@ -123,8 +123,9 @@ def _built(
         input, classes = loaded.input, loaded.classes
     module: Any = network if config is None else module_from_file(config)
     if module is not None:
-        found = tuple(_refused(*one) for one in refused_layers(module))
-        return found or from_module(module, input, steps)
+        ann = config is not None and config.is_ann
+        found = tuple(_refused(*one) for one in refused_layers(module, ann=ann))
+        return found or (from_ann(module, input) if ann else from_module(module, input, steps))
     assert config is not None
     if classes is None:
         raise InputError("classes is None, must be the number of classes")

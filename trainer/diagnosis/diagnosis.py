@@ -91,10 +91,15 @@ def diagnose(
 
     Raises:
         InputError: samples do not fit the network, or have fewer steps than requested; or the
-            network computes in chip integers, for which BPTT has no gradient.
+            network computes in chip integers, for which BPTT has no gradient, or is an ANN.
     """
     if isinstance(network, QATNetwork):
         raise TrainingError("diagnose: the network is in chip arithmetic; use the float network")
+    if network.is_ann:
+        raise TrainingError(
+            "diagnose: the network is an ANN, whose gradients are exact; convert it to a spiking "
+            "network first: spikeport convert"
+        )
     x, y = torch.asarray(x, copy=True), torch.asarray(y, copy=True)
     check_input(network.input, network.steps, x)
     timed = network.time_major(x)

@@ -76,6 +76,7 @@ def check_own(config: TrainConfig, data: Dataset, own: SpikingNetwork) -> None:
             f"network: weight_bits is {config.weight_bits}; training in chip arithmetic starts "
             "from `start`, a QATNetwork (`prepare_qat` of the trained network), without `network`"
         )
+    _check_activation(config, own)
     for name, has, asked in (
         ("steps", own.steps, config.steps),
         ("rule", own.rule, config.rule),
@@ -85,10 +86,12 @@ def check_own(config: TrainConfig, data: Dataset, own: SpikingNetwork) -> None:
     if not takes(own, data.input):
         raise TrainingError(
             f"network: expects {own.input}, data set '{data.name}' has {data.input}; build it for "
-            "the data: from_module(module, data.input, steps)"
+            f"the data: {_read_by(own)}"
         )
     check_classes(f"network: data set '{data.name}'", data.classes, own.classes)
     describe_graph(own)
+    if own.is_ann:  # it is deployed after its conversion
+        return
     try:
         rewrites = check_deployment(own)
     except InputError as error:
@@ -96,6 +99,26 @@ def check_own(config: TrainConfig, data: Dataset, own: SpikingNetwork) -> None:
     else:
         for sentence in rewrites:
             _log.info("network: on the chip, %s", sentence)
+
+
+def _check_activation(config: TrainConfig, own: SpikingNetwork) -> None:
+    if own.is_ann == config.is_ann:
+        return
+    if own.is_ann:
+        raise TrainingError(
+            f"network: is an ANN, the configuration says activation is '{config.activation}'; set "
+            "activation to 'relu' or 'quantized_relu', steps to 1 and rule to 'bptt_m'"
+        )
+    raise TrainingError(
+        f"network: has no ReLU, the configuration says activation is '{config.activation}'; set "
+        "activation to 'lif', or use from_ann(module, data.input)"
+    )
+
+
+def _read_by(own: SpikingNetwork) -> str:
+    if own.is_ann:
+        return "from_ann(module, data.input)"
+    return "from_module(module, data.input, steps)"
 
 
 def check_kind(own: SpikingNetwork) -> None:

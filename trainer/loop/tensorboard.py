@@ -11,8 +11,13 @@ from spikeport.trainer.loop.checkpoint import EpochRecord
 
 
 @contextmanager
-def tensorboard_log(folder: Path) -> Iterator[Callable[[EpochRecord], None]]:
+def tensorboard_log(
+    folder: Path, *, spikes: bool = True
+) -> Iterator[Callable[[EpochRecord], None]]:
     """Yield a function that adds an epoch to the log in `folder`.
+
+    Args:
+        spikes: whether the network sends any, that is, is no ANN.
 
     Raises:
         BackendUnavailableError: tensorboard is not installed.
@@ -31,7 +36,7 @@ def tensorboard_log(folder: Path) -> Iterator[Callable[[EpochRecord], None]]:
                 "loss/train": record.loss,
                 "accuracy/train": record.accuracy,
                 "accuracy/held out": record.valid_accuracy,
-                "spikes per neuron and step": record.firing_rate,
+                "spikes per neuron and step": record.firing_rate if spikes else None,
                 "energy per sample, microjoule": record.energy_uj,
                 "learning rate": record.lr,
                 "seconds": record.seconds,

@@ -11,9 +11,9 @@ from spikeport.trainer.models.preact_resnet import (
     preact_resnet110,
 )
 from spikeport.trainer.models.resnet import resnet18, resnet19, resnet20, resnet56, resnet110
-from spikeport.trainer.models.resnet34 import preact_resnet34, sew_resnet34
+from spikeport.trainer.models.resnet34 import preact_resnet34, resnet34, sew_resnet34
 from spikeport.trainer.models.small import mlp, small_conv
-from spikeport.trainer.models.vgg import dvs_net, vgg11
+from spikeport.trainer.models.vgg import dvs_net, vgg11, vgg16
 from spikeport.trainer.network import SpikingNetwork
 
 
@@ -35,6 +35,7 @@ ARCHITECTURES = {
     "conv": Architecture(small_conv, layered=True),
     "mlp": Architecture(mlp, layered=True),
     "vgg11": Architecture(vgg11),
+    "vgg16": Architecture(vgg16),
     "dvs_net": Architecture(dvs_net),
     "resnet18": Architecture(resnet18),
     "resnet19": Architecture(resnet19),
@@ -44,6 +45,7 @@ ARCHITECTURES = {
     "preact_resnet20": Architecture(preact_resnet20),
     "preact_resnet56": Architecture(preact_resnet56),
     "preact_resnet110": Architecture(preact_resnet110),
+    "resnet34": Architecture(resnet34),
     "sew_resnet34": Architecture(sew_resnet34),
     "preact_resnet34": Architecture(preact_resnet34),
 }

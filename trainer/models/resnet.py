@@ -71,11 +71,12 @@ def _stages(sketch: Sketch, width: int, blocks: Sequence[int]) -> str:
         for block in range(1, count + 1):
             stride = 2 if stage > 1 and block == 1 else 1
             name = f"s{stage}b{block}"
-            source = _block(sketch, name, source, width << (stage - 1), stride)
+            source = residual_block(sketch, name, source, width << (stage - 1), stride)
     return source
 
 
-def _block(sketch: Sketch, name: str, source: str, channels: int, stride: int) -> str:
+def residual_block(sketch: Sketch, name: str, source: str, channels: int, stride: int) -> str:
+    """conv-BN-LIF-conv-BN, plus `source` (by a 1x1 conv-BN if the shape changes), then LIF."""
     first = sketch.conv(f"{name}_conv1", source, channels, stride=stride)
     first = sketch.neurons(f"{name}_lif1", first)
     second = sketch.conv(f"{name}_conv2", first, channels)

@@ -1,8 +1,10 @@
-"""Two ResNet-34 for ImageNet: SEW, with spikes only, and PreAct, with analog shortcuts.
+"""Three ResNet-34 for ImageNet: ordinary and SEW, with spikes only, and PreAct.
 
-Both: conv7x7 stride 2 of 64 (`width`) and BN, max-pool 3x3 stride 2, stages of 64, 128, 256, 512
-with 3, 4, 6, 3 blocks, global average, linear. Convolutions have biases and Kaiming-normal initial
-weights (fan-out). Source: Yu et al., NeurIPS 2024, and their code.
+All: conv7x7 stride 2 of 64 (`width`) and BN, a pool of stride 2, stages of 64, 128, 256, 512 with
+3, 4, 6, 3 blocks, global average, linear; initial weights are Kaiming-normal (fan-out).
+
+Sources: He et al., CVPR 2016, arXiv 1512.03385 (ordinary; no biases of convolutions); Yu et al.,
+NeurIPS 2024, and their code (SEW and PreAct: max-pool 3x3, convolutions with biases).
 """
 
 from __future__ import annotations
@@ -12,11 +14,25 @@ from collections.abc import Callable
 from torch import nn
 
 from spikeport.network import Input
+from spikeport.trainer.models.resnet import residual_block
 from spikeport.trainer.models.sketch import Sketch, published_lif
 from spikeport.trainer.network import SpikingNetwork
 from spikeport.trainer.neurons import LIF, Activation
 
 _BLOCKS = (3, 4, 6, 3)
+
+
+def resnet34(
+    input: Input, classes: int, steps: int, lif: LIF | Activation | None = None, *, width: int = 64
+) -> SpikingNetwork:
+    """ResNet-34 with blocks as in `resnet18`, and a 2x2 average pool instead of the max-pool.
+
+    The pool is after a LIF layer, and shortcuts begin after one: every connection carries spikes.
+    """
+    sketch = Sketch(input, lif or published_lif())
+    source = sketch.neurons("stem_lif", sketch.conv("stem", input.name, width, 7, 2))
+    source = sketch.add("stem_pool", nn.AvgPool2d(2), source)
+    return _finished(sketch, _stages(sketch, source, width, residual_block), classes, steps)
 
 
 def sew_resnet34(

@@ -14,5 +14,6 @@ from .rewriting import check_deployment as check_deployment
 from .rewriting import deployable as deployable
 from .rewriting import deployment as deployment
 from .rewriting import find_obstacles as find_obstacles
+from .tracing import from_ann as from_ann
 from .tracing import from_module as from_module
 from .tracing import refused_layers as refused_layers

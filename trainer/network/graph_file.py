@@ -52,9 +52,7 @@ _NAMED_PADDING = _Rule(
     f"'same', 'valid' or {_PADDING.text}",
     lambda value: value in ("same", "valid") or _PADDING.holds(value),
 )
-_LEVELS = _Rule(
-    f"{_COUNT.text} or null", lambda value: value is None or _COUNT.holds(value)
-)
+_LEVELS = _Rule(f"{_COUNT.text} or null", lambda value: value is None or _COUNT.holds(value))
 _FLAG = _Rule("true or false", lambda value: isinstance(value, bool))
 _REAL = _Rule("a finite number", _is_real)
 _MOMENTUM = _Rule("a finite number or null", lambda value: value is None or _is_real(value))

@@ -94,8 +94,11 @@ def unsupported(op: object) -> str | None:
                 return "must flatten all but the batch axis"
         case nn.Linear() | nn.Dropout() | nn.Dropout2d() | nn.Identity() | LIF() | LI():
             return None
-        case Channels() | Offset() | nn.ReLU() | QuantizedReLU():
+        case Channels() | Offset() | QuantizedReLU():
             return None
+        case nn.ReLU():
+            if op.inplace:
+                return "inplace is True, must be False: other layers may use its input"
         case nn.MaxPool1d():
             return "max-pools along one axis are not supported; use an average pool"
         case _:

@@ -74,9 +74,10 @@ class _Staircase(torch.autograd.Function):
         scaled, share = ctx.saved_tensors
         inside = (scaled >= 0) & (scaled <= 1)
         of_x = upstream * inside
-        # share - scaled inside, share (0 or 1) outside
-        of_theta = (upstream * share).sum() - (of_x * scaled).sum()
-        return of_x, of_theta, None
+        # share - scaled inside, share (0 or 1) outside; summed in at least float32
+        of_theta = upstream * (share - torch.where(inside, scaled, 0.0))
+        wide = torch.promote_types(of_theta.dtype, torch.float32)
+        return of_x, of_theta.sum(dtype=wide), None
 
 
 Activation: TypeAlias = nn.ReLU | QuantizedReLU
