@@ -15,7 +15,11 @@ from spikeport.trainer.neurons import LIF, Activation
 
 
 def mlp(
-    input: Input, classes: int, hidden: Sequence[int], steps: int, lif: LIF | Activation | None = None
+    input: Input,
+    classes: int,
+    hidden: Sequence[int],
+    steps: int,
+    lif: LIF | Activation | None = None,
 ) -> SpikingNetwork:
     """linear-BN-LIF per hidden size, then a linear readout whose mean over time is the scores."""
     sketch = Sketch(input, lif or LIF())
@@ -29,7 +33,11 @@ def mlp(
 
 
 def small_conv(
-    input: Input, classes: int, channels: Sequence[int], steps: int, lif: LIF | Activation | None = None
+    input: Input,
+    classes: int,
+    channels: Sequence[int],
+    steps: int,
+    lif: LIF | Activation | None = None,
 ) -> SpikingNetwork:
     """conv3x3-BN-LIF per channel count, a 2x2 average pool before all but the first, readout.
 
