@@ -12,6 +12,11 @@ LIF node is v + k (I - v) with k = dt / tau, so the weights before it would have
 becomes g k v_threshold; dt is rounded to float32 like tau, so that k is exact if the decay is. The
 threshold is then moved by `TIE_STEPS` float32 steps: down if ties fire, up if they do not.
 Frameworks that compare with `>` and frameworks that compare with `>=` then see the same spikes.
+
+NIR has no field for v before the first step. With reset by subtraction v_reset has no other use, so
+it becomes g k v_init, and the rule `start` of the network is "v_reset". It is not moved with the
+threshold: for IF g k = 1 and it is the v_init of training exactly, else its rounding to float32 is
+covered by the steps that move the threshold, like that of every other charge.
 """
 
 from __future__ import annotations
@@ -29,7 +34,7 @@ from spikeport.export.batch_norm import WeightAndBias, fold_batch_norm, weight_a
 from spikeport.export.nir import FloatNetwork
 from spikeport.export.nir.fields import Shape
 from spikeport.export.nir.graph import DEFAULT_DT_S, Edge
-from spikeport.export.nir.semantics import Semantics
+from spikeport.export.nir.semantics import Semantics, StartValue
 from spikeport.export.nir.shapes import output_shape
 from spikeport.network import (
     AvgPoolLayer,
@@ -63,14 +68,15 @@ def export_model(model: TrainedModel, dt_s: float = DEFAULT_DT_S) -> FloatNetwor
     v <- decay v + x becomes LIF with tau = dt / (1 - decay) and r = 1, its membrane in units of
     g (1 - decay) (see above); the weights before LI are multiplied by 1 / (1 - decay), so that its
     score does not change; decay 1 becomes IF with r = 1, a gain of 1 per step. The comparison is
-    that of training.
+    that of training. If a layer has a v_init, v_reset is where v starts.
 
     Args:
         dt_s: time step in seconds, rounded to float32.
 
     Raises:
         InputError: the model contains something without an exact counterpart, such as an average
-            pool that feeds something other than one linear layer; the message names the layer.
+            pool that feeds something other than one linear layer, or a v_init with reset to zero;
+            the message names the layer.
     """
     if not dt_s > 0:
         ValueRangeError.fail(f"dt_s is {dt_s}, must be positive seconds")
@@ -83,7 +89,8 @@ def export_model(model: TrainedModel, dt_s: float = DEFAULT_DT_S) -> FloatNetwor
     graph = nir.NIRGraph(nodes, edges, type_check=False)
     reset = _common(model.layers, "reset", Reset.ZERO)
     strict = _common(model.layers, "strict", True)
-    semantics = Semantics(reset=reset, strict=strict)
+    start = _start(model.layers)
+    semantics = Semantics(reset=reset, strict=strict, start=start)
     return FloatNetwork(
         graph, dt_s, model.steps, (model.input,), semantics, rewrites=model.rewrites
     )
@@ -169,6 +176,18 @@ def _common(layers: Iterable[Layer], field: str, default: Any) -> Any:
         names = ", ".join(f"'{name}' {value}" for value, name in found.items())
         fail(f"model: layers differ in {field} ({names}), but a float network has only one")
     return next(iter(found), default)
+
+
+def _start(layers: Iterable[Layer]) -> StartValue:
+    """Where neurons start: at 0, or at the v_reset that a reset by subtraction does not use."""
+    started = [layer for layer in layers if isinstance(layer, LIFLayer) and layer.v_init]
+    for layer in started:
+        if layer.reset is Reset.ZERO:
+            fail(
+                f"layer '{layer.name}': v_init is {layer.v_init}, must be 0 with reset zero, whose "
+                "v_reset is where a spike resets v to and cannot also be where v starts"
+            )
+    return StartValue.V_RESET if started else StartValue.ZERO
 
 
 def _build(plan: _Plan) -> tuple[dict[str, Any], list[Edge]]:
@@ -315,8 +334,8 @@ def _neuron(plan: _Plan, layer: LIFLayer | LILayer, shape: Shape) -> Any:
             return nir.I(r=ones)
         return nir.LI(tau=tau * ones, r=ones.copy(), v_leak=leak)
     threshold = np.full(shape, _threshold(layer, plan.dt_s), np.float32)
+    unit = _gain(layer, plan.dt_s) * _charge(layer, plan.dt_s)
+    start = np.full(shape, unit * layer.v_init, np.float32)
     if layer.decay == 1:
-        return nir.IF(r=ones, v_threshold=threshold, v_reset=0 * ones)
-    return nir.LIF(
-        tau=tau * ones, r=ones.copy(), v_leak=leak, v_threshold=threshold, v_reset=0 * ones
-    )
+        return nir.IF(r=ones, v_threshold=threshold, v_reset=start)
+    return nir.LIF(tau=tau * ones, r=ones.copy(), v_leak=leak, v_threshold=threshold, v_reset=start)

@@ -76,6 +76,9 @@ NETWORKS: Mapping[str, FloatNetwork] = {
     "exponential decays": flat(lif(), discretization="exponential"),
     "another r, w_in or dt": flat(P.lif(8, r=3)),
     "reset by subtraction": flat(lif(), reset="subtract"),
+    "reset by subtraction, v starts at v_reset": flat(
+        lif(reset=0.5), reset="subtract", start="v_reset"
+    ),
     "subtraction after the decay": flat(lif(), reset="subtract", reset_timing="after-decay"),
     "several spikes per step, subtraction, >=": flat(
         lif(), reset="subtract", strict=False, multiple_spikes=True

@@ -25,6 +25,7 @@ from benchmarks.foreign import framework, installed
 from benchmarks.foreign.layers import conv, linear, lively
 from spikeport.errors import InputError, ModuleReadingError
 from spikeport.export import export_foreign
+from spikeport.export.nir.semantics import StartValue
 from spikeport.network import Coding, ForeignModel, Input, LinearLayer, NeuronLayer, Reset
 from spikeport.trainer import LIF, Node
 from spikeport.trainer.network import FRAMEWORKS
@@ -575,7 +576,7 @@ def test_parameters_without_a_counterpart_are_named(
     [
         ({"tau_mem_inv": torch.rand(10) + 9}, "the decay differs between neurons"),
         ({"v_th": torch.rand(10) + 1}, "the threshold differs between neurons"),
-        ({"v_leak": 0.1}, "starts at, leaks to or is reset to other values than 0"),
+        ({"v_leak": 0.1}, "leaks to other values than 0"),
         ({"v_reset": 0.1}, "is reset to other values than 0"),
         ({"v_th": -0.1}, "has the threshold -1"),
         (
@@ -832,10 +833,27 @@ def test_what_spikingjelly_computes_otherwise_is_named() -> None:
     smooth = node("LIFNode", surrogate_function=surrogate.Sigmoid(spiking=False))
     with pytest.raises(InputError, match=r"'_1' \(LIFNode\): sends .* below, at and above"):
         spikeport.from_spikingjelly(pair(smooth), PIXELS, STEPS)
-    started = pair(node("HalfThresholdIFNode"), node("LIFNode", v_reset=None))
-    spikeport.from_spikingjelly(started, PIXELS, STEPS)
-    with pytest.raises(InputError, match=r"'_1' \(HalfThresholdIFNode\): starts at, leaks to or"):
-        spikeport.from_spikingjelly(started, PIXELS, STEPS, trainable=True)
+
+
+@needs("spikingjelly")
+def test_neurons_that_start_at_half_their_threshold_can_be_trained() -> None:
+    """SpikingJelly's converter makes them of ANNs."""
+    torch.manual_seed(2)
+    half = node("HalfThresholdIFNode", v_threshold=0.6)
+    module = pair(half, node("IFNode", v_reset=None)).eval()
+    network = spikeport.from_spikingjelly(module, PIXELS, STEPS, trainable=True).eval()
+    lif = network.layers["_1"]
+    assert isinstance(lif, LIF)
+    assert (lif.v_init, lif.v_threshold, lif.reset) == (0.3, 0.6, Reset.SUBTRACT)
+    x = torch.randint(0, 2, (7, 30)).float()
+    with torch.no_grad():
+        theirs = torch.stack([module(x) for _ in range(STEPS)]).mean(0)
+    assert 0.02 < theirs.mean() < 0.98
+    assert torch.equal(network(x), theirs)
+    graph = spikeport.from_spikingjelly(module, PIXELS, STEPS)
+    again = spikeport.export_float(network)
+    assert graph.semantics.start is again.semantics.start is StartValue.V_RESET
+    assert np.array_equal(again.graph.nodes["_1"].v_reset, graph.graph.nodes["_1"].v_reset)
 
 
 @needs("spikingjelly")

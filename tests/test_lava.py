@@ -423,6 +423,37 @@ def test_states_equal_native_at_every_step() -> None:
 
 
 @needs_lava
+def test_neurons_that_start_at_half_their_threshold_equal_native() -> None:
+    """As networks converted from ANNs do: no leak, reset by subtraction, ties that fire."""
+    rng = np.random.default_rng(3)
+    halves = [
+        {"vth": vth, "v_init": 32 * vth + 1, "decay_u": LOIHI.decay_unity, "decay_v": 0}
+        for vth in (70, 133)
+    ]
+    fixed = {"reset": "subtract", "refractory": 0, "bias": 0}
+    parts = [population(rng, n, 6, **own, **fixed) for n, own in zip("ao", halves, strict=True)]
+    network = DeployedNetwork(
+        (Input("x", (6,), Coding.GRADED, 0, 15),),
+        tuple(parts),
+        (
+            Dense("x", "a", np.diag(rng.integers(1, 6, 6)).astype(np.int16)),
+            Dense("a", "o", weights(rng, 6, 6)),
+        ),
+        (Readout("o"),),
+        steps=12,
+    )
+    x = rng.integers(0, 16, (9, 6))
+    record = ("spikes", "u", "v")
+    native = run_native(network, x, record=record)
+    assert_equal_runs(run_lava(network, x, record=record), native)
+    assert native.trace is not None
+    weight = np.diag(network.weighted_into("a")[0].weight)
+    counts = np.clip((12 * x * weight + 35) // 70, 0, 12)
+    assert np.array_equal(native.trace.spikes["a"].sum(0), counts)
+    assert native.trace.spikes["o"].any()
+
+
+@needs_lava
 def test_chunks_and_progress(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(5)
     network, _ = stock(rng)

@@ -141,7 +141,8 @@ def networks(draw: st.DrawFn) -> SpikingNetwork:
                 ops.append(op)
                 shape = output_shape("layer", op, shape)  # type: ignore[arg-type]
         if stage < 2:
-            ops.append(LIF(decay, 1.0, reset))
+            start = draw(st.sampled_from([0.0, 0.5, -0.4])) if reset is Reset.SUBTRACT else 0.0
+            ops.append(LIF(decay, 1.0, reset, v_init=start))
             if len(shape) > 1 and draw(st.integers(0, 3)) == 0:
                 ops.append(nn.Flatten())
                 shape = (int(np.prod(shape)),)
@@ -608,6 +609,13 @@ OBSTACLES: dict[Obstacle, tuple[Callable[[], SpikingNetwork], str]] = {
             2,
         ),
         "layer '_3': reset is subtract, but zero in layer '_0', and a float network has only one",
+    ),
+    Obstacle.START: (
+        lambda: from_module(
+            nn.Sequential(LIF(v_init=0.5), nn.Flatten(), FC(72, 4), LIF(), FC(4, 3)), IMAGE, 2
+        ),
+        "layer '_0': v_init is 0.5, but with reset zero it has no place in NIR: a start is stated "
+        "as v_reset, to which a spike resets; use v_init 0, or reset subtract in all LIF layers",
     ),
     Obstacle.INPUT: (
         lambda: from_module(

@@ -33,6 +33,8 @@ NEURONS = [
     *(LIF(0.5, 1.0, reset, detach) for reset in Reset for detach in (True, False)),
     LIF(0.2, 0.8, Reset.SUBTRACT, detach_reset=False),
     LIF(1.0, 1.3, Reset.ZERO),
+    LIF(1.0, 1.3, Reset.SUBTRACT, strict=False, v_init=0.65),
+    LIF(0.5, 1.0, Reset.ZERO, detach_reset=False, v_init=-0.7),
 ]
 
 

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 import spikeport
 from spikeport.energy import load_profile
 from spikeport.errors import InputError
-from spikeport.network import Coding, Input
+from spikeport.network import Coding, Input, Reset
 from spikeport.trainer import (
     LI,
     LIF,
@@ -49,7 +49,7 @@ VALUES = Input("input", (2, 6, 6), Coding.GRADED, 0, 16, 16.0)
 
 def everything() -> SpikingNetwork:
     """Every kind of layer, one used twice, one not trained."""
-    lif = LIF(0.25, 0.5, reset="subtract", detach_reset=False, alpha=2.0, strict=False)  # type: ignore[arg-type]
+    lif = LIF(0.25, 0.5, Reset.SUBTRACT, detach_reset=False, alpha=2.0, strict=False, v_init=0.25)
     conv = nn.Conv2d(4, 4, (3, 1), padding=(1, 0), groups=2)
     conv.requires_grad_(False)
     nodes = [

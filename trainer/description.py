@@ -47,7 +47,8 @@ def _layer(node: Node) -> Layer:
         case Offset():
             return OffsetLayer(name, inputs, _array(op.get_buffer("bias")))
         case LIF():
-            return LIFLayer(name, inputs, op.decay, op.v_threshold, op.reset, op.strict)
+            constants = op.decay, op.v_threshold, op.reset, op.strict, op.v_init
+            return LIFLayer(name, inputs, *constants)
         case LI():
             return LILayer(name, inputs, op.decay)
     return torch_layer(name, inputs, op)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from spikeport.export.nir.fields import NEURONS, label, time_constants
 from spikeport.export.nir.neuron_dynamics import is_one, neuron_dynamics
-from spikeport.export.nir.semantics import InputGain, IntegratorGain, Semantics
+from spikeport.export.nir.semantics import InputGain, IntegratorGain, Semantics, StartValue
 from spikeport.network import Reset
 
 Array = NDArray[np.float64]
@@ -65,7 +65,8 @@ def _gain(name: str, node: Any, dt_s: float, semantics: Semantics) -> Iterator[s
 
 def _unused_reset(name: str, node: Any, semantics: Semantics) -> Iterator[str]:
     resets = getattr(node, "v_reset", None)
-    if semantics.reset is Reset.SUBTRACT and resets is not None and np.any(resets):
+    unused = semantics.reset is Reset.SUBTRACT and semantics.start is not StartValue.V_RESET
+    if unused and resets is not None and np.any(resets):
         yield (
             f"{label(name, node)}: v_reset is {np.min(resets):.3g} to {np.max(resets):.3g}, which "
             "a reset by subtraction does not use; does it reset to v_reset (reset 'zero')?"

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from spikeport.export.quantize.activity import FloatActivity
 from spikeport.export.quantize.calibrate import Calibrated
 from spikeport.export.quantize.lowered import FloatConnection, FloatPopulation, LoweredNetwork
-from spikeport.export.quantize.rounding import keeps_threshold, settle, tie_bias
+from spikeport.export.quantize.rounding import keeps_threshold, settle, start_error, tie_bias
 from spikeport.export.quantize.rounding_loss import (
     emptied_rows,
     relative_error,
@@ -111,6 +111,9 @@ class PopulationReport:
         tie_bias: offset added to the bias, in float membrane units, so that membranes at the
             threshold compare as in the float network.
         bias_clipped: mantissas at the end of their range because the bias was out of range.
+        v_init: v at the start of every sample, in chip units.
+        start_error: of that start, in float membrane units, without the unit of v_init by which
+            membranes at the threshold fire.
         activation_bound: largest |sum| of inputs that weights and input ranges allow, in weight
             units; below 2^17 = 131072 u cannot wrap within a step.
         sum_bound: largest |sum| of the inputs of one step, in weight units.
@@ -142,6 +145,8 @@ class PopulationReport:
     bias_max_error: float
     tie_bias: float
     bias_clipped: int
+    v_init: int
+    start_error: float
     activation_bound: int
     sum_bound: int
     u_peak: float
@@ -375,6 +380,8 @@ def report_population(
         bias_max_error=float(np.abs(part.bias_current / unit - real.bias - moved).max()),
         tie_bias=float(moved.flat[np.abs(moved).argmax()]),
         bias_clipped=int(((exact < reach[0] - half) | (exact > reach[1] + half)).sum()),
+        v_init=part.v_init,
+        start_error=start_error(real, part),
         activation_bound=activation_bound(made, lowered),
         sum_bound=step_bound(
             (c, *lowered.message_range(c.source)) for c in weighted_among(made.connections)

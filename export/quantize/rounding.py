@@ -184,11 +184,31 @@ def _firing(
     return _Firing(nearest, offset)
 
 
+def float_start(part: FloatPopulation, scale: float, reset: Reset) -> float:
+    """v before the first step, in chip units.
+
+    With reset by subtraction a start is a fraction of the threshold: it keeps that fraction of the
+    vth that is subtracted, so that half a threshold stays half of it if vth had to be rounded.
+    """
+    start = part.start
+    if reset is Reset.SUBTRACT and part.threshold is not None:
+        rounded = round_threshold(scale * part.threshold, strict=True, whole=False)
+        start *= rounded / (scale * part.threshold)
+    return float(settle(LOIHI.weight_unit * scale * start))
+
+
 def tie_bias(part: FloatPopulation, made: Population) -> Array:
     """The bias that rounding added to a population because of ties, in float membrane units."""
     unit = LOIHI.weight_unit * made.scale
     plain = round_bias(settle(unit * part.bias), made.bias_exponent) << made.bias_exponent
     return np.asarray((made.bias_current - plain) / unit, np.float64)
+
+
+def start_error(part: FloatPopulation, made: Population) -> float:
+    """Error of v before the first step, in float membrane units, without what ties need."""
+    unit = LOIHI.weight_unit * made.scale
+    rounded = np.rint(float_start(part, made.scale, made.reset))
+    return float(rounded - settle(unit * part.start)) / unit
 
 
 def keeps_threshold(part: FloatPopulation, made: Population) -> bool:
@@ -215,7 +235,7 @@ def round_population(
     """Round a population to chip integers.
 
     Reset by subtraction subtracts vth, so in that case vth must be the rounded threshold itself and
-    not one less. See `_firing` for v >= threshold.
+    not one less. See `_firing` for v >= threshold, and `float_start` for where v starts.
 
     Args:
         ties: bias, in units of v per step, that moves membranes at the threshold to the side
@@ -229,7 +249,7 @@ def round_population(
     decay_u, decay_v = round_decay(part.keep_u), round_decay(part.keep_v)
     unit = LOIHI.weight_unit >> min(exponent, LOIHI.activation_shift)
     whole = {decay_u, decay_v} <= {0, LOIHI.decay_unity} and not (bias % unit).any()
-    start = int(np.rint(settle(LOIHI.weight_unit * scale * part.start)))
+    start = int(np.rint(float_start(part, scale, reset)))
     whole = whole and (not injected or unit == 1) and start % LOIHI.weight_unit == 0
     if part.threshold is None:
         firing = _Firing(LOIHI.vth_max)

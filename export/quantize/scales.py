@@ -154,7 +154,7 @@ def wider_candidates(
     median = [np.median(np.abs(w[w != 0])) for w in weights if w.any()]
     top = LOIHI.weight_end / float(min(median))
     if part.threshold is not None:
-        top = min(top, LOIHI.vth_max / part.threshold)
+        top = min(top, LOIHI.vth_max / part.threshold, _start_limit(part))
     start = max((c.scale for c in tried), default=fit)
     top = min(top, start * _FINER**_MOST)
     if top <= start:
@@ -165,10 +165,16 @@ def wider_candidates(
 
 def no_scale(lowered: LoweredNetwork, part: FloatPopulation, config: QuantizeConfig) -> InputError:
     """The error for a population whose threshold is below one weight unit at every scale."""
-    most = min(_fit(_weights(lowered, part), config), _bias_limit(part, config))
+    limits = {
+        "its weights or biases are": min(
+            _fit(_weights(lowered, part), config), _bias_limit(part, config)
+        ),
+        f"the start of v, {part.start:g}, is": _start_limit(part),
+    }
+    what, most = min(limits.items(), key=lambda item: item[1])
     return InputError(
         f"population '{part.name}': threshold {part.threshold:g} is below one weight unit at the "
-        f"largest possible scale {most:g}; its weights or biases are too large in comparison"
+        f"largest possible scale {most:g}; {what} too large in comparison"
     )
 
 
@@ -222,6 +228,11 @@ def _bias_limit(part: FloatPopulation, config: QuantizeConfig) -> float:
     bias = float(np.abs(part.bias).max())
     reach = LOIHI.bias_mantissa_max << config.constraints.bias_exponents[-1]
     return reach / (LOIHI.weight_unit * bias) if bias > 0 else math.inf
+
+
+def _start_limit(part: FloatPopulation) -> float:
+    """Largest scale at which v starts within half of its range."""
+    return _HALF_RANGE / abs(part.start) if part.start else math.inf
 
 
 def _whole(part: FloatPopulation, fit: float, scales: Iterable[float]) -> tuple[Candidate, ...]:

@@ -87,6 +87,7 @@ class LIFLayer:
 
     Attributes:
         strict: false if v >= v_threshold spikes.
+        v_init: v before the first step, in units of v.
     """
 
     name: str
@@ -95,6 +96,7 @@ class LIFLayer:
     v_threshold: float
     reset: Reset
     strict: bool = True
+    v_init: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,8 @@ _ROUNDING = {
     "bias_max_error": "max bias error",
     "bias_clipped": "biases clipped",
     "tie_bias": "tie bias",
+    "v_init": "v_init",
+    "start_error": "start error",
     "u_peak": "u peak / range",
     "v_peak": "v peak / range",
     "saturated": "saturated",

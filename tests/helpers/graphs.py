@@ -187,7 +187,13 @@ def float_networks(draw: st.DrawFn) -> FloatNetwork:
             optional={
                 "discretization": st.just("exponential"),
                 "synapse_order": st.just("add-first"),
+                "start": st.just("v_reset"),
             },
         )
     )
+    if "start" in rules:
+        part = draw(st.sampled_from([0.5, -0.25]))
+        for node in nodes.values():
+            if hasattr(node, "v_threshold"):
+                node.v_reset = (part * node.v_threshold).astype(node.v_threshold.dtype)
     return network(nodes, edges, first, dt, **rules)

@@ -10,6 +10,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from spikeport.export.nir import FloatNetwork
+from spikeport.export.nir.semantics import StartValue
 from spikeport.network import Coding, Input, Reset
 from tests.helpers.quantize_networks import (
     DT,
@@ -41,7 +42,7 @@ def cuba(shape: tuple[int, ...]) -> Any:
 
 @st.composite
 def float_networks(draw: st.DrawFn, *, low: int = -255) -> FloatNetwork:
-    """Convolutions and dense layers with biases of any size, recurrent or not, any reset.
+    """Convolutions and dense layers with biases of any size, recurrent or not, any reset or start.
 
     Args:
         low: lowest graded value.
@@ -87,4 +88,10 @@ def float_networks(draw: st.DrawFn, *, low: int = -255) -> FloatNetwork:
         edges = [*edges[:-1], (name, "read"), ("read", "output")] if "again" not in nodes else edges
     nodes = {key: node for key, node in nodes.items() if key in {k for e in edges for k in e}}
     reset = draw(st.sampled_from([Reset.ZERO] * 7 + [Reset.SUBTRACT]))
-    return network(nodes, edges, [source], reset=reset, strict=draw(st.booleans()))
+    start = draw(st.sampled_from([0.0, 0.5, 0.5, -0.3, 1.2])) if reset is Reset.SUBTRACT else 0.0
+    for node in nodes.values():
+        if start and hasattr(node, "v_threshold"):
+            node.v_reset = start * node.v_threshold
+    begin = StartValue.V_RESET if start else StartValue.ZERO
+    strict = draw(st.booleans())
+    return network(nodes, edges, [source], reset=reset, strict=strict, start=begin)

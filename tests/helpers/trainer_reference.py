@@ -66,8 +66,15 @@ class _Spike(torch.autograd.Function):
 
 
 def unrolled_lif(lif: LIF, currents: list[Tensor]) -> list[Tensor]:
-    """The neuron as a plain recurrence that autograd differentiates."""
-    v = torch.zeros_like(currents[0])
+    """The spikes of `recurrence`, from v_init."""
+    return recurrence(lif, currents)[0]
+
+
+def recurrence(
+    lif: LIF, currents: list[Tensor], v: Tensor | None = None
+) -> tuple[list[Tensor], Tensor]:
+    """The neuron as autograd differentiates it, from v or v_init: its spikes and last v."""
+    v = torch.full_like(currents[0], lif.v_init) if v is None else v
     spikes = []
     for x in currents:
         u = lif.decay * v + x
@@ -75,7 +82,7 @@ def unrolled_lif(lif: LIF, currents: list[Tensor]) -> list[Tensor]:
         spikes.append(s)
         reset = s.detach() if lif.detach_reset else s
         v = u * (1 - reset) if lif.reset is Reset.ZERO else u - lif.v_threshold * reset
-    return spikes
+    return spikes, v
 
 
 def norm_over(
@@ -139,7 +146,7 @@ def straight_through_lif(lif: LIF, currents: Tensor, c: Tensor) -> Tensor:
     g is the mean over t of s'_t times the sum over k <= t of the product of J_k..J_{t-1}.
     """
     with torch.no_grad():
-        v = torch.zeros_like(c)
+        v = torch.full_like(c, lif.v_init)
         slopes, carries, spikes = [], [], []
         for x in currents:
             u = lif.decay * v + x

@@ -128,8 +128,12 @@ def _unbiased(network: AnyNetwork) -> tuple[str, ...]:
     """Populations that stay idle without messages."""
     if not isinstance(network, QATNetwork):
         return unbiased(deployable(network))
-    biases = network.integers().biases
-    return tuple(name for name, (mantissa, _) in biases.items() if not bool(mantissa.any()))
+    biases, parts = network.integers().biases, network.populations
+    return tuple(
+        name
+        for name, (mantissa, _) in biases.items()
+        if not (bool(mantissa.any()) or (parts[name].v_init and parts[name].decay_v == 0))
+    )
 
 
 def model_of(network: AnyNetwork, profile: HardwareProfile) -> Callable[[], EnergyModel]:

@@ -169,9 +169,12 @@ def as_lif(name: str, neuron: Neuron) -> LIF | LI:
     if neuron.loop is not None:
         fail("has a recurrent connection")
     keep, gain = one("the decay", neuron.keep), one("the gain", neuron.gain)
-    if np.any(neuron.start != 0) or (keep < 1 and np.any(neuron.leak != 0)):
-        fail("starts at, leaks to or is reset to other values than 0")
+    start = one("the start", neuron.start)
+    if keep < 1 and np.any(neuron.leak != 0):
+        fail("leaks to other values than 0")
     if neuron.threshold is None:
+        if start != 0:
+            fail(f"never spikes and starts at {start:g}")
         if gain != 1:
             fail(f"never spikes and has the gain {gain:g}")
         return LI(keep)
@@ -188,4 +191,5 @@ def as_lif(name: str, neuron: Neuron) -> LIF | LI:
     threshold = one("the threshold", neuron.threshold) / gain
     if threshold <= 0:
         fail(f"has the threshold {threshold:g}")
-    return LIF(keep, threshold, reset, alpha=STEEPNESS / threshold, strict=strict)
+    steepness = STEEPNESS / threshold
+    return LIF(keep, threshold, reset, alpha=steepness, strict=strict, v_init=start / gain)

@@ -99,11 +99,19 @@ def populations(network: SpikingNetwork) -> dict[str, Shape]:
 
 
 def unbiased(network: SpikingNetwork) -> tuple[str, ...]:
-    """LIF layers of a deployable network that no bias reaches: without messages they stay idle."""
+    """LIF layers of a deployable network that stay idle without messages.
+
+    No bias reaches them, and they do not keep a v_init: without a leak, v stays there.
+    """
     biased = {
         node.name
         for node in network.nodes
         if isinstance(node.op, Norm) or getattr(node.op, "bias", None) is not None
     }
-    neurons = (node for node in network.nodes if isinstance(node.op, LIF))
-    return tuple(node.name for node in neurons if not biased.intersection(node.inputs))
+    return tuple(
+        node.name
+        for node in network.nodes
+        if isinstance(node.op, LIF)
+        and not biased.intersection(node.inputs)
+        and not (node.op.v_init and node.op.decay == 1)
+    )

@@ -100,8 +100,11 @@ _KINDS: dict[str, tuple[type[nn.Module], dict[str, _Rule]]] = {
     "ReLU": (nn.ReLU, {}),
     "QuantizedReLU": (QuantizedReLU, {"levels": _LEVELS}),
 }
-_OPTIONAL: dict[str, _Rule] = {"divisor_override": _COUNT}
-"""Options of kinds that have them, described only if they are set."""
+_OPTIONAL: dict[str, dict[str, tuple[_Rule, Any]]] = {
+    "AvgPool2d": {"divisor_override": (_COUNT, None)},
+    "LIF": {"v_init": (_REAL, 0.0)},
+}
+"""Options of kinds with their defaults, described only if they have another value."""
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
@@ -188,8 +191,8 @@ def _made(subject: str, layer: Mapping[str, Any]) -> nn.Module:
     build, rules = _KINDS[kind]
     if not isinstance(options, dict):
         raise FileFormatError(f"{subject}: options must be a table")
-    if build is nn.AvgPool2d:
-        rules = rules | {name: _OPTIONAL[name] for name in options.keys() & _OPTIONAL.keys()}
+    optional = _OPTIONAL.get(kind, {})
+    rules = rules | {name: rule for name, (rule, _) in optional.items() if name in options}
     _keys(subject, options, set(rules))
     for name, rule in rules.items():
         if not rule.holds(options[name]):
@@ -211,7 +214,8 @@ def _made(subject: str, layer: Mapping[str, Any]) -> nn.Module:
 
 
 def _set_options(op: nn.Module) -> list[str]:
-    return [name for name in _OPTIONAL if getattr(op, name, None) is not None]
+    optional = _OPTIONAL.get(type(op).__name__, {})
+    return [name for name, (_, default) in optional.items() if getattr(op, name) != default]
 
 
 def _option(op: nn.Module, name: str) -> Any:

@@ -68,6 +68,14 @@ class Obstacle(Enum):
         "{value}",
         "{other}, as in '{first}'",
     )
+    START = (
+        "v_init is {value}, but with reset {reset} it has no place in NIR: a start is stated as "
+        "v_reset, to which a spike resets",
+        "use v_init 0, or reset subtract in all LIF layers",
+        "v_init with reset {reset}",
+        "{value}",
+        "0",
+    )
     INPUT = (
         "receives '{input}' of coding 'bias', which a chip adds to neurons one to one, without any "
         "layer in between",

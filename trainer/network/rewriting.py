@@ -18,7 +18,7 @@ from torch import nn
 
 from spikeport.checks import NAME_RULE, is_name
 from spikeport.errors import InputError, UnsupportedError
-from spikeport.network import Coding, Shape
+from spikeport.network import Coding, Reset, Shape
 from spikeport.network.composition import became
 from spikeport.network.linear_maps import (
     FLATTENED,
@@ -120,6 +120,9 @@ def _obstacles_to_export(network: SpikingNetwork) -> Iterator[Met]:
             if value != other:
                 facts = {"field": field, "value": value, "other": other, "first": neurons[0].name}
                 yield Obstacle.NEURONS.met(node.name, **facts)
+    for node in neurons:
+        if node.op.v_init and node.op.reset is Reset.ZERO:
+            yield Obstacle.START.met(node.name, value=node.op.v_init, reset=node.op.reset)
     if network.input.coding is Coding.BIAS:
         first = next(node for node in network.nodes if network.input.name in node.inputs)
         yield Obstacle.INPUT.met(first.name, input=network.input.name)

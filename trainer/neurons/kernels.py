@@ -1,9 +1,10 @@
 """Compiled LIF steps on float32 arrays (T, N), running all steps of a block of neurons in cache.
 
 Equations: `neurons.lif`. Neurons `begin` to `end` are advanced, so several threads can share a
-layer. A current with one row is constant. `lif` is (decay, threshold, alpha, zero, live, lowest),
-where zero is 1 if a spike resets v to zero and 0 if it subtracts; live is 1 if gradients go through
-the reset; lowest is the smallest membrane that fires: the threshold, or the next float32 above it.
+layer. A current with one row is constant. `lif` is (decay, threshold, alpha, zero, live, lowest,
+start), where zero is 1 if a spike resets v to zero and 0 if it subtracts; live is 1 if gradients go
+through the reset; lowest is the smallest membrane that fires: the threshold, or the next float32
+above it; start is v before the first step.
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ def record_steps(
     """Spikes (T, N) of T more steps; reads and updates `state`, (blocks, 4 BLOCK).
 
     A row of `state` holds v, rho, and the sums of s and of rho ds/du for a block of neurons. With
-    `fresh`, neurons start from rest instead. `begin` is the first neuron of a block. If `sums`,
+    `fresh`, neurons start a sample instead. `begin` is the first neuron of a block. If `sums`,
     (2, N), is not empty, the call covers all steps of a sample: `sums` receives the sums, and the
     only row of `state` is scratch space.
     """
@@ -94,7 +95,7 @@ def record_steps(
         last = min(first + BLOCK, end)
         w = state[0 if whole else first // BLOCK]
         if fresh:
-            _rest(w)
+            _start(w, lif[6])
         for t in range(spikes.shape[0]):
             row = current[min(t, current.shape[0] - 1), first:last]
             _record_step(row, spikes[t, first:last], w, lif)
@@ -105,10 +106,11 @@ def record_steps(
 
 
 @part
-def _rest(w: Floats) -> None:
+def _start(w: Floats, v: Any) -> None:
     for i in range(w.size):
         w[i] = _ZERO
     for i in range(BLOCK):
+        w[i] = v
         w[BLOCK + i] = _ONE
 
 

@@ -7,6 +7,7 @@ One step (lambda = decay, theta = v_threshold, x the input of the step):
     v_t = u_t - theta s_t             (reset subtract)
 
 `>` is the comparison of NIR and of Loihi; `strict=False` fires on u_t >= theta, as in the paper.
+v_0 is `v_init`, the same for all neurons of a layer.
 
 The spiking pass computes r = mean s_t and g = mean rho_t ds_t/du_t, where rho_1 = 1 and
 rho_{t+1} = 1 + rho_t lambda dv_t/du_t is the response of u to a constant input.
@@ -35,6 +36,7 @@ from spikeport.network import Reset
 from spikeport.trainer.neurons.kernels import BLOCK, back_steps, fire_steps, record_steps
 from spikeport.trainer.neurons.rows import Order, share_out
 
+_LARGEST = float(np.finfo(np.float32).max)
 _NO_SUMS = np.empty((2, 0), np.float32)
 
 
@@ -47,8 +49,12 @@ class LIF(nn.Module):
         v_t = 0 if s_t = 1 else u_t       (reset zero)
         v_t = u_t - theta s_t             (reset subtract)
 
+    and v_0 = v_init. With decay 1, reset subtract and `strict=False`, a constant input x gives
+    clip(floor((T x + v_init) / theta), 0, T) spikes in T steps, if v_init lies in 0..theta; so
+    v_init = theta / 2 rounds T x / theta to the nearest number of spikes.
+
     It holds constants, nothing is trained and no state is kept, so one module can be used for
-    several layers. Called directly with a current (B, ...), it takes one step from rest, with the
+    several layers. Called directly with a current (B, ...), it takes one step from v_init, with the
     surrogate gradient.
 
     Attributes:
@@ -58,6 +64,7 @@ class LIF(nn.Module):
         detach_reset: gradients do not go through s_t in the reset of v (they do go through v).
         strict: a membrane equal to the threshold does not fire; otherwise it does.
         alpha: steepness of the surrogate ds/du = alpha z (1 - z), z = sigmoid(alpha (u - theta)).
+        v_init: v_0, in units of v, of any sign; a reset to zero does not return to it.
 
     Raises:
         InputError: a value is out of its range.
@@ -71,18 +78,22 @@ class LIF(nn.Module):
         detach_reset: bool = True,
         alpha: float = 4.0,
         strict: bool = True,
+        v_init: float = 0.0,
     ) -> None:
         super().__init__()
         _check_decay("LIF", decay)
         for name, value in (("v_threshold", v_threshold), ("alpha", alpha)):
             if not (math.isfinite(value) and value > 0):
                 raise ValueRangeError(f"LIF: {name} is {value}, must be positive and finite")
+        if not abs(v_init) <= _LARGEST:
+            raise ValueRangeError(f"LIF: v_init is {v_init}, must be finite in float32")
         self.decay = decay
         self.v_threshold = v_threshold
         self.reset = choice("LIF: reset", Reset, reset)
         self.detach_reset = detach_reset
         self.alpha = alpha
         self.strict = strict
+        self.v_init = v_init
 
     def fires(self, u: Tensor, out: Tensor | None = None) -> Tensor:
         """Mask of the membranes that fire, as booleans or as 0 and 1 in `out`."""
@@ -90,7 +101,7 @@ class LIF(nn.Module):
         return compare(u, self.v_threshold, out=out)
 
     def forward(self, current: Tensor) -> Tensor:
-        """Spikes of one step from rest.
+        """Spikes of one step from v_init.
 
         Args:
             current: x, shape (B, ...), in units of v.
@@ -104,7 +115,9 @@ class LIF(nn.Module):
         """The parameters, for printing."""
         detached = "" if self.detach_reset else ", detach_reset=False"
         loose = "" if self.strict else ", strict=False"
-        return f"decay={self.decay}, v_threshold={self.v_threshold}, {self.reset}{detached}{loose}"
+        start = f", v_init={self.v_init}" if self.v_init else ""
+        shown = f"decay={self.decay}, v_threshold={self.v_threshold}, {self.reset}"
+        return f"{shown}{detached}{loose}{start}"
 
 
 class LI(nn.Module):
@@ -144,7 +157,7 @@ def charge_and_fire(
     lif: LIF, current: Tensor, steps: int
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Yield (v_{t-1}, u_t, s_t); `current` is (T, B, ...), or (1, B, ...) if constant."""
-    v = torch.zeros_like(current[0])
+    v = torch.full_like(current[0], lif.v_init)
     for x in current.expand(steps, *current.shape[1:]):
         u = lif.decay * v + x
         s = lif.fires(u).to(u.dtype)
@@ -171,7 +184,7 @@ class _RateRule(torch.autograd.Function):
 
 
 class Neurons:
-    """A layer of neurons during a sample of `steps` steps; starts at rest."""
+    """A layer of neurons during a sample of `steps` steps; v starts at v_init."""
 
     def __init__(self, lif: LIF, steps: int, *, record: bool) -> None:
         self.lif = lif
@@ -191,7 +204,8 @@ class Neurons:
             self._log = self._log or _Log(self.lif, x, whole=steps == self.steps)
             self._log.advance(x, spikes)
         else:
-            self._v = x.new_zeros(x.shape[1]) if self._v is None else self._v
+            if self._v is None:
+                self._v = x.new_full((x.shape[1],), self.lif.v_init)
             fire(self.lif, x, spikes, self._v, None)
         return order.restore(spikes).to(current.dtype)
 
@@ -253,6 +267,7 @@ class _Log:
         lif, (v, rho, fired, response) = self.lif, self._state
         if self._fresh:
             self._state.zero_()
+            v.fill_(lif.v_init)
             rho.fill_(1)
         for t in range(len(spikes)):
             u = torch.add(x[min(t, len(x) - 1)], v, alpha=lif.decay)
@@ -267,11 +282,12 @@ class _Log:
 def through_time(lif: LIF, current: Tensor, steps: int, v: Tensor | None) -> tuple[Tensor, Tensor]:
     """Spikes (steps, B, ...) and final v (B, ...), differentiable in current and initial v.
 
+    The initial v is v_init if None is given.
     The backward pass is that of the recurrence with the surrogate ds/du; only u_t is saved for it.
     """
     order = Order.of(current)
     x = order.rows(current)
-    start = torch.zeros_like(x[0]) if v is None else order.rows(v[None])[0]
+    start = torch.full_like(x[0], lif.v_init) if v is None else order.rows(v[None])[0]
     spikes, last = _ThroughTime.apply(x, start, lif, steps)  # type: ignore[no-untyped-call]
     return order.restore(spikes).to(current.dtype), order.restore(last[None])[0]
 
@@ -352,7 +368,8 @@ def _constants(lif: LIF) -> NDArray[np.float32]:
     lowest = np.float32(lif.v_threshold)  # the smallest membrane that fires
     if lif.strict:
         lowest = np.nextafter(lowest, np.float32(np.inf))
-    return np.array([lif.decay, lif.v_threshold, lif.alpha, zero, live, lowest], np.float32)
+    values = [lif.decay, lif.v_threshold, lif.alpha, zero, live, lowest, lif.v_init]
+    return np.array(values, np.float32)
 
 
 def _scratch() -> NDArray[np.float32]:
