@@ -6,6 +6,7 @@ Every result is stored as soon as it is there, so an interrupted run goes on whe
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import math
 import time
@@ -42,48 +43,51 @@ class Way:
     Attributes:
         name: of the row.
         method: of the conversion.
-        levels: L; None for a method without training, 0 for as many as steps.
-        search: whether thresholds are searched, which makes a conversion for each T.
+        levels: L by T: that of the largest key up to T; empty for a method without training. With
+            `tuned`, thresholds are also searched for that T before they are trained.
         shortcuts: of the blocks.
         steps: the numbers of steps that it is measured after.
     """
 
     name: str
     method: Method
-    levels: int | None
-    search: bool
-    shortcuts: Shortcuts
+    levels: Mapping[int, int]
+    shortcuts: Shortcuts = Shortcuts.ANALOG
     steps: tuple[int, ...] = STEPS
 
-    def config(self, steps: int, training: Mapping[str, Any]) -> ConversionConfig:
-        """How to convert for T = `steps`."""
-        levels = {} if self.levels is None else {"levels": self.levels or steps}
-        return ConversionConfig(
-            method=self.method,
-            steps=steps,
-            search=self.search,
-            shortcuts=self.shortcuts,
-            **levels,
-            **training,
+    @property
+    def groups(self) -> tuple[tuple[int, ...], ...]:
+        """Numbers of steps that are measured with the same thresholds."""
+        if self.method is Method.TUNED:
+            return tuple((steps,) for steps in self.steps)
+        starts = sorted(self.levels) or [0]
+        chosen = [max(s for s in starts if s <= steps or s == starts[0]) for steps in self.steps]
+        return tuple(
+            tuple(n for n, at in zip(self.steps, chosen, strict=True) if at == start)
+            for start in dict.fromkeys(chosen)
         )
+
+    def trained_for(self, steps: int) -> tuple[int, int | None]:
+        """T and L of the training whose network is used for `steps`; L None without training."""
+        if not self.levels:
+            return steps, None
+        start = max((n for n in self.levels if n <= steps), default=min(self.levels))
+        return start, self.levels[start]
 
 
 def ways(restructured: Shortcuts = Shortcuts.ACTIVATED) -> tuple[Way, ...]:
     """All rows of the table of a network with analog shortcuts."""
-    analog = Shortcuts.ANALOG
-    few, many = (3, 4), (7, 8, 16, 32, 64)
+    matched = {3: 3, 7: 7}
+    tuned = {4: 4, 8: 8}
     return (
-        Way("data-based", Method.DATA_BASED, None, False, analog),
-        Way("initial potential", Method.INITIAL_POTENTIAL, None, False, analog),
-        Way("quantized ANN, L = T", Method.QUANTIZED_ANN, 0, False, analog, (3, 7)),
-        Way("QCFS, L = 4", Method.QCFS, 4, False, analog),
-        Way("QCFS, L = 8", Method.QCFS, 8, False, analog),
-        Way("tuned, L = 4", Method.TUNED, 4, True, analog, few),
-        Way("tuned, L = 8", Method.TUNED, 8, True, analog, many),
-        Way("restructured, L = 4", Method.QCFS, 4, False, restructured),
-        Way("restructured, L = 8", Method.QCFS, 8, False, restructured),
-        Way("tuned and restructured, L = 4", Method.TUNED, 4, True, restructured, few),
-        Way("tuned and restructured, L = 8", Method.TUNED, 8, True, restructured, many),
+        Way("data-based", Method.DATA_BASED, {}),
+        Way("initial potential", Method.INITIAL_POTENTIAL, {}),
+        Way("QCFS, L = 4", Method.QCFS, {3: 4}),
+        Way("QCFS, L = 8", Method.QCFS, {3: 8}),
+        Way("quantized ANN, L = T", Method.QUANTIZED_ANN, matched, steps=(3, 7)),
+        Way("tuned", Method.TUNED, tuned),
+        Way("restructured, L = 8", Method.QCFS, {3: 8}, restructured),
+        Way("tuned and restructured", Method.TUNED, tuned, restructured),
     )
 
 
@@ -107,10 +111,9 @@ class Table:
         """Measure what is not known yet."""
         self._once("ann", lambda: {"accuracy": self._ann_accuracy(self.ann)})
         for way in rows:
-            fixed = not way.search and way.levels != 0
-            for group in [way.steps] if fixed else [(steps,) for steps in way.steps]:
+            for group in way.groups:
                 key = f"{way.name}|{','.join(map(str, group))}"
-                self._once(key, lambda way=way, group=group: self._measure(way, group))  # type: ignore[misc]
+                self._once(key, functools.partial(self._measure, way, group))
 
     def _once(self, key: str, work: Callable[[], Any]) -> None:
         if key in self.known:
@@ -126,7 +129,7 @@ class Table:
         x, y = self.data.test_x[: self.images], self.data.test_y[: self.images]
         torch.set_num_threads(self.threads)
         accuracy = accuracy_by_steps(made.network, x, y, steps)
-        batches = list(torch.tensor(x[:ERROR_IMAGES]).split(ERROR_BATCH))
+        batches = torch.split(torch.tensor(x[:ERROR_IMAGES]), ERROR_BATCH)
         errors = conversion_errors(made.network, batches, steps, made.ann)
         return {
             "accuracy": {str(n): value for n, value in accuracy.items()},
@@ -144,13 +147,25 @@ class Table:
 
     def _converted(self, way: Way, steps: int) -> Conversion:
         """Convert; networks with trained thresholds are kept and shared between rows."""
-        config = way.config(steps, self.training)
-        levels = config.trained_levels
-        checkpoint = None
-        if levels is not None:
-            checkpoint = self.path.with_name(
-                f"{self.path.stem}-{way.shortcuts}-L{levels}.safetensors"
-            )
+        start, levels = way.trained_for(steps)
+        first = self._convert(self.ann, way, start, levels, self._checkpoint(way, start, levels))
+        if start == steps or way.method is not Method.TUNED:
+            return first
+        return self._convert(first.ann, way, steps, levels, None)
+
+    def _checkpoint(self, way: Way, start: int, levels: int | None) -> Path | None:
+        if levels is None:
+            return None
+        kind = f"tuned{start}" if way.method is Method.TUNED else "plain"
+        return self.path.with_name(f"{self.path.stem}-{way.shortcuts}-{kind}-L{levels}.safetensors")
+
+    def _convert(
+        self, ann: SpikingNetwork, way: Way, steps: int, levels: int | None, checkpoint: Path | None
+    ) -> Conversion:
+        options = {} if levels is None else {"levels": levels}
+        config = ConversionConfig(
+            method=way.method, steps=steps, shortcuts=way.shortcuts, **options, **self.training
+        )
         watch = TrainingCallbacks(
             epoch=lambda record: print(
                 f"{self.path.stem}: {way.name}: epoch {record.epoch}, "
@@ -159,7 +174,7 @@ class Table:
             )
         )
         return convert(
-            self.ann,
+            ann,
             self.data,
             config,
             augment=AUGMENT,

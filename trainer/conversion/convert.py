@@ -163,7 +163,8 @@ class _Work:
             reference, clipped = network, quantized(network, thresholds, None)
         else:
             if not _has_levels(network, levels):
-                network = self._with_levels(network, levels)
+                with self._part("thresholds"):
+                    network = self._with_levels(network, levels)
                 if config.epochs:
                     with self._part("training"):
                         network, history = self._trained(network, options)
@@ -225,11 +226,16 @@ class _Work:
         return activation_percentiles(network, batches, self.config.percentile)
 
     def _with_levels(self, network: SpikingNetwork, levels: int) -> SpikingNetwork:
-        """Quantized activations; thresholds are kept where there are some."""
+        """Quantized activations, to be trained: from thresholds that suit T, if they are searched.
+
+        Thresholds are kept where there are some.
+        """
         try:
-            thresholds = thresholds_of(network)
+            thresholds: Mapping[str, float] = thresholds_of(network)
         except ConversionError:
             thresholds = self._percentiles(network)
+        if self.config.searches:
+            thresholds = chosen(self._search(quantized(network, thresholds, None)))
         return quantized(network, thresholds, levels)
 
     def _trained(

@@ -69,6 +69,7 @@ class _Build:
         self, network: SpikingNetwork, thresholds: Mapping[str, float], initial: float
     ) -> None:
         self.network = network
+        self.like = next(network.parameters()).detach()
         self.thresholds = thresholds
         self.initial = initial
         self.nodes: list[Node] = []
@@ -131,7 +132,9 @@ class _Build:
             while name in self.network.shapes:
                 name += "_"
             shape = self.network.shapes[source]
-            self.nodes.append(Node(name, (source,), _one_to_one(shape, self.size[source])))
+            self.nodes.append(
+                Node(name, (source,), _one_to_one(shape, self.size[source]).to(self.like))
+            )
             self.scaled[source] = name
         return self.scaled[source]
 

@@ -39,8 +39,8 @@ def activation_percentiles(
             if len(positive):
                 rank = max(1, round(len(positive) * percentile / 100))
                 found[name] = max(found[name], float(positive.kthvalue(rank).values))
-    for name, value in found.items():
-        if not value > 0:
+    for name, largest in found.items():
+        if not largest > 0:
             raise ConversionError(
                 f"layer '{name}': is 0 for all {sum(map(len, batches))} calibration samples, so "
                 "its threshold is unknown; use more samples, or train the ANN"

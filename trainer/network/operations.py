@@ -13,7 +13,7 @@ from spikeport.trainer.network.layers import Convolution, Map, Op, zeros
 
 def stateless(op: Op, x: Tensor) -> Tensor:
     """Apply a convolution, linear layer, pool or sum to (B, ...)."""
-    if isinstance(op, nn.Conv1d | nn.Conv2d) and isinstance(op.padding, str):
+    if isinstance(op, nn.Conv1d | nn.Conv2d) and (isinstance(op.padding, str) or _thinned(op, x)):
         # torch would warn about uneven padding, which is as exact as any other
         return convolved(op, x, op.weight, op.bias)
     return op(x.flatten(1) if isinstance(op, nn.Linear) else x)  # type: ignore[no-any-return]
@@ -44,7 +44,26 @@ def _general(op: Convolution, x: Tensor) -> tuple[Tensor, tuple[Any, ...]]:
     if any(before != after for before, after in sides):
         x = functional.pad(x, [n for side in reversed(sides) for n in side])
         padding = (0,) * len(sides)
+    if _thinned(op, x):
+        rows, columns = op.stride
+        return x[:, :, ::rows, ::columns], ((1, 1), padding, op.dilation, False, (0, 0), op.groups)
     return x, (op.stride, padding, op.dilation, False, (0,) * len(sides), op.groups)
+
+
+def _thinned(op: Convolution, x: Tensor) -> bool:
+    """Whether to take every n-th position before a convolution of single positions, not in it.
+
+    The gradient of such a convolution with strides writes beyond its memory on the CPU, for images
+    with their channels innermost and fewer channels than a vector register holds (torch 2.13).
+    """
+    return (
+        x.device.type == "cpu"
+        and x.ndim == 4
+        and op.kernel_size == (1, 1)
+        and op.stride != (1, 1)
+        and not any(map(any, zeros(op)))
+        and not x.is_contiguous()
+    )
 
 
 def over_time(op: Op, x: Tensor) -> Tensor:
