@@ -10,6 +10,7 @@ from .energy import estimate_energy as estimate_energy
 from .energy import load_profile as load_profile
 from .errors import BackendUnavailableError as BackendUnavailableError
 from .errors import CheckFailedError as CheckFailedError
+from .errors import ConversionError as ConversionError
 from .errors import DataSetError as DataSetError
 from .errors import EnergyError as EnergyError
 from .errors import FileFormatError as FileFormatError
@@ -117,6 +118,7 @@ from .runs import merge_runs as merge_runs
 from .runs import save_state as save_state
 from .sharding import run_sharded as run_sharded
 from .sharding import run_sweep as run_sweep
+from .simulators import LayerErrors as LayerErrors
 from .simulators import Stream as Stream
 from .simulators import assumed_counts as assumed_counts
 from .simulators import check_neurons as check_neurons
@@ -179,6 +181,14 @@ from .trainer import measure_accuracy as measure_accuracy
 from .trainer import save_checkpoint as save_checkpoint
 from .trainer import train as train
 from .trainer import train_pareto_front as train_pareto_front
+from .trainer.conversion import Conversion as Conversion
+from .trainer.conversion import ConversionConfig as ConversionConfig
+from .trainer.conversion import Method as Method
+from .trainer.conversion import Shortcuts as Shortcuts
+from .trainer.conversion import Tuned as Tuned
+from .trainer.conversion import accuracy_by_steps as accuracy_by_steps
+from .trainer.conversion import conversion_errors as conversion_errors
+from .trainer.conversion import convert as convert
 from .version import __version__ as __version__
 from .workflow import BudgetResult as BudgetResult
 from .workflow import Comparison as Comparison

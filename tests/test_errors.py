@@ -36,6 +36,7 @@ CODES = {
     "SP201": "FileMissingError", "SP202": "FileFormatError", "SP203": "FileVersionError",
     "SP204": "FileLimitError", "SP301": "NetworkError", "SP302": "GraphError",
     "SP303": "UnstatedError", "SP304": "UnsupportedError", "SP305": "ModuleReadingError",
+    "SP306": "ConversionError",
     "SP401": "SamplesError", "SP402": "LabelsError", "SP403": "DataSetError",
     "SP501": "TrainingError", "SP502": "EnergyError", "SP701": "OutputError",
     "SP801": "BackendUnavailableError", "SP802": "MissingPackageError",

@@ -45,10 +45,15 @@ def module_from_file(config: TrainConfig) -> nn.Module | None:
     file, _, name = config.architecture.rpartition(":")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        return _module(Path(file), name)
+        return executed_module(Path(file), name)
 
 
-def _module(path: Path, name: str) -> nn.Module:
+def executed_module(path: Path, name: str) -> nn.Module:
+    """Execute a file and call one of its classes without arguments.
+
+    Raises:
+        InputError: no such file or class, or their code fails.
+    """
     subject = f"architecture '{path}:{name}'"
     if not path.is_file():
         raise FileMissingError(f"{subject}: {path} does not exist or is not a file")

@@ -31,9 +31,7 @@ def _network(path: Path) -> Iterator[str]:
     yield ""
     yield from _table("Accuracy, % (its ANN)", results, _accuracy)
     for key, title in ERRORS.items():
-        yield from _table(
-            f"{title}, relative rms", results, lambda r, n, key=key: _error(r, n, key)
-        )
+        yield from _table(f"{title}, relative rms", results, functools.partial(_error, key=key))
 
 
 def _table(title: str, results: Mapping[str, Any], cell: Any) -> Iterator[str]:

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from benchmarks.conversion.anns import AUGMENT
-from spikeport.simulators.if_errors import LayerErrors
+from spikeport.simulators import LayerErrors
 from spikeport.storage import write_text
 from spikeport.trainer import Dataset, SpikingNetwork, TrainingCallbacks, measure_accuracy
 from spikeport.trainer.conversion import (
@@ -78,7 +78,7 @@ class Way:
 def ways(restructured: Shortcuts = Shortcuts.ACTIVATED) -> tuple[Way, ...]:
     """All rows of the table of a network with analog shortcuts."""
     matched = {3: 3, 7: 7}
-    tuned = {4: 4, 8: 8}
+    tuned = {4: 4, 16: 8}
     return (
         Way("data-based", Method.DATA_BASED, {}),
         Way("initial potential", Method.INITIAL_POTENTIAL, {}),
@@ -162,9 +162,12 @@ class Table:
     def _convert(
         self, ann: SpikingNetwork, way: Way, steps: int, levels: int | None, checkpoint: Path | None
     ) -> Conversion:
-        options = {} if levels is None else {"levels": levels}
         config = ConversionConfig(
-            method=way.method, steps=steps, shortcuts=way.shortcuts, **options, **self.training
+            method=way.method,
+            steps=steps,
+            levels=levels,
+            shortcuts=way.shortcuts,
+            **self.training,
         )
         watch = TrainingCallbacks(
             epoch=lambda record: print(

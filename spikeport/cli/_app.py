@@ -8,6 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from spikeport.cli._check import check
+from spikeport.cli._convert import convert
 from spikeport.cli._demo import demo
 from spikeport.cli._diagnose import diagnose
 from spikeport.cli._doctor import doctor
@@ -63,7 +64,7 @@ def _options(
 
 
 VERBS = (
-    *(demo, train, front, diagnose, quantize, export, run, compare, ladder, report),
+    *(demo, train, convert, front, diagnose, quantize, export, run, compare, ladder, report),
     *(check, map_, energy, inspect, backends, doctor),
 )
 for verb in VERBS:

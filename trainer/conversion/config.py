@@ -61,11 +61,13 @@ class ConversionConfig:
     Attributes:
         method: see `Method`.
         steps: T.
-        levels: L, the levels of activations in training; None for T, but at most 8. Methods without
-            training do not use it.
+        levels: L, the levels of activations in training; None for 4 up to T = 8, and then 8, but at
+            most T. Fewer levels mean lower thresholds, which few steps need, and more clipping.
+            Methods without training do not use it.
         search: whether thresholds are searched on spikes; None for what the method does.
-        shortcuts: of residual blocks, see `Shortcuts`; None for what the method does: those of
-            least input variance for `tuned`, and otherwise as the network was built.
+        shortcuts: of residual blocks, see `Shortcuts`; None for what the method does: with
+            `tuned` those of least input variance, if that is at least a fifth below that of the
+            network as it was built; otherwise as it was built.
         percentile: of the activations, from which thresholds start; 100 is the maximum.
         calibration: number of training samples for percentiles and the search.
         epochs, lr, batch_size, weight_decay: of the training of thresholds and weights, by SGD with
@@ -85,7 +87,7 @@ class ConversionConfig:
     percentile: float = 99.9
     calibration: int = 256
     epochs: int = 2
-    lr: float = 0.02
+    lr: float = 0.005
     batch_size: int = 128
     weight_decay: float = 5e-4
 
@@ -127,7 +129,7 @@ class ConversionConfig:
             return None
         if self.method is Method.QUANTIZED_ANN:
             return self.steps
-        return self.levels or min(self.steps, 8)
+        return self.levels or min(self.steps, 4 if self.steps <= 8 else 8)
 
     @property
     def searches(self) -> bool:

@@ -40,6 +40,8 @@ from spikeport.trainer.network import SpikingNetwork, from_ann
 from spikeport.trainer.neurons import QuantizedReLU
 from spikeport.trainer.rules import GradientRule
 
+WORTH = 0.8
+"""Share of the input variance to which other shortcuts must lower it to be chosen."""
 _NORM_SAMPLES = 2048
 """Training samples over which batch norms are estimated anew."""
 _VARIANCE_SAMPLES = 64
@@ -173,7 +175,7 @@ class _Work:
         tuned: tuple[Tuned, ...] = ()
         if config.searches:
             with self._part("search"):
-                tuned = self._search(clipped)
+                tuned = self._search(clipped, config.steps)
             thresholds = chosen(tuned)
         spiking = to_spiking(reference, thresholds, config.steps, initial=config.initial)
         return Conversion(
@@ -195,7 +197,10 @@ class _Work:
         self.seconds[name] = time.perf_counter() - started
 
     def _restructured(self, source: SpikingNetwork) -> _Restructured:
-        """The network with the shortcuts of the configuration, or with those of least variance."""
+        """The network with the shortcuts of the configuration, or with those of least variance.
+
+        Others than the network was built with must be worth the change of its function.
+        """
         wanted = self.config.shortcuts
         if wanted is None and not PARTS[self.config.method].restructures:
             wanted = Shortcuts.ANALOG
@@ -206,6 +211,8 @@ class _Work:
         tried = {kind: self._with_shortcuts(copy_of(source), kind) for kind in Shortcuts}
         variances = {kind: self._input_variance(network) for kind, network in tried.items()}
         best = min(variances, key=lambda kind: variances[kind])
+        if variances[best] > WORTH * variances[Shortcuts.ANALOG]:
+            best = Shortcuts.ANALOG
         return _Restructured(tried[best], best, variances)
 
     def _with_shortcuts(self, source: SpikingNetwork, kind: Shortcuts) -> SpikingNetwork:
@@ -226,7 +233,7 @@ class _Work:
         return activation_percentiles(network, batches, self.config.percentile)
 
     def _with_levels(self, network: SpikingNetwork, levels: int) -> SpikingNetwork:
-        """Quantized activations, to be trained: from thresholds that suit T, if they are searched.
+        """Quantized activations, to be trained: from thresholds searched for L steps, if at all.
 
         Thresholds are kept where there are some.
         """
@@ -235,7 +242,7 @@ class _Work:
         except ConversionError:
             thresholds = self._percentiles(network)
         if self.config.searches:
-            thresholds = chosen(self._search(quantized(network, thresholds, None)))
+            thresholds = chosen(self._search(quantized(network, thresholds, None), levels))
         return quantized(network, thresholds, levels)
 
     def _trained(
@@ -266,10 +273,10 @@ class _Work:
         assert isinstance(result.model, SpikingNetwork)  # an ANN has no chip arithmetic
         return result.model, result.history
 
-    def _search(self, network: SpikingNetwork) -> tuple[Tuned, ...]:
+    def _search(self, network: SpikingNetwork, steps: int) -> tuple[Tuned, ...]:
         x = torch.cat(self._batches(self.config.calibration))
         return search_thresholds(
-            network, x, self.config.steps, initial=self.config.initial, progress=self.progress.tuned
+            network, x, steps, initial=self.config.initial, progress=self.progress.tuned
         )
 
     def _batches(self, samples: int) -> list[Tensor]:

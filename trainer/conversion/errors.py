@@ -9,7 +9,7 @@ from torch import Tensor
 
 from spikeport.errors import ConversionError
 from spikeport.network import Reset
-from spikeport.simulators.if_errors import ErrorTally, LayerErrors
+from spikeport.simulators import ErrorTally, LayerErrors
 from spikeport.trainer.conversion.graph import activation_values
 from spikeport.trainer.network import Node, SpikingNetwork
 from spikeport.trainer.network.graph import walk

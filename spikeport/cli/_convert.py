@@ -1,0 +1,174 @@
+"""`convert`: from a trained ANN to integrate-and-fire neurons."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from spikeport.checks import integer
+from spikeport.cli import _io
+from spikeport.cli._tables import facts_table
+from spikeport.errors import OptionError
+from spikeport.report.screen import Table
+
+
+def convert(
+    ann: Annotated[
+        str,
+        typer.Argument(
+            help="Checkpoint (.safetensors) of an ANN, or FILE.py:CLASS, your own torch module, "
+            "with --weights."
+        ),
+    ],
+    out: _io.Out,
+    data: _io.Data = _io.DEFAULT_DATA,
+    changes: _io.DataChanges = None,
+    steps: Annotated[
+        int, typer.Option("--steps", "-T", metavar="N", help="Number of steps T per sample.")
+    ] = 8,
+    method: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="`tuned`, `qcfs`, `quantized-ann`, `data-based` or `initial-potential`; see "
+            "docs/conversion.md.",
+        ),
+    ] = "tuned",
+    levels: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Levels L of the activations while they are trained."),
+    ] = None,
+    search: Annotated[
+        bool | None,
+        typer.Option(
+            "--search/--no-search",
+            help="Search thresholds layer by layer on real spikes (the default of `tuned`).",
+        ),
+    ] = None,
+    shortcuts: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="What the shortcuts of residual blocks carry: `analog` sums as built, `activated` "
+            "or `fired` spikes (default: `tuned` takes those of least input variance, if it pays).",
+        ),
+    ] = None,
+    epochs: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Passes over the training samples to train thresholds."),
+    ] = None,
+    lr: Annotated[float | None, typer.Option(metavar="X", help="Initial learning rate.")] = None,
+    percentile: Annotated[
+        float | None,
+        typer.Option(metavar="X", help="Percentile of activations that thresholds start from."),
+    ] = None,
+    calibration: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Training samples for percentiles and the search."),
+    ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Weights of FILE.py:CLASS: its state_dict() as .safetensors."
+        ),
+    ] = None,
+    trained: Annotated[
+        Path | None,
+        typer.Option(
+            "--ann",
+            metavar="FILE",
+            help="Also write the ANN with its trained thresholds, after every epoch.",
+        ),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue the training of thresholds from --ann.")
+    ] = False,
+    seed: Annotated[int, typer.Option(metavar="N", help="Random seed of training.")] = 0,
+    threads: Annotated[int, typer.Option(metavar="N", help="Number of torch threads.")] = 1,
+    samples: _io.Count = None,
+    as_json: _io.Json = False,
+) -> None:
+    """Convert a trained ANN to a spiking network; write its checkpoint.
+
+    The ANN consists of convolutions, linear layers, batch norms, ReLUs, average pools and residual
+    sums; train one with `spikeport train` and `training.activation`, or in plain torch. Training of
+    thresholds augments samples as the recipe in --data does. The checkpoint is taken by all other
+    verbs. `tuned` is TTRBR-style, reconstructed from the abstract of Meng et al. 2022.
+    """
+    from spikeport.trainer import checkpoint_of, save_checkpoint
+    from spikeport.trainer.conversion import ConversionConfig, ConversionProgress
+    from spikeport.trainer.conversion import convert as run_conversion
+    from spikeport.trainer.recipe import load_recipe
+    from spikeport.workflow.conversion import measure_conversion, open_ann
+
+    file = ann.rpartition(":")[0] or ann
+    inputs = (file, data, weights)
+    _io.check_out("--out", out, _io.CHECKPOINT, *inputs)
+    if trained is not None:
+        _io.check_out("--ann", trained, _io.CHECKPOINT, *inputs, out)
+    elif resume:
+        raise OptionError("--resume: needs --ann, the file to continue from")
+    integer("--threads", threads, 1, 1024)
+    given = {
+        "levels": levels,
+        "search": search,
+        "shortcuts": shortcuts,
+        "epochs": epochs,
+        "lr": lr,
+        "percentile": percentile,
+        "calibration": calibration,
+    }
+    asked: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+    config = ConversionConfig(method=method, steps=steps, **asked)  # type: ignore[arg-type]
+    dataset = _io.open_data(data, 1, changes)
+    network = open_ann(ann, weights, dataset)
+    augment = load_recipe(data).training.augment if data.endswith(".toml") else None
+    with _io.progress("converting") as update:
+        made = run_conversion(
+            network,
+            dataset,
+            config,
+            augment=augment,
+            threads=threads,
+            seed=seed,
+            checkpoint=trained,
+            resume=resume,
+            progress=ConversionProgress(part=lambda name: update(name, 0, 1)),
+        )
+    save_checkpoint(out, checkpoint_of(made.network, dataset))
+    result = measure_conversion(made, dataset, samples)
+    facts = {"checkpoint": str(out), **result.as_dict()}
+    short = {
+        key: value
+        for key, value in facts.items()
+        if key not in ("tuned", "errors", "seconds", "input_variance_by_shortcuts")
+    }
+    for name, seconds in made.seconds.items():
+        short[f"seconds_{name}"] = round(seconds, 1)
+    for kind, variance in made.variances.items():
+        short[f"input_variance_{kind}"] = variance
+    _io.emit(as_json, facts, facts_table("Converted", short), _layers(result.as_dict()))
+
+
+def _layers(facts: dict[str, Any]) -> Table:
+    """Thresholds and errors, a row for each layer."""
+    before = {each["layer"]: each["before"] for each in facts["tuned"]}
+    table = Table(f"Errors after {facts['steps']} steps, relative to the activation")
+    table.add_column("layer")
+    for name in ("threshold", "before", "quantization", "deviation", "total", "σ / threshold"):
+        table.add_column(name, justify="right")
+    for each in facts["errors"]:
+        size = each["activation"] or 1.0
+        start = before.get(each["layer"])
+        table.add_row(
+            each["layer"],
+            f"{each['v_threshold']:.3f}",
+            "" if start is None else f"{start:.3f}",
+            f"{each['quantization'] / size:.3f}",
+            f"{each['deviation'] / size:.3f}",
+            "" if each["total"] is None else f"{each['total'] / (each['reference'] or 1.0):.3f}",
+            f"{each['input_sigma'] / each['v_threshold']:.3f}",
+        )
+    return table
