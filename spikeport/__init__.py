@@ -13,8 +13,8 @@ Recipes, which describe a whole experiment:
 A network in training, or one of your own:
     SpikingNetwork, from_module, from_ann, Node, LIF, LI, QuantizedReLU
 Convert an ANN to integrate-and-fire neurons:
-    convert, ConversionConfig, Conversion, Method, Shortcuts, Tuned, conversion_errors, LayerErrors,
-    accuracy_by_steps
+    convert, ConversionConfig, Conversion, ConversionMethod, Shortcuts, Tuned, conversion_errors,
+    LayerErrors, accuracy_by_steps
 A network of another framework:
     from_norse, from_snntorch, from_spikingjelly, from_sinabs
 Train in chip arithmetic:
@@ -67,8 +67,8 @@ Errors, each with a code (docs/errors.md):
     SpikeportError, InputError, OptionError, UnknownNameError, ValueRangeError, SettingsError,
     FileMissingError, FileFormatError, FileVersionError, FileLimitError, NetworkError,
     GraphError, UnstatedError, UnsupportedError, ModuleReadingError, ConversionError,
-    SamplesError, LabelsError, DataSetError, TrainingError, EnergyError, OutputError, BackendUnavailableError,
-    MissingPackageError, CheckFailedError
+    SamplesError, LabelsError, DataSetError, TrainingError, EnergyError, OutputError,
+    BackendUnavailableError, MissingPackageError, CheckFailedError
 Version:
     __version__
 """

@@ -183,7 +183,7 @@ from .trainer import train as train
 from .trainer import train_pareto_front as train_pareto_front
 from .trainer.conversion import Conversion as Conversion
 from .trainer.conversion import ConversionConfig as ConversionConfig
-from .trainer.conversion import Method as Method
+from .trainer.conversion import ConversionMethod as ConversionMethod
 from .trainer.conversion import Shortcuts as Shortcuts
 from .trainer.conversion import Tuned as Tuned
 from .trainer.conversion import accuracy_by_steps as accuracy_by_steps

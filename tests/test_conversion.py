@@ -27,7 +27,7 @@ from spikeport.trainer import (
 )
 from spikeport.trainer.conversion import (
     ConversionConfig,
-    Method,
+    ConversionMethod,
     Shortcuts,
     accuracy_by_steps,
     activations,
@@ -38,7 +38,7 @@ from spikeport.trainer.conversion import (
     search_thresholds,
     to_spiking,
 )
-from spikeport.trainer.conversion.convert import WORTH
+from spikeport.trainer.conversion.converting import WORTH
 from spikeport.trainer.conversion.graph import copy_of, quantized, reestimate_norms, thresholds_of
 from spikeport.trainer.conversion.thresholds import activation_percentiles
 from spikeport.trainer.network.graph import walk
@@ -112,8 +112,8 @@ def test_a_constant_input_gives_the_closed_form(seed: int, steps: int, share: fl
     assert np.array_equal(np.rint(scores.numpy() * steps / theta), exact)
 
 
-@pytest.mark.parametrize("method", Method)
-def test_many_steps_give_the_accuracy_of_the_ann(method: Method) -> None:
+@pytest.mark.parametrize("method", ConversionMethod)
+def test_many_steps_give_the_accuracy_of_the_ann(method: ConversionMethod) -> None:
     data = digits()
     made = convert(trained_ann("conv"), data, ConversionConfig(method=method, steps=64, epochs=1))
     x, y = data.test_x[:360], data.test_y[:360]
@@ -230,7 +230,7 @@ def test_the_shortcuts_of_least_variance_are_chosen() -> None:
     plain = convert(
         trained_ann(),
         digits(),
-        ConversionConfig(method=Method.QCFS, steps=4, epochs=0, calibration=32),
+        ConversionConfig(method=ConversionMethod.QCFS, steps=4, epochs=0, calibration=32),
     )
     assert (plain.shortcuts, plain.variances, plain.tuned) == (Shortcuts.ANALOG, {}, ())
 
@@ -247,7 +247,7 @@ def test_accuracies_after_all_steps_come_from_one_pass() -> None:
 
 def test_training_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
     data, path = digits(), tmp_path / "ann.safetensors"
-    config = ConversionConfig(method=Method.QCFS, steps=4, epochs=2, calibration=64)
+    config = ConversionConfig(method=ConversionMethod.QCFS, steps=4, epochs=2, calibration=64)
     augment = Augment(crop_padding=1)
     once = convert(trained_ann(), data, config, augment=augment, checkpoint=path)
     again = convert(trained_ann(), data, config, augment=augment, checkpoint=path, resume=True)

@@ -24,8 +24,8 @@ from spikeport.trainer import Dataset, SpikingNetwork, TrainingCallbacks, measur
 from spikeport.trainer.conversion import (
     Conversion,
     ConversionConfig,
+    ConversionMethod,
     ConversionProgress,
-    Method,
     Shortcuts,
     accuracy_by_steps,
     conversion_errors,
@@ -50,7 +50,7 @@ class Way:
     """
 
     name: str
-    method: Method
+    method: ConversionMethod
     levels: Mapping[int, int]
     shortcuts: Shortcuts = Shortcuts.ANALOG
     steps: tuple[int, ...] = STEPS
@@ -58,7 +58,7 @@ class Way:
     @property
     def groups(self) -> tuple[tuple[int, ...], ...]:
         """Numbers of steps that are measured with the same thresholds."""
-        if self.method is Method.TUNED:
+        if self.method is ConversionMethod.TUNED:
             return tuple((steps,) for steps in self.steps)
         starts = sorted(self.levels) or [0]
         chosen = [max(s for s in starts if s <= steps or s == starts[0]) for steps in self.steps]
@@ -80,14 +80,14 @@ def ways(restructured: Shortcuts = Shortcuts.ACTIVATED) -> tuple[Way, ...]:
     matched = {3: 3, 7: 7}
     tuned = {4: 4, 16: 8}
     return (
-        Way("data-based", Method.DATA_BASED, {}),
-        Way("initial potential", Method.INITIAL_POTENTIAL, {}),
-        Way("QCFS, L = 4", Method.QCFS, {3: 4}),
-        Way("QCFS, L = 8", Method.QCFS, {3: 8}),
-        Way("quantized ANN, L = T", Method.QUANTIZED_ANN, matched, steps=(3, 7)),
-        Way("tuned", Method.TUNED, tuned),
-        Way("restructured, L = 8", Method.QCFS, {3: 8}, restructured),
-        Way("tuned and restructured", Method.TUNED, tuned, restructured),
+        Way("data-based", ConversionMethod.DATA_BASED, {}),
+        Way("initial potential", ConversionMethod.INITIAL_POTENTIAL, {}),
+        Way("QCFS, L = 4", ConversionMethod.QCFS, {3: 4}),
+        Way("QCFS, L = 8", ConversionMethod.QCFS, {3: 8}),
+        Way("quantized ANN, L = T", ConversionMethod.QUANTIZED_ANN, matched, steps=(3, 7)),
+        Way("tuned", ConversionMethod.TUNED, tuned),
+        Way("restructured, L = 8", ConversionMethod.QCFS, {3: 8}, restructured),
+        Way("tuned and restructured", ConversionMethod.TUNED, tuned, restructured),
     )
 
 
@@ -149,14 +149,14 @@ class Table:
         """Convert; networks with trained thresholds are kept and shared between rows."""
         start, levels = way.trained_for(steps)
         first = self._convert(self.ann, way, start, levels, self._checkpoint(way, start, levels))
-        if start == steps or way.method is not Method.TUNED:
+        if start == steps or way.method is not ConversionMethod.TUNED:
             return first
         return self._convert(first.ann, way, steps, levels, None)
 
     def _checkpoint(self, way: Way, start: int, levels: int | None) -> Path | None:
         if levels is None:
             return None
-        kind = f"tuned{start}" if way.method is Method.TUNED else "plain"
+        kind = f"tuned{start}" if way.method is ConversionMethod.TUNED else "plain"
         return self.path.with_name(f"{self.path.stem}-{way.shortcuts}-{kind}-L{levels}.safetensors")
 
     def _convert(

@@ -100,14 +100,17 @@ def convert(
     from spikeport.trainer import checkpoint_of, save_checkpoint
     from spikeport.trainer.conversion import ConversionConfig, ConversionProgress
     from spikeport.trainer.conversion import convert as run_conversion
+    from spikeport.trainer.conversion.result import measure_conversion
+    from spikeport.trainer.conversion.source import open_ann
     from spikeport.trainer.recipe import load_recipe
-    from spikeport.workflow.conversion import measure_conversion, open_ann
 
     file = ann.rpartition(":")[0] or ann
     inputs = (file, data, weights)
     _io.check_out("--out", out, _io.CHECKPOINT, *inputs)
     if trained is not None:
-        _io.check_out("--ann", trained, _io.CHECKPOINT, *inputs, out)
+        _io.check_out("--ann", trained, _io.CHECKPOINT, *inputs)
+        if trained.resolve() == out.resolve():
+            raise OptionError(f"--ann {trained}: is also --out, must be another file")
     elif resume:
         raise OptionError("--resume: needs --ann, the file to continue from")
     integer("--threads", threads, 1, 1024)
@@ -122,8 +125,8 @@ def convert(
     }
     asked: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
     config = ConversionConfig(method=method, steps=steps, **asked)  # type: ignore[arg-type]
+    network = open_ann(ann, weights)  # what it refuses is refused before data are loaded
     dataset = _io.open_data(data, 1, changes)
-    network = open_ann(ann, weights, dataset)
     augment = load_recipe(data).training.augment if data.endswith(".toml") else None
     with _io.progress("converting") as update:
         made = run_conversion(

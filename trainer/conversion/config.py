@@ -10,10 +10,10 @@ from typing import ClassVar, NamedTuple
 
 from spikeport.checks import choice, integer
 from spikeport.errors import ConversionError, ValueRangeError
-from spikeport.trainer.conversion.restructure import Shortcuts
+from spikeport.trainer.conversion.shortcuts import Shortcuts
 
 
-class Method(StrEnum):
+class ConversionMethod(StrEnum):
     """How thresholds are found, and where the membrane starts.
 
     TUNED: trained thresholds, then searched layer by layer on real spikes; residual blocks whose
@@ -44,12 +44,14 @@ class Parts(NamedTuple):
     initial: float
 
 
-PARTS: Mapping[Method, Parts] = {
-    Method.TUNED: Parts(trains=True, searches=True, restructures=True, initial=0.5),
-    Method.QCFS: Parts(trains=True, searches=False, restructures=False, initial=0.5),
-    Method.QUANTIZED_ANN: Parts(trains=True, searches=False, restructures=False, initial=0.5),
-    Method.DATA_BASED: Parts(trains=False, searches=False, restructures=False, initial=0.0),
-    Method.INITIAL_POTENTIAL: Parts(trains=False, searches=False, restructures=False, initial=0.5),
+_PERCENTILE = Parts(trains=False, searches=False, restructures=False, initial=0.5)
+_TRAINED = _PERCENTILE._replace(trains=True)
+PARTS: Mapping[ConversionMethod, Parts] = {
+    ConversionMethod.TUNED: _TRAINED._replace(searches=True, restructures=True),
+    ConversionMethod.QCFS: _TRAINED,
+    ConversionMethod.QUANTIZED_ANN: _TRAINED,
+    ConversionMethod.DATA_BASED: _PERCENTILE._replace(initial=0.0),
+    ConversionMethod.INITIAL_POTENTIAL: _PERCENTILE,
 }
 """Every method; a new one is complete once it is listed here."""
 
@@ -59,7 +61,7 @@ class ConversionConfig:
     """How to convert an ANN, for how many steps, and how long its thresholds are trained.
 
     Attributes:
-        method: see `Method`.
+        method: see `ConversionMethod`.
         steps: T.
         levels: L, the levels of activations in training; None for 4 up to T = 8, and then 8, but at
             most T. Fewer levels mean lower thresholds, which few steps need, and more clipping.
@@ -79,7 +81,7 @@ class ConversionConfig:
 
     __pydantic_config__: ClassVar[Mapping[str, str]] = {"extra": "forbid"}
 
-    method: Method = Method.TUNED
+    method: ConversionMethod = ConversionMethod.TUNED
     steps: int = 8
     levels: int | None = None
     search: bool | None = None
@@ -92,7 +94,9 @@ class ConversionConfig:
     weight_decay: float = 5e-4
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "method", choice("conversion: method", Method, self.method))
+        object.__setattr__(
+            self, "method", choice("conversion: method", ConversionMethod, self.method)
+        )
         if self.shortcuts is not None:
             made = choice("conversion: shortcuts", Shortcuts, self.shortcuts)
             object.__setattr__(self, "shortcuts", made)
@@ -116,7 +120,7 @@ class ConversionConfig:
                 f"conversion: levels is {self.levels}, but '{self.method}' does not train "
                 "quantized activations"
             )
-        if self.method is Method.QUANTIZED_ANN and self.levels not in (None, self.steps):
+        if self.method is ConversionMethod.QUANTIZED_ANN and self.levels not in (None, self.steps):
             raise ConversionError(
                 f"conversion: levels is {self.levels}, '{self.method}' has as many as steps, "
                 f"{self.steps}"
@@ -127,7 +131,7 @@ class ConversionConfig:
         """L of the activations in training; None for a method that does not train them."""
         if not PARTS[self.method].trains:
             return None
-        if self.method is Method.QUANTIZED_ANN:
+        if self.method is ConversionMethod.QUANTIZED_ANN:
             return self.steps
         return self.levels or min(self.steps, 4 if self.steps <= 8 else 8)
 

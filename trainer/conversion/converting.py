@@ -25,7 +25,7 @@ from spikeport.trainer.conversion.graph import (
     reestimate_norms,
     thresholds_of,
 )
-from spikeport.trainer.conversion.restructure import Shortcuts, analog_sums, restructure
+from spikeport.trainer.conversion.shortcuts import Shortcuts, analog_sums, restructure
 from spikeport.trainer.conversion.spiking import to_spiking
 from spikeport.trainer.conversion.thresholds import (
     Tuned,
