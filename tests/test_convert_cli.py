@@ -126,7 +126,7 @@ def test_a_module_of_ones_own_with_its_weights(
     assert code == 2
     assert "is not a safetensors file" in err
     pooled = ("convert", "mine.py:Pooled", "-o", "x.safetensors", "--weights", "w.safetensors")
-    code, _, err = spikeport(*pooled)
+    code, _, err = spikeport(*pooled, "--data", "missing.npz")  # refused before data are read
     assert code == 2
     assert "average pool" in err
     assert not Path("x.safetensors").exists()

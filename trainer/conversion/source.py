@@ -15,7 +15,7 @@ from spikeport.trainer.config import own_module
 from spikeport.trainer.conversion.graph import check_ann
 from spikeport.trainer.loop import load_checkpoint
 from spikeport.trainer.module_file import executed_module
-from spikeport.trainer.network import SpikingNetwork
+from spikeport.trainer.network import SpikingNetwork, check_convertible
 
 
 def open_ann(source: str, weights: Path | None) -> SpikingNetwork | nn.Module:
@@ -42,6 +42,7 @@ def open_ann(source: str, weights: Path | None) -> SpikingNetwork | nn.Module:
         )
     file, _, name = source.rpartition(":")
     module = executed_module(Path(file), name)
+    check_convertible(module)
     _load(module, weights)
     return module.eval()
 

@@ -14,6 +14,7 @@ from .rewriting import check_deployment as check_deployment
 from .rewriting import deployable as deployable
 from .rewriting import deployment as deployment
 from .rewriting import find_obstacles as find_obstacles
+from .tracing import check_convertible as check_convertible
 from .tracing import from_ann as from_ann
 from .tracing import from_module as from_module
 from .tracing import refused_layers as refused_layers

@@ -59,13 +59,24 @@ def from_ann(module: nn.Module, input: Input) -> SpikingNetwork:
             message lists all such layers with their remedies), or has no activation.
     """
     title = f"module {type(module).__name__}"
-    graph = _traced(module, title)
-    _check_none(title, "not convertible", tuple(refused_in_ann(module, graph)))
+    graph = check_convertible(module)
     nodes = _built(AnnBuild(module, input), graph, title)
     network = SpikingNetwork(input, nodes, 1, GradientRule.BPTT_M)
     if not network.is_ann:
         raise ModuleReadingError(f"{title}: has no activation, such as ReLU, to convert")
     return network.train(module.training)
+
+
+def check_convertible(module: nn.Module) -> fx.Graph:
+    """The graph of a module, if `from_ann` takes all of its layers; needs no samples.
+
+    Raises:
+        InputError: as `from_ann`.
+    """
+    title = f"module {type(module).__name__}"
+    graph = _traced(module, title)
+    _check_none(title, "not convertible", tuple(refused_in_ann(module, graph)))
+    return graph
 
 
 def _check_none(title: str, verdict: str, refused: Sequence[tuple[str, str, str]]) -> None:
