@@ -1,3 +1,4 @@
+from .float_errors import float_conversion_errors as float_conversion_errors
 from .float_nir import run_float as run_float
 from .given_counts import assumed_counts as assumed_counts
 from .given_counts import load_counts as load_counts

@@ -122,6 +122,7 @@ from .simulators import LayerErrors as LayerErrors
 from .simulators import Stream as Stream
 from .simulators import assumed_counts as assumed_counts
 from .simulators import check_neurons as check_neurons
+from .simulators import float_conversion_errors as float_conversion_errors
 from .simulators import load_counts as load_counts
 from .simulators import run_float as run_float
 from .simulators import run_native as run_native

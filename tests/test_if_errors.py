@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,9 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spikeport.errors import InputError
-from spikeport.simulators.if_errors import ErrorTally
+from spikeport.export.nir import read_nir_float
+from spikeport.simulators import ErrorTally, float_conversion_errors
 from spikeport.trainer import LIF, SpikingNetwork
 from spikeport.trainer.conversion import activations, conversion_errors, to_spiking
+from spikeport.workflow import export_float, write_nir
 from tests.helpers.anns import random_ann, random_images
 
 
@@ -107,3 +111,41 @@ def test_leaky_neurons_are_refused() -> None:
     leaky = SpikingNetwork(network.input, changed, 5)
     with pytest.raises(InputError, match=r"decay is 0\.5, must be 1\.0: conversion errors"):
         conversion_errors(leaky, [random_images(1)], [2])
+
+
+def test_a_graph_from_elsewhere_has_the_errors_of_the_network_that_wrote_it(tmp_path: Path) -> None:
+    network = to_spiking(ann := random_ann(), thetas(ann), 5)
+    x = random_images(6)
+    write_nir(export_float(network), tmp_path / "net.nir")
+    theirs = read_nir_float(tmp_path / "net.nir")
+    found = float_conversion_errors(theirs, x.numpy(), [2, 5])
+    known = {(each.layer, each.steps): each for each in conversion_errors(network, [x], [2, 5])}
+    assert len(found) == len(known)
+    for each in found:
+        wanted = known[each.layer, each.steps]
+        for name in ("v_threshold", "quantization", "deviation", "conversion", "input_sigma"):
+            assert getattr(each, name) == pytest.approx(getattr(wanted, name), rel=1e-3, abs=1e-5)
+        assert each.rate == pytest.approx(wanted.rate, abs=1e-12)
+        assert each.total is None
+
+
+def test_samples_are_measured_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = export_float(to_spiking(ann := random_ann(), thetas(ann), 5))
+    x = random_images(5).numpy()
+    once = float_conversion_errors(network, x, [5])
+    monkeypatch.setattr("spikeport.simulators.float_errors.VALUES", 2 * 5 * 1000)
+    for a, b in zip(once, float_conversion_errors(network, x, [5]), strict=True):
+        assert a.deviation == pytest.approx(b.deviation, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("rules", "message"),
+    [
+        ({"reset": "zero", "start": "zero"}, "reset is zero; conversion errors are those of"),
+        ({"multiple_spikes": True}, "sends several spikes in one step"),
+    ],
+)
+def test_graphs_of_other_neurons_are_refused(rules: dict[str, Any], message: str) -> None:
+    network = export_float(to_spiking(ann := random_ann(), thetas(ann), 5)).with_rules(**rules)
+    with pytest.raises(InputError, match=message):
+        float_conversion_errors(network, random_images(1).numpy(), [2])
