@@ -853,7 +853,8 @@ def test_neurons_that_start_at_half_their_threshold_can_be_trained() -> None:
     graph = spikeport.from_spikingjelly(module, PIXELS, STEPS)
     again = spikeport.export_float(network)
     assert graph.semantics.start is again.semantics.start is StartValue.V_RESET
-    assert np.array_equal(again.graph.nodes["_1"].v_reset, graph.graph.nodes["_1"].v_reset)
+    given = graph.graph.nodes["_1"].v_reset.astype(np.float32)
+    assert np.array_equal(again.graph.nodes["_1"].v_reset, given)
 
 
 @needs("spikingjelly")
