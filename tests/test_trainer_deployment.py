@@ -22,7 +22,7 @@ from spikeport.export.quantize.lower import lower
 from spikeport.network import Coding, Input, Reset, Shape, linear_maps
 from spikeport.simulators import run_float, run_native
 from spikeport.simulators.ties import compare_float
-from spikeport.trainer import evaluate, from_module
+from spikeport.trainer import evaluate, from_ann, from_module
 from spikeport.trainer.energy.loss import model_of
 from spikeport.trainer.measure.metrics import energy_uj
 from spikeport.trainer.network import (
@@ -563,6 +563,10 @@ OBSTACLES: dict[Obstacle, tuple[Callable[[], SpikingNetwork], str]] = {
             nn.Sequential(nn.Conv2d(2, 2, 3), nn.MaxPool2d(2), nn.Flatten(), FC(8, 3)), IMAGE, 2
         ),
         "layer '_1': takes the maximum of '_0', but only a max-pool directly after one LIF layer",
+    ),
+    Obstacle.ACTIVATION: (
+        lambda: from_ann(nn.Sequential(nn.Flatten(), FC(72, 4), nn.ReLU(), FC(4, 3)), IMAGE),
+        "layer '_2': is a ReLU, the activation of an ANN, which sends no spikes; convert the",
     ),
     Obstacle.SCORES: (
         lambda: made(

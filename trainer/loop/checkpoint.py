@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from functools import cache
 from math import prod
 from os import PathLike
@@ -37,6 +37,8 @@ from spikeport.trainer.network import SpikingNetwork, describe_graph, rebuild_gr
 
 KIND = "checkpoint"
 VERSION = 2
+_LATER = ("activation", "levels")
+"""Settings that the first release did not have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +145,7 @@ def save_checkpoint(path: str | PathLike[str], checkpoint: Checkpoint) -> None:
     document = {
         "kind": KIND,
         "version": VERSION,
-        "config": asdict(checkpoint.config),
+        "config": _written(checkpoint.config),
         "input": asdict(checkpoint.model.input),
         "classes": checkpoint.classes,
         "data": checkpoint.data,
@@ -161,6 +163,16 @@ def save_checkpoint(path: str | PathLike[str], checkpoint: Checkpoint) -> None:
         tensors |= integers
     arrays = {name: value.detach().cpu().contiguous().numpy() for name, value in tensors.items()}
     write_bytes(path, pack(with_digest(document, arrays), arrays))
+
+
+def _written(config: TrainConfig) -> dict[str, Any]:
+    """The settings; those that came later only if they are set, so that old files do not change."""
+    defaults = {each.name: each.default for each in fields(config)}
+    return {
+        name: value
+        for name, value in asdict(config).items()
+        if name not in _LATER or value != defaults[name]
+    }
 
 
 def load_checkpoint(path: str | PathLike[str]) -> Checkpoint:
