@@ -151,6 +151,7 @@ class Files:
     folder: Path
     data: Path
     checkpoint: Path
+    ann: Path
     graph: Path
     chip: Path
     other: Path
@@ -165,7 +166,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
     folder = tmp_path_factory.mktemp("text") / "a["
     folder.mkdir()
     names = {
-        "data": "npz", "checkpoint": "safetensors", "graph": "nir",
+        "data": "npz", "checkpoint": "safetensors", "ann": "ann.safetensors", "graph": "nir",
         "chip": "spikeport",
         "other": "other.spikeport", "trace": "h5", "recipe": "toml", "profile": "profile.toml",
         "results": "json",
@@ -195,6 +196,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
         str(found.checkpoint),
     ]
     assert call(train) == 0
+    relu = ["training.activation=relu", "training.steps=1", "training.rule=bptt_m"]
+    options = [word for each in relu for word in ("--set", each)]
+    assert call([*train[:-1], str(found.ann), *options]) == 0
     assert call(["export", str(found.checkpoint), "-o", str(found.graph)]) == 0
     quantize = ["quantize", str(found.graph), "--data", str(found.data), "-o", str(found.chip)]
     assert call(quantize) == 0
@@ -238,6 +242,11 @@ def cases(f: Files, out: Path) -> Mapping[str, list[Case]]:
         "diagnose": [
             (0, [f.checkpoint, *data, "-n", 8, "-T", "1,2", "-o", f"{made}.html"], (made,)),
             (2, [f.checkpoint, "--data", EVIL, "-o", made], (EVIL,)),
+        ],
+        "convert": [
+            (0, [f.ann, *data, "-o", f"{made}.safetensors", "--epochs", 1], (made,)),
+            (2, [f.checkpoint, *data, "-o", f"{made}.safetensors"], ()),
+            (2, [f"{EVIL}.py:Net", *data, "-o", f"{made}.safetensors"], (EVIL,)),
         ],
         "quantize": [
             (0, [f.graph, *data, "-o", f"{made}.spikeport"], ()),
