@@ -29,6 +29,7 @@ import pytest
 from spikeport.backends import TargetCheck, UnsupportedFeature
 from spikeport.cli import (
     _check,
+    _convert,
     _diagnose,
     _foreign,
     _front,
@@ -52,7 +53,7 @@ from spikeport.report.html import render_html
 from spikeport.report.pareto import draw_pareto_front
 from spikeport.report.terminal import render_section, render_terminal, render_verdict
 from spikeport.runs import EventCounts
-from spikeport.simulators import assumed_counts
+from spikeport.simulators import ErrorTally, assumed_counts
 from spikeport.text import shown
 from spikeport.workflow import Comparison
 from tests.helpers.command import call
@@ -570,7 +571,17 @@ def all_unsupported(tail: str) -> Any:
     return tailed(TargetCheck("t", (gap, dataclasses.replace(gap, stops=False))), tail)
 
 
+def _layer_errors() -> dict[str, Any]:
+    tally = ErrorTally(EVIL, [2], 1.0, 0.5)
+    tally.add(np.ones((1, 1, 1)), np.ones((2, 1, 1)))
+    (found,) = tally.errors()
+    return dataclasses.asdict(found)
+
+
 TABLES: dict[str, Callable[[], Any]] = {
+    "_convert._layers": lambda: _convert._layers(
+        {"steps": 4, "tuned": [], "errors": [_layer_errors()]}
+    ),
     "terminal.render_terminal": lambda: render_terminal(
         tailed(broken(), EVIL), {EVIL: tailed(estimate(), EVIL)}
     ),
