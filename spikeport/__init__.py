@@ -13,8 +13,8 @@ Recipes, which describe a whole experiment:
 A network in training, or one of your own:
     SpikingNetwork, from_module, from_ann, Node, LIF, LI, QuantizedReLU
 Convert an ANN to integrate-and-fire neurons:
-    convert, ConversionConfig, Conversion, ConversionMethod, Shortcuts, Tuned, conversion_errors,
-    float_conversion_errors, LayerErrors, accuracy_by_steps
+    convert, ConversionConfig, Conversion, ConversionMethod, Shortcuts, TunedThreshold,
+    conversion_errors, float_conversion_errors, LayerErrors, accuracy_by_steps
 A network of another framework:
     from_norse, from_snntorch, from_spikingjelly, from_sinabs
 Train in chip arithmetic:

@@ -186,7 +186,7 @@ from .trainer.conversion import Conversion as Conversion
 from .trainer.conversion import ConversionConfig as ConversionConfig
 from .trainer.conversion import ConversionMethod as ConversionMethod
 from .trainer.conversion import Shortcuts as Shortcuts
-from .trainer.conversion import Tuned as Tuned
+from .trainer.conversion import TunedThreshold as TunedThreshold
 from .trainer.conversion import accuracy_by_steps as accuracy_by_steps
 from .trainer.conversion import conversion_errors as conversion_errors
 from .trainer.conversion import convert as convert

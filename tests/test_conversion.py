@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from pathlib import Path
 
@@ -281,6 +282,9 @@ def test_what_cannot_be_converted_is_refused() -> None:
         convert(ends, data)
     with pytest.raises(InputError, match=r"expects samples of shape \(2, 6, 6\)"):
         convert(random_ann(), data)
+    wider = dataclasses.replace(data.input, scale=data.input.scale / 2)
+    with pytest.raises(InputError, match=r"trained on values of 0\.\.1, .* has 0\.\.2; give"):
+        convert(trained_ann("conv"), dataclasses.replace(data, input=wider))
     dead = from_ann(
         nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, 10)), data.input
     )

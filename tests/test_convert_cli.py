@@ -115,6 +115,10 @@ def test_a_module_of_ones_own_with_its_weights(
     for changed, message in (
         ({**weights, "extra": torch.zeros(2)}, "tensor 'extra' is unknown to the module"),
         ({k: v for k, v in weights.items() if k != "head.bias"}, "tensor 'head.bias' is missing"),
+        (
+            {**weights, "head.bias": torch.full((10,), torch.nan)},
+            "tensor 'head.bias' contains NaN or infinity",
+        ),
         ({**weights, "head.bias": torch.zeros(9)}, r"tensor 'head.bias' is (9,), the module needs"),
     ):
         save_file(changed, "bad.safetensors")

@@ -12,5 +12,5 @@ from .shortcuts import analog_sums as analog_sums
 from .shortcuts import restructure as restructure
 from .spiking import if_neurons as if_neurons
 from .spiking import to_spiking as to_spiking
-from .thresholds import Tuned as Tuned
+from .thresholds import TunedThreshold as TunedThreshold
 from .thresholds import search_thresholds as search_thresholds

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from spikeport.errors import ConversionError
+from spikeport.runs import float_range, same_range
 from spikeport.trainer.config import Activation, TrainConfig
 from spikeport.trainer.conversion.config import PARTS, ConversionConfig
 from spikeport.trainer.conversion.errors import conversion_errors
@@ -28,7 +29,7 @@ from spikeport.trainer.conversion.graph import (
 from spikeport.trainer.conversion.shortcuts import Shortcuts, analog_sums, restructure
 from spikeport.trainer.conversion.spiking import to_spiking
 from spikeport.trainer.conversion.thresholds import (
-    Tuned,
+    TunedThreshold,
     activation_percentiles,
     chosen,
     search_thresholds,
@@ -59,7 +60,7 @@ class ConversionProgress:
     """
 
     part: Callable[[str], None] = lambda name: None
-    tuned: Callable[[Tuned], None] = lambda tuned: None
+    tuned: Callable[[TunedThreshold], None] = lambda tuned: None
     training: TrainingCallbacks = field(default_factory=TrainingCallbacks)
 
 
@@ -84,7 +85,7 @@ class Conversion:
     config: ConversionConfig
     shortcuts: Shortcuts
     variances: Mapping[Shortcuts, float] = field(default_factory=dict)
-    tuned: tuple[Tuned, ...] = ()
+    tuned: tuple[TunedThreshold, ...] = ()
     history: tuple[EpochRecord, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
 
@@ -125,6 +126,14 @@ def convert(
         raise ConversionError(
             f"network: expects samples of shape {source.input.shape}, data set '{data.name}' has "
             f"{data.input.shape}"
+        )
+    if not same_range(source.input, data.input):
+        ranges = [
+            f"{low:g}..{high:g}" for low, high in map(float_range, (source.input, data.input))
+        ]
+        raise ConversionError(
+            f"network: was trained on values of {ranges[0]}, data set '{data.name}' has "
+            f"{ranges[1]}; give the data with the levels, mean and std of its training"
         )
     work = _Work(data, config, progress or ConversionProgress())
     options = _TrainingOptions(augment or Augment(), threads, seed, checkpoint, resume)
@@ -172,7 +181,7 @@ class _Work:
                         network, history = self._trained(network, options)
             thresholds = thresholds_of(network)
             reference = clipped = network
-        tuned: tuple[Tuned, ...] = ()
+        tuned: tuple[TunedThreshold, ...] = ()
         if config.searches:
             with self._part("search"):
                 tuned = self._search(clipped, config.steps)
@@ -273,7 +282,7 @@ class _Work:
         assert isinstance(result.model, SpikingNetwork)  # an ANN has no chip arithmetic
         return result.model, result.history
 
-    def _search(self, network: SpikingNetwork, steps: int) -> tuple[Tuned, ...]:
+    def _search(self, network: SpikingNetwork, steps: int) -> tuple[TunedThreshold, ...]:
         x = torch.cat(self._batches(self.config.calibration))
         return search_thresholds(
             network, x, steps, initial=self.config.initial, progress=self.progress.tuned

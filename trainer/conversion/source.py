@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import nn
@@ -65,4 +66,6 @@ def _load(module: nn.Module, path: Path) -> None:
                 f"{path}: tensor '{name}' is {tuple(given[name].shape)}, the module needs "
                 f"{wanted[name]}"
             )
+        if not bool(torch.isfinite(given[name]).all()):
+            raise FileFormatError(f"{path}: tensor '{name}' contains NaN or infinity")
     module.load_state_dict(given)

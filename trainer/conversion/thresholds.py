@@ -49,7 +49,7 @@ def activation_percentiles(
 
 
 @dataclass(frozen=True, slots=True)
-class Tuned:
+class TunedThreshold:
     """The threshold that a search chose for a layer.
 
     Attributes:
@@ -73,8 +73,8 @@ def search_thresholds(
     *,
     initial: float = 0.5,
     shares: Sequence[float] = SHARES,
-    progress: Callable[[Tuned], None] = lambda tuned: None,
-) -> tuple[Tuned, ...]:
+    progress: Callable[[TunedThreshold], None] = lambda tuned: None,
+) -> tuple[TunedThreshold, ...]:
     """The best thresholds for T steps, layer by layer, each with the spikes of those before it.
 
     Chooses the share of the ANN's threshold that minimises the mean over neurons and samples of
@@ -91,7 +91,7 @@ def search_thresholds(
         shares: candidates; 1 is always among them.
     """
     network = folded(network)
-    found: list[Tuned] = []
+    found: list[TunedThreshold] = []
 
     def apply(node: Node, value: Tensor) -> Tensor:
         if not isinstance(node.op, Activation):
@@ -107,7 +107,7 @@ def search_thresholds(
             for share in sorted({*shares, 1.0})
         }
         best = min(errors, key=lambda share: (errors[share], abs(share - 1)))
-        tuned = Tuned(node.name, theta, best * theta, errors[1.0], errors[best])
+        tuned = TunedThreshold(node.name, theta, best * theta, errors[1.0], errors[best])
         found.append(tuned)
         progress(tuned)
         return _spikes(value, tuned.after, steps, initial).mul_(tuned.after)
@@ -127,6 +127,6 @@ def _error(spikes: Tensor, theta: float, wanted: Tensor) -> float:
     return float((rate - wanted).square_().mean().sqrt())
 
 
-def chosen(tuned: Sequence[Tuned]) -> Mapping[str, float]:
+def chosen(tuned: Sequence[TunedThreshold]) -> Mapping[str, float]:
     """The thresholds of a search by layer."""
     return {each.layer: each.after for each in tuned}
