@@ -92,7 +92,13 @@ def export_model(model: TrainedModel, dt_s: float = DEFAULT_DT_S) -> FloatNetwor
     start = _start(model.layers)
     semantics = Semantics(reset=reset, strict=strict, start=start)
     return FloatNetwork(
-        graph, dt_s, model.steps, (model.input,), semantics, rewrites=model.rewrites
+        graph,
+        dt_s,
+        model.steps,
+        (model.input,),
+        semantics,
+        provenance=model.provenance,
+        rewrites=model.rewrites,
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -69,6 +70,13 @@ def one_line(message: str) -> str:
     text = _WORD.sub(lambda word: cut(word[0], LONGEST_WORD), shown(message))
     # Below the limit, so that a prefix added later does not shorten it again.
     return text if len(text) <= LONGEST_MESSAGE else cut(text, LONGEST_MESSAGE * 3 // 4)
+
+
+def first_of(sentences: Sequence[str], most: int = 4) -> str:
+    """The first of many sentences in one line, and the number of the others."""
+    rest = len(sentences) - most
+    text = "; ".join(sentences[:most])
+    return text if rest <= 0 else f"{text}; and {rest} more, which --json lists"
 
 
 def json_text(data: Any, **options: Any) -> str:

@@ -148,7 +148,7 @@ def test_initial_weights_follow_from_the_seed_alone(model: Path) -> None:
 
 
 def test_only_the_command_line_executes_files(model: Path) -> None:
-    with pytest.raises(InputError, match="a module of your own"):
+    with pytest.raises(InputError, match="a file of your own"):
         build_network(TrainConfig(architecture=f"{model}:Mine"), load_digits_split().input, 10)
 
 

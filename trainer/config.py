@@ -62,8 +62,9 @@ class TrainConfig:
 
     Attributes:
         architecture: a name in `spikeport.trainer.models.ARCHITECTURES`; or FILE.py:CLASS, a torch
-            module of your own, which only `run_recipe` and the command line execute: `train` takes
-            its network from `network`, and loading a checkpoint executes nothing.
+            module of your own, which only `run_recipe` and the command line execute; or a
+            checkpoint (.safetensors), whose network is trained further. `train` takes the last two
+            from `network`, and loading a checkpoint executes nothing.
         widths: channels per convolution (conv), hidden sizes (mlp), or for all other networks the
             channels of the first convolution, which determine the others.
         steps: T.
@@ -133,7 +134,7 @@ class TrainConfig:
     weight_bits: int | None = None
 
     def __post_init__(self) -> None:
-        if not self.own_module:
+        if not self.own_network:
             one_of("training: architecture", ARCHITECTURES, self.architecture)
         kinds: dict[str, type[StrEnum]] = {
             "activation": Activation,
@@ -202,9 +203,9 @@ class TrainConfig:
         self.lif()
 
     @property
-    def own_module(self) -> bool:
-        """Whether the architecture is FILE.py:CLASS."""
-        return own_module(self.architecture)
+    def own_network(self) -> bool:
+        """Whether the architecture is a file: FILE.py:CLASS or a checkpoint."""
+        return own_network(self.architecture)
 
     @property
     def is_ann(self) -> bool:
@@ -250,15 +251,25 @@ def own_module(architecture: object) -> bool:
     return file.endswith(".py") and name.isidentifier()
 
 
+def trained_network(architecture: object) -> bool:
+    """Whether an architecture is the network of a checkpoint."""
+    return str(architecture).endswith(".safetensors")
+
+
+def own_network(architecture: object) -> bool:
+    """Whether an architecture is a file of the user's own."""
+    return own_module(architecture) or trained_network(architecture)
+
+
 def build_network(config: TrainConfig, input: Input, classes: int) -> SpikingNetwork:
     """Build the untrained network of `config`; initial weights depend only on its seed.
 
     Raises:
-        InputError: the architecture is a module of the user's own, or does not fit the input.
+        InputError: the architecture is a file of the user's own, or does not fit the input.
     """
-    if config.own_module:
+    if config.own_network:
         raise TrainingError(
-            f"training: architecture is {quoted(config.architecture)}, a module of your own: give "
+            f"training: architecture is {quoted(config.architecture)}, a file of your own: give "
             "`train` its network, or use `spikeport train` or `run_recipe`"
         )
     neurons = config.neurons()

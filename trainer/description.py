@@ -38,7 +38,8 @@ def as_trained_model(network: AnyNetwork) -> TrainedModel:
     made = deployment(network)
     chip = made.network
     layers = tuple(map(_layer, chip.nodes))
-    return TrainedModel(chip.input, layers, chip.output, chip.steps, made.rewrites)
+    facts = made.rewrites, chip.provenance
+    return TrainedModel(chip.input, layers, chip.output, chip.steps, *facts)
 
 
 def _layer(node: Node) -> Layer:

@@ -1,4 +1,4 @@
-"""A network from a class in a Python file of the user's own: `my_model.py:Mine`."""
+"""A network from a file of the user's own: `my_model.py:Mine`, or a checkpoint."""
 
 from __future__ import annotations
 
@@ -10,22 +10,33 @@ from types import ModuleType
 import torch
 from torch import nn
 
-from spikeport.errors import FileMissingError, InputError, ModuleReadingError
+from spikeport.errors import FileMissingError, InputError, ModuleReadingError, TrainingError
 from spikeport.network import Input
-from spikeport.trainer.config import TrainConfig
+from spikeport.trainer.config import TrainConfig, own_module, trained_network
+from spikeport.trainer.loop import load_checkpoint
 from spikeport.trainer.network import SpikingNetwork, from_ann, from_module
 
 
 def network_from_file(config: TrainConfig, input: Input) -> SpikingNetwork | None:
-    """The network of `config.architecture` if that is FILE.py:CLASS, otherwise None.
+    """The network of `config.architecture` if that is a file, otherwise None.
 
-    The file is executed, and the class is called without arguments; its initial weights follow from
-    `config.seed`. The path is relative to the current folder.
+    Of a checkpoint, the network with its weights, for the steps and the rule of `config`. A file
+    FILE.py:CLASS is executed, and the class is called without arguments; its initial weights follow
+    from `config.seed`. The path is relative to the current folder.
 
     Raises:
         InputError: no such file or class, their code fails, or see `from_module`; for an ANN
-            `from_ann`.
+            `from_ann`; see `load_checkpoint`; the checkpoint is in chip arithmetic.
     """
+    if trained_network(config.architecture):
+        network = load_checkpoint(config.architecture).model
+        if not isinstance(network, SpikingNetwork):
+            raise TrainingError(
+                f"{config.architecture}: is in chip arithmetic, which is trained further from a "
+                "start (--bits and --from)"
+            )
+        facts = config.steps, config.rule, network.provenance
+        return SpikingNetwork(network.input, network.nodes, *facts)
     module = module_from_file(config)
     if module is None:
         return None
@@ -35,12 +46,12 @@ def network_from_file(config: TrainConfig, input: Input) -> SpikingNetwork | Non
 
 
 def module_from_file(config: TrainConfig) -> nn.Module | None:
-    """The module of `config.architecture`, as in `network_from_file`.
+    """The module of `config.architecture` if that is FILE.py:CLASS, otherwise None.
 
     Raises:
         InputError: no such file or class, or their code fails.
     """
-    if not config.own_module:
+    if not own_module(config.architecture):
         return None
     file, _, name = config.architecture.rpartition(":")
     with torch.random.fork_rng(devices=[]):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from spikeport.cli import _io
-from spikeport.cli._foreign import Foreign, origin_facts, takes_foreign
+from spikeport.cli._foreign import Foreign, takes_foreign
 from spikeport.cli._tables import facts_table, sources_line, unsupported_table
 from spikeport.errors import CheckFailedError, InputError, OptionError
 from spikeport.network import LOIHI, Coding, DeployedNetwork, Input
@@ -94,8 +94,10 @@ def check(
     found = check_network(subject, target, bits=taken, **options)
     told: dict[str, Any] = {**facts}
     shown: list[Renderable] = []
-    if facts:
-        shown.append(facts_table("Assumed" if options else origin.ORIGIN_TITLE, facts))
+    if options:
+        shown.append(facts_table("Assumed", facts))
+    else:
+        shown += (facts_table(title, part) for title, part in origin.origins(facts).items())
     if isinstance(subject, DeployedNetwork):
         told["content_hash"] = subject.content_hash
     else:
@@ -119,9 +121,11 @@ def _opened(path: Path, foreign: Foreign) -> Checkable:
 
 
 def _origin(subject: Checkable) -> dict[str, str]:
-    from spikeport.export.nir import FloatNetwork
+    from spikeport.trainer.loop import Checkpoint
 
-    return origin_facts(subject) if isinstance(subject, DeployedNetwork | FloatNetwork) else {}
+    if isinstance(subject, Checkpoint):
+        subject = subject.model
+    return origin.origin_facts(getattr(subject, "provenance", {}))
 
 
 def _untrained(
@@ -157,7 +161,7 @@ def _untrained(
     spikes = chosen.data.coding is Coding.SPIKES
     taken = Input("input", shape) if spikes else chosen.data.grid().input(shape)
     facts = {"assumed_input": f"{taken.coding} {taken.low}..{taken.high} of shape {taken.shape}"}
-    if not chosen.training.own_module:
+    if not chosen.training.own_network:
         facts["assumed_classes"] = str(ASSUMED_CLASSES)
     return chosen, {"input": taken, "classes": ASSUMED_CLASSES}, facts
 

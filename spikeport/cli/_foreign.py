@@ -142,11 +142,11 @@ def takes_foreign(verb: Callable[..., None]) -> Callable[..., None]:
 
 
 def origin_facts(network: DeployedNetwork | FloatNetwork) -> dict[str, str]:
-    """What was stated and assumed about a network of another tool, as table rows."""
+    """Where a network of another tool, or a converted one, is from, as table rows."""
     return origin.origin_facts(network.provenance)
 
 
 def origin_tables(network: DeployedNetwork | FloatNetwork) -> list[Table]:
-    """`origin_facts` as a table; none for a network of ours."""
-    facts = origin_facts(network)
-    return [facts_table(origin.ORIGIN_TITLE, facts)] if facts else []
+    """`origin_facts` as tables; none for a network trained here."""
+    found = origin.origins(network.provenance)
+    return [facts_table(title, facts) for title, facts in found.items()]

@@ -13,6 +13,7 @@ from spikeport.cli._numbers import numbers
 from spikeport.cli._tables import facts_table, fidelity_table
 from spikeport.errors import OptionError
 from spikeport.network import DeployedNetwork, save_network
+from spikeport.text import first_of
 
 _TITLED = ("data.name", "training.architecture", "training.widths", "training.steps")
 """What the title of a recipe speaks of; with another, it is called by its name and these."""
@@ -23,7 +24,8 @@ def train(
     recipe: Annotated[
         str,
         typer.Argument(
-            help="Name of a built-in recipe, a .toml file, or FILE.py:CLASS, your own torch module."
+            help="Name of a built-in recipe, a .toml file, FILE.py:CLASS, your own torch module, "
+            "or a checkpoint (.safetensors), whose network is trained further."
         ),
     ] = "digits",
     changes: _io.Changes = None,
@@ -38,7 +40,8 @@ def train(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Architecture, such as `conv` or `mlp`; docs/networks.md lists all.",
+            help="Architecture, such as `conv` or `mlp`; docs/networks.md lists all. Or a "
+            "checkpoint, whose network is trained further, for its own T unless --steps is given.",
         ),
     ] = None,
     widths: Annotated[
@@ -138,7 +141,8 @@ def train(
     weights, bit for bit. With validation, the best epoch is saved next to it (.best.safetensors).
 
     FILE.py:CLASS, here or as the recipe's `architecture`, executes that file and trains an instance
-    of the class. Its checkpoint contains the graph and executes nothing when it is loaded.
+    of the class. Its checkpoint contains the graph and executes nothing when it is loaded. A
+    checkpoint there, such as one that `convert` wrote, is trained further from its weights.
     Started by `torchrun --no-python`, several processes share every batch. With --bits, training
     uses the integer network itself and the recipe's table [chip]; the checkpoint then contains that
     network, like a .spikeport file.
@@ -146,7 +150,8 @@ def train(
     from spikeport.cli._training import check_checkpoint, check_start, watching
     from spikeport.report.units import parse_energy
     from spikeport.storage import parse_change
-    from spikeport.trainer.config import own_module
+    from spikeport.trainer.config import own_network, trained_network
+    from spikeport.trainer.loop import load_checkpoint
     from spikeport.trainer.recipe import load_recipe
     from spikeport.workflow import run_recipe
 
@@ -173,12 +178,14 @@ def train(
     }
     if target is not None and bits is None:
         raise OptionError(f"--target {target}: needs --bits, training in chip arithmetic")
-    if own_module(recipe):
+    if own_network(recipe):
         given["training.architecture"] = recipe
         recipe, own = "digits", recipe
         given["title"] = f"{own}, with the default settings"
         if data is None:
             raise OptionError(f"{own}: needs --data, the samples to train on")
+    if steps is None and trained_network(given["training.architecture"]):
+        given["training.steps"] = load_checkpoint(given["training.architecture"]).model.steps
     asked = {key: value for key, value in given.items() if value is not None}
     asked |= dict(parse_change(change) for change in changes or ())
     if "title" not in asked and (other := {key: asked[key] for key in _TITLED if key in asked}):
@@ -187,7 +194,9 @@ def train(
         asked["title"] = f"{recipe} with {changed}"
     chosen = load_recipe(recipe, asked)
     config = chosen.training if bits is None else chosen.on_chip(bits)
-    file = config.architecture.rpartition(":")[0] if own_module(config.architecture) else None
+    file = config.architecture if own_network(config.architecture) else None
+    if file is not None and not trained_network(file):
+        file = file.rpartition(":")[0]
     inputs = (recipe, file, chosen.data.name, config.energy_profile, start, teacher or start)
     check_checkpoint(out, config, *inputs)
     check_start(None if resume else bits, start)
@@ -204,7 +213,8 @@ def train(
     )
     if result.rank == 0:
         facts = result.as_dict()
-        _io.emit(as_json, facts, facts_table("Trained", facts))
+        short = {"rewritten_for_chips": first_of(result.rewrites)} if result.rewrites else {}
+        _io.emit(as_json, facts, facts_table("Trained", facts | short))
 
 
 @takes_foreign

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
-from dataclasses import dataclass
+from collections.abc import Container, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -121,6 +121,7 @@ class TrainedModel:
             last v) or a linear layer (scores are its mean over time).
         steps: T.
         rewrites: what became of layers that were replaced by exact equivalents, a sentence each.
+        provenance: where the network comes from, as text by name.
     """
 
     input: Input
@@ -128,6 +129,7 @@ class TrainedModel:
     output: str
     steps: int
     rewrites: tuple[str, ...] = ()
+    provenance: Mapping[str, str] = field(default_factory=dict)
 
 
 def normalized_map(inputs: tuple[str, ...], maps: Container[str]) -> str | None:

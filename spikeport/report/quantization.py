@@ -8,6 +8,7 @@ from typing import Any
 
 from spikeport.network import LOIHI
 from spikeport.report.section import Section, Topic, section_of
+from spikeport.text import first_of
 
 _CONNECTION = {
     "name": "name",
@@ -55,6 +56,7 @@ def quantization_sections(report: Mapping[str, Any]) -> tuple[Section, ...]:
     """Tables from `QuantizationReport.as_dict()`: activity with all warnings, weights, neurons, and
     what a target changed.
     """
+    rewrites = report["rewrites"]
     activity = section_of(
         "Quantization: activity on the calibration samples",
         [_renamed({**row, **(row["activity"] or {})}, _ACTIVITY) for row in report["populations"]],
@@ -71,7 +73,7 @@ def quantization_sections(report: Mapping[str, Any]) -> tuple[Section, ...]:
             "Scale: integers per float unit. Zeroed: non-zero weights rounded to zero. Emptied: "
             "target neurons or channels that lost all their weights. Errors are in float units of "
             "the folded weights; SQNR is signal power over rounding error power."
-            + "".join(f" Exactly rewritten: {sentence}." for sentence in report["rewrites"]),
+            + (f" Exactly rewritten: {first_of(rewrites)}." if rewrites else ""),
         ),
         section_of(
             "Quantization of neurons",

@@ -132,7 +132,8 @@ def run_recipe(
 ) -> RecipeResult:
     """Train the network of a recipe on its data and test it; supports several processes (torchrun).
 
-    If the recipe's architecture is FILE.py:CLASS, that file is executed.
+    If the recipe's architecture is FILE.py:CLASS, that file is executed; if it is a checkpoint, its
+    network is trained further.
 
     Args:
         checkpoint: file to which the network is written, after every epoch.
@@ -179,7 +180,7 @@ def run_recipe(
             budget=_budget(result, data),
             published_percent=published,
             rank=share()[0],
-            rewrites=_rewrites(result.model) if config.own_module else (),
+            rewrites=_rewrites(result.model) if config.own_network else (),
         )
 
 

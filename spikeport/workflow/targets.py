@@ -95,11 +95,11 @@ def _built(
     """The network, built if there is none yet; or what of a module cannot become one."""
     from spikeport.export.nir import FloatNetwork
     from spikeport.trainer.chip import QATNetwork
-    from spikeport.trainer.config import TrainConfig, build_network
+    from spikeport.trainer.config import TrainConfig, build_network, trained_network
     from spikeport.trainer.data import Dataset, load_dataset
     from spikeport.trainer.frameworks import Module
     from spikeport.trainer.loop import Checkpoint, TrainingResult
-    from spikeport.trainer.module_file import module_from_file
+    from spikeport.trainer.module_file import module_from_file, network_from_file
     from spikeport.trainer.network import SpikingNetwork, from_ann, from_module, refused_layers
     from spikeport.trainer.recipe import Recipe
 
@@ -121,6 +121,10 @@ def _built(
             raise InputError("data is None, must name the data that the network is for")
         loaded = data if isinstance(data, Dataset) else load_dataset(data, steps)
         input, classes = loaded.input, loaded.classes
+    if config is not None and trained_network(config.architecture):
+        made = network_from_file(config, input)
+        assert made is not None  # it is that of the checkpoint
+        return made
     module: Any = network if config is None else module_from_file(config)
     if module is not None:
         ann = config is not None and config.is_ann

@@ -36,18 +36,23 @@ class ConversionMethod(StrEnum):
 
 
 class Parts(NamedTuple):
-    """What a method consists of."""
+    """What a method consists of, and what its results are to be called where they are shown."""
 
     trains: bool
     searches: bool
     restructures: bool
     initial: float
+    label: str = ""
 
 
 _PERCENTILE = Parts(trains=False, searches=False, restructures=False, initial=0.5)
 _TRAINED = _PERCENTILE._replace(trains=True)
 PARTS: Mapping[ConversionMethod, Parts] = {
-    ConversionMethod.TUNED: _TRAINED._replace(searches=True, restructures=True),
+    ConversionMethod.TUNED: _TRAINED._replace(
+        searches=True,
+        restructures=True,
+        label="TTRBR-style, reconstructed from the abstract of Meng et al. 2022",
+    ),
     ConversionMethod.QCFS: _TRAINED,
     ConversionMethod.QUANTIZED_ANN: _TRAINED,
     ConversionMethod.DATA_BASED: _PERCENTILE._replace(initial=0.0),
@@ -139,6 +144,11 @@ class ConversionConfig:
     def searches(self) -> bool:
         """Whether thresholds are searched on spikes."""
         return PARTS[self.method].searches if self.search is None else self.search
+
+    @property
+    def label(self) -> str:
+        """What results are to be called; empty for a method that has a name of its own."""
+        return PARTS[self.method].label
 
     @property
     def initial(self) -> float:

@@ -37,6 +37,7 @@ from spikeport.trainer.conversion.thresholds import (
 from spikeport.trainer.data import Augment, Dataset
 from spikeport.trainer.loop import TrainingCallbacks, train
 from spikeport.trainer.loop.checkpoint import EpochRecord
+from spikeport.trainer.loop.distillation import digest
 from spikeport.trainer.network import SpikingNetwork, from_ann
 from spikeport.trainer.neurons import QuantizedReLU
 from spikeport.trainer.rules import GradientRule
@@ -187,6 +188,7 @@ class _Work:
                 tuned = self._search(clipped, config.steps)
             thresholds = chosen(tuned)
         spiking = to_spiking(reference, thresholds, config.steps, initial=config.initial)
+        spiking.provenance = _provenance(source, config, shortcuts, len(history))
         return Conversion(
             network=spiking,
             ann=reference,
@@ -295,6 +297,24 @@ class _Work:
             torch.tensor(self.data.train_x[first : min(first + _BATCH, count)])
             for first in range(0, count, _BATCH)
         ]
+
+
+def _provenance(
+    source: SpikingNetwork, config: ConversionConfig, shortcuts: Shortcuts, epochs: int
+) -> dict[str, str]:
+    """What is known of a converted network wherever it goes."""
+    parts = [f"{config.method}, T = {config.steps}"]
+    if config.trained_levels is not None:
+        parts.append(f"thresholds trained for L = {config.trained_levels} (epochs: {epochs})")
+    if config.searches:
+        parts.append("thresholds searched")
+    parts.append(f"{shortcuts} shortcuts")
+    return {
+        **source.provenance,
+        "conversion": ", ".join(parts),
+        **({"conversion_label": config.label} if config.label else {}),
+        "ann_sha256": digest(source),
+    }
 
 
 def _has_levels(network: SpikingNetwork, levels: int) -> bool:

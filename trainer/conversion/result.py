@@ -8,16 +8,11 @@ from typing import Any
 import torch
 
 from spikeport.simulators import LayerErrors
-from spikeport.trainer.conversion.config import ConversionMethod
 from spikeport.trainer.conversion.converting import Conversion
 from spikeport.trainer.conversion.errors import conversion_errors
 from spikeport.trainer.data import Dataset
 from spikeport.trainer.measure import measure_accuracy
 
-LABELS = {
-    ConversionMethod.TUNED: "TTRBR-style, reconstructed from the abstract of Meng et al. 2022"
-}
-"""What a method is to be called where its results are shown."""
 _SAMPLES, _BATCH = 64, 16
 
 
@@ -40,7 +35,7 @@ class ConversionResult:
     def as_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
         made, config = self.conversion, self.conversion.config
-        label = {"label": LABELS[config.method]} if config.method in LABELS else {}
+        label = {"label": config.label} if config.label else {}
         return {
             "method": str(config.method),
             **label,

@@ -156,8 +156,11 @@ def save_checkpoint(path: str | PathLike[str], checkpoint: Checkpoint) -> None:
     }
     tensors = {f"network.{name}": value for name, value in checkpoint.model.state_dict().items()}
     tensors |= checkpoint.optimizer
-    if checkpoint.own and isinstance(checkpoint.model, SpikingNetwork):
-        document["graph"] = describe_graph(checkpoint.model)
+    if isinstance(checkpoint.model, SpikingNetwork):
+        if checkpoint.own:
+            document["graph"] = describe_graph(checkpoint.model)
+        if checkpoint.model.provenance:
+            document["provenance"] = checkpoint.model.provenance
     if isinstance(checkpoint.model, QATNetwork):
         document["chip"], integers = to_tensors(checkpoint.model)
         tensors |= integers
@@ -201,6 +204,8 @@ def load_checkpoint(path: str | PathLike[str]) -> Checkpoint:
         check_elements(f"{path}: network", _size(network), path.stat().st_size)
     # The tensors themselves, not copies: a float network was built without storage.
     network.load_state_dict({name: tensors[f"network.{name}"] for name in state}, assign=True)
+    if isinstance(network, SpikingNetwork):
+        network.provenance = known.provenance
     return Checkpoint(
         network.eval(),
         known.config,
@@ -233,6 +238,7 @@ class _Description:
     teacher: str | None = None
     chip: dict[str, Any] | None = None
     graph: list[Any] | None = None
+    provenance: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         integer("classes", self.classes, 1, MAX_SIZE)

@@ -57,10 +57,19 @@ def first_network(
     else:
         network = copy.deepcopy(own).cpu().train()
         _share_state(network)
+        if network.provenance:
+            _note_training(network, config)
     if given is not None:
         _compare_ranges(subject, given.input, data)
         _take_over(subject, network, given)
     return network
+
+
+def _note_training(network: SpikingNetwork, config: TrainConfig) -> None:
+    """Add to what is known of a network that it is trained further, and how."""
+    done = f"{config.rule}, T = {config.steps} (epochs: {config.epochs})"
+    before = network.provenance.get("trained_further")
+    network.provenance["trained_further"] = done if before is None else f"{before}; {done}"
 
 
 def check_own(config: TrainConfig, data: Dataset, own: SpikingNetwork) -> None:

@@ -23,7 +23,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from spikeport.checks import choice
+from spikeport.checks import choice, texts
 from spikeport.network import Input
 from spikeport.trainer.network.graph import Node, check_nodes, stateless_nodes, walk
 from spikeport.trainer.network.input_check import check_input, time_major
@@ -49,6 +49,8 @@ class SpikingNetwork(nn.Module):
         nodes: in topological order.
         steps: T.
         rule: the gradient computed in training mode; may be changed at any time.
+        provenance: where the network comes from, as text by name; part of its checkpoints, and of
+            everything made of it.
         shapes: of the input and of every layer's output, without time and batch.
 
     Raises:
@@ -62,12 +64,15 @@ class SpikingNetwork(nn.Module):
         nodes: Sequence[Node],
         steps: int,
         rule: GradientRule = GradientRule.RATE_M,
+        provenance: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__()
         self.input = input
         self.nodes = tuple(nodes)
         self.steps = steps
         self.rule = choice("network: rule", GradientRule, rule)
+        self.provenance = dict(provenance or {})
+        texts("network: provenance", self.provenance)
         self.shapes = check_nodes(input, nodes, steps)
         self.layers = nn.ModuleDict({node.name: node.op for node in nodes})
 

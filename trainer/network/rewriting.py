@@ -70,7 +70,9 @@ def deployment(network: SpikingNetwork) -> Deployment:
     build = _Build(network)
     if build.obstacles:
         raise UnsupportedError(_refused(len(build.obstacles)), *(f"- {o}" for o in build.obstacles))
-    same = SpikingNetwork(network.input, build.made, network.steps, network.rule)
+    same = SpikingNetwork(
+        network.input, build.made, network.steps, network.rule, network.provenance
+    )
     return Deployment(same.train(network.training), tuple(dict.fromkeys(build.rewrites)))
 
 
