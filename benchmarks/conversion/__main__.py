@@ -46,8 +46,8 @@ _SPIKING = ("data-based", "initial potential", "QCFS, L = 8", "quantized ANN, L 
 PLANS = {
     "preact20": Plan(2, 15_000, 1000),
     "resnet20": Plan(2, 15_000, 1000, _SPIKING),
-    "preact56": Plan(1, 10_000, 500),
-    "preact110": Plan(1, 10_000, 250, (*_SPIKING, "tuned and restructured")),
+    "preact56": Plan(1, 10_000, 300, (*_SPIKING, "tuned and restructured")),
+    "preact110": Plan(1, 5_000, 100, (*_SPIKING, "tuned and restructured")),
 }
 LR = 0.005
 

@@ -48,7 +48,7 @@ class Ann:
 ANNS = {
     "resnet20": Ann("resnet20", 10, 0.1),
     "preact20": Ann("preact_resnet20", 10, 0.1),
-    "preact56": Ann("preact_resnet56", 3, 0.05, "preact20"),
+    "preact56": Ann("preact_resnet56", 2, 0.05, "preact20"),
     "preact110": Ann("preact_resnet110", 1, 0.03, "preact56"),
 }
 
