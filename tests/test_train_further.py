@@ -52,11 +52,20 @@ def converted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_converted_network_says_how_it_was_made(converted: Path) -> None:
     facts = network_of(converted).provenance
     assert facts["conversion"] == (
-        "tuned, T = 4, thresholds trained for L = 4 (epochs: 0), thresholds searched, "
+        "tuned, T = 4, thresholds for L = 4 trained (epochs: 0), thresholds searched, "
         "analog shortcuts"
     )
     assert facts["conversion_label"].startswith("TTRBR-style, reconstructed from the abstract")
     assert facts["ann_sha256"] == digest(trained_ann("conv"))
+
+
+def test_thresholds_that_were_trained_before_are_called_given() -> None:
+    config = ConversionConfig(method=ConversionMethod.QCFS, steps=4, calibration=32, epochs=1)
+    first = convert(trained_ann("conv"), digits(), config)
+    second = convert(first.ann, digits(), config)
+    assert " trained (epochs: 1)," in first.network.provenance["conversion"]
+    assert " as given," in second.network.provenance["conversion"]
+    assert second.network.provenance["ann_sha256"] == digest(first.ann)
 
 
 @pytest.mark.parametrize("method", ConversionMethod)

@@ -10,7 +10,7 @@ interrupted run goes on where it stopped. Hours on two cores: `--networks preact
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import torch
 
 from benchmarks.conversion.anns import TRAINING_IMAGES, cifar10, trained
 from benchmarks.conversion.page import page
-from benchmarks.conversion.tables import Table, Way, ways
+from benchmarks.conversion.tables import STEPS, Table, Way, ways
 from spikeport.storage import write_text
 
 
@@ -30,24 +30,30 @@ class Plan:
         epochs, images: of the training of thresholds.
         tested: test images for accuracies.
         rows: names of the rows; empty for all.
+        most: the largest number of steps.
     """
 
     epochs: int
     images: int
     tested: int
     rows: tuple[str, ...] = ()
+    most: int = STEPS[-1]
 
     def ways(self) -> tuple[Way, ...]:
         """The rows."""
-        return tuple(way for way in ways() if not self.rows or way.name in self.rows)
+        return tuple(
+            replace(way, steps=tuple(steps for steps in way.steps if steps <= self.most))
+            for way in ways()
+            if not self.rows or way.name in self.rows
+        )
 
 
 _SPIKING = ("data-based", "initial potential", "QCFS, L = 8", "quantized ANN, L = T", "tuned")
 PLANS = {
     "preact20": Plan(2, 15_000, 1000),
     "resnet20": Plan(2, 15_000, 1000, _SPIKING),
-    "preact56": Plan(1, 10_000, 300, (*_SPIKING, "tuned and restructured")),
-    "preact110": Plan(1, 5_000, 100, (*_SPIKING, "tuned and restructured")),
+    "preact56": Plan(1, 5_000, 200, (*_SPIKING, "tuned and restructured"), 32),
+    "preact110": Plan(1, 2_500, 100, (*_SPIKING, "tuned and restructured"), 32),
 }
 LR = 0.005
 

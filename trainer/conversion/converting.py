@@ -305,7 +305,9 @@ def _provenance(
     """What is known of a converted network wherever it goes."""
     parts = [f"{config.method}, T = {config.steps}"]
     if config.trained_levels is not None:
-        parts.append(f"thresholds trained for L = {config.trained_levels} (epochs: {epochs})")
+        given = _has_levels(source, config.trained_levels)
+        trained = f"trained (epochs: {epochs})" if epochs or not given else "as given"
+        parts.append(f"thresholds for L = {config.trained_levels} {trained}")
     if config.searches:
         parts.append("thresholds searched")
     parts.append(f"{shortcuts} shortcuts")
