@@ -6,11 +6,22 @@ import os
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from spikeport.errors import InputError
 from spikeport.network import save_network
-from spikeport.trainer import TrainConfig, load_digits_split, train
+from spikeport.storage import output_folder
+from spikeport.trainer import (
+    GradientRule,
+    TrainConfig,
+    build_network,
+    checkpoint_of,
+    load_digits_split,
+    save_checkpoint,
+    train,
+)
+from spikeport.trainer.config import Activation
 from tests.helpers.command import Spikeport, one_line
 from tests.helpers.lava import network
 
@@ -185,3 +196,76 @@ def test_a_rewritten_output_keeps_its_permissions(work: Path, spikeport: Spikepo
     Path("x.spikeport").chmod(0o600)
     assert spikeport("quantize", "m.nir", "-o", "x.spikeport", "--calibration", 8)[0] == 0
     assert Path("x.spikeport").stat().st_mode & 0o777 == 0o600
+
+
+DATA = 'title = "d"\n[data]\nname = "gone.npz"\n'
+ANN = (
+    *('title = "a"\n[data]\nname = "digits"\n[training]\n', 'architecture = "mlp"\n'),
+    *('widths = [4]\nactivation = "relu"\nsteps = 1\nrule = "bptt_m"\nepochs = 1\n',),
+)
+REFUSED = {
+    "ladder of an ANN": ("is an ANN", "ladder", "ann.safetensors", "-o"),
+    "ladder with another ANN": (
+        *("has no activations", "ladder", "m.safetensors", "--ann", "m.safetensors", "-o"),
+    ),
+    "ladder on other samples": ("shape", "ladder", "m.nir", "--data", "other.npz", "-o"),
+    "ladder of integers on them": ("shape", "ladder", "m.spikeport", "--data", "other.npz", "-o"),
+    "ladder that no target takes": ("nowhere", "ladder", "m.nir", "--target", "nowhere", "-o"),
+    "front of missing data": ("gone.npz", "front", "gone.toml", "--budgets", "5uJ", "-o"),
+    "front of an ANN": ("an ANN, which has", "front", "ann.toml", "--budgets", "5uJ", "-o"),
+    "front from another network": (
+        *("network", "front", "r.toml", "--budgets", "5uJ", "--from", "ann.safetensors", "-o"),
+    ),
+    "shards of no cluster": (
+        *("scheduler", "run", "m.spikeport", "--dask", "tcp://127.0.0.1:9", "--resume-folder"),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_refused_input_leaves_no_folder(work: Path, spikeport: Spikeport, case: str) -> None:
+    Path("gone.toml").write_text(DATA)
+    Path("ann.toml").write_text("".join(ANN))
+    images = np.zeros((4, 5, 5), np.uint8)
+    labels = np.arange(4)
+    np.savez("other.npz", x_train=images, y_train=labels, x_test=images, y_test=labels)
+    ann = TrainConfig(
+        architecture="mlp", widths=(4,), activation=Activation.RELU, steps=1,
+        rule=GradientRule.BPTT_M,
+    )  # fmt: skip
+    data = load_digits_split()
+    network = build_network(ann, data.input, data.classes)
+    save_checkpoint("ann.safetensors", checkpoint_of(network, data))
+    before = contents(work)
+    said, *command = REFUSED[case]
+    code, _, err = spikeport(*command, "out/deeper")
+    assert code in (2, 3)
+    assert said in err
+    assert not Path("out").exists()
+    assert contents(work) == before
+
+
+def refused_in(folder: Path, written: Path | None = None) -> None:
+    """Write a file, if one is given, then fail, within `output_folder`."""
+    with output_folder(folder):
+        assert folder.is_dir()
+        if written is not None:
+            written.write_text("")
+        raise InputError("refused")
+
+
+def test_a_folder_in_which_something_was_written_stays(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="refused"):
+        refused_in(tmp_path / "a" / "b")
+    assert not (tmp_path / "a").exists()
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="refused"):
+        refused_in(tmp_path / "empty")
+    assert (tmp_path / "empty").is_dir()  # it was there before
+    with pytest.raises(InputError, match="refused"):
+        refused_in(tmp_path / "c" / "d", tmp_path / "c" / "kept")
+    assert not (tmp_path / "c" / "d").exists()
+    assert (tmp_path / "c" / "kept").is_file()
+    with output_folder(tmp_path / "made"):
+        pass
+    assert (tmp_path / "made").is_dir()

@@ -14,7 +14,7 @@ from spikeport.report.document import SCHEMA, document_of, to_json
 from spikeport.report.headline import headline
 from spikeport.report.html import render_html
 from spikeport.report.section import cell_text, section_of
-from spikeport.report.terminal import render_terminal
+from spikeport.report.terminal import MANY, render_terminal
 from spikeport.report.units import (
     format_count,
     format_energy,
@@ -111,6 +111,17 @@ def test_terminal_fits_100_columns_and_tells_the_same() -> None:
         assert part in text
     for entry in ladder().rows:
         assert entry.stage.split()[-1] in text
+
+
+def test_a_deep_network_has_one_column_of_spikes_on_a_terminal() -> None:
+    shallow, deep = ({f"lif{k}": 720 for k in range(count)} for count in (MANY, MANY + 1))
+    for spikes, together in ((shallow, False), (deep, True)):
+        rows = tuple(dataclasses.replace(row, spikes=spikes) for row in ladder().rows)
+        text = terminal(dataclasses.replace(ladder(), rows=rows))
+        assert ("all populations" in text) == together
+        assert (f"lif{MANY - 1}" in text) != together
+    assert f"the report has those of each of {MANY + 1} populations" in text
+    assert str(2 * (MANY + 1)) in text  # 720 spikes of each in 360 samples
 
 
 def test_terminal_says_what_failed_and_what_did_not_run() -> None:

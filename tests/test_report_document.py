@@ -29,7 +29,15 @@ from spikeport.report.units import format_percent
 from spikeport.report.verdict import Level
 from spikeport.storage import parse_json
 from spikeport.text import shown
-from tests.helpers.reports import Page, broken, estimate, figured, ladder, quantization
+from tests.helpers.reports import (
+    Page,
+    broken,
+    estimate,
+    figured,
+    ladder,
+    quantization,
+    with_ann,
+)
 from tests.helpers.screen import on_screen
 
 CHIP = Fit("loihi1", "Intel Loihi, 14 nm", ("input 'x': graded spikes of 0..16",), 1)
@@ -74,7 +82,9 @@ def sections(draw: st.DrawFn) -> Section:
 
 @st.composite
 def documents(draw: st.DrawFn) -> Document:
-    report = draw(st.sampled_from([ladder(), broken(), ParityReport((), "", 0, 1, {})]))
+    report = draw(
+        st.sampled_from([ladder(), broken(), with_ann(ladder()), ParityReport((), "", 0, 1, {})])
+    )
     report = dataclasses.replace(report, command=draw(TEXT))
     energy = {draw(TEXT): estimate()} if draw(st.booleans()) else {}
     fit = draw(
@@ -208,7 +218,7 @@ def places(data: Any, where: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
             yield from places(value, (*where, key))
 
 
-STORED = to_json(full(broken()))
+STORED = to_json(full(with_ann(broken())))
 PLACES = list(places(json.loads(STORED)))
 JSON = CELL | st.lists(CELL, max_size=2) | st.dictionaries(TEXT, CELL, max_size=2)
 
@@ -236,6 +246,15 @@ def test_damaged_reports_are_refused_or_rendered(
     page = Page(render_html(document))
     assert page.open == page.loads == []
     assert render_markdown(document)
+
+
+def test_integers_written_as_floats_are_integers() -> None:
+    """To a JSON schema, 3.0 is an integer; an index must be one."""
+    data = json.loads(to_json(full(with_ann(ladder()))), parse_int=float)
+    Draft202012Validator(schema()).validate(data)
+    again = document_from(data)
+    assert again.parity == with_ann(ladder())
+    assert render_html(again)
 
 
 def test_reports_of_the_first_release_are_read() -> None:

@@ -6,6 +6,7 @@ import dataclasses
 import io
 import json
 import logging
+import re
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from spikeport.parity.verdict import NOTHING_FIRES
 from spikeport.report.document import document_of
 from spikeport.report.headline import headline
 from spikeport.report.html import render_html
-from spikeport.report.silence import silence_notes
+from spikeport.report.silence import NAMED, silence_notes
 from spikeport.report.terminal import render_terminal
 from spikeport.runs import Run, silent_populations
 from spikeport.trainer import LIF, Dataset, Node, SpikingNetwork, load_digits_split
@@ -67,7 +68,7 @@ def test_nothing_fires() -> None:
     for shown in (terminal(report), render_html(document_of(report))):
         assert "identical" not in shown
         assert "outputs are silent on 8 of 8 samples" in shown
-        assert "every stage: population" in shown
+        assert "every stage: 2 populations never fire" in shown
     assert json.loads(json.dumps(report.as_dict()))["rows"][0]["silent"] == ["conv", "out"]
 
 
@@ -97,6 +98,22 @@ def test_a_stage_that_falls_silent_is_named() -> None:
     assert second.passed
     notes = silence_notes(ladder(first, second))
     assert notes[0] == "chip: population 'conv' never fires"
+
+
+def test_many_silent_populations_share_a_note() -> None:
+    names = [f"lif{k}" for k in range(NAMED + 3)]
+    quoted = [f"'{name}'" for name in names]
+    row = dataclasses.replace(two_rows(make_run()).rows[0], silent=tuple(names))
+    many = (
+        f"every stage: {NAMED + 3} populations never fire: {', '.join(quoted[:NAMED])} and 3 more"
+    )
+    assert silence_notes(ladder(row, row))[0] == many
+    other = dataclasses.replace(row, stage="chip", silent=("lif0",))
+    rest = ", ".join(quoted[1 : NAMED + 1])
+    assert silence_notes(ladder(row, other))[:2] == (
+        "every stage: population 'lif0' never fires",
+        f"{row.stage}: {NAMED + 2} populations never fire: {rest} and 2 more",
+    )
 
 
 def test_a_failed_stage_stays_failed() -> None:
@@ -173,7 +190,7 @@ def test_a_silent_network_gets_an_inconclusive_verdict(
     page = (tmp_path / "made" / "report.html").read_text()
     for shown in (page, terminal(report)):
         assert "identical" not in shown
-        assert "every stage: population" in shown
+        assert re.search(r"every stage: (population '|\d+ populations never fire)", shown)
     assert "agree in" not in page
     assert "No prediction to compare" in page
     assert ladder_run.quantization is not None

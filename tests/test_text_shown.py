@@ -277,6 +277,7 @@ def cases(f: Files, out: Path) -> Mapping[str, list[Case]]:
         "ladder": [
             (0, [f.checkpoint, *data, "-n", 4, *lava, "-o", made], (made,)),
             (2, [gone], (gone,)),
+            (2, [f.checkpoint, *data, "--ann", f.checkpoint, "-o", made], (f.checkpoint,)),
         ],
         "check": [(0, [f.chip, "-t", "native"], ()), (2, [f.chip, "-t", EVIL], (EVIL,))],
         "energy": [

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,11 +16,15 @@ from spikeport.export.float_graph import unused
 from spikeport.export.nir import FloatNetwork
 from spikeport.export.quantize.lowered import FloatPopulation, LoweredNetwork, Role
 from spikeport.export.quantize.rounding import settle
-from spikeport.runs import Run, Samples, Trace
+from spikeport.runs import Run, SampleSet, Trace, merge_runs, sample_count, select
 
 Array = NDArray[np.float64]
 FloatSimulator = Callable[..., Run]
 """`simulators.float_nir.run_float`: (network, samples, record=...) -> Run with a trace."""
+RUN_BYTES = 256 * 2**20
+"""Size of what a run of the float network on a part of the samples holds at once."""
+STATE_BYTES = 40
+"""Per neuron and step: spikes, v and v_charged in float64, still being recorded step by step."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,26 +48,53 @@ class FloatActivity:
 
 
 def float_activity(
-    network: FloatNetwork, lowered: LoweredNetwork, samples: Samples, run_float: FloatSimulator
+    network: FloatNetwork, lowered: LoweredNetwork, samples: SampleSet, run_float: FloatSimulator
 ) -> tuple[dict[str, FloatActivity], Run]:
-    """The reference output of each population on `samples`, and the run of the float network."""
-    run = run_float(_traceable(network, lowered), samples, record=("spikes", "v", "v_charged"))
-    activity: dict[str, FloatActivity] = {}
-    for part in lowered.populations:
-        silent = part.threshold is None
-        charged, v = charged_of(part, run), membrane_of(part, run)
-        before = np.concatenate([np.full_like(v[:1], part.start), v[:-1]])
-        u = charged - part.keep_v * before - part.bias
-        spikes = np.zeros(v.shape, np.uint8) if silent else spikes_of(part, run)
-        activity[part.name] = FloatActivity(
-            spikes=spikes,
-            output=v[-1] if silent else spikes.sum(axis=0, dtype=np.float64),
-            peak_u=float(np.abs(u).max()),
-            peak_v=max(float(np.abs(charged).max()), abs(part.start)),
-            highest=max(float(charged.max()), 0.0),
-            ties=0 if part.threshold is None else _ties(charged, part.threshold),
-        )
-    return activity, replace(run, trace=None)
+    """The reference output of each population on checked samples, and the run of the float network.
+
+    The samples are run in parts: membranes of all populations take many times the memory of their
+    spikes, which are kept.
+    """
+    traceable, count = _traceable(network, lowered), sample_count(network.inputs, samples)
+    neurons = sum(math.prod(part.shape) for part in lowered.populations)
+    at_once = max(1, RUN_BYTES // (STATE_BYTES * network.steps * neurons))
+    found: dict[str, list[FloatActivity]] = {part.name: [] for part in lowered.populations}
+    runs = []
+    for first in range(0, count, at_once):
+        chosen = select(network.inputs, samples, slice(first, first + at_once))
+        run = run_float(traceable, chosen, record=("spikes", "v", "v_charged"))
+        for part in lowered.populations:
+            found[part.name].append(_activity(part, run))
+        runs.append(replace(run, trace=None))
+    return {name: _joined(parts) for name, parts in found.items()}, merge_runs(runs)
+
+
+def _activity(part: FloatPopulation, run: Run) -> FloatActivity:
+    silent = part.threshold is None
+    charged, v = charged_of(part, run), membrane_of(part, run)
+    before = np.concatenate([np.full_like(v[:1], part.start), v[:-1]])
+    u = charged - part.keep_v * before - part.bias
+    spikes = np.zeros(v.shape, np.uint8) if silent else spikes_of(part, run)
+    return FloatActivity(
+        spikes=spikes,
+        output=v[-1].copy() if silent else spikes.sum(axis=0, dtype=np.float64),
+        peak_u=float(np.abs(u).max()),
+        peak_v=max(float(np.abs(charged).max()), abs(part.start)),
+        highest=max(float(charged.max()), 0.0),
+        ties=0 if part.threshold is None else _ties(charged, part.threshold),
+    )
+
+
+def _joined(parts: Sequence[FloatActivity]) -> FloatActivity:
+    """The activity on all samples, from that on consecutive ones."""
+    return FloatActivity(
+        spikes=np.concatenate([one.spikes for one in parts], axis=1),
+        output=np.concatenate([one.output for one in parts]),
+        peak_u=max(one.peak_u for one in parts),
+        peak_v=max(one.peak_v for one in parts),
+        highest=max(one.highest for one in parts),
+        ties=sum(one.ties for one in parts),
+    )
 
 
 def spikes_of(part: FloatPopulation, run: Run) -> NDArray[np.uint8]:

@@ -61,6 +61,15 @@ def ladder(
     ] = None,
     target: _io.QuantizationTarget = None,
     input_coding: _io.InputCoding = None,
+    ann: Annotated[
+        Path | None,
+        typer.Option(
+            "--ann",
+            metavar="FILE",
+            help="Checkpoint (.safetensors) of the ANN that the network was converted from: the "
+            "first stage.",
+        ),
+    ] = None,
     timeout: _shards.Timeout = None,
     *,
     foreign: Foreign,
@@ -69,15 +78,17 @@ def ladder(
     """Take a network through all stages up to Lava and compare them one by one.
 
     A checkpoint starts with training, any other float network with its graph, and a network of chip
-    integers, whose spikes must all be equal, with native. Writes the network's files, report.html,
-    report.md and ladder.json. Exit code 1 if any stage fails.
+    integers, whose spikes must all be equal, with native. With --ann, the ANN comes first. Writes
+    the network's files, report.html, report.md and ladder.json. Exit code 1 if any stage fails.
     """
     from spikeport.export import QuantizeConfig
     from spikeport.ladder import LadderConfig, write_ladder
+    from spikeport.ladder.ann import ann_of
     from spikeport.ladder.folder import FILES
     from spikeport.trainer.chip import QATNetwork
+    from spikeport.trainer.loop import load_checkpoint
 
-    _io.check_out_folder(out, FILES, network, data)
+    _io.check_out_folder(out, FILES, network, data, ann)
     config = LadderConfig(
         samples=samples,
         lava_samples=lava_samples,
@@ -90,7 +101,9 @@ def ladder(
         ),
         profile=_profile(target),
     )
+    before = None if ann is None else load_checkpoint(ann).model
     model, dataset = _opened(network, foreign, data, changes)
+    origin = None if before is None else ann_of(model, before, f"--ann {ann}")
     given = {"--bits": bits, "--target": target, "--input-coding": input_coding}
     words = [(name, str(value)) for name, value in given.items() if value is not None]
     if words and isinstance(model, QATNetwork | DeployedNetwork):
@@ -102,9 +115,12 @@ def ladder(
     command += () if samples is None else ("--samples", str(samples))
     command += ("--lava-samples", str(lava_samples))
     command += ("--reference-samples", str(reference_samples))
+    command += () if ann is None else ("--ann", str(ann))
     command += () if timeout is None else ("--timeout", f"{timeout:g}")
     with _io.progress("ladder") as update:
-        ladder_run = write_ladder(model, dataset, out, config, shlex.join(command), update)
+        ladder_run = write_ladder(
+            model, dataset, out, config, shlex.join(command), update, ann=origin
+        )
     finish(ladder_run, out, as_json)
 
 
@@ -138,13 +154,18 @@ def finish(ladder_run: Ladder, out: Path, as_json: bool) -> None:
     Raises:
         CheckFailedError: a stage did not pass.
     """
-    from spikeport.report.terminal import render_terminal
+    from spikeport.report.conversion import conversion_sections
+    from spikeport.report.terminal import render_section, render_terminal
 
     if as_json:
         _io.echo_json(out / "ladder.json")
     else:
         _io.show(
             *origin_tables(ladder_run.network),
+            *map(
+                render_section,
+                conversion_sections(ladder_run.report, ladder_run.network.provenance),
+            ),
             render_terminal(
                 ladder_run.report,
                 ladder_run.shown_energy,

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from spikeport.ladder.config import LadderConfig
 from spikeport.ladder.folder import write_ladder
-from spikeport.ladder.run import Ladder, StageProgress
-from spikeport.ladder.stages import stages_of
-from spikeport.storage import make_folder
+from spikeport.ladder.run import Ladder
+from spikeport.ladder.stages import StageProgress, stages_of
+from spikeport.storage import output_folder
 from spikeport.trainer.config import TrainConfig
 from spikeport.trainer.data import load_digits_split
 from spikeport.trainer.loop import EpochRecord, train
@@ -37,7 +37,6 @@ def run_demo(
         ladder: by default priced on `CHIP`.
         resume: continue from the checkpoint in the folder instead of training from scratch.
     """
-    make_folder(folder)
     config, ladder = training or TrainConfig(), ladder or LadderConfig(profile=CHIP)
     data = load_digits_split()
     total = config.epochs + STEPS
@@ -59,7 +58,8 @@ def run_demo(
 
     progress("training", done, total)
     checkpoint = folder / "model.safetensors"
-    result = train(config, data, trained, checkpoint=checkpoint, resume=resume)
+    with output_folder(folder):
+        result = train(config, data, trained, checkpoint=checkpoint, resume=resume)
     command = f"spikeport demo --epochs {config.epochs} --seed {config.seed}"
     ladder_run = write_ladder(result.model, data, folder, ladder, command, climbing)
     progress("report", total, total)

@@ -9,6 +9,7 @@ from spikeport.ladder.config import LadderConfig
 from spikeport.ladder.run import Ladder
 from spikeport.report.activity import activity_sections
 from spikeport.report.confusion import confusion_sections
+from spikeport.report.conversion import conversion_sections
 from spikeport.report.core_figure import map_section, unmapped_section
 from spikeport.report.document import Document, document_of
 from spikeport.report.energy_stages import stages_section
@@ -38,6 +39,7 @@ def ladder_document(ladder: Ladder, data: Dataset, config: LadderConfig) -> Docu
 
 def _sections(ladder: Ladder, stage: str) -> Iterator[Section]:
     network, observed = ladder.network, ladder.observed
+    yield from conversion_sections(ladder.report, network.provenance)
     yield from origin_sections(network.provenance)
     chip = ladder.chip
     if chip.checked is not None:

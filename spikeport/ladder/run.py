@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -13,28 +13,28 @@ from typing import Any
 
 from spikeport.backends import backend, timed
 from spikeport.backends import run as run_backend
-from spikeport.energy import EnergyReport, estimate_energy, load_profile
+from spikeport.energy import EnergyReport, Interval, estimate_energy, load_profile
 from spikeport.errors import InputError
-from spikeport.export import (
-    FloatNetwork,
-    QuantizationReport,
-    read_nir_deployed,
-    read_nir_float,
-)
+from spikeport.export import QuantizationReport
+from spikeport.ladder.ann import ann_energy, ann_of
 from spikeport.ladder.chip import Chip, on_chip
 from spikeport.ladder.config import LadderConfig
+from spikeport.ladder.forms import prepare
 from spikeport.ladder.parts import Part, make_part, samples_at_once
 from spikeport.ladder.stages import (
+    ANN,
     DEPLOYED,
     QUANTIZED,
     Forms,
     LadderNetwork,
     Stage,
+    StageProgress,
+    run_ann,
     run_native,
     run_trained,
     stages_of,
 )
-from spikeport.network import DeployedNetwork, save_network
+from spikeport.network import DeployedNetwork
 from spikeport.parity import (
     Criterion,
     LadderRow,
@@ -46,17 +46,15 @@ from spikeport.parity import (
     merge_rows,
 )
 from spikeport.report.observations import Observations, Recording, recording_probes
-from spikeport.runs import EventCounts, Run, check_classes, merge_counts
+from spikeport.runs import EventCounts, Run, merge_counts
 from spikeport.simulators.float_counts import float_counts, in_populations
 from spikeport.simulators.ties import compare_float
-from spikeport.trainer.chip import QATNetwork
+from spikeport.storage import output_folder, write_bytes
 from spikeport.trainer.data import Dataset
+from spikeport.trainer.measure import macs_of
 from spikeport.trainer.network import SpikingNetwork
 from spikeport.version import __version__
-from spikeport.workflow import export_float, quantize, write_nir
 
-StageProgress = Callable[[str, int, int], None]
-"""Called with (stage, samples done, total samples): (stage, 0, 0) at the start, more if slow."""
 LEFT_OUT = "no samples were requested"
 PACKAGES = ("numpy", "numba", "nir", "torch", "norse")
 
@@ -66,7 +64,7 @@ class Ladder:
     """The report of a ladder, and the results it is based on.
 
     Attributes:
-        energy: the estimate of every stage without a map, by name.
+        energy: the estimate of every stage that sends spikes, without a map, by name.
         quantization: None for a network that was in chip arithmetic from the start.
         observed: what the deployed network did, for a report.
         chip: the network on the chip that it is priced on.
@@ -97,47 +95,39 @@ def run_ladder(
     folder: Path,
     config: LadderConfig | None = None,
     progress: StageProgress = lambda stage, done, total: None,
+    *,
+    ann: SpikingNetwork | None = None,
 ) -> Ladder:
     """Run a network through all stages for its kind, and compare them.
 
-    Writes `float.nir` (for float networks), `network.spikeport` and `deployed.nir` to `folder`. A
-    stage whose backend cannot run here is listed as skipped, with the reason and the fix. A
-    network in chip arithmetic, a QAT network or a deployed one, has no float stages and is not
-    quantized again; for a network that was not trained here, the training stages are missing.
+    Writes `float.nir` (for float networks), `network.spikeport` and `deployed.nir` to `folder`,
+    which is created; for a network that is refused, nothing is. A stage whose backend cannot run
+    here is listed as skipped, with the reason and the fix. A network in chip arithmetic, a QAT
+    network or a deployed one, has no float stages and is not quantized again; for a network that
+    was not trained here, the training stages are missing.
+
+    Args:
+        folder: for the files.
+        ann: what the network was converted from, as the first stage: the next one is judged by the
+            accuracy that it loses against it (`Limits.max_conversion_points`).
 
     Raises:
         InputError: the network cannot be exported or quantized, or has too few outputs for the
-            classes of the data.
+            classes of the data; the ANN is not one that it can have been converted from.
+        OutputError: the folder cannot be created, or a file in it not be written.
         BackendUnavailableError: a backend failed while running, or took too long.
         CheckFailedError: Lava's spikes do not follow from the integer dynamics.
     """
     config = config or LadderConfig()
-    if isinstance(model, SpikingNetwork | QATNetwork):
-        trained, outputs = model, model.classes
-    else:
-        trained, outputs = None, model.output_count
-    check_classes(f"data set '{data.name}'", data.classes, outputs)
-    graph, quantization = None, None
-    if isinstance(model, SpikingNetwork | FloatNetwork):
-        float_network = export_float(model) if isinstance(model, SpikingNetwork) else model
-        write_nir(float_network, folder / "float.nir")
-        graph = read_nir_float(folder / "float.nir")
-        progress("quantization", 0, 0)
-        made = quantize(
-            graph,
-            data.train_x[: config.calibration],
-            config.quantize,
-            labels=data.train_y[: config.calibration],
-            static=True,
-        )
-        deployed, quantization = made.network, made.report
-    else:
-        deployed = model.deployed() if isinstance(model, QATNetwork) else model
-    save_network(deployed, folder / "network.spikeport")
-    write_nir(deployed, folder / "deployed.nir")
-    forms = Forms(trained, graph, deployed, read_nir_deployed(folder / "deployed.nir"))
-    climb = _Climb(forms, data, config, progress)
-    stages = stages_of(type(model))
+    if ann is not None:
+        ann_of(model, ann)
+    with output_folder(folder):
+        prepared = prepare(model, data, config, ann, progress)
+        deployed = prepared.forms.deployed
+        climb = _Climb(prepared.forms, data, config, progress)
+        for name, content in prepared.files.items():
+            write_bytes(folder / name, content)
+    stages = stages_of(type(model), ann=ann is not None)
     climb.run_fast([stage for stage in stages if stage.samples is None])
     climb.run_slow([stage for stage in stages if stage.samples is not None])
     climb.record(0)
@@ -152,7 +142,7 @@ def run_ladder(
     )
     counts = next(climb.counts[title] for title in (QUANTIZED, DEPLOYED) if title in climb.counts)
     chip = on_chip(deployed, climb.profile, counts)
-    return Ladder(report, energy, quantization, deployed, climb.observed, chip)
+    return Ladder(report, energy, prepared.quantization, deployed, climb.observed, chip)
 
 
 def environment() -> dict[str, str]:
@@ -178,13 +168,19 @@ class _Climb:
         self.forms, self.data, self.config, self.progress = forms, data, config, progress
         self.profile = load_profile(config.profile)
         self.total = len(data.test_y[: config.samples])
+        some = self._part(0, min(1, self.total))  # Samples that do not fit are refused at once.
+        if forms.ann is not None:
+            run_ann(forms, some)
         self.at_once = samples_at_once(data, forms.graph, forms.deployed)
-        # Nothing changes such a network on purpose, so the quantization limits do not apply.
-        self.limits = Limits() if forms.graph is None else config.limits
+        # Only its conversion changes such a network on purpose, so no other limits apply.
+        integer = Limits(max_conversion_points=config.limits.max_conversion_points)
+        self.limits = integer if forms.graph is None else config.limits
         self.rows: dict[str, LadderRow] = {}
         self.counts: dict[str, EventCounts] = {}
         self.skipped: dict[str, SkippedStage] = {}
         self.training: Run | None = None
+        self.ann: Run | None = None
+        self.macs = None if forms.ann is None else macs_of(forms.ann)
         self.observed = Observations()
 
     def run_fast(self, stages: list[Stage]) -> None:
@@ -192,13 +188,15 @@ class _Climb:
         for first in range(0, max(self.total, 1), self.at_once):
             part = self._part(first, min(first + self.at_once, self.total))
             above: Run | None = None
-            self.training = None
+            self.training = self.ann = None
             for stage in stages:
                 if (run := self._run(stage, part, first)) is None:
                     continue
                 above = self._add(stage, run, part, above, first)
                 if stage.is_training:
                     self.training = above
+                if stage.title == ANN:
+                    self.ann = above
 
     def run_slow(self, stages: list[Stage]) -> None:
         """Run the stages on their few samples, each compared with native on the same samples."""
@@ -226,9 +224,13 @@ class _Climb:
             title: estimate_energy(self.forms.deployed, found, self.profile)
             for title, found in self.counts.items()
         }
+        each: dict[str, Interval | None] = {
+            title: found.total_per_sample for title, found in energy.items()
+        }
+        if self.macs is not None:
+            each[ANN] = ann_energy(self.macs, self.profile)
         rows = (
-            dataclasses.replace(found, energy_pj=energy[title].total_per_sample)
-            for title, found in self.rows.items()
+            dataclasses.replace(found, energy_pj=each[title]) for title, found in self.rows.items()
         )
         return tuple(rows), energy
 
@@ -259,17 +261,17 @@ class _Climb:
     def _add(self, stage: Stage, run: Run, part: Part, above: Run | None, first: int) -> Run:
         """Add the row of a run; return the run, with its events counted if they were not."""
         ties: Ties | None = None
+        rule = Criterion.CONVERSION if above and above is self.ann else stage.criterion
         if stage.criterion is Criterion.TIES:
             assert self.forms.graph is not None  # such stages run it
             run = dataclasses.replace(run, counts=float_counts(self.forms.graph, part.floats, run))
-            if above is not None:
+            if above is not None and rule is Criterion.TIES:
                 # The graph's membranes may have other units than in training.
                 graph = run if run.trace is not None and run.trace.v_charged else above
                 found = compare_float(above, run, self.forms.graph, stage.tolerance, graph)
                 ties = Ties(at_threshold=found.at_threshold, unexplained=found.unexplained)
         if stage.criterion is Criterion.CHANGE and self.forms.graph is not None:
             above = above and in_populations(self.forms.graph, above)
-        assert run.counts is not None  # all backends of deployed networks count events
         labels, order = self.data.test_y[first : first + run.samples], self.forms.deployed.order
         if stage.title in (QUANTIZED, DEPLOYED):
             self.observed.add(run, labels)
@@ -278,15 +280,17 @@ class _Climb:
             run,
             labels,
             above=above,
-            rule=stage.criterion,
+            rule=rule,
             order=order,
             ties=ties,
             training=self.training,
             limits=self.limits,
+            macs=self.macs if stage.title == ANN else None,
         )
-        counts = run.counts
         if stage.title in self.rows:
             row = merge_rows([self.rows[stage.title], row], order, self.limits)
-            counts = merge_counts([self.counts[stage.title], counts])
-        self.rows[stage.title], self.counts[stage.title] = row, counts
+        self.rows[stage.title] = row
+        if run.counts is not None:  # an ANN has no events
+            known = [self.counts[stage.title]] if stage.title in self.counts else []
+            self.counts[stage.title] = merge_counts([*known, run.counts])
         return run

@@ -3,26 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from spikeport.backends import run as run_backend
 from spikeport.export import FloatNetwork
 from spikeport.ladder.config import LadderConfig
 from spikeport.ladder.parts import Part
-from spikeport.network import DeployedNetwork
+from spikeport.network import DeployedNetwork, Input
 from spikeport.parity import Criterion
 from spikeport.runs import Run
 from spikeport.trainer.chip import AnyNetwork, QATNetwork
-from spikeport.trainer.measure import evaluate, evaluate_deployed
+from spikeport.trainer.loop import digest
+from spikeport.trainer.measure import evaluate, evaluate_ann, evaluate_deployed
 from spikeport.trainer.network import SpikingNetwork
 
 LadderNetwork = SpikingNetwork | QATNetwork | FloatNetwork | DeployedNetwork
 """Networks that a ladder can start from."""
+StageProgress = Callable[[str, int, int], None]
+"""Called with (stage, samples done, total samples): (stage, 0, 0) at the start, more if slow."""
 SPIKES = ("spikes",)
 TIE_TOLERANCE = 1e-9
 TRAINING_TOLERANCE = 1e-5
 """Training computes in float32, the simulators of its NIR file in float64."""
+
+
+def interface_of(network: LadderNetwork) -> tuple[tuple[Input, ...], int]:
+    """The inputs of a network, and its number of outputs."""
+    if isinstance(network, SpikingNetwork | QATNetwork):
+        return (network.input,), network.classes
+    return network.inputs, network.output_count
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +44,14 @@ class Forms:
         graph: as stored in `float.nir`; None for a network without a float form.
         deployed: as stored in `network.spikeport`.
         read_back: as stored in `deployed.nir`.
+        ann: what the network was converted from; None without one.
     """
 
     trained: AnyNetwork | None
     graph: FloatNetwork | None
     deployed: DeployedNetwork
     read_back: DeployedNetwork
+    ann: SpikingNetwork | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +61,7 @@ class Stage:
     Attributes:
         networks: types of starting networks whose ladders have this stage.
         run: (forms, samples, options of the backend) -> Run with a trace of spikes.
-        criterion: how the run may differ from the previous one.
+        criterion: how the run may differ from the previous one; after an ANN, CONVERSION counts.
         backend: the required backend; the stage is skipped if it is not installed or refuses
             this network.
         is_training: whether later stages are also compared with this one.
@@ -66,6 +78,13 @@ class Stage:
     is_training: bool = False
     tolerance: float = 0.0
     samples: Callable[[LadderConfig], int] | None = None
+
+
+def run_ann(forms: Forms, part: Part) -> Run:
+    """The ANN that the network was converted from."""
+    assert forms.ann is not None  # only ladders that start from one have this stage
+    run = evaluate_ann(forms.ann, next(iter(part.floats.values())))
+    return replace(run, network_hash=digest(forms.ann))
 
 
 def run_trained(forms: Forms, part: Part) -> Run:
@@ -106,7 +125,9 @@ def _read_back_on(backend: str) -> Callable[..., Run]:
 QUANTIZED, DEPLOYED = "quantized, native", "deployed, native"
 FLOAT = (SpikingNetwork, FloatNetwork)
 INTEGER = (QATNetwork, DeployedNetwork)
+ANN = "ANN"
 STAGES = (
+    Stage(ANN, FLOAT + INTEGER, run_ann),
     Stage("float, as trained", (SpikingNetwork,), run_trained, Criterion.TIES, is_training=True),
     Stage(
         "float NIR graph",
@@ -146,6 +167,11 @@ STAGES = (
 )
 
 
-def stages_of(network: type[LadderNetwork]) -> tuple[Stage, ...]:
-    """The stages of a ladder that starts from such a network."""
-    return tuple(stage for stage in STAGES if issubclass(network, stage.networks))
+def stages_of(network: type[LadderNetwork], *, ann: bool = False) -> tuple[Stage, ...]:
+    """The stages of the ladder of such a network.
+
+    Args:
+        ann: whether the ANN that it was converted from is given.
+    """
+    found = (stage for stage in STAGES if issubclass(network, stage.networks))
+    return tuple(stage for stage in found if ann or stage.title != ANN)

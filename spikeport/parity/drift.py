@@ -29,12 +29,15 @@ class Limits:
         max_spike_change: relative change of a population's spike count against training.
         max_tie_points: accuracy, in percentage points, that ties may cost.
         max_tie_share: fraction of all spikes that may differ in a stage that allows ties only.
+        max_conversion_points: accuracy, in percentage points, that a network may lose against the
+            ANN it was converted from.
     """
 
     max_drop_points: float = 1.0
     max_spike_change: float = 0.1
     max_tie_points: float = 0.2
     max_tie_share: float = 0.005
+    max_conversion_points: float = 1.0
 
     def __post_init__(self) -> None:
         for name in ("max_spike_change", "max_tie_points", "max_tie_share"):

@@ -3,8 +3,9 @@
 Rules. EXACT: every spike, score and event count is equal. TIES: spikes may differ only where the
 membrane equals the threshold within float rounding, and only up to limits on the share of differing
 spikes and on the change of accuracy. CHANGE: the stage changes the network on purpose; differences
-are shown, and the loss of accuracy is limited. Every stage is also compared with training (see
-`drift`).
+are shown, and the loss of accuracy is limited. CONVERSION: the same after an ANN, which sends no
+spikes, so that only predictions are compared; its limit is one of its own. Every stage is also
+compared with training (see `drift`).
 
 Rows may have different sample counts (a slow simulator runs fewer): all comparisons are made on the
 first `compared` samples, which both rows have.
@@ -30,6 +31,12 @@ class Criterion(StrEnum):
     EXACT = "exact"
     TIES = "ties"
     CHANGE = "change"
+    CONVERSION = "conversion"
+
+    @property
+    def on_purpose(self) -> bool:
+        """Whether the stage changes the network on purpose."""
+        return self in (Criterion.CHANGE, Criterion.CONVERSION)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +98,7 @@ class LadderRow:
         difference: from the previous stage, None for the first row.
         drift: from training; None for training itself.
         silent: populations that never fire.
+        macs: multiply-accumulates of a sample in an ANN; None for a network that sends spikes.
         silent_outputs, tied_outputs: samples without a decided class, because every score is 0 or
             several share the highest; their prediction is the lowest tied index.
     """
@@ -112,6 +120,12 @@ class LadderRow:
     silent: tuple[str, ...] = ()
     silent_outputs: int = 0
     tied_outputs: int = 0
+    macs: int | None = None
+
+    @property
+    def is_ann(self) -> bool:
+        """Whether it is the ANN that the network was converted from, without spikes or events."""
+        return self.macs is not None
 
     @property
     def dead(self) -> bool:
@@ -161,6 +175,16 @@ class ParityReport:
     def passed(self) -> bool:
         """Whether every row that ran passed."""
         return bool(self.rows) and all(row.passed for row in self.rows)
+
+    @property
+    def ann(self) -> LadderRow | None:
+        """The row of the ANN that the network was converted from; None without one."""
+        return next((row for row in self.rows if row.is_ann), None)
+
+    @property
+    def spiking(self) -> tuple[LadderRow, ...]:
+        """The rows of all stages that send spikes."""
+        return tuple(row for row in self.rows if not row.is_ann)
 
     @property
     def dead(self) -> tuple[str, ...]:

@@ -30,6 +30,7 @@ def build_row(
     training: Run | None = None,
     limits: Limits | None = None,
     energy_pj: Interval | None = None,
+    macs: int | None = None,
 ) -> LadderRow:
     """Build one row of the ladder, judged by `rule` against the previous run `above`.
 
@@ -42,6 +43,7 @@ def build_row(
         training: the run of the network as trained; None if `run` is that run or if there is none.
         limits: how much a stage may lose.
         energy_pj: per sample.
+        macs: multiply-accumulates of a sample, if the run is that of an ANN.
 
     Raises:
         InputError: fewer labels than samples, or EXACT or TIES without spike traces.
@@ -75,6 +77,7 @@ def build_row(
         silent=silent_populations(run),
         silent_outputs=outputs.silent,
         tied_outputs=outputs.tied,
+        macs=macs,
     )
     return judged(row, limits or Limits())
 
@@ -94,9 +97,7 @@ def _compare(
         names = list(dict.fromkeys((*above.spike_counts, *run.spike_counts)))
     shared = min(run.samples, above.samples)
     spikes = {name: _differing_spikes(run, above, name, shared) for name in names}
-    if rule is not Criterion.CHANGE and (
-        missing := [n for n, count in spikes.items() if count is None]
-    ):
+    if not rule.on_purpose and (missing := [n for n, count in spikes.items() if count is None]):
         raise InputError(
             f"stage '{stage}': the spikes of '{missing[0]}' cannot be compared with the previous "
             f"stage ({rule} rule): both runs need a trace of it, with the same size and T"
@@ -113,9 +114,7 @@ def _compare(
         counts=_unequal_counts(run.counts, above.counts) if rule is Criterion.EXACT else (),
         ties=ties.at_threshold if ties else None,
         unexplained=ties.unexplained if ties else None,
-        first=first_divergence(above, run, order, ("spikes",))
-        if rule is not Criterion.CHANGE
-        else None,
+        first=first_divergence(above, run, order, ("spikes",)) if not rule.on_purpose else None,
     )
 
 

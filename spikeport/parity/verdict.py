@@ -9,6 +9,8 @@ from spikeport.parity.report import Criterion, Difference, LadderRow
 
 NOTHING_FIRES = "no neuron fires: inconclusive"
 """Verdict of a stage that passes only because there are no spikes to compare."""
+CHANGES = {Criterion.CHANGE: "quantization", Criterion.CONVERSION: "conversion"}
+"""What changes a network on purpose, by the rule that judges it."""
 
 
 def judged(row: LadderRow, limits: Limits) -> LadderRow:
@@ -32,6 +34,8 @@ def _problem(row: LadderRow, found: Difference, rule: Criterion, limits: Limits)
             problem = _ties_problem(found) or _bound_problem(found, limits)
         case Criterion.CHANGE:
             problem = _change_problem(found, limits.max_drop_points)
+        case Criterion.CONVERSION:
+            problem = _change_problem(found, limits.max_conversion_points)
     return problem or ("" if row.drift is None else drift_problem(row.drift, limits))
 
 
@@ -87,8 +91,8 @@ def _change_problem(found: Difference, limit: float) -> str:
 
 
 def _verdict(rule: Criterion, found: Difference) -> str:
-    if rule is Criterion.CHANGE:
-        return "changed by quantization (expected)"
+    if rule in CHANGES:
+        return f"changed by {CHANGES[rule]} (expected)"
     if not found.total_spikes:
         return "identical"
     return f"identical except for {found.ties} tie{'' if found.ties == 1 else 's'}"

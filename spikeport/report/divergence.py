@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from spikeport.parity import Criterion, ParityReport
+from spikeport.parity import ParityReport
 from spikeport.report.section import Section, Topic, section_of
 from spikeport.traces.divergence import number
 
 
 def divergence_section(report: ParityReport) -> Section:
     """Where each stage first differs from the stage above; empty if none does."""
-    compared = [row for row in report.rows if row.rule not in (None, Criterion.CHANGE)]
+    compared = [row for row in report.rows if row.rule is not None and not row.rule.on_purpose]
     rows = [
         {
             "stage": row.stage,

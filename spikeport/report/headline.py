@@ -15,7 +15,9 @@ def headline(report: ParityReport) -> str:
     if failed:
         return f"Parity broken at {len(failed)} of {len(report.rows)} stages"
     if report.dead:
-        return f"No neuron fires in {len(report.dead)} of {len(report.rows)} stages: inconclusive"
+        return (
+            f"No neuron fires in {len(report.dead)} of {len(report.spiking)} stages: inconclusive"
+        )
     if exact_rows(report) and report.skipped:
         return "Every integer stage that ran is identical, spike for spike"
     if exact_rows(report):

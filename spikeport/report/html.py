@@ -57,7 +57,7 @@ def render_html(document: Document, *, title: str = "Spikeport report") -> str:
     filled = {
         Topic.PARITY: True,
         Topic.ACCURACY: bool(report.rows),
-        Topic.ACTIVITY: bool(report.rows),
+        Topic.ACTIVITY: bool(report.spiking),
         Topic.ENERGY: bool(document.shown_energy),
         "sources": bool(profiles),
         "reproduce": True,
@@ -78,8 +78,8 @@ def render_html(document: Document, *, title: str = "Spikeport report") -> str:
         ],
         report=report,
         silence=silence_notes(report),
-        populations=list(dict.fromkeys(name for row in report.rows for name in row.spikes)),
-        spikes=spikes_section(report) if report.rows else None,
+        populations=list(dict.fromkeys(name for row in report.spiking for name in row.spikes)),
+        spikes=spikes_section(report) if report.spiking else None,
         accuracy=interval_chart([(row.stage, row.accuracy) for row in report.rows]),
         energies=[_energy_view(name, found) for name, found in document.shown_energy.items()],
         profiles=[_profile_view(estimate) for estimate in profiles.values()],
@@ -95,7 +95,7 @@ def render_html(document: Document, *, title: str = "Spikeport report") -> str:
 
 def spikes_section(report: ParityReport) -> Section:
     """Spikes per sample of each population, before and after quantization, and what differs."""
-    first, chip, exact = report.rows[0], chip_row(report), exact_rows(report)
+    first, chip, exact = report.spiking[0], chip_row(report), exact_rows(report)
     changed = [row for row in report.rows if row.rule is Criterion.CHANGE]
     names = dict.fromkeys(name for row in report.rows for name in row.spikes)
     return section_of("Spikes per sample", [

@@ -8,17 +8,28 @@ from spikeport.parity import LadderRow, ParityReport
 
 MANY_TIED = 0.1
 """Above this share of tied samples, accuracy depends on the order of the classes."""
+NAMED = 8
+"""Most populations that one note names."""
 
 
 def silence_notes(report: ParityReport) -> tuple[str, ...]:
-    """One sentence per silent population, and one each on silent and on tied outputs."""
-    return tuple(_notes(report.rows))
+    """A sentence for populations silent in the same stages, and for silent and for tied outputs."""
+    return tuple(_notes(report))
 
 
-def _notes(rows: Sequence[LadderRow]) -> Iterator[str]:
-    for name in dict.fromkeys(name for row in rows for name in row.silent):
-        where = _stages([row for row in rows if name in row.silent], rows)
-        yield f"{where}: population '{name}' never fires"
+def _notes(report: ParityReport) -> Iterator[str]:
+    rows, spiking = report.rows, report.spiking
+    silent: dict[str, list[str]] = {}
+    for name in dict.fromkeys(name for row in spiking for name in row.silent):
+        where = _stages([row for row in spiking if name in row.silent], spiking)
+        silent.setdefault(where, []).append(f"'{name}'")
+    for where, names in silent.items():
+        if len(names) == 1:
+            yield f"{where}: population {names[0]} never fires"
+        else:
+            more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+            listed = ", ".join(names[:NAMED])
+            yield f"{where}: {len(names)} populations never fire: {listed}{more}"
     if mute := [row for row in rows if row.silent_outputs]:
         counts = _counted([row.silent_outputs for row in mute], mute)
         yield f"{_stages(mute, rows)}: outputs are silent on {counts}, which count as class 0"

@@ -140,4 +140,6 @@ def _built(kind: Any, data: Any) -> Any:
         return tuple(_built(one, item) for one, item in zip(kinds, data, strict=True))
     if isinstance(get_origin(kind), type) and issubclass(get_origin(kind), Mapping):
         return {key: _built(arguments[1], item) for key, item in data.items()}
+    if kind is int and isinstance(data, float):  # JSON's 1.0 is an integer to the schema
+        return int(data)
     return kind(data) if isinstance(kind, type) and issubclass(kind, StrEnum) else data

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from spikeport.energy import EnergyReport
 from spikeport.parity import LadderRow, ParityReport
@@ -29,6 +29,8 @@ from spikeport.report.verdict import Level, Verdict, verdict_of
 
 NARROW = 95
 """On a screen of fewer columns, accuracies and energies take two lines each."""
+MANY = 24
+"""Spikes of more populations are shown only together; each has a column otherwise."""
 _LEVELS = {
     Level.GOOD: "bold green",
     Level.WARN: "bold yellow",
@@ -148,23 +150,31 @@ def _style(row: LadderRow) -> str:
 
 
 def _spikes(report: ParityReport) -> Table:
-    names = list(dict.fromkeys(name for row in report.rows for name in row.spikes))
-    table = Table("Spikes per sample", framed=False)
+    names = list(dict.fromkeys(name for row in report.spiking for name in row.spikes))
+    if len(names) > MANY:
+        title = f"Spikes per sample; the report has those of each of {len(names)} populations"
+        each = {"all populations": tuple(names)}
+    else:
+        title, each = "Spikes per sample", {name: (name,) for name in names}
+    table = Table(title, framed=False)
     table.add_column("Stage", max_width=24)
-    for name in [*names, "synaptic events", "spikes vs. training", "accuracy vs. training"]:
+    for name in [*each, "synaptic events", "spikes vs. training", "accuracy vs. training"]:
         table.add_column(name, justify="right")
-    for row in report.rows:
+    for row in report.spiking:
         events = row.synaptic_events
         table.add_row(
             row.stage,
-            *(
-                format_count(row.spikes[n] / row.accuracy.n) if n in row.spikes else "–"
-                for n in names
-            ),
+            *(_mean(row, parts) for parts in each.values()),
             "–" if events is None else format_count(events / row.accuracy.n),
             *_drift(row),
         )
     return table
+
+
+def _mean(row: LadderRow, names: Sequence[str]) -> str:
+    """Spikes per sample of these populations together; a dash if none was counted."""
+    known = [row.spikes[name] for name in names if name in row.spikes]
+    return format_count(sum(known) / row.accuracy.n) if known else "–"
 
 
 def _drift(row: LadderRow) -> tuple[str, str]:

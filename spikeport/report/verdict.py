@@ -8,7 +8,8 @@ from enum import StrEnum
 from typing import Any
 
 from spikeport.energy import Interval
-from spikeport.parity import LadderRow, ParityReport
+from spikeport.parity import ParityReport
+from spikeport.report.conversion import converted_row
 from spikeport.report.fit import Fit
 from spikeport.report.headline import chip_row, exact_rows, headline
 from spikeport.report.units import (
@@ -91,7 +92,7 @@ def _claims(
 ) -> Iterator[Claim]:
     yield _fit(fit)
     if report.rows:
-        yield _accuracy(chip_row(report))
+        yield _accuracy(report)
         yield _spikes(report)
     for stage in list(energy)[:1]:
         yield _energy(stage, energy)
@@ -119,21 +120,26 @@ def _cores(fit: Fit) -> tuple[str, ...]:
     return (f"{fit.cores:,} core{'s' * (fit.cores > 1)} on {chips}",)
 
 
-def _accuracy(row: LadderRow) -> Claim:
+def _accuracy(report: ParityReport) -> Claim:
+    row, ann, converted = chip_row(report), report.ann, converted_row(report)
     found = row.accuracy
     details: tuple[str, ...] = (
         f"95 %: {format_percent(found.low)} to {format_percent(found.high)}, n = {found.n:,}",
     )
-    level, kept = (Level.GOOD, "Yes, ") if row.passed else (Level.BAD, "No, ")
-    if row.drift is None:
-        details = (*details, "no training run to compare with")
-        level, kept = Level.OPEN, ""
-    else:
+    passed = row.passed and (converted is None or converted.passed)
+    level, kept = (Level.GOOD, "Yes, ") if passed else (Level.BAD, "No, ")
+    if row.drift is not None:
         details = (
             *details,
             f"{row.drift.points:+.2f} points against training; {row.drift.predictions:,} of "
             f"{row.drift.compared:,} predictions differ",
         )
+    if ann is not None:
+        points = 100 * (found.rate - ann.accuracy.rate)
+        details = (*details, f"{points:+.2f} points against the ANN")
+    elif row.drift is None:
+        details = (*details, "no training run to compare with")
+        level, kept = Level.OPEN, ""
     if found.high - found.low > VAGUE:
         details, level = (
             (*details, "too few samples to be sure"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 from spikeport.backends import backend as find_backend
@@ -26,7 +27,8 @@ from spikeport.runs import (
 )
 from spikeport.sharding.cluster import connected
 from spikeport.sharding.dispatch import Shard, dispatch
-from spikeport.sharding.store import load_shard, open_store, save_shard, shard_key
+from spikeport.sharding.store import load_shard, save_shard, shard_key
+from spikeport.storage import output_folder
 
 SHARD = 128
 """Samples per shard; a constant, so that a second run is split identically on any machine."""
@@ -116,7 +118,7 @@ def run_sweep(
         for index, (network, samples) in enumerate(pairs)
         for part in _cut(index, network, samples, shard)
     ]
-    store = None if folder is None else open_store(Path(folder))
+    store = None if folder is None else Path(folder)
     total = sum(part.count for part in shards)
     runs: dict[int, Run] = {}
     keys: dict[int, str] = {}
@@ -137,7 +139,8 @@ def run_sweep(
                 note(index, found)
     if missing := {i: part for i, part in enumerate(shards) if i not in runs}:
         networks = [network for network, _ in pairs]
-        with connected(address, workers, len(missing)) as client:
+        kept = nullcontext() if store is None else output_folder(store)
+        with kept, connected(address, workers, len(missing)) as client:
             for index, run in dispatch(client, networks, missing, backend, names, timeout_s):
                 if store is not None:
                     save_shard(store, keys[index], run)

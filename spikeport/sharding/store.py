@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from spikeport.errors import InputError
 from spikeport.runs import EventCounts, Run, Trace
-from spikeport.storage import make_folder, write_bytes
+from spikeport.storage import write_bytes
 from spikeport.storage.canonical import Arrays, digest
 from spikeport.storage.tensors import pack, unpack
 from spikeport.version import __version__
@@ -42,16 +42,6 @@ def shard_key(
         "record": sorted(record),
     }
     return digest(asked, samples)
-
-
-def open_store(folder: Path) -> Path:
-    """Return the folder, created if it does not exist.
-
-    Raises:
-        OutputError: it cannot be created.
-    """
-    make_folder(folder)
-    return folder
 
 
 def save_shard(folder: Path, key: str, run: Run) -> None:

@@ -1,5 +1,6 @@
 from .files import check_output as check_output
 from .files import make_folder as make_folder
+from .files import output_folder as output_folder
 from .files import write_bytes as write_bytes
 from .files import write_text as write_text
 from .hdf5_seal import check_seal as check_seal

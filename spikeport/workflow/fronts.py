@@ -12,7 +12,7 @@ from typing import Any
 
 from spikeport.errors import FileFormatError, TrainingError
 from spikeport.report.pareto import draw_pareto_front
-from spikeport.storage import make_folder, parse_json, write_text
+from spikeport.storage import output_folder, parse_json, write_text
 from spikeport.text import quoted
 from spikeport.trainer.data import load_dataset
 from spikeport.trainer.loop import Start, TrainingCallbacks
@@ -57,12 +57,11 @@ class ParetoFront:
         }
 
     def check_same(self, folder: Path) -> None:
-        """Create the folder, or check that its contents belong to the same front.
+        """Check that what the folder contains belongs to the same front.
 
         Raises:
             InputError: it contains another front, or something else.
         """
-        make_folder(folder)
         path = folder / "front.json"
         if not path.exists():
             return
@@ -131,14 +130,16 @@ def write_pareto_front(
     )
     with process_group(config.device):
         front = replace(front, rank=share()[0])
-        if front.rank == 0:
+        writes = front.rank == 0
+        if writes:
             front.check_same(folder)
-        data = load_dataset(recipe.data, config.steps)
-        begin: Start | None = start
-        if bits is not None:
-            samples = spread(data.train_x, recipe.chip.calibration)
-            begin = qat_start(start, bits, samples, recipe.chip.target)
-        with watch or nullcontext(TrainingCallbacks()) as callbacks:
+        kept = output_folder(folder) if writes else nullcontext()
+        with kept, watch or nullcontext(TrainingCallbacks()) as callbacks:
+            data = load_dataset(recipe.data, config.steps)
+            begin: Start | None = start
+            if bits is not None:
+                samples = spread(data.train_x, recipe.chip.calibration)
+                begin = qat_start(start, bits, samples, recipe.chip.target)
             for point in train_pareto_front(
                 config,
                 data,
@@ -149,6 +150,6 @@ def write_pareto_front(
                 watch=lambda _: callbacks,
             ):
                 front = replace(front, points=(*front.points, point))
-                if front.rank == 0:
+                if writes:
                     front.write(folder, recipe.title)
     return front

@@ -79,6 +79,18 @@ def broken() -> ParityReport:
     return dataclasses.replace(ladder(), rows=rows, skipped=(skipped,))
 
 
+def with_ann(report: ParityReport) -> ParityReport:
+    """The ladder below the ANN that its network was converted from."""
+    ann = dataclasses.replace(
+        row("ANN", "spikeport trainer", "0.1.0", 355, 360, None, "start of the ladder"),
+        spikes={}, synaptic_events=None, macs=250_000,
+    )  # fmt: skip
+    first, *rest = report.rows
+    found = row(first.stage, first.backend, first.version, 354, 360, Criterion.CONVERSION,
+                "changed by conversion (expected)", answers=3)  # fmt: skip
+    return dataclasses.replace(report, rows=(ann, found, *rest))
+
+
 def estimate() -> EnergyReport:
     connections = {
         "input_to_conv1": ConnectionInfo(SynapseKind.CONV, "input", "conv1"),

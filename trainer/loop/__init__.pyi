@@ -3,6 +3,7 @@ from .checkpoint import EpochProgress as EpochProgress
 from .checkpoint import EpochRecord as EpochRecord
 from .checkpoint import load_checkpoint as load_checkpoint
 from .checkpoint import save_checkpoint as save_checkpoint
+from .distillation import digest as digest
 from .own_loop import checkpoint_of as checkpoint_of
 from .start import Start as Start
 from .training import TrainingCallbacks as TrainingCallbacks
