@@ -333,6 +333,20 @@ def test_the_verdict_states_that_it_is_of_the_fewest_cores_and_what_more_cost() 
     assert text.count("Energy per sample, ") == 1
 
 
+def test_spikes_are_the_same_where_a_stage_failed_for_what_quantization_lost() -> None:
+    rows = tuple(
+        dataclasses.replace(row, passed=False, verdict="FAILED: 'out' has fewer spikes")
+        if row.rule is Criterion.EXACT
+        else row
+        for row in ladder().rows
+    )
+    verdict = full(dataclasses.replace(ladder(), rows=rows)).verdict
+    assert verdict.level is Level.BAD
+    assert verdict.claims[2].answer == "Yes, 0 differ"
+    spikes = full(broken()).verdict.claims[2]
+    assert (spikes.answer, spikes.details[-1]) == ("No, 15 differ", "at Lava")
+
+
 def test_what_fits_is_praised_and_what_broke_is_not() -> None:
     fitting = dataclasses.replace(full(), fit=dataclasses.replace(CHIP, stopping=()))
     assert fitting.verdict.level is Level.GOOD

@@ -16,3 +16,4 @@ from .statistics import Accuracy as Accuracy
 from .statistics import accuracy as accuracy
 from .tolerances import Tolerances as Tolerances
 from .tolerances import load_tolerances as load_tolerances
+from .verdict import is_identical as is_identical

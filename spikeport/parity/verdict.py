@@ -25,6 +25,14 @@ def judged(row: LadderRow, limits: Limits) -> LadderRow:
     return dataclasses.replace(row, verdict=verdict, passed=not problem)
 
 
+def is_identical(row: LadderRow) -> bool:
+    """Whether spikes, scores and event counts are those of the previous row.
+
+    A row that is may still fail, because it lost accuracy or spikes against training.
+    """
+    return row.difference is not None and not _exact_problem(row, row.difference)
+
+
 def _problem(row: LadderRow, found: Difference, rule: Criterion, limits: Limits) -> str:
     """The first broken rule or exceeded limit, empty if there is none."""
     match rule:

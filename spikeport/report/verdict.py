@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from spikeport.energy import Interval
-from spikeport.parity import ParityReport
+from spikeport.parity import ParityReport, is_identical
 from spikeport.report.conversion import converted_row
 from spikeport.report.fit import Fit
 from spikeport.report.headline import chip_row, exact_rows, headline
@@ -164,7 +164,7 @@ def _spikes(report: ParityReport) -> Claim:
         "integer stages"
     ]
     details += [f"not run: {stage.stage}" for stage in report.skipped]
-    failed = [row.stage for row in rows if not row.passed]
+    failed = [row.stage for row in rows if not is_identical(row)]
     if failed:
         answer = f"No, {format_count(differing)} differ" if differing else "No"
         return Claim(question, answer, (*details, f"at {', '.join(failed)}"), Level.BAD, "parity")
