@@ -16,6 +16,7 @@ from spikeport.export.nir import read_nir_deployed, read_nir_float
 from spikeport.export.quantize.activity import STATE_BYTES
 from spikeport.mapping import map_network
 from spikeport.network import Reset, require_lif
+from spikeport.report.ranges import range_sections
 from spikeport.runs import Run, encode_samples
 from spikeport.simulators import run_float, run_native, run_reference
 from spikeport.trainer import SpikingNetwork, evaluate, measure_accuracy
@@ -114,6 +115,30 @@ def test_a_converted_network_keeps_its_accuracy_on_the_chip() -> None:
     report = estimate_mapped_energy(chip, found.counts, load_profile("loihi2"))
     assert report.dynamic.nominal > 0
     assert map_network(chip, "loihi2").cores
+
+
+def test_of_many_connections_those_at_the_ends_of_the_range_are_drawn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    network = quantize(export_float(converted(Shortcuts.ANALOG)), random_images(4).numpy()).network
+    (whole,) = range_sections(network, None)
+    assert len(whole.figures) == len(whole.rows) > 3
+    assert "Histograms are those of" not in whole.note
+    monkeypatch.setattr("spikeport.report.ranges.DRAWN", 3)
+    (some,) = range_sections(network, None)
+    assert some.rows == whole.rows
+    assert f"Histograms are those of the 3 connections, of {len(whole.rows)}," in some.note
+    names, ends, sizes = (
+        [row[whole.columns.index(name)] for row in whole.rows]
+        for name in ("connection", "at an end of the range", "weights")
+    )
+    shares = [ends[k] / sizes[k] for k in range(len(names))]  # type: ignore[operator]
+    drawn = {names.index(figure.title) for figure in some.figures}
+    assert len(drawn) == 3
+    assert min(shares[k] for k in drawn) >= max(
+        shares[k] for k in range(len(names)) if k not in drawn
+    )
+    assert [f.title for f in some.figures] == [names[k] for k in sorted(drawn)]
 
 
 @needs_lava

@@ -22,6 +22,7 @@ from spikeport.export.nir.semantics import DEFAULTS, IntegratorGain
 from spikeport.export.quantize import QuantizationReport, QuantizationResult, QuantizeConfig
 from spikeport.export.quantize.lower import lower
 from spikeport.export.quantize.lowered import ceiling
+from spikeport.export.quantize.report_warnings import LOGGED, to_log
 from spikeport.export.quantize.rounding_loss import FEW_UNITS, coarse_share
 from spikeport.network import LOIHI, Coding, Input, Reset
 from spikeport.report.quantization import quantization_sections
@@ -520,6 +521,19 @@ def written(folder: Path) -> list[str]:
     np.savez(folder / "own.npz", **arrays)
     made, data = str(folder / "a.spikeport"), str(folder / "own.npz")
     return ["quantize", str(folder / "a.nir"), "-o", made, "-T", "8", "--data", data]
+
+
+@pytest.mark.parametrize("count", [0, 1, LOGGED, LOGGED + 1, 300])
+def test_only_some_of_many_warnings_are_logged(count: int) -> None:
+    found = [f"part {k}" for k in range(count)]
+    logged = to_log(found)
+    if count <= LOGGED:
+        assert list(logged) == found
+        return
+    half = LOGGED // 2
+    assert logged[:half] == tuple(found[:half])
+    assert logged[half + 1 :] == tuple(found[-half:])
+    assert f"{count - LOGGED} more warnings" in logged[half]
 
 
 def test_warnings_are_logged_one_line_each(caplog: pytest.LogCaptureFixture) -> None:

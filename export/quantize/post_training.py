@@ -33,7 +33,7 @@ from spikeport.export.quantize.report import (
     report_population,
     report_target,
 )
-from spikeport.export.quantize.report_warnings import input_warnings, summarize, warnings
+from spikeport.export.quantize.report_warnings import input_warnings, summarize, to_log, warnings
 from spikeport.export.quantize.reset import subtracting_at_once
 from spikeport.export.quantize.target import ANY, FORMATS
 from spikeport.network import DeployedNetwork, weighted_among
@@ -90,7 +90,7 @@ def quantize_float_network(
     options narrows these choices (see `target`); the network is then also rounded without it, and
     without each constraint that changes something, and the report compares them.
 
-    Warnings are logged and stored in `report.warnings`.
+    Warnings are stored in `report.warnings` and logged, the first and last if they are many.
 
     Args:
         samples: calibration samples in the float units of the inputs.
@@ -173,7 +173,7 @@ def quantize_float_network(
             accuracy_without=accuracy(freely),
         )
         report = replace(report, target=target)
-    for warning in report.warnings:
+    for warning in to_log(report.warnings):
         _log.warning("%s", warning)
     # already logged when the file was read
     odd = implausible(network.graph, network.dt_s, network.semantics)

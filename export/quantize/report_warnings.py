@@ -27,6 +27,8 @@ SILENCED_FRACTION = 0.1
 TIES = 0.01
 """Ties and spike mismatches that cause a warning, as a fraction of a population's spikes."""
 AGREEMENT = 0.9
+LOGGED = 16
+"""Most warnings that are logged: a deep network may have one for each of its parts."""
 ENOUGH = 10
 """Number of samples that should contain more than one class."""
 
@@ -99,6 +101,15 @@ def warnings(
     found += _of_activity(lowered, populations, predictions.samples)
     found += _of_outputs(predictions)
     return tuple(found)
+
+
+def to_log(found: Sequence[str]) -> tuple[str, ...]:
+    """The lines to log: all warnings, or the first and last of many and how many others."""
+    if len(found) <= LOGGED:
+        return tuple(found)
+    half = LOGGED // 2
+    rest = f"... {len(found) - 2 * half} more warnings, which the report of quantization lists ..."
+    return (*found[:half], rest, *found[-half:])
 
 
 def _of_outputs(found: Agreement) -> Iterator[str]:

@@ -22,6 +22,8 @@ from spikeport.report.observations import Recording
 from spikeport.report.section import Section, Topic, section_of
 
 BINS = 64
+DRAWN = 100
+"""Most histograms of weights: a network with sums over many layers has hundreds of connections."""
 
 
 def range_sections(network: DeployedNetwork, recording: Recording | None) -> Iterator[Section]:
@@ -33,12 +35,13 @@ def range_sections(network: DeployedNetwork, recording: Recording | None) -> Ite
 
 
 def _weights(network: DeployedNetwork) -> Section:
-    rows, figures = [], []
+    rows, figures, shares = [], [], []
     for part in (one for name in network.order for one in network.weighted_into(name)):
         low, high = weight_range(network, part)
         values = part.weight.ravel()
         if not values.size:
             continue
+        ends = int(((values == low) | (values == high)).sum())
         rows.append(
             {
                 "connection": part.name,
@@ -46,19 +49,28 @@ def _weights(network: DeployedNetwork) -> Section:
                 "bits": part.weight_bits,
                 "used": f"{values.min()} to {values.max()}",
                 "range": f"{low} to {high}",
-                "at an end of the range": int(((values == low) | (values == high)).sum()),
+                "at an end of the range": ends,
                 "zero, %": round(100 * float((values == 0).mean()), 1),
             }
         )
         figures.append(histogram(part.name, values, low, high, [Mark("0", 0)]))
+        shares.append(ends / values.size)
+    drawn = sorted(sorted(range(len(figures)), key=lambda k: -shares[k])[:DRAWN])
+    some = (
+        f" Histograms are those of the {DRAWN} connections, of {len(figures)}, with the largest "
+        "share there."
+        if len(figures) > DRAWN
+        else ""
+    )
     return section_of(
         "Weights",
         rows,
         "Mantissas of the weights, each histogram over the whole range that the chip stores; "
         "heights are square roots, so that rare values are visible. A weight at an end of the "
-        "range may have been clipped; how many were is stated under quantization.",
+        "range may have been clipped; how many were is stated under quantization."
+        f"{some}",
         topic=Topic.RANGES,
-        figures=figures,
+        figures=[figures[k] for k in drawn],
     )
 
 
