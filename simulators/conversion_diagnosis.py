@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -130,6 +130,30 @@ class ConversionDiagnosis:
     error_samples: int
     ann_accuracy: Accuracy | None
     networks: tuple[NetworkErrors, ...]
+
+    def steps_of(self, network: NetworkErrors) -> int:
+        """The T to judge a network by: its own if measured, otherwise the largest."""
+        return network.steps if network.steps in self.steps else self.steps[-1]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """The layers that means leave out, a sentence for each network and kind."""
+        return tuple(note for each in self.networks for note in self._notes(each))
+
+    def _notes(self, network: NetworkErrors) -> Iterator[str]:
+        found = [network.summary(steps) for steps in self.steps]
+        count, last = found[-1].layers, found[-1]
+        if self.ann_accuracy is not None and last.compared < count:
+            yield (
+                f"{network.name}: {count - last.compared} of {count} layers have no total error, "
+                "because the ANN has no activation of their name, or one that is always 0"
+            )
+        for each in found:
+            if each.inactive:
+                yield (
+                    f"{network.name}: after {each.steps} steps, {each.inactive} of {count} layers "
+                    "have no activation and are left out of the means"
+                )
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data: `summary` has a row for each network and T, `networks` has every layer."""
