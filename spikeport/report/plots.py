@@ -53,6 +53,11 @@ class Chart:
     level: float | None
     radius: float
 
+    @property
+    def dense(self) -> bool:
+        """Whether the dots would cover the lines, if they had borders."""
+        return self.radius < RADIUS
+
 
 def line_chart(
     what: str,
