@@ -1,9 +1,17 @@
+from .conversion_diagnosis import ConversionDiagnosis as ConversionDiagnosis
+from .conversion_diagnosis import ErrorLimit as ErrorLimit
+from .conversion_diagnosis import ErrorSummary as ErrorSummary
+from .conversion_diagnosis import NetworkErrors as NetworkErrors
+from .conversion_diagnosis import summarize_errors as summarize_errors
+from .float_accuracy import float_accuracy_by_steps as float_accuracy_by_steps
 from .float_errors import float_conversion_errors as float_conversion_errors
 from .float_nir import run_float as run_float
 from .given_counts import assumed_counts as assumed_counts
 from .given_counts import load_counts as load_counts
+from .if_errors import NO_NEURONS as NO_NEURONS
 from .if_errors import ErrorTally as ErrorTally
 from .if_errors import LayerErrors as LayerErrors
+from .if_errors import RelativeErrors as RelativeErrors
 from .native import run_native as run_native
 from .reference import run_reference as run_reference
 from .reference_check import check_neurons as check_neurons

@@ -25,9 +25,32 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from spikeport.errors import ConversionError
+
+NO_NEURONS = (
+    "network: has no spiking neurons, so there are no conversion errors; convert an ANN first: "
+    "spikeport convert"
+)
 Reals = NDArray[np.floating]
 _TIE = 1e-6
 """Share of theta by which (T x + v_0) / theta may miss a whole number through rounding."""
+
+
+@dataclass(frozen=True, slots=True)
+class RelativeErrors:
+    """Errors without a unit, of a layer or of several.
+
+    Attributes:
+        quantization, deviation, conversion: rms, divided by the rms activation; None if that is 0.
+        total: rms, divided by the rms activation of the ANN; None if that is 0, or without one.
+        input_sigma: standard deviation of the input over time, divided by the threshold.
+    """
+
+    quantization: float | None
+    deviation: float | None
+    conversion: float | None
+    total: float | None
+    input_sigma: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +88,17 @@ class LayerErrors:
     saturated: float
     rate: float
 
+    @property
+    def relative(self) -> RelativeErrors:
+        """The errors relative to the activation, the input's deviation to the threshold."""
+        return RelativeErrors(
+            quantization=_ratio(self.quantization, self.activation),
+            deviation=_ratio(self.deviation, self.activation),
+            conversion=_ratio(self.conversion, self.activation),
+            total=_ratio(self.total, self.reference),
+            input_sigma=self.input_sigma / self.v_threshold,
+        )
+
 
 class ErrorTally:
     """Adds up the errors of one layer over batches, after several numbers of steps.
@@ -95,7 +129,15 @@ class ErrorTally:
             x: currents (T, B, *shape), or (1, B, *shape) if constant.
             spikes: 0 and 1, (T, B, *shape), T the largest of `steps`.
             wanted: activations of an ANN, (B, *shape).
+
+        Raises:
+            InputError: the activations have another shape than the neurons.
         """
+        if wanted is not None and wanted.shape != x.shape[1:]:
+            raise ConversionError(
+                f"layer '{self.layer}': neurons of shape {x.shape[2:]}, the activation of this "
+                f"name in the ANN has {wanted.shape[1:]}; is it the ANN that was converted?"
+            )
         total = np.zeros(x.shape[1:])
         square, fired = np.zeros_like(total), np.zeros_like(total)
         before = 0
@@ -165,6 +207,10 @@ _SUMS = (
     "saturated",
     "spikes",
 )
+
+
+def _ratio(value: float | None, unit: float | None) -> float | None:
+    return value / unit if value is not None and unit else None
 
 
 def _squares(values: Reals) -> float:

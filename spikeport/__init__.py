@@ -14,7 +14,10 @@ A network in training, or one of your own:
     SpikingNetwork, from_module, from_ann, Node, LIF, LI, QuantizedReLU
 Convert an ANN to integrate-and-fire neurons:
     convert, ConversionConfig, Conversion, ConversionMethod, Shortcuts, TunedThreshold,
-    conversion_errors, float_conversion_errors, LayerErrors, accuracy_by_steps
+    conversion_errors, float_conversion_errors, LayerErrors, RelativeErrors, accuracy_by_steps,
+    float_accuracy_by_steps, summarize_errors, ErrorSummary
+Converted networks side by side:
+    diagnose_conversion, ConversionDiagnosis, NetworkErrors, ErrorLimit
 A network of another framework:
     from_norse, from_snntorch, from_spikingjelly, from_sinabs
 Train in chip arithmetic:

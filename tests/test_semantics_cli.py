@@ -23,6 +23,7 @@ from tests.helpers.pages import page, table
 OPTIONS = {"--dt", "--steps", "--semantics", "--reset", "--strict", "--input-shape"}
 OPENING = {
     *("quantize", "export", "run", "compare", "ladder", "check", "map", "energy", "inspect"),
+    "diagnose",
 }
 GIVEN = ("--dt", "1e-3", "--steps", "5")
 
@@ -49,7 +50,7 @@ def test_every_verb_that_opens_a_network_takes_the_same_options() -> None:
         for name, command in commands.commands.items()
     }
     assert {name for name, options in taking.items() if options == OPTIONS} == OPENING
-    own = {"train": {"--steps", "--reset"}, "diagnose": {"--steps"}, "convert": {"--steps"}}
+    own = {"train": {"--steps", "--reset"}, "convert": {"--steps"}}
     rest = {verb.__name__.rstrip("_") for verb in VERBS} - OPENING
     assert {name: taking[name] for name in rest if taking[name]} == own
 

@@ -29,6 +29,7 @@ import pytest
 from spikeport.backends import TargetCheck, UnsupportedFeature
 from spikeport.cli import (
     _check,
+    _conversion,
     _convert,
     _diagnose,
     _foreign,
@@ -46,6 +47,7 @@ from spikeport.mapping import map_network
 from spikeport.network import load_network, require_lif, save_network, weighted_among
 from spikeport.parity import Gate, GateCase, GateOutcome, GateSuite, ParityReport
 from spikeport.report import energy_tables, screen, terminal
+from spikeport.report.conversion_errors import render_conversions
 from spikeport.report.diagnosis import render_diagnosis
 from spikeport.report.document import document_of, to_json
 from spikeport.report.fit import Fit
@@ -53,7 +55,13 @@ from spikeport.report.html import render_html
 from spikeport.report.pareto import draw_pareto_front
 from spikeport.report.terminal import render_section, render_terminal, render_verdict
 from spikeport.runs import EventCounts
-from spikeport.simulators import ErrorTally, assumed_counts
+from spikeport.simulators import (
+    ConversionDiagnosis,
+    ErrorTally,
+    LayerErrors,
+    NetworkErrors,
+    assumed_counts,
+)
 from spikeport.text import shown
 from spikeport.workflow import Comparison
 from tests.helpers.command import call
@@ -153,6 +161,8 @@ class Files:
     data: Path
     checkpoint: Path
     ann: Path
+    converted: Path
+    graph_of_it: Path
     graph: Path
     chip: Path
     other: Path
@@ -168,6 +178,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
     folder.mkdir()
     names = {
         "data": "npz", "checkpoint": "safetensors", "ann": "ann.safetensors", "graph": "nir",
+        "converted": "converted.safetensors", "graph_of_it": "converted.nir",
         "chip": "spikeport",
         "other": "other.spikeport", "trace": "h5", "recipe": "toml", "profile": "profile.toml",
         "results": "json",
@@ -200,6 +211,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
     relu = ["training.activation=relu", "training.steps=1", "training.rule=bptt_m"]
     options = [word for each in relu for word in ("--set", each)]
     assert call([*train[:-1], str(found.ann), *options]) == 0
+    convert = ["convert", str(found.ann), "--data", str(found.data), "--epochs", "0"]
+    assert call([*convert, "-T", "2", "-o", str(found.converted)]) == 0
+    assert call(["export", str(found.converted), "-o", str(found.graph_of_it)]) == 0
     assert call(["export", str(found.checkpoint), "-o", str(found.graph)]) == 0
     quantize = ["quantize", str(found.graph), "--data", str(found.data), "-o", str(found.chip)]
     assert call(quantize) == 0
@@ -242,7 +256,11 @@ def cases(f: Files, out: Path) -> Mapping[str, list[Case]]:
         ],
         "diagnose": [
             (0, [f.checkpoint, *data, "-n", 8, "-T", "1,2", "-o", f"{made}.html"], (made,)),
+            (0, [f.converted, f.graph_of_it, *data, "-n", 8, "-T", "2", "--ann", f.ann, "-o",
+                 f"{made}.html"], (made, f.converted)),
             (2, [f.checkpoint, "--data", EVIL, "-o", made], (EVIL,)),
+            (2, [f.graph, *data, "-o", f"{made}.html"], (f.graph, "add --conversion")),
+            (2, [f.checkpoint, *data, "--conversion", "-o", f"{made}.html"], (f.checkpoint,)),
         ],
         "convert": [
             (0, [f.ann, *data, "-o", f"{made}.safetensors", "--epochs", 1], (made,)),
@@ -572,17 +590,43 @@ def all_unsupported(tail: str) -> Any:
     return tailed(TargetCheck("t", (gap, dataclasses.replace(gap, stops=False))), tail)
 
 
-def _layer_errors() -> dict[str, Any]:
-    tally = ErrorTally(EVIL, [2], 1.0, 0.5)
-    tally.add(np.ones((1, 1, 1)), np.ones((2, 1, 1)))
-    (found,) = tally.errors()
-    return dataclasses.asdict(found)
+def layer_errors(name: str) -> tuple[LayerErrors, ...]:
+    tally = ErrorTally(name, [2], 1.0, 0.5)
+    tally.add(np.ones((1, 1, 1)), np.ones((2, 1, 1)), np.ones((1, 1)))
+    return tally.errors()
+
+
+def conversion_result() -> Any:
+    from spikeport.trainer.conversion import Conversion, ConversionConfig, TunedThreshold
+    from spikeport.trainer.conversion.result import ConversionResult
+
+    nothing: Any = None
+    tuned = (TunedThreshold(EVIL, 1.0, 0.9, 0.1, 0.2),)
+    made = Conversion(nothing, nothing, ConversionConfig(), nothing, tuned=tuned)
+    return ConversionResult(made, 0.5, 0.5, 4, layer_errors(EVIL))
+
+
+def conversions(tail: str, count: int) -> ConversionDiagnosis:
+    """Networks with a layer that the ANN has, one that it does not have, and an inactive one."""
+    from spikeport.parity import accuracy
+
+    (compared,) = layer_errors(f"a{tail}")
+    alone = dataclasses.replace(compared, layer=f"b{tail}", total=None, reference=None)
+    silent = dataclasses.replace(compared, layer=f"c{tail}", activation=0.0)
+    networks = tuple(
+        NetworkErrors(f"n{place}{tail}", 2, (compared, alone, silent), {2: accuracy(1, 2)})
+        for place in range(count)
+    )
+    return ConversionDiagnosis((2,), 2, 2, accuracy(1, 2), networks)
 
 
 TABLES: dict[str, Callable[[], Any]] = {
-    "_convert._layers": lambda: _convert._layers(
-        {"steps": 4, "tuned": [], "errors": [_layer_errors()]}
+    "_convert._layers": lambda: _convert._layers(conversion_result()),
+    "_tables.layers_table": lambda: _tables.layers_table(EVIL, layer_errors(EVIL), {EVIL: 1.0}),
+    "_conversion.conversion_tables": lambda: screen.stack(
+        *_conversion.conversion_tables(conversions(EVIL, 1), {EVIL: {EVIL: EVIL}})
     ),
+    "_conversion.summary_table": lambda: _conversion.summary_table(conversions(EVIL, 2)),
     "terminal.render_terminal": lambda: render_terminal(
         tailed(broken(), EVIL), {EVIL: tailed(estimate(), EVIL)}
     ),
@@ -738,6 +782,14 @@ def parity_page(tail: str) -> str:
     return render_html(document, title=f"title{tail}")
 
 
+def conversion_page(count: int) -> Callable[[str], str]:
+    def page(tail: str) -> str:
+        facts = {f"fact{tail}": f"value{tail}"}
+        return render_conversions(conversions(tail, count), facts, {f"n0{tail}": facts})
+
+    return page
+
+
 def diagnosis_page(tail: str) -> str:
     return render_diagnosis(tailed(diagnosis(), tail), {f"fact{tail}": f"value{tail}"})
 
@@ -745,6 +797,8 @@ def diagnosis_page(tail: str) -> str:
 PAGES: dict[str, Callable[[str], str]] = {
     "page.html.j2": parity_page,
     "diagnosis.html.j2": diagnosis_page,
+    "conversion.html.j2": conversion_page(1),
+    "conversion.html.j2 of several networks": conversion_page(2),
 }
 
 
@@ -752,7 +806,7 @@ def test_every_page_has_a_case() -> None:
     found = {
         path.name for path in (ROOT / "report").glob("*.j2") if "<!doctype" in path.read_text()
     }
-    assert set(PAGES) == found
+    assert {name.partition(" ")[0] for name in PAGES} == found
 
 
 @pytest.mark.parametrize("name", PAGES)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from typing import Any
 import torch
 
 from benchmarks.conversion.anns import AUGMENT
-from spikeport.simulators import LayerErrors
+from spikeport.simulators import summarize_errors
 from spikeport.storage import write_text
 from spikeport.trainer import Dataset, SpikingNetwork, TrainingCallbacks, measure_accuracy
 from spikeport.trainer.conversion import (
@@ -135,7 +134,7 @@ class Table:
             "accuracy": {str(n): value for n, value in accuracy.items()},
             "ann": self._ann_accuracy(made.ann),
             "errors": [dataclasses.asdict(each) for each in errors],
-            "summary": {str(n): summary(errors, n) for n in steps},
+            "summary": {str(n): dataclasses.asdict(summarize_errors(errors, n)) for n in steps},
             "shares": {each.layer: each.after / each.before for each in made.tuned},
             "conversion_seconds": dict(made.seconds),
         }
@@ -186,29 +185,6 @@ class Table:
             resume=checkpoint is not None and checkpoint.exists(),
             progress=ConversionProgress(training=watch),
         )
-
-
-def summary(errors: Iterable[LayerErrors], steps: int) -> dict[str, float]:
-    """Rms errors over all layers, each relative to the rms activation of its layer.
-
-    quantization, deviation and conversion are those that a layer makes; total also includes those
-    of the layers before.
-    """
-    chosen = [each for each in errors if each.steps == steps]
-    found = {
-        name: _rms(getattr(each, name) / each.activation for each in chosen if each.activation)
-        for name in ("quantization", "deviation", "conversion")
-    }
-    found["total"] = _rms(
-        each.total / each.reference for each in chosen if each.total and each.reference
-    )
-    found["input_sigma"] = _rms(each.input_sigma / each.v_threshold for each in chosen)
-    return found
-
-
-def _rms(values: Iterable[float]) -> float:
-    squares = [value**2 for value in values]
-    return math.sqrt(sum(squares) / max(1, len(squares)))
 
 
 def _short(result: Mapping[str, Any]) -> str:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from spikeport.checks import integer
 from spikeport.cli import _io
-from spikeport.cli._tables import facts_table
+from spikeport.cli._tables import facts_table, layers_table
 from spikeport.errors import OptionError
 from spikeport.report.screen import Table
+
+if TYPE_CHECKING:
+    from spikeport.trainer.conversion.result import ConversionResult
 
 
 def convert(
@@ -152,26 +155,11 @@ def convert(
         short[f"seconds_{name}"] = round(seconds, 1)
     for kind, variance in made.variances.items():
         short[f"input_variance_{kind}"] = variance
-    _io.emit(as_json, facts, facts_table("Converted", short), _layers(result.as_dict()))
+    _io.emit(as_json, facts, facts_table("Converted", short), _layers(result))
 
 
-def _layers(facts: dict[str, Any]) -> Table:
+def _layers(result: ConversionResult) -> Table:
     """Thresholds and errors, a row for each layer."""
-    before = {each["layer"]: each["before"] for each in facts["tuned"]}
-    table = Table(f"Errors after {facts['steps']} steps, relative to the activation")
-    table.add_column("layer")
-    for name in ("threshold", "before", "quantization", "deviation", "total", "σ / threshold"):
-        table.add_column(name, justify="right")
-    for each in facts["errors"]:
-        size = each["activation"] or 1.0
-        start = before.get(each["layer"])
-        table.add_row(
-            each["layer"],
-            f"{each['v_threshold']:.3f}",
-            "" if start is None else f"{start:.3f}",
-            f"{each['quantization'] / size:.3f}",
-            f"{each['deviation'] / size:.3f}",
-            "" if each["total"] is None else f"{each['total'] / (each['reference'] or 1.0):.3f}",
-            f"{each['input_sigma'] / each['v_threshold']:.3f}",
-        )
-    return table
+    made = result.conversion
+    title = f"Errors after {made.config.steps} steps, relative to the activation"
+    return layers_table(title, result.errors, {each.layer: each.before for each in made.tuned})

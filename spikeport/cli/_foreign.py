@@ -116,7 +116,11 @@ class Foreign:
 
 
 def takes_foreign(verb: Callable[..., None]) -> Callable[..., None]:
-    """Replace the parameter `foreign: Foreign` of a verb by one option for each of its fields."""
+    """Replace the parameter `foreign: Foreign` of a verb by one option for each of its fields.
+
+    A verb with an option of its own of that name, such as several `--steps`, keeps it; the field is
+    then None.
+    """
     signature = inspect.signature(verb, eval_str=True)
     options = [
         inspect.Parameter(
@@ -125,6 +129,7 @@ def takes_foreign(verb: Callable[..., None]) -> Callable[..., None]:
         for field, annotation in zip(
             fields(Foreign), inspect.get_annotations(Foreign, eval_str=True).values(), strict=True
         )
+        if field.name not in signature.parameters
     ]
     before = [part for name, part in signature.parameters.items() if name != "foreign"]
     placed = [part.replace(kind=inspect.Parameter.KEYWORD_ONLY) for part in before]

@@ -248,7 +248,7 @@ def chip_samples(
     network: DeployedNetwork, data: Dataset, count: int | None = None, clip: bool = False
 ) -> SampleSet:
     """The first test samples, encoded as integers for the network."""
-    _compare_ranges(network.inputs, data)
+    compare_ranges(network.inputs, data)
     return encode_samples(
         network.inputs, network.steps, data.test_x[:count], static=True, clip=clip
     )
@@ -258,7 +258,7 @@ def float_samples(
     network: FloatNetwork, data: Dataset, count: int | None = None, clip: bool = False
 ) -> SampleSet:
     """The first test samples in float units, checked against the network's inputs."""
-    _compare_ranges(network.inputs, data)
+    compare_ranges(network.inputs, data)
     return check_float_samples(
         network.inputs, network.steps, data.test_x[:count], static=True, clip=clip
     )
@@ -267,7 +267,7 @@ def float_samples(
 def declared(network: FloatNetwork, data: Dataset) -> FloatNetwork:
     """The network, with the input of the data set (and a warning) if its own is not declared."""
     if not network.inputs_assumed or len(network.inputs) != 1:
-        _compare_ranges(network.inputs, data)
+        compare_ranges(network.inputs, data)
         return network
     (own,) = network.inputs
     taken = replace(data.input, name=own.name, shape=own.shape)
@@ -291,7 +291,7 @@ def input_facts(samples: SampleSet) -> dict[str, str]:
     return {f"input_{change.input}": str(change) for change in changed}
 
 
-def _compare_ranges(inputs: Sequence[Input], data: Dataset) -> None:
+def compare_ranges(inputs: Sequence[Input], data: Dataset) -> None:
     """Warn if the data set and the network's input declare different ranges of values."""
     if len(inputs) == 1 and not same_range(inputs[0], data.input):
         ranges = [f"{low:g}..{high:g}" for low, high in map(float_range, (inputs[0], data.input))]

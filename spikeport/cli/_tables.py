@@ -14,6 +14,7 @@ from spikeport.runs import EventCounts
 if TYPE_CHECKING:
     from spikeport.backends import TargetCheck, UnsupportedFeature
     from spikeport.export import Portability
+    from spikeport.simulators import LayerErrors
 
 
 def facts_table(title: str, facts: Mapping[str, Any]) -> Table:
@@ -27,6 +28,39 @@ def facts_table(title: str, facts: Mapping[str, Any]) -> Table:
             text = f"{value:.4f}" if abs(value) > 1e-3 else f"{value:.4g}"
         table.add_row(name.replace("_", " "), text)
     return table
+
+
+def layers_table(
+    title: str, errors: Sequence[LayerErrors], before: Mapping[str, float] | None = None
+) -> Table:
+    """Thresholds and relative errors of converted layers, a row for each.
+
+    Args:
+        before: thresholds before they were searched, by layer; empty if they were not.
+    """
+    table = Table(title)
+    table.add_column("layer")
+    searched = ("searched from",) if before else ()
+    errors_of = ("quantization", "deviation", "total", "σ / threshold")
+    for name in ("threshold", *searched, *errors_of, "saturated", "rate"):
+        table.add_column(name, justify="right")
+    for each in errors:
+        found = each.relative
+        sizes = (found.quantization, found.deviation, found.total, found.input_sigma)
+        table.add_row(
+            each.layer,
+            f"{each.v_threshold:.3f}",
+            *(number_cell((before or {}).get(each.layer)) for _ in searched),
+            *map(number_cell, sizes),
+            f"{100 * each.saturated:.1f} %",
+            f"{each.rate:.3f}",
+        )
+    return table
+
+
+def number_cell(value: float | None) -> str:
+    """Three decimals, a dash for none."""
+    return "–" if value is None else f"{value:.3f}"
 
 
 def counts_table(counts: EventCounts) -> Table:

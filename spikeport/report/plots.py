@@ -14,6 +14,7 @@ Values = Sequence[float | None]
 
 WIDTH, HEIGHT = 760.0, 250.0
 LEFT, RIGHT, TOP = 52.0, 16.0, 12.0
+RADIUS = 3.6
 LABELS = 24
 """Maximum number of labels on the horizontal axis."""
 COLOURS = ("c1", "c3", "c5", "c2", "c6", "c4", "c7")
@@ -37,6 +38,7 @@ class Chart:
         summary: description of the chart in words.
         ticks: (y, text) of the vertical axis.
         labels: (x, text) of the horizontal axis.
+        radius: of the dots, smaller where they are close together.
         level: y of a horizontal reference line, if there is one.
     """
 
@@ -49,6 +51,12 @@ class Chart:
     labels: tuple[tuple[float, str], ...]
     lines: tuple[Line, ...]
     level: float | None
+    radius: float
+
+    @property
+    def dense(self) -> bool:
+        """Whether the dots would cover the lines, if they had borders."""
+        return self.radius < RADIUS
 
 
 def line_chart(
@@ -58,12 +66,14 @@ def line_chart(
     *,
     include: Iterable[float] = (),
     level: float | None = None,
+    kind: str = "layers",
 ) -> Chart:
     """A chart of `series` over `places`.
 
     Args:
         what: name of the quantity, for screen readers.
         include: values that the vertical axis must include.
+        kind: what `places` are, for screen readers.
     """
     known = [value for values in series.values() for value in values if value is not None]
     edges = [*known, *include, *([] if level is None else [level])] or [0.0, 1.0]
@@ -88,7 +98,7 @@ def line_chart(
         lines.append(Line(name, COLOURS[index % len(COLOURS)], path, dots))
     found = f"from {min(known):.3g} to {max(known):.3g}" if known else "no values"
     return Chart(
-        summary=f"{what} of {len(places)} layers: {found}",
+        summary=f"{what} of {len(places)} {kind}: {found}",
         width=WIDTH,
         height=bottom + (84 if tilted else 26),
         bottom=bottom,
@@ -97,6 +107,7 @@ def line_chart(
         labels=tuple(zip(across, places, strict=True))[::every],
         lines=tuple(lines),
         level=None if level is None else height_of(level),
+        radius=round(min(RADIUS, max(1.2, 0.42 * gap)), 2),
     )
 
 

@@ -1,6 +1,7 @@
 from .comparison import Comparison as Comparison
 from .comparison import compare_backends as compare_backends
 from .continuous import run_continuous as run_continuous
+from .conversions import diagnose_conversion as diagnose_conversion
 from .frameworks import from_norse as from_norse
 from .frameworks import from_sinabs as from_sinabs
 from .frameworks import from_snntorch as from_snntorch

@@ -4,8 +4,12 @@ from .config import ConversionMethod as ConversionMethod
 from .converting import Conversion as Conversion
 from .converting import ConversionProgress as ConversionProgress
 from .converting import convert as convert
+from .errors import SAMPLES as SAMPLES
 from .errors import conversion_errors as conversion_errors
+from .errors import error_batches as error_batches
+from .graph import activation_arrays as activation_arrays
 from .graph import activations as activations
+from .graph import check_ann as check_ann
 from .graph import folded as folded
 from .shortcuts import Shortcuts as Shortcuts
 from .shortcuts import analog_sums as analog_sums

@@ -4,17 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from spikeport.errors import ConversionError
 from spikeport.network import Reset
-from spikeport.simulators import ErrorTally, LayerErrors
+from spikeport.simulators import NO_NEURONS, ErrorTally, LayerErrors
 from spikeport.trainer.conversion.graph import activation_values
+from spikeport.trainer.measure.evaluation import samples_at_once
 from spikeport.trainer.network import Node, SpikingNetwork
 from spikeport.trainer.network.graph import walk
 from spikeport.trainer.network.passes import apply_stateless
-from spikeport.trainer.neurons import LIF, Neurons
+from spikeport.trainer.neurons import LI, LIF, Neurons
+
+SAMPLES = 64
+"""Number of samples, the first ones, that errors are measured on by default."""
+_BATCH = 16
+
+
+def error_batches(
+    network: SpikingNetwork, x: NDArray[np.float32], steps: int
+) -> tuple[Tensor, ...]:
+    """The first `SAMPLES` of x (B, *shape) in batches whose spikes of T steps fit in memory."""
+    size = min(_BATCH, samples_at_once(network, steps))
+    return torch.split(torch.tensor(x[:SAMPLES], dtype=torch.float32), size)
 
 
 @torch.no_grad()
@@ -35,14 +50,17 @@ def conversion_errors(
             reference of the total error.
 
     Raises:
-        InputError: neurons leak or reset to zero, for which the equations do not hold.
+        InputError: neurons leak or reset to zero, for which the equations do not hold, or there are
+            none; or an activation has another shape than the layer of its name.
     """
     steps = sorted(set(steps))
     tallies = {
         node.name: _tally(node, node.op, steps)
         for node in network.nodes
-        if isinstance(node.op, LIF)
+        if isinstance(node.op, LIF | LI)
     }
+    if not tallies:
+        raise ConversionError(NO_NEURONS)
     network.eval()
     for x in batches:
         wanted = {} if ann is None else activation_values(ann.eval(), x)
@@ -50,7 +68,12 @@ def conversion_errors(
     return tuple(each for tally in tallies.values() for each in tally.errors())
 
 
-def _tally(node: Node, op: LIF, steps: Sequence[int]) -> ErrorTally:
+def _tally(node: Node, op: LIF | LI, steps: Sequence[int]) -> ErrorTally:
+    if isinstance(op, LI):
+        raise ConversionError(
+            f"layer '{node.name}': is a leaky readout (LI), must be linear: conversion errors are "
+            "those of networks whose scores are a mean over time"
+        )
     for field, found, needed in (("decay", op.decay, 1.0), ("reset", op.reset, Reset.SUBTRACT)):
         if found != needed:
             raise ConversionError(

@@ -6,8 +6,11 @@ import copy
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
@@ -64,6 +67,12 @@ def activation_values(network: SpikingNetwork, x: Tensor) -> dict[str, Tensor]:
 
     walk(network.nodes, {network.input.name: x}, apply, ())
     return found
+
+
+def activation_arrays(network: SpikingNetwork, x: NDArray[Any]) -> dict[str, NDArray[np.float32]]:
+    """`activation_values` of an array, as arrays."""
+    values = activation_values(network.eval(), torch.tensor(x, dtype=torch.float32))
+    return {name: value.numpy() for name, value in values.items()}
 
 
 def ann(network: SpikingNetwork, nodes: list[Node]) -> SpikingNetwork:

@@ -5,15 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import torch
-
 from spikeport.simulators import LayerErrors
 from spikeport.trainer.conversion.converting import Conversion
-from spikeport.trainer.conversion.errors import conversion_errors
+from spikeport.trainer.conversion.errors import conversion_errors, error_batches
 from spikeport.trainer.data import Dataset
 from spikeport.trainer.measure import measure_accuracy
-
-_SAMPLES, _BATCH = 64, 16
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,11 +54,11 @@ def measure_conversion(
 ) -> ConversionResult:
     """Accuracy of a converted network and of its ANN, and the errors of its layers."""
     x, y = data.test_x[:samples], data.test_y[:samples]
-    batches = torch.split(torch.tensor(x[:_SAMPLES]), _BATCH)
+    steps = made.config.steps
     return ConversionResult(
         made,
         measure_accuracy(made.network, x, y),
         measure_accuracy(made.ann, x, y),
         len(x),
-        conversion_errors(made.network, list(batches), [made.config.steps], made.ann),
+        conversion_errors(made.network, error_batches(made.network, x, steps), [steps], made.ann),
     )

@@ -35,7 +35,10 @@ def open_ann(source: str, weights: Path | None) -> SpikingNetwork | nn.Module:
         model = load_checkpoint(source).model
         if not isinstance(model, SpikingNetwork):
             raise ConversionError(f"{source}: is in chip arithmetic, must be an ANN")
-        check_ann(model)
+        try:
+            check_ann(model)
+        except ConversionError as error:
+            raise ConversionError(f"{source}: {error}") from None
         return model
     if weights is None:
         raise OptionError(
