@@ -20,7 +20,8 @@ from spikeport.network import Dense, largest_sum
 from spikeport.simulators.native.connection_tables import lay_out_dense
 from spikeport.simulators.native.delivery import multiply
 from spikeport.simulators.native.events import buffers_for
-from spikeport.simulators.native.kernels import RECEIVED, deliver_spikes, deliver_values
+from spikeport.simulators.native.frames import RECEIVED, Rows, rows_frame, weights_of
+from spikeport.simulators.native.kernels import deliver
 from spikeport.simulators.native.layout import padded
 
 SIZES = ((256, 256), (784, 512), (784, 8192))
@@ -35,9 +36,10 @@ def rows(sources: int, targets: int, graded: bool) -> Iterator[str]:
     weight = (2 * rng.integers(-20, 21, (targets, sources))).astype(np.int16)
     dense = Dense("a", "b", weight)
     laid_out = lay_out_dense(dense, (sources,), (targets,), largest_sum(dense, 0, LARGEST))
-    buffers, received = buffers_for(laid_out.tables), np.empty(RECEIVED, np.int32)
+    tables = laid_out.tables
+    bound = Rows(tables, buffers_for(tables), np.empty(RECEIVED, np.int32))
+    frame, run = rows_frame(bound), deliver(weights_of(tables), graded)
     current = np.empty((STEPS, SAMPLES, targets), np.int32)
-    deliver = deliver_values if graded else deliver_spikes
     for share in SHARES:
         chosen = rng.random((SAMPLES, STEPS, sources)) < share
         messages: NDArray[np.int32] | NDArray[np.uint8]
@@ -47,9 +49,7 @@ def rows(sources: int, targets: int, graded: bool) -> Iterator[str]:
             filling = ((0, 0), (0, 0), (0, padded(sources) - sources))
             messages = np.pad(chosen.astype(np.uint8), filling)
         whole = messages[:, :, :sources].swapaxes(0, 1)
-        added = _seconds(
-            partial(deliver, messages, 0, 0, laid_out.tables, buffers, True, current, received)
-        )
+        added = _seconds(partial(run, frame, messages, 0, 0, True, current))
         multiplied = _seconds(partial(multiply, whole, laid_out, current, fresh=True))
         yield f"{added / multiplied:.2f}"
 

@@ -29,9 +29,9 @@ from spikeport.simulators import run_native
 REPEATS = 5
 COLUMNS = ("network", "input", "us per sample-step", "loops", "neurons", "counts", "copies",
            "arrays", "checks", "python")  # fmt: skip
-CALLERS = {"loops": ("run_steps", "_deliver"), "counts": ("run_chunk",)}
+CALLERS = {"loops": ("run_steps", "_run_pieces", "__call__", "_deliver"), "counts": ("_count",)}
 """Kernels, by the functions that call them."""
-OWN = {"copies": "enter_block", "arrays": "initial_state", "checks": "check_samples"}
+OWN = {"copies": "enter", "arrays": "borrow", "checks": "check_samples"}
 
 
 def main(arguments: Sequence[str]) -> int:

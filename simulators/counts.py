@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeport.network import DeployedNetwork, Input, PerNeuron
-from spikeport.runs import Counts, EventCounts, EventScope
+from spikeport.runs import EventScope
 
 
 def counted_parts(network: DeployedNetwork) -> Mapping[EventScope, list[str]]:
@@ -43,39 +43,3 @@ def input_messages(part: Input, values: NDArray[Any], steps: int, delay: int = 0
     sent = part.message_counts(values[:arriving])
     arrived: PerNeuron = sent.sum(axis=(0, 1), dtype=np.int64)
     return arrived
-
-
-def event_counts(
-    network: DeployedNetwork,
-    *,
-    samples: int,
-    spikes: Counts,
-    updates: Counts,
-    input_events: Counts,
-    delivered: Mapping[str, PerNeuron],
-    reached: Mapping[str, tuple[PerNeuron, PerNeuron]],
-) -> EventCounts:
-    """Complete the counts of a run.
-
-    Args:
-        reached: per connection that carries weights, its `spikeport.network.fan_out`.
-        delivered: per connection that carries weights, messages of each source neuron that
-            arrived within the sample, summed over samples; shape of the source, or flat.
-    """
-    nonzero, stored = {}, {}
-    for connection in network.weighted_connections:
-        messages = delivered[connection.name].ravel()
-        nonzero[connection.name], stored[connection.name] = (
-            int(messages @ per_message.ravel()) for per_message in reached[connection.name]
-        )
-    return EventCounts(
-        samples=samples,
-        steps=network.steps,
-        spikes=spikes,
-        visits={part.name: part.size * network.steps * samples for part in network.populations},
-        updates=updates,
-        input_events=input_events,
-        messages={c.name: int(delivered[c.name].sum()) for c in network.weighted_connections},
-        synaptic_events=nonzero,
-        synaptic_events_all=stored,
-    )

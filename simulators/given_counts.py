@@ -19,9 +19,15 @@ import numpy as np
 
 from spikeport.checks import MAX_SIZE, integer
 from spikeport.errors import EnergyError, FileFormatError, FileMissingError
-from spikeport.network import AnyPopulation, Coding, DeployedNetwork, Input, fan_out
+from spikeport.network import (
+    AnyPopulation,
+    Coding,
+    DeployedNetwork,
+    Input,
+    fan_out,
+)
 from spikeport.runs import EventCounts
-from spikeport.simulators.counts import counted_parts, event_counts
+from spikeport.simulators.counts import counted_parts
 from spikeport.storage import parse_json
 from spikeport.text import quoted
 
@@ -55,23 +61,26 @@ def assumed_counts(
     def sent(name: str, delay: int = 0) -> int:
         return network.lines(name) * round(shares[name] * max(steps - delay, 0) * samples)
 
-    return event_counts(
-        network,
+    messages, nonzero, stored = {}, {}, {}
+    for c in network.weighted_connections:
+        part, each = network.sources[c.source], sent(c.source, c.delay)
+        messages[c.name] = part.size * each
+        nonzero[c.name], stored[c.name] = (
+            each * int(reached.sum()) for reached in fan_out(c, part.shape)
+        )
+    return EventCounts(
         samples=samples,
+        steps=steps,
         spikes={part.name: part.size * sent(part.name) for part in network.populations},
+        visits={part.name: part.size * steps * samples for part in network.populations},
         updates={part.name: part.size * steps * samples for part in network.populations},
         input_events={
             part.name: 0 if _injected(part) else part.size * sent(part.name)
             for part in network.inputs
         },
-        delivered={
-            c.name: np.full(network.sources[c.source].shape, sent(c.source, c.delay), np.int64)
-            for c in network.weighted_connections
-        },
-        reached={
-            c.name: fan_out(c, network.sources[c.source].shape)
-            for c in network.weighted_connections
-        },
+        messages=messages,
+        synaptic_events=nonzero,
+        synaptic_events_all=stored,
     )
 
 

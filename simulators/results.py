@@ -15,19 +15,25 @@ from spikeport.runs import EventCounts, RecordSpec, Run, Trace, selection
 from spikeport.version import __version__
 
 
-def empty_trace(network: DeployedNetwork, samples: int, record: RecordSpec) -> Trace:
+def empty_trace(
+    network: DeployedNetwork, samples: int, record: RecordSpec, *, steps: int | None = None
+) -> Trace:
     """A trace of zeros with arrays for everything selected by `record`, and nothing else.
+
+    Args:
+        steps: T, if it is not that of the network.
 
     Raises:
         InputError: `record` contains something the network does not have or that cannot be
             recorded.
     """
+    steps = network.steps if steps is None else steps
     tables: dict[str, dict[str, NDArray[Any]]] = defaultdict(dict)
     chosen = selection(network, record)
     for (variable, population), some in chosen.items():
         shape = network.by_name[population].shape if some is None else some.flat.shape
         kind = np.uint8 if variable == "spikes" else np.int32
-        tables[variable][population] = np.zeros((network.steps, samples, *shape), kind)
+        tables[variable][population] = np.zeros((steps, samples, *shape), kind)
     neurons = {key: some for key, some in chosen.items() if some is not None}
     return Trace.of(tables, neurons)
 
@@ -74,21 +80,19 @@ def assembled_run(
     counts: EventCounts,
     trace: Trace | None,
     wall_s: float,
-    network_hash: str | None = None,
 ) -> Run:
     """Build the `Run` of a simulator of this package.
 
     Args:
-        network_hash: if it is not that of `network`, which then differs only in its steps.
         scores: per readout population, (B, N).
         fired: per population, spikes of each neuron over all samples, any shape.
     """
     return Run(
         backend=backend,
         version=__version__,
-        network_hash=network_hash or network.content_hash,
+        network_hash=network.content_hash,
         samples=counts.samples,
-        steps=network.steps,
+        steps=counts.steps,
         scores=scores,
         spike_counts={p.name: fired[p.name].reshape(p.shape) for p in network.populations},
         counts=counts,

@@ -6,7 +6,6 @@ and the final membrane are equal to its integers however the steps are split int
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -24,10 +23,10 @@ from spikeport.runs import (
     StreamState,
     batch_shape,
     check_samples,
-    longest_delay,
     sample_count,
 )
 from spikeport.runs.stream_state import check_state, first_state
+from spikeport.simulators.native.carry import Pause
 from spikeport.simulators.native.plan import plan_of
 from spikeport.simulators.native.simulate import MEMORY_BYTES, run_plan
 from spikeport.simulators.results import empty_trace
@@ -40,8 +39,6 @@ class Stream:
 
     Attributes:
         network: the network to run.
-        state: everything that later steps depend on; a frozen value that can be kept, saved
-            (`save_state`) and passed to another stream.
     """
 
     def __init__(
@@ -71,9 +68,22 @@ class Stream:
         else:
             check_state(network, state)
         self.network = network
-        self.state = state
+        self._samples = state.samples
+        self._now: StreamState | Pause = state
+        self._state: StreamState | None = state
         self._threads, self._memory_bytes, self._resets = threads, memory_bytes, resets
-        self._plan, self._cut = plan_of(network), network
+        self._plan = plan_of(network)
+
+    @property
+    def state(self) -> StreamState:
+        """Everything that later steps depend on.
+
+        A frozen value that can be kept, saved (`save_state`) and passed to another stream.
+        """
+        if self._state is None:
+            assert isinstance(self._now, Pause)
+            self._state = self._now.state(self._plan, self.network.content_hash, self._samples)
+        return self._state
 
     def push(self, chunk: Samples, *, steps: int | None = None, record: RecordSpec = ()) -> Run:
         """Run the next steps; if an error is raised, the state is unchanged.
@@ -95,28 +105,27 @@ class Stream:
         steps = _chunk_steps(inputs, chunk, steps)
         arrays = check_samples(inputs, steps, chunk, widen=False, static=True)
         count = sample_count(inputs, arrays)
-        if count != self.state.samples:
-            raise SamplesError(f"stream: {count} samples, the stream runs {self.state.samples}")
-        if self._cut.steps != steps:
-            self._cut = self.network.replace(steps=steps)
-        trace = empty_trace(self._cut, count, record)
-        run, state = run_plan(
-            self._cut,
+        if count != self._samples:
+            raise SamplesError(f"stream: {count} samples, the stream runs {self._samples}")
+        trace = empty_trace(self.network, count, record, steps=steps) if record else None
+        run, now = run_plan(
+            self.network,
             self._plan,
             {part.name: self._in_time(part, arrays[part.name], steps) for part in inputs},
+            steps,
             trace,
             threads=self._threads,
             memory_bytes=self._memory_bytes,
-            before=self.state,
+            before=self._now,
             resets=self._resets,
         )
-        if state is not None:
-            self.state = state
-        return dataclasses.replace(run, trace=trace) if record else run
+        assert now is not None
+        self._now, self._state = now, None
+        return run
 
     def _in_time(self, part: Input, array: NDArray[Any], steps: int) -> NDArray[Any]:
         """Expand static values to all steps if a delay makes them overlap with earlier chunks."""
-        if array.ndim == 1 + len(part.shape) and longest_delay(self.network, part.name):
+        if array.ndim == 1 + len(part.shape) and self._plan.delays[part.name][-1]:
             return np.broadcast_to(array, (steps, *array.shape))
         return array
 

@@ -53,7 +53,9 @@ EVEN = np.arange(-18, 20, 2, dtype=np.int16)
 def test_the_step_of_each_model_is_chosen_by_the_type_of_its_constants(part: Any) -> None:
     """From Python as in compiled loops, and it makes the step of the specification."""
     model, registers = neurons.compiled_model(part), part.registers(LOIHI)
-    state = neurons.initial_neurons(part, registers, samples=1)
+    state = model.state(
+        *(np.full((1, 5 if r.kept else 0), r.initial, r.variable.dtype) for r in registers)
+    )
     received, fired = np.array([0, 1, 2, 40, -7], np.int32), np.zeros(5, np.uint8)
     dynamics, variant = model.dynamics(part), model.variant(part, False)
     rest = (variant, False, 0, 0, 5, received, received, fired)
@@ -293,19 +295,17 @@ def test_components_are_cycles_in_an_order_that_serves_every_delay() -> None:
 
 def test_samples_and_steps_are_cut_to_fit() -> None:
     network, _ = digits_like()
-    timed = {"image": np.zeros((12, 40, 1, 8, 8), np.uint8)}
+    none: frozenset[str] = frozenset()
     for memory in (1, 5000, 20_000, 10**6):
         samples, steps = cut(
-            network, plan_of(network), timed, memory_bytes=memory, share=40, replay=False
+            plan_of(network), 12, none, memory_bytes=memory, share=40, replay=False
         )
         per_step = 64 * 4 + 512 + 24 + 16
         used = samples * (8 * 542 + 24 + steps * per_step)
         assert used <= memory or (samples, steps) == (1, 1)
         assert steps == 12 or samples == 1
-    assert cut(network, plan_of(network), timed, memory_bytes=10**9, share=40, replay=False) == (
-        40,
-        12,
-    )
+    whole = cut(plan_of(network), 12, none, memory_bytes=10**9, share=40, replay=False)
+    assert whole == (40, 12)
 
 
 @pytest.mark.parametrize("reset", Reset)

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 from spikeport.errors import InputError
 from spikeport.network import Coding, Dense, DeployedNetwork, Input, Population, Readout
-from spikeport.runs import Probe, RecordSpec, StreamState
+from spikeport.runs import Probe, RecordSpec, Run, SampleSet, StreamState
 from spikeport.runs.stream_state import VARIABLES
-from spikeport.simulators import Stream, run_reference
+from spikeport.simulators import Stream, run_native, run_reference
 from tests.helpers.networks import ALL, digits_like
+from tests.helpers.run_comparison import assert_equal_runs
 from tests.helpers.strategies import networks, samples_for
 from tests.helpers.streams import assert_one_long_run, chunk_of, far_delays
 
@@ -47,6 +48,43 @@ def test_any_cutting_is_one_long_run(data: st.DataObject, threads: int, memory: 
         runs.append(stream.push(chunk, steps=len(steps), record=ALL))
     assert stream.state.step == total
     assert_one_long_run(runs, whole, network)
+
+
+@settings(
+    deadline=None,
+    max_examples=100,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+@given(data=st.data(), threads=st.sampled_from([1, 2]))
+def test_steps_of_two_streams_and_runs_of_their_network_in_turn(
+    data: st.DataObject, threads: int
+) -> None:
+    """Buffers are used again: nothing of the one is left for the other, recorded or not."""
+    network = data.draw(networks(adaptive=data.draw(st.booleans())))
+    total = data.draw(st.integers(1, 8))
+    long = network.replace(steps=total)
+    given = [data.draw(samples_for(long)) for _ in range(2)]
+    wholes = [run_reference(long, samples, record=ALL) for samples in given]
+    streams = [Stream(network, whole.samples, threads=threads) for whole in wholes]
+    runs: list[list[Run]] = [[], []]
+    between = SampleSet(
+        {
+            part.name: np.full((3, *part.shape), part.high if part.high else part.low)
+            for part in network.inputs
+        }
+    )
+    other = run_reference(network, between)
+    for t in range(total):
+        for i in (0, 1):
+            chunk = chunk_of(network, given[i], range(t, t + 1))
+            runs[i].append(streams[i].push(chunk, steps=1, record=ALL if i else ()))
+        assert_equal_runs(run_native(network, between, threads=threads), other)
+    for i, whole in enumerate(wholes):
+        assert_one_long_run(runs[i], whole, network, traced=bool(i))
+        assert whole.trace is not None
+        for variable in ("u", "v"):
+            for name, values in streams[i].state[variable].items():
+                np.testing.assert_array_equal(values, whole.trace[variable][name][-1])
 
 
 def test_binary_digits_that_arrive_in_a_later_chunk_are_counted_each() -> None:

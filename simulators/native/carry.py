@@ -1,67 +1,139 @@
-"""State carried from one chunk of steps to the next, in the internal order of neurons."""
+"""What some samples carry from one step to the next, in one piece of memory: to keep it is a copy.
+
+Neurons are in the internal order. The arrays of a `StreamState` have another order, and are made of
+it where one is asked for.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport.network import AnyPopulation, DeployedNetwork, Input
 from spikeport.runs import StreamState
-from spikeport.runs.stream_state import OWN
+from spikeport.runs.stream_state import VARIABLES, frozen, select_samples, side_by_side
 from spikeport.simulators.native.layout import channels_first, channels_last
-from spikeport.simulators.native.messages import MessageBuffer
+from spikeport.simulators.native.plan import Plan, is_graded
 
-Neurons = Mapping[str, Any]
-"""Per population, a NamedTuple of its state variables, (B, N)."""
-
-
-def restore_state(
-    state: StreamState,
-    network: DeployedNetwork,
-    neurons: Neurons,
-    received_from: Mapping[str, MessageBuffer],
-) -> None:
-    """Initialise the state of neurons, and the messages before the first block of each buffer."""
-    for variable in OWN:
-        for name, values in state[variable].items():
-            getattr(neurons[name], variable)[:] = channels_last(values, network.by_name[name].shape)
-    for name, sent in state.sent.items():
-        rows = channels_last(sent, received_from[name].shape)
-        received_from[name].messages[:, : len(rows), : rows.shape[2]] = rows.swapaxes(0, 1)
+Memory = NDArray[np.uint8]
+_ALIGNED = 64
 
 
-def state_after(
-    state: StreamState,
-    network: DeployedNetwork,
-    neurons: Neurons,
-    received_from: Mapping[str, MessageBuffer],
-    last: int,
-) -> StreamState:
-    """The state after a chunk that started with `state` and whose last block had `last` steps."""
-    tables = {
-        variable: {
-            name: channels_first(getattr(neurons[name], variable), network.by_name[name].shape)
-            for name in state[variable]
-        }
-        for variable in OWN
-    }
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """Views of a memory for some samples.
+
+    Attributes:
+        neurons: per population, its state variables in the order of its model, (B, N); (B, 0) if
+            one is not kept.
+        sent: per source of delayed connections, its messages of the last D steps, (B, D, N).
+    """
+
+    memory: Memory
+    neurons: Mapping[str, tuple[NDArray[Any], ...]]
+    sent: Mapping[str, NDArray[Any]]
+
+
+def carried(plan: Plan, samples: int, memory: Memory | None = None) -> Carried:
+    """Lay out a memory, or a new one, of zeros."""
+    slots = list(_slots(plan, samples))
+    ends = [0]
+    for _, _, shape, dtype in slots:
+        size = math.prod(shape) * np.dtype(dtype).itemsize
+        ends.append(ends[-1] + size + -size % _ALIGNED)
+    if memory is None:
+        memory = np.zeros(ends[-1], np.uint8)
+    neurons: dict[str, list[NDArray[Any]]] = {name: [] for name in plan.registers}
     sent = {}
-    for name, before in state.sent.items():
-        part = network.sources[name]
-        rows = received_from[name].messages[:, last : last + len(before), : part.size]
-        sent[name] = channels_first(rows.swapaxes(0, 1).copy(), part.shape)
-    return state.with_tables({**tables, "sent": sent}, step=state.step + network.steps)
+    for (variable, name, shape, dtype), first, last in zip(slots, ends, ends[1:], strict=False):
+        count = math.prod(shape)
+        array = memory[first:last].view(dtype)[:count].reshape(shape)
+        if variable == "sent":
+            sent[name] = array
+        else:
+            neurons[name].append(array)
+    return Carried(memory, {name: tuple(arrays) for name, arrays in neurons.items()}, sent)
 
 
-def still_arriving(
-    state: StreamState, source: Input | AnyPopulation, steps: int, delay: int
-) -> NDArray[np.int64]:
-    """Messages per neuron sent before a chunk of `steps` arriving in it after `delay` > 0."""
-    sent = state.sent[source.name]
-    waiting = sent[len(sent) - delay :][:steps]
-    messages = source.message_counts(waiting) if isinstance(source, Input) else waiting != 0
-    counted: NDArray[np.int64] = messages.sum(axis=(0, 1), dtype=np.int64)
-    return counted
+def _slots(plan: Plan, samples: int) -> Iterator[tuple[str, str, tuple[int, ...], Any]]:
+    """Variable, part, shape and type of each array."""
+    for name, registers in plan.registers.items():
+        for register in registers:
+            size = plan.parts[name].size if register.kept else 0
+            yield register.variable.name, name, (samples, size), register.variable.dtype
+    for name, part in plan.parts.items():
+        if steps := plan.delays[name][-1]:
+            kind = np.int32 if is_graded(part) else np.uint8
+            yield "sent", name, (samples, steps, part.size), kind
+
+
+def start_afresh(plan: Plan, neurons: Mapping[str, tuple[NDArray[Any], ...]]) -> None:
+    """Return all neurons to their state before step 0."""
+    for name, registers in plan.registers.items():
+        for register, values in zip(registers, neurons[name], strict=True):
+            values[:] = register.initial
+
+
+class Pause(NamedTuple):
+    """All samples of a stream between two chunks, in the parts that were computed at once.
+
+    Attributes:
+        step: number of completed logical steps.
+        at_once: samples of each part but the last one, which may have fewer.
+        memories: of the parts; never changed.
+    """
+
+    step: int
+    at_once: int
+    memories: Sequence[Memory]
+
+    def state(self, plan: Plan, network_hash: str, samples: int) -> StreamState:
+        """The same as a value that does not depend on how it was computed."""
+        parts = [
+            _state(plan, memory, min(self.at_once, samples - first), network_hash, self.step)
+            for first, memory in zip(range(0, samples, self.at_once), self.memories, strict=True)
+        ]
+        return parts[0] if len(parts) == 1 else side_by_side(parts)
+
+
+def divided(
+    plan: Plan, network_hash: str, before: StreamState | Pause, samples: int, at_once: int
+) -> Pause:
+    """The same in parts of `at_once` samples."""
+    if isinstance(before, Pause):
+        if before.at_once == at_once:
+            return before
+        before = before.state(plan, network_hash, samples)
+    firsts = range(0, samples, at_once)
+    parts = [select_samples(before, slice(first, first + at_once)) for first in firsts]
+    return Pause(before.step, at_once, [_memory(plan, part) for part in parts])
+
+
+def _memory(plan: Plan, state: StreamState) -> Memory:
+    made = carried(plan, state.samples)
+    for name, registers in plan.registers.items():
+        for register, values in zip(registers, made.neurons[name], strict=True):
+            if register.kept:
+                given = state[register.variable.name][name]
+                values[:] = channels_last(given, plan.parts[name].shape)
+    for name, values in made.sent.items():
+        values[:] = channels_last(state.sent[name], plan.parts[name].shape).swapaxes(0, 1)
+    return made.memory
+
+
+def _state(plan: Plan, memory: Memory, samples: int, network_hash: str, step: int) -> StreamState:
+    held = carried(plan, samples, memory)
+    tables: dict[str, dict[str, NDArray[Any]]] = {variable: {} for variable in VARIABLES}
+    for name, registers in plan.registers.items():
+        for register, values in zip(registers, held.neurons[name], strict=True):
+            if register.kept:
+                shown = channels_first(values, plan.parts[name].shape)
+                tables[register.variable.name][name] = np.array(shown, order="C")
+    for name, values in held.sent.items():
+        shown = channels_first(values.swapaxes(0, 1), plan.parts[name].shape)
+        tables["sent"][name] = np.array(shown, order="C")
+    return frozen(StreamState.of(tables, network_hash=network_hash, samples=samples, step=step))

@@ -6,121 +6,162 @@ once; those on common cycles alternate step by step.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport.network import DeployedNetwork, ReadoutKind
-from spikeport.runs import ResetSchedule, StreamState, Trace
-from spikeport.simulators.native.carry import restore_state, state_after
-from spikeport.simulators.native.kernels import tally
+from spikeport.network import ReadoutKind
+from spikeport.runs import ResetSchedule, Trace
+from spikeport.simulators.native.carry import Memory, start_afresh
+from spikeport.simulators.native.currents import constant_currents
+from spikeport.simulators.native.kernels import tally, tally_values
 from spikeport.simulators.native.layout import channels_first
-from spikeport.simulators.native.messages import enter_block
-from spikeport.simulators.native.plan import Plan
-from spikeport.simulators.native.population import run_steps
+from spikeport.simulators.native.messages import enter, keep_last
+from spikeport.simulators.native.population import ChunkRun, run_steps
 from spikeport.simulators.native.replay import Spikes
-from spikeport.simulators.native.state import State, initial_state, start_afresh
+from spikeport.simulators.native.state import Key, State, Tally
 from spikeport.simulators.results import keep
 
-Sent = Mapping[tuple[str, int], NDArray[np.int64]]
-"""By source and delay d: spikes of each neuron in steps 0..T - 1 - d, shape of the source."""
 
-_Counts = dict[tuple[str, int], NDArray[np.int64]]
-"""The same in the internal order: (1, N), or (B, N) if it is read out."""
-
-
-@dataclass(frozen=True, slots=True)
-class Chunk:
+class Chunk(NamedTuple):
     """The result of a chunk.
 
     Attributes:
-        sent: spikes of populations, and of inputs with separate values for each step.
-        scores: per readout population, (B, *shape).
+        sent: messages of each neuron of a source that arrive after d steps within the chunk, in the
+            internal order: (1, N), or (B, N) if it is read out.
+        totals: the same weighted by each row of `Plan.reached`.
+        scores: per readout population, (B, N).
         updates: per population, see `EventCounts`.
-        state: after the last step, if an initial state was given.
+        memory: of what later steps depend on, if an initial one was given.
     """
 
-    sent: Sent
+    sent: Mapping[Key, NDArray[np.int64]]
+    totals: Mapping[Key, Sequence[int]]
     scores: Mapping[str, NDArray[np.int64]]
     updates: Mapping[str, int]
-    state: StreamState | None
+    memory: Memory | None
 
 
 def run_chunk(
-    network: DeployedNetwork,
-    plan: Plan,
+    state: State,
     inputs: Mapping[str, NDArray[Any]],
+    steps: int,
     block: int,
-    trace: Trace,
+    trace: Trace | None,
     recorded: Spikes | None,
-    before: StreamState | None = None,
+    before: Memory | None = None,
+    passed: int = 0,
     resets: ResetSchedule | None = None,
 ) -> Chunk:
     """Run all samples of `inputs` together and fill the arrays of `trace`.
 
     Args:
-        block: number of steps to run at once.
+        steps: T.
+        block: number of steps to run at once, at most that of the state.
         recorded: spikes that connections carry instead of the computed ones.
-        before: state of these samples to continue from, instead of starting at step 0.
+        before: memory of these samples to continue from, instead of starting at step 0.
+        passed: steps before the first one.
         resets: when neurons start afresh, besides step 0.
     """
-    state = initial_state(network, plan, inputs, block, trace, recorded)
-    if before is not None:
-        restore_state(before, network, state.neurons, state.received_from)
-    counts = _no_counts(state)
-    order = plan.components
+    plan, order = state.plan, state.plan.components
+    given = {**inputs, **recorded} if recorded else inputs
+    run = _start(state, given, trace, before)
+    counts = [
+        (one, np.zeros((one.rows, one.few.size), np.int64), np.zeros(len(one.reached), np.int64))
+        for one in state.tallies
+    ]
     if recorded is not None:
-        order = [((name,), False) for name in network.order]
-    last = 0
-    passed = 0 if before is None else before.step
-    for begin, stop in _blocks(network.steps, block, passed, resets):
+        order = [((name,), False) for name in plan.order]
+    for begin, stop in _blocks(steps, block, passed, resets):
         now = range(begin, stop)
         if resets is not None and resets.due(passed + begin):
-            start_afresh(state)
-        for stream in {
-            id(s): s for s in (*state.received_from.values(), *state.own.values())
-        }.values():
-            enter_block(stream, now.start, now.stop, last)
-        last = len(now)
+            start_afresh(plan, state.carried.neurons)
+        for name, stream in state.given.items():
+            enter(stream, given[name], begin, stop)
         for members, by_step in order:
             for turn in (range(t, t + 1) for t in now) if by_step else (now,):
                 for name in members:
-                    run_steps(state, name, turn, begin)
-        for name, stream in state.own.items():
-            if name in trace.spikes:
-                part = network.by_name[name]
-                fired = stream.messages[:, stream.before :, : part.size][:, : len(now)]
-                shown = channels_first(fired.swapaxes(0, 1), part.shape)
-                keep(trace, name, slice(begin, now.stop), spikes=shown)
-        for (name, delay), count in counts.items():
-            stream = state.own.get(name, state.received_from[name])
-            stop = min(now.stop, network.steps - delay)
-            few = np.empty(count.shape[1], np.uint8)
-            tally(stream.messages, stream.before, stream.before + stop - begin, few, count)
+                    run_steps(run, name, turn, begin)
+        if trace is not None:
+            _record_spikes(state, trace, now)
+        for one, count, total in counts:
+            _count(one, count, total, begin, stop, steps)
+        for stream in state.delayed:
+            keep_last(stream, stop - begin)
+    for name, kept in state.carried.sent.items():
+        stream = state.received_from[name]
+        if not stream.static:
+            kept[:] = stream.messages[:, : stream.before, : stream.size]
+    sent = {one.key: count for one, count, _ in counts}
     return Chunk(
-        sent={
-            key: channels_first(
-                count[0] if len(count) == 1 else count.sum(axis=0), network.sources[key[0]].shape
-            )
-            for key, count in counts.items()
-        },
-        scores={
+        sent,
+        {one.key: total.tolist() for one, _, total in counts},
+        {
             r.population: channels_first(
-                counts[r.population, 0]
+                sent[r.population, 0]
                 if r.kind is ReadoutKind.SPIKES
-                else state.neurons[r.population].v.astype(np.int64),
-                network.by_name[r.population].shape,
-            )
-            for r in network.readouts
+                else state.loops[r.population].loop.state.v.astype(np.int64),
+                plan.parts[r.population].shape,
+            ).reshape(state.samples, -1)
+            for r in plan.readouts
         },
-        updates=state.updates,
-        state=None
-        if before is None
-        else state_after(before, network, state.neurons, state.received_from, last),
+        run.updates,
+        None if before is None else state.carried.memory.copy(),
     )
+
+
+def _start(
+    state: State, given: Mapping[str, NDArray[Any]], trace: Trace | None, before: Memory | None
+) -> ChunkRun:
+    """Bring neurons, messages and static inputs to where they are before the chunk."""
+    plan, static = state.plan, state.static
+    state.carried.memory[:] = state.initial if before is None else before
+    for name, kept in state.carried.sent.items():
+        for streams in (state.received_from, state.own):
+            stream = streams.get(name)
+            if stream is not None and not stream.static:
+                stream.messages[:, : stream.before, : stream.size] = kept
+    for name in static:
+        enter(state.received_from[name], given[name], 0, 1)
+    constant = {}
+    if static:
+        for name in plan.order:
+            constant[name] = constant_currents(plan, state.bound, state.received_from, name)
+    return ChunkRun(state, trace, constant, dict.fromkeys(plan.populations, 0))
+
+
+def _record_spikes(state: State, trace: Trace, now: range) -> None:
+    for name in trace.spikes:
+        stream = state.own[name]
+        fired = stream.messages[:, stream.before : stream.before + len(now), : stream.size]
+        shown = channels_first(fired.swapaxes(0, 1), stream.shape)
+        keep(trace, name, slice(now.start, now.stop), spikes=shown)
+
+
+def _count(
+    one: Tally,
+    count: NDArray[np.int64],
+    total: NDArray[np.int64],
+    begin: int,
+    stop: int,
+    steps: int,
+) -> None:
+    """Add the messages that arrive in steps begin..stop - 1 of a chunk of `steps`."""
+    stream = one.stream
+    if stream.static and begin > 0:
+        return
+    first = 0 if stream.static else stream.before - one.key[1]
+    last = first + (1 if stream.static else stop - begin)
+    if stream.graded:
+        tally_values(stream.messages, first, last, one.digits, count, one.reached, total)
+    else:
+        tally(stream.messages, first, last, one.few, count, one.reached, total)
+    if stream.static:
+        times = max(steps - one.key[1], 0)
+        count *= times
+        total *= times
 
 
 def _blocks(
@@ -140,16 +181,23 @@ def _blocks(
         begin = stop
 
 
-def _no_counts(state: State) -> _Counts:
-    """Zeros for every source of spikes and every delay of its connections."""
-    network = state.network
-    counts: _Counts = {}
-    single = {r.population for r in network.readouts if r.kind is ReadoutKind.SPIKES}
-    for name, part in network.sources.items():
-        if state.received_from[name].static or state.received_from[name].graded:
-            continue
-        delays = {c.delay for c in network.weighted_from(name)}
-        for delay in {0} | delays:
-            rows = state.samples if delay == 0 and name in single else 1
-            counts[name, delay] = np.zeros((rows, part.size), np.int64)
-    return counts
+def merged(chunks: Sequence[Chunk]) -> Chunk:
+    """The results of all samples together, without their memories."""
+    first = chunks[0]
+    if len(chunks) == 1:
+        return first
+
+    def added(count: NDArray[np.int64]) -> NDArray[np.int64]:
+        total: NDArray[np.int64] = count.sum(axis=0, keepdims=True)
+        return total
+
+    return Chunk(
+        {key: added(np.concatenate([c.sent[key] for c in chunks])) for key in first.sent},
+        {
+            key: [sum(each) for each in zip(*(c.totals[key] for c in chunks), strict=True)]
+            for key in first.totals
+        },
+        {name: np.concatenate([c.scores[name] for c in chunks]) for name in first.scores},
+        {name: sum(c.updates[name] for c in chunks) for name in first.updates},
+        None,
+    )

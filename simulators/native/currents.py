@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from spikeport.network import DeployedNetwork, WeightedConnection
-from spikeport.simulators.native.kernels import Int32
+from spikeport.network import WeightedConnection
+from spikeport.simulators.native.delivery import Bound
+from spikeport.simulators.native.frames import Int32
 from spikeport.simulators.native.messages import MessageBuffer
 from spikeport.simulators.native.plan import Plan
 
@@ -26,24 +27,24 @@ def piece_size(size: int, steps: int, samples: int) -> tuple[int, int]:
 
 
 def constant_currents(
-    network: DeployedNetwork, plan: Plan, received_from: Mapping[str, MessageBuffer], name: str
+    plan: Plan,
+    bound: Mapping[str, Bound],
+    received_from: Mapping[str, MessageBuffer],
+    name: str,
 ) -> Constant:
     """Currents from static inputs into a population, each starting at the step of its delay."""
     constant = []
     for c in plan.incoming[name]:
         stream = received_from[c.source]
         if stream.static:
-            samples = len(stream.messages)
-            current = np.empty((1, samples, network.by_name[name].size), np.int32)
-            plan.deliveries[c.name].deliver(
-                stream.messages, 0, 0, current, graded=stream.graded, fresh=True
-            )
+            current = np.empty((1, len(stream.messages), plan.parts[name].size), np.int32)
+            bound[c.name](stream.messages, 0, 0, current, fresh=True)
             constant.append((c.delay, current))
     return constant
 
 
 def summed(
-    plan: Plan,
+    bound: Mapping[str, Bound],
     received_from: Mapping[str, MessageBuffer],
     constant: Constant,
     connections: Sequence[WeightedConnection],
@@ -58,6 +59,7 @@ def summed(
     None if it is zero, and (1, B', N) if it is the same in every step.
 
     Args:
+        bound: see `state.State`.
         constant: currents from static inputs.
         connections: those from other sources.
         origin: first step of the current block.
@@ -80,8 +82,6 @@ def summed(
     for c in connections:
         stream = received_from[c.source]
         first = stream.before + steps.start - c.delay - origin
-        plan.deliveries[c.name].deliver(
-            stream.messages, first, samples.start, current, graded=stream.graded, fresh=fresh
-        )
+        bound[c.name](stream.messages, first, samples.start, current, fresh=fresh)
         fresh = False
     return current

@@ -19,6 +19,7 @@ from spikeport.network import (
     implementation_of,
     largest_sum,
 )
+from spikeport.simulators.native.bound import Frame
 from spikeport.simulators.native.connection_tables import (
     LaidOut,
     Tables,
@@ -27,7 +28,14 @@ from spikeport.simulators.native.connection_tables import (
     lay_out_dense,
 )
 from spikeport.simulators.native.events import buffers_for
-from spikeport.simulators.native.kernels import RECEIVED, Int32, deliver_spikes, deliver_values
+from spikeport.simulators.native.frames import (
+    RECEIVED,
+    Int32,
+    Rows,
+    rows_frame,
+    weights_of,
+)
+from spikeport.simulators.native.kernels import deliver
 from spikeport.simulators.native.scatter import scatter
 
 _PRODUCTS_FROM = 0.5
@@ -36,6 +44,19 @@ _PRODUCTS_FROM = 0.5
 Measured by `benchmarks/products.py`. Rows of spikes need no multiplication: adding all of them is
 faster than the product, so there is no such share for spikes.
 """
+
+
+class Bound(Protocol):
+    """Delivery of messages that are all integers, or all spikes, with buffers of its own."""
+
+    def __call__(
+        self, messages: NDArray[Any], first: int, first_sample: int, current: Int32, *, fresh: bool
+    ) -> None:
+        """Add the currents of messages to `current` (steps, B, N), or assign them if `fresh`.
+
+        Reads messages[first_sample + b, first + t] for every t and b of `current`.
+        """
+        ...
 
 
 class Delivery(Protocol):
@@ -51,20 +72,8 @@ class Delivery(Protocol):
         """Tables for summing currents of spikes in the loop over neurons, if any."""
         ...
 
-    def deliver(
-        self,
-        messages: NDArray[Any],
-        first: int,
-        first_sample: int,
-        current: Int32,
-        *,
-        graded: bool,
-        fresh: bool,
-    ) -> None:
-        """Add the currents of messages to `current` (steps, B, N), or assign them if `fresh`.
-
-        Reads messages[first_sample + b, first + t] for every t and b of `current`.
-        """
+    def bind(self, graded: bool) -> Bound:
+        """Allocate what delivering messages of integers, or of spikes, takes."""
         ...
 
 
@@ -84,33 +93,34 @@ class RowSums:
         """The tables, if their weights fit one byte."""
         return self.laid_out.tables if self.laid_out.small else None
 
-    def deliver(
-        self,
-        messages: NDArray[Any],
-        first: int,
-        first_sample: int,
-        current: Int32,
-        *,
-        graded: bool,
-        fresh: bool,
-    ) -> None:
+    def bind(self, graded: bool) -> Bound:
         """See `Delivery`."""
+        tables = self.laid_out.tables
+        rows = Rows(tables, buffers_for(tables), np.empty(RECEIVED, np.int32))
+        return BoundRows(self.laid_out, graded, rows, rows_frame(rows))
+
+
+@dataclass(frozen=True, slots=True)
+class BoundRows:
+    """`RowSums` with its buffers, and the frame that refers to them."""
+
+    laid_out: LaidOut
+    graded: bool
+    rows: Rows
+    frame: Frame
+
+    def __call__(
+        self, messages: NDArray[Any], first: int, first_sample: int, current: Int32, *, fresh: bool
+    ) -> None:
+        """See `Bound`."""
         steps, count, _ = current.shape
-        if graded and self.laid_out.exact_products:
+        if self.graded and self.laid_out.exact_products:
             now = messages[first_sample : first_sample + count, first : first + steps]
             if np.count_nonzero(now) >= _PRODUCTS_FROM * now.size:
                 multiply(now.swapaxes(0, 1), self.laid_out, current, fresh=fresh)
                 return
-        (deliver_values if graded else deliver_spikes)(
-            messages,
-            first,
-            first_sample,
-            self.laid_out.tables,
-            buffers_for(self.laid_out.tables),
-            fresh,
-            current,
-            np.empty(RECEIVED, np.int32),
-        )
+        run = deliver(weights_of(self.rows.tables), self.graded)
+        run(self.frame, messages, first, first_sample, fresh, current)
 
 
 def multiply(messages: NDArray[Any], laid_out: LaidOut, current: Int32, *, fresh: bool) -> None:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from spikeport.simulators.native.bound import Frame
 from spikeport.simulators.native.compiled import kernel, part
 from spikeport.simulators.native.connection_tables import Tables
 from spikeport.simulators.native.events import (
@@ -23,14 +24,13 @@ from spikeport.simulators.native.events import (
     pool_events,
     rows_of,
 )
+from spikeport.simulators.native.frames import kept_loop, kept_rows
 from spikeport.simulators.native.neurons import neuron_loop
 from spikeport.simulators.native.sums import add_products, add_rows
-from spikeport.simulators.native.vectors import LANES
+from spikeport.simulators.native.vectors import bit_count
 
 Int32 = NDArray[np.int32]
 
-RECEIVED = BAND + LANES[-1]
-"""Size of the buffer for the currents of a tile, including the lanes after it."""
 _BYTE_MAX = 255
 
 
@@ -91,22 +91,23 @@ def _receive(graded: bool) -> Callable[..., None]:
 receive_spikes, receive_values = _receive(graded=False), _receive(graded=True)
 
 
-def _deliver(graded: bool) -> Callable[..., None]:
-    def deliver(
+@functools.cache
+def deliver(kind: str, graded: bool) -> Callable[..., None]:
+    """The compiled delivery of messages, by the type of the weights."""
+
+    def run(
+        frame: Frame,
         messages: NDArray[Any],
         first: int,
         first_sample: int,
-        tables: Tables,
-        buffers: Buffers,
         fresh: bool,
         current: Int32,
-        received: Int32,
     ) -> None:
-        """Add the current of one connection to `current`, or overwrite it if `fresh`.
+        """Add the current of the connection kept in `frame`, or overwrite `current` if `fresh`.
 
-        Reads messages[first_sample + b, first + t] for every t and b of `current`. `received` is
-        a buffer for the currents of a tile and the lanes after it.
+        Reads messages[first_sample + b, first + t] for every t and b of `current`.
         """
+        tables, buffers, received = kept_rows(frame, kind)
         units, width = (tables.start.size - 1) * tables.groups, tables.width
         at_once = max(BAND // width, 1)
         for t in range(current.shape[0]):
@@ -141,61 +142,34 @@ def _deliver(graded: bool) -> Callable[..., None]:
                             else:
                                 target[begin + i] += received[i]
 
-    return deliver
-
-
-deliver_spikes = kernel(_deliver(graded=False))
-deliver_values = kernel(_deliver(graded=True))
-
-
-class Afferent(NamedTuple):
-    """A connection from spikes that is added up in the loop of its target.
-
-    Attributes:
-        present: whether there is such a connection.
-        messages: of its source.
-        first: the row of `messages` that arrives in step 0 of the block.
-    """
-
-    present: bool
-    messages: NDArray[np.uint8]
-    first: int
-    tables: Tables
-    buffers: Buffers
+    return kernel(run)
 
 
 @functools.cache
-def advance(variant: tuple[bool, ...], biased: bool) -> Callable[..., int]:
+def advance(kind: str, variant: tuple[bool, ...], biased: bool) -> Callable[..., int]:
     """The compiled loop over neurons of a kind; see `neurons.neuron_loop`."""
 
     def run(
-        one: Afferent,
-        other: Afferent,
-        adds: bool,
-        earlier: Int32,
-        received: Int32,
-        bias: Int32,
-        state: Any,
-        dynamics: Any,
-        spikes: NDArray[np.uint8],
-        first: int,
+        frame: Frame,
         passed: int,
         steps: int,
         first_sample: int,
         samples: int,
-        recorded: tuple[Int32, ...],
+        adds: bool,
+        earlier: Int32,
+        bias: Int32,
         after: tuple[Int32, ...],
     ) -> int:
         """Run steps passed..passed + steps - 1 of the block, of samples first_sample...
 
-        The input of a neuron is the sum of the currents of `one` and `other`, if present (`other`
-        has units of the same size or smaller), and of `earlier` (steps or 1, samples, N) if
-        `adds`. Updates the arrays of `state`, (B, N), and writes spikes[b, first + step]. `bias` is
-        (steps or 1, B or 1, N) and only used if `biased`. `received` is a buffer for the currents
-        of a tile and the lanes after it. Each array of `after` (steps, samples, N) receives the
-        corresponding `recorded` state variable, (B, N), after each step, unless it has no steps.
-        Returns the number of neuron-steps in which the state could change.
+        The input of a neuron is the sum of the currents of the `Loop` kept in `frame` and of
+        `earlier` (steps or 1, samples, N) if `adds`. Updates the state and writes
+        spikes[b, before + passed + t]. `bias` is (steps or 1, B or 1, N) and only used if `biased`.
+        Each array of `after` (steps, samples, N) receives the corresponding `recorded` state
+        variable after each step, unless it has no steps. Returns the number of neuron-steps in
+        which the state could change.
         """
+        one, other, received, state, dynamics, spikes, first, recorded = kept_loop(frame, kind)
         size = recorded[0].shape[1]
         tables, also_tables = one.tables, other.tables
         units, width = (tables.start.size - 1) * tables.groups, tables.width
@@ -258,6 +232,17 @@ def advance(variant: tuple[bool, ...], biased: bool) -> Callable[..., int]:
     return kernel(run)
 
 
+@part
+def _weigh(count: NDArray[np.int64], weights: NDArray[np.int64], totals: NDArray[np.int64]) -> None:
+    """Set totals[k] to the sum over b and i of count[b, i] * weights[k, i]."""
+    for k in range(totals.size):
+        total = np.int64(0)
+        for b in range(count.shape[0]):
+            for i in range(count.shape[1]):
+                total += count[b, i] * weights[k, i]
+        totals[k] = total
+
+
 @kernel
 def tally(
     spikes: NDArray[np.uint8],
@@ -265,9 +250,12 @@ def tally(
     stop: int,
     few: NDArray[np.uint8],
     count: NDArray[np.int64],
+    weights: NDArray[np.int64],
+    totals: NDArray[np.int64],
 ) -> None:
     """Add spikes (B, steps, padded N) of steps first..stop - 1 to `count`, (B, N) or (1, N).
 
+    Sets totals[k] to the sum of all counts so far, each times that of its neuron in weights[k].
     `few` is a buffer of shape (N,).
     """
     size = few.size
@@ -282,3 +270,24 @@ def tally(
                     few[i] += received_from[i]
             for i in range(size):
                 row[i] += few[i]
+    _weigh(count, weights, totals)
+
+
+@kernel
+def tally_values(
+    values: Int32,
+    first: int,
+    stop: int,
+    digits: bool,
+    count: NDArray[np.int64],
+    weights: NDArray[np.int64],
+    totals: NDArray[np.int64],
+) -> None:
+    """The same for integers: 1 for each that is not 0, or its binary `digits` that are 1."""
+    for b in range(values.shape[0]):
+        row = count[min(b, count.shape[0] - 1)]
+        for t in range(first, stop):
+            sent = values[b, t]
+            for i in range(row.size):
+                row[i] += bit_count(np.uint64(sent[i])) if digits else np.int64(sent[i] != 0)
+    _weigh(count, weights, totals)

@@ -23,6 +23,8 @@ def padded(size: int) -> int:
 
 def channels_last(values: NDArray[Any], shape: Shape) -> NDArray[Any]:
     """(..., *shape) as (..., N) in the internal order; a view if possible."""
+    if len(shape) == 1:
+        return values
     lead = values.shape[: values.ndim - len(shape)]
     values = np.moveaxis(values, -len(shape), -1)
     return values.reshape(*lead, math.prod(shape))
@@ -30,5 +32,7 @@ def channels_last(values: NDArray[Any], shape: Shape) -> NDArray[Any]:
 
 def channels_first(values: NDArray[Any], shape: Shape) -> NDArray[Any]:
     """(..., N) in the internal order as (..., *shape)."""
+    if len(shape) == 1:
+        return values
     lead = values.shape[:-1]
     return np.moveaxis(values.reshape(*lead, *shape[1:], shape[0]), -1, -len(shape))

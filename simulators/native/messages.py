@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport.network import AnyPopulation, DeployedNetwork, Input, Shape
-from spikeport.runs import longest_delay
+from spikeport.network import AnyPopulation, Input, Shape
 from spikeport.simulators.native.layout import channels_last, padded
 from spikeport.simulators.native.plan import is_graded
 
@@ -21,8 +20,7 @@ class MessageBuffer:
     Attributes:
         messages: (B, before + block, padded N) bytes, or (.., N) int32 if graded; for a static
             input (B, 1, ..). The steps of a sample are adjacent in memory, as loops access them.
-        before: steps kept from before the block (the longest delay); zeros before step 0.
-        source: the input to fill the block from, (T, B, *shape), if it is not computed.
+        before: steps kept from before the block (the longest delay).
     """
 
     messages: NDArray[Any]
@@ -31,48 +29,32 @@ class MessageBuffer:
     graded: bool
     shape: Shape
     size: int
-    source: NDArray[Any] | None
 
 
 def make_buffer(
-    network: DeployedNetwork,
-    part: Input | AnyPopulation,
-    source: NDArray[Any] | None,
-    samples: int,
-    block: int,
+    part: Input | AnyPopulation, samples: int, block: int, delay: int, *, static: bool
 ) -> MessageBuffer:
-    """Create a buffer for the time before step 0; static input is filled in."""
-    graded = is_graded(part)
-    static = source is not None and source.ndim == 1 + len(part.shape)
-    before = 0 if static else longest_delay(network, part.name)
+    """Create a buffer for blocks of up to `block` steps, given the longest delay of a source."""
+    graded, before = is_graded(part), 0 if static else delay
     width = part.size if graded else padded(part.size)
-    messages = np.empty(
-        (samples, 1 if static else before + block, width), np.int32 if graded else np.uint8
-    )
-    messages[:, :before] = 0
+    shape = (samples, 1 if static else before + block, width)
+    messages = np.empty(shape, np.int32 if graded else np.uint8)
     messages[:, :, part.size :] = 0
-    stream = MessageBuffer(
-        messages=messages,
-        before=before,
-        static=static,
-        graded=graded,
-        shape=part.shape,
-        size=part.size,
-        source=source,
-    )
-    if static and source is not None:
-        stream.messages[:, 0, : part.size] = channels_last(source, part.shape)
-    return stream
+    return MessageBuffer(messages, before, static, graded, part.shape, part.size)
 
 
-def enter_block(stream: MessageBuffer, begin: int, stop: int, last: int) -> None:
-    """Advance from a block of `last` steps to steps begin..stop - 1."""
+def enter(stream: MessageBuffer, values: NDArray[Any], begin: int, stop: int) -> None:
+    """Fill in the values of steps begin..stop - 1 out of (T, B, *shape), or those of all steps."""
     if stream.static:
+        stream.messages[:, 0, : stream.size] = channels_last(values, stream.shape)
         return
+    rows = slice(stream.before, stream.before + stop - begin)
+    given = channels_last(values[begin:stop], stream.shape)
+    stream.messages[:, rows, : stream.size] = given.swapaxes(0, 1)
+
+
+def keep_last(stream: MessageBuffer, steps: int) -> None:
+    """Move the messages to keep from the end of a block of `steps` to before the next one."""
     if stream.before:
-        kept = stream.messages[:, last : last + stream.before]
+        kept = stream.messages[:, steps : steps + stream.before]
         stream.messages[:, : stream.before] = kept
-    if stream.source is not None:
-        values = channels_last(stream.source[begin:stop], stream.shape)
-        rows = slice(stream.before, stream.before + stop - begin)
-        stream.messages[:, rows, : values.shape[2]] = values.swapaxes(0, 1)

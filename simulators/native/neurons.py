@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,6 @@ from spikeport.network import (
     AnyPopulation,
     ATRLIFPopulation,
     Population,
-    Register,
     implementation_of,
 )
 from spikeport.simulators.native.atrlif import (
@@ -67,19 +66,15 @@ def compiled_model(population: AnyPopulation) -> CompiledModel:
     return implementation_of(MODELS, population, "in the native simulator")
 
 
-def initial_neurons(
-    population: AnyPopulation, registers: tuple[Register, ...], samples: int
-) -> Any:
-    """The state of a population before step 0: a NamedTuple of arrays (B, N)."""
-    arrays = []
-    for register in registers:
-        shape = (samples, population.size if register.kept else 0)
-        # np.zeros leaves it to the loop to touch the memory first, if it ever does.
-        array = np.zeros(shape, register.variable.dtype)
-        if register.initial:
-            array[:] = register.initial
-        arrays.append(array)
-    return compiled_model(population).state(*arrays)
+def example_of(model: str) -> tuple[Any, Any]:
+    """State and constants of the types that populations of a model, by its class name, have."""
+    kind = next(kind for kind in MODELS if kind.__name__ == model)
+    state, constants = MODELS[kind].state, MODELS[kind].constants
+    types = get_type_hints(constants).values()
+    return (
+        state(*(np.zeros((1, 1), variable.dtype) for variable in kind.STATE)),
+        constants(*(make() for make in types)),
+    )
 
 
 def recorded_state(population: AnyPopulation, state: Any) -> dict[str, Int32]:

@@ -16,13 +16,12 @@ from spikeport.network import (
     Coding,
     DeployedNetwork,
     Input,
-    PerNeuron,
+    Readout,
     Register,
     WeightedConnection,
     fan_out,
     require_loihi,
 )
-from spikeport.runs import longest_delay
 from spikeport.simulators.native.components import Component, components
 from spikeport.simulators.native.delivery import Delivery, delivery
 from spikeport.simulators.native.layout import channels_last, padded
@@ -39,27 +38,49 @@ _WITHIN = STATE_WRAP >> ACTIVATION_SHIFT
 class Plan:
     """Preparations for one network, to which they must not hold a reference: see `plan_of`.
 
+    They do not depend on its steps.
+
     Attributes:
+        parts, populations: inputs and populations, and only the latter, by name.
+        inputs: their names.
+        sizes: of the populations.
+        order: of the populations.
         components: see `components.components`, and whether their members take turns step by
             step.
         deliveries: per connection that carries weights.
-        reached: per such connection, the synapses that a message reaches: `fan_out`.
+        reached: per source and delay, in the internal order of the source, a row of ones, and for
+            each of its connections with that delay the non-zero and the stored synapses that a
+            message reaches (see `fan_out`).
+        counted: per such connection, its key in `reached` and the first of its two rows.
         incoming: per population, connections with weights.
+        delays: per part, those of its connections with weights, and 0.
         bias: per population that has any, its own bias current, (1, 1, N).
         injections: per population, the inputs that change its bias.
         registers: per population, its state variables with their initial values.
         dynamics, variants: per population, the constants of its compiled step.
+        needs: see `cut`.
+        idle: what earlier runs have left for later ones, see `state.borrowed`.
     """
 
+    parts: Mapping[str, Input | AnyPopulation]
+    populations: Mapping[str, AnyPopulation]
+    inputs: tuple[str, ...]
+    sizes: Mapping[str, int]
+    order: tuple[str, ...]
+    readouts: tuple[Readout, ...]
     components: list[tuple[Component, bool]]
     deliveries: Mapping[str, Delivery]
-    reached: Mapping[str, tuple[PerNeuron, PerNeuron]]
+    reached: Mapping[tuple[str, int], NDArray[np.int64]]
+    counted: Mapping[str, tuple[tuple[str, int], int]]
     incoming: Mapping[str, list[WeightedConnection]]
+    delays: Mapping[str, tuple[int, ...]]
     bias: Mapping[str, NDArray[np.int32]]
     injections: Mapping[str, list[str]]
     registers: Mapping[str, tuple[Register, ...]]
     dynamics: Mapping[str, Any]
     variants: Mapping[str, tuple[bool, ...]]
+    needs: dict[tuple[frozenset[str], bool], tuple[int, int]]
+    idle: list[Any]
 
 
 _PLANS: WeakKeyDictionary[DeployedNetwork, Plan] = WeakKeyDictionary()
@@ -76,31 +97,50 @@ def plan_of(network: DeployedNetwork) -> Plan:
 def make_plan(network: DeployedNetwork) -> Plan:
     """Prepare a network."""
     require_loihi(network, "the native simulator")
-    deliveries, reached = {}, {}
+    deliveries, counted = {}, {}
+    rows = {(name, 0): [np.ones(part.size, np.int64)] for name, part in network.sources.items()}
     for c in network.weighted_connections:
         source, target = network.sources[c.source].shape, network.by_name[c.target].shape
-        reached[c.name] = fan_out(c, source)
         deliveries[c.name] = delivery(c, source, target, network.message_range(c.source))
+        key = c.source, c.delay
+        reached = rows.setdefault(key, [rows[c.source, 0][0]])
+        counted[c.name] = key, len(reached)
+        reached += (channels_last(count, source) for count in fan_out(c, source))
     return Plan(
-        [(members, _by_step(network, deliveries, members)) for members, _ in components(network)],
-        deliveries,
-        reached,
-        {name: list(network.weighted_into(name)) for name in network.order},
-        {
+        parts=dict(network.sources),
+        populations=dict(network.by_name),
+        inputs=tuple(part.name for part in network.inputs),
+        sizes={part.name: part.size for part in network.populations},
+        order=network.order,
+        readouts=network.readouts,
+        components=[
+            (members, _by_step(network, deliveries, members)) for members, _ in components(network)
+        ],
+        deliveries=deliveries,
+        reached={key: np.array(each, np.int64) for key, each in rows.items()},
+        counted=counted,
+        incoming={name: list(network.weighted_into(name)) for name in network.order},
+        delays={
+            name: tuple(sorted({0} | {c.delay for c in network.weighted_from(name)}))
+            for name in network.sources
+        },
+        bias={
             p.name: np.array(channels_last(p.bias_current, p.shape).reshape(1, 1, -1), order="C")
             for p in network.populations
             if p.bias.any()
         },
-        {
+        injections={
             name: [injection.source for injection in network.injections_into(name)]
             for name in network.order
         },
-        {p.name: p.registers(LOIHI) for p in network.populations},
-        {p.name: compiled_model(p).dynamics(p) for p in network.populations},
-        {
+        registers={p.name: p.registers(LOIHI) for p in network.populations},
+        dynamics={p.name: compiled_model(p).dynamics(p) for p in network.populations},
+        variants={
             p.name: compiled_model(p).variant(p, _reach(network, deliveries, p.name) < _WITHIN)
             for p in network.populations
         },
+        needs={},
+        idle=[],
     )
 
 
@@ -127,9 +167,9 @@ def is_graded(source: Input | AnyPopulation) -> bool:
 
 
 def cut(
-    network: DeployedNetwork,
     plan: Plan,
-    inputs: Mapping[str, NDArray[Any]],
+    steps: int,
+    static: frozenset[str],
     *,
     memory_bytes: int,
     share: int,
@@ -138,21 +178,31 @@ def cut(
     """Samples and steps to compute at once in about `memory_bytes`; at least one of each.
 
     Args:
+        steps: T.
+        static: inputs that are the same in every step.
         share: samples for each thread, so that all have work.
     """
+    if (static, replay) not in plan.needs:
+        plan.needs[static, replay] = _needs(plan, static, replay)
+    fixed, per_step = plan.needs[static, replay]
+    at_once = max(min((memory_bytes - fixed) // max(per_step, 1), steps), 1)
+    samples = memory_bytes // (fixed + at_once * per_step)
+    return max(min(samples, share, _MOST_SAMPLES), 1), at_once
+
+
+def _needs(plan: Plan, static: frozenset[str], replay: bool) -> tuple[int, int]:
+    """Memory that a sample takes, without steps and for each step."""
     fixed, per_step = 0, 0
-    for part in network.sources.values():
+    for name, part in plan.parts.items():
         copies, item = 1, 4 if is_graded(part) else 1
-        if not isinstance(part, Input):
-            kept = (r.variable for r in plan.registers[part.name] if r.kept)
+        if name in plan.registers:
+            kept = (r.variable for r in plan.registers[name] if r.kept)
             fixed += sum(np.dtype(variable.dtype).itemsize for variable in kept) * part.size
             copies += replay
-        elif inputs[part.name].ndim == 1 + len(part.shape):
+        elif name in static:
             fixed += item * part.size
             continue
         step = copies * item * padded(part.size)
-        fixed += longest_delay(network, part.name) * step
+        fixed += plan.delays[name][-1] * step
         per_step += step
-    steps = max(min((memory_bytes - fixed) // max(per_step, 1), network.steps), 1)
-    samples = memory_bytes // (fixed + steps * per_step)
-    return max(min(samples, share, _MOST_SAMPLES), 1), steps
+    return fixed, per_step

@@ -5,6 +5,8 @@ Time and memory grow with the stored synapses and their events, not with the siz
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +31,7 @@ class Scatter:
     Attributes:
         start: first synapse of each source neuron, and the end of the last one's.
         target, weight: of each synapse.
+        targets: number of target neurons.
         bound: magnitude that no current exceeds.
     """
 
@@ -36,6 +39,7 @@ class Scatter:
     target: Int32
     weight: NDArray[np.int16]
     exponent: int
+    targets: int
     bound: int
 
     @property
@@ -43,18 +47,23 @@ class Scatter:
         """None: synapses are not stored in rows that vector instructions could add."""
         return None
 
-    def deliver(
+    def bind(self, graded: bool) -> Callable[..., None]:
+        """See `delivery.Delivery`."""
+        total = np.empty(self.targets if self.exponent < 0 else 0, np.int32)
+        return functools.partial(self._deliver, scatter_values if graded else scatter_spikes, total)
+
+    def _deliver(
         self,
+        run: Callable[..., None],
+        total: Int32,
         messages: NDArray[Any],
         first: int,
         first_sample: int,
         current: Int32,
         *,
-        graded: bool,
         fresh: bool,
     ) -> None:
-        """See `delivery.Delivery`."""
-        (scatter_values if graded else scatter_spikes)(
+        run(
             messages,
             first,
             first_sample,
@@ -65,7 +74,7 @@ class Scatter:
             max(-self.exponent, 0),
             fresh,
             current,
-            np.empty(current.shape[2] if self.exponent < 0 else 0, np.int32),
+            total,
         )
 
 
@@ -78,6 +87,7 @@ def scatter(connection: Sparse, source: Shape, target: Shape, most: int) -> Scat
         target=targets[order],
         weight=connection.weight[order],
         exponent=connection.exponent,
+        targets=math.prod(target),
         bound=shifted_bound(most, connection.exponent),
     )
 

@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeport.errors import ValueRangeError
-from spikeport.network import DeployedNetwork, Input
+from spikeport.network import DeployedNetwork, Shape
 from spikeport.runs import (
+    EventCounts,
     RecordSpec,
     ResetSchedule,
     Run,
@@ -26,13 +27,14 @@ from spikeport.runs import (
     sample_count,
     select,
 )
-from spikeport.runs.stream_state import select_samples, side_by_side
-from spikeport.simulators.counts import event_counts, input_messages
-from spikeport.simulators.native.carry import still_arriving
-from spikeport.simulators.native.chunk import Chunk, run_chunk
+from spikeport.simulators.native.carry import Pause, divided
+from spikeport.simulators.native.chunk import Chunk, merged, run_chunk
+from spikeport.simulators.native.layout import channels_first
 from spikeport.simulators.native.plan import Plan, cut, plan_of
 from spikeport.simulators.native.replay import Spikes, check_recorded, check_replayed
-from spikeport.simulators.results import assembled_run, empty_trace, narrowed
+from spikeport.simulators.native.state import borrow, give_back
+from spikeport.simulators.results import empty_trace, narrowed
+from spikeport.version import __version__
 
 MEMORY_BYTES = 64 << 20
 """Memory for state and input copies of the samples computed at once; more is not faster."""
@@ -71,7 +73,7 @@ def run_native(
     named = record_items(record)
     arrays = check_samples(network.inputs, network.steps, samples, widen=False)
     count = sample_count(network.inputs, arrays)
-    trace = empty_trace(network, count, record)
+    trace = empty_trace(network, count, record) if named else None
     if recorded is not None:
         recorded = check_recorded(network, count, recorded)
         trace = empty_trace(network, count, {*named, "spikes"})
@@ -80,6 +82,7 @@ def run_native(
         network,
         plan_of(network),
         arrays,
+        network.steps,
         trace,
         threads=threads,
         recorded=recorded,
@@ -89,7 +92,7 @@ def run_native(
     )
     return dataclasses.replace(
         run,
-        trace=narrowed(trace, network, record) if record else None,
+        trace=narrowed(trace, network, record) if named and trace is not None else None,
         wall_s=time.perf_counter() - started,
     )
 
@@ -98,94 +101,106 @@ def run_plan(
     network: DeployedNetwork,
     plan: Plan,
     arrays: Mapping[str, NDArray[Any]],
-    trace: Trace,
+    steps: int,
+    trace: Trace | None,
     *,
     threads: int | None = None,
     recorded: Spikes | None = None,
-    before: StreamState | None = None,
+    before: StreamState | Pause | None = None,
     progress: Callable[[int, int], None] | None = None,
     memory_bytes: int = MEMORY_BYTES,
     resets: ResetSchedule | None = None,
-) -> tuple[Run, StreamState | None]:
+) -> tuple[Run, Pause | None]:
     """Like `run_native`, for a prepared network and checked samples.
 
     Args:
-        trace: its arrays are filled.
-        plan: of the network, or of one that differs only in its steps.
-        before: state to continue from, instead of starting at step 0.
+        plan: of the network.
+        steps: T, instead of that of the network.
+        trace: its arrays are filled; None if nothing is recorded.
+        before: what to continue from, instead of starting at step 0.
 
     Returns:
-        The run, without its trace, and the state after it if one was given.
+        The run, and what to continue from after it if `before` was given.
     """
     started = time.perf_counter()
     count = sample_count(network.inputs, arrays)
-    threads = _thread_count(threads)
+    threads = _thread_count(threads, count)
+    static = frozenset(p.name for p in network.inputs if arrays[p.name].ndim == 1 + len(p.shape))
+    replay = recorded is not None
     at_once, block = cut(
-        network,
         plan,
-        arrays,
+        steps,
+        static,
         memory_bytes=memory_bytes // threads,
         share=-(-count // threads),
-        replay=recorded is not None,
+        replay=replay,
     )
+    if before is not None:
+        before = divided(plan, network.content_hash, before, count, at_once)
+    passed = 0 if before is None else before.step
     parts = [slice(first, min(first + at_once, count)) for first in range(0, count, at_once)]
 
     def run_part(part: slice) -> Chunk:
-        taken = select(network.inputs, arrays, part)
-        carried = None if recorded is None else {n: s[:, part] for n, s in recorded.items()}
-        state = None if before is None else select_samples(before, part)
-        view = _view(trace, part)
-        return run_chunk(network, plan, taken, block, view, carried, state, resets)
+        taken, view, carried = arrays, trace, recorded
+        if len(parts) > 1:
+            taken = select(network.inputs, arrays, part)
+            view = None if trace is None else _view(trace, part)
+            carried = None if recorded is None else {n: s[:, part] for n, s in recorded.items()}
+        memory = None if before is None else before.memories[part.start // at_once]
+        state = borrow(plan, part.stop - part.start, block, static, replay)
+        chunk = run_chunk(state, taken, steps, block, view, carried, memory, passed, resets)
+        give_back(state)
+        return chunk
 
-    sent: dict[tuple[str, int], NDArray[np.int64]] = {}
-    updates = dict.fromkeys(network.by_name, 0)
-    scores: dict[str, list[NDArray[np.int64]]] = {r.population: [] for r in network.readouts}
-    after: list[StreamState] = []
-    for part, chunk in zip(parts, _each(threads, run_part, parts), strict=True):
-        for key, fired in chunk.sent.items():
-            sent[key] = sent[key] + fired if key in sent else fired
-        for name, touched in chunk.updates.items():
-            updates[name] += touched
-        for name, values in chunk.scores.items():
-            scores[name].append(values.reshape(len(values), -1))
-        if chunk.state is not None:
-            after.append(chunk.state)
+    chunks = []
+    for chunk in _each(threads, run_part, parts):
+        chunks.append(chunk)
         if progress is not None:
-            progress(part.stop, count)
-    if recorded is not None:
+            progress(parts[len(chunks) - 1].stop, count)
+    if recorded is not None and trace is not None:
         check_replayed(network, trace.spikes, recorded)
-
-    def messages(name: str, delay: int) -> NDArray[np.int64]:
-        if (name, delay) in sent:
-            arrived = sent[name, delay]
-        else:
-            part = network.sources[name]
-            assert isinstance(part, Input)
-            arrived = input_messages(part, arrays[name], network.steps, delay)
-        if before is None or delay == 0:
-            return arrived
-        return arrived + still_arriving(before, network.sources[name], network.steps, delay)
-
-    counts = event_counts(
-        network,
+    whole = merged(chunks)
+    run = Run(
+        backend="native",
+        version=__version__,
+        network_hash=network.content_hash,
         samples=count,
-        spikes={name: int(sent[name, 0].sum()) for name in network.by_name},
-        updates=updates,
-        input_events={part.name: int(messages(part.name, 0).sum()) for part in network.inputs},
-        delivered={c.name: messages(c.source, c.delay) for c in network.weighted_connections},
-        reached=plan.reached,
-    )
-    run = assembled_run(
-        "native",
-        network,
-        scores={name: np.concatenate(values) for name, values in scores.items()},
-        fired={name: sent[name, 0] for name in network.by_name},
-        counts=counts,
-        trace=None,
+        steps=steps,
+        scores=whole.scores,
+        spike_counts={
+            name: _in_shape(whole.sent[name, 0], part.shape)
+            for name, part in plan.populations.items()
+        },
+        counts=_event_counts(plan, whole, count, steps),
+        trace=trace,
         wall_s=time.perf_counter() - started,
-        network_hash=None if before is None else before.network_hash,
     )
-    return run, side_by_side(after) if after else None
+    if before is None:
+        return run, None
+    memories = [chunk.memory for chunk in chunks if chunk.memory is not None]
+    return run, Pause(passed + steps, at_once, memories)
+
+
+def _in_shape(count: NDArray[np.int64], shape: Shape) -> NDArray[np.int64]:
+    """Counts (B or 1, N), summed over B, in the shape of their population."""
+    flat = count[0] if len(count) == 1 else count.sum(axis=0)
+    return channels_first(flat, shape)
+
+
+def _event_counts(plan: Plan, whole: Chunk, samples: int, steps: int) -> EventCounts:
+    totals, counted = whole.totals, plan.counted.items()
+    visited = samples * steps
+    return EventCounts(
+        samples=samples,
+        steps=steps,
+        spikes={name: totals[name, 0][0] for name in plan.populations},
+        visits={name: size * visited for name, size in plan.sizes.items()},
+        updates=whole.updates,
+        input_events={name: totals[name, 0][0] for name in plan.inputs},
+        messages={name: totals[key][0] for name, (key, _) in counted},
+        synaptic_events={name: totals[key][row] for name, (key, row) in counted},
+        synaptic_events_all={name: totals[key][row + 1] for name, (key, row) in counted},
+    )
 
 
 def _each(
@@ -193,8 +208,13 @@ def _each(
 ) -> Iterator[Chunk]:
     """The chunks in order, several of them computed at once."""
     if min(threads, len(parts)) == 1:
-        yield from map(run_part, parts)
-        return
+        return map(run_part, parts)
+    return _at_once(threads, run_part, parts)
+
+
+def _at_once(
+    threads: int, run_part: Callable[[slice], Chunk], parts: Sequence[slice]
+) -> Iterator[Chunk]:
     with ThreadPoolExecutor(threads) as pool:
         yield from pool.map(run_part, parts)
 
@@ -208,10 +228,12 @@ def _view(trace: Trace, chosen: slice) -> Trace:
     return Trace.of(tables, trace.neurons)
 
 
-def _thread_count(wanted: int | None) -> int:
-    """The requested number, or the number of cores available to this process."""
-    if wanted is None:
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-    if wanted < 1:
+def _thread_count(wanted: int | None, samples: int) -> int:
+    """The requested number, or that of cores available to this process; no more than samples."""
+    if wanted is not None and wanted < 1:
         raise ValueRangeError(f"threads is {wanted}, must be at least 1")
-    return wanted
+    if samples == 1:
+        return 1
+    if wanted is None:
+        wanted = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+    return min(wanted, samples)

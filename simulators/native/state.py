@@ -1,116 +1,178 @@
-"""Everything that changes while a chunk of samples is running."""
+"""Everything that changes while a chunk of samples is running, allocated once for many chunks."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport.network import DeployedNetwork, WeightedConnection
-from spikeport.runs import Trace
-from spikeport.simulators.native.currents import Constant, constant_currents, piece_size
-from spikeport.simulators.native.events import Buffers
-from spikeport.simulators.native.kernels import RECEIVED, Afferent, Int32
+from spikeport.network import Coding, Input, ReadoutKind
+from spikeport.simulators.native.carry import Carried, Memory, carried, start_afresh
+from spikeport.simulators.native.currents import piece_size
+from spikeport.simulators.native.delivery import Bound
+from spikeport.simulators.native.frames import RECEIVED, Int32
+from spikeport.simulators.native.loops import BoundLoop, bind_loop
 from spikeport.simulators.native.messages import MessageBuffer, make_buffer
-from spikeport.simulators.native.neurons import initial_neurons
 from spikeport.simulators.native.plan import Plan
-from spikeport.simulators.native.replay import Spikes
+
+Key = tuple[str, int]
+"""A source and a delay d."""
+
+_IDLE_BYTES = 8 << 20
+_MOST_IDLE = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Loop:
-    """How the compiled loop of a population is called, the same in all its steps.
+class Tally:
+    """Messages of a source to be counted as they arrive after a delay.
 
     Attributes:
-        first, second: connections that the loop adds up itself.
-        others: those that are added up before it.
-        dynamics: constants of its neurons.
-        recorded: the state variables that traces can hold.
-        kept: the name of each, and whether the trace holds it.
+        key: source and delay.
+        rows: B if they are counted for each sample, otherwise 1.
+        few: buffer for counting spikes, (N,).
+        digits: each binary digit that is 1 is a message.
+        reached: see `Plan`.
     """
 
-    first: Afferent
-    second: Afferent
-    others: Sequence[WeightedConnection]
-    dynamics: Any
-    recorded: tuple[Int32, ...]
-    kept: Mapping[str, bool]
+    key: Key
+    stream: MessageBuffer
+    rows: int
+    few: NDArray[np.uint8]
+    digits: bool
+    reached: NDArray[np.int64]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class State:
-    """The state of a chunk: per population the arrays of its neurons, (B, N).
+    """The state of a chunk, in the internal order of neurons.
 
     Attributes:
+        samples: B.
+        block: number of steps that message buffers can hold.
+        static: inputs that are the same in every step.
+        replay: whether connections carry other spikes than the computed ones.
+        carried: what later steps depend on.
+        initial: its memory before step 0.
         received_from: per source, the messages carried by connections.
         own: per population, the messages it computes; the same buffers except in a replay.
-        neurons: per population, the state variables of its model; see `initial_neurons`.
-        loops: per population that has run.
+        given: per input that is not static, and in a replay per population, its messages.
+        delayed: buffers with messages from before a block.
+        bound: per connection that is not added up in the loop of its target.
+        nbytes: memory of the large arrays.
     """
 
-    network: DeployedNetwork
     plan: Plan
     samples: int
+    block: int
+    static: frozenset[str]
+    replay: bool
+    carried: Carried
+    initial: Memory
     received_from: Mapping[str, MessageBuffer]
     own: Mapping[str, MessageBuffer]
-    neurons: Mapping[str, Any]
-    constant: Mapping[str, Constant]
-    updates: dict[str, int]
+    given: Mapping[str, MessageBuffer]
+    delayed: Sequence[MessageBuffer]
+    loops: Mapping[str, BoundLoop]
+    bound: Mapping[str, Bound]
+    tallies: Sequence[Tally]
     scratch: Int32
-    received: Int32
-    buffers: dict[str, Buffers]
-    loops: dict[str, Loop]
-    trace: Trace
+    nbytes: int
 
 
-def initial_state(
-    network: DeployedNetwork,
-    plan: Plan,
-    inputs: Mapping[str, NDArray[Any]],
-    block: int,
-    trace: Trace,
-    recorded: Spikes | None,
-) -> State:
-    """The state before step 0; for the arguments see `chunk.run_chunk`."""
-    samples = inputs[network.inputs[0].name].shape[-1 - len(network.inputs[0].shape)]
-    given = {**inputs, **(recorded or {})}
-    received_from = {
-        name: make_buffer(network, part, given.get(name), samples, block)
-        for name, part in network.sources.items()
+def borrow(plan: Plan, samples: int, block: int, static: frozenset[str], replay: bool) -> State:
+    """A state for chunks run in blocks of up to `block` steps; one of an earlier run, or a new one.
+
+    For the arguments see `State`.
+    """
+    state: State
+    for state in tuple(plan.idle):
+        if (
+            state.samples == samples
+            and state.block >= block
+            and state.static == static
+            and state.replay == replay
+        ):
+            try:
+                plan.idle.remove(state)
+            except ValueError:  # another thread was faster
+                continue
+            return state
+    return _make(plan, samples, block, static, replay)
+
+
+def give_back(state: State) -> None:
+    """Leave a state to later runs of the network, unless it is large."""
+    idle = state.plan.idle
+    if state.nbytes <= _IDLE_BYTES and len(idle) < _MOST_IDLE:
+        idle.append(state)
+
+
+def _make(plan: Plan, samples: int, block: int, static: frozenset[str], replay: bool) -> State:
+    held = carried(plan, samples)
+    start_afresh(plan, held.neurons)
+
+    def buffer(name: str) -> MessageBuffer:
+        longest = plan.delays[name][-1]
+        return make_buffer(plan.parts[name], samples, block, longest, static=name in static)
+
+    received_from = {name: buffer(name) for name in plan.parts}
+    own = {name: buffer(name) if replay else received_from[name] for name in plan.order}
+    given = {
+        name: stream
+        for name, stream in received_from.items()
+        if not stream.static and (replay or name not in own)
     }
-    own = {name: received_from[name] for name in network.order}
-    if recorded is not None:
-        own = {
-            name: make_buffer(network, network.by_name[name], None, samples, block)
-            for name in network.order
-        }
-    pieces = ((part.size, *piece_size(part.size, block, samples)) for part in network.populations)
+    streams = [*received_from.values(), *(own.values() if replay else ())]
+    received = np.empty(RECEIVED, np.int32)
+    loops = {
+        name: bind_loop(plan, name, received_from, own[name], held.neurons[name], received)
+        for name in plan.order
+    }
+    outside = [c for loop in loops.values() for c in loop.others]
+    outside += [c for each in plan.incoming.values() for c in each if c.source in static]
+    largest = 0
+    for part in plan.populations.values():
+        steps, count = piece_size(part.size, block, samples)
+        largest = max(largest, part.size * steps * count)
+    scratch = np.empty(largest, np.int32)
     return State(
-        network=network,
         plan=plan,
         samples=samples,
+        block=block,
+        static=static,
+        replay=replay,
+        carried=held,
+        initial=held.memory.copy(),
         received_from=received_from,
         own=own,
-        neurons={
-            p.name: initial_neurons(p, plan.registers[p.name], samples) for p in network.populations
+        given=given,
+        delayed=[stream for stream in streams if stream.before],
+        loops=loops,
+        bound={
+            c.name: plan.deliveries[c.name].bind(received_from[c.source].graded) for c in outside
         },
-        constant={
-            name: constant_currents(network, plan, received_from, name) for name in network.order
-        },
-        updates=dict.fromkeys(network.order, 0),
-        scratch=np.empty(max(size * steps * count for size, steps, count in pieces), np.int32),
-        received=np.empty(RECEIVED, np.int32),
-        buffers={},
-        loops={},
-        trace=trace,
+        tallies=list(_tallies(plan, samples, received_from, own)),
+        scratch=scratch,
+        nbytes=2 * held.memory.nbytes
+        + scratch.nbytes
+        + sum(stream.messages.nbytes for stream in streams),
     )
 
 
-def start_afresh(state: State) -> None:
-    """Return all neurons to their state before step 0."""
-    for name, registers in state.plan.registers.items():
-        for register, values in zip(registers, state.neurons[name], strict=True):
-            values[:] = register.initial
+def _tallies(
+    plan: Plan,
+    samples: int,
+    received_from: Mapping[str, MessageBuffer],
+    own: Mapping[str, MessageBuffer],
+) -> Iterator[Tally]:
+    """One for every source and every delay of its connections."""
+    single = {r.population for r in plan.readouts if r.kind is ReadoutKind.SPIKES}
+    for name, part in plan.parts.items():
+        stream = own.get(name, received_from[name])
+        digits = isinstance(part, Input) and part.coding is Coding.BINARY
+        few = np.empty(part.size, np.uint8)
+        for delay in plan.delays[name]:
+            rows = samples if delay == 0 and name in single else 1
+            yield Tally((name, delay), stream, rows, few, digits, plan.reached[name, delay])
