@@ -5,7 +5,7 @@ The public names are listed below and in `__init__.pyi`. Each is loaded on first
 
 Train a network (needs torch):
     train, train_pareto_front, TrainConfig, TrainingCallbacks, TrainingResult, EpochProgress,
-    EpochRecord, Architecture, Augment, GradientRule, Optimizer, Precision, ParetoPoint
+    EpochRecord, Architecture, Augment, ExitConfig, GradientRule, Optimizer, Precision, ParetoPoint
 Data sets:
     load_dataset, make_dataset, Dataset, Split, DataConfig, Binning, Layout, PixelGrid, Slicing
 Recipes, which describe a whole experiment:

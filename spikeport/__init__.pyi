@@ -155,6 +155,7 @@ from .trainer import Dataset as Dataset
 from .trainer import Diagnosis as Diagnosis
 from .trainer import EpochProgress as EpochProgress
 from .trainer import EpochRecord as EpochRecord
+from .trainer import ExitConfig as ExitConfig
 from .trainer import GradientAgreement as GradientAgreement
 from .trainer import GradientRule as GradientRule
 from .trainer import Independence as Independence

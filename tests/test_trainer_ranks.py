@@ -17,7 +17,7 @@ from spikeport.trainer.data import Feed
 from spikeport.trainer.data.batches import check_shares
 from spikeport.trainer.loop.checkpoint import best_path
 from spikeport.trainer.rules import GradientRule
-from tests.helpers.ranks import CONFIG, SAMPLES, TAUGHT, by, teacher
+from tests.helpers.ranks import CONFIG, SAMPLES, TAUGHT, WITH_EXITS, by, teacher
 from tests.helpers.training import KilledError, killing_after, tiny_data
 
 ROOT = Path(__file__).parent.parent
@@ -26,7 +26,7 @@ from pathlib import Path
 from spikeport.trainer import train
 from spikeport.trainer.ranks import process_group
 from spikeport.trainer.rules import GradientRule
-from tests.helpers.ranks import CONFIG, SAMPLES, TAUGHT, by, teacher
+from tests.helpers.ranks import CONFIG, SAMPLES, TAUGHT, WITH_EXITS, by, teacher
 from tests.helpers.training import tiny_data
 {body}
 """
@@ -37,6 +37,8 @@ with process_group("cpu"):
         train(by(rule), tiny_data(SAMPLES), checkpoint=path, minutes=0)
     path = Path({folder!r}, "taught.safetensors")
     train(TAUGHT, tiny_data(SAMPLES), checkpoint=path, minutes=0, teacher=teacher())
+    path = Path({folder!r}, "exits.safetensors")
+    train(WITH_EXITS, tiny_data(SAMPLES), checkpoint=path, minutes=0)
 """
 GOING_ON = """
 train(CONFIG, tiny_data(SAMPLES), checkpoint={path!r}, resume=True, minutes=0)
@@ -91,6 +93,19 @@ def test_two_processes_learn_from_a_teacher_as_one(shared: Path) -> None:
     assert_same(shared / "taught.safetensors", alone)
     untaught = load_checkpoint(shared / f"{CONFIG.rule}.safetensors").history
     assert all(abs(a.loss - b.loss) > 1e-3 for a, b in zip(alone.history, untaught, strict=True))
+
+
+def test_two_processes_train_with_exits_as_one(shared: Path, tmp_path: Path) -> None:
+    """Their batch norms take the statistics of both, and reliable samples are counted over both."""
+    path = tmp_path / "alone.safetensors"
+    assert_same(
+        shared / "exits.safetensors", train(WITH_EXITS, tiny_data(SAMPLES), checkpoint=path)
+    )
+    ours, theirs = load_checkpoint(shared / "exits.safetensors").exits, load_checkpoint(path).exits
+    assert ours is not None
+    assert theirs is not None
+    for name, value in theirs.state_dict().items():
+        torch.testing.assert_close(ours.state_dict()[name], value, rtol=2e-4, atol=2e-5)
 
 
 def test_no_two_rules_train_alike(shared: Path) -> None:

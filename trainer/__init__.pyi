@@ -22,6 +22,7 @@ from .diagnosis import Independence as Independence
 from .diagnosis import LayerActivity as LayerActivity
 from .diagnosis import ShuffleTest as ShuffleTest
 from .diagnosis import diagnose as diagnose
+from .exits import ExitConfig as ExitConfig
 from .loop import Checkpoint as Checkpoint
 from .loop import EpochProgress as EpochProgress
 from .loop import EpochRecord as EpochRecord

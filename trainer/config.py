@@ -17,6 +17,7 @@ from spikeport.errors import TrainingError, ValueRangeError
 from spikeport.network import LOIHI, Input, Reset
 from spikeport.text import quoted
 from spikeport.trainer.data import Augment
+from spikeport.trainer.exits import ExitConfig
 from spikeport.trainer.models import ARCHITECTURES
 from spikeport.trainer.network import SpikingNetwork
 from spikeport.trainer.neurons import LIF, QuantizedReLU
@@ -94,6 +95,8 @@ class TrainConfig:
         energy_profile: source of the energy prices: name of a built-in profile, or path of a file.
         distillation: share of the loss, 0 to 1, in which the outputs of a teacher replace the
             labels in the cross-entropy (see `distillation`).
+        exits: train with small classifiers on the rates of hidden neurons (see `Exits`), whose
+            weights these are; None for none. The trained network has no exits.
         compile: let torch compile the passes; takes a minute or more, and needs a C++ compiler.
 
     Raises:
@@ -132,6 +135,7 @@ class TrainConfig:
     distillation: float = 0.0
     compile: bool = False
     weight_bits: int | None = None
+    exits: ExitConfig | None = None
 
     def __post_init__(self) -> None:
         if not self.own_network:
@@ -148,6 +152,8 @@ class TrainConfig:
         object.__setattr__(self, "widths", tuple(self.widths))
         if isinstance(self.augment, Mapping):
             object.__setattr__(self, "augment", Augment(**self.augment))
+        if isinstance(self.exits, Mapping):
+            object.__setattr__(self, "exits", ExitConfig(**self.exits))
         if not self.widths:
             raise TrainingError("training: widths is empty, needs at least one layer")
         built_in = ARCHITECTURES.get(self.architecture)
@@ -200,6 +206,8 @@ class TrainConfig:
                 )
             if self.compile:
                 raise TrainingError("training: compile is true, with weight_bits it must be false")
+            if self.exits is not None:
+                raise TrainingError("training: exits are set, with weight_bits they must not be")
         self.lif()
 
     @property
@@ -225,6 +233,8 @@ class TrainConfig:
             raise TrainingError(f"{ann}: it has no weight_bits; convert it first")
         if self.energy_penalty or self.energy_budget_uj is not None:
             raise TrainingError(f"{ann}: it sends no spikes, so it has no energy to limit")
+        if self.exits is not None:
+            raise TrainingError(f"{ann}: it has no firing rates for exits")
 
     def neurons(self) -> LIF | nn.Module:
         """The neurons or the activation of every layer."""

@@ -92,6 +92,7 @@ class Recipe:
             rule=GradientRule.RATE_M,
             compile=False,
             weight_bits=bits,
+            exits=None,
             epochs=self.chip.epochs,
             lr=self.chip.lr,
             optimizer=self.chip.optimizer,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any, NoReturn, TypeVar, get_type_hints
+from typing import Any, NoReturn, TypeVar, get_args, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -87,5 +87,6 @@ def _keys(kind: type[Any], prefix: str = "") -> Iterator[str]:
     hints = get_type_hints(kind)
     for part in dataclasses.fields(kind):
         yield prefix + part.name
-        if dataclasses.is_dataclass(hints[part.name]):
-            yield from _keys(hints[part.name], f"{prefix}{part.name}.")
+        for hint in (hints[part.name], *get_args(hints[part.name])):  # or one that may be None
+            if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+                yield from _keys(hint, f"{prefix}{part.name}.")

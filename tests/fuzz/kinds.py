@@ -51,6 +51,7 @@ from spikeport.trainer import (
     LIF,
     Checkpoint,
     EpochRecord,
+    ExitConfig,
     Node,
     SpikingNetwork,
     TrainConfig,
@@ -65,6 +66,7 @@ from spikeport.trainer.data.files import read_cifar, read_idx
 from spikeport.trainer.data.folder import load_folder
 from spikeport.trainer.data.npz import load_events
 from spikeport.trainer.data.pixels import PixelGrid
+from spikeport.trainer.exits import Exits
 from spikeport.trainer.recipe import load_recipe
 from spikeport.workflow import write_nir
 
@@ -166,6 +168,15 @@ def checkpoint(config: TrainConfig) -> Checkpoint:
     momentum = {f"momentum_buffer.{name}": p * 0.5 for name, p in network.named_parameters()}
     history = (EpochRecord(1, 0.5, 0.5, 0.25, 0.3, 1.5),)
     return Checkpoint(network, config, 4, "toy", "abc", history, momentum)
+
+
+def exits_checkpoint() -> Checkpoint:
+    config = TrainConfig(widths=(2, 3), steps=3, seed=5, exits=ExitConfig())
+    plain = checkpoint(replace(config, exits=None))
+    assert isinstance(plain.model, SpikingNetwork)
+    exits = Exits(plain.model, ExitConfig(), 5)
+    momentum = {f"momentum_buffer.exits.{name}": p * 0.5 for name, p in exits.named_parameters()}
+    return replace(plain, config=config, exits=exits, optimizer={**plain.optimizer, **momentum})
 
 
 def chip_checkpoint() -> Checkpoint:
@@ -396,6 +407,10 @@ def _checkpoint(path: Path) -> None:
     save_checkpoint(path, checkpoint(TrainConfig(widths=(2, 3), steps=3, seed=5)))
 
 
+def _exits_checkpoint(path: Path) -> None:
+    save_checkpoint(path, exits_checkpoint())
+
+
 def _own_checkpoint(path: Path) -> None:
     """A network that no architecture describes: branches, and a layer that is used twice."""
     value = Input("input", (2, 6, 6), Coding.GRADED, 0, 16, 16.0)
@@ -476,6 +491,9 @@ KINDS: Mapping[str, Kind] = {
         load_checkpoint,
         "tensors",
         write=_save_checkpoint,
+    ),
+    "checkpoint with exits": Kind(
+        "c.safetensors", _exits_checkpoint, load_checkpoint, "tensors", True, _save_checkpoint
     ),
     "own checkpoint": Kind(
         "c.safetensors",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from spikeport.trainer import SpikingNetwork, TrainConfig, build_network
+from spikeport.trainer import ExitConfig, SpikingNetwork, TrainConfig, build_network
 from spikeport.trainer.rules import GradientRule
 from tests.helpers.training import TINY, tiny_data
 
@@ -13,6 +13,8 @@ CONFIG = dataclasses.replace(
 )
 
 TAUGHT = dataclasses.replace(CONFIG, distillation=0.7)
+
+WITH_EXITS = dataclasses.replace(CONFIG, exits=ExitConfig())
 
 SAMPLES = 57
 """Of 43 to train on, the last batch of an epoch has shares of two and one."""

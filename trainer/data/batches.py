@@ -92,7 +92,7 @@ def check_augment(config: Augment, x: SampleArray, input: Input) -> None:
         raise DataSetError("augment: resized_crop needs images from folders; others have one size")
 
 
-def check_batches(feed: Feed, network: nn.Module) -> None:
+def check_batches(feed: Feed, network: nn.Module, exits: nn.Module | None = None) -> None:
     """Refuse batches that leave a process without a sample, or batch norm with a single one.
 
     Raises:
@@ -100,6 +100,8 @@ def check_batches(feed: Feed, network: nn.Module) -> None:
     """
     check_shares(feed)
     _check_batch_norm(feed, network)
+    if exits is not None:
+        _check_batch_norm(feed, nn.ModuleDict({"exits": exits}))
 
 
 def check_shares(feed: Feed) -> None:
@@ -129,7 +131,7 @@ def _check_batch_norm(feed: Feed, network: nn.Module) -> None:
     size = min(feed.batch_size, total)
     if not norms or (size > 1 and total % size != 1):
         return
-    norm = norms[0].rpartition(".")[2]
+    norm = norms[0].removeprefix("layers.")
     if size == 1:
         which, remedy = f"batches of one sample (batch_size {feed.batch_size})", "at least 2"
     else:

@@ -1,7 +1,8 @@
 """Checkpoints: weights, optimizer state and everything needed to resume, in one safetensors file.
 
-Tensors are named `network.<state name>` and, for the optimizer, `<kind>.<parameter name>`; a
-network in chip arithmetic also has `chip.<part>`, the integers that its master weights represent.
+Tensors are named `network.<state name>`, `exits.<state name>` if there are exits, and, for the
+optimizer, `<kind>.<parameter name>`; a network in chip arithmetic also has `chip.<part>`, the
+integers that its master weights represent.
 The graph of a network of the user's own is stored as data (`graph_file`) and rebuilt from it; that
 of a built-in one follows from the configuration.
 The metadata of the header contains one JSON document under "spikeport", with a digest of itself and
@@ -24,7 +25,7 @@ from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
 from spikeport.checks import MAX_SIZE, integer
-from spikeport.errors import FileFormatError, FileVersionError, InputError
+from spikeport.errors import FileFormatError, FileVersionError, InputError, TrainingError
 from spikeport.network import Input
 from spikeport.storage import check_count, check_elements, write_bytes
 from spikeport.storage.canonical import Arrays
@@ -32,12 +33,13 @@ from spikeport.storage.limits import MAX_PARTS
 from spikeport.storage.tensors import DIGEST, check_digest, pack, unpack, with_digest
 from spikeport.trainer.chip import AnyNetwork, QATNetwork, from_tensors, to_tensors
 from spikeport.trainer.config import TrainConfig, build_network
-from spikeport.trainer.loop.optimizer import KEPT
+from spikeport.trainer.exits import Exits
+from spikeport.trainer.loop.optimizer import KEPT, trained_parameters
 from spikeport.trainer.network import SpikingNetwork, describe_graph, rebuild_graph
 
 KIND = "checkpoint"
 VERSION = 2
-_LATER = ("activation", "levels")
+_LATER = ("activation", "levels", "exits")
 """Settings that the first release did not have."""
 
 
@@ -111,6 +113,10 @@ class Checkpoint:
         optimizer: its state, "kind.parameter name" (see `optimizer`), empty before the first step.
         teacher: digest of the distillation teacher, None if there is none.
         own: the network was given to `train`, so its graph is stored as well.
+        exits: what it is trained with if `config.exits` is set; not part of the network.
+
+    Raises:
+        InputError: it has exits that its configuration does not ask for, or the other way round.
     """
 
     model: AnyNetwork
@@ -123,6 +129,26 @@ class Checkpoint:
     progress: EpochProgress = EpochProgress()
     teacher: str | None = None
     own: bool = False
+    exits: Exits | None = None
+
+    def __post_init__(self) -> None:
+        if (self.exits is None) != (self.config.exits is None):
+            has, asks = (
+                ("no exits", "asks for them") if self.exits is None else ("exits", "does not")
+            )
+            raise TrainingError(f"checkpoint: has {has}, its configuration {asks}")
+
+
+def exits_of(config: TrainConfig, network: AnyNetwork) -> Exits | None:
+    """Untrained exits if `config` asks for them.
+
+    Raises:
+        InputError: the network has no place for exits.
+    """
+    if config.exits is None:
+        return None
+    assert isinstance(network, SpikingNetwork)  # TrainConfig refuses exits with weight_bits
+    return Exits(network, config.exits, config.seed)
 
 
 def best_path(path: str | PathLike[str]) -> Path:
@@ -154,7 +180,7 @@ def save_checkpoint(path: str | PathLike[str], checkpoint: Checkpoint) -> None:
         "history": [asdict(record) for record in checkpoint.history],
         "progress": asdict(checkpoint.progress),
     }
-    tensors = {f"network.{name}": value for name, value in checkpoint.model.state_dict().items()}
+    tensors = _named(checkpoint.model, checkpoint.exits)
     tensors |= checkpoint.optimizer
     if isinstance(checkpoint.model, SpikingNetwork):
         if checkpoint.own:
@@ -166,6 +192,14 @@ def save_checkpoint(path: str | PathLike[str], checkpoint: Checkpoint) -> None:
         tensors |= integers
     arrays = {name: value.detach().cpu().contiguous().numpy() for name, value in tensors.items()}
     write_bytes(path, pack(with_digest(document, arrays), arrays))
+
+
+def _named(network: AnyNetwork, exits: Exits | None) -> dict[str, Tensor]:
+    """The tensors of a network and its exits, by their names in a file."""
+    tensors = {f"network.{name}": value for name, value in network.state_dict().items()}
+    if exits is not None:
+        tensors |= {f"exits.{name}": value for name, value in exits.state_dict().items()}
+    return tensors
 
 
 def _written(config: TrainConfig) -> dict[str, Any]:
@@ -191,19 +225,23 @@ def load_checkpoint(path: str | PathLike[str]) -> Checkpoint:
     try:
         known = _described(header)
         network, integers = _network(known, tensors)
+        with torch.device("meta"):
+            exits = exits_of(known.config, network)
     except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
         raise FileFormatError(
             f"{path}: the checkpoint's description is invalid: {error}"
         ) from error
-    state = network.state_dict()
-    expected = {f"network.{name}": value for name, value in state.items()}
-    expected |= _optimizer_state(known.config, network, tensors)
+    stored = _named(network, exits)
+    expected = stored | _optimizer_state(known.config, network, exits, tensors)
     _check_tensors(path, {k: v for k, v in tensors.items() if k not in integers}, expected)
     check_digest(path, header, arrays)
     if isinstance(network, SpikingNetwork):
         check_elements(f"{path}: network", _size(network), path.stat().st_size)
     # The tensors themselves, not copies: a float network was built without storage.
-    network.load_state_dict({name: tensors[f"network.{name}"] for name in state}, assign=True)
+    for part, module in (("network.", network), ("exits.", exits)):
+        if module is not None:
+            state = {name: tensors[part + name] for name in module.state_dict()}
+            module.load_state_dict(state, assign=True)
     if isinstance(network, SpikingNetwork):
         network.provenance = known.provenance
     return Checkpoint(
@@ -213,10 +251,11 @@ def load_checkpoint(path: str | PathLike[str]) -> Checkpoint:
         known.data,
         known.fingerprint,
         known.history,
-        {name: tensors[name] for name in expected if not name.startswith("network.")},
+        {name: tensors[name] for name in expected if name not in stored},
         known.progress,
         known.teacher,
         known.graph is not None,
+        exits,
     )
 
 
@@ -302,14 +341,13 @@ def _size(network: SpikingNetwork) -> int:
 
 
 def _optimizer_state(
-    config: TrainConfig, network: AnyNetwork, tensors: Mapping[str, Tensor]
+    config: TrainConfig, network: AnyNetwork, exits: Exits | None, tensors: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
     """The tensors of the optimizer's state, if it has taken a step."""
-    trained = {name: p for name, p in network.named_parameters() if p.requires_grad}
     expected = {
         f"{kind}.{name}": torch.zeros(()) if kind == "step" else parameter
         for kind in KEPT[config.optimizer]
-        for name, parameter in trained.items()
+        for name, parameter in trained_parameters(network, exits)
     }
     return expected if any(name in expected for name in tensors) else {}
 

@@ -33,12 +33,13 @@ from spikeport.trainer.loop.checkpoint import (
     EpochProgress,
     EpochRecord,
     best_path,
+    exits_of,
     load_checkpoint,
     save_checkpoint,
 )
 from spikeport.trainer.loop.distillation import Teacher, check_learns, find_teacher
 from spikeport.trainer.loop.finite import check_finite
-from spikeport.trainer.loop.optimizer import build_optimizer, state_of
+from spikeport.trainer.loop.optimizer import build_optimizer, state_of, trained_parameters
 from spikeport.trainer.loop.resume import best_epoch, check_same_run, load_best
 from spikeport.trainer.loop.start import (
     Start,
@@ -213,17 +214,19 @@ def _begin(
         check_learns(config, network, taught)
         by = None if taught is None else taught.digest
         facts = data.classes, data.name, data.fingerprint
-        state = Checkpoint(network, config, *facts, teacher=by, own=own is not None)
+        exits = exits_of(config, network)
+        state = Checkpoint(network, config, *facts, teacher=by, own=own is not None, exits=exits)
     device = choose_device(config.device)
-    for network in (state.model, *([] if taught is None else [taught.network])):
-        place(network, device, channels_last=config.channels_last)
+    for module in (state.model, state.exits, None if taught is None else taught.network):
+        if module is not None:
+            place(module, device, channels_last=config.channels_last)
     feed = Feed(
         data.train_x, data.train_y, kept, config.augment, config.seed, config.batch_size, share()
     )
-    check_batches(feed, state.model)
+    check_batches(feed, state.model, state.exits)
     if workers is None:
         workers = default_workers(data.train_x, config.augment, config.threads)
-    optimizer = build_optimizer(config, state.model, state.optimizer)
+    optimizer = build_optimizer(config, state.model, state.exits, state.optimizer)
     energy = energy_loss(config, state.model, profile, data.train_x[:PROBE])
     forward: Forward = state.model.training_pass
     if config.compile:
@@ -285,15 +288,17 @@ def _epoch(run: _Run, watch: TrainingCallbacks, minutes: float | None) -> _Run:
 
 def _update(run: _Run, x: Tensor, y: Tensor, whole: int, epoch: int) -> tuple[float, int, float]:
     """Take one optimizer step; return loss, hits and summed firing rate of the whole batch."""
-    config, network = run.state.config, run.state.model
+    config, network, exits = run.state.config, run.state.model, run.state.exits
     x, y = x.to(run.device), y.to(run.device)
     if config.channels_last and x.ndim == 4:
         x = x.contiguous(memory_format=torch.channels_last)
     half = config.precision is Precision.BFLOAT16
     with torch.autocast(run.device.type, torch.bfloat16, enabled=half):
-        loss, scores, record = step(network, x, y, whole, run.forward, run.energy, run.teacher)
-    sum_gradients(network.parameters())
-    check_finite(network, loss, record, epoch)
+        loss, scores, record = step(
+            network, x, y, whole, run.forward, run.energy, run.teacher, exits
+        )
+    sum_gradients(parameter for _, parameter in trained_parameters(network, exits))
+    check_finite(network, loss, record, epoch, exits)
     run.optimizer.step()
     hits = (scores.argmax(1) == y).sum().double()
     sums = torch.stack([loss.double(), hits, loss.new_tensor(record.firing_rate * len(y)).double()])
@@ -325,7 +330,7 @@ def _with(
     state = dataclasses.replace(
         run.state,
         history=run.state.history if history is None else history,
-        optimizer=state_of(run.state.model, run.optimizer),
+        optimizer=state_of(run.state.model, run.state.exits, run.optimizer),
         progress=progress,
     )
     return dataclasses.replace(run, state=state)
