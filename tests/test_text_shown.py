@@ -797,8 +797,8 @@ def diagnosis_page(tail: str) -> str:
 PAGES: dict[str, Callable[[str], str]] = {
     "page.html.j2": parity_page,
     "diagnosis.html.j2": diagnosis_page,
-    "conversion.html.j2": conversion_page(1),
-    "conversion.html.j2 of several networks": conversion_page(2),
+    "conversion_errors.html.j2": conversion_page(1),
+    "conversion_errors.html.j2 of several networks": conversion_page(2),
 }
 
 

@@ -92,7 +92,7 @@ def render_conversions(
     now = [_row(found, names, network, steps) for network in found.networks]
     drawn = _drawn_steps(found.steps, steps, MOST_LINES if len(now) == 1 else MOST_DEPTH_CHARTS)
     return render(
-        "conversion.html.j2",
+        "conversion_errors.html.j2",
         title="Spikeport diagnosis of conversion errors",
         headline=_headline(now),
         found=found,
