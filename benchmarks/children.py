@@ -9,8 +9,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -48,9 +49,18 @@ def has_module(python: Path, module: str) -> bool:
 
 
 def child(
-    python: Path | str, module: str, arguments: Sequence[str], *, threads: int, limit_s: float
+    python: Path | str,
+    module: str,
+    arguments: Sequence[str],
+    *,
+    threads: int,
+    limit_s: float,
+    variables: Mapping[str, str] = MappingProxyType({}),
 ) -> str:
     """Run `python -m module arguments` in the repository; return the last line of its stdout.
+
+    Args:
+        variables: of its environment, besides those of this process.
 
     Raises:
         ChildTimeoutError: it took longer than `limit_s` and was killed with everything it started.
@@ -59,7 +69,7 @@ def child(
     process = subprocess.Popen(
         [str(python), "-m", module, *arguments],
         cwd=ROOT,
-        env=_variables(threads),
+        env=_variables(threads) | dict(variables),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

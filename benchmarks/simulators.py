@@ -26,6 +26,7 @@ from benchmarks.children import (
     measure,
     peers_python,
 )
+from benchmarks.processors import OWN, PROCESSORS, limit_to
 from benchmarks.table import machine_lines, print_headline, print_rows
 
 FLOAT_PEERS = ("norse", "snntorch", "spikingjelly")
@@ -38,6 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print and write; return the exit code."""
     chosen = _parser().parse_args(arguments)
     exit_on_terminate()
+    limit_to(chosen.processor)
     threads, repeats = chosen.threads, chosen.repeats or (3 if chosen.quick else 7)
     cap_s = chosen.cap or (30.0 if chosen.quick else 600.0)
     activities = chosen.activity or ([10.0] if chosen.quick else [2.0, 10.0, 30.0])
@@ -51,7 +53,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print("\n".join(machine_lines(limits, threads)), flush=True)
     report: dict[str, Any] = {
         "machine": {"processor": _processor(), "cores": os.cpu_count(), **limits},
-        "settings": {"threads": threads, "repeats": repeats, "cap_s": cap_s, "quick": chosen.quick},
+        "settings": {
+            "processor": chosen.processor,
+            "threads": threads,
+            "repeats": repeats,
+            "cap_s": cap_s,
+            "quick": chosen.quick,
+        },
         "missing": missing,
         "rows": [],
     }
@@ -206,6 +214,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int)
     parser.add_argument("--cap", type=float, help="time limit per measurement in seconds")
+    parser.add_argument("--processor", choices=PROCESSORS, default=OWN, help="limit instructions")
     parser.add_argument("--json", type=Path, help="output file")
     return parser
 

@@ -28,6 +28,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from benchmarks.children import ChildError, answer, exit_on_terminate
+from benchmarks.processors import OWN, PROCESSORS, limit_to
 from benchmarks.table import print_table
 from spikeport.network import Coding, Input
 from spikeport.storage import write_text
@@ -221,12 +222,14 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--compile", action="store_true", help="let torch compile the network")
     parser.add_argument("--json", type=Path, help="output file")
+    parser.add_argument("--processor", choices=PROCESSORS, default=OWN, help="limit instructions")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     chosen = parser.parse_args(arguments)
     if chosen.child:
         print("\n" + json.dumps(measure(json.loads(chosen.child))))
         return 0
     exit_on_terminate()
+    limit_to(chosen.processor)
     # torch then requests huge pages, which avoids thousands of page faults for large tensors
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     rows = []
@@ -246,7 +249,7 @@ def main(arguments: Sequence[str]) -> int:
     print_table(COLUMNS, list(cells(rows)))
     print(NOTES)
     if chosen.json:
-        document = {"torch": torch.__version__, "rows": rows}
+        document = {"torch": torch.__version__, "processor": chosen.processor, "rows": rows}
         write_text(chosen.json, json.dumps(document, indent=1) + "\n")
     return 0
 

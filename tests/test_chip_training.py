@@ -56,7 +56,7 @@ from spikeport.trainer import (
 from spikeport.trainer.chip.grid import Grid, bias_integers
 from spikeport.trainer.chip.network import rate_scores, spiking_pass
 from spikeport.trainer.chip.neurons import _stepwise, run_population
-from spikeport.trainer.chip.sums import weighted, weighted_sum
+from spikeport.trainer.chip.sums import in_bytes, largest_byte, weighted, weighted_sum
 from spikeport.trainer.energy.loss import model_of
 from spikeport.trainer.energy.model import message_rate
 from spikeport.trainer.loop.start import first_network
@@ -154,7 +154,7 @@ def test_convolutions_of_spikes_of_any_geometry_are_exact(
     shape = (sizes[1], max(side[0], 1) + sizes[2], max(side[1], 1) + sizes[3])
     spikes = torch.from_numpy(rng.integers(0, 2, (2, 3, *shape)).astype(np.uint8))
     grid = Grid(-256, 254, 2, 1.0)
-    found = weighted(connection, grid, torch.from_numpy(weight), spikes, torch.float64)
+    found = weighted(connection, grid, torch.from_numpy(weight), spikes, torch.float32)
     whole = torch.from_numpy(weight).double()
     rows = spikes.flatten(0, 1).double()
     wanted = functional.conv2d(rows, whole, None, stride, padding, dilation)
@@ -533,6 +533,37 @@ def test_sums_in_bytes_are_exact(
     found = weighted(connection, grid, weight, spikes, torch.float32)
     exact = weighted_sum(connection, weight.double(), spikes.flatten(0, 1).double())
     assert torch.equal(found.flatten(0, 1).double(), exact)
+
+
+@pytest.mark.parametrize("window", [(1, 127), (8, 16), (3, 43), (15, 17), (16, 16)])
+@pytest.mark.parametrize("most", [127, -128])
+def test_windows_full_of_spikes_are_summed_in_bytes_while_no_pair_of_products_saturates(
+    window: tuple[int, int], most: int
+) -> None:
+    """In 16 bits, which processors without VNNI have, 129 * 127 twice is too much."""
+    weight = np.full((3, 4, 1, 2), 2 * most, np.int16)
+    weight[0, 0] = -2 * np.sign(most)  # weights of one sign have a grid of their own
+    connection = Conv2d("x", "p", weight, pool=SumPool2d(window, window))
+    shape = (2, 1, 2 * window[0], 3 * window[1], 4)
+    spikes = torch.ones(shape, dtype=torch.uint8).movedim(-1, 2)
+    grid = Grid(-256, 254, 2, 1.0)
+    area = window[0] * window[1]
+    assert largest_byte() in (0, 128, 255)
+    assert in_bytes(connection, grid, spikes.flatten(0, 1)) == (area <= largest_byte())
+    found = weighted(connection, grid, torch.from_numpy(weight), spikes, torch.float32)
+    assert (found == area * weight.reshape(3, -1).sum(1)[:, None, None]).all()
+
+
+def test_sums_beyond_float32_are_not_rounded_to_it() -> None:
+    weight = np.full((2, 300, 1, 1), 254, np.int16)
+    weight[1, 0] = 252
+    connection = Conv2d("x", "p", weight, pool=SumPool2d((15, 17), (15, 17)))
+    spikes = torch.ones((1, 1, 15, 17, 300), dtype=torch.uint8).movedim(-1, 2)
+    spikes[0, 0, 0, 0, 0] = 0
+    found = weighted(
+        connection, Grid(-256, 254, 2, 1.0), torch.from_numpy(weight), spikes, torch.float64
+    )
+    assert found.flatten().tolist() == [255 * 300 * 254 - 254, 255 * 299 * 254 + 254 * 252]
 
 
 def test_wide_inputs_share_the_room_for_sums_with_the_weights(digits: Dataset) -> None:

@@ -11,6 +11,7 @@ from spikeport.network import LOIHI, ATRLIFPopulation
 from spikeport.simulators.native.compiled import part
 from spikeport.simulators.native.lif import charge
 from spikeport.simulators.native.registers import decayed
+from spikeport.simulators.native.vectors import select
 
 ACTIVATION_SHIFT = LOIHI.activation_shift
 DECAY_UNITY = LOIHI.decay_unity
@@ -94,7 +95,7 @@ def atrlif_loop(
         rest = decayed(rest, keep_r)
         spike = np.int32(y - rest) >= limit
         u[i], v[i] = x, y
-        r[i] = np.int32(rest + np.int32(limit + limit)) if spike else rest
-        theta[i] = np.int32(limit + step) if spike else limit
+        r[i] = select(spike, np.int32(rest + np.int32(limit + limit)), rest)
+        theta[i] = select(spike, np.int32(limit + step), limit)
         fired[i] = spike
     return int(found)

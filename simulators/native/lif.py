@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from spikeport.network import LOIHI, Population, Reset, threshold_state
 from spikeport.simulators.native.compiled import part
 from spikeport.simulators.native.registers import decayed, decayed_short, saturated, wrapped_once
+from spikeport.simulators.native.vectors import select
 
 ACTIVATION_SHIFT = LOIHI.activation_shift
 DECAY_UNITY = LOIHI.decay_unity
@@ -108,10 +109,10 @@ def lif_loop(
         spike = y > limit
         if refractory:
             left = rest[i]
-            spike = spike and left == 0
-            y = y if left == 0 else v[i]
-            rest[i] = pause if spike else np.uint8(left - (left != 0))
+            spike = spike & (left == 0)
+            y = select(left == 0, y, v[i])
+            rest[i] = select(spike, pause, np.uint8(left - (left != 0)))
         u[i] = x
-        v[i] = np.int32(np.int32(y - limit) & lowered) if spike else y
+        v[i] = select(spike, np.int32(np.int32(y - limit) & lowered), y)
         fired[i] = spike
     return int(found)

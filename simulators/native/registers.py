@@ -8,6 +8,7 @@ import numpy as np
 
 from spikeport.network import LOIHI
 from spikeport.simulators.native.compiled import part
+from spikeport.simulators.native.vectors import select
 
 DECAY_BITS = LOIHI.decay_bits
 DECAY_UNITY = LOIHI.decay_unity
@@ -51,12 +52,12 @@ def decayed_short(x: Any, keep: Any) -> Any:
 @part
 def wrapped_once(u: Any) -> Any:
     """Wrap u into (-M, M], M = 2^23, at most once."""
-    down, up = _TURN if u > _M else _ZERO, _TURN if u <= -_M else _ZERO
+    down, up = select(u > _M, _TURN, _ZERO), select(u <= -_M, _TURN, _ZERO)
     return np.int32(np.int32(u - down) + up)
 
 
 @part
 def saturated(v: Any) -> Any:
     """Clip v to +-(M - 1)."""
-    v = _MIN if v < _MIN else v
-    return _MAX if v > _MAX else v
+    v = select(v < _MIN, _MIN, v)
+    return select(v > _MAX, _MAX, v)

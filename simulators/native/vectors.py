@@ -67,6 +67,20 @@ def bit_count(typing: Any, mask: Any) -> Any:
 
 
 @_instruction
+def select(typing: Any, condition: Any, yes: Any, no: Any) -> Any:
+    """`yes if condition else no` without a branch, for two values of one type.
+
+    LLVM may split a loop into the cases of conditional expressions and store each under a mask,
+    which takes AVX2 several times as long as the rest of a neuron.
+    """
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.select(*args)
+
+    return yes(types.boolean, yes, no), code
+
+
+@_instruction
 def shift_8(typing: Any, source: Any, at: Any, shift: Any, to: Any, place: Any) -> Any:
     """to[place : place + 8] = source[at : at + 8] + shift, all uint32."""
 

@@ -1,8 +1,10 @@
 """Weighted sums of the messages to the populations of a chip, exact on every path.
 
-Convolutions of spikes run as 8-bit products with 32-bit sums if the processor has instructions for
-them (oneDNN, through torch): three to four times as fast as float32, which is also exact while no
-sum reaches 2^24, as is float64 below 2^53.
+Convolutions of spikes run as 8-bit products with 32-bit sums (oneDNN, through torch): two to four
+times as fast as float32, which is also exact while no sum reaches 2^24, as is float64 below 2^53.
+Processors with AVX2 but without VNNI add products in pairs, in 16 bits that saturate. With weights
+of -128..127 no pair leaves these if no message exceeds 128: spikes are 0 or 1, and a window of a
+pool sums as many as it has places.
 """
 
 from __future__ import annotations
@@ -25,8 +27,9 @@ from spikeport.trainer.neurons.rows import share_out
 EXACT_FLOAT32 = 2**24
 """Below this every whole number, and so every partial sum of them, is exact in float32."""
 EXACT_FLOAT64 = 2**53
-MOST = 255
-"""Largest 8-bit message."""
+MOST = 255, 128
+"""Largest 8-bit messages that products are exact for: in 32-bit sums, and if added in 16-bit pairs
+first, as 2 * 128 * -128 = -2^15."""
 
 
 def received(
@@ -84,7 +87,7 @@ def weighted(
         kind: floating point in which every partial sum is exact.
     """
     rows = messages.flatten(0, 1)
-    if _in_bytes(connection, grid, rows):
+    if kind is torch.float32 and in_bytes(connection, grid, rows):
         total = _convolve_bytes(connection, weight, _pooled(connection, rows))
     else:
         total = weighted_sum(connection, weight.to(kind), rows.to(kind))
@@ -108,17 +111,19 @@ def weighted_sum(connection: WeightedConnection, weight: Tensor, messages: Tenso
     return torch_kind(connection).apply(connection, weight, messages)
 
 
-def _in_bytes(connection: WeightedConnection, grid: Grid, rows: Tensor) -> bool:
+def in_bytes(connection: WeightedConnection, grid: Grid, rows: Tensor) -> bool:
+    """Whether 8-bit products of these messages (B, *source) are exact, up to sums of 2^24."""
     if rows.dtype is not torch.uint8 or not torch_kind(connection).in_bytes:
         return False
-    if not _safe(connection):
+    if grid.step % 2 or not _safe(connection):
         return False
+    most = 1
     if connection.pool is not None:
-        area = connection.pool.kernel_size[0] * connection.pool.kernel_size[1]
+        most = connection.pool.area
         inner = rows.is_contiguous(memory_format=torch.channels_last)
-        if any(connection.pool.padding) or area > MOST or not inner:
+        if any(connection.pool.padding) or not inner:
             return False
-    return grid.step % 2 == 0 and byte_products()
+    return most <= largest_byte()
 
 
 def _safe(connection: Any) -> bool:
@@ -173,11 +178,15 @@ def _onednn(
 
 
 @functools.cache
-def byte_products() -> bool:
-    """Whether 8-bit convolutions work here and are exact: older processors saturate in between."""
+def largest_byte() -> int:
+    """Largest message that 8-bit convolutions are exact for on this processor; 0 without them."""
+    return next(filter(_exact_up_to, MOST), 0)
+
+
+def _exact_up_to(most: int) -> bool:
     generator = torch.Generator().manual_seed(0)
-    rows = torch.randint(0, 256, (2, 64, 6, 6), dtype=torch.uint8, generator=generator)
-    rows[0] = MOST
+    rows = torch.randint(0, most + 1, (2, 64, 6, 6), dtype=torch.uint8, generator=generator)
+    rows[0] = most
     weight = torch.randint(-128, 128, (16, 64, 3, 3), dtype=torch.int8, generator=generator)
     weight[0], weight[1] = 127, -128
     try:
