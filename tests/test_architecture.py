@@ -12,7 +12,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spikeport.network import Dense, DeployedNetwork, Input, Population, Readout, save_network
+from spikeport.network import (
+    Coding,
+    Dense,
+    DeployedNetwork,
+    Input,
+    Population,
+    Readout,
+    save_network,
+)
 from tests.helpers.import_graph import Imports, circles, import_graph, rooms
 from tests.helpers.layout import APPLICATION, CORE, FORBIDDEN, ROOT, sources
 
@@ -118,20 +126,62 @@ def test_light_imports(module: str) -> None:
     assert done.stdout == "[]\n", done.stderr
 
 
+def network_of(given: Input, outputs: int) -> DeployedNetwork:
+    """A network of one layer that receives 64 values."""
+    return DeployedNetwork(
+        (given,),
+        (Population("p", (outputs,), vth=1),),
+        (Dense(given.name, "p", np.ones((outputs, 64), np.int16)),),
+        (Readout("p"),),
+        steps=2,
+    )
+
+
+UNUSED = (
+    *("torch", "norse", "sklearn", "matplotlib", "plotly", "jinja2", "jsonschema", "dask", "lava"),
+    *("PIL", "tonic", "pandas"),
+)
+"""Packages that no verb below needs."""
+FILES = (*UNUSED, "numba", "llvmlite", "scipy")
+"""... nor those that only look at files."""
+NOT_LOADED: dict[str, tuple[str, ...]] = {
+    "--help": (*FILES, "numpy", "rich", "h5py", "nir", "spikeport.network"),
+    "--version": (*FILES, "numpy", "rich", "h5py", "nir", "spikeport.network"),
+    "run --help": (*FILES, "h5py", "nir", "spikeport.export", "spikeport.cli._convert"),
+    "inspect {network}": FILES,
+    "check {network} --target native": FILES,
+    "map {network}": (*FILES, "h5py", "nir"),
+    "energy {network} --activity 0.1": (*FILES, "h5py", "nir"),
+    "energy {network} -n 2": (*UNUSED, "h5py", "nir"),
+    "run {network} -n 2": (*UNUSED, "h5py", "nir", "spikeport.cli._convert"),
+    "compare {network} -n 2": UNUSED,
+}
+
+
+@pytest.mark.parametrize("command", NOT_LOADED)
+def test_a_verb_loads_only_what_it_needs(tmp_path: Path, command: str) -> None:
+    """So that it starts fast. numba itself imports scipy, if it is installed."""
+    digits = Input("x", (1, 8, 8), Coding.GRADED, low=0, high=16, scale=16.0)
+    path = tmp_path / "n.spikeport"
+    save_network(network_of(digits, outputs=10), path)
+    words = command.format(network=path).split()
+    script = (
+        "import sys\n"
+        "from spikeport.cli import main\n"
+        "try:\n"
+        "    main()\n"
+        "finally:\n"
+        f"    print([m for m in {NOT_LOADED[command]!r} if m in sys.modules])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script, *words], capture_output=True, text=True)
+    assert (done.returncode, done.stdout.splitlines()[-1:]) == (0, ["[]"]), done.stderr
+
+
 def test_running_a_network_on_ones_own_images_needs_no_torch(tmp_path: Path) -> None:
     pixels, labels = np.zeros((4, 8, 8), np.uint8), np.arange(4)
     images, network = tmp_path / "images.npz", tmp_path / "n.spikeport"
     np.savez(images, x_train=pixels, y_train=labels, x_test=pixels, y_test=labels)
-    save_network(
-        DeployedNetwork(
-            (Input("x", (1, 8, 8)),),
-            (Population("p", (4,), vth=1),),
-            (Dense("x", "p", np.ones((4, 64), np.int16)),),
-            (Readout("p"),),
-            steps=2,
-        ),
-        network,
-    )
+    save_network(network_of(Input("x", (1, 8, 8)), outputs=4), network)
     script = (
         "import sys; from spikeport.cli._app import app; sys.modules['torch'] = None; "
         f"app(['run', {str(network)!r}, '--data', {str(images)!r}], standalone_mode=False)"

@@ -217,7 +217,8 @@ def test_missing_packages_and_broken_plugins(stub: Path) -> None:
     assert code == 1
     assert one_line(err).startswith("spikeport: doctor: broken: safetensors, backend theirs of")
     environment = os.environ | {"PYTHONPATH": f"{ROOT}:{stub}"}
-    other = [sys.executable, "-S", *DOCTOR[:2], "backends"]
+    (stub / "n.spikeport").touch()
+    other = [sys.executable, "-S", *DOCTOR[:2], "inspect", str(stub / "n.spikeport")]
     done = subprocess.run(other, env=environment, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (2, "")
     assert one_line(done.stderr) == (

@@ -51,7 +51,7 @@ def test_every_verb_that_opens_a_network_takes_the_same_options() -> None:
     }
     assert {name for name, options in taking.items() if options == OPTIONS} == OPENING
     own = {"train": {"--steps", "--reset"}, "convert": {"--steps"}}
-    rest = {verb.__name__.rstrip("_") for verb in VERBS} - OPENING
+    rest = VERBS.keys() - OPENING
     assert {name: taking[name] for name in rest if taking[name]} == own
 
 

@@ -404,9 +404,9 @@ def test_every_verb_has_help_and_json() -> None:
     assert "every verb takes `--help` and `--json`" in README
     commands = vars(typer.main.get_command(app))["commands"]
     assert len(commands) == len(VERBS)
-    for command in commands.values():
+    for name, command in commands.items():
         assert any("--json" in option.opts for option in command.params), command.name
-        assert command.help
+        assert " ".join(command.help.split("\n\n")[0].split()) == VERBS[name].summary
 
 
 def test_every_page_that_is_linked_exists() -> None:

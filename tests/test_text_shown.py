@@ -68,7 +68,7 @@ from tests.helpers.command import call
 from tests.helpers.reports import broken, estimate, figured, ladder, quantization
 
 ROOT = Path(__file__).parent.parent / "spikeport"
-VERB_NAMES = [verb.__name__.rstrip("_") for verb in VERBS]
+VERB_NAMES = list(VERBS)
 EVIL = (
     "[red]x[link=http:y] :smile: \\[b] \x1b[2J\x1b]0;t\x07\nspikeport: done\r\t\x9b31m\u202e"
     "\u200b $x$ %s {0} <script>&lt;\"' \udcff \\"

@@ -11,11 +11,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
 
 from spikeport.errors import InputError
 from spikeport.network import Coding, Input
 from spikeport.runs import encode_samples
 from spikeport.trainer import Dataset, load_dataset, load_digits_split, load_npz
+from spikeport.trainer.data import digits
+from spikeport.trainer.data.digits import stratified_split
 from tests.helpers.data_files import pixels, write_npz
 
 FLAT = Input("input", (2,), Coding.GRADED, 0, 4, scale=4.0)
@@ -35,6 +41,42 @@ def test_digits_split_is_stratified_disjoint_and_seeded() -> None:
     assert load_digits_split().fingerprint == data.fingerprint
     assert load_digits_split(seed=1).fingerprint != data.fingerprint
     assert not train_x.flags.writeable
+
+
+def test_digits_and_their_split_are_those_of_scikit_learn() -> None:
+    pixels, labels = load_digits(return_X_y=True)
+    x = (pixels.reshape(-1, 1, 8, 8) / 16).astype(np.float32)
+    for seed in range(4):
+        data = load_digits_split(seed)
+        expected = train_test_split(x, labels, test_size=360, stratify=labels, random_state=seed)
+        found = data.train_x[:], data.test_x[:], data.train_y, data.test_y
+        for ours, theirs in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+
+
+@given(
+    st.lists(st.integers(2, 30), min_size=2, max_size=6),
+    st.integers(0, 2**32 - 1),
+    st.floats(0.0, 1.0),
+)
+def test_stratified_splits_are_those_of_scikit_learn(
+    sizes: list[int], seed: int, share: float
+) -> None:
+    labels = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(sizes)), sizes))
+    held_out = len(sizes) + round(share * (len(labels) - 2 * len(sizes)))
+    expected = train_test_split(
+        np.arange(len(labels)), test_size=held_out, stratify=labels, random_state=seed
+    )
+    for ours, theirs in zip(stratified_split(labels, held_out, seed), expected, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_digits_stored_elsewhere_in_scikit_learn_are_read_by_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    expected = load_digits_split()
+    monkeypatch.setattr(digits, "FILE", Path("elsewhere.csv.gz"))
+    assert load_digits_split().fingerprint == expected.fingerprint
 
 
 def test_digits_are_exactly_the_integers_a_chip_gets() -> None:

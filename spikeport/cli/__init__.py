@@ -50,9 +50,12 @@ def main() -> None:
 
 
 def _application() -> object:
-    """The Typer application, or the reason why it cannot be imported."""
+    """The Typer application, or the reason why it or the verb cannot be imported."""
     try:
-        from spikeport.cli._app import app
+        from spikeport.cli._app import VERBS, app
+
+        if named := VERBS.get("".join(sys.argv[1:2])):
+            named.function()
     except ImportError as error:
         return error
     return app
@@ -91,6 +94,9 @@ def _exit_code(app: object) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         raise
+    except ModuleNotFoundError as error:
+        ours = (error.name or "").partition(".")[0] == "spikeport"
+        return _unforeseen(error) if ours else _incomplete(error)
     except BaseException as error:  # pyo3's panics are not Exceptions
         return _unforeseen(error)
     return 0

@@ -11,7 +11,6 @@ import typer
 
 from spikeport.cli import _io, _shards, _traces
 from spikeport.cli._foreign import Foreign, origin_facts, takes_foreign
-from spikeport.cli._sweep import sweep_table
 from spikeport.cli._tables import counts_table, facts_table
 from spikeport.errors import OptionError
 from spikeport.network import DeployedNetwork
@@ -148,6 +147,7 @@ def _run_several(
     asked: _shards.Asked,
     as_json: bool,
 ) -> None:
+    from spikeport.cli._sweep import sweep_table
     from spikeport.workflow import sweep
 
     dataset = _io.data_for(next(iter(networks.values())), data, changes)

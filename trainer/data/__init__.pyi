@@ -1,10 +1,10 @@
 from .augment import Augment as Augment
 from .batches import Feed as Feed
 from .catalogue import load_dataset as load_dataset
-from .catalogue import load_digits_split as load_digits_split
 from .config import DataConfig as DataConfig
 from .dataset import Dataset as Dataset
 from .dataset import Split as Split
+from .digits import load_digits_split as load_digits_split
 from .events import Binning as Binning
 from .events import Slicing as Slicing
 from .layout import Layout as Layout

@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeport.errors import DataSetError, MissingPackageError
-from spikeport.network import Coding, Input
 from spikeport.storage import nearest
 from spikeport.trainer.data.config import DataConfig, data_config
 from spikeport.trainer.data.dataset import Dataset, Stored, share_of_classes
+from spikeport.trainer.data.digits import load_digits_split
 from spikeport.trainer.data.files import read_cifar, read_idx
 from spikeport.trainer.data.labels import warn_of_empty_classes
 from spikeport.trainer.data.layout import Layout
@@ -83,33 +83,6 @@ def load_dataset(
         data = _subset(data, config)
     warn_of_empty_classes(data)
     return data
-
-
-def load_digits_split(seed: int = 0) -> Dataset:
-    """scikit-learn's 1797 handwritten digits, 1x8x8, stratified into 1437 for training and 360 held
-    out.
-
-    Pixels 0..16 are presented as x = pixel / 16 at every step. `seed` determines the split.
-
-    Raises:
-        BackendUnavailableError: scikit-learn is not installed.
-    """
-    try:
-        from sklearn.datasets import load_digits
-        from sklearn.model_selection import train_test_split
-    except ModuleNotFoundError as error:
-        raise MissingPackageError(
-            "data set 'digits': needs scikit-learn, which is not installed: "
-            "pip install '.[training]'"
-        ) from error
-
-    pixels, labels = load_digits(return_X_y=True)
-    x = (pixels.reshape(-1, 1, 8, 8) / 16).astype(np.float32)
-    train_x, test_x, train_y, test_y = train_test_split(
-        x, labels, test_size=360, stratify=labels, random_state=seed
-    )
-    input = Input("input", (1, 8, 8), Coding.GRADED, low=0, high=16, scale=16.0)
-    return Dataset("digits", train_x, train_y, test_x, test_y, input, classes=10)
 
 
 def _load(config: DataConfig, steps: int | None) -> Dataset:
