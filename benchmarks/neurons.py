@@ -58,7 +58,9 @@ def rates(repeats: int) -> dict[str, float]:
     found = {}
     for name, neuron in KINDS.items():
         model, registers = neurons.compiled_model(neuron), neuron.registers(LOIHI)
-        state = neurons.initial_neurons(neuron, registers, samples=1)
+        state = model.state(
+            *(np.full((1, SIZE if r.kept else 0), r.initial, r.variable.dtype) for r in registers)
+        )
         run = partial(advance(model.variant(neuron, True)), state, model.dynamics(neuron))
         found[name] = (
             SIZE * STEPS / best_seconds(partial(run, received, fired, STEPS), TURNS * repeats)

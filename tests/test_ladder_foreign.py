@@ -20,7 +20,6 @@ from spikeport.export.nir import FloatNetwork, read_nir_float
 from spikeport.ladder import LadderConfig, run_ladder, write_ladder
 from spikeport.network import load_network
 from spikeport.parity import Limits
-from spikeport.report.origin import ORIGIN_TITLE
 from spikeport.trainer import Dataset, make_dataset
 from spikeport.workflow import open_network
 from tests.helpers.command import Spikeport, one_line
@@ -90,7 +89,7 @@ def test_a_foreign_graph_climbs_from_its_float_graph(name: str, tmp_path: Path) 
     for file in ("network.spikeport", "deployed.nir"):
         assert open_network(tmp_path / "out" / file) == ladder.network
     document = json.loads((tmp_path / "out" / "ladder.json").read_text())
-    (origin,) = (part for part in document["sections"] if part["title"] == ORIGIN_TITLE)
+    (origin,) = (part for part in document["sections"] if part["title"] == "Read from another tool")
     facts = {row["fact"]: row["value"] for row in origin["rows"]}
     framework, _, file = name.partition("/")
     assert facts["source"] == f"{file}.nir"

@@ -66,7 +66,9 @@ def check(neuron: AnyPopulation, seed: int, reach: int, within: bool) -> None:
     received = values(rng, -reach, reach, size)
     for biased in (False, True):
         bias = values(rng, -BIAS, BIAS, size) if biased else np.zeros(size, np.int64)
-        state = neurons.initial_neurons(neuron, registers, samples=1)
+        state = model.state(
+            *(np.zeros((1, size if r.kept else 0), r.variable.dtype) for r in registers)
+        )
         for array, given_values in zip(state, before, strict=True):
             array[:] = given_values[: array.shape[1]]
         fired = np.full(size, 7, np.uint8)

@@ -197,7 +197,7 @@ def test_counts_energy_and_diagnosis_are_those_of_rows() -> None:
 
 def test_weights_along_one_axis_decay_too() -> None:
     network = from_module(module(), INPUT, 4)
-    decayed, _ = build_optimizer(TrainConfig(), network, {}).param_groups
+    decayed, _ = build_optimizer(TrainConfig(), network, None, {}).param_groups
     assert [p.shape for p in decayed["params"]] == [(4, 3, 3), (4, 2, 3), (3, 24)]
 
 

@@ -11,7 +11,7 @@ from spikeport.cli import _io
 from spikeport.cli._foreign import Foreign, origin_facts
 from spikeport.cli._tables import facts_table, layers_table, number_cell
 from spikeport.errors import ConversionError, OptionError
-from spikeport.report.origin import ORIGIN_TITLE
+from spikeport.report.origin import origins as origins_of
 from spikeport.report.screen import Renderable, Table
 from spikeport.runs import check_classes
 
@@ -119,7 +119,8 @@ def conversion_tables(
 ) -> Iterator[Renderable]:
     """A row for each T and network; of a single network also all layers, after its own T."""
     for name, facts in origins.items():
-        yield facts_table(f"{name}: {ORIGIN_TITLE}", facts)
+        for title, part in origins_of(facts).items():
+            yield facts_table(f"{name}: {title}", part)
     if found.ann_accuracy is not None:
         facts = {"accuracy": found.ann_accuracy.rate, "test_samples": found.ann_accuracy.n}
         yield facts_table("ANN", facts)
