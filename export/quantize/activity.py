@@ -19,7 +19,7 @@ from spikeport.runs import Run, Samples, Trace
 
 Array = NDArray[np.float64]
 FloatSimulator = Callable[..., Run]
-"""`simulators.float_nir.run_float`: (network, samples, record=...) -> Run with a trace."""
+"""`simulators.float_nir.run_float`: (network, samples, watch=...) -> Run."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,23 +46,54 @@ def float_activity(
     network: FloatNetwork, lowered: LoweredNetwork, samples: Samples, run_float: FloatSimulator
 ) -> tuple[dict[str, FloatActivity], Run]:
     """The reference output of each population on `samples`, and the run of the float network."""
-    run = run_float(_traceable(network, lowered), samples, record=("spikes", "v", "v_charged"))
-    activity: dict[str, FloatActivity] = {}
-    for part in lowered.populations:
-        silent = part.threshold is None
-        charged, v = charged_of(part, run), membrane_of(part, run)
-        before = np.concatenate([np.full_like(v[:1], part.start), v[:-1]])
-        u = charged - part.keep_v * before - part.bias
-        spikes = np.zeros(v.shape, np.uint8) if silent else spikes_of(part, run)
-        activity[part.name] = FloatActivity(
+    gathered = {part.name: _Gathered(part) for part in lowered.populations}
+
+    def watch(step: Run) -> None:
+        for one in gathered.values():
+            one.add(step)
+
+    run = run_float(_traceable(network, lowered), samples, watch=watch)
+    return {name: one.activity() for name, one in gathered.items()}, run
+
+
+class _Gathered:
+    """The activity of a population, added up step by step: traces would take gigabytes."""
+
+    def __init__(self, part: FloatPopulation) -> None:
+        self.part = part
+        self.spikes: list[NDArray[np.uint8]] = []
+        self.v: Array | None = None
+        self.peak_u, self.peak_v, self.highest = 0.0, abs(part.start), 0.0
+        self.ties = 0
+
+    def add(self, step: Run) -> None:
+        """Add the run of one step."""
+        part = self.part
+        charged, v = charged_of(part, step)[0], membrane_of(part, step)[0]
+        u = charged - part.keep_v * (part.start if self.v is None else self.v) - part.bias
+        self.v = v
+        self.peak_u = float(np.maximum(self.peak_u, np.abs(u).max()))
+        self.peak_v = float(np.maximum(self.peak_v, np.abs(charged).max()))
+        self.highest = float(np.maximum(self.highest, charged.max()))
+        if part.threshold is None:
+            self.spikes.append(np.zeros(v.shape, np.uint8))
+        else:
+            self.spikes.append(spikes_of(part, step)[0])
+            self.ties += _ties(charged, part.threshold)
+
+    def activity(self) -> FloatActivity:
+        """The activity in all steps added."""
+        assert self.v is not None  # T is at least 1
+        spikes = np.stack(self.spikes)
+        silent = self.part.threshold is None
+        return FloatActivity(
             spikes=spikes,
-            output=v[-1] if silent else spikes.sum(axis=0, dtype=np.float64),
-            peak_u=float(np.abs(u).max()),
-            peak_v=max(float(np.abs(charged).max()), abs(part.start)),
-            highest=max(float(charged.max()), 0.0),
-            ties=0 if part.threshold is None else _ties(charged, part.threshold),
+            output=self.v if silent else spikes.sum(axis=0, dtype=np.float64),
+            peak_u=self.peak_u,
+            peak_v=self.peak_v,
+            highest=self.highest,
+            ties=self.ties,
         )
-    return activity, replace(run, trace=None)
 
 
 def spikes_of(part: FloatPopulation, run: Run) -> NDArray[np.uint8]:
